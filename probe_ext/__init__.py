@@ -1,0 +1,1 @@
+"""How many people at once does a self-hosted LLM server keep feeling served?"""
