@@ -1,0 +1,72 @@
+"""Sketches and counts by window of time and metric.
+
+A worker keeps one book and sends snapshots of the windows that changed; the master keeps the latest snapshot of
+each (worker, metric, window). A snapshot that comes twice, or replaces a lost one, changes nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from probe_ext.measure.sketch import LatencySketch
+
+SKETCH_SECONDS = 5
+"""length of a sketch's window"""
+COUNT_SECONDS = 1
+"""length of a count's window"""
+
+Key = tuple[str, int]
+"""metric and window number: the window covers [number·length, (number+1)·length) seconds of the run"""
+
+
+class Book:
+    """What one process measured, by window."""
+
+    def __init__(self) -> None:
+        self._sketches: dict[Key, LatencySketch] = {}
+        self._counts: dict[Key, int] = {}
+        self._changed: set[Key] = set()
+
+    def add(self, metric: str, t: float, values: Iterable[float]) -> None:
+        """Sketch durations, in seconds, that were observed at second `t` of the run."""
+        key = (metric, int(t // SKETCH_SECONDS))
+        if key not in self._sketches:
+            self._sketches[key] = LatencySketch()
+        self._sketches[key].add(values)
+        self._changed.add(key)
+
+    def count(self, metric: str, t: float, n: int) -> None:
+        """Count `n` things at second `t` of the run."""
+        key = (metric, int(t // COUNT_SECONDS))
+        self._counts[key] = self._counts.get(key, 0) + n
+        self._changed.add(key)
+
+    def changes(self) -> list[dict[str, Any]]:
+        """Whole snapshots of the windows that changed since the last call."""
+        changed, self._changed = self._changed, set()
+        return [self._wire(key) for key in sorted(changed)]
+
+    def _wire(self, key: Key) -> dict[str, Any]:
+        metric, window = key
+        if key in self._counts:
+            start = window * COUNT_SECONDS
+            return {"metric": metric, "start": start, "seconds": COUNT_SECONDS, "count": self._counts[key]}
+        start = window * SKETCH_SECONDS
+        sketch = self._sketches[key].to_wire()
+        return {"metric": metric, "start": start, "seconds": SKETCH_SECONDS, "sketch": sketch}
+
+
+class MasterBook:
+    """The latest snapshot of each window of each worker."""
+
+    def __init__(self) -> None:
+        self._latest: dict[tuple[str, str, int], dict[str, Any]] = {}
+
+    def absorb(self, worker: str, snapshots: Iterable[dict[str, Any]]) -> None:
+        """Replace what is known of these windows of this worker."""
+        for snapshot in snapshots:
+            self._latest[worker, snapshot["metric"], snapshot["start"]] = snapshot
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """One record a worker, metric and window: what `sketches.jsonl` holds."""
+        for (worker, _, _), snapshot in sorted(self._latest.items()):
+            yield {"worker": worker, **snapshot}

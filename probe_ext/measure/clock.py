@@ -1,0 +1,39 @@
+"""The one place that reads the clock.
+
+Durations and marks are monotonic seconds (CLOCK_MONOTONIC: shared by the processes of one machine, never
+stepped). Wall time names runs and joins a run to the outside world; it never measures.
+"""
+
+import time
+from datetime import UTC, datetime
+
+
+def monotonic() -> float:
+    """Seconds since an arbitrary, fixed point of this machine."""
+    return time.monotonic()
+
+
+def wall() -> float:
+    """Seconds since the Unix epoch; may step."""
+    return time.time()
+
+
+def wall_ns() -> int:
+    """Nanoseconds since the Unix epoch, the axis of the kernel's receive timestamps."""
+    return time.time_ns()
+
+
+def cpu() -> float:
+    """Seconds of user and system CPU time that this process has used."""
+    return time.process_time()
+
+
+def utc_text(unix: float) -> str:
+    """`2026-01-31T12:00:00.000Z` for Unix seconds."""
+    stamp = datetime.fromtimestamp(unix, tz=UTC)
+    return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def utc_compact(unix: float) -> str:
+    """`20260131T120000Z`: sorts by time and is safe in a file name."""
+    return datetime.fromtimestamp(unix, tz=UTC).strftime("%Y%m%dT%H%M%SZ")

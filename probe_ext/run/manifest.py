@@ -1,0 +1,46 @@
+"""`run.json`: what was run, on what, by whom; replaced as a whole whenever it changes."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from probe_ext.run.directory import MANIFEST
+
+SCHEMA = 1
+
+Manifest = dict[str, Any]
+
+
+class ManifestError(Exception):
+    """The manifest cannot be read; the message names file and reason."""
+
+
+def write(directory: Path, manifest: Manifest) -> None:
+    """Put the manifest in place so that a reader sees the old or the new one, never a part. OSError when it fails."""
+    replace_text(directory / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write beside, then rename over: whole or not at all."""
+    beside = path.with_name(path.name + ".new")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def read(directory: Path) -> Manifest:
+    """The manifest of a run directory. ManifestError when there is none, or none of a schema known here."""
+    path = directory / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ManifestError(f"{directory}: no run here ({MANIFEST} is missing)") from error
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        found = manifest.get("schema") if isinstance(manifest, dict) else None
+        raise ManifestError(f"{path}: schema: {found!r}, this version reads {SCHEMA}")
+    return manifest
