@@ -1,0 +1,154 @@
+"""Send one request on a user's connection and follow its reply to the end.
+
+Deadlines are looked at when the greenlet wakes: events are parsed then, so a keep-alive comment or a role-only delta
+does not pass for a token.
+"""
+
+import ssl
+from dataclasses import dataclass
+
+from probe_ext.client.reply import Ending, Reply, ReplyReader
+from probe_ext.client.stream import ConnectError, Connection, Reception
+from probe_ext.measure import clock
+from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.timeline import Marks
+
+_CLOSING_GRACE = 1.0
+"""seconds that a response may take to end after its `[DONE]`"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a reply may take, in seconds."""
+
+    connect: float = 10.0
+    first: float = 120.0
+    gap: float = 120.0
+    total: float = 1800.0
+    patience: float | None = None
+    """after so long without a first or a further token the simulated user hangs up; None: never"""
+
+
+class Conversation:
+    """One request and its reply.
+
+    `run` follows it to its end; `finish` gives the reply whatever happened, also when `run` was left by the greenlet's
+    being killed, and must be called once, after it. `cut` ends it from another greenlet.
+    """
+
+    def __init__(
+        self, connection: Connection, request: bytes, limits: Limits, *, due: float, streamed: bool, secret: str | None
+    ) -> None:
+        self._connection = connection
+        self._request = request
+        self._limits = limits
+        self._marks = Marks(due=due)
+        self._streamed = streamed
+        self._reader = ReplyReader(secret)
+        self._reception: Reception | None = None
+        self._ending: Ending | None = Ending(Outcome.ENDED_BY_US)
+        self._cut = False
+
+    def cut(self) -> None:
+        """End it now, as ended by us."""
+        self._cut = True
+        if self._reception:
+            self._reception.nudge()
+
+    def run(self) -> None:
+        """Send, and read until the reply ends or a limit passes."""
+        self._marks.late = max(0.0, clock.monotonic() - self._marks.due)
+        reused = self._connection.usable()
+        ending = self._attempt()
+        if reused and self._unanswered(ending):
+            # The server closed a kept connection at the moment we used it; every HTTP client asks once more.
+            self._connection.close()
+            self._reception = None
+            ending = self._attempt()
+        self._ending = ending
+
+    def _unanswered(self, ending: Ending | None) -> bool:
+        nothing = self._reception is None or not self._reception.response.reads
+        return nothing and ending is not None and ending.outcome is Outcome.CUT
+
+    def _attempt(self) -> Ending | None:
+        """Connect if need be, send, follow; how it was broken off, or None if the response came whole."""
+        if not self._connection.usable():
+            try:
+                set_up = self._connection.open(self._limits.connect)
+            except ConnectError as error:
+                return Ending(_connect_outcome(error), str(error))
+            self._marks.connect, self._marks.tls = set_up.connect, set_up.tls
+        try:
+            self._marks.sent = self._connection.send(self._request, self._limits.first)
+        except OSError as error:
+            return Ending(Outcome.CUT, f"while sending: {error.strerror or error}")
+        self._reception = self._connection.receive()
+        return self._follow(self._reception)
+
+    def _follow(self, reception: Reception) -> Ending | None:
+        while True:
+            self._read_on(reception)
+            if reception.over:
+                return None if reception.failure is None else _broken(reception.failure)
+            if self._cut:
+                return Ending(Outcome.ENDED_BY_US)
+            now = clock.monotonic()
+            deadline, ending = self._next_deadline()
+            if now >= deadline:
+                return ending
+            reception.wait(deadline - now)
+
+    def _read_on(self, reception: Reception) -> None:
+        response = reception.response
+        self._marks.headers = response.headers_at
+        self._reader.take(response.status, response.headers, response.take())
+
+    def _next_deadline(self) -> tuple[float, Ending | None]:
+        """When to give up next, and what that would be called."""
+        limits, decoder = self._limits, self._reader.decoder
+        sent = self._marks.sent or self._marks.due
+        last = decoder.last_at
+        if decoder.done:
+            quiet = self._reception.last_at if self._reception and self._reception.last_at else sent
+            return quiet + _CLOSING_GRACE, None
+        if last is None:
+            ends = [(sent + limits.first, Ending(Outcome.TIMEOUT_FIRST, f"no token within {limits.first:g} s"))]
+        else:
+            ends = [(last + limits.gap, Ending(Outcome.STALLED, f"no further token within {limits.gap:g} s"))]
+        ends.append((sent + limits.total, Ending(Outcome.TIMEOUT_TOTAL, f"not over within {limits.total:g} s")))
+        if limits.patience is not None:
+            since = self._marks.due if last is None else last
+            ends.append((since + limits.patience, Ending(Outcome.HUNG_UP, f"gave up after {limits.patience:g} s")))
+        return min(ends, key=lambda end: end[0])
+
+    def finish(self) -> Reply:
+        """The reply with all that was measured; keeps the connection if it can serve again, else closes it."""
+        reception = self._reception
+        reply = Reply(self._marks, self._streamed, Outcome.ENDED_BY_US)
+        at = clock.monotonic()
+        if reception is not None:
+            reception.stop()
+            self._read_on(reception)
+            if self._ending is None and reception.last_at is not None:
+                at = reception.last_at
+            reply.status, reply.lags, reply.reads = reception.response.status, reception.lags, reception.response.reads
+        self._marks.end = at
+        self._reader.fill(reply, self._ending, at)
+        if reception is None or not (reception.over and reception.response.complete and reception.response.keep_alive):
+            self._connection.close()
+        return reply
+
+
+def _connect_outcome(error: ConnectError) -> Outcome:
+    if error.ours:
+        return Outcome.CLIENT_ERROR
+    return Outcome.CONNECT_TIMEOUT if error.timed_out else Outcome.CONNECT_FAILED
+
+
+def _broken(failure: Exception) -> Ending:
+    if isinstance(failure, ssl.SSLError):
+        return Ending(Outcome.CUT, f"TLS: {failure.reason or failure}")
+    if isinstance(failure, OSError):
+        return Ending(Outcome.CUT, failure.strerror or str(failure))
+    return Ending(Outcome.BAD_DATA, str(failure))

@@ -1,0 +1,197 @@
+"""One reply from the wish to send to its end, however it ends: the request's marks, its events and its outcome."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from probe_ext.client.decoder import Choice, Decoder
+from probe_ext.client.framing import Piece
+from probe_ext.client.openai import BadEventError, ServerError, read_error, read_event
+from probe_ext.client.safe_text import safe_text
+from probe_ext.client.sse import EventTooLargeError
+from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.timeline import Marks, Pace, TokenEvents, pace, worst
+
+_BUSY = {429, 503}
+_CUT_OFF = {"abort", "error"}
+"""finish reasons by which servers say that they broke off"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a reply ended, and what was said of it."""
+
+    outcome: Outcome
+    message: str | None = None
+
+
+@dataclass(slots=True)
+class Reply:
+    """A reply with its timeline: what `self.llm.chat(…)` returns."""
+
+    marks: Marks
+    streamed: bool
+    outcome: Outcome
+    message: str | None = None
+    status: int | None = None
+    finish_reason: str | None = None
+    choices: list[Choice] = field(default_factory=list)
+    tokens_in: int | None = None
+    tokens_cached: int | None = None
+    tokens_out: int | None = None
+    tokens_from: str | None = None
+    lags: list[float] = field(default_factory=list)
+    """seconds by which each read came after the kernel had the bytes"""
+    reads: int = 0
+    reads_unresolved: int = 0
+    length: int = 0
+    """bytes of the body"""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model came to an end of its own, with an answer."""
+        return self.outcome is Outcome.COMPLETE
+
+    @property
+    def text(self) -> str:
+        """What the first choice shows."""
+        return "".join(self.choices[0].text) if self.choices else ""
+
+    @property
+    def reasoning(self) -> str:
+        """What the first choice thought."""
+        return "".join(self.choices[0].reasoning) if self.choices else ""
+
+    @property
+    def pace(self) -> Pace | None:
+        """Of all token events, the worst over the choices; None for a reply without any, or one not streamed."""
+        counted = self.tokens_out if len(self.choices) == 1 and self.tokens_from != "events" else None
+        return worst([p for c in self.choices if (p := pace(c.events, counted))])
+
+    @property
+    def visible_pace(self) -> Pace | None:
+        """The same of the events that show text outside reasoning."""
+        return worst([p for c in self.choices if (p := pace(c.events.only_visible()))])
+
+    @property
+    def ttft(self) -> float | None:
+        """Time to first token in seconds: first token event − sent."""
+        found = self.pace
+        return found.first - self.marks.sent if found and self.marks.sent is not None else None
+
+    @property
+    def events(self) -> list[TokenEvents]:
+        """The token events of each choice."""
+        return [choice.events for choice in self.choices]
+
+
+class ReplyReader:
+    """Reads the body of one response, streamed or whole, as its head says."""
+
+    def __init__(self, secret: str | None) -> None:
+        self.decoder = Decoder()
+        self.secret = secret
+        self._whole: list[bytes] = []
+        self._problem: str | None = None
+        self._streams: bool | None = None
+        self.length = 0
+
+    def take(self, status: int | None, headers: dict[str, str], pieces: list[Piece]) -> None:
+        """Read on. What cannot be read is remembered, not raised."""
+        if status is None or self._problem:
+            return
+        if self._streams is None:
+            self._streams = status < 300 and "json" not in headers.get("content-type", "").lower()
+            if headers.get("content-encoding", "identity").lower() != "identity":
+                self._problem = f"content-encoding {headers['content-encoding']}, though identity was asked for"
+                return
+        self.length += sum(len(piece.data) for piece in pieces)
+        if not self._streams:
+            self._whole.extend(piece.data for piece in pieces)
+            return
+        self._guarded(lambda: self.decoder.feed(pieces))
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (BadEventError, EventTooLargeError) as error:
+            self._problem = str(error)
+
+    def fill(self, reply: Reply, ending: Ending | None, at: float) -> None:
+        """Complete `reply` with all that was read. `ending` is how it was broken off; None if the response is whole."""
+        decoder = self.decoder
+        if self._streams:
+            self._guarded(lambda: decoder.finish(at))
+        elif self._streams is False and reply.status and reply.status < 300:
+            reply.streamed = False
+            self._guarded(lambda: self._read_whole(at))
+        reply.choices = [decoder.choices[index] for index in sorted(decoder.choices)]
+        reply.finish_reason = next((c.finish for c in reply.choices if c.finish), None)
+        reply.tokens_in, reply.tokens_cached = decoder.tokens_in, decoder.tokens_cached
+        reply.tokens_out, reply.tokens_from = self._tokens(reply)
+        reply.reads_unresolved, reply.length = decoder.reads_unresolved, self.length
+        found = self._ending(reply, ending)
+        reply.outcome = found.outcome
+        reply.message = safe_text(found.message, self.secret) if found.message else None
+        if not reply.streamed:
+            for choice in reply.choices:
+                choice.events = TokenEvents()  # a body that came whole has no token times
+
+    def _read_whole(self, at: float) -> None:
+        event = read_event(b"".join(self._whole))
+        self.decoder.take_event(at, event)
+
+    def _tokens(self, reply: Reply) -> tuple[int | None, str | None]:
+        decoder = self.decoder
+        if decoder.completion is not None:
+            return decoder.completion, "usage"
+        if not reply.choices or not reply.streamed:
+            return None, None
+        if decoder.listed_ids:
+            return sum(sum(c.events.tokens) + c.held for c in reply.choices), "token_ids"
+        return sum(len(c.events.at) for c in reply.choices), "events"
+
+    def _ending(self, reply: Reply, ending: Ending | None) -> Ending:
+        if reply.status is not None and reply.status >= 300:
+            return self._http_error(reply.status)
+        if self.decoder.error:
+            return _reported(self.decoder.error)
+        if self._problem:
+            return Ending(Outcome.BAD_DATA, self._problem)
+        finished = bool(reply.choices) and all(c.finish for c in reply.choices)
+        if ending is not None and not (finished and ending.outcome in {Outcome.CUT, Outcome.STALLED}):
+            return ending
+        if reply.status is None or not (reply.choices or self.decoder.done):
+            return Ending(Outcome.BAD_DATA, "no event of this API in the answer")
+        return _own_ending(reply, ending)
+
+    def _http_error(self, status: int) -> Ending:
+        said = b"".join(self._whole)
+        try:
+            error = read_error(json.loads(said))
+        except ValueError:
+            error = None
+        text = error.message if error else said[:400].decode("utf-8", "replace")
+        outcome = Outcome.REJECTED if status in _BUSY else Outcome.HTTP_ERROR
+        return Ending(outcome, f"HTTP {status}: {text}" if text.strip() else f"HTTP {status}")
+
+
+def _reported(error: ServerError) -> Ending:
+    outcome = Outcome.REJECTED if error.code in _BUSY else Outcome.STREAM_ERROR
+    return Ending(outcome, f"{error.code}: {error.message}" if error.code is not None else error.message)
+
+
+def _own_ending(reply: Reply, ending: Ending | None) -> Ending:
+    """The response is whole, or was cut after all choices had finished: how did the model end?"""
+    finishes = {c.finish for c in reply.choices}
+    if finishes & _CUT_OFF:
+        return Ending(Outcome.STREAM_ERROR, f"finish reason {' '.join(sorted(f for f in finishes if f))}")
+    if any(c.refused or c.finish == "content_filter" for c in reply.choices):
+        return Ending(Outcome.FILTERED)
+    if None in finishes or not finishes:
+        return Ending(Outcome.TRUNCATED, "the stream ended without a finish reason")
+    said = [bool(any(c.text)) for c in reply.choices]
+    if not any(said):
+        thought = any(any(c.reasoning) for c in reply.choices)
+        return Ending(Outcome.NO_ANSWER if thought else Outcome.EMPTY)
+    return Ending(Outcome.COMPLETE, f"after its finish reason: {ending.message}" if ending else None)

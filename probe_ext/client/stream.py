@@ -1,0 +1,233 @@
+"""One HTTP/1.1 connection on the gevent hub.
+
+While a reply streams, no greenlet runs for a token: a watcher's callback on the hub reads the socket, notes the
+receive time and hands the bytes to the framing. The user's greenlet sleeps until the reply is over or a deadline
+passes; events are parsed then. This module and the swarm are the only ones that know gevent.
+"""
+
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gevent
+import gevent.event
+import gevent.socket
+from gevent.monkey import get_original
+
+from probe_ext.client import receive
+from probe_ext.client.framing import BadResponseError, Response
+from probe_ext.client.target import Target
+from probe_ext.client.tls import TlsSession
+from probe_ext.measure import clock
+
+_READABLE = 1
+_OUR_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
+"""errors of this machine: too many files or sockets open, no local port left"""
+
+
+class ConnectError(Exception):
+    """No connection came to be. `ours` where this machine's limits are the reason, `timed_out` where time was."""
+
+    def __init__(self, message: str, *, ours: bool = False, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.ours = ours
+        self.timed_out = timed_out
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """Seconds that it took to make a connection."""
+
+    connect: float
+    tls: float | None
+
+
+class Connection:
+    """A connection to one target; made by `open`, used for one reply after another."""
+
+    def __init__(self, target: Target, tls: ssl.SSLContext | None) -> None:
+        self._target = target
+        self._settings = tls
+        self._socket: socket.socket | None = None
+        self._session: TlsSession | None = None
+        self._read: Callable[[socket.socket], receive.Read] = receive.read_plain
+
+    @property
+    def stamped(self) -> bool:
+        """Whether the kernel's receive times are had."""
+        return self._read is receive.read_stamped
+
+    def usable(self) -> bool:
+        """Whether a request can be sent: open, and the server has neither closed it nor sent what nobody asked."""
+        if self._socket is None:
+            return False
+        try:
+            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def open(self, timeout: float) -> SetUp:
+        """Resolve, connect and shake hands within `timeout` seconds. ConnectError when that fails."""
+        self.close()
+        start = clock.monotonic()
+        limit = gevent.Timeout(timeout)
+        limit.start()
+        try:
+            self._socket = _connect(self._target)
+            connected = clock.monotonic()
+            if receive.ask_for_stamps(self._socket):
+                self._read = receive.read_stamped
+            if self._settings is None:
+                return SetUp(connected - start, None)
+            self._session = self._shake_hands(self._settings)
+            return SetUp(connected - start, clock.monotonic() - connected)
+        except gevent.Timeout as fired:
+            self.close()
+            if fired is not limit:
+                raise
+            raise ConnectError(f"no connection within {timeout:g} s", timed_out=True) from fired
+        except OSError as error:
+            self.close()
+            reason = error.strerror or str(error)
+            raise ConnectError(reason, ours=error.errno in _OUR_LIMITS, timed_out=False) from error
+        except UnicodeError as error:
+            raise ConnectError(f"host name: {error}") from error
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            limit.close()
+
+    def _shake_hands(self, settings: ssl.SSLContext) -> TlsSession:
+        session = TlsSession(settings, self._target)
+        while not session.handshake():
+            self._send_all(session.to_wire())
+            wire = self._receive_some()
+            if not wire:
+                raise ConnectionError("the server closed the connection during the TLS handshake")
+            session.take(wire)
+        self._send_all(session.to_wire())
+        return session
+
+    def _receive_some(self) -> bytes:
+        sock = self._open_socket()
+        gevent.socket.wait_read(sock.fileno())
+        return sock.recv(receive.READ_SIZE)
+
+    def send(self, request: bytes, timeout: float) -> float:
+        """Hand a request's bytes to the kernel; when the first were handed over, in monotonic seconds.
+
+        OSError when the connection is lost, TimeoutError when the server takes no bytes for `timeout` seconds.
+        """
+        wire = request if self._session is None else self._session.encrypt(request)
+        sent = clock.monotonic()
+        self._send_all(wire, timeout)
+        return sent
+
+    def _send_all(self, wire: bytes, timeout: float | None = None) -> None:
+        sock = self._open_socket()
+        rest = memoryview(wire)
+        while rest:
+            try:
+                rest = rest[sock.send(rest) :]
+            except BlockingIOError:
+                gevent.socket.wait_write(sock.fileno(), timeout)
+
+    def _open_socket(self) -> socket.socket:
+        if self._socket is None:
+            raise ConnectionError("the connection is closed")
+        return self._socket
+
+    def receive(self) -> "Reception":
+        """Begin to read a response."""
+        return Reception(self._open_socket(), self._read, self._session)
+
+    def close(self) -> None:
+        """Close at once; `open` may follow."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = self._session = None
+
+
+def _connect(target: Target) -> socket.socket:
+    """A connected socket that never blocks. gevent does the waiting while it resolves and connects."""
+    cooperative = gevent.socket.create_connection((target.host, target.port))
+    cooperative.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    plain: socket.socket = get_original("socket", "socket")(fileno=cooperative.detach())
+    plain.setblocking(False)
+    return plain
+
+
+class Reception:
+    """One response while it arrives; over when it is whole, when the connection ends or when bytes are bad."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        read: Callable[[socket.socket], receive.Read],
+        session: TlsSession | None,
+    ) -> None:
+        self.response = Response()
+        self.lags: list[float] = []
+        self.last_at: float | None = None
+        self.failure: Exception | None = None
+        self.over = False
+        self._socket, self._read, self._session = sock, read, session
+        self._wake = gevent.event.Event()
+        self._watcher = gevent.get_hub().loop.io(sock.fileno(), _READABLE)
+        self._watcher.start(self._on_readable)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until it is over, something asks for attention, or the time has passed."""
+        self._wake.wait(max(0.0, seconds))
+        self._wake.clear()
+
+    def nudge(self) -> None:
+        """Wake the waiting greenlet."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._watcher.stop()
+        self._watcher.close()
+
+    def _on_readable(self) -> None:
+        """Runs on the hub, once a readiness: no waiting, no parsing of events, nothing that can be put off."""
+        try:
+            read = self._read(self._socket)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._finish(error)
+            return
+        self.last_at = read.at
+        if read.lag is not None:
+            self.lags.append(read.lag)
+        try:
+            self._take(read)
+        except (BadResponseError, ssl.SSLError) as error:
+            self._finish(error)
+
+    def _take(self, read: receive.Read) -> None:
+        response = self.response
+        data = read.data if self._session is None else self._session.decrypt(read.data)
+        if data:
+            response.feed(read.at, data)
+            if response.complete:
+                self._finish(None)
+            elif b"[DONE]" in data:
+                self.nudge()
+        if not read.data:
+            whole = response.end_of_stream()
+            self._finish(None if whole else ConnectionError("the connection ended in mid-reply"))
+
+    def _finish(self, failure: Exception | None) -> None:
+        self._watcher.stop()
+        self.failure = failure
+        self.over = True
+        self._wake.set()
