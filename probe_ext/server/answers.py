@@ -1,0 +1,35 @@
+"""What a control call came to: an answer, or why there is none."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A 2xx answer, read whole."""
+
+    status: int
+    body: bytes
+    server: str = ""
+    """the `Server` header"""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No usable answer."""
+
+    why: str
+    """short and free of secrets: `404`, `401 needs a key`, `timed out`, `connection refused`, …"""
+    status: int | None = None
+
+
+def json_object(answer: Answer | Failed) -> dict[str, Any] | None:
+    """The JSON object that was answered; None for anything else."""
+    if isinstance(answer, Failed):
+        return None
+    try:
+        value = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

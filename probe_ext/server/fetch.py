@@ -1,0 +1,166 @@
+"""Control calls: short, bounded in time and size, and careful with the key.
+
+A `Fetcher` never raises for what a server or a network does: it returns `Failed`, whose words hold no URL and no
+exception text, since either may carry a secret.
+"""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urljoin
+
+import requests
+import urllib3.exceptions
+from requests.auth import AuthBase
+
+from probe_ext.measure import clock
+from probe_ext.server.answers import Answer, Failed
+from probe_ext.server.urls import same_place, shown
+
+MAX_BODY = 16 * 1024 * 1024
+"""bytes: a longer answer is dropped unread"""
+
+_CHUNK = 65536
+_REDIRECTS = 3
+_PLAIN = {"Accept": "text/plain; version=0.0.4, application/json, */*;q=0.5", "Accept-Encoding": "identity"}
+_TROUBLE = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
+
+
+class _Bearer(AuthBase):
+    """Puts the key on a request; set per call, so that neither `.netrc` nor a redirect can change where it goes."""
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+class Fetcher:
+    """GET and POST for control pages, with a session of its own."""
+
+    def __init__(
+        self, key: str | None = None, *, verify: bool | str = True, timeout: float = 5.0, limit: int = MAX_BODY
+    ) -> None:
+        """`verify`: check certificates, or the path of a CA bundle. `timeout`: seconds for a whole call."""
+        self._auth = _Bearer(key)
+        self._has_key = bool(key)
+        self._verify = verify
+        self._timeout = timeout
+        self._limit = limit
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy, no .netrc: the same way that the load takes
+
+    def __repr__(self) -> str:
+        return f"Fetcher(key={'set' if self._has_key else 'none'}, timeout={self._timeout})"
+
+    def get(self, url: str, timeout: float | None = None) -> Answer | Failed:
+        """The answer to a GET, redirects within the same host followed."""
+        return self._call("GET", url, None, timeout or self._timeout)
+
+    def post(self, url: str, payload: dict[str, Any], timeout: float | None = None) -> Answer | Failed:
+        """The answer to a POST of JSON."""
+        return self._call("POST", url, payload, timeout or self._timeout)
+
+    def close(self) -> None:
+        """Close kept connections."""
+        self._session.close()
+
+    def _call(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> Answer | Failed:
+        deadline = clock.monotonic() + timeout
+        try:
+            for _ in range(_REDIRECTS + 1):
+                left = max(0.05, deadline - clock.monotonic())
+                with self._ask(method, url, payload, left) as response:
+                    target = response.headers.get("Location") if response.is_redirect else None
+                    if target is None:
+                        return self._answer(response, deadline)
+                target = urljoin(url, target)
+                if not same_place(url, target):
+                    return Failed(f"redirects to another host: {shown(target)[:80]}")
+                url = target
+        except _TROUBLE as error:
+            return Failed(_why(error))
+        return Failed("too many redirects")
+
+    def _ask(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> requests.Response:
+        return self._session.request(
+            method,
+            url,
+            json=payload,
+            headers=_PLAIN,
+            auth=self._auth,
+            verify=self._verify,
+            timeout=timeout,
+            stream=True,
+            allow_redirects=False,
+        )
+
+    def _answer(self, response: requests.Response, deadline: float) -> Answer | Failed:
+        if not 200 <= response.status_code < 300:
+            return Failed(_refusal(response.status_code, has_key=self._has_key), response.status_code)
+        body = bytearray()
+        for chunk in _chunks(response):
+            body += chunk
+            if len(body) > self._limit:
+                return Failed(f"longer than {self._limit} bytes", response.status_code)
+            if clock.monotonic() > deadline:
+                return Failed("timed out", response.status_code)
+        return Answer(response.status_code, bytes(body), response.headers.get("Server", ""))
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """What each read brings: `iter_content` would wait for whole chunks and let a dripping body pass the deadline."""
+    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+        yield chunk
+
+
+def _refusal(status: int, *, has_key: bool) -> str:
+    if status == 401:
+        return "401 the key was refused" if has_key else "401 needs a key"
+    if status == 403:
+        return "403 the key was refused" if has_key else "403 forbidden"
+    return str(status)
+
+
+_WORDS: tuple[tuple[type[BaseException], str], ...] = (
+    (requests.exceptions.SSLError, "TLS failed or the certificate was not accepted"),
+    (requests.exceptions.Timeout, "timed out"),
+    (urllib3.exceptions.TimeoutError, "timed out"),
+    (TimeoutError, "timed out"),
+    (socket.gaierror, "host name not known"),
+    (ConnectionRefusedError, "connection refused"),
+    (requests.exceptions.ContentDecodingError, "a damaged compressed body"),
+    (urllib3.exceptions.DecodeError, "a damaged compressed body"),
+    (urllib3.exceptions.IncompleteRead, "cut off"),
+    (requests.exceptions.InvalidURL, "not a URL"),
+    (requests.exceptions.MissingSchema, "not a URL"),
+    (requests.exceptions.InvalidSchema, "not a URL"),
+    (urllib3.exceptions.LocationParseError, "not a URL"),
+    (UnicodeError, "host or key cannot be sent"),
+    (requests.exceptions.InvalidHeader, "host or key cannot be sent"),
+)
+
+
+def _why(error: BaseException) -> str:
+    """Words for a failure, from the types in its chain only."""
+    chain = list(_chain(error))
+    for kind, words in _WORDS:
+        if any(isinstance(link, kind) for link in chain):
+            return words
+    named = [link.strerror for link in chain if isinstance(link, OSError) and link.errno and link.strerror]
+    return named[-1].lower() if named else "the connection broke"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it was made from: requests and urllib3 wrap one another as causes, reasons and arguments."""
+    seen: set[int] = set()
+    todo: list[object] = [error]
+    while todo:
+        link = todo.pop(0)
+        if isinstance(link, BaseException) and id(link) not in seen:
+            seen.add(id(link))
+            yield link
+            todo += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]

@@ -1,0 +1,114 @@
+"""What the poller remembers of one metrics URL: whether it answers, since when not, and when it began anew. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from probe_ext.server.catalogue import Reading
+from probe_ext.server.quantities import QUANTITIES
+
+LOST_AFTER = 3
+"""failures in a row: a busy server misses one second now and then"""
+
+_JUMP = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PollEvent:
+    """Something that happened to a metrics URL."""
+
+    t: float
+    """seconds of the run"""
+    url: str
+    what: Literal["lost", "back", "restarted"]
+    why: str
+
+
+@dataclass
+class Watch:
+    """One URL's memory; changed by its own loop only."""
+
+    url: str
+    """as it may be written down"""
+    kind: str | None = None
+    answered: int = 0
+    failed: int = 0
+    in_a_row: int = 0
+    """failures since the last answer"""
+    first_failure: tuple[float, str] | None = None
+    """when, and why"""
+    last_why: str | None = None
+    asked_at: float | None = None
+    """when the call under way began"""
+    restarts: list[float] = field(default_factory=list)
+    alternates: bool = False
+    """the answers come from more than one server"""
+    _last: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def failure(self, t: float, why: str) -> list[PollEvent]:
+        """Remember that there was no figure at `t`."""
+        self.failed += 1
+        self.in_a_row += 1
+        self.last_why = why
+        self.first_failure = self.first_failure or (t, why)
+        return [PollEvent(t, self.url, "lost", why)] if self.in_a_row == LOST_AFTER else []
+
+    def reading(self, t: float, reading: Reading) -> list[PollEvent]:
+        """Remember what was read at `t`."""
+        events = []
+        if self.in_a_row >= LOST_AFTER:
+            events.append(PollEvent(t, self.url, "back", f"after {self.in_a_row} failures ({self.last_why})"))
+        self.answered += 1
+        self.in_a_row = 0
+        self.kind = reading.kind
+        now = {(f.engine, f.quantity): f.value for f in reading.figures}
+        if why := self._restart(now):
+            self.restarts.append(t)
+            events.append(PollEvent(t, self.url, "restarted", why))
+        self._last.update(now)
+        return events
+
+    def _restart(self, now: dict[tuple[str, str], float]) -> str | None:
+        """Why the counters must have begun anew, or None."""
+        for key, value in now.items():
+            before = self._last.get(key)
+            if before is None:
+                continue
+            if key[1] == "process_start" and abs(value - before) > _JUMP:
+                self.alternates |= value < before
+                return f"process_start of engine {key[0]} jumped by {value - before:.0f} s"
+            if QUANTITIES[key[1]].kind == "counter" and value < before:
+                return f"{key[1]} of engine {key[0]} fell from {before:g} to {value:g}"
+        return None
+
+    def findings(self, now: float, patience: float) -> list[dict[str, Any]]:
+        """What a reader of the run must know of this URL, in the shape of `capacity.json`'s findings."""
+        found = [finding for finding in (self._silence(now, patience), self._anew()) if finding]
+        return [{"check": "server_metrics", "state": "warning", "invalidates": False, **f} for f in found]
+
+    def _silence(self, now: float, patience: float) -> dict[str, str] | None:
+        hangs = self.asked_at is not None and now - self.asked_at > patience
+        why = "an answer that does not end" if hangs else self.last_why
+        polls = self.answered + self.failed
+        if not self.answered and (self.failed or hangs):
+            return {"why": f"{self.url}: no metrics: {why}", "advice": _ADVICE_NONE}
+        if hangs or self.in_a_row >= LOST_AFTER:
+            return {"why": f"{self.url}: metrics stopped: {why}", "advice": _ADVICE_LOST}
+        if self.failed and self.first_failure:
+            at, first = self.first_failure
+            return {"why": f"{self.url}: {self.failed} of {polls} polls failed, first at {at:.0f} s: {first}",
+                    "advice": _ADVICE_LOST}  # fmt: skip
+        return None
+
+    def _anew(self) -> dict[str, str] | None:
+        if not self.restarts:
+            return None
+        if self.alternates:
+            return {"why": f"{self.url}: the answers come from different servers in turn", "advice": _ADVICE_SPREAD}
+        times = ", ".join(f"{t:.0f} s" for t in self.restarts[:5])
+        return {"why": f"{self.url}: the server's counters began anew at {times}", "advice": _ADVICE_ANEW}
+
+
+_ADVICE_NONE = "Claims that need the server's own figures are left out. Switch its metrics on, or give their address."
+_ADVICE_LOST = "Seconds without an answer are missing from the server's figures; nothing is made up for them."
+_ADVICE_SPREAD = "Give each replica's own metrics address instead of the balancer's."
+_ADVICE_ANEW = "The server was restarted during the run; its log says why."

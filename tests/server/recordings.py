@@ -1,0 +1,10 @@
+"""Where the recorded answers lie."""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).parent.parent / "fixtures" / "recordings"
+PAGES = sorted(FOLDER.glob("*metrics*.txt"))
+
+
+def read(name: str) -> bytes:
+    return (FOLDER / name).read_bytes()

@@ -1,0 +1,151 @@
+"""Our parser against prometheus_client's on real pages and made-up lines, and against what is no page at all."""
+
+import gzip
+import math
+
+import pytest
+import recordings
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from probe_ext.server.catalogue import WANTED
+from probe_ext.server.exposition import Page, Sample, Unreadable, parse
+
+
+def by_prometheus_client(text):
+    """Without TYPE lines, as it would add `_total` to counters that lack it (llama.cpp has one)."""
+    samples = []
+    text = "\n".join(line for line in text.split("\n") if not line.startswith("#"))
+    for family in text_string_to_metric_families(text):
+        samples += [(s.name.replace(":", "_"), s.labels, float(s.value)) for s in family.samples]
+    return samples
+
+
+def every_name(text):
+    return frozenset(name for name, _, _ in by_prometheus_client(text))
+
+
+def one(line):
+    page = parse(line + "\n", frozenset({"a_total", "vllm_a", "a"}))
+    assert isinstance(page, Page), page
+    return page.samples
+
+
+@pytest.mark.parametrize("path", recordings.PAGES, ids=lambda path: path.stem)
+def test_all_lines_of_real_pages_equal_prometheus_client(path):
+    text = path.read_text()
+    page = parse(text, every_name(text))
+    assert [(s.name, dict(s.labels), s.value) for s in page.samples] == by_prometheus_client(text)
+    assert page.samples
+
+
+@pytest.mark.parametrize("path", recordings.PAGES, ids=lambda path: path.stem)
+def test_the_wanted_lines_are_a_small_part(path):
+    page = parse(path.read_bytes(), WANTED)
+    assert 5 <= len(page.samples) < 45
+
+
+LABEL_VALUES = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), max_size=12)
+NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True)
+
+
+def escaped(value):
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+@given(
+    name=st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,10}", fullmatch=True),
+    labels=st.dictionaries(NAMES, LABEL_VALUES | st.just('a}b "c" \\ d\n'), max_size=4),
+    value=st.floats(allow_nan=False),
+)
+def test_any_sample_line_equals_prometheus_client(name, labels, value):
+    inside = ",".join(f'{k}="{escaped(v)}"' for k, v in labels.items())
+    line = f"{name}{{{inside}}} {value!r}\n"
+    assert len(by_prometheus_client(line)) == 1
+    page = parse(line, frozenset({name.replace(":", "_")}))
+    assert [(s.name, dict(s.labels), s.value) for s in page.samples] == by_prometheus_client(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "labels", "value"),
+    [
+        ("vllm:a 1", {}, 1),
+        ("vllm_a 1", {}, 1),
+        ("a 1 1700000000000", {}, 1),
+        ("a\t2.5e3", {}, 2500),
+        ('  a {x="1",} 3 ', {"x": "1"}, 3),
+        ('a{x="1" , y="a,b}c"} 3 1700.5', {"x": "1", "y": "a,b}c"}, 3),
+        ('a_total{x="1"} 5 # {trace_id="k}\\"",b="#"} 0.3 1700.0', {"x": "1"}, 5),
+        ('a_total 5 # {trace_id="abc"} 0.3', {}, 5),
+        ('a{x="C:\\\\d\\"q\\"\\n"} +Inf', {"x": 'C:\\d"q"\n'}, math.inf),
+        ("a{} -1\r", {}, -1),
+    ],
+)  # fmt: skip
+def test_forms_of_a_line(line, labels, value):
+    (sample,) = one(line)
+    assert (dict(sample.labels), sample.value) == (labels, value)
+
+
+def test_nan_is_kept_for_the_reader_to_judge():
+    assert math.isnan(one("a NaN")[0].value)
+
+
+def test_openmetrics_page_without_last_line_end():
+    page = parse("# TYPE a counter\na_total 5\n# EOF", frozenset({"a_total"}))
+    assert page.samples == (Sample("a_total", {}, 5.0),)
+
+
+def test_help_of_wanted_metrics_is_kept():
+    page = parse("# HELP vllm:a Queried blocks.\n# HELP b x\nvllm:a 1\n", frozenset({"vllm_a"}))
+    assert page.helps == {"vllm_a": "Queried blocks."}
+
+
+def test_a_page_with_nothing_wanted_is_readable():
+    assert parse("b 1\n", frozenset({"a"})) == Page((), {})
+    assert parse("# HELP b none yet\n# TYPE b gauge\n", frozenset({"a"})) == Page((), {})
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "an empty answer"),
+        (b" \n\n", "an empty answer"),
+        (b"<!DOCTYPE html>\n<html></html>\n", "not Prometheus text: HTML"),
+        (b'{"error": "nope"}\n', "not Prometheus text: JSON"),
+        (b'[{"iter": 1}]\n', "not Prometheus text: JSON"),
+        (b"Not Found\n", "not Prometheus text"),
+        (b"# a comment\n", "not Prometheus text"),
+        (gzip.compress(b"a 1\n"), "not Prometheus text: not UTF-8"),
+        (b"\x00\x01\x02\n", "not Prometheus text"),
+        (b"b 2\na 12", "cut off: the last line has no line end"),
+        (b"a one\n", "not Prometheus text: line 'a one'"),
+        (b"a 1_000\n", "not Prometheus text: value '1_000'"),
+        (b'a{x="1",x="2"} 1\n', "not Prometheus text: line"),
+        (b'a{x="1} 1\n', "not Prometheus text: line"),
+        (b"a{x=1} 1\n", "not Prometheus text: line"),
+        (b"a\n", "not Prometheus text: line 'a'"),
+    ],
+)
+def test_garbage_is_named(body, why):
+    assert isinstance(answer := parse(body, frozenset({"a"})), Unreadable)
+    assert answer.why.startswith(why)
+
+
+def test_a_huge_page_is_refused():
+    assert parse("a" * 32_000_001, frozenset({"a"})) == Unreadable("longer than 32000000 characters")
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_crash_it(body):
+    assert isinstance(parse(body, WANTED), Page | Unreadable)
+
+
+@given(st.text(st.sampled_from('a{}"\\=,# \t\n1.xN_'), max_size=60))
+def test_no_near_miss_crashes_it(text):
+    assert isinstance(parse(text, frozenset({"a"})), Page | Unreadable)
+
+
+def test_an_evil_line_costs_no_time():
+    evil = "a{" + 'x="' * 20_000 + "\n" + "a{" + "x" * 50_000 + "\n"
+    assert isinstance(parse(evil, frozenset({"a"})), Unreadable)
