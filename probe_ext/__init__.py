@@ -1,1 +1,23 @@
-"""How many people at once does a self-hosted LLM server keep feeling served?"""
+"""How many people at once does a self-hosted LLM server keep feeling served?
+
+A locustfile imports from here: `from probe_ext import StreamingUser`. The names below load Locust, which patches the
+whole process; so they are looked up when asked for, and a report never meets them.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_FROM = {
+    "StreamingUser": "probe_ext.swarm.face",
+    "events": "probe_ext.swarm.face",
+}
+
+__all__ = ["StreamingUser", "__version__", "events"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FROM:
+        return getattr(import_module(_FROM[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

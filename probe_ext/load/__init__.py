@@ -1,0 +1,1 @@
+"""When to ask: how many users there are at each moment."""

@@ -4,6 +4,7 @@ A worker keeps one book and sends snapshots of the windows that changed; the mas
 each (worker, metric, window). A snapshot that comes twice, or replaces a lost one, changes nothing.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -67,6 +68,19 @@ class MasterBook:
             self._latest[worker, snapshot["metric"], snapshot["start"]] = snapshot
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """One record a worker, metric and window: what `sketches.jsonl` holds."""
-        for (worker, _, _), snapshot in sorted(self._latest.items()):
-            yield {"worker": worker, **snapshot}
+        """One record a metric and window, all workers together: what `sketches.jsonl` holds."""
+        together: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+        for (_, metric, start), snapshot in self._latest.items():
+            together[metric, start].append(snapshot)
+        for _, snapshots in sorted(together.items()):
+            yield _merged(snapshots)
+
+
+def _merged(snapshots: list[dict[str, Any]]) -> dict[str, Any]:
+    merged = {key: snapshots[0][key] for key in ("metric", "start", "seconds")}
+    if "count" in snapshots[0]:
+        return {**merged, "count": sum(s["count"] for s in snapshots)}
+    sketch = LatencySketch()
+    for snapshot in snapshots:
+        sketch.merge(LatencySketch.from_wire(snapshot["sketch"]))
+    return {**merged, "sketch": sketch.to_wire()}

@@ -1,7 +1,7 @@
 """Append to the CSV tables of a run directory.
 
-A table's header is its contract: the columns of one row type, in order. Whole lines are written and handed to the
-operating system, so that a killed run leaves at most one line cut off, the last.
+A table's header is its contract: the columns of one row type, in order. Only whole lines are left in the file: a killed
+run cuts off at most the last, and what a full disk refused is taken back and tried again with the next rows.
 """
 
 import csv
@@ -18,34 +18,48 @@ R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow)
 
 
 class TableWriter(Generic[R]):
-    """Appends rows of one type to one file.
-
-    OSError (disk full, read-only) is raised by `append`; what had been written before stays readable.
-    """
+    """Appends rows of one type to one file. OSError when the file cannot be made."""
 
     def __init__(self, path: Path, row_type: type[R]) -> None:
         self.path = path
-        fresh = not path.exists() or path.stat().st_size == 0
-        self._file = path.open("a", encoding="utf-8", newline="")
-        if fresh:
-            self._write([columns(row_type)])
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        self._backlog = b"" if self._size else _lines([columns(row_type)])
 
     def append(self, rows: Iterable[R]) -> None:
-        """Write rows as whole lines, and hand them to the operating system."""
-        self._write([_text(value) for value in astuple(row)] for row in rows)
+        """Write rows and whatever could not be written before.
 
-    def _write(self, lines: Iterable[Iterable[str]]) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(lines)
-        if text.getvalue():
-            self._file.write(text.getvalue())
-            self._file.flush()
+        OSError (disk full, read-only) when that fails: the rows are kept in memory, and go with the next call.
+        """
+        self._backlog += _lines([_text(value) for value in astuple(row)] for row in rows)
+        rest = memoryview(self._backlog)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError:
+            os.ftruncate(self._descriptor, self._size)
+            os.lseek(self._descriptor, self._size, os.SEEK_SET)
+            raise
+        self._size, self._backlog = self._size + len(self._backlog), b""
+
+    @property
+    def unwritten(self) -> int:
+        """Lines that wait in memory for the disk to take them."""
+        return self._backlog.count(b"\n")
 
     def close(self) -> None:
-        """Reach the disk, then close."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        """Reach the disk, then close. OSError when the disk says no."""
+        try:
+            self.append([])
+            os.fsync(self._descriptor)
+        finally:
+            os.close(self._descriptor)
+
+
+def _lines(rows: Iterable[Iterable[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "replace")
 
 
 def _text(value: object) -> str:

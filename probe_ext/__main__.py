@@ -1,0 +1,7 @@
+"""`python -m probe_ext` is the command `probe`."""
+
+import sys
+
+from probe_ext.cli import main
+
+sys.exit(main())

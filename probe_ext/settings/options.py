@@ -1,0 +1,196 @@
+"""Every option of the package: its name, default, meaning, and how its text is read.
+
+One table serves Locust's command line, its web form, environment variables and the documentation. API keys are no
+option: they come from the environment alone (`PROBE_API_KEY`, else `OPENAI_API_KEY`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from probe_ext.load.levels import LevelPlan, parse_levels
+from probe_ext.settings.durations import seconds
+from probe_ext.settings.errors import SettingsError
+
+KEY_VARIABLES = ("PROBE_API_KEY", "OPENAI_API_KEY")
+
+
+def _text(text: str) -> str | None:
+    return text.strip() or None
+
+
+def _count(text: str) -> int:
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise ValueError("is no whole number of 1 or more")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise ValueError("is no whole number of 0 or more")
+    return int(text)
+
+
+def _real(text: str) -> float | None:
+    if not text.strip():
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("is no number") from None
+
+
+def _optional(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: read(text) if text.strip() else None
+
+
+def _some_seconds(text: str) -> float:
+    value = seconds(text)
+    if value <= 0:
+        raise ValueError("must be longer than nothing")
+    return value
+
+
+def _urls(text: str) -> tuple[str, ...]:
+    urls = tuple(part.strip() for part in text.split(",") if part.strip())
+    for url in urls:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"{url!r} is no http(s) URL")
+    return urls
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"is none of {', '.join(choices)}")
+        return text
+
+    return read
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option; a flag that takes no value has the default False."""
+
+    name: str
+    default: str | bool
+    read: Callable[[str], Any]
+    help: str
+    metavar: str = "TEXT"
+
+    @property
+    def flag(self) -> str:
+        """As on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """As in the environment."""
+        return "PROBE_" + self.name.upper()
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("model", "", _text, "model to ask; default: the first that the server lists", "NAME"),
+    Option("api", "chat", _one_of("chat", "completion"), "chat completions, or plain completions", "chat|completion"),
+    Option("no_stream", False, bool, "ask for whole replies instead of streams"),
+    Option("input_tokens", "200", _count, "length of a prompt in the server's own tokens", "N"),
+    Option("max_tokens", "128", _count, "longest reply, in tokens", "N"),
+    Option("shared_prefix_tokens", "0", _number, "tokens at the start of every prompt that are the same for all", "N"),
+    Option("prompt_seed", "0", _number, "the same seed gives the same prompts", "N"),
+    Option("temperature", "", _real, "sampling temperature; default: the server's", "X"),
+    Option("top_p", "", _real, "nucleus sampling; default: the server's", "X"),
+    Option("ignore_eos", False, bool, "ask for replies of exactly --max-tokens (vLLM, SGLang, llama.cpp)"),
+    Option(
+        "usage",
+        "continuous",
+        _one_of("continuous", "final", "none"),
+        "how often the server is asked to count tokens",
+        "continuous|final|none",
+    ),
+    Option("levels", "", _optional(parse_levels), "numbers of users to hold, one after another: 1,2,4,8", "LIST"),
+    Option("hold", "30s", _some_seconds, "how long a level is measured, at least", "TIME"),
+    Option("settle", "5s", seconds, "left out of a level after the number of users stopped changing", "TIME"),
+    Option("min_replies", "3", _count, "replies that every user finishes in a level (at most 5 × hold)", "N"),
+    Option("timeout_connect", "10s", _some_seconds, "to connect, TLS included", "TIME"),
+    Option("timeout_first", "120s", _some_seconds, "from sending to the first token", "TIME"),
+    Option(
+        "timeout_gap", "120s", _some_seconds, "between tokens; short ones would call a preempted reply dead", "TIME"
+    ),
+    Option("timeout_total", "1800s", _some_seconds, "for a whole reply", "TIME"),
+    Option("patience", "", _optional(_some_seconds), "users hang up after so long without a token", "TIME"),
+    Option("drain", "30s", seconds, "how long replies in flight may finish when the run ends", "TIME"),
+    Option("insecure", False, bool, "do not check the server's TLS certificate and name"),
+    Option("metrics_url", "", _urls, "where the server's metrics are; default: HOST/metrics; several: comma", "URL,…"),
+    Option("metrics_every", "1s", _some_seconds, "how often the server's metrics are read", "TIME"),
+    Option("no_metrics", False, bool, "do not read the server's metrics"),
+    Option("slo", "chat", _text, "profile that says when a user feels served: a name or a file", "NAME|FILE"),
+    Option("fail_under_users", "", _optional(_count), "exit code 1 when fewer users than this are proven served", "N"),
+    Option("out", "", _text, "the run's directory; default: reports/runs/<UTC time>-<scenario>", "DIR"),
+    Option("force", False, bool, "replace a run that lies in --out"),
+    Option("no_report", False, bool, "write the run, make no report"),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options in force; each field is described in OPTIONS. Durations are seconds."""
+
+    model: str | None
+    api: str
+    no_stream: bool
+    input_tokens: int
+    max_tokens: int
+    shared_prefix_tokens: int
+    prompt_seed: int
+    temperature: float | None
+    top_p: float | None
+    ignore_eos: bool
+    usage: str
+    levels: tuple[int, ...] | None
+    hold: float
+    settle: float
+    min_replies: int
+    timeout_connect: float
+    timeout_first: float
+    timeout_gap: float
+    timeout_total: float
+    patience: float | None
+    drain: float
+    insecure: bool
+    metrics_url: tuple[str, ...]
+    metrics_every: float
+    no_metrics: bool
+    slo: str
+    fail_under_users: int | None
+    out: str | None
+    force: bool
+    no_report: bool
+
+    @property
+    def plan(self) -> LevelPlan | None:
+        """The levels to hold, if any were asked for."""
+        return LevelPlan(self.levels, self.hold, self.settle, self.min_replies) if self.levels else None
+
+    def as_json(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def read_options(given: Mapping[str, Any]) -> Options:
+    """Read every option from its text. SettingsError names the option and its value."""
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        raw = given.get(option.name, option.default)
+        raw = option.default if raw is None else raw
+        if isinstance(option.default, bool):
+            values[option.name] = (
+                raw if isinstance(raw, bool) else str(raw).strip().lower() in {"1", "true", "yes", "on"}
+            )
+            continue
+        try:
+            values[option.name] = option.read(str(raw))
+        except ValueError as error:
+            raise SettingsError(f"{option.flag} {raw}: {error}") from error
+    if values["slo"] is None:
+        values["slo"] = "chat"
+    return Options(**values)

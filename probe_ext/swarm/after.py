@@ -1,0 +1,17 @@
+"""After a run: its report, made by a child process that never loads Locust."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from probe_ext.settings.options import KEY_VARIABLES
+
+
+def make_report(directory: Path, *, quiet: bool = False) -> int:
+    """`probe report DIRECTORY` in a process of its own, without the API key in its environment; its exit code."""
+    environment = {name: value for name, value in os.environ.items() if name not in KEY_VARIABLES}
+    command = [sys.executable, "-m", "probe_ext", "report", str(directory)]
+    if quiet:
+        command.append("--quiet")
+    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603 - our own module

@@ -1,0 +1,102 @@
+"""Where all rows of a run come together: on the master, or in a lone Locust."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from probe_ext.measure.book import MasterBook
+from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow
+from probe_ext.run import directory as places
+from probe_ext.run.manifest import replace_text
+from probe_ext.run.tables import TableWriter
+from probe_ext.swarm.recorder import Batch
+
+logger = logging.getLogger(__name__)
+R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow)
+
+_TOLD = ("started", "finished", "cpu_seconds", "loop_lag_max", "stamped", "disk_error")
+
+
+class Collector:
+    """Takes batches in any order, each once, and appends them to the run directory.
+
+    A disk that takes no more is told once and tried again: rows wait in memory meanwhile.
+    """
+
+    def __init__(self, run: str, directory: Path, on_reply: Callable[[ReplyRow], None]) -> None:
+        self.run = run
+        self.directory = directory
+        self.book = MasterBook()
+        self.rows = 0
+        self.told: dict[str, dict[str, Any]] = {}
+        """what each worker's newest batch says of it, and how many rows came from it"""
+        self.disk_errors: dict[str, str] = {}
+        self._numbers: dict[str, set[int]] = {}
+        self._on_reply = on_reply
+        self._requests = TableWriter(directory / places.REQUESTS, ReplyRow)
+        self._gaps = TableWriter(directory / places.GAPS, GapRow)
+        self._users = TableWriter(directory / places.USERS, UserRow)
+        self._server = TableWriter(directory / places.SERVER, ServerRow)
+
+    def accept(self, batch: Batch) -> None:
+        """Take one batch; one that came before, or belongs to another run, changes nothing."""
+        worker, number = batch["worker"], batch["number"]
+        seen = self._numbers.setdefault(worker, set())
+        if batch["run"] != self.run or number in seen:
+            return
+        if not seen or number > max(seen):
+            told = self.told.setdefault(worker, {"rows": 0})
+            told.update({key: batch[key] for key in _TOLD})
+        seen.add(number)
+        rows = [ReplyRow(*values) for values in batch["rows"]]
+        self.told[worker]["rows"] += len(rows)
+        self.rows += len(rows)
+        for row in rows:
+            self._on_reply(row)
+        self.book.absorb(worker, batch["windows"])
+        self._append(self._requests, rows)
+        self._append(self._gaps, [GapRow(*values) for values in batch["gaps"]])
+
+    def has_all(self, worker: str, last: int) -> bool:
+        """Whether every batch up to this number has come."""
+        return len(self._numbers.get(worker, set())) >= last
+
+    def add_users(self, row: UserRow) -> None:
+        """Note how many users there are."""
+        self._append(self._users, [row])
+
+    def add_server(self, rows: list[ServerRow]) -> None:
+        """Note what a server said of itself."""
+        self._append(self._server, rows)
+
+    def _append(self, table: TableWriter[R], rows: list[R]) -> None:
+        name = table.path.name
+        try:
+            table.append(rows)
+        except OSError as error:
+            if name not in self.disk_errors:
+                logger.warning("%s: %s; rows wait in memory", table.path, error.strerror or error)
+            self.disk_errors[name] = error.strerror or str(error)
+
+    def write_windows(self) -> None:
+        """Put `sketches.jsonl` in place as a whole."""
+        lines = [json.dumps(line, separators=(",", ":")) + "\n" for line in self.book.lines()]
+        try:
+            replace_text(self.directory / places.SKETCHES, "".join(lines))
+        except OSError as error:
+            self.disk_errors[places.SKETCHES] = error.strerror or str(error)
+
+    def unwritten(self) -> int:
+        """Lines of all tables that the disk has not taken."""
+        return sum(t.unwritten for t in (self._requests, self._gaps, self._users, self._server))
+
+    def close(self) -> None:
+        """Write what is left, and close the tables."""
+        self.write_windows()
+        for table in (self._requests, self._gaps, self._users, self._server):
+            try:
+                table.close()
+            except OSError as error:
+                self.disk_errors[table.path.name] = error.strerror or str(error)

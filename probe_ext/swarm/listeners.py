@@ -1,0 +1,233 @@
+"""Which of Locust's events calls what, per kind of node. Importing this module is what switches the package on."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import events
+from locust.env import Environment
+from locust.runners import WorkerRunner
+
+from probe_ext.run.directory import RunDirectoryError, fresh
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import Options
+from probe_ext.swarm.after import make_report
+from probe_ext.swarm.head import ActiveRun, Head
+from probe_ext.swarm.node import Node
+from probe_ext.swarm.options import add_options
+from probe_ext.swarm.prepare import Preparation, prepare
+from probe_ext.swarm.recorder import watch_loop
+from probe_ext.swarm.shape import LevelShape
+from probe_ext.swarm.signals import INTERRUPTED, SignalEnd
+from probe_ext.swarm.worker import WorkerEnd
+
+logger = logging.getLogger(__name__)
+
+WRONG_USAGE = 2
+
+
+@events.init_command_line_parser.add_listener
+def _add_options(parser: Any, **_: Any) -> None:
+    add_options(parser)
+
+
+@events.init.add_listener
+def _set_up(environment: Environment, **_: Any) -> None:
+    runner = environment.runner
+    node = Node(environment, worker=runner.client_id if hasattr(runner, "client_id") else "master")
+    environment.probe_node = node
+    if isinstance(runner, WorkerRunner):
+        _set_up_worker(node, runner)
+    else:
+        HeadWiring(node)
+
+
+def _set_up_worker(node: Node, runner: WorkerRunner) -> None:
+    end = WorkerEnd(node, runner)
+    gevent.spawn(lambda: watch_loop(lambda: node.recorder, gevent.sleep))
+
+    def leave(**_: Any) -> None:
+        end.leave(_drain_limit(node))
+
+    def hurry() -> None:
+        node.hurry = True
+
+    node.environment.events.test_start.add_listener(lambda **_: end.test_start())
+    node.environment.events.test_stopping.add_listener(leave)
+    SignalEnd(lambda _reason: gevent.spawn(runner.quit), hurry)
+
+
+def _drain_limit(node: Node) -> float:
+    try:
+        return node.options.drain
+    except SettingsError:
+        return 0.0
+
+
+def _refuse(why: str) -> None:
+    print(f"probe: {why}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
+    sys.exit(WRONG_USAGE)
+
+
+class HeadWiring:
+    """A master or a lone Locust: starts and ends runs as Locust's events come."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.environment = node.environment
+        self.headless: bool = self.environment.parsed_options.headless
+        self.head = Head(node)
+        self._prepared: tuple[Options, Preparation, Path] | None = None
+        self._reports: list[tuple[Path, int]] = []
+        self._runs = 0
+        if self.headless:
+            self._prepare_or_leave()
+        self._attach_shape()
+        if self.environment.web_ui:
+            self.environment.web_ui.app.before_request(self._before_request)
+        if self.head.local:
+            gevent.spawn(lambda: watch_loop(lambda: node.recorder, gevent.sleep))
+        listen = self.environment.events
+        listen.test_start.add_listener(lambda **_: self._test_start())
+        listen.test_stopping.add_listener(lambda **_: self.head.drain())
+        listen.test_stop.add_listener(lambda **_: self._test_stop())
+        listen.quit.add_listener(self._quit)
+        SignalEnd(self._signalled, self._hurry)
+
+    # --- before a run ------------------------------------------------------------------------------------------
+
+    def _prepare_or_leave(self) -> None:
+        """Headless, a run that cannot work is refused before any load, in one line."""
+        try:
+            self._refuse_mixture()
+            self._prepared = self._prepare()
+        except (SettingsError, RunDirectoryError) as error:
+            _refuse(str(error))
+        if self._prepared and self._prepared[1].problem:
+            _refuse(self._prepared[1].problem)
+
+    def _refuse_mixture(self) -> None:
+        given = self.environment.parsed_options
+        if self.node.options.levels is None:
+            return
+        for name, flag in (("num_users", "-u"), ("spawn_rate", "-r"), ("run_time", "-t")):
+            if getattr(given, name, None):
+                raise SettingsError(
+                    f"{flag} {getattr(given, name)}: --levels decides users, rate and time; leave one out"
+                )
+
+    def _prepare(self) -> tuple[Options, Preparation, Path]:
+        options = self.node.options
+        made = prepare(self.environment, options)
+        asked = Path(options.out) if options.out else None
+        self._runs += 1
+        directory = fresh(asked, self._scenario(), force=options.force, numbered=self._runs > 1)
+        return options, made, directory
+
+    def _scenario(self) -> str:
+        locustfile = self.environment.parsed_options.locustfile or "run"
+        return Path(locustfile.split(",")[0]).stem if locustfile != "-" else "run"
+
+    def _attach_shape(self) -> None:
+        """Levels from the options make Locust's load shape; without them Locust keeps its user fields."""
+        try:
+            plan = self.node.options.plan
+        except SettingsError:
+            return
+        own = isinstance(self.environment.shape_class, LevelShape)
+        if plan is None:
+            if own:
+                self.environment.shape_class = None
+            return
+        shape = LevelShape(plan, self._heard, self._is_ending, self._run_now)
+        shape.runner = self.environment.runner
+        self.environment.shape_class = shape
+
+    def _before_request(self) -> Any:
+        """The web form's levels take effect before Locust reads whether there is a shape."""
+        from flask import jsonify, request  # noqa: PLC0415 - only where there is a web UI
+
+        if request.method != "POST" or not request.path.endswith("/swarm") or self._is_running():
+            return None
+        given = vars(self.environment.parsed_options)
+        before = given.get("levels")
+        given["levels"] = request.form.get("levels", before)
+        try:
+            _ = self.node.options
+        except SettingsError as error:
+            given["levels"] = before
+            return jsonify({"success": False, "message": str(error), "host": self.environment.host})
+        self._attach_shape()
+        return None
+
+    def _is_running(self) -> bool:
+        return self.head.run is not None and self.head.run.ended is None
+
+    def _heard(self, since: float) -> int:
+        return self.head.run.tally.heard(since) if self.head.run else 0
+
+    def _is_ending(self) -> bool:
+        run = self.head.run
+        return run is not None and run.end_reason is not None and run.ended is None
+
+    def _run_now(self) -> float:
+        return self.head.run.now() if self.head.run else 0.0
+
+    # --- a run -------------------------------------------------------------------------------------------------
+
+    def _test_start(self) -> None:
+        try:
+            options, made, directory = self._prepared or self._prepare()
+        except (SettingsError, RunDirectoryError) as error:
+            logger.error("probe: %s; nothing of this run is recorded", error)  # noqa: TRY400 - one line says it
+            return
+        self._prepared = None
+        self.node.prepared = {"model": made.model, "prompts": made.prompts}
+        if made.problem:
+            logger.error("probe: %s", made.problem)
+        self.head.begin(ActiveRun(self.node, self.head.peers, options, made, directory, self._scenario()))
+
+    def _test_stop(self) -> None:
+        run = self.head.finish()
+        if run is None:
+            return
+        logger.info("probe: the run lies in %s", run.directory)
+        if not self.headless and not run.options.no_report:
+            gevent.spawn(self._report, run)
+
+    def _report(self, run: ActiveRun) -> int:
+        code = make_report(run.directory)
+        self._reports.append((run.directory, code))
+        return code
+
+    # --- the end -----------------------------------------------------------------------------------------------
+
+    def _signalled(self, reason: str) -> None:
+        self.head.signalled = reason
+        gevent.spawn(self._leave)
+
+    def _leave(self) -> None:
+        self.environment.runner.quit()
+        if self.environment.web_ui:
+            self.environment.web_ui.stop()
+
+    def _hurry(self) -> None:
+        self.node.hurry = True
+
+    def _quit(self, exit_code: int, **_: Any) -> None:
+        """Locust's last event: everything is in. The report is the last thing that a headless run says."""
+        self._test_stop()  # a runner that never stopped in order
+        code = self._final_code(exit_code)
+        if code != exit_code:
+            raise SystemExit(code)
+
+    def _final_code(self, exit_code: int) -> int:
+        run = self.head.run
+        code = 0
+        if self.headless and run is not None and not run.options.no_report:
+            code = self._report(run)
+        if self.head.signalled == "interrupted":
+            return INTERRUPTED
+        return code or exit_code

@@ -1,0 +1,201 @@
+"""`self.llm`: ask the server under test, and have everything measured and recorded."""
+
+import os
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gevent
+from locust.env import Environment
+
+from probe_ext import __version__
+from probe_ext.client import openai, tls
+from probe_ext.client.converse import Conversation, Limits
+from probe_ext.client.reply import Reply
+from probe_ext.client.stream import Connection
+from probe_ext.client.target import Target, parse_target
+from probe_ext.measure import clock
+from probe_ext.measure.outcome import is_failure
+from probe_ext.measure.rows import ReplyRow
+from probe_ext.measure.timeline import gaps
+from probe_ext.settings.options import KEY_VARIABLES, Options
+from probe_ext.swarm import events
+from probe_ext.swarm.recorder import Asked, Recorder
+
+LOCUST_FLOOR = 0.010
+"""seconds: Locust keeps whole milliseconds, so shorter figures would be mostly rounding; they stay out of its tables"""
+_FAILED_FAST = 0.5
+_BREATH = 1.0
+"""seconds that a user waits after a reply that failed at once: no person asks a dead server 1,000 times a second"""
+
+_contexts: dict[bool, ssl.SSLContext] = {}
+
+
+def api_key() -> str | None:
+    """From the environment, and from nowhere else. ValueError when it could not stand in a header."""
+    for name in KEY_VARIABLES:
+        key = os.environ.get(name, "").strip()
+        if key:
+            if not (key.isascii() and key.isprintable()):
+                raise ValueError(f"{name}: holds characters that no HTTP header can carry")
+            return key
+    return None
+
+
+class Llm:
+    """One simulated user's way to the server: its own connection, kept between replies."""
+
+    def __init__(
+        self, environment: Environment, recorder: Recorder, options: Options, model: str, scenario: str
+    ) -> None:
+        self._environment = environment
+        self._recorder = recorder
+        self._options = options
+        self._model = model
+        self._scenario = scenario
+        self._target: Target = parse_target(environment.host or "")
+        self._key = api_key()
+        self._connection = Connection(self._target, _context(not options.insecure) if self._target.tls else None)
+        self._limits = Limits(
+            options.timeout_connect,
+            options.timeout_first,
+            options.timeout_gap,
+            options.timeout_total,
+            options.patience,
+        )
+        self.user = recorder.new_user()
+
+    def chat(
+        self,
+        messages: str | Sequence[Mapping[str, Any]],
+        *,
+        due: float | None = None,
+        name: str | None = None,
+        stream: bool | None = None,
+        **parameters: Any,
+    ) -> Reply:
+        """Ask `/v1/chat/completions`, and wait for the reply's end.
+
+        A text is sent as one user message. `due` (monotonic seconds) is when the user wanted to send, if that was
+        before this call. `name` is the line in Locust's table. `parameters` go into the body and win over the
+        options (max_tokens, temperature, …). A reply that fails raises nothing: look at its `outcome`.
+        """
+        conversation = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
+        return self._ask(openai.CHAT_PATH, conversation, "chat", due, name, stream, parameters)
+
+    def complete(
+        self,
+        prompt: str,
+        *,
+        due: float | None = None,
+        name: str | None = None,
+        stream: bool | None = None,
+        **parameters: Any,
+    ) -> Reply:
+        """Ask `/v1/completions`; else as `chat`."""
+        return self._ask(openai.COMPLETION_PATH, prompt, "completion", due, name, stream, parameters)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _ask(
+        self,
+        path: str,
+        prompt: str | Sequence[Mapping[str, Any]],
+        kind: str,
+        due: float | None,
+        name: str | None,
+        stream: bool | None,
+        parameters: Mapping[str, Any],
+    ) -> Reply:
+        while self._recorder.ending:
+            gevent.sleep(3600)  # the run is over: wait to be taken away
+        due = clock.monotonic() if due is None else due
+        streamed = not self._options.no_stream if stream is None else stream
+        request = self._request(path, prompt, streamed, parameters)
+        conversation = Conversation(
+            self._connection, request, self._limits, due=due, streamed=streamed, secret=self._key
+        )
+        number = self._recorder.start(conversation)
+        asked = Asked(self.user, self._scenario, kind)
+        try:
+            conversation.run()
+        finally:
+            reply = conversation.finish()
+            self._recorder.stamped = (
+                self._connection.stamped if self._recorder.stamped is None else self._recorder.stamped
+            )
+            row = self._recorder.end(conversation, reply, asked, number)
+            self._tell(reply, row, name or self._scenario, path)
+        if is_failure(reply.outcome) and row.end - row.due < _FAILED_FAST:
+            gevent.sleep(_BREATH)
+        return reply
+
+    def _request(
+        self, path: str, prompt: str | Sequence[Mapping[str, Any]], streamed: bool, more: Mapping[str, Any]
+    ) -> bytes:
+        options = self._options
+        extra: dict[str, Any] = {
+            "max_tokens": options.max_tokens,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+        }
+        if options.ignore_eos:
+            extra["ignore_eos"] = True
+        body = openai.body(prompt, self._model, stream=streamed, usage=options.usage, extra={**extra, **more})
+        head = [
+            f"POST {self._target.path(path)} HTTP/1.1",
+            f"Host: {self._target.authority}",
+            f"User-Agent: probe-ext/{__version__}",
+            "Content-Type: application/json",
+            f"Accept: {'text/event-stream' if streamed else 'application/json'}",
+            "Accept-Encoding: identity",
+            f"Content-Length: {len(body)}",
+        ]
+        if self._key:
+            head.append(f"Authorization: Bearer {self._key}")
+        return ("\r\n".join(head) + "\r\n\r\n").encode("utf-8") + body
+
+    def _tell(self, reply: Reply, row: ReplyRow, name: str, path: str) -> None:
+        """Locust's own event, once a reply, and the package's. A reply that we ended is no request to Locust."""
+        if row.outcome != "ended_by_us":
+            self._environment.events.request.fire(
+                request_type="LLM",
+                name=name,
+                response_time=1000 * (row.end - row.due),
+                response_length=reply.length,
+                exception=ReplyFailedError(row.outcome, reply.message) if is_failure(reply.outcome) else None,
+                context={"reply": reply, "row": row},
+                response=None,
+                url=path,
+            )
+            self._own_rows(name, row)
+        if reply.ttft is not None:
+            events.first_token.fire(reply=reply, row=row, seconds=reply.ttft)
+        spread = [gap for choice in reply.events for gap in gaps(choice.at)]
+        if spread:
+            events.token_gap.fire(reply=reply, row=row, seconds=spread)
+        events.reply.fire(reply=reply, row=row)
+
+    def _own_rows(self, name: str, row: ReplyRow) -> None:
+        """TTFT and longest gap as lines of Locust's table that stay out of *Aggregated*."""
+        stats = self._environment.stats
+        figures = {"TTFT": row.first - row.sent if row.first is not None and row.sent is not None else None}
+        figures["longest gap"] = row.longest_gap
+        for kind, seconds in figures.items():
+            if seconds is not None and seconds >= LOCUST_FLOOR:
+                stats.get(name, f"{kind} ≥ 10 ms").log(1000 * seconds, 0)
+
+
+class ReplyFailedError(Exception):
+    """What Locust lists under failures: the outcome, and what was said of it."""
+
+    def __init__(self, outcome: str, message: str | None) -> None:
+        super().__init__(f"{outcome}: {message}" if message else outcome)
+
+
+def _context(verify: bool) -> ssl.SSLContext:
+    if verify not in _contexts:
+        _contexts[verify] = tls.context(verify=verify)
+    return _contexts[verify]

@@ -1,0 +1,28 @@
+"""The package's options on Locust's command line and in its web form."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from probe_ext.settings.options import OPTIONS
+
+_NOT_IN_WEB = {"out", "force", "no_report", "fail_under_users"}
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add every option of the table in a group of its own; each may come from the environment instead.
+
+    Locust shows an argument of a group in its web form only if the attributes that it looks for are set by hand.
+    """
+    group = parser.add_argument_group("probe-ext: how many users feel served")
+    for option in OPTIONS:
+        kind: dict[str, Any] = {"action": "store_true"} if option.default is False else {"metavar": option.metavar}
+        action: Any = group.add_argument(
+            option.flag,
+            dest=option.name,
+            default=option.default,
+            env_var=option.variable,
+            help=option.help.replace("%", "%%"),
+            **kind,
+        )
+        action.include_in_web_ui = option.name not in _NOT_IN_WEB
+        action.is_secret = action.is_required = action.is_multiple = False

@@ -1,0 +1,68 @@
+"""What is found out before a run starts: who the server is, which model answers, how long a prompt is in its tokens."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from locust.env import Environment
+
+from probe_ext.client.target import parse_target
+from probe_ext.server.fetch import Fetcher
+from probe_ext.server.identity import identify
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import Options
+from probe_ext.swarm.llm import api_key
+from probe_ext.swarm.prompting import calibrated
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What the manifest says of the target, and what workers need to know."""
+
+    host: str
+    model: str | None
+    model_from: str
+    server: list[dict[str, Any]]
+    metrics_urls: tuple[str, ...]
+    prompts: dict[str, Any]
+    problem: str | None
+    """why no reply can be expected, in one line; None if nothing speaks against it"""
+
+
+def prepare(environment: Environment, options: Options) -> Preparation:
+    """Ask the server about itself. SettingsError where an option cannot work with this server."""
+    try:
+        target = parse_target(environment.host or "")
+        key = api_key()
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    if not environment.host:
+        raise SettingsError("--host: no server given; for example --host http://127.0.0.1:8000")
+    fetcher = Fetcher(key, verify=not options.insecure, timeout=options.timeout_connect)
+    server = identify(target.url, fetcher, options.metrics_url, options.model)
+    models = server[0]["models"]
+    model = options.model or (models[0] if models else None)
+    problem = _problem(target.url, model, models, options, server[0])
+    prompts = calibrated(target, model or "", options, fetcher) if problem is None else {}
+    return Preparation(
+        host=target.url,
+        model=model,
+        model_from="option" if options.model else "server",
+        server=server,
+        metrics_urls=tuple(entry["metrics_url"] for entry in server if entry.get("metrics_url")),
+        prompts=prompts,
+        problem=problem,
+    )
+
+
+def _problem(
+    url: str, model: str | None, models: list[str] | None, options: Options, server: dict[str, Any]
+) -> str | None:
+    if models is not None and options.model and options.model not in models:
+        return f"--model {options.model}: the server at {url} lists {', '.join(models[:5]) or 'none'}"
+    if model is None:
+        return f"--host {url}: {server.get('models_error') or 'lists no models; name one with --model'}"
+    limit = server.get("max_model_len")
+    if limit and options.input_tokens + options.max_tokens > limit:
+        asked = f"--input-tokens {options.input_tokens} and --max-tokens {options.max_tokens}"
+        return f"{asked}: more than the {limit} tokens that {model} at {url} takes"
+    return None

@@ -1,0 +1,171 @@
+"""What one process that runs users measures: every started reply ends here as a row, exactly once."""
+
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from probe_ext.client.converse import Conversation
+from probe_ext.client.reply import Reply
+from probe_ext.measure import clock
+from probe_ext.measure.book import Book
+from probe_ext.measure.rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, moved
+from probe_ext.run.tables import TableWriter
+from probe_ext.swarm.rows import long_gaps, reply_row, write_windows
+
+Batch = dict[str, Any]
+"""Plain types: what goes over Locust's wire, or straight to the collector in a lone Locust"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who asked for a reply."""
+
+    user: str
+    scenario: str
+    kind: str
+
+
+@dataclass
+class Recorder:
+    """Counts replies as they start, keeps them as they end, and hands them on in numbered batches.
+
+    A batch stays in `unacknowledged` until the master has it; sending one twice changes nothing there.
+    """
+
+    worker: str
+    started: int = 0
+    finished: int = 0
+    users: int = 0
+    in_flight: set[Conversation] = field(default_factory=set)
+    ending: bool = False
+    """no further reply may start"""
+    loop_lag_max: float = 0.0
+    stamped: bool | None = None
+    """whether receive times are the kernel's; None before the first connection"""
+    unacknowledged: dict[int, Batch] = field(default_factory=dict)
+    disk_error: str | None = None
+    run: str | None = None
+    """the run that is being recorded; None before the master has said which"""
+
+    def __post_init__(self) -> None:
+        self._origin = 0.0
+        self._waiting: list[tuple[Reply, Asked, int]] = []
+        self._rows: list[ReplyRow] = []
+        self._gaps: list[GapRow] = []
+        self._book = Book()
+        self._number = 0
+        self._told: tuple[int, int] = (-1, -1)
+        self._tables: tuple[TableWriter[ReplyRow], TableWriter[GapRow]] | None = None
+
+    def begin(self, run: str, origin: float, directory: Path | None) -> None:
+        """A run has begun: its zero in our monotonic seconds, and where our own copy of the rows goes, if anywhere."""
+        self.run, self._origin = run, origin
+        if directory is not None:
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                self._tables = (
+                    TableWriter(directory / f"requests-{self.worker}.csv", ReplyRow),
+                    TableWriter(directory / f"gaps-{self.worker}.csv", GapRow),
+                )
+            except OSError as error:
+                self.disk_error = f"{directory}: {error.strerror or error}"
+        for reply, asked, number in self._waiting:
+            self._keep(reply, asked, number)
+        self._waiting.clear()
+
+    def new_user(self) -> str:
+        """An identity for one simulated person."""
+        self.users += 1
+        return f"{self.worker}:{self.users}"
+
+    def start(self, conversation: Conversation) -> int:
+        """A reply is asked for; its number."""
+        self.started += 1
+        self.in_flight.add(conversation)
+        return self.started
+
+    def end(self, conversation: Conversation, reply: Reply, asked: Asked, number: int) -> ReplyRow:
+        """A reply has ended, however it did; its row in this process's monotonic seconds."""
+        self.in_flight.discard(conversation)
+        if self.run is None:
+            self._waiting.append((reply, asked, number))
+            return self._row(reply, asked, number)
+        return self._keep(reply, asked, number)
+
+    def _row(self, reply: Reply, asked: Asked, number: int) -> ReplyRow:
+        return reply_row(
+            reply,
+            reply_id=f"{self.worker}:{number}",
+            worker=self.worker,
+            user=asked.user,
+            scenario=asked.scenario,
+            kind=asked.kind,
+        )
+
+    def _keep(self, reply: Reply, asked: Asked, number: int) -> ReplyRow:
+        row = self._row(reply, asked, number)
+        self.finished += 1
+        self._rows.append(moved(row, -self._origin, REPLY_MARKS))
+        self._gaps.extend(moved(gap, -self._origin, GAP_MARKS) for gap in long_gaps(reply, row.reply_id))
+        write_windows(self._book, reply, self._origin)
+        return row
+
+    def flush(self) -> None:
+        """Put what is new into a batch and on our own disk."""
+        news = (self.started, self.finished)
+        if self.run is None or (news == self._told and not self._rows):
+            return
+        self._number += 1
+        self.unacknowledged[self._number] = {
+            "run": self.run,
+            "worker": self.worker,
+            "number": self._number,
+            "started": self.started,
+            "finished": self.finished,
+            "cpu_seconds": clock.cpu(),
+            "loop_lag_max": self.loop_lag_max,
+            "stamped": self.stamped,
+            "disk_error": self.disk_error,
+            "rows": [astuple(row) for row in self._rows],
+            "gaps": [astuple(gap) for gap in self._gaps],
+            "windows": self._book.changes(),
+        }
+        self._to_disk()
+        self._rows, self._gaps, self._told = [], [], news
+
+    def _to_disk(self) -> None:
+        if self._tables is None:
+            return
+        try:
+            self._tables[0].append(self._rows)
+            self._tables[1].append(self._gaps)
+        except OSError as error:
+            self.disk_error = f"{self._tables[0].path}: {error.strerror or error}"
+            self._tables = None
+
+    @property
+    def last_number(self) -> int:
+        """The number of the newest batch."""
+        return self._number
+
+    def cut_all(self) -> None:
+        """End every reply in flight."""
+        for conversation in list(self.in_flight):
+            conversation.cut()
+
+    def close(self) -> None:
+        """Close our own tables."""
+        if self._tables is not None:
+            for table in self._tables:
+                table.close()
+            self._tables = None
+
+
+def watch_loop(recorder: Callable[[], Recorder], sleep: Callable[[float], None], every: float = 0.1) -> None:
+    """Measure how late the event loop runs: forever, `every` seconds, the longest overshoot is kept."""
+    while True:
+        before = clock.monotonic()
+        sleep(every)
+        late = clock.monotonic() - before - every
+        recorder().loop_lag_max = max(recorder().loop_lag_max, late)

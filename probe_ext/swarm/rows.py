@@ -1,0 +1,92 @@
+"""From a reply to what is kept of it: its row, its long gaps and its share of the windows."""
+
+from probe_ext.client.reply import Reply
+from probe_ext.measure.book import Book
+from probe_ext.measure.rows import GAP_FLOOR, GapRow, ReplyRow
+from probe_ext.measure.timeline import TokenEvents, gaps
+
+
+def reply_row(reply: Reply, *, reply_id: str, worker: str, user: str, scenario: str, kind: str) -> ReplyRow:
+    """The row of one reply, in this process's monotonic seconds."""
+    marks, pace, visible = reply.marks, reply.pace, reply.visible_pace
+    return ReplyRow(
+        reply_id=reply_id,
+        worker=worker,
+        user=user,
+        scenario=scenario,
+        kind=kind,
+        streamed=reply.streamed,
+        due=marks.due,
+        late=marks.late,
+        sent=marks.sent,
+        headers=marks.headers,
+        first=pace.first if pace else None,
+        first_visible=visible.first if visible else None,
+        last=pace.last if pace else None,
+        end=marks.end if marks.end is not None else marks.due,
+        tokens_in=reply.tokens_in,
+        tokens_cached=reply.tokens_cached,
+        tokens_out=reply.tokens_out,
+        tokens_from=reply.tokens_from,
+        tokens_first=pace.tokens_first if pace else None,
+        tokens_visible=visible.tokens if visible else None,
+        events=pace.events if pace else 0,
+        events_visible=visible.events if visible else 0,
+        choices=len(reply.choices),
+        tpot=pace.tpot if pace else None,
+        tpot_visible=visible.tpot if visible else None,
+        longest_gap=pace.longest_gap if pace else None,
+        gap_start=pace.gap_start if pace else None,
+        longest_gap_visible=visible.longest_gap if visible else None,
+        outcome=reply.outcome.value,
+        finish_reason=reply.finish_reason,
+        status=reply.status,
+        message=reply.message,
+        connect=marks.connect,
+        tls=marks.tls,
+        lag_max=max(reply.lags) if reply.lags else None,
+        reads=reply.reads,
+        reads_unresolved=reply.reads_unresolved,
+    )
+
+
+def long_gaps(reply: Reply, reply_id: str) -> list[GapRow]:
+    """Every gap of at least GAP_FLOOR, of all choices."""
+    found = []
+    for events in reply.events:
+        before = 0
+        for at, later, tokens in zip(events.at, events.at[1:], events.tokens, strict=False):
+            before += tokens
+            if later - at >= GAP_FLOOR:
+                found.append(GapRow(reply_id, at, later, before))
+    return found
+
+
+def write_windows(book: Book, reply: Reply, origin: float) -> None:
+    """Add a reply to the windows; `origin` is the run's zero in this process's monotonic seconds."""
+    if reply.lags and reply.marks.end is not None:
+        book.add("lag", reply.marks.end - origin, reply.lags)
+    if reply.ttft is not None and reply.pace is not None:
+        book.add("ttft", reply.pace.first - origin, [max(0.0, reply.ttft)])
+    for events in reply.events:
+        _write_tokens(book, events, _weights(reply, events), origin)
+        for end, gap, tokens in zip(events.at[1:], gaps(events.at), events.tokens[1:], strict=True):
+            book.add("gap", end - origin, [max(0.0, gap)])
+            book.add("itl", end - origin, [max(0.0, gap) / tokens])
+
+
+def _weights(reply: Reply, events: TokenEvents) -> float:
+    """Tokens a counted token: above 1 where the server's total exceeds what its events could be told to hold."""
+    if reply.tokens_out is None or len(reply.choices) != 1 or not events.tokens:
+        return 1.0
+    return reply.tokens_out / sum(events.tokens)
+
+
+def _write_tokens(book: Book, events: TokenEvents, weight: float, origin: float) -> None:
+    counted = written = 0
+    for at, tokens in zip(events.at, events.tokens, strict=True):
+        counted += tokens
+        grown = round(counted * weight) - written
+        if grown:
+            book.count("tokens", at - origin, grown)
+            written += grown

@@ -1,0 +1,40 @@
+"""The user class that locustfiles build on."""
+
+from pathlib import Path
+from typing import Any
+
+from locust import User
+
+from probe_ext.settings.options import Options
+from probe_ext.swarm.llm import Llm
+from probe_ext.swarm.node import node_of
+from probe_ext.swarm.prompting import prompts_for
+
+
+class StreamingUser(User):
+    """A simulated person who talks to the server under test.
+
+    `self.llm` asks and measures; `self.prompts` yields prompts of the length asked for, never the same twice;
+    `self.options` are the package's options. A subclass adds tasks, and a wait time if its people think.
+    """
+
+    abstract = True
+    scenario: str | None = None
+    """line in Locust's table and `scenario` of the rows; default: the locustfile's name"""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        node = node_of(self.environment)
+        self.options: Options = node.options
+        name = self.scenario or _file_stem(self.environment.parsed_options.locustfile) or type(self).__name__
+        model = str(node.prepared.get("model") or self.options.model or "")
+        self.llm = Llm(self.environment, node.recorder, self.options, model, name)
+        self.prompts = prompts_for(node, self.options, self.llm.user)
+
+    def on_stop(self) -> None:
+        """Hang up."""
+        self.llm.close()
+
+
+def _file_stem(locustfile: str | None) -> str | None:
+    return Path(locustfile.split(",")[0]).stem if locustfile and locustfile != "-" else None

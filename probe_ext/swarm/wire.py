@@ -1,0 +1,43 @@
+"""What master and workers say to each other, beside Locust's own messages.
+
+| message | direction | data |
+|---|---|---|
+| `probe_ping` | master → worker | `t`: master's monotonic seconds |
+| `probe_pong` | worker → master | `t` back, `mono`: worker's monotonic seconds, `boot`, `host`, `version` |
+| `probe_begin` | master → worker | `run`, `origin`: the run's zero in the worker's monotonic seconds |
+| `probe_batch` | worker → master | a recorder's batch; sent again until it is acknowledged |
+| `probe_ack` | master → worker | `number` of the batch |
+| `probe_drain` | master → worker | `run`, `limit`: seconds that replies in flight may still take |
+| `probe_drained` | worker → master | `run`, `last`: number of the worker's last batch |
+
+Every message may come twice or not at all: a batch is known by its number, the others only repeat what holds.
+"""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from probe_ext import __version__
+from probe_ext.measure import clock
+
+PING, PONG, BEGIN, BATCH, ACK = "probe_ping", "probe_pong", "probe_begin", "probe_batch", "probe_ack"
+DRAIN, DRAINED = "probe_drain", "probe_drained"
+
+
+def boot_id() -> str:
+    """Names this boot of this machine: processes with the same one share their monotonic clock. Empty if unknown."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def pong(t: float) -> dict[str, Any]:
+    """A worker's answer to a ping."""
+    return {
+        "t": t,
+        "mono": clock.monotonic(),
+        "boot": boot_id(),
+        "host": socket.gethostname(),
+        "version": __version__,
+    }

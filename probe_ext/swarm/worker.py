@@ -1,0 +1,102 @@
+"""A worker's side: answer pings, learn of runs, send batches until they are acknowledged, say the last word."""
+
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust.runners import WorkerRunner
+
+from probe_ext.measure import clock
+from probe_ext.swarm import wire
+from probe_ext.swarm.ending import drain
+from probe_ext.swarm.node import Node
+
+FLUSH_EVERY = 1.0
+_RESEND_AFTER = 5.0
+_LAST_WORDS = 5.0
+"""seconds that a worker which ends by itself waits for its last batches to be acknowledged"""
+
+
+class WorkerEnd:
+    """The worker's end of the wire."""
+
+    def __init__(self, node: Node, runner: WorkerRunner) -> None:
+        self._node = node
+        self._runner = runner
+        self._sent: dict[int, float] = {}
+        """when each unacknowledged batch was last sent"""
+        self._draining = False
+        runner.register_message(wire.PING, self._on_ping)
+        runner.register_message(wire.BEGIN, self._on_begin)
+        runner.register_message(wire.ACK, self._on_ack)
+        runner.register_message(wire.DRAIN, self._on_drain, concurrent=True)
+        gevent.spawn(self._keep_sending)
+
+    def test_start(self) -> None:
+        """Locust begins a run here; `probe_begin` has usually come before it."""
+        if self._node.recorder.ending:
+            self._fresh()
+
+    def _fresh(self) -> None:
+        self._node.fresh_recorder()
+        self._sent.clear()
+
+    def _on_ping(self, msg: Any, **_: Any) -> None:
+        self._runner.send_message(wire.PONG, wire.pong(msg.data["t"]))
+
+    def _on_begin(self, msg: Any, **_: Any) -> None:
+        run = msg.data["run"]
+        if self._node.recorder.run == run:
+            return
+        if self._node.recorder.run is not None:
+            self._fresh()
+        out = msg.data["directory"]
+        self._node.recorder.begin(run, msg.data["origin"], Path(out) if out else None)
+
+    def _on_ack(self, msg: Any, **_: Any) -> None:
+        if msg.data["run"] == self._node.recorder.run:
+            self._node.recorder.unacknowledged.pop(msg.data["number"], None)
+
+    def _on_drain(self, msg: Any, **_: Any) -> None:
+        if msg.data["run"] == self._node.recorder.run:
+            self._node.hurry = self._node.hurry or msg.data["limit"] == 0
+            self.last_word(msg.data["limit"])
+
+    def last_word(self, limit: float) -> None:
+        """Drain, then hand over everything, Locust's own figures too, so that the master's totals are ours."""
+        if self._draining or self._node.recorder.run is None:
+            return
+        self._draining = True
+        try:
+            recorder = self._node.recorder
+            drain(recorder, limit, gevent.sleep, lambda: self._node.hurry)
+            self._send_due()
+            stats: dict[str, Any] = {}
+            self._node.environment.events.report_to_master.fire(client_id=self._runner.client_id, data=stats)
+            self._runner.send_message("stats", stats)
+            last = {"run": recorder.run, "worker": recorder.worker, "last": recorder.last_number}
+            self._runner.send_message(wire.DRAINED, last)
+        finally:
+            self._draining = False
+
+    def leave(self, limit: float) -> None:
+        """This worker ends by itself: the last word, and wait a little until it is acknowledged."""
+        self.last_word(limit)
+        until = clock.monotonic() + _LAST_WORDS
+        while self._node.recorder.unacknowledged and clock.monotonic() < until:
+            gevent.sleep(0.05)
+        self._node.recorder.close()
+
+    def _keep_sending(self) -> None:
+        while True:
+            gevent.sleep(FLUSH_EVERY)
+            self._node.recorder.flush()
+            self._send_due()
+
+    def _send_due(self) -> None:
+        """Send what was never sent, and again what has waited for its acknowledgement."""
+        now = clock.monotonic()
+        for number, batch in list(self._node.recorder.unacknowledged.items()):
+            if now - self._sent.get(number, -_RESEND_AFTER) >= _RESEND_AFTER:
+                self._sent[number] = now
+                self._runner.send_message(wire.BATCH, batch)
