@@ -46,7 +46,7 @@ def read_ask(body: Mapping[str, Any], chat: bool, model: str, max_model_len: int
     if asked not in (None, model):
         message = f"The model `{asked}` does not exist. Valid aliases: {model}."
         raise AskError(message, "model", 404, "NotFoundError")
-    prompt = read_prompt(body)[0] if not chat else encode_chat(read_messages(body))
+    prompt = encode_chat(read_messages(body)) if chat else read_prompt(body)
     options = body.get("stream_options") or {}
     stream = bool(body.get("stream", False))
     if options and not stream:
@@ -80,18 +80,18 @@ def read_messages(body: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(str(message.get("role", "user")), _text(message.get("content"))) for message in messages]
 
 
-def read_prompt(body: Mapping[str, Any]) -> tuple[list[int], bool]:
-    """Token numbers of a completion body's one prompt, and whether it came as numbers. Raises :class:`AskError`."""
+def read_prompt(body: Mapping[str, Any]) -> list[int]:
+    """Token numbers of a completion body's one prompt, text or numbers. Raises :class:`AskError`."""
     prompt = body.get("prompt")
     if isinstance(prompt, list) and len(prompt) == 1 and not isinstance(prompt[0], int):
         prompt = prompt[0]
     if isinstance(prompt, str) and prompt:
-        return encode(prompt), False
+        return encode(prompt)
     if isinstance(prompt, list) and prompt and all(type(token) is int for token in prompt):
         wrong = next((t for t in prompt if not 0 <= t <= EOS), None)
         if wrong is not None:
             raise AskError(f"Token id {wrong} is out of vocabulary", None)
-        return list(prompt), True
+        return list(prompt)
     raise AskError("prompt: one text or one list of token ids is needed, not empty", "prompt")
 
 

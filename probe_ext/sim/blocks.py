@@ -22,20 +22,23 @@ class BlockPool:
         self.block_size = block_size
         self.caching = caching
         self.usable = num_blocks - NULL_BLOCKS
-        self._free: OrderedDict[int, None] = OrderedDict.fromkeys(range(NULL_BLOCKS, num_blocks))
-        self._holders = [0] * num_blocks
+        self._fresh = NULL_BLOCKS
+        self._end = num_blocks
+        # Blocks from _fresh on were never used; they come before any that was freed, and cost nothing until used.
+        self._freed: OrderedDict[int, None] = OrderedDict()
+        self._holders: dict[int, int] = {}
         self._hash_of: dict[int, int] = {}
         self._by_hash: dict[int, int] = {}
 
     @property
     def free(self) -> int:
         """Blocks that can be taken now, cached content or not."""
-        return len(self._free)
+        return self._end - self._fresh + len(self._freed)
 
     @property
     def usage(self) -> float:
         """Share of the usable blocks that requests hold: 0 to 1."""
-        return (self.usable - len(self._free)) / self.usable
+        return len(self._holders) / self.usable
 
     def find(self, hashes: Iterable[int]) -> list[int]:
         """The blocks of the longest known prefix."""
@@ -50,23 +53,22 @@ class BlockPool:
 
     def idle(self, blocks: Iterable[int]) -> int:
         """How many of these nobody holds: sharing them uses up free blocks."""
-        return sum(1 for block in blocks if not self._holders[block])
+        return sum(1 for block in blocks if block not in self._holders)
 
     def share(self, blocks: Iterable[int]) -> None:
         """Hold blocks that were found."""
         for block in blocks:
-            if not self._holders[block]:
-                del self._free[block]
-            self._holders[block] += 1
+            if block not in self._holders:
+                del self._freed[block]
+            self._holders[block] = self._holders.get(block, 0) + 1
 
     def take(self, count: int) -> list[int]:
         """Hold ``count`` fresh blocks; what they cached is forgotten, the longest unused first."""
-        if count > len(self._free):
-            raise OutOfBlocksError(f"{count} blocks wanted, {len(self._free)} free")
-        taken = [self._free.popitem(last=False)[0] for _ in range(count)]
+        if count > self.free:
+            raise OutOfBlocksError(f"{count} blocks wanted, {self.free} free")
+        taken = [self._next() for _ in range(count)]
         for block in taken:
             self._holders[block] = 1
-            self._forget(block)
         return taken
 
     def release(self, blocks: Sequence[int]) -> None:
@@ -74,7 +76,8 @@ class BlockPool:
         for block in reversed(blocks):
             self._holders[block] -= 1
             if not self._holders[block]:
-                self._free[block] = None
+                del self._holders[block]
+                self._freed[block] = None
 
     def publish(self, block: int, key: int) -> None:
         """Make a full block findable; the first of two with equal content stays the one that is found."""
@@ -82,10 +85,15 @@ class BlockPool:
             self._by_hash[key] = block
             self._hash_of[block] = key
 
-    def _forget(self, block: int) -> None:
+    def _next(self) -> int:
+        if self._fresh < self._end:
+            self._fresh += 1
+            return self._fresh - 1
+        block, _ = self._freed.popitem(last=False)
         key = self._hash_of.pop(block, None)
         if key is not None:
             del self._by_hash[key]
+        return block
 
 
 def chain(previous: int, tokens: Sequence[int]) -> int:

@@ -9,11 +9,12 @@ import sys
 
 from aiohttp import web
 
+from probe_ext.sim.backend import Options
 from probe_ext.sim.faults import FaultError, parse_fault
 from probe_ext.sim.personality import PersonalityError, parse_personality, personality_names
 from probe_ext.sim.profile import ProfileError, load_profile
 from probe_ext.sim.profile import profile_names as profile_names  # noqa: PLC0414 - part of this module's face
-from probe_ext.sim.server import Options, Server
+from probe_ext.sim.server import Server
 
 WRONG_USAGE = 2
 BACKLOG = 4096

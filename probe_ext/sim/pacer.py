@@ -54,14 +54,13 @@ class Pacer:
         self.metrics.gauges(self.engine.snapshot())
         self._truth.reply(exchange, outcome)
 
-    def restart(self, engine: Engine, metrics: Metrics) -> None:
-        """The engine dies: open streams get the error, counters start again."""
+    def replace(self, engine: Engine, metrics: Metrics) -> None:
+        """The engine died: open exchanges get the error; a fresh engine and fresh counters take over."""
         for exchange in {id(held): held for held, _ in self._open.values()}.values():
             self.strike(exchange, Fault("error"))
         self._open.clear()
         engine.now = self.engine.now
         self.engine, self.metrics = engine, metrics
-        self._truth.event("restart", self._clock())
 
     async def run(self) -> None:
         """Step for ever."""
@@ -135,7 +134,7 @@ class Pacer:
         exchange.stalled = False
         if fault.kind == "cut" and exchange.transport is not None:
             exchange.transport.abort()
-        elif exchange.ask.stream and fault.kind in {"error", "restart"}:
+        elif exchange.ask.stream and fault.kind == "error":
             exchange.send(error_event(ENGINE_DIED))
         elif exchange.ask.stream:
             exchange.send(DONE)
