@@ -11,10 +11,11 @@ __version__ = "0.1.0"
 
 _FROM = {
     "StreamingUser": "probe_ext.swarm.face",
+    "WARM_UP": "probe_ext.measure.rows",
     "events": "probe_ext.swarm.face",
 }
 
-__all__ = ["StreamingUser", "__version__", "events"]
+__all__ = ["WARM_UP", "StreamingUser", "__version__", "events"]
 
 
 def __getattr__(name: str) -> Any:

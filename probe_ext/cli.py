@@ -1,6 +1,56 @@
-"""The command `probe`."""
+"""The command `probe`: parse, and delegate. Each command loads its own package only when it is called."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from probe_ext import __version__
+
+_EXAMPLES = """examples:
+  probe sim --port 8000                                    a simulated server to try things on
+  probe run capacity --host http://127.0.0.1:8000 --levels 1,2,4,8
+  probe report reports/runs/20260131T120000Z-capacity      judge a run again
+"""
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("probe_ext.swarm.launch", "drive Locust headless against a server, then report"),
+    "report": ("probe_ext.report.command", "build the report of a run from its files alone"),
+    "list": ("probe_ext.listing", "scenarios and SLO profiles"),
+    "sim": ("probe_ext.sim.command", "a simulated vLLM-like server"),
+}
 
 
-def main() -> int:
-    """Parse and delegate; the exit code."""
-    raise SystemExit("probe: no command works yet")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code (see README: 0, 1, 2, 3 or 130)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="probe",
+        description="How many people at once does a self-hosted LLM server keep feeling served?",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"probe-ext {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    named = given[0] if given and given[0] in COMMANDS else None
+    handler: Callable[[argparse.Namespace], int] | None = None
+    for name, (module, summary) in COMMANDS.items():
+        if name != named:
+            commands.add_parser(name, help=summary)
+            continue
+        loaded = import_module(module)
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=loaded.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        loaded.add_arguments(sub)
+        handler = loaded.main
+    options, rest = parser.parse_known_args(given)
+    if named == "run":
+        options.rest = rest  # Locust's own options; Locust says what it does not know
+    elif rest:
+        parser.error(f"{named}: unknown argument {rest[0]!r}; see probe {named} --help")
+    return handler(options) if handler else 2

@@ -7,6 +7,8 @@ the master's axis. None is *missing* and is written as an empty field; it is nev
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
+WARM_UP = "warm-up"
+"""`scenario` of replies that are recorded and not judged"""
 GAP_FLOOR = 0.25
 """seconds: every gap at least this long is kept by itself in gaps.csv"""
 

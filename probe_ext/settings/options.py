@@ -96,7 +96,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("input_tokens", "200", _count, "length of a prompt in the server's own tokens", "N"),
     Option("max_tokens", "128", _count, "longest reply, in tokens", "N"),
     Option("shared_prefix_tokens", "0", _number, "tokens at the start of every prompt that are the same for all", "N"),
-    Option("prompt_seed", "0", _number, "the same seed gives the same prompts", "N"),
+    Option("prompt_seed", "", _optional(_number), "the same seed gives the same prompts; default: new ones", "N"),
     Option("temperature", "", _real, "sampling temperature; default: the server's", "X"),
     Option("top_p", "", _real, "nucleus sampling; default: the server's", "X"),
     Option("ignore_eos", False, bool, "ask for replies of exactly --max-tokens (vLLM, SGLang, llama.cpp)"),
@@ -141,7 +141,7 @@ class Options:
     input_tokens: int
     max_tokens: int
     shared_prefix_tokens: int
-    prompt_seed: int
+    prompt_seed: int | None
     temperature: float | None
     top_p: float | None
     ignore_eos: bool

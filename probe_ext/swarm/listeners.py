@@ -1,6 +1,7 @@
 """Which of Locust's events calls what, per kind of node. Importing this module is what switches the package on."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from locust.runners import WorkerRunner
 from probe_ext.run.directory import RunDirectoryError, fresh
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
+from probe_ext.swarm import wire
+from probe_ext.swarm.active_run import ActiveRun
 from probe_ext.swarm.after import make_report
-from probe_ext.swarm.head import ActiveRun, Head
+from probe_ext.swarm.head import Head
+from probe_ext.swarm.launch import DEFAULT_LEVELS_VARIABLE
 from probe_ext.swarm.node import Node
 from probe_ext.swarm.options import add_options
 from probe_ext.swarm.prepare import Preparation, prepare
@@ -82,13 +86,17 @@ class HeadWiring:
         self._prepared: tuple[Options, Preparation, Path] | None = None
         self._reports: list[tuple[Path, int]] = []
         self._runs = 0
+        if DEFAULT_LEVELS_VARIABLE in os.environ:
+            logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)  # its tables would hide the verdict
         if self.headless:
+            self._take_default_levels()
             self._prepare_or_leave()
         self._attach_shape()
         if self.environment.web_ui:
             self.environment.web_ui.app.before_request(self._before_request)
         if self.head.local:
             gevent.spawn(lambda: watch_loop(lambda: node.recorder, gevent.sleep))
+        self.environment.runner.register_message(wire.END, lambda **_: gevent.spawn(self._wanted_end))
         listen = self.environment.events
         listen.test_start.add_listener(lambda **_: self._test_start())
         listen.test_stopping.add_listener(lambda **_: self.head.drain())
@@ -96,7 +104,14 @@ class HeadWiring:
         listen.quit.add_listener(self._quit)
         SignalEnd(self._signalled, self._hurry)
 
-    # --- before a run ------------------------------------------------------------------------------------------
+    def _take_default_levels(self) -> None:
+        """`probe run` without levels, users or time: the usual levels, unless the scenario ends by itself."""
+        given = self.environment.parsed_options
+        usual = os.environ.get(DEFAULT_LEVELS_VARIABLE)
+        driven = given.levels or given.num_users or given.run_time
+        ends_itself = any(getattr(user, "ends_itself", False) for user in self.environment.user_classes)
+        if usual and not driven and not ends_itself:
+            given.levels = usual
 
     def _prepare_or_leave(self) -> None:
         """Headless, a run that cannot work is refused before any load, in one line."""
@@ -175,8 +190,6 @@ class HeadWiring:
     def _run_now(self) -> float:
         return self.head.run.now() if self.head.run else 0.0
 
-    # --- a run -------------------------------------------------------------------------------------------------
-
     def _test_start(self) -> None:
         try:
             options, made, directory = self._prepared or self._prepare()
@@ -202,11 +215,19 @@ class HeadWiring:
         self._reports.append((run.directory, code))
         return code
 
-    # --- the end -----------------------------------------------------------------------------------------------
-
     def _signalled(self, reason: str) -> None:
         self.head.signalled = reason
         gevent.spawn(self._leave)
+
+    def _wanted_end(self) -> None:
+        """A user has what it wanted: a headless run is over, a web UI stays for the next."""
+        run = self.head.run
+        if run is not None and run.end_reason is None:
+            run.end_reason = "scenario_done"
+        if self.headless:
+            self.environment.runner.quit()
+        else:
+            self.environment.runner.stop()
 
     def _leave(self) -> None:
         self.environment.runner.quit()

@@ -18,6 +18,7 @@ from probe_ext.measure import clock
 from probe_ext.measure.outcome import is_failure
 from probe_ext.measure.rows import ReplyRow
 from probe_ext.measure.timeline import gaps
+from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.options import KEY_VARIABLES, Options
 from probe_ext.swarm import events
 from probe_ext.swarm.recorder import Asked, Recorder
@@ -67,7 +68,7 @@ class Llm:
 
     def chat(
         self,
-        messages: str | Sequence[Mapping[str, Any]],
+        messages: str | Prompt | Sequence[Mapping[str, Any]],
         *,
         due: float | None = None,
         name: str | None = None,
@@ -77,15 +78,18 @@ class Llm:
         """Ask `/v1/chat/completions`, and wait for the reply's end.
 
         A text is sent as one user message. `due` (monotonic seconds) is when the user wanted to send, if that was
-        before this call. `name` is the line in Locust's table. `parameters` go into the body and win over the
-        options (max_tokens, temperature, …). A reply that fails raises nothing: look at its `outcome`.
+        before this call. `name` is the line in Locust's table and the row's `scenario`. `parameters` go into the
+        body and win over the options (max_tokens, temperature, …). A reply that fails raises nothing: look at its
+        `outcome`.
         """
-        conversation = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-        return self._ask(openai.CHAT_PATH, conversation, "chat", due, name, stream, parameters)
+        if isinstance(messages, Prompt):
+            messages = messages.messages
+        said = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
+        return self._ask(openai.CHAT_PATH, said, "chat", due, name, stream, parameters)
 
     def complete(
         self,
-        prompt: str,
+        prompt: str | Prompt,
         *,
         due: float | None = None,
         name: str | None = None,
@@ -93,7 +97,15 @@ class Llm:
         **parameters: Any,
     ) -> Reply:
         """Ask `/v1/completions`; else as `chat`."""
+        if isinstance(prompt, Prompt):
+            if prompt.text is None:
+                raise ValueError("a growing chat has no plain prompt: use chat()")
+            prompt = prompt.text
         return self._ask(openai.COMPLETION_PATH, prompt, "completion", due, name, stream, parameters)
+
+    def ask(self, prompt: Prompt, **how: Any) -> Reply:
+        """Ask by the API that --api names."""
+        return self.chat(prompt, **how) if self._options.api == "chat" else self.complete(prompt, **how)
 
     def close(self) -> None:
         """Close the connection."""
@@ -118,7 +130,8 @@ class Llm:
             self._connection, request, self._limits, due=due, streamed=streamed, secret=self._key
         )
         number = self._recorder.start(conversation)
-        asked = Asked(self.user, self._scenario, kind)
+        name = name or self._scenario
+        asked = Asked(self.user, name, kind)
         try:
             conversation.run()
         finally:
@@ -127,7 +140,7 @@ class Llm:
                 self._connection.stamped if self._recorder.stamped is None else self._recorder.stamped
             )
             row = self._recorder.end(conversation, reply, asked, number)
-            self._tell(reply, row, name or self._scenario, path)
+            self._tell(reply, row, name, path)
         if is_failure(reply.outcome) and row.end - row.due < _FAILED_FAST:
             gevent.sleep(_BREATH)
         return reply

@@ -6,6 +6,7 @@ from typing import Any
 from locust.env import Environment
 
 from probe_ext.client.target import parse_target
+from probe_ext.measure import clock
 from probe_ext.server.fetch import Fetcher
 from probe_ext.server.identity import identify
 from probe_ext.settings.errors import SettingsError
@@ -42,7 +43,8 @@ def prepare(environment: Environment, options: Options) -> Preparation:
     models = server[0]["models"]
     model = options.model or (models[0] if models else None)
     problem = _problem(target.url, model, models, options, server[0])
-    prompts = calibrated(target, model or "", options, fetcher) if problem is None else {}
+    seed = options.prompt_seed if options.prompt_seed is not None else int(clock.wall())
+    prompts = calibrated(target, model or "", options, fetcher, seed) if problem is None else {}
     return Preparation(
         host=target.url,
         model=model,

@@ -1,11 +1,13 @@
 """The user class that locustfiles build on."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import gevent
 from locust import User
 
 from probe_ext.settings.options import Options
+from probe_ext.swarm import wire
 from probe_ext.swarm.llm import Llm
 from probe_ext.swarm.node import node_of
 from probe_ext.swarm.prompting import prompts_for
@@ -21,6 +23,8 @@ class StreamingUser(User):
     abstract = True
     scenario: str | None = None
     """line in Locust's table and `scenario` of the rows; default: the locustfile's name"""
+    ends_itself = False
+    """whether its task quits the runner; then `probe run` gives it no levels of its own"""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -29,7 +33,15 @@ class StreamingUser(User):
         name = self.scenario or _file_stem(self.environment.parsed_options.locustfile) or type(self).__name__
         model = str(node.prepared.get("model") or self.options.model or "")
         self.llm = Llm(self.environment, node.recorder, self.options, model, name)
-        self.prompts = prompts_for(node, self.options, self.llm.user)
+        index = getattr(self.environment.runner, "worker_index", 0)
+        self.prompts = prompts_for(node.prepared.get("prompts") or {}, self.options, index, node.recorder.users)
+
+    def end_run(self) -> NoReturn:
+        """End the whole run from a task, then wait to be taken away."""
+        runner = self.environment.runner
+        runner.send_message(wire.END)  # a lone Locust's runner calls itself
+        while True:
+            gevent.sleep(3600)
 
     def on_stop(self) -> None:
         """Hang up."""

@@ -2,6 +2,7 @@
 
 | message | direction | data |
 |---|---|---|
+| `probe_hello` | worker → master | nothing: it can be spoken to now |
 | `probe_ping` | master → worker | `t`: master's monotonic seconds |
 | `probe_pong` | worker → master | `t` back, `mono`: worker's monotonic seconds, `boot`, `host`, `version` |
 | `probe_begin` | master → worker | `run`, `origin`: the run's zero in the worker's monotonic seconds |
@@ -9,6 +10,7 @@
 | `probe_ack` | master → worker | `number` of the batch |
 | `probe_drain` | master → worker | `run`, `limit`: seconds that replies in flight may still take |
 | `probe_drained` | worker → master | `run`, `last`: number of the worker's last batch |
+| `probe_end` | worker → master | nothing: a user says that the run has what it wants |
 
 Every message may come twice or not at all: a batch is known by its number, the others only repeat what holds.
 """
@@ -20,8 +22,15 @@ from typing import Any
 from probe_ext import __version__
 from probe_ext.measure import clock
 
-PING, PONG, BEGIN, BATCH, ACK = "probe_ping", "probe_pong", "probe_begin", "probe_batch", "probe_ack"
-DRAIN, DRAINED = "probe_drain", "probe_drained"
+HELLO, PING, PONG, BEGIN, BATCH, ACK = (
+    "probe_hello",
+    "probe_ping",
+    "probe_pong",
+    "probe_begin",
+    "probe_batch",
+    "probe_ack",
+)
+DRAIN, DRAINED, END = "probe_drain", "probe_drained", "probe_end"
 
 
 def boot_id() -> str:

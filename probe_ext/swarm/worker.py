@@ -30,6 +30,7 @@ class WorkerEnd:
         runner.register_message(wire.BEGIN, self._on_begin)
         runner.register_message(wire.ACK, self._on_ack)
         runner.register_message(wire.DRAIN, self._on_drain, concurrent=True)
+        runner.send_message(wire.HELLO)
         gevent.spawn(self._keep_sending)
 
     def test_start(self) -> None:

@@ -1,0 +1,145 @@
+"""One run on the master, or in a lone Locust: what exists only while it lasts, and its run directory."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust.env import Environment
+
+from probe_ext.measure import clock
+from probe_ext.measure.rows import ReplyRow, ServerRow, UserRow
+from probe_ext.run import directory as places
+from probe_ext.run import manifest as manifests
+from probe_ext.server.fetch import Fetcher
+from probe_ext.server.poller import Poller
+from probe_ext.settings.options import Options
+from probe_ext.swarm.collector import Collector
+from probe_ext.swarm.describe import describe
+from probe_ext.swarm.llm import api_key
+from probe_ext.swarm.locust_csv import LocustTables
+from probe_ext.swarm.node import Node
+from probe_ext.swarm.peers import Peers
+from probe_ext.swarm.prepare import Preparation
+from probe_ext.swarm.progress import Progress
+from probe_ext.swarm.shape import LevelShape
+from probe_ext.swarm.tally import Tally
+
+logger = logging.getLogger(__name__)
+
+_MANIFEST_EVERY = 5.0
+_USERS_EVERY = 0.5
+_WINDOWS_EVERY = 15.0
+
+
+class ActiveRun:
+    """One run: everything that exists only while it lasts, and its run directory."""
+
+    def __init__(
+        self, node: Node, peers: Peers, options: Options, made: Preparation, directory: Path, name: str
+    ) -> None:
+        self.node, self.peers, self.options, self.made = node, peers, options, made
+        self.environment: Environment = node.environment
+        self.directory = directory
+        self.scenario = name
+        self.origin = clock.monotonic()
+        self.started_unix = clock.wall()
+        self.id = f"{clock.utc_compact(self.started_unix)}-{name}"
+        self.tally = Tally(options.min_replies)
+        self.collector = Collector(self.id, directory, self._on_reply)
+        self.end_reason: str | None = None
+        self.ended: float | None = None
+        self._users: UserRow | None = None
+        self._progress = Progress()
+        self._poller = self._make_poller()
+        self._tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
+        self._greenlets = [gevent.spawn(self._watch_users), gevent.spawn(self._keep_books)]
+        if self.environment.parsed_options.headless and self.environment.parsed_options.only_summary:
+            self._greenlets.append(gevent.spawn(self._show_progress))
+        self.write_manifest()
+        if self._poller:
+            self._poller.start()
+
+    def now(self) -> float:
+        """Seconds since the run's zero."""
+        return clock.monotonic() - self.origin
+
+    def _on_reply(self, row: ReplyRow) -> None:
+        self.tally.add(row)
+        self._progress.on_reply(row)
+
+    def _make_poller(self) -> Poller | None:
+        if self.options.no_metrics or not self.made.metrics_urls:
+            return None
+        every = self.options.metrics_every
+        fetcher = Fetcher(api_key(), verify=not self.options.insecure, timeout=0.9 * every)
+        return Poller(
+            self.made.metrics_urls,
+            fetcher.get,
+            clock=self.now,
+            sleep=gevent.sleep,
+            spawn=gevent.spawn,
+            emit=self._on_server,
+            period=every,
+        )
+
+    def _on_server(self, rows: list[ServerRow]) -> None:
+        self.collector.add_server(rows)
+
+    def _watch_users(self) -> None:
+        while True:
+            self.note_users()
+            gevent.sleep(_USERS_EVERY)
+
+    def note_users(self) -> None:
+        """A row of users.csv where something changed, and at least one a second."""
+        runner = self.environment.runner
+        shape = self.environment.shape_class
+        target = shape.steps.level if isinstance(shape, LevelShape) else getattr(runner, "target_user_count", None)
+        row = UserRow(self.now(), runner.user_count, target, runner.state)
+        last = self._users
+        if (
+            last is None
+            or row.t - last.t >= 1
+            or (row.users, row.target, row.state) != (last.users, last.target, last.state)
+        ):
+            self._users = row
+            self.collector.add_users(row)
+
+    def _keep_books(self) -> None:
+        windows_at = 0.0
+        while True:
+            gevent.sleep(_MANIFEST_EVERY)
+            self.write_manifest()
+            if self.now() - windows_at >= _WINDOWS_EVERY:
+                windows_at = self.now()
+                self.collector.write_windows()
+
+    def _show_progress(self) -> None:
+        while True:
+            gevent.sleep(1.0)
+            self._progress.show(self.now(), self.environment.runner.user_count, self.environment.shape_class)
+
+    def poll_findings(self) -> list[dict[str, Any]]:
+        """What the reading of the server's metrics ran into."""
+        return self._poller.findings() if self._poller else []
+
+    def finish(self) -> None:
+        """Close everything; the run directory is whole after this."""
+        if self.ended is not None:
+            return
+        self.ended = self.now()
+        gevent.killall(self._greenlets)
+        self.note_users()
+        if self._poller:
+            self._poller.stop()
+        self._tables.finish()
+        self.collector.close()
+        self.write_manifest()
+
+    def write_manifest(self) -> None:
+        """Replace `run.json`; a disk that refuses is remembered by the tables, which write more often."""
+        try:
+            manifests.write(self.directory, describe(self))
+        except OSError as error:
+            logger.warning("%s: %s", self.directory / places.MANIFEST, error.strerror or error)

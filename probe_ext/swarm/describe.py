@@ -1,0 +1,106 @@
+"""What `run.json` says of a run: values in, plain types out."""
+
+import platform
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import locust
+
+from probe_ext import __version__
+from probe_ext.measure import clock
+from probe_ext.run import manifest as manifests
+from probe_ext.swarm.peers import Peer
+from probe_ext.swarm.shape import LevelShape
+
+if TYPE_CHECKING:
+    from probe_ext.swarm.active_run import ActiveRun
+
+
+def describe(run: "ActiveRun") -> dict[str, Any]:
+    """The manifest as it stands now; keys as in ARCHITECTURE.md."""
+    made, plan = run.made, run.options.plan
+    return {
+        "schema": manifests.SCHEMA,
+        "run_id": run.id,
+        "scenario": run.scenario,
+        "locustfile": run.environment.parsed_options.locustfile,
+        "started_at": clock.utc_text(run.started_unix),
+        "started_unix": run.started_unix,
+        "ended_at": None if run.ended is None else clock.utc_text(run.started_unix + run.ended),
+        "duration": run.ended,
+        "end_reason": run.end_reason,
+        "versions": _versions(),
+        "target": {
+            "host": made.host,
+            "model": made.model,
+            "model_from": made.model_from,
+            "tls_verified": made.host.startswith("https") and not run.options.insecure,
+        },
+        "options": run.options.as_json(),
+        "plan": None
+        if plan is None
+        else {"levels": plan.levels, "hold": plan.hold, "settle": plan.settle, "min_replies": plan.min_replies},
+        "workers": [_worker(run, peer) for peer in run.peers.known.values() if _took_part(run, peer)],
+        "server": made.server,
+        "prompts": {key: value for key, value in made.prompts.items() if key != "length_model"},
+        "findings": _findings(run),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "probe_ext": __version__,
+        "locust": locust.__version__,
+        "gevent": gevent.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def _took_part(run: "ActiveRun", peer: Peer) -> bool:
+    return peer.id in run.collector.told or peer.lost_at is not None
+
+
+def _worker(run: "ActiveRun", peer: Peer) -> dict[str, Any]:
+    told = run.collector.told.get(peer.id, {})
+    stamped = told.get("stamped")
+    return {
+        "id": peer.id,
+        "host": peer.host,
+        "version": peer.version,
+        "clock_offset": peer.offset.seconds if peer.offset else None,
+        "clock_error": peer.offset.error if peer.offset else None,
+        "started": told.get("started"),
+        "rows": told.get("rows", 0),
+        "last_word": peer.drained is not None and run.collector.has_all(peer.id, peer.drained),
+        "lost_at": peer.lost_at,
+        "cpu_seconds": told.get("cpu_seconds"),
+        "loop_lag_max": told.get("loop_lag_max"),
+        "receive_stamps": None if stamped is None else ("kernel" if stamped else "read"),
+    }
+
+
+def _findings(run: "ActiveRun") -> list[dict[str, Any]]:
+    """What only the live run can know."""
+    found = [*run.poll_findings()]
+    if run.made.problem:
+        advice = "Look at the server's address, model and limits."
+        found.append(_failed("target", run.made.problem, advice))
+    left = run.collector.unwritten()
+    for name, error in run.collector.disk_errors.items():
+        why = f"{run.directory / name}: {error}; {left} lines could not be written"
+        advice = "Make room, or give --out a folder that can be written."
+        found.append(_failed("disk", why, advice, invalidates=left > 0))
+    for worker, told in run.collector.told.items():
+        if told.get("disk_error"):
+            why = f"worker {worker}: {told['disk_error']}; its own copy of the rows is not whole"
+            found.append(_failed("worker_disk", why, "The master has the rows; make room for the next run."))
+    if isinstance(run.environment.shape_class, LevelShape):
+        for level in run.environment.shape_class.steps.never_reached:
+            why = f"the level of {level} users was never reached"
+            found.append(_failed("level_reached", why, "Look at Locust's log for users that could not be started."))
+    return found
+
+
+def _failed(check: str, why: str, advice: str, *, invalidates: bool = False) -> dict[str, Any]:
+    return {"check": check, "state": "fail", "invalidates": invalidates, "why": why, "advice": advice}

@@ -1,0 +1,83 @@
+"""Drive Locust headless against a server, then report.
+
+Every option of Locust may be given too: --processes 4, -u 10 -r 2 -t 5m, --expect-workers …
+Without --levels, -u or -t the levels are 1,2,4,8. API keys come from PROBE_API_KEY (else OPENAI_API_KEY).
+
+example:
+  probe run capacity --host http://127.0.0.1:8000 --levels 1,2,4,8 --hold 30s --fail-under-users 4
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from probe_ext.bundled import folder
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import OPTIONS, read_options
+
+DEFAULT_LEVELS = "1,2,4,8"
+DEFAULT_LEVELS_VARIABLE = "PROBE_DEFAULT_LEVELS"
+"""set for Locust by `probe run`: which levels a run without any has; also says that our verdict is the only output"""
+_WRONG_USAGE = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The scenario, the host and every option of the package."""
+    parser.add_argument("scenario", metavar="NAME|FILE", help="a name that `probe list` shows, or a locustfile")
+    parser.add_argument("--host", help="the server: its base URL, with a gateway's path prefix if it has one")
+    for option in OPTIONS:
+        if option.default is False:
+            parser.add_argument(option.flag, action="store_true", default=None, help=option.help)
+        else:
+            shown = f"{option.help} [{option.default}]" if option.default else option.help
+            parser.add_argument(option.flag, metavar=option.metavar, help=shown.replace("%", "%%"))
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run Locust in this process; its exit code, or the report's."""
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    try:
+        locustfile = find_locustfile(options.scenario)
+        read_options(given)
+    except SettingsError as error:
+        print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
+        return _WRONG_USAGE
+    sys.argv = ["locust", *locust_arguments(locustfile, given, options.rest)]
+    os.environ[DEFAULT_LEVELS_VARIABLE] = DEFAULT_LEVELS
+    from locust.main import main as locust_main  # noqa: PLC0415 - patches the process: not before it is needed
+
+    try:
+        locust_main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    return 0
+
+
+def find_locustfile(scenario: str) -> Path:
+    """The locustfile of a scenario's name, or the file itself. SettingsError when there is none."""
+    path = Path(scenario)
+    if path.suffix == ".py":
+        if path.is_file():
+            return path
+        raise SettingsError(f"{scenario}: no such file")
+    known = folder("locustfiles") / f"{scenario}.py"
+    if not known.is_file():
+        names = ", ".join(sorted(p.stem for p in folder("locustfiles").glob("*.py")))
+        raise SettingsError(f"{scenario}: no scenario of this name; there are {names}")
+    return known
+
+
+def locust_arguments(locustfile: Path, given: dict[str, object], rest: list[str]) -> list[str]:
+    """Locust's command line: headless, without its running tables, failures left to our verdict."""
+    line = ["-f", str(locustfile), "--headless", "--only-summary", "--exit-code-on-error", "0"]
+    if not any(argument.startswith(("--loglevel", "-L")) for argument in rest):
+        line += ["--loglevel", "WARNING"]
+    if "host" in given:
+        line += ["--host", str(given["host"])]
+    for option in OPTIONS:
+        if given.get(option.name) is True:
+            line.append(option.flag)
+        elif option.name in given:
+            line.append(f"{option.flag}={given[option.name]}")
+    return line + rest
