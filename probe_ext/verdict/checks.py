@@ -1,0 +1,46 @@
+"""May this run be believed? Every check answers pass, fail or unproven, with why and advice in plain words.
+
+Only what spoils the ruler invalidates: rows that were lost, or a client too slow to be believed. What was too short is
+unproven. Everything else warns, and blocks only the claims that need it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from probe_ext.verdict.checks_account import account_checks
+from probe_ext.verdict.checks_load import load_checks
+from probe_ext.verdict.checks_ruler import ruler_checks
+from probe_ext.verdict.checks_server import server_checks
+from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.judgement import Finding, LevelResult
+from probe_ext.verdict.server_figures import Metrics
+
+_STATES = ("pass", "fail", "unproven")
+
+
+def run_checks(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics) -> tuple[Finding, ...]:
+    """All findings: those of the live run first, then ours."""
+    return (
+        *live_findings(evidence.manifest),
+        *account_checks(evidence),
+        *ruler_checks(evidence),
+        *server_checks(evidence, metrics),
+        *load_checks(evidence, levels),
+    )
+
+
+def live_findings(manifest: Mapping[str, Any]) -> list[Finding]:
+    """What only the live run could know, as it wrote it down."""
+    found = manifest.get("findings")
+    return [_finding(one) for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def _finding(one: Mapping[str, Any]) -> Finding:
+    state = one.get("state")
+    return Finding(
+        check=str(one.get("check") or "run"),
+        state=state if state in _STATES else "unproven",
+        invalidates=bool(one.get("invalidates")),
+        why=str(one.get("why") or ""),
+        advice=str(one.get("advice") or ""),
+    )

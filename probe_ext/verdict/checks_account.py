@@ -1,0 +1,111 @@
+"""Is every reply that was started accounted for?"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from probe_ext.measure.outcome import Outcome, is_failure
+from probe_ext.verdict.columns import texts
+from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.judgement import Finding
+from probe_ext.verdict.manifest_view import number, workers
+from probe_ext.verdict.words import listed, things
+
+TOLERATED_FAULTS = 0.01
+"""so many of the replies may have failed by our own fault before the run is not to be believed"""
+
+
+def account_checks(evidence: Evidence) -> Iterator[Finding]:
+    """Rows against what was started, lost workers, Locust's own count, damaged files, our own faults."""
+    yield _accounted(evidence)
+    yield _workers(evidence)
+    yield _locust(evidence)
+    yield _files(evidence)
+    yield _our_faults(evidence)
+    yield _ended(evidence)
+
+
+def _accounted(evidence: Evidence) -> Finding:
+    """started = rows, for every worker. The rows are counted, not taken from the manifest's word."""
+    rows = Counter(texts(evidence.replies, "worker"))
+    started = {str(w.get("id")): number(w, "started") for w in workers(evidence.manifest)}
+    if not started or any(n is None for n in started.values()):
+        why = f"How many replies were started is not known; {things(rows.total(), 'row')} were found."
+        return Finding("accounted", "unproven", True, why, "Let the run end by itself, so that every worker reports.")
+    wrong = {w: int(n or 0) - rows.get(w, 0) for w, n in started.items() if int(n or 0) != rows.get(w, 0)}
+    total = int(sum(n or 0 for n in started.values()))
+    if not wrong:
+        return Finding("accounted", "pass", True, f"{things(total, 'reply', 'replies')} started, all accounted for.")
+    missing = sum(n for n in wrong.values() if n > 0)
+    why = f"{total:,} replies were started, but {things(missing, 'row')} of them are missing"
+    why = why if missing else f"There are {things(-sum(wrong.values()), 'row')} more than replies that were started"
+    advice = "Look for requests-<worker>.csv on the workers' machines and put them into the run's directory."
+    return Finding("accounted", "fail", True, f"{why} ({listed([f'worker {w}' for w in sorted(wrong)])}).", advice)
+
+
+def _workers(evidence: Evidence) -> Finding:
+    """A worker that vanished, or whose last word never came. What it had not sent is unknown, not nothing."""
+    known = workers(evidence.manifest)
+    if not known:
+        return Finding("workers", "unproven", False, "The run does not say which workers it had.")
+    gone = [str(w.get("id")) for w in known if w.get("lost_at") is not None]
+    silent = [str(w.get("id")) for w in known if not w.get("last_word") and str(w.get("id")) not in gone]
+    if not gone and not silent:
+        return Finding("workers", "pass", False, f"{things(len(known), 'worker')}, each with its last word.")
+    rows = Counter(texts(evidence.replies, "worker"))
+    told = [f"worker {w} was lost" for w in gone] + [f"worker {w} never reported its end" for w in silent]
+    have = sum(rows.get(w, 0) for w in [*gone, *silent])
+    why = f"{listed(told)}: {things(have, 'reply', 'replies')} of it are here, how many more it had in hand is unknown."
+    advice = "Look into that worker's log (memory, network); its own requests-<worker>.csv may hold what is missing."
+    return Finding("workers", "fail", False, why[:1].upper() + why[1:], advice)
+
+
+def _locust(evidence: Evidence) -> Finding:
+    """Locust's requests are the replies that we did not end ourselves; its failures those that count as failed."""
+    outcomes = Counter(texts(evidence.replies, "outcome"))
+    ours = outcomes.total() - outcomes.get(Outcome.ENDED_BY_US, 0)
+    failed = sum(n for name, n in outcomes.items() if name in _KNOWN and is_failure(Outcome(name)))
+    if evidence.locust is None:
+        return Finding(
+            "locust_counts", "unproven", False, "Locust's own table of the run is not there to compare with."
+        )
+    theirs = evidence.locust
+    if (theirs.requests, theirs.failures) == (ours, failed):
+        why = f"Locust counted the same: {things(ours, 'reply', 'replies')}, {failed:,} of them failed."
+        return Finding("locust_counts", "pass", False, why)
+    why = f"Locust counted {theirs.requests:,} replies ({theirs.failures:,} failed), we {ours:,} ({failed:,} failed)."
+    advice = "Ours are counted by row and are the ones used; Locust's table may lack what its workers sent last."
+    return Finding("locust_counts", "fail", False, why, advice)
+
+
+_KNOWN = frozenset(outcome.value for outcome in Outcome)
+
+
+def _files(evidence: Evidence) -> Finding:
+    """What could not be read. Bad lines among the replies are lost rows; a last line cut off by a kill is not."""
+    if not evidence.damage:
+        return Finding("files", "pass", False, "Every file of the run was read to its end.")
+    lost = [line for line in evidence.damage if line.startswith("requests") and "cut off" not in line]
+    why = f"Not everything could be read: {listed(list(evidence.damage), 3)}."
+    advice = "Copy the run's directory again from where it was written." if lost else ""
+    return Finding("files", "fail", bool(lost), why, advice)
+
+
+def _our_faults(evidence: Evidence) -> Finding:
+    """Replies that failed by our own fault: no file descriptors left, a defect. They are in no share."""
+    outcomes = Counter(texts(evidence.replies, "outcome"))
+    faults = outcomes.get(Outcome.CLIENT_ERROR, 0)
+    if not faults:
+        return Finding("client_faults", "pass", True, "No reply failed by the load generator's own fault.")
+    few = faults <= TOLERATED_FAULTS * outcomes.total()
+    why = f"{things(faults, 'reply', 'replies')} failed by the load generator's own fault; they are in no share."
+    advice = "See `message` in requests.csv; most often the open-file limit is too low (ulimit -n)."
+    return Finding("client_faults", "fail", not few, why, advice)
+
+
+def _ended(evidence: Evidence) -> Finding:
+    """A run without an end was killed, or is still going on."""
+    reason = evidence.manifest.get("end_reason")
+    if reason:
+        return Finding("ended", "pass", False, f"The run came to its end ({str(reason).replace('_', ' ')}).")
+    why = "The run was killed, or is still going on: its last seconds are missing."
+    return Finding("ended", "fail", False, why, "Judged is what was written; let a run end by itself.")

@@ -1,0 +1,121 @@
+"""Was the load such that the levels can be compared, and long enough to tell?"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from probe_ext.measure.outcome import Outcome
+from probe_ext.verdict.columns import numbers, texts
+from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.judgement import Finding, LevelResult
+from probe_ext.verdict.manifest_view import number
+from probe_ext.verdict.words import listed, percent, things
+
+FROM_CACHE = 0.50
+"""of the prompts' tokens, beyond those that were meant to be shared"""
+UNEQUAL = 0.25
+"""median output lengths of two levels further apart than this part"""
+CUT_THINKING = 0.01
+"""of the replies"""
+
+
+def load_checks(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Finding]:
+    """Levels proven, levels in order, prompts from the cache, output lengths, thinking cut short."""
+    yield _levels(levels)
+    yield _in_order(levels)
+    yield _cached(evidence)
+    yield _lengths(levels)
+    yield _cut_thinking(evidence)
+
+
+def _levels(levels: Sequence[LevelResult]) -> Finding:
+    if not levels:
+        why = "The number of users never stood still long enough to measure anything."
+        return Finding(
+            "levels", "unproven", False, why, "Hold each number of users for half a minute: --levels 1,2,4,8."
+        )
+    open_ones = [level for level in levels if level.state == "unproven"]
+    if not open_ones:
+        return Finding("levels", "pass", False, f"{things(len(levels), 'level')}, each decided.")
+    bands = [level for level in open_ones if level.band]
+    if len(bands) == len(open_ones):
+        why = (
+            f"{things(len(bands), 'band')} of a climb: the number of users kept changing, so nothing is proven by them."
+        )
+        return Finding(
+            "levels", "unproven", False, why, "Hold each number of users for half a minute: --levels 1,2,4,8."
+        )
+    short = [level for level in open_ones if not level.band]
+    named = listed([f"{level.users:,} users (about {level.replies_needed or 0:,} more replies)" for level in short])
+    advice = "Hold those levels longer (--hold)."
+    return Finding("levels", "unproven", False, f"Not enough was heard to decide {named}.", advice)
+
+
+def _in_order(levels: Sequence[LevelResult]) -> Finding:
+    """More people at once cannot be served better; where it looks so, something else was going on."""
+    decided = [level for level in levels if level.state != "unproven"]
+    failed = min((level.users for level in decided if level.state == "failed"), default=None)
+    above = sorted({level.users for level in decided if level.state == "held" and failed and level.users > failed})
+    if failed is None or not above:
+        return Finding("in_order", "pass", False, "No level held above one that failed.")
+    why = (
+        f"{failed:,} users failed, yet {listed([f'{n:,}' for n in above])} held: the load alone does not explain that."
+    )
+    advice = "Something else slowed the server at that time (cold start, other users). Warm it up and repeat."
+    return Finding("in_order", "fail", False, why, advice)
+
+
+def _cached(evidence: Evidence) -> Finding:
+    """Prompts that were to be distinct, but came from the server's prefix cache: it looks faster than it is."""
+    given, cached = (numbers(evidence.replies, name) for name in ("tokens_in", "tokens_cached"))
+    both = ~np.isnan(given) & ~np.isnan(cached)
+    if not both.any() or not given[both].sum():
+        return Finding(
+            "prompt_cache", "unproven", False, "The server does not say how much of a prompt it had in its cache."
+        )
+    share = float(cached[both].sum() / given[both].sum())
+    meant = _meant_to_be_shared(evidence.manifest)
+    why = f"{percent(share)} of the prompts' tokens came from the server's cache; {percent(meant)} were meant to."
+    if share - meant <= FROM_CACHE:
+        return Finding("prompt_cache", "pass", False, why)
+    advice = (
+        "The wait for the first word looks shorter than with new prompts, unless these were turns of one conversation."
+    )
+    return Finding("prompt_cache", "fail", False, why, advice)
+
+
+def _meant_to_be_shared(manifest: Mapping[str, Any]) -> float:
+    prompts = manifest.get("prompts")
+    if not isinstance(prompts, Mapping):
+        return 0.0
+    shared, asked = number(prompts, "shared_prefix_tokens"), number(prompts, "input_tokens")
+    return min(shared / asked, 1.0) if shared and asked else 0.0
+
+
+def _lengths(levels: Sequence[LevelResult]) -> Finding:
+    """Levels whose replies differ in length are not under the same load."""
+    of = {level.users: level.figures.tokens_out_p50 for level in levels}
+    medians = {users: length for users, length in of.items() if length}
+    if len(medians) < 2:
+        return Finding("output_lengths", "unproven", False, "There are not two levels with answers to compare.")
+    shortest, longest = min(medians, key=lambda n: medians[n]), max(medians, key=lambda n: medians[n])
+    why = f"Half of the answers are longer than {medians[shortest]:.0f} tokens at {shortest:,} users"
+    why += f" and {medians[longest]:.0f} at {longest:,}."
+    if medians[longest] <= medians[shortest] * (1 + UNEQUAL):
+        return Finding("output_lengths", "pass", False, why)
+    advice = "The levels do not compare well; ask for answers of one length (--max-tokens with --ignore-eos)."
+    return Finding("output_lengths", "fail", False, why, advice)
+
+
+def _cut_thinking(evidence: Evidence) -> Finding:
+    """Replies that thought until their token limit: a limit of ours, felt as no answer at all."""
+    pairs = zip(texts(evidence.replies, "outcome"), texts(evidence.replies, "finish_reason"), strict=True)
+    cut = sum(1 for outcome, reason in pairs if outcome == Outcome.NO_ANSWER and reason == "length")
+    total = len(texts(evidence.replies, "outcome"))
+    if not total or cut <= CUT_THINKING * total:
+        return Finding("thinking_cut", "pass", False, "Replies had room enough to come to their answer.")
+    why = f"{things(cut, 'reply', 'replies')} spent all allowed tokens on thinking and never came to an answer."
+    return Finding(
+        "thinking_cut", "fail", False, why, "Raise --max-tokens: the model's limit here is ours, not the server's."
+    )

@@ -1,0 +1,84 @@
+"""What the server said of itself, and whether it fits what its clients saw."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from probe_ext.verdict.columns import numbers, texts
+from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.judgement import Finding
+from probe_ext.verdict.manifest_view import servers
+from probe_ext.verdict.server_figures import Metrics, restarts, total_rise
+from probe_ext.verdict.words import listed, percent, things
+
+APART_SHARE, APART_TOKENS = 0.02, 50
+"""counts of tokens further apart than both are worth a word"""
+BY_EVENTS = 0.05
+"""of the replies: so many may have their tokens counted by events only"""
+
+
+def server_checks(evidence: Evidence, metrics: Metrics) -> Iterator[Finding]:
+    """Metrics there at all, restarts, the server's count of tokens against ours, where our count comes from."""
+    yield _metrics(evidence, metrics)
+    yield _restarted(metrics)
+    yield _tokens(evidence, metrics)
+    yield _token_source(evidence)
+
+
+def _metrics(evidence: Evidence, metrics: Metrics) -> Finding:
+    bad = [(str(s.get("url")), str(s.get("metrics"))) for s in servers(evidence.manifest) if s.get("metrics") != "ok"]
+    if metrics and not bad:
+        return Finding("metrics", "pass", False, f"The server told {things(len(metrics), 'quantity', 'quantities')}.")
+    reasons = listed([f"{url}: {why}" for url, why in bad]) if bad else "no metrics were read"
+    why = f"What goes on inside the server is not known ({reasons}). How users felt is measured without it."
+    advice = (
+        "Switch the server's /metrics on, or name its place with --metrics-url, to see KV cache, queue and preemptions."
+    )
+    return Finding("metrics", "fail", False, why, advice)
+
+
+def _restarted(metrics: Metrics) -> Finding:
+    if not metrics:
+        return Finding("server_restarted", "unproven", False, "Without metrics a restart of the server is not seen.")
+    seen = sorted(set(restarts(metrics)), key=lambda one: one[1])
+    if not seen:
+        return Finding("server_restarted", "pass", False, "The server ran through.")
+    when = listed([f"{url} at {t:.0f} s" for url, t in seen])
+    why = f"The server started anew during the run ({when}): levels after it met a cold server."
+    return Finding(
+        "server_restarted", "fail", False, why, "Look into the server's log (out of memory?) and repeat the run."
+    )
+
+
+def _tokens(evidence: Evidence, metrics: Metrics) -> Finding:
+    """Tokens by the server's counter over the run against those that clients saw; ended replies included."""
+    theirs = total_rise(metrics, "generation_tokens")
+    out = numbers(evidence.replies, "tokens_out")
+    ours = float(np.nansum(out))
+    if theirs is None or np.isnan(out).all():
+        return Finding("server_tokens", "unproven", False, "There are not two counts of the tokens made to compare.")
+    apart = abs(theirs - ours)
+    if apart <= APART_TOKENS or apart <= APART_SHARE * max(theirs, ours):
+        why = f"Server and clients agree on the tokens made: {theirs:,.0f} and {ours:,.0f}."
+        return Finding("server_tokens", "pass", False, why)
+    why = f"The server counted {theirs:,.0f} tokens made, its clients saw {ours:,.0f}."
+    if theirs > ours:
+        advice = "Somebody else used the server, or it went on with replies that nobody read any more. Run it alone."
+    else:
+        advice = (
+            "Some answers came from a cache in front of the model, or the metrics are those of one of several servers."
+        )
+    return Finding("server_tokens", "fail", False, why, advice)
+
+
+def _token_source(evidence: Evidence) -> Finding:
+    sources = Counter(source for source in texts(evidence.replies, "tokens_from") if source)
+    if not sources:
+        return Finding("token_source", "unproven", False, "Nowhere is said how tokens were counted.")
+    share = sources.get("events", 0) / sources.total()
+    if share <= BY_EVENTS:
+        return Finding("token_source", "pass", False, "Tokens are those that the server counted.")
+    why = f"For {percent(share)} of the replies the server gave no count: an event was taken for a token."
+    advice = "Typing speed is too low where events carry several tokens; ask for usage (--usage continuous or final)."
+    return Finding("token_source", "fail", False, why, advice)

@@ -1,0 +1,51 @@
+"""What a level's replies looked like from the outside: latencies, speeds, throughput."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from probe_ext.verdict.columns import Floats, Ints, numbers
+from probe_ext.verdict.evidence import Columns, Window, quantile
+from probe_ext.verdict.judgement import ReplyFigures
+from probe_ext.verdict.levels import Level
+from probe_ext.verdict.replies import SERVED, Judged
+
+
+def reply_figures(replies: Columns, rows: Ints, level: Level, judged: Judged, tokens: Floats | None) -> ReplyFigures:
+    """The figures of the replies in `rows`; `tokens` are the (start, seconds, count) rows of all token windows."""
+    sent = numbers(replies, "sent")[rows]
+    ttft = numbers(replies, "first")[rows] - sent
+    waited, rate, gap = (values[rows] for values in (judged.felt.waited, judged.felt.rate, judged.felt.gap))
+    grades = judged.overall[rows]
+    served, heard = int((grades == SERVED).sum()), int((grades >= 0).sum())
+    return ReplyFigures(
+        ttft_p50=quantile(ttft, 0.50),
+        ttft_p95=quantile(ttft, 0.95),
+        ttft_p99=quantile(ttft, 0.99),
+        ttft_visible_p95=quantile(numbers(replies, "first_visible")[rows] - sent, 0.95),
+        first_word_p50=quantile(waited, 0.50),
+        first_word_p95=quantile(waited, 0.95),
+        decode_rate_p50=quantile(rate, 0.50),
+        decode_rate_p05=quantile(rate, 0.05),
+        longest_gap_p95=quantile(gap, 0.95),
+        longest_gap_max=quantile(gap, 1.0),
+        tokens_out_p50=quantile(numbers(replies, "tokens_out")[rows], 0.50),
+        total_tokens_per_s=tokens_within(tokens, level),
+        slo_attainment=served / heard if heard else None,
+        goodput_rps=served / level.seconds if level.seconds > 0 and len(rows) else None,
+    )
+
+
+def token_windows(windows: Sequence[Window]) -> Floats | None:
+    """The counts of tokens as rows of start, seconds, count; None where nobody counted."""
+    found = [(w.start, w.seconds, w.count) for w in windows if w.metric == "tokens" and w.count is not None]
+    return np.array(found, dtype=np.float64) if found else None
+
+
+def tokens_within(tokens: Floats | None, level: Level) -> float | None:
+    """Tokens a second in the measured part; a window on its edge counts in proportion."""
+    if tokens is None or level.seconds <= 0:
+        return None
+    start, seconds, count = tokens.T
+    overlap = np.minimum(start + seconds, level.t_end) - np.maximum(start, level.t_start)
+    return float((count * np.clip(overlap / seconds, 0, 1)).sum() / level.seconds)

@@ -1,0 +1,153 @@
+"""Evidence and a profile in, the judgement out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
+from probe_ext.verdict import bootstrap
+from probe_ext.verdict.capacity import find_bracket
+from probe_ext.verdict.checks import run_checks
+from probe_ext.verdict.columns import Floats, coded, numbers, texts
+from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.judgement import Climb, ColdUser, Judgement, Mode, Question, QuestionLevel
+from probe_ext.verdict.level_results import Judging, level_results
+from probe_ext.verdict.level_state import STATE_NAMES, served_share
+from probe_ext.verdict.levels import find_levels, place
+from probe_ext.verdict.next_run import next_command
+from probe_ext.verdict.questions import Answers, Scene, Standing, answer
+from probe_ext.verdict.replies import judge_replies
+from probe_ext.verdict.sentence import sentence
+from probe_ext.verdict.server_figures import read_metrics
+
+COLD_USER = ColdUser(
+    measured=False,
+    how="Not measured. It takes two arms of prompts of one length under one load: in the one all prompts begin alike, "
+    "so that the server may take the beginning from its cache; in the other each user's own data stands in front.",
+)
+
+
+@dataclass(frozen=True)
+class _View:
+    """The run judged with reasoning shown, or hidden."""
+
+    answers: Answers
+    served: int | None
+
+    @property
+    def bracket(self) -> tuple[int | None, int | None]:
+        between = self.answers.overall.bracket
+        return between.held, between.failed
+
+
+def judge(evidence: Evidence, profile: SloProfile, *, reasoning: Reasoning | None = None) -> Judgement:
+    """How many people at once this server keeps served, how sure that is, and what breaks first.
+
+    `reasoning` overrides the profile's. What a run's files lack becomes a finding, it never raises.
+    """
+    mode: Reasoning = reasoning or profile.reasoning
+    sent = _sent(evidence)
+    scene = _scene(evidence, profile, sent)
+    judged = {name: judge_replies(evidence.replies, profile, name) for name in REASONINGS}
+    views = {name: _view(scene, answer(scene, judged[name], profile)) for name in REASONINGS}
+    view, share = views[mode], profile.level.served_share
+    replicates = bootstrap.resample(scene, judged[mode].overall, sent, profile)
+    metrics = read_metrics(evidence.server)
+    levels = level_results(evidence, Judging(scene, judged[mode], view.answers, replicates, profile), metrics)
+    findings = run_checks(evidence, levels, metrics)
+    climb = _climb(scene, view.answers.overall, share)
+    overall = view.answers.overall
+    # Of a climb alone, what it suggests is all there is to say; the verdict then is "unproven".
+    bracket = climb.bracket if climb and view.bracket == (None, None) else view.bracket
+    return Judgement(
+        verdict=_verdict(view.served, any(finding.spoils for finding in findings)),
+        sentence=sentence(view.served, view.bracket, view.answers.breaks_first, levels, climb, findings),
+        served_users=view.served,
+        interval=None if view.served is None else bootstrap.interval(scene, overall, replicates, share),
+        bracket=bracket,
+        breaks_first=view.answers.breaks_first,
+        levels=levels,
+        questions=_questions(scene, view.answers),
+        cold_user=COLD_USER,
+        climb=climb,
+        next_command=next_command(evidence.manifest, view.bracket, climb, levels),
+        reasoning=mode,
+        modes={name: Mode(one.served, one.bracket, one.answers.breaks_first) for name, one in views.items()},
+        profile=profile.model_dump(mode="json"),
+        findings=findings,
+        replies=len(sent),
+        replies_outside=int((scene.level_of < 0).sum()),
+    )
+
+
+def _sent(evidence: Evidence) -> Floats:
+    """When each reply was sent; where it never was, when it was due."""
+    sent, due = numbers(evidence.replies, "sent"), numbers(evidence.replies, "due")
+    return np.where(np.isnan(sent), due, sent)
+
+
+def _scene(evidence: Evidence, profile: SloProfile, sent: Floats) -> Scene:
+    plan = evidence.manifest.get("plan")
+    plan = plan if isinstance(plan, Mapping) else None
+    last = float(np.nanmax(sent)) if (~np.isnan(sent)).any() else None
+    levels = find_levels(evidence.users, plan, last)
+    user_of, names = coded(texts(evidence.replies, "user"))
+    wanted = plan.get("min_replies") if plan else None
+    return Scene(levels, place(sent, levels), user_of, len(names), int(wanted or profile.level.min_replies))
+
+
+def _view(scene: Scene, answers: Answers) -> _View:
+    return _View(answers, _served_users(scene, answers.overall))
+
+
+def _served_users(scene: Scene, standing: Standing) -> int | None:
+    """The capacity; 0 when the lowest level of all fails; None when nothing is proven."""
+    if standing.bracket.held is not None:
+        return standing.bracket.held
+    lowest = min((level.users_low for level in scene.levels), default=None)
+    return 0 if lowest is not None and standing.bracket.failed == lowest else None
+
+
+def _verdict(served: int | None, spoiled: bool) -> Literal["valid", "invalid", "unproven"]:
+    if spoiled:
+        return "invalid"
+    return "unproven" if served is None else "valid"
+
+
+def _climb(scene: Scene, standing: Standing, share: float) -> Climb | None:
+    """What the bands suggest, each judged as if it could prove something."""
+    which = np.flatnonzero(~scene.proven)
+    if not len(which):
+        return None
+    bands = [scene.levels[int(i)] for i in which]
+    order = which[np.argsort([band.users_low for band in bands], kind="stable")].astype(np.int64)
+    between = find_bracket(
+        order, standing.states[order], served_share(standing.people)[order], standing.people.heard[order], share
+    )
+    low = None if between.held is None else scene.levels[between.held].users_low
+    high = None if between.failed is None else scene.levels[between.failed].users_high
+    return Climb((low, high))
+
+
+def _questions(scene: Scene, answers: Answers) -> tuple[Question, ...]:
+    return tuple(
+        Question(name, _served_users(scene, one), (one.bracket.held, one.bracket.failed), _question_levels(scene, one))
+        for name, one in answers.alone.items()
+    )
+
+
+def _question_levels(scene: Scene, one: Standing) -> tuple[QuestionLevel, ...]:
+    shares = served_share(one.people)
+    return tuple(
+        QuestionLevel(
+            users=level.users,
+            band=level.band,
+            state="unproven" if level.band else STATE_NAMES[one.states[i]],
+            served_share=float(shares[i]),
+            users_served=int(one.people.served[i]),
+            users_heard=int(one.people.heard[i]),
+        )
+        for i, level in enumerate(scene.levels)
+    )

@@ -1,0 +1,126 @@
+"""Levels: stretches in which the number of users stood still, found from what happened and not from what was planned.
+
+A stretch lasts from the moment at which the count stops changing until it changes again, or until the run begins to
+stop. Its measured part leaves out the settling time at its start. The same number of users reached twice makes two
+levels; `capacity` puts them together. A climb that never stands still is cut into bands, see `bands`.
+
+A count is sampled about once a second, so a change lies somewhere between two samples. It is put at the last sample
+before it: what may have been sent by newcomers is then no part of the level before, and nothing that the load counted
+as measured is left out. Where samples lie further apart (one only when the count changes), a change is at its sample.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from probe_ext.verdict.bands import cut_bands
+from probe_ext.verdict.columns import Floats, Ints, numbers, texts
+from probe_ext.verdict.evidence import Columns
+
+SETTLE = 5.0
+"""seconds left out after the count stops changing, where the run had no plan"""
+SHORTEST = 5.0
+"""seconds: a shorter measured part is no level where the run had no plan"""
+SAMPLING = 1.5
+"""seconds: samples further apart are changes, not a steady sampling"""
+_STOPPING = frozenset({"stopping", "stopped", "cleanup"})
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A constant number of users, seconds of the run."""
+
+    users: int
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where replies are judged together, seconds of the run. A reply belongs to the level in which it was sent."""
+
+    users: int
+    users_low: int
+    users_high: int
+    t_start: float
+    t_end: float
+    band: bool
+    """cut out of a climb: labelled users_low–users_high, never proven"""
+
+    @property
+    def seconds(self) -> float:
+        """The length of the measured part."""
+        return self.t_end - self.t_start
+
+
+def find_levels(users: Columns, plan: Mapping[str, Any] | None, last_sent: float | None) -> list[Level]:
+    """The levels and bands of a run, in order of time.
+
+    `plan` is the manifest's (its `settle` is used), None where the load was driven by hand; `last_sent` is when the
+    last reply was sent, which may lie behind the last sample.
+    """
+    stretches = find_stretches(users, last_sent)
+    settle = SETTLE if plan is None or plan.get("settle") is None else float(plan["settle"])
+    shortest = SHORTEST if plan is None else 0.0
+    plateaus = [s for s in stretches if s.users > 0 and s.end - s.start - settle > shortest - 1e-9]
+    plateaus = [s for s in plateaus if s.end > s.start + settle]
+    levels = [Level(s.users, s.users, s.users, s.start + settle, s.end, band=False) for s in plateaus]
+    if plan is None:
+        levels += [
+            Level(round((band.low + band.high) / 2), band.low, band.high, band.start, band.end, band=True)
+            for climb in _climbs(stretches, plateaus)
+            for band in cut_bands([(s.start, s.end, s.users) for s in climb])
+        ]
+    return sorted(levels, key=lambda level: level.t_start)
+
+
+def find_stretches(users: Columns, last_sent: float | None) -> list[Stretch]:
+    """Every stretch of a constant count, in order of time; no users while the run is stopping."""
+    t, count = numbers(users, "t"), numbers(users, "users")
+    stopping = np.array([state in _STOPPING for state in texts(users, "state")], dtype=np.bool_)
+    known = ~np.isnan(t) & ~np.isnan(count)
+    t, users_at = t[known], np.where(stopping, 0, count)[known].astype(np.int64)
+    if not len(t):
+        return []
+    changed = np.flatnonzero(np.diff(users_at)) + 1
+    first = np.concatenate([[0], changed])
+    bounds = [float(t[0]), *(_moment(t, int(i)) for i in changed), _last_moment(t, users_at, last_sent)]
+    return [Stretch(int(users_at[i]), bounds[k], bounds[k + 1]) for k, i in enumerate(first)]
+
+
+def _moment(t: Floats, i: int) -> float:
+    """When the count changed to what sample i shows."""
+    return float(t[i - 1] if t[i] - t[i - 1] <= SAMPLING else t[i])
+
+
+def _last_moment(t: Floats, count: Ints, last_sent: float | None) -> float:
+    """A last count with users lasts at least until the last reply was sent."""
+    end = float(t[-1])
+    return max(end, last_sent) if last_sent is not None and count[-1] > 0 else end
+
+
+def _climbs(stretches: Sequence[Stretch], plateaus: Sequence[Stretch]) -> list[list[Stretch]]:
+    """Runs of stretches that grow and are no plateau."""
+    standing = set(plateaus)
+    climbs: list[list[Stretch]] = [[]]
+    for stretch in stretches:
+        if stretch in standing or not stretch.users:
+            climbs.append([])
+            continue
+        if climbs[-1] and stretch.users < climbs[-1][-1].users:
+            climbs.append([])
+        climbs[-1].append(stretch)
+    return [climb for climb in climbs if climb]
+
+
+def place(sent: Floats, levels: Sequence[Level]) -> Ints:
+    """The number of the level in which each reply was sent; −1 outside all levels."""
+    if not levels:
+        return np.full(len(sent), -1, dtype=np.int64)
+    starts = np.array([level.t_start for level in levels])
+    ends = np.array([level.t_end for level in levels])
+    number = np.searchsorted(starts, sent, side="right") - 1
+    inside = (number >= 0) & (sent <= ends[number])
+    return np.where(inside, number, -1).astype(np.int64)

@@ -1,0 +1,30 @@
+"""Reading a manifest that may lack anything, or hold something else than it should."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def workers(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The run's workers."""
+    return _mappings(manifest.get("workers"))
+
+
+def servers(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The servers that were asked for their metrics."""
+    return _mappings(manifest.get("server"))
+
+
+def number(mapping: Mapping[str, Any], key: str) -> float | None:
+    """A number, or None for anything else."""
+    value = mapping.get(key)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def by_kernel(manifest: Mapping[str, Any]) -> bool | None:
+    """Whether every worker's receive times are the kernel's; None where no worker says."""
+    said = [str(w.get("receive_stamps")) for w in workers(manifest) if w.get("receive_stamps")]
+    return all(stamps == "kernel" for stamps in said) if said else None
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []

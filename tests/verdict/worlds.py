@@ -1,0 +1,116 @@
+"""Small invented runs: rows as the run directory would hold them, turned into evidence."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow
+from probe_ext.measure.sketch import LatencySketch
+from probe_ext.settings.slo import FirstWord, Silence, SloProfile, Typing
+from probe_ext.verdict.evidence import Columns, Evidence, LocustCounts, Window
+
+CHAT = SloProfile(
+    name="chat",
+    first_word=FirstWord(served=1.0, strained=10.0),
+    typing=Typing(served=10.0, strained=5.0),
+    silence=Silence(served=2.0, strained=10.0),
+)
+
+TEXT = {"reply_id", "worker", "user", "scenario", "kind", "tokens_from", "outcome", "finish_reason", "message"}
+TEXT |= {"state", "url", "engine", "quantity"}
+
+
+def reply(user: int | str = 0, sent: float = 0.0, **changes: Any) -> ReplyRow:
+    """A good reply: first word after 0.2 s, 20 tokens at 20 a second, complete."""
+    first = changes.pop("first", sent + 0.2)
+    tpot = changes.pop("tpot", 0.05)
+    tokens = changes.pop("tokens_out", 20)
+    last = first + tpot * (tokens - 1) if first is not None and tpot is not None and tokens else first
+    row = ReplyRow(
+        reply_id=f"w1:{user}-{sent:.6f}", worker="w1", user=f"w1:{user}", scenario="capacity", kind="chat",
+        streamed=True,
+        due=sent, late=0.0, sent=sent, headers=first, first=first, first_visible=first, last=last,
+        end=last if last is not None else sent + 1.0, tokens_in=100, tokens_cached=0, tokens_out=tokens,
+        tokens_from="usage", tokens_first=1, tokens_visible=tokens, events=tokens or 0, events_visible=tokens or 0,
+        choices=1, tpot=tpot, tpot_visible=tpot, longest_gap=tpot, gap_start=first, longest_gap_visible=tpot,
+        outcome="complete", finish_reason="stop", status=200, message=None, connect=None, tls=None, lag_max=0.0001,
+        reads=20, reads_unresolved=0,
+    )  # fmt: skip
+    return replace(row, **changes)
+
+
+def slow_start(user: int, sent: float, wait: float) -> ReplyRow:
+    """A reply whose first word took `wait` seconds."""
+    return reply(user, sent, first=sent + wait)
+
+
+def columns(rows: list[Any], row_type: type) -> Columns:
+    """Rows as the columns that evidence holds."""
+    return {f.name: _column(f.name, [getattr(row, f.name) for row in rows]) for f in fields(row_type)}
+
+
+def _column(name: str, values: list[Any]) -> np.ndarray:
+    if name == "streamed":
+        return np.array(values, dtype=bool)
+    if name in TEXT:
+        out = np.empty(len(values), dtype=object)
+        out[:] = ["" if value is None else value for value in values]
+        return out
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def staircase(*steps: tuple[int, float]) -> list[UserRow]:
+    """One sample a second of (users, seconds), one step after another from second 0; stopping at the end."""
+    rows, t = [], 0.0
+    for users, seconds in steps:
+        rows += [UserRow(t + s, users, users, "running") for s in range(int(seconds))]
+        t += int(seconds)
+    return [*rows, UserRow(t, steps[-1][0] if steps else 0, None, "stopping")]
+
+
+def worker(**changes: Any) -> dict[str, Any]:
+    """A worker that did everything right."""
+    good = {
+        "id": "w1", "host": "here", "version": "0.1.0", "clock_offset": 0.0, "clock_error": 0.0001, "started": 0,
+        "rows": 0, "last_word": 99.0, "lost_at": None, "cpu_seconds": 1.0, "loop_lag_max": 0.01,
+        "receive_stamps": "kernel",
+    }  # fmt: skip
+    return {**good, **changes}
+
+
+def manifest(**changes: Any) -> dict[str, Any]:
+    """A run with levels held by plan."""
+    plan = {"levels": [], "hold": 30.0, "settle": 5.0, "min_replies": 3}
+    good = {
+        "schema": 1, "scenario": "capacity", "duration": 100.0, "end_reason": "levels_done", "plan": plan,
+        "target": {"host": "http://server:8000", "model": "m"}, "workers": [worker()],
+        "server": [{"url": "http://server:8000/metrics", "metrics": "ok"}], "findings": [],
+        "prompts": {"input_tokens": 100, "shared_prefix_tokens": 0},
+    }  # fmt: skip
+    return {**good, **changes}
+
+
+def evidence(replies: list[ReplyRow], users: list[UserRow], **changes: Any) -> Evidence:
+    """A whole run around these replies and users, in which everything else is in order."""
+    stated = changes.pop("manifest", None) or manifest(workers=[worker(started=len(replies))])
+    lag = LatencySketch()
+    lag.add([0.0005] * 100)
+    server = changes.pop("server", [])
+    parts: dict[str, Any] = {
+        "replies": columns(replies, ReplyRow),
+        "gaps": columns([], GapRow),
+        "users": columns(users, UserRow),
+        "server": columns(server, ServerRow),
+        "windows": [Window("lag", 0.0, 5.0, None, lag), *(Window("tokens", s, 1.0, 100, None) for s in range(200))],
+        "manifest": stated,
+        "locust": LocustCounts(len(replies), 0),
+        "damage": (),
+    }
+    return Evidence(**{**parts, **changes})
+
+
+def steady(users: int, start: float, seconds: float, every: float = 3.0, **changes: Any) -> list[ReplyRow]:
+    """Each of the users asks every so many seconds, from the settled part on, and gets a good answer."""
+    moments = np.arange(start + 5.0 + 0.1, start + seconds - 0.1, every)
+    return [reply(user, float(t), **changes) for t in moments for user in range(users)]
