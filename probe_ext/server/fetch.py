@@ -4,6 +4,7 @@ A `Fetcher` never raises for what a server or a network does: it returns `Failed
 exception text, since either may carry a secret.
 """
 
+import http.client
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -33,6 +34,8 @@ class _Bearer(AuthBase):
         self._key = key
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key and not self._key.isprintable():
+            raise requests.exceptions.InvalidHeader
         if self._key:
             request.headers["Authorization"] = f"Bearer {self._key}"
         return request
@@ -125,30 +128,24 @@ def _refusal(status: int, *, has_key: bool) -> str:
     return str(status)
 
 
-_WORDS: tuple[tuple[type[BaseException], str], ...] = (
-    (requests.exceptions.SSLError, "TLS failed or the certificate was not accepted"),
-    (requests.exceptions.Timeout, "timed out"),
-    (urllib3.exceptions.TimeoutError, "timed out"),
-    (TimeoutError, "timed out"),
-    (socket.gaierror, "host name not known"),
-    (ConnectionRefusedError, "connection refused"),
-    (requests.exceptions.ContentDecodingError, "a damaged compressed body"),
-    (urllib3.exceptions.DecodeError, "a damaged compressed body"),
-    (urllib3.exceptions.IncompleteRead, "cut off"),
-    (requests.exceptions.InvalidURL, "not a URL"),
-    (requests.exceptions.MissingSchema, "not a URL"),
-    (requests.exceptions.InvalidSchema, "not a URL"),
-    (urllib3.exceptions.LocationParseError, "not a URL"),
-    (UnicodeError, "host or key cannot be sent"),
-    (requests.exceptions.InvalidHeader, "host or key cannot be sent"),
+_WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (  # the first that is met in the chain
+    ((requests.exceptions.SSLError,), "TLS failed or the certificate was not accepted"),
+    ((socket.gaierror,), "host name not known"),
+    ((ConnectionRefusedError,), "connection refused"),
+    ((requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError), "timed out"),
+    ((requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError), "a damaged compressed body"),
+    ((http.client.IncompleteRead, urllib3.exceptions.IncompleteRead), "cut off"),
+    ((http.client.HTTPException,), "not HTTP, or cut off"),
+    ((UnicodeError, requests.exceptions.InvalidHeader), "host or key cannot be sent"),
+    ((ValueError, urllib3.exceptions.LocationValueError), "not a URL"),
 )
 
 
 def _why(error: BaseException) -> str:
     """Words for a failure, from the types in its chain only."""
     chain = list(_chain(error))
-    for kind, words in _WORDS:
-        if any(isinstance(link, kind) for link in chain):
+    for kinds, words in _WORDS:
+        if any(isinstance(link, kinds) for link in chain):
             return words
     named = [link.strerror for link in chain if isinstance(link, OSError) and link.errno and link.strerror]
     return named[-1].lower() if named else "the connection broke"

@@ -1,25 +1,36 @@
 """Where a server's control pages lie, seen from the `--host` that the load goes to. Pure text, no network."""
 
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 _SHOWN_QUERY = frozenset({"model"})
 
 
 def base(host: str) -> str:
     """The address that `/v1/models` is put behind: `--host` without a trailing slash, `/v1`, query or fragment."""
-    parts = urlsplit(host.strip())
+    parts = _parts(host.strip())
     path = parts.path.rstrip("/").removesuffix("/v1")
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
 def origin(url: str) -> str:
     """`scheme://host:port`, credentials left in place."""
-    parts = urlsplit(url)
+    parts = _parts(url)
     return urlunsplit((parts.scheme, parts.netloc, "", "", ""))
 
 
+def _parts(url: str) -> SplitResult:
+    """The URL's parts; all empty where it is none, so that the call that follows says so."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
 def same_place(url: str, other: str) -> bool:
-    """Whether a key meant for `url` may go to `other`: same host and port, never from https to http."""
+    """Whether a key meant for `url` may go to `other`: same host and port, never from https to http.
+
+    ValueError when one of them is no URL.
+    """
     one, two = urlsplit(url), urlsplit(other)
     if (one.scheme, one.hostname, _port(url)) == (two.scheme, two.hostname, _port(other)):
         return True
@@ -34,10 +45,7 @@ def _port(url: str) -> int | None:
 
 def shown(url: str) -> str:
     """The URL as it may be written down: no user, no password, no query value but the model's name."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "not a URL"
+    parts = _parts(url)
     query = [(k, v if k in _SHOWN_QUERY else "hidden") for k, v in parse_qsl(parts.query, keep_blank_values=True)]
     netloc = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, netloc, parts.path, urlencode(query, safe="/:"), ""))

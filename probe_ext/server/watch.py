@@ -10,6 +10,7 @@ LOST_AFTER = 3
 """failures in a row: a busy server misses one second now and then"""
 
 _JUMP = 1.0
+_MANY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,14 @@ class Watch:
 
     def _restart(self, now: dict[tuple[str, str], float]) -> str | None:
         """Why the counters must have begun anew, or None."""
-        for key, value in now.items():
-            before = self._last.get(key)
-            if before is None:
-                continue
-            if key[1] == "process_start" and abs(value - before) > _JUMP:
+        changed = [(key, self._last[key], value) for key, value in now.items() if key in self._last]
+        for (engine, quantity), before, value in changed:
+            if quantity == "process_start" and abs(value - before) > _JUMP:
                 self.alternates |= value < before
-                return f"process_start of engine {key[0]} jumped by {value - before:.0f} s"
-            if QUANTITIES[key[1]].kind == "counter" and value < before:
-                return f"{key[1]} of engine {key[0]} fell from {before:g} to {value:g}"
+                return f"process_start of engine {engine} jumped by {value - before:.0f} s"
+        for (engine, quantity), before, value in changed:
+            if QUANTITIES[quantity].kind == "counter" and value < before:
+                return f"{quantity} of engine {engine} fell from {before:g} to {value:g}"
         return None
 
     def findings(self, now: float, patience: float) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ class Watch:
     def _anew(self) -> dict[str, str] | None:
         if not self.restarts:
             return None
-        if self.alternates:
+        if self.alternates or len(self.restarts) > max(_MANY, self.answered // _MANY):
             return {"why": f"{self.url}: the answers come from different servers in turn", "advice": _ADVICE_SPREAD}
         times = ", ".join(f"{t:.0f} s" for t in self.restarts[:5])
         return {"why": f"{self.url}: the server's counters began anew at {times}", "advice": _ADVICE_ANEW}

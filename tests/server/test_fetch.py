@@ -1,0 +1,199 @@
+"""Control calls over a real loopback socket: what every bad server comes to, and where the key goes."""
+
+import gzip
+import socket
+import time
+
+import pytest
+from loopback import Loopback, send
+
+from probe_ext.measure import clock
+from probe_ext.server.answers import Answer, Failed
+from probe_ext.server.fetch import Fetcher
+
+KEY = "sk-very-secret"
+
+
+def fetched(page, **options):
+    with Loopback({"/x": page}) as server:
+        fetcher = Fetcher(**options)
+        try:
+            return fetcher.get(server.url + "/x")
+        finally:
+            fetcher.close()
+
+
+def test_a_plain_answer():
+    answer = fetched((200, b"a 1\n"))
+    assert (answer.status, answer.body) == (200, b"a 1\n")
+
+
+def test_gzip_is_undone():
+    page = lambda h: send(h, 200, gzip.compress(b"a 1\n"), [("Content-Encoding", "gzip")])  # noqa: E731
+    assert fetched(page).body == b"a 1\n"
+
+
+def chunked(handler, parts, end=b"0\r\n\r\n"):
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    for part in parts:
+        handler.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+    handler.wfile.write(end)
+    handler.close_connection = True
+
+
+def test_chunks_are_joined():
+    assert fetched(lambda h: chunked(h, [b"a ", b"1\n"])).body == b"a 1\n"
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        ((404, b"no"), "404"),
+        ((503, b"no"), "503"),
+        ((401, b"no"), "401 needs a key"),
+        ((403, b"no"), "403 forbidden"),
+        (lambda h: send(h, 200, b"not gzip at all", [("Content-Encoding", "gzip")]), "a damaged compressed body"),
+        (lambda h: send(h, 200, gzip.compress(b"a 1\n" * 99)[:-20], [("Content-Encoding", "gzip")]), None),
+        (lambda h: chunked(h, [b"a 1"], end=b"ffff\r\nshort"), "cut off"),
+        (lambda h: send(h, 302, b"", [("Location", "/x")]), "too many redirects"),
+        (lambda h: send(h, 302, b"", [("Location", "http://[bad/")]), "not a URL"),
+    ],
+)
+def test_bad_answers_are_values(page, why):
+    answer = fetched(page)
+    if why:
+        assert isinstance(answer, Failed)
+        assert answer.why == why
+
+
+def test_a_short_content_length_body_is_cut_off():
+    def page(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b"a 1\n")
+        handler.close_connection = True
+
+    assert fetched(page) == Failed("cut off")
+
+
+def test_a_refused_key_is_told_from_a_missing_one():
+    assert fetched((401, b""), key=KEY).why == "401 the key was refused"
+
+
+def test_an_oversized_body_is_dropped():
+    answer = fetched((200, b"x" * 5000), limit=4999)
+    assert answer == Failed("longer than 4999 bytes", 200)
+
+
+def test_a_bomb_is_dropped():
+    body = gzip.compress(b"\0" * 50_000_000)
+    page = lambda h: send(h, 200, body, [("Content-Encoding", "gzip")])  # noqa: E731
+    assert fetched(page).why == "longer than 16777216 bytes"
+
+
+def test_an_endless_body_ends_at_the_deadline():
+    def page(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        for _ in range(100):
+            handler.wfile.write(b"a 1\n")
+            time.sleep(0.05)
+
+    started = clock.monotonic()
+    assert fetched(page, timeout=0.3).why == "timed out"
+    assert clock.monotonic() - started < 2
+
+
+def test_an_endless_header_is_not_followed():
+    def page(handler):
+        handler.send_response(200)
+        handler.send_header("X", "y" * 100_000)
+        handler.end_headers()
+
+    assert isinstance(fetched(page), Failed)
+
+
+def test_a_hang_is_timed_out():
+    assert fetched(lambda h: time.sleep(0.6), timeout=0.2).why == "timed out"
+
+
+def test_nobody_there():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert Fetcher().get(f"http://127.0.0.1:{port}/x").why == "connection refused"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "ftp://x/y", "http://", "http://[::1", "http://a:b/", "http://\ud800/"]
+)
+def test_what_is_no_url(url):
+    answer = Fetcher().get(url)
+    assert isinstance(answer, Failed)
+    assert answer.why in ("not a URL", "host or key cannot be sent")
+
+
+def test_not_http_at_all():
+    def page(handler):
+        handler.wfile.write(b"SSH-2.0-OpenSSH\r\n")
+        handler.close_connection = True
+
+    assert isinstance(fetched(page), Failed)
+
+
+def test_tls_to_a_plain_port():
+    with Loopback({}) as server:
+        answer = Fetcher().get(server.url.replace("http", "https") + "/x")
+    assert answer.why == "TLS failed or the certificate was not accepted"
+
+
+def test_the_key_goes_along_and_stays_off_everything_else():
+    with Loopback({"/x": (200, b"ok")}) as server:
+        fetcher = Fetcher(KEY)
+        fetcher.get(server.url + "/x")
+        assert server.seen[0][2]["Authorization"] == f"Bearer {KEY}"
+    assert KEY not in repr(fetcher)
+    assert KEY not in repr(fetcher.get("http://127.0.0.1:1/x"))
+
+
+@pytest.mark.parametrize("key", ["line\nbreak", "schlüssel", "\u4e2d"])
+def test_a_key_that_cannot_be_sent_is_not_shown(key):
+    with Loopback({"/x": (200, b"ok")}) as server:
+        answer = Fetcher(key).get(server.url + "/x")
+    assert isinstance(answer, Answer) or (key not in answer.why and answer.why == "host or key cannot be sent")
+
+
+def test_a_redirect_on_the_same_host_is_followed_with_the_key():
+    pages = {"/x": lambda h: send(h, 307, b"", [("Location", "/y")]), "/y": (200, b"there")}
+    with Loopback(pages) as server:
+        assert Fetcher(KEY).get(server.url + "/x").body == b"there"
+        assert server.seen[1][2]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_no_redirect_elsewhere():
+    with Loopback({}) as other:
+        away = lambda h: send(h, 302, b"", [("Location", f"{other.url}/y?token=abc")])  # noqa: E731
+        with Loopback({"/x": away}) as server:
+            answer = Fetcher(KEY).get(server.url + "/x")
+        assert answer.why == f"redirects to another host: {other.url}/y?token=hidden"
+        assert other.seen == []
+
+
+def test_neither_netrc_nor_proxy_are_heeded(monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with Loopback({"/x": (200, b"ok")}) as server:
+        assert Fetcher().get(server.url + "/x").status == 200
+        assert "Authorization" not in server.seen[0][2]
+
+
+def test_post_sends_json():
+    with Loopback({"/x": (200, b"{}")}) as server:
+        assert Fetcher(KEY).post(server.url + "/x", {"a": 1}).body == b"{}"
+        assert server.posted == [b'{"a": 1}']
