@@ -1,7 +1,7 @@
 """Builds a run directory from a small stated model, through the same writers that a live run uses.
 
 The model: one user after another is added at 1, 2, 4 and 8 users, 40 s each. A user asks, waits `0.05 s × users` for
-the first word, gets 40 tokens at `60 / (1 + 0.1 × users)` tokens a second, thinks for half a second and asks again. At
+the first word, gets 120 tokens at `60 / (1 + 0.1 × users)` tokens a second, thinks for half a second and asks again. At
 8 users every second reply is put on hold for 4 s in its middle: the server's KV cache is full and it preempts. So 4
 users are served and 8 are not, and silence breaks first.
 """
@@ -18,7 +18,7 @@ from probe_ext.run import manifest, tables
 
 LEVELS = (1, 2, 4, 8)
 HOLD = 40.0
-TOKENS = 40
+TOKENS = 120
 THINK = 0.5
 PAUSE = 4.0
 WORKERS = ("w1", "w2")
@@ -84,12 +84,19 @@ def replies() -> Iterator[tuple[ReplyRow, float]]:
             hold = PAUSE if users == max(LEVELS) and number % 2 else 0.0
             row = reply(number, user, due, users, hold)
             if row.end > end:
-                row = replace(row, outcome="ended_by_us", finish_reason=None, end=end)
-                row = replace(row, first=None, last=None, tpot=None, longest_gap=None, gap_start=None, tokens_out=None)
-                hold = 0.0
+                row, hold = cut(row, end), 0.0
             yield row, hold
             number += 1
             due = row.end + THINK
+
+
+def cut(row: ReplyRow, end: float) -> ReplyRow:
+    """The same reply, ended by us: what lay behind its end did not happen."""
+    first = row.first if row.first is not None and row.first < end else None
+    last = None if first is None else end
+    row = replace(row, outcome="ended_by_us", finish_reason=None, end=end, first=first, first_visible=first, last=last)
+    row = replace(row, tokens_out=None, tokens_visible=None, tpot=None, tpot_visible=None, longest_gap=None)
+    return replace(row, longest_gap_visible=None, gap_start=None, tokens_from=None, tokens_first=None)
 
 
 def user_rows() -> Iterator[UserRow]:
@@ -101,18 +108,18 @@ def user_rows() -> Iterator[UserRow]:
 
 def server_rows() -> Iterator[ServerRow]:
     """What the server says once a second."""
-    preempted = tokens = 0
-    for second in range(int(HOLD * len(LEVELS))):
-        users = LEVELS[int(second // HOLD)]
+    preempted = 0
+    ends = [row.end for row, _ in replies() if row.outcome == "complete"]
+    for second in range(int(HOLD * len(LEVELS)) + 1):
+        users = LEVELS[min(int(second // HOLD), len(LEVELS) - 1)]
         full = users == max(LEVELS)
         preempted += 1 if full and second % 4 == 0 else 0
-        tokens += users * 20
         told = {
-            "requests_running": users - (2 if full else 0),
-            "requests_waiting": 2 if full else 0,
-            "kv_usage_ratio": min(1.0, 0.15 * users),
-            "preemptions_total": preempted,
-            "generation_tokens_total": tokens,
+            "running": users - (2 if full else 0),
+            "waiting": 2 if full else 0,
+            "kv_usage": min(1.0, 0.15 * users),
+            "preemptions": preempted,
+            "generation_tokens": TOKENS * sum(end <= second for end in ends),
         }
         yield from (ServerRow(second + 0.3, URL, "all", quantity, float(value)) for quantity, value in told.items())
 

@@ -1,0 +1,79 @@
+"""What the users did and saw, on the time axis: how many there were, first words, tokens a second."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from probe_ext.report import lane, svg, thinning, words
+from probe_ext.report.thinning import Floats
+from probe_ext.settings.slo import FirstWord
+from probe_ext.verdict.evidence import Evidence
+
+
+def users(evidence: Evidence, axis: lane.Axis, levels: Sequence[Mapping[str, Any]]) -> lane.Lane:
+    """How many users there were, with the number written over each level."""
+    t, v = evidence.users["t"], evidence.users["users"]
+    if not t.size:
+        return lane.Lane("users", "users", "", None, "users.csv holds no row")
+    changes = np.flatnonzero(np.diff(v, prepend=np.nan) != 0)
+    t, v = thinning.line(t[changes], v[changes])
+    scale = svg.Linear(0, float(v.max()) * 1.35)
+    labels = [
+        svg.Label(100 * (lv["t_start"] + lv["t_end"]) / 2 / axis.end, scale.top(lv["users"]), words.count(lv["users"]),
+                  "lab", dy=-5, moves=True)
+        for lv in _spread(levels)
+    ]  # fmt: skip
+    line = svg.Shape(svg.steps(axis.points(t, v, scale), svg.WIDTH), "ln")
+    says = f"Up to {words.people(int(v.max()))} at once."
+    return lane.Lane("users", "users", "", svg.Plot("Users over time", says, 64, [line], labels),
+                series=[lane.series("users", "", t, v, holds=True)])  # fmt: skip
+
+
+def first_word(evidence: Evidence, axis: lane.Axis, bounds: FirstWord | None) -> lane.Lane:
+    """Time to first token of each reply, on a logarithmic scale, with the profile's bounds."""
+    name = "first word"
+    sent, wait = evidence.replies["sent"], evidence.replies["first"] - evidence.replies["sent"]
+    kept = thinning.cloud(sent, np.where(wait > 0, wait, np.nan))
+    if not kept.size:
+        return lane.Lane("ttft", name, "", None, "no reply brought a first token")
+    t, v = sent[kept], wait[kept]
+    low, high = float(v.min()), float(v.max())
+    limits = [bounds.served, bounds.strained] if bounds else [math.inf, math.inf]
+    scale = svg.Log(min(low, limits[0] / 10), max(high, limits[0] * 2) if bounds else high)
+    shown = [limit for limit in limits if limit < scale.high]
+    shapes = [svg.Shape(f"M0 {svg.number(scale.top(limit))}H{svg.WIDTH}", "thr") for limit in shown]
+    shapes += _dots(axis.points(t, v, scale), v, (-1.0, *limits, math.inf))
+    labels = lane.scale_labels([(scale.top(tick), words.seconds(tick)) for tick in scale.ticks(4)])
+    says = f"From {words.seconds(low)} to {words.seconds(high)}."
+    plot = svg.Plot("Wait for the first word of each reply", says, 110, shapes, labels)
+    note = lane.thinned(kept.size, int(np.isfinite(wait).sum()), "replies")
+    return lane.Lane("ttft", name, "", plot, note=note, series=[lane.series(name, "s", t, v, holds=False)])
+
+
+def _dots(at: Sequence[tuple[float, float]], values: Floats, edges: Sequence[float]) -> list[svg.Shape]:
+    """Points in three colours: served, strained, broken."""
+    kinds = zip("smb", edges[:-1], edges[1:], strict=True)
+    values_at = list(zip(at, values.tolist(), strict=True))
+    return [svg.Shape(svg.dots(p for p, v in values_at if low < v <= high), f"dot {kind}") for kind, low, high in kinds]
+
+
+def tokens(evidence: Evidence, axis: lane.Axis) -> lane.Lane:
+    """Tokens that arrived in each second, all users together."""
+    name = "tokens/s in all"
+    counted = [w for w in evidence.windows if w.metric == "tokens" and w.count is not None]
+    if not counted:
+        return lane.Lane("tokens_per_s", name, "", None, "sketches.jsonl holds no count of tokens")
+    start = np.array([w.start for w in counted])
+    step = counted[0].seconds
+    second = np.arange(0, max(axis.end, float(start.max()) + step), step)
+    value = np.zeros(second.size)
+    np.add.at(
+        value, np.minimum((start / step).astype(int), second.size - 1), [(w.count or 0) / w.seconds for w in counted]
+    )
+    return lane.filled(axis, "tokens_per_s", name, "", (second + step / 2, value), float(value.max()), words.rate)
+
+
+def _spread(levels: Sequence[Mapping[str, Any]], most: int = 16) -> Sequence[Mapping[str, Any]]:
+    return levels[:: max(1, -(-len(levels) // most))]

@@ -1,0 +1,114 @@
+"""`probe report RUN`: (re)build the verdict, the page and the short texts from a run's files alone."""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from probe_ext.report import frames, page, render, terminal, texts
+from probe_ext.report.gate import Gate, gate
+from probe_ext.run import directory, manifest
+from probe_ext.run.manifest import ManifestError
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.slo import REASONINGS, Reasoning, load_profile
+from probe_ext.verdict.judge import judge
+from probe_ext.verdict.judgement import Judgement
+
+OK, GATE, USAGE, NOT_BELIEVED = 0, 1, 2, 3
+"""exit codes: all well (or no gate); a gate missed or unproven; wrong usage or input; the run is not to be believed"""
+DEFAULT_PROFILE = "chat"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A judged run, its files written."""
+
+    judgement: Judgement
+    gate: Gate | None
+    page: Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `probe report`."""
+    parser.add_argument("run", metavar="RUN", type=Path, help="directory of the run")
+    parser.add_argument("--slo", metavar="NAME|FILE", help="judge by this profile; default: the run's own, else chat")
+    parser.add_argument(
+        "--fail-under-users", metavar="N", type=_users, help="exit code 1 when fewer users than this are proven served"
+    )
+    parser.add_argument("--reasoning", choices=REASONINGS, help="judge with the model's thinking shown, or hidden")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def main(args: argparse.Namespace, profiles: Path) -> int:
+    """Build the report and print the verdict; the exit code. `profiles` is the folder of the named profiles."""
+    try:
+        built = build(
+            args.run, profiles, slo=args.slo, reasoning=args.reasoning, fail_under_users=args.fail_under_users
+        )
+    except (ManifestError, SettingsError) as error:
+        print(f"probe report: {error}", file=sys.stderr)  # noqa: T201 (a command talks)
+        return USAGE
+    except OSError as error:
+        print(f"probe report: {error.filename}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        return USAGE
+    if not args.quiet:
+        terminal.show(built.judgement.to_json(), built.gate, built.page, sys.stdout)
+    return exit_code(built)
+
+
+def exit_code(built: Built) -> int:
+    """What a shell is told."""
+    if built.judgement.verdict == "invalid":
+        return NOT_BELIEVED
+    return GATE if built.gate and not built.gate.met else OK
+
+
+def build(
+    run: Path,
+    profiles: Path,
+    *,
+    slo: str | None = None,
+    reasoning: Reasoning | None = None,
+    fail_under_users: int | None = None,
+) -> Built:
+    """Judge a run and write its four files; what is not given comes from the run's own options.
+
+    ManifestError where there is no run to be read; SettingsError for a profile that cannot be used; OSError when the
+    directory cannot be written.
+    """
+    options = manifest.read(run).get("options") or {}
+    profile = load_profile(slo or options.get("slo") or DEFAULT_PROFILE, profiles)
+    evidence = frames.load(run)
+    judgement = judge(evidence, profile, reasoning=reasoning)
+    wanted = fail_under_users if fail_under_users is not None else options.get("fail_under_users")
+    capacity = judgement.to_json()
+    validate(capacity)
+    met = gate(capacity, wanted)
+    view = page.page(capacity, evidence, profile)
+    _write(run, capacity, met, view)
+    return Built(judgement, met, run / directory.CAPACITY_HTML)
+
+
+def validate(capacity: dict[str, Any]) -> None:
+    """jsonschema.ValidationError when capacity.json would break its contract: a defect, whatever the run held."""
+    schema = resources.files("probe_ext.verdict").joinpath("capacity.schema.json").read_text(encoding="utf-8")
+    jsonschema.validate(capacity, json.loads(schema))
+
+
+def _write(run: Path, capacity: dict[str, Any], met: Gate | None, view: page.Page) -> None:
+    text = json.dumps(capacity, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    manifest.replace_text(run / directory.CAPACITY_JSON, text)
+    manifest.replace_text(run / directory.SUMMARY, texts.summary(view, capacity, met))
+    manifest.replace_text(run / directory.JUNIT, texts.junit(capacity, met))
+    manifest.replace_text(run / directory.CAPACITY_HTML, render.html(view))
+
+
+def _users(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: is no whole number of 1 or more")
+    return int(text)

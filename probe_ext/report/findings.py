@@ -1,0 +1,47 @@
+"""Findings as a reader meets them: the worst first, with what to do about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from probe_ext.report import words
+
+_KINDS = ("bad", "warn", "open", "good")
+_SIGNS = {"bad": "✗", "warn": "!", "open": "?", "good": "✓"}
+_SAID = {
+    "bad": "spoils the run",
+    "warn": "warning",
+    "open": "could not be checked",
+    "good": "passed",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check with its outcome."""
+
+    kind: str
+    """`bad` (the run is not to be believed), `warn`, `open` (could not be checked) or `good`"""
+    sign: str
+    said: str
+    """the kind in words, for those who cannot see the sign"""
+    title: str
+    why: str
+    advice: str
+
+
+def read(findings: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """All findings of `capacity.json`, the worst first."""
+    return sorted((_finding(finding) for finding in findings), key=lambda found: _KINDS.index(found.kind))
+
+
+def summed(findings: Sequence[Finding]) -> str:
+    """`11 checks passed`."""
+    return f"{words.many(sum(found.kind == 'good' for found in findings), 'check')} passed"
+
+
+def _finding(finding: Mapping[str, Any]) -> Finding:
+    failed = "bad" if finding["invalidates"] else "warn"
+    kind = {"pass": "good", "fail": failed}.get(str(finding["state"]), "open")
+    title = str(finding["check"]).replace("_", " ")
+    return Finding(kind, _SIGNS[kind], _SAID[kind], title, str(finding["why"]), str(finding["advice"]))

@@ -1,0 +1,33 @@
+"""The question that CI asks: are at least N users proven to be served?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from probe_ext.report import words
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The answer, and a line that says which."""
+
+    users: int
+    met: bool
+    says: str
+
+
+def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
+    """Whether levels that are proven meet the gate; None without one."""
+    if users is None:
+        return None
+    served = capacity["served_users"]
+    asked = f"gate: at least {words.people(users)} served"
+    if capacity["verdict"] == "invalid":
+        return Gate(users, False, f"{asked}: unproven, the run is not to be believed")
+    if served is not None and served >= users:
+        return Gate(users, True, f"{asked}: met, {served} held")
+    failed = capacity["bracket"][1]
+    if failed is not None and failed <= users and capacity["verdict"] == "valid":
+        return Gate(users, False, f"{asked}: missed, {words.people(failed)} were too many")
+    held = f"{served} held" if served is not None else "no level held"
+    return Gate(users, False, f"{asked}: unproven, {held}, and {users} was not proven")

@@ -1,0 +1,72 @@
+"""What every figure on the page means: a sentence or two each, linked from wherever the figure stands."""
+
+from dataclasses import dataclass
+
+from probe_ext.report import words
+from probe_ext.settings.slo import SloProfile
+
+
+@dataclass(frozen=True)
+class Term:
+    """One entry. `key` is its anchor on the page."""
+
+    key: str
+    name: str
+    meaning: str
+
+
+_USERS = """
+users | users | Simulated people who use the server at the same time: each asks, reads, thinks, and asks again.
+level | level | A stretch of the run with a constant number of users, less the time it took to settle. A reply belongs \
+to the level in which it was sent.
+served | served | A user of whom at least {served_share} of the judged replies met every bound of the profile and at \
+most {broken_share} broke (none, with fewer than {broken_from} replies).
+strained | strained | A user who is neither served nor broken: it works, and the wait is felt.
+broken | broken | A user with more broken replies than a served user may have: waits, silences or errors past the \
+profile's second bound.
+undecided | undecided | A user with fewer than {decided_from} judged replies of which one was strained and none \
+broken: too few to say.
+unheard | unheard | A user without a judged reply in the level; counted in no share.
+open | open replies | Replies that we ended ourselves, because the level or the run was over, before they had met or \
+missed a bound; counted in no share.
+capacity | capacity | The highest measured number of users at which at least {level_share} of those heard were served.
+interval | 95 % interval | Where the answer would lie in 95 of 100 runs like this one: stretches of time are drawn \
+again and again from this run, with all their users together.
+state | state | A level holds when at least {level_share} of its heard users were served. It fails when it would miss \
+that even with every undecided user served. Else, or with too few replies, it is unproven.
+replies | replies | Replies that were started in the level; every one of them is accounted for.
+"""
+_FIGURES = """
+first_word | first word | The wait from when the user wanted to send to the model's first token, less any lateness of \
+our own.
+ttft | first word (TTFT) | Time to first token, from sending the request. p50, p95, p99: half, 95 % and 99 % of the \
+replies were at least as quick.
+typing | typing speed | Tokens a second of one reply after its first token (decode rate, 1/TPOT); the middle value \
+(p50) of the level's replies.
+silence | longest silence | The longest gap between two successive tokens in the middle of a reply.
+answer | whole answers | Whether the reply came to its own end, with an answer.
+cold | cold user | A user whose prompt shares nothing with what the server keeps in its prefix cache.
+tokens_per_s | tokens/s in all | Tokens that arrived in the measured part of the level, all users together, over its \
+length.
+words | words arriving | Each line is one user. A bar is a reply from its first to its last token; an outlined hole is \
+a silent pause in its middle.
+kv | KV cache | Used part of the memory that running conversations need on the server, as the server reports it about \
+once a second; the table gives the peak.
+preemptions | preempted | Replies that the server put on hold for want of KV cache, as it counts them. It counts one \
+when it resumes: the figure comes late and may be too low.
+waiting | waiting | Requests that the server lets wait for a place in its batch; the table gives the peak.
+running | running | Requests in the server's running batch.
+"""
+
+
+def terms(profile: SloProfile) -> dict[str, Term]:
+    """All definitions, with the profile's own figures in them."""
+    shares = {
+        "served_share": words.percent(profile.users.served_share),
+        "broken_share": words.percent(profile.users.broken_share),
+        "broken_from": words.count(profile.users.broken_share_from),
+        "decided_from": words.count(profile.users.decided_from),
+        "level_share": words.percent(profile.level.served_share),
+    }
+    entries = [line.split(" | ") for line in (_USERS + _FIGURES).format(**shares).strip().splitlines() if line]
+    return {key: Term(key, name, meaning) for key, name, meaning in entries}

@@ -1,0 +1,132 @@
+"""The view model: every string, number and shape that the page shows. The template only places them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from probe_ext.report import pictures, provenance, time_axis, words
+from probe_ext.report.findings import Finding, read, summed
+from probe_ext.report.glossary import Term, terms
+from probe_ext.report.pictures import Stack
+from probe_ext.report.questions import Card, cards
+from probe_ext.report.table import Table, notes, table
+from probe_ext.report.time_axis import TimeAxis
+from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence import Evidence
+
+Capacity = Mapping[str, Any]
+"""what `capacity.json` holds"""
+
+
+@dataclass(frozen=True)
+class Badge:
+    """Whether the run can be believed."""
+
+    kind: str
+    """`valid`, `unproven` or `invalid`"""
+    sign: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The sentence in parts, so that its number can stand out."""
+
+    before: str
+    number: str
+    after: str
+    rest: str
+    """what follows the first clause"""
+    interval: str
+    next_command: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole page."""
+
+    title: str
+    badge: Badge
+    facts: Sequence[str]
+    answer: Answer
+    doubts: Sequence[Finding]
+    """what makes the run not to be believed"""
+    stack: Stack
+    legend: Sequence[str]
+    cards: Sequence[Card]
+    axis: TimeAxis | None
+    table: Table
+    notes: Sequence[str]
+    findings: Sequence[Finding]
+    passed: Sequence[Finding]
+    passed_says: str
+    damage: Sequence[str]
+    counts: str
+    blocks: Sequence[provenance.Block]
+    glossary: Mapping[str, Term]
+
+
+def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
+    """Everything that the page shows of one judged run."""
+    levels = capacity["levels"]
+    no_server = provenance.why_no_server(evidence.manifest)
+    found = read(capacity["findings"])
+    return Page(
+        title=f"{_capital(capacity['sentence'])} {provenance.model(evidence.manifest)}",
+        badge=_badge(capacity["verdict"]),
+        facts=provenance.facts(evidence.manifest, profile, levels),
+        answer=_answer(capacity),
+        doubts=[f for f in found if f.kind == "bad"],
+        stack=pictures.levels(levels, capacity["served_users"], _gap(capacity)),
+        legend=pictures.legend(levels),
+        cards=cards(capacity, profile),
+        axis=time_axis.time_axis(levels, evidence, profile, no_server),
+        table=table(levels, no_server),
+        notes=notes(capacity),
+        findings=[f for f in found if f.kind != "good"],
+        passed=[f for f in found if f.kind == "good"],
+        passed_says=summed(found),
+        damage=evidence.damage,
+        counts=provenance.counts(evidence),
+        blocks=[*provenance.blocks(evidence), provenance.profile_block(profile), provenance.FILES],
+        glossary=terms(profile),
+    )
+
+
+def _badge(verdict: str) -> Badge:
+    known = {
+        "valid": ("✓", "this run can be believed"),
+        "invalid": ("✗", "this run is not to be believed"),
+        "unproven": ("?", "this run proves nothing yet"),
+    }
+    return Badge(verdict, *known[verdict])
+
+
+def _answer(capacity: Capacity) -> Answer:
+    """Split the sentence behind its first clause, and that around its number."""
+    clause, _, rest = re.match(r"(.*?)(; |: |$)(.*)", str(capacity["sentence"]), re.DOTALL).groups()  # type: ignore[union-attr]
+    clause = clause if clause.endswith(".") else clause + "."
+    found = re.match(r"(.*?)(\d[\d,]*)(.*)", clause) if capacity["verdict"] == "valid" else None
+    before, number, after = found.groups() if found else (clause, "", "")
+    return Answer(before, number, after, _capital(rest), _interval(capacity), capacity["next_command"] or "")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _interval(capacity: Capacity) -> str:
+    low, high = capacity["interval"] or (None, None)
+    if low is None:
+        return ""
+    if high is None:
+        return f"95 % interval: {words.count(low)} or more"
+    return f"95 % interval: {words.count(low)} to {words.count(high)}"
+
+
+def _gap(capacity: Capacity) -> str:
+    held, failed = capacity["bracket"] or (None, None)
+    if not held or failed is None or failed - held <= 1:
+        return ""
+    return f"{held} to {failed}: not measured"

@@ -1,0 +1,155 @@
+"""The pictures by level: users served, strained and broken; and one small picture a question."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from probe_ext.report import svg, words
+
+Level = Mapping[str, Any]
+
+STATES = ("served", "strained", "broken", "undecided", "unheard")
+_FEW = 14
+"""with more levels than this, bars are too narrow to be written in"""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One level's stack, in per cent of the plot."""
+
+    x: float
+    width: float
+    parts: Sequence[tuple[str, float, float, str]]
+    """state, top, height, title"""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Users by level."""
+
+    plot: svg.Plot
+    bars: Sequence[Bar]
+    capacity_x: float | None
+    """per cent: right of the bar that is the answer"""
+
+
+def levels(all_levels: Sequence[Level], capacity: int | None, gap: str) -> Stack:
+    """Stacked users for each level; `gap` says what was not measured behind the capacity."""
+    top = max((sum(_users(lv).values()) for lv in all_levels), default=1)
+    scale = svg.Linear(0, top * 1.18)
+    pitch = 100 / max(len(all_levels), 1)
+    bars = [_bar(lv, i * pitch + 0.16 * pitch, 0.68 * pitch, scale) for i, lv in enumerate(all_levels)]
+    inside = [label for bar in bars for label in _inside(bar, len(all_levels))]
+    below = [_below(lv, (i + 0.5) * pitch, lv["users"] == capacity) for i, lv in enumerate(all_levels)]
+    ticks = [tick for tick in scale.ticks(5) if tick == round(tick)]
+    left = [svg.Label(0, scale.top(tick), words.count(tick), anchor="end", dx=-8, dy=4) for tick in ticks]
+    at = next((i + 1 for i, lv in enumerate(all_levels) if capacity and lv["users"] == capacity), None)
+    marked = None if at is None else at * pitch
+    labels = [*left, *inside, *below, *_capacity(marked, capacity, gap)]
+    rules = [scale.top(tick) for tick in ticks]
+    plot = svg.Plot("Users at each level, by what they felt", _spoken(all_levels), 300, (), labels, rules)
+    return Stack(plot, bars, marked)
+
+
+def label(level: Level) -> str:
+    """`8`, or `6–8` for a band of a hand-driven climb."""
+    low, high = level["users_low"], level["users_high"]
+    return f"{words.count(low)}–{words.count(high)}" if low != high else words.count(level["users"])
+
+
+def legend(all_levels: Sequence[Level]) -> list[str]:
+    """The states that occur, and the three that always stand there."""
+    return [s for s in STATES if s in STATES[:3] or any(level[f"users_{s}"] for level in all_levels)]
+
+
+def _users(level: Level) -> dict[str, int]:
+    return {state: int(level[f"users_{state}"]) for state in STATES}
+
+
+def _bar(level: Level, x: float, width: float, scale: svg.Linear) -> Bar:
+    parts, below = [], 0
+    for state, number in _users(level).items():
+        if number:
+            y = scale.top(below + number)
+            title = f"{label(level)} users: {words.count(number)} {state}"
+            parts.append((state, y, scale.top(below) - y, title))
+            below += number
+    return Bar(x, width, parts)
+
+
+def _inside(bar: Bar, levels_in_all: int) -> list[svg.Label]:
+    """Numbers in the parts that have room for them."""
+    roomy = [part for part in bar.parts if part[2] > 7 and levels_in_all <= _FEW]
+    return [
+        svg.Label(bar.x + bar.width / 2, top + height / 2, title.split(": ")[1].split()[0], f"inb on-{state}", dy=5)
+        for state, top, height, title in roomy
+    ]
+
+
+def _below(level: Level, x: float, is_capacity: bool) -> svg.Label:
+    return svg.Label(x, 100, label(level), "ax cap" if is_capacity else "ax", dy=20)
+
+
+def _capacity(at: float | None, capacity: int | None, gap: str) -> list[svg.Label]:
+    if at is None:
+        return []
+    anchor, dx = ("start", 6) if at < 50 else ("end", -6)
+    found = [svg.Label(at, 0, f"capacity {capacity}", "caplab", anchor, dx, 12)]
+    return [*found, svg.Label(at, 0, gap, "ax", anchor, dx, 28)] if gap else found
+
+
+def _spoken(all_levels: Sequence[Level]) -> str:
+    return "; ".join(
+        f"{label(lv)} users: " + ", ".join(f"{n} {state}" for state, n in _users(lv).items() if n) for lv in all_levels
+    )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a small picture shows of each level."""
+
+    name: str
+    key: str
+    """in `capacity.json`"""
+    say: Callable[[float | None], str]
+    more_is_better: bool = False
+
+
+def question(all_levels: Sequence[Level], figure: Figure, bound: tuple[float, float] | None) -> svg.Plot | None:
+    """A figure against the levels, with the profile's bound; None when no level has it."""
+    known = [(i, float(lv[figure.key])) for i, lv in enumerate(all_levels) if lv[figure.key] is not None]
+    if not known:
+        return None
+    scale = _scale([v for _, v in known] + ([bound[0]] if bound else []))
+    pitch = svg.WIDTH / len(all_levels)
+    at = [((i + 0.5) * pitch, scale.top(v)) for i, v in known]
+    shapes = [svg.Shape(svg.polyline(at), "ln")]
+    shapes += [
+        svg.Shape(svg.dots([point]), f"dot big {_felt(value, bound, more_is_better=figure.more_is_better)}")
+        for (_, value), point in zip(known, at, strict=True)
+    ]
+    labels = [svg.Label((i + 0.5) * pitch / 10, 100, label(lv), dy=16) for i, lv in _some(all_levels)]
+    if bound:
+        shapes.insert(0, svg.Shape(f"M0 {svg.number(scale.top(bound[0]))}H{svg.WIDTH}", "thr"))
+        labels.append(svg.Label(100, scale.top(bound[0]), figure.say(bound[0]), "thrlab", "end", dy=-4))
+    said = "; ".join(f"{label(all_levels[i])} users: {figure.say(v)}" for i, v in known)
+    return svg.Plot(figure.name, said, 96, shapes, labels)
+
+
+def _scale(values: Sequence[float]) -> svg.Linear | svg.Log:
+    """Logarithmic where the values span more than one power of ten and a half."""
+    positive = [v for v in values if v > 0]
+    wide = bool(positive) and max(positive) / min(positive) > 30
+    return svg.Log(min(positive), max(positive)) if wide else svg.Linear(0, max(values) * 1.2)
+
+
+def _some(all_levels: Sequence[Level], most: int = 7) -> list[tuple[int, Level]]:
+    step = max(1, -(-len(all_levels) // most))
+    return list(enumerate(all_levels))[::step]
+
+
+def _felt(value: float, bound: tuple[float, float] | None, *, more_is_better: bool) -> str:
+    if bound is None:
+        return "s"
+    better = (value >= bound[0], value >= bound[1]) if more_is_better else (value <= bound[0], value <= bound[1])
+    return "s" if better[0] else "m" if better[1] else "b"

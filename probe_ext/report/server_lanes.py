@@ -1,0 +1,73 @@
+"""What the server said of itself, on the time axis: KV cache, queue, preemptions."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from probe_ext.report import lane, svg, thinning, words
+from probe_ext.report.thinning import Floats
+from probe_ext.server.quantities import QUANTITIES
+from probe_ext.verdict.evidence import Columns, Evidence
+from probe_ext.verdict.server_figures import read_metrics
+
+Table = Mapping[str, tuple[Floats, Floats]]
+"""moments and values of each quantity"""
+
+
+def server(evidence: Evidence, axis: lane.Axis, why_not: str) -> list[lane.Lane]:
+    """KV cache, queue and preemptions, as far as the server told them."""
+    table = together(evidence.server)
+    kv = table.get("kv_usage")
+    kv_lane = lane.Lane("kv", "KV cache", "", None, why_not)
+    if kv is not None:
+        kv_lane = lane.filled(axis, "kv", "KV cache", "", kv, 1.0, words.percent)
+    return [kv_lane, _queue(axis, table, why_not), _preemptions(axis, evidence, why_not)]
+
+
+def together(columns: Columns) -> Table:
+    """Each gauge over time, all servers and engines together: summed, or the fullest, as the quantity asks.
+
+    Samples are put together by whole seconds: several URLs are polled one after another.
+    """
+    found: dict[str, tuple[Floats, Floats]] = {}
+    for quantity, engines in read_metrics(columns).items():
+        known = QUANTITIES.get(quantity)
+        parts = [pd.Series(s.value, index=np.round(s.t)).groupby(level=0).last() for s in engines.values()]
+        by_second = pd.concat(parts).groupby(level=0)
+        value = by_second.max() if known and known.over == "max" else by_second.sum()
+        found[quantity] = (np.asarray(value.index, dtype=np.float64), np.asarray(value, dtype=np.float64))
+    return found
+
+
+def _queue(axis: lane.Axis, table: Table, why_not: str) -> lane.Lane:
+    """Requests running and waiting in the server."""
+    present = [name for name in ("running", "waiting") if name in table]
+    if not present:
+        return lane.Lane("waiting", "running, waiting", "requests", None, why_not)
+    thin = {name: thinning.line(*table[name]) for name in present}
+    scale = svg.Linear(0, max(*(float(v.max()) for _, v in thin.values()), 1.0) * 1.12)
+    shapes = [svg.Shape(svg.polyline(axis.points(*thin[n], scale)), f"ln thin {n}") for n in present]
+    if "waiting" in thin:
+        shapes.insert(0, svg.Shape(svg.area(axis.points(*thin["waiting"], scale)), "area waiting"))
+    labels = lane.scale_labels([(scale.top(tick), words.count(tick)) for tick in scale.ticks(2) if tick == round(tick)])
+    says = "; ".join(f"{name} up to {words.count(float(v.max()))}" for name, (_, v) in thin.items()) + "."
+    plot = svg.Plot("Requests running and waiting in the server", says, 76, shapes, labels)
+    return lane.Lane("waiting", "running, waiting", "requests", plot,
+                series=[lane.series(n, "", *thin[n], holds=False) for n in present])  # fmt: skip
+
+
+def _preemptions(axis: lane.Axis, evidence: Evidence, why_not: str) -> lane.Lane:
+    """A stroke wherever the server's counter rose."""
+    if "preemptions" not in read_metrics(evidence.server):
+        return lane.Lane("preemptions", "preemptions", "", None, why_not)
+    engines = read_metrics(evidence.server)["preemptions"].values()
+    t, rise = np.concatenate([s.t[1:] for s in engines]), np.concatenate([s.rises() for s in engines])
+    kept = thinning.cloud(t, np.where(rise > 0, rise, np.nan), 2000)
+    total = int(rise.sum())
+    says = f"{words.count(total)} in all." if total else "The server counted none."
+    plot = svg.Plot(
+        "Preemptions over time", says, 26, [svg.Shape(svg.marks(axis.x(x) for x in t[kept].tolist()), "tick")]
+    )
+    return lane.Lane("preemptions", "preemptions", words.count(total), plot, note="" if total else "none",
+                series=[lane.series("preempted", "", t[kept], rise[kept], holds=False)])  # fmt: skip

@@ -1,0 +1,124 @@
+"""The table of levels: which columns, what each cell says, and why a figure is missing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from probe_ext.report import words
+from probe_ext.report.pictures import label, legend
+from probe_ext.verdict.words import cause
+
+STATE_WORDS = {"held": "holds", "failed": "fails", "unproven": "unproven"}
+STATE_SIGNS = {"held": "✓", "failed": "✗", "unproven": "?"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure, or a dash with the reason for it."""
+
+    text: str
+    why: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading, with the term that defines it."""
+
+    head: str
+    unit: str
+    term: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One level."""
+
+    head: str
+    cells: Sequence[Cell]
+    state: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings and rows; the first heading is of the row heads."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+
+
+_Say = Callable[[Any], str]
+_FIGURES: tuple[tuple[str, Column, _Say], ...] = (
+    ("total_tokens_per_s", Column("tokens/s", "in all", "tokens_per_s"), words.rate),
+    ("decode_rate_p50", Column("tokens/s", "a user, p50", "typing"), words.rate),
+    ("ttft_p50", Column("first word", "p50", "ttft"), words.seconds),
+    ("ttft_p95", Column("first word", "p95", "ttft"), words.seconds),
+    ("ttft_p99", Column("first word", "p99", "ttft"), words.seconds),
+    ("longest_gap_max", Column("longest", "silence", "silence"), words.seconds),
+    ("kv_usage_max", Column("KV cache", "peak", "kv"), words.percent),
+    ("preemptions", Column("pre-", "empted", "preemptions"), words.count),
+    ("waiting_max", Column("waiting", "peak", "waiting"), words.count),
+)
+_OF_THE_SERVER = {"kv_usage_max", "preemptions", "waiting_max"}
+
+
+def table(levels: Sequence[Mapping[str, Any]], no_server: str) -> Table:
+    """All levels; `no_server` says why the server's own figures are missing."""
+    shown = legend(levels)
+    columns = [Column("users", "", "users")]
+    columns += [Column(state, "", state) for state in shown]
+    columns += [column for _, column, _ in _FIGURES]
+    columns += [Column("replies", "", "replies"), Column("", "", "state")]
+    return Table(columns, [_row(level, shown, no_server) for level in levels])
+
+
+def _row(level: Mapping[str, Any], shown: Sequence[str], no_server: str) -> Row:
+    cells = [_people(level.get(f"users_{state}")) for state in shown]
+    cells += [_figure(level, key, say, no_server) for key, _, say in _FIGURES]
+    cells.append(_replies(level))
+    state = str(level["state"])
+    cells.append(
+        Cell(f"{STATE_SIGNS.get(state, '')} {STATE_WORDS.get(state, state)}", str(level.get("why") or ""), "state")
+    )
+    return Row(label(level), cells, state)
+
+
+def _people(number: int | None) -> Cell:
+    return Cell(words.count(number), "" if number is not None else "not known", "" if number else "none")
+
+
+def _figure(level: Mapping[str, Any], key: str, say: _Say, no_server: str) -> Cell:
+    value = level.get(key)
+    if value is not None:
+        return Cell(say(value))
+    why = no_server if key in _OF_THE_SERVER else "no reply of this level has it"
+    return Cell(words.DASH, why or "the server does not tell it", "none")
+
+
+def _replies(level: Mapping[str, Any]) -> Cell:
+    still_open = level.get("replies_open")
+    return Cell(words.count(level.get("replies")), f"{words.count(still_open)} of them open" if still_open else "")
+
+
+def _why(level: Mapping[str, Any]) -> str:
+    """What cost people here, and what an unproven level would still need."""
+    costs = words.listed([cause(dimension) for dimension in level["why"]])
+    needed = level.get("replies_needed")
+    return "; ".join(
+        filter(None, [costs, f"about {words.count(needed)} more replies would settle it" if needed else ""])
+    )
+
+
+def notes(capacity: Mapping[str, Any]) -> list[str]:
+    """What stands below the table."""
+    said = []
+    if any(level.get("band") for level in capacity["levels"]):
+        said.append(
+            "The number of users never stood still: these are bands of a climb; they suggest and prove nothing."
+        )
+    outside = capacity["replies_outside"]
+    if outside:
+        said.append(f"{words.count(outside)} of {words.count(capacity['replies'])} replies were sent while the number "
+                    "of users changed or settled: they are in no level.")  # fmt: skip
+    shown, hidden = (words.count(capacity["reasoning"][mode]["served_users"]) for mode in ("shown", "hidden"))
+    return [*said, f"Users served: {shown} by all text, reasoning with it; {hidden} by visible text alone."]

@@ -1,0 +1,47 @@
+"""The verdict as a short table on the terminal; colour only where there is one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from probe_ext.report import words
+from probe_ext.report.gate import Gate
+from probe_ext.report.pictures import label
+from probe_ext.report.table import STATE_WORDS
+
+_COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
+_HEADS = ("users", "served", "strained", "broken", "tok/s", "each", "TTFT p95", "silence", "KV", "")
+_PLAIN_WIDTH = 100
+"""columns where there is no terminal"""
+
+
+def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO) -> None:
+    """Print the levels, the gate, the sentence and where the page lies."""
+    console = Console(file=to, highlight=False, soft_wrap=True, width=None if to.isatty() else _PLAIN_WIDTH)
+    if capacity["levels"]:
+        console.print(_table(capacity))
+    if gate:
+        console.print(Text(gate.says, style="green" if gate.met else "red"))
+    console.print(Text(capacity["sentence"], style="bold"))
+    console.print(Text(f"report: {page}"))
+
+
+def _table(capacity: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for head in _HEADS:
+        table.add_column(head, justify="right", no_wrap=True)
+    for level in capacity["levels"]:
+        state = level["state"]
+        table.add_row(*_cells(level), Text(STATE_WORDS[state], style=_COLOURS[state]))
+    return table
+
+
+def _cells(level: Mapping[str, Any]) -> list[str]:
+    people = [words.count(level[f"users_{state}"]) for state in ("served", "strained", "broken")]
+    speed = [words.rate(level["total_tokens_per_s"]), words.rate(level["decode_rate_p50"])]
+    waits = [words.seconds(level["ttft_p95"]), words.seconds(level["longest_gap_max"])]
+    return [label(level), *people, *speed, *waits, words.percent(level["kv_usage_max"])]

@@ -1,0 +1,74 @@
+"""Client and server on one time axis: the lanes from top to bottom, and what they share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from probe_ext.report import client_lanes, pictures, server_lanes, svg, user_lanes, words
+from probe_ext.report.lane import Axis, Lane
+from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence import Evidence
+
+PAUSE = 2.0
+"""seconds: what counts as a silent pause where the profile does not say"""
+_STEPS = (1, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A level on the axis."""
+
+    name: str
+    start: float
+    end: float
+    """seconds of the run"""
+    state: str
+    d: str
+    """its band, a path in units of a plot"""
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """The lanes and their common scale."""
+
+    lanes: Sequence[Lane]
+    ticks: Sequence[svg.Label]
+    seconds: float
+    stretches: Sequence[Stretch]
+
+
+def time_axis(
+    levels: Sequence[Mapping[str, Any]], evidence: Evidence, profile: SloProfile, no_server: str
+) -> TimeAxis | None:
+    """All lanes of a run; None where nothing has a moment. `no_server` says why the server's lanes are missing."""
+    end = _last_moment(evidence)
+    if end <= 0:
+        return None
+    axis = Axis(end)
+    lanes = [
+        client_lanes.users(evidence, axis, levels),
+        client_lanes.first_word(evidence, axis, profile.first_word),
+        client_lanes.tokens(evidence, axis),
+        user_lanes.words_arriving(evidence, axis, profile.silence.served if profile.silence else PAUSE),
+        *server_lanes.server(evidence, axis, no_server),
+    ]
+    ticks = [svg.Label(100 * t / end, 0, words.moment(t), dy=12) for t in _ticks(end)]
+    return TimeAxis(lanes, ticks, round(end, 3), [_stretch(level, axis) for level in levels])
+
+
+def _stretch(level: Mapping[str, Any], axis: Axis) -> Stretch:
+    start, end = level["t_start"], level["t_end"]
+    band = svg.box(axis.x(start), 0, axis.x(end - start), svg.HEIGHT)
+    return Stretch(pictures.label(level), start, end, level["state"], band)
+
+
+def _last_moment(evidence: Evidence) -> float:
+    ends = [evidence.replies["end"], evidence.users["t"], evidence.server["t"]]
+    return max((float(np.nanmax(column)) for column in ends if not np.isnan(column).all()), default=0.0)
+
+
+def _ticks(end: float) -> list[float]:
+    step = next((s for s in _STEPS if end / s <= 7), end / 5)
+    return [n * step for n in range(int(end / step) + 1)]
