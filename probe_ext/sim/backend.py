@@ -38,13 +38,13 @@ class Backend:
     """One server's engine room. ``profile`` is the one in force, ``model`` the name it answers to."""
 
     clock: Callable[[], float]
+    created: float
     pacer: Pacer
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.profile = options.personality.applied(options.profile)
         self.model = options.model or self.profile.model
-        self.created = time.time()  # noqa: TID251 - Unix time appears in bodies and metrics
         self._down_until = 0.0
 
     @property
@@ -60,6 +60,7 @@ class Backend:
         """Run from here to the application's end (an aiohttp cleanup context)."""
         self.clock = asyncio.get_running_loop().time
         self._started = self.clock()
+        self.created = time.time()  # noqa: TID251 - Unix time appears in bodies, metrics and the record's head
         self._truth = Truth(self.options.truth, self._head())
         self.pacer = Pacer(self._engine(), self._metrics(), self._truth, self.clock)
         tasks = [asyncio.create_task(work) for work in (self.pacer.run(), self._flush(), self._planned_restarts())]
@@ -89,7 +90,6 @@ class Backend:
         return Metrics(self.profile, self.model, time.time())  # noqa: TID251 - creation times are Unix times
 
     def _head(self) -> dict[str, Any]:
-        self.created = time.time()  # noqa: TID251 - ties the record to the calendar
         return {
             "monotonic": self._started,
             "epoch": self.created,

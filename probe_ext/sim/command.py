@@ -45,13 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code: 0, or 2 for wrong usage (one line on standard error)."""
     try:
-        options = _options(args)
-        asyncio.run(_serve(options, args.host, args.port))
+        asyncio.run(_serve(_options(args), args.host, args.port))
     except (ProfileError, PersonalityError, FaultError, ValueError) as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
         return WRONG_USAGE
     except OSError as error:
-        print(f"probe: cannot listen on {args.host}:{args.port}: {error.strerror}", file=sys.stderr)  # noqa: T201 - as above
+        print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - as above
         return WRONG_USAGE
     return 0
 
@@ -59,6 +58,8 @@ def main(args: argparse.Namespace) -> int:
 def _options(args: argparse.Namespace) -> Options:
     if not 0 < args.speed < float("inf"):
         raise ValueError(f"--speed: {args.speed} must be above 0")
+    if not 0 <= args.port < 65536:
+        raise ValueError(f"--port: {args.port} must be 0 to 65535")
     key = None
     if args.api_key_env:
         key = os.environ.get(args.api_key_env)

@@ -105,13 +105,14 @@ class Completions:
         return web.Response(body=body, content_type="application/json")
 
     async def _run(self, exchange: Exchange) -> str:
-        outcome = "aborted"
         pacer = self._backend.pacer
         pacer.submit(exchange)
         try:
             outcome = await exchange.done
         finally:
-            pacer.close(exchange, outcome)
+            # A connection that we cut cancels this handler as a client that leaves does: then it was decided already.
+            decided = exchange.done.done() and not exchange.done.cancelled()
+            pacer.close(exchange, exchange.done.result() if decided else "aborted")
         if outcome in ANSWERED:
             pacer.metrics.asked(exchange.ask.max_tokens, exchange.ask.choices)
         return outcome

@@ -48,7 +48,8 @@ def _words() -> tuple[str, ...]:
     heads = ["b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "br", "st"]
     open_syllables = [head + vowel for head in heads for vowel in "aeiou"]
     closed = [syllable + tail for syllable in open_syllables if len(syllable) == 2 for tail in ("n", "r", "st")]
-    return tuple(open_syllables + closed)
+    # By number, so that no two words are the same token.
+    return tuple({_number(word): word for word in open_syllables + closed}.values())
 
 
 WORDS: tuple[str, ...] = _words()

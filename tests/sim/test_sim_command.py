@@ -1,0 +1,89 @@
+"""The command line: one line when ready, exit code 0 when told to end, one line of complaint otherwise."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from probe_ext.sim import command
+
+ROOT = Path(command.__file__).parents[2]
+START = """
+import argparse, sys
+from probe_ext.sim import command
+parser = argparse.ArgumentParser()
+command.add_arguments(parser)
+sys.exit(command.main(parser.parse_args()))
+"""
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", START, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_listens_and_ends_cleanly(number: signal.Signals, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    process = start("--port", "0", "--profile", "demo", "--speed", "5", "--truth", str(truth))
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("listening on http://127.0.0.1:")
+        address = line.split()[-1]
+        body = json.dumps({"prompt": "hi", "max_tokens": 2000, "ignore_eos": True, "stream": True}).encode()
+        open_stream = urllib.request.urlopen(f"{address}/v1/completions", body, timeout=20)
+        assert open_stream.readline().startswith(b"data: ")
+        process.send_signal(number)
+        assert b"EngineCore encountered an issue" in open_stream.read()
+        rest, complaint = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, rest, complaint) == (0, "", "")
+    kinds = [json.loads(each)["kind"] for each in truth.read_text().splitlines()]
+    assert sorted(kinds) == ["reply", "server", "stop"]
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.main(parser.parse_args(arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--profile", "rtx9090"), "'rtx9090'"),
+        (("--personality", "grumpy"), "'grumpy'"),
+        (("--fault", "flood"), "'flood'"),
+        (("--speed", "0"), "--speed: 0.0"),
+        (("--port", "70000"), "--port: 70000"),
+        (("--api-key-env", "NO_SUCH_VARIABLE_HERE"), "NO_SUCH_VARIABLE_HERE"),
+        (("--truth", "/no/such/folder/x"), "/no/such/folder/x"),
+        (("--host", "192.0.2.1", "--port", "0"), "192.0.2.1"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    assert words in shown.err
+
+
+def test_profile_names() -> None:
+    assert "demo" in command.profile_names()

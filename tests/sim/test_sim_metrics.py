@@ -1,0 +1,103 @@
+"""The exposition is vLLM's: every series of a recorded server is there, with its type, labels and edges."""
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sim_helpers import ask, play, tiny
+
+from probe_ext.sim.metrics import Metrics
+
+RECORDED = json.loads((Path(__file__).parent / "fixtures" / "vllm_0.32.0_series.json").read_text())["series"]
+VALUE_LABELS = ("le", "source", "finished_reason", "reason", "sleep_state")
+
+
+def measured(requests: int = 3, **changes: Any) -> tuple[Metrics, Any]:
+    profile = replace(tiny(400, **changes), max_model_len=4096)
+    story = play(profile, [ask(n, 0.1 * n) for n in range(1, requests + 1)])
+    metrics = Metrics(profile, 'the "model"', 1_700_000_000.0)
+    for step in story.steps:
+        metrics.observe(step)
+    for _ in range(requests):
+        metrics.asked(5, 1)
+        metrics.answered("POST", "/v1/completions", 200)
+    return metrics, story
+
+
+def families(metrics: Metrics) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for family in text_string_to_metric_families(metrics.render()):
+        for sample in family.samples:
+            entry = shown.setdefault(sample.name, {"type": family.type, "labels": set(), "values": defaultdict(list)})
+            entry["labels"] |= {frozenset(sample.labels)}
+            for label in VALUE_LABELS:
+                if label in sample.labels and sample.labels[label] not in entry["values"][label]:
+                    entry["values"][label].append(sample.labels[label])
+    return shown
+
+
+@pytest.fixture(scope="module")
+def shown() -> dict[str, Any]:
+    return families(measured()[0])
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+def test_a_recorded_series_is_shown_alike(name: str, shown: dict[str, Any]) -> None:
+    assert shown[name]["type"] == RECORDED[name]["type"]
+    assert shown[name]["labels"] == {frozenset(RECORDED[name]["labels"])}
+    for label in VALUE_LABELS:
+        assert shown[name]["values"].get(label) == RECORDED[name].get(label)
+
+
+def test_nothing_is_shown_under_vllm_s_name_that_vllm_does_not_show(shown: dict[str, Any]) -> None:
+    assert {name for name in shown if name.startswith("vllm:")} <= set(RECORDED)
+
+
+def value(metrics: Metrics, name: str, **held: str) -> float:
+    for family in text_string_to_metric_families(metrics.render()):
+        for sample in family.samples:
+            if sample.name == name and held.items() <= sample.labels.items():
+                return float(sample.value)
+    raise AssertionError(f"{name} {held} is not shown")
+
+
+def test_values_are_those_of_the_run() -> None:
+    metrics, story = measured()
+    ends = story.ends.values()
+    assert value(metrics, "vllm:prompt_tokens_total") == 24
+    assert value(metrics, "vllm:generation_tokens_total") == 15
+    assert value(metrics, "vllm:request_success_total", finished_reason="length") == 3
+    assert value(metrics, "vllm:time_to_first_token_seconds_count") == 3
+    waits = sum(done.first - done.arrival for done in ends)
+    assert value(metrics, "vllm:time_to_first_token_seconds_sum") == pytest.approx(waits)
+    assert value(metrics, "vllm:inter_token_latency_seconds_count") == 12
+    spans = sum(done.last - done.first for done in ends)
+    assert value(metrics, "vllm:inter_token_latency_seconds_sum") == pytest.approx(spans)
+    assert value(metrics, "vllm:request_decode_time_seconds_sum") == pytest.approx(spans)
+    assert value(metrics, "vllm:iteration_tokens_total_sum") == 24 + 15
+    assert value(metrics, "vllm:num_requests_running") == 0
+    assert value(metrics, "vllm:cache_config_info", num_gpu_blocks="401", block_size="4") == 1
+    assert value(metrics, "vllm:num_requests_running", model_name='the "model"') == 0
+    assert value(metrics, "vllm:e2e_request_latency_seconds_bucket", le="+Inf") == 3
+
+
+def test_one_reply_token_puts_a_zero_into_time_per_token() -> None:
+    metrics = Metrics(tiny(), "m", 0.0)
+    for step in play(tiny(), [ask(1, reply=1)]).steps:
+        metrics.observe(step)
+    assert value(metrics, "vllm:request_time_per_output_token_seconds_count") == 1
+    assert value(metrics, "vllm:request_time_per_output_token_seconds_sum") == 0
+
+
+def test_lateness_is_shown() -> None:
+    metrics = Metrics(tiny(), "m", 0.0)
+    metrics.late(0.003)
+    metrics.late(-1.0)
+    assert value(metrics, "probe_sim_lateness_seconds_count") == 2
+    assert value(metrics, "probe_sim_lateness_seconds_bucket", le="0.005") == 2
+    assert value(metrics, "probe_sim_lateness_seconds_bucket", le="0.002") == 1
+    assert value(metrics, "probe_sim_lateness_max_seconds") == 0.003

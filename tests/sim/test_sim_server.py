@@ -1,0 +1,324 @@
+"""The HTTP face: counts are exact, shapes and refusals are vLLM's. Physics runs ten times faster than the profile's."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+from sim_helpers import chat, events, said, series, serve, stream, tiny
+
+from probe_ext.sim.personality import parse_personality
+
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+
+
+async def count(client: TestClient, **body: Any) -> int:
+    answer = await (await client.post("/tokenize", json=body)).json()
+    assert answer["count"] == len(answer["tokens"])
+    assert answer["max_model_len"] == 1600
+    return int(answer["count"])
+
+
+def test_a_streamed_chat() -> None:
+    async def scenario(client: TestClient) -> None:
+        got = await stream(client, chat("how are you"))
+        assert got[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+        assert got[-1] == "[DONE]"
+        assert got[-2]["choices"] == []
+        assert got[-3]["choices"][0]["finish_reason"] == "length"
+        texts = said(got)
+        assert len(texts) == 6
+        usage = got[-2]["usage"]
+        prompt = await count(client, messages=[{"role": "user", "content": "how are you"}])
+        assert usage["prompt_tokens"] == prompt
+        assert usage["completion_tokens"] == await count(client, prompt="".join(texts)) == 6
+        assert usage["total_tokens"] == prompt + 6
+        assert usage["prompt_tokens_details"] == {"cached_tokens": 0}
+        assert {event["id"] for event in got[:-1]} == {got[0]["id"]}
+        assert got[0]["id"].startswith("chatcmpl-")
+
+    serve(scenario)
+
+
+def test_a_streamed_completion_has_no_role_chunk() -> None:
+    async def scenario(client: TestClient) -> None:
+        got = await stream(client, {"prompt": "how are you", "stream": True, "ignore_eos": True}, COMPLETIONS)
+        assert len(said(got)) == 16 == len(got) - 1  # vLLM's default, and no usage where none was asked for
+        assert all("usage" not in event for event in got[:-1])
+        assert got[0]["object"] == "text_completion"
+
+    serve(scenario)
+
+
+def test_continuous_usage_counts_up() -> None:
+    async def scenario(client: TestClient) -> None:
+        options = {"include_usage": True, "continuous_usage_stats": True}
+        got = await stream(client, chat(stream_options=options))
+        assert [event["usage"]["completion_tokens"] for event in got[:-1]] == [0, 1, 2, 3, 4, 5, 6, 6]
+
+    serve(scenario)
+
+
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+def test_a_whole_answer(path: str) -> None:
+    async def scenario(client: TestClient) -> None:
+        body = chat(prompt="how are you", stream=False, stream_options=None)
+        answer = await (await client.post(path, json=body)).json()
+        choice = answer["choices"][0]
+        text = choice["message"]["content"] if path == CHAT else choice["text"]
+        assert await count(client, prompt=text) == 6 == answer["usage"]["completion_tokens"]
+        assert choice["finish_reason"] == "length"
+
+    serve(scenario)
+
+
+def test_a_reply_that_stops_ends_with_a_token_without_text() -> None:
+    async def scenario(client: TestClient) -> None:
+        got = await stream(client, chat(ignore_eos=False, max_tokens=1000))
+        texts = said(got)
+        assert got[-3]["choices"][0]["finish_reason"] == "stop"
+        assert texts[-1] == ""
+        assert all(texts[:-1])
+        assert got[-2]["usage"]["completion_tokens"] == len(texts) > 20
+
+    serve(scenario)
+
+
+def test_several_choices() -> None:
+    async def scenario(client: TestClient) -> None:
+        got = await stream(client, chat(n=3))
+        ends = [event["choices"][0]["index"] for event in got[:-2] if event["choices"][0].get("finish_reason")]
+        assert sorted(ends) == [0, 1, 2]
+        assert got[-2]["usage"]["completion_tokens"] == 18
+        whole = await (await client.post(CHAT, json=chat(n=2, stream=False, stream_options=None))).json()
+        assert [choice["index"] for choice in whole["choices"]] == [0, 1]
+
+    serve(scenario)
+
+
+def test_the_second_of_two_equal_prompts_is_cached() -> None:
+    async def scenario(client: TestClient) -> None:
+        cold = await stream(client, chat("one two three four five six seven"))
+        warm = await stream(client, chat("one two three four five six seven"))
+        prompt = cold[-2]["usage"]["prompt_tokens"]
+        cached = warm[-2]["usage"]["prompt_tokens_details"]["cached_tokens"]
+        assert cached == (prompt - 1) // 4 * 4
+        shown = await series(client)
+        assert shown["vllm:prefix_cache_queries_total"] == 2 * prompt
+        assert shown["vllm:prefix_cache_hits_total"] == cached
+
+    serve(scenario)
+
+
+def test_answers_depend_on_the_seed_alone() -> None:
+    answers: list[list[str]] = []
+
+    async def scenario(client: TestClient) -> None:
+        answers.append(said(await stream(client, chat())) + said(await stream(client, chat())))
+
+    for seed in (1, 1, 2):
+        serve(scenario, seed=seed)
+    assert answers[0] == answers[1] != answers[2]
+    assert answers[0][:6] != answers[0][6:]  # but not every request gets the same
+
+
+def test_a_greedy_request_always_gets_the_same_answer() -> None:
+    async def scenario(client: TestClient) -> None:
+        first, second = [said(await stream(client, chat(temperature=0))) for _ in range(2)]
+        assert first == second
+
+    serve(scenario)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind", "words"),
+    [
+        (chat(model="nope"), 404, "NotFoundError", "The model `nope` does not exist. Valid aliases: tiny."),
+        (chat(max_tokens=5000), 400, "BadRequestError", "max_tokens=5000 cannot be greater than max_model_len=1600"),
+        (chat("a " * 1700), 400, "BadRequestError", "maximum context length is 1600 tokens"),
+        (chat("a " * 1500, max_tokens=200), 400, "BadRequestError", "you requested 200 output tokens"),
+        (chat(temperature=-3), 400, "BadRequestError", "temperature must be non-negative, got -3.0"),
+        (chat(max_tokens=0), 400, "BadRequestError", "max_tokens must be an integer of at least 1"),
+        (chat(messages=[]), 400, "BadRequestError", "messages"),
+        (chat(stream=False), 400, "BadRequestError", "Stream options"),
+        (chat(probe_fault="flood"), 400, "BadRequestError", "'flood'"),
+    ],
+)
+def test_refusals(body: dict[str, Any], status: int, kind: str, words: str) -> None:
+    async def scenario(client: TestClient) -> None:
+        response = await client.post(CHAT, json=body)
+        error = (await response.json())["error"]
+        assert (response.status, error["type"], error["code"]) == (status, kind, status)
+        assert words in error["message"]
+
+    serve(scenario)
+
+
+def test_bad_json_and_unknown_paths() -> None:
+    async def scenario(client: TestClient) -> None:
+        response = await client.post(CHAT, data=b'{"mod')
+        assert response.status == 400
+        error = (await response.json())["error"]
+        assert "JSON decode error" in error["message"]
+        assert error["type"] == "Bad Request"
+        assert (await client.post(CHAT, data=b"[1]")).status == 400
+        assert (await client.post(COMPLETIONS, json={"prompt": ""})).status == 400
+        assert (await client.post(COMPLETIONS, json={"prompt": [1, 999_999]})).status == 400
+        wrong = await client.get("/nope")
+        assert (wrong.status, await wrong.json()) == (404, {"detail": "Not Found"})
+        assert (await client.get(CHAT)).status == 405
+
+    serve(scenario)
+
+
+def test_token_numbers_are_a_prompt_too() -> None:
+    async def scenario(client: TestClient) -> None:
+        ids = (await (await client.post("/tokenize", json={"prompt": "one two three"})).json())["tokens"]
+        answer = await (await client.post(COMPLETIONS, json={"prompt": ids, "max_tokens": 1})).json()
+        assert answer["usage"]["prompt_tokens"] == len(ids)
+
+    serve(scenario)
+
+
+def test_the_key_is_asked_for_under_v1_only() -> None:
+    async def scenario(client: TestClient) -> None:
+        for headers, status in (({}, 401), ({"Authorization": "Bearer x"}, 401), ({"Authorization": "Bearer k"}, 200)):
+            response = await client.post(CHAT, json=chat(), headers=headers)
+            assert response.status == status
+            await response.read()
+        assert (await client.get("/v1/models")).status == 401
+        for path in ("/health", "/version", "/metrics"):
+            assert (await client.get(path)).status == 200
+
+    serve(scenario, api_key="k")
+
+
+def test_what_the_server_says_of_itself() -> None:
+    async def scenario(client: TestClient) -> None:
+        model = (await (await client.get("/v1/models")).json())["data"][0]
+        assert (model["id"], model["max_model_len"]) == ("mine", 1600)
+        version = await (await client.get("/version")).json()
+        assert version["version"] == "0.32.0"
+        text = await (await client.get("/metrics")).text()
+        assert 'model_name="mine"' in text
+        assert list(text_string_to_metric_families(text))
+
+    serve(scenario, model="mine")
+
+
+def test_a_client_that_leaves_frees_its_place() -> None:
+    async def scenario(client: TestClient) -> None:
+        response = await client.post(CHAT, json=chat(max_tokens=1500))
+        await response.content.readany()
+        response.close()
+        for _ in range(200):
+            shown = await series(client)
+            if shown["vllm:num_requests_running"] == 0:
+                break
+            await asyncio.sleep(0.02)
+        assert shown["vllm:kv_cache_usage_perc"] == 0
+        assert shown["vllm:request_success_total"] == 0
+        assert 0 < shown["vllm:generation_tokens_total"] < 1500
+
+    serve(scenario, speed=1.0)
+
+
+def test_counters_are_exact_under_load() -> None:
+    async def scenario(client: TestClient) -> None:
+        got = await asyncio.gather(*(stream(client, chat(f"number {n} asks", max_tokens=40)) for n in range(30)))
+        assert [len(said(each)) for each in got] == [40] * 30
+        shown = await series(client)
+        assert shown["vllm:generation_tokens_total"] == 1200
+        assert shown["vllm:prompt_tokens_total"] == sum(each[-2]["usage"]["prompt_tokens"] for each in got)
+        assert shown["vllm:request_success_total"] == 30
+        assert shown["vllm:num_preemptions_total"] > 0
+        assert shown["http_requests_total"] == 30
+
+    serve(scenario, profile=tiny(100, max_num_seqs=64), speed=20.0)
+
+
+def test_personality_sequential_serves_one_at_a_time() -> None:
+    async def scenario(client: TestClient) -> None:
+        order: list[int] = []
+
+        async def one(number: int) -> None:
+            await stream(client, chat(max_tokens=20))
+            order.append(number)
+
+        tasks = [asyncio.create_task(one(n)) for n in range(4)]
+        most = 0.0
+        while not all(task.done() for task in tasks):
+            most = max(most, (await series(client))["vllm:num_requests_running"])
+            await asyncio.sleep(0.005)
+        assert most == 1
+        assert order == [0, 1, 2, 3]
+
+    serve(scenario, personality=parse_personality("sequential"))
+
+
+@pytest.mark.parametrize("more", [{}, {"stream": False, "stream_options": None}])
+def test_personality_response_cache_answers_identical_bodies_without_the_engine(more: dict[str, Any]) -> None:
+    async def scenario(client: TestClient) -> None:
+        first, second, third = [await (await client.post(CHAT, json=chat(text, **more))).text() for text in "aab"]
+        assert first == second != third
+        assert (await series(client))["vllm:request_success_total"] == 2
+
+    serve(scenario, personality=parse_personality("response-cache"))
+
+
+def test_personality_first_token_cuts_every_answer() -> None:
+    async def scenario(client: TestClient) -> None:
+        got = await stream(client, chat(max_tokens=50))
+        assert len(said(got)) == 1
+        assert got[-2]["usage"]["completion_tokens"] == 1
+        assert (await series(client))["vllm:generation_tokens_total"] == 1
+
+    serve(scenario, personality=parse_personality("first-token"))
+
+
+def test_personality_chunky_puts_several_tokens_into_an_event() -> None:
+    async def scenario(client: TestClient) -> None:
+        got = await stream(client, chat(max_tokens=11))
+        assert [await count(client, prompt=text) for text in said(got)] == [1, 4, 4, 2]
+        assert got[-2]["usage"]["completion_tokens"] == 11
+
+    serve(scenario, personality=parse_personality("chunky"))
+
+
+def test_personality_early_role_sends_the_role_before_the_first_token() -> None:
+    async def scenario(client: TestClient) -> None:
+        response = await client.post(CHAT, json=chat())
+        first = events((await response.content.readany()).decode())
+        assert len(first) == 1
+        assert "role" in first[0]["choices"][0]["delta"]
+        rest = events((await response.read()).decode())
+        assert len(said(rest)) == 6
+        assert all("role" not in event["choices"][0]["delta"] for event in rest[:-2])
+
+    serve(scenario, profile=tiny(400, frontend_s=1.0), personality=parse_personality("early-role"))
+
+
+def test_personality_no_details_is_vllm_s_default_usage() -> None:
+    async def scenario(client: TestClient) -> None:
+        assert "prompt_tokens_details" not in (await stream(client, chat()))[-2]["usage"]
+
+    serve(scenario, personality=parse_personality("no-details"))
+
+
+def test_metrics_can_be_absent() -> None:
+    async def scenario(client: TestClient) -> None:
+        assert (await client.get("/metrics")).status == 404
+
+    serve(scenario, metrics="off")
+
+
+def test_metrics_can_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("probe_ext.sim.server.SLOW_METRICS_S", 0.4)
+
+    async def scenario(client: TestClient) -> None:
+        started = asyncio.get_running_loop().time()
+        assert (await client.get("/metrics")).status == 200
+        assert asyncio.get_running_loop().time() - started >= 0.4
+
+    serve(scenario, metrics="slow")

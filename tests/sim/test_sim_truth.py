@@ -1,0 +1,121 @@
+"""The record agrees with what a client saw, and with the engine's plan."""
+
+import asyncio
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientError
+from aiohttp.test_utils import TestClient
+from sim_helpers import chat, said, serve, stream, tiny
+
+from probe_ext.sim.personality import parse_personality
+
+
+def lines(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    head, *rest = [json.loads(line) for line in path.read_text().splitlines()]
+    assert head["kind"] == "server"
+    return head, [line for line in rest if line["kind"] == "reply"]
+
+
+def test_a_record_holds_every_token_of_every_reply(tmp_path: Path) -> None:
+    seen: dict[str, tuple[int, int]] = {}
+
+    async def scenario(client: TestClient) -> None:
+        got = await asyncio.gather(*(stream(client, chat(f"asker {n}", max_tokens=5 + n)) for n in range(12)))
+        for each in got:
+            seen[each[0]["id"]] = (len(said(each)), each[-2]["usage"]["prompt_tokens"])
+
+    serve(scenario, profile=tiny(400, max_num_seqs=4), truth=str(tmp_path / "truth.jsonl"))
+    head, replies = lines(tmp_path / "truth.jsonl")
+    assert {line["id"]: (line["reply_tokens"], line["prompt_tokens"]) for line in replies} == seen
+    assert head["profile"]["max_num_seqs"] == 4
+    for line in replies:
+        assert len(line["due"]) == len(line["sent"]) == line["reply_tokens"]
+        assert line["due"] == sorted(line["due"])
+        assert line["sent"] == sorted(line["sent"])
+        assert all(sent >= due for due, sent in zip(line["due"], line["sent"], strict=True))
+        assert line["arrival"] <= line["queued"] <= line["scheduled"] < line["due"][0]
+        assert line["finish"] == "length"
+
+
+def test_a_client_never_receives_a_token_before_the_record_has_it(tmp_path: Path) -> None:
+    received: list[float] = []
+
+    async def scenario(client: TestClient) -> None:
+        response = await client.post("/v1/chat/completions", json=chat(max_tokens=20))
+        async for _ in response.content.iter_any():
+            received.append(asyncio.get_running_loop().time())
+
+    serve(scenario, truth=str(tmp_path / "truth.jsonl"), speed=0.5)
+    (line,) = lines(tmp_path / "truth.jsonl")[1]
+    assert line["arrival"] < line["sent"][0] <= received[0]
+    assert line["sent"][-1] <= received[-1]
+
+
+def test_preemptions_are_in_the_record(tmp_path: Path) -> None:
+    async def scenario(client: TestClient) -> None:
+        await asyncio.gather(*(stream(client, chat(f"number {n} asks", max_tokens=40)) for n in range(20)))
+
+    path = tmp_path / "truth.jsonl"
+    serve(scenario, profile=tiny(100, max_num_seqs=64), speed=20.0, truth=str(path))
+    struck = [line for line in lines(path)[1] if line["preempted"]]
+    assert struck
+    for line in struck:
+        for moment in line["preempted"]:
+            assert line["scheduled"] < moment < line["due"][-1]
+            before = [due for due in line["due"] if due <= moment + 1e-9]
+            after = [due for due in line["due"] if due > moment + 1e-9]
+            assert len(before) + len(after) == 40  # nothing is said twice or lost
+
+
+@pytest.mark.parametrize(("fault", "finish", "sent"), [("cut@3", "cut", 3), ("error@4", "error", 4)])
+def test_a_fault_is_in_the_record(tmp_path: Path, fault: str, finish: str, sent: int) -> None:
+    async def scenario(client: TestClient) -> None:
+        response = await client.post("/v1/chat/completions", json=chat(probe_fault=fault))
+        with contextlib.suppress(ClientError):
+            await response.read()
+
+    path = tmp_path / "truth.jsonl"
+    serve(scenario, truth=str(path))
+    (line,) = lines(path)[1]
+    assert (line["finish"], line["fault"], len(line["sent"])) == (finish, finish, sent)
+
+
+def test_a_stall_s_tokens_are_recorded_when_they_went_out(tmp_path: Path) -> None:
+    async def scenario(client: TestClient) -> None:
+        await stream(client, chat(probe_fault="stall@3/0.5", max_tokens=8))
+
+    path = tmp_path / "truth.jsonl"
+    serve(scenario, truth=str(path))
+    (line,) = lines(path)[1]
+    assert len(line["sent"]) == 8
+    assert line["sent"][3] - line["sent"][2] >= 0.45
+    assert len(set(line["sent"][3:])) == 1
+
+
+def test_a_client_that_leaves_is_in_the_record(tmp_path: Path) -> None:
+    async def scenario(client: TestClient) -> None:
+        response = await client.post("/v1/chat/completions", json=chat(max_tokens=1500))
+        await response.content.readany()
+        response.close()
+        await asyncio.sleep(0.3)
+
+    path = tmp_path / "truth.jsonl"
+    serve(scenario, truth=str(path), speed=1.0)
+    (line,) = lines(path)[1]
+    assert line["finish"] == "aborted"
+    assert 0 < len(line["sent"]) < 1500
+
+
+def test_tokens_of_one_event_went_out_together(tmp_path: Path) -> None:
+    async def scenario(client: TestClient) -> None:
+        await stream(client, chat(max_tokens=9))
+
+    path = tmp_path / "truth.jsonl"
+    serve(scenario, truth=str(path), personality=parse_personality("chunky"))
+    (line,) = lines(path)[1]
+    assert len(line["sent"]) == 9
+    assert [line["sent"].count(moment) for moment in sorted(set(line["sent"]))] == [1, 4, 4]
