@@ -6,9 +6,10 @@ import random
 from probe_ext.prompts.bricks import REQUESTS, bricks, generator
 from probe_ext.prompts.lengths import LengthModel
 
-_BEGINNINGS = 1 << 40
-"""at least: a million users of a million texts each, and other seeds beside them"""
 _NUMBERS_EACH = 1 << 20
+"""texts that a user may have before the beginnings of two users could meet"""
+_BEGINNINGS = _NUMBERS_EACH << 30
+"""at least so many: room for a thousand million user numbers, since workers take theirs far apart"""
 _FILLERS = 64
 
 

@@ -81,9 +81,9 @@ class Watch:
         return None
 
     def findings(self, now: float, patience: float) -> list[dict[str, Any]]:
-        """What a reader of the run must know of this URL, in the shape of `capacity.json`'s findings."""
+        """What a reader of the run must know of this URL, in the shape of `capacity.json`'s findings: all warn."""
         found = [finding for finding in (self._silence(now, patience), self._anew()) if finding]
-        return [{"check": "server_metrics", "state": "warning", "invalidates": False, **f} for f in found]
+        return [{"check": "server_metrics", "state": "fail", "invalidates": False, **f} for f in found]
 
     def _silence(self, now: float, patience: float) -> dict[str, str] | None:
         hangs = self.asked_at is not None and now - self.asked_at > patience

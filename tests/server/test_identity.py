@@ -20,7 +20,11 @@ def as_json(value):
     return (200, json.dumps(value).encode())
 
 
-VLLM = {"/metrics": (200, IDLE), "/version": as_json({"version": "0.32.0"}), "/v1/models": (200, MODELS)}
+VLLM = {
+    "/metrics": (200, IDLE),
+    "/version": (200, recordings.read("version_vllm_0.32.0.json")),
+    "/v1/models": (200, MODELS),
+}
 
 
 def identified(pages, host="", **options):
@@ -221,6 +225,34 @@ def test_what_is_no_host(host):
 )
 def test_where_a_key_may_go(url, other, same):
     assert urls.same_place(url, other) is same
+
+
+def recorded(name):
+    return (200, recordings.read(name))
+
+
+def test_a_recorded_llama_server():
+    pages = {
+        "/v1/models": recorded("models_llama_server.json"),
+        "/props": recorded("props_llama_server.json"),
+        "/tokenize": recorded("tokenize_llama_server.json"),
+        "/apply-template": recorded("apply_template_llama_server.json"),
+        "/metrics": recorded("llama_server_metrics_idle.txt"),
+    }
+    (told,) = identified(pages)
+    assert (told["kind"], told["version"], told["models"]) == ("llama.cpp", "b1-0c1e570", ["tiny"])
+    assert (told["max_model_len"], told["cache"]) == (4096, {"slots": 2})
+    without = {path: page for path, page in pages.items() if path != "/metrics"}
+    assert identified(without)[0]["kind"] == "llama.cpp"
+    with Loopback(pages) as server:
+        counter = tokens.find(server.url, "tiny", Fetcher())
+        assert (counter.style, counter.text("one two three")) == ("llama.cpp", 6)
+
+
+def test_a_recorded_vllm_tokenizer():
+    with Loopback({"/tokenize": recorded("tokenize_vllm_0.32.0.json")}) as server:
+        counter = tokens.find(server.url, "tiny", Fetcher())
+        assert (counter.style, counter.text("one two three")) == ("vllm", 3)
 
 
 class TestTokens:

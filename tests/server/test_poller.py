@@ -1,9 +1,14 @@
 """The poller with its clock, tasks and network passed in: grid, hangs, resets, findings."""
 
-import pytest
+import threading
 
+import pytest
+from loopback import Loopback
+
+from probe_ext.measure import clock
 from probe_ext.measure.rows import ServerRow
 from probe_ext.server.answers import Answer, Failed
+from probe_ext.server.fetch import Fetcher
 from probe_ext.server.poller import Poller, next_due
 from probe_ext.server.watch import LOST_AFTER
 
@@ -176,6 +181,29 @@ def test_a_call_that_does_not_end_is_told_while_it_lasts():
     world.poller._fetch = hang
     world.run(1)
     assert world.told[0]["why"] == f"{A}: no metrics: an answer that does not end"
+
+
+def test_one_that_hangs_delays_no_other():
+    over = threading.Event()
+    with Loopback({"/hangs": lambda h: over.wait(3), "/answers": (200, page(running=1))}) as server:
+        rows = []
+        poller = Poller(
+            [f"{server.url}/hangs", f"{server.url}/answers"],
+            Fetcher(timeout=2).get,
+            clock=clock.monotonic,
+            sleep=over.wait,
+            spawn=lambda loop: threading.Thread(target=loop, daemon=True).start(),
+            emit=rows.extend,
+            period=0.05,
+        )
+        poller.start()
+        until = clock.monotonic() + 5
+        while len(rows) < 5 and clock.monotonic() < until:
+            over.wait(0.01)
+        poller.stop()
+        over.set()
+    assert len(rows) >= 5
+    assert {row.url for row in rows} == {f"{server.url}/answers"}
 
 
 def test_nothing_is_said_after_stop():
