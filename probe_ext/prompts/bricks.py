@@ -5,6 +5,7 @@ A brick is a fixed run of words. Bricks differ from seed to seed, but are the sa
 
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 
 from probe_ext.prompts.words import words
 
@@ -30,6 +31,7 @@ class Bricks:
     """words to be measured by themselves where the runs do not tell what a word costs"""
 
 
+@lru_cache(maxsize=8)
 def bricks(seed: int | str) -> Bricks:
     """The pieces of a seed: the same in every process."""
     rng = generator(seed, "bricks")

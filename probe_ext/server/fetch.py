@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import requests
-import urllib3.exceptions
+import urllib3
 from requests.auth import AuthBase
 
 from probe_ext.measure import clock
@@ -51,6 +51,8 @@ class Fetcher:
         self._auth = _Bearer(key)
         self._has_key = bool(key)
         self._verify = verify
+        if verify is False:  # asked for by name: once is enough
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._timeout = timeout
         self._limit = limit
         self._session = requests.Session()

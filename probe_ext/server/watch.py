@@ -11,6 +11,7 @@ LOST_AFTER = 3
 
 _JUMP = 1.0
 _MANY = 4
+_RARE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Watch:
             return {"why": f"{self.url}: no metrics: {why}", "advice": _ADVICE_NONE}
         if hangs or self.in_a_row >= LOST_AFTER:
             return {"why": f"{self.url}: metrics stopped: {why}", "advice": _ADVICE_LOST}
-        if self.failed and self.first_failure:
+        if self.failed > _RARE * polls and self.first_failure:
             at, first = self.first_failure
             return {"why": f"{self.url}: {self.failed} of {polls} polls failed, first at {at:.0f} s: {first}",
                     "advice": _ADVICE_LOST}  # fmt: skip

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Loopback:
     """`pages` maps a path to (status, body) or to a function that is handed the request handler."""
 
-    def __init__(self, pages):
+    def __init__(self, pages, tls=None):
         self.pages = pages
         self.seen = []
         """(method, path, headers) of every request"""
@@ -30,7 +30,9 @@ class Loopback:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
 
     def answer(self, handler):
         self.seen.append((handler.command, handler.path, dict(handler.headers)))

@@ -1,7 +1,10 @@
 """Control calls over a real loopback socket: what every bad server comes to, and where the key goes."""
 
 import gzip
+import shutil
 import socket
+import ssl
+import subprocess
 import time
 
 import pytest
@@ -197,3 +200,24 @@ def test_post_sends_json():
     with Loopback({"/x": (200, b"{}")}) as server:
         assert Fetcher(KEY).post(server.url + "/x", {"a": 1}).body == b"{}"
         assert server.posted == [b'{"a": 1}']
+
+
+@pytest.fixture
+def https(tmp_path):
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate with")
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    asked = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, *asked]
+    subprocess.run(made, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with Loopback({"/x": (200, b"ok")}, context) as server:
+        yield server.url + "/x", str(cert)
+
+
+def test_a_certificate_is_checked_unless_told_not_to(https):
+    url, cert = https
+    assert Fetcher().get(url).why == "TLS failed or the certificate was not accepted"
+    assert Fetcher(verify=cert).get(url).body == b"ok"
+    assert Fetcher(verify=False).get(url).body == b"ok"

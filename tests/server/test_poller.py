@@ -117,6 +117,12 @@ def test_one_missed_second_is_a_finding_but_no_event():
     assert world.poller.findings()[0]["why"] == f"{A}: 1 of 4 polls failed, first at 101 s: timed out"
 
 
+def test_one_second_in_a_hundred_is_not_worth_a_finding():
+    world = World(A, answers=lambda n: Failed("timed out") if n == 50 else page(running=1))
+    world.run(100)
+    assert world.poller.findings() == []
+
+
 def test_lost_and_back():
     world = World(A, answers=lambda n: page(running=1) if n in (0, 7) else Failed("timed out"))
     world.run(8)
