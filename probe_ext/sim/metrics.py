@@ -48,7 +48,9 @@ class Metrics:
             prompt_tokens_cached=tally.cached_tokens,
             generation_tokens=tally.reply_tokens,
         )
-        self._histograms["iteration_tokens_total"].observe(tally.prompt_tokens + tally.reply_tokens)
+        self._histograms["iteration_tokens_total"].observe(
+            tally.prompt_tokens - tally.cached_tokens + tally.reply_tokens
+        )
         for wait in tally.first_waits:
             self._histograms["time_to_first_token_seconds"].observe(wait)
         for before, times in tally.gaps.items():
