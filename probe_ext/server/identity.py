@@ -109,8 +109,8 @@ def identify(
 ) -> list[dict[str, Any]]:
     """Entries for `run.json`'s `server` list: the target first, then each further metrics URL that was given.
 
-    Keys: `url, kind, version, models, max_model_len, cache, metrics` and `metrics_url`, the address that `server.csv`
-    names. `max_model_len` is that of `model`, or of the first model. What is not known is None; `kind` is `unknown`.
+    Keys: `url, kind, version, models, max_model_len, cache, metrics`, and beside them `models_error` (why `models` is
+    None) and `metrics_url`, the address that `server.csv` names (for reading: credentials are left out of it). `max_model_len` is that of `model`, or of the first model. What is not known is None; `kind` is `unknown`.
     """
     first, *others = find_metrics(host, fetcher, metrics_urls)
     listed = models(host, fetcher)
@@ -124,6 +124,7 @@ def identify(
         "kind": kind,
         "version": version,
         "models": None if isinstance(listed, Failed) else [m.id for m in known],
+        "models_error": listed.why if isinstance(listed, Failed) else None,
         "max_model_len": (chosen.max_model_len if chosen else None) or _told_length(kind, told, cache),
         "cache": cache or None,
     }
@@ -134,7 +135,14 @@ def _other(metrics: Metrics, fetcher: Getter) -> dict[str, Any]:
     kind = metrics.kind or "unknown"
     version = _version(kind, [urls.origin(metrics.url)], fetcher)[0] if metrics.kind else None
     entry = {"url": urls.shown(urls.origin(metrics.url)), "kind": kind, "version": version}
-    return {**entry, "models": None, "max_model_len": None, "cache": metrics.cache or None, **_said(metrics)}
+    return {
+        **entry,
+        "models": None,
+        "models_error": None,
+        "max_model_len": None,
+        "cache": metrics.cache or None,
+        **_said(metrics),
+    }
 
 
 def _said(metrics: Metrics) -> dict[str, str]:

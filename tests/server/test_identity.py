@@ -41,6 +41,7 @@ def test_a_vllm():
     cache = told.pop("cache")
     assert told == {
         "url": "", "kind": "vllm", "version": "0.32.0", "models": ["tiny"], "max_model_len": 4096, "metrics": "ok",
+        "models_error": None,
         "metrics_url": "/metrics",
     }  # fmt: skip
     assert (cache["num_gpu_blocks"], cache["block_size"], cache["kv_tokens"]) == (4096, 128, 524288)
@@ -176,6 +177,7 @@ def test_tgi():
 def test_a_wrong_host_is_no_crash():
     told = identity.identify("http://127.0.0.1:1", Fetcher(timeout=1))[0]
     assert (told["kind"], told["metrics"], told["models"]) == ("unknown", "connection refused", None)
+    assert told["models_error"] == "connection refused"
     assert identity.models("http://127.0.0.1:1", Fetcher(timeout=1)) == Failed("connection refused")
 
 
