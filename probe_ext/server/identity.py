@@ -110,7 +110,8 @@ def identify(
     """Entries for `run.json`'s `server` list: the target first, then each further metrics URL that was given.
 
     Keys: `url, kind, version, models, max_model_len, cache, metrics`, and beside them `models_error` (why `models` is
-    None) and `metrics_url`, the address that `server.csv` names (for reading: credentials are left out of it). `max_model_len` is that of `model`, or of the first model. What is not known is None; `kind` is `unknown`.
+    None) and `metrics_url`, the address that `server.csv` names (for reading: credentials are left out of it).
+    `max_model_len` is that of `model`, or of the first model. What is not known is None; `kind` is `unknown`.
     """
     first, *others = find_metrics(host, fetcher, metrics_urls)
     listed = models(host, fetcher)
