@@ -45,7 +45,7 @@ def first_word(evidence: Evidence, axis: lane.Axis, bounds: FirstWord | None) ->
     shown = [limit for limit in limits if limit < scale.high]
     shapes = [svg.Shape(f"M0 {svg.number(scale.top(limit))}H{svg.WIDTH}", "thr") for limit in shown]
     shapes += _dots(axis.points(t, v, scale), v, (-1.0, *limits, math.inf))
-    labels = lane.scale_labels([(scale.top(tick), words.seconds(tick)) for tick in scale.ticks(4)])
+    labels = lane.scale_labels([(scale.top(tick), words.bound(tick)) for tick in scale.ticks(4)])
     says = f"From {words.seconds(low)} to {words.seconds(high)}."
     plot = svg.Plot("Wait for the first word of each reply", says, 110, shapes, labels)
     note = lane.thinned(kept.size, int(np.isfinite(wait).sum()), "replies")
@@ -72,7 +72,7 @@ def tokens(evidence: Evidence, axis: lane.Axis) -> lane.Lane:
     np.add.at(
         value, np.minimum((start / step).astype(int), second.size - 1), [(w.count or 0) / w.seconds for w in counted]
     )
-    return lane.filled(axis, "tokens_per_s", name, "", (second + step / 2, value), float(value.max()), words.rate)
+    return lane.filled(axis, "tokens_per_s", name, "", (second + step / 2, value), float(value.max()), words.tick)
 
 
 def _spread(levels: Sequence[Mapping[str, Any]], most: int = 16) -> Sequence[Mapping[str, Any]]:

@@ -78,7 +78,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
         facts=provenance.facts(evidence.manifest, profile, levels),
         answer=_answer(capacity),
         doubts=[f for f in found if f.kind == "bad"],
-        stack=pictures.levels(levels, capacity["served_users"], _gap(capacity)),
+        stack=pictures.levels(levels, capacity["served_users"], capacity["interval"], _gap(capacity)),
         legend=pictures.legend(levels),
         cards=cards(capacity, profile),
         axis=time_axis.time_axis(levels, evidence, profile, no_server),

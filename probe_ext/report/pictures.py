@@ -1,8 +1,11 @@
 """The pictures by level: users served, strained and broken; and one small picture a question."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from probe_ext.report import svg, words
 
@@ -31,9 +34,11 @@ class Stack:
     bars: Sequence[Bar]
     capacity_x: float | None
     """per cent: right of the bar that is the answer"""
+    interval: tuple[float, float, bool] | None
+    """per cent from where to where the answer may lie, and whether it is open above"""
 
 
-def levels(all_levels: Sequence[Level], capacity: int | None, gap: str) -> Stack:
+def levels(all_levels: Sequence[Level], capacity: int | None, interval: Sequence[int | None] | None, gap: str) -> Stack:
     """Stacked users for each level; `gap` says what was not measured behind the capacity."""
     top = max((sum(_users(lv).values()) for lv in all_levels), default=1)
     scale = svg.Linear(0, top * 1.18)
@@ -43,12 +48,23 @@ def levels(all_levels: Sequence[Level], capacity: int | None, gap: str) -> Stack
     below = [_below(lv, (i + 0.5) * pitch, lv["users"] == capacity) for i, lv in enumerate(all_levels)]
     ticks = [tick for tick in scale.ticks(5) if tick == round(tick)]
     left = [svg.Label(0, scale.top(tick), words.count(tick), anchor="end", dx=-8, dy=4) for tick in ticks]
-    at = next((i + 1 for i, lv in enumerate(all_levels) if capacity and lv["users"] == capacity), None)
-    marked = None if at is None else at * pitch
+    at = [i + 1 for i, lv in enumerate(all_levels) if capacity and lv["users"] == capacity]
+    marked = at[-1] * pitch if at else None
     labels = [*left, *inside, *below, *_capacity(marked, capacity, gap)]
     rules = [scale.top(tick) for tick in ticks]
     plot = svg.Plot("Users at each level, by what they felt", _spoken(all_levels), 300, (), labels, rules)
-    return Stack(plot, bars, marked)
+    return Stack(plot, bars, marked, _interval(all_levels, interval))
+
+
+def _interval(all_levels: Sequence[Level], interval: Sequence[int | None] | None) -> tuple[float, float, bool] | None:
+    """Where the interval lies below the bars, numbers between two levels in proportion; None where levels repeat."""
+    users = [lv["users"] for lv in all_levels]
+    low, high = interval or (None, None)
+    if low is None or len(users) < 2 or any(b <= a for a, b in itertools.pairwise(users)):
+        return None
+    centres = [(i + 0.5) * 100 / len(users) for i in range(len(users))]
+    end = 100.0 if high is None else float(np.interp(high, users, centres))
+    return float(np.interp(low, users, centres)), end, high is None
 
 
 def label(level: Level) -> str:
@@ -112,6 +128,7 @@ class Figure:
     key: str
     """in `capacity.json`"""
     say: Callable[[float | None], str]
+    say_bound: Callable[[float], str]
     more_is_better: bool = False
 
 
@@ -131,7 +148,7 @@ def question(all_levels: Sequence[Level], figure: Figure, bound: tuple[float, fl
     labels = [svg.Label((i + 0.5) * pitch / 10, 100, label(lv), dy=16) for i, lv in _some(all_levels)]
     if bound:
         shapes.insert(0, svg.Shape(f"M0 {svg.number(scale.top(bound[0]))}H{svg.WIDTH}", "thr"))
-        labels.append(svg.Label(100, scale.top(bound[0]), figure.say(bound[0]), "thrlab", "end", dy=-4))
+        labels.append(svg.Label(0, scale.top(bound[0]), figure.say_bound(bound[0]), "thrlab", "start", dy=-4))
     said = "; ".join(f"{label(all_levels[i])} users: {figure.say(v)}" for i, v in known)
     return svg.Plot(figure.name, said, 96, shapes, labels)
 

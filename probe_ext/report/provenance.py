@@ -83,10 +83,10 @@ def profile_block(profile: SloProfile) -> Block:
     if profile.first_word:
         said.append(("first word", f"{_at_most(profile.first_word)}; counted from {profile.first_word_from}"))
     if profile.typing:
-        served, broken = words.rate(profile.typing.served), words.rate(profile.typing.strained)
+        served, broken = words.tick(profile.typing.served), words.tick(profile.typing.strained)
         said.append(("typing", f"served from {served} tokens/s, broken below {broken}"))
     if profile.silence:
-        served, broken = words.seconds(profile.silence.served), words.seconds(profile.silence.strained)
+        served, broken = words.bound(profile.silence.served), words.bound(profile.silence.strained)
         said.append(("silence", f"served below {served}, broken from {broken}"))
     if profile.whole_answer:
         said.append(("whole answer", _at_most(profile.whole_answer)))
@@ -113,7 +113,7 @@ def counts(evidence: Evidence) -> str:
 
 
 def _at_most(bound: Any) -> str:
-    return f"served up to {words.seconds(bound.served)}, broken past {words.seconds(bound.strained)}"
+    return f"served up to {words.bound(bound.served)}, broken past {words.bound(bound.strained)}"
 
 
 def _told(group: Mapping[str, Any] | None) -> list[tuple[str, str]]:

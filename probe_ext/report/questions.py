@@ -1,9 +1,11 @@
 """The four questions as cards: how far each holds by itself, with a small picture of it."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from probe_ext.measure.outcome import Outcome
 from probe_ext.report import words
 from probe_ext.report.pictures import Figure, question
 from probe_ext.report.svg import Plot
@@ -24,6 +26,9 @@ class Card:
     """whether this is what broke first"""
 
 
+_FINE = {Outcome.COMPLETE, Outcome.ENDED_BY_US}
+
+
 def _speed(value: float | None) -> str:
     return f"{words.rate(value)}/s"
 
@@ -32,24 +37,26 @@ ASKED = (
     (
         "first_word",
         "How long until the first word?",
-        Figure("wait for the first word (p95), by users", "first_word_p95", words.seconds),
+        Figure("wait for the first word (p95), by users", "first_word_p95", words.seconds, words.bound),
     ),
     (
         "typing",
         "How fast does it type?",
-        Figure("tokens a second of one reply (p50), by users", "decode_rate_p50", _speed, more_is_better=True),
+        Figure(
+            "tokens a second of one reply (p50), by users", "decode_rate_p50", _speed, words.speed, more_is_better=True
+        ),
     ),
     (
         "silence",
         "Does it fall silent?",
-        Figure("longest silence, by users", "longest_gap_max", words.seconds),
+        Figure("longest silence, by users", "longest_gap_max", words.seconds, words.bound),
     ),
 )
 
 
 def cards(capacity: Mapping[str, Any], profile: SloProfile) -> list[Card]:
-    """All four, in the order in which a user meets them."""
-    return [*(_card(*asked, capacity, profile) for asked in ASKED), _cold(capacity)]
+    """The four, in the order in which a user meets them."""
+    return [*(_card(*asked, capacity, profile) for asked in ASKED), *_answers(capacity), _cold(capacity)]
 
 
 def _card(key: str, asks: str, figure: Figure, capacity: Mapping[str, Any], profile: SloProfile) -> Card:
@@ -70,6 +77,19 @@ def _holds(asked: Mapping[str, Any] | None, *, first: bool) -> str:
 
 
 def _cold(capacity: Mapping[str, Any]) -> Card:
-    return Card(
-        "cold", "What does a cold user wait?", "not measured in this run", None, capacity["cold_user"]["how"], False
-    )
+    how = str(capacity["cold_user"]["how"]).removeprefix("Not measured. ")
+    return Card("cold", "What does a cold user wait?", "not measured in this run", None, how, False)
+
+
+def _answers(capacity: Mapping[str, Any]) -> list[Card]:
+    """A fifth card, where replies failed or the profile judges whole answers: else there is nothing to ask."""
+    asked, first = capacity["questions"].get("answer"), capacity["breaks_first"] == "answer"
+    ended: Counter[str] = Counter()
+    for level in capacity["levels"]:
+        ended.update(level["outcomes"])
+    failed = {how.replace("_", " "): n for how, n in ended.items() if how not in _FINE}
+    if not failed and not first:
+        return []
+    caption = ", ".join(f"{words.count(n)} {how}" for how, n in sorted(failed.items(), key=lambda one: -one[1])[:5])
+    of = f"of {words.count(sum(ended.values()))} replies: {caption}" if caption else "whole answers came too late"
+    return [Card("answer", "Does the whole answer come?", _holds(asked, first=first), None, of, first)]

@@ -44,7 +44,7 @@ def _queue(axis: lane.Axis, table: Table, why_not: str) -> lane.Lane:
     """Requests running and waiting in the server."""
     present = [name for name in ("running", "waiting") if name in table]
     if not present:
-        return lane.Lane("waiting", "running, waiting", "requests", None, why_not)
+        return lane.Lane("waiting", "running, waiting", "waiting is dashed", None, why_not)
     thin = {name: thinning.line(*table[name]) for name in present}
     scale = svg.Linear(0, max(*(float(v.max()) for _, v in thin.values()), 1.0) * 1.12)
     shapes = [svg.Shape(svg.polyline(axis.points(*thin[n], scale)), f"ln thin {n}") for n in present]
@@ -53,7 +53,7 @@ def _queue(axis: lane.Axis, table: Table, why_not: str) -> lane.Lane:
     labels = lane.scale_labels([(scale.top(tick), words.count(tick)) for tick in scale.ticks(2) if tick == round(tick)])
     says = "; ".join(f"{name} up to {words.count(float(v.max()))}" for name, (_, v) in thin.items()) + "."
     plot = svg.Plot("Requests running and waiting in the server", says, 76, shapes, labels)
-    return lane.Lane("waiting", "running, waiting", "requests", plot,
+    return lane.Lane("waiting", "running, waiting", "waiting is dashed", plot,
                 series=[lane.series(n, "", *thin[n], holds=False) for n in present])  # fmt: skip
 
 

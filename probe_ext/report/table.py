@@ -19,6 +19,8 @@ class Cell:
     text: str
     why: str = ""
     kind: str = ""
+    below: str = ""
+    """a second line, in small"""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,13 @@ class Table:
 _Say = Callable[[Any], str]
 _FIGURES: tuple[tuple[str, Column, _Say], ...] = (
     ("total_tokens_per_s", Column("tokens/s", "in all", "tokens_per_s"), words.rate),
-    ("decode_rate_p50", Column("tokens/s", "a user, p50", "typing"), words.rate),
+    ("decode_rate_p50", Column("tokens/s", "each, p50", "typing"), words.rate),
     ("ttft_p50", Column("first word", "p50", "ttft"), words.seconds),
     ("ttft_p95", Column("first word", "p95", "ttft"), words.seconds),
     ("ttft_p99", Column("first word", "p99", "ttft"), words.seconds),
     ("longest_gap_max", Column("longest", "silence", "silence"), words.seconds),
     ("kv_usage_max", Column("KV cache", "peak", "kv"), words.percent),
-    ("preemptions", Column("pre-", "empted", "preemptions"), words.count),
+    ("preemptions", Column("pre-empted", "", "preemptions"), words.count),
     ("waiting_max", Column("waiting", "peak", "waiting"), words.count),
 )
 _OF_THE_SERVER = {"kv_usage_max", "preemptions", "waiting_max"}
@@ -66,21 +68,19 @@ def table(levels: Sequence[Mapping[str, Any]], no_server: str) -> Table:
     """All levels; `no_server` says why the server's own figures are missing."""
     shown = legend(levels)
     columns = [Column("users", "", "users")]
+    columns.append(Column("result", "", "state"))
     columns += [Column(state, "", state) for state in shown]
     columns += [column for _, column, _ in _FIGURES]
-    columns += [Column("replies", "", "replies"), Column("", "", "state")]
+    columns.append(Column("replies", "", "replies"))
     return Table(columns, [_row(level, shown, no_server) for level in levels])
 
 
 def _row(level: Mapping[str, Any], shown: Sequence[str], no_server: str) -> Row:
-    cells = [_people(level.get(f"users_{state}")) for state in shown]
+    cells = [_state(level)]
+    cells += [_people(level.get(f"users_{state}")) for state in shown]
     cells += [_figure(level, key, say, no_server) for key, _, say in _FIGURES]
     cells.append(_replies(level))
-    state = str(level["state"])
-    cells.append(
-        Cell(f"{STATE_SIGNS.get(state, '')} {STATE_WORDS.get(state, state)}", str(level.get("why") or ""), "state")
-    )
-    return Row(label(level), cells, state)
+    return Row(label(level), cells, str(level["state"]))
 
 
 def _people(number: int | None) -> Cell:
@@ -91,8 +91,8 @@ def _figure(level: Mapping[str, Any], key: str, say: _Say, no_server: str) -> Ce
     value = level.get(key)
     if value is not None:
         return Cell(say(value))
-    why = no_server if key in _OF_THE_SERVER else "no reply of this level has it"
-    return Cell(words.DASH, why or "the server does not tell it", "none")
+    of_server = no_server or "the server did not tell it"
+    return Cell(words.DASH, of_server if key in _OF_THE_SERVER else "no reply of this level has it", "none")
 
 
 def _replies(level: Mapping[str, Any]) -> Cell:
@@ -100,13 +100,14 @@ def _replies(level: Mapping[str, Any]) -> Cell:
     return Cell(words.count(level.get("replies")), f"{words.count(still_open)} of them open" if still_open else "")
 
 
-def _why(level: Mapping[str, Any]) -> str:
-    """What cost people here, and what an unproven level would still need."""
+def _state(level: Mapping[str, Any]) -> Cell:
+    """The state, with what cost people here, and what an unproven level would still need."""
     costs = words.listed([cause(dimension) for dimension in level["why"]])
     needed = level.get("replies_needed")
-    return "; ".join(
-        filter(None, [costs, f"about {words.count(needed)} more replies would settle it" if needed else ""])
-    )
+    settles = f"about {words.count(needed)} more replies would settle it" if needed else ""
+    state = str(level["state"])
+    below = {"failed": costs, "unproven": settles}.get(state, "")
+    return Cell(f"{STATE_SIGNS[state]} {STATE_WORDS[state]}", "", "state", below)
 
 
 def notes(capacity: Mapping[str, Any]) -> list[str]:

@@ -41,7 +41,7 @@ def markdown(text: str) -> str:
 
 
 def _levels(table: Table) -> list[str]:
-    heads = [" ".join(filter(None, [column.head, column.unit])).replace("- ", "") for column in table.columns]
+    heads = [" ".join(filter(None, [column.head, column.unit])) for column in table.columns]
     rows = [[row.head, *(cell.text for cell in row.cells)] for row in table.rows]
     ruled = "|".join("---:" for _ in heads)
     return [f"|{'|'.join(heads)}|", f"|{ruled}|", *(f"|{'|'.join(row)}|" for row in rows)]

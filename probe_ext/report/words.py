@@ -25,6 +25,21 @@ def seconds(value: float | None) -> str:
     return f"{decimals(value)} s" if value < 120 else span(value)
 
 
+def bound(value: float) -> str:
+    """A threshold, or a tick of a scale, in seconds as short as it was set: `10 ms`, `0.2 s`, `1 s`, `60 s`."""
+    return f"{value * 1000:g} ms" if value < 0.095 else f"{value:g} s"
+
+
+def tick(value: float) -> str:
+    """A tick of a scale without unit: `0`, `0.5`, `1,000`."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:g}"
+
+
+def speed(value: float) -> str:
+    """A threshold of typing speed: `10/s`."""
+    return f"{value:g}/s"
+
+
 def decimals(value: float) -> str:
     """As many digits as a reader can use: `0.12`, `7.4`, `64`."""
     if value < 0.995:

@@ -13,12 +13,6 @@ from probe_ext.run.manifest import ManifestError
 from probe_ext.run.tables import TableWriter
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """A whole run of the stated model."""
-    return synthetic_run.build(tmp_path / "run")
-
-
 def line_of(path: Path, number: int) -> bytes:
     return path.read_bytes().split(b"\n")[number - 1]
 

@@ -1,0 +1,35 @@
+"""Runs and reports that the tests of this folder share."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import synthetic_run
+
+from probe_ext.report import command, frames, page
+from probe_ext.report.page import Page
+from probe_ext.settings.slo import load_profile
+from probe_ext.verdict.judge import judge
+
+PROFILES = Path(__file__).parents[2] / "configs" / "slo"
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the stated model, with its report; not to be changed."""
+    run = synthetic_run.build(tmp_path_factory.mktemp("whole") / "run")
+    command.build(run, PROFILES)
+    return run
+
+
+@pytest.fixture
+def run(whole_run: Path, tmp_path: Path) -> Path:
+    """A copy to be damaged."""
+    return Path(shutil.copytree(whole_run, tmp_path / "run"))
+
+
+def viewed(run: Path, slo: str = "chat") -> Page:
+    """The view model of a run."""
+    profile = load_profile(slo, PROFILES)
+    evidence = frames.load(run)
+    return page.page(judge(evidence, profile).to_json(), evidence, profile)

@@ -1,0 +1,174 @@
+"""`probe report`: exit codes, files, and one line for each way to use it wrongly."""
+
+import argparse
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import synthetic_run
+from conftest import PROFILES
+
+from probe_ext.report import command
+from probe_ext.run import manifest
+
+
+def report(*words: str) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.main(parser.parse_args(list(words)), PROFILES)
+
+
+def test_it_ends_with_the_sentence_and_the_path(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(str(run)) == command.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "4 people at once feel served; at 8 silent pauses broke first; between them was not measured."
+    assert lines[-1] == f"report: {run / 'capacity.html'}"
+    assert lines[-3].split() == ["8", "0", "8", "0", *lines[-3].split()[4:-1], "fails"]
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_quiet_prints_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(str(run), "--quiet") == command.OK
+    assert capsys.readouterr().out == ""
+
+
+def test_capacity_json_is_what_was_judged(run: Path) -> None:
+    built = command.build(run, PROFILES)
+    written = json.loads((run / "capacity.json").read_text(encoding="utf-8"))
+    assert written == json.loads(json.dumps(built.judgement.to_json()))
+    assert (written["served_users"], written["bracket"], written["breaks_first"]) == (4, [4, 8], "silence")
+
+
+@pytest.mark.parametrize(
+    ("users", "code", "says"),
+    [
+        ("4", command.OK, "gate: at least 4 people served: met, 4 held"),
+        ("1", command.OK, "gate: at least 1 person served: met, 4 held"),
+        ("6", command.GATE, "gate: at least 6 people served: unproven, 4 held, and 6 was not proven"),
+        ("8", command.GATE, "gate: at least 8 people served: missed, 8 people were too many"),
+    ],
+)
+def test_gate(run: Path, capsys: pytest.CaptureFixture[str], users: str, code: int, says: str) -> None:
+    assert report(str(run), "--fail-under-users", users) == code
+    assert says in capsys.readouterr().out
+    assert says.split(": ", maxsplit=1)[0] in (run / "summary.md").read_text(encoding="utf-8")
+
+
+def test_gate_of_the_run_itself_counts(run: Path) -> None:
+    told = synthetic_run.manifest_of()
+    told["options"]["fail_under_users"] = 8
+    manifest.write(run, told)
+    assert report(str(run), "--quiet") == command.GATE
+    assert report(str(run), "--quiet", "--fail-under-users", "4") == command.OK
+
+
+def test_lost_rows_are_not_believed(run: Path) -> None:
+    told = synthetic_run.manifest_of()
+    told["workers"][0]["started"] += 7
+    manifest.write(run, told)
+    assert report(str(run), "--quiet", "--fail-under-users", "1") == command.NOT_BELIEVED
+    assert json.loads((run / "capacity.json").read_text(encoding="utf-8"))["verdict"] == "invalid"
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def test_no_run_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(str(tmp_path / "nowhere")) == command.USAGE
+    assert "no run here (run.json is missing)" in one_line(capsys)
+
+
+def test_unreadable_manifest(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "run.json").write_text("{", encoding="utf-8")
+    assert report(str(run)) == command.USAGE
+    assert "run.json" in one_line(capsys)
+
+
+def test_manifest_of_another_schema(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest.write(run, synthetic_run.manifest_of(schema=2))
+    assert report(str(run)) == command.USAGE
+    assert "schema: 2" in one_line(capsys)
+
+
+def test_misspelt_key_in_a_profile(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    profile = tmp_path / "mine.yaml"
+    profile.write_text("first_wrod: {served: 1, strained: 10}\n", encoding="utf-8")
+    assert report(str(run), "--slo", str(profile)) == command.USAGE
+    error = one_line(capsys)
+    assert "first_wrod" in error
+    assert "mine.yaml" in error
+
+
+def test_profile_that_does_not_exist(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(str(run), "--slo", "chatt") == command.USAGE
+    assert "--slo chatt" in one_line(capsys)
+
+
+@pytest.mark.parametrize("users", ["0", "-1", "many"])
+def test_gate_that_is_no_number(run: Path, users: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        report(str(run), "--fail-under-users", users)
+    assert stop.value.code == command.USAGE
+
+
+def test_old_run_is_judged_anew_by_another_profile(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slow = run.parent / "patient.yaml"
+    slow.write_text("silence: {served: 30, strained: 60}\n", encoding="utf-8")
+    assert report(str(run), "--slo", str(slow)) == command.OK
+    assert "At least 8 people at once feel served" in capsys.readouterr().out
+
+
+def test_killed_run_still_gets_its_verdict(run: Path) -> None:
+    for name in ("requests.csv", "requests-w1.csv", "users.csv", "server.csv", "sketches.jsonl"):
+        (run / name).write_bytes((run / name).read_bytes()[:-9])
+    (run / "locust_stats.csv").unlink()
+    manifest.write(run, synthetic_run.manifest_of(ended_at=None, duration=None, end_reason=None))
+    assert report(str(run), "--quiet") in {command.OK, command.NOT_BELIEVED}
+    assert "cut off" in (run / "capacity.html").read_text(encoding="utf-8")
+
+
+def test_junit_has_a_case_for_the_run_each_level_and_the_gate(run: Path) -> None:
+    report(str(run), "--quiet", "--fail-under-users", "8")
+    suite = ET.parse(run / "junit.xml").getroot()
+    cases = {case.get("name"): [child.tag for child in case] for case in suite}
+    assert cases == {
+        "the run can be believed": [],
+        "1 person": [],
+        "2 people": [],
+        "4 people": [],
+        "8 people": ["failure"],
+        "at least 8 people served": ["failure"],
+    }
+    assert (suite.get("tests"), suite.get("failures")) == ("6", "2")
+
+
+def test_summary_reads_well(run: Path) -> None:
+    report(str(run), "--quiet", "--fail-under-users", "4")
+    lines = (run / "summary.md").read_text(encoding="utf-8").splitlines()
+    assert (
+        lines[0]
+        == "### ✅ 4 people at once feel served; at 8 silent pauses broke first; between them was not measured."
+    )
+    assert "**✅ gate: at least 4 people served: met, 4 held**" in lines
+    assert sum(line.startswith("|") for line in lines) == 6
+    columns = {line.count("|") for line in lines if line.startswith("|")}
+    assert len(columns) == 1
+
+
+def test_nothing_but_the_four_files_is_written(run: Path) -> None:
+    before = {path.name for path in run.iterdir()}
+    report(str(run), "--quiet")
+    assert {path.name for path in run.iterdir()} == before
+
+
+def test_report_never_loads_locust() -> None:
+    code = "import sys; import probe_ext.report.command; print([m for m in ('locust', 'gevent') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

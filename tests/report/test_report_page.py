@@ -1,0 +1,209 @@
+"""What the page says, asked of its view model: figures, words and bounds, never markup."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic_run
+from conftest import viewed
+
+from probe_ext.measure.rows import ReplyRow, UserRow
+from probe_ext.report.page import Page
+from probe_ext.run import manifest
+from probe_ext.run.tables import TableWriter
+
+
+@pytest.fixture(scope="module")
+def page(whole_run: Path) -> Page:
+    """The view of the stated model: 4 users are served, 8 are not, silence breaks first."""
+    return viewed(whole_run)
+
+
+def test_answer_stands_in_its_parts(page: Page) -> None:
+    answer = page.answer
+    assert (answer.before, answer.number, answer.after) == ("", "4", " people at once feel served.")
+    assert answer.rest == "At 8 silent pauses broke first; between them was not measured."
+    assert answer.interval.startswith("95 % interval: 4 to ")
+    assert answer.next_command.startswith("probe run capacity ")
+
+
+def test_badge_and_facts(page: Page) -> None:
+    assert page.badge.text == "this run can be believed"
+    assert page.facts == [
+        "tiny-llama",
+        "profile: chat",
+        "4 levels, 2 min 40 s",
+        "2 workers",
+        "2026-01-02T03:04:05Z",
+    ]
+    assert page.doubts == []
+
+
+def test_picture_stacks_every_user_and_marks_the_capacity(page: Page) -> None:
+    titles = [part[3] for bar in page.stack.bars for part in bar.parts]
+    assert titles == ["1 users: 1 served", "2 users: 2 served", "4 users: 4 served", "8 users: 8 strained"]
+    assert page.stack.capacity_x == pytest.approx(75)
+    labels = [label.text for label in page.stack.plot.labels]
+    assert "capacity 4" in labels
+    assert "4 to 8: not measured" in labels
+    assert page.stack.plot.says == "1 users: 1 served; 2 users: 2 served; 4 users: 4 served; 8 users: 8 strained"
+
+
+def test_bars_do_not_leave_the_plot(page: Page) -> None:
+    for bar in page.stack.bars:
+        assert 0 <= bar.x < bar.x + bar.width <= 100
+        for _, top, height, _ in bar.parts:
+            assert 0 <= top <= top + height <= 100.0001
+
+
+def test_cards_answer_the_four_questions(page: Page) -> None:
+    assert [(card.key, card.answer, card.first) for card in page.cards] == [
+        ("first_word", "fine to 8", False),
+        ("typing", "fine to 8", False),
+        ("silence", "fine to 4, breaks first", True),
+        ("cold", "not measured in this run", False),
+    ]
+    assert page.cards[0].plot is not None
+    assert page.cards[0].plot.says == "1 users: 0.05 s; 2 users: 0.10 s; 4 users: 0.20 s; 8 users: 0.40 s"
+
+
+def test_table_says_the_models_figures(page: Page) -> None:
+    heads = [" ".join(filter(None, [c.head, c.unit])) for c in page.table.columns]
+    rows = {row.head: dict(zip(heads[1:], [cell.text for cell in row.cells], strict=True)) for row in page.table.rows}
+    assert rows["8"] == {
+        "result": "✗ fails",
+        "served": "0",
+        "strained": "8",
+        "broken": "0",
+        "tokens/s in all": rows["8"]["tokens/s in all"],
+        "tokens/s each, p50": rows["8"]["tokens/s each, p50"],
+        "first word p50": "0.40 s",
+        "first word p95": "0.40 s",
+        "first word p99": "0.40 s",
+        "longest silence": "4.0 s",
+        "KV cache peak": "100 %",
+        "pre-empted": "9",
+        "waiting peak": "2",
+        "replies": rows["8"]["replies"],
+    }
+    assert rows["1"]["tokens/s each, p50"] == "55"
+    assert [row.state for row in page.table.rows] == ["held", "held", "held", "failed"]
+    assert page.table.rows[3].cells[0].below == "silent pauses"
+
+
+def test_every_figure_has_a_definition(page: Page) -> None:
+    assert page.axis is not None
+    used = {column.term for column in page.table.columns} | {card.key for card in page.cards}
+    used |= {lane.term for lane in page.axis.lanes} | set(page.legend) | {"interval", "users"}
+    assert used <= set(page.glossary)
+
+
+def test_time_axis_has_its_lanes_and_the_pauses_as_holes(page: Page) -> None:
+    assert page.axis is not None
+    lanes = {lane.term: lane for lane in page.axis.lanes}
+    assert list(lanes) == ["users", "ttft", "tokens_per_s", "words", "kv", "waiting", "preemptions"]
+    held = [hold for _, hold in synthetic_run.replies() if hold]
+    assert lanes["words"].unit == f"{len(held)} pauses"
+    assert lanes["words"].plot is not None
+    assert lanes["words"].plot.shapes[1].d.count("M") == len(held)
+    assert lanes["preemptions"].unit == "11"
+    assert [stretch.state for stretch in page.axis.stretches] == ["held", "held", "held", "failed"]
+
+
+def test_locusts_count_stands_beside_ours(page: Page) -> None:
+    assert "Locust counted the same" in page.counts
+
+
+def test_disagreement_with_locust_is_said(run: Path) -> None:
+    synthetic_run.write_locust(run, 100, 0)
+    page = viewed(run)
+    assert page.counts.startswith("They disagree:")
+    assert any(finding.kind in {"warn", "bad"} for finding in page.findings)
+
+
+def test_no_server_metrics_are_dashes_with_the_reason(run: Path) -> None:
+    (run / "server.csv").unlink()
+    told = synthetic_run.manifest_of()
+    told["server"][0]["metrics"] = "404 Not Found"
+    manifest.write(run, told)
+    page = viewed(run)
+    assert page.axis is not None
+    absent = [lane for lane in page.axis.lanes if lane.plot is None]
+    assert [lane.term for lane in absent] == ["kv", "waiting", "preemptions"]
+    assert all("404 Not Found" in lane.why_not for lane in absent)
+    cell = page.table.rows[0].cells[-4]
+    assert (cell.text, cell.kind) == ("–", "none")
+    assert "404 Not Found" in cell.why
+
+
+def test_lost_rows_are_said_before_any_number(run: Path) -> None:
+    told = synthetic_run.manifest_of()
+    told["workers"][0]["started"] += 7
+    manifest.write(run, told)
+    page = viewed(run)
+    assert page.badge.kind == "invalid"
+    assert page.doubts
+    assert page.answer.number == ""
+    assert page.answer.before == "This run is not to be believed."
+
+
+def test_empty_run_has_a_page_without_figures(tmp_path: Path) -> None:
+    manifest.write(tmp_path, synthetic_run.manifest_of(workers=[], server=[], plan=None))
+    page = viewed(tmp_path)
+    assert page.badge.kind != "valid"
+    assert page.table.rows == []
+    assert page.axis is None
+    assert len(page.damage) == 6
+
+
+def test_manifest_of_bare_keys_is_enough(tmp_path: Path) -> None:
+    manifest.write(tmp_path, {"schema": 1})
+    assert viewed(tmp_path).facts[0] == "–"
+
+
+def test_other_profile_changes_bounds_and_definitions(run: Path) -> None:
+    hasty = run.parent / "hasty.yaml"
+    hasty.write_text("first_word: {served: 0.15, strained: 1}\nusers: {served_share: 0.8}\n", encoding="utf-8")
+    page = viewed(run, str(hasty))
+    assert [card.answer for card in page.cards] == [
+        "fine to 2, breaks first",
+        "not judged by this profile",
+        "not judged by this profile",
+        "not measured in this run",
+    ]
+    assert ("first word", "served up to 0.15 s, broken past 1 s; counted from due") in page.blocks[-2].facts
+    assert "at least 80 %" in page.glossary["served"].meaning
+
+
+def test_points_are_bounded_and_the_worst_stays(run: Path) -> None:
+    writer = TableWriter(run / "requests.csv", ReplyRow)
+    writer.append(synthetic_run.reply(20_000 + i, i % 8, 0.003 * i, 1) for i in range(20_000))
+    worst = synthetic_run.reply(99_999, 0, 33.0, 150)
+    writer.append([worst])
+    writer.close()
+    page = viewed(run)
+    assert page.axis is not None
+    lane = next(lane for lane in page.axis.lanes if lane.term == "ttft")
+    assert lane.plot is not None
+    assert sum(shape.d.count("h0") for shape in lane.plot.shapes) <= 4000
+    assert max(lane.series[0].v) == pytest.approx(7.499)
+    assert lane.note.startswith("4,000 of 20,1") or "of 20,1" in lane.note
+
+
+def test_long_run_stays_bounded(run: Path) -> None:
+    writer = TableWriter(run / "users.csv", UserRow)
+    rng = np.random.default_rng(1)
+    writer.append(UserRow(161.0 + i, int(n), None, "running") for i, n in enumerate(rng.integers(1, 400, 20_000)))
+    writer.close()
+    page = viewed(run)
+    assert page.axis is not None
+    assert all(len(series.t) <= 4000 for lane in page.axis.lanes for series in lane.series)
+
+
+def test_series_are_plain_numbers_for_the_script(page: Page) -> None:
+    assert page.axis is not None
+    for lane in page.axis.lanes:
+        for series in lane.series:
+            assert len(series.t) == len(series.v)
+            json.dumps([list(series.t), list(series.v)], allow_nan=False)

@@ -1,0 +1,85 @@
+"""The page as a file: self-contained, escaped, the same bytes every time, and short enough to be sent."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import synthetic_run
+from conftest import PROFILES, viewed
+
+from probe_ext.measure.rows import ReplyRow, ServerRow
+from probe_ext.report import command, render
+from probe_ext.run import manifest
+from probe_ext.run.tables import TableWriter
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`&lt;{{ 7*7 }}"
+
+
+def test_same_run_gives_the_same_bytes(run: Path) -> None:
+    first = (run / "capacity.html").read_bytes()
+    command.build(run, PROFILES)
+    assert (run / "capacity.html").read_bytes() == first
+
+
+def test_nothing_is_fetched(whole_run: Path) -> None:
+    html = (whole_run / "capacity.html").read_text(encoding="utf-8")
+    assert re.findall(r"""(?:src|href|action|srcset)=["']?(?:https?:)?//""", html) == []
+    assert "@import" not in html
+    assert re.findall(r"url\((?!#)", html) == []
+    assert "default-src 'none'" in html
+
+
+def test_policy_allows_this_script_alone(whole_run: Path) -> None:
+    html = (whole_run / "capacity.html").read_text(encoding="utf-8")
+    assert re.search(r"script-src &#39;sha256-[\w+/=]{44}&#39;|script-src 'sha256-[\w+/=]{44}'", html)
+
+
+def test_page_is_small(whole_run: Path) -> None:
+    assert (whole_run / "capacity.html").stat().st_size < 300_000
+
+
+def hostile_run(run: Path) -> Path:
+    """Every place where a server or a user may write is written on."""
+    told = synthetic_run.manifest_of(scenario=HOSTILE, locustfile=HOSTILE, end_reason=HOSTILE)
+    told["target"] |= {"model": HOSTILE, "host": f"http://x/{HOSTILE}"}
+    told["server"][0] |= {"kind": HOSTILE, "version": HOSTILE, "models": [HOSTILE], "cache": {HOSTILE: HOSTILE}}
+    told["options"][HOSTILE] = HOSTILE
+    told["findings"] = [
+        {"check": HOSTILE, "state": "fail", "invalidates": False, "why": HOSTILE, "advice": HOSTILE},
+        {"check": HOSTILE, "state": "pass", "invalidates": True, "why": HOSTILE, "advice": HOSTILE},
+    ]
+    manifest.write(run, told)
+    row = replace(synthetic_run.reply(5000, 0, 10.0, 1), user=HOSTILE, message=HOSTILE, reply_id=HOSTILE)
+    writer = TableWriter(run / "requests.csv", ReplyRow)
+    writer.append([replace(row, outcome="http_error", finish_reason=HOSTILE, kind=HOSTILE)])
+    writer.close()
+    server = TableWriter(run / "server.csv", ServerRow)
+    server.append([ServerRow(5.0, HOSTILE, HOSTILE, HOSTILE, 1.0)])
+    server.close()
+    return run
+
+
+def test_hostile_text_stays_text(run: Path) -> None:
+    command.build(hostile_run(run), PROFILES)
+    html = (run / "capacity.html").read_text(encoding="utf-8")
+    assert "alert(1)</script>" not in html
+    assert "<img" not in html
+    assert html.count("<script") == 2
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in html
+    assert "{{ 7*7 }}" in html
+    summary = (run / "summary.md").read_text(encoding="utf-8")
+    assert re.search(r"(?<!\\)<script", summary) is None
+
+
+def test_hostile_level_names_cannot_leave_the_data_block(whole_run: Path) -> None:
+    page = viewed(whole_run)
+    assert page.axis is not None
+    stretch = replace(page.axis.stretches[0], name="</script><script>alert(1)</script>")
+    html = render.html(replace(page, axis=replace(page.axis, stretches=[stretch])))
+    assert "</script><script>alert" not in html
+
+
+def test_unknown_names_in_a_template_are_errors() -> None:
+    with pytest.raises(Exception, match="nothing_of_this_name"):
+        render.environment().from_string("{{ nothing_of_this_name }}").render()
