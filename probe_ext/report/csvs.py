@@ -1,7 +1,7 @@
 """One CSV table of the run directory into a frame, whatever state it is in.
 
-The quick way hands the file to pandas with fixed column types: about four seconds for a million replies. Only where a
-number turns out to be none is it read anew in pieces, to find and leave out the bad lines.
+pandas parses it in pieces, about three seconds for a million replies. Numbers are left for it to recognise: where a
+piece of a column turns out to be text, some line in it is bad, and only there is each value looked at.
 """
 
 import io
@@ -57,10 +57,7 @@ def read(path: Path, row_type: type[Row], damage: list[str]) -> pd.DataFrame:
         return empty(row_type)
     if not usable(path, seen, row_type, damage):
         return empty(row_type)
-    try:
-        return _quick(path, seen, row_type, damage)
-    except (ValueError, OverflowError):
-        return _gathered(path, seen, row_type, object, damage)
+    return _gathered(path, seen, row_type, damage)
 
 
 def empty(row_type: type[Row]) -> pd.DataFrame:
@@ -89,21 +86,13 @@ def usable(path: Path, seen: Scan, row_type: type[Row], damage: list[str]) -> bo
     return True
 
 
-def _quick(path: Path, seen: Scan, row_type: type[Row], damage: list[str]) -> pd.DataFrame:
-    """All lines in one go, with fixed types. ValueError when some number is none."""
-    kind = kinds(row_type)
-    dtypes: dict[str, Any] = dict.fromkeys(kind.numbers + kind.flags, "float64")
-    dtypes |= dict.fromkeys(kind.text, "category") | {_ALL_DIFFERENT: object}
-    return _gathered(path, seen, row_type, dtypes, damage)
-
-
-def _gathered(path: Path, seen: Scan, row_type: type[Row], dtypes: Any, damage: list[str]) -> pd.DataFrame:
+def _gathered(path: Path, seen: Scan, row_type: type[Row], damage: list[str]) -> pd.DataFrame:
     """Piece by piece, so that the parser's own memory stays small; the lines that are no rows are named."""
     kept = [empty(row_type)]
     bad: list[int] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for piece in _pieces(path, seen, dtypes):
+        for piece in _pieces(path, seen, kinds(row_type).text):
             wrong = _no_row(piece, seen, row_type)
             bad += list(piece.index[wrong])
             kept.append(_finished(piece[~wrong] if wrong.any() else piece, row_type))
@@ -112,7 +101,7 @@ def _gathered(path: Path, seen: Scan, row_type: type[Row], dtypes: Any, damage: 
     return pd.concat(kept[1:] or kept, ignore_index=True)
 
 
-def _pieces(path: Path, seen: Scan, dtypes: Any) -> Iterator[pd.DataFrame]:
+def _pieces(path: Path, seen: Scan, text: tuple[str, ...]) -> Iterator[pd.DataFrame]:
     with io.BufferedReader(WholeLines(path, seen.size), 1 << 20) as file:
         yield from pd.read_csv(
             file,
@@ -120,7 +109,7 @@ def _pieces(path: Path, seen: Scan, dtypes: Any) -> Iterator[pd.DataFrame]:
             skiprows=1,
             names=[*seen.header, _SURPLUS],
             index_col=False,
-            dtype=dtypes,
+            dtype=dict.fromkeys(text, "category") | {_ALL_DIFFERENT: object},
             keep_default_na=False,
             na_values={name: [""] for name in [*seen.header, _SURPLUS]},
             on_bad_lines="warn",
@@ -135,7 +124,7 @@ def _no_row(frame: pd.DataFrame, seen: Scan, row_type: type[Row]) -> "pd.Series[
     kind = kinds(row_type)
     wrong = frame[[*kind.keys, _last(seen, row_type)]].isna().any(axis=1) | frame[_SURPLUS].notna()
     for name in kind.numbers + kind.flags:
-        if name in seen.header and frame[name].dtype == object:
+        if name in seen.header and not pd.api.types.is_numeric_dtype(frame[name]):
             wrong |= _numbers(frame[name]).isna() & frame[name].notna()
     return wrong
 
