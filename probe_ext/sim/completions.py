@@ -66,6 +66,7 @@ class Completions:
             done=asyncio.get_running_loop().create_future(),
             choices=[self._choice(ask, reply_id, created, index) for index in range(ask.choices)],
             interval=personality.stream_interval,
+            held_back=personality.held_back,
             details=personality.details,
             early_role=personality.early_role,
             fault=ask.fault or draw_fault(self._options.faults, self._options.seed, self._requests),

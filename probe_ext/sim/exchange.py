@@ -12,6 +12,8 @@ from probe_ext.sim.replies import Reply
 from probe_ext.sim.steps import Finished, Output
 from probe_ext.sim.wire import DONE, EventWriter, Usage, framed
 
+HELD_BACK_ONE_IN = 33
+
 
 @dataclass(slots=True, eq=False)
 class Choice:
@@ -29,6 +31,13 @@ class Choice:
     preempted: list[float] = field(default_factory=list)
     finished: Finished | None = None
 
+    def release(self) -> str:
+        """The text that waits for an event."""
+        self.in_events = self.said
+        text = "".join(self.held_back)
+        self.held_back.clear()
+        return text
+
     def mark_sent(self, now: float) -> None:
         """All events made so far were handed to the socket by now."""
         self.sent += [now] * (self.in_events - len(self.sent))
@@ -45,6 +54,7 @@ class Exchange:
     done: asyncio.Future[str]
     choices: list[Choice]
     interval: int = 1
+    held_back: bool = False
     details: bool = True
     early_role: bool = False
     fault: Fault | None = None
@@ -66,9 +76,7 @@ class Exchange:
         first = output.position == 0
         if not (first or finished is not None or (choice.said - 1) % self.interval == 0):
             return b""
-        choice.in_events = choice.said
-        text = "".join(choice.held_back)
-        choice.held_back.clear()
+        text = "" if self._holds_back(choice) else choice.release()
         event = self._event(choice, text, output.finish)
         if first and not self.early_role:
             event = self.role(choice) + event
@@ -116,6 +124,9 @@ class Exchange:
             choice.mark_sent(now)
         if self._after_stall is not None:
             self.end(self._after_stall)
+
+    def _holds_back(self, choice: Choice) -> bool:
+        return self.held_back and choice.finished is None and (choice.number + choice.said) % HELD_BACK_ONE_IN == 0
 
     def _event(self, choice: Choice, text: str, finish: str | None) -> bytes:
         usage = None

@@ -73,7 +73,7 @@ class Metrics:
         self._http[labels(handler=handler, method=method, status=f"{status // 100}xx")] += 1
 
     def late(self, seconds: float) -> None:
-        """A step was handed out this long after it was due."""
+        """The last token of a step was handed out this long after it was due."""
         self._lateness.observe(max(0.0, seconds))
         self._latest = max(self._latest, seconds)
 
@@ -104,7 +104,7 @@ class Metrics:
         lines += gauge("vllm:cache_config_info", "Configuration of the KV cache", {config: 1})
         lines += counter("http_requests", "HTTP requests by handler, method and status", self._http, self._created)
         lines += gauge("process_start_time_seconds", "Unix time of the start", {(): self._created})
-        text = "Steps handed out after they were due"
+        text = "How late the last token of each step was handed to its socket"
         lines += histogram("probe_sim_lateness_seconds", text, (), self._lateness, self._created)
         lines += gauge("probe_sim_lateness_max_seconds", "Longest lateness since the start", {(): self._latest})
         return "\n".join(lines) + "\n"

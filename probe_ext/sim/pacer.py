@@ -48,10 +48,11 @@ class Pacer:
 
     def close(self, exchange: Exchange, outcome: str) -> None:
         """The exchange is over, however: frees what it holds and writes its record."""
-        for choice in exchange.choices:
-            if self._open.pop(choice.number, None) is not None:
-                self.engine.abort(choice.number)
-        self.metrics.gauges(self.engine.snapshot())
+        unfinished = [choice.number for choice in exchange.choices if self._open.pop(choice.number, None)]
+        for number in unfinished:
+            self.engine.abort(number)
+        if unfinished:
+            self.metrics.gauges(self.engine.snapshot())  # no step may follow that would show it
         self._truth.reply(exchange, outcome)
 
     def replace(self, engine: Engine, metrics: Metrics) -> None:
@@ -88,9 +89,9 @@ class Pacer:
         if engine is not self.engine:
             return  # it died meanwhile
         due = self._origin + step.end
-        self._note_lateness(self._clock() - due)
         for exchange, choice, payload in batch:
             self._hand(exchange, choice, payload, due)
+        self._note_lateness(self._clock() - due)  # of the batch's last token: the worst
         self.metrics.observe(step)
 
     def _compose(self, step: Step) -> Batch:
@@ -145,4 +146,4 @@ class Pacer:
         now = self._clock()
         if late > LATE_S and now - self._noted > LATE_NOTE_EVERY_S:
             self._noted = now
-            print(f"simulator behind its own plan: a step was handed out {late:.3f} s late", file=sys.stderr)  # noqa: T201 - said to whoever started it
+            print(f"simulator behind its own plan: tokens went out {late:.3f} s late", file=sys.stderr)  # noqa: T201 - said to whoever started it

@@ -6,6 +6,7 @@
 ``response-cache``  a proxy in front answers identical bodies from memory
 ``first-token``     every answer is cut to its first token
 ``chunky``          four tokens an event (vLLM's ``--stream-interval 4``)
+``held-back``       3 % of the events are empty, their text comes with the next (as byte-level tokenizers do)
 ``early-role``      the role-only chunk is sent at once, not with the first token
 ``cold-start``      the first step at each batch size pays the profile's ``warmup_s``
 ``no-details``      usage without ``prompt_tokens_details`` (vLLM's own default)
@@ -32,6 +33,7 @@ class Personality:
     response_cache: bool = False
     first_token: bool = False
     stream_interval: int = 1
+    held_back: bool = False
     early_role: bool = False
     cold: bool = False
     details: bool = True
@@ -47,6 +49,7 @@ _SWITCHES: dict[str, dict[str, Any]] = {
     "response-cache": {"response_cache": True},
     "first-token": {"first_token": True},
     "chunky": {"stream_interval": CHUNKY_INTERVAL},
+    "held-back": {"held_back": True},
     "early-role": {"early_role": True},
     "cold-start": {"cold": True},
     "no-details": {"details": False},

@@ -286,6 +286,17 @@ def test_personality_chunky_puts_several_tokens_into_an_event() -> None:
     serve(scenario, personality=parse_personality("chunky"))
 
 
+def test_personality_held_back_sends_empty_events_and_their_text_with_the_next() -> None:
+    async def scenario(client: TestClient) -> None:
+        got = await stream(client, chat(max_tokens=200))
+        texts = said(got)
+        assert len(texts) == 200 == got[-2]["usage"]["completion_tokens"]
+        assert 4 <= texts.count("") <= 8
+        assert await count(client, prompt="".join(texts)) == 200
+
+    serve(scenario, personality=parse_personality("held-back"))
+
+
 def test_personality_early_role_sends_the_role_before_the_first_token() -> None:
     async def scenario(client: TestClient) -> None:
         response = await client.post(CHAT, json=chat())
@@ -304,6 +315,12 @@ def test_personality_no_details_is_vllm_s_default_usage() -> None:
         assert "prompt_tokens_details" not in (await stream(client, chat()))[-2]["usage"]
 
     serve(scenario, personality=parse_personality("no-details"))
+
+
+def test_personalities_join() -> None:
+    both = parse_personality("sequential,chunky")
+    assert both.sequential
+    assert both.stream_interval == 4
 
 
 def test_metrics_can_be_absent() -> None:

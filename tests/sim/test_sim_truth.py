@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientError
 from aiohttp.test_utils import TestClient
-from sim_helpers import chat, said, serve, stream, tiny
+from sim_helpers import chat, said, series, serve, stream, tiny
 
 from probe_ext.sim.personality import parse_personality
 
@@ -119,3 +120,15 @@ def test_tokens_of_one_event_went_out_together(tmp_path: Path) -> None:
     (line,) = lines(path)[1]
     assert len(line["sent"]) == 9
     assert [line["sent"].count(moment) for moment in sorted(set(line["sent"]))] == [1, 4, 4]
+
+
+def test_a_loop_that_is_held_up_is_told_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    async def scenario(client: TestClient) -> None:
+        asking = asyncio.create_task(stream(client, chat(max_tokens=40)))
+        await asyncio.sleep(0.1)
+        time.sleep(0.15)  # the server shares this loop
+        await asking
+        assert (await series(client))["probe_sim_lateness_max_seconds"] > 0.05
+
+    serve(scenario, speed=0.5)
+    assert capsys.readouterr().err.count("simulator behind its own plan") == 1
