@@ -1,0 +1,137 @@
+"""A real llama.cpp server on this machine's CPU, with a tiny random model, to test the load tester against.
+
+    python scripts/real/llamacpp.py setup
+    python scripts/real/llamacpp.py start --slots 1
+    python scripts/real/llamacpp.py stop
+    python scripts/real/llamacpp.py run --slots 1 -- COMMAND …
+
+The server is built with cmake (some 5 minutes on two cores) from the sources inside llama-cpp-python's package on PyPI.
+Everything lies in ${XDG_CACHE_HOME:-~/.cache}/probe-ext; PROBE_LLAMA_SERVER names a llama-server that is there already,
+PROBE_MODELS another folder of models. Exit code 77: this machine cannot have it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import serving
+import tiny
+import tiny_gguf
+
+VERSION = "0.3.36"
+PACKAGE = f"llama-cpp-python=={VERSION} --hash=sha256:832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
+BUILD = {
+    "CMAKE_BUILD_TYPE": "Release",
+    "BUILD_SHARED_LIBS": "OFF",
+    "LLAMA_BUILD_SERVER": "ON",
+    "LLAMA_BUILD_TOOLS": "ON",
+    "LLAMA_BUILD_TESTS": "OFF",
+    "LLAMA_BUILD_EXAMPLES": "OFF",
+    "LLAMA_BUILD_UI": "OFF",
+    "LLAMA_USE_PREBUILT_UI": "OFF",
+    "LLAMA_OPENSSL": "OFF",
+}
+
+
+def program() -> Path:
+    return serving.from_environment("PROBE_LLAMA_SERVER", serving.cache_folder() / "llama" / "llama-server")
+
+
+def models() -> Path:
+    return serving.from_environment("PROBE_MODELS", serving.cache_folder() / "models")
+
+
+def model(name: str) -> Path:
+    return models() / f"{name}.gguf"
+
+
+def setup() -> str:
+    if not program().exists():
+        if "PROBE_LLAMA_SERVER" in os.environ:
+            raise serving.FailedError(f"PROBE_LLAMA_SERVER={program()}: there is no such file")
+        build()
+    for name, shape in tiny.SHAPES.items():
+        if not model(name).exists():
+            models().mkdir(parents=True, exist_ok=True)
+            tiny_gguf.write(shape, model(name))
+    return f"{program()}, models {', '.join(tiny.SHAPES)} in {models()}"
+
+
+def build() -> None:
+    for tool, wanted in (("cmake", ("cmake",)), ("a C compiler", ("cc", "gcc", "clang"))):
+        if not any(map(shutil.which, wanted)):
+            raise serving.NotHereError(f"building llama-server needs {tool}")
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        raise serving.NotHereError("building llama-server needs a C++ compiler")
+    serving.need_disk(serving.cache_folder(), 2)
+    folder = program().parent
+    log = serving.cache_folder() / "setup-llamacpp.log"
+    source = fetch(folder, log)
+    settings = [f"-D{name}={value}" for name, value in BUILD.items()]
+    made = source / "build"
+    try:
+        serving.do(["cmake", "-S", source, "-B", made, *settings], log, "configuring llama-server")
+        jobs = str(os.cpu_count() or 1)
+        serving.do(
+            ["cmake", "--build", made, "--target", "llama-server", "-j", jobs], log, "building llama-server, minutes"
+        )
+    except subprocess.CalledProcessError as error:
+        raise serving.FailedError(f"llama-server cannot be built: {serving.last_line(error.output)}") from None
+    unfinished = program().with_suffix(".unfinished")
+    shutil.copy2(made / "bin" / "llama-server", unfinished)
+    unfinished.replace(program())
+
+
+def fetch(folder: Path, log: Path) -> Path:
+    """Download the package, whose hash is pinned, and unpack llama.cpp's sources from it."""
+    source = folder / f"llama_cpp_python-{VERSION}" / "vendor" / "llama.cpp"
+    if source.exists():
+        return source
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = folder / "wanted.txt"
+    wanted.write_text(PACKAGE + "\n")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--no-deps"]
+    pip += ["--no-binary", "llama-cpp-python", "--require-hashes", "--dest", str(folder), "-r", str(wanted)]
+    try:
+        serving.do(pip, log, "downloading llama.cpp's sources, 77 MB")
+    except subprocess.CalledProcessError as error:
+        raise serving.pip_failure("llama-cpp-python's sources", error.output) from None
+    with tarfile.open(folder / f"llama_cpp_python-{VERSION}.tar.gz") as archive:
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        unpacked = folder / "unpacking"
+        shutil.rmtree(unpacked, ignore_errors=True)
+        archive.extractall(unpacked)  # noqa: S202 – what is unpacked has the pinned hash
+    (unpacked / f"llama_cpp_python-{VERSION}").rename(source.parent.parent)
+    unpacked.rmdir()
+    return source
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", choices=sorted(tiny.SHAPES), default="slow")
+    parser.add_argument("--slots", type=int, default=1, help="how many replies it works on at a time")
+    # More threads wait for each other, spinning, at every layer: where another program holds one of their cores, a
+    # token of 10 ms then takes a second.
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--context", type=int, default=4096, help="tokens a slot can hold")
+
+
+def start(options: argparse.Namespace, extra: Sequence[str]) -> str:
+    if not program().exists() or not model(options.model).exists():
+        raise serving.FailedError(f"{program()} or {model(options.model)} is missing: `llamacpp.py setup` makes them")
+    command = [program(), "--model", model(options.model), "--alias", options.model, "--offline"]
+    command += ["--host", serving.HOST, "--port", str(options.port), "--metrics", "--slots"]
+    command += ["--parallel", str(options.slots), "--ctx-size", str(options.slots * options.context)]
+    command += ["--threads", str(options.threads), "--threads-batch", str(options.threads)]
+    server = serving.Server("llamacpp", options.port)
+    return f"{options.model} at " + server.start([*command, *extra], {}, patience=60)
+
+
+if __name__ == "__main__":
+    sys.exit(serving.Driver("llamacpp", __doc__ or "", 18210, add_options, setup, start).main())

@@ -1,0 +1,65 @@
+"""What both real servers' models have in common: their sizes and their vocabulary; standard library only.
+
+The vocabulary is a byte-level BPE. Its merges build the commonest *beginnings of words* letter by letter (" th" from
+" t" and "h"), counted in the text of Python's own standard library, so no corpus is downloaded. All 256 bytes are
+tokens too: any text can be encoded, and a random model now and then says half a character, as real ones do.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import re
+import sysconfig
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """The size of a model. vLLM's CPU attention wants 32, 64, 80, 96 … numbers a head: all of ours have 64."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    inner: int
+
+
+SHAPES = {
+    "tiny": Shape(layers=4, hidden=256, heads=4, kv_heads=2, inner=1024),  # 6 M: about 1 ms a token
+    "slow": Shape(layers=32, hidden=512, heads=8, kv_heads=2, inner=1536),  # 101 M: about 10 ms a token
+}
+HEAD = 64
+CONTEXT = 8192
+
+END_OF_TURN, PADDING, START = "<|im_end|>", "<|pad|>", "<|endoftext|>"
+SPECIALS = (START, "<|im_start|>", END_OF_TURN, PADDING)
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_WORD = re.compile(r" ?[A-Za-z]+")
+
+
+def byte_letters() -> list[str]:
+    """The printable letter that stands for each byte, as GPT-2 chose them: itself, or one from 256 on."""
+    plain = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    spare = iter(range(256, 512))
+    return [chr(byte if byte in plain else next(spare)) for byte in range(256)]
+
+
+def vocabulary(size: int = 4096) -> tuple[list[str], list[tuple[str, str]]]:
+    """All tokens in the order of their ids, and the merges in the order of their rank."""
+    space = byte_letters()[ord(" ")]
+    words: collections.Counter[str] = collections.Counter()
+    for source in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+        words.update(_WORD.findall(source.read_text("utf-8", errors="ignore")))
+    beginnings: collections.Counter[str] = collections.Counter()
+    for word, count in words.items():
+        letters = word.replace(" ", space)
+        for length in range(2, len(letters) + 1):
+            beginnings[letters[:length]] += count
+    # A beginning is never rarer than what it begins, so with the shorter first at a tie each one's parent is there.
+    ranked = sorted(beginnings, key=lambda text: (-beginnings[text], len(text), text))
+    merged = ranked[: size - len(SPECIALS) - 256]
+    return [*SPECIALS, *byte_letters(), *merged], [(text[:-1], text[-1]) for text in merged]
