@@ -16,6 +16,7 @@ from probe_ext.verdict.judgement import Climb, ColdUser, Judgement, Mode, Questi
 from probe_ext.verdict.level_results import Judging, level_results
 from probe_ext.verdict.level_state import STATE_NAMES, served_share
 from probe_ext.verdict.levels import find_levels, place
+from probe_ext.verdict.manifest_view import number
 from probe_ext.verdict.next_run import next_command
 from probe_ext.verdict.questions import Answers, Scene, Standing, answer
 from probe_ext.verdict.replies import judge_replies
@@ -94,8 +95,8 @@ def _scene(evidence: Evidence, profile: SloProfile, sent: Floats) -> Scene:
     last = float(np.nanmax(sent)) if (~np.isnan(sent)).any() else None
     levels = find_levels(evidence.users, plan, last)
     user_of, names = coded(texts(evidence.replies, "user"))
-    wanted = plan.get("min_replies") if plan else None
-    return Scene(levels, place(sent, levels), user_of, len(names), int(wanted or profile.level.min_replies))
+    wanted = number(plan, "min_replies", profile.level.min_replies) if plan else profile.level.min_replies
+    return Scene(levels, place(sent, levels), user_of, len(names), max(1, int(wanted)))
 
 
 def _view(scene: Scene, answers: Answers) -> _View:

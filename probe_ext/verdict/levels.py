@@ -18,11 +18,12 @@ import numpy as np
 from probe_ext.verdict.bands import cut_bands
 from probe_ext.verdict.columns import Floats, Ints, numbers, texts
 from probe_ext.verdict.evidence import Columns
+from probe_ext.verdict.manifest_view import number
 
 SETTLE = 5.0
 """seconds left out after the count stops changing, where the run had no plan"""
 SHORTEST = 5.0
-"""seconds: a shorter measured part is no level where the run had no plan"""
+"""seconds: a shorter measured part is no level; with a plan, half of what was to be held, if that is less"""
 SAMPLING = 1.5
 """seconds: samples further apart are changes, not a steady sampling"""
 _STOPPING = frozenset({"stopping", "stopped", "cleanup"})
@@ -62,10 +63,11 @@ def find_levels(users: Columns, plan: Mapping[str, Any] | None, last_sent: float
     last reply was sent, which may lie behind the last sample.
     """
     stretches = find_stretches(users, last_sent)
-    settle = SETTLE if plan is None or plan.get("settle") is None else float(plan["settle"])
-    shortest = SHORTEST if plan is None else 0.0
-    plateaus = [s for s in stretches if s.users > 0 and s.end - s.start - settle > shortest - 1e-9]
-    plateaus = [s for s in plateaus if s.end > s.start + settle]
+    settle = SETTLE if plan is None else number(plan, "settle", SETTLE)
+    shortest = SHORTEST if plan is None else min(SHORTEST, number(plan, "hold", 2 * SHORTEST) / 2)
+    meant = _meant(plan)
+    plateaus = [s for s in stretches if s.users > 0 and s.end - s.start - settle >= shortest]
+    plateaus = [s for s in plateaus if meant is None or s.users in meant]
     levels = [Level(s.users, s.users, s.users, s.start + settle, s.end, band=False) for s in plateaus]
     if plan is None:
         levels += [
@@ -74,6 +76,12 @@ def find_levels(users: Columns, plan: Mapping[str, Any] | None, last_sent: float
             for band in cut_bands([(s.start, s.end, s.users) for s in climb])
         ]
     return sorted(levels, key=lambda level: level.t_start)
+
+
+def _meant(plan: Mapping[str, Any] | None) -> frozenset[int] | None:
+    """The planned numbers of users; others are passed through on the way. None where nothing was planned."""
+    planned = plan.get("levels") if plan is not None else None
+    return frozenset(planned) if isinstance(planned, (list, tuple)) and planned else None
 
 
 def find_stretches(users: Columns, last_sent: float | None) -> list[Stretch]:

@@ -1,7 +1,8 @@
 """Reading a manifest that may lack anything, or hold something else than it should."""
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 
 def workers(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -14,10 +15,15 @@ def servers(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return _mappings(manifest.get("server"))
 
 
-def number(mapping: Mapping[str, Any], key: str) -> float | None:
-    """A number, or None for anything else."""
+@overload
+def number(mapping: Mapping[str, Any], key: str, default: float) -> float: ...
+@overload
+def number(mapping: Mapping[str, Any], key: str, default: None = None) -> float | None: ...
+def number(mapping: Mapping[str, Any], key: str, default: float | None = None) -> float | None:
+    """A finite number, or the default for anything else."""
     value = mapping.get(key)
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if usable and value is not None else default
 
 
 def by_kernel(manifest: Mapping[str, Any]) -> bool | None:

@@ -70,7 +70,7 @@ def _unproven(between: Bracket, levels: Sequence[LevelResult], climb: Climb | No
     if between[1] is not None:
         return f"No answer yet: {people(between[1])} are too many, and below that nothing was measured long enough."
     needed = [level for level in levels if level.replies_needed]
-    more = f"; about {needed[0].replies_needed:,} more replies at {needed[0].users:,} would" if needed else ""
+    more = f"; about {needed[0].replies_needed:,} more replies at {needed[0].users:,} users would" if needed else ""
     return f"No answer yet: no level had enough replies to tell{more}."
 
 

@@ -1,13 +1,19 @@
 """From rows to the answer: the worked cases of the definitions."""
 
 import json
+from dataclasses import replace
 from importlib.resources import files
+from typing import Any
 
 import jsonschema
 import numpy as np
-from worlds import CHAT, evidence, slow_start, staircase, steady
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from worlds import CHAT, evidence, manifest, reply, slow_start, staircase, steady, worker
 
-from probe_ext.measure.rows import ReplyRow
+from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.rows import ReplyRow, ServerRow
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.judgement import Judgement
@@ -15,7 +21,7 @@ from probe_ext.verdict.judgement import Judgement
 SCHEMA = json.loads(files("probe_ext.verdict").joinpath("capacity.schema.json").read_text(encoding="utf-8"))
 
 
-def judged(replies: list[ReplyRow], *steps: tuple[int, float], **changes: object) -> Judgement:
+def judged(replies: list[ReplyRow], *steps: tuple[int, float], **changes: Any) -> Judgement:
     """The verdict of the chat profile, checked against the schema on the way."""
     verdict = judge(evidence(replies, staircase(*steps), **changes), CHAT)
     check(verdict)
@@ -32,13 +38,27 @@ def check(verdict: Judgement) -> None:
         assert sum(kinds) == level.replies == sum(level.outcomes.values())
 
 
+def by_hand(replies: list[ReplyRow]) -> dict[str, Any]:
+    """The manifest of a run whose load was driven by hand."""
+    return manifest(plan=None, workers=[worker(started=len(replies))])
+
+
+def asks(start: float, seconds: float, every: float = 3.0) -> list[float]:
+    """When a user asks in the measured part of a level."""
+    return [float(t) for t in np.arange(start + 5.1, start + seconds - 1, every)]
+
+
 def strained(users: int, start: float, seconds: float) -> list[ReplyRow]:
     """Everybody waits two seconds for a first word."""
-    return [slow_start(u, t, 2.0) for t in np.arange(start + 5.1, start + seconds - 1, 3.0) for u in range(users)]
+    return [slow_start(u, t, 2.0) for t in asks(start, seconds) for u in range(users)]
 
 
-def test_the_schema_is_a_schema() -> None:
+def test_the_schema_is_a_schema_and_refuses() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    told = judged(steady(1, 0, 30), (1, 30)).to_json()
+    for wrong in ({"verdict": "fine"}, {"served_users": 1.5}, {"bracket": [1]}, {"more": 1}, {"breaks_first": "kv"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.Draft202012Validator(SCHEMA).validate({**told, **wrong})
 
 
 def test_the_highest_level_that_holds_and_what_broke_above_it() -> None:
@@ -50,6 +70,13 @@ def test_the_highest_level_that_holds_and_what_broke_above_it() -> None:
     assert verdict.sentence == (
         "4 people at once feel served; at 8 the wait for the first word broke first; between them was not measured."
     )
+    assert verdict.next_command == "probe run capacity --host http://server:8000 --levels 4,5,6,7,8"
+
+
+def test_neighbouring_levels_leave_nothing_unmeasured() -> None:
+    verdict = judged(steady(2, 0, 30) + strained(3, 30, 30), (2, 30), (3, 30))
+    assert verdict.sentence == "2 people at once feel served; at 3 the wait for the first word broke first."
+    assert (verdict.interval, verdict.next_command) == ((2, 2), None)
 
 
 def test_one_user() -> None:
@@ -58,19 +85,268 @@ def test_one_user() -> None:
     assert verdict.sentence == "At least 1 person feels served: 1 was the highest level measured, and it held."
 
 
+def test_the_lowest_level_fails() -> None:
+    verdict = judged(strained(1, 0, 30) + steady(2, 30, 30), (1, 30), (2, 30))
+    assert (verdict.verdict, verdict.served_users, verdict.bracket, verdict.interval) == ("valid", 0, (None, 1), (0, 0))
+    assert verdict.sentence == "Not even one person feels served: the wait for the first word broke first."
+    assert next(f for f in verdict.findings if f.check == "in_order").state == "fail"
+
+
+def test_all_replies_fail() -> None:
+    rows = [
+        reply(u, t, first=None, tpot=None, tokens_out=None, longest_gap=None, outcome=Outcome.REJECTED, end=t + 0.1)
+        for t in asks(0, 30)
+        for u in range(4)
+    ]
+    verdict = judged(rows, (4, 30))
+    assert (verdict.served_users, verdict.breaks_first, verdict.levels[0].why) == (0, "answer", ("answer",))
+    assert (verdict.levels[0].users_broken, verdict.levels[0].figures.ttft_p50) == (4, None)
+    assert verdict.levels[0].figures.slo_attainment == 0.0
+
+
+def test_eight_users_with_two_replies_each() -> None:
+    good = [reply(u, t) for u in range(8) for t in (10.0, 15.0)]
+    few = judged(good, (8, 30))
+    assert (few.verdict, few.levels[0].state, few.levels[0].replies_needed) == ("unproven", "unproven", 8)
+    assert few.sentence == (
+        "No answer yet: no level had enough replies to tell; about 8 more replies at 8 users would."
+    )
+    plan = {"levels": [8], "hold": 30.0, "settle": 5.0, "min_replies": 2}
+    asked_for_two = manifest(plan=plan, workers=[worker(started=16)])
+    assert judged(good, (8, 30), manifest=asked_for_two).served_users == 8
+    one_slow = [slow_start(0, 10.0, 2.0), *good[1:]]
+    doubtful = judged(one_slow, (8, 30), manifest=asked_for_two).levels[0]
+    assert (doubtful.users_served, doubtful.users_undecided, doubtful.state) == (7, 1, "unproven")
+    assert doubtful.replies_needed == 8
+    two_broken = [slow_start(0, 10.0, 20.0), slow_start(0, 15.0, 20.0), *good[2:]]
+    assert judged(two_broken, (8, 30)).levels[0].state == "failed", "nobody yet unheard could mend that"
+
+
+def test_replies_longer_than_a_level() -> None:
+    long = [reply(u, 1.0, tokens_out=1000) for u in range(4)] + [reply(u, 36.0, tokens_out=1000) for u in range(8)]
+    verdict = judged(long, (4, 30), (8, 30))
+    first, second = verdict.levels
+    assert (first.replies, first.users_unheard, first.state) == (0, 4, "unproven")
+    assert (second.replies, second.users_served, second.state) == (8, 8, "unproven"), "one reply each is too few"
+    assert verdict.served_users is None
+    assert verdict.replies_outside == 4
+
+
+def test_a_hand_ramp_without_plateaus() -> None:
+    steps = [(n, 1.0) for n in range(1, 61)]
+    rows = [
+        (reply if n < 30 else strained_reply)(user, n - 1 + 0.5)
+        for n in range(1, 61)
+        for user in range(n)
+    ]  # fmt: skip
+    verdict = judged(rows, *steps, manifest=by_hand(rows))
+    assert (verdict.verdict, verdict.served_users, verdict.interval) == ("unproven", None, None)
+    assert all(level.band and level.state == "unproven" for level in verdict.levels)
+    low, high = verdict.bracket
+    assert low is not None
+    assert high is not None
+    assert low < 30 <= high
+    assert verdict.climb is not None
+    assert verdict.climb.bracket == verdict.bracket
+    assert verdict.sentence == (
+        f"Somewhere from {low} to {high} people at once feel served, as a climb suggests; it proves nothing yet."
+    )
+    assert verdict.next_command is not None
+    assert verdict.next_command.startswith(f"probe run capacity --host http://server:8000 --levels {low},")
+
+
+def strained_reply(user: int, sent: float) -> ReplyRow:
+    return slow_start(user, sent, 2.0)
+
+
+def test_a_climb_before_a_plateau_that_fails_still_tells_something() -> None:
+    climb = [(n, 2.0) for n in range(1, 21)]
+    rows = [reply(u, 2 * n - 1.5 + k) for n in range(1, 20) for u in range(n) for k in (0, 0.9)]
+    rows += strained(20, 40, 60)
+    verdict = judged(rows, *climb, (20, 60), manifest=by_hand(rows))
+    assert (verdict.served_users, verdict.bracket, verdict.verdict) == (None, (None, 20), "unproven")
+    assert verdict.climb is not None
+    assert verdict.climb.bracket[0] is not None
+
+
+def test_replies_that_are_not_streamed() -> None:
+    def whole(u: int, t: float, seconds: float) -> ReplyRow:
+        return reply(u, t, streamed=False, first=None, tpot=None, longest_gap=None, end=t + seconds)
+
+    rows = [whole(u, t, 2.5) for t in asks(0, 30) for u in range(2)]
+    rows += [whole(u, t, 5.0) for t in asks(30, 30) for u in range(4)]
+    verdict = judged(rows, (2, 30), (4, 30))
+    assert (verdict.served_users, verdict.bracket, verdict.breaks_first) == (2, (2, 4), "answer")
+    assert verdict.levels[0].figures.ttft_p50 is None
+    typing = next(q for q in verdict.questions if q.dimension == "typing")
+    assert (typing.served_users, typing.bracket) == (None, (None, None))
+
+
+def test_hidden_reasoning_is_judged_on_what_is_seen() -> None:
+    rows = [reply(u, t, first_visible=t + 4.0) for t in asks(0, 30) for u in range(2)]
+    verdict = judged(rows, (2, 30))
+    assert (verdict.served_users, verdict.modes["shown"].served_users, verdict.modes["hidden"].served_users) == (
+        2,
+        2,
+        0,
+    )
+    hidden = judge(evidence(rows, staircase((2, 30))), CHAT, reasoning="hidden")
+    assert (hidden.served_users, hidden.reasoning, hidden.breaks_first) == (0, "hidden", "first_word")
+    assert hidden.modes == verdict.modes
+
+
+def test_stopped_with_replies_in_flight() -> None:
+    flying = [reply(u, 27.0, outcome=Outcome.ENDED_BY_US, end=28.0) for u in range(3)]
+    stuck = reply(3, 15.0, first=None, tpot=None, tokens_out=None, longest_gap=None, outcome="ended_by_us", end=28.0)
+    rows = [r for r in steady(4, 0, 24) if r.user != "w1:3" or r.sent < 14] + flying + [stuck]
+    level = judged(rows, (4, 30)).levels[0]
+    assert level.replies_open == 3
+    assert (level.users_served, level.users_broken) == (3, 1), "thirteen seconds without a first word are broken"
+    assert level.outcomes["ended_by_us"] == 4
+
+
+def test_one_strained_reply_of_few_leaves_a_user_undecided() -> None:
+    rows = [slow_start(0, 5.2, 2.0), *[r for r in steady(4, 0, 30) if (r.user, r.sent) != ("w1:0", 5.1)]]
+    level = judged(rows, (4, 30)).levels[0]
+    assert (level.users_served, level.users_undecided, level.state) == (3, 1, "unproven")
+    assert level.replies_needed is not None
+    assert level.replies_needed > 0
+
+
+def test_one_broken_reply_of_a_hundred_is_forgiven() -> None:
+    moments = [5.1 + 0.2 * i for i in range(100)]
+    rows = [reply(0, t) for t in moments[:-1]] + [slow_start(0, moments[-1], 11.0)]
+    assert judged(rows, (1, 30)).levels[0].state == "held"
+    assert judged(rows[1:], (1, 30)).levels[0].state == "failed"
+
+
+def test_lower_levels_cap_only_when_they_are_proven_to_fail() -> None:
+    few = [reply(u, 40.0) for u in range(4)]
+    verdict = judged(steady(2, 0, 30) + few + steady(8, 60, 30), (2, 30), (4, 30), (8, 30))
+    assert [level.state for level in verdict.levels] == ["held", "unproven", "held"]
+    assert verdict.served_users == 8
+    verdict = judged(steady(2, 0, 30) + strained(4, 30, 30) + steady(8, 60, 30), (2, 30), (4, 30), (8, 30))
+    assert (verdict.served_users, verdict.bracket) == (2, (2, 4))
+
+
+def test_the_dimension_with_the_lowest_capacity_breaks_first() -> None:
+    def at(users: int, start: float, **changes: Any) -> list[ReplyRow]:
+        return [reply(u, t, **changes) for t in asks(start, 30) for u in range(users)]
+
+    rows = at(2, 0) + at(4, 30, longest_gap=3.0) + at(8, 60, longest_gap=3.0, tpot=0.3)
+    verdict = judged(rows, (2, 30), (4, 30), (8, 30))
+    assert verdict.breaks_first == "silence"
+    alone = {q.dimension: (q.served_users, q.bracket) for q in verdict.questions}
+    assert alone == {
+        "first_word": (8, (8, None)),
+        "typing": (4, (4, 8)),
+        "silence": (2, (2, 4)),
+        "answer": (8, (8, None)),
+    }
+    assert verdict.levels[2].why[0] in {"silence", "typing"}
+
+
+def test_several_small_faults_together_have_no_single_cause() -> None:
+    rows = []
+    for i, t in enumerate(asks(0, 90, 1.0)):
+        slow = {0: {"first": t + 2.0}, 1: {"longest_gap": 3.0}}.get(i % 12, {})
+        rows += [reply(u, t, **slow) for u in range(2)]
+    verdict = judged(rows, (2, 90))
+    assert verdict.served_users == 0
+    assert verdict.breaks_first is None
+    assert set(verdict.levels[0].why) <= {"first_word", "silence"}
+    assert "several things together broke first" in verdict.sentence
+
+
 def test_an_empty_run() -> None:
     verdict = judged([])
-    assert (verdict.verdict, verdict.served_users, verdict.interval, verdict.bracket) == (
-        "unproven",
-        None,
-        None,
-        (None, None),
-    )
-    assert verdict.levels == ()
+    assert (verdict.verdict, verdict.served_users, verdict.interval, verdict.levels) == ("unproven", None, None, ())
+    assert verdict.bracket == (None, None)
 
 
 def test_without_any_column() -> None:
-    bare = Evidence({}, {}, {}, {}, (), {}, None, ())
-    verdict = judge(bare, CHAT)
+    verdict = judge(Evidence({}, {}, {}, {}, (), {}, None, ()), CHAT)
     check(verdict)
     assert verdict.verdict == "unproven"
+
+
+@pytest.mark.parametrize(
+    "bad", [None, [], "x", {"plan": {"levels": "x", "settle": [], "min_replies": {}, "hold": None}}]
+)
+def test_a_manifest_full_of_nonsense(bad: Any) -> None:
+    nonsense = dict.fromkeys(manifest(), bad) if not isinstance(bad, dict) else bad
+    rows = steady(2, 0, 30)
+    check(judge(evidence(rows, staircase((2, 30)), manifest=nonsense or {"x": 1}), CHAT))
+
+
+def test_missing_everywhere() -> None:
+    known = evidence(steady(2, 0, 30), staircase((2, 30)), server=[ServerRow(6.0, "u", "0", "kv_usage", 0.5)] * 3)
+    blank = {
+        table: {name: _blanked(values) for name, values in getattr(known, table).items()}
+        for table in ("replies", "users", "server")
+    }
+    verdict = judge(replace(known, **blank), CHAT)
+    check(verdict)
+    assert verdict.served_users is None
+    times = {name: values for name, values in known.replies.items() if name in {"sent", "user", "worker", "outcome"}}
+    only_times = {**blank["replies"], **times}
+    level = judge(replace(known, replies=only_times), CHAT).levels[0]
+    assert (level.replies_open, level.replies_served) == (level.replies, 0)
+
+
+def _blanked(values: np.ndarray) -> np.ndarray:
+    if values.dtype == bool:
+        return values
+    return np.full(len(values), "" if values.dtype == object else np.nan, dtype=values.dtype)
+
+
+WAITS = st.lists(
+    st.tuples(
+        st.integers(0, 5), st.integers(0, 300), st.sampled_from([0.1, 0.2, 2.0, 12.0]), st.sampled_from(list(Outcome))
+    ),
+    max_size=60,
+    unique_by=lambda one: one[:2],
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(WAITS, st.randoms(use_true_random=False))
+def test_the_order_of_rows_changes_nothing_and_people_add_up(asked: list[Any], shuffle: Any) -> None:
+    rows = [reply(u, 5 + t / 10, first=5 + t / 10 + wait, outcome=outcome) for u, t, wait, outcome in asked]
+    users = staircase((3, 18), (6, 20))
+    verdict = judge(evidence(rows, users), CHAT)
+    check(verdict)
+    mixed = list(rows)
+    shuffle.shuffle(mixed)
+    assert judge(evidence(mixed, users), CHAT).to_json() == verdict.to_json()
+    for level in verdict.levels:
+        kinds = (
+            level.users_served,
+            level.users_strained,
+            level.users_broken,
+            level.users_undecided,
+            level.users_unheard,
+        )
+        seen = {r.user for r in rows if r.sent is not None and level.t_start <= r.sent <= level.t_end}
+        assert sum(kinds) == max(level.users, len(seen))
+
+
+def test_the_same_run_judged_twice_gives_the_same() -> None:
+    rows = steady(4, 0, 60) + strained(4, 60, 60)
+    run = evidence(rows, staircase((4, 60), (6, 60)))
+    assert judge(run, CHAT).to_json() == judge(run, CHAT).to_json()
+
+
+def test_an_invalid_run_says_so_first() -> None:
+    rows = steady(2, 0, 30)
+    lost = manifest(workers=[worker(started=len(rows) + 7)])
+    verdict = judged(rows, (2, 30), manifest=lost)
+    assert (verdict.verdict, verdict.served_users) == ("invalid", 2)
+    assert verdict.sentence.startswith("This run is not to be believed: ")
+    assert "7 rows of them are missing" in verdict.sentence
+
+
+def test_a_level_too_short_above_one_that_holds() -> None:
+    verdict = judged(steady(2, 0, 30) + [reply(u, 40.0) for u in range(4)], (2, 30), (4, 30))
+    assert (verdict.served_users, verdict.bracket, verdict.verdict) == (2, (2, None), "valid")
+    assert verdict.sentence == "2 people at once feel served; at 4 the run was too short to tell."

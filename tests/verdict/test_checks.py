@@ -1,0 +1,245 @@
+"""May the run be believed? Each check, passing, failing and without what it needs."""
+
+from typing import Any
+
+import pytest
+from worlds import CHAT, evidence, manifest, reply, staircase, steady, worker
+
+from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.rows import ReplyRow, ServerRow
+from probe_ext.measure.sketch import LatencySketch
+from probe_ext.verdict.evidence import Evidence, LocustCounts, Window
+from probe_ext.verdict.judge import judge
+from probe_ext.verdict.judgement import Finding
+
+GOOD = steady(2, 0, 30)
+
+
+def run(rows: list[ReplyRow] = GOOD, **changes: Any) -> Evidence:
+    """A run in which all is well but what is changed."""
+    return evidence(rows, staircase((2, 30)), **changes)
+
+
+def with_worker(rows: list[ReplyRow] = GOOD, **changes: Any) -> Evidence:
+    return run(rows, manifest=manifest(workers=[worker(**{"started": len(rows), **changes})]))
+
+
+def metrics(generation: float = 400.0, **quantities: tuple[float, ...]) -> list[ServerRow]:
+    every = {"generation_tokens": (0.0, generation), **quantities}
+    return [ServerRow(float(t), "u", "0", q, v) for q, values in every.items() for t, v in enumerate(values)]
+
+
+def lags(*values: float) -> list[Window]:
+    sketch = LatencySketch()
+    sketch.add(values)
+    return [Window("lag", 0.0, 5.0, None, sketch)]
+
+
+def finding(check: str, evidence_of: Evidence) -> Finding:
+    found = [one for one in judge(evidence_of, CHAT).findings if one.check == check]
+    assert len(found) == 1
+    assert found[0].why
+    return found[0]
+
+
+def told(check: str, evidence_of: Evidence) -> tuple[str, bool]:
+    one = finding(check, evidence_of)
+    assert one.advice or one.state != "fail" or check in {"files"}
+    return one.state, one.spoils
+
+
+def test_a_run_in_order_passes_everything() -> None:
+    verdict = judge(run(GOOD, server=metrics(sum(r.tokens_out or 0 for r in GOOD))), CHAT)
+    not_passed = {one.check: one.state for one in verdict.findings if one.state != "pass"}
+    assert not_passed == {"output_lengths": "unproven"}
+    assert verdict.verdict == "valid"
+
+
+def test_what_is_not_known_is_unproven_and_invalidates_nothing() -> None:
+    bare = Evidence({}, {}, {}, {}, (), {}, None, ())
+    verdict = judge(bare, CHAT)
+    assert not any(one.spoils for one in verdict.findings)
+    unproven = {one.check for one in verdict.findings if one.state == "unproven"}
+    assert {
+        "accounted",
+        "workers",
+        "locust_counts",
+        "receive_lag",
+        "late_starts",
+        "server_tokens",
+        "levels",
+    } <= unproven
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ("pass", False)),
+        ({"started": 999}, ("fail", True)),
+        ({"started": 1}, ("fail", True)),
+        ({"started": None}, ("unproven", False)),
+    ],
+)
+def test_started_are_accounted_for(changes: dict[str, Any], expected: tuple[str, bool]) -> None:
+    assert told("accounted", with_worker(**changes)) == expected
+
+
+def test_rows_of_one_worker_do_not_stand_for_anothers() -> None:
+    workers = [worker(started=len(GOOD) - 5), worker(id="w2", started=5)]
+    assert told("accounted", run(manifest=manifest(workers=workers))) == ("fail", True)
+
+
+@pytest.mark.parametrize("changes", [{"lost_at": 20.0}, {"last_word": None}])
+def test_a_worker_that_vanished_warns(changes: dict[str, Any]) -> None:
+    assert told("workers", with_worker(**changes)) == ("fail", False)
+    assert "unknown" in finding("workers", with_worker(**changes)).why
+
+
+def test_locusts_count_against_ours() -> None:
+    rows = [*GOOD, reply(0, 28.0, outcome=Outcome.ENDED_BY_US, end=28.5), reply(1, 28.0, outcome=Outcome.CUT)]
+    assert told("locust_counts", run(rows, locust=LocustCounts(len(GOOD) + 1, 1))) == ("pass", False)
+    assert told("locust_counts", run(rows, locust=LocustCounts(len(GOOD) + 1, 0))) == ("fail", False)
+    assert told("locust_counts", run(rows, locust=LocustCounts(len(GOOD), 1))) == ("fail", False)
+    assert told("locust_counts", run(rows, locust=None)) == ("unproven", False)
+
+
+@pytest.mark.parametrize(
+    ("line", "spoils"),
+    [
+        ("requests.csv: lines 3, 5: no row of this version, left out", True),
+        ("requests.csv: line 9: cut off (no line end), left out", False),
+        ("gaps.csv: missing", False),
+    ],
+)
+def test_damaged_files(line: str, spoils: bool) -> None:
+    assert told("files", run(damage=(line,))) == ("fail", spoils)
+
+
+def test_our_own_faults() -> None:
+    one = [*GOOD, reply(0, 28.0, outcome=Outcome.CLIENT_ERROR)]
+    assert told("client_faults", run(one)) == ("fail", True)
+    assert told("client_faults", run([*GOOD * 12, one[-1]])) == ("fail", False)
+
+
+def test_a_killed_run_warns() -> None:
+    assert told("ended", run(manifest=manifest(end_reason=None, duration=None))) == ("fail", False)
+
+
+@pytest.mark.parametrize(
+    ("lag", "stamps", "expected"),
+    [
+        (0.04, "kernel", ("pass", False)),
+        (0.08, "kernel", ("fail", False)),
+        (0.04, "read", ("pass", False)),
+        (0.08, "read", ("fail", True)),
+        (0.08, None, ("fail", True)),
+    ],
+)
+def test_receive_lag(lag: float, stamps: str | None, expected: tuple[str, bool]) -> None:
+    workers = [worker(started=len(GOOD), receive_stamps=stamps)]
+    assert told("receive_lag", run(manifest=manifest(workers=workers), windows=lags(*[lag] * 100))) == expected
+
+
+def test_receive_lag_is_that_of_all_windows_and_forgives_one_in_a_hundred() -> None:
+    windows = lags(*[0.001] * 995) + lags(*[0.2] * 5)
+    assert told("receive_lag", run(windows=windows)) == ("pass", False)
+    assert windows[0].sketch is not None
+    assert windows[0].sketch.count == 995, "the evidence stays as it was"
+
+
+@pytest.mark.parametrize(
+    ("check", "changes", "expected"),
+    [
+        ("loop_lag", {"loop_lag_max": 0.3}, ("fail", False)),
+        ("loop_lag", {"loop_lag_max": 2.0, "receive_stamps": "read"}, ("fail", True)),
+        ("loop_lag", {"loop_lag_max": None}, ("unproven", False)),
+        ("worker_cpu", {"cpu_seconds": 95.0}, ("fail", False)),
+        ("worker_cpu", {"cpu_seconds": 50.0}, ("pass", False)),
+        ("worker_cpu", {"cpu_seconds": None}, ("unproven", False)),
+        ("clocks", {"clock_error": 0.02}, ("fail", False)),
+        ("clocks", {"clock_error": None}, ("unproven", False)),
+    ],
+)
+def test_the_worker_itself(check: str, changes: dict[str, Any], expected: tuple[str, bool]) -> None:
+    assert told(check, with_worker(**changes)) == expected
+
+
+@pytest.mark.parametrize(("late", "expected"), [(0.05, ("pass", False)), (0.5, ("fail", False)), (1.5, ("fail", True))])
+def test_late_starts(late: float, expected: tuple[str, bool]) -> None:
+    rows = [reply(u, 6.0 + t, late=late) for t in range(20) for u in range(2)]
+    assert told("late_starts", run(rows)) == expected
+
+
+def test_unresolved_reads() -> None:
+    rows = [reply(u, 6.0 + t, reads=10, reads_unresolved=2) for t in range(20) for u in range(2)]
+    assert told("unresolved_reads", run(rows)) == ("fail", False)
+
+
+def test_a_server_without_metrics_warns_only() -> None:
+    state = manifest(server=[{"url": "http://s/metrics", "metrics": "HTTP 404"}], workers=[worker(started=len(GOOD))])
+    assert told("metrics", run(manifest=state)) == ("fail", False)
+    assert "HTTP 404" in finding("metrics", run(manifest=state)).why
+    assert judge(run(manifest=state), CHAT).verdict == "valid"
+
+
+def test_a_restarted_server() -> None:
+    assert told("server_restarted", run(server=metrics(preemptions=(9.0, 1.0)))) == ("fail", False)
+    assert told("server_restarted", run(server=metrics())) == ("pass", False)
+    assert told("server_restarted", run()) == ("unproven", False)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "state", "word"),
+    [(320.0, "pass", "agree"), (360.0, "pass", "agree"), (400.0, "fail", "counted"), (200.0, "fail", "counted")],
+)
+def test_the_servers_count_of_tokens(theirs: float, state: str, word: str) -> None:
+    rows = [reply(0, 6.0 + t) for t in range(16)]
+    one = finding("server_tokens", run(rows, server=metrics(theirs)))
+    assert one.state == state
+    assert word in one.why
+    assert ("cache" in one.advice) == (theirs == 200.0)
+    big = [reply(0, 6.0 + t / 100, tokens_out=1000) for t in range(100)]
+    assert finding("server_tokens", run(big, server=metrics(101_900.0))).state == "pass", "within 2 %"
+
+
+def test_tokens_counted_by_events() -> None:
+    rows = [reply(0, 6.0 + t, tokens_from="events") for t in range(16)]
+    assert told("token_source", run(rows)) == ("fail", False)
+
+
+def test_levels_without_an_answer_are_named() -> None:
+    few = finding("levels", run([reply(0, 6.0), reply(1, 6.0)]))
+    assert few.state == "unproven"
+    assert "2 users (about 4 more replies)" in few.why
+
+
+def test_prompts_from_the_cache() -> None:
+    rows = [reply(u, 6.0 + t, tokens_cached=80) for t in range(20) for u in range(2)]
+    assert told("prompt_cache", run(rows)) == ("fail", False)
+    shared = manifest(prompts={"input_tokens": 100, "shared_prefix_tokens": 60}, workers=[worker(started=len(rows))])
+    assert told("prompt_cache", run(rows, manifest=shared)) == ("pass", False)
+    unsaid = [reply(u, 6.0 + t, tokens_cached=None) for t in range(20) for u in range(2)]
+    assert told("prompt_cache", run(unsaid)) == ("unproven", False)
+
+
+def test_output_lengths_differ_between_levels() -> None:
+    def two_levels(tokens: int) -> Evidence:
+        rows = steady(2, 0, 30) + steady(4, 30, 30, tokens_out=tokens)
+        return evidence(rows, staircase((2, 30), (4, 30)))
+
+    assert told("output_lengths", two_levels(26)) == ("fail", False)
+    assert told("output_lengths", two_levels(25)) == ("pass", False)
+
+
+def test_thinking_cut_by_our_own_limit() -> None:
+    rows = [reply(u, 6.0 + t, outcome=Outcome.NO_ANSWER, finish_reason="length") for t in range(9) for u in range(2)]
+    assert told("thinking_cut", run(rows)) == ("fail", False)
+
+
+def test_findings_of_the_live_run_are_passed_on() -> None:
+    live = {"check": "model_vanished", "state": "fail", "invalidates": True, "why": "gone", "advice": "look"}
+    state = manifest(findings=[live, {"check": "odd", "state": "?"}, "text"], workers=[worker(started=len(GOOD))])
+    verdict = judge(run(manifest=state), CHAT)
+    assert verdict.findings[0] == Finding("model_vanished", "fail", True, "gone", "look")
+    assert verdict.findings[1].state == "unproven"
+    assert verdict.verdict == "invalid"

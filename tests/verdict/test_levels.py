@@ -1,0 +1,104 @@
+"""Levels from what happened: plateaus, their settling, and climbs that have none."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import columns, staircase
+
+from probe_ext.measure.rows import UserRow
+from probe_ext.verdict.bands import cut_bands
+from probe_ext.verdict.levels import Level, find_levels, place
+
+PLAN = {"levels": [2, 4], "hold": 30.0, "settle": 5.0, "min_replies": 3}
+
+
+def found(rows: list[UserRow], plan: dict | None = None, last_sent: float | None = None) -> list[Level]:
+    return find_levels(columns(rows, UserRow), plan, last_sent)
+
+
+def spans(levels: list[Level]) -> list[tuple[int, float, float]]:
+    return [(level.users, level.t_start, level.t_end) for level in levels]
+
+
+def test_a_level_is_a_constant_count_less_its_settling() -> None:
+    rows = staircase((2, 30), (3, 1), (4, 30))
+    assert spans(found(rows, PLAN)) == [(2, 5.0, 29.0), (4, 35.0, 60.0)]
+
+
+def test_the_plans_settling_is_used() -> None:
+    assert spans(found(staircase((2, 30)), {**PLAN, "settle": 0.0})) == [(2, 0.0, 29.0)]
+    assert spans(found(staircase((2, 30)), {"settle": "later"})) == [(2, 5.0, 29.0)]
+
+
+def test_counts_passed_through_on_the_way_to_a_planned_level_are_none() -> None:
+    assert [level.users for level in found(staircase((2, 30), (3, 12), (4, 30)), PLAN)] == [2, 4]
+
+
+def test_a_hand_ramp_has_levels_where_it_rests() -> None:
+    levels = found(staircase((1, 20), (2, 1), (3, 1), (4, 25), (5, 8), (6, 30)))
+    assert [level.users for level in levels if not level.band] == [1, 4, 6]
+
+
+def test_rows_only_at_changes_are_steps() -> None:
+    rows = [UserRow(0.0, 2, None, "running"), UserRow(30.0, 4, None, "running"), UserRow(60.0, 4, None, "stopping")]
+    assert spans(found(rows, PLAN)) == [(2, 5.0, 30.0), (4, 35.0, 60.0)]
+
+
+def test_the_last_count_lasts_until_the_last_reply_was_sent() -> None:
+    rows = [UserRow(0.0, 2, None, "running")]
+    assert spans(found(rows, PLAN, last_sent=42.0)) == [(2, 5.0, 42.0)]
+
+
+def test_a_stopping_run_has_no_level() -> None:
+    rows = [*staircase((2, 30)), *(UserRow(30.0 + s, 2, None, "stopping") for s in range(1, 40))]
+    assert spans(found(rows, PLAN)) == [(2, 5.0, 29.0)]
+
+
+def test_no_users_no_levels() -> None:
+    assert found([]) == found([UserRow(0.0, 0, None, "ready")]) == found(staircase((0, 60))) == []
+
+
+def test_a_climb_without_plateaus_is_cut_into_bands() -> None:
+    levels = found(staircase(*((n, 1) for n in range(1, 61))))
+    assert levels
+    assert all(level.band for level in levels)
+    assert all(level.seconds >= 5 for level in levels)
+    wide = [level for level in levels if level.users_high > level.users_low + max(1, 0.1 * level.users_low)]
+    assert all(level.seconds <= 7 for level in wide), "wider than 10 % only to last 5 s"
+    assert all(a.users_high < b.users_low for a, b in itertools.pairwise(levels))
+
+
+def test_a_planned_run_has_no_bands() -> None:
+    assert found(staircase(*((n, 1) for n in range(1, 61))), PLAN) == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 8)), min_size=1, max_size=40))
+def test_bands_never_overlap_and_keep_to_their_climb(steps: list[tuple[int, int]]) -> None:
+    climb, t, users = [], 0.0, 0
+    for more, seconds in steps:
+        users += more
+        climb.append((t, t + seconds, users))
+        t += seconds
+    bands = cut_bands(climb)
+    assert all(band.end - band.start >= 5 and band.low <= band.high for band in bands)
+    assert all(a.end <= b.start and a.high < b.low for a, b in itertools.pairwise(bands))
+
+
+def test_a_reply_belongs_to_the_level_in_which_it_was_sent() -> None:
+    levels = found(staircase((2, 30), (4, 31)), PLAN)
+    sent = np.array([1.0, 5.0, 29.0, 29.5, 34.0, 60.0, 61.0, np.nan])
+    assert place(sent, levels).tolist() == [-1, 0, 0, -1, 1, 1, -1, -1]
+
+
+def test_without_levels_everything_is_outside() -> None:
+    assert place(np.array([1.0, 2.0]), []).tolist() == [-1, -1]
+
+
+def test_unreadable_samples_are_passed_over() -> None:
+    rows = staircase((2, 30))
+    table = {name: values.copy() for name, values in columns(rows, UserRow).items()}
+    table["users"][[3, 7]] = np.nan
+    assert spans(find_levels(table, PLAN, None)) == [(2, pytest.approx(5.0), pytest.approx(29.0))]
