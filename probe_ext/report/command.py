@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 
+from probe_ext.bundled import folder
 from probe_ext.report import frames, page, render, terminal, texts
 from probe_ext.report.gate import Gate, gate
 from probe_ext.run import directory, manifest
@@ -44,8 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
-def main(args: argparse.Namespace, profiles: Path) -> int:
-    """Build the report and print the verdict; the exit code. `profiles` is the folder of the named profiles."""
+def main(args: argparse.Namespace) -> int:
+    """Build the report and print the verdict; the exit code."""
+    profiles = folder("configs") / "slo"
     try:
         built = build(
             args.run, profiles, slo=args.slo, reasoning=args.reasoning, fail_under_users=args.fail_under_users

@@ -48,6 +48,8 @@ class ActiveRun:
         self.tally = Tally(options.min_replies)
         self.collector = Collector(self.id, directory, self._on_reply)
         self.end_reason: str | None = None
+        self.drained = False
+        """whether every last word has been waited for"""
         self.ended: float | None = None
         self._users: UserRow | None = None
         self._progress = Progress()

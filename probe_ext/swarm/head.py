@@ -4,6 +4,7 @@ import platform
 from typing import Any
 
 import gevent
+from gevent.lock import BoundedSemaphore
 from locust.runners import LocalRunner, MasterRunner
 
 from probe_ext import __version__
@@ -29,6 +30,7 @@ class Head:
         self.run: ActiveRun | None = None
         self.signalled: str | None = None
         """`interrupted` or `terminated`, once a signal asked for the end"""
+        self._one_at_a_time = BoundedSemaphore()
         runner = node.environment.runner
         self.local = isinstance(runner, LocalRunner)
         if isinstance(runner, MasterRunner):
@@ -72,16 +74,21 @@ class Head:
         self.node.environment.runner.send_message(wire.BEGIN, data, worker)
 
     def drain(self) -> None:
-        """Before users are taken away: let replies finish, and wait for every last word."""
-        run = self.run
-        if run is None or run.ended is not None:
-            return
-        if run.end_reason is None:
-            run.end_reason = self._reason()
-        if self.local:
-            self._drain_local(run)
-        else:
-            self._drain_workers(run)
+        """Before users are taken away: let replies finish, and wait for every last word.
+
+        Several may ask (a signal, Locust, the web UI): the later ones wait for the first, and find nothing to do.
+        """
+        with self._one_at_a_time:
+            run = self.run
+            if run is None or run.drained:
+                return
+            if run.end_reason is None:
+                run.end_reason = self._reason()
+            if self.local:
+                self._drain_local(run)
+            else:
+                self._drain_workers(run)
+            run.drained = True
 
     def _reason(self) -> str:
         shape = self.node.environment.shape_class
@@ -121,13 +128,14 @@ class Head:
 
     def finish(self) -> ActiveRun | None:
         """After users are gone: close the run. The run, if this closed one."""
-        run = self.run
-        if run is None or run.ended is not None:
-            return None
-        if self.local:
-            self._take_local(run)
-        run.finish()
-        return run
+        with self._one_at_a_time:
+            run = self.run
+            if run is None or run.ended is not None:
+                return None
+            if self.local:
+                self._take_local(run)
+            run.finish()
+            return run
 
     def _on_hello(self, msg: Any, **_: Any) -> None:
         self.peers.join(msg.node_id)

@@ -4,16 +4,18 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 from locust import events
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
+from probe_ext.client.target import parse_target
+from probe_ext.load.levels import LevelPlan
 from probe_ext.run.directory import RunDirectoryError, fresh
 from probe_ext.settings.errors import SettingsError
-from probe_ext.settings.options import Options
+from probe_ext.settings.options import Options, read_options
 from probe_ext.swarm import wire
 from probe_ext.swarm.active_run import ActiveRun
 from probe_ext.swarm.after import make_report
@@ -60,6 +62,7 @@ def _set_up_worker(node: Node, runner: WorkerRunner) -> None:
 
     node.environment.events.test_start.add_listener(lambda **_: end.test_start())
     node.environment.events.test_stopping.add_listener(leave)
+    node.environment.events.quitting.add_listener(leave)  # runs before Locust tells the master that we are gone
     SignalEnd(lambda _reason: gevent.spawn(runner.quit), hurry)
 
 
@@ -70,7 +73,7 @@ def _drain_limit(node: Node) -> float:
         return 0.0
 
 
-def _refuse(why: str) -> None:
+def _refuse(why: str) -> NoReturn:
     print(f"probe: {why}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
     sys.exit(WRONG_USAGE)
 
@@ -91,7 +94,7 @@ class HeadWiring:
         if self.headless:
             self._take_default_levels()
             self._prepare_or_leave()
-        self._attach_shape()
+        self._attach_shape(self._plan_given())
         if self.environment.web_ui:
             self.environment.web_ui.app.before_request(self._before_request)
         if self.head.local:
@@ -145,15 +148,16 @@ class HeadWiring:
         locustfile = self.environment.parsed_options.locustfile or "run"
         return Path(locustfile.split(",")[0]).stem if locustfile != "-" else "run"
 
-    def _attach_shape(self) -> None:
-        """Levels from the options make Locust's load shape; without them Locust keeps its user fields."""
+    def _plan_given(self) -> LevelPlan | None:
         try:
-            plan = self.node.options.plan
-        except SettingsError:
-            return
-        own = isinstance(self.environment.shape_class, LevelShape)
+            return self.node.options.plan
+        except SettingsError as error:
+            _refuse(str(error))
+
+    def _attach_shape(self, plan: LevelPlan | None) -> None:
+        """Levels from the options make Locust's load shape; without them Locust keeps its user fields."""
         if plan is None:
-            if own:
+            if isinstance(self.environment.shape_class, LevelShape):
                 self.environment.shape_class = None
             return
         shape = LevelShape(plan, self._heard, self._is_ending, self._run_now)
@@ -167,14 +171,13 @@ class HeadWiring:
         if request.method != "POST" or not request.path.endswith("/swarm") or self._is_running():
             return None
         given = vars(self.environment.parsed_options)
-        before = given.get("levels")
-        given["levels"] = request.form.get("levels", before)
+        asked = {**given, **request.form.to_dict()}
         try:
-            _ = self.node.options
-        except SettingsError as error:
-            given["levels"] = before
+            plan = read_options(asked).plan
+            parse_target(asked["host"] or "")
+        except (SettingsError, ValueError) as error:
             return jsonify({"success": False, "message": str(error), "host": self.environment.host})
-        self._attach_shape()
+        self._attach_shape(plan)
         return None
 
     def _is_running(self) -> bool:

@@ -50,7 +50,8 @@ def prepare(environment: Environment, options: Options) -> Preparation:
         model=model,
         model_from="option" if options.model else "server",
         server=server,
-        metrics_urls=tuple(entry["metrics_url"] for entry in server if entry.get("metrics_url")),
+        # what was given is polled as it was given: what `identify` tells is stripped of secrets
+        metrics_urls=options.metrics_url or tuple(e["metrics_url"] for e in server if e.get("metrics_url")),
         prompts=prompts,
         problem=problem,
     )

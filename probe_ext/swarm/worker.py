@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent.lock import BoundedSemaphore
 from locust.runners import WorkerRunner
 
 from probe_ext.measure import clock
@@ -25,7 +26,9 @@ class WorkerEnd:
         self._runner = runner
         self._sent: dict[int, float] = {}
         """when each unacknowledged batch was last sent"""
-        self._draining = False
+        self._one_at_a_time = BoundedSemaphore()
+        self._told_last: str | None = None
+        """the run whose last word has been said"""
         runner.register_message(wire.PING, self._on_ping)
         runner.register_message(wire.BEGIN, self._on_begin)
         runner.register_message(wire.ACK, self._on_ack)
@@ -64,12 +67,14 @@ class WorkerEnd:
             self.last_word(msg.data["limit"])
 
     def last_word(self, limit: float) -> None:
-        """Drain, then hand over everything, Locust's own figures too, so that the master's totals are ours."""
-        if self._draining or self._node.recorder.run is None:
-            return
-        self._draining = True
-        try:
+        """Drain, then hand over everything, Locust's own figures too, so that the master's totals are ours.
+
+        Several may ask (the master, a signal, Locust): the later ones wait for the first, and find nothing to do.
+        """
+        with self._one_at_a_time:
             recorder = self._node.recorder
+            if recorder.run is None or recorder.run == self._told_last:
+                return
             drain(recorder, limit, gevent.sleep, lambda: self._node.hurry)
             self._send_due()
             stats: dict[str, Any] = {}
@@ -77,8 +82,7 @@ class WorkerEnd:
             self._runner.send_message("stats", stats)
             last = {"run": recorder.run, "worker": recorder.worker, "last": recorder.last_number}
             self._runner.send_message(wire.DRAINED, last)
-        finally:
-            self._draining = False
+            self._told_last = recorder.run
 
     def leave(self, limit: float) -> None:
         """This worker ends by itself: the last word, and wait a little until it is acknowledged."""

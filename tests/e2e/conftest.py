@@ -1,0 +1,116 @@
+"""A simulated server and ways to run Locust against it, as a user would: processes, signals, files."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CAPACITY = ROOT / "locustfiles" / "capacity.py"
+BIN = Path(sys.executable).parent
+PATIENCE = 120
+"""seconds after which a process that should have ended is a failure"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run left behind."""
+
+    directory: Path
+    code: int
+    said: str
+
+    def rows(self, name: str = "requests.csv") -> list[dict[str, str]]:
+        with (self.directory / name).open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return dict(json.loads((self.directory / "run.json").read_text()))
+
+    @property
+    def locust_total(self) -> int:
+        rows = self.rows("locust_stats.csv")
+        return int(next(row for row in rows if row["Name"] == "Aggregated")["Request Count"])
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def wait_for(what: Callable[[], Any], why: str) -> Any:
+    """Ask again until something true comes back."""
+    until = time.monotonic() + PATIENCE  # noqa: TID251 - a test's own patience
+    while time.monotonic() < until:  # noqa: TID251
+        if found := what():
+            return found
+        time.sleep(0.1)
+    pytest.fail(f"waited {PATIENCE} s in vain: {why}")
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a process that a test started, whatever state it is in."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="session")
+def sim() -> Iterator[str]:
+    """A simulated server's URL. Its replies take one to three seconds."""
+    process = subprocess.Popen(
+        [BIN / "probe", "sim", "--profile", "demo", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().rpartition(" ")[2].strip()
+    finally:
+        end(process)
+
+
+def locust(host: str, out: Path, *arguments: str, file: Path = CAPACITY) -> list[str]:
+    """A headless Locust's command line."""
+    quiet = ["--headless", "--only-summary", "--loglevel", "WARNING", "--no-report", "--drain", "20s"]
+    return [str(BIN / "locust"), "-f", str(file), "--host", host, "--out", str(out), *quiet, *arguments]
+
+
+def start(command: list[str], **environment: str) -> subprocess.Popen[str]:
+    """Start a command in a process group of its own."""
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+        env={**os.environ, **environment},
+    )
+
+
+def finished(process: subprocess.Popen[str], out: Path) -> Run:
+    """Wait for the end."""
+    try:
+        said, _ = process.communicate(timeout=PATIENCE)
+    finally:
+        end(process)
+    return Run(out, process.returncode, said)
+
+
+def replies(out: Path) -> int:
+    """Rows of requests.csv as of now."""
+    path = out / "requests.csv"
+    return max(0, path.read_text().count("\n") - 1) if path.exists() else 0

@@ -1,0 +1,110 @@
+"""Whatever ends a run, every reply that was started is accounted for: fired = counted, and nothing twice."""
+
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Run, finished, locust, replies, start, wait_for
+
+USERS = ("-u", "6", "-r", "6")
+
+
+def started(run: Run) -> int:
+    return sum(worker["started"] for worker in run.manifest["workers"])
+
+
+def check_accounts(run: Run, *, nodes: int) -> None:
+    """The heart of it; refuses a run in which nothing happened."""
+    rows = run.rows()
+    assert len(rows) >= 6, f"an empty run proves nothing:\n{run.said}"
+    assert len({row["reply_id"] for row in rows}) == len(rows)
+    assert started(run) == len(rows)
+    ended_by_us = Counter(row["outcome"] for row in rows)["ended_by_us"]
+    assert run.locust_total == len(rows) - ended_by_us
+    workers = run.manifest["workers"]
+    assert len(workers) == nodes
+    assert all(worker["last_word"] and worker["rows"] == worker["started"] for worker in workers)
+    assert run.manifest["ended_at"] is not None
+
+
+def test_the_check_can_fail(sim: str, tmp_path: Path) -> None:
+    run = finished(start(locust(sim, tmp_path / "run", *USERS, "-t", "3s")), tmp_path / "run")
+    check_accounts(run, nodes=1)
+    lines = (run.directory / "requests.csv").read_text().splitlines(keepends=True)
+    (run.directory / "requests.csv").write_text("".join(lines[:-1]))
+    with pytest.raises(AssertionError):
+        check_accounts(run, nodes=1)
+
+
+def test_two_workers_ended_by_time(sim: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run = finished(start(locust(sim, out, *USERS, "-t", "5s", "--processes", "2")), out)
+    check_accounts(run, nodes=2)
+    assert run.code == 0
+    assert run.manifest["end_reason"] == "run_time"
+    assert {row["outcome"] for row in run.rows()} == {"complete"}  # what was in flight was let finish
+    took = [float(row["end"]) - float(row["sent"]) for row in run.rows()]
+    assert max(took) > 1  # a run of short replies would prove nothing
+
+
+@pytest.mark.parametrize(
+    ("signal_number", "reason", "code"), [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 0)]
+)
+@pytest.mark.parametrize("whole_group", [False, True], ids=["master alone", "the whole process group"])
+def test_two_workers_ended_by_a_signal(
+    sim: str, tmp_path: Path, signal_number: signal.Signals, reason: str, code: int, *, whole_group: bool
+) -> None:
+    out = tmp_path / "run"
+    process = start(locust(sim, out, *USERS, "--processes", "2"))
+    wait_for(lambda: replies(out) >= 6, "replies before the signal")
+    if whole_group:
+        os.killpg(process.pid, signal_number)
+    else:
+        process.send_signal(signal_number)
+    run = finished(process, out)
+    check_accounts(run, nodes=2)
+    assert (run.code, run.manifest["end_reason"]) == (code, reason)
+
+
+def test_a_second_ctrl_c_cuts_what_is_in_flight_and_still_counts_it(sim: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(locust(sim, out, *USERS))
+    wait_for(lambda: replies(out) >= 6, "replies before the signal")
+    process.send_signal(signal.SIGINT)
+    wait_for(lambda: '"end_reason": "interrupted"' in (out / "run.json").read_text(), "the first signal to be taken")
+    process.send_signal(signal.SIGINT)
+    run = finished(process, out)
+    check_accounts(run, nodes=1)
+    assert run.code == 130
+    assert "ended_by_us" in {row["outcome"] for row in run.rows()}
+
+
+def test_the_levels_end_the_run_and_are_on_the_users_table(sim: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    levels = ("--levels", "2,4", "--hold", "3s", "--settle", "1s", "--min-replies", "1")
+    run = finished(start(locust(sim, out, *levels, "--processes", "2")), out)
+    check_accounts(run, nodes=2)
+    assert run.manifest["end_reason"] == "levels_done"
+    assert run.manifest["plan"] == {"levels": [2, 4], "hold": 3.0, "settle": 1.0, "min_replies": 1}
+    counts = [int(row["users"]) for row in run.rows("users.csv")]
+    assert [n for n, m in zip(counts, [None, *counts], strict=False) if n != m and n in {2, 4}] == [2, 4]
+
+
+def test_a_killed_worker_loses_only_what_it_had_not_sent(sim: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(locust(sim, out, *USERS, "--processes", "2"))
+    wait_for(lambda: replies(out) >= 6, "replies before the kill")
+    child = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+    os.kill(child, signal.SIGKILL)
+    before = replies(out)
+    wait_for(lambda: replies(out) >= before + 4, "replies of the worker that is left")
+    process.send_signal(signal.SIGINT)
+    run = finished(process, out)
+    assert len(run.rows()) == len({row["reply_id"] for row in run.rows()})
+    kept = {worker["last_word"] for worker in run.manifest["workers"]}
+    assert kept == {True, False}
+    left = next(worker for worker in run.manifest["workers"] if worker["last_word"])
+    assert left["rows"] == left["started"]

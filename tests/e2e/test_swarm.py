@@ -1,0 +1,136 @@
+"""The web UI, and a master with workers that were started by themselves."""
+
+import json
+import os
+import signal
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import BIN, CAPACITY, Run, end, finished, free_port, locust, replies, start, wait_for
+from tests.e2e.test_endings import USERS, check_accounts
+
+
+def test_a_master_and_workers_of_their_own(sim: str, tmp_path: Path) -> None:
+    out, port = tmp_path / "run", str(free_port())
+    master = start(
+        locust(sim, out, *USERS, "-t", "5s", "--master", "--master-bind-port", port, "--expect-workers", "2")
+    )
+    join = [BIN / "locust", "-f", CAPACITY, "--worker", "--master-port", port, "--loglevel", "WARNING"]
+    workers = [start([str(part) for part in join]) for _ in range(2)]
+    try:
+        run = finished(master, out)
+        check_accounts(run, nodes=2)
+        assert len({row["worker"] for row in run.rows()}) == 2
+        assert [worker.wait(20) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            end(worker)
+
+
+def test_ttft_and_longest_gap_have_lines_that_stay_out_of_aggregated(sim: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run = finished(start(locust(sim, out, *USERS, "-t", "4s")), out)
+    lines = {row["Type"]: int(row["Request Count"]) for row in run.rows("locust_stats.csv")}
+    assert lines["LLM"] == run.locust_total == len(run.rows())
+    assert 0 < lines["TTFT ≥ 10 ms"] <= lines["LLM"]
+    assert 0 < lines["longest gap ≥ 10 ms"] <= lines["LLM"]
+
+
+def test_a_key_reaches_the_server_and_nothing_else(tmp_path: Path) -> None:
+    key = "sk-never-to-be-seen-4711"
+    command = [BIN / "probe", "sim", "--port", "0", "--api-key-env", "SIM_KEY"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "SIM_KEY": key})
+    try:
+        assert server.stdout is not None
+        host = server.stdout.readline().rpartition(" ")[2].strip()
+        out = tmp_path / "run"
+        process = start(locust(host, out, *USERS, "-t", "3s", "--processes", "2"), PROBE_API_KEY=key)
+        wait_for(lambda: replies(out) > 0, "a reply")
+        assert key not in Path(f"/proc/{process.pid}/cmdline").read_text()
+        run = finished(process, out)
+        check_accounts(run, nodes=2)
+        assert {row["status"] for row in run.rows()} == {"200"}
+        assert key not in run.said
+        assert not [path for path in out.iterdir() if key.encode() in path.read_bytes()]
+        wrong = finished(start(locust(host, tmp_path / "wrong", *USERS, "-t", "2s"), PROBE_API_KEY=key[:-1]), out)
+        assert wrong.code == 2
+        assert "401" in wrong.said
+        assert key[:-1] not in wrong.said
+    finally:
+        end(server)
+
+
+class Web:
+    """Locust's web UI, driven as its form does."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+            return str(answer.read().decode())
+
+    def swarm(self, **form: str) -> dict[str, object]:
+        data = urllib.parse.urlencode(form).encode()
+        with urllib.request.urlopen(self.url + "/swarm", data, timeout=60) as answer:
+            return dict(json.load(answer))
+
+    def stop(self) -> None:
+        with urllib.request.urlopen(self.url + "/stop", b"", timeout=60) as answer:
+            assert json.load(answer)["success"]
+
+    def users(self) -> int:
+        return int(json.loads(self.get("/stats/requests"))["user_count"])
+
+
+@pytest.fixture
+def web(sim: str, tmp_path: Path) -> Iterator[Web]:
+    port = str(free_port())
+    command = [BIN / "locust", "-f", CAPACITY, "--host", sim, "--web-port", port, "--web-host", "127.0.0.1"]
+    command += ["--out", tmp_path / "ui", "--no-report", "--loglevel", "WARNING", "--processes", "2"]
+    process = start([str(part) for part in command])
+    ui = Web(f"http://127.0.0.1:{port}")
+    try:
+        wait_for(lambda: _answers(ui), "the web UI")
+        yield ui
+    finally:
+        process.send_signal(signal.SIGINT)
+        finished(process, tmp_path)
+
+
+def _answers(ui: Web) -> bool:
+    try:
+        return '"worker_count": 2' in json.dumps(json.loads(ui.get("/stats/requests"))) or bool(ui.get("/"))
+    except OSError:
+        return False
+
+
+def test_the_web_ui_ramps_by_hand_and_keeps_each_run_apart(web: Web, tmp_path: Path) -> None:
+    wait_for(lambda: len(json.loads(web.get("/stats/requests"))["workers"]) == 2, "both workers")
+    page = web.get("/")
+    assert '"input_tokens"' in page  # our options stand in the form
+    assert "PROBE_API_KEY" not in page
+    for n in ("2", "4"):
+        assert web.swarm(user_count=n, spawn_rate="4")["success"]
+        wait_for(lambda n=n: web.users() == int(n), f"{n} users")
+        wait_for(lambda n=n: replies(tmp_path / "ui") >= 3 * int(n), "replies")
+    web.stop()
+    first = Run(tmp_path / "ui", 0, "")
+    check_accounts(first, nodes=2)
+    assert first.manifest["end_reason"] == "stopped"
+    assert {"2", "4"} <= {row["users"] for row in first.rows("users.csv")}
+
+    assert "--host" in str(web.swarm(host="", user_count="1", spawn_rate="1")["message"])
+    refused = web.swarm(levels="0,-3,x", user_count="1", spawn_rate="1")
+    assert not refused["success"]
+    assert "--levels 0,-3,x" in str(refused["message"])
+    assert web.swarm(levels="1,2", hold="2s", settle="1s", min_replies="1")["success"]
+    second = tmp_path / "ui-2"
+    wait_for(lambda: (second / "run.json").exists() and '"ended_at": "' in (second / "run.json").read_text(), "levels")
+    check_accounts(Run(second, 0, ""), nodes=2)
+    assert Run(second, 0, "").manifest["end_reason"] == "levels_done"
