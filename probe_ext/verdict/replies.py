@@ -84,12 +84,13 @@ def _felt(columns: Columns, profile: SloProfile, reasoning: Reasoning, *, unfini
     tokens = numbers(columns, "tokens_visible" if suffix else "tokens_out")
     tokens = np.where(np.isnan(tokens), events, tokens)
     died_silent = np.where(unfinished & ~np.isnan(first), end - last, np.nan)
+    gap: Floats = np.fmax(numbers(columns, "longest_gap" + suffix), died_silent)
     # To the nanosecond, as files hold it: a wait of just 1 s must not become longer by subtracting.
     return Felt(
         waited=np.round(first - base, 9),
         elapsed=np.round(end - base, 9),
         rate=np.round(_rate(numbers(columns, "tpot" + suffix), tokens, events, profile.typing), 9),
-        gap=np.round(np.fmax(numbers(columns, "longest_gap" + suffix), died_silent), 9),
+        gap=np.round(gap, 9),
         tokens=numbers(columns, "tokens_out"),
     )
 

@@ -10,10 +10,12 @@ from probe_ext.verdict.judge import judge
 from probe_ext.verdict.judgement import Judgement
 
 LEVELS = (8, 12, 16, 20, 24, 28)
-HOLD = 100.0
+HOLD = 150.0
 TRUTH = 20
-"""The highest level at which at least 95 % of the people are served on average over many runs of this length: of
-1,000 runs with other seeds, 0.97 at 20 and 0.62 at 24."""
+"""The highest level at which at least 95 % of the people are served on average over many runs of this length: over
+300 runs with seeds from 10,000 on, 96.6 % at 20 and 57.5 % at 24. Their intervals covered it in all of the 300, the
+bare figure was right in 76 % of them."""
+RUNS = 24
 
 
 def judged(seed: int) -> Judgement:
@@ -22,11 +24,11 @@ def judged(seed: int) -> Judgement:
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_claims() -> None:
-    verdicts = [judged(seed) for seed in range(40)]
+    verdicts = [judged(seed) for seed in range(RUNS)]
     intervals = [verdict.interval for verdict in verdicts]
     assert all(interval is not None for interval in intervals)
     covered = [i[0] <= TRUTH and (i[1] is None or i[1] >= TRUTH) for i in intervals if i]
-    assert np.mean(covered) >= 0.85, "95 % are claimed; 40 runs of an honest interval stay above this"
+    assert np.mean(covered) >= 0.85, "95 % are claimed; so many runs of an honest interval stay above this"
     exact = [verdict.served_users == TRUTH for verdict in verdicts]
     assert np.mean(exact) < 0.85, "the bare figure would not pass this test"
 
