@@ -26,8 +26,12 @@ class Finding:
     said: str
     """the kind in words, for those who cannot see the sign"""
     title: str
+    """its first sentence"""
     why: str
+    """what else there is to say"""
     advice: str
+    check: str
+    """the check's name"""
 
 
 def read(findings: Sequence[Mapping[str, Any]]) -> list[Finding]:
@@ -43,5 +47,6 @@ def summed(findings: Sequence[Finding]) -> str:
 def _finding(finding: Mapping[str, Any]) -> Finding:
     failed = "bad" if finding["invalidates"] else "warn"
     kind = {"pass": "good", "fail": failed}.get(str(finding["state"]), "open")
-    title = str(finding["check"]).replace("_", " ")
-    return Finding(kind, _SIGNS[kind], _SAID[kind], title, str(finding["why"]), str(finding["advice"]))
+    name = str(finding["check"]).replace("_", " ")
+    title, dot, why = str(finding["why"]).strip().partition(". ")
+    return Finding(kind, _SIGNS[kind], _SAID[kind], title + dot.strip() or name, why, str(finding["advice"]), name)

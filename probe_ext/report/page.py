@@ -78,7 +78,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
         facts=provenance.facts(evidence.manifest, profile, levels),
         answer=_answer(capacity),
         doubts=[f for f in found if f.kind == "bad"],
-        stack=pictures.levels(levels, capacity["served_users"], capacity["interval"], _gap(capacity)),
+        stack=pictures.levels(levels, *_proven(capacity)),
         legend=pictures.legend(levels),
         cards=cards(capacity, profile),
         axis=time_axis.time_axis(levels, evidence, profile, no_server),
@@ -106,6 +106,8 @@ def _badge(verdict: str) -> Badge:
 def _answer(capacity: Capacity) -> Answer:
     """Split the sentence behind its first clause, and that around its number."""
     clause, _, rest = re.match(r"(.*?)(; |: |$)(.*)", str(capacity["sentence"]), re.DOTALL).groups()  # type: ignore[union-attr]
+    if capacity["verdict"] == "invalid":
+        rest = rest[max(rest.find("Taken at its word"), 0) :]
     clause = clause if clause.endswith(".") else clause + "."
     found = re.match(r"(.*?)(\d[\d,]*)(.*)", clause) if capacity["verdict"] == "valid" else None
     before, number, after = found.groups() if found else (clause, "", "")
@@ -116,9 +118,16 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _proven(capacity: Capacity) -> tuple[int | None, Sequence[int | None] | None, str]:
+    """Capacity, interval and what was not measured behind it, to be marked; nothing of a run not to be believed."""
+    if capacity["verdict"] == "invalid":
+        return None, None, ""
+    return capacity["served_users"], capacity["interval"], _gap(capacity)
+
+
 def _interval(capacity: Capacity) -> str:
     low, high = capacity["interval"] or (None, None)
-    if low is None:
+    if low is None or capacity["verdict"] == "invalid":
         return ""
     if high is None:
         return f"95 % interval: {words.count(low)} or more"

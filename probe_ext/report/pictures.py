@@ -162,7 +162,7 @@ def _scale(values: Sequence[float]) -> svg.Linear | svg.Log:
 
 def _some(all_levels: Sequence[Level], most: int = 7) -> list[tuple[int, Level]]:
     step = max(1, -(-len(all_levels) // most))
-    return list(enumerate(all_levels))[::step]
+    return list(enumerate(all_levels))[::-step][::-1]
 
 
 def _felt(value: float, bound: tuple[float, float] | None, *, more_is_better: bool) -> str:

@@ -44,7 +44,7 @@ def _queue(axis: lane.Axis, table: Table, why_not: str) -> lane.Lane:
     """Requests running and waiting in the server."""
     present = [name for name in ("running", "waiting") if name in table]
     if not present:
-        return lane.Lane("waiting", "running, waiting", "waiting is dashed", None, why_not)
+        return lane.Lane("waiting", "running, waiting", "", None, why_not)
     thin = {name: thinning.line(*table[name]) for name in present}
     scale = svg.Linear(0, max(*(float(v.max()) for _, v in thin.values()), 1.0) * 1.12)
     shapes = [svg.Shape(svg.polyline(axis.points(*thin[n], scale)), f"ln thin {n}") for n in present]

@@ -6,9 +6,10 @@ from typing import Any
 
 from probe_ext.report import words
 from probe_ext.report.pictures import label, legend
-from probe_ext.verdict.words import cause
 
 STATE_WORDS = {"held": "holds", "failed": "fails", "unproven": "unproven"}
+SHORT = {"first_word": "first word", "typing": "typing", "silence": "silence", "answer": "answers"}
+"""what cost people, in a word or two"""
 STATE_SIGNS = {"held": "✓", "failed": "✗", "unproven": "?"}
 
 
@@ -102,7 +103,7 @@ def _replies(level: Mapping[str, Any]) -> Cell:
 
 def _state(level: Mapping[str, Any]) -> Cell:
     """The state, with what cost people here, and what an unproven level would still need."""
-    costs = words.listed([cause(dimension) for dimension in level["why"]])
+    costs = words.listed([SHORT.get(dimension, dimension) for dimension in level["why"]])
     needed = level.get("replies_needed")
     settles = f"about {words.count(needed)} more replies would settle it" if needed else ""
     state = str(level["state"])

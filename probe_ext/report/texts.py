@@ -29,7 +29,7 @@ def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None) -> str:
         lines += ["", *_levels(page.table)]
     lines += [
         "",
-        *(f"- {f.sign} **{markdown(f.title)}** {markdown(f.why)} {markdown(f.advice)}" for f in page.findings),
+        *(f"- {f.sign} **{markdown(f.title)}** {markdown(f'{f.why} {f.advice}')}".rstrip() for f in page.findings),
     ]
     lines += [f"- ! {markdown(line)}" for line in page.damage]
     return "\n".join(lines).rstrip() + "\n"
@@ -54,7 +54,9 @@ def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
     """
     suite = ET.Element("testsuite", name="probe")
     spoiled = [finding for finding in read(capacity["findings"]) if finding.kind == "bad"]
-    _case(suite, "the run can be believed", "; ".join(f"{f.title}: {f.why}" for f in spoiled) or None)
+    _case(
+        suite, "the run can be believed", "; ".join(f"{f.check}: {f.title} {f.why}".rstrip() for f in spoiled) or None
+    )
     for level in capacity["levels"]:
         _level(suite, level, gate.users if gate else 0)
     if gate:

@@ -1,0 +1,121 @@
+"""The page in a real browser: nothing leaves it, nothing complains, and it fits, with scripts and without."""
+
+import asyncio
+import contextlib
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import chrome
+import pytest
+from conftest import PROFILES
+from test_report_render import hostile_run
+
+from probe_ext.report import command
+
+if chrome.BROWSER is None:
+    warnings.warn("no Chromium here: THE PAGE IS NOT TESTED IN A BROWSER", stacklevel=1)
+pytestmark = pytest.mark.skipif(chrome.BROWSER is None, reason="no Chromium: THE PAGE IS NOT TESTED IN A BROWSER")
+
+Visit = Callable[[chrome.Tab], Coroutine[Any, Any, None]]
+Visitor = Callable[[Visit], None]
+
+
+@pytest.fixture(scope="module")
+def visit() -> Iterator[Visitor]:
+    """One browser for all visits of this module: starting it takes longer than what it is asked."""
+    with asyncio.Runner() as runner:
+        stack = contextlib.AsyncExitStack()
+        tab = runner.run(stack.enter_async_context(chrome.tab()))
+        yield lambda do: runner.run(do(tab))
+        runner.run(stack.aclose())
+
+
+async def width_needed(tab: chrome.Tab) -> int:
+    return int(await tab.ask("document.documentElement.scrollWidth"))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_page_asks_for_nothing_and_fits_every_width(
+    visit: Visitor, whole_run: Path, tmp_path: Path, dark: bool
+) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        page = whole_run / "capacity.html"
+        for width in (1280, 390):
+            await tab.open(page, width, dark=dark)
+            assert await width_needed(tab) <= width
+            shot = await tab.picture(tmp_path / f"page_{width}.png")
+            assert shot.stat().st_size > 50_000
+            assert tab.requests == [page.resolve().as_uri()]
+            assert tab.console == []
+
+    visit(look)
+
+
+def test_without_scripts_everything_but_the_pointer_is_there(visit: Visitor, whole_run: Path) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await tab.open(whole_run / "capacity.html", 1280, scripts=False)
+        text = str(await tab.ask("document.body.innerText"))
+        assert "4 people at once feel served." in text
+        assert "Level by level" in text
+        shown = "[...document.querySelectorAll('svg.plot')].filter(e => e.getBoundingClientRect().height > 10).length"
+        assert await tab.ask(shown) == 12  # the levels, three questions, seven lanes and their axis
+        assert await tab.ask("document.querySelector('.tools').offsetHeight") == 0
+
+    visit(look)
+
+
+def test_pointer_keys_and_zoom(visit: Visitor, whole_run: Path) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await tab.open(whole_run / "capacity.html", 1280)
+        await tab.resize(1280, 3000)
+        read, view = "document.querySelector('.readout').textContent", "document.querySelector('.strip .inner').viewBox"
+        box = await tab.ask("(r => [r.left, r.top, r.width])(document.querySelector('.strip').getBoundingClientRect())")
+        left, top, width = box
+        await tab.mouse("mouseMoved", left + 0.9 * width, top + 20)
+        assert "at 2:24" in str(await tab.ask(read))
+        assert "users 8" in str(await tab.ask(read))
+        await tab.mouse("mousePressed", left + 0.5 * width, top + 20)
+        await tab.mouse("mouseMoved", left + 0.75 * width, top + 20)
+        await tab.mouse("mouseReleased", left + 0.75 * width, top + 20)
+        assert await tab.ask(f"{view}.baseVal.x") == pytest.approx(500, abs=3)
+        assert await tab.ask(f"{view}.baseVal.width") == pytest.approx(250, abs=3)
+        await tab.ask("document.querySelector('.lanes').focus()")
+        await tab.key("0")
+        assert await tab.ask(f"{view}.baseVal.width") == pytest.approx(1000)
+        await tab.key("+")
+        assert await tab.ask(f"{view}.baseVal.width") == pytest.approx(500)
+        await tab.ask("document.querySelector('.tools').lastChild.click()")
+        assert await tab.ask("document.querySelector('.tools').lastChild.getAttribute('aria-pressed')") == "true"
+        assert tab.console == []
+
+    visit(look)
+
+
+def test_hostile_text_runs_nothing(visit: Visitor, run: Path) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await tab.open(run / "capacity.html", 390)
+        assert await tab.ask("document.images.length") == 0
+        assert await tab.ask("document.scripts.length") == 2
+        assert len(tab.requests) == 1
+        assert tab.console == []
+        assert await width_needed(tab) <= 390
+
+    command.build(hostile_run(run), PROFILES)
+    visit(look)
+
+
+def test_every_picture_and_control_has_a_name(visit: Visitor, whole_run: Path) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await tab.open(whole_run / "capacity.html", 1280)
+        nameless = (
+            "[...document.querySelectorAll('svg[role=img],button,[role=group],[role=region]')].filter(e => {n}).length"
+        )
+        named = "!(e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.textContent.trim())"
+        assert await tab.ask(nameless.replace("{n}", named)) == 0
+        lost = "[...document.querySelectorAll('a[href^=\"#\"]')].filter(a => !document.querySelector(a.hash)).length"
+        assert await tab.ask(lost) == 0
+        assert await tab.ask("document.querySelectorAll('h1').length") == 1
+
+    visit(look)
