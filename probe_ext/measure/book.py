@@ -1,7 +1,8 @@
 """Sketches and counts by window of time and metric.
 
 A worker keeps one book and sends snapshots of the windows that changed; the master keeps the latest snapshot of
-each (worker, metric, window). A snapshot that comes twice, or replaces a lost one, changes nothing.
+each (worker, metric, window). Windows only grow, so the fuller snapshot is the later one: one that comes twice, late or
+in place of a lost one changes nothing.
 """
 
 from collections import defaultdict
@@ -57,15 +58,17 @@ class Book:
 
 
 class MasterBook:
-    """The latest snapshot of each window of each worker."""
+    """The fullest snapshot of each window of each worker."""
 
     def __init__(self) -> None:
         self._latest: dict[tuple[str, str, int], dict[str, Any]] = {}
 
     def absorb(self, worker: str, snapshots: Iterable[dict[str, Any]]) -> None:
-        """Replace what is known of these windows of this worker."""
+        """Take what a worker says of these windows, unless more is known: messages may overtake one another."""
         for snapshot in snapshots:
-            self._latest[worker, snapshot["metric"], snapshot["start"]] = snapshot
+            key = (worker, snapshot["metric"], snapshot["start"])
+            if key not in self._latest or _size(snapshot) >= _size(self._latest[key]):
+                self._latest[key] = snapshot
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """One record a metric and window, all workers together: what `sketches.jsonl` holds."""
@@ -74,6 +77,13 @@ class MasterBook:
             together[metric, start].append(snapshot)
         for _, snapshots in sorted(together.items()):
             yield _merged(snapshots)
+
+
+def _size(snapshot: dict[str, Any]) -> int:
+    """How many things a snapshot has counted."""
+    if "count" in snapshot:
+        return int(snapshot["count"])
+    return int(snapshot["sketch"]["low"] + sum(snapshot["sketch"]["bins"].values()))
 
 
 def _merged(snapshots: list[dict[str, Any]]) -> dict[str, Any]:
