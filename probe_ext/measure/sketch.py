@@ -34,10 +34,10 @@ class LatencySketch:
         self.maximum = -math.inf
 
     def add(self, values: Iterable[float]) -> None:
-        """Count each value, in seconds. Not-a-number and negative values raise ValueError: they are defects."""
+        """Count each value, in seconds. ValueError for what is no duration (negative, endless, not a number)."""
         for value in values:
-            if not value >= 0:
-                raise ValueError(f"a duration must be 0 s or more, got {value!r}")
+            if not 0 <= value < math.inf:
+                raise ValueError(f"a duration must be 0 s or more and have an end, got {value!r}")
             if value > FLOOR:
                 self._bins[math.ceil(math.log(value) * _SCALE)] += 1
             else:
@@ -83,7 +83,7 @@ class LatencySketch:
             "sum": self.total,
             "min": self.minimum if self.count else None,
             "max": self.maximum if self.count else None,
-            "bins": {str(key): count for key, count in self._bins.items()},
+            "bins": {str(key): count for key, count in sorted(self._bins.items())},
         }
 
     @classmethod
