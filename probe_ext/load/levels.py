@@ -1,9 +1,12 @@
 """A run's levels and the pure stepping through them; the clock is the caller's."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
+MAX_USERS = 1_000_000
+_NUMBER = re.compile(r"[0-9]{1,9}")
 PATIENCE = 5
 """a level is left after so many times its hold, heard or not"""
 
@@ -26,8 +29,8 @@ def parse_levels(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     levels = []
     for part in parts:
-        if not part.isdecimal() or not 1 <= int(part) <= 1_000_000:
-            raise ValueError(f"{part!r} is no number of users (1 or more)")
+        if not _NUMBER.fullmatch(part) or not 1 <= int(part) <= MAX_USERS:
+            raise ValueError(f"{part[:40]!r} is no number of users (1 to {MAX_USERS})")
         levels.append(int(part))
     doubled = next((a for a, b in pairwise(levels) if a == b), None)
     if doubled is not None:
@@ -43,6 +46,7 @@ class LevelSteps:
         self.index = 0
         self.never_reached: list[int] = []
         """levels that were left without the number of users having been reached"""
+        self._over = False
         self._entered: float | None = None
         self._reached: float | None = None
 
@@ -60,6 +64,8 @@ class LevelSteps:
 
         `heard(since)` says how many users have min_replies finished replies that were sent since that moment.
         """
+        if self._over:
+            return None
         if self._entered is None:
             self._entered = now
         if users == self.level and self._reached is None:
@@ -69,6 +75,7 @@ class LevelSteps:
         if self._reached is None:
             self.never_reached.append(self.level)
         if self.index + 1 == len(self.plan.levels):
+            self._over = True
             return None
         self.index += 1
         self._entered, self._reached = now, None

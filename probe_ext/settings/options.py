@@ -4,15 +4,21 @@ One table serves Locust's command line, its web form, environment variables and 
 option: they come from the environment alone (`PROBE_API_KEY`, else `OPENAI_API_KEY`).
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from probe_ext.load.levels import LevelPlan, parse_levels
+from probe_ext.server import urls
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
 
 KEY_VARIABLES = ("PROBE_API_KEY", "OPENAI_API_KEY")
+_WHOLE = re.compile(r"[0-9]{1,18}")
+_REAL = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,18})?")
+_YES = {"1", "true", "yes", "on"}
+_NO = {"", "0", "false", "no", "off"}
 
 
 def _text(text: str) -> str | None:
@@ -20,13 +26,13 @@ def _text(text: str) -> str | None:
 
 
 def _count(text: str) -> int:
-    if not text.strip().isdecimal() or int(text) < 1:
+    if not _WHOLE.fullmatch(text.strip()) or int(text) < 1:
         raise ValueError("is no whole number of 1 or more")
     return int(text)
 
 
 def _number(text: str) -> int:
-    if not text.strip().isdecimal():
+    if not _WHOLE.fullmatch(text.strip()):
         raise ValueError("is no whole number of 0 or more")
     return int(text)
 
@@ -34,10 +40,9 @@ def _number(text: str) -> int:
 def _real(text: str) -> float | None:
     if not text.strip():
         return None
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("is no number") from None
+    if not _REAL.fullmatch(text.strip()):  # stricter than float(), which reads nan, inf and 1_0
+        raise ValueError("is no number")
+    return float(text)
 
 
 def _optional(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -172,8 +177,9 @@ class Options:
         return LevelPlan(self.levels, self.hold, self.settle, self.min_replies) if self.levels else None
 
     def as_json(self) -> dict[str, Any]:
-        """For the manifest."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """For the manifest: credentials in an address are left out."""
+        shown = {"metrics_url": tuple(urls.shown(url) for url in self.metrics_url)}
+        return {f.name: shown.get(f.name, getattr(self, f.name)) for f in fields(self)}
 
 
 def read_options(given: Mapping[str, Any]) -> Options:
@@ -182,15 +188,18 @@ def read_options(given: Mapping[str, Any]) -> Options:
     for option in OPTIONS:
         raw = given.get(option.name, option.default)
         raw = option.default if raw is None else raw
-        if isinstance(option.default, bool):
-            values[option.name] = (
-                raw if isinstance(raw, bool) else str(raw).strip().lower() in {"1", "true", "yes", "on"}
-            )
-            continue
         try:
-            values[option.name] = option.read(str(raw))
+            values[option.name] = _switch(raw) if isinstance(option.default, bool) else option.read(str(raw))
         except ValueError as error:
             raise SettingsError(f"{option.flag} {raw}: {error}") from error
     if values["slo"] is None:
         values["slo"] = "chat"
     return Options(**values)
+
+
+def _switch(raw: object) -> bool:
+    """A flag's value, also from the text of an environment variable."""
+    text = str(raw).strip().lower()
+    if text not in _YES | _NO:
+        raise ValueError(f"is neither {', '.join(sorted(_YES))} nor {', '.join(sorted(_NO - {''}))}")
+    return text in _YES
