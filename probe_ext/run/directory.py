@@ -1,6 +1,6 @@
 """Where a run's files lie, and how a fresh place for one is found."""
 
-import shutil
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from probe_ext.measure import clock
@@ -17,6 +17,12 @@ CAPACITY_HTML = "capacity.html"
 SUMMARY = "summary.md"
 JUNIT = "junit.xml"
 
+_OF_A_RUN = (
+    *(MANIFEST, REQUESTS, GAPS, USERS, SERVER, SKETCHES, CAPACITY_JSON, CAPACITY_HTML, SUMMARY, JUNIT),
+    *("requests-*.csv", "gaps-*.csv", f"{LOCUST_PREFIX}_*.csv", "*.json.new", "*.jsonl.new"),
+)
+"""names that a run writes, and readers read: `--force` removes these"""
+
 DEFAULT_PARENT = Path("reports/runs")
 
 
@@ -28,22 +34,28 @@ def fresh(asked: Path | None, scenario: str, *, force: bool, numbered: bool) -> 
     """Make the directory of a new run and return it.
 
     `asked` is the directory itself; without it, `reports/runs/<UTC time>-<scenario>`. One that holds a run is refused,
-    unless `force` empties it, or `numbered` (a further run of one web UI) takes `-2`, `-3`, … behind the name.
+    unless `force` removes that run's files, or `numbered` (a further run of one web UI) puts `-2`, `-3`, … behind the
+    name.
     RunDirectoryError when it is refused or cannot be made or written.
     """
     path = asked or DEFAULT_PARENT / f"{clock.utc_compact(clock.wall())}-{scenario}"
-    if holds_run(path):
-        if numbered or asked is None:
-            path = _next_free(path)
-        elif force:
-            _empty(path)
-        else:
-            raise RunDirectoryError(f"--out {path}: holds a run already; choose another, or add --force to replace it")
     try:
+        if holds_run(path):
+            path = _instead(path, force=force, numbered=numbered or asked is None)
         path.mkdir(parents=True, exist_ok=True)
         check_writable(path)
     except OSError as error:
         raise RunDirectoryError(f"--out {path}: cannot be written: {error.strerror or error}") from error
+    return path
+
+
+def _instead(path: Path, *, force: bool, numbered: bool) -> Path:
+    """Where to go when the directory holds a run."""
+    if numbered:
+        return _next_free(path)
+    if not force:
+        raise RunDirectoryError(f"--out {path}: holds a run already; choose another, or add --force to replace it")
+    _remove_run(path)
     return path
 
 
@@ -55,8 +67,10 @@ def holds_run(path: Path) -> bool:
 def check_writable(path: Path) -> None:
     """Write and remove a small file. OSError when that fails."""
     trial = path / ".writable"
-    trial.write_bytes(b"probe")
-    trial.unlink()
+    try:
+        trial.write_bytes(b"probe")
+    finally:
+        trial.unlink(missing_ok=True)
 
 
 def _next_free(path: Path) -> Path:
@@ -66,9 +80,8 @@ def _next_free(path: Path) -> Path:
     return path.with_name(f"{path.name}-{n}")
 
 
-def _empty(path: Path) -> None:
+def _remove_run(path: Path) -> None:
+    """Remove the files of a run, and no others: `--out` may name a directory that holds more than a run."""
     for entry in path.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
+        if any(fnmatchcase(entry.name, pattern) for pattern in _OF_A_RUN) and not entry.is_dir():
             entry.unlink()

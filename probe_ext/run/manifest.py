@@ -24,7 +24,7 @@ def write(directory: Path, manifest: Manifest) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Write beside, then rename over: whole or not at all."""
     beside = path.with_name(path.name + ".new")
-    with beside.open("w", encoding="utf-8") as file:
+    with beside.open("w", encoding="utf-8", errors="replace") as file:  # a path may hold bytes that are no text
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
