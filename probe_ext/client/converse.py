@@ -8,13 +8,15 @@ import ssl
 from dataclasses import dataclass
 
 from probe_ext.client.reply import Ending, Reply, ReplyReader
-from probe_ext.client.stream import ConnectError, Connection, Reception
+from probe_ext.client.stream import ConnectError, Connection, Reception, SlowServerError
 from probe_ext.measure import clock
-from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.timeline import Marks
 
 _CLOSING_GRACE = 1.0
 """seconds that a response may take to end after its `[DONE]`"""
+_STALE = 1.0
+"""seconds: a kept connection that ends unanswered within them was closed before our request came; later, it broke"""
 
 
 @dataclass(frozen=True)
@@ -54,22 +56,37 @@ class Conversation:
         self._cut = True
         if self._reception:
             self._reception.nudge()
+        else:
+            self._connection.interrupt()
 
     def run(self) -> None:
-        """Send, and read until the reply ends or a limit passes."""
+        """Send, and read until the reply ends or a limit passes. What is raised is a defect of ours, or a kill."""
         self._marks.late = max(0.0, clock.monotonic() - self._marks.due)
-        reused = self._connection.usable()
+        try:
+            self._ending = self._ask()
+        except Exception as defect:
+            self._ending = Ending(Outcome.CLIENT_ERROR, f"{type(defect).__name__}: {defect}")
+            raise
+
+    def _ask(self) -> Ending | None:
+        kept = self._connection.usable()
         ending = self._attempt()
-        if reused and self._unanswered(ending):
+        if kept and self._unanswered(ending):
             # The server closed a kept connection at the moment we used it; every HTTP client asks once more.
-            self._connection.close()
-            self._reception = None
+            self._forget()
             ending = self._attempt()
-        self._ending = ending
+        return ending
 
     def _unanswered(self, ending: Ending | None) -> bool:
         nothing = self._reception is None or not self._reception.response.reads
-        return nothing and ending is not None and ending.outcome is Outcome.CUT
+        at_once = clock.monotonic() - (self._marks.sent or 0.0) < _STALE
+        return nothing and at_once and ending is not None and ending.outcome is Outcome.CUT
+
+    def _forget(self) -> None:
+        if self._reception is not None:
+            self._reception.stop()
+        self._reception = None
+        self._connection.close()
 
     def _attempt(self) -> Ending | None:
         """Connect if need be, send, follow; how it was broken off, or None if the response came whole."""
@@ -77,16 +94,41 @@ class Conversation:
             try:
                 set_up = self._connection.open(self._limits.connect)
             except ConnectError as error:
-                return Ending(_connect_outcome(error), str(error))
+                return Ending(Outcome.ENDED_BY_US) if self._cut else Ending(_connect_outcome(error), str(error))
             self._marks.connect, self._marks.tls = set_up.connect, set_up.tls
+        if self._cut:
+            return Ending(Outcome.ENDED_BY_US)
+        return self._exchange()
+
+    def _exchange(self) -> Ending | None:
+        """Send and follow. A server that hangs up while we send may have said why: an HTTP error then wins."""
+        unsent = self._send()
+        if unsent is not None and unsent.outcome is not Outcome.CUT:
+            return unsent
         try:
-            self._marks.sent = self._connection.send(self._request, self._limits.first)
+            self._reception = self._connection.receive(self._marks.sent or self._marks.due)
+        except OSError:
+            return unsent
+        ending = self._follow(self._reception)
+        return ending if unsent is None or self._reception.response.status is not None else unsent
+
+    def _send(self) -> Ending | None:
+        """Hand the request over; how that failed, if it did."""
+        try:
+            wire = self._connection.wire(self._request)
+            self._marks.sent = clock.monotonic()
+            deadline, ending = self._next_deadline()
+            self._connection.send(wire, deadline)
+        except SlowServerError:
+            return ending
         except OSError as error:
+            if self._cut:
+                return Ending(Outcome.ENDED_BY_US)
             return Ending(Outcome.CUT, f"while sending: {error.strerror or error}")
-        self._reception = self._connection.receive()
-        return self._follow(self._reception)
+        return None
 
     def _follow(self, reception: Reception) -> Ending | None:
+        caught_up_for = None
         while True:
             self._read_on(reception)
             if reception.over:
@@ -95,9 +137,12 @@ class Conversation:
                 return Ending(Outcome.ENDED_BY_US)
             now = clock.monotonic()
             deadline, ending = self._next_deadline()
-            if now >= deadline:
+            if now < deadline:
+                reception.wait(deadline - now)
+            elif deadline != caught_up_for and reception.catch_up():
+                caught_up_for = deadline  # we were late, not the server; once a deadline, whatever it goes on to send
+            else:
                 return ending
-            reception.wait(deadline - now)
 
     def _read_on(self, reception: Reception) -> None:
         response = reception.response
@@ -126,15 +171,15 @@ class Conversation:
         """The reply with all that was measured; keeps the connection if it can serve again, else closes it."""
         reception = self._reception
         reply = Reply(self._marks, self._streamed, Outcome.ENDED_BY_US)
-        at = clock.monotonic()
+        self._marks.end = clock.monotonic()
         if reception is not None:
+            reception.catch_up()
             reception.stop()
             self._read_on(reception)
-            if self._ending is None and reception.last_at is not None:
-                at = reception.last_at
             reply.status, reply.lags, reply.reads = reception.response.status, reception.lags, reception.response.reads
-        self._marks.end = at
-        self._reader.fill(reply, self._ending, at)
+        self._reader.fill(reply, self._ending)
+        if reception is not None and reception.last_at is not None and (reception.over or reply.outcome in FINISHED):
+            self._marks.end = reception.last_at  # it ended when its last bytes came, not when we saw that no more would
         if reception is None or not (reception.over and reception.response.complete and reception.response.keep_alive):
             self._connection.close()
         return reply

@@ -17,7 +17,7 @@ DONE = b"[DONE]"
 
 
 class BadEventError(ValueError):
-    """An event's data is no JSON object of this API; the message shows how it begins."""
+    """An event's data is no JSON object of this API; the message shows it, unshortened and not yet made safe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +83,17 @@ def read_event(data: bytes) -> Event:
     try:
         content = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise BadEventError(f"no JSON: {_beginning(data)}") from error
+        raise BadEventError(f"no JSON: {_shown(data)}") from error
     if not isinstance(content, dict):
-        raise BadEventError(f"no JSON object: {_beginning(data)}")
+        raise BadEventError(f"no JSON object: {_shown(data)}")
     choices = content.get("choices")
     parts = [_part(choice) for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
     return Event(parts, _usage(content.get("usage")), read_error(content))
 
 
-def _beginning(data: bytes) -> str:
-    return data[:80].decode("utf-8", "replace")
+def _shown(data: bytes) -> str:
+    # Whole: a cut could leave half an API key, which safe_text would not know again. It does the shortening.
+    return data.decode("utf-8", "replace")
 
 
 def _part(choice: dict[str, Any]) -> ChoicePart:
@@ -116,7 +117,8 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list):  # content parts, as some gateways send them
-        return "".join(_text(part.get("text")) for part in value if isinstance(part, dict))
+        said = [part.get("text") for part in value if isinstance(part, dict)]
+        return "".join(text for text in said if isinstance(text, str))
     return ""
 
 
@@ -140,17 +142,29 @@ def _count(value: object) -> int | None:
 
 
 def read_error(content: object) -> ServerError | None:
-    """The error that a body or event reports: `{"error": {…}}`, `{"error": "…"}`, or vLLM's older flat form."""
+    """The error that a body or event reports.
+
+    `{"error": {…}}` or `{"error": "…"}`; FastAPI's `{"detail": …}`; and flat, as vLLM once sent it, as llama.cpp's
+    `error:` field carries it and as gateways do: `{"message": "…", "code": …}`.
+    """
     if not isinstance(content, dict):
         return None
     error = content.get("error")
-    if error is None and content.get("object") == "error":
+    if error is None and (content.get("object") == "error" or ("choices" not in content and "message" in content)):
         error = content
     if error is None and "choices" not in content:
-        error = content.get("detail")  # FastAPI's own
+        error = content.get("detail")
     if not error:
         return None
     if isinstance(error, dict):
-        code = error.get("code")
-        return ServerError(code if isinstance(code, int) else None, str(error.get("message") or error))
-    return ServerError(None, str(error))
+        return ServerError(_count(error.get("code")), _said(error.get("message") or error))
+    return ServerError(None, _said(error))
+
+
+def _said(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # nested deeper than is ever written
+        return "an error that cannot be shown"

@@ -52,7 +52,7 @@ def read_plain(sock: socket.socket) -> Read:
 def read_stamped(sock: socket.socket) -> Read:
     """One read with the kernel's receive time. BlockingIOError and OSError as `recvmsg` raises them."""
     data, ancillary, _, _ = sock.recvmsg(READ_SIZE, _ANCILLARY)
-    now, wall_ns = clock.monotonic(), clock.wall_ns()
+    now, wall_ns = clock.both()
     for level, kind, value in ancillary:
         if level == socket.SOL_SOCKET and kind == _OPTION and len(value) == _STAMP.size:
             seconds, nanoseconds = _STAMP.unpack(value)

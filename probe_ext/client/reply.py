@@ -1,8 +1,9 @@
 """One reply from the wish to send to its end, however it ends: the request's marks, its events and its outcome."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import orjson
 
 from probe_ext.client.decoder import Choice, Decoder
 from probe_ext.client.framing import Piece
@@ -15,6 +16,8 @@ from probe_ext.measure.timeline import Marks, Pace, TokenEvents, pace, worst
 _BUSY = {429, 503}
 _CUT_OFF = {"abort", "error"}
 """finish reasons by which servers say that they broke off"""
+_TOO_LATE = {Outcome.CUT, Outcome.STALLED, Outcome.TIMEOUT_TOTAL, Outcome.HUNG_UP}
+"""endings that take nothing from an answer whose every choice has finished: only the stream's own end is missing"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +68,25 @@ class Reply:
     @property
     def pace(self) -> Pace | None:
         """Of all token events, the worst over the choices; None for a reply without any, or one not streamed."""
-        counted = self.tokens_out if len(self.choices) == 1 and self.tokens_from != "events" else None
-        return worst([p for c in self.choices if (p := pace(c.events, counted))])
+        return worst([p for c in self.choices if (p := pace(c.events, self._counted))])
 
     @property
     def visible_pace(self) -> Pace | None:
-        """The same of the events that show text outside reasoning."""
-        return worst([p for c in self.choices if (p := pace(c.events.only_visible()))])
+        """The same of the events that show text outside reasoning.
+
+        Where the server counted more tokens than its events could be told to hold, the visible ones get their share.
+        """
+        return worst([p for c in self.choices if (p := _pace_of(c.events.only_visible(), self._share(c.events)))])
+
+    @property
+    def _counted(self) -> int | None:
+        """Tokens of a lone choice as the server counts them."""
+        return self.tokens_out if len(self.choices) == 1 and self.tokens_from != "events" else None
+
+    def _share(self, events: TokenEvents) -> float:
+        """Tokens a counted token."""
+        known = sum(events.tokens)
+        return self._counted / known if self._counted and known else 1.0
 
     @property
     def ttft(self) -> float | None:
@@ -83,6 +98,10 @@ class Reply:
     def events(self) -> list[TokenEvents]:
         """The token events of each choice."""
         return [choice.events for choice in self.choices]
+
+
+def _pace_of(events: TokenEvents, share: float) -> Pace | None:
+    return pace(events, round(share * sum(events.tokens)))
 
 
 class ReplyReader:
@@ -117,16 +136,17 @@ class ReplyReader:
         except (BadEventError, EventTooLargeError) as error:
             self._problem = str(error)
 
-    def fill(self, reply: Reply, ending: Ending | None, at: float) -> None:
+    def fill(self, reply: Reply, ending: Ending | None) -> None:
         """Complete `reply` with all that was read. `ending` is how it was broken off; None if the response is whole."""
         decoder = self.decoder
         if self._streams:
-            self._guarded(lambda: decoder.finish(at))
+            decoder.finish()
         elif self._streams is False and reply.status and reply.status < 300:
             reply.streamed = False
-            self._guarded(lambda: self._read_whole(at))
+            if ending is None:
+                self._guarded(self._read_whole)
         reply.choices = [decoder.choices[index] for index in sorted(decoder.choices)]
-        reply.finish_reason = next((c.finish for c in reply.choices if c.finish), None)
+        reply.finish_reason = next((safe_text(c.finish, self.secret) for c in reply.choices if c.finish), None)
         reply.tokens_in, reply.tokens_cached = decoder.tokens_in, decoder.tokens_cached
         reply.tokens_out, reply.tokens_from = self._tokens(reply)
         reply.reads_unresolved, reply.length = decoder.reads_unresolved, self.length
@@ -137,9 +157,8 @@ class ReplyReader:
             for choice in reply.choices:
                 choice.events = TokenEvents()  # a body that came whole has no token times
 
-    def _read_whole(self, at: float) -> None:
-        event = read_event(b"".join(self._whole))
-        self.decoder.take_event(at, event)
+    def _read_whole(self) -> None:
+        self.decoder.take_event(0.0, read_event(b"".join(self._whole)))  # its time is dropped: it marks no token
 
     def _tokens(self, reply: Reply) -> tuple[int | None, str | None]:
         decoder = self.decoder
@@ -159,7 +178,7 @@ class ReplyReader:
         if self._problem:
             return Ending(Outcome.BAD_DATA, self._problem)
         finished = bool(reply.choices) and all(c.finish for c in reply.choices)
-        if ending is not None and not (finished and ending.outcome in {Outcome.CUT, Outcome.STALLED}):
+        if ending is not None and not (finished and ending.outcome in _TOO_LATE):
             return ending
         if reply.status is None or not (reply.choices or self.decoder.done):
             return Ending(Outcome.BAD_DATA, "no event of this API in the answer")
@@ -168,10 +187,10 @@ class ReplyReader:
     def _http_error(self, status: int) -> Ending:
         said = b"".join(self._whole)
         try:
-            error = read_error(json.loads(said))
+            error = read_error(orjson.loads(said))
         except ValueError:
             error = None
-        text = error.message if error else said[:400].decode("utf-8", "replace")
+        text = error.message if error else said.decode("utf-8", "replace")
         outcome = Outcome.REJECTED if status in _BUSY else Outcome.HTTP_ERROR
         return Ending(outcome, f"HTTP {status}: {text}" if text.strip() else f"HTTP {status}")
 

@@ -3,11 +3,14 @@
 After the WHATWG HTML standard, section 9.2 "Server-sent events": lines end in LF, CRLF or CR; an empty line ends an
 event; several `data` lines are joined by LF; a line that starts with a colon is a comment. Bytes stay bytes, so a cut
 inside a character does no harm. Beyond the standard, an `error:` field counts as data (llama.cpp sends failures so) and
-`flush` gives up an event that the stream's end left without its empty line.
+`flush` hands out an event that the stream's end left without its empty line.
 """
 
 MAX_EVENT = 8 * 2**20
 """bytes: an event that grows beyond this is no token of any model"""
+
+
+_MARK = b"\xef\xbb\xbf"
 
 
 class EventTooLargeError(ValueError):
@@ -20,6 +23,7 @@ class SseParser:
     def __init__(self) -> None:
         self._rest = b""
         self._after_cr = False
+        self._begun = False
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The data of each event that this piece completed, in order. EventTooLargeError when one never ends."""
@@ -31,14 +35,21 @@ class SseParser:
             if len(whole) > MAX_EVENT:
                 raise EventTooLargeError(f"an event of more than {MAX_EVENT} bytes")
             return []
-        *events, self._rest = whole.split(b"\n\n")
+        *events, self._rest = self._begin(whole).split(b"\n\n")
         return [data for event in events if (data := _data(event)) is not None]
 
     def flush(self) -> list[bytes]:
         """What the stream's end left over, as an event if it holds data."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = self._begin(self._rest), b""
         data = _data(rest)
         return [] if data is None else [data]
+
+    def _begin(self, text: bytes) -> bytes:
+        """A stream may begin with a byte order mark, which belongs to no event."""
+        if self._begun:
+            return text
+        self._begun = True
+        return text.removeprefix(_MARK)
 
     def _line_feeds(self, piece: bytes) -> bytes:
         """CRLF and CR become LF, also where a CRLF is split between two pieces."""

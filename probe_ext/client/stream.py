@@ -9,7 +9,9 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import gevent
 import gevent.event
@@ -25,6 +27,10 @@ from probe_ext.measure import clock
 _READABLE = 1
 _OUR_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
 """errors of this machine: too many files or sockets open, no local port left"""
+
+
+class SlowServerError(Exception):
+    """The server did not take a request's bytes in time."""
 
 
 class ConnectError(Exception):
@@ -51,6 +57,7 @@ class Connection:
         self._target = target
         self._settings = tls
         self._socket: socket.socket | None = None
+        self._connecting: gevent.socket.socket | None = None
         self._session: TlsSession | None = None
         self._read: Callable[[socket.socket], receive.Read] = receive.read_plain
 
@@ -78,7 +85,7 @@ class Connection:
         limit = gevent.Timeout(timeout)
         limit.start()
         try:
-            self._socket = _connect(self._target)
+            self._socket = self._connect()
             connected = clock.monotonic()
             if receive.ask_for_stamps(self._socket):
                 self._read = receive.read_stamped
@@ -94,7 +101,8 @@ class Connection:
         except OSError as error:
             self.close()
             reason = error.strerror or str(error)
-            raise ConnectError(reason, ours=error.errno in _OUR_LIMITS, timed_out=False) from error
+            timed_out = isinstance(error, TimeoutError)
+            raise ConnectError(reason, ours=error.errno in _OUR_LIMITS, timed_out=timed_out) from error
         except UnicodeError as error:
             raise ConnectError(f"host name: {error}") from error
         except BaseException:
@@ -102,6 +110,29 @@ class Connection:
             raise
         finally:
             limit.close()
+
+    def _connect(self) -> socket.socket:
+        """A connected socket that never blocks. gevent does the waiting while it resolves and connects."""
+        failure = OSError("the name has no address")
+        addresses = gevent.socket.getaddrinfo(self._target.host, self._target.port, 0, socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in addresses:
+            try:
+                return self._connect_to(gevent.socket.socket(family, kind, protocol), address)
+            except OSError as error:
+                failure = error
+        raise failure
+
+    def _connect_to(self, cooperative: gevent.socket.socket, address: Any) -> socket.socket:
+        self._connecting = cooperative
+        try:
+            cooperative.connect(address)
+            cooperative.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            plain: socket.socket = get_original("socket", "socket")(fileno=cooperative.detach())
+        finally:
+            self._connecting = None
+            cooperative.close()
+        plain.setblocking(False)
+        return plain
 
     def _shake_hands(self, settings: ssl.SSLContext) -> TlsSession:
         session = TlsSession(settings, self._target)
@@ -116,36 +147,51 @@ class Connection:
 
     def _receive_some(self) -> bytes:
         sock = self._open_socket()
-        gevent.socket.wait_read(sock.fileno())
-        return sock.recv(receive.READ_SIZE)
+        while True:
+            gevent.socket.wait_read(sock.fileno())
+            try:
+                return sock.recv(receive.READ_SIZE)
+            except BlockingIOError:  # readiness is a hint, no promise
+                continue
 
-    def send(self, request: bytes, timeout: float) -> float:
-        """Hand a request's bytes to the kernel; when the first were handed over, in monotonic seconds.
+    def wire(self, request: bytes) -> bytes:
+        """A request as it goes over the wire: encrypted here, before the clock starts. OSError without a connection."""
+        self._open_socket()
+        return request if self._session is None else self._session.encrypt(request)
 
-        OSError when the connection is lost, TimeoutError when the server takes no bytes for `timeout` seconds.
+    def send(self, wire: bytes, deadline: float) -> None:
+        """Hand a request's bytes to the kernel.
+
+        OSError when the connection is lost; SlowServerError when the server has not taken them all by `deadline`
+        (monotonic seconds).
         """
-        wire = request if self._session is None else self._session.encrypt(request)
-        sent = clock.monotonic()
-        self._send_all(wire, timeout)
-        return sent
+        self._send_all(wire, deadline)
 
-    def _send_all(self, wire: bytes, timeout: float | None = None) -> None:
+    def _send_all(self, wire: bytes, deadline: float | None = None) -> None:
         sock = self._open_socket()
         rest = memoryview(wire)
         while rest:
             try:
                 rest = rest[sock.send(rest) :]
             except BlockingIOError:
-                gevent.socket.wait_write(sock.fileno(), timeout)
+                _wait_for_room(sock, deadline)
 
     def _open_socket(self) -> socket.socket:
         if self._socket is None:
             raise ConnectionError("the connection is closed")
         return self._socket
 
-    def receive(self) -> "Reception":
-        """Begin to read a response."""
-        return Reception(self._open_socket(), self._read, self._session)
+    def receive(self, sent: float) -> "Reception":
+        """Begin to read the response to a request that was sent then."""
+        return Reception(self._open_socket(), self._read, self._session, sent)
+
+    def interrupt(self) -> None:
+        """Have another greenlet's `open` or `send` fail now. A name that is being resolved cannot be hurried."""
+        if self._connecting is not None:
+            self._connecting.close()  # gevent wakes who waits on it
+        elif self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close at once; `open` may follow."""
@@ -154,13 +200,14 @@ class Connection:
         self._socket = self._session = None
 
 
-def _connect(target: Target) -> socket.socket:
-    """A connected socket that never blocks. gevent does the waiting while it resolves and connects."""
-    cooperative = gevent.socket.create_connection((target.host, target.port))
-    cooperative.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    plain: socket.socket = get_original("socket", "socket")(fileno=cooperative.detach())
-    plain.setblocking(False)
-    return plain
+def _wait_for_room(sock: socket.socket, deadline: float | None) -> None:
+    left = None if deadline is None else deadline - clock.monotonic()
+    if left is not None and left <= 0:
+        raise SlowServerError
+    try:
+        gevent.socket.wait_write(sock.fileno(), left)
+    except TimeoutError as error:
+        raise SlowServerError from error
 
 
 class Reception:
@@ -171,13 +218,16 @@ class Reception:
         sock: socket.socket,
         read: Callable[[socket.socket], receive.Read],
         session: TlsSession | None,
+        sent: float,
     ) -> None:
         self.response = Response()
         self.lags: list[float] = []
         self.last_at: float | None = None
+        """when the latest bytes came, or the connection's end was seen"""
         self.failure: Exception | None = None
         self.over = False
         self._socket, self._read, self._session = sock, read, session
+        self._floor = sent
         self._wake = gevent.event.Event()
         self._watcher = gevent.get_hub().loop.io(sock.fileno(), _READABLE)
         self._watcher.start(self._on_readable)
@@ -196,35 +246,49 @@ class Reception:
         self._watcher.stop()
         self._watcher.close()
 
-    def _on_readable(self) -> None:
-        """Runs on the hub, once a readiness: no waiting, no parsing of events, nothing that can be put off."""
+    def catch_up(self) -> bool:
+        """Read what the kernel holds already, for the hub may be late; whether there was anything."""
+        caught = False
+        while not self.over and self._on_readable():
+            caught = True
+        return caught
+
+    def _on_readable(self) -> bool:
+        """Runs on the hub, once a readiness: no waiting, no parsing of events, nothing that can be put off.
+
+        Whether there was anything to read.
+        """
         try:
             read = self._read(self._socket)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
+            self.last_at = clock.monotonic()
             self._finish(error)
-            return
-        self.last_at = read.at
+            return True
+        # No answer comes before its request or before its own beginning, whatever a step of the wall clock says.
+        self.last_at = self._floor = max(read.at, self._floor)
         if read.lag is not None:
             self.lags.append(read.lag)
         try:
-            self._take(read)
+            self._take(self.last_at, read.data)
         except (BadResponseError, ssl.SSLError) as error:
             self._finish(error)
+        return True
 
-    def _take(self, read: receive.Read) -> None:
-        response = self.response
-        data = read.data if self._session is None else self._session.decrypt(read.data)
+    def _take(self, at: float, wire: bytes) -> None:
+        response, session = self.response, self._session
+        data = wire if session is None else session.decrypt(wire)
         if data:
-            response.feed(read.at, data)
-            if response.complete:
-                self._finish(None)
-            elif b"[DONE]" in data:
-                self.nudge()
-        if not read.data:
+            response.feed(at, data)
+        if not wire or (session is not None and session.ended):
             whole = response.end_of_stream()
             self._finish(None if whole else ConnectionError("the connection ended in mid-reply"))
+        elif response.complete:
+            self._finish(None)
+        elif response.may_be_done:
+            response.may_be_done = False
+            self.nudge()
 
     def _finish(self, failure: Exception | None) -> None:
         self._watcher.stop()

@@ -1,7 +1,8 @@
 """Where requests go: a server's address, with the path prefix of a gateway if there is one."""
 
+import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,24 @@ def parse_target(url: str) -> Target:
 
     ValueError names the option and what is wrong with the value.
     """
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in {"http", "https"}:
-        raise ValueError(f"--host {url}: scheme {parts.scheme!r} is neither http nor https")
-    if parts.username or parts.password:
+    url = url.strip()
+    if "@" in re.split(r"[/?#]", url.partition("://")[2] or url, maxsplit=1)[0]:  # first: later messages show the URL
         raise ValueError("--host: a user name or password in the URL would reach logs; use the API key variable")
-    if not parts.hostname or any(c.isspace() or not c.isprintable() for c in url):
-        raise ValueError(f"--host {url!r}: no host name in it")
-    if parts.query or parts.fragment:
-        raise ValueError(f"--host {url}: a query or fragment has no meaning here")
+    if any(c.isspace() or not c.isprintable() for c in url):
+        raise ValueError(f"--host {url!r}: a URL has no spaces or control characters in it")
     try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        port = parts.port
     except ValueError as error:
         raise ValueError(f"--host {url}: {error}") from error
-    prefix = parts.path.rstrip("/").removesuffix("/v1")
-    return Target(parts.scheme == "https", parts.hostname, port, prefix)
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError(f"--host {url}: scheme {parts.scheme!r} is neither http nor https")
+    if not parts.hostname:
+        raise ValueError(f"--host {url!r}: no host name in it")
+    if port == 0:
+        raise ValueError(f"--host {url}: no server listens on port 0")
+    if parts.query or parts.fragment:
+        raise ValueError(f"--host {url}: a query or fragment has no meaning here")
+    prefix = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
+    tls = parts.scheme == "https"
+    return Target(tls, parts.hostname, port or (443 if tls else 80), quote(prefix, safe="/%:@!$&'()*+,;=~"))

@@ -21,6 +21,8 @@ class TlsSession:
     def __init__(self, settings: ssl.SSLContext, target: Target) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self.ended = False
+        """the server has said, or the connection's end has shown, that no more will come"""
         self._tls = settings.wrap_bio(self._incoming, self._outgoing, server_hostname=target.host)
 
     def handshake(self) -> bool:
@@ -54,8 +56,12 @@ class TlsSession:
         while True:
             try:
                 part = self._tls.read(2**16)
-            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                return b"".join(plain)
+            except ssl.SSLWantReadError:
+                break
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                part = b""
             if not part:
-                return b"".join(plain)
+                self.ended = True
+                break
             plain.append(part)
+        return b"".join(plain)
