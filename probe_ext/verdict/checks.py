@@ -19,14 +19,16 @@ _STATES = ("pass", "fail", "unproven")
 
 
 def run_checks(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics) -> tuple[Finding, ...]:
-    """All findings: those of the live run first, then ours."""
-    return (
-        *live_findings(evidence.manifest),
+    """All findings: those of the live run first, then ours, except where the live run knew more of the same."""
+    live = live_findings(evidence.manifest)
+    known = {finding.check for finding in live}
+    ours = (
         *account_checks(evidence),
         *ruler_checks(evidence),
         *server_checks(evidence, metrics),
         *load_checks(evidence, levels),
     )
+    return (*live, *(finding for finding in ours if finding.check not in known))
 
 
 def live_findings(manifest: Mapping[str, Any]) -> list[Finding]:

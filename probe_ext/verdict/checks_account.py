@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
+
 from probe_ext.measure.outcome import Outcome, is_failure
-from probe_ext.verdict.columns import texts
+from probe_ext.verdict.columns import numbers, texts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judgement import Finding
 from probe_ext.verdict.manifest_view import number, workers
@@ -36,10 +38,19 @@ def _accounted(evidence: Evidence) -> Finding:
     if not wrong:
         return Finding("accounted", "pass", True, f"{things(total, 'reply', 'replies')} started, all accounted for.")
     missing = sum(n for n in wrong.values() if n > 0)
+    if not evidence.manifest.get("end_reason") and missing <= _most_users(evidence):
+        why = f"The run was killed after {things(total, 'reply', 'replies')}; {things(rows.total(), 'row')} are here."
+        return Finding("accounted", "unproven", True, why, "Replies in flight at that moment left no row.")
     why = f"{total:,} replies were started, but {things(missing, 'row')} of them are missing"
     why = why if missing else f"There are {things(-sum(wrong.values()), 'row')} more than replies that were started"
     advice = "Look for requests-<worker>.csv on the workers' machines and put them into the run's directory."
     return Finding("accounted", "fail", True, f"{why} ({listed([f'worker {w}' for w in sorted(wrong)])}).", advice)
+
+
+def _most_users(evidence: Evidence) -> float:
+    """As many replies may have been in flight at once, one a user."""
+    users = numbers(evidence.users, "users")
+    return float(np.nanmax(users)) if (~np.isnan(users)).any() else 0.0
 
 
 def _workers(evidence: Evidence) -> Finding:

@@ -29,13 +29,15 @@ def server_checks(evidence: Evidence, metrics: Metrics) -> Iterator[Finding]:
 def _metrics(evidence: Evidence, metrics: Metrics) -> Finding:
     bad = [(str(s.get("url")), str(s.get("metrics"))) for s in servers(evidence.manifest) if s.get("metrics") != "ok"]
     if metrics and not bad:
-        return Finding("metrics", "pass", False, f"The server told {things(len(metrics), 'quantity', 'quantities')}.")
+        return Finding(
+            "server_metrics", "pass", False, f"The server told {things(len(metrics), 'quantity', 'quantities')}."
+        )
     reasons = listed([f"{url}: {why}" for url, why in bad]) if bad else "no metrics were read"
     why = f"What goes on inside the server is not known ({reasons}). How users felt is measured without it."
     advice = (
         "Switch the server's /metrics on, or name its place with --metrics-url, to see KV cache, queue and preemptions."
     )
-    return Finding("metrics", "fail", False, why, advice)
+    return Finding("server_metrics", "fail", False, why, advice)
 
 
 def _restarted(metrics: Metrics) -> Finding:

@@ -81,7 +81,9 @@ def find_levels(users: Columns, plan: Mapping[str, Any] | None, last_sent: float
 def _meant(plan: Mapping[str, Any] | None) -> frozenset[int] | None:
     """The planned numbers of users; others are passed through on the way. None where nothing was planned."""
     planned = plan.get("levels") if plan is not None else None
-    return frozenset(planned) if isinstance(planned, (list, tuple)) and planned else None
+    if not isinstance(planned, (list, tuple)) or not planned:
+        return None
+    return frozenset(users for users in planned if isinstance(users, int))
 
 
 def find_stretches(users: Columns, last_sent: float | None) -> list[Stretch]:

@@ -84,6 +84,15 @@ def test_started_are_accounted_for(changes: dict[str, Any], expected: tuple[str,
     assert told("accounted", with_worker(**changes)) == expected
 
 
+def test_a_kill_explains_what_was_in_flight_and_no_more() -> None:
+    def killed(started: int) -> Evidence:
+        return run(manifest=manifest(end_reason=None, duration=None, workers=[worker(started=started)]))
+
+    assert told("accounted", killed(len(GOOD) + 2)) == ("unproven", False)
+    assert told("accounted", killed(len(GOOD) - 2)) == ("unproven", False), "rows came after the manifest's last word"
+    assert told("accounted", killed(len(GOOD) + 3)) == ("fail", True)
+
+
 def test_rows_of_one_worker_do_not_stand_for_anothers() -> None:
     workers = [worker(started=len(GOOD) - 5), worker(id="w2", started=5)]
     assert told("accounted", run(manifest=manifest(workers=workers))) == ("fail", True)
@@ -177,9 +186,11 @@ def test_unresolved_reads() -> None:
 
 def test_a_server_without_metrics_warns_only() -> None:
     state = manifest(server=[{"url": "http://s/metrics", "metrics": "HTTP 404"}], workers=[worker(started=len(GOOD))])
-    assert told("metrics", run(manifest=state)) == ("fail", False)
-    assert "HTTP 404" in finding("metrics", run(manifest=state)).why
+    assert told("server_metrics", run(manifest=state)) == ("fail", False)
+    assert "HTTP 404" in finding("server_metrics", run(manifest=state)).why
     assert judge(run(manifest=state), CHAT).verdict == "valid"
+    told_live = {"check": "server_metrics", "state": "fail", "invalidates": False, "why": "live", "advice": "look"}
+    assert finding("server_metrics", run(manifest={**state, "findings": [told_live]})).why == "live"
 
 
 def test_a_restarted_server() -> None:
