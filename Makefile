@@ -19,6 +19,9 @@ $(READY): requirements.lock pyproject.toml
 
 setup: $(READY) ## the environment in .venv, versions pinned by requirements.lock
 
+demo: $(READY) ## a run against a simulated server, up to its report (2 minutes)
+	@$(BIN)/python scripts/demo.py
+
 lint: $(READY) ## format and lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -60,7 +60,7 @@ class Recorder:
 
     def begin(self, run: str, origin: float, directory: Path | None) -> None:
         """A run has begun: its zero in our monotonic seconds, and where our own copy of the rows goes, if anywhere."""
-        self.run, self._origin = run, origin
+        self.run, self._origin, self.loop_lag_max = run, origin, 0.0  # a start-up's lateness harms no figure
         if directory is not None:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
