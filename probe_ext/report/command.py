@@ -47,16 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Build the report and print the verdict; the exit code."""
-    profiles = folder("configs") / "slo"
     try:
-        built = build(
-            args.run, profiles, slo=args.slo, reasoning=args.reasoning, fail_under_users=args.fail_under_users
-        )
+        built = build(args.run, slo=args.slo, reasoning=args.reasoning, fail_under_users=args.fail_under_users)
     except (ManifestError, SettingsError) as error:
         print(f"probe report: {error}", file=sys.stderr)  # noqa: T201 (a command talks)
         return USAGE
     except OSError as error:
-        print(f"probe report: {error.filename}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        print(f"probe report: {error.filename or args.run}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
         return USAGE
     if not args.quiet:
         terminal.show(built.judgement.to_json(), built.gate, built.page, sys.stdout)
@@ -71,23 +68,20 @@ def exit_code(built: Built) -> int:
 
 
 def build(
-    run: Path,
-    profiles: Path,
-    *,
-    slo: str | None = None,
-    reasoning: Reasoning | None = None,
-    fail_under_users: int | None = None,
+    run: Path, *, slo: str | None = None, reasoning: Reasoning | None = None, fail_under_users: int | None = None
 ) -> Built:
     """Judge a run and write its four files; what is not given comes from the run's own options.
 
     ManifestError where there is no run to be read; SettingsError for a profile that cannot be used; OSError when the
     directory cannot be written.
     """
-    options = manifest.read(run).get("options") or {}
-    profile = load_profile(slo or options.get("slo") or DEFAULT_PROFILE, profiles)
+    options = manifest.read(run).get("options")
+    options = options if isinstance(options, dict) else {}
+    profile = load_profile(str(slo or options.get("slo") or DEFAULT_PROFILE), folder("configs") / "slo")
     evidence = frames.load(run)
     judgement = judge(evidence, profile, reasoning=reasoning)
-    wanted = fail_under_users if fail_under_users is not None else options.get("fail_under_users")
+    own = options.get("fail_under_users")
+    wanted = fail_under_users or (own if isinstance(own, int) else None)
     capacity = judgement.to_json()
     validate(capacity)
     met = gate(capacity, wanted)

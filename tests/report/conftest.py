@@ -18,7 +18,7 @@ PROFILES = Path(__file__).parents[2] / "configs" / "slo"
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the stated model, with its report; not to be changed."""
     run = synthetic_run.build(tmp_path_factory.mktemp("whole") / "run")
-    command.build(run, PROFILES)
+    command.build(run)
     return run
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import chrome
 import pytest
-from conftest import PROFILES
 from test_report_render import hostile_run
 
 from probe_ext.report import command
@@ -102,7 +101,7 @@ def test_hostile_text_runs_nothing(visit: Visitor, run: Path) -> None:
         assert tab.console == []
         assert await width_needed(tab) <= 390
 
-    command.build(hostile_run(run), PROFILES)
+    command.build(hostile_run(run))
     visit(look)
 
 

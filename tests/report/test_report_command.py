@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import synthetic_run
-from conftest import PROFILES
 
 from probe_ext.report import command
 from probe_ext.run import manifest
@@ -19,7 +18,7 @@ def report(*words: str) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    return command.main(parser.parse_args(list(words)), PROFILES)
+    return command.main(parser.parse_args(list(words)))
 
 
 def test_it_ends_with_the_sentence_and_the_path(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +36,7 @@ def test_quiet_prints_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_capacity_json_is_what_was_judged(run: Path) -> None:
-    built = command.build(run, PROFILES)
+    built = command.build(run)
     written = json.loads((run / "capacity.json").read_text(encoding="utf-8"))
     assert written == json.loads(json.dumps(built.judgement.to_json()))
     assert (written["served_users"], written["bracket"], written["breaks_first"]) == (4, [4, 8], "silence")
