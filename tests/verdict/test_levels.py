@@ -102,3 +102,11 @@ def test_unreadable_samples_are_passed_over() -> None:
     table = {name: values.copy() for name, values in columns(rows, UserRow).items()}
     table["users"][[3, 7]] = np.nan
     assert spans(find_levels(table, PLAN, None)) == [(2, pytest.approx(5.0), pytest.approx(29.0))]
+
+
+def test_a_fall_begins_a_new_climb() -> None:
+    up = [(n, 2) for n in range(1, 16)]
+    levels = found(staircase(*up, (3, 2), *((n, 2) for n in range(4, 16))))
+    assert all(level.band for level in levels)
+    assert all(level.users_low <= level.users_high for level in levels)
+    assert min(level.users_low for level in levels if level.t_start > 30) == 3
