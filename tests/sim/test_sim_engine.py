@@ -85,6 +85,15 @@ def test_preemption_waits_until_the_last_block_is_gone() -> None:
     assert step.snapshot.kv_usage > 0.7
 
 
+def test_a_step_that_preempts_lets_nobody_in() -> None:
+    # A chunk of the victim's prompt would fit into the blocks it leaves; vLLM lets it wait for the next step.
+    profile = tiny(30, prefix_caching=False, max_num_batched_tokens=8)
+    story = play(profile, [ask(n, prompt=20, reply=30) for n in range(1, 5)])
+    preempting = [step for step in story.steps if step.preempted]
+    assert preempting
+    assert all(step.snapshot.waiting >= len(step.preempted) for step in preempting)
+
+
 def test_a_preempted_request_is_silent_and_is_counted_when_it_speaks_again() -> None:
     story = play(tiny(30, prefix_caching=False), [ask(n, prompt=20, reply=30) for n in range(1, 5)])
     struck = next(step for step in story.steps if step.preempted)

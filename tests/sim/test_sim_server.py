@@ -127,6 +127,7 @@ def test_a_greedy_request_always_gets_the_same_answer() -> None:
     async def scenario(client: TestClient) -> None:
         first, second = [said(await stream(client, chat(temperature=0))) for _ in range(2)]
         assert first == second
+        assert first != said(await stream(client, chat("who are you", temperature=0)))
 
     serve(scenario)
 
