@@ -109,4 +109,4 @@ def test_a_fall_begins_a_new_climb() -> None:
     levels = found(staircase(*up, (3, 2), *((n, 2) for n in range(4, 16))))
     assert all(level.band for level in levels)
     assert all(level.users_low <= level.users_high for level in levels)
-    assert min(level.users_low for level in levels if level.t_start > 30) == 3
+    assert min(level.users_low for level in levels if level.t_start >= 29) == 3
