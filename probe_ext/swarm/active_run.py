@@ -67,7 +67,8 @@ class ActiveRun:
         return clock.monotonic() - self.origin
 
     def _on_reply(self, row: ReplyRow) -> None:
-        self.tally.add(row)
+        if isinstance(self.environment.shape_class, LevelShape):
+            self.tally.add(row)
         self._progress.on_reply(row)
 
     def _make_poller(self) -> Poller | None:

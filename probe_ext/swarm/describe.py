@@ -1,6 +1,7 @@
 """What `run.json` says of a run: values in, plain types out."""
 
 import platform
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -23,7 +24,7 @@ def describe(run: "ActiveRun") -> dict[str, Any]:
         "schema": manifests.SCHEMA,
         "run_id": run.id,
         "scenario": run.scenario,
-        "locustfile": run.environment.parsed_options.locustfile,
+        "locustfile": Path(run.environment.parsed_options.locustfile or "-").name,
         "started_at": clock.utc_text(run.started_unix),
         "started_unix": run.started_unix,
         "ended_at": None if run.ended is None else clock.utc_text(run.started_unix + run.ended),
@@ -34,7 +35,7 @@ def describe(run: "ActiveRun") -> dict[str, Any]:
             "host": made.host,
             "model": made.model,
             "model_from": made.model_from,
-            "tls_verified": made.host.startswith("https") and not run.options.insecure,
+            "tls_verified": not run.options.insecure if made.host.startswith("https") else None,
         },
         "options": run.options.as_json(),
         "plan": None

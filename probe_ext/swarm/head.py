@@ -1,5 +1,6 @@
 """The master's side, and a lone Locust's: starts runs, gathers what workers say, and ends runs without losing a row."""
 
+import logging
 import platform
 from typing import Any
 
@@ -15,6 +16,8 @@ from probe_ext.swarm.ending import drain
 from probe_ext.swarm.node import Node
 from probe_ext.swarm.peers import Peers
 from probe_ext.swarm.shape import LevelShape
+
+logger = logging.getLogger(__name__)
 
 _PINGS = 5
 _MARGIN = 10.0
@@ -150,6 +153,13 @@ class Head:
         back, data = clock.monotonic(), msg.data
         peer = self.peers.join(msg.node_id)
         peer.host, peer.version = data["host"], data["version"]
+        if peer.version != __version__:
+            logger.error(
+                "worker %s on %s runs probe-ext %s, this master %s: refused",
+                *(peer.id, peer.host, peer.version, __version__),
+            )
+            self.node.environment.runner.send_message("quit", None, msg.node_id)
+            return
         same = data["boot"] != "" and data["boot"] == wire.boot_id()
         first = peer.offset is None
         peer.offset = axis.SAME_CLOCK if same else axis.better(peer.offset, axis.offset(data["t"], back, data["mono"]))

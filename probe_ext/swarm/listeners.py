@@ -87,7 +87,7 @@ class HeadWiring:
         self.headless: bool = self.environment.parsed_options.headless
         self.head = Head(node)
         self._prepared: tuple[Options, Preparation, Path] | None = None
-        self._reports: list[tuple[Path, int]] = []
+        self._reporting: list[Any] = []
         self._runs = 0
         if DEFAULT_LEVELS_VARIABLE in os.environ:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)  # its tables would hide the verdict
@@ -123,6 +123,9 @@ class HeadWiring:
             self._prepared = self._prepare()
         except (SettingsError, RunDirectoryError) as error:
             _refuse(str(error))
+        except KeyboardInterrupt:
+            print("probe: interrupted before the run began", file=sys.stderr)  # noqa: T201 - as above
+            sys.exit(INTERRUPTED)
         if self._prepared and self._prepared[1].problem:
             _refuse(self._prepared[1].problem)
 
@@ -197,7 +200,8 @@ class HeadWiring:
         try:
             options, made, directory = self._prepared or self._prepare()
         except (SettingsError, RunDirectoryError) as error:
-            logger.error("probe: %s; nothing of this run is recorded", error)  # noqa: TRY400 - one line says it
+            logger.error("probe: %s; the run is stopped", error)  # noqa: TRY400 - one line says it
+            gevent.spawn(self.environment.runner.stop)
             return
         self._prepared = None
         self.node.prepared = {"model": made.model, "prompts": made.prompts}
@@ -211,12 +215,7 @@ class HeadWiring:
             return
         logger.info("probe: the run lies in %s", run.directory)
         if not self.headless and not run.options.no_report:
-            gevent.spawn(self._report, run)
-
-    def _report(self, run: ActiveRun) -> int:
-        code = make_report(run.directory)
-        self._reports.append((run.directory, code))
-        return code
+            self._reporting.append(gevent.spawn(make_report, run.directory))
 
     def _signalled(self, reason: str) -> None:
         self.head.signalled = reason
@@ -236,6 +235,9 @@ class HeadWiring:
         self.environment.runner.quit()
         if self.environment.web_ui:
             self.environment.web_ui.stop()
+        elif self.head.run is None:
+            main: Any = gevent.get_hub().parent
+            gevent.kill(main, SystemExit(INTERRUPTED))  # Locust still waits for its workers
 
     def _hurry(self) -> None:
         self.node.hurry = True
@@ -243,6 +245,7 @@ class HeadWiring:
     def _quit(self, exit_code: int, **_: Any) -> None:
         """Locust's last event: everything is in. The report is the last thing that a headless run says."""
         self._test_stop()  # a runner that never stopped in order
+        gevent.joinall(self._reporting)
         code = self._final_code(exit_code)
         if code != exit_code:
             raise SystemExit(code)
@@ -251,7 +254,7 @@ class HeadWiring:
         run = self.head.run
         code = 0
         if self.headless and run is not None and not run.options.no_report:
-            code = self._report(run)
+            code = make_report(run.directory)
         if self.head.signalled == "interrupted":
             return INTERRUPTED
         return code or exit_code
