@@ -33,6 +33,11 @@ class Finding:
     check: str
     """the check's name"""
 
+    @property
+    def matters(self) -> bool:
+        """Whether a reader has to know at once."""
+        return self.kind in {"bad", "warn"} or (self.kind == "open" and bool(self.advice))
+
 
 def read(findings: Sequence[Mapping[str, Any]]) -> list[Finding]:
     """All findings of `capacity.json`, the worst first."""
@@ -40,8 +45,10 @@ def read(findings: Sequence[Mapping[str, Any]]) -> list[Finding]:
 
 
 def summed(findings: Sequence[Finding]) -> str:
-    """`11 checks passed`."""
-    return f"{words.many(sum(found.kind == 'good' for found in findings), 'check')} passed"
+    """`11 checks passed, 2 could not be made`."""
+    kinds = [found.kind for found in findings if not found.matters]
+    passed = f"{words.many(kinds.count('good'), 'check')} passed"
+    return f"{passed}, {kinds.count('open')} could not be made" if "open" in kinds else passed
 
 
 def _finding(finding: Mapping[str, Any]) -> Finding:

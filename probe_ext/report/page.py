@@ -59,8 +59,9 @@ class Page:
     table: Table
     notes: Sequence[str]
     findings: Sequence[Finding]
-    passed: Sequence[Finding]
-    passed_says: str
+    folded: Sequence[Finding]
+    """checks that passed, and those that could not be made and ask for nothing"""
+    folded_says: str
     damage: Sequence[str]
     counts: str
     blocks: Sequence[provenance.Block]
@@ -84,9 +85,9 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
         axis=time_axis.time_axis(levels, evidence, profile, no_server),
         table=table(levels, no_server),
         notes=notes(capacity),
-        findings=[f for f in found if f.kind != "good"],
-        passed=[f for f in found if f.kind == "good"],
-        passed_says=summed(found),
+        findings=[f for f in found if f.matters],
+        folded=[f for f in found if not f.matters],
+        folded_says=summed(found),
         damage=evidence.damage,
         counts=provenance.counts(evidence),
         blocks=[*provenance.blocks(evidence), provenance.profile_block(profile), provenance.FILES],

@@ -12,6 +12,8 @@ from probe_ext.report import svg, words
 Level = Mapping[str, Any]
 
 STATES = ("served", "strained", "broken", "undecided", "unheard")
+_DESK, _PHONE, _CARD = 140, 44, 26
+"""letters for which there is room along the axis: of the wide picture on a desk and on a phone, and of a card"""
 _FEW = 14
 """with more levels than this, bars are too narrow to be written in"""
 
@@ -45,7 +47,8 @@ def levels(all_levels: Sequence[Level], capacity: int | None, interval: Sequence
     pitch = 100 / max(len(all_levels), 1)
     bars = [_bar(lv, i * pitch + 0.16 * pitch, 0.68 * pitch, scale) for i, lv in enumerate(all_levels)]
     inside = [label for bar in bars for label in _inside(bar, len(all_levels))]
-    below = [_below(lv, (i + 0.5) * pitch, lv["users"] == capacity) for i, lv in enumerate(all_levels)]
+    sparse = dict(_some(all_levels, _PHONE))
+    below = [_below(lv, (i + 0.5) * pitch, lv["users"] == capacity, i in sparse) for i, lv in _some(all_levels, _DESK)]
     ticks = [tick for tick in scale.ticks(5) if tick == round(tick)]
     left = [svg.Label(0, scale.top(tick), words.count(tick), anchor="end", dx=-8, dy=4) for tick in ticks]
     at = [i + 1 for i, lv in enumerate(all_levels) if capacity and lv["users"] == capacity]
@@ -102,8 +105,15 @@ def _inside(bar: Bar, levels_in_all: int) -> list[svg.Label]:
     ]
 
 
-def _below(level: Level, x: float, is_capacity: bool) -> svg.Label:
-    return svg.Label(x, 100, label(level), "ax cap" if is_capacity else "ax", dy=20)
+def _below(level: Level, x: float, is_capacity: bool, on_phones: bool) -> svg.Label:
+    kind = "ax cap" if is_capacity else "ax" if on_phones else "ax wide"
+    return _under(x, label(level), 20, kind)
+
+
+def _under(x: float, text: str, dy: float, kind: str = "ax") -> svg.Label:
+    """A label below the axis; a long one at the right edge ends there."""
+    edge = x > 92 and len(text) > 4
+    return svg.Label(100 if edge else x, 100, text, kind, "end" if edge else "middle", dy=dy)
 
 
 def _capacity(at: float | None, capacity: int | None, gap: str) -> list[svg.Label]:
@@ -145,7 +155,7 @@ def question(all_levels: Sequence[Level], figure: Figure, bound: tuple[float, fl
         svg.Shape(svg.dots([point]), f"dot big {_felt(value, bound, more_is_better=figure.more_is_better)}")
         for (_, value), point in zip(known, at, strict=True)
     ]
-    labels = [svg.Label((i + 0.5) * pitch / 10, 100, label(lv), dy=16) for i, lv in _some(all_levels)]
+    labels = [_under((i + 0.5) * pitch / 10, label(lv), 16) for i, lv in _some(all_levels, _CARD)]
     if bound:
         shapes.insert(0, svg.Shape(f"M0 {svg.number(scale.top(bound[0]))}H{svg.WIDTH}", "thr"))
         labels.append(svg.Label(0, scale.top(bound[0]), figure.say_bound(bound[0]), "thrlab", "start", dy=-4))
@@ -160,8 +170,10 @@ def _scale(values: Sequence[float]) -> svg.Linear | svg.Log:
     return svg.Log(min(positive), max(positive)) if wide else svg.Linear(0, max(values) * 1.2)
 
 
-def _some(all_levels: Sequence[Level], most: int = 7) -> list[tuple[int, Level]]:
-    step = max(1, -(-len(all_levels) // most))
+def _some(all_levels: Sequence[Level], letters: int) -> list[tuple[int, Level]]:
+    """Every n-th level from the last, so that their labels fit beside one another."""
+    longest = max((len(label(level)) for level in all_levels), default=0) + 2
+    step = max(1, -(-len(all_levels) * longest // letters))
     return list(enumerate(all_levels))[::-step][::-1]
 
 

@@ -44,7 +44,8 @@ def model(manifest: Mapping[str, Any]) -> str:
 def facts(manifest: Mapping[str, Any], profile: SloProfile, levels: Sequence[Any]) -> list[str]:
     """The line beside the badge."""
     workers = len(manifest.get("workers") or [])
-    length = f"{words.many(len(levels), 'level')}, {words.span(manifest.get('duration'))}"
+    of = "band" if any(level["band"] for level in levels) else "level"
+    length = f"{words.many(len(levels), of)}, {words.span(manifest.get('duration'))}"
     when = str(manifest.get("started_at") or words.DASH)
     return [model(manifest), f"profile: {profile.name}", length, words.many(workers, "worker"), when]
 

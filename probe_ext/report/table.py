@@ -107,8 +107,9 @@ def _state(level: Mapping[str, Any]) -> Cell:
     needed = level.get("replies_needed")
     settles = f"about {words.count(needed)} more replies would settle it" if needed else ""
     state = str(level["state"])
-    below = {"failed": costs, "unproven": settles}.get(state, "")
-    return Cell(f"{STATE_SIGNS[state]} {STATE_WORDS[state]}", "", "state", below)
+    seems = {"held": "seems to hold", "failed": f"seems to fail: {costs}"}.get(level["appears"], "")
+    below = seems if level["band"] else {"failed": costs, "unproven": settles}.get(state, "")
+    return Cell(f"{STATE_SIGNS[state]}\u00a0{STATE_WORDS[state]}", "", "state", below)
 
 
 def notes(capacity: Mapping[str, Any]) -> list[str]:

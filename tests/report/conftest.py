@@ -6,12 +6,7 @@ from pathlib import Path
 import pytest
 import synthetic_run
 
-from probe_ext.report import command, frames, page
-from probe_ext.report.page import Page
-from probe_ext.settings.slo import load_profile
-from probe_ext.verdict.judge import judge
-
-PROFILES = Path(__file__).parents[2] / "configs" / "slo"
+from probe_ext.report import command
 
 
 @pytest.fixture(scope="session")
@@ -26,10 +21,3 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(whole_run: Path, tmp_path: Path) -> Path:
     """A copy to be damaged."""
     return Path(shutil.copytree(whole_run, tmp_path / "run"))
-
-
-def viewed(run: Path, slo: str = "chat") -> Page:
-    """The view model of a run."""
-    profile = load_profile(slo, PROFILES)
-    evidence = frames.load(run)
-    return page.page(judge(evidence, profile).to_json(), evidence, profile)

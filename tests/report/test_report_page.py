@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic_run
-from conftest import viewed
+from report_views import viewed
 
 from probe_ext.measure.rows import ReplyRow, UserRow
 from probe_ext.report.page import Page
@@ -72,7 +72,7 @@ def test_table_says_the_models_figures(page: Page) -> None:
     heads = [" ".join(filter(None, [c.head, c.unit])) for c in page.table.columns]
     rows = {row.head: dict(zip(heads[1:], [cell.text for cell in row.cells], strict=True)) for row in page.table.rows}
     assert rows["8"] == {
-        "result": "✗ fails",
+        "result": "✗\u00a0fails",
         "served": "0",
         "strained": "8",
         "broken": "0",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import synthetic_run
-from conftest import viewed
+from report_views import viewed
 
 from probe_ext.measure.rows import ReplyRow, ServerRow
 from probe_ext.report import command, render

@@ -1,0 +1,16 @@
+"""The view model of a run, as the command would make it."""
+
+from pathlib import Path
+
+from probe_ext.bundled import folder
+from probe_ext.report import frames, page
+from probe_ext.report.page import Page
+from probe_ext.settings.slo import load_profile
+from probe_ext.verdict.judge import judge
+
+
+def viewed(run: Path, slo: str = "chat") -> Page:
+    """The view model of a run."""
+    profile = load_profile(slo, folder("configs") / "slo")
+    evidence = frames.load(run)
+    return page.page(judge(evidence, profile).to_json(), evidence, profile)
