@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 from prometheus_client.parser import text_string_to_metric_families
-from sim_helpers import chat, events, said, series, serve, stream, tiny
-
-from probe_ext.sim.personality import parse_personality
+from sim_helpers import chat, said, series, serve, stream, tiny
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 
@@ -237,91 +235,6 @@ def test_counters_are_exact_under_load() -> None:
         assert shown["http_requests_total"] == 30
 
     serve(scenario, profile=tiny(100, max_num_seqs=64), speed=20.0)
-
-
-def test_personality_sequential_serves_one_at_a_time() -> None:
-    async def scenario(client: TestClient) -> None:
-        order: list[int] = []
-
-        async def one(number: int) -> None:
-            await stream(client, chat(max_tokens=20))
-            order.append(number)
-
-        tasks = [asyncio.create_task(one(n)) for n in range(4)]
-        most = 0.0
-        while not all(task.done() for task in tasks):
-            most = max(most, (await series(client))["vllm:num_requests_running"])
-            await asyncio.sleep(0.005)
-        assert most == 1
-        assert order == [0, 1, 2, 3]
-
-    serve(scenario, personality=parse_personality("sequential"))
-
-
-@pytest.mark.parametrize("more", [{}, {"stream": False, "stream_options": None}])
-def test_personality_response_cache_answers_identical_bodies_without_the_engine(more: dict[str, Any]) -> None:
-    async def scenario(client: TestClient) -> None:
-        first, second, third = [await (await client.post(CHAT, json=chat(text, **more))).text() for text in "aab"]
-        assert first == second != third
-        assert (await series(client))["vllm:request_success_total"] == 2
-
-    serve(scenario, personality=parse_personality("response-cache"))
-
-
-def test_personality_first_token_cuts_every_answer() -> None:
-    async def scenario(client: TestClient) -> None:
-        got = await stream(client, chat(max_tokens=50))
-        assert len(said(got)) == 1
-        assert got[-2]["usage"]["completion_tokens"] == 1
-        assert (await series(client))["vllm:generation_tokens_total"] == 1
-
-    serve(scenario, personality=parse_personality("first-token"))
-
-
-def test_personality_chunky_puts_several_tokens_into_an_event() -> None:
-    async def scenario(client: TestClient) -> None:
-        got = await stream(client, chat(max_tokens=11))
-        assert [await count(client, prompt=text) for text in said(got)] == [1, 4, 4, 2]
-        assert got[-2]["usage"]["completion_tokens"] == 11
-
-    serve(scenario, personality=parse_personality("chunky"))
-
-
-def test_personality_held_back_sends_empty_events_and_their_text_with_the_next() -> None:
-    async def scenario(client: TestClient) -> None:
-        got = await stream(client, chat(max_tokens=200))
-        texts = said(got)
-        assert len(texts) == 200 == got[-2]["usage"]["completion_tokens"]
-        assert 4 <= texts.count("") <= 8
-        assert await count(client, prompt="".join(texts)) == 200
-
-    serve(scenario, personality=parse_personality("held-back"))
-
-
-def test_personality_early_role_sends_the_role_before_the_first_token() -> None:
-    async def scenario(client: TestClient) -> None:
-        response = await client.post(CHAT, json=chat())
-        first = events((await response.content.readany()).decode())
-        assert len(first) == 1
-        assert "role" in first[0]["choices"][0]["delta"]
-        rest = events((await response.read()).decode())
-        assert len(said(rest)) == 6
-        assert all("role" not in event["choices"][0]["delta"] for event in rest[:-2])
-
-    serve(scenario, profile=tiny(400, frontend_s=1.0), personality=parse_personality("early-role"))
-
-
-def test_personality_no_details_is_vllm_s_default_usage() -> None:
-    async def scenario(client: TestClient) -> None:
-        assert "prompt_tokens_details" not in (await stream(client, chat()))[-2]["usage"]
-
-    serve(scenario, personality=parse_personality("no-details"))
-
-
-def test_personalities_join() -> None:
-    both = parse_personality("sequential,chunky")
-    assert both.sequential
-    assert both.stream_interval == 4
 
 
 def test_metrics_can_be_absent() -> None:
