@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from probe_ext.measure.rows import WARM_UP
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
 from probe_ext.verdict import bootstrap
 from probe_ext.verdict.capacity import find_bracket
@@ -96,7 +97,9 @@ def _scene(evidence: Evidence, profile: SloProfile, sent: Floats) -> Scene:
     levels = find_levels(evidence.users, plan, last)
     user_of, names = coded(texts(evidence.replies, "user"))
     wanted = number(plan, "min_replies", profile.level.min_replies) if plan else profile.level.min_replies
-    return Scene(levels, place(sent, levels), user_of, len(names), max(1, int(wanted)))
+    warming = np.array([name == WARM_UP for name in texts(evidence.replies, "scenario")], dtype=np.bool_)
+    level_of = np.where(warming, -1, place(sent, levels))
+    return Scene(levels, level_of, user_of, len(names), max(1, int(wanted)))
 
 
 def _view(scene: Scene, answers: Answers) -> _View:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from worlds import CHAT, evidence, manifest, reply, slow_start, staircase, steady, worker
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.measure.rows import ReplyRow, ServerRow
+from probe_ext.measure.rows import WARM_UP, ReplyRow, ServerRow
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.judgement import Judgement
@@ -350,3 +350,11 @@ def test_a_level_too_short_above_one_that_holds() -> None:
     verdict = judged(steady(2, 0, 30) + [reply(u, 40.0) for u in range(4)], (2, 30), (4, 30))
     assert (verdict.served_users, verdict.bracket, verdict.verdict) == (2, (2, None), "valid")
     assert verdict.sentence == "2 people at once feel served; at 4 the run was too short to tell."
+
+
+def test_warm_up_replies_are_kept_and_not_judged() -> None:
+    good = steady(2, 0, 30)
+    warming = [replace(row, reply_id=f"{row.reply_id}w", scenario=WARM_UP) for row in strained(2, 0, 30)]
+    assert judged([*good, *warming], (2, 30)).levels[0].users_served == 2
+    as_usual = [replace(row, scenario="capacity") for row in warming]
+    assert judged([*good, *as_usual], (2, 30)).levels[0].users_served == 0
