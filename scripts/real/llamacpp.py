@@ -5,7 +5,7 @@
     python scripts/real/llamacpp.py stop
     python scripts/real/llamacpp.py run --slots 1 -- COMMAND …
 
-The server is built with cmake (5 to 10 minutes on two cores) from the sources inside llama-cpp-python's package on PyPI.
+The server is built with cmake, 5 to 10 minutes on two cores, from the sources in llama-cpp-python's package on PyPI.
 Everything lies in ${XDG_CACHE_HOME:-~/.cache}/probe-ext; PROBE_LLAMA_SERVER names a llama-server that is there already,
 PROBE_MODELS another folder of models. Exit code 77: this machine cannot have it.
 """
