@@ -1,0 +1,252 @@
+"""HTTP/1.1 responses: bodies however they are delimited, wherever they are cut; and what is none."""
+
+import pytest
+from exchanges import JSON_HEAD, STREAMS, chunked, events_of, recorded, recorded_refusals, sized
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probe_ext.client import framing
+from probe_ext.client.framing import BadResponseError, Response
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+PLAIN = OK + b"Content-Length: 5\r\n\r\nhello"
+
+
+def respond(*parts: bytes) -> Response:
+    response = Response()
+    for second, part in enumerate(parts, start=1):
+        response.feed(float(second), part)
+    return response
+
+
+def body_of(response: Response) -> bytes:
+    return b"".join(piece.data for piece in response.pieces)
+
+
+@pytest.mark.parametrize(
+    ("raw", "body", "kept"),
+    [
+        pytest.param(PLAIN, b"hello", True, id="content length"),
+        pytest.param(CHUNKED + chunked(b"hel", b"lo"), b"hello", True, id="chunked"),
+        pytest.param(
+            CHUNKED + b"3;name=v;x\r\nhel\r\n2\r\nlo\r\n0;last\r\n\r\n", b"hello", True, id="chunk extensions"
+        ),
+        pytest.param(CHUNKED + b"0005\r\nhello\r\n000\r\n\r\n", b"hello", True, id="leading zeros"),
+        pytest.param(CHUNKED + chunked(b"x" * 26).replace(b"1a", b"1A"), b"x" * 26, True, id="capital hexadecimal"),
+        pytest.param(CHUNKED + chunked(b"hello", last=b"0\r\nX-T: 1\r\nY: 2\r\n\r\n"), b"hello", True, id="a trailer"),
+        pytest.param(OK + b"Connection: close\r\nContent-Length: 5\r\n\r\nhello", b"hello", False, id="to be closed"),
+        pytest.param(b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello", False, id="HTTP/1.0"),
+        pytest.param(
+            b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello",
+            b"hello",
+            True,
+            id="HTTP/1.0 kept",
+        ),
+        pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", b"", True, id="no content"),
+        pytest.param(OK + b"Content-Length: 0\r\n\r\n", b"", True, id="empty"),
+        pytest.param(b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello", b"hello", True, id="no reason phrase"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" + PLAIN, b"hello", True, id="interim"),
+        pytest.param(
+            b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + PLAIN,
+            b"hello",
+            True,
+            id="several interim",
+        ),
+    ],
+)
+def test_a_response_is_whole_exactly_with_its_last_byte_wherever_it_is_cut(raw: bytes, body: bytes, kept: bool) -> None:
+    for cut in range(len(raw) + 1):
+        response = respond(raw[:cut])
+        assert response.complete is (cut == len(raw)), cut
+        if cut < len(raw):
+            response.feed(2.0, raw[cut:])
+        assert (response.complete, body_of(response), response.keep_alive) == (True, body, kept), cut
+    bytewise = respond(*[raw[k : k + 1] for k in range(len(raw))])
+    assert (bytewise.complete, body_of(bytewise), bytewise.keep_alive) == (True, body, kept)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_every_recorded_stream_chunked_anew_is_the_same_wherever_it_is_cut(name: str) -> None:
+    head, body = recorded(name)
+    raw = head + chunked(*events_of(body))
+    assert body_of(respond(raw)) == body
+    for cut in range(1, len(raw)):
+        response = respond(raw[:cut], raw[cut:])
+        assert body_of(response) == body, cut
+        assert response.complete
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("title", recorded_refusals())
+def test_every_recorded_refusal_is_the_same_wherever_it_is_cut(title: str) -> None:
+    raw = recorded_refusals()[title]
+    body = raw.split(b"\r\n\r\n", 1)[1]
+    for cut in range(1, len(raw)):
+        response = respond(raw[:cut], raw[cut:])
+        assert (response.complete, response.status in {400, 404}, body_of(response)) == (True, True, body), cut
+        assert response.headers["server"] == "uvicorn"
+
+
+def test_a_close_delimited_body_is_whole_when_the_connection_ends() -> None:
+    response = respond(OK + b"\r\nhel", b"lo")
+    assert not response.complete
+    assert response.end_of_stream()
+    assert (response.complete, response.keep_alive, body_of(response)) == (True, False, b"hello")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"", id="nothing at all"),
+        pytest.param(OK, id="half a head"),
+        pytest.param(OK + b"Content-Length: 9\r\n\r\nhello", id="less than its length"),
+        pytest.param(CHUNKED + b"5\r\nhello\r\n", id="no last chunk"),
+        pytest.param(CHUNKED + b"5\r\nhello\r\n0\r\n", id="a last chunk without its line"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n", id="an interim response alone"),
+    ],
+)
+def test_a_response_that_its_connection_cuts_off_is_not_whole(raw: bytes) -> None:
+    response = respond(raw)
+    assert not response.end_of_stream()
+    assert not response.complete
+
+
+def test_the_head_of_an_interim_response_is_not_the_responses() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nContent-Type: text/html\r\nX-Early: 1\r\n\r\n"
+    response = respond(interim, JSON_HEAD + b"Content-Length: 2\r\n\r\n{}")
+    assert (response.status, response.headers_at) == (200, 2.0)
+    assert response.headers["content-type"] == "application/json"
+    assert "x-early" not in response.headers
+
+
+def test_a_trailer_changes_nothing_that_the_head_has_said() -> None:
+    response = respond(CHUNKED + chunked(b"hi", last=b"0\r\nTransfer-Encoding: gzip\r\nContent-Type: x\r\n\r\n"))
+    assert response.complete
+    assert response.headers == {"transfer-encoding": "chunked"}
+
+
+def test_pieces_carry_the_time_and_number_of_the_read_that_brought_them() -> None:
+    response = respond(CHUNKED + b"3\r\nabc\r\n3\r\ndef\r\n", b"1\r\ng\r\n", b"0\r\n\r\n")
+    assert [(p.at, p.read, p.data) for p in response.pieces] == [(1.0, 1, b"abc"), (1.0, 1, b"def"), (2.0, 2, b"g")]
+    assert response.headers_at == 1.0
+    assert response.reads == 3
+
+
+def test_pieces_are_taken_once() -> None:
+    response = respond(PLAIN)
+    assert [piece.data for piece in response.take()] == [b"hello"]
+    assert response.take() == []
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        pytest.param(b"garbage", id="garbage"),
+        pytest.param(b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\nX-Other: 1\r\n\r\nbad", id="another response"),
+        pytest.param(b"HTTP/1.1 40", id="the beginning of another response"),
+        pytest.param(b"<html>", id="a page"),
+    ],
+)
+@pytest.mark.parametrize("front", [PLAIN, CHUNKED + chunked(b"hello"), OK + b"Connection: close\r\n" + PLAIN[17:]])
+def test_bytes_behind_a_response_change_nothing_in_it_and_end_the_connections_use(front: bytes, behind: bytes) -> None:
+    for parts in ([front + behind], [front[:-2], front[-2:] + behind]):
+        response = respond(*parts)
+        assert (response.status, response.complete, body_of(response)) == (200, True, b"hello")
+        assert "x-other" not in response.headers
+        assert not response.keep_alive
+    assert respond(PLAIN).keep_alive
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        pytest.param(b"<html>hello</html>", "not HTTP", id="a page without a head"),
+        pytest.param(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", "not HTTP", id="HTTP/2"),
+        pytest.param(b"\x15\x03\x01\x00\x02\x02\x50", "not HTTP", id="a TLS alert"),
+        pytest.param(b"HTTP/1.1 99 Odd\r\n\r\n", "not HTTP", id="a status of two digits"),
+        pytest.param(CHUNKED + b"zz\r\nhello\r\n", "not HTTP", id="a chunk size that is no number"),
+        pytest.param(CHUNKED + b"5\r\nhelloXX", "not HTTP", id="a chunk longer than its size"),
+        pytest.param(CHUNKED + b"fffffffffffffffff\r\n", "not HTTP", id="a chunk size beyond all bounds"),
+        pytest.param(CHUNKED + b"-5\r\nhello\r\n", "not HTTP", id="a negative chunk size"),
+        pytest.param(OK + b"Content-Length: five\r\n\r\n", "not HTTP", id="a length that is no number"),
+        pytest.param(OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", "not HTTP", id="two lengths"),
+        pytest.param(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x05",
+            "another protocol",
+            id="another protocol",
+        ),
+    ],
+)
+def test_what_is_no_http_response_is_refused_with_the_reason(raw: bytes, why: str) -> None:
+    with pytest.raises(BadResponseError, match=why):
+        respond(raw)
+    with pytest.raises(BadResponseError, match=why):
+        respond(*[raw[k : k + 1] for k in range(len(raw))])
+
+
+@pytest.mark.parametrize(
+    "line", [b"X-%d: a\r\n", b"X-Same: a%d\r\n", b"%dtail"], ids=["many headers", "one header again", "one long line"]
+)
+def test_a_head_without_an_end_is_refused_before_it_fills_the_memory(line: bytes) -> None:
+    response = respond(OK + b"X-Long: ")
+    fed = 0
+    with pytest.raises(BadResponseError, match="head of more than"):
+        for k in range(10**6):
+            fed += len(line % k)
+            response.feed(2.0, line % k)
+    assert fed <= framing.MAX_HEAD + 100
+
+
+def test_interim_responses_without_an_end_are_refused_too() -> None:
+    response = Response()
+    with pytest.raises(BadResponseError, match="head of more than"):
+        for _ in range(10**5):
+            response.feed(1.0, b"HTTP/1.1 102 Processing\r\n\r\n")
+
+
+def test_a_large_body_in_the_read_of_its_head_is_no_large_head() -> None:
+    response = respond(sized(b"x" * (2 * framing.MAX_HEAD)))
+    assert response.complete
+
+
+def test_a_body_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "MAX_BODY", 1000)
+    response = respond(CHUNKED)
+    with pytest.raises(BadResponseError, match="body of more than 1000 bytes"):
+        for _ in range(20):
+            response.feed(1.0, b"64\r\n" + b"x" * 100 + b"\r\n")
+    assert len(body_of(response)) == 1000
+
+
+def test_done_is_noticed_wherever_reads_and_chunks_cut_it_and_no_token_is_taken_for_it() -> None:
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"[DONE"},"token_ids":[1]}]}\n\n'
+    raw = CHUNKED + chunked(event, event)[:-5]
+    response = respond(raw)
+    assert not response.may_be_done
+    done = b"data: [DONE]\n\n"
+    for cut in range(len(done)):
+        response = respond(raw, chunked(done[:cut], last=b""), chunked(done[cut:], last=b""))
+        assert response.may_be_done, cut
+        assert not response.complete
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.binary(min_size=1, max_size=12), max_size=8), st.lists(st.integers(0, 300), max_size=6))
+def test_any_chunks_cut_anyhow_are_joined_to_the_body(chunks: list[bytes], cuts: list[int]) -> None:
+    raw = CHUNKED + chunked(*chunks)
+    borders = sorted({0, *[min(cut, len(raw)) for cut in cuts], len(raw)})
+    response = respond(*[raw[a:b] for a, b in zip(borders, borders[1:], strict=False)])
+    assert response.complete
+    assert body_of(response) == b"".join(chunks)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.binary(max_size=200), st.sampled_from([b"", OK, CHUNKED, OK + b"\r\n"]))
+def test_any_bytes_are_a_response_or_are_refused(noise: bytes, front: bytes) -> None:
+    try:
+        response = respond(front + noise)
+    except BadResponseError as refused:
+        assert str(refused)
+    else:
+        response.end_of_stream()

@@ -1,0 +1,220 @@
+"""What events mean, in all the shapes in which servers send them."""
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from exchanges import KEY, recorded_refusals
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probe_ext.client.openai import BadEventError, ChoicePart, ServerError, Usage, body, read_error, read_event
+from probe_ext.client.safe_text import safe_text
+
+
+def part(choice: dict[str, Any]) -> ChoicePart:
+    (found,) = read_event(orjson.dumps({"choices": [choice]})).parts
+    return found
+
+
+def said(delta: dict[str, Any]) -> tuple[str, str]:
+    found = part({"index": 0, "delta": delta})
+    return found.text, found.reasoning
+
+
+@pytest.mark.parametrize(
+    ("delta", "text", "reasoning"),
+    [
+        pytest.param({"content": "hi"}, "hi", "", id="content"),
+        pytest.param({"role": "assistant", "content": ""}, "", "", id="a role only"),
+        pytest.param({"role": "assistant", "content": None}, "", "", id="a role and null"),
+        pytest.param({"role": "assistant"}, "", "", id="a role without content"),
+        pytest.param({}, "", "", id="empty"),
+        pytest.param({"content": 7}, "", "", id="content that is no text"),
+        pytest.param({"reasoning_content": "hm"}, "", "hm", id="reasoning_content"),
+        pytest.param({"reasoning": "hm"}, "", "hm", id="reasoning"),
+        pytest.param({"reasoning_content": "hm", "reasoning": "hm"}, "", "hm", id="both names of the same"),
+        pytest.param({"reasoning_content": None, "reasoning": "hm", "content": None}, "", "hm", id="nulls beside"),
+        pytest.param({"reasoning_content": "hm", "content": "so"}, "so", "hm", id="reasoning and content"),
+        pytest.param({"content": [{"type": "text", "text": "a"}, {"type": "image"}, "x", None]}, "a", "", id="parts"),
+        pytest.param({"content": [{"text": [{"text": "deep"}]}]}, "", "", id="parts of parts"),
+        pytest.param({"refusal": "no"}, "no", "", id="a refusal"),
+        pytest.param(
+            {"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "find", "arguments": ""}}]},
+            "find",
+            "",
+            id="a tool call's name",
+        ),
+        pytest.param({"tool_calls": [{"index": 0, "function": {"arguments": '{"q":'}}]}, '{"q":', "", id="arguments"),
+        pytest.param(
+            {"tool_calls": [{"function": {"arguments": "a"}}, {"function": {"arguments": "b"}}]}, "ab", "", id="two"
+        ),
+        pytest.param({"tool_calls": [{"index": 0, "function": {"arguments": ""}}]}, "", "", id="an empty tool call"),
+        pytest.param({"tool_calls": [None, 3, {}, {"function": "x"}]}, "", "", id="tool calls that are none"),
+        pytest.param({"tool_calls": []}, "", "", id="no tool calls"),
+        pytest.param({"function_call": {"name": "find", "arguments": "{}"}}, "find{}", "", id="a function call"),
+        pytest.param({"content": None, "function_call": None, "tool_calls": None}, "", "", id="all null"),
+    ],
+)
+def test_text_and_reasoning_are_found_in_a_delta(delta: dict[str, Any], text: str, reasoning: str) -> None:
+    assert said(delta) == (text, reasoning)
+
+
+def test_a_refusal_is_marked_and_shown() -> None:
+    assert part({"delta": {"refusal": "I cannot"}}).refused
+    assert not part({"delta": {"content": "I can", "refusal": None}}).refused
+
+
+@pytest.mark.parametrize(
+    ("choice", "wanted"),
+    [
+        pytest.param({"index": 1, "text": " a"}, (1, " a", None, None), id="a completion"),
+        pytest.param({"text": "", "finish_reason": "stop"}, (0, "", "stop", None), id="its end"),
+        pytest.param({"index": 2, "text": "ab", "token_ids": [5, 6]}, (2, "ab", None, 2), id="token ids"),
+        pytest.param({"text": "", "token_ids": []}, (0, "", None, 0), id="no token ids"),
+        pytest.param({"text": "a", "token_ids": None}, (0, "a", None, None), id="null for token ids"),
+        pytest.param({"index": 0, "delta": {}, "finish_reason": "length"}, (0, "", "length", None), id="empty delta"),
+        pytest.param({"index": 0, "message": {"content": "all"}, "finish_reason": "stop"}, (0, "all", "stop", None)),
+        pytest.param({"index": "x", "text": "a", "finish_reason": 4}, (0, "a", None, None), id="nonsense"),
+        pytest.param({"index": None, "delta": None, "text": None}, (0, "", None, None), id="nulls"),
+    ],
+)
+def test_a_choice_has_index_text_finish_and_token_ids(choice: dict[str, Any], wanted: tuple[Any, ...]) -> None:
+    found = part(choice)
+    assert (found.index, found.text, found.finish, found.token_ids) == wanted
+
+
+@pytest.mark.parametrize(
+    ("usage", "wanted"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}, Usage(9, 4, None)),
+        ({"prompt_tokens": 9, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 8}}, Usage(9, 0, 8)),
+        ({"prompt_tokens": 9, "prompt_tokens_details": None}, Usage(9, None, None)),
+        ({"prompt_tokens": None, "completion_tokens": "4"}, Usage(None, None, None)),
+        ({"prompt_tokens": True, "completion_tokens": -1}, Usage(None, None, None)),
+        ({"prompt_tokens": 1.5, "prompt_tokens_details": [1]}, Usage(None, None, None)),
+        ({}, Usage(None, None, None)),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_usage_is_counts_or_missing_never_zero_for_unknown(usage: object, wanted: Usage | None) -> None:
+    assert read_event(orjson.dumps({"choices": [], "usage": usage})).usage == wanted
+
+
+@pytest.mark.parametrize("choices", [[], None, {}, "x", [None, 3, "x"]])
+def test_an_event_without_choices_has_no_parts(choices: object) -> None:
+    assert list(read_event(orjson.dumps({"choices": choices})).parts) == []
+
+
+@pytest.mark.parametrize("data", [b"{", b"", b"hello", b'{"a":1', b"\xff\xfe", b"NaN", b'{"a": "\x80"}'])
+def test_what_is_no_json_is_refused_and_shown(data: bytes) -> None:
+    with pytest.raises(BadEventError, match="no JSON: "):
+        read_event(data)
+
+
+@pytest.mark.parametrize("data", [b"[]", b"3", b'"text"', b"null", b"true"])
+def test_json_that_is_no_object_is_refused(data: bytes) -> None:
+    with pytest.raises(BadEventError, match="no JSON object: "):
+        read_event(data)
+
+
+def test_a_key_in_bad_data_can_still_be_known_and_taken_out() -> None:
+    for before in range(3900, 4100):
+        with pytest.raises(BadEventError) as refused:
+            read_event(b" " * before + KEY.encode() + b" was refused")
+        assert KEY[:6] not in safe_text(str(refused.value), KEY)
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        ({"error": {"message": "m", "type": "t", "code": 500}}, ServerError(500, "m")),
+        ({"error": {"message": "m", "code": "rate_limited"}}, ServerError(None, "m")),
+        ({"error": {"message": "m", "code": True}}, ServerError(None, "m")),
+        ({"error": {"type": "t"}}, ServerError(None, '{"type":"t"}')),
+        ({"error": {"message": ["a", 1]}}, ServerError(None, '["a",1]')),
+        ({"error": "model not found"}, ServerError(None, "model not found")),
+        ({"error": "m", "error_type": "overloaded"}, ServerError(None, "m")),
+        ({"error": ["a"]}, ServerError(None, '["a"]')),
+        ({"object": "error", "message": "m", "code": 400}, ServerError(400, "m")),
+        ({"code": 503, "message": "Loading model", "type": "unavailable_error"}, ServerError(503, "Loading model")),
+        ({"message": "Unauthorized"}, ServerError(None, "Unauthorized")),
+        ({"detail": "Not Found"}, ServerError(None, "Not Found")),
+        ({"detail": [{"loc": ["body"], "msg": "bad"}]}, ServerError(None, '[{"loc":["body"],"msg":"bad"}]')),
+        ({"choices": [], "message": "no error"}, None),
+        ({"choices": [], "detail": "no error"}, None),
+        ({"error": None, "choices": []}, None),
+        ({"error": {}}, None),
+        ({"error": ""}, None),
+        ({"id": "x"}, None),
+        ([], None),
+        ("error", None),
+    ],
+)
+def test_an_error_is_found_in_every_shape(content: object, wanted: ServerError | None) -> None:
+    assert read_error(content) == wanted
+
+
+@pytest.mark.parametrize("title", recorded_refusals())
+def test_every_recorded_refusal_has_a_message(title: str) -> None:
+    found = read_error(orjson.loads(recorded_refusals()[title].split(b"\r\n\r\n", 1)[1]))
+    assert found is not None
+    assert len(found.message) > 5
+
+
+@pytest.mark.parametrize("depth", [200, 400, 1000])
+def test_nesting_beyond_all_sense_is_read_or_refused_and_breaks_nothing(depth: int) -> None:
+    shapes = ['{"error":' * depth + "1" + "}" * depth]
+    shapes.append('{"choices":[{"delta":{"content":' + '[{"text":' * depth + '"a"' + "}]" * depth + "}}]}")
+    shapes.append('{"error":{"message":' + "[" * depth + "]" * depth + "}}")
+    for shape in shapes:
+        try:
+            assert read_event(shape.encode()) is not None
+        except BadEventError as refused:
+            assert len(safe_text(str(refused))) <= 200
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 2000)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+KEYS = ("choices", "usage", "error", "object", "detail", "message", "index", "delta", "text", "content", "refusal")
+MORE = ("finish_reason", "token_ids", "tool_calls", "function", "function_call", "name", "arguments", "reasoning")
+LAST = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "cached_tokens", "code", "reasoning_content")
+shaped = st.recursive(
+    json_values,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS + MORE + LAST), inner, max_size=6),
+    max_leaves=30,
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.dictionaries(st.sampled_from(KEYS + MORE + LAST), shaped, max_size=8))
+def test_any_json_object_is_an_event(content: dict[str, Any]) -> None:
+    event = read_event(json.dumps(content, ensure_ascii=True).encode())
+    assert all(isinstance(p.text, str) and isinstance(p.index, int) for p in event.parts)
+
+
+def test_a_streamed_body_asks_for_usage_as_often_as_told() -> None:
+    def options(usage: str, stream: bool = True) -> object:
+        made = orjson.loads(body("hello", "m", stream=stream, usage=usage, extra={}))
+        return made.get("stream_options")
+
+    assert options("continuous") == {"include_usage": True, "continuous_usage_stats": True}
+    assert options("final") == {"include_usage": True}
+    assert options("none") is None
+    assert options("continuous", stream=False) is None
+
+
+def test_text_makes_a_completion_and_messages_a_chat_and_none_is_left_out() -> None:
+    chat = orjson.loads(body([{"role": "user", "content": "é"}], "m", stream=True, usage="none", extra={"top_p": 0.5}))
+    assert chat == {"model": "m", "stream": True, "messages": [{"role": "user", "content": "é"}], "top_p": 0.5}
+    plain = orjson.loads(body("hi", "m", stream=False, usage="final", extra={"seed": 0, "temperature": None}))
+    assert plain == {"model": "m", "stream": False, "prompt": "hi", "seed": 0}
