@@ -10,6 +10,12 @@ from probe_ext.run import directory
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence import Evidence
 
+_SECONDS = {
+    *("hold", "settle", "drain", "patience", "metrics_every", "clock_offset", "clock_error", "cpu_seconds"),
+    *("loop_lag_max", "timeout_connect", "timeout_first", "timeout_gap", "timeout_total"),
+}
+"""keys of the manifest whose values are seconds"""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -38,21 +44,21 @@ FILES = Block(
 
 def model(manifest: Mapping[str, Any]) -> str:
     """The model under test, as it was named."""
-    return words.plain((manifest.get("target") or {}).get("model"))
+    return words.plain(_group(manifest.get("target")).get("model"))
 
 
 def facts(manifest: Mapping[str, Any], profile: SloProfile, levels: Sequence[Any]) -> list[str]:
     """The line beside the badge."""
-    workers = len(manifest.get("workers") or [])
+    workers = len(_groups(manifest.get("workers")))
     of = "band" if any(level["band"] for level in levels) else "level"
-    length = f"{words.many(len(levels), of)}, {words.span(manifest.get('duration'))}"
-    when = str(manifest.get("started_at") or words.DASH)
+    length = f"{words.many(len(levels), of)}, {words.span(_seconds(manifest.get('duration')))}"
+    when = words.plain(manifest.get("started_at"))
     return [model(manifest), f"profile: {profile.name}", length, words.many(workers, "worker"), when]
 
 
 def why_no_server(manifest: Mapping[str, Any]) -> str:
     """Why there are no figures of the server's own; "" where its metrics could be read."""
-    servers = manifest.get("server") or []
+    servers = _groups(manifest.get("server"))
     told = [
         f"{words.plain(s.get('url'))}: {words.plain(s.get('metrics'))}" for s in servers if s.get("metrics") != "ok"
     ]
@@ -65,14 +71,14 @@ def blocks(evidence: Evidence) -> list[Block]:
     """The manifest, group by group, and the files."""
     manifest = evidence.manifest
     run = [(k, manifest.get(k)) for k in ("run_id", "scenario", "locustfile", "started_at", "ended_at", "end_reason")]
-    run.insert(5, ("duration", words.span(manifest.get("duration"))))
+    run.insert(5, ("duration", words.span(_seconds(manifest.get("duration")))))
     found = [Block("Run", _told(dict(run))), Block("Target", _told(manifest.get("target")))]
-    for server in manifest.get("server") or []:
+    for server in _groups(manifest.get("server")):
         found.append(Block("Server", _told(server)))
     found.append(Block("Versions", _told(manifest.get("versions"))))
     found.append(Block("Load plan", _told(manifest.get("plan")) or [("levels", "driven by hand")]))
     found.append(Block("Prompts", _told(manifest.get("prompts"))))
-    for worker in manifest.get("workers") or []:
+    for worker in _groups(manifest.get("workers")):
         found.append(Block(f"Worker {words.plain(worker.get('id'))}", _told(worker)))
     found.append(Block("Options", _told(manifest.get("options"))))
     return [block for block in found if block.facts]
@@ -117,5 +123,23 @@ def _at_most(bound: Any) -> str:
     return f"served up to {words.bound(bound.served)}, broken past {words.bound(bound.strained)}"
 
 
-def _told(group: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    return [(str(key).replace("_", " "), words.plain(value)) for key, value in (group or {}).items()]
+def _group(value: object) -> Mapping[str, Any]:
+    """A group of the manifest; nothing where something else stands in its place."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _groups(value: object) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _seconds(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _told(group: object) -> list[tuple[str, str]]:
+    return [(str(key).replace("_", " "), _value(str(key), value)) for key, value in _group(group).items()]
+
+
+def _value(key: str, value: object) -> str:
+    timed = key in _SECONDS and isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"{value:g} s" if timed else words.plain(value)

@@ -69,5 +69,5 @@ def _preemptions(axis: lane.Axis, evidence: Evidence, why_not: str) -> lane.Lane
     plot = svg.Plot(
         "Preemptions over time", says, 26, [svg.Shape(svg.marks(axis.x(x) for x in t[kept].tolist()), "tick")]
     )
-    return lane.Lane("preemptions", "preemptions", words.count(total), plot, note="" if total else "none",
+    return lane.Lane("preemptions", "preemptions", words.count(total), plot,
                 series=[lane.series("preempted", "", t[kept], rise[kept], holds=False)])  # fmt: skip

@@ -133,6 +133,13 @@ def test_killed_run_still_gets_its_verdict(run: Path) -> None:
     assert "cut off" in (run / "capacity.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("nonsense", ["x", 3, [1, "x"], {"x": [1]}, None, True])
+def test_manifest_full_of_nonsense_still_gets_a_report(run: Path, nonsense: object) -> None:
+    keys = [key for key in synthetic_run.manifest_of() if key != "schema"]
+    manifest.write(run, {"schema": 1, **dict.fromkeys(keys, nonsense)})
+    assert report(str(run), "--quiet") in {command.OK, command.NOT_BELIEVED}
+
+
 def test_junit_has_a_case_for_the_run_each_level_and_the_gate(run: Path) -> None:
     report(str(run), "--quiet", "--fail-under-users", "8")
     suite = ET.parse(run / "junit.xml").getroot()
