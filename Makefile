@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types layers unit demo lock wheel clean
+.PHONY: help setup demo test lint types layers unit test-vllm test-llamacpp lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -39,6 +39,18 @@ test: lint types layers unit ## everything that a change must pass
 
 lock: ## write requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
+
+test-vllm: $(READY) ## a run against a real vLLM on the CPU, with a tiny model (first time: 1 GB to download)
+	@$(BIN)/python scripts/real/vllm.py run --port 18200 --model slow --block-size 32 --num-gpu-blocks-override 33 \
+	  --max-model-len 768 -- $(BIN)/probe run capacity --host http://127.0.0.1:18200 --levels 2,6 --hold 20s \
+	  --input-tokens 64 --max-tokens 400 --ignore-eos --out reports/runs/vllm --force; \
+	code=$$?; [ $$code -eq 77 ] || exit $$code
+
+test-llamacpp: $(READY) ## a run against a real llama.cpp server with one slot (first time: builds it, 5 to 10 minutes)
+	@$(BIN)/python scripts/real/llamacpp.py run --port 18210 --slots 1 -- $(BIN)/probe run capacity \
+	  --host http://127.0.0.1:18210 --levels 1,4 --hold 10s --input-tokens 64 --max-tokens 150 --ignore-eos \
+	  --out reports/runs/llamacpp --force; \
+	code=$$?; [ $$code -eq 77 ] || exit $$code
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

