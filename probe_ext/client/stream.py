@@ -6,6 +6,7 @@ passes; events are parsed then. This module and the swarm are the only ones that
 """
 
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -114,8 +115,7 @@ class Connection:
     def _connect(self) -> socket.socket:
         """A connected socket that never blocks. gevent does the waiting while it resolves and connects."""
         failure = OSError("the name has no address")
-        addresses = gevent.socket.getaddrinfo(self._target.host, self._target.port, 0, socket.SOCK_STREAM)
-        for family, kind, protocol, _, address in addresses:
+        for family, kind, protocol, _, address in _resolve(self._target):
             try:
                 return self._connect_to(gevent.socket.socket(family, kind, protocol), address)
             except OSError as error:
@@ -198,6 +198,22 @@ class Connection:
         if self._socket is not None:
             self._socket.close()
         self._socket = self._session = None
+
+
+def _resolve(target: Target) -> list[Any]:
+    """Addresses of the target. A resolver that may open no file blames the name: then the true reason is raised."""
+    _check_descriptors()
+    try:
+        return list(gevent.socket.getaddrinfo(target.host, target.port, 0, socket.SOCK_STREAM))
+    except OSError:
+        _check_descriptors()
+        raise
+
+
+def _check_descriptors() -> None:
+    """OSError when this process can open no two more files: one for a resolver, one for the connection."""
+    for descriptor in os.pipe():
+        os.close(descriptor)
 
 
 def _wait_for_room(sock: socket.socket, deadline: float | None) -> None:

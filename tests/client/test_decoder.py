@@ -87,11 +87,7 @@ def test_tokens_held_back_count_with_the_next_text_and_mark_no_time() -> None:
 
 
 def test_with_three_in_a_hundred_events_empty_no_token_is_lost() -> None:
-    reads, counted = [], 0
-    for n in range(1, 401):
-        counted += 1
-        reads.append(sse(event("" if n % 33 == 0 else f"t{n}", counted)))
-    decoder = decode(*reads)
+    decoder = decode(*[sse(event("" if n % 33 == 0 else f"t{n}", n)) for n in range(1, 401)])
     assert sum(tokens(decoder)) == 400
     assert len(tokens(decoder)) == 400 - 12
     assert tokens(decoder).count(2) == 12

@@ -1,5 +1,7 @@
 """HTTP/1.1 responses: bodies however they are delimited, wherever they are cut; and what is none."""
 
+import itertools
+
 import pytest
 from exchanges import JSON_HEAD, STREAMS, chunked, events_of, recorded, recorded_refusals, sized
 from hypothesis import given, settings
@@ -18,6 +20,22 @@ def respond(*parts: bytes) -> Response:
     for second, part in enumerate(parts, start=1):
         response.feed(float(second), part)
     return response
+
+
+def feed_until_refused(response: Response, parts: list[bytes], why: str) -> int:
+    """How many bytes were taken before one was refused; all being taken is a failure."""
+    taken = 0
+    for part in parts:
+        try:
+            response.feed(2.0, part)
+        except BadResponseError as error:
+            refused = str(error)
+            break
+        taken += len(part)
+    else:
+        refused = "nothing was refused"
+    assert why in refused
+    return taken
 
 
 def body_of(response: Response) -> bytes:
@@ -190,19 +208,12 @@ def test_what_is_no_http_response_is_refused_with_the_reason(raw: bytes, why: st
 )
 def test_a_head_without_an_end_is_refused_before_it_fills_the_memory(line: bytes) -> None:
     response = respond(OK + b"X-Long: ")
-    fed = 0
-    with pytest.raises(BadResponseError, match="head of more than"):
-        for k in range(10**6):
-            fed += len(line % k)
-            response.feed(2.0, line % k)
-    assert fed <= framing.MAX_HEAD + 100
+    fed = feed_until_refused(response, [line % k for k in range(10**5)], "head of more than")
+    assert framing.MAX_HEAD - 100 < fed < framing.MAX_HEAD + 100
 
 
 def test_interim_responses_without_an_end_are_refused_too() -> None:
-    response = Response()
-    with pytest.raises(BadResponseError, match="head of more than"):
-        for _ in range(10**5):
-            response.feed(1.0, b"HTTP/1.1 102 Processing\r\n\r\n")
+    assert feed_until_refused(Response(), [b"HTTP/1.1 102 Processing\r\n\r\n"] * 10**5, "head of more than")
 
 
 def test_a_large_body_in_the_read_of_its_head_is_no_large_head() -> None:
@@ -213,9 +224,7 @@ def test_a_large_body_in_the_read_of_its_head_is_no_large_head() -> None:
 def test_a_body_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framing, "MAX_BODY", 1000)
     response = respond(CHUNKED)
-    with pytest.raises(BadResponseError, match="body of more than 1000 bytes"):
-        for _ in range(20):
-            response.feed(1.0, b"64\r\n" + b"x" * 100 + b"\r\n")
+    feed_until_refused(response, [b"64\r\n" + b"x" * 100 + b"\r\n"] * 20, "body of more than 1000 bytes")
     assert len(body_of(response)) == 1000
 
 
@@ -236,7 +245,7 @@ def test_done_is_noticed_wherever_reads_and_chunks_cut_it_and_no_token_is_taken_
 def test_any_chunks_cut_anyhow_are_joined_to_the_body(chunks: list[bytes], cuts: list[int]) -> None:
     raw = CHUNKED + chunked(*chunks)
     borders = sorted({0, *[min(cut, len(raw)) for cut in cuts], len(raw)})
-    response = respond(*[raw[a:b] for a, b in zip(borders, borders[1:], strict=False)])
+    response = respond(*[raw[a:b] for a, b in itertools.pairwise(borders)])
     assert response.complete
     assert body_of(response) == b"".join(chunks)
 
@@ -244,9 +253,9 @@ def test_any_chunks_cut_anyhow_are_joined_to_the_body(chunks: list[bytes], cuts:
 @settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=200), st.sampled_from([b"", OK, CHUNKED, OK + b"\r\n"]))
 def test_any_bytes_are_a_response_or_are_refused(noise: bytes, front: bytes) -> None:
+    refused = None
     try:
-        response = respond(front + noise)
-    except BadResponseError as refused:
-        assert str(refused)
-    else:
-        response.end_of_stream()
+        respond(front + noise).end_of_stream()
+    except BadResponseError as error:
+        refused = str(error)
+    assert refused is None or refused

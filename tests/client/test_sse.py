@@ -1,5 +1,6 @@
 """Server-sent events: the same events wherever the bytes are cut, and the standard's own reading of them."""
 
+import itertools
 import re
 
 import pytest
@@ -102,16 +103,17 @@ def test_an_event_is_given_as_soon_as_its_empty_line_is_there() -> None:
 def test_any_stream_cut_anyhow_is_read_as_the_standard_reads_it(words: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(words)
     borders = sorted({0, *[min(cut, len(stream)) for cut in cuts], len(stream)})
-    pieces = [stream[a:b] for a, b in zip(borders, borders[1:], strict=False)]
+    pieces = [stream[a:b] for a, b in itertools.pairwise(borders)]
     assert parse(*pieces) == by_the_standard(stream)
 
 
 def test_an_event_that_never_ends_is_refused_and_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "MAX_EVENT", 1000)
     parser = SseParser()
+    for _ in range(10):
+        assert parser.feed(b"data: " + b"x" * 94) == []
     with pytest.raises(EventTooLargeError, match="more than 1000 bytes"):
-        for _ in range(20):
-            parser.feed(b"data: " + b"x" * 94)
+        parser.feed(b"x")
 
 
 def test_events_below_the_limit_go_on_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
