@@ -4,19 +4,23 @@ pandas parses it in pieces, about three seconds for a million replies. Numbers a
 piece of a column turns out to be text, some line in it is bad, and only there is each value looked at.
 """
 
+import csv
 import io
+import math
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import pandas as pd
 
 from probe_ext.measure.rows import Row, columns
 from probe_ext.report.scan import Scan, WholeLines, numbered, scan
 
+Quoting = Literal[0, 3]
+"""csv.QUOTE_MINIMAL or csv.QUOTE_NONE"""
 _SURPLUS = " surplus"
 """a column behind the last: what stands in it was a field too many (several too many are skipped by pandas)"""
 _PIECE = 100_000
@@ -57,7 +61,10 @@ def read(path: Path, row_type: type[Row], damage: list[str]) -> pd.DataFrame:
         return empty(row_type)
     if not usable(path, seen, row_type, damage):
         return empty(row_type)
-    return _gathered(path, seen, row_type, damage)
+    try:
+        return _gathered(path, seen, row_type, damage, csv.QUOTE_MINIMAL)
+    except pd.errors.ParserError:  # a quote that is never closed: then each line is taken by itself
+        return _gathered(path, seen, row_type, damage, csv.QUOTE_NONE)
 
 
 def empty(row_type: type[Row]) -> pd.DataFrame:
@@ -86,13 +93,13 @@ def usable(path: Path, seen: Scan, row_type: type[Row], damage: list[str]) -> bo
     return True
 
 
-def _gathered(path: Path, seen: Scan, row_type: type[Row], damage: list[str]) -> pd.DataFrame:
+def _gathered(path: Path, seen: Scan, row_type: type[Row], damage: list[str], quoting: Quoting) -> pd.DataFrame:
     """Piece by piece, so that the parser's own memory stays small; the lines that are no rows are named."""
     kept = [empty(row_type)]
     bad: list[int] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for piece in _pieces(path, seen, kinds(row_type).text):
+        for piece in _pieces(path, seen, kinds(row_type).text, quoting):
             wrong = _no_row(piece, seen, row_type)
             bad += list(piece.index[wrong])
             kept.append(_finished(piece[~wrong] if wrong.any() else piece, row_type))
@@ -101,7 +108,7 @@ def _gathered(path: Path, seen: Scan, row_type: type[Row], damage: list[str]) ->
     return pd.concat(kept[1:] or kept, ignore_index=True)
 
 
-def _pieces(path: Path, seen: Scan, text: tuple[str, ...]) -> Iterator[pd.DataFrame]:
+def _pieces(path: Path, seen: Scan, text: tuple[str, ...], quoting: Quoting) -> Iterator[pd.DataFrame]:
     with io.BufferedReader(WholeLines(path, seen.size), 1 << 20) as file:
         yield from pd.read_csv(
             file,
@@ -113,6 +120,7 @@ def _pieces(path: Path, seen: Scan, text: tuple[str, ...]) -> Iterator[pd.DataFr
             keep_default_na=False,
             na_values={name: [""] for name in [*seen.header, _SURPLUS]},
             on_bad_lines="warn",
+            quoting=quoting,
             skip_blank_lines=False,
             encoding_errors="replace",
             chunksize=_PIECE,
@@ -124,13 +132,15 @@ def _no_row(frame: pd.DataFrame, seen: Scan, row_type: type[Row]) -> "pd.Series[
     kind = kinds(row_type)
     wrong = frame[[*kind.keys, _last(seen, row_type)]].isna().any(axis=1) | frame[_SURPLUS].notna()
     for name in kind.numbers + kind.flags:
-        if name in seen.header and not pd.api.types.is_numeric_dtype(frame[name]):
+        if name in seen.header:
             wrong |= _numbers(frame[name]).isna() & frame[name].notna()
     return wrong
 
 
 def _numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
-    return pd.to_numeric(column, errors="coerce").astype("float64")
+    """As numbers; what is none, or is endless, is missing."""
+    found = column if pd.api.types.is_numeric_dtype(column) else pd.to_numeric(column, errors="coerce")
+    return found.astype("float64").replace([math.inf, -math.inf], math.nan)
 
 
 def _last(seen: Scan, row_type: type[Row]) -> str:

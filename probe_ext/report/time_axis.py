@@ -13,6 +13,8 @@ from probe_ext.verdict.evidence import Evidence
 
 PAUSE = 2.0
 """seconds: what counts as a silent pause where the profile does not say"""
+LONGEST = 30 * 86400.0
+"""seconds: a later moment is a damaged figure, and would squeeze all others together"""
 _STEPS = (1, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
@@ -65,8 +67,8 @@ def _stretch(level: Mapping[str, Any], axis: Axis) -> Stretch:
 
 
 def _last_moment(evidence: Evidence) -> float:
-    ends = [evidence.replies["end"], evidence.users["t"], evidence.server["t"]]
-    return max((float(np.nanmax(column)) for column in ends if not np.isnan(column).all()), default=0.0)
+    moments = np.concatenate([evidence.replies["end"], evidence.users["t"], evidence.server["t"]])
+    return float(np.max(moments, where=moments <= LONGEST, initial=0.0))
 
 
 def _ticks(end: float) -> list[float]:

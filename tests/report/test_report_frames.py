@@ -110,6 +110,15 @@ def test_bad_line_is_left_out_and_named(run: Path, line: bytes, number: int) -> 
     assert len(evidence.users["t"]) == whole - 1
 
 
+def test_quote_that_is_never_closed_costs_its_own_line(run: Path) -> None:
+    path = run / "users.csv"
+    whole = len(frames.load(run).users["t"])
+    put_line(path, 100, b'99.0,"8,8,running')
+    evidence = frames.load(run)
+    assert evidence.damage == ("users.csv: line 100: no row of this table, left out",)
+    assert len(evidence.users["t"]) == whole - 1
+
+
 def test_line_numbers_count_around_lines_that_were_skipped(run: Path) -> None:
     path = run / "users.csv"
     put_line(path, 5, b"1,2,3,4,5,6,7")
