@@ -138,7 +138,8 @@ class Conversation:
             now = clock.monotonic()
             deadline, ending = self._next_deadline()
             if now < deadline:
-                reception.wait(deadline - now)
+                # A token may come and the stream fall silent while we sleep: look again before that could be too late.
+                reception.wait(min(deadline - now, self._limits.gap))
             elif deadline != caught_up_for and reception.catch_up():
                 caught_up_for = deadline  # we were late, not the server; once a deadline, whatever it goes on to send
             else:

@@ -143,7 +143,7 @@ class ReplyReader:
             decoder.finish()
         elif self._streams is False and reply.status and reply.status < 300:
             reply.streamed = False
-            if ending is None:
+            if ending is None and self._problem is None:
                 self._guarded(self._read_whole)
         reply.choices = [decoder.choices[index] for index in sorted(decoder.choices)]
         reply.finish_reason = next((safe_text(c.finish, self.secret) for c in reply.choices if c.finish), None)

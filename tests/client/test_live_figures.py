@@ -1,0 +1,275 @@
+"""Over real sockets: counts are exact, and times are those at which the server really sent."""
+
+import gevent
+import pytest
+from asking import SHORT, ask, check_times, conversation, hold, target_of
+from scripted_server import Peer, Script, ScriptedServer
+
+from probe_ext.client import receive
+from probe_ext.client.converse import Limits
+from probe_ext.client.reply import Reply
+from probe_ext.client.stream import Connection
+from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.timeline import gaps
+
+PROFILES = {
+    # name: seconds to the first token, between tokens, events, tokens an event
+    "quick": (0.03, 0.005, 40, 1),
+    "slow": (0.12, 0.040, 8, 1),
+    "several tokens an event": (0.06, 0.020, 12, 5),
+}
+
+
+def paced(first: float, gap: float, events: int, each: int) -> Script:
+    def script(peer: Peer) -> None:
+        while True:
+            peer.counted = 0
+            peer.request()
+            peer.head()
+            peer.event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
+            peer.send(b"8\r\n: ping\n\n\r\n")
+            peer.sleep(first)
+            for k in range(events):
+                if k:
+                    peer.sleep(gap)
+                peer.token("t" * each, each)
+            peer.finish("length")
+
+    return script
+
+
+def run_profile(name: str) -> tuple[Reply, Peer]:
+    with ScriptedServer(paced(*PROFILES[name])) as server:
+        reply = ask(server)
+        return reply, server.peers[0]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_counts_are_exact_and_times_are_the_servers(name: str) -> None:
+    first, gap, events, each = PROFILES[name]
+    reply, peer = run_profile(name)
+    assert (reply.outcome, reply.message, reply.finish_reason) == (Outcome.COMPLETE, None, "length")
+    assert (reply.tokens_out, reply.tokens_from, reply.tokens_in) == (events * each, "usage", 7)
+    assert reply.text == "t" * events * each
+    (column,) = reply.events
+    check_times(column.at, column.tokens, peer, slack=gap / 2)
+    truth = peer.token_parts
+    assert reply.pace is not None
+    assert reply.ttft is not None
+    assert reply.marks.sent is not None
+    assert reply.marks.sent <= peer.asked_at[0]
+    assert reply.ttft >= truth[0].before - peer.asked_at[0] >= first
+    # The reply's own span lies between the shortest and the longest that the server's record allows.
+    span = reply.pace.last - reply.pace.first
+    assert reply.pace.tpot == pytest.approx(span / (events * each - each))
+    assert span >= gap * (events - 1) / 2
+    assert reply.pace.longest_gap == max(gaps(column.at))
+
+
+def test_the_two_profiles_tell_a_scaled_and_a_shifted_ruler_from_a_right_one() -> None:
+    """The check of times can fail: no factor and no shift of a size that matters passes both."""
+    measured = {name: run_profile(name) for name in ("quick", "slow")}
+
+    def passes(name: str, factor: float, shift: float) -> bool:
+        reply, peer = measured[name]
+        (column,) = reply.events
+        sent = reply.marks.sent or 0.0
+        wrong = [sent + factor * (t - sent) + shift for t in column.at]
+        try:
+            check_times(wrong, column.tokens, peer, slack=PROFILES[name][1] / 2)
+        except AssertionError:
+            return False
+        return True
+
+    assert all(passes(name, 1.0, 0.0) for name in measured)
+    for factor, shift in [(0.9, 0.0), (1.1, 0.0), (1.0, -0.002), (1.0, 0.025), (0.98, 0.0), (1.1, -0.006)]:
+        assert not all(passes(name, factor, shift) for name in measured), (factor, shift)
+
+
+def test_a_wrong_count_does_not_pass() -> None:
+    reply, peer = run_profile("several tokens an event")
+    (column,) = reply.events
+    with pytest.raises(AssertionError):
+        check_times(column.at, [1] * len(column.tokens), peer, slack=1.0)
+
+
+def test_time_to_first_token_stops_neither_at_the_role_nor_at_a_ping() -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.head()
+        peer.event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
+        for _ in range(4):
+            peer.sleep(0.03)
+            peer.send(b"8\r\n: ping\n\n\r\n")
+        peer.token("a")
+        peer.sleep(0.02)
+        peer.finish()
+
+    with ScriptedServer(script) as server:
+        reply = ask(server)
+        peer = server.peers[0]
+    assert reply.pace is not None
+    assert reply.pace.first >= peer.token_parts[0].before - 1e-4
+    assert reply.pace.events == 1
+    assert reply.pace.tpot is None
+    assert reply.marks.headers is not None
+    assert reply.pace.first - reply.marks.headers >= 0.1
+
+
+def test_headers_first_last_and_end_stand_in_the_order_in_which_they_came() -> None:
+    reply, peer = run_profile("slow")
+    assert reply.pace is not None
+    marks = reply.marks
+    assert marks.sent is not None
+    assert marks.headers is not None
+    assert marks.end is not None
+    assert marks.due <= marks.sent <= marks.headers < reply.pace.first < reply.pace.last <= marks.end
+    assert marks.end >= peer.sent[-1].before - 1e-4
+    assert len(reply.lags) > 8
+    assert all(lag >= 0 for lag in reply.lags)
+
+
+def test_a_kept_connection_is_used_again_and_set_up_is_marked_only_once() -> None:
+    with ScriptedServer(paced(0.0, 0.001, 3, 1)) as server:
+        connection = Connection(target_of(server), None)
+        replies = [ask(server, connection=connection) for _ in range(3)]
+        connection.close()
+        assert len(server.peers) == 1
+        assert len(server.peers[0].requests) == 3
+    assert [reply.outcome for reply in replies] == [Outcome.COMPLETE] * 3
+    assert [reply.tokens_out for reply in replies] == [3, 3, 3]
+    assert replies[0].marks.connect is not None
+    assert [(reply.marks.connect, reply.marks.tls) for reply in replies[1:]] == [(None, None)] * 2
+    first, second = replies[0].marks.sent, replies[1].marks.sent
+    assert first is not None
+    assert second is not None
+    assert first < second
+
+
+def test_set_up_is_no_part_of_time_to_first_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Connection._connect
+
+    def connect(self: Connection) -> object:
+        gevent.sleep(0.2)
+        return slow(self)
+
+    monkeypatch.setattr(Connection, "_connect", connect)
+    with ScriptedServer(paced(0.0, 0.001, 3, 1)) as server:
+        reply = ask(server)
+    assert reply.marks.connect is not None
+    assert reply.marks.sent is not None
+    assert reply.ttft is not None
+    assert reply.marks.connect >= 0.2
+    assert reply.marks.sent - reply.marks.due >= 0.2
+    assert reply.ttft < reply.marks.sent - reply.marks.due
+
+
+def busy_hub(monkeypatch: pytest.MonkeyPatch, *, stamped: bool) -> tuple[Reply, Peer]:
+    """A reply of four tokens, each of which finds the event loop blocked for 100 ms."""
+    if not stamped:
+        monkeypatch.setattr(receive, "ask_for_stamps", lambda sock: False)
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.head()
+        for _ in range(4):
+            peer.sleep(0.15)
+            peer.token("t")
+        peer.sleep(0.2)
+        peer.finish()
+
+    with ScriptedServer(script) as server:
+        target = target_of(server)
+        asked = conversation(Connection(target, None), target, SHORT)
+        running = gevent.spawn(hold, asked)
+        while not (server.peers and server.peers[0].sent):
+            gevent.sleep(0.005)
+        peer, seen = server.peers[0], 0
+        while seen < 4:
+            gevent.sleep(0.001)
+            blocked_from = len(peer.token_parts)
+            # Block from just before the next token until well after it: no gevent call in here.
+            while len(peer.token_parts) == blocked_from and not running.ready():
+                peer.over.wait(0.002)
+            peer.over.wait(0.1)
+            seen = len(peer.token_parts)
+        reply: Reply = running.get(timeout=20)
+        return reply, peer
+
+
+def delays(reply: Reply, peer: Peer) -> list[float]:
+    (column,) = reply.events
+    return [t - part.before for t, part in zip(column.at, peer.token_parts, strict=True)]
+
+
+def test_a_late_event_loop_leaves_token_times_right_and_tells_its_own_lateness(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply, peer = busy_hub(monkeypatch, stamped=True)
+    late = delays(reply, peer)
+    assert reply.outcome is Outcome.COMPLETE
+    assert len(late) == 4
+    if not reply.lags:
+        pytest.skip("this machine's kernel stamps nothing: token times are those of the reads")
+    assert min(late) >= -1e-4
+    assert max(reply.lags) >= 0.09
+    assert sorted(late)[2] < max(reply.lags) / 2
+
+
+def test_without_the_kernels_times_the_same_lateness_is_in_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply, peer = busy_hub(monkeypatch, stamped=False)
+    assert reply.lags == []
+    assert len(delays(reply, peer)) == 4
+    assert min(delays(reply, peer)) >= 0.09
+
+
+def test_a_late_event_loop_is_not_taken_for_a_silent_server() -> None:
+    """Bytes that lie in the kernel when a deadline passes unseen came in time."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.head()
+        peer.token("a")
+        peer.sleep(0.25)
+        peer.token("b")
+        peer.finish()
+
+    with ScriptedServer(script) as server:
+        target = target_of(server)
+        limits = Limits(connect=5.0, first=5.0, gap=0.4, total=20.0)
+        running = gevent.spawn(hold, conversation(Connection(target, None), target, limits))
+        while not (server.peers and server.peers[0].token_parts):
+            gevent.sleep(0.005)
+        gevent.sleep(0.05)
+        server.peers[0].over.wait(0.8)  # the loop stands still: the token, its end and the deadline all pass
+        reply: Reply = running.get(timeout=20)
+    assert (reply.outcome, reply.text) == (Outcome.COMPLETE, "ab")
+
+
+def test_a_step_of_the_wall_clock_puts_no_token_before_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = receive.clock.both
+    calls = []
+
+    def stepped() -> tuple[float, int]:
+        monotonic, wall = real()
+        calls.append(monotonic)
+        return monotonic, wall + (5_000_000_000 if len(calls) > 2 else 0)
+
+    monkeypatch.setattr(receive.clock, "both", stepped)
+    reply, _ = run_profile("slow")
+    assert len(calls) > 4
+    (column,) = reply.events
+    assert reply.marks.sent is not None
+    assert column.at == sorted(column.at)
+    assert min(column.at) >= reply.marks.sent
+
+
+def test_many_streams_at_once_are_kept_apart() -> None:
+    with ScriptedServer(paced(0.01, 0.005, 10, 2)) as server:
+        target = target_of(server)
+        running = [gevent.spawn(hold, conversation(Connection(target, None), target, SHORT)) for _ in range(20)]
+        gevent.joinall(running, timeout=20)
+        replies: list[Reply] = [one.value for one in running]
+    assert [reply.tokens_out for reply in replies] == [20] * 20
+    assert {reply.outcome for reply in replies} == {Outcome.COMPLETE}
+    by_time = sorted(reply.pace.first for reply in replies if reply.pace)
+    sent = sorted(peer.token_parts[0].before for peer in server.peers)
+    assert all(ours >= theirs - 1e-4 for ours, theirs in zip(by_time, sent, strict=True))
