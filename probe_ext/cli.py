@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from probe_ext import __version__
 
@@ -21,17 +22,28 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+WRONG_USAGE = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with the code of wrong usage."""
+        self.exit(WRONG_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (see README: 0, 1, 2, 3 or 130)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="probe",
         description="How many people at once does a self-hosted LLM server keep feeling served?",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"probe-ext {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     named = given[0] if given and given[0] in COMMANDS else None
     handler: Callable[[argparse.Namespace], int] | None = None
     for name, (module, summary) in COMMANDS.items():
@@ -52,5 +64,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if named == "run":
         options.rest = rest  # Locust's own options; Locust says what it does not know
     elif rest:
-        parser.error(f"{named}: unknown argument {rest[0]!r}; see probe {named} --help")
-    return handler(options) if handler else 2
+        commands.choices[str(named)].error(f"unknown argument {' '.join(rest)!r}")
+    return handler(options) if handler else WRONG_USAGE

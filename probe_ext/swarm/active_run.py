@@ -22,6 +22,7 @@ from probe_ext.swarm.node import Node
 from probe_ext.swarm.peers import Peers
 from probe_ext.swarm.prepare import Preparation
 from probe_ext.swarm.progress import Progress
+from probe_ext.swarm.room import FOR_MANIFEST, FOR_ROWS, Room
 from probe_ext.swarm.shape import LevelShape
 from probe_ext.swarm.tally import Tally
 
@@ -46,6 +47,7 @@ class ActiveRun:
         self.started_unix = clock.wall()
         self.id = f"{clock.utc_compact(self.started_unix)}-{name}"
         self.tally = Tally(options.min_replies)
+        self._manifest_room, self._rows_room = Room(directory, FOR_MANIFEST), Room(directory, FOR_ROWS)
         self.collector = Collector(self.id, directory, self._on_reply)
         self.end_reason: str | None = None
         self.drained = False
@@ -54,7 +56,7 @@ class ActiveRun:
         self._users: UserRow | None = None
         self._progress = Progress()
         self._poller = self._make_poller()
-        self._tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
+        self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
         self._greenlets = [gevent.spawn(self._watch_users), gevent.spawn(self._keep_books)]
         if self.environment.parsed_options.headless and self.environment.parsed_options.only_summary:
             self._greenlets.append(gevent.spawn(self._show_progress))
@@ -127,17 +129,28 @@ class ActiveRun:
         """What the reading of the server's metrics ran into."""
         return self._poller.findings() if self._poller else []
 
+    def disk_problems(self) -> dict[str, str]:
+        """Why a file is not whole, or was not for a while, by its name."""
+        return {**self.tables.problems, **self.collector.disk_errors}
+
     def finish(self) -> None:
-        """Close everything; the run directory is whole after this."""
+        """Close everything; the run directory is whole after this, or its manifest says what it lacks."""
         if self.ended is not None:
             return
         self.ended = self.now()
         gevent.killall(self._greenlets)
         self.note_users()
         if self._poller:
+            for url in self.made.metrics_urls:
+                self._poller.poll(url)  # once more: servers count a reply when it has ended
             self._poller.stop()
-        self._tables.finish()
+        self.collector.write_again()
+        if self.collector.unwritten:
+            self._rows_room.free()
+        self.tables.finish()
         self.collector.close()
+        self._rows_room.free()
+        self._manifest_room.free()
         self.write_manifest()
 
     def write_manifest(self) -> None:

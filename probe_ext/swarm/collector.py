@@ -33,6 +33,10 @@ class Collector:
         self.told: dict[str, dict[str, Any]] = {}
         """what each worker's newest batch says of it, and how many rows came from it"""
         self.disk_errors: dict[str, str] = {}
+        """what the disk said, by file name; it may have taken the lines later"""
+        self.incomplete: set[str] = set()
+        """files of these names that are not as new as what was collected"""
+        self.closed = False
         self._numbers: dict[str, set[int]] = {}
         self._on_reply = on_reply
         self._requests = TableWriter(directory / places.REQUESTS, ReplyRow)
@@ -41,10 +45,10 @@ class Collector:
         self._server = TableWriter(directory / places.SERVER, ServerRow)
 
     def accept(self, batch: Batch) -> None:
-        """Take one batch; one that came before, or belongs to another run, changes nothing."""
+        """Take one batch; one that came before, or too late, or belongs to another run, changes nothing."""
         worker, number = batch["worker"], batch["number"]
         seen = self._numbers.setdefault(worker, set())
-        if batch["run"] != self.run or number in seen:
+        if self.closed or batch["run"] != self.run or number in seen:
             return
         if not seen or number > max(seen):
             told = self.told.setdefault(worker, {"rows": 0})
@@ -72,6 +76,8 @@ class Collector:
         self._append(self._server, rows)
 
     def _append(self, table: TableWriter[R], rows: list[R]) -> None:
+        if self.closed:
+            return  # its descriptor may be another file's by now
         name = table.path.name
         try:
             table.append(rows)
@@ -87,14 +93,28 @@ class Collector:
             replace_text(self.directory / places.SKETCHES, "".join(lines))
         except OSError as error:
             self.disk_errors[places.SKETCHES] = error.strerror or str(error)
+            self.incomplete.add(places.SKETCHES)
+        else:
+            self.incomplete.discard(places.SKETCHES)
 
-    def unwritten(self) -> int:
-        """Lines of all tables that the disk has not taken."""
-        return sum(t.unwritten for t in (self._requests, self._gaps, self._users, self._server))
+    @property
+    def unwritten(self) -> dict[str, int]:
+        """How many lines of a table the disk has not taken, by file name; none where it has them all."""
+        tables = (self._requests, self._gaps, self._users, self._server)
+        return {table.path.name: table.unwritten for table in tables if table.unwritten}
+
+    def write_again(self) -> None:
+        """Try to write what waits in memory."""
+        self._append(self._requests, [])
+        self._append(self._gaps, [])
+        self._append(self._users, [])
+        self._append(self._server, [])
 
     def close(self) -> None:
-        """Write what is left, and close the tables."""
+        """Write what is left, the replies first, and close the tables."""
+        self.write_again()
         self.write_windows()
+        self.closed = True
         for table in (self._requests, self._gaps, self._users, self._server):
             try:
                 table.close()

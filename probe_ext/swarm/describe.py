@@ -87,11 +87,7 @@ def _findings(run: "ActiveRun") -> list[dict[str, Any]]:
     if run.made.problem:
         advice = "Look at the server's address, model and limits."
         found.append(_failed("target", run.made.problem, advice))
-    left = run.collector.unwritten()
-    for name, error in run.collector.disk_errors.items():
-        why = f"{run.directory / name}: {error}; {left} lines could not be written"
-        advice = "Make room, or give --out a folder that can be written."
-        found.append(_failed("disk", why, advice, invalidates=left > 0))
+    found += [_disk(run, name, error) for name, error in run.disk_problems().items()]
     for worker, told in run.collector.told.items():
         if told.get("disk_error"):
             why = f"worker {worker}: {told['disk_error']}; its own copy of the rows is not whole"
@@ -101,6 +97,19 @@ def _findings(run: "ActiveRun") -> list[dict[str, Any]]:
             why = f"the level of {level} users was never reached"
             found.append(_failed("level_reached", why, "Look at Locust's log for users that could not be started."))
     return found
+
+
+def _disk(run: "ActiveRun", name: str, error: str) -> dict[str, Any]:
+    """A file that the disk refused: are lines of it lost, is it a table that is not whole, or was all written later?"""
+    advice = "Make room, or give --out a folder that can be written."
+    lost = run.collector.unwritten.get(name, 0)
+    if lost:
+        why = f"{lost} lines could not be written"
+    elif name in run.collector.incomplete or name in run.tables.problems:
+        why = "what it holds is not the whole run"
+    else:
+        why, advice = "it refused for a while; every line was written later", "Make room before the next run."
+    return _failed("disk", f"{run.directory / name}: {error}; {why}", advice, invalidates=lost > 0)
 
 
 def _failed(check: str, why: str, advice: str, *, invalidates: bool = False) -> dict[str, Any]:

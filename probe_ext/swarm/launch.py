@@ -8,9 +8,12 @@ example:
 """
 
 import argparse
+import difflib
 import os
 import sys
+import traceback
 from pathlib import Path
+from typing import Any
 
 from probe_ext.bundled import folder
 from probe_ext.settings.errors import SettingsError
@@ -45,13 +48,70 @@ def main(options: argparse.Namespace) -> int:
         return _WRONG_USAGE
     sys.argv = ["locust", *locust_arguments(locustfile, given, options.rest)]
     os.environ[DEFAULT_LEVELS_VARIABLE] = DEFAULT_LEVELS
-    from locust.main import main as locust_main  # noqa: PLC0415 - patches the process: not before it is needed
+    from locust import events  # noqa: PLC0415 - patches the process: not before it is needed
+    from locust.main import main as locust_main  # noqa: PLC0415 - as above
 
+    import probe_ext.swarm.listeners  # noqa: F401, PLC0415 - before any locustfile, so that its options are known
+
+    events.init_command_line_parser.add_listener(lambda parser, **_: _watch_over(parser, locustfile))
     try:
         locust_main()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
+    except Exception as error:
+        where = _line_of(error, locustfile)
+        if where is None:
+            raise
+        print(f"probe: {where}: {type(error).__name__}: {_first_line(error)}", file=sys.stderr)  # noqa: T201 - as above
+        return _WRONG_USAGE
     return 0
+
+
+def _watch_over(parser: Any, locustfile: Path) -> None:
+    """Once locustfiles are loaded: refuse what cannot be measured, and have Locust refuse options in one line."""
+    from probe_ext.swarm.user import StreamingUser  # noqa: PLC0415 - loads Locust
+
+    if not any(not kind.abstract for kind in _kinds(StreamingUser)):
+        parser.exit(_WRONG_USAGE, f"probe: {locustfile}: no probe_ext.StreamingUser in it, so nothing to measure\n")
+    known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse tells not
+
+    def error(message: str) -> None:
+        head, found, tail = message.partition("unrecognized arguments: ")
+        if found and not head:
+            message = _unknown(tail.split()[0], known)
+        parser.exit(_WRONG_USAGE, f"probe run: {message}; see probe run --help and locust --help\n")
+
+    parser.error = error
+
+
+def _kinds(base: Any) -> list[Any]:
+    return [kind for direct in base.__subclasses__() for kind in (direct, *_kinds(direct))]
+
+
+def _unknown(option: str, known: list[str]) -> str:
+    """Names an option that nobody knows, with the value that came with it."""
+    after = sys.argv[sys.argv.index(option) + 1 :] if option in sys.argv else []
+    shown = f"{option} {after[0]}" if after and not after[0].startswith("-") else option
+    close = difflib.get_close_matches(option.partition("=")[0], known, n=1)
+    return f"unknown option {shown}" + (f" (did you mean {close[0]}?)" if close else "")
+
+
+def _line_of(error: Exception, locustfile: Path) -> str | None:
+    """`FILE:LINE` where a locustfile could not be loaded; None where the error is none of its own."""
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).name == locustfile.name:
+        return f"{locustfile}:{error.lineno}"
+    at = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if _same(frame.filename, locustfile)]
+    return f"{locustfile}:{at[-1]}" if at else None
+
+
+def _same(filename: str, path: Path) -> bool:
+    return Path(filename).exists() and path.exists() and Path(filename).samefile(path)
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        return str(error.msg)
+    return str(error).partition("\n")[0]
 
 
 def find_locustfile(scenario: str) -> Path:

@@ -13,6 +13,7 @@ from locust.runners import WorkerRunner
 
 from probe_ext.client.target import parse_target
 from probe_ext.load.levels import LevelPlan
+from probe_ext.measure import clock
 from probe_ext.run.directory import RunDirectoryError, fresh
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, read_options
@@ -32,6 +33,9 @@ from probe_ext.swarm.worker import WorkerEnd
 logger = logging.getLogger(__name__)
 
 WRONG_USAGE = 2
+ROWS_LOST = 3
+_WORKERS_COME = 10.0
+"""seconds that a refused run waits for its own worker processes, to tell them"""
 
 
 @events.init_command_line_parser.add_listener
@@ -73,9 +77,8 @@ def _drain_limit(node: Node) -> float:
         return 0.0
 
 
-def _refuse(why: str) -> NoReturn:
-    print(f"probe: {why}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-    sys.exit(WRONG_USAGE)
+def _say(why: str) -> None:
+    print(f"probe: {why}", file=sys.stderr, flush=True)  # noqa: T201 - a command speaks to its user
 
 
 class HeadWiring:
@@ -88,9 +91,11 @@ class HeadWiring:
         self.head = Head(node)
         self._prepared: tuple[Options, Preparation, Path] | None = None
         self._reporting: list[Any] = []
+        self._refused: int | None = None
         self._runs = 0
         if DEFAULT_LEVELS_VARIABLE in os.environ:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)  # its tables would hide the verdict
+        SignalEnd(self._signalled, self._hurry)
         if self.headless:
             self._take_default_levels()
             self._prepare_or_leave()
@@ -105,7 +110,6 @@ class HeadWiring:
         listen.test_stopping.add_listener(lambda **_: self.head.drain())
         listen.test_stop.add_listener(lambda **_: self._test_stop())
         listen.quit.add_listener(self._quit)
-        SignalEnd(self._signalled, self._hurry)
 
     def _take_default_levels(self) -> None:
         """`probe run` without levels, users or time: the usual levels, unless the scenario ends by itself."""
@@ -122,12 +126,20 @@ class HeadWiring:
             self._refuse_mixture()
             self._prepared = self._prepare()
         except (SettingsError, RunDirectoryError) as error:
-            _refuse(str(error))
-        except KeyboardInterrupt:
-            print("probe: interrupted before the run began", file=sys.stderr)  # noqa: T201 - as above
-            sys.exit(INTERRUPTED)
+            self._refuse(str(error))
         if self._prepared and self._prepared[1].problem:
-            _refuse(self._prepared[1].problem)
+            self._refuse(self._prepared[1].problem)
+
+    def _refuse(self, why: str) -> NoReturn:
+        """Say why there is no run, send the workers away, leave. A worker without a master would wait for a minute."""
+        _say(why)
+        runner, wanted = self.environment.runner, self.environment.parsed_options.processes or 0
+        if not self.head.local:
+            until = clock.monotonic() + _WORKERS_COME
+            while len(runner.clients) < wanted and clock.monotonic() < until:
+                gevent.sleep(0.05)
+            runner.quit()
+        sys.exit(WRONG_USAGE)
 
     def _refuse_mixture(self) -> None:
         given = self.environment.parsed_options
@@ -155,7 +167,7 @@ class HeadWiring:
         try:
             return self.node.options.plan
         except SettingsError as error:
-            _refuse(str(error))
+            self._refuse(str(error))
 
     def _attach_shape(self, plan: LevelPlan | None) -> None:
         """Levels from the options make Locust's load shape; without them Locust keeps its user fields."""
@@ -207,7 +219,14 @@ class HeadWiring:
         self.node.prepared = {"model": made.model, "prompts": made.prompts}
         if made.problem:
             logger.error("probe: %s", made.problem)
-        self.head.begin(ActiveRun(self.node, self.head.peers, options, made, directory, self._scenario()))
+        try:
+            run = ActiveRun(self.node, self.head.peers, options, made, directory, self._scenario())
+        except OSError as error:
+            self._refused = WRONG_USAGE
+            logger.error("probe: --out %s: cannot be written: %s; the run is stopped", directory, error.strerror)  # noqa: TRY400
+            gevent.spawn(self.environment.runner.quit if self.headless else self.environment.runner.stop)
+            return
+        self.head.begin(run)
 
     def _test_stop(self) -> None:
         run = self.head.finish()
@@ -224,14 +243,17 @@ class HeadWiring:
     def _wanted_end(self) -> None:
         """A user has what it wanted: a headless run is over, a web UI stays for the next."""
         run = self.head.run
-        if run is not None and run.end_reason is None:
-            run.end_reason = "scenario_done"
+        if run is None or run.end_reason is not None:
+            return  # it ends already
+        run.end_reason = "scenario_done"
         if self.headless:
             self.environment.runner.quit()
         else:
             self.environment.runner.stop()
 
     def _leave(self) -> None:
+        if self.headless and self.head.run is None:
+            _say("interrupted before the run began")
         self.environment.runner.quit()
         if self.environment.web_ui:
             self.environment.web_ui.stop()
@@ -252,9 +274,13 @@ class HeadWiring:
 
     def _final_code(self, exit_code: int) -> int:
         run = self.head.run
-        code = 0
+        code = self._refused or 0
         if self.headless and run is not None and not run.options.no_report:
             code = make_report(run.directory)
+        if run is not None and run.collector.unwritten:
+            lost = ", ".join(f"{lines} lines of {name}" for name, lines in run.collector.unwritten.items())
+            _say(f"--out {run.directory}: the disk did not take {lost}")
+            code = ROWS_LOST
         if self.head.signalled == "interrupted":
             return INTERRUPTED
         return code or exit_code

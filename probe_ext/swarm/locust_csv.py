@@ -1,34 +1,68 @@
 """Locust's own four tables, written for every run and complete to the last finished reply.
 
-Locust's writer is what `--csv --csv-full-history` uses; on its own it leaves out the last second.
+Locust's writer is what `--csv --csv-full-history` uses; on its own it leaves out the last second. A disk that refuses
+ends Locust's tables, never the run: our own rows do not depend on them.
 """
 
+import contextlib
 import csv
+import io
+import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import gevent
 from locust.env import Environment
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter
 
+from probe_ext.run.manifest import replace_text
+
+logger = logging.getLogger(__name__)
+
 
 class LocustTables:
     """Start with the run, `finish` when all workers have reported."""
 
     def __init__(self, environment: Environment, prefix: Path) -> None:
-        self._prefix = str(prefix)
-        self._writer = StatsCSVFileWriter(environment, PERCENTILES_TO_REPORT, self._prefix, full_history=True)
-        self._greenlet = gevent.spawn(self._writer.stats_writer)
+        self.problems: dict[str, str] = {}
+        """why a table is not whole, by file name"""
+        self._prefix = prefix
+        self._writer = StatsCSVFileWriter(environment, PERCENTILES_TO_REPORT, str(prefix), full_history=True)
+        self._greenlet = gevent.spawn(self._write)
+
+    def _write(self) -> None:
+        self._guarded("_stats_history.csv", self._writer.stats_writer)
 
     def finish(self) -> None:
         """Stop the once-a-second writing, then write the three summary tables anew from the final figures."""
         gevent.sleep(1.0)  # one more row of the history, with the last replies in it
         self._greenlet.kill()
-        self._writer.close_files()
-        self._rewrite("_stats.csv", self._writer.requests_csv)
-        self._rewrite("_failures.csv", self._writer.failures_csv)
-        self._rewrite("_exceptions.csv", self._writer.exceptions_csv)
+        writer = self._writer
+        self._guarded("_stats_history.csv", writer.stats_history_csv_filehandle.close)
+        for file in (writer.requests_csv_filehandle, writer.failures_csv_filehandle, writer.exceptions_csv_filehandle):
+            with contextlib.suppress(OSError):  # what they hold is written anew
+                file.close()
+        for suffix, fill in (
+            ("_stats.csv", writer.requests_csv),
+            ("_failures.csv", writer.failures_csv),
+            ("_exceptions.csv", writer.exceptions_csv),
+        ):
+            self._guarded(suffix, partial(self._rewrite, suffix, fill))
 
     def _rewrite(self, suffix: str, fill: "Callable[..., None]") -> None:
-        with Path(self._prefix + suffix).open("w", encoding="utf-8", newline="") as file:
-            fill(csv.writer(file))
+        text = io.StringIO(newline="")
+        fill(csv.writer(text))
+        replace_text(self._path(suffix), text.getvalue())
+
+    def _path(self, suffix: str) -> Path:
+        return self._prefix.with_name(self._prefix.name + suffix)
+
+    def _guarded(self, suffix: str, step: Callable[[], object]) -> None:
+        path = self._path(suffix)
+        try:
+            step()
+        except OSError as error:
+            if path.name not in self.problems:
+                logger.warning("%s: %s; Locust's own table will not be whole", path, error.strerror or error)
+            self.problems[path.name] = error.strerror or str(error)

@@ -5,12 +5,14 @@ from typing import Any
 
 from locust.env import Environment
 
+from probe_ext.bundled import folder
 from probe_ext.client.target import parse_target
 from probe_ext.measure import clock
 from probe_ext.server.fetch import Fetcher
 from probe_ext.server.identity import identify
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
+from probe_ext.settings.slo import load_profile
 from probe_ext.swarm.llm import api_key
 from probe_ext.swarm.prompting import calibrated
 
@@ -38,6 +40,7 @@ def prepare(environment: Environment, options: Options) -> Preparation:
         raise SettingsError(str(error)) from error
     if not environment.host:
         raise SettingsError("--host: no server given; for example --host http://127.0.0.1:8000")
+    load_profile(options.slo, folder("configs") / "slo")  # refused now, not when the run is over
     fetcher = Fetcher(key, verify=not options.insecure, timeout=options.timeout_connect)
     server = identify(target.url, fetcher, options.metrics_url, options.model)
     models = server[0]["models"]
@@ -62,10 +65,20 @@ def _problem(
 ) -> str | None:
     if models is not None and options.model and options.model not in models:
         return f"--model {options.model}: the server at {url} lists {', '.join(models[:5]) or 'none'}"
+    why = server.get("models_error")
+    if why and not _answered(why):
+        return f"--host {url}: {why}"
     if model is None:
-        return f"--host {url}: {server.get('models_error') or 'lists no models; name one with --model'}"
+        return (
+            f"--host {url}: {why + '; name a model with --model' if why else 'lists no models; name one with --model'}"
+        )
     limit = server.get("max_model_len")
     if limit and options.input_tokens + options.max_tokens > limit:
         asked = f"--input-tokens {options.input_tokens} and --max-tokens {options.max_tokens}"
         return f"{asked}: more than the {limit} tokens that {model} at {url} takes"
     return None
+
+
+def _answered(why: str) -> bool:
+    """Whether a server that gives no list of models may answer all the same: it spoke HTTP, and asked for no key."""
+    return why.startswith("/v1/models") or (why[:3].isdigit() and why[:3] not in {"401", "403"})

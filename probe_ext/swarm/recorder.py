@@ -1,5 +1,6 @@
 """What one process that runs users measures: every started reply ends here as a row, exactly once."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
@@ -116,6 +117,7 @@ class Recorder:
         news = (self.started, self.finished)
         if self.run is None or (news == self._told and not self._rows):
             return
+        self._to_disk()
         self._number += 1
         self.unacknowledged[self._number] = {
             "run": self.run,
@@ -131,7 +133,6 @@ class Recorder:
             "gaps": [astuple(gap) for gap in self._gaps],
             "windows": self._book.changes(),
         }
-        self._to_disk()
         self._rows, self._gaps, self._told = [], [], news
 
     def _to_disk(self) -> None:
@@ -142,7 +143,7 @@ class Recorder:
             self._tables[1].append(self._gaps)
         except OSError as error:
             self.disk_error = f"{self._tables[0].path}: {error.strerror or error}"
-            self._tables = None
+            self.close()
 
     @property
     def last_number(self) -> int:
@@ -155,11 +156,11 @@ class Recorder:
             conversation.cut()
 
     def close(self) -> None:
-        """Close our own tables."""
-        if self._tables is not None:
-            for table in self._tables:
+        """Close our own tables; what the disk refuses now is only our copy, the master has the rows."""
+        tables, self._tables = self._tables or (), None
+        for table in tables:
+            with contextlib.suppress(OSError):
                 table.close()
-            self._tables = None
 
 
 def watch_loop(recorder: Callable[[], Recorder], sleep: Callable[[float], None], every: float = 0.1) -> None:
