@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 _PINGS = 5
 _MARGIN = 10.0
 """seconds beyond the drain limit that the master waits for workers' last words"""
+_SHY = 3
+"""looks at a new worker before it is spoken to unasked: it may still be setting itself up"""
+_AGAIN = 1.0
+"""seconds after which the master says again what a worker has not answered"""
 
 
 class Head:
@@ -54,8 +58,7 @@ class Head:
             self.node.fresh_recorder().begin(run.id, run.origin, None)
             gevent.spawn(self._keep_local, run)
         else:
-            for worker in self.peers.known:
-                self._tell_begin(worker)
+            self._tell_late_ones()
 
     def _keep_local(self, run: ActiveRun) -> None:
         while run.ended is None:
@@ -87,6 +90,7 @@ class Head:
                 return
             if run.end_reason is None:
                 run.end_reason = self._reason()
+            run.write_manifest()  # draining may take long: a kill meanwhile is no end without a reason
             if self.local:
                 self._drain_local(run)
             else:
@@ -108,26 +112,45 @@ class Head:
         self.peers.known[self.node.worker].drained = self.node.recorder.last_number
 
     def _drain_workers(self, run: ActiveRun) -> None:
-        self._ask_to_drain(run.options.drain)
-        until = clock.monotonic() + run.options.drain + _MARGIN
-        hurried = False
-        while clock.monotonic() < until and not self._all_told(run):
+        begun = clock.monotonic()
+        self._ask_to_drain(run, run.options.drain)
+        asked, hurried = begun, False
+        while clock.monotonic() - begun < run.options.drain + _MARGIN and (silent := self._silent(run)):
             if self.node.hurry and not hurried:
                 hurried = True
-                self._ask_to_drain(0)
+                self._ask_to_drain(run, 0)
+            now = clock.monotonic()
+            if now - asked >= _AGAIN:
+                asked = now
+                self._tell_late_ones()
+                left = 0.0 if hurried else max(0.0, run.options.drain - (now - begun))
+                for worker in silent:
+                    self._ask_to_drain(run, left, worker)
             gevent.sleep(0.05)
 
-    def _ask_to_drain(self, limit: float) -> None:
-        if self.run:
-            self.node.environment.runner.send_message(wire.DRAIN, {"run": self.run.id, "limit": limit})
+    def _ask_to_drain(self, run: ActiveRun, limit: float, worker: str | None = None) -> None:
+        data = {"run": run.id, "limit": limit, "again": worker is not None}
+        self.node.environment.runner.send_message(wire.DRAIN, data, worker)
 
-    def _all_told(self, run: ActiveRun) -> bool:
+    def _silent(self, run: ActiveRun) -> list[str]:
+        """The workers whose last word is not whole yet, and may still come."""
         live = set(self.node.environment.runner.clients)
-        for worker, peer in self.peers.known.items():
-            told = peer.drained is not None and run.collector.has_all(worker, peer.drained)
-            if not told and worker in live and peer.lost_at is None:
-                return False
-        return True
+        return [
+            worker
+            for worker, peer in self.peers.known.items()
+            if worker in live
+            and peer.lost_at is None
+            and not (peer.drained is not None and run.collector.has_all(worker, peer.drained))
+        ]
+
+    def _tell_late_ones(self) -> None:
+        """Tell workers of the run that have not shown yet that they know of it."""
+        run = self.run
+        if run is None or run.ended is not None:
+            return
+        for worker in list(self.peers.known):
+            if worker not in run.collector.told:
+                self._tell_begin(worker)
 
     def finish(self) -> ActiveRun | None:
         """After users are gone: close the run. The run, if this closed one."""
@@ -146,8 +169,11 @@ class Head:
 
     def _ping(self, worker: str) -> None:
         for _ in range(_PINGS):
-            self.node.environment.runner.send_message(wire.PING, {"t": clock.monotonic()}, worker)
+            self._ping_once(worker)
             gevent.sleep(0.05)
+
+    def _ping_once(self, worker: str) -> None:
+        self.node.environment.runner.send_message(wire.PING, {"t": clock.monotonic()}, worker)
 
     def _on_pong(self, msg: Any, **_: Any) -> None:
         back, data = clock.monotonic(), msg.data
@@ -178,13 +204,24 @@ class Head:
             self.peers.join(msg.node_id).drained = msg.data["last"]
 
     def _watch_workers(self) -> None:
-        """Notice workers that Locust no longer hears of."""
+        """Greet workers whose hello was lost, tell of the run who has not heard, notice whom Locust hears no more."""
         while True:
-            gevent.sleep(1.0)
-            run = self.run
-            if run is None or run.ended is not None:
-                continue
-            for client in self.node.environment.runner.clients.missing:
-                peer = self.peers.join(client.id)
-                if peer.lost_at is None:
-                    peer.lost_at = run.now()
+            gevent.sleep(_AGAIN)
+            self.look_after_workers()
+
+    def look_after_workers(self) -> None:
+        """One look at every worker."""
+        clients = self.node.environment.runner.clients
+        for worker in list(clients):
+            peer = self.peers.join(worker)
+            peer.looks += 1
+            if peer.offset is None and peer.looks > _SHY:
+                self._ping_once(worker)
+        self._tell_late_ones()
+        run = self.run
+        if run is None or run.ended is not None:
+            return
+        for client in clients.missing:
+            peer = self.peers.join(client.id)
+            if peer.lost_at is None:
+                peer.lost_at = run.now()

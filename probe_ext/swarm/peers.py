@@ -16,6 +16,8 @@ class Peer:
     drained: int | None = None
     """the number of its last batch, once it has said so"""
     lost_at: float | None = None
+    looks: int = 0
+    """how often the master has looked after it"""
 
 
 @dataclass

@@ -12,6 +12,9 @@ from probe_ext.swarm.llm import Llm
 from probe_ext.swarm.node import node_of
 from probe_ext.swarm.prompting import prompts_for
 
+_ASK_AGAIN = 5.0
+"""seconds after which a user asks again for the run's end: the first word may have been lost"""
+
 
 class StreamingUser(User):
     """A simulated person who talks to the server under test.
@@ -39,9 +42,9 @@ class StreamingUser(User):
     def end_run(self) -> NoReturn:
         """End the whole run from a task, then wait to be taken away."""
         runner = self.environment.runner
-        runner.send_message(wire.END)  # a lone Locust's runner calls itself
         while True:
-            gevent.sleep(3600)
+            runner.send_message(wire.END)  # a lone Locust's runner calls itself
+            gevent.sleep(_ASK_AGAIN)
 
     def on_stop(self) -> None:
         """Hang up."""

@@ -5,14 +5,15 @@
 | `probe_hello` | worker → master | nothing: it can be spoken to now |
 | `probe_ping` | master → worker | `t`: master's monotonic seconds |
 | `probe_pong` | worker → master | `t` back, `mono`: worker's monotonic seconds, `boot`, `host`, `version` |
-| `probe_begin` | master → worker | `run`, `origin`: the run's zero in the worker's monotonic seconds |
+| `probe_begin` | master → worker | `run`, `origin`: the run's zero in the worker's monotonic seconds, `directory` |
 | `probe_batch` | worker → master | a recorder's batch; sent again until it is acknowledged |
 | `probe_ack` | master → worker | `number` of the batch |
-| `probe_drain` | master → worker | `run`, `limit`: seconds that replies in flight may still take |
+| `probe_drain` | master → worker | `run`, `limit`: seconds that replies in flight may still take; `again`: repeated |
 | `probe_drained` | worker → master | `run`, `last`: number of the worker's last batch |
 | `probe_end` | worker → master | nothing: a user says that the run has what it wants |
 
-Every message may come twice or not at all: a batch is known by its number, the others only repeat what holds.
+Every message may come twice or not at all: a batch is known by its number, the others only repeat what holds. The
+master says again what was not answered, once a second; a worker sends a batch again that was not acknowledged.
 """
 
 import socket

@@ -42,6 +42,7 @@ class WorkerEnd:
             self._fresh()
 
     def _fresh(self) -> None:
+        self._node.recorder.close()
         self._node.fresh_recorder()
         self._sent.clear()
 
@@ -65,6 +66,8 @@ class WorkerEnd:
         if msg.data["run"] == self._node.recorder.run:
             self._node.hurry = self._node.hurry or msg.data["limit"] == 0
             self.last_word(msg.data["limit"])
+            if msg.data.get("again"):
+                self._repeat()
 
     def last_word(self, limit: float) -> None:
         """Drain, then hand over everything, Locust's own figures too, so that the master's totals are ours.
@@ -80,9 +83,19 @@ class WorkerEnd:
             stats: dict[str, Any] = {}
             self._node.environment.events.report_to_master.fire(client_id=self._runner.client_id, data=stats)
             self._runner.send_message("stats", stats)
-            last = {"run": recorder.run, "worker": recorder.worker, "last": recorder.last_number}
-            self._runner.send_message(wire.DRAINED, last)
+            self._say_drained()
             self._told_last = recorder.run
+
+    def _say_drained(self) -> None:
+        recorder = self._node.recorder
+        last = {"run": recorder.run, "worker": recorder.worker, "last": recorder.last_number}
+        self._runner.send_message(wire.DRAINED, last)
+
+    def _repeat(self) -> None:
+        """The master misses something of what was said last: say it again."""
+        self._sent.clear()
+        self._send_due()
+        self._say_drained()
 
     def leave(self, limit: float) -> None:
         """This worker ends by itself: the last word, and wait a little until it is acknowledged."""
