@@ -75,5 +75,16 @@ def tokens(evidence: Evidence, axis: lane.Axis) -> lane.Lane:
     return lane.filled(axis, "tokens_per_s", name, "", (second + step / 2, value), float(value.max()), words.tick)
 
 
+def locust_rate(evidence: Evidence, axis: lane.Axis) -> lane.Lane:
+    """Replies that ended in a second, as Locust's own history has it."""
+    name = "replies/s"
+    t, rate = (evidence.locust_history.get(key, np.array([])) for key in ("t", "requests_per_s"))
+    inside = (t >= 0) & (t <= axis.end)
+    if not inside.any():
+        return lane.Lane("locust_rate", name, "", None, "Locust wrote no history of this run")
+    t, rate = t[inside], rate[inside]
+    return lane.filled(axis, "locust_rate", name, "Locust, 10 s mean", (t, rate), float(rate.max()), words.tick)
+
+
 def _spread(levels: Sequence[Mapping[str, Any]], most: int = 16) -> Sequence[Mapping[str, Any]]:
     return levels[:: max(1, -(-len(levels) // most))]

@@ -36,6 +36,7 @@ def load(run: Path) -> Evidence:
         windows=_windows(run / directory.SKETCHES, damage),
         manifest=stated,
         locust=_locust(run / f"{directory.LOCUST_PREFIX}_stats.csv", damage),
+        locust_history=_locust_history(run / f"{directory.LOCUST_PREFIX}_stats_history.csv", stated, damage),
         damage=tuple(damage),
     )
 
@@ -136,6 +137,23 @@ def _locust(path: Path, damage: list[str]) -> LocustCounts | None:
     except (OSError, KeyError, IndexError, ValueError) as error:
         damage.append(f"{path.name}: no row Aggregated with its counts ({_short(error)})")
         return None
+
+
+def _locust_history(path: Path, stated: manifest.Manifest, damage: list[str]) -> Columns:
+    """Locust's own rates, moved from Unix time onto the run's axis (to the second: Locust writes no finer)."""
+    started = stated.get("started_unix")
+    if not path.exists() or not isinstance(started, int | float):
+        return {}
+    wanted = ["Timestamp", "Name", "Requests/s", "Failures/s"]
+    try:
+        table = pd.read_csv(path, usecols=wanted, dtype=str, encoding_errors="replace", on_bad_lines="skip")
+        table = table[table["Name"] == "Aggregated"].drop(columns="Name").apply(pd.to_numeric, errors="coerce").dropna()
+    except (OSError, ValueError) as error:
+        damage.append(f"{path.name}: cannot be read ({_short(error)})")
+        return {}
+    t = table["Timestamp"].to_numpy(dtype=np.float64) - float(started)
+    rates = {"requests_per_s": table["Requests/s"], "failures_per_s": table["Failures/s"]}
+    return {"t": t, **{name: rate.to_numpy(dtype=np.float64) for name, rate in rates.items()}}
 
 
 def _short(error: Exception) -> str:

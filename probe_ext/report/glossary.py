@@ -48,6 +48,8 @@ answer | whole answers | Whether the reply came to its own end, with an answer.
 cold | cold user | A user whose prompt shares nothing with what the server keeps in its prefix cache.
 tokens_per_s | tokens/s in all | Tokens that arrived in the measured part of the level, all users together, over its \
 length.
+locust_rate | replies a second | Replies that ended in a second, from Locust's own history table: a mean over ten \
+seconds that ends two seconds before.
 words | words arriving | Each line is one user. A bar is a reply from its first to its last token; an outlined hole is \
 a silent pause in its middle.
 kv | KV cache | Used part of the memory that running conversations need on the server, as the server reports it about \

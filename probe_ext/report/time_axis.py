@@ -53,6 +53,7 @@ def time_axis(
         client_lanes.users(evidence, axis, levels),
         client_lanes.first_word(evidence, axis, profile.first_word),
         client_lanes.tokens(evidence, axis),
+        client_lanes.locust_rate(evidence, axis),
         user_lanes.words_arriving(evidence, axis, profile.silence.served if profile.silence else PAUSE),
         *server_lanes.server(evidence, axis, no_server),
     ]

@@ -1,7 +1,7 @@
 """What the verdict is made from: plain columns, nothing that knows of files or clocks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,8 @@ class Evidence:
     locust: LocustCounts | None
     damage: Sequence[str]
     """what could not be read, a line each"""
+    locust_history: Columns = field(default_factory=dict)
+    """`t, requests_per_s, failures_per_s`: Locust's own rates over the run; empty where it wrote none"""
 
 
 def quantile(values: NDArray[np.float64], q: float) -> float | None:

@@ -21,6 +21,8 @@ HOLD = 40.0
 TOKENS = 120
 THINK = 0.5
 PAUSE = 4.0
+STARTED = 1767323045.0
+"""Unix seconds of the run's zero"""
 WORKERS = ("w1", "w2")
 URL = "http://127.0.0.1:8000"
 
@@ -134,7 +136,7 @@ def manifest_of(**changes: Any) -> dict[str, Any]:
         "scenario": "capacity",
         "locustfile": "locustfiles/capacity.py",
         "started_at": "2026-01-02T03:04:05Z",
-        "started_unix": 1767323045.0,
+        "started_unix": STARTED,
         "ended_at": "2026-01-02T03:06:45Z",
         "duration": seconds,
         "end_reason": "levels_done",
@@ -213,6 +215,10 @@ def write_locust(run: Path, requests: int, failures: int) -> None:
     lines = ["Type,Name,Request Count,Failure Count,Median Response Time"]
     lines += [f"LLM,chat,{requests},{failures},900", f",Aggregated,{requests},{failures},900"]
     (run / "locust_stats.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    history = ["Timestamp,User Count,Type,Name,Requests/s,Failures/s"]
+    history += [f"{STARTED + t:.0f},8,,Aggregated,{t / 10},0.0" for t in range(0, 160, 2)]
+    history += [f"{STARTED + 1:.0f},8,LLM,chat,99.0,0.0", f"{STARTED - 50:.0f},8,,Aggregated,77.0,0.0"]
+    (run / "locust_stats_history.csv").write_text("\n".join(history) + "\n", encoding="utf-8")
 
 
 def _gap(row: ReplyRow, hold: float) -> GapRow:

@@ -102,13 +102,21 @@ def test_every_figure_has_a_definition(page: Page) -> None:
 def test_time_axis_has_its_lanes_and_the_pauses_as_holes(page: Page) -> None:
     assert page.axis is not None
     lanes = {lane.term: lane for lane in page.axis.lanes}
-    assert list(lanes) == ["users", "ttft", "tokens_per_s", "words", "kv", "waiting", "preemptions"]
+    assert list(lanes) == ["users", "ttft", "tokens_per_s", "locust_rate", "words", "kv", "waiting", "preemptions"]
     held = [hold for _, hold in synthetic_run.replies() if hold]
     assert lanes["words"].unit == f"{len(held)} pauses"
     assert lanes["words"].plot is not None
     assert lanes["words"].plot.shapes[1].d.count("M") == len(held)
     assert lanes["preemptions"].unit == "11"
     assert [stretch.state for stretch in page.axis.stretches] == ["held", "held", "held", "failed"]
+
+
+def test_locusts_own_rates_stand_on_the_same_axis(page: Page) -> None:
+    assert page.axis is not None
+    lane = next(lane for lane in page.axis.lanes if lane.term == "locust_rate")
+    (series,) = lane.series
+    assert (series.t[0], series.v[0]) == (0, 0)
+    assert max(series.v) == 15.8  # of Aggregated, inside the run: neither another line's 99 nor the 77 before it
 
 
 def test_locusts_count_stands_beside_ours(page: Page) -> None:
