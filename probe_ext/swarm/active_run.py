@@ -16,7 +16,7 @@ from probe_ext.server.poller import Poller
 from probe_ext.settings.options import Options
 from probe_ext.swarm.collector import Collector
 from probe_ext.swarm.describe import describe
-from probe_ext.swarm.llm import api_key
+from probe_ext.swarm.door import api_key
 from probe_ext.swarm.locust_csv import LocustTables
 from probe_ext.swarm.node import Node
 from probe_ext.swarm.peers import Peers

@@ -1,26 +1,22 @@
 """`self.llm`: ask the server under test, and have everything measured and recorded."""
 
-import os
-import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gevent
 from locust.env import Environment
 
-from probe_ext import __version__
-from probe_ext.client import openai, tls
-from probe_ext.client.converse import Conversation, Limits
+from probe_ext.client import openai
+from probe_ext.client.converse import Conversation
 from probe_ext.client.reply import Reply
-from probe_ext.client.stream import Connection
-from probe_ext.client.target import Target, parse_target
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import is_failure
 from probe_ext.measure.rows import ReplyRow
 from probe_ext.measure.timeline import gaps
 from probe_ext.prompts.prompt import Prompt
-from probe_ext.settings.options import KEY_VARIABLES, Options
+from probe_ext.settings.options import Options
 from probe_ext.swarm import events
+from probe_ext.swarm.door import Door
 from probe_ext.swarm.recorder import Asked, Recorder
 
 LOCUST_FLOOR = 0.010
@@ -28,19 +24,6 @@ LOCUST_FLOOR = 0.010
 _FAILED_FAST = 0.5
 _BREATH = 1.0
 """seconds that a user waits after a reply that failed at once: no person asks a dead server 1,000 times a second"""
-
-_contexts: dict[bool, ssl.SSLContext] = {}
-
-
-def api_key() -> str | None:
-    """From the environment, and from nowhere else. ValueError when it could not stand in a header."""
-    for name in KEY_VARIABLES:
-        key = os.environ.get(name, "").strip()
-        if key:
-            if not (key.isascii() and key.isprintable()):
-                raise ValueError(f"{name}: holds characters that no HTTP header can carry")
-            return key
-    return None
 
 
 class Llm:
@@ -52,18 +35,9 @@ class Llm:
         self._environment = environment
         self._recorder = recorder
         self._options = options
-        self._model = model
         self._scenario = scenario
-        self._target: Target = parse_target(environment.host or "")
-        self._key = api_key()
-        self._connection = Connection(self._target, _context(not options.insecure) if self._target.tls else None)
-        self._limits = Limits(
-            options.timeout_connect,
-            options.timeout_first,
-            options.timeout_gap,
-            options.timeout_total,
-            options.patience,
-        )
+        self._door = Door(environment.host or "", options, model)
+        self._connection = self._door.connection()
         self.user = recorder.new_user()
 
     def chat(
@@ -125,9 +99,9 @@ class Llm:
             gevent.sleep(3600)  # the run is over: wait to be taken away
         due = clock.monotonic() if due is None else due
         streamed = not self._options.no_stream if stream is None else stream
-        request = self._request(path, prompt, streamed, parameters)
+        request = self._door.request(path, prompt, streamed, parameters)
         conversation = Conversation(
-            self._connection, request, self._limits, due=due, streamed=streamed, secret=self._key
+            self._connection, request, self._door.limits, due=due, streamed=streamed, secret=self._door.key
         )
         number = self._recorder.start(conversation)
         name = name or self._scenario
@@ -144,31 +118,6 @@ class Llm:
         if is_failure(reply.outcome) and row.end - row.due < _FAILED_FAST:
             gevent.sleep(_BREATH)
         return reply
-
-    def _request(
-        self, path: str, prompt: str | Sequence[Mapping[str, Any]], streamed: bool, more: Mapping[str, Any]
-    ) -> bytes:
-        options = self._options
-        extra: dict[str, Any] = {
-            "max_tokens": options.max_tokens,
-            "temperature": options.temperature,
-            "top_p": options.top_p,
-        }
-        if options.ignore_eos:
-            extra["ignore_eos"] = True
-        body = openai.body(prompt, self._model, stream=streamed, usage=options.usage, extra={**extra, **more})
-        head = [
-            f"POST {self._target.path(path)} HTTP/1.1",
-            f"Host: {self._target.authority}",
-            f"User-Agent: probe-ext/{__version__}",
-            "Content-Type: application/json",
-            f"Accept: {'text/event-stream' if streamed else 'application/json'}",
-            "Accept-Encoding: identity",
-            f"Content-Length: {len(body)}",
-        ]
-        if self._key:
-            head.append(f"Authorization: Bearer {self._key}")
-        return ("\r\n".join(head) + "\r\n\r\n").encode("utf-8") + body
 
     def _tell(self, reply: Reply, row: ReplyRow, name: str, path: str) -> None:
         """Locust's own event, once a reply, and the package's. A reply that we ended is no request to Locust."""
@@ -206,9 +155,3 @@ class ReplyFailedError(Exception):
 
     def __init__(self, outcome: str, message: str | None) -> None:
         super().__init__(f"{outcome}: {message}" if message else outcome)
-
-
-def _context(verify: bool) -> ssl.SSLContext:
-    if verify not in _contexts:
-        _contexts[verify] = tls.context(verify=verify)
-    return _contexts[verify]

@@ -13,7 +13,7 @@ from probe_ext.server.identity import identify
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.settings.slo import load_profile
-from probe_ext.swarm.llm import api_key
+from probe_ext.swarm.door import api_key
 from probe_ext.swarm.prompting import calibrated
 
 
