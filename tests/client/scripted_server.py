@@ -11,6 +11,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -163,6 +164,9 @@ class ScriptedServer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._over.set()
         self._listener.shutdown(socket.SHUT_RDWR)
+        for peer in self.peers:
+            with suppress(OSError):  # wakes a script that still waits for its client
+                socket.socket.shutdown(peer.sock, socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(PATIENCE)
         self._listener.close()
@@ -189,11 +193,10 @@ class ScriptedServer:
 
     def _serve(self, script: Script, peer: Peer) -> None:
         try:
-            if self._tls is not None:
-                peer.sock = self._tls.wrap_socket(peer.sock, server_side=True)
-            script(peer)
-        except (GoneError, OSError):  # the client went away: the tests say where it may
-            pass
+            with suppress(GoneError, OSError):  # the client went away: the tests say where it may
+                if self._tls is not None:
+                    peer.sock = self._tls.wrap_socket(peer.sock, server_side=True)
+                script(peer)
         except Exception as failure:
             self.failures.append(failure)
         finally:

@@ -197,7 +197,7 @@ shaped = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(st.dictionaries(st.sampled_from(KEYS + MORE + LAST), shaped, max_size=8))
 def test_any_json_object_is_an_event(content: dict[str, Any]) -> None:
     event = read_event(json.dumps(content, ensure_ascii=True).encode())

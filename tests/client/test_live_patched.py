@@ -1,0 +1,56 @@
+"""The same in a process that gevent has patched, as every process of Locust is."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from asking import check_times
+from scripted_server import ScriptedServer
+from test_live_figures import PROFILES, paced
+
+HERE = Path(__file__).parent
+IN_A_PATCHED_PROCESS = """
+from gevent import monkey
+monkey.patch_all()
+import json, socket, sys
+assert monkey.is_module_patched("socket")
+from asking import SHORT, conversation, hold
+from probe_ext.client.stream import Connection
+from probe_ext.client.target import parse_target
+target = parse_target(sys.argv[1])
+connection = Connection(target, None)
+replies = [hold(conversation(connection, target, SHORT)) for _ in range(2)]
+connection.close()
+print(json.dumps([
+    {"outcome": r.outcome, "tokens_out": r.tokens_out, "at": r.events[0].at, "tokens": r.events[0].tokens,
+     "connect": r.marks.connect, "lags": r.lags, "stamped": connection.stamped, "sent": r.marks.sent}
+    for r in replies
+]))
+"""
+
+
+@pytest.mark.parametrize("name", ["quick", "slow"])
+def test_figures_are_the_same_where_locust_has_patched_the_process(name: str) -> None:
+    first, gap, events, each = PROFILES[name]
+    with ScriptedServer(paced(first, gap, events, each)) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", IN_A_PATCHED_PROCESS, f"http://127.0.0.1:{server.port}"],
+            env={"PYTHONPATH": f"{HERE}:{HERE.parents[1]}", "PATH": ""},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert len(server.peers) == 1
+        (peer,) = server.peers
+    one, two = json.loads(done.stdout)
+    assert [one["outcome"], two["outcome"]] == ["complete", "complete"]
+    assert [one["tokens_out"], two["tokens_out"]] == [events * each] * 2
+    assert one["connect"] is not None
+    assert two["connect"] is None
+    assert bool(one["lags"]) is one["stamped"]
+    check_times(one["at"] + two["at"], one["tokens"] + two["tokens"], peer, slack=gap / 2)
+    assert two["sent"] <= peer.asked_at[1]

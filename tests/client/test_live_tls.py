@@ -1,0 +1,213 @@
+"""The same over TLS: who is trusted, and times that are still the kernel's."""
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from asking import SHORT, check_times, conversation, hold
+from exchanges import JSON_HEAD, sized
+from scripted_server import Peer, ScriptedServer
+from test_live_figures import PROFILES, paced
+
+from probe_ext.client import tls
+from probe_ext.client.converse import Limits
+from probe_ext.client.reply import Reply
+from probe_ext.client.stream import Connection
+from probe_ext.client.target import parse_target
+from probe_ext.measure.outcome import Outcome
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for `localhost` that nobody else has signed, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("TLS IS NOT TESTED HERE: there is no openssl to make a certificate with")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    how = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    command = ["openssl", *how.split(), "-addext", "subjectAltName=DNS:localhost", "-keyout", str(path), "-out", "-"]
+    made = subprocess.run(command, check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + made.stdout)
+    return path
+
+
+@pytest.fixture
+def serving(certificate: Path) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(certificate)
+    return made
+
+
+def trusting(certificate: Path) -> ssl.SSLContext:
+    made = tls.context(verify=True)
+    made.load_verify_locations(certificate)
+    return made
+
+
+def connect(server: ScriptedServer, settings: ssl.SSLContext, host: str = "localhost") -> Connection:
+    return Connection(parse_target(f"https://{host}:{server.port}"), settings)
+
+
+def ask_on(connection: Connection, limits: Limits = SHORT) -> Reply:
+    return hold(conversation(connection, connection._target, limits))
+
+
+def one_token(peer: Peer) -> None:
+    peer.request()
+    peer.head()
+    peer.token()
+    peer.finish()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(serving: ssl.SSLContext) -> None:
+    with ScriptedServer(one_token, tls=serving) as server:
+        reply = ask_on(connect(server, tls.context(verify=True)))
+        assert [peer.requests for peer in server.peers] == [[]]
+    assert reply.outcome is Outcome.CONNECT_FAILED
+    assert "certificate verify failed" in (reply.message or "")
+    assert reply.marks.sent is None
+
+
+def test_it_is_accepted_when_told_not_to_look(serving: ssl.SSLContext) -> None:
+    with ScriptedServer(one_token, tls=serving) as server:
+        reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"))
+    assert (reply.outcome, reply.tokens_out) == (Outcome.COMPLETE, 1)
+
+
+def test_a_certificate_that_is_vouched_for_is_accepted(serving: ssl.SSLContext, certificate: Path) -> None:
+    with ScriptedServer(one_token, tls=serving) as server:
+        reply = ask_on(connect(server, trusting(certificate)))
+    assert (reply.outcome, reply.message) == (Outcome.COMPLETE, None)
+
+
+def test_the_certificate_of_another_name_is_refused(serving: ssl.SSLContext, certificate: Path) -> None:
+    with ScriptedServer(one_token, tls=serving) as server:
+        reply = ask_on(connect(server, trusting(certificate), "127.0.0.1"))
+        assert [peer.requests for peer in server.peers] == [[]]
+    assert reply.outcome is Outcome.CONNECT_FAILED
+    assert "not valid for '127.0.0.1'" in (reply.message or "")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("name", PROFILES)
+def test_counts_are_exact_and_times_are_the_servers_over_tls(
+    name: str, version: ssl.TLSVersion, serving: ssl.SSLContext
+) -> None:
+    serving.minimum_version = serving.maximum_version = version
+    first, gap, events, each = PROFILES[name]
+    with ScriptedServer(paced(first, gap, events, each), tls=serving) as server:
+        connection = connect(server, tls.context(verify=False), "127.0.0.1")
+        reply = ask_on(connection)
+        peer = server.peers[0]
+    assert (reply.outcome, reply.tokens_out) == (Outcome.COMPLETE, events * each)
+    (column,) = reply.events
+    check_times(column.at, column.tokens, peer, slack=gap / 2)
+    assert reply.marks.tls is not None
+    assert reply.marks.connect is not None
+    assert reply.ttft is not None
+    assert reply.ttft >= peer.token_parts[0].before - peer.asked_at[0]
+    assert bool(reply.lags) is connection.stamped
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_kept_connection_is_used_again_over_tls(version: ssl.TLSVersion, serving: ssl.SSLContext) -> None:
+    """Also where the server sends session tickets, which nobody asked for, after the handshake."""
+    serving.minimum_version = serving.maximum_version = version
+    with ScriptedServer(paced(0.0, 0.001, 3, 1), tls=serving) as server:
+        connection = connect(server, tls.context(verify=False), "127.0.0.1")
+        replies = [ask_on(connection) for _ in range(4)]
+        assert len(server.peers) == 1
+        assert len(server.peers[0].requests) == 4
+        connection.close()
+    assert [reply.outcome for reply in replies] == [Outcome.COMPLETE] * 4
+    assert replies[0].marks.tls is not None
+    assert [reply.marks.tls for reply in replies[1:]] == [None] * 3
+
+
+def test_a_handshake_that_does_not_come_to_an_end_times_out() -> None:
+    with ScriptedServer(Peer.hold) as server:
+        reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"), Limits(connect=0.3))
+    assert (reply.outcome, reply.message) == (Outcome.CONNECT_TIMEOUT, "no connection within 0.3 s")
+    assert (reply.marks.sent, reply.marks.tls) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("server_does", "why"),
+    [
+        pytest.param(lambda p: p.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "TLS|SSL", id="it speaks plain HTTP"),
+        pytest.param(lambda p: p.sock.recv(10), "TLS|reset", id="it closes"),
+        pytest.param(Peer.reset, "reset", id="it resets"),
+    ],
+)
+def test_a_handshake_that_fails_is_a_failed_connection(server_does: Callable[[Peer], None], why: str) -> None:
+    with ScriptedServer(server_does) as server:
+        reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"))
+    assert reply.outcome is Outcome.CONNECT_FAILED
+    assert any(word in (reply.message or "") for word in why.split("|"))
+
+
+def test_a_body_that_ends_with_the_session_is_whole_though_the_connection_stays_open(serving: ssl.SSLContext) -> None:
+    """`Connection: close` over TLS ends with a close_notify; some servers leave the socket to the client."""
+
+    def notify_only(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        peer.send(b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n', 1)
+        peer.sock.settimeout(0.2)
+        with suppress(OSError, ValueError):
+            peer.sock.unwrap()  # type: ignore[attr-defined]
+        peer.over.wait()
+
+    with ScriptedServer(notify_only, tls=serving) as server:
+        reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"), Limits(gap=20.0))
+    assert (reply.outcome, reply.message, reply.text) == (Outcome.COMPLETE, None, "hi")
+
+
+def test_a_session_that_ends_with_its_reply_is_not_used_again(serving: ssl.SSLContext) -> None:
+    def notify(peer: Peer) -> None:
+        peer.request()
+        peer.send(sized(b'{"error":"full"}', JSON_HEAD.replace(b"200 OK", b"404 Not Found")))
+        peer.sock.settimeout(0.1)
+        with suppress(OSError, ValueError):
+            peer.sock.unwrap()  # type: ignore[attr-defined]
+        peer.over.wait()
+
+    with ScriptedServer(notify, one_token, tls=serving) as server:
+        connection = connect(server, tls.context(verify=False), "127.0.0.1")
+        assert ask_on(connection).message == "HTTP 404: full"
+        server.peers[0].over.wait(0.05)
+        assert ask_on(connection).outcome is Outcome.COMPLETE
+        assert [len(peer.requests) for peer in server.peers] == [1, 1]
+
+
+def test_bytes_that_are_no_tls_in_mid_reply_cut_it_and_keep_what_came(serving: ssl.SSLContext) -> None:
+    def spoilt(peer: Peer) -> None:
+        peer.request()
+        peer.head()
+        peer.token()
+        peer.sleep(0.05)
+        os.write(peer.sock.fileno(), b"this is no TLS record at all, whatever else it may be")
+        peer.sleep(0.5)
+
+    with ScriptedServer(spoilt, tls=serving) as server:
+        reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"))
+    assert reply.outcome is Outcome.CUT
+    assert (reply.message or "").startswith("TLS: ")
+    assert [len(column.at) for column in reply.events] == [1]
+
+
+def test_a_connection_that_ends_without_a_word_in_mid_reply_cuts_it(serving: ssl.SSLContext) -> None:
+    def vanish(peer: Peer) -> None:
+        peer.request()
+        peer.head()
+        peer.token()
+        socket.socket.shutdown(peer.sock, socket.SHUT_RDWR)
+
+    with ScriptedServer(vanish, tls=serving) as server:
+        reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"))
+    assert (reply.outcome, reply.text) == (Outcome.CUT, "t")
