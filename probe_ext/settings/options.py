@@ -15,6 +15,8 @@ from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
 
 KEY_VARIABLES = ("PROBE_API_KEY", "OPENAI_API_KEY")
+_SHOWN = 80
+"""characters of a refused value that are repeated"""
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _REAL = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,18})?")
 _YES = {"1", "true", "yes", "on"}
@@ -43,6 +45,10 @@ def _real(text: str) -> float | None:
     if not _REAL.fullmatch(text.strip()):  # stricter than float(), which reads nan, inf and 1_0
         raise ValueError("is no number")
     return float(text)
+
+
+def _warm_up(text: str) -> int | None:
+    return {"auto": None, "off": 0}[text.strip()] if text.strip() in {"auto", "off"} else _count(text)
 
 
 def _optional(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -116,6 +122,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("hold", "30s", _some_seconds, "how long a level is measured, at least", "TIME"),
     Option("settle", "5s", seconds, "left out of a level after the number of users stopped changing", "TIME"),
     Option("min_replies", "3", _count, "replies that every user finishes in a level (at most 5 × hold)", "N"),
+    Option(
+        "warm_up",
+        "auto",
+        _warm_up,
+        "before a run 1, 2, 4, … N requests at once, not part of it; auto: as many as users are to come, up to 64",
+        "N|auto|off",
+    ),
     Option("timeout_connect", "10s", _some_seconds, "to connect, TLS included", "TIME"),
     Option("timeout_first", "120s", _some_seconds, "from sending to the first token", "TIME"),
     Option(
@@ -155,6 +168,8 @@ class Options:
     hold: float
     settle: float
     min_replies: int
+    warm_up: int | None
+    """requests at once of the last round; 0: off; None: as many as users are to come"""
     timeout_connect: float
     timeout_first: float
     timeout_gap: float
@@ -191,10 +206,17 @@ def read_options(given: Mapping[str, Any]) -> Options:
         try:
             values[option.name] = _switch(raw) if isinstance(option.default, bool) else option.read(str(raw))
         except ValueError as error:
-            raise SettingsError(f"{option.flag} {raw}: {error}") from error
+            raise SettingsError(f"{option.flag} {_shown(raw)}: {error}") from error
     if values["slo"] is None:
         values["slo"] = "chat"
     return Options(**values)
+
+
+def _shown(raw: object) -> str:
+    """A refused value in one line, however odd or long it is."""
+    text = str(raw)
+    short = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return short if short.isprintable() else repr(short)
 
 
 def _switch(raw: object) -> bool:

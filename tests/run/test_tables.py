@@ -1,0 +1,221 @@
+"""Tables: only whole lines stay in the file, and what a disk refuses is kept and written later."""
+
+import csv
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow, columns
+from probe_ext.run import tables
+from probe_ext.run.tables import TableWriter
+
+
+def gap(n: int) -> GapRow:
+    return GapRow(f"w:{n}", float(n), n + 0.5, n)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """All rows; every line must be whole."""
+    text = path.read_bytes().decode()
+    assert text == "" or text.endswith("\n")
+    return list(csv.DictReader(text.splitlines()))
+
+
+class Disk:
+    """Stands before `os.write`: takes so many bytes, then refuses."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int, each: int = 10**9) -> None:
+        self.room, self.each = room, each
+        self._write: Callable[[int, bytes], int] = os.write
+        monkeypatch.setattr(tables.os, "write", self.write)
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        if self.room <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = self._write(descriptor, bytes(data[: min(self.room, self.each)]))
+        self.room -= taken
+        return taken
+
+
+def test_rows_follow_their_header_append_after_append(tmp_path: Path) -> None:
+    table = TableWriter(tmp_path / "gaps.csv", GapRow)
+    table.append([gap(1), gap(2)])
+    table.append([])
+    table.append(gap(n) for n in (3, 4))
+    table.close()
+    lines = (tmp_path / "gaps.csv").read_text().splitlines()
+    assert lines[0] == "reply_id,start,end,tokens_before"
+    assert [row["reply_id"] for row in read(tmp_path / "gaps.csv")] == ["w:1", "w:2", "w:3", "w:4"]
+
+
+def test_every_append_is_on_disk_at_once_so_that_a_kill_loses_nothing_of_it(tmp_path: Path) -> None:
+    table = TableWriter(tmp_path / "gaps.csv", GapRow)
+    for n in range(1, 5):
+        table.append([gap(n)])
+        assert len(read(tmp_path / "gaps.csv")) == n
+    table.close()
+
+
+def test_a_table_that_is_opened_again_goes_on_behind_its_rows_with_one_header(tmp_path: Path) -> None:
+    for n in (1, 2):
+        table = TableWriter(tmp_path / "gaps.csv", GapRow)
+        table.append([gap(n)])
+        table.close()
+    assert [row["reply_id"] for row in read(tmp_path / "gaps.csv")] == ["w:1", "w:2"]
+
+
+@pytest.mark.parametrize("row_type", [ReplyRow, GapRow, UserRow, ServerRow])
+def test_a_table_without_rows_is_its_header(tmp_path: Path, row_type: type[GapRow]) -> None:
+    TableWriter(tmp_path / "t.csv", row_type).close()
+    assert (tmp_path / "t.csv").read_text() == ",".join(columns(row_type)) + "\n"
+
+
+def test_missing_is_empty_and_never_zero_and_times_are_kept_to_the_nanosecond(tmp_path: Path) -> None:
+    blank: dict[str, object] = {f.name: None for f in fields(ReplyRow)}
+    row = ReplyRow(**(blank | {"reply_id": "w:1", "streamed": True, "late": 0.0, "due": 12.3456789, "events": 0}))  # type: ignore[arg-type]
+    table = TableWriter(tmp_path / "requests.csv", ReplyRow)
+    table.append([row])
+    table.close()
+    (found,) = read(tmp_path / "requests.csv")
+    assert (found["sent"], found["tokens_out"], found["message"]) == ("", "", "")
+    assert (found["late"], found["events"], found["streamed"]) == ("0.0", "0", "1")
+    assert float(found["due"]) == 12.3456789
+
+
+def test_commas_quotes_and_odd_characters_survive(tmp_path: Path) -> None:
+    said = 'a "quoted", b; é € \U0001f600 \udc80'
+    table = TableWriter(tmp_path / "server.csv", ServerRow)
+    table.append([ServerRow(1.0, said, "all", "x", 2.5)])
+    table.close()
+    (found,) = read(tmp_path / "server.csv")
+    assert found["url"] == said.replace("\udc80", "?")
+
+
+@pytest.mark.parametrize("room", [0, 1, 5, 7, 8, 13, 14, 15, 27, 28, 29, 41, 42, 54, 55])
+def test_what_a_full_disk_took_of_a_batch_is_taken_back_and_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    table = TableWriter(tmp_path / "gaps.csv", GapRow)
+    table.append([gap(1)])
+    before = (tmp_path / "gaps.csv").read_bytes()
+    disk = Disk(monkeypatch, room, each=7)
+    for n in (2, 6):
+        disk.room = room
+        with pytest.raises(OSError, match="No space left"):
+            table.append([gap(n), gap(n + 1), gap(n + 2), gap(n + 3)])
+        assert (tmp_path / "gaps.csv").read_bytes() == before
+    assert table.unwritten == 8
+    disk.room = 10**9
+    table.append([gap(10)])
+    assert table.unwritten == 0
+    table.close()
+    assert [row["reply_id"] for row in read(tmp_path / "gaps.csv")] == [f"w:{n}" for n in range(1, 11)]
+
+
+def test_a_header_that_a_full_disk_refused_comes_first_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch, 0)
+    table = TableWriter(tmp_path / "gaps.csv", GapRow)
+    with pytest.raises(OSError, match="No space left"):
+        table.append([gap(1)])
+    disk.room = 10**9
+    table.append([gap(2)])
+    table.close()
+    assert [row["reply_id"] for row in read(tmp_path / "gaps.csv")] == ["w:1", "w:2"]
+
+
+def test_closing_writes_what_waits_and_says_when_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch, 0)
+    one, two = (TableWriter(tmp_path / name, GapRow) for name in ("one.csv", "two.csv"))
+    for table in (one, two):
+        with pytest.raises(OSError, match="No space left"):
+            table.append([gap(1)])
+    with pytest.raises(OSError, match="No space left"):
+        two.close()
+    disk.room = 10**9
+    one.close()
+    assert len(read(tmp_path / "one.csv")) == 1
+    assert read(tmp_path / "two.csv") == []
+
+
+ON_A_SMALL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from probe_ext.measure.rows import GapRow
+from probe_ext.run.tables import TableWriter
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+table = TableWriter(Path(sys.argv[1]), GapRow)
+table.append([GapRow("w:0", 0.0, 1.0, 0)])
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+refused = 0
+for n in range(1, 20):
+    try:
+        table.append([GapRow(f"w:{n}", float(n), n + 0.5, n)])
+    except OSError:
+        refused += 1
+print(refused, Path(sys.argv[1]).read_bytes().endswith(b"\\n"), table.unwritten, flush=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+table.append([])
+table.close()
+"""
+
+
+def test_a_real_limit_on_the_files_size_leaves_whole_lines_and_loses_no_row(tmp_path: Path) -> None:
+    assert signal.SIGXFSZ
+    assert resource.RLIMIT_FSIZE is not None
+    path = tmp_path / "gaps.csv"
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_SMALL_DISK, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    refused, whole, waiting = done.stdout.split()
+    assert int(refused) > 10
+    assert whole == "True"
+    assert int(waiting) == int(refused)
+    assert [row["reply_id"] for row in read(path)] == [f"w:{n}" for n in range(20)]
+
+
+def test_a_place_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file or directory"):
+        TableWriter(tmp_path / "nowhere" / "gaps.csv", GapRow)
+    with pytest.raises(OSError, match="directory"):
+        TableWriter(tmp_path, GapRow)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 200)), min_size=1, max_size=8))
+def test_however_often_a_disk_fills_every_row_is_written_once_and_in_order(
+    tmp_path_factory: pytest.TempPathFactory, story: list[tuple[int, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("t") / "gaps.csv"
+    number = 0
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        disk = Disk(monkeypatch, 10**9, each=11)
+        table = TableWriter(path, GapRow)
+        for count, room in story:
+            disk.room = room
+            rows = [gap(number + k) for k in range(count)]
+            number += count
+            try:
+                table.append(rows)
+            except OSError as error:
+                refused = error.errno
+            else:
+                refused = None
+            assert refused in {None, errno.ENOSPC}
+            read(path)
+        disk.room = 10**9
+        table.close()
+    assert [row["reply_id"] for row in read(path)] == [f"w:{n}" for n in range(number)]
