@@ -1,0 +1,199 @@
+"""What the tests of the Locust side share: replies without a server, time without waiting, a wire that loses."""
+
+import random
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from locust.event import EventHook
+from locust.rpc import Message
+from locust.runners import MasterRunner, WorkerNodes, WorkerRunner
+
+from probe_ext.client.decoder import Choice
+from probe_ext.client.reply import Reply
+from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.rows import ReplyRow
+from probe_ext.measure.timeline import Marks, TokenEvents
+from probe_ext.settings.options import Options, read_options
+from probe_ext.swarm.collector import Collector
+from probe_ext.swarm.recorder import Asked, Recorder
+
+
+class World:
+    """Time that passes only when somebody sleeps, and what is to happen meanwhile."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._n = 0
+
+    def at(self, moment: float, what: Callable[[], None]) -> None:
+        """Let something happen."""
+        self._n += 1
+        self._due.append((moment, self._n, what))
+
+    def every(self, seconds: float, what: Callable[[], None]) -> None:
+        """Let something happen again and again."""
+
+        def again() -> None:
+            what()
+            self.at(self.now + seconds, again)
+
+        self.at(self.now + seconds, again)
+
+    def sleep(self, seconds: float = 0) -> None:
+        """Time passes, and all that is due happens."""
+        until = self.now + seconds
+        while due := [item for item in self._due if item[0] <= until]:
+            first = min(due)
+            self._due.remove(first)
+            self.now = max(self.now, first[0])
+            first[2]()
+        self.now = max(self.now, until)
+
+    def spawn(self, what: Callable[..., Any], *arguments: Any) -> SimpleNamespace:
+        """What is spawned with arguments is done at once; loops that run for ever are driven by the test instead."""
+        if arguments:
+            what(*arguments)
+        return SimpleNamespace(what=what, arguments=arguments, kill=lambda: None)
+
+
+class Talk:
+    """Stands for a conversation in flight."""
+
+    def __init__(self) -> None:
+        self.cut_at: list[bool] = []
+
+    def cut(self) -> None:
+        self.cut_at.append(True)
+
+
+def a_reply(sent: float = 101.0, tokens: int = 5, gap: float = 0.02, outcome: Outcome = Outcome.COMPLETE) -> Reply:
+    """A streamed reply: the first word after 0.5 s, then a token every `gap` seconds."""
+    at = [sent + 0.5 + k * gap for k in range(tokens)]
+    choice = Choice(TokenEvents(at, [1] * tokens, [True] * tokens), ["x"] * tokens, finish="stop")
+    marks = Marks(due=sent, sent=sent, headers=sent + 0.1, end=at[-1] if at else sent)
+    return Reply(marks, streamed=True, outcome=outcome, choices=[choice], tokens_out=tokens, tokens_from="usage")
+
+
+def ask(recorder: Recorder, reply: Reply | None = None, user: str = "w:1") -> ReplyRow:
+    """One reply from its start to its end."""
+    talk: Any = Talk()
+    number = recorder.start(talk)
+    return recorder.end(talk, reply or a_reply(), Asked(user, "capacity", "chat"), number)
+
+
+@dataclass
+class Disk:
+    """Stands between a table and its file: full, or not."""
+
+    full: bool = False
+
+    def write(self, real: Callable[[int, Any], int]) -> Callable[[int, Any], int]:
+        def write(descriptor: int, data: Any) -> int:
+            if self.full:
+                raise OSError(28, "No space left on device")
+            return real(descriptor, data)
+
+        return write
+
+
+@dataclass
+class Wire:
+    """Carries messages between a master and its workers, losing and doubling some."""
+
+    world: World
+    lost: float = 0.0
+    doubled: float = 0.0
+    seed: int = 0
+    counts: dict[str, int] = field(default_factory=lambda: {"lost": 0, "doubled": 0, "carried": 0})
+
+    def __post_init__(self) -> None:
+        self._rng = random.Random(self.seed)
+
+    def carry(self, handler: Callable[..., Any] | None, message: Message) -> None:
+        """Hand a message over after a while, or not, or twice."""
+        if handler is None:
+            return
+        times = 1
+        if message.type != "stats":
+            chance = self._rng.random()
+            times = 0 if chance < self.lost else 2 if chance < self.lost + self.doubled else 1
+        self.counts[("lost", "carried", "doubled")[times]] += 1
+        for _ in range(times):
+            wait = 0.001 + 0.2 * self._rng.random()  # messages overtake one another
+            self.world.at(self.world.now + wait, lambda: handler(environment=None, msg=message))
+
+
+class FakeMaster(MasterRunner):
+    """A master's face towards the package."""
+
+    greenlet = None
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.clients = WorkerNodes()
+        self.heard: dict[str, Any] = {}
+        self.others: dict[str, FakeWorker] = {}
+        self.state, self.target_user_count = "running", None
+
+    @property
+    def user_count(self) -> int:
+        return 0
+
+    def register_message(self, msg_type: str, listener: Any, concurrent: bool = False) -> None:
+        self.heard[msg_type] = listener
+
+    def send_message(self, msg_type: str, data: Any = None, client_id: str | None = None) -> None:
+        for name in [client_id] if client_id else list(self.others):
+            other = self.others.get(name)
+            self.wire.carry(other.heard.get(msg_type) if other else None, Message(msg_type, data, name))
+
+
+class FakeWorker(WorkerRunner):
+    """A worker's face towards the package."""
+
+    greenlet = None
+
+    def __init__(self, wire: Wire, name: str, master: FakeMaster) -> None:
+        self.wire, self.client_id, self.master = wire, name, master
+        self.heard: dict[str, Any] = {}
+        master.others[name] = self
+        master.clients[name] = SimpleNamespace(id=name, state="running")
+
+    def register_message(self, msg_type: str, listener: Any, concurrent: bool = False) -> None:
+        self.heard[msg_type] = listener
+
+    def send_message(self, msg_type: str, data: Any = None, client_id: str | None = None) -> None:
+        self.wire.carry(self.master.heard.get(msg_type), Message(msg_type, data, self.client_id))
+
+
+def environment(runner: Any, **given: Any) -> Any:
+    """As much of Locust's environment as the package asks for."""
+    options = {"headless": True, "only_summary": True, "locustfile": "capacity.py", "host": "http://x", **given}
+    hooks = SimpleNamespace(report_to_master=EventHook(), request=EventHook())
+    return SimpleNamespace(runner=runner, events=hooks, parsed_options=Namespace(**options), shape_class=None)
+
+
+class FakeRun:
+    """What the master's head asks of a run; its collector is the real one."""
+
+    def __init__(self, world: World, directory: Path, options: Options | None = None, run: str = "r1") -> None:
+        self._world = world
+        self.id, self.directory, self.options = run, directory, options or read_options({"drain": "2s"})
+        self.origin, self.ended, self.end_reason, self.drained = world.now, None, None, False
+        self.rows: list[ReplyRow] = []
+        self.collector = Collector(run, directory, self.rows.append)
+
+    def now(self) -> float:
+        return self._world.now - self.origin
+
+    def finish(self) -> None:
+        self.ended = self.now()
+        self.collector.close()
+
+    def write_manifest(self) -> None:
+        """Nothing to see here."""

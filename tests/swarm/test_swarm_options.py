@@ -1,0 +1,162 @@
+"""Options on Locust's command line, in its environment and its web form; what `probe run` hands to Locust."""
+
+import argparse
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from locust.argument_parser import LocustArgumentParser, get_parser, ui_extra_args_dict
+
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import OPTIONS, read_options
+from probe_ext.swarm import launch
+from probe_ext.swarm.options import add_options
+from probe_ext.swarm.progress import Progress
+from probe_ext.swarm.shape import LevelShape
+
+
+def parsed(*arguments: str) -> dict[str, Any]:
+    parser = LocustArgumentParser(default_config_files=[])
+    add_options(parser)
+    return vars(parser.parse_args(list(arguments)))
+
+
+def test_every_option_of_the_table_is_on_locusts_command_line_with_its_default() -> None:
+    found = parsed()
+    assert {option.name: found[option.name] for option in OPTIONS} == {o.name: o.default for o in OPTIONS}
+    assert read_options(found) == read_options({})
+
+
+def test_every_option_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for option in OPTIONS:
+        monkeypatch.setenv(option.variable, "true" if option.default is False else f"value of {option.name}")
+    found = parsed()
+    for option in OPTIONS:
+        assert found[option.name] == (True if option.default is False else f"value of {option.name}")
+    assert parsed("--hold", "7s")["hold"] == "7s"  # the command line goes first
+
+
+def test_no_option_can_carry_a_key() -> None:
+    assert not [option.name for option in OPTIONS if "key" in option.name or "password" in option.name]
+
+
+def test_the_web_form_shows_what_a_run_can_be_given_and_nothing_of_where_it_is_written() -> None:
+    parser = LocustArgumentParser(default_config_files=[])
+    add_options(parser)
+    shown = set(parser.args_included_in_web_ui)
+    names = {option.name for option in OPTIONS}
+    assert shown & names == names - {"out", "force", "no_report", "fail_under_users"}
+    assert {"levels", "hold", "model", "input_tokens"} <= shown
+
+
+def test_locust_itself_finds_our_options_for_its_form() -> None:
+    import probe_ext.swarm.listeners  # noqa: F401, PLC0415 - adds the options to Locust's parser
+
+    form = ui_extra_args_dict([])
+    assert form["hold"]["default_value"] == "30s"
+    assert not form["hold"]["is_secret"]
+    assert "out" not in form
+    group = next(group for group in get_parser([])._action_groups if "probe-ext" in str(group.title))
+    assert {action.dest for action in group._group_actions} == {option.name for option in OPTIONS}
+
+
+def test_no_option_of_ours_takes_a_name_of_locusts() -> None:
+    from locust.argument_parser import setup_parser_arguments  # noqa: PLC0415
+
+    plain = LocustArgumentParser(default_config_files=[])
+    setup_parser_arguments(plain)
+    assert not {action.dest for action in plain._actions} & {option.name for option in OPTIONS}
+
+
+def given(*arguments: str) -> tuple[dict[str, object], list[str]]:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    launch.add_arguments(parser)
+    options, rest = parser.parse_known_args(list(arguments))
+    return {name: value for name, value in vars(options).items() if value is not None}, rest
+
+
+def test_what_probe_run_was_given_reaches_locust_unchanged() -> None:
+    options, rest = given(
+        "capacity", "--host", "http://x", "--levels", "1,2", "--temperature", "-1", "--no-stream", "--processes", "4"
+    )
+    line = launch.locust_arguments(Path("capacity.py"), options, rest)
+    assert line[: line.index("--loglevel")] == [
+        *("-f", "capacity.py", "--headless", "--only-summary", "--exit-code-on-error", "0")
+    ]
+    assert line[line.index("--host") + 1] == "http://x"
+    assert {"--levels=1,2", "--temperature=-1", "--no-stream"} <= set(line)
+    assert line[-2:] == ["--processes", "4"]
+    assert not [part for part in line if part.startswith(("--hold", "--out", "--force"))]  # Locust knows the defaults
+
+
+def test_a_log_level_of_the_users_own_is_kept() -> None:
+    for own in (["--loglevel", "INFO"], ["-L", "DEBUG"], ["--loglevel=INFO"]):
+        line = launch.locust_arguments(Path("capacity.py"), {}, own)
+        assert "WARNING" not in line
+        assert line[-len(own) :] == own
+
+
+def test_a_scenario_is_a_name_or_a_file(tmp_path: Path) -> None:
+    assert launch.find_locustfile("capacity").name == "capacity.py"
+    own = tmp_path / "mine.py"
+    own.write_text("")
+    assert launch.find_locustfile(str(own)) == own
+    with pytest.raises(SettingsError, match=r"^gone\.py: no such file"):
+        launch.find_locustfile("gone.py")
+    with pytest.raises(SettingsError, match="capcity: no scenario of this name; there are baseline, capacity, chat"):
+        launch.find_locustfile("capcity")
+
+
+class Screen(io.StringIO):
+    """A stream that says of itself whether it is a terminal."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+def row(outcome: str = "complete", wait: float | None = 0.5) -> Any:
+    return argparse.Namespace(outcome=outcome, due=1.0, first=None if wait is None else 1.0 + wait)
+
+
+def test_on_a_terminal_one_line_is_rewritten() -> None:
+    screen = Screen(terminal=True)
+    progress = Progress(screen)
+    progress.show(1.0, 1, None)
+    progress.on_reply(row())
+    progress.on_reply(row("cut", None))
+    progress.show(62.0, 1, None)
+    assert "\n" not in screen.getvalue()
+    last = screen.getvalue().split("\r\x1b[2K")[-1]
+    assert last == "01:02  1 users · 2 replies, 1 failed · first word p95 0.50 s"
+    progress.say("over")
+    assert screen.getvalue().endswith("\r\x1b[2Kover\n")
+
+
+def test_in_a_file_a_line_is_written_when_the_users_or_the_level_change() -> None:
+    screen = Screen(terminal=False)
+    progress = Progress(screen)
+    for second in range(10):
+        progress.show(float(second), 2 if second < 5 else 4, None)
+    assert screen.getvalue().splitlines() == ["00:00  2 users · 0 replies", "00:05  4 users · 0 replies"]
+    assert "\x1b" not in screen.getvalue()
+
+
+def test_the_level_is_told_where_there_are_levels() -> None:
+    screen = Screen(terminal=False)
+    plan = read_options({"levels": "2,4", "hold": "1s"}).plan
+    assert plan is not None
+    Progress(screen).show(3.0, 2, LevelShape(plan, lambda _: 0, lambda: False, lambda: 0.0))
+    assert screen.getvalue() == "00:03  level 1 of 2 · 2 users · 0 replies\n"
+
+
+def test_replies_that_we_ended_are_no_failures() -> None:
+    screen = Screen(terminal=False)
+    progress = Progress(screen)
+    progress.on_reply(row("ended_by_us"))
+    progress.show(0.0, 1, None)
+    assert "failed" not in screen.getvalue()

@@ -1,0 +1,99 @@
+"""Levels as Locust's load shape, stepped over a runner without users."""
+
+from types import SimpleNamespace
+
+from probe_ext.load.levels import LevelPlan
+from probe_ext.swarm.shape import LevelShape
+
+PLAN = LevelPlan((2, 6, 3), hold=10.0, settle=2.0, min_replies=1)
+
+
+class Stage:
+    """A shape, its runner and its clock."""
+
+    def __init__(self, plan: LevelPlan = PLAN) -> None:
+        self.now, self.ending, self.heard = 0.0, False, 1_000
+        self.asked: list[float] = []
+        self.shape = LevelShape(plan, self._heard, lambda: self.ending, lambda: self.now)
+        self.runner = SimpleNamespace(user_count=0)
+        self.shape.runner = self.runner
+
+    def _heard(self, since: float) -> int:
+        self.asked.append(since)
+        return self.heard
+
+    def play(self, seconds: int, *, obeys: bool = True) -> list[tuple[int, float] | None]:
+        """Tick once a second; the runner has the users that were asked for a second later."""
+        ticks = []
+        for _ in range(seconds):
+            tick = self.shape.tick()
+            ticks.append(tick)
+            if tick is None:
+                break
+            if obeys:
+                self.runner.user_count = tick[0]
+            self.now += 1
+        return ticks
+
+
+def held(ticks: list[tuple[int, float] | None]) -> list[int]:
+    users = [tick[0] for tick in ticks if tick]
+    return [n for n, before in zip(users, [None, *users], strict=False) if n != before]
+
+
+def test_the_levels_are_held_one_after_another_and_then_the_run_is_done() -> None:
+    stage = Stage()
+    ticks = stage.play(100)
+    assert held(ticks) == [2, 6, 3]
+    assert ticks[-1] is None
+    assert stage.shape.finished
+    assert stage.shape.steps.never_reached == []
+    each = [sum(1 for tick in ticks if tick and tick[0] == n) for n in PLAN.levels]
+    assert all(n >= PLAN.hold + PLAN.settle for n in each)
+
+
+def test_a_level_waits_until_its_users_have_been_heard_but_not_for_ever() -> None:
+    stage = Stage()
+    stage.heard = 1  # of two users
+    ticks = stage.play(1000)
+    first = sum(1 for tick in ticks if tick and tick[0] == 2)
+    assert 5 * PLAN.hold <= first - PLAN.settle <= 5 * PLAN.hold + 2
+    assert ticks[-1] is None
+    assert len(set(stage.asked)) == 3  # since each level's own measured part
+
+
+def test_users_come_within_a_few_seconds_whatever_the_step() -> None:
+    stage = Stage()
+    ticks = stage.play(100)
+    rates = {tick[0]: tick[1] for tick in ticks if tick}
+    assert rates == {2: 1.0, 6: 4 / 3, 3: 1.0}
+
+
+def test_a_level_that_is_never_reached_is_remembered() -> None:
+    stage = Stage()
+    ticks = stage.play(1000, obeys=False)
+    assert ticks[-1] is None
+    assert stage.shape.steps.never_reached == [2, 6, 3]
+
+
+def test_while_the_run_ends_nothing_changes_any_more() -> None:
+    stage = Stage()
+    stage.play(5)
+    last = stage.shape.tick()
+    stage.ending = True
+    stage.now += 1000
+    assert stage.play(5) == [last] * 5
+    assert not stage.shape.finished
+
+
+def test_a_second_run_begins_with_the_first_level() -> None:
+    stage = Stage()
+    stage.play(100)
+    stage.shape.reset_time()
+    stage.now, stage.runner.user_count = 0.0, 0
+    assert not stage.shape.finished
+    assert held(stage.play(100)) == [2, 6, 3]
+
+
+def test_locust_never_takes_the_class_for_a_locustfiles_own() -> None:
+    assert LevelShape.abstract
