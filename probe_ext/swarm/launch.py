@@ -10,6 +10,7 @@ example:
 import argparse
 import difflib
 import os
+import socket
 import sys
 import traceback
 from pathlib import Path
@@ -46,7 +47,7 @@ def main(options: argparse.Namespace) -> int:
     except SettingsError as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
         return _WRONG_USAGE
-    sys.argv = ["locust", *locust_arguments(locustfile, given, options.rest)]
+    sys.argv = ["locust", *locust_arguments(locustfile, given, options.rest), *own_channel(options.rest)]
     os.environ[DEFAULT_LEVELS_VARIABLE] = DEFAULT_LEVELS
     from locust import events  # noqa: PLC0415 - patches the process: not before it is needed
     from locust.main import main as locust_main  # noqa: PLC0415 - as above
@@ -65,6 +66,16 @@ def main(options: argparse.Namespace) -> int:
         print(f"probe: {where}: {type(error).__name__}: {_first_line(error)}", file=sys.stderr)  # noqa: T201 - as above
         return _WRONG_USAGE
     return 0
+
+
+def own_channel(rest: list[str]) -> list[str]:
+    """For a master and workers of one machine: a free port on loopback, so that two runs never meet on one."""
+    names = {argument.partition("=")[0] for argument in rest}
+    if "--processes" not in names or names & {"--worker", "--master-bind-port", "--master-bind-host", "--master-port"}:
+        return []
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return ["--master-bind-host", "127.0.0.1", "--master-bind-port", str(port), "--master-port", str(port)]
 
 
 def _watch_over(parser: Any, locustfile: Path) -> None:

@@ -1,0 +1,16 @@
+"""Where a master and the workers of its own machine meet."""
+
+import pytest
+
+from probe_ext.swarm.launch import own_channel
+
+
+def test_two_runs_with_processes_meet_on_different_loopback_ports() -> None:
+    one, other = own_channel(["--processes", "2"]), own_channel(["--processes=2"])
+    assert one[:2] == other[:2] == ["--master-bind-host", "127.0.0.1"]
+    assert one[3] == one[5] != other[3] == other[5]
+
+
+@pytest.mark.parametrize("rest", [[], ["--master"], ["--processes", "2", "--master-bind-port", "5000"]])
+def test_what_the_user_says_of_ports_stands(rest: list[str]) -> None:
+    assert own_channel(rest) == []
