@@ -44,6 +44,7 @@ def describe(run: "ActiveRun") -> dict[str, Any]:
         "workers": [_worker(run, peer) for peer in run.peers.known.values() if _took_part(run, peer)],
         "server": made.server,
         "prompts": {key: value for key, value in made.prompts.items() if key != "length_model"},
+        "warm_up": made.warm_up,
         "findings": _findings(run),
     }
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,6 +29,7 @@ from probe_ext.swarm.prepare import Preparation, prepare
 from probe_ext.swarm.recorder import watch_loop
 from probe_ext.swarm.shape import LevelShape
 from probe_ext.swarm.signals import INTERRUPTED, SignalEnd
+from probe_ext.swarm.warm_up import warm_up
 from probe_ext.swarm.worker import WorkerEnd
 
 logger = logging.getLogger(__name__)
@@ -157,7 +159,7 @@ class HeadWiring:
         asked = Path(options.out) if options.out else None
         self._runs += 1
         directory = fresh(asked, self._scenario(), force=options.force, numbered=self._runs > 1)
-        return options, made, directory
+        return options, replace(made, warm_up=warm_up(self.environment, options, made)), directory
 
     def _scenario(self) -> str:
         locustfile = self.environment.parsed_options.locustfile or "run"

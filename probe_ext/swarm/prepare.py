@@ -29,6 +29,8 @@ class Preparation:
     prompts: dict[str, Any]
     problem: str | None
     """why no reply can be expected, in one line; None if nothing speaks against it"""
+    warm_up: dict[str, Any] | None = None
+    """what the warm-up before the run cost; None without one"""
 
 
 def prepare(environment: Environment, options: Options) -> Preparation:

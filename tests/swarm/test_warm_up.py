@@ -1,0 +1,84 @@
+"""The warm-up before a run: its ladder, how far it climbs, and that nothing of it is mixed into the run."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import read_options
+from probe_ext.swarm.warm_up import how_many, ladder
+from tests.e2e.conftest import BIN, end, finished, locust, start
+
+
+@pytest.mark.parametrize(
+    ("most", "steps"),
+    [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (64, [1, 2, 4, 8, 16, 32, 64]), (0, [])],
+)
+def test_the_ladder_doubles_up_to_what_was_asked(most: int, steps: list[int]) -> None:
+    assert ladder(most) == steps
+
+
+def environment(users: int | None = None, fixed: int = 0) -> Any:
+    return SimpleNamespace(
+        parsed_options=SimpleNamespace(num_users=users), user_classes=[SimpleNamespace(fixed_count=fixed)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "users", "fixed", "most"),
+    [
+        ({}, None, 0, 1),
+        ({}, 12, 0, 12),
+        ({}, 500, 0, 64),
+        ({}, None, 1, 1),
+        ({"levels": "4,24,8"}, None, 0, 24),
+        ({"levels": "4,200"}, None, 0, 64),
+        ({"levels": "4,24", "warm_up": "2"}, None, 0, 2),
+        ({"warm_up": "128"}, 4, 0, 128),
+        ({"levels": "4,24", "warm_up": "off"}, None, 0, 0),
+    ],
+)
+def test_it_climbs_as_far_as_users_are_to_come(given: dict[str, str], users: int | None, fixed: int, most: int) -> None:
+    assert how_many(environment(users, fixed), read_options(given)) == most
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "some", "1.5"])
+def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="--warm-up"):
+        read_options({"warm_up": text})
+
+
+def replies_of(truth: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in truth.read_text().splitlines()]
+    return [line for line in lines if line["kind"] == "reply"]
+
+
+@pytest.mark.parametrize("asked", ["3", "off"])
+def test_nothing_of_it_is_in_the_run(tmp_path: Path, asked: str) -> None:
+    truth, out = tmp_path / "truth.jsonl", tmp_path / "run"
+    serving = start([str(BIN / "probe"), "sim", "--port", "0", "--speed", "4", "--truth", str(truth)])
+    try:
+        assert serving.stdout is not None
+        host = serving.stdout.readline().rpartition(" ")[2].strip()
+        arguments = ("-u", "2", "-r", "2", "-t", "3s", "--warm-up", asked, "--shared-prefix-tokens", "100")
+        run = finished(start(locust(host, out, *arguments)), out)
+    finally:
+        end(serving)
+    told, rows, served = run.manifest["warm_up"], run.rows(), replies_of(truth)
+    assert rows
+    if asked == "off":
+        assert told is None
+        assert len(served) == len(rows)
+        return
+    assert [round_["requests"] for round_ in told["rounds"]] == [1, 2, 3]
+    assert [round_["failed"] for round_ in told["rounds"]] == [0, 0, 0]
+    assert told["most"] == 3
+    assert told["slowest_reply"] <= told["seconds"]
+    assert len(served) == len(rows) + 6 == run.locust_total + 6
+    by_arrival = sorted(served, key=lambda reply: float(reply["arrival"]))
+    warming, first = by_arrival[:6], by_arrival[6]
+    assert all(reply["reply_tokens"] <= 16 for reply in warming)
+    assert not first["cached_tokens"], "the run's shared prefix must be as cold as it was"
