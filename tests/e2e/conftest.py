@@ -85,7 +85,8 @@ def sim() -> Iterator[str]:
 
 def locust(host: str, out: Path, *arguments: str, file: Path = CAPACITY) -> list[str]:
     """A headless Locust's command line."""
-    quiet = ["--headless", "--only-summary", "--loglevel", "WARNING", "--no-report", "--drain", "20s", "--warm-up", "off"]
+    quiet = ["--headless", "--only-summary", "--loglevel", "WARNING", "--no-report", "--drain", "20s"]
+    quiet += ["--warm-up", "off"]
     return [str(BIN / "locust"), "-f", str(file), "--host", host, "--out", str(out), *quiet, *arguments]
 
 
