@@ -11,11 +11,13 @@ __version__ = "0.1.0"
 
 _FROM = {
     "StreamingUser": "probe_ext.swarm.face",
+    "COLD": "probe_ext.measure.rows",
+    "WARM": "probe_ext.measure.rows",
     "WARM_UP": "probe_ext.measure.rows",
     "events": "probe_ext.swarm.face",
 }
 
-__all__ = ["WARM_UP", "StreamingUser", "__version__", "events"]
+__all__ = ["COLD", "WARM", "WARM_UP", "StreamingUser", "__version__", "events"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 WARM_UP = "warm-up"
 """`scenario` of replies that are recorded and not judged"""
+COLD, WARM = "cold", "warm"
+"""`scenario` of replies whose prompts begin like no other, and of those whose beginning all share"""
 GAP_FLOOR = 0.25
 """seconds: every gap at least this long is kept by itself in gaps.csv"""
 

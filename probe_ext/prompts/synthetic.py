@@ -30,7 +30,11 @@ class PromptMaker:
                 f"and a beginning of its own take {least}"
             )
 
-    def prompt(self, user: int, number: int) -> Prompt:
-        """The prompt of a user's reply `number`, both counted from 0 over the whole run."""
+    def prompt(self, user: int, number: int, *, own_first: bool = False) -> Prompt:
+        """The prompt of a user's reply `number`, both counted from 0 over the whole run.
+
+        `own_first` puts what is this prompt's own before the shared text: as long, and no prefix that others have.
+        """
         own = self._layer.unique(user, number, self._own)
-        return single(f"{self._shared} {own}" if self._shared else own, self._asked)
+        parts = (own, self._shared) if own_first else (self._shared, own)
+        return single(" ".join(part for part in parts if part), self._asked)

@@ -81,10 +81,10 @@ class Prompts:
         )
         self._singles = self._chats = -1
 
-    def next(self) -> Prompt:
-        """A prompt of --input-tokens tokens."""
+    def next(self, *, own_first: bool = False) -> Prompt:
+        """A prompt of --input-tokens tokens; `own_first` puts the --shared-prefix-tokens behind what is its own."""
         self._singles += 1
-        return self._maker.prompt(self._user, self._singles)
+        return self._maker.prompt(self._user, self._singles, own_first=own_first)
 
     def chat(self, system_tokens: int = 0) -> Chat:
         """A conversation whose questions have --input-tokens tokens each, with a system prompt that all share."""
