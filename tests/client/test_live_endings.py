@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -419,6 +420,29 @@ def test_a_reply_that_we_end_keeps_its_marks_and_tokens_so_far(how: str) -> None
         assert len(server.peers) == 2  # half a reply lies on the old connection: it is not used again
 
 
+def test_what_lies_in_the_kernel_when_we_end_a_reply_is_part_of_it() -> None:
+    go = threading.Event()
+
+    def two_waves(peer: Peer) -> None:
+        begun()(peer)
+        go.wait(20)
+        peer.token()
+        peer.hold()
+
+    with ScriptedServer(two_waves) as server:
+        target = target_of(server)
+        asked = conversation(Connection(target, None), target)
+        running = gevent.spawn(asked.run)
+        wait_for(lambda: server.peers and len(server.peers[0].token_parts) == 2)
+        go.set()
+        while len(server.peers[0].token_parts) < 3:  # the event loop stands still meanwhile
+            server.peers[0].over.wait(0.01)
+        running.kill(block=False)
+        running.join(20)
+        reply = asked.finish()
+    assert (reply.outcome, reply.text) == (Outcome.ENDED_BY_US, "ttt")
+
+
 def test_a_reply_that_we_end_before_its_answer_has_what_it_has() -> None:
     with ScriptedServer(script(Peer.hold)) as server:
         target = target_of(server)
@@ -596,6 +620,17 @@ def test_done_split_over_two_reads_does_not_keep_the_user_waiting() -> None:
     assert reply.marks.end is not None
     assert last.before - 1e-4 <= reply.marks.end
     assert reply.marks.end - last.before < 10.0  # well below the limit between tokens that it would else wait for
+
+
+def test_an_answer_that_had_finished_ended_with_its_last_bytes_and_not_when_we_gave_up_on_more() -> None:
+    with ScriptedServer(begun(delta({}, "stop"), Peer.hold)) as server:
+        reply = ask(server, Limits(gap=0.5))
+        last = server.peers[0].sent[-1]
+    assert reply.outcome is Outcome.COMPLETE
+    assert reply.marks.end is not None
+    assert reply.pace is not None
+    assert last.before - 1e-4 <= reply.marks.end
+    assert reply.marks.end - reply.pace.last < 0.25 + last.after - server.peers[0].token_parts[-1].before
 
 
 def test_a_usage_event_that_comes_late_moves_no_token() -> None:

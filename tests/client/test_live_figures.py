@@ -1,5 +1,7 @@
 """Over real sockets: counts are exact, and times are those at which the server really sent."""
 
+import threading
+
 import gevent
 import pytest
 from asking import SHORT, ask, check_times, conversation, hold, target_of
@@ -8,7 +10,7 @@ from scripted_server import Peer, Script, ScriptedServer
 from probe_ext.client import receive
 from probe_ext.client.converse import Limits
 from probe_ext.client.reply import Reply
-from probe_ext.client.stream import Connection
+from probe_ext.client.stream import Connection, Reception
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import gaps
 
@@ -242,6 +244,20 @@ def test_a_late_event_loop_is_not_taken_for_a_silent_server() -> None:
         server.peers[0].over.wait(0.8)  # the loop stands still: the token, its end and the deadline all pass
         reply: Reply = running.get(timeout=20)
     assert (reply.outcome, reply.text) == (Outcome.COMPLETE, "ab")
+
+
+def test_a_deadline_that_finds_bytes_in_the_kernel_reads_them_before_it_judges(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same where the event loop gets no turn at all between the bytes' arrival and the deadline."""
+
+    def stand_still(reception: Reception, seconds: float) -> None:
+        threading.Event().wait(seconds)
+
+    monkeypatch.setattr(Reception, "wait", stand_still)
+    with ScriptedServer(paced(0.05, 0.001, 3, 1)) as server:
+        reply = ask(server, Limits(connect=5.0, first=0.5, gap=5.0, total=20.0))
+    assert (reply.outcome, reply.tokens_out) == (Outcome.COMPLETE, 3)
 
 
 def test_a_step_of_the_wall_clock_puts_no_token_before_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
