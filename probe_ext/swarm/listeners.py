@@ -129,8 +129,6 @@ class HeadWiring:
             self._prepared = self._prepare()
         except (SettingsError, RunDirectoryError) as error:
             self._refuse(str(error))
-        if self._prepared and self._prepared[1].problem:
-            self._refuse(self._prepared[1].problem)
 
     def _refuse(self, why: str) -> NoReturn:
         """Say why there is no run, send the workers away, leave. A worker without a master would wait for a minute."""
@@ -156,6 +154,8 @@ class HeadWiring:
     def _prepare(self) -> tuple[Options, Preparation, Path]:
         options = self.node.options
         made = prepare(self.environment, options)
+        if self.headless and made.problem:
+            raise SettingsError(made.problem)  # before a folder is made, or an old run removed from it
         asked = Path(options.out) if options.out else None
         self._runs += 1
         directory = fresh(asked, self._scenario(), force=options.force, numbered=self._runs > 1)

@@ -104,7 +104,7 @@ def test_a_scenario_is_a_name_or_a_file(tmp_path: Path) -> None:
     assert launch.find_locustfile(str(own)) == own
     with pytest.raises(SettingsError, match=r"^gone\.py: no such file"):
         launch.find_locustfile("gone.py")
-    with pytest.raises(SettingsError, match="capcity: no scenario of this name; there are baseline, capacity, chat"):
+    with pytest.raises(SettingsError, match="capcity: no scenario of this name; there are baseline, capacity, chat, "):
         launch.find_locustfile("capcity")
 
 
