@@ -77,8 +77,23 @@ def _holds(asked: Mapping[str, Any] | None, *, first: bool) -> str:
 
 
 def _cold(capacity: Mapping[str, Any]) -> Card:
-    how = str(capacity["cold_user"]["how"]).removeprefix("Not measured. ")
-    return Card("cold", "What does a cold user wait?", "not measured in this run", None, how, False)
+    found, asks = capacity["cold_user"], "What does a cold user wait?"
+    how = str(found["how"]).removeprefix("Not measured. ")
+    if not found["measured"]:
+        return Card("cold", asks, "not measured in this run", None, how, False)
+    answer = f"{words.seconds(found['cold_p50'])} cold, {words.seconds(found['warm_p50'])} warm"
+    if found["ratio"] is not None:
+        answer += f": {_times(found)}"
+    if found["served"] is not None:
+        how = f"By its median wait, a cold user is {'served' if found['served'] else 'not served'}. {how}"
+    return Card("cold", asks, answer, None, how, False)
+
+
+def _times(found: Mapping[str, Any]) -> str:
+    """`16 × (12–19 ×)`."""
+    low, high = found["ratio_low"], found["ratio_high"]
+    between = f" ({low:.2g}–{high:.2g} ×)" if low is not None and high is not None else ""
+    return f"{found['ratio']:.2g} ×{between}"
 
 
 def _answers(capacity: Mapping[str, Any]) -> list[Card]:

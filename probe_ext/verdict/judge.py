@@ -11,9 +11,10 @@ from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
 from probe_ext.verdict import bootstrap
 from probe_ext.verdict.capacity import find_bracket
 from probe_ext.verdict.checks import run_checks
+from probe_ext.verdict.cold_user import arms_of, cold_user, cold_user_checks
 from probe_ext.verdict.columns import Floats, coded, numbers, texts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.judgement import Climb, ColdUser, Judgement, Mode, Question, QuestionLevel
+from probe_ext.verdict.judgement import Climb, Judgement, Mode, Question, QuestionLevel
 from probe_ext.verdict.level_results import Judging, level_results
 from probe_ext.verdict.level_state import STATE_NAMES, served_share
 from probe_ext.verdict.levels import find_levels, place
@@ -23,12 +24,6 @@ from probe_ext.verdict.questions import Answers, Scene, Standing, answer
 from probe_ext.verdict.replies import judge_replies
 from probe_ext.verdict.sentence import sentence
 from probe_ext.verdict.server_figures import read_metrics
-
-COLD_USER = ColdUser(
-    measured=False,
-    how="Not measured. It takes two arms of prompts of one length under one load: in the one all prompts begin alike, "
-    "so that the server may take the beginning from its cache; in the other each user's own data stands in front.",
-)
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,9 @@ def judge(evidence: Evidence, profile: SloProfile, *, reasoning: Reasoning | Non
     replicates = bootstrap.resample(scene, judged[mode].overall, sent, profile)
     metrics = read_metrics(evidence.server)
     levels = level_results(evidence, Judging(scene, judged[mode], view.answers, replicates, profile), metrics)
-    findings = run_checks(evidence, levels, metrics)
+    arms = arms_of(evidence.replies, judged[mode].felt.waited, scene.level_of)
+    cold = cold_user(arms, metrics, profile)
+    findings = (*run_checks(evidence, levels, metrics), *cold_user_checks(arms, cold))
     climb = _climb(scene, view.answers.overall, share)
     overall = view.answers.overall
     # Of a climb alone, what it suggests is all there is to say; the verdict then is "unproven".
@@ -72,7 +69,7 @@ def judge(evidence: Evidence, profile: SloProfile, *, reasoning: Reasoning | Non
         breaks_first=view.answers.breaks_first,
         levels=levels,
         questions=_questions(scene, view.answers),
-        cold_user=COLD_USER,
+        cold_user=cold,
         climb=climb,
         next_command=next_command(evidence.manifest, view.bracket, climb, levels),
         reasoning=mode,
