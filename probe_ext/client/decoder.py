@@ -95,10 +95,10 @@ class Decoder:
 
     def _of_one_choice(self, event: Event) -> bool:
         """Whether an event's count is that of its own choice as it goes on, and not the sum over all."""
-        return len(event.parts) == 1 and bool(self.choices[event.parts[0].index].continuous)
+        return len(event.parts) == 1 and bool(self.choices[event.parts[0].choice].continuous)
 
     def _part(self, at: float, part: ChoicePart, counted: int | None) -> None:
-        choice = self.choices.setdefault(part.index, Choice())
+        choice = self.choices.setdefault(part.choice, Choice())
         if choice.continuous is None and (counted is not None or part.text or part.reasoning):
             choice.continuous = counted is not None
         choice.finish = part.finish or choice.finish

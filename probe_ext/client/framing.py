@@ -4,7 +4,7 @@ The work is done by llhttp (through httptools), so chunked, content-length and c
 and odd cuts are a well-tried parser's business.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import httptools
 
@@ -18,8 +18,7 @@ class BadResponseError(ValueError):
     """What came is no HTTP response, or one beyond all measure; the message says which."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Body bytes that one read brought."""
 
     at: float

@@ -8,7 +8,7 @@ figures, and is itself measured. Segments merged into one late read share the st
 import socket
 import struct
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from probe_ext.measure import clock
 
@@ -21,8 +21,7 @@ MAX_LAG = 60.0
 """seconds: a lag beyond it, or a negative one, is a step of the wall clock and no lag"""
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """What one read brought."""
 
     data: bytes

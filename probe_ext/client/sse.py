@@ -35,19 +35,19 @@ class SseParser:
             if len(whole) > MAX_EVENT:
                 raise EventTooLargeError(f"an event of more than {MAX_EVENT} bytes")
             return []
-        *events, self._rest = self._begin(whole).split(b"\n\n")
+        events = (whole if self._begun else self._begin(whole)).split(b"\n\n")
+        self._rest = events.pop()
         return [data for event in events if (data := _data(event)) is not None]
 
     def flush(self) -> list[bytes]:
         """What the stream's end left over, as an event if it holds data."""
-        rest, self._rest = self._begin(self._rest), b""
+        rest = self._rest if self._begun else self._begin(self._rest)
+        self._rest = b""
         data = _data(rest)
         return [] if data is None else [data]
 
     def _begin(self, text: bytes) -> bytes:
         """A stream may begin with a byte order mark, which belongs to no event."""
-        if self._begun:
-            return text
         self._begun = True
         return text.removeprefix(_MARK)
 

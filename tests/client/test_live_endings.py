@@ -473,6 +473,31 @@ def test_a_reply_is_ended_also_while_it_still_connects() -> None:
     assert (reply.outcome, reply.marks.sent) == (Outcome.ENDED_BY_US, None)
 
 
+def test_a_reply_that_is_ended_before_it_was_sent_is_never_sent() -> None:
+    with ScriptedServer(begun(Peer.finish)) as server:
+        target = target_of(server)
+        asked = conversation(Connection(target, None), target)
+        asked.cut()
+        reply = hold(asked)
+        assert sum(len(peer.requests) for peer in server.peers) == 0
+    assert (reply.outcome, reply.marks.sent) == (Outcome.ENDED_BY_US, None)
+    assert reply.marks.connect is not None
+
+
+def test_a_users_own_timeout_goes_through_and_leaves_a_reply_that_we_ended() -> None:
+    listener, waiting = full_listener()
+    try:
+        target = parse_target(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        asked = conversation(Connection(target, None), target, Limits(connect=60.0))
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+            asked.run()
+        reply = asked.finish()
+    finally:
+        for one in [listener, *waiting]:
+            one.close()
+    assert (reply.outcome, reply.marks.sent) == (Outcome.ENDED_BY_US, None)
+
+
 def never_reading(peer: Peer) -> None:
     peer.over.wait()
 

@@ -82,7 +82,7 @@ def test_a_refusal_is_marked_and_shown() -> None:
 )
 def test_a_choice_has_index_text_finish_and_token_ids(choice: dict[str, Any], wanted: tuple[Any, ...]) -> None:
     found = part(choice)
-    assert (found.index, found.text, found.finish, found.token_ids) == wanted
+    assert (found.choice, found.text, found.finish, found.token_ids) == wanted
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ shaped = st.recursive(
 @given(st.dictionaries(st.sampled_from(KEYS + MORE + LAST), shaped, max_size=8))
 def test_any_json_object_is_an_event(content: dict[str, Any]) -> None:
     event = read_event(json.dumps(content, ensure_ascii=True).encode())
-    assert all(isinstance(p.text, str) and isinstance(p.index, int) for p in event.parts)
+    assert all(isinstance(p.text, str) and isinstance(p.choice, int) for p in event.parts)
 
 
 def test_a_streamed_body_asks_for_usage_as_often_as_told() -> None:
