@@ -295,17 +295,27 @@ def _checks() -> set[str]:
     """Names of findings: the first argument of `Finding(…)` and `_failed(…)`, or the value of a key `check`."""
     found = set()
     for path in chain(*((ROOT / "probe_ext" / package).glob("*.py") for package in ("verdict", "swarm", "server"))):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id in {"Finding", "_failed"}
-            ):
-                found |= {arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)}
-            if isinstance(node, ast.Dict):
-                pairs = zip(node.keys, node.values, strict=True)
-                found |= {v.value for k, v in pairs if _is_check(k) and isinstance(v, ast.Constant)}
-    return {str(name) for name in found}
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for scope in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+            held = {
+                node.targets[0].id: node.value.value
+                for node in ast.walk(scope)
+                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+                and isinstance(node.value, ast.Constant)
+            }  # fmt: skip
+            found |= {_named(node, held) for node in ast.walk(scope)}
+    return {str(name) for name in found if name is not None}
+
+
+def _named(node: ast.AST, held: dict[str, Any]) -> Any:
+    """The check that a node names; `held` are the function's own names for texts."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"Finding", "_failed"}:
+        first = node.args[0] if node.args else None
+        return held.get(first.id) if isinstance(first, ast.Name) else getattr(first, "value", None)
+    if isinstance(node, ast.Dict):
+        values = [v for k, v in zip(node.keys, node.values, strict=True) if _is_check(k)]
+        return getattr(values[0], "value", None) if values else None
+    return None
 
 
 def _is_check(key: ast.expr | None) -> bool:
