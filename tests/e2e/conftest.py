@@ -87,7 +87,14 @@ def locust(host: str, out: Path, *arguments: str, file: Path = CAPACITY) -> list
     """A headless Locust's command line."""
     quiet = ["--headless", "--only-summary", "--loglevel", "WARNING", "--no-report", "--drain", "20s"]
     quiet += ["--warm-up", "off"]
-    return [str(BIN / "locust"), "-f", str(file), "--host", host, "--out", str(out), *quiet, *arguments]
+    line = [str(BIN / "locust"), "-f", str(file), "--host", host, "--out", str(out), *quiet, *arguments]
+    return line + (channel() if "--processes" in arguments else [])
+
+
+def channel() -> list[str]:
+    """A port for a master and its workers that no other test's workers come to."""
+    port = str(free_port())
+    return ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
 
 
 def start(command: list[str], **environment: str) -> subprocess.Popen[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import BIN, CAPACITY, Run, end, finished, free_port, locust, replies, start, wait_for
+from tests.e2e.conftest import BIN, CAPACITY, Run, channel, end, finished, free_port, locust, replies, start, wait_for
 from tests.e2e.test_endings import USERS, check_accounts
 
 
@@ -92,7 +92,7 @@ class Web:
 def web(sim: str, tmp_path: Path) -> Iterator[Web]:
     port = str(free_port())
     command = [BIN / "locust", "-f", CAPACITY, "--host", sim, "--web-port", port, "--web-host", "127.0.0.1"]
-    command += ["--out", tmp_path / "ui", "--no-report", "--loglevel", "WARNING", "--processes", "2"]
+    command += ["--out", tmp_path / "ui", "--no-report", "--loglevel", "WARNING", "--processes", "2", *channel()]
     process = start([str(part) for part in command])
     ui = Web(f"http://127.0.0.1:{port}")
     try:

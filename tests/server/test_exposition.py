@@ -116,7 +116,7 @@ def test_a_page_with_nothing_wanted_is_readable():
         (b'[{"iter": 1}]\n', "not Prometheus text: JSON"),
         (b"Not Found\n", "not Prometheus text"),
         (b"# a comment\n", "not Prometheus text"),
-        (gzip.compress(b"a 1\n"), "not Prometheus text: not UTF-8"),
+        (gzip.compress(b"a 1\n", mtime=0), "not Prometheus text: not UTF-8"),
         (b"\x00\x01\x02\n", "not Prometheus text"),
         (b"b 2\na 12", "cut off: the last line has no line end"),
         (b"a one\n", "not Prometheus text: line 'a one'"),
