@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
@@ -397,6 +398,27 @@ def test_nothing_outside_the_project_is_mentioned(page: Path) -> None:
     known = {"locust.io", "semver.org", "localhost", "localhost:8089", "localhost:11434", "127.0.0.1", "127.0.0.1:8000"}
     hosts = set(re.findall(r"https?://([\w.:-]*\w)", said))
     assert hosts <= known | {"your-server:8000", "llm.internal:8000"}, f"{page.name}: {hosts}"
+
+
+def test_the_house_names_modules_that_stand() -> None:
+    said = text("ARCHITECTURE.md")
+    packages = {path.name for path in (ROOT / "probe_ext").iterdir() if (path / "__init__.py").exists()}
+    named = {
+        (package, module) for package, module in re.findall(r"\b([a-z]+)\.([a-z]+)\b", said) if package in packages
+    }
+    for package, inside in re.findall(r"\b([a-z]+)\.\(([a-z, ]+)\)", said):
+        named |= {(package, module) for module in inside.split(", ")}
+    named -= {("run", "json"), ("server", "csv")}  # files of a run
+    assert len(named) > 10
+    missing = {pair for pair in named if not (ROOT / "probe_ext" / pair[0] / f"{pair[1]}.py").is_file()}
+    assert not missing
+    assert {name.strip("`") for name in names(tables(section("ARCHITECTURE.md", "The layers"))[0])} == packages
+
+
+def test_every_dependency_has_its_line() -> None:
+    wanted = tomllib.loads(text("pyproject.toml"))["project"]["dependencies"]
+    listed = {name for row in tables(section("ARCHITECTURE.md", "Dependencies"))[0] for name in row[0].split(", ")}
+    assert listed == {re.split(r"[><=]", line)[0] for line in wanted}
 
 
 def test_the_picture_is_small_and_the_right_width() -> None:
