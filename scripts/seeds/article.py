@@ -5,6 +5,7 @@ article leaves out how long prompts and answers were, how many requests made a f
 counted: what we assume of these stands in ``workload``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 QWEN, LLAMA = "rtx3060-qwen2.5-7b-awq", "rtx3060-llama2-7b-gptq"
@@ -54,27 +55,29 @@ CACHING = {QWEN: (2.48, 0.15, 0.0, 0.943), LLAMA: (1.40, 0.12, 0.0, 0.943)}
 CACHING_USERS = 8
 
 
+_NAMES = {
+    "baseline": ("ttft_mean", "total_time_mean", "decode_rate_mean"),
+    "sweep": ("total_tokens_per_s", "decode_rate", "ttft_p95"),
+    "wall": ("kv_usage_max", "preemptions", "waiting_max", "total_tokens_per_s"),
+    "long": ("kv_usage_max", "preemptions"),
+    "caching": ("cold_p50", "warm_p50", "ratio", "cold_hit_rate", "warm_hit_rate"),
+}
+"""columns of each table"""
+
+
 def cells() -> list[Cell]:
-    """Every published number, and the ratio cold/warm that follows from two of them."""
-    found: list[Cell] = []
-    for model, values in BASELINE.items():
-        names = ("ttft_mean", "total_time_mean", "decode_rate_mean")
-        found += [Cell("baseline", model, 1, name, value) for name, value in zip(names, values, strict=True)]
+    """Every published number, and the ratio unique / shared that follows from two of them."""
+    found = [cell for model, row in BASELINE.items() for cell in _row("baseline", model, 1, row)]
     for users, both in SWEEP.items():
-        for model, sweep in zip((QWEN, LLAMA), both, strict=True):
-            names = ("total_tokens_per_s", "decode_rate", "ttft_p95")
-            found += [Cell("sweep", model, users, name, value) for name, value in zip(names, sweep, strict=True)]
-    for users, wall in WALL.items():
-        names = ("kv_usage_max", "preemptions", "waiting_max", "total_tokens_per_s")
-        found += [Cell("wall", LLAMA, users, name, value) for name, value in zip(names, wall, strict=True)]
-    found += [
-        Cell("long", QWEN, LONG_USERS, "kv_usage_max", LONG[0]),
-        Cell("long", QWEN, LONG_USERS, "preemptions", LONG[1]),
-    ]
-    for model, (cold, warm, none, hits) in CACHING.items():
-        names = ("cold_p50", "warm_p50", "ratio", "cold_hit_rate", "warm_hit_rate")
-        caching = (cold, warm, cold / warm, none, hits)
-        found += [
-            Cell("caching", model, CACHING_USERS, name, value) for name, value in zip(names, caching, strict=True)
-        ]
+        for model, row in zip((QWEN, LLAMA), both, strict=True):
+            found += _row("sweep", model, users, row)
+    found += [cell for users, row in WALL.items() for cell in _row("wall", LLAMA, users, row)]
+    found += _row("long", QWEN, LONG_USERS, LONG)
+    for model, (cold, warm, *hits) in CACHING.items():
+        found += _row("caching", model, CACHING_USERS, (cold, warm, cold / warm, *hits))
     return found
+
+
+def _row(table: str, model: str, users: int, values: Sequence[float]) -> list[Cell]:
+    names = zip(_NAMES[table], values, strict=True)
+    return [Cell(table, model, users, name, value) for name, value in names]

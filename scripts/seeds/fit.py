@@ -6,6 +6,7 @@ numbers in the profiles are these, rounded. Everything else in a profile is arit
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from probe_ext.sim.profile import Profile, load_profile
 from scripts.seeds import article, virtual, workload
@@ -27,9 +28,11 @@ def start() -> Card:
 
 def profiles(card: Card) -> dict[str, Profile]:
     """Both models on such a card."""
-    both = {
-        "sequence_overhead_s": card["sequence"], "flops": card["flops"], "frontend_s": card["frontend"],
-    }  # fmt: skip
+    both: dict[str, Any] = {
+        "sequence_overhead_s": card["sequence"],
+        "flops": card["flops"],
+        "frontend_s": card["frontend"],
+    }
     return {
         QWEN: replace(load_profile(QWEN), memory_bandwidth=card["qwen"], **both),
         LLAMA: replace(load_profile(LLAMA), memory_bandwidth=card["llama"], **both),

@@ -1,0 +1,186 @@
+"""The page: what was published, what the probe measured on the simulated server, and what to make of it."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from scripts.seeds import workload
+from scripts.seeds.article import LLAMA, QWEN
+from scripts.seeds.compare import BOUNDS, Compared
+from scripts.seeds.drive import Result
+from scripts.seeds.trials import SPEED
+from scripts.seeds.workload import Workload
+
+TEMPLATE = Path(__file__).with_name("page.md")
+NAMES = {QWEN: "Qwen 2.5 7B AWQ", LLAMA: "Llama-2 7B GPTQ"}
+QUANTITIES = {
+    "total_tokens_per_s": "total tok/s",
+    "decode_rate": "per-user tok/s",
+    "decode_rate_mean": "decode tok/s mean",
+    "total_time_mean": "total time mean",
+    "ttft_mean": "TTFT mean",
+    "ttft_p95": "TTFT p95",
+    "cold_p50": "TTFT p50 unique",
+    "warm_p50": "TTFT p50 shared",
+    "ratio": "unique / shared",
+    "kv_usage_max": "peak KV",
+    "cold_hit_rate": "hit rate unique",
+    "warm_hit_rate": "hit rate shared",
+    "preemptions": "preemptions",
+    "waiting_max": "waiting",
+}
+SECONDS = {"total_time_mean", "ttft_mean", "ttft_p95", "cold_p50", "warm_p50"}
+SHARES = {"kv_usage_max", "cold_hit_rate", "warm_hit_rate"}
+COUNTS = {"preemptions", "waiting_max"}
+
+
+def page(results: Sequence[Result], cells: Sequence[Compared], made: str) -> str:
+    """The whole text."""
+    cold_start = next(result for result in results if result.trial.table == "warm-up")
+    return TEMPLATE.read_text(encoding="utf-8").format(
+        speed=SPEED,
+        summary=_summary(cells),
+        misses=_misses(cells),
+        tables="\n\n".join(_tables(cells)),
+        workloads=_workloads(),
+        fitted="\n".join(f"- {_cell(key)}: {what}" for key, what in workload.FITTED.items()),
+        distinct=_distinct(results),
+        mixed=_mixed(results),
+        made=made,
+        **_warm_up(cold_start),
+    )
+
+
+def _summary(cells: Sequence[Compared]) -> str:
+    def line(name: str, of: list[Compared]) -> str:
+        return f"| {name} | {len(of)} | {sum(cell.within for cell in of)} | {sum(not cell.within for cell in of)} |"
+
+    fitted, predicted = [c for c in cells if c.fitted], [c for c in cells if not c.fitted]
+    head = "| cells | of them | within bounds | outside |\n|---|---|---|---|"
+    return "\n".join([head, line("fitted", fitted), line("predicted", predicted), line("all", list(cells))])
+
+
+TABLES = {
+    "baseline": """One user, alone
+
+200 tokens answered, ten replies kept after three to warm up.""",
+    "sweep": """1 to 96 users
+
+Short prompts, 200 tokens answered; all users ask together.""",
+    "wall": """Memory wall: Llama-2, prompts of about 2,000 tokens that share all but their ends
+
+*Waiting* is the longest queue once everybody had a first word: who is in it has been put out of the batch.""",
+    "long": """Qwen, 48 users, prompts of 12,000 tokens
+
+The same wall, nine times further away.""",
+    "caching": """Prefix caching: 8 users, a system prompt of about 2,000 characters
+
+Two runs each: the user's own data in front (*unique*), and behind the system prompt (*shared*). Llama-2's shared
+replies are two tokens long, as published: there the two arms did not do the same work.""",
+}
+"""heading and text of each"""
+
+
+def _tables(cells: Sequence[Compared]) -> Iterator[str]:
+    for table, said in TABLES.items():
+        of = [cell for cell in cells if cell.cell.table == table]
+        yield f"## {said}"
+        for model in (QWEN, LLAMA):
+            rows = [cell for cell in of if cell.cell.model == model]
+            if rows:
+                yield f"{NAMES[model]}\n\n{_table(rows)}"
+
+
+def _table(rows: Sequence[Compared]) -> str:
+    lines = ["| users | figure | published | measured | deviation | |", "|--:|---|--:|--:|--:|---|"]
+    for row in rows:
+        cell, name = row.cell, row.cell.quantity
+        basis = f"fitted: {row.fitted}" if row.fitted else "predicted"
+        verdict = basis if row.within else f"**outside** ({basis})"
+        figures = f"{_value(name, cell.published)} | {_value(name, row.measured)} | {_off(row)}"
+        lines.append(f"| {cell.users} | {QUANTITIES[name]} | {figures} | {verdict} |")
+    return "\n".join(lines)
+
+
+def _value(name: str, value: float) -> str:
+    if name in SECONDS:
+        return f"{value:.3f} s" if value < 0.2 else f"{value:.2f} s"
+    if name in SHARES:
+        return f"{100 * value:.1f} %" if value else "0 %"
+    if name in COUNTS:
+        return f"{value:.0f}"
+    return f"{value:.1f} ×" if name == "ratio" else f"{value:.1f}"
+
+
+def _off(row: Compared) -> str:
+    kind = BOUNDS[row.cell.quantity][0]
+    if kind == "share":
+        return f"{100 * row.off:+.0f} %"
+    if kind == "factor":
+        return f"× {row.off:.2f}"
+    return f"{100 * row.off:+.1f} points" if kind == "points" else f"{row.off:+.0f}"
+
+
+def _misses(cells: Sequence[Compared]) -> str:
+    missed = [f"- **{_named(row)}: {_off(row)}, outside its bound.**" for row in cells if not row.within]
+    return "\n".join(missed) or "No cell is outside its bound. Why some are near it:"
+
+
+def _named(row: Compared) -> str:
+    cell = row.cell
+    return f"{NAMES[cell.model]}, {cell.users} users, {QUANTITIES[cell.quantity]}"
+
+
+def _workloads() -> str:
+    loads: list[tuple[str, Workload]] = [
+        ("baseline, sweep", workload.SHORT),
+        ("memory wall", workload.WALL),
+        ("memory wall, distinct arm", workload.WALL_DISTINCT),
+        ("long prompts", workload.LONG),
+        *((f"prefix caching, {NAMES[model]}", load) for model, load in workload.CACHED.items()),
+    ]
+    lines = ["| table | shared tokens | own tokens | tokens answered |", "|---|--:|--:|--:|"]
+    lines += [f"| {name} | {load.shared} | {load.own} | {load.reply} |" for name, load in loads]
+    return "\n".join(lines)
+
+
+def _cell(key: tuple[str, str, int, str]) -> str:
+    table, model, users, quantity = key
+    return f"{table}, {NAMES[model]}, {users} users, {QUANTITIES[quantity]}"
+
+
+def _distinct(results: Sequence[Result]) -> str:
+    lines = ["| users | peak KV | preemptions | waiting | total tok/s | longest silence |", "|--:|--:|--:|--:|--:|--:|"]
+    for one in results:
+        if one.trial.table == "distinct":
+            f = known(one)
+            server = f"{100 * f['kv_usage_max']:.0f} % | {f['preemptions']:.0f} | {f['waiting_max']:.0f}"
+            lines.append(f"| {one.trial.users} | {server} | {f['total_tokens_per_s']:.0f} | {f['longest_gap']:.1f} s |")
+    return "\n".join(lines)
+
+
+def _mixed(results: Sequence[Result]) -> str:
+    lines = ["| model | cold p50 | warm p50 | ratio (95 %) | from the cache: cold, warm |", "|---|--:|--:|--:|--:|"]
+    for one in results:
+        if one.trial.table == "mixed":
+            f = known(one)
+            waits = f"{f['judged_cold_p50']:.2f} s | {f['judged_warm_p50']:.2f} s"
+            ratio = f"{f['judged_ratio']:.1f} ({f['judged_ratio_low']:.1f}–{f['judged_ratio_high']:.1f})"
+            shares = f"{100 * f['judged_cold_cached']:.0f} %, {100 * f['judged_warm_cached']:.0f} %"
+            lines.append(f"| {NAMES[one.trial.model]} | {waits} | {ratio} | {shares} |")
+    return "\n".join(lines)
+
+
+def _warm_up(one: Result) -> dict[str, float]:
+    f = known(one)
+    return {
+        "most": f["warm_up_most"],
+        "seconds": one.trial.speed * f["warm_up_seconds"],
+        "slowest": one.trial.speed * f["warm_up_slowest_reply"],
+        "after": f["ttft_p95"],
+        "users": one.trial.users,
+    }
+
+
+def known(one: Result) -> dict[str, float]:
+    """The figures that the run has."""
+    return {key: value for key, value in one.figures.items() if value is not None}
