@@ -12,7 +12,7 @@ from probe_ext.verdict.evidence import Evidence
 
 _SECONDS = {
     *("hold", "settle", "drain", "patience", "metrics_every", "clock_offset", "clock_error", "cpu_seconds"),
-    *("loop_lag_max", "timeout_connect", "timeout_first", "timeout_gap", "timeout_total"),
+    *("seconds", "slowest_reply", "loop_lag_max", "timeout_connect", "timeout_first", "timeout_gap", "timeout_total"),
 }
 """keys of the manifest whose values are seconds"""
 
@@ -77,6 +77,8 @@ def blocks(evidence: Evidence) -> list[Block]:
         found.append(Block("Server", _told(server)))
     found.append(Block("Versions", _told(manifest.get("versions"))))
     found.append(Block("Load plan", _told(manifest.get("plan")) or [("levels", "driven by hand")]))
+    warmed = {key: value for key, value in _group(manifest.get("warm_up")).items() if key != "rounds"}
+    found.append(Block("Warm-up, before the run and no part of it", _told(warmed)))
     found.append(Block("Prompts", _told(manifest.get("prompts"))))
     for worker in _groups(manifest.get("workers")):
         found.append(Block(f"Worker {words.plain(worker.get('id'))}", _told(worker)))
