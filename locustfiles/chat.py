@@ -9,7 +9,7 @@ from locust import between, task
 from probe_ext import StreamingUser
 
 TURNS = 4
-SYSTEM_TOKENS = 100
+SYSTEM_TOKENS = 50
 
 
 class ChatUser(StreamingUser):

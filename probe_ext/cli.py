@@ -1,6 +1,7 @@
 """The command `probe`: parse, and delegate. Each command loads its own package only when it is called."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -23,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 WRONG_USAGE = 2
+NOT_BELIEVED = 3
+TRACEBACK_VARIABLE = "PROBE_TRACEBACK"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -65,4 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.rest = rest  # Locust's own options; Locust says what it does not know
     elif rest:
         commands.choices[str(named)].error(f"unknown argument {' '.join(rest)!r}")
-    return handler(options) if handler else WRONG_USAGE
+    return _guarded(handler, options) if handler else WRONG_USAGE
+
+
+def _guarded(handler: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """A defect of ours must not look like a missed gate: one line and an exit code of its own meaning."""
+    try:
+        return handler(options)
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        where = f"{type(error).__name__}: {error}".partition("\n")[0]
+        print(f"probe: a defect of probe itself: {where} ({TRACEBACK_VARIABLE}=1 shows where)", file=sys.stderr)  # noqa: T201 - a command speaks to its user
+        return NOT_BELIEVED

@@ -228,7 +228,9 @@ def test_every_key_of_the_manifest(real_run: Path) -> None:
         assert entries, f"{heading}: the run has none to compare with"
         for entry in entries:
             assert set(names(table)) == set(entry), heading
-    assert {key for key, value in manifest.items() if _has_keys(value)} - {"options", "findings"} == set(headings)
+    assert {key for key, value in manifest.items() if _has_keys(value)} - {"options", "profile", "findings"} == set(
+        headings
+    )
     assert set(manifest["options"]) == {o.name for o in OPTIONS}
 
 

@@ -62,6 +62,9 @@ class MasterBook:
 
     def __init__(self) -> None:
         self._latest: dict[tuple[str, str, int], dict[str, Any]] = {}
+        self._workers: dict[tuple[str, int], set[str]] = defaultdict(set)
+        """who told of each window"""
+        self._changed: set[tuple[str, int]] = set()
 
     def absorb(self, worker: str, snapshots: Iterable[dict[str, Any]]) -> None:
         """Take what a worker says of these windows, unless more is known: messages may overtake one another."""
@@ -69,14 +72,21 @@ class MasterBook:
             key = (worker, snapshot["metric"], snapshot["start"])
             if key not in self._latest or _size(snapshot) >= _size(self._latest[key]):
                 self._latest[key] = snapshot
+                self._workers[key[1:]].add(worker)
+                self._changed.add(key[1:])
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """One record a metric and window, all workers together: what `sketches.jsonl` holds."""
-        together: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-        for (_, metric, start), snapshot in self._latest.items():
-            together[metric, start].append(snapshot)
-        for _, snapshots in sorted(together.items()):
-            yield _merged(snapshots)
+        return self._records(self._workers)
+
+    def news(self) -> list[dict[str, Any]]:
+        """The records that changed since the last call, each whole: of two for one window the later holds."""
+        changed, self._changed = self._changed, set()
+        return list(self._records(changed))
+
+    def _records(self, windows: Iterable[tuple[str, int]]) -> Iterator[dict[str, Any]]:
+        for window in sorted(windows):
+            yield _merged([self._latest[worker, *window] for worker in sorted(self._workers[window])])
 
 
 def _size(snapshot: dict[str, Any]) -> int:

@@ -26,7 +26,7 @@ class ReplyRow:
     """`<worker>:<k>`: one simulated person"""
     scenario: str
     kind: str
-    """`chat` or `completion`"""
+    """`chat`, `turn` (a chat that holds earlier answers) or `completion`"""
     streamed: bool
     due: float
     """when the user wanted to send"""

@@ -16,7 +16,7 @@ from probe_ext.report.gate import Gate, gate
 from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
-from probe_ext.settings.slo import REASONINGS, Reasoning, load_profile
+from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, load_profile
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.judgement import Judgement
 
@@ -75,9 +75,10 @@ def build(
     ManifestError where there is no run to be read; SettingsError for a profile that cannot be used; OSError when the
     directory cannot be written.
     """
-    options = manifest.read(run).get("options")
+    stated = manifest.read(run)
+    options = stated.get("options")
     options = options if isinstance(options, dict) else {}
-    profile = load_profile(str(slo or options.get("slo") or DEFAULT_PROFILE), folder("configs") / "slo")
+    profile = _profile(stated, slo)
     evidence = frames.load(run)
     judgement = judge(evidence, profile, reasoning=reasoning)
     own = options.get("fail_under_users")
@@ -88,6 +89,17 @@ def build(
     view = page.page(capacity, evidence, profile)
     _write(run, capacity, met, view)
     return Built(judgement, met, run / directory.CAPACITY_HTML)
+
+
+def _profile(stated: manifest.Manifest, slo: str | None) -> SloProfile:
+    """The profile asked for, else the one that the run carries, else the default; SettingsError when it is wrong."""
+    carried = stated.get("profile")
+    if slo is None and isinstance(carried, dict):
+        try:
+            return SloProfile.model_validate(carried)
+        except ValueError as error:
+            raise SettingsError(f"{directory.MANIFEST}: profile: not one that this version knows: {error}") from error
+    return load_profile(slo or DEFAULT_PROFILE, folder("configs") / "slo")
 
 
 def validate(capacity: dict[str, Any]) -> None:

@@ -139,4 +139,4 @@ def _gap(capacity: Capacity) -> str:
     held, failed = capacity["bracket"] or (None, None)
     if not held or failed is None or failed - held <= 1:
         return ""
-    return f"{held} to {failed}: not measured"
+    return f"{held + 1} to {failed - 1}: not measured" if failed - held > 2 else f"{held + 1}: not measured"

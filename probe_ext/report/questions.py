@@ -78,7 +78,7 @@ def _holds(asked: Mapping[str, Any] | None, *, first: bool) -> str:
 
 def _cold(capacity: Mapping[str, Any]) -> Card:
     found, asks = capacity["cold_user"], "What does a cold user wait?"
-    how = str(found["how"]).removeprefix("Not measured. ")
+    how = str(found["how"]).removeprefix("Not measured. ").replace("`", "")
     if not found["measured"]:
         return Card("cold", asks, "not measured in this run", None, how, False)
     answer = f"{words.seconds(found['cold_p50'])} cold, {words.seconds(found['warm_p50'])} warm"

@@ -121,7 +121,7 @@ def notes(capacity: Mapping[str, Any]) -> list[str]:
         )
     outside = capacity["replies_outside"]
     if outside:
-        said.append(f"{words.count(outside)} of {words.count(capacity['replies'])} replies were sent while the number "
-                    "of users changed or settled: they are in no level.")  # fmt: skip
+        share = f"{words.count(outside)} of {words.count(capacity['replies'])} replies"
+        said.append(f"{share} are in no level: sent to warm up, or while the number of users changed or settled.")
     shown, hidden = (words.count(capacity["reasoning"][mode]["served_users"]) for mode in ("shown", "hidden"))
     return [*said, f"Users served: {shown} by all text, reasoning with it; {hidden} by visible text alone."]

@@ -28,9 +28,8 @@ from probe_ext.swarm.tally import Tally
 
 logger = logging.getLogger(__name__)
 
-_MANIFEST_EVERY = 5.0
+_BOOKS_EVERY = 2.0
 _USERS_EVERY = 0.5
-_WINDOWS_EVERY = 15.0
 
 
 class ActiveRun:
@@ -112,13 +111,10 @@ class ActiveRun:
             self.collector.add_users(row)
 
     def _keep_books(self) -> None:
-        windows_at = 0.0
         while True:
-            gevent.sleep(_MANIFEST_EVERY)
+            gevent.sleep(_BOOKS_EVERY)
             self.write_manifest()
-            if self.now() - windows_at >= _WINDOWS_EVERY:
-                windows_at = self.now()
-                self.collector.write_windows()
+            self.collector.add_windows()
 
     def _show_progress(self) -> None:
         while True:

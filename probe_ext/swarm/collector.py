@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,11 +86,18 @@ class Collector:
                 logger.warning("%s: %s; rows wait in memory", table.path, error.strerror or error)
             self.disk_errors[name] = error.strerror or str(error)
 
-    def write_windows(self) -> None:
-        """Put `sketches.jsonl` in place as a whole."""
-        lines = [json.dumps(line, separators=(",", ":")) + "\n" for line in self.book.lines()]
+    def add_windows(self) -> None:
+        """Append the windows that changed to `sketches.jsonl`; the end puts the file in place as a whole."""
         try:
-            replace_text(self.directory / places.SKETCHES, "".join(lines))
+            with (self.directory / places.SKETCHES).open("a", encoding="utf-8") as file:
+                file.write(_json_lines(self.book.news()))
+        except OSError as error:
+            self.disk_errors[places.SKETCHES] = error.strerror or str(error)
+
+    def write_windows(self) -> None:
+        """Put `sketches.jsonl` in place as a whole, one line a metric and window."""
+        try:
+            replace_text(self.directory / places.SKETCHES, _json_lines(self.book.lines()))
         except OSError as error:
             self.disk_errors[places.SKETCHES] = error.strerror or str(error)
             self.incomplete.add(places.SKETCHES)
@@ -120,3 +127,7 @@ class Collector:
                 table.close()
             except OSError as error:
                 self.disk_errors[table.path.name] = error.strerror or str(error)
+
+
+def _json_lines(records: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)

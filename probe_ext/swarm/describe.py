@@ -38,6 +38,7 @@ def describe(run: "ActiveRun") -> dict[str, Any]:
             "tls_verified": not run.options.insecure if made.host.startswith("https") else None,
         },
         "options": run.options.as_json(),
+        "profile": made.profile,
         "plan": None
         if plan is None
         else {"levels": plan.levels, "hold": plan.hold, "settle": plan.settle, "min_replies": plan.min_replies},

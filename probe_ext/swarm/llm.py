@@ -59,7 +59,8 @@ class Llm:
         if isinstance(messages, Prompt):
             messages = messages.messages
         said = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-        return self._ask(openai.CHAT_PATH, said, "chat", due, name, stream, parameters)
+        kind = "turn" if any(message.get("role") == "assistant" for message in said) else "chat"
+        return self._ask(openai.CHAT_PATH, said, kind, due, name, stream, parameters)
 
     def complete(
         self,

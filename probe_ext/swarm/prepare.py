@@ -29,20 +29,22 @@ class Preparation:
     prompts: dict[str, Any]
     problem: str | None
     """why no reply can be expected, in one line; None if nothing speaks against it"""
+    profile: dict[str, Any]
+    """the SLO profile that the run is meant to be judged by"""
     warm_up: dict[str, Any] | None = None
     """what the warm-up before the run cost; None without one"""
 
 
 def prepare(environment: Environment, options: Options) -> Preparation:
     """Ask the server about itself. SettingsError where an option cannot work with this server."""
+    if not environment.host:
+        raise SettingsError("--host: no server given; for example --host http://127.0.0.1:8000")
     try:
-        target = parse_target(environment.host or "")
+        target = parse_target(environment.host)
         key = api_key()
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    if not environment.host:
-        raise SettingsError("--host: no server given; for example --host http://127.0.0.1:8000")
-    load_profile(options.slo, folder("configs") / "slo")  # refused now, not when the run is over
+    profile = load_profile(options.slo, folder("configs") / "slo")  # refused now, not when the run is over
     fetcher = Fetcher(key, verify=not options.insecure, timeout=options.timeout_connect)
     server = identify(target.url, fetcher, options.metrics_url, options.model)
     models = server[0]["models"]
@@ -59,6 +61,7 @@ def prepare(environment: Environment, options: Options) -> Preparation:
         metrics_urls=options.metrics_url or tuple(e["metrics_url"] for e in server if e.get("metrics_url")),
         prompts=prompts,
         problem=problem,
+        profile=profile.model_dump(mode="json"),
     )
 
 

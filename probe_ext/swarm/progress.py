@@ -32,7 +32,8 @@ class Progress:
         level = ""
         if isinstance(shape, LevelShape):
             level = f"level {shape.steps.index + 1} of {len(shape.steps.plan.levels)} · "
-        text = f"{int(now) // 60:02d}:{int(now) % 60:02d}  {level}{users} users · {self._replies} replies"
+        people = f"{users} {'user' if users == 1 else 'users'}"
+        text = f"{int(now) // 60:02d}:{int(now) % 60:02d}  {level}{people} · {self._replies} replies"
         if self._failed:
             text += f", {self._failed} failed"
         if self._waits:

@@ -3,10 +3,10 @@
 The file that holds it has no name (it is unlinked as soon as it is made): a kill gives its room back.
 """
 
-import contextlib
 import os
 import tempfile
 from pathlib import Path
+from typing import IO
 
 FOR_MANIFEST = 64 * 1024
 """bytes: the last `run.json`, which says what was lost"""
@@ -18,18 +18,23 @@ class Room:
     """Holds bytes of a directory's disk until `free`; nothing where the disk does not have them to spare."""
 
     def __init__(self, directory: Path, size: int) -> None:
-        self.held = 0
-        with contextlib.ExitStack() as undo:
-            try:
-                file = undo.enter_context(tempfile.TemporaryFile(dir=directory, prefix=".room-"))
-                os.posix_fallocate(file.fileno(), 0, size)
-            except OSError:
-                return
-            self.held = size
-            self._kept = undo.pop_all()
+        self._file: IO[bytes] | None = None
+        try:
+            self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - held until `free`
+            _take(self._file.fileno(), size)
+        except OSError:
+            self.free()
 
     def free(self) -> None:
         """Give the bytes back; again, it does nothing."""
-        if self.held:
-            self.held = 0
-            self._kept.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _take(descriptor: int, size: int) -> None:
+    """OSError where the disk has too little. Without `posix_fallocate` (macOS), zeros are written."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.write(descriptor, bytes(size))

@@ -39,7 +39,8 @@ def _accounted(evidence: Evidence) -> Finding:
         return Finding("accounted", "pass", True, f"{things(total, 'reply', 'replies')} started, all accounted for.")
     missing = sum(n for n in wrong.values() if n > 0)
     if not evidence.manifest.get("end_reason") and missing <= _most_users(evidence):
-        why = f"The run was killed after {things(total, 'reply', 'replies')}; {things(rows.total(), 'row')} are here."
+        least = max(total, rows.total())
+        why = f"The run was killed; {things(rows.total(), 'row')} of at least {least:,} started replies are here."
         return Finding("accounted", "unproven", True, why, "Replies in flight at that moment left no row.")
     why = f"{total:,} replies were started, but {things(missing, 'row')} of them are missing"
     why = why if missing else f"There are {things(-sum(wrong.values()), 'row')} more than replies that were started"

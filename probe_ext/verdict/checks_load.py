@@ -69,7 +69,8 @@ def _in_order(levels: Sequence[LevelResult]) -> Finding:
 def _cached(evidence: Evidence) -> Finding:
     """Prompts that were to be distinct, but came from the server's prefix cache: it looks faster than it is."""
     given, cached = (numbers(evidence.replies, name) for name in ("tokens_in", "tokens_cached"))
-    both = ~np.isnan(given) & ~np.isnan(cached)
+    fresh = np.array([kind != "turn" for kind in texts(evidence.replies, "kind")], dtype=np.bool_)
+    both = ~np.isnan(given) & ~np.isnan(cached) & fresh  # a further turn is meant to find the earlier ones
     if not both.any() or not given[both].sum():
         return Finding(
             "prompt_cache", "unproven", False, "The server does not say how much of a prompt it had in its cache."

@@ -11,7 +11,9 @@ from probe_ext.verdict.levels import Level
 from probe_ext.verdict.replies import SERVED, Judged
 
 
-def reply_figures(replies: Columns, rows: Ints, level: Level, judged: Judged, tokens: Floats | None) -> ReplyFigures:
+def reply_figures(
+    replies: Columns, rows: Ints, level: Level, judged: Judged, tokens: Floats | None, *, killed: bool = False
+) -> ReplyFigures:
     """The figures of the replies in `rows`; `tokens` are the (start, seconds, count) rows of all token windows."""
     sent = numbers(replies, "sent")[rows]
     ttft = numbers(replies, "first")[rows] - sent
@@ -30,7 +32,7 @@ def reply_figures(replies: Columns, rows: Ints, level: Level, judged: Judged, to
         longest_gap_p95=quantile(gap, 0.95),
         longest_gap_max=quantile(gap, 1.0),
         tokens_out_p50=quantile(numbers(replies, "tokens_out")[rows], 0.50),
-        total_tokens_per_s=tokens_within(tokens, level),
+        total_tokens_per_s=tokens_within(tokens, level, killed=killed),
         slo_attainment=served / heard if heard else None,
         goodput_rps=served / level.seconds if level.seconds > 0 and len(rows) else None,
     )
@@ -42,10 +44,16 @@ def token_windows(windows: Sequence[Window]) -> Floats | None:
     return np.array(found, dtype=np.float64) if found else None
 
 
-def tokens_within(tokens: Floats | None, level: Level) -> float | None:
-    """Tokens a second in the measured part; a window on its edge counts in proportion."""
-    if tokens is None or level.seconds <= 0:
+def tokens_within(tokens: Floats | None, level: Level, *, killed: bool = False) -> float | None:
+    """Tokens a second in the measured part; a window on its edge counts in proportion.
+
+    A killed run lacks its last windows: only the part that the windows cover is divided by, and None without any.
+    """
+    if tokens is None:
         return None
     start, seconds, count = tokens.T
-    overlap = np.minimum(start + seconds, level.t_end) - np.maximum(start, level.t_start)
-    return float((count * np.clip(overlap / seconds, 0, 1)).sum() / level.seconds)
+    end = min(level.t_end, float((start + seconds).max())) if killed else level.t_end
+    if end <= level.t_start:
+        return None
+    overlap = np.minimum(start + seconds, end) - np.maximum(start, level.t_start)
+    return float((count * np.clip(overlap / seconds, 0, 1)).sum() / (end - level.t_start))

@@ -50,7 +50,9 @@ def level_results(evidence: Evidence, judging: Judging, metrics: Metrics) -> tup
             LevelResult(
                 **said,
                 outcomes={name: int(n) for name, n in zip(outcomes, ended, strict=True) if n},
-                figures=reply_figures(evidence.replies, rows, level, judged, tokens),
+                figures=reply_figures(
+                    evidence.replies, rows, level, judged, tokens, killed=not evidence.manifest.get("end_reason")
+                ),
                 server=server_figures(metrics, level),
             )
         )

@@ -396,7 +396,7 @@ def test_a_disk_that_fills_up_costs_only_what_it_refused(
     sim: str, small_disk: Path, tmp_path: Path, *, freed: bool
 ) -> None:
     out, log = small_disk / "run", tmp_path / "log"
-    arguments = ["capacity", "--host", sim, "-u", "4", "-r", "4", "-t", "6s", "--out", out]
+    arguments = ["capacity", "--host", sim, "-u", "4", "-r", "4", "--out", out]
     arguments += ["--max-tokens", "30", "--warm-up", "off"]
     with log.open("w") as said:
         command = [str(part) for part in (BIN / "probe", "run", *arguments)]
@@ -408,6 +408,7 @@ def test_a_disk_that_fills_up_costs_only_what_it_refused(
             wait_for(lambda: "requests.csv: No space left" in log.read_text(), "the disk's refusal")
             if freed:
                 filler.unlink()
+            process.terminate()
             process.wait(PATIENCE)
         finally:
             end(process)  # type: ignore[arg-type]

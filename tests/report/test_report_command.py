@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import synthetic_run
 
+from probe_ext.bundled import folder
 from probe_ext.report import command
 from probe_ext.run import manifest
+from probe_ext.settings.slo import load_profile
 
 
 def report(*words: str) -> int:
@@ -178,3 +180,21 @@ def test_report_never_loads_locust() -> None:
     code = "import sys; import probe_ext.report.command; print([m for m in ('locust', 'gevent') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_run_is_judged_by_the_profile_that_it_carries(run: Path) -> None:
+    strict = load_profile("chat", folder("configs") / "slo").model_dump(mode="json")
+    strict["first_word"]["served"] = 0.01
+    command.build(run)
+    assert json.loads((run / "capacity.json").read_text())["served_users"] > 0
+    manifest.write(run, {**synthetic_run.manifest_of(), "profile": strict})
+    command.build(run)
+    assert json.loads((run / "capacity.json").read_text())["served_users"] == 0
+    command.build(run, slo="chat")
+    assert json.loads((run / "capacity.json").read_text())["served_users"] > 0
+
+
+def test_a_profile_that_this_version_does_not_know_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest.write(run, {**synthetic_run.manifest_of(), "profile": {"name": "odd", "colour": 3}})
+    assert report(str(run)) == command.USAGE
+    assert "run.json: profile" in capsys.readouterr().err

@@ -46,7 +46,7 @@ def test_picture_stacks_every_user_and_marks_the_capacity(page: Page) -> None:
     assert page.stack.capacity_x == pytest.approx(75)
     labels = [label.text for label in page.stack.plot.labels]
     assert "capacity 4" in labels
-    assert "4 to 8: not measured" in labels
+    assert "5 to 7: not measured" in labels
     assert page.stack.plot.says == "1 users: 1 served; 2 users: 2 served; 4 users: 4 served; 8 users: 8 strained"
 
 

@@ -132,7 +132,7 @@ def test_on_a_terminal_one_line_is_rewritten() -> None:
     progress.show(62.0, 1, None)
     assert "\n" not in screen.getvalue()
     last = screen.getvalue().split("\r\x1b[2K")[-1]
-    assert last == "01:02  1 users · 2 replies, 1 failed · first word p95 0.50 s"
+    assert last == "01:02  1 user · 2 replies, 1 failed · first word p95 0.50 s"
     progress.say("over")
     assert screen.getvalue().endswith("\r\x1b[2Kover\n")
 

@@ -97,3 +97,11 @@ def test_an_engine_that_fell_silent_counts_no_longer() -> None:
     rows = samples("waiting", 8.0) + samples("waiting", *[1.0] * 10, engine="1", start=10.0)
     assert told(rows)[2] == 9.0
     assert told(samples("waiting", 8.0, start=1.0) + samples("waiting", 1.0, engine="1", start=10.0))[2] == 1.0
+
+
+def test_a_killed_run_divides_by_what_its_windows_cover_and_says_nothing_of_the_rest() -> None:
+    windows = tokens_at((LEVEL.t_start, 50), (LEVEL.t_start + 1, 50))
+    assert tokens_within(token_windows(windows), LEVEL, killed=True) == pytest.approx(50.0)
+    assert tokens_within(token_windows(windows), LEVEL) == pytest.approx(100 / LEVEL.seconds)
+    before = tokens_at((LEVEL.t_start - 3, 50))
+    assert tokens_within(token_windows(before), LEVEL, killed=True) is None

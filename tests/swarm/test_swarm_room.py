@@ -1,0 +1,33 @@
+"""Room held back on the run's disk."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from probe_ext.swarm import room
+
+
+def on_disk(held: room.Room) -> int:
+    """Bytes that the disk has given for it."""
+    return os.fstat(held._file.fileno()).st_blocks * 512 if held._file else 0
+
+
+def test_room_is_taken_at_once_under_no_name_and_given_back(tmp_path: Path) -> None:
+    held = room.Room(tmp_path, room.FOR_MANIFEST)
+    assert on_disk(held) >= room.FOR_MANIFEST
+    assert list(tmp_path.iterdir()) == []  # a kill leaves nothing behind
+    held.free()
+    assert on_disk(held) == 0
+    held.free()
+
+
+def test_a_disk_that_has_nothing_to_spare_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(room.os, "posix_fallocate", full)
+    held = room.Room(tmp_path, room.FOR_ROWS)
+    assert on_disk(held) == 0
+    held.free()
+    assert not room.Room(tmp_path / "gone", room.FOR_ROWS)._file
