@@ -150,8 +150,8 @@ def _find(name_or_path: str, folder: Path) -> Path:
 
 
 def _first(error: ValidationError) -> str:
-    """The first fault in one line: key, value, reason."""
-    fault = error.errors()[0]
+    """One fault in one line: key, value, reason. An unknown key goes first: it is why another seems missing."""
+    fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f"{key}: unknown key{_meant(str(fault['loc'][-1]), _siblings(fault['loc'][:-1]))}"

@@ -25,6 +25,9 @@ from probe_ext.verdict.replies import judge_replies
 from probe_ext.verdict.sentence import sentence
 from probe_ext.verdict.server_figures import read_metrics
 
+WARMS_ITSELF: Mapping[str, float] = {"settle": 0.0, "hold": 0.0}
+"""the plan of a scenario that ends by itself: it also says itself which replies only warm up, however short it is"""
+
 
 @dataclass(frozen=True)
 class _View:
@@ -90,6 +93,8 @@ def _sent(evidence: Evidence) -> Floats:
 def _scene(evidence: Evidence, profile: SloProfile, sent: Floats) -> Scene:
     plan = evidence.manifest.get("plan")
     plan = plan if isinstance(plan, Mapping) else None
+    if plan is None and evidence.manifest.get("end_reason") == "scenario_done":
+        plan = WARMS_ITSELF
     last = float(np.nanmax(sent)) if (~np.isnan(sent)).any() else None
     levels = find_levels(evidence.users, plan, last)
     user_of, names = coded(texts(evidence.replies, "user"))

@@ -96,3 +96,10 @@ def test_a_profile_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_bytes(b"name: \xff\xfe")
     with pytest.raises(SettingsError, match="cannot be read"):
         load_profile(str(path), SHIPPED)
+
+
+def test_a_misspelt_key_is_named_before_the_one_that_it_leaves_missing(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("first_word: {servd: 1, strained: 10}\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"first_word\.servd: unknown key.*served"):
+        load_profile(str(path), tmp_path)

@@ -358,3 +358,11 @@ def test_warm_up_replies_are_kept_and_not_judged() -> None:
     assert judged([*good, *warming], (2, 30)).levels[0].users_served == 2
     as_usual = [replace(row, scenario="capacity") for row in warming]
     assert judged([*good, *as_usual], (2, 30)).levels[0].users_served == 0
+
+
+def test_a_scenario_that_ends_by_itself_has_a_level_however_short_it_was() -> None:
+    quick = [reply(0, 0.2 * n) for n in range(10)]
+    done = manifest(plan=None, end_reason="scenario_done", workers=[worker(started=10)])
+    assert judged(quick, (1, 2.5), manifest=done).served_users == 1
+    by_hand_ended = manifest(plan=None, end_reason="stopped", workers=[worker(started=10)])
+    assert judged(quick, (1, 2.5), manifest=by_hand_ended).served_users is None
