@@ -1,5 +1,6 @@
 """`run.json`: what was run, on what, by whom; replaced as a whole whenever it changes."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -24,11 +25,16 @@ def write(directory: Path, manifest: Manifest) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Write beside, then rename over: whole or not at all."""
     beside = path.with_name(path.name + ".new")
-    with beside.open("w", encoding="utf-8", errors="replace") as file:  # a path may hold bytes that are no text
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("w", encoding="utf-8", errors="replace") as file:  # a path may hold bytes that are no text
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)  # half written, it would only take room
+        raise
 
 
 def read(directory: Path) -> Manifest:
