@@ -27,11 +27,12 @@ def main() -> int:
     parser.add_argument("--page", action="store_true", help="measure nothing: write the page from seeds.json anew")
     given = parser.parse_args()
     data = given.out / "seeds.json"
-    results = read(data) if given.page else [_measured(trial, given.keep) for trial in trials()]
-    cells = compare(results)
     given.out.mkdir(parents=True, exist_ok=True)
     if not given.page:
-        data.write_text(json.dumps(written(results, cells), indent=1) + "\n", encoding="utf-8")
+        measured = [_measured(trial, given.keep) for trial in trials()]
+        data.write_text(json.dumps(written(measured, compare(measured)), indent=1) + "\n", encoding="utf-8")
+    results = read(data)
+    cells = compare(results)
     made = f"Measured with probe_ext {probe_ext.__version__}; {len(results)} runs."
     (given.out / "README.md").write_text(page(results, cells, made), encoding="utf-8")
     outside = [cell for cell in cells if not cell.within]

@@ -114,7 +114,7 @@ def _value(name: str, value: float) -> str:
 def _off(row: Compared) -> str:
     kind = BOUNDS[row.cell.quantity][0]
     if kind == "share":
-        return f"{100 * row.off:+.0f} %"
+        return f"{round(100 * row.off) + 0:+d} %"
     if kind == "factor":
         return f"× {row.off:.2f}"
     return f"{100 * row.off:+.1f} points" if kind == "points" else f"{row.off:+.0f}"
@@ -127,7 +127,11 @@ def _misses(cells: Sequence[Compared]) -> str:
 
 def _named(row: Compared) -> str:
     cell = row.cell
-    return f"{NAMES[cell.model]}, {cell.users} users, {QUANTITIES[cell.quantity]}"
+    return f"{NAMES[cell.model]}, {_users(cell.users)}, {QUANTITIES[cell.quantity]}"
+
+
+def _users(count: int) -> str:
+    return "1 user" if count == 1 else f"{count} users"
 
 
 def _workloads() -> str:
@@ -145,15 +149,18 @@ def _workloads() -> str:
 
 def _cell(key: tuple[str, str, int, str]) -> str:
     table, model, users, quantity = key
-    return f"{table}, {NAMES[model]}, {users} users, {QUANTITIES[quantity]}"
+    return f"{table}, {NAMES[model]}, {_users(users)}, {QUANTITIES[quantity]}"
 
 
 def _distinct(results: Sequence[Result]) -> str:
-    lines = ["| users | peak KV | preemptions | waiting | total tok/s | longest silence |", "|--:|--:|--:|--:|--:|--:|"]
+    lines = [
+        "| users | peak KV | preemptions | TTFT p95 | total tok/s | longest silence |",
+        "|--:|--:|--:|--:|--:|--:|",
+    ]
     for one in results:
         if one.trial.table == "distinct":
             f = known(one)
-            server = f"{100 * f['kv_usage_max']:.0f} % | {f['preemptions']:.0f} | {f['waiting_max']:.0f}"
+            server = f"{100 * f['kv_usage_max']:.0f} % | {f['preemptions']:.0f} | {f['ttft_p95']:.1f} s"
             lines.append(f"| {one.trial.users} | {server} | {f['total_tokens_per_s']:.0f} | {f['longest_gap']:.1f} s |")
     return "\n".join(lines)
 
