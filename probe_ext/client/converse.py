@@ -39,13 +39,23 @@ class Conversation:
     """
 
     def __init__(
-        self, connection: Connection, request: bytes, limits: Limits, *, due: float, streamed: bool, secret: str | None
+        self,
+        connection: Connection,
+        request: bytes,
+        limits: Limits,
+        *,
+        due: float,
+        streamed: bool,
+        secret: str | None,
+        free: float | None = None,
     ) -> None:
+        """`due`: when the user wanted to send; `free`: when its last reply had ended, if that was later."""
         self._connection = connection
         self._request = request
         self._limits = limits
         self._marks = Marks(due=due)
         self._streamed = streamed
+        self._could_send = due if free is None else max(due, free)
         self._reader = ReplyReader(secret)
         self._reception: Reception | None = None
         self._ending: Ending | None = Ending(Outcome.ENDED_BY_US)
@@ -61,7 +71,7 @@ class Conversation:
 
     def run(self) -> None:
         """Send, and read until the reply ends or a limit passes. What is raised is a defect of ours, or a kill."""
-        self._marks.late = max(0.0, clock.monotonic() - self._marks.due)
+        self._marks.late = max(0.0, clock.monotonic() - self._could_send)
         try:
             self._ending = self._ask()
         except Exception as defect:

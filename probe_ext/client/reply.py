@@ -210,7 +210,7 @@ def _own_ending(reply: Reply, ending: Ending | None) -> Ending:
     if None in finishes or not finishes:
         return Ending(Outcome.TRUNCATED, "the stream ended without a finish reason")
     said = [bool(any(c.text)) for c in reply.choices]
-    if not any(said):
-        thought = any(any(c.reasoning) for c in reply.choices)
+    if not all(said):  # of several choices the worst counts
+        thought = any(any(c.reasoning) for c, spoke in zip(reply.choices, said, strict=True) if not spoke)
         return Ending(Outcome.NO_ANSWER if thought else Outcome.EMPTY)
     return Ending(Outcome.COMPLETE, f"after its finish reason: {ending.message}" if ending else None)

@@ -3,10 +3,10 @@
 MESSAGE_LENGTH = 200
 
 
-def safe_text(text: str, secret: str | None = None) -> str:
-    """One line of at most MESSAGE_LENGTH characters, without control characters and without the API key."""
+def safe_text(text: str, secret: str | None = None, *, length: int = MESSAGE_LENGTH) -> str:
+    """One line of at most `length` characters, without control characters and without the API key."""
     if secret:
         text = text.replace(secret, "***")
-    printable = "".join(c if c.isprintable() else " " for c in text[: 20 * MESSAGE_LENGTH])
+    printable = "".join(c if c.isprintable() else " " for c in text[: 20 * length])
     line = " ".join(printable.split())
-    return line if len(line) <= MESSAGE_LENGTH else line[: MESSAGE_LENGTH - 1] + "…"
+    return line if len(line) <= length else line[: length - 1] + "…"

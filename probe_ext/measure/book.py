@@ -84,6 +84,10 @@ class MasterBook:
         changed, self._changed = self._changed, set()
         return list(self._records(changed))
 
+    def restore(self, records: Iterable[dict[str, Any]]) -> None:
+        """These news reached nobody: they are news again."""
+        self._changed.update((record["metric"], record["start"]) for record in records)
+
     def _records(self, windows: Iterable[tuple[str, int]]) -> Iterator[dict[str, Any]]:
         for window in sorted(windows):
             yield _merged([self._latest[worker, *window] for worker in sorted(self._workers[window])])

@@ -31,7 +31,7 @@ class ReplyRow:
     due: float
     """when the user wanted to send"""
     late: float
-    """seconds of `sent − due` that we caused"""
+    """seconds of `sent − due` that we caused: not those in which the user still waited for the last reply"""
     sent: float | None
     headers: float | None
     first: float | None

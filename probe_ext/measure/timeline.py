@@ -50,7 +50,7 @@ class Marks:
     tls: float | None = None
     """seconds that the TLS handshake took; None without TLS or on a connection used before"""
     late: float = 0.0
-    """seconds between `due` and our starting to act: our fault, not the server's"""
+    """seconds that we were late to act, once it was due and the user's last reply had ended: our fault"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def load(run: Path) -> Evidence:
     stated = manifest.read(run)
     damage: list[str] = []
     replies = _merged(run, directory.REQUESTS, ReplyRow, ["reply_id"], damage)
-    gaps = _merged(run, directory.GAPS, GapRow, ["reply_id", "start"], damage)
+    gaps = _merged(run, directory.GAPS, GapRow, ["reply_id", "start", "end", "tokens_before"], damage)
     return Evidence(
         replies=_arrays(replies),
         gaps=_arrays(gaps),

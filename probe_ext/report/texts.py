@@ -19,7 +19,8 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None) -> str:
     """Markdown: the answer, the gate, the levels, what is amiss."""
-    lines = [f"### {_HEADS[capacity['verdict']]} {markdown(capacity['sentence'])}", ""]
+    head = "❌" if gate and not gate.met else _HEADS[capacity["verdict"]]
+    lines = [f"### {head} {markdown(capacity['sentence'])}", ""]
     lines.append(" · ".join(markdown(fact) for fact in page.facts))
     if page.answer.interval:
         lines.append(f"  \n{page.answer.interval}")

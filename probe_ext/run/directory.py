@@ -39,6 +39,8 @@ def fresh(asked: Path | None, scenario: str, *, force: bool, numbered: bool) -> 
     RunDirectoryError when it is refused or cannot be made or written.
     """
     path = asked or DEFAULT_PARENT / f"{clock.utc_compact(clock.wall())}-{scenario}"
+    if not path.name:  # `.`: a further run needs a name to count on
+        path = path.absolute()
     try:
         if holds_run(path):
             path = _instead(path, force=force, numbered=numbered or asked is None)

@@ -41,14 +41,25 @@ class _Bearer(AuthBase):
         return request
 
 
+_NO_KEY = _Bearer(None)
+
+
 class Fetcher:
     """GET and POST for control pages, with a session of its own."""
 
     def __init__(
-        self, key: str | None = None, *, verify: bool | str = True, timeout: float = 5.0, limit: int = MAX_BODY
+        self,
+        key: str | None = None,
+        *,
+        home: str | None = None,
+        verify: bool | str = True,
+        timeout: float = 5.0,
+        limit: int = MAX_BODY,
     ) -> None:
-        """`verify`: check certificates, or the path of a CA bundle. `timeout`: seconds for a whole call."""
+        """`home`: the server that the key is for; others are asked without it. `verify`: check certificates, or the
+        path of a CA bundle. `timeout`: seconds for a whole call."""
         self._auth = _Bearer(key)
+        self._home = home
         self._has_key = bool(key)
         self._verify = verify
         if verify is False:  # asked for by name: once is enough
@@ -96,7 +107,7 @@ class Fetcher:
             url,
             json=payload,
             headers=_PLAIN,
-            auth=self._auth,
+            auth=self._auth if self._home is None or same_place(self._home, url) else _NO_KEY,
             verify=self._verify,
             timeout=timeout,
             stream=True,

@@ -1,5 +1,6 @@
 """One run on the master, or in a lone Locust: what exists only while it lasts, and its run directory."""
 
+import itertools
 import logging
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from probe_ext.swarm.tally import Tally
 logger = logging.getLogger(__name__)
 
 _BOOKS_EVERY = 2.0
+_WINDOWS_EVERY = 5
+"""manifests: long replies change many windows, so changed windows go to the disk that much more seldom"""
 _USERS_EVERY = 0.5
 
 
@@ -76,7 +79,7 @@ class ActiveRun:
         if self.options.no_metrics or not self.made.metrics_urls:
             return None
         every = self.options.metrics_every
-        fetcher = Fetcher(api_key(), verify=not self.options.insecure, timeout=0.9 * every)
+        fetcher = Fetcher(api_key(), home=self.made.host, verify=not self.options.insecure, timeout=0.9 * every)
         return Poller(
             self.made.metrics_urls,
             fetcher.get,
@@ -100,7 +103,7 @@ class ActiveRun:
         runner = self.environment.runner
         shape = self.environment.shape_class
         target = shape.steps.level if isinstance(shape, LevelShape) else getattr(runner, "target_user_count", None)
-        row = UserRow(self.now(), runner.user_count, target, runner.state)
+        row = UserRow(self.now(), runner.user_count, target, "stopping" if self.end_reason else runner.state)
         last = self._users
         if (
             last is None
@@ -111,10 +114,11 @@ class ActiveRun:
             self.collector.add_users(row)
 
     def _keep_books(self) -> None:
-        while True:
+        for turn in itertools.count(1):
             gevent.sleep(_BOOKS_EVERY)
             self.write_manifest()
-            self.collector.add_windows()
+            if turn % _WINDOWS_EVERY == 0:
+                self.collector.add_windows()
 
     def _show_progress(self) -> None:
         while True:

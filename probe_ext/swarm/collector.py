@@ -88,10 +88,11 @@ class Collector:
 
     def add_windows(self) -> None:
         """Append the windows that changed to `sketches.jsonl`; the end puts the file in place as a whole."""
+        news = self.book.news()
         try:
-            with (self.directory / places.SKETCHES).open("a", encoding="utf-8") as file:
-                file.write(_json_lines(self.book.news()))
+            _append_whole(self.directory / places.SKETCHES, _json_lines(news).encode())
         except OSError as error:
+            self.book.restore(news)
             self.disk_errors[places.SKETCHES] = error.strerror or str(error)
 
     def write_windows(self) -> None:
@@ -131,3 +132,15 @@ class Collector:
 
 def _json_lines(records: Iterable[dict[str, Any]]) -> str:
     return "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
+
+
+def _append_whole(path: Path, data: bytes) -> None:
+    """All or nothing: what a full disk took of it is given back."""
+    with path.open("ab", buffering=0) as file:
+        size, rest = file.tell(), memoryview(data)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(size)
+            raise

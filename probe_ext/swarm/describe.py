@@ -8,6 +8,7 @@ import gevent
 import locust
 
 from probe_ext import __version__
+from probe_ext.bundled import folder
 from probe_ext.measure import clock
 from probe_ext.run import manifest as manifests
 from probe_ext.swarm.peers import Peer
@@ -24,7 +25,7 @@ def describe(run: "ActiveRun") -> dict[str, Any]:
         "schema": manifests.SCHEMA,
         "run_id": run.id,
         "scenario": run.scenario,
-        "locustfile": Path(run.environment.parsed_options.locustfile or "-").name,
+        "locustfile": _locustfile(run.environment.parsed_options.locustfile or "-"),
         "started_at": clock.utc_text(run.started_unix),
         "started_unix": run.started_unix,
         "ended_at": None if run.ended is None else clock.utc_text(run.started_unix + run.ended),
@@ -48,6 +49,14 @@ def describe(run: "ActiveRun") -> dict[str, Any]:
         "warm_up": made.warm_up,
         "findings": _findings(run),
     }
+
+
+def _locustfile(given: str) -> str:
+    """A scenario of the package by its file's name; a user's own as it was given, below the folder that it ran in."""
+    path = Path(given)
+    if path.resolve().parent == folder("locustfiles").resolve():
+        return path.name
+    return f"./{given}" if path.name == given and given != "-" else given
 
 
 def _versions() -> dict[str, str]:

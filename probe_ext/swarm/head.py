@@ -2,14 +2,17 @@
 
 import logging
 import platform
+from pathlib import Path
 from typing import Any
 
 import gevent
 from gevent.lock import BoundedSemaphore
+from locust.exception import RPCError
 from locust.runners import LocalRunner, MasterRunner
 
 from probe_ext import __version__
 from probe_ext.measure import clock
+from probe_ext.run.directory import DEFAULT_PARENT
 from probe_ext.swarm import axis, wire
 from probe_ext.swarm.active_run import ActiveRun
 from probe_ext.swarm.ending import drain
@@ -51,13 +54,15 @@ class Head:
         """A run has been set up: tell who will have users."""
         self.run = run
         for peer in self.peers.known.values():
-            peer.drained = None
+            peer.drained = peer.lost_at = None
         if self.local:
             peer = self.peers.join(self.node.worker)
             peer.offset, peer.host, peer.version = axis.SAME_CLOCK, platform.node(), __version__
             self.node.fresh_recorder().begin(run.id, run.origin, None)
             gevent.spawn(self._keep_local, run)
         else:
+            for worker in self.node.environment.runner.clients:
+                self._ping_once(worker)  # clocks drift apart while nobody measures
             self._tell_late_ones()
 
     def _keep_local(self, run: ActiveRun) -> None:
@@ -75,8 +80,10 @@ class Head:
         run, peer = self.run, self.peers.known[worker]
         if run is None or run.ended is not None or peer.offset is None:
             return
-        directory = str(run.directory.resolve()) if peer.offset is axis.SAME_CLOCK else run.options.out
-        data = {"run": run.id, "origin": run.origin + peer.offset.seconds, "directory": directory}
+        directory = run.directory.resolve()
+        if peer.offset is not axis.SAME_CLOCK:  # another machine: under its own folders, by the name of this run
+            directory = Path(run.options.out or DEFAULT_PARENT / run.id).with_name(run.directory.name)
+        data = {"run": run.id, "origin": run.origin + peer.offset.seconds, "directory": str(directory)}
         self.node.environment.runner.send_message(wire.BEGIN, data, worker)
 
     def drain(self) -> None:
@@ -90,6 +97,7 @@ class Head:
                 return
             if run.end_reason is None:
                 run.end_reason = self._reason()
+            run.note_users()  # nobody asks anew from here on: what follows is no part of a level
             run.write_manifest()  # draining may take long: a kill meanwhile is no end without a reason
             if self.local:
                 self._drain_local(run)
@@ -207,7 +215,10 @@ class Head:
         """Greet workers whose hello was lost, tell of the run who has not heard, notice whom Locust hears no more."""
         while True:
             gevent.sleep(_AGAIN)
-            self.look_after_workers()
+            try:
+                self.look_after_workers()
+            except RPCError as error:  # Locust mends its connections itself
+                logger.warning("probe: %s; the workers are looked after again soon", error)
 
     def look_after_workers(self) -> None:
         """One look at every worker."""
@@ -221,7 +232,9 @@ class Head:
         run = self.run
         if run is None or run.ended is not None:
             return
-        for client in clients.missing:
-            peer = self.peers.join(client.id)
-            if peer.lost_at is None:
+        missing = {client.id for client in clients.missing}
+        for worker, peer in self.peers.known.items():
+            if worker in missing and peer.lost_at is None:
                 peer.lost_at = run.now()
+            elif worker in clients and worker not in missing:
+                peer.lost_at = None  # it is heard of again

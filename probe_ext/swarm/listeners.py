@@ -12,6 +12,7 @@ from locust import events
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
+from probe_ext.client.safe_text import safe_text
 from probe_ext.client.target import parse_target
 from probe_ext.load.levels import LevelPlan
 from probe_ext.measure import clock
@@ -80,7 +81,7 @@ def _drain_limit(node: Node) -> float:
 
 
 def _say(why: str) -> None:
-    print(f"probe: {why}", file=sys.stderr, flush=True)  # noqa: T201 - a command speaks to its user
+    print(f"probe: {safe_text(why, length=1000)}", file=sys.stderr, flush=True)  # noqa: T201 - a command speaks to its user
 
 
 class HeadWiring:
@@ -129,6 +130,9 @@ class HeadWiring:
             self._prepared = self._prepare()
         except (SettingsError, RunDirectoryError) as error:
             self._refuse(str(error))
+        except Exception as defect:
+            logger.debug("while preparing", exc_info=defect)
+            self._refuse(f"a defect of probe itself: {type(defect).__name__}: {defect}")
 
     def _refuse(self, why: str) -> NoReturn:
         """Say why there is no run, send the workers away, leave. A worker without a master would wait for a minute."""
@@ -154,7 +158,7 @@ class HeadWiring:
     def _prepare(self) -> tuple[Options, Preparation, Path]:
         options = self.node.options
         made = prepare(self.environment, options)
-        if self.headless and made.problem:
+        if made.problem:
             raise SettingsError(made.problem)  # before a folder is made, or an old run removed from it
         asked = Path(options.out) if options.out else None
         self._runs += 1
@@ -213,14 +217,13 @@ class HeadWiring:
     def _test_start(self) -> None:
         try:
             options, made, directory = self._prepared or self._prepare()
-        except (SettingsError, RunDirectoryError) as error:
-            logger.error("probe: %s; the run is stopped", error)  # noqa: TRY400 - one line says it
+        except Exception as error:  # Locust would log it and load the server all the same, with nobody measuring
+            defect = "" if isinstance(error, SettingsError | RunDirectoryError) else "a defect of probe itself: "
+            logger.error("probe: %s%s; the run is stopped", defect, safe_text(str(error), length=1000))  # noqa: TRY400 - one line says it
             gevent.spawn(self.environment.runner.stop)
             return
         self._prepared = None
         self.node.prepared = {"model": made.model, "prompts": made.prompts}
-        if made.problem:
-            logger.error("probe: %s", made.problem)
         try:
             run = ActiveRun(self.node, self.head.peers, options, made, directory, self._scenario())
         except OSError as error:

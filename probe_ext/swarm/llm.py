@@ -39,6 +39,8 @@ class Llm:
         self._door = Door(environment.host or "", options, model)
         self._connection = self._door.connection()
         self.user = recorder.new_user()
+        self._free: float | None = None
+        """when the last reply ended, monotonic seconds"""
 
     def chat(
         self,
@@ -102,7 +104,13 @@ class Llm:
         streamed = not self._options.no_stream if stream is None else stream
         request = self._door.request(path, prompt, streamed, parameters)
         conversation = Conversation(
-            self._connection, request, self._door.limits, due=due, streamed=streamed, secret=self._door.key
+            self._connection,
+            request,
+            self._door.limits,
+            due=due,
+            streamed=streamed,
+            secret=self._door.key,
+            free=self._free,
         )
         number = self._recorder.start(conversation)
         name = name or self._scenario
@@ -115,6 +123,7 @@ class Llm:
                 self._connection.stamped if self._recorder.stamped is None else self._recorder.stamped
             )
             row = self._recorder.end(conversation, reply, asked, number)
+            self._free = row.end
             self._tell(reply, row, name, path)
         if is_failure(reply.outcome) and row.end - row.due < _FAILED_FAST:
             gevent.sleep(_BREATH)

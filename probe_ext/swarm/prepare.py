@@ -45,7 +45,7 @@ def prepare(environment: Environment, options: Options) -> Preparation:
     except ValueError as error:
         raise SettingsError(str(error)) from error
     profile = load_profile(options.slo, folder("configs") / "slo")  # refused now, not when the run is over
-    fetcher = Fetcher(key, verify=not options.insecure, timeout=options.timeout_connect)
+    fetcher = Fetcher(key, home=target.url, verify=not options.insecure, timeout=options.timeout_connect)
     server = identify(target.url, fetcher, options.metrics_url, options.model)
     models = server[0]["models"]
     model = options.model or (models[0] if models else None)

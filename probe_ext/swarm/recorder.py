@@ -51,6 +51,7 @@ class Recorder:
 
     def __post_init__(self) -> None:
         self._origin = 0.0
+        self._cpu = clock.cpu()
         self._waiting: list[tuple[Reply, Asked, int]] = []
         self._rows: list[ReplyRow] = []
         self._gaps: list[GapRow] = []
@@ -61,7 +62,8 @@ class Recorder:
 
     def begin(self, run: str, origin: float, directory: Path | None) -> None:
         """A run has begun: its zero in our monotonic seconds, and where our own copy of the rows goes, if anywhere."""
-        self.run, self._origin, self.loop_lag_max = run, origin, 0.0  # a start-up's lateness harms no figure
+        self.run, self._origin = run, origin
+        self.loop_lag_max, self._cpu = 0.0, clock.cpu()  # a start-up's lateness and work are no part of the run
         if directory is not None:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
@@ -125,7 +127,7 @@ class Recorder:
             "number": self._number,
             "started": self.started,
             "finished": self.finished,
-            "cpu_seconds": clock.cpu(),
+            "cpu_seconds": clock.cpu() - self._cpu,
             "loop_lag_max": self.loop_lag_max,
             "stamped": self.stamped,
             "disk_error": self.disk_error,

@@ -68,6 +68,8 @@ def write_windows(book: Book, reply: Reply, origin: float) -> None:
         book.add("lag", reply.marks.end - origin, reply.lags)
     if reply.ttft is not None and reply.pace is not None:
         book.add("ttft", reply.pace.first - origin, [max(0.0, reply.ttft)])
+    if not reply.streamed and reply.tokens_out and reply.marks.end is not None:
+        book.count("tokens", reply.marks.end - origin, reply.tokens_out)  # nobody saw any of them before
     for events in reply.events:
         _write_tokens(book, events, _weights(reply, events), origin)
         for end, gap, tokens in zip(events.at[1:], gaps(events.at), events.tokens[1:], strict=True):

@@ -16,6 +16,7 @@ from locust.env import Environment
 from probe_ext.client.converse import Conversation
 from probe_ext.client.openai import CHAT_PATH, COMPLETION_PATH
 from probe_ext.measure import clock
+from probe_ext.prompts.laying import TooShortError
 from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.options import Options
 from probe_ext.swarm.door import Door
@@ -64,11 +65,19 @@ def warm_up(environment: Environment, options: Options, made: Preparation) -> di
     if not most or made.problem is not None:
         return None
     door = Door(made.host, options, made.model or "")
-    short = replace(options, input_tokens=min(options.input_tokens, _PROMPT_TOKENS), shared_prefix_tokens=0, warm_up=0)
-    rounds = _climb(ladder(most), door, Prompts(made.prompts, short, _NOBODY), short)
+    rounds = _climb(ladder(most), door, _prompts(options, made), options)
     seconds, slowest = sum(r.seconds for r in rounds), max(r.slowest_reply for r in rounds)
     logger.info("probe: warmed up with up to %d requests at once: %.1f s, slowest reply %.1f s", most, seconds, slowest)
     return {"most": most, "seconds": seconds, "slowest_reply": slowest, "rounds": [asdict(r) for r in rounds]}
+
+
+def _prompts(options: Options, made: Preparation) -> Prompts:
+    """Short ones, unless the chat template alone is longer than that."""
+    short = replace(options, input_tokens=min(options.input_tokens, _PROMPT_TOKENS), shared_prefix_tokens=0)
+    try:
+        return Prompts(made.prompts, short, _NOBODY)
+    except TooShortError:
+        return Prompts(made.prompts, replace(options, shared_prefix_tokens=0), _NOBODY)
 
 
 def _climb(steps: list[int], door: Door, prompts: Prompts, options: Options) -> list[Round]:

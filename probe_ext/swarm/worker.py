@@ -1,10 +1,12 @@
 """A worker's side: answer pings, learn of runs, send batches until they are acknowledged, say the last word."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import gevent
 from gevent.lock import BoundedSemaphore
+from locust.exception import RPCError
 from locust.runners import WorkerRunner
 
 from probe_ext.measure import clock
@@ -12,8 +14,12 @@ from probe_ext.swarm import wire
 from probe_ext.swarm.ending import drain
 from probe_ext.swarm.node import Node
 
+logger = logging.getLogger(__name__)
+
 FLUSH_EVERY = 1.0
 _RESEND_AFTER = 5.0
+_AT_ONCE = 50
+"""batches a turn: a broken connection must not fill up its queue with repetitions"""
 _LAST_WORDS = 5.0
 """seconds that a worker which ends by itself waits for its last batches to be acknowledged"""
 
@@ -109,12 +115,16 @@ class WorkerEnd:
         while True:
             gevent.sleep(FLUSH_EVERY)
             self._node.recorder.flush()
-            self._send_due()
+            try:
+                self._send_due()
+            except RPCError as error:  # Locust mends its connection itself; unacknowledged batches go again
+                logger.warning("probe: %s; rows wait to be sent", error)
 
     def _send_due(self) -> None:
-        """Send what was never sent, and again what has waited for its acknowledgement."""
+        """Send what was never sent, and again what waited for its acknowledgement: so many at a time, oldest first."""
         now = clock.monotonic()
-        for number, batch in list(self._node.recorder.unacknowledged.items()):
-            if now - self._sent.get(number, -_RESEND_AFTER) >= _RESEND_AFTER:
-                self._sent[number] = now
-                self._runner.send_message(wire.BATCH, batch)
+        waiting = self._node.recorder.unacknowledged
+        due = [n for n in waiting if now - self._sent.get(n, -_RESEND_AFTER) >= _RESEND_AFTER]
+        for number in due[:_AT_ONCE]:
+            self._runner.send_message(wire.BATCH, waiting[number])
+            self._sent[number] = now

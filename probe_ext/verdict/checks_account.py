@@ -38,7 +38,7 @@ def _accounted(evidence: Evidence) -> Finding:
     if not wrong:
         return Finding("accounted", "pass", True, f"{things(total, 'reply', 'replies')} started, all accounted for.")
     missing = sum(n for n in wrong.values() if n > 0)
-    if not evidence.manifest.get("end_reason") and missing <= _most_users(evidence):
+    if not evidence.manifest.get("ended_at") and missing <= _most_users(evidence):
         least = max(total, rows.total())
         why = f"The run was killed; {things(rows.total(), 'row')} of at least {least:,} started replies are here."
         return Finding("accounted", "unproven", True, why, "Replies in flight at that moment left no row.")
@@ -117,6 +117,11 @@ def _our_faults(evidence: Evidence) -> Finding:
 def _ended(evidence: Evidence) -> Finding:
     """A run without an end was killed, or is still going on."""
     reason = evidence.manifest.get("end_reason")
+    if isinstance(reason, str) and reason in {"interrupted", "terminated"}:
+        why = f"The run was {reason} before its end; what was planned for later was not measured."
+        return Finding(
+            "ended", "unproven", False, why, "Judged is what was measured until then; let a run end by itself."
+        )
     if reason:
         return Finding("ended", "pass", False, f"The run came to its end ({str(reason).replace('_', ' ')}).")
     why = "The run was killed, or is still going on: its last seconds are missing."

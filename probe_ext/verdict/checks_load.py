@@ -23,6 +23,7 @@ CUT_THINKING = 0.01
 def load_checks(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Finding]:
     """Levels proven, levels in order, prompts from the cache, output lengths, thinking cut short."""
     yield _levels(levels)
+    yield _planned(evidence, levels)
     yield _in_order(levels)
     yield _cached(evidence)
     yield _lengths(levels)
@@ -50,6 +51,19 @@ def _levels(levels: Sequence[LevelResult]) -> Finding:
     named = listed([f"{level.users:,} users (about {level.replies_needed or 0:,} more replies)" for level in short])
     advice = "Hold those levels longer (--hold)."
     return Finding("levels", "unproven", False, f"Not enough was heard to decide {named}.", advice)
+
+
+def _planned(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
+    """Levels that were asked for and have no measured part."""
+    plan = evidence.manifest.get("plan")
+    asked = plan.get("levels") if isinstance(plan, Mapping) else None
+    if not isinstance(asked, list | tuple):
+        return Finding("planned_levels", "pass", False, "No levels were planned: the load was driven by hand.")
+    left = [n for n in asked if isinstance(n, int) and n not in {level.users for level in levels}]
+    if not left:
+        return Finding("planned_levels", "pass", False, "Every level that was planned was measured.")
+    why = f"Planned and not measured: {listed([f'{n:,}' for n in left])} users."
+    return Finding("planned_levels", "fail", False, why, "Run again, and let it end by itself.")
 
 
 def _in_order(levels: Sequence[LevelResult]) -> Finding:

@@ -4,9 +4,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probe_ext.settings.options import OPTIONS
 from probe_ext.verdict.judgement import Climb, LevelResult
 
 MOST_LEVELS = 5
+_OF_ONE_RUN = {"levels", "prompt_seed", "out", "force", "no_report", "fail_under_users", "warm_up"}
+"""options that say nothing of what is asked"""
 
 Bracket = tuple[int | None, int | None]
 
@@ -20,8 +23,39 @@ def next_command(
         return None
     target = manifest.get("target")
     host = target.get("host") if isinstance(target, Mapping) else None
-    parts = ["probe", "run", str(manifest.get("scenario") or "capacity"), "--host", str(host or "URL")]
-    return shlex.join([*parts, "--levels", ",".join(str(n) for n in wanted)])
+    parts = ["probe", "run", _scenario(manifest), "--host", str(host or "URL")]
+    return shlex.join([*parts, "--levels", ",".join(str(n) for n in wanted), *_same_options(manifest)])
+
+
+def _scenario(manifest: Mapping[str, Any]) -> str:
+    """A scenario of the package by its name, a user's own by its file."""
+    file = str(manifest.get("locustfile") or "")
+    return file if "/" in file else str(manifest.get("scenario") or "capacity")
+
+
+def _same_options(manifest: Mapping[str, Any]) -> list[str]:
+    """The options by which this run differed from the defaults: another run must not ask another question."""
+    given = manifest.get("options")
+    differing = []
+    for option in OPTIONS if isinstance(given, Mapping) else ():
+        value = given.get(option.name) if isinstance(given, Mapping) else None
+        usual = option.default if isinstance(option.default, bool) else option.read(option.default)
+        if option.name in _OF_ONE_RUN or not _plain(value) or value == usual:
+            continue
+        differing.append(option.flag if value is True else f"{option.flag}={_text(value)}")
+    return differing
+
+
+def _plain(value: object) -> bool:
+    """Of a damaged manifest, only what an option could be."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    return value is not None and all(isinstance(part, str | int | float) for part in parts)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(str(part) for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def next_levels(between: Bracket, levels: Sequence[LevelResult]) -> list[int]:

@@ -134,7 +134,7 @@ def manifest_of(**changes: Any) -> dict[str, Any]:
         "schema": manifest.SCHEMA,
         "run_id": "20260102T030405Z-capacity",
         "scenario": "capacity",
-        "locustfile": "locustfiles/capacity.py",
+        "locustfile": "capacity.py",
         "started_at": "2026-01-02T03:04:05Z",
         "started_unix": STARTED,
         "ended_at": "2026-01-02T03:06:45Z",

@@ -197,3 +197,6 @@ class FakeRun:
 
     def write_manifest(self) -> None:
         """Nothing to see here."""
+
+    def note_users(self) -> None:
+        """Nor here."""

@@ -223,4 +223,5 @@ def test_rows_of_a_worker_with_another_clock_land_on_the_masters_axis(world: Wor
     recorder = Recorder("w0")
     recorder.begin("r1", told[0]["origin"], None)
     ask(recorder, None)
-    assert told[0]["directory"] is None  # another machine: the master's folder is not its own
+    # Another machine: below its own working folder, by the name of this run, so that two runs never meet in a file.
+    assert told[0]["directory"] == str(Path("reports/runs") / swarm.run.directory.name)

@@ -86,7 +86,7 @@ def test_started_are_accounted_for(changes: dict[str, Any], expected: tuple[str,
 
 def test_a_kill_explains_what_was_in_flight_and_no_more() -> None:
     def killed(started: int) -> Evidence:
-        return run(manifest=manifest(end_reason=None, duration=None, workers=[worker(started=started)]))
+        return run(manifest=manifest(end_reason=None, ended_at=None, duration=None, workers=[worker(started=started)]))
 
     assert told("accounted", killed(len(GOOD) + 2)) == ("unproven", False)
     assert told("accounted", killed(len(GOOD) - 2)) == ("unproven", False), "rows came after the manifest's last word"

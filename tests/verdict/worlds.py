@@ -83,7 +83,8 @@ def manifest(**changes: Any) -> dict[str, Any]:
     """A run with levels held by plan."""
     plan = {"levels": [], "hold": 30.0, "settle": 5.0, "min_replies": 3}
     good = {
-        "schema": 1, "scenario": "capacity", "duration": 100.0, "end_reason": "levels_done", "plan": plan,
+        "schema": 1, "scenario": "capacity", "duration": 100.0, "end_reason": "levels_done",
+        "ended_at": "2026-01-02T03:05:45.000Z", "plan": plan,
         "target": {"host": "http://server:8000", "model": "m"}, "workers": [worker()],
         "server": [{"url": "http://server:8000/metrics", "metrics": "ok"}], "findings": [],
         "prompts": {"input_tokens": 100, "shared_prefix_tokens": 0},
