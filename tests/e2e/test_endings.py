@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from probe_ext.report import frames
+from probe_ext.verdict.levels import find_levels
 from tests.e2e.conftest import Run, finished, locust, replies, start, wait_for
 
 USERS = ("-u", "6", "-r", "6")
@@ -89,6 +91,10 @@ def test_the_levels_end_the_run_and_are_on_the_users_table(sim: str, tmp_path: P
     check_accounts(run, nodes=2)
     assert run.manifest["end_reason"] == "levels_done"
     assert run.manifest["plan"] == {"levels": [2, 4], "hold": 3.0, "settle": 1.0, "min_replies": 1}
+    draining = min(float(row["t"]) for row in run.rows("users.csv") if row["state"] == "stopping")
+    assert max(float(row["sent"]) for row in run.rows()) <= draining
+    last = find_levels(frames.load(out).users, run.manifest["plan"], None)[-1]
+    assert last.t_end <= draining < max(float(row["end"]) for row in run.rows())  # the drain is no part of a level
     counts = [int(row["users"]) for row in run.rows("users.csv")]
     assert [n for n, m in zip(counts, [None, *counts], strict=False) if n != m and n in {2, 4}] == [2, 4]
 

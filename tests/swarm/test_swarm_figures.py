@@ -1,0 +1,57 @@
+"""What a reply adds to the windows, and whose fault a late start is."""
+
+from probe_ext.client.converse import Conversation, Limits
+from probe_ext.client.decoder import Choice
+from probe_ext.client.reply import Reply
+from probe_ext.client.stream import ConnectError
+from probe_ext.measure import clock
+from probe_ext.measure.book import Book
+from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.timeline import Marks
+from probe_ext.swarm.rows import write_windows
+
+
+class Closed:
+    """A connection that nobody gets."""
+
+    stamped = False
+
+    def usable(self) -> bool:
+        return False
+
+    def open(self, timeout: float) -> None:
+        raise ConnectError(f"refused within {timeout} s")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def late(*, due: float, free: float | None) -> float:
+    conversation = Conversation(
+        Closed(),
+        b"",
+        Limits(),
+        due=due,
+        streamed=True,
+        secret=None,
+        free=free,  # type: ignore[arg-type]
+    )
+    conversation.run()
+    return conversation.finish().marks.late
+
+
+def test_a_wait_for_the_users_last_reply_is_not_our_lateness() -> None:
+    now = clock.monotonic()
+    assert late(due=now - 50, free=None) >= 50
+    assert late(due=now - 50, free=now) < 50
+    assert late(due=now - 50, free=now - 100) >= 50  # it was free long before
+
+
+def test_the_tokens_of_a_reply_that_came_whole_count_when_it_came() -> None:
+    marks = Marks(due=100.0, sent=100.0, end=107.5)
+    reply = Reply(
+        marks, streamed=False, outcome=Outcome.COMPLETE, choices=[Choice()], tokens_out=64, tokens_from="usage"
+    )
+    book = Book()
+    write_windows(book, reply, origin=100.0)
+    assert [(line["start"], line["count"]) for line in book.changes() if line["metric"] == "tokens"] == [(7, 64)]
