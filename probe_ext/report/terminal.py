@@ -15,6 +15,8 @@ from probe_ext.report.table import STATE_WORDS
 
 _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
 _HEADS = ("users", "served", "strained", "broken", "tok/s", "each", "TTFT p95", "silence", "KV", "")
+_CUT_SHORT = ("ended", "unproven")
+_MOST = 5
 _PLAIN_WIDTH = 100
 """columns where there is no terminal"""
 
@@ -24,10 +26,22 @@ def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO)
     console = Console(file=to, highlight=False, soft_wrap=True, width=None if to.isatty() else _PLAIN_WIDTH)
     if capacity["levels"]:
         console.print(_table(capacity))
+    for line in _amiss(capacity):
+        console.print(Text(f"! {line}", style="yellow"))
+    cold = capacity["cold_user"]
+    if cold["measured"]:
+        waits = f"{words.seconds(cold['cold_p50'])} for its first word, a warm one {words.seconds(cold['warm_p50'])}"
+        console.print(Text(f"A cold user waits {waits} (medians)."))
     if gate:
         console.print(Text(gate.says, style="green" if gate.met else "red"))
     console.print(Text(capacity["sentence"], style="bold"))
     console.print(Text(f"report: {page}"))
+
+
+def _amiss(capacity: Mapping[str, Any]) -> list[str]:
+    """What failed, and what a run that was cut short left out; a few lines, the page has all."""
+    found = [f["why"] for f in capacity["findings"] if f["state"] == "fail" or (f["check"], f["state"]) == _CUT_SHORT]
+    return found[:_MOST] + ([f"and {len(found) - _MOST} more findings on the page"] if len(found) > _MOST else [])
 
 
 def _table(capacity: Mapping[str, Any]) -> Table:

@@ -198,3 +198,19 @@ def test_a_profile_that_this_version_does_not_know_is_refused(run: Path, capsys:
     manifest.write(run, {**synthetic_run.manifest_of(), "profile": {"name": "odd", "colour": 3}})
     assert report(str(run)) == command.USAGE
     assert "run.json: profile" in capsys.readouterr().err
+
+
+def test_the_terminal_says_what_was_cut_short(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = {"levels": [1, 2, 4, 8, 16], "hold": 40.0, "settle": 5.0, "min_replies": 3}
+    manifest.write(run, synthetic_run.manifest_of(end_reason="interrupted", plan=plan))
+    report(str(run))
+    said = capsys.readouterr().out
+    assert "! The run was interrupted before its end" in said
+    assert "! Planned and not measured: 16 users." in said
+
+
+def test_a_missed_gate_heads_the_summary(run: Path) -> None:
+    command.build(run)
+    assert (run / "summary.md").read_text(encoding="utf-8").startswith("### ✅")
+    command.build(run, fail_under_users=500)
+    assert (run / "summary.md").read_text(encoding="utf-8").startswith("### ❌")
