@@ -1,7 +1,7 @@
 """Every option of the package: its name, default, meaning, and how its text is read.
 
 One table serves Locust's command line, its web form, environment variables and the documentation. API keys are no
-option: they come from the environment alone (`PROBE_API_KEY`, else `OPENAI_API_KEY`).
+option: they come from the environment alone (`PROBE_API_KEY`).
 """
 
 import re
@@ -14,7 +14,8 @@ from probe_ext.server import urls
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
 
-KEY_VARIABLES = ("PROBE_API_KEY", "OPENAI_API_KEY")
+KEY_VARIABLE = "PROBE_API_KEY"
+"""no other: a developer's key for somebody else's service must not reach whatever server is under test"""
 _SHOWN = 80
 """characters of a refused value that are repeated"""
 _WHOLE = re.compile(r"[0-9]{1,18}")

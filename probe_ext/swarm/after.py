@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from probe_ext.settings.options import KEY_VARIABLES
+from probe_ext.settings.options import KEY_VARIABLE
 
 
 def make_report(directory: Path, *, quiet: bool = False) -> int:
     """`probe report DIRECTORY` in a process of its own, without the API key in its environment; its exit code."""
-    environment = {name: value for name, value in os.environ.items() if name not in KEY_VARIABLES}
+    environment = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
     command = [sys.executable, "-m", "probe_ext", "report", str(directory)]
     if quiet:
         command.append("--quiet")

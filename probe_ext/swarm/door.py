@@ -10,7 +10,7 @@ from probe_ext.client import openai, tls
 from probe_ext.client.converse import Limits
 from probe_ext.client.stream import Connection
 from probe_ext.client.target import Target, parse_target
-from probe_ext.settings.options import KEY_VARIABLES, Options
+from probe_ext.settings.options import KEY_VARIABLE, Options
 
 _contexts: dict[bool, ssl.SSLContext] = {}
 
@@ -20,13 +20,10 @@ Said = str | Sequence[Mapping[str, Any]]
 
 def api_key() -> str | None:
     """From the environment, and from nowhere else. ValueError when it could not stand in a header."""
-    for name in KEY_VARIABLES:
-        key = os.environ.get(name, "").strip()
-        if key:
-            if not (key.isascii() and key.isprintable()):
-                raise ValueError(f"{name}: holds characters that no HTTP header can carry")
-            return key
-    return None
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(f"{KEY_VARIABLE}: holds characters that no HTTP header can carry")
+    return key or None
 
 
 class Door:

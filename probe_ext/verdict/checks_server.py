@@ -1,10 +1,12 @@
 """What the server said of itself, and whether it fits what its clients saw."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 
+from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.columns import numbers, texts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judgement import Finding
@@ -17,11 +19,14 @@ APART_SHARE, APART_TOKENS = 0.02, 50
 BY_EVENTS = 0.05
 """of the replies: so many may have their tokens counted by events only"""
 
+NOT_FOUND = 404
+
 
 def server_checks(evidence: Evidence, metrics: Metrics) -> Iterator[Finding]:
-    """Metrics there at all, restarts, the server's count of tokens against ours, where our count comes from."""
+    """Metrics there at all, restarts, a model that went away, the server's count of tokens against ours, where our count comes from."""
     yield _metrics(evidence, metrics)
     yield _restarted(metrics)
+    yield _vanished(evidence)
     yield _tokens(evidence, metrics)
     yield _token_source(evidence)
 
@@ -51,6 +56,28 @@ def _restarted(metrics: Metrics) -> Finding:
     return Finding(
         "server_restarted", "fail", False, why, "Look into the server's log (out of memory?) and repeat the run."
     )
+
+
+def _vanished(evidence: Evidence) -> Finding:
+    """Replies refused with HTTP 404 by a model that had answered before: unloaded, renamed, or a proxy's way to it."""
+    outcomes, statuses = texts(evidence.replies, "outcome"), numbers(evidence.replies, "status")
+    ends = numbers(evidence.replies, "end")
+    answered: dict[tuple[str, bool], float] = {}
+    gone: list[tuple[tuple[str, bool], float]] = []
+    asked = zip(texts(evidence.replies, "scenario"), texts(evidence.replies, "kind"), strict=True)
+    for (name, kind), outcome, status, end in zip(asked, outcomes, statuses, ends, strict=True):
+        which = (name, kind == "completion")  # names may ask different models, and APIs need not both be there
+        if outcome == Outcome.COMPLETE:
+            answered[which] = min(end, answered.get(which, math.inf))
+        elif status == NOT_FOUND:
+            gone.append((which, end))
+    since = sorted(end for which, end in gone if answered.get(which, math.inf) < end)
+    if not since:
+        return Finding("model_vanished", "pass", False, "No model went away that had answered before.")
+    why = f"{things(len(since), 'reply', 'replies')} ended with HTTP 404 from {since[0]:.0f} s on, after the same model"
+    why += " had answered: it was no longer there."
+    advice = "Look into the server's log: the model may have been unloaded, renamed or replaced. Then repeat the run."
+    return Finding("model_vanished", "fail", False, why, advice)
 
 
 def _tokens(evidence: Evidence, metrics: Metrics) -> Finding:
