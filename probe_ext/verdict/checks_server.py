@@ -23,7 +23,7 @@ NOT_FOUND = 404
 
 
 def server_checks(evidence: Evidence, metrics: Metrics) -> Iterator[Finding]:
-    """Metrics there at all, restarts, a model that went away, the server's count of tokens against ours, where our count comes from."""
+    """Metrics, restarts, a model that went away, the server's count of tokens against ours, where ours comes from."""
     yield _metrics(evidence, metrics)
     yield _restarted(metrics)
     yield _vanished(evidence)

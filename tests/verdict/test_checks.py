@@ -213,6 +213,40 @@ def test_the_servers_count_of_tokens(theirs: float, state: str, word: str) -> No
     assert finding("server_tokens", run(big, server=metrics(101_900.0))).state == "pass", "within 2 %"
 
 
+def missing(user: int, sent: float, **changes: Any) -> ReplyRow:
+    """A reply that the server had no model for."""
+    refused = {"first": None, "tokens_out": None, "end": sent + 0.01, "outcome": Outcome.HTTP_ERROR, "status": 404}
+    return reply(user, sent, **{**refused, **changes})
+
+
+def test_a_model_that_vanishes_in_mid_run_warns() -> None:
+    gone = run([*GOOD, *(missing(u, 20.0 + t) for t in range(1, 6) for u in range(2))])
+    assert told("model_vanished", gone) == ("fail", False)
+    one = finding("model_vanished", gone)
+    assert "10 replies ended with HTTP 404 from 21 s on" in one.why
+    assert "server's log" in one.advice
+    assert judge(gone, CHAT).verdict != "invalid"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param([], id="no 404 at all"),
+        pytest.param([missing(2, 1.0)], id="before the first answer"),
+        pytest.param([missing(2, 20.0, status=500)], id="another error"),
+        pytest.param([missing(2, 20.0, scenario="a name of its own")], id="one that never answered"),
+        pytest.param([missing(2, 20.0, kind="completion")], id="the other API, which never answered"),
+    ],
+)
+def test_what_is_no_vanished_model(rows: list[ReplyRow]) -> None:
+    early = [row for row in GOOD if row.sent is not None and row.sent >= 2.0]
+    assert told("model_vanished", run([*rows, *early])) == ("pass", False)
+
+
+def test_a_turn_of_a_chat_asks_the_model_that_the_first_question_asked() -> None:
+    assert told("model_vanished", run([*GOOD, missing(0, 20.0, kind="turn")])) == ("fail", False)
+
+
 def test_tokens_counted_by_events() -> None:
     rows = [reply(0, 6.0 + t, tokens_from="events") for t in range(16)]
     assert told("token_source", run(rows)) == ("fail", False)
