@@ -5,6 +5,7 @@ each (worker, metric, window). Windows only grow, so the fuller snapshot is the 
 in place of a lost one changes nothing.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -47,6 +48,12 @@ class Book:
         changed, self._changed = self._changed, set()
         return [self._wire(key) for key in sorted(changed)]
 
+    def forget(self, before: float) -> None:
+        """Drop the windows that ended before this second of the run: their snapshots are told, nothing comes after."""
+        for windows, seconds in ((self._sketches, SKETCH_SECONDS), (self._counts, COUNT_SECONDS)):
+            for key in [key for key in windows if (key[1] + 1) * seconds < before and key not in self._changed]:
+                del windows[key]
+
     def _wire(self, key: Key) -> dict[str, Any]:
         metric, window = key
         if key in self._counts:
@@ -65,11 +72,15 @@ class MasterBook:
         self._workers: dict[tuple[str, int], set[str]] = defaultdict(set)
         """who told of each window"""
         self._changed: set[tuple[str, int]] = set()
+        self._sealed: dict[tuple[str, int], str] = {}
+        """old windows, all workers together, as compact text: a long run has thousands"""
 
     def absorb(self, worker: str, snapshots: Iterable[dict[str, Any]]) -> None:
         """Take what a worker says of these windows, unless more is known: messages may overtake one another."""
         for snapshot in snapshots:
             key = (worker, snapshot["metric"], snapshot["start"])
+            if key[1:] in self._sealed:
+                continue
             if key not in self._latest or _size(snapshot) >= _size(self._latest[key]):
                 self._latest[key] = snapshot
                 self._workers[key[1:]].add(worker)
@@ -77,7 +88,16 @@ class MasterBook:
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """One record a metric and window, all workers together: what `sketches.jsonl` holds."""
-        return self._records(self._workers)
+        yield from (json.loads(text) for text in self._sealed.values())
+        yield from self._records(self._workers)
+
+    def seal(self, before: float) -> None:
+        """Put windows that ended before this second of the run away: what comes for them later is not taken."""
+        ended = [w for w in self._workers if w not in self._changed and w[1] + SKETCH_SECONDS < before]
+        for window, record in zip(sorted(ended), self._records(ended), strict=True):
+            self._sealed[window] = json.dumps(record, separators=(",", ":"))
+            for worker in self._workers.pop(window):
+                del self._latest[worker, *window]
 
     def news(self) -> list[dict[str, Any]]:
         """The records that changed since the last call, each whole: of two for one window the later holds."""

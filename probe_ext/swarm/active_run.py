@@ -30,6 +30,8 @@ from probe_ext.swarm.tally import Tally
 logger = logging.getLogger(__name__)
 
 _BOOKS_EVERY = 2.0
+_SEAL_SLACK = 120.0
+"""seconds beyond the longest reply, for batches that come late"""
 _WINDOWS_EVERY = 5
 """manifests: long replies change many windows, so changed windows go to the disk that much more seldom"""
 _USERS_EVERY = 0.5
@@ -119,6 +121,7 @@ class ActiveRun:
             self.write_manifest()
             if turn % _WINDOWS_EVERY == 0:
                 self.collector.add_windows()
+                self.collector.book.seal(self.now() - self.options.timeout_total - _SEAL_SLACK)
 
     def _show_progress(self) -> None:
         while True:

@@ -58,7 +58,7 @@ class Head:
         if self.local:
             peer = self.peers.join(self.node.worker)
             peer.offset, peer.host, peer.version = axis.SAME_CLOCK, platform.node(), __version__
-            self.node.fresh_recorder().begin(run.id, run.origin, None)
+            self.node.fresh_recorder().begin(run.id, run.origin, None, run.options.timeout_total)
             gevent.spawn(self._keep_local, run)
         else:
             for worker in self.node.environment.runner.clients:
@@ -84,6 +84,7 @@ class Head:
         if peer.offset is not axis.SAME_CLOCK:  # another machine: under its own folders, by the name of this run
             directory = Path(run.options.out or DEFAULT_PARENT / run.id).with_name(run.directory.name)
         data = {"run": run.id, "origin": run.origin + peer.offset.seconds, "directory": str(directory)}
+        data["longest"] = run.options.timeout_total
         self.node.environment.runner.send_message(wire.BEGIN, data, worker)
 
     def drain(self) -> None:

@@ -1,6 +1,7 @@
 """What one process that runs users measures: every started reply ends here as a row, exactly once."""
 
 import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
@@ -13,6 +14,9 @@ from probe_ext.measure.book import Book
 from probe_ext.measure.rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, moved
 from probe_ext.run.tables import TableWriter
 from probe_ext.swarm.rows import long_gaps, reply_row, write_windows
+
+_SLACK = 60.0
+"""seconds beyond the longest reply"""
 
 Batch = dict[str, Any]
 """Plain types: what goes over Locust's wire, or straight to the collector in a lone Locust"""
@@ -52,6 +56,7 @@ class Recorder:
     def __post_init__(self) -> None:
         self._origin = 0.0
         self._cpu = clock.cpu()
+        self._longest = math.inf
         self._waiting: list[tuple[Reply, Asked, int]] = []
         self._rows: list[ReplyRow] = []
         self._gaps: list[GapRow] = []
@@ -60,8 +65,12 @@ class Recorder:
         self._told: tuple[int, int] = (-1, -1)
         self._tables: tuple[TableWriter[ReplyRow], TableWriter[GapRow]] | None = None
 
-    def begin(self, run: str, origin: float, directory: Path | None) -> None:
-        """A run has begun: its zero in our monotonic seconds, and where our own copy of the rows goes, if anywhere."""
+    def begin(self, run: str, origin: float, directory: Path | None, longest: float = math.inf) -> None:
+        """A run has begun: its zero in our monotonic seconds, and where our own copy of the rows goes, if anywhere.
+
+        `longest`: seconds that a reply may take; windows older than that change no more and are forgotten.
+        """
+        self._longest = longest
         self.run, self._origin = run, origin
         self.loop_lag_max, self._cpu = 0.0, clock.cpu()  # a start-up's lateness and work are no part of the run
         if directory is not None:
@@ -119,6 +128,7 @@ class Recorder:
         news = (self.started, self.finished)
         if self.run is None or (news == self._told and not self._rows):
             return
+        self._book.forget(clock.monotonic() - self._origin - self._longest - _SLACK)
         self._to_disk()
         self._number += 1
         self.unacknowledged[self._number] = {

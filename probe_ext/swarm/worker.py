@@ -1,6 +1,7 @@
 """A worker's side: answer pings, learn of runs, send batches until they are acknowledged, say the last word."""
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ class WorkerEnd:
         if self._node.recorder.run is not None:
             self._fresh()
         out = msg.data["directory"]
-        self._node.recorder.begin(run, msg.data["origin"], Path(out) if out else None)
+        longest = msg.data.get("longest", math.inf)
+        self._node.recorder.begin(run, msg.data["origin"], Path(out) if out else None, longest)
 
     def _on_ack(self, msg: Any, **_: Any) -> None:
         if msg.data["run"] == self._node.recorder.run:

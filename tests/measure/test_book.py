@@ -143,3 +143,27 @@ def test_lines_are_plain_json() -> None:
     lines = lines_of(*[("w1", batch) for batch in batches])
     assert lines
     assert json.loads(json.dumps(lines)) == lines
+
+
+def test_old_windows_are_put_away_and_still_told() -> None:
+    book, master = Book(), MasterBook()
+    for second in range(0, 100, 5):
+        book.add("gap", second, [0.01 * (second + 1)])
+        book.count("tokens", second, 3)
+    master.absorb("w", book.changes())
+    master.absorb("v", [dict(line) for line in _snapshots(book)])
+    before = list(master.lines())
+    master.news()
+    master.seal(50.0)
+    assert sorted(map(str, master.lines())) == sorted(map(str, before))
+    master.absorb("w", [{"metric": "tokens", "start": 5, "seconds": 1, "count": 999}])
+    assert sorted(map(str, master.lines())) == sorted(map(str, before))  # too late: it is put away
+    book.forget(50.0)
+    book.count("tokens", 80.5, 1)
+    assert [line["count"] for line in book.changes()] == [4]
+
+
+def _snapshots(book: Book) -> list[dict[str, Any]]:
+    """Everything that a book holds, as a second worker would tell it."""
+    book._changed.update(book._sketches, book._counts)
+    return book.changes()
