@@ -1,0 +1,33 @@
+"""What `make demo` runs, as it is, with shorter levels: it must show somebody new the whole thing."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from tests.e2e.conftest import ROOT, Run, finished, start
+from tests.e2e.test_endings import check_accounts
+
+SHORTER = ("--levels", "2,16", "--hold", "4s", "--settle", "1s", "--min-replies", "1", "--warm-up", "off")
+
+
+def test_the_demo_shows_a_level_that_holds_and_one_that_fails(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    run = finished(start([sys.executable, str(ROOT / "scripts" / "demo.py"), *SHORTER, "--out", str(out)]), out)
+    assert run.code == 0, run.said
+    assert run.manifest["plan"] == {"levels": [2, 16], "hold": 4.0, "settle": 1.0, "min_replies": 1}  # the last word
+    check_accounts(run, nodes=2)
+    assert len({row["worker"] for row in run.rows()}) == 2
+    judged = json.loads((out / "capacity.json").read_text())
+    assert {level["users"]: level["state"] for level in judged["levels"]} == {2: "held", 16: "failed"}
+    check_what_was_said(run, judged["sentence"])
+
+
+def check_what_was_said(run: Run, sentence: str) -> None:
+    """First what happens, in the middle what came of it, at the end the answer and where more of it is."""
+    first, *_, answer, report = run.said.rstrip().splitlines()
+    assert re.match(r"a simulated server listens at http://127\.0\.0\.1:\d+; two workers", first)
+    assert answer == sentence
+    assert sentence.startswith("2 people at once feel served")
+    assert report == f"report: {run.directory / 'capacity.html'}"
+    assert (run.directory / "capacity.html").exists()
