@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers unit test-vllm test-llamacpp examples lock clean
+.PHONY: help setup demo test lint types layers unit test-vllm test-llamacpp seeds examples lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -51,6 +51,9 @@ test-llamacpp: $(READY) ## a run against a real llama.cpp server with one slot (
 	  --host http://127.0.0.1:18210 --levels 1,4 --hold 10s --input-tokens 64 --max-tokens 150 --ignore-eos \
 	  --out reports/runs/llamacpp --force; \
 	code=$$?; [ $$code -eq 77 ] || exit $$code
+
+seeds: $(READY) ## the published RTX 3060 tables, measured on the simulated server (11 minutes)
+	@$(BIN)/python -m scripts.seeds
 
 examples: $(READY) ## render the pages of the committed real runs anew
 	$(BIN)/probe report reports/examples/vllm
