@@ -138,6 +138,29 @@ def test_the_baseline_ends_by_itself_with_two_workers(fast: str, tmp_path: Path)
     check_baseline(run, nodes=2)
 
 
+def apart(host: str, out: Path, *arguments: str, file: Path) -> Run:
+    """A master and two workers that were started by themselves; each of them must end by itself."""
+    port = str(free_port())
+    way = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--expect-workers", "2")
+    master = start(locust(host, out, *arguments, "--master", *way, file=file))
+    join = [str(BIN / "locust"), "-f", str(file), "--worker", "--master-port", port, "--loglevel", "WARNING"]
+    workers = [start(join) for _ in range(2)]
+    try:
+        run = finished(master, out)
+        assert [worker.wait(PATIENCE) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            end(worker)
+    return run
+
+
+def test_the_baseline_ends_by_itself_with_a_master_and_workers_of_their_own(fast: str, tmp_path: Path) -> None:
+    run = apart(fast, tmp_path / "run", *BRIEF, file=BASELINE)
+    assert run.code == 0, run.said
+    assert len({row["worker"] for row in run.rows()}) == 1
+    check_baseline(run, nodes=2)
+
+
 def test_in_the_web_ui_the_baseline_stops_and_the_ui_stays(fast: str, tmp_path: Path) -> None:
     port, out = str(free_port()), tmp_path / "ui"
     command = [BIN / "locust", "-f", BASELINE, "--host", fast, "--web-host", "127.0.0.1", "--web-port", port]
@@ -167,16 +190,48 @@ def state(url: str) -> str:
         return ""
 
 
+@pytest.fixture
+def hasty(tmp_path: Path) -> Path:
+    """A copy of the chat that a user has changed: people who type faster."""
+    file = tmp_path / "hasty_chat.py"
+    text, changes = re.subn(r"between\(1, 3\)", "between(0.05, 0.1)", CHAT.read_text())
+    assert changes == 1
+    file.write_text(text)
+    return file
+
+
+CHATTING = ("-u", "4", "-r", "4", "-t", "5s", *BRIEF)
+
+
+def check_chats(run: Run) -> None:
+    """Two workers had their users chat: no reply is lost, no chat is torn, no person is in two places."""
+    assert run.code == 0, run.said
+    check_accounts(run, nodes=2, least=4 * TURNS)
+    rows = sorted(run.rows(), key=lambda row: float(row["due"]))
+    assert {row["outcome"] for row in rows} == {"complete"}
+    assert len({row["worker"] for row in rows}) == 2
+    assert len({row["user"] for row in rows}) == 4
+    for user in {row["user"] for row in rows}:
+        mine = [row for row in rows if row["user"] == user]
+        assert len({row["worker"] for row in mine}) == 1
+        assert [row["kind"] for row in mine] == [("turn" if k % TURNS else "chat") for k in range(len(mine))]
+
+
+def test_people_chat_with_two_workers(fast: str, hasty: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    check_chats(finished(start(locust(fast, out, "--processes", "2", *CHATTING, file=hasty)), out))
+
+
+def test_people_chat_with_a_master_and_workers_of_their_own(fast: str, hasty: Path, tmp_path: Path) -> None:
+    check_chats(apart(fast, tmp_path / "run", *CHATTING, file=hasty))
+
+
 def replies_of(truth: Path) -> list[dict[str, int]]:
     """What the simulated server says of each reply that it gave."""
     return [line for line in map(json.loads, truth.read_text().splitlines()) if "prompt_tokens" in line]
 
 
-def test_a_chat_grows_turn_by_turn_on_what_was_said_before(tmp_path: Path) -> None:
-    hasty = tmp_path / "hasty_chat.py"  # a copy that a user has changed: people who type faster
-    text, changes = re.subn(r"between\(1, 3\)", "between(0.05, 0.1)", CHAT.read_text())
-    assert changes == 1
-    hasty.write_text(text)
+def test_a_chat_grows_turn_by_turn_on_what_was_said_before(hasty: Path, tmp_path: Path) -> None:
     out, truth = tmp_path / "run", tmp_path / "truth.jsonl"
     serve = [str(BIN / "probe"), "sim", "--port", "0", "--speed", "4", "--truth", str(truth)]
     server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True)
