@@ -99,6 +99,34 @@ def test_the_levels_end_the_run_and_are_on_the_users_table(sim: str, tmp_path: P
     assert [n for n, m in zip(counts, [None, *counts], strict=False) if n != m and n in {2, 4}] == [2, 4]
 
 
+ONLY_ONE = """
+from locust import task
+
+from probe_ext import StreamingUser
+
+
+class OnlyOneUser(StreamingUser):
+    fixed_count = 1
+
+    @task
+    def ask(self):
+        self.llm.ask(self.prompts.next())
+"""
+
+
+def test_a_level_that_is_never_reached_is_a_finding_of_the_run(sim: str, tmp_path: Path) -> None:
+    file, out = tmp_path / "only_one.py", tmp_path / "run"
+    file.write_text(ONLY_ONE)
+    brief = ("--levels", "1,3", "--hold", "1s", "--settle", "0s", "--min-replies", "1", "--max-tokens", "12")
+    run = finished(start(locust(sim, out, *brief, file=file)), out)
+    check_accounts(run, nodes=1, least=2)
+    assert run.manifest["end_reason"] == "levels_done"
+    found = [one for one in run.manifest["findings"] if one["check"] == "level_reached"]
+    assert [(one["state"], one["invalidates"]) for one in found] == [("fail", False)]  # the first level was reached
+    assert "3 users" in found[0]["why"]
+    assert {int(row["users"]) for row in run.rows("users.csv")} <= {0, 1}
+
+
 def test_a_killed_worker_loses_only_what_it_had_not_sent(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = start(locust(sim, out, *USERS, "--processes", "2"))
