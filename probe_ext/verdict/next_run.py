@@ -39,6 +39,7 @@ def _same_options(manifest: Mapping[str, Any]) -> list[str]:
     differing = []
     for option in OPTIONS if isinstance(given, Mapping) else ():
         value = given.get(option.name) if isinstance(given, Mapping) else None
+        value = tuple(value) if isinstance(value, list) else value  # as JSON has it
         usual = option.default if isinstance(option.default, bool) else option.read(option.default)
         if option.name in _OF_ONE_RUN or not _plain(value) or value == usual:
             continue
