@@ -45,8 +45,3 @@ class Progress:
             self._stream.write(f"{text}\n")
         self._said = (users, level)
         self._stream.flush()
-
-    def say(self, text: str) -> None:
-        """A line of its own."""
-        self._stream.write(f"\r\x1b[2K{text}\n" if self._terminal else f"{text}\n")
-        self._stream.flush()

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from locust import LoadTestShape
 
 from probe_ext.load.levels import LevelPlan, LevelSteps
-from probe_ext.measure import clock
 
 _RAMP = 3.0
 """seconds over which a level's new users are spread"""
@@ -43,8 +42,3 @@ class LevelShape(LoadTestShape):
         if target != self._last[0] or users == 0:
             self._last = (target, max(1.0, abs(target - users) / _RAMP))
         return self._last
-
-
-def run_clock(origin: float) -> float:
-    """Seconds since a run's zero."""
-    return clock.monotonic() - origin

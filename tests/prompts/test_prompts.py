@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from probe_ext.prompts.bricks import REQUESTS, bricks
 from probe_ext.prompts.laying import TooShortError
 from probe_ext.prompts.lengths import guessed, measured
-from probe_ext.prompts.prompt import does_not_fit
 from probe_ext.prompts.synthetic import PromptMaker
 from probe_ext.prompts.turns import ChatMaker
 from probe_ext.prompts.words import words
@@ -149,14 +148,6 @@ def test_one_text_serves_both_ways_of_asking():
 def test_too_short_is_refused_by_name(asked, shared):
     with pytest.raises(TooShortError, match=f"input_tokens: {asked} is too short: the chat template, {shared} shared"):
         PromptMaker(7, asked, MODELS["word pieces"], shared_prefix_tokens=shared)
-
-
-def test_what_exceeds_the_context_is_told_in_one_line():
-    assert does_not_fit(3900, 196, 4096) is None
-    assert does_not_fit(10**9, 10, None) is None
-    why = does_not_fit(3901, 196, 4096)
-    assert why == "input_tokens: 3901 and max_tokens: 196 exceed the model's context of 4096 tokens"
-    assert does_not_fit(4096, None, 4096)
 
 
 def test_a_chat_grows_and_counts():

@@ -133,8 +133,6 @@ def test_on_a_terminal_one_line_is_rewritten() -> None:
     assert "\n" not in screen.getvalue()
     last = screen.getvalue().split("\r\x1b[2K")[-1]
     assert last == "01:02  1 user · 2 replies, 1 failed · first word p95 0.50 s"
-    progress.say("over")
-    assert screen.getvalue().endswith("\r\x1b[2Kover\n")
 
 
 def test_in_a_file_a_line_is_written_when_the_users_or_the_level_change() -> None:
