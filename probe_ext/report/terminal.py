@@ -28,10 +28,8 @@ def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO)
         console.print(_table(capacity))
     for line in _amiss(capacity):
         console.print(Text(f"! {line}", style="yellow"))
-    cold = capacity["cold_user"]
-    if cold["measured"]:
-        waits = f"{words.seconds(cold['cold_p50'])} for its first word, a warm one {words.seconds(cold['warm_p50'])}"
-        console.print(Text(f"A cold user waits {waits} (medians)."))
+    if cold := words.cold_user(capacity["cold_user"]):
+        console.print(Text(cold))
     if gate:
         console.print(Text(gate.says, style="green" if gate.met else "red"))
     console.print(Text(capacity["sentence"], style="bold"))

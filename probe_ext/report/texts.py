@@ -24,6 +24,8 @@ def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None) -> str:
     lines.append(" · ".join(markdown(fact) for fact in page.facts))
     if page.answer.interval:
         lines.append(f"  \n{page.answer.interval}")
+    if cold := words.cold_user(capacity["cold_user"]):
+        lines += ["", markdown(cold)]
     if gate:
         lines += ["", f"**{'✅' if gate.met else '❌'} {markdown(gate.says)}**"]
     if page.table.rows:

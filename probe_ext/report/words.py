@@ -4,7 +4,8 @@ The terminal, the page and the short texts take their figures from here, so they
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 DASH = "–"
 
@@ -112,3 +113,11 @@ def plain(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(plain(inner) for inner in value)
     return " ".join(str(value).split())
+
+
+def cold_user(found: Mapping[str, Any]) -> str:
+    """What a cold and a warm user wait, in a sentence; empty where it was not measured."""
+    if not found["measured"]:
+        return ""
+    waits = f"{seconds(found['cold_p50'])} for its first word, a warm one {seconds(found['warm_p50'])}"
+    return f"A cold user waits {waits} (medians)."

@@ -1,0 +1,21 @@
+"""What a cold user waits, where a run measured it: said in the short texts too."""
+
+from pathlib import Path
+
+import pytest
+
+from probe_ext.report import command, words
+
+
+def test_a_measured_cold_user_is_a_sentence_and_another_is_silence() -> None:
+    found = {"measured": True, "cold_p50": 2.48, "warm_p50": 0.15}
+    assert words.cold_user(found) == "A cold user waits 2.5 s for its first word, a warm one 0.15 s (medians)."
+    assert words.cold_user({"measured": False}) == ""
+
+
+def test_the_summary_says_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command.build(run)
+    assert "cold user" not in (run / "summary.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(words, "cold_user", lambda _found: "A cold user waits.")
+    command.build(run)
+    assert "\nA cold user waits.\n" in (run / "summary.md").read_text(encoding="utf-8")
