@@ -1,9 +1,11 @@
 """The web UI, and a master with workers that were started by themselves."""
 
+import http.server
 import json
 import os
 import signal
 import subprocess
+import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -158,3 +160,36 @@ def test_the_web_ui_ramps_by_hand_and_keeps_each_run_apart(web: Web, tmp_path: P
     wait_for(lambda: (second / "run.json").exists() and '"ended_at": "' in (second / "run.json").read_text(), "levels")
     check_accounts(Run(second, 0, ""), nodes=2)
     assert Run(second, 0, "").manifest["end_reason"] == "levels_done"
+
+
+class Metrics(http.server.BaseHTTPRequestHandler):
+    """A metrics page that counts who asks."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        page = b'vllm:num_requests_running{engine="0",model_name="m"} 1.0\n'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_the_servers_metrics_are_read_by_the_master_alone(sim: str, tmp_path: Path) -> None:
+    page = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metrics)
+    threading.Thread(target=page.serve_forever, daemon=True).start()
+    try:
+        out, url = tmp_path / "run", f"http://127.0.0.1:{page.server_port}/metrics"
+        asking = locust(sim, out, *USERS, "-t", "5s", "--processes", "2", "--metrics-url", url)
+        run = finished(start(asking), out)
+    finally:
+        page.shutdown()
+        page.server_close()
+    polls = len({row["t"] for row in run.rows("server.csv")})
+    assert polls >= 4
+    # Who the server is was asked before the run; two workers that polled too would make it three times as many.
+    assert polls <= Metrics.asked < 2 * polls
