@@ -40,6 +40,9 @@ ROWS_LOST = 3
 _WORKERS_COME = 10.0
 """seconds that a refused run waits for its own worker processes, to tell them"""
 
+_GOES_BY_ITSELF = 1.0
+"""seconds in which Locust, told to quit, has come to its last event, unless it waits for something"""
+
 
 @events.init_command_line_parser.add_listener
 def _add_options(parser: Any, **_: Any) -> None:
@@ -96,6 +99,7 @@ class HeadWiring:
         self._reporting: list[Any] = []
         self._refused: int | None = None
         self._runs = 0
+        self._starting = self._quitting = False
         if DEFAULT_LEVELS_VARIABLE in os.environ:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)  # its tables would hide the verdict
         SignalEnd(self._signalled, self._hurry)
@@ -223,6 +227,13 @@ class HeadWiring:
             gevent.spawn(self.environment.runner.stop)
             return
         self._prepared = None
+        self._starting = True
+        try:
+            self._begin(options, made, directory)
+        finally:
+            self._starting = False
+
+    def _begin(self, options: Options, made: Preparation, directory: Path) -> None:
         self.node.prepared = {"model": made.model, "prompts": made.prompts}
         try:
             run = ActiveRun(self.node, self.head.peers, options, made, directory, self._scenario())
@@ -257,20 +268,25 @@ class HeadWiring:
             self.environment.runner.stop()
 
     def _leave(self) -> None:
+        while self._starting:  # a run that has its folder is ended in order, and reported
+            gevent.sleep(0.01)
         if self.headless and self.head.run is None:
             _say("interrupted before the run began")
         self.environment.runner.quit()
         if self.environment.web_ui:
             self.environment.web_ui.stop()
         elif self.head.run is None:
-            main: Any = gevent.get_hub().parent
-            gevent.kill(main, SystemExit(INTERRUPTED))  # Locust still waits for its workers
+            gevent.sleep(_GOES_BY_ITSELF)
+            if not self._quitting:  # Locust still waits for its workers
+                main: Any = gevent.get_hub().parent
+                gevent.kill(main, SystemExit(INTERRUPTED))
 
     def _hurry(self) -> None:
         self.node.hurry = True
 
     def _quit(self, exit_code: int, **_: Any) -> None:
         """Locust's last event: everything is in. The report is the last thing that a headless run says."""
+        self._quitting = True
         self._test_stop()  # a runner that never stopped in order
         gevent.joinall(self._reporting)
         code = self._final_code(exit_code)

@@ -252,7 +252,7 @@ def test_a_run_stopped_before_any_reply_ends_in_order_and_answers_nothing(tmp_pa
     with serving("--port", "0", "--fault", "stall@0") as (host, _):
         command = [BIN / "probe", "run", "capacity", "--host", host, "-u", "2", "-r", "2", "--out", out]
         process = start([str(part) for part in (*command, "--drain", "0s", "--warm-up", "off")])
-        wait_for(lambda: (out / "users.csv").exists() and ",2," in (out / "users.csv").read_text(), "two users")
+        wait_for(lambda: (out / "users.csv").exists() and ",2,2," in (out / "users.csv").read_text(), "two users")
         process.send_signal(signal.SIGINT)
         run = finished(process, out)
     assert run.code == 130
