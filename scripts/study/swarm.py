@@ -1,0 +1,137 @@
+"""People around the engine, on virtual time: how many there are may change at any moment, as in a real run."""
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable
+
+from probe_ext.measure.rows import GapRow, ReplyRow
+from probe_ext.sim.engine import Engine
+from probe_ext.sim.profile import Profile
+from probe_ext.sim.steps import Finished, Request, Step
+from scripts.study.people import Draws, People, Question
+from scripts.study.reply_notes import Notes
+from scripts.study.server_book import ServerBook
+
+_OWN = 1_000_000
+_SAID = tuple(range(500_000_000, 500_010_000))
+_FROM_MEMORY = 0.002
+"""seconds until a response cache answers, and until each of its tokens after that"""
+
+
+class Swarm:
+    """Users who ask, read, think and ask again. Drive it with `join`, `leave` and `run_until`."""
+
+    def __init__(self, profile: Profile, people: People, seed: int, on_reply: Callable[[ReplyRow], None]) -> None:
+        self.engine = Engine(profile)
+        self.server = ServerBook(self.engine)
+        self.gaps: list[GapRow] = []
+        self.tokens: Counter[int] = Counter()
+        """tokens by the second in which they came"""
+        self.started = 0
+        self.ending = False
+        """nobody asks anew"""
+        self._people, self._draws = people, Draws(people, seed)
+        self._on_reply = on_reply
+        self._shared = tuple(range(people.shared))
+        self._asks: list[tuple[float, int]] = []
+        self._users: dict[int, Notes | None] = {}
+        self._flying: dict[int, tuple[int, Notes]] = {}
+        self._numbers = itertools.count(1)
+        self._names = itertools.count()
+
+    @property
+    def users(self) -> int:
+        """How many there are."""
+        return len(self._users)
+
+    @property
+    def in_flight(self) -> int:
+        """Replies that go on."""
+        return len(self._flying)
+
+    def join(self, now: float) -> None:
+        """One user more, who asks at once."""
+        user = next(self._names)
+        self._users[user] = None
+        heapq.heappush(self._asks, (now, user))
+
+    def leave(self, now: float) -> None:
+        """One user less, the newest; a reply in flight is ended by us."""
+        user = next(reversed(self._users))
+        notes = self._users.pop(user)
+        if notes is not None:
+            self._cut(notes, now)
+
+    def cut_all(self, now: float) -> None:
+        """End what is still in flight."""
+        for user, notes in list(self._flying.values()):
+            self._users[user] = None
+            self._cut(notes, now)
+
+    def run_until(self, moment: float) -> None:
+        """Let time pass. A step that has begun is finished, so the engine may be ahead by one."""
+        while True:
+            start = self.engine.next_start()
+            ask = self._next_ask()
+            if ask is not None and ask <= moment and (start is None or ask <= start):
+                self._ask(*heapq.heappop(self._asks))
+            elif start is not None and start < moment:
+                self._step()
+            else:
+                return
+
+    def _next_ask(self) -> float | None:
+        while self._asks and (self.ending or self._asks[0][1] not in self._users):
+            heapq.heappop(self._asks)
+        return self._asks[0][0] if self._asks else None
+
+    def _ask(self, now: float, user: int) -> None:
+        question, number = self._draws.question(), next(self._numbers)
+        self.started += 1
+        notes = Notes(number, f"virtual:{user}", now, len(self._shared) + question.own)
+        if question.from_cache:
+            self._answer_from_memory(notes, question, user)
+            return
+        self._users[user] = notes
+        self._flying[number] = (user, notes)
+        own = tuple(range(_OWN * number, _OWN * number + question.own))
+        self.engine.add(Request(number, now, self._shared + own, _SAID[: question.reply], "stop"))
+
+    def _answer_from_memory(self, notes: Notes, question: Question, user: int) -> None:
+        for token in range(question.reply):
+            at = notes.sent + _FROM_MEMORY * (token + 1)
+            notes.token(at)
+            self.tokens[int(at)] += 1
+        end = notes.last or notes.sent
+        self._on_reply(notes.row(end, "stop"))
+        heapq.heappush(self._asks, (end + self._draws.think(), user))
+
+    def _step(self) -> None:
+        step = self.engine.step()
+        if step is None:
+            return
+        self.server.observe(step)
+        self._note(step)
+        for done in step.finished:
+            self._finish(done, step.end)
+
+    def _note(self, step: Step) -> None:
+        flying, end = self._flying, step.end
+        for output in step.outputs:
+            flying[output.request_id][1].token(end)
+        self.tokens[int(end)] += len(step.outputs)
+
+    def _finish(self, done: Finished, end: float) -> None:
+        user, notes = self._flying.pop(done.request_id)
+        notes.cached = done.cached_tokens
+        self.gaps += notes.gaps
+        self._on_reply(notes.row(end, done.finish))
+        self._users[user] = None
+        heapq.heappush(self._asks, (end + self._draws.think(), user))
+
+    def _cut(self, notes: Notes, now: float) -> None:
+        del self._flying[notes.number]
+        self.engine.abort(notes.number)
+        self.gaps += notes.gaps
+        self._on_reply(notes.row(max(now, notes.last or now), None))

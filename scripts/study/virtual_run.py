@@ -1,0 +1,178 @@
+"""A whole run on virtual time: a plan of levels, simulated people, the simulated server; what comes out is evidence.
+
+run = hold_levels(load_profile("demo"), People(reply=80), (4, 8, 12), seed=1, hold=30.0)
+judge(run.evidence, profile)
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from probe_ext.load.levels import LevelPlan, LevelSteps
+from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow
+from probe_ext.measure.sketch import LatencySketch
+from probe_ext.sim.profile import Profile
+from probe_ext.sim.vllm_series import cache_config
+from probe_ext.swarm.tally import Tally
+from probe_ext.verdict.evidence import Columns, Evidence, LocustCounts, Window
+from scripts.study.people import People
+from scripts.study.reply_notes import WORKER
+from scripts.study.server_book import URL
+from scripts.study.swarm import Swarm
+
+RAMP = 3.0
+"""seconds over which new users are spread, as the package's load shape does"""
+DRAIN = 30.0
+LAG = 0.0001
+"""seconds: the receive lag of this client, which has none to measure"""
+
+Target = Callable[[float, int], int | None]
+"""users there should be, from the moment and the users there are; None: the run is over"""
+
+
+@dataclass
+class Run:
+    """What a run left behind. Seconds of the run."""
+
+    profile: Profile
+    people: People
+    plan: LevelPlan
+    replies: list[ReplyRow] = field(default_factory=list)
+    gaps: list[GapRow] = field(default_factory=list)
+    users: list[UserRow] = field(default_factory=list)
+    server: list[ServerRow] = field(default_factory=list)
+    tokens: Mapping[int, int] = field(default_factory=dict)
+    started: int = 0
+    seconds: float = 0.0
+    """until nobody asked anew"""
+
+    @property
+    def evidence(self) -> Evidence:
+        """As the files of such a run would tell it."""
+        counted = sum(row.outcome != "ended_by_us" for row in self.replies)
+        return Evidence(
+            replies=as_columns(self.replies, ReplyRow),
+            gaps=as_columns(self.gaps, GapRow),
+            users=as_columns(self.users, UserRow),
+            server=as_columns(self.server, ServerRow),
+            windows=_windows(self.tokens),
+            manifest=_manifest(self),
+            locust=LocustCounts(counted, 0),
+            damage=(),
+        )
+
+
+def hold_levels(
+    profile: Profile,
+    people: People,
+    levels: tuple[int, ...],
+    *,
+    seed: int,
+    hold: float = 30.0,
+    settle: float = 5.0,
+    min_replies: int = 3,
+) -> Run:
+    """Hold these numbers of users one after another, by the stepping that real runs have."""
+    plan = LevelPlan(levels, hold, settle, min_replies)
+    steps, tally = LevelSteps(plan), Tally(min_replies)
+    return drive(Run(profile, people, plan), seed, lambda t, users: steps.target(t, users, tally.heard), tally.add)
+
+
+def drive(run: Run, seed: int, target: Target, on_reply: Callable[[ReplyRow], None]) -> Run:
+    """Ask once a second how many users there should be, until there should be none; then drain."""
+
+    def took(row: ReplyRow) -> None:
+        run.replies.append(row)
+        on_reply(row)
+
+    swarm = Swarm(run.profile, run.people, seed, took)
+    second, wanted = 0, 0
+    while True:
+        aim = target(float(second), swarm.users)
+        if aim is None:
+            break
+        wanted = aim
+        run.users.append(
+            UserRow(float(second), swarm.users, wanted, "running" if swarm.users == wanted else "spawning")
+        )
+        run.server += swarm.server.sample(float(second))
+        _pass_a_second(swarm, float(second), wanted)
+        second += 1
+    _end(run, swarm, float(second), wanted)
+    return run
+
+
+def _pass_a_second(swarm: Swarm, start: float, wanted: int) -> None:
+    """Users come and go spread over RAMP, at least one a second."""
+    missing = wanted - swarm.users
+    moves = min(abs(missing), max(1, round(abs(missing) / RAMP)))
+    for move in range(moves):
+        now = start + (move + 0.5) / moves
+        swarm.run_until(now)
+        if missing > 0:
+            swarm.join(now)
+        else:
+            swarm.leave(now)
+    swarm.run_until(start + 1.0)
+
+
+def _end(run: Run, swarm: Swarm, now: float, wanted: int) -> None:
+    run.users.append(UserRow(now, swarm.users, wanted, "stopping"))
+    swarm.ending = True
+    end = now
+    while swarm.in_flight and end < now + DRAIN:
+        end += 1.0
+        swarm.run_until(end)
+        run.server += swarm.server.sample(end)
+    swarm.cut_all(end)
+    run.gaps, run.tokens = swarm.gaps, dict(swarm.tokens)
+    run.started, run.seconds = swarm.started, now
+
+
+def as_columns(rows: list[Any], row_type: type) -> Columns:
+    """Rows as the columns that evidence holds."""
+    return {f.name: _column(f.type, [getattr(row, f.name) for row in rows]) for f in fields(row_type)}
+
+
+def _column(kind: Any, values: list[Any]) -> np.ndarray[Any, Any]:
+    if kind is bool:
+        return np.array(values, dtype=np.bool_)
+    if kind in (str, str | None):
+        column = np.empty(len(values), dtype=object)
+        column[:] = ["" if value is None else value for value in values]
+        return column
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _windows(tokens: Mapping[int, int]) -> list[Window]:
+    lag = LatencySketch()
+    lag.add([LAG] * 100)
+    return [Window("lag", 0.0, 5.0, None, lag), *(Window("tokens", float(s), 1.0, n, None) for s, n in tokens.items())]
+
+
+def _manifest(run: Run) -> dict[str, Any]:
+    plan, cache = run.plan, cache_config(run.profile)
+    tokens = run.profile.num_gpu_blocks * run.profile.block_size
+    worker = {
+        "id": WORKER, "host": "virtual", "version": "virtual", "clock_offset": 0.0, "clock_error": 0.0,
+        "started": run.started, "rows": len(run.replies), "last_word": True, "lost_at": None, "cpu_seconds": 0.0,
+        "loop_lag_max": 0.0, "receive_stamps": "kernel",
+    }  # fmt: skip
+    return {
+        "schema": 1, "scenario": "capacity", "locustfile": "capacity.py", "duration": run.seconds,
+        "end_reason": "levels_done", "ended_at": "2000-01-01T00:00:00.000Z",
+        "plan": {"levels": plan.levels, "hold": plan.hold, "settle": plan.settle, "min_replies": plan.min_replies},
+        "target": {"host": "http://virtual", "model": run.profile.model}, "workers": [worker],
+        "server": [{
+            "url": "http://virtual", "metrics_url": URL, "kind": "vllm", "metrics": "ok",
+            "max_model_len": run.profile.max_model_len,
+            "cache": {"num_gpu_blocks": run.profile.num_gpu_blocks, "block_size": run.profile.block_size,
+                      "kv_cache_size_tokens": tokens, "kv_tokens": tokens, "engines": 1,
+                      "enable_prefix_caching": cache["enable_prefix_caching"] == "True"},
+        }],
+        "prompts": {"seed": 0, "input_tokens": run.people.prompt, "counted_by": "tokenize",
+                    "shared_prefix_tokens": run.people.shared},
+        "warm_up": None, "findings": [],
+    }  # fmt: skip
