@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers unit test-vllm test-llamacpp seeds examples lock clean
+.PHONY: help setup demo test lint types layers unit test-vllm test-llamacpp seeds bench-page examples lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -54,6 +54,9 @@ test-llamacpp: $(READY) ## a run against a real llama.cpp server with one slot (
 
 seeds: $(READY) ## the published RTX 3060 tables, measured on the simulated server (11 minutes)
 	@$(BIN)/python -m scripts.seeds
+
+bench-page: $(READY) ## what the report of a big run costs: seconds, memory, size of the page (1 minute)
+	@$(BIN)/python -m scripts.page
 
 examples: $(READY) ## render the pages of the committed real runs anew
 	$(BIN)/probe report reports/examples/vllm
