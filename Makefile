@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types layers unit test-vllm test-llamacpp seeds bench-page examples lock clean
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -57,6 +57,9 @@ seeds: $(READY) ## the published RTX 3060 tables, measured on the simulated serv
 
 bench-page: $(READY) ## what the report of a big run costs: seconds, memory, size of the page (1 minute)
 	@$(BIN)/python -m scripts.page
+
+sim-load: $(READY) ## how near the simulated server keeps to its plan with 1,000 streams (20 seconds)
+	@$(BIN)/python scripts/sim_load.py
 
 examples: $(READY) ## render the pages of the committed real runs anew
 	$(BIN)/probe report reports/examples/vllm

@@ -80,7 +80,7 @@ def _problem(
     limit = server.get("max_model_len")
     if limit and options.input_tokens + options.max_tokens > limit:
         asked = f"--input-tokens {options.input_tokens} and --max-tokens {options.max_tokens}"
-        return f"{asked}: more than the {limit} tokens that {model} at {url} takes"
+        return f"{asked}: more than the {limit} tokens that {model} at {url} takes; ask for fewer"
     return None
 
 
