@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from locust.env import Environment
-
 from probe_ext.bundled import folder
 from probe_ext.client.target import parse_target
 from probe_ext.measure import clock
@@ -35,12 +33,12 @@ class Preparation:
     """what the warm-up before the run cost; None without one"""
 
 
-def prepare(environment: Environment, options: Options) -> Preparation:
+def prepare(host: str | None, options: Options) -> Preparation:
     """Ask the server about itself. SettingsError where an option cannot work with this server."""
-    if not environment.host:
+    if not host:
         raise SettingsError("--host: no server given; for example --host http://127.0.0.1:8000")
     try:
-        target = parse_target(environment.host)
+        target = parse_target(host)
         key = api_key()
     except ValueError as error:
         raise SettingsError(str(error)) from error

@@ -1,6 +1,5 @@
 """The user class that locustfiles build on."""
 
-from pathlib import Path
 from typing import Any, NoReturn
 
 import gevent
@@ -33,7 +32,7 @@ class StreamingUser(User):
         super().__init__(*args, **kwargs)
         node = node_of(self.environment)
         self.options: Options = node.options
-        name = self.scenario or _file_stem(self.environment.parsed_options.locustfile) or type(self).__name__
+        name = self.scenario or str(node.prepared.get("scenario") or type(self).__name__)
         model = str(node.prepared.get("model") or self.options.model or "")
         self.llm = Llm(self.environment, node.recorder, self.options, model, name)
         index = getattr(self.environment.runner, "worker_index", 0)
@@ -49,7 +48,3 @@ class StreamingUser(User):
     def on_stop(self) -> None:
         """Hang up."""
         self.llm.close()
-
-
-def _file_stem(locustfile: str | None) -> str | None:
-    return Path(locustfile.split(",")[0]).stem if locustfile and locustfile != "-" else None

@@ -152,6 +152,10 @@ def test_the_web_ui_ramps_by_hand_and_keeps_each_run_apart(web: Web, tmp_path: P
     assert {"2", "4"} <= {row["users"] for row in first.rows("users.csv")}
 
     assert "--host" in str(web.swarm(host="", user_count="1", spawn_rate="1")["message"])
+    assert "--model nobody" in str(web.swarm(model="nobody", user_count="1", spawn_rate="1")["message"])
+    nowhere = web.swarm(host="http://127.0.0.1:9", user_count="1", spawn_rate="1")
+    assert not nowhere["success"]
+    assert "127.0.0.1:9" in str(nowhere["message"])
     refused = web.swarm(levels="0,-3,x", user_count="1", spawn_rate="1")
     assert not refused["success"]
     assert "--levels 0,-3,x" in str(refused["message"])

@@ -1,0 +1,209 @@
+"""Which of Locust's events calls what on a master or in a lone Locust: runs start, are ended, are reported."""
+
+import logging
+import os
+import sys
+from typing import Any, NoReturn
+
+import gevent
+from locust.runners import MasterRunner
+
+from probe_ext.client.safe_text import safe_text
+from probe_ext.load.levels import LevelPlan
+from probe_ext.measure import clock
+from probe_ext.run.directory import RunDirectoryError
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import Options
+from probe_ext.swarm import wire
+from probe_ext.swarm.active_run import ActiveRun
+from probe_ext.swarm.after import make_report
+from probe_ext.swarm.head import Head
+from probe_ext.swarm.launch import DEFAULT_LEVELS_VARIABLE
+from probe_ext.swarm.leaving import final_code
+from probe_ext.swarm.node import Node
+from probe_ext.swarm.recorder import watch_loop
+from probe_ext.swarm.say import say
+from probe_ext.swarm.shape import LevelShape
+from probe_ext.swarm.signals import INTERRUPTED, SignalEnd
+from probe_ext.swarm.starting import Ready, Starter, refuse_mixture, take_default_levels
+from probe_ext.swarm.web_form import WebForm
+
+logger = logging.getLogger(__name__)
+
+WRONG_USAGE = 2
+_WORKERS_COME = 10.0
+"""seconds that a refused run waits for its own worker processes, to tell them"""
+_GOES_BY_ITSELF = 1.0
+"""seconds in which Locust, told to quit, has come to its last event, unless it waits for something"""
+
+
+class HeadWiring:
+    """A master or a lone Locust: starts and ends runs as Locust's events come."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.environment = node.environment
+        self.headless: bool = self.environment.parsed_options.headless
+        self.head = Head(node)
+        self._starter = Starter(node)
+        self._ready: Ready | None = None
+        self._reporting: list[Any] = []
+        self._refused = 0
+        self._starting = self._quitting = False
+        if DEFAULT_LEVELS_VARIABLE in os.environ:
+            logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)  # its tables would hide the verdict
+        SignalEnd(self._signalled, self._hurry)
+        if self.headless:
+            take_default_levels(self.environment.parsed_options, self.environment.user_classes)
+            self._prepare_or_leave()
+        self._attach_shape(self._plan_given())
+        if self.environment.web_ui:
+            WebForm(self.environment, self._is_running, self._take_form)
+        if self.head.local:
+            gevent.spawn(lambda: watch_loop(lambda: node.recorder, gevent.sleep))
+        self.environment.runner.register_message(wire.END, lambda **_: gevent.spawn(self._wanted_end))
+        listen = self.environment.events
+        listen.test_start.add_listener(lambda **_: self._test_start())
+        listen.test_stopping.add_listener(lambda **_: self.head.drain())
+        listen.test_stop.add_listener(lambda **_: self._test_stop())
+        listen.quit.add_listener(self._quit)
+
+    def _prepare_or_leave(self) -> None:
+        """Headless, a run that cannot work is refused before any load, in one line."""
+        try:
+            options = self.node.options
+            refuse_mixture(self.environment.parsed_options, options)
+            self._ready = self._starter.warmed(self._starter.ready(options, self.environment.host))
+        except (SettingsError, RunDirectoryError) as error:
+            self._refuse(str(error))
+        except Exception as defect:
+            logger.debug("while preparing", exc_info=defect)
+            self._refuse(f"a defect of probe itself: {type(defect).__name__}: {defect}")
+
+    def _refuse(self, why: str) -> NoReturn:
+        """Say why there is no run, send the workers away, leave. A worker without a master would wait for a minute."""
+        say(why)
+        runner, wanted = self.environment.runner, self.environment.parsed_options.processes or 0
+        if isinstance(runner, MasterRunner):
+            until = clock.monotonic() + _WORKERS_COME
+            while len(runner.clients) < wanted and clock.monotonic() < until:
+                gevent.sleep(0.05)
+            runner.quit()
+        sys.exit(WRONG_USAGE)
+
+    def _plan_given(self) -> LevelPlan | None:
+        try:
+            return self.node.options.plan
+        except SettingsError as error:
+            self._refuse(str(error))
+
+    def _attach_shape(self, plan: LevelPlan | None) -> None:
+        """Levels from the options make Locust's load shape; without them Locust keeps its user fields."""
+        if plan is None:
+            if isinstance(self.environment.shape_class, LevelShape):
+                self.environment.shape_class = None
+            return
+        shape = LevelShape(plan, self._heard, self._is_ending, self._run_now)
+        shape.runner = self.environment.runner
+        self.environment.shape_class = shape
+
+    def _take_form(self, options: Options, host: str | None) -> None:
+        """The web form's run; its levels take effect before Locust reads whether there is a shape."""
+        self._ready = self._starter.ready(options, host)
+        self._attach_shape(options.plan)
+
+    def _is_running(self) -> bool:
+        return self.head.run is not None and self.head.run.ended is None
+
+    def _heard(self, since: float) -> int:
+        return self.head.run.tally.heard(since) if self.head.run else 0
+
+    def _is_ending(self) -> bool:
+        run = self.head.run
+        return run is not None and run.end_reason is not None and run.ended is None
+
+    def _run_now(self) -> float:
+        return self.head.run.now() if self.head.run else 0.0
+
+    def _made_ready(self) -> Ready:
+        if self.headless and self._ready:
+            return self._ready
+        return self._starter.warmed(self._ready or self._starter.ready(self.node.options, self.environment.host))
+
+    def _test_start(self) -> None:
+        try:
+            ready = self._made_ready()
+        except Exception as error:  # Locust would log it and load the server all the same, with nobody measuring
+            defect = "" if isinstance(error, SettingsError | RunDirectoryError) else "a defect of probe itself: "
+            logger.error("probe: %s%s; the run is stopped", defect, safe_text(str(error), length=1000))  # noqa: TRY400 - one line says it
+            gevent.spawn(self.environment.runner.stop)
+            return
+        self._ready = None
+        self._starting = True
+        try:
+            self._begin(ready)
+        finally:
+            self._starting = False
+
+    def _begin(self, ready: Ready) -> None:
+        scenario = self._starter.scenario()
+        self.node.prepared = {"model": ready.made.model, "prompts": ready.made.prompts, "scenario": scenario}
+        try:
+            run = ActiveRun(self.node, self.head.peers, ready.options, ready.made, ready.directory, scenario)
+        except OSError as error:
+            self._refused = WRONG_USAGE
+            logger.error("probe: --out %s: cannot be written: %s; the run is stopped", ready.directory, error.strerror)  # noqa: TRY400
+            gevent.spawn(self.environment.runner.quit if self.headless else self.environment.runner.stop)
+            return
+        self.head.begin(run)
+
+    def _test_stop(self) -> None:
+        run = self.head.finish()
+        if run is None:
+            return
+        logger.info("probe: the run lies in %s", run.directory)
+        if not self.headless and not run.options.no_report:
+            self._reporting.append(gevent.spawn(make_report, run.directory))
+
+    def _signalled(self, reason: str) -> None:
+        self.head.signalled = reason
+        gevent.spawn(self._leave)
+
+    def _wanted_end(self) -> None:
+        """A user has what it wanted: a headless run is over, a web UI stays for the next."""
+        run = self.head.run
+        if run is None or run.end_reason is not None:
+            return  # it ends already
+        run.end_reason = "scenario_done"
+        if self.headless:
+            self.environment.runner.quit()
+        else:
+            self.environment.runner.stop()
+
+    def _leave(self) -> None:
+        while self._starting:  # a run that has its folder is ended in order, and reported
+            gevent.sleep(0.01)
+        if self.headless and self.head.run is None:
+            say("interrupted before the run began")
+        self.environment.runner.quit()
+        if self.environment.web_ui:
+            self.environment.web_ui.stop()
+        elif self.head.run is None:
+            gevent.sleep(_GOES_BY_ITSELF)
+            if not self._quitting:  # Locust still waits for its workers
+                main: Any = gevent.get_hub().parent
+                gevent.kill(main, SystemExit(INTERRUPTED))
+
+    def _hurry(self) -> None:
+        self.node.hurry = True
+
+    def _quit(self, exit_code: int, **_: Any) -> None:
+        """Locust's last event: everything is in. The report is the last thing that a headless run says."""
+        self._quitting = True
+        self._test_stop()  # a runner that never stopped in order
+        gevent.joinall(self._reporting)
+        signalled = self.head.signalled
+        code = final_code(self.head.run, exit_code, headless=self.headless, signalled=signalled)
+        code = code if signalled == "interrupted" else self._refused or code
+        if code != exit_code:
+            raise SystemExit(code)

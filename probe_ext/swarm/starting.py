@@ -1,0 +1,69 @@
+"""What a run needs before it starts: options that fit each other, a server that answers, a folder of its own."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from probe_ext.run.directory import fresh
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import Options
+from probe_ext.swarm.launch import DEFAULT_LEVELS_VARIABLE
+from probe_ext.swarm.node import Node
+from probe_ext.swarm.prepare import Preparation, prepare
+from probe_ext.swarm.warm_up import warm_up
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run that may begin."""
+
+    options: Options
+    made: Preparation
+    directory: Path
+
+
+class Starter:
+    """Makes runs ready, one after another where a web UI goes on."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._runs = 0
+
+    def scenario(self) -> str:
+        """The locustfile's name."""
+        locustfile = self._node.environment.parsed_options.locustfile or "run"
+        return Path(locustfile.split(",")[0]).stem if locustfile != "-" else "run"
+
+    def ready(self, options: Options, host: str | None) -> Ready:
+        """Ask the server, make the folder. SettingsError or RunDirectoryError says in one line why there is no run."""
+        made = prepare(host, options)
+        if made.problem:
+            raise SettingsError(made.problem)  # before a folder is made, or an old run removed from it
+        asked = Path(options.out) if options.out else None
+        directory = fresh(asked, self.scenario(), force=options.force, numbered=self._runs > 0)
+        return Ready(options, made, directory)
+
+    def warmed(self, ready: Ready) -> Ready:
+        """With the server woken up."""
+        self._runs += 1
+        cost = warm_up(self._node.environment, ready.options, ready.made)
+        return replace(ready, made=replace(ready.made, warm_up=cost))
+
+
+def take_default_levels(given: Any, user_classes: list[Any]) -> None:
+    """`probe run` without levels, users or time: the usual levels, unless the scenario ends by itself."""
+    usual = os.environ.get(DEFAULT_LEVELS_VARIABLE)
+    driven = given.levels or given.num_users or given.run_time
+    ends_itself = any(getattr(user, "ends_itself", False) for user in user_classes)
+    if usual and not driven and not ends_itself:
+        given.levels = usual
+
+
+def refuse_mixture(given: Any, options: Options) -> None:
+    """SettingsError where levels and Locust's own users, rate or time are both given."""
+    if options.levels is None:
+        return
+    for name, flag in (("num_users", "-u"), ("spawn_rate", "-r"), ("run_time", "-t")):
+        if getattr(given, name, None):
+            raise SettingsError(f"{flag} {getattr(given, name)}: --levels decides users, rate and time; leave one out")
