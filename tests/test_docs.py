@@ -19,6 +19,7 @@ from probe_ext.cli import COMMANDS
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import GapRow, ReplyRow, Row, ServerRow, UserRow, columns
 from probe_ext.report import command as report_command
+from probe_ext.report.pauses import COLUMNS as PAUSE_COLUMNS
 from probe_ext.run import directory
 from probe_ext.server.engines import ENGINES
 from probe_ext.server.quantities import QUANTITIES
@@ -183,6 +184,10 @@ def test_every_column(heading: str, row_type: type[Row]) -> None:
     assert tuple(documented("docs/run-directory.md", heading)) == columns(row_type)
 
 
+def test_every_column_of_the_pauses() -> None:
+    assert tuple(documented("docs/run-directory.md", "pauses.csv")) == PAUSE_COLUMNS
+
+
 @pytest.fixture(scope="module")
 def real_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run as short as can be, with a worker of its own, on a fast simulated server."""
@@ -256,6 +261,7 @@ def test_every_key_of_capacity_json() -> None:
         "levels": set(SCHEMA["$defs"]["level"]["properties"]),
         "questions": set(SCHEMA["$defs"]["question"]["properties"]),
         "cold_user": set(properties["cold_user"]["properties"]),
+        "pauses": set(properties["pauses"]["properties"]),
         "climb": set(properties["climb"]["oneOf"][1]["properties"]),
         "reasoning": set(properties["reasoning"]["properties"]),
         "findings": set(SCHEMA["$defs"]["finding"]["properties"]),

@@ -10,7 +10,7 @@ from probe_ext.report.command import build
 
 EXAMPLES = Path(__file__).parents[1] / "reports" / "examples"
 RUNS = ("llamacpp", "vllm")
-MADE = ("capacity.html", "capacity.json", "summary.md", "junit.xml")
+MADE = ("pauses.csv", "capacity.html", "capacity.json", "summary.md", "junit.xml")
 
 
 def capacity(name: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 
 from probe_ext.bundled import folder
-from probe_ext.report import frames, page, render, terminal, texts
+from probe_ext.report import frames, page, pauses, render, terminal, texts
 from probe_ext.report.gate import Gate, gate
 from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import ManifestError
@@ -70,7 +70,7 @@ def exit_code(built: Built) -> int:
 def build(
     run: Path, *, slo: str | None = None, reasoning: Reasoning | None = None, fail_under_users: int | None = None
 ) -> Built:
-    """Judge a run and write its four files; what is not given comes from the run's own options.
+    """Judge a run and write its five files; what is not given comes from the run's own options.
 
     ManifestError where there is no run to be read; SettingsError for a profile that cannot be used; OSError when the
     directory cannot be written.
@@ -88,6 +88,7 @@ def build(
     met = gate(capacity, wanted)
     view = page.page(capacity, evidence, profile)
     _write(run, capacity, met, view)
+    manifest.replace_text(run / directory.PAUSES, pauses.csv_text(evidence, profile))
     return Built(judgement, met, run / directory.CAPACITY_HTML)
 
 

@@ -52,10 +52,16 @@ locust_rate | replies a second | Replies that ended in a second, from Locust's o
 seconds that ends two seconds before.
 words | words arriving | Each line is one user. A bar is a reply from its first to its last token; an outlined hole is \
 a silent pause in its middle.
+silent | silent at once | How many replies were in a silent pause at the same moment: the boundary of silence of the \
+profile, or longer, without a token.
+overlap | overlap and chance | A pause overlaps a preemption when the server's counter rose between two samples that \
+the pause meets. Chance: the same after moving all pauses by a random time, again and again, within each stretch of \
+constant users; the mean, and where 95 % of the moves lie. Overlap is evidence, and no proof of a cause.
 kv | KV cache | Used part of the memory that running conversations need on the server, as the server reports it about \
 once a second; the table gives the peak.
 preemptions | preempted | Replies that the server put on hold for want of KV cache, as it counts them. It counts one \
-when it resumes: the figure comes late and may be too low.
+when it resumes, and never if its user left: the figure may be too low. Each is charged to the level in which the \
+queue grew for it, which is not always certain.
 waiting | waiting | Requests that the server lets wait for a place in its batch; the table gives the peak.
 running | running | Requests in the server's running batch.
 """

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.report import pictures, provenance, time_axis, words
+from probe_ext.report import pauses, pictures, provenance, time_axis, words
 from probe_ext.report.findings import Finding, read, summed
 from probe_ext.report.glossary import Term, terms
 from probe_ext.report.pictures import Stack
@@ -56,6 +56,7 @@ class Page:
     legend: Sequence[str]
     cards: Sequence[Card]
     axis: TimeAxis | None
+    silence: pauses.Silence | None
     table: Table
     notes: Sequence[str]
     findings: Sequence[Finding]
@@ -83,6 +84,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
         legend=pictures.legend(levels),
         cards=cards(capacity, profile),
         axis=time_axis.time_axis(levels, evidence, profile, no_server),
+        silence=pauses.silence(capacity, evidence, profile),
         table=table(levels, no_server),
         notes=notes(capacity),
         findings=[f for f in found if f.matters],

@@ -35,6 +35,7 @@ FILES = Block(
         (directory.SERVER, "what the server said of itself"),
         (directory.SKETCHES, "token counts a second, and distributions by five seconds"),
         (f"{directory.LOCUST_PREFIX}_*.csv", "Locust's own tables"),
+        (directory.PAUSES, "every silent pause, and what the server did meanwhile"),
         (directory.CAPACITY_JSON, "this verdict, for programs"),
         (directory.SUMMARY, "this verdict, for a pull request"),
         (directory.JUNIT, "this verdict, for CI"),

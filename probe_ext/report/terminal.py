@@ -30,6 +30,8 @@ def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO)
         console.print(Text(f"! {line}", style="yellow"))
     if cold := words.cold_user(capacity["cold_user"]):
         console.print(Text(cold))
+    if silent := words.pauses(capacity["pauses"]):
+        console.print(Text(silent))
     if gate:
         console.print(Text(gate.says, style="green" if gate.met else "red"))
     console.print(Text(capacity["sentence"], style="bold"))

@@ -26,6 +26,8 @@ def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None) -> str:
         lines.append(f"  \n{page.answer.interval}")
     if cold := words.cold_user(capacity["cold_user"]):
         lines += ["", markdown(cold)]
+    if silent := words.pauses(capacity["pauses"]):
+        lines += ["", markdown(silent)]
     if gate:
         lines += ["", f"**{'✅' if gate.met else '❌'} {markdown(gate.says)}**"]
     if page.table.rows:

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.report import client_lanes, pictures, server_lanes, svg, user_lanes, words
+from probe_ext.report import client_lanes, pauses, pictures, server_lanes, svg, user_lanes, words
 from probe_ext.report.lane import Axis, Lane
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.pauses import threshold
 
-PAUSE = 2.0
-"""seconds: what counts as a silent pause where the profile does not say"""
 LONGEST = 30 * 86400.0
 """seconds: a later moment is a damaged figure, and would squeeze all others together"""
 _STEPS = (1, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -54,7 +53,8 @@ def time_axis(
         client_lanes.first_word(evidence, axis, profile.first_word),
         client_lanes.tokens(evidence, axis),
         client_lanes.locust_rate(evidence, axis),
-        user_lanes.words_arriving(evidence, axis, profile.silence.served if profile.silence else PAUSE),
+        user_lanes.words_arriving(evidence, axis, threshold(profile)),
+        pauses.silent_lane(evidence, axis, profile),
         *server_lanes.server(evidence, axis, no_server),
     ]
     ticks = [svg.Label(100 * t / end, 0, words.moment(t), dy=12) for t in _ticks(end)]

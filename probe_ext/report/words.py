@@ -115,6 +115,11 @@ def plain(value: object) -> str:
     return " ".join(str(value).split())
 
 
+def pauses(found: Mapping[str, Any]) -> str:
+    """What goes with the silent pauses, in a sentence; empty where there was none."""
+    return str(found["says"]) if found["count"] else ""
+
+
 def cold_user(found: Mapping[str, Any]) -> str:
     """What a cold and a warm user wait, in a sentence; empty where it was not measured."""
     if not found["measured"]:

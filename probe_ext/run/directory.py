@@ -12,13 +12,15 @@ USERS = "users.csv"
 SERVER = "server.csv"
 SKETCHES = "sketches.jsonl"
 LOCUST_PREFIX = "locust"
+PAUSES = "pauses.csv"
 CAPACITY_JSON = "capacity.json"
 CAPACITY_HTML = "capacity.html"
 SUMMARY = "summary.md"
 JUNIT = "junit.xml"
 
 _OF_A_RUN = (
-    *(MANIFEST, REQUESTS, GAPS, USERS, SERVER, SKETCHES, CAPACITY_JSON, CAPACITY_HTML, SUMMARY, JUNIT),
+    *(MANIFEST, REQUESTS, GAPS, USERS, SERVER, SKETCHES),
+    *(PAUSES, CAPACITY_JSON, CAPACITY_HTML, SUMMARY, JUNIT),
     *("requests-*.csv", "gaps-*.csv", f"{LOCUST_PREFIX}_*.csv", "*.json.new", "*.jsonl.new"),
 )
 """names that a run writes, and readers read: `--force` removes these"""

@@ -14,16 +14,17 @@ from probe_ext.verdict.checks import run_checks
 from probe_ext.verdict.cold_user import arms_of, cold_user, cold_user_checks
 from probe_ext.verdict.columns import Floats, coded, numbers, texts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.judgement import Climb, Judgement, Mode, Question, QuestionLevel
+from probe_ext.verdict.judgement import Climb, Judgement, Mode, Pauses, Question, QuestionLevel
 from probe_ext.verdict.level_results import Judging, level_results
 from probe_ext.verdict.level_state import STATE_NAMES, served_share
 from probe_ext.verdict.levels import find_levels, place
 from probe_ext.verdict.manifest_view import number
 from probe_ext.verdict.next_run import next_command
+from probe_ext.verdict.pauses import find_pauses, look_at, pauses, threshold
 from probe_ext.verdict.questions import Answers, Scene, Standing, answer
 from probe_ext.verdict.replies import judge_replies
 from probe_ext.verdict.sentence import sentence
-from probe_ext.verdict.server_figures import read_metrics
+from probe_ext.verdict.server_figures import Metrics, read_metrics
 
 WARMS_ITSELF: Mapping[str, float] = {"settle": 0.0, "hold": 0.0}
 """the plan of a scenario that ends by itself: it also says itself which replies only warm up, however short it is"""
@@ -73,6 +74,7 @@ def judge(evidence: Evidence, profile: SloProfile, *, reasoning: Reasoning | Non
         levels=levels,
         questions=_questions(scene, view.answers),
         cold_user=cold,
+        pauses=_pauses(evidence, profile, scene, metrics),
         climb=climb,
         next_command=next_command(evidence.manifest, view.bracket, climb, levels),
         reasoning=mode,
@@ -82,6 +84,12 @@ def judge(evidence: Evidence, profile: SloProfile, *, reasoning: Reasoning | Non
         replies=len(sent),
         replies_outside=int((scene.level_of < 0).sum()),
     )
+
+
+def _pauses(evidence: Evidence, profile: SloProfile, scene: Scene, metrics: Metrics) -> Pauses:
+    least = threshold(profile)
+    spans = find_pauses(evidence, least)
+    return pauses(spans, look_at(spans, metrics), least, scene.levels, metrics)
 
 
 def _sent(evidence: Evidence) -> Floats:

@@ -1,6 +1,6 @@
 """Put together all that is said of each level."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,12 @@ from probe_ext.settings.slo import SloProfile, Users
 from probe_ext.verdict import bootstrap
 from probe_ext.verdict.capacity import fitted, states_of
 from probe_ext.verdict.columns import Ints, coded, texts
+from probe_ext.verdict.evictions import Charges, charge
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.figures import reply_figures, token_windows
-from probe_ext.verdict.judgement import LevelResult
+from probe_ext.verdict.judgement import LevelResult, ServerFigures
 from probe_ext.verdict.level_state import STATE_NAMES, UNPROVEN, served_share
+from probe_ext.verdict.levels import Level
 from probe_ext.verdict.people import UNDECIDED, Headcount, classify
 from probe_ext.verdict.questions import Answers, Scene, Standing, blame, rows_by_level
 from probe_ext.verdict.replies import BROKEN, SERVED, STRAINED, UNJUDGED, Judged
@@ -35,7 +37,7 @@ def level_results(evidence: Evidence, judging: Judging, metrics: Metrics) -> tup
     scene, judged = judging.scene, judging.judged
     tokens = token_windows(evidence.windows)
     outcome, outcomes = coded(texts(evidence.replies, "outcome"))
-    shares = _shares(judging)
+    shares, charges = _shares(judging), charge(metrics)
     results = []
     for i, (level, rows) in enumerate(zip(scene.levels, rows_by_level(scene), strict=True)):
         ended = np.bincount(outcome[rows], minlength=len(outcomes))
@@ -53,10 +55,19 @@ def level_results(evidence: Evidence, judging: Judging, metrics: Metrics) -> tup
                 figures=reply_figures(
                     evidence.replies, rows, level, judged, tokens, killed=not evidence.manifest.get("end_reason")
                 ),
-                server=server_figures(metrics, level),
+                server=_server(metrics, level, charges),
             )
         )
     return tuple(results)
+
+
+def _server(metrics: Metrics, level: Level, charges: Charges) -> ServerFigures:
+    """A level's figures, preemptions charged to where the queue grew; None stays where the counter was not read."""
+    found = server_figures(metrics, level)
+    if found.preemptions is None:
+        return found
+    charged, unsure = charges.within(level)
+    return replace(found, preemptions=charged, preemptions_unsure=unsure)
 
 
 def _state(judging: Judging, i: int) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def test_without_scripts_everything_but_the_pointer_is_there(visit: Visitor, who
         assert "4 people at once feel served." in text
         assert "Level by level" in text
         shown = "[...document.querySelectorAll('svg.plot')].filter(e => e.getBoundingClientRect().height > 10).length"
-        assert await tab.ask(shown) == 13  # the levels, three questions, eight lanes and their axis
+        assert await tab.ask(shown) == 14  # the levels, three questions, nine lanes and their axis
         assert await tab.ask("document.querySelector('.tools').offsetHeight") == 0
 
     visit(look)

@@ -1,0 +1,148 @@
+"""Silent pauses beside what the server did meanwhile: how many overlap, how many would by chance, and the longest."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from probe_ext.report import lane, svg, thinning, words
+from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.pauses import Pause, find_pauses, listed, longest, threshold
+from probe_ext.verdict.server_figures import read_metrics
+
+MOST = 20
+"""of the longest that stand on the page; `pauses.csv` has all"""
+COLUMNS = tuple(field.name for field in fields(Pause))
+"""of `pauses.csv`"""
+_ASKED = (
+    ("meets_preemption", "overlap a rise of the server's preemption counter"),
+    ("ends_with_preemption", "end in such a rise (vLLM counts a preemption when it resumes the reply)"),
+    ("starts_as_queue_grows", "start as the server's queue grows (where a preempted reply waits)"),
+)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One kind of overlap."""
+
+    what: str
+    seen: str
+    chance: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Silence:
+    """The section of the page."""
+
+    says: str
+    facts: Sequence[str]
+    compared: Sequence[Compared]
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    of: str
+    """how many of how many stand in the rows"""
+
+
+def silence(capacity: Mapping[str, Any], evidence: Evidence, profile: SloProfile) -> Silence | None:
+    """What is said of the pauses; None where there was none."""
+    found = capacity["pauses"]
+    if not found["count"]:
+        return None
+    least = threshold(profile)
+    which = longest(find_pauses(evidence, least), MOST)
+    rows = [_row(pause) for pause in listed(evidence, read_metrics(evidence.server), least, which)]
+    shown = f"the {words.count(len(rows))} longest of {words.count(found['count'])}"
+    return Silence(
+        says=found["says"],
+        facts=_facts(found),
+        compared=[_compared(what, found[key]) for key, what in _ASKED if found[key] is not None],
+        heads=("from", "lasted", "users", "user", "preempted", "queue grew", "KV cache", "waiting"),
+        rows=rows,
+        of=shown if len(rows) < found["count"] else "all of them",
+    )
+
+
+def _facts(found: Mapping[str, Any]) -> list[str]:
+    said = [
+        f"in {words.many(found['replies'], 'reply').replace('replys', 'replies')}",
+        f"{words.span(found['seconds'])} in all",
+        f"the longest {words.seconds(found['longest'])}",
+    ]
+    if found["clients_cut"]:
+        said.append(f"{words.count(found['clients_cut'])} of 30 s or more: an ordinary client would have hung up")
+    if found["kv_usage_p50"] is not None:
+        said.append(f"KV cache at {words.percent(found['kv_usage_p50'])} meanwhile (p50 of the pauses' peaks)")
+    if found["waiting_p50"] is not None:
+        said.append(f"{words.count(found['waiting_p50'])} requests waiting (the same)")
+    return said
+
+
+def _compared(what: str, found: Mapping[str, Any]) -> Compared:
+    low, high = words.count(found["chance_low"]), words.count(found["chance_high"])
+    beyond = found["seen"] > found["chance_high"]
+    says = "more than chance explains" if beyond else "no more than chance"
+    return Compared(what, words.count(found["seen"]), f"{words.count(found['chance'])} ({low} to {high})", says)
+
+
+def _row(pause: Pause) -> list[str]:
+    lasted = words.seconds(pause.end - pause.start) + ("" if pause.resumed else ", never resumed")
+    told = "" if pause.meets_preemption is None else "overlaps" if pause.meets_preemption else "no"
+    if pause.ends_with_preemption:
+        told = "ends with one"
+    grew = {None: "", True: "at its start", False: "no"}[pause.starts_as_queue_grows]
+    users = words.count(pause.users)
+    figures = (words.percent(pause.kv_usage), words.count(pause.waiting))
+    return [
+        words.moment(pause.start),
+        lasted,
+        users,
+        pause.user[-10:],
+        told or words.DASH,
+        grew or words.DASH,
+        *figures,
+    ]
+
+
+def csv_text(evidence: Evidence, profile: SloProfile) -> str:
+    """`pauses.csv`: every pause, in order of time."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_fields(pause) for pause in listed(evidence, read_metrics(evidence.server), threshold(profile)))
+    return text.getvalue()
+
+
+def _fields(pause: Pause) -> Iterator[str]:
+    for value in asdict(pause).values():
+        if isinstance(value, bool):
+            yield "1" if value else "0"
+        else:
+            yield "" if value is None else repr(round(value, 6)) if isinstance(value, float) else str(value)
+
+
+def silent_lane(evidence: Evidence, axis: lane.Axis, profile: SloProfile) -> lane.Lane:
+    """How many replies were silent at the same time."""
+    least = threshold(profile)
+    spans = find_pauses(evidence, least)
+    if not len(spans):
+        return lane.Lane("silent", "silent at once", "", None, f"no reply fell silent for {words.bound(least)} or more")
+    t = np.concatenate([spans.start, spans.end])
+    step = np.concatenate([np.ones(len(spans)), -np.ones(len(spans))])
+    order = np.lexsort((step, t))
+    t, v = t[order], np.cumsum(step[order])
+    last = np.append(np.diff(t) > 0, True)  # of several changes at a moment, the last
+    t, v = np.concatenate([[0.0], t[last]]), np.concatenate([[0.0], v[last]])
+    t, v = thinning.line(t, v)
+    scale = svg.Linear(0, float(v.max()) * 1.12)
+    labels = lane.scale_labels([(scale.top(tick), words.count(tick)) for tick in scale.ticks(2) if tick == round(tick)])
+    says = f"Up to {words.count(float(v.max()))} at once, {words.count(len(spans))} pauses in all."
+    edge = svg.steps(axis.points(t, v, scale), axis.x(float(t[-1])))
+    shapes = [svg.Shape(f"{edge}V{svg.HEIGHT}H0Z", "area waiting"), svg.Shape(edge, "ln thin pauses")]
+    plot = svg.Plot("Replies that were silent at the same time", says, 52, shapes, labels)
+    name = f"{words.bound(least)} or more"
+    return lane.Lane("silent", "silent at once", name, plot, series=[lane.series("silent", "", t, v, holds=True)])
