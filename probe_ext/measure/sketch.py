@@ -72,6 +72,11 @@ class LatencySketch:
                 return self._clamped(2 * _GAMMA**key / (_GAMMA + 1))
         return self.maximum
 
+    def counts(self) -> list[tuple[float, int]]:
+        """Every bin as its value (right to within ACCURACY, in seconds, rising) and how many lie in it."""
+        low = [(0.0, self._low)] if self._low else []
+        return low + [(self._clamped(2 * _GAMMA**key / (_GAMMA + 1)), self._bins[key]) for key in sorted(self._bins)]
+
     def _clamped(self, value: float) -> float:
         return min(max(value, self.minimum), self.maximum)
 

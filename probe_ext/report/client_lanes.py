@@ -46,6 +46,11 @@ def first_word(evidence: Evidence, axis: lane.Axis, bounds: FirstWord | None) ->
     shapes = [svg.Shape(f"M0 {svg.number(scale.top(limit))}H{svg.WIDTH}", "thr") for limit in shown]
     shapes += _dots(axis.points(t, v, scale), v, (-1.0, *limits, math.inf))
     labels = lane.scale_labels([(scale.top(tick), words.bound(tick)) for tick in scale.ticks(4)])
+    named = zip(("served", "strained"), shown, strict=False)
+    labels += [
+        svg.Label(0, scale.top(limit), f"{state} up to {words.bound(limit)}", "thrlab", "start", dx=4, dy=-4)
+        for state, limit in named
+    ]
     says = f"From {words.seconds(low)} to {words.seconds(high)}."
     plot = svg.Plot("Wait for the first word of each reply", says, 110, shapes, labels)
     note = lane.thinned(kept.size, int(np.isfinite(wait).sum()), "replies")

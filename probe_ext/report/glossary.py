@@ -29,6 +29,8 @@ broken: too few to say.
 unheard | unheard | A user without a judged reply in the level; counted in no share.
 open | open replies | Replies that we ended ourselves, because the level or the run was over, before they had met or \
 missed a bound; counted in no share.
+alone | fine to | The capacity when this dimension alone is judged: the highest measured level at which at least \
+{level_share} of the people were served by it.
 capacity | capacity | The highest measured number of users at which at least {level_share} of those heard were served.
 interval | 95 % interval | Where the answer would lie in 95 of 100 runs like this one: stretches of time are drawn \
 again and again from this run, with all their users together.
@@ -44,6 +46,9 @@ replies were at least as quick.
 typing | typing speed | Tokens a second of one reply after its first token (decode rate, 1/TPOT); the middle value \
 (p50) of the level's replies.
 silence | longest silence | The longest gap between two successive tokens in the middle of a reply.
+gap | gaps between two pieces of text | The time from one piece of a reply's text to the next, as they arrived. A \
+piece may carry several tokens. p50, p95, p99: half, 95 % and 99 % of the gaps were at most so long.
+itl | inter-token latency (ITL) | A gap over the number of tokens in the piece that ended it: what each token took.
 answer | whole answers | Whether the reply came to its own end, with an answer.
 cold | cold user | A user whose prompt shares nothing with what the server keeps in its prefix cache.
 tokens_per_s | tokens/s in all | Tokens that arrived in the measured part of the level, all users together, over its \

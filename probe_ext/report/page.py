@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.report import pauses, pictures, provenance, time_axis, words
+from probe_ext.report.distributions import Distributions, distributions
 from probe_ext.report.findings import Finding, read, summed
 from probe_ext.report.glossary import Term, terms
 from probe_ext.report.pictures import Stack
@@ -39,7 +40,8 @@ class Answer:
     rest: str
     """what follows the first clause"""
     interval: str
-    next_command: str
+    next_command: Sequence[str]
+    """word by word, so that none is broken at its hyphens"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Page:
     silence: pauses.Silence | None
     table: Table
     notes: Sequence[str]
+    spreads: Distributions | None
     findings: Sequence[Finding]
     folded: Sequence[Finding]
     """checks that passed, and those that could not be made and ask for nothing"""
@@ -87,6 +90,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
         silence=pauses.silence(capacity, evidence, profile),
         table=table(levels, no_server),
         notes=notes(capacity),
+        spreads=distributions(levels, evidence, profile),
         findings=[f for f in found if f.matters],
         folded=[f for f in found if not f.matters],
         folded_says=summed(found),
@@ -114,7 +118,7 @@ def _answer(capacity: Capacity) -> Answer:
     clause = clause if clause.endswith(".") else clause + "."
     found = re.match(r"(.*?)(\d[\d,]*)(.*)", clause) if capacity["verdict"] == "valid" else None
     before, number, after = found.groups() if found else (clause, "", "")
-    return Answer(before, number, after, _capital(rest), _interval(capacity), capacity["next_command"] or "")
+    return Answer(before, number, after, _capital(rest), _interval(capacity), (capacity["next_command"] or "").split())
 
 
 def _capital(text: str) -> str:

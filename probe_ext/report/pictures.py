@@ -16,6 +16,8 @@ _DESK, _PHONE, _CARD = 140, 44, 26
 """letters for which there is room along the axis: of the wide picture on a desk and on a phone, and of a card"""
 _FEW = 14
 """with more levels than this, bars are too narrow to be written in"""
+_ROOM, _LEAST = 190, 420
+"""pixels: what a level gets at most, and what the picture has at least: two levels need no whole screen"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Stack:
     """per cent: right of the bar that is the answer"""
     interval: tuple[float, float, bool] | None
     """per cent from where to where the answer may lie, and whether it is open above"""
+    widest: int
+    """pixels: the picture grows no wider"""
 
 
 def levels(all_levels: Sequence[Level], capacity: int | None, interval: Sequence[int | None] | None, gap: str) -> Stack:
@@ -55,8 +59,10 @@ def levels(all_levels: Sequence[Level], capacity: int | None, interval: Sequence
     marked = at[-1] * pitch if at else None
     labels = [*left, *inside, *below, *_capacity(marked, capacity, gap)]
     rules = [scale.top(tick) for tick in ticks]
-    plot = svg.Plot("Users at each level, by what they felt", _spoken(all_levels), 300, (), labels, rules)
-    return Stack(plot, bars, marked, _interval(all_levels, interval))
+    points = [_spoken([level]) for level in all_levels]
+    height = 300 if len(all_levels) > 2 else 240
+    plot = svg.Plot("Users at each level, by what they felt", "; ".join(points), height, (), labels, rules, points)
+    return Stack(plot, bars, marked, _interval(all_levels, interval), max(_ROOM * len(all_levels), _LEAST))
 
 
 def _interval(all_levels: Sequence[Level], interval: Sequence[int | None] | None) -> tuple[float, float, bool] | None:
@@ -159,8 +165,15 @@ def question(all_levels: Sequence[Level], figure: Figure, bound: tuple[float, fl
     if bound:
         shapes.insert(0, svg.Shape(f"M0 {svg.number(scale.top(bound[0]))}H{svg.WIDTH}", "thr"))
         labels.append(svg.Label(0, scale.top(bound[0]), figure.say_bound(bound[0]), "thrlab", "start", dy=-4))
-    said = "; ".join(f"{label(all_levels[i])} users: {figure.say(v)}" for i, v in known)
-    return svg.Plot(figure.name, said, 96, shapes, labels)
+    labels.append(_written(figure.say(known[-1][1]), *at[-1]))
+    points = [f"{label(lv)} users: {figure.say(lv[figure.key])}" for lv in all_levels]
+    return svg.Plot(figure.name, "; ".join(points[i] for i, _ in known), 96, shapes, labels, points=points)
+
+
+def _written(text: str, x: float, y: float) -> svg.Label:
+    """The last value, beside its point."""
+    low = y < 24
+    return svg.Label(x / 10, y, text, "val", "end" if x > 700 else "middle", dx=-8 if low else 0, dy=4 if low else -9)
 
 
 def _scale(values: Sequence[float]) -> svg.Linear | svg.Log:
@@ -182,3 +195,15 @@ def _felt(value: float, bound: tuple[float, float] | None, *, more_is_better: bo
         return "s"
     better = (value >= bound[0], value >= bound[1]) if more_is_better else (value <= bound[0], value <= bound[1])
     return "s" if better[0] else "m" if better[1] else "b"
+
+
+def two_bars(name: str, waits: Sequence[tuple[str, float]]) -> svg.Plot:
+    """Two waits below one another, on one scale that begins at nothing."""
+    longest = max((wait for _, wait in waits), default=0.0) or 1.0
+    shapes = [
+        svg.Shape(svg.box(0, 24 + 50 * i, max(wait / longest * svg.WIDTH, 4), 18), f"wide-bar {kind}")
+        for i, (kind, wait) in enumerate(waits)
+    ]
+    said = [f"{kind} {words.seconds(wait)}" for kind, wait in waits]
+    labels = [svg.Label(0, 22 + 50 * i, text, "val", "start", dy=-3) for i, text in enumerate(said)]
+    return svg.Plot(name, "; ".join(said), 84, shapes, labels)

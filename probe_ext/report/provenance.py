@@ -6,15 +6,10 @@ from typing import Any
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.report import words
+from probe_ext.report.labels import label, value
 from probe_ext.run import directory
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence import Evidence
-
-_SECONDS = {
-    *("hold", "settle", "drain", "patience", "metrics_every", "clock_offset", "clock_error", "cpu_seconds"),
-    *("seconds", "slowest_reply", "loop_lag_max", "timeout_connect", "timeout_first", "timeout_gap", "timeout_total"),
-}
-"""keys of the manifest whose values are seconds"""
 
 
 @dataclass(frozen=True)
@@ -23,6 +18,10 @@ class Block:
 
     name: str
     facts: Sequence[tuple[str, str]]
+    rest: str = ""
+    """what was left as it is"""
+    kind: str = ""
+    """`files`: names and what is in them"""
 
 
 FILES = Block(
@@ -40,6 +39,7 @@ FILES = Block(
         (directory.SUMMARY, "this verdict, for a pull request"),
         (directory.JUNIT, "this verdict, for CI"),
     ),
+    kind="files",
 )
 
 
@@ -53,8 +53,9 @@ def facts(manifest: Mapping[str, Any], profile: SloProfile, levels: Sequence[Any
     workers = len(_groups(manifest.get("workers")))
     of = "band" if any(level["band"] for level in levels) else "level"
     length = f"{words.many(len(levels), of)}, {words.span(_seconds(manifest.get('duration')))}"
-    when = words.plain(manifest.get("started_at"))
-    return [model(manifest), f"profile: {profile.name}", length, words.many(workers, "worker"), when]
+    when = words.when(words.plain(manifest.get("started_at")))
+    named = f"model {model(manifest)}"
+    return [named, f"judged by the profile {profile.name}", length, words.many(workers, "load generator"), when]
 
 
 def why_no_server(manifest: Mapping[str, Any]) -> str:
@@ -71,19 +72,18 @@ def why_no_server(manifest: Mapping[str, Any]) -> str:
 def blocks(evidence: Evidence) -> list[Block]:
     """The manifest, group by group, and the files."""
     manifest = evidence.manifest
-    run = [(k, manifest.get(k)) for k in ("run_id", "scenario", "locustfile", "started_at", "ended_at", "end_reason")]
-    run.insert(5, ("duration", words.span(_seconds(manifest.get("duration")))))
-    found = [Block("Run", _told(dict(run))), Block("Target", _told(manifest.get("target")))]
-    for server in _groups(manifest.get("server")):
-        found.append(Block("Server", _told(server)))
-    found.append(Block("Versions", _told(manifest.get("versions"))))
-    found.append(Block("Load plan", _told(manifest.get("plan")) or [("levels", "driven by hand")]))
+    keys = ("run_id", "scenario", "locustfile", "started_at", "ended_at", "duration", "end_reason")
+    found = [_block("Run", "run", {key: manifest.get(key) for key in keys})]
+    found.append(_block("Target", "target", manifest.get("target")))
+    found += [_block("Server", "server", server) for server in _groups(manifest.get("server"))]
+    found.append(_block("Versions", "versions", manifest.get("versions")))
+    found.append(_block("Load plan", "plan", manifest.get("plan") or {"levels": "driven by hand"}))
     warmed = {key: value for key, value in _group(manifest.get("warm_up")).items() if key != "rounds"}
-    found.append(Block("Warm-up, before the run and no part of it", _told(warmed)))
-    found.append(Block("Prompts", _told(manifest.get("prompts"))))
-    for worker in _groups(manifest.get("workers")):
-        found.append(Block(f"Worker {words.plain(worker.get('id'))}", _told(worker)))
-    found.append(Block("Options", _told(manifest.get("options"))))
+    found.append(_block("Warm-up, before the run and no part of it", "warm_up", warmed))
+    found.append(_block("Prompts", "prompts", manifest.get("prompts")))
+    for number, worker in enumerate(_groups(manifest.get("workers")), 1):
+        found.append(_block(f"Load generator {number}", "worker", worker))
+    found.append(_block("Options", "options", manifest.get("options")))
     return [block for block in found if block.facts]
 
 
@@ -139,10 +139,16 @@ def _seconds(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _told(group: object) -> list[tuple[str, str]]:
-    return [(str(key).replace("_", " "), _value(str(key), value)) for key, value in _group(group).items()]
+def _block(name: str, group: str, told: object) -> Block:
+    """What was said, and in one line the names of what was not."""
+    is_option = group == "options"
+    said = {str(key): one for key, one in _group(told).items() if one is not None or key not in _NOTHING_TO_SAY}
+    unset = [key for key, one in said.items() if one is None or one in ("", [], {}) or (is_option and one is False)]
+    facts = [(label(group, key), value(key, one)) for key, one in said.items() if key not in unset]
+    lacking = ", ".join(label(group, key) for key in unset)
+    rest = f"{'not used' if is_option else 'not known'}: {lacking}" if lacking else ""
+    return Block(name, facts, rest)
 
 
-def _value(key: str, value: object) -> str:
-    timed = key in _SECONDS and isinstance(value, (int, float)) and not isinstance(value, bool)
-    return f"{value:g} s" if timed else words.plain(value)
+_NOTHING_TO_SAY = {"tls_verified", "lost_at", "models_error"}
+"""keys that are empty where all is well: no TLS, not lost, no error"""

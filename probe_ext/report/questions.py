@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.report import words
+from probe_ext.report import pictures, words
 from probe_ext.report.pictures import Figure, question
 from probe_ext.report.svg import Plot
 from probe_ext.settings.slo import SloProfile
@@ -37,19 +37,23 @@ ASKED = (
     (
         "first_word",
         "How long until the first word?",
-        Figure("wait for the first word (p95), by users", "first_word_p95", words.seconds, words.bound),
+        Figure("19 of 20 replies waited at most so long (p95)", "first_word_p95", words.seconds, words.bound),
     ),
     (
         "typing",
         "How fast does it type?",
         Figure(
-            "tokens a second of one reply (p50), by users", "decode_rate_p50", _speed, words.speed, more_is_better=True
+            "tokens a second that the middle reply gets (p50)",
+            "decode_rate_p50",
+            _speed,
+            words.speed,
+            more_is_better=True,
         ),
     ),
     (
         "silence",
         "Does it fall silent?",
-        Figure("longest silence, by users", "longest_gap_max", words.seconds, words.bound),
+        Figure("the longest silence of any reply", "longest_gap_max", words.seconds, words.bound),
     ),
 )
 
@@ -82,11 +86,14 @@ def _cold(capacity: Mapping[str, Any]) -> Card:
     if not found["measured"]:
         return Card("cold", asks, "not measured in this run", None, how, False)
     answer = f"{words.seconds(found['cold_p50'])} cold, {words.seconds(found['warm_p50'])} warm"
+    plot = pictures.two_bars(
+        "median wait for the first word", [("cold", found["cold_p50"]), ("warm", found["warm_p50"])]
+    )
     if found["ratio"] is not None:
         answer += f": {_times(found)}"
     if found["served"] is not None:
         how = f"By its median wait, a cold user is {'served' if found['served'] else 'not served'}. {how}"
-    return Card("cold", asks, answer, None, how, False)
+    return Card("cold", asks, answer, plot, how, False)
 
 
 def _times(found: Mapping[str, Any]) -> str:

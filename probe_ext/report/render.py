@@ -17,11 +17,13 @@ from probe_ext.report.page import Page
 from probe_ext.report.time_axis import TimeAxis
 
 TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = ("tips.js", "levels.js", "time.js")
+"""one idea each: definitions, the pictures by level, the time axis"""
 
 
 def html(page: Page) -> str:
     """The whole page as text. The same view model gives the same bytes."""
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         environment()
@@ -50,7 +52,7 @@ def environment() -> Environment:
 
 def _json(axis: TimeAxis) -> Markup:
     """The values behind the lanes, safe inside a script element: no `<` can end it."""
-    series = [asdict(series) for lane in axis.lanes for series in lane.series]
+    lanes = [[asdict(series) for series in lane.series] for lane in axis.lanes if lane.plot]
     levels = [{"name": s.name, "from": s.start, "to": s.end} for s in axis.stretches]
-    text = json.dumps({"end": axis.seconds, "levels": levels, "series": series}, separators=(",", ":"))
+    text = json.dumps({"end": axis.seconds, "levels": levels, "lanes": lanes}, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace("&", "\\u0026"))  # noqa: S704 (escaped on this line)

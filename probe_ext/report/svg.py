@@ -54,6 +54,8 @@ class Plot:
     labels: Sequence[Label] = ()
     rules: Sequence[float] = field(default=())
     """horizontal lines of the grid, per cent from the top"""
+    points: Sequence[str] = ()
+    """what the pointer and the arrow keys read off, one a level; the levels lie at equal distances"""
 
 
 def number(value: float) -> str:

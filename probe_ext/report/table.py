@@ -1,5 +1,6 @@
 """The table of levels: which columns, what each cell says, and why a figure is missing."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,11 +44,20 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Heading:
+    """What several columns share; of a column that shares nothing, its own heading over both lines."""
+
+    text: str
+    columns: Sequence[Column]
+
+
+@dataclass(frozen=True)
 class Table:
     """Headings and rows; the first heading is of the row heads."""
 
     columns: Sequence[Column]
     rows: Sequence[Row]
+    headings: Sequence[Heading]
 
 
 _Say = Callable[[Any], str]
@@ -57,10 +67,10 @@ _FIGURES: tuple[tuple[str, Column, _Say], ...] = (
     ("ttft_p50", Column("first word", "p50", "ttft"), words.seconds),
     ("ttft_p95", Column("first word", "p95", "ttft"), words.seconds),
     ("ttft_p99", Column("first word", "p99", "ttft"), words.seconds),
-    ("longest_gap_max", Column("longest", "silence", "silence"), words.seconds),
-    ("kv_usage_max", Column("KV cache", "peak", "kv"), words.percent),
-    ("preemptions", Column("pre-empted", "", "preemptions"), words.count),
-    ("waiting_max", Column("waiting", "peak", "waiting"), words.count),
+    ("longest_gap_max", Column("silence", "longest", "silence"), words.seconds),
+    ("kv_usage_max", Column("server", "KV cache peak", "kv"), words.percent),
+    ("preemptions", Column("server", "preempted", "preemptions"), words.count),
+    ("waiting_max", Column("server", "waiting peak", "waiting"), words.count),
 )
 _OF_THE_SERVER = {"kv_usage_max", "preemptions", "waiting_max"}
 
@@ -70,10 +80,13 @@ def table(levels: Sequence[Mapping[str, Any]], no_server: str) -> Table:
     shown = legend(levels)
     columns = [Column("users", "", "users")]
     columns.append(Column("result", "", "state"))
-    columns += [Column(state, "", state) for state in shown]
+    columns += [Column("people", state, state) for state in shown]
     columns += [column for _, column, _ in _FIGURES]
     columns.append(Column("replies", "", "replies"))
-    return Table(columns, [_row(level, shown, no_server) for level in levels])
+    headings = [
+        Heading(head, list(group)) for head, group in itertools.groupby(columns, key=lambda column: column.head)
+    ]
+    return Table(columns, [_row(level, shown, no_server) for level in levels], headings)
 
 
 def _row(level: Mapping[str, Any], shown: Sequence[str], no_server: str) -> Row:

@@ -57,7 +57,7 @@ def time_axis(
         pauses.silent_lane(evidence, axis, profile),
         *server_lanes.server(evidence, axis, no_server),
     ]
-    ticks = [svg.Label(100 * t / end, 0, words.moment(t), dy=12) for t in _ticks(end)]
+    ticks = [_tick(t, end) for t in _ticks(end)]
     return TimeAxis(lanes, ticks, round(end, 3), [_stretch(level, axis) for level in levels])
 
 
@@ -70,6 +70,11 @@ def _stretch(level: Mapping[str, Any], axis: Axis) -> Stretch:
 def _last_moment(evidence: Evidence) -> float:
     moments = np.concatenate([evidence.replies["end"], evidence.users["t"], evidence.server["t"]])
     return float(np.max(moments, where=moments <= LONGEST, initial=0.0))
+
+
+def _tick(t: float, end: float) -> svg.Label:
+    """A label that stays inside the picture."""
+    return svg.Label(100 * t / end, 0, words.moment(t), anchor="end" if t > 0.97 * end else "middle", dy=12)
 
 
 def _ticks(end: float) -> list[float]:

@@ -5,9 +5,11 @@ The terminal, the page and the short texts take their figures from here, so they
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 DASH = "–"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def missing(value: float | None) -> bool:
@@ -24,6 +26,13 @@ def seconds(value: float | None) -> str:
     if value < 0.0095:
         return f"{value * 1000:.0f} ms"
     return f"{decimals(value)} s" if value < 120 else span(value)
+
+
+def short(value: float) -> str:
+    """A short time to compare with others: `8.7 ms`, `24 ms`, `1.3 s`."""
+    if value >= 1:
+        return seconds(value)
+    return f"{value * 1000:.1f} ms" if value < 0.01 else f"{value * 1000:.0f} ms"
 
 
 def bound(value: float) -> str:
@@ -118,6 +127,15 @@ def plain(value: object) -> str:
 def pauses(found: Mapping[str, Any]) -> str:
     """What goes with the silent pauses, in a sentence; empty where there was none."""
     return str(found["says"]) if found["count"] else ""
+
+
+def when(text: str) -> str:
+    """`2 Jan 2026, 03:04 UTC`; what is no such moment stays as it is."""
+    try:
+        at = datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return text
+    return f"{at.day} {_MONTHS[at.month - 1]} {at:%Y, %H:%M} UTC"
 
 
 def cold_user(found: Mapping[str, Any]) -> str:

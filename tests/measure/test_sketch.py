@@ -173,3 +173,11 @@ def test_what_is_no_duration_is_refused(bad: float) -> None:
 def test_a_quantile_outside_nought_to_one_is_refused(q: float) -> None:
     with pytest.raises(ValueError, match="quantile lies in"):
         sketch_of([0.1]).quantile(q)
+
+
+def test_bins_are_told_with_what_lies_in_them() -> None:
+    sketch = LatencySketch()
+    sketch.add([0.0, 0.02, 0.02, 0.3, 7.0])
+    told = sketch.counts()
+    assert [count for _, count in told] == [1, 2, 1, 1]
+    assert [value for value, _ in told] == pytest.approx([0.0, 0.02, 0.3, 7.0], rel=ACCURACY)

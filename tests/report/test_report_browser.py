@@ -58,8 +58,10 @@ def test_without_scripts_everything_but_the_pointer_is_there(visit: Visitor, who
         text = str(await tab.ask("document.body.innerText"))
         assert "4 people at once feel served." in text
         assert "Level by level" in text
-        shown = "[...document.querySelectorAll('svg.plot')].filter(e => e.getBoundingClientRect().height > 10).length"
-        assert await tab.ask(shown) == 14  # the levels, three questions, nine lanes and their axis
+        drawn = "[...document.querySelectorAll('svg.plot')]"
+        tall = f"{drawn}.filter(e => e.getBoundingClientRect().height > 10)"
+        # the levels, three questions, nine lanes and their axis, the gaps of four levels and theirs
+        assert [await tab.ask(f"{found}.length") for found in (drawn, tall)] == [19, 19]
         assert await tab.ask("document.querySelector('.tools').offsetHeight") == 0
 
     visit(look)
@@ -69,12 +71,13 @@ def test_pointer_keys_and_zoom(visit: Visitor, whole_run: Path) -> None:
     async def look(tab: chrome.Tab) -> None:
         await tab.open(whole_run / "capacity.html", 1280)
         await tab.resize(1280, 3000)
-        read, view = "document.querySelector('.readout').textContent", "document.querySelector('.strip .inner').viewBox"
+        read = "[...document.querySelectorAll('.stamp,.now')].map(e => e.textContent)"
+        view = "document.querySelector('.strip .inner').viewBox"
         box = await tab.ask("(r => [r.left, r.top, r.width])(document.querySelector('.strip').getBoundingClientRect())")
         left, top, width = box
         await tab.mouse("mouseMoved", left + 0.9 * width, top + 20)
-        assert "at 2:24" in str(await tab.ask(read))
-        assert "users 8" in str(await tab.ask(read))
+        assert (await tab.ask(read))[0] == "8"
+        assert (await tab.ask(read))[-1] == "2:24"
         await tab.mouse("mousePressed", left + 0.5 * width, top + 20)
         await tab.mouse("mouseMoved", left + 0.75 * width, top + 20)
         await tab.mouse("mouseReleased", left + 0.75 * width, top + 20)
@@ -87,6 +90,74 @@ def test_pointer_keys_and_zoom(visit: Visitor, whole_run: Path) -> None:
         assert await tab.ask(f"{view}.baseVal.width") == pytest.approx(500)
         await tab.ask("document.querySelector('.tools').lastChild.click()")
         assert await tab.ask("document.querySelector('.tools').lastChild.getAttribute('aria-pressed')") == "true"
+        assert tab.console == []
+
+    visit(look)
+
+
+TIP = "(t => t.hidden ? '' : t.textContent)(document.querySelector('.tip'))"
+
+
+def middle(selector: str) -> str:
+    """Where an element lies in the window."""
+    box = f"document.querySelector('{selector}').getBoundingClientRect()"
+    return f"(r => [r.left + r.width / 2, r.top + r.height / 2])({box})"
+
+
+def test_every_figure_says_its_definition_on_hover_and_on_focus(visit: Visitor, whole_run: Path) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await tab.open(whole_run / "capacity.html", 1280)
+        await tab.resize(1280, 6000)
+        await tab.mouse("mouseMoved", *await tab.ask(middle("h1 a.term")))
+        assert str(await tab.ask(TIP)).startswith("The highest measured number of users")
+        await tab.mouse("mouseMoved", *await tab.ask(middle("#levels-table tr:last-child td:nth-child(6)")))
+        assert str(await tab.ask(TIP)).startswith("tokens/s in all at 8 users: ")
+        await tab.ask("document.querySelector('.card a.term').focus()")
+        assert str(await tab.ask(TIP)).startswith("The wait from when the user wanted to send")
+        await tab.key("Escape")
+        assert await tab.ask(TIP) == ""
+        lost = "filter(a => !document.getElementById(a.getAttribute('aria-describedby')))"
+        described = f"[...document.querySelectorAll('a.term')].{lost}"
+        assert await tab.ask(f"{described}.length") == 0
+        untold = (
+            "[...document.querySelectorAll('td[data-t]')].filter(c => !document.querySelector(`#d-${c.dataset.t} dd`))"
+        )
+        assert await tab.ask(f"{untold}.length") == 0
+
+    visit(look)
+
+
+def test_without_scripts_a_definition_shows_on_focus(visit: Visitor, whole_run: Path) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await tab.open(whole_run / "capacity.html", 390, scripts=False)
+        await tab.ask("document.querySelector('h1 a.term').focus()")
+        for _ in range(3):
+            await tab.key("Tab")
+        shown = "filter(a => getComputedStyle(a, '::after').position === 'fixed').length"
+        assert await tab.ask(f"[...document.querySelectorAll('a.term')].{shown}") == 1
+        assert await width_needed(tab) <= 390
+
+    visit(look)
+
+
+def test_pictures_by_level_answer_pointer_and_keys_together(visit: Visitor, whole_run: Path) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await tab.open(whole_run / "capacity.html", 1280)
+        await tab.resize(1280, 6000)
+        read = "[...document.querySelectorAll('.read')].filter(e => !e.hidden).map(e => e.textContent)"
+        left, top, width = await tab.ask(
+            "(r => [r.left, r.top, r.width])(document.querySelector('svg.stack').getBoundingClientRect())"
+        )
+        await tab.mouse("mouseMoved", left + 0.9 * width, top + 100)
+        assert await tab.ask(read) == ["8 users: 8 strained"]
+        assert await tab.ask("document.querySelectorAll('.chosen[x=\"75%\"]').length") == 4
+        await tab.mouse("mouseMoved", 1, 1)
+        assert await tab.ask(read) == []
+        await tab.ask("document.querySelector('svg.mini').parentNode.focus()")
+        await tab.key("ArrowRight")
+        await tab.key("ArrowRight")
+        assert await tab.ask(read) == ["2 users: 0.10 s"]
+        assert await tab.ask("document.querySelector('tr.chosen th').textContent") == "2"
         assert tab.console == []
 
     visit(look)

@@ -1,20 +1,21 @@
-"use strict";
 // The pointer, the arrow keys and zooming for the time axis. The pictures are already there: this only moves their view.
 (() => {
   const box = document.getElementById("time"), source = document.getElementById("series");
   if (!box || !source) return;
   const data = JSON.parse(source.textContent);
-  const lanes = box.querySelector(".lanes"), tools = box.querySelector(".tools"), out = box.querySelector(".readout");
+  const lanes = box.querySelector(".lanes"), tools = box.querySelector(".tools"), hint = box.querySelector(".hint");
   const inners = [...lanes.querySelectorAll("svg.inner")], movers = [...lanes.querySelectorAll("[data-x]")];
   const ticks = lanes.querySelector(".ticks"), frame = inners[0];
-  const cross = lanes.appendChild(document.createElement("div")), sel = lanes.appendChild(document.createElement("div"));
-  cross.className = "cross"; sel.className = "sel";
+  const add = (parent, name, kind) => { const made = parent.appendChild(document.createElement(name)); made.className = kind; return made; };
+  const cross = add(lanes, "div", "cross"), stamp = add(cross, "span", "stamp"), sel = add(lanes, "div", "sel"), said = add(box, "div", "sr");
+  const read = [...lanes.querySelectorAll(".name.drawn")].flatMap((name, i) => data.lanes[i].map(s => ({ series: s, out: add(name, "b", "now"), many: data.lanes[i].length > 1 })));
   let from = 0, to = data.end, at = null, dragged = null;
 
   const clock = s => {
     const r = Math.round(s), h = Math.floor(r / 3600), m = Math.floor(r % 3600 / 60), two = n => String(n).padStart(2, "0");
     return h ? `${h}:${two(m)}:${two(r % 60)}` : `${m}:${two(r % 60)}`;
   };
+  const fine = s => to - from < 30 ? `${Math.floor(s / 60)}:${(s % 60).toFixed(1).padStart(4, "0")}` : clock(s);
   const plot = () => { const r = frame.parentNode.getBoundingClientRect(), b = lanes.getBoundingClientRect(); return { left: r.left - b.left, width: r.width, page: r.left }; };
   const place = t => plot().left + (t - from) / (to - from) * plot().width;
   const moment = x => Math.min(to, Math.max(from, from + (x - plot().page) / plot().width * (to - from)));
@@ -27,20 +28,22 @@
     const next = Math.min(low + 1, s.t.length - 1), i = Math.abs(s.t[next] - t) < Math.abs(s.t[low] - t) ? next : low;
     return Math.abs(s.t[i] - t) <= Math.max(2, (to - from) / 150) ? s.v[i] : null;
   }
+  const figure = (s, v) => v === null ? "–" : v.toLocaleString("en", { maximumSignificantDigits: 3 }) + (s.unit && " " + s.unit);
 
   function point(t) {
     at = t;
     cross.style.display = "block";
     cross.style.left = place(t) + "px";
-    out.replaceChildren();
-    const add = (name, value) => { const b = document.createElement("b"); b.textContent = value; out.append(name + " ", b, "  · "); };
-    add("at", clock(t));
-    for (const s of data.series) {
-      const v = nearest(s, t);
-      add(s.name, v === null ? "–" : v.toLocaleString("en", { maximumSignificantDigits: 3 }) + (s.unit && " " + s.unit));
-    }
-    out.lastChild.remove();
+    stamp.textContent = fine(t);
+    stamp.classList.toggle("left", t > from + (to - from) * .9);
+    for (const r of read) r.out.textContent = (r.many ? r.series.name + " " : "") + figure(r.series, nearest(r.series, t));
   }
+  function clear() {
+    at = null;
+    cross.style.display = "none";
+    for (const r of read) r.out.textContent = "";
+  }
+  const speak = () => { said.textContent = at === null ? "" : `at ${fine(at)}: ` + read.map(r => `${r.series.name} ${figure(r.series, nearest(r.series, at))}`).join(", "); };
 
   function show(a, b) {
     const least = Math.max(1, data.end / 2000), length = Math.min(data.end, Math.max(least, b - a));
@@ -55,7 +58,7 @@
     drawTicks(length);
     for (const button of tools.querySelectorAll("[data-from]"))
       button.setAttribute("aria-pressed", Math.abs(button.dataset.from - from) < .01 && Math.abs(button.dataset.to - to) < .01);
-    if (at !== null && (at < from || at > to)) { at = null; cross.style.display = "none"; } else if (at !== null) point(at);
+    if (at !== null && (at < from || at > to)) clear(); else if (at !== null) point(at);
   }
 
   function drawTicks(length) {
@@ -63,39 +66,49 @@
     const step = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200].find(s => length / s <= most) || 86400;
     ticks.replaceChildren();
     for (let t = Math.ceil(from / step - 1e-9) * step; t <= to + 1e-9; t += step) {
-      const text = document.createElementNS("http://www.w3.org/2000/svg", "text");
-      text.setAttribute("x", (t - from) / length * 100 + "%"); text.setAttribute("dy", 12); text.setAttribute("text-anchor", "middle");
+      const text = document.createElementNS("http://www.w3.org/2000/svg", "text"), x = (t - from) / length;
+      text.setAttribute("x", x * 100 + "%"); text.setAttribute("dy", 12); text.setAttribute("text-anchor", x > .97 ? "end" : "middle");
       text.textContent = clock(t);
       ticks.append(text);
     }
   }
 
   const zoom = (factor, centre) => show(centre - (centre - from) * factor, centre + (to - centre) * factor);
+  const slide = share => { const by = (to - from) * share; show(Math.min(from + by, data.end - (to - from)), to + by); };
+  const middle = () => at ?? (from + to) / 2;
   const button = (text, label, act) => {
-    const b = document.createElement("button");
+    const b = add(tools, "button", "");
     b.type = "button"; b.textContent = text; b.setAttribute("aria-label", label); b.addEventListener("click", act);
-    tools.append(b);
     return b;
   };
   const view = (text, label, a, b) => { const made = button(text, label, () => show(a, b)); made.dataset.from = a; made.dataset.to = b; };
   view("whole run", "Show the whole run", 0, data.end);
-  button("+", "Zoom in", () => zoom(.5, at ?? (from + to) / 2));
-  button("−", "Zoom out", () => zoom(2, at ?? (from + to) / 2));
-  if (data.levels.length && data.levels.length <= 24) tools.append("level:");
-  if (data.levels.length <= 24) for (const l of data.levels) view(l.name, `Show the level of ${l.name} users`, l.from, l.to);
-  tools.hidden = out.hidden = false;
-  out.textContent = "Point at the lanes to read off values; drag to zoom. Keys: arrows move, + and − zoom, 0 shows all.";
+  button("+", "Zoom in", () => zoom(.5, middle()));
+  button("−", "Zoom out", () => zoom(2, middle()));
+  button("◂", "Earlier", () => slide(-.5));
+  button("▸", "Later", () => slide(.5));
+  if (data.levels.length > 12) {
+    const label = add(tools, "label", ""), list = add(label, "select", "");
+    label.prepend("level: ");
+    list.append(new Option("–", ""), ...data.levels.map((l, i) => new Option(`${l.name} users`, i)));
+    list.addEventListener("change", () => { const l = data.levels[list.value]; if (l) show(l.from, l.to); });
+  } else if (data.levels.length) {
+    tools.append("level:");
+    for (const l of data.levels) view(l.name, `Show the level of ${l.name} users`, l.from, l.to);
+  }
+  tools.hidden = hint.hidden = false;
 
   lanes.tabIndex = 0;
   lanes.setAttribute("role", "group");
   lanes.setAttribute("aria-label", "Time axis. Arrow keys move the pointer, plus and minus zoom, zero shows the whole run.");
+  said.setAttribute("aria-live", "polite");
   lanes.addEventListener("keydown", e => {
-    const step = (to - from) / (e.shiftKey ? 10 : 100), now = at ?? (from + to) / 2;
-    const act = { ArrowLeft: () => move(now - step), ArrowRight: () => move(now + step), "+": () => zoom(.5, now), "=": () => zoom(.5, now), "-": () => zoom(2, now), 0: () => show(0, data.end), Escape: () => show(0, data.end) }[e.key];
-    if (!act || e.ctrlKey || e.metaKey) return;
+    const step = (to - from) / (e.shiftKey ? 10 : 100), now = middle();
+    const act = { ArrowLeft: () => move(now - step), ArrowRight: () => move(now + step), Home: () => move(from), End: () => move(to), "+": () => zoom(.5, now), "=": () => zoom(.5, now), "-": () => zoom(2, now), 0: () => show(0, data.end), Escape: () => { clear(); show(0, data.end); } }[e.key];
+    if (!act || e.ctrlKey || e.metaKey || e.altKey) return;
     e.preventDefault();
-    out.setAttribute("aria-live", "polite");
     act();
+    speak();
   });
   function move(t) {
     const x = Math.min(data.end, Math.max(0, t));
@@ -103,7 +116,6 @@
     point(x);
   }
   lanes.addEventListener("pointermove", e => {
-    out.removeAttribute("aria-live");
     point(moment(e.clientX));
     if (dragged === null) return;
     const a = place(Math.min(dragged, at)), b = place(Math.max(dragged, at));
@@ -117,6 +129,7 @@
   };
   addEventListener("pointerup", done(true));
   addEventListener("pointercancel", done(false));
+  lanes.addEventListener("pointerleave", e => { if (dragged === null && e.pointerType === "mouse") clear(); });
   lanes.addEventListener("dblclick", () => show(0, data.end));
   addEventListener("resize", () => show(from, to));
   show(0, data.end);

@@ -1,0 +1,87 @@
+"""The manifest's keys as a reader would say them, and those of its values that are words of our own."""
+
+from probe_ext.report import words
+
+LABELS = {
+    "run": {
+        "run_id": "name",
+        "locustfile": "Locust file",
+        "started_at": "started",
+        "ended_at": "ended",
+        "duration": "length",
+        "end_reason": "it ended because",
+    },
+    "target": {"host": "address", "model_from": "model chosen by", "tls_verified": "certificate checked"},
+    "server": {
+        "url": "address",
+        "kind": "software",
+        "models": "models offered",
+        "models_error": "models could not be listed",
+        "max_model_len": "longest context, tokens",
+        "cache": "cache, in the server's own words",
+        "metrics_url": "metrics read from",
+    },
+    "versions": {"probe_ext": "probe-ext", "locust": "Locust", "python": "Python", "platform": "system"},
+    "plan": {
+        "levels": "users, level by level",
+        "hold": "each level held for at least",
+        "settle": "settling time before it counts",
+        "min_replies": "replies of each user, at least",
+    },
+    "warm_up": {"most": "requests at once, at most", "seconds": "took", "slowest_reply": "slowest reply"},
+    "prompts": {
+        "input_tokens": "tokens asked for",
+        "shared_prefix_tokens": "tokens that all begin with",
+        "counted_by": "tokens counted by",
+    },
+    "worker": {
+        "host": "machine",
+        "clock_offset": "its clock differs by",
+        "clock_error": "which is known to within",
+        "started": "replies started",
+        "rows": "replies recorded",
+        "last_word": "reported its end",
+        "lost_at": "lost at",
+        "cpu_seconds": "processor time",
+        "loop_lag_max": "longest stall of its own loop",
+        "receive_stamps": "arrivals timed by",
+    },
+}
+"""by group of the manifest; a key that is not here is said with its underscores as blanks"""
+VALUES = {
+    ("end_reason", "levels_done"): "every level was held",
+    ("end_reason", "run_time"): "the run time was over",
+    ("end_reason", "scenario_done"): "the scenario was done",
+    ("end_reason", "stopped"): "somebody stopped it",
+    ("end_reason", "interrupted"): "somebody pressed Ctrl-C",
+    ("end_reason", "terminated"): "it was told to end",
+    ("model_from", "option"): "the option --model",
+    ("model_from", "server"): "the server's list, its first",
+    ("metrics", "ok"): "could be read",
+    ("counted_by", "tokenize"): "the server's tokenizer",
+    ("counted_by", "usage"): "the server's usage figures",
+    ("counted_by", "characters"): "their length in characters, roughly",
+    ("receive_stamps", "kernel"): "the operating system",
+    ("receive_stamps", "read"): "our own reads",
+}
+SECONDS = {
+    *("hold", "settle", "drain", "patience", "metrics_every", "clock_offset", "clock_error", "cpu_seconds", "duration"),
+    *("seconds", "slowest_reply", "loop_lag_max", "timeout_connect", "timeout_first", "timeout_gap", "timeout_total"),
+}
+"""keys whose values are seconds"""
+
+
+def label(group: str, key: str) -> str:
+    """What a key of the manifest is called; an option is called as on the command line."""
+    if group == "options":
+        return "--" + key.replace("_", "-")
+    return LABELS.get(group, {}).get(key, key.replace("_", " "))
+
+
+def value(key: str, said: object) -> str:
+    """What it holds, with its unit."""
+    if key in SECONDS and isinstance(said, (int, float)) and not isinstance(said, bool):
+        return words.seconds(said)
+    known = VALUES.get((key, said)) if isinstance(said, str) else None
+    moment = key in {"started_at", "ended_at"} and isinstance(said, str)
+    return known or (words.when(str(said)) if moment else words.plain(said))

@@ -1,0 +1,46 @@
+"use strict";
+// What a figure means, beside it, on hover and on focus. Without scripts the style sheet shows it at the foot of the window.
+(() => {
+  document.documentElement.classList.add("js");
+  const tip = document.body.appendChild(document.createElement("div"));
+  tip.className = "tip"; tip.hidden = true; tip.setAttribute("aria-hidden", "true"); // a screen reader has aria-describedby
+  let owner = null, leaving = 0;
+
+  function show(element, text) {
+    clearTimeout(leaving);
+    owner = element;
+    tip.textContent = text; tip.hidden = false;
+    const at = element.getBoundingClientRect(), own = tip.getBoundingClientRect(), edge = 8;
+    const left = Math.max(edge, Math.min(at.left, document.documentElement.clientWidth - own.width - edge));
+    const below = at.bottom + own.height + edge < innerHeight;
+    tip.style.left = left + scrollX + "px";
+    tip.style.top = (below ? at.bottom + 6 : at.top - own.height - 6) + scrollY + "px";
+  }
+  const hide = () => { tip.hidden = true; owner = null; };
+  const leave = () => { clearTimeout(leaving); leaving = setTimeout(hide, 150); };
+  const asked = e => e.target instanceof Element && e.target.closest("a.term,td[data-t],[data-def]");
+
+  function meaning(element) {
+    if (element.dataset.def) return element.dataset.def;
+    const own = document.querySelector(`#d-${element.dataset.t} dd`).textContent;
+    const head = element.parentNode.querySelector("th").textContent, name = document.querySelector(`#d-${element.dataset.t} dt`).textContent;
+    const why = element.dataset.why ? ` (${element.dataset.why})` : "";
+    return `${name} at ${head} users: ${element.firstChild.textContent.trim()}${why}. ${own}`;
+  }
+  addEventListener("pointerover", e => {
+    const found = asked(e);
+    if (found) show(found, meaning(found)); else if (tip.contains(e.target)) clearTimeout(leaving); else if (owner) leave();
+  });
+  addEventListener("focusin", e => { const found = asked(e); if (found) show(found, meaning(found)); else hide(); });
+  addEventListener("focusout", hide);
+  addEventListener("keydown", e => { if (e.key === "Escape" && owner) hide(); });
+  addEventListener("click", e => { // where there is no hovering, the first tap says what the second follows
+    const found = asked(e);
+    if (found && found.matches("a") && matchMedia("(hover:none)").matches && found.dataset.told !== "1") {
+      e.preventDefault();
+      for (const other of document.querySelectorAll("[data-told]")) delete other.dataset.told;
+      found.dataset.told = "1";
+      show(found, meaning(found));
+    }
+  });
+})();
