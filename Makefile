@@ -37,6 +37,11 @@ unit: $(READY) ## pytest with coverage; most tests wait, so three at a time
 
 test: lint types layers unit ## everything that a change must pass
 
+test-page: $(READY) ## the page in a real Chromium, its accessibility with axe-core (npm, installed here and nowhere else)
+	@command -v npm >/dev/null && npm ci --silent --ignore-scripts --no-audit --no-fund --prefix tests/report/axe \
+	  || echo "ACCESSIBILITY IS NOT TESTED: axe-core could not be installed with npm"
+	$(BIN)/python -m pytest tests/report/test_report_browser.py tests/report/test_report_axe.py
+
 lock: ## write requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
 

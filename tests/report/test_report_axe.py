@@ -1,0 +1,67 @@
+"""What axe-core finds on the page: nothing, in light and dark, on a desk and on a phone.
+
+axe-core is no part of this project: `make test-page` installs it (npm, development only) into an ignored folder, at the
+version and with the checksum that `axe/package-lock.json` states.
+"""
+
+import json
+import warnings
+from pathlib import Path
+
+import chrome
+import pytest
+from test_report_browser import Visitor, visit  # noqa: F401 (a fixture)
+from test_report_render import hostile_run
+
+from probe_ext.report import command
+
+AXE = Path(__file__).parent / "axe" / "node_modules" / "axe-core" / "axe.min.js"
+ABSENT = "ACCESSIBILITY IS NOT TESTED: " + (
+    "no Chromium here" if chrome.BROWSER is None else "axe-core is not installed; `make test-page` does"
+)
+if chrome.BROWSER is None or not AXE.exists():
+    warnings.warn(ABSENT, stacklevel=1)
+pytestmark = pytest.mark.skipif(chrome.BROWSER is None or not AXE.exists(), reason=ABSENT)
+
+ASK = """axe.run(document, {resultTypes: ["violations"]}).then(found => JSON.stringify(found.violations.map(fault => [
+  fault.impact, fault.id,
+  fault.nodes.slice(0, 4).map(node => node.html.slice(0, 200) + " | " + node.any.map(one => one.message).join("; "))
+])))"""
+
+
+async def faults(tab: chrome.Tab, page: Path, width: int, *, dark: bool) -> list[list[str]]:
+    """Everything that axe-core objects to: its impact, its rule, where."""
+    await tab.open(page, width, dark=dark)
+    await tab.ask("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    await tab.ask(AXE.read_text(encoding="utf-8") + ";0")
+    found = await tab.call("Runtime.evaluate", expression=ASK, awaitPromise=True, returnByValue=True)
+    return list(json.loads(found["result"]["value"]))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_fault(visit: Visitor, whole_run: Path, width: int, dark: bool) -> None:  # noqa: F811 (a fixture)
+    async def look(tab: chrome.Tab) -> None:
+        assert await faults(tab, whole_run / "capacity.html", width, dark=dark) == []
+
+    visit(look)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_no_fault_where_much_is_amiss(visit: Visitor, run: Path, dark: bool) -> None:  # noqa: F811 (a fixture)
+    async def look(tab: chrome.Tab) -> None:
+        assert await faults(tab, run / "capacity.html", 390, dark=dark) == []
+
+    command.build(hostile_run(run))
+    visit(look)
+
+
+def test_the_check_can_fail(visit: Visitor, whole_run: Path, tmp_path: Path) -> None:  # noqa: F811 (a fixture)
+    async def look(tab: chrome.Tab) -> None:
+        found = await faults(tab, spoiled, 1280, dark=False)
+        assert {"svg-img-alt", "color-contrast"} <= {rule for _, rule, *_ in found}
+
+    spoiled = tmp_path / "spoiled.html"
+    text = (whole_run / "capacity.html").read_text(encoding="utf-8")
+    spoiled.write_text(text.replace("aria-label", "data-none").replace("--mut:#5f6369", "--mut:#ddd"), encoding="utf-8")
+    visit(look)
