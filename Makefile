@@ -42,8 +42,12 @@ test-page: $(READY) ## the page in a real Chromium, its accessibility with axe-c
 	  || echo "ACCESSIBILITY IS NOT TESTED: axe-core could not be installed with npm"
 	$(BIN)/python -m pytest tests/report/test_report_browser.py tests/report/test_report_axe.py
 
-lock: ## write requirements.lock anew (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
+UV_LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+lock: ## write the locks anew: requirements.lock, and the image's own two (needs uv)
+	$(UV_LOCK) --extra dev pyproject.toml -o requirements.lock
+	$(UV_LOCK) --constraint requirements.lock pyproject.toml -o docker/run.lock
+	echo hatchling | $(UV_LOCK) --constraint requirements.lock - -o docker/build.lock
 
 test-vllm: $(READY) ## a run against a real vLLM on the CPU, with a tiny model (first time: 1 GB to download)
 	@$(BIN)/python scripts/real/vllm.py run --port 18200 --model slow --block-size 32 --num-gpu-blocks-override 33 \
@@ -56,6 +60,9 @@ test-llamacpp: $(READY) ## a run against a real llama.cpp server with one slot (
 	  --host http://127.0.0.1:18210 --levels 1,4 --hold 10s --input-tokens 64 --max-tokens 150 --ignore-eos \
 	  --out reports/runs/llamacpp --force; \
 	code=$$?; [ $$code -eq 77 ] || exit $$code
+
+test-compose: ## docker-compose.yml for real, up to its reports (needs a Docker engine; 3 minutes)
+	@$(PYTHON) scripts/compose.py; code=$$?; [ $$code -eq 77 ] || exit $$code
 
 seeds: $(READY) ## the published RTX 3060 tables, measured on the simulated server (11 minutes)
 	@$(BIN)/python -m scripts.seeds

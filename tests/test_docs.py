@@ -109,8 +109,32 @@ def test_every_option_has_its_row_with_variable_and_default() -> None:
     assert written == true
 
 
+def _compose_variables() -> dict[str, str]:
+    """What docker-compose.yml asks of the environment, with its default."""
+    return dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", text("docker-compose.yml")))
+
+
+def test_every_setting_of_the_containers_has_its_row() -> None:
+    rows = tables(section("docs/containers.md", "Settings"))[0]
+    written = {names([row], 0)[0]: names([row], 1)[0] for row in rows}
+    assert written == _compose_variables()
+
+
+def test_every_service_of_the_containers_has_its_row() -> None:
+    services = re.findall(r"^  ([a-z]+):$", text("docker-compose.yml").partition("services:")[2], re.MULTILINE)
+    volumes = {"reports", "models"}
+    assert set(documented("docs/containers.md", "In containers")) == set(services) - volumes
+
+
+def test_every_figure_for_prometheus_has_its_row() -> None:
+    source = text("probe_ext/swarm/exporter.py")
+    made = re.findall(r"(Counter|Histogram|GaugeMetricFamily)\(\s*\"(probe_[a-z_]+)\"", source)
+    true = {f"{name}_total" if kind == "Counter" else name for kind, name in made}
+    assert set(documented("docs/containers.md", "The load test's own figures")) == true
+
+
 def test_a_variable_that_is_mentioned_exists() -> None:
-    known = {KEY_VARIABLE, *(o.variable for o in OPTIONS)}
+    known = {KEY_VARIABLE, *(o.variable for o in OPTIONS), *_compose_variables()}
     for page in PAGES:
         mentioned = set(re.findall(r"\b(?:PROBE|OPENAI)_[A-Z_]+\b", page.read_text(encoding="utf-8")))
         assert mentioned <= known, f"{page.name}: {mentioned - known}"
@@ -126,6 +150,17 @@ def _locusts_own() -> set[str]:
 def test_a_flag_that_is_mentioned_exists() -> None:
     ours = {o.flag for o in OPTIONS} | set(flags_of(report_command)) | set(flags_of(sim_command))
     theirs = {"--help", "--version", "-k", "-m", "--metrics", "--parallel"}  # argparse, pytest, python, llama.cpp
+    theirs |= {
+        "--build",
+        "--detach",
+        "--scale",
+        "--exit-code-from",
+        "--profile",
+        "-q",
+        "-p",
+        "-u",
+        "-g",
+    }  # Compose, shell
     known = ours | theirs | _locusts_own()
     for page in PAGES:
         code = chain(_CODE.findall(_FENCED.sub("", page.read_text(encoding="utf-8"))), _fenced(page))
@@ -400,14 +435,20 @@ def test_links_resolve(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_nothing_outside_the_project_is_mentioned(page: Path) -> None:
     said = page.read_text(encoding="utf-8")
-    served = {"v1", "metrics", "version", "tokenize", "health"}
+    served = {"v1", "metrics", "version", "tokenize", "health", "probe", "work"}  # servers', ours, the image's
     rooted = re.findall(r"(?<![\w./:*`>)-])/([a-zA-Z_]\w*)/", said) + re.findall(r"`/([a-zA-Z_]\w*)", said)
     assert set(rooted) <= served, f"{page.name}: a path of one machine"
     assert not re.findall(r"\bissues? #?\d|(?<!\w)#\d+\b", said)
-    hosts = set(re.findall(r"https?://([\w.:-]*\w)", said)) - {"your-server:8000", "llm.internal:8000"}
+    hosts = set(re.findall(r"https?://([\w.:-]*\w)", said)) - {
+        "your-server:8000",
+        "llm.internal:8000",
+        "gpu-box:8000",
+        "sim:8000",
+        "vllm:8000",
+    }
     hosts = {host for host in hosts if not re.fullmatch(r"(localhost|127\.0\.0\.1)(:\d+)?", host)}
     names = set(re.findall(r"\b[\w.-]+\.(?:org|com|io|net|dev)\b", said))
-    assert hosts | names <= {"locust.io", "semver.org"}, f"{page.name}: {hosts | names}"
+    assert hosts | names <= {"locust.io", "semver.org", "host.docker.internal"}, f"{page.name}: {hosts | names}"
 
 
 def test_the_house_names_modules_that_stand() -> None:

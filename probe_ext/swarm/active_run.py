@@ -76,6 +76,8 @@ class ActiveRun:
         if isinstance(self.environment.shape_class, LevelShape):
             self.tally.add(row)
         self._progress.on_reply(row)
+        if self.node.exporter:
+            self.node.exporter.add(row)
 
     def _make_poller(self) -> Poller | None:
         if self.options.no_metrics or not self.made.metrics_urls:

@@ -86,6 +86,7 @@ def _worker(run: "ActiveRun", peer: Peer) -> dict[str, Any]:
         "rows": told.get("rows", 0),
         "last_word": peer.drained is not None and run.collector.has_all(peer.id, peer.drained),
         "lost_at": peer.lost_at,
+        "left_at": peer.left_at,
         "cpu_seconds": told.get("cpu_seconds"),
         "loop_lag_max": told.get("loop_lag_max"),
         "receive_stamps": None if stamped is None else ("kernel" if stamped else "read"),

@@ -54,7 +54,7 @@ class Head:
         """A run has been set up: tell who will have users."""
         self.run = run
         for peer in self.peers.known.values():
-            peer.drained = peer.lost_at = None
+            peer.drained = peer.lost_at = peer.left_at = None
         if self.local:
             peer = self.peers.join(self.node.worker)
             peer.offset, peer.host, peer.version = axis.SAME_CLOCK, platform.node(), __version__
@@ -210,7 +210,9 @@ class Head:
 
     def _on_drained(self, msg: Any, **_: Any) -> None:
         if self.run is not None and msg.data["run"] == self.run.id:
-            self.peers.join(msg.node_id).drained = msg.data["last"]
+            peer = self.peers.join(msg.node_id)
+            peer.drained = msg.data["last"]
+            peer.left_at = self.run.now() if self.run.end_reason is None else None
 
     def _watch_workers(self) -> None:
         """Greet workers whose hello was lost, tell of the run who has not heard, notice whom Locust hears no more."""

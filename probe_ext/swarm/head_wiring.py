@@ -17,6 +17,7 @@ from probe_ext.settings.options import Options
 from probe_ext.swarm import wire
 from probe_ext.swarm.active_run import ActiveRun
 from probe_ext.swarm.after import make_report
+from probe_ext.swarm.exporter import Exporter, serve
 from probe_ext.swarm.head import Head
 from probe_ext.swarm.launch import DEFAULT_LEVELS_VARIABLE
 from probe_ext.swarm.leaving import final_code
@@ -59,6 +60,8 @@ class HeadWiring:
         self._attach_shape(self._plan_given())
         if self.environment.web_ui:
             WebForm(self.environment, self._is_running, self._take_form)
+            node.exporter = Exporter(self.environment)
+            serve(self.environment, node.exporter)
         if self.head.local:
             gevent.spawn(lambda: watch_loop(lambda: node.recorder, gevent.sleep))
         self.environment.runner.register_message(wire.END, lambda **_: gevent.spawn(self._wanted_end))

@@ -6,6 +6,7 @@ from typing import Any
 from locust.env import Environment
 
 from probe_ext.settings.options import Options, read_options
+from probe_ext.swarm.exporter import Exporter
 from probe_ext.swarm.recorder import Recorder
 
 PREPARED = "probe_prepared"
@@ -21,6 +22,8 @@ class Node:
     recorder: Recorder = field(init=False)
     hurry: bool = False
     """end without patience: somebody asked twice"""
+    exporter: Exporter | None = None
+    """our own figures for a Prometheus, where there is a web UI to show them"""
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.worker)

@@ -16,6 +16,8 @@ class Peer:
     drained: int | None = None
     """the number of its last batch, once it has said so"""
     lost_at: float | None = None
+    left_at: float | None = None
+    """when it gave its last word, where the run went on without it"""
     looks: int = 0
     """how often the master has looked after it"""
 

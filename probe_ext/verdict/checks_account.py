@@ -1,7 +1,8 @@
 """Is every reply that was started accounted for?"""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -62,13 +63,26 @@ def _workers(evidence: Evidence) -> Finding:
     gone = [str(w.get("id")) for w in known if w.get("lost_at") is not None]
     silent = [str(w.get("id")) for w in known if not w.get("last_word") and str(w.get("id")) not in gone]
     if not gone and not silent:
-        return Finding("workers", "pass", False, f"{things(len(known), 'worker')}, each with its last word.")
+        return _with_last_words(known)
     rows = Counter(texts(evidence.replies, "worker"))
     told = [f"worker {w} was lost" for w in gone] + [f"worker {w} never reported its end" for w in silent]
     have = sum(rows.get(w, 0) for w in [*gone, *silent])
     why = f"{listed(told)}: {things(have, 'reply', 'replies')} of it are here, how many more it had in hand is unknown."
     advice = "Look into that worker's log (memory, network); its own requests-<worker>.csv may hold what is missing."
     return Finding("workers", "fail", False, why[:1].upper() + why[1:], advice)
+
+
+def _with_last_words(known: list[Mapping[str, Any]]) -> Finding:
+    """All gave their last word; some perhaps before the run was over, and their users went with them."""
+    early = [(str(w.get("host") or w.get("id")), t) for w in known if (t := number(w, "left_at")) is not None]
+    if not early:
+        return Finding("workers", "pass", False, f"{things(len(known), 'worker')}, each with its last word.")
+    left = listed([f"worker {name} left at {t:.0f} s" for name, t in sorted(early, key=lambda one: one[1])])
+    why = (
+        f"{left[:1].upper()}{left[1:]}, {things(len(known) - len(early), 'worker')} went on. All gave their last word."
+    )
+    advice = "Its users went with it: levels after it are judged by the users that there were."
+    return Finding("workers", "fail", False, why, advice)
 
 
 def _locust(evidence: Evidence) -> Finding:

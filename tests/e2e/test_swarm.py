@@ -136,6 +136,12 @@ def _answers(ui: Web) -> bool:
         return False
 
 
+def exported(web: Web) -> int:
+    """Replies that the page for Prometheus counts."""
+    counts = [line for line in web.get("/probe/metrics").splitlines() if line.startswith("probe_replies_total{")]
+    return int(sum(float(line.split()[-1]) for line in counts))
+
+
 def test_the_web_ui_ramps_by_hand_and_keeps_each_run_apart(web: Web, tmp_path: Path) -> None:
     wait_for(lambda: len(json.loads(web.get("/stats/requests"))["workers"]) == 2, "both workers")
     page = web.get("/")
@@ -148,6 +154,7 @@ def test_the_web_ui_ramps_by_hand_and_keeps_each_run_apart(web: Web, tmp_path: P
     web.stop()
     first = Run(tmp_path / "ui", 0, "")
     check_accounts(first, nodes=2)
+    assert exported(web) == len(first.rows())
     assert first.manifest["end_reason"] == "stopped"
     assert {"2", "4"} <= {row["users"] for row in first.rows("users.csv")}
 

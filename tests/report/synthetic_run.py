@@ -185,6 +185,7 @@ def _worker(name: str, rows: int, seconds: float) -> dict[str, Any]:
         "rows": rows,
         "last_word": seconds,
         "lost_at": None,
+        "left_at": None,
         "cpu_seconds": 3.0,
         "loop_lag_max": 0.002,
         "receive_stamps": True,

@@ -104,6 +104,12 @@ def test_a_worker_that_vanished_warns(changes: dict[str, Any]) -> None:
     assert "unknown" in finding("workers", with_worker(**changes)).why
 
 
+def test_a_worker_that_left_in_good_order_is_named_with_its_moment() -> None:
+    left = with_worker(host="box-2", left_at=13.4)
+    assert told("workers", left) == ("fail", False)
+    assert "box-2 left at 13 s" in finding("workers", left).why
+
+
 def test_locusts_count_against_ours() -> None:
     rows = [*GOOD, reply(0, 28.0, outcome=Outcome.ENDED_BY_US, end=28.5), reply(1, 28.0, outcome=Outcome.CUT)]
     assert told("locust_counts", run(rows, locust=LocustCounts(len(GOOD) + 1, 1))) == ("pass", False)

@@ -73,7 +73,7 @@ def worker(**changes: Any) -> dict[str, Any]:
     """A worker that did everything right."""
     good = {
         "id": "w1", "host": "here", "version": "0.1.0", "clock_offset": 0.0, "clock_error": 0.0001, "started": 0,
-        "rows": 0, "last_word": 99.0, "lost_at": None, "cpu_seconds": 1.0, "loop_lag_max": 0.01,
+        "rows": 0, "last_word": 99.0, "lost_at": None, "left_at": None, "cpu_seconds": 1.0, "loop_lag_max": 0.01,
         "receive_stamps": "kernel",
     }  # fmt: skip
     return {**good, **changes}

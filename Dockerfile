@@ -1,0 +1,35 @@
+# One image for all: simulated server, Locust master and workers, `probe` itself. See docs/containers.md.
+ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /build
+COPY docker/run.lock docker/build.lock docker/
+RUN python -m venv /opt/probe \
+    && /opt/probe/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r docker/run.lock \
+    && python -m venv tools \
+    && tools/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r docker/build.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY probe_ext probe_ext
+COPY locustfiles locustfiles
+COPY configs configs
+RUN tools/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
+    && /opt/probe/bin/python -m pip install --quiet --no-deps dist/*.whl \
+    && /opt/probe/bin/python -m pip uninstall --quiet --yes pip setuptools
+
+FROM ${PYTHON_IMAGE}
+LABEL org.opencontainers.image.title="probe-ext" \
+      org.opencontainers.image.description="How many people at once does an LLM server keep feeling served?" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV PATH=/opt/probe/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/work
+RUN mkdir --parents /work/reports/runs && chown 10001:10001 /work/reports/runs
+COPY --from=build /opt/probe /opt/probe
+COPY docker/health.py docker/entry.sh /opt/probe/
+COPY locustfiles /work/locustfiles
+COPY configs /work/configs
+WORKDIR /work
+USER 10001:10001
+VOLUME /work/reports/runs
+EXPOSE 8000 8089 5557
+ENTRYPOINT ["/opt/probe/entry.sh"]
+CMD ["probe", "--help"]

@@ -1,0 +1,87 @@
+"""The container files, as far as they can be judged without a Docker engine: `make test-compose` runs them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ("sim", "master", "worker")
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
+
+
+def pins(lock: str) -> dict[str, set[str]]:
+    """Every pinned version of a lock with its hashes."""
+    text = (ROOT / lock).read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line.split() for line in text.splitlines() if "==" in line]
+    return {line[0]: {word for word in line if word.startswith("--hash=")} for line in lines}
+
+
+def test_every_service_says_when_it_is_well_and_may_do_little(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["healthcheck"]["test"][0] == "CMD", name
+    for name in OURS:
+        service = compose["services"][name]
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert "privileged" not in service
+
+
+def test_every_image_has_a_version(compose: dict[str, Any]) -> None:
+    images = [service["image"] for service in compose["services"].values()]
+    images += re.findall(r"PYTHON_IMAGE=(\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    assert len(images) == len(compose["services"]) + 1
+    for image in images:
+        assert re.search(r":v?\d+\.\d+\.\d+[\w.-]*}?$", image), image
+
+
+def test_no_value_of_the_environment_is_written_down(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        for entry in service.get("environment", []):
+            assert "=" not in entry, f"{name}: {entry}"
+    assert "PROBE_API_KEY" in compose["services"]["worker"]["environment"]
+    assert "PROBE_API_KEY" not in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_nothing_listens_beyond_this_machine_by_default(compose: dict[str, Any]) -> None:
+    ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert ports
+    for port in ports:
+        assert re.match(r"\$\{[A-Z_]+:-127\.0\.0\.1:\d+\}:\d+$", port), port
+
+
+def test_the_image_runs_as_nobody_in_particular() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert re.findall(r"^USER (.+)$", text, re.MULTILINE) == ["10001:10001"]
+    assert text.index("USER ") > text.rindex("COPY ")
+
+
+def test_what_the_image_copies_is_let_through_and_exists() -> None:
+    ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert ignore[1] == "*"
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    for source in {word for line in copied for word in line.split()}:
+        assert f"!{source}" in ignore, source
+        assert (ROOT / source).exists(), source
+
+
+@pytest.mark.parametrize("lock", ["docker/run.lock", "docker/build.lock"])
+def test_the_image_has_the_versions_that_are_tested(lock: str) -> None:
+    tested, shipped = pins("requirements.lock"), pins(lock)
+    assert shipped
+    for name, hashes in shipped.items():
+        assert hashes, f"{name} has no hash"
+        assert tested.get(name) == hashes, name
+
+
+def test_the_image_is_free_of_what_only_developers_need() -> None:
+    shipped = {pin.partition("==")[0] for pin in pins("docker/run.lock")}
+    assert "locust" in shipped
+    assert not shipped & {"ruff", "mypy", "hypothesis", "import-linter", "hatchling"}
