@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from locust import events
+from locust import events, runners
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
@@ -10,6 +10,10 @@ from probe_ext.swarm.head_wiring import HeadWiring
 from probe_ext.swarm.node import Node
 from probe_ext.swarm.options import add_options
 from probe_ext.swarm.worker_wiring import wire_worker
+
+_SILENT_BEATS = 8
+"""seconds without a word after which Locust takes a worker for gone. Its own 3 are fewer than a generator on a crowded
+machine may be held up, and a master whose last worker is gone ends the run."""
 
 
 @events.init_command_line_parser.add_listener
@@ -25,4 +29,5 @@ def _set_up(environment: Environment, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         wire_worker(node, runner)
     else:
+        runners.HEARTBEAT_LIVENESS = _SILENT_BEATS
         HeadWiring(node)
