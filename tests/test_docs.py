@@ -297,6 +297,8 @@ def test_every_key_of_capacity_json() -> None:
         "questions": set(SCHEMA["$defs"]["question"]["properties"]),
         "cold_user": set(properties["cold_user"]["properties"]),
         "pauses": set(properties["pauses"]["properties"]),
+        "team": set(properties["team"]["oneOf"][1]["properties"]),
+        "cost": set(properties["cost"]["oneOf"][1]["properties"]),
         "climb": set(properties["climb"]["oneOf"][1]["properties"]),
         "reasoning": set(properties["reasoning"]["properties"]),
         "findings": set(SCHEMA["$defs"]["finding"]["properties"]),

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,13 +17,18 @@ from probe_ext.report.gate import Gate, gate
 from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import OPTIONS, Option
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, load_profile
-from probe_ext.verdict.judge import judge
+from probe_ext.verdict.judge import NOTHING_GIVEN, judge
 from probe_ext.verdict.judgement import Judgement
+from probe_ext.verdict.manifest_view import number
+from probe_ext.verdict.team import Given
 
 OK, GATE, USAGE, NOT_BELIEVED = 0, 1, 2, 3
 """exit codes: all well (or no gate); a gate missed or unproven; wrong usage or input; the run is not to be believed"""
 DEFAULT_PROFILE = "chat"
+_GIVEN = ("team_think_time", "price_per_hour")
+"""options of the run that only the report uses, in the order of `Given`"""
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fail-under-users", metavar="N", type=_users, help="exit code 1 when fewer users than this are proven served"
     )
     parser.add_argument("--reasoning", choices=REASONINGS, help="judge with the model's thinking shown, or hidden")
+    for name in _GIVEN:
+        option = next(option for option in OPTIONS if option.name == name)
+        parser.add_argument(option.flag, metavar=option.metavar, type=_read_by(option), help=option.help)
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
 def main(args: argparse.Namespace) -> int:
     """Build the report and print the verdict; the exit code."""
     try:
-        built = build(args.run, slo=args.slo, reasoning=args.reasoning, fail_under_users=args.fail_under_users)
+        built = build(
+            args.run,
+            slo=args.slo,
+            reasoning=args.reasoning,
+            fail_under_users=args.fail_under_users,
+            given=Given(args.team_think_time, args.price_per_hour),
+        )
     except (ManifestError, SettingsError) as error:
         print(f"probe report: {error}", file=sys.stderr)  # noqa: T201 (a command talks)
         return USAGE
@@ -68,7 +83,12 @@ def exit_code(built: Built) -> int:
 
 
 def build(
-    run: Path, *, slo: str | None = None, reasoning: Reasoning | None = None, fail_under_users: int | None = None
+    run: Path,
+    *,
+    slo: str | None = None,
+    reasoning: Reasoning | None = None,
+    fail_under_users: int | None = None,
+    given: Given = NOTHING_GIVEN,
 ) -> Built:
     """Judge a run and write its five files; what is not given comes from the run's own options.
 
@@ -80,7 +100,7 @@ def build(
     options = options if isinstance(options, dict) else {}
     profile = _profile(stated, slo)
     evidence = frames.load(run)
-    judgement = judge(evidence, profile, reasoning=reasoning)
+    judgement = judge(evidence, profile, reasoning=reasoning, given=_given(given, options))
     own = options.get("fail_under_users")
     wanted = fail_under_users or (own if isinstance(own, int) else None)
     capacity = judgement.to_json()
@@ -90,6 +110,27 @@ def build(
     _write(run, capacity, met, view)
     manifest.replace_text(run / directory.PAUSES, pauses.csv_text(evidence, profile))
     return Built(judgement, met, run / directory.CAPACITY_HTML)
+
+
+def _given(asked: Given, options: dict[str, Any]) -> Given:
+    """What was asked for now, else what stood in the run's options."""
+    own = [number(options, name) for name in _GIVEN]
+    return Given(
+        asked.think_time if asked.think_time is not None else own[0],
+        asked.price_per_hour if asked.price_per_hour is not None else own[1],
+    )
+
+
+def _read_by(option: Option) -> Callable[[str], Any]:
+    """How argparse reads an option of the package: what is wrong with it is said in one line."""
+
+    def read(text: str) -> Any:
+        try:
+            return option.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text}: {error}") from error
+
+    return read
 
 
 def _profile(stated: manifest.Manifest, slo: str | None) -> SloProfile:

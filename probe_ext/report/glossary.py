@@ -59,6 +59,11 @@ words | words arriving | Each line is one user. A bar is a reply from its first 
 a silent pause in its middle.
 silent | silent at once | How many replies were in a silent pause at the same moment: the boundary of silence of the \
 profile, or longer, without a token.
+team | team | People who have a reply in flight only part of their time, R ÷ (R + Z): R seconds that a reply takes, Z \
+seconds to read and think, as given. By Little's law, the replies in flight at the capacity, divided by that part. It \
+assumes that they ask independently of each other.
+cost | cost | The price of an hour, as given, over what the server does in an hour at its capacity, if kept busy. \
+Tokens are those of answers.
 overlap | overlap and chance | A pause overlaps a preemption when the server's counter rose between two samples that \
 the pause meets. Chance: the same after moving all pauses by a random time, again and again, within each stretch of \
 constant users; the mean, and where 95 % of the moves lie. Overlap is evidence, and no proof of a cause.

@@ -12,6 +12,7 @@ from probe_ext.report.glossary import Term, terms
 from probe_ext.report.pictures import Stack
 from probe_ext.report.questions import Card, cards
 from probe_ext.report.table import Table, notes, table
+from probe_ext.report.team import team_facts
 from probe_ext.report.time_axis import TimeAxis
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence import Evidence
@@ -59,6 +60,10 @@ class Page:
     cards: Sequence[Card]
     axis: TimeAxis | None
     silence: pauses.Silence | None
+    team: Sequence[str]
+    """how many people the capacity is enough for, and what it costs"""
+    team_facts: Sequence[tuple[str, str, str]]
+    """term, name and figure of each"""
     table: Table
     notes: Sequence[str]
     spreads: Distributions | None
@@ -88,6 +93,8 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
         cards=cards(capacity, profile),
         axis=time_axis.time_axis(levels, evidence, profile, no_server),
         silence=pauses.silence(capacity, evidence, profile),
+        team=words.team(capacity),
+        team_facts=team_facts(capacity),
         table=table(levels, no_server),
         notes=notes(capacity),
         spreads=distributions(levels, evidence, profile),

@@ -32,6 +32,8 @@ def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO)
         console.print(Text(cold))
     if silent := words.pauses(capacity["pauses"]):
         console.print(Text(silent))
+    for said in words.team(capacity):
+        console.print(Text(said))
     if gate:
         console.print(Text(gate.says, style="green" if gate.met else "red"))
     console.print(Text(capacity["sentence"], style="bold"))

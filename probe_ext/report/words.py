@@ -138,6 +138,11 @@ def when(text: str) -> str:
     return f"{at.day} {_MONTHS[at.month - 1]} {at:%Y, %H:%M} UTC"
 
 
+def team(capacity: Mapping[str, Any]) -> list[str]:
+    """How many people it is enough for and what it costs, a sentence each; empty where nothing was given or proven."""
+    return [str(capacity[key]["says"]) for key in ("team", "cost") if capacity[key] is not None]
+
+
 def cold_user(found: Mapping[str, Any]) -> str:
     """What a cold and a warm user wait, in a sentence; empty where it was not measured."""
     if not found["measured"]:

@@ -48,6 +48,13 @@ def _real(text: str) -> float | None:
     return float(text)
 
 
+def _price(text: str) -> float | None:
+    value = _real(text)
+    if value is not None and value <= 0:
+        raise ValueError("must be more than nothing")
+    return value
+
+
 def _warm_up(text: str) -> int | None:
     return {"auto": None, "off": 0}[text.strip()] if text.strip() in {"auto", "off"} else _count(text)
 
@@ -144,6 +151,15 @@ OPTIONS: tuple[Option, ...] = (
     Option("no_metrics", False, bool, "do not read the server's metrics"),
     Option("slo", "chat", _text, "profile that says when a user feels served: a name or a file", "NAME|FILE"),
     Option("fail_under_users", "", _optional(_count), "exit code 1 when fewer users than this are proven served", "N"),
+    Option(
+        "team_think_time",
+        "",
+        _optional(seconds),
+        "how long your people read and think between a reply and the next question: "
+        "for the size of team in the report, the run does not change",
+        "TIME",
+    ),
+    Option("price_per_hour", "", _price, "what an hour of the server costs, for the cost in the report", "N"),
     Option("out", "", _text, "the run's directory; default: reports/runs/<UTC time>-<scenario>", "DIR"),
     Option("force", False, bool, "replace a run that lies in --out"),
     Option("no_report", False, bool, "write the run, make no report"),
@@ -183,6 +199,8 @@ class Options:
     no_metrics: bool
     slo: str
     fail_under_users: int | None
+    team_think_time: float | None
+    price_per_hour: float | None
     out: str | None
     force: bool
     no_report: bool

@@ -22,10 +22,12 @@ from probe_ext.verdict.manifest_view import number
 from probe_ext.verdict.next_run import next_command
 from probe_ext.verdict.pauses import find_pauses, look_at, pauses, threshold
 from probe_ext.verdict.questions import Answers, Scene, Standing, answer
-from probe_ext.verdict.replies import judge_replies
+from probe_ext.verdict.replies import asked_at, judge_replies
 from probe_ext.verdict.sentence import sentence
 from probe_ext.verdict.server_figures import Metrics, read_metrics
+from probe_ext.verdict.team import Given, at_capacity, cost, team
 
+NOTHING_GIVEN = Given()
 WARMS_ITSELF: Mapping[str, float] = {"settle": 0.0, "hold": 0.0}
 """the plan of a scenario that ends by itself: it also says itself which replies only warm up, however short it is"""
 
@@ -43,10 +45,13 @@ class _View:
         return between.held, between.failed
 
 
-def judge(evidence: Evidence, profile: SloProfile, *, reasoning: Reasoning | None = None) -> Judgement:
+def judge(
+    evidence: Evidence, profile: SloProfile, *, reasoning: Reasoning | None = None, given: Given = NOTHING_GIVEN
+) -> Judgement:
     """How many people at once this server keeps served, how sure that is, and what breaks first.
 
-    `reasoning` overrides the profile's. What a run's files lack becomes a finding, it never raises.
+    `reasoning` overrides the profile's; `given` is what turns a capacity into a team and a cost. What a run's files
+    lack becomes a finding, it never raises.
     """
     mode: Reasoning = reasoning or profile.reasoning
     sent = _sent(evidence)
@@ -64,17 +69,24 @@ def judge(evidence: Evidence, profile: SloProfile, *, reasoning: Reasoning | Non
     overall = view.answers.overall
     # Of a climb alone, what it suggests is all there is to say; the verdict then is "unproven".
     bracket = climb.bracket if climb and view.bracket == (None, None) else view.bracket
+    verdict = _verdict(view.served, any(finding.spoils for finding in findings))
+    between = None if view.served is None else bootstrap.interval(scene, overall, replicates, share)
+    proven = view.served if verdict == "valid" else None
+    full = at_capacity(evidence, asked_at(evidence.replies, profile), levels, proven)
+    people = team(full, between, given.think_time)
     return Judgement(
-        verdict=_verdict(view.served, any(finding.spoils for finding in findings)),
+        verdict=verdict,
         sentence=sentence(view.served, view.bracket, view.answers.breaks_first, levels, climb, findings),
         served_users=view.served,
-        interval=None if view.served is None else bootstrap.interval(scene, overall, replicates, share),
+        interval=between,
         bracket=bracket,
         breaks_first=view.answers.breaks_first,
         levels=levels,
         questions=_questions(scene, view.answers),
         cold_user=cold,
         pauses=_pauses(evidence, profile, scene, metrics),
+        team=people,
+        cost=cost(full, people, given.price_per_hour),
         climb=climb,
         next_command=next_command(evidence.manifest, view.bracket, climb, levels),
         reasoning=mode,

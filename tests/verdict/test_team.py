@@ -1,0 +1,119 @@
+"""A capacity into a team and a cost, where both are known by construction."""
+
+from math import comb
+
+import numpy as np
+import pytest
+from worlds import CHAT, evidence, manifest, reply, staircase, worker
+
+from probe_ext.measure.rows import ReplyRow
+from probe_ext.verdict.judge import judge
+from probe_ext.verdict.judgement import Judgement
+from probe_ext.verdict.team import Given, always, at_most, cost, money, team
+
+SECONDS = 65
+USERS = 4
+
+
+def busy(users: int, reply_s: float, rest: float, until: float = SECONDS) -> list[ReplyRow]:
+    """Each user asks, gets a good reply of `reply_s` seconds, rests, and asks again."""
+    starts = np.arange(0.0, until, reply_s + rest)
+    return [reply(u, float(t), end=float(t) + reply_s) for t in starts for u in range(users)]
+
+
+def judged(rows: list[ReplyRow], given: Given, users: int = USERS, **changes: object) -> Judgement:
+    return judge(evidence(rows, staircase((users, SECONDS)), **changes), CHAT, given=given)
+
+
+def test_people_who_wait_a_tenth_of_their_time_are_ten_times_as_many() -> None:
+    """Four people who never rest, replies of 2 s: four in flight. With 18 s of rest each is busy for 10 %."""
+    verdict = judged(busy(USERS, 2.0, 0.0), Given(think_time=18.0))
+    found = verdict.team
+    assert verdict.served_users == USERS
+    assert found is not None
+    assert found.reply_seconds == pytest.approx(2.0)
+    assert found.in_flight == pytest.approx(4.0, rel=0.01)
+    assert found.waiting_share == pytest.approx(0.1)
+    assert found.people in (39, 40)
+    assert (found.people_low, found.people_high) == (found.people, None)
+    assert 4 < found.people_19_of_20 < found.people
+    assert "18 s to read and think" in found.says
+
+
+def test_users_who_rest_in_the_run_are_counted_by_what_they_had_in_flight() -> None:
+    """The same four with as long a rest as a reply: two in flight. A team that rests just so is the four."""
+    found = judged(busy(USERS, 2.0, 2.0), Given(think_time=2.0)).team
+    assert found is not None
+    assert found.in_flight == pytest.approx(2.0, rel=0.05)
+    assert found.people in (3, 4)
+
+
+def test_without_a_rest_the_team_is_the_capacity() -> None:
+    found = judged(busy(USERS, 2.0, 0.0), Given(think_time=0.0)).team
+    assert found is not None
+    assert found.waiting_share == 1.0
+    assert found.people_19_of_20 == USERS
+
+
+def test_costs_are_the_price_over_what_an_hour_brings() -> None:
+    """100 tokens a second in all: 360,000 an hour."""
+    found = judged(busy(USERS, 2.0, 0.0), Given(think_time=18.0, price_per_hour=3.6)).cost
+    assert found is not None
+    assert found.per_user_hour == pytest.approx(0.9)
+    assert found.per_million_tokens == pytest.approx(10.0)
+    assert found.per_token_per_s == pytest.approx(0.036)
+    assert found.per_person_hour == pytest.approx(3.6 / 40, rel=0.05)
+    assert found.says.startswith("At 3.60 an hour, kept busy at the capacity: an hour costs 0.90 for each person")
+
+
+def test_nothing_is_said_of_what_was_not_given() -> None:
+    rows = busy(USERS, 2.0, 0.0)
+    verdict = judged(rows, Given())
+    assert (verdict.team, verdict.cost) == (None, None)
+    priced = judged(rows, Given(price_per_hour=1.0))
+    assert priced.team is None
+    assert priced.cost is not None
+    assert priced.cost.per_person_hour is None
+    assert "team" not in priced.cost.says
+    blind = judged(rows, Given(price_per_hour=1.0), windows=()).cost
+    assert blind is not None
+    assert (blind.per_million_tokens, blind.per_token_per_s) == (None, None)
+
+
+@pytest.mark.parametrize("why", ["broken", "short", "invalid"])
+def test_nothing_is_said_where_no_capacity_is_proven(why: str) -> None:
+    rows = busy(USERS, 2.0, 0.0)
+    changes: dict[str, object] = {}
+    if why == "broken":
+        rows = [
+            reply(u, float(t), first=float(t) + 20, end=float(t) + 22) for t in range(0, 60, 3) for u in range(USERS)
+        ]
+    elif why == "short":
+        rows = [row for row in rows if row.sent is not None and row.sent < 8]
+    else:
+        changes = {"manifest": manifest(workers=[worker(started=999)])}
+    verdict = judged(rows, Given(60.0, 2.5), **changes)
+    assert verdict.verdict == {"broken": "valid", "short": "unproven", "invalid": "invalid"}[why]
+    assert (verdict.team, verdict.cost) == (None, None)
+    assert team(None, None, 1.0) is None
+    assert cost(None, None, 1.0) is None
+
+
+@pytest.mark.parametrize(("k", "n", "share"), [(2, 5, 0.17), (8, 40, 0.1), (0, 3, 0.5), (4, 4, 0.9)])
+def test_the_binomial_is_the_textbooks(k: int, n: int, share: float) -> None:
+    exact = sum(comb(n, i) * share**i * (1 - share) ** (n - i) for i in range(k + 1))
+    assert at_most(k, n, share) == pytest.approx(exact)
+
+
+@pytest.mark.parametrize(("in_flight", "share"), [(1, 0.5), (4, 0.1), (64, 0.02), (3, 1.0)])
+def test_one_more_would_be_too_many(in_flight: int, share: float) -> None:
+    most = always(in_flight, share)
+    assert at_most(in_flight, most, share) >= 0.95
+    assert at_most(in_flight, most + 1, share) < 0.95
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(2.5, "2.50"), (0.0, "0"), (0.039204, "0.039"), (0.00042, "0.00042"), (12345.6, "12,346")]
+)
+def test_money(value: float, text: str) -> None:
+    assert money(value) == text
