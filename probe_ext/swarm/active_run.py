@@ -8,6 +8,7 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
+from probe_ext.live.run import LiveRun
 from probe_ext.measure import clock
 from probe_ext.measure.rows import ReplyRow, ServerRow, UserRow
 from probe_ext.run import directory as places
@@ -18,11 +19,11 @@ from probe_ext.settings.options import Options
 from probe_ext.swarm.collector import Collector
 from probe_ext.swarm.describe import describe
 from probe_ext.swarm.door import api_key
+from probe_ext.swarm.live_state import MASTER, rules_of
 from probe_ext.swarm.locust_csv import LocustTables
 from probe_ext.swarm.node import Node
 from probe_ext.swarm.peers import Peers
 from probe_ext.swarm.prepare import Preparation
-from probe_ext.swarm.progress import Progress
 from probe_ext.swarm.room import FOR_MANIFEST, FOR_ROWS, Room
 from probe_ext.swarm.shape import LevelShape
 from probe_ext.swarm.tally import Tally
@@ -35,6 +36,7 @@ _SEAL_SLACK = 120.0
 _WINDOWS_EVERY = 5
 """manifests: long replies change many windows, so changed windows go to the disk that much more seldom"""
 _USERS_EVERY = 0.5
+_LIVE_EVERY = 1.0
 
 
 class ActiveRun:
@@ -58,12 +60,12 @@ class ActiveRun:
         """whether every last word has been waited for"""
         self.ended: float | None = None
         self._users: UserRow | None = None
-        self._progress = Progress()
+        self.live = LiveRun(rules_of(options, made.profile)) if self._is_watched() else None
         self._poller = self._make_poller()
         self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
         self._greenlets = [gevent.spawn(self._watch_users), gevent.spawn(self._keep_books)]
-        if self.environment.parsed_options.headless and self.environment.parsed_options.only_summary:
-            self._greenlets.append(gevent.spawn(self._show_progress))
+        if self.live:
+            self._greenlets.append(gevent.spawn(self._keep_live))
         self.write_manifest()
         if self._poller:
             self._poller.start()
@@ -75,9 +77,15 @@ class ActiveRun:
     def _on_reply(self, row: ReplyRow) -> None:
         if isinstance(self.environment.shape_class, LevelShape):
             self.tally.add(row)
-        self._progress.on_reply(row)
         if self.node.exporter:
             self.node.exporter.add(row)
+        if self.live:
+            self.live.on_reply(row)
+
+    def _is_watched(self) -> bool:
+        """Whether there is a live page, or a line of progress: a headless Locust that shows its own tables has none."""
+        given = self.environment.parsed_options
+        return bool(getattr(self.environment, "web_ui", None)) or (given.headless and given.only_summary)
 
     def _make_poller(self) -> Poller | None:
         if self.options.no_metrics or not self.made.metrics_urls:
@@ -96,6 +104,8 @@ class ActiveRun:
 
     def _on_server(self, rows: list[ServerRow]) -> None:
         self.collector.add_server(rows)
+        if self.live:
+            self.live.on_server(rows)
 
     def _watch_users(self) -> None:
         while True:
@@ -108,6 +118,8 @@ class ActiveRun:
         shape = self.environment.shape_class
         target = shape.steps.level if isinstance(shape, LevelShape) else getattr(runner, "target_user_count", None)
         row = UserRow(self.now(), runner.user_count, target, "stopping" if self.end_reason else runner.state)
+        if self.live:
+            self.live.on_users(row)
         last = self._users
         if (
             last is None
@@ -125,10 +137,23 @@ class ActiveRun:
                 self.collector.add_windows()
                 self.collector.book.seal(self.now() - self.options.timeout_total - _SEAL_SLACK)
 
-    def _show_progress(self) -> None:
+    def _keep_live(self) -> None:
         while True:
-            gevent.sleep(1.0)
-            self._progress.show(self.now(), self.environment.runner.user_count, self.environment.shape_class)
+            gevent.sleep(_LIVE_EVERY)
+            self._look()
+
+    def _look(self) -> None:
+        """A moment for those who watch; whatever goes wrong with it, the run goes on."""
+        if self.live is None:
+            return
+        try:
+            now = self.now()
+            for worker, told in self.collector.told.items():
+                self.live.cpu.add(worker, now, told["cpu_seconds"])
+            self.live.cpu.add(MASTER, now, clock.cpu())
+            self.live.tick(now)
+        except Exception:
+            logger.exception("probe: a defect of the live view; the run is not touched by it")
 
     def poll_findings(self) -> list[dict[str, Any]]:
         """What the reading of the server's metrics ran into."""
@@ -145,6 +170,7 @@ class ActiveRun:
         self.ended = self.now()
         gevent.killall(self._greenlets)
         self.note_users()
+        self._look()
         if self._poller:
             for url in self.made.metrics_urls:
                 self._poller.poll(url)  # once more: servers count a reply when it has ended

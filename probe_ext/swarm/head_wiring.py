@@ -16,11 +16,11 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.swarm import wire
 from probe_ext.swarm.active_run import ActiveRun
-from probe_ext.swarm.after import make_report
 from probe_ext.swarm.exporter import Exporter, serve
 from probe_ext.swarm.head import Head
 from probe_ext.swarm.launch import DEFAULT_LEVELS_VARIABLE
 from probe_ext.swarm.leaving import final_code
+from probe_ext.swarm.live_view import LiveView
 from probe_ext.swarm.node import Node
 from probe_ext.swarm.recorder import watch_loop
 from probe_ext.swarm.say import say
@@ -46,7 +46,8 @@ class HeadWiring:
         self.environment = node.environment
         self.headless: bool = self.environment.parsed_options.headless
         self.head = Head(node)
-        self._starter = Starter(node)
+        self._view = LiveView(self.environment)
+        self._starter = Starter(node, self._view.preparing)
         self._ready: Ready | None = None
         self._reporting: list[Any] = []
         self._refused = 0
@@ -159,14 +160,16 @@ class HeadWiring:
             gevent.spawn(self.environment.runner.quit if self.headless else self.environment.runner.stop)
             return
         self.head.begin(run)
+        self._view.began(run)
 
     def _test_stop(self) -> None:
         run = self.head.finish()
         if run is None:
             return
+        self._view.ended()
         logger.info("probe: the run lies in %s", run.directory)
         if not self.headless and not run.options.no_report:
-            self._reporting.append(gevent.spawn(make_report, run.directory))
+            self._reporting.append(gevent.spawn(self._view.report, run))
 
     def _signalled(self, reason: str) -> None:
         self.head.signalled = reason

@@ -1,6 +1,7 @@
 """What a run needs before it starts: options that fit each other, a server that answers, a folder of its own."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,10 @@ class Ready:
 class Starter:
     """Makes runs ready, one after another where a web UI goes on."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, tell: Callable[[str | None], None]) -> None:
+        """`tell` hears what is being waited for, and None when that is over."""
         self._node = node
+        self._tell = tell
         self._runs = 0
 
     def scenario(self) -> str:
@@ -37,7 +40,11 @@ class Starter:
 
     def ready(self, options: Options, host: str | None) -> Ready:
         """Ask the server, make the folder. SettingsError or RunDirectoryError says in one line why there is no run."""
-        made = prepare(host, options)
+        self._tell("asking the server about itself")
+        try:
+            made = prepare(host, options)
+        finally:
+            self._tell(None)
         if made.problem:
             raise SettingsError(made.problem)  # before a folder is made, or an old run removed from it
         asked = Path(options.out) if options.out else None
@@ -47,7 +54,10 @@ class Starter:
     def warmed(self, ready: Ready) -> Ready:
         """With the server woken up."""
         self._runs += 1
-        cost = warm_up(self._node.environment, ready.options, ready.made)
+        try:
+            cost = warm_up(self._node.environment, ready.options, ready.made, self._tell)
+        finally:
+            self._tell(None)
         return replace(ready, made=replace(ready.made, warm_up=cost))
 
 

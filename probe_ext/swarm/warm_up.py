@@ -7,6 +7,7 @@ begin like no other of the run, and take nothing from a shared prefix: the run's
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from probe_ext.settings.options import Options
 from probe_ext.swarm.door import Door
 from probe_ext.swarm.prepare import Preparation
 from probe_ext.swarm.prompting import Prompts
+from probe_ext.verdict.words import things
 
 MOST = 64
 """requests at once where nothing else is asked for: the largest batch of the usual warm-up ladder"""
@@ -59,13 +61,18 @@ def how_many(environment: Environment, options: Options) -> int:
     return min(MOST, asked or max(1, fixed))
 
 
-def warm_up(environment: Environment, options: Options, made: Preparation) -> dict[str, Any] | None:
-    """Do it. What it cost, for the manifest; None where it is switched off, or no reply can be expected."""
+def warm_up(
+    environment: Environment, options: Options, made: Preparation, tell: Callable[[str], None] = lambda _: None
+) -> dict[str, Any] | None:
+    """Do it. What it cost, for the manifest; None where it is switched off, or no reply can be expected.
+
+    `tell` hears of each round as it begins: a cold server may take minutes for one.
+    """
     most = how_many(environment, options)
     if not most or made.problem is not None:
         return None
     door = Door(made.host, options, made.model or "")
-    rounds = _climb(ladder(most), door, _prompts(options, made), options)
+    rounds = _climb(ladder(most), door, _prompts(options, made), options, tell)
     seconds, slowest = sum(r.seconds for r in rounds), max(r.slowest_reply for r in rounds)
     logger.info("probe: warmed up with up to %d requests at once: %.1f s, slowest reply %.1f s", most, seconds, slowest)
     return {"most": most, "seconds": seconds, "slowest_reply": slowest, "rounds": [asdict(r) for r in rounds]}
@@ -80,10 +87,13 @@ def _prompts(options: Options, made: Preparation) -> Prompts:
         return Prompts(made.prompts, replace(options, shared_prefix_tokens=0), _NOBODY)
 
 
-def _climb(steps: list[int], door: Door, prompts: Prompts, options: Options) -> list[Round]:
+def _climb(
+    steps: list[int], door: Door, prompts: Prompts, options: Options, tell: Callable[[str], None]
+) -> list[Round]:
     """Round by round; a round without any answer is the last."""
     rounds: list[Round] = []
     for requests in steps:
+        tell(f"warming the server up: {things(requests, 'request')} at once, of up to {steps[-1]}")
         began = clock.monotonic()
         asking = [gevent.spawn(_ask, door, prompts.next(), options) for _ in range(requests)]
         try:

@@ -1,7 +1,6 @@
 """Options on Locust's command line, in its environment and its web form; what `probe run` hands to Locust."""
 
 import argparse
-import io
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
 from probe_ext.swarm import launch
 from probe_ext.swarm.options import add_options
-from probe_ext.swarm.progress import Progress
-from probe_ext.swarm.shape import LevelShape
 
 
 def parsed(*arguments: str) -> dict[str, Any]:
@@ -106,55 +103,3 @@ def test_a_scenario_is_a_name_or_a_file(tmp_path: Path) -> None:
         launch.find_locustfile("gone.py")
     with pytest.raises(SettingsError, match="capcity: no scenario of this name; there are baseline, capacity, chat, "):
         launch.find_locustfile("capcity")
-
-
-class Screen(io.StringIO):
-    """A stream that says of itself whether it is a terminal."""
-
-    def __init__(self, terminal: bool) -> None:
-        super().__init__()
-        self._terminal = terminal
-
-    def isatty(self) -> bool:
-        return self._terminal
-
-
-def row(outcome: str = "complete", wait: float | None = 0.5) -> Any:
-    return argparse.Namespace(outcome=outcome, due=1.0, first=None if wait is None else 1.0 + wait)
-
-
-def test_on_a_terminal_one_line_is_rewritten() -> None:
-    screen = Screen(terminal=True)
-    progress = Progress(screen)
-    progress.show(1.0, 1, None)
-    progress.on_reply(row())
-    progress.on_reply(row("cut", None))
-    progress.show(62.0, 1, None)
-    assert "\n" not in screen.getvalue()
-    last = screen.getvalue().split("\r\x1b[2K")[-1]
-    assert last == "01:02  1 user · 2 replies, 1 failed · first word p95 0.50 s"
-
-
-def test_in_a_file_a_line_is_written_when_the_users_or_the_level_change() -> None:
-    screen = Screen(terminal=False)
-    progress = Progress(screen)
-    for second in range(10):
-        progress.show(float(second), 2 if second < 5 else 4, None)
-    assert screen.getvalue().splitlines() == ["00:00  2 users · 0 replies", "00:05  4 users · 0 replies"]
-    assert "\x1b" not in screen.getvalue()
-
-
-def test_the_level_is_told_where_there_are_levels() -> None:
-    screen = Screen(terminal=False)
-    plan = read_options({"levels": "2,4", "hold": "1s"}).plan
-    assert plan is not None
-    Progress(screen).show(3.0, 2, LevelShape(plan, lambda _: 0, lambda: False, lambda: 0.0))
-    assert screen.getvalue() == "00:03  level 1 of 2 · 2 users · 0 replies\n"
-
-
-def test_replies_that_we_ended_are_no_failures() -> None:
-    screen = Screen(terminal=False)
-    progress = Progress(screen)
-    progress.on_reply(row("ended_by_us"))
-    progress.show(0.0, 1, None)
-    assert "failed" not in screen.getvalue()

@@ -1,0 +1,191 @@
+"""What the live page is told, as one JSON object: plain values, without secrets. Keys: docs/live-view.md."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from probe_ext.live import words
+from probe_ext.live.levels import Rules
+from probe_ext.live.run import LiveRun, Now
+from probe_ext.measure import clock
+from probe_ext.settings.options import Options
+from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.levels import SETTLE, SHORTEST
+
+if TYPE_CHECKING:
+    from probe_ext.swarm.active_run import ActiveRun
+
+SCHEMA = 1
+Span = Literal["recent", "whole"]
+State = Literal["idle", "preparing", "running", "ending", "ended"]
+
+
+@dataclass
+class PastRun:
+    """A run since the UI was started. Only such a run's files are ever served."""
+
+    number: int
+    directory: Path
+    scenario: str
+    started_at: str
+    state: State = "running"
+    report: Literal["none", "making", "ready", "failed"] = "none"
+    sentence: str | None = None
+    """the report's answer"""
+    verdict: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types."""
+        return {**asdict(self), "directory": str(self.directory)}
+
+
+def rules_of(options: Options, profile: dict[str, Any]) -> Rules:
+    """What makes a level of this run, as the report will see it."""
+    plan, slo = options.plan, SloProfile.model_validate(profile)
+    if plan is None:
+        return Rules(slo, SETTLE, SHORTEST, slo.level.min_replies)
+    return Rules(slo, plan.settle, min(SHORTEST, plan.hold / 2), plan.min_replies, frozenset(plan.levels))
+
+
+def state(
+    state: State, doing: str | None, run: "ActiveRun | None", past: Sequence[PastRun], span: Span
+) -> dict[str, Any]:
+    """Everything that the page shows."""
+    live = run.live if run is not None else None
+    now = live.now if live else None
+    return {
+        "schema": SCHEMA,
+        "state": state,
+        "doing": doing,
+        "said": _said(state, doing, live, past),
+        "run": _run(run, past),
+        "now": _now(now),
+        "levels": [level.to_json() for level in live.levels.all_now()] if live else [],
+        "streaming": [asdict(line) for line in live.streaming()] if live else [],
+        "workers": workers(run) if run is not None else [],
+        "bounds": _bounds(live.rules.profile) if live else {},
+        "history": _history(live, span),
+        "runs": [one.to_json() for one in reversed(past)],
+    }
+
+
+def _said(state: State, doing: str | None, live: LiveRun | None, past: Sequence[PastRun]) -> dict[str, str]:
+    """The headline, in two parts, and what stands below it."""
+    if state == "preparing":
+        return _heading(words.Headline("", "Getting ready."), doing or "")
+    if live is None:
+        return _heading(words.Headline("", "No run yet."), "Start one in Locust's web UI.")
+    if state == "ended":
+        return _over(past[-1])
+    below = words.progress(live.now, live.rules)
+    if state == "ending":
+        below = "The run is ending: replies in flight may still finish."
+    return _heading(words.headline(live.now, live.rules), below)
+
+
+def _over(last: PastRun) -> dict[str, str]:
+    """A run that has ended: its report's answer, once there is one."""
+    if last.sentence is not None:
+        return _heading(*words.answered(last.sentence))
+    report = {"making": "Its report is being made.", "failed": "Its report could not be made."}
+    return _heading(words.Headline("", "The run is over."), report.get(last.report, ""))
+
+
+def _heading(head: words.Headline, below: str) -> dict[str, str]:
+    return {"number": head.number, "headline": head.rest, "tone": head.tone, "below": below}
+
+
+def _run(run: "ActiveRun | None", past: Sequence[PastRun]) -> dict[str, Any] | None:
+    if run is None or not past:
+        return None
+    plan = run.options.plan
+    return {
+        "number": past[-1].number,
+        "id": run.id,
+        "scenario": run.scenario,
+        "host": run.made.host,
+        "model": run.made.model,
+        "profile": run.made.profile["name"],
+        "started_at": clock.utc_text(run.started_unix),
+        "directory": str(run.directory),
+        "levels": list(plan.levels) if plan else None,
+        "end_reason": run.end_reason,
+        "metrics": bool(run.made.metrics_urls) and not run.options.no_metrics,
+        "problems": sorted({finding["why"] for finding in run.poll_findings()}),
+    }
+
+
+def _now(now: Now | None) -> dict[str, Any] | None:
+    """The window's figures beside the others; the level stands in `levels`."""
+    if now is None:
+        return None
+    told = asdict(now)
+    window = {f"window_{key}" if key in {"replies", "failed"} else key: v for key, v in told.pop("window").items()}
+    level = told.pop("level")
+    return {**told, **window, "measured_since": level["t_start"] if level else None}
+
+
+def _bounds(profile: SloProfile) -> dict[str, float | None]:
+    """Up to where people are served, and from where on they are no longer strained but broken."""
+    told: dict[str, float | None] = {}
+    for dimension in ("first_word", "typing", "silence"):
+        bound = getattr(profile, dimension)
+        told[f"{dimension}_served"] = bound.served if bound else None
+        told[f"{dimension}_strained"] = bound.strained if bound else None
+    return {**told, "level_served_share": profile.level.served_share}
+
+
+def _history(live: LiveRun | None, span: Span) -> dict[str, Any]:
+    if live is None:
+        return {"step": 1.0, "t": []}
+    return live.history.recent() if span == "recent" else live.history.whole()
+
+
+def workers(run: "ActiveRun") -> list[dict[str, Any]]:
+    """How each process of the swarm is, the master too."""
+    clients = getattr(run.environment.runner, "clients", {})
+    now, live = run.now(), run.live
+    lags = live.lags() if live else {}
+    told = []
+    for peer in run.peers.known.values():
+        said, client = run.collector.told.get(peer.id, {}), clients.get(peer.id)
+        if client is None and not said and peer.lost_at is None:
+            continue  # it went before this run
+        started, finished = said.get("started"), said.get("finished")
+        told.append(
+            {
+                "id": peer.id,
+                "host": peer.host,
+                "state": _state(peer.lost_at, client, lone=not clients and peer.id == run.node.worker),
+                "users": client.user_count if client is not None else None,
+                "in_flight": None if started is None or finished is None else started - finished,
+                "rows": said.get("rows", 0),
+                "receive_lag_max": lags.get(peer.id),
+                "loop_lag_max": said.get("loop_lag_max"),
+                "cpu": live.cpu.share(peer.id, now) if live else None,
+                "clock_offset": peer.offset.seconds if peer.offset else None,
+                "clock_error": peer.offset.error if peer.offset else None,
+            }
+        )
+    return [*told, *_master(run)]
+
+
+def _state(lost_at: float | None, client: Any, *, lone: bool) -> str:
+    if lost_at is not None:
+        return "lost"
+    if client is not None:
+        return str(client.state)
+    return "running" if lone else "gone"
+
+
+MASTER = "master"
+
+
+def _master(run: "ActiveRun") -> list[dict[str, Any]]:
+    """A master has no users of its own; a lone Locust is its own worker and stands there already."""
+    if MASTER in run.peers.known:
+        return []
+    empty = dict.fromkeys(("users", "in_flight", "rows", "receive_lag_max", "loop_lag_max", "clock_offset"))
+    cpu = run.live.cpu.share(MASTER, run.now()) if run.live else None
+    return [{"id": MASTER, "host": "", "state": run.environment.runner.state, "cpu": cpu, "clock_error": None, **empty}]

@@ -1,0 +1,142 @@
+"""What Locust's own web UI shows of ours: two tabs, downloads, and the way to our page.
+
+Locust's page knows tables beside its own, filled from what `/stats/requests` answers. Its statistics table has fixed
+columns; TTFT and the longest gap stand in a table of ours, at full resolution.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from flask import Response, request
+from locust.web import WebUI
+
+from probe_ext.live.levels import LevelNow
+from probe_ext.live.names import Streaming
+from probe_ext.run import directory as places
+from probe_ext.swarm.live_web import PREFIX
+from probe_ext.verdict.words import cause, listed
+
+if TYPE_CHECKING:
+    from probe_ext.swarm.live_view import LiveView
+
+LEVELS, STREAMING = "levels", "streaming"
+_TABS = {LEVELS: "Served", STREAMING: "TTFT, gaps"}
+_LEVEL_COLUMNS = {
+    "people": "People",
+    "state": "Level",
+    "why": "Because of",
+    "served": "Served",
+    "strained": "Strained",
+    "broken": "Broken",
+    "undecided": "Undecided",
+    "unheard": "Unheard",
+    "replies": "Replies",
+    "ttft": "TTFT p95 (s)",
+    "typing": "Decode rate p50 (tok/s)",
+    "silence": "Longest gap (s)",
+    "kv": "KV peak (%)",
+    "preemptions": "Preemptions",
+}
+_STREAMING_COLUMNS = {
+    "name": "Name",
+    "replies": "# Replies",
+    "failed": "# Fails",
+    "median": "TTFT p50 (ms)",
+    "high": "TTFT p95 (ms)",
+    "highest": "TTFT p99 (ms)",
+    "gaphigh": "Longest gap p95 (ms)",
+    "gapmax": "Longest gap max (ms)",
+    "typing": "Decode rate p50 (tok/s)",
+}
+_DOWNLOADS = {
+    "Capacity report": places.CAPACITY_HTML,
+    "Download verdict JSON": places.CAPACITY_JSON,
+    "Download replies CSV": places.REQUESTS,
+    "Download gaps CSV": places.GAPS,
+    "Download users CSV": places.USERS,
+    "Download server metrics CSV": places.SERVER,
+}
+_LINK = (
+    f'<a href=".{PREFIX}/" style="position:fixed;left:18px;bottom:18px;z-index:1200;padding:9px 16px;'
+    'border-radius:99px;background:#0b7d66;color:#fff;font:600 14px system-ui,sans-serif;text-decoration:none">'
+    "Live view: who feels served</a>"
+)
+
+
+def add_tabs(web_ui: WebUI, view: "LiveView") -> None:
+    """Two tables in tabs of their own, links among the downloads, and one to our page."""
+    web_ui.template_args["extended_tabs"] = [{"title": title, "key": key} for key, title in _TABS.items()]
+    web_ui.template_args["extended_tables"] = [
+        {"key": key, "structure": [{"key": name, "title": title} for name, title in columns.items()]}
+        for key, columns in ((LEVELS, _LEVEL_COLUMNS), (STREAMING, _STREAMING_COLUMNS))
+    ]
+    newest = f".{PREFIX}/runs/newest/"
+    web_ui.template_args["extended_csv_files"] = [
+        {"title": "Live view: who feels served", "href": f".{PREFIX}/"},
+        *({"title": title, "href": newest + name} for title, name in _DOWNLOADS.items()),
+    ]
+
+    def fill(response: Response) -> Response:
+        if response.status_code != 200:
+            return response
+        if request.endpoint == "locust.request_stats":
+            return _with_tables(response, view)
+        if request.endpoint == "locust.index":
+            page = response.get_data(as_text=True)
+            response.set_data(page.replace("</body>", f"{_LINK}</body>", 1))
+        return response
+
+    web_ui.app.after_request(fill)
+
+
+def _with_tables(response: Response, view: "LiveView") -> Response:
+    """Locust remembers this answer for two seconds and gives it out again: what it holds of ours is replaced."""
+    live = view.run.live if view.run is not None else None
+    levels = live.levels.all_now() if live else []
+    rows = {
+        LEVELS: [_level_row(level) for level in reversed(levels)],
+        STREAMING: [_streaming_row(line) for line in (live.streaming() if live else [])],
+    }
+    said = orjson.loads(response.get_data())
+    said["extended_stats"] = [{"key": key, "data": data} for key, data in rows.items()]
+    response.set_data(orjson.dumps(said))
+    return response
+
+
+def _level_row(level: LevelNow) -> dict[str, Any]:
+    state = {"held": "holds", "failed": "fails", "unproven": "unproven"}[level.state]
+    return {
+        "people": level.users,
+        "state": state if level.t_end is not None else f"now: {state}",
+        "why": listed([cause(one) for one in level.why]) if level.state == "failed" else "",
+        "served": level.users_served,
+        "strained": level.users_strained,
+        "broken": level.users_broken,
+        "undecided": level.users_undecided,
+        "unheard": level.users_unheard,
+        "replies": level.replies,
+        "ttft": _rounded(level.ttft_p95, 1, 3),
+        "typing": _rounded(level.decode_rate_p50, 1, 1),
+        "silence": _rounded(level.longest_gap_max, 1, 3),
+        "kv": _rounded(level.kv_usage_max, 100, 0),
+        "preemptions": level.preemptions,
+    }
+
+
+def _streaming_row(line: Streaming) -> dict[str, Any]:
+    return {
+        "name": line.name,
+        "replies": line.replies,
+        "failed": line.failed,
+        "median": _rounded(line.ttft_p50, 1000, 1),
+        "high": _rounded(line.ttft_p95, 1000, 1),
+        "highest": _rounded(line.ttft_p99, 1000, 1),
+        "gaphigh": _rounded(line.longest_gap_p95, 1000, 1),
+        "gapmax": _rounded(line.longest_gap_max, 1000, 1),
+        "typing": _rounded(line.decode_rate_p50, 1, 1),
+    }
+
+
+def _rounded(value: float | None, unit: float, digits: int) -> float | str:
+    """A number that Locust's table can sort by; a dash where there is none."""
+    return "–" if value is None else round(value * unit, digits)

@@ -1,0 +1,12 @@
+"""Locust is loaded here without its patching of the whole process: other tests share this one."""
+
+import os
+import sys
+from pathlib import Path
+
+_SKIP = "LOCUST_SKIP_MONKEY_PATCH"
+os.environ[_SKIP] = "1"
+import locust  # noqa: E402, F401 - must be the first
+
+del os.environ[_SKIP]  # processes that other tests start are to be patched
+sys.path.append(str(Path(__file__).resolve().parents[1] / "verdict"))  # its invented rows serve here, too

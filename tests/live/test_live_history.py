@@ -1,0 +1,61 @@
+"""A run of hours takes no more memory than one of minutes, and loses no peak."""
+
+import pickle
+
+import pytest
+from worlds import CHAT, reply
+
+from probe_ext.live import history
+from probe_ext.live.history import MOST, RECENT, History
+from probe_ext.live.levels import SHOWN, Rules
+from probe_ext.live.run import COLUMNS, LiveRun
+from probe_ext.measure.rows import ServerRow, UserRow
+
+HOURS = 4
+MERGES = {"users": history.last, "peak": history.largest, "low": history.smallest, "marks": history.together}
+
+
+def test_four_hours_keep_every_peak_in_few_points() -> None:
+    kept = History(MERGES)
+    for second in range(HOURS * 3600):
+        peak = 0.99 if second == 7777 else 0.5
+        marks = 1.0 if second % 100 == 0 else None
+        kept.add({"t": float(second), "users": second // 60, "peak": peak, "low": 1 - peak, "marks": marks})
+    whole, recent = kept.whole(), kept.recent()
+    assert MOST / 2 < len(whole["t"]) <= MOST
+    assert whole["step"] == 32.0
+    assert {len(column) for name, column in whole.items() if name != "step"} == {len(whole["t"])}
+    assert (max(whole["peak"]), min(whole["low"])) == (0.99, pytest.approx(0.01))
+    assert sum(value or 0 for value in whole["marks"]) == HOURS * 36
+    assert whole["users"][-1] == HOURS * 60 - 1
+    assert whole["t"] == sorted(set(whole["t"]))
+    assert (len(recent["t"]), recent["step"], recent["t"][-1]) == (RECENT, 1.0, HOURS * 3600 - 1.0)
+
+
+def test_what_is_missing_stays_missing_and_harms_no_neighbour() -> None:
+    kept = History(MERGES, most=2)
+    for second, value in enumerate([None, 3.0, None, None]):
+        kept.add({"t": float(second), "users": value, "peak": value, "low": value, "marks": value})
+    whole = kept.whole()
+    assert whole == {"step": 2.0, "t": [0.0, 2.0], "users": [3.0, None], "peak": [3.0, None], "low": [3.0, None],
+                     "marks": [3.0, None]}  # fmt: skip
+
+
+def test_a_live_run_of_hours_stays_as_small_as_it_was() -> None:
+    live, sizes, every = LiveRun(Rules(CHAT, settle=5.0)), [], 12
+    for turn in range(HOURS * 3600 // every):
+        t = float(every * turn)
+        users = 2 + turn // 10 % 5
+        live.on_users(UserRow(t, users, users, "running"))
+        live.on_reply(reply(f"{turn // 10}-{turn % users}", t - 2.0))
+        live.on_server([ServerRow(t, "u", "0", "kv_usage", 0.5), ServerRow(t, "u", "0", "preemptions", turn)])
+        live.tick(t)
+        if turn * every % 3600 == 3600 - every:
+            sizes.append(len(pickle.dumps(live)))
+    assert live.now is not None
+    assert live.now.replies == HOURS * 3600 // every
+    assert len(live.history.whole()["t"]) <= MOST
+    assert set(live.history.whole()) == {"step", "t", *COLUMNS}
+    assert len(live.levels.past) == SHOWN
+    # A run that kept everything would have doubled since; here the points lie between half of MOST and MOST.
+    assert sizes[3] < 1.3 * sizes[1], sizes
