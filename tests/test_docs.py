@@ -28,6 +28,7 @@ from probe_ext.settings.slo import SloProfile, profile_names
 from probe_ext.sim import command as sim_command
 from probe_ext.sim.faults import KINDS
 from probe_ext.sim.personality import personality_names
+from probe_ext.verdict.diagnosis import NAMES as RULE_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -302,6 +303,10 @@ def test_every_key_of_capacity_json() -> None:
         "climb": set(properties["climb"]["oneOf"][1]["properties"]),
         "reasoning": set(properties["reasoning"]["properties"]),
         "findings": set(SCHEMA["$defs"]["finding"]["properties"]),
+        "diagnosis": set(properties["diagnosis"]["properties"]),
+        "rules": set(SCHEMA["$defs"]["ruling"]["properties"]),
+        "edge": set(properties["edge"]["properties"]),
+        "forecasts": set(SCHEMA["$defs"]["forecast"]["properties"]),
     }
 
 
@@ -370,6 +375,12 @@ def _is_check(key: ast.expr | None) -> bool:
 
 def test_every_check() -> None:
     assert set(documented("docs/reading-a-report.md", "Checks")) == _checks()
+
+
+def test_every_rule_of_the_diagnosis() -> None:
+    rows = tables(section("docs/diagnosis.md", "The rules"))[0]
+    assert names(rows) == list(RULE_NAMES) == SCHEMA["$defs"]["ruling"]["properties"]["rule"]["enum"]
+    assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
 
 
 # --- the simulated server, and what comes with the package ---

@@ -34,6 +34,7 @@ def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO)
         console.print(Text(silent))
     for said in words.team(capacity):
         console.print(Text(said))
+    console.print(Text(words.bounds(capacity)))
     if gate:
         console.print(Text(gate.says, style="green" if gate.met else "red"))
     console.print(Text(capacity["sentence"], style="bold"))

@@ -29,6 +29,7 @@ def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None) -> str:
     if silent := words.pauses(capacity["pauses"]):
         lines += ["", markdown(silent)]
     lines += [line for said in words.team(capacity) for line in ("", markdown(said))]
+    lines += ["", markdown(words.bounds(capacity))]
     if gate:
         lines += ["", f"**{'✅' if gate.met else '❌'} {markdown(gate.says)}**"]
     if page.table.rows:

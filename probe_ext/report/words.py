@@ -149,3 +149,9 @@ def cold_user(found: Mapping[str, Any]) -> str:
         return ""
     waits = f"{seconds(found['cold_p50'])} for its first word, a warm one {seconds(found['warm_p50'])}"
     return f"A cold user waits {waits} (medians)."
+
+
+def bounds(capacity: Mapping[str, Any]) -> str:
+    """What bounds the server, and the edge where a level stands on it."""
+    edge = capacity["edge"]
+    return " ".join([capacity["diagnosis"]["sentence"], *([edge["sentence"]] if edge["on_edge"] else [])])

@@ -13,7 +13,10 @@ from probe_ext.verdict.capacity import find_bracket
 from probe_ext.verdict.checks import run_checks
 from probe_ext.verdict.cold_user import arms_of, cold_user, cold_user_checks
 from probe_ext.verdict.columns import Floats, coded, numbers, texts
+from probe_ext.verdict.diagnosis import rule
+from probe_ext.verdict.edge import edge
 from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.facts import facts_of
 from probe_ext.verdict.judgement import Climb, Judgement, Mode, Pauses, Question, QuestionLevel
 from probe_ext.verdict.level_results import Judging, level_results
 from probe_ext.verdict.level_state import STATE_NAMES, served_share
@@ -65,6 +68,7 @@ def judge(
     arms = arms_of(evidence.replies, judged[mode].felt.waited, scene.level_of)
     cold = cold_user(arms, metrics, profile)
     findings = (*run_checks(evidence, levels, metrics), *cold_user_checks(arms, cold))
+    facts = facts_of(evidence, levels, metrics, findings)
     climb = _climb(scene, view.answers.overall, share)
     overall = view.answers.overall
     # Of a climb alone, what it suggests is all there is to say; the verdict then is "unproven".
@@ -93,6 +97,8 @@ def judge(
         modes={name: Mode(one.served, one.bracket, one.answers.breaks_first) for name, one in views.items()},
         profile=profile.model_dump(mode="json"),
         findings=findings,
+        diagnosis=rule(facts),
+        edge=edge(evidence, facts.loads),
         replies=len(sent),
         replies_outside=int((scene.level_of < 0).sum()),
     )

@@ -7,6 +7,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from probe_ext.verdict.diagnosed import Diagnosis, Edge
+
 SCHEMA = 1
 """of capacity.json"""
 
@@ -295,6 +297,8 @@ class Judgement:
     modes: dict[str, Mode]
     profile: dict[str, Any]
     findings: tuple[Finding, ...]
+    diagnosis: Diagnosis
+    edge: Edge
     replies: int
     replies_outside: int
     """sent in no level: while the count changed or settled"""

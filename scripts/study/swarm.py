@@ -16,7 +16,7 @@ from scripts.study.server_book import ServerBook
 _OWN = 1_000_000
 _SAID = tuple(range(500_000_000, 500_010_000))
 _FROM_MEMORY = 0.002
-"""seconds until a response cache answers, and until each of its tokens after that"""
+"""seconds until a response cache answers; it writes a whole stream at once"""
 
 
 class Swarm:
@@ -100,7 +100,7 @@ class Swarm:
 
     def _answer_from_memory(self, notes: Notes, question: Question, user: int) -> None:
         for token in range(question.reply):
-            at = notes.sent + _FROM_MEMORY * (token + 1)
+            at = notes.sent + _FROM_MEMORY + 1e-6 * token
             notes.token(at)
             self.tokens[int(at)] += 1
         end = notes.last or notes.sent

@@ -1,0 +1,191 @@
+"""What bounds a server whose truth is known: every rule where it must hold, and where it must not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from recorded_runs import recorded
+from regimes import REGIMES, blind, evidence_of, judged, ruling
+from worlds import CHAT, evidence, manifest, reply, staircase, steady, worker
+
+from probe_ext.verdict.diagnosis import NAMES
+from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.judge import judge
+from probe_ext.verdict.judgement import Judgement
+from probe_ext.verdict.ruling import graded
+
+TRUTH = {
+    "serial": {"serialised"},
+    "batch": {"batch_limit"},
+    "wall": {"memory_wall"},
+    "prefill": {"prefill_bound"},
+    "ceiling": {"ceiling"},
+    "cache": {"response_cache"},
+    "stubs": {"cut_answers"},
+    "healthy": {"not_loaded"},
+    "thoughtful": {"not_loaded"},
+    "edge": {"ceiling"},
+    "serial, other card": {"serialised"},
+    "batch, other card": {"batch_limit"},
+    "wall, other card": {"memory_wall", "prefill_bound"},  # 2,000-token prompts for 300-token answers: both it is
+    "prefill, other card": {"prefill_bound"},
+    "ceiling, other card": {"ceiling"},
+    "healthy, other card": {"not_loaded"},
+    "ceiling, experts": {"ceiling"},
+    "batch, experts": {"batch_limit"},
+}
+FROM_OUTSIDE = {
+    "serial": {"serialised"},
+    "ceiling": {"ceiling"},
+    "cache": {"response_cache"},
+    "stubs": {"cut_answers"},
+    "healthy": {"not_loaded"},
+    "serial, other card": {"serialised"},
+    "batch": set[str](),
+    "wall": set[str](),
+    "batch, other card": set[str](),
+}
+"""without the server's word: what can be known, and no more"""
+BREAKS_FIRST = {"serial": "first_word", "batch": "first_word", "wall": "first_word", "prefill": "first_word",
+                "ceiling": "typing", "healthy": None}  # fmt: skip
+
+
+def test_every_regime_has_its_truth_and_every_rule_a_run_with_and_one_without() -> None:
+    assert set(TRUTH) == set(REGIMES)
+    held = set[str]().union(*TRUTH.values())
+    assert held == set(NAMES) - {"client_too_slow"}, "that one has runs of its own below"
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_what_bounds_is_named_and_nothing_else(name: str) -> None:
+    found = judged(name).diagnosis
+    assert set(found.bounds) == TRUTH[name]
+    for rule in found.rules:
+        assert rule.why
+        assert bool(rule.advice and rule.confidence and rule.says) == (rule.state == "holds")
+        assert bool(rule.needs) == (rule.state == "unknown")
+    assert [rule.rule for rule in found.rules] == list(NAMES)
+
+
+@pytest.mark.parametrize("name", FROM_OUTSIDE)
+def test_what_the_server_does_not_tell_is_not_claimed(name: str) -> None:
+    found = judged(name, seen=False)
+    assert set(found.diagnosis.bounds) == FROM_OUTSIDE[name]
+    assert ruling(found, "memory_wall").state == "unknown"
+    if not FROM_OUTSIDE[name]:
+        assert ruling(found, "batch_limit").state == "unknown"
+        assert "metrics" in found.diagnosis.sentence
+
+
+@pytest.mark.parametrize("name", BREAKS_FIRST)
+def test_what_breaks_first_goes_with_it(name: str) -> None:
+    assert judged(name).breaks_first == BREAKS_FIRST[name]
+
+
+def test_each_says_since_when_and_what_to_turn() -> None:
+    serial, batch = ruling(judged("serial"), "serialised"), ruling(judged("batch"), "batch_limit")
+    assert (serial.from_users, serial.confidence) == (4, "high")
+    assert "--max-num-seqs" in serial.advice
+    assert (batch.from_users, batch.confidence) == (8, "high")
+    assert {fact.value for fact in batch.evidence if fact.unit == "replies"} >= {4.0}
+    assert "no more than 4 replies run at once" in judged("batch").diagnosis.sentence
+    wall = ruling(judged("wall"), "memory_wall")
+    assert (wall.from_users, wall.confidence) == (16, "high")
+    assert "outgrown" in ruling(judged("ceiling"), "ceiling").advice
+
+
+def test_the_confidence_of_what_is_seen_from_outside_alone_is_lower() -> None:
+    assert ruling(judged("cache"), "response_cache").confidence == "high"
+    assert ruling(judged("cache", seen=False), "response_cache").confidence == "medium"
+    assert ruling(judged("healthy", seen=False), "not_loaded").confidence == "low"
+
+
+@pytest.mark.parametrize(
+    ("signs", "expected"),
+    [({}, "low"), ({"S1": True}, "medium"), ({"S1": True, "S2": True, "S3": True}, "high"), ({"S1": None}, "low"),
+     ({"S1": True, "S2": True, "S3": False}, "medium"), ({"S3": False}, "low")],
+)  # fmt: skip
+def test_confidence_counts_signs_that_agree_and_takes_off_those_that_do_not(
+    signs: dict[str, bool | None], expected: str
+) -> None:
+    grade, told = graded(signs)
+    assert grade == expected
+    assert all((name in told) == (seen is not None) for name, seen in signs.items())
+
+
+def busy(cpu: float | None) -> Judgement:
+    rows = steady(2, 0, 30)
+    stated = manifest(workers=[worker(started=len(rows), cpu_seconds=cpu)])
+    return judge(evidence(rows, staircase((2, 30)), manifest=stated), CHAT)
+
+
+def test_a_client_that_cannot_keep_up() -> None:
+    assert ruling(busy(98.0), "client_too_slow").state == "holds"
+    assert ruling(busy(10.0), "client_too_slow").state == "absent"
+    assert ruling(judge(Evidence({}, {}, {}, {}, (), {}, None, ()), CHAT), "client_too_slow").state == "unknown"
+
+
+def test_a_client_that_cannot_keep_up_looks_like_a_ceiling() -> None:
+    run = evidence_of("ceiling")
+    late = {**run.manifest, "workers": [{**run.manifest["workers"][0], "cpu_seconds": run.manifest["duration"]}]}
+    found = judge(Evidence(**{**vars(run), "manifest": late}), CHAT)
+    assert found.diagnosis.bounds == ("client_too_slow",)
+    assert ruling(found, "ceiling").state == "unknown"
+
+
+def test_an_empty_run_claims_nothing() -> None:
+    found = judge(Evidence({}, {}, {}, {}, (), {}, None, ()), CHAT).diagnosis
+    assert found.bounds == ()
+    assert "not known" in found.sentence
+    assert not [rule.rule for rule in found.rules if rule.state == "holds"]
+
+
+def test_one_level_alone_does_not_tell_that_nothing_bounds_it() -> None:
+    rows = steady(2, 0, 30)
+    assert ruling(judge(evidence(rows, staircase((2, 30))), CHAT), "not_loaded").state == "unknown"
+
+
+def test_answers_of_one_token_that_were_asked_for_are_not_cut() -> None:
+    rows = steady(2, 0, 60, tokens_out=1, finish_reason="length")
+
+    def asked(tokens: int) -> str:
+        stated = manifest(options={"max_tokens": tokens, "ignore_eos": False}, workers=[worker(started=len(rows))])
+        return ruling(judge(evidence(rows, staircase((2, 60)), manifest=stated), CHAT), "cut_answers").state
+
+    assert (asked(1), asked(64)) == ("absent", "holds")
+
+
+def test_answers_that_the_server_made_and_clients_never_got() -> None:
+    rows = [reply(0, 6.0 + t, tokens_out=20) for t in range(40)]
+    run = evidence(rows, staircase((1, 60)))
+
+    def told(made: float, finished: float) -> str:
+        counters = {"generation_tokens": made, "requests_finished": finished}
+        server = {
+            "t": np.array([0.0, 60.0] * 2), "url": np.array(["u"] * 4, dtype=object),
+            "engine": np.array(["0"] * 4, dtype=object),
+            "quantity": np.array([name for name in counters for _ in "ab"], dtype=object),
+            "value": np.array([0.0, made, 0.0, finished]),
+        }  # fmt: skip
+        return ruling(judge(replace(run, server=server), CHAT), "cut_answers").state
+
+    assert told(800.0, 40.0) == "absent"
+    assert told(8000.0, 40.0) == "holds"
+    assert told(8000.0, 400.0) == "absent", "others were at work on it"
+
+
+def test_a_recorded_queue_of_a_real_server() -> None:
+    found = judge(recorded("queueing", 16, 12), CHAT)
+    assert found.diagnosis.bounds == ("batch_limit",)
+    batch = ruling(found, "batch_limit")
+    assert batch.evidence[0].value == 4
+    assert ruling(found, "memory_wall").state == "absent"
+    assert ruling(judge(blind(recorded("queueing", 16, 12)), CHAT), "batch_limit").state == "unknown"
+
+
+def test_a_recorded_preemption_of_a_real_server() -> None:
+    found = judge(recorded("preemption", 8, 14), CHAT)
+    assert found.diagnosis.bounds == ("memory_wall",)
+    wall = ruling(found, "memory_wall")
+    assert wall.confidence == "high"
+    assert ruling(found, "batch_limit").state == "absent"
