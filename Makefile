@@ -53,20 +53,22 @@ test-vllm: $(READY) ## a run against a real vLLM on the CPU, with a tiny model (
 	@$(BIN)/python scripts/real/vllm.py run --port 18200 --model slow --block-size 32 --num-gpu-blocks-override 33 \
 	  --max-model-len 768 -- $(BIN)/probe run capacity --host http://127.0.0.1:18200 --levels 2,6 --hold 20s \
 	  --input-tokens 64 --max-tokens 400 --ignore-eos --out reports/runs/vllm --force; \
-	code=$$?; [ $$code -eq 77 ] || exit $$code
+	code=$$?; [ $$code -eq 77 ] && exit 0; [ $$code -eq 0 ] || exit $$code; \
+	$(BIN)/python scripts/real/bounded_by.py reports/runs/vllm memory_wall
 
 test-vllm-batch: $(READY) ## a run against the same vLLM with --max-num-seqs 4, which its diagnosis must name
 	@$(BIN)/python scripts/real/vllm.py run --port 18220 --model slow --max-num-seqs 4 --max-model-len 1024 \
 	  -- $(BIN)/probe run capacity --host http://127.0.0.1:18220 --levels 2,4,8,12 --hold 15s \
 	  --input-tokens 64 --max-tokens 100 --ignore-eos --out reports/runs/vllm-batch --force; \
-	code=$$?; [ $$code -eq 77 ] || exit $$code
-	@$(BIN)/python scripts/real/bounded_by.py reports/runs/vllm-batch batch_limit
+	code=$$?; [ $$code -eq 77 ] && exit 0; [ $$code -eq 0 ] || exit $$code; \
+	$(BIN)/python scripts/real/bounded_by.py reports/runs/vllm-batch batch_limit
 
 test-llamacpp: $(READY) ## a run against a real llama.cpp server with one slot (first time: builds it, 5 to 10 minutes)
 	@$(BIN)/python scripts/real/llamacpp.py run --port 18210 --slots 1 -- $(BIN)/probe run capacity \
 	  --host http://127.0.0.1:18210 --levels 1,4 --hold 10s --input-tokens 64 --max-tokens 150 --ignore-eos \
 	  --out reports/runs/llamacpp --force; \
-	code=$$?; [ $$code -eq 77 ] || exit $$code
+	code=$$?; [ $$code -eq 77 ] && exit 0; [ $$code -eq 0 ] || exit $$code; \
+	$(BIN)/python scripts/real/bounded_by.py reports/runs/llamacpp serialised
 
 test-compose: ## docker-compose.yml for real, up to its reports (needs a Docker engine; 3 minutes)
 	@$(PYTHON) scripts/compose.py; code=$$?; [ $$code -eq 77 ] || exit $$code

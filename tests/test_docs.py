@@ -162,6 +162,7 @@ def test_a_flag_that_is_mentioned_exists() -> None:
         "-u",
         "-g",
     }  # Compose, shell
+    theirs |= {"--max-num-seqs"}  # vLLM
     known = ours | theirs | _locusts_own()
     for page in PAGES:
         code = chain(_CODE.findall(_FENCED.sub("", page.read_text(encoding="utf-8"))), _fenced(page))
