@@ -1,10 +1,5 @@
 """The page's drawing primitives: scales, ticks, and shapes as plain values that a template writes out as SVG.
 
-Why no charting library: the pictures must stand without scripts, follow the reader's colours, print sharply and carry
-titles for a screen reader, so they are SVG made here in any case. The script that zooms and reads off values moves
-this same SVG (a `viewBox` is a zoom). Of the candidates, uPlot (MIT, 51 KB) draws on a canvas: no text for a screen
-reader, no print colours, and every picture would have to be described twice; Vega and Plotly weigh more than the page.
-
 A plot is an outer SVG with its height in pixels, in which text keeps its size at any width, around an inner one of
 WIDTH × HEIGHT units that is stretched to fit. Strokes do not scale, so a point is a stroke without length.
 """

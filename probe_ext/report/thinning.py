@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-COLUMNS = 900
+COLUMNS = 1800
 """columns that a time axis is cut into"""
 
 
@@ -30,7 +30,7 @@ def line(t: Floats, value: Floats, columns: int = COLUMNS) -> tuple[Floats, Floa
     return t[chosen], value[chosen]
 
 
-def cloud(t: Floats, value: Floats, most: int = 4000) -> NDArray[Any]:
+def cloud(t: Floats, value: Floats, most: int = 8000) -> NDArray[Any]:
     """Indices of at most `most` points: the highest of each column, and of the rest every n-th, in order of time."""
     present = np.flatnonzero(~(np.isnan(t) | np.isnan(value)))
     if present.size <= most:

@@ -196,7 +196,7 @@ def test_other_profile_changes_bounds_and_definitions(run: Path) -> None:
 
 def test_points_are_bounded_and_the_worst_stays(run: Path) -> None:
     writer = TableWriter(run / "requests.csv", ReplyRow)
-    writer.append(synthetic_run.reply(20_000 + i, i % 8, 0.01 * i, 1) for i in range(6_000))
+    writer.append(synthetic_run.reply(20_000 + i, i % 8, 0.01 * i, 1) for i in range(10_000))
     worst = synthetic_run.reply(99_999, 0, 33.0, 150)
     writer.append([worst])
     writer.close()
@@ -204,9 +204,9 @@ def test_points_are_bounded_and_the_worst_stays(run: Path) -> None:
     assert page.axis is not None
     lane = next(lane for lane in page.axis.lanes if lane.term == "ttft")
     assert lane.plot is not None
-    assert sum(shape.d.count("h0") for shape in lane.plot.shapes) <= 4000
+    assert sum(shape.d.count("h0") for shape in lane.plot.shapes) <= 8000
     assert max(lane.series[0].v) == pytest.approx(7.499)
-    assert lane.note.startswith("4,000 of 6,1") or "of 6,1" in lane.note
+    assert lane.note.startswith("8,000 of 10,1") or "of 10,1" in lane.note
 
 
 def test_long_run_stays_bounded(run: Path) -> None:
@@ -216,7 +216,7 @@ def test_long_run_stays_bounded(run: Path) -> None:
     writer.close()
     page = viewed(run)
     assert page.axis is not None
-    assert all(len(series.t) <= 4000 for lane in page.axis.lanes for series in lane.series)
+    assert all(len(series.t) <= 8000 for lane in page.axis.lanes for series in lane.series)
 
 
 def test_series_are_plain_numbers_for_the_script(page: Page) -> None:
