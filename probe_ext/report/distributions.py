@@ -97,10 +97,13 @@ def _distribution(
     bound: float | None,
 ) -> Distribution:
     filled = [sketch for sketch, _ in merged if sketch.count]
-    low = min(sketch.quantile(0.001) or 0.0 for sketch in filled)
+    low = min(sketch.quantile(0.01) or 0.0 for sketch in filled)
     axis = _LogAxis(max(low, 1e-4), max(sketch.maximum for sketch in filled))
     rows = [_spread(level, *one, axis, bound) for level, one in zip(levels, merged, strict=True)]
-    ticks = [svg.Label(axis.x(tick) / svg.WIDTH * 100, 0, words.bound(tick), dy=12) for tick in axis.ticks()]
+    ticks = [
+        svg.Label(axis.x(tick) / svg.WIDTH * 100, 0, words.bound(tick), "ax wide" if i % 2 else "ax", dy=12)
+        for i, tick in enumerate(axis.ticks())
+    ]
     return Distribution(metric, name, rows, ticks)
 
 
@@ -113,7 +116,7 @@ def _spread(
     at = [sketch.quantile(q) or 0.0 for q in PERCENTILES]
     figures = [words.short(value) for value in at]
     says = ", ".join(f"p{q * 100:.0f} {said}" for q, said in zip(PERCENTILES, figures, strict=True))
-    shapes = [svg.Shape(svg.area(_heights(sketch, axis)), "area")]
+    shapes = [svg.Shape(svg.area(_heights(sketch, axis)), "bar")]
     if bound is not None and axis.low < bound < axis.high:
         shapes.append(svg.Shape(svg.marks([axis.x(bound)]), "thr"))
     marks = zip(("p50", "p95", "p99"), at, strict=True)
@@ -136,7 +139,7 @@ class _LogAxis:
     """Seconds onto the width of a picture, logarithmic."""
 
     def __init__(self, low: float, high: float) -> None:
-        self.low, self.high = low * 0.8, max(high * 1.1, low * 4)
+        self.low, self.high = low * 0.5, max(high * 1.2, low * 4)
 
     def x(self, value: float) -> float:
         """Units from the left; clipped to the picture."""
@@ -144,8 +147,9 @@ class _LogAxis:
         return svg.WIDTH * min(share, 1.0)
 
     def ticks(self) -> list[float]:
-        """Powers of ten inside; of a short axis also twos and fives."""
+        """Powers of ten inside; of a shorter axis also threes, or twos and fives."""
         exponents = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        steps = (1,) if self.high / self.low > 60 else (1, 2, 5)
+        spans = self.high / self.low
+        steps = (1, 2, 5) if spans < 60 else (1, 3) if spans < 5000 else (1,)
         found = [step * 10.0**n for n in exponents for step in steps]
         return [tick for tick in found if self.low * 1.02 <= tick <= self.high * 0.98]

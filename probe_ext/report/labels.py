@@ -18,7 +18,6 @@ LABELS = {
         "models": "models offered",
         "models_error": "models could not be listed",
         "max_model_len": "longest context, tokens",
-        "cache": "cache, in the server's own words",
         "metrics_url": "metrics read from",
     },
     "versions": {"probe_ext": "probe-ext", "locust": "Locust", "python": "Python", "platform": "system"},
@@ -81,7 +80,7 @@ def label(group: str, key: str) -> str:
 def value(key: str, said: object) -> str:
     """What it holds, with its unit."""
     if key in SECONDS and isinstance(said, (int, float)) and not isinstance(said, bool):
-        return words.seconds(said)
+        return f"{said:g} s" if said < 120 and said == round(said) else words.seconds(said)
     known = VALUES.get((key, said)) if isinstance(said, str) else None
     moment = key in {"started_at", "ended_at"} and isinstance(said, str)
     return known or (words.when(str(said)) if moment else words.plain(said))

@@ -172,8 +172,7 @@ def question(all_levels: Sequence[Level], figure: Figure, bound: tuple[float, fl
 
 def _written(text: str, x: float, y: float) -> svg.Label:
     """The last value, beside its point."""
-    low = y < 24
-    return svg.Label(x / 10, y, text, "val", "end" if x > 700 else "middle", dx=-8 if low else 0, dy=4 if low else -9)
+    return svg.Label(x / 10, y, text, "val", "end" if x > 700 else "middle", dx=4 if x > 700 else 0, dy=-9)
 
 
 def _scale(values: Sequence[float]) -> svg.Linear | svg.Log:

@@ -75,7 +75,10 @@ def blocks(evidence: Evidence) -> list[Block]:
     keys = ("run_id", "scenario", "locustfile", "started_at", "ended_at", "duration", "end_reason")
     found = [_block("Run", "run", {key: manifest.get(key) for key in keys})]
     found.append(_block("Target", "target", manifest.get("target")))
-    found += [_block("Server", "server", server) for server in _groups(manifest.get("server"))]
+    for server in _groups(manifest.get("server")):
+        found.append(_block("Server", "server", {key: one for key, one in server.items() if key != "cache"}))
+        cache = [(str(key), words.plain(one)) for key, one in _group(server.get("cache")).items()]
+        found.append(Block("The server's cache, in its own words", cache))
     found.append(_block("Versions", "versions", manifest.get("versions")))
     found.append(_block("Load plan", "plan", manifest.get("plan") or {"levels": "driven by hand"}))
     warmed = {key: value for key, value in _group(manifest.get("warm_up")).items() if key != "rounds"}

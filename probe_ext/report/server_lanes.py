@@ -17,7 +17,7 @@ Table = Mapping[str, tuple[Floats, Floats]]
 
 def server(evidence: Evidence, axis: lane.Axis, why_not: str) -> list[lane.Lane]:
     """KV cache, queue and preemptions, as far as the server told them."""
-    table = together(evidence.server)
+    table, why_not = together(evidence.server), why_not or "the server did not tell it"
     kv = table.get("kv_usage")
     kv_lane = lane.Lane("kv", "KV cache", "", None, why_not)
     if kv is not None:

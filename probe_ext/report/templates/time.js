@@ -32,7 +32,7 @@
 
   function point(t) {
     at = t;
-    cross.style.display = "block";
+    cross.style.display = "block"; lanes.classList.add("reading");
     cross.style.left = place(t) + "px";
     stamp.textContent = fine(t);
     stamp.classList.toggle("left", t > from + (to - from) * .9);
@@ -40,7 +40,7 @@
   }
   function clear() {
     at = null;
-    cross.style.display = "none";
+    cross.style.display = "none"; lanes.classList.remove("reading");
     for (const r of read) r.out.textContent = "";
   }
   const speak = () => { said.textContent = at === null ? "" : `at ${fine(at)}: ` + read.map(r => `${r.series.name} ${figure(r.series, nearest(r.series, at))}`).join(", "); };
