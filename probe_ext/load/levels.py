@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import Any
 
 MAX_USERS = 1_000_000
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -22,6 +23,10 @@ class LevelPlan:
     """seconds left out after the number of users has stopped changing"""
     min_replies: int
     """replies that every user must have finished, of those sent in the measured part"""
+
+    def begin(self) -> "LevelSteps":
+        """A run starts."""
+        return LevelSteps(self)
 
 
 def parse_levels(text: str) -> tuple[int, ...]:
@@ -54,6 +59,15 @@ class LevelSteps:
     def level(self) -> int:
         """The number of users of the present level."""
         return self.plan.levels[self.index]
+
+    @property
+    def position(self) -> str:
+        """Where it is, in a few words."""
+        return f"level {self.index + 1} of {len(self.plan.levels)}"
+
+    def told(self) -> dict[str, Any]:
+        """The manifest's `plan`."""
+        return {**asdict(self.plan), "levels": list(self.plan.levels)}
 
     def measured_from(self) -> float | None:
         """When the present level's measured part began or begins; None before the users are there."""

@@ -1,8 +1,13 @@
 """Taking columns out of the evidence without trusting that they are there."""
 
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from probe_ext.measure.rows import Row
 from probe_ext.verdict.evidence import Columns
 
 Floats = NDArray[np.float64]
@@ -37,3 +42,18 @@ def coded(words: list[str]) -> tuple[Ints, list[str]]:
     names = sorted(set(words))
     number = {word: i for i, word in enumerate(names)}
     return np.fromiter((number[word] for word in words), dtype=np.int64, count=len(words)), names
+
+
+def from_rows(rows: Sequence[Row], row_type: type[Row]) -> Columns:
+    """Rows as columns of evidence."""
+    return {f.name: _column(f.type, [getattr(row, f.name) for row in rows]) for f in fields(row_type)}
+
+
+def _column(kind: Any, values: list[Any]) -> NDArray[Any]:
+    if kind is bool:
+        return np.array(values, dtype=np.bool_)
+    if kind in (str, str | None):
+        column = np.empty(len(values), dtype=object)
+        column[:] = ["" if value is None else value for value in values]
+        return column
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

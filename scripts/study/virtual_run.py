@@ -5,18 +5,19 @@ judge(run.evidence, profile)
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from probe_ext.load.levels import LevelPlan, LevelSteps
+from probe_ext.load.levels import LevelPlan
+from probe_ext.load.search import SearchPlan
 from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow
 from probe_ext.measure.sketch import LatencySketch
+from probe_ext.settings.slo import SloProfile
 from probe_ext.sim.profile import Profile
 from probe_ext.sim.vllm_series import cache_config
-from probe_ext.swarm.tally import Tally
-from probe_ext.verdict.evidence import Columns, Evidence, LocustCounts, Window
+from probe_ext.swarm.tally import Judge, Tally
+from probe_ext.verdict.columns import from_rows
+from probe_ext.verdict.evidence import Evidence, LocustCounts, Window
 from scripts.study.people import People
 from scripts.study.reply_notes import WORKER
 from scripts.study.server_book import URL
@@ -38,7 +39,8 @@ class Run:
 
     profile: Profile
     people: People
-    plan: LevelPlan
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    """as the manifest holds it"""
     replies: list[ReplyRow] = field(default_factory=list)
     gaps: list[GapRow] = field(default_factory=list)
     users: list[UserRow] = field(default_factory=list)
@@ -53,10 +55,10 @@ class Run:
         """As the files of such a run would tell it."""
         counted = sum(row.outcome != "ended_by_us" for row in self.replies)
         return Evidence(
-            replies=as_columns(self.replies, ReplyRow),
-            gaps=as_columns(self.gaps, GapRow),
-            users=as_columns(self.users, UserRow),
-            server=as_columns(self.server, ServerRow),
+            replies=from_rows(self.replies, ReplyRow),
+            gaps=from_rows(self.gaps, GapRow),
+            users=from_rows(self.users, UserRow),
+            server=from_rows(self.server, ServerRow),
             windows=_windows(self.tokens),
             manifest=_manifest(self),
             locust=LocustCounts(counted, 0),
@@ -76,8 +78,18 @@ def hold_levels(
 ) -> Run:
     """Hold these numbers of users one after another, by the stepping that real runs have."""
     plan = LevelPlan(levels, hold, settle, min_replies)
-    steps, tally = LevelSteps(plan), Tally(min_replies)
-    return drive(Run(profile, people, plan), seed, lambda t, users: steps.target(t, users, tally.heard), tally.add)
+    steps, tally = plan.begin(), Tally(min_replies)
+    return drive(
+        Run(profile, people, steps.told()), seed, lambda t, users: steps.target(t, users, tally.heard), tally.add
+    )
+
+
+def search(profile: Profile, people: People, slo: SloProfile, plan: SearchPlan, *, seed: int) -> Run:
+    """Let the search find the boundary, by the stepping that real runs have."""
+    steps, heard = plan.begin(), Judge(slo, plan.min_replies)
+    run = drive(Run(profile, people), seed, lambda t, users: steps.target(t, users, heard), heard.add)
+    run.plan = steps.told()
+    return run
 
 
 def drive(run: Run, seed: int, target: Target, on_reply: Callable[[ReplyRow], None]) -> Run:
@@ -131,21 +143,6 @@ def _end(run: Run, swarm: Swarm, now: float, wanted: int) -> None:
     run.started, run.seconds = swarm.started, now
 
 
-def as_columns(rows: list[Any], row_type: type) -> Columns:
-    """Rows as the columns that evidence holds."""
-    return {f.name: _column(f.type, [getattr(row, f.name) for row in rows]) for f in fields(row_type)}
-
-
-def _column(kind: Any, values: list[Any]) -> np.ndarray[Any, Any]:
-    if kind is bool:
-        return np.array(values, dtype=np.bool_)
-    if kind in (str, str | None):
-        column = np.empty(len(values), dtype=object)
-        column[:] = ["" if value is None else value for value in values]
-        return column
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
 def _windows(tokens: Mapping[int, int]) -> list[Window]:
     lag = LatencySketch()
     lag.add([LAG] * 100)
@@ -153,7 +150,7 @@ def _windows(tokens: Mapping[int, int]) -> list[Window]:
 
 
 def _manifest(run: Run) -> dict[str, Any]:
-    plan, cache = run.plan, cache_config(run.profile)
+    cache = cache_config(run.profile)
     tokens = run.profile.num_gpu_blocks * run.profile.block_size
     worker = {
         "id": WORKER, "host": "virtual", "version": "virtual", "clock_offset": 0.0, "clock_error": 0.0,
@@ -163,7 +160,7 @@ def _manifest(run: Run) -> dict[str, Any]:
     return {
         "schema": 1, "scenario": "capacity", "locustfile": "capacity.py", "duration": run.seconds,
         "end_reason": "levels_done", "ended_at": "2000-01-01T00:00:00.000Z",
-        "plan": {"levels": plan.levels, "hold": plan.hold, "settle": plan.settle, "min_replies": plan.min_replies},
+        "plan": run.plan,
         "target": {"host": "http://virtual", "model": run.profile.model}, "workers": [worker],
         "server": [{
             "url": "http://virtual", "metrics_url": URL, "kind": "vllm", "metrics": "ok",

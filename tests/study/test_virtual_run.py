@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from probe_ext.bundled import folder
-from probe_ext.load.levels import LevelPlan
 from probe_ext.settings.slo import load_profile as load_slo
 from probe_ext.sim.personality import Personality
 from probe_ext.sim.profile import load_profile
@@ -77,8 +76,7 @@ def test_people_who_leave_end_their_replies_and_people_who_think_ask_less() -> N
     def target(steps: dict[int, int]) -> Callable[[float, int], int | None]:
         return lambda t, _: None if t >= 30 else steps[max(s for s in steps if s <= t)]
 
-    plan = LevelPlan((8, 2), 10.0, 5.0, 3)
-    run = drive(Run(DEMO, People(), plan), 1, target({0: 8, 15: 2}), lambda _: None)
+    run = drive(Run(DEMO, People()), 1, target({0: 8, 15: 2}), lambda _: None)
     left = [row for row in run.replies if row.outcome == "ended_by_us"]
     assert 4 <= len(left) <= 6, "six leave, most of them in mid-reply"
     assert all(15 <= row.end < 20 for row in left)

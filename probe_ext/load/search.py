@@ -1,0 +1,277 @@
+"""The search for the boundary: double from one user until a level fails, halve what lies between, prove both ends.
+
+Pure stepping: the clock, the users and what is heard of them are the caller's. A level is left as soon as it is decided
+(`sequential`), first at GLANCE, which only points the way. Once the highest level that held and the lowest that failed
+are neighbours, the search stays at one, and goes back to the other, until both are decided at ALPHA. A level that
+turns out otherwise moves the boundary, and the search goes on from there.
+
+Coming down from a level, users still wait in the queue that it left: what is measured begins when nearly all of them
+have had the reply that they were waiting for.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+from probe_ext.load.levels import PATIENCE
+from probe_ext.load.sequential import ALPHA, GLANCE, Block, Bounds, Odds
+
+RESOLUTION = 0.10
+"""neighbours lie within this part of the lower one, or one user apart"""
+MOST_VISITS = 3
+"""a level that is still open after so many visits stays so"""
+SETTLED = 0.95
+"""of the users have had the reply that they waited for when the level began"""
+_SHORTEST = 5.0
+_SAMPLING = 2.0
+"""seconds beyond the shortest level that the verdict takes for one: counts are sampled about once a second"""
+
+State = Literal["held", "failed", "unproven"]
+Outcome = Literal["closed", "open", "max_users", "time", "unreachable"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was heard so far of the users of a level."""
+
+    state: State
+    """what the verdict would say of the level now"""
+    blocks: tuple[Block, ...]
+
+
+class Live(Protocol):
+    """What is heard while the run goes on."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """What a served user's replies are like."""
+
+    def settled(self, since: float) -> int:
+        """How many users have had a reply end since then."""
+
+    def look(self, since: float, users: int) -> Look:
+        """What is known of a level of so many users, of replies sent since then."""
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How far a search may go. Seconds, users."""
+
+    hold: float
+    settle: float
+    min_replies: int
+    max_users: int
+    longest: float
+
+    @property
+    def patience(self) -> float:
+        """A level is left undecided after so long."""
+        return PATIENCE * self.hold
+
+    @property
+    def shortest(self) -> float:
+        """No level is left sooner: it would be too short for the verdict to see it."""
+        return min(_SHORTEST, self.hold / 2) + _SAMPLING
+
+    def begin(self) -> "SearchSteps":
+        """A run starts."""
+        return SearchSteps(self)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One visit to a level. Seconds of the run."""
+
+    users: int
+    entered: float
+    measured_from: float | None = None
+    left: float | None = None
+    state: State = "unproven"
+    proven: bool = False
+    """decided at ALPHA, this visit and earlier ones together"""
+    gave_up: bool = False
+    """left undecided when its time was over; `state` is then what it was taken for"""
+    odds: Odds = field(default_factory=Odds)
+
+    def told(self) -> dict[str, object]:
+        """For the manifest."""
+        flat = {name: value for name, value in vars(self).items() if name != "odds"}
+        return {**flat, "odds_held": self.odds.held, "odds_failed": self.odds.failed}
+
+
+@dataclass
+class _Known:
+    """What all visits to a level have told."""
+
+    state: State = "unproven"
+    proven: bool = False
+    closed: bool = False
+    """no more time is spent on it: proven, or given up"""
+    visits: int = 0
+    odds: Odds = field(default_factory=Odds)
+
+
+class SearchSteps:
+    """Where the search is. Ask for `target` about once a second."""
+
+    def __init__(self, plan: SearchPlan) -> None:
+        self.plan = plan
+        self.level = 1
+        self.steps: list[Step] = []
+        """visits, the last one going on until `outcome` is set"""
+        self.outcome: Outcome | None = None
+        self.never_reached: list[int] = []
+        self._begun: float | None = None
+        self._reached: float | None = None
+        self._came_down = self._proving = False
+        self._known: dict[int, _Known] = {}
+
+    @property
+    def bracket(self) -> tuple[int, int | None]:
+        """The highest level that held below the lowest that failed (0: none), and that one."""
+        failed = min((n for n, known in self._known.items() if known.state == "failed"), default=None)
+        held = [n for n, known in self._known.items() if known.state == "held" and (failed is None or n < failed)]
+        return max(held, default=0), failed
+
+    @property
+    def proven(self) -> bool:
+        """Whether both ends of the bracket are decided at ALPHA."""
+        return all(self._known[n].proven for n in self.bracket if n)
+
+    @property
+    def position(self) -> str:
+        """What is known so far and what goes on, in a few words."""
+        held, failed = self.bracket
+        ends = [f"{held} held"] * bool(held) + [f"{failed} failed"] * bool(failed)
+        doing = "proving" if self._proving else "looking at"
+        return f"search: {', '.join(ends) or 'nothing known yet'}; {doing} {self.level}"
+
+    def target(self, now: float, users: int, live: Live) -> int | None:
+        """How many users there should be now; None when the search is over."""
+        if self.outcome is not None:
+            return None
+        if self._begun is None:
+            self._begun = now
+            self._enter(1, now)
+        if users == self.level and self._reached is None:
+            self._reached = now
+        found = self._found(now, live)
+        if found is not None:
+            self.steps[-1] = found
+            self._learn(found)
+            self._go_on(now)
+        elif now - self._begun >= self.plan.longest:
+            self._end("time", now)
+        return None if self.outcome else self.level
+
+    def told(self) -> dict[str, object]:
+        """The manifest's `plan`: the levels in the order in which they were visited first, and every step."""
+        return {
+            "levels": list(dict.fromkeys(step.users for step in self.steps)),
+            "hold": self.plan.hold,
+            "settle": self.plan.settle,
+            "min_replies": self.plan.min_replies,
+            "search": {
+                "outcome": self.outcome,
+                "max_users": self.plan.max_users,
+                "longest": self.plan.longest,
+                "alpha": ALPHA,
+                "glance": GLANCE,
+                "resolution": RESOLUTION,
+                "steps": [step.told() for step in self.steps],
+            },
+        }
+
+    # --- the present level ----------------------------------------------------------------------------------
+
+    def _enter(self, users: int, now: float) -> None:
+        self._came_down = bool(self.steps) and users < self.level
+        self._proving = users in self.bracket
+        self.level, self._reached = users, None
+        self.steps.append(Step(users, now))
+        self._known.setdefault(users, _Known()).visits += 1
+
+    def _found(self, now: float, live: Live) -> Step | None:
+        """The step with what it is decided to be; None while it goes on."""
+        step = self.steps[-1]
+        if step.measured_from is None:
+            since = self._measured_from(now, live)
+            if since is None:
+                waited = now - step.entered >= self.plan.patience + self.plan.settle
+                return replace(step, left=now) if waited else None
+            step = self.steps[-1] = replace(step, measured_from=since)
+        measured = now - (step.measured_from or now)
+        if measured < self.plan.shortest:
+            return None
+        look = live.look(step.measured_from or now, self.level)
+        odds = self._known[self.level].odds.after(look.blocks, live.bounds)
+        seen = self.steps[-1] = replace(step, state=look.state, odds=odds)
+        strong = max(_support(seen), 1e-9)
+        seen = replace(seen, proven=strong >= 1 / ALPHA)
+        if strong >= 1 / (ALPHA if self._proving else GLANCE):
+            return seen
+        return replace(seen, state=_leaning(seen), gave_up=True) if measured >= self.plan.patience else None
+
+    def _measured_from(self, now: float, live: Live) -> float | None:
+        """When measuring begins, or began; None while it is too early."""
+        if self._reached is None or now - self._reached < self.plan.settle:
+            return None
+        if self._came_down and live.settled(self._reached) < SETTLED * self.level:
+            return None
+        return now
+
+    def _learn(self, found: Step) -> None:
+        known = self._known[found.users]
+        known.state, known.proven = found.state, found.proven
+        known.closed = known.proven or found.gave_up or known.visits >= MOST_VISITS
+        if found.left is not None:
+            self.never_reached.append(found.users)
+
+    # --- from level to level --------------------------------------------------------------------------------
+
+    def _go_on(self, now: float) -> None:
+        if self.never_reached:
+            self._end("unreachable", now)
+            return
+        chosen = self._next()
+        if isinstance(chosen, str):
+            self._end(chosen, now)
+        elif chosen == self.level:
+            self._proving = True  # it goes on, without settling anew
+        else:
+            self._leave(now)
+            self._enter(chosen, now)
+
+    def _leave(self, now: float) -> None:
+        self.steps[-1] = replace(self.steps[-1], left=now)
+        self._known[self.level].odds = self.steps[-1].odds
+
+    def _next(self) -> int | Outcome:
+        held, failed = self.bracket
+        if failed is None:
+            if held < self.plan.max_users:
+                return min(2 * held, self.plan.max_users) if held else 1
+            return self._to_prove(held) or "max_users"
+        if failed - held <= max(1, int(RESOLUTION * held)):
+            return self._to_prove(held, failed) or ("closed" if self.proven else "open")
+        return (held + failed) // 2
+
+    def _to_prove(self, *ends: int) -> int | None:
+        """The end of the bracket that is still to be proven: the one where we are, else any."""
+        left = [n for n in ends if n and not self._known[n].closed]
+        return self.level if self.level in left else next(iter(left), None)
+
+    def _end(self, outcome: Outcome, now: float) -> None:
+        self._leave(now)
+        self.outcome = outcome
+
+
+def _support(step: Step) -> float:
+    """How strongly the test supports what the verdict would say."""
+    return {"held": step.odds.held, "failed": step.odds.failed, "unproven": 0.0}[step.state]
+
+
+def _leaning(step: Step) -> State:
+    """What a level that stays open is taken for, to find the way: what the verdict says, else what is likelier."""
+    if step.state != "unproven":
+        return step.state
+    return "held" if step.odds.held > step.odds.failed else "failed"
