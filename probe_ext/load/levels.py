@@ -67,7 +67,7 @@ class LevelSteps:
 
     def told(self) -> dict[str, Any]:
         """The manifest's `plan`."""
-        return {**asdict(self.plan), "levels": list(self.plan.levels)}
+        return {**asdict(self.plan), "levels": list(self.plan.levels), "search": None}
 
     def measured_from(self) -> float | None:
         """When the present level's measured part began or begins; None before the users are there."""

@@ -94,8 +94,17 @@ class Step:
 
     def told(self) -> dict[str, object]:
         """For the manifest."""
-        flat = {name: value for name, value in vars(self).items() if name != "odds"}
-        return {**flat, "odds_held": self.odds.held, "odds_failed": self.odds.failed}
+        return {
+            "users": self.users,
+            "entered": self.entered,
+            "measured_from": self.measured_from,
+            "left": self.left,
+            "state": self.state,
+            "proven": self.proven,
+            "gave_up": self.gave_up,
+            "odds_held": float(f"{self.odds.held:.4g}"),
+            "odds_failed": float(f"{self.odds.failed:.4g}"),
+        }
 
 
 @dataclass
@@ -135,7 +144,11 @@ class SearchSteps:
     @property
     def proven(self) -> bool:
         """Whether both ends of the bracket are decided at ALPHA."""
-        return all(self._known[n].proven for n in self.bracket if n)
+        return all(self.is_proven(n) for n in self.bracket if n)
+
+    def is_proven(self, users: int) -> bool:
+        """Whether this level is decided at ALPHA."""
+        return users in self._known and self._known[users].proven
 
     @property
     def position(self) -> str:

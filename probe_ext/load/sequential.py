@@ -5,7 +5,7 @@ users of a block share one queue, so a block counts once, however many replies i
 its replies that were served, and the share that was broken. Two tests are kept, each a likelihood ratio that grows
 while the blocks speak for its claim:
 
-- *held*, against "at most HELD_WORST of the replies are served";
+- *held*, against "twice as many replies are not served as a served user may have" (with `chat`: 20 %);
 - *failed*, against "at least as many are served as a served user needs, and no more broken than that user may have".
 
 A ratio that has reached 1/α proves its claim: if in truth the opposite holds, in that each block's expected share lies
@@ -24,6 +24,8 @@ ALPHA = 0.025
 GLANCE = 0.25
 """the same for a level that only points the way: what it says wrongly is found out when the boundary is proven"""
 _LEAST_MISSES = 0.01
+_APART = 0.10
+"""the two bounds lie at least so far apart: nearer, a run would be too short to tell them apart"""
 _CLEAR_BROKEN = 0.10
 """the broken share that the test for failing looks out for"""
 
@@ -52,8 +54,8 @@ class Bounds:
 
     @property
     def held_worst(self) -> float:
-        """The level is proven to hold against this share: twice the misses that a served user may have."""
-        return max(self.served - self._misses, self.served / 2)
+        """The level is proven to hold against this share: twice the misses that a served user may have, or _APART."""
+        return max(self.served - max(_APART, self._misses), self.served / 2)
 
     @property
     def held_likely(self) -> float:

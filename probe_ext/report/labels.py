@@ -27,6 +27,14 @@ LABELS = {
         "settle": "settling time before it counts",
         "min_replies": "replies of each user, at least",
     },
+    "search": {
+        "outcome": "it ended because",
+        "max_users": "users, at most",
+        "longest": "time, at most",
+        "alpha": "a proven end is wrong in at most (fraction)",
+        "glance": "a level on the way is wrong in at most (fraction)",
+        "resolution": "ends apart at most by (fraction)",
+    },
     "warm_up": {"most": "requests at once, at most", "seconds": "took", "slowest_reply": "slowest reply"},
     "prompts": {
         "input_tokens": "tokens asked for",
@@ -49,6 +57,12 @@ LABELS = {
 """by group of the manifest; a key that is not here is said with its underscores as blanks"""
 VALUES = {
     ("end_reason", "levels_done"): "every level was held",
+    ("end_reason", "search_done"): "the search was done",
+    ("outcome", "closed"): "both ends of its bracket are proven",
+    ("outcome", "open"): "an end of its bracket could not be decided",
+    ("outcome", "max_users"): "it may go no higher",
+    ("outcome", "time"): "its time was over",
+    ("outcome", "unreachable"): "users could not be started",
     ("end_reason", "run_time"): "the run time was over",
     ("end_reason", "scenario_done"): "the scenario was done",
     ("end_reason", "stopped"): "somebody stopped it",
@@ -64,8 +78,9 @@ VALUES = {
     ("receive_stamps", "read"): "our own reads",
 }
 SECONDS = {
-    *("hold", "settle", "drain", "patience", "metrics_every", "clock_offset", "clock_error", "cpu_seconds", "duration"),
-    *("seconds", "slowest_reply", "loop_lag_max", "timeout_connect", "timeout_first", "timeout_gap", "timeout_total"),
+    *("hold", "settle", "longest", "search_time", "drain", "patience", "metrics_every", "duration", "seconds"),
+    *("clock_offset", "clock_error", "cpu_seconds", "slowest_reply", "loop_lag_max"),
+    *("timeout_connect", "timeout_first", "timeout_gap", "timeout_total"),
 }
 """keys whose values are seconds"""
 

@@ -69,6 +69,22 @@ def why_no_server(manifest: Mapping[str, Any]) -> str:
     return "; ".join(told) or "the server's metrics were not read"
 
 
+def _steps(searched: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each visit of a search to a level, in order."""
+    return [
+        (
+            words.many(users, "user") if isinstance(users := step.get("users"), int) else "users unknown",
+            _step(step),
+        )
+        for step in _groups(searched.get("steps"))
+    ]
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    proven = ", proven" if step.get("proven") is True else ""
+    return f"{words.plain(step.get('state'))}{proven}, left at {words.span(_seconds(step.get('left')))}"
+
+
 def blocks(evidence: Evidence) -> list[Block]:
     """The manifest, group by group, and the files."""
     manifest = evidence.manifest
@@ -80,7 +96,11 @@ def blocks(evidence: Evidence) -> list[Block]:
         cache = [(str(key), words.plain(one)) for key, one in _group(server.get("cache")).items()]
         found.append(Block("The server's cache, in its own words", cache))
     found.append(_block("Versions", "versions", manifest.get("versions")))
-    found.append(_block("Load plan", "plan", manifest.get("plan") or {"levels": "driven by hand"}))
+    plan = dict(_group(manifest.get("plan"))) or {"levels": "driven by hand"}
+    searched = _group(plan.pop("search", None))
+    found.append(_block("Load plan", "plan", plan))
+    found.append(_block("Search", "search", {key: one for key, one in searched.items() if key != "steps"}))
+    found.append(Block("Search, step by step", _steps(searched)))
     warmed = {key: value for key, value in _group(manifest.get("warm_up")).items() if key != "rounds"}
     found.append(_block("Warm-up, before the run and no part of it", "warm_up", warmed))
     found.append(_block("Prompts", "prompts", manifest.get("prompts")))

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from probe_ext.load.levels import LevelPlan, parse_levels
+from probe_ext.load.levels import MAX_USERS, LevelPlan, parse_levels
+from probe_ext.load.search import SearchPlan
 from probe_ext.server import urls
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
@@ -38,6 +39,13 @@ def _number(text: str) -> int:
     if not _WHOLE.fullmatch(text.strip()):
         raise ValueError("is no whole number of 0 or more")
     return int(text)
+
+
+def _users(text: str) -> int:
+    value = _count(text)
+    if value > MAX_USERS:
+        raise ValueError(f"is more than {MAX_USERS} users")
+    return value
 
 
 def _real(text: str) -> float | None:
@@ -127,7 +135,16 @@ OPTIONS: tuple[Option, ...] = (
         "continuous|final|none",
     ),
     Option("levels", "", _optional(parse_levels), "numbers of users to hold, one after another: 1,2,4,8", "LIST"),
-    Option("hold", "30s", _some_seconds, "how long a level is measured, at least", "TIME"),
+    Option("search", False, bool, "find the boundary: double the users until a level fails, then close in on it"),
+    Option("max_users", "512", _users, "a search goes no higher", "N"),
+    Option("search_time", "30m", _some_seconds, "a search ends after so long, whatever it has found", "TIME"),
+    Option(
+        "hold",
+        "30s",
+        _some_seconds,
+        "how long a level is measured, at least; a search leaves one after 5 × this",
+        "TIME",
+    ),
     Option("settle", "5s", seconds, "left out of a level after the number of users stopped changing", "TIME"),
     Option("min_replies", "3", _count, "replies that every user finishes in a level (at most 5 × hold)", "N"),
     Option(
@@ -166,6 +183,9 @@ OPTIONS: tuple[Option, ...] = (
 )
 
 
+Plan = LevelPlan | SearchPlan
+
+
 @dataclass(frozen=True)
 class Options:
     """The options in force; each field is described in OPTIONS. Durations are seconds."""
@@ -182,6 +202,9 @@ class Options:
     ignore_eos: bool
     usage: str
     levels: tuple[int, ...] | None
+    search: bool
+    max_users: int
+    search_time: float
     hold: float
     settle: float
     min_replies: int
@@ -206,8 +229,10 @@ class Options:
     no_report: bool
 
     @property
-    def plan(self) -> LevelPlan | None:
-        """The levels to hold, if any were asked for."""
+    def plan(self) -> Plan | None:
+        """The levels to hold, or the search for the boundary, if either was asked for."""
+        if self.search:
+            return SearchPlan(self.hold, self.settle, self.min_replies, self.max_users, self.search_time)
         return LevelPlan(self.levels, self.hold, self.settle, self.min_replies) if self.levels else None
 
     def as_json(self) -> dict[str, Any]:
@@ -226,6 +251,8 @@ def read_options(given: Mapping[str, Any]) -> Options:
             values[option.name] = _switch(raw) if isinstance(option.default, bool) else option.read(str(raw))
         except ValueError as error:
             raise SettingsError(f"{option.flag} {_shown(raw)}: {error}") from error
+    if values["search"] and values["levels"]:
+        raise SettingsError(f"--levels {_shown(given['levels'])}: --search finds its levels itself; leave one out")
     if values["slo"] is None:
         values["slo"] = "chat"
     return Options(**values)

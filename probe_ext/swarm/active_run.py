@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from probe_ext.run import manifest as manifests
 from probe_ext.server.fetch import Fetcher
 from probe_ext.server.poller import Poller
 from probe_ext.settings.options import Options
+from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.collector import Collector
 from probe_ext.swarm.describe import describe
 from probe_ext.swarm.door import api_key
@@ -26,7 +28,7 @@ from probe_ext.swarm.peers import Peers
 from probe_ext.swarm.prepare import Preparation
 from probe_ext.swarm.room import FOR_MANIFEST, FOR_ROWS, Room
 from probe_ext.swarm.shape import LevelShape
-from probe_ext.swarm.tally import Tally
+from probe_ext.swarm.tally import Judge, Tally
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ class ActiveRun:
         self.origin = clock.monotonic()
         self.started_unix = clock.wall()
         self.id = f"{clock.utc_compact(self.started_unix)}-{name}"
-        self.tally = Tally(options.min_replies)
+        self._tally = self._make_tally()
         self._manifest_room, self._rows_room = Room(directory, FOR_MANIFEST), Room(directory, FOR_ROWS)
         self.collector = Collector(self.id, directory, self._on_reply)
         self.end_reason: str | None = None
@@ -74,9 +76,19 @@ class ActiveRun:
         """Seconds since the run's zero."""
         return clock.monotonic() - self.origin
 
+    def _make_tally(self) -> Tally | Judge:
+        if self.options.search:
+            return Judge(SloProfile.model_validate(self.made.profile), self.options.min_replies)
+        return Tally(self.options.min_replies)
+
+    @property
+    def hearing(self) -> Callable[[float], int] | Judge:
+        """What the steps of the load shape ask: how many were heard, or a search's how they felt."""
+        return self._tally if isinstance(self._tally, Judge) else self._tally.heard
+
     def _on_reply(self, row: ReplyRow) -> None:
         if isinstance(self.environment.shape_class, LevelShape):
-            self.tally.add(row)
+            self._tally.add(row)
         if self.node.exporter:
             self.node.exporter.add(row)
         if self.live:

@@ -9,9 +9,11 @@ import locust
 
 from probe_ext import __version__
 from probe_ext.bundled import folder
+from probe_ext.load.search import SearchSteps
 from probe_ext.measure import clock
 from probe_ext.run import manifest as manifests
 from probe_ext.swarm.peers import Peer
+from probe_ext.swarm.search_ending import search_finding
 from probe_ext.swarm.shape import LevelShape
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 def describe(run: "ActiveRun") -> dict[str, Any]:
     """The manifest as it stands now; keys as in ARCHITECTURE.md."""
-    made, plan = run.made, run.options.plan
+    made = run.made
     return {
         "schema": manifests.SCHEMA,
         "run_id": run.id,
@@ -40,15 +42,19 @@ def describe(run: "ActiveRun") -> dict[str, Any]:
         },
         "options": run.options.as_json(),
         "profile": made.profile,
-        "plan": None
-        if plan is None
-        else {"levels": plan.levels, "hold": plan.hold, "settle": plan.settle, "min_replies": plan.min_replies},
+        "plan": _plan(run),
         "workers": [_worker(run, peer) for peer in run.peers.known.values() if _took_part(run, peer)],
         "server": made.server,
         "prompts": {key: value for key, value in made.prompts.items() if key != "length_model"},
         "warm_up": made.warm_up,
         "findings": _findings(run),
     }
+
+
+def _plan(run: "ActiveRun") -> dict[str, Any] | None:
+    """The levels to come, or those that a search has gone to so far."""
+    shape = run.environment.shape_class
+    return shape.steps.told() if run.options.plan is not None and isinstance(shape, LevelShape) else None
 
 
 def _locustfile(given: str) -> str:
@@ -104,8 +110,11 @@ def _findings(run: "ActiveRun") -> list[dict[str, Any]]:
         if told.get("disk_error"):
             why = f"worker {worker}: {told['disk_error']}; its own copy of the rows is not whole"
             found.append(_failed("worker_disk", why, "The master has the rows; make room for the next run."))
-    if isinstance(run.environment.shape_class, LevelShape):
-        for level in run.environment.shape_class.steps.never_reached:
+    shape = run.environment.shape_class
+    if isinstance(shape, LevelShape):
+        if run.ended is not None and isinstance(shape.steps, SearchSteps):
+            found.append(search_finding(shape.steps))
+        for level in shape.steps.never_reached:
             why = f"the level of {level} users was never reached"
             found.append(_failed("level_reached", why, "Look at Locust's log for users that could not be started."))
     return found

@@ -111,7 +111,7 @@ class Head:
         if self.signalled:
             return self.signalled
         if isinstance(shape, LevelShape) and shape.finished:
-            return "levels_done"
+            return "search_done" if shape.searching else "levels_done"
         headless = self.node.environment.parsed_options.headless
         return "run_time" if headless else "stopped"
 

@@ -9,11 +9,10 @@ import gevent
 from locust.runners import MasterRunner
 
 from probe_ext.client.safe_text import safe_text
-from probe_ext.load.levels import LevelPlan
 from probe_ext.measure import clock
 from probe_ext.run.directory import RunDirectoryError
 from probe_ext.settings.errors import SettingsError
-from probe_ext.settings.options import Options
+from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm import wire
 from probe_ext.swarm.active_run import ActiveRun
 from probe_ext.swarm.exporter import Exporter, serve
@@ -95,19 +94,19 @@ class HeadWiring:
             runner.quit()
         sys.exit(WRONG_USAGE)
 
-    def _plan_given(self) -> LevelPlan | None:
+    def _plan_given(self) -> Plan | None:
         try:
             return self.node.options.plan
         except SettingsError as error:
             self._refuse(str(error))
 
-    def _attach_shape(self, plan: LevelPlan | None) -> None:
+    def _attach_shape(self, plan: Plan | None) -> None:
         """Levels from the options make Locust's load shape; without them Locust keeps its user fields."""
         if plan is None:
             if isinstance(self.environment.shape_class, LevelShape):
                 self.environment.shape_class = None
             return
-        shape = LevelShape(plan, self._heard, self._is_ending, self._run_now)
+        shape = LevelShape(plan, self._hearing, self._is_ending, self._run_now)
         shape.runner = self.environment.runner
         self.environment.shape_class = shape
 
@@ -119,8 +118,8 @@ class HeadWiring:
     def _is_running(self) -> bool:
         return self.head.run is not None and self.head.run.ended is None
 
-    def _heard(self, since: float) -> int:
-        return self.head.run.tally.heard(since) if self.head.run else 0
+    def _hearing(self) -> Any:
+        return self.head.run.hearing if self.head.run else None
 
     def _is_ending(self) -> bool:
         run = self.head.run

@@ -1,9 +1,10 @@
 """Drive Locust headless against a server, then report.
 
 Every option of Locust may be given too: --processes 4, -u 10 -r 2 -t 5m, --expect-workers …
-Without --levels, -u or -t the levels are 1,2,4,8. The API key comes from PROBE_API_KEY.
+Without --levels, --search, -u or -t the levels are 1,2,4,8. The API key comes from PROBE_API_KEY.
 
 example:
+  probe run capacity --host http://127.0.0.1:8000 --search
   probe run capacity --host http://127.0.0.1:8000 --levels 1,2,4,8 --hold 30s --fail-under-users 4
 """
 

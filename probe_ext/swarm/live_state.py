@@ -45,7 +45,9 @@ def rules_of(options: Options, profile: dict[str, Any]) -> Rules:
     plan, slo = options.plan, SloProfile.model_validate(profile)
     if plan is None:
         return Rules(slo, SETTLE, SHORTEST, slo.level.min_replies)
-    return Rules(slo, plan.settle, min(SHORTEST, plan.hold / 2), plan.min_replies, frozenset(plan.levels))
+    return Rules(
+        slo, plan.settle, min(SHORTEST, plan.hold / 2), plan.min_replies, options.levels and frozenset(options.levels)
+    )
 
 
 def state(
@@ -99,7 +101,6 @@ def _heading(head: words.Headline, below: str) -> dict[str, str]:
 def _run(run: "ActiveRun | None", past: Sequence[PastRun]) -> dict[str, Any] | None:
     if run is None or not past:
         return None
-    plan = run.options.plan
     return {
         "number": past[-1].number,
         "id": run.id,
@@ -109,7 +110,7 @@ def _run(run: "ActiveRun | None", past: Sequence[PastRun]) -> dict[str, Any] | N
         "profile": run.made.profile["name"],
         "started_at": clock.utc_text(run.started_unix),
         "directory": str(run.directory),
-        "levels": list(plan.levels) if plan else None,
+        "levels": list(run.options.levels) if run.options.levels else None,
         "end_reason": run.end_reason,
         "metrics": bool(run.made.metrics_urls) and not run.options.no_metrics,
         "problems": sorted({finding["why"] for finding in run.poll_findings()}),

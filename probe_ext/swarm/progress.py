@@ -39,7 +39,7 @@ class Progress:
         """Say where the run is."""
         level = ""
         if isinstance(shape, LevelShape):
-            level = f"level {shape.steps.index + 1} of {len(shape.steps.plan.levels)} · "
+            level = f"{shape.steps.position} · "
         people = things(now.users, "user")
         parts = [f"{level}{people}{_felt(now)}", _replies(now), *figures(now)]
         text = f"{_clock(now.t)}  {' · '.join(parts)}"

@@ -64,16 +64,17 @@ class Starter:
 def take_default_levels(given: Any, user_classes: list[Any]) -> None:
     """`probe run` without levels, users or time: the usual levels, unless the scenario ends by itself."""
     usual = os.environ.get(DEFAULT_LEVELS_VARIABLE)
-    driven = given.levels or given.num_users or given.run_time
+    driven = given.levels or given.search or given.num_users or given.run_time
     ends_itself = any(getattr(user, "ends_itself", False) for user in user_classes)
     if usual and not driven and not ends_itself:
         given.levels = usual
 
 
 def refuse_mixture(given: Any, options: Options) -> None:
-    """SettingsError where levels and Locust's own users, rate or time are both given."""
-    if options.levels is None:
+    """SettingsError where levels or a search, and Locust's own users, rate or time are both given."""
+    if options.plan is None:
         return
+    who = "--search" if options.search else "--levels"
     for name, flag in (("num_users", "-u"), ("spawn_rate", "-r"), ("run_time", "-t")):
         if getattr(given, name, None):
-            raise SettingsError(f"{flag} {getattr(given, name)}: --levels decides users, rate and time; leave one out")
+            raise SettingsError(f"{flag} {getattr(given, name)}: {who} decides users, rate and time; leave one out")

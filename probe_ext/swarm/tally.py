@@ -8,7 +8,7 @@ from probe_ext.load.search import Look
 from probe_ext.load.sequential import Bounds
 from probe_ext.measure.rows import ReplyRow
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.live import Ended, grade, look_at
+from probe_ext.verdict.so_far import Ended, grade, look_at
 
 _JUDGED_NOT = {"ended_by_us", "client_error"}
 

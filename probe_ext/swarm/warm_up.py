@@ -27,6 +27,8 @@ from probe_ext.verdict.words import things
 
 MOST = 64
 """requests at once where nothing else is asked for: the largest batch of the usual warm-up ladder"""
+SEARCHING = 8
+"""the same before a search, which does not know yet how many are to come, on a server that may answer one by one"""
 _PROMPT_TOKENS = 200
 _REPLY_TOKENS = 16
 """prompts and replies at most so long: what is paid once depends on the batch, not on them"""
@@ -57,6 +59,8 @@ def how_many(environment: Environment, options: Options) -> int:
     if options.warm_up is not None:
         return options.warm_up
     fixed = sum(getattr(user, "fixed_count", 0) for user in environment.user_classes)
+    if options.search:
+        return min(SEARCHING, options.max_users)
     asked = max(options.levels) if options.levels else environment.parsed_options.num_users
     return min(MOST, asked or max(1, fixed))
 

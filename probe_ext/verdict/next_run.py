@@ -9,7 +9,11 @@ from probe_ext.verdict.judgement import Climb, LevelResult
 
 MOST_LEVELS = 5
 _OF_THE_REPORT = {"team_think_time", "price_per_hour"}
-_OF_ONE_RUN = {"levels", "prompt_seed", "out", "force", "no_report", "fail_under_users", "warm_up", *_OF_THE_REPORT}
+_OF_ONE_RUN = {
+    *("levels", "search", "max_users", "search_time"),
+    *("prompt_seed", "out", "force", "no_report", "fail_under_users", "warm_up"),
+    *_OF_THE_REPORT,
+}
 """options that say nothing of what is asked"""
 
 Bracket = tuple[int | None, int | None]

@@ -15,7 +15,13 @@ def test_the_demo_shows_a_level_that_holds_and_one_that_fails(tmp_path: Path) ->
     out = tmp_path / "demo"
     run = finished(start([sys.executable, str(ROOT / "scripts" / "demo.py"), *SHORTER, "--out", str(out)]), out)
     assert run.code == 0, run.said
-    assert run.manifest["plan"] == {"levels": [2, 16], "hold": 4.0, "settle": 1.0, "min_replies": 1}  # the last word
+    assert run.manifest["plan"] == {
+        "levels": [2, 16],
+        "hold": 4.0,
+        "settle": 1.0,
+        "min_replies": 1,
+        "search": None,
+    }  # the last word
     check_accounts(run, nodes=2)
     assert len({row["worker"] for row in run.rows()}) == 2
     judged = json.loads((out / "capacity.json").read_text())

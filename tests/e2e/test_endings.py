@@ -90,7 +90,7 @@ def test_the_levels_end_the_run_and_are_on_the_users_table(sim: str, tmp_path: P
     run = finished(start(locust(sim, out, *levels, "--processes", "2")), out)
     check_accounts(run, nodes=2)
     assert run.manifest["end_reason"] == "levels_done"
-    assert run.manifest["plan"] == {"levels": [2, 4], "hold": 3.0, "settle": 1.0, "min_replies": 1}
+    assert run.manifest["plan"] == {"levels": [2, 4], "hold": 3.0, "settle": 1.0, "min_replies": 1, "search": None}
     draining = min(float(row["t"]) for row in run.rows("users.csv") if row["state"] == "stopping")
     assert max(float(row["sent"]) for row in run.rows()) <= draining
     last = find_levels(frames.load(out).users, run.manifest["plan"], None)[-1]

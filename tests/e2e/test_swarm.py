@@ -166,11 +166,17 @@ def test_the_web_ui_ramps_by_hand_and_keeps_each_run_apart(web: Web, tmp_path: P
     refused = web.swarm(levels="0,-3,x", user_count="1", spawn_rate="1")
     assert not refused["success"]
     assert "--levels 0,-3,x" in str(refused["message"])
+    mixed = web.swarm(levels="1,2", search="true", user_count="1", spawn_rate="1")
+    assert "--search" in str(mixed["message"])
     assert web.swarm(levels="1,2", hold="2s", settle="1s", min_replies="1")["success"]
     second = tmp_path / "ui-2"
     wait_for(lambda: (second / "run.json").exists() and '"ended_at": "' in (second / "run.json").read_text(), "levels")
     check_accounts(Run(second, 0, ""), nodes=2)
     assert Run(second, 0, "").manifest["end_reason"] == "levels_done"
+    assert web.swarm(levels="", search="true", search_time="2s", hold="2s", settle="0s", min_replies="1")["success"]
+    third = tmp_path / "ui-3"
+    wait_for(lambda: (third / "run.json").exists() and '"ended_at": "' in (third / "run.json").read_text(), "a search")
+    assert Run(third, 0, "").manifest["end_reason"] == "search_done"
 
 
 class Metrics(http.server.BaseHTTPRequestHandler):

@@ -106,7 +106,7 @@ def test_the_level_is_told_where_there_are_levels() -> None:
     screen = Screen(terminal=False)
     plan = read_options({"levels": "2,4", "hold": "1s"}).plan
     assert plan is not None
-    shape: Any = LevelShape(plan, lambda _: 0, lambda: False, lambda: 0.0)
+    shape: Any = LevelShape(plan, lambda: None, lambda: False, lambda: 0.0)
     Progress(screen).show(moment(3.0, 2), shape)
     assert screen.getvalue() == "00:03  level 1 of 2 · 2 users · 0 replies\n"
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probe_ext.load.levels import LevelPlan
+from probe_ext.load.search import SearchPlan
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Options, read_options
@@ -65,6 +66,9 @@ def test_every_option_has_a_help_a_flag_and_a_variable_of_its_own() -> None:
         ("top_p", "0.95", 0.95),
         ("top_p", "", None),
         ("levels", "1,2,4", (1, 2, 4)),
+        ("search", "true", True),
+        ("max_users", "96", 96),
+        ("search_time", "1h", 3600.0),
         ("hold", "2m", 120.0),
         ("settle", "0", 0.0),
         ("patience", "10s", 10.0),
@@ -111,6 +115,8 @@ SAD: list[tuple[str, str]] = [
     *(("hold", text) for text in ("0", "0s", "-5s", "", "soon", "30 s", "1h30", "5x", "1e3", "٣s")),
     *(("settle", text) for text in ("-1s", "soon")),
     ("min_replies", "0"),
+    *(("max_users", text) for text in ("0", "1000001", "lots")),
+    *(("search_time", text) for text in ("0", "soon")),
     *((name, "0s") for name in ("timeout_connect", "timeout_first", "timeout_gap", "timeout_total", "patience")),
     ("drain", "never"),
     *(("metrics_url", text) for text in ("gpu-box:8000/metrics", "http://a/metrics,ftp://b")),
@@ -139,6 +145,13 @@ def test_what_is_wrong_is_refused_in_one_line_that_names_flag_and_value(name: st
 def test_the_plan_is_made_of_the_options_that_speak_of_it() -> None:
     made = read_options({"levels": "1,8", "hold": "20s", "settle": "2s", "min_replies": "5"})
     assert made.plan == LevelPlan((1, 8), 20.0, 2.0, 5)
+    searching = read_options({"search": "on", "max_users": "64", "search_time": "10m", "hold": "20s"})
+    assert searching.plan == SearchPlan(hold=20.0, settle=5.0, min_replies=3, max_users=64, longest=600.0)
+
+
+def test_levels_and_a_search_exclude_each_other() -> None:
+    with pytest.raises(SettingsError, match="--levels 1,8: --search finds its levels itself"):
+        read_options({"levels": "1,8", "search": True})
 
 
 def test_the_manifest_gets_every_option_as_json_and_no_credentials() -> None:

@@ -14,7 +14,7 @@ class Stage:
     def __init__(self, plan: LevelPlan = PLAN) -> None:
         self.now, self.ending, self.heard = 0.0, False, 1_000
         self.asked: list[float] = []
-        self.shape = LevelShape(plan, self._heard, lambda: self.ending, lambda: self.now)
+        self.shape = LevelShape(plan, lambda: self._heard, lambda: self.ending, lambda: self.now)
         self.runner = SimpleNamespace(user_count=0)
         self.shape.runner = self.runner
 

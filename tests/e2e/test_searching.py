@@ -1,0 +1,72 @@
+"""`--search` as a user runs it: it ends by itself, says what it did, and leaves a report when it is interrupted."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import BIN, channel, finished, locust, start, wait_for
+from tests.e2e.test_endings import check_accounts
+
+BRIEF = ("--search", "--hold", "2s", "--settle", "1s", "--min-replies", "1", "--warm-up", "off", "--max-tokens", "20")
+HASTY = "name: hasty\nfirst_word: {served: 0.001, strained: 0.002}\n"
+
+
+def test_it_ends_by_itself_and_its_steps_are_in_the_manifest_and_the_page(sim: str, tmp_path: Path) -> None:
+    """Nobody is served by this profile, so one user fails, and there is nothing below."""
+    out, slo = tmp_path / "run", tmp_path / "hasty.yaml"
+    slo.write_text(HASTY)
+    command = [str(BIN / "probe"), "run", "capacity", "--host", sim, *BRIEF, "--slo", str(slo), "--out", str(out)]
+    run = finished(start([*command, "--processes", "2"]), out)
+    assert run.code == 0, run.said
+    check_accounts(run, nodes=2, least=3)
+    assert run.manifest["end_reason"] == "search_done"
+    searched = run.manifest["plan"]["search"]
+    assert (searched["outcome"], run.manifest["plan"]["levels"]) == ("closed", [1])
+    assert [(step["users"], step["state"], step["proven"]) for step in searched["steps"]] == [(1, "failed", True)]
+    judged = json.loads((out / "capacity.json").read_text())
+    assert (judged["served_users"], judged["bracket"]) == (0, [None, 1])
+    told = next(finding for finding in judged["findings"] if finding["check"] == "search")
+    assert (told["state"], told["invalidates"]) == ("pass", False)
+    assert "looking at 1" in run.said
+    assert "failed, proven" in (out / "capacity.html").read_text(encoding="utf-8")
+
+
+def test_ctrl_c_leaves_a_report_of_what_it_had_found(sim: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [str(BIN / "probe"), "run", "capacity", "--host", sim, *BRIEF, "--out", str(out)]
+    process = start(command)
+    wait_for(lambda: (out / "run.json").exists() and '"held"' in (out / "run.json").read_text(), "a first level")
+    process.send_signal(signal.SIGINT)
+    run = finished(process, out)
+    assert (run.code, run.manifest["end_reason"]) == (130, "interrupted")
+    assert run.manifest["plan"]["search"]["outcome"] is None
+    judged = json.loads((out / "capacity.json").read_text())
+    assert next(f["state"] for f in judged["findings"] if f["check"] == "search") == "unproven"
+    assert (out / "capacity.html").exists()
+
+
+def test_plain_locust_searches_until_its_time_is_over(sim: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run = finished(start([*locust(sim, out, *BRIEF, "--search-time", "3s"), *channel()]), out)
+    check_accounts(run, nodes=1, least=1)
+    assert (run.code, run.manifest["end_reason"]) == (0, "search_done")
+    assert run.manifest["plan"]["search"]["outcome"] == "time"
+    found = next(finding for finding in run.manifest["findings"] if finding["check"] == "search")
+    assert "--search-time" in found["advice"]
+
+
+@pytest.mark.parametrize("mixed", [("--levels", "1,2"), ("-u", "4"), ("-r", "2"), ("-t", "5s")])
+def test_a_search_with_something_else_that_decides_the_users_is_refused(
+    sim: str, tmp_path: Path, mixed: tuple[str, str]
+) -> None:
+    out = tmp_path / "run"
+    run = finished(
+        start([str(BIN / "probe"), "run", "capacity", "--host", sim, *BRIEF, *mixed, "--out", str(out)]), out
+    )
+    assert run.code == 2, run.said
+    assert mixed[0] in run.said
+    assert "--search" in run.said
+    assert len(run.said.strip().splitlines()) == 1
+    assert not out.exists()

@@ -1,0 +1,174 @@
+"""The search's steps, around a server whose boundary is known: no clock, no server, only what would be heard."""
+
+from pathlib import Path
+
+import pytest
+
+from probe_ext.load.search import Look, SearchPlan, SearchSteps
+from probe_ext.load.sequential import Block, Bounds
+
+PLAN = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=512, longest=3600.0)
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+class Server:
+    """Holds up to `capacity` users; a block of replies ends every two seconds."""
+
+    bounds = Bounds(0.90, 0.01)
+
+    def __init__(self, capacity: int, grey: tuple[int, ...] = (), drains_in: float = 0.0) -> None:
+        self.capacity, self.grey, self.drains_in = capacity, grey, drains_in
+        self.now = 0.0
+        self.asked: list[tuple[float, int]] = []
+        self.lies: dict[int, int] = {}
+        """looks at a level that still show the opposite"""
+
+    def settled(self, since: float) -> int:
+        return 10_000 if self.now - since >= self.drains_in else 0
+
+    def look(self, since: float, users: int) -> Look:
+        self.asked.append((since, users))
+        good = users <= self.capacity
+        if self.lies.get(users, 0) > 0:
+            self.lies[users] -= 1
+            good = not good
+        share = 0.86 if users in self.grey else float(good)
+        blocks = tuple(Block(since + 2.0 * k, share, 0.0) for k in range(1, int((self.now - since) / 2) + 1))
+        if users in self.grey:
+            return Look("unproven", blocks)
+        return Look("held" if good else "failed", blocks)
+
+
+def play(server: Server, plan: SearchPlan = PLAN, until: float = 3600.0, *, obeys: bool = True) -> SearchSteps:
+    """Ask once a second; the users are there two seconds after they were asked for."""
+    steps = plan.begin()
+    target, changed, users = 0, 0.0, 0
+    while server.now < until:
+        new = steps.target(server.now, users, server)
+        if new is None:
+            return steps
+        if new != target:
+            target, changed = new, server.now
+        if obeys and server.now - changed >= 2:
+            users = target
+        server.now += 1.0
+    return steps
+
+
+def visited(steps: SearchSteps) -> list[int]:
+    return [step.users for step in steps.steps]
+
+
+def test_it_doubles_then_halves_then_proves_both_ends() -> None:
+    steps = play(Server(11))
+    assert visited(steps) == [1, 2, 4, 8, 16, 12, 10, 11, 12]
+    assert (steps.outcome, steps.bracket, steps.proven) == ("closed", (11, 12), True)
+    assert [step.users for step in steps.steps if step.proven] == [11, 12]
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 3, 7, 8, 9, 64, 100, 511])
+def test_it_closes_in_on_any_boundary(capacity: int) -> None:
+    steps = play(Server(capacity))
+    held, failed = steps.bracket
+    assert failed is not None
+    assert held <= capacity < failed
+    assert failed - held <= max(1, held // 10)
+    assert (steps.outcome, steps.proven) == ("closed", True)
+
+
+def test_not_even_one_user() -> None:
+    steps = play(Server(0))
+    assert (visited(steps), steps.bracket, steps.outcome) == ([1], (0, 1), "closed")
+
+
+def test_it_goes_no_higher_than_it_may_and_proves_that() -> None:
+    server = Server(10_000)
+    steps = play(server, SearchPlan(30.0, 5.0, 3, max_users=12, longest=3600.0))
+    assert (visited(steps), steps.bracket, steps.outcome, steps.proven) == (
+        [1, 2, 4, 8, 12],
+        (12, None),
+        "max_users",
+        True,
+    )
+
+
+def test_its_time_is_limited() -> None:
+    steps = play(Server(100), SearchPlan(30.0, 5.0, 3, 512, longest=60.0))
+    assert steps.outcome == "time"
+    assert steps.steps[-1].left == 60
+    assert not steps.proven
+
+
+def test_a_wrong_first_impression_is_found_out_when_the_boundary_is_proven() -> None:
+    server = Server(20)
+    server.lies[16] = 1
+    steps = play(server)
+    assert visited(steps)[:6] == [1, 2, 4, 8, 16, 12], "16 seemed to fail"
+    held, failed = steps.bracket
+    assert failed is not None
+    assert held <= 20 < failed
+    assert (steps.outcome, steps.proven) == ("closed", True)
+
+
+def test_a_level_that_cannot_be_decided_is_given_up_and_said_to_be_open() -> None:
+    steps = play(Server(9, grey=(10,)))
+    assert (steps.outcome, steps.bracket) == ("open", (9, 10))
+    assert [(s.users, s.gave_up) for s in steps.steps if s.gave_up] == [(10, True)]
+    given_up = next(s for s in steps.steps if s.gave_up)
+    assert given_up.left is not None
+    assert given_up.measured_from is not None
+    assert given_up.left - given_up.measured_from == pytest.approx(PLAN.patience, abs=1)
+    assert steps.is_proven(9)
+    assert visited(steps).count(10) == 1, "once is enough"
+
+
+def test_coming_down_it_waits_until_the_queue_is_gone() -> None:
+    steps = play(Server(8, drains_in=40.0))
+    down = [b for a, b in zip(steps.steps, steps.steps[1:], strict=False) if b.users < a.users]
+    up = [b for a, b in zip(steps.steps, steps.steps[1:], strict=False) if b.users > a.users]
+    assert down
+    assert all(s.measured_from is not None and s.measured_from - s.entered >= 40 for s in down)
+    assert all(s.measured_from is not None and s.measured_from - s.entered < 10 for s in up)
+
+
+def test_users_that_never_come_end_it() -> None:
+    steps = play(Server(8), obeys=False)
+    assert (steps.outcome, steps.never_reached, steps.steps[-1].measured_from) == ("unreachable", [1], None)
+
+
+def test_no_level_is_too_short_for_the_verdict_to_see() -> None:
+    for plan in (PLAN, SearchPlan(2.0, 1.0, 3, 512, 3600.0)):
+        for step in play(Server(6), plan).steps:
+            assert step.left is not None
+            assert step.measured_from is not None
+            assert step.left - step.measured_from >= min(5.0, plan.hold / 2)
+
+
+def test_it_says_where_it_is() -> None:
+    server, said = Server(3), []
+    steps = PLAN.begin()
+    while (target := steps.target(server.now, steps.level, server)) is not None:
+        assert target == steps.level
+        if not said or said[-1] != steps.position:
+            said.append(steps.position)
+        server.now += 1.0
+    assert said == [
+        "search: nothing known yet; looking at 1",
+        "search: 1 held; looking at 2",
+        "search: 2 held; looking at 4",
+        "search: 2 held, 4 failed; looking at 3",
+        "search: 3 held, 4 failed; proving 3",
+        "search: 3 held, 4 failed; proving 4",
+    ]
+    assert steps.target(server.now, 4, server) is None
+
+
+def test_what_the_manifest_is_told_is_documented() -> None:
+    told = play(Server(3)).told()
+    assert told["levels"] == [1, 2, 4, 3]
+    search = told["search"]
+    assert isinstance(search, dict)
+    page = (DOCS / "run-directory.md").read_text(encoding="utf-8")
+    part = page[page.index("### plan") : page.index("### workers")]
+    for key in {*told, *search, *search["steps"][0]}:
+        assert f"`{key}`" in part, key
