@@ -138,7 +138,9 @@ class HeadWiring:
             ready = self._made_ready()
         except Exception as error:  # Locust would log it and load the server all the same, with nobody measuring
             defect = "" if isinstance(error, SettingsError | RunDirectoryError) else "a defect of probe itself: "
-            logger.error("probe: %s%s; the run is stopped", defect, safe_text(str(error), length=1000))  # noqa: TRY400 - one line says it
+            why = f"{defect}{safe_text(str(error), length=1000)}"
+            logger.error("probe: %s; the run is stopped", why)  # noqa: TRY400 - one line says it
+            self._view.refused(why)
             gevent.spawn(self.environment.runner.stop)
             return
         self._ready = None

@@ -77,17 +77,19 @@ def _said(state: State, doing: str | None, live: LiveRun | None, past: Sequence[
     if state == "preparing":
         return _heading(words.Headline("", "Getting ready."), doing or "")
     if live is None:
-        return _heading(words.Headline("", "No run yet."), "Start one in Locust's web UI.")
+        return _heading(words.Headline("", "No run yet."), doing or "Start one in Locust's web UI.")
     if state == "ended":
-        return _over(past[-1])
+        return _over(past[-1], doing)
     below = words.progress(live.now, live.rules)
     if state == "ending":
         below = "The run is ending: replies in flight may still finish."
     return _heading(words.headline(live.now, live.rules), below)
 
 
-def _over(last: PastRun) -> dict[str, str]:
-    """A run that has ended: its report's answer, once there is one."""
+def _over(last: PastRun, refused: str | None) -> dict[str, str]:
+    """A run that has ended: its report's answer, once there is one; or why no other began after it."""
+    if refused:
+        return _heading(words.Headline("", "The next run did not begin."), refused)
     if last.sentence is not None:
         return _heading(*words.answered(last.sentence))
     report = {"making": "Its report is being made.", "failed": "Its report could not be made."}

@@ -65,16 +65,20 @@ _LINK = (
 
 def add_tabs(web_ui: WebUI, view: "LiveView") -> None:
     """Two tables in tabs of their own, links among the downloads, and one to our page."""
-    web_ui.template_args["extended_tabs"] = [{"title": title, "key": key} for key, title in _TABS.items()]
-    web_ui.template_args["extended_tables"] = [
-        {"key": key, "structure": [{"key": name, "title": title} for name, title in columns.items()]}
-        for key, columns in ((LEVELS, _LEVEL_COLUMNS), (STREAMING, _STREAMING_COLUMNS))
-    ]
     newest = f".{PREFIX}/runs/newest/"
-    web_ui.template_args["extended_csv_files"] = [
-        {"title": "Live view: who feels served", "href": f".{PREFIX}/"},
-        *({"title": title, "href": newest + name} for title, name in _DOWNLOADS.items()),
-    ]
+    ours: dict[str, list[dict[str, Any]]] = {
+        "extended_tabs": [{"title": title, "key": key} for key, title in _TABS.items()],
+        "extended_tables": [
+            {"key": key, "structure": [{"key": name, "title": title} for name, title in columns.items()]}
+            for key, columns in ((LEVELS, _LEVEL_COLUMNS), (STREAMING, _STREAMING_COLUMNS))
+        ],
+        "extended_csv_files": [
+            {"title": "Live view: who feels served", "href": f".{PREFIX}/"},
+            *({"title": title, "href": newest + name} for title, name in _DOWNLOADS.items()),
+        ],
+    }
+    for kind, more in ours.items():
+        web_ui.template_args[kind] = [*web_ui.template_args.get(kind, []), *more]
 
     def fill(response: Response) -> Response:
         if response.status_code != 200:
@@ -98,7 +102,8 @@ def _with_tables(response: Response, view: "LiveView") -> Response:
         STREAMING: [_streaming_row(line) for line in (live.streaming() if live else [])],
     }
     said = orjson.loads(response.get_data())
-    said["extended_stats"] = [{"key": key, "data": data} for key, data in rows.items()]
+    others = [table for table in said.get("extended_stats", []) if table.get("key") not in rows]
+    said["extended_stats"] = [*others, *({"key": key, "data": data} for key, data in rows.items())]
     response.set_data(orjson.dumps(said))
     return response
 

@@ -35,6 +35,8 @@ class LiveView:
         """every run, that one too"""
         self._environment = environment
         self._doing: tuple[str, float] | None = None
+        self._refused: str | None = None
+        """why the last try to begin a run came to nothing"""
         self._progress = Progress()
         if environment.web_ui:
             serve(environment, self)
@@ -63,14 +65,19 @@ class LiveView:
 
     def began(self, run: ActiveRun) -> None:
         """A run has begun."""
-        self.run = run
+        self.run, self._refused = run, None
         number = self.past[-1].number + 1 if self.past else 1
         self.past.append(PastRun(number, run.directory, run.scenario, clock.utc_text(run.started_unix)))
         del self.past[:-_REMEMBERED]
 
+    def refused(self, why: str) -> None:
+        """A run did not begin."""
+        self._refused = why
+
     def ended(self) -> None:
         """A run is over."""
         self._progress.clear()
+        self.past[-1].state = "ended"
 
     def report(self, run: ActiveRun) -> None:
         """Make the report of a run that is over, and say so."""
@@ -84,8 +91,8 @@ class LiveView:
     def now(self, span: Span) -> dict[str, Any]:
         """What the live page shows."""
         state = self._state()
-        if self.past and self.run is not None:
-            self.past[-1].state = "ended" if self.run.ended is not None else "running"
+        if self.past and state in {"running", "ending"}:
+            self.past[-1].state = state
         return live_state.state(state, self._said(), self.run, self.past, span)
 
     def _state(self) -> State:
@@ -99,7 +106,7 @@ class LiveView:
 
     def _said(self) -> str | None:
         if self._doing is None:
-            return None
+            return self._refused
         what, since = self._doing
         return f"{what}, {clock.monotonic() - since:.0f} s"
 

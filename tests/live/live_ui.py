@@ -1,0 +1,105 @@
+"""Locust's web UI with our page beside it, and a run that goes on in it: without a network, a runner or a greenlet."""
+
+from argparse import Namespace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from flask_login import UserMixin
+from locust import User
+from locust.env import Environment
+from locust.web import WebUI
+from worlds import CHAT, reply
+
+from probe_ext.live.run import LiveRun
+from probe_ext.measure.rows import ServerRow, UserRow
+from probe_ext.settings.options import read_options
+from probe_ext.swarm.axis import SAME_CLOCK
+from probe_ext.swarm.live_state import rules_of
+from probe_ext.swarm.live_view import LiveView
+from probe_ext.swarm.peers import Peers
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+class Someone(User):
+    """Locust wants a user class."""
+
+
+class Person(UserMixin):
+    """Who is logged in."""
+
+    id = "somebody"
+
+
+class Ui:
+    """The web UI, and a client of it."""
+
+    def __init__(self, base: str = "", login: bool = False) -> None:
+        self.environment = Environment(user_classes=[Someone], host="http://x")
+        options = {"web_base_path": base, "headless": False, "only_summary": False, "num_users": 1, "spawn_rate": 1}
+        self.environment.parsed_options = Namespace(**options, run_time=None, stats_history_enabled=False)
+        self.environment.create_local_runner()
+        web = WebUI(self.environment, "127.0.0.1", 0, web_base_path=base or None, web_login=login, delayed_start=True)
+        web.app.secret_key = "for this test"
+        if login:
+            web.login_manager.user_loader(lambda _: Person())
+        self.app: Any = web.app
+        self.view = LiveView(self.environment)
+        self.client = self.app.test_client()
+
+    def log_in(self) -> None:
+        """As Locust's own login page does."""
+        with self.client.session_transaction() as session:
+            session["_user_id"], session["_fresh"] = "somebody", True
+
+    def begin(self, directory: Path, seconds: int = 60, **more: Any) -> Any:
+        """A run that has gone on for a while: 4 users, then 8, slower and slower."""
+        directory.mkdir(parents=True, exist_ok=True)
+        run: Any = a_run(self.environment, directory, seconds, **more)
+        self.view.began(run)
+        return run
+
+
+def a_run(environment: Environment, directory: Path, seconds: int, model: str = "demo") -> Any:
+    """As much of a run as is shown of it."""
+    options, profile = read_options({}), CHAT.model_dump(mode="json")
+    live = LiveRun(rules_of(options, profile))
+    for second in range(seconds):
+        t, users = float(second), 4 if second < seconds / 2 else 8
+        live.on_users(UserRow(t, users, users, "running"))
+        for user in range(users):
+            if (second + user) % 3 == 0 and (user < 4 or t - 2.0 > seconds / 2):
+                wait = 0.2 + (0.05 * second if t - 2.0 > seconds / 2 else 0.0)
+                live.on_reply(reply(user, t - 2.0, first=t - 2.0 + wait, scenario=model, worker="w1"))
+        told = {
+            "kv_usage": min(1.0, second / 50),
+            "running": users / 2,
+            "waiting": users / 2,
+            "preemptions": second // 20,
+        }
+        live.on_server([ServerRow(t, "u", "0", name, float(value)) for name, value in told.items()])
+        live.cpu.add("w1", t, 0.2 * t)
+        live.tick(t)
+    peers = Peers()
+    peer = peers.join("w1")
+    peer.offset, peer.host = SAME_CLOCK, "here"
+    made = SimpleNamespace(host="http://x", model=model, profile=profile, metrics_urls=("http://x/metrics",))
+    told = {"rows": 10, "started": 12, "finished": 10, "loop_lag_max": 0.01, "cpu_seconds": 1.0}
+    return SimpleNamespace(
+        id="r1",
+        scenario="capacity",
+        directory=directory,
+        started_unix=1.8e9,
+        end_reason=None,
+        environment=environment,
+        options=options,
+        made=made,
+        peers=peers,
+        live=live,
+        ended=None,
+        node=SimpleNamespace(worker="master"),
+        collector=SimpleNamespace(told={"w1": told}),
+        now=lambda: float(seconds),
+        poll_findings=list,
+    )

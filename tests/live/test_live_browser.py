@@ -1,0 +1,144 @@
+"""The live page in a real browser, fed by our own endpoint."""
+
+import asyncio
+import contextlib
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live_ui import HOSTILE, Ui
+from werkzeug.serving import make_server
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "report"))
+import chrome
+
+if chrome.BROWSER is None:
+    warnings.warn("no Chromium here: THE LIVE PAGE IS NOT TESTED IN A BROWSER", stacklevel=1)
+pytestmark = pytest.mark.skipif(chrome.BROWSER is None, reason="no Chromium: THE LIVE PAGE IS NOT TESTED IN A BROWSER")
+
+Visit = Callable[[chrome.Tab], Coroutine[Any, Any, None]]
+
+
+@dataclass
+class Served:
+    """The UI on a port of its own."""
+
+    ui: Ui
+    url: str
+    stop: Callable[[], None]
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setattr(sys, "argv", ["locust"])
+    ui = Ui()
+    server = make_server("127.0.0.1", 0, ui.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    yield Served(ui, f"http://127.0.0.1:{server.server_port}/probe/", stop)
+    if thread.is_alive():
+        stop()
+
+
+@pytest.fixture(scope="module")
+def visit() -> Iterator[Callable[[Visit], None]]:
+    """One browser for all visits of this module."""
+    with asyncio.Runner() as runner:
+        stack = contextlib.AsyncExitStack()
+        tab = runner.run(stack.enter_async_context(chrome.tab()))
+        yield lambda do: runner.run(do(tab))
+        runner.run(stack.aclose())
+
+
+async def go(tab: chrome.Tab, url: str, width: int = 1280, *, dark: bool = False) -> None:
+    tab.requests, tab.console = [], []
+    for domain in ("Page", "Network", "Runtime", "Log"):
+        await tab.call(f"{domain}.enable")
+    await tab.resize(width, 900)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    await tab.call("Emulation.setEmulatedMedia", features=[scheme])
+    await tab.call("Page.navigate", url=url)
+
+
+async def until(tab: chrome.Tab, expression: str) -> Any:
+    """Ask again until it is true."""
+    end = time.monotonic() + 60  # noqa: TID251 - a test's own patience
+    while time.monotonic() < end:  # noqa: TID251
+        if found := await tab.ask(expression):
+            return found
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"never: {expression}; it says {await tab.ask('document.body.innerText')}")
+
+
+DRAWN = "document.querySelectorAll('#lanes svg.plot').length === 5"
+
+
+def test_it_draws_the_run_and_fits_asking_nobody_else(
+    visit: Callable[[Visit], None], served: Served, tmp_path: Path
+) -> None:
+    served.ui.begin(tmp_path / "run", seconds=60, model=HOSTILE)
+
+    async def look(tab: chrome.Tab) -> None:
+        for width, dark in ((1280, False), (390, True)):
+            await go(tab, served.url, width, dark=dark)
+            await until(tab, DRAWN)
+            assert await tab.ask("document.documentElement.scrollWidth") <= width
+            assert {url.split("?")[0] for url in tab.requests} <= {
+                served.url + name for name in ("", "live.js", "live.css", "live.json")
+            } | {"data:,"}
+            assert tab.console == []
+            said = str(await tab.ask("document.querySelector('h1').textContent"))
+            assert said.endswith("of 8 people feel served."), said
+            assert await tab.ask("document.querySelectorAll('#levels tbody tr').length") == 2
+        text = str(await tab.ask("document.body.innerText"))
+        assert HOSTILE in text
+        assert await tab.ask("document.querySelectorAll('img').length") == 0
+
+    visit(look)
+
+
+def test_keys_buttons_and_a_connection_that_is_lost(
+    visit: Callable[[Visit], None], served: Served, tmp_path: Path
+) -> None:
+    run = served.ui.begin(tmp_path / "run", seconds=400)
+
+    async def look(tab: chrome.Tab) -> None:
+        await go(tab, served.url)
+        await until(tab, DRAWN)
+        await tab.ask("document.getElementById('lanes').focus()")
+        await tab.key("ArrowLeft")
+        read = "document.getElementById('readout').textContent"
+        first = str(await tab.ask(read))
+        assert first.startswith("at 6:3"), first
+        assert "served" in first
+        await tab.key("ArrowLeft")
+        assert str(await tab.ask(read)) != first
+        assert await tab.ask("document.getElementById('readout').getAttribute('aria-live')") == "polite"
+        await tab.ask("document.getElementById('whole').click()")
+        await until(tab, "document.getElementById('lanes').innerText.includes('0:00')")
+        # Only what changes the picture is said aloud, not every second.
+        assert "people feel served" in str(await tab.ask("document.getElementById('news').textContent"))
+        await tab.ask("document.getElementById('pause').click()")
+        asked = len(tab.requests)
+        await asyncio.sleep(2.5)
+        await tab.ask("1")
+        assert len(tab.requests) <= asked + 1  # one may have been under way
+        await tab.ask("document.getElementById('pause').click()")
+        run.ended = 400.0
+        await until(tab, "document.getElementById('state').textContent === 'over'")
+        served.stop()
+        await until(tab, "document.getElementById('state').textContent.includes('connection lost')")
+
+    visit(look)

@@ -1,0 +1,267 @@
+"""Our page beside Locust's web UI: whose login and base path it has, what it hands out, and to whom."""
+
+import json
+import re
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live_ui import HOSTILE, Ui
+
+from probe_ext.run import directory as places
+from probe_ext.swarm.live_web import FILES
+
+OURS = ("/probe/", "/probe/live.js", "/probe/live.css", "/probe/live.json", "/probe/runs/1/run.json",
+        "/probe/runs/newest/run.json")  # fmt: skip
+PAGE = resources.files("probe_ext.swarm") / "live_page"
+
+
+@pytest.fixture(autouse=True)
+def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locust's page asks the command line for the form's fields."""
+    monkeypatch.setattr(sys, "argv", ["locust"])
+
+
+def text_of(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")
+
+
+def figures(ui: Ui, span: str = "recent") -> dict[str, Any]:
+    return dict(ui.client.get(f"/probe/live.json?span={span}").get_json())
+
+
+@pytest.mark.parametrize("base", ["", "/load"])
+def test_everything_stands_under_locusts_login_and_base_path(base: str, tmp_path: Path) -> None:
+    ui = Ui(base, login=True)
+    (ui.begin(tmp_path / "run").directory / "run.json").write_text("{}")
+    for path in OURS:
+        answer = ui.client.get(base + path)
+        assert answer.status_code == 302, path
+        assert answer.location.startswith(f"{base}/login"), path
+    ui.log_in()
+    for path in OURS:
+        assert ui.client.get(base + path, follow_redirects=True).status_code == 200, path
+    assert ui.client.get("/elsewhere/probe/").status_code == 404
+
+
+def test_nothing_is_done_by_asking(tmp_path: Path) -> None:
+    ui = Ui()
+    ui.begin(tmp_path / "run")
+    for path in OURS:
+        for method in ("post", "put", "delete", "patch"):
+            assert getattr(ui.client, method)(path).status_code == 405, (method, path)
+
+
+def test_locusts_page_leads_to_ours_and_back(tmp_path: Path) -> None:
+    ui = Ui("/load")
+    page = ui.client.get("/load/").get_data(as_text=True)
+    assert '<a href="./probe/"' in page
+    given = json.loads(re.search(r"window\.templateArgs = (.*)", page)[1])  # type: ignore[index]
+    assert [tab["key"] for tab in given["extended_tabs"]] == [table["key"] for table in given["extended_tables"]]
+    links = [link["href"] for link in given["extended_csv_files"]]
+    ui.begin(tmp_path / "run")
+    assert len(links) == 7
+    for link in links:
+        assert ui.client.get("/load/" + link.removeprefix("./")).status_code in {200, 302}, link
+    assert 'href="../"' in text_of("live.html")
+
+
+def test_a_locustfiles_own_tabs_stay(tmp_path: Path) -> None:
+    ui = Ui()
+    ui.begin(tmp_path / "run")
+    web: Any = ui.environment.web_ui
+
+    @web.app.after_request
+    def theirs(response: Any) -> Any:
+        if response.is_json and "stats" in response.get_json():
+            response.set_data(json.dumps({**response.get_json(), "extended_stats": [{"key": "theirs", "data": []}]}))
+        return response
+
+    for _ in range(2):  # Locust gives the same answer out twice
+        told = ui.client.get("/stats/requests").get_json()["extended_stats"]
+        assert [table["key"] for table in told] == ["theirs", "levels", "streaming"]
+
+
+def test_the_tabs_show_each_level_and_ttft_and_gaps_by_name(tmp_path: Path) -> None:
+    ui = Ui()
+    ui.begin(tmp_path / "run")
+    told = {table["key"]: table["data"] for table in ui.client.get("/stats/requests").get_json()["extended_stats"]}
+    assert [row["people"] for row in told["levels"]] == [8, 4]
+    assert told["levels"][0]["state"].startswith("now: ")
+    assert told["levels"][1]["state"] == "holds"
+    (line,) = told["streaming"]
+    assert (line["name"], line["replies"]) == ("demo", figures(ui)["now"]["replies"])
+    assert 190 <= line["median"] <= 2500
+    structures = {table["key"]: table["structure"] for table in ui.environment.web_ui.template_args["extended_tables"]}
+    for key, rows in told.items():
+        assert {column["key"] for column in structures[key]} == set(rows[0])
+
+
+def test_before_any_run_there_is_nothing_and_it_says_so() -> None:
+    ui = Ui()
+    told = figures(ui)
+    assert (told["state"], told["run"], told["now"], told["runs"]) == ("idle", None, None, [])
+    assert told["said"]["headline"] == "No run yet."
+    assert ui.client.get("/probe/runs/newest/run.json").status_code == 404
+    ui.view.preparing("warming the server up")
+    assert figures(ui)["state"] == "preparing"
+    ui.view.preparing(None)
+    ui.view.refused("--model x: the server lists y")
+    assert figures(ui)["said"]["below"] == "--model x: the server lists y"
+
+
+def test_the_whole_run_and_the_last_minutes(tmp_path: Path) -> None:
+    ui = Ui()
+    ui.begin(tmp_path / "run", seconds=320)
+    recent, whole = figures(ui)["history"], figures(ui, "whole")["history"]
+    assert (len(recent["t"]), len(whole["t"])) == (300, 320)
+    assert set(recent) == set(whole)
+
+
+def test_a_runs_life_from_its_beginning_to_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ui = Ui()
+    first = ui.begin(tmp_path / "one")
+    assert [(run["number"], run["state"], run["report"]) for run in figures(ui)["runs"]] == [(1, "running", "none")]
+    first.end_reason = "stopped"
+    assert figures(ui)["state"] == "ending"
+    first.ended = 60.0
+    ui.view.ended()
+    assert (figures(ui)["state"], figures(ui)["said"]["headline"]) == ("ended", "The run is over.")
+    missing = ui.client.get("/probe/runs/1/capacity.html")
+    assert (missing.status_code, missing.mimetype) == (404, "text/plain")
+
+    def report(directory: Path) -> int:
+        assert figures(ui)["runs"][0]["report"] == "making"
+        (directory / "capacity.html").write_text("<p>the report</p>")
+        said = {"sentence": "6 people at once feel served; at 14 typing speed broke first.", "verdict": "valid"}
+        (directory / "capacity.json").write_text(json.dumps(said))
+        return 0
+
+    monkeypatch.setattr("probe_ext.swarm.live_view.make_report", report)
+    ui.view.report(first)
+    told = figures(ui)
+    assert told["said"] == {"number": "6", "headline": " people at once feel served.", "tone": "good",
+                            "below": "At 14 typing speed broke first."}  # fmt: skip
+    assert (told["runs"][0]["report"], told["runs"][0]["directory"]) == ("ready", str(tmp_path / "one"))
+    ui.begin(tmp_path / "two")
+    assert [(run["number"], run["state"]) for run in figures(ui)["runs"]] == [(2, "running"), (1, "ended")]
+    answer = ui.client.get("/probe/runs/1/capacity.html")
+    assert (answer.status_code, answer.get_data(as_text=True)) == (200, "<p>the report</p>")
+    assert ui.client.get("/probe/runs/newest/capacity.html").location == "/probe/runs/2/capacity.html"
+
+
+def test_a_report_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ui = Ui()
+    run = ui.begin(tmp_path / "run")
+    run.ended = 60.0
+    ui.view.ended()
+    monkeypatch.setattr("probe_ext.swarm.live_view.make_report", lambda _: 2)
+    ui.view.report(run)
+    assert figures(ui)["runs"][0]["report"] == "failed"
+    assert figures(ui)["said"]["below"] == "Its report could not be made."
+
+
+# --- who may have what ---
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["runs/2/run.json", "runs/0/run.json", "runs/-1/run.json", "runs/1/secret.txt", "runs/1/requests-w1.csv",
+     "runs/1/../secret.txt", "runs/1/..%2fsecret.txt", "runs/1/%2e%2e%2fsecret.txt", "runs/1/run.json%00", "live.html",
+     "runs/../../secret.txt", "..%2fsecret.txt", "runs/newest/secret.txt", "runs/1//etc/passwd"],
+)  # fmt: skip
+def test_only_known_files_of_our_own_runs(path: str, tmp_path: Path) -> None:
+    ui = Ui()
+    directory = ui.begin(tmp_path / "run").directory
+    for place in (tmp_path, directory):
+        for name in ("secret.txt", "run.json", "requests-w1.csv"):
+            (place / name).write_text("secret")
+    answer = ui.client.get("/probe/" + path)
+    assert answer.status_code in {308, 404}
+    assert b"secret" not in answer.data or answer.status_code == 308
+
+
+def test_a_link_out_of_the_run_is_not_followed(tmp_path: Path) -> None:
+    ui = Ui()
+    directory = ui.begin(tmp_path / "run").directory
+    (tmp_path / "secret.txt").write_text("secret")
+    (directory / "run.json").symlink_to(tmp_path / "secret.txt")
+    assert ui.client.get("/probe/runs/1/run.json").status_code == 404
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_is_handed_out_as_what_it_is(name: str, tmp_path: Path) -> None:
+    ui = Ui()
+    (ui.begin(tmp_path / "run").directory / name).write_text("x")
+    answer = ui.client.get(f"/probe/runs/1/{name}")
+    assert (answer.status_code, answer.mimetype) == (200, FILES[name])
+    shown = name in {places.CAPACITY_HTML, places.SUMMARY}
+    assert answer.headers["Content-Disposition"].startswith("inline" if shown else "attachment")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_nothing_of_ours_may_be_framed_and_no_script_stands_in_the_page(tmp_path: Path) -> None:
+    ui = Ui()
+    (ui.begin(tmp_path / "run").directory / "capacity.html").write_text("<script>1</script>")
+    for path in (*OURS, "/probe/runs/1/capacity.html", "/probe/nothing"):
+        answer = ui.client.get(path)
+        assert answer.headers["X-Frame-Options"] == "DENY" or answer.status_code == 404, path
+        assert "frame-ancestors 'none'" in answer.headers.get("Content-Security-Policy", "frame-ancestors 'none'"), path
+    policy = ui.client.get("/probe/").headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    page = text_of("live.html")
+    assert re.findall(r"<script[^>]*>", page) == ['<script src="live.js" defer>']
+    assert not re.search(r"\son\w+=|<style|\sstyle=", page)
+    # A report holds what a server said: its page gets an origin of its own, which is nobody in this UI.
+    sandbox = ui.client.get("/probe/runs/1/capacity.html").headers["Content-Security-Policy"]
+    assert "sandbox" in sandbox
+    assert "allow-same-origin" not in sandbox
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://localhost"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, 403),
+    ],
+)
+def test_other_websites_read_nothing(headers: dict[str, str], status: int, tmp_path: Path) -> None:
+    ui = Ui()
+    ui.begin(tmp_path / "run", model="only-for-us")
+    answer = ui.client.get("/probe/live.json", headers=headers)
+    assert answer.status_code == status
+    assert (b"only-for-us" in answer.data) == (status == 200)
+
+
+def test_what_a_server_says_stays_text(tmp_path: Path) -> None:
+    ui = Ui()
+    ui.begin(tmp_path / "run", model=HOSTILE)
+    answer = ui.client.get("/probe/live.json")
+    assert answer.mimetype == "application/json"
+    assert answer.get_json()["run"]["model"] == HOSTILE
+    script = text_of("live.js")
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "srcdoc"):
+        assert way not in script, way
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", script + text_of("live.css") + text_of("live.html"))
+
+
+def test_no_key_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROBE_API_KEY", "sk-never-told")
+    ui = Ui()
+    ui.begin(tmp_path / "run")
+    for path in (*OURS[:4], "/", "/stats/requests"):
+        assert b"sk-never-told" not in ui.client.get(path).data
+
+
+def test_the_page_has_the_reports_colours() -> None:
+    theirs = (resources.files("probe_ext.report") / "templates" / "style.css").read_text(encoding="utf-8")
+    assert re.findall(r":root\{[^}]*\}", text_of("live.css")) == re.findall(r":root\{[^}]*\}", theirs)[:2]
