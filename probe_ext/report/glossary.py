@@ -69,6 +69,11 @@ the pause meets. Chance: the same after moving all pauses by a random time, agai
 constant users; the mean, and where 95 % of the moves lie. Overlap is evidence, and no proof of a cause.
 kv | KV cache | Used part of the memory that running conversations need on the server, as the server reports it about \
 once a second; the table gives the peak.
+bound | what bounds the server | Rules that each ask one question of the run: does it hold, can it be ruled out, or \
+what would it take to know. Each rests on one sign; with two others that agree the confidence is high, with one \
+medium, with none low.
+edge | the edge | Just before the wall all is calm and the KV cache nearly full. By arithmetic: from those who fit for \
+certain, all at the end of their answers at once, to those who fit while answers are spread evenly.
 preemptions | preempted | Replies that the server put on hold for want of KV cache, as it counts them. It counts one \
 when it resumes, and never if its user left: the figure may be too low. Each is charged to the level in which the \
 queue grew for it, which is not always certain.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.report import pauses, pictures, provenance, time_axis, words
+from probe_ext.report.bounds import Bounds, bounds
 from probe_ext.report.distributions import Distributions, distributions
 from probe_ext.report.findings import Finding, read, summed
 from probe_ext.report.glossary import Term, terms
@@ -60,6 +61,7 @@ class Page:
     cards: Sequence[Card]
     axis: TimeAxis | None
     silence: pauses.Silence | None
+    bounds: Bounds
     team: Sequence[str]
     """how many people the capacity is enough for, and what it costs"""
     team_facts: Sequence[tuple[str, str, str]]
@@ -93,6 +95,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
         cards=cards(capacity, profile),
         axis=time_axis.time_axis(levels, evidence, profile, no_server),
         silence=pauses.silence(capacity, evidence, profile),
+        bounds=bounds(capacity),
         team=words.team(capacity),
         team_facts=team_facts(capacity),
         table=table(levels, no_server),

@@ -7,6 +7,7 @@ from probe_ext.verdict.diagnosed import Fact, Ruling
 from probe_ext.verdict.facts import Facts
 from probe_ext.verdict.loads import Load
 from probe_ext.verdict.rules_batch import LIKE
+from probe_ext.verdict.rules_memory import at_wall
 from probe_ext.verdict.ruling import absent, advised, graded, unknown
 from probe_ext.verdict.words import percent, seconds
 
@@ -113,8 +114,11 @@ class Slope:
 
 
 def slope(loads: tuple[Load, ...]) -> Slope | None:
-    """Between the largest batch that was measured and the largest that was at least so much smaller."""
-    known = [load for load in loads if load.tokens_per_s and load.batch > 0]
+    """Between the largest batch that was measured and the largest that was at least so much smaller.
+
+    Levels at which memory ran out are left out: there it is that, and work done twice, that the throughput shows.
+    """
+    known = [load for load in loads if load.tokens_per_s and load.batch > 0 and not at_wall(load)]
     if not known:
         return None
     high = max(known, key=lambda load: load.batch)

@@ -1,0 +1,109 @@
+"""What bounds the server, and where its KV cache runs full, as a reader meets it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from probe_ext.report import words
+
+TITLES = {
+    "client_too_slow": "The load generator could not keep up",
+    "response_cache": "Answers come from a response cache",
+    "cut_answers": "Answers are cut short",
+    "serialised": "One reply at a time",
+    "batch_limit": "A limit on replies at once",
+    "memory_wall": "The KV cache is full",
+    "prefill_bound": "Reading prompts takes up the machine",
+    "ceiling": "The machine gives all it has",
+    "not_loaded": "Nothing yet",
+}
+"""every rule, as it is called where it holds"""
+_KINDS = {"holds": ("warn", "!", "holds"), "unknown": ("open", "?", "not known"), "absent": ("good", "–", "not so")}
+_SAY = {"fraction": words.percent, "seconds": words.seconds}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One rule with what it found."""
+
+    kind: str
+    """the class of its card"""
+    sign: str
+    said: str
+    """the state in words"""
+    title: str
+    rule: str
+    """its name, with since when and how sure"""
+    why: str
+    advice: str
+    sure: str
+    """how the confidence was reached; empty where there is none"""
+    figures: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The section."""
+
+    sentence: str
+    holds: Sequence[Bound]
+    others: Sequence[Bound]
+    """not known, then not so"""
+    others_say: str
+    edge: str
+    """a sentence; empty where nothing is known"""
+    heads: Sequence[str]
+    forecasts: Sequence[Sequence[str]]
+    """rows of the table of the wall: by arithmetic and as measured"""
+
+
+def bounds(capacity: Mapping[str, Any]) -> Bounds:
+    """Rules that hold in the order of the diagnosis, the others folded."""
+    said, edge = capacity["diagnosis"], capacity["edge"]
+    rulings = [_bound(ruling) for ruling in said["rules"]]
+    unknown = [one for one in rulings if one.kind == "open"]
+    clear = [one for one in rulings if one.kind == "good" and one.said == "not so"]
+    told = edge["users"] is not None or edge["wall"][1] is not None or edge["forecasts"]
+    return Bounds(
+        sentence=said["sentence"],
+        holds=[one for one in rulings if one.said == "holds"],
+        others=[*unknown, *clear],
+        others_say=f"{words.many(len(clear), 'bound')} ruled out, {len(unknown)} not known",
+        edge=edge["sentence"] if told else "",
+        heads=("prompts", "a prompt", "shared by all", "an answer", "held when it ends", "people who fit"),
+        forecasts=[_forecast(one) for one in edge["forecasts"]],
+    )
+
+
+def _bound(ruling: Mapping[str, Any]) -> Bound:
+    kind, sign, said = _KINDS[ruling["state"]]
+    if (ruling["rule"], ruling["state"]) == ("not_loaded", "holds"):
+        kind, sign = "good", "✓"
+    since = f"from {words.people(ruling['from_users'])} on" if ruling["from_users"] else ""
+    sure = f"{ruling['confidence']} confidence" if ruling["confidence"] else ""
+    needs = f"To know, it takes {ruling['needs']}." if ruling["needs"] else ""
+    return Bound(
+        kind=kind,
+        sign=sign,
+        said=said,
+        title=TITLES[ruling["rule"]],
+        rule=" · ".join(filter(None, [ruling["rule"].replace("_", " "), since, sure])),
+        why=ruling["why"],
+        advice=ruling["advice"] or needs,
+        sure=ruling["confidence_from"],
+        figures=[(fact["name"], figure(fact["value"], fact["unit"])) for fact in ruling["evidence"]],
+    )
+
+
+def figure(value: float | None, unit: str) -> str:
+    """`97 %`, `0.3 s`, `4 replies`, `217 tokens/s`, `1.9`."""
+    if unit in _SAY:
+        return _SAY[unit](value)
+    said = words.count(value) if value is not None and value == round(value) else words.rate(value)
+    return f"{said} {unit}".rstrip()
+
+
+def _forecast(one: Mapping[str, Any]) -> list[str]:
+    low, high = words.count(one["users_low"]), words.count(one["users_high"])
+    tokens = [words.count(one[key]) for key in ("prompt_tokens", "shared_tokens", "reply_tokens", "resident_tokens")]
+    return [one["prompts"], *tokens, f"{low} – {high}" if low != high else low]
