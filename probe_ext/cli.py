@@ -17,6 +17,7 @@ _EXAMPLES = """examples:
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("probe_ext.swarm.launch", "drive Locust headless against a server, then report"),
+    "worker": ("probe_ext.swarm.join", "join a master on another machine and run users for it"),
     "report": ("probe_ext.report.command", "build the report of a run from its files alone"),
     "list": ("probe_ext.listing", "scenarios and SLO profiles"),
     "sim": ("probe_ext.sim.command", "a simulated vLLM-like server"),

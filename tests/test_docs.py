@@ -28,6 +28,7 @@ from probe_ext.settings.slo import SloProfile, profile_names
 from probe_ext.sim import command as sim_command
 from probe_ext.sim.faults import KINDS
 from probe_ext.sim.personality import personality_names
+from probe_ext.swarm import join
 from probe_ext.verdict.diagnosis import NAMES as RULE_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -149,7 +150,7 @@ def _locusts_own() -> set[str]:
 
 
 def test_a_flag_that_is_mentioned_exists() -> None:
-    ours = {o.flag for o in OPTIONS} | set(flags_of(report_command)) | set(flags_of(sim_command))
+    ours = {o.flag for o in OPTIONS} | set(flags_of(report_command)) | set(flags_of(sim_command)) | set(flags_of(join))
     theirs = {"--help", "--version", "-k", "-m", "--metrics", "--parallel"}  # argparse, pytest, python, llama.cpp
     theirs |= {
         "--build",
@@ -181,6 +182,12 @@ def test_the_options_of_report_and_sim() -> None:
     true = {
         flag: f"`{default}`" if default not in (None, []) else "–" for flag, default in flags_of(sim_command).items()
     }
+    assert {names([row])[0]: row[1] for row in rows} == true
+
+
+def test_the_options_of_worker() -> None:
+    rows = tables(text("docs/swarm.md"))[0]
+    true = {flag: "–" if default is None else f"`{default}`" for flag, default in flags_of(join).items()}
     assert {names([row])[0]: row[1] for row in rows} == true
 
 

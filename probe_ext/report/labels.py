@@ -44,11 +44,14 @@ LABELS = {
     "worker": {
         "host": "machine",
         "clock_offset": "its clock differs by",
-        "clock_error": "which is known to within",
+        "clock_error": "its replies lie on the time axis to within",
+        "clock_drift": "its clock gains",
+        "away": "not heard",
         "started": "replies started",
         "rows": "replies recorded",
         "last_word": "reported its end",
-        "lost_at": "lost at",
+        "lost_at": "lost, last heard at",
+        "left_at": "left at",
         "cpu_seconds": "processor time",
         "loop_lag_max": "longest stall of its own loop",
         "receive_stamps": "arrivals timed by",
@@ -79,7 +82,7 @@ VALUES = {
 }
 SECONDS = {
     *("hold", "settle", "longest", "search_time", "drain", "patience", "metrics_every", "duration", "seconds"),
-    *("clock_offset", "clock_error", "cpu_seconds", "slowest_reply", "loop_lag_max"),
+    *("clock_offset", "clock_error", "cpu_seconds", "slowest_reply", "loop_lag_max", "lost_at", "left_at"),
     *("timeout_connect", "timeout_first", "timeout_gap", "timeout_total"),
 }
 """keys whose values are seconds"""

@@ -10,6 +10,7 @@ from probe_ext.report.labels import label, value
 from probe_ext.run import directory
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.manifest_view import away
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,19 @@ def blocks(evidence: Evidence) -> list[Block]:
     found.append(_block("Warm-up, before the run and no part of it", "warm_up", warmed))
     found.append(_block("Prompts", "prompts", manifest.get("prompts")))
     for number, worker in enumerate(_groups(manifest.get("workers")), 1):
-        found.append(_block(f"Load generator {number}", "worker", worker))
+        found.append(_block(f"Load generator {number}", "worker", _worker(worker)))
     found.append(_block("Options", "options", manifest.get("options")))
     return [block for block in found if block.facts]
+
+
+def _worker(worker: Mapping[str, Any]) -> dict[str, Any]:
+    """A load generator's facts; how its clock ran and when it was not heard in words."""
+    told = {key: value for key, value in worker.items() if key not in ("clock_drift", "clock_line", "away")}
+    drift = worker.get("clock_drift")
+    if isinstance(drift, float) and drift:
+        told["clock_drift"] = f"{1e6 * drift:+.1f} millionths"
+    spans = [f"from {words.seconds(a)} to {'the end' if b is None else words.seconds(b)}" for a, b in away(worker)]
+    return told | {"away": "; ".join(spans)} if spans else told
 
 
 def profile_block(profile: SloProfile) -> Block:

@@ -56,7 +56,7 @@ class ActiveRun:
         self.id = f"{clock.utc_compact(self.started_unix)}-{name}"
         self._tally = self._make_tally()
         self._manifest_room, self._rows_room = Room(directory, FOR_MANIFEST), Room(directory, FOR_ROWS)
-        self.collector = Collector(self.id, directory, self._on_reply)
+        self.collector = Collector(self.id, directory, self._on_reply, self._behind)
         self.end_reason: str | None = None
         self.drained = False
         """whether every last word has been waited for"""
@@ -85,6 +85,9 @@ class ActiveRun:
     def hearing(self) -> Callable[[float], int] | Judge:
         """What the steps of the load shape ask: how many were heard, or a search's how they felt."""
         return self._tally if isinstance(self._tally, Judge) else self._tally.heard
+
+    def _behind(self, worker: str, t: float) -> float:
+        return self.peers.join(worker).behind(self.origin + t)
 
     def _on_reply(self, row: ReplyRow) -> None:
         if isinstance(self.environment.shape_class, LevelShape):

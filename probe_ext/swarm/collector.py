@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from probe_ext.measure.book import MasterBook
-from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow
+from probe_ext.measure.rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, ServerRow, UserRow, moved
 from probe_ext.run import directory as places
 from probe_ext.run.manifest import replace_text
 from probe_ext.run.tables import TableWriter
@@ -16,7 +16,15 @@ from probe_ext.swarm.recorder import Batch
 logger = logging.getLogger(__name__)
 R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow)
 
+Behind = Callable[[str, float], float]
+"""Worker, and a moment by its own clock: seconds to add so that it lies on the master's axis."""
+
 _TOLD = ("started", "finished", "cpu_seconds", "loop_lag_max", "stamped", "disk_error")
+
+
+def _same_clock(worker: str, t: float) -> float:
+    """Of a lone Locust, and of workers on the master's own machine."""
+    return 0.0
 
 
 class Collector:
@@ -25,7 +33,9 @@ class Collector:
     A disk that takes no more is told once and tried again: rows wait in memory meanwhile.
     """
 
-    def __init__(self, run: str, directory: Path, on_reply: Callable[[ReplyRow], None]) -> None:
+    def __init__(
+        self, run: str, directory: Path, on_reply: Callable[[ReplyRow], None], behind: Behind = _same_clock
+    ) -> None:
         self.run = run
         self.directory = directory
         self.book = MasterBook()
@@ -39,6 +49,7 @@ class Collector:
         self.closed = False
         self._numbers: dict[str, set[int]] = {}
         self._on_reply = on_reply
+        self._behind = behind
         self._requests = TableWriter(directory / places.REQUESTS, ReplyRow)
         self._gaps = TableWriter(directory / places.GAPS, GapRow)
         self._users = TableWriter(directory / places.USERS, UserRow)
@@ -54,14 +65,20 @@ class Collector:
             told = self.told.setdefault(worker, {"rows": 0})
             told.update({key: batch[key] for key in _TOLD})
         seen.add(number)
-        rows = [ReplyRow(*values) for values in batch["rows"]]
+        rows = [self._placed(worker, ReplyRow(*values)) for values in batch["rows"]]
         self.told[worker]["rows"] += len(rows)
         self.rows += len(rows)
         for row in rows:
             self._on_reply(row)
         self.book.absorb(worker, batch["windows"])
         self._append(self._requests, rows)
-        self._append(self._gaps, [GapRow(*values) for values in batch["gaps"]])
+        gaps = [GapRow(*values) for values in batch["gaps"]]
+        self._append(self._gaps, [moved(gap, self._behind(worker, gap.end), GAP_MARKS) for gap in gaps])
+
+    def _placed(self, worker: str, row: ReplyRow) -> ReplyRow:
+        """On the master's axis: all its marks move as one, so that what lies between them stays as it was measured."""
+        seconds = self._behind(worker, row.end)
+        return moved(row, seconds, REPLY_MARKS) if seconds else row
 
     def has_all(self, worker: str, last: int) -> bool:
         """Whether every batch up to this number has come."""

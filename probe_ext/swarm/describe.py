@@ -76,23 +76,26 @@ def _versions() -> dict[str, str]:
 
 
 def _took_part(run: "ActiveRun", peer: Peer) -> bool:
-    return peer.id in run.collector.told or peer.lost_at is not None
+    return peer.id in run.collector.told or peer.begun_at is not None
 
 
 def _worker(run: "ActiveRun", peer: Peer) -> dict[str, Any]:
     told = run.collector.told.get(peer.id, {})
-    stamped = told.get("stamped")
+    stamped, begun, absences = told.get("stamped"), peer.begun_at, peer.absences.spans
     return {
         "id": peer.id,
         "host": peer.host,
         "version": peer.version,
-        "clock_offset": peer.offset.seconds if peer.offset else None,
-        "clock_error": peer.offset.error if peer.offset else None,
+        "clock_offset": begun.seconds if begun else None,
+        "clock_error": max(peer.clock_error, begun.error) if begun else None,
+        "clock_drift": 0.0 if peer.same_clock else peer.clock.rate(),
+        "clock_line": [] if peer.same_clock else peer.clock.knots(run.origin),
         "started": told.get("started"),
         "rows": told.get("rows", 0),
         "last_word": peer.drained is not None and run.collector.has_all(peer.id, peer.drained),
         "lost_at": peer.lost_at,
         "left_at": peer.left_at,
+        "away": absences,
         "cpu_seconds": told.get("cpu_seconds"),
         "loop_lag_max": told.get("loop_lag_max"),
         "receive_stamps": None if stamped is None else ("kernel" if stamped else "read"),

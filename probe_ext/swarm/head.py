@@ -8,7 +8,7 @@ from typing import Any
 import gevent
 from gevent.lock import BoundedSemaphore
 from locust.exception import RPCError
-from locust.runners import LocalRunner, MasterRunner
+from locust.runners import STATE_MISSING, LocalRunner, MasterRunner
 
 from probe_ext import __version__
 from probe_ext.measure import clock
@@ -17,12 +17,15 @@ from probe_ext.swarm import axis, wire
 from probe_ext.swarm.active_run import ActiveRun
 from probe_ext.swarm.ending import drain
 from probe_ext.swarm.node import Node
-from probe_ext.swarm.peers import Peers
+from probe_ext.swarm.peers import Peer, Peers
 from probe_ext.swarm.shape import LevelShape
 
 logger = logging.getLogger(__name__)
 
 _PINGS = 5
+"""at a time: the one with the shortest way holds"""
+_MEASURED_EVERY = 10
+"""looks at a worker between two measurements of its clock"""
 _MARGIN = 10.0
 """seconds beyond the drain limit that the master waits for workers' last words"""
 _SHY = 3
@@ -48,16 +51,18 @@ class Head:
             runner.register_message(wire.BATCH, self._on_batch)
             runner.register_message(wire.DRAINED, self._on_drained)
             runner.register_message(wire.HELLO, self._on_hello)
+            node.environment.events.heartbeat_sent.add_listener(self._on_heartbeat)
             gevent.spawn(self._watch_workers)
 
     def begin(self, run: ActiveRun) -> None:
         """A run has been set up: tell who will have users."""
         self.run = run
         for peer in self.peers.known.values():
-            peer.drained = peer.lost_at = peer.left_at = None
+            peer.new_run()
         if self.local:
             peer = self.peers.join(self.node.worker)
-            peer.offset, peer.host, peer.version = axis.SAME_CLOCK, platform.node(), __version__
+            peer.same_clock, peer.host, peer.version = True, platform.node(), __version__
+            peer.begun_at = axis.SAME_CLOCK
             self.node.fresh_recorder().begin(run.id, run.origin, None, run.options.timeout_total)
             gevent.spawn(self._keep_local, run)
         else:
@@ -78,14 +83,21 @@ class Head:
 
     def _tell_begin(self, worker: str) -> None:
         run, peer = self.run, self.peers.known[worker]
-        if run is None or run.ended is not None or peer.offset is None:
+        if run is None or run.ended is not None or not peer.measured or peer.refused or not self._is_here(worker):
             return
+        if peer.begun_at is None:  # told again, it is told the same
+            peer.begun_at = peer.offset(clock.monotonic())
+            peer.absences.hear(run.now())
         directory = run.directory.resolve()
-        if peer.offset is not axis.SAME_CLOCK:  # another machine: under its own folders, by the name of this run
+        if not peer.same_clock:  # another machine: under its own folders, by the name of this run
             directory = Path(run.options.out or DEFAULT_PARENT / run.id).with_name(run.directory.name)
-        data = {"run": run.id, "origin": run.origin + peer.offset.seconds, "directory": str(directory)}
+        data = {"run": run.id, "origin": run.origin + peer.begun_at.seconds, "directory": str(directory)}
         data["longest"] = run.options.timeout_total
         self.node.environment.runner.send_message(wire.BEGIN, data, worker)
+
+    def _is_here(self, worker: str) -> bool:
+        clients = self.node.environment.runner.clients
+        return worker in clients and clients[worker].state != STATE_MISSING
 
     def drain(self) -> None:
         """Before users are taken away: let replies finish, and wait for every last word.
@@ -148,7 +160,7 @@ class Head:
             worker
             for worker, peer in self.peers.known.items()
             if worker in live
-            and peer.lost_at is None
+            and not peer.absences.away
             and not (peer.drained is not None and run.collector.has_all(worker, peer.drained))
         ]
 
@@ -182,24 +194,32 @@ class Head:
             gevent.sleep(0.05)
 
     def _ping_once(self, worker: str) -> None:
-        self.node.environment.runner.send_message(wire.PING, {"t": clock.monotonic()}, worker)
+        self.node.environment.runner.send_message(wire.PING, wire.ping(), worker)
 
     def _on_pong(self, msg: Any, **_: Any) -> None:
         back, data = clock.monotonic(), msg.data
         peer = self.peers.join(msg.node_id)
         peer.host, peer.version = data["host"], data["version"]
         if peer.version != __version__:
+            self._refuse(peer)
+            return
+        first, measured = not peer.measured, axis.offset(data["t"], back, data["mono"])
+        if first:
+            same = data["clock"] != "" and data["clock"] == wire.clock_name()
+            peer.same_clock = same and abs(measured.seconds) <= measured.error
+        if not peer.same_clock:
+            peer.clock.add((data["t"] + back) / 2, measured)
+        if first:
+            self._tell_begin(msg.node_id)  # it may have joined in the middle of a run
+
+    def _refuse(self, peer: Peer) -> None:
+        if not peer.refused:
+            peer.refused = True
             logger.error(
                 "worker %s on %s runs probe-ext %s, this master %s: refused",
                 *(peer.id, peer.host, peer.version, __version__),
             )
-            self.node.environment.runner.send_message("quit", None, msg.node_id)
-            return
-        same = data["boot"] != "" and data["boot"] == wire.boot_id()
-        first = peer.offset is None
-        peer.offset = axis.SAME_CLOCK if same else axis.better(peer.offset, axis.offset(data["t"], back, data["mono"]))
-        if first:
-            self._tell_begin(msg.node_id)  # it may have joined in the middle of a run
+        self.node.environment.runner.send_message("quit", None, peer.id)
 
     def _on_batch(self, msg: Any, **_: Any) -> None:
         if self.run is not None:
@@ -229,15 +249,24 @@ class Head:
         for worker in list(clients):
             peer = self.peers.join(worker)
             peer.looks += 1
-            if peer.offset is None and peer.looks > _SHY:
+            if not peer.measured and peer.looks > _SHY:
                 self._ping_once(worker)
+            elif peer.clock and (peer.looks % _MEASURED_EVERY) == 0:
+                gevent.spawn(self._ping, worker)
         self._tell_late_ones()
         run = self.run
-        if run is None or run.ended is not None:
-            return
+        if run is not None and not run.drained:
+            self._note_absences(run)
+
+    def _note_absences(self, run: ActiveRun) -> None:
+        clients = self.node.environment.runner.clients
         missing = {client.id for client in clients.missing}
         for worker, peer in self.peers.known.items():
-            if worker in missing and peer.lost_at is None:
-                peer.lost_at = run.now()
-            elif worker in clients and worker not in missing:
-                peer.lost_at = None  # it is heard of again
+            if peer.begun_at is not None and peer.left_at is None and (worker in missing or worker not in clients):
+                peer.absences.miss()
+
+    def _on_heartbeat(self, client_id: str, **_: Any) -> None:
+        """Locust has answered a worker's heartbeat."""
+        run = self.run
+        if run is not None and not run.drained and client_id in self.peers.known:
+            self.peers.known[client_id].absences.hear(run.now())

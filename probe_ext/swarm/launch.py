@@ -24,7 +24,7 @@ from probe_ext.settings.options import OPTIONS, read_options
 DEFAULT_LEVELS = "1,2,4,8"
 DEFAULT_LEVELS_VARIABLE = "PROBE_DEFAULT_LEVELS"
 """set for Locust by `probe run`: which levels a run without any has; also says that our verdict is the only output"""
-_WRONG_USAGE = 2
+WRONG_USAGE = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,9 +47,14 @@ def main(options: argparse.Namespace) -> int:
         read_options(given)
     except SettingsError as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        return _WRONG_USAGE
-    sys.argv = ["locust", *locust_arguments(locustfile, given, options.rest), *own_channel(options.rest)]
+        return WRONG_USAGE
     os.environ[DEFAULT_LEVELS_VARIABLE] = DEFAULT_LEVELS
+    return run_locust([*locust_arguments(locustfile, given, options.rest), *own_channel(options.rest)], locustfile)
+
+
+def run_locust(arguments: list[str], locustfile: Path) -> int:
+    """Locust in this process, with these arguments; its exit code."""
+    sys.argv = ["locust", *arguments]
     from locust import events  # noqa: PLC0415 - patches the process: not before it is needed
     from locust.main import main as locust_main  # noqa: PLC0415 - as above
 
@@ -65,7 +70,7 @@ def main(options: argparse.Namespace) -> int:
         if where is None:
             raise
         print(f"probe: {where}: {type(error).__name__}: {_first_line(error)}", file=sys.stderr)  # noqa: T201 - as above
-        return _WRONG_USAGE
+        return WRONG_USAGE
     return 0
 
 
@@ -84,14 +89,14 @@ def _watch_over(parser: Any, locustfile: Path) -> None:
     from probe_ext.swarm.user import StreamingUser  # noqa: PLC0415 - loads Locust
 
     if not any(not kind.abstract for kind in _kinds(StreamingUser)):
-        parser.exit(_WRONG_USAGE, f"probe: {locustfile}: no probe_ext.StreamingUser in it, so nothing to measure\n")
+        parser.exit(WRONG_USAGE, f"probe: {locustfile}: no probe_ext.StreamingUser in it, so nothing to measure\n")
     known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse tells not
 
     def error(message: str) -> None:
         head, found, tail = message.partition("unrecognized arguments: ")
         if found and not head:
             message = _unknown(tail.split()[0], known)
-        parser.exit(_WRONG_USAGE, f"probe run: {message}; see probe run --help and locust --help\n")
+        parser.exit(WRONG_USAGE, f"probe run: {message}; see probe run --help and locust --help\n")
 
     parser.error = error
 

@@ -167,8 +167,8 @@ def workers(run: "ActiveRun") -> list[dict[str, Any]]:
                 "receive_lag_max": lags.get(peer.id),
                 "loop_lag_max": said.get("loop_lag_max"),
                 "cpu": live.cpu.share(peer.id, now) if live else None,
-                "clock_offset": peer.offset.seconds if peer.offset else None,
-                "clock_error": peer.offset.error if peer.offset else None,
+                "clock_offset": peer.begun_at.seconds if peer.begun_at else None,
+                "clock_error": max(peer.clock_error, peer.begun_at.error) if peer.begun_at else None,
             }
         )
     return [*told, *_master(run)]

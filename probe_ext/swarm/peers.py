@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from probe_ext.swarm import axis
+from probe_ext.swarm.away import Absences
 
 
 @dataclass
@@ -10,16 +11,52 @@ class Peer:
     """A worker as the master knows it."""
 
     id: str
-    offset: axis.Offset | None = None
     host: str = ""
     version: str = ""
+    same_clock: bool = False
+    """whether its monotonic clock is the master's own"""
+    clock: axis.Axis = field(default_factory=axis.Axis)
+    """how it lies to the master's, where it is another"""
+    begun_at: axis.Offset | None = None
+    """the offset by which it was told the run's zero: its own rows count from there"""
+    clock_error: float = 0.0
+    """seconds: the largest error with which a row of this run was placed"""
+    refused: bool = False
     drained: int | None = None
     """the number of its last batch, once it has said so"""
-    lost_at: float | None = None
     left_at: float | None = None
     """when it gave its last word, where the run went on without it"""
+    absences: Absences = field(default_factory=Absences)
     looks: int = 0
     """how often the master has looked after it"""
+
+    @property
+    def measured(self) -> bool:
+        """Whether its clock is known."""
+        return self.same_clock or bool(self.clock)
+
+    @property
+    def lost_at(self) -> float | None:
+        """Second of the run at which it was last heard, where it is not heard now."""
+        return self.absences.spans[-1][0] if self.absences.away else None
+
+    def offset(self, t: float) -> axis.Offset:
+        """At master's time `t`. ValueError before the first measurement."""
+        return axis.SAME_CLOCK if self.same_clock else self.clock.at(t)
+
+    def behind(self, t: float) -> float:
+        """Seconds that a moment of its rows, `t` by what it was told, is to be moved to lie on the master's axis."""
+        if self.same_clock or self.begun_at is None or not self.clock:
+            return 0.0
+        now = self.clock.at(t)
+        self.clock_error = max(self.clock_error, now.error)
+        return self.begun_at.seconds - now.seconds
+
+    def new_run(self) -> None:
+        """Forget what belongs to the last run."""
+        self.drained = self.begun_at = self.left_at = None
+        self.clock_error = 0.0
+        self.absences = Absences()
 
 
 @dataclass

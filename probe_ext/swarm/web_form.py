@@ -25,24 +25,20 @@ class WebForm:
         environment.web_ui.app.before_request(self._before_request)
 
     def _before_request(self) -> Any:
-        from flask import jsonify, request  # noqa: PLC0415 - only where there is a web UI
+        from flask import request  # noqa: PLC0415 - only where there is a web UI
 
         if request.method != "POST" or not request.path.endswith("/swarm") or self._is_running():
             return None
-        if self._needs_login():
-            return None  # Locust sends whoever asks to its login
+        return self._environment.web_ui.auth_required_if_enabled(self._refusal)(request.form.to_dict())
+
+    def _refusal(self, form: dict[str, str]) -> Any:
+        from flask import jsonify  # noqa: PLC0415 - only where there is a web UI
+
         try:
-            self._look_at(request.form.to_dict())
+            self._look_at(form)
         except (SettingsError, RunDirectoryError) as error:
             return jsonify({"success": False, "message": str(error), "host": self._environment.host})
         return None
-
-    def _needs_login(self) -> bool:
-        if not getattr(self._environment.parsed_options, "web_login", False):
-            return False
-        from flask_login import current_user  # noqa: PLC0415 - only where there is a login
-
-        return not current_user.is_authenticated
 
     def _look_at(self, form: dict[str, str]) -> None:
         asked = {**vars(self._environment.parsed_options), **form}

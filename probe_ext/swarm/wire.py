@@ -3,8 +3,8 @@
 | message | direction | data |
 |---|---|---|
 | `probe_hello` | worker → master | nothing: it can be spoken to now |
-| `probe_ping` | master → worker | `t`: master's monotonic seconds |
-| `probe_pong` | worker → master | `t` back, `mono`: worker's monotonic seconds, `boot`, `host`, `version` |
+| `probe_ping` | master → worker | `t`: master's monotonic seconds, `version` |
+| `probe_pong` | worker → master | `t` back, `mono`: worker's monotonic seconds, `clock` (its name), `host`, `version` |
 | `probe_begin` | master → worker | `run`, `origin` (its zero by the worker's clock), `directory`, `longest` |
 | `probe_batch` | worker → master | a recorder's batch; sent again until it is acknowledged |
 | `probe_ack` | master → worker | `number` of the batch |
@@ -34,12 +34,24 @@ HELLO, PING, PONG, BEGIN, BATCH, ACK = (
 DRAIN, DRAINED, END = "probe_drain", "probe_drained", "probe_end"
 
 
-def boot_id() -> str:
-    """Names this boot of this machine: processes with the same one share their monotonic clock. Empty if unknown."""
+def clock_name() -> str:
+    """Names the monotonic clock of this process: this boot of this kernel, and its time namespace. Empty if unknown.
+
+    Containers of one kernel share CLOCK_MONOTONIC, unless one has a time namespace with an offset of its own.
+    """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
+    try:
+        return f"{boot} {Path('/proc/self/ns/time').readlink()}"
+    except OSError:
+        return boot  # a kernel without time namespaces
+
+
+def ping() -> dict[str, Any]:
+    """A master's question."""
+    return {"t": clock.monotonic(), "version": __version__}
 
 
 def pong(t: float) -> dict[str, Any]:
@@ -47,7 +59,7 @@ def pong(t: float) -> dict[str, Any]:
     return {
         "t": t,
         "mono": clock.monotonic(),
-        "boot": boot_id(),
+        "clock": clock_name(),
         "host": socket.gethostname(),
         "version": __version__,
     }

@@ -10,10 +10,12 @@ from gevent.lock import BoundedSemaphore
 from locust.exception import RPCError
 from locust.runners import WorkerRunner
 
+from probe_ext import __version__
 from probe_ext.measure import clock
 from probe_ext.swarm import wire
 from probe_ext.swarm.ending import drain
 from probe_ext.swarm.node import Node
+from probe_ext.swarm.say import say
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +23,8 @@ FLUSH_EVERY = 1.0
 _RESEND_AFTER = 5.0
 _AT_ONCE = 50
 """batches a turn: a broken connection must not fill up its queue with repetitions"""
+_REFUSED = 2
+"""exit code of a worker that may not take part"""
 _LAST_WORDS = 5.0
 """seconds that a worker which ends by itself waits for its last batches to be acknowledged"""
 
@@ -36,6 +40,7 @@ class WorkerEnd:
         self._one_at_a_time = BoundedSemaphore()
         self._told_last: str | None = None
         """the run whose last word has been said"""
+        self._refused = False
         runner.register_message(wire.PING, self._on_ping)
         runner.register_message(wire.BEGIN, self._on_begin)
         runner.register_message(wire.ACK, self._on_ack)
@@ -55,6 +60,12 @@ class WorkerEnd:
 
     def _on_ping(self, msg: Any, **_: Any) -> None:
         self._runner.send_message(wire.PONG, wire.pong(msg.data["t"]))
+        masters = msg.data["version"]
+        if masters != __version__ and not self._refused:
+            self._refused = True
+            say(f"this worker is probe-ext {__version__}, the master {masters}: refused; install the same on both")
+            self._runner.environment.process_exit_code = _REFUSED
+            gevent.spawn(self._runner.quit)
 
     def _on_begin(self, msg: Any, **_: Any) -> None:
         run = msg.data["run"]

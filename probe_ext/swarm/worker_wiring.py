@@ -6,6 +6,7 @@ import gevent
 from locust.runners import WorkerRunner
 
 from probe_ext.settings.errors import SettingsError
+from probe_ext.swarm.heartbeat import MasterWatch
 from probe_ext.swarm.node import Node
 from probe_ext.swarm.recorder import watch_loop
 from probe_ext.swarm.signals import SignalEnd
@@ -15,6 +16,8 @@ from probe_ext.swarm.worker import WorkerEnd
 def wire_worker(node: Node, runner: WorkerRunner) -> None:
     """Have a worker measure, tell, and leave in order."""
     end = WorkerEnd(node, runner)
+    watch = MasterWatch(runner, lambda: gevent.spawn(runner.quit))
+    gevent.spawn(watch.watch, gevent.sleep)
     gevent.spawn(lambda: watch_loop(lambda: node.recorder, gevent.sleep))
 
     def leave(**_: Any) -> None:

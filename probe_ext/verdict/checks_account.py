@@ -10,7 +10,7 @@ from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.verdict.columns import numbers, texts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judgement import Finding
-from probe_ext.verdict.manifest_view import number, workers
+from probe_ext.verdict.manifest_view import away, number, workers
 from probe_ext.verdict.words import listed, things
 
 TOLERATED_FAULTS = 0.01
@@ -45,7 +45,7 @@ def _accounted(evidence: Evidence) -> Finding:
         return Finding("accounted", "unproven", True, why, "Replies in flight at that moment left no row.")
     why = f"{total:,} replies were started, but {things(missing, 'row')} of them are missing"
     why = why if missing else f"There are {things(-sum(wrong.values()), 'row')} more than replies that were started"
-    advice = "Look for requests-<worker>.csv on the workers' machines and put them into the run's directory."
+    advice = "Look for requests-<worker>.csv on the workers' machines; probe merge puts them into the run."
     return Finding("accounted", "fail", True, f"{why} ({listed([f'worker {w}' for w in sorted(wrong)])}).", advice)
 
 
@@ -60,16 +60,35 @@ def _workers(evidence: Evidence) -> Finding:
     known = workers(evidence.manifest)
     if not known:
         return Finding("workers", "unproven", False, "The run does not say which workers it had.")
-    gone = [str(w.get("id")) for w in known if w.get("lost_at") is not None]
-    silent = [str(w.get("id")) for w in known if not w.get("last_word") and str(w.get("id")) not in gone]
-    if not gone and not silent:
+    silent = [w for w in known if not w.get("last_word")]
+    absent = [told for w in known if (told := _absence(w))]
+    if not silent and not absent:
         return _with_last_words(known)
+    quiet = [f"worker {w.get('id')} never reported its end" for w in silent if not _absence(w)]
+    why = listed([*absent, *quiet])
+    if not silent:
+        why += ". Every row of it is here; what was sent meanwhile is in no level."
+        return Finding("workers", "fail", False, why[:1].upper() + why[1:], "Look into that worker's log (network).")
     rows = Counter(texts(evidence.replies, "worker"))
-    told = [f"worker {w} was lost" for w in gone] + [f"worker {w} never reported its end" for w in silent]
-    have = sum(rows.get(w, 0) for w in [*gone, *silent])
-    why = f"{listed(told)}: {things(have, 'reply', 'replies')} of it are here, how many more it had in hand is unknown."
-    advice = "Look into that worker's log (memory, network); its own requests-<worker>.csv may hold what is missing."
-    return Finding("workers", "fail", False, why[:1].upper() + why[1:], advice)
+    have = sum(rows.get(str(w.get("id")), 0) for w in silent)
+    why += f": {things(have, 'reply', 'replies')} of it are here, how many more it had in hand is unknown."
+    return Finding("workers", "fail", False, why[:1].upper() + why[1:], _MERGE)
+
+
+_MERGE = (
+    "Its own requests-<worker>.csv may hold what is missing: probe merge puts it in. Its log may say what happened."
+)
+
+
+def _absence(worker: Mapping[str, Any]) -> str:
+    """When it was not heard, in words; "" where it always was."""
+    spans, name = away(worker), f"worker {worker.get('id')}"
+    lost = number(worker, "lost_at")
+    back = [f"from {since:.0f} s to {until:.0f} s" for since, until in spans if until is not None]
+    told = [f"{name} was not heard {listed(back)}"] if back else []
+    if lost is not None:
+        told.append(f"{name} was lost at {lost:.0f} s")
+    return " and ".join(told)
 
 
 def _with_last_words(known: list[Mapping[str, Any]]) -> Finding:

@@ -21,7 +21,7 @@ from probe_ext.verdict.judgement import Climb, Judgement, Mode, Pauses, Question
 from probe_ext.verdict.level_results import Judging, level_results
 from probe_ext.verdict.level_state import STATE_NAMES, served_share
 from probe_ext.verdict.levels import find_levels, place
-from probe_ext.verdict.manifest_view import number
+from probe_ext.verdict.manifest_view import absences, number
 from probe_ext.verdict.next_run import next_command
 from probe_ext.verdict.pauses import find_pauses, look_at, pauses, threshold
 from probe_ext.verdict.questions import Answers, Scene, Standing, answer
@@ -122,7 +122,7 @@ def _scene(evidence: Evidence, profile: SloProfile, sent: Floats) -> Scene:
     if plan is None and evidence.manifest.get("end_reason") == "scenario_done":
         plan = WARMS_ITSELF
     last = float(np.nanmax(sent)) if (~np.isnan(sent)).any() else None
-    levels = find_levels(evidence.users, plan, last)
+    levels = find_levels(evidence.users, plan, last, absences(evidence.manifest))
     user_of, names = coded(texts(evidence.replies, "user"))
     wanted = number(plan, "min_replies", profile.level.min_replies) if plan else profile.level.min_replies
     warming = np.array([name == WARM_UP for name in texts(evidence.replies, "scenario")], dtype=np.bool_)

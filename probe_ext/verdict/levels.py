@@ -29,6 +29,10 @@ SAMPLING = 1.5
 _STOPPING = frozenset({"stopping", "stopped", "cleanup"})
 
 
+Away = tuple[float, float | None]
+"""Seconds of the run between which a worker was not heard; None: to the end."""
+
+
 @dataclass(frozen=True)
 class Stretch:
     """A constant number of users, seconds of the run."""
@@ -56,13 +60,16 @@ class Level:
         return self.t_end - self.t_start
 
 
-def find_levels(users: Columns, plan: Mapping[str, Any] | None, last_sent: float | None) -> list[Level]:
+def find_levels(
+    users: Columns, plan: Mapping[str, Any] | None, last_sent: float | None, away: Sequence[Away] = ()
+) -> list[Level]:
     """The levels and bands of a run, in order of time.
 
     `plan` is the manifest's (its `settle` is used), None where the load was driven by hand; `last_sent` is when the
-    last reply was sent, which may lie behind the last sample.
+    last reply was sent, which may lie behind the last sample. While a worker was `away`, its users were not counted but
+    may have gone on: what was sent then is in no level.
     """
-    stretches = find_stretches(users, last_sent)
+    stretches = without(find_stretches(users, last_sent), away)
     settle = SETTLE if plan is None else number(plan, "settle", SETTLE)
     shortest = SHORTEST if plan is None else min(SHORTEST, number(plan, "hold", 2 * SHORTEST) / 2)
     meant = _meant(plan)
@@ -76,6 +83,23 @@ def find_levels(users: Columns, plan: Mapping[str, Any] | None, last_sent: float
             for band in cut_bands([(s.start, s.end, s.users) for s in climb])
         ]
     return sorted(levels, key=lambda level: level.t_start)
+
+
+def without(stretches: Sequence[Stretch], away: Sequence[Away]) -> list[Stretch]:
+    """What is left of the stretches. One who never came back was counted out when its stretch ended."""
+    left = list(stretches)
+    for since, until in away:
+        left = [piece for stretch in left for piece in _pieces(stretch, since, until)]
+    return left
+
+
+def _pieces(stretch: Stretch, since: float, until: float | None) -> list[Stretch]:
+    if until is None:
+        until = stretch.end if stretch.start <= since else since
+    if until <= stretch.start or since >= stretch.end:
+        return [stretch]
+    before, after = Stretch(stretch.users, stretch.start, since), Stretch(stretch.users, until, stretch.end)
+    return [piece for piece in (before, after) if piece.end > piece.start]
 
 
 def _meant(plan: Mapping[str, Any] | None) -> frozenset[int] | None:

@@ -123,7 +123,7 @@ def mean(values: Floats) -> float | None:
 
 def _unsteady(tokens: Floats | None, level: Level) -> float | None:
     """The standard error of the throughput over its mean, from the spread between stretches of the level."""
-    if tokens is None:
+    if tokens is None or level.seconds < 1:
         return None
     start, count = tokens[:, 0], tokens[:, 2]
     inside = (start >= level.t_start) & (start + tokens[:, 1] <= level.t_end)

@@ -10,6 +10,19 @@ def workers(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return _mappings(manifest.get("workers"))
 
 
+def absences(manifest: Mapping[str, Any]) -> list[tuple[float, float | None]]:
+    """Between which seconds of the run a worker was not heard; None: it never came back."""
+    return [span for worker in workers(manifest) for span in away(worker)]
+
+
+def away(worker: Mapping[str, Any]) -> list[tuple[float, float | None]]:
+    """The same of one worker."""
+    spans = worker.get("away")
+    pairs = [span for span in spans if isinstance(span, list) and len(span) == 2] if isinstance(spans, list) else []
+    told = [(number({"t": a}, "t"), number({"t": b}, "t"), b) for a, b in pairs]
+    return [(a, b) for a, b, raw in told if a is not None and (raw is None or b is not None)]
+
+
 def servers(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The servers that were asked for their metrics."""
     return _mappings(manifest.get("server"))

@@ -22,12 +22,14 @@ def test_a_master_and_workers_of_their_own(sim: str, tmp_path: Path) -> None:
     master = start(
         locust(sim, out, *USERS, "-t", "5s", "--master", "--master-bind-port", port, "--expect-workers", "2")
     )
-    join = [BIN / "locust", "-f", CAPACITY, "--worker", "--master-port", port, "--loglevel", "WARNING"]
-    workers = [start([str(part) for part in join]) for _ in range(2)]
+    locusts = [BIN / "locust", "-f", CAPACITY, "--worker", "--master-port", port, "--loglevel", "WARNING"]
+    ours = [BIN / "probe", "worker", "--master-host", "127.0.0.1", "--master-port", port]
+    workers = [start([str(part) for part in join]) for join in (locusts, ours)]
     try:
         run = finished(master, out)
         check_accounts(run, nodes=2)
         assert len({row["worker"] for row in run.rows()}) == 2
+        assert {row["scenario"] for row in run.rows()} == {"capacity"}  # also where the master sent the file
         assert [worker.wait(20) for worker in workers] == [0, 0]
     finally:
         for worker in workers:

@@ -20,7 +20,7 @@ from probe_ext.measure import clock  # noqa: E402
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A world whose clock is everybody's, and in which nothing runs by itself."""
     made = World()
-    monkeypatch.setattr(clock, "monotonic", lambda: made.now)
+    monkeypatch.setattr(clock, "monotonic", made.shown)
     monkeypatch.setattr("gevent.sleep", made.sleep)
     monkeypatch.setattr("gevent.spawn", made.spawn)
     yield made

@@ -2,7 +2,8 @@
 
 import random
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from probe_ext.measure.rows import ReplyRow
 from probe_ext.measure.timeline import Marks, TokenEvents
 from probe_ext.settings.options import Options, read_options
 from probe_ext.swarm.collector import Collector
+from probe_ext.swarm.peers import Peers
 from probe_ext.swarm.recorder import Asked, Recorder
 
 
@@ -27,8 +29,26 @@ class World:
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.clocks: dict[str, Callable[[float], float]] = {}
+        """what a node's own clock shows at a moment, where it is not the world's"""
+        self.who = ""
+        """whose code runs"""
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._n = 0
+
+    def shown(self) -> float:
+        """What the clock shows to whoever reads it."""
+        clock = self.clocks.get(self.who)
+        return clock(self.now) if clock else self.now
+
+    @contextmanager
+    def on(self, who: str) -> Iterator[None]:
+        """Code that runs on a node."""
+        before, self.who = self.who, who
+        try:
+            yield
+        finally:
+            self.who = before
 
     def at(self, moment: float, what: Callable[[], None]) -> None:
         """Let something happen."""
@@ -51,7 +71,8 @@ class World:
             first = min(due)
             self._due.remove(first)
             self.now = max(self.now, first[0])
-            first[2]()
+            with self.on(""):
+                first[2]()
         self.now = max(self.now, until)
 
     def spawn(self, what: Callable[..., Any], *arguments: Any) -> SimpleNamespace:
@@ -109,13 +130,15 @@ class Wire:
     lost: float = 0.0
     doubled: float = 0.0
     seed: int = 0
+    slow: float = 0.2
+    """seconds that a message may be under way"""
     counts: dict[str, int] = field(default_factory=lambda: {"lost": 0, "doubled": 0, "carried": 0})
 
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
 
-    def carry(self, handler: Callable[..., Any] | None, message: Message) -> None:
-        """Hand a message over after a while, or not, or twice."""
+    def carry(self, handler: Callable[..., Any] | None, message: Message, to: str = "") -> None:
+        """Hand a message over after a while, or not, or twice; `to` runs what takes it."""
         if handler is None:
             return
         times = 1
@@ -124,8 +147,12 @@ class Wire:
             times = 0 if chance < self.lost else 2 if chance < self.lost + self.doubled else 1
         self.counts[("lost", "carried", "doubled")[times]] += 1
         for _ in range(times):
-            wait = 0.001 + 0.2 * self._rng.random()  # messages overtake one another
-            self.world.at(self.world.now + wait, lambda: handler(environment=None, msg=message))
+            wait = 0.001 + self.slow * self._rng.random()  # messages overtake one another
+            self.world.at(self.world.now + wait, lambda: self._hand_over(handler, message, to))
+
+    def _hand_over(self, handler: Callable[..., Any], message: Message, to: str) -> None:
+        with self.world.on(to):
+            handler(environment=None, msg=message)
 
 
 class FakeMaster(MasterRunner):
@@ -150,7 +177,7 @@ class FakeMaster(MasterRunner):
     def send_message(self, msg_type: str, data: Any = None, client_id: str | None = None) -> None:
         for name in [client_id] if client_id else list(self.others):
             other = self.others.get(name)
-            self.wire.carry(other.heard.get(msg_type) if other else None, Message(msg_type, data, name))
+            self.wire.carry(other.heard.get(msg_type) if other else None, Message(msg_type, data, name), name)
 
 
 class FakeWorker(WorkerRunner):
@@ -163,6 +190,7 @@ class FakeWorker(WorkerRunner):
         self.heard: dict[str, Any] = {}
         master.others[name] = self
         master.clients[name] = SimpleNamespace(id=name, state="running")
+        self.environment: Any = None
 
     def register_message(self, msg_type: str, listener: Any, concurrent: bool = False) -> None:
         self.heard[msg_type] = listener
@@ -174,7 +202,8 @@ class FakeWorker(WorkerRunner):
 def environment(runner: Any, **given: Any) -> Any:
     """As much of Locust's environment as the package asks for."""
     options = {"headless": True, "only_summary": True, "locustfile": "capacity.py", "host": "http://x", **given}
-    hooks = SimpleNamespace(report_to_master=EventHook(), request=EventHook())
+    hooks = SimpleNamespace(report_to_master=EventHook(), request=EventHook(), heartbeat_sent=EventHook())
+    hooks.heartbeat_received = EventHook()
     return SimpleNamespace(runner=runner, events=hooks, parsed_options=Namespace(**options), shape_class=None)
 
 
@@ -186,7 +215,11 @@ class FakeRun:
         self.id, self.directory, self.options = run, directory, options or read_options({"drain": "2s"})
         self.origin, self.ended, self.end_reason, self.drained = world.now, None, None, False
         self.rows: list[ReplyRow] = []
-        self.collector = Collector(run, directory, self.rows.append)
+        self.peers = Peers()
+        self.collector = Collector(run, directory, self.rows.append, self._behind)
+
+    def _behind(self, worker: str, t: float) -> float:
+        return self.peers.join(worker).behind(self.origin + t)
 
     def now(self) -> float:
         return self._world.now - self.origin

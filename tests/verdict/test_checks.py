@@ -98,7 +98,9 @@ def test_rows_of_one_worker_do_not_stand_for_anothers() -> None:
     assert told("accounted", run(manifest=manifest(workers=workers))) == ("fail", True)
 
 
-@pytest.mark.parametrize("changes", [{"lost_at": 20.0}, {"last_word": None}])
+@pytest.mark.parametrize(
+    "changes", [{"lost_at": 20.0, "last_word": False, "away": [[20.0, None]]}, {"last_word": None}]
+)
 def test_a_worker_that_vanished_warns(changes: dict[str, Any]) -> None:
     assert told("workers", with_worker(**changes)) == ("fail", False)
     assert "unknown" in finding("workers", with_worker(**changes)).why
@@ -108,6 +110,17 @@ def test_a_worker_that_left_in_good_order_is_named_with_its_moment() -> None:
     left = with_worker(host="box-2", left_at=13.4)
     assert told("workers", left) == ("fail", False)
     assert "box-2 left at 13 s" in finding("workers", left).why
+
+
+def test_a_worker_that_was_away_and_came_back_is_told_with_its_times() -> None:
+    back = finding("workers", with_worker(away=[[12.0, 25.0]]))
+    assert (back.state, back.invalidates) == ("fail", False)
+    assert "not heard from 12 s to 25 s" in back.why
+    assert "Every row of it is here" in back.why
+    lost = finding("workers", with_worker(away=[[12.0, 25.0], [30.0, None]], lost_at=30.0, last_word=False))
+    assert "from 12 s to 25 s" in lost.why
+    assert "was lost at 30 s" in lost.why
+    assert "probe merge" in lost.advice
 
 
 def test_locusts_count_against_ours() -> None:

@@ -110,3 +110,31 @@ def test_a_fall_begins_a_new_climb() -> None:
     assert all(level.band for level in levels)
     assert all(level.users_low <= level.users_high for level in levels)
     assert min(level.users_low for level in levels if level.t_start >= 29) == 3
+
+
+def test_what_was_sent_while_a_worker_was_not_heard_is_in_no_level() -> None:
+    """Cut off at 40 s and noticed at 45 s, back at 60 s: four users were served all the time, and counted as two."""
+    table = columns(staircase((4, 45), (2, 15), (4, 40)), UserRow)
+    plan = {**PLAN, "levels": [4, 2]}
+    careless = spans(find_levels(table, plan, None))
+    assert [users for users, *_ in careless] == [4, 2, 4]
+    found_ = spans(find_levels(table, plan, None, [(40.0, 60.0)]))
+    assert found_ == [
+        (4, pytest.approx(5.0), pytest.approx(40.0)),
+        (4, pytest.approx(65.0), pytest.approx(99.0, abs=1)),
+    ]
+
+
+def test_the_users_of_a_killed_worker_count_until_it_was_last_heard() -> None:
+    """Killed at 40 s, counted out at 45 s: what is left is a level of its own."""
+    table = columns(staircase((4, 45), (2, 30)), UserRow)
+    plan = {**PLAN, "levels": [4, 2]}
+    found_ = spans(find_levels(table, plan, None, [(40.0, None)]))
+    assert [users for users, *_ in found_] == [4, 2]
+    assert found_[0][2] == pytest.approx(40.0)
+    assert found_[1][1] == pytest.approx(45.0 + 5.0, abs=1.5)
+
+
+def test_an_absence_outside_every_stretch_changes_nothing() -> None:
+    table = columns(staircase((4, 45)), UserRow)
+    assert find_levels(table, PLAN, None, [(100.0, 110.0), (200.0, None)]) == find_levels(table, PLAN, None)
