@@ -191,6 +191,7 @@ class HeadWiring:
         while self._starting:  # a run that has its folder is ended in order, and reported
             gevent.sleep(0.01)
         if self.headless and self.head.run is None:
+            self._view.preparing(None)
             say("interrupted before the run began")
         self.environment.runner.quit()
         if self.environment.web_ui:
