@@ -306,6 +306,7 @@ def test_every_key_of_capacity_json() -> None:
         "questions": set(SCHEMA["$defs"]["question"]["properties"]),
         "cold_user": set(properties["cold_user"]["properties"]),
         "pauses": set(properties["pauses"]["properties"]),
+        "goodput": set(properties["goodput"]["oneOf"][1]["properties"]),
         "team": set(properties["team"]["oneOf"][1]["properties"]),
         "cost": set(properties["cost"]["oneOf"][1]["properties"]),
         "climb": set(properties["climb"]["oneOf"][1]["properties"]),

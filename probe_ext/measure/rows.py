@@ -75,6 +75,9 @@ class ReplyRow:
     reads: int
     reads_unresolved: int
     """reads that carried more than one token event: the gaps between those are not resolved"""
+    deadlines: int | None = None
+    """of its tokens, by the run's own profile, for the fluidity index (see `deadlines`)"""
+    deadlines_missed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,9 @@ class ServerRow:
     """canonical name, see docs/metrics.md"""
     value: float
 
+
+LATER = frozenset({"deadlines", "deadlines_missed"})
+"""columns that runs of earlier versions lack, which is no damage"""
 
 Row = ReplyRow | GapRow | UserRow | ServerRow
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import pandas as pd
 
-from probe_ext.measure.rows import Row, columns
+from probe_ext.measure.rows import LATER, Row, columns
 from probe_ext.report.scan import Scan, WholeLines, numbered, scan
 
 Quoting = Literal[0, 3]
@@ -88,6 +88,7 @@ def usable(path: Path, seen: Scan, row_type: type[Row], damage: list[str]) -> bo
     if set(lacking) & set(kinds(row_type).keys):
         damage.append(f"{path.name}: line 1: wrong header, {', '.join(lacking[:4])} missing; file left out")
         return False
+    lacking = [name for name in lacking if name not in LATER]
     if lacking:
         damage.append(f"{path.name}: line 1: wrong header, {', '.join(lacking)} missing; treated as not measured")
     return True

@@ -67,6 +67,13 @@ Tokens are those of answers.
 overlap | overlap and chance | A pause overlaps a preemption when the server's counter rose between two samples that \
 the pause meets. Chance: the same after moving all pauses by a random time, again and again, within each stretch of \
 constant users; the mean, and where 95 % of the moves lie. Overlap is evidence, and no proof of a cause.
+slo_attainment | SLO attainment | Served replies of all judged ones, failures among them.
+goodput_rps | goodput | Served replies a second. In DistServe's sense: the most replies a second at which 90 % of them \
+are served.
+fluidity_index | fluidity index | The met part of all tokens' deadlines (Etalon): the first token is due within the \
+profile's bound for the first word, each further one at its typing speed after the one before. What came early is \
+slack for the rest; a late token misses every deadline that passed meanwhile.
+fluid_share | fluid replies | Replies whose own fluidity index is at least 0.9.
 kv | KV cache | Used part of the memory that running conversations need on the server, as the server reports it about \
 once a second; the table gives the peak.
 bound | what bounds the server | Rules that each ask one question of the run: does it hold, can it be ruled out, or \

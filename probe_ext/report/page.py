@@ -7,6 +7,7 @@ from typing import Any
 
 from probe_ext.report import pauses, pictures, provenance, time_axis, words
 from probe_ext.report.bounds import Bounds, bounds
+from probe_ext.report.by_reply import ByReply, by_reply
 from probe_ext.report.distributions import Distributions, distributions
 from probe_ext.report.findings import Finding, read, summed
 from probe_ext.report.glossary import Term, terms
@@ -68,6 +69,7 @@ class Page:
     """term, name and figure of each"""
     table: Table
     notes: Sequence[str]
+    by_reply: ByReply | None
     spreads: Distributions | None
     findings: Sequence[Finding]
     folded: Sequence[Finding]
@@ -100,6 +102,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
         team_facts=team_facts(capacity),
         table=table(levels, no_server),
         notes=notes(capacity),
+        by_reply=by_reply(capacity),
         spreads=distributions(levels, evidence, profile),
         findings=[f for f in found if f.matters],
         folded=[f for f in found if not f.matters],

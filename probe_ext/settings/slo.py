@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from probe_ext.measure.deadlines import Deadlines
 from probe_ext.settings.errors import SettingsError
 
 Reasoning = Literal["shown", "hidden"]
@@ -107,6 +108,18 @@ class SloProfile(_Part):
     """whether the model's thinking is text that the user reads"""
     users: Users = Users()
     level: LevelRule = LevelRule()
+
+    @property
+    def deadlines(self) -> Deadlines | None:
+        """When each token of a reply is due, for the fluidity index; None without a first word and a typing speed."""
+        if self.first_word is None or self.typing is None:
+            return None
+        return Deadlines(
+            first=self.first_word.served,
+            each=1 / self.typing.served,
+            from_sent=self.first_word_from == "sent",
+            visible=self.reasoning == "hidden",
+        )
 
 
 def load_profile(name_or_path: str, folder: Path) -> SloProfile:

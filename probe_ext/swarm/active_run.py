@@ -51,6 +51,7 @@ class ActiveRun:
         self.environment: Environment = node.environment
         self.directory = directory
         self.scenario = name
+        self.deadlines = made.deadlines
         self.origin = clock.monotonic()
         self.started_unix = clock.wall()
         self.id = f"{clock.utc_compact(self.started_unix)}-{name}"

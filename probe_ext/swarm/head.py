@@ -2,6 +2,7 @@
 
 import logging
 import platform
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class Head:
             peer = self.peers.join(self.node.worker)
             peer.same_clock, peer.host, peer.version = True, platform.node(), __version__
             peer.begun_at = axis.SAME_CLOCK
-            self.node.fresh_recorder().begin(run.id, run.origin, None, run.options.timeout_total)
+            self.node.fresh_recorder().begin(run.id, run.origin, None, run.options.timeout_total, run.deadlines)
             gevent.spawn(self._keep_local, run)
         else:
             for worker in self.node.environment.runner.clients:
@@ -93,6 +94,7 @@ class Head:
             directory = Path(run.options.out or DEFAULT_PARENT / run.id).with_name(run.directory.name)
         data = {"run": run.id, "origin": run.origin + peer.begun_at.seconds, "directory": str(directory)}
         data["longest"] = run.options.timeout_total
+        data["deadlines"] = asdict(run.deadlines) if run.deadlines else None
         self.node.environment.runner.send_message(wire.BEGIN, data, worker)
 
     def _is_here(self, worker: str) -> bool:

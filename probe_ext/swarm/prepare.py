@@ -6,6 +6,7 @@ from typing import Any
 from probe_ext.bundled import folder
 from probe_ext.client.target import parse_target
 from probe_ext.measure import clock
+from probe_ext.measure.deadlines import Deadlines
 from probe_ext.server.fetch import Fetcher
 from probe_ext.server.identity import identify
 from probe_ext.settings.errors import SettingsError
@@ -29,6 +30,8 @@ class Preparation:
     """why no reply can be expected, in one line; None if nothing speaks against it"""
     profile: dict[str, Any]
     """the SLO profile that the run is meant to be judged by"""
+    deadlines: Deadlines | None = None
+    """when that profile wants each token of a reply"""
     warm_up: dict[str, Any] | None = None
     """what the warm-up before the run cost; None without one"""
 
@@ -60,6 +63,7 @@ def prepare(host: str | None, options: Options) -> Preparation:
         prompts=prompts,
         problem=problem,
         profile=profile.model_dump(mode="json"),
+        deadlines=profile.deadlines,
     )
 
 

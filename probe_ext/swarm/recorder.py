@@ -11,6 +11,7 @@ from probe_ext.client.converse import Conversation
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
 from probe_ext.measure.book import Book
+from probe_ext.measure.deadlines import Deadlines
 from probe_ext.measure.rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, moved
 from probe_ext.run.tables import TableWriter
 from probe_ext.swarm.rows import long_gaps, reply_row, write_windows
@@ -57,6 +58,7 @@ class Recorder:
         self._origin = 0.0
         self._cpu = clock.cpu()
         self._longest = math.inf
+        self._deadlines: Deadlines | None = None
         self._waiting: list[tuple[Reply, Asked, int]] = []
         self._rows: list[ReplyRow] = []
         self._gaps: list[GapRow] = []
@@ -65,12 +67,20 @@ class Recorder:
         self._told: tuple[int, int] = (-1, -1)
         self._tables: tuple[TableWriter[ReplyRow], TableWriter[GapRow]] | None = None
 
-    def begin(self, run: str, origin: float, directory: Path | None, longest: float = math.inf) -> None:
+    def begin(
+        self,
+        run: str,
+        origin: float,
+        directory: Path | None,
+        longest: float = math.inf,
+        deadlines: Deadlines | None = None,
+    ) -> None:
         """A run has begun: its zero in our monotonic seconds, and where our own copy of the rows goes, if anywhere.
 
         `longest`: seconds that a reply may take; windows older than that change no more and are forgotten.
+        `deadlines`: when the run's profile wants each token.
         """
-        self._longest = longest
+        self._longest, self._deadlines = longest, deadlines
         self.run, self._origin = run, origin
         self.loop_lag_max, self._cpu = 0.0, clock.cpu()  # a start-up's lateness and work are no part of the run
         if directory is not None:
@@ -113,6 +123,7 @@ class Recorder:
             user=asked.user,
             scenario=asked.scenario,
             kind=asked.kind,
+            deadlines=self._deadlines,
         )
 
     def _keep(self, reply: Reply, asked: Asked, number: int) -> ReplyRow:

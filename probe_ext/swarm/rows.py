@@ -2,13 +2,18 @@
 
 from probe_ext.client.reply import Reply
 from probe_ext.measure.book import Book
+from probe_ext.measure.deadlines import Deadlines, Kept, worst
+from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.rows import GAP_FLOOR, GapRow, ReplyRow
 from probe_ext.measure.timeline import TokenEvents, gaps
 
 
-def reply_row(reply: Reply, *, reply_id: str, worker: str, user: str, scenario: str, kind: str) -> ReplyRow:
+def reply_row(
+    reply: Reply, *, reply_id: str, worker: str, user: str, scenario: str, kind: str, deadlines: Deadlines | None = None
+) -> ReplyRow:
     """The row of one reply, in this process's monotonic seconds."""
     marks, pace, visible = reply.marks, reply.pace, reply.visible_pace
+    kept = _kept(reply, deadlines) if deadlines else None
     return ReplyRow(
         reply_id=reply_id,
         worker=worker,
@@ -47,7 +52,20 @@ def reply_row(reply: Reply, *, reply_id: str, worker: str, user: str, scenario: 
         lag_max=max(reply.lags) if reply.lags else None,
         reads=reply.reads,
         reads_unresolved=reply.reads_unresolved,
+        deadlines=kept.deadlines if kept else None,
+        deadlines_missed=kept.missed if kept else None,
     )
+
+
+def _kept(reply: Reply, deadlines: Deadlines) -> Kept | None:
+    """The deadlines of a streamed reply; None where it had none, or failed by our own fault."""
+    marks = reply.marks
+    start = marks.sent if deadlines.from_sent else marks.due + marks.late
+    if not reply.streamed or reply.outcome is Outcome.CLIENT_ERROR or start is None:
+        return None
+    died = None if reply.outcome is Outcome.COMPLETE else marks.end
+    events = [found.only_visible() if deadlines.visible else found for found in reply.events] or [TokenEvents()]
+    return worst([deadlines.kept(found, start, died, failed=is_failure(reply.outcome)) for found in events])
 
 
 def long_gaps(reply: Reply, reply_id: str) -> list[GapRow]:

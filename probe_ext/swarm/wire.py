@@ -5,7 +5,7 @@
 | `probe_hello` | worker → master | nothing: it can be spoken to now |
 | `probe_ping` | master → worker | `t`: master's monotonic seconds, `version` |
 | `probe_pong` | worker → master | `t` back, `mono`: worker's monotonic seconds, `clock` (its name), `host`, `version` |
-| `probe_begin` | master → worker | `run`, `origin` (its zero by the worker's clock), `directory`, `longest` |
+| `probe_begin` | master → worker | `run`, `origin` (zero by the worker's clock), `directory`, `longest`, `deadlines` |
 | `probe_batch` | worker → master | a recorder's batch; sent again until it is acknowledged |
 | `probe_ack` | master → worker | `number` of the batch |
 | `probe_drain` | master → worker | `run`, `limit`: seconds that replies in flight may still take; `again`: repeated |

@@ -12,6 +12,7 @@ from locust.runners import WorkerRunner
 
 from probe_ext import __version__
 from probe_ext.measure import clock
+from probe_ext.measure.deadlines import Deadlines
 from probe_ext.swarm import wire
 from probe_ext.swarm.ending import drain
 from probe_ext.swarm.node import Node
@@ -75,7 +76,9 @@ class WorkerEnd:
             self._fresh()
         out = msg.data["directory"]
         longest = msg.data.get("longest", math.inf)
-        self._node.recorder.begin(run, msg.data["origin"], Path(out) if out else None, longest)
+        due = msg.data.get("deadlines")
+        deadlines = Deadlines(**due) if due else None
+        self._node.recorder.begin(run, msg.data["origin"], Path(out) if out else None, longest, deadlines)
 
     def _on_ack(self, msg: Any, **_: Any) -> None:
         if msg.data["run"] == self._node.recorder.run:

@@ -6,15 +6,22 @@ import numpy as np
 
 from probe_ext.verdict.columns import Floats, Ints, numbers
 from probe_ext.verdict.evidence import Columns, Window, quantile
-from probe_ext.verdict.judgement import ReplyFigures
+from probe_ext.verdict.judgement import Goodput, LevelResult, ReplyFigures
 from probe_ext.verdict.levels import Level
+from probe_ext.verdict.people import EPSILON
 from probe_ext.verdict.replies import SERVED, Judged
+
+FLUID = 0.9
+"""fluidity index that a reply must reach (Etalon asks it of 99 % of all requests)"""
+GOAL = 0.9
+"""SLO attainment at which goodput is told (DistServe's own example)"""
 
 
 def reply_figures(
     replies: Columns, rows: Ints, level: Level, judged: Judged, tokens: Floats | None, *, killed: bool = False
 ) -> ReplyFigures:
     """The figures of the replies in `rows`; `tokens` are the (start, seconds, count) rows of all token windows."""
+    fluidity, fluid = _fluidity(*(numbers(replies, name)[rows] for name in ("deadlines", "deadlines_missed")))
     sent = numbers(replies, "sent")[rows]
     ttft = numbers(replies, "first")[rows] - sent
     waited, rate, gap = (values[rows] for values in (judged.felt.waited, judged.felt.rate, judged.felt.gap))
@@ -35,7 +42,34 @@ def reply_figures(
         total_tokens_per_s=tokens_within(tokens, level, killed=killed),
         slo_attainment=served / heard if heard else None,
         goodput_rps=served / level.seconds if level.seconds > 0 and len(rows) else None,
+        fluidity_index=fluidity,
+        fluid_share=fluid,
     )
+
+
+def _fluidity(deadlines: Floats, missed: Floats) -> tuple[float | None, float | None]:
+    """The index over all replies together, and how many of them reach FLUID by themselves; None without deadlines."""
+    had = deadlines > 0
+    if not had.any():
+        return None, None
+    part = missed[had] / deadlines[had]
+    return 1 - float(missed[had].sum() / deadlines[had].sum()), float((1 - part >= FLUID - EPSILON).mean())
+
+
+def goodput(levels: Sequence[LevelResult], goal: float = GOAL) -> Goodput | None:
+    """The highest rate of judged replies over the levels that attain as much; bands show none."""
+    attained = [
+        (level.figures.goodput_rps / level.figures.slo_attainment, level.users)
+        for level in levels
+        if not level.band
+        and level.figures.goodput_rps
+        and (level.figures.slo_attainment or 0) >= goal - EPSILON
+        and level.figures.slo_attainment
+    ]
+    if not attained:
+        return None
+    rate, users = max(attained)
+    return Goodput(goal, users, rate)
 
 
 def token_windows(windows: Sequence[Window]) -> Floats | None:

@@ -1,12 +1,12 @@
 """Evidence and a profile in, the judgement out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from probe_ext.measure.rows import WARM_UP
+from probe_ext.measure.rows import LATER, WARM_UP
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
 from probe_ext.verdict import bootstrap
 from probe_ext.verdict.capacity import find_bracket
@@ -17,6 +17,7 @@ from probe_ext.verdict.diagnosis import rule
 from probe_ext.verdict.edge import edge
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.facts import facts_of
+from probe_ext.verdict.figures import goodput
 from probe_ext.verdict.judgement import Climb, Judgement, Mode, Pauses, Question, QuestionLevel
 from probe_ext.verdict.level_results import Judging, level_results
 from probe_ext.verdict.level_state import STATE_NAMES, served_share
@@ -64,6 +65,7 @@ def judge(
     view, share = views[mode], profile.level.served_share
     replicates = bootstrap.resample(scene, judged[mode].overall, sent, profile)
     metrics = read_metrics(evidence.server)
+    evidence = _without_foreign_deadlines(evidence, profile)
     levels = level_results(evidence, Judging(scene, judged[mode], view.answers, replicates, profile), metrics)
     arms = arms_of(evidence.replies, judged[mode].felt.waited, scene.level_of)
     cold = cold_user(arms, metrics, profile)
@@ -89,6 +91,7 @@ def judge(
         questions=_questions(scene, view.answers),
         cold_user=cold,
         pauses=_pauses(evidence, profile, scene, metrics),
+        goodput=goodput(levels),
         team=people,
         cost=cost(full, people, given.price_per_hour),
         climb=climb,
@@ -108,6 +111,17 @@ def _pauses(evidence: Evidence, profile: SloProfile, scene: Scene, metrics: Metr
     least = threshold(profile)
     spans = find_pauses(evidence, least)
     return pauses(spans, look_at(spans, metrics), least, scene.levels, metrics)
+
+
+def _without_foreign_deadlines(evidence: Evidence, profile: SloProfile) -> Evidence:
+    """Deadlines were kept by the run's own profile: for another one that sets others, they say nothing."""
+    own = evidence.manifest.get("profile")
+    try:
+        same = isinstance(own, Mapping) and SloProfile.model_validate(own).deadlines == profile.deadlines
+    except ValueError:
+        same = False
+    lacking = {name: values for name, values in evidence.replies.items() if name not in LATER}
+    return evidence if same else replace(evidence, replies=lacking)
 
 
 def _sent(evidence: Evidence) -> Floats:

@@ -60,6 +60,10 @@ class ReplyFigures:
     """served of judged replies, failures in the denominator (DistServe, OSDI 2024)"""
     goodput_rps: float | None = None
     """served replies sent in the measured part, over its length (DistServe; `--goodput` of vLLM's benchmark)"""
+    fluidity_index: float | None = None
+    """met part of all tokens' deadlines (Etalon, arXiv:2407.07000; `measure.deadlines`), by the run's own profile"""
+    fluid_share: float | None = None
+    """part of the replies with deadlines whose own index is at least FLUID"""
 
 
 @dataclass(frozen=True)
@@ -218,6 +222,17 @@ class Pauses:
 
 
 @dataclass(frozen=True)
+class Goodput:
+    """The highest rate of requests at which enough of them are served, as DistServe (OSDI 2024) defines goodput."""
+
+    goal: float
+    """SLO attainment that is asked for"""
+    users: int
+    replies_per_s: float
+    """judged replies of that level, over its length"""
+
+
+@dataclass(frozen=True)
 class Team:
     """How many people a capacity is enough for, who read and think between two questions (see `team`)."""
 
@@ -287,6 +302,8 @@ class Judgement:
     questions: tuple[Question, ...]
     cold_user: ColdUser
     pauses: Pauses
+    goodput: Goodput | None
+    """None where no level attains as much"""
     team: Team | None
     """None where no think time was given, or nothing is proven; `cost` so without a price"""
     cost: Cost | None

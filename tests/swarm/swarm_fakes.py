@@ -15,6 +15,7 @@ from locust.runners import MasterRunner, WorkerNodes, WorkerRunner
 
 from probe_ext.client.decoder import Choice
 from probe_ext.client.reply import Reply
+from probe_ext.measure.deadlines import Deadlines
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import ReplyRow
 from probe_ext.measure.timeline import Marks, TokenEvents
@@ -214,6 +215,7 @@ class FakeRun:
         self._world = world
         self.id, self.directory, self.options = run, directory, options or read_options({"drain": "2s"})
         self.origin, self.ended, self.end_reason, self.drained = world.now, None, None, False
+        self.deadlines = Deadlines(first=1.0, each=0.1)
         self.rows: list[ReplyRow] = []
         self.peers = Peers()
         self.collector = Collector(run, directory, self.rows.append, self._behind)

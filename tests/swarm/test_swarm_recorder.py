@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from swarm_fakes import Disk, Talk, World, a_reply, ask
 
 from probe_ext.client.reply import Reply
+from probe_ext.measure.deadlines import Deadlines
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import ReplyRow, columns
 from probe_ext.measure.timeline import Marks
@@ -16,11 +18,45 @@ from probe_ext.run import tables
 from probe_ext.swarm.collector import Collector
 from probe_ext.swarm.ending import drain
 from probe_ext.swarm.recorder import Asked, Recorder, watch_loop
+from probe_ext.swarm.rows import reply_row
 from probe_ext.swarm.tally import Tally
 
 
 def rows_of(recorder: Recorder) -> list[ReplyRow]:
     return [ReplyRow(*values) for batch in recorder.unacknowledged.values() for values in batch["rows"]]
+
+
+def test_deadlines_are_counted_as_a_reply_ends_by_the_runs_own_profile() -> None:
+    """First word after half a second, then 50 a second; with a rule of one second and ten a second all are met."""
+    recorder = Recorder("w")
+    recorder.begin("r1", 100.0, None, deadlines=Deadlines(first=1.0, each=0.1))
+    ask(recorder, a_reply())
+    slow = a_reply(gap=0.45)
+    ask(recorder, slow)
+    for outcome in (Outcome.CUT, Outcome.ENDED_BY_US, Outcome.CLIENT_ERROR):
+        ask(recorder, a_reply(outcome=outcome))
+    ask(recorder, Reply(Marks(due=103.0, end=104.0), streamed=True, outcome=Outcome.CONNECT_FAILED))
+    ask(recorder, replace(a_reply(), streamed=False))
+    recorder.flush()
+    found = [(row.deadlines, row.deadlines_missed) for row in rows_of(recorder)]
+    assert found[0] == (5, 0)
+    assert found[1][1]
+    assert found[2:] == [(6, 1), (5, 0), (None, None), (1, 1), (None, None)]
+
+
+def test_without_a_rule_or_with_hidden_thinking_deadlines_are_missing_or_of_visible_text() -> None:
+    recorder = Recorder("w")
+    recorder.begin("r1", 100.0, None)
+    ask(recorder, a_reply())
+    recorder.flush()
+    assert [(row.deadlines, row.deadlines_missed) for row in rows_of(recorder)] == [(None, None)]
+    thinker = a_reply()
+    thinker.choices[0].events.visible[:3] = [False] * 3
+    hidden = reply_row(
+        thinker, reply_id="w:1", worker="w", user="w:1", scenario="s", kind="chat",
+        deadlines=Deadlines(1.0, 0.1, from_sent=True, visible=True),
+    )  # fmt: skip
+    assert (hidden.deadlines, hidden.deadlines_missed) == (2, 0)
 
 
 @pytest.fixture

@@ -31,6 +31,9 @@ def test_a_wire_that_loses_and_doubles_changes_no_total(world: World, tmp_path: 
             f"w{k}": (12, 12) for k in range(3)
         }, f"seed {seed}: {carrier.counts}"
         assert len({row.reply_id for row in swarm.run.rows}) == len(swarm.run.rows) == 36
+        assert {(row.deadlines, row.deadlines_missed) for row in swarm.run.rows} == {(5, 0)}, (
+            "the rule went to everyone"
+        )
         assert all(peer.drained is not None for peer in swarm.head.peers.known.values())
         assert carrier.counts["lost"]
         assert carrier.counts["doubled"]

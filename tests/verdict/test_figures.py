@@ -1,7 +1,9 @@
 """A level's figures: percentiles, tokens at the edges, and what the server said."""
 
+from dataclasses import replace
+
 import pytest
-from worlds import CHAT, columns, evidence, reply, staircase, steady
+from worlds import CHAT, columns, evidence, manifest, reply, staircase, steady
 
 from probe_ext.measure.rows import ReplyRow, ServerRow
 from probe_ext.verdict.evidence import Window
@@ -105,3 +107,53 @@ def test_a_killed_run_divides_by_what_its_windows_cover_and_says_nothing_of_the_
     assert tokens_within(token_windows(windows), LEVEL) == pytest.approx(100 / LEVEL.seconds)
     before = tokens_at((LEVEL.t_start - 3, 50))
     assert tokens_within(token_windows(before), LEVEL, killed=True) is None
+
+
+OWN = {"profile": CHAT.model_dump(mode="json")}
+
+
+def with_deadlines(*kept: tuple[int | None, int | None]) -> list[ReplyRow]:
+    rows = steady(1, 0, 30)
+    assert len(kept) <= len(rows)
+    found = [replace(row, deadlines=n, deadlines_missed=m) for row, (n, m) in zip(rows, kept, strict=False)]
+    return [*found, *rows[len(kept) :]]
+
+
+def test_fluidity_is_over_all_deadlines_and_its_share_over_replies() -> None:
+    rows = with_deadlines((100, 0), (100, 10), (100, 11), (200, 79), (0, 0), (None, None))
+    run = evidence(rows, staircase((1, 30)), manifest=manifest(**OWN))
+    (level,) = judge(run, CHAT).levels
+    assert level.figures.fluidity_index == pytest.approx(1 - 100 / 500)
+    assert level.figures.fluid_share == pytest.approx(2 / 4)
+
+
+def test_deadlines_of_another_profile_say_nothing() -> None:
+    rows = with_deadlines((100, 0))
+    assert CHAT.typing
+    faster = CHAT.model_copy(update={"typing": CHAT.typing.model_copy(update={"served": 30.0})})
+    for profile, stated in ((faster, OWN), (CHAT, {}), (CHAT, {"profile": {"name": 7}})):
+        run = evidence(rows, staircase((1, 30)), manifest=manifest(**stated))
+        (level,) = judge(run, profile).levels
+        assert (level.figures.fluidity_index, level.figures.fluid_share) == (None, None)
+
+
+def test_a_profile_without_a_first_word_or_a_typing_speed_sets_no_deadlines() -> None:
+    found = CHAT.deadlines
+    assert found is not None
+    assert (found.first, found.each, found.from_sent, found.visible) == (1.0, 0.1, False, False)
+    assert CHAT.model_copy(update={"typing": None}).deadlines is None
+    assert CHAT.model_copy(update={"first_word": None}).deadlines is None
+
+
+def test_goodput_is_the_highest_rate_with_nine_of_ten_served() -> None:
+    """One user: a reply every 3 s; four: four times as many, all served; eight: a fifth of them too late."""
+    late = [
+        reply(u, 125.1 + 3 * i, first=125.1 + 3 * i + (5 if i % 5 == 0 else 0.1)) for i in range(18) for u in range(8)
+    ]
+    rows = [*steady(1, 0, 60), *steady(4, 60, 60), *late]
+    verdict = judge(evidence(rows, staircase((1, 60), (4, 60), (8, 60))), CHAT)
+    assert verdict.goodput is not None
+    assert (verdict.goodput.users, verdict.goodput.goal) == (4, 0.9)
+    four = verdict.levels[1]
+    assert verdict.goodput.replies_per_s == pytest.approx(four.replies / (four.t_end - four.t_start))
+    assert judge(evidence(late, staircase((8, 120), (8, 60))), CHAT).goodput is None
