@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("probe_ext.swarm.launch", "drive Locust headless against a server, then report"),
     "worker": ("probe_ext.swarm.join", "join a master on another machine and run users for it"),
     "report": ("probe_ext.report.command", "build the report of a run from its files alone"),
+    "merge": ("probe_ext.run.merge_command", "put rows that a dead worker left on its disk into a run"),
     "list": ("probe_ext.listing", "scenarios and SLO profiles"),
     "sim": ("probe_ext.sim.command", "a simulated vLLM-like server"),
 }

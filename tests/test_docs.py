@@ -354,7 +354,8 @@ def test_every_quantity_and_which_engine_tells_it() -> None:
 def _checks() -> set[str]:
     """Names of findings: the first argument of `Finding(…)` and `_failed(…)`, or the value of a key `check`."""
     found = set()
-    for path in chain(*((ROOT / "probe_ext" / package).glob("*.py") for package in ("verdict", "swarm", "server"))):
+    packages = ("verdict", "swarm", "server", "run")
+    for path in chain(*((ROOT / "probe_ext" / package).glob("*.py") for package in packages)):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for scope in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
             held = {

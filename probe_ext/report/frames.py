@@ -51,10 +51,9 @@ def _merged(run: Path, name: str, row_type: type[Row], key: list[str], damage: l
     merged = csvs.empty(row_type)
     for path in present:
         fresh = csvs.read(path, row_type, damage).drop_duplicates(key)
-        if len(merged):
-            known = pd.MultiIndex.from_frame(merged[key]) if len(key) > 1 else pd.Index(merged[key[0]])
-            asked = pd.MultiIndex.from_frame(fresh[key]) if len(key) > 1 else pd.Index(fresh[key[0]])
-            fresh = fresh[~asked.isin(known)]
+        fresh = fresh[
+            ~fresh["reply_id"].isin(pd.Index(merged["reply_id"].unique()))
+        ]  # all rows of a reply came together
         merged = pd.concat([merged, fresh], ignore_index=True) if len(merged) and len(fresh) else _fuller(merged, fresh)
     return merged
 

@@ -21,7 +21,7 @@ JUNIT = "junit.xml"
 _OF_A_RUN = (
     *(MANIFEST, REQUESTS, GAPS, USERS, SERVER, SKETCHES),
     *(PAUSES, CAPACITY_JSON, CAPACITY_HTML, SUMMARY, JUNIT),
-    *("requests-*.csv", "gaps-*.csv", f"{LOCUST_PREFIX}_*.csv", "*.json.new", "*.jsonl.new"),
+    *("requests-*.csv", "gaps-*.csv", "worker-*.json", f"{LOCUST_PREFIX}_*.csv", "*.json.new", "*.jsonl.new"),
 )
 """names that a run writes, and readers read: `--force` removes these"""
 

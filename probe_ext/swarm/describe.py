@@ -47,6 +47,7 @@ def describe(run: "ActiveRun") -> dict[str, Any]:
         "server": made.server,
         "prompts": {key: value for key, value in made.prompts.items() if key != "length_model"},
         "warm_up": made.warm_up,
+        "merged": [],
         "findings": _findings(run),
     }
 

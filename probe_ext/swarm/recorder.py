@@ -13,6 +13,7 @@ from probe_ext.measure import clock
 from probe_ext.measure.book import Book
 from probe_ext.measure.deadlines import Deadlines
 from probe_ext.measure.rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, moved
+from probe_ext.run import own_copy
 from probe_ext.run.tables import TableWriter
 from probe_ext.swarm.rows import long_gaps, reply_row, write_windows
 
@@ -86,9 +87,10 @@ class Recorder:
         if directory is not None:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
+                own_copy.write_label(directory, self.worker, run)
                 self._tables = (
-                    TableWriter(directory / f"requests-{self.worker}.csv", ReplyRow),
-                    TableWriter(directory / f"gaps-{self.worker}.csv", GapRow),
+                    TableWriter(directory / own_copy.requests_of(self.worker), ReplyRow),
+                    TableWriter(directory / own_copy.gaps_of(self.worker), GapRow),
                 )
             except OSError as error:
                 self.disk_error = f"{directory}: {error.strerror or error}"

@@ -1,7 +1,7 @@
 """Is every reply that was started accounted for?"""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,30 @@ def _accounted(evidence: Evidence) -> Finding:
         least = max(total, rows.total())
         why = f"The run was killed; {things(rows.total(), 'row')} of at least {least:,} started replies are here."
         return Finding("accounted", "unproven", True, why, "Replies in flight at that moment left no row.")
+    if missing and all(n <= _in_hand(evidence, w) for w, n in wrong.items()):
+        gone = things(missing, "reply", "replies")
+        why = f"{total:,} replies were started; {gone} that a lost worker had in hand left no row"
+        return Finding("accounted", "fail", False, f"{why} ({_named(wrong)}).", _MERGE)
     why = f"{total:,} replies were started, but {things(missing, 'row')} of them are missing"
     why = why if missing else f"There are {things(-sum(wrong.values()), 'row')} more than replies that were started"
     advice = "Look for requests-<worker>.csv on the workers' machines; probe merge puts them into the run."
-    return Finding("accounted", "fail", True, f"{why} ({listed([f'worker {w}' for w in sorted(wrong)])}).", advice)
+    return Finding("accounted", "fail", True, f"{why} ({_named(wrong)}).", advice)
+
+
+def _named(workers_of: Iterable[str]) -> str:
+    return listed([f"worker {w}" for w in sorted(workers_of)])
+
+
+def _in_hand(evidence: Evidence, worker: str) -> int:
+    """How many replies a lost worker may have had in flight: one a user that it ever had; of others, none."""
+    if not any(w.get("id") == worker and w.get("lost_at") is not None for w in workers(evidence.manifest)):
+        return 0
+    users = {
+        u
+        for u, w in zip(texts(evidence.replies, "user"), texts(evidence.replies, "worker"), strict=True)
+        if w == worker
+    }
+    return len(users)
 
 
 def _most_users(evidence: Evidence) -> float:
