@@ -22,7 +22,7 @@ class Block:
     rest: str = ""
     """what was left as it is"""
     kind: str = ""
-    """`files`: names and what is in them"""
+    """`files`: names and what is in them; `raw`: long names of others"""
 
 
 FILES = Block(
@@ -95,7 +95,7 @@ def blocks(evidence: Evidence) -> list[Block]:
     for server in _groups(manifest.get("server")):
         found.append(_block("Server", "server", {key: one for key, one in server.items() if key != "cache"}))
         cache = [(str(key), words.plain(one)) for key, one in _group(server.get("cache")).items()]
-        found.append(Block("The server's cache, in its own words", cache))
+        found.append(Block("The server's cache, in its own words", cache, kind="raw"))
     found.append(_block("Versions", "versions", manifest.get("versions")))
     plan = dict(_group(manifest.get("plan"))) or {"levels": "driven by hand"}
     searched = _group(plan.pop("search", None))

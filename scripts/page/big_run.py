@@ -21,9 +21,9 @@ PAUSE = 2.5
 WORKERS = 4
 STARTED = 1767323045.0
 URL = "http://127.0.0.1:8000"
-GAUGES = ("running", "waiting", "kv_usage")
-COUNTERS = ("preemptions", "prompt_tokens", "generation_tokens", "prefix_queries", "prefix_hits", "requests_success",
-            "prompt_tokens_cached")  # fmt: skip
+COUNTERS = {"prompt_tokens": 200, "generation_tokens": TOKENS, "prefix_queries": 200, "prefix_hits": 0,
+            "requests_success": 1, "prompt_tokens_cached": 0}  # fmt: skip
+"""what each reply adds"""
 
 
 def build(run: Path, *, users: int, replies: int, seconds: float = 3600.0, engines: int = 1) -> Path:
@@ -37,7 +37,7 @@ def build(run: Path, *, users: int, replies: int, seconds: float = 3600.0, engin
     made[list(columns(ReplyRow))].to_csv(run / "requests.csv", index=False, float_format="%.6f")
     _gaps(made).to_csv(run / "gaps.csv", index=False, float_format="%.6f")
     _users(climb, seconds).to_csv(run / "users.csv", index=False)
-    _server(climb, seconds, engines, rng).to_csv(run / "server.csv", index=False, float_format="%.4f")
+    _server(climb, made, engines, rng).to_csv(run / "server.csv", index=False, float_format="%.4f")
     _sketches(run, made, seconds, rng)
     _locust(run, len(made), seconds)
     manifest.write(run, _manifest(climb, hold, seconds, made["worker"].value_counts().to_dict()))
@@ -98,10 +98,13 @@ def _users(climb: list[int], seconds: float) -> pd.DataFrame:
     return pd.DataFrame(rows)[list(columns(UserRow))]
 
 
-def _server(climb: list[int], seconds: float, engines: int, rng: np.random.Generator) -> pd.DataFrame:
+def _server(climb: list[int], made: pd.DataFrame, engines: int, rng: np.random.Generator) -> pd.DataFrame:
     """Ten quantities a second and engine."""
-    t = np.arange(int(seconds)) + 0.3
+    seconds = int(made["end"].max()) + 2
+    t = np.arange(seconds) + 0.3
     level = np.minimum(t // (seconds / LEVELS), LEVELS - 1).astype(int)
+    ended = np.cumsum(np.bincount(made["end"].astype(int), minlength=seconds)[:seconds]) / engines
+    ended = np.concatenate(([0.0], ended[:-1]))
     users = np.array(climb)[level] / engines
     wall = level >= 8
     parts = []
@@ -110,7 +113,7 @@ def _server(climb: list[int], seconds: float, engines: int, rng: np.random.Gener
         values = {"running": np.round(users * np.where(wall, 0.8, 1.0)), "waiting": np.round(users * 0.2 * wall)}
         values["kv_usage"] = np.clip(0.11 * (level + 1) + noise, 0, 1)
         values["preemptions"] = np.cumsum(wall & (rng.random(t.size) < 0.3))
-        values |= {name: np.cumsum(users * 10) for name in COUNTERS[1:]}
+        values |= {name: ended * each for name, each in COUNTERS.items()}
         for quantity, value in values.items():
             said = {"t": t, "url": URL, "engine": str(engine), "quantity": quantity, "value": value.astype(float)}
             parts.append(pd.DataFrame(said))
