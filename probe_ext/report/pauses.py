@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -118,7 +118,8 @@ def csv_text(evidence: Evidence, profile: SloProfile) -> str:
 
 
 def _fields(pause: Pause) -> Iterator[str]:
-    for value in asdict(pause).values():
+    for name in COLUMNS:
+        value = getattr(pause, name)
         if isinstance(value, bool):
             yield "1" if value else "0"
         else:

@@ -60,7 +60,10 @@ def _restarted(metrics: Metrics) -> Finding:
 
 def _vanished(evidence: Evidence) -> Finding:
     """Replies refused with HTTP 404 by a model that had answered before: unloaded, renamed, or a proxy's way to it."""
+    none = Finding("model_vanished", "pass", False, "No model went away that had answered before.")
     outcomes, statuses = texts(evidence.replies, "outcome"), numbers(evidence.replies, "status")
+    if not (statuses == NOT_FOUND).any():
+        return none
     ends = numbers(evidence.replies, "end")
     answered: dict[tuple[str, bool], float] = {}
     gone: list[tuple[tuple[str, bool], float]] = []
@@ -73,7 +76,7 @@ def _vanished(evidence: Evidence) -> Finding:
             gone.append((which, end))
     since = sorted(end for which, end in gone if answered.get(which, math.inf) < end)
     if not since:
-        return Finding("model_vanished", "pass", False, "No model went away that had answered before.")
+        return none
     why = f"{things(len(since), 'reply', 'replies')} ended with HTTP 404 from {since[0]:.0f} s on, after the same model"
     why += " had answered: it was no longer there."
     advice = "Look into the server's log: the model may have been unloaded, renamed or replaced. Then repeat the run."

@@ -29,7 +29,7 @@ def numbers(columns: Columns, name: str) -> Floats:
 
 def texts(columns: Columns, name: str) -> list[str]:
     """A column of text, "" for missing."""
-    return [str(text) for text in columns[name].tolist()] if name in columns else [""] * size(columns)
+    return list(map(str, columns[name].tolist())) if name in columns else [""] * size(columns)
 
 
 def flags(columns: Columns, name: str, *, default: bool) -> Bools:
@@ -41,7 +41,7 @@ def coded(words: list[str]) -> tuple[Ints, list[str]]:
     """Each word's number and the words by number, in alphabetical order: independent of the order of rows."""
     names = sorted(set(words))
     number = {word: i for i, word in enumerate(names)}
-    return np.fromiter((number[word] for word in words), dtype=np.int64, count=len(words)), names
+    return np.fromiter(map(number.__getitem__, words), dtype=np.int64, count=len(words)), names
 
 
 def from_rows(rows: Sequence[Row], row_type: type[Row]) -> Columns:

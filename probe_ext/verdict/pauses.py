@@ -15,7 +15,7 @@ import numpy as np
 from probe_ext.measure.outcome import FINISHED
 from probe_ext.measure.rows import GAP_FLOOR
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.columns import Bools, Floats, Ints, coded, numbers, size, texts
+from probe_ext.verdict.columns import Bools, Floats, Ints, numbers, texts
 from probe_ext.verdict.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.judgement import Overlap, Pauses
 from probe_ext.verdict.levels import Level
@@ -88,10 +88,9 @@ def find_pauses(evidence: Evidence, least: float) -> Spans:
 
 def _died_silent(replies: Columns, least: float) -> Ints:
     """Replies that had begun and ended in a silence as long as a pause."""
-    codes, names = coded(texts(replies, "outcome"))
-    finished = np.array([name in FINISHED for name in names] or [True], dtype=np.bool_)[codes]
-    silent = np.round(numbers(replies, "end") - numbers(replies, "last"), 9)
-    return np.flatnonzero(~finished & (silent >= least)) if size(replies) else np.empty(0, dtype=np.int64)
+    silent = np.flatnonzero(np.round(numbers(replies, "end") - numbers(replies, "last"), 9) >= least)
+    outcomes = texts(replies, "outcome") if len(silent) else []
+    return np.array([row for row in silent.tolist() if outcomes[row] not in FINISHED], dtype=np.int64)
 
 
 def look_at(spans: Spans, metrics: Metrics) -> Moments:
