@@ -20,10 +20,12 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import GapRow, ReplyRow, Row, ServerRow, UserRow, columns
 from probe_ext.report import command as report_command
 from probe_ext.report.pauses import COLUMNS as PAUSE_COLUMNS
+from probe_ext.report.prometheus_rows import Told
 from probe_ext.run import directory
 from probe_ext.server.engines import ENGINES
 from probe_ext.server.quantities import QUANTITIES
 from probe_ext.settings.options import KEY_VARIABLE, OPTIONS
+from probe_ext.settings.prometheus import AUTH_VARIABLE
 from probe_ext.settings.slo import SloProfile, profile_names
 from probe_ext.sim import command as sim_command
 from probe_ext.sim.faults import KINDS
@@ -136,7 +138,7 @@ def test_every_figure_for_prometheus_has_its_row() -> None:
 
 
 def test_a_variable_that_is_mentioned_exists() -> None:
-    known = {KEY_VARIABLE, *(o.variable for o in OPTIONS), *_compose_variables()}
+    known = {KEY_VARIABLE, AUTH_VARIABLE, *(o.variable for o in OPTIONS), *_compose_variables()}
     for page in PAGES:
         mentioned = set(re.findall(r"\b(?:PROBE|OPENAI)_[A-Z_]+\b", page.read_text(encoding="utf-8")))
         assert mentioned <= known, f"{page.name}: {mentioned - known}"
@@ -258,9 +260,16 @@ def _files() -> list[str]:
 def test_every_file_of_a_run(real_run: Path) -> None:
     patterns = [name for name in _files() if "*" in name]
     written = {next((p for p in patterns if Path(file.name).match(p)), file.name) for file in real_run.iterdir()}
-    assert written == set(_files())
+    assert written == set(_files()) - {directory.SERVER_PROMETHEUS, directory.PROMETHEUS}  # nobody asked for these
     constants = {value for name, value in vars(directory).items() if name.isupper() and isinstance(value, str)}
     assert constants - {directory.LOCUST_PREFIX} <= set(_files())
+
+
+def test_every_key_of_what_a_prometheus_told() -> None:
+    top, server = tables(section("docs/run-directory.md", directory.PROMETHEUS))
+    source = text("probe_ext/report/from_prometheus.py").partition("about = {")[2].partition("}\n")[0]
+    assert names(top) == re.findall(r'^ +"(\w+)":', source, re.MULTILINE)
+    assert names(server) == [field.name for field in fields(Told)]
 
 
 def test_every_key_of_the_manifest(real_run: Path) -> None:
@@ -469,6 +478,7 @@ def test_nothing_outside_the_project_is_mentioned(page: Path) -> None:
         "sim:8000",
         "vllm:8000",
     }
+    hosts -= {"prometheus:9090"}
     hosts = {host for host in hosts if not re.fullmatch(r"(localhost|127\.0\.0\.1)(:\d+)?", host)}
     names = set(re.findall(r"\b[\w.-]+\.(?:org|com|io|net|dev)\b", said))
     assert hosts | names <= {"locust.io", "semver.org", "host.docker.internal"}, f"{page.name}: {hosts | names}"

@@ -51,12 +51,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in _GIVEN:
         option = next(option for option in OPTIONS if option.name == name)
         parser.add_argument(option.flag, metavar=option.metavar, type=_read_by(option), help=option.help)
+    parser.add_argument(
+        "--prometheus", metavar="URL", help="read the server's figures of the run's window from this Prometheus"
+    )
+    parser.add_argument(
+        "--prometheus-match", metavar="MATCHERS", help='which of its series: job="vllm",instance=~"gpu.*"; default: all'
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
 def main(args: argparse.Namespace) -> int:
     """Build the report and print the verdict; the exit code."""
     try:
+        why = server_figures(args.run, args.prometheus, args.prometheus_match)
+        if why and args.prometheus:
+            return _wrong(why)
+        if why:  # the run's own wish, not this command's: how users felt is known without it
+            print(f"probe report: {why}", file=sys.stderr)  # noqa: T201 (a command talks)
         built = build(
             args.run,
             slo=args.slo,
@@ -65,14 +76,41 @@ def main(args: argparse.Namespace) -> int:
             given=Given(args.team_think_time, args.price_per_hour),
         )
     except (ManifestError, SettingsError) as error:
-        print(f"probe report: {error}", file=sys.stderr)  # noqa: T201 (a command talks)
-        return USAGE
+        return _wrong(str(error))
     except OSError as error:
-        print(f"probe report: {error.filename or args.run}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
-        return USAGE
+        return _wrong(f"{error.filename or args.run}: {error.strerror or error}")
     if not args.quiet:
         terminal.show(built.judgement.to_json(), built.gate, built.page, sys.stdout)
     return exit_code(built)
+
+
+def _wrong(why: str) -> int:
+    print(f"probe report: {why}", file=sys.stderr)  # noqa: T201 (a command talks)
+    return USAGE
+
+
+def server_figures(run: Path, url: str | None, match: str | None) -> str | None:
+    """Read the server's figures from a Prometheus where that was asked for; why that failed, in one line.
+
+    Asked for by the command line, or by the run itself (`probe run --prometheus`), whose figures are read once.
+    ManifestError where there is no run; SettingsError for what cannot be meant; OSError when it cannot be written.
+    """
+    stated = manifest.read(run)
+    options = stated.get("options")
+    if url is None and isinstance(options, dict) and not (run / directory.SERVER_PROMETHEUS).exists():
+        url, match = options.get("prometheus"), match or options.get("prometheus_match")
+    if url is None:
+        if match:
+            raise SettingsError(f"--prometheus-match {match}: needs --prometheus URL")
+        return None
+    from probe_ext.report import from_prometheus  # noqa: PLC0415 - its library is loaded only where it is asked for
+    from probe_ext.report.prometheus import PrometheusError  # noqa: PLC0415 - as above
+
+    try:
+        from_prometheus.read(run, stated, from_prometheus.source_of(url, match))
+    except PrometheusError as error:
+        return str(error)
+    return None
 
 
 def exit_code(built: Built) -> int:

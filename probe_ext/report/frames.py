@@ -26,19 +26,33 @@ def load(run: Path) -> Evidence:
     """Everything a run's files say. ManifestError when there is no run, or its manifest cannot be read."""
     stated = manifest.read(run)
     damage: list[str] = []
+    asked = _prometheus(run)
     replies = _merged(run, directory.REQUESTS, ReplyRow, ["reply_id"], damage)
     gaps = _merged(run, directory.GAPS, GapRow, ["reply_id", "start", "end", "tokens_before"], damage)
     return Evidence(
         replies=_arrays(replies),
         gaps=_arrays(gaps),
         users=_arrays(_one(run / directory.USERS, UserRow, damage)),
-        server=_arrays(_one(run / directory.SERVER, ServerRow, damage)),
+        server=_arrays(
+            _one(run / (directory.SERVER if asked is None else directory.SERVER_PROMETHEUS), ServerRow, damage)
+        ),
         windows=_windows(run / directory.SKETCHES, damage),
-        manifest=stated,
+        manifest=stated if asked is None else {**stated, "prometheus": asked},
         locust=_locust(run / f"{directory.LOCUST_PREFIX}_stats.csv", damage),
         locust_history=_locust_history(run / f"{directory.LOCUST_PREFIX}_stats_history.csv", stated, damage),
         damage=tuple(damage),
     )
+
+
+def _prometheus(run: Path) -> dict[str, Any] | None:
+    """Where the server's figures were read from a Prometheus: from which, and how; None where they were not."""
+    if not (run / directory.SERVER_PROMETHEUS).exists():
+        return None
+    try:
+        about = json.loads((run / directory.PROMETHEUS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def _merged(run: Path, name: str, row_type: type[Row], key: list[str], damage: list[str]) -> pd.DataFrame:

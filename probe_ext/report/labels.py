@@ -20,6 +20,12 @@ LABELS = {
         "max_model_len": "longest context, tokens",
         "metrics_url": "metrics read from",
     },
+    "prometheus": {
+        "url": "address",
+        "match": "series chosen by",
+        "read_at": "read at",
+        "clock_offset": "its clock was ahead by",
+    },
     "versions": {"probe_ext": "probe-ext", "locust": "Locust", "python": "Python", "platform": "system"},
     "plan": {
         "levels": "users, level by level",

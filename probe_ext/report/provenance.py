@@ -33,6 +33,7 @@ FILES = Block(
         (f"{directory.GAPS}, gaps-*.csv", "every gap of at least 0.25 s"),
         (directory.USERS, "how many users there were"),
         (directory.SERVER, "what the server said of itself"),
+        (f"{directory.SERVER_PROMETHEUS}, .json", "the same from a Prometheus, where it was asked: taken instead"),
         (directory.SKETCHES, "token counts a second, and distributions by five seconds"),
         (f"{directory.LOCUST_PREFIX}_*.csv", "Locust's own tables"),
         (directory.PAUSES, "every silent pause, and what the server did meanwhile"),
@@ -61,6 +62,8 @@ def facts(manifest: Mapping[str, Any], profile: SloProfile, levels: Sequence[Any
 
 def why_no_server(manifest: Mapping[str, Any]) -> str:
     """Why there are no figures of the server's own; "" where its metrics could be read."""
+    if manifest.get("prometheus"):
+        return ""
     servers = _groups(manifest.get("server"))
     told = [
         f"{words.plain(s.get('url'))}: {words.plain(s.get('metrics'))}" for s in servers if s.get("metrics") != "ok"
@@ -96,6 +99,7 @@ def blocks(evidence: Evidence) -> list[Block]:
         found.append(_block("Server", "server", {key: one for key, one in server.items() if key != "cache"}))
         cache = [(str(key), words.plain(one)) for key, one in _group(server.get("cache")).items()]
         found.append(Block("The server's cache, in its own words", cache, kind="raw"))
+    found.append(_block("Server's figures, from a Prometheus", "prometheus", _asked(manifest.get("prometheus"))))
     found.append(_block("Versions", "versions", manifest.get("versions")))
     plan = dict(_group(manifest.get("plan"))) or {"levels": "driven by hand"}
     searched = _group(plan.pop("search", None))
@@ -119,6 +123,16 @@ def _worker(worker: Mapping[str, Any]) -> dict[str, Any]:
         told["clock_drift"] = f"{1e6 * drift:+.1f} millionths"
     spans = [f"from {words.seconds(a)} to {'the end' if b is None else words.seconds(b)}" for a, b in away(worker)]
     return told | {"away": "; ".join(spans)} if spans else told
+
+
+def _asked(prometheus: object) -> Mapping[str, Any]:
+    """What was read of a Prometheus, in place of what was polled; a line for each server."""
+    asked = _group(prometheus)
+    said = {key: asked.get(key) for key in ("url", "match", "read_at", "clock_offset") if asked.get(key) is not None}
+    for number, server in enumerate(_groups(asked.get("servers")), 1):
+        labels = ", ".join(f"{name} {value}" for name, value in _group(server.get("labels")).items())
+        said[f"server {number}"] = f"{labels}: {server.get('scrapes')} scrapes, every {server.get('every')} s"
+    return said
 
 
 def profile_block(profile: SloProfile) -> Block:

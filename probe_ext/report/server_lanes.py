@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
 from probe_ext.report import lane, svg, thinning, words
 from probe_ext.report.thinning import Floats
 from probe_ext.server.quantities import QUANTITIES
 from probe_ext.verdict.evidence import Columns, Evidence
-from probe_ext.verdict.server_figures import read_metrics
+from probe_ext.verdict.server_figures import put_together, read_metrics
 
 Table = Mapping[str, tuple[Floats, Floats]]
 """moments and values of each quantity"""
@@ -26,17 +25,11 @@ def server(evidence: Evidence, axis: lane.Axis, why_not: str) -> list[lane.Lane]
 
 
 def together(columns: Columns) -> Table:
-    """Each gauge over time, all servers and engines together: summed, or the fullest, as the quantity asks.
-
-    Samples are put together by whole seconds: several URLs are polled one after another.
-    """
+    """Each gauge over time, all servers and engines together: summed, or the fullest, as the quantity asks."""
     found: dict[str, tuple[Floats, Floats]] = {}
     for quantity, engines in read_metrics(columns).items():
         known = QUANTITIES.get(quantity)
-        parts = [pd.Series(s.value, index=np.round(s.t)).groupby(level=0).last() for s in engines.values()]
-        by_second = pd.concat(parts).groupby(level=0)
-        value = by_second.max() if known and known.over == "max" else by_second.sum()
-        found[quantity] = (np.asarray(value.index, dtype=np.float64), np.asarray(value, dtype=np.float64))
+        found[quantity] = put_together(list(engines.values()), fullest=known is not None and known.over == "max")
     return found
 
 

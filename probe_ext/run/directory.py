@@ -10,6 +10,8 @@ REQUESTS = "requests.csv"
 GAPS = "gaps.csv"
 USERS = "users.csv"
 SERVER = "server.csv"
+SERVER_PROMETHEUS = "server-prometheus.csv"
+PROMETHEUS = "server-prometheus.json"
 SKETCHES = "sketches.jsonl"
 LOCUST_PREFIX = "locust"
 PAUSES = "pauses.csv"
@@ -19,9 +21,10 @@ SUMMARY = "summary.md"
 JUNIT = "junit.xml"
 
 _OF_A_RUN = (
-    *(MANIFEST, REQUESTS, GAPS, USERS, SERVER, SKETCHES),
+    *(MANIFEST, REQUESTS, GAPS, USERS, SERVER, SERVER_PROMETHEUS, PROMETHEUS, SKETCHES),
     *(PAUSES, CAPACITY_JSON, CAPACITY_HTML, SUMMARY, JUNIT),
-    *("requests-*.csv", "gaps-*.csv", "worker-*.json", f"{LOCUST_PREFIX}_*.csv", "*.json.new", "*.jsonl.new"),
+    *("requests-*.csv", "gaps-*.csv", "worker-*.json", f"{LOCUST_PREFIX}_*.csv"),
+    *("*.json.new", "*.jsonl.new", "*.csv.new"),
 )
 """names that a run writes, and readers read: `--force` removes these"""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow, columns
+from probe_ext.run.manifest import replace_text
 
 R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow)
 
@@ -54,6 +55,12 @@ class TableWriter(Generic[R]):
             os.fsync(self._descriptor)
         finally:
             os.close(self._descriptor)
+
+
+def write_whole(path: Path, row_type: type[R], rows: Iterable[R]) -> None:
+    """Put a table in place at once, for a reader that sees the old or the new one. OSError when it fails."""
+    lines = _lines([columns(row_type), *([_text(value) for value in astuple(row)] for row in rows)])
+    replace_text(path, lines.decode())
 
 
 def _lines(rows: Iterable[Iterable[str]]) -> bytes:

@@ -27,21 +27,21 @@ _PLAIN = {"Accept": "text/plain; version=0.0.4, application/json, */*;q=0.5", "A
 _TROUBLE = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 
 
-class _Bearer(AuthBase):
-    """Puts the key on a request; set per call, so that neither `.netrc` nor a redirect can change where it goes."""
+class _Header(AuthBase):
+    """Puts credentials on a request; set per call, so that neither `.netrc` nor a redirect can change where they go."""
 
-    def __init__(self, key: str | None) -> None:
-        self._key = key
+    def __init__(self, authorization: str | None) -> None:
+        self._authorization = authorization
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._key and not self._key.isprintable():
+        if self._authorization and not self._authorization.isprintable():
             raise requests.exceptions.InvalidHeader
-        if self._key:
-            request.headers["Authorization"] = f"Bearer {self._key}"
+        if self._authorization:
+            request.headers["Authorization"] = self._authorization
         return request
 
 
-_NO_KEY = _Bearer(None)
+_NO_KEY = _Header(None)
 
 
 class Fetcher:
@@ -55,12 +55,15 @@ class Fetcher:
         verify: bool | str = True,
         timeout: float = 5.0,
         limit: int = MAX_BODY,
+        authorization: str | None = None,
     ) -> None:
-        """`home`: the server that the key is for; others are asked without it. `verify`: check certificates, or the
+        """`authorization`: a whole header, in place of a key.
+
+        `home`: the server that the key is for; others are asked without it. `verify`: check certificates, or the
         path of a CA bundle. `timeout`: seconds for a whole call."""
-        self._auth = _Bearer(key)
+        self._auth = _Header(authorization or (f"Bearer {key}" if key else None))
         self._home = home
-        self._has_key = bool(key)
+        self._has_key = bool(key or authorization)
         self._verify = verify
         if verify is False:  # asked for by name: once is enough
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -98,7 +101,7 @@ class Fetcher:
                     return Failed(f"redirects to another host: {shown(target)[:80]}")
                 url = target
         except _TROUBLE as error:
-            return Failed(_why(error))
+            return Failed(why_failed(error))
         return Failed("too many redirects")
 
     def _ask(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> requests.Response:
@@ -154,7 +157,7 @@ _WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (  # the first
 )
 
 
-def _why(error: BaseException) -> str:
+def why_failed(error: BaseException) -> str:
     """Words for a failure, from the types in its chain only."""
     chain = list(_chain(error))
     for kinds, words in _WORDS:

@@ -14,6 +14,7 @@ from probe_ext.load.search import SearchPlan
 from probe_ext.server import urls
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.prometheus import matchers, prometheus_url
 
 KEY_VARIABLE = "PROBE_API_KEY"
 """no other: a developer's key for somebody else's service must not reach whatever server is under test"""
@@ -21,6 +22,7 @@ _SHOWN = 80
 """characters of a refused value that are repeated"""
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _REAL = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,18})?")
+_PASSWORD = re.compile(r"//[^/@\s]*@")
 _YES = {"1", "true", "yes", "on"}
 _NO = {"", "0", "false", "no", "off"}
 
@@ -166,6 +168,14 @@ OPTIONS: tuple[Option, ...] = (
     Option("metrics_url", "", _urls, "where the server's metrics are; default: HOST/metrics; several: comma", "URL,…"),
     Option("metrics_every", "1s", _some_seconds, "how often the server's metrics are read", "TIME"),
     Option("no_metrics", False, bool, "do not read the server's metrics"),
+    Option(
+        "prometheus",
+        "",
+        prometheus_url,
+        "take the server's metrics from this Prometheus, after the run, instead",
+        "URL",
+    ),
+    Option("prometheus_match", "", matchers, 'which of its series: job="vllm"; default: all of them', "MATCHERS"),
     Option("slo", "chat", _text, "profile that says when a user feels served: a name or a file", "NAME|FILE"),
     Option("fail_under_users", "", _optional(_count), "exit code 1 when fewer users than this are proven served", "N"),
     Option(
@@ -220,6 +230,8 @@ class Options:
     metrics_url: tuple[str, ...]
     metrics_every: float
     no_metrics: bool
+    prometheus: str | None
+    prometheus_match: str
     slo: str
     fail_under_users: int | None
     team_think_time: float | None
@@ -260,7 +272,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
 
 def _shown(raw: object) -> str:
     """A refused value in one line, however odd or long it is."""
-    text = str(raw)
+    text = _PASSWORD.sub("//***@", str(raw))
     short = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
     return short if short.isprintable() else repr(short)
 

@@ -104,7 +104,7 @@ class ActiveRun:
         return bool(getattr(self.environment, "web_ui", None)) or (given.headless and given.only_summary)
 
     def _make_poller(self) -> Poller | None:
-        if self.options.no_metrics or not self.made.metrics_urls:
+        if self.options.no_metrics or self.options.prometheus or not self.made.metrics_urls:
             return None
         every = self.options.metrics_every
         fetcher = Fetcher(api_key(), home=self.made.host, verify=not self.options.insecure, timeout=0.9 * every)

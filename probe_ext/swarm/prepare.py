@@ -1,5 +1,6 @@
 """What is found out before a run starts: who the server is, which model answers, how long a prompt is in its tokens."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,10 @@ from probe_ext.measure import clock
 from probe_ext.measure.deadlines import Deadlines
 from probe_ext.server.fetch import Fetcher
 from probe_ext.server.identity import identify
+from probe_ext.server.prometheus_there import prometheus_problem
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
+from probe_ext.settings.prometheus import prometheus_source
 from probe_ext.settings.slo import load_profile
 from probe_ext.swarm.door import api_key
 from probe_ext.swarm.prompting import calibrated
@@ -47,6 +50,7 @@ def prepare(host: str | None, options: Options) -> Preparation:
         raise SettingsError(str(error)) from error
     profile = load_profile(options.slo, folder("configs") / "slo")  # refused now, not when the run is over
     fetcher = Fetcher(key, home=target.url, verify=not options.insecure, timeout=options.timeout_connect)
+    _check_prometheus(options)
     server = identify(target.url, fetcher, options.metrics_url, options.model)
     models = server[0]["models"]
     model = options.model or (models[0] if models else None)
@@ -65,6 +69,17 @@ def prepare(host: str | None, options: Options) -> Preparation:
         profile=profile.model_dump(mode="json"),
         deadlines=profile.deadlines,
     )
+
+
+def _check_prometheus(options: Options) -> None:
+    """SettingsError where the Prometheus that is to tell the server's figures will tell none."""
+    source = prometheus_source(options.prometheus, options.prometheus_match, os.environ)
+    if source is None:
+        return
+    fetcher = Fetcher(home=source.url, timeout=options.timeout_connect, authorization=source.authorization)
+    why = prometheus_problem(source.url, source.match, fetcher)
+    if why:
+        raise SettingsError(f"--prometheus {source.url}: {why}")
 
 
 def _problem(

@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +11,14 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.columns import numbers, texts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judgement import Finding
-from probe_ext.verdict.manifest_view import servers
-from probe_ext.verdict.server_figures import Metrics, restarts, total_rise
+from probe_ext.verdict.manifest_view import mappings, number, servers
+from probe_ext.verdict.server_figures import STALE, Metrics, restarts, total_rise
 from probe_ext.verdict.words import listed, percent, things
 
 APART_SHARE, APART_TOKENS = 0.02, 50
 """counts of tokens further apart than both are worth a word"""
+_CLOCK = 1.0
+"""seconds that the clock of a Prometheus may be off before it is worth a word"""
 BY_EVENTS = 0.05
 """of the replies: so many may have their tokens counted by events only"""
 
@@ -32,6 +35,8 @@ def server_checks(evidence: Evidence, metrics: Metrics) -> Iterator[Finding]:
 
 
 def _metrics(evidence: Evidence, metrics: Metrics) -> Finding:
+    if metrics and isinstance(asked := evidence.manifest.get("prometheus"), Mapping):
+        return _from_prometheus(asked, metrics)
     bad = [(str(s.get("url")), str(s.get("metrics"))) for s in servers(evidence.manifest) if s.get("metrics") != "ok"]
     if metrics and not bad:
         return Finding(
@@ -43,6 +48,27 @@ def _metrics(evidence: Evidence, metrics: Metrics) -> Finding:
         "Switch the server's /metrics on, or name its place with --metrics-url, to see KV cache, queue and preemptions."
     )
     return Finding("server_metrics", "fail", False, why, advice)
+
+
+def _from_prometheus(asked: Mapping[str, Any], metrics: Metrics) -> Finding:
+    """Figures that a Prometheus had scraped: how closely, and whether by the same clock."""
+    servers = mappings(asked.get("servers"))
+    spacings = [every for s in servers if (every := number(s, "every")) is not None]
+    gaps = sum(int(number(s, "gaps", 0.0)) for s in servers)
+    why = f"A Prometheus told {things(len(metrics), 'quantity', 'quantities')} of {things(len(servers), 'server')}"
+    why += f", scraped every {max(spacings):.3g} s." if spacings else "."
+    advice = []
+    if spacings and max(spacings) > STALE:
+        why += " Between scrapes nothing is seen: the highest KV use and queue may have been higher."
+        advice.append("Let it scrape the server every second or two (scrape_interval).")
+    if gaps:
+        why += f" In {things(gaps, 'stretch', 'stretches')} it got no answer; nothing is made up for them."
+        advice.append("Its page of targets says why.")
+    offset, error = number(asked, "clock_offset", 0.0), number(asked, "clock_error", 0.0)
+    if abs(offset) - error > _CLOCK:
+        why += f" Its clock was {abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'} when it was asked."
+        advice.append("Its figures may be out of step with the replies by as much: set the clocks (NTP).")
+    return Finding("server_metrics", "fail" if advice else "pass", False, why, " ".join(advice))
 
 
 def _restarted(metrics: Metrics) -> Finding:
@@ -84,16 +110,23 @@ def _vanished(evidence: Evidence) -> Finding:
 
 
 def _tokens(evidence: Evidence, metrics: Metrics) -> Finding:
-    """Tokens by the server's counter over the run against those that clients saw; ended replies included."""
+    """Tokens by the server's counter over the run against those that clients saw; ended replies included.
+
+    Replies that lie outside the counter's first and last sample, even in part, may be missing from its growth.
+    """
     theirs = total_rise(metrics, "generation_tokens")
     out = numbers(evidence.replies, "tokens_out")
     ours = float(np.nansum(out))
     if theirs is None or np.isnan(out).all():
         return Finding("server_tokens", "unproven", False, "There are not two counts of the tokens made to compare.")
-    apart = abs(theirs - ours)
-    if apart <= APART_TOKENS or apart <= APART_SHARE * max(theirs, ours):
-        why = f"Server and clients agree on the tokens made: {theirs:,.0f} and {ours:,.0f}."
-        return Finding("server_tokens", "pass", False, why)
+    unseen = _outside(evidence, metrics)
+    allowed = max(APART_TOKENS, APART_SHARE * max(theirs, ours))
+    counts = f"{theirs:,.0f} and {ours:,.0f}"
+    if abs(theirs - ours) <= allowed:
+        return Finding("server_tokens", "pass", False, f"Server and clients agree on the tokens made: {counts}.")
+    if -unseen - allowed <= theirs - ours < 0:
+        why = f"The server's counter was not read early or late enough to compare it with the clients' ({counts})."
+        return Finding("server_tokens", "unproven", False, why)
     why = f"The server counted {theirs:,.0f} tokens made, its clients saw {ours:,.0f}."
     if theirs > ours:
         advice = "Somebody else used the server, or it went on with replies that nobody read any more. Run it alone."
@@ -102,6 +135,15 @@ def _tokens(evidence: Evidence, metrics: Metrics) -> Finding:
             "Some answers came from a cache in front of the model, or the metrics are those of one of several servers."
         )
     return Finding("server_tokens", "fail", False, why, advice)
+
+
+def _outside(evidence: Evidence, metrics: Metrics) -> float:
+    """Tokens of replies that began before the server's counter was first read, or ended after it was last."""
+    engines = [series for series in metrics.get("generation_tokens", {}).values() if len(series.t)]
+    first, last = max(s.t[0] for s in engines), min(s.t[-1] for s in engines)
+    out = numbers(evidence.replies, "tokens_out")
+    beyond = (numbers(evidence.replies, "sent") < first) | (numbers(evidence.replies, "end") > last)
+    return float(np.nansum(out[beyond]))
 
 
 def _token_source(evidence: Evidence) -> Finding:

@@ -7,7 +7,7 @@ from typing import Any, overload
 
 def workers(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The run's workers."""
-    return _mappings(manifest.get("workers"))
+    return mappings(manifest.get("workers"))
 
 
 def absences(manifest: Mapping[str, Any]) -> list[tuple[float, float | None]]:
@@ -25,7 +25,7 @@ def away(worker: Mapping[str, Any]) -> list[tuple[float, float | None]]:
 
 def servers(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The servers that were asked for their metrics."""
-    return _mappings(manifest.get("server"))
+    return mappings(manifest.get("server"))
 
 
 @overload
@@ -45,5 +45,6 @@ def by_kernel(manifest: Mapping[str, Any]) -> bool | None:
     return all(stamps == "kernel" for stamps in said) if said else None
 
 
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
+def mappings(value: Any) -> list[Mapping[str, Any]]:
+    """The groups in a list; nothing for anything else."""
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []

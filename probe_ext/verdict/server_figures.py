@@ -1,6 +1,6 @@
 """What the server said of itself: samples of several engines put together, counters that may start anew."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from probe_ext.verdict.levels import Level
 
 STALE = 5.0
 """seconds: an engine's sample no longer counts as its present state"""
+_MISSED = 2.5
+"""spacings of an engine's samples: where it is asked seldom, a sample counts for that much longer"""
 
 Engine = tuple[str, str]
 """URL and engine"""
@@ -72,19 +74,29 @@ def _highest(metrics: Metrics, quantity: str, level: Level) -> float | None:
 
 def _highest_sum(metrics: Metrics, quantity: str, level: Level) -> float | None:
     """The highest sum over engines, at any sample in the level."""
-    engines = list(metrics.get(quantity, {}).values())
+    moments, values = put_together(list(metrics.get(quantity, {}).values()))
+    inside = values[(moments >= level.t_start) & (moments <= level.t_end)]
+    return float(inside.max()) if len(inside) else None
+
+
+def put_together(engines: Sequence[Series], *, fullest: bool = False) -> tuple[Floats, Floats]:
+    """All engines at every moment at which one was asked: their sum, or the fullest, of each one's latest sample.
+
+    They are asked at different moments. One whose sample is stale is left out, not taken for idle.
+    """
     moments = np.unique(np.concatenate([s.t for s in engines] or [np.empty(0)]))
-    moments = moments[(moments >= level.t_start) & (moments <= level.t_end)]
     if not len(moments):
-        return None
-    return float(np.sum([_as_of(series, moments) for series in engines], axis=0).max())
+        return moments, moments
+    latest = np.array([_as_of(series, moments) for series in engines])
+    return moments, np.nanmax(latest, axis=0) if fullest else np.nansum(latest, axis=0)
 
 
 def _as_of(series: Series, moments: Floats) -> Floats:
-    """The latest sample at each moment; 0 where there is none, or only a stale one."""
+    """The latest sample at each moment; NaN where there is none, or only a stale one."""
     at = np.searchsorted(series.t, moments, side="right") - 1
-    fresh = (at >= 0) & (moments - series.t[at] <= STALE)
-    return np.where(fresh, series.value[at], 0.0)
+    spacing = float(np.median(np.diff(series.t))) if len(series.t) > 1 else 0.0
+    fresh = (at >= 0) & (moments - series.t[at] <= max(STALE, _MISSED * spacing))
+    return np.where(fresh, series.value[at], np.nan)
 
 
 def _rise(metrics: Metrics, quantity: str, level: Level) -> int | None:

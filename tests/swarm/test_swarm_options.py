@@ -43,7 +43,9 @@ def test_the_web_form_shows_what_a_run_can_be_given_and_nothing_of_where_it_is_w
     add_options(parser)
     shown = set(parser.args_included_in_web_ui)
     names = {option.name for option in OPTIONS}
-    assert shown & names == names - {"metrics_url", "slo", "out", "force", "no_report", "fail_under_users"}
+    assert shown & names == names - {
+        *("metrics_url", "prometheus", "prometheus_match", "slo", "out", "force", "no_report", "fail_under_users"),
+    }
     assert {"levels", "hold", "model", "input_tokens"} <= shown
 
 

@@ -25,8 +25,10 @@ def with_worker(rows: list[ReplyRow] = GOOD, **changes: Any) -> Evidence:
 
 
 def metrics(generation: float = 400.0, **quantities: tuple[float, ...]) -> list[ServerRow]:
-    every = {"generation_tokens": (0.0, generation), **quantities}
-    return [ServerRow(float(t), "u", "0", q, v) for q, values in every.items() for t, v in enumerate(values)]
+    counted = [ServerRow(0.0, "u", "0", "generation_tokens", 0.0)]
+    counted.append(ServerRow(60.0, "u", "0", "generation_tokens", generation))
+    rest = [ServerRow(float(t), "u", "0", q, v) for q, values in quantities.items() for t, v in enumerate(values)]
+    return [*counted, *rest]
 
 
 def lags(*values: float) -> list[Window]:
@@ -230,6 +232,38 @@ def test_the_servers_count_of_tokens(theirs: float, state: str, word: str) -> No
     assert ("cache" in one.advice) == (theirs == 200.0)
     big = [reply(0, 6.0 + t / 100, tokens_out=1000) for t in range(100)]
     assert finding("server_tokens", run(big, server=metrics(101_900.0))).state == "pass", "within 2 %"
+
+
+def test_a_counter_read_late_is_not_held_against_the_server() -> None:
+    """A Prometheus scrapes when it likes: what clients saw before its first sample is not in the counter's growth."""
+    rows = [reply(0, 6.0 + t) for t in range(16)]  # 20 tokens each
+    late = [ServerRow(t, "u", "0", "generation_tokens", v) for t, v in ((11.5, 120.0), (60.0, 320.0))]
+    assert finding("server_tokens", run(rows, server=late)).state == "unproven"
+    beyond = [ServerRow(t, "u", "0", "generation_tokens", v) for t, v in ((11.5, 120.0), (60.0, 140.0))]
+    assert finding("server_tokens", run(rows, server=beyond)).state == "fail", "more is missing than was not seen"
+    more = [ServerRow(t, "u", "0", "generation_tokens", v) for t, v in ((11.5, 120.0), (60.0, 640.0))]
+    assert finding("server_tokens", run(rows, server=more)).state == "fail", "a late sample explains no surplus"
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "word"),
+    [
+        ({}, "pass", "1 server, scraped every 2 s"),
+        ({"every": 15.0}, "fail", "may have been higher"),
+        ({"gaps": 2}, "fail", "2 stretches"),
+        ({"clock_offset": -4.2}, "fail", "4.2 s behind"),
+        ({"clock_offset": -0.4}, "pass", "scraped"),
+        ({"servers": "nonsense", "clock_offset": None}, "pass", "0 servers"),
+    ],
+)
+def test_what_a_prometheus_told_says_how_closely_it_looked(changes: dict[str, Any], state: str, word: str) -> None:
+    server = {"every": changes.pop("every", 2.0), "gaps": changes.pop("gaps", 0)}
+    asked = {"servers": [server], "clock_offset": 0.1, "clock_error": 0.05, **changes}
+    unread = [{"url": "u", "metrics": "404"}]  # the page itself was out of reach, which is why a Prometheus was asked
+    one = finding("server_metrics", run(server=metrics(), manifest=manifest(prometheus=asked, server=unread)))
+    assert (one.state, one.spoils) == (state, False)
+    assert word in one.why
+    assert bool(one.advice) == (state == "fail")
 
 
 def missing(user: int, sent: float, **changes: Any) -> ReplyRow:

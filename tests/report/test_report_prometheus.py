@@ -1,0 +1,294 @@
+"""`probe report --prometheus`: the window and nothing else, each sample once, one line for whatever goes wrong."""
+
+import argparse
+import csv
+import json
+import socket
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic_run
+from prometheus_fake import Fake, serving
+
+from probe_ext.report import command, frames, from_prometheus
+from probe_ext.report.from_prometheus import PIECE, groups, pieces
+from probe_ext.report.prometheus import Prometheus
+from probe_ext.run import manifest
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.prometheus import AUTH_VARIABLE, PrometheusSource, matchers, prometheus_source, prometheus_url
+
+ZERO = synthetic_run.STARTED
+SECRET = "Bearer s3cr3t-t0ken"
+
+
+def series(name: str, samples: list[tuple[float, float]], **labels: str) -> tuple[dict[str, str], Any]:
+    own = {"__name__": name, "job": "vllm", "instance": "box:8000", "model_name": "m", "engine": "0"}
+    return {**own, **labels}, samples
+
+
+def steady(value: float, first: float = -20.0, last: float = 200.0, step: float = 1.0) -> list[tuple[float, float]]:
+    """A sample a step, from before the run until after it."""
+    return [(ZERO + first + i * step, value) for i in range(int((last - first) / step))]
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    made = Fake(now=ZERO + 300)
+    made.series = [
+        series("vllm:num_requests_running", steady(3.0)),
+        series("vllm_num_preemptions_total", [(t, float(i)) for i, (t, _) in enumerate(steady(0.0))]),
+        series("go_goroutines", steady(9.0), job="other", instance="other:1"),
+    ]
+    with serving(made) as one:
+        yield one
+
+
+def report(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.main(parser.parse_args(list(words)))
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "server-prometheus.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def length(run: Path) -> float:
+    return float(manifest.read(run)["duration"])
+
+
+@pytest.mark.parametrize("closed_left", [True, False])
+def test_every_sample_of_the_window_comes_once_and_no_other(run: Path, fake: Fake, closed_left: bool) -> None:
+    fake.closed_left = closed_left
+    assert command.server_figures(run, fake.url, None) is None
+    found = [float(row["t"]) for row in rows(run) if row["quantity"] == "running"]
+    assert found == [float(t) for t in range(int(length(run)) + 1)]
+    assert {row["url"] for row in rows(run)} == {"box:8000"}
+    assert {row["quantity"] for row in rows(run)} == {"running", "preemptions"}  # `:` and `_` alike
+
+
+def test_a_long_run_is_asked_for_in_pieces(run: Path, fake: Fake) -> None:
+    long = 2.5 * PIECE
+    fake.series = [series("vllm:num_requests_running", steady(1.0, last=long + 50))]
+    stated = manifest.read(run)
+    manifest.write(run, {**stated, "duration": long})
+    from_prometheus.read(run, manifest.read(run), PrometheusSource(fake.url))
+    asked = [query["query"] for path, query in fake.asked if "[" in query.get("query", "")]
+    assert [question.rpartition("[")[2] for question in asked] == ["300s]", "300s]", "151s]"]
+    found = [float(row["t"]) for row in rows(run)]
+    assert found == [float(t) for t in range(int(long) + 1)]  # at the seams too
+
+
+def test_pieces_are_whole_seconds_and_leave_nothing_out() -> None:
+    found = list(pieces(1000.4, 1000.4 + 2 * PIECE))
+    assert found[0][0] < 1000
+    assert found[-1][1] >= 1000.4 + 2 * PIECE
+    assert all(one[1] == two[0] for one, two in pairwise(found))
+    assert all(0 < end - start <= PIECE for start, end in found)
+
+
+def test_names_are_grouped_so_that_a_url_holds_them() -> None:
+    names = [f"vllm:a_rather_long_metric_name_number_{n}" for n in range(200)]
+    found = list(groups(names))
+    assert [name for group in found for name in group] == names
+    assert all(len("|".join(group)) <= 1500 for group in found)
+
+
+def test_a_failed_scrape_is_missing_and_not_zero(run: Path, fake: Fake) -> None:
+    away = [(t, v) for t, v in steady(3.0) if not 40 <= t - ZERO < 55]
+    fake.series = [series("vllm:num_requests_running", away)]
+    assert command.server_figures(run, fake.url, None) is None
+    found = [(float(row["t"]), float(row["value"])) for row in rows(run)]
+    assert not [t for t, _ in found if 40 <= t < 55]
+    assert {value for _, value in found} == {3.0}
+    told = json.loads((run / "server-prometheus.json").read_text())["servers"]
+    assert [(one["url"], one["kind"], one["every"], one["gaps"]) for one in told] == [("box:8000", "vllm", 1.0, 1)]
+
+
+def test_engines_and_instances_stay_apart_and_parts_are_added(run: Path, fake: Fake) -> None:
+    counter = "vllm:request_success_total"
+    fake.series = [
+        series("vllm:num_requests_running", steady(1.0), engine="0"),
+        series("vllm:num_requests_running", steady(2.0), engine="1"),
+        series("vllm:num_requests_running", steady(4.0), instance="box2:8000"),
+        series(counter, steady(5.0), finished_reason="stop"),
+        series(counter, steady(6.0), finished_reason="length"),
+        series(counter, steady(7.0), finished_reason="abort"),
+    ]
+    assert command.server_figures(run, fake.url, None) is None
+    at_ten = {(r["url"], r["engine"], r["quantity"]): float(r["value"]) for r in rows(run) if float(r["t"]) == 10.0}
+    assert at_ten == {
+        ("box:8000", "0", "running"): 1.0,
+        ("box:8000", "1", "running"): 2.0,
+        ("box2:8000", "0", "running"): 4.0,
+        ("box:8000", "0", "requests_finished"): 11.0,
+        ("box:8000", "0", "requests_aborted"): 7.0,
+    }  # nothing failed that the server had named: that is missing, not zero
+
+
+def test_a_start_is_asked_of_the_servers_found_alone(run: Path, fake: Fake) -> None:
+    fake.series += [
+        series("process_start_time_seconds", steady(ZERO - 100.0)),
+        series("process_start_time_seconds", steady(ZERO - 9.0), job="other", instance="other:1"),
+    ]
+    assert command.server_figures(run, fake.url, None) is None
+    started = {(r["url"], float(r["value"])) for r in rows(run) if r["quantity"] == "process_start"}
+    assert started == {("box:8000", ZERO - 100.0)}
+    question = next(q["query"] for _, q in fake.asked if "process_start" in q.get("query", ""))
+    assert 'instance=~"box:8000"' in question
+
+
+def test_an_old_servers_blocks_are_told_from_tokens_by_the_help_line(run: Path, fake: Fake) -> None:
+    name = "vllm:gpu_prefix_cache_queries_total"
+    fake.series = [series("vllm:num_requests_running", steady(1.0)), series(name, steady(50.0))]
+    fake.helps = {name: "Prefix cache queries, in terms of number of queried blocks."}
+    assert command.server_figures(run, fake.url, None) is None
+    assert {row["quantity"] for row in rows(run)} == {"running", "prefix_queries_blocks"}
+
+
+def test_matchers_choose_and_the_page_says_where_the_figures_are_from(run: Path, fake: Fake) -> None:
+    fake.series.append(series("vllm:num_requests_running", steady(70.0), job="staging", instance="stage:8000"))
+    polled = (run / "server.csv").read_bytes()
+    code = report(str(run), "--prometheus", fake.url, "--prometheus-match", '{job="vllm"}', "--quiet")
+    assert code == command.OK
+    assert {row["url"] for row in rows(run)} == {"box:8000"}
+    assert (run / "server.csv").read_bytes() == polled  # nothing polled is lost
+    page = (run / "capacity.html").read_text()
+    assert "A Prometheus told 2 quantities of 1 server" in page
+    assert fake.url in page
+    assert report(str(run), "--quiet") == command.OK  # again, from files alone
+    assert "A Prometheus told 2 quantities of 1 server" in (run / "capacity.html").read_text()
+    assert frames.load(run).manifest["prometheus"]["match"] == 'job="vllm"'
+
+
+def test_credentials_open_the_door_and_stay_out_of_everything(
+    run: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.header = SECRET
+    assert report(str(run), "--prometheus", fake.url) == command.USAGE
+    assert f"401: set {AUTH_VARIABLE}" in capsys.readouterr().err
+    monkeypatch.setenv(AUTH_VARIABLE, "Bearer wr0ng")
+    assert report(str(run), "--prometheus", fake.url) == command.USAGE
+    said = capsys.readouterr().err
+    assert "was refused" in said
+    assert "wr0ng" not in said
+    monkeypatch.setenv(AUTH_VARIABLE, SECRET)
+    assert report(str(run), "--prometheus", fake.url) == command.OK
+    told = capsys.readouterr()
+    assert "s3cr3t" not in told.out + told.err
+    assert not [path for path in run.iterdir() if b"s3cr3t" in path.read_bytes()]
+    assert "s3cr3t" not in repr(PrometheusSource("u", "", SECRET))
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ((400, b'{"status":"error","errorType":"bad_data","error":"parse error: <b>x</b>"}'), "400: parse error"),
+        ((404, b"page not found"), "404: no Prometheus answers there"),
+        ((200, b"<html>log in</html>"), "the answer is none of a Prometheus"),
+        ((200, b'{"status":"success"}'), "the answer is none of a Prometheus"),
+        ((200, b'{"status":"success","data":{"result":[]}}'), "the answer is none of a Prometheus"),
+        ((403, b""), f"403: set {AUTH_VARIABLE}"),
+    ],
+)
+def test_an_answer_that_is_none_is_one_line_and_changes_nothing(
+    run: Path, fake: Fake, capsys: pytest.CaptureFixture[str], answer: tuple[int, bytes], says: str
+) -> None:
+    fake.answer = answer
+    assert report(str(run), "--prometheus", fake.url) == command.USAGE
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"--prometheus {fake.url}: {says}" in said
+    assert not (run / "server-prometheus.csv").exists()
+
+
+def test_nobody_there_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert report(str(run), "--prometheus", f"http://127.0.0.1:{port}") == command.USAGE
+    assert capsys.readouterr().err == f"probe report: --prometheus http://127.0.0.1:{port}: connection refused\n"
+
+
+def test_one_that_does_not_answer_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        with pytest.raises(Exception, match="timed out"):
+            Prometheus(PrometheusSource(url), timeout=0.05).clock_offset()
+
+
+def test_nothing_that_matches_names_what_was_looked_for(
+    run: Path, fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(str(run), "--prometheus", fake.url, "--prometheus-match", 'job="other"') == command.USAGE
+    said = capsys.readouterr().err
+    assert "no metrics of an engine (vllm:…" in said
+    assert '{job="other"}' in said
+    assert "1 other names match" in said
+    assert said.count("\n") == 1
+
+
+def test_a_runs_own_prometheus_is_asked_once_and_not_missed_when_it_is_away(
+    run: Path, fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stated = manifest.read(run)
+    options = {**stated["options"], "prometheus": fake.url, "prometheus_match": 'job="vllm"'}
+    manifest.write(run, {**stated, "options": options})
+    fake.answer = (503, b"")
+    assert report(str(run)) == command.OK  # how users felt is known without it
+    assert f"--prometheus {fake.url}: 503" in capsys.readouterr().err
+    fake.answer = None
+    assert report(str(run)) == command.OK
+    assert {row["url"] for row in rows(run)} == {"box:8000"}
+    fake.asked.clear()
+    assert report(str(run)) == command.OK
+    assert fake.asked == []
+
+
+def test_a_killed_run_is_read_up_to_its_last_moment(run: Path, fake: Fake) -> None:
+    stated = manifest.read(run)
+    until = length(run)
+    manifest.write(run, {**stated, "duration": None, "ended_at": None})
+    first, last = from_prometheus.window(run, manifest.read(run))
+    assert first == ZERO
+    assert until - 10 < last - first <= until + 10
+    assert report(str(run), "--prometheus", fake.url, "--quiet") in (command.OK, command.NOT_BELIEVED)
+    assert rows(run)
+
+
+# --- what may be given ---
+
+
+def test_addresses_and_matchers_that_can_be_meant() -> None:
+    assert prometheus_url(" http://p:9090/prom/ ") == "http://p:9090/prom"
+    assert prometheus_url("") is None
+    assert matchers('{job="a,b}", instance=~"x.*",}') == 'job="a,b}", instance=~"x.*"'
+    assert matchers("") == ""
+
+
+@pytest.mark.parametrize("url", ["p:9090", "ftp://p", "http://", "http://u:pw@p", "http://p/?a=1", "http://p/#x"])
+def test_addresses_that_cannot(url: str) -> None:
+    with pytest.raises(ValueError, match=r"URL|PROBE_PROMETHEUS_AUTH|to end"):
+        prometheus_url(url)
+
+
+@pytest.mark.parametrize("match", ["job=vllm", 'job="a" or vector(1)', '"a"', 'job="a"} or {x="y"', "up", 'a="b'])
+def test_matchers_that_are_none(match: str) -> None:
+    with pytest.raises(ValueError, match="no matchers"):
+        matchers(match)
+
+
+@pytest.mark.parametrize("header", ["s3cr3t", "Bearer", "Bearer s3cr3t\nX: y", "Bearer s3cr3t-ü"])
+def test_a_header_that_is_none_is_refused_without_repeating_it(header: str) -> None:
+    with pytest.raises(SettingsError, match=AUTH_VARIABLE) as refused:
+        prometheus_source("http://p", None, {AUTH_VARIABLE: header})
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_only_one_module_knows_the_library() -> None:
+    package = Path(command.__file__).parents[1]
+    users = [path.name for path in package.rglob("*.py") if "from prometheus_api_client" in path.read_text()]
+    assert users == ["prometheus.py"]
