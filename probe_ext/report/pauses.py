@@ -54,8 +54,9 @@ def silence(capacity: Mapping[str, Any], evidence: Evidence, profile: SloProfile
     if not found["count"]:
         return None
     least = threshold(profile)
-    which = longest(find_pauses(evidence, least), MOST)
-    rows = [_row(pause) for pause in listed(evidence, read_metrics(evidence.server), least, which)]
+    spans = find_pauses(evidence, least)
+    which = longest(spans, MOST)
+    rows = [_row(pause) for pause in listed(evidence, read_metrics(evidence.server), spans, which)]
     shown = f"the {words.count(len(rows))} longest of {words.count(found['count'])}"
     return Silence(
         says=found["says"],
@@ -113,7 +114,8 @@ def csv_text(evidence: Evidence, profile: SloProfile) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(_fields(pause) for pause in listed(evidence, read_metrics(evidence.server), threshold(profile)))
+    spans = find_pauses(evidence, threshold(profile))
+    writer.writerows(_fields(pause) for pause in listed(evidence, read_metrics(evidence.server), spans))
     return text.getvalue()
 
 

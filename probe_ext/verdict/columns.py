@@ -29,7 +29,7 @@ def numbers(columns: Columns, name: str) -> Floats:
 
 def texts(columns: Columns, name: str) -> list[str]:
     """A column of text, "" for missing."""
-    return list(map(str, columns[name].tolist())) if name in columns else [""] * size(columns)
+    return list(columns[name].tolist()) if name in columns else [""] * size(columns)
 
 
 def flags(columns: Columns, name: str, *, default: bool) -> Bools:

@@ -230,9 +230,8 @@ class Pause:
     waiting: float | None
 
 
-def listed(evidence: Evidence, metrics: Metrics, least: float, which: Ints | None = None) -> Iterator[Pause]:
+def listed(evidence: Evidence, metrics: Metrics, spans: Spans, which: Ints | None = None) -> Iterator[Pause]:
     """Every pause in order of time, or those of the given numbers."""
-    spans = find_pauses(evidence, least)
     seen = look_at(spans, metrics)
     names, users = texts(evidence.replies, "reply_id"), texts(evidence.replies, "user")
     t, count = numbers(evidence.users, "t"), numbers(evidence.users, "users")

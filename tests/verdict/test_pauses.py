@@ -164,7 +164,8 @@ def test_a_pause_during_which_nobody_asked_the_server_is_left_out() -> None:
     assert found.meets_preemption
     assert found.meets_preemption.seen == 1
     assert "of 1 during which the counter was read" in found.says
-    unknown, known = listed(world([(149.0, 152.0), (249.0, 252.0)], rows), read_metrics(columns(rows, ServerRow)), 2.0)
+    run = world([(149.0, 152.0), (249.0, 252.0)], rows)
+    unknown, known = listed(run, read_metrics(columns(rows, ServerRow)), find_pauses(run, 2.0))
     assert (unknown.meets_preemption, known.meets_preemption) == (None, True)
 
 
@@ -172,7 +173,8 @@ def test_the_figures_of_a_pause_are_those_of_its_moment() -> None:
     kv = [ServerRow(float(t), "u", "0", "kv_usage", 0.9 if 100 <= t <= 104 else 0.3) for t in range(SECONDS)]
     server = counted([103.5]) + queue([(101.0, 103.2)]) + kv
     spans = [(50.5, 53.0), (100.5, 103.3)]
-    early, late = listed(world(spans, server), read_metrics(columns(server, ServerRow)), 2.0)
+    run = world(spans, server)
+    early, late = listed(run, read_metrics(columns(server, ServerRow)), find_pauses(run, 2.0))
     assert (early.kv_usage, early.waiting, early.meets_preemption, early.users) == (0.3, 0.0, False, 4)
     assert (late.kv_usage, late.waiting, late.meets_preemption) == (0.9, 1.0, True)
     assert (late.ends_with_preemption, late.starts_as_queue_grows) == (True, True)
