@@ -6,16 +6,15 @@ than the server's, then what a setting lifts, then what the machine is.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from probe_ext.verdict.diagnosed import Diagnosis, Ruling
 from probe_ext.verdict.facts import Facts
 from probe_ext.verdict.rules_answers import cut_answers, response_cache
-from probe_ext.verdict.rules_batch import batch_limit, serialised
+from probe_ext.verdict.rules_batch import CROWDED, batch_limit, serialised
 from probe_ext.verdict.rules_memory import memory_wall
 from probe_ext.verdict.rules_rest import client_too_slow, not_loaded
 from probe_ext.verdict.rules_speed import ceiling, prefill_bound
-from probe_ext.verdict.ruling import CONFIDENCES, unknown
+from probe_ext.verdict.ruling import unknown
 from probe_ext.verdict.words import listed, things
 
 RULES: Mapping[str, Callable[[Facts], Ruling]] = {
@@ -63,10 +62,8 @@ def _of_what(ceiling: Ruling, prefill: Ruling) -> Ruling:
     if prefill.state == "holds":
         why = f"{ceiling.why} But what uses the machine up is reading prompts: see `prefill_bound`."
         return Ruling(ceiling.rule, "absent", why, evidence=ceiling.evidence)
-    why = f"{ceiling.why} Whether making tokens or reading prompts uses it up is not known."
-    lower = CONFIDENCES[max(0, CONFIDENCES.index(ceiling.confidence or "low") - 1)]
-    told = f"{ceiling.confidence_from}; against it: `prefill_bound` is not known"
-    return replace(ceiling, why=why, confidence=lower, confidence_from=told)
+    why = f"{ceiling.why} Whether making tokens or reading prompts uses the machine up is not known."
+    return unknown(ceiling.rule, why, prefill.needs, *ceiling.evidence)
 
 
 def _sentence(bounds: list[str], said: Mapping[str, Ruling], facts: Facts) -> str:
@@ -77,9 +74,19 @@ def _sentence(bounds: list[str], said: Mapping[str, Ruling], facts: Facts) -> st
         return f"What bounds it: {listed([_named(said[name]) for name in bounds])}."
     if not facts.loads:
         return "What bounds it is not known: no level was measured."
-    for name in NAMES:
-        if said[name].state == "unknown":
-            return f"What bounds it is not known. {said[name].why} It would take {said[name].needs}."
+    return _nothing_holds(said, facts)
+
+
+def _nothing_holds(said: Mapping[str, Ruling], facts: Facts) -> str:
+    alone = facts.loads[0]
+    if alone.crowd.in_flight < CROWDED and not alone.served:
+        return "Nothing bounds it but the machine itself: even alone with it, users are not served."
+    unknown_ones = [said[name] for name in NAMES if said[name].state == "unknown"]
+    if unknown_ones:
+        most = next((one for one in unknown_ones if one.evidence), unknown_ones[0])
+        return f"What bounds it is not known. {most.why} It would take {most.needs}."
+    if facts.loads[-1].served:
+        return f"No bound is reached yet. {said['not_loaded'].why}"
     return "None of the known bounds explains what users felt."
 
 

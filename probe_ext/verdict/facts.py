@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.verdict.columns import Bools, coded, numbers, texts
-from probe_ext.verdict.evidence import Columns, Evidence
+from probe_ext.verdict.columns import Bools, Floats, coded, numbers, texts
+from probe_ext.verdict.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.judgement import Finding, LevelResult
 from probe_ext.verdict.loads import Load, loads
 from probe_ext.verdict.manifest_view import number, servers
 from probe_ext.verdict.server_figures import Metrics, total_rise
+
+SHORTEST = 0.0001
+"""seconds: no answer takes less, however far the server is"""
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,12 @@ class Totals:
     server_tokens: float | None
     server_replies: float | None
     """that the server says it finished"""
-    lengths: Sequence[float]
+    lengths: Floats
     """tokens of each of these replies, where known"""
     reasons: Mapping[str, int]
     """of their ending"""
-    seconds: Sequence[float]
-    """from sending to the end, of each in `lengths`"""
+    seconds: Floats
+    """from sending to the end, of each in `lengths`, less the way there and back"""
     asked: int | None
     """the most tokens of an answer that were asked for"""
     to_the_end: bool
@@ -77,9 +80,9 @@ def _totals(evidence: Evidence, metrics: Metrics) -> Totals:
         client_tokens=None if np.isnan(out).all() else float(np.nansum(out)),
         server_tokens=total_rise(metrics, "generation_tokens"),
         server_replies=total_rise(metrics, "requests_finished"),
-        lengths=tuple(out[known].tolist()),
+        lengths=out[known],
         reasons=_reasons(replies, whole),
-        seconds=tuple(spent[known].tolist()),
+        seconds=np.maximum(spent[known] - (quantile(numbers(replies, "connect"), 0.5) or 0.0), SHORTEST),
         asked=asked,
         to_the_end=to_the_end,
     )

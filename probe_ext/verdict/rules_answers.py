@@ -12,7 +12,7 @@ from probe_ext.verdict.words import percent
 ENOUGH_TOKENS = 8
 """of an answer: shorter ones may come at once from any server"""
 TOO_FAST = 5000.0
-"""tokens/s of one reply from sending to its end: faster than any model types"""
+"""tokens/s of one reply from sending to its end, less the way there and back: faster than any model types"""
 SOME = 0.05
 """of the replies"""
 FEWEST, MANY = 10, 30
@@ -30,8 +30,8 @@ SAME_REPLIES = 0.1
 def response_cache(facts: Facts) -> Ruling:
     """Something in front of the model answers from memory."""
     rule, totals = "response_cache", facts.totals
-    lengths, spent = np.array(totals.lengths, dtype=np.float64), np.array(totals.seconds, dtype=np.float64)
-    told = (lengths >= ENOUGH_TOKENS) & (spent > 0)
+    lengths, spent = totals.lengths, totals.seconds
+    told = lengths >= ENOUGH_TOKENS
     if int(told.sum()) < FEWEST:
         why = "Too few answers were long enough to tell memory from a model."
         return unknown(rule, why, f"{FEWEST} answers of {ENOUGH_TOKENS} tokens or more")
@@ -86,7 +86,7 @@ def _missing(totals: Totals) -> float | None:
 def cut_answers(facts: Facts) -> Ruling:
     """Answers are cut short: a first word instead of a whole one, or less than the model made."""
     rule, totals = "cut_answers", facts.totals
-    lengths = np.array(totals.lengths, dtype=np.float64)
+    lengths = totals.lengths
     if len(lengths) < FEWEST:
         return unknown(rule, "Too few answers came to say anything of their length.", f"{FEWEST} whole answers")
     stubs, early = float((lengths <= STUB).mean()), _early(totals, lengths)

@@ -24,8 +24,10 @@ SAMPLES = 3
 """of the server's gauges with somebody waiting"""
 AT_THE_CAP = 0.8
 """of these samples with the running ones at their highest"""
-SLACK = 0.1
-"""below their highest, or one: places free only for a step"""
+SLACK, FEW = 0.1, 4
+"""below their highest, or one, or none of a few: places free only for a step"""
+EXACTLY = 0.5
+"""of the samples at the very number, where one level alone has to tell"""
 LIKE = 1.3
 """times: two numbers of users further apart may tell something by their difference"""
 
@@ -65,7 +67,7 @@ def serialised(facts: Facts) -> Ruling:
     )
     if together > TOGETHER:
         return absent(rule, f"Two or more replies typed at once in {percent(together)} of the time.", *shown)
-    if typing < TYPING:
+    if typing < TYPING and not _one_ran(top):
         why = "Too little was seen of replies being typed to say whether they were typed one after another."
         return unknown(rule, why, "streamed replies of more than a few tokens", *shown)
     return _one_by_one(facts, [load for load in busy if (load.crowd.together or 0.0) <= TOGETHER], shown)
@@ -98,6 +100,12 @@ def _one_by_one(facts: Facts, seen: list[Load], shown: tuple[Fact, ...]) -> Ruli
         evidence=tuple(facts_seen), confidence=confidence, confidence_from=told,
         advice=advised(MORE_SLOTS, facts.engine),
     )  # fmt: skip
+
+
+def _one_ran(load: Load) -> bool:
+    """Whether the server says that a single reply ran while others waited."""
+    running = load.gauges.running[load.gauges.queued]
+    return len(running) >= SAMPLES and bool((running <= 1).all())
 
 
 def _turns(load: Load) -> float | None:
@@ -146,9 +154,12 @@ def _capped(facts: Facts, queued: list[Load]) -> Ruling:
     ]
     if cap <= 1:
         return absent(rule, "One at a time is no batch: see `serialised`.", *shown)
-    if steady < AT_THE_CAP:
+    if steady < AT_THE_CAP or any((_running(load) or 0) > cap + _slack(cap) for load in facts.loads):
         why = "Replies waited, but not for a fixed number of places: how many ran kept changing."
         return absent(rule, why, *shown)
+    if not _sure_of(cap, queued):
+        why = f"About {cap:.0f} ran while others waited, at one level only: they may have waited for a step to end."
+        return unknown(rule, why, "a level of a third more users", *shown)
     if room is None and facts.slots != cap:
         why = f"The server ran {cap:.0f} at once and let others wait, whether by a setting or for want of memory."
         return unknown(rule, why, "the use of the KV cache, which this server does not tell", *shown)
@@ -165,9 +176,7 @@ def _set_limit(facts: Facts, queued: list[Load], cap: float, shown: tuple[Fact, 
     typed = top.crowd.typing_top
     confidence, told = graded(
         {
-            "the same number at another level": abs(_cap(before[-1])[0] - cap) <= max(1, SLACK * cap)
-            if before
-            else None,
+            "the same number at another level": _alike(_cap(before[-1])[0], cap) if before else None,
             "no more than that typed at once, seen from outside": None if typed is None else typed <= cap,
             "the server says that it is set to it": True if facts.slots == cap else None,
         }
@@ -179,7 +188,7 @@ def _set_limit(facts: Facts, queued: list[Load], cap: float, shown: tuple[Fact, 
         advice += f" The KV cache has room for about {cap + room:.0f} of today's replies at once."
     return Ruling(
         "batch_limit", "holds", why, says=f"no more than {cap:.0f} replies run at once",
-        from_users=min(load.users for load in queued if abs(_cap(load)[0] - cap) <= max(1, SLACK * cap)),
+        from_users=min(load.users for load in queued if _alike(_cap(load)[0], cap)),
         evidence=shown, confidence=confidence, confidence_from=told, advice=advice,
     )  # fmt: skip
 
@@ -191,7 +200,27 @@ def _cap(load: Load) -> tuple[float, float]:
     if not len(running):
         return 0.0, 0.0
     most = float(running.max())
-    return most, float((running >= most - max(1.0 if most > 4 else 0.0, SLACK * most)).mean())
+    return most, float((running >= most - _slack(most)).mean())
+
+
+def _slack(cap: float) -> float:
+    """Places that are free for a step, as replies end."""
+    return max(1.0, SLACK * cap) if cap > FEW else 0.0
+
+
+def _alike(one: float, other: float) -> bool:
+    return abs(one - other) <= _slack(max(one, other))
+
+
+def _sure_of(cap: float, queued: list[Load]) -> bool:
+    """Whether it is the same at a level of a third more users; else whether it hardly ever was another, and the queue
+    was never short: requests that came in mid-step wait for the next one."""
+    top = queued[-1]
+    if any(load.users * LIKE <= top.users and _alike(_cap(load)[0], cap) for load in queued):
+        return True
+    running, waiting = top.gauges.running, top.gauges.waiting
+    always = float((top.gauges.queued).mean()) >= AT_THE_CAP and float(np.nanmean(waiting)) >= 1
+    return always and float((running[top.gauges.queued] == cap).mean()) >= EXACTLY
 
 
 def _room(load: Load) -> float | None:

@@ -16,7 +16,7 @@ LIGHT = 2.0
 MOST = 0.5
 """of the time spent on prompts: then they are what the machine is busy with"""
 GROWN = 2.0
-"""times the first word's wait of the lightest level"""
+"""times the first word's wait of the lightest level, or its time a token"""
 FLAT, RISING = 1 / 3, 0.5
 """tokens/s that a growing batch still brings, as a power of the batch: at a third, twice the batch brings a quarter
 more"""
@@ -39,66 +39,78 @@ OUTGROWN = (
 
 
 def prefill_bound(facts: Facts) -> Ruling:
-    """Most of the machine's time goes into reading prompts, and first words wait for it."""
+    """Most of the machine's time goes into reading prompts: first words wait for it, or words come more slowly."""
     rule = "prefill_bound"
     if not facts.loads:
         return unknown(rule, "No level was measured.", "a level")
     top = facts.loads[-1]
-    known = top.prompt_per_s is not None
-    prompts, made = top.prompt_per_s if known else top.prompt_per_s_most, top.tokens_per_s
-    needs = "prompt and cached tokens, from the usage of each reply or the server's counters"
-    if prompts is None or made is None:
-        return unknown(rule, "How many prompt tokens the server had to read is not known.", needs)
-    shown = (
-        Fact(f"prompt tokens read, at {top.users} users", prompts, "tokens/s"),
-        Fact(f"tokens made, at {top.users} users", made, "tokens/s"),
-    )
-    if prompts <= made:
-        why = "The server made more tokens than it read, and making one costs at least as much as reading one."
-        return absent(rule, why, *shown)
-    if not known:
-        return unknown(rule, f"Of {prompts:,.0f} prompt tokens a second, nobody says what came from a cache.", needs)
-    light = facts.loads[0]
-    if light.crowd.in_flight > LIGHT:
-        why = f"Prompts were read at {prompts:,.0f} tokens a second; what one takes alone was not measured."
-        return unknown(rule, why, "a level with one user", *shown)
-    return _share_of_prompts(facts, light, top, shown)
+    prompts = top.prompt_per_s if top.prompt_per_s is not None else top.prompt_per_s_most
+    made, shown = top.tokens_per_s, []
+    if prompts is not None and made is not None:
+        shown = [
+            Fact(f"prompt tokens read, at {top.users} users", prompts, "tokens/s"),
+            Fact(f"tokens made, at {top.users} users", made, "tokens/s"),
+        ]
+        if prompts <= made:
+            why = "The server made more tokens than it read, and making one costs at least as much as reading one."
+            return absent(rule, why, *shown)
+    return _share_of_prompts(facts, facts.loads[0], top, shown)
 
 
-def _share_of_prompts(facts: Facts, light: Load, top: Load, shown: tuple[Fact, ...]) -> Ruling:
-    """The time that the prompts of the top level would have taken one by one, a step of one token each left out."""
+def _share_of_prompts(facts: Facts, light: Load, top: Load, shown: list[Fact]) -> Ruling:
+    """The time that the prompts of the top level would have taken one by one, a step of one token each left out.
+
+    At most: the lightest level may have had others beside it, and a cache may have held more at the top.
+    """
     rule = "prefill_bound"
     whole = light.prefill if light.prefill is not None else light.ttft
-    if whole is None or light.tpot is None or not light.prompt or top.ttft is None or light.ttft is None:
+    if whole is None or not light.tpot or top.ttft is None or not light.ttft:
         return unknown(rule, "What reading a prompt takes is not known.", "streamed replies at one user", *shown)
     alone = max(0.0, whole - light.tpot)
-    share = (top.prompt_per_s or 0.0) * alone / light.prompt
-    grown = top.ttft / light.ttft if light.ttft else 1.0
-    facts_seen = (
-        *shown,
-        Fact("reading one prompt, nothing beside it", alone, "seconds"),
-        Fact(f"share of the time that this takes at {top.users} users", share, "fraction"),
-        Fact(f"median first word at {top.users} users over that at {light.users}", grown, ""),
-    )
+    longer = top.prompt / light.prompt if top.prompt and light.prompt else 1.0
+    share, grown = top.replies_per_s * alone * longer, _grown(light, top)
+    shown += [
+        Fact(f"reading one prompt at {light.users} users", alone, "seconds"),
+        Fact(f"share of the time that this takes at {top.users} users, at most", share, "fraction"),
+        Fact(f"median first word at {top.users} users over that at {light.users}", top.ttft / light.ttft, ""),
+        Fact(f"median time a token at {top.users} users over that at {light.users}", (top.tpot or 0) / light.tpot, ""),
+    ]
     if share < MOST or (grown < GROWN and top is not light):
-        return absent(
-            rule, f"Reading prompts takes about {percent(min(1.0, share))} of the server's time.", *facts_seen
+        return absent(rule, f"Reading prompts takes {percent(min(1.0, share))} of the server's time at most.", *shown)
+    if missing := _missing(light, top):
+        why = (
+            f"Reading prompts takes up to {percent(min(1.0, share))} of the server's time; how much of it is not known."
         )
-    if top is light:
-        return unknown(rule, "Only one user was measured.", "a level of more users", *facts_seen)
+        return unknown(rule, why, missing, *shown)
     confidence, told = graded(
         {
             "the server tells how long prompts take": True if light.prefill is not None else None,
             "what is left of the time is short": share >= (MOST + 1) / 2,
         }
     )
-    first = next(load for load in facts.loads if load.ttft and light.ttft and load.ttft >= GROWN * light.ttft)
-    why = f"Reading prompts takes about {percent(min(1.0, share))} of the server's time at {top.users} users, and the"
-    why += f" first word's median wait grew from {seconds(light.ttft)} to {seconds(top.ttft)}."
+    first = next(load for load in facts.loads if _grown(light, load) >= GROWN)
+    why = f"Reading prompts takes about {percent(min(1.0, share))} of the server's time at {top.users} users. From"
+    why += f" {light.users} to {top.users} users the first word's median wait went from {seconds(light.ttft)} to"
+    why += f" {seconds(top.ttft)}, the time a token from {seconds(light.tpot)} to {seconds(top.tpot or 0.0)}."
     return Ruling(
         rule, "holds", why, says="reading prompts takes up the server's time", from_users=first.users,
-        evidence=facts_seen, confidence=confidence, confidence_from=told, advice=advised(FASTER_PROMPTS, facts.engine),
+        evidence=tuple(shown), confidence=confidence, confidence_from=told,
+        advice=advised(FASTER_PROMPTS, facts.engine),
     )  # fmt: skip
+
+
+def _grown(light: Load, load: Load) -> float:
+    """By what users felt the load most: the wait for the first word, or the time a token."""
+    waits = load.ttft / light.ttft if load.ttft and light.ttft else 1.0
+    types = load.tpot / light.tpot if load.tpot and light.tpot else 1.0
+    return max(waits, types)
+
+
+def _missing(light: Load, top: Load) -> str:
+    """What it would take to say more than at most."""
+    if light.prompt is None or top.prompt is None:
+        return "prompt and cached tokens, from the usage of each reply or the server's counters"
+    return "a level with one user, and one with more" if light.crowd.in_flight > LIGHT or top is light else ""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ REGIMES: dict[str, tuple[Profile, People, tuple[int, ...]]] = {
     "stubs": (DEMO, People(first_token_only=True), (2, 8)),
     "healthy": (QWEN, People(prompt=60, reply=150), (1, 2, 4)),
     "thoughtful": (DEMO, People(think=2.0), (2, 8)),
+    "busy prompts": (QWEN, People(prompt=1500, reply=200), (1, 8, 16)),
     "edge": (LLAMA, People(prompt=1892, shared=1872, reply=430), (4, 24)),
     # held out
     "serial, other card": (one_at_a_time(TI), People(prompt=100), (1, 3)),
@@ -48,7 +49,7 @@ REGIMES: dict[str, tuple[Profile, People, tuple[int, ...]]] = {
     "prefill, other card": (TI, People(prompt=6000, reply=30, prompt_spread=0.3), (1, 4, 12)),
     "ceiling, other card": (TI, People(prompt=60, reply=150), (1, 48, 96)),
     "healthy, other card": (MOE, People(prompt=300), (1, 4, 16)),
-    "ceiling, experts": (MOE, People(prompt=200, reply=100), (1, 64, 200)),
+    "ceiling, experts": (MOE, People(prompt=200, reply=100), (1, 100, 200)),
     "batch, experts": (replace(MOE, max_num_seqs=16), People(prompt=200, reply=100), (4, 16, 32)),
 }
 
