@@ -105,9 +105,10 @@ def cut_answers(facts: Facts) -> Ruling:
         return absent(rule, f"Half of the answers have {np.median(lengths):.0f} tokens or more.", *shown)
     # The sign that it rests on counts for nothing more; that the server made no more is no witness against stubs.
     agree = [name for name, seen in signs.items() if seen]
-    confidence, how = graded(
-        dict.fromkeys(agree[1:], True) | {"the model was told not to stop": totals.to_the_end or None}
-    )
+    more: dict[str, bool | None] = dict.fromkeys(agree[1:], True)
+    more["the model was told not to stop"] = totals.to_the_end or None
+    more[f"all of more than {MANY} answers"] = (only_stubs and stubs == 1 and len(lengths) > MANY) or None
+    confidence, how = graded(more)
     advice = (
         "Waits and throughput are those of stubs: no number of users can be read from them. Look at what stands "
         "between the clients and the model, and at how its answers end."

@@ -5,14 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from recorded_runs import recorded
-from regimes import REGIMES, blind, evidence_of, judged, ruling
+from regimes import DEMO, REGIMES, blind, evidence_of, judged, ruling
 from worlds import CHAT, evidence, manifest, reply, staircase, steady, worker
 
+from probe_ext.load.levels import LevelPlan
+from probe_ext.measure.rows import ServerRow
 from probe_ext.verdict.diagnosis import NAMES
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.judgement import Judgement
 from probe_ext.verdict.ruling import graded
+from scripts.study.people import People
+from scripts.study.virtual_run import Run, drive
 
 TRUTH = {
     "serial": {"serialised"},
@@ -99,6 +103,7 @@ def test_each_says_since_when_and_what_to_turn() -> None:
 def test_the_confidence_of_what_is_seen_from_outside_alone_is_lower() -> None:
     assert ruling(judged("cache"), "response_cache").confidence == "high"
     assert ruling(judged("cache", seen=False), "response_cache").confidence == "medium"
+    assert ruling(judged("stubs", seen=False), "cut_answers").confidence == "medium"
     assert ruling(judged("healthy", seen=False), "not_loaded").confidence == "low"
 
 
@@ -191,3 +196,49 @@ def test_a_recorded_preemption_of_a_real_server() -> None:
     wall = ruling(found, "memory_wall")
     assert wall.confidence == "high"
     assert ruling(found, "batch_limit").state == "absent"
+
+
+def far(seconds: float) -> Judgement:
+    """Sixteen answers of 20 tokens that each take so long, at a server 50 ms away."""
+    rows = [reply(0, 6.0 + t, first=6.0 + t + seconds, tpot=0.0001, end=6.0 + t + seconds + 0.002, connect=0.05)
+            for t in range(16)]  # fmt: skip
+    return judge(evidence(rows, staircase((1, 60))), CHAT)
+
+
+def test_a_cache_far_away_is_told_by_what_is_left_without_the_way() -> None:
+    assert ruling(far(0.050), "response_cache").state == "holds"
+    assert ruling(far(0.400), "response_cache").state == "absent"
+
+
+def test_whole_answers_tell_by_the_servers_gauges_alone_that_they_came_one_by_one() -> None:
+    def whole(run: Evidence) -> Evidence:
+        missing = np.full(len(run.replies["sent"]), np.nan)
+        unseen = dict.fromkeys(("first", "last", "first_visible", "tpot", "longest_gap"), missing)
+        return replace(run, replies={**run.replies, **unseen, "streamed": np.zeros(len(missing), dtype=bool)})
+
+    assert judge(whole(evidence_of("serial")), CHAT).diagnosis.bounds == ("serialised",)
+    assert judge(whole(evidence_of("batch")), CHAT).diagnosis.bounds == ("batch_limit",)
+    unseen = judge(whole(blind(evidence_of("serial"))), CHAT)
+    assert ruling(unseen, "serialised").state == "unknown"
+    assert unseen.diagnosis.bounds == ()
+
+
+def test_requests_that_wait_for_a_step_to_end_are_no_batch_limit() -> None:
+    """16 users whose long prompts hold up every step: some always wait, and never the same number runs."""
+    rows = [reply(user, 1.0 + 5 * n, tpot=0.2) for n in range(10) for user in range(16)]
+    waits = [0, 1, 2, 1, 0, 2, 1, 1, 0, 2] * 5
+    server = [ServerRow(float(t), "u", "0", name, float(value)) for t, waiting in enumerate(waits)
+              for name, value in (("running", 16 - waiting), ("waiting", waiting), ("kv_usage", 0.3))]  # fmt: skip
+    stated = manifest(plan={"levels": [16], "hold": 50.0, "settle": 0.0, "min_replies": 3},
+                      workers=[worker(started=len(rows))])  # fmt: skip
+    run = evidence(rows, staircase((16, 50)), server=server, manifest=stated)
+    assert ruling(judge(run, CHAT), "batch_limit").state == "unknown"
+
+
+def test_a_climb_without_levels_is_diagnosed_by_its_bands() -> None:
+    plan = LevelPlan((12,), 36.0, 0.0, 3)
+    climb = Run(replace(DEMO, max_num_seqs=4), People(reply=120), plan)
+    run = drive(climb, 1, lambda t, _: 1 + int(t) // 6 if t < 72 else None, lambda _: None).evidence
+    found = judge(replace(run, manifest={**run.manifest, "plan": None}), CHAT)
+    assert all(level.band for level in found.levels)
+    assert found.diagnosis.bounds == ("batch_limit",)
