@@ -1,5 +1,7 @@
 """Where a run's files lie, and how a fresh place for one is found."""
 
+import contextlib
+import itertools
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -47,13 +49,26 @@ def fresh(asked: Path | None, scenario: str, *, force: bool, numbered: bool) -> 
     if not path.name:  # `.`: a further run needs a name to count on
         path = path.absolute()
     try:
-        if holds_run(path):
-            path = _instead(path, force=force, numbered=numbered or asked is None)
+        if asked is None:
+            path = _made_alone(path)
+        elif holds_run(path):
+            path = _instead(path, force=force, numbered=numbered)
         path.mkdir(parents=True, exist_ok=True)
         check_writable(path)
     except OSError as error:
         raise RunDirectoryError(f"--out {path}: cannot be written: {error.strerror or error}") from error
     return path
+
+
+def _made_alone(path: Path) -> Path:
+    """A folder that nobody else has: two runs may begin within one second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for n in itertools.count(1):
+        one = path if n == 1 else path.with_name(f"{path.name}-{n}")
+        with contextlib.suppress(FileExistsError):
+            one.mkdir()
+            break
+    return one
 
 
 def _instead(path: Path, *, force: bool, numbered: bool) -> Path:

@@ -7,6 +7,7 @@ run cuts off at most the last, and what a full disk refused is taken back and tr
 import csv
 import io
 import os
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import astuple
 from pathlib import Path
@@ -25,15 +26,22 @@ class TableWriter(Generic[R]):
         self.path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
         self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
-        self._backlog = b"" if self._size else _lines([columns(row_type)])
+        self._waiting: deque[bytes] = deque([] if self._size else [_lines([columns(row_type)])])
 
     def append(self, rows: Iterable[R]) -> None:
         """Write rows and whatever could not be written before.
 
         OSError (disk full, read-only) when that fails: the rows are kept in memory, and go with the next call.
         """
-        self._backlog += _lines([_text(value) for value in astuple(row)] for row in rows)
-        rest = memoryview(self._backlog)
+        if new := _lines([_text(value) for value in astuple(row)] for row in rows):
+            self._waiting.append(new)
+        while self._waiting:
+            self._write(self._waiting[0])
+            self._waiting.popleft()
+
+    def _write(self, lines: bytes) -> None:
+        """All of them, or none."""
+        rest = memoryview(lines)
         try:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
@@ -41,12 +49,17 @@ class TableWriter(Generic[R]):
             os.ftruncate(self._descriptor, self._size)
             os.lseek(self._descriptor, self._size, os.SEEK_SET)
             raise
-        self._size, self._backlog = self._size + len(self._backlog), b""
+        self._size += len(lines)
 
     @property
     def unwritten(self) -> int:
         """Lines that wait in memory for the disk to take them."""
-        return self._backlog.count(b"\n")
+        return sum(lines.count(b"\n") for lines in self._waiting)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much memory that takes."""
+        return sum(len(lines) for lines in self._waiting)
 
     def close(self) -> None:
         """Reach the disk, then close. OSError when the disk says no."""

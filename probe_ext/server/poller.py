@@ -13,19 +13,13 @@ from probe_ext.server.answers import Answer, Failed
 from probe_ext.server.catalogue import Reading, reading_of
 from probe_ext.server.exposition import Unreadable
 from probe_ext.server.urls import shown
-from probe_ext.server.watch import PollEvent, Watch
+from probe_ext.server.watch import Watch
 
 PERIOD = 1.0
-TIMEOUT = 0.9
-"""seconds that a caller should give `fetch`: less than the period"""
 _PATIENCE = 5.0
 
 Fetch = Callable[[str], Answer | Failed]
 Read = Callable[[bytes], Reading | Unreadable]
-
-
-def _ignore(event: PollEvent) -> None:
-    """The default of `on_event`."""
 
 
 class Poller:
@@ -41,7 +35,6 @@ class Poller:
         sleep: Callable[[float], object],
         spawn: Callable[[Callable[[], None]], object],
         emit: Callable[[list[ServerRow]], None],
-        on_event: Callable[[PollEvent], None] = _ignore,
         period: float = PERIOD,
     ) -> None:
         """`clock`: seconds on the run's axis. `spawn`: run a function beside the caller (a greenlet, a thread)."""
@@ -51,7 +44,6 @@ class Poller:
         self._sleep = sleep
         self._spawn = spawn
         self._emit = emit
-        self._on_event = on_event
         self._period = period
         self._stopped = False
         self._watches = {url: Watch(shown(url)) for url in urls}
@@ -64,10 +56,6 @@ class Poller:
     def stop(self) -> None:
         """End the loops. An answer still under way is dropped: nothing is emitted after this."""
         self._stopped = True
-
-    def watches(self) -> tuple[Watch, ...]:
-        """What is remembered of each URL, to be read only."""
-        return tuple(self._watches.values())
 
     def findings(self) -> list[dict[str, Any]]:
         """What a reader of the run must know of the metrics, in the shape of `capacity.json`'s findings."""
@@ -92,12 +80,10 @@ class Poller:
             return
         outcome = answer if isinstance(answer, Failed) else self._read(answer.body)
         if isinstance(outcome, Failed | Unreadable):
-            events = watch.failure(t, outcome.why)
+            watch.failure(t, outcome.why)
         else:
-            events = watch.reading(t, outcome)
+            watch.reading(t, outcome)
             self._emit([ServerRow(t, watch.url, f.engine, f.quantity, f.value) for f in outcome.figures])
-        for event in events:
-            self._on_event(event)
 
 
 def next_due(due: float, now: float, period: float) -> float:

@@ -1,7 +1,7 @@
 """What the poller remembers of one metrics URL: whether it answers, since when not, and when it began anew. Pure."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from probe_ext.server.catalogue import Reading
 from probe_ext.server.quantities import QUANTITIES
@@ -12,17 +12,6 @@ LOST_AFTER = 3
 _JUMP = 1.0
 _MANY = 4
 _RARE = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class PollEvent:
-    """Something that happened to a metrics URL."""
-
-    t: float
-    """seconds of the run"""
-    url: str
-    what: Literal["lost", "back", "restarted"]
-    why: str
 
 
 @dataclass
@@ -46,40 +35,33 @@ class Watch:
     """the answers come from more than one server"""
     _last: dict[tuple[str, str], float] = field(default_factory=dict)
 
-    def failure(self, t: float, why: str) -> list[PollEvent]:
+    def failure(self, t: float, why: str) -> None:
         """Remember that there was no figure at `t`."""
         self.failed += 1
         self.in_a_row += 1
         self.last_why = why
         self.first_failure = self.first_failure or (t, why)
-        return [PollEvent(t, self.url, "lost", why)] if self.in_a_row == LOST_AFTER else []
 
-    def reading(self, t: float, reading: Reading) -> list[PollEvent]:
+    def reading(self, t: float, reading: Reading) -> None:
         """Remember what was read at `t`."""
-        events = []
-        if self.in_a_row >= LOST_AFTER:
-            events.append(PollEvent(t, self.url, "back", f"after {self.in_a_row} failures ({self.last_why})"))
         self.answered += 1
         self.in_a_row = 0
         self.kind = reading.kind
         now = {(f.engine, f.quantity): f.value for f in reading.figures}
-        if why := self._restart(now):
+        if self._restarted(now):
             self.restarts.append(t)
-            events.append(PollEvent(t, self.url, "restarted", why))
         self._last.update(now)
-        return events
 
-    def _restart(self, now: dict[tuple[str, str], float]) -> str | None:
-        """Why the counters must have begun anew, or None."""
+    def _restarted(self, now: dict[tuple[str, str], float]) -> bool:
+        """Whether the counters must have begun anew."""
         changed = [(key, self._last[key], value) for key, value in now.items() if key in self._last]
-        for (engine, quantity), before, value in changed:
+        for (_, quantity), before, value in changed:
             if quantity == "process_start" and abs(value - before) > _JUMP:
                 self.alternates |= value < before
-                return f"process_start of engine {engine} jumped by {value - before:.0f} s"
-        for (engine, quantity), before, value in changed:
-            if QUANTITIES[quantity].kind == "counter" and value < before:
-                return f"{quantity} of engine {engine} fell from {before:g} to {value:g}"
-        return None
+                return True
+        return any(
+            QUANTITIES[quantity].kind == "counter" and value < before for (_, quantity), before, value in changed
+        )
 
     def findings(self, now: float, patience: float) -> list[dict[str, Any]]:
         """What a reader of the run must know of this URL, in the shape of `capacity.json`'s findings: all warn."""

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class ActiveRun:
         self.deadlines = made.deadlines
         self.origin = clock.monotonic()
         self.started_unix = clock.wall()
-        self.id = f"{clock.utc_compact(self.started_unix)}-{name}"
+        self.id = f"{clock.utc_compact(self.started_unix)}-{name}-{secrets.token_hex(3)}"
         self._tally = self._make_tally()
         self._manifest_room, self._rows_room = Room(directory, FOR_MANIFEST), Room(directory, FOR_ROWS)
         self.collector = Collector(self.id, directory, self._on_reply, self._behind)
@@ -62,6 +63,10 @@ class ActiveRun:
         self.drained = False
         """whether every last word has been waited for"""
         self.ended: float | None = None
+        self.closed = False
+        """whether everything of it is on the disk"""
+        self._writing: Any = None
+        """the manifest that a thread is writing"""
         self._users: UserRow | None = None
         self.live = LiveRun(rules_of(options, made.profile)) if self._is_watched() else None
         self._poller = self._make_poller()
@@ -148,7 +153,7 @@ class ActiveRun:
     def _keep_books(self) -> None:
         for turn in itertools.count(1):
             gevent.sleep(_BOOKS_EVERY)
-            self.write_manifest()
+            self._write_manifest_beside()
             if turn % _WINDOWS_EVERY == 0:
                 self.collector.add_windows()
                 self.collector.book.seal(self.now() - self.options.timeout_total - _SEAL_SLACK)
@@ -199,10 +204,28 @@ class ActiveRun:
         self._rows_room.free()
         self._manifest_room.free()
         self.write_manifest()
+        self.closed = True
 
     def write_manifest(self) -> None:
-        """Replace `run.json`; a disk that refuses is remembered by the tables, which write more often."""
-        try:
-            manifests.write(self.directory, describe(self))
-        except OSError as error:
+        """Replace `run.json`, now. A disk that refuses is remembered by the tables, which write more often."""
+        if self._writing:
+            self._writing.wait()  # or what is older would come last
+        self._told(_put(self.directory, describe(self)))
+
+    def _write_manifest_beside(self) -> None:
+        """The same in a thread, since a disk may take long to say that it has it, and replies arrive meanwhile."""
+        if self._writing is None or self._writing.ready():
+            self._told(self._writing.get() if self._writing else None)
+            self._writing = gevent.get_hub().threadpool.spawn(_put, self.directory, describe(self))
+
+    def _told(self, error: OSError | None) -> None:
+        if error:
             logger.warning("%s: %s", self.directory / places.MANIFEST, error.strerror or error)
+
+
+def _put(directory: Path, told: manifests.Manifest) -> OSError | None:
+    try:
+        manifests.write(directory, told)
+    except OSError as error:
+        return error
+    return None

@@ -112,7 +112,7 @@ def _findings(run: "ActiveRun") -> list[dict[str, Any]]:
     found += [_disk(run, name, error) for name, error in run.disk_problems().items()]
     for worker, told in run.collector.told.items():
         if told.get("disk_error"):
-            why = f"worker {worker}: {told['disk_error']}; its own copy of the rows is not whole"
+            why = f"worker {worker}: {told['disk_error']}"
             found.append(_failed("worker_disk", why, "The master has the rows; make room for the next run."))
     shape = run.environment.shape_class
     if isinstance(shape, LevelShape):

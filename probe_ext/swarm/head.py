@@ -23,6 +23,8 @@ from probe_ext.swarm.shape import LevelShape
 
 logger = logging.getLogger(__name__)
 
+WORKERS_LOST = "workers_lost"
+"""end_reason of a run that nobody was left to go on with"""
 _PINGS = 5
 """at a time: the one with the shortest way holds"""
 _MEASURED_EVERY = 10
@@ -126,6 +128,8 @@ class Head:
             return self.signalled
         if isinstance(shape, LevelShape) and shape.finished:
             return "search_done" if shape.searching else "levels_done"
+        if not self.local and not self.node.environment.runner.worker_count:
+            return WORKERS_LOST
         headless = self.node.environment.parsed_options.headless
         return "run_time" if headless else "stopped"
 

@@ -16,7 +16,7 @@ from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm import wire
 from probe_ext.swarm.active_run import ActiveRun
 from probe_ext.swarm.exporter import Exporter, serve
-from probe_ext.swarm.head import Head
+from probe_ext.swarm.head import WORKERS_LOST, Head
 from probe_ext.swarm.launch import DEFAULT_LEVELS_VARIABLE
 from probe_ext.swarm.leaving import final_code
 from probe_ext.swarm.live_view import LiveView
@@ -112,6 +112,8 @@ class HeadWiring:
 
     def _take_form(self, options: Options, host: str | None) -> None:
         """The web form's run; its levels take effect before Locust reads whether there is a shape."""
+        while self.head.run is not None and not self.head.run.closed:
+            gevent.sleep(0.05)  # Locust's figures are still those of the last run
         self._ready = self._starter.ready(options, host)
         self._attach_shape(options.plan)
 
@@ -168,6 +170,9 @@ class HeadWiring:
         if run is None:
             return
         self._view.ended()
+        if self.headless and run.end_reason == WORKERS_LOST:
+            say("the last worker was lost; the run ends here")
+            gevent.spawn(self.environment.runner.quit)  # Locust alone would wait for workers without end
         logger.info("probe: the run lies in %s", run.directory)
         if not self.headless and not run.options.no_report:
             self._reporting.append(gevent.spawn(self._view.report, run))

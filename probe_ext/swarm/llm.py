@@ -10,7 +10,7 @@ from probe_ext.client import openai
 from probe_ext.client.converse import Conversation
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
-from probe_ext.measure.outcome import is_failure
+from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.rows import ReplyRow
 from probe_ext.measure.timeline import gaps
 from probe_ext.prompts.prompt import Prompt
@@ -131,7 +131,7 @@ class Llm:
 
     def _tell(self, reply: Reply, row: ReplyRow, name: str, path: str) -> None:
         """Locust's own event, once a reply, and the package's. A reply that we ended is no request to Locust."""
-        if row.outcome != "ended_by_us":
+        if reply.outcome is not Outcome.ENDED_BY_US:
             self._environment.events.request.fire(
                 request_type="LLM",
                 name=name,

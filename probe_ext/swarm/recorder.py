@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from probe_ext.client.converse import Conversation
 from probe_ext.client.reply import Reply
@@ -17,6 +17,9 @@ from probe_ext.run import own_copy
 from probe_ext.run.tables import TableWriter
 from probe_ext.swarm.rows import long_gaps, reply_row, write_windows
 
+R = TypeVar("R", ReplyRow, GapRow)
+_WAITING_MOST = 16 * 1024 * 1024
+"""bytes of its own copy that a worker keeps in memory while its disk is full"""
 _SLACK = 60.0
 """seconds beyond the longest reply"""
 
@@ -66,6 +69,7 @@ class Recorder:
         self._book = Book()
         self._number = 0
         self._told: tuple[int, int] = (-1, -1)
+        self._refusal: str | None = None
         self._tables: tuple[TableWriter[ReplyRow], TableWriter[GapRow]] | None = None
 
     def begin(
@@ -93,7 +97,7 @@ class Recorder:
                     TableWriter(directory / own_copy.gaps_of(self.worker), GapRow),
                 )
             except OSError as error:
-                self.disk_error = f"{directory}: {error.strerror or error}"
+                self.disk_error = f"{directory}: {error.strerror or error}; it keeps no copy of the rows"
         for reply, asked, number in self._waiting:
             self._keep(reply, asked, number)
         self._waiting.clear()
@@ -163,12 +167,16 @@ class Recorder:
     def _to_disk(self) -> None:
         if self._tables is None:
             return
-        try:
-            self._tables[0].append(self._rows)
-            self._tables[1].append(self._gaps)
-        except OSError as error:
-            self.disk_error = f"{self._tables[0].path}: {error.strerror or error}"
-            self.close()
+        requests, gaps = self._tables
+        said = _refusal(requests, self._rows), _refusal(gaps, self._gaps)
+        refused = said[0] or said[1]
+        if refused:
+            self._refusal = f"{requests.path}: {refused.strerror or refused}"
+            self.disk_error = f"{self._refusal}; its own copy of the rows is not whole"
+            if requests.waiting_bytes + gaps.waiting_bytes > _WAITING_MOST:
+                self.close()  # the master has the rows; memory must not pay for a copy of them
+        elif self._refusal:
+            self.disk_error = f"{self._refusal}; it refused for a while, every row was written later"
 
     @property
     def last_number(self) -> int:
@@ -186,6 +194,15 @@ class Recorder:
         for table in tables:
             with contextlib.suppress(OSError):
                 table.close()
+
+
+def _refusal(table: TableWriter[R], rows: list[R]) -> OSError | None:
+    """Append; what the disk says against it."""
+    try:
+        table.append(rows)
+    except OSError as error:
+        return error
+    return None
 
 
 def watch_loop(recorder: Callable[[], Recorder], sleep: Callable[[float], None], every: float = 0.1) -> None:

@@ -6,11 +6,12 @@ import numpy as np
 
 from probe_ext.load.search import Look
 from probe_ext.load.sequential import Bounds
+from probe_ext.measure.outcome import OURS
 from probe_ext.measure.rows import ReplyRow
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.so_far import Ended, grade, look_at
 
-_JUDGED_NOT = {"ended_by_us", "client_error"}
+_JUDGED_NOT = {outcome.value for outcome in OURS}
 
 
 class Tally:

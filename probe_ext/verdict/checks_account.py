@@ -175,6 +175,9 @@ def _ended(evidence: Evidence) -> Finding:
         return Finding(
             "ended", "unproven", False, why, "Judged is what was measured until then; let a run end by itself."
         )
+    if reason == "workers_lost":
+        why = "The last worker was lost, and the run ended there; what was planned for later was not measured."
+        return Finding("ended", "fail", False, why, "Look into the workers' logs (memory, network).")
     if reason:
         return Finding("ended", "pass", False, f"The run came to its end ({str(reason).replace('_', ' ')}).")
     why = "The run was killed, or is still going on: its last seconds are missing."

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from probe_ext.measure import clock
 from probe_ext.run import directory, manifest
 from probe_ext.run.directory import RunDirectoryError, fresh, holds_run
 from probe_ext.run.manifest import ManifestError
@@ -193,3 +194,13 @@ def test_a_manifest_that_cannot_be_read_is_refused_with_file_and_reason(
     with pytest.raises(ManifestError, match=re.escape(why)) as refused:
         manifest.read(tmp_path)
     assert str(tmp_path) in str(refused.value)
+
+
+def test_runs_that_begin_in_one_second_get_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(clock, "wall", lambda: 1.7e9)
+    places = [fresh(None, "capacity", force=False, numbered=False) for _ in range(3)]  # none has written anything yet
+    assert len(set(places)) == 3
+    assert all(place.is_dir() for place in places)

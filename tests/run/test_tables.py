@@ -219,3 +219,27 @@ def test_however_often_a_disk_fills_every_row_is_written_once_and_in_order(
         disk.room = 10**9
         table.close()
     assert [row["reply_id"] for row in read(path)] == [f"w:{n}" for n in range(number)]
+
+
+def test_a_disk_that_stays_full_costs_one_attempt_a_batch_and_no_copying(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits is tried from the front: else a disk full for hours would cost more with every second."""
+    table = TableWriter(tmp_path / "gaps.csv", GapRow)
+    table.append([])
+    tried: list[int] = []
+
+    def refuse(_: int, data: memoryview) -> int:
+        tried.append(len(data))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("probe_ext.run.tables.os.write", refuse)
+        for n in range(200):
+            with pytest.raises(OSError, match="No space left"):
+                table.append([gap(n)])
+        assert tried == [tried[0]] * 200
+        assert table.unwritten == 200
+        assert table.waiting_bytes > 200 * 10
+    table.close()
+    assert len(read(tmp_path / "gaps.csv")) == 200

@@ -24,11 +24,10 @@ class World:
         self.answers = answers
         self.asked = []
         self.rows = []
-        self.events = []
         self.loops = []
         self.poller = Poller(
             urls, self.fetch, clock=lambda: self.now, sleep=self.sleep, spawn=self.loops.append,
-            emit=self.rows.extend, on_event=self.events.append,
+            emit=self.rows.extend,
         )  # fmt: skip
 
     def fetch(self, url):
@@ -92,11 +91,10 @@ def test_each_url_has_its_own_loop():
     assert world.asked[0][0] == B
 
 
-def test_failures_are_no_rows_and_end_in_one_event_and_a_finding():
+def test_failures_are_no_rows_and_end_in_a_finding():
     world = World(A, answers=Failed("401 needs a key", 401))
     world.run(6)
     assert world.rows == []
-    assert [(e.what, e.why) for e in world.events] == [("lost", "401 needs a key")]
     (finding,) = world.poller.findings()
     assert finding["check"] == "server_metrics"
     assert finding["why"] == f"{A}: no metrics: 401 needs a key"
@@ -109,10 +107,9 @@ def test_garbage_is_a_failure_with_its_reason():
     assert world.poller.findings()[0]["why"] == f"{A}: no metrics: not Prometheus text: HTML"
 
 
-def test_one_missed_second_is_a_finding_but_no_event():
+def test_one_missed_second_is_a_finding():
     world = World(A, answers=lambda n: Failed("timed out") if n == 1 else page(running=1))
     world.run(4)
-    assert world.events == []
     assert len(world.rows) == 3
     assert world.poller.findings()[0]["why"] == f"{A}: 1 of 4 polls failed, first at 101 s: timed out"
 
@@ -126,8 +123,7 @@ def test_one_second_in_a_hundred_is_not_worth_a_finding():
 def test_lost_and_back():
     world = World(A, answers=lambda n: page(running=1) if n in (0, 7) else Failed("timed out"))
     world.run(8)
-    assert [e.what for e in world.events] == ["lost", "back"]
-    assert world.events[1].why == "after 6 failures (timed out)"
+    assert world.poller.findings()[0]["why"] == f"{A}: 6 of 8 polls failed, first at 101 s: timed out"
 
 
 def test_metrics_that_stopped_are_told():
@@ -139,14 +135,12 @@ def test_metrics_that_stopped_are_told():
 def test_a_quiet_run_has_no_findings():
     world = World(A, answers=lambda n: page(running=n, tokens=n * 10, born=1.7e9))
     world.run(5)
-    assert world.events == []
     assert world.poller.findings() == []
 
 
 def test_a_counter_that_falls_is_a_restart():
     world = World(A, answers=lambda n: page(tokens=[10, 50, 5, 9][n]))
     world.run(4)
-    assert [(e.what, e.why) for e in world.events] == [("restarted", "generation_tokens of engine 0 fell from 50 to 5")]
     assert "began anew at 102 s" in world.poller.findings()[0]["why"]
     assert [row.value for row in world.rows] == [10, 50, 5, 9], "the readers get what was said"
 
@@ -154,7 +148,7 @@ def test_a_counter_that_falls_is_a_restart():
 def test_a_jump_of_the_start_is_a_restart_even_when_counters_grew():
     world = World(A, answers=lambda n: page(tokens=n, born=1.7e9 + (60 if n > 1 else 0)))
     world.run(4)
-    assert [e.why for e in world.events] == ["process_start of engine 0 jumped by 60 s"]
+    assert "began anew at 102 s" in world.poller.findings()[0]["why"]
 
 
 def test_a_balancer_in_front_is_told_from_a_restart():
@@ -172,7 +166,7 @@ def test_a_balancer_is_told_without_a_process_start():
 def test_a_gauge_may_fall():
     world = World(A, answers=lambda n: page(running=9 - n, kv=0.9 - n / 10))
     world.run(4)
-    assert world.events == []
+    assert world.poller.findings() == []
 
 
 def test_a_call_that_does_not_end_is_told_while_it_lasts():
@@ -222,7 +216,7 @@ def test_nothing_is_said_after_stop():
     world.poller._fetch = stopped_meanwhile
     world.poller.poll(A)
     assert world.rows == []
-    assert world.poller.watches()[0].answered == 0
+    assert world.poller.findings() == []
 
 
 def test_credentials_in_a_url_do_not_reach_the_rows():

@@ -172,6 +172,10 @@ class FakeMaster(MasterRunner):
     def user_count(self) -> int:
         return 0
 
+    @property
+    def worker_count(self) -> int:
+        return sum(1 for client in self.clients.values() if client.state != "missing")
+
     def register_message(self, msg_type: str, listener: Any, concurrent: bool = False) -> None:
         self.heard[msg_type] = listener
 

@@ -153,6 +153,39 @@ def test_a_full_disk_of_a_workers_own_is_told_and_costs_the_master_nothing(tmp_p
     assert len(rows_of(recorder)) == 3
 
 
+def test_a_full_disk_that_has_room_again_gets_every_row(tmp_path: Path, disk: Disk) -> None:
+    recorder = Recorder("w")
+    recorder.begin("r1", 100.0, tmp_path)
+    disk.full = True
+    for _ in range(3):
+        ask(recorder)
+        recorder.flush()
+    disk.full = False
+    ask(recorder)
+    recorder.flush()
+    said = recorder.unacknowledged[4]["disk_error"]
+    assert "No space left" in said
+    assert "every row was written later" in said
+    recorder.close()
+    rows = list(csv.DictReader((tmp_path / "requests-w.csv").open()))
+    assert [row["reply_id"] for row in rows] == ["w:1", "w:2", "w:3", "w:4"]
+
+
+def test_a_disk_that_stays_full_does_not_fill_the_workers_memory(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("probe_ext.swarm.recorder._WAITING_MOST", 1000)
+    recorder = Recorder("w")
+    recorder.begin("r1", 100.0, tmp_path)
+    disk.full = True
+    for _ in range(20):
+        ask(recorder)
+        recorder.flush()
+    assert recorder._tables is None
+    assert "not whole" in recorder.unacknowledged[20]["disk_error"]
+    assert len(rows_of(recorder)) == 20
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     recorder = Recorder("w")
