@@ -11,6 +11,7 @@ from probe_ext.verdict.checks_account import account_checks
 from probe_ext.verdict.checks_load import load_checks
 from probe_ext.verdict.checks_ruler import ruler_checks
 from probe_ext.verdict.checks_server import server_checks
+from probe_ext.verdict.checks_steady import steady_checks
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judgement import Finding, LevelResult
 from probe_ext.verdict.server_figures import Metrics
@@ -26,7 +27,8 @@ def run_checks(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metri
         *account_checks(evidence),
         *ruler_checks(evidence),
         *server_checks(evidence, metrics),
-        *load_checks(evidence, levels),
+        *load_checks(evidence, levels, metrics),
+        *steady_checks(evidence, levels),
     )
     return (*live, *(finding for finding in ours if finding.check not in known))
 

@@ -10,6 +10,7 @@ from probe_ext.verdict.columns import numbers, texts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judgement import Finding, LevelResult
 from probe_ext.verdict.manifest_view import number
+from probe_ext.verdict.server_figures import Metrics, server_hit_rate
 from probe_ext.verdict.words import listed, percent, things
 
 FROM_CACHE = 0.50
@@ -20,12 +21,12 @@ CUT_THINKING = 0.01
 """of the replies"""
 
 
-def load_checks(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Finding]:
+def load_checks(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics) -> Iterator[Finding]:
     """Levels proven, levels in order, prompts from the cache, output lengths, thinking cut short."""
     yield _levels(levels)
     yield _planned(evidence, levels)
     yield _in_order(levels)
-    yield _cached(evidence)
+    yield _cached(evidence, metrics)
     yield _lengths(levels)
     yield _cut_thinking(evidence)
 
@@ -80,22 +81,27 @@ def _in_order(levels: Sequence[LevelResult]) -> Finding:
     return Finding("in_order", "fail", False, why, advice)
 
 
-def _cached(evidence: Evidence) -> Finding:
+def _cached(evidence: Evidence, metrics: Metrics) -> Finding:
     """Prompts that were to be distinct, but came from the server's prefix cache: it looks faster than it is."""
     given, cached = (numbers(evidence.replies, name) for name in ("tokens_in", "tokens_cached"))
     fresh = np.array([kind != "turn" for kind in texts(evidence.replies, "kind")], dtype=np.bool_)
     both = ~np.isnan(given) & ~np.isnan(cached) & fresh  # a further turn is meant to find the earlier ones
-    if not both.any() or not given[both].sum():
-        return Finding(
-            "prompt_cache", "unproven", False, "The server does not say how much of a prompt it had in its cache."
-        )
-    share = float(cached[both].sum() / given[both].sum())
+    if both.any() and given[both].sum():
+        share = float(cached[both].sum() / given[both].sum())
+    else:
+        counted = server_hit_rate(metrics) if fresh.all() else None
+        if counted is None:
+            return Finding(
+                "prompt_cache", "unproven", False, "The server does not say how much of a prompt it had in its cache."
+            )
+        share = counted
     meant = _meant_to_be_shared(evidence.manifest)
     why = f"{percent(share)} of the prompts' tokens came from the server's cache; {percent(meant)} were meant to."
     if share - meant <= FROM_CACHE:
         return Finding("prompt_cache", "pass", False, why)
     advice = (
-        "The wait for the first word looks shorter than with new prompts, unless these were turns of one conversation."
+        "The wait for the first word looks shorter than with new prompts: leave --prompt-seed out, so that none is "
+        "asked twice, unless these were turns of one conversation."
     )
     return Finding("prompt_cache", "fail", False, why, advice)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.measure.outcome import Outcome
-from probe_ext.verdict.columns import numbers, texts
+from probe_ext.measure.outcome import FINISHED, Outcome
+from probe_ext.verdict.columns import Bools, numbers, texts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judgement import Finding
 from probe_ext.verdict.manifest_view import mappings, number, servers
@@ -19,6 +19,8 @@ APART_SHARE, APART_TOKENS = 0.02, 50
 """counts of tokens further apart than both are worth a word"""
 _CLOCK = 1.0
 """seconds that the clock of a Prometheus may be off before it is worth a word"""
+APART_REPLIES = 5
+"""so many replies apart are no more than a call or two of somebody else"""
 BY_EVENTS = 0.05
 """of the replies: so many may have their tokens counted by events only"""
 
@@ -32,6 +34,7 @@ def server_checks(evidence: Evidence, metrics: Metrics) -> Iterator[Finding]:
     yield _vanished(evidence)
     yield _tokens(evidence, metrics)
     yield _token_source(evidence)
+    yield _replies(evidence, metrics)
 
 
 def _metrics(evidence: Evidence, metrics: Metrics) -> Finding:
@@ -139,11 +142,35 @@ def _tokens(evidence: Evidence, metrics: Metrics) -> Finding:
 
 def _outside(evidence: Evidence, metrics: Metrics) -> float:
     """Tokens of replies that began before the server's counter was first read, or ended after it was last."""
-    engines = [series for series in metrics.get("generation_tokens", {}).values() if len(series.t)]
+    return float(np.nansum(numbers(evidence.replies, "tokens_out")[_beyond(evidence, metrics, "generation_tokens")]))
+
+
+def _beyond(evidence: Evidence, metrics: Metrics, counter: str) -> Bools:
+    """Replies that were not wholly under way while the counter was read."""
+    engines = [series for series in metrics.get(counter, {}).values() if len(series.t)]
     first, last = max(s.t[0] for s in engines), min(s.t[-1] for s in engines)
-    out = numbers(evidence.replies, "tokens_out")
-    beyond = (numbers(evidence.replies, "sent") < first) | (numbers(evidence.replies, "end") > last)
-    return float(np.nansum(out[beyond]))
+    beyond: Bools = (numbers(evidence.replies, "sent") < first) | (numbers(evidence.replies, "end") > last)
+    return beyond
+
+
+def _replies(evidence: Evidence, metrics: Metrics) -> Finding:
+    """Requests that the server finished over the run against the replies that came to an end of their own."""
+    theirs = total_rise(metrics, "requests_finished")
+    whole = np.array([outcome in FINISHED for outcome in texts(evidence.replies, "outcome")], dtype=np.bool_)
+    ours = int(whole.sum())
+    single = not (numbers(evidence.replies, "choices") > 1).any()
+    if theirs is None or not ours or not single:
+        return Finding("server_replies", "unproven", False, "There are not two counts of the replies to compare.")
+    apart = abs(theirs - ours) - int((whole & _beyond(evidence, metrics, "requests_finished")).sum())
+    if apart <= APART_REPLIES or apart <= APART_SHARE * max(theirs, ours):
+        why = f"Server and clients agree on the replies that were finished: {theirs:,.0f} and {ours:,}."
+        return Finding("server_replies", "pass", False, why)
+    why = f"The server finished {theirs:,.0f} requests, its clients saw {ours:,} replies come to their end."
+    if theirs > ours:
+        advice = "Somebody else used the server at the same time, or a proxy asks again what failed. Run it alone."
+    else:
+        advice = "A cache or a second server answered some of them, or the metrics are those of one of several servers."
+    return Finding("server_replies", "fail", False, why, advice)
 
 
 def _token_source(evidence: Evidence) -> Finding:

@@ -18,16 +18,13 @@ from probe_ext.verdict.bootstrap import CONFIDENCE, REPLICATES, SEED, block_coun
 from probe_ext.verdict.columns import Bools, Floats, Ints, numbers, texts
 from probe_ext.verdict.evidence import Columns
 from probe_ext.verdict.judgement import ColdUser, Finding
-from probe_ext.verdict.server_figures import Metrics, total_rise
+from probe_ext.verdict.server_figures import Metrics, server_hit_rate
 from probe_ext.verdict.words import percent
 
 Figure = Callable[[Floats], float]
 
 FEWEST = 5
 """replies that each arm must have"""
-RUNAWAY = 1.05
-"""vLLM up to 0.26 counts look-ups at every attempt to schedule: beyond this share of the prompt tokens neither queries
-nor hits may be used"""
 UNEQUAL = 0.10
 """output of the two arms further apart than this share is worth a word, if chance does not explain it"""
 UNLIKE_LENGTHS = 0.05
@@ -155,10 +152,9 @@ def hit_rate(arms: Arms, metrics: Metrics) -> tuple[float | None, str | None]:
 
     The server's counters over the whole run, unless they have run away; else what the replies of both arms tell.
     """
-    queries, hits = total_rise(metrics, "prefix_queries"), total_rise(metrics, "prefix_hits")
-    prompts = total_rise(metrics, "prompt_tokens")
-    if queries and hits is not None and prompts and queries <= RUNAWAY * prompts:
-        return min(1.0, hits / queries), "server"
+    counted = server_hit_rate(metrics)
+    if counted is not None:
+        return counted, "server"
     known = ~np.isnan(arms.tokens_cached) & ~np.isnan(arms.tokens_in)
     total = float(arms.tokens_in[known].sum())
     return (min(1.0, float(arms.tokens_cached[known].sum()) / total), "client") if total else (None, None)

@@ -115,6 +115,20 @@ def total_rise(metrics: Metrics, quantity: str) -> float | None:
     return sum(grown) if grown else None
 
 
+RUNAWAY = 1.05
+"""vLLM up to 0.26 counts look-ups at every attempt to schedule: beyond this share of the prompt tokens neither queries
+nor hits may be used"""
+
+
+def server_hit_rate(metrics: Metrics) -> float | None:
+    """The share of the run's prompt tokens that the server found in its prefix cache; None where it cannot tell."""
+    queries, hits = total_rise(metrics, "prefix_queries"), total_rise(metrics, "prefix_hits")
+    prompts = total_rise(metrics, "prompt_tokens")
+    if queries and hits is not None and prompts and queries <= RUNAWAY * prompts:
+        return min(1.0, hits / queries)
+    return None
+
+
 COUNTERS = ("preemptions", "prompt_tokens", "generation_tokens", "requests_finished")
 
 
