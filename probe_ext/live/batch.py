@@ -1,6 +1,6 @@
 """Replies as they come, a batch at a time: judged once, by the same rules as in the report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,13 +9,14 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.rows import WARM_UP, ReplyRow
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.as_of import as_of
 from probe_ext.verdict.columns import Bools, Floats
 from probe_ext.verdict.evidence import Columns
 from probe_ext.verdict.replies import Grades, judge_replies
 
 _NUMBERS = (
     *("due", "late", "sent", "first", "first_visible", "last", "end", "tokens_out", "tokens_visible", "events"),
-    *("events_visible", "tpot", "tpot_visible", "longest_gap", "longest_gap_visible", "lag_max"),
+    *("events_visible", "tpot", "tpot_visible", "longest_gap", "longest_gap_visible", "lag_max", "gap_start"),
 )
 
 _TEXTS = ("user", "worker", "name")
@@ -60,12 +61,19 @@ class Batch:
         return replace(self, **texts, **values, by=by)
 
 
-def judge(rows: Sequence[ReplyRow], profile: SloProfile) -> Batch:
-    """Judge these replies; those of a scenario's own warm-up are left out, as they are in the report."""
+def _never(sent: Floats) -> Floats:
+    return np.full(len(sent), np.inf)
+
+
+def judge(rows: Sequence[ReplyRow], profile: SloProfile, over: Callable[[Floats], Floats] = _never) -> Batch:
+    """Judge these replies; those of a scenario's own warm-up are left out, as they are in the report.
+
+    `over` says until when a reply that was sent at a moment is judged: as it stood when more users came.
+    """
     rows = [row for row in rows if row.scenario != WARM_UP]
     columns = _columns(rows)
-    judged = judge_replies(columns, profile, profile.reasoning)
     sent = np.where(np.isnan(columns["sent"]), columns["due"], columns["sent"])
+    judged = judge_replies(as_of(columns, over(sent)), profile, profile.reasoning)
     return Batch(
         user=[row.user for row in rows],
         worker=[row.worker for row in rows],

@@ -1,7 +1,9 @@
 """The levels of a run while it goes on: the one that is being measured, and those before it.
 
 A level begins and ends as in `verdict.levels`, and its people are judged as in the report; what differs is that replies
-are still to come. A level that is over goes on taking the replies that were sent in it until two more have begun.
+are still to come, and what is still in flight is not known: a level that is come down to begins here when it has
+settled, in the report when the queue that it found is gone too. A level that is over goes on taking the replies that
+were sent in it until two more have begun.
 """
 
 from collections.abc import Collection
@@ -14,6 +16,7 @@ from probe_ext.live.batch import Batch
 from probe_ext.live.ledger import Ledger
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.columns import Floats
 from probe_ext.verdict.level_state import STATE_NAMES, Heard, judge_levels, served_share
 from probe_ext.verdict.levels import SAMPLING, SHORTEST
 from probe_ext.verdict.people import Headcount
@@ -77,6 +80,8 @@ class Level:
     def __init__(self, users: int, start: float) -> None:
         self.users, self.start = users, start
         self.end: float | None = None
+        self.overtaken = False
+        """whether more users ended it: replies that went on then count as they stood"""
         self._ledger = Ledger(1 + len(DIMENSIONS))
         self._ttft, self._tpot = LatencySketch(), LatencySketch()
         self._replies = 0
@@ -177,7 +182,7 @@ class Levels:
         changed = self._sampled if near and self._sampled is not None else t
         fewer = users < self.users
         if users != self.users:
-            self._close(changed)
+            self._close(changed, overtaken=users > self.users)
             self.users, self.since = users, changed
         elif self.present is None and self._is_one(t):
             self._begin(Level(users, self.since + self.rules.settle))
@@ -193,11 +198,11 @@ class Levels:
         while len(self._open) > OPEN:
             self.past = [*self.past, self._open.pop(0).now(self.rules)][-SHOWN:]
 
-    def _close(self, t: float) -> None:
+    def _close(self, t: float, *, overtaken: bool) -> None:
         level = self.present
         if level is None:
             return
-        level.end = t
+        level.end, level.overtaken = t, overtaken
         if t - level.start < self.rules.shortest:
             self._open.pop()
 
@@ -205,6 +210,14 @@ class Levels:
         """Replies have ended."""
         for level in self._open:
             level.add(batch)
+
+    def over(self, sent: Floats) -> Floats:
+        """Until when replies that were sent at these moments are judged."""
+        until = np.full(len(sent), np.inf)
+        for level in self._open:
+            if level.overtaken and level.end is not None:
+                until[(sent >= level.start) & (sent <= level.end)] = level.end
+        return until
 
     def settled_in(self, now: float) -> float | None:
         """Seconds until the measured part begins; None where it has begun, or without users."""

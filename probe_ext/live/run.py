@@ -107,7 +107,7 @@ class LiveRun:
         rows, self._waiting = self._waiting, []
         if rows:
             batch = judge(rows, self.rules.profile)
-            self.levels.add(batch)
+            self.levels.add(judge(rows, self.rules.profile, self.levels.over))
             self.names.add(batch)
             self._window.push(t, batch)
         else:

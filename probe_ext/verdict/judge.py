@@ -9,6 +9,7 @@ import numpy as np
 from probe_ext.measure.rows import LATER, WARM_UP
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
 from probe_ext.verdict import bootstrap
+from probe_ext.verdict.as_of import as_of, moments
 from probe_ext.verdict.capacity import find_bracket
 from probe_ext.verdict.checks import run_checks
 from probe_ext.verdict.cold_user import arms_of, cold_user, cold_user_checks
@@ -21,12 +22,12 @@ from probe_ext.verdict.figures import goodput
 from probe_ext.verdict.judgement import Climb, Judgement, Mode, Pauses, Question, QuestionLevel
 from probe_ext.verdict.level_results import Judging, level_results
 from probe_ext.verdict.level_state import STATE_NAMES, served_share
-from probe_ext.verdict.levels import find_levels, place
+from probe_ext.verdict.levels import find_levels, find_stretches, free_from, place
 from probe_ext.verdict.manifest_view import absences, number
 from probe_ext.verdict.next_run import next_command
 from probe_ext.verdict.pauses import find_pauses, look_at, pauses, threshold
 from probe_ext.verdict.questions import Answers, Scene, Standing, answer
-from probe_ext.verdict.replies import asked_at, judge_replies
+from probe_ext.verdict.replies import Judged, asked_at, judge_replies
 from probe_ext.verdict.sentence import sentence
 from probe_ext.verdict.server_figures import Metrics, read_metrics
 from probe_ext.verdict.team import Given, at_capacity, cost, team
@@ -60,7 +61,7 @@ def judge(
     mode: Reasoning = reasoning or profile.reasoning
     sent = _sent(evidence)
     scene = _scene(evidence, profile, sent)
-    judged = {name: judge_replies(evidence.replies, profile, name) for name in REASONINGS}
+    judged = {name: _judged(evidence, profile, name, scene) for name in REASONINGS}
     views = {name: _view(scene, answer(scene, judged[name], profile)) for name in REASONINGS}
     view, share = views[mode], profile.level.served_share
     replicates = bootstrap.resample(scene, judged[mode].overall, sent, profile)
@@ -107,6 +108,13 @@ def judge(
     )
 
 
+def _judged(evidence: Evidence, profile: SloProfile, mode: Reasoning, scene: Scene) -> Judged:
+    """Graded as they stood when their level was over; what users felt of them is of the whole reply."""
+    whole = judge_replies(evidence.replies, profile, mode)
+    stood = as_of(evidence.replies, moments(scene.levels, find_stretches(evidence.users, None), scene.level_of))
+    return whole if stood is evidence.replies else replace(judge_replies(stood, profile, mode), felt=whole.felt)
+
+
 def _pauses(evidence: Evidence, profile: SloProfile, scene: Scene, metrics: Metrics) -> Pauses:
     least = threshold(profile)
     spans = find_pauses(evidence, least)
@@ -136,7 +144,7 @@ def _scene(evidence: Evidence, profile: SloProfile, sent: Floats) -> Scene:
     if plan is None and evidence.manifest.get("end_reason") == "scenario_done":
         plan = WARMS_ITSELF
     last = float(np.nanmax(sent)) if (~np.isnan(sent)).any() else None
-    levels = find_levels(evidence.users, plan, last, absences(evidence.manifest))
+    levels = find_levels(evidence.users, plan, last, absences(evidence.manifest), free_from(evidence.replies))
     user_of, names = coded(texts(evidence.replies, "user"))
     wanted = number(plan, "min_replies", profile.level.min_replies) if plan else profile.level.min_replies
     warming = np.array([name == WARM_UP for name in texts(evidence.replies, "scenario")], dtype=np.bool_)

@@ -9,7 +9,7 @@ before it: what may have been sent by newcomers is then no part of the level bef
 as measured is left out. Where samples lie further apart (one only when the count changes), a change is at its sample.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ SETTLE = 5.0
 """seconds left out after the count stops changing, where the run had no plan"""
 SHORTEST = 5.0
 """seconds: a shorter measured part is no level; with a plan, half of what was to be held, if that is less"""
+SETTLED = 0.95
+"""of the replies that went on when users left have ended: their queue is gone"""
 SAMPLING = 1.5
 """seconds: samples further apart are changes, not a steady sampling"""
 _STOPPING = frozenset({"stopping", "stopped", "cleanup"})
@@ -61,21 +63,27 @@ class Level:
 
 
 def find_levels(
-    users: Columns, plan: Mapping[str, Any] | None, last_sent: float | None, away: Sequence[Away] = ()
+    users: Columns,
+    plan: Mapping[str, Any] | None,
+    last_sent: float | None,
+    away: Sequence[Away] = (),
+    free: Callable[[float], float] = float,
 ) -> list[Level]:
     """The levels and bands of a run, in order of time.
 
     `plan` is the manifest's (its `settle` is used), None where the load was driven by hand; `last_sent` is when the
     last reply was sent, which may lie behind the last sample. While a worker was `away`, its users were not counted but
-    may have gone on: what was sent then is in no level.
+    may have gone on: what was sent then is in no level. `free` says when a queue of a moment is gone: coming down from
+    more users, a level is measured from then on.
     """
     stretches = without(find_stretches(users, last_sent), away)
     settle = SETTLE if plan is None else number(plan, "settle", SETTLE)
     shortest = SHORTEST if plan is None else min(SHORTEST, number(plan, "hold", 2 * SHORTEST) / 2)
     meant = _meant(plan)
-    plateaus = [s for s in stretches if s.users > 0 and s.end - s.start - settle >= shortest]
+    measured = _measured_from(stretches, settle, free)
+    plateaus = [s for s in stretches if s.users > 0 and s.end - measured[s] >= shortest]
     plateaus = [s for s in plateaus if meant is None or s.users in meant]
-    levels = [Level(s.users, s.users, s.users, s.start + settle, s.end, band=False) for s in plateaus]
+    levels = [Level(s.users, s.users, s.users, measured[s], s.end, band=False) for s in plateaus]
     if plan is None:
         levels += [
             Level(round((band.low + band.high) / 2), band.low, band.high, band.start, band.end, band=True)
@@ -83,6 +91,26 @@ def find_levels(
             for band in cut_bands([(s.start, s.end, s.users) for s in climb])
         ]
     return sorted(levels, key=lambda level: level.t_start)
+
+
+def _measured_from(stretches: Sequence[Stretch], settle: float, free: Callable[[float], float]) -> dict[Stretch, float]:
+    """From when each stretch is measured."""
+    before = [None, *stretches]
+    return {
+        now: max(now.start + settle, free(now.start) if last is not None and last.users > now.users else now.start)
+        for last, now in zip(before, stretches, strict=False)
+    }
+
+
+def free_from(replies: Columns) -> Callable[[float], float]:
+    """Tells when nearly all (SETTLED) of the replies that went on at a moment had ended."""
+    sent, end = numbers(replies, "sent"), numbers(replies, "end")
+
+    def free(moment: float) -> float:
+        ends = end[(sent < moment) & (end > moment)]
+        return float(np.quantile(ends, SETTLED, method="inverted_cdf")) if len(ends) else moment
+
+    return free
 
 
 def without(stretches: Sequence[Stretch], away: Sequence[Away]) -> list[Stretch]:

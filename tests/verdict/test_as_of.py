@@ -1,0 +1,86 @@
+"""What more users did to a reply is not its level's fault; nor is the queue that a level came down to."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from worlds import CHAT, columns, evidence, reply, slow_start, staircase, steady
+
+from probe_ext.measure.rows import ReplyRow
+from probe_ext.verdict.as_of import as_of
+from probe_ext.verdict.judge import judge
+from probe_ext.verdict.judgement import Judgement, LevelResult
+from probe_ext.verdict.replies import BROKEN, SERVED, STRAINED, UNJUDGED, judge_replies
+
+
+def grade(row: ReplyRow, until: float) -> int:
+    return int(judge_replies(as_of(columns([row], ReplyRow), np.array([until])), CHAT, "shown").overall[0])
+
+
+LONG = reply(0, 10.0, tokens_out=200)
+"""until 20.15"""
+
+
+@pytest.mark.parametrize(
+    ("row", "until", "felt"),
+    [
+        (LONG, np.inf, SERVED),
+        (LONG, 25.0, SERVED),
+        (LONG, 15.0, UNJUDGED),  # it may yet go wrong
+        (replace(LONG, tpot=0.15), 15.0, UNJUDGED),  # how fast it was typed until then is not known
+        (replace(LONG, tpot=0.15), 25.0, STRAINED),
+        (slow_start(0, 10.0, 4.0), 15.0, STRAINED),
+        (slow_start(0, 10.0, 8.0), 15.0, STRAINED),  # it had waited for 5 s
+        (slow_start(0, 10.0, 30.0), 10.5, UNJUDGED),
+        (slow_start(0, 10.0, 30.0), 21.0, BROKEN),
+        (replace(LONG, longest_gap=4.0, gap_start=12.0), 15.0, STRAINED),
+        (replace(LONG, longest_gap=4.0, gap_start=14.0), 15.0, UNJUDGED),
+        (replace(LONG, longest_gap=4.0, gap_start=16.0), 15.0, UNJUDGED),
+        (replace(LONG, outcome="cut"), 15.0, UNJUDGED),
+        (replace(LONG, outcome="client_error"), 15.0, UNJUDGED),
+    ],
+)
+def test_a_reply_is_judged_as_it_stood(row: ReplyRow, until: float, felt: int) -> None:
+    assert grade(row, until) == felt
+
+
+def test_replies_that_were_over_are_left_as_they_are() -> None:
+    table = columns([LONG, reply(1, 3.0)], ReplyRow)
+    assert as_of(table, np.array([30.0, np.inf])) is table
+
+
+def judged(*parts: list[ReplyRow], steps: tuple[tuple[int, float], ...]) -> Judgement:
+    return judge(evidence([row for part in parts for row in part], staircase(*steps)), CHAT)
+
+
+def at(verdict: Judgement, users: int) -> LevelResult:
+    return next(level for level in verdict.levels if level.users == users)
+
+
+SLOWED = [reply(user, 27.0, tokens_out=100, tpot=0.15) for user in range(2)]
+"""sent while there were two, and typed slowly once there were eight"""
+
+
+def test_a_level_is_not_blamed_for_what_the_next_one_did_to_its_last_replies() -> None:
+    rest = [reply(user, 40.0 + 5 * k, tpot=0.15) for user in range(8) for k in range(4)]
+    level = at(judged(steady(2, 0, 27), SLOWED, rest, steps=((2, 30), (8, 30))), 2)
+    assert (level.state, level.replies_open, level.users_served) == ("held", 2, 2)
+    assert level.replies_strained == 0
+
+
+def test_where_nobody_came_afterwards_a_reply_is_judged_whole() -> None:
+    alone = judged(steady(2, 0, 27), SLOWED, steps=((2, 30),))
+    assert (at(alone, 2).replies_open, at(alone, 2).replies_strained) == (0, 2)
+    fewer = judged(steady(2, 0, 27), SLOWED, steady(1, 30, 30), steps=((2, 30), (1, 30)))
+    assert (at(fewer, 2).replies_open, at(fewer, 2).replies_strained) == (0, 2)
+
+
+def test_coming_down_a_level_begins_when_the_queue_that_it_found_is_gone() -> None:
+    """Eight users leave a queue behind: the two who stay get their old replies after 12 s, and new ones at once."""
+    queued = [reply(user, 28.0, first=41.5 + user / 2, tokens_out=2) for user in range(2)]
+    stuck = [slow_start(user, 36.0, 3.0) for user in range(2)]
+    calm = [reply(user, 43.0 + 3 * k) for user in range(2) for k in range(7)]
+    overload = [slow_start(user, 5.5 + 4 * k, 12.0) for user in range(2, 8) for k in range(4)]
+    level = at(judged(overload, queued, stuck, calm, steps=((8, 30), (2, 35))), 2)
+    assert level.t_start == pytest.approx(42.05)
+    assert (level.state, level.replies, level.replies_strained) == ("held", 14, 0)
