@@ -92,7 +92,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
         facts=provenance.facts(evidence.manifest, profile, levels),
         answer=_answer(capacity),
         doubts=[f for f in found if f.kind == "bad"],
-        stack=pictures.levels(levels, *_proven(capacity)),
+        stack=pictures.levels(levels, _proven(capacity)),
         legend=pictures.legend(levels),
         cards=cards(capacity, profile),
         axis=time_axis.time_axis(levels, evidence, profile, no_server),
@@ -138,11 +138,14 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _proven(capacity: Capacity) -> tuple[int | None, Sequence[int | None] | None, str]:
-    """Capacity, interval and what was not measured behind it, to be marked; nothing of a run not to be believed."""
+def _proven(capacity: Capacity) -> pictures.Marks:
+    """Capacity and interval, what was not measured, and the edge, to be marked; nothing where nothing is believed."""
     if capacity["verdict"] == "invalid":
-        return None, None, ""
-    return capacity["served_users"], capacity["interval"], _gap(capacity)
+        return pictures.Marks()
+    edge, served = capacity["edge"], capacity["served_users"]
+    on_edge = edge["on_edge"] and edge["users"] == served and edge["kv_usage_max"] is not None
+    near = f"KV {words.percent(edge['kv_usage_max'])}: the edge" if on_edge else ""
+    return pictures.Marks(served, capacity["interval"], (_gap(capacity), near))
 
 
 def _interval(capacity: Capacity) -> str:

@@ -44,8 +44,19 @@ class Stack:
     """pixels: the picture grows no wider"""
 
 
-def levels(all_levels: Sequence[Level], capacity: int | None, interval: Sequence[int | None] | None, gap: str) -> Stack:
-    """Stacked users for each level; `gap` says what was not measured behind the capacity."""
+@dataclass(frozen=True)
+class Marks:
+    """What is marked in the picture; nothing of a run not to be believed."""
+
+    capacity: int | None = None
+    interval: Sequence[int | None] | None = None
+    notes: Sequence[str] = ()
+    """below the capacity: what was not measured behind it, whether it stands on the edge"""
+
+
+def levels(all_levels: Sequence[Level], marks: Marks) -> Stack:
+    """Stacked users for each level."""
+    capacity = marks.capacity
     top = max((sum(_users(lv).values()) for lv in all_levels), default=1)
     scale = svg.Linear(0, top * 1.18)
     pitch = 100 / max(len(all_levels), 1)
@@ -57,12 +68,12 @@ def levels(all_levels: Sequence[Level], capacity: int | None, interval: Sequence
     left = [svg.Label(0, scale.top(tick), words.count(tick), anchor="end", dx=-8, dy=4) for tick in ticks]
     at = [i + 1 for i, lv in enumerate(all_levels) if capacity and lv["users"] == capacity]
     marked = at[-1] * pitch if at else None
-    labels = [*left, *inside, *below, *_capacity(marked, capacity, gap)]
+    labels = [*left, *inside, *below, *_capacity(marked, marks)]
     rules = [scale.top(tick) for tick in ticks]
     points = [_spoken([level]) for level in all_levels]
     height = 300 if len(all_levels) > 2 else 240
     plot = svg.Plot("Users at each level, by what they felt", "; ".join(points), height, (), labels, rules, points)
-    return Stack(plot, bars, marked, _interval(all_levels, interval), max(_ROOM * len(all_levels), _LEAST))
+    return Stack(plot, bars, marked, _interval(all_levels, marks.interval), max(_ROOM * len(all_levels), _LEAST))
 
 
 def _interval(all_levels: Sequence[Level], interval: Sequence[int | None] | None) -> tuple[float, float, bool] | None:
@@ -122,12 +133,12 @@ def _under(x: float, text: str, dy: float, kind: str = "ax") -> svg.Label:
     return svg.Label(100 if edge else x, 100, text, kind, "end" if edge else "middle", dy=dy)
 
 
-def _capacity(at: float | None, capacity: int | None, gap: str) -> list[svg.Label]:
+def _capacity(at: float | None, marks: Marks) -> list[svg.Label]:
     if at is None:
         return []
     anchor, dx = ("start", 6) if at < 50 else ("end", -6)
-    found = [svg.Label(at, 0, f"capacity {capacity}", "caplab", anchor, dx, 12)]
-    return [*found, svg.Label(at, 0, gap, "ax", anchor, dx, 28)] if gap else found
+    said = [(f"capacity {marks.capacity}", "caplab"), *((note, "ax") for note in marks.notes if note)]
+    return [svg.Label(at, 0, text, kind, anchor, dx, 12 + 16 * i) for i, (text, kind) in enumerate(said)]
 
 
 def _spoken(all_levels: Sequence[Level]) -> str:
