@@ -88,7 +88,7 @@ def test_with_a_plan_only_what_was_planned_is_a_level() -> None:
 def test_a_reply_that_ends_late_counts_in_the_level_in_which_it_was_sent() -> None:
     late = reply(0, 12.0, first=30.0)
     found = lived([reply(1, 12.0), late], staircase((2, 20), (3, 20))).levels.all_now()
-    assert [(level.users, level.replies, level.users_strained) for level in found] == [(2, 2, 1), (3, 0, 0)], (
+    assert [(level.users, level.replies, level.users_undecided) for level in found] == [(2, 2, 1), (3, 0, 0)], (
         "it had waited for seven seconds when a third user came"
     )
 
