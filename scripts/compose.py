@@ -204,7 +204,8 @@ def with_prometheus(compose: list[str]) -> None:
         print(f"LEFT OUT: no image {PROMETHEUS} here, and none could be pulled: profile prometheus was NOT tried")
         return
     print("profile prometheus, 1 worker")
-    with project(compose, PROMETHEUS_IMAGE=PROMETHEUS) as one, tempfile.TemporaryDirectory() as folder:
+    read_there = {"PROBE_PROMETHEUS": "http://prometheus:9090", "PROBE_PROMETHEUS_MATCH": 'job="server"'}
+    with project(compose, PROMETHEUS_IMAGE=PROMETHEUS, **read_there) as one, tempfile.TemporaryDirectory() as folder:
         one.compose("--profile", "prometheus", "up", "--detach")
         until("a worker", lambda: len(one.page("/stats/requests")["workers"]) == 1)
         until("both targets to be scraped", lambda: one.asked('sum(up{server=~"simulated|"})') == 2)
@@ -217,6 +218,13 @@ def with_prometheus(compose: list[str]) -> None:
             rows = sum(1 for _ in csv.DictReader(file))
         until(f"{rows} replies in Prometheus", lambda: one.asked("sum(probe_replies_total)") == rows, seconds=30)
         print(f"  replies of the master that Prometheus has: {rows}, as many as rows")
+        expect("rows that were polled", (run / "server.csv").read_text().count("\n") - 1, 0)
+        told = json.loads((run / "server-prometheus.json").read_text())["servers"]
+        expect("servers that Prometheus told of", [one["labels"]["instance"] for one in told], ["sim:8000"])
+        [finding] = [
+            f for f in json.loads((run / "capacity.json").read_text())["findings"] if f["check"] == "server_metrics"
+        ]
+        expect("what the report says of it", finding["why"].startswith("A Prometheus told"), True)
 
 
 def have_image(name: str) -> bool:
