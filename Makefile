@@ -73,6 +73,9 @@ test-llamacpp: $(READY) ## a run against a real llama.cpp server with one slot (
 test-compose: ## docker-compose.yml for real, up to its reports (needs a Docker engine; 3 minutes)
 	@$(PYTHON) scripts/compose.py; code=$$?; [ $$code -eq 77 ] || exit $$code
 
+test-kubernetes: $(READY) ## the example for the Locust operator against its own definition (fetched once)
+	@$(BIN)/python scripts/kubernetes.py; code=$$?; [ $$code -eq 77 ] || exit $$code
+
 seeds: $(READY) ## the published RTX 3060 tables, measured on the simulated server (11 minutes)
 	@$(BIN)/python -m scripts.seeds
 

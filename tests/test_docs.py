@@ -165,6 +165,7 @@ def test_a_flag_that_is_mentioned_exists() -> None:
         "-u",
         "-g",
     }  # Compose, shell
+    theirs |= {"--filename", "--follow", "--from-env-file", "--tag"}  # kubectl, docker
     theirs |= {"--max-num-seqs"}  # vLLM
     known = ours | theirs | _locusts_own()
     for page in PAGES:
