@@ -85,6 +85,9 @@ bench-page: $(READY) ## what the report of a big run costs: seconds, memory, siz
 sim-load: $(READY) ## how near the simulated server keeps to its plan with 1,000 streams (20 seconds)
 	@$(BIN)/python scripts/sim_load.py
 
+study-diagnosis: $(READY) ## is the bound named that was built in? Simulated servers of known truth, 12 seeds (3 minutes)
+	@$(BIN)/python -m scripts.study.diagnoses
+
 examples: $(READY) ## render the pages of the committed real runs anew
 	$(BIN)/probe report reports/examples/vllm
 	$(BIN)/probe report reports/examples/llamacpp

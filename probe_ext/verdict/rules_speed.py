@@ -7,7 +7,7 @@ from probe_ext.verdict.diagnosed import Fact, Ruling
 from probe_ext.verdict.facts import Facts
 from probe_ext.verdict.loads import Load
 from probe_ext.verdict.rules_batch import LIKE
-from probe_ext.verdict.rules_memory import at_wall
+from probe_ext.verdict.rules_memory import PAUSE, at_wall
 from probe_ext.verdict.ruling import absent, advised, graded, unknown
 from probe_ext.verdict.words import percent, seconds
 
@@ -22,6 +22,8 @@ FLAT, RISING = 1 / 3, 0.5
 more"""
 REACHED = 0.9
 """of the highest throughput of all levels: from there on it is used up"""
+MANY_TOKENS = 10
+"""a gap as long as so many tokens take is no slow typing"""
 NOISE = 2.0
 """standard errors"""
 
@@ -165,9 +167,18 @@ def ceiling(facts: Facts) -> Ruling:
         if found.error is not None and found.power - wide < FLAT / 2:
             return unknown(rule, f"{grew} That is within the noise.", "longer levels (--hold)", *shown)
         return absent(rule, grew, *shown)
+    if _pauses(high):
+        needs = "the use of the KV cache and preemptions from the server's metrics"
+        return unknown(rule, f"{grew} But replies paused in mid-answer, as with a full KV cache.", needs, *shown)
     if found.error is None or found.power + wide > RISING:
         return unknown(rule, f"{grew} How steady that is, the levels are too short to tell.", "longer levels", *shown)
     return _flat(facts, found, grew, shown, wide)
+
+
+def _pauses(load: Load) -> bool:
+    """Whether, with nothing known of the KV cache, replies that seem to be worked on may be on hold."""
+    gap, token = load.longest_gap, load.tpot
+    return load.kv_max is None and gap is not None and gap >= PAUSE and gap >= MANY_TOKENS * (token or 0.0)
 
 
 def _flat(facts: Facts, found: Slope, grew: str, shown: tuple[Fact, ...], wide: float) -> Ruling:

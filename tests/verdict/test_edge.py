@@ -4,13 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from regimes import blind, evidence_of, judged
+from regimes import evidence_of, judged
 from worlds import CHAT, evidence, manifest, reply, staircase, worker
 
 from probe_ext.measure.rows import ReplyRow, ServerRow
 from probe_ext.verdict.diagnosed import Edge
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judge import judge
+from scripts.study.diagnoses import blind
 
 POOL, BLOCK, SHARED, OWN, ANSWER = 13_216, 16, 1_872, 20, 430
 """tokens; one block of the pool holds nobody's"""
