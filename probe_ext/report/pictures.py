@@ -1,6 +1,5 @@
 """The pictures by level: users served, strained and broken; and one small picture a question."""
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,8 +54,8 @@ class Marks:
 
 
 def levels(all_levels: Sequence[Level], marks: Marks) -> Stack:
-    """Stacked users for each level."""
-    capacity = marks.capacity
+    """Stacked users for each level, by how many there were: a search goes to and fro."""
+    all_levels, capacity = _by_users(all_levels), marks.capacity
     top = max((sum(_users(lv).values()) for lv in all_levels), default=1)
     scale = svg.Linear(0, top * 1.18)
     pitch = 100 / max(len(all_levels), 1)
@@ -77,14 +76,20 @@ def levels(all_levels: Sequence[Level], marks: Marks) -> Stack:
 
 
 def _interval(all_levels: Sequence[Level], interval: Sequence[int | None] | None) -> tuple[float, float, bool] | None:
-    """Where the interval lies below the bars, numbers between two levels in proportion; None where levels repeat."""
-    users = [lv["users"] for lv in all_levels]
+    """Where the interval lies below the bars, numbers between two levels in proportion."""
     low, high = interval or (None, None)
-    if low is None or len(users) < 2 or any(b <= a for a, b in itertools.pairwise(users)):
+    bars: dict[int, list[float]] = {}
+    for i, lv in enumerate(all_levels):
+        bars.setdefault(lv["users"], []).append((i + 0.5) * 100 / len(all_levels))
+    users, centres = list(bars), [float(np.mean(of)) for of in bars.values()]
+    if low is None or len(users) < 2:
         return None
-    centres = [(i + 0.5) * 100 / len(users) for i in range(len(users))]
     end = 100.0 if high is None else float(np.interp(high, users, centres))
     return float(np.interp(low, users, centres)), end, high is None
+
+
+def _by_users(all_levels: Sequence[Level]) -> list[Level]:
+    return sorted(all_levels, key=lambda level: level["users"])
 
 
 def label(level: Level) -> str:
@@ -161,6 +166,7 @@ class Figure:
 
 def question(all_levels: Sequence[Level], figure: Figure, bound: tuple[float, float] | None) -> svg.Plot | None:
     """A figure against the levels, with the profile's bound; None when no level has it."""
+    all_levels = _by_users(all_levels)
     known = [(i, float(lv[figure.key])) for i, lv in enumerate(all_levels) if lv[figure.key] is not None]
     if not known:
         return None

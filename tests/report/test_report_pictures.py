@@ -1,0 +1,34 @@
+"""Pictures against users: in the order of users, whatever the order in which a search went to them."""
+
+from typing import Any
+
+import pytest
+
+from probe_ext.report.pictures import Figure, Marks, levels, question
+from probe_ext.report.words import seconds
+
+
+def level(users: int, wait: float) -> dict[str, Any]:
+    kinds = {"users_served": users, "users_strained": 0, "users_broken": 0, "users_undecided": 0, "users_unheard": 0}
+    return {"users": users, "users_low": users, "users_high": users, "first_word_p95": wait, **kinds}
+
+
+SEARCHED = [level(1, 0.1), level(2, 0.2), level(4, 3.0), level(3, 0.4), level(4, 2.0)]
+
+
+def test_bars_stand_in_the_order_of_users_and_the_answer_between_them() -> None:
+    picture = levels(SEARCHED, Marks(capacity=3, interval=(2, 3)))
+    assert [point.partition(" ")[0] for point in picture.plot.points] == ["1", "2", "3", "4", "4"]
+    assert picture.capacity_x == pytest.approx(60)
+    assert picture.interval == (pytest.approx(30), pytest.approx(50), False)
+
+
+def test_a_level_that_was_gone_to_twice_is_in_the_middle_of_its_bars() -> None:
+    picture = levels(SEARCHED, Marks(capacity=3, interval=(3, 4)))
+    assert picture.interval == (pytest.approx(50), pytest.approx(80), False)
+
+
+def test_the_questions_follow_the_users_too() -> None:
+    plot = question(SEARCHED, Figure("wait", "first_word_p95", seconds, str), None)
+    assert plot is not None
+    assert [point.partition(" ")[0] for point in plot.points] == ["1", "2", "3", "4", "4"]
