@@ -15,6 +15,8 @@ _DESK, _PHONE, _CARD = 140, 44, 26
 """letters for which there is room along the axis: of the wide picture on a desk and on a phone, and of a card"""
 _FEW = 14
 """with more levels than this, bars are too narrow to be written in"""
+_WIDEST_BAR = 28
+"""per cent of the picture: a lone level is no wall"""
 _ROOM, _LEAST = 190, 420
 """pixels: what a level gets at most, and what the picture has at least: two levels need no whole screen"""
 
@@ -59,7 +61,8 @@ def levels(all_levels: Sequence[Level], marks: Marks) -> Stack:
     top = max((sum(_users(lv).values()) for lv in all_levels), default=1)
     scale = svg.Linear(0, top * 1.18)
     pitch = 100 / max(len(all_levels), 1)
-    bars = [_bar(lv, i * pitch + 0.16 * pitch, 0.68 * pitch, scale) for i, lv in enumerate(all_levels)]
+    width = min(0.68 * pitch, _WIDEST_BAR)
+    bars = [_bar(lv, (i + 0.5) * pitch - width / 2, width, scale) for i, lv in enumerate(all_levels)]
     inside = [label for bar in bars for label in _inside(bar, len(all_levels))]
     sparse = dict(_some(all_levels, _PHONE))
     below = [_below(lv, (i + 0.5) * pitch, lv["users"] == capacity, i in sparse) for i, lv in _some(all_levels, _DESK)]

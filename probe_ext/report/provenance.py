@@ -198,5 +198,5 @@ def _block(name: str, group: str, told: object) -> Block:
     return Block(name, facts, rest)
 
 
-_NOTHING_TO_SAY = {"tls_verified", "lost_at", "models_error"}
+_NOTHING_TO_SAY = {"tls_verified", "lost_at", "left_at", "clock_drift", "models_error"}
 """keys that are empty where all is well: no TLS, not lost, no error"""

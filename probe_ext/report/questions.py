@@ -26,6 +26,25 @@ class Card:
     """whether this is what broke first"""
 
 
+ENDINGS = {
+    Outcome.NO_ANSWER: "thought and gave no answer",
+    Outcome.EMPTY: "ended without a token",
+    Outcome.TRUNCATED: "broke off without a reason",
+    Outcome.FILTERED: "withheld by the server",
+    Outcome.REJECTED: "turned away as too busy",
+    Outcome.HTTP_ERROR: "refused with an HTTP error",
+    Outcome.STREAM_ERROR: "failed in mid-reply with an error",
+    Outcome.BAD_DATA: "came as unreadable data",
+    Outcome.CUT: "cut off in mid-reply",
+    Outcome.STALLED: "stalled in mid-reply",
+    Outcome.TIMEOUT_FIRST: "never began",
+    Outcome.TIMEOUT_TOTAL: "took too long to end",
+    Outcome.CONNECT_FAILED: "found no connection",
+    Outcome.CONNECT_TIMEOUT: "waited too long for a connection",
+    Outcome.HUNG_UP: "given up by an impatient user",
+    Outcome.CLIENT_ERROR: "failed by the load generator's own fault",
+}
+"""how a reply failed, as one says it"""
 _FINE = {Outcome.COMPLETE, Outcome.ENDED_BY_US}
 
 
@@ -109,7 +128,7 @@ def _answers(capacity: Mapping[str, Any]) -> list[Card]:
     ended: Counter[str] = Counter()
     for level in capacity["levels"]:
         ended.update(level["outcomes"])
-    failed = {how.replace("_", " "): n for how, n in ended.items() if how not in _FINE}
+    failed = {ENDINGS.get(how, how): n for how, n in ended.items() if how not in _FINE}
     if not failed and not first:
         return []
     caption = ", ".join(f"{words.count(n)} {how}" for how, n in sorted(failed.items(), key=lambda one: -one[1])[:5])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from probe_ext.verdict.judgement import Climb, Finding, LevelResult
-from probe_ext.verdict.words import cause, feel, people
+from probe_ext.verdict.words import cause, feel, people, things
 
 Bracket = tuple[int | None, int | None]
 
@@ -70,7 +70,8 @@ def _unproven(between: Bracket, levels: Sequence[LevelResult], climb: Climb | No
     if between[1] is not None:
         return f"No answer yet: {people(between[1])} are too many, and below that nothing was measured long enough."
     needed = [level for level in levels if level.replies_needed]
-    more = f"; about {needed[0].replies_needed:,} more replies at {needed[0].users:,} users would" if needed else ""
+    missing = things(needed[0].replies_needed or 0, "more reply", "more replies") if needed else ""
+    more = f"; about {missing} at {things(needed[0].users, 'user')} would" if needed else ""
     return f"No answer yet: no level had enough replies to tell{more}."
 
 

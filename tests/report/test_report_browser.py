@@ -163,6 +163,36 @@ def test_pictures_by_level_answer_pointer_and_keys_together(visit: Visitor, whol
     visit(look)
 
 
+def test_the_tab_key_reaches_every_control(visit: Visitor, whole_run: Path) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await tab.open(whole_run / "capacity.html", 1280)
+        await tab.ask("document.addEventListener('focusin', e => { e.target.dataset.reached = '1' })")
+        controls = "[...document.querySelectorAll('a[href],button,select,summary,[tabindex=\"0\"]')]"
+        visible = f"{controls}.filter(e => e.checkVisibility())"
+        for _ in range(int(await tab.ask(f"{visible}.length")) + 5):
+            await tab.key("Tab")
+        missed = f"{visible}.filter(e => !e.dataset.reached).map(e => e.outerHTML.slice(0, 120))"
+        assert await tab.ask(missed) == []
+        assert int(await tab.ask(f"{visible}.length")) > 40
+
+    visit(look)
+
+
+def test_paper_shows_what_is_folded_and_no_control(visit: Visitor, whole_run: Path) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await tab.open(whole_run / "capacity.html", 1280)
+        await tab.call("Emulation.setEmulatedMedia", media="print")
+        assert await tab.ask("document.querySelector('.tools').checkVisibility()") is False
+        assert await tab.ask("document.querySelectorAll('details').length") > 0
+        hidden = (
+            "[...document.querySelectorAll('details > *')].filter(e => e.getBoundingClientRect().height === 0).length"
+        )
+        assert await tab.ask(hidden) == 0
+        await tab.call("Emulation.setEmulatedMedia", media="")
+
+    visit(look)
+
+
 def test_hostile_text_runs_nothing(visit: Visitor, run: Path) -> None:
     async def look(tab: chrome.Tab) -> None:
         await tab.open(run / "capacity.html", 390)

@@ -1,6 +1,7 @@
 """What the page says, asked of its view model: figures, words and bounds, never markup."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 import synthetic_run
 from report_views import viewed
 
+from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import ReplyRow, UserRow
 from probe_ext.report.page import Page
+from probe_ext.report.questions import ENDINGS
 from probe_ext.run import manifest
 from probe_ext.run.tables import TableWriter
 
@@ -66,6 +69,25 @@ def test_cards_answer_the_four_questions(page: Page) -> None:
     ]
     assert page.cards[0].plot is not None
     assert page.cards[0].plot.says == "1 users: 0.05 s; 2 users: 0.10 s; 4 users: 0.20 s; 8 users: 0.40 s"
+
+
+def test_every_way_to_fail_is_said_in_words() -> None:
+    assert set(ENDINGS) == set(Outcome) - {Outcome.COMPLETE, Outcome.ENDED_BY_US}
+    assert not any("_" in said for said in ENDINGS.values())
+
+
+def test_failed_replies_get_a_card_that_says_how(run: Path) -> None:
+    text = (run / "requests.csv").read_text(encoding="utf-8")
+    (run / "requests.csv").write_text(text.replace(",complete,", ",http_error,"), encoding="utf-8")
+    card = next(card for card in viewed(run).cards if card.key == "answer")
+    assert re.fullmatch(r"of \d+ replies: \d+ refused with an HTTP error", card.caption)
+
+
+def test_lone_level_is_no_wall(run: Path) -> None:
+    rows = (run / "users.csv").read_text(encoding="utf-8").splitlines()
+    (run / "users.csv").write_text("\n".join(rows[:40]) + "\n", encoding="utf-8")
+    (bar,) = viewed(run).stack.bars
+    assert bar.width < 30
 
 
 def test_table_says_the_models_figures(page: Page) -> None:
