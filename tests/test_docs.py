@@ -506,10 +506,11 @@ def test_every_dependency_has_its_line() -> None:
     assert listed == {re.split(r"[><=]", line)[0] for line in wanted}
 
 
-def test_the_picture_is_small_and_the_right_width() -> None:
-    picture = (DOCS / "images" / "report.png").read_bytes()
+@pytest.mark.parametrize(("name", "width"), [("report", 1280), ("report-phone", 390), ("report-time", 1280)])
+def test_the_pictures_are_small_and_of_the_right_width(name: str, width: int) -> None:
+    picture = (DOCS / "images" / f"{name}.png").read_bytes()
     assert picture[:8] == b"\x89PNG\r\n\x1a\n"
-    assert int.from_bytes(picture[16:20]) == 1280
+    assert int.from_bytes(picture[16:20]) == width
     assert len(picture) < 200_000
 
 

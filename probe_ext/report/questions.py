@@ -26,7 +26,7 @@ class Card:
     """whether this is what broke first"""
 
 
-ENDINGS = {
+ENDINGS: Mapping[str, str] = {
     Outcome.NO_ANSWER: "thought and gave no answer",
     Outcome.EMPTY: "ended without a token",
     Outcome.TRUNCATED: "broke off without a reason",
@@ -128,7 +128,7 @@ def _answers(capacity: Mapping[str, Any]) -> list[Card]:
     ended: Counter[str] = Counter()
     for level in capacity["levels"]:
         ended.update(level["outcomes"])
-    failed = {ENDINGS.get(how, how): n for how, n in ended.items() if how not in _FINE}
+    failed = {ENDINGS.get(how, how.replace("_", " ")): n for how, n in ended.items() if how not in _FINE}
     if not failed and not first:
         return []
     caption = ", ".join(f"{words.count(n)} {how}" for how, n in sorted(failed.items(), key=lambda one: -one[1])[:5])

@@ -1,0 +1,58 @@
+"""``python -m scripts.page.pictures RUN``: the pictures of a run's page that stand in the README and the docs.
+
+Needs a Chromium. Each is a PNG of at most 200 KB: the first screen on a desk, the same on a phone, and the time axis
+with the pointer on it, in the dark.
+"""
+
+import argparse
+import asyncio
+import base64
+import sys
+from pathlib import Path
+
+from tests.report import chrome
+
+OUT = Path(__file__).parents[2] / "docs" / "images"
+
+
+async def shoot(page: Path, out: Path) -> None:
+    """Write the three."""
+    async with chrome.tab() as tab:
+        await tab.open(page, 1280)
+        await _cut(tab, out / "report.png", (0, 0, 1280, 1010))
+        await tab.open(page, 390)
+        await _cut(tab, out / "report-phone.png", (0, 0, 390, 1480))
+        await tab.open(page, 1280, dark=True)
+        await tab.resize(1280, 6000)
+        press = "document.querySelector('.lanes').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}))"
+        for _ in range(12):
+            await tab.ask(press)
+        _, top, _, height = await tab.ask(_BOX.replace("%", "#time"))
+        await _cut(tab, out / "report-time.png", (0, top - 110, 1280, height + 130))
+
+
+_BOX = "(r => [r.left, r.top, r.width, r.height])(document.querySelector('%').getBoundingClientRect())"
+
+
+async def _cut(tab: chrome.Tab, to: Path, box: tuple[float, float, float, float]) -> None:
+    clip = dict(zip(("x", "y", "width", "height"), box, strict=True)) | {"scale": 1}
+    shot = await tab.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+    to.write_bytes(base64.b64decode(shot["data"]))
+    print(f"{to}: {to.stat().st_size / 1000:.0f} KB")
+
+
+def main() -> int:
+    """Shoot the page of one run."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.page.pictures", description=__doc__)
+    parser.add_argument("run", type=Path, help="directory of a run with its report")
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    if chrome.BROWSER is None:
+        print("no Chromium here", file=sys.stderr)
+        return 2
+    asyncio.run(shoot(given.run / "capacity.html", given.out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
