@@ -12,6 +12,8 @@ from probe_ext.verdict.words import things
 
 _AGAIN = 30.0
 """seconds after which a line is written even where nothing changed, if it goes to no terminal"""
+_WORTH_A_LINE = 5.0
+"""seconds that something before the run takes, before a file hears of it: most are over at once"""
 _REWRITE = "\r\x1b[2K"
 _COLOURS = {"held": "\x1b[32m", "failed": "\x1b[31m"}
 _PLAIN = "\x1b[0m"
@@ -32,7 +34,7 @@ class Progress:
         text = f"{_clock(seconds)}  {what}"
         if self._terminal:
             self._rewrite(text)
-        else:
+        elif seconds >= _WORTH_A_LINE:
             self._now_and_then(text, what, seconds)
 
     def show(self, now: Now, shape: object) -> None:

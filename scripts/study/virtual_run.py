@@ -153,7 +153,7 @@ def _manifest(run: Run) -> dict[str, Any]:
     cache = cache_config(run.profile)
     tokens = run.profile.num_gpu_blocks * run.profile.block_size
     worker = {
-        "id": WORKER, "host": "virtual", "version": "virtual", "clock_offset": 0.0, "clock_error": 0.0,
+        "id": WORKER, "host": "virtual-load", "version": "virtual", "clock_offset": 0.0, "clock_error": 0.0,
         "started": run.started, "rows": len(run.replies), "last_word": True, "lost_at": None, "cpu_seconds": 0.0,
         "loop_lag_max": 0.0, "receive_stamps": "kernel",
     }  # fmt: skip

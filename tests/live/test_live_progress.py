@@ -118,4 +118,4 @@ def test_what_is_done_before_a_run_is_told_with_the_time_it_takes() -> None:
         for second in range(65):
             progress.preparing("warming the server up: 8 requests at once", float(second))
     assert screen.getvalue().endswith("\r\x1b[2K01:04  warming the server up: 8 requests at once")
-    assert [line[:5] for line in file.getvalue().splitlines()] == ["00:00", "00:30", "01:00"]
+    assert [line[:5] for line in file.getvalue().splitlines()] == ["00:05", "00:35"]

@@ -33,7 +33,7 @@ def test_every_reply_that_was_started_has_a_row_and_every_token_a_second() -> No
     assert told["generation_tokens"] == sum(run.tokens.values())
     assert told["requests_finished"] == run.started
     findings = {finding.check: finding.state for finding in judge(run.evidence, CHAT).findings}
-    assert set(findings.values()) == {"pass"}, findings
+    assert {check: state for check, state in findings.items() if state != "pass"} == {"steady": "unproven"}  # too short
 
 
 def test_a_batch_limit_is_where_it_was_put() -> None:
