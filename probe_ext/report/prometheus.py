@@ -19,7 +19,7 @@ from urllib3.util.retry import Retry
 from probe_ext.client.safe_text import safe_text
 from probe_ext.measure import clock
 from probe_ext.server.fetch import why_failed
-from probe_ext.settings.prometheus import AUTH_VARIABLE, PrometheusSource
+from probe_ext.settings.prometheus import AUTH_VARIABLE, AUTHORITIES_VARIABLE, PrometheusSource
 
 TIMEOUT = 30.0
 _AGAIN = Retry(total=2, backoff_factor=0.3, status_forcelist=(502, 503, 504), raise_on_status=False)
@@ -50,7 +50,7 @@ class Prometheus:
         self._source = source
         session = requests.Session()
         session.trust_env = False  # a .netrc would take the place of the header that was given
-        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+        session.verify = os.environ.get(AUTHORITIES_VARIABLE) or True
         headers = {"Authorization": source.authorization} if source.authorization else {}
         self._client = PrometheusConnect(source.url, headers, session=session, retry=_AGAIN, timeout=timeout)
 

@@ -13,6 +13,8 @@ from probe_ext.settings.errors import SettingsError
 
 AUTH_VARIABLE = "PROBE_PROMETHEUS_AUTH"
 """the whole `Authorization` header: `Bearer TOKEN` or `Basic BASE64`"""
+AUTHORITIES_VARIABLE = "REQUESTS_CA_BUNDLE"
+"""a file of certificate authorities of one's own, by the name that `requests` gave it"""
 
 _LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"'
 _MATCHERS = re.compile(rf"\s*{_LABEL}\s*(?:,\s*{_LABEL}\s*)*,?\s*")

@@ -13,7 +13,7 @@ from probe_ext.server.identity import identify
 from probe_ext.server.prometheus_there import prometheus_problem
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
-from probe_ext.settings.prometheus import prometheus_source
+from probe_ext.settings.prometheus import AUTHORITIES_VARIABLE, prometheus_source
 from probe_ext.settings.slo import load_profile
 from probe_ext.swarm.door import api_key
 from probe_ext.swarm.prompting import calibrated
@@ -76,7 +76,10 @@ def _check_prometheus(options: Options) -> None:
     source = prometheus_source(options.prometheus, options.prometheus_match, os.environ)
     if source is None:
         return
-    fetcher = Fetcher(home=source.url, timeout=options.timeout_connect, authorization=source.authorization)
+    authorities = os.environ.get(AUTHORITIES_VARIABLE) or True
+    fetcher = Fetcher(
+        home=source.url, verify=authorities, timeout=options.timeout_connect, authorization=source.authorization
+    )
     why = prometheus_problem(source.url, source.match, fetcher)
     if why:
         raise SettingsError(f"--prometheus {source.url}: {why}")
