@@ -43,7 +43,7 @@ TUNED: dict[str, Regime] = {
     "wall": _of("memory_wall", WALL, People(reply=100, reply_spread=0.4), (4, 8, 16, 24)),
     "prefill": _of("prefill_bound", QWEN, People(prompt=3000, reply=20), (1, 4, 16)),
     "busy prompts": _of("prefill_bound", QWEN, People(prompt=1500, reply=200), (1, 8, 16)),
-    "ceiling": _of("ceiling", QWEN, People(prompt=60), (1, 32, 64, 90), outside=True),
+    "ceiling": _of("ceiling", QWEN, People(prompt=60), (1, 48, 90), outside=True),
     "edge": _of("ceiling", LLAMA, People(prompt=1892, shared=1872, reply=430), (4, 24), outside=True),
     "cache": _of("response_cache", DEMO, People(cached=0.8), (2, 8), outside=True),
     "stubs": _of("cut_answers", DEMO, People(first_token_only=True), (2, 8), outside=True),
