@@ -10,15 +10,16 @@ TITLES = {
     "client_too_slow": "The load generator could not keep up",
     "response_cache": "Answers come from a response cache",
     "cut_answers": "Answers are cut short",
-    "serialised": "One reply at a time",
-    "batch_limit": "A limit on replies at once",
+    "serialised": "Replies are served one at a time",
+    "batch_limit": "The number of replies at once is limited",
     "memory_wall": "The KV cache is full",
     "prefill_bound": "Reading prompts takes up the machine",
     "ceiling": "The machine gives all it has",
-    "not_loaded": "Nothing yet",
+    "not_loaded": "Nothing bounds it yet",
 }
 """every rule, as it is called where it holds"""
 _KINDS = {"holds": ("warn", "!", "holds"), "unknown": ("open", "?", "not known"), "absent": ("good", "–", "not so")}
+_BEFORE = {"holds": "", "unknown": "Not known whether ", "absent": "Ruled out: "}
 _SAY = {"fraction": words.percent, "seconds": words.seconds}
 
 
@@ -86,13 +87,18 @@ def _bound(ruling: Mapping[str, Any]) -> Bound:
         kind=kind,
         sign=sign,
         said=said,
-        title=TITLES[ruling["rule"]],
+        title=_title(ruling["rule"], _BEFORE[ruling["state"]]),
         rule=" · ".join(filter(None, [ruling["rule"].replace("_", " "), since, sure])),
         why=ruling["why"],
         advice=ruling["advice"] or needs,
         sure=ruling["confidence_from"],
         figures=[(fact["name"], figure(fact["value"], fact["unit"])) for fact in ruling["evidence"]],
     )
+
+
+def _title(rule: str, before: str) -> str:
+    title = TITLES[rule]
+    return before + title[:1].lower() + title[1:] if before else title
 
 
 def figure(value: float | None, unit: str) -> str:

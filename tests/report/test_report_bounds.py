@@ -1,5 +1,6 @@
 """What the page, the summary and the terminal say of what bounds the server."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,15 +29,18 @@ def test_what_holds_stands_open_with_its_figures_and_the_rest_is_folded(page: Pa
     assert wall.advice
     assert ("KV cache at its fullest, at 8 users", "100 %") in wall.figures
     assert len(page.bounds.others) == len(NAMES) - 1
+    assert all(one.title.startswith(("Ruled out: ", "Not known whether ")) for one in page.bounds.others)
     unknown = [one for one in page.bounds.others if one.kind == "open"]
     assert page.bounds.others[: len(unknown)] == unknown
     assert all(one.advice.startswith("To know, it takes") for one in unknown)
     assert page.bounds.others_say == f"{len(NAMES) - 1 - len(unknown)} bounds ruled out, {len(unknown)} not known"
 
 
-def test_the_first_screen_says_the_bound_once_and_the_section_how_near_the_edge_is(page: Page) -> None:
+def test_the_first_screen_says_it_and_the_section_where_nothing_else_would(page: Page) -> None:
+    said = f">{escape(page.bounds.sentence)}<"
     html = render.html(page)
-    assert html.count(f">{escape(page.bounds.sentence)}<") == 1
+    assert html.count(said) == 1
+    assert render.html(replace(page, bounds=replace(page.bounds, holds=()))).count(said) == 2
     assert "at 8 memory ran out" in page.bounds.edge
     assert page.bounds.edge in html
 
