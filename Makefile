@@ -49,6 +49,15 @@ lock: ## write the locks anew: requirements.lock, and the image's own two (needs
 	$(UV_LOCK) --constraint requirements.lock pyproject.toml -o docker/run.lock
 	echo hatchling | $(UV_LOCK) --constraint requirements.lock - -o docker/build.lock
 
+test-swarm: $(READY) ## faults with real processes, networks and disks (root, iproute2; 6 minutes)
+	$(BIN)/python -m pytest -n 2 --dist load -m swarm tests/faults
+
+scale: $(READY) ## 16 workers and 10,000 users on loopback: counts, memory, CPU, messages (4 minutes)
+	@$(BIN)/python -m scripts.swarm.scale
+
+soak: $(READY) ## memory under a light load for 35 minutes
+	@$(BIN)/python -m scripts.swarm.soak
+
 test-vllm: $(READY) ## a run against a real vLLM on the CPU, with a tiny model (first time: 1 GB to download)
 	@$(BIN)/python scripts/real/vllm.py run --port 18200 --model slow --block-size 32 --num-gpu-blocks-override 33 \
 	  --max-model-len 768 -- $(BIN)/probe run capacity --host http://127.0.0.1:18200 --levels 2,6 --hold 20s \

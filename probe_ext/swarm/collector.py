@@ -11,6 +11,7 @@ from probe_ext.measure.rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, Ser
 from probe_ext.run import directory as places
 from probe_ext.run.manifest import replace_text
 from probe_ext.run.tables import TableWriter
+from probe_ext.swarm.numbers import Numbers
 from probe_ext.swarm.recorder import Batch
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Collector:
         self.incomplete: set[str] = set()
         """files of these names that are not as new as what was collected"""
         self.closed = False
-        self._numbers: dict[str, set[int]] = {}
+        self._numbers: dict[str, Numbers] = {}
         self._on_reply = on_reply
         self._behind = behind
         self._requests = TableWriter(directory / places.REQUESTS, ReplyRow)
@@ -58,10 +59,10 @@ class Collector:
     def accept(self, batch: Batch) -> None:
         """Take one batch; one that came before, or too late, or belongs to another run, changes nothing."""
         worker, number = batch["worker"], batch["number"]
-        seen = self._numbers.setdefault(worker, set())
+        seen = self._numbers.setdefault(worker, Numbers())
         if self.closed or batch["run"] != self.run or number in seen:
             return
-        if not seen or number > max(seen):
+        if number > seen.highest:
             told = self.told.setdefault(worker, {"rows": 0})
             told.update({key: batch[key] for key in _TOLD})
         seen.add(number)
@@ -82,7 +83,7 @@ class Collector:
 
     def has_all(self, worker: str, last: int) -> bool:
         """Whether every batch up to this number has come."""
-        return len(self._numbers.get(worker, set())) >= last
+        return worker in self._numbers and self._numbers[worker].whole >= last
 
     def add_users(self, row: UserRow) -> None:
         """Note how many users there are."""

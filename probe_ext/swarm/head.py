@@ -47,6 +47,8 @@ class Head:
         self.signalled: str | None = None
         """`interrupted` or `terminated`, once a signal asked for the end"""
         self._one_at_a_time = BoundedSemaphore()
+        self._finishing: tuple[ActiveRun, Any] | None = None
+        self._finished: ActiveRun | None = None
         runner = node.environment.runner
         self.local = isinstance(runner, LocalRunner)
         if isinstance(runner, MasterRunner):
@@ -112,6 +114,8 @@ class Head:
             run = self.run
             if run is None or run.drained:
                 return
+            if not self.local:
+                self._note_absences(run)
             if run.end_reason is None:
                 run.end_reason = self._reason()
             run.note_users()  # nobody asks anew from here on: what follows is no part of a level
@@ -180,15 +184,26 @@ class Head:
                 self._tell_begin(worker)
 
     def finish(self) -> ActiveRun | None:
-        """After users are gone: close the run. The run, if this closed one."""
+        """After users are gone: close the run. The run, to the first who sees it closed.
+
+        In a greenlet of its own: Locust ends whoever calls this, when it leaves meanwhile for another reason.
+        """
+        run = self.run
+        if run is None or run is self._finished:
+            return None
+        if self._finishing is None or self._finishing[0] is not run:
+            self._finishing = run, gevent.spawn(self._close, run)
+        self._finishing[1].join()
+        if run is self._finished:
+            return None
+        self._finished = run
+        return run
+
+    def _close(self, run: ActiveRun) -> None:
         with self._one_at_a_time:
-            run = self.run
-            if run is None or run.ended is not None:
-                return None
             if self.local:
                 self._take_local(run)
             run.finish()
-            return run
 
     def _on_hello(self, msg: Any, **_: Any) -> None:
         self.peers.join(msg.node_id)

@@ -80,7 +80,7 @@ class World:
         """What is spawned with arguments is done at once; loops that run for ever are driven by the test instead."""
         if arguments:
             what(*arguments)
-        return SimpleNamespace(what=what, arguments=arguments, kill=lambda: None)
+        return SimpleNamespace(what=what, arguments=arguments, kill=lambda: None, join=lambda: None)
 
 
 class Talk:

@@ -1,0 +1,214 @@
+"""Workers that die, hang, come late, or are all gone."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from probe_ext.cli import main
+from probe_ext.report import frames
+from tests.e2e.conftest import BIN, wait_for
+from tests.e2e.test_endings import check_accounts
+from tests.faults.conftest import ELSEWHERE, USERS, findings, sim, swarm
+
+pytestmark = pytest.mark.swarm
+
+Tell = Callable[..., None]
+
+
+def test_kill_9(tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker with another clock and disk is killed: what it had sent is kept, what it had written is merged."""
+    away, out = tmp_path / "away", Path("run")  # below each one's own folder
+    away.mkdir()
+    monkeypatch.chdir(tmp_path)
+    if os.geteuid():
+        pytest.skip("NOT CHECKED: a time namespace needs root")
+    with sim() as server, swarm(server.url, out, *USERS, "-t", "25s") as it:
+        it.join()
+        it.join(*ELSEWHERE, cwd=away)
+        it.wait_for_replies(8)
+        shell = it.workers[1].pid
+        child = int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
+        own = wait_for(lambda: next(away.rglob("requests-*.csv"), None), "the worker's own rows")
+        os.kill(child, signal.SIGSTOP)  # what it wrote, but could not send any more
+        it.wait_for_replies(1)
+        os.kill(child, signal.SIGKILL)
+        run = it.finish()
+        fired = server.served()
+    lost = next(w for w in run.manifest["workers"] if not w["last_word"])
+    rows = run.rows()
+    started = sum(w["started"] for w in run.manifest["workers"])
+    assert len({row["reply_id"] for row in rows}) == len(rows) <= started <= fired
+    assert started - len(rows) <= 3  # one in hand a user of the dead worker
+    assert fired - len(rows) <= 3 + 3
+    assert lost["lost_at"] is not None
+    assert 4990 < lost["clock_offset"] < 5010 + 25
+    assert 0 < lost["clock_error"] < 0.5
+    said = findings(out)
+    assert "lost" in said["workers"].why
+    assert not any(one.spoils for one in said.values() if one.check in {"workers", "accounted"})
+    before = len(rows)
+    files = [str(path) for pattern in ("requests-*.csv", "gaps-*.csv") for path in away.rglob(pattern)]
+    assert main(["merge", str(out), *files]) == 0
+    assert main(["merge", str(out), *files]) == 0
+    merged = run.rows()
+    assert len({row["reply_id"] for row in merged}) == len(merged)
+    assert {line.split(",")[0] for line in own.read_text().splitlines()[1:]} <= {row["reply_id"] for row in merged}
+    duration = run.manifest["duration"]
+    assert all(-1 < float(row["sent"]) < duration for row in merged if row["sent"])  # on the master's axis, all of them
+    tell(
+        "kill -9 of one of two workers, with another clock and another disk; then `probe merge`",
+        fired=fired,
+        counted=f"{before}, {len(merged)} after merging; {fired - len(merged)} were in the dead worker's hand",
+        reported=said["workers"].why,
+    )
+
+
+def test_sigstop_for_ten_seconds(tmp_path: Path, tell: Tell) -> None:
+    out = tmp_path / "run"
+    with sim() as server, swarm(server.url, out, *USERS, "-t", "40s") as it:
+        it.join()
+        hung = it.join()
+        it.wait_for_replies(8)
+        hung.send_signal(signal.SIGSTOP)
+        time.sleep(10)
+        hung.send_signal(signal.SIGCONT)
+        run = it.finish()
+        fired = server.served()
+    check_accounts(run, nodes=2)
+    assert len(run.rows()) == fired
+    ((since, until),) = next(w["away"] for w in run.manifest["workers"] if w["away"])
+    assert 7 < until - since < 25
+    said = findings(out)
+    assert "was not heard from" in said["workers"].why
+    assert "Every row of it is here" in said["workers"].why
+    _no_level_meanwhile(out, since, until)
+    tell("SIGSTOP of one of two workers for 10 s", fired=fired, counted=len(run.rows()), reported=said["workers"].why)
+
+
+def _no_level_meanwhile(out: Path, since: float, until: float) -> None:
+    from probe_ext.verdict.levels import find_levels  # noqa: PLC0415
+    from probe_ext.verdict.manifest_view import absences  # noqa: PLC0415
+
+    evidence = frames.load(out)
+    levels = find_levels(evidence.users, None, None, absences(evidence.manifest))
+    assert not [level for level in levels if level.t_start < until and level.t_end > since and not level.band]
+
+
+def test_late_join(tmp_path: Path, tell: Tell) -> None:
+    out = tmp_path / "run"
+    with sim() as server, swarm(server.url, out, *USERS, "-t", "20s", expect=1) as it:
+        it.join()
+        it.wait_for_replies(8)
+        it.join()
+        run = it.finish()
+        fired = server.served()
+    check_accounts(run, nodes=2)
+    assert len(run.rows()) == fired
+    workers = {row["worker"] for row in run.rows()}
+    assert len(workers) == 2
+    ours = sum(row["outcome"] == "ended_by_us" for row in run.rows())
+    tell(
+        "a second worker joins in mid-run; Locust gives it half of the users",
+        fired=fired,
+        counted=len(run.rows()),
+        reported=f"two workers, each with its last word; {ours} replies of moved users ended by us",
+    )
+
+
+def test_every_worker_is_killed(tmp_path: Path, tell: Tell) -> None:
+    """With levels, Locust alone would wait for workers without end."""
+    out = tmp_path / "run"
+    levels = ("--levels", "4,8", "--hold", "60s")
+    with sim() as server, swarm(server.url, out, *levels) as it:
+        it.join()
+        it.join()
+        it.wait_for_replies(6)
+        for worker in it.workers:
+            worker.send_signal(signal.SIGKILL)
+        run = it.finish()
+        fired = server.served()
+    rows = frames.load(out).replies["reply_id"]  # with the workers' own copies, which lie in the same folder here
+    assert run.manifest["end_reason"] == "workers_lost"
+    assert "the last worker was lost" in run.said
+    assert fired - len(rows) <= 4 + 4  # in hand, and what ended in the second before the kill
+    said = findings(out)
+    assert "last worker was lost" in said["ended"].why
+    assert said["workers"].why.count("was lost at") == 2
+    tell("kill -9 of every worker", fired=fired, counted=len(rows), reported=said["ended"].why)
+
+
+OTHER_VERSION = """
+import probe_ext, sys
+probe_ext.__version__ = "9.9.9"
+from probe_ext.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_worker_of_another_version(tmp_path: Path, tell: Tell) -> None:
+    out = tmp_path / "run"
+    with sim() as server, swarm(server.url, out, *USERS, "-t", "12s", expect=1) as it:
+        it.join()
+        it.wait_for_replies(3)
+        other = [sys.executable, "-c", OTHER_VERSION, "worker", "--master-host", "127.0.0.1", "--master-port", it.port]
+        from tests.e2e.conftest import start  # noqa: PLC0415
+
+        refused = start(other)
+        said, _ = refused.communicate(timeout=60)
+        run = it.finish()
+        fired = server.served()
+    assert refused.returncode == 2
+    assert "this worker is probe-ext 9.9.9, the master" in said
+    assert "runs probe-ext 9.9.9, this master" in run.said
+    assert "refused" in run.said
+    rows = run.rows()
+    assert len({row["worker"] for row in rows}) == 1
+    assert fired - len(rows) <= 6  # what users whom Locust gave it for a moment had begun
+    tell(
+        "a worker of another version joins in mid-run",
+        fired=fired,
+        counted=len(rows),
+        reported=next(line for line in said.splitlines() if "refused" in line),
+    )
+
+
+STEPPED = """
+import sys, time
+real, begun = time.time, time.monotonic()
+time.time = lambda: real() + (86400 if time.monotonic() - begun > 8 else 0)
+from probe_ext.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_wall_clock_that_is_stepped_on_a_worker(tmp_path: Path, tell: Tell) -> None:
+    """By a day, in mid-run: Locust's own worker would leave at once, since it counts its master's silence by it."""
+    out = tmp_path / "run"
+    from tests.e2e.conftest import end, start  # noqa: PLC0415
+
+    with sim() as server, swarm(server.url, out, *USERS, "-t", "20s", expect=1) as it:
+        worker = start(
+            [sys.executable, "-c", STEPPED, "worker", "--master-host", "127.0.0.1", "--master-port", it.port]
+        )
+        try:
+            run = it.finish()
+        finally:
+            end(worker)
+        fired = server.served()
+    check_accounts(run, nodes=1)
+    assert len(run.rows()) == fired
+    sent = [float(row["sent"]) for row in run.rows()]
+    assert max(sent) > 14  # it went on after the step
+    assert not any(w["away"] for w in run.manifest["workers"])
+    assert BIN
+    tell(
+        "the wall clock of a worker steps by a day in mid-run",
+        fired=fired,
+        counted=len(sent),
+        reported="nothing to say",
+    )
