@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.rows import COLD
 from probe_ext.verdict.columns import Bools, numbers, texts
 from probe_ext.verdict.diagnosed import Edge, Forecast
 from probe_ext.verdict.evidence import Columns, Evidence
@@ -117,10 +118,14 @@ def _filling(room: float, each: float, sd: float) -> float:
 
 
 def _shared(replies: Columns, whole: Bools, manifest: Mapping[str, Any], block: int) -> int:
-    """Whole blocks at the beginning of all prompts that were asked to be alike and came from the cache."""
+    """Whole blocks at the beginning of all prompts that were asked to be alike and came from the cache.
+
+    Of a run with both arms, the warm one's: the cold one shares nothing.
+    """
     prompts = manifest.get("prompts")
     asked = number(prompts, "shared_prefix_tokens", 0.0) if isinstance(prompts, Mapping) else 0.0
-    cached = numbers(replies, "tokens_cached")[whole]
+    warm = np.array([name != COLD for name in texts(replies, "scenario")], dtype=np.bool_)
+    cached = numbers(replies, "tokens_cached")[whole & warm]
     cached = cached[~np.isnan(cached)]
     if not asked or not len(cached) or float(np.median(cached)) < FOUND * asked:
         return 0

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from regimes import evidence_of, judged
 from worlds import CHAT, evidence, manifest, reply, staircase, worker
@@ -113,3 +114,12 @@ def test_a_shared_beginning_is_found_in_a_run_of_the_simulated_server() -> None:
     edge = edge_of(evidence_of("edge"))
     assert edge.forecasts[1].shared_tokens == SHARED
     assert edge.forecasts[1].users_low == 24
+
+
+def test_of_two_arms_the_warm_one_tells_what_is_shared() -> None:
+    run = article()
+    arms = np.array(["cold", "cold", "warm"] * (len(run.replies["sent"]) // 3), dtype=object)
+    cached = np.where(arms == "cold", 0.0, SHARED)
+    both = replace(run, replies={**run.replies, "scenario": arms, "tokens_cached": cached})
+    distinct, shared = edge_of(both).forecasts
+    assert (distinct.shared_tokens, shared.shared_tokens) == (0, SHARED)
