@@ -40,7 +40,8 @@ test: lint types layers unit ## everything that a change must pass
 test-page: $(READY) ## the page in a real Chromium, its accessibility with axe-core (npm, installed here and nowhere else)
 	@command -v npm >/dev/null && npm ci --silent --ignore-scripts --no-audit --no-fund --prefix tests/report/axe \
 	  || echo "ACCESSIBILITY IS NOT TESTED: axe-core could not be installed with npm"
-	$(BIN)/python -m pytest tests/report/test_report_browser.py tests/report/test_report_axe.py
+	$(BIN)/python -m pytest tests/report/test_report_browser.py tests/report/test_report_axe.py \
+	  tests/live/test_live_browser.py tests/live/test_live_axe.py
 
 UV_LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 

@@ -11,6 +11,8 @@ from probe_ext.verdict import words
 
 _ANSWER = re.compile(r"([\d,]+)( people at once feel served)[;.](.*)", re.DOTALL)
 
+Tone = Literal["", "good", "bad"]
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -18,7 +20,7 @@ class Headline:
 
     number: str
     rest: str
-    tone: Literal["", "good", "bad"] = ""
+    tone: Tone = ""
 
 
 def headline(now: Now | None, rules: Rules) -> Headline:
@@ -31,10 +33,11 @@ def headline(now: Now | None, rules: Rules) -> Headline:
     if now.users == 1:
         return Headline("", "One person feels served." if now.users_served else "One person does not feel served.")
     feel = "feels" if now.users_served == 1 else "feel"
+    share = rules.profile.level.served_share * heard
     lost = now.users_strained + now.users_broken
-    enough = heard - lost >= rules.profile.level.served_share * heard
+    tone: Tone = "good" if now.users_served >= share else "bad" if heard - lost < share else ""
     rest = f" of {words.people(max(now.users, heard))} {feel} served."
-    return Headline(f"{now.users_served:,}", rest, "good" if enough else "bad")
+    return Headline(f"{now.users_served:,}", rest, tone)
 
 
 def answered(sentence: str) -> tuple[Headline, str]:
@@ -63,6 +66,8 @@ def standing(level: LevelNow, rules: Rules) -> str:
         return "so far this level holds"
     if level.state == "failed":
         return f"so far this level fails, by {words.listed([words.cause(one) for one in level.why]) or 'all together'}"
+    if level.users_told >= level.users:
+        return f"too early to say, {words.people(level.users_undecided)} not decided yet"
     enough = words.things(rules.min_replies, "judged reply", "judged replies")
     return f"too early to say, {level.users_told} of {level.users} have {enough}"
 

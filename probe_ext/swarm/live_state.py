@@ -113,6 +113,7 @@ def _run(run: "ActiveRun | None", past: Sequence[PastRun]) -> dict[str, Any] | N
         "started_at": clock.utc_text(run.started_unix),
         "directory": str(run.directory),
         "levels": list(run.options.levels) if run.options.levels else None,
+        "search": run.options.search,
         "end_reason": run.end_reason,
         "metrics": bool(run.made.metrics_urls) and not run.options.no_metrics,
         "problems": sorted({finding["why"] for finding in run.poll_findings()}),

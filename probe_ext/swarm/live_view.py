@@ -61,7 +61,8 @@ class LiveView:
         """What is being done before a run begins; None when that is over."""
         if what is None:
             self._progress.clear()
-        self._doing = None if what is None else (what, clock.monotonic())
+        since = self._doing[1] if self._doing else clock.monotonic()
+        self._doing = None if what is None else (what, since)
 
     def began(self, run: ActiveRun) -> None:
         """A run has begun."""

@@ -67,7 +67,7 @@ def serve(environment: Environment, view: "LiveView") -> None:
     def newest(name: str) -> Any:
         if not view.past:
             return _plain("No run yet.", 404)
-        return redirect(f"{request.script_root}{ours.url_prefix}/runs/{view.past[-1].number}/{_known(name)}")
+        return redirect(f"../{view.past[-1].number}/{_known(name)}")  # relative: a proxy may show us elsewhere
 
     for rule, view_function in (
         ("/", page),

@@ -80,8 +80,8 @@ def _clock(seconds: float) -> str:
 
 def _felt(now: Now) -> str:
     """Who feels what, as far as anybody has been heard."""
-    kinds = {"served": now.users_served, "strained": now.users_strained, "broken": now.users_broken}
-    told = [f"{n} {kind}" for kind, n in kinds.items() if n]
+    kinds = ("served", "strained", "broken", "undecided")
+    told = [f"{n} {kind}" for kind in kinds if (n := getattr(now, f"users_{kind}"))]
     return f": {', '.join(told)}" if told else ""
 
 

@@ -53,7 +53,7 @@ class Ui:
         with self.client.session_transaction() as session:
             session["_user_id"], session["_fresh"] = "somebody", True
 
-    def begin(self, directory: Path, seconds: int = 60, **more: Any) -> Any:
+    def begin(self, directory: Path, seconds: int = 30, **more: Any) -> Any:
         """A run that has gone on for a while: 4 users, then 8, slower and slower."""
         directory.mkdir(parents=True, exist_ok=True)
         run: Any = a_run(self.environment, directory, seconds, **more)

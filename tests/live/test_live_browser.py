@@ -35,8 +35,7 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    monkeypatch.setattr(sys, "argv", ["locust"])
+def served() -> Iterator[Served]:
     ui = Ui()
     server = make_server("127.0.0.1", 0, ui.app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -136,8 +135,10 @@ def test_keys_buttons_and_a_connection_that_is_lost(
         await tab.ask("1")
         assert len(tab.requests) <= asked + 1  # one may have been under way
         await tab.ask("document.getElementById('pause').click()")
-        run.ended = 400.0
+        assert await tab.ask("document.getElementById('report').hidden")
+        run.ended, served.ui.view.past[0].report = 400.0, "ready"
         await until(tab, "document.getElementById('state').textContent === 'over'")
+        assert not await tab.ask("document.getElementById('report').hidden")
         served.stop()
         await until(tab, "document.getElementById('state').textContent.includes('connection lost')")
 

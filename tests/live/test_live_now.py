@@ -196,6 +196,17 @@ def test_where_a_level_stands_is_said_in_words() -> None:
     assert said[-1].endswith("so far this level fails, by the wait for the first word.")
 
 
+def test_a_level_that_waits_for_its_undecided_users_says_so() -> None:
+    live = LiveRun(RULES)
+    for second in range(20):
+        live.on_users(UserRow(float(second), 2, 2, "running"))
+        for user in (0, 1):
+            live.on_reply(reply(user, second - 2.0, first=second - 2.0 + (5.0 if (user, second) == (0, 12) else 0.1)))
+        live.tick(float(second))
+        if second == 12:
+            assert words.progress(live.now, RULES).endswith("too early to say, 1 person not decided yet.")
+
+
 def test_figures_that_are_not_known_are_not_said() -> None:
     live = LiveRun(RULES)
     live.on_users(UserRow(0.0, 2, 2, "running"))

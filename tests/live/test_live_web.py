@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,6 @@ from probe_ext.swarm.live_web import FILES
 OURS = ("/probe/", "/probe/live.js", "/probe/live.css", "/probe/live.json", "/probe/runs/1/run.json",
         "/probe/runs/newest/run.json")  # fmt: skip
 PAGE = resources.files("probe_ext.swarm") / "live_page"
-
-
-@pytest.fixture(autouse=True)
-def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locust's page asks the command line for the form's fields."""
-    monkeypatch.setattr(sys, "argv", ["locust"])
 
 
 def text_of(name: str) -> str:
@@ -149,7 +142,7 @@ def test_a_runs_life_from_its_beginning_to_its_report(tmp_path: Path, monkeypatc
     assert [(run["number"], run["state"]) for run in figures(ui)["runs"]] == [(2, "running"), (1, "ended")]
     answer = ui.client.get("/probe/runs/1/capacity.html")
     assert (answer.status_code, answer.get_data(as_text=True)) == (200, "<p>the report</p>")
-    assert ui.client.get("/probe/runs/newest/capacity.html").location == "/probe/runs/2/capacity.html"
+    assert ui.client.get("/probe/runs/newest/capacity.html").location == "../2/capacity.html"
 
 
 def test_a_report_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,3 +258,20 @@ def test_no_key_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_page_has_the_reports_colours() -> None:
     theirs = (resources.files("probe_ext.report") / "templates" / "style.css").read_text(encoding="utf-8")
     assert re.findall(r":root\{[^}]*\}", text_of("live.css")) == re.findall(r":root\{[^}]*\}", theirs)[:2]
+
+
+def test_each_process_says_how_it_is(tmp_path: Path) -> None:
+    ui = Ui()
+    run = ui.begin(tmp_path / "run")
+    for worker in ("w2", "w3", "w4"):
+        run.peers.join(worker)
+    run.peers.known["w2"].lost_at = 20.0
+    run.collector.told["w3"] = {"rows": 3, "started": 3, "finished": 3}
+    told = {worker["id"]: worker for worker in figures(ui)["workers"]}
+    assert {name: worker["state"] for name, worker in told.items()} == {"w1": "gone", "w2": "lost", "w3": "gone",
+                                                                       "master": "ready"}  # fmt: skip
+    assert told["w1"]["in_flight"] == 2
+    assert told["w1"]["cpu"] == pytest.approx(0.2)
+    assert told["w1"]["receive_lag_max"] == pytest.approx(0.0001)
+    assert told["w1"]["clock_error"] == 0.0
+    assert (told["w2"]["in_flight"], told["w2"]["cpu"], told["w3"]["in_flight"]) == (None, None, 0)

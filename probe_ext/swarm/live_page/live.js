@@ -38,6 +38,7 @@
     put("state", STATES[data.state] + time);
     state.className = "badge " + data.state;
     const told = run ? [run.model, run.host, "profile: " + run.profile, `run ${run.number} · ${run.scenario}`] : [];
+    if (run && run.search) told.push("searching for the boundary");
     if (run && run.levels) told.push("levels: " + run.levels.join(", "));
     const wanted = told.filter(known).join("\n");
     if (facts.dataset.said !== wanted) {
@@ -52,6 +53,7 @@
     const trouble = run && data.state !== "ended" ? run.problems.join(" ") : "";
     put("trouble", trouble);
     $("trouble").hidden = !trouble;
+    $("report").hidden = data.state !== "ended" || !data.runs.length || data.runs[0].report !== "ready";
     document.title = `${data.said.number}${data.said.headline} – live view`;
     announce();
   }
@@ -98,12 +100,12 @@
       const wait = over(n.ttft_p95, b.first_word_served, b.first_word_strained), speed = under(n.decode_rate_p50, b.typing_served, b.typing_strained);
       const pause = over(n.longest_gap_max, b.silence_served, b.silence_strained), full = known(n.kv_usage) && n.kv_usage >= .95 ? "m" : "";
       const flight = data.workers.reduce((sum, w) => sum + (w.in_flight || 0), 0), still = known(n.last_reply) ? n.t - n.last_reply : null;
-      tile("TTFT p95", known(n.ttft_p95) ? digits(n.ttft_p95) : "–", "s", known(n.ttft_p50) ? `half within ${ms(n.ttft_p50)}` : "no reply yet", wait);
-      tile("decode rate p50", known(n.decode_rate_p50) ? digits(n.decode_rate_p50) : "–", "tok/s", known(n.decode_rate_p05) ? `slowest 5 %: ${digits(n.decode_rate_p05)}` : "", speed);
+      tile("TTFT p95", known(n.ttft_p95) ? digits(n.ttft_p95) : "–", "s", known(n.ttft_p50) ? `p50: ${ms(n.ttft_p50)}` : "no reply yet", wait);
+      tile("decode rate", known(n.decode_rate_p50) ? digits(n.decode_rate_p50) : "–", "tok/s", known(n.decode_rate_p05) ? `p50; p05: ${digits(n.decode_rate_p05)}` : "", speed);
       tile("longest silence", known(n.longest_gap_max) ? digits(n.longest_gap_max) : "–", "s", WORD[pause], pause);
       tile("tokens/s in all", known(n.tokens_per_s) ? count(n.tokens_per_s) : "–", "", "");
       tile("KV cache", known(n.kv_usage) ? percent(n.kv_usage) : "–", known(n.kv_usage) ? "%" : "", full ? "on the edge of full" : known(n.kv_usage) ? "" : "not told", full);
-      tile("running · waiting", known(n.running) || known(n.waiting) ? `${known(n.running) ? count(n.running) : "–"} · ${known(n.waiting) ? count(n.waiting) : "–"}` : "–", "", "on the server", n.waiting > 0 ? "m" : "");
+      tile("on the server", known(n.running) || known(n.waiting) ? `${known(n.running) ? count(n.running) : "–"} · ${known(n.waiting) ? count(n.waiting) : "–"}` : "–", "", "run · wait", n.waiting > 0 ? "m" : "");
       tile("preemptions", known(n.preemptions) ? count(n.preemptions) : "–", "", known(n.preemptions) ? "in this run" : "not told", n.preemptions > 0 ? "m" : "");
       tile("replies", count(n.replies), "", `${count(flight)} in flight` + (data.state === "running" && still > 5 ? `, none ended for ${Math.round(still)} s` : ""));
       tile("failed", count(n.failed), "", n.failed ? `${count(n.window_failed)} in the window` : "", n.window_failed ? "b" : n.failed ? "m" : "");
@@ -128,7 +130,7 @@
   const NAMES = { users: "users", users_served: "served", users_strained: "strained", users_broken: "broken", users_undecided: "undecided", users_unheard: "unheard", ttft_p50: "TTFT p50", ttft_p95: "TTFT p95", decode_rate_p50: "decode rate p50", decode_rate_p05: "decode rate p05", kv_usage: "KV", running: "running", waiting: "waiting", preemptions: "preempted", failed: "failed" };
   const SAY = { ttft_p50: ms, ttft_p95: ms, decode_rate_p50: v => digits(v) + "/s", decode_rate_p05: v => digits(v) + "/s", kv_usage: v => percent(v) + " %" };
 
-  const nice = v => { const p = 10 ** Math.floor(Math.log10(v)); return [1, 2, 5, 10].map(f => f * p).find(c => c >= v * .999); };
+  const nice = v => { const p = 10 ** Math.floor(Math.log10(v)); return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map(f => f * p).find(c => c >= v * .999); };
   const view = () => {
     const t = data.history.t, to = t.length ? t[t.length - 1] : 1;
     return span === "recent" ? [Math.max(0, to - 300), Math.max(to, 60)] : [0, Math.max(to, 60)];

@@ -1,0 +1,133 @@
+"""The live view through a whole run in a real browser: begun in Locust's form, ramped by hand, stopped, report opened.
+
+The scenario is `chat`, the server's model has a hostile name, and all stands under a base path.
+"""
+
+import asyncio
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import BIN, ROOT, Run, channel, end, finished, free_port, start, wait_for
+from tests.e2e.test_endings import check_accounts
+from tests.e2e.test_swarm import Web, _answers
+
+sys.path.append(str(ROOT / "tests" / "report"))
+import chrome  # it drives the browser for the report, and for us
+
+if chrome.BROWSER is None:
+    warnings.warn("no Chromium here: THE LIVE VIEW IS NOT DRIVEN THROUGH A RUN", stacklevel=1)
+pytestmark = pytest.mark.skipif(chrome.BROWSER is None, reason="no Chromium: THE LIVE VIEW IS NOT DRIVEN THROUGH A RUN")
+
+MODEL = "<img src=x onerror=document.title='broken-in'>"
+FILL = """(() => {{
+  const form = [...document.querySelectorAll('form')].find(f => f.querySelector('input[name=userCount]'));
+  if (!form) return false;
+  form.querySelector('input[name=userCount]').value = '{users}';
+  form.querySelector('input[name=spawnRate]').value = '8';
+  form.requestSubmit();
+  return true;
+}})()"""
+PRESS = """(() => {{
+  const found = [...document.querySelectorAll('button')].find(button => /^{name}$/i.test(button.innerText));
+  if (found) found.click();
+  return !!found;
+}})()"""
+LONG_ENOUGH = "/0:0[6-9]|0:[1-5]/.test((document.querySelector('#levels tr.present') || {}).innerText)"
+
+
+class Browser:
+    """A tab at Locust's UI, or at our page."""
+
+    def __init__(self, tab: chrome.Tab, url: str) -> None:
+        self.tab, self.url = tab, url
+
+    async def go(self, path: str) -> None:
+        await self.tab.call("Page.navigate", url=self.url + path)
+
+    async def until(self, expression: str) -> Any:
+        limit = time.monotonic() + 90  # noqa: TID251 - a test's own patience
+        while time.monotonic() < limit:  # noqa: TID251
+            if found := await self.tab.ask(expression):
+                return found
+            await asyncio.sleep(0.2)
+        raise AssertionError(f"never: {expression}; {await self.tab.ask('document.body.innerText')}")
+
+    async def text(self, selector: str) -> str:
+        return str(await self.tab.ask(f"(document.querySelector({selector!r}) || {{}}).innerText"))
+
+
+async def whole_run(browser: Browser, picture: Path) -> None:
+    """What an operator does."""
+    tab = browser.tab
+    for domain in ("Page", "Network", "Runtime", "Log"):
+        await tab.call(f"{domain}.enable")
+    await tab.resize(1280, 900)
+    await browser.go("/")
+    await browser.until(FILL.format(users=3))
+    await browser.until("document.body.innerText.includes('RUNNING')")
+    link = await browser.until("(document.querySelector('a[href=\"./probe/\"]') || {}).href")
+    assert link == browser.url + "/probe/"
+    await browser.go("/probe/")
+    await browser.until(LONG_ENOUGH)
+    await browser.until("document.querySelector('h1').textContent === '3 of 3 people feel served.'")
+    await browser.go("/")
+    await browser.until(PRESS.format(name="edit"))
+    await browser.until(FILL.format(users=6))
+    await browser.until("/\\n6\\n/.test(document.body.innerText)")
+    await browser.go("/?tab=levels")
+    await browser.until("document.body.innerText.includes('now: ')")
+    await browser.go("/probe/")
+    await browser.until("document.querySelectorAll('#levels tbody tr').length === 2")
+    assert MODEL in await browser.text(".facts")
+    assert tab.console == []
+    await tab.picture(picture)
+    await browser.go("/")
+    await browser.until(PRESS.format(name="stop"))
+    await browser.go("/probe/")
+    await browser.until("!!document.querySelector('#runs a.open')")
+    assert await browser.text("#state") == "over"
+    await tab.ask("document.querySelector('#runs a.open').click()")
+    await browser.until("location.pathname.endsWith('/runs/1/capacity.html') && document.readyState === 'complete'")
+    assert await tab.ask("document.querySelectorAll('svg').length") > 5
+    assert await tab.ask("window.origin") == "null"  # the report is nobody in this UI
+    assert await tab.ask("document.title") != "broken-in"
+
+
+def test_a_run_from_the_form_to_its_report(tmp_path: Path) -> None:
+    server = start([str(BIN / "probe"), "sim", "--profile", "demo", "--port", "0", "--model", MODEL, "--speed", "2"])
+    assert server.stdout is not None
+    host = server.stdout.readline().rpartition(" ")[2].strip()
+    out, port = tmp_path / "run", str(free_port())
+    command = [str(BIN / "locust"), "-f", str(ROOT / "locustfiles" / "chat.py"), "--host", host, "--web-port", port]
+    command += ["--web-host", "127.0.0.1", "--web-base-path", "/load", "--out", str(out), "--loglevel", "WARNING"]
+    command += ["--warm-up", "2", "--input-tokens", "60", "--max-tokens", "24", "--processes", "2", *channel()]
+    ui = start(command)
+    url = f"http://127.0.0.1:{port}/load"
+    try:
+        wait_for(lambda: _answers(Web(url)), "the web UI")
+        wait_for(lambda: len(json.loads(Web(url).get("/stats/requests"))["workers"]) == 2, "both workers")
+
+        async def drive() -> None:
+            async with chrome.tab() as tab:
+                await whole_run(Browser(tab, url), tmp_path / "live.png")
+
+        asyncio.run(drive())
+        run = Run(out, 0, "")
+        check_accounts(run, nodes=2)
+        assert {row["kind"] for row in run.rows()} == {"chat", "turn"}
+        assert run.manifest["end_reason"] == "stopped"
+        assert run.manifest["plan"] is None
+        assert (tmp_path / "live.png").stat().st_size > 50_000
+        told = json.loads(Web(url).get("/probe/live.json"))["runs"]
+        assert [(one["number"], one["state"], one["report"]) for one in told] == [(1, "ended", "ready")]
+        assert Web(url).get("/probe/runs/1/requests.csv").count("\n") == 1 + len(run.rows())
+    finally:
+        end(ui)
+        finished(ui, tmp_path)
+        end(server)

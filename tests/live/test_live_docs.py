@@ -1,0 +1,79 @@
+"""docs/live-view.md names every key of live.json, and no other."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live_ui import Ui
+
+from probe_ext.live import history
+from probe_ext.live.names import Streaming
+from probe_ext.live.run import COLUMNS
+from probe_ext.swarm.live_web import FILES
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "live-view.md").read_text(encoding="utf-8")
+PART = PAGE.split("## live.json")[1]
+RULES = {history.last: "the last", history.largest: "the largest", history.smallest: "the smallest",
+         history.together: "the sum"}  # fmt: skip
+
+
+def rows_of(heading: str) -> list[list[str]]:
+    """The cells of a heading's table."""
+    part = PART if heading == "live.json" else PART.split(f"\n### {heading}\n")[1]
+    table = re.search(r"(?:^\|.*\n)+", part, re.MULTILINE)
+    assert table
+    return [[cell.strip() for cell in line.strip("|\n").split(" | ")] for line in table[0].splitlines()[2:]]
+
+
+def names_in(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def written(heading: str) -> set[str]:
+    found = [name for row in rows_of(heading) for name in names_in(row[0])]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> dict[str, Any]:
+    ui = Ui()
+    ui.begin(tmp_path / "run")
+    return dict(ui.client.get("/probe/live.json").get_json())
+
+
+def test_every_key_and_no_other(told: dict[str, Any]) -> None:
+    assert written("live.json") == set(told)
+    for heading in ("run", "now", "levels", "workers", "runs"):
+        entries = told[heading] if isinstance(told[heading], list) else [told[heading]]
+        assert entries
+        for entry in entries:
+            assert written(heading) == set(entry), heading
+    assert written("history") | {"step"} == set(told["history"])
+
+
+def test_the_keys_that_stand_in_a_cell(told: dict[str, Any]) -> None:
+    cells = {names_in(row[0])[0]: row[1] for row in rows_of("live.json")}
+    assert set(names_in(cells["streaming"])[0].split(", ")) == {f.name for f in fields(Streaming)}
+    bounds = {name for piece in names_in(cells["bounds"]) for name in piece.split(", ")}
+    assert bounds == set(told["bounds"])
+    said = set(names_in(cells["said"])) - {"good", "bad"}
+    assert said == set(told["said"])
+
+
+def test_how_points_are_put_together() -> None:
+    rules = {name: row[2] for row in rows_of("history") for name in names_in(row[0])}
+    assert rules.pop("t") == "the first"
+    assert rules == {name: RULES[merge] for name, merge in COLUMNS.items()}
+
+
+def test_every_file_that_is_handed_out() -> None:
+    last = PART.split("or `…/probe/runs/newest/`:")[1]
+    assert set(names_in(last)) == set(FILES)
+
+
+def test_the_figures_that_are_named() -> None:
+    assert f"at most {history.MOST} points" in PAGE.replace("\n", " ")
+    assert history.RECENT == 300
