@@ -53,7 +53,7 @@ class Ui:
         with self.client.session_transaction() as session:
             session["_user_id"], session["_fresh"] = "somebody", True
 
-    def begin(self, directory: Path, seconds: int = 30, **more: Any) -> Any:
+    def begin(self, directory: Path, seconds: int = 40, **more: Any) -> Any:
         """A run that has gone on for a while: 4 users, then 8, slower and slower."""
         directory.mkdir(parents=True, exist_ok=True)
         run: Any = a_run(self.environment, directory, seconds, **more)
@@ -83,7 +83,7 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         live.tick(t)
     peers = Peers()
     peer = peers.join("w1")
-    peer.offset, peer.host = SAME_CLOCK, "here"
+    peer.begun_at, peer.host = SAME_CLOCK, "here"
     made = SimpleNamespace(host="http://x", model=model, profile=profile, metrics_urls=("http://x/metrics",))
     told = {"rows": 10, "started": 12, "finished": 10, "loop_lag_max": 0.01, "cpu_seconds": 1.0}
     return SimpleNamespace(
