@@ -98,6 +98,9 @@ sim-load: $(READY) ## how near the simulated server keeps to its plan with 1,000
 study-diagnosis: $(READY) ## is the bound named that was built in? Simulated servers of known truth, 12 seeds (3 minutes)
 	@$(BIN)/python -m scripts.study.diagnoses
 
+study: $(READY) ## how often the intervals hold the truth, and the search beside fixed sweeps, on virtual time
+	@$(BIN)/python -m scripts.study
+
 examples: $(READY) ## render the pages of the committed real runs anew
 	$(BIN)/probe report reports/examples/vllm
 	$(BIN)/probe report reports/examples/llamacpp

@@ -9,6 +9,7 @@ Coming down from a level, users still wait in the queue that it left: what is me
 have had the reply that they were waiting for.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -19,6 +20,8 @@ RESOLUTION = 0.10
 """neighbours lie within this part of the lower one, or one user apart"""
 MOST_VISITS = 3
 """a level that is still open after so many visits stays so"""
+STEADY = 2
+"""blocks over which the verdict must not have changed: a level is not left at a lucky moment"""
 SETTLED = 0.95
 """of the users have had the reply that they waited for when the level began"""
 _SHORTEST = 5.0
@@ -132,6 +135,8 @@ class SearchSteps:
         self._begun: float | None = None
         self._reached: float | None = None
         self._came_down = self._proving = False
+        self._same: tuple[State, float] = ("unproven", 0.0)
+        """what the verdict would say, and since when"""
         self._known: dict[int, _Known] = {}
 
     @property
@@ -199,28 +204,27 @@ class SearchSteps:
     def _enter(self, users: int, now: float) -> None:
         self._came_down = bool(self.steps) and users < self.level
         self._proving = users in self.bracket
-        self.level, self._reached = users, None
+        self.level, self._reached, self._same = users, None, ("unproven", now)
         self.steps.append(Step(users, now))
         self._known.setdefault(users, _Known()).visits += 1
 
     def _found(self, now: float, live: Live) -> Step | None:
         """The step with what it is decided to be; None while it goes on."""
         step = self.steps[-1]
-        if step.measured_from is None:
-            since = self._measured_from(now, live)
-            if since is None:
-                waited = now - step.entered >= self.plan.patience + self.plan.settle
-                return replace(step, left=now) if waited else None
-            step = self.steps[-1] = replace(step, measured_from=since)
-        measured = now - (step.measured_from or now)
+        since = self._measured_from(now, live) if step.measured_from is None else step.measured_from
+        if since is None:
+            waited = now - step.entered >= self.plan.patience + self.plan.settle
+            return replace(step, left=now) if waited else None
+        measured, look = now - since, live.look(since, self.level)
+        odds = self._known[self.level].odds.after(look.blocks, live.bounds)
+        seen = self.steps[-1] = replace(step, measured_from=since, state=look.state, odds=odds)
+        if look.state != self._same[0]:
+            self._same = (look.state, now)
         if measured < self.plan.shortest:
             return None
-        look = live.look(step.measured_from or now, self.level)
-        odds = self._known[self.level].odds.after(look.blocks, live.bounds)
-        seen = self.steps[-1] = replace(step, state=look.state, odds=odds)
-        strong = max(_support(seen), 1e-9)
+        strong = _support(seen)
         seen = replace(seen, proven=strong >= 1 / ALPHA)
-        if strong >= 1 / (ALPHA if self._proving else GLANCE):
+        if strong >= 1 / (ALPHA if self._proving else GLANCE) and now - self._same[1] >= _length(look.blocks):
             return seen
         return replace(seen, state=_leaning(seen), gave_up=True) if measured >= self.plan.patience else None
 
@@ -276,6 +280,12 @@ class SearchSteps:
     def _end(self, outcome: Outcome, now: float) -> None:
         self._leave(now)
         self.outcome = outcome
+
+
+def _length(blocks: Sequence[Block]) -> float:
+    """Seconds that the last STEADY blocks took."""
+    ends = [block.end for block in blocks[-STEADY - 1 :]]
+    return ends[-1] - ends[0] if ends else 0.0
 
 
 def _support(step: Step) -> float:

@@ -16,6 +16,8 @@ class Case:
     profile: Profile
     people: People
     sweep: tuple[int, ...]
+    soft: bool = False
+    """whether levels around the boundary are served in part: chance decides there"""
 
 
 def cases() -> list[Case]:
@@ -28,12 +30,12 @@ def cases() -> list[Case]:
     readers = People(prompt=300, reply=150, reply_spread=0.5)
     return [
         Case("one at a time", "answers of 120 tokens, one after another", one, People(reply=120), (1, 2, 3, 4)),
-        Case("batch limit", "8 at once, the ninth waits", demo, People(), (4, 6, 7, 8, 9, 10, 11, 12)),
+        Case("batch limit", "8 at once, the ninth waits", demo, People(), (4, 7, 8, 9, 10, 11)),
         Case("people who think", "8 at once, answers of all lengths, 5 s to think", demo, pensive,
-             (8, 12, 14, 16, 18, 20, 22, 24)),
+             (8, 14, 16, 18, 20, 22, 24), soft=True),
         Case("memory wall", "the KV cache fills up, replies are preempted", load_profile("demo-wall"),
-             People(reply=100, reply_spread=0.4), (4, 8, 9, 10, 11, 12, 13, 14)),
+             People(reply=100, reply_spread=0.4), (4, 8, 9, 10, 11, 12, 13), soft=True),
         Case("typing speed", "a card that types ever slower; replies of 5 to 15 s", card, readers,
-             (16, 32, 36, 40, 44, 48, 52)),
-        Case("larger batch", "40 at once", roomy, People(reply_spread=0.3), (16, 32, 40, 42, 44, 46, 48)),
+             (32, 36, 40, 44, 48), soft=True),
+        Case("larger batch", "40 at once", roomy, People(reply_spread=0.3), (32, 40, 42, 44, 46, 48)),
     ]  # fmt: skip

@@ -101,7 +101,7 @@ def test_its_time_is_limited() -> None:
 
 def test_a_wrong_first_impression_is_found_out_when_the_boundary_is_proven() -> None:
     server = Server(20)
-    server.lies[16] = 1
+    server.lies[16] = 9
     steps = play(server)
     assert visited(steps)[:6] == [1, 2, 4, 8, 16, 12], "16 seemed to fail"
     held, failed = steps.bracket
@@ -172,3 +172,18 @@ def test_what_the_manifest_is_told_is_documented() -> None:
     part = page[page.index("### plan") : page.index("### workers")]
     for key in {*told, *search, *search["steps"][0]}:
         assert f"`{key}`" in part, key
+
+
+def test_a_level_is_not_left_at_a_lucky_moment() -> None:
+    """The blocks are clear, but what the verdict would say has only just changed."""
+
+    class Fickle(Server):
+        def look(self, since: float, users: int) -> Look:
+            seen = super().look(since, users)
+            late = self.now - since >= 40
+            return Look("held" if late and users == 2 else "unproven" if users == 2 else seen.state, seen.blocks)
+
+    step = next(s for s in play(Fickle(8)).steps if s.users == 2)
+    assert step.left is not None
+    assert step.measured_from is not None
+    assert step.left - step.measured_from >= 40 + 4, "two blocks of two seconds more"

@@ -1,0 +1,162 @@
+"""The study's tables as a page of markdown."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from typing import Any
+
+from probe_ext.load.sequential import ALPHA, GLANCE, Bounds
+from probe_ext.verdict.bootstrap import CONFIDENCE
+from scripts.study import coverage, effort
+from scripts.study.truth import LONG, chat
+
+Rows = Sequence[dict[str, Any]]
+
+HEAD = """# How far the verdict and the search can be trusted
+
+Made by `make study`; do not edit. {made}
+
+Whole runs on virtual time: simulated people in a closed loop around the simulated server's engine, judged by the
+verdict as any run is, with the profile `chat`. The marks of a reply are the engine's own, so this studies the
+judgement, not the ruler. The truth is the highest number of users of whose replies at least 90 % are served, and at
+most 1 % broken, when they are held for {minutes:.0f} minutes: these people are all alike, so in the long run each of
+them is served as often as all are. Every run can be made again from its seed.
+"""
+COVERAGE = """
+## Does the interval hold what is true?
+
+{runs} runs a case, seeds {first} to {last}. Each sweep holds its levels for the time given (`--hold`).
+*Covers*: the interval holds the truth; {claimed:.0%} are claimed, and the range is that of the binomial
+distribution (Wilson, 95 %). *Exact*: the bare figure is the best that the sweep's levels allow. *Promises too
+much*: the bare figure lies above the truth. *Two agree*: their intervals overlap, runs taken in pairs; two
+honest ones do in at least {overlap:.0%} of cases.
+
+| server | hold | levels | truth | covers | misses above, below | users in it | exact | too much | two agree |
+|---|---:|---|---:|---:|---:|---:|---:|---:|---:|
+"""
+AGAIN = """
+{same} of {judged} runs that were judged a second time gave the same `capacity.json`, to the last digit.
+
+| server | what it is | served replies at the truth, and with one user more |
+|---|---|---|
+"""
+EFFORT = """
+## The search beside fixed sweeps
+
+{runs} runs a case and way, seeds {first} to {last}, default options. The *fine sweep* holds levels as close to
+each other as the search's ends are when it is over, and stops after the second level above the truth, as if
+somebody had told it where that is; the *doubling sweep* holds 1, 2, 4, … up to the first above it. *Error* is
+the mean distance of the bare figure from the truth, in parts of it.
+
+| server | truth | way | minutes, median (most) | answer, median (range) | users in the interval | covers | error |
+|---|---:|---|---:|---:|---:|---:|---:|
+"""
+PROVEN = """
+Of all searches {closed} of {searches} ended with both ends of the bracket proven; the others named the end that
+could not be decided within five times `--hold`. They proved {proven} levels, each with an error of at most
+{alpha:.1%} by the test's bounds (levels on the way: {glance:.0%}). {wrong}
+"""
+
+
+def page(found: Mapping[str, Rows], made: str) -> str:
+    """The whole page."""
+    return HEAD.format(made=made, minutes=LONG / 60) + _coverage(found["coverage"]) + _effort(found["effort"])
+
+
+def _coverage(rows: Rows) -> str:
+    runs = rows[0]["runs"]
+    text = COVERAGE.format(
+        runs=runs,
+        first=coverage.SEEDS,
+        last=coverage.SEEDS + runs - 1,
+        claimed=CONFIDENCE,
+        overlap=CONFIDENCE**2,
+    )
+    text += "".join(_coverage_line(one) for one in sorted(rows, key=lambda one: -float(one["hold"])))
+    once = [one for one in rows if one["hold"] == coverage.HOLDS[0]]
+    text += AGAIN.format(same=sum(o["same_again"] for o in rows), judged=sum(o["judged_again"] for o in rows))
+    return text + "".join(_server_line(one) for one in once)
+
+
+def _coverage_line(one: dict[str, Any]) -> str:
+    low, high = wilson(one["covered"], one["answered"])
+    levels = ", ".join(str(n) for n in one["sweep"])
+    covers = f"{_part(one['covered'], one['answered'])} ({low:.0%}–{high:.0%})"
+    return _line(
+        one["case"],
+        f"{one['hold']:.0f} s",
+        levels,
+        one["truth"]["held"]["users"],
+        covers,
+        f"{_part(one['above'], one['answered'])}, {_part(one['below'], one['answered'])}",
+        f"{one['width']:.1f}",
+        _part(one["exact"], one["runs"]),
+        _part(one["too_many"], one["runs"]),
+        _part(one["overlap"], one["pairs"]),
+    )
+
+
+def _server_line(one: dict[str, Any]) -> str:
+    held, failed = one["truth"]["held"], one["truth"]["failed"]
+    told = f"{held['users']} users: {held['served']:.1%}; {failed['users']}: {failed['served']:.1%}"
+    return _line(one["case"], one["what"], told)
+
+
+def _effort(rows: Rows) -> str:
+    runs = rows[0]["runs"]
+    text = EFFORT.format(runs=runs, first=effort.SEEDS, last=effort.SEEDS + runs - 1)
+    text += "".join(_effort_line(one) for one in rows)
+    searches = [one for one in rows if one["way"] == "search"]
+    wrong = [{**bad, "case": one["case"]} for one in searches for bad in one["wrong"]]
+    return text + PROVEN.format(
+        closed=sum(one["closed"] for one in searches),
+        searches=sum(one["runs"] for one in searches),
+        proven=sum(one["proven"] for one in searches),
+        alpha=ALPHA,
+        glance=GLANCE,
+        wrong=_wrong(wrong),
+    )
+
+
+def _effort_line(one: dict[str, Any]) -> str:
+    return _line(
+        one["case"],
+        one["truth"],
+        one["way"],
+        f"{one['minutes']:.1f} ({one['minutes_max']:.1f})",
+        f"{one['users']:g} ({one['users_low']}–{one['users_high']})",
+        "–" if one["width"] is None else f"{one['width']:.1f}",
+        _part(one["covered"], one["answered"]),
+        f"{one['error']:.0%}",
+    )
+
+
+def _wrong(wrong: Rows) -> str:
+    """Proven levels that are otherwise in the long run; an error is one that the test's stated rate is about."""
+    if not wrong:
+        return "None of them is otherwise in the long run."
+    worst = Bounds(chat().users.served_share, chat().users.broken_share).held_worst
+    errors = sum(one["state"] == "failed" or one["served"] <= worst for one in wrong)
+    times = Counter((one["case"], one["users"], one["state"], one["served"]) for one in wrong)
+    told = "; ".join(
+        f"{case}, {users} users called {state} ({n} times), where {served:.1%} of the replies are served"
+        for (case, users, state, served), n in times.items()
+    )
+    return f"{len(wrong)} of them are otherwise in the long run, {errors} of these beyond the test's bounds: {told}."
+
+
+def wilson(hits: int, of: int) -> tuple[float, float]:
+    """Between which shares the true one lies, at 95 %."""
+    if not of:
+        return 0.0, 1.0
+    z, p = 1.96, hits / of
+    middle, half = p + z * z / (2 * of), z * sqrt(p * (1 - p) / of + z * z / (4 * of * of))
+    return (middle - half) / (1 + z * z / of), (middle + half) / (1 + z * z / of)
+
+
+def _part(hits: int, of: int) -> str:
+    return f"{hits / of:.0%}" if of else "–"
+
+
+def _line(*cells: object) -> str:
+    return f"| {' | '.join(str(cell) for cell in cells)} |\n"
