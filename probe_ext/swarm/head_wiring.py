@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 WRONG_USAGE = 2
 _WORKERS_COME = 10.0
 """seconds that a refused run waits for its own worker processes, to tell them"""
+_CLOSES_WITHIN = 30.0
 _GOES_BY_ITSELF = 1.0
 """seconds in which Locust, told to quit, has come to its last event, unless it waits for something"""
 
@@ -112,8 +113,11 @@ class HeadWiring:
 
     def _take_form(self, options: Options, host: str | None) -> None:
         """The web form's run; its levels take effect before Locust reads whether there is a shape."""
-        while self.head.run is not None and not self.head.run.closed:
-            gevent.sleep(0.05)  # Locust's figures are still those of the last run
+        until = clock.monotonic() + _CLOSES_WITHIN
+        while self.head.run is not None and not self.head.run.closed:  # Locust's figures are still those of that run
+            if clock.monotonic() > until:
+                raise SettingsError("the last run is still being closed; try again in a while")
+            gevent.sleep(0.05)
         self._ready = self._starter.ready(options, host)
         self._attach_shape(options.plan)
 
