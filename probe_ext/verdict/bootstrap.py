@@ -7,6 +7,9 @@ factors: A. B. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1 
 "The jackknife and the bootstrap for general stationary observations", Annals of Statistics 17 (1989)). Every replicate
 is judged like the run itself.
 
+In a level of few blocks, drawing shows too little: there each replicate moves all that was felt by a common factor, see
+`shocks`.
+
 The interval reaches from the lowest capacity that the replicates support to the highest number of users that is still
 below a level that failed: what lies between two levels was not measured and is not ruled out.
 """
@@ -16,20 +19,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.blocks import block_count
 from probe_ext.verdict.capacity import Bracket, find_bracket, states_of
 from probe_ext.verdict.columns import Floats, Ints
 from probe_ext.verdict.level_state import served_share
 from probe_ext.verdict.people import Counts, Headcount, classify, count_replies, headcount
 from probe_ext.verdict.questions import Scene, Standing, rows_by_level, steps_of
 from probe_ext.verdict.replies import Grades
+from probe_ext.verdict.shocks import WEIGHTS
 
 REPLICATES = 400
 CONFIDENCE = 0.95
-BLOCKS = 4
-"""blocks of a level at least"""
-MOST_BLOCKS = 400
-REPLIES_A_BLOCK = 3
-"""of each user, about"""
 SEED = 20_240_607
 """any fixed number: the same run judged twice gives the same figures"""
 
@@ -37,13 +37,12 @@ Interval = tuple[int, int | None]
 """the lowest and the highest number of users that the run does not rule out; None: no highest"""
 
 
-def resample(scene: Scene, grades: Grades, sent: Floats, profile: SloProfile) -> Headcount:
-    """People by replicate and level."""
+def resample(scene: Scene, nodes: Sequence[Grades], sent: Floats, profile: SloProfile) -> Headcount:
+    """People by replicate and level. `nodes`: the replies' grades, moved by each of the `shocks`."""
     rng = np.random.default_rng(SEED)
     drawn = []
     for number, rows in enumerate(rows_by_level(scene)):
-        heard = rows[grades[rows] >= 0]
-        drawn.append(_resample_level(scene, number, heard, grades, sent, profile, rng))
+        drawn.append(_resample_level(scene, number, rows, nodes, sent, profile, rng))
     return _stacked(drawn)
 
 
@@ -55,23 +54,30 @@ def _stacked(drawn: Sequence[Headcount]) -> Headcount:
 
 
 def _resample_level(
-    scene: Scene, number: int, rows: Ints, grades: Grades, sent: Floats, profile: SloProfile, rng: np.random.Generator
+    scene: Scene,
+    number: int,
+    rows: Ints,
+    nodes: Sequence[Grades],
+    sent: Floats,
+    profile: SloProfile,
+    rng: np.random.Generator,
 ) -> Headcount:
     level = scene.levels[number]
+    rows = rows[nodes[len(nodes) // 2][rows] >= 0]
     people, user = np.unique(scene.user_of[rows], return_inverse=True)
     if not len(people):
         return Headcount(*(np.zeros(REPLICATES, dtype=np.int64) for _ in range(4)))
     blocks = block_count(len(rows), len(people))
     block = ((sent[rows] - level.t_start) / max(level.seconds, 1e-9) * blocks).astype(np.int64)
-    counts = count_replies(np.clip(block, 0, blocks - 1), user, grades[rows], (blocks, len(people)))
+    block = np.clip(block, 0, blocks - 1)
+    counts = [count_replies(block, user, grades[rows], (blocks, len(people))) for grades in nodes]
     of_blocks = rng.multinomial(blocks, np.full(blocks, 1 / blocks), REPLICATES)
     of_people = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), REPLICATES)
-    return headcount(classify(_drawn(counts, of_blocks), profile.users), of_people)
-
-
-def block_count(replies: int, people: int) -> int:
-    """How many blocks of about three replies a user a level has."""
-    return int(np.clip(round(replies / (people * REPLIES_A_BLOCK)), BLOCKS, MOST_BLOCKS))
+    node = rng.choice(len(nodes), REPLICATES, p=WEIGHTS if len(nodes) > 1 else None)
+    kinds = np.empty((REPLICATES, len(people)), dtype=np.int8)
+    for i, of_node in enumerate(counts):
+        kinds[node == i] = classify(_drawn(of_node, of_blocks[node == i]), profile.users)
+    return headcount(kinds, of_people)
 
 
 def _drawn(counts: Counts, of_blocks: Ints) -> Counts:

@@ -14,7 +14,8 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import COLD, WARM
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.bootstrap import CONFIDENCE, REPLICATES, SEED, block_count
+from probe_ext.verdict.blocks import block_count
+from probe_ext.verdict.bootstrap import CONFIDENCE, REPLICATES, SEED
 from probe_ext.verdict.columns import Bools, Floats, Ints, numbers, texts
 from probe_ext.verdict.evidence import Columns
 from probe_ext.verdict.judgement import ColdUser, Finding

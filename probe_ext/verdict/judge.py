@@ -27,9 +27,10 @@ from probe_ext.verdict.manifest_view import absences, number
 from probe_ext.verdict.next_run import next_command
 from probe_ext.verdict.pauses import find_pauses, look_at, pauses, threshold
 from probe_ext.verdict.questions import Answers, Scene, Standing, answer
-from probe_ext.verdict.replies import Judged, asked_at, judge_replies
+from probe_ext.verdict.replies import Judged, Slower, asked_at, judge_replies
 from probe_ext.verdict.sentence import sentence
 from probe_ext.verdict.server_figures import Metrics, read_metrics
+from probe_ext.verdict.shocks import shocks
 from probe_ext.verdict.team import Given, at_capacity, cost, team
 
 NOTHING_GIVEN = Given()
@@ -64,7 +65,9 @@ def judge(
     judged = {name: _judged(evidence, profile, name, scene) for name in REASONINGS}
     views = {name: _view(scene, answer(scene, judged[name], profile)) for name in REASONINGS}
     view, share = views[mode], profile.level.served_share
-    replicates = bootstrap.resample(scene, judged[mode].overall, sent, profile)
+    moved = shocks(scene, judged[mode].felt, sent)
+    nodes = [_judged(evidence, profile, mode, scene, slower).overall for slower in moved] or [judged[mode].overall]
+    replicates = bootstrap.resample(scene, nodes, sent, profile)
     metrics = read_metrics(evidence.server)
     evidence = _without_foreign_deadlines(evidence, profile)
     levels = level_results(evidence, Judging(scene, judged[mode], view.answers, replicates, profile), metrics)
@@ -108,11 +111,13 @@ def judge(
     )
 
 
-def _judged(evidence: Evidence, profile: SloProfile, mode: Reasoning, scene: Scene) -> Judged:
+def _judged(
+    evidence: Evidence, profile: SloProfile, mode: Reasoning, scene: Scene, slower: Slower | None = None
+) -> Judged:
     """Graded as they stood when their level was over; what users felt of them is of the whole reply."""
-    whole = judge_replies(evidence.replies, profile, mode)
+    whole = judge_replies(evidence.replies, profile, mode, slower)
     stood = as_of(evidence.replies, moments(scene.levels, find_stretches(evidence.users, None), scene.level_of))
-    return whole if stood is evidence.replies else replace(judge_replies(stood, profile, mode), felt=whole.felt)
+    return whole if stood is evidence.replies else replace(judge_replies(stood, profile, mode, slower), felt=whole.felt)
 
 
 def _pauses(evidence: Evidence, profile: SloProfile, scene: Scene, metrics: Metrics) -> Pauses:

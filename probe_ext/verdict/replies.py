@@ -56,10 +56,23 @@ class Felt:
     tokens: Floats
 
 
-def judge_replies(columns: Columns, profile: SloProfile, reasoning: Reasoning) -> Judged:
-    """Grade every reply by every dimension of the profile."""
+@dataclass(frozen=True)
+class Slower:
+    """Factors by which all that is felt of each reply could have been worse."""
+
+    waited: Floats
+    elapsed: Floats
+    rate: Floats
+    """of the time a token takes: the typing speed is divided by it"""
+    gap: Floats
+
+
+def judge_replies(columns: Columns, profile: SloProfile, reasoning: Reasoning, slower: Slower | None = None) -> Judged:
+    """Grade every reply by every dimension of the profile; with `slower`, as it would have been."""
     ended = _endings(columns)
     saw = _felt(columns, profile, reasoning, unfinished=~ended["finished"])
+    if slower is not None:
+        saw = _moved(saw, slower)
     streamed = flags(columns, "streamed", default=True)
     by = {
         "first_word": np.where(streamed, _first_word(saw, profile), UNJUDGED),
@@ -73,6 +86,16 @@ def judge_replies(columns: Columns, profile: SloProfile, reasoning: Reasoning) -
         by[dimension] = np.where(ours & (by[dimension] == SERVED), UNJUDGED, by[dimension])
     by = {dimension: np.where(ended["client_error"], UNJUDGED, grades) for dimension, grades in by.items()}
     return Judged(by, _overall(by, ours, streamed & (profile.first_word is not None)), saw)
+
+
+def _moved(saw: Felt, slower: Slower) -> Felt:
+    return Felt(
+        waited=saw.waited * slower.waited,
+        elapsed=saw.elapsed * slower.elapsed,
+        rate=saw.rate / slower.rate,
+        gap=saw.gap * slower.gap,
+        tokens=saw.tokens,
+    )
 
 
 def _felt(columns: Columns, profile: SloProfile, reasoning: Reasoning, *, unfinished: Bools) -> Felt:

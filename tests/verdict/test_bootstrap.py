@@ -5,7 +5,7 @@ import pytest
 from queues import queue_run
 from worlds import CHAT, evidence, reply, staircase, steady
 
-from probe_ext.verdict.bootstrap import BLOCKS, MOST_BLOCKS, block_count
+from probe_ext.verdict.blocks import BLOCKS, MOST_BLOCKS, block_count
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.judgement import Judgement
 
