@@ -39,9 +39,8 @@ def main() -> int:
                 keep(data, name, PARTS[name](pool, number), names)
                 print(f"{name}: {names[number]}", file=sys.stderr, flush=True)
     found = known(data)
-    missing = [f"{part}: {name}" for part in PARTS for name in names if name not in {o["case"] for o in found[part]}]
-    if missing:
-        print(f"still to be studied: {', '.join(missing)}")
+    if not all(found.values()):
+        print("no page yet: nothing is known of", ", ".join(part for part, rows in found.items() if not rows))
         return 0
     made = f"Studied with probe_ext {probe_ext.__version__}."
     (given.out / "README.md").write_text(page(found, made), encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Any
 from probe_ext.load.sequential import ALPHA, GLANCE, Bounds
 from probe_ext.verdict.bootstrap import CONFIDENCE
 from scripts.study import coverage, effort
+from scripts.study.servers import cases
 from scripts.study.truth import LONG, chat
 
 Rows = Sequence[dict[str, Any]]
@@ -30,6 +31,10 @@ COVERAGE = """
 distribution (Wilson, 95 %). *Exact*: the bare figure is the best that the sweep's levels allow. *Promises too
 much*: the bare figure lies above the truth. *Two agree*: their intervals overlap, runs taken in pairs; two
 honest ones do in at least {overlap:.0%} of cases.
+
+Where the boundary is soft, the bare figure leans to the safe side: of a user's few replies in a short level, chance
+alone leaves fewer than nine in ten served now and then, although in the long run they are. The interval allows for
+that.
 
 | server | hold | levels | truth | covers | misses above, below | users in it | exact | too much | two agree |
 |---|---:|---|---:|---:|---:|---:|---:|---:|---:|
@@ -63,6 +68,12 @@ def page(found: Mapping[str, Rows], made: str) -> str:
     return HEAD.format(made=made, minutes=LONG / 60) + _coverage(found["coverage"]) + _effort(found["effort"])
 
 
+def _left_out(rows: Rows) -> str:
+    """The servers that these rows do not have; nothing where all are there."""
+    missing = [case.name for case in cases() if case.name not in {one["case"] for one in rows}]
+    return f"\nNot studied yet: {', '.join(missing)}.\n" if missing else ""
+
+
 def _coverage(rows: Rows) -> str:
     runs = rows[0]["runs"]
     text = COVERAGE.format(
@@ -73,6 +84,7 @@ def _coverage(rows: Rows) -> str:
         overlap=CONFIDENCE**2,
     )
     text += "".join(_coverage_line(one) for one in sorted(rows, key=lambda one: -float(one["hold"])))
+    text += _left_out(rows)
     once = [one for one in rows if one["hold"] == coverage.HOLDS[0]]
     text += AGAIN.format(same=sum(o["same_again"] for o in rows), judged=sum(o["judged_again"] for o in rows))
     return text + "".join(_server_line(one) for one in once)
@@ -106,6 +118,7 @@ def _effort(rows: Rows) -> str:
     runs = rows[0]["runs"]
     text = EFFORT.format(runs=runs, first=effort.SEEDS, last=effort.SEEDS + runs - 1)
     text += "".join(_effort_line(one) for one in rows)
+    text += _left_out(rows)
     searches = [one for one in rows if one["way"] == "search"]
     wrong = [{**bad, "case": one["case"]} for one in searches for bad in one["wrong"]]
     return text + PROVEN.format(

@@ -17,7 +17,7 @@ class Case:
     people: People
     sweep: tuple[int, ...]
     soft: bool = False
-    """whether levels around the boundary are served in part: chance decides there"""
+    """whether it is studied with levels too short for comfort as well"""
 
 
 def cases() -> list[Case]:
@@ -36,6 +36,6 @@ def cases() -> list[Case]:
         Case("memory wall", "the KV cache fills up, replies are preempted", load_profile("demo-wall"),
              People(reply=100, reply_spread=0.4), (4, 8, 9, 10, 11, 12, 13), soft=True),
         Case("typing speed", "a card that types ever slower; replies of 5 to 15 s", card, readers,
-             (32, 36, 40, 44, 48), soft=True),
-        Case("larger batch", "40 at once", roomy, People(reply_spread=0.3), (32, 40, 42, 44, 46, 48)),
+             (32, 36, 40, 44, 48)),
+        Case("larger batch", "40 at once", roomy, People(reply_spread=0.3), (40, 44, 46, 48)),
     ]  # fmt: skip
