@@ -38,6 +38,8 @@ FILES = {
     places.GAPS: "text/csv",
     places.USERS: "text/csv",
     places.SERVER: "text/csv",
+    places.SERVER_PROMETHEUS: "text/csv",
+    places.PROMETHEUS: "application/json",
     places.SKETCHES: "application/jsonl",
 }
 """what may be had of a run, and as what"""
