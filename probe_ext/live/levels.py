@@ -211,6 +211,11 @@ class Levels:
         for level in self._open:
             level.add(batch)
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether replies may still come to a level that more users ended."""
+        return any(level.overtaken for level in self._open)
+
     def over(self, sent: Floats) -> Floats:
         """Until when replies that were sent at these moments are judged."""
         until = np.full(len(sent), np.inf)

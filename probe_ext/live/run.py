@@ -107,7 +107,8 @@ class LiveRun:
         rows, self._waiting = self._waiting, []
         if rows:
             batch = judge(rows, self.rules.profile)
-            self.levels.add(judge(rows, self.rules.profile, self.levels.over))
+            cut = self.levels.overtaken
+            self.levels.add(judge(rows, self.rules.profile, self.levels.over) if cut else batch)
             self.names.add(batch)
             self._window.push(t, batch)
         else:

@@ -148,7 +148,8 @@ def _history(live: LiveRun | None, span: Span) -> dict[str, Any]:
 
 def workers(run: "ActiveRun") -> list[dict[str, Any]]:
     """How each process of the swarm is, the master too."""
-    clients = getattr(run.environment.runner, "clients", {})
+    runner = run.environment.runner
+    lone, clients = not hasattr(runner, "clients"), getattr(runner, "clients", {})
     now, live = run.now(), run.live
     lags = live.lags() if live else {}
     told = []
@@ -161,7 +162,7 @@ def workers(run: "ActiveRun") -> list[dict[str, Any]]:
             {
                 "id": peer.id,
                 "host": peer.host,
-                "state": _state(peer.lost_at, client, lone=not clients and peer.id == run.node.worker),
+                "state": str(runner.state) if lone else _state(peer.lost_at, client),
                 "users": client.user_count if client is not None else None,
                 "in_flight": None if started is None or finished is None else started - finished,
                 "rows": said.get("rows", 0),
@@ -172,24 +173,20 @@ def workers(run: "ActiveRun") -> list[dict[str, Any]]:
                 "clock_error": max(peer.clock_error, peer.begun_at.error) if peer.begun_at else None,
             }
         )
-    return [*told, *_master(run)]
+    return told if lone else [*told, _master(run)]
 
 
-def _state(lost_at: float | None, client: Any, *, lone: bool) -> str:
+def _state(lost_at: float | None, client: Any) -> str:
     if lost_at is not None:
         return "lost"
-    if client is not None:
-        return str(client.state)
-    return "running" if lone else "gone"
+    return "gone" if client is None else str(client.state)
 
 
 MASTER = "master"
 
 
-def _master(run: "ActiveRun") -> list[dict[str, Any]]:
-    """A master has no users of its own; a lone Locust is its own worker and stands there already."""
-    if MASTER in run.peers.known:
-        return []
-    empty = dict.fromkeys(("users", "in_flight", "rows", "receive_lag_max", "loop_lag_max", "clock_offset"))
+def _master(run: "ActiveRun") -> dict[str, Any]:
+    """A master has no users of its own."""
+    empty = ("users", "in_flight", "rows", "receive_lag_max", "loop_lag_max", "clock_offset", "clock_error")
     cpu = run.live.cpu.share(MASTER, run.now()) if run.live else None
-    return [{"id": MASTER, "host": "", "state": run.environment.runner.state, "cpu": cpu, "clock_error": None, **empty}]
+    return {"id": MASTER, "host": "", "state": run.environment.runner.state, "cpu": cpu, **dict.fromkeys(empty)}

@@ -98,7 +98,6 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         peers=peers,
         live=live,
         ended=None,
-        node=SimpleNamespace(worker="master"),
         collector=SimpleNamespace(told={"w1": told}),
         now=lambda: float(seconds),
         poll_findings=list,

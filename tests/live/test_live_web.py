@@ -4,6 +4,7 @@ import json
 import re
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urljoin
 
@@ -267,15 +268,19 @@ def test_the_page_has_the_reports_colours() -> None:
 def test_each_process_says_how_it_is(tmp_path: Path) -> None:
     ui = Ui()
     run = ui.begin(tmp_path / "run")
+    (lone,) = figures(ui)["workers"]
+    assert (lone["id"], lone["state"], lone["in_flight"]) == ("w1", "ready", 2)
     for worker in ("w2", "w3", "w4"):
         run.peers.join(worker)
     run.peers.known["w2"].absences.miss()
     run.collector.told["w3"] = {"rows": 3, "started": 3, "finished": 3}
+    w1 = SimpleNamespace(state="running", user_count=5)
+    run.environment = SimpleNamespace(runner=SimpleNamespace(clients={"w1": w1}, state="running"))
     told = {worker["id"]: worker for worker in figures(ui)["workers"]}
-    assert {name: worker["state"] for name, worker in told.items()} == {"w1": "gone", "w2": "lost", "w3": "gone",
-                                                                       "master": "ready"}  # fmt: skip
-    assert told["w1"]["in_flight"] == 2
+    states = {name: worker["state"] for name, worker in told.items()}
+    assert states == {"w1": "running", "w2": "lost", "w3": "gone", "master": "running"}
+    assert (told["w1"]["users"], told["w1"]["in_flight"], told["w1"]["clock_error"]) == (5, 2, 0.0)
     assert told["w1"]["cpu"] == pytest.approx(0.2)
     assert told["w1"]["receive_lag_max"] == pytest.approx(0.0001)
-    assert told["w1"]["clock_error"] == 0.0
     assert (told["w2"]["in_flight"], told["w2"]["cpu"], told["w3"]["in_flight"]) == (None, None, 0)
+    assert {*told["master"]} == {*told["w1"]}
