@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("probe_ext.report.command", "build the report of a run from its files alone"),
     "merge": ("probe_ext.run.merge_command", "put rows that a dead worker left on its disk into a run"),
     "list": ("probe_ext.listing", "scenarios and SLO profiles"),
+    "calibrate": ("probe_ext.swarm.calibrate", "the ruler's own error, cost and limits on this machine"),
     "sim": ("probe_ext.sim.command", "a simulated vLLM-like server"),
 }
 

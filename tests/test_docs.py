@@ -30,7 +30,7 @@ from probe_ext.settings.slo import SloProfile, profile_names
 from probe_ext.sim import command as sim_command
 from probe_ext.sim.faults import KINDS
 from probe_ext.sim.personality import personality_names
-from probe_ext.swarm import join
+from probe_ext.swarm import calibrate, floor, join
 from probe_ext.verdict.diagnosis import NAMES as RULE_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -246,7 +246,10 @@ def real_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         host = server.stdout.readline().rpartition(" ")[2].strip()
         brief = ["--levels", "1", "--hold", "1s", "--settle", "0s", "--max-tokens", "16", "--processes", "1"]
         run = [BIN / "probe", "run", "capacity", "--host", host, "--out", out, *brief]
-        ended = subprocess.run(run, capture_output=True, text=True, check=False, timeout=120)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_CACHE_HOME", str(out.parent))
+            floor.save(dict.fromkeys(calibrate.KEYS))
+            ended = subprocess.run(run, capture_output=True, text=True, check=False, timeout=120)
         assert ended.returncode == 0, ended.stderr
     finally:
         server.terminate()

@@ -156,6 +156,7 @@ class Conversation:
                 return ending
 
     def _read_on(self, reception: Reception) -> None:
+        reception.look_around()
         response = reception.response
         self._marks.headers = response.headers_at
         self._reader.take(response.status, response.headers, response.take())

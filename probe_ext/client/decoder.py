@@ -1,11 +1,13 @@
 """From body pieces with receive times to token events: what the model said, when, and how it ended."""
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from probe_ext.client.framing import Piece
 from probe_ext.client.openai import DONE, BadEventError, ChoicePart, Event, ServerError, read_event
+from probe_ext.client.pattern import PATTERNS, Pattern
 from probe_ext.client.sse import SseParser
 from probe_ext.measure.timeline import TokenEvents
 
@@ -48,15 +50,53 @@ class Decoder:
         self._sse = SseParser()
         self._read = 0
         self._events_of_read = 0
+        self._pattern = PATTERNS.known[0] if PATTERNS.known else None
+        self._prompt = b""
 
     def feed(self, pieces: Iterable[Piece]) -> None:
-        """Take pieces as they came."""
-        for piece in pieces:
-            if piece.read != self._read:
-                self._read, self._events_of_read = piece.read, 0
-            self._at = piece.at
-            for data in self._sse.feed(piece.data):
-                self._data(piece.at, data)
+        """Take pieces as they came. Most are one event of a known pattern, and are never read as JSON."""
+        pattern, alone = self._pattern, self._sse.between_events
+        for at, read, data in pieces:
+            if read != self._read:
+                self._read, self._events_of_read = read, 0
+            self._at = at
+            if not (alone and pattern and (found := pattern.expression.fullmatch(data)) and self._fits(pattern, found)):
+                self._read_json(at, data, alone)
+                pattern, alone = self._pattern, self._sse.between_events
+
+    def _read_json(self, at: float, data: bytes, alone: bool) -> None:
+        """Take a piece of another shape; one that is an event by itself may show the shape of those to come."""
+        events = self._sse.feed(data)
+        for content in events:
+            event = self._data(at, content)
+            if alone and event is not None and len(events) == 1 and self._sse.between_events:
+                self._pattern = PATTERNS.find(data) or PATTERNS.learn(data, event) or self._pattern
+
+    def _fits(self, pattern: Pattern, found: re.Match[bytes]) -> bool:
+        """Take an event of a known pattern, as `take_event` would; False where its text is none."""
+        try:
+            text = found[pattern.text].decode()
+        except UnicodeDecodeError:
+            return False
+        counted = int(found[pattern.completion]) if pattern.completion else None
+        if pattern.prompt and found[pattern.prompt] != self._prompt:
+            self._prompt = found[pattern.prompt]
+            self.tokens_in = int(self._prompt)
+        if pattern.cached is not None:
+            self.tokens_cached = pattern.cached
+        choice = self.choices.get(pattern.choice) or self.choices.setdefault(pattern.choice, Choice())
+        if choice.continuous is None and (counted is not None or text):
+            choice.continuous = counted is not None
+        if counted is not None and not choice.continuous:
+            self._total = counted
+        tokens = _grown(choice, counted)
+        if text:
+            choice.text.append(text if pattern.visible else "")
+            choice.reasoning.append("" if pattern.visible else text)
+            self._mark(self._at, choice, tokens, pattern.visible)
+        else:
+            choice.held += tokens or 0
+        return True
 
     def finish(self) -> None:
         """The stream is over: what it left unfinished came with the latest piece, and counts if it can be read."""
@@ -75,11 +115,14 @@ class Decoder:
         counts = [choice.counted for choice in self.choices.values() if choice.continuous]
         return sum(counts) if counts else None
 
-    def _data(self, at: float, data: bytes) -> None:
+    def _data(self, at: float, data: bytes) -> Event | None:
         if data.strip() == DONE:
             self.done = True
         elif data.strip():
-            self.take_event(at, read_event(data))
+            event = read_event(data)
+            self.take_event(at, event)
+            return event
+        return None
 
     def take_event(self, at: float, event: Event) -> None:
         """Take what one event, or a whole body, says."""
@@ -104,23 +147,31 @@ class Decoder:
         choice.finish = part.finish or choice.finish
         choice.refused = choice.refused or part.refused
         self.listed_ids = self.listed_ids or part.token_ids is not None
-        tokens = self._tokens(choice, part, counted)
+        grown = _grown(choice, counted)
+        tokens = part.token_ids if grown is None else grown
         if not (part.text or part.reasoning):
             choice.held += tokens or 0
             return
         choice.text.append(part.text)
         choice.reasoning.append(part.reasoning)
-        choice.events.add(at, 1 if tokens is None else max(1, tokens + choice.held), bool(part.text))
+        self._mark(at, choice, tokens, bool(part.text))
+
+    def _mark(self, at: float, choice: Choice, tokens: int | None, visible: bool) -> None:
+        """A token event came."""
+        events = choice.events
+        events.at.append(at)
+        events.tokens.append((tokens + choice.held or 1) if tokens is not None else 1)
+        events.visible.append(visible)
         choice.held = 0
         self.last_at = at
         self._events_of_read += 1
         if self._events_of_read == 2:
             self.reads_unresolved += 1
 
-    @staticmethod
-    def _tokens(choice: Choice, part: ChoicePart, counted: int | None) -> int | None:
-        """Tokens that this event stands for, or None where the server does not say."""
-        if choice.continuous and counted is not None and counted >= choice.counted:
-            grown, choice.counted = counted - choice.counted, counted
-            return grown
-        return part.token_ids
+
+def _grown(choice: Choice, counted: int | None) -> int | None:
+    """Tokens by which the server's running count of a choice has grown, or None where it keeps none."""
+    if counted is None or not choice.continuous or counted < choice.counted:
+        return None
+    grown, choice.counted = counted - choice.counted, counted
+    return grown

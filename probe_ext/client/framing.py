@@ -1,31 +1,29 @@
 """HTTP/1.1 responses, incrementally: bytes with their receive time in, body pieces with it out.
 
 The work is done by llhttp (through httptools), so chunked, content-length and close-delimited bodies, interim responses
-and odd cuts are a well-tried parser's business.
+and odd cuts are a well-tried parser's business. It hands body bytes straight to a list: for a token, no Python runs but
+`feed`.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from itertools import repeat
 
 import httptools
 
 MAX_BODY = 64 * 2**20
-"""bytes of one reply's body: beyond it no model is talking"""
+"""bytes of one response: beyond it no model is talking"""
 MAX_HEAD = 64 * 2**10
 """bytes of a response's head"""
+_TAIL = 12
+"""bytes: a read that ends an event has its brace in so many last ones, and behind it only line ends and framing"""
 
 
 class BadResponseError(ValueError):
     """What came is no HTTP response, or one beyond all measure; the message says which."""
 
 
-class Piece(NamedTuple):
-    """Body bytes that one read brought."""
-
-    at: float
-    """monotonic seconds: when they reached this machine"""
-    read: int
-    """number of the read: pieces of one read share one receive time"""
-    data: bytes
+Piece = tuple[float, int, bytes]
+"""body bytes that one read brought: monotonic seconds when they reached this machine, number of the read, the bytes"""
 
 
 class Response:
@@ -38,15 +36,18 @@ class Response:
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.headers_at: float | None = None
-        self.pieces: list[Piece] = []
         self.complete = False
         self.reads = 0
         self.keep_alive = False
         self.may_be_done = False
         """the body may have brought its `[DONE]`: worth a look; whoever looks puts it back"""
         self._at = 0.0
-        self._head_bytes = 0
-        self._body_bytes = 0
+        self._bytes = 0
+        self._bodies: list[bytes] = []
+        self._times: list[float] = []
+        self._numbers: list[int] = []
+        """of each body part: its receive time, and the number of its read"""
+        self.on_body = self._bodies.append
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, at: float, data: bytes) -> None:
@@ -59,17 +60,39 @@ class Response:
             raise BadResponseError("the server switched to another protocol") from error
         except httptools.HttpParserError as error:
             self._refuse(error)
-        if self.headers_at is None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD:
-                raise BadResponseError(f"a response head of more than {MAX_HEAD} bytes")
+        finally:
+            if not self.complete:
+                self._mark()
+        self._bytes += len(data)
+        if self._bytes > (MAX_BODY if self.headers_at else MAX_HEAD):
+            self._refuse_size()
+        # Every other event ends in a brace. So `[DONE]` is noticed wherever reads or chunks cut it.
+        if b"}" not in data[-_TAIL:]:
+            self.may_be_done = bool(self._times)
+
+    def _mark(self) -> None:
+        """Note when the body parts came that this read brought: mostly one."""
+        times = self._times
+        times.append(self._at)
+        self._numbers.append(self.reads)
+        surplus = len(times) - len(self._bodies)
+        if surplus > 0:
+            del times[-surplus:], self._numbers[-surplus:]
+        elif surplus:
+            times.extend(repeat(self._at, -surplus))
+            self._numbers.extend(repeat(self.reads, -surplus))
 
     def _refuse(self, error: Exception) -> None:
         if self.complete:
             self.keep_alive = False
             return
-        cause = error.__context__
-        raise cause if isinstance(cause, BadResponseError) else BadResponseError(f"not HTTP: {error}") from error
+        raise BadResponseError(f"not HTTP: {error}") from error
+
+    def _refuse_size(self) -> None:
+        if self.headers_at is None:
+            raise BadResponseError(f"a response head of more than {MAX_HEAD} bytes")
+        if self._bytes > MAX_BODY:
+            raise BadResponseError(f"a body of more than {MAX_BODY} bytes")
 
     def end_of_stream(self) -> bool:
         """Tell that the connection ended. True when that is this body's proper end (close-delimited)."""
@@ -78,10 +101,21 @@ class Response:
         self.keep_alive = False
         return self.complete
 
-    def take(self) -> list[Piece]:
-        """The pieces since the last call."""
-        taken, self.pieces = self.pieces, []
+    @property
+    def waiting(self) -> int:
+        """Body parts since the last `take`."""
+        return len(self._times)
+
+    def take(self) -> Sequence[Piece]:
+        """The body parts since the last call."""
+        upto = len(self._times)
+        taken = list(zip(self._times, self._numbers, self._bodies, strict=False))
+        del self._times[:upto], self._numbers[:upto], self._bodies[:upto]
         return taken
+
+    def close(self) -> None:
+        """No more will come: part with the parser, which holds this response as this holds it."""
+        self._parser = None
 
     def on_message_begin(self) -> None:
         """A response begins: ours, or one behind it that nobody asked for."""
@@ -104,20 +138,9 @@ class Response:
         self.status = status
         self.headers_at = self._at
 
-    def on_body(self, body: bytes) -> None:
-        """A part of the body, without its framing."""
-        if self.complete:
-            return
-        self._body_bytes += len(body)
-        if self._body_bytes > MAX_BODY:
-            raise BadResponseError(f"a body of more than {MAX_BODY} bytes")
-        self.pieces.append(Piece(self._at, self.reads, body))
-        # Every other event ends in a brace. So `[DONE]` is noticed wherever reads or chunks cut it.
-        if body.rfind(b"]") > body.rfind(b"}"):
-            self.may_be_done = True
-
     def on_message_complete(self) -> None:
         """The framing says that this response is whole."""
         if self.headers_at is not None and not self.complete:
+            self._mark()  # body parts behind this were not asked for: they stay unmarked, and are never taken
             self.complete = True
             self.keep_alive = self._parser.should_keep_alive()

@@ -8,7 +8,6 @@ figures, and is itself measured. Segments merged into one late read share the st
 import socket
 import struct
 import sys
-from typing import NamedTuple
 
 from probe_ext.measure import clock
 
@@ -21,14 +20,9 @@ MAX_LAG = 60.0
 """seconds: a lag beyond it, or a negative one, is a step of the wall clock and no lag"""
 
 
-class Read(NamedTuple):
-    """What one read brought."""
-
-    data: bytes
-    at: float
-    """monotonic seconds: receive time by the kernel, or of the read where there is no stamp"""
-    lag: float | None
-    """seconds between the kernel's receipt and our read; None without a stamp"""
+Read = tuple[bytes, float, float | None]
+"""what one read brought: the bytes; monotonic seconds when they came, by the kernel or else by the read; and seconds
+between the kernel's receipt and our read, None without a stamp. A plain tuple: one is made a token"""
 
 
 def ask_for_stamps(sock: socket.socket) -> bool:
@@ -45,7 +39,7 @@ def ask_for_stamps(sock: socket.socket) -> bool:
 def read_plain(sock: socket.socket) -> Read:
     """One read without stamps. BlockingIOError and OSError as `recv` raises them."""
     data = sock.recv(READ_SIZE)
-    return Read(data, clock.monotonic(), None)
+    return data, clock.monotonic(), None
 
 
 def read_stamped(sock: socket.socket) -> Read:
@@ -57,5 +51,5 @@ def read_stamped(sock: socket.socket) -> Read:
             seconds, nanoseconds = _STAMP.unpack(value)
             lag = (wall_ns - seconds * 1_000_000_000 - nanoseconds) / 1e9
             if 0 <= lag < MAX_LAG:
-                return Read(data, now - lag, lag)
-    return Read(data, now, None)
+                return data, now - lag, lag
+    return data, now, None

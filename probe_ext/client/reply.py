@@ -1,6 +1,6 @@
 """One reply from the wish to send to its end, however it ends: the request's marks, its events and its outcome."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -76,6 +76,8 @@ class Reply:
 
         Where the server counted more tokens than its events could be told to hold, the visible ones get their share.
         """
+        if all(all(c.events.visible) for c in self.choices):
+            return self.pace
         return worst([p for c in self.choices if (p := _pace_of(c.events.only_visible(), self._share(c.events)))])
 
     @property
@@ -115,7 +117,7 @@ class ReplyReader:
         self._streams: bool | None = None
         self.length = 0
 
-    def take(self, status: int | None, headers: dict[str, str], pieces: list[Piece]) -> None:
+    def take(self, status: int | None, headers: dict[str, str], pieces: Sequence[Piece]) -> None:
         """Read on. What cannot be read is remembered, not raised."""
         if status is None or self._problem:
             return
@@ -124,9 +126,9 @@ class ReplyReader:
             if headers.get("content-encoding", "identity").lower() != "identity":
                 self._problem = f"content-encoding {headers['content-encoding']}, though identity was asked for"
                 return
-        self.length += sum(len(piece.data) for piece in pieces)
+        self.length += sum([len(data) for _, _, data in pieces])
         if not self._streams:
-            self._whole.extend(piece.data for piece in pieces)
+            self._whole.extend(data for _, _, data in pieces)
             return
         self._guarded(lambda: self.decoder.feed(pieces))
 

@@ -39,6 +39,11 @@ class SseParser:
         self._rest = events.pop()
         return [data for event in events if (data := _data(event)) is not None]
 
+    @property
+    def between_events(self) -> bool:
+        """Whether nothing unfinished is kept, so that the next piece begins an event."""
+        return self._begun and not self._rest and not self._after_cr
+
     def flush(self) -> list[bytes]:
         """What the stream's end left over, as an event if it holds data."""
         rest = self._rest if self._begun else self._begin(self._rest)

@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection on the gevent hub.
 
-While a reply streams, no greenlet runs for a token: a watcher's callback on the hub reads the socket, notes the
-receive time and hands the bytes to the framing. The user's greenlet sleeps until the reply is over or a deadline
-passes; events are parsed then. This module and the swarm are the only ones that know gevent.
+While a reply streams, no greenlet runs for a token: a callback on the hub reads the socket, notes the receive time and
+hands the bytes to the framing. The user's greenlet sleeps until the reply is over, a deadline passes or a few hundred
+events wait; events are parsed then. This module, `readiness` and the swarm are the only ones that know gevent.
 """
 
 import errno
@@ -21,13 +21,15 @@ from gevent.monkey import get_original
 
 from probe_ext.client import receive
 from probe_ext.client.framing import BadResponseError, Response
+from probe_ext.client.readiness import sockets
 from probe_ext.client.target import Target
 from probe_ext.client.tls import TlsSession
 from probe_ext.measure import clock
 
-_READABLE = 1
 _OUR_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
 """errors of this machine: too many files or sockets open, no local port left"""
+_AT_ONCE = 256
+"""body parts that may wait to be parsed: what parsing them takes, other streams wait to be read"""
 
 
 class SlowServerError(Exception):
@@ -245,13 +247,17 @@ class Reception:
         self._socket, self._read, self._session = sock, read, session
         self._floor = sent
         self._wake = gevent.event.Event()
-        self._watcher = gevent.get_hub().loop.io(sock.fileno(), _READABLE)
-        self._watcher.start(self._on_readable)
+        self._sockets = sockets()
+        self._watch = self._sockets.add(sock.fileno(), self._on_readable, stamped=read is receive.read_stamped)
 
     def wait(self, seconds: float) -> None:
         """Sleep until it is over, something asks for attention, or the time has passed."""
         self._wake.wait(max(0.0, seconds))
         self._wake.clear()
+
+    def look_around(self) -> None:
+        """Read whatever stream has something: a reply that ended is worked on now, and the others must not wait."""
+        self._sockets.look()
 
     def nudge(self) -> None:
         """Wake the waiting greenlet."""
@@ -259,8 +265,8 @@ class Reception:
 
     def stop(self) -> None:
         """Read no more."""
-        self._watcher.stop()
-        self._watcher.close()
+        self._watch.stop()
+        self.response.close()
 
     def catch_up(self) -> bool:
         """Read what the kernel holds already, for the hub may be late; whether there was anything."""
@@ -282,12 +288,14 @@ class Reception:
             self.last_at = clock.monotonic()
             self._finish(error)
             return True
+        data, at, lag = read
         # No answer comes before its request or before its own beginning, whatever a step of the wall clock says.
-        self.last_at = self._floor = max(read.at, self._floor)
-        if read.lag is not None:
-            self.lags.append(read.lag)
+        at = max(at, self._floor)
+        self.last_at = self._floor = at
+        if lag is not None:
+            self.lags.append(lag)
         try:
-            self._take(self.last_at, read.data)
+            self._take(at, data)
         except (BadResponseError, ssl.SSLError) as error:
             self._finish(error)
         return True
@@ -302,12 +310,12 @@ class Reception:
             self._finish(None if whole else ConnectionError("the connection ended in mid-reply"))
         elif response.complete:
             self._finish(None)
-        elif response.may_be_done:
+        elif response.may_be_done or response.waiting > _AT_ONCE:
             response.may_be_done = False
             self.nudge()
 
     def _finish(self, failure: Exception | None) -> None:
-        self._watcher.stop()
+        self._watch.stop()
         self.failure = failure
         self.over = True
         self._wake.set()

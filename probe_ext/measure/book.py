@@ -6,8 +6,9 @@ in place of a lost one changes nothing.
 """
 
 import json
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from probe_ext.measure.sketch import LatencySketch
@@ -37,6 +38,19 @@ class Book:
         self._sketches[key].add(values)
         self._changed.add(key)
 
+    def add_all(self, metric: str, times: Sequence[float], values: Sequence[float], origin: float) -> None:
+        """Sketch durations, each in the window of its own moment; `times` rise, and `origin` is the run's zero."""
+        for window, start, end in _stretches(times, origin, SKETCH_SECONDS):
+            self.add(metric, window * SKETCH_SECONDS, values[start:end])
+
+    def count_all(self, metric: str, times: Sequence[float], totals: Sequence[int], origin: float) -> None:
+        """Count at each of `times` what `totals`, the count up to and with each, has grown by."""
+        before = 0
+        for window, _, end in _stretches(times, origin, COUNT_SECONDS):
+            if totals[end - 1] != before:
+                self.count(metric, window * COUNT_SECONDS, totals[end - 1] - before)
+            before = totals[end - 1]
+
     def count(self, metric: str, t: float, n: int) -> None:
         """Count `n` things at second `t` of the run."""
         key = (metric, int(t // COUNT_SECONDS))
@@ -62,6 +76,16 @@ class Book:
         start = window * SKETCH_SECONDS
         sketch = self._sketches[key].to_wire()
         return {"metric": metric, "start": start, "seconds": SKETCH_SECONDS, "sketch": sketch}
+
+
+def _stretches(times: Sequence[float], origin: float, length: int) -> Iterator[tuple[int, int, int]]:
+    """Runs of rising moments that lie in one window: its number, where the run starts, and where the next does."""
+    start = 0
+    while start < len(times):
+        window = int((times[start] - origin) // length)
+        end = bisect_left(times, (window + 1) * length + origin, lo=start + 1)
+        yield window, start, end
+        start = end
 
 
 class MasterBook:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 _TOGETHER = 20e-6
 """seconds between two readings that count as one moment; undisturbed it is a tenth of a microsecond"""
-_TRIES = 5
+_TRIES = range(5)
 
 
 def monotonic() -> float:
@@ -33,8 +33,10 @@ def both() -> tuple[float, int]:
     Between two readings this process may lose its core; readings that lie further apart than _TOGETHER are taken
     again. The monotonic one comes last, so that a moment carried from the wall's axis to ours is never too early.
     """
-    for _ in range(_TRIES):
-        before, wall_time, after = time.monotonic(), time.time_ns(), time.monotonic()
+    for _ in _TRIES:
+        before = time.monotonic()
+        wall_time = time.time_ns()
+        after = time.monotonic()
         if after - before < _TOGETHER:
             break
     return after, wall_time

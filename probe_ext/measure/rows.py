@@ -4,8 +4,9 @@ Times are seconds. Inside a process they are monotonic; in the run directory the
 the master's axis. None is *missing* and is written as an empty field; it is never zero.
 """
 
-from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any, TypeVar
 
 WARM_UP = "warm-up"
 """`scenario` of replies that are recorded and not judged"""
@@ -128,10 +129,25 @@ def columns(row_type: type[Row]) -> tuple[str, ...]:
     return tuple(f.name for f in fields(row_type))
 
 
+_columns = {kind: columns(kind) for kind in (ReplyRow, GapRow, UserRow, ServerRow)}
+_readers = {kind: attrgetter(*names) for kind, names in _columns.items()}
+
+
+def values_of(row: Row) -> tuple[Any, ...]:
+    """A row's fields in order; `dataclasses.astuple` copies each, and takes twenty times as long."""
+    values: tuple[Any, ...] = _readers[type(row)](row)
+    return values
+
+
 MovableRow = TypeVar("MovableRow", ReplyRow, GapRow)
 
 
 def moved(row: MovableRow, seconds: float, marks: tuple[str, ...]) -> MovableRow:
     """The same row with its moments shifted; durations stay."""
-    shifted = {m: getattr(row, m) + seconds for m in marks if getattr(row, m) is not None}
-    return replace(row, **shifted)
+    names = _columns[type(row)]
+    values = list(values_of(row))
+    for mark in marks:
+        place = names.index(mark)
+        if values[place] is not None:
+            values[place] += seconds
+    return type(row)(*values)

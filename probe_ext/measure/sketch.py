@@ -9,6 +9,7 @@ FLOOR share one bin: below a microsecond this ruler resolves nothing.
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from math import ceil, log
 from typing import Any
 
 ACCURACY = 0.005
@@ -35,17 +36,20 @@ class LatencySketch:
 
     def add(self, values: Iterable[float]) -> None:
         """Count each value, in seconds. ValueError for what is no duration (negative, endless, not a number)."""
-        for value in values:
-            if not 0 <= value < math.inf:
-                raise ValueError(f"a duration must be 0 s or more and have an end, got {value!r}")
-            if value > FLOOR:
-                self._bins[math.ceil(math.log(value) * _SCALE)] += 1
-            else:
-                self._low += 1
-            self.count += 1
-            self.total += value
-            self.minimum = min(self.minimum, value)
-            self.maximum = max(self.maximum, value)
+        added = list(values)
+        if not added:
+            return
+        total, low, high = sum(added), min(added), max(added)
+        if not (low >= 0 and total < math.inf):  # a value that is no number makes the total none
+            wrong = next(value for value in added if not 0 <= value < math.inf)
+            raise ValueError(f"a duration must be 0 s or more and have an end, got {wrong!r}")
+        binned = added if low > FLOOR else [value for value in added if value > FLOOR]
+        self._bins.update([ceil(log(value) * _SCALE) for value in binned])
+        self._low += len(added) - len(binned)
+        self.count += len(added)
+        self.total += total
+        self.minimum = min(self.minimum, low)
+        self.maximum = max(self.maximum, high)
 
     def merge(self, other: "LatencySketch") -> None:
         """Add another sketch's values to this one; the other stays as it is."""

@@ -2,6 +2,7 @@
 
 import math
 import random
+from functools import cached_property, lru_cache
 
 from probe_ext.prompts.bricks import REQUESTS, bricks, generator
 from probe_ext.prompts.lengths import LengthModel
@@ -15,6 +16,12 @@ _FILLERS = 64
 
 class TooShortError(ValueError):
     """The asked length cannot hold what every prompt needs; the message names both."""
+
+
+@lru_cache(maxsize=8)
+def layer(seed: int | str, model: LengthModel) -> "Layer":
+    """The layer of a seed and a model: one for all users of a process, since making one takes a millisecond."""
+    return Layer(seed, model)
 
 
 class Layer:
@@ -47,6 +54,7 @@ class Layer:
             digits.append(self._alphabet[digit])
         return " ".join(reversed(digits))
 
+    @cached_property
     def least(self) -> int:
         """The shortest text that `unique` can always lay, in tokens."""
         return math.ceil(self._head_words * max(map(self._model.tokens, self._alphabet)))

@@ -37,6 +37,10 @@ class LengthModel:
     sure: tuple[str, ...] = field(default_factory=words, repr=False)
     """single words whose cost is as good as it gets, in a fixed order"""
 
+    def __hash__(self) -> int:
+        """Equal models are equal in these; what `known` holds is left to the comparison."""
+        return hash((self.counted_by, self.constant, self.per_word, self.per_letter))
+
     def tokens(self, piece: str) -> float:
         """Tokens that a piece adds when it stands behind a space."""
         if piece in self.known:

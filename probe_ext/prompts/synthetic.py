@@ -4,7 +4,7 @@ Two runs with one seed send the same prompts, and the second would find them in 
 a seed of its own unless the same text is wanted.
 """
 
-from probe_ext.prompts.laying import Layer, TooShortError
+from probe_ext.prompts.laying import TooShortError, layer
 from probe_ext.prompts.lengths import LengthModel
 from probe_ext.prompts.prompt import Prompt, single
 
@@ -19,12 +19,12 @@ class PromptMaker:
 
         TooShortError when that cannot hold the template, the shared prefix and a beginning of its own.
         """
-        self._layer = Layer(seed, model)
+        self._layer = layer(seed, model)
         self._asked = input_tokens
         self._shared = self._layer.shared("shared prefix", shared_prefix_tokens) if shared_prefix_tokens > 0 else ""
         self._own = input_tokens - model.constant - max(0, shared_prefix_tokens)
-        if self._own < self._layer.least():
-            least = round(input_tokens - self._own) + self._layer.least()
+        if self._own < self._layer.least:
+            least = round(input_tokens - self._own) + self._layer.least
             raise TooShortError(
                 f"input_tokens: {input_tokens} is too short: the chat template, {shared_prefix_tokens} shared tokens "
                 f"and a beginning of its own take {least}"

@@ -1,6 +1,6 @@
 """A chat that grows turn by turn, as a person's does: system prompt, question, answer, question, …"""
 
-from probe_ext.prompts.laying import Layer
+from probe_ext.prompts.laying import layer
 from probe_ext.prompts.lengths import LengthModel
 from probe_ext.prompts.prompt import Message, Prompt
 
@@ -21,9 +21,9 @@ class ChatMaker:
         system_shared: bool = True,
     ) -> None:
         """`turn_tokens`: of each question. `system_shared`: one system prompt for everybody, or one for each chat."""
-        self.layer = Layer(seed, model)
+        self.layer = layer(seed, model)
         self.model = model
-        self.turn_tokens = max(turn_tokens, self.layer.least())
+        self.turn_tokens = max(turn_tokens, self.layer.least)
         self.system_tokens = system_tokens
         self._system = self.layer.shared("system prompt", system_tokens) if system_shared else None
 

@@ -47,6 +47,23 @@ LABELS = {
         "shared_prefix_tokens": "tokens that all begin with",
         "counted_by": "tokens counted by",
     },
+    "ruler": {
+        "measured_at": "calibrated",
+        "receive_stamps": "arrivals timed by",
+        "probe_ext": "probe-ext",
+        "ttft_error_p50": "error of the time to first token, median",
+        "ttft_error_p99": "error of the time to first token, p99",
+        "ttft_error_max": "error of the time to first token, at most",
+        "gap_error_p50": "error of a gap, median",
+        "gap_error_p99": "error of a gap, p99",
+        "gap_error_max": "error of a gap, at most",
+        "cpu_per_token": "processor time a token",
+        "cpu_per_reply": "processor time a reply",
+        "reads_unresolved": "reads that carried several tokens (fraction)",
+        "lag_p99": "arrival to read, p99",
+        "tokens_per_second": "tokens/s that one worker keeps up with",
+        "open_streams": "open streams that one worker keeps up with",
+    },
     "worker": {
         "host": "machine",
         "clock_offset": "its clock differs by",
@@ -90,6 +107,8 @@ VALUES = {
 SECONDS = {
     *("hold", "settle", "longest", "search_time", "drain", "patience", "metrics_every", "duration", "seconds"),
     *("clock_offset", "clock_error", "cpu_seconds", "slowest_reply", "loop_lag_max", "lost_at", "left_at"),
+    *("ttft_error_p50", "ttft_error_p99", "ttft_error_max", "gap_error_p50", "gap_error_p99", "gap_error_max"),
+    *("cpu_per_token", "cpu_per_reply", "lag_p99"),
     *("timeout_connect", "timeout_first", "timeout_gap", "timeout_total"),
 }
 """keys whose values are seconds"""

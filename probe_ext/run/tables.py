@@ -9,11 +9,10 @@ import io
 import os
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import astuple
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow, columns
+from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow, columns, values_of
 from probe_ext.run.manifest import replace_text
 
 R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow)
@@ -33,7 +32,7 @@ class TableWriter(Generic[R]):
 
         OSError (disk full, read-only) when that fails: the rows are kept in memory, and go with the next call.
         """
-        if new := _lines([_text(value) for value in astuple(row)] for row in rows):
+        if new := _lines([_text(value) for value in values_of(row)] for row in rows):
             self._waiting.append(new)
         while self._waiting:
             self._write(self._waiting[0])
@@ -72,7 +71,7 @@ class TableWriter(Generic[R]):
 
 def write_whole(path: Path, row_type: type[R], rows: Iterable[R]) -> None:
     """Put a table in place at once, for a reader that sees the old or the new one. OSError when it fails."""
-    lines = _lines([columns(row_type), *([_text(value) for value in astuple(row)] for row in rows)])
+    lines = _lines([columns(row_type), *([_text(value) for value in values_of(row)] for row in rows)])
     replace_text(path, lines.decode())
 
 

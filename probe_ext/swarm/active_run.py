@@ -19,6 +19,7 @@ from probe_ext.server.fetch import Fetcher
 from probe_ext.server.poller import Poller
 from probe_ext.settings.options import Options
 from probe_ext.settings.slo import SloProfile
+from probe_ext.swarm import floor
 from probe_ext.swarm.collector import Collector
 from probe_ext.swarm.describe import describe
 from probe_ext.swarm.door import api_key
@@ -58,6 +59,8 @@ class ActiveRun:
         self.id = f"{clock.utc_compact(self.started_unix)}-{name}-{secrets.token_hex(3)}"
         self._tally = self._make_tally()
         self._manifest_room, self._rows_room = Room(directory, FOR_MANIFEST), Room(directory, FOR_ROWS)
+        self.floor = floor.load()
+        """what `probe calibrate` found on this machine"""
         self.collector = Collector(self.id, directory, self._on_reply, self._behind)
         self.end_reason: str | None = None
         self.drained = False

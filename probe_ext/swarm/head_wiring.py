@@ -13,7 +13,7 @@ from probe_ext.measure import clock
 from probe_ext.run.directory import RunDirectoryError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
-from probe_ext.swarm import wire
+from probe_ext.swarm import floor, wire
 from probe_ext.swarm.active_run import ActiveRun
 from probe_ext.swarm.exporter import Exporter, serve
 from probe_ext.swarm.head import WORKERS_LOST, Head
@@ -78,11 +78,20 @@ class HeadWiring:
             options = self.node.options
             refuse_mixture(self.environment.parsed_options, options)
             self._ready = self._starter.warmed(self._starter.ready(options, self.environment.host))
+            self._warn_of_shortage(options)
         except (SettingsError, RunDirectoryError) as error:
             self._refuse(str(error))
         except Exception as defect:
             logger.debug("while preparing", exc_info=defect)
             self._refuse(f"a defect of probe itself: {type(defect).__name__}: {defect}")
+
+    def _warn_of_shortage(self, options: Options) -> None:
+        """Before the start: whether the workers bear what is planned, as far as this machine was ever calibrated."""
+        given = self.environment.parsed_options
+        users = max(options.levels or (given.num_users or 1,))
+        why = floor.shortage(floor.load(), users, max(1, given.processes or 1, given.expect_workers or 1))
+        if why:
+            say(why)
 
     def _refuse(self, why: str) -> NoReturn:
         """Say why there is no run, send the workers away, leave. A worker without a master would wait for a minute."""

@@ -143,8 +143,8 @@ class Llm:
                 url=path,
             )
             self._own_rows(name, row)
-        if reply.ttft is not None:
-            events.first_token.fire(reply=reply, row=row, seconds=reply.ttft)
+        if row.first is not None and row.sent is not None:
+            events.first_token.fire(reply=reply, row=row, seconds=row.first - row.sent)
         spread = [gap for choice in reply.events for gap in gaps(choice.at)]
         if spread:
             events.token_gap.fire(reply=reply, row=row, seconds=spread)

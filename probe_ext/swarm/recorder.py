@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,9 +12,10 @@ from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
 from probe_ext.measure.book import Book
 from probe_ext.measure.deadlines import Deadlines
-from probe_ext.measure.rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, moved
+from probe_ext.measure.rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, moved, values_of
 from probe_ext.run import own_copy
 from probe_ext.run.tables import TableWriter
+from probe_ext.swarm import garbage
 from probe_ext.swarm.rows import long_gaps, reply_row, write_windows
 
 R = TypeVar("R", ReplyRow, GapRow)
@@ -87,6 +88,7 @@ class Recorder:
         """
         self._longest, self._deadlines = longest, deadlines
         self.run, self._origin = run, origin
+        garbage.settle()
         self.loop_lag_max, self._cpu = 0.0, clock.cpu()  # a start-up's lateness and work are no part of the run
         if directory is not None:
             try:
@@ -136,8 +138,8 @@ class Recorder:
         row = self._row(reply, asked, number)
         self.finished += 1
         self._rows.append(moved(row, -self._origin, REPLY_MARKS))
-        self._gaps.extend(moved(gap, -self._origin, GAP_MARKS) for gap in long_gaps(reply, row.reply_id))
-        write_windows(self._book, reply, self._origin)
+        self._gaps.extend(moved(gap, -self._origin, GAP_MARKS) for gap in long_gaps(reply, row))
+        write_windows(self._book, reply, row, self._origin)
         return row
 
     def flush(self) -> None:
@@ -158,8 +160,8 @@ class Recorder:
             "loop_lag_max": self.loop_lag_max,
             "stamped": self.stamped,
             "disk_error": self.disk_error,
-            "rows": [astuple(row) for row in self._rows],
-            "gaps": [astuple(gap) for gap in self._gaps],
+            "rows": [values_of(row) for row in self._rows],
+            "gaps": [values_of(gap) for gap in self._gaps],
             "windows": self._book.changes(),
         }
         self._rows, self._gaps, self._told = [], [], news

@@ -1,5 +1,7 @@
 """From a reply to what is kept of it: its row, its long gaps and its share of the windows."""
 
+from itertools import accumulate
+
 from probe_ext.client.reply import Reply
 from probe_ext.measure.book import Book
 from probe_ext.measure.deadlines import Deadlines, Kept, worst
@@ -68,45 +70,43 @@ def _kept(reply: Reply, deadlines: Deadlines) -> Kept | None:
     return worst([deadlines.kept(found, start, died, failed=is_failure(reply.outcome)) for found in events])
 
 
-def long_gaps(reply: Reply, reply_id: str) -> list[GapRow]:
+def long_gaps(reply: Reply, row: ReplyRow) -> list[GapRow]:
     """Every gap of at least GAP_FLOOR, of all choices."""
+    if row.longest_gap is None or row.longest_gap < GAP_FLOOR:
+        return []
     found = []
     for events in reply.events:
         before = 0
         for at, later, tokens in zip(events.at, events.at[1:], events.tokens, strict=False):
             before += tokens
             if later - at >= GAP_FLOOR:
-                found.append(GapRow(reply_id, at, later, before))
+                found.append(GapRow(row.reply_id, at, later, before))
     return found
 
 
-def write_windows(book: Book, reply: Reply, origin: float) -> None:
+def write_windows(book: Book, reply: Reply, row: ReplyRow, origin: float) -> None:
     """Add a reply to the windows; `origin` is the run's zero in this process's monotonic seconds."""
-    if reply.lags and reply.marks.end is not None:
-        book.add("lag", reply.marks.end - origin, reply.lags)
-    if reply.ttft is not None and reply.pace is not None:
-        book.add("ttft", reply.pace.first - origin, [max(0.0, reply.ttft)])
-    if not reply.streamed and reply.tokens_out and reply.marks.end is not None:
-        book.count("tokens", reply.marks.end - origin, reply.tokens_out)  # nobody saw any of them before
+    if reply.lags:
+        book.add("lag", row.end - origin, reply.lags)
+    if row.first is not None and row.sent is not None:
+        book.add("ttft", row.first - origin, [max(0.0, row.first - row.sent)])
+    if not reply.streamed and reply.tokens_out:
+        book.count("tokens", row.end - origin, reply.tokens_out)  # nobody saw any of them before
     for events in reply.events:
-        _write_tokens(book, events, _weights(reply, events), origin)
-        for end, gap, tokens in zip(events.at[1:], gaps(events.at), events.tokens[1:], strict=True):
-            book.add("gap", end - origin, [max(0.0, gap)])
-            book.add("itl", end - origin, [max(0.0, gap) / tokens])
+        if events.at:
+            _write_tokens(book, events, _weight(reply, events), origin)
 
 
-def _weights(reply: Reply, events: TokenEvents) -> float:
+def _weight(reply: Reply, events: TokenEvents) -> float:
     """Tokens a counted token: above 1 where the server's total exceeds what its events could be told to hold."""
-    if reply.tokens_out is None or len(reply.choices) != 1 or not events.tokens:
+    if reply.tokens_out is None or len(reply.choices) != 1:
         return 1.0
     return reply.tokens_out / sum(events.tokens)
 
 
 def _write_tokens(book: Book, events: TokenEvents, weight: float, origin: float) -> None:
-    counted = written = 0
-    for at, tokens in zip(events.at, events.tokens, strict=True):
-        counted += tokens
-        grown = round(counted * weight) - written
-        if grown:
-            book.count("tokens", at - origin, grown)
-            written += grown
+    counted = list(accumulate(events.tokens))
+    book.count_all("tokens", events.at, [round(n * weight) for n in counted] if weight != 1 else counted, origin)
+    spread, ends = [max(0.0, gap) for gap in gaps(events.at)], events.at[1:]
+    book.add_all("gap", ends, spread, origin)
+    book.add_all("itl", ends, [gap / n for gap, n in zip(spread, events.tokens[1:], strict=True)], origin)

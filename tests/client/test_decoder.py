@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probe_ext.client.decoder import Decoder
-from probe_ext.client.framing import Piece
 from probe_ext.client.openai import BadEventError
 
 
@@ -17,7 +16,7 @@ def decode(*reads: bytes, finish: bool = True) -> Decoder:
     """Read n comes at second n."""
     decoder = Decoder()
     for n, data in enumerate(reads, start=1):
-        decoder.feed([Piece(float(n), n, data)])
+        decoder.feed([(float(n), n, data)])
     if finish:
         decoder.finish()
     return decoder
@@ -165,7 +164,7 @@ def test_reads_with_several_token_events_are_counted_once_each() -> None:
 
 def test_chunks_of_one_read_are_one_read() -> None:
     decoder = Decoder()
-    decoder.feed([Piece(1.0, 1, sse(event("a"))), Piece(1.0, 1, sse(event("b"))), Piece(2.0, 2, sse(event("c")))])
+    decoder.feed([(1.0, 1, sse(event("a"))), (1.0, 1, sse(event("b"))), (2.0, 2, sse(event("c")))])
     assert decoder.reads_unresolved == 1
 
 
@@ -182,7 +181,7 @@ def test_half_an_event_at_the_end_is_dropped() -> None:
 def test_bad_data_inside_the_stream_is_raised_and_what_came_before_stays() -> None:
     decoder = decode(sse(event("a")), finish=False)
     with pytest.raises(BadEventError):
-        decoder.feed([Piece(2.0, 2, sse("oops"))])
+        decoder.feed([(2.0, 2, sse("oops"))])
     assert tokens(decoder) == [1]
 
 

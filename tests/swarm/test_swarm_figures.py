@@ -8,7 +8,7 @@ from probe_ext.measure import clock
 from probe_ext.measure.book import Book
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import Marks
-from probe_ext.swarm.rows import write_windows
+from probe_ext.swarm.rows import reply_row, write_windows
 
 
 class Closed:
@@ -53,5 +53,6 @@ def test_the_tokens_of_a_reply_that_came_whole_count_when_it_came() -> None:
         marks, streamed=False, outcome=Outcome.COMPLETE, choices=[Choice()], tokens_out=64, tokens_from="usage"
     )
     book = Book()
-    write_windows(book, reply, origin=100.0)
+    row = reply_row(reply, reply_id="w:1", worker="w", user="w:1", scenario="s", kind="chat")
+    write_windows(book, reply, row, origin=100.0)
     assert [(line["start"], line["count"]) for line in book.changes() if line["metric"] == "tokens"] == [(7, 64)]

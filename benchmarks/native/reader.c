@@ -1,0 +1,107 @@
+/* The floor: what reading the same bytes costs a program that does nothing else.
+ *
+ * One epoll loop, one recv a readiness, a byte search for what ends a reply, then the next request on the same
+ * connection. It counts reads, tokens and CPU; it keeps no time, parses nothing and records nothing.
+ * reader PORT STREAMS SECONDS TOKENS [tls]
+ */
+#include "wire.h"
+
+#define ROOM 65536
+
+static int poller, port, max_tokens, secure;
+static char request[512];
+static int request_length;
+static long long reads, tokens, replies;
+#ifdef WITH_TLS
+static SSL_CTX *context;
+#endif
+
+struct stream {
+    int fd;
+    SSL *ssl;
+};
+
+static void ask(struct stream *s) {
+    if (give(s->fd, s->ssl, request, request_length) != request_length) fail("request");
+}
+
+static void dial(struct stream *s) {
+    struct sockaddr_in there = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    s->fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (s->fd < 0 || connect(s->fd, (void *)&there, sizeof there)) fail("connect");
+#ifdef WITH_TLS
+    if (secure) {
+        s->ssl = SSL_new(context);
+        SSL_set_fd(s->ssl, s->fd);
+        if (SSL_connect(s->ssl) != 1) fail("handshake");
+    }
+#endif
+    never_block(s->fd);
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = s};
+    epoll_ctl(poller, EPOLL_CTL_ADD, s->fd, &e);
+}
+
+static void count(const char *text, ssize_t length) {
+    const char *at = text, *end = text + length;
+    while ((at = memmem(at, end - at, "\"content\":\" ", 12))) tokens++, at += 12;
+}
+
+/* Whether the reply is over. */
+static int read_some(struct stream *s) {
+    static char text[ROOM];
+    ssize_t n;
+    int over = 0;
+    do {
+        n = take(s->fd, s->ssl, text, ROOM);
+        if (n == 0 || n == -2) fail("connection");
+        if (n < 0) break;
+        reads++;
+        count(text, n);
+        over |= memmem(text, n, "[DONE]", 6) != NULL;
+    } while (s->ssl); /* records that OpenSSL holds wake no epoll */
+    return over;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 5) return 2;
+    port = atoi(argv[1]);
+    int streams = atoi(argv[2]), active = streams;
+    double seconds = atof(argv[3]);
+    max_tokens = atoi(argv[4]);
+    secure = argc > 5;
+#ifdef WITH_TLS
+    context = SSL_CTX_new(TLS_client_method());
+#endif
+    char body[256];
+    int length = sprintf(body,
+                         "{\"model\":\"paced\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"one two\"}],"
+                         "\"stream_options\":{\"include_usage\":true,\"continuous_usage_stats\":true},\"max_tokens\":%d}",
+                         max_tokens);
+    request_length =
+        sprintf(request, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", length, body);
+    poller = epoll_create1(0);
+    struct stream *all = calloc(streams, sizeof *all);
+    for (int i = 0; i < streams; i++) dial(all + i);
+    double before = cpu_seconds();
+    int64_t begun = mono_ns(), stagger = streams > 1 ? (int64_t)(1e9 / streams) : 0;
+    int started = 0;
+    while (active) { /* streams begin over one second, as users do */
+        while (started < streams && mono_ns() >= begun + started * stagger) ask(all + started++);
+        struct epoll_event happened[256];
+        int n = epoll_wait(poller, happened, 256, started < streams ? 1 : -1);
+        for (int i = 0; i < n; i++) {
+            struct stream *s = happened[i].data.ptr;
+            if (!read_some(s)) continue;
+            replies++;
+            if ((double)(mono_ns() - begun) < seconds * 1e9)
+                ask(s);
+            else
+                active--;
+        }
+    }
+    double used = cpu_seconds() - before;
+    printf("{\"replies\": %lld, \"tokens\": %lld, \"reads\": %lld, \"cpu_seconds\": %.6f, \"seconds\": %.3f}\n", replies,
+           tokens, reads, used, (double)(mono_ns() - begun) / 1e9);
+    return 0;
+}

@@ -1,0 +1,83 @@
+/* What the server and the reader share: clocks, and bytes over TCP with or without TLS. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef WITH_TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#else
+typedef void SSL;
+#endif
+
+static inline int64_t clock_ns(clockid_t id) {
+    struct timespec t;
+    clock_gettime(id, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static inline int64_t mono_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+
+static inline double cpu_seconds(void) {
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+}
+
+static void fail(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+static void never_block(int fd) {
+    int one = 1;
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
+/* Bytes taken, 0 at the connection's end, -1 for "not now", -2 for a broken connection. */
+static ssize_t take(int fd, SSL *ssl, char *into, size_t room) {
+#ifdef WITH_TLS
+    if (ssl) {
+        int n = SSL_read(ssl, into, (int)room);
+        if (n > 0) return n;
+        int why = SSL_get_error(ssl, n);
+        ERR_clear_error();
+        if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return -1;
+        return why == SSL_ERROR_ZERO_RETURN ? 0 : -2;
+    }
+#else
+    (void)ssl;
+#endif
+    ssize_t n = recv(fd, into, room, 0);
+    return n >= 0 ? n : errno == EAGAIN || errno == EINTR ? -1 : -2;
+}
+
+/* Bytes given, -1 for "not now", -2 for a broken connection. */
+static ssize_t give(int fd, SSL *ssl, const char *from, size_t length) {
+#ifdef WITH_TLS
+    if (ssl) {
+        int n = SSL_write(ssl, from, (int)length);
+        if (n > 0) return n;
+        int why = SSL_get_error(ssl, n);
+        ERR_clear_error();
+        return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? -1 : -2;
+    }
+#else
+    (void)ssl;
+#endif
+    ssize_t n = send(fd, from, length, MSG_NOSIGNAL);
+    return n >= 0 ? n : errno == EAGAIN || errno == EINTR ? -1 : -2;
+}

@@ -1,0 +1,236 @@
+"""Measure the ruler itself on this machine: its error, what a token and a reply cost it, and how much one worker bears.
+
+Runs real users through Locust against a target of its own on loopback, whose every token carries its true time. Two
+minutes; give the machine nothing else to do. The result is kept in the user's cache: `probe run` warns when a plan
+wants more than its workers bear, and every run's page shows it.
+
+example:
+  probe calibrate
+"""
+
+import argparse
+import csv
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from probe_ext.client.readiness import GATHER
+from probe_ext.measure import clock
+from probe_ext.measure.sketch import LatencySketch
+from probe_ext.swarm import floor
+
+LAG = 0.001
+"""seconds: a worker whose reads come later than this, beside the wait of its own choice, does not keep up"""
+SPEED = 50.0
+"""tokens a second of each stream, where the most tokens a second are looked for"""
+STREAMS = (50, 100, 200, 400, 800, 1600)
+OPEN = (250, 500, 1000, 2000, 4000, 8000, 16000)
+KEYS = (
+    *("measured_at", "machine", "processor", "kernel", "python", "probe_ext", "locust", "gevent", "receive_stamps"),
+    *("ttft_error_p50", "ttft_error_p99", "ttft_error_max", "gap_error_p50", "gap_error_p99", "gap_error_max"),
+    *("cpu_per_token", "cpu_per_reply", "reads_unresolved", "lag_p99", "tokens_per_second", "open_streams"),
+)
+"""of a calibration, in order; `ruler` in `run.json`"""
+_SLOW = 2.0
+"""tokens a second of each stream, where the most open streams are looked for"""
+_USERS = Path(__file__).with_name("calibration_users.py")
+_CANNOT = 3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run against the target."""
+
+    rows: list[dict[str, str]]
+    cpu: float
+    """seconds of the worker"""
+    seconds: float
+    lag_p99: float | None
+    errors: dict[str, list[float]]
+    """microseconds, by `ttft` and `gaps`"""
+    stamped: bool
+
+    def total(self, column: str) -> float:
+        """A column of the rows added up."""
+        return sum(float(row[column]) for row in self.rows if row[column])
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether reads came in time, and no reply failed."""
+        fine = all(row["outcome"] in {"complete", "ended_by_us"} for row in self.rows)
+        return fine and self.lag_p99 is not None and self.lag_p99 <= LAG + GATHER
+
+
+class TrialFailedError(Exception):
+    """The run that was to be measured did not come to its end; the message is what it said."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--seconds", type=float, default=6.0, help="length of each trial [6]")
+    parser.add_argument(
+        "--quick", action="store_true", help="only the error and the costs, not how much a worker bears"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure, keep, print. 3 when it cannot be measured."""
+    try:
+        found = calibrate(max(1.0, options.seconds), quick=options.quick)
+    except TrialFailedError as error:
+        print(f"probe: no calibration: {error}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
+        return _CANNOT
+    for line in said(found):
+        print(line)  # noqa: T201 - as above
+    try:
+        print(f"kept in {floor.save(found)}")  # noqa: T201 - as above
+    except OSError as error:
+        print(f"probe: the result could not be kept: {error}", file=sys.stderr)  # noqa: T201 - as above
+        return _CANNOT
+    return 0
+
+
+def calibrate(seconds: float, *, quick: bool = False) -> dict[str, Any]:
+    """All that is found out; keys as in docs/run-directory.md. Missing where it was not looked for."""
+    _tell("cost of a reply, against a target that answers at once")
+    replies = trial(["--null"], users=10, seconds=seconds, tokens=1)
+    _tell("error and cost of a token, 50 streams of 50 tokens/s")
+    tokens = trial(["--rate", f"{SPEED:g}"], users=50, seconds=seconds, tokens=100)
+    a_reply = replies.cpu / max(1, len(replies.rows))
+    a_token = (tokens.cpu - a_reply * len(tokens.rows)) / max(1.0, tokens.total("events"))
+    found = {
+        "measured_at": clock.utc_text(clock.wall()),
+        **floor.key(),
+        "receive_stamps": "kernel" if tokens.stamped else "read",
+        **_quantiles("ttft_error", tokens.errors["ttft"]),
+        **_quantiles("gap_error", tokens.errors["gaps"]),
+        "cpu_per_token": a_token,
+        "cpu_per_reply": a_reply,
+        "reads_unresolved": tokens.total("reads_unresolved") / max(1.0, tokens.total("reads")),
+        "lag_p99": tokens.lag_p99,
+        "tokens_per_second": None,
+        "open_streams": None,
+    }
+    if not quick:
+        found["tokens_per_second"] = _most_tokens(seconds)
+        found["open_streams"] = _most_open(seconds)
+    return found
+
+
+def _most_tokens(seconds: float) -> float | None:
+    """Tokens a second of the fullest trial that was kept up with."""
+    most = None
+    for streams in STREAMS:
+        _tell(f"{streams} streams of {SPEED:g} tokens/s")
+        one = trial(["--rate", f"{SPEED:g}"], users=streams, seconds=seconds, tokens=100)
+        if not one.keeps_up:
+            break
+        most = max(most or 0.0, one.total("events") / one.seconds)
+    return most
+
+
+def _most_open(seconds: float) -> int | None:
+    """Streams of the fullest trial that was kept up with, as far as this process may open files."""
+    room = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 500
+    most = None
+    for streams in [n for n in OPEN if n < room]:
+        _tell(f"{streams} open streams of {_SLOW:g} tokens/s")
+        length = seconds + streams / 1000
+        one = trial(["--rate", f"{_SLOW:g}"], users=streams, seconds=length, tokens=max(2, int(length * _SLOW)))
+        if not one.keeps_up:
+            break
+        most = streams
+    return most
+
+
+def _tell(what: str) -> None:
+    print(f"  … {what}", file=sys.stderr, flush=True)  # noqa: T201 - as above
+
+
+def _quantiles(name: str, errors: Sequence[float]) -> dict[str, float | None]:
+    """In seconds."""
+    ranked = sorted(errors)
+    if not ranked:
+        return {f"{name}_{q}": None for q in ("p50", "p99", "max")}
+    places = {"p50": len(ranked) // 2, "p99": min(len(ranked) - 1, int(0.99 * len(ranked))), "max": -1}
+    return {f"{name}_{q}": ranked[place] / 1e6 for q, place in places.items()}
+
+
+@contextmanager
+def target(arguments: Sequence[str]) -> Iterator[str]:
+    """A paced target in a process of its own; its URL."""
+    line = [sys.executable, "-m", "probe_ext.sim.paced", *arguments]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own module
+    try:
+        port = process.stdout.readline().strip() if process.stdout else ""
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+
+
+def trial(arguments: Sequence[str], *, users: int, seconds: float, tokens: int) -> Trial:
+    """Real users through Locust, a master and one worker, against a target. TrialFailedError where it does not end."""
+    with tempfile.TemporaryDirectory() as folder, target(arguments) as url:
+        out, book = Path(folder) / "run", Path(folder) / "book.json"
+        environment = {**os.environ, "PROBE_CALIBRATION": str(book)}
+        environment.pop("PROBE_API_KEY", None)
+        done = subprocess.run(  # noqa: S603 - our own command
+            _line(url, users, seconds, tokens, out), env=environment, capture_output=True, text=True, check=False
+        )
+        if not (out / "run.json").exists() or done.returncode != 0:
+            raise TrialFailedError(done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}")
+        errors = json.loads(book.read_text()) if book.exists() else {"ttft": [], "gaps": []}
+        return _read(out, errors)
+
+
+def _line(url: str, users: int, seconds: float, tokens: int, out: Path) -> list[str]:
+    load = ["-u", str(users), "-r", str(max(users, 1)), "-t", f"{seconds:g}s", "--processes", "1"]
+    size = ["--max-tokens", str(tokens), "--input-tokens", "32", "--prompt-seed", "1", "--warm-up", "off"]
+    quiet = ["--no-report", "--no-metrics", "--drain", "5s", "--out", str(out)]
+    return [sys.executable, "-m", "probe_ext", "run", str(_USERS), "--host", url, *load, *size, *quiet]
+
+
+def _read(out: Path, errors: dict[str, list[float]]) -> Trial:
+    manifest = json.loads((out / "run.json").read_text())
+    with (out / "requests.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lags = LatencySketch()
+    for line in (out / "sketches.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        if record["metric"] == "lag":
+            lags.merge(LatencySketch.from_wire(record["sketch"]))
+    workers = manifest["workers"]
+    cpu = sum(worker["cpu_seconds"] or 0.0 for worker in workers)
+    stamped = bool(workers) and all(worker["receive_stamps"] == "kernel" for worker in workers)
+    return Trial(rows, cpu, manifest["duration"], lags.quantile(0.99), errors, stamped)
+
+
+def said(found: dict[str, Any]) -> list[str]:
+    """For a terminal."""
+    lines = [f"times: {'the kernel’s' if found['receive_stamps'] == 'kernel' else 'those of our own reads'}"]
+    for what, name in (("TTFT", "ttft_error"), ("a gap", "gap_error")):
+        p50, p99, most = (_short(found[f"{name}_{q}"]) for q in ("p50", "p99", "max"))
+        lines.append(f"error of {what}: {p50} at the median, {p99} at the 99th percentile, {most} at most")
+    lines.append(f"CPU: {_short(found['cpu_per_token'])} a token, {_short(found['cpu_per_reply'])} a reply")
+    lines.append(f"reads that carried several tokens: {found['reads_unresolved']:.2%}")
+    if found["tokens_per_second"] is not None:
+        lines.append(f"one worker keeps up with {found['tokens_per_second']:,.0f} tokens/s")
+    if found["open_streams"] is not None:
+        lines.append(f"one worker keeps up with {found['open_streams']:,} open streams")
+    return lines
+
+
+def _short(seconds: float | None) -> str:
+    if seconds is None:
+        return "not known"
+    return f"{1e6 * seconds:.1f} µs" if seconds < 0.001 else f"{1e3 * seconds:.2f} ms"

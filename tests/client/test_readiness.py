@@ -1,0 +1,122 @@
+"""One watcher for all sockets: everybody is read, nobody twice, and none for another."""
+
+import socket
+from collections.abc import Iterator
+
+import gevent
+import pytest
+
+from probe_ext.client import readiness
+from probe_ext.client.readiness import MANY, Sockets, sockets
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pairs() -> Iterator[list[Pair]]:
+    """More than are waited for."""
+    made = [socket.socketpair() for _ in range(MANY + 2)]
+    for near, _ in made:
+        near.setblocking(False)
+    yield made
+    for near, far in made:
+        near.close()
+        far.close()
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the hub was kept waiting for others, each time."""
+    naps: list[float] = []
+    monkeypatch.setattr(readiness, "_sleep", naps.append)
+    return naps
+
+
+def watch_all(
+    found: Sockets, pairs: list[Pair], got: dict[int, bytes], *, stamped: bool = True
+) -> list[readiness.Watch]:
+    def reader(number: int, near: socket.socket) -> None:
+        got[number] = got.get(number, b"") + near.recv(100)
+
+    return [
+        found.add(near.fileno(), lambda n=number, s=near: reader(n, s), stamped=stamped)  # type: ignore[misc]
+        for number, (near, _) in enumerate(pairs)
+    ]
+
+
+def wait_for(got: dict[int, bytes], count: int) -> None:
+    with gevent.Timeout(10):
+        while len(got) < count:
+            gevent.sleep(0.001)
+
+
+def test_all_that_are_ready_are_read_in_one_go(pairs: list[Pair], slept: list[float]) -> None:
+    got: dict[int, bytes] = {}
+    watches = watch_all(sockets(), pairs, got)
+    for number, (_, far) in enumerate(pairs):
+        far.send(b"%d" % number)
+    wait_for(got, len(pairs))
+    assert got == {number: b"%d" % number for number in range(len(pairs))}
+    assert slept == [readiness.GATHER]
+    for watch in watches:
+        watch.stop()
+
+
+@pytest.mark.parametrize(("count", "stamped"), [(MANY - 1, True), (MANY + 2, False)])
+def test_few_sockets_and_those_without_the_kernels_times_are_not_waited_for(
+    pairs: list[Pair], slept: list[float], count: int, stamped: bool
+) -> None:
+    got: dict[int, bytes] = {}
+    watches = watch_all(sockets(), pairs[:count], got, stamped=stamped)
+    pairs[0][1].send(b"x")
+    wait_for(got, 1)
+    assert slept == []
+    for watch in watches:
+        watch.stop()
+
+
+def test_looking_reads_the_others_without_a_turn_of_the_hub(pairs: list[Pair]) -> None:
+    got: dict[int, bytes] = {}
+    watches = watch_all(sockets(), pairs, got)
+    pairs[3][1].send(b"x")
+    sockets().look()
+    assert got == {3: b"x"}
+    for watch in watches:
+        watch.stop()
+
+
+def test_one_that_is_stopped_while_others_are_read_is_not_read(pairs: list[Pair]) -> None:
+    found, read = sockets(), []
+    watches: list[readiness.Watch] = []
+
+    def stop_the_other(other: int) -> None:
+        read.append(other)
+        watches[other].stop()
+
+    watches += [found.add(pairs[n][0].fileno(), lambda n=n: stop_the_other(1 - n), stamped=True) for n in (0, 1)]  # type: ignore[misc]
+    for _, far in pairs[:2]:
+        far.send(b"x")
+    found.look()
+    found.look()
+    assert len(set(read)) == 1
+    for watch in watches:
+        watch.stop()
+
+
+def test_a_watch_that_was_stopped_before_does_not_stop_the_next_of_its_number(pairs: list[Pair]) -> None:
+    got: dict[int, bytes] = {}
+    old = watch_all(sockets(), pairs[:1], got)[0]
+    old.stop()
+    new = watch_all(sockets(), pairs[:1], got)[0]
+    old.stop()
+    pairs[0][1].send(b"x")
+    sockets().look()
+    assert got == {0: b"x"}
+    new.stop()
+
+
+def test_a_closed_socket_can_still_be_forgotten(pairs: list[Pair]) -> None:
+    watch = watch_all(sockets(), pairs[:1], {})[0]
+    pairs[0][0].close()
+    watch.stop()
+    watch.stop()

@@ -1,0 +1,161 @@
+"""The ruler's floor: measured with real users against a target that knows the truth, kept, and held against a plan."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probe_ext.cli import main
+from probe_ext.swarm import calibrate, floor
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def ask(url: str, tokens: int) -> bytes:
+    """One streamed reply, as its bytes."""
+    body = b'{"model":"paced","stream":true,"max_tokens":%d}' % tokens
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as sock:
+        sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        said = b""
+        while not said.endswith(b"0\r\n\r\n"):
+            said += sock.recv(65536)
+    return said
+
+
+def truth(said: bytes) -> tuple[int, list[int]]:
+    """When the request had arrived, and when each token was handed over; nanoseconds."""
+    first, *others = re.findall(rb'"content":" ([0-9:]+)"', said)
+    arrived, handed = map(int, first.split(b":"))
+    return arrived, [handed, *map(int, others)]
+
+
+def test_the_target_sends_no_token_before_its_time_and_says_when_it_did() -> None:
+    with calibrate.target(["--rate", "200", "--first", "0.02"]) as url:
+        arrived, tokens = truth(ask(url, 20))
+    assert len(tokens) == 20
+    assert tokens[0] - arrived >= 0.02e9
+    assert tokens[-1] - arrived >= 0.02e9 + 19 * 0.005e9
+    assert all(later > earlier for earlier, later in pairwise(tokens))
+
+
+def test_the_null_target_answers_in_one_go() -> None:
+    with calibrate.target(["--null"]) as url:
+        _, tokens = truth(ask(url, 50))
+    assert len(tokens) == 50
+
+
+def test_the_target_ends_with_its_parent() -> None:
+    script = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m', 'probe_ext.sim.paced'], stdout=1); "
+    script += "p.poll(); import time; time.sleep(1)"
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert parent.stdout is not None
+        assert int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        rest = parent.stdout.read()  # ends when the target, which holds the pipe too, has ended
+    finally:
+        parent.kill()
+    assert json.loads(rest)["replies"] == 0
+
+
+def test_a_calibration_measures_real_users_and_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", "--quick", "--seconds", "1"]) == 0
+    shown = capsys.readouterr().out
+    found = floor.load()
+    assert found is not None
+    assert tuple(found) == calibrate.KEYS
+    assert 0 < found["gap_error_p50"] <= found["gap_error_p99"] <= found["gap_error_max"]
+    assert 0 < found["ttft_error_p50"] <= found["ttft_error_max"]
+    assert found["cpu_per_reply"] > 0
+    assert found["tokens_per_second"] is None
+    assert "error of TTFT" in shown
+    assert str(floor.place()) in shown
+
+
+def test_errors_are_the_differences_to_the_truth() -> None:
+    from probe_ext.swarm.calibration_users import errors  # noqa: PLC0415 - loads Locust
+
+    ttft, gaps = errors(1.0, [1.050002, 1.0700, 1.0905], " 1000000000:1050000000 1070000000 1090000000")
+    assert ttft == pytest.approx(2.0, abs=0.01)
+    assert gaps == pytest.approx([2.0, 500.0], abs=0.01)
+
+
+def test_a_target_that_cannot_be_measured_is_no_calibration(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(calibrate, "_USERS", Path("/nowhere.py"))
+    assert main(["calibrate", "--quick", "--seconds", "1"]) == 3
+    assert "no such file" in capsys.readouterr().err
+    assert floor.load() is None
+
+
+def trial(lag: float, streams: int) -> calibrate.Trial:
+    rows = [{"outcome": "complete", "events": "100"}] * streams
+    return calibrate.Trial(rows, 1.0, 10.0, lag, {}, True)
+
+
+def test_the_most_is_that_of_the_last_trial_that_was_kept_up_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def run(_: Any, *, users: int, **__: Any) -> calibrate.Trial:
+        asked.append(users)
+        return trial(0.0015 if users <= 400 else 0.0025, users)
+
+    monkeypatch.setattr(calibrate, "trial", run)
+    assert calibrate._most_tokens(1.0) == 400 * 100 / 10
+    assert asked == [50, 100, 200, 400, 800]
+    assert calibrate._most_open(1.0) == 250
+
+
+def test_nothing_is_kept_up_with_when_a_reply_fails() -> None:
+    assert trial(0.001, 1).keeps_up
+    failed = calibrate.Trial([{"outcome": "cut"}], 1.0, 1.0, 0.001, {}, True)
+    assert not failed.keeps_up
+    assert not calibrate.Trial([], 1.0, 1.0, None, {}, False).keeps_up
+
+
+FLOOR = {"tokens_per_second": 10_000.0, "open_streams": 1000}
+
+
+@pytest.mark.parametrize(
+    ("found", "users", "workers", "says"),
+    [
+        (None, 10**6, 1, None),
+        (FLOOR, 200, 1, None),
+        (FLOOR, 201, 1, "2 workers"),
+        (FLOOR, 400, 2, None),
+        (FLOOR, 2500, 1, "13 workers"),
+        ({**FLOOR, "tokens_per_second": None}, 2500, 1, "3 workers"),
+        ({"tokens_per_second": None, "open_streams": None}, 10**6, 1, None),
+    ],
+)
+def test_a_plan_that_wants_more_than_its_workers_bear_is_told_how_many_would_do(
+    found: dict[str, Any] | None, users: int, workers: int, says: str | None
+) -> None:
+    why = floor.shortage(found, users, workers)
+    assert (why is None) if says is None else (why is not None and says in why)
+
+
+def test_what_cannot_be_read_is_no_calibration() -> None:
+    assert floor.load() is None
+    floor.place().parent.mkdir(parents=True)
+    for text in ("{", "[]", ""):
+        floor.place().write_text(text)
+        assert floor.load() is None
+
+
+def test_a_calibration_of_other_versions_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    floor.save(FLOOR)
+    assert floor.load() == FLOOR
+    monkeypatch.setattr(floor, "version", lambda _: "0.0.1")
+    assert floor.load() is None
