@@ -1,5 +1,6 @@
 """What bounds the server, and where its KV cache runs full, as a reader meets it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,7 @@ def _bound(ruling: Mapping[str, Any]) -> Bound:
         said=said,
         title=_title(ruling["rule"], _BEFORE[ruling["state"]]),
         rule=" · ".join(filter(None, [ruling["rule"].replace("_", " "), since, sure])),
-        why=ruling["why"],
+        why=_named(ruling["why"]),
         advice=ruling["advice"] or needs,
         sure=ruling["confidence_from"],
         figures=[(fact["name"], figure(fact["value"], fact["unit"])) for fact in ruling["evidence"]],
@@ -99,6 +100,11 @@ def _bound(ruling: Mapping[str, Any]) -> Bound:
 def _title(rule: str, before: str) -> str:
     title = TITLES[rule]
     return before + title[:1].lower() + title[1:] if before else title
+
+
+def _named(why: str) -> str:
+    """Other rules by their titles."""
+    return re.sub(r"`(\w+)`", lambda found: f"“{TITLES.get(found[1], found[1])}”", why)
 
 
 def figure(value: float | None, unit: str) -> str:

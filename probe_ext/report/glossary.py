@@ -34,7 +34,7 @@ alone | fine to | The capacity when this dimension alone is judged: the highest 
 capacity | capacity | The highest measured number of users at which at least {level_share} of those heard were served.
 interval | 95 % interval | Where the answer would lie in 95 of 100 runs like this one: stretches of time are drawn \
 again and again from this run, with all their users together.
-state | state | A level holds when at least {level_share} of its heard users were served. It fails when it would miss \
+state | result | A level holds when at least {level_share} of its heard users were served. It fails when it would miss \
 that even with every undecided user served. Else, or with too few replies, it is unproven.
 replies | replies | Replies that were started in the level; every one of them is accounted for.
 """

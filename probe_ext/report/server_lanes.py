@@ -1,6 +1,7 @@
 """What the server said of itself, on the time axis: KV cache, queue, preemptions."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -62,5 +63,5 @@ def _preemptions(axis: lane.Axis, evidence: Evidence, why_not: str) -> lane.Lane
     plot = svg.Plot(
         "Preemptions over time", says, 26, [svg.Shape(svg.marks(axis.x(x) for x in t[kept].tolist()), "tick")]
     )
-    return lane.Lane("preemptions", "preemptions", words.count(total), plot,
-                series=[lane.series("preempted", "", t[kept], rise[kept], holds=False)])  # fmt: skip
+    return lane.Lane("preemptions", "preemptions", words.count(total), plot, series=[
+                replace(lane.series("preempted", "", t[kept], rise[kept], holds=False), zero=True)])  # fmt: skip

@@ -137,4 +137,7 @@ def notes(capacity: Mapping[str, Any]) -> list[str]:
         share = f"{words.count(outside)} of {words.count(capacity['replies'])} replies"
         said.append(f"{share} are in no level: sent to warm up, or while the number of users changed or settled.")
     shown, hidden = (words.count(capacity["reasoning"][mode]["served_users"]) for mode in ("shown", "hidden"))
-    return [*said, f"Users served: {shown} by all text, reasoning with it; {hidden} by visible text alone."]
+    return [
+        *said,
+        f"With the model's thinking taken for text, {shown} users are served; by visible text alone, {hidden}.",
+    ]

@@ -35,7 +35,7 @@ def words_arriving(evidence: Evidence, axis: lane.Axis, pause: float) -> lane.La
         svg.Shape("".join(_bar(axis, row, a, b, pitch, 0.08) for row, a, b in _worst(holes)), "hole"),
     ]
     says = f"{words.many(len(holes), 'silent pause')} of {words.bound(pause)} or more among the users shown."
-    note = lane.thinned(len(row_of), len(by_user), "users, those with the longest silences")
+    note = lane.thinned(len(row_of), len(by_user), "users, with the longest silences,")
     height = max(34, 9 * len(row_of))
     plot = svg.Plot("Replies of each user, with their silent pauses", says, height, shapes)
     return lane.Lane("words", "words arriving", words.many(len(holes), "pause"), plot, note=note)

@@ -33,9 +33,8 @@ COLD_CACHED, WARM_CACHED = 0.10, 0.50
 """shares of prompt tokens from the cache: more in the cold arm, or less in the warm one, and the arms are not what
 they are called"""
 HOW = (
-    "It takes two arms of prompts of one length under one load: in the one all prompts begin alike, so that the server "
-    "may take the beginning from its cache; in the other each user's own data stands in front. "
-    "`probe run cold_user` does that."
+    "`probe run cold_user` measures it: under one load, half of the prompts begin alike, so that the server may take "
+    "that part from its cache, and half begin with each user's own data; all are equally long."
 )
 
 

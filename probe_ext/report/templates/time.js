@@ -22,11 +22,11 @@
 
   function nearest(s, t) {
     let low = 0, high = s.t.length - 1;
-    if (high < 0) return null;
+    if (high < 0) return s.zero ? 0 : null;
     while (low < high) { const mid = (low + high + 1) >> 1; if (s.t[mid] <= t) low = mid; else high = mid - 1; }
     if (s.holds) return s.t[low] <= t ? s.v[low] : null;
     const next = Math.min(low + 1, s.t.length - 1), i = Math.abs(s.t[next] - t) < Math.abs(s.t[low] - t) ? next : low;
-    return Math.abs(s.t[i] - t) <= Math.max(2, (to - from) / 150) ? s.v[i] : null;
+    return Math.abs(s.t[i] - t) <= Math.max(2, (to - from) / 150) ? s.v[i] : s.zero ? 0 : null;
   }
   const figure = (s, v) => v === null ? "–" : v.toLocaleString("en", { maximumSignificantDigits: 3 }) + (s.unit && " " + s.unit);
 
