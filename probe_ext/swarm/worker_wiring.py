@@ -1,8 +1,10 @@
 """Which of Locust's events calls what on a worker."""
 
+from functools import cache
 from typing import Any
 
 import gevent
+from locust import argument_parser
 from locust.runners import WorkerRunner
 
 from probe_ext.settings.errors import SettingsError
@@ -15,6 +17,7 @@ from probe_ext.swarm.worker import WorkerEnd
 
 def wire_worker(node: Node, runner: WorkerRunner) -> None:
     """Have a worker measure, tell, and leave in order."""
+    _ask_locusts_defaults_once()
     end = WorkerEnd(node, runner)
     watch = MasterWatch(runner, lambda: gevent.spawn(runner.quit))
     gevent.spawn(watch.watch, gevent.sleep)
@@ -31,6 +34,13 @@ def wire_worker(node: Node, runner: WorkerRunner) -> None:
     listen.test_stopping.add_listener(leave)
     listen.quitting.add_listener(leave)  # runs before Locust tells the master that we are gone
     SignalEnd(lambda _reason: gevent.spawn(runner.quit), hurry)
+
+
+def _ask_locusts_defaults_once() -> None:
+    """Locust builds its whole parser anew for each option of each spawn message: a quarter of a second of CPU, while a
+    ramp sends one a second. Many workers on few cores then do nothing else, and are taken for gone.
+    """
+    argument_parser.default_args_dict = cache(argument_parser.default_args_dict)
 
 
 def _drain_limit(node: Node) -> float:
