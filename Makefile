@@ -101,8 +101,8 @@ study-diagnosis: $(READY) ## is the bound named that was built in? Simulated ser
 study: $(READY) ## how often the intervals hold the truth, and the search beside fixed sweeps, on virtual time
 	@$(BIN)/python -m scripts.study
 
-bench: $(READY) ## the ruler against the truth and a C reader; writes benchmarks/RESULTS.md (30 minutes)
-	@$(BIN)/python -m benchmarks; code=$$?; [ $$code -eq 77 ] || exit $$code
+bench: $(READY) ## the ruler against the truth, a C reader and its peers; writes benchmarks/RESULTS.md (30 minutes)
+	@$(BIN)/python -m benchmarks --install-peers; code=$$?; [ $$code -eq 77 ] || exit $$code
 
 examples: $(READY) ## render the pages of the committed real runs anew
 	$(BIN)/probe report reports/examples/vllm

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accuracy, around, cost, native, results
+from benchmarks import accuracy, around, cost, native, peers, results
 
 KEPT = Path(__file__).with_name("results.json")
 WRITTEN = Path(__file__).with_name("RESULTS.md")
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[], Any]] = {
     "open": lambda: cost.many_open(10_000),
     "report": lambda: [around.report(10**power) for power in (4, 5, 6)],
     "poller": around.poller,
+    "peers": peers.measure,
 }
 
 
@@ -31,6 +32,7 @@ def main() -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--install-peers", action="store_true", help="make the peers' environments first (downloads)")
     asked = parser.parse_args()
     if wrong := set(asked.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(wrong))}")
@@ -39,6 +41,8 @@ def main() -> int:
     except native.NoCompilerError as error:
         print(f"benchmarks: SKIPPED, nothing was measured: {error}", file=sys.stderr)
         return 77
+    if asked.install_peers:
+        peers.install()
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     for part in asked.parts or PARTS:
         print(f"{part} …", flush=True)

@@ -135,6 +135,41 @@ def _poller(one: dict[str, Any]) -> str:
     return f"{page} takes {one['ms']:.2f} ms of CPU, once a second."
 
 
+def _peers(found: dict[str, Any]) -> str:
+    header = (
+        "tool",
+        "version",
+        "CPU a token",
+        "TTFT p50",
+        "true",
+        "TTFT p99",
+        "true",
+        "gap p50",
+        "true",
+        "gap p99",
+        "true",
+    )
+    rows = []
+    for one in found["rows"]:
+        pairs = [
+            _ms(one[side][key]) for key in ("ttft_p50", "ttft_p99", "gap_p50", "gap_p99") for side in ("said", "true")
+        ]
+        rows.append((one["name"], one["version"], _us(one["us"]), *pairs))
+    left_out = "".join(f"\n- {name}: could not be run: {why}" for name, why in found["left_out"].items())
+    return f"{_PEERS_LOAD}\n\n{table(header, rows)}\n{left_out}".strip()
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f} ms"
+
+
+_PEERS_LOAD = (
+    "100 streams of 50 tokens/s, 100 tokens a reply. Each tool's own percentiles stand beside what the server knows of "
+    "the same run. CPU is of all its processes, the difference between a short and a long run. *Gap* is what each "
+    "calls inter-token latency; GuideLLM, AIPerf and genai-bench keep one mean a reply: theirs are of replies."
+)
+
+
 _PAGES = {
     "accuracy": ("How right a token's time is", _accuracy),
     "cost": ("What a token costs", _cost),
@@ -143,6 +178,7 @@ _PAGES = {
     "open": ("Ten thousand open streams in one worker", _open),
     "report": ("The report", _report),
     "poller": ("Reading the server's metrics", _poller),
+    "peers": ("Beside its peers", _peers),
 }
 
 

@@ -53,11 +53,23 @@ def _receive_lag(evidence: Evidence) -> Finding:
             "receive_lag", "unproven", True, why, "On Linux the kernel's receive times are used by themselves."
         )
     whose = "the kernel's receive times were used" if kernel else "times are those of our own reads"
-    why = f"99 % of all reads came within {seconds(p99)} of the data's arrival; {whose}."
+    why = f"99 % of all reads came within {seconds(p99)} of the data's arrival; {whose}.{_error(evidence, kernel)}"
     if p99 <= LAG:
         return Finding("receive_lag", "pass", not kernel, why)
     effect = " Token times stay right, but reads that carry several tokens at once are not resolved." if kernel else ""
     return Finding("receive_lag", "fail", not kernel, f"{why}{effect}", _LIGHTER)
+
+
+def _error(evidence: Evidence, kernel: bool | None) -> str:
+    """How right this run's token times are: what was calibrated on this machine, where the same times were used."""
+    ruler = evidence.manifest.get("ruler")
+    calibrated = ruler if isinstance(ruler, dict) and ruler.get("receive_stamps") == "kernel" else {}
+    p99 = number(calibrated, "gap_error_p99")
+    if not kernel or p99 is None:
+        return ""
+    reads, unresolved = (float(np.nansum(numbers(evidence.replies, c))) for c in ("reads", "reads_unresolved"))
+    but = f", but for the {percent(unresolved / reads)} of reads that carried several tokens" if unresolved else ""
+    return f" A gap is right to {1e6 * p99:.0f} µs (99 %, by probe calibrate){but}."
 
 
 def _loop_lag(evidence: Evidence) -> Finding:

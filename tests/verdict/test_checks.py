@@ -8,6 +8,7 @@ from worlds import CHAT, evidence, manifest, reply, staircase, steady, worker
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import ReplyRow, ServerRow
 from probe_ext.measure.sketch import LatencySketch
+from probe_ext.verdict.checks_ruler import ruler_checks
 from probe_ext.verdict.evidence import Evidence, LocustCounts, Window
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.judgement import Finding
@@ -144,6 +145,30 @@ def test_locusts_count_against_ours() -> None:
 )
 def test_damaged_files(line: str, spoils: bool) -> None:
     assert told("files", run(damage=(line,))) == ("fail", spoils)
+
+
+@pytest.mark.parametrize(
+    ("ruler", "stamps", "says"),
+    [
+        ({"receive_stamps": "kernel", "gap_error_p99": 12e-6}, "kernel", "right to 12 µs"),
+        ({"receive_stamps": "kernel", "gap_error_p99": 12e-6}, "read", None),
+        ({"receive_stamps": "read", "gap_error_p99": 12e-6}, "kernel", None),
+        ({"receive_stamps": "kernel", "gap_error_p99": None}, "kernel", None),
+        (None, "kernel", None),
+        ("spoilt", "kernel", None),
+    ],
+)
+def test_the_rulers_error_is_told_where_it_was_calibrated_with_the_same_times(
+    ruler: object, stamps: str, says: str | None
+) -> None:
+    workers = [{"id": "w1", "receive_stamps": stamps}]
+    rows = [reply(u, 6.0 + t, reads=10, reads_unresolved=1) for t in range(20) for u in range(2)]
+    world = run(rows, manifest=manifest(workers=workers, ruler=ruler), windows=lags(*[0.001] * 100))
+    why = next(finding.why for finding in ruler_checks(world) if finding.check == "receive_lag")
+    assert ("right to" in why) is (says is not None)
+    if says:
+        assert says in why
+        assert "of reads that carried several tokens" in why
 
 
 def test_our_own_faults() -> None:
