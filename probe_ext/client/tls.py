@@ -15,6 +15,10 @@ def context(*, verify: bool) -> ssl.SSLContext:
     return made
 
 
+_RECORD = 2**14
+"""bytes: no record of TLS holds more"""
+
+
 class TlsSession:
     """One connection's ciphers: bytes from the wire in, bytes for the wire out."""
 
@@ -55,7 +59,7 @@ class TlsSession:
         plain: list[bytes] = []
         while True:
             try:
-                part = self._tls.read(2**16)
+                part = self._tls.read(_RECORD)
             except ssl.SSLWantReadError:
                 break
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -64,4 +68,6 @@ class TlsSession:
                 self.ended = True
                 break
             plain.append(part)
+            if not self._incoming.pending and not self._tls.pending():
+                break  # asking for more would raise, which costs more than reading did
         return b"".join(plain)

@@ -38,10 +38,14 @@ class Book:
         self._sketches[key].add(values)
         self._changed.add(key)
 
-    def add_all(self, metric: str, times: Sequence[float], values: Sequence[float], origin: float) -> None:
+    def add_all(self, metrics: Sequence[str], times: Sequence[float], values: Sequence[float], origin: float) -> None:
         """Sketch durations, each in the window of its own moment; `times` rise, and `origin` is the run's zero."""
         for window, start, end in _stretches(times, origin, SKETCH_SECONDS):
-            self.add(metric, window * SKETCH_SECONDS, values[start:end])
+            sketch = LatencySketch()
+            sketch.add(values[start:end])
+            for key in ((metric, window) for metric in metrics):
+                self._sketches.setdefault(key, LatencySketch()).merge(sketch)
+                self._changed.add(key)
 
     def count_all(self, metric: str, times: Sequence[float], totals: Sequence[int], origin: float) -> None:
         """Count at each of `times` what `totals`, the count up to and with each, has grown by."""

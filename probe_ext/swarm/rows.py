@@ -108,5 +108,8 @@ def _write_tokens(book: Book, events: TokenEvents, weight: float, origin: float)
     counted = list(accumulate(events.tokens))
     book.count_all("tokens", events.at, [round(n * weight) for n in counted] if weight != 1 else counted, origin)
     spread, ends = [max(0.0, gap) for gap in gaps(events.at)], events.at[1:]
-    book.add_all("gap", ends, spread, origin)
-    book.add_all("itl", ends, [gap / n for gap, n in zip(spread, events.tokens[1:], strict=True)], origin)
+    if counted[-1] == len(counted):  # a token an event: the gap is the inter-token latency
+        book.add_all(("gap", "itl"), ends, spread, origin)
+        return
+    book.add_all(("gap",), ends, spread, origin)
+    book.add_all(("itl",), ends, [gap / n for gap, n in zip(spread, events.tokens[1:], strict=True)], origin)
