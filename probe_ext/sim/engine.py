@@ -138,23 +138,26 @@ class Engine:
                 return  # a whole prompt only; one that never fits the budget gets a step of its own
             if self.profile.chunked_prefill:
                 count = min(count, budget)
-            if not self._enter(life, found, cached, cached + count):
+            # Room for all of it, though a chunk is computed first; older releases asked for the chunk's room alone.
+            if not self._fits(life.total if self.profile.scheduler_reserve_full_isl else cached + count, found):
                 return
+            self._enter(life, found, cached + count)
             self._waiting.popleft()
             self._running.append(life)
             life.schedule(start, cached, tally)
             plan.append((life, count))
             budget -= count
 
-    def _enter(self, life: Life, found: list[int], cached: int, end: int) -> bool:
-        fresh = -(-end // self.pool.block_size) - len(found)
-        if fresh > self.pool.free - self.pool.idle(found):
-            return False
+    def _fits(self, tokens: int, found: list[int]) -> bool:
+        fresh = -(-tokens // self.pool.block_size) - len(found)
+        return fresh <= self.pool.free - self.pool.idle(found)
+
+    def _enter(self, life: Life, found: list[int], end: int) -> None:
         self.pool.share(found)
         life.blocks = found
-        life.computed = cached
+        life.computed = len(found) * self.pool.block_size
         life.published = len(found)
-        return self._grow(life, end)
+        self._grow(life, end)
 
     def _publish(self, life: Life, end: int) -> None:
         # At scheduling, as vLLM does: a later request of the same step already shares what this one will compute.

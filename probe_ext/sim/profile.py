@@ -51,6 +51,7 @@ class Profile:
     max_num_seqs: int
     max_num_batched_tokens: int
     chunked_prefill: bool = True
+    scheduler_reserve_full_isl: bool = True
     prefix_caching: bool = True
     # What it answers, where the request leaves that open.
     reply_tokens_mean: float = 200.0

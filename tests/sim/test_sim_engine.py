@@ -1,5 +1,6 @@
 """The scheduler on virtual time: nothing is lost, nobody starves, and preemption is what vLLM's is."""
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from sim_helpers import BLOCK, ask, play, tiny
 
 from probe_ext.sim.engine import Engine
+from probe_ext.sim.life import Life
+from probe_ext.sim.profile import Profile
 from probe_ext.sim.steps import Request
 
 requests = st.lists(
@@ -58,13 +61,51 @@ def test_the_same_input_gives_the_same_run(drawn: list[tuple[int, int, float, in
     assert play(tiny(blocks), load(drawn)).steps == play(tiny(blocks), load(drawn)).steps
 
 
-@settings(max_examples=40, deadline=None)
-@given(requests)
-def test_without_pressure_first_come_is_first_admitted(drawn: list[tuple[int, int, float, int]]) -> None:
-    story = play(tiny(2000, max_num_seqs=3), load(drawn))
+@settings(max_examples=60, deadline=None)
+@given(requests, st.integers(31, 90), st.sampled_from([3, 16]))
+def test_first_come_is_first_admitted_under_any_pressure(
+    drawn: list[tuple[int, int, float, int]], blocks: int, places: int
+) -> None:
+    story = play(tiny(blocks, max_num_seqs=places), load(drawn))
     admitted = [story.ends[number].scheduled for number in sorted(story.ends)]
-    assert story.preempted == []
     assert admitted == sorted(admitted)
+    assert max(step.snapshot.running for step in story.steps) <= places
+
+
+class Watched(Engine):
+    """An engine that looks at itself whenever it preempts: how many blocks are free, and who runs on."""
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile)
+        self.seen: list[tuple[int, bool]] = []
+
+    def _preempt(self, victim: Life) -> None:
+        youngest = all(victim.request.id > other.request.id for other in self._running)
+        self.seen.append((self.pool.free, youngest))
+        super()._preempt(victim)
+
+
+@settings(max_examples=60, deadline=None)
+@given(requests, st.integers(31, 60), st.booleans())
+def test_only_the_youngest_is_preempted_and_only_when_no_block_is_left(
+    drawn: list[tuple[int, int, float, int]], blocks: int, caching: bool
+) -> None:
+    # No prompt is cut into chunks here, so whoever runs wants one block at most.
+    engine = Watched(tiny(blocks, prefix_caching=caching, max_num_batched_tokens=4096))
+    for request in load(drawn):
+        engine.add(request)
+    preempted = 0
+    while (step := engine.step()) is not None:
+        preempted += len(step.preempted)
+    assert engine.seen == [(0, True)] * preempted
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_prompt_is_let_in_where_all_of_it_fits_or_its_first_chunk_as_told(whole: bool) -> None:
+    profile = tiny(40, max_num_batched_tokens=16, prefix_caching=False, scheduler_reserve_full_isl=whole)
+    story = play(profile, [ask(1, prompt=80, reply=60), ask(2, prompt=100, reply=2)])
+    assert (story.ends[2].scheduled >= story.ends[1].last) is whole
+    assert (story.preempted == []) is whole
 
 
 def test_preemption_waits_until_the_last_block_is_gone() -> None:
@@ -87,11 +128,15 @@ def test_preemption_waits_until_the_last_block_is_gone() -> None:
 
 def test_a_step_that_preempts_lets_nobody_in() -> None:
     # A chunk of the victim's prompt would fit into the blocks it leaves; vLLM lets it wait for the next step.
-    profile = tiny(30, prefix_caching=False, max_num_batched_tokens=8)
+    profile = tiny(30, prefix_caching=False, max_num_batched_tokens=8, scheduler_reserve_full_isl=False)
     story = play(profile, [ask(n, prompt=20, reply=30) for n in range(1, 5)])
-    preempting = [step for step in story.steps if step.preempted]
-    assert preempting
-    assert all(step.snapshot.waiting >= len(step.preempted) for step in preempting)
+    stayed = [
+        (before.snapshot.running - len(step.preempted) - len(step.finished), step.snapshot.running)
+        for before, step in itertools.pairwise(story.steps)
+        if step.preempted
+    ]
+    assert stayed
+    assert all(expected == running for expected, running in stayed)
 
 
 def test_a_preempted_request_is_silent_and_is_counted_when_it_speaks_again() -> None:
