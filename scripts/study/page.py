@@ -27,10 +27,10 @@ COVERAGE = """
 ## Does the interval hold what is true?
 
 {runs} runs a case, seeds {first} to {last}. Each sweep holds its levels for the time given (`--hold`).
-*Covers*: the interval holds the truth; {claimed:.0%} are claimed, and the range is that of the binomial
-distribution (Wilson, 95 %). *Exact*: the bare figure is the best that the sweep's levels allow. *Promises too
-much*: the bare figure lies above the truth. *Two agree*: their intervals overlap, runs taken in pairs; two
-honest ones do in at least {overlap:.0%} of cases.
+*Covers*: the interval holds the truth; {claimed:.0f} % are claimed, and the range is that of the binomial
+distribution (Wilson, 95 %). *Exact*: the bare figure is the best that the sweep's levels allow. *Too much*: the
+bare figure lies above the truth. *Two agree*: their intervals overlap, runs taken in pairs; two
+honest ones do in at least {overlap:.0f} % of cases.
 
 Where the boundary is soft, the bare figure leans to the safe side: of a user's few replies in a short level, chance
 alone leaves fewer than nine in ten served now and then, although in the long run they are. The interval allows for
@@ -40,7 +40,8 @@ that.
 |---|---:|---|---:|---:|---:|---:|---:|---:|---:|
 """
 AGAIN = """
-{same} of {judged} runs that were judged a second time gave the same `capacity.json`, to the last digit.
+Of all intervals {covered} of {given} hold the truth: {than} claimed. {same} of {judged} runs that were
+judged a second time gave the same `capacity.json`, to the last digit.
 
 | server | what it is | served replies at the truth, and with one user more |
 |---|---|---|
@@ -59,7 +60,7 @@ the mean distance of the bare figure from the truth, in parts of it.
 PROVEN = """
 Of all searches {closed} of {searches} ended with both ends of the bracket proven; the others named the end that
 could not be decided within five times `--hold`. They proved {proven} levels, each with an error of at most
-{alpha:.1%} by the test's bounds (levels on the way: {glance:.0%}). {wrong}
+{alpha:g} % by the test's bounds (levels on the way: {glance:g} %). {wrong}
 """
 
 
@@ -80,20 +81,27 @@ def _coverage(rows: Rows) -> str:
         runs=runs,
         first=coverage.SEEDS,
         last=coverage.SEEDS + runs - 1,
-        claimed=CONFIDENCE,
-        overlap=CONFIDENCE**2,
+        claimed=100 * CONFIDENCE,
+        overlap=100 * CONFIDENCE**2,
     )
     text += "".join(_coverage_line(one) for one in sorted(rows, key=lambda one: -float(one["hold"])))
     text += _left_out(rows)
     once = [one for one in rows if one["hold"] == coverage.HOLDS[0]]
-    text += AGAIN.format(same=sum(o["same_again"] for o in rows), judged=sum(o["judged_again"] for o in rows))
+    covered, given = sum(o["covered"] for o in rows), sum(o["answered"] for o in rows)
+    text += AGAIN.format(
+        covered=covered,
+        given=given,
+        than="no fewer than" if covered >= CONFIDENCE * given else "fewer than",
+        same=sum(o["same_again"] for o in rows),
+        judged=sum(o["judged_again"] for o in rows),
+    )
     return text + "".join(_server_line(one) for one in once)
 
 
 def _coverage_line(one: dict[str, Any]) -> str:
     low, high = wilson(one["covered"], one["answered"])
     levels = ", ".join(str(n) for n in one["sweep"])
-    covers = f"{_part(one['covered'], one['answered'])} ({low:.0%}–{high:.0%})"
+    covers = f"{_part(one['covered'], one['answered'])} ({100 * low:.0f}–{100 * high:.0f} %)"
     return _line(
         one["case"],
         f"{one['hold']:.0f} s",
@@ -110,7 +118,7 @@ def _coverage_line(one: dict[str, Any]) -> str:
 
 def _server_line(one: dict[str, Any]) -> str:
     held, failed = one["truth"]["held"], one["truth"]["failed"]
-    told = f"{held['users']} users: {held['served']:.1%}; {failed['users']}: {failed['served']:.1%}"
+    told = f"{held['users']}: {100 * held['served']:.1f} %; {failed['users']}: {100 * failed['served']:.1f} %"
     return _line(one["case"], one["what"], told)
 
 
@@ -125,8 +133,8 @@ def _effort(rows: Rows) -> str:
         closed=sum(one["closed"] for one in searches),
         searches=sum(one["runs"] for one in searches),
         proven=sum(one["proven"] for one in searches),
-        alpha=ALPHA,
-        glance=GLANCE,
+        alpha=100 * ALPHA,
+        glance=100 * GLANCE,
         wrong=_wrong(wrong),
     )
 
@@ -140,7 +148,7 @@ def _effort_line(one: dict[str, Any]) -> str:
         f"{one['users']:g} ({one['users_low']}–{one['users_high']})",
         "–" if one["width"] is None else f"{one['width']:.1f}",
         _part(one["covered"], one["answered"]),
-        f"{one['error']:.0%}",
+        f"{100 * one['error']:.0f} %",
     )
 
 
@@ -152,7 +160,7 @@ def _wrong(wrong: Rows) -> str:
     errors = sum(one["state"] == "failed" or one["served"] <= worst for one in wrong)
     times = Counter((one["case"], one["users"], one["state"], one["served"]) for one in wrong)
     told = "; ".join(
-        f"{case}, {users} users called {state} ({n} times), where {served:.1%} of the replies are served"
+        f"{case}, {users} users called {state} ({n} times), where {100 * served:.1f} % of the replies are served"
         for (case, users, state, served), n in times.items()
     )
     return f"{len(wrong)} of them are otherwise in the long run, {errors} of these beyond the test's bounds: {told}."
@@ -168,7 +176,7 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
 
 
 def _part(hits: int, of: int) -> str:
-    return f"{hits / of:.0%}" if of else "–"
+    return f"{100 * hits / of:.0f} %" if of else "–"
 
 
 def _line(*cells: object) -> str:
