@@ -51,6 +51,8 @@ class Quick:
                 await answer.write(_event([{"index": 0, "delta": {"content": " a"}, "finish_reason": last}]))
             await answer.write(_event([], usage))
             await answer.write(b"data: [DONE]\n\n")
+        except ConnectionError:
+            pass  # who asked has left
         finally:
             self.running -= 1
         return answer

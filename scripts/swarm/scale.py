@@ -7,12 +7,14 @@ kind on the master's channel. The exit code is 1 where a count is not exact.
 """
 
 import argparse
+import csv
 import json
 import os
 import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -74,16 +76,17 @@ def _found(
 ) -> dict[str, Any]:
     manifest = json.loads((given.out / "run.json").read_text())
     workers = manifest["workers"]
-    with (given.out / "requests.csv").open() as file:
-        ids = [line.partition(",")[0] for line in file][1:]
+    with (given.out / "requests.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    ids, outcomes = [row["reply_id"] for row in rows], Counter(row["outcome"] for row in rows)
     with (given.out / "users.csv").open() as file:
         most = max(int(line.split(",")[1]) for line in file.readlines()[1:])
     counts = {
         "served": served,
-        "started": sum(w["started"] for w in workers),
+        "started": sum(w["started"] or 0 for w in workers),
         "rows": len(ids),
         "different": len(set(ids)),
-        "locust": _locust(given.out),
+        "by_locust_and_ended_by_us": _locust(given.out) + outcomes["ended_by_us"],
     }
     each = [name for name in looks if name != "master"]
     return {
@@ -91,6 +94,7 @@ def _found(
         "users_reached": most,
         "duration": manifest["duration"],
         "counts": counts,
+        "outcomes": dict(outcomes),
         "exact": len(set(counts.values())) == 1 and len(workers) == given.workers and most == given.users,
         "replies_per_second": round(len(ids) / manifest["duration"], 1),
         "master": _cost(looks["master"], wall),

@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=300)
     parser.add_argument("--think", type=float, default=10.0, help="seconds between a user's questions")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--most", type=float, default=10.0, help="MiB an hour that a process may grow by")
+    parser.add_argument("--most", type=float, default=20.0, help="MiB an hour that a process may grow by")
     parser.add_argument("--out", type=Path, default=Path("reports/runs/soak"))
     parser.add_argument("more", nargs="*", help="further options of probe run, behind --")
     given = parser.parse_args()
