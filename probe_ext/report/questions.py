@@ -93,9 +93,9 @@ def _card(key: str, asks: str, figure: Figure, capacity: Mapping[str, Any], prof
 
 def _holds(asked: Mapping[str, Any] | None, *, first: bool) -> str:
     users = asked["served_users"] if asked else None
-    if users is None:
-        return "not proven"
     behind = ", breaks first" if first else ""
+    if users is None:
+        return f"not proven{behind}"
     return f"fine to {words.count(users)}{behind}" if users else f"not even at the lowest level{behind}"
 
 

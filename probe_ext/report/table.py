@@ -136,8 +136,11 @@ def notes(capacity: Mapping[str, Any]) -> list[str]:
     if outside:
         share = f"{words.count(outside)} of {words.count(capacity['replies'])} replies"
         said.append(f"{share} are in no level: sent to warm up, or while the number of users changed or settled.")
-    shown, hidden = (words.count(capacity["reasoning"][mode]["served_users"]) for mode in ("shown", "hidden"))
-    return [
-        *said,
-        f"With the model's thinking taken for text, {shown} users are served; by visible text alone, {hidden}.",
-    ]
+    shown, hidden = (_served(capacity["reasoning"][mode]["served_users"]) for mode in ("shown", "hidden"))
+    if shown == hidden:
+        return [*said, f"With the model's thinking taken for text, or by visible text alone: {shown}, either way."]
+    return [*said, f"With the model's thinking taken for text: {shown}; by visible text alone: {hidden}."]
+
+
+def _served(users: int | None) -> str:
+    return "nothing is proven" if users is None else f"{words.many(users, 'user')} served"

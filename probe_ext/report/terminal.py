@@ -1,6 +1,6 @@
 """The verdict as a short table on the terminal; colour only where there is one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -10,11 +10,11 @@ from rich.text import Text
 
 from probe_ext.report import words
 from probe_ext.report.gate import Gate
-from probe_ext.report.pictures import label
+from probe_ext.report.pictures import label, legend
 from probe_ext.report.table import STATE_WORDS
 
 _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
-_HEADS = ("users", "served", "strained", "broken", "tok/s", "each", "TTFT p95", "silence", "KV", "")
+_FIGURES = ("tok/s", "each", "TTFT p95", "silence", "KV", "")
 _CUT_SHORT = ("ended", "unproven")
 _MOST = 5
 _PLAIN_WIDTH = 100
@@ -49,16 +49,17 @@ def _amiss(capacity: Mapping[str, Any]) -> list[str]:
 
 def _table(capacity: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for head in _HEADS:
+    shown = legend(capacity["levels"])
+    for head in ("users", *shown, *_FIGURES):
         table.add_column(head, justify="right", no_wrap=True)
     for level in capacity["levels"]:
         state = level["state"]
-        table.add_row(*_cells(level), Text(STATE_WORDS[state], style=_COLOURS[state]))
+        table.add_row(*_cells(level, shown), Text(STATE_WORDS[state], style=_COLOURS[state]))
     return table
 
 
-def _cells(level: Mapping[str, Any]) -> list[str]:
-    people = [words.count(level[f"users_{state}"]) for state in ("served", "strained", "broken")]
+def _cells(level: Mapping[str, Any], shown: Sequence[str]) -> list[str]:
+    people = [words.count(level[f"users_{state}"]) for state in shown]
     speed = [words.rate(level["total_tokens_per_s"]), words.rate(level["decode_rate_p50"])]
     waits = [words.seconds(level["ttft_p95"]), words.seconds(level["longest_gap_max"])]
     return [label(level), *people, *speed, *waits, words.percent(level["kv_usage_max"])]

@@ -15,7 +15,7 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import COLD
 from probe_ext.verdict.columns import Bools, numbers, texts
 from probe_ext.verdict.diagnosed import Edge, Forecast
-from probe_ext.verdict.evidence import Columns, Evidence
+from probe_ext.verdict.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.loads import Load, mean
 from probe_ext.verdict.manifest_view import number, servers
 from probe_ext.verdict.rules_batch import LIKE
@@ -155,7 +155,7 @@ def _sentence(
         fits = f"{one.users_low:,} to {one.users_high:,}" if one.users_high > one.users_low else f"{one.users_low:,}"
         held = f"{one.resident_tokens:,.0f} tokens a user when replies end"
         shared = f" and {one.shared_tokens:,.0f} that all share" if one.shared_tokens else ""
-        said.append(f"By its size it holds {fits} people: {held}{shared}.")
+        said.append(f"By its size it holds {fits} people: {held}{shared}.{_fewer_ran(best, one)}")
     elif by_gauge is not None:
         said.append(f"As its use grew, it would be full with about {people(by_gauge)}.")
     return " ".join(said)
@@ -172,3 +172,13 @@ def _standing(best: Load | None, on_edge: bool | None, walled: int | None) -> st
         return f"{full}{behind}."
     fine = "all is still fine" if best.served else "nobody is put on hold yet"
     return f"{full} and {fine}: this is the edge{behind or ', one user more may tip it over'}."
+
+
+def _fewer_ran(best: Load | None, one: Forecast) -> str:
+    """Why more people than the cache holds did not fill it: those who wait in the queue hold nothing."""
+    ran = quantile(best.gauges.running, 1.0) if best else None
+    if best is None or ran is None or not ran <= one.users_high < best.users:
+        return ""
+    return (
+        f" Of {people(best.users)} no more than {ran:,.0f} were answered at once; the others waited and held nothing."
+    )

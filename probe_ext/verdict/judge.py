@@ -34,6 +34,8 @@ from probe_ext.verdict.shocks import shocks
 from probe_ext.verdict.team import Given, at_capacity, cost, team
 
 NOTHING_GIVEN = Given()
+NO_BRACKET = (None, None)
+"""of a run that is not to be believed: what is to be done is to repeat it"""
 WARMS_ITSELF: Mapping[str, float] = {"settle": 0.0, "hold": 0.0}
 """the plan of a scenario that ends by itself: it also says itself which replies only warm up, however short it is"""
 
@@ -84,22 +86,25 @@ def judge(
     proven = view.served if verdict == "valid" else None
     full = at_capacity(evidence, asked_at(evidence.replies, profile), levels, proven)
     people = team(full, between, given.think_time)
+    questions = _questions(scene, view.answers)
     return Judgement(
         verdict=verdict,
-        sentence=sentence(view.served, view.bracket, view.answers.breaks_first, levels, climb, findings),
+        sentence=sentence(view.served, view.bracket, view.answers.breaks_first, levels, climb, findings, questions),
         served_users=view.served,
         interval=between,
         bracket=bracket,
         breaks_first=view.answers.breaks_first,
         levels=levels,
-        questions=_questions(scene, view.answers),
+        questions=questions,
         cold_user=cold,
         pauses=_pauses(evidence, profile, scene, metrics),
         goodput=goodput(levels),
         team=people,
         cost=cost(full, people, given.price_per_hour),
         climb=climb,
-        next_command=next_command(evidence.manifest, view.bracket, climb, levels),
+        next_command=next_command(
+            evidence.manifest, NO_BRACKET if verdict == "invalid" else view.bracket, climb, levels
+        ),
         reasoning=mode,
         modes={name: Mode(one.served, one.bracket, one.answers.breaks_first) for name, one in views.items()},
         profile=profile.model_dump(mode="json"),

@@ -68,7 +68,7 @@ def next_levels(between: Bracket, levels: Sequence[LevelResult]) -> list[int]:
     """Numbers of users to measure; empty where the boundary lies between neighbours."""
     held, failed = between
     if held is None and failed is None:
-        return sorted({level.users for level in levels if level.users > 0})[:MOST_LEVELS]
+        return _spread(sorted({level.users for level in levels if level.users > 0}))
     if failed is None:
         return [held, 2 * held, 4 * held] if held else []
     low = held if held is not None else max(1, failed // 4)
@@ -76,3 +76,10 @@ def next_levels(between: Bracket, levels: Sequence[LevelResult]) -> list[int]:
         return []
     count = min(MOST_LEVELS, failed - low + 1)
     return sorted({round(low + (failed - low) * i / max(count - 1, 1)) for i in range(count)})
+
+
+def _spread(users: list[int]) -> list[int]:
+    """All, or so many of them from the lowest to the highest."""
+    if len(users) <= MOST_LEVELS:
+        return users
+    return [users[round(i * (len(users) - 1) / (MOST_LEVELS - 1))] for i in range(MOST_LEVELS)]

@@ -12,15 +12,17 @@ from probe_ext.verdict.words import things
 
 SPEED = ("receive_lag", "loop_lag", "late_starts", "worker_cpu")
 """checks of how fast the load generator was"""
-OURS = (*SPEED, "client_faults")
+LASTING = ("receive_lag", "late_starts", "worker_cpu", "client_faults")
+"""of those and of its own faults, what is a share of the whole run: a loop is late by one worst moment"""
 
 
 def client_too_slow(facts: Facts) -> Ruling:
     """The load generator could not keep up: what it measured is partly its own lateness."""
     rule = "client_too_slow"
-    ours = [finding for finding in facts.findings if finding.check in OURS]
+    ours = [finding for finding in facts.findings if finding.check in {*SPEED, *LASTING}]
     failed = [finding for finding in ours if finding.state == "fail"]
     known = [finding for finding in ours if finding.check in SPEED and finding.state != "unproven"]
+    lasting = [finding for finding in failed if finding.check in LASTING or finding.spoils]
     shown = (
         Fact("checks of how fast the load generator was", float(len(known)), "checks"),
         Fact("of them failed", float(len(failed)), "checks"),
@@ -29,6 +31,8 @@ def client_too_slow(facts: Facts) -> Ruling:
         return unknown(rule, "How busy the load generator was is not known.", "workers that report their own state")
     if not failed:
         return absent(rule, "The load generator kept up.", *shown)
+    if not lasting:
+        return absent(rule, f"The load generator kept up but for a moment. {failed[0].why}", *shown)
     confidence, how = graded(
         {
             "another of its checks": len(failed) > 1 or None,
@@ -37,7 +41,7 @@ def client_too_slow(facts: Facts) -> Ruling:
     )
     return Ruling(
         rule, "holds", " ".join(finding.why for finding in failed), says="the load generator could not keep up",
-        evidence=shown, confidence=confidence, confidence_from=how, advice=failed[0].advice,
+        evidence=shown, confidence=confidence, confidence_from=how, advice=lasting[0].advice,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from probe_ext.verdict.judgement import Climb, Finding, LevelResult
+from probe_ext.verdict.judgement import Climb, Finding, LevelResult, Question
 from probe_ext.verdict.words import cause, feel, people, things
 
 Bracket = tuple[int | None, int | None]
@@ -15,9 +15,10 @@ def sentence(
     levels: Sequence[LevelResult],
     climb: Climb | None,
     findings: Sequence[Finding],
+    questions: Sequence[Question] = (),
 ) -> str:
     """The whole answer; before it, that it is not to be believed, where it is not."""
-    said = _answer(served, between, breaks_first, levels, climb)
+    said = _answer(served, between, _broke(breaks_first, between[1], questions), levels, climb)
     spoiled = [finding for finding in findings if finding.spoils]
     if not spoiled:
         return said
@@ -27,39 +28,43 @@ def sentence(
 def _answer(
     served: int | None,
     between: Bracket,
-    breaks_first: str | None,
+    broke: str,
     levels: Sequence[LevelResult],
     climb: Climb | None,
 ) -> str:
     if served is None:
         return _unproven(between, levels, climb)
     if served == 0:
-        return _none(between[1] or 0, breaks_first)
+        return _none(between[1] or 0, broke)
     if between[1] is not None:
-        return _bracketed(served, between[1], breaks_first)
+        return _bracketed(served, between[1], broke)
     return _open_above(served, levels)
 
 
-def _broke(breaks_first: str | None) -> str:
+def _broke(breaks_first: str | None, failed: int | None, questions: Sequence[Question]) -> str:
+    """What broke. A dimension that by itself fails only further up did not break the level that failed."""
+    alone = next((one.bracket[1] for one in questions if one.dimension == breaks_first), None)
+    if alone is not None and failed is not None and alone > failed:
+        return f"{cause(None)} broke first ({cause(breaks_first)} by itself only at {alone:,})"
     return f"{cause(breaks_first)} broke first"
 
 
-def _bracketed(served: int, failed: int, breaks_first: str | None) -> str:
+def _bracketed(served: int, failed: int, broke: str) -> str:
     gap = "; between them was not measured" if failed - served > 1 else ""
-    return _capital(f"{feel(served)}; at {failed:,} {_broke(breaks_first)}{gap}.")
+    return _capital(f"{feel(served)}; at {failed:,} {broke}{gap}.")
 
 
-def _none(lowest: int, breaks_first: str | None) -> str:
+def _none(lowest: int, broke: str) -> str:
     if lowest <= 1:
-        return f"Not even one person feels served: {_broke(breaks_first)}."
-    return f"Nobody is proven served: at {people(lowest)}, the lowest level measured, {_broke(breaks_first)}."
+        return f"Not even one person feels served: {broke}."
+    return f"Nobody is proven served: at {people(lowest)}, the lowest level measured, {broke}."
 
 
 def _open_above(served: int, levels: Sequence[LevelResult]) -> str:
     above = sorted({level.users for level in levels if level.users > served and not level.band})
     if above:
         return _capital(f"{feel(served)}; at {above[0]:,} the run was too short to tell.")
-    return f"At least {feel(served)}: {served:,} was the highest level measured, and it held."
+    return _capital(f"{feel(served)}; more were not measured.")
 
 
 def _unproven(between: Bracket, levels: Sequence[LevelResult], climb: Climb | None) -> str:
@@ -67,12 +72,19 @@ def _unproven(between: Bracket, levels: Sequence[LevelResult], climb: Climb | No
         return _climbed(climb.bracket)
     if not levels:
         return "No answer: the number of users never stood still long enough to measure anything."
-    if between[1] is not None:
-        return f"No answer yet: {people(between[1])} are too many, and below that nothing was measured long enough."
-    needed = [level for level in levels if level.replies_needed]
-    missing = things(needed[0].replies_needed or 0, "more reply", "more replies") if needed else ""
-    more = f"; about {missing} at {things(needed[0].users, 'user')} would" if needed else ""
+    failed = between[1]
+    more = _would_tell([level for level in levels if failed is None or level.users < failed])
+    if failed is not None:
+        return f"No answer yet: {people(failed)} are too many, and below that nothing was measured long enough{more}."
     return f"No answer yet: no level had enough replies to tell{more}."
+
+
+def _would_tell(levels: Sequence[LevelResult]) -> str:
+    needed = next((level for level in levels if level.replies_needed), None)
+    if needed is None:
+        return ""
+    missing = things(needed.replies_needed or 0, "more reply", "more replies")
+    return f"; about {missing} at {things(needed.users, 'user')} would"
 
 
 def _climbed(between: Bracket) -> str:

@@ -103,6 +103,14 @@ def test_a_client_that_cannot_keep_up() -> None:
     assert ruling(judge(Evidence({}, {}, {}, {}, (), {}, None, ()), CHAT), "client_too_slow").state == "unknown"
 
 
+@pytest.mark.parametrize(("stamps", "state"), [("kernel", "absent"), ("read", "holds")])
+def test_one_stall_of_the_clients_loop_is_no_bound_unless_it_spoils_the_run(stamps: str, state: str) -> None:
+    rows = steady(2, 0, 30)
+    stalled = worker(started=len(rows), loop_lag_max=1.5, receive_stamps=stamps)
+    found = judge(evidence(rows, staircase((2, 30)), manifest=manifest(workers=[stalled])), CHAT)
+    assert ruling(found, "client_too_slow").state == state
+
+
 def test_a_client_that_cannot_keep_up_looks_like_a_ceiling() -> None:
     run = evidence_of("ceiling")
     late = {**run.manifest, "workers": [{**run.manifest["workers"][0], "cpu_seconds": run.manifest["duration"]}]}

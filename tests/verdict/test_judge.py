@@ -82,7 +82,7 @@ def test_neighbouring_levels_leave_nothing_unmeasured() -> None:
 def test_one_user() -> None:
     verdict = judged(steady(1, 0, 30), (1, 30))
     assert (verdict.served_users, verdict.bracket, verdict.interval) == (1, (1, None), (1, None))
-    assert verdict.sentence == "At least 1 person feels served: 1 was the highest level measured, and it held."
+    assert verdict.sentence == "1 person feels served; more were not measured."
 
 
 def test_the_lowest_level_fails() -> None:
@@ -344,6 +344,8 @@ def test_an_invalid_run_says_so_first() -> None:
     assert (verdict.verdict, verdict.served_users) == ("invalid", 2)
     assert verdict.sentence.startswith("This run is not to be believed: ")
     assert "7 rows of them are missing" in verdict.sentence
+    assert verdict.next_command is not None
+    assert verdict.next_command.endswith("--levels 2"), "what is not believed is repeated, not narrowed"
 
 
 def test_a_level_too_short_above_one_that_holds() -> None:

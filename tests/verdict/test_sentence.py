@@ -2,7 +2,7 @@
 
 import pytest
 
-from probe_ext.verdict.judgement import Climb
+from probe_ext.verdict.judgement import Climb, Question
 from probe_ext.verdict.next_run import next_levels
 from probe_ext.verdict.sentence import sentence
 from probe_ext.verdict.words import listed, percent, seconds, things
@@ -26,6 +26,14 @@ def test_the_answer_in_a_sentence(
     served: int | None, between: tuple[int | None, int | None], breaks: str | None, said: str
 ) -> None:
     assert sentence(served, between, breaks, [], None, []) == said
+
+
+def test_what_breaks_by_itself_only_further_up_did_not_break_the_level_that_failed() -> None:
+    typing = Question("typing", 4, (4, 16), ())
+    said = sentence(4, (4, 5), "typing", [], None, [], [typing])
+    broke = "several things together broke first (typing speed by itself only at 16)"
+    assert said == f"4 people at once feel served; at 5 {broke}."
+    assert "at 16 typing speed broke first" in sentence(4, (4, 16), "typing", [], None, [], [typing])
 
 
 @pytest.mark.parametrize(
