@@ -13,6 +13,8 @@ STREAMS = sorted(path.name for path in RECORDINGS.glob("sse_*.txt"))
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 KEY = "sk-very-secret-0123456789"
+KEPT = 3
+"""events of a shortened stream at either end"""
 
 
 def recorded(name: str) -> tuple[bytes, bytes]:
@@ -56,6 +58,12 @@ def sized(body: bytes, head: bytes = JSON_HEAD) -> bytes:
 def events_of(body: bytes) -> list[bytes]:
     """A recorded body's events, by their empty lines."""
     return [event + b"\n\n" for event in body.split(b"\n\n") if event.strip()]
+
+
+def shortened(body: bytes) -> bytes:
+    """A recorded body's first and last events: cuts in the many that are alike between them would tell nothing more."""
+    events = events_of(body)
+    return body if len(events) <= 2 * KEPT else b"".join(events[:KEPT] + events[-KEPT:])
 
 
 def read(
