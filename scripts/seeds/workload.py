@@ -61,5 +61,6 @@ FITTED: dict[tuple[str, str, int, str], str] = {
     ("caching", QWEN, 8, "warm_p50"): "own tokens of prefix caching",
     ("caching", QWEN, 8, "warm_hit_rate"): "own tokens of prefix caching",
     ("caching", QWEN, 8, "ratio"): "follows from two fitted cells",
+    ("caching", LLAMA, 8, "ratio"): "follows half from a fitted cell",
 }
 """Cells that something was fitted to, and what; every other cell is predicted."""
