@@ -20,7 +20,7 @@ def card() -> Iterator[str]:
         end(serving)
 
 
-SHORT = ("-u", "8", "-r", "8", "-t", "8s")
+SHORT = ("-u", "8", "-r", "8", "-t", "4s", "--max-tokens", "32")
 
 
 def test_cold_and_warm_prompts_in_one_run(card: str, tmp_path_factory: pytest.TempPathFactory) -> None:
