@@ -32,8 +32,8 @@ types: $(READY) ## mypy strict
 layers: $(READY) ## the import contracts of ARCHITECTURE.md
 	$(BIN)/lint-imports
 
-unit: $(READY) ## pytest with coverage; most tests wait, so three at a time
-	$(BIN)/python -m pytest -n 3 --dist loadfile --cov --cov-report=term:skip-covered
+unit: $(READY) ## pytest with coverage; most tests wait, so four at a time
+	$(BIN)/python -m pytest -n 4 --dist loadfile --cov --cov-report=term:skip-covered
 
 test: lint types layers unit ## everything that a change must pass
 
