@@ -32,8 +32,9 @@ missed a bound; counted in no share.
 alone | fine to | The capacity when this dimension alone is judged: the highest measured level at which at least \
 {level_share} of the people were served by it.
 capacity | capacity | The highest measured number of users at which at least {level_share} of those heard were served.
-interval | 95 % interval | Where the answer would lie in 95 of 100 runs like this one: stretches of time are drawn \
-again and again from this run, with all their users together.
+interval | 95 % interval | Between which numbers the capacity lies: in 95 of 100 runs like this one, an interval so \
+made holds it. Stretches of time are drawn again and again from this run, with all their users together; what no level \
+measured is not ruled out.
 state | result | A level holds when at least {level_share} of its heard users were served. It fails when it would miss \
 that even with every undecided user served. Else, or with too few replies, it is unproven.
 replies | replies | Replies that were started in the level; every one of them is accounted for.

@@ -155,7 +155,7 @@ def _sentence(
         fits = f"{one.users_low:,} to {one.users_high:,}" if one.users_high > one.users_low else f"{one.users_low:,}"
         held = f"{one.resident_tokens:,.0f} tokens a user when replies end"
         shared = f" and {one.shared_tokens:,.0f} that all share" if one.shared_tokens else ""
-        said.append(f"By its size it holds {fits} people: {held}{shared}.{_fewer_ran(best, one)}")
+        said.append(f"By its size it holds {fits} people: {held}{shared}.{_fewer_ran(best)}")
     elif by_gauge is not None:
         said.append(f"As its use grew, it would be full with about {people(by_gauge)}.")
     return " ".join(said)
@@ -174,11 +174,9 @@ def _standing(best: Load | None, on_edge: bool | None, walled: int | None) -> st
     return f"{full} and {fine}: this is the edge{behind or ', one user more may tip it over'}."
 
 
-def _fewer_ran(best: Load | None, one: Forecast) -> str:
-    """Why more people than the cache holds did not fill it: those who wait in the queue hold nothing."""
-    ran = quantile(best.gauges.running, 1.0) if best else None
-    if best is None or ran is None or not ran <= one.users_high < best.users:
+def _fewer_ran(best: Load | None) -> str:
+    """Why so many people fill so little: those who wait in the queue hold nothing."""
+    ran, waited = (quantile(told, 1.0) for told in (best.gauges.running, best.gauges.waiting)) if best else (None, None)
+    if best is None or ran is None or not waited or not ran < best.users:
         return ""
-    return (
-        f" Of {people(best.users)} no more than {ran:,.0f} were answered at once; the others waited and held nothing."
-    )
+    return f" Of {people(best.users)} no more than {ran:,.0f} at once had a place there; the others waited."

@@ -28,7 +28,7 @@ from probe_ext.verdict.next_run import next_command
 from probe_ext.verdict.pauses import find_pauses, look_at, pauses, threshold
 from probe_ext.verdict.questions import Answers, Scene, Standing, answer
 from probe_ext.verdict.replies import Judged, Slower, asked_at, judge_replies
-from probe_ext.verdict.sentence import sentence
+from probe_ext.verdict.sentence import sentence, what_broke
 from probe_ext.verdict.server_figures import Metrics, read_metrics
 from probe_ext.verdict.shocks import shocks
 from probe_ext.verdict.team import Given, at_capacity, cost, team
@@ -86,10 +86,11 @@ def judge(
     proven = view.served if verdict == "valid" else None
     full = at_capacity(evidence, asked_at(evidence.replies, profile), levels, proven)
     people = team(full, between, given.think_time)
-    questions = _questions(scene, view.answers)
+    questions, diagnosis = _questions(scene, view.answers), rule(facts)
+    broke = what_broke(view.answers.breaks_first, view.bracket[1], questions)
     return Judgement(
         verdict=verdict,
-        sentence=sentence(view.served, view.bracket, view.answers.breaks_first, levels, climb, findings, questions),
+        sentence=sentence(view.served, view.bracket, broke, levels, climb, findings, diagnosis.bounds),
         served_users=view.served,
         interval=between,
         bracket=bracket,
@@ -109,7 +110,7 @@ def judge(
         modes={name: Mode(one.served, one.bracket, one.answers.breaks_first) for name, one in views.items()},
         profile=profile.model_dump(mode="json"),
         findings=findings,
-        diagnosis=rule(facts),
+        diagnosis=diagnosis,
         edge=edge(evidence, facts.loads),
         replies=len(sent),
         replies_outside=int((scene.level_of < 0).sum()),

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 
 from probe_ext.verdict.judgement import Climb, Finding, LevelResult, Question
-from probe_ext.verdict.words import cause, feel, people, things
+from probe_ext.verdict.words import cause, feel, listed, people, things
+
+_SOMETHING_ELSE = {"response_cache": "from a response cache", "cut_answers": "cut short"}
+"""rules of the diagnosis under which the figures are not those of the model, as one says it"""
 
 Bracket = tuple[int | None, int | None]
 
@@ -11,14 +14,18 @@ Bracket = tuple[int | None, int | None]
 def sentence(
     served: int | None,
     between: Bracket,
-    breaks_first: str | None,
+    broke: str,
     levels: Sequence[LevelResult],
     climb: Climb | None,
     findings: Sequence[Finding],
-    questions: Sequence[Question] = (),
+    bounds: Sequence[str] = (),
 ) -> str:
-    """The whole answer; before it, that it is not to be believed, where it is not."""
-    said = _answer(served, between, _broke(breaks_first, between[1], questions), levels, climb)
+    """The whole answer; before it, that it is not to be believed, where it is not.
+
+    `broke` is what `what_broke` says; `bounds` the rules of the diagnosis that hold.
+    """
+    said = _answer(served, between, broke, levels, climb)
+    said = said if served is None else _of_such_answers(said, bounds)
     spoiled = [finding for finding in findings if finding.spoils]
     if not spoiled:
         return said
@@ -41,7 +48,13 @@ def _answer(
     return _open_above(served, levels)
 
 
-def _broke(breaks_first: str | None, failed: int | None, questions: Sequence[Question]) -> str:
+def _of_such_answers(said: str, bounds: Sequence[str]) -> str:
+    """People were served with something else than what the model says when it is asked: that belongs to the answer."""
+    what = [words for rule, words in _SOMETHING_ELSE.items() if rule in bounds]
+    return f"With answers {listed(what)}, {said[:1].lower()}{said[1:]}" if what else said
+
+
+def what_broke(breaks_first: str | None, failed: int | None, questions: Sequence[Question]) -> str:
     """What broke. A dimension that by itself fails only further up did not break the level that failed."""
     alone = next((one.bracket[1] for one in questions if one.dimension == breaks_first), None)
     if alone is not None and failed is not None and alone > failed:

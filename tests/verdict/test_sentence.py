@@ -4,7 +4,7 @@ import pytest
 
 from probe_ext.verdict.judgement import Climb, Question
 from probe_ext.verdict.next_run import next_levels
-from probe_ext.verdict.sentence import sentence
+from probe_ext.verdict.sentence import sentence, what_broke
 from probe_ext.verdict.words import listed, percent, seconds, things
 
 GAP = "between them was not measured."
@@ -25,15 +25,23 @@ LOWEST = "at 8 people, the lowest level measured"
 def test_the_answer_in_a_sentence(
     served: int | None, between: tuple[int | None, int | None], breaks: str | None, said: str
 ) -> None:
-    assert sentence(served, between, breaks, [], None, []) == said
+    assert sentence(served, between, what_broke(breaks, between[1], []), [], None, []) == said
 
 
 def test_what_breaks_by_itself_only_further_up_did_not_break_the_level_that_failed() -> None:
     typing = Question("typing", 4, (4, 16), ())
-    said = sentence(4, (4, 5), "typing", [], None, [], [typing])
     broke = "several things together broke first (typing speed by itself only at 16)"
-    assert said == f"4 people at once feel served; at 5 {broke}."
-    assert "at 16 typing speed broke first" in sentence(4, (4, 16), "typing", [], None, [], [typing])
+    assert what_broke("typing", 5, [typing]) == broke
+    assert what_broke("typing", 16, [typing]) == "typing speed broke first"
+
+
+def test_served_with_something_else_than_the_models_answers_is_said_to_be() -> None:
+    said = sentence(8, (8, None), "", [], None, [], ["cut_answers", "batch_limit"])
+    assert said == "With answers cut short, 8 people at once feel served; more were not measured."
+    both = sentence(0, (None, 1), "silent pauses broke first", [], None, [], ["response_cache", "cut_answers"])
+    assert both.startswith("With answers from a response cache and cut short, not even one person feels served")
+    assert sentence(8, (8, None), "", [], None, [], ["batch_limit"]).startswith("8 people")
+    assert sentence(None, (None, None), "", [], None, [], ["cut_answers"]).startswith("No answer")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +53,7 @@ def test_what_breaks_by_itself_only_further_up_did_not_break_the_level_that_fail
     ],
 )
 def test_a_climb_is_told_as_no_proof(between: tuple[int | None, int | None], start: str) -> None:
-    said = sentence(None, (None, None), None, [], Climb(between), [])
+    said = sentence(None, (None, None), "", [], Climb(between), [])
     assert said.startswith(start)
     assert said.endswith("it proves nothing yet.")
 
