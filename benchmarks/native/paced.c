@@ -262,6 +262,7 @@ static int handle(struct conn *c, const char *head, const char *body, int length
         return answer_whole(c, "200 OK",
                             "{\"object\":\"list\",\"data\":[{\"id\":\"paced\",\"object\":\"model\",\"owned_by\":\"bench\","
                             "\"root\":\"paced\",\"max_model_len\":131072}]}");
+    if (!strncmp(head, "GET /health ", 12)) return answer_whole(c, "200 OK", "{}");
     if (strncmp(head, "POST ", 5) || !strstr(head, "/chat/completions "))
         return answer_whole(c, "404 Not Found", "{\"error\":{\"message\":\"paced: no such page\",\"code\":404}}");
     c->reply = ++replies;
