@@ -134,7 +134,8 @@ def _guidellm_line(program: Path, url: str, replies: int, folder: Path) -> Seque
         str(program), "run", "--backend", f"kind=openai_http,target={url},model=paced",
         "--profile", f"kind=concurrent,streams={STREAMS}", "--constraint", f"kind=max_requests,count={replies}",
         "--tokenizer", f"kind=hf_auto,model={tokenizer()}",
-        "--data", f"kind=synthetic_text,prompt_tokens=32,output_tokens={TOKENS}", "--output", f"kind=json,path={folder / 'report.json'}", "--disable-console",
+        "--data", f"kind=synthetic_text,prompt_tokens=32,output_tokens={TOKENS}",
+        "--output", f"kind=json,path={folder / 'report.json'}", "--disable-console",
     ]  # fmt: skip
 
 
