@@ -193,7 +193,7 @@ LAST = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "cached_t
 shaped = st.recursive(
     json_values,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS + MORE + LAST), inner, max_size=6),
-    max_leaves=10,
+    max_leaves=30,
 )
 
 
