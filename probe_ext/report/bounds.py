@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.report import words
+from probe_ext.verdict.words import people, things
 
 TITLES = {
     "client_too_slow": "The load generator could not keep up",
@@ -70,7 +71,7 @@ def bounds(capacity: Mapping[str, Any]) -> Bounds:
         sentence=said["sentence"],
         holds=[one for one in rulings if one.said == "holds"],
         others=[*unknown, *clear],
-        others_say=f"{words.many(len(clear), 'bound')} ruled out, {len(unknown)} not known",
+        others_say=f"{things(len(clear), 'bound')} ruled out, {len(unknown)} not known",
         edge=edge["sentence"] if told else "",
         heads=("prompts", "a prompt", "shared by all", "an answer", "held when it ends", "people who fit"),
         forecasts=[_forecast(one) for one in edge["forecasts"]],
@@ -81,7 +82,7 @@ def _bound(ruling: Mapping[str, Any]) -> Bound:
     kind, sign, said = _KINDS[ruling["state"]]
     if (ruling["rule"], ruling["state"]) == ("not_loaded", "holds"):
         kind, sign = "good", "✓"
-    since = f"from {words.people(ruling['from_users'])} on" if ruling["from_users"] else ""
+    since = f"from {people(ruling['from_users'])} on" if ruling["from_users"] else ""
     sure = f"{ruling['confidence']} confidence" if ruling["confidence"] else ""
     needs = f"To know, it takes {ruling['needs']}." if ruling["needs"] else ""
     return Bound(

@@ -10,6 +10,7 @@ from probe_ext.report import lane, svg, thinning, words
 from probe_ext.report.thinning import Floats
 from probe_ext.settings.slo import FirstWord
 from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.words import people
 
 
 def users(evidence: Evidence, axis: lane.Axis, levels: Sequence[Mapping[str, Any]]) -> lane.Lane:
@@ -26,7 +27,7 @@ def users(evidence: Evidence, axis: lane.Axis, levels: Sequence[Mapping[str, Any
         for lv in _spread(levels)
     ]  # fmt: skip
     line = svg.Shape(svg.steps(axis.points(t, v, scale), svg.WIDTH), "ln")
-    says = f"Up to {words.people(int(v.max()))} at once."
+    says = f"Up to {people(int(v.max()))} at once."
     return lane.Lane("users", "users", "", svg.Plot("Users over time", says, 64, [line], labels),
                 series=[lane.series("users", "", t, v, holds=True)])  # fmt: skip
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.report import words
+from probe_ext.verdict.words import things
 
 _KINDS = ("bad", "warn", "open", "good")
 _SIGNS = {"bad": "✗", "warn": "!", "open": "?", "good": "✓"}
@@ -47,7 +47,7 @@ def read(findings: Sequence[Mapping[str, Any]]) -> list[Finding]:
 def summed(findings: Sequence[Finding]) -> str:
     """`11 checks passed, 2 could not be made`."""
     kinds = [found.kind for found in findings if not found.matters]
-    passed = f"{words.many(kinds.count('good'), 'check')} passed"
+    passed = f"{things(kinds.count('good'), 'check')} passed"
     return f"{passed}, {kinds.count('open')} could not be made" if "open" in kinds else passed
 
 

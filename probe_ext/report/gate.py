@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.report import words
+from probe_ext.verdict.words import people
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
     if users is None:
         return None
     served = capacity["served_users"]
-    asked = f"gate: at least {words.people(users)} served"
+    asked = f"gate: at least {people(users)} served"
     if capacity["verdict"] == "invalid":
         return Gate(users, False, f"{asked}: unproven, the run is not to be believed")
     if served is not None and served >= users:
         return Gate(users, True, f"{asked}: met, {served} held")
     failed = capacity["bracket"][1]
     if failed is not None and failed <= users and capacity["verdict"] == "valid":
-        return Gate(users, False, f"{asked}: missed, {words.people(failed)} were too many")
+        return Gate(users, False, f"{asked}: missed, {people(failed)} were too many")
     held = f"{served} held" if served is not None else "no level held"
     return Gate(users, False, f"{asked}: unproven, {held}, and {users} was not proven")

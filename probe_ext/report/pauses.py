@@ -13,6 +13,7 @@ from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.pauses import Pause, find_pauses, listed, longest, threshold
 from probe_ext.verdict.server_figures import read_metrics
+from probe_ext.verdict.words import things
 
 MOST = 20
 """of the longest that stand on the page; `pauses.csv` has all"""
@@ -70,7 +71,7 @@ def silence(capacity: Mapping[str, Any], evidence: Evidence, profile: SloProfile
 
 def _facts(found: Mapping[str, Any]) -> list[str]:
     said = [
-        f"in {words.many(found['replies'], 'reply').replace('replys', 'replies')}",
+        f"in {things(found['replies'], 'reply').replace('replys', 'replies')}",
         f"{words.span(found['seconds'])} in all",
         f"the longest {words.seconds(found['longest'])}",
     ]

@@ -11,6 +11,7 @@ from probe_ext.run import directory
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.manifest_view import away
+from probe_ext.verdict.words import things
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ def facts(manifest: Mapping[str, Any], profile: SloProfile, levels: Sequence[Any
     """The line beside the badge."""
     workers = len(_groups(manifest.get("workers")))
     of = "band" if any(level["band"] for level in levels) else "level"
-    length = f"{words.many(len(levels), of)}, {words.span(_seconds(manifest.get('duration')))}"
+    length = f"{things(len(levels), of)}, {words.span(_seconds(manifest.get('duration')))}"
     when = words.when(words.plain(manifest.get("started_at")))
     named = f"model {model(manifest)}"
-    return [named, f"judged by the profile {profile.name}", length, words.many(workers, "load generator"), when]
+    return [named, f"judged by the profile {profile.name}", length, things(workers, "load generator"), when]
 
 
 def why_no_server(manifest: Mapping[str, Any]) -> str:
@@ -77,7 +78,7 @@ def _steps(searched: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Each visit of a search to a level, in order."""
     return [
         (
-            words.many(users, "user") if isinstance(users := step.get("users"), int) else "users unknown",
+            things(users, "user") if isinstance(users := step.get("users"), int) else "users unknown",
             _step(step),
         )
         for step in _groups(searched.get("steps"))
@@ -159,7 +160,7 @@ def counts(evidence: Evidence) -> str:
     outcomes = evidence.replies["outcome"]
     ended = int((outcomes == Outcome.ENDED_BY_US).sum())
     ours = len(outcomes) - ended
-    said = f"{words.many(ours, 'finished reply').replace('replys', 'replies')} in our own tables"
+    said = f"{things(ours, 'finished reply').replace('replys', 'replies')} in our own tables"
     unfinished = f", and {words.count(ended)} that we ended ourselves" if ended else ""
     if evidence.locust is None:
         return f"{said}{unfinished}; Locust's own table is not there to compare with."

@@ -7,6 +7,7 @@ from typing import Any
 
 from probe_ext.report import words
 from probe_ext.report.pictures import label, legend
+from probe_ext.verdict.words import things
 
 STATE_WORDS = {"held": "holds", "failed": "fails", "unproven": "unproven"}
 SHORT = {"first_word": "first word", "typing": "typing", "silence": "silence", "answer": "answers"}
@@ -143,4 +144,4 @@ def notes(capacity: Mapping[str, Any]) -> list[str]:
 
 
 def _served(users: int | None) -> str:
-    return "nothing is proven" if users is None else f"{words.many(users, 'user')} served"
+    return "nothing is proven" if users is None else f"{things(users, 'user')} served"

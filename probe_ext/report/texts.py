@@ -10,7 +10,7 @@ from probe_ext.report.findings import read
 from probe_ext.report.gate import Gate
 from probe_ext.report.page import Page
 from probe_ext.report.table import STATE_WORDS, Table
-from probe_ext.verdict.words import cause
+from probe_ext.verdict.words import cause, people
 
 _HEADS = {"valid": "✅", "unproven": "❔", "invalid": "❌"}
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&])")
@@ -67,7 +67,7 @@ def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
     for level in capacity["levels"]:
         _level(suite, level, gate.users if gate else 0)
     if gate:
-        _case(suite, f"at least {words.people(gate.users)} served", None if gate.met else gate.says)
+        _case(suite, f"at least {people(gate.users)} served", None if gate.met else gate.says)
     failures = len(suite.findall("testcase/failure"))
     suite.attrib |= {"tests": str(len(suite)), "failures": str(failures), "errors": "0"}
     suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
@@ -79,7 +79,7 @@ def _level(suite: ET.Element, level: Mapping[str, Any], asked: int) -> None:
     why = words.listed([cause(dimension) for dimension in level["why"]])
     says = " ".join(filter(None, [STATE_WORDS[level["state"]], why and f"({why})"]))
     wanted = level["state"] == "failed" and level["users"] <= asked
-    case = _case(suite, words.people(level["users"]), says if wanted else None)
+    case = _case(suite, people(level["users"]), says if wanted else None)
     if level["state"] != "held" and case.find("failure") is None:
         ET.SubElement(case, "skipped", message=_xml(says))
 

@@ -94,16 +94,6 @@ def count(value: float | None) -> str:
     return DASH if value is None or math.isnan(value) else f"{round(value):,}"
 
 
-def people(number: int) -> str:
-    """`1 person`, `24 people`."""
-    return f"{count(number)} {'person' if number == 1 else 'people'}"
-
-
-def many(number: int, thing: str) -> str:
-    """`1 level`, `9 levels`."""
-    return f"{count(number)} {thing}{'' if number == 1 else 's'}"
-
-
 def listed(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
