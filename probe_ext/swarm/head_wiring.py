@@ -52,6 +52,8 @@ class HeadWiring:
         self._reporting: list[Any] = []
         self._refused = 0
         self._starting = self._quitting = False
+        self._preparing = False
+        """whether a run is on its way from the web form to its first user"""
         if DEFAULT_LEVELS_VARIABLE in os.environ:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)  # its tables would hide the verdict
         SignalEnd(self._signalled, self._hurry)
@@ -121,7 +123,19 @@ class HeadWiring:
         self.environment.shape_class = shape
 
     def _take_form(self, options: Options, host: str | None) -> None:
-        """The web form's run; its levels take effect before Locust reads whether there is a shape."""
+        """The web form's run; its levels take effect before Locust reads whether there is a shape.
+
+        A second form meanwhile would take the first one's place in the middle of its warm-up.
+        """
+        if self._preparing:
+            raise SettingsError("a run is being started already; stop it first to start another")
+        self._preparing = True
+        try:
+            self._take(options, host)
+        finally:
+            self._preparing = False
+
+    def _take(self, options: Options, host: str | None) -> None:
         until = clock.monotonic() + _CLOSES_WITHIN
         while self.head.run is not None and not self.head.run.closed:  # Locust's figures are still those of that run
             if clock.monotonic() > until:
@@ -149,6 +163,13 @@ class HeadWiring:
         return self._starter.warmed(self._ready or self._starter.ready(self.node.options, self.environment.host))
 
     def _test_start(self) -> None:
+        self._preparing = True
+        try:
+            self._start_run()
+        finally:
+            self._preparing = False  # also where a stop meanwhile ends this greenlet
+
+    def _start_run(self) -> None:
         try:
             ready = self._made_ready()
         except Exception as error:  # Locust would log it and load the server all the same, with nobody measuring

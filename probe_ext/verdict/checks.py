@@ -1,13 +1,14 @@
 """May this run be believed? Every check answers pass, fail or unproven, with why and advice in plain words.
 
-Only what spoils the ruler invalidates: rows that were lost, or a client too slow to be believed. What was too short is
-unproven. Everything else warns, and blocks only the claims that need it.
+Only what spoils the ruler invalidates: rows that were lost, a client too slow to be believed, users never let in.
+What was too short is unproven. Everything else warns, and blocks only the claims that need it.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.verdict.checks_account import account_checks
+from probe_ext.verdict.checks_key import key_checks
 from probe_ext.verdict.checks_load import load_checks
 from probe_ext.verdict.checks_ruler import ruler_checks
 from probe_ext.verdict.checks_server import server_checks
@@ -25,6 +26,7 @@ def run_checks(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metri
     known = {finding.check for finding in live}
     ours = (
         *account_checks(evidence),
+        *key_checks(evidence),
         *ruler_checks(evidence),
         *server_checks(evidence, metrics),
         *load_checks(evidence, levels, metrics),

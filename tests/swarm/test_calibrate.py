@@ -55,7 +55,7 @@ def test_the_null_target_answers_in_one_go() -> None:
 
 def test_the_target_ends_with_its_parent() -> None:
     script = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m', 'probe_ext.sim.paced'], stdout=1); "
-    script += "p.poll(); import time; time.sleep(1)"
+    script += "p.poll(); import time; time.sleep(600)"
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     try:
         assert parent.stdout is not None

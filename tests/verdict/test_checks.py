@@ -322,6 +322,23 @@ def test_what_is_no_vanished_model(rows: list[ReplyRow]) -> None:
     assert told("model_vanished", run([*rows, *early])) == ("pass", False)
 
 
+def unauthorised(user: int, sent: float) -> ReplyRow:
+    return missing(user, sent, status=401, worker="w2")
+
+
+def test_users_that_were_never_let_in_are_no_measurement_of_the_server() -> None:
+    mixed = run([*GOOD, *(unauthorised(2, float(t)) for t in range(5, 15))])
+    assert told("api_key", mixed) == ("fail", True)
+    one = finding("api_key", mixed)
+    assert "10 replies came back with HTTP 401" in one.why
+    assert "10 of worker w2" in one.why
+    assert "PROBE_API_KEY" in one.advice
+    assert judge(mixed, CHAT).verdict == "invalid"
+    few = run([*steady(20, 0, 60), unauthorised(2, 7.0)])
+    assert told("api_key", few) == ("fail", False)
+    assert told("api_key", run([*GOOD, missing(2, 7.0, status=403)])) == ("pass", False)  # may have other reasons
+
+
 def test_a_turn_of_a_chat_asks_the_model_that_the_first_question_asked() -> None:
     assert told("model_vanished", run([*GOOD, missing(0, 20.0, kind="turn")])) == ("fail", False)
 

@@ -1,0 +1,30 @@
+"""Did the server take the API key of every worker?"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from probe_ext.verdict.checks_account import TOLERATED_FAULTS
+from probe_ext.verdict.columns import numbers, texts
+from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.judgement import Finding
+from probe_ext.verdict.words import listed, things
+
+UNAUTHORISED = 401
+
+
+def key_checks(evidence: Evidence) -> Iterator[Finding]:
+    """Replies refused with HTTP 401: users who were never let in say nothing of how the server serves."""
+    refused = numbers(evidence.replies, "status") == UNAUTHORISED
+    if not refused.any():
+        yield Finding("api_key", "pass", False, "No reply was refused for want of a valid API key.")
+        return
+    whose = Counter(name for name, out in zip(texts(evidence.replies, "worker"), refused, strict=True) if out)
+    who = listed([f"{n:,} of worker {name}" for name, n in sorted(whose.items())], 3)
+    why = (
+        f"{things(whose.total(), 'reply', 'replies')} came back with HTTP 401, which asks for a valid API key ({who})."
+    )
+    advice = (
+        "Set PROBE_API_KEY in the environment of every worker: no key is sent from the master. Then repeat the run."
+    )
+    spoils = whose.total() > TOLERATED_FAULTS * len(refused)
+    yield Finding("api_key", "fail", spoils, why, advice)
