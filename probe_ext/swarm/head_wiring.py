@@ -36,6 +36,8 @@ _WORKERS_COME = 10.0
 _CLOSES_WITHIN = 30.0
 _GOES_BY_ITSELF = 1.0
 """seconds in which Locust, told to quit, has come to its last event, unless it waits for something"""
+_SAID_AGAIN = 20
+"""times, half a second apart, that workers are told to stop what should not have begun"""
 
 
 class HeadWiring:
@@ -177,7 +179,7 @@ class HeadWiring:
             why = f"{defect}{safe_text(str(error), length=1000)}"
             logger.error("probe: %s; the run is stopped", why)  # noqa: TRY400 - one line says it
             self._view.refused(why)
-            gevent.spawn(self.environment.runner.stop)
+            gevent.spawn(self._stop_starting)
             return
         self._ready = None
         self._starting = True
@@ -194,10 +196,23 @@ class HeadWiring:
         except OSError as error:
             self._refused = WRONG_USAGE
             logger.error("probe: --out %s: cannot be written: %s; the run is stopped", ready.directory, error.strerror)  # noqa: TRY400
-            gevent.spawn(self.environment.runner.quit if self.headless else self.environment.runner.stop)
+            gevent.spawn(self.environment.runner.quit if self.headless else self._stop_starting)
             return
         self.head.begin(run)
         self._view.began(run)
+
+    def _stop_starting(self) -> None:
+        """Locust goes on to send users once its listeners return: who does that is ended, as its own Stop ends it."""
+        starting = getattr(self.environment.web_ui, "_swarm_greenlet", None)
+        if starting is not None:
+            starting.kill()
+        runner = self.environment.runner
+        runner.stop()
+        for _ in range(_SAID_AGAIN):
+            gevent.sleep(0.5)
+            if not runner.user_count:
+                return
+            runner.send_message("stop")  # what it had sent already came after the first word
 
     def _test_stop(self) -> None:
         run = self.head.finish()
