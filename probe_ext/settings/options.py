@@ -265,6 +265,8 @@ def read_options(given: Mapping[str, Any]) -> Options:
             raise SettingsError(f"{option.flag} {_shown(raw)}: {error}") from error
     if values["search"] and values["levels"]:
         raise SettingsError(f"--levels {_shown(given['levels'])}: --search finds its levels itself; leave one out")
+    if values["no_report"] and values["fail_under_users"] is not None:
+        raise SettingsError("--no-report: --fail-under-users is judged by the report; leave one out")
     if values["slo"] is None:
         values["slo"] = "chat"
     return Options(**values)

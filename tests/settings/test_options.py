@@ -206,3 +206,10 @@ def test_any_text_for_any_option_is_read_or_refused_by_its_flag(name: str, text:
     except SettingsError as refused:
         made, said = None, str(refused)
     assert (made is not None) or (said.startswith("--" + name.replace("_", "-")) and "\n" not in said)
+
+
+def test_a_gate_without_the_report_that_judges_it_is_refused() -> None:
+    with pytest.raises(SettingsError, match="--no-report: --fail-under-users is judged by the report"):
+        read_options({"fail_under_users": "50", "no_report": True})
+    assert read_options({"no_report": True}).fail_under_users is None
+    assert not read_options({"fail_under_users": "50"}).no_report
