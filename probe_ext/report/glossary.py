@@ -16,7 +16,7 @@ class Term:
 
 
 _USERS = """
-users | users | Simulated people who use the server at the same time: each asks, reads, thinks, and asks again.
+users | users | Simulated people who use the server at the same time: each asks, reads, and asks again.
 level | level | A stretch of the run with a constant number of users, less the time it took to settle. A reply belongs \
 to the level in which it was sent.
 served | served | A user of whom at least {served_share} of the judged replies met every bound of the profile and at \

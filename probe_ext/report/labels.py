@@ -83,7 +83,7 @@ LABELS = {
 """by group of the manifest; a key that is not here is said with its underscores as blanks"""
 VALUES = {
     ("end_reason", "levels_done"): "every level was held",
-    ("end_reason", "search_done"): "the search was done",
+    ("end_reason", "search_done"): "the search ended",
     ("outcome", "closed"): "both ends of its bracket are proven",
     ("outcome", "open"): "an end of its bracket could not be decided",
     ("outcome", "max_users"): "it may go no higher",

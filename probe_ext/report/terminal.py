@@ -15,7 +15,7 @@ from probe_ext.report.table import STATE_WORDS
 
 _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
 _FIGURES = ("tok/s", "each", "TTFT p95", "silence", "KV", "")
-_CUT_SHORT = ("ended", "unproven")
+_CUT_SHORT = {("ended", "unproven"), ("search", "unproven")}
 _MOST = 5
 _PLAIN_WIDTH = 100
 """columns where there is no terminal"""
@@ -43,7 +43,7 @@ def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO)
 
 def _amiss(capacity: Mapping[str, Any]) -> list[str]:
     """What failed, and what a run that was cut short left out; a few lines, the page has all."""
-    found = [f["why"] for f in capacity["findings"] if f["state"] == "fail" or (f["check"], f["state"]) == _CUT_SHORT]
+    found = [f["why"] for f in capacity["findings"] if f["state"] == "fail" or (f["check"], f["state"]) in _CUT_SHORT]
     return found[:_MOST] + ([f"and {len(found) - _MOST} more findings on the page"] if len(found) > _MOST else [])
 
 
