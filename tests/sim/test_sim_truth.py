@@ -37,7 +37,8 @@ def test_a_record_holds_every_token_of_every_reply(tmp_path: Path) -> None:
         assert len(line["due"]) == len(line["sent"]) == line["reply_tokens"]
         assert line["due"] == sorted(line["due"])
         assert line["sent"] == sorted(line["sent"])
-        assert all(sent >= due for due, sent in zip(line["due"], line["sent"], strict=True))
+        # A step's tokens are centred on its end, so one may leave early, but by less than the step that makes it.
+        assert all(sent > before for before, sent in zip(line["due"], line["sent"][1:], strict=False))
         assert line["arrival"] <= line["queued"] <= line["scheduled"] < line["due"][0]
         assert line["finish"] == "length"
 
