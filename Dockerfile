@@ -6,9 +6,9 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 COPY docker/run.lock docker/build.lock docker/
 RUN python -m venv /opt/probe \
-    && /opt/probe/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r docker/run.lock \
+    && /opt/probe/bin/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: -r docker/run.lock \
     && python -m venv tools \
-    && tools/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r docker/build.lock
+    && tools/bin/python -m pip install --quiet --no-deps --require-hashes --only-binary :all: -r docker/build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY probe_ext probe_ext
 COPY locustfiles locustfiles
