@@ -88,7 +88,7 @@ class Conversation:
         return ending
 
     def _unanswered(self, ending: Ending | None) -> bool:
-        nothing = self._reception is None or not self._reception.response.reads
+        nothing = not self._reader.response.reads
         at_once = clock.monotonic() - (self._marks.sent or 0.0) < _STALE
         return nothing and at_once and ending is not None and ending.outcome is Outcome.CUT
 
@@ -120,7 +120,7 @@ class Conversation:
         except OSError:
             return unsent
         ending = self._follow(self._reception)
-        return ending if unsent is None or self._reception.response.status is not None else unsent
+        return ending if unsent is None or self._reader.response.status is not None else unsent
 
     def _send(self) -> Ending | None:
         """Hand the request over; how that failed, if it did."""
@@ -141,8 +141,8 @@ class Conversation:
         caught_up_for = None
         while True:
             self._read_on(reception)
-            if reception.over:
-                return None if reception.failure is None else _broken(reception.failure)
+            if self._over(reception):
+                return self._broken_off(reception)
             if self._cut:
                 return Ending(Outcome.ENDED_BY_US)
             now = clock.monotonic()
@@ -157,9 +157,20 @@ class Conversation:
 
     def _read_on(self, reception: Reception) -> None:
         reception.look_around()
-        response = reception.response
-        self._marks.headers = response.headers_at
-        self._reader.take(response.status, response.headers, response.take())
+        self._reader.take(reception.arrivals())
+        self._marks.headers = self._reader.response.headers_at
+        reception.flows = self._reader.flows
+
+    def _over(self, reception: Reception) -> bool:
+        return reception.ended or self._reader.failure is not None or self._reader.response.complete
+
+    def _broken_off(self, reception: Reception) -> Ending | None:
+        """Why nothing more will come though the response is not whole; None where it is."""
+        response = self._reader.response
+        failure = None if response.complete else self._reader.failure or reception.failure
+        if failure is None and reception.ended and not response.end_of_stream():
+            failure = ConnectionError("the connection ended in mid-reply")
+        return None if failure is None else _broken(failure)
 
     def _next_deadline(self) -> tuple[float, Ending | None]:
         """When to give up next, and what that would be called."""
@@ -181,19 +192,23 @@ class Conversation:
 
     def finish(self) -> Reply:
         """The reply with all that was measured; keeps the connection if it can serve again, else closes it."""
-        reception = self._reception
+        reception, response = self._reception, self._reader.response
         reply = Reply(self._marks, self._streamed, Outcome.ENDED_BY_US)
         self._marks.end = clock.monotonic()
         if reception is not None:
             reception.catch_up()
             reception.stop()
             self._read_on(reception)
-            reply.status, reply.lags, reply.reads = reception.response.status, reception.lags, reception.response.reads
+            reply.status, reply.lags, reply.reads = response.status, reception.lags, response.reads
         self._reader.fill(reply, self._ending)
-        if reception is not None and reception.last_at is not None and (reception.over or reply.outcome in FINISHED):
+        if reception is not None:
+            reception.learn(reply.reads, reply.reads_unresolved)
+        over = reception is not None and self._over(reception)
+        if reception is not None and reception.last_at is not None and (over or reply.outcome in FINISHED):
             self._marks.end = reception.last_at  # it ended when its last bytes came, not when we saw that no more would
-        if reception is None or not (reception.over and reception.response.complete and reception.response.keep_alive):
+        if reception is None or reception.ended or not (response.complete and response.keep_alive):
             self._connection.close()
+        response.close()
         return reply
 
 

@@ -1,15 +1,20 @@
 """From body pieces with receive times to token events: what the model said, when, and how it ended."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from probe_ext.client.framing import Piece
 from probe_ext.client.openai import DONE, BadEventError, ChoicePart, Event, ServerError, read_event
-from probe_ext.client.pattern import PATTERNS, Pattern
+from probe_ext.client.pattern import PATTERNS, Pattern, read_texts
+from probe_ext.client.runs import Run, Stretch, stretches
 from probe_ext.client.sse import SseParser
 from probe_ext.measure.timeline import TokenEvents
+
+_WORTH_IT = 4
+"""reads from which on searching them together costs less than reading each"""
 
 
 @dataclass(slots=True)
@@ -27,6 +32,30 @@ class Choice:
     """whether the server counts tokens from this choice's first token event on; None before it"""
     counted: int = 0
     """the server's count of completion tokens at the last event"""
+
+    def grow(self, times: Sequence[float], texts: Sequence[str], counts: Sequence[int] | None, *, visible: bool) -> int:
+        """Take events that came one by one, with the server's count at each; how many of them have text.
+
+        The only loop over tokens: what each event does to a choice, as `Decoder` does it for a lone one.
+        """
+        events, held, before = self.events, self.held, self.counted
+        said = []
+        for at, text, counted in zip(times, texts, counts or repeat(None), strict=False):
+            tokens = 1
+            if counted is not None and counted >= before:
+                held += counted - before
+                before = counted
+                tokens = held or 1
+            if text:
+                events.at.append(at)
+                events.tokens.append(tokens)
+                said.append(text)
+                held = 0
+        self.held, self.counted = held, before
+        events.visible.extend(repeat(visible, len(said)))
+        (self.text if visible else self.reasoning).extend(said)
+        (self.reasoning if visible else self.text).extend(repeat("", len(said)))
+        return len(said)
 
 
 class Decoder:
@@ -50,7 +79,7 @@ class Decoder:
         self._sse = SseParser()
         self._read = 0
         self._events_of_read = 0
-        self._pattern = PATTERNS.known[0] if PATTERNS.known else None
+        self._pattern = next(iter(PATTERNS.known), None)
         self._prompt = b""
 
     def feed(self, pieces: Iterable[Piece]) -> None:
@@ -64,6 +93,34 @@ class Decoder:
                 self._read_json(at, data, alone)
                 pattern, alone = self._pattern, self._sse.between_events
 
+    @property
+    def between_events(self) -> bool:
+        """Whether the next piece begins an event."""
+        return self._sse.between_events
+
+    def stretches(self, reads: Sequence[bytes]) -> Iterable[Stretch]:
+        """Sort reads into runs of the event that is expected, and others."""
+        self._pattern = self._pattern or next(iter(PATTERNS.known), None)
+        if self._pattern is None or len(reads) < _WORTH_IT:
+            return [(0, len(reads), None)]
+        return stretches(self._pattern, reads)
+
+    def take_run(self, times: Sequence[float], run: Run) -> None:
+        """Take a run, as `feed` would take its events one by one; `times`: when each came, in a read of its own."""
+        pattern = run.pattern
+        choice = self._choice(pattern.choice)
+        self.tokens_in = self.tokens_in if run.prompt is None else run.prompt
+        self.tokens_cached = self.tokens_cached if pattern.cached is None else pattern.cached
+        if choice.continuous is None and (run.counts or any(run.texts)):
+            choice.continuous = run.counts is not None
+        if run.counts and not choice.continuous:
+            self._total = run.counts[-1]
+        marks = choice.grow(times, run.texts, run.counts if choice.continuous else None, visible=pattern.visible)
+        self.last_at = choice.events.at[-1] if marks else self.last_at
+
+    def _choice(self, index: int) -> Choice:
+        return self.choices.get(index) or self.choices.setdefault(index, Choice())
+
     def _read_json(self, at: float, data: bytes, alone: bool) -> None:
         """Take a piece of another shape; one that is an event by itself may show the shape of those to come."""
         events = self._sse.feed(data)
@@ -74,17 +131,17 @@ class Decoder:
 
     def _fits(self, pattern: Pattern, found: re.Match[bytes]) -> bool:
         """Take an event of a known pattern, as `take_event` would; False where its text is none."""
-        try:
-            text = found[pattern.text].decode()
-        except UnicodeDecodeError:
+        texts = read_texts([found[pattern.text]])
+        if texts is None:
             return False
+        (text,) = texts
         counted = int(found[pattern.completion]) if pattern.completion else None
         if pattern.prompt and found[pattern.prompt] != self._prompt:
             self._prompt = found[pattern.prompt]
             self.tokens_in = int(self._prompt)
         if pattern.cached is not None:
             self.tokens_cached = pattern.cached
-        choice = self.choices.get(pattern.choice) or self.choices.setdefault(pattern.choice, Choice())
+        choice = self._choice(pattern.choice)
         if choice.continuous is None and (counted is not None or text):
             choice.continuous = counted is not None
         if counted is not None and not choice.continuous:
@@ -141,7 +198,7 @@ class Decoder:
         return len(event.parts) == 1 and bool(self.choices[event.parts[0].choice].continuous)
 
     def _part(self, at: float, part: ChoicePart, counted: int | None) -> None:
-        choice = self.choices.setdefault(part.choice, Choice())
+        choice = self._choice(part.choice)
         if choice.continuous is None and (counted is not None or part.text or part.reasoning):
             choice.continuous = counted is not None
         choice.finish = part.finish or choice.finish

@@ -14,8 +14,6 @@ MAX_BODY = 64 * 2**20
 """bytes of one response: beyond it no model is talking"""
 MAX_HEAD = 64 * 2**10
 """bytes of a response's head"""
-_TAIL = 12
-"""bytes: a read that ends an event has its brace in so many last ones, and behind it only line ends and framing"""
 
 
 class BadResponseError(ValueError):
@@ -39,8 +37,8 @@ class Response:
         self.complete = False
         self.reads = 0
         self.keep_alive = False
-        self.may_be_done = False
-        """the body may have brought its `[DONE]`: worth a look; whoever looks puts it back"""
+        self.between_chunks = False
+        """whether all of a chunked body that has come is whole chunks"""
         self._at = 0.0
         self._bytes = 0
         self._bodies: list[bytes] = []
@@ -63,12 +61,11 @@ class Response:
         finally:
             if not self.complete:
                 self._mark()
+        if data[-2:] != b"\r\n":
+            self.between_chunks = False  # a size of which only the first digits have come is no beginning yet
         self._bytes += len(data)
         if self._bytes > (MAX_BODY if self.headers_at else MAX_HEAD):
             self._refuse_size()
-        # Every other event ends in a brace. So `[DONE]` is noticed wherever reads or chunks cut it.
-        if b"}" not in data[-_TAIL:]:
-            self.may_be_done = bool(self._times)
 
     def _mark(self) -> None:
         """Note when the body parts came that this read brought: mostly one."""
@@ -96,15 +93,17 @@ class Response:
 
     def end_of_stream(self) -> bool:
         """Tell that the connection ended. True when that is this body's proper end (close-delimited)."""
-        delimited = "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "").lower()
+        delimited = "content-length" in self.headers or self._chunked
         self.complete = self.complete or (self.headers_at is not None and not delimited)
         self.keep_alive = False
         return self.complete
 
-    @property
-    def waiting(self) -> int:
-        """Body parts since the last `take`."""
-        return len(self._times)
+    def skip(self, reads: int, size: int) -> None:
+        """So many reads of so many bytes, all whole chunks that came between others, were taken without `feed`."""
+        self.reads += reads
+        self._bytes += size
+        if self._bytes > MAX_BODY:
+            self._refuse_size()
 
     def take(self) -> Sequence[Piece]:
         """The body parts since the last call."""
@@ -116,6 +115,15 @@ class Response:
     def close(self) -> None:
         """No more will come: part with the parser, which holds this response as this holds it."""
         self._parser = None
+
+    @property
+    def _chunked(self) -> bool:
+        return "chunked" in self.headers.get("transfer-encoding", "").lower()
+
+    @property
+    def flows(self) -> bool:
+        """Whether the body comes piece by piece until it ends, and is none whose length was told."""
+        return self.headers_at is not None and "content-length" not in self.headers
 
     def on_message_begin(self) -> None:
         """A response begins: ours, or one behind it that nobody asked for."""
@@ -137,10 +145,19 @@ class Response:
             return
         self.status = status
         self.headers_at = self._at
+        self.between_chunks = self._chunked
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self.between_chunks = False
+
+    def on_chunk_complete(self) -> None:
+        """A chunk has ended, its line end included."""
+        self.between_chunks = not self.complete
 
     def on_message_complete(self) -> None:
         """The framing says that this response is whole."""
         if self.headers_at is not None and not self.complete:
             self._mark()  # body parts behind this were not asked for: they stay unmarked, and are never taken
-            self.complete = True
+            self.complete, self.between_chunks = True, False
             self.keep_alive = self._parser.should_keep_alive()

@@ -8,15 +8,20 @@ test_pattern.py` holds the two ways against one another.
 """
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
+
+import orjson
 
 from probe_ext.client.openai import BadEventError, Event, Usage, read_event
 from probe_ext.client.sse import SseParser
 
-_TEXT = rb"([^\"\\\x00-\x1f]*)"
+_PLAIN = rb"[^\"\\\x00-\x1f]*"
+_TEXT = rb"(%s|%s(?:\\[^\x00-\x1f]%s)+)" % (_PLAIN, _PLAIN, _PLAIN)
+"""a JSON string's inside, most without escapes: those are read when all else is known to fit"""
 _ID = rb"([^\"\\\x00-\x1f\x80-\xff]*)"
-"""a JSON string's inside without escapes: what it says is its bytes; in an id, ASCII"""
+"""an id: ASCII without escapes"""
 _NUMBER = rb"(0|[1-9][0-9]{0,14})"
 _PLACES = re.compile(rb'"(id|created|prompt_tokens|completion_tokens|total_tokens)": ?(?:([0-9]+)|"([^"\\]*)")')
 """values that differ from event to event or from reply to reply"""
@@ -25,6 +30,11 @@ _OTHER_NUMBERS = {b"prompt_tokens": 7001, b"completion_tokens": 8002}
 """the values with which a pattern is tried"""
 _TRIES = 4
 """occurrences of the text that are tried: a short one may stand elsewhere too"""
+_KEPT = (b"text", b"prompt_tokens", b"completion_tokens")
+"""what is wanted of an event; the rest need only be there"""
+BETWEEN = b"\0"
+"""stands before, between and behind the reads that are searched at once; no event of a pattern holds it"""
+_CHUNK = rb"(?<=\0)(?:([0-9a-fA-F]{1,7})\r\n%s\r\n|([^\0]+))\0"
 _MOST = 8
 """patterns that are kept; a server has one for its answers, and one for its thoughts"""
 _MOST_LEARNT = 64
@@ -35,6 +45,10 @@ class Pattern(NamedTuple):
     """What every event of one shape matches, and which of the match's groups is what."""
 
     expression: re.Pattern[bytes]
+    chunk: re.Pattern[bytes]
+    """a read between two BETWEEN; groups: the size of a chunk that is such an event, those of `kept`, any other read"""
+    kept: tuple[bytes, ...]
+    """names of what `chunk` gives out, in order"""
     text: int
     prompt: int | None
     completion: int | None
@@ -121,10 +135,16 @@ def _cut(raw: bytes, start: int, end: int, event: Event) -> Pattern | None:
     if not _found_again(_filled(around, [slot.other for slot in slots]), event):
         return None
     groups = [_TEXT if slot.name == b"text" else _NUMBER if slot.other.isdigit() else _ID for slot in slots]
-    expression = _filled([re.escape(part) for part in around], groups)
+    fixed = [re.escape(part) for part in around]
     number_of = {name: names.index(name) + 1 for name in names}
+    kept = tuple(name for name in names if name in _KEPT)
+    only_kept = [
+        group if name in _KEPT else group.replace(b"(", b"(?:", 1) for name, group in zip(names, groups, strict=True)
+    ]
     return Pattern(
-        re.compile(expression),
+        re.compile(_filled(fixed, groups)),
+        re.compile(_CHUNK % _filled(fixed, only_kept)),
+        kept,
         number_of[b"text"],
         number_of.get(b"prompt_tokens"),
         number_of.get(b"completion_tokens"),
@@ -153,6 +173,15 @@ def _found_again(changed: bytes, event: Event) -> bool:
     except BadEventError:
         return False
     return found == [Event([part], usage, None)]
+
+
+def read_texts(insides: Sequence[bytes]) -> list[str] | None:
+    """What these insides of JSON strings say; None where one of them is none."""
+    try:
+        texts: list[str] = orjson.loads(b'["' + b'","'.join(insides) + b'"]')
+    except orjson.JSONDecodeError:
+        return None
+    return texts
 
 
 PATTERNS = Patterns()

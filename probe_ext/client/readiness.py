@@ -1,9 +1,10 @@
 """Which sockets can be read: one watcher on the hub for all of them, and a moment's patience where there are many.
 
 A loop that wakes up for every token pays more for waking up, with everything gone from the caches, than for reading.
-Where many sockets are read it therefore waits GATHER seconds once one is ready, and reads all that are ready by then.
-The kernel has noted when each segment came, so no time moves; what came for one socket within that wait is one read,
-and counted where it is not resolved. Without the kernel's times nothing waits.
+Where many sockets are read it therefore waits a moment once one is ready, and reads all that are ready by then. The
+kernel has noted when each segment came, so no time moves; what came for one socket within that wait is one read, and
+counted where it is not resolved: the moment grows while next to none is lost so, and shrinks as soon as some are.
+Without the kernel's times nothing waits.
 """
 
 import os
@@ -14,10 +15,16 @@ from typing import Any
 import gevent
 from gevent.monkey import get_original
 
-GATHER = 0.001
+from probe_ext.client.receive import offset
+
+LEAST, MOST = 0.001, 0.004
 """seconds that the first of many ready sockets waits for others"""
 MANY = 32
 """sockets that are read at once: with fewer, waking up for each token costs nobody anything"""
+_LOST = 0.002
+"""share of reads that may carry several tokens while the wait still grows"""
+_ENOUGH = 2000
+"""reads after which the wait is thought over"""
 _READABLE = 1
 _epoll = get_original("select", "epoll")
 _sleep = get_original("time", "sleep")
@@ -26,7 +33,7 @@ _sleep = get_original("time", "sleep")
 class Watch:
     """One socket that is being read, until `stop`."""
 
-    def __init__(self, sockets: "Sockets", descriptor: int, read: Callable[[], object], stamped: bool) -> None:
+    def __init__(self, sockets: "Sockets", descriptor: int, read: Callable[[int], object], stamped: bool) -> None:
         self.read, self.stamped = read, stamped
         self._sockets, self._descriptor = sockets, descriptor
 
@@ -35,18 +42,39 @@ class Watch:
         self._sockets.remove(self._descriptor, self)
 
 
+class Patience:
+    """How long to wait for others, in seconds: as long as costs next to no resolution."""
+
+    def __init__(self) -> None:
+        self.seconds = LEAST
+        self._reads = self._unresolved = 0
+
+    def learn(self, reads: int, unresolved: int) -> None:
+        """A reply is over: so many reads it had, and so many of them carried several tokens."""
+        self._reads += reads
+        self._unresolved += unresolved
+        if self._reads >= _ENOUGH:
+            lost = self._unresolved > _LOST * self._reads
+            self.seconds = max(LEAST, self.seconds / 2) if lost else min(MOST, self.seconds * 1.5)
+            self._reads = self._unresolved = 0
+
+
 class Sockets:
     """The sockets of one hub that are being read."""
 
     def __init__(self, hub: Any) -> None:
+        self.patience = Patience()
         self._ready = _epoll()
         self._watched: dict[int, Watch] = {}
         self._unstamped = 0
         self._watcher = hub.loop.io(self._ready.fileno(), _READABLE, ref=False)
         self._watcher.start(self._on_ready)
 
-    def add(self, descriptor: int, read: Callable[[], object], *, stamped: bool) -> Watch:
-        """Call `read` on the hub whenever there is something; it takes what is there, and never waits."""
+    def add(self, descriptor: int, read: Callable[[int], object], *, stamped: bool) -> Watch:
+        """Call `read` on the hub whenever there is something; it takes what is there, and never waits.
+
+        It is told how far the wall clock is from ours, see `receive.offset`: once for all that are ready together.
+        """
         watch = self._watched[descriptor] = Watch(self, descriptor, read, stamped)
         self._unstamped += not stamped
         self._ready.register(descriptor, _READABLE)
@@ -62,14 +90,15 @@ class Sockets:
 
     def look(self) -> None:
         """Read all that are ready now. Whoever works for long calls this, so that nobody's bytes wait meanwhile."""
+        watched, to_monotonic = self._watched, offset()
         for descriptor, _ in self._ready.poll(0):
-            watch = self._watched.get(descriptor)
+            watch = watched.get(descriptor)
             if watch is not None:
-                watch.read()
+                watch.read(to_monotonic)
 
     def _on_ready(self) -> None:
         if len(self._watched) >= MANY and not self._unstamped:
-            _sleep(GATHER)
+            _sleep(self.patience.seconds)
         self.look()
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 import orjson
 
 from probe_ext.client.decoder import Choice, Decoder
-from probe_ext.client.framing import Piece
+from probe_ext.client.framing import BadResponseError, Piece, Response
 from probe_ext.client.openai import BadEventError, ServerError, read_error, read_event
+from probe_ext.client.receive import Arrivals
+from probe_ext.client.runs import Run
 from probe_ext.client.safe_text import safe_text
 from probe_ext.client.sse import EventTooLargeError
 from probe_ext.measure.outcome import Outcome
@@ -71,12 +73,17 @@ class Reply:
         return worst([p for c in self.choices if (p := pace(c.events, self._counted))])
 
     @property
+    def all_visible(self) -> bool:
+        """Whether all its events show text outside reasoning."""
+        return all(all(choice.events.visible) for choice in self.choices)
+
+    @property
     def visible_pace(self) -> Pace | None:
-        """The same of the events that show text outside reasoning.
+        """The pace of the events that show text outside reasoning.
 
         Where the server counted more tokens than its events could be told to hold, the visible ones get their share.
         """
-        if all(all(c.events.visible) for c in self.choices):
+        if self.all_visible:
             return self.pace
         return worst([p for c in self.choices if (p := _pace_of(c.events.only_visible(), self._share(c.events)))])
 
@@ -107,18 +114,57 @@ def _pace_of(events: TokenEvents, share: float) -> Pace | None:
 
 
 class ReplyReader:
-    """Reads the body of one response, streamed or whole, as its head says."""
+    """Reads one response, its body streamed or whole, as its head says."""
 
     def __init__(self, secret: str | None) -> None:
+        self.response = Response()
         self.decoder = Decoder()
         self.secret = secret
+        self.failure: BadResponseError | None = None
+        """why what came is no response; nothing is read any more"""
         self._whole: list[bytes] = []
         self._problem: str | None = None
         self._streams: bool | None = None
         self.length = 0
 
-    def take(self, status: int | None, headers: dict[str, str], pieces: Sequence[Piece]) -> None:
+    @property
+    def flows(self) -> bool:
+        """Whether what comes next is probably one more event, and need not be looked at when it comes."""
+        return bool(self._streams) and self.response.flows
+
+    def take(self, arrivals: Arrivals) -> None:
         """Read on. What cannot be read is remembered, not raised."""
+        if self.failure is not None:
+            return
+        try:
+            for start, end, run in self.decoder.stretches(arrivals.data):
+                if run is not None and self._between():
+                    self._take_run(arrivals.at[start:end], run)
+                else:
+                    self._take_one_by_one(arrivals.data[start:end], arrivals.at[start:end])
+        except BadResponseError as error:
+            self.failure = error
+
+    def _between(self) -> bool:
+        """Whether all that has come is whole events in whole chunks, and fine."""
+        flows = self.response.between_chunks and self._streams and self._problem is None
+        return bool(flows) and self.decoder.between_events
+
+    def _take_run(self, times: Sequence[float], run: Run) -> None:
+        self.decoder.take_run(times, run)
+        self.response.skip(len(times), run.wire_size)
+        self.length += run.size
+
+    def _take_one_by_one(self, reads: Sequence[bytes], times: Sequence[float]) -> None:
+        """Take reads through all layers."""
+        for at, data in zip(times, reads, strict=True):
+            try:
+                self.response.feed(at, data)
+            finally:
+                self._take_body(self.response.take())
+
+    def _take_body(self, pieces: Sequence[Piece]) -> None:
+        status, headers = self.response.status, self.response.headers
         if status is None or self._problem:
             return
         if self._streams is None:

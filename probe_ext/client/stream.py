@@ -20,7 +20,6 @@ import gevent.socket
 from gevent.monkey import get_original
 
 from probe_ext.client import receive
-from probe_ext.client.framing import BadResponseError, Response
 from probe_ext.client.readiness import sockets
 from probe_ext.client.target import Target
 from probe_ext.client.tls import TlsSession
@@ -29,7 +28,13 @@ from probe_ext.measure import clock
 _OUR_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
 """errors of this machine: too many files or sockets open, no local port left"""
 _AT_ONCE = 256
-"""body parts that may wait to be parsed: what parsing them takes, other streams wait to be read"""
+"""reads that may wait to be parsed: what parsing them takes, other streams wait to be read"""
+_TAIL = 12
+"""bytes: a read that ends an event has its brace in so many last ones"""
+_LAST_CHUNK = b"\n0\r\n\r\n"
+
+Reader = Callable[[socket.socket, int], receive.Read]
+"""how a socket is read, see `receive`"""
 
 
 class SlowServerError(Exception):
@@ -62,7 +67,7 @@ class Connection:
         self._socket: socket.socket | None = None
         self._connecting: gevent.socket.socket | None = None
         self._session: TlsSession | None = None
-        self._read: Callable[[socket.socket], receive.Read] = receive.read_plain
+        self._read: Reader = receive.read_plain
 
     @property
     def stamped(self) -> bool:
@@ -229,29 +234,26 @@ def _wait_for_room(sock: socket.socket, deadline: float | None) -> None:
 
 
 class Reception:
-    """One response while it arrives; over when it is whole, when the connection ends or when bytes are bad."""
+    """One response while it arrives: what was read and when, until the connection ends or nobody wants more."""
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        read: Callable[[socket.socket], receive.Read],
-        session: TlsSession | None,
-        sent: float,
-    ) -> None:
-        self.response = Response()
+    def __init__(self, sock: socket.socket, read: Reader, session: TlsSession | None, sent: float) -> None:
         self.lags: list[float] = []
         self.last_at: float | None = None
         """when the latest bytes came, or the connection's end was seen"""
+        self.ended = False
+        """no more will come"""
         self.failure: Exception | None = None
-        self.over = False
+        self.flows = False
+        """one event after another is expected: they may wait, until one looks like the last"""
         self._socket, self._read, self._session = sock, read, session
         self._floor = sent
+        self._reads: list[receive.Read] = []
         self._wake = gevent.event.Event()
         self._sockets = sockets()
         self._watch = self._sockets.add(sock.fileno(), self._on_readable, stamped=read is receive.read_stamped)
 
     def wait(self, seconds: float) -> None:
-        """Sleep until it is over, something asks for attention, or the time has passed."""
+        """Sleep until something asks for attention, or the time has passed."""
         self._wake.wait(max(0.0, seconds))
         self._wake.clear()
 
@@ -266,56 +268,61 @@ class Reception:
     def stop(self) -> None:
         """Read no more."""
         self._watch.stop()
-        self.response.close()
+
+    def learn(self, reads: int, unresolved: int) -> None:
+        """Tell those who wait for others how many of this response's reads carried several tokens."""
+        self._sockets.patience.learn(reads, unresolved)
 
     def catch_up(self) -> bool:
         """Read what the kernel holds already, for the hub may be late; whether there was anything."""
         caught = False
-        while not self.over and self._on_readable():
+        while not self.ended and self._on_readable(receive.offset()):
             caught = True
         return caught
 
-    def _on_readable(self) -> bool:
-        """Runs on the hub, once a readiness: no waiting, no parsing of events, nothing that can be put off.
+    def arrivals(self) -> receive.Arrivals:
+        """What came since the last call."""
+        reads, self._reads = self._reads, []
+        arrivals = receive.arrivals(reads, self._floor)
+        self.lags.extend(arrivals.lags)
+        if arrivals.at:
+            self._floor = arrivals.at[-1]
+            self.last_at = self._floor if self.last_at is None else max(self._floor, self.last_at)
+        return arrivals
 
-        Whether there was anything to read.
-        """
+    def _on_readable(self, to_monotonic: int) -> bool:
+        """The hot path: runs on the hub, once a token. It reads, and puts off all that can be. Whether it read."""
         try:
-            read = self._read(self._socket)
+            read = self._read(self._socket, to_monotonic)
         except BlockingIOError:
             return False
         except OSError as error:
-            self.last_at = clock.monotonic()
-            self._finish(error)
+            self._end(error)
             return True
-        data, at, lag = read
-        # No answer comes before its request or before its own beginning, whatever a step of the wall clock says.
-        at = max(at, self._floor)
-        self.last_at = self._floor = at
-        if lag is not None:
-            self.lags.append(lag)
-        try:
-            self._take(at, data)
-        except (BadResponseError, ssl.SSLError) as error:
-            self._finish(error)
+        if self._session is not None:
+            read = self._decrypted(self._session, read)
+        elif not read[0]:
+            self._end(None)
+        self._reads.append(read)
+        # Every event but the last ends in a brace, and behind it only line ends and framing: the others can wait.
+        tail = read[0][-_TAIL:]
+        if not self.flows or b"}" not in tail or tail.endswith(_LAST_CHUNK) or len(self._reads) > _AT_ONCE:
+            self._wake.set()
         return True
 
-    def _take(self, at: float, wire: bytes) -> None:
-        response, session = self.response, self._session
-        data = wire if session is None else session.decrypt(wire)
-        if data:
-            response.feed(at, data)
-        if not wire or (session is not None and session.ended):
-            whole = response.end_of_stream()
-            self._finish(None if whole else ConnectionError("the connection ended in mid-reply"))
-        elif response.complete:
-            self._finish(None)
-        elif response.may_be_done or response.waiting > _AT_ONCE:
-            response.may_be_done = False
-            self.nudge()
+    def _decrypted(self, session: TlsSession, read: receive.Read) -> receive.Read:
+        plain = b""
+        try:
+            plain = session.decrypt(read[0])
+        except ssl.SSLError as error:
+            self._end(error)
+        if session.ended:
+            self._end(None)
+        return plain, *read[1:]
 
-    def _finish(self, failure: Exception | None) -> None:
+    def _end(self, failure: Exception | None) -> None:
         self._watch.stop()
-        self.failure = failure
-        self.over = True
+        self.failure = self.failure or failure
+        self.last_at = clock.monotonic()
+        self.ended = True
         self._wake.set()

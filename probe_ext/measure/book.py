@@ -18,6 +18,9 @@ SKETCH_SECONDS = 5
 COUNT_SECONDS = 1
 """length of a count's window"""
 
+_AT_ONCE = 1000
+"""durations that are sketched together: a fraction of a millisecond"""
+
 Key = tuple[str, int]
 """metric and window number: the window covers [number·length, (number+1)·length) seconds of the run"""
 
@@ -27,25 +30,33 @@ class Book:
 
     def __init__(self) -> None:
         self._sketches: dict[Key, LatencySketch] = {}
+        self._fresh: dict[tuple[tuple[str, ...], int], list[float]] = {}
+        """durations by metrics and window that no sketch has yet: many at once cost half as much"""
         self._counts: dict[Key, int] = {}
         self._changed: set[Key] = set()
 
     def add(self, metric: str, t: float, values: Iterable[float]) -> None:
         """Sketch durations, in seconds, that were observed at second `t` of the run."""
-        key = (metric, int(t // SKETCH_SECONDS))
-        if key not in self._sketches:
-            self._sketches[key] = LatencySketch()
-        self._sketches[key].add(values)
-        self._changed.add(key)
+        self._put((metric,), int(t // SKETCH_SECONDS), values)
 
     def add_all(self, metrics: Sequence[str], times: Sequence[float], values: Sequence[float], origin: float) -> None:
         """Sketch durations, each in the window of its own moment; `times` rise, and `origin` is the run's zero."""
         for window, start, end in _stretches(times, origin, SKETCH_SECONDS):
-            sketch = LatencySketch()
-            sketch.add(values[start:end])
-            for key in ((metric, window) for metric in metrics):
-                self._sketches.setdefault(key, LatencySketch()).merge(sketch)
-                self._changed.add(key)
+            self._put(tuple(metrics), window, values[start:end])
+
+    def _put(self, metrics: tuple[str, ...], window: int, values: Iterable[float]) -> None:
+        fresh = self._fresh.setdefault((metrics, window), [])
+        fresh.extend(values)
+        if len(fresh) >= _AT_ONCE:
+            self._sketch(metrics, window)
+
+    def _sketch(self, metrics: tuple[str, ...], window: int) -> None:
+        """Put what is fresh of these metrics into their sketches."""
+        sketch = LatencySketch()
+        sketch.add(self._fresh.pop((metrics, window)))
+        for key in ((metric, window) for metric in metrics):
+            self._sketches.setdefault(key, LatencySketch()).merge(sketch)
+            self._changed.add(key)
 
     def count_all(self, metric: str, times: Sequence[float], totals: Sequence[int], origin: float) -> None:
         """Count at each of `times` what `totals`, the count up to and with each, has grown by."""
@@ -63,6 +74,8 @@ class Book:
 
     def changes(self) -> list[dict[str, Any]]:
         """Whole snapshots of the windows that changed since the last call."""
+        for metrics, window in list(self._fresh):
+            self._sketch(metrics, window)
         changed, self._changed = self._changed, set()
         return [self._wire(key) for key in sorted(changed)]
 

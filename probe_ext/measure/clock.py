@@ -7,7 +7,7 @@ stepped). Wall time names runs and joins a run to the outside world; it never me
 import time
 from datetime import UTC, datetime
 
-_TOGETHER = 20e-6
+TOGETHER = 20e-6
 """seconds between two readings that count as one moment; undisturbed it is a tenth of a microsecond"""
 _TRIES = range(5)
 
@@ -30,14 +30,14 @@ def wall_ns() -> int:
 def both() -> tuple[float, int]:
     """Monotonic seconds and wall nanoseconds of one moment.
 
-    Between two readings this process may lose its core; readings that lie further apart than _TOGETHER are taken
+    Between two readings this process may lose its core; readings that lie further apart than TOGETHER are taken
     again. The monotonic one comes last, so that a moment carried from the wall's axis to ours is never too early.
     """
     for _ in _TRIES:
         before = time.monotonic()
         wall_time = time.time_ns()
         after = time.monotonic()
-        if after - before < _TOGETHER:
+        if after - before < TOGETHER:
             break
     return after, wall_time
 

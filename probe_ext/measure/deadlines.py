@@ -13,6 +13,8 @@ caused misses one at least, so that a failed reply is never better than a slow o
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import gt
 from typing import NamedTuple
 
 from probe_ext.measure.timeline import TokenEvents
@@ -48,6 +50,19 @@ class Deadlines:
 
         `died`: when it ended without having come to its end; `failed`: by the server's doing.
         """
+        due = list(accumulate(map(self.each.__mul__, events.tokens), initial=start + self.first + _EXACT))
+        if events.at and not any(map(gt, events.at, due)):  # as most are: nothing was late, and all slack was kept
+            total, missed, before = sum(events.tokens), 0, events.at[-1]
+            allowed = due[-1] - _EXACT - before
+        else:
+            total, missed, before, allowed = self._one_by_one(events, start)
+        if died is not None:
+            late = max(self.missed(died - before, allowed), int(failed))
+            missed, total = missed + late, total + late
+        return Kept(total, missed)
+
+    def _one_by_one(self, events: TokenEvents, start: float) -> tuple[int, int, float, float]:
+        """Deadlines, missed ones, when the last token came, and in how many seconds the next would be due."""
         total = missed = 0
         before, allowed = start, self.first
         for at, tokens in zip(events.at, events.tokens, strict=True):
@@ -56,10 +71,7 @@ class Deadlines:
             missed += late
             total += (late or 1) + tokens - 1
             before, allowed = at, slack + tokens * self.each
-        if died is not None:
-            late = max(self.missed(died - before, allowed), int(failed))
-            missed, total = missed + late, total + late
-        return Kept(total, missed)
+        return total, missed, before, allowed
 
 
 def worst(all_kept: Sequence[Kept]) -> Kept | None:

@@ -5,9 +5,9 @@ reasoning or tool-call text); role-only deltas, comments and usage-only events a
 empty text (held back, e.g. half a character) count with the next event that has text.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import sub
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class Pace:
 
 def gaps(at: Sequence[float]) -> list[float]:
     """Seconds between successive token events: the inter-chunk latency of AIPerf, the `itls` of vLLM's benchmark."""
-    return [later - earlier for earlier, later in itertools.pairwise(at)]
+    return list(map(sub, at[1:], at))
 
 
 def tpot(first: float, last: float, tokens: int, tokens_first: int) -> float | None:
@@ -91,7 +91,7 @@ def pace(events: TokenEvents, tokens: int | None = None) -> Pace | None:
         return None
     total = sum(events.tokens) if tokens is None else tokens
     spread = gaps(events.at)
-    longest = max(range(len(spread)), key=spread.__getitem__) if spread else None
+    longest = spread.index(max(spread)) if spread else None
     return Pace(
         first=events.at[0],
         last=events.at[-1],

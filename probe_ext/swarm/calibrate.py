@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from probe_ext.client.readiness import GATHER
+from probe_ext.client.readiness import MOST
 from probe_ext.measure import clock
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.swarm import floor
@@ -67,7 +67,7 @@ class Trial:
     def keeps_up(self) -> bool:
         """Whether reads came in time, and no reply failed."""
         fine = all(row["outcome"] in {"complete", "ended_by_us"} for row in self.rows)
-        return fine and self.lag_p99 is not None and self.lag_p99 <= LAG + GATHER
+        return fine and self.lag_p99 is not None and self.lag_p99 <= LAG + MOST
 
 
 class TrialFailedError(Exception):

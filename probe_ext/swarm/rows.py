@@ -14,7 +14,8 @@ def reply_row(
     reply: Reply, *, reply_id: str, worker: str, user: str, scenario: str, kind: str, deadlines: Deadlines | None = None
 ) -> ReplyRow:
     """The row of one reply, in this process's monotonic seconds."""
-    marks, pace, visible = reply.marks, reply.pace, reply.visible_pace
+    marks, pace = reply.marks, reply.pace
+    visible = pace if reply.all_visible else reply.visible_pace
     kept = _kept(reply, deadlines) if deadlines else None
     return ReplyRow(
         reply_id=reply_id,
@@ -107,7 +108,9 @@ def _weight(reply: Reply, events: TokenEvents) -> float:
 def _write_tokens(book: Book, events: TokenEvents, weight: float, origin: float) -> None:
     counted = list(accumulate(events.tokens))
     book.count_all("tokens", events.at, [round(n * weight) for n in counted] if weight != 1 else counted, origin)
-    spread, ends = [max(0.0, gap) for gap in gaps(events.at)], events.at[1:]
+    spread, ends = gaps(events.at), events.at[1:]
+    if spread and min(spread) < 0:
+        spread = [max(0.0, gap) for gap in spread]
     if counted[-1] == len(counted):  # a token an event: the gap is the inter-token latency
         book.add_all(("gap", "itl"), ends, spread, origin)
         return

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from probe_ext.client.framing import Response
+from probe_ext.client.receive import Arrivals
 from probe_ext.client.reply import Ending, Reply, ReplyReader
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import Marks
@@ -70,10 +70,12 @@ def read(
     parts: Iterable[bytes], *, ending: Ending | None = None, streamed: bool = True, secret: str | None = KEY
 ) -> Reply:
     """Read a response whose n-th part comes in read n at second n; `ending` is how it was broken off, if it was."""
-    response, reader = Response(), ReplyReader(secret)
+    reader = ReplyReader(secret)
+    response = reader.response
     for second, part in enumerate(parts, start=1):
-        response.feed(float(second), part)
-        reader.take(response.status, response.headers, response.take())
+        reader.take(Arrivals([part], [float(second)], []))
+    if reader.failure:
+        raise reader.failure
     if ending is None:
         assert response.end_of_stream(), "the response did not come whole: say how it was broken off"
     reply = Reply(Marks(due=0.0, sent=0.0), streamed, Outcome.ENDED_BY_US)

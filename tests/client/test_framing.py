@@ -229,16 +229,16 @@ def test_a_body_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert 500 < len(body_of(response)) <= 1000
 
 
-def test_done_is_noticed_wherever_reads_and_chunks_cut_it_and_no_token_is_taken_for_it() -> None:
-    event = b'data: {"choices":[{"index":0,"delta":{"content":"[DONE"},"token_ids":[1]}]}\n\n'
-    raw = CHUNKED + chunked(event, event)[:-5]
-    response = respond(raw)
-    assert not response.may_be_done
-    done = b"data: [DONE]\n\n"
-    for cut in range(len(done)):
-        response = respond(raw, chunked(done[:cut], last=b""), chunked(done[cut:], last=b""))
-        assert response.may_be_done, cut
-        assert not response.complete
+def test_it_is_known_whether_what_has_come_is_whole_chunks_wherever_reads_cut_them() -> None:
+    raw = chunked(b"x" * 18, b"y", last=b"")  # sizes of two digits and of one
+    whole = {0, len(chunked(b"x" * 18, last=b"")), len(raw)}
+    for cut in range(len(raw) + 1):
+        response = respond(CHUNKED, *([raw[:cut]] if cut else []))
+        assert response.between_chunks == (cut in whole), cut
+        response.feed(3.0, raw[cut:] + chunked(b"z", last=b""))
+        assert response.between_chunks, cut
+    assert not respond(CHUNKED, chunked(b"x")).between_chunks  # it is over
+    assert not respond(sized(b"x")).between_chunks
 
 
 @settings(deadline=None, max_examples=200)

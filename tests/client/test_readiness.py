@@ -39,7 +39,7 @@ def watch_all(
         got[number] = got.get(number, b"") + near.recv(100)
 
     return [
-        found.add(near.fileno(), lambda n=number, s=near: reader(n, s), stamped=stamped)  # type: ignore[misc]
+        found.add(near.fileno(), lambda _, n=number, s=near: reader(n, s), stamped=stamped)  # type: ignore[misc]
         for number, (near, _) in enumerate(pairs)
     ]
 
@@ -57,7 +57,7 @@ def test_all_that_are_ready_are_read_in_one_go(pairs: list[Pair], slept: list[fl
         far.send(b"%d" % number)
     wait_for(got, len(pairs))
     assert got == {number: b"%d" % number for number in range(len(pairs))}
-    assert slept == [readiness.GATHER]
+    assert slept == [readiness.LEAST]
     for watch in watches:
         watch.stop()
 
@@ -93,7 +93,7 @@ def test_one_that_is_stopped_while_others_are_read_is_not_read(pairs: list[Pair]
         read.append(other)
         watches[other].stop()
 
-    watches += [found.add(pairs[n][0].fileno(), lambda n=n: stop_the_other(1 - n), stamped=True) for n in (0, 1)]  # type: ignore[misc]
+    watches += [found.add(pairs[n][0].fileno(), lambda _, n=n: stop_the_other(1 - n), stamped=True) for n in (0, 1)]  # type: ignore[misc]
     for _, far in pairs[:2]:
         far.send(b"x")
     found.look()
@@ -120,3 +120,16 @@ def test_a_closed_socket_can_still_be_forgotten(pairs: list[Pair]) -> None:
     pairs[0][0].close()
     watch.stop()
     watch.stop()
+
+
+def test_the_wait_grows_while_nothing_is_lost_and_shrinks_at_once_when_something_is() -> None:
+    patience = readiness.Patience()
+    for _ in range(100):
+        patience.learn(1000, 1)
+    assert patience.seconds == readiness.MOST
+    patience.learn(1000, 0)
+    patience.learn(1000, 5)
+    assert patience.seconds == readiness.MOST / 2
+    for _ in range(100):
+        patience.learn(1000, 500)
+    assert patience.seconds == readiness.LEAST

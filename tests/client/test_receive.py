@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from probe_ext.client import receive
-from probe_ext.client.receive import MAX_LAG, Read, ask_for_stamps, read_plain, read_stamped
+from probe_ext.client.receive import MAX_LAG, Arrivals, arrivals, ask_for_stamps, offset, read_plain, read_stamped
 
 
 class Socket:
@@ -28,10 +28,16 @@ def stamp(seconds: int, nanoseconds: int) -> tuple[int, int, bytes]:
 def _still(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is second 50 of this machine and second 1000 of the world."""
     monkeypatch.setattr(receive.clock, "both", lambda: (50.0, 1000 * 10**9))
+    monkeypatch.setattr(receive.clock, "monotonic", lambda: 50.0)
 
 
-def read(*stamps: tuple[int, int, bytes]) -> Read:
-    return read_stamped(Socket(*stamps))  # type: ignore[arg-type]
+def read(*stamps: tuple[int, int, bytes]) -> tuple[bytes, float, float | None]:
+    return told(arrivals([read_stamped(Socket(*stamps), offset())], 0.0))  # type: ignore[arg-type]
+
+
+def told(found: Arrivals) -> tuple[bytes, float, float | None]:
+    """Of a lone read: its bytes, when they came, and its lag."""
+    return found.data[0], found.at[0], found.lags[0] if found.lags else None
 
 
 def test_a_stamp_is_moved_onto_our_axis_by_the_lag_that_it_shows() -> None:
@@ -42,10 +48,14 @@ def test_without_a_stamp_the_time_is_that_of_the_read_and_there_is_no_lag() -> N
     assert read() == (b"data", 50.0, None)
 
 
+def test_a_stamp_later_than_the_read_by_less_than_the_clocks_are_read_apart_is_one_of_the_read() -> None:
+    assert read(stamp(1000, 10_000)) == (b"data", 50.0, 0.0)
+
+
 @pytest.mark.parametrize(
     "other",
     [
-        pytest.param(stamp(1000, 1), id="a stamp from the future"),
+        pytest.param(stamp(1000, 100_000), id="a stamp from the future"),
         pytest.param(stamp(1000 - int(MAX_LAG) - 1, 0), id="a stamp from long ago"),
         pytest.param((socket.SOL_SOCKET, 99, struct.pack("@qq", 999, 0)), id="another message"),
         pytest.param((socket.SOL_SOCKET, 35, b"short"), id="a message of another size"),
@@ -69,6 +79,22 @@ def test_a_plain_read_has_the_time_of_the_read() -> None:
     one, other = socket.socketpair()
     with one, other:
         other.send(b"hello")
-        found = read_plain(one)
-    assert (found[0], found[2]) == (b"hello", None)
-    assert found[1] > 0
+        found = told(arrivals([read_plain(one, offset())], 0.0))
+    assert found == (b"hello", 50.0, None)
+
+
+def test_many_reads_are_placed_as_each_by_itself_would_be() -> None:
+    stamps = [stamp(999, 5_000_000 * n) for n in range(1, 20)]
+    reads = [read_stamped(Socket(one), offset()) for one in stamps]  # type: ignore[arg-type]
+    together = arrivals(reads, 0.0)
+    alone = [told(arrivals([one], 0.0)) for one in reads]
+    assert list(zip(together.data, together.at, together.lags, strict=True)) == alone
+
+
+def test_nothing_comes_before_what_came_before_it_and_what_is_empty_brings_nothing() -> None:
+    moments = [stamp(999, 700_000_000), stamp(999, 600_000_000), stamp(999, 800_000_000)]
+    reads = [read_stamped(Socket(one), offset()) for one in moments]  # type: ignore[arg-type]
+    assert arrivals(reads, 49.65).at == [49.7, 49.7, 49.8]
+    ended = arrivals([reads[0], (b"", (), 50.0, 0)], 49.75)
+    assert (ended.data, ended.at, len(ended.lags)) == ([b"data"], [49.75], 1)
+    assert arrivals([], 3.0) == Arrivals([], [], [])
