@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -184,8 +185,14 @@ def _profile(stated: manifest.Manifest, slo: str | None) -> SloProfile:
 
 def validate(capacity: dict[str, Any]) -> None:
     """jsonschema.ValidationError when capacity.json would break its contract: a defect, whatever the run held."""
+    _contract().validate(capacity)
+
+
+@cache
+def _contract() -> jsonschema.Draft202012Validator:
+    """Made once: whether the schema is itself one is for the tests to say, and takes longer than a report's check."""
     schema = resources.files("probe_ext.verdict").joinpath("capacity.schema.json").read_text(encoding="utf-8")
-    jsonschema.validate(capacity, json.loads(schema))
+    return jsonschema.Draft202012Validator(json.loads(schema))
 
 
 def _write(run: Path, capacity: dict[str, Any], met: Gate | None, view: page.Page) -> None:

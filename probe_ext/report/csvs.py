@@ -6,7 +6,6 @@ piece of a column turns out to be text, some line in it is bad, and only there i
 
 import csv
 import io
-import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
+import numpy as np
 import pandas as pd
 
 from probe_ext.measure.rows import LATER, Row, columns
@@ -96,7 +96,7 @@ def usable(path: Path, seen: Scan, row_type: type[Row], damage: list[str]) -> bo
 
 def _gathered(path: Path, seen: Scan, row_type: type[Row], damage: list[str], quoting: Quoting) -> pd.DataFrame:
     """Piece by piece, so that the parser's own memory stays small; the lines that are no rows are named."""
-    kept = [empty(row_type)]
+    kept: list[pd.DataFrame] = []
     bad: list[int] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -106,7 +106,7 @@ def _gathered(path: Path, seen: Scan, row_type: type[Row], damage: list[str], qu
             kept.append(_finished(piece[~wrong] if wrong.any() else piece, row_type))
     skipped = _skipped(caught)
     _report(path, sorted([*skipped, *_line_numbers(bad, skipped)]), damage)
-    return pd.concat(kept[1:] or kept, ignore_index=True)
+    return pd.concat(kept or [empty(row_type)], ignore_index=True)
 
 
 def _pieces(path: Path, seen: Scan, text: tuple[str, ...], quoting: Quoting) -> Iterator[pd.DataFrame]:
@@ -141,7 +141,8 @@ def _no_row(frame: pd.DataFrame, seen: Scan, row_type: type[Row]) -> "pd.Series[
 def _numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
     """As numbers; what is none, or is endless, is missing."""
     found = column if pd.api.types.is_numeric_dtype(column) else pd.to_numeric(column, errors="coerce")
-    return found.astype("float64").replace([math.inf, -math.inf], math.nan)
+    found = found.astype("float64")
+    return found.where(np.isfinite(found))
 
 
 def _last(seen: Scan, row_type: type[Row]) -> str:

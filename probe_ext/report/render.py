@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -38,8 +39,9 @@ def html(page: Page) -> str:
     )
 
 
+@cache
 def environment() -> Environment:
-    """Everything is escaped, and a name that does not exist is an error."""
+    """Everything is escaped, and a name that does not exist is an error. It keeps the templates that it compiled."""
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

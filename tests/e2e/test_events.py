@@ -80,6 +80,16 @@ class OnesOwnUser(StreamingUser):
     @locust.task
     def ask_for_too_much(self):
         self.llm.ask(self.prompts.next(), name="too much", max_tokens=10_000_000)
+
+
+class Patient(StreamingUser):
+    """Is in the middle of an answer at any moment, also at the run's end."""
+
+    fixed_count = 1
+
+    @locust.task
+    def ask_at_length(self):
+        self.llm.ask(self.prompts.next(), name="at length", max_tokens=1800, ignore_eos=True)
 '''
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import BIN, channel, finished, locust, start, wait_for
+from tests.e2e.test_bad_input import check_refused, probe_run
 from tests.e2e.test_endings import check_accounts
 
 BRIEF = ("--search", "--hold", "2s", "--settle", "1s", "--min-replies", "1", "--warm-up", "off", "--max-tokens", "20")
@@ -62,11 +63,6 @@ def test_a_search_with_something_else_that_decides_the_users_is_refused(
     sim: str, tmp_path: Path, mixed: tuple[str, str]
 ) -> None:
     out = tmp_path / "run"
-    run = finished(
-        start([str(BIN / "probe"), "run", "capacity", "--host", sim, *BRIEF, *mixed, "--out", str(out)]), out
-    )
-    assert run.code == 2, run.said
-    assert mixed[0] in run.said
-    assert "--search" in run.said
-    assert len(run.said.strip().splitlines()) == 1
+    refused = probe_run("capacity", "--host", sim, *BRIEF, *mixed, "--out", out)
+    check_refused(refused, mixed[0], "--search")
     assert not out.exists()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 _SKIP = "LOCUST_SKIP_MONKEY_PATCH"
@@ -15,7 +16,9 @@ import pytest  # noqa: E402 - as above
 sys.path.append(str(Path(__file__).resolve().parents[1] / "verdict"))  # its invented rows serve here, too
 
 
-@pytest.fixture(autouse=True)
-def no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def no_arguments() -> Iterator[None]:
     """Locust's page asks the command line for the form's fields."""
-    monkeypatch.setattr(sys, "argv", ["locust"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["locust"])
+        yield

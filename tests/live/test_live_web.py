@@ -27,6 +27,28 @@ def figures(ui: Ui, span: str = "recent") -> dict[str, Any]:
     return dict(ui.client.get(f"/probe/live.json?span={span}").get_json())
 
 
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Ui:
+    """For tests that change nothing: secrets lie beside the run and in it, and the model is for us alone."""
+    place = tmp_path_factory.mktemp("asked")
+    ui = Ui()
+    directory = ui.begin(place / "run", model="only-for-us").directory
+    for folder in (place, directory):
+        for name in ("secret.txt", "run.json", "requests-w1.csv"):
+            (folder / name).write_text("secret")
+    return ui
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Ui:
+    """As above: all files of the run are there."""
+    ui = Ui()
+    directory = ui.begin(tmp_path_factory.mktemp("filled") / "run").directory
+    for name in FILES:
+        (directory / name).write_text("x")
+    return ui
+
+
 @pytest.mark.parametrize("base", ["", "/load"])
 def test_everything_stands_under_locusts_login_and_base_path(base: str, tmp_path: Path) -> None:
     ui = Ui(base, login=True)
@@ -170,13 +192,8 @@ def test_a_report_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytes
      "runs/1/../secret.txt", "runs/1/..%2fsecret.txt", "runs/1/%2e%2e%2fsecret.txt", "runs/1/run.json%00", "live.html",
      "runs/../../secret.txt", "..%2fsecret.txt", "runs/newest/secret.txt", "runs/1//etc/passwd"],
 )  # fmt: skip
-def test_only_known_files_of_our_own_runs(path: str, tmp_path: Path) -> None:
-    ui = Ui()
-    directory = ui.begin(tmp_path / "run").directory
-    for place in (tmp_path, directory):
-        for name in ("secret.txt", "run.json", "requests-w1.csv"):
-            (place / name).write_text("secret")
-    answer = ui.client.get("/probe/" + path)
+def test_only_known_files_of_our_own_runs(path: str, asked: Ui) -> None:
+    answer = asked.client.get("/probe/" + path)
     assert answer.status_code in {308, 404}
     assert b"secret" not in answer.data or answer.status_code == 308
 
@@ -190,10 +207,8 @@ def test_a_link_out_of_the_run_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_file_is_handed_out_as_what_it_is(name: str, tmp_path: Path) -> None:
-    ui = Ui()
-    (ui.begin(tmp_path / "run").directory / name).write_text("x")
-    answer = ui.client.get(f"/probe/runs/1/{name}")
+def test_every_file_is_handed_out_as_what_it_is(name: str, filled: Ui) -> None:
+    answer = filled.client.get(f"/probe/runs/1/{name}")
     assert (answer.status_code, answer.mimetype) == (200, FILES[name])
     shown = name in {places.CAPACITY_HTML, places.SUMMARY}
     assert answer.headers["Content-Disposition"].startswith("inline" if shown else "attachment")
@@ -232,10 +247,8 @@ def test_nothing_of_ours_may_be_framed_and_no_script_stands_in_the_page(tmp_path
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, 403),
     ],
 )
-def test_other_websites_read_nothing(headers: dict[str, str], status: int, tmp_path: Path) -> None:
-    ui = Ui()
-    ui.begin(tmp_path / "run", model="only-for-us")
-    answer = ui.client.get("/probe/live.json", headers=headers)
+def test_other_websites_read_nothing(headers: dict[str, str], status: int, asked: Ui) -> None:
+    answer = asked.client.get("/probe/live.json", headers=headers)
     assert answer.status_code == status
     assert (b"only-for-us" in answer.data) == (status == 200)
 

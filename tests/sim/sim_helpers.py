@@ -84,7 +84,7 @@ def serve(scenario: Scenario, **options: Any) -> None:
         async with TestClient(server) as client:
             await scenario(client)
 
-    asyncio.run(asyncio.wait_for(inside(), 30))
+    asyncio.run(asyncio.wait_for(inside(), 120))
 
 
 def chat(text: str = "how are you", **more: Any) -> dict[str, Any]:

@@ -51,7 +51,9 @@ def test_it_says_where_it_listens_and_ends_cleanly(number: signal.Signals, tmp_p
         rest, complaint = process.communicate(timeout=20)
     finally:
         process.kill()
-    assert (process.returncode, rest, complaint) == (0, "", "")
+    assert (process.returncode, rest) == (0, "")
+    # That it was late it may say, on a busy machine; nothing else.
+    assert [line for line in complaint.splitlines() if not line.startswith("simulator behind its own plan: ")] == []
     kinds = [json.loads(each)["kind"] for each in truth.read_text().splitlines()]
     assert sorted(kinds) == ["reply", "server", "stop"]
 

@@ -211,10 +211,7 @@ def test_a_client_that_leaves_frees_its_place() -> None:
         response = await client.post(CHAT, json=chat(max_tokens=1500))
         await response.content.readany()
         response.close()
-        for _ in range(200):
-            shown = await series(client)
-            if shown["vllm:num_requests_running"] == 0:
-                break
+        while (shown := await series(client))["vllm:num_requests_running"]:
             await asyncio.sleep(0.02)
         assert shown["vllm:kv_cache_usage_perc"] == 0
         assert shown["vllm:request_success_total"] == 0
