@@ -36,10 +36,7 @@ types: $(READY) ## mypy strict
 layers: $(READY) ## the import contracts of ARCHITECTURE.md
 	$(BIN)/lint-imports
 
-unit: $(READY) ## pytest; many tests wait, so four at a time
-	$(BIN)/python -m pytest -n 4 --dist loadfile
-
-coverage: $(READY) ## the same, and what of the package it runs through (tracing makes it take twice as long)
+unit: $(READY) ## pytest with coverage; many tests wait, so four at a time
 	$(BIN)/python -m pytest -n 4 --dist loadfile --cov --cov-report=term:skip-covered
 
 test: lint types layers unit ## everything that a change must pass
