@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.report import words
-from probe_ext.report.pictures import label
+from probe_ext.report.level_names import by_users, label
 
 HEADS = (
     ("users", "users", ""),
@@ -37,7 +37,7 @@ def by_reply(capacity: Mapping[str, Any]) -> ByReply | None:
             "The fluidity index needs each token's time and is taken while a run goes on, by the run's own profile: "
             "this run has none that holds for this one."
         )
-    return ByReply(HEADS, [_row(level) for level in levels], says)
+    return ByReply(HEADS, [_row(level) for level in by_users(levels)], says)
 
 
 def _row(level: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.report import svg, words
-from probe_ext.report.pictures import label
+from probe_ext.report.level_names import by_users, label
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence import Evidence, Window
 
@@ -58,7 +58,7 @@ class Distributions:
 
 def distributions(levels: Sequence[Mapping[str, Any]], evidence: Evidence, profile: SloProfile) -> Distributions | None:
     """Gaps, and ITL where it differs; None where no sketch of them lies inside a level."""
-    some = list(levels)[:: -max(1, -(-len(levels) // _MOST))][::-1]
+    some = by_users(levels)[:: -max(1, -(-len(levels) // _MOST))][::-1]
     merged = {metric: [_inside(level, metric, evidence.windows) for level in some] for metric, _ in METRICS}
     if not any(sketch.count for sketch, _ in merged["gap"]):
         return None

@@ -73,7 +73,7 @@ class Page:
     spreads: Distributions | None
     findings: Sequence[Finding]
     folded: Sequence[Finding]
-    """checks that passed, and those that could not be made and ask for nothing"""
+    """checks that passed, and those that are not settled and ask for nothing"""
     folded_says: str
     damage: Sequence[str]
     counts: str

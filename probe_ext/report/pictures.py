@@ -1,14 +1,12 @@
 """The pictures by level: users served, strained and broken; and one small picture a question."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from probe_ext.report import svg, words
-
-Level = Mapping[str, Any]
+from probe_ext.report.level_names import Level, by_users, label
 
 STATES = ("served", "strained", "broken", "undecided", "unheard")
 _DESK, _PHONE, _CARD = 140, 44, 26
@@ -56,8 +54,8 @@ class Marks:
 
 
 def levels(all_levels: Sequence[Level], marks: Marks) -> Stack:
-    """Stacked users for each level, by how many there were: a search goes to and fro."""
-    all_levels, capacity = _by_users(all_levels), marks.capacity
+    """Stacked users for each level, by how many there were."""
+    all_levels, capacity = by_users(all_levels), marks.capacity
     top = max((sum(_users(lv).values()) for lv in all_levels), default=1)
     scale = svg.Linear(0, top * 1.18)
     pitch = 100 / max(len(all_levels), 1)
@@ -89,16 +87,6 @@ def _interval(all_levels: Sequence[Level], interval: Sequence[int | None] | None
         return None
     end = 100.0 if high is None else float(np.interp(high, users, centres))
     return float(np.interp(low, users, centres)), end, high is None
-
-
-def _by_users(all_levels: Sequence[Level]) -> list[Level]:
-    return sorted(all_levels, key=lambda level: level["users"])
-
-
-def label(level: Level) -> str:
-    """`8`, or `6–8` for a band of a hand-driven climb."""
-    low, high = level["users_low"], level["users_high"]
-    return f"{words.count(low)}–{words.count(high)}" if low != high else words.count(level["users"])
 
 
 def legend(all_levels: Sequence[Level]) -> list[str]:
@@ -169,7 +157,7 @@ class Figure:
 
 def question(all_levels: Sequence[Level], figure: Figure, bound: tuple[float, float] | None) -> svg.Plot | None:
     """A figure against the levels, with the profile's bound; None when no level has it."""
-    all_levels = _by_users(all_levels)
+    all_levels = by_users(all_levels)
     known = [(i, float(lv[figure.key])) for i, lv in enumerate(all_levels) if lv[figure.key] is not None]
     if not known:
         return None

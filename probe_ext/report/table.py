@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.report import words
-from probe_ext.report.pictures import label, legend
+from probe_ext.report.level_names import by_users, label, order
+from probe_ext.report.pictures import legend
 from probe_ext.verdict.words import things
 
 STATE_WORDS = {"held": "holds", "failed": "fails", "unproven": "unproven"}
@@ -77,7 +78,7 @@ _OF_THE_SERVER = {"kv_usage_max", "preemptions", "waiting_max"}
 
 
 def table(levels: Sequence[Mapping[str, Any]], no_server: str) -> Table:
-    """All levels; `no_server` says why the server's own figures are missing."""
+    """All levels, by rising users; `no_server` says why the server's own figures are missing."""
     shown = legend(levels)
     columns = [Column("users", "", "users")]
     columns.append(Column("result", "", "state"))
@@ -87,7 +88,7 @@ def table(levels: Sequence[Mapping[str, Any]], no_server: str) -> Table:
     headings = [
         Heading(head, list(group)) for head, group in itertools.groupby(columns, key=lambda column: column.head)
     ]
-    return Table(columns, [_row(level, shown, no_server) for level in levels], headings)
+    return Table(columns, [_row(level, shown, no_server) for level in by_users(levels)], headings)
 
 
 def _row(level: Mapping[str, Any], shown: Sequence[str], no_server: str) -> Row:
@@ -133,6 +134,7 @@ def notes(capacity: Mapping[str, Any]) -> list[str]:
         said.append(
             "The number of users never stood still: these are bands of a climb; they suggest and prove nothing."
         )
+    said += [to_and_fro] if (to_and_fro := order(capacity["levels"])) else []
     outside = capacity["replies_outside"]
     if outside:
         share = f"{words.count(outside)} of {words.count(capacity['replies'])} replies"

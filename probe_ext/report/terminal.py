@@ -10,7 +10,8 @@ from rich.text import Text
 
 from probe_ext.report import words
 from probe_ext.report.gate import Gate
-from probe_ext.report.pictures import label, legend
+from probe_ext.report.level_names import by_users, label
+from probe_ext.report.pictures import legend
 from probe_ext.report.table import STATE_WORDS
 
 _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
@@ -52,7 +53,7 @@ def _table(capacity: Mapping[str, Any]) -> Table:
     shown = legend(capacity["levels"])
     for head in ("users", *shown, *_FIGURES):
         table.add_column(head, justify="right", no_wrap=True)
-    for level in capacity["levels"]:
+    for level in by_users(capacity["levels"]):
         state = level["state"]
         table.add_row(*_cells(level, shown), Text(STATE_WORDS[state], style=_COLOURS[state]))
     return table

@@ -33,8 +33,8 @@ def _told(steps: SearchSteps) -> tuple[str, str, str]:
     if steps.outcome == "open":
         which = " and ".join(f"{n:,}" for n in open_ones)
         why = (
-            f"The search closed in on the boundary ({found}), but {which} users could not be decided within "
-            f"{steps.plan.patience:.0f} s: they are close to it, or their replies too few."
+            f"The search closed in on the boundary ({found}), but {steps.plan.patience:.0f} s at {which} users were "
+            f"too few to be wrong in at most {ALPHA:.1%} of cases: they are close to it, or their replies too few."
         )
         return "unproven", why, "Give levels more time: --hold."
     return "unproven", f"The search was ended before it had closed in ({found}).", "Let it end by itself."
