@@ -71,7 +71,9 @@ def bounds(capacity: Mapping[str, Any]) -> Bounds:
         sentence=said["sentence"],
         holds=[one for one in rulings if one.said == "holds"],
         others=[*unknown, *clear],
-        others_say=f"{things(len(clear), 'bound')} ruled out, {len(unknown)} not known",
+        others_say=", ".join(
+            [f"{things(len(clear), 'bound')} ruled out", *([f"{len(unknown)} not known"] if unknown else [])]
+        ),
         edge=edge["sentence"] if told else "",
         heads=("prompts", "a prompt", "shared by all", "an answer", "held when it ends", "people who fit"),
         forecasts=[_forecast(one) for one in edge["forecasts"]],

@@ -78,6 +78,11 @@ def _sentence(bounds: list[str], said: Mapping[str, Ruling], facts: Facts) -> st
 
 
 def _nothing_holds(said: Mapping[str, Ruling], facts: Facts) -> str:
+    failing = next((load for load in facts.loads if load.failing), None)
+    if failing is not None:
+        return (
+            f"Replies fail from {things(failing.users, 'user')} on, and no bound of the server's speed explains that."
+        )
     alone = facts.loads[0]
     if alone.crowd.in_flight < CROWDED and not alone.served:
         return "Nothing bounds it but the machine itself: even alone with it, users are not served."
