@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.report import words
+from probe_ext.verdict import amounts
 from probe_ext.verdict.words import people, things
 
 TITLES = {
@@ -22,7 +22,7 @@ TITLES = {
 """every rule, as it is called where it holds"""
 _KINDS = {"holds": ("warn", "!", "holds"), "unknown": ("open", "?", "not known"), "absent": ("good", "–", "not so")}
 _BEFORE = {"holds": "", "unknown": "Not known whether ", "absent": "Ruled out: "}
-_SAY = {"fraction": words.percent, "seconds": words.seconds}
+_SAY = {"fraction": amounts.percent, "seconds": amounts.seconds}
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,11 @@ def figure(value: float | None, unit: str) -> str:
     """`97 %`, `0.3 s`, `4 replies`, `217 tokens/s`, `1.9`."""
     if unit in _SAY:
         return _SAY[unit](value)
-    said = words.count(value) if value is not None and value == round(value) else words.rate(value)
+    said = amounts.count(value) if value is not None and value == round(value) else amounts.rate(value)
     return f"{said} {unit}".rstrip()
 
 
 def _forecast(one: Mapping[str, Any]) -> list[str]:
-    low, high = words.count(one["users_low"]), words.count(one["users_high"])
-    tokens = [words.count(one[key]) for key in ("prompt_tokens", "shared_tokens", "reply_tokens", "resident_tokens")]
+    low, high = amounts.count(one["users_low"]), amounts.count(one["users_high"])
+    tokens = [amounts.count(one[key]) for key in ("prompt_tokens", "shared_tokens", "reply_tokens", "resident_tokens")]
     return [one["prompts"], *tokens, f"{low} – {high}" if low != high else low]

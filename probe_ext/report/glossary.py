@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from probe_ext.report import words
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict import amounts
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,11 @@ running | running | Requests in the server's running batch.
 def terms(profile: SloProfile) -> dict[str, Term]:
     """All definitions, with the profile's own figures in them."""
     shares = {
-        "served_share": words.percent(profile.users.served_share),
-        "broken_share": words.percent(profile.users.broken_share),
-        "broken_from": words.count(profile.users.broken_share_from),
-        "decided_from": words.count(profile.users.decided_from),
-        "level_share": words.percent(profile.level.served_share),
+        "served_share": amounts.percent(profile.users.served_share),
+        "broken_share": amounts.percent(profile.users.broken_share),
+        "broken_from": amounts.count(profile.users.broken_share_from),
+        "decided_from": amounts.count(profile.users.decided_from),
+        "level_share": amounts.percent(profile.level.served_share),
     }
     entries = [line.split(" | ") for line in (_USERS + _FIGURES).format(**shares).strip().splitlines() if line]
     return {key: Term(key, name, meaning) for key, name, meaning in entries}

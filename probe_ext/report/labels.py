@@ -1,6 +1,7 @@
 """The manifest's keys as a reader would say them, and those of its values that are words of our own."""
 
 from probe_ext.report import words
+from probe_ext.verdict import amounts
 
 LABELS = {
     "run": {
@@ -124,7 +125,7 @@ def label(group: str, key: str) -> str:
 def value(key: str, said: object) -> str:
     """What it holds, with its unit."""
     if key in SECONDS and isinstance(said, (int, float)) and not isinstance(said, bool):
-        return f"{said:g} s" if said < 120 and said == round(said) else words.seconds(said)
+        return f"{said:g} s" if said < 120 and said == round(said) else amounts.seconds(said)
     known = VALUES.get((key, said)) if isinstance(said, str) else None
     moment = key in {"started_at", "ended_at"} and isinstance(said, str)
     return known or (words.when(str(said)) if moment else words.plain(said))

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from probe_ext.report import words
+from probe_ext.verdict import amounts
 
 Level = Mapping[str, Any]
 
@@ -32,7 +32,7 @@ def by_users(levels: Sequence[Level]) -> list[Level]:
 def label(level: Level) -> str:
     """`8`, `6–8` for a band of a hand-driven climb, `8 (2nd)` for 8 users once more."""
     low, high = level["users_low"], level["users_high"]
-    users = f"{words.count(low)}–{words.count(high)}" if low != high else words.count(level["users"])
+    users = f"{amounts.count(low)}–{amounts.count(high)}" if low != high else amounts.count(level["users"])
     again = level.get(VISIT, 1)
     return users if again == 1 else f"{users} ({_TIMES.get(again, f'{again}th')})"
 

@@ -17,6 +17,7 @@ from probe_ext.report.table import Table, notes, table
 from probe_ext.report.team import team_facts
 from probe_ext.report.time_axis import TimeAxis
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Evidence
 
 Capacity = Mapping[str, Any]
@@ -144,7 +145,7 @@ def _proven(capacity: Capacity) -> pictures.Marks:
         return pictures.Marks()
     edge, served = capacity["edge"], capacity["served_users"]
     on_edge = edge["on_edge"] and edge["users"] == served and edge["kv_usage_max"] is not None
-    near = f"KV {words.percent(edge['kv_usage_max'])}: the edge" if on_edge else ""
+    near = f"KV {amounts.percent(edge['kv_usage_max'])}: the edge" if on_edge else ""
     return pictures.Marks(served, capacity["interval"], (_gap(capacity), near))
 
 
@@ -153,8 +154,8 @@ def _interval(capacity: Capacity) -> str:
     if low is None or capacity["verdict"] == "invalid":
         return ""
     if high is None:
-        return f"95 % interval: {words.count(low)} or more"
-    return f"95 % interval: {words.count(low)} to {words.count(high)}"
+        return f"95 % interval: {amounts.count(low)} or more"
+    return f"95 % interval: {amounts.count(low)} to {amounts.count(high)}"
 
 
 def _gap(capacity: Capacity) -> str:

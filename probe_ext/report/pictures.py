@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe_ext.report import svg, words
+from probe_ext.report import svg
 from probe_ext.report.level_names import Level, by_users, label
+from probe_ext.verdict import amounts
 
 STATES = ("served", "strained", "broken", "undecided", "unheard")
 _DESK, _PHONE, _CARD = 140, 44, 26
@@ -62,10 +63,10 @@ def levels(all_levels: Sequence[Level], marks: Marks) -> Stack:
     width = min(0.68 * pitch, _WIDEST_BAR)
     bars = [_bar(lv, (i + 0.5) * pitch - width / 2, width, scale) for i, lv in enumerate(all_levels)]
     inside = [label for bar in bars for label in _inside(bar, len(all_levels))]
-    sparse = dict(_some(all_levels, _PHONE))
-    below = [_below(lv, (i + 0.5) * pitch, lv["users"] == capacity, i in sparse) for i, lv in _some(all_levels, _DESK)]
+    sparse = dict(some(all_levels, _PHONE))
+    below = [_below(lv, (i + 0.5) * pitch, lv["users"] == capacity, i in sparse) for i, lv in some(all_levels, _DESK)]
     ticks = [tick for tick in scale.ticks(5) if tick == round(tick)]
-    left = [svg.Label(0, scale.top(tick), words.count(tick), anchor="end", dx=-8, dy=4) for tick in ticks]
+    left = [svg.Label(0, scale.top(tick), amounts.count(tick), anchor="end", dx=-8, dy=4) for tick in ticks]
     at = [i + 1 for i, lv in enumerate(all_levels) if capacity and lv["users"] == capacity]
     marked = at[-1] * pitch if at else None
     labels = [*left, *inside, *below, *_capacity(marked, marks)]
@@ -103,7 +104,7 @@ def _bar(level: Level, x: float, width: float, scale: svg.Linear) -> Bar:
     for state, number in _users(level).items():
         if number:
             y = scale.top(below + number)
-            title = f"{label(level)} users: {words.count(number)} {state}"
+            title = f"{label(level)} users: {amounts.count(number)} {state}"
             parts.append((state, y, scale.top(below) - y, title))
             below += number
     return Bar(x, width, parts)
@@ -120,10 +121,10 @@ def _inside(bar: Bar, levels_in_all: int) -> list[svg.Label]:
 
 def _below(level: Level, x: float, is_capacity: bool, on_phones: bool) -> svg.Label:
     kind = "ax cap" if is_capacity else "ax" if on_phones else "ax wide"
-    return _under(x, label(level), 20, kind)
+    return under(x, label(level), 20, kind)
 
 
-def _under(x: float, text: str, dy: float, kind: str = "ax") -> svg.Label:
+def under(x: float, text: str, dy: float, kind: str = "ax") -> svg.Label:
     """A label below the axis; a long one at the right edge ends there."""
     edge = x > 92 and len(text) > 4
     return svg.Label(100 if edge else x, 100, text, kind, "end" if edge else "middle", dy=dy)
@@ -169,7 +170,7 @@ def question(all_levels: Sequence[Level], figure: Figure, bound: tuple[float, fl
         svg.Shape(svg.dots([point]), f"dot big {_felt(value, bound, more_is_better=figure.more_is_better)}")
         for (_, value), point in zip(known, at, strict=True)
     ]
-    labels = [_under((i + 0.5) * pitch / 10, label(lv), 16) for i, lv in _some(all_levels, _CARD)]
+    labels = [under((i + 0.5) * pitch / 10, label(lv), 16) for i, lv in some(all_levels, _CARD)]
     if bound:
         shapes.insert(0, svg.Shape(f"M0 {svg.number(scale.top(bound[0]))}H{svg.WIDTH}", "thr"))
         labels.append(svg.Label(0, scale.top(bound[0]), figure.say_bound(bound[0]), "thrlab", "start", dy=-4))
@@ -190,7 +191,7 @@ def _scale(values: Sequence[float]) -> svg.Linear | svg.Log:
     return svg.Log(min(positive), max(positive)) if wide else svg.Linear(0, max(values) * 1.2)
 
 
-def _some(all_levels: Sequence[Level], letters: int) -> list[tuple[int, Level]]:
+def some(all_levels: Sequence[Level], letters: int) -> list[tuple[int, Level]]:
     """Every n-th level from the last, so that their labels fit beside one another."""
     longest = max((len(label(level)) for level in all_levels), default=0) + 2
     step = max(1, -(-len(all_levels) * longest // letters))
@@ -211,6 +212,6 @@ def two_bars(name: str, waits: Sequence[tuple[str, float]]) -> svg.Plot:
         svg.Shape(svg.box(0, 24 + 50 * i, max(wait / longest * svg.WIDTH, 4), 18), f"wide-bar {kind}")
         for i, (kind, wait) in enumerate(waits)
     ]
-    said = [f"{kind} {words.seconds(wait)}" for kind, wait in waits]
+    said = [f"{kind} {amounts.seconds(wait)}" for kind, wait in waits]
     labels = [svg.Label(0, 22 + 50 * i, text, "val", "start", dy=-3) for i, text in enumerate(said)]
     return svg.Plot(name, "; ".join(said), 84, shapes, labels)

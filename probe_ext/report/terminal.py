@@ -13,6 +13,7 @@ from probe_ext.report.gate import Gate
 from probe_ext.report.level_names import by_users, label
 from probe_ext.report.pictures import legend
 from probe_ext.report.table import STATE_WORDS
+from probe_ext.verdict import amounts
 
 _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
 _FIGURES = ("tok/s", "each", "TTFT p95", "silence", "KV", "")
@@ -60,7 +61,7 @@ def _table(capacity: Mapping[str, Any]) -> Table:
 
 
 def _cells(level: Mapping[str, Any], shown: Sequence[str]) -> list[str]:
-    people = [words.count(level[f"users_{state}"]) for state in shown]
-    speed = [words.rate(level["total_tokens_per_s"]), words.rate(level["decode_rate_p50"])]
-    waits = [words.seconds(level["ttft_p95"]), words.seconds(level["longest_gap_max"])]
-    return [label(level), *people, *speed, *waits, words.percent(level["kv_usage_max"])]
+    people = [amounts.count(level[f"users_{state}"]) for state in shown]
+    speed = [amounts.rate(level["total_tokens_per_s"]), amounts.rate(level["decode_rate_p50"])]
+    waits = [amounts.seconds(level["ttft_p95"]), amounts.seconds(level["longest_gap_max"])]
+    return [label(level), *people, *speed, *waits, amounts.percent(level["kv_usage_max"])]

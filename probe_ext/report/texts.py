@@ -11,7 +11,7 @@ from probe_ext.report.gate import Gate
 from probe_ext.report.level_names import by_users, label
 from probe_ext.report.page import Page
 from probe_ext.report.table import STATE_WORDS, Table
-from probe_ext.verdict.words import cause, people
+from probe_ext.verdict.words import cause, listed, people
 
 _HEADS = {"valid": "✅", "unproven": "❔", "invalid": "❌"}
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&])")
@@ -77,7 +77,7 @@ def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
 
 
 def _level(suite: ET.Element, level: Mapping[str, Any], asked: int) -> None:
-    why = words.listed([cause(dimension) for dimension in level["why"]])
+    why = listed([cause(dimension) for dimension in level["why"]])
     says = " ".join(filter(None, [STATE_WORDS[level["state"]], why and f"({why})"]))
     wanted = level["state"] == "failed" and level["users"] <= asked
     case = _case(suite, f"{label(level)} people" if level["users"] != 1 else people(1), says if wanted else None)

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.report import client_lanes, pauses, server_lanes, svg, user_lanes, words
+from probe_ext.report import client_lanes, pauses, server_lanes, svg, user_lanes
 from probe_ext.report.lane import Axis, Lane
 from probe_ext.report.level_names import in_time, label
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.pauses import threshold
 
@@ -75,7 +76,7 @@ def _last_moment(evidence: Evidence) -> float:
 
 def _tick(t: float, end: float) -> svg.Label:
     """A label that stays inside the picture."""
-    return svg.Label(100 * t / end, 0, words.moment(t), anchor="end" if t > 0.97 * end else "middle", dy=12)
+    return svg.Label(100 * t / end, 0, amounts.moment(t), anchor="end" if t > 0.97 * end else "middle", dy=12)
 
 
 def _ticks(end: float) -> list[float]:

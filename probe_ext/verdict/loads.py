@@ -71,6 +71,11 @@ class Load:
         return min(self.crowd.typing, float(running.mean())) if len(running) else self.crowd.typing
 
     @property
+    def running_max(self) -> float | None:
+        """The most replies that the server said it ran at once."""
+        return quantile(self.gauges.running, 1.0)
+
+    @property
     def kv_max(self) -> float | None:
         """The fullest that the KV cache was seen."""
         return quantile(self.gauges.kv, 1.0)

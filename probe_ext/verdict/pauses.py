@@ -15,13 +15,14 @@ import numpy as np
 from probe_ext.measure.outcome import FINISHED
 from probe_ext.measure.rows import GAP_FLOOR
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.amounts import bound, count
 from probe_ext.verdict.columns import Bools, Floats, Ints, numbers, texts
 from probe_ext.verdict.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.judgement import Overlap, Pauses
 from probe_ext.verdict.levels import Level
 from probe_ext.verdict.overlap import Brackets, overlap, rises, stretches
 from probe_ext.verdict.server_figures import STALE, Engine, Metrics, Series, total_rise
-from probe_ext.verdict.words import seconds, things
+from probe_ext.verdict.words import things
 
 PAUSE = 2.0
 """seconds: what counts as a silent pause where the profile does not say"""
@@ -193,12 +194,12 @@ def _against_chance(
 
 
 def _says(
-    count: int, least: float, counted: float | None, watched: int, found: tuple[Overlap | None, Overlap | None]
+    number: int, least: float, counted: float | None, watched: int, found: tuple[Overlap | None, Overlap | None]
 ) -> str:
     """What can be said of them in a sentence or two; never that one thing caused the other."""
-    if not count:
-        return f"No reply fell silent for {seconds(least)} or more."
-    many = f"{things(count, 'silent pause')} of {seconds(least)} or more"
+    if not number:
+        return f"No reply fell silent for {bound(least)} or more."
+    many = f"{things(number, 'silent pause')} of {bound(least)} or more"
     if counted is None:
         return f"{many}; whether preemptions go with them is not known: the server did not tell of any counter."
     if not counted:
@@ -207,9 +208,9 @@ def _says(
         return f"{many}; whether preemptions go with them is not known: the counter was not read around them."
     shown = max((one for one in found if one is not None), key=lambda one: one.seen - one.chance_high)
     how = "end as the server counts a preemption" if shown is found[1] else "overlap a preemption"
-    of = "" if watched == count else f" (of {watched:,} during which the counter was read)"
+    of = "" if watched == number else f" (of {watched:,} during which the counter was read)"
     more = "more than" if shown.beyond else "no more than"
-    return f"{many}: {shown.seen:,}{of} {how}, {more} the {shown.chance:,.0f} that would by chance."
+    return f"{many}: {shown.seen:,}{of} {how}, {more} the {count(shown.chance)} that would by chance."
 
 
 @dataclass(frozen=True)

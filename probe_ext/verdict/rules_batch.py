@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from probe_ext.verdict.amounts import count, percent, seconds
 from probe_ext.verdict.diagnosed import Fact, Ruling
 from probe_ext.verdict.facts import Facts
 from probe_ext.verdict.loads import Load
 from probe_ext.verdict.ruling import absent, advised, graded, unknown
-from probe_ext.verdict.words import percent, seconds, things
+from probe_ext.verdict.words import things
 
 CROWDED = 1.5
 """replies in flight, mean: from here on somebody has somebody beside him"""
@@ -55,9 +56,9 @@ def serialised(facts: Facts) -> Ruling:
     busy = [load for load in facts.loads if load.crowd.in_flight >= CROWDED and load.crowd.crowded >= WATCHED]
     if not busy:
         return unknown(rule, "There never were two replies in flight for long.", "a level of two users or more")
-    if any((running := _running(load)) is not None and running > 1 for load in busy):
-        most = max(_running(load) or 0.0 for load in busy)
-        why = f"The server ran {most:.0f} replies at once."
+    if any((running := load.running_max) is not None and running > 1 for load in busy):
+        most = max(load.running_max or 0.0 for load in busy)
+        why = f"The server ran {count(most)} replies at once."
         return absent(rule, why, Fact("running at once, most", most, "replies"))
     top = busy[-1]
     together, typing = top.crowd.together or 0.0, top.crowd.any_typing or 0.0
@@ -78,7 +79,7 @@ def _one_by_one(facts: Facts, seen: list[Load], shown: tuple[Fact, ...]) -> Ruli
     alone = next((load for load in facts.loads if load.crowd.in_flight < CROWDED), None)
     grows = top.tokens_per_s / alone.tokens_per_s if alone and alone.tokens_per_s and top.tokens_per_s else None
     turns = _turns(top)
-    running = _running(top)
+    running = top.running_max
     confidence, told = graded(
         {
             "the server says that one ran while others waited": None if running is None else running <= 1,
@@ -115,11 +116,6 @@ def _turns(load: Load) -> float | None:
     return load.ttft / ((load.crowd.in_flight - 1) / load.replies_per_s)
 
 
-def _running(load: Load) -> float | None:
-    known = load.gauges.running[~np.isnan(load.gauges.running)]
-    return float(known.max()) if len(known) else None
-
-
 def _at_most(value: float | None, bound: float) -> bool | None:
     return None if value is None else value <= bound
 
@@ -154,14 +150,14 @@ def _capped(facts: Facts, queued: list[Load]) -> Ruling:
     ]
     if cap <= 1:
         return absent(rule, "One at a time is no batch: see `serialised`.", *shown)
-    if steady < AT_THE_CAP or any((_running(load) or 0) > cap + _slack(cap) for load in facts.loads):
+    if steady < AT_THE_CAP or any((load.running_max or 0) > cap + _slack(cap) for load in facts.loads):
         why = "Replies waited, but not for a fixed number of places: how many ran kept changing."
         return absent(rule, why, *shown)
     if not _sure_of(cap, queued):
-        why = f"About {cap:.0f} ran while others waited, at one level only: they may have waited for a step to end."
+        why = f"About {count(cap)} ran while others waited, at one level only: they may have waited for a step to end."
         return unknown(rule, why, "a level of a third more users", *shown)
     if room is None and facts.slots != cap:
-        why = f"The server ran {cap:.0f} at once and let others wait, whether by a setting or for want of memory."
+        why = f"The server ran {count(cap)} at once and let others wait, whether by a setting or for want of memory."
         return unknown(rule, why, "the use of the KV cache, which this server does not tell", *shown)
     if room is not None:
         shown.append(Fact("replies more that the KV cache had room for", room, "replies"))
@@ -181,13 +177,13 @@ def _set_limit(facts: Facts, queued: list[Load], cap: float, shown: tuple[Fact, 
             "the server says that it is set to it": True if facts.slots == cap else None,
         }
     )
-    why = f"Never more than {cap:.0f} replies ran while others waited for a place"
-    why += f", with room for about {room:.0f} more in the KV cache." if room is not None else "."
+    why = f"Never more than {count(cap)} replies ran while others waited for a place"
+    why += f", with room for about {count(room)} more in the KV cache." if room is not None else "."
     advice = advised(MORE_PLACES, facts.engine)
     if room is not None:
-        advice += f" The KV cache has room for about {cap + room:.0f} of today's replies at once."
+        advice += f" The KV cache has room for about {count(cap + room)} of today's replies at once."
     return Ruling(
-        "batch_limit", "holds", why, says=f"no more than {cap:.0f} replies run at once",
+        "batch_limit", "holds", why, says=f"no more than {count(cap)} replies run at once",
         from_users=min(load.users for load in queued if _alike(_cap(load)[0], cap)),
         evidence=shown, confidence=confidence, confidence_from=told, advice=advice,
     )  # fmt: skip
@@ -245,7 +241,5 @@ def _from_outside(facts: Facts) -> Ruling:
     same = [load for load in busy if load.users * LIKE <= top.users and load.crowd.typing_top == typed]
     if not same:
         return unknown(rule, "Not everybody was typed to at once; why, the streams do not tell.", needs, shown)
-    why = (
-        f"No more than {typed:.0f} were typed to at once, whether {same[0].users} or {top.users} users asked: a limit, "
-    )
-    return unknown(rule, why + "by a setting or for want of memory.", needs, shown)
+    why = f"No more than {count(typed)} were typed to at once, whether {same[0].users} or {top.users} users asked: a"
+    return unknown(rule, why + " limit, by a setting or for want of memory.", needs, shown)

@@ -68,7 +68,7 @@ def test_cards_answer_the_four_questions(page: Page) -> None:
         ("cold", "not measured in this run", False),
     ]
     assert page.cards[0].plot is not None
-    assert page.cards[0].plot.says == "1 users: 0.05 s; 2 users: 0.10 s; 4 users: 0.20 s; 8 users: 0.40 s"
+    assert page.cards[0].plot.says == "1 users: 50 ms; 2 users: 0.10 s; 4 users: 0.20 s; 8 users: 0.40 s"
 
 
 def test_every_way_to_fail_is_said_in_words() -> None:

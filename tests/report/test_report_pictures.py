@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from probe_ext.report.pictures import Figure, Marks, levels, question
-from probe_ext.report.words import seconds
+from probe_ext.verdict.amounts import seconds
 
 
 def level(users: int, wait: float) -> dict[str, Any]:
