@@ -12,7 +12,8 @@ from probe_ext.report import lane, svg, thinning
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.pauses import Pause, find_pauses, listed, longest, threshold
+from probe_ext.verdict.pause_list import Pause, listed
+from probe_ext.verdict.pause_spans import find_pauses, longest, threshold
 from probe_ext.verdict.server_figures import read_metrics
 from probe_ext.verdict.words import things
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.report import pictures
-from probe_ext.report.pictures import Figure, question
+from probe_ext.report.small_pictures import Figure, question, two_bars
 from probe_ext.report.svg import Plot
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict import amounts
@@ -106,9 +105,7 @@ def _cold(capacity: Mapping[str, Any]) -> Card:
     if not found["measured"]:
         return Card("cold", asks, "not measured in this run", None, how, False)
     answer = f"{amounts.seconds(found['cold_p50'])} cold, {amounts.seconds(found['warm_p50'])} warm"
-    plot = pictures.two_bars(
-        "median wait for the first word", [("cold", found["cold_p50"]), ("warm", found["warm_p50"])]
-    )
+    plot = two_bars("median wait for the first word", [("cold", found["cold_p50"]), ("warm", found["warm_p50"])])
     if found["ratio"] is not None:
         answer += f": {_times(found)}"
     if found["served"] is not None:

@@ -12,7 +12,7 @@ from probe_ext.report.level_names import in_time, label
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.pauses import threshold
+from probe_ext.verdict.pause_spans import threshold
 
 LONGEST = 30 * 86400.0
 """seconds: a later moment is a damaged figure, and would squeeze all others together"""

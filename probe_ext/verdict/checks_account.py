@@ -10,7 +10,7 @@ from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.verdict.amounts import moment
 from probe_ext.verdict.columns import numbers, texts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.judgement import Finding
+from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.manifest_view import away, number, workers
 from probe_ext.verdict.words import listed, things
 

@@ -9,7 +9,8 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.amounts import count, percent
 from probe_ext.verdict.columns import numbers, texts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.judgement import Finding, LevelResult
+from probe_ext.verdict.finding import Finding
+from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.manifest_view import number
 from probe_ext.verdict.server_figures import Metrics, server_hit_rate
 from probe_ext.verdict.words import listed, things

@@ -11,7 +11,7 @@ from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.verdict.amounts import count, moment, percent, seconds
 from probe_ext.verdict.columns import Bools, numbers, texts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.judgement import Finding
+from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.manifest_view import mappings, number, servers
 from probe_ext.verdict.server_figures import STALE, Metrics, restarts, total_rise
 from probe_ext.verdict.words import listed, things

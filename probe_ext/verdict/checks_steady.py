@@ -11,7 +11,8 @@ from probe_ext.verdict.amounts import percent, seconds
 from probe_ext.verdict.columns import Floats, numbers, texts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.figures import token_windows
-from probe_ext.verdict.judgement import Finding, LevelResult
+from probe_ext.verdict.finding import Finding
+from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.manifest_view import workers
 from probe_ext.verdict.words import listed
 

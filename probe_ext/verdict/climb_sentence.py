@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from probe_ext.verdict.judgement import Climb, LevelResult
+from probe_ext.verdict.judgement import Climb
+from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.words import cause, feel, people
 
 UNPROVEN = "nothing of it is proven yet"

@@ -19,7 +19,8 @@ from probe_ext.verdict.blocks import block_count
 from probe_ext.verdict.bootstrap import CONFIDENCE, REPLICATES, SEED
 from probe_ext.verdict.columns import Bools, Floats, Ints, numbers, texts
 from probe_ext.verdict.evidence import Columns
-from probe_ext.verdict.judgement import ColdUser, Finding
+from probe_ext.verdict.finding import Finding
+from probe_ext.verdict.question import ColdUser
 from probe_ext.verdict.server_figures import Metrics, server_hit_rate
 
 Figure = Callable[[Floats], float]

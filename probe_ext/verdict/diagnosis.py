@@ -7,12 +7,14 @@ than the server's, then what a setting lifts, then what the machine is.
 
 from collections.abc import Callable, Mapping
 
+from probe_ext.verdict.crowd import CROWDED
 from probe_ext.verdict.diagnosed import Diagnosis, Ruling
 from probe_ext.verdict.facts import Facts
 from probe_ext.verdict.rules_answers import cut_answers, response_cache
-from probe_ext.verdict.rules_batch import CROWDED, batch_limit, serialised
+from probe_ext.verdict.rules_batch import batch_limit
 from probe_ext.verdict.rules_memory import memory_wall
 from probe_ext.verdict.rules_rest import client_too_slow, not_loaded
+from probe_ext.verdict.rules_serial import serialised
 from probe_ext.verdict.rules_speed import ceiling, prefill_bound
 from probe_ext.verdict.ruling import unknown
 from probe_ext.verdict.words import listed, things

@@ -11,7 +11,7 @@ from probe_ext.verdict.crowd import Crowd, crowd
 from probe_ext.verdict.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.figures import token_windows
 from probe_ext.verdict.gauges import Gauges, gauges, growth, mean_of
-from probe_ext.verdict.judgement import LevelResult
+from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.levels import Level
 from probe_ext.verdict.server_figures import Metrics
 

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 
 from probe_ext.verdict.climb_sentence import climb_sentence
-from probe_ext.verdict.judgement import Climb, Finding, LevelResult, Question
+from probe_ext.verdict.finding import Finding
+from probe_ext.verdict.judgement import Climb
+from probe_ext.verdict.level_result import LevelResult
+from probe_ext.verdict.question import Question
 from probe_ext.verdict.words import cause, feel, listed, people, things
 
 _SOMETHING_ELSE = {"response_cache": "from a response cache", "cut_answers": "cut short"}

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from probe_ext.report.pictures import Figure, Marks, levels, question
+from probe_ext.report.pictures import Marks, levels
+from probe_ext.report.small_pictures import Figure, question
 from probe_ext.verdict.amounts import seconds
 
 

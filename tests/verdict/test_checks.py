@@ -10,8 +10,8 @@ from probe_ext.measure.rows import ReplyRow, ServerRow
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.verdict.checks_ruler import ruler_checks
 from probe_ext.verdict.evidence import Evidence, LocustCounts, Window
+from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import Finding
 
 GOOD = steady(2, 0, 30)
 

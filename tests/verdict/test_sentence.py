@@ -3,8 +3,10 @@
 import pytest
 
 from probe_ext.verdict.climb_sentence import UNPROVEN
-from probe_ext.verdict.judgement import Climb, LevelResult, Question, State
+from probe_ext.verdict.judgement import Climb
+from probe_ext.verdict.level_result import LevelResult, State
 from probe_ext.verdict.next_run import next_levels
+from probe_ext.verdict.question import Question
 from probe_ext.verdict.sentence import sentence, what_broke
 from probe_ext.verdict.words import cause, listed, things
 
