@@ -25,6 +25,15 @@ _BEFORE = {"holds": "", "unknown": "Not known whether ", "absent": "Ruled out: "
 _SAY = {"fraction": amounts.percent, "seconds": amounts.seconds}
 
 
+_TOKENS = (
+    ("a prompt", "prompt_tokens"),
+    ("of it held once for all", "shared_tokens"),
+    ("an answer", "reply_tokens"),
+    ("held when it ends", "resident_tokens"),
+)
+_PROMPTS = {"distinct": "each prompt by itself", "shared": "beginnings shared"}
+
+
 @dataclass(frozen=True)
 class Bound:
     """One rule with what it found."""
@@ -75,8 +84,8 @@ def bounds(capacity: Mapping[str, Any]) -> Bounds:
             [f"{things(len(clear), 'bound')} ruled out", *([f"{len(unknown)} not known"] if unknown else [])]
         ),
         edge=edge["sentence"] if told else "",
-        heads=("prompts", "a prompt", "shared by all", "an answer", "held when it ends", "people who fit"),
-        forecasts=[_forecast(one) for one in edge["forecasts"]],
+        heads=[_PROMPTS[one["prompts"]] for one in edge["forecasts"]],
+        forecasts=_wall(edge),
     )
 
 
@@ -118,7 +127,21 @@ def figure(value: float | None, unit: str) -> str:
     return f"{said} {unit}".rstrip()
 
 
-def _forecast(one: Mapping[str, Any]) -> list[str]:
-    low, high = amounts.count(one["users_low"]), amounts.count(one["users_high"])
-    tokens = [amounts.count(one[key]) for key in ("prompt_tokens", "shared_tokens", "reply_tokens", "resident_tokens")]
-    return [one["prompts"], *tokens, f"{low} – {high}" if low != high else low]
+def _wall(edge: Mapping[str, Any]) -> list[list[str]]:
+    """A row a quantity, a column a forecast: so it fits a phone, and the measured wall stands below the forecast."""
+    of = edge["forecasts"]
+    if not of:
+        return []
+    rows = [[name, *(amounts.count(one[key]) for one in of)] for name, key in _TOKENS]
+    rows.append(["people who fit", *(_between(one["users_low"], one["users_high"]) for one in of)])
+    return [*rows, ["met in this run at", *[_measured(*edge["wall"])] * len(of)]]
+
+
+def _between(low: int, high: int) -> str:
+    return amounts.count(low) if low == high else f"{amounts.count(low)} to {amounts.count(high)}"
+
+
+def _measured(below: int | None, walled: int | None) -> str:
+    if walled is None:
+        return "not known" if below is None else f"none up to {amounts.count(below)}"
+    return f"{amounts.count(walled)} or fewer" if below is None else _between(below + 1, walled)

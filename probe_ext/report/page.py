@@ -144,9 +144,11 @@ def _proven(capacity: Capacity) -> pictures.Marks:
     if capacity["verdict"] == "invalid":
         return pictures.Marks()
     edge, served = capacity["edge"], capacity["served_users"]
+    if served is None and capacity["climb"] is not None:
+        return pictures.Marks(interval=capacity["climb"]["bracket"], says="suggested")
     on_edge = edge["on_edge"] and edge["users"] == served and edge["kv_usage_max"] is not None
     near = f"KV {amounts.percent(edge['kv_usage_max'])}: the edge" if on_edge else ""
-    return pictures.Marks(served, capacity["interval"], (_gap(capacity), near))
+    return pictures.Marks(served, capacity["interval"], notes=(_gap(capacity), near))
 
 
 def _interval(capacity: Capacity) -> str:

@@ -19,6 +19,10 @@ from probe_ext.verdict.words import things
 
 MOST = 20
 """of the longest that stand on the page; `pauses.csv` has all"""
+HEADS = (
+    *(("pause", "from"), ("pause", "lasted"), ("users", "users"), ("", "user"), ("overlap", "preempted")),
+    *(("overlap", "queue grew"), ("kv", "KV cache"), ("waiting", "waiting")),
+)
 COLUMNS = tuple(field.name for field in fields(Pause))
 """of `pauses.csv`"""
 _ASKED = (
@@ -45,7 +49,8 @@ class Silence:
     says: str
     facts: Sequence[str]
     compared: Sequence[Compared]
-    heads: Sequence[str]
+    heads: Sequence[tuple[str, str]]
+    """term, where there is one, and heading"""
     rows: Sequence[Sequence[str]]
     of: str
     """how many of how many stand in the rows"""
@@ -65,7 +70,7 @@ def silence(capacity: Mapping[str, Any], evidence: Evidence, profile: SloProfile
         says=found["says"],
         facts=_facts(found),
         compared=[_compared(what, found[key]) for key, what in _ASKED if found[key] is not None],
-        heads=("from", "lasted", "users", "user", "preempted", "queue grew", "KV cache", "waiting"),
+        heads=HEADS,
         rows=rows,
         of=shown if len(rows) < found["count"] else "all of them",
     )

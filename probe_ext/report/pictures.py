@@ -31,6 +31,22 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Span:
+    """From where to where the answer may lie, in per cent of the plot."""
+
+    start: float
+    end: float
+    open: bool
+    """above"""
+    says: str
+
+    @property
+    def width(self) -> float:
+        """Per cent."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
 class Stack:
     """Users by level."""
 
@@ -38,8 +54,7 @@ class Stack:
     bars: Sequence[Bar]
     capacity_x: float | None
     """per cent: right of the bar that is the answer"""
-    interval: tuple[float, float, bool] | None
-    """per cent from where to where the answer may lie, and whether it is open above"""
+    interval: Span | None
     widest: int
     """pixels: the picture grows no wider"""
 
@@ -50,6 +65,8 @@ class Marks:
 
     capacity: int | None = None
     interval: Sequence[int | None] | None = None
+    says: str = "95 %"
+    """what the interval is"""
     notes: Sequence[str] = ()
     """below the capacity: what was not measured behind it, whether it stands on the edge"""
 
@@ -74,12 +91,12 @@ def levels(all_levels: Sequence[Level], marks: Marks) -> Stack:
     points = [_spoken([level]) for level in all_levels]
     height = 300 if len(all_levels) > 2 else 240
     plot = svg.Plot("Users at each level, by what they felt", "; ".join(points), height, (), labels, rules, points)
-    return Stack(plot, bars, marked, _interval(all_levels, marks.interval), max(_ROOM * len(all_levels), _LEAST))
+    return Stack(plot, bars, marked, _interval(all_levels, marks), max(_ROOM * len(all_levels), _LEAST))
 
 
-def _interval(all_levels: Sequence[Level], interval: Sequence[int | None] | None) -> tuple[float, float, bool] | None:
-    """Where the interval lies below the bars, numbers between two levels in proportion."""
-    low, high = interval or (None, None)
+def _interval(all_levels: Sequence[Level], marks: Marks) -> Span | None:
+    """Where the interval lies below the bars, numbers between two levels in proportion; None where it lies outside."""
+    low, high = marks.interval or (None, None)
     bars: dict[int, list[float]] = {}
     for i, lv in enumerate(all_levels):
         bars.setdefault(lv["users"], []).append((i + 0.5) * 100 / len(all_levels))
@@ -87,7 +104,8 @@ def _interval(all_levels: Sequence[Level], interval: Sequence[int | None] | None
     if low is None or len(users) < 2:
         return None
     end = 100.0 if high is None else float(np.interp(high, users, centres))
-    return float(np.interp(low, users, centres)), end, high is None
+    start = float(np.interp(low, users, centres))
+    return Span(start, end, high is None, marks.says) if end > start else None
 
 
 def legend(all_levels: Sequence[Level]) -> list[str]:

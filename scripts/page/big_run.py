@@ -172,5 +172,5 @@ def _manifest(climb: list[int], hold: float, seconds: float, rows: dict[str, int
 
 def _worker(name: str, rows: int, seconds: float) -> dict[str, object]:
     return {"id": name, "host": f"box-{name}", "version": "0.1.0", "clock_offset": 0.0, "clock_error": 0.0001,
-            "started": rows, "rows": rows, "last_word": seconds, "lost_at": None, "cpu_seconds": 3.0,
+            "started": rows, "rows": rows, "last_word": True, "lost_at": None, "cpu_seconds": 3.0,
             "loop_lag_max": 0.002, "receive_stamps": "kernel"}  # fmt: skip

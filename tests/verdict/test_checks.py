@@ -122,8 +122,8 @@ def test_a_worker_that_was_away_and_came_back_is_told_with_its_times() -> None:
     assert "not heard from 0:12 to 0:25" in back.why
     assert "Every row of it is here" in back.why
     lost = finding("workers", with_worker(away=[[12.0, 25.0], [30.0, None]], lost_at=30.0, last_word=False))
-    assert "from 12 s to 25 s" in lost.why
-    assert "was lost at 30 s" in lost.why
+    assert "from 0:12 to 0:25" in lost.why
+    assert "was lost at 0:30" in lost.why
     assert "probe merge" in lost.advice
 
 
