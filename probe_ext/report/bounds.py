@@ -25,6 +25,7 @@ _BEFORE = {"holds": "", "unknown": "Not known whether ", "absent": "Ruled out: "
 _SAY = {"fraction": amounts.percent, "seconds": amounts.seconds}
 
 
+_ONE = {"replies": "reply", "checks": "check", "events": "event", "tokens": "token"}
 _TOKENS = (
     ("a prompt", "prompt_tokens"),
     ("of it held once for all", "shared_tokens"),
@@ -124,7 +125,7 @@ def figure(value: float | None, unit: str) -> str:
     if unit in _SAY:
         return _SAY[unit](value)
     said = amounts.count(value) if value is not None and value == round(value) else amounts.rate(value)
-    return f"{said} {unit}".rstrip()
+    return f"{said} {_ONE.get(unit, unit) if value == 1 else unit}".rstrip()
 
 
 def _wall(edge: Mapping[str, Any]) -> list[list[str]]:

@@ -104,7 +104,9 @@ def _people(number: int | None) -> Cell:
 
 
 def _figure(level: Mapping[str, Any], key: str, say: _Say, no_server: str) -> Cell:
-    value = level.get(key)
+    value, unsure = level.get(key), level.get("preemptions_unsure") if key == "preemptions" else None
+    if value is not None and unsure:
+        return Cell(say(value), f"{unsure:,} of them may belong to another level", below=f"{unsure:,} unsure")
     if value is not None:
         return Cell(say(value))
     of_server = no_server or "the server did not tell it"

@@ -48,7 +48,8 @@ def test_the_first_screen_says_it_and_the_section_where_nothing_else_would(page:
 
 @pytest.mark.parametrize(
     ("value", "unit", "said"),
-    [(0.97, "fraction", "97 %"), (0.3, "seconds", "0.30 s"), (4.0, "replies", "4 replies"), (1.914, "", "1.9"),
+    [(0.97, "fraction", "97 %"), (0.3, "seconds", "0.30 s"), (4.0, "replies", "4 replies"), (1.0, "checks", "1 check"),
+     (1.914, "", "1.9"),
      (None, "tokens/s", "– tokens/s")],
 )  # fmt: skip
 def test_figures_carry_their_unit(value: float | None, unit: str, said: str) -> None:

@@ -13,6 +13,7 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import ReplyRow, UserRow
 from probe_ext.report.page import Page
 from probe_ext.report.questions import ENDINGS
+from probe_ext.report.table import table
 from probe_ext.run import manifest
 from probe_ext.run.tables import TableWriter
 
@@ -247,3 +248,15 @@ def test_series_are_plain_numbers_for_the_script(page: Page) -> None:
         for series in lane.series:
             assert len(series.t) == len(series.v)
             json.dumps([list(series.t), list(series.v)], allow_nan=False)
+
+
+def test_a_preemption_that_may_belong_to_another_level_is_marked(whole_run: Path) -> None:
+    levels = json.loads((whole_run / "capacity.json").read_text(encoding="utf-8"))["levels"]
+    last = {**levels[-1], "preemptions": 7, "preemptions_unsure": 2}
+    sure, unsure = (
+        row.cells[[column.term for column in shown.columns].index("preemptions") - 1]
+        for shown in (table([{**last, "preemptions_unsure": 0}], ""), table([last], ""))
+        for row in shown.rows
+    )
+    assert (sure.text, sure.below, sure.why) == ("7", "", "")
+    assert (unsure.text, unsure.below, unsure.why) == ("7", "2 unsure", "2 of them may belong to another level")
