@@ -19,6 +19,7 @@ from probe_ext.report.time_axis import TimeAxis
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.words import cause
 
 Capacity = Mapping[str, Any]
 """what `capacity.json` holds"""
@@ -41,8 +42,8 @@ class Answer:
     before: str
     number: str
     after: str
-    rest: str
-    """what follows the first clause"""
+    rest: tuple[str, str, str]
+    """what follows the first clause: before what broke, what broke, and behind it"""
     interval: str
     next_command: Sequence[str]
     """word by word, so that none is broken at its hyphens"""
@@ -132,7 +133,14 @@ def _answer(capacity: Capacity) -> Answer:
     clause = clause if clause.endswith(".") else clause + "."
     found = re.match(r"(.*?)(\d[\d,]*)(.*)", clause) if capacity["verdict"] == "valid" else None
     before, number, after = found.groups() if found else (clause, "", "")
-    return Answer(before, number, after, _capital(rest), _interval(capacity), (capacity["next_command"] or "").split())
+    told = _stressed(_capital(rest), cause(capacity["breaks_first"]))
+    return Answer(before, number, after, told, _interval(capacity), (capacity["next_command"] or "").split())
+
+
+def _stressed(rest: str, broke: str) -> tuple[str, str, str]:
+    """So that what broke first can stand out."""
+    before, found, behind = rest.partition(f"{broke} broke first")
+    return (before, broke, f" broke first{behind}") if found else (rest, "", "")
 
 
 def _capital(text: str) -> str:

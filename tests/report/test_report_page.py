@@ -27,7 +27,7 @@ def page(whole_run: Path) -> Page:
 def test_answer_stands_in_its_parts(page: Page) -> None:
     answer = page.answer
     assert (answer.before, answer.number, answer.after) == ("", "4", " people at once feel served.")
-    assert answer.rest == "At 8 silent pauses broke first; between them was not measured."
+    assert answer.rest == ("At 8 ", "silent pauses", " broke first; between them was not measured.")
     assert answer.interval.startswith("95 % interval: 4 to ")
     assert answer.next_command[:3] == ["probe", "run", "capacity"]
 
