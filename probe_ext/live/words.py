@@ -7,7 +7,7 @@ from typing import Literal
 
 from probe_ext.live.levels import LevelNow, Rules
 from probe_ext.live.run import Now
-from probe_ext.verdict import words
+from probe_ext.verdict import amounts, words
 
 _ANSWER = re.compile(r"([\d,]+)( people at once feel served)[;.](.*)", re.DOTALL)
 
@@ -76,10 +76,10 @@ def figures(now: Now) -> list[str]:
     """The figures of the window, each with its name and unit; what is not known is left out."""
     window = now.window
     told: list[str | None] = [
-        _told("TTFT p95", window.ttft_p95, words.seconds),
-        _told("", window.decode_rate_p50, lambda rate: f"{rate:.3g} tok/s each"),
-        _told("KV", now.kv_usage, words.percent),
-        _told("", now.waiting, lambda n: f"{n:.0f} waiting"),
+        _told("TTFT p95", window.ttft_p95, amounts.seconds),
+        _told("", window.decode_rate_p50, lambda rate: f"{amounts.rate(rate)} tok/s each"),
+        _told("KV", now.kv_usage, amounts.percent),
+        _told("", now.waiting, lambda n: f"{amounts.count(n)} waiting"),
         f"{words.things(now.preemptions, 'preemption')}" if now.preemptions else None,
     ]
     return [one for one in told if one is not None]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.report import words
+from probe_ext.verdict import amounts
 from probe_ext.verdict.words import people, things
 
 TITLES = {
@@ -22,7 +22,17 @@ TITLES = {
 """every rule, as it is called where it holds"""
 _KINDS = {"holds": ("warn", "!", "holds"), "unknown": ("open", "?", "not known"), "absent": ("good", "–", "not so")}
 _BEFORE = {"holds": "", "unknown": "Not known whether ", "absent": "Ruled out: "}
-_SAY = {"fraction": words.percent, "seconds": words.seconds}
+_SAY = {"fraction": amounts.percent, "seconds": amounts.seconds}
+
+
+_ONE = {"replies": "reply", "checks": "check", "events": "event", "tokens": "token"}
+_TOKENS = (
+    ("a prompt", "prompt_tokens"),
+    ("of it held once for all", "shared_tokens"),
+    ("an answer", "reply_tokens"),
+    ("held when it ends", "resident_tokens"),
+)
+_PROMPTS = {"distinct": "each prompt by itself", "shared": "beginnings shared"}
 
 
 @dataclass(frozen=True)
@@ -71,10 +81,12 @@ def bounds(capacity: Mapping[str, Any]) -> Bounds:
         sentence=said["sentence"],
         holds=[one for one in rulings if one.said == "holds"],
         others=[*unknown, *clear],
-        others_say=f"{things(len(clear), 'bound')} ruled out, {len(unknown)} not known",
+        others_say=", ".join(
+            [f"{things(len(clear), 'bound')} ruled out", *([f"{len(unknown)} not known"] if unknown else [])]
+        ),
         edge=edge["sentence"] if told else "",
-        heads=("prompts", "a prompt", "shared by all", "an answer", "held when it ends", "people who fit"),
-        forecasts=[_forecast(one) for one in edge["forecasts"]],
+        heads=[_PROMPTS[one["prompts"]] for one in edge["forecasts"]],
+        forecasts=_wall(edge),
     )
 
 
@@ -112,11 +124,25 @@ def figure(value: float | None, unit: str) -> str:
     """`97 %`, `0.3 s`, `4 replies`, `217 tokens/s`, `1.9`."""
     if unit in _SAY:
         return _SAY[unit](value)
-    said = words.count(value) if value is not None and value == round(value) else words.rate(value)
-    return f"{said} {unit}".rstrip()
+    said = amounts.count(value) if value is not None and value == round(value) else amounts.rate(value)
+    return f"{said} {_ONE.get(unit, unit) if value == 1 else unit}".rstrip()
 
 
-def _forecast(one: Mapping[str, Any]) -> list[str]:
-    low, high = words.count(one["users_low"]), words.count(one["users_high"])
-    tokens = [words.count(one[key]) for key in ("prompt_tokens", "shared_tokens", "reply_tokens", "resident_tokens")]
-    return [one["prompts"], *tokens, f"{low} – {high}" if low != high else low]
+def _wall(edge: Mapping[str, Any]) -> list[list[str]]:
+    """A row a quantity, a column a forecast: so it fits a phone, and the measured wall stands below the forecast."""
+    of = edge["forecasts"]
+    if not of:
+        return []
+    rows = [[name, *(amounts.count(one[key]) for one in of)] for name, key in _TOKENS]
+    rows.append(["people who fit", *(_between(one["users_low"], one["users_high"]) for one in of)])
+    return [*rows, ["met in this run at", *[_measured(*edge["wall"])] * len(of)]]
+
+
+def _between(low: int, high: int) -> str:
+    return amounts.count(low) if low == high else f"{amounts.count(low)} to {amounts.count(high)}"
+
+
+def _measured(below: int | None, walled: int | None) -> str:
+    if walled is None:
+        return "not known" if below is None else f"none up to {amounts.count(below)}"
+    return f"{amounts.count(walled)} or fewer" if below is None else _between(below + 1, walled)

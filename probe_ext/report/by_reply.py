@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.report import words
-from probe_ext.report.pictures import label
+from probe_ext.report.level_names import by_users, label
+from probe_ext.verdict import amounts
 
 HEADS = (
     ("users", "users", ""),
@@ -37,23 +37,23 @@ def by_reply(capacity: Mapping[str, Any]) -> ByReply | None:
             "The fluidity index needs each token's time and is taken while a run goes on, by the run's own profile: "
             "this run has none that holds for this one."
         )
-    return ByReply(HEADS, [_row(level) for level in levels], says)
+    return ByReply(HEADS, [_row(level) for level in by_users(levels)], says)
 
 
 def _row(level: Mapping[str, Any]) -> list[str]:
     rate = level["goodput_rps"]
     return [
         label(level),
-        words.percent(level["slo_attainment"]),
-        words.DASH if rate is None else words.decimals(rate),
-        words.DASH if level["fluidity_index"] is None else f"{level['fluidity_index']:.3f}",
-        words.percent(level["fluid_share"]),
+        amounts.percent(level["slo_attainment"]),
+        amounts.DASH if rate is None else amounts.decimals(rate),
+        amounts.DASH if level["fluidity_index"] is None else f"{level['fluidity_index']:.3f}",
+        amounts.percent(level["fluid_share"]),
     ]
 
 
 def _goodput(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "At no level were 90 % of the replies served, so there is no goodput in DistServe's sense."
-    rate, goal = words.decimals(found["replies_per_s"]), words.percent(found["goal"])
-    users = words.count(found["users"])
+    rate, goal = amounts.decimals(found["replies_per_s"]), amounts.percent(found["goal"])
+    users = amounts.count(found["users"])
     return f"Goodput in DistServe's sense, with {goal} of the replies served: {rate} a second, at {users} users."

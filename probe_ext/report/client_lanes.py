@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.report import lane, svg, thinning, words
+from probe_ext.report import lane, svg, thinning
 from probe_ext.report.thinning import Floats
 from probe_ext.settings.slo import FirstWord
+from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.words import people
 
@@ -22,8 +23,8 @@ def users(evidence: Evidence, axis: lane.Axis, levels: Sequence[Mapping[str, Any
     t, v = thinning.line(t[changes], v[changes])
     scale = svg.Linear(0, float(v.max()) * 1.35)
     labels = [
-        svg.Label(100 * (lv["t_start"] + lv["t_end"]) / 2 / axis.end, scale.top(lv["users"]), words.count(lv["users"]),
-                  "lab", dy=-5, moves=True)
+        svg.Label(100 * (lv["t_start"] + lv["t_end"]) / 2 / axis.end, scale.top(lv["users"]),
+                  amounts.count(lv["users"]), "lab", dy=-5, moves=True)
         for lv in _spread(levels)
     ]  # fmt: skip
     line = svg.Shape(svg.steps(axis.points(t, v, scale), svg.WIDTH), "ln")
@@ -46,13 +47,13 @@ def first_word(evidence: Evidence, axis: lane.Axis, bounds: FirstWord | None) ->
     shown = [limit for limit in limits if limit < scale.high]
     shapes = [svg.Shape(f"M0 {svg.number(scale.top(limit))}H{svg.WIDTH}", "thr") for limit in shown]
     shapes += _dots(axis.points(t, v, scale), v, (-1.0, *limits, math.inf))
-    labels = lane.scale_labels([(scale.top(tick), words.bound(tick)) for tick in scale.ticks(4)])
+    labels = lane.scale_labels([(scale.top(tick), amounts.bound(tick)) for tick in scale.ticks(4)])
     named = zip(("served", "strained"), shown, strict=False)
     labels += [
-        svg.Label(0, scale.top(limit), f"{state} up to {words.bound(limit)}", "thrlab", "start", dx=4, dy=-4)
+        svg.Label(0, scale.top(limit), f"{state} up to {amounts.bound(limit)}", "thrlab", "start", dx=4, dy=-4)
         for state, limit in named
     ]
-    says = f"From {words.seconds(low)} to {words.seconds(high)}."
+    says = f"From {amounts.seconds(low)} to {amounts.seconds(high)}."
     plot = svg.Plot("Wait for the first word of each reply", says, 110, shapes, labels)
     note = lane.thinned(kept.size, int(np.isfinite(wait).sum()), "replies")
     return lane.Lane("ttft", name, "", plot, note=note, series=[lane.series(name, "s", t, v, holds=False)])
@@ -78,7 +79,7 @@ def tokens(evidence: Evidence, axis: lane.Axis) -> lane.Lane:
     np.add.at(
         value, np.minimum((start / step).astype(int), second.size - 1), [(w.count or 0) / w.seconds for w in counted]
     )
-    return lane.filled(axis, "tokens_per_s", name, "", (second + step / 2, value), float(value.max()), words.tick)
+    return lane.filled(axis, "tokens_per_s", name, "", (second + step / 2, value), float(value.max()), amounts.tick)
 
 
 def locust_rate(evidence: Evidence, axis: lane.Axis) -> lane.Lane:
@@ -89,7 +90,7 @@ def locust_rate(evidence: Evidence, axis: lane.Axis) -> lane.Lane:
     if not inside.any():
         return lane.Lane("locust_rate", name, "", None, "Locust wrote no history of this run")
     t, rate = t[inside], rate[inside]
-    return lane.filled(axis, "locust_rate", name, "Locust, 10 s mean", (t, rate), float(rate.max()), words.tick)
+    return lane.filled(axis, "locust_rate", name, "Locust, 10 s mean", (t, rate), float(rate.max()), amounts.tick)
 
 
 def _spread(levels: Sequence[Mapping[str, Any]], most: int = 16) -> Sequence[Mapping[str, Any]]:

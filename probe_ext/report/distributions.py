@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.measure.sketch import LatencySketch
-from probe_ext.report import svg, words
-from probe_ext.report.pictures import label
+from probe_ext.report import svg
+from probe_ext.report.level_names import by_users, label
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Evidence, Window
 
 METRICS = (("gap", "Gaps between two pieces of text"), ("itl", "The same gaps for each token (ITL)"))
@@ -58,7 +59,7 @@ class Distributions:
 
 def distributions(levels: Sequence[Mapping[str, Any]], evidence: Evidence, profile: SloProfile) -> Distributions | None:
     """Gaps, and ITL where it differs; None where no sketch of them lies inside a level."""
-    some = list(levels)[:: -max(1, -(-len(levels) // _MOST))][::-1]
+    some = by_users(levels)[:: -max(1, -(-len(levels) // _MOST))][::-1]
     merged = {metric: [_inside(level, metric, evidence.windows) for level in some] for metric, _ in METRICS}
     if not any(sketch.count for sketch, _ in merged["gap"]):
         return None
@@ -101,7 +102,7 @@ def _distribution(
     axis = _LogAxis(max(low, 1e-4), max(sketch.maximum for sketch in filled))
     rows = [_spread(level, *one, axis, bound) for level, one in zip(levels, merged, strict=True)]
     ticks = [
-        svg.Label(axis.x(tick) / svg.WIDTH * 100, 0, words.bound(tick), "ax wide" if i % 2 else "ax", dy=12)
+        svg.Label(axis.x(tick) / svg.WIDTH * 100, 0, amounts.bound(tick), "ax wide" if i % 2 else "ax", dy=12)
         for i, tick in enumerate(axis.ticks())
     ]
     return Distribution(metric, name, rows, ticks)
@@ -110,11 +111,11 @@ def _distribution(
 def _spread(
     level: Mapping[str, Any], sketch: LatencySketch, seconds: float, axis: "_LogAxis", bound: float | None
 ) -> Spread:
-    of = f"{words.span(seconds)} of {words.span(level['t_end'] - level['t_start'])}"
+    of = f"{amounts.span(seconds)} of {amounts.span(level['t_end'] - level['t_start'])}"
     if not sketch.count:
-        return Spread(label(level), None, [words.DASH] * 3, "no whole window of five seconds with a gap")
+        return Spread(label(level), None, [amounts.DASH] * 3, "no whole window of five seconds with a gap")
     at = [sketch.quantile(q) or 0.0 for q in PERCENTILES]
-    figures = [words.short(value) for value in at]
+    figures = [amounts.seconds(value) for value in at]
     says = ", ".join(f"p{q * 100:.0f} {said}" for q, said in zip(PERCENTILES, figures, strict=True))
     shapes = [svg.Shape(svg.area(_heights(sketch, axis)), "bar")]
     if bound is not None and axis.low < bound < axis.high:
@@ -122,7 +123,7 @@ def _spread(
     marks = zip(("p50", "p95", "p99"), at, strict=True)
     shapes += [svg.Shape(svg.marks([axis.x(value)]), f"pc {kind}") for kind, value in marks]
     plot = svg.Plot(f"Gaps at {label(level)} users", f"{says}.", 34, shapes)
-    return Spread(label(level), plot, figures, f"{words.count(sketch.count)} gaps, {of}")
+    return Spread(label(level), plot, figures, f"{amounts.count(sketch.count)} gaps, {of}")
 
 
 def _heights(sketch: LatencySketch, axis: "_LogAxis") -> list[tuple[float, float]]:

@@ -11,7 +11,7 @@ _SIGNS = {"bad": "✗", "warn": "!", "open": "?", "good": "✓"}
 _SAID = {
     "bad": "spoils the run",
     "warn": "warning",
-    "open": "could not be checked",
+    "open": "not settled",
     "good": "passed",
 }
 
@@ -21,7 +21,7 @@ class Finding:
     """One check with its outcome."""
 
     kind: str
-    """`bad` (the run is not to be believed), `warn`, `open` (could not be checked) or `good`"""
+    """`bad` (the run is not to be believed), `warn`, `open` (not settled) or `good`"""
     sign: str
     said: str
     """the kind in words, for those who cannot see the sign"""
@@ -45,10 +45,10 @@ def read(findings: Sequence[Mapping[str, Any]]) -> list[Finding]:
 
 
 def summed(findings: Sequence[Finding]) -> str:
-    """`11 checks passed, 2 could not be made`."""
+    """`11 checks passed, 2 not settled`."""
     kinds = [found.kind for found in findings if not found.matters]
     passed = f"{things(kinds.count('good'), 'check')} passed"
-    return f"{passed}, {kinds.count('open')} could not be made" if "open" in kinds else passed
+    return f"{passed}, {kinds.count('open')} not settled" if "open" in kinds else passed
 
 
 def _finding(finding: Mapping[str, Any]) -> Finding:

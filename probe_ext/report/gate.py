@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from probe_ext.verdict.sentence import not_the_models
 from probe_ext.verdict.words import people
 
 
@@ -17,7 +18,10 @@ class Gate:
 
 
 def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
-    """Whether levels that are proven meet the gate; None without one."""
+    """Whether levels that are proven meet the gate; None without one.
+
+    People who were served with stubs, or from a cache, prove nothing of the model.
+    """
     if users is None:
         return None
     served = capacity["served_users"]
@@ -25,9 +29,11 @@ def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
     if capacity["verdict"] == "invalid":
         return Gate(users, False, f"{asked}: unproven, the run is not to be believed")
     if served is not None and served >= users:
-        return Gate(users, True, f"{asked}: met, {served} held")
+        answers = not_the_models(capacity["diagnosis"]["bounds"])
+        but = f"unproven, {served:,} held, but with answers {answers}" if answers else f"met, {served:,} held"
+        return Gate(users, not answers, f"{asked}: {but}")
     failed = capacity["bracket"][1]
     if failed is not None and failed <= users and capacity["verdict"] == "valid":
         return Gate(users, False, f"{asked}: missed, {people(failed)} were too many")
-    held = f"{served} held" if served is not None else "no level held"
-    return Gate(users, False, f"{asked}: unproven, {held}, and {users} was not proven")
+    held = f"{served:,} held" if served is not None else "no level held"
+    return Gate(users, False, f"{asked}: unproven, {held}, and {users:,} was not proven")

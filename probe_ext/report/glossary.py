@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from probe_ext.report import words
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict import amounts
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ locust_rate | replies a second | Replies that ended in a second, from Locust's o
 seconds that ends two seconds before.
 words | words arriving | Each line is one user. A bar is a reply from its first to its last token; an outlined hole is \
 a silent pause in its middle.
+pause | silent pause | A gap between two tokens of a reply, of at least the profile's bound of silence; or the silence \
+as long as that in which a reply died.
 silent | silent at once | How many replies were in a silent pause at the same moment: the boundary of silence of the \
 profile, or longer, without a token.
 team | team | People who have a reply in flight only part of their time, R ÷ (R + Z): R seconds that a reply takes, Z \
@@ -80,6 +82,9 @@ once a second; the table gives the peak.
 bound | what bounds the server | Rules that each ask one question of the run: does it hold, can it be ruled out, or \
 what would it take to know. Each rests on one sign; with two others that agree the confidence is high, with one \
 medium, with none low.
+wall | the wall by arithmetic | The tokens that the KV cache holds, less what all prompts share, over what a reply \
+holds when it ends: its prompt and answer in whole blocks. From those who fit if all end at once to those who fit \
+while answers are spread evenly; below it, between which numbers of people the run hit the wall.
 edge | the edge | Just before the wall all is calm and the KV cache nearly full. By arithmetic: from those who fit for \
 certain, all at the end of their answers at once, to those who fit while answers are spread evenly.
 preemptions | preempted | Replies that the server put on hold for want of KV cache, as it counts them. It counts one \
@@ -93,11 +98,11 @@ running | running | Requests in the server's running batch.
 def terms(profile: SloProfile) -> dict[str, Term]:
     """All definitions, with the profile's own figures in them."""
     shares = {
-        "served_share": words.percent(profile.users.served_share),
-        "broken_share": words.percent(profile.users.broken_share),
-        "broken_from": words.count(profile.users.broken_share_from),
-        "decided_from": words.count(profile.users.decided_from),
-        "level_share": words.percent(profile.level.served_share),
+        "served_share": amounts.percent(profile.users.served_share),
+        "broken_share": amounts.percent(profile.users.broken_share),
+        "broken_from": amounts.count(profile.users.broken_share_from),
+        "decided_from": amounts.count(profile.users.decided_from),
+        "level_share": amounts.percent(profile.level.served_share),
     }
     entries = [line.split(" | ") for line in (_USERS + _FIGURES).format(**shares).strip().splitlines() if line]
     return {key: Term(key, name, meaning) for key, name, meaning in entries}

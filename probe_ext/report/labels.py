@@ -1,6 +1,7 @@
 """The manifest's keys as a reader would say them, and those of its values that are words of our own."""
 
 from probe_ext.report import words
+from probe_ext.verdict import amounts
 
 LABELS = {
     "run": {
@@ -112,6 +113,8 @@ SECONDS = {
     *("timeout_connect", "timeout_first", "timeout_gap", "timeout_total"),
 }
 """keys whose values are seconds"""
+COUNTS = {"started", "rows", "max_model_len", "tokens_per_second", "open_streams"}
+"""keys whose values are counted"""
 
 
 def label(group: str, key: str) -> str:
@@ -124,7 +127,9 @@ def label(group: str, key: str) -> str:
 def value(key: str, said: object) -> str:
     """What it holds, with its unit."""
     if key in SECONDS and isinstance(said, (int, float)) and not isinstance(said, bool):
-        return f"{said:g} s" if said < 120 and said == round(said) else words.seconds(said)
+        return f"{said:g} s" if said < 120 and said == round(said) else amounts.seconds(said)
+    if key in COUNTS and isinstance(said, (int, float)) and not isinstance(said, bool):
+        return amounts.count(said)
     known = VALUES.get((key, said)) if isinstance(said, str) else None
     moment = key in {"started_at", "ended_at"} and isinstance(said, str)
     return known or (words.when(str(said)) if moment else words.plain(said))

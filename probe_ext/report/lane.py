@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.report import svg, thinning, words
+from probe_ext.report import svg, thinning
 from probe_ext.report.thinning import Floats
+from probe_ext.verdict import amounts
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def filled(axis: Axis, term: str, name: str, unit: str, data: tuple[Floats, Floa
     labels = scale_labels([(scale.top(tick), say(tick)) for tick in scale.ticks(2)])
     says = f"From {say(float(v.min()))} to {say(float(v.max()))}."
     plot = svg.Plot(f"{name} over time", says, 76, shapes, labels, [scale.top(tick) for tick in scale.ticks(2)])
-    factor = (100.0, "%") if say is words.percent else (1.0, "")
+    factor = (100.0, "%") if say is amounts.percent else (1.0, "")
     return Lane(term, name, unit, plot, series=[series(name, factor[1], t, v * factor[0], holds=False)])
 
 
@@ -71,7 +72,7 @@ def scale_labels(ticks: Sequence[tuple[float, str]]) -> list[svg.Label]:
 
 
 def thinned(shown: int, of: int, what: str) -> str:
-    return f"{words.count(shown)} of {words.count(of)} {what} shown" if shown < of else ""
+    return f"{amounts.count(shown)} of {amounts.count(of)} {what} shown" if shown < of else ""
 
 
 def series(name: str, unit: str, t: Floats, v: Floats, *, holds: bool) -> Series:

@@ -17,7 +17,9 @@ from probe_ext.report.table import Table, notes, table
 from probe_ext.report.team import team_facts
 from probe_ext.report.time_axis import TimeAxis
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.words import cause
 
 Capacity = Mapping[str, Any]
 """what `capacity.json` holds"""
@@ -40,8 +42,8 @@ class Answer:
     before: str
     number: str
     after: str
-    rest: str
-    """what follows the first clause"""
+    rest: tuple[str, str, str]
+    """what follows the first clause: before what broke, what broke, and behind it"""
     interval: str
     next_command: Sequence[str]
     """word by word, so that none is broken at its hyphens"""
@@ -73,7 +75,7 @@ class Page:
     spreads: Distributions | None
     findings: Sequence[Finding]
     folded: Sequence[Finding]
-    """checks that passed, and those that could not be made and ask for nothing"""
+    """checks that passed, and those that are not settled and ask for nothing"""
     folded_says: str
     damage: Sequence[str]
     counts: str
@@ -131,7 +133,14 @@ def _answer(capacity: Capacity) -> Answer:
     clause = clause if clause.endswith(".") else clause + "."
     found = re.match(r"(.*?)(\d[\d,]*)(.*)", clause) if capacity["verdict"] == "valid" else None
     before, number, after = found.groups() if found else (clause, "", "")
-    return Answer(before, number, after, _capital(rest), _interval(capacity), (capacity["next_command"] or "").split())
+    told = _stressed(_capital(rest), cause(capacity["breaks_first"]))
+    return Answer(before, number, after, told, _interval(capacity), (capacity["next_command"] or "").split())
+
+
+def _stressed(rest: str, broke: str) -> tuple[str, str, str]:
+    """So that what broke first can stand out."""
+    before, found, behind = rest.partition(f"{broke} broke first")
+    return (before, broke, f" broke first{behind}") if found else (rest, "", "")
 
 
 def _capital(text: str) -> str:
@@ -143,9 +152,11 @@ def _proven(capacity: Capacity) -> pictures.Marks:
     if capacity["verdict"] == "invalid":
         return pictures.Marks()
     edge, served = capacity["edge"], capacity["served_users"]
+    if served is None and capacity["climb"] is not None:
+        return pictures.Marks(interval=capacity["climb"]["bracket"], says="suggested")
     on_edge = edge["on_edge"] and edge["users"] == served and edge["kv_usage_max"] is not None
-    near = f"KV {words.percent(edge['kv_usage_max'])}: the edge" if on_edge else ""
-    return pictures.Marks(served, capacity["interval"], (_gap(capacity), near))
+    near = f"KV {amounts.percent(edge['kv_usage_max'])}: the edge" if on_edge else ""
+    return pictures.Marks(served, capacity["interval"], notes=(_gap(capacity), near))
 
 
 def _interval(capacity: Capacity) -> str:
@@ -153,8 +164,8 @@ def _interval(capacity: Capacity) -> str:
     if low is None or capacity["verdict"] == "invalid":
         return ""
     if high is None:
-        return f"95 % interval: {words.count(low)} or more"
-    return f"95 % interval: {words.count(low)} to {words.count(high)}"
+        return f"95 % interval: {amounts.count(low)} or more"
+    return f"95 % interval: {amounts.count(low)} to {amounts.count(high)}"
 
 
 def _gap(capacity: Capacity) -> str:

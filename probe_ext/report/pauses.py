@@ -8,15 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.report import lane, svg, thinning, words
+from probe_ext.report import lane, svg, thinning
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.pauses import Pause, find_pauses, listed, longest, threshold
+from probe_ext.verdict.pause_list import Pause, listed
+from probe_ext.verdict.pause_spans import find_pauses, longest, threshold
 from probe_ext.verdict.server_figures import read_metrics
 from probe_ext.verdict.words import things
 
 MOST = 20
 """of the longest that stand on the page; `pauses.csv` has all"""
+HEADS = (
+    *(("pause", "from"), ("pause", "lasted"), ("users", "users"), ("", "user"), ("overlap", "preempted")),
+    *(("overlap", "queue grew"), ("kv", "KV cache"), ("waiting", "waiting")),
+)
 COLUMNS = tuple(field.name for field in fields(Pause))
 """of `pauses.csv`"""
 _ASKED = (
@@ -43,7 +49,8 @@ class Silence:
     says: str
     facts: Sequence[str]
     compared: Sequence[Compared]
-    heads: Sequence[str]
+    heads: Sequence[tuple[str, str]]
+    """term, where there is one, and heading"""
     rows: Sequence[Sequence[str]]
     of: str
     """how many of how many stand in the rows"""
@@ -58,12 +65,12 @@ def silence(capacity: Mapping[str, Any], evidence: Evidence, profile: SloProfile
     spans = find_pauses(evidence, least)
     which = longest(spans, MOST)
     rows = [_row(pause) for pause in listed(evidence, read_metrics(evidence.server), spans, which)]
-    shown = f"the {words.count(len(rows))} longest of {words.count(found['count'])}"
+    shown = f"the {amounts.count(len(rows))} longest of {amounts.count(found['count'])}"
     return Silence(
         says=found["says"],
         facts=_facts(found),
         compared=[_compared(what, found[key]) for key, what in _ASKED if found[key] is not None],
-        heads=("from", "lasted", "users", "user", "preempted", "queue grew", "KV cache", "waiting"),
+        heads=HEADS,
         rows=rows,
         of=shown if len(rows) < found["count"] else "all of them",
     )
@@ -72,40 +79,40 @@ def silence(capacity: Mapping[str, Any], evidence: Evidence, profile: SloProfile
 def _facts(found: Mapping[str, Any]) -> list[str]:
     said = [
         f"in {things(found['replies'], 'reply').replace('replys', 'replies')}",
-        f"{words.span(found['seconds'])} in all",
-        f"the longest {words.seconds(found['longest'])}",
+        f"{amounts.span(found['seconds'])} in all",
+        f"the longest {amounts.seconds(found['longest'])}",
     ]
     if found["clients_cut"]:
-        said.append(f"{words.count(found['clients_cut'])} of 30 s or more: an ordinary client would have hung up")
+        said.append(f"{amounts.count(found['clients_cut'])} of 30 s or more: an ordinary client would have hung up")
     if found["kv_usage_p50"] is not None:
-        said.append(f"KV cache at {words.percent(found['kv_usage_p50'])} meanwhile (p50 of the pauses' peaks)")
+        said.append(f"KV cache at {amounts.percent(found['kv_usage_p50'])} meanwhile (p50 of the pauses' peaks)")
     if found["waiting_p50"] is not None:
-        said.append(f"{words.count(found['waiting_p50'])} requests waiting (the same)")
+        said.append(f"{amounts.count(found['waiting_p50'])} requests waiting (the same)")
     return said
 
 
 def _compared(what: str, found: Mapping[str, Any]) -> Compared:
-    low, high = words.count(found["chance_low"]), words.count(found["chance_high"])
+    low, high = amounts.count(found["chance_low"]), amounts.count(found["chance_high"])
     beyond = found["seen"] > found["chance_high"]
     says = "more than chance explains" if beyond else "no more than chance"
-    return Compared(what, words.count(found["seen"]), f"{words.count(found['chance'])} ({low} to {high})", says)
+    return Compared(what, amounts.count(found["seen"]), f"{amounts.count(found['chance'])} ({low} to {high})", says)
 
 
 def _row(pause: Pause) -> list[str]:
-    lasted = words.seconds(pause.end - pause.start) + ("" if pause.resumed else ", never resumed")
+    lasted = amounts.seconds(pause.end - pause.start) + ("" if pause.resumed else ", never resumed")
     told = "" if pause.meets_preemption is None else "overlaps" if pause.meets_preemption else "no"
     if pause.ends_with_preemption:
         told = "ends with one"
     grew = {None: "", True: "at its start", False: "no"}[pause.starts_as_queue_grows]
-    users = words.count(pause.users)
-    figures = (words.percent(pause.kv_usage), words.count(pause.waiting))
+    users = amounts.count(pause.users)
+    figures = (amounts.percent(pause.kv_usage), amounts.count(pause.waiting))
     return [
-        words.moment(pause.start),
+        amounts.moment(pause.start),
         lasted,
         users,
         pause.user[-10:],
-        told or words.DASH,
-        grew or words.DASH,
+        told or amounts.DASH,
+        grew or amounts.DASH,
         *figures,
     ]
 
@@ -134,7 +141,9 @@ def silent_lane(evidence: Evidence, axis: lane.Axis, profile: SloProfile) -> lan
     least = threshold(profile)
     spans = find_pauses(evidence, least)
     if not len(spans):
-        return lane.Lane("silent", "silent at once", "", None, f"no reply fell silent for {words.bound(least)} or more")
+        return lane.Lane(
+            "silent", "silent at once", "", None, f"no reply fell silent for {amounts.bound(least)} or more"
+        )
     t = np.concatenate([spans.start, spans.end])
     step = np.concatenate([np.ones(len(spans)), -np.ones(len(spans))])
     order = np.lexsort((step, t))
@@ -143,10 +152,12 @@ def silent_lane(evidence: Evidence, axis: lane.Axis, profile: SloProfile) -> lan
     t, v = np.concatenate([[0.0], t[last]]), np.concatenate([[0.0], v[last]])
     t, v = thinning.line(t, v)
     scale = svg.Linear(0, float(v.max()) * 1.12)
-    labels = lane.scale_labels([(scale.top(tick), words.count(tick)) for tick in scale.ticks(2) if tick == round(tick)])
-    says = f"Up to {words.count(float(v.max()))} at once, {words.count(len(spans))} pauses in all."
+    labels = lane.scale_labels(
+        [(scale.top(tick), amounts.count(tick)) for tick in scale.ticks(2) if tick == round(tick)]
+    )
+    says = f"Up to {amounts.count(float(v.max()))} at once, {amounts.count(len(spans))} pauses in all."
     edge = svg.steps(axis.points(t, v, scale), axis.x(float(t[-1])))
     shapes = [svg.Shape(f"{edge}V{svg.HEIGHT}H0Z", "area waiting"), svg.Shape(edge, "ln thin pauses")]
     plot = svg.Plot("Replies that were silent at the same time", says, 52, shapes, labels)
-    name = f"{words.bound(least)} or more"
+    name = f"{amounts.bound(least)} or more"
     return lane.Lane("silent", "silent at once", name, plot, series=[lane.series("silent", "", t, v, holds=True)])

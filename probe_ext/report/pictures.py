@@ -1,18 +1,17 @@
-"""The pictures by level: users served, strained and broken; and one small picture a question."""
+"""The picture of the levels: users served, strained and broken at each."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from probe_ext.report import svg, words
-
-Level = Mapping[str, Any]
+from probe_ext.report import svg
+from probe_ext.report.level_names import Level, by_users, label
+from probe_ext.verdict import amounts
 
 STATES = ("served", "strained", "broken", "undecided", "unheard")
-_DESK, _PHONE, _CARD = 140, 44, 26
-"""letters for which there is room along the axis: of the wide picture on a desk and on a phone, and of a card"""
+_DESK, _PHONE = 140, 44
+"""letters for which there is room along the axis, on a desk and on a phone"""
 _FEW = 14
 """with more levels than this, bars are too narrow to be written in"""
 _WIDEST_BAR = 28
@@ -32,6 +31,22 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Span:
+    """From where to where the answer may lie, in per cent of the plot."""
+
+    start: float
+    end: float
+    open: bool
+    """above"""
+    says: str
+
+    @property
+    def width(self) -> float:
+        """Per cent."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
 class Stack:
     """Users by level."""
 
@@ -39,8 +54,7 @@ class Stack:
     bars: Sequence[Bar]
     capacity_x: float | None
     """per cent: right of the bar that is the answer"""
-    interval: tuple[float, float, bool] | None
-    """per cent from where to where the answer may lie, and whether it is open above"""
+    interval: Span | None
     widest: int
     """pixels: the picture grows no wider"""
 
@@ -51,23 +65,25 @@ class Marks:
 
     capacity: int | None = None
     interval: Sequence[int | None] | None = None
+    says: str = "95 %"
+    """what the interval is"""
     notes: Sequence[str] = ()
     """below the capacity: what was not measured behind it, whether it stands on the edge"""
 
 
 def levels(all_levels: Sequence[Level], marks: Marks) -> Stack:
-    """Stacked users for each level, by how many there were: a search goes to and fro."""
-    all_levels, capacity = _by_users(all_levels), marks.capacity
+    """Stacked users for each level, by how many there were."""
+    all_levels, capacity = by_users(all_levels), marks.capacity
     top = max((sum(_users(lv).values()) for lv in all_levels), default=1)
     scale = svg.Linear(0, top * 1.18)
     pitch = 100 / max(len(all_levels), 1)
     width = min(0.68 * pitch, _WIDEST_BAR)
     bars = [_bar(lv, (i + 0.5) * pitch - width / 2, width, scale) for i, lv in enumerate(all_levels)]
     inside = [label for bar in bars for label in _inside(bar, len(all_levels))]
-    sparse = dict(_some(all_levels, _PHONE))
-    below = [_below(lv, (i + 0.5) * pitch, lv["users"] == capacity, i in sparse) for i, lv in _some(all_levels, _DESK)]
+    sparse = dict(some(all_levels, _PHONE))
+    below = [_below(lv, (i + 0.5) * pitch, lv["users"] == capacity, i in sparse) for i, lv in some(all_levels, _DESK)]
     ticks = [tick for tick in scale.ticks(5) if tick == round(tick)]
-    left = [svg.Label(0, scale.top(tick), words.count(tick), anchor="end", dx=-8, dy=4) for tick in ticks]
+    left = [svg.Label(0, scale.top(tick), amounts.count(tick), anchor="end", dx=-8, dy=4) for tick in ticks]
     at = [i + 1 for i, lv in enumerate(all_levels) if capacity and lv["users"] == capacity]
     marked = at[-1] * pitch if at else None
     labels = [*left, *inside, *below, *_capacity(marked, marks)]
@@ -75,12 +91,12 @@ def levels(all_levels: Sequence[Level], marks: Marks) -> Stack:
     points = [_spoken([level]) for level in all_levels]
     height = 300 if len(all_levels) > 2 else 240
     plot = svg.Plot("Users at each level, by what they felt", "; ".join(points), height, (), labels, rules, points)
-    return Stack(plot, bars, marked, _interval(all_levels, marks.interval), max(_ROOM * len(all_levels), _LEAST))
+    return Stack(plot, bars, marked, _interval(all_levels, marks), max(_ROOM * len(all_levels), _LEAST))
 
 
-def _interval(all_levels: Sequence[Level], interval: Sequence[int | None] | None) -> tuple[float, float, bool] | None:
-    """Where the interval lies below the bars, numbers between two levels in proportion."""
-    low, high = interval or (None, None)
+def _interval(all_levels: Sequence[Level], marks: Marks) -> Span | None:
+    """Where the interval lies below the bars, numbers between two levels in proportion; None where it lies outside."""
+    low, high = marks.interval or (None, None)
     bars: dict[int, list[float]] = {}
     for i, lv in enumerate(all_levels):
         bars.setdefault(lv["users"], []).append((i + 0.5) * 100 / len(all_levels))
@@ -88,17 +104,8 @@ def _interval(all_levels: Sequence[Level], interval: Sequence[int | None] | None
     if low is None or len(users) < 2:
         return None
     end = 100.0 if high is None else float(np.interp(high, users, centres))
-    return float(np.interp(low, users, centres)), end, high is None
-
-
-def _by_users(all_levels: Sequence[Level]) -> list[Level]:
-    return sorted(all_levels, key=lambda level: level["users"])
-
-
-def label(level: Level) -> str:
-    """`8`, or `6–8` for a band of a hand-driven climb."""
-    low, high = level["users_low"], level["users_high"]
-    return f"{words.count(low)}–{words.count(high)}" if low != high else words.count(level["users"])
+    start = float(np.interp(low, users, centres))
+    return Span(start, end, high is None, marks.says) if end > start else None
 
 
 def legend(all_levels: Sequence[Level]) -> list[str]:
@@ -115,7 +122,7 @@ def _bar(level: Level, x: float, width: float, scale: svg.Linear) -> Bar:
     for state, number in _users(level).items():
         if number:
             y = scale.top(below + number)
-            title = f"{label(level)} users: {words.count(number)} {state}"
+            title = f"{label(level)} users: {amounts.count(number)} {state}"
             parts.append((state, y, scale.top(below) - y, title))
             below += number
     return Bar(x, width, parts)
@@ -132,10 +139,10 @@ def _inside(bar: Bar, levels_in_all: int) -> list[svg.Label]:
 
 def _below(level: Level, x: float, is_capacity: bool, on_phones: bool) -> svg.Label:
     kind = "ax cap" if is_capacity else "ax" if on_phones else "ax wide"
-    return _under(x, label(level), 20, kind)
+    return under(x, label(level), 20, kind)
 
 
-def _under(x: float, text: str, dy: float, kind: str = "ax") -> svg.Label:
+def under(x: float, text: str, dy: float, kind: str = "ax") -> svg.Label:
     """A label below the axis; a long one at the right edge ends there."""
     edge = x > 92 and len(text) > 4
     return svg.Label(100 if edge else x, 100, text, kind, "end" if edge else "middle", dy=dy)
@@ -155,74 +162,8 @@ def _spoken(all_levels: Sequence[Level]) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Figure:
-    """What a small picture shows of each level."""
-
-    name: str
-    key: str
-    """in `capacity.json`"""
-    say: Callable[[float | None], str]
-    say_bound: Callable[[float], str]
-    more_is_better: bool = False
-
-
-def question(all_levels: Sequence[Level], figure: Figure, bound: tuple[float, float] | None) -> svg.Plot | None:
-    """A figure against the levels, with the profile's bound; None when no level has it."""
-    all_levels = _by_users(all_levels)
-    known = [(i, float(lv[figure.key])) for i, lv in enumerate(all_levels) if lv[figure.key] is not None]
-    if not known:
-        return None
-    scale = _scale([v for _, v in known] + ([bound[0]] if bound else []))
-    pitch = svg.WIDTH / len(all_levels)
-    at = [((i + 0.5) * pitch, scale.top(v)) for i, v in known]
-    shapes = [svg.Shape(svg.polyline(at), "ln")]
-    shapes += [
-        svg.Shape(svg.dots([point]), f"dot big {_felt(value, bound, more_is_better=figure.more_is_better)}")
-        for (_, value), point in zip(known, at, strict=True)
-    ]
-    labels = [_under((i + 0.5) * pitch / 10, label(lv), 16) for i, lv in _some(all_levels, _CARD)]
-    if bound:
-        shapes.insert(0, svg.Shape(f"M0 {svg.number(scale.top(bound[0]))}H{svg.WIDTH}", "thr"))
-        labels.append(svg.Label(0, scale.top(bound[0]), figure.say_bound(bound[0]), "thrlab", "start", dy=-4))
-    labels.append(_written(figure.say(known[-1][1]), *at[-1]))
-    points = [f"{label(lv)} users: {figure.say(lv[figure.key])}" for lv in all_levels]
-    return svg.Plot(figure.name, "; ".join(points[i] for i, _ in known), 96, shapes, labels, points=points)
-
-
-def _written(text: str, x: float, y: float) -> svg.Label:
-    """The last value, beside its point."""
-    return svg.Label(x / 10, y, text, "val", "end" if x > 700 else "middle", dx=4 if x > 700 else 0, dy=-9)
-
-
-def _scale(values: Sequence[float]) -> svg.Linear | svg.Log:
-    """Logarithmic where the values span more than one power of ten and a half."""
-    positive = [v for v in values if v > 0]
-    wide = bool(positive) and max(positive) / min(positive) > 30
-    return svg.Log(min(positive), max(positive)) if wide else svg.Linear(0, max(values) * 1.2)
-
-
-def _some(all_levels: Sequence[Level], letters: int) -> list[tuple[int, Level]]:
+def some(all_levels: Sequence[Level], letters: int) -> list[tuple[int, Level]]:
     """Every n-th level from the last, so that their labels fit beside one another."""
     longest = max((len(label(level)) for level in all_levels), default=0) + 2
     step = max(1, -(-len(all_levels) * longest // letters))
     return list(enumerate(all_levels))[::-step][::-1]
-
-
-def _felt(value: float, bound: tuple[float, float] | None, *, more_is_better: bool) -> str:
-    if bound is None:
-        return "s"
-    better = (value >= bound[0], value >= bound[1]) if more_is_better else (value <= bound[0], value <= bound[1])
-    return "s" if better[0] else "m" if better[1] else "b"
-
-
-def two_bars(name: str, waits: Sequence[tuple[str, float]]) -> svg.Plot:
-    """Two waits below one another, on one scale that begins at nothing."""
-    longest = max((wait for _, wait in waits), default=0.0) or 1.0
-    shapes = [
-        svg.Shape(svg.box(0, 24 + 50 * i, max(wait / longest * svg.WIDTH, 4), 18), f"wide-bar {kind}")
-        for i, (kind, wait) in enumerate(waits)
-    ]
-    said = [f"{kind} {words.seconds(wait)}" for kind, wait in waits]
-    labels = [svg.Label(0, 22 + 50 * i, text, "val", "start", dy=-3) for i, text in enumerate(said)]
-    return svg.Plot(name, "; ".join(said), 84, shapes, labels)

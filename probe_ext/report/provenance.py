@@ -9,6 +9,7 @@ from probe_ext.report import words
 from probe_ext.report.labels import label, value
 from probe_ext.run import directory
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.manifest_view import away
 from probe_ext.verdict.words import things
@@ -55,7 +56,7 @@ def facts(manifest: Mapping[str, Any], profile: SloProfile, levels: Sequence[Any
     """The line beside the badge."""
     workers = len(_groups(manifest.get("workers")))
     of = "band" if any(level["band"] for level in levels) else "level"
-    length = f"{things(len(levels), of)}, {words.span(_seconds(manifest.get('duration')))}"
+    length = f"{things(len(levels), of)}, {amounts.span(_seconds(manifest.get('duration')))}"
     when = words.when(words.plain(manifest.get("started_at")))
     named = f"model {model(manifest)}"
     return [named, f"judged by the profile {profile.name}", length, things(workers, "load generator"), when]
@@ -87,7 +88,7 @@ def _steps(searched: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _step(step: Mapping[str, Any]) -> str:
     proven = ", proven" if step.get("proven") is True else ""
-    return f"{words.plain(step.get('state'))}{proven}, left at {words.span(_seconds(step.get('left')))}"
+    return f"{words.plain(step.get('state'))}{proven}, left at {amounts.span(_seconds(step.get('left')))}"
 
 
 def blocks(evidence: Evidence) -> list[Block]:
@@ -124,7 +125,7 @@ def _worker(worker: Mapping[str, Any]) -> dict[str, Any]:
     drift = worker.get("clock_drift")
     if isinstance(drift, float) and drift:
         told["clock_drift"] = f"{1e6 * drift:+.1f} millionths"
-    spans = [f"from {words.seconds(a)} to {'the end' if b is None else words.seconds(b)}" for a, b in away(worker)]
+    spans = [f"from {amounts.seconds(a)} to {'the end' if b is None else amounts.seconds(b)}" for a, b in away(worker)]
     return told | {"away": "; ".join(spans)} if spans else told
 
 
@@ -144,10 +145,10 @@ def profile_block(profile: SloProfile) -> Block:
     if profile.first_word:
         said.append(("first word", f"{_at_most(profile.first_word)}; counted from {profile.first_word_from}"))
     if profile.typing:
-        served, broken = words.tick(profile.typing.served), words.tick(profile.typing.strained)
+        served, broken = amounts.tick(profile.typing.served), amounts.tick(profile.typing.strained)
         said.append(("typing", f"served from {served} tokens/s, broken below {broken}"))
     if profile.silence:
-        served, broken = words.bound(profile.silence.served), words.bound(profile.silence.strained)
+        served, broken = amounts.bound(profile.silence.served), amounts.bound(profile.silence.strained)
         said.append(("silence", f"served below {served}, broken from {broken}"))
     if profile.whole_answer:
         said.append(("whole answer", _at_most(profile.whole_answer)))
@@ -161,20 +162,20 @@ def counts(evidence: Evidence) -> str:
     ended = int((outcomes == Outcome.ENDED_BY_US).sum())
     ours = len(outcomes) - ended
     said = f"{things(ours, 'finished reply').replace('replys', 'replies')} in our own tables"
-    unfinished = f", and {words.count(ended)} that we ended ourselves" if ended else ""
+    unfinished = f", and {amounts.count(ended)} that we ended ourselves" if ended else ""
     if evidence.locust is None:
         return f"{said}{unfinished}; Locust's own table is not there to compare with."
     theirs = evidence.locust.requests
     if theirs == ours:
-        return f"{said}{unfinished}; Locust counted the same {words.count(theirs)} requests."
+        return f"{said}{unfinished}; Locust counted the same {amounts.count(theirs)} requests."
     return (
-        f"They disagree: {said}{unfinished}, but Locust counted {words.count(theirs)} requests "
-        f"({words.count(abs(theirs - ours))} {'more' if theirs > ours else 'fewer'})."
+        f"They disagree: {said}{unfinished}, but Locust counted {amounts.count(theirs)} requests "
+        f"({amounts.count(abs(theirs - ours))} {'more' if theirs > ours else 'fewer'})."
     )
 
 
 def _at_most(bound: Any) -> str:
-    return f"served up to {words.bound(bound.served)}, broken past {words.bound(bound.strained)}"
+    return f"served up to {amounts.bound(bound.served)}, broken past {amounts.bound(bound.strained)}"
 
 
 def _group(value: object) -> Mapping[str, Any]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.report import pictures, words
-from probe_ext.report.pictures import Figure, question
+from probe_ext.report.small_pictures import Figure, question, two_bars
 from probe_ext.report.svg import Plot
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict import amounts
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ _FINE = {Outcome.COMPLETE, Outcome.ENDED_BY_US}
 
 
 def _speed(value: float | None) -> str:
-    return f"{words.rate(value)}/s"
+    return f"{amounts.rate(value)}/s"
 
 
 ASKED = (
     (
         "first_word",
         "How long until the first word?",
-        Figure("19 of 20 replies waited at most so long (p95)", "first_word_p95", words.seconds, words.bound),
+        Figure("19 of 20 replies waited at most so long (p95)", "first_word_p95", amounts.seconds, amounts.bound),
     ),
     (
         "typing",
@@ -65,14 +65,14 @@ ASKED = (
             "tokens a second that the middle reply gets (p50)",
             "decode_rate_p50",
             _speed,
-            words.speed,
+            amounts.speed,
             more_is_better=True,
         ),
     ),
     (
         "silence",
         "Does it fall silent?",
-        Figure("the longest silence of any reply", "longest_gap_max", words.seconds, words.bound),
+        Figure("the longest silence of any reply", "longest_gap_max", amounts.seconds, amounts.bound),
     ),
 )
 
@@ -96,7 +96,7 @@ def _holds(asked: Mapping[str, Any] | None, *, first: bool) -> str:
     behind = ", breaks first" if first else ""
     if users is None:
         return f"not proven{behind}"
-    return f"fine to {words.count(users)}{behind}" if users else f"not even at the lowest level{behind}"
+    return f"fine to {amounts.count(users)}{behind}" if users else f"not even at the lowest level{behind}"
 
 
 def _cold(capacity: Mapping[str, Any]) -> Card:
@@ -104,10 +104,8 @@ def _cold(capacity: Mapping[str, Any]) -> Card:
     how = str(found["how"]).removeprefix("Not measured. ").replace("`", "")
     if not found["measured"]:
         return Card("cold", asks, "not measured in this run", None, how, False)
-    answer = f"{words.seconds(found['cold_p50'])} cold, {words.seconds(found['warm_p50'])} warm"
-    plot = pictures.two_bars(
-        "median wait for the first word", [("cold", found["cold_p50"]), ("warm", found["warm_p50"])]
-    )
+    answer = f"{amounts.seconds(found['cold_p50'])} cold, {amounts.seconds(found['warm_p50'])} warm"
+    plot = two_bars("median wait for the first word", [("cold", found["cold_p50"]), ("warm", found["warm_p50"])])
     if found["ratio"] is not None:
         answer += f": {_times(found)}"
     if found["served"] is not None:
@@ -118,8 +116,8 @@ def _cold(capacity: Mapping[str, Any]) -> Card:
 def _times(found: Mapping[str, Any]) -> str:
     """`16 × (12–19 ×)`."""
     low, high = found["ratio_low"], found["ratio_high"]
-    between = f" ({low:.2g}–{high:.2g} ×)" if low is not None and high is not None else ""
-    return f"{found['ratio']:.2g} ×{between}"
+    between = f" ({amounts.decimals(low)}–{amounts.decimals(high)} ×)" if low is not None and high is not None else ""
+    return f"{amounts.decimals(found['ratio'])} ×{between}"
 
 
 def _answers(capacity: Mapping[str, Any]) -> list[Card]:
@@ -131,6 +129,6 @@ def _answers(capacity: Mapping[str, Any]) -> list[Card]:
     failed = {ENDINGS.get(how, how.replace("_", " ")): n for how, n in ended.items() if how not in _FINE}
     if not failed and not first:
         return []
-    caption = ", ".join(f"{words.count(n)} {how}" for how, n in sorted(failed.items(), key=lambda one: -one[1])[:5])
-    of = f"of {words.count(sum(ended.values()))} replies: {caption}" if caption else "whole answers came too late"
+    caption = ", ".join(f"{amounts.count(n)} {how}" for how, n in sorted(failed.items(), key=lambda one: -one[1])[:5])
+    of = f"of {amounts.count(sum(ended.values()))} replies: {caption}" if caption else "whole answers came too late"
     return [Card("answer", "Does the whole answer come?", _holds(asked, first=first), None, of, first)]

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from probe_ext.report import lane, svg, thinning, words
+from probe_ext.report import lane, svg, thinning
 from probe_ext.report.thinning import Floats
 from probe_ext.server.quantities import QUANTITIES
+from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Columns, Evidence
 from probe_ext.verdict.server_figures import put_together, read_metrics
 
@@ -21,7 +22,7 @@ def server(evidence: Evidence, axis: lane.Axis, why_not: str) -> list[lane.Lane]
     kv = table.get("kv_usage")
     kv_lane = lane.Lane("kv", "KV cache", "", None, why_not)
     if kv is not None:
-        kv_lane = lane.filled(axis, "kv", "KV cache", "", kv, 1.0, words.percent)
+        kv_lane = lane.filled(axis, "kv", "KV cache", "", kv, 1.0, amounts.percent)
     return [kv_lane, _queue(axis, table, why_not), _preemptions(axis, evidence, why_not)]
 
 
@@ -44,8 +45,10 @@ def _queue(axis: lane.Axis, table: Table, why_not: str) -> lane.Lane:
     shapes = [svg.Shape(svg.polyline(axis.points(*thin[n], scale)), f"ln thin {n}") for n in present]
     if "waiting" in thin:
         shapes.insert(0, svg.Shape(svg.area(axis.points(*thin["waiting"], scale)), "area waiting"))
-    labels = lane.scale_labels([(scale.top(tick), words.count(tick)) for tick in scale.ticks(2) if tick == round(tick)])
-    says = "; ".join(f"{name} up to {words.count(float(v.max()))}" for name, (_, v) in thin.items()) + "."
+    labels = lane.scale_labels(
+        [(scale.top(tick), amounts.count(tick)) for tick in scale.ticks(2) if tick == round(tick)]
+    )
+    says = "; ".join(f"{name} up to {amounts.count(float(v.max()))}" for name, (_, v) in thin.items()) + "."
     plot = svg.Plot("Requests running and waiting in the server", says, 76, shapes, labels)
     return lane.Lane("waiting", "running, waiting", "waiting is dashed", plot,
                 series=[lane.series(n, "", *thin[n], holds=False) for n in present])  # fmt: skip
@@ -59,9 +62,9 @@ def _preemptions(axis: lane.Axis, evidence: Evidence, why_not: str) -> lane.Lane
     t, rise = np.concatenate([s.t[1:] for s in engines]), np.concatenate([s.rises() for s in engines])
     kept = thinning.cloud(t, np.where(rise > 0, rise, np.nan), 2000)
     total = int(rise.sum())
-    says = f"{words.count(total)} in all." if total else "The server counted none."
+    says = f"{amounts.count(total)} in all." if total else "The server counted none."
     plot = svg.Plot(
         "Preemptions over time", says, 26, [svg.Shape(svg.marks(axis.x(x) for x in t[kept].tolist()), "tick")]
     )
-    return lane.Lane("preemptions", "preemptions", words.count(total), plot, series=[
+    return lane.Lane("preemptions", "preemptions", amounts.count(total), plot, series=[
                 replace(lane.series("preempted", "", t[kept], rise[kept], holds=False), zero=True)])  # fmt: skip

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.report import words
-from probe_ext.report.pictures import label, legend
-from probe_ext.verdict.words import things
+from probe_ext.report.level_names import by_users, label, order
+from probe_ext.report.pictures import legend
+from probe_ext.verdict import amounts
+from probe_ext.verdict.words import listed, things
 
 STATE_WORDS = {"held": "holds", "failed": "fails", "unproven": "unproven"}
 SHORT = {"first_word": "first word", "typing": "typing", "silence": "silence", "answer": "answers"}
@@ -63,21 +64,21 @@ class Table:
 
 _Say = Callable[[Any], str]
 _FIGURES: tuple[tuple[str, Column, _Say], ...] = (
-    ("total_tokens_per_s", Column("tokens/s", "in all", "tokens_per_s"), words.rate),
-    ("decode_rate_p50", Column("tokens/s", "each, p50", "typing"), words.rate),
-    ("ttft_p50", Column("first word", "p50", "ttft"), words.seconds),
-    ("ttft_p95", Column("first word", "p95", "ttft"), words.seconds),
-    ("ttft_p99", Column("first word", "p99", "ttft"), words.seconds),
-    ("longest_gap_max", Column("silence", "longest", "silence"), words.seconds),
-    ("kv_usage_max", Column("server", "KV cache peak", "kv"), words.percent),
-    ("preemptions", Column("server", "preempted", "preemptions"), words.count),
-    ("waiting_max", Column("server", "waiting peak", "waiting"), words.count),
+    ("total_tokens_per_s", Column("tokens/s", "in all", "tokens_per_s"), amounts.rate),
+    ("decode_rate_p50", Column("tokens/s", "each, p50", "typing"), amounts.rate),
+    ("ttft_p50", Column("first word", "p50", "ttft"), amounts.seconds),
+    ("ttft_p95", Column("first word", "p95", "ttft"), amounts.seconds),
+    ("ttft_p99", Column("first word", "p99", "ttft"), amounts.seconds),
+    ("longest_gap_max", Column("silence", "longest", "silence"), amounts.seconds),
+    ("kv_usage_max", Column("server", "KV cache peak", "kv"), amounts.percent),
+    ("preemptions", Column("server", "preempted", "preemptions"), amounts.count),
+    ("waiting_max", Column("server", "waiting peak", "waiting"), amounts.count),
 )
 _OF_THE_SERVER = {"kv_usage_max", "preemptions", "waiting_max"}
 
 
 def table(levels: Sequence[Mapping[str, Any]], no_server: str) -> Table:
-    """All levels; `no_server` says why the server's own figures are missing."""
+    """All levels, by rising users; `no_server` says why the server's own figures are missing."""
     shown = legend(levels)
     columns = [Column("users", "", "users")]
     columns.append(Column("result", "", "state"))
@@ -87,7 +88,7 @@ def table(levels: Sequence[Mapping[str, Any]], no_server: str) -> Table:
     headings = [
         Heading(head, list(group)) for head, group in itertools.groupby(columns, key=lambda column: column.head)
     ]
-    return Table(columns, [_row(level, shown, no_server) for level in levels], headings)
+    return Table(columns, [_row(level, shown, no_server) for level in by_users(levels)], headings)
 
 
 def _row(level: Mapping[str, Any], shown: Sequence[str], no_server: str) -> Row:
@@ -99,27 +100,29 @@ def _row(level: Mapping[str, Any], shown: Sequence[str], no_server: str) -> Row:
 
 
 def _people(number: int | None) -> Cell:
-    return Cell(words.count(number), "" if number is not None else "not known", "" if number else "none")
+    return Cell(amounts.count(number), "" if number is not None else "not known", "" if number else "none")
 
 
 def _figure(level: Mapping[str, Any], key: str, say: _Say, no_server: str) -> Cell:
-    value = level.get(key)
+    value, unsure = level.get(key), level.get("preemptions_unsure") if key == "preemptions" else None
+    if value is not None and unsure:
+        return Cell(say(value), f"{unsure:,} of them may belong to another level", below=f"{unsure:,} unsure")
     if value is not None:
         return Cell(say(value))
     of_server = no_server or "the server did not tell it"
-    return Cell(words.DASH, of_server if key in _OF_THE_SERVER else "no reply of this level has it", "none")
+    return Cell(amounts.DASH, of_server if key in _OF_THE_SERVER else "no reply of this level has it", "none")
 
 
 def _replies(level: Mapping[str, Any]) -> Cell:
     still_open = level.get("replies_open")
-    return Cell(words.count(level.get("replies")), f"{words.count(still_open)} of them open" if still_open else "")
+    return Cell(amounts.count(level.get("replies")), f"{amounts.count(still_open)} of them open" if still_open else "")
 
 
 def _state(level: Mapping[str, Any]) -> Cell:
     """The state, with what cost people here, and what an unproven level would still need."""
-    costs = words.listed([SHORT.get(dimension, dimension) for dimension in level["why"]])
+    costs = listed([SHORT.get(dimension, dimension) for dimension in level["why"]])
     needed = level.get("replies_needed")
-    settles = f"about {words.count(needed)} more replies would settle it" if needed else ""
+    settles = f"about {amounts.count(needed)} more replies would settle it" if needed else ""
     state = str(level["state"])
     seems = {"held": "seems to hold", "failed": f"seems to fail: {costs}"}.get(level["appears"], "")
     below = seems if level["band"] else {"failed": costs, "unproven": settles}.get(state, "")
@@ -133,9 +136,10 @@ def notes(capacity: Mapping[str, Any]) -> list[str]:
         said.append(
             "The number of users never stood still: these are bands of a climb; they suggest and prove nothing."
         )
+    said += [to_and_fro] if (to_and_fro := order(capacity["levels"])) else []
     outside = capacity["replies_outside"]
     if outside:
-        share = f"{words.count(outside)} of {words.count(capacity['replies'])} replies"
+        share = f"{amounts.count(outside)} of {amounts.count(capacity['replies'])} replies"
         said.append(f"{share} are in no level: sent to warm up, or while the number of users changed or settled.")
     shown, hidden = (_served(capacity["reasoning"][mode]["served_users"]) for mode in ("shown", "hidden"))
     if shown == hidden:

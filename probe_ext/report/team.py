@@ -3,16 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from probe_ext.report import words
+from probe_ext.verdict import amounts
 from probe_ext.verdict.team import money
 
 _TEAM: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("think_time", "to read and think, as given", words.span),
-    ("reply_seconds", "a reply takes (mean)", words.seconds),
-    ("waiting_share", "of a person's time goes to replies", words.percent),
-    ("in_flight", "replies in flight (mean)", words.decimals),
-    ("people", "people, as many in flight on average", words.count),
-    ("people_19_of_20", "people, no more in flight in 19 of 20 moments", words.count),
+    ("think_time", "to read and think, as given", amounts.span),
+    ("reply_seconds", "a reply takes (mean)", amounts.seconds),
+    ("waiting_share", "of a person's time goes to replies", amounts.percent),
+    ("in_flight", "replies in flight (mean)", amounts.decimals),
+    ("people", "people, as many in flight on average", amounts.count),
+    ("people_19_of_20", "people, no more in flight in 19 of 20 moments", amounts.count),
 )
 _COST: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("price_per_hour", "an hour of the server, as given", money),
@@ -36,4 +36,4 @@ def team_facts(capacity: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def _between(team: Mapping[str, Any]) -> str:
     low, high = team["people_low"], team["people_high"]
-    return f"{words.count(low)} or more" if high is None else f"{words.count(low)} to {words.count(high)}"
+    return f"{amounts.count(low)} or more" if high is None else f"{amounts.count(low)} to {amounts.count(high)}"

@@ -10,8 +10,10 @@ from rich.text import Text
 
 from probe_ext.report import words
 from probe_ext.report.gate import Gate
-from probe_ext.report.pictures import label, legend
+from probe_ext.report.level_names import by_users, label
+from probe_ext.report.pictures import legend
 from probe_ext.report.table import STATE_WORDS
+from probe_ext.verdict import amounts
 
 _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
 _FIGURES = ("tok/s", "each", "TTFT p95", "silence", "KV", "")
@@ -52,14 +54,14 @@ def _table(capacity: Mapping[str, Any]) -> Table:
     shown = legend(capacity["levels"])
     for head in ("users", *shown, *_FIGURES):
         table.add_column(head, justify="right", no_wrap=True)
-    for level in capacity["levels"]:
+    for level in by_users(capacity["levels"]):
         state = level["state"]
         table.add_row(*_cells(level, shown), Text(STATE_WORDS[state], style=_COLOURS[state]))
     return table
 
 
 def _cells(level: Mapping[str, Any], shown: Sequence[str]) -> list[str]:
-    people = [words.count(level[f"users_{state}"]) for state in shown]
-    speed = [words.rate(level["total_tokens_per_s"]), words.rate(level["decode_rate_p50"])]
-    waits = [words.seconds(level["ttft_p95"]), words.seconds(level["longest_gap_max"])]
-    return [label(level), *people, *speed, *waits, words.percent(level["kv_usage_max"])]
+    people = [amounts.count(level[f"users_{state}"]) for state in shown]
+    speed = [amounts.rate(level["total_tokens_per_s"]), amounts.rate(level["decode_rate_p50"])]
+    waits = [amounts.seconds(level["ttft_p95"]), amounts.seconds(level["longest_gap_max"])]
+    return [label(level), *people, *speed, *waits, amounts.percent(level["kv_usage_max"])]

@@ -8,9 +8,10 @@ from typing import Any
 from probe_ext.report import words
 from probe_ext.report.findings import read
 from probe_ext.report.gate import Gate
+from probe_ext.report.level_names import by_users, label
 from probe_ext.report.page import Page
 from probe_ext.report.table import STATE_WORDS, Table
-from probe_ext.verdict.words import cause, people
+from probe_ext.verdict.words import cause, listed, people
 
 _HEADS = {"valid": "✅", "unproven": "❔", "invalid": "❌"}
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&])")
@@ -64,7 +65,7 @@ def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
     _case(
         suite, "the run can be believed", "; ".join(f"{f.check}: {f.title} {f.why}".rstrip() for f in spoiled) or None
     )
-    for level in capacity["levels"]:
+    for level in by_users(capacity["levels"]):
         _level(suite, level, gate.users if gate else 0)
     if gate:
         _case(suite, f"at least {people(gate.users)} served", None if gate.met else gate.says)
@@ -76,10 +77,10 @@ def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
 
 
 def _level(suite: ET.Element, level: Mapping[str, Any], asked: int) -> None:
-    why = words.listed([cause(dimension) for dimension in level["why"]])
+    why = listed([cause(dimension) for dimension in level["why"]])
     says = " ".join(filter(None, [STATE_WORDS[level["state"]], why and f"({why})"]))
     wanted = level["state"] == "failed" and level["users"] <= asked
-    case = _case(suite, people(level["users"]), says if wanted else None)
+    case = _case(suite, f"{label(level)} people" if level["users"] != 1 else people(1), says if wanted else None)
     if level["state"] != "held" and case.find("failure") is None:
         ET.SubElement(case, "skipped", message=_xml(says))
 

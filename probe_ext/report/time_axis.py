@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.report import client_lanes, pauses, pictures, server_lanes, svg, user_lanes, words
+from probe_ext.report import client_lanes, pauses, server_lanes, svg, user_lanes
 from probe_ext.report.lane import Axis, Lane
+from probe_ext.report.level_names import in_time, label
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.pauses import threshold
+from probe_ext.verdict.pause_spans import threshold
 
 LONGEST = 30 * 86400.0
 """seconds: a later moment is a damaged figure, and would squeeze all others together"""
@@ -58,13 +60,13 @@ def time_axis(
         *server_lanes.server(evidence, axis, no_server),
     ]
     ticks = [_tick(t, end) for t in _ticks(end)]
-    return TimeAxis(lanes, ticks, round(end, 3), [_stretch(level, axis) for level in levels])
+    return TimeAxis(lanes, ticks, round(end, 3), [_stretch(level, axis) for level in in_time(levels)])
 
 
 def _stretch(level: Mapping[str, Any], axis: Axis) -> Stretch:
     start, end = level["t_start"], level["t_end"]
     band = svg.box(axis.x(start), 0, axis.x(end - start), svg.HEIGHT)
-    return Stretch(pictures.label(level), start, end, level["state"], band)
+    return Stretch(label(level), start, end, level["state"], band)
 
 
 def _last_moment(evidence: Evidence) -> float:
@@ -74,7 +76,7 @@ def _last_moment(evidence: Evidence) -> float:
 
 def _tick(t: float, end: float) -> svg.Label:
     """A label that stays inside the picture."""
-    return svg.Label(100 * t / end, 0, words.moment(t), anchor="end" if t > 0.97 * end else "middle", dy=12)
+    return svg.Label(100 * t / end, 0, amounts.moment(t), anchor="end" if t > 0.97 * end else "middle", dy=12)
 
 
 def _ticks(end: float) -> list[float]:

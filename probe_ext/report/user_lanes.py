@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from probe_ext.report import lane, svg, words
+from probe_ext.report import lane, svg
+from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.words import things
 
@@ -35,7 +36,7 @@ def words_arriving(evidence: Evidence, axis: lane.Axis, pause: float) -> lane.La
         svg.Shape("".join(_bar(axis, row, a, b, pitch, 0.14) for row, a, b in _joined(spans, axis.end / 1500)), "bar"),
         svg.Shape("".join(_bar(axis, row, a, b, pitch, 0.08) for row, a, b in _worst(holes)), "hole"),
     ]
-    says = f"{things(len(holes), 'silent pause')} of {words.bound(pause)} or more among the users shown."
+    says = f"{things(len(holes), 'silent pause')} of {amounts.bound(pause)} or more among the users shown."
     note = lane.thinned(len(row_of), len(by_user), "users, with the longest silences,")
     height = max(34, 9 * len(row_of))
     plot = svg.Plot("Replies of each user, with their silent pauses", says, height, shapes)

@@ -4,6 +4,7 @@ from typing import Any
 
 from probe_ext.load.search import SearchSteps
 from probe_ext.load.sequential import ALPHA
+from probe_ext.verdict.amounts import percent
 
 
 def search_finding(steps: SearchSteps) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def _told(steps: SearchSteps) -> tuple[str, str, str]:
     found += f", {failed:,} failed" if failed else ", none failed"
     open_ones = [n for n in steps.bracket if n and not steps.is_proven(n)]
     if steps.outcome == "closed":
-        why = f"The search closed in on the boundary ({found}), each end wrong in at most {ALPHA:.1%} of cases."
+        why = f"The search closed in on the boundary ({found}), each end wrong in at most {percent(ALPHA)} of cases."
         return "pass", why, ""
     if steps.outcome == "max_users":
         return "unproven", f"The search found no level that failed ({found}).", "Let it go higher: --max-users."
@@ -33,8 +34,8 @@ def _told(steps: SearchSteps) -> tuple[str, str, str]:
     if steps.outcome == "open":
         which = " and ".join(f"{n:,}" for n in open_ones)
         why = (
-            f"The search closed in on the boundary ({found}), but {which} users could not be decided within "
-            f"{steps.plan.patience:.0f} s: they are close to it, or their replies too few."
+            f"The search closed in on the boundary ({found}), but {steps.plan.patience:.0f} s at {which} users were "
+            f"too few to be wrong in at most {percent(ALPHA)} of cases: they are close to it, or their replies too few."
         )
         return "unproven", why, "Give levels more time: --hold."
     return "unproven", f"The search was ended before it had closed in ({found}).", "Let it end by itself."

@@ -14,7 +14,8 @@ from probe_ext.verdict.checks_ruler import ruler_checks
 from probe_ext.verdict.checks_server import server_checks
 from probe_ext.verdict.checks_steady import steady_checks
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.judgement import Finding, LevelResult
+from probe_ext.verdict.finding import Finding
+from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.server_figures import Metrics
 
 _STATES = ("pass", "fail", "unproven")

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome, is_failure
+from probe_ext.verdict.amounts import moment
 from probe_ext.verdict.columns import numbers, texts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.judgement import Finding
+from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.manifest_view import away, number, workers
 from probe_ext.verdict.words import listed, things
 
@@ -104,10 +105,10 @@ def _absence(worker: Mapping[str, Any]) -> str:
     """When it was not heard, in words; "" where it always was."""
     spans, name = away(worker), f"worker {worker.get('id')}"
     lost = number(worker, "lost_at")
-    back = [f"from {since:.0f} s to {until:.0f} s" for since, until in spans if until is not None]
+    back = [f"from {moment(since)} to {moment(until)}" for since, until in spans if until is not None]
     told = [f"{name} was not heard {listed(back)}"] if back else []
     if lost is not None:
-        told.append(f"{name} was lost at {lost:.0f} s")
+        told.append(f"{name} was lost at {moment(lost)}")
     return " and ".join(told)
 
 
@@ -116,7 +117,7 @@ def _with_last_words(known: list[Mapping[str, Any]]) -> Finding:
     early = [(str(w.get("host") or w.get("id")), t) for w in known if (t := number(w, "left_at")) is not None]
     if not early:
         return Finding("workers", "pass", False, f"{things(len(known), 'worker')}, each with its last word.")
-    left = listed([f"worker {name} left at {t:.0f} s" for name, t in sorted(early, key=lambda one: one[1])])
+    left = listed([f"worker {name} left at {moment(t)}" for name, t in sorted(early, key=lambda one: one[1])])
     why = (
         f"{left[:1].upper()}{left[1:]}, {things(len(known) - len(early), 'worker')} went on. All gave their last word."
     )

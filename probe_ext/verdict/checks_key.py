@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from probe_ext.verdict.checks_account import TOLERATED_FAULTS
 from probe_ext.verdict.columns import numbers, texts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.judgement import Finding
+from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.words import listed, things
 
 UNAUTHORISED = 401

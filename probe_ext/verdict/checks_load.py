@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
+from probe_ext.verdict.amounts import count, percent
 from probe_ext.verdict.columns import numbers, texts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.judgement import Finding, LevelResult
+from probe_ext.verdict.finding import Finding
+from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.manifest_view import number
 from probe_ext.verdict.server_figures import Metrics, server_hit_rate
-from probe_ext.verdict.words import listed, percent, things
+from probe_ext.verdict.words import listed, things
 
 FROM_CACHE = 0.50
 """of the prompts' tokens, beyond those that were meant to be shared"""
@@ -121,8 +123,8 @@ def _lengths(levels: Sequence[LevelResult]) -> Finding:
     if len(medians) < 2:
         return Finding("output_lengths", "unproven", False, "There are not two levels with answers to compare.")
     shortest, longest = min(medians, key=lambda n: medians[n]), max(medians, key=lambda n: medians[n])
-    why = f"Half of the answers are longer than {medians[shortest]:.0f} tokens at {shortest:,} users"
-    why += f" and {medians[longest]:.0f} at {longest:,}."
+    why = f"Half of the answers are longer than {count(medians[shortest])} tokens at {shortest:,} users"
+    why += f" and {count(medians[longest])} at {longest:,}."
     if medians[longest] <= medians[shortest] * (1 + UNEQUAL):
         return Finding("output_lengths", "pass", False, why)
     advice = "The levels do not compare well; ask for answers of one length (--max-tokens with --ignore-eos)."

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from probe_ext.measure.sketch import LatencySketch
+from probe_ext.verdict.amounts import percent, seconds
 from probe_ext.verdict.columns import numbers
 from probe_ext.verdict.evidence import Evidence, quantile
-from probe_ext.verdict.judgement import Finding
+from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.manifest_view import by_kernel, number, workers
-from probe_ext.verdict.words import listed, percent, seconds
+from probe_ext.verdict.words import listed
 
 LAG = 0.050
 """seconds: receive lag, 99th percentile"""

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from probe_ext.measure.outcome import FINISHED, Outcome
+from probe_ext.verdict.amounts import count, moment, percent, seconds
 from probe_ext.verdict.columns import Bools, numbers, texts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.judgement import Finding
+from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.manifest_view import mappings, number, servers
 from probe_ext.verdict.server_figures import STALE, Metrics, restarts, total_rise
-from probe_ext.verdict.words import listed, percent, things
+from probe_ext.verdict.words import listed, things
 
 APART_SHARE, APART_TOKENS = 0.02, 50
 """counts of tokens further apart than both are worth a word"""
@@ -59,7 +60,7 @@ def _from_prometheus(asked: Mapping[str, Any], metrics: Metrics) -> Finding:
     spacings = [every for s in servers if (every := number(s, "every")) is not None]
     gaps = sum(int(number(s, "gaps", 0.0)) for s in servers)
     why = f"A Prometheus told {things(len(metrics), 'quantity', 'quantities')} of {things(len(servers), 'server')}"
-    why += f", scraped every {max(spacings):.3g} s." if spacings else "."
+    why += f", scraped every {seconds(max(spacings))}." if spacings else "."
     advice = []
     if spacings and max(spacings) > STALE:
         why += " Between scrapes nothing is seen: the highest KV use and queue may have been higher."
@@ -69,7 +70,7 @@ def _from_prometheus(asked: Mapping[str, Any], metrics: Metrics) -> Finding:
         advice.append("Its page of targets says why.")
     offset, error = number(asked, "clock_offset", 0.0), number(asked, "clock_error", 0.0)
     if abs(offset) - error > _CLOCK:
-        why += f" Its clock was {abs(offset):.1f} s {'ahead' if offset > 0 else 'behind'} when it was asked."
+        why += f" Its clock was {seconds(abs(offset))} {'ahead' if offset > 0 else 'behind'} when it was asked."
         advice.append("Its figures may be out of step with the replies by as much: set the clocks (NTP).")
     return Finding("server_metrics", "fail" if advice else "pass", False, why, " ".join(advice))
 
@@ -80,7 +81,7 @@ def _restarted(metrics: Metrics) -> Finding:
     seen = sorted(set(restarts(metrics)), key=lambda one: one[1])
     if not seen:
         return Finding("server_restarted", "pass", False, "The server ran through.")
-    when = listed([f"{url} at {t:.0f} s" for url, t in seen])
+    when = listed([f"{url} at {moment(t)}" for url, t in seen])
     why = f"The server started anew during the run ({when}): levels after it met a cold server."
     return Finding(
         "server_restarted", "fail", False, why, "Look into the server's log (out of memory?) and repeat the run."
@@ -106,7 +107,9 @@ def _vanished(evidence: Evidence) -> Finding:
     since = sorted(end for which, end in gone if answered.get(which, math.inf) < end)
     if not since:
         return none
-    why = f"{things(len(since), 'reply', 'replies')} ended with HTTP 404 from {since[0]:.0f} s on, after the same model"
+    why = (
+        f"{things(len(since), 'reply', 'replies')} ended with HTTP 404 from {moment(since[0])} on, after the same model"
+    )
     why += " had answered: it was no longer there."
     advice = "Look into the server's log: the model may have been unloaded, renamed or replaced. Then repeat the run."
     return Finding("model_vanished", "fail", False, why, advice)
@@ -124,13 +127,13 @@ def _tokens(evidence: Evidence, metrics: Metrics) -> Finding:
         return Finding("server_tokens", "unproven", False, "There are not two counts of the tokens made to compare.")
     unseen = _outside(evidence, metrics)
     allowed = max(APART_TOKENS, APART_SHARE * max(theirs, ours))
-    counts = f"{theirs:,.0f} and {ours:,.0f}"
+    counts = f"{count(theirs)} and {count(ours)}"
     if abs(theirs - ours) <= allowed:
         return Finding("server_tokens", "pass", False, f"Server and clients agree on the tokens made: {counts}.")
     if -unseen - allowed <= theirs - ours < 0:
         why = f"The server's counter was not read early or late enough to compare it with the clients' ({counts})."
         return Finding("server_tokens", "unproven", False, why)
-    why = f"The server counted {theirs:,.0f} tokens made, its clients saw {ours:,.0f}."
+    why = f"The server counted {count(theirs)} tokens made, its clients saw {count(ours)}."
     if theirs > ours:
         advice = "Somebody else used the server, or it went on with replies that nobody read any more. Run it alone."
     else:
@@ -163,9 +166,9 @@ def _replies(evidence: Evidence, metrics: Metrics) -> Finding:
         return Finding("server_replies", "unproven", False, "There are not two counts of the replies to compare.")
     apart = abs(theirs - ours) - int((whole & _beyond(evidence, metrics, "requests_finished")).sum())
     if apart <= APART_REPLIES or apart <= APART_SHARE * max(theirs, ours):
-        why = f"Server and clients agree on the replies that were finished: {theirs:,.0f} and {ours:,}."
+        why = f"Server and clients agree on the replies that were finished: {count(theirs)} and {ours:,}."
         return Finding("server_replies", "pass", False, why)
-    why = f"The server finished {theirs:,.0f} requests, its clients saw {ours:,} replies come to their end."
+    why = f"The server finished {count(theirs)} requests, its clients saw {ours:,} replies come to their end."
     if theirs > ours:
         advice = "Somebody else used the server at the same time, or a proxy asks again what failed. Run it alone."
     else:

@@ -7,12 +7,14 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from probe_ext.verdict.amounts import percent, seconds
 from probe_ext.verdict.columns import Floats, numbers, texts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.figures import token_windows
-from probe_ext.verdict.judgement import Finding, LevelResult
+from probe_ext.verdict.finding import Finding
+from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.manifest_view import workers
-from probe_ext.verdict.words import listed, percent, seconds
+from probe_ext.verdict.words import listed
 
 EARLY = 0.2
 """of the first level: its beginning"""

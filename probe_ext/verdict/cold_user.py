@@ -14,13 +14,14 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import COLD, WARM
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.amounts import count, percent
 from probe_ext.verdict.blocks import block_count
 from probe_ext.verdict.bootstrap import CONFIDENCE, REPLICATES, SEED
 from probe_ext.verdict.columns import Bools, Floats, Ints, numbers, texts
 from probe_ext.verdict.evidence import Columns
-from probe_ext.verdict.judgement import ColdUser, Finding
+from probe_ext.verdict.finding import Finding
+from probe_ext.verdict.question import ColdUser
 from probe_ext.verdict.server_figures import Metrics, server_hit_rate
-from probe_ext.verdict.words import percent
 
 Figure = Callable[[Floats], float]
 
@@ -182,7 +183,7 @@ def _output(arms: Arms, found: ColdUser) -> Finding:
     if cold is None or warm is None:
         return Finding(name, "unproven", False, "Nowhere is said how much the two arms answered.")
     low, high = interval(arms, arms.tokens_out, _mean_of)
-    told = f"A cold reply had {cold:.0f} tokens, a warm one {warm:.0f}"
+    told = f"A cold reply had {count(cold)} tokens, a warm one {count(warm)}"
     if low is None or high is None or abs(cold - warm) <= UNEQUAL * max(cold, warm) or low <= 1 <= high:
         return Finding(name, "pass", False, f"{told}: both arms did the same work.")
     why = f"{told}: the arms did not do the same work, so only the waits for the first word may be compared."
@@ -195,7 +196,7 @@ def _lengths(arms: Arms) -> Finding:
     cold, warm = (_median(arms.of(arms.tokens_in, cold=arm)) for arm in (True, False))
     if not cold or not warm:
         return Finding(name, "unproven", False, "The server does not say how long the prompts of the two arms were.")
-    told = f"Cold prompts had {cold:.0f} tokens, warm ones {warm:.0f}"
+    told = f"Cold prompts had {count(cold)} tokens, warm ones {count(warm)}"
     if abs(cold - warm) <= UNLIKE_LENGTHS * max(cold, warm):
         return Finding(name, "pass", False, f"{told}: they are of one length.")
     why = f"{told}: what the longer ones waited more, their length may explain."

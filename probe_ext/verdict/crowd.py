@@ -8,6 +8,8 @@ from probe_ext.verdict.columns import Bools, Floats, Ints, numbers
 from probe_ext.verdict.evidence import Columns
 from probe_ext.verdict.levels import Level
 
+CROWDED = 1.5
+"""replies in flight, mean: from here on somebody has somebody beside him"""
 TOP = 0.9
 """of the time: what `typing_top` was not exceeded in"""
 

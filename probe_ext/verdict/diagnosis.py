@@ -7,12 +7,14 @@ than the server's, then what a setting lifts, then what the machine is.
 
 from collections.abc import Callable, Mapping
 
+from probe_ext.verdict.crowd import CROWDED
 from probe_ext.verdict.diagnosed import Diagnosis, Ruling
 from probe_ext.verdict.facts import Facts
 from probe_ext.verdict.rules_answers import cut_answers, response_cache
-from probe_ext.verdict.rules_batch import CROWDED, batch_limit, serialised
+from probe_ext.verdict.rules_batch import batch_limit
 from probe_ext.verdict.rules_memory import memory_wall
 from probe_ext.verdict.rules_rest import client_too_slow, not_loaded
+from probe_ext.verdict.rules_serial import serialised
 from probe_ext.verdict.rules_speed import ceiling, prefill_bound
 from probe_ext.verdict.ruling import unknown
 from probe_ext.verdict.words import listed, things
@@ -78,6 +80,11 @@ def _sentence(bounds: list[str], said: Mapping[str, Ruling], facts: Facts) -> st
 
 
 def _nothing_holds(said: Mapping[str, Ruling], facts: Facts) -> str:
+    failing = next((load for load in facts.loads if load.failing), None)
+    if failing is not None:
+        return (
+            f"Replies fail from {things(failing.users, 'user')} on, and no bound of the server's speed explains that."
+        )
     alone = facts.loads[0]
     if alone.crowd.in_flight < CROWDED and not alone.served:
         return "Nothing bounds it but the machine itself: even alone with it, users are not served."

@@ -13,6 +13,7 @@ import numpy as np
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import COLD
+from probe_ext.verdict.amounts import count, percent
 from probe_ext.verdict.columns import Bools, numbers, texts
 from probe_ext.verdict.diagnosed import Edge, Forecast
 from probe_ext.verdict.evidence import Columns, Evidence, quantile
@@ -20,7 +21,7 @@ from probe_ext.verdict.loads import Load, mean
 from probe_ext.verdict.manifest_view import number, servers
 from probe_ext.verdict.rules_batch import LIKE
 from probe_ext.verdict.rules_memory import CALM, at_wall
-from probe_ext.verdict.words import people, percent
+from probe_ext.verdict.words import people
 
 FOUND = 0.5
 """of what all prompts share: so much of it must have come from the cache to be counted as held only once"""
@@ -153,8 +154,8 @@ def _sentence(
     if forecasts:
         one = forecasts[-1]
         fits = f"{one.users_low:,} to {one.users_high:,}" if one.users_high > one.users_low else f"{one.users_low:,}"
-        held = f"{one.resident_tokens:,.0f} tokens a user when replies end"
-        shared = f" and {one.shared_tokens:,.0f} that all share" if one.shared_tokens else ""
+        held = f"{count(one.resident_tokens)} tokens a user when replies end"
+        shared = f" and {count(one.shared_tokens)} that all share" if one.shared_tokens else ""
         said.append(f"By its size it holds {fits} people: {held}{shared}.{_fewer_ran(best)}")
     elif by_gauge is not None:
         said.append(f"As its use grew, it would be full with about {people(by_gauge)}.")
@@ -179,4 +180,4 @@ def _fewer_ran(best: Load | None) -> str:
     ran, waited = (quantile(told, 1.0) for told in (best.gauges.running, best.gauges.waiting)) if best else (None, None)
     if best is None or ran is None or not waited or not ran < best.users:
         return ""
-    return f" Of {people(best.users)} no more than {ran:,.0f} at once had a place there; the others waited."
+    return f" Of {people(best.users)} no more than {count(ran)} at once had a place there; the others waited."

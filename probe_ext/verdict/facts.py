@@ -8,7 +8,8 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.columns import Bools, Floats, coded, numbers, texts
 from probe_ext.verdict.evidence import Columns, Evidence, quantile
-from probe_ext.verdict.judgement import Finding, LevelResult
+from probe_ext.verdict.finding import Finding
+from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.loads import Load, loads
 from probe_ext.verdict.manifest_view import number, servers
 from probe_ext.verdict.server_figures import Metrics, total_rise

@@ -6,10 +6,11 @@ import numpy as np
 
 from probe_ext.verdict.columns import Floats, Ints, numbers
 from probe_ext.verdict.evidence import Columns, Window, quantile
-from probe_ext.verdict.judgement import Goodput, LevelResult, ReplyFigures
+from probe_ext.verdict.level_result import LevelResult, ReplyFigures
 from probe_ext.verdict.levels import Level
 from probe_ext.verdict.people import EPSILON
 from probe_ext.verdict.replies import SERVED, Judged
+from probe_ext.verdict.worth import Goodput
 
 FLUID = 0.9
 """fluidity index that a reply must reach (Etalon asks it of 99 % of all requests)"""

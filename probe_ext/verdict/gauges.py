@@ -8,6 +8,9 @@ from probe_ext.verdict.columns import Bools, Floats
 from probe_ext.verdict.levels import Level
 from probe_ext.verdict.server_figures import STALE, Metrics, Series
 
+SAMPLES = 3
+"""of the server's gauges with somebody waiting"""
+
 
 @dataclass(frozen=True)
 class Gauges:

@@ -4,40 +4,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
-from probe_ext.measure.rows import LATER, WARM_UP
+from probe_ext.measure.rows import LATER
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
 from probe_ext.verdict import bootstrap
 from probe_ext.verdict.as_of import as_of, moments
-from probe_ext.verdict.capacity import find_bracket
 from probe_ext.verdict.checks import run_checks
 from probe_ext.verdict.cold_user import arms_of, cold_user, cold_user_checks
-from probe_ext.verdict.columns import Floats, coded, numbers, texts
 from probe_ext.verdict.diagnosis import rule
 from probe_ext.verdict.edge import edge
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.facts import facts_of
 from probe_ext.verdict.figures import goodput
-from probe_ext.verdict.judgement import Climb, Judgement, Mode, Pauses, Question, QuestionLevel
+from probe_ext.verdict.judgement import Judgement, Mode
 from probe_ext.verdict.level_results import Judging, level_results
-from probe_ext.verdict.level_state import STATE_NAMES, served_share
-from probe_ext.verdict.levels import find_levels, find_stretches, free_from, place
-from probe_ext.verdict.manifest_view import absences, number
+from probe_ext.verdict.levels import find_stretches
 from probe_ext.verdict.next_run import next_command
-from probe_ext.verdict.pauses import find_pauses, look_at, pauses, threshold
-from probe_ext.verdict.questions import Answers, Scene, Standing, answer
+from probe_ext.verdict.pause_moments import look_at
+from probe_ext.verdict.pause_spans import find_pauses, threshold
+from probe_ext.verdict.paused import Pauses
+from probe_ext.verdict.pauses import pauses
+from probe_ext.verdict.questions import Answers, Scene, answer
 from probe_ext.verdict.replies import Judged, Slower, asked_at, judge_replies
+from probe_ext.verdict.scene import scene_of, sent_at
 from probe_ext.verdict.sentence import sentence, what_broke
 from probe_ext.verdict.server_figures import Metrics, read_metrics
 from probe_ext.verdict.shocks import shocks
+from probe_ext.verdict.standings import climb_of, questions_of, served_users
 from probe_ext.verdict.team import Given, at_capacity, cost, team
 
 NOTHING_GIVEN = Given()
 NO_BRACKET = (None, None)
 """of a run that is not to be believed: what is to be done is to repeat it"""
-WARMS_ITSELF: Mapping[str, float] = {"settle": 0.0, "hold": 0.0}
-"""the plan of a scenario that ends by itself: it also says itself which replies only warm up, however short it is"""
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,8 @@ def judge(
     lack becomes a finding, it never raises.
     """
     mode: Reasoning = reasoning or profile.reasoning
-    sent = _sent(evidence)
-    scene = _scene(evidence, profile, sent)
+    sent = sent_at(evidence)
+    scene = scene_of(evidence, profile, sent)
     judged = {name: _judged(evidence, profile, name, scene) for name in REASONINGS}
     views = {name: _view(scene, answer(scene, judged[name], profile)) for name in REASONINGS}
     view, share = views[mode], profile.level.served_share
@@ -77,7 +74,7 @@ def judge(
     cold = cold_user(arms, metrics, profile)
     findings = (*run_checks(evidence, levels, metrics), *cold_user_checks(arms, cold))
     facts = facts_of(evidence, levels, metrics, findings)
-    climb = _climb(scene, view.answers.overall, share)
+    climb = climb_of(scene, view.answers.overall, share)
     overall = view.answers.overall
     # Of a climb alone, what it suggests is all there is to say; the verdict then is "unproven".
     bracket = climb.bracket if climb and view.bracket == (None, None) else view.bracket
@@ -86,7 +83,7 @@ def judge(
     proven = view.served if verdict == "valid" else None
     full = at_capacity(evidence, asked_at(evidence.replies, profile), levels, proven)
     people = team(full, between, given.think_time)
-    questions, diagnosis = _questions(scene, view.answers), rule(facts)
+    questions, diagnosis = questions_of(scene, view.answers), rule(facts)
     broke = what_broke(view.answers.breaks_first, view.bracket[1], questions)
     return Judgement(
         verdict=verdict,
@@ -143,76 +140,11 @@ def _without_foreign_deadlines(evidence: Evidence, profile: SloProfile) -> Evide
     return evidence if same else replace(evidence, replies=lacking)
 
 
-def _sent(evidence: Evidence) -> Floats:
-    """When each reply was sent; where it never was, when it was due."""
-    sent, due = numbers(evidence.replies, "sent"), numbers(evidence.replies, "due")
-    return np.where(np.isnan(sent), due, sent)
-
-
-def _scene(evidence: Evidence, profile: SloProfile, sent: Floats) -> Scene:
-    plan = evidence.manifest.get("plan")
-    plan = plan if isinstance(plan, Mapping) else None
-    if plan is None and evidence.manifest.get("end_reason") == "scenario_done":
-        plan = WARMS_ITSELF
-    last = float(np.nanmax(sent)) if (~np.isnan(sent)).any() else None
-    levels = find_levels(evidence.users, plan, last, absences(evidence.manifest), free_from(evidence.replies))
-    user_of, names = coded(texts(evidence.replies, "user"))
-    wanted = number(plan, "min_replies", profile.level.min_replies) if plan else profile.level.min_replies
-    warming = np.array([name == WARM_UP for name in texts(evidence.replies, "scenario")], dtype=np.bool_)
-    level_of = np.where(warming, -1, place(sent, levels))
-    return Scene(levels, level_of, user_of, len(names), max(1, int(wanted)))
-
-
 def _view(scene: Scene, answers: Answers) -> _View:
-    return _View(answers, _served_users(scene, answers.overall))
-
-
-def _served_users(scene: Scene, standing: Standing) -> int | None:
-    """The capacity; 0 when the lowest level of all fails; None when nothing is proven."""
-    if standing.bracket.held is not None:
-        return standing.bracket.held
-    lowest = min((level.users_low for level in scene.levels), default=None)
-    return 0 if lowest is not None and standing.bracket.failed == lowest else None
+    return _View(answers, served_users(scene, answers.overall))
 
 
 def _verdict(served: int | None, spoiled: bool) -> Literal["valid", "invalid", "unproven"]:
     if spoiled:
         return "invalid"
     return "unproven" if served is None else "valid"
-
-
-def _climb(scene: Scene, standing: Standing, share: float) -> Climb | None:
-    """What the bands suggest, each judged as if it could prove something."""
-    which = np.flatnonzero(~scene.proven)
-    if not len(which):
-        return None
-    bands = [scene.levels[int(i)] for i in which]
-    order = which[np.argsort([band.users_low for band in bands], kind="stable")].astype(np.int64)
-    between = find_bracket(
-        order, standing.states[order], served_share(standing.people)[order], standing.people.heard[order], share
-    )
-    low = None if between.held is None else scene.levels[between.held].users_low
-    high = None if between.failed is None else scene.levels[between.failed].users_high
-    return Climb((low, high))
-
-
-def _questions(scene: Scene, answers: Answers) -> tuple[Question, ...]:
-    return tuple(
-        Question(name, _served_users(scene, one), (one.bracket.held, one.bracket.failed), _question_levels(scene, one))
-        for name, one in answers.alone.items()
-    )
-
-
-def _question_levels(scene: Scene, one: Standing) -> tuple[QuestionLevel, ...]:
-    shares = served_share(one.people)
-    return tuple(
-        QuestionLevel(
-            users=level.users,
-            band=level.band,
-            state="unproven" if level.band else STATE_NAMES[one.states[i]],
-            served_share=float(shares[i]),
-            users_served=int(one.people.served[i]),
-            users_heard=int(one.people.heard[i]),
-        )
-        for i, level in enumerate(scene.levels)
-    )

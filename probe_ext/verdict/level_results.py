@@ -12,7 +12,7 @@ from probe_ext.verdict.columns import Ints, coded, texts
 from probe_ext.verdict.evictions import Charges, charge
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.figures import reply_figures, token_windows
-from probe_ext.verdict.judgement import LevelResult, ServerFigures
+from probe_ext.verdict.level_result import LevelResult, ServerFigures
 from probe_ext.verdict.level_state import STATE_NAMES, UNPROVEN, served_share
 from probe_ext.verdict.levels import Level
 from probe_ext.verdict.people import UNDECIDED, Headcount, classify

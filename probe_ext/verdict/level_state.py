@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probe_ext.verdict.columns import Bools, Floats
-from probe_ext.verdict.judgement import State
+from probe_ext.verdict.level_result import State
 from probe_ext.verdict.people import EPSILON, Headcount
 
 UNPROVEN, HELD, FAILED = np.int8(0), np.int8(1), np.int8(2)

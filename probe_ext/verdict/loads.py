@@ -5,15 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.columns import Bools, Floats, numbers
 from probe_ext.verdict.crowd import Crowd, crowd
 from probe_ext.verdict.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.figures import token_windows
 from probe_ext.verdict.gauges import Gauges, gauges, growth, mean_of
-from probe_ext.verdict.judgement import LevelResult
+from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.levels import Level
 from probe_ext.verdict.server_figures import Metrics
 
+_WITHOUT_FAULT = {Outcome.COMPLETE, Outcome.ENDED_BY_US}
+"""outcomes of replies that did not fail"""
 BLOCKS = 10
 """into so many stretches of time a level is cut to see how steady its throughput was"""
 
@@ -45,6 +48,8 @@ class Load:
     gauges: Gauges
     preemptions: int | None
     longest_gap: float | None
+    failing: bool = False
+    """whether it was replies that failed, more than anything else, that cost people"""
 
     @property
     def prompt_per_s(self) -> float | None:
@@ -64,6 +69,11 @@ class Load:
         """
         running = self.gauges.running[~np.isnan(self.gauges.running)]
         return min(self.crowd.typing, float(running.mean())) if len(running) else self.crowd.typing
+
+    @property
+    def running_max(self) -> float | None:
+        """The most replies that the server said it ran at once."""
+        return quantile(self.gauges.running, 1.0)
 
     @property
     def kv_max(self) -> float | None:
@@ -100,6 +110,7 @@ def _load(evidence: Evidence, result: LevelResult, metrics: Metrics) -> Load | N
         gauges=gauges(metrics, level),
         preemptions=result.server.preemptions,
         longest_gap=result.figures.longest_gap_max,
+        failing=result.why[:1] == ("answer",) and bool(set(result.outcomes) - _WITHOUT_FAULT),
     )
 
 

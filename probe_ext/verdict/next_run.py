@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.settings.options import OPTIONS
-from probe_ext.verdict.judgement import Climb, LevelResult
+from probe_ext.verdict.judgement import Climb
+from probe_ext.verdict.level_result import LevelResult
 
 MOST_LEVELS = 5
 _OF_THE_REPORT = {"team_think_time", "price_per_hour"}

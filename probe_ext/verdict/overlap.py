@@ -15,8 +15,8 @@ import numpy as np
 
 from probe_ext.verdict.bootstrap import CONFIDENCE, SEED
 from probe_ext.verdict.columns import Bools, Floats, Ints
-from probe_ext.verdict.judgement import Overlap
 from probe_ext.verdict.levels import Level
+from probe_ext.verdict.paused import Overlap
 from probe_ext.verdict.server_figures import STALE, Series
 
 ROTATIONS = 200

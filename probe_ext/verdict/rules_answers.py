@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from probe_ext.verdict.amounts import count, percent
 from probe_ext.verdict.checks_server import APART_SHARE, APART_TOKENS
 from probe_ext.verdict.columns import Floats
 from probe_ext.verdict.diagnosed import Fact, Ruling
 from probe_ext.verdict.facts import Facts, Totals
 from probe_ext.verdict.ruling import absent, graded, unknown
-from probe_ext.verdict.words import percent
 
 ENOUGH_TOKENS = 8
 """of an answer: shorter ones may come at once from any server"""
@@ -39,7 +39,9 @@ def response_cache(facts: Facts) -> Ruling:
     share = float((speeds >= TOO_FAST).mean())
     missing = _missing(totals)
     shown = [
-        Fact(f"share of the answers that came at {TOO_FAST:,.0f} tokens/s or faster, from sending", share, "fraction"),
+        Fact(
+            f"share of the answers that came at {count(TOO_FAST)} tokens/s or faster, from sending", share, "fraction"
+        ),
         Fact("the fastest answer", float(speeds.max()), "tokens/s"),
     ]
     if missing is not None:
@@ -102,7 +104,7 @@ def cut_answers(facts: Facts) -> Ruling:
         "the server made more than its clients got, for the same replies": None if times is None else times >= SEVERAL,
     }
     if not any(signs.values()):
-        return absent(rule, f"Half of the answers have {np.median(lengths):.0f} tokens or more.", *shown)
+        return absent(rule, f"Half of the answers have {count(float(np.median(lengths)))} tokens or more.", *shown)
     # The sign that it rests on counts for nothing more; that the server made no more is no witness against stubs.
     agree = [name for name, seen in signs.items() if seen]
     more: dict[str, bool | None] = dict.fromkeys(agree[1:], True)

@@ -1,27 +1,15 @@
-"""Is it the number of replies that the server takes on at once? One after another, or a fixed few."""
+"""Is it a fixed number of replies that the server takes on at once?"""
 
 import numpy as np
 
+from probe_ext.verdict.amounts import count
+from probe_ext.verdict.crowd import CROWDED
 from probe_ext.verdict.diagnosed import Fact, Ruling
 from probe_ext.verdict.facts import Facts
+from probe_ext.verdict.gauges import SAMPLES
 from probe_ext.verdict.loads import Load
 from probe_ext.verdict.ruling import absent, advised, graded, unknown
-from probe_ext.verdict.words import percent, seconds, things
 
-CROWDED = 1.5
-"""replies in flight, mean: from here on somebody has somebody beside him"""
-WATCHED = 3.0
-"""seconds of two or more in flight that must have been seen"""
-TOGETHER = 0.05
-"""of that time: two typed at once no more than this where replies are served one after another"""
-TYPING = 0.3
-"""of that time: somebody must have typed, or that nobody did together says nothing"""
-FLAT = 1.25
-"""times the throughput of one user: a server of one at a time gives the rest no more"""
-AS_LONG = (0.6, 1.6)
-"""the wait, in whole replies of those ahead: about one each"""
-SAMPLES = 3
-"""of the server's gauges with somebody waiting"""
 AT_THE_CAP = 0.8
 """of these samples with the running ones at their highest"""
 SLACK, FEW = 0.1, 4
@@ -30,15 +18,6 @@ EXACTLY = 0.5
 """of the samples at the very number, where one level alone has to tell"""
 LIKE = 1.3
 """times: two numbers of users further apart may tell something by their difference"""
-
-MORE_SLOTS = {
-    "llama.cpp": "Start llama-server with more slots (--parallel N, and N times the context), or use a server that "
-    "batches continuously.",
-    "ollama": "Raise OLLAMA_NUM_PARALLEL, or use a server that batches continuously, such as vLLM.",
-    "vllm": "Raise --max-num-seqs: it lets one reply run at a time.",
-    "": "Let the server work on several replies at once; if it cannot, use one that batches continuously, as vLLM does."
-    " The hardware is not the limit yet.",
-}
 MORE_PLACES = {
     "llama.cpp": "Start llama-server with more slots (--parallel N, and N times the context).",
     "ollama": "Raise OLLAMA_NUM_PARALLEL.",
@@ -47,85 +26,6 @@ MORE_PLACES = {
     "vllm": "Raise --max-num-seqs.",
     "": "Raise the number of replies that the server works on at once (vLLM calls it --max-num-seqs).",
 }
-
-
-def serialised(facts: Facts) -> Ruling:
-    """One reply at a time: nobody types while another does, and each waits whole replies of those ahead."""
-    rule = "serialised"
-    busy = [load for load in facts.loads if load.crowd.in_flight >= CROWDED and load.crowd.crowded >= WATCHED]
-    if not busy:
-        return unknown(rule, "There never were two replies in flight for long.", "a level of two users or more")
-    if any((running := _running(load)) is not None and running > 1 for load in busy):
-        most = max(_running(load) or 0.0 for load in busy)
-        why = f"The server ran {most:.0f} replies at once."
-        return absent(rule, why, Fact("running at once, most", most, "replies"))
-    top = busy[-1]
-    together, typing = top.crowd.together or 0.0, top.crowd.any_typing or 0.0
-    shown = (
-        Fact(f"share of the time in which two or more typed, at {top.users} users", together, "fraction"),
-        Fact(f"share in which somebody typed, at {top.users} users", typing, "fraction"),
-    )
-    if together > TOGETHER:
-        return absent(rule, f"Two or more replies typed at once in {percent(together)} of the time.", *shown)
-    if typing < TYPING and not _one_ran(top):
-        why = "Too little was seen of replies being typed to say whether they were typed one after another."
-        return unknown(rule, why, "streamed replies of more than a few tokens", *shown)
-    return _one_by_one(facts, [load for load in busy if (load.crowd.together or 0.0) <= TOGETHER], shown)
-
-
-def _one_by_one(facts: Facts, seen: list[Load], shown: tuple[Fact, ...]) -> Ruling:
-    top = seen[-1]
-    alone = next((load for load in facts.loads if load.crowd.in_flight < CROWDED), None)
-    grows = top.tokens_per_s / alone.tokens_per_s if alone and alone.tokens_per_s and top.tokens_per_s else None
-    turns = _turns(top)
-    running = _running(top)
-    confidence, told = graded(
-        {
-            "the server says that one ran while others waited": None if running is None else running <= 1,
-            f"throughput stays flat from {alone.users if alone else 0} to {top.users} users": _at_most(grows, FLAT),
-            "the wait is a whole reply of everyone ahead": None if turns is None else _within(turns, AS_LONG),
-        }
-    )
-    facts_seen = [*shown]
-    if grows is not None and alone:
-        facts_seen.append(Fact(f"throughput at {top.users} users over that at {alone.users}", grows, ""))
-    if turns is not None:
-        facts_seen.append(Fact("wait for the first word, in whole replies of each user ahead", turns, ""))
-    if running is not None:
-        facts_seen.append(Fact("running at once, most", running, "replies"))
-    why = f"With {things(top.users, 'user')} no two replies were typed at the same time"
-    why += f", and half of them waited {seconds(top.ttft)} or more for their first word." if top.ttft else "."
-    return Ruling(
-        "serialised", "holds", why, says="replies are served one after another", from_users=seen[0].users,
-        evidence=tuple(facts_seen), confidence=confidence, confidence_from=told,
-        advice=advised(MORE_SLOTS, facts.engine),
-    )  # fmt: skip
-
-
-def _one_ran(load: Load) -> bool:
-    """Whether the server says that a single reply ran while others waited."""
-    running = load.gauges.running[load.gauges.queued]
-    return len(running) >= SAMPLES and bool((running <= 1).all())
-
-
-def _turns(load: Load) -> float | None:
-    """The median wait over that of a queue in which each waits for all others: one reply's time each."""
-    if not load.replies_per_s or load.ttft is None or load.crowd.in_flight <= 1:
-        return None
-    return load.ttft / ((load.crowd.in_flight - 1) / load.replies_per_s)
-
-
-def _running(load: Load) -> float | None:
-    known = load.gauges.running[~np.isnan(load.gauges.running)]
-    return float(known.max()) if len(known) else None
-
-
-def _at_most(value: float | None, bound: float) -> bool | None:
-    return None if value is None else value <= bound
-
-
-def _within(value: float, bounds: tuple[float, float]) -> bool:
-    return bounds[0] <= value <= bounds[1]
 
 
 def batch_limit(facts: Facts) -> Ruling:
@@ -154,14 +54,14 @@ def _capped(facts: Facts, queued: list[Load]) -> Ruling:
     ]
     if cap <= 1:
         return absent(rule, "One at a time is no batch: see `serialised`.", *shown)
-    if steady < AT_THE_CAP or any((_running(load) or 0) > cap + _slack(cap) for load in facts.loads):
+    if steady < AT_THE_CAP or any((load.running_max or 0) > cap + _slack(cap) for load in facts.loads):
         why = "Replies waited, but not for a fixed number of places: how many ran kept changing."
         return absent(rule, why, *shown)
     if not _sure_of(cap, queued):
-        why = f"About {cap:.0f} ran while others waited, at one level only: they may have waited for a step to end."
+        why = f"About {count(cap)} ran while others waited, at one level only: they may have waited for a step to end."
         return unknown(rule, why, "a level of a third more users", *shown)
     if room is None and facts.slots != cap:
-        why = f"The server ran {cap:.0f} at once and let others wait, whether by a setting or for want of memory."
+        why = f"The server ran {count(cap)} at once and let others wait, whether by a setting or for want of memory."
         return unknown(rule, why, "the use of the KV cache, which this server does not tell", *shown)
     if room is not None:
         shown.append(Fact("replies more that the KV cache had room for", room, "replies"))
@@ -181,13 +81,13 @@ def _set_limit(facts: Facts, queued: list[Load], cap: float, shown: tuple[Fact, 
             "the server says that it is set to it": True if facts.slots == cap else None,
         }
     )
-    why = f"Never more than {cap:.0f} replies ran while others waited for a place"
-    why += f", with room for about {room:.0f} more in the KV cache." if room is not None else "."
+    why = f"Never more than {count(cap)} replies ran while others waited for a place"
+    why += f", with room for about {count(room)} more in the KV cache." if room is not None else "."
     advice = advised(MORE_PLACES, facts.engine)
     if room is not None:
-        advice += f" The KV cache has room for about {cap + room:.0f} of today's replies at once."
+        advice += f" The KV cache has room for about {count(cap + room)} of today's replies at once."
     return Ruling(
-        "batch_limit", "holds", why, says=f"no more than {cap:.0f} replies run at once",
+        "batch_limit", "holds", why, says=f"no more than {count(cap)} replies run at once",
         from_users=min(load.users for load in queued if _alike(_cap(load)[0], cap)),
         evidence=shown, confidence=confidence, confidence_from=told, advice=advice,
     )  # fmt: skip
@@ -245,7 +145,5 @@ def _from_outside(facts: Facts) -> Ruling:
     same = [load for load in busy if load.users * LIKE <= top.users and load.crowd.typing_top == typed]
     if not same:
         return unknown(rule, "Not everybody was typed to at once; why, the streams do not tell.", needs, shown)
-    why = (
-        f"No more than {typed:.0f} were typed to at once, whether {same[0].users} or {top.users} users asked: a limit, "
-    )
-    return unknown(rule, why + "by a setting or for want of memory.", needs, shown)
+    why = f"No more than {count(typed)} were typed to at once, whether {same[0].users} or {top.users} users asked: a"
+    return unknown(rule, why + " limit, by a setting or for want of memory.", needs, shown)

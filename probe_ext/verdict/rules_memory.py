@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from probe_ext.verdict.amounts import percent
 from probe_ext.verdict.diagnosed import Fact, Ruling
 from probe_ext.verdict.facts import Facts
+from probe_ext.verdict.gauges import SAMPLES
 from probe_ext.verdict.loads import Load
-from probe_ext.verdict.rules_batch import SAMPLES
 from probe_ext.verdict.ruling import absent, advised, graded, unknown
-from probe_ext.verdict.words import percent, things
+from probe_ext.verdict.words import things
 
 CALM = 0.9
 """of the KV cache: below it, nothing that waits does so for memory"""

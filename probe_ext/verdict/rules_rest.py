@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from probe_ext.verdict.amounts import decimals
 from probe_ext.verdict.diagnosed import Fact, Ruling
 from probe_ext.verdict.facts import Facts
 from probe_ext.verdict.loads import Load
@@ -72,7 +73,7 @@ def _rising(top: Load, found: Slope) -> Ruling:
     if found.power < RISING:
         return absent(rule, "The throughput grows more slowly than the number of replies at once.", *shown)
     if found.power - NOISE * (found.error or 0.0) < RISING:
-        why = f"Twice the replies at once seem to bring {twice:.2f} times the throughput, which may be noise."
+        why = f"Twice the replies at once seem to bring {decimals(twice)} times the throughput, which may be noise."
         return unknown(rule, why, "longer levels (--hold)", *shown)
     confidence, how = graded(
         {

@@ -3,13 +3,13 @@
 import math
 from dataclasses import dataclass
 
+from probe_ext.verdict.amounts import decimals, percent, seconds
 from probe_ext.verdict.diagnosed import Fact, Ruling
 from probe_ext.verdict.facts import Facts
 from probe_ext.verdict.loads import Load
 from probe_ext.verdict.rules_batch import LIKE
 from probe_ext.verdict.rules_memory import PAUSE, at_wall
 from probe_ext.verdict.ruling import absent, advised, graded, unknown
-from probe_ext.verdict.words import percent, seconds
 
 LIGHT = 2.0
 """replies in flight, mean: a level that tells what a prompt takes when nearly nothing else is going on"""
@@ -161,8 +161,8 @@ def ceiling(facts: Facts) -> Ruling:
         Fact("what twice the batch would bring", 2**found.power, ""),
     )
     wide = NOISE * (found.error or 0.0)
-    grew = f"{high.batch / low.batch:.2f} times the replies at once brought"
-    grew += f" {(high.tokens_per_s or 0.0) / (low.tokens_per_s or 1.0):.2f} times the tokens a second."
+    grew = f"{decimals(high.batch / low.batch)} times the replies at once brought"
+    grew += f" {decimals((high.tokens_per_s or 0.0) / (low.tokens_per_s or 1.0))} times the tokens a second."
     if found.power > FLAT:
         if found.error is not None and found.power - wide < FLAT / 2:
             return unknown(rule, f"{grew} That is within the noise.", "longer levels (--hold)", *shown)

@@ -2,7 +2,11 @@
 
 from collections.abc import Sequence
 
-from probe_ext.verdict.judgement import Climb, Finding, LevelResult, Question
+from probe_ext.verdict.climb_sentence import climb_sentence
+from probe_ext.verdict.finding import Finding
+from probe_ext.verdict.judgement import Climb
+from probe_ext.verdict.level_result import LevelResult
+from probe_ext.verdict.question import Question
 from probe_ext.verdict.words import cause, feel, listed, people, things
 
 _SOMETHING_ELSE = {"response_cache": "from a response cache", "cut_answers": "cut short"}
@@ -48,10 +52,15 @@ def _answer(
     return _open_above(served, levels)
 
 
+def not_the_models(bounds: Sequence[str]) -> str:
+    """What the answers were, by the rules that hold, if not what the model says when it is asked; else empty."""
+    return listed([words for rule, words in _SOMETHING_ELSE.items() if rule in bounds])
+
+
 def _of_such_answers(said: str, bounds: Sequence[str]) -> str:
     """People were served with something else than what the model says when it is asked: that belongs to the answer."""
-    what = [words for rule, words in _SOMETHING_ELSE.items() if rule in bounds]
-    return f"With answers {listed(what)}, {said[:1].lower()}{said[1:]}" if what else said
+    what = not_the_models(bounds)
+    return f"With answers {what}, {said[:1].lower()}{said[1:]}" if what else said
 
 
 def what_broke(breaks_first: str | None, failed: int | None, questions: Sequence[Question]) -> str:
@@ -81,11 +90,12 @@ def _open_above(served: int, levels: Sequence[LevelResult]) -> str:
 
 
 def _unproven(between: Bracket, levels: Sequence[LevelResult], climb: Climb | None) -> str:
-    if climb is not None and climb.bracket != (None, None):
-        return _climbed(climb.bracket)
+    failed = between[1]
+    suggested = climb_sentence(climb, levels, failed) if climb else None
+    if suggested:
+        return suggested
     if not levels:
         return "No answer: the number of users never stood still long enough to measure anything."
-    failed = between[1]
     more = _would_tell([level for level in levels if failed is None or level.users < failed])
     if failed is not None:
         return f"No answer yet: {people(failed)} are too many, and below that nothing was measured long enough{more}."
@@ -98,15 +108,6 @@ def _would_tell(levels: Sequence[LevelResult]) -> str:
         return ""
     missing = things(needed.replies_needed or 0, "more reply", "more replies")
     return f"; about {missing} at {things(needed.users, 'user')} would"
-
-
-def _climbed(between: Bracket) -> str:
-    low, high = between
-    if low is None:
-        return f"Fewer than about {high:,} people at once feel served, as a climb suggests; it proves nothing yet."
-    if high is None:
-        return f"About {low:,} people at once or more feel served, as a climb suggests; it proves nothing yet."
-    return f"Somewhere from {low:,} to {high:,} people at once feel served, as a climb suggests; it proves nothing yet."
 
 
 def _capital(text: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from probe_ext.verdict.columns import Floats, numbers, texts
 from probe_ext.verdict.evidence import Columns
-from probe_ext.verdict.judgement import ServerFigures
+from probe_ext.verdict.level_result import ServerFigures
 from probe_ext.verdict.levels import Level
 
 STALE = 5.0

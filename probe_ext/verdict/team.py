@@ -17,10 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
+from probe_ext.verdict.amounts import seconds
 from probe_ext.verdict.columns import Bools, Floats, numbers, texts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.judgement import Cost, LevelResult, Team
-from probe_ext.verdict.words import people, seconds
+from probe_ext.verdict.level_result import LevelResult
+from probe_ext.verdict.words import people
+from probe_ext.verdict.worth import Cost, Team
 
 MOMENTS = 0.95
 """of the time, no more in flight than at the capacity"""

@@ -1,4 +1,4 @@
-"""How figures and dimensions are said in plain words."""
+"""How people, things and dimensions are said in plain words."""
 
 from collections.abc import Sequence
 
@@ -28,16 +28,6 @@ def feel(n: int) -> str:
 def things(n: int, one: str, many: str = "") -> str:
     """`1 reply`, `3 replies`."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
-def seconds(value: float) -> str:
-    """`12 ms`, `1.3 s`."""
-    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
-
-
-def percent(share: float) -> str:
-    """`12 %`, `0.4 %`."""
-    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 def listed(words: Sequence[str], most: int = 4) -> str:

@@ -79,6 +79,7 @@ def _timed(made: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         "tokens_out": TOKENS, "tokens_from": "usage", "tokens_first": 1, "tokens_visible": TOKENS, "events": TOKENS,
         "events_visible": TOKENS, "choices": 1, "outcome": "complete", "finish_reason": "stop", "status": 200,
         "message": None, "connect": None, "tls": None, "lag_max": 0.0002, "reads": TOKENS + 1, "reads_unresolved": 0,
+        "deadlines": TOKENS, "deadlines_missed": made["longest_gap"].ge(PAUSE) * 2,
     }  # fmt: skip
     return made.assign(**fixed)
 
@@ -171,5 +172,5 @@ def _manifest(climb: list[int], hold: float, seconds: float, rows: dict[str, int
 
 def _worker(name: str, rows: int, seconds: float) -> dict[str, object]:
     return {"id": name, "host": f"box-{name}", "version": "0.1.0", "clock_offset": 0.0, "clock_error": 0.0001,
-            "started": rows, "rows": rows, "last_word": seconds, "lost_at": None, "cpu_seconds": 3.0,
-            "loop_lag_max": 0.002, "receive_stamps": True}  # fmt: skip
+            "started": rows, "rows": rows, "last_word": True, "lost_at": None, "cpu_seconds": 3.0,
+            "loop_lag_max": 0.002, "receive_stamps": "kernel"}  # fmt: skip

@@ -213,7 +213,7 @@ def test_figures_that_are_not_known_are_not_said() -> None:
     assert words.figures(live.tick(1.0)) == []
     live.on_reply(reply(0, 0.0))
     live.on_server([ServerRow(2.0, "u", "0", "kv_usage", 0.63), ServerRow(2.0, "u", "0", "waiting", 2.0)])
-    assert words.figures(live.tick(2.5)) == ["TTFT p95 200 ms", "20 tok/s each", "KV 63 %", "2 waiting"]
+    assert words.figures(live.tick(2.5)) == ["TTFT p95 0.20 s", "20 tok/s each", "KV 63 %", "2 waiting"]
 
 
 def test_no_figure_is_ever_not_a_number() -> None:

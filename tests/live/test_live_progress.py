@@ -64,7 +64,7 @@ def test_on_a_terminal_one_line_is_rewritten() -> None:
     progress.show(live.tick(62.0), None)
     assert "\n" not in screen.getvalue()
     last = screen.getvalue().split("\r\x1b[2K")[-1]
-    figures = "TTFT p95 500 ms · 20 tok/s each · KV 63 % · 2 waiting · 4 preemptions"
+    figures = "TTFT p95 0.50 s · 20 tok/s each · KV 63 % · 2 waiting · 4 preemptions"
     assert last == f"01:02  3 users: 1 served, 1 broken · 3 replies, 1 failed · {figures}"
     progress.clear()
     assert screen.getvalue().endswith("\r\x1b[2K")

@@ -95,6 +95,41 @@ def test_pointer_keys_and_zoom(visit: Visitor, whole_run: Path) -> None:
     visit(look)
 
 
+def test_a_finger_reads_and_zooms(visit: Visitor, whole_run: Path) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await tab.open(whole_run / "capacity.html", 390)
+        await tab.resize(390, 9000)
+        await tab.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        box = "(r => [r.left, r.top, r.width])(document.querySelector('{}').getBoundingClientRect())"
+        left, top, width = await tab.ask(box.format(".strip"))
+
+        async def touch(kind: str, *points: tuple[float, float]) -> None:
+            touching = [{"x": x, "y": y} for x, y in points]
+            await tab.call("Input.dispatchTouchEvent", type=kind, touchPoints=touching)
+
+        await touch("touchStart", (left + 0.9 * width, top + 20))
+        await touch("touchEnd")
+        read = "[...document.querySelectorAll('.stamp,.now')].map(e => e.textContent)"
+        assert (await tab.ask(read))[0] == "8"
+        assert (await tab.ask(read))[-1] == "2:24"
+        await touch("touchStart", (left + 0.5 * width, top + 20))
+        for share in (0.55, 0.65, 0.75):
+            await touch("touchMove", (left + share * width, top + 20))
+        await touch("touchEnd")
+        view = "document.querySelector('.strip .inner').viewBox.baseVal"
+        assert await tab.ask(f"{view}.x") == pytest.approx(500, abs=10)
+        assert await tab.ask(f"{view}.width") == pytest.approx(250, abs=20)
+        left, top, width = await tab.ask(box.format("svg.stack"))
+        await touch("touchStart", (left + 0.9 * width, top + 100))
+        await touch("touchEnd")
+        shown = "[...document.querySelectorAll('.read')].filter(e => !e.hidden).map(e => e.textContent)"
+        assert await tab.ask(shown) == ["8 users: 8 strained"]
+        await tab.call("Emulation.setTouchEmulationEnabled", enabled=False)
+        assert tab.console == []
+
+    visit(look)
+
+
 TIP = "(t => t.hidden ? '' : t.textContent)(document.querySelector('.tip'))"
 
 
@@ -116,6 +151,21 @@ def test_every_figure_says_its_definition_on_hover_and_on_focus(visit: Visitor, 
         assert str(await tab.ask(TIP)).startswith("The wait from when the user wanted to send")
         await tab.key("Escape")
         assert await tab.ask(TIP) == ""
+        await tab.mouse("mouseMoved", 1, 1)
+        await tab.ask("document.querySelector('#levels-table td[data-t]').focus()")
+        assert str(await tab.ask(TIP)).startswith("result at 1 users: ✓")
+        for key, start in (
+            ("ArrowDown", "result at 2"),
+            ("ArrowRight", "served at 2 users: 2"),
+            ("ArrowUp", "served at 1"),
+        ):
+            await tab.key(key)
+            assert str(await tab.ask(TIP)).startswith(start)
+        stops = "[...document.querySelectorAll('table')].map(t => t.querySelectorAll('td[tabindex=\"0\"]').length)"
+        assert set(await tab.ask(stops)) == {1}, "one stop of the Tab key a table"
+        untold = "[...document.querySelectorAll('td')].filter(c => /\\d/.test(c.textContent) && !c.dataset.t"
+        untold += " && !c.closest('.taken,.scale')).map(c => c.textContent)"
+        assert [text for text in await tab.ask(untold) if ":" not in text] == []
         lost = "filter(a => !document.getElementById(a.getAttribute('aria-describedby')))"
         described = f"[...document.querySelectorAll('a.term')].{lost}"
         assert await tab.ask(f"{described}.length") == 0

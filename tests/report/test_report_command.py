@@ -7,11 +7,13 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import synthetic_run
 
 from probe_ext.bundled import folder
 from probe_ext.report import command
+from probe_ext.report.gate import gate
 from probe_ext.run import manifest
 from probe_ext.settings.slo import load_profile
 
@@ -59,6 +61,34 @@ def test_gate(run: Path, capsys: pytest.CaptureFixture[str], users: str, code: i
     assert report(str(run), "--fail-under-users", users) == code
     assert says in capsys.readouterr().out
     assert says.split(": ", maxsplit=1)[0] in (run / "summary.md").read_text(encoding="utf-8")
+
+
+def answered_with(run: Path, **columns: object) -> None:
+    """Overwrite columns of every whole reply."""
+    rows = pd.read_csv(run / "requests.csv")
+    for name, value in columns.items():
+        rows.loc[rows["outcome"] == "complete", name] = value
+    rows.to_csv(run / "requests.csv", index=False)
+
+
+def test_gate_is_not_met_by_stubs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answered_with(run, tokens_out=1, tokens_first=1, tokens_visible=1, longest_gap=0.01, tpot=0.01)
+    assert report(str(run), "--fail-under-users", "4") == command.GATE
+    says = "gate: at least 4 people served: unproven, 8 held, but with answers cut short"
+    assert says in capsys.readouterr().out.splitlines()
+    assert f"**❌ {says}**" in (run / "summary.md").read_text(encoding="utf-8").splitlines()
+    suite = ET.parse(run / "junit.xml").getroot()
+    assert [failure.get("message") for failure in suite.iter("failure")] == [says]
+    assert report(str(run), "--quiet") == command.OK, "nobody asked"
+
+
+def test_gate_is_not_met_by_a_response_cache_but_missed_all_the_same() -> None:
+    judged = {"verdict": "valid", "served_users": 8, "bracket": [8, 16], "diagnosis": {"bounds": ["response_cache"]}}
+    asked = [gate(judged, users) for users in (8, 16)]
+    assert [(one.met, one.says.split(": ")[-1]) for one in asked if one] == [
+        (False, "unproven, 8 held, but with answers from a response cache"),
+        (False, "missed, 16 people were too many"),
+    ]
 
 
 def test_gate_of_the_run_itself_counts(run: Path) -> None:

@@ -49,7 +49,7 @@ def test_percentiles_are_those_of_the_windows_inside_the_level(bare: Evidence) -
     assert found is not None
     (gaps,) = found.shown
     assert [row.head for row in gaps.rows] == ["2", "4"]
-    assert gaps.rows[0].figures == ["20 ms", "100 ms", "499 ms"]  # a sketch is right to half a percent
+    assert gaps.rows[0].figures == ["20 ms", "0.10 s", "0.50 s"]  # a sketch is right to half a percent
     assert gaps.rows[0].taken == "200 gaps, 10 s of 15 s"
     assert gaps.rows[1].figures == ["40 ms"] * 3
 

@@ -13,6 +13,7 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import ReplyRow, UserRow
 from probe_ext.report.page import Page
 from probe_ext.report.questions import ENDINGS
+from probe_ext.report.table import table
 from probe_ext.run import manifest
 from probe_ext.run.tables import TableWriter
 
@@ -26,7 +27,7 @@ def page(whole_run: Path) -> Page:
 def test_answer_stands_in_its_parts(page: Page) -> None:
     answer = page.answer
     assert (answer.before, answer.number, answer.after) == ("", "4", " people at once feel served.")
-    assert answer.rest == "At 8 silent pauses broke first; between them was not measured."
+    assert answer.rest == ("At 8 ", "silent pauses", " broke first; between them was not measured.")
     assert answer.interval.startswith("95 % interval: 4 to ")
     assert answer.next_command[:3] == ["probe", "run", "capacity"]
 
@@ -68,7 +69,7 @@ def test_cards_answer_the_four_questions(page: Page) -> None:
         ("cold", "not measured in this run", False),
     ]
     assert page.cards[0].plot is not None
-    assert page.cards[0].plot.says == "1 users: 0.05 s; 2 users: 0.10 s; 4 users: 0.20 s; 8 users: 0.40 s"
+    assert page.cards[0].plot.says == "1 users: 50 ms; 2 users: 0.10 s; 4 users: 0.20 s; 8 users: 0.40 s"
 
 
 def test_every_way_to_fail_is_said_in_words() -> None:
@@ -247,3 +248,15 @@ def test_series_are_plain_numbers_for_the_script(page: Page) -> None:
         for series in lane.series:
             assert len(series.t) == len(series.v)
             json.dumps([list(series.t), list(series.v)], allow_nan=False)
+
+
+def test_a_preemption_that_may_belong_to_another_level_is_marked(whole_run: Path) -> None:
+    levels = json.loads((whole_run / "capacity.json").read_text(encoding="utf-8"))["levels"]
+    last = {**levels[-1], "preemptions": 7, "preemptions_unsure": 2}
+    sure, unsure = (
+        row.cells[[column.term for column in shown.columns].index("preemptions") - 1]
+        for shown in (table([{**last, "preemptions_unsure": 0}], ""), table([last], ""))
+        for row in shown.rows
+    )
+    assert (sure.text, sure.below, sure.why) == ("7", "", "")
+    assert (unsure.text, unsure.below, unsure.why) == ("7", "2 unsure", "2 of them may belong to another level")

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from probe_ext.report.pictures import Figure, Marks, levels, question
-from probe_ext.report.words import seconds
+from probe_ext.report.pictures import Marks, Span, levels
+from probe_ext.report.small_pictures import Figure, question
+from probe_ext.verdict.amounts import seconds
 
 
 def level(users: int, wait: float) -> dict[str, Any]:
@@ -20,12 +21,12 @@ def test_bars_stand_in_the_order_of_users_and_the_answer_between_them() -> None:
     picture = levels(SEARCHED, Marks(capacity=3, interval=(2, 3)))
     assert [point.partition(" ")[0] for point in picture.plot.points] == ["1", "2", "3", "4", "4"]
     assert picture.capacity_x == pytest.approx(60)
-    assert picture.interval == (pytest.approx(30), pytest.approx(50), False)
+    assert picture.interval == Span(pytest.approx(30), pytest.approx(50), False, "95 %")
 
 
 def test_a_level_that_was_gone_to_twice_is_in_the_middle_of_its_bars() -> None:
     picture = levels(SEARCHED, Marks(capacity=3, interval=(3, 4)))
-    assert picture.interval == (pytest.approx(50), pytest.approx(80), False)
+    assert picture.interval == Span(pytest.approx(50), pytest.approx(80), False, "95 %")
 
 
 def test_the_questions_follow_the_users_too() -> None:

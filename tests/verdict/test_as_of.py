@@ -9,7 +9,8 @@ from worlds import CHAT, columns, evidence, reply, slow_start, staircase, steady
 from probe_ext.measure.rows import ReplyRow
 from probe_ext.verdict.as_of import as_of
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import Judgement, LevelResult
+from probe_ext.verdict.judgement import Judgement
+from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.replies import BROKEN, SERVED, STRAINED, UNJUDGED, judge_replies
 
 

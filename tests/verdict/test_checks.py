@@ -10,8 +10,8 @@ from probe_ext.measure.rows import ReplyRow, ServerRow
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.verdict.checks_ruler import ruler_checks
 from probe_ext.verdict.evidence import Evidence, LocustCounts, Window
+from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import Finding
 
 GOOD = steady(2, 0, 30)
 
@@ -113,17 +113,17 @@ def test_a_worker_that_vanished_warns(changes: dict[str, Any]) -> None:
 def test_a_worker_that_left_in_good_order_is_named_with_its_moment() -> None:
     left = with_worker(host="box-2", left_at=13.4)
     assert told("workers", left) == ("fail", False)
-    assert "box-2 left at 13 s" in finding("workers", left).why
+    assert "box-2 left at 0:13" in finding("workers", left).why
 
 
 def test_a_worker_that_was_away_and_came_back_is_told_with_its_times() -> None:
     back = finding("workers", with_worker(away=[[12.0, 25.0]]))
     assert (back.state, back.invalidates) == ("fail", False)
-    assert "not heard from 12 s to 25 s" in back.why
+    assert "not heard from 0:12 to 0:25" in back.why
     assert "Every row of it is here" in back.why
     lost = finding("workers", with_worker(away=[[12.0, 25.0], [30.0, None]], lost_at=30.0, last_word=False))
-    assert "from 12 s to 25 s" in lost.why
-    assert "was lost at 30 s" in lost.why
+    assert "from 0:12 to 0:25" in lost.why
+    assert "was lost at 0:30" in lost.why
     assert "probe merge" in lost.advice
 
 
@@ -274,7 +274,7 @@ def test_a_counter_read_late_is_not_held_against_the_server() -> None:
 @pytest.mark.parametrize(
     ("changes", "state", "word"),
     [
-        ({}, "pass", "1 server, scraped every 2 s"),
+        ({}, "pass", "1 server, scraped every 2.0 s"),
         ({"every": 15.0}, "fail", "may have been higher"),
         ({"gaps": 2}, "fail", "2 stretches"),
         ({"clock_offset": -4.2}, "fail", "4.2 s behind"),
@@ -302,7 +302,7 @@ def test_a_model_that_vanishes_in_mid_run_warns() -> None:
     gone = run([*GOOD, *(missing(u, 20.0 + t) for t in range(1, 6) for u in range(2))])
     assert told("model_vanished", gone) == ("fail", False)
     one = finding("model_vanished", gone)
-    assert "10 replies ended with HTTP 404 from 21 s on" in one.why
+    assert "10 replies ended with HTTP 404 from 0:21 on" in one.why
     assert "server's log" in one.advice
     assert judge(gone, CHAT).verdict != "invalid"
 

@@ -10,8 +10,8 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import ReplyRow, ServerRow
 from probe_ext.verdict.checks_steady import decline
 from probe_ext.verdict.evidence import Evidence, Window
+from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import Finding
 
 USERS, HOLD = 2, 125
 

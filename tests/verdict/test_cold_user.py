@@ -176,7 +176,7 @@ def test_it_is_written_by_its_schema_and_shown_on_its_card(rows: list[ReplyRow])
     card = cards(capacity, CHAT)[-1]
     assert card.key == "cold"
     if capacity["cold_user"]["measured"]:
-        assert card.answer.startswith("0.90 s cold, 0.10 s warm: 9 ×")
+        assert card.answer.startswith("0.90 s cold, 0.10 s warm: 9.0 ×")
         assert "is served" in card.caption
         assert "45 %" in card.caption
     else:

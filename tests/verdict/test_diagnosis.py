@@ -221,3 +221,14 @@ def test_a_climb_without_levels_is_diagnosed_by_its_bands() -> None:
     found = judge(replace(run, manifest={**run.manifest, "plan": None}), CHAT)
     assert all(level.band for level in found.levels)
     assert found.diagnosis.bounds == ("batch_limit",)
+
+
+def test_replies_that_fail_are_not_laid_on_the_machine() -> None:
+    rows = [
+        replace(row, outcome="stream_error" if i % 2 else "complete")
+        for i, row in enumerate(steady(1, 0.0, 60.0, every=1.5))
+    ]
+    found = judge(evidence(rows, staircase((1, 60.0))), CHAT)
+    assert (found.breaks_first, found.served_users) == ("answer", 0)
+    said = "Replies fail from 1 user on, and no bound of the server's speed explains that."
+    assert found.diagnosis.sentence == said

@@ -9,7 +9,7 @@ from probe_ext.measure.rows import ReplyRow, ServerRow
 from probe_ext.verdict.evidence import Window
 from probe_ext.verdict.figures import token_windows, tokens_within
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import LevelResult
+from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.levels import Level
 from probe_ext.verdict.server_figures import read_metrics, restarts, server_figures, total_rise
 

@@ -149,7 +149,8 @@ def test_a_hand_ramp_without_plateaus() -> None:
     assert verdict.climb is not None
     assert verdict.climb.bracket == verdict.bracket
     assert verdict.sentence == (
-        f"Somewhere from {low} to {high} people at once feel served, as a climb suggests; it proves nothing yet."
+        f"A climb suggests that {low} people at once feel served; at {high} the wait for the first word broke first; "
+        "nothing of it is proven yet."
     )
     assert verdict.next_command is not None
     assert verdict.next_command.startswith(f"probe run capacity --host http://server:8000 --levels {low},")

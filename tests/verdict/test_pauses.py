@@ -13,10 +13,11 @@ from probe_ext.report import frames
 from probe_ext.verdict.evictions import charge
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import Pauses
 from probe_ext.verdict.levels import Level
 from probe_ext.verdict.overlap import Brackets, overlap, rises, stretches
-from probe_ext.verdict.pauses import find_pauses, listed, longest, threshold
+from probe_ext.verdict.pause_list import listed
+from probe_ext.verdict.pause_spans import find_pauses, longest, threshold
+from probe_ext.verdict.paused import Pauses
 from probe_ext.verdict.server_figures import Series, read_metrics
 
 SECONDS = 300

@@ -19,7 +19,7 @@
     one.box.setAttribute("aria-label", one.svg.getAttribute("aria-label").split(". ")[0] + ". Left and right arrow keys read each level.");
     one.box.addEventListener("pointermove", e => choose(under(one, e.clientX), one));
     one.box.addEventListener("pointerdown", e => choose(under(one, e.clientX), one));
-    one.box.addEventListener("pointerleave", () => choose(null));
+    one.box.addEventListener("pointerleave", e => { if (e.pointerType === "mouse") choose(null); }); // a finger that is lifted leaves what it read
     one.box.addEventListener("blur", () => choose(null));
     one.box.addEventListener("keydown", e => {
       const last = one.points.length - 1, now = level ?? -1;

@@ -28,7 +28,9 @@
     const next = Math.min(low + 1, s.t.length - 1), i = Math.abs(s.t[next] - t) < Math.abs(s.t[low] - t) ? next : low;
     return Math.abs(s.t[i] - t) <= Math.max(2, (to - from) / 150) ? s.v[i] : s.zero ? 0 : null;
   }
-  const figure = (s, v) => v === null ? "–" : v.toLocaleString("en", { maximumSignificantDigits: 3 }) + (s.unit && " " + s.unit);
+  const digits = v => { const n = v < .995 ? 2 : v < 9.95 ? 1 : 0; return v.toLocaleString("en", { minimumFractionDigits: n, maximumFractionDigits: n }); };
+  const amount = (v, unit) => unit === "s" && v && v < .0995 ? digits(v * 1000) + " ms" : (Number.isInteger(v) ? v.toLocaleString("en") : digits(v)) + (unit && " " + unit);
+  const figure = (s, v) => v === null ? "–" : amount(v, s.unit); // as `amounts` says it
 
   function point(t) {
     at = t;

@@ -22,10 +22,27 @@
 
   function meaning(element) {
     if (element.dataset.def) return element.dataset.def;
-    const own = document.querySelector(`#d-${element.dataset.t} dd`).textContent;
-    const head = element.parentNode.querySelector("th").textContent, name = document.querySelector(`#d-${element.dataset.t} dt`).textContent;
+    const own = document.querySelector(`#d-${element.dataset.t} dd`).textContent, name = document.querySelector(`#d-${element.dataset.t} dt`).textContent;
+    const level = element.closest("table").matches(".by-level") ? ` at ${element.parentNode.querySelector("th").textContent} users` : "";
     const why = element.dataset.why ? ` (${element.dataset.why})` : "";
-    return `${name} at ${head} users: ${element.firstChild.textContent.trim()}${why}. ${own}`;
+    return `${name}${level}: ${element.firstChild.textContent.trim()}${why}. ${own}`;
+  }
+  for (const table of document.querySelectorAll("table")) { // one stop of the Tab key each; arrow keys go from figure to figure
+    const told = [...table.querySelectorAll("td[data-t]")], rows = [...table.rows];
+    told.forEach((cell, i) => { cell.tabIndex = i ? -1 : 0; cell.setAttribute("aria-describedby", `m-${cell.dataset.t}`); });
+    table.addEventListener("keydown", e => {
+      const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[e.key], from = e.target;
+      if (!step || !told.includes(from) || e.ctrlKey || e.metaKey || e.altKey) return;
+      e.preventDefault();
+      let row = rows.indexOf(from.parentNode), column = from.cellIndex, to;
+      do {
+        row += step[0]; column += step[1];
+        to = rows[row]?.cells[column];
+      } while (to && !told.includes(to));
+      if (!to) return;
+      from.tabIndex = -1; to.tabIndex = 0;
+      to.focus();
+    });
   }
   addEventListener("pointerover", e => {
     const found = asked(e);
