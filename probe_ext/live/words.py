@@ -1,7 +1,6 @@
 """What is going on, in a sentence or two: the same on the page and on a terminal."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,20 +69,3 @@ def standing(level: LevelNow, rules: Rules) -> str:
         return f"too early to say, {words.people(level.users_undecided)} not decided yet"
     enough = words.things(rules.min_replies, "judged reply", "judged replies")
     return f"too early to say, {level.users_told} of {level.users} have {enough}"
-
-
-def figures(now: Now) -> list[str]:
-    """The figures of the window, each with its name and unit; what is not known is left out."""
-    window = now.window
-    told: list[str | None] = [
-        _told("TTFT p95", window.ttft_p95, words.seconds),
-        _told("", window.decode_rate_p50, lambda rate: f"{rate:.3g} tok/s each"),
-        _told("KV", now.kv_usage, words.percent),
-        _told("", now.waiting, lambda n: f"{n:.0f} waiting"),
-        f"{words.things(now.preemptions, 'preemption')}" if now.preemptions else None,
-    ]
-    return [one for one in told if one is not None]
-
-
-def _told(name: str, value: float | None, said: Callable[[float], str]) -> str | None:
-    return None if value is None else f"{name} {said(value)}".strip()
