@@ -81,7 +81,7 @@ async def until(tab: chrome.Tab, expression: str) -> Any:
     raise AssertionError(f"never: {expression}; it says {await tab.ask('document.body.innerText')}")
 
 
-DRAWN = "document.querySelectorAll('#lanes svg.plot').length === 5"
+DRAWN = "document.querySelectorAll('#lanes svg.plot').length === 6"
 
 
 def test_it_draws_the_run_and_fits_asking_nobody_else(
