@@ -89,12 +89,31 @@ def test_the_tabs_show_each_level_and_ttft_and_gaps_by_name(tmp_path: Path) -> N
     assert [row["people"] for row in told["levels"]] == [8, 4]
     assert told["levels"][0]["state"].startswith("now: ")
     assert told["levels"][1]["state"] == "holds"
-    (line,) = told["streaming"]
-    assert (line["name"], line["replies"]) == ("demo", figures(ui)["now"]["replies"])
+    line, total = told["streaming"]
+    assert (line["name"], line["requests"]) == ("demo", figures(ui)["now"]["replies"])
     assert 190 <= line["median"] <= 2500
+    assert total == {**line, "type": "", "name": "Σ Aggregated", "whole": 0, "wholehigh": 0, "rps": 0}
     structures = {table["key"]: table["structure"] for table in ui.environment.web_ui.template_args["extended_tables"]}
     for key, rows in told.items():
         assert {column["key"] for column in structures[key]} == set(rows[0])
+
+
+def test_one_table_has_locusts_figures_and_ours_and_other_requests_too(tmp_path: Path) -> None:
+    ui = Ui()
+    ui.begin(tmp_path / "run")
+    stats = ui.environment.stats
+    for method, name, milliseconds in (("LLM", "demo", 2000), ("TTFT ≥ 10 ms", "demo", 300), ("GET", "/health", 7)):
+        for _ in range(3):
+            stats.get(name, method).log(milliseconds, 0)
+    stats.total.log(2000, 0)
+    [_, table] = ui.client.get("/stats/requests").get_json()["extended_stats"]
+    rows = {(row["type"], row["name"]): row for row in table["data"]}
+    assert list(rows) == [("LLM", "demo"), ("GET", "/health"), ("", "Σ Aggregated")]
+    assert (rows["LLM", "demo"]["whole"], rows["LLM", "demo"]["requests"]) == (2000, figures(ui)["now"]["replies"])
+    assert isinstance(rows["LLM", "demo"]["rps"], float | int)
+    health = rows["GET", "/health"]
+    assert (health["requests"], health["whole"], health["median"], health["typing"]) == (3, 7, "–", "–")
+    assert rows["", "Σ Aggregated"]["high"] == rows["LLM", "demo"]["high"]
 
 
 def test_before_any_run_there_is_nothing_and_it_says_so() -> None:
