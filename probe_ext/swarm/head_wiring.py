@@ -27,6 +27,7 @@ from probe_ext.swarm.shape import LevelShape
 from probe_ext.swarm.signals import INTERRUPTED, SignalEnd
 from probe_ext.swarm.starting import Ready, Starter, refuse_mixture, take_default_levels
 from probe_ext.swarm.web_form import WebForm
+from probe_ext.swarm.web_login import add_login
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class HeadWiring:
             self._prepare_or_leave()
         self._attach_shape(self._plan_given())
         if self.environment.web_ui:
+            add_login(self.environment)
             WebForm(self.environment, self._is_running, self._take_form)
             node.exporter = Exporter(self.environment)
             serve(self.environment, node.exporter)
