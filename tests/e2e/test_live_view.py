@@ -1,4 +1,4 @@
-"""The live view through a whole run in a real browser: begun in Locust's form, ramped by hand, stopped, report opened.
+"""The live view through whole runs in a real browser: begun in Locust's form, ramped by hand, stopped, reports opened.
 
 The scenario is `chat`, the server's model has a hostile name, and all stands behind a login and under a base path.
 """
@@ -124,9 +124,20 @@ async def whole_run(browser: Browser, picture: Path) -> None:
     assert await tab.ask("document.querySelectorAll('svg').length") > 5
     assert await tab.ask("window.origin") == "null"  # the report is nobody in this UI
     assert await tab.ask("document.title") != "broken-in"
+    await browser.go("/")
+    await browser.until(PRESS.format(name="new"))
+    await browser.until(FILL.format(users=2))
+    await browser.go("/probe/")
+    await browser.until("/running 0:0[3-9]/.test(document.getElementById('state').textContent)")
+    await browser.go("/")
+    await browser.until(PRESS.format(name="stop"))
+    await browser.go("/probe/")
+    await browser.until("document.querySelectorAll('#runs a.open').length === 2")
+    await tab.ask("document.querySelector('#runs a.open').click()")  # the newest stands first
+    await browser.until("location.pathname.endsWith('/runs/2/capacity.html') && document.readyState === 'complete'")
 
 
-def test_a_run_from_the_form_to_its_report(tmp_path: Path) -> None:
+def test_runs_from_the_form_to_their_reports(tmp_path: Path) -> None:
     server = start([str(BIN / "probe"), "sim", "--profile", "demo", "--port", "0", "--model", MODEL, "--speed", "2"])
     assert server.stdout is not None
     host = server.stdout.readline().rpartition(" ")[2].strip()
@@ -155,7 +166,10 @@ def test_a_run_from_the_form_to_its_report(tmp_path: Path) -> None:
         assert run.manifest["plan"] is None
         assert (tmp_path / "live.png").stat().st_size > 50_000
         told = json.loads(web.get("/probe/live.json"))["runs"]
-        assert [(one["number"], one["state"], one["report"]) for one in told] == [(1, "ended", "ready")]
+        assert [(one["number"], one["state"], one["report"]) for one in told] == [
+            (2, "ended", "ready"),
+            (1, "ended", "ready"),
+        ]
         assert web.get("/probe/runs/1/requests.csv").count("\n") == 1 + len(run.rows())
     finally:
         end(ui)

@@ -293,13 +293,17 @@ def test_each_process_says_how_it_is(tmp_path: Path) -> None:
         run.peers.join(worker)
     run.peers.known["w2"].absences.miss()
     run.collector.told["w3"] = {"rows": 3, "started": 3, "finished": 3}
-    w1 = SimpleNamespace(state="running", user_count=5)
-    run.environment = SimpleNamespace(runner=SimpleNamespace(clients={"w1": w1}, state="running"))
+    run.peers.join("w5")
+    run.collector.told["w2"] = {"rows": 1, "started": 4, "finished": 1}
+    w1 = SimpleNamespace(state="running", user_count=5, cpu_usage=77)
+    w5 = SimpleNamespace(state="running", user_count=1, cpu_usage=55)
+    run.environment = SimpleNamespace(runner=SimpleNamespace(clients={"w1": w1, "w5": w5}, state="running"))
     told = {worker["id"]: worker for worker in figures(ui)["workers"]}
     states = {name: worker["state"] for name, worker in told.items()}
-    assert states == {"w1": "running", "w2": "lost", "w3": "gone", "master": "running"}
+    assert states == {"w1": "running", "w2": "lost", "w3": "gone", "w5": "running", "master": "running"}
     assert (told["w1"]["users"], told["w1"]["in_flight"], told["w1"]["clock_error"]) == (5, 2, 0.0)
     assert told["w1"]["cpu"] == pytest.approx(0.2)
     assert told["w1"]["receive_lag_max"] == pytest.approx(0.0001)
     assert (told["w2"]["in_flight"], told["w2"]["cpu"], told["w3"]["in_flight"]) == (None, None, 0)
+    assert told["w5"]["cpu"] == pytest.approx(0.55)  # no reply of it has ended yet
     assert {*told["master"]} == {*told["w1"]}
