@@ -48,6 +48,7 @@ def _short(now: Now, position: str) -> dict[str, str]:
         "position": position.removeprefix("level ").removeprefix("search: "),
         "felt": _people(now, _FELT[:-1]),
         "rate": "" if rate is None else f"{rate:.3g} tok/s",
+        "waiting": "" if now.waiting is None else f"{now.waiting:.0f} wait",
         "preemptions": f"{now.preemptions} preempted" if now.preemptions else "",
     }
 

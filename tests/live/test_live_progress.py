@@ -89,8 +89,8 @@ FITTING = {
     "KV 97 % · 4 waiting · 14 preemptions",
     120: "12 users: 9 strained, 1 broken · 12 failed · TTFT p95 1.5 s · 20 tok/s · KV 97 % · 4 waiting · "
     "14 preemptions",
-    100: "12 users: 9 strained, 1 broken · TTFT p95 1.5 s · KV 97 % · 4 waiting · 14 preemptions",
-    80: "12 users: 9 strained, 1 broken · TTFT p95 1.5 s · KV 97 % · 14 preempted",
+    100: "12 users: 9 strained, 1 broken · TTFT p95 1.5 s · 20 tok/s · KV 97 % · 4 wait · 14 preempted",
+    80: "12 users: 9 strained, 1 broken · TTFT p95 1.5 s · 4 wait · 14 preempted",
     60: "12 users: 9 strained, 1 broken · TTFT p95 1.5 s",
     40: "12 users: 9 strained, 1 broken",
 }
