@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -41,7 +43,21 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (see README: 0, 1, 2, 3 or 130)."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            return _command(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # what Python does after us would say a traceback
+    except BrokenPipeError:
+        return _unheard()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python tries once more when it ends
+        print(f"probe: standard output: {error.strerror}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
+        return NOT_BELIEVED
+
+
+def _command(given: Sequence[str]) -> int:
     parser = _Parser(
         prog="probe",
         description="How many people at once does a self-hosted LLM server keep feeling served?",
@@ -79,8 +95,23 @@ def _guarded(handler: Callable[[argparse.Namespace], int], options: argparse.Nam
     try:
         return handler(options)
     except Exception as error:
-        if os.environ.get(TRACEBACK_VARIABLE):
+        if os.environ.get(TRACEBACK_VARIABLE) or (isinstance(error, BrokenPipeError) and _reader_is_gone()):
             raise
         where = f"{type(error).__name__}: {error}".partition("\n")[0]
         print(f"probe: a defect of probe itself: {where} ({TRACEBACK_VARIABLE}=1 shows where)", file=sys.stderr)  # noqa: T201 - a command speaks to its user
         return NOT_BELIEVED
+
+
+def _reader_is_gone() -> bool:
+    """Whether what we print goes into a pipe that nobody reads any more, as with `| head`."""
+    asked = select.poll()
+    for printed in (1, 2):
+        asked.register(printed, 0)
+    return any(state & select.POLLERR for _, state in asked.poll(0))
+
+
+def _unheard() -> int:
+    """End as other tools do when their reader has gone: quietly, by SIGPIPE, which Python had switched off."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    return NOT_BELIEVED  # where that signal is blocked

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from probe_ext.settings.options import KEY_VARIABLE, OPTIONS, WEB_PASSWORD_VARIABLE
+from probe_ext.settings.prometheus import AUTH_VARIABLE
+
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("sim", "master", "worker")
 
@@ -46,8 +49,14 @@ def test_no_value_of_the_environment_is_written_down(compose: dict[str, Any]) ->
     for name, service in compose["services"].items():
         for entry in service.get("environment", []):
             assert "=" not in entry, f"{name}: {entry}"
-    assert "PROBE_API_KEY" in compose["services"]["worker"]["environment"]
     assert "PROBE_API_KEY" not in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_every_option_of_ours_is_passed_on_and_nothing_that_is_none(compose: dict[str, Any]) -> None:
+    ours = [KEY_VARIABLE, AUTH_VARIABLE, WEB_PASSWORD_VARIABLE, *(option.variable for option in OPTIONS)]
+    for name in ("master", "worker"):
+        passed = [entry for entry in compose["services"][name]["environment"] if entry.startswith("PROBE_")]
+        assert sorted(passed) == sorted(ours), name
 
 
 def test_nothing_listens_beyond_this_machine_by_default(compose: dict[str, Any]) -> None:

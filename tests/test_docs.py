@@ -24,7 +24,7 @@ from probe_ext.report.prometheus_rows import Told
 from probe_ext.run import directory
 from probe_ext.server.engines import ENGINES
 from probe_ext.server.quantities import QUANTITIES
-from probe_ext.settings.options import KEY_VARIABLE, OPTIONS
+from probe_ext.settings.options import KEY_VARIABLE, OPTIONS, WEB_PASSWORD_VARIABLE
 from probe_ext.settings.prometheus import AUTH_VARIABLE
 from probe_ext.settings.slo import SloProfile, profile_names
 from probe_ext.sim import command as sim_command
@@ -138,7 +138,7 @@ def test_every_figure_for_prometheus_has_its_row() -> None:
 
 
 def test_a_variable_that_is_mentioned_exists() -> None:
-    known = {KEY_VARIABLE, AUTH_VARIABLE, *(o.variable for o in OPTIONS), *_compose_variables()}
+    known = {KEY_VARIABLE, AUTH_VARIABLE, WEB_PASSWORD_VARIABLE, *(o.variable for o in OPTIONS), *_compose_variables()}
     for page in PAGES:
         mentioned = set(re.findall(r"\b(?:PROBE|OPENAI)_[A-Z_]+\b", page.read_text(encoding="utf-8")))
         assert mentioned <= known, f"{page.name}: {mentioned - known}"

@@ -26,6 +26,13 @@ class Line:
         self.gap.add(batch.gap[batch.gap >= 0].tolist())
         self.tpot.add((1 / batch.rate[batch.rate > 0]).tolist())
 
+    def merge(self, other: "Line") -> None:
+        """Take another line's."""
+        self.replies += other.replies
+        self.failed += other.failed
+        for mine, theirs in ((self.ttft, other.ttft), (self.gap, other.gap), (self.tpot, other.tpot)):
+            mine.merge(theirs)
+
 
 @dataclass(frozen=True)
 class Streaming:
@@ -58,6 +65,13 @@ class Names:
     def table(self) -> list[Streaming]:
         """One line a name."""
         return [_streaming(name, line) for name, line in sorted(self._lines.items())]
+
+    def total(self, name: str) -> Streaming:
+        """All of them together."""
+        together = Line()
+        for line in self._lines.values():
+            together.merge(line)
+        return _streaming(name, together)
 
 
 def _streaming(name: str, line: Line) -> Streaming:

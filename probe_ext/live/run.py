@@ -28,6 +28,7 @@ COLUMNS = {
     "ttft_p95": history.largest,
     "decode_rate_p50": history.smallest,
     "decode_rate_p05": history.smallest,
+    "longest_gap_max": history.largest,
     "tokens_per_s": history.last,
     "kv_usage": history.largest,
     "running": history.largest,

@@ -1,13 +1,12 @@
 """What is going on, in a sentence or two: the same on the page and on a terminal."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from probe_ext.live.levels import LevelNow, Rules
 from probe_ext.live.run import Now
-from probe_ext.verdict import amounts, words
+from probe_ext.verdict import words
 
 _ANSWER = re.compile(r"([\d,]+)( people at once feel served)[;.](.*)", re.DOTALL)
 
@@ -70,20 +69,3 @@ def standing(level: LevelNow, rules: Rules) -> str:
         return f"too early to say, {words.people(level.users_undecided)} not decided yet"
     enough = words.things(rules.min_replies, "judged reply", "judged replies")
     return f"too early to say, {level.users_told} of {level.users} have {enough}"
-
-
-def figures(now: Now) -> list[str]:
-    """The figures of the window, each with its name and unit; what is not known is left out."""
-    window = now.window
-    told: list[str | None] = [
-        _told("TTFT p95", window.ttft_p95, amounts.seconds),
-        _told("", window.decode_rate_p50, lambda rate: f"{amounts.rate(rate)} tok/s each"),
-        _told("KV", now.kv_usage, amounts.percent),
-        _told("", now.waiting, lambda n: f"{amounts.count(n)} waiting"),
-        f"{words.things(now.preemptions, 'preemption')}" if now.preemptions else None,
-    ]
-    return [one for one in told if one is not None]
-
-
-def _told(name: str, value: float | None, said: Callable[[float], str]) -> str | None:
-    return None if value is None else f"{name} {said(value)}".strip()

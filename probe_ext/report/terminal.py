@@ -1,5 +1,6 @@
 """The verdict as a short table on the terminal; colour only where there is one."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,9 +24,18 @@ _PLAIN_WIDTH = 100
 """columns where there is no terminal"""
 
 
+class _Screen(Console):
+    """Where nobody reads any more (`| head`), the rest goes unsaid: the exit code stays the verdict's."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process with code 1 here, which is a missed gate's."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO) -> None:
     """Print the levels, the gate, the sentence and where the page lies."""
-    console = Console(file=to, highlight=False, soft_wrap=True, width=None if to.isatty() else _PLAIN_WIDTH)
+    console = _Screen(file=to, highlight=False, soft_wrap=True, width=None if to.isatty() else _PLAIN_WIDTH)
     if capacity["levels"]:
         console.print(_table(capacity))
     for line in _amiss(capacity):

@@ -18,6 +18,8 @@ from probe_ext.settings.prometheus import matchers, prometheus_url
 
 KEY_VARIABLE = "PROBE_API_KEY"
 """no other: a developer's key for somebody else's service must not reach whatever server is under test"""
+WEB_PASSWORD_VARIABLE = "PROBE_WEB_PASSWORD"  # noqa: S105 - a name
+"""of Locust's web UI, where it has a login; no option, as it would stand in the list of processes"""
 _SHOWN = 80
 """characters of a refused value that are repeated"""
 _WHOLE = re.compile(r"[0-9]{1,18}")

@@ -1,4 +1,12 @@
-"""The command line of the simulated server: arguments, start, end."""
+"""A simulated vLLM-like server: OpenAI's API and vLLM's metrics, to try a load test on, without a GPU.
+
+It prints `listening on URL` and serves until Ctrl-C. A profile says how fast the card and how large the KV cache is; a
+personality, in what it differs from vLLM; --truth keeps what really happened. More: docs/simulator.md.
+
+examples:
+  probe sim --port 8000
+  probe sim --profile rtx3060-qwen2.5-7b-awq --personality sequential --port 8000
+"""
 
 import argparse
 import asyncio
@@ -51,6 +59,8 @@ def main(args: argparse.Namespace) -> int:
     except (ProfileError, PersonalityError, FaultError, ValueError) as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
         return WRONG_USAGE
+    except BrokenPipeError:
+        raise  # whoever started it has gone
     except OSError as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - as above
         return WRONG_USAGE

@@ -8,6 +8,7 @@ kept and told.
 """
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable
 
@@ -157,4 +158,5 @@ class Pacer:
         now = self._clock()
         if late > LATE_S and now - self._noted > LATE_NOTE_EVERY_S:
             self._noted = now
-            print(f"simulator behind its own plan: tokens went out {late:.3f} s late", file=sys.stderr)  # noqa: T201 - said to whoever started it
+            with contextlib.suppress(BrokenPipeError):  # nobody listens any more: it serves on
+                print(f"simulator behind its own plan: tokens went out {late:.3f} s late", file=sys.stderr)  # noqa: T201 - said to whoever started it

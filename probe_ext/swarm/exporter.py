@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from probe_ext.measure.rows import ReplyRow
+from probe_ext.swarm.live_web import keep_to_itself
 
 PATH = "/probe/metrics"
 _SECONDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 30, 60, 120)
@@ -84,5 +85,6 @@ def serve(environment: Environment, exporter: Exporter) -> None:
     def metrics() -> Response:
         return Response(exporter.page(), content_type=_EXPOSITION)
 
+    keep_to_itself(ours)
     ours.add_url_rule(base.rstrip("/") + PATH, "metrics", guarded(metrics), methods=["GET"])
     environment.web_ui.app.register_blueprint(ours)

@@ -27,6 +27,7 @@ from probe_ext.swarm.shape import LevelShape
 from probe_ext.swarm.signals import INTERRUPTED, SignalEnd
 from probe_ext.swarm.starting import Ready, Starter, refuse_mixture, take_default_levels
 from probe_ext.swarm.web_form import WebForm
+from probe_ext.swarm.web_login import add_login
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,9 @@ class HeadWiring:
         self._ready: Ready | None = None
         self._reporting: list[Any] = []
         self._refused = 0
-        self._starting = self._quitting = False
+        self._starting = False
+        self._last: Any = None
+        """the greenlet that says the last words"""
         self._preparing = False
         """whether a run is on its way from the web form to its first user"""
         if DEFAULT_LEVELS_VARIABLE in os.environ:
@@ -64,6 +67,7 @@ class HeadWiring:
             self._prepare_or_leave()
         self._attach_shape(self._plan_given())
         if self.environment.web_ui:
+            add_login(self.environment)
             WebForm(self.environment, self._is_running, self._take_form)
             node.exporter = Exporter(self.environment)
             serve(self.environment, node.exporter)
@@ -252,7 +256,7 @@ class HeadWiring:
             self.environment.web_ui.stop()
         elif self.head.run is None:
             gevent.sleep(_GOES_BY_ITSELF)
-            if not self._quitting:  # Locust still waits for its workers
+            if self._last is None:  # Locust still waits for its workers
                 main: Any = gevent.get_hub().parent
                 gevent.kill(main, SystemExit(INTERRUPTED))
 
@@ -260,12 +264,20 @@ class HeadWiring:
         self.node.hurry = True
 
     def _quit(self, exit_code: int, **_: Any) -> None:
-        """Locust's last event: everything is in. The report is the last thing that a headless run says."""
-        self._quitting = True
+        """Locust's last event: everything is in. The report is the last thing that a headless run says.
+
+        A SIGTERM while the report is made brings it a second time, as when Docker stops what is left once a worker's
+        container has ended: there is one report all the same, and one exit code, for which both wait.
+        """
+        if self._last is None:
+            self._last = gevent.spawn(self._last_words, exit_code)
+        code: int = self._last.get()
+        if code != exit_code:
+            raise SystemExit(code)
+
+    def _last_words(self, exit_code: int) -> int:
         self._test_stop()  # a runner that never stopped in order
         gevent.joinall(self._reporting)
         signalled = self.head.signalled
         code = final_code(self.head.run, exit_code, headless=self.headless, signalled=signalled)
-        code = code if signalled == "interrupted" else self._refused or code
-        if code != exit_code:
-            raise SystemExit(code)
+        return code if signalled == "interrupted" else self._refused or code

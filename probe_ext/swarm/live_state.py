@@ -154,8 +154,8 @@ def workers(run: "ActiveRun") -> list[dict[str, Any]]:
     lags = live.lags() if live else {}
     told = []
     for peer in run.peers.known.values():
-        said, client = run.collector.told.get(peer.id, {}), clients.get(peer.id)
-        if client is None and not said and peer.lost_at is None:
+        said, client, lost = run.collector.told.get(peer.id, {}), clients.get(peer.id), peer.lost_at is not None
+        if client is None and not said and not lost:
             continue  # it went before this run
         started, finished = said.get("started"), said.get("finished")
         told.append(
@@ -164,16 +164,22 @@ def workers(run: "ActiveRun") -> list[dict[str, Any]]:
                 "host": peer.host,
                 "state": str(runner.state) if lone else _state(peer.lost_at, client),
                 "users": client.user_count if client is not None else None,
-                "in_flight": None if started is None or finished is None else started - finished,
+                "in_flight": None if lost or started is None or finished is None else started - finished,
                 "rows": said.get("rows", 0),
                 "receive_lag_max": lags.get(peer.id),
                 "loop_lag_max": said.get("loop_lag_max"),
-                "cpu": live.cpu.share(peer.id, now) if live else None,
+                "cpu": (live.cpu.share(peer.id, now) if live else None) or _locusts_cpu(client),
                 "clock_offset": peer.begun_at.seconds if peer.begun_at else None,
                 "clock_error": max(peer.clock_error, peer.begun_at.error) if peer.begun_at else None,
             }
         )
     return told if lone else [*told, _master(run)]
+
+
+def _locusts_cpu(client: Any) -> float | None:
+    """What Locust's heartbeat last told of a worker whose replies tell nothing, since none ends; 0 is not told yet."""
+    told: float = getattr(client, "cpu_usage", 0)
+    return told / 100 if told else None
 
 
 def _state(lost_at: float | None, client: Any) -> str:

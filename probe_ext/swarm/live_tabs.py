@@ -1,7 +1,6 @@
 """What Locust's own web UI shows of ours: two tabs, downloads, and the way to our page.
 
-Locust's page knows tables beside its own, filled from what `/stats/requests` answers. Its statistics table has fixed
-columns; TTFT and the longest gap stand in a table of ours, at full resolution.
+Locust's page knows tables beside its own, filled from what `/stats/requests` answers.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,9 @@ from flask import Response, request
 from locust.web import WebUI
 
 from probe_ext.live.levels import LevelNow
-from probe_ext.live.names import Streaming
 from probe_ext.run import directory as places
+from probe_ext.swarm import live_statistics
+from probe_ext.swarm.live_statistics import rounded
 from probe_ext.swarm.live_web import PREFIX
 from probe_ext.verdict.words import cause, listed
 
@@ -37,17 +37,6 @@ _LEVEL_COLUMNS = {
     "kv": "KV peak (%)",
     "preemptions": "Preemptions",
 }
-_STREAMING_COLUMNS = {
-    "name": "Name",
-    "replies": "# Replies",
-    "failed": "# Fails",
-    "median": "TTFT p50 (ms)",
-    "high": "TTFT p95 (ms)",
-    "highest": "TTFT p99 (ms)",
-    "gaphigh": "Longest gap p95 (ms)",
-    "gapmax": "Longest gap max (ms)",
-    "typing": "Decode rate p50 (tok/s)",
-}
 _DOWNLOADS = {
     "Capacity report": places.CAPACITY_HTML,
     "Download verdict JSON": places.CAPACITY_JSON,
@@ -70,7 +59,7 @@ def add_tabs(web_ui: WebUI, view: "LiveView") -> None:
         "extended_tabs": [{"title": title, "key": key} for key, title in _TABS.items()],
         "extended_tables": [
             {"key": key, "structure": [{"key": name, "title": title} for name, title in columns.items()]}
-            for key, columns in ((LEVELS, _LEVEL_COLUMNS), (STREAMING, _STREAMING_COLUMNS))
+            for key, columns in ((LEVELS, _LEVEL_COLUMNS), (STREAMING, live_statistics.COLUMNS))
         ],
         "extended_csv_files": [
             {"title": "Live view: who feels served", "href": f".{PREFIX}/"},
@@ -97,11 +86,11 @@ def _with_tables(response: Response, view: "LiveView") -> Response:
     """Locust remembers this answer for two seconds and gives it out again: what it holds of ours is replaced."""
     live = view.run.live if view.run is not None else None
     levels = live.levels.all_now() if live else []
+    said = orjson.loads(response.get_data())
     rows = {
         LEVELS: [_level_row(level) for level in reversed(levels)],
-        STREAMING: [_streaming_row(line) for line in (live.streaming() if live else [])],
+        STREAMING: live_statistics.rows(live.names, said.get("stats", [])) if live else [],
     }
-    said = orjson.loads(response.get_data())
     others = [table for table in said.get("extended_stats", []) if table.get("key") not in rows]
     said["extended_stats"] = [*others, *({"key": key, "data": data} for key, data in rows.items())]
     response.set_data(orjson.dumps(said))
@@ -120,28 +109,9 @@ def _level_row(level: LevelNow) -> dict[str, Any]:
         "undecided": level.users_undecided,
         "unheard": level.users_unheard,
         "replies": level.replies,
-        "ttft": _rounded(level.ttft_p95, 1, 3),
-        "typing": _rounded(level.decode_rate_p50, 1, 1),
-        "silence": _rounded(level.longest_gap_max, 1, 3),
-        "kv": _rounded(level.kv_usage_max, 100, 0),
+        "ttft": rounded(level.ttft_p95, 1, 3),
+        "typing": rounded(level.decode_rate_p50, 1, 1),
+        "silence": rounded(level.longest_gap_max, 1, 3),
+        "kv": rounded(level.kv_usage_max, 100, 0),
         "preemptions": level.preemptions,
     }
-
-
-def _streaming_row(line: Streaming) -> dict[str, Any]:
-    return {
-        "name": line.name,
-        "replies": line.replies,
-        "failed": line.failed,
-        "median": _rounded(line.ttft_p50, 1000, 1),
-        "high": _rounded(line.ttft_p95, 1000, 1),
-        "highest": _rounded(line.ttft_p99, 1000, 1),
-        "gaphigh": _rounded(line.longest_gap_p95, 1000, 1),
-        "gapmax": _rounded(line.longest_gap_max, 1000, 1),
-        "typing": _rounded(line.decode_rate_p50, 1, 1),
-    }
-
-
-def _rounded(value: float | None, unit: float, digits: int) -> float | str:
-    """A number that Locust's table can sort by; a dash where there is none."""
-    return "–" if value is None else round(value * unit, digits)

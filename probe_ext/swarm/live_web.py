@@ -79,9 +79,14 @@ def serve(environment: Environment, view: "LiveView") -> None:
         ("/runs/newest/<name>", newest),
     ):
         ours.add_url_rule(rule, view_function.__name__, guarded(view_function), methods=["GET"])
+    keep_to_itself(ours)
+    environment.web_ui.app.register_blueprint(ours)
+
+
+def keep_to_itself(ours: Blueprint) -> None:
+    """Other websites neither read nor frame these pages."""
     ours.before_request(_refuse_strangers)
     ours.after_request(_close)
-    environment.web_ui.app.register_blueprint(ours)
 
 
 def _refuse_strangers() -> Response | None:

@@ -19,6 +19,8 @@ from probe_ext.swarm import events
 from probe_ext.swarm.door import Door
 from probe_ext.swarm.recorder import Asked, Recorder
 
+REPLY, TTFT, GAP = "LLM", "TTFT ≥ 10 ms", "longest gap ≥ 10 ms"
+"""the types of our lines in Locust's table"""
 LOCUST_FLOOR = 0.010
 """seconds: Locust keeps whole milliseconds, so shorter figures would be mostly rounding; they stay out of its tables"""
 _FAILED_FAST = 0.5
@@ -133,7 +135,7 @@ class Llm:
         """Locust's own event, once a reply, and the package's. A reply that we ended is no request to Locust."""
         if reply.outcome is not Outcome.ENDED_BY_US:
             self._environment.events.request.fire(
-                request_type="LLM",
+                request_type=REPLY,
                 name=name,
                 response_time=1000 * (row.end - row.due),
                 response_length=reply.length,
@@ -153,11 +155,10 @@ class Llm:
     def _own_rows(self, name: str, row: ReplyRow) -> None:
         """TTFT and longest gap as lines of Locust's table that stay out of *Aggregated*."""
         stats = self._environment.stats
-        figures = {"TTFT": row.first - row.sent if row.first is not None and row.sent is not None else None}
-        figures["longest gap"] = row.longest_gap
-        for kind, seconds in figures.items():
+        ttft = row.first - row.sent if row.first is not None and row.sent is not None else None
+        for kind, seconds in ((TTFT, ttft), (GAP, row.longest_gap)):
             if seconds is not None and seconds >= LOCUST_FLOOR:
-                stats.get(name, f"{kind} ≥ 10 ms").log(1000 * seconds, 0)
+                stats.get(name, kind).log(1000 * seconds, 0)
 
 
 class ReplyFailedError(Exception):

@@ -5,10 +5,9 @@ import shutil
 import sys
 from typing import TextIO
 
+from probe_ext.live.line import line
 from probe_ext.live.run import Now
-from probe_ext.live.words import figures
 from probe_ext.swarm.shape import LevelShape
-from probe_ext.verdict.words import things
 
 _AGAIN = 30.0
 """seconds after which a line is written even where nothing changed, if it goes to no terminal"""
@@ -28,31 +27,27 @@ class Progress:
         self._coloured = self._terminal and not os.environ.get("NO_COLOR")
         self._said: tuple[object, float] | None = None
         self._shown = False
+        self._heard = True
 
     def preparing(self, what: str, seconds: float) -> None:
         """What is done before the run, and for how long."""
         text = f"{_clock(seconds)}  {what}"
         if self._terminal:
-            self._rewrite(text)
+            self._rewrite(text[: _width()])
         elif seconds >= _WORTH_A_LINE:
             self._now_and_then(text, what, seconds)
 
     def show(self, now: Now, shape: object) -> None:
         """Say where the run is."""
-        level = ""
-        if isinstance(shape, LevelShape):
-            level = f"{shape.steps.position} · "
-        people = things(now.users, "user")
-        parts = [f"{level}{people}{_felt(now)}", _replies(now), *figures(now)]
-        text = f"{_clock(now.t)}  {' · '.join(parts)}"
+        position = shape.steps.position if isinstance(shape, LevelShape) else ""
+        time = f"{_clock(now.t)}  "
         if self._terminal:
-            self._rewrite(text, now.level.state if now.level else "")
+            self._rewrite(time + line(now, position, _width() - len(time)), now.level.state if now.level else "")
         else:
-            self._now_and_then(text, (now.users, level), now.t)
+            self._now_and_then(time + line(now, position), (now.users, position), now.t)
 
     def _rewrite(self, text: str, state: str = "") -> None:
-        """One line, as wide as the terminal at most: a longer one could not be taken back."""
-        text = text[: max(20, shutil.get_terminal_size().columns - 1)]
+        """One line, which is to be no wider than the terminal: else it could not be taken back."""
         if self._coloured and state in _COLOURS:
             text = f"{_COLOURS[state]}{text}{_PLAIN}"
         self._write(f"{_REWRITE}{text}")
@@ -70,21 +65,19 @@ class Progress:
             self._shown = False
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        """Where nobody listens any more (`2>&1 | head`), the run goes on in silence."""
+        if not self._heard:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except BrokenPipeError:
+            self._heard = False
+
+
+def _width() -> int:
+    return max(20, shutil.get_terminal_size().columns - 1)
 
 
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
-
-
-def _felt(now: Now) -> str:
-    """Who feels what, as far as anybody has been heard."""
-    kinds = ("served", "strained", "broken", "undecided")
-    told = [f"{n} {kind}" for kind in kinds if (n := getattr(now, f"users_{kind}"))]
-    return f": {', '.join(told)}" if told else ""
-
-
-def _replies(now: Now) -> str:
-    failed = f", {now.failed} failed" if now.failed else ""
-    return f"{things(now.replies, 'reply', 'replies')}{failed}"

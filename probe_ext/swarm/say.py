@@ -1,10 +1,12 @@
 """What the package says on a terminal: one line, on stderr, with nothing in it that a terminal would obey."""
 
+import contextlib
 import sys
 
 from probe_ext.client.safe_text import safe_text
 
 
 def say(why: str) -> None:
-    """One line."""
-    print(f"probe: {safe_text(why, length=1000)}", file=sys.stderr, flush=True)  # noqa: T201 - a command speaks to its user
+    """One line; where nobody listens any more, a run goes on all the same."""
+    with contextlib.suppress(BrokenPipeError):
+        print(f"probe: {safe_text(why, length=1000)}", file=sys.stderr, flush=True)  # noqa: T201 - a command speaks to its user

@@ -84,6 +84,20 @@ def test_a_second_ctrl_c_cuts_what_is_in_flight_and_still_counts_it(sim: str, tm
     assert "ended_by_us" in {row["outcome"] for row in run.rows()}
 
 
+def test_a_signal_while_the_report_is_made_makes_no_second_one_and_keeps_the_gates_code(
+    sim: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    brief = ("--levels", "1", "--hold", "1s", "--settle", "0s", "--min-replies", "1", "--fail-under-users", "2000")
+    command = [argument for argument in locust(sim, out, *brief) if argument != "--no-report"]
+    process = start(command)
+    wait_for(lambda: (out / "run.json").exists() and '"ended_at": "' in (out / "run.json").read_text(), "the run's end")
+    process.send_signal(signal.SIGTERM)
+    run = finished(process, out)
+    assert run.code == 1, run.said
+    assert run.said.count("report: ") == 1, run.said
+
+
 def test_the_levels_end_the_run_and_are_on_the_users_table(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     levels = ("--levels", "2,4", "--hold", "3s", "--settle", "1s", "--min-replies", "1")

@@ -1,12 +1,14 @@
-"""The live view through a whole run in a real browser: begun in Locust's form, ramped by hand, stopped, report opened.
+"""The live view through whole runs in a real browser: begun in Locust's form, ramped by hand, stopped, reports opened.
 
-The scenario is `chat`, the server's model has a hostile name, and all stands under a base path.
+The scenario is `chat`, the server's model has a hostile name, and all stands behind a login and under a base path.
 """
 
 import asyncio
 import json
 import sys
 import time
+import urllib.parse
+import urllib.request
 import warnings
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,25 @@ PRESS = """(() => {{
   if (found) found.click();
   return !!found;
 }})()"""
+PASSWORD = "let me in, é"
+SAID_NO = "document.body.innerText.includes('This is not the password')"
 LONG_ENOUGH = "/0:0[6-9]|0:[1-5]/.test((document.querySelector('#levels tr.present') || {}).innerText)"
+
+
+class Known(Web):
+    """Somebody who has logged in, without a browser."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+
+    def get(self, path: str) -> str:
+        with self._opener.open(self.url + path, timeout=60) as answer:
+            return str(answer.read().decode())
+
+    def log_in(self) -> None:
+        form = urllib.parse.urlencode({"password": PASSWORD}).encode()
+        self._opener.open(self.url + "/probe-login", form, timeout=60).close()
 
 
 class Browser:
@@ -68,7 +88,14 @@ async def whole_run(browser: Browser, picture: Path) -> None:
     for domain in ("Page", "Network", "Runtime", "Log"):
         await tab.call(f"{domain}.enable")
     await tab.resize(1280, 900)
-    await browser.go("/")
+    await browser.go("/probe/")
+    await browser.until("!!document.querySelector('input[name=password]')")
+    assert await tab.ask("location.pathname") == "/load/login"
+    for given in ("wrong", PASSWORD):
+        await tab.ask(f"document.querySelector('input[name=password]').value = '{given}'")
+        await tab.ask("document.querySelector('form').requestSubmit()")
+        await browser.until(SAID_NO if given == "wrong" else "location.pathname === '/load/'")
+    tab.console = []  # Chromium has advice on the fields of Locust's login page
     await browser.until(FILL.format(users=3))
     await browser.until("document.body.innerText.includes('RUNNING')")
     link = await browser.until("(document.querySelector('a[href=\"./probe/\"]') || {}).href")
@@ -97,9 +124,20 @@ async def whole_run(browser: Browser, picture: Path) -> None:
     assert await tab.ask("document.querySelectorAll('svg').length") > 5
     assert await tab.ask("window.origin") == "null"  # the report is nobody in this UI
     assert await tab.ask("document.title") != "broken-in"
+    await browser.go("/")
+    await browser.until(PRESS.format(name="new"))
+    await browser.until(FILL.format(users=2))
+    await browser.go("/probe/")
+    await browser.until("/running 0:0[3-9]/.test(document.getElementById('state').textContent)")
+    await browser.go("/")
+    await browser.until(PRESS.format(name="stop"))
+    await browser.go("/probe/")
+    await browser.until("document.querySelectorAll('#runs a.open').length === 2")
+    await tab.ask("document.querySelector('#runs a.open').click()")  # the newest stands first
+    await browser.until("location.pathname.endsWith('/runs/2/capacity.html') && document.readyState === 'complete'")
 
 
-def test_a_run_from_the_form_to_its_report(tmp_path: Path) -> None:
+def test_runs_from_the_form_to_their_reports(tmp_path: Path) -> None:
     server = start([str(BIN / "probe"), "sim", "--profile", "demo", "--port", "0", "--model", MODEL, "--speed", "2"])
     assert server.stdout is not None
     host = server.stdout.readline().rpartition(" ")[2].strip()
@@ -107,11 +145,14 @@ def test_a_run_from_the_form_to_its_report(tmp_path: Path) -> None:
     command = [str(BIN / "locust"), "-f", str(ROOT / "locustfiles" / "chat.py"), "--host", host, "--web-port", port]
     command += ["--web-host", "127.0.0.1", "--web-base-path", "/load", "--out", str(out), "--loglevel", "WARNING"]
     command += ["--warm-up", "2", "--input-tokens", "60", "--max-tokens", "24", "--processes", "2", *channel()]
-    ui = start(command)
+    ui = start([*command, "--web-login"], PROBE_WEB_PASSWORD=PASSWORD)
     url = f"http://127.0.0.1:{port}/load"
+    web = Known(url)
     try:
-        wait_for(lambda: _answers(Web(url)), "the web UI")
-        wait_for(lambda: len(json.loads(Web(url).get("/stats/requests"))["workers"]) == 2, "both workers")
+        wait_for(lambda: _answers(web), "the web UI")
+        assert "window.authArgs" in web.get("/stats/requests")  # the login's page, no figure
+        web.log_in()
+        wait_for(lambda: len(json.loads(web.get("/stats/requests"))["workers"]) == 2, "both workers")
 
         async def drive() -> None:
             async with chrome.tab() as tab:
@@ -124,9 +165,12 @@ def test_a_run_from_the_form_to_its_report(tmp_path: Path) -> None:
         assert run.manifest["end_reason"] == "stopped"
         assert run.manifest["plan"] is None
         assert (tmp_path / "live.png").stat().st_size > 50_000
-        told = json.loads(Web(url).get("/probe/live.json"))["runs"]
-        assert [(one["number"], one["state"], one["report"]) for one in told] == [(1, "ended", "ready")]
-        assert Web(url).get("/probe/runs/1/requests.csv").count("\n") == 1 + len(run.rows())
+        told = json.loads(web.get("/probe/live.json"))["runs"]
+        assert [(one["number"], one["state"], one["report"]) for one in told] == [
+            (2, "ended", "ready"),
+            (1, "ended", "ready"),
+        ]
+        assert web.get("/probe/runs/1/requests.csv").count("\n") == 1 + len(run.rows())
     finally:
         end(ui)
         finished(ui, tmp_path)

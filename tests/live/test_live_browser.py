@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -81,7 +82,7 @@ async def until(tab: chrome.Tab, expression: str) -> Any:
     raise AssertionError(f"never: {expression}; it says {await tab.ask('document.body.innerText')}")
 
 
-DRAWN = "document.querySelectorAll('#lanes svg.plot').length === 5"
+DRAWN = "document.querySelectorAll('#lanes svg.plot').length === 6"
 
 
 def test_it_draws_the_run_and_fits_asking_nobody_else(
@@ -104,6 +105,32 @@ def test_it_draws_the_run_and_fits_asking_nobody_else(
         text = str(await tab.ask("document.body.innerText"))
         assert HOSTILE in text
         assert await tab.ask("document.querySelectorAll('img').length") == 0
+
+    visit(look)
+
+
+TILE = "[...document.querySelectorAll('#tiles div')].find(div => div.innerText.startsWith('load generators'))"
+
+
+def test_the_load_generators_health_is_seen_at_a_glance(
+    visit: Callable[[Visit], None], served: Served, tmp_path: Path
+) -> None:
+    run = served.ui.begin(tmp_path / "run")
+    run.peers.join("host_0123456789abcdef0123456789abcdef")
+    w1 = SimpleNamespace(state="running", user_count=5)
+    clients = {"w1": w1, "host_0123456789abcdef0123456789abcdef": w1}
+    run.environment = SimpleNamespace(runner=SimpleNamespace(clients=clients, state="running"))
+
+    async def look(tab: chrome.Tab) -> None:
+        await go(tab, served.url, 390)
+        await until(tab, DRAWN)
+        assert str(await tab.ask(f"{TILE}.innerText")).split("\n") == ["load generators", "20% CPU", "lag 0.1 ms"]
+        assert await tab.ask(f"{TILE}.className") == ""
+        names = "[...document.querySelectorAll('#workers tbody th')].map(cell => cell.textContent + '|' + cell.title)"
+        whole = "host_0123456789abcdef0123456789abcdef"
+        assert await tab.ask(names) == ["w1|w1", f"host_012345…|{whole}", "master|master"]
+        run.peers.known[whole].absences.miss()
+        await until(tab, f"{TILE}.className === 'b' && {TILE}.innerText.endsWith('1 of 2 lost')")
 
     visit(look)
 

@@ -11,6 +11,7 @@ from probe_ext.live import words
 from probe_ext.live.batch import judge
 from probe_ext.live.cpu import CpuTrack
 from probe_ext.live.levels import Rules
+from probe_ext.live.line import line
 from probe_ext.live.run import LiveRun, Now
 from probe_ext.live.server import ServerNow
 from probe_ext.live.window import LONGEST, SHORTEST, Window
@@ -210,10 +211,11 @@ def test_a_level_that_waits_for_its_undecided_users_says_so() -> None:
 def test_figures_that_are_not_known_are_not_said() -> None:
     live = LiveRun(RULES)
     live.on_users(UserRow(0.0, 2, 2, "running"))
-    assert words.figures(live.tick(1.0)) == []
+    assert line(live.tick(1.0)) == "2 users · 0 replies"
     live.on_reply(reply(0, 0.0))
     live.on_server([ServerRow(2.0, "u", "0", "kv_usage", 0.63), ServerRow(2.0, "u", "0", "waiting", 2.0)])
-    assert words.figures(live.tick(2.5)) == ["TTFT p95 0.20 s", "20 tok/s each", "KV 63 %", "2 waiting"]
+    figures = "TTFT p95 0.20 s · 20 tok/s each · KV 63 % · 2 waiting"
+    assert line(live.tick(2.5)) == f"2 users: 1 served · 1 reply · {figures}"
 
 
 def test_no_figure_is_ever_not_a_number() -> None:

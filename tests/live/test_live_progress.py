@@ -65,16 +65,85 @@ def test_on_a_terminal_one_line_is_rewritten() -> None:
     assert "\n" not in screen.getvalue()
     last = screen.getvalue().split("\r\x1b[2K")[-1]
     figures = "TTFT p95 0.50 s · 20 tok/s each · KV 63 % · 2 waiting · 4 preemptions"
-    assert last == f"01:02  3 users: 1 served, 1 broken · 3 replies, 1 failed · {figures}"
+    assert last == f"01:02  3 users: 1 served, 1 broken · 3 replies · 1 failed · {figures}"
     progress.clear()
     assert screen.getvalue().endswith("\r\x1b[2K")
 
 
-def test_a_narrow_terminal_gets_a_line_that_can_be_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
+def full(users: int = 12, preemptions: float = 14.0, bad: int = 10) -> Now:
+    """A moment of which everything is known: one user is broken, `bad` are strained or broken."""
+    live = LiveRun(Rules(CHAT, settle=5.0))
+    live.on_users(UserRow(0.0, users, users, "running"))
+    for n in range(120):
+        user = n % 10
+        first = 60.5 if user < bad else 59.42
+        live.on_reply(reply(user, 59.0, outcome="complete" if user or not bad else "cut", first=first))
+    server = {"kv_usage": 0.97, "waiting": 4.0}
+    live.on_server([ServerRow(61.0, "u", "0", name, value) for name, value in server.items()])
+    live.on_server([ServerRow(61.0, "u", "0", "preemptions", value) for value in (0.0, preemptions)])
+    return live.tick(62.0)
+
+
+FITTING = {
+    160: "level 2 of 3 · 12 users: 9 strained, 1 broken · 120 replies · 12 failed · TTFT p95 1.5 s · 20 tok/s each · "
+    "KV 97 % · 4 waiting · 14 preemptions",
+    120: "12 users: 9 strained, 1 broken · 12 failed · TTFT p95 1.5 s · 20 tok/s · KV 97 % · 4 waiting · "
+    "14 preemptions",
+    100: "12 users: 9 strained, 1 broken · TTFT p95 1.5 s · 20 tok/s · KV 97 % · 4 wait · 14 preempted",
+    80: "12 users: 9 strained, 1 broken · TTFT p95 1.5 s · 4 wait · 14 preempted",
+    60: "12 users: 9 strained, 1 broken · TTFT p95 1.5 s",
+    40: "12 users: 9 strained, 1 broken",
+}
+
+
+def on_a_terminal_of(columns: int, now: Now, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", str(columns))
     screen = Screen(terminal=True)
-    Progress(screen).show(moment(62.0, 3, "complete", "cut"), None)
-    assert len(screen.getvalue().split("\r\x1b[2K")[-1]) == 39
+    plan = read_options({"levels": "8,12,16", "hold": "1s"}).plan
+    assert plan is not None
+    shape: Any = LevelShape(plan, lambda: None, lambda: False, lambda: 0.0)
+    shape.steps.index = 1
+    Progress(screen).show(now, shape)
+    said = screen.getvalue().split("\r\x1b[2K")[-1]
+    assert len(said) < columns  # a line as wide as the terminal could not be taken back
+    return said
+
+
+@pytest.mark.parametrize("columns", FITTING)
+def test_a_terminal_gets_whole_figures_and_the_least_important_go_first(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert on_a_terminal_of(columns, full(), monkeypatch) == f"01:02  {FITTING[columns]}"
+
+
+def test_of_an_ordinary_moment_eighty_columns_show_users_words_speed_cache_and_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calm = full(users=10, preemptions=0.0, bad=0)
+    said = on_a_terminal_of(80, calm, monkeypatch)
+    assert said == "01:02  10 users: 10 served · TTFT p95 0.42 s · 20 tok/s · KV 97 % · 4 waiting"
+
+
+@pytest.mark.parametrize("columns", range(1, 200, 7))
+def test_no_width_cuts_a_figure(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    screen = Screen(terminal=True)
+    Progress(screen).show(full(), None)
+    shown = screen.getvalue().split("\r\x1b[2K")[-1][len("01:02  ") :].split(" · ")
+    whole = {part for line in FITTING.values() for part in line.split(" · ")} | {""}
+    assert set(shown) <= whole
+
+
+def test_where_nobody_listens_any_more_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(Screen):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    for terminal in (True, False):
+        progress = Progress(Closed(terminal))
+        progress.show(full(), None)
+        progress.preparing("warming the server up", 10.0)
+        progress.clear()
 
 
 @pytest.mark.parametrize(("holds", "colour"), [(True, "\x1b[32m"), (False, "\x1b[31m")])

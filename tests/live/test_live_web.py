@@ -111,12 +111,31 @@ def test_the_tabs_show_each_level_and_ttft_and_gaps_by_name(tmp_path: Path) -> N
     assert [row["people"] for row in told["levels"]] == [8, 4]
     assert told["levels"][0]["state"].startswith("now: ")
     assert told["levels"][1]["state"] == "holds"
-    (line,) = told["streaming"]
-    assert (line["name"], line["replies"]) == ("demo", figures(ui)["now"]["replies"])
+    line, total = told["streaming"]
+    assert (line["name"], line["requests"]) == ("demo", figures(ui)["now"]["replies"])
     assert 190 <= line["median"] <= 2500
+    assert total == {**line, "type": "", "name": "Σ Aggregated", "whole": 0, "wholehigh": 0, "rps": 0}
     structures = {table["key"]: table["structure"] for table in ui.environment.web_ui.template_args["extended_tables"]}
     for key, rows in told.items():
         assert {column["key"] for column in structures[key]} == set(rows[0])
+
+
+def test_one_table_has_locusts_figures_and_ours_and_other_requests_too(tmp_path: Path) -> None:
+    ui = Ui()
+    ui.begin(tmp_path / "run")
+    stats = ui.environment.stats
+    for method, name, milliseconds in (("LLM", "demo", 2000), ("TTFT ≥ 10 ms", "demo", 300), ("GET", "/health", 7)):
+        for _ in range(3):
+            stats.get(name, method).log(milliseconds, 0)
+    stats.total.log(2000, 0)
+    [_, table] = ui.client.get("/stats/requests").get_json()["extended_stats"]
+    rows = {(row["type"], row["name"]): row for row in table["data"]}
+    assert list(rows) == [("LLM", "demo"), ("GET", "/health"), ("", "Σ Aggregated")]
+    assert (rows["LLM", "demo"]["whole"], rows["LLM", "demo"]["requests"]) == (2000, figures(ui)["now"]["replies"])
+    assert isinstance(rows["LLM", "demo"]["rps"], float | int)
+    health = rows["GET", "/health"]
+    assert (health["requests"], health["whole"], health["median"], health["typing"]) == (3, 7, "–", "–")
+    assert rows["", "Σ Aggregated"]["high"] == rows["LLM", "demo"]["high"]
 
 
 def test_before_any_run_there_is_nothing_and_it_says_so() -> None:
@@ -287,13 +306,17 @@ def test_each_process_says_how_it_is(tmp_path: Path) -> None:
         run.peers.join(worker)
     run.peers.known["w2"].absences.miss()
     run.collector.told["w3"] = {"rows": 3, "started": 3, "finished": 3}
-    w1 = SimpleNamespace(state="running", user_count=5)
-    run.environment = SimpleNamespace(runner=SimpleNamespace(clients={"w1": w1}, state="running"))
+    run.peers.join("w5")
+    run.collector.told["w2"] = {"rows": 1, "started": 4, "finished": 1}
+    w1 = SimpleNamespace(state="running", user_count=5, cpu_usage=77)
+    w5 = SimpleNamespace(state="running", user_count=1, cpu_usage=55)
+    run.environment = SimpleNamespace(runner=SimpleNamespace(clients={"w1": w1, "w5": w5}, state="running"))
     told = {worker["id"]: worker for worker in figures(ui)["workers"]}
     states = {name: worker["state"] for name, worker in told.items()}
-    assert states == {"w1": "running", "w2": "lost", "w3": "gone", "master": "running"}
+    assert states == {"w1": "running", "w2": "lost", "w3": "gone", "w5": "running", "master": "running"}
     assert (told["w1"]["users"], told["w1"]["in_flight"], told["w1"]["clock_error"]) == (5, 2, 0.0)
     assert told["w1"]["cpu"] == pytest.approx(0.2)
     assert told["w1"]["receive_lag_max"] == pytest.approx(0.0001)
     assert (told["w2"]["in_flight"], told["w2"]["cpu"], told["w3"]["in_flight"]) == (None, None, 0)
+    assert told["w5"]["cpu"] == pytest.approx(0.55)  # no reply of it has ended yet
     assert {*told["master"]} == {*told["w1"]}

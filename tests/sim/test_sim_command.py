@@ -51,9 +51,9 @@ def test_it_says_where_it_listens_and_ends_cleanly(number: signal.Signals, tmp_p
         rest, complaint = process.communicate(timeout=20)
     finally:
         process.kill()
-    assert (process.returncode, rest) == (0, "")
-    # That it was late it may say, on a busy machine; nothing else.
-    assert [line for line in complaint.splitlines() if not line.startswith("simulator behind its own plan: ")] == []
+    slow = "simulator behind its own plan: "  # on a busy machine, and rightly said
+    complaints = [line for line in complaint.splitlines() if not line.startswith(slow)]
+    assert (process.returncode, rest, complaints) == (0, "", [])
     kinds = [json.loads(each)["kind"] for each in truth.read_text().splitlines()]
     assert sorted(kinds) == ["reply", "server", "stop"]
 

@@ -78,8 +78,11 @@ def test_the_page_lies_behind_base_path_and_login() -> None:
 
     world = environment(base="/load/", guard=guard)
     serve(world, Exporter(world))
-    page = world.web_ui.app.test_client().get(f"/load{PATH}")
+    client = world.web_ui.app.test_client()
+    page = client.get(f"/load{PATH}")
     assert page.status_code == 200
     assert page.content_type.startswith("text/plain; version=0.0.4")
     assert "probe_users 7.0" in page.text
     assert len(asked) == 1
+    assert page.headers["X-Frame-Options"] == "DENY"
+    assert client.get(f"/load{PATH}", headers={"Origin": "https://evil.example"}).status_code == 403

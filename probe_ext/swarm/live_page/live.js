@@ -108,6 +108,9 @@
       tile("on the server", known(n.running) || known(n.waiting) ? `${known(n.running) ? count(n.running) : "–"} · ${known(n.waiting) ? count(n.waiting) : "–"}` : "–", "", "run · wait", n.waiting > 0 ? "m" : "");
       tile("preemptions", known(n.preemptions) ? count(n.preemptions) : "–", "", known(n.preemptions) ? "in this run" : "not told", n.preemptions > 0 ? "m" : "");
       tile("replies", count(n.replies), "", `${count(flight)} in flight` + (data.state === "running" && still > 5 ? `, none ended for ${Math.round(still)} s` : ""));
+      const ours = data.workers.filter(w => w.id !== "master"), away = ours.filter(gone).length, worst = key => Math.max(...data.workers.map(w => w[key]).filter(known));
+      const cpu = worst("cpu"), lag = worst("receive_lag_max"), lags = data.workers.some(late), full_core = data.workers.some(busy);
+      tile("load generators", isFinite(cpu) ? percent(cpu) : count(ours.length), isFinite(cpu) ? "% CPU" : "", away ? `${count(away)} of ${count(ours.length)} lost` : (lags ? "too late: " : "") + (isFinite(lag) ? `lag ${ms(lag)}` : ""), away || lags || full_core ? "b" : "");
       tile("failed", count(n.failed), "", n.failed ? `${count(n.window_failed)} in the window` : "", n.window_failed ? "b" : n.failed ? "m" : "");
     }
     $("tiles").replaceChildren(...list.map(({ name, value, unit, below, kind }) => {
@@ -116,19 +119,20 @@
       div.append(made("dt", name), dd, made("dd", below || "\u00a0"));
       return div;
     }));
-    put("window", n ? `Over the ${count(n.window_replies)} replies that ended in the last ${Math.round(n.window_s)} s; a reply is known when it has ended.` : "");
+    put("window", n ? `Over the ${count(n.window_replies)} replies that ended in the ${data.state === "ended" ? "run's " : ""}last ${Math.round(n.window_s)} s; a reply is known when it has ended.` : "");
   }
 
   // ── the charts ──
   const LANES = [
     { key: "users", name: "users", unit: "by what they feel", height: 110, stack: KINDS.map(k => "users_" + k), lines: [["users", "count"]] },
-    { key: "ttft", name: "first word", unit: "s, p95 and p50", height: 76, lines: [["ttft_p95", ""], ["ttft_p50", "thin"]], bounds: ["first_word_served", "first_word_strained"], say: ms },
-    { key: "rate", name: "typing speed", unit: "tokens/s, p50 and p05", height: 76, lines: [["decode_rate_p50", ""], ["decode_rate_p05", "thin"]], bounds: ["typing_served", "typing_strained"], say: digits },
-    { key: "kv", name: "KV cache", unit: "% used; │ preempted", height: 62, area: "kv_usage", top: 1, scale: 100, marks: "preemptions", say: v => percent(v) + " %" },
-    { key: "queue", name: "on the server", unit: "running, waiting (dashed)", height: 62, lines: [["running", ""], ["waiting", "waiting"]], say: count },
+    { key: "ttft", name: "first word", unit: "s, p95; thin: p50", height: 76, lines: [["ttft_p95", ""], ["ttft_p50", "thin"]], bounds: ["first_word_served", "first_word_strained"], of: " s", say: ms },
+    { key: "rate", name: "typing speed", unit: "tokens/s, p50; thin: p05", height: 76, lines: [["decode_rate_p50", ""], ["decode_rate_p05", "thin"]], bounds: ["typing_served", "typing_strained"], of: "/s", say: digits },
+    { key: "silence", name: "longest silence", unit: "s, in mid-reply", height: 62, lines: [["longest_gap_max", ""]], bounds: ["silence_served", "silence_strained"], of: " s", say: ms },
+    { key: "kv", name: "KV cache", unit: "% used; red: preempted", height: 62, area: "kv_usage", top: 1, scale: 100, marks: "preemptions", say: v => percent(v) + " %" },
+    { key: "queue", name: "on the server", unit: "running; dashed: waiting", height: 62, lines: [["running", ""], ["waiting", "waiting"]], say: count },
   ];
-  const NAMES = { users: "users", users_served: "served", users_strained: "strained", users_broken: "broken", users_undecided: "undecided", users_unheard: "unheard", ttft_p50: "TTFT p50", ttft_p95: "TTFT p95", decode_rate_p50: "decode rate p50", decode_rate_p05: "decode rate p05", kv_usage: "KV", running: "running", waiting: "waiting", preemptions: "preempted", failed: "failed" };
-  const SAY = { ttft_p50: ms, ttft_p95: ms, decode_rate_p50: v => digits(v) + "/s", decode_rate_p05: v => digits(v) + "/s", kv_usage: v => percent(v) + " %" };
+  const NAMES = { users: "users", users_served: "served", users_strained: "strained", users_broken: "broken", users_undecided: "undecided", users_unheard: "unheard", ttft_p50: "TTFT p50", ttft_p95: "TTFT p95", decode_rate_p50: "decode rate p50", decode_rate_p05: "decode rate p05", longest_gap_max: "longest silence", kv_usage: "KV", running: "running", waiting: "waiting", preemptions: "preempted", failed: "failed" };
+  const SAY = { ttft_p50: ms, ttft_p95: ms, decode_rate_p50: v => digits(v) + "/s", decode_rate_p05: v => digits(v) + "/s", longest_gap_max: ms, kv_usage: v => percent(v) + " %" };
 
   const nice = v => { const p = 10 ** Math.floor(Math.log10(v)); return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map(f => f * p).find(c => c >= v * .999); };
   const view = () => {
@@ -204,16 +208,18 @@
     for (const [column, kind] of (spec.lines || []).slice().reverse()) inner.append(shape("path", { class: "ln " + kind, d: path(t, h[column], box, top) }));
     for (const [k, value] of bound.entries()) if (value <= top) {
       const crowded = k && Math.abs(value - bound[0]) / top * spec.height < 14, y = 100 - value / top * 100 + "%";
-      svg.append(shape("line", { class: "thr", x1: 0, x2: "100%", y1: y, y2: y }), shape("text", { class: "thrlab", x: "100%", y, dx: 6, dy: 4 }, crowded ? "" : spec.key === "ttft" ? `${value} s` : `${value}/s`));
+      svg.append(shape("line", { class: "thr", x1: 0, x2: "100%", y1: y, y2: y }), shape("text", { class: "thrlab", x: "100%", y, dx: 6, dy: 4 }, crowded ? "" : value + spec.of));
     }
     if (spec.marks) {
       const d = t.map((moment, i) => h[spec.marks][i] ? `M${X(moment, box).toFixed(1)} 0V34` : "").join("");
       if (d) inner.append(shape("path", { class: "tick", d }));
     }
-    const newest = columns.length && !spec.stack ? h[columns[0]].filter(known).pop() : h.users.filter(known).pop();
-    if (known(newest)) {
-      const y = 100 - newest / top * 100, clear = bound.every(b => Math.abs(100 - b / top * 100 - y) > 16);
-      if (clear) svg.append(shape("text", { class: "lab", x: "100%", y: y + "%", dx: 6, dy: 4 }, (spec.say || count)(newest)));
+    const taken = bound.map(b => spec.height * (1 - b / top)), ends = spec.stack ? [["users", ""]] : spec.area ? [[spec.area, ""]] : spec.lines;
+    for (const [column, kind] of ends) {
+      const v = h[column].filter(known).pop(), y = spec.height * (1 - v / top);
+      if (!known(v) || taken.some(other => Math.abs(other - y) < 13)) continue;
+      taken.push(y);
+      svg.append(shape("text", { class: "lab " + kind, x: "100%", y, dx: 6, dy: 4 }, (spec.say || count)(v)));
     }
     const frame = made("div", undefined, "frame");
     frame.append(svg);
@@ -227,7 +233,9 @@
     const step = [10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200].find(s => (to - from) / s <= most) || 86400;
     for (let t = Math.ceil(from / step) * step; t <= to; t += step) svg.append(shape("text", { x: (t - from) / (to - from) * 100 + "%", dy: 12, "text-anchor": "middle" }, clock(t)));
     frame.append(svg);
-    row.append(made("div", "time", "name"), frame);
+    const name = made("div", "time", "name");
+    name.append(made("span", "since the run began"));
+    row.append(name, frame);
     return row;
   }
 
@@ -282,6 +290,7 @@
       columns.forEach((c, k) => {
         const value = c.of(row), td = made(k ? "td" : "th", known(value) ? String(value) : "–", `${c.text ? "text " : ""}${c.kind || ""}${known(value) && value !== "" ? "" : " none"}${c.warn && c.warn(row) ? " warn" : ""}`);
         if (!k) td.scope = "row";
+        if (c.whole) td.title = c.whole(row);
         tr.append(td);
       });
       return tr;
@@ -301,14 +310,17 @@
     { head: "longest", unit: "silence", of: l => maybe(l.longest_gap_max, ms) }, { head: "KV", unit: "peak", of: l => maybe(l.kv_usage_max, v => percent(v) + " %") },
     { head: "preempted", of: l => maybe(l.preemptions, count) },
   ];
+  const BUSY = .9, LATE = .25; // of a core; seconds
+  const gone = w => w.state === "lost" || w.state === "missing", busy = w => w.cpu > BUSY, late = w => w.receive_lag_max > LATE;
   const WORKERS = [
-    { head: "process", text: true, of: w => w.host && w.id !== w.host ? `${w.id}` : w.id },
-    { head: "state", text: true, kind: "state", of: w => w.state }, { head: "users", of: w => maybe(w.users, count) },
-    { head: "in flight", of: w => maybe(w.in_flight, count) }, { head: "replies told", of: w => maybe(w.rows, count) },
-    { head: "CPU", unit: "of one core", of: w => maybe(w.cpu, v => percent(v) + " %"), warn: w => w.cpu > .9 },
-    { head: "receive lag", unit: "worst in the window", of: w => maybe(w.receive_lag_max, ms), warn: w => w.receive_lag_max > .25 },
+    { head: "process", text: true, of: w => w.id.replace(/^(.*_[0-9a-f]{6})[0-9a-f]{26}$/, "$1…"), whole: w => w.id },
+    { head: "state", text: true, kind: "state", of: w => w.state },
+    { head: "CPU", unit: "of one core", of: w => maybe(w.cpu, v => percent(v) + " %"), warn: busy },
+    { head: "receive lag", unit: "worst in the window", of: w => maybe(w.receive_lag_max, ms), warn: late },
     { head: "loop lag", unit: "worst in the run", of: w => maybe(w.loop_lag_max, ms) },
     { head: "clock", unit: "±", of: w => maybe(w.clock_error, v => v === 0 ? "same" : ms(v)) },
+    { head: "users", of: w => maybe(w.users, count) }, { head: "in flight", of: w => maybe(w.in_flight, count) },
+    { head: "replies told", of: w => maybe(w.rows, count) },
   ];
   const FILES = [["capacity.json", "verdict"], ["requests.csv", "replies"], ["gaps.csv", "gaps"], ["users.csv", "users"], ["server.csv", "server"], ["run.json", "manifest"]];
   function runs() {
@@ -332,7 +344,7 @@
   function draw() {
     head(); share(); tiles(); charts();
     table("levels", LEVELS, data.levels.slice().reverse(), l => `${l.state}${l.t_end === null ? " present" : ""}`, "No level yet: a number of users must stand still for a few seconds.");
-    table("workers", WORKERS, data.workers, w => w.state === "lost" || w.state === "missing" ? "lost" : "", "None yet.");
+    table("workers", WORKERS, data.workers, w => gone(w) ? "lost" : "", "None yet.");
     runs();
   }
 

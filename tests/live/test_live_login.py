@@ -1,0 +1,77 @@
+"""The login of the web UI: whom it lets in, what a wrong password costs, and what its cookie may be used for."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live_ui import Ui
+
+from probe_ext.settings.options import WEB_PASSWORD_VARIABLE
+from probe_ext.swarm import web_login
+from probe_ext.swarm.web_login import WebLogin, add_login
+
+PLACES = ("/", "/probe/", "/probe/live.json", "/stats/requests")
+
+
+def guarded(base: str, monkeypatch: pytest.MonkeyPatch) -> Ui:
+    monkeypatch.setattr(web_login, "_WAIT", 0.0)
+    monkeypatch.setenv(WEB_PASSWORD_VARIABLE, "open sesame")
+    ui = Ui(base, login=True)
+    ui.environment.parsed_options.web_login = True
+    add_login(ui.environment)
+    return ui
+
+
+@pytest.mark.parametrize("base", ["", "/load"])
+def test_who_knows_the_password_is_let_in_and_nobody_else(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ui = guarded(base, monkeypatch)
+    ui.begin(tmp_path / "run")
+    for wrong in ({"password": "open"}, {"password": ""}, {}):
+        answer = ui.client.post(f"{base}/probe-login", data=wrong)
+        assert (answer.status_code, answer.location) == (302, f"{base}/login")
+        assert "This is not the password." in ui.client.get(answer.location).get_data(as_text=True)
+        assert [ui.client.get(base + place).status_code for place in PLACES] == [302] * len(PLACES)
+    answer = ui.client.post(f"{base}/probe-login", data={"password": "open sesame"})
+    assert (answer.status_code, answer.location) == (302, f"{base}/")
+    assert [ui.client.get(base + place).status_code for place in PLACES] == [200] * len(PLACES)
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie  # another website's form or frame is a stranger's
+
+
+def test_the_password_stands_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ui = guarded("", monkeypatch)
+    ui.begin(tmp_path / "run")
+    ui.client.post("/probe-login", data={"password": "open sesame"})
+    for place in (*PLACES, "/login"):
+        assert b"open sesame" not in ui.client.get(place).data
+
+
+def test_only_so_many_try_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ui = Ui(login=True)
+    login = WebLogin(ui.environment, "open sesame")
+    login._trying = 4
+    assert ui.client.post("/probe-login", data={"password": "open sesame"}).status_code == 429
+
+
+def test_a_login_that_nobody_could_pass_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ui: Any = Ui(login=True)
+    web_login._warn(ui.environment)
+    assert capsys.readouterr().err == ""  # the locustfile has set one up
+    ui.app.secret_key = None
+    web_login._warn(ui.environment)
+    assert WEB_PASSWORD_VARIABLE in capsys.readouterr().err
+
+
+def test_without_a_login_asked_for_a_password_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    ui = Ui()
+    monkeypatch.setenv(WEB_PASSWORD_VARIABLE, "open sesame")
+    ui.environment.parsed_options = Namespace(**vars(ui.environment.parsed_options), web_login=False)
+    add_login(ui.environment)
+    assert ui.client.post("/probe-login").status_code == 404
+    assert ui.client.get("/probe/").status_code == 200
