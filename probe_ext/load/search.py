@@ -3,7 +3,8 @@
 Pure stepping: the clock, the users and what is heard of them are the caller's. A level is left as soon as it is decided
 (`sequential`), first at GLANCE, which only points the way. Once the highest level that held and the lowest that failed
 are neighbours, the search stays at one, and goes back to the other, until both are decided at ALPHA. A level that
-turns out otherwise moves the boundary, and the search goes on from there.
+turns out otherwise moves the boundary, and the search goes on from there. Where an end lies so close to the boundary
+that it cannot be decided, the next level beyond it is proven in its stead: what is proven then encloses what is open.
 
 Coming down from a level, users still wait in the queue that it left: what is measured begins when nearly all of them
 have had the reply that they were waiting for.
@@ -21,7 +22,7 @@ RESOLUTION = 0.10
 MOST_VISITS = 3
 """a level that is still open after so many visits stays so"""
 STEADY = 2
-"""blocks over which the verdict must not have changed: a level is not left at a lucky moment"""
+"""blocks over which the verdict must not have changed: an end is not proven at a lucky moment"""
 SETTLED = 0.95
 """of the users have had the reply that they waited for when the level began"""
 _SHORTEST = 5.0
@@ -29,7 +30,7 @@ _SAMPLING = 2.0
 """seconds beyond the shortest level that the verdict takes for one: counts are sampled about once a second"""
 
 State = Literal["held", "failed", "unproven"]
-Outcome = Literal["closed", "open", "max_users", "time", "unreachable"]
+Outcome = Literal["closed", "enclosed", "open", "max_users", "time", "unreachable"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,13 @@ class Live(Protocol):
         """How many users have had a reply end since then."""
 
     def look(self, since: float, users: int) -> Look:
-        """What is known of a level of so many users, of replies sent since then."""
+        """What is known of a level of so many users, of replies sent since then and on earlier visits."""
+
+    def leave(self, now: float, *, for_more: bool) -> None:
+        """The present level is over; `for_more`: more users come."""
+
+    def state(self, users: int) -> State:
+        """What the verdict would say now of a level that was left: its last replies may have ended since."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +123,8 @@ class _Known:
 
     state: State = "unproven"
     proven: bool = False
-    closed: bool = False
-    """no more time is spent on it: proven, or given up"""
+    gave_up: bool = False
+    """no more time is spent on it"""
     visits: int = 0
     odds: Odds = field(default_factory=Odds)
 
@@ -147,13 +154,26 @@ class SearchSteps:
         return max(held, default=0), failed
 
     @property
-    def proven(self) -> bool:
-        """Whether both ends of the bracket are decided at ALPHA."""
-        return all(self.is_proven(n) for n in self.bracket if n)
+    def proven(self) -> tuple[int, int | None]:
+        """The same of what is decided at ALPHA: it encloses the bracket."""
+        down, up = self._outward()
+        return (
+            next((n for n in down if self._known[n].proven), 0),
+            next((n for n in up if self._known[n].proven), None),
+        )
 
-    def is_proven(self, users: int) -> bool:
-        """Whether this level is decided at ALPHA."""
-        return users in self._known and self._known[users].proven
+    @property
+    def undecided(self) -> list[int]:
+        """Levels between what is proven that were given up."""
+        low, high = self.proven
+        return sorted(n for n, one in self._known.items() if one.gave_up and low < n and (high is None or n < high))
+
+    def _outward(self) -> tuple[list[int], list[int]]:
+        """The levels that held, from the bracket down, and those that failed, from there up."""
+        held, failed = self.bracket
+        down = sorted((n for n, one in self._known.items() if one.state == "held" and n <= held), reverse=True)
+        up = sorted(n for n, one in self._known.items() if one.state == "failed" and failed and n >= failed)
+        return down, up
 
     @property
     def position(self) -> str:
@@ -176,9 +196,9 @@ class SearchSteps:
         if found is not None:
             self.steps[-1] = found
             self._learn(found)
-            self._go_on(now)
+            self._go_on(now, live)
         elif now - self._begun >= self.plan.longest:
-            self._end("time", now)
+            self._end("time", now, live)
         return None if self.outcome else self.level
 
     def told(self) -> dict[str, object]:
@@ -195,7 +215,9 @@ class SearchSteps:
                 "alpha": ALPHA,
                 "glance": GLANCE,
                 "resolution": RESOLUTION,
-                "steps": [step.told() for step in self.steps],
+                "steps": [
+                    {**step.told(), "proven": step.proven and self._known[step.users].proven} for step in self.steps
+                ],
             },
         }
 
@@ -203,7 +225,8 @@ class SearchSteps:
 
     def _enter(self, users: int, now: float) -> None:
         self._came_down = bool(self.steps) and users < self.level
-        self._proving = users in self.bracket
+        failed = self.bracket[1]
+        self._proving = users in self._known or (failed is not None and users > failed)
         self.level, self._reached, self._same = users, None, ("unproven", now)
         self.steps.append(Step(users, now))
         self._known.setdefault(users, _Known()).visits += 1
@@ -224,9 +247,11 @@ class SearchSteps:
             return None
         strong = _support(seen)
         seen = replace(seen, proven=strong >= 1 / ALPHA)
-        if strong >= 1 / (ALPHA if self._proving else GLANCE) and now - self._same[1] >= _length(look.blocks):
+        enough, blocks = (1 / ALPHA, STEADY) if self._proving else (1 / GLANCE, 1)
+        if strong >= enough and now - self._same[1] >= _length(look.blocks, blocks):
             return seen
-        return replace(seen, state=_leaning(seen), gave_up=True) if measured >= self.plan.patience else None
+        hopeless = measured >= self.plan.patience or _against(seen) >= 1 / ALPHA**2
+        return replace(seen, state=_leaning(seen), gave_up=True) if hopeless else None
 
     def _measured_from(self, now: float, live: Live) -> float | None:
         """When measuring begins, or began; None while it is too early."""
@@ -239,58 +264,97 @@ class SearchSteps:
     def _learn(self, found: Step) -> None:
         known = self._known[found.users]
         known.state, known.proven = found.state, found.proven
-        known.closed = known.proven or found.gave_up or known.visits >= MOST_VISITS
+        known.gave_up = not known.proven and (found.gave_up or known.visits >= MOST_VISITS)
         if found.left is not None:
             self.never_reached.append(found.users)
 
     # --- from level to level --------------------------------------------------------------------------------
 
-    def _go_on(self, now: float) -> None:
+    def review(self, live: Live) -> None:
+        """Ask anew what the verdict says of each level: replies that ended after it was left may have changed that."""
+        for users, known in self._known.items():
+            state = live.state(users)
+            if known.state == state or (state == "unproven" and not known.proven):
+                continue
+            known.state = known.state if state == "unproven" else state
+            known.gave_up = known.gave_up or known.visits >= MOST_VISITS
+            known.proven = False
+        if self.outcome in {"closed", "enclosed"}:
+            self.outcome = self._how_closed()
+
+    def _go_on(self, now: float, live: Live) -> None:
         if self.never_reached:
-            self._end("unreachable", now)
+            self._end("unreachable", now, live)
             return
+        self.review(live)
         chosen = self._next()
         if isinstance(chosen, str):
-            self._end(chosen, now)
+            self._end(chosen, now, live)
         elif chosen == self.level:
             self._proving = True  # it goes on, without settling anew
         else:
-            self._leave(now)
+            self._leave(now, live, for_more=chosen > self.level)
             self._enter(chosen, now)
 
-    def _leave(self, now: float) -> None:
+    def _leave(self, now: float, live: Live, *, for_more: bool) -> None:
+        live.leave(now, for_more=for_more)
         self.steps[-1] = replace(self.steps[-1], left=now)
         self._known[self.level].odds = self.steps[-1].odds
 
     def _next(self) -> int | Outcome:
         held, failed = self.bracket
+        if failed is None and held < self.plan.max_users:
+            return min(2 * held, self.plan.max_users) if held else 1
+        if failed is not None and failed - held > max(1, int(RESOLUTION * held)):
+            return (held + failed) // 2
+        to_prove = self._to_prove()
+        if to_prove is not None:
+            return to_prove
         if failed is None:
-            if held < self.plan.max_users:
-                return min(2 * held, self.plan.max_users) if held else 1
-            return self._to_prove(held) or "max_users"
-        if failed - held <= max(1, int(RESOLUTION * held)):
-            return self._to_prove(held, failed) or ("closed" if self.proven else "open")
-        return (held + failed) // 2
+            return "max_users"
+        return self._how_closed()
 
-    def _to_prove(self, *ends: int) -> int | None:
-        """The end of the bracket that is still to be proven: the one where we are, else any."""
-        left = [n for n in ends if n and not self._known[n].closed]
-        return self.level if self.level in left else next(iter(left), None)
+    def _how_closed(self) -> Outcome:
+        low, high = self.proven
+        if (low, high) == self.bracket:
+            return "closed"
+        return "enclosed" if high is not None and (low > 0 or self.bracket[0] == 0) else "open"
 
-    def _end(self, outcome: Outcome, now: float) -> None:
-        self._leave(now)
+    def _to_prove(self) -> int | None:
+        """An end that is still to be proven, the one where we are first; beyond an end that was given up, the next."""
+        failed = self.bracket[1]
+        down, up = self._outward()
+        left = [self._first_open(down), self._first_open(up)]
+        top = max(self._known)
+        if failed is not None and all(self._known[n].gave_up for n in up) and top < self.plan.max_users:
+            left.append(min(top + max(1, top // 4), self.plan.max_users))
+        wanted = [n for n in left if n]
+        return self.level if self.level in wanted else next(iter(wanted), None)
+
+    def _first_open(self, outward: Sequence[int]) -> int | None:
+        """The first that is neither given up nor proven, unless one before it is proven."""
+        first = next((n for n in outward if not self._known[n].gave_up), None)
+        return None if first is None or self._known[first].proven else first
+
+    def _end(self, outcome: Outcome, now: float, live: Live) -> None:
+        self._leave(now, live, for_more=False)
         self.outcome = outcome
 
 
-def _length(blocks: Sequence[Block]) -> float:
-    """Seconds that the last STEADY blocks took."""
-    ends = [block.end for block in blocks[-STEADY - 1 :]]
+def _length(blocks: Sequence[Block], last: int) -> float:
+    """Seconds that so many of the last blocks took."""
+    ends = [block.end for block in blocks[-last - 1 :]]
     return ends[-1] - ends[0] if ends else 0.0
 
 
 def _support(step: Step) -> float:
     """How strongly the test supports what the verdict would say."""
     return {"held": step.odds.held, "failed": step.odds.failed, "unproven": 0.0}[step.state]
+
+
+def _against(step: Step) -> float:
+    """How strongly it supports the opposite. Users followed over few replies may be ill served by chance."""
+    return {"held": step.odds.failed, "failed": step.odds.held, "unproven": 0.0}[step.state]
 
 
 def _leaning(step: Step) -> State:

@@ -18,16 +18,22 @@ bounds neither claim is false in this sense, and a level there may take long to 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 ALPHA = 0.025
 """how often a level may be called proven to hold, or to fail, though it does not"""
-GLANCE = 0.25
+GLANCE = 0.4
 """the same for a level that only points the way: what it says wrongly is found out when the boundary is proven"""
+HELD_STAKE = 0.9
+"""part of the largest bet that cannot go broke: a level that holds shows hardly anything but served replies"""
+FAILED_STAKES = (0.1, 0.2, 0.4, 0.8)
+"""from cautious to bold: how many replies a failing level leaves unserved, and how evenly, nobody knows beforehand"""
 _LEAST_MISSES = 0.01
 _APART = 0.10
 """the two bounds lie at least so far apart: nearer, a run would be too short to tell them apart"""
-_CLEAR_BROKEN = 0.10
-"""the broken share that the test for failing looks out for"""
+_RARE = 1e-3
+_MOST = 1e30
+"""beyond this a ratio is only a number too large to keep; cutting it makes the test no bolder"""
 
 
 @dataclass(frozen=True)
@@ -49,23 +55,19 @@ class Bounds:
     """at most"""
 
     @property
-    def _misses(self) -> float:
-        return max(_LEAST_MISSES, 1 - self.served)
-
-    @property
     def held_worst(self) -> float:
         """The level is proven to hold against this share: twice the misses that a served user may have, or _APART."""
-        return max(self.served - max(_APART, self._misses), self.served / 2)
+        return max(self.served - max(_APART, 1 - self.served), self.served / 2)
 
     @property
-    def held_likely(self) -> float:
-        """The share that the test for holding looks out for."""
-        return 1 - 0.3 * self._misses
+    def misses(self) -> float:
+        """The level is proven to fail against so many replies that are not served."""
+        return max(_LEAST_MISSES, 1 - self.served)
 
-    @property
-    def failed_likely(self) -> float:
-        """The share that the test for failing looks out for."""
-        return max(self.served - 3 * self._misses, self.served / 2)
+
+Ratios = tuple[float, ...]
+"""one likelihood ratio for each of FAILED_STAKES"""
+_START: Ratios = (1.0,) * len(FAILED_STAKES)
 
 
 @dataclass(frozen=True)
@@ -73,33 +75,31 @@ class Odds:
     """The likelihood ratios so far: each starts at 1."""
 
     held: float = 1.0
-    slow: float = 1.0
+    slow: Ratios = _START
     """for failing by replies that are not served"""
-    broken: float = 1.0
+    broken: Ratios = _START
     """for failing by replies that are broken"""
 
     @property
     def failed(self) -> float:
-        """For failing either way: the mean of two such ratios is one."""
-        return (self.slow + self.broken) / 2
+        """For failing either way: the mean of such ratios is one."""
+        return fmean((*self.slow, *self.broken))
 
     def after(self, blocks: Iterable[Block], bounds: Bounds) -> "Odds":
         """The ratios after so many more blocks."""
         held, slow, broken = self.held, self.slow, self.broken
-        allowed = min(1 - _LEAST_MISSES, bounds.served)
-        rare = max(bounds.broken, 1e-3)
+        rare = max(bounds.broken, _RARE)
         for block in blocks:
-            held *= _factor(block.served, bounds.held_worst, bounds.held_likely)
-            slow *= _factor(1 - block.served, 1 - allowed, 1 - bounds.failed_likely)
-            broken *= _factor(block.broken, rare, max(_CLEAR_BROKEN, 2 * rare))
-        return Odds(min(held, _MOST), min(slow, _MOST), min(broken, _MOST))
+            held = _times(held, HELD_STAKE, block.served / bounds.held_worst)
+            slow = _bets(slow, (1 - block.served) / bounds.misses)
+            broken = _bets(broken, block.broken / rare)
+        return Odds(held, slow, broken)
 
 
-_MOST = 1e30
-"""beyond this a ratio is only a number too large to keep; cutting it makes the test no bolder"""
+def _bets(ratios: Ratios, part: float) -> Ratios:
+    return tuple(_times(ratio, stake, part) for ratio, stake in zip(ratios, FAILED_STAKES, strict=True))
 
 
-def _factor(share: float, null: float, likely: float) -> float:
-    """How much more one block fits a mean of `likely` than one of `null` or less; its expectation is 1 there."""
-    bet = (likely - null) / (null * (1 - null))
-    return 1 + bet * (share - null)
+def _times(ratio: float, stake: float, part: float) -> float:
+    """`part`: the block's share in parts of the claim's bound. The factor's expectation is 1 there, and less below."""
+    return min(ratio * (1 + stake * (part - 1)), _MOST)

@@ -86,6 +86,7 @@ VALUES = {
     ("end_reason", "levels_done"): "every level was held",
     ("end_reason", "search_done"): "the search ended",
     ("outcome", "closed"): "both ends of its bracket are proven",
+    ("outcome", "enclosed"): "both ends are proven, and what lies between could not be decided",
     ("outcome", "open"): "an end of its bracket could not be decided",
     ("outcome", "max_users"): "it may go no higher",
     ("outcome", "time"): "its time was over",

@@ -15,6 +15,7 @@ from probe_ext.run import manifest as manifests
 from probe_ext.swarm.peers import Peer
 from probe_ext.swarm.search_ending import search_finding
 from probe_ext.swarm.shape import LevelShape
+from probe_ext.swarm.tally import Judge
 
 if TYPE_CHECKING:
     from probe_ext.swarm.active_run import ActiveRun
@@ -56,7 +57,11 @@ def describe(run: "ActiveRun") -> dict[str, Any]:
 def _plan(run: "ActiveRun") -> dict[str, Any] | None:
     """The levels to come, or those that a search has gone to so far."""
     shape = run.environment.shape_class
-    return shape.steps.told() if run.options.plan is not None and isinstance(shape, LevelShape) else None
+    if run.options.plan is None or not isinstance(shape, LevelShape):
+        return None
+    if run.ended is not None and isinstance(shape.steps, SearchSteps) and isinstance(run.hearing, Judge):
+        shape.steps.review(run.hearing)  # the last replies have ended by now
+    return shape.steps.told()
 
 
 def _locustfile(given: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 from probe_ext.load.search import SearchSteps
 from probe_ext.load.sequential import ALPHA
 from probe_ext.verdict.amounts import percent
+from probe_ext.verdict.words import listed
 
 
 def search_finding(steps: SearchSteps) -> dict[str, Any]:
@@ -14,28 +15,51 @@ def search_finding(steps: SearchSteps) -> dict[str, Any]:
 
 
 def _told(steps: SearchSteps) -> tuple[str, str, str]:
-    held, failed = steps.bracket
-    found = f"{held:,} held" if held else "none held"
-    found += f", {failed:,} failed" if failed else ", none failed"
-    open_ones = [n for n in steps.bracket if n and not steps.is_proven(n)]
-    if steps.outcome == "closed":
-        why = f"The search closed in on the boundary ({found}), each end wrong in at most {percent(ALPHA)} of cases."
-        return "pass", why, ""
-    if steps.outcome == "max_users":
-        return "unproven", f"The search found no level that failed ({found}).", "Let it go higher: --max-users."
-    if steps.outcome == "time":
-        return (
+    found = _ends(*steps.bracket)
+    told = {
+        "closed": (
+            "pass",
+            f"The search closed in on the boundary ({found}), each end wrong in at most {percent(ALPHA)} of cases.",
+            "",
+        ),
+        "enclosed": (
+            "pass",
+            f"Both ends of the search are proven ({_ends(*steps.proven)}), each wrong in at most {percent(ALPHA)} of "
+            f"cases; {_undecided(steps)}",
+            "Give levels more time: --hold.",
+        ),
+        "open": (
+            "unproven",
+            f"The search closed in on the boundary ({found}), but {_undecided(steps)}",
+            "Give levels more time: --hold.",
+        ),
+        "max_users": (
+            "unproven",
+            f"The search found no level that failed ({found}).",
+            "Let it go higher: --max-users.",
+        ),
+        "time": (
             "unproven",
             f"The search's time was over before it had closed in ({found}).",
             "Give it more: --search-time.",
-        )
-    if steps.outcome == "unreachable":
-        return "fail", f"The search could not bring up {steps.level:,} users ({found}).", "Look at Locust's log."
-    if steps.outcome == "open":
-        which = " and ".join(f"{n:,}" for n in open_ones)
-        why = (
-            f"The search closed in on the boundary ({found}), but {steps.plan.patience:.0f} s at {which} users were "
-            f"too few to be wrong in at most {percent(ALPHA)} of cases: they are close to it, or their replies too few."
-        )
-        return "unproven", why, "Give levels more time: --hold."
-    return "unproven", f"The search was ended before it had closed in ({found}).", "Let it end by itself."
+        ),
+        "unreachable": (
+            "fail",
+            f"The search could not bring up {steps.level:,} users ({found}).",
+            "Look at Locust's log.",
+        ),
+    }
+    ended_before = f"The search was ended before it had closed in ({found})."
+    return told.get(steps.outcome or "", ("unproven", ended_before, "Let it end by itself."))
+
+
+def _ends(held: int, failed: int | None) -> str:
+    return f"{f'{held:,}' if held else 'none'} held, {f'{failed:,}' if failed else 'none'} failed"
+
+
+def _undecided(steps: SearchSteps) -> str:
+    which = listed([f"{n:,}" for n in steps.undecided])
+    return (
+        f"{which or 'some numbers of'} users could not be decided within {steps.plan.patience:.0f} s: "
+        "they are close to the boundary, or their replies too few."
+    )

@@ -15,13 +15,15 @@ below a level that failed: what lies between two levels was not measured and is 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.blocks import block_count
 from probe_ext.verdict.capacity import Bracket, find_bracket, states_of
-from probe_ext.verdict.columns import Floats, Ints
+from probe_ext.verdict.columns import Bools, Floats, Ints
+from probe_ext.verdict.lasting import classify_lasting
 from probe_ext.verdict.level_state import served_share
 from probe_ext.verdict.people import Counts, Headcount, classify, count_replies, headcount
 from probe_ext.verdict.questions import Scene, Standing, rows_by_level, steps_of
@@ -37,17 +39,27 @@ Interval = tuple[int, int | None]
 """the lowest and the highest number of users that the run does not rule out; None: no highest"""
 
 
-def resample(scene: Scene, nodes: Sequence[Grades], sent: Floats, profile: SloProfile) -> Headcount:
-    """People by replicate and level. `nodes`: the replies' grades, moved by each of the `shocks`."""
+@dataclass(frozen=True)
+class Replicates:
+    """People by replicate and level."""
+
+    felt: Headcount
+    """judged as the run itself: what another run of the same length might have shown"""
+    lasting: Headcount
+    """without the chance in each user's few replies: see `lasting`"""
+
+
+def resample(scene: Scene, nodes: Sequence[Grades], sent: Floats, profile: SloProfile) -> Replicates:
+    """Draw anew. `nodes`: the replies' grades, moved by each of the `shocks`."""
     rng = np.random.default_rng(SEED)
     drawn = []
     for number, rows in enumerate(rows_by_level(scene)):
         drawn.append(_resample_level(scene, number, rows, nodes, sent, profile, rng))
-    return _stacked(drawn)
+    return Replicates(_stacked([felt for felt, _ in drawn]), _stacked([lasting for _, lasting in drawn]))
 
 
 def _stacked(drawn: Sequence[Headcount]) -> Headcount:
-    kinds = [(one.served, one.strained, one.broken, one.undecided) for one in drawn]
+    kinds = [_kinds(one) for one in drawn]
     if not kinds:
         return Headcount(*(np.zeros((REPLICATES, 0), dtype=np.int64) for _ in range(4)))
     return Headcount(*(np.stack(kind, axis=1) for kind in zip(*kinds, strict=True)))
@@ -61,12 +73,13 @@ def _resample_level(
     sent: Floats,
     profile: SloProfile,
     rng: np.random.Generator,
-) -> Headcount:
+) -> tuple[Headcount, Headcount]:
     level = scene.levels[number]
     rows = rows[nodes[len(nodes) // 2][rows] >= 0]
     people, user = np.unique(scene.user_of[rows], return_inverse=True)
     if not len(people):
-        return Headcount(*(np.zeros(REPLICATES, dtype=np.int64) for _ in range(4)))
+        nobody = Headcount(*(np.zeros(REPLICATES, dtype=np.int64) for _ in range(4)))
+        return nobody, nobody
     blocks = block_count(len(rows), len(people))
     block = ((sent[rows] - level.t_start) / max(level.seconds, 1e-9) * blocks).astype(np.int64)
     block = np.clip(block, 0, blocks - 1)
@@ -74,10 +87,13 @@ def _resample_level(
     of_blocks = rng.multinomial(blocks, np.full(blocks, 1 / blocks), REPLICATES)
     of_people = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), REPLICATES)
     node = rng.choice(len(nodes), REPLICATES, p=WEIGHTS if len(nodes) > 1 else None)
-    kinds = np.empty((REPLICATES, len(people)), dtype=np.int8)
+    felt, last = (np.empty((REPLICATES, len(people)), dtype=np.int8) for _ in range(2))
     for i, of_node in enumerate(counts):
-        kinds[node == i] = classify(_drawn(of_node, of_blocks[node == i]), profile.users)
-    return headcount(kinds, of_people)
+        which = node == i
+        drawn, seen = _drawn(of_node, of_blocks[which]), _drawn(of_node, np.ones(blocks, dtype=np.int64))
+        felt[which] = classify(drawn, profile.users)
+        last[which] = classify_lasting(drawn, of_people[which], seen, profile.users)
+    return headcount(felt, of_people), headcount(last, of_people)
 
 
 def _drawn(counts: Counts, of_blocks: Ints) -> Counts:
@@ -90,11 +106,12 @@ def _drawn(counts: Counts, of_blocks: Ints) -> Counts:
     return Counts(summed(counts.judged), summed(counts.strained), summed(counts.broken))
 
 
-def interval(scene: Scene, standing: Standing, replicates: Headcount, share: float) -> Interval | None:
+def interval(scene: Scene, standing: Standing, replicates: Replicates, share: float) -> Interval | None:
     """The capacity's interval at CONFIDENCE; None where there is no capacity to give one for."""
     if standing.bracket.held is None and standing.bracket.failed is None:
         return None
-    found = _brackets(scene, standing, replicates, share)
+    people = _where(standing.heard.enough, replicates.lasting, replicates.felt)
+    found = _brackets(scene, standing, people, share)
     held = np.array([0 if one.held is None else one.held for one in found], dtype=np.float64)
     below = np.array([np.inf if one.failed is None else one.failed - 1 for one in found])
     tail = (1 - CONFIDENCE) / 2
@@ -102,6 +119,16 @@ def interval(scene: Scene, standing: Standing, replicates: Headcount, share: flo
     high = float(np.quantile(below, 1 - tail, method="inverted_cdf"))
     high = max(high, np.inf if standing.bracket.failed is None else standing.bracket.failed - 1)
     return int(low), (None if np.isinf(high) else int(high))
+
+
+def _where(which: Bools, one: Headcount, other: Headcount) -> Headcount:
+    """Of a level with too few replies, nothing is said for the long run."""
+    kinds = zip(_kinds(one), _kinds(other), strict=True)
+    return Headcount(*(np.where(which, a, b) for a, b in kinds))
+
+
+def _kinds(people: Headcount) -> tuple[Ints, ...]:
+    return people.served, people.strained, people.broken, people.undecided
 
 
 def _brackets(scene: Scene, standing: Standing, replicates: Headcount, share: float) -> list[Bracket]:

@@ -15,7 +15,7 @@ from probe_ext.verdict.figures import reply_figures, token_windows
 from probe_ext.verdict.level_result import LevelResult, ServerFigures
 from probe_ext.verdict.level_state import STATE_NAMES, UNPROVEN, served_share
 from probe_ext.verdict.levels import Level
-from probe_ext.verdict.people import UNDECIDED, Headcount, classify
+from probe_ext.verdict.people import UNDECIDED, classify
 from probe_ext.verdict.questions import Answers, Scene, Standing, blame, rows_by_level
 from probe_ext.verdict.replies import BROKEN, SERVED, STRAINED, UNJUDGED, Judged
 from probe_ext.verdict.server_figures import Metrics, server_figures
@@ -28,7 +28,7 @@ class Judging:
     scene: Scene
     judged: Judged
     answers: Answers
-    replicates: Headcount
+    replicates: bootstrap.Replicates
     profile: SloProfile
 
 
@@ -98,7 +98,7 @@ def _shares(judging: Judging) -> dict[str, list[float | None]]:
     steps = standing.steps
     states = states_of(steps, judging.profile.level.served_share)
     fit = dict(zip(steps.users.tolist(), fitted(states, served_share(steps.people), steps.people.heard), strict=True))
-    low, high = bootstrap.share_range(judging.replicates)
+    low, high = bootstrap.share_range(judging.replicates.felt)
     return {
         "served_share": _known(served_share(standing.people)),
         "served_share_low": _known(low),

@@ -80,7 +80,7 @@ def find_levels(
     settle = SETTLE if plan is None else number(plan, "settle", SETTLE)
     shortest = SHORTEST if plan is None else min(SHORTEST, number(plan, "hold", 2 * SHORTEST) / 2)
     meant = _meant(plan)
-    measured = _measured_from(stretches, settle, free)
+    measured = _measured_from(stretches, settle, free, _searched(plan))
     plateaus = [s for s in stretches if s.users > 0 and s.end - measured[s] >= shortest]
     plateaus = [s for s in plateaus if meant is None or s.users in meant]
     levels = [Level(s.users, s.users, s.users, measured[s], s.end, band=False) for s in plateaus]
@@ -93,13 +93,29 @@ def find_levels(
     return sorted(levels, key=lambda level: level.t_start)
 
 
-def _measured_from(stretches: Sequence[Stretch], settle: float, free: Callable[[float], float]) -> dict[Stretch, float]:
-    """From when each stretch is measured."""
-    before = [None, *stretches]
-    return {
-        now: max(now.start + settle, free(now.start) if last is not None and last.users > now.users else now.start)
-        for last, now in zip(before, stretches, strict=False)
-    }
+def _measured_from(
+    stretches: Sequence[Stretch],
+    settle: float,
+    free: Callable[[float], float],
+    searched: Sequence[tuple[int, float]],
+) -> dict[Stretch, float]:
+    """From when each stretch is measured; of a search, from when it measured itself, so that both judge the same."""
+    measured = {}
+    for last, now in zip([None, *stretches], stretches, strict=False):
+        own = (since for users, since in searched if users == now.users and now.start <= since <= now.end)
+        down = last is not None and last.users > now.users
+        since = next(own, None) or (free(now.start) if down else now.start)
+        measured[now] = max(now.start + settle, since)
+    return measured
+
+
+def _searched(plan: Mapping[str, Any] | None) -> list[tuple[int, float]]:
+    """Users and beginning of the measured part of each visit of a search."""
+    search = plan.get("search") if plan is not None else None
+    steps = search.get("steps") if isinstance(search, Mapping) else None
+    known = [step for step in steps if isinstance(step, Mapping)] if isinstance(steps, (list, tuple)) else []
+    told = [(step.get("users"), step.get("measured_from")) for step in known]
+    return [(users, since) for users, since in told if isinstance(users, int) and isinstance(since, (int, float))]
 
 
 def free_from(replies: Columns) -> Callable[[float], float]:

@@ -11,6 +11,9 @@ from probe_ext.verdict.replies import BROKEN, STRAINED, Grades
 
 UNHEARD, SERVED, STRAINED_USER, BROKEN_USER, UNDECIDED = range(5)
 
+Kinds = NDArray[np.int8]
+"""one of these for each user"""
+
 EPSILON = 1e-9
 """so that 9 of 10 are 90 %"""
 
@@ -35,7 +38,7 @@ def count_replies(group: Ints, user: Ints, grades: Grades, shape: tuple[int, int
     return Counts(counted(grades >= 0), counted(grades == STRAINED), counted(grades == BROKEN))
 
 
-def classify(counts: Counts, rules: Users) -> NDArray[np.int8]:
+def classify(counts: Counts, rules: Users) -> Kinds:
     """How each user felt.
 
     *served*: at least 90 % of the replies served and at most 1 % broken (none under 100 replies); *undecided*: fewer
@@ -74,7 +77,7 @@ class Headcount:
         return self.strained + self.broken
 
 
-def headcount(kinds: NDArray[np.int8], weights: NDArray[np.int64] | None = None) -> Headcount:
+def headcount(kinds: Kinds, weights: NDArray[np.int64] | None = None) -> Headcount:
     """Count people along the last axis, each as often as `weights` says."""
 
     def of(kind: int) -> NDArray[np.int64]:

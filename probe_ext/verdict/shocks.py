@@ -4,8 +4,9 @@ A level of few replies is one look at a queue that swings more slowly than the l
 of time can only show what happened in it, and where everybody was served by a hair, every draw says so. So, in levels
 of fewer than ENOUGH natural blocks (of about three replies a user), each replicate also moves all waits, typing speeds
 and silences of the level by one common factor. How far is taken from how much the blocks' means differ: the standard
-error of the level's mean on a logarithmic scale, widened by Student's t for so few blocks. Three factors stand for the
-normal distribution, with the weights of Gauss and Hermite. What is far from its bounds is served whatever the factor.
+error of the level's mean on a logarithmic scale, widened by Student's t for so few blocks, less what drawing from the
+blocks shows of it anyway. Three factors stand for the normal distribution, with the weights of Gauss and Hermite. What
+is far from its bounds is served whatever the factor.
 """
 
 import math
@@ -52,7 +53,10 @@ def shocks(scene: Scene, felt: Felt, sent: Floats) -> tuple[Slower, ...]:
 
 
 def error(values: Floats, block: Ints, natural: float) -> float:
-    """The standard error of a level's mean, of its logarithm; 0 where there are not two blocks to compare."""
+    """The standard error of a level's mean, of its logarithm, beyond what drawing from its blocks shows.
+
+    0 where there are not two blocks to compare.
+    """
     known = ~np.isnan(values)
     count = np.bincount(block[known])
     mean = np.bincount(block[known], weights=values[known])[count > 0] / count[count > 0]
@@ -60,4 +64,5 @@ def error(values: Floats, block: Ints, natural: float) -> float:
         return 0.0
     swing = float(mean.std(ddof=1) / mean.mean())
     few = _T[len(mean) - 2] / _Z if len(mean) - 2 < len(_T) else 1.0
-    return min(LARGEST, swing * few / math.sqrt(max(natural, 1.0)))
+    drawn = (len(mean) - 1) / len(mean) ** 2
+    return min(LARGEST, swing * math.sqrt(max(0.0, few**2 / max(natural, 1.0) - drawn)))

@@ -1,7 +1,8 @@
-"""The same judgement while a run goes on: what is known of the present level from the replies that have ended.
+"""The same judgement while a run goes on: what is known of a level from the replies that have ended.
 
 Only replies that have ended can be judged, and slow ones end later. So blocks hold the replies that *ended* in them,
-whenever they were sent: in a steady state each counts once, and none has to be waited for.
+whenever they were sent: in a steady state each counts once, and none has to be waited for. What the verdict would say
+is another matter: it is asked anew of every level, when the last of its replies have ended, too.
 """
 
 from collections.abc import Sequence
@@ -9,13 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe_ext.load.search import Look, State
+from probe_ext.load.search import State
 from probe_ext.load.sequential import Block
 from probe_ext.measure.rows import ReplyRow
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.as_of import as_of
+from probe_ext.verdict.capacity import put_together, states_of
 from probe_ext.verdict.columns import Floats, Ints, from_rows
-from probe_ext.verdict.level_state import STATE_NAMES, Heard, judge_levels
-from probe_ext.verdict.people import EPSILON, classify, count_replies, headcount
+from probe_ext.verdict.level_state import STATE_NAMES, Heard
+from probe_ext.verdict.people import EPSILON, Headcount, classify, count_replies, headcount
 from probe_ext.verdict.replies import BROKEN, SERVED, Grades, judge_replies
 
 SHORTEST_BLOCK = 1.0
@@ -24,7 +27,7 @@ SHORTEST_BLOCK = 1.0
 
 @dataclass(frozen=True)
 class Ended:
-    """Judged replies of one level that have ended, in order of `end`. Seconds of the run."""
+    """Judged replies of one visit to a level, in order of `end`. Seconds of the run."""
 
     user: Ints
     sent: Floats
@@ -32,25 +35,32 @@ class Ended:
     grades: Grades
 
 
-def grade(rows: Sequence[ReplyRow], profile: SloProfile) -> Grades:
-    """How each reply felt, as the verdict will say."""
-    return judge_replies(from_rows(rows, ReplyRow), profile, profile.reasoning).overall
+def grade(rows: Sequence[ReplyRow], until: Sequence[float], profile: SloProfile) -> Grades:
+    """How each reply felt, as the verdict will say; one that went on after its moment, as it stood then."""
+    replies = as_of(from_rows(rows, ReplyRow), np.array(until))
+    return judge_replies(replies, profile, profile.reasoning).overall
 
 
-def look_at(ended: Ended, since: float, users: int, min_replies: int, profile: SloProfile) -> Look:
-    """What is known of a level of so many users, measured since then."""
-    return Look(_state(ended, users, min_replies, profile), blocks_of(ended, since))
-
-
-def _state(ended: Ended, users: int, min_replies: int, profile: SloProfile) -> State:
-    seen, user = np.unique(ended.user, return_inverse=True)
-    level = np.zeros(len(user), dtype=np.int64)
-    counts = count_replies(level, user, ended.grades, (1, max(1, len(seen))))
+def state_of(visits: Sequence[Ended], users: int, min_replies: int, profile: SloProfile) -> State:
+    """What the verdict would say of a level of so many users, all visits put together."""
     share = profile.level.served_share
-    enough = (counts.judged >= min_replies).sum(axis=1) >= share * users - EPSILON
-    heard = Heard(np.array([max(users, len(seen))]), enough)
-    state = judge_levels(headcount(classify(counts, profile.users)), heard, share)
-    return STATE_NAMES[int(state[0])]
+    people, present, enough = [], [], []
+    for visit in visits:
+        seen, user = np.unique(visit.user, return_inverse=True)
+        level = np.zeros(len(user), dtype=np.int64)
+        counts = count_replies(level, user, visit.grades, (1, max(1, len(seen))))
+        people.append(headcount(classify(counts, profile.users)))
+        present.append(max(users, len(seen)))
+        enough.append(bool((counts.judged >= min_replies).sum() >= share * users - EPSILON))
+    if not people:
+        return "unproven"
+    kinds = zip(*((one.served, one.strained, one.broken, one.undecided) for one in people), strict=True)
+    together = put_together(
+        np.full(len(people), users),
+        Headcount(*(np.concatenate(kind) for kind in kinds)),
+        Heard(np.array(present), np.array(enough)),
+    )
+    return STATE_NAMES[int(states_of(together, share)[0])]
 
 
 def blocks_of(ended: Ended, since: float) -> tuple[Block, ...]:

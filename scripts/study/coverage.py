@@ -10,7 +10,7 @@ from scripts.study.servers import Case, cases
 from scripts.study.truth import boundary, chat
 from scripts.study.virtual_run import hold_levels
 
-RUNS = 200
+RUNS = 100
 TWICE = 10
 """runs that are judged a second time"""
 HOLDS = (30.0, 10.0)
@@ -70,6 +70,8 @@ def row(case: Case, hold: float, truth: dict[str, Any], answers: Sequence[Answer
         "covered": sum(holds(one, true) for one in given),
         "above": sum(low > true for low, _ in given),
         "below": sum(high is not None and high < true for _, high in given),
+        "lower_later": sum(holds((_next_above(low, case.sweep), high), true) for low, high in given),
+        "upper_sooner": sum(holds((low, _next_below(high, case.sweep)), true) for low, high in given),
         "exact": sum(one.users == best for one in answers),
         "too_many": sum(one.users is not None and one.users > true for one in answers),
         "width": sum((high or max(case.sweep)) - low + 1 for low, high in given) / max(1, len(given)),
@@ -84,6 +86,16 @@ def holds(interval: Interval, value: int) -> bool:
     """Whether a number of users lies in it."""
     low, high = interval
     return low <= value and (high is None or value <= high)
+
+
+def _next_above(low: int, sweep: Sequence[int]) -> int:
+    """An interval's lower end, one measured level higher."""
+    return min((users for users in sweep if users > low), default=low)
+
+
+def _next_below(high: int | None, sweep: Sequence[int]) -> int:
+    """Its upper end, below the next lower measured level."""
+    return max(users for users in sweep if high is None or users <= high) - 1
 
 
 def _overlap(a: Interval, b: Interval) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from probe_ext.load.search import RESOLUTION, SearchPlan
 from probe_ext.verdict.judge import judge
+from probe_ext.verdict.judgement import Judgement
 from scripts.study.coverage import holds
 from scripts.study.servers import Case, cases
 from scripts.study.truth import boundary, chat, long_run
@@ -62,12 +63,12 @@ def one_run(number: int, way: str, seed: int, true: int) -> dict[str, Any]:
         "users": verdict.served_users,
         "interval": verdict.interval,
         "bracket": verdict.bracket,
-        **_searched(case, run, true),
+        **_searched(case, run, verdict, true),
     }
 
 
-def _searched(case: Case, run: Run, true: int) -> dict[str, Any]:
-    """How a search ended, and which of its proven levels are not what they are in the long run."""
+def _searched(case: Case, run: Run, verdict: Judgement, true: int) -> dict[str, Any]:
+    """How a search ended, and which of its proven levels are not what they are in the long run, or by the verdict."""
     told = run.plan["search"]
     if told is None:
         return {}
@@ -76,8 +77,23 @@ def _searched(case: Case, run: Run, true: int) -> dict[str, Any]:
     return {
         "outcome": told["outcome"],
         "proven": len(proven),
+        "differs": sum(state != _judged(verdict, users) for users, state in proven.items()),
         "wrong": [{"users": n, "state": state, "served": long_run(case, n).served} for n, state in wrong.items()],
     }
+
+
+def _judged(verdict: Judgement, users: int) -> str:
+    """What the verdict says of a number of users, all visits put together."""
+    levels = [level for level in verdict.levels if level.users == users]
+    served, lost, undecided = (
+        sum(count)
+        for count in zip(
+            *((one.users_served, one.users_strained + one.users_broken, one.users_undecided) for one in levels),
+            strict=True,
+        )
+    )
+    heard, share = served + lost + undecided, chat().level.served_share - 1e-9
+    return "held" if served >= share * heard else "failed" if served + undecided < share * heard else "unproven"
 
 
 def row(case: Case, way: str, true: int, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -101,6 +117,8 @@ def row(case: Case, way: str, true: int, results: Sequence[dict[str, Any]]) -> d
     }
     if way == "search":
         found["closed"] = sum(one["outcome"] == "closed" for one in results)
+        found["enclosed"] = sum(one["outcome"] == "enclosed" for one in results)
+        found["differs"] = sum(one["differs"] for one in results)
         found["proven"] = sum(one["proven"] for one in results)
         found["wrong"] = [one for result in results for one in result["wrong"]]
     return found

@@ -30,21 +30,34 @@ COVERAGE = """
 *Covers*: the interval holds the truth; {claimed:.0f} % are claimed, and the range is that of the binomial
 distribution (Wilson, 95 %). *Exact*: the bare figure is the best that the sweep's levels allow. *Too much*: the
 bare figure lies above the truth. *Two agree*: their intervals overlap, runs taken in pairs; two
-honest ones do in at least {overlap:.0f} % of cases.
+honest ones do in at least {overlap:.0f} % of cases. *One level narrower*: how many intervals would still hold the truth
+if their lower end were the next higher level of the sweep; if their upper end were below the next lower one.
 
 Where the boundary is soft, the bare figure leans to the safe side: of a user's few replies in a short level, chance
 alone leaves fewer than nine in ten served now and then, although in the long run they are. The interval allows for
 that.
 
-| server | hold | levels | truth | covers | misses above, below | users in it | exact | too much | two agree |
-|---|---:|---|---:|---:|---:|---:|---:|---:|---:|
+| server | hold | levels | truth | covers | misses above, below | users in it | one level narrower | exact | too much |\
+ two agree |
+|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|
 """
 AGAIN = """
 Of all intervals {covered} of {given} hold the truth: {than} claimed. {same} of {judged} runs that were
 judged a second time gave the same `capacity.json`, to the last digit.
 
+{narrower}
+
+Servers marked *held out* were not looked at while the verdict and the search were tuned.
+
 | server | what it is | served replies at the truth, and with one user more |
 |---|---|---|
+"""
+NARROWER = """Why more than claimed? An interval ends at measured levels. What lies between the highest that held
+and the lowest that failed was not measured and is never ruled out; where two levels differ clearly, every run finds
+the same two, holds the truth always, and can state nothing narrower. With the lower end one level higher, {later} of
+the intervals would still hold the truth; with the upper end one level lower, {sooner}. Where that is above
+{claimed}, the interval is wider than it had to be on these servers: in short levels it allows for queues that swing
+more slowly than the level lasts, and theirs do not.
 """
 EFFORT = """
 ## The search beside fixed sweeps
@@ -58,9 +71,10 @@ the mean distance of the bare figure from the truth, in parts of it.
 |---|---:|---|---:|---:|---:|---:|---:|
 """
 PROVEN = """
-Of all searches {closed} of {searches} ended with both ends of the bracket proven; the others named the end that
-could not be decided within five times `--hold`. They proved {proven} levels, each with an error of at most
-{alpha:g} % by the test's bounds (levels on the way: {glance:g} %). {wrong}
+Of all searches {closed} of {searches} ended with both ends of the bracket proven, {enclosed} more with the next levels
+beyond it proven and what could not be decided named, {open} with an open end. They proved {proven} levels, each
+with an error of at most {alpha:g} % by the test's bounds (levels on the way: {glance:g} %). {wrong} The verdict, which
+judges the run when it is over, says otherwise of {differs} of the proven levels.
 """
 
 
@@ -94,8 +108,16 @@ def _coverage(rows: Rows) -> str:
         than="no fewer than" if covered >= CONFIDENCE * given else "fewer than",
         same=sum(o["same_again"] for o in rows),
         judged=sum(o["judged_again"] for o in rows),
+        narrower=_narrower(rows),
     )
     return text + "".join(_server_line(one) for one in once)
+
+
+def _narrower(rows: Rows) -> str:
+    """How much of what an interval covers beyond its claim is the steps that it moves in."""
+    given = sum(one["answered"] for one in rows)
+    later, sooner = (_part(sum(one[end] for one in rows), given) for end in ("lower_later", "upper_sooner"))
+    return NARROWER.format(claimed=f"{100 * CONFIDENCE:.0f} %", later=later, sooner=sooner).strip()
 
 
 def _coverage_line(one: dict[str, Any]) -> str:
@@ -110,6 +132,7 @@ def _coverage_line(one: dict[str, Any]) -> str:
         covers,
         f"{_part(one['above'], one['answered'])}, {_part(one['below'], one['answered'])}",
         f"{one['width']:.1f}",
+        f"{_part(one['lower_later'], one['answered'])}, {_part(one['upper_sooner'], one['answered'])}",
         _part(one["exact"], one["runs"]),
         _part(one["too_many"], one["runs"]),
         _part(one["overlap"], one["pairs"]),
@@ -119,7 +142,8 @@ def _coverage_line(one: dict[str, Any]) -> str:
 def _server_line(one: dict[str, Any]) -> str:
     held, failed = one["truth"]["held"], one["truth"]["failed"]
     told = f"{held['users']}: {100 * held['served']:.1f} %; {failed['users']}: {100 * failed['served']:.1f} %"
-    return _line(one["case"], one["what"], told)
+    out = {case.name for case in cases() if case.held_out}
+    return _line(one["case"], one["what"] + ("; held out" if one["case"] in out else ""), told)
 
 
 def _effort(rows: Rows) -> str:
@@ -131,6 +155,9 @@ def _effort(rows: Rows) -> str:
     wrong = [{**bad, "case": one["case"]} for one in searches for bad in one["wrong"]]
     return text + PROVEN.format(
         closed=sum(one["closed"] for one in searches),
+        enclosed=sum(one["enclosed"] for one in searches),
+        open=sum(one["runs"] - one["closed"] - one["enclosed"] for one in searches),
+        differs=sum(one["differs"] for one in searches) or "none",
         searches=sum(one["runs"] for one in searches),
         proven=sum(one["proven"] for one in searches),
         alpha=100 * ALPHA,

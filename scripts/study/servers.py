@@ -18,6 +18,8 @@ class Case:
     sweep: tuple[int, ...]
     soft: bool = False
     """whether it is studied with levels too short for comfort as well"""
+    held_out: bool = False
+    """never looked at while the verdict and the search were made"""
 
 
 def cases() -> list[Case]:
@@ -28,6 +30,8 @@ def cases() -> list[Case]:
     roomy = replace(demo, max_num_seqs=40, kv_pool_bytes=6.75e8, sequence_overhead_s=0.0005)
     card = load_profile("rtx3060-qwen2.5-7b-awq")
     readers = People(prompt=300, reply=150, reply_spread=0.5)
+    other = replace(load_profile("rtx5060ti-qwen2.5-7b-awq"), max_num_seqs=6)
+    pasting = People(prompt=500, prompt_spread=0.4, reply=60, reply_spread=0.5, think=5.0)
     return [
         Case("one at a time", "answers of 120 tokens, one after another", one, People(reply=120), (1, 2, 3, 4)),
         Case("batch limit", "8 at once, the ninth waits", demo, People(), (4, 7, 8, 9, 10, 11)),
@@ -38,4 +42,8 @@ def cases() -> list[Case]:
         Case("typing speed", "a card that types ever slower; replies of 5 to 15 s", card, readers,
              (32, 36, 40, 44, 48)),
         Case("larger batch", "40 at once", roomy, People(reply_spread=0.3), (40, 44, 46, 48)),
+        Case("another card", "6 at once, answers of all lengths, 2 s to think", other,
+             People(prompt=100, reply_spread=0.5, think=2.0), (8, 12, 14, 16, 18, 20, 24), held_out=True),
+        Case("long prompts", "prompts of all lengths, read one after another; 5 s to think", card, pasting,
+             (4, 8, 10, 12, 14, 16, 20), held_out=True),
     ]  # fmt: skip

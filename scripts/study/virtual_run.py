@@ -88,6 +88,7 @@ def search(profile: Profile, people: People, slo: SloProfile, plan: SearchPlan, 
     """Let the search find the boundary, by the stepping that real runs have."""
     steps, heard = plan.begin(), Judge(slo, plan.min_replies)
     run = drive(Run(profile, people), seed, lambda t, users: steps.target(t, users, heard), heard.add)
+    steps.review(heard)
     run.plan = steps.told()
     return run
 

@@ -37,8 +37,8 @@ def blocks_until(blocks: list[Block], claim: str, alpha: float, bounds: Bounds =
 
 @pytest.mark.parametrize(
     ("share", "claim", "alpha", "blocks"),
-    [(1.0, "held", GLANCE, 8), (1.0, "held", ALPHA, 20), (0.0, "failed", GLANCE, 2), (0.0, "failed", ALPHA, 4),
-     (0.5, "failed", ALPHA, 6), (0.88, "held", ALPHA, None)],
+    [(1.0, "held", GLANCE, 5), (1.0, "held", ALPHA, 19), (0.0, "failed", GLANCE, 1), (0.0, "failed", ALPHA, 3),
+     (0.5, "failed", ALPHA, 4), (0.8, "failed", ALPHA, 10), (0.88, "held", ALPHA, None)],
 )  # fmt: skip
 def test_how_many_equal_blocks_it_takes(share: float, claim: str, alpha: float, blocks: int | None) -> None:
     assert blocks_until([block(share)] * 40, claim, alpha) == blocks

@@ -27,6 +27,9 @@ def test_what_a_row_counts() -> None:
     assert (told["runs"], told["answered"], told["covered"], told["above"], told["below"]) == (4, 3, 1, 1, 1)
     assert (told["exact"], told["too_many"], told["pairs"], told["overlap"]) == (0, 1, 1, 1)
     assert told["width"] == pytest.approx((2 + 3 + 2) / 3)
+    assert (told["lower_later"], told["upper_sooner"]) == (1, 0), (
+        "(9, 9) and (7, 8), (8, 8) and (6, 7), (11, –) and (10, 10)"
+    )
 
 
 @pytest.mark.parametrize(

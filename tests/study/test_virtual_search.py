@@ -51,6 +51,19 @@ def test_what_it_proves_is_right_seed_after_seed() -> None:
     assert wrong <= 1
 
 
+@pytest.mark.parametrize("seed", [40_001, 40_004])
+def test_the_search_and_the_verdict_speak_of_a_level_as_one(seed: int) -> None:
+    """A ninth user waits for one of eight slots; with these seeds, replies that ended after 9 users were left made the
+    verdict say that they fail, when the search had just proven that they hold."""
+    run = search(DEMO, People(), CHAT, PLAN, seed=seed)
+    held, failed = judge(run.evidence, CHAT).bracket
+    assert held is not None
+    assert failed is not None
+    for step in run.plan["search"]["steps"]:
+        if step["proven"]:
+            assert step["users"] <= held if step["state"] == "held" else step["users"] >= failed
+
+
 def test_the_same_seed_searches_in_the_same_way() -> None:
     runs = [search(replace(DEMO, max_num_seqs=2), LONG, CHAT, PLAN, seed=5) for _ in range(2)]
     assert runs[0].plan == runs[1].plan

@@ -58,6 +58,46 @@ def test_only_what_was_sent_in_the_level_counts_and_nothing_that_we_ended() -> N
     assert (look.state, {block.served for block in look.blocks}) == ("held", {1.0})
 
 
+def test_a_level_that_was_left_is_judged_by_its_last_replies_too() -> None:
+    """Four users had three good replies each, and one of them a slow one that ends when the next level goes on."""
+    heard = listening(*[reply(user, 6.0 + 3 * k) for user in range(4) for k in range(3)])
+    assert heard.look(5.0, 4).state == "held"
+    heard.leave(16.0, for_more=False)
+    heard.look(30.0, 2)
+    for k in range(2):
+        heard.add(slow_start(0, 15.0 + k / 2, 5.0))
+    assert heard.state(4) == "failed"
+    assert heard.state(2) == "unproven"
+
+
+def test_when_more_users_come_a_reply_counts_as_it_stood() -> None:
+    rows = [reply(user, 6.0 + 3 * k) for user in range(4) for k in range(3)]
+    for since, state in ((15.5, "held"), (13.0, "failed")):  # waited half a second when they came, or three
+        heard = listening(*rows)
+        heard.look(5.0, 4)
+        heard.leave(16.0, for_more=True)
+        heard.add(slow_start(0, since, 5.0))
+        heard.add(slow_start(0, since + 0.1, 5.0))
+        assert heard.state(4) == state
+        users = staircase((4, 16), (8, 40))
+        late = [slow_start(0, since, 5.0), slow_start(0, since + 0.1, 5.0)]
+        assert judge(evidence(rows + late, users), CHAT).levels[0].state == state
+
+
+def test_two_visits_to_a_level_are_one() -> None:
+    heard = listening(*[slow_start(user, 6.0 + 3 * k, 2.0) for user in range(4) for k in range(3)])
+    assert heard.look(5.0, 4).state == "failed"
+    heard.leave(20.0, for_more=False)
+    for user in range(4):
+        for k in range(3):
+            heard.add(reply(user, 61.0 + 3 * k))
+    look = heard.look(60.0, 4)
+    assert look.state == "failed", "half of the people of both visits"
+    assert {block.served for block in look.blocks} == {1.0}, (
+        "blocks are of this visit: the odds of earlier ones are kept"
+    )
+
+
 def test_users_have_settled_once_a_reply_of_theirs_has_ended() -> None:
     heard = listening(reply(0, 1.0), reply(1, 8.0))
     assert heard.settled(5.0) == 1
