@@ -24,8 +24,8 @@ def _told(steps: SearchSteps) -> tuple[str, str, str]:
         ),
         "enclosed": (
             "pass",
-            f"Both ends of the search are proven ({_ends(*steps.proven)}), each wrong in at most {percent(ALPHA)} of "
-            f"cases; {_undecided(steps)}",
+            f"Both ends of the search are proven ({_ends(*steps.proven)}), each wrong in at most {percent(ALPHA)} of cases"
+            + f"; {_undecided(steps)}",
             "Give levels more time: --hold.",
         ),
         "open": (
