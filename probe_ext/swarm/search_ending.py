@@ -15,17 +15,16 @@ def search_finding(steps: SearchSteps) -> dict[str, Any]:
 
 
 def _told(steps: SearchSteps) -> tuple[str, str, str]:
-    found = _ends(*steps.bracket)
+    found, wrong = _ends(*steps.bracket), f"wrong in at most {percent(ALPHA)} of cases"
     told = {
         "closed": (
             "pass",
-            f"The search closed in on the boundary ({found}), each end wrong in at most {percent(ALPHA)} of cases.",
+            f"The search closed in on the boundary ({found}), each end {wrong}.",
             "",
         ),
         "enclosed": (
             "pass",
-            f"Both ends of the search are proven ({_ends(*steps.proven)}), each wrong in at most {percent(ALPHA)} of cases"
-            + f"; {_undecided(steps)}",
+            f"Both ends of the search are proven ({_ends(*steps.proven)}), each {wrong}; {_undecided(steps)}",
             "Give levels more time: --hold.",
         ),
         "open": (
