@@ -39,11 +39,11 @@ class Sim:
 
 
 @contextlib.contextmanager
-def sim(*more: str, bind: str = "127.0.0.1") -> Iterator[Sim]:
+def sim(*more: str, bind: str = "127.0.0.1", port: str = "0") -> Iterator[Sim]:
     """Start one; its replies take one to three seconds."""
     with tempfile.TemporaryDirectory() as folder:
         truth = Path(folder) / "truth.jsonl"
-        command = [str(BIN / "probe"), "sim", "--profile", "demo", "--host", bind, "--port", "0"]
+        command = [str(BIN / "probe"), "sim", "--profile", "demo", "--host", bind, "--port", port]
         process = subprocess.Popen([*command, "--truth", str(truth), *more], stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None
