@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 
 WORKERS_LOST = "workers_lost"
 """end_reason of a run that nobody was left to go on with"""
+WORKERS_LEFT = "workers_left"
+"""the same where all of them went in good order"""
+_TOGETHER = 2.0
+"""seconds within which a signal that went to master and workers alike has reached all of them"""
 _PINGS = 5
 """at a time: the one with the shortest way holds"""
 _MEASURED_EVERY = 10
@@ -118,6 +122,8 @@ class Head:
                 self._note_absences(run)
             if run.end_reason is None:
                 run.end_reason = self._reason()
+            if self.signalled:
+                self._forgive_leaving_with_us(run)
             run.note_users()  # nobody asks anew from here on: what follows is no part of a level
             run.write_manifest()  # draining may take long: a kill meanwhile is no end without a reason
             if self.local:
@@ -133,9 +139,15 @@ class Head:
         if isinstance(shape, LevelShape) and shape.finished:
             return "search_done" if shape.searching else "levels_done"
         if not self.local and not self.node.environment.runner.worker_count:
-            return WORKERS_LOST
+            return WORKERS_LEFT if self.peers.last_left_in_order else WORKERS_LOST
         headless = self.node.environment.parsed_options.headless
         return "run_time" if headless else "stopped"
+
+    def _forgive_leaving_with_us(self, run: ActiveRun) -> None:
+        """A terminal's Ctrl-C goes to all of its processes: who heard it first did not leave a run that goes on."""
+        for peer in self.peers.known.values():
+            if peer.left_at is not None and run.now() - peer.left_at < _TOGETHER:
+                peer.left_at = None
 
     def _drain_local(self, run: ActiveRun) -> None:
         drain(self.node.recorder, run.options.drain, gevent.sleep, lambda: self.node.hurry)
@@ -253,7 +265,8 @@ class Head:
         if self.run is not None and msg.data["run"] == self.run.id:
             peer = self.peers.join(msg.node_id)
             peer.drained = msg.data["last"]
-            peer.left_at = self.run.now() if self.run.end_reason is None else None
+            if peer.left_at is None and self.run.end_reason is None and not self.signalled:
+                peer.left_at = self.run.now()
 
     def _watch_workers(self) -> None:
         """Greet workers whose hello was lost, tell of the run who has not heard, notice whom Locust hears no more."""
@@ -283,7 +296,7 @@ class Head:
         clients = self.node.environment.runner.clients
         missing = {client.id for client in clients.missing}
         for worker, peer in self.peers.known.items():
-            if peer.begun_at is not None and peer.left_at is None and (worker in missing or worker not in clients):
+            if peer.begun_at is not None and peer.drained is None and (worker in missing or worker not in clients):
                 peer.absences.miss()
 
     def _on_heartbeat(self, client_id: str, **_: Any) -> None:

@@ -16,7 +16,7 @@ from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm import floor, wire
 from probe_ext.swarm.active_run import ActiveRun
 from probe_ext.swarm.exporter import Exporter, serve
-from probe_ext.swarm.head import WORKERS_LOST, Head
+from probe_ext.swarm.head import WORKERS_LEFT, WORKERS_LOST, Head
 from probe_ext.swarm.launch import DEFAULT_LEVELS_VARIABLE
 from probe_ext.swarm.leaving import final_code
 from probe_ext.swarm.live_view import LiveView
@@ -31,6 +31,10 @@ from probe_ext.swarm.web_form import WebForm
 logger = logging.getLogger(__name__)
 
 WRONG_USAGE = 2
+_NOBODY_LEFT = {
+    WORKERS_LOST: "the last worker was lost; the run ends here",
+    WORKERS_LEFT: "the last worker left; the run ends here",
+}
 _WORKERS_COME = 10.0
 """seconds that a refused run waits for its own worker processes, to tell them"""
 _CLOSES_WITHIN = 30.0
@@ -219,8 +223,8 @@ class HeadWiring:
         if run is None:
             return
         self._view.ended()
-        if self.headless and run.end_reason == WORKERS_LOST:
-            say("the last worker was lost; the run ends here")
+        if self.headless and run.end_reason in _NOBODY_LEFT:
+            say(_NOBODY_LEFT[run.end_reason])
             gevent.spawn(self.environment.runner.quit)  # Locust alone would wait for workers without end
         logger.info("probe: the run lies in %s", run.directory)
         if not self.headless and not run.options.no_report:

@@ -68,3 +68,10 @@ class Peers:
     def join(self, worker: str) -> Peer:
         """A worker says hello, perhaps again."""
         return self.known.setdefault(worker, Peer(worker))
+
+    @property
+    def last_left_in_order(self) -> bool:
+        """Whether of those that took part the last to go had given its last word."""
+        gone = [(peer.absences.heard if peer.left_at is None else peer.left_at, peer) for peer in self.known.values()]
+        took_part = [one for one in gone if one[1].begun_at is not None]
+        return bool(took_part) and max(took_part, key=lambda one: one[0])[1].left_at is not None
