@@ -35,6 +35,7 @@ _NOBODY_LEFT = {
     WORKERS_LOST: "the last worker was lost; the run ends here",
     WORKERS_LEFT: "the last worker left; the run ends here",
 }
+_STOPPED = "it was stopped before it began"
 _WORKERS_COME = 10.0
 """seconds that a refused run waits for its own worker processes, to tell them"""
 _CLOSES_WITHIN = 30.0
@@ -60,6 +61,8 @@ class HeadWiring:
         self._starting = self._quitting = False
         self._preparing = False
         """whether a run is on its way from the web form to its first user"""
+        self._given_up = False
+        """whether Stop was pressed while the form was being looked at"""
         if DEFAULT_LEVELS_VARIABLE in os.environ:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)  # its tables would hide the verdict
         SignalEnd(self._signalled, self._hurry)
@@ -68,7 +71,7 @@ class HeadWiring:
             self._prepare_or_leave()
         self._attach_shape(self._plan_given())
         if self.environment.web_ui:
-            WebForm(self.environment, self._is_running, self._take_form)
+            WebForm(self.environment, self._is_running, self._take_form, self._give_up)
             node.exporter = Exporter(self.environment)
             serve(self.environment, node.exporter)
         if self.head.local:
@@ -135,7 +138,7 @@ class HeadWiring:
         """
         if self._preparing:
             raise SettingsError("a run is being started already; stop it first to start another")
-        self._preparing = True
+        self._preparing, self._given_up = True, False
         try:
             self._take(options, host)
         finally:
@@ -147,8 +150,25 @@ class HeadWiring:
             if clock.monotonic() > until:
                 raise SettingsError("the last run is still being closed; try again in a while")
             gevent.sleep(0.05)
-        self._ready = self._starter.ready(options, host)
+        ready = self._starter.ready(options, host)
+        if self._given_up:
+            raise SettingsError(_STOPPED)
+        self._ready = ready
         self._attach_shape(options.plan)
+
+    def _give_up(self) -> None:
+        """Stop was pressed while no run was going on: what the form has begun comes to no run."""
+        while self._starting:  # it has its folder: Locust's own Stop, which comes next, ends it in order
+            gevent.sleep(0.01)
+        self._given_up = True
+        if self._ready is None:
+            return
+        self._ready = None
+        runner = self.environment.runner
+        if runner.shape_greenlet is not None:  # Locust's Stop ends only who has users already
+            runner.shape_greenlet.kill()
+            runner.shape_greenlet = runner.shape_last_tick = None
+        self._view.refused(_STOPPED)
 
     def _is_running(self) -> bool:
         return self.head.run is not None and self.head.run.ended is None
