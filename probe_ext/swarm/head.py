@@ -9,6 +9,7 @@ from typing import Any
 import gevent
 from gevent.lock import BoundedSemaphore
 from locust.exception import RPCError
+from locust.rpc import Message
 from locust.runners import STATE_MISSING, LocalRunner, MasterRunner
 
 from probe_ext import __version__
@@ -16,7 +17,9 @@ from probe_ext.measure import clock
 from probe_ext.run.directory import DEFAULT_PARENT
 from probe_ext.swarm import axis, wire
 from probe_ext.swarm.active_run import ActiveRun
+from probe_ext.swarm.door import has_key
 from probe_ext.swarm.ending import drain
+from probe_ext.swarm.fitness import Side, doubt, refusal
 from probe_ext.swarm.node import Node
 from probe_ext.swarm.peers import Peer, Peers
 from probe_ext.swarm.shape import LevelShape
@@ -233,9 +236,12 @@ class Head:
         back, data = clock.monotonic(), msg.data
         peer = self.peers.join(msg.node_id)
         peer.host, peer.version = data["host"], data["version"]
-        if peer.version != __version__:
-            self._refuse(peer)
+        master, worker = Side(__version__, has_key()), Side(peer.version, bool(data.get("key")))
+        if why := refusal(master, worker):
+            self._refuse(peer, why[1])
             return
+        if not peer.measured and (why := doubt(master, worker)):
+            logger.warning("worker %s on %s: %s", peer.id, peer.host, why[1])
         first, measured = not peer.measured, axis.offset(data["t"], back, data["mono"])
         if first:
             same = data["clock"] != "" and data["clock"] == wire.clock_name()
@@ -245,14 +251,13 @@ class Head:
         if first:
             self._tell_begin(msg.node_id)  # it may have joined in the middle of a run
 
-    def _refuse(self, peer: Peer) -> None:
+    def _refuse(self, peer: Peer, why: str) -> None:
+        runner = self.node.environment.runner
         if not peer.refused:
             peer.refused = True
-            logger.error(
-                "worker %s on %s runs probe-ext %s, this master %s: refused",
-                *(peer.id, peer.host, peer.version, __version__),
-            )
-        self.node.environment.runner.send_message("quit", None, peer.id)
+            logger.error("worker %s on %s: refused: %s", peer.id, peer.host, why)
+        runner.send_message("quit", None, peer.id)
+        runner.handle_message(peer.id, Message("quit", None, peer.id))  # it counts for nobody, from now on
 
     def _on_batch(self, msg: Any, **_: Any) -> None:
         if self.run is not None:
