@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections import Counter
 from typing import Any, NoReturn
 
 import gevent
@@ -17,6 +18,7 @@ from probe_ext.swarm import floor, wire
 from probe_ext.swarm.active_run import ActiveRun
 from probe_ext.swarm.exporter import Exporter, serve
 from probe_ext.swarm.head import WORKERS_LEFT, WORKERS_LOST, Head
+from probe_ext.swarm.join import joining
 from probe_ext.swarm.launch import DEFAULT_LEVELS_VARIABLE
 from probe_ext.swarm.leaving import final_code
 from probe_ext.swarm.live_view import LiveView
@@ -26,6 +28,7 @@ from probe_ext.swarm.say import say
 from probe_ext.swarm.shape import LevelShape
 from probe_ext.swarm.signals import INTERRUPTED, SignalEnd
 from probe_ext.swarm.starting import Ready, Starter, refuse_mixture, take_default_levels
+from probe_ext.swarm.waiting import for_workers, outlive_workers
 from probe_ext.swarm.web_form import WebForm
 
 logger = logging.getLogger(__name__)
@@ -66,6 +69,8 @@ class HeadWiring:
         if DEFAULT_LEVELS_VARIABLE in os.environ:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)  # its tables would hide the verdict
         SignalEnd(self._signalled, self._hurry)
+        if self.headless and isinstance(self.environment.runner, MasterRunner):
+            outlive_workers(self.environment.runner, lambda: self.head.run is not None)
         if self.headless:
             take_default_levels(self.environment.parsed_options, self.environment.user_classes)
             self._prepare_or_leave()
@@ -74,6 +79,7 @@ class HeadWiring:
             WebForm(self.environment, self._is_running, self._take_form, self._give_up)
             node.exporter = Exporter(self.environment)
             serve(self.environment, node.exporter)
+        self._waiting = gevent.spawn(self._wait_for_workers) if self._is_to_wait() else None
         if self.head.local:
             gevent.spawn(lambda: watch_loop(lambda: node.recorder, gevent.sleep))
         self.environment.runner.register_message(wire.END, lambda **_: gevent.spawn(self._wanted_end))
@@ -95,6 +101,22 @@ class HeadWiring:
         except Exception as defect:
             logger.debug("while preparing", exc_info=defect)
             self._refuse(f"a defect of probe itself: {type(defect).__name__}: {defect}")
+
+    def _is_to_wait(self) -> bool:
+        given = self.environment.parsed_options
+        return isinstance(self.environment.runner, MasterRunner) and bool(self.headless or given.autostart)
+
+    def _wait_for_workers(self) -> None:
+        """Locust itself waits in silence, and gives up with the code of a gate that is missed."""
+        given = self.environment.parsed_options
+        most, given.expect_workers_max_wait = given.expect_workers_max_wait or 0, 0
+        how = None if given.processes else f"start one with {joining(given.master_bind_host, given.master_bind_port)}"
+        if not for_workers(self._here, given.expect_workers, most, how, self._view.preparing, gevent.sleep):
+            self.environment.runner.quit()
+            self._end_main(WRONG_USAGE)
+
+    def _here(self) -> Counter[str]:
+        return self.head.peers.hosts(self.environment.runner.clients.values())
 
     def _warn_of_shortage(self, options: Options) -> None:
         """Before the start: whether the workers bear what is planned, as far as this machine was ever calibrated."""
@@ -268,6 +290,8 @@ class HeadWiring:
     def _leave(self) -> None:
         while self._starting:  # a run that has its folder is ended in order, and reported
             gevent.sleep(0.01)
+        if self._waiting:
+            self._waiting.kill()
         if self.headless and self.head.run is None:
             self._view.preparing(None)
             say("interrupted before the run began")
@@ -277,8 +301,11 @@ class HeadWiring:
         elif self.head.run is None:
             gevent.sleep(_GOES_BY_ITSELF)
             if not self._quitting:  # Locust still waits for its workers
-                main: Any = gevent.get_hub().parent
-                gevent.kill(main, SystemExit(INTERRUPTED))
+                self._end_main(INTERRUPTED)
+
+    def _end_main(self, code: int) -> None:
+        main: Any = gevent.get_hub().parent
+        gevent.kill(main, SystemExit(code))
 
     def _hurry(self) -> None:
         self.node.hurry = True

@@ -1,6 +1,10 @@
 """The workers that a master knows."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from locust.runners import STATE_MISSING, WorkerNode
 
 from probe_ext.swarm import axis
 from probe_ext.swarm.away import Absences
@@ -68,6 +72,12 @@ class Peers:
     def join(self, worker: str) -> Peer:
         """A worker says hello, perhaps again."""
         return self.known.setdefault(worker, Peer(worker))
+
+    def hosts(self, clients: Iterable[WorkerNode]) -> Counter[str]:
+        """How many of these workers of Locust's are on each machine, without those that it does not hear."""
+        heard = [client.id for client in clients if client.state != STATE_MISSING]
+        named = [(self.known[worker].host if worker in self.known else "") for worker in heard]
+        return Counter(host or worker.rpartition("_")[0] for host, worker in zip(named, heard, strict=True))
 
     @property
     def last_left_in_order(self) -> bool:

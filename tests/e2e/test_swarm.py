@@ -242,3 +242,32 @@ def test_the_servers_metrics_are_read_by_the_master_alone(sim: str, tmp_path: Pa
     assert polls >= 4
     # Who the server is was asked before the run; two workers that polled too would make it three times as many.
     assert polls <= Metrics.asked < 2 * polls
+
+
+def test_a_master_that_waits_goes_on_waiting_when_a_worker_leaves_and_gives_up_with_a_word(
+    sim: str, tmp_path: Path
+) -> None:
+    """Locust's own ends its loops with its last worker, and waits on for workers whom it no longer hears."""
+    port = str(free_port())
+    command = [str(BIN / "probe"), "run", "capacity", "--host", sim, "--out", str(tmp_path / "run"), *USERS, "-t", "3s"]
+    command += ["--master", "--master-bind-port", port, "--expect-workers", "2", "--warm-up", "off", "--no-report"]
+    join = [str(BIN / "probe"), "worker", "--master-host", "127.0.0.1", "--master-port", port]
+    master, workers = start(command), [start(join)]
+    try:
+        assert master.stdout is not None
+        assert workers[0].stdout is not None
+        assert any("joined the master" in line for line in workers[0].stdout)  # reads up to that line
+        workers[0].send_signal(signal.SIGINT)
+        workers[0].wait(60)
+        workers += [start(join), start(join)]
+        run = finished(master, tmp_path / "run")
+        check_accounts(run, nodes=2)
+        alone = finished(start([*command, "--force", "--expect-workers-max-wait", "5"]), tmp_path / "run")
+        assert alone.code == 2
+        said = alone.said.splitlines()
+        assert "0 of 2 workers are here; start one with probe worker --master-host" in said[0]
+        assert said[-1] == "probe: gave up waiting after 5 s: 0 of 2 workers are here; there is no run"
+    finally:
+        for worker in workers:
+            end(worker)
+        end(master)
