@@ -295,6 +295,8 @@ class HeadWiring:
         if self.headless and self.head.run is None:
             self._view.preparing(None)
             say("interrupted before the run began")
+        elif self.headless:
+            self._say_what_may_take_long()
         self.environment.runner.quit()
         if self.environment.web_ui:
             self.environment.web_ui.stop()
@@ -302,6 +304,13 @@ class HeadWiring:
             gevent.sleep(_GOES_BY_ITSELF)
             if not self._quitting:  # Locust still waits for its workers
                 self._end_main(INTERRUPTED)
+
+    def _say_what_may_take_long(self) -> None:
+        run = self.head.run
+        if run is not None and run.end_reason is None and run.options.drain:
+            self._view.preparing(None)  # off the line of progress
+            limit = f"replies in flight may go on for {run.options.drain:g} s"
+            say(f"{self.head.signalled}: {limit}; the same once more cuts them off")
 
     def _end_main(self, code: int) -> None:
         main: Any = gevent.get_hub().parent
