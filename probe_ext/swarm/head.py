@@ -272,6 +272,7 @@ class Head:
             peer.drained = msg.data["last"]
             if peer.left_at is None and self.run.end_reason is None and not self.signalled:
                 peer.left_at = self.run.now()
+                logger.warning("worker %s on %s leaves, with its last word", peer.id, peer.host)
 
     def _watch_workers(self) -> None:
         """Greet workers whose hello was lost, tell of the run who has not heard, notice whom Locust hears no more."""
@@ -302,10 +303,15 @@ class Head:
         missing = {client.id for client in clients.missing}
         for worker, peer in self.peers.known.items():
             if peer.begun_at is not None and peer.drained is None and (worker in missing or worker not in clients):
+                if not peer.absences.away:
+                    logger.warning("worker %s on %s is not heard any more", worker, peer.host)
                 peer.absences.miss()
 
     def _on_heartbeat(self, client_id: str, **_: Any) -> None:
         """Locust has answered a worker's heartbeat."""
         run = self.run
         if run is not None and not run.drained and client_id in self.peers.known:
-            self.peers.known[client_id].absences.hear(run.now())
+            peer = self.peers.known[client_id]
+            if peer.absences.away:
+                logger.warning("worker %s on %s is heard again", client_id, peer.host)
+            peer.absences.hear(run.now())

@@ -65,9 +65,13 @@ def test_a_worker_that_hears_the_signal_before_the_master_did_not_leave_alone(
     assert (peer.left_at is not None) == left
 
 
-def test_when_the_last_worker_left_in_order_nobody_was_lost(world: World, tmp_path: Path) -> None:
+def test_when_the_last_worker_left_in_order_nobody_was_lost(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     swarm = running(world, tmp_path)
     leave(swarm, 0)
+    assert "worker w0 on " in caplog.text
+    assert "leaves, with its last word" in caplog.text
     world.sleep(5.0)
     leave(swarm, 1)
     swarm.end()
@@ -75,7 +79,9 @@ def test_when_the_last_worker_left_in_order_nobody_was_lost(world: World, tmp_pa
     assert not any(peer.absences.spans for peer in swarm.head.peers.known.values())
 
 
-def test_when_the_last_worker_is_not_heard_any_more_it_was_lost(world: World, tmp_path: Path) -> None:
+def test_when_the_last_worker_is_not_heard_any_more_it_was_lost(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     swarm = running(world, tmp_path)
     leave(swarm, 0)
     world.sleep(5.0)
@@ -83,5 +89,10 @@ def test_when_the_last_worker_is_not_heard_any_more_it_was_lost(world: World, tm
     swarm.master.clients["w1"].state = "missing"
     del swarm.master.others["w1"]
     world.sleep(5.0)
+    assert caplog.text.count("is not heard any more") == 1
+    swarm.master.clients["w1"].state = "running"
+    swarm.head._on_heartbeat("w1")
+    assert caplog.text.count("is heard again") == 1
+    swarm.master.clients["w1"].state = "missing"
     swarm.end()
     assert swarm.run.end_reason == WORKERS_LOST
