@@ -101,10 +101,12 @@ def _no_level_meanwhile(out: Path, since: float, until: float) -> None:
 
 def test_late_join(tmp_path: Path, tell: Tell) -> None:
     out = tmp_path / "run"
-    with sim() as server, swarm(server.url, out, *USERS, "-t", "20s", expect=1) as it:
+    with sim() as server, swarm(server.url, out, *USERS, expect=1) as it:
         it.join()
         it.wait_for_replies(8)
         it.join()
+        wait_for(lambda: [w["rows"] > 3 for w in it.manifest()["workers"]] == [True, True], "replies of both")
+        it.process.send_signal(signal.SIGINT)
         run = it.finish()
         fired = server.served()
     check_accounts(run, nodes=2)
@@ -202,14 +204,16 @@ sys.exit(main(sys.argv[1:]))
 
 def test_a_worker_of_another_version(tmp_path: Path, tell: Tell) -> None:
     out = tmp_path / "run"
-    with sim() as server, swarm(server.url, out, *USERS, "-t", "12s", expect=1) as it:
+    with sim() as server, swarm(server.url, out, *USERS, expect=1) as it:
         it.join()
         it.wait_for_replies(3)
         other = [sys.executable, "-c", OTHER_VERSION, "worker", "--master-host", "127.0.0.1", "--master-port", it.port]
         from tests.e2e.conftest import start  # noqa: PLC0415
 
         refused = start(other)
-        said, _ = refused.communicate(timeout=60)
+        said, _ = refused.communicate(timeout=PATIENCE)
+        it.wait_for_replies(6)
+        it.process.send_signal(signal.SIGINT)
         run = it.finish()
         fired = server.served()
     assert refused.returncode == 2
