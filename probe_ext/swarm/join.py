@@ -79,8 +79,10 @@ def _several(options: argparse.Namespace) -> int:
     command = [sys.executable, "-m", "probe_ext", "worker", "--master-host", options.master_host]
     command += ["--master-port", str(options.master_port), *([options.scenario] if options.scenario else [])]
     workers: list[subprocess.Popen[bytes]] = []
+    asked: list[int] = []
 
     def pass_on(number: int, _: Any) -> None:
+        asked.append(number)
         for worker in workers:
             if worker.poll() is None:
                 worker.send_signal(number)
@@ -91,6 +93,8 @@ def _several(options: argparse.Namespace) -> int:
         environment = {**os.environ, SPEAKS_VARIABLE: "0" if n else "1"}  # one speaks for all
         # A group of its own: Ctrl-C on a terminal then comes once, through us.
         workers.append(subprocess.Popen(command, process_group=0, env=environment))  # noqa: S603 - our own module
+        if asked:  # while this one was being started
+            workers[-1].send_signal(asked[-1])
     return max(abs(worker.wait()) for worker in workers)
 
 
