@@ -307,7 +307,7 @@ class HeadWiring:
 
     def _say_what_may_take_long(self) -> None:
         run = self.head.run
-        if run is not None and run.end_reason is None and run.options.drain:
+        if run is not None and not run.drained and run.options.drain:
             self._view.preparing(None)  # off the line of progress
             limit = f"replies in flight may go on for {run.options.drain:g} s"
             say(f"{self.head.signalled}: {limit}; the same once more cuts them off")
