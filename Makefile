@@ -54,7 +54,7 @@ lock: ## write the locks anew: requirements.lock, and the image's own two (needs
 	$(UV_LOCK) --constraint requirements.lock pyproject.toml -o docker/run.lock
 	echo hatchling | $(UV_LOCK) --constraint requirements.lock - -o docker/build.lock
 
-test-swarm: $(READY) ## faults with real processes, networks and disks (root, iproute2; 6 minutes)
+test-swarm: $(READY) ## faults with real processes, networks and disks (root, iproute2; 10 minutes)
 	$(BIN)/python -m pytest -n 2 --dist load -m swarm tests/faults
 
 scale: $(READY) ## 16 workers and 10,000 users on loopback: counts, memory, CPU, messages (4 minutes)

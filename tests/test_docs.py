@@ -167,6 +167,7 @@ def test_a_flag_that_is_mentioned_exists() -> None:
     }  # Compose, shell
     theirs |= {"--filename", "--follow", "--from-env-file", "--tag"}  # kubectl, docker
     theirs |= {"--max-num-seqs"}  # vLLM
+    theirs |= {"--minutes", "--lines"}  # scripts/swarm/soak.py
     known = ours | theirs | _locusts_own()
     for page in PAGES:
         code = chain(_CODE.findall(_FENCED.sub("", page.read_text(encoding="utf-8"))), _fenced(page))

@@ -21,7 +21,8 @@ class SseParser:
     """Feed it bytes as they come; it keeps what is unfinished."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
+        """of an event that is not over; grown in place, or an endless one would be copied anew with every read"""
         self._after_cr = False
         self._begun = False
 
@@ -29,14 +30,15 @@ class SseParser:
         """The data of each event that this piece completed, in order. EventTooLargeError when one never ends."""
         if self._after_cr or b"\r" in piece:
             piece = self._line_feeds(piece)
-        whole = self._rest + piece
-        if b"\n\n" not in whole:
-            self._rest = whole
-            if len(whole) > MAX_EVENT:
+        rest = self._rest
+        if b"\n\n" not in piece and not (piece[:1] == b"\n" and rest[-1:] == b"\n"):
+            rest += piece
+            if len(rest) > MAX_EVENT:
                 raise EventTooLargeError(f"an event of more than {MAX_EVENT} bytes")
             return []
+        whole = bytes(rest) + piece if rest else piece
         events = (whole if self._begun else self._begin(whole)).split(b"\n\n")
-        self._rest = events.pop()
+        self._rest = bytearray(events.pop())
         return [data for event in events if (data := _data(event)) is not None]
 
     @property
@@ -46,8 +48,8 @@ class SseParser:
 
     def flush(self) -> list[bytes]:
         """What the stream's end left over, as an event if it holds data."""
-        rest = self._rest if self._begun else self._begin(self._rest)
-        self._rest = b""
+        rest = bytes(self._rest) if self._begun else self._begin(bytes(self._rest))
+        self._rest = bytearray()
         data = _data(rest)
         return [] if data is None else [data]
 

@@ -5,7 +5,7 @@ each (worker, metric, window). Windows only grow, so the fuller snapshot is the 
 in place of a lost one changes nothing.
 """
 
-import json
+import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -113,14 +113,14 @@ class MasterBook:
         self._workers: dict[tuple[str, int], set[str]] = defaultdict(set)
         """who told of each window"""
         self._changed: set[tuple[str, int]] = set()
-        self._sealed: dict[tuple[str, int], str] = {}
-        """old windows, all workers together, as compact text: a long run has thousands"""
+        self._sealed_before = -math.inf
+        """second of the run: windows that ended before it are put away"""
 
     def absorb(self, worker: str, snapshots: Iterable[dict[str, Any]]) -> None:
         """Take what a worker says of these windows, unless more is known: messages may overtake one another."""
         for snapshot in snapshots:
             key = (worker, snapshot["metric"], snapshot["start"])
-            if key[1:] in self._sealed:
+            if snapshot["start"] + SKETCH_SECONDS < self._sealed_before:
                 continue
             if key not in self._latest or _size(snapshot) >= _size(self._latest[key]):
                 self._latest[key] = snapshot
@@ -128,17 +128,18 @@ class MasterBook:
                 self._changed.add(key[1:])
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """One record a metric and window, all workers together: what `sketches.jsonl` holds."""
-        yield from (json.loads(text) for text in self._sealed.values())
+        """One record a metric and window, all workers together: what `sketches.jsonl` holds, without what is sealed."""
         yield from self._records(self._workers)
 
-    def seal(self, before: float) -> None:
-        """Put windows that ended before this second of the run away: what comes for them later is not taken."""
+    def seal(self, before: float) -> list[dict[str, Any]]:
+        """Take out the windows that ended before this second of the run: what comes for them later is not taken."""
         ended = [w for w in self._workers if w not in self._changed and w[1] + SKETCH_SECONDS < before]
-        for window, record in zip(sorted(ended), self._records(ended), strict=True):
-            self._sealed[window] = json.dumps(record, separators=(",", ":"))
+        records = list(self._records(ended))
+        for window in ended:
             for worker in self._workers.pop(window):
                 del self._latest[worker, *window]
+        self._sealed_before = max(self._sealed_before, before)
+        return records
 
     def news(self) -> list[dict[str, Any]]:
         """The records that changed since the last call, each whole: of two for one window the later holds."""

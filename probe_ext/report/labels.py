@@ -95,6 +95,7 @@ VALUES = {
     ("end_reason", "scenario_done"): "the scenario was done",
     ("end_reason", "stopped"): "somebody stopped it",
     ("end_reason", "workers_lost"): "its last worker was lost",
+    ("end_reason", "workers_left"): "its last worker left",
     ("end_reason", "interrupted"): "somebody pressed Ctrl-C",
     ("end_reason", "terminated"): "it was told to end",
     ("model_from", "option"): "the option --model",

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,15 @@ def write(directory: Path, manifest: Manifest) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write beside, then rename over: whole or not at all."""
+    replace_lines(path, [text])
+
+
+def replace_lines(path: Path, lines: Iterable[str]) -> None:
+    """The same, of many lines with their ends, that are never all in memory."""
     beside = path.with_name(path.name + ".new")
     try:
         with beside.open("w", encoding="utf-8", errors="replace") as file:  # a path may hold bytes that are no text
-            file.write(text)
+            file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

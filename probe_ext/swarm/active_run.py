@@ -25,6 +25,7 @@ from probe_ext.swarm.describe import describe
 from probe_ext.swarm.door import api_key
 from probe_ext.swarm.live_state import MASTER, rules_of
 from probe_ext.swarm.locust_csv import LocustTables
+from probe_ext.swarm.locust_seconds import forget_old_seconds
 from probe_ext.swarm.node import Node
 from probe_ext.swarm.peers import Peers
 from probe_ext.swarm.prepare import Preparation
@@ -159,7 +160,8 @@ class ActiveRun:
             self._write_manifest_beside()
             if turn % _WINDOWS_EVERY == 0:
                 self.collector.add_windows()
-                self.collector.book.seal(self.now() - self.options.timeout_total - _SEAL_SLACK)
+                self.collector.put_away(self.now() - self.options.timeout_total - _SEAL_SLACK)
+                forget_old_seconds(self.environment)
 
     def _keep_live(self) -> None:
         while True:

@@ -1,17 +1,19 @@
 """Where all rows of a run come together: on the master, or in a lone Locust."""
 
+import itertools
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from probe_ext.measure.book import MasterBook
 from probe_ext.measure.rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, ServerRow, UserRow, moved
 from probe_ext.run import directory as places
-from probe_ext.run.manifest import replace_text
+from probe_ext.run.manifest import replace_lines
 from probe_ext.run.tables import TableWriter
 from probe_ext.swarm.numbers import Numbers
+from probe_ext.swarm.put_away import PutAway
 from probe_ext.swarm.recorder import Batch
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Collector:
         self.incomplete: set[str] = set()
         """files of these names that are not as new as what was collected"""
         self.closed = False
+        self._put_away = PutAway(directory)
         self._numbers: dict[str, Numbers] = {}
         self._on_reply = on_reply
         self._behind = behind
@@ -108,15 +111,19 @@ class Collector:
         """Append the windows that changed to `sketches.jsonl`; the end puts the file in place as a whole."""
         news = self.book.news()
         try:
-            _append_whole(self.directory / places.SKETCHES, _json_lines(news).encode())
+            _append_whole(self.directory / places.SKETCHES, "".join(_json(news)).encode())
         except OSError as error:
             self.book.restore(news)
             self.disk_errors[places.SKETCHES] = error.strerror or str(error)
 
+    def put_away(self, before: float) -> None:
+        """Windows that ended before this second of the run change no more, and are kept on the disk instead."""
+        self._put_away.add(_json(self.book.seal(before)))
+
     def write_windows(self) -> None:
         """Put `sketches.jsonl` in place as a whole, one line a metric and window."""
         try:
-            replace_text(self.directory / places.SKETCHES, _json_lines(self.book.lines()))
+            replace_lines(self.directory / places.SKETCHES, itertools.chain(self._put_away, _json(self.book.lines())))
         except OSError as error:
             self.disk_errors[places.SKETCHES] = error.strerror or str(error)
             self.incomplete.add(places.SKETCHES)
@@ -140,6 +147,7 @@ class Collector:
         """Write what is left, the replies first, and close the tables."""
         self.write_again()
         self.write_windows()
+        self._put_away.close()
         self.closed = True
         for table in (self._requests, self._gaps, self._users, self._server):
             try:
@@ -148,8 +156,8 @@ class Collector:
                 self.disk_errors[table.path.name] = error.strerror or str(error)
 
 
-def _json_lines(records: Iterable[dict[str, Any]]) -> str:
-    return "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
+def _json(records: Iterable[dict[str, Any]]) -> Iterator[str]:
+    return (json.dumps(record, separators=(",", ":")) + "\n" for record in records)
 
 
 def _append_whole(path: Path, data: bytes) -> None:

@@ -26,6 +26,11 @@ def api_key() -> str | None:
     return key or None
 
 
+def has_key() -> bool:
+    """Whether there is one: all that master and workers ever tell each other of it."""
+    return bool(os.environ.get(KEY_VARIABLE, "").strip())
+
+
 class Door:
     """One server, seen by users who all come the same way."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import gevent
 from gevent.lock import BoundedSemaphore
 from locust.exception import RPCError
+from locust.rpc import Message
 from locust.runners import STATE_MISSING, LocalRunner, MasterRunner
 
 from probe_ext import __version__
@@ -16,7 +17,9 @@ from probe_ext.measure import clock
 from probe_ext.run.directory import DEFAULT_PARENT
 from probe_ext.swarm import axis, wire
 from probe_ext.swarm.active_run import ActiveRun
+from probe_ext.swarm.door import has_key
 from probe_ext.swarm.ending import drain
+from probe_ext.swarm.fitness import Side, doubt, refusal
 from probe_ext.swarm.node import Node
 from probe_ext.swarm.peers import Peer, Peers
 from probe_ext.swarm.shape import LevelShape
@@ -25,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 WORKERS_LOST = "workers_lost"
 """end_reason of a run that nobody was left to go on with"""
+WORKERS_LEFT = "workers_left"
+"""the same where all of them went in good order"""
+_TOGETHER = 2.0
+"""seconds within which a signal that went to master and workers alike has reached all of them"""
 _PINGS = 5
 """at a time: the one with the shortest way holds"""
 _MEASURED_EVERY = 10
@@ -118,6 +125,8 @@ class Head:
                 self._note_absences(run)
             if run.end_reason is None:
                 run.end_reason = self._reason()
+            if self.signalled:
+                self._forgive_leaving_with_us(run)
             run.note_users()  # nobody asks anew from here on: what follows is no part of a level
             run.write_manifest()  # draining may take long: a kill meanwhile is no end without a reason
             if self.local:
@@ -133,9 +142,15 @@ class Head:
         if isinstance(shape, LevelShape) and shape.finished:
             return "search_done" if shape.searching else "levels_done"
         if not self.local and not self.node.environment.runner.worker_count:
-            return WORKERS_LOST
+            return WORKERS_LEFT if self.peers.last_left_in_order else WORKERS_LOST
         headless = self.node.environment.parsed_options.headless
         return "run_time" if headless else "stopped"
+
+    def _forgive_leaving_with_us(self, run: ActiveRun) -> None:
+        """A terminal's Ctrl-C goes to all of its processes: who heard it first did not leave a run that goes on."""
+        for peer in self.peers.known.values():
+            if peer.left_at is not None and run.now() - peer.left_at < _TOGETHER:
+                peer.left_at = None
 
     def _drain_local(self, run: ActiveRun) -> None:
         drain(self.node.recorder, run.options.drain, gevent.sleep, lambda: self.node.hurry)
@@ -221,9 +236,12 @@ class Head:
         back, data = clock.monotonic(), msg.data
         peer = self.peers.join(msg.node_id)
         peer.host, peer.version = data["host"], data["version"]
-        if peer.version != __version__:
-            self._refuse(peer)
+        master, worker = Side(__version__, has_key()), Side(peer.version, bool(data.get("key")))
+        if why := refusal(master, worker):
+            self._refuse(peer, why[1])
             return
+        if not peer.measured and (why := doubt(master, worker)):
+            logger.warning("worker %s on %s: %s", peer.id, peer.host, why[1])
         first, measured = not peer.measured, axis.offset(data["t"], back, data["mono"])
         if first:
             same = data["clock"] != "" and data["clock"] == wire.clock_name()
@@ -233,14 +251,13 @@ class Head:
         if first:
             self._tell_begin(msg.node_id)  # it may have joined in the middle of a run
 
-    def _refuse(self, peer: Peer) -> None:
+    def _refuse(self, peer: Peer, why: str) -> None:
+        runner = self.node.environment.runner
         if not peer.refused:
             peer.refused = True
-            logger.error(
-                "worker %s on %s runs probe-ext %s, this master %s: refused",
-                *(peer.id, peer.host, peer.version, __version__),
-            )
-        self.node.environment.runner.send_message("quit", None, peer.id)
+            logger.error("worker %s on %s: refused: %s", peer.id, peer.host, why)
+        runner.send_message("quit", None, peer.id)
+        runner.handle_message(peer.id, Message("quit", None, peer.id))  # it counts for nobody, from now on
 
     def _on_batch(self, msg: Any, **_: Any) -> None:
         if self.run is not None:
@@ -253,7 +270,9 @@ class Head:
         if self.run is not None and msg.data["run"] == self.run.id:
             peer = self.peers.join(msg.node_id)
             peer.drained = msg.data["last"]
-            peer.left_at = self.run.now() if self.run.end_reason is None else None
+            if peer.left_at is None and self.run.end_reason is None and not self.signalled:
+                peer.left_at = self.run.now()
+                logger.warning("worker %s on %s leaves, with its last word", peer.id, peer.host)
 
     def _watch_workers(self) -> None:
         """Greet workers whose hello was lost, tell of the run who has not heard, notice whom Locust hears no more."""
@@ -283,11 +302,16 @@ class Head:
         clients = self.node.environment.runner.clients
         missing = {client.id for client in clients.missing}
         for worker, peer in self.peers.known.items():
-            if peer.begun_at is not None and peer.left_at is None and (worker in missing or worker not in clients):
+            if peer.begun_at is not None and peer.drained is None and (worker in missing or worker not in clients):
+                if not peer.absences.away:
+                    logger.warning("worker %s on %s is not heard any more", worker, peer.host)
                 peer.absences.miss()
 
     def _on_heartbeat(self, client_id: str, **_: Any) -> None:
         """Locust has answered a worker's heartbeat."""
         run = self.run
         if run is not None and not run.drained and client_id in self.peers.known:
-            self.peers.known[client_id].absences.hear(run.now())
+            peer = self.peers.known[client_id]
+            if peer.absences.away:
+                logger.warning("worker %s on %s is heard again", client_id, peer.host)
+            peer.absences.hear(run.now())

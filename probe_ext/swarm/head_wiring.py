@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections import Counter
 from typing import Any, NoReturn
 
 import gevent
@@ -16,7 +17,8 @@ from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm import floor, wire
 from probe_ext.swarm.active_run import ActiveRun
 from probe_ext.swarm.exporter import Exporter, serve
-from probe_ext.swarm.head import WORKERS_LOST, Head
+from probe_ext.swarm.head import WORKERS_LEFT, WORKERS_LOST, Head
+from probe_ext.swarm.join import joining
 from probe_ext.swarm.launch import DEFAULT_LEVELS_VARIABLE
 from probe_ext.swarm.leaving import final_code
 from probe_ext.swarm.live_view import LiveView
@@ -26,12 +28,18 @@ from probe_ext.swarm.say import say
 from probe_ext.swarm.shape import LevelShape
 from probe_ext.swarm.signals import INTERRUPTED, SignalEnd
 from probe_ext.swarm.starting import Ready, Starter, refuse_mixture, take_default_levels
+from probe_ext.swarm.waiting import for_workers, outlive_workers
 from probe_ext.swarm.web_form import WebForm
 from probe_ext.swarm.web_login import add_login
 
 logger = logging.getLogger(__name__)
 
 WRONG_USAGE = 2
+_NOBODY_LEFT = {
+    WORKERS_LOST: "the last worker was lost; the run ends here",
+    WORKERS_LEFT: "the last worker left; the run ends here",
+}
+_STOPPED = "it was stopped before it began"
 _WORKERS_COME = 10.0
 """seconds that a refused run waits for its own worker processes, to tell them"""
 _CLOSES_WITHIN = 30.0
@@ -59,18 +67,23 @@ class HeadWiring:
         """the greenlet that says the last words"""
         self._preparing = False
         """whether a run is on its way from the web form to its first user"""
+        self._given_up = False
+        """whether Stop was pressed while the form was being looked at"""
         if DEFAULT_LEVELS_VARIABLE in os.environ:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)  # its tables would hide the verdict
         SignalEnd(self._signalled, self._hurry)
+        if self.headless and isinstance(self.environment.runner, MasterRunner):
+            outlive_workers(self.environment.runner, lambda: self.head.run is not None)
         if self.headless:
             take_default_levels(self.environment.parsed_options, self.environment.user_classes)
             self._prepare_or_leave()
         self._attach_shape(self._plan_given())
         if self.environment.web_ui:
             add_login(self.environment)
-            WebForm(self.environment, self._is_running, self._take_form)
+            WebForm(self.environment, self._is_running, self._take_form, self._give_up)
             node.exporter = Exporter(self.environment)
             serve(self.environment, node.exporter)
+        self._waiting = gevent.spawn(self._wait_for_workers) if self._is_to_wait() else None
         if self.head.local:
             gevent.spawn(lambda: watch_loop(lambda: node.recorder, gevent.sleep))
         self.environment.runner.register_message(wire.END, lambda **_: gevent.spawn(self._wanted_end))
@@ -92,6 +105,22 @@ class HeadWiring:
         except Exception as defect:
             logger.debug("while preparing", exc_info=defect)
             self._refuse(f"a defect of probe itself: {type(defect).__name__}: {defect}")
+
+    def _is_to_wait(self) -> bool:
+        given = self.environment.parsed_options
+        return isinstance(self.environment.runner, MasterRunner) and bool(self.headless or given.autostart)
+
+    def _wait_for_workers(self) -> None:
+        """Locust itself waits in silence, and gives up with the code of a gate that is missed."""
+        given = self.environment.parsed_options
+        most, given.expect_workers_max_wait = given.expect_workers_max_wait or 0, 0
+        how = None if given.processes else f"start one with {joining(given.master_bind_host, given.master_bind_port)}"
+        if not for_workers(self._here, given.expect_workers, most, how, self._view.preparing, gevent.sleep):
+            self.environment.runner.quit()
+            self._end_main(WRONG_USAGE)
+
+    def _here(self) -> Counter[str]:
+        return self.head.peers.hosts(self.environment.runner.clients.values())
 
     def _warn_of_shortage(self, options: Options) -> None:
         """Before the start: whether the workers bear what is planned, as far as this machine was ever calibrated."""
@@ -135,7 +164,7 @@ class HeadWiring:
         """
         if self._preparing:
             raise SettingsError("a run is being started already; stop it first to start another")
-        self._preparing = True
+        self._preparing, self._given_up = True, False
         try:
             self._take(options, host)
         finally:
@@ -147,8 +176,25 @@ class HeadWiring:
             if clock.monotonic() > until:
                 raise SettingsError("the last run is still being closed; try again in a while")
             gevent.sleep(0.05)
-        self._ready = self._starter.ready(options, host)
+        ready = self._starter.ready(options, host)
+        if self._given_up:
+            raise SettingsError(_STOPPED)
+        self._ready = ready
         self._attach_shape(options.plan)
+
+    def _give_up(self) -> None:
+        """Stop was pressed while no run was going on: what the form has begun comes to no run."""
+        while self._starting:  # it has its folder: Locust's own Stop, which comes next, ends it in order
+            gevent.sleep(0.01)
+        self._given_up = True
+        if self._ready is None:
+            return
+        self._ready = None
+        runner = self.environment.runner
+        if runner.shape_greenlet is not None:  # Locust's Stop ends only who has users already
+            runner.shape_greenlet.kill()
+            runner.shape_greenlet = runner.shape_last_tick = None
+        self._view.refused(_STOPPED)
 
     def _is_running(self) -> bool:
         return self.head.run is not None and self.head.run.ended is None
@@ -223,8 +269,8 @@ class HeadWiring:
         if run is None:
             return
         self._view.ended()
-        if self.headless and run.end_reason == WORKERS_LOST:
-            say("the last worker was lost; the run ends here")
+        if self.headless and run.end_reason in _NOBODY_LEFT:
+            say(_NOBODY_LEFT[run.end_reason])
             gevent.spawn(self.environment.runner.quit)  # Locust alone would wait for workers without end
         logger.info("probe: the run lies in %s", run.directory)
         if not self.headless and not run.options.no_report:
@@ -248,17 +294,31 @@ class HeadWiring:
     def _leave(self) -> None:
         while self._starting:  # a run that has its folder is ended in order, and reported
             gevent.sleep(0.01)
+        if self._waiting:
+            self._waiting.kill()
         if self.headless and self.head.run is None:
             self._view.preparing(None)
             say("interrupted before the run began")
+        elif self.headless:
+            self._say_what_may_take_long()
         self.environment.runner.quit()
         if self.environment.web_ui:
             self.environment.web_ui.stop()
         elif self.head.run is None:
             gevent.sleep(_GOES_BY_ITSELF)
             if self._last is None:  # Locust still waits for its workers
-                main: Any = gevent.get_hub().parent
-                gevent.kill(main, SystemExit(INTERRUPTED))
+                self._end_main(INTERRUPTED)
+
+    def _say_what_may_take_long(self) -> None:
+        run = self.head.run
+        if run is not None and not run.drained and run.options.drain:
+            self._view.preparing(None)  # off the line of progress
+            limit = f"replies in flight may go on for {run.options.drain:g} s"
+            say(f"{self.head.signalled}: {limit}; the same once more cuts them off")
+
+    def _end_main(self, code: int) -> None:
+        main: Any = gevent.get_hub().parent
+        gevent.kill(main, SystemExit(code))
 
     def _hurry(self) -> None:
         self.node.hurry = True

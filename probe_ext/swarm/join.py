@@ -18,21 +18,36 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from probe_ext.settings.errors import SettingsError
 from probe_ext.swarm.launch import WRONG_USAGE, find_locustfile, run_locust
+from probe_ext.swarm.say import SPEAKS_VARIABLE
+from probe_ext.swarm.signals import INTERRUPTED
+from probe_ext.swarm.waiting import for_master
 
 FROM_MASTER = "-"
+PORT = 5557
+"""Locust's own, for workers"""
+_ANYWHERE = {"*", "", "0.0.0.0", "::"}  # noqa: S104 - looked for, not bound to
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The master, and how many processes."""
     parser.add_argument("scenario", metavar="NAME|FILE", nargs="?", help="default: the master's own, sent by it")
     parser.add_argument("--master-host", required=True, metavar="HOST", help="the machine on which the master runs")
-    parser.add_argument("--master-port", type=_port, default=5557, metavar="PORT", help="its port for workers [5557]")
+    parser.add_argument(
+        "--master-port", type=_port, default=PORT, metavar="PORT", help=f"its port for workers [{PORT}]"
+    )
     parser.add_argument("--processes", type=_count, default=1, metavar="N", help="workers here, one a core [1]")
+
+
+def joining(bound_host: str, port: int) -> str:
+    """The command that starts a worker, on another machine where this master listens beyond its own."""
+    host = socket.gethostname() if bound_host in _ANYWHERE else bound_host
+    return f"probe worker --master-host {host}{'' if port == PORT else f' --master-port {port}'}"
 
 
 def main(options: argparse.Namespace) -> int:
@@ -45,6 +60,12 @@ def main(options: argparse.Namespace) -> int:
         where = f"--master-host {options.master_host}: " if isinstance(error, OSError) else ""
         print(f"probe worker: {where}{why}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
         return WRONG_USAGE
+    try:
+        if not for_master(options.master_host, options.master_port, time.sleep):
+            return WRONG_USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    os.environ.setdefault(SPEAKS_VARIABLE, "1")
     if options.processes > 1:
         return _several(options)
     with tempfile.TemporaryDirectory(prefix="probe-worker-") as own:
@@ -58,17 +79,22 @@ def _several(options: argparse.Namespace) -> int:
     command = [sys.executable, "-m", "probe_ext", "worker", "--master-host", options.master_host]
     command += ["--master-port", str(options.master_port), *([options.scenario] if options.scenario else [])]
     workers: list[subprocess.Popen[bytes]] = []
+    asked: list[int] = []
 
     def pass_on(number: int, _: Any) -> None:
+        asked.append(number)
         for worker in workers:
             if worker.poll() is None:
                 worker.send_signal(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, pass_on)
-    for _ in range(options.processes):
+    for n in range(options.processes):
+        environment = {**os.environ, SPEAKS_VARIABLE: "0" if n else "1"}  # one speaks for all
         # A group of its own: Ctrl-C on a terminal then comes once, through us.
-        workers.append(subprocess.Popen(command, process_group=0, env=dict(os.environ)))  # noqa: S603 - our own module
+        workers.append(subprocess.Popen(command, process_group=0, env=environment))  # noqa: S603 - our own module
+        if asked:  # while this one was being started
+            workers[-1].send_signal(asked[-1])
     return max(abs(worker.wait()) for worker in workers)
 
 

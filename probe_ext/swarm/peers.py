@@ -1,6 +1,10 @@
 """The workers that a master knows."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from locust.runners import STATE_MISSING, WorkerNode
 
 from probe_ext.swarm import axis
 from probe_ext.swarm.away import Absences
@@ -68,3 +72,16 @@ class Peers:
     def join(self, worker: str) -> Peer:
         """A worker says hello, perhaps again."""
         return self.known.setdefault(worker, Peer(worker))
+
+    def hosts(self, clients: Iterable[WorkerNode]) -> Counter[str]:
+        """How many of these workers of Locust's are on each machine, without those that it does not hear."""
+        heard = [client.id for client in clients if client.state != STATE_MISSING]
+        named = [(self.known[worker].host if worker in self.known else "") for worker in heard]
+        return Counter(host or worker.rpartition("_")[0] for host, worker in zip(named, heard, strict=True))
+
+    @property
+    def last_left_in_order(self) -> bool:
+        """Whether of those that took part the last to go had given its last word."""
+        gone = [(peer.absences.heard if peer.left_at is None else peer.left_at, peer) for peer in self.known.values()]
+        took_part = [one for one in gone if one[1].begun_at is not None]
+        return bool(took_part) and max(took_part, key=lambda one: one[0])[1].left_at is not None

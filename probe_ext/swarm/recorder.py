@@ -104,6 +104,11 @@ class Recorder:
             self._keep(reply, asked, number)
         self._waiting.clear()
 
+    @property
+    def copy_at(self) -> Path | None:
+        """Our own copy of the replies, where one is kept."""
+        return self._tables[0].path if self._tables else None
+
     def new_user(self) -> str:
         """An identity for one simulated person."""
         self.users += 1

@@ -5,6 +5,9 @@ import sys
 
 from probe_ext.client.safe_text import safe_text
 
+SPEAKS_VARIABLE = "PROBE_WORKER_SPEAKS"
+"""set by `probe worker`: `1` for the process that says when it has joined, and when a run begins and ends"""
+
 
 def say(why: str) -> None:
     """One line; where nobody listens any more, a run goes on all the same."""

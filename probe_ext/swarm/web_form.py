@@ -1,4 +1,7 @@
-"""The web UI's form: what cannot be measured is refused there, in the form, before Locust says that it has started."""
+"""The web UI's form and its Stop: what cannot be measured is refused there, before Locust says that it has started.
+
+Locust's Stop does nothing on a master that has no users yet: what is still being prepared is given up here, before it.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,22 +17,35 @@ _NO_WORKER = "no worker is here yet: start one with probe worker --master-host H
 
 
 class WebForm:
-    """Looks at a form before Locust does. `take` makes a run ready with its options and host, or says why not."""
+    """Looks at a form before Locust does. `take` makes a run ready with its options and host, or says why not.
+
+    `give_up` ends what has been taken and has not begun yet.
+    """
 
     def __init__(
-        self, environment: Environment, is_running: Callable[[], bool], take: Callable[[Options, str | None], None]
+        self,
+        environment: Environment,
+        is_running: Callable[[], bool],
+        take: Callable[[Options, str | None], None],
+        give_up: Callable[[], None],
     ) -> None:
         self._environment = environment
         self._is_running = is_running
         self._take = take
+        self._give_up = give_up
         environment.web_ui.app.before_request(self._before_request)
 
     def _before_request(self) -> Any:
         from flask import request  # noqa: PLC0415 - only where there is a web UI
 
-        if request.method != "POST" or not request.path.endswith("/swarm") or self._is_running():
+        if request.method != "POST" or self._is_running():
             return None
-        return self._environment.web_ui.auth_required_if_enabled(self._refusal)(request.form.to_dict())
+        allowed = self._environment.web_ui.auth_required_if_enabled
+        if request.path.endswith("/stop"):
+            return allowed(self._give_up)()
+        if request.path.endswith("/swarm"):
+            return allowed(self._refusal)(request.form.to_dict())
+        return None
 
     def _refusal(self, form: dict[str, str]) -> Any:
         from flask import jsonify  # noqa: PLC0415 - only where there is a web UI

@@ -3,8 +3,8 @@
 | message | direction | data |
 |---|---|---|
 | `probe_hello` | worker → master | nothing: it can be spoken to now |
-| `probe_ping` | master → worker | `t`: master's monotonic seconds, `version` |
-| `probe_pong` | worker → master | `t` back, `mono`: worker's monotonic seconds, `clock` (its name), `host`, `version` |
+| `probe_ping` | master → worker | `t`: master's monotonic seconds, `version`, `key` (whether it has one) |
+| `probe_pong` | worker → master | `t` back, `mono`: its monotonic seconds, `clock` (a name), `host`, `version`, `key` |
 | `probe_begin` | master → worker | `run`, `origin` (zero by the worker's clock), `directory`, `longest`, `deadlines` |
 | `probe_batch` | worker → master | a recorder's batch; sent again until it is acknowledged |
 | `probe_ack` | master → worker | `number` of the batch |
@@ -22,6 +22,7 @@ from typing import Any
 
 from probe_ext import __version__
 from probe_ext.measure import clock
+from probe_ext.swarm.door import has_key
 
 HELLO, PING, PONG, BEGIN, BATCH, ACK = (
     "probe_hello",
@@ -51,7 +52,7 @@ def clock_name() -> str:
 
 def ping() -> dict[str, Any]:
     """A master's question."""
-    return {"t": clock.monotonic(), "version": __version__}
+    return {"t": clock.monotonic(), "version": __version__, "key": has_key()}
 
 
 def pong(t: float) -> dict[str, Any]:
@@ -62,4 +63,5 @@ def pong(t: float) -> dict[str, Any]:
         "clock": clock_name(),
         "host": socket.gethostname(),
         "version": __version__,
+        "key": has_key(),
     }

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from probe_ext import __version__
 from probe_ext.measure import clock
 from probe_ext.measure.deadlines import Deadlines
 from probe_ext.swarm import wire
+from probe_ext.swarm.door import has_key
 from probe_ext.swarm.ending import drain
+from probe_ext.swarm.fitness import Side, doubt, refusal
 from probe_ext.swarm.node import Node
-from probe_ext.swarm.say import say
+from probe_ext.swarm.say import SPEAKS_VARIABLE, say
+from probe_ext.verdict.words import things
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +45,8 @@ class WorkerEnd:
         self._one_at_a_time = BoundedSemaphore()
         self._told_last: str | None = None
         """the run whose last word has been said"""
-        self._refused = False
+        self._refused = self._joined = False
+        self._speaks = os.environ.get(SPEAKS_VARIABLE) == "1"
         runner.register_message(wire.PING, self._on_ping)
         runner.register_message(wire.BEGIN, self._on_begin)
         runner.register_message(wire.ACK, self._on_ack)
@@ -61,12 +66,20 @@ class WorkerEnd:
 
     def _on_ping(self, msg: Any, **_: Any) -> None:
         self._runner.send_message(wire.PONG, wire.pong(msg.data["t"]))
-        masters = msg.data["version"]
-        if masters != __version__ and not self._refused:
+        if self._joined or self._refused:
+            return
+        master, worker = Side(msg.data["version"], bool(msg.data.get("key"))), Side(__version__, has_key())
+        if why := refusal(master, worker):
             self._refused = True
-            say(f"this worker is probe-ext {__version__}, the master {masters}: refused; install the same on both")
+            say(why[0])
             self._runner.environment.process_exit_code = _REFUSED
             gevent.spawn(self._runner.quit)
+            return
+        self._joined = True
+        if self._speaks:
+            say(f"joined the master at {self._runner.master_host}:{self._runner.master_port}; waiting for its run")
+        if why := doubt(master, worker):
+            say(why[0])
 
     def _on_begin(self, msg: Any, **_: Any) -> None:
         run = msg.data["run"]
@@ -79,6 +92,8 @@ class WorkerEnd:
         due = msg.data.get("deadlines")
         deadlines = Deadlines(**due) if due else None
         self._node.recorder.begin(run, msg.data["origin"], Path(out) if out else None, longest, deadlines)
+        if self._speaks:
+            say(f"run {run} has begun")
 
     def _on_ack(self, msg: Any, **_: Any) -> None:
         if msg.data["run"] == self._node.recorder.run:
@@ -107,6 +122,8 @@ class WorkerEnd:
             self._runner.send_message("stats", stats)
             self._say_drained()
             self._told_last = recorder.run
+            if self._speaks:
+                say(f"run {recorder.run} is over for this worker")
 
     def _say_drained(self) -> None:
         recorder = self._node.recorder
@@ -125,6 +142,9 @@ class WorkerEnd:
         until = clock.monotonic() + _LAST_WORDS
         while self._node.recorder.unacknowledged and clock.monotonic() < until:
             gevent.sleep(0.05)
+        if unsent := sum(len(batch["rows"]) for batch in self._node.recorder.unacknowledged.values()):
+            what = f"{things(unsent, 'reply', 'replies')} that the master has not confirmed"
+            say(f"{what}: {self._node.recorder.copy_at or 'no copy is on the disk either'}")
         self._node.recorder.close()
 
     def _keep_sending(self) -> None:

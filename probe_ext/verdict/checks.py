@@ -10,6 +10,7 @@ from typing import Any
 from probe_ext.verdict.checks_account import account_checks
 from probe_ext.verdict.checks_key import key_checks
 from probe_ext.verdict.checks_load import load_checks
+from probe_ext.verdict.checks_reach import reach_checks
 from probe_ext.verdict.checks_ruler import ruler_checks
 from probe_ext.verdict.checks_server import server_checks
 from probe_ext.verdict.checks_steady import steady_checks
@@ -28,6 +29,7 @@ def run_checks(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metri
     ours = (
         *account_checks(evidence),
         *key_checks(evidence),
+        *reach_checks(evidence),
         *ruler_checks(evidence),
         *server_checks(evidence, metrics),
         *load_checks(evidence, levels, metrics),

@@ -118,9 +118,9 @@ def _with_last_words(known: list[Mapping[str, Any]]) -> Finding:
     if not early:
         return Finding("workers", "pass", False, f"{things(len(known), 'worker')}, each with its last word.")
     left = listed([f"worker {name} left at {moment(t)}" for name, t in sorted(early, key=lambda one: one[1])])
-    why = (
-        f"{left[:1].upper()}{left[1:]}, {things(len(known) - len(early), 'worker')} went on. All gave their last word."
-    )
+    others = len(known) - len(early)
+    went_on = f"{things(others, 'worker')} went on" if others else "no other was there to go on"
+    why = f"{left[:1].upper()}{left[1:]}, {went_on}. All gave their last word."
     advice = "Its users went with it: levels after it are judged by the users that there were."
     return Finding("workers", "fail", False, why, advice)
 
@@ -179,6 +179,11 @@ def _ended(evidence: Evidence) -> Finding:
     if reason == "workers_lost":
         why = "The last worker was lost, and the run ended there; what was planned for later was not measured."
         return Finding("ended", "fail", False, why, "Look into the workers' logs (memory, network).")
+    if reason == "workers_left":
+        why = "The last worker left, and the run ended there; what was planned for later was not measured."
+        return Finding(
+            "ended", "unproven", False, why, "End a run on its master; a worker that is ended only leaves it."
+        )
     if reason:
         return Finding("ended", "pass", False, f"The run came to its end ({str(reason).replace('_', ' ')}).")
     why = "The run was killed, or is still going on: its last seconds are missing."

@@ -4,6 +4,9 @@ python -m scripts.swarm.soak --minutes 35 --out reports/runs/soak
 
 Writes OUT/soak.csv (second, process, MiB, CPU seconds) and OUT/soak.json; prints what each process grew by over the
 second half. The exit code is 1 where one grew faster than --most MiB an hour there.
+
+With --lines SECOND, OUT/growth.json says by how much what each line of code holds in the master grew from that second
+of the run on. Looking takes memory itself, so what the processes take means little then.
 """
 
 import argparse
@@ -52,6 +55,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--most", type=float, default=20.0, help="MiB an hour that a process may grow by")
     parser.add_argument("--out", type=Path, default=Path("reports/runs/soak"))
+    parser.add_argument("--lines", type=int, metavar="SECOND", help="also what grows, line by line, from then on")
     parser.add_argument("more", nargs="*", help="further options of probe run, behind --")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -67,10 +71,18 @@ def main() -> int:
 
 
 def _run(given: argparse.Namespace, host: str) -> tuple[list[Sample], int]:
-    command = [PROBE, "run", HERE / "thinking.py", "--host", host, "--out", given.out, "--force", "--no-report"]
+    users = HERE / ("growing.py" if given.lines else "thinking.py")
+    command = [PROBE, "run", users, "--host", host, "--out", given.out, "--force", "--no-report"]
     command += ["-u", given.users, "-r", "30", "-t", f"{int(60 * given.minutes)}s", "--processes", given.workers]
     command += ["--warm-up", "off", "--input-tokens", "30", "--max-tokens", "16", *given.more]
-    run = subprocess.Popen([str(part) for part in command], env={**os.environ, "PROBE_THINK": str(given.think)})
+    environment = {**os.environ, "PROBE_THINK": str(given.think)}
+    if given.lines:
+        environment |= {
+            "PROBE_GROWTH_FILE": str((given.out / "growth.json").resolve()),
+            "PYTHONPATH": str(HERE.parents[1]),
+        }
+        environment["PROBE_GROWTH_SINCE"] = str(given.lines)
+    run = subprocess.Popen([str(part) for part in command], env=environment)
     samples: list[Sample] = []
     begun = time.monotonic()  # noqa: TID251 - a measuring script of its own
     try:

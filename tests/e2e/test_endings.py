@@ -69,6 +69,8 @@ def test_two_workers_ended_by_a_signal(
     run = finished(process, out)
     check_accounts(run, nodes=2)
     assert (run.code, run.manifest["end_reason"]) == (code, reason)
+    assert f"probe: {reason}: replies in flight may go on for 20 s" in run.said
+    assert not [w for w in run.manifest["workers"] if w["away"] or w["lost_at"] is not None or w["left_at"] is not None]
 
 
 def test_a_second_ctrl_c_cuts_what_is_in_flight_and_still_counts_it(sim: str, tmp_path: Path) -> None:

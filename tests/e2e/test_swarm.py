@@ -181,6 +181,36 @@ def test_the_web_ui_ramps_by_hand_and_keeps_each_run_apart(web: Web, tmp_path: P
     assert Run(third, 0, "").manifest["end_reason"] == "search_done"
 
 
+@pytest.mark.parametrize("workers", [("--processes", "2"), ()], ids=["two workers", "alone"])
+def test_a_stop_during_the_warm_up_of_levels_is_the_end_of_it(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    """Locust's Stop does nothing on a master before there are users; the run would begin all the same."""
+    slow = start([str(BIN / "probe"), "sim", "--profile", "demo", "--port", "0", "--speed", "0.1"])
+    assert slow.stdout is not None
+    host, port, out = slow.stdout.readline().rpartition(" ")[2].strip(), str(free_port()), tmp_path / "ui"
+    command = [str(BIN / "locust"), "-f", str(CAPACITY), "--host", host, "--web-port", port, "--web-host", "127.0.0.1"]
+    command += ["--out", str(out), "--no-report", "--loglevel", "WARNING", *workers, *(channel() if workers else [])]
+    process, ui = start(command), Web(f"http://127.0.0.1:{port}")
+    levels = {"levels": "1,2", "hold": "1s", "settle": "0s", "min_replies": "1", "max_tokens": "4"}
+    live = lambda: json.loads(ui.get("/probe/live.json"))  # noqa: E731
+    try:
+        wait_for(lambda: _answers(ui), "the web UI")
+        if workers:
+            wait_for(lambda: len(json.loads(ui.get("/stats/requests"))["workers"]) == 2, "both workers")
+        assert ui.swarm(**levels, warm_up="64")["success"]
+        wait_for(lambda: "warming" in str(live()["doing"]), "the warm-up")
+        ui.stop()
+        assert (live()["state"], live()["doing"]) == ("idle", "it was stopped before it began")
+        assert ui.swarm(**levels, warm_up="off")["success"]  # the next is the first that begins
+        wait_for(lambda: [one["state"] for one in live()["runs"]] == ["ended"], "the levels")
+        run = Run(out, 0, "")
+        assert (run.manifest["end_reason"], run.manifest["warm_up"]) == ("levels_done", None)
+        check_accounts(run, nodes=2 if workers else 1, least=2)
+    finally:
+        process.send_signal(signal.SIGINT)
+        finished(process, tmp_path)
+        end(slow)
+
+
 class Metrics(http.server.BaseHTTPRequestHandler):
     """A metrics page that counts who asks."""
 
@@ -212,3 +242,32 @@ def test_the_servers_metrics_are_read_by_the_master_alone(sim: str, tmp_path: Pa
     assert polls >= 4
     # Who the server is was asked before the run; two workers that polled too would make it three times as many.
     assert polls <= Metrics.asked < 2 * polls
+
+
+def test_a_master_that_waits_goes_on_waiting_when_a_worker_leaves_and_gives_up_with_a_word(
+    sim: str, tmp_path: Path
+) -> None:
+    """Locust's own ends its loops with its last worker, and waits on for workers whom it no longer hears."""
+    port = str(free_port())
+    command = [str(BIN / "probe"), "run", "capacity", "--host", sim, "--out", str(tmp_path / "run"), *USERS, "-t", "3s"]
+    command += ["--master", "--master-bind-port", port, "--expect-workers", "2", "--warm-up", "off", "--no-report"]
+    join = [str(BIN / "probe"), "worker", "--master-host", "127.0.0.1", "--master-port", port]
+    master, workers = start(command), [start(join)]
+    try:
+        assert master.stdout is not None
+        assert workers[0].stdout is not None
+        assert any("joined the master" in line for line in workers[0].stdout)  # reads up to that line
+        workers[0].send_signal(signal.SIGINT)
+        workers[0].wait(60)
+        workers += [start(join), start(join)]
+        run = finished(master, tmp_path / "run")
+        check_accounts(run, nodes=2)
+        alone = finished(start([*command, "--force", "--expect-workers-max-wait", "5"]), tmp_path / "run")
+        assert alone.code == 2
+        said = alone.said.splitlines()
+        assert "0 of 2 workers are here; start one with probe worker --master-host" in said[0]
+        assert said[-1] == "probe: gave up waiting after 5 s: 0 of 2 workers are here; there is no run"
+    finally:
+        for worker in workers:
+            end(worker)
+        end(master)

@@ -39,12 +39,12 @@ class Sim:
 
 
 @contextlib.contextmanager
-def sim(*more: str, bind: str = "127.0.0.1") -> Iterator[Sim]:
+def sim(*more: str, bind: str = "127.0.0.1", port: str = "0", env: dict[str, str] | None = None) -> Iterator[Sim]:
     """Start one; its replies take one to three seconds."""
     with tempfile.TemporaryDirectory() as folder:
         truth = Path(folder) / "truth.jsonl"
-        command = [str(BIN / "probe"), "sim", "--profile", "demo", "--host", bind, "--port", "0"]
-        process = subprocess.Popen([*command, "--truth", str(truth), *more], stdout=subprocess.PIPE, text=True)
+        command = [str(BIN / "probe"), "sim", "--profile", "demo", "--host", bind, "--port", port]
+        process = subprocess.Popen([*command, "--truth", str(truth), *more], stdout=subprocess.PIPE, text=True, env=env)
         try:
             assert process.stdout is not None
             yield Sim(process.stdout.readline().rpartition(" ")[2].strip(), truth, process)
@@ -88,13 +88,15 @@ class Swarm:
 
 
 @contextlib.contextmanager
-def swarm(url: str, out: Path, *arguments: str, expect: int = 2, bind: str = "127.0.0.1") -> Iterator[Swarm]:
+def swarm(
+    url: str, out: Path, *arguments: str, expect: int = 2, bind: str = "127.0.0.1", env: dict[str, str] | None = None
+) -> Iterator[Swarm]:
     """A headless master."""
     port = str(free_port())
     command = [str(BIN / "locust"), "-f", str(CAPACITY), "--host", url, "--out", str(out), "--headless"]
     command += ["--only-summary", "--loglevel", "WARNING", "--no-report", "--drain", "20s", "--warm-up", "off"]
     command += ["--master", "--master-bind-host", bind, "--master-bind-port", port, "--expect-workers", str(expect)]
-    made = Swarm(out, port, start([*command, *arguments]))
+    made = Swarm(out, port, start([*command, *arguments], **env or {}))
     try:
         yield made
     finally:

@@ -11,7 +11,7 @@ import pytest
 
 from probe_ext.cli import main
 from probe_ext.report import frames
-from tests.e2e.conftest import BIN, wait_for
+from tests.e2e.conftest import BIN, PATIENCE, wait_for
 from tests.e2e.test_endings import check_accounts
 from tests.faults.conftest import ELSEWHERE, USERS, findings, sim, swarm
 
@@ -101,10 +101,12 @@ def _no_level_meanwhile(out: Path, since: float, until: float) -> None:
 
 def test_late_join(tmp_path: Path, tell: Tell) -> None:
     out = tmp_path / "run"
-    with sim() as server, swarm(server.url, out, *USERS, "-t", "20s", expect=1) as it:
+    with sim() as server, swarm(server.url, out, *USERS, expect=1) as it:
         it.join()
         it.wait_for_replies(8)
         it.join()
+        wait_for(lambda: [w["rows"] > 3 for w in it.manifest()["workers"]] == [True, True], "replies of both")
+        it.process.send_signal(signal.SIGINT)
         run = it.finish()
         fired = server.served()
     check_accounts(run, nodes=2)
@@ -142,6 +144,56 @@ def test_every_worker_is_killed(tmp_path: Path, tell: Tell) -> None:
     tell("kill -9 of every worker", fired=fired, counted=len(rows), reported=said["ended"].why)
 
 
+def test_ctrl_c_on_each_worker_in_turn(tmp_path: Path, tell: Tell) -> None:
+    """A terminal's, in mid-run: the first leaves a run that goes on, the last ends it; nobody is lost."""
+    out = tmp_path / "run"
+    with sim() as server, swarm(server.url, out, *USERS, "-t", "90s") as it:
+        it.join()
+        it.join()
+        it.wait_for_replies(8)
+        it.workers[0].send_signal(signal.SIGINT)
+        assert it.workers[0].wait(PATIENCE) == 0
+        it.wait_for_replies(4)
+        it.workers[1].send_signal(signal.SIGINT)
+        run = it.finish()
+        fired = server.served()
+    check_accounts(run, nodes=2)
+    assert len(run.rows()) == fired
+    assert run.manifest["end_reason"] == "workers_left"
+    assert "the last worker left" in run.said
+    assert all(w["left_at"] is not None and not w["away"] for w in run.manifest["workers"])
+    said = findings(out)["workers"].why
+    assert "no other was there to go on. All gave their last word." in said
+    tell("Ctrl-C on each worker in turn", fired=fired, counted=len(run.rows()), reported=said)
+
+
+def test_a_worker_without_the_masters_api_key(tmp_path: Path, tell: Tell) -> None:
+    """It is sent away before it has asked anything, and is none of those that the master waits for."""
+    out, key = tmp_path / "run", {**os.environ, "PROBE_API_KEY": "sk-never-to-be-seen"}
+    none = {name: value for name, value in os.environ.items() if name != "PROBE_API_KEY"}
+    locked = {**os.environ, "SIM_KEY": key["PROBE_API_KEY"]}
+    with (
+        sim("--api-key-env", "SIM_KEY", env=locked) as server,
+        swarm(server.url, out, *USERS, "-t", "10s", expect=2, env=key) as it,
+    ):
+        it.join(env=key)
+        without = it.join(env=none)
+        said, _ = without.communicate(timeout=PATIENCE)
+        assert without.returncode == 2
+        assert not out.joinpath("requests.csv").exists()  # the master still waits for its second
+        it.join(env=key)
+        run = it.finish()
+        fired = server.served()
+    check_accounts(run, nodes=2)
+    assert {row["outcome"] for row in run.rows()} <= {"complete", "ended_by_us"}
+    assert len(run.rows()) == fired
+    assert "this worker has none: refused; set PROBE_API_KEY in its environment, too" in said
+    assert "refused: it has no API key, this master has one" in run.said
+    assert "never-to-be-seen" not in said + run.said
+    line = next(line for line in said.splitlines() if "refused" in line)
+    tell("a worker without the master's API key joins", fired=fired, counted=len(run.rows()), reported=line)
+
+
 OTHER_VERSION = """
 import probe_ext, sys
 probe_ext.__version__ = "9.9.9"
@@ -152,14 +204,16 @@ sys.exit(main(sys.argv[1:]))
 
 def test_a_worker_of_another_version(tmp_path: Path, tell: Tell) -> None:
     out = tmp_path / "run"
-    with sim() as server, swarm(server.url, out, *USERS, "-t", "12s", expect=1) as it:
+    with sim() as server, swarm(server.url, out, *USERS, expect=1) as it:
         it.join()
         it.wait_for_replies(3)
         other = [sys.executable, "-c", OTHER_VERSION, "worker", "--master-host", "127.0.0.1", "--master-port", it.port]
         from tests.e2e.conftest import start  # noqa: PLC0415
 
         refused = start(other)
-        said, _ = refused.communicate(timeout=60)
+        said, _ = refused.communicate(timeout=PATIENCE)
+        it.wait_for_replies(6)
+        it.process.send_signal(signal.SIGINT)
         run = it.finish()
         fired = server.served()
     assert refused.returncode == 2

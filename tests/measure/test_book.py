@@ -154,10 +154,13 @@ def test_old_windows_are_put_away_and_still_told() -> None:
     master.absorb("v", [dict(line) for line in _snapshots(book)])
     before = list(master.lines())
     master.news()
-    master.seal(50.0)
-    assert sorted(map(str, master.lines())) == sorted(map(str, before))
+    sealed = master.seal(50.0)
+    assert sealed
+    assert sorted(map(str, [*sealed, *master.lines()])) == sorted(map(str, before))
+    assert min(line["start"] for line in master.lines()) >= 50 - SKETCH_SECONDS
     master.absorb("w", [{"metric": "tokens", "start": 5, "seconds": 1, "count": 999}])
-    assert sorted(map(str, master.lines())) == sorted(map(str, before))  # too late: it is put away
+    assert sorted(map(str, [*sealed, *master.lines()])) == sorted(map(str, before))  # too late: it is put away
+    assert master.seal(50.0) == []
     book.forget(50.0)
     book.count("tokens", 80.5, 1)
     assert [line["count"] for line in book.changes()] == [4]

@@ -179,6 +179,10 @@ class FakeMaster(MasterRunner):
     def register_message(self, msg_type: str, listener: Any, concurrent: bool = False) -> None:
         self.heard[msg_type] = listener
 
+    def handle_message(self, client_id: str, msg: Message) -> None:
+        if msg.type == "quit":
+            self.clients.pop(client_id, None)
+
     def send_message(self, msg_type: str, data: Any = None, client_id: str | None = None) -> None:
         for name in [client_id] if client_id else list(self.others):
             other = self.others.get(name)

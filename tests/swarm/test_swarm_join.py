@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -35,21 +36,41 @@ def test_wrong_usage_is_one_line(arguments: list[str], said: str, capsys: pytest
     assert err.count("\n") == 1
 
 
-def test_a_signal_reaches_every_process_of_a_worker_that_waits_for_its_master(tmp_path: Path) -> None:
-    command = [PROBE, "worker", "--master-host", "127.0.0.1", "--master-port", "9", "--processes", "2"]
-    parent = subprocess.Popen(command, cwd=tmp_path)
-    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+def test_a_signal_reaches_every_process_of_a_worker_that_is_not_answered_yet(tmp_path: Path) -> None:
+    """Somebody listens there who is no master."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        command = [PROBE, "worker", "--master-host", "127.0.0.1", "--master-port", port, "--processes", "2"]
+        parent = subprocess.Popen(command, cwd=tmp_path)
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        try:
+            until = time.monotonic() + 60  # noqa: TID251 - a test's own patience
+            while len(pids := children.read_text().split()) < 2:
+                assert time.monotonic() < until  # noqa: TID251
+                time.sleep(0.05)
+            parent.send_signal(signal.SIGTERM)
+            parent.wait(60)
+            for pid in pids:
+                with pytest.raises(ProcessLookupError):
+                    os.kill(int(pid), 0)
+        finally:
+            if parent.poll() is None:
+                parent.kill()
+                parent.wait()
+
+
+def test_a_worker_that_waits_for_its_master_says_so_and_ends_at_once_at_ctrl_c(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])  # nobody listens there from here on
+    command = [PROBE, "worker", "--master-host", "127.0.0.1", "--master-port", port, "--processes", "2"]
+    worker = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:
-        until = time.monotonic() + 60  # noqa: TID251 - a test's own patience
-        while len(pids := children.read_text().split()) < 2:
-            assert time.monotonic() < until  # noqa: TID251
-            time.sleep(0.05)
-        parent.send_signal(signal.SIGTERM)
-        parent.wait(60)
-        for pid in pids:
-            with pytest.raises(ProcessLookupError):
-                os.kill(int(pid), 0)
+        assert worker.stderr is not None
+        assert f"no master at 127.0.0.1:{port} yet" in worker.stderr.readline()
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(60) == 130
+        assert worker.stderr.read() == ""
     finally:
-        if parent.poll() is None:
-            parent.kill()
-            parent.wait()
+        if worker.poll() is None:
+            worker.kill()
+            worker.wait()

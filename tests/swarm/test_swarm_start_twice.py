@@ -1,5 +1,6 @@
 """Two who press Start at once in the web UI: the second would take the first one's place in mid-preparation."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,3 +47,15 @@ def test_a_start_that_came_to_nothing_leaves_the_way_free() -> None:
         with pytest.raises(SettingsError, match="no such model"):
             take()
     assert len(wiring.refused) == 2  # the second was taken, too, before it came to nothing
+
+
+def test_a_stop_while_the_form_is_being_looked_at_refuses_it() -> None:
+    class Stopped(HeadWiring):
+        def __init__(self) -> None:
+            self._preparing = self._starting = False
+            self._ready = None
+            self.head = SimpleNamespace(run=None)  # type: ignore[assignment]
+            self._starter = SimpleNamespace(ready=lambda *_: self._give_up())  # type: ignore[assignment]
+
+    with pytest.raises(SettingsError, match="stopped before it began"):
+        Stopped()._take_form(read_options({}), "http://x")

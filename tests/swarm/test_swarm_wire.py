@@ -140,6 +140,54 @@ def test_a_worker_of_another_version_is_sent_away(
     assert swarm.head.peers.known["w0"].begun_at is None
 
 
+def test_a_worker_without_the_masters_api_key_is_sent_away_before_any_load_and_the_key_stays_where_it_is(
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    holder = {"who": ""}  # the master, or a worker
+    monkeypatch.setattr(wire, "has_key", lambda: world.who == holder["who"])
+    monkeypatch.setattr("probe_ext.swarm.head.has_key", lambda: holder["who"] == "")
+    monkeypatch.setattr("probe_ext.swarm.worker.has_key", lambda: world.who == holder["who"])
+    swarm = Swarm(world, Wire(world), tmp_path, workers=1)
+    swarm.ends[0]._runner.quit = lambda: None  # type: ignore[method-assign]
+    world.sleep(1.0)
+    assert "w0" not in swarm.master.clients  # so it is not waited for as one of those expected
+    assert "refused: it has no API key" in caplog.text
+    assert "this worker has none: refused; set PROBE_API_KEY" in capsys.readouterr().err
+    assert swarm.nodes[0].environment.process_exit_code == 2
+
+
+def test_a_worker_with_an_api_key_where_the_master_has_none_takes_part_and_both_say_so(
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(wire, "has_key", lambda: world.who == "w0")
+    monkeypatch.setattr("probe_ext.swarm.head.has_key", lambda: False)
+    monkeypatch.setattr("probe_ext.swarm.worker.has_key", lambda: True)
+    swarm = Swarm(world, Wire(world), tmp_path, workers=1)
+    world.sleep(1.0)
+    swarm.begin()
+    swarm.replies(each=1)
+    swarm.end()
+    assert caplog.text.count("it has an API key, this master has none") == 1
+    assert capsys.readouterr().err.count("this worker has an API key, the master none") == 1
+    assert swarm.run.collector.told["w0"]["rows"] == 1
+
+
+def test_of_a_key_no_more_than_that_there_is_one_goes_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROBE_API_KEY", "sk-never-to-be-seen")
+    assert (wire.ping()["key"], wire.pong(1.0)["key"]) == (True, True)
+    assert "never-to-be-seen" not in f"{wire.ping()} {wire.pong(1.0)}"
+    monkeypatch.setenv("PROBE_API_KEY", " ")
+    assert (wire.ping()["key"], wire.pong(1.0)["key"]) == (False, False)
+
+
 def test_what_is_unacknowledged_is_sent_again_after_a_while_and_not_before(world: World, tmp_path: Path) -> None:
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     world.sleep(0.5)

@@ -339,6 +339,29 @@ def test_users_that_were_never_let_in_are_no_measurement_of_the_server() -> None
     assert told("api_key", run([*GOOD, missing(2, 7.0, status=403)])) == ("pass", False)  # may have other reasons
 
 
+def outside(sent: float, outcome: Outcome = Outcome.CONNECT_FAILED) -> ReplyRow:
+    return missing(2, sent, outcome=outcome, worker="w2")
+
+
+def test_a_worker_that_never_came_through_to_the_server_is_no_measurement_of_it() -> None:
+    cut = run([*GOOD, *(outside(float(t)) for t in range(5, 15))])
+    assert told("reach", cut) == ("fail", True)
+    one = finding("reach", cut)
+    assert "No reply of worker w2 (10 replies) found a connection to the server" in one.why
+    assert "route" in one.advice
+    assert judge(cut, CHAT).verdict == "invalid"
+    timed_out = [outside(float(t), Outcome.CONNECT_TIMEOUT) for t in range(5, 15)]
+    assert told("reach", run([*GOOD, *timed_out])) == ("fail", True)
+
+
+def test_a_server_that_is_away_for_everybody_or_for_a_moment_is_the_servers_own_fault() -> None:
+    away = [outside(float(t)) for t in range(5, 15)]
+    assert told("reach", run([*GOOD, *away, missing(2, 15.0, worker="w2")])) == ("pass", False)  # it came through
+    assert told("reach", run([*GOOD, *away[:2]])) == ("pass", False)
+    both = [*away, *(missing(1, float(t), outcome=Outcome.CONNECT_FAILED, worker="w1") for t in range(5, 15))]
+    assert told("reach", run(both)) == ("pass", False)
+
+
 def test_a_turn_of_a_chat_asks_the_model_that_the_first_question_asked() -> None:
     assert told("model_vanished", run([*GOOD, missing(0, 20.0, kind="turn")])) == ("fail", False)
 

@@ -1,0 +1,34 @@
+"""Did every worker come through to the server? One that never did says nothing of how the server serves."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from probe_ext.measure.outcome import OURS, Outcome
+from probe_ext.verdict.checks_account import TOLERATED_FAULTS
+from probe_ext.verdict.columns import texts
+from probe_ext.verdict.evidence import Evidence
+from probe_ext.verdict.finding import Finding
+from probe_ext.verdict.words import listed, things
+
+_OUTSIDE = {Outcome.CONNECT_FAILED.value, Outcome.CONNECT_TIMEOUT.value}
+_ENOUGH = 3
+"""replies of a worker that never came through, before it is told from a server that was away for a moment"""
+
+
+def reach_checks(evidence: Evidence) -> Iterator[Finding]:
+    """Of several workers, those none of whose replies found a connection while others' did."""
+    tried, failed = Counter[str](), Counter[str]()
+    for worker, outcome in zip(texts(evidence.replies, "worker"), texts(evidence.replies, "outcome"), strict=True):
+        if outcome not in OURS:
+            tried[worker] += 1
+            failed[worker] += outcome in _OUTSIDE
+    if len(tried) < 2:
+        return
+    outside = {worker: n for worker, n in failed.items() if n == tried[worker] and n >= _ENOUGH}
+    if not outside or len(outside) == len(tried):
+        yield Finding("reach", "pass", False, "Every worker came through to the server, or none did.")
+        return
+    who = listed([f"worker {worker} ({things(n, 'reply', 'replies')})" for worker, n in sorted(outside.items())], 3)
+    why = f"No reply of {who} found a connection to the server, while those of others did."
+    advice = "Look at that machine's way to the server (name, route, firewall). Then repeat the run."
+    yield Finding("reach", "fail", sum(outside.values()) > TOLERATED_FAULTS * tried.total(), why, advice)
