@@ -44,17 +44,22 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (see README: 0, 1, 2, 3 or 130)."""
     try:
-        try:
-            return _command(list(sys.argv[1:] if arguments is None else arguments))
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()  # what Python does after us would say a traceback
+        return _command(list(sys.argv[1:] if arguments is None else arguments))
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write what is still in the buffer: what Python does after us would say a traceback."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
-        return _unheard()
+        _unheard()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python tries once more when it ends
         print(f"probe: standard output: {error.strerror}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        return NOT_BELIEVED
+        raise SystemExit(NOT_BELIEVED) from None
 
 
 def _command(given: Sequence[str]) -> int:
@@ -95,7 +100,9 @@ def _guarded(handler: Callable[[argparse.Namespace], int], options: argparse.Nam
     try:
         return handler(options)
     except Exception as error:
-        if os.environ.get(TRACEBACK_VARIABLE) or (isinstance(error, BrokenPipeError) and _reader_is_gone()):
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return _unheard()
+        if os.environ.get(TRACEBACK_VARIABLE):
             raise
         where = f"{type(error).__name__}: {error}".partition("\n")[0]
         print(f"probe: a defect of probe itself: {where} ({TRACEBACK_VARIABLE}=1 shows where)", file=sys.stderr)  # noqa: T201 - a command speaks to its user

@@ -69,3 +69,32 @@ def test_a_full_disk_behind_the_output_is_said() -> None:
             [PROBE, "list"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False, env=BUFFERED
         )
     assert (done.returncode, done.stderr) == (3, "probe: standard output: No space left on device\n")
+
+
+DEFECT = """
+import sys, types
+from probe_ext import cli
+
+def fail(options):
+    raise {error}
+
+sys.modules["failing"] = types.SimpleNamespace(add_arguments=lambda parser: None, main=fail)
+cli.COMMANDS = {{"fail": ("failing", "fails")}}
+sys.exit(cli.main(["fail"]))
+"""
+
+
+@pytest.mark.parametrize("error", ["BrokenPipeError(32, 'of a socket')", "OSError(5, 'of a file')"])
+def test_a_defect_of_a_command_is_not_laid_to_its_output(error: str) -> None:
+    def told(**more: str) -> tuple[int, str]:
+        told = [sys.executable, "-c", DEFECT.format(error=error)]
+        done = subprocess.run(told, capture_output=True, text=True, timeout=60, check=False, env={**BUFFERED, **more})
+        return done.returncode, done.stderr
+
+    code, said = told()
+    assert code == 3
+    assert said.startswith("probe: a defect of probe itself: ")
+    code, said = told(PROBE_TRACEBACK="1")
+    assert code == 1
+    assert said.startswith("Traceback")
+    assert said.rstrip().endswith(error.partition("'")[2].rstrip("')"))
