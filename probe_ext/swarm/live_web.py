@@ -92,9 +92,10 @@ def keep_to_itself(ours: Blueprint) -> None:
 def _refuse_strangers() -> Response | None:
     """Locust lets every website read what it answers; we do not: browsers say where a request comes from."""
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
-    if origin and urlsplit(origin).netloc != request.host:
+    if origin and site != "same-origin" and urlsplit(origin).netloc != request.host:
         return _plain("not for other websites", 403)
-    if site == "cross-site" and request.headers.get("Sec-Fetch-Mode") != "navigate":
+    link = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
+    if site == "cross-site" and not link:
         return _plain("not for other websites", 403)
     return None
 

@@ -10,11 +10,12 @@ import secrets
 from typing import Any
 
 import gevent
-from flask import redirect, request, session
+from flask import Blueprint, redirect, request, session
 from flask_login import UserMixin, login_user
 from locust.env import Environment
 
 from probe_ext.settings.options import WEB_PASSWORD_VARIABLE
+from probe_ext.swarm.live_web import keep_to_itself
 from probe_ext.swarm.say import say
 
 PATH = "/probe-login"
@@ -39,12 +40,16 @@ class WebLogin:
         web = environment.web_ui
         self._base = (environment.parsed_options.web_base_path or "").rstrip("/")
         web.app.secret_key = secrets.token_bytes(32)  # who is logged in is asked again after a restart
-        web.app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Strict")
+        tls = bool(getattr(environment.parsed_options, "tls_cert", None))
+        web.app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Strict", SESSION_COOKIE_SECURE=tls)
         web.login_manager.user_loader(lambda name: _Operator() if name == _Operator.id else None)
         password_field = {"label": "Password", "name": "password", "is_secret": True, "is_required": True}
         form = {"inputs": [password_field], "callback_url": f".{PATH}", "submit_button_text": "Log in"}
         web.auth_args = {"title": "probe-ext", "custom_form": form}
-        web.app.add_url_rule(self._base + PATH, "probe_login", self._look, methods=["POST"])
+        ours = Blueprint("probe_login", __name__)
+        ours.add_url_rule(self._base + PATH, "look", self._look, methods=["POST"])
+        keep_to_itself(ours)
+        web.app.register_blueprint(ours)
 
     def _look(self) -> Any:
         session["auth_error"] = None

@@ -40,6 +40,7 @@ def test_who_knows_the_password_is_let_in_and_nobody_else(
     cookie = answer.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie  # another website's form or frame is a stranger's
+    assert "Secure" not in cookie  # without TLS it would never come back
 
 
 def test_the_password_stands_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,11 +51,57 @@ def test_the_password_stands_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert b"open sesame" not in ui.client.get(place).data
 
 
-def test_only_so_many_try_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_tls_the_cookie_goes_nowhere_without_it() -> None:
     ui = Ui(login=True)
-    login = WebLogin(ui.environment, "open sesame")
-    login._trying = 4
-    assert ui.client.post("/probe-login", data={"password": "open sesame"}).status_code == 429
+    ui.environment.parsed_options.tls_cert = "cert.pem"
+    WebLogin(ui.environment, "open sesame")
+    answer = ui.client.post("/probe-login", data={"password": "open sesame"})
+    assert "Secure" in answer.headers["Set-Cookie"]
+
+
+def test_a_wrong_password_costs_a_wait_and_few_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ui = Ui(login=True)
+    WebLogin(ui.environment, "open sesame")
+    waits: list[float] = []
+    answers: list[int] = []
+
+    def attempt(password: str) -> None:
+        answers.append(ui.app.test_client().post("/probe-login", data={"password": password}).status_code)
+
+    def somebody_else_tries(seconds: float) -> None:
+        waits.append(seconds)
+        attempt("open" if len(waits) < 9 else "open sesame")
+
+    monkeypatch.setattr(web_login, "gevent", Namespace(sleep=somebody_else_tries))
+    attempt("open")
+    assert answers == [429, 302, 302, 302, 302]
+    assert len(waits) == 4
+    assert min(waits) >= 0.5
+    waits[:], answers[:] = [0.0] * 8, []
+    attempt("open")
+    assert (answers, len(waits)) == ([302, 302], 9), "those before wait no longer"
+    attempt("open sesame")
+    assert len(waits) == 9, "the right one costs nothing"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://localhost"}, 302),
+        ({"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"}, 302),
+        ({"Origin": "https://as.the.proxy", "Sec-Fetch-Site": "same-origin"}, 302),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403),
+    ],
+)
+def test_no_other_website_tries_a_password(
+    headers: dict[str, str], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ui = guarded("", monkeypatch)
+    answer = ui.client.post("/probe-login", data={"password": "open sesame"}, headers=headers)
+    assert answer.status_code == status
+    assert ("Set-Cookie" in answer.headers) == (status == 302)
 
 
 def test_a_login_that_nobody_could_pass_is_said(
