@@ -20,7 +20,8 @@ class Gate:
 def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
     """Whether levels that are proven meet the gate; None without one.
 
-    People who were served with stubs, or from a cache, prove nothing of the model.
+    People who were served with stubs, or from a cache, prove nothing of the model. However sure the diagnosis is of it:
+    a gate asks for proof, and even the one sign that a low confidence rests on leaves none.
     """
     if users is None:
         return None

@@ -33,6 +33,7 @@ def climb_of(scene: Scene, standing: Standing, share: float) -> Climb | None:
 
 
 def questions_of(scene: Scene, answers: Answers) -> tuple[Question, ...]:
+    """Each dimension's own answer: what the capacity would be if it alone counted."""
     return tuple(
         Question(name, served_users(scene, one), (one.bracket.held, one.bracket.failed), _question_levels(scene, one))
         for name, one in answers.alone.items()

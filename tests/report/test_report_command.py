@@ -82,6 +82,17 @@ def test_gate_is_not_met_by_stubs(run: Path, capsys: pytest.CaptureFixture[str])
     assert report(str(run), "--quiet") == command.OK, "nobody asked"
 
 
+def test_gate_is_not_met_where_a_single_sign_speaks_for_stubs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answered_with(run, tokens_out=1, tokens_first=1, tokens_visible=1, longest_gap=0.01, tpot=0.01)
+    rows = pd.read_csv(run / "requests.csv")
+    rows.loc[rows.index[rows["outcome"] == "complete"][::20], ["tokens_out", "tokens_visible"]] = 40
+    rows.to_csv(run / "requests.csv", index=False)
+    assert report(str(run), "--fail-under-users", "4") == command.GATE
+    rules = json.loads((run / "capacity.json").read_text(encoding="utf-8"))["diagnosis"]["rules"]
+    assert [rule["confidence"] for rule in rules if rule["rule"] == "cut_answers"] == ["low"]
+    assert "unproven, 8 held, but with answers cut short" in capsys.readouterr().out
+
+
 def test_gate_is_not_met_by_a_response_cache_but_missed_all_the_same() -> None:
     judged = {"verdict": "valid", "served_users": 8, "bracket": [8, 16], "diagnosis": {"bounds": ["response_cache"]}}
     asked = [gate(judged, users) for users in (8, 16)]
