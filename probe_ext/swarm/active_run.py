@@ -11,6 +11,7 @@ import gevent
 from locust.env import Environment
 
 from probe_ext.live.run import LiveRun
+from probe_ext.load.search import SearchSteps
 from probe_ext.measure import clock
 from probe_ext.measure.rows import ReplyRow, ServerRow, UserRow
 from probe_ext.run import directory as places
@@ -208,8 +209,15 @@ class ActiveRun:
         self.collector.close()
         self._rows_room.free()
         self._manifest_room.free()
+        self._review()
         self.write_manifest()
         self.closed = True
+
+    def _review(self) -> None:
+        """What a search found, now that the last replies have ended: the manifest and its findings tell of that."""
+        shape = self.environment.shape_class
+        if isinstance(shape, LevelShape) and isinstance(shape.steps, SearchSteps) and isinstance(self._tally, Judge):
+            shape.steps.review(self._tally)
 
     def write_manifest(self) -> None:
         """Replace `run.json`, now. A disk that refuses is remembered by the tables, which write more often."""

@@ -15,7 +15,6 @@ from probe_ext.run import manifest as manifests
 from probe_ext.swarm.peers import Peer
 from probe_ext.swarm.search_ending import search_finding
 from probe_ext.swarm.shape import LevelShape
-from probe_ext.swarm.tally import Judge
 
 if TYPE_CHECKING:
     from probe_ext.swarm.active_run import ActiveRun
@@ -59,8 +58,6 @@ def _plan(run: "ActiveRun") -> dict[str, Any] | None:
     shape = run.environment.shape_class
     if run.options.plan is None or not isinstance(shape, LevelShape):
         return None
-    if run.ended is not None and isinstance(shape.steps, SearchSteps) and isinstance(run.hearing, Judge):
-        shape.steps.review(run.hearing)  # the last replies have ended by now
     return shape.steps.told()
 
 

@@ -2,13 +2,19 @@
 
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import gevent
 from gevent.event import Event
 from swarm_fakes import environment
 
+from probe_ext.load.search import SearchPlan
+from probe_ext.settings.slo import SloProfile
+from probe_ext.swarm.active_run import ActiveRun
 from probe_ext.swarm.head import Head
 from probe_ext.swarm.node import Node
+from probe_ext.swarm.shape import LevelShape
+from probe_ext.swarm.tally import Judge
 
 
 class SlowRun:
@@ -65,3 +71,20 @@ def test_the_next_run_is_closed_as_well() -> None:
         assert head.finish() is run
         assert head.finish() is None
         assert run.closed
+
+
+def test_what_a_search_found_is_reviewed_once_after_the_last_replies_and_before_the_last_manifest() -> None:
+    done: list[str] = []
+    plan = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=8, longest=60.0)
+    shape = LevelShape(plan, lambda: None, lambda: True, lambda: 0.0)
+    run: Any = object.__new__(ActiveRun)
+    for name in ("note_users", "_look", "tables", "_rows_room", "_manifest_room", "collector"):
+        setattr(run, name, MagicMock())
+    run.ended, run._poller, run._greenlets, run.now = None, None, [], lambda: 60.0
+    run.environment = SimpleNamespace(shape_class=shape)
+    run._tally = Judge(SloProfile.model_validate({"name": "any"}), 3)
+    run.collector.close = lambda: done.append("closed")
+    shape.steps.review = lambda heard: done.append("reviewed" if heard is run._tally else "of another")  # type: ignore[union-attr,method-assign]
+    run.write_manifest = lambda: done.append("written")
+    run.finish()
+    assert done == ["closed", "reviewed", "written"]
