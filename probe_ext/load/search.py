@@ -10,6 +10,7 @@ Coming down from a level, users still wait in the queue that it left: what is me
 have had the reply that they were waiting for.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
@@ -22,7 +23,8 @@ RESOLUTION = 0.10
 MOST_VISITS = 3
 """a level that is still open after so many visits stays so"""
 STEADY = 2
-"""blocks over which the verdict must not have changed: an end is not proven at a lucky moment"""
+"""blocks over which the verdict must not have changed: no level is proven at a lucky moment, though the test's error
+rates hold at any"""
 SETTLED = 0.95
 """of the users have had the reply that they waited for when the level began"""
 _SHORTEST = 5.0
@@ -97,7 +99,7 @@ class Step:
     left: float | None = None
     state: State = "unproven"
     proven: bool = False
-    """decided at ALPHA, this visit and earlier ones together"""
+    """decided at ALPHA, this visit and earlier ones together, and so for STEADY blocks of this one"""
     gave_up: bool = False
     """left undecided when its time was over; `state` is then what it was taken for"""
     odds: Odds = field(default_factory=Odds)
@@ -164,9 +166,9 @@ class SearchSteps:
 
     @property
     def undecided(self) -> list[int]:
-        """Levels between what is proven that were given up."""
+        """The levels that were visited between those that are proven."""
         low, high = self.proven
-        return sorted(n for n, one in self._known.items() if one.gave_up and low < n and (high is None or n < high))
+        return sorted(n for n in self._known if low < n and (high is None or n < high))
 
     def _outward(self) -> tuple[list[int], list[int]]:
         """The levels that held, from the bracket down, and those that failed, from there up."""
@@ -246,12 +248,13 @@ class SearchSteps:
         if measured < self.plan.shortest:
             return None
         strong = _support(seen)
-        seen = replace(seen, proven=strong >= 1 / ALPHA)
-        enough, blocks = (1 / ALPHA, STEADY) if self._proving else (1 / GLANCE, 1)
-        if strong >= enough and now - self._same[1] >= _length(look.blocks, blocks):
-            return seen
+        lasted = now - self._same[1]
+        proven = strong >= 1 / ALPHA and lasted >= _length(since, look.blocks, STEADY)
+        glanced = not self._proving and strong >= 1 / GLANCE and lasted >= _length(since, look.blocks, 1)
+        if proven or glanced:
+            return replace(seen, proven=proven)
         hopeless = measured >= self.plan.patience or _against(seen) >= 1 / ALPHA**2
-        return replace(seen, state=_leaning(seen), gave_up=True) if hopeless else None
+        return replace(seen, proven=False, state=_leaning(seen), gave_up=True) if hopeless else None
 
     def _measured_from(self, now: float, live: Live) -> float | None:
         """When measuring begins, or began; None while it is too early."""
@@ -341,10 +344,10 @@ class SearchSteps:
         self.outcome = outcome
 
 
-def _length(blocks: Sequence[Block], last: int) -> float:
-    """Seconds that so many of the last blocks took."""
-    ends = [block.end for block in blocks[-last - 1 :]]
-    return ends[-1] - ends[0] if ends else 0.0
+def _length(since: float, blocks: Sequence[Block], last: int) -> float:
+    """Seconds that so many of the last blocks took, the first of which began at `since`; endless without so many."""
+    ends = [since, *(block.end for block in blocks)]
+    return ends[-1] - ends[-last - 1] if len(blocks) >= last else math.inf
 
 
 def _support(step: Step) -> float:

@@ -57,8 +57,15 @@ def _ends(held: int, failed: int | None) -> str:
 
 
 def _undecided(steps: SearchSteps) -> str:
-    which = listed([f"{n:,}" for n in steps.undecided])
-    return (
-        f"{which or 'some numbers of'} users could not be decided within {steps.plan.patience:.0f} s: "
-        "they are close to the boundary, or their replies too few."
-    )
+    """Why nothing is proven of what lies between: by the last visit to each level."""
+    last = {step.users: step for step in steps.steps}
+    later = [n for n in steps.undecided if last[n].proven]
+    given_up = [n for n in steps.undecided if n not in later and last[n].gave_up]
+    glanced = [n for n in steps.undecided if n not in later and n not in given_up]
+    told = {
+        f"could not be decided within {steps.plan.patience:.0f} s: "
+        "they are close to the boundary, or their replies too few": given_up,
+        "were decided, but no longer are by the replies that ended after they were left": later,
+        "were only looked at, to find the way": glanced,
+    }
+    return "; ".join(f"{listed([f'{n:,}' for n in which])} users {why}" for why, which in told.items() if which) + "."

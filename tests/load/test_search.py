@@ -7,6 +7,7 @@ import pytest
 
 from probe_ext.load.search import Look, SearchPlan, SearchSteps, State
 from probe_ext.load.sequential import Block, Bounds
+from probe_ext.swarm.search_ending import search_finding
 
 PLAN = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=512, longest=3600.0)
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -186,6 +187,26 @@ def test_what_becomes_known_after_the_end_counts() -> None:
     server.said[12] = "unproven"
     steps.review(server)
     assert (steps.outcome, steps.bracket, steps.proven) == ("enclosed", (11, 12), (11, 16))
+    assert steps.undecided == [12]
+    assert search_finding(steps)["why"].endswith(
+        "; 12 users were decided, but no longer are by the replies that ended after they were left."
+    )
+
+
+def test_what_was_given_up_and_what_was_only_looked_at_are_told_apart() -> None:
+    server = Server(9, grey=(10,))
+    steps = play(server)
+    assert search_finding(steps)["why"].endswith(
+        "; 10 users could not be decided within 150 s: they are close to the boundary, or their replies too few."
+    )
+    server.said[9] = "unproven"
+    steps.review(server)
+    assert steps.undecided == [1, 2, 4, 8, 9, 10]
+    assert search_finding(steps)["why"].partition("but ")[2] == (
+        "10 users could not be decided within 150 s: they are close to the boundary, or their replies too few; "
+        "9 users were decided, but no longer are by the replies that ended after they were left; "
+        "1, 2, 4 and 8 users were only looked at, to find the way."
+    )
 
 
 def told_steps(steps: SearchSteps) -> list[Mapping[str, object]]:
@@ -258,3 +279,53 @@ def test_a_level_is_not_left_at_a_lucky_moment() -> None:
     assert step.left is not None
     assert step.measured_from is not None
     assert step.left - step.measured_from >= 40 + 2, "a block of two seconds more"
+
+
+def test_a_level_that_is_left_at_a_glance_is_proven_only_if_it_has_been_so_for_two_blocks() -> None:
+    class Late(Server):
+        def _seen(self, since: float, users: int) -> Look:
+            seen = super()._seen(since, users)
+            return Look("unproven" if users == 9 and self.now - since < 5 else seen.state, seen.blocks)
+
+    steps = play(Late(8))
+    assert (steps.outcome, steps.proven) == ("closed", (8, 9))
+    for step in (one for one in steps.steps if one.users == 9 and one.proven):
+        assert step.left is not None
+        assert step.measured_from is not None
+        assert step.left - step.measured_from >= 5 + 2 * 2, "three clear blocks, the last of them steady, are not it"
+
+
+def test_a_level_that_flickers_until_its_time_is_over_is_given_up_not_proven() -> None:
+    class Flickering(Server):
+        def _seen(self, since: float, users: int) -> Look:
+            seen = super()._seen(since, users)
+            return Look("unproven" if users == 8 and (self.now - since) % 2 else seen.state, seen.blocks)
+
+    steps = play(Flickering(8))
+    given_up = [step for step in steps.steps if step.users == 8]
+    assert [(step.state, step.gave_up, step.proven) for step in given_up] == [("held", True, False)]
+    assert given_up[0].odds.held >= 40, "the test alone would have proven it"
+    assert (steps.outcome, steps.proven, steps.undecided) == ("enclosed", (4, 9), [8])
+
+
+def test_without_blocks_of_this_visit_nothing_is_proven_by_those_of_earlier_ones() -> None:
+    """At first it flickers, and when it is come back to, its replies take longer than the shortest level."""
+
+    class Slow(Server):
+        def _seen(self, since: float, users: int) -> Look:
+            seen = super()._seen(since, users)
+            if users != 12:
+                return seen
+            again = since > first.setdefault("since", since)
+            if again:
+                return Look("failed", tuple(b for b in seen.blocks if b.end > since + 30))
+            return Look("unproven" if self.now - since < 5 else "failed", seen.blocks)
+
+    first: dict[str, float] = {}
+    steps = play(Slow(11))
+    again = [step for step in steps.steps if step.users == 12][1:]
+    assert again
+    for step in again:
+        assert step.left is not None
+        assert step.measured_from is not None
+        assert not step.proven or step.left - step.measured_from >= 30
