@@ -190,6 +190,12 @@ class Conversation:
             ends.append((since + limits.patience, Ending(Outcome.HUNG_UP, f"gave up after {limits.patience:g} s")))
         return min(ends, key=lambda end: end[0])
 
+    def _end_of(self, reception: Reception, outcome: Outcome) -> float | None:
+        """When a reply that ended by itself did: with its last bytes, not when we saw that no more would come."""
+        if self._reader.response.complete and reception.bytes_at is not None:
+            return reception.bytes_at
+        return reception.last_at if self._over(reception) or outcome in FINISHED else None
+
     def finish(self) -> Reply:
         """The reply with all that was measured; keeps the connection if it can serve again, else closes it."""
         reception, response = self._reception, self._reader.response
@@ -202,10 +208,9 @@ class Conversation:
             reply.status, reply.lags, reply.reads = response.status, reception.lags, response.reads
         self._reader.fill(reply, self._ending)
         if reception is not None:
-            reception.learn(reply.reads, reply.reads_unresolved)
-        over = reception is not None and self._over(reception)
-        if reception is not None and reception.last_at is not None and (over or reply.outcome in FINISHED):
-            self._marks.end = reception.last_at  # it ended when its last bytes came, not when we saw that no more would
+            if reply.streamed:
+                reception.learn(reply.reads, reply.reads_unresolved)
+            self._marks.end = self._end_of(reception, reply.outcome) or self._marks.end
         if reception is None or reception.ended or not (response.complete and response.keep_alive):
             self._connection.close()
         response.close()

@@ -109,7 +109,8 @@ class Decoder:
         """Take a run, as `feed` would take its events one by one; `times`: when each came, in a read of its own."""
         pattern = run.pattern
         choice = self._choice(pattern.choice)
-        self.tokens_in = self.tokens_in if run.prompt is None else run.prompt
+        if run.prompt is not None:
+            self.tokens_in, self._prompt = run.prompt, b"%d" % run.prompt
         self.tokens_cached = self.tokens_cached if pattern.cached is None else pattern.cached
         if choice.continuous is None and (run.counts or any(run.texts)):
             choice.continuous = run.counts is not None

@@ -31,7 +31,8 @@ _AT_ONCE = 256
 """reads that may wait to be parsed: what parsing them takes, other streams wait to be read"""
 _TAIL = 12
 """bytes: a read that ends an event has its brace in so many last ones"""
-_LAST_CHUNK = b"\n0\r\n\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
+"""what the last chunk ends in, however many zeros its size has"""
 
 Reader = Callable[[socket.socket, int], receive.Read]
 """how a socket is read, see `receive`"""
@@ -238,8 +239,10 @@ class Reception:
 
     def __init__(self, sock: socket.socket, read: Reader, session: TlsSession | None, sent: float) -> None:
         self.lags: list[float] = []
-        self.last_at: float | None = None
-        """when the latest bytes came, or the connection's end was seen"""
+        self.bytes_at: float | None = None
+        """when the latest bytes came"""
+        self.ended_at: float | None = None
+        """when the connection's end was seen"""
         self.ended = False
         """no more will come"""
         self.failure: Exception | None = None
@@ -251,6 +254,12 @@ class Reception:
         self._wake = gevent.event.Event()
         self._sockets = sockets()
         self._watch = self._sockets.add(sock.fileno(), self._on_readable, stamped=read is receive.read_stamped)
+
+    @property
+    def last_at(self) -> float | None:
+        """When the latest bytes came, or the connection's end was seen."""
+        seen = [at for at in (self.bytes_at, self.ended_at) if at is not None]
+        return max(seen) if seen else None
 
     def wait(self, seconds: float) -> None:
         """Sleep until something asks for attention, or the time has passed."""
@@ -274,9 +283,12 @@ class Reception:
         self._sockets.patience.learn(reads, unresolved)
 
     def catch_up(self) -> bool:
-        """Read what the kernel holds already, for the hub may be late; whether there was anything."""
+        """Read what the kernel holds already, for the hub may be late; whether there was anything.
+
+        A batch of it: a server that writes faster than we read must not keep us here.
+        """
         caught = False
-        while not self.ended and self._on_readable(receive.offset()):
+        while not self.ended and len(self._reads) <= _AT_ONCE and self._on_readable(receive.offset()):
             caught = True
         return caught
 
@@ -286,8 +298,7 @@ class Reception:
         arrivals = receive.arrivals(reads, self._floor)
         self.lags.extend(arrivals.lags)
         if arrivals.at:
-            self._floor = arrivals.at[-1]
-            self.last_at = self._floor if self.last_at is None else max(self._floor, self.last_at)
+            self._floor = self.bytes_at = arrivals.at[-1]
         return arrivals
 
     def _on_readable(self, to_monotonic: int) -> bool:
@@ -323,6 +334,6 @@ class Reception:
     def _end(self, failure: Exception | None) -> None:
         self._watch.stop()
         self.failure = self.failure or failure
-        self.last_at = clock.monotonic()
+        self.ended_at = clock.monotonic()
         self.ended = True
         self._wake.set()

@@ -58,6 +58,10 @@ class Book:
             self._sketches.setdefault(key, LatencySketch()).merge(sketch)
             self._changed.add(key)
 
+    def _sketch_all(self) -> None:
+        for metrics, window in list(self._fresh):
+            self._sketch(metrics, window)
+
     def count_all(self, metric: str, times: Sequence[float], totals: Sequence[int], origin: float) -> None:
         """Count at each of `times` what `totals`, the count up to and with each, has grown by."""
         before = 0
@@ -74,13 +78,13 @@ class Book:
 
     def changes(self) -> list[dict[str, Any]]:
         """Whole snapshots of the windows that changed since the last call."""
-        for metrics, window in list(self._fresh):
-            self._sketch(metrics, window)
+        self._sketch_all()
         changed, self._changed = self._changed, set()
         return [self._wire(key) for key in sorted(changed)]
 
     def forget(self, before: float) -> None:
         """Drop the windows that ended before this second of the run: their snapshots are told, nothing comes after."""
+        self._sketch_all()
         for windows, seconds in ((self._sketches, SKETCH_SECONDS), (self._counts, COUNT_SECONDS)):
             for key in [key for key in windows if (key[1] + 1) * seconds < before and key not in self._changed]:
                 del windows[key]

@@ -28,6 +28,8 @@ from probe_ext.measure import clock
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.swarm import floor
 
+SHARED = 0.01
+"""share of the reads that may carry several tokens"""
 LAG = 0.001
 """seconds: a worker whose reads come later than this, beside the wait of its own choice, does not keep up"""
 SPEED = 50.0
@@ -65,9 +67,10 @@ class Trial:
 
     @property
     def keeps_up(self) -> bool:
-        """Whether reads came in time, and no reply failed."""
+        """Whether reads came in time, tokens had reads of their own, and no reply failed."""
         fine = all(row["outcome"] in {"complete", "ended_by_us"} for row in self.rows)
-        return fine and self.lag_p99 is not None and self.lag_p99 <= LAG + MOST
+        resolved = self.total("reads_unresolved") <= SHARED * self.total("reads")
+        return fine and resolved and self.lag_p99 is not None and self.lag_p99 <= LAG + MOST
 
 
 class TrialFailedError(Exception):

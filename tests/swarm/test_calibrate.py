@@ -99,8 +99,9 @@ def test_a_target_that_cannot_be_measured_is_no_calibration(
     assert floor.load() is None
 
 
-def trial(lag: float, streams: int) -> calibrate.Trial:
-    rows = [{"outcome": "complete", "events": "100"}] * streams
+def trial(lag: float, streams: int, unresolved: int = 0) -> calibrate.Trial:
+    one = {"outcome": "complete", "events": "100", "reads": "100", "reads_unresolved": str(unresolved)}
+    rows = [one] * streams
     return calibrate.Trial(rows, 1.0, 10.0, lag, {}, True)
 
 
@@ -119,7 +120,9 @@ def test_the_most_is_that_of_the_last_trial_that_was_kept_up_with(monkeypatch: p
 
 def test_nothing_is_kept_up_with_when_a_reply_fails() -> None:
     assert trial(0.001, 1).keeps_up
-    failed = calibrate.Trial([{"outcome": "cut"}], 1.0, 1.0, 0.001, {}, True)
+    assert trial(0.001, 1, unresolved=1).keeps_up
+    assert not trial(0.001, 1, unresolved=2).keeps_up
+    failed = calibrate.Trial([{"outcome": "cut", "reads": "1", "reads_unresolved": "0"}], 1.0, 1.0, 0.001, {}, True)
     assert not failed.keeps_up
     assert not calibrate.Trial([], 1.0, 1.0, None, {}, False).keeps_up
 

@@ -1,0 +1,87 @@
+"""One response while it arrives: who is woken when, and what a late look changes."""
+
+import gevent
+import pytest
+from asking import SHORT, conversation, hold, target_of
+from scripted_server import Peer, ScriptedServer
+
+from probe_ext.client import receive, stream
+from probe_ext.client.readiness import sockets
+from probe_ext.client.reply import Reply
+from probe_ext.client.stream import Connection, Reception
+from probe_ext.measure.outcome import Outcome
+
+EVENT = b"6\r\ndata: {}\n\n\r\n"
+
+
+def reception(monkeypatch: pytest.MonkeyPatch, *reads: bytes) -> Reception:
+    """One that finds these in its socket, and whose stream flows."""
+    waiting = list(reads)
+
+    def read(_: object, to_monotonic: int) -> receive.Read:
+        if not waiting:
+            raise BlockingIOError
+        return waiting.pop(0), (), 1.0, to_monotonic
+
+    class Watch:
+        def stop(self) -> None:
+            """Nothing is watched."""
+
+    class Socket:
+        def fileno(self) -> int:
+            return -1
+
+    monkeypatch.setattr(sockets(), "add", lambda *_, **__: Watch())
+    made = Reception(Socket(), read, None, 0.0)  # type: ignore[arg-type]
+    made.flows = True
+    return made
+
+
+def wakes(found: Reception) -> bool:
+    """Whether somebody who waits would be woken."""
+    return found._wake.is_set()
+
+
+@pytest.mark.parametrize("last", [b"0\r\n\r\n", b"00\r\n\r\n", EVENT + b"0\r\n\r\n", EVENT + b"000\r\n\r\n"])
+def test_the_last_chunk_wakes_though_no_done_came_before_it(monkeypatch: pytest.MonkeyPatch, last: bytes) -> None:
+    found = reception(monkeypatch, EVENT, last)
+    found._on_readable(0)
+    assert not wakes(found)
+    found._on_readable(0)
+    assert wakes(found)
+
+
+def test_what_flows_wakes_nobody_until_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = reception(monkeypatch, *[EVENT] * 1000)
+    while not wakes(found):
+        found._on_readable(0)
+    assert len(found._reads) == stream._AT_ONCE + 1
+
+
+def test_a_server_that_writes_faster_than_we_read_does_not_keep_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = reception(monkeypatch, *[b"x" * 100] * 10_000)
+    assert found.catch_up()
+    assert 0 < len(found.arrivals().data) <= stream._AT_ONCE + 1
+    assert found.catch_up()
+
+
+def test_a_reply_whose_connection_ends_with_it_ended_with_its_last_bytes_however_late_we_look() -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.head()
+        peer.token("a")
+        peer.finish()
+
+    with ScriptedServer(script) as server:
+        target = target_of(server)
+        running = gevent.spawn(hold, conversation(Connection(target, None), target, SHORT))
+        while not server.peers:
+            gevent.sleep(0.001)
+        server.peers[0].over.wait(0.4)  # the loop stands still while everything comes, the connection's end too
+        reply: Reply = running.get(timeout=20)
+        sent = server.peers[0].sent[-1]
+    assert reply.outcome is Outcome.COMPLETE
+    if not reply.lags:
+        pytest.skip("this machine's kernel stamps nothing: a reply ends when it is read")
+    assert reply.marks.end is not None
+    assert reply.marks.end - sent.before < max(reply.lags) / 2
