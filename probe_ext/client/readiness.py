@@ -21,7 +21,7 @@ LEAST, MOST = 0.001, 0.004
 """seconds that the first of many ready sockets waits for others"""
 MANY = 32
 """sockets that are read at once: with fewer, waking up for each token costs nobody anything"""
-_LOST = 0.002
+_LOST = 0.005
 """share of reads that may carry several tokens while the wait still grows"""
 _ENOUGH = 2000
 """reads after which the wait is thought over"""

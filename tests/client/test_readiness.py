@@ -128,7 +128,7 @@ def test_the_wait_grows_while_nothing_is_lost_and_shrinks_at_once_when_something
         patience.learn(1000, 1)
     assert patience.seconds == readiness.MOST
     patience.learn(1000, 0)
-    patience.learn(1000, 5)
+    patience.learn(1000, 15)
     assert patience.seconds == readiness.MOST / 2
     for _ in range(100):
         patience.learn(1000, 500)
