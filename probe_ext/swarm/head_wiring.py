@@ -65,6 +65,8 @@ class HeadWiring:
         self._starting = False
         self._last: Any = None
         """the greenlet that says the last words"""
+        self._waiting: Any = None
+        """the greenlet that waits for workers; a signal may come before there is one"""
         self._preparing = False
         """whether a run is on its way from the web form to its first user"""
         self._given_up = False
