@@ -60,6 +60,7 @@ def main(options: argparse.Namespace) -> int:
         where = f"--master-host {options.master_host}: " if isinstance(error, OSError) else ""
         print(f"probe worker: {where}{why}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
         return WRONG_USAGE
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell began us in the background
     try:
         if not for_master(options.master_host, options.master_port, time.sleep):
             return WRONG_USAGE
