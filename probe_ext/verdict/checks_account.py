@@ -173,7 +173,7 @@ def _our_faults(evidence: Evidence) -> Finding:
 def _ended(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     """A run without an end was killed, or is still going on."""
     reason = evidence.manifest.get("end_reason")
-    left = "; what was planned for later was not measured" if something_left(evidence.manifest, levels) else ""
+    left = "; what was planned for later was not measured" if something_left(evidence, levels) else ""
     if isinstance(reason, str) and reason in {"interrupted", "terminated"}:
         why = f"The run was {reason} before its end{left}."
         return Finding(

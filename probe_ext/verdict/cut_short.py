@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probe_ext.verdict.columns import numbers, texts
+from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.level_result import LevelResult
+from probe_ext.verdict.levels import STOPPING
 
 NEVER_STILL = "the number of users never stood still long enough to measure anything"
 _DONE = frozenset({"levels_done", "search_done", "scenario_done"})
@@ -35,8 +38,16 @@ def unmeasured(manifest: Mapping[str, Any], levels: Sequence[LevelResult]) -> Se
     return [n for n in planned(manifest) or () if n not in measured]
 
 
-def something_left(manifest: Mapping[str, Any], levels: Sequence[LevelResult]) -> bool:
-    """Whether a run that was ended had more to do: a level, or a search, which plans each level from the last."""
-    plan = manifest.get("plan")
+def something_left(evidence: Evidence, levels: Sequence[LevelResult]) -> bool:
+    """Whether more was to come after the level in which a run was ended; a search plans each level from the last."""
+    plan = evidence.manifest.get("plan")
     searched = isinstance(plan, Mapping) and bool(plan.get("search"))
-    return searched or bool(unmeasured(manifest, levels))
+    left = set(unmeasured(evidence.manifest, levels)) - {_ended_at(evidence)}
+    return searched or bool(left)
+
+
+def _ended_at(evidence: Evidence) -> int | None:
+    """The last planned number of users that was reached before the run began to stop."""
+    asked, users = planned(evidence.manifest) or (), numbers(evidence.users, "users")
+    running = [n for n, state in zip(users, texts(evidence.users, "state"), strict=True) if state not in STOPPING]
+    return next((int(n) for n in reversed(running) if n in asked), None)

@@ -109,9 +109,9 @@ def test_a_level_that_twice_the_hold_would_not_decide_is_held_until_its_replies_
     assert seconds >= max(60, 3 * (level.t_end - level.t_start))
 
 
-def cut_short(reason: str) -> Judgement:
+def cut_short(reason: str, *levels: int) -> Judgement:
     """Two users stand still for 8 seconds of 20, and the run is ended."""
-    plan = {"levels": [2], "hold": 20.0, "settle": 5.0, "min_replies": 3, "search": None}
+    plan = {"levels": list(levels), "hold": 20.0, "settle": 5.0, "min_replies": 3, "search": None}
     return judged([], (2, 8), manifest=manifest(plan=plan, end_reason=reason, workers=[worker()]))
 
 
@@ -119,14 +119,17 @@ def cut_short(reason: str) -> Judgement:
     ("reason", "how"), [("interrupted", "was interrupted"), ("terminated", "was terminated"), ("workers_lost", "ended")]
 )
 def test_a_run_ended_in_mid_level_does_not_say_that_its_users_never_stood_still(reason: str, how: str) -> None:
-    verdict = cut_short(reason)
+    verdict = cut_short(reason, 2)
     why = f"the run {how} before its first level was long enough to measure anything."
     assert verdict.sentence == f"No answer: {why}"
-    assert next(one.why for one in verdict.findings if one.check == "levels") == f"T{why[1:]}"
+    said = {one.check: one.why for one in verdict.findings}
+    assert said["levels"] == f"T{why[1:]}"
+    assert "later" not in said["ended"], "it was the only level"
+    assert "planned for later" in {one.check: one.why for one in cut_short(reason, 2, 4).findings}["ended"]
 
 
 def test_a_run_whose_levels_are_done_and_that_has_none_says_that_users_never_stood_still() -> None:
-    assert "never stood still" in cut_short("levels_done").sentence
+    assert "never stood still" in cut_short("levels_done", 2).sentence
 
 
 @pytest.mark.parametrize("reason", ["interrupted", "terminated", "workers_lost", "workers_left"])
@@ -141,6 +144,7 @@ def test_what_was_planned_for_later_is_told_only_where_something_was(reason: str
     later = "; what was planned for later was not measured."
     assert ended([2, 4]).endswith(later)
     assert ended([2], {"steps": []}).endswith(later), "a search plans each level from the last"
+    assert ended([4, 8]).endswith(later), "neither was reached"
     assert "planned" not in ended([2])
     assert "planned" not in ended(None), "driven by hand"
 
