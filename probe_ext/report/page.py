@@ -17,7 +17,7 @@ from probe_ext.report.table import Table, notes, table
 from probe_ext.report.team import team_facts
 from probe_ext.report.time_axis import TimeAxis
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict import amounts
+from probe_ext.verdict import amounts, between
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.words import cause
 
@@ -148,7 +148,7 @@ def _capital(text: str) -> str:
 
 
 def _proven(capacity: Capacity) -> pictures.Marks:
-    """Capacity and interval, what was not measured, and the edge, to be marked; nothing where nothing is believed."""
+    """Capacity, interval, what lies behind it, and the edge, to be marked; nothing where nothing is believed."""
     if capacity["verdict"] == "invalid":
         return pictures.Marks()
     edge, served = capacity["edge"], capacity["served_users"]
@@ -156,7 +156,7 @@ def _proven(capacity: Capacity) -> pictures.Marks:
         return pictures.Marks(interval=capacity["climb"]["bracket"], says="suggested")
     on_edge = edge["on_edge"] and edge["users"] == served and edge["kv_usage_max"] is not None
     near = f"KV {amounts.percent(edge['kv_usage_max'])}: the edge" if on_edge else ""
-    return pictures.Marks(served, capacity["interval"], notes=(_gap(capacity), near))
+    return pictures.Marks(served, capacity["interval"], notes=(*_gap(capacity), near))
 
 
 def _interval(capacity: Capacity) -> str:
@@ -168,8 +168,9 @@ def _interval(capacity: Capacity) -> str:
     return f"95 % interval: {amounts.count(low)} to {amounts.count(high)}"
 
 
-def _gap(capacity: Capacity) -> str:
+def _gap(capacity: Capacity) -> tuple[str, ...]:
     held, failed = capacity["bracket"] or (None, None)
-    if not held or failed is None or failed - held <= 1:
-        return ""
-    return f"{held + 1} to {failed - 1}: not measured" if failed - held > 2 else f"{held + 1}: not measured"
+    if not held or failed is None:
+        return ()
+    measured = {level["users"] for level in capacity["levels"] if not level["band"]}
+    return between.labels(between.gap(held, failed, measured))

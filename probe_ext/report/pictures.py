@@ -68,7 +68,7 @@ class Marks:
     says: str = "95 %"
     """what the interval is"""
     notes: Sequence[str] = ()
-    """below the capacity: what was not measured behind it, whether it stands on the edge"""
+    """below the capacity: what was not decided or not measured behind it, whether it stands on the edge"""
 
 
 def levels(all_levels: Sequence[Level], marks: Marks) -> Stack:

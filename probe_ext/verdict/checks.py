@@ -27,7 +27,7 @@ def run_checks(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metri
     live = live_findings(evidence.manifest)
     known = {finding.check for finding in live}
     ours = (
-        *account_checks(evidence),
+        *account_checks(evidence, levels),
         *key_checks(evidence),
         *reach_checks(evidence),
         *ruler_checks(evidence),

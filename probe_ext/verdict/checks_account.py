@@ -1,7 +1,7 @@
 """Is every reply that was started accounted for?"""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,10 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.verdict.amounts import moment
 from probe_ext.verdict.columns import numbers, texts
+from probe_ext.verdict.cut_short import something_left
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.finding import Finding
+from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.manifest_view import away, number, workers
 from probe_ext.verdict.words import listed, things
 
@@ -18,14 +20,14 @@ TOLERATED_FAULTS = 0.01
 """so many of the replies may have failed by our own fault before the run is not to be believed"""
 
 
-def account_checks(evidence: Evidence) -> Iterator[Finding]:
+def account_checks(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Finding]:
     """Rows against what was started, lost workers, Locust's own count, damaged files, our own faults."""
     yield _accounted(evidence)
     yield _workers(evidence)
     yield _locust(evidence)
     yield _files(evidence)
     yield _our_faults(evidence)
-    yield _ended(evidence)
+    yield _ended(evidence, levels)
 
 
 def _accounted(evidence: Evidence) -> Finding:
@@ -168,19 +170,20 @@ def _our_faults(evidence: Evidence) -> Finding:
     return Finding("client_faults", "fail", not few, why, advice)
 
 
-def _ended(evidence: Evidence) -> Finding:
+def _ended(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     """A run without an end was killed, or is still going on."""
     reason = evidence.manifest.get("end_reason")
+    left = "; what was planned for later was not measured" if something_left(evidence, levels) else ""
     if isinstance(reason, str) and reason in {"interrupted", "terminated"}:
-        why = f"The run was {reason} before its end; what was planned for later was not measured."
+        why = f"The run was {reason} before its end{left}."
         return Finding(
             "ended", "unproven", False, why, "Judged is what was measured until then; let a run end by itself."
         )
     if reason == "workers_lost":
-        why = "The last worker was lost, and the run ended there; what was planned for later was not measured."
+        why = f"The last worker was lost, and the run ended there{left}."
         return Finding("ended", "fail", False, why, "Look into the workers' logs (memory, network).")
     if reason == "workers_left":
-        why = "The last worker left, and the run ended there; what was planned for later was not measured."
+        why = f"The last worker left, and the run ended there{left}."
         return Finding(
             "ended", "unproven", False, why, "End a run on its master; a worker that is ended only leaves it."
         )

@@ -8,11 +8,13 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.amounts import count, percent
 from probe_ext.verdict.columns import numbers, texts
+from probe_ext.verdict.cut_short import NEVER_STILL, planned, unmeasured, why_nothing
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.manifest_view import number
 from probe_ext.verdict.server_figures import Metrics, server_hit_rate
+from probe_ext.verdict.undecided import why_undecided
 from probe_ext.verdict.words import listed, things
 
 FROM_CACHE = 0.50
@@ -25,7 +27,7 @@ CUT_THINKING = 0.01
 
 def load_checks(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics) -> Iterator[Finding]:
     """Levels proven, levels in order, prompts from the cache, output lengths, thinking cut short."""
-    yield _levels(levels)
+    yield _levels(evidence, levels)
     yield _planned(evidence, levels)
     yield _in_order(levels)
     yield _cached(evidence, metrics)
@@ -33,12 +35,12 @@ def load_checks(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metr
     yield _cut_thinking(evidence)
 
 
-def _levels(levels: Sequence[LevelResult]) -> Finding:
+def _levels(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     if not levels:
-        why = "The number of users never stood still long enough to measure anything."
-        return Finding(
-            "levels", "unproven", False, why, "Hold each number of users for half a minute: --levels 1,2,4,8."
-        )
+        why = why_nothing(evidence.manifest)
+        advice = "Hold each number of users for half a minute: --levels 1,2,4,8."
+        advice = advice if why == NEVER_STILL else "Run again, and let it end by itself."
+        return Finding("levels", "unproven", False, f"{why[:1].upper()}{why[1:]}.", advice)
     open_ones = [level for level in levels if level.state == "unproven"]
     if not open_ones:
         return Finding("levels", "pass", False, f"{things(len(levels), 'level')}, each decided.")
@@ -51,18 +53,16 @@ def _levels(levels: Sequence[LevelResult]) -> Finding:
             "levels", "unproven", False, why, "Hold each number of users for half a minute: --levels 1,2,4,8."
         )
     short = [level for level in open_ones if not level.band]
-    named = listed([f"{level.users:,} users (about {level.replies_needed or 0:,} more replies)" for level in short])
+    named = listed([f"{things(level.users, 'user')} ({why_undecided(level)})" for level in short])
     advice = "Hold those levels longer (--hold)."
     return Finding("levels", "unproven", False, f"Not enough was heard to decide {named}.", advice)
 
 
 def _planned(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     """Levels that were asked for and have no measured part."""
-    plan = evidence.manifest.get("plan")
-    asked = plan.get("levels") if isinstance(plan, Mapping) else None
-    if not isinstance(asked, list | tuple):
+    if planned(evidence.manifest) is None:
         return Finding("planned_levels", "pass", False, "No levels were planned: the load was driven by hand.")
-    left = [n for n in asked if isinstance(n, int) and n not in {level.users for level in levels}]
+    left = unmeasured(evidence.manifest, levels)
     if not left:
         return Finding("planned_levels", "pass", False, "Every level that was planned was measured.")
     why = f"Planned and not measured: {listed([f'{n:,}' for n in left])} users."

@@ -28,7 +28,7 @@ SETTLED = 0.95
 """of the replies that went on when users left have ended: their queue is gone"""
 SAMPLING = 1.5
 """seconds: samples further apart are changes, not a steady sampling"""
-_STOPPING = frozenset({"stopping", "stopped", "cleanup"})
+STOPPING = frozenset({"stopping", "stopped", "cleanup"})
 
 
 Away = tuple[float, float | None]
@@ -157,7 +157,7 @@ def _meant(plan: Mapping[str, Any] | None) -> frozenset[int] | None:
 def find_stretches(users: Columns, last_sent: float | None) -> list[Stretch]:
     """Every stretch of a constant count, in order of time; no users while the run is stopping."""
     t, count = numbers(users, "t"), numbers(users, "users")
-    stopping = np.array([state in _STOPPING for state in texts(users, "state")], dtype=np.bool_)
+    stopping = np.array([state in STOPPING for state in texts(users, "state")], dtype=np.bool_)
     known = ~np.isnan(t) & ~np.isnan(count)
     t, users_at = t[known], np.where(stopping, 0, count)[known].astype(np.int64)
     if not len(t):

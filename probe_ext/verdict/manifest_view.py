@@ -45,6 +45,11 @@ def by_kernel(manifest: Mapping[str, Any]) -> bool | None:
     return all(stamps == "kernel" for stamps in said) if said else None
 
 
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A group; an empty one for anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def mappings(value: Any) -> list[Mapping[str, Any]]:
     """The groups in a list; nothing for anything else."""
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []

@@ -1,5 +1,6 @@
 """What to run next: the command that would prove what a climb suggests, or narrow what lies between two levels."""
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,8 +8,13 @@ from typing import Any
 from probe_ext.settings.options import OPTIONS
 from probe_ext.verdict.judgement import Climb
 from probe_ext.verdict.level_result import LevelResult
+from probe_ext.verdict.manifest_view import mapping, number
 
 MOST_LEVELS = 5
+TIMES = 2
+"""as long as before is a level held that stayed undecided"""
+HOLD = 30.0
+"""seconds, of a run that does not say"""
 _OF_THE_REPORT = {"team_think_time", "price_per_hour"}
 _OF_ONE_RUN = {
     *("levels", "search", "max_users", "search_time"),
@@ -30,7 +36,29 @@ def next_command(
     target = manifest.get("target")
     host = target.get("host") if isinstance(target, Mapping) else None
     parts = ["probe", "run", _scenario(manifest), "--host", str(host or "URL")]
-    return shlex.join([*parts, "--levels", ",".join(str(n) for n in wanted), *_same_options(manifest)])
+    options = {**_given(manifest), **_longer(manifest, [level for level in levels if _open(level, between)])}
+    return shlex.join([*parts, "--levels", ",".join(str(n) for n in wanted), *_same_options(options)])
+
+
+def _open(level: LevelResult, between: Bracket) -> bool:
+    """Whether it was measured where the answer lies, and not decided. Of no bracket, nothing is known to be short."""
+    held, failed = between
+    inside = (held or 0) < level.users and (failed is None or level.users < failed)
+    return between != (None, None) and inside and level.state == "unproven" and not level.band
+
+
+def _longer(manifest: Mapping[str, Any], undecided: Sequence[LevelResult]) -> dict[str, float]:
+    """What the same hold did not decide, it would not decide again: twice as long, or what its replies need."""
+    if not undecided:
+        return {}
+    held = number(mapping(manifest.get("plan")), "hold", number(_given(manifest), "hold", HOLD))
+    return {"hold": float(max(TIMES * held, *(math.ceil(_wanted_seconds(level)) for level in undecided)))}
+
+
+def _wanted_seconds(level: LevelResult) -> float:
+    """How long a level would take at its own pace to have the replies that would settle it."""
+    wanted = level.replies + (level.replies_needed or 0)
+    return (level.t_end - level.t_start) * wanted / level.replies if level.replies else 0.0
 
 
 def _scenario(manifest: Mapping[str, Any]) -> str:
@@ -39,12 +67,16 @@ def _scenario(manifest: Mapping[str, Any]) -> str:
     return file if "/" in file else str(manifest.get("scenario") or "capacity")
 
 
-def _same_options(manifest: Mapping[str, Any]) -> list[str]:
+def _given(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of the run; of a damaged manifest, none."""
+    return mapping(manifest.get("options"))
+
+
+def _same_options(given: Mapping[str, Any]) -> list[str]:
     """The options by which this run differed from the defaults: another run must not ask another question."""
-    given = manifest.get("options")
     differing = []
-    for option in OPTIONS if isinstance(given, Mapping) else ():
-        value = given.get(option.name) if isinstance(given, Mapping) else None
+    for option in OPTIONS:
+        value = given.get(option.name)
         value = tuple(value) if isinstance(value, list) else value  # as JSON has it
         usual = option.default if isinstance(option.default, bool) else option.read(option.default)
         if option.name in _OF_ONE_RUN or not _plain(value) or value == usual:

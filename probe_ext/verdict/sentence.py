@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from probe_ext.verdict.between import gap, told
 from probe_ext.verdict.climb_sentence import climb_sentence
+from probe_ext.verdict.cut_short import NEVER_STILL
 from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.judgement import Climb
 from probe_ext.verdict.level_result import LevelResult
@@ -28,7 +30,7 @@ def sentence(
 
     `broke` is what `what_broke` says; `bounds` the rules of the diagnosis that hold.
     """
-    said = _answer(served, between, broke, levels, climb)
+    said = _answer(served, between, broke, levels, climb) or f"No answer: {_why_nothing(findings)}"
     said = said if served is None else _of_such_answers(said, bounds)
     spoiled = [finding for finding in findings if finding.spoils]
     if not spoiled:
@@ -42,13 +44,14 @@ def _answer(
     broke: str,
     levels: Sequence[LevelResult],
     climb: Climb | None,
-) -> str:
+) -> str | None:
+    """None where there is no level."""
     if served is None:
         return _unproven(between, levels, climb)
     if served == 0:
         return _none(between[1] or 0, broke)
     if between[1] is not None:
-        return _bracketed(served, between[1], broke)
+        return _bracketed(served, between[1], broke, levels)
     return _open_above(served, levels)
 
 
@@ -71,9 +74,9 @@ def what_broke(breaks_first: str | None, failed: int | None, questions: Sequence
     return f"{cause(breaks_first)} broke first"
 
 
-def _bracketed(served: int, failed: int, broke: str) -> str:
-    gap = "; between them was not measured" if failed - served > 1 else ""
-    return _capital(f"{feel(served)}; at {failed:,} {broke}{gap}.")
+def _bracketed(served: int, failed: int, broke: str, levels: Sequence[LevelResult]) -> str:
+    between = told(gap(served, failed, {level.users for level in levels if not level.band}))
+    return _capital(f"{feel(served)}; at {failed:,} {broke}{f'; {between}' if between else ''}.")
 
 
 def _none(lowest: int, broke: str) -> str:
@@ -89,13 +92,19 @@ def _open_above(served: int, levels: Sequence[LevelResult]) -> str:
     return _capital(f"{feel(served)}; more were not measured.")
 
 
-def _unproven(between: Bracket, levels: Sequence[LevelResult], climb: Climb | None) -> str:
+def _why_nothing(findings: Sequence[Finding]) -> str:
+    """As the check of the levels has it."""
+    why = next((finding.why for finding in findings if finding.check == "levels"), f"{NEVER_STILL}.")
+    return f"{why[:1].lower()}{why[1:]}"
+
+
+def _unproven(between: Bracket, levels: Sequence[LevelResult], climb: Climb | None) -> str | None:
     failed = between[1]
     suggested = climb_sentence(climb, levels, failed) if climb else None
     if suggested:
         return suggested
     if not levels:
-        return "No answer: the number of users never stood still long enough to measure anything."
+        return None
     more = _would_tell([level for level in levels if failed is None or level.users < failed])
     if failed is not None:
         return f"No answer yet: {people(failed)} are too many, and below that nothing was measured long enough{more}."

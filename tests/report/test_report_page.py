@@ -9,13 +9,18 @@ import pytest
 import synthetic_run
 from report_views import viewed
 
+from probe_ext.bundled import folder
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rows import ReplyRow, UserRow
+from probe_ext.report import frames
 from probe_ext.report.page import Page
+from probe_ext.report.page import page as view
 from probe_ext.report.questions import ENDINGS
 from probe_ext.report.table import table
 from probe_ext.run import manifest
 from probe_ext.run.tables import TableWriter
+from probe_ext.settings.slo import load_profile
+from probe_ext.verdict.judge import judge
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +35,18 @@ def test_answer_stands_in_its_parts(page: Page) -> None:
     assert answer.rest == ("At 8 ", "silent pauses", " broke first; between them was not measured.")
     assert answer.interval.startswith("95 % interval: 4 to ")
     assert answer.next_command[:3] == ["probe", "run", "capacity"]
+
+
+def test_a_level_between_that_was_not_decided_is_marked_as_such(whole_run: Path) -> None:
+    profile = load_profile("chat", folder("configs") / "slo")
+    evidence = frames.load(whole_run)
+    capacity = judge(evidence, profile).to_json()
+    six = {**capacity["levels"][-1], "users": 6, "users_low": 6, "users_high": 6, "state": "unproven"}
+    shown = view(
+        {**capacity, "levels": [*capacity["levels"], six, {**six, "users": 7, "band": True}]}, evidence, profile
+    )
+    labels = [label.text for label in shown.stack.plot.labels]
+    assert [text for text in labels if "not " in text] == ["6: not decided", "5 and 7: not measured"]
 
 
 def test_badge_and_facts(page: Page) -> None:

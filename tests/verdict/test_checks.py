@@ -374,7 +374,13 @@ def test_tokens_counted_by_events() -> None:
 def test_levels_without_an_answer_are_named() -> None:
     few = finding("levels", run([reply(0, 6.0), reply(1, 6.0)]))
     assert few.state == "unproven"
-    assert "2 users (about 4 more replies)" in few.why
+    assert "2 users (only 2 replies; about 4 more replies)" in few.why
+
+
+def test_a_level_too_close_to_decide_says_whom_it_hangs_on() -> None:
+    rows = [reply(u, 6.0 + 3 * t, first=6.0 + 3 * t + (2.0 if u == t == 1 else 0.2)) for t in range(5) for u in (0, 1)]
+    close = finding("levels", run(rows))
+    assert "2 users (1 to 2 of 2 are served: 1 had too few replies to tell; about 5 more replies)" in close.why
 
 
 def test_prompts_from_the_cache() -> None:

@@ -73,6 +73,82 @@ def test_the_highest_level_that_holds_and_what_broke_above_it() -> None:
     assert verdict.next_command == "probe run capacity --host http://server:8000 --levels 4,5,6,7,8"
 
 
+def test_a_level_between_that_is_not_decided_is_no_level_that_was_not_measured() -> None:
+    few = [reply(u, 36.0) for u in range(3)]  # one reply a user of three that are needed
+    rows = steady(2, 0, 30) + few + strained(6, 60, 30)
+    verdict = judged(rows, (2, 30), (3, 30), (6, 30))
+    assert (verdict.served_users, verdict.bracket, verdict.levels[1].state) == (2, (2, 6), "unproven")
+    assert verdict.sentence.endswith("broke first; 3, between them, was not decided; 4 to 5 were not measured.")
+
+
+def test_a_level_between_that_is_not_decided_is_held_longer_next_time() -> None:
+    few = [reply(u, t) for t in (36.0, 39.0) for u in range(3)]  # two replies a user of three that are needed
+    plan = {"levels": [2, 3, 6], "hold": 25.0, "settle": 5.0, "min_replies": 3}
+    rows = steady(2, 0, 30) + few + strained(6, 60, 30)
+
+    def held(rows: list[ReplyRow]) -> dict[str, Any]:
+        return manifest(plan=plan, options={"hold": 25.0}, workers=[worker(started=len(rows))])
+
+    verdict = judged(rows, (2, 30), (3, 30), (6, 30), manifest=held(rows))
+    assert verdict.levels[1].state == "unproven"
+    assert verdict.next_command is not None
+    assert verdict.next_command.endswith("--levels 2,3,4,5,6 --hold=50")
+    rows = steady(2, 0, 30) + strained(6, 30, 30)
+    decided = judged(rows, (2, 30), (6, 30), manifest=held(rows))
+    assert decided.next_command is not None
+    assert decided.next_command.endswith("--levels 2,3,4,5,6 --hold=25")
+
+
+def test_a_level_that_twice_the_hold_would_not_decide_is_held_until_its_replies_are_there() -> None:
+    few = [reply(u, 36.0) for u in range(3)]  # a third of what is needed in 24 s or so
+    rows = steady(2, 0, 30) + few + strained(6, 60, 30)
+    verdict = judged(rows, (2, 30), (3, 30), (6, 30))
+    assert verdict.next_command is not None
+    level = verdict.levels[1]
+    seconds = float(verdict.next_command.rpartition("--hold=")[2])
+    assert seconds >= max(60, 3 * (level.t_end - level.t_start))
+
+
+def cut_short(reason: str, *levels: int) -> Judgement:
+    """Two users stand still for 8 seconds of 20, and the run is ended."""
+    plan = {"levels": list(levels), "hold": 20.0, "settle": 5.0, "min_replies": 3, "search": None}
+    return judged([], (2, 8), manifest=manifest(plan=plan, end_reason=reason, workers=[worker()]))
+
+
+@pytest.mark.parametrize(
+    ("reason", "how"), [("interrupted", "was interrupted"), ("terminated", "was terminated"), ("workers_lost", "ended")]
+)
+def test_a_run_ended_in_mid_level_does_not_say_that_its_users_never_stood_still(reason: str, how: str) -> None:
+    verdict = cut_short(reason, 2)
+    why = f"the run {how} before its first level was long enough to measure anything."
+    assert verdict.sentence == f"No answer: {why}"
+    said = {one.check: one.why for one in verdict.findings}
+    assert said["levels"] == f"T{why[1:]}"
+    assert "later" not in said["ended"], "it was the only level"
+    assert "planned for later" in {one.check: one.why for one in cut_short(reason, 2, 4).findings}["ended"]
+
+
+def test_a_run_whose_levels_are_done_and_that_has_none_says_that_users_never_stood_still() -> None:
+    assert "never stood still" in cut_short("levels_done", 2).sentence
+
+
+@pytest.mark.parametrize("reason", ["interrupted", "terminated", "workers_lost", "workers_left"])
+def test_what_was_planned_for_later_is_told_only_where_something_was(reason: str) -> None:
+    def ended(levels: list[int] | None, search: dict[str, Any] | None = None) -> str:
+        plan = {"levels": levels, "hold": 20.0, "settle": 5.0, "min_replies": 3, "search": search}
+        rows = steady(2, 0, 30)
+        stated = manifest(plan=plan if levels else None, end_reason=reason, workers=[worker(started=len(rows))])
+        told = judged(rows, (2, 30), manifest=stated)
+        return next(one.why for one in told.findings if one.check == "ended")
+
+    later = "; what was planned for later was not measured."
+    assert ended([2, 4]).endswith(later)
+    assert ended([2], {"steps": []}).endswith(later), "a search plans each level from the last"
+    assert ended([4, 8]).endswith(later), "neither was reached"
+    assert "planned" not in ended([2])
+    assert "planned" not in ended(None), "driven by hand"
+
+
 def test_neighbouring_levels_leave_nothing_unmeasured() -> None:
     verdict = judged(steady(2, 0, 30) + strained(3, 30, 30), (2, 30), (3, 30))
     assert verdict.sentence == "2 people at once feel served; at 3 the wait for the first word broke first."
