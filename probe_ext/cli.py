@@ -87,6 +87,8 @@ def _command(given: Sequence[str]) -> int:
         )
         loaded.add_arguments(sub)
         handler = loaded.main
+    if not given:
+        parser.error(f"no command given; there are {', '.join(COMMANDS)}")
     options, rest = parser.parse_known_args(given)
     if named == "run":
         options.rest = rest  # Locust's own options; Locust says what it does not know

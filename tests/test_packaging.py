@@ -23,6 +23,18 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def test_no_run_is_part_of_the_project() -> None:
+    """What a run or a worker leaves is no source, but for the examples and what tests read."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("NOT CHECKED: this is no clone")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    assert "README.md" in listed
+    left = re.compile(r"(^|/)((requests|gaps)(-[^/]*)?\.csv|worker-[^/]*\.json|run\.json)$")
+    assert [name for name in listed if left.search(name) and not name.startswith(("tests/", "reports/"))] == []
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from this checkout, without a network."""

@@ -24,6 +24,11 @@ class LevelPlan:
     min_replies: int
     """replies that every user must have finished, of those sent in the measured part"""
 
+    @property
+    def shortest(self) -> float:
+        """Seconds that the plan takes at least; users who come one by one and slow replies add to it."""
+        return len(self.levels) * (self.settle + self.hold)
+
     def begin(self) -> "LevelSteps":
         """A run starts."""
         return LevelSteps(self)

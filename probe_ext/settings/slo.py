@@ -167,7 +167,8 @@ def _first(error: ValidationError) -> str:
     fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_meant(str(fault['loc'][-1]), _siblings(fault['loc'][:-1]))}"
+        known = _siblings(fault["loc"][:-1])
+        return f"{key}: unknown key{_meant(str(fault['loc'][-1]), known)}; there are: {', '.join(known)}"
     if fault["type"] == "missing":
         return f"{key}: is missing"
     if fault["type"] == "value_error":

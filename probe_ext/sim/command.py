@@ -10,10 +10,12 @@ examples:
 
 import argparse
 import asyncio
+import errno
 import gc
 import os
 import resource
 import signal
+import socket
 import sys
 
 from aiohttp import web
@@ -99,13 +101,26 @@ async def _serve(options: Options, host: str, port: int) -> None:
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port, backlog=BACKLOG)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise ValueError(_why_not(host, port, error)) from error
         shown = f"[{host}]" if ":" in host else host
         print(f"listening on http://{shown}:{runner.addresses[0][1]}", flush=True)  # noqa: T201 - whoever started it waits for this line
         await _told_to_end()
         server.stop()
     finally:
         await runner.cleanup()
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    """Why nothing can listen there; asyncio puts the address into its own words."""
+    if isinstance(error, socket.gaierror):
+        return f"--host {host}: {error.strerror}"
+    if error.errno == errno.EADDRINUSE:
+        return f"--port {port}: in use; take another, or 0 for any free one"
+    option = f"--host {host}" if error.errno == errno.EADDRNOTAVAIL else f"--port {port}"
+    return f"{option}: {os.strerror(error.errno or 0)}"
 
 
 async def _told_to_end() -> None:

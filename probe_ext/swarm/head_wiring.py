@@ -22,12 +22,13 @@ from probe_ext.swarm.join import joining
 from probe_ext.swarm.launch import DEFAULT_LEVELS_VARIABLE
 from probe_ext.swarm.leaving import final_code
 from probe_ext.swarm.live_view import LiveView
+from probe_ext.swarm.live_web import address
 from probe_ext.swarm.node import Node
 from probe_ext.swarm.recorder import watch_loop
 from probe_ext.swarm.say import say
 from probe_ext.swarm.shape import LevelShape
 from probe_ext.swarm.signals import INTERRUPTED, SignalEnd
-from probe_ext.swarm.starting import Ready, Starter, refuse_mixture, take_default_levels
+from probe_ext.swarm.starting import Ready, Starter, plan_line, refuse_mixture, take_default_levels
 from probe_ext.swarm.waiting import for_workers, outlive_workers
 from probe_ext.swarm.web_form import WebForm
 from probe_ext.swarm.web_login import add_login
@@ -82,6 +83,7 @@ class HeadWiring:
         self._attach_shape(self._plan_given())
         if self.environment.web_ui:
             add_login(self.environment)
+            logger.info("probe: the live page is at %s", address(self.environment.parsed_options))
             WebForm(self.environment, self._is_running, self._take_form, self._give_up)
             node.exporter = Exporter(self.environment)
             serve(self.environment, node.exporter)
@@ -100,7 +102,10 @@ class HeadWiring:
         try:
             options = self.node.options
             refuse_mixture(self.environment.parsed_options, options)
-            self._ready = self._starter.warmed(self._starter.ready(options, self.environment.host))
+            ready = self._starter.ready(options, self.environment.host)
+            if options.plan is not None:
+                say(plan_line(options.plan))
+            self._ready = self._starter.warmed(ready)
             self._warn_of_shortage(options)
         except (SettingsError, RunDirectoryError) as error:
             self._refuse(str(error))

@@ -1,7 +1,8 @@
 """Drive Locust headless against a server, then report.
 
 Every option of Locust may be given too: --processes 4, -u 10 -r 2 -t 5m, --expect-workers …
-Without --levels, --search, -u or -t the levels are 1,2,4,8. The API key comes from PROBE_API_KEY.
+Without --levels, --search, -u or -t the levels are 1,2,4,8. A level takes at least --settle and --hold together: with
+their defaults these four take 2 min 20 s or more. The API key comes from PROBE_API_KEY.
 
 example:
   probe run capacity --host http://127.0.0.1:8000 --search

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from probe_ext.swarm.live_view import LiveView
 
 PREFIX = "/probe"
+_ANYWHERE = "0.0.0.0"  # noqa: S104 - shown, as Locust shows it; nothing is bound to it
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -43,6 +44,15 @@ FILES = {
     places.SKETCHES: "application/jsonl",
 }
 """what may be had of a run, and as what"""
+
+
+def address(options: Any) -> str:
+    """Where the page is, as Locust says it of its own."""
+    scheme = "https" if options.tls_cert and options.tls_key else "http"
+    host = "" if options.web_host == "*" else options.web_host
+    shown = None if host else options.web_host_display_name
+    base = (options.web_base_path or "").rstrip("/")
+    return f"{shown.rstrip('/') if shown else f'{scheme}://{host or _ANYWHERE}:{options.web_port}{base}'}{PREFIX}/"
 
 
 def serve(environment: Environment, view: "LiveView") -> None:

@@ -94,14 +94,21 @@ def _problem(
     if why and not _answered(why):
         return f"--host {url}: {why}"
     if model is None:
-        return (
-            f"--host {url}: {why + '; name a model with --model' if why else 'lists no models; name one with --model'}"
-        )
+        return f"--host {url}: {_listless(why) if why else 'lists no models; name one with --model'}"
     limit = server.get("max_model_len")
     if limit and options.input_tokens + options.max_tokens > limit:
         asked = f"--input-tokens {options.input_tokens} and --max-tokens {options.max_tokens}"
         return f"{asked}: more than the {limit} tokens that {model} at {url} takes; ask for fewer"
     return None
+
+
+def _listless(why: str) -> str:
+    """What a server may be that gives no list of models; which of it is not known."""
+    what = why if why.startswith("/v1/models") else f"/v1/models: {why}"
+    return (
+        f"{what}: perhaps no OpenAI-compatible server, or a wrong port or path prefix; "
+        "if it is one that lists no models, name the model with --model"
+    )
 
 
 def _answered(why: str) -> bool:

@@ -11,6 +11,8 @@ from probe_ext.swarm.shape import LevelShape
 
 _AGAIN = 30.0
 """seconds after which a line is written even where nothing changed, if it goes to no terminal"""
+_SOON = 5.0
+"""seconds between two lines for a number of users that changes: a ramp adds somebody every second"""
 _WORTH_A_LINE = 5.0
 """seconds that something before the run takes, before a file hears of it: most are over at once"""
 _REWRITE = "\r\x1b[2K"
@@ -25,7 +27,7 @@ class Progress:
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
         self._coloured = self._terminal and not os.environ.get("NO_COLOR")
-        self._said: tuple[object, float] | None = None
+        self._said: tuple[str, int, float] | None = None
         self._shown = False
         self._heard = True
 
@@ -35,7 +37,7 @@ class Progress:
         if self._terminal:
             self._rewrite(text[: _width()])
         elif seconds >= _WORTH_A_LINE:
-            self._now_and_then(text, what, seconds)
+            self._now_and_then(text, what, 0, seconds)
 
     def show(self, now: Now, shape: object) -> None:
         """Say where the run is."""
@@ -44,7 +46,7 @@ class Progress:
         if self._terminal:
             self._rewrite(time + line(now, position, _width() - len(time)), now.level.state if now.level else "")
         else:
-            self._now_and_then(time + line(now, position), (now.users, position), now.t)
+            self._now_and_then(time + line(now, position), position, now.users, now.t)
 
     def _rewrite(self, text: str, state: str = "") -> None:
         """One line, which is to be no wider than the terminal: else it could not be taken back."""
@@ -53,10 +55,14 @@ class Progress:
         self._write(f"{_REWRITE}{text}")
         self._shown = True
 
-    def _now_and_then(self, text: str, what: object, now: float) -> None:
-        if self._said is None or what != self._said[0] or now - self._said[1] >= _AGAIN:
-            self._said = (what, now)
-            self._write(f"{text}\n")
+    def _now_and_then(self, text: str, stage: str, users: int, now: float) -> None:
+        """At once where a stage begins, soon where the users change, seldom else."""
+        if self._said is not None and self._said[0] == stage:
+            _, before, since = self._said
+            if now - since < (_AGAIN if users == before else _SOON):
+                return
+        self._said = (stage, users, now)
+        self._write(f"{text}\n")
 
     def clear(self) -> None:
         """Leave the terminal's line to what comes next."""

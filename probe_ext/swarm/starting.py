@@ -6,13 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from probe_ext.load.search import SearchPlan
 from probe_ext.run.directory import fresh
 from probe_ext.settings.errors import SettingsError
-from probe_ext.settings.options import Options
+from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm.launch import DEFAULT_LEVELS_VARIABLE
 from probe_ext.swarm.node import Node
 from probe_ext.swarm.prepare import Preparation, prepare
 from probe_ext.swarm.warm_up import warm_up
+from probe_ext.verdict.amounts import span
+from probe_ext.verdict.words import things
+
+_NAMED = 12
+"""levels of a plan that are said one by one"""
 
 
 @dataclass(frozen=True)
@@ -78,3 +84,16 @@ def refuse_mixture(given: Any, options: Options) -> None:
     for name, flag in (("num_users", "-u"), ("spawn_rate", "-r"), ("run_time", "-t")):
         if getattr(given, name, None):
             raise SettingsError(f"{flag} {getattr(given, name)}: {who} decides users, rate and time; leave one out")
+
+
+def plan_line(plan: Plan) -> str:
+    """What is to come, and how long it takes."""
+    if isinstance(plan, SearchPlan):
+        return f"a search up to {things(plan.max_users, 'user')}: at most {span(plan.longest)}"
+    users = ", ".join(map(str, plan.levels[:_NAMED])) + (", …" if len(plan.levels) > _NAMED else "")
+    each = f"{_time(plan.settle)} to settle and {_time(plan.hold)} held" + " each" * (len(plan.levels) > 1)
+    return f"{things(len(plan.levels), 'level')} ({users} users), {each}: at least {_time(plan.shortest)}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds < 120 else span(seconds)

@@ -15,6 +15,7 @@ from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.level_result import LevelResult
 from probe_ext.verdict.manifest_view import away, number, workers
 from probe_ext.verdict.words import listed, things
+from probe_ext.verdict.worker_names import worker_name
 
 TOLERATED_FAULTS = 0.01
 """so many of the replies may have failed by our own fault before the run is not to be believed"""
@@ -49,15 +50,15 @@ def _accounted(evidence: Evidence) -> Finding:
     if missing and all(n <= _in_hand(evidence, w) for w, n in wrong.items()):
         gone = things(missing, "reply", "replies")
         why = f"{total:,} replies were started; {gone} that a lost worker had in hand left no row"
-        return Finding("accounted", "fail", False, f"{why} ({_named(wrong)}).", _MERGE)
+        return Finding("accounted", "fail", False, f"{why} ({_named(evidence, wrong)}).", _MERGE)
     why = f"{total:,} replies were started, but {things(missing, 'row')} of them are missing"
     why = why if missing else f"There are {things(-sum(wrong.values()), 'row')} more than replies that were started"
     advice = "Look for requests-<worker>.csv on the workers' machines; probe merge puts them into the run."
-    return Finding("accounted", "fail", True, f"{why} ({_named(wrong)}).", advice)
+    return Finding("accounted", "fail", True, f"{why} ({_named(evidence, wrong)}).", advice)
 
 
-def _named(workers_of: Iterable[str]) -> str:
-    return listed([f"worker {w}" for w in sorted(workers_of)])
+def _named(evidence: Evidence, workers_of: Iterable[str]) -> str:
+    return listed([worker_name(evidence.manifest, w) for w in sorted(workers_of)])
 
 
 def _in_hand(evidence: Evidence, worker: str) -> int:
@@ -84,10 +85,11 @@ def _workers(evidence: Evidence) -> Finding:
     if not known:
         return Finding("workers", "unproven", False, "The run does not say which workers it had.")
     silent = [w for w in known if not w.get("last_word")]
-    absent = [told for w in known if (told := _absence(w))]
+    absent = [told for w in known if (told := _absence(w, worker_name(evidence.manifest, w.get("id"))))]
     if not silent and not absent:
-        return _with_last_words(known)
-    quiet = [f"worker {w.get('id')} never reported its end" for w in silent if not _absence(w)]
+        return _with_last_words(evidence, known)
+    names = [worker_name(evidence.manifest, w.get("id")) for w in silent if not _absence(w, "")]
+    quiet = [f"{name} never reported its end" for name in names]
     why = listed([*absent, *quiet])
     if not silent:
         why += ". Every row of it is here; what was sent meanwhile is in no level."
@@ -103,9 +105,9 @@ _MERGE = (
 )
 
 
-def _absence(worker: Mapping[str, Any]) -> str:
+def _absence(worker: Mapping[str, Any], name: str) -> str:
     """When it was not heard, in words; "" where it always was."""
-    spans, name = away(worker), f"worker {worker.get('id')}"
+    spans = away(worker)
     lost = number(worker, "lost_at")
     back = [f"from {moment(since)} to {moment(until)}" for since, until in spans if until is not None]
     told = [f"{name} was not heard {listed(back)}"] if back else []
@@ -114,12 +116,13 @@ def _absence(worker: Mapping[str, Any]) -> str:
     return " and ".join(told)
 
 
-def _with_last_words(known: list[Mapping[str, Any]]) -> Finding:
+def _with_last_words(evidence: Evidence, known: list[Mapping[str, Any]]) -> Finding:
     """All gave their last word; some perhaps before the run was over, and their users went with them."""
-    early = [(str(w.get("host") or w.get("id")), t) for w in known if (t := number(w, "left_at")) is not None]
+    gone = [(w.get("id"), t) for w in known if (t := number(w, "left_at")) is not None]
+    early = [(worker_name(evidence.manifest, worker), t) for worker, t in gone]
     if not early:
         return Finding("workers", "pass", False, f"{things(len(known), 'worker')}, each with its last word.")
-    left = listed([f"worker {name} left at {moment(t)}" for name, t in sorted(early, key=lambda one: one[1])])
+    left = listed([f"{name} left at {moment(t)}" for name, t in sorted(early, key=lambda one: one[1])])
     others = len(known) - len(early)
     went_on = f"{things(others, 'worker')} went on" if others else "no other was there to go on"
     why = f"{left[:1].upper()}{left[1:]}, {went_on}. All gave their last word."

@@ -8,6 +8,7 @@ from probe_ext.verdict.columns import numbers, texts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.words import listed, things
+from probe_ext.verdict.worker_names import LONE, worker_name
 
 UNAUTHORISED = 401
 
@@ -19,10 +20,10 @@ def key_checks(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("api_key", "pass", False, "No reply was refused for want of a valid API key.")
         return
     whose = Counter(name for name, out in zip(texts(evidence.replies, "worker"), refused, strict=True) if out)
-    who = listed([f"{n:,} of worker {name}" for name, n in sorted(whose.items())], 3)
-    why = (
-        f"{things(whose.total(), 'reply', 'replies')} came back with HTTP 401, which asks for a valid API key ({who})."
-    )
+    named = [(worker_name(evidence.manifest, worker), n) for worker, n in sorted(whose.items())]
+    who = listed([f"{n:,} of {name}" for name, n in named if name != LONE], 3)
+    who = f" ({who})" if who else ""
+    why = f"{things(whose.total(), 'reply', 'replies')} came back with HTTP 401, which asks for a valid API key{who}."
     advice = (
         "Set PROBE_API_KEY in the environment of every worker: no key is sent from the master. Then repeat the run."
     )

@@ -9,6 +9,7 @@ from probe_ext.verdict.columns import texts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.words import listed, things
+from probe_ext.verdict.worker_names import worker_name
 
 _OUTSIDE = {Outcome.CONNECT_FAILED.value, Outcome.CONNECT_TIMEOUT.value}
 _ENOUGH = 3
@@ -28,7 +29,8 @@ def reach_checks(evidence: Evidence) -> Iterator[Finding]:
     if not outside or len(outside) == len(tried):
         yield Finding("reach", "pass", False, "Every worker came through to the server, or none did.")
         return
-    who = listed([f"worker {worker} ({things(n, 'reply', 'replies')})" for worker, n in sorted(outside.items())], 3)
+    named = [(worker_name(evidence.manifest, worker), n) for worker, n in sorted(outside.items())]
+    who = listed([f"{name} ({things(n, 'reply', 'replies')})" for name, n in named], 3)
     why = f"No reply of {who} found a connection to the server, while those of others did."
     advice = "Look at that machine's way to the server (name, route, firewall). Then repeat the run."
     yield Finding("reach", "fail", sum(outside.values()) > TOLERATED_FAULTS * tried.total(), why, advice)

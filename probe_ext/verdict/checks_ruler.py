@@ -11,6 +11,7 @@ from probe_ext.verdict.evidence import Evidence, quantile
 from probe_ext.verdict.finding import Finding
 from probe_ext.verdict.manifest_view import by_kernel, number, workers
 from probe_ext.verdict.words import listed
+from probe_ext.verdict.worker_names import is_lone, worker_name
 
 LAG = 0.050
 """seconds: receive lag, 99th percentile"""
@@ -82,8 +83,9 @@ def _loop_lag(evidence: Evidence) -> Finding:
     why = f"The load generator's own loop was late by {seconds(max(known.values()))} at most."
     if max(known.values()) <= LOOP_LAG:
         return Finding("loop_lag", "pass", spoils, why)
-    busy = listed([f"worker {worker}" for worker, lag in sorted(known.items()) if lag > LOOP_LAG])
-    return Finding("loop_lag", "fail", spoils, f"{why} ({busy})", _LIGHTER)
+    busy = [worker_name(evidence.manifest, worker) for worker, lag in sorted(known.items()) if lag > LOOP_LAG]
+    who = "" if is_lone(evidence.manifest) else f" ({listed(busy)})"
+    return Finding("loop_lag", "fail", spoils, f"{why}{who}", _LIGHTER)
 
 
 def _cpu(evidence: Evidence) -> Finding:
@@ -133,6 +135,8 @@ def _clocks(evidence: Evidence) -> Finding:
     why = f"The workers' clocks are known to {seconds(max(known.values()))}."
     if max(known.values()) <= CLOCK_ERROR:
         return Finding("clocks", "pass", False, why)
-    off = listed([f"worker {worker}" for worker, error in sorted(known.items()) if error > CLOCK_ERROR])
+    off = listed(
+        [worker_name(evidence.manifest, worker) for worker, error in sorted(known.items()) if error > CLOCK_ERROR]
+    )
     why += f" ({off}) Waits and gaps are not touched by it; only where replies lie on the common time axis is."
     return Finding("clocks", "fail", False, why, "Use a faster or calmer network between master and workers.")

@@ -12,11 +12,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from probe_ext.cli import COMMANDS
 from tests.e2e import loaded
 from tests.e2e.conftest import BIN, PATIENCE, ROOT, Run, end, finished, free_port, locust, replies, start, wait_for
 from tests.e2e.test_endings import check_accounts
@@ -91,6 +94,7 @@ def good(sim: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("good") / "run"
     result = probe("run", "capacity", "--host", sim, "--out", out, *SHORT)
     assert result.returncode == 0, result.stderr
+    assert "probe: 1 level (2 users), 0 s to settle and 2 s held: at least 2 s\n" in result.stderr
     assert len(Run(out, 0, "").rows()) >= 4
     return out
 
@@ -139,6 +143,20 @@ def test_a_model_that_does_not_exist(sim: str) -> None:
     check_refused(probe_run("capacity", "--host", sim, "--model", "gpt-9"), "--model gpt-9", sim, "demo-1b")
 
 
+def test_a_web_server_that_is_no_llm_server(tmp_path: Path) -> None:
+    """The path that was asked for is named, and what may be wrong, before a model is."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}"
+            refused = probe_run("capacity", "--host", url)
+        finally:
+            server.shutdown()
+    check_refused(refused, url, "/v1/models: 404", "no OpenAI-compatible server", "port or path prefix", "--model")
+    assert refused.stderr.index("OpenAI-compatible") < refused.stderr.index("--model")
+
+
 def test_a_key_that_is_missing() -> None:
     with serving("--port", "0", "--api-key-env", "SIM_KEY", SIM_KEY="sk-xyz") as (host, _):
         for more in ((), ("--model", "demo-1b")):
@@ -180,6 +198,7 @@ def test_levels_together_with_users_rate_or_time(sim: str, driven: tuple[str, st
         (("run", "capcity", "--host", "SIM"), ("capcity", "capacity")),
         (("run", "gone.py", "--host", "SIM"), ("gone.py",)),
         (("run",), ("NAME|FILE",)),
+        ((), tuple(COMMANDS)),
         (("rnu",), ("rnu", "run")),
         (("list", "--all"), ("--all",)),
         (("report", "nowhere"), ("nowhere", "run.json")),
@@ -189,8 +208,8 @@ def test_levels_together_with_users_rate_or_time(sim: str, driven: tuple[str, st
     ids=" ".join,
 )
 def test_a_word_that_means_nothing(sim: str, arguments: tuple[str, ...], named: tuple[str, ...]) -> None:
-    command, *rest = (sim if word == "SIM" else word for word in arguments)
-    check_refused(probe_run(*rest) if command == "run" else probe(command, *rest), *named)
+    words = [sim if word == "SIM" else word for word in arguments]
+    check_refused(probe_run(*words[1:]) if words[:1] == ["run"] else probe(*words), *named)
 
 
 @pytest.mark.parametrize(

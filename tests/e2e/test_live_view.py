@@ -175,3 +175,20 @@ def test_runs_from_the_form_to_their_reports(tmp_path: Path) -> None:
         end(ui)
         finished(ui, tmp_path)
         end(server)
+
+
+def test_where_the_live_page_is_stands_beside_locusts_own_address() -> None:
+    port = str(free_port())
+    command = [str(BIN / "locust"), "-f", str(ROOT / "locustfiles" / "chat.py"), "--host", "http://127.0.0.1:9"]
+    ui = start([*command, "--web-host", "127.0.0.1", "--web-port", port, "--web-base-path", "/load"])
+    url = f"http://127.0.0.1:{port}/load"
+    try:
+        web = Known(url)
+        wait_for(lambda: _answers(web), "the web UI")
+        end(ui)
+        assert ui.stdout is not None
+        said = ui.stdout.read()
+    finally:
+        end(ui)
+    assert f"Starting web interface at {url}," in said
+    assert f"the live page is at {url}/probe/\n" in said

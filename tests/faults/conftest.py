@@ -62,7 +62,8 @@ class Swarm:
     workers: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def join(self, *before: str, cwd: Path | None = None, host: str = "127.0.0.1", **how: Any) -> subprocess.Popen[str]:
-        """Start `probe worker`; `before` it what puts it elsewhere."""
+        """Start `probe worker`; `before` it what puts it elsewhere. What it keeps never lands in the checkout."""
+        cwd = cwd or self.out.absolute().parent
         command = [*before, str(BIN / "probe"), "worker", "--master-host", host, "--master-port", self.port]
         self.workers.append(
             subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **how)

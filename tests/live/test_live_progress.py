@@ -171,6 +171,24 @@ def test_in_a_file_a_line_is_written_when_something_changes_and_now_and_then() -
     assert lines == ["00:00  2 users · 0 replies", "00:05  4 users · 0 replies", "00:35  4 users · 0 replies"]
 
 
+def test_in_a_file_a_ramp_is_a_few_lines_and_a_level_begins_with_one() -> None:
+    plan = read_options({"levels": "30,40", "hold": "1s"}).plan
+    assert plan is not None
+    shape: Any = LevelShape(plan, lambda: None, lambda: False, lambda: 0.0)
+    screen = Screen(terminal=False)
+    progress = Progress(screen)
+    for second in range(13):
+        shape.steps.index = int(second >= 12)
+        progress.show(moment(float(second), min(30, 10 + 2 * second)), shape)
+    said = [line.removesuffix(" · 0 replies") for line in screen.getvalue().splitlines()]
+    assert said == [
+        "00:00  level 1 of 2 · 10 users",
+        "00:05  level 1 of 2 · 20 users",
+        "00:10  level 1 of 2 · 30 users",
+        "00:12  level 2 of 2 · 30 users",
+    ]
+
+
 def test_the_level_is_told_where_there_are_levels() -> None:
     screen = Screen(terminal=False)
     plan = read_options({"levels": "2,4", "hold": "1s"}).plan

@@ -12,7 +12,7 @@ import pytest
 from live_ui import HOSTILE, Ui
 
 from probe_ext.run import directory as places
-from probe_ext.swarm.live_web import FILES
+from probe_ext.swarm.live_web import FILES, address
 
 OURS = ("/probe/", "/probe/live.js", "/probe/live.css", "/probe/live.json", "/probe/runs/1/run.json",
         "/probe/runs/newest/run.json")  # fmt: skip
@@ -47,6 +47,20 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Ui:
     for name in FILES:
         (directory / name).write_text("x")
     return ui
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({}, "http://0.0.0.0:8089/probe/"),
+        ({"web_host": "*", "web_base_path": "/load/"}, "http://0.0.0.0:8089/load/probe/"),
+        ({"web_host": "10.0.0.5", "tls_cert": "c", "tls_key": "k"}, "https://10.0.0.5:8089/probe/"),
+        ({"web_host_display_name": "https://load.example/x"}, "https://load.example/x/probe/"),
+    ],
+)
+def test_its_address_is_told_as_locust_tells_its_own(given: dict[str, str], shown: str) -> None:
+    usual = {"web_host": "", "web_port": 8089, "web_base_path": "", "web_host_display_name": None}
+    assert address(SimpleNamespace(**{**usual, "tls_cert": "", "tls_key": "", **given})) == shown
 
 
 @pytest.mark.parametrize("base", ["", "/load"])

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -85,6 +86,16 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert shown.out == ""
     assert shown.err.count("\n") == 1
     assert words in shown.err
+
+
+def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run("--port", str(port)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"probe: --port {port}: in use")
+    assert said.count("\n") == 1
+    assert "rrno" not in said
 
 
 def test_profile_names() -> None:

@@ -339,6 +339,27 @@ def test_users_that_were_never_let_in_are_no_measurement_of_the_server() -> None
     assert told("api_key", run([*GOOD, missing(2, 7.0, status=403)])) == ("pass", False)  # may have other reasons
 
 
+def test_a_lone_load_generator_has_no_name_and_several_have_their_machines() -> None:
+    def whys(*workers: dict[str, Any]) -> dict[str, str]:
+        rows = [*GOOD, *(missing(2, float(t), status=401, worker="vm_8d2e32") for t in range(5, 15))]
+        found = judge(run(rows, manifest=manifest(workers=list(workers))), CHAT).findings
+        return {one.check: one.why for one in found if one.check in {"api_key", "workers", "loop_lag", "accounted"}}
+
+    late = {"id": "vm_8d2e32", "started": 12, "loop_lag_max": 3.0, "last_word": False}
+    alone = whys(worker(**late))
+    assert not [why for why in alone.values() if "vm_8d2e32" in why]
+    assert alone["workers"].startswith("The load generator never reported its end")
+    assert "(the load generator)" in alone["accounted"]
+    apart = whys(worker(started=len(GOOD)), worker(**late, host="box-2"))
+    assert "(10 of worker box-2)" in apart["api_key"]
+    assert "(worker box-2)" in apart["loop_lag"]
+    together = whys(worker(started=len(GOOD), host="box-2"), worker(**late, host="box-2"))
+    assert together["workers"].startswith("Worker 2 on box-2 never reported its end")
+    assert "(worker 2 on box-2)" in together["accounted"]
+    nameless = whys(worker(started=len(GOOD)), worker(**late, host=None))
+    assert "worker vm_8d2e32" in nameless["api_key"]
+
+
 def outside(sent: float, outcome: Outcome = Outcome.CONNECT_FAILED) -> ReplyRow:
     return missing(2, sent, outcome=outcome, worker="w2")
 
