@@ -15,6 +15,7 @@ from probe_ext.report.level_names import by_users, label
 from probe_ext.report.pictures import legend
 from probe_ext.report.table import STATE_WORDS
 from probe_ext.verdict import amounts
+from probe_ext.verdict.words import things
 
 _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
 _FIGURES = ("tok/s", "each", "TTFT p95", "silence", "KV", "")
@@ -56,7 +57,8 @@ def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO)
 def _amiss(capacity: Mapping[str, Any]) -> list[str]:
     """What failed, and what a run that was cut short left out; a few lines, the page has all."""
     found = [f["why"] for f in capacity["findings"] if f["state"] == "fail" or (f["check"], f["state"]) in _CUT_SHORT]
-    return found[:_MOST] + ([f"and {len(found) - _MOST} more findings on the page"] if len(found) > _MOST else [])
+    more = things(len(found) - _MOST, "more finding")
+    return found[:_MOST] + ([f"and {more} on the page"] if len(found) > _MOST else [])
 
 
 def _table(capacity: Mapping[str, Any]) -> Table:
