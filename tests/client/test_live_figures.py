@@ -127,7 +127,8 @@ def test_headers_first_last_and_end_stand_in_the_order_in_which_they_came() -> N
     assert marks.end is not None
     assert marks.due <= marks.sent <= marks.headers < reply.pace.first < reply.pace.last <= marks.end
     assert marks.end >= peer.sent[-1].before - 1e-4
-    assert len(reply.lags) > 8
+    # The kernel begins to stamp a moment after it was asked to, if no other socket had it do so: one read may lack it.
+    assert reply.reads - 1 <= len(reply.lags) <= reply.reads
     assert all(lag >= 0 for lag in reply.lags)
 
 
