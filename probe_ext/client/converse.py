@@ -156,7 +156,6 @@ class Conversation:
                 return ending
 
     def _read_on(self, reception: Reception) -> None:
-        reception.look_around()
         self._reader.take(reception.arrivals())
         self._marks.headers = self._reader.response.headers_at
         reception.flows = self._reader.flows

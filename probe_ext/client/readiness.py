@@ -8,11 +8,15 @@ Without the kernel's times nothing waits.
 """
 
 import os
+import signal
+import sys
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import gevent
+import gevent.event
 from gevent.monkey import get_original
 
 from probe_ext.client.receive import offset
@@ -26,8 +30,12 @@ _LOST = 0.005
 _ENOUGH = 2000
 """reads after which the wait is thought over"""
 _READABLE = 1
+_TURN = 0.0005
+"""seconds after which whatever else runs lets the reads have their turn"""
 _epoll = get_original("select", "epoll")
 _sleep = get_original("time", "sleep")
+_start_thread = get_original("_thread", "start_new_thread")
+_lock = get_original("_thread", "RLock")
 
 
 class Watch:
@@ -60,46 +68,68 @@ class Patience:
 
 
 class Sockets:
-    """The sockets of one hub that are being read."""
+    """The sockets of one hub that are being read, by a thread of their own."""
 
     def __init__(self, hub: Any) -> None:
         self.patience = Patience()
+        self.lock = _lock()
+        """whoever holds it reads; nobody else does meanwhile"""
         self._ready = _epoll()
         self._watched: dict[int, Watch] = {}
         self._unstamped = 0
-        self._watcher = hub.loop.io(self._ready.fileno(), _READABLE, ref=False)
-        self._watcher.start(self._on_ready)
+        self._woken: deque[gevent.event.Event] = deque()
+        self._bell = hub.loop.async_(ref=False)
+        self._bell.start(self._wake_up)
+        sys.setswitchinterval(_TURN)
+        _start_thread(self._keep_reading, ())
 
     def add(self, descriptor: int, read: Callable[[int], object], *, stamped: bool) -> Watch:
-        """Call `read` on the hub whenever there is something; it takes what is there, and never waits.
+        """Call `read` in the thread whenever there is something; it takes what is there, and never waits.
 
         It is told how far the wall clock is from ours, see `receive.offset`: once for all that are ready together.
         """
-        watch = self._watched[descriptor] = Watch(self, descriptor, read, stamped)
-        self._unstamped += not stamped
-        self._ready.register(descriptor, _READABLE)
+        with self.lock:
+            watch = self._watched[descriptor] = Watch(self, descriptor, read, stamped)
+            self._unstamped += not stamped
+            self._ready.register(descriptor, _READABLE)
         return watch
 
     def remove(self, descriptor: int, watch: Watch) -> None:
         """Forget a socket, unless its number is another's by now."""
-        if self._watched.get(descriptor) is watch:
-            del self._watched[descriptor]
-            self._unstamped -= not watch.stamped
-            with suppress(OSError):  # it may be closed
-                self._ready.unregister(descriptor)
+        with self.lock:
+            if self._watched.get(descriptor) is watch:
+                del self._watched[descriptor]
+                self._unstamped -= not watch.stamped
+                with suppress(OSError):  # it may be closed
+                    self._ready.unregister(descriptor)
 
-    def look(self) -> None:
-        """Read all that are ready now. Whoever works for long calls this, so that nobody's bytes wait meanwhile."""
-        watched, to_monotonic = self._watched, offset()
-        for descriptor, _ in self._ready.poll(0):
-            watch = watched.get(descriptor)
-            if watch is not None:
-                watch.read(to_monotonic)
+    def wake(self, event: gevent.event.Event) -> None:
+        """Set an event on the hub, once all that are ready now are read."""
+        self._woken.append(event)
 
-    def _on_ready(self) -> None:
-        if len(self._watched) >= MANY and not self._unstamped:
-            _sleep(self.patience.seconds)
-        self.look()
+    def _keep_reading(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the hub's
+        while True:
+            ready = self._ready.poll()
+            if len(self._watched) >= MANY and not self._unstamped:
+                _sleep(self.patience.seconds)
+                ready = self._ready.poll(0)
+            self._look(ready)
+            if self._woken:
+                self._bell.send()
+
+    def _look(self, ready: list[tuple[int, int]]) -> None:
+        watched = self._watched
+        with self.lock:
+            to_monotonic = offset()
+            for descriptor, _ in ready:
+                watch = watched.get(descriptor)
+                if watch is not None:
+                    watch.read(to_monotonic)
+
+    def _wake_up(self) -> None:
+        while self._woken:
+            self._woken.popleft().set()
 
 
 _by_hub: dict[tuple[int, int], Sockets] = {}

@@ -250,6 +250,7 @@ class Reception:
         """one event after another is expected: they may wait, until one looks like the last"""
         self._socket, self._read, self._session = sock, read, session
         self._floor = sent
+        self._closed = False
         self._reads: list[receive.Read] = []
         self._wake = gevent.event.Event()
         self._sockets = sockets()
@@ -265,10 +266,6 @@ class Reception:
         """Sleep until something asks for attention, or the time has passed."""
         self._wake.wait(max(0.0, seconds))
         self._wake.clear()
-
-    def look_around(self) -> None:
-        """Read whatever stream has something: a reply that ended is worked on now, and the others must not wait."""
-        self._sockets.look()
 
     def nudge(self) -> None:
         """Wake the waiting greenlet."""
@@ -288,13 +285,16 @@ class Reception:
         A batch of it: a server that writes faster than we read must not keep us here.
         """
         caught = False
-        while not self.ended and len(self._reads) <= _AT_ONCE and self._on_readable(receive.offset()):
-            caught = True
+        with self._sockets.lock:
+            while not self._closed and len(self._reads) <= _AT_ONCE and self._on_readable(receive.offset()):
+                caught = True
         return caught
 
     def arrivals(self) -> receive.Arrivals:
         """What came since the last call."""
-        reads, self._reads = self._reads, []
+        self.ended = self._closed  # before the reads are taken: those of an end that comes meanwhile are not
+        reads = self._reads[:]
+        del self._reads[: len(reads)]
         arrivals = receive.arrivals(reads, self._floor)
         self.lags.extend(arrivals.lags)
         if arrivals.at:
@@ -318,7 +318,7 @@ class Reception:
         # Every event but the last ends in a brace, and behind it only line ends and framing: the others can wait.
         tail = read[0][-_TAIL:]
         if not self.flows or b"}" not in tail or tail.endswith(_LAST_CHUNK) or len(self._reads) > _AT_ONCE:
-            self._wake.set()
+            self._sockets.wake(self._wake)
         return True
 
     def _decrypted(self, session: TlsSession, read: receive.Read) -> receive.Read:
@@ -335,5 +335,5 @@ class Reception:
         self._watch.stop()
         self.failure = self.failure or failure
         self.ended_at = clock.monotonic()
-        self.ended = True
-        self._wake.set()
+        self._closed = True
+        self._sockets.wake(self._wake)
