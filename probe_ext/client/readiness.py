@@ -1,8 +1,12 @@
-"""Which sockets can be read: one watcher on the hub for all of them, and a moment's patience where there are many.
+"""One thread reads all sockets, with a moment's patience where there are many.
+
+Greenlets take turns only where they wait, so whoever works for long (a finished reply, a table, Locust, a user's own
+code) would keep everybody's bytes waiting. A thread gets its turn in the midst of that. It reads and notes, and wakes
+a greenlet only where something asks for attention.
 
 A loop that wakes up for every token pays more for waking up, with everything gone from the caches, than for reading.
-Where many sockets are read it therefore waits a moment once one is ready, and reads all that are ready by then. The
-kernel has noted when each segment came, so no time moves; what came for one socket within that wait is one read, and
+Where many sockets are read, the thread therefore sleeps a moment and then reads all that are ready by then. The kernel
+has noted when each segment came, so no time moves; what came for one socket within that moment is one read, and
 counted where it is not resolved: the moment grows while next to none is lost so, and shrinks as soon as some are.
 Without the kernel's times nothing waits.
 """
@@ -11,7 +15,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -29,13 +33,13 @@ _LOST = 0.005
 """share of reads that may carry several tokens while the wait still grows"""
 _ENOUGH = 2000
 """reads after which the wait is thought over"""
-_READABLE = 1
 _TURN = 0.0005
-"""seconds after which whatever else runs lets the reads have their turn"""
+"""seconds after which whoever works lets the thread have its turn; Python's own measure is ten times as long"""
+_READABLE = 1
 _epoll = get_original("select", "epoll")
 _sleep = get_original("time", "sleep")
 _start_thread = get_original("_thread", "start_new_thread")
-_lock = get_original("_thread", "RLock")
+_new_lock = get_original("_thread", "RLock")
 
 
 class Watch:
@@ -46,7 +50,7 @@ class Watch:
         self._sockets, self._descriptor = sockets, descriptor
 
     def stop(self) -> None:
-        """Read no more; again, it does nothing."""
+        """Read no more; again, it does nothing. Once it returns, no read is going on."""
         self._sockets.remove(self._descriptor, self)
 
 
@@ -68,12 +72,12 @@ class Patience:
 
 
 class Sockets:
-    """The sockets of one hub that are being read, by a thread of their own."""
+    """The sockets of one hub that are being read."""
 
     def __init__(self, hub: Any) -> None:
         self.patience = Patience()
-        self.lock = _lock()
-        """whoever holds it reads; nobody else does meanwhile"""
+        self.lock = _new_lock()
+        """whoever reads holds it: the thread, or a greenlet that cannot wait for it"""
         self._ready = _epoll()
         self._watched: dict[int, Watch] = {}
         self._unstamped = 0
@@ -81,10 +85,10 @@ class Sockets:
         self._bell = hub.loop.async_(ref=False)
         self._bell.start(self._wake_up)
         sys.setswitchinterval(_TURN)
-        _start_thread(self._keep_reading, ())
+        _start_thread(self._read_all, ())
 
     def add(self, descriptor: int, read: Callable[[int], object], *, stamped: bool) -> Watch:
-        """Call `read` in the thread whenever there is something; it takes what is there, and never waits.
+        """Call `read` in the thread whenever there is something; it takes what is there, never waits, never raises.
 
         It is told how far the wall clock is from ours, see `receive.offset`: once for all that are ready together.
         """
@@ -104,26 +108,27 @@ class Sockets:
                     self._ready.unregister(descriptor)
 
     def wake(self, event: gevent.event.Event) -> None:
-        """Set an event on the hub, once all that are ready now are read."""
+        """Have the hub set an event, once all that are ready now are read. For `read` functions."""
         self._woken.append(event)
 
-    def _keep_reading(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the hub's
+    def _read_all(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for the main thread
+        ready: Sequence[tuple[int, int]] = ()
         while True:
-            ready = self._ready.poll()
-            if len(self._watched) >= MANY and not self._unstamped:
+            more: Sequence[tuple[int, int]] = ()
+            if ready and len(self._watched) >= MANY and not self._unstamped:
                 _sleep(self.patience.seconds)
-                ready = self._ready.poll(0)
-            self._look(ready)
+                more = self._ready.poll(0)
+            ready = more or self._ready.poll()
+            self._read(ready)
             if self._woken:
                 self._bell.send()
 
-    def _look(self, ready: list[tuple[int, int]]) -> None:
-        watched = self._watched
+    def _read(self, ready: Sequence[tuple[int, int]]) -> None:
         with self.lock:
             to_monotonic = offset()
             for descriptor, _ in ready:
-                watch = watched.get(descriptor)
+                watch = self._watched.get(descriptor)
                 if watch is not None:
                     watch.read(to_monotonic)
 

@@ -27,8 +27,8 @@ from probe_ext.measure import clock
 
 _OUR_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
 """errors of this machine: too many files or sockets open, no local port left"""
-_AT_ONCE = 256
-"""reads that may wait to be parsed: what parsing them takes, other streams wait to be read"""
+_AT_ONCE = 256 * receive.READ_ITEMS
+"""items of reads that may wait to be parsed: what parsing them takes, other streams wait to be read"""
 _TAIL = 12
 """bytes: a read that ends an event has its brace in so many last ones"""
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -251,7 +251,7 @@ class Reception:
         self._socket, self._read, self._session = sock, read, session
         self._floor = sent
         self._closed = False
-        self._reads: list[receive.Read] = []
+        self._reads: receive.Reads = []
         self._wake = gevent.event.Event()
         self._sockets = sockets()
         self._watch = self._sockets.add(sock.fileno(), self._on_readable, stamped=read is receive.read_stamped)
@@ -314,7 +314,7 @@ class Reception:
             read = self._decrypted(self._session, read)
         elif not read[0]:
             self._end(None)
-        self._reads.append(read)
+        self._reads += read
         # Every event but the last ends in a brace, and behind it only line ends and framing: the others can wait.
         tail = read[0][-_TAIL:]
         if not self.flows or b"}" not in tail or tail.endswith(_LAST_CHUNK) or len(self._reads) > _AT_ONCE:
