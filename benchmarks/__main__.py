@@ -1,7 +1,7 @@
 """Run the benchmarks and write `benchmarks/RESULTS.md`: `python -m benchmarks [PART …]`; without parts, all of them.
 
-What a part finds is kept in `benchmarks/results.json`, so that one part can be measured again by itself. A quarter of
-an hour for all, on two cores with nothing else to do.
+What a part finds is kept in `benchmarks/results.json`, so that one part can be measured again by itself. Half an
+hour for all, on two cores with nothing else to do.
 """
 
 import argparse
@@ -19,6 +19,7 @@ WRITTEN = Path(__file__).with_name("RESULTS.md")
 PARTS: dict[str, Callable[[], Any]] = {
     "accuracy": lambda: accuracy.measure(8),
     "cost": lambda: cost.by_load(3),
+    "stages": cost.by_stage,
     "shape": cost.by_shape,
     "workers": cost.by_workers,
     "open": lambda: cost.many_open(10_000),

@@ -36,11 +36,29 @@ def by_load(repeats: int) -> list[dict[str, Any]]:
 
 
 def by_shape() -> list[dict[str, Any]]:
-    """Does a token cost more with more streams, in a longer run, in a longer reply? The rate of all is 5,000 tok/s."""
-    streams = [cost(n, rate=5000 / n, lengths=(4, 12)) for n in (50, 200, 800)]
+    """Does a token cost more with more streams, in a longer run, in a longer reply? The rate of all is 5,000 tok/s.
+
+    A reply takes from 1 to 8 s here; each run is long enough for several.
+    """
+    streams = [cost(n, rate=5000 / n, lengths=(9, 25)) for n in (50, 200, 400)]
     run_length = [cost(100, lengths=(4, seconds)) for seconds in (12, 40)]
-    reply_length = [cost(100, tokens=tokens, lengths=(4, 12)) for tokens in (50, 100)]
+    reply_length = [cost(100, tokens=tokens, lengths=(9, 25)) for tokens in (50, 200, 400)]
     return [*streams, *run_length, *reply_length]
+
+
+def by_stage() -> dict[str, Any]:
+    """What each stage of a run's work takes, at 100 streams, in microseconds a token."""
+    with native.server() as server:
+        bare = native.read_bare(server, 100, 10, 100)
+        spent = ours.stages(server, ours.Load(100, 25))
+    a_token = 1e6 / spent["tokens"]
+    return {
+        "stages": {stage: seconds * a_token for stage, seconds in spent["seconds"].items()},
+        "threads": {
+            name: {what: seconds * a_token for what, seconds in used.items()} for name, used in spent["threads"].items()
+        },
+        "bare_us": bare["cpu_us_a_token"],
+    }
 
 
 def by_workers() -> list[dict[str, Any]]:

@@ -16,6 +16,8 @@ import numpy as np
 from benchmarks.native import CLIENT_CORE, Server
 
 PROBE = Path(sys.executable).with_name("probe")
+READING = "reading all that are ready"
+"""the stage that runs once a token"""
 USERS = Path(__file__).with_name("users.py")
 
 
@@ -59,7 +61,24 @@ class Run:
         return self.total("reads_unresolved") / self.total("reads")
 
 
-def run(at: Server, load: Load, *more: str, book: bool = False, stamps: bool = True, core: str = CLIENT_CORE) -> Run:
+def stages(at: Server, load: Load) -> dict[str, Any]:
+    """CPU by stage of one run, see `stages`."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "stages.json"
+        run(at, load, stages_to=kept)
+        told: dict[str, Any] = json.loads(kept.read_text())
+        return told
+
+
+def run(
+    at: Server,
+    load: Load,
+    *more: str,
+    book: bool = False,
+    stamps: bool = True,
+    core: str = CLIENT_CORE,
+    stages_to: Path | None = None,
+) -> Run:
     """One run on one core, or on those that `core` names. CalledProcessError where it fails."""
     with tempfile.TemporaryDirectory() as folder:
         out, kept = Path(folder) / "run", Path(folder) / "book.npz"
@@ -67,6 +86,8 @@ def run(at: Server, load: Load, *more: str, book: bool = False, stamps: bool = T
         environment.pop("PROBE_API_KEY", None)
         if book:
             environment["BENCH_BOOK"] = str(kept)
+        if stages_to is not None:
+            environment |= {"BENCH_STAGES": str(stages_to), "PYTHONPATH": str(USERS.parent.parent)}
         if not stamps:
             environment["BENCH_NO_STAMPS"] = "1"
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

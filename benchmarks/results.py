@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ours import READING
+
 TARGET_CALM, TARGET_BUSY, TARGET_UNSTAMPED, TARGET_RATIO = 20.0, 50.0, 500.0, 1.7
 """microseconds; the ratio is to the C reader"""
 NOTES = Path(__file__).with_name("notes.md")
@@ -88,6 +90,21 @@ def _cost(found: list[dict[str, Any]]) -> str:
             "met" if mid <= TARGET_RATIO else "missed",
         ))  # fmt: skip
     return table(header, rows)
+
+
+def _stages(one: dict[str, Any]) -> str:
+    reads, rest = one["threads"]["thread that reads"], one["threads"]["main thread"]
+    stages, reading = dict(one["stages"]), one["stages"][READING]
+    stages["waking up for it"] = reads["cpu"] - reading
+    stages["greenlets, the hub, Locust's loop, all else"] = rest["cpu"] - sum(one["stages"].values()) + reading
+    whole = reads["cpu"] + rest["cpu"]
+    rows = [(stage, _us(us), f"{us / whole:.0%}") for stage, us in sorted(stages.items(), key=lambda s: -s[1])]
+    what = (
+        "100 streams of 50 tokens/s, 100 tokens a reply, after three seconds; by the CPU clock of each thread. The C "
+        f"reader took {_us(one['bare_us'])} a token beside it. Of the thread that reads, {_us(reads['kernel'])} a "
+        f"token are the kernel's; of the main thread, {_us(rest['kernel'])}."
+    )
+    return f"{what}\n\n{table(('what it buys', 'CPU a token', 'share'), [*rows, ('all', _us(whole), '100%')])}"
 
 
 def _shape(found: list[dict[str, Any]]) -> str:
@@ -173,6 +190,7 @@ _PEERS_LOAD = (
 _PAGES = {
     "accuracy": ("How right a token's time is", _accuracy),
     "cost": ("What a token costs", _cost),
+    "stages": ("What a token's CPU buys", _stages),
     "shape": ("Whether it grows", _shape),
     "workers": ("Two workers against one, and the master", _workers),
     "open": ("Ten thousand open streams in one worker", _open),

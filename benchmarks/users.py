@@ -4,6 +4,7 @@ The book is kept where BENCH_BOOK names a file; BENCH_NO_STAMPS=1 does without t
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from probe_ext import StreamingUser
 from probe_ext.swarm import events
 
 BOOK = os.environ.get("BENCH_BOOK")
+STAGES = os.environ.get("BENCH_STAGES")
 _kept: list[tuple[float, list[float], str]] = []
 
 if os.environ.get("BENCH_NO_STAMPS"):
@@ -50,6 +52,10 @@ def _write(**_: Any) -> None:
     )
 
 
+if STAGES:
+    from benchmarks import stages
+
+    stages.measure(Path(STAGES), events.reply.add_listener, locust_events.test_stopping.add_listener)
 if BOOK:
     events.reply.add_listener(_keep)
     locust_events.quitting.add_listener(_write)

@@ -7,6 +7,7 @@ does not pass for a token.
 import ssl
 from dataclasses import dataclass
 
+from probe_ext.client.framing import BadResponseError
 from probe_ext.client.reply import Ending, Reply, ReplyReader
 from probe_ext.client.stream import ConnectError, Connection, Reception, SlowServerError
 from probe_ext.measure import clock
@@ -223,8 +224,11 @@ def _connect_outcome(error: ConnectError) -> Outcome:
 
 
 def _broken(failure: Exception) -> Ending:
+    """What a failure to read means. Any other than those of a connection or a response is a defect, and raised."""
     if isinstance(failure, ssl.SSLError):
         return Ending(Outcome.CUT, f"TLS: {failure.reason or failure}")
     if isinstance(failure, OSError):
         return Ending(Outcome.CUT, failure.strerror or str(failure))
-    return Ending(Outcome.BAD_DATA, str(failure))
+    if isinstance(failure, BadResponseError):
+        return Ending(Outcome.BAD_DATA, str(failure))
+    raise failure

@@ -25,7 +25,7 @@ from gevent.monkey import get_original
 
 from probe_ext.client.receive import offset
 
-LEAST, MOST = 0.001, 0.004
+LEAST, MOST = 0.001, 0.008
 """seconds that the first of many ready sockets waits for others"""
 MANY = 32
 """sockets that are read at once: with fewer, waking up for each token costs nobody anything"""

@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection on the gevent hub.
 
-While a reply streams, no greenlet runs for a token: a callback on the hub reads the socket, notes the receive time and
-hands the bytes to the framing. The user's greenlet sleeps until the reply is over, a deadline passes or a few hundred
-events wait; events are parsed then. This module, `readiness` and the swarm are the only ones that know gevent.
+While a reply streams, no greenlet runs for a token: a thread (see `readiness`) reads the socket and notes the receive
+time. The user's greenlet sleeps until the reply is over, a deadline passes or a few hundred events wait; events are
+parsed then. This module, `readiness` and the swarm are the only ones that know gevent.
 """
 
 import errno
@@ -27,8 +27,8 @@ from probe_ext.measure import clock
 
 _OUR_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
 """errors of this machine: too many files or sockets open, no local port left"""
-_AT_ONCE = 256 * receive.READ_ITEMS
-"""items of reads that may wait to be parsed: what parsing them takes, other streams wait to be read"""
+_AT_ONCE = 256
+"""reads that may wait to be parsed: what parsing them takes, other greenlets wait for their turn"""
 _TAIL = 12
 """bytes: a read that ends an event has its brace in so many last ones"""
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -254,13 +254,19 @@ class Reception:
         self._reads: receive.Reads = []
         self._wake = gevent.event.Event()
         self._sockets = sockets()
-        self._watch = self._sockets.add(sock.fileno(), self._on_readable, stamped=read is receive.read_stamped)
+        with self._sockets.lock:  # nothing is read before we can stop it
+            self._watch = self._sockets.add(sock.fileno(), self._on_readable, stamped=read is receive.read_stamped)
 
     @property
     def last_at(self) -> float | None:
         """When the latest bytes came, or the connection's end was seen."""
         seen = [at for at in (self.bytes_at, self.ended_at) if at is not None]
         return max(seen) if seen else None
+
+    @property
+    def _waiting(self) -> int:
+        """Reads that nobody has looked at."""
+        return len(self._reads) // receive.READ_ITEMS
 
     def wait(self, seconds: float) -> None:
         """Sleep until something asks for attention, or the time has passed."""
@@ -280,19 +286,19 @@ class Reception:
         self._sockets.patience.learn(reads, unresolved)
 
     def catch_up(self) -> bool:
-        """Read what the kernel holds already, for the hub may be late; whether there was anything.
+        """Read what the kernel holds already, for the thread may wait for others; whether there was anything.
 
         A batch of it: a server that writes faster than we read must not keep us here.
         """
         caught = False
         with self._sockets.lock:
-            while not self._closed and len(self._reads) <= _AT_ONCE and self._on_readable(receive.offset()):
+            while not self._closed and self._waiting <= _AT_ONCE and self._on_readable(receive.offset()):
                 caught = True
         return caught
 
     def arrivals(self) -> receive.Arrivals:
         """What came since the last call."""
-        self.ended = self._closed  # before the reads are taken: those of an end that comes meanwhile are not
+        self.ended = self._closed  # looked at first: bytes that come meanwhile, and an end, are for the next call
         reads = self._reads[:]
         del self._reads[: len(reads)]
         arrivals = receive.arrivals(reads, self._floor)
@@ -302,34 +308,26 @@ class Reception:
         return arrivals
 
     def _on_readable(self, to_monotonic: int) -> bool:
-        """The hot path: runs on the hub, once a token. It reads, and puts off all that can be. Whether it read."""
+        """The hot path: runs in the thread, once a token. It reads, and puts off all that can be. Whether it read."""
         try:
             read = self._read(self._socket, to_monotonic)
+            ended = not read[0]
+            if self._session is not None:
+                read = (self._session.decrypt(read[0]), *read[1:])
+                ended = self._session.ended
         except BlockingIOError:
             return False
-        except OSError as error:
+        except Exception as error:  # also what none should raise: the greenlet that waits is told, the thread goes on
             self._end(error)
             return True
-        if self._session is not None:
-            read = self._decrypted(self._session, read)
-        elif not read[0]:
-            self._end(None)
         self._reads += read
+        if ended:
+            self._end(None)
         # Every event but the last ends in a brace, and behind it only line ends and framing: the others can wait.
         tail = read[0][-_TAIL:]
-        if not self.flows or b"}" not in tail or tail.endswith(_LAST_CHUNK) or len(self._reads) > _AT_ONCE:
+        if not self.flows or b"}" not in tail or tail.endswith(_LAST_CHUNK) or self._waiting > _AT_ONCE:
             self._sockets.wake(self._wake)
         return True
-
-    def _decrypted(self, session: TlsSession, read: receive.Read) -> receive.Read:
-        plain = b""
-        try:
-            plain = session.decrypt(read[0])
-        except ssl.SSLError as error:
-            self._end(error)
-        if session.ended:
-            self._end(None)
-        return plain, *read[1:]
 
     def _end(self, failure: Exception | None) -> None:
         self._watch.stop()

@@ -1,6 +1,7 @@
 """Over real sockets: counts are exact, and times are those at which the server really sent."""
 
 import threading
+from contextlib import nullcontext
 
 import gevent
 import pytest
@@ -9,6 +10,7 @@ from scripted_server import Peer, Script, ScriptedServer
 
 from probe_ext.client import receive
 from probe_ext.client.converse import Limits
+from probe_ext.client.readiness import sockets
 from probe_ext.client.reply import Reply
 from probe_ext.client.stream import Connection, Reception
 from probe_ext.measure.outcome import Outcome
@@ -167,8 +169,12 @@ def test_set_up_is_no_part_of_time_to_first_token(monkeypatch: pytest.MonkeyPatc
     assert reply.ttft < reply.marks.sent - reply.marks.due
 
 
-def busy_hub(monkeypatch: pytest.MonkeyPatch, *, stamped: bool) -> tuple[Reply, Peer]:
-    """A reply of four tokens, each of which finds the event loop blocked for 100 ms."""
+BLOCKED = 0.1
+"""seconds"""
+
+
+def busy_hub(monkeypatch: pytest.MonkeyPatch, *, stamped: bool, reads_too: bool = False) -> tuple[Reply, Peer]:
+    """A reply of four tokens, each of which finds the event loop blocked, or the thread that reads as well."""
     if not stamped:
         monkeypatch.setattr(receive, "ask_for_stamps", lambda sock: False)
 
@@ -192,9 +198,10 @@ def busy_hub(monkeypatch: pytest.MonkeyPatch, *, stamped: bool) -> tuple[Reply, 
             gevent.sleep(0.001)
             blocked_from = len(peer.token_parts)
             # Block from just before the next token until well after it: no gevent call in here.
-            while len(peer.token_parts) == blocked_from and not running.ready():
-                peer.over.wait(0.002)
-            peer.over.wait(0.1)
+            with sockets().lock if reads_too else nullcontext():
+                while len(peer.token_parts) == blocked_from and not running.ready():
+                    peer.over.wait(0.002)
+                peer.over.wait(BLOCKED)
             seen = len(peer.token_parts)
         reply: Reply = running.get(timeout=20)
         return reply, peer
@@ -205,23 +212,33 @@ def delays(reply: Reply, peer: Peer) -> list[float]:
     return [t - part.before for t, part in zip(column.at, peer.token_parts, strict=True)]
 
 
-def test_a_late_event_loop_leaves_token_times_right_and_tells_its_own_lateness(monkeypatch: pytest.MonkeyPatch) -> None:
-    reply, peer = busy_hub(monkeypatch, stamped=True)
+@pytest.mark.parametrize("stamped", [True, False], ids=["the kernel's times", "our own"])
+def test_a_blocked_event_loop_delays_no_tokens_time(monkeypatch: pytest.MonkeyPatch, stamped: bool) -> None:
+    reply, peer = busy_hub(monkeypatch, stamped=stamped)
+    late = delays(reply, peer)
+    assert reply.outcome is Outcome.COMPLETE
+    assert len(late) == 4
+    assert min(late) >= -1e-4
+    assert sorted(late)[2] < BLOCKED / 2
+
+
+def test_late_reads_leave_token_times_right_and_tell_their_lateness(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply, peer = busy_hub(monkeypatch, stamped=True, reads_too=True)
     late = delays(reply, peer)
     assert reply.outcome is Outcome.COMPLETE
     assert len(late) == 4
     if not reply.lags:
         pytest.skip("this machine's kernel stamps nothing: token times are those of the reads")
     assert min(late) >= -1e-4
-    assert max(reply.lags) >= 0.09
+    assert max(reply.lags) >= 0.9 * BLOCKED
     assert sorted(late)[2] < max(reply.lags) / 2
 
 
 def test_without_the_kernels_times_the_same_lateness_is_in_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    reply, peer = busy_hub(monkeypatch, stamped=False)
+    reply, peer = busy_hub(monkeypatch, stamped=False, reads_too=True)
     assert reply.lags == []
     assert len(delays(reply, peer)) == 4
-    assert min(delays(reply, peer)) >= 0.09
+    assert min(delays(reply, peer)) >= 0.9 * BLOCKED
 
 
 def test_a_late_event_loop_is_not_taken_for_a_silent_server() -> None:

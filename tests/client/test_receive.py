@@ -32,7 +32,7 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(*stamps: tuple[int, int, bytes]) -> tuple[bytes, float, float | None]:
-    return told(arrivals([read_stamped(Socket(*stamps), offset())], 0.0))  # type: ignore[arg-type]
+    return told(arrivals([*read_stamped(Socket(*stamps), offset())], 0.0))  # type: ignore[arg-type]
 
 
 def told(found: Arrivals) -> tuple[bytes, float, float | None]:
@@ -79,22 +79,22 @@ def test_a_plain_read_has_the_time_of_the_read() -> None:
     one, other = socket.socketpair()
     with one, other:
         other.send(b"hello")
-        found = told(arrivals([read_plain(one, offset())], 0.0))
+        found = told(arrivals([*read_plain(one, offset())], 0.0))
     assert found == (b"hello", 50.0, None)
 
 
 def test_many_reads_are_placed_as_each_by_itself_would_be() -> None:
     stamps = [stamp(999, 5_000_000 * n) for n in range(1, 20)]
     reads = [read_stamped(Socket(one), offset()) for one in stamps]  # type: ignore[arg-type]
-    together = arrivals(reads, 0.0)
-    alone = [told(arrivals([one], 0.0)) for one in reads]
+    together = arrivals([item for one in reads for item in one], 0.0)
+    alone = [told(arrivals([*one], 0.0)) for one in reads]
     assert list(zip(together.data, together.at, together.lags, strict=True)) == alone
 
 
 def test_nothing_comes_before_what_came_before_it_and_what_is_empty_brings_nothing() -> None:
     moments = [stamp(999, 700_000_000), stamp(999, 600_000_000), stamp(999, 800_000_000)]
     reads = [read_stamped(Socket(one), offset()) for one in moments]  # type: ignore[arg-type]
-    assert arrivals(reads, 49.65).at == [49.7, 49.7, 49.8]
-    ended = arrivals([reads[0], (b"", (), 50.0, 0)], 49.75)
+    assert arrivals([item for one in reads for item in one], 49.65).at == [49.7, 49.7, 49.8]
+    ended = arrivals([*reads[0], b"", b"", 50.0, 0], 49.75)
     assert (ended.data, ended.at, len(ended.lags)) == ([b"data"], [49.75], 1)
     assert arrivals([], 3.0) == Arrivals([], [], [])

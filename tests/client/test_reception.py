@@ -21,7 +21,7 @@ def reception(monkeypatch: pytest.MonkeyPatch, *reads: bytes) -> Reception:
     def read(_: object, to_monotonic: int) -> receive.Read:
         if not waiting:
             raise BlockingIOError
-        return waiting.pop(0), (), 1.0, to_monotonic
+        return waiting.pop(0), b"", 1.0, to_monotonic
 
     class Watch:
         def stop(self) -> None:
@@ -39,7 +39,37 @@ def reception(monkeypatch: pytest.MonkeyPatch, *reads: bytes) -> Reception:
 
 def wakes(found: Reception) -> bool:
     """Whether somebody who waits would be woken."""
+    sockets()._wake_up()
     return found._wake.is_set()
+
+
+def test_what_comes_while_the_rest_is_looked_at_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread reads on while a greenlet takes what there is: an end is told only with the bytes before it."""
+    found = reception(monkeypatch, EVENT, b"last", b"")
+    found._on_readable(0)
+    real = receive.arrivals
+
+    def meanwhile(reads: receive.Reads, floor: float) -> receive.Arrivals:
+        while found._on_readable(0):
+            pass
+        return real(reads, floor)
+
+    monkeypatch.setattr(receive, "arrivals", meanwhile)
+    assert (found.arrivals().data, found.ended) == ([EVENT], False)
+    assert (found.arrivals().data, found.ended) == ([b"last"], True)
+
+
+def test_a_defect_while_reading_ends_the_reply_and_not_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = reception(monkeypatch)
+
+    def broken(*_: object) -> receive.Read:
+        raise MemoryError("no room")
+
+    found._read = broken
+    found._on_readable(0)
+    assert wakes(found)
+    assert (found.arrivals().data, found.ended) == ([], True)
+    assert isinstance(found.failure, MemoryError)
 
 
 @pytest.mark.parametrize("last", [b"0\r\n\r\n", b"00\r\n\r\n", EVENT + b"0\r\n\r\n", EVENT + b"000\r\n\r\n"])
@@ -55,7 +85,7 @@ def test_what_flows_wakes_nobody_until_much_waits(monkeypatch: pytest.MonkeyPatc
     found = reception(monkeypatch, *[EVENT] * 1000)
     while not wakes(found):
         found._on_readable(0)
-    assert len(found._reads) == stream._AT_ONCE + 1
+    assert len(found._reads) == (stream._AT_ONCE + 1) * receive.READ_ITEMS
 
 
 def test_a_server_that_writes_faster_than_we_read_does_not_keep_us(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +107,8 @@ def test_a_reply_whose_connection_ends_with_it_ended_with_its_last_bytes_however
         running = gevent.spawn(hold, conversation(Connection(target, None), target, SHORT))
         while not server.peers:
             gevent.sleep(0.001)
-        server.peers[0].over.wait(0.4)  # the loop stands still while everything comes, the connection's end too
+        with sockets().lock:
+            server.peers[0].over.wait(0.4)  # nobody reads while everything comes, the connection's end too
         reply: Reply = running.get(timeout=20)
         sent = server.peers[0].sent[-1]
     assert reply.outcome is Outcome.COMPLETE
