@@ -38,6 +38,8 @@ class Run:
     rows: list[dict[str, str]]
     book: dict[str, Any] | None
     lag_p99: float | None
+    tokens_by_second: dict[int, int]
+    """tokens that came in each second of the run"""
     process_cpu: float
     """seconds of all its processes, start-up included"""
 
@@ -105,6 +107,7 @@ def run(
             rows,
             dict(np.load(kept)) if book else None,
             _lag_p99(out / "sketches.jsonl"),
+            _tokens(out / "sketches.jsonl"),
             after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         )
 
@@ -113,6 +116,11 @@ def _command(at: Server, load: Load, out: Path) -> list[str]:
     line = [str(PROBE), "run", str(USERS), "--host", at.url, "-u", str(load.streams), "-r", str(max(1, load.streams))]
     line += ["-t", f"{load.seconds:g}s", "--max-tokens", str(load.tokens), "--input-tokens", "32", "--prompt-seed", "1"]
     return [*line, "--warm-up", "off", "--insecure", "--no-report", "--out", str(out)]
+
+
+def _tokens(path: Path) -> dict[int, int]:
+    records = map(json.loads, path.read_text().splitlines())
+    return {int(record["start"]): record["count"] for record in records if record["metric"] == "tokens"}
 
 
 def _lag_p99(path: Path) -> float | None:

@@ -26,8 +26,10 @@ class Error:
     ttft_p50: float
     """TTFT as measured, less the time from the request's arrival in the server's kernel to the first token's write"""
     ttft_p99: float
-    within_write: float
-    """share of the tokens whose time lies inside the server's write: nothing could be nearer to the truth"""
+    beyond_p99: float
+    """how far token times lie outside the server's write: within it, nothing could be nearer to the truth"""
+    write_p99: float
+    """how long that write took"""
 
 
 def token_error(book: dict[str, Any], truth: dict[str, Any]) -> Error:
@@ -36,10 +38,12 @@ def token_error(book: dict[str, Any], truth: dict[str, Any]) -> Error:
     order = np.argsort(truth["before"])
     where = order[np.searchsorted(truth["before"], book["truth"], sorter=order)]
     at = book["at"] * 1e9
-    inside = (at >= truth["before"][where] - 500) & (at <= truth["after"][where] + 500)
+    began, over = truth["before"][where], truth["after"][where]
+    beyond, write = np.maximum(np.maximum(began - at, at - over), 0) / 1e3, (over - began) / 1e3
     first = np.cumsum(book["tokens"]) - book["tokens"]
     ttft = book["at"][first] - book["sent"]
     true = (truth["before"][where[first]] - truth["arrived"][where[first]]) / 1e9
     ttft_off = np.abs(ttft - true) * 1e6
     p50, p99 = np.percentile(off, [50, 99])
-    return Error(len(off), p50, p99, off.max(), *np.percentile(ttft_off, [50, 99]), within_write=float(inside.mean()))
+    ttfts = np.percentile(ttft_off, [50, 99])
+    return Error(len(off), p50, p99, off.max(), *ttfts, np.percentile(beyond, 99), np.percentile(write, 99))
