@@ -51,18 +51,19 @@ def _seconds(value: float | None) -> str:
 
 def _accuracy(found: list[dict[str, Any]]) -> str:
     header = ("streams", "wire", "machine", "times", "p50", "p99", "max", "beyond the write, p99", "the write, p99",
-              "TTFT p50", "TTFT p99", "unresolved reads", "receive lag p99", "target of p99", "")  # fmt: skip
+              "TTFT p50", "TTFT p99", "unresolved reads", "receive lag p99", "target of p99",
+              "p99", "p99 beyond the write")  # fmt: skip
     keys = ("p50", "p99", "most", "beyond_p99", "write_p99", "ttft_p50", "ttft_p99")
     rows = []
     for one in found:
         busy = "calm" if one["nice"] is None else f"busy, nice {one['nice']}"
         target = TARGET_BUSY if one["nice"] is not None else TARGET_CALM
         target, most = (target if one["stamps"] else TARGET_UNSTAMPED), 0.01 if one["nice"] is None else 0.1
-        met = one["p99"] <= target and one["unresolved"] <= most
+        met = [one[key] <= target and one["unresolved"] <= most for key in ("p99", "beyond_p99")]
         rows.append((
             str(one["streams"]), "TLS" if one["tls"] else "plain", busy, "kernel" if one["stamps"] else "own reads",
             *(_us(one[key]) for key in keys), f"{one['unresolved']:.2%}",
-            _seconds(one["lag_p99"]), _us(target), "met" if met else "missed",
+            _seconds(one["lag_p99"]), _us(target), *("met" if so else "missed" for so in met),
         ))  # fmt: skip
     return table(header, rows)
 

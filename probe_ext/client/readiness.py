@@ -25,6 +25,9 @@ from gevent.monkey import get_original
 
 from probe_ext.client.receive import offset
 
+if not sys.platform.startswith("linux"):
+    raise ImportError("load is made on Linux alone (its epoll and its receive times): elsewhere, in a container")
+
 LEAST, MOST = 0.001, 0.008
 """seconds that the first of many ready sockets waits for others"""
 MANY = 32

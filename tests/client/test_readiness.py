@@ -1,6 +1,8 @@
 """One thread for all sockets: everybody is read, nobody twice, and none for another."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import gevent
@@ -93,6 +95,13 @@ def test_sockets_are_read_while_the_hub_gets_no_turn(pairs: list[Pair]) -> None:
     assert got == {3: b"x"}
     for watch in watches:
         watch.stop()
+
+
+def test_where_there_is_no_linux_the_reason_is_said() -> None:
+    lie = "import sys; sys.platform = 'darwin'; import probe_ext.client.readiness"
+    done = subprocess.run([sys.executable, "-c", lie], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ImportError: load is made on Linux alone")
 
 
 def test_who_is_woken_wakes_on_the_hub(pairs: list[Pair]) -> None:
