@@ -11,6 +11,7 @@ example:
 import argparse
 import csv
 import json
+import math
 import os
 import resource
 import signal
@@ -23,17 +24,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from probe_ext.client.readiness import MOST
 from probe_ext.measure import clock
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.swarm import floor
 
 SHARED = 0.01
 """share of the reads that may carry several tokens"""
-LAG = 0.001
-"""seconds: a worker whose reads come later than this, beside the wait of its own choice, does not keep up"""
 SPEED = 50.0
 """tokens a second of each stream, where the most tokens a second are looked for"""
+LAG = 1 / SPEED
+"""seconds: a worker of whose reads 1 % come later than this does not keep up: the next token is there already"""
 STREAMS = (50, 100, 200, 400, 800, 1600)
 OPEN = (250, 500, 1000, 2000, 4000, 8000, 16000)
 KEYS = (
@@ -44,6 +44,8 @@ KEYS = (
 """of a calibration, in order; `ruler` in `run.json`"""
 _SLOW = 2.0
 """tokens a second of each stream, where the most open streams are looked for"""
+_COME = 1000
+"""users that come in a second"""
 _USERS = Path(__file__).with_name("calibration_users.py")
 _CANNOT = 3
 
@@ -70,7 +72,7 @@ class Trial:
         """Whether reads came in time, tokens had reads of their own, and no reply failed."""
         fine = all(row["outcome"] in {"complete", "ended_by_us"} for row in self.rows)
         resolved = self.total("reads_unresolved") <= SHARED * self.total("reads")
-        return fine and resolved and self.lag_p99 is not None and self.lag_p99 <= LAG + MOST
+        return fine and resolved and self.lag_p99 is not None and self.lag_p99 <= LAG
 
 
 class TrialFailedError(Exception):
@@ -147,7 +149,7 @@ def _most_open(seconds: float) -> int | None:
     most = None
     for streams in [n for n in OPEN if n < room]:
         _tell(f"{streams} open streams of {_SLOW:g} tokens/s")
-        length = seconds + streams / 1000
+        length = seconds + streams / _COME
         one = trial(["--rate", f"{_SLOW:g}"], users=streams, seconds=length, tokens=max(2, int(length * _SLOW)))
         if not one.keeps_up:
             break
@@ -197,7 +199,7 @@ def trial(arguments: Sequence[str], *, users: int, seconds: float, tokens: int) 
 
 
 def _line(url: str, users: int, seconds: float, tokens: int, out: Path) -> list[str]:
-    load = ["-u", str(users), "-r", str(max(users, 1)), "-t", f"{seconds:g}s", "--processes", "1"]
+    load = ["-u", str(users), "-r", str(min(users, _COME)), "-t", f"{math.ceil(seconds)}s", "--processes", "1"]
     size = ["--max-tokens", str(tokens), "--input-tokens", "32", "--prompt-seed", "1", "--warm-up", "off"]
     quiet = ["--no-report", "--no-metrics", "--drain", "5s", "--out", str(out)]
     return [sys.executable, "-m", "probe_ext", "run", str(_USERS), "--host", url, *load, *size, *quiet]

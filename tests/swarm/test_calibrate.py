@@ -110,7 +110,7 @@ def test_the_most_is_that_of_the_last_trial_that_was_kept_up_with(monkeypatch: p
 
     def run(_: Any, *, users: int, **__: Any) -> calibrate.Trial:
         asked.append(users)
-        return trial(calibrate.LAG + calibrate.MOST + (-1e-4 if users <= 400 else 1e-4), users)
+        return trial(calibrate.LAG + (-1e-4 if users <= 400 else 1e-4), users)
 
     monkeypatch.setattr(calibrate, "trial", run)
     assert calibrate._most_tokens(1.0) == 400 * 100 / 10
