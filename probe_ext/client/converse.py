@@ -118,8 +118,8 @@ class Conversation:
             return unsent
         try:
             self._reception = self._connection.receive(self._marks.sent or self._marks.due)
-        except OSError:
-            return unsent
+        except OSError as error:
+            return unsent or Ending(Outcome.CLIENT_ERROR, f"its socket cannot be read: {error.strerror or error}")
         ending = self._follow(self._reception)
         return ending if unsent is None or self._reader.response.status is not None else unsent
 
@@ -224,7 +224,7 @@ def _connect_outcome(error: ConnectError) -> Outcome:
 
 
 def _broken(failure: Exception) -> Ending:
-    """What a failure to read means. Any other than those of a connection or a response is a defect, and raised."""
+    """What a failure to read means. Any other than those of a connection or a response is ours: raised, to the task."""
     if isinstance(failure, ssl.SSLError):
         return Ending(Outcome.CUT, f"TLS: {failure.reason or failure}")
     if isinstance(failure, OSError):

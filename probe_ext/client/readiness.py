@@ -1,8 +1,8 @@
 """One thread reads all sockets, with a moment's patience where there are many.
 
 Greenlets take turns only where they wait, so whoever works for long (a finished reply, a table, Locust, a user's own
-code) would keep everybody's bytes waiting. A thread gets its turn in the midst of that. It reads and notes, and wakes
-a greenlet only where something asks for attention.
+code) would keep everybody's bytes waiting. A thread gets its turn in the midst of that: one for each read at worst,
+half a millisecond apart. It reads and notes, and wakes a greenlet only where something asks for attention.
 
 A loop that wakes up for every token pays more for waking up, with everything gone from the caches, than for reading.
 Where many sockets are read, the thread therefore sleeps a moment and then reads all that are ready by then. The kernel
@@ -39,6 +39,7 @@ _ENOUGH = 2000
 _TURN = 0.0005
 """seconds after which whoever works lets the thread have its turn; Python's own measure is ten times as long"""
 _READABLE = 1
+_CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
 _epoll = get_original("select", "epoll")
 _sleep = get_original("time", "sleep")
 _start_thread = get_original("_thread", "start_new_thread")
@@ -48,13 +49,24 @@ _new_lock = get_original("_thread", "RLock")
 class Watch:
     """One socket that is being read, until `stop`."""
 
-    def __init__(self, sockets: "Sockets", descriptor: int, read: Callable[[int], object], stamped: bool) -> None:
-        self.read, self.stamped = read, stamped
+    def __init__(
+        self,
+        sockets: "Sockets",
+        descriptor: int,
+        read: Callable[[int], object],
+        fail: Callable[[Exception], object],
+        stamped: bool,
+    ) -> None:
+        self.read, self.fail, self.stamped = read, fail, stamped
         self._sockets, self._descriptor = sockets, descriptor
 
     def stop(self) -> None:
         """Read no more; again, it does nothing. Once it returns, no read is going on."""
         self._sockets.remove(self._descriptor, self)
+
+    def resume(self) -> None:
+        """Read on after `stop`."""
+        self._sockets.watch(self._descriptor, self)
 
 
 class Patience:
@@ -78,28 +90,37 @@ class Sockets:
     """The sockets of one hub that are being read."""
 
     def __init__(self, hub: Any) -> None:
+        self._hub = id(hub)
         self.patience = Patience()
         self.lock = _new_lock()
-        """whoever reads holds it: the thread, or a greenlet that cannot wait for it"""
+        """whoever reads holds it, or changes what is read"""
         self._ready = _epoll()
         self._watched: dict[int, Watch] = {}
         self._unstamped = 0
         self._woken: deque[gevent.event.Event] = deque()
         self._bell = hub.loop.async_(ref=False)
         self._bell.start(self._wake_up)
-        sys.setswitchinterval(_TURN)
-        _start_thread(self._read_all, ())
+        sys.setswitchinterval(min(_TURN, sys.getswitchinterval()))
+        _start_without_signals(self._keep_reading)
 
-    def add(self, descriptor: int, read: Callable[[int], object], *, stamped: bool) -> Watch:
+    def add(
+        self, descriptor: int, read: Callable[[int], object], fail: Callable[[Exception], object], *, stamped: bool
+    ) -> Watch:
         """Call `read` in the thread whenever there is something; it takes what is there, never waits, never raises.
 
         It is told how far the wall clock is from ours, see `receive.offset`: once for all that are ready together.
+        `fail` is told that nobody will read any more. OSError where the kernel can watch no more.
         """
-        with self.lock:
-            watch = self._watched[descriptor] = Watch(self, descriptor, read, stamped)
-            self._unstamped += not stamped
-            self._ready.register(descriptor, _READABLE)
+        watch = Watch(self, descriptor, read, fail, stamped)
+        self.watch(descriptor, watch)
         return watch
+
+    def watch(self, descriptor: int, watch: Watch) -> None:
+        """Read a socket, from now on."""
+        with self.lock:
+            self._ready.register(descriptor, _READABLE)
+            self._watched[descriptor] = watch
+            self._unstamped += not watch.stamped
 
     def remove(self, descriptor: int, watch: Watch) -> None:
         """Forget a socket, unless its number is another's by now."""
@@ -111,11 +132,25 @@ class Sockets:
                     self._ready.unregister(descriptor)
 
     def wake(self, event: gevent.event.Event) -> None:
-        """Have the hub set an event, once all that are ready now are read. For `read` functions."""
+        """For what the thread calls: have the hub set an event, once all that are ready now are read."""
         self._woken.append(event)
 
+    def forget(self) -> None:
+        """In a forked process: no thread reads here, and what is watched is the other's."""
+        self.lock = _new_lock()
+        self._watched.clear()
+
+    def _keep_reading(self) -> None:
+        try:
+            self._read_all()
+        except Exception as defect:  # nobody may wait for a thread that is gone; the next reply begins another
+            with self.lock:
+                _by_hub.pop(self._hub, None)
+                for watch in list(self._watched.values()):
+                    watch.fail(defect)
+                self._bell.send()
+
     def _read_all(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for the main thread
         ready: Sequence[tuple[int, int]] = ()
         while True:
             more: Sequence[tuple[int, int]] = ()
@@ -140,14 +175,31 @@ class Sockets:
             self._woken.popleft().set()
 
 
-_by_hub: dict[tuple[int, int], Sockets] = {}
+def _start_without_signals(work: Callable[[], None]) -> None:
+    """Signals are for the main thread, but for those that tell of a crash in this one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _CRASHES)
+    try:
+        _start_thread(work, ())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_by_hub: dict[int, Sockets] = {}
 
 
 def sockets() -> Sockets:
-    """Those of this hub. A forked process has a hub and sockets of its own."""
+    """Those of this hub. A forked process has sockets of its own."""
     hub = gevent.get_hub()
-    key = (os.getpid(), id(hub))
-    found = _by_hub.get(key)
+    found = _by_hub.get(id(hub))
     if found is None:
-        found = _by_hub[key] = Sockets(hub)
+        found = _by_hub[id(hub)] = Sockets(hub)
     return found
+
+
+def _after_fork() -> None:
+    for inherited in _by_hub.values():
+        inherited.forget()
+    _by_hub.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,8 +1,8 @@
 """Read a socket together with the time at which the kernel received what is read.
 
 With SO_TIMESTAMPNS, Linux stamps TCP segments on arrival (real-time clock) and hands the stamp over as ancillary data.
-How far the two clocks stand apart, taken just before reading, moves the stamp onto the monotonic clock: so our own
-lateness leaves the figures, and is itself measured. Segments merged into one late read share the stamp of the last.
+How far the two clocks stand apart, taken just before a round of reads, moves the stamp onto the monotonic clock: so our
+own lateness leaves the figures, and is itself measured. Segments merged into one late read share the stamp of the last.
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection on the gevent hub.
+"""One HTTP/1.1 connection, made on the gevent hub and read by a thread.
 
 While a reply streams, no greenlet runs for a token: a thread (see `readiness`) reads the socket and notes the receive
 time. The user's greenlet sleeps until the reply is over, a deadline passes or a few hundred events wait; events are
@@ -29,6 +29,8 @@ _OUR_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EA
 """errors of this machine: too many files or sockets open, no local port left"""
 _AT_ONCE = 256
 """reads that may wait to be parsed: what parsing them takes, other greenlets wait for their turn"""
+_MOST_WAITING = 4 * _AT_ONCE
+"""reads after which no more is read until somebody looks: what a server sends then waits in the kernel, and with it"""
 _TAIL = 12
 """bytes: a read that ends an event has its brace in so many last ones"""
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -67,6 +69,7 @@ class Connection:
         self._settings = tls
         self._socket: socket.socket | None = None
         self._connecting: gevent.socket.socket | None = None
+        self._reception: Reception | None = None
         self._session: TlsSession | None = None
         self._read: Reader = receive.read_plain
 
@@ -191,7 +194,8 @@ class Connection:
 
     def receive(self, sent: float) -> "Reception":
         """Begin to read the response to a request that was sent then."""
-        return Reception(self._open_socket(), self._read, self._session, sent)
+        self._reception = Reception(self._open_socket(), self._read, self._session, sent)
+        return self._reception
 
     def interrupt(self) -> None:
         """Have another greenlet's `open` or `send` fail now. A name that is being resolved cannot be hurried."""
@@ -203,6 +207,9 @@ class Connection:
 
     def close(self) -> None:
         """Close at once; `open` may follow."""
+        if self._reception is not None:
+            self._reception.stop()  # its descriptor may soon be another's
+            self._reception = None
         if self._socket is not None:
             self._socket.close()
         self._socket = self._session = None
@@ -250,12 +257,13 @@ class Reception:
         """one event after another is expected: they may wait, until one looks like the last"""
         self._socket, self._read, self._session = sock, read, session
         self._floor = sent
-        self._closed = False
+        self._closed = self._full = False
         self._reads: receive.Reads = []
         self._wake = gevent.event.Event()
         self._sockets = sockets()
+        stamped = read is receive.read_stamped
         with self._sockets.lock:  # nothing is read before we can stop it
-            self._watch = self._sockets.add(sock.fileno(), self._on_readable, stamped=read is receive.read_stamped)
+            self._watch = self._sockets.add(sock.fileno(), self._on_readable, self._end, stamped=stamped)
 
     @property
     def last_at(self) -> float | None:
@@ -279,28 +287,34 @@ class Reception:
 
     def stop(self) -> None:
         """Read no more."""
-        self._watch.stop()
+        with self._sockets.lock:
+            self._full = False
+            self._watch.stop()
 
     def learn(self, reads: int, unresolved: int) -> None:
         """Tell those who wait for others how many of this response's reads carried several tokens."""
         self._sockets.patience.learn(reads, unresolved)
 
     def catch_up(self) -> bool:
-        """Read what the kernel holds already, for the thread may wait for others; whether there was anything.
+        """Read what the kernel holds already, for the thread may wait for others; whether anything is to be looked at.
 
-        A batch of it: a server that writes faster than we read must not keep us here.
+        A batch of it: a server that writes faster than we read must not keep us here. What the thread has read
+        meanwhile counts, too.
         """
-        caught = False
         with self._sockets.lock:
             while not self._closed and self._waiting <= _AT_ONCE and self._on_readable(receive.offset()):
-                caught = True
-        return caught
+                pass
+            return self._closed or bool(self._reads)
 
     def arrivals(self) -> receive.Arrivals:
         """What came since the last call."""
         self.ended = self._closed  # looked at first: bytes that come meanwhile, and an end, are for the next call
         reads = self._reads[:]
         del self._reads[: len(reads)]
+        if self._full:
+            with self._sockets.lock:
+                self._full = False
+                self._watch.resume()
         arrivals = receive.arrivals(reads, self._floor)
         self.lags.extend(arrivals.lags)
         if arrivals.at:
@@ -325,8 +339,12 @@ class Reception:
             self._end(None)
         # Every event but the last ends in a brace, and behind it only line ends and framing: the others can wait.
         tail = read[0][-_TAIL:]
-        if not self.flows or b"}" not in tail or tail.endswith(_LAST_CHUNK) or self._waiting > _AT_ONCE:
+        waiting = self._waiting
+        if not self.flows or b"}" not in tail or tail.endswith(_LAST_CHUNK) or waiting > _AT_ONCE:
             self._sockets.wake(self._wake)
+        if waiting >= _MOST_WAITING and not self._closed:
+            self._full = True
+            self._watch.stop()
         return True
 
     def _end(self, failure: Exception | None) -> None:

@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 
 TOGETHER = 20e-6
-"""seconds that two readings may lie apart and still count as one moment"""
+"""seconds by which a moment that was carried from one axis to the other may seem to lie ahead"""
 _CLOSE = 1e-6
 """seconds between two readings that are near enough; undisturbed they are a tenth of that apart"""
 _TRIES = range(5)

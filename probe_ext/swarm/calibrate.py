@@ -33,7 +33,7 @@ SHARED = 0.01
 SPEED = 50.0
 """tokens a second of each stream, where the most tokens a second are looked for"""
 LAG = 1 / SPEED
-"""seconds: a worker of whose reads 1 % come later than this does not keep up: the next token is there already"""
+"""seconds: a worker of whose reads 1 % come later does not keep up; at SPEED the next token is there by then"""
 STREAMS = (50, 100, 200, 400, 800, 1600)
 OPEN = (250, 500, 1000, 2000, 4000, 8000, 16000)
 KEYS = (

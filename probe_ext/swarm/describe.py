@@ -15,6 +15,7 @@ from probe_ext.run import manifest as manifests
 from probe_ext.swarm.peers import Peer
 from probe_ext.swarm.search_ending import search_finding
 from probe_ext.swarm.shape import LevelShape
+from probe_ext.verdict.worker_names import worker_name
 
 if TYPE_CHECKING:
     from probe_ext.swarm.active_run import ActiveRun
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def describe(run: "ActiveRun") -> dict[str, Any]:
     """The manifest as it stands now; keys as in ARCHITECTURE.md."""
     made = run.made
+    taking_part = [_worker(run, peer) for peer in run.peers.known.values() if _took_part(run, peer)]
     return {
         "schema": manifests.SCHEMA,
         "run_id": run.id,
@@ -43,13 +45,13 @@ def describe(run: "ActiveRun") -> dict[str, Any]:
         "options": run.options.as_json(),
         "profile": made.profile,
         "plan": _plan(run),
-        "workers": [_worker(run, peer) for peer in run.peers.known.values() if _took_part(run, peer)],
+        "workers": taking_part,
         "server": made.server,
         "prompts": {key: value for key, value in made.prompts.items() if key != "length_model"},
         "warm_up": made.warm_up,
         "merged": [],
         "ruler": run.floor,
-        "findings": _findings(run),
+        "findings": _findings(run, taking_part),
     }
 
 
@@ -106,7 +108,7 @@ def _worker(run: "ActiveRun", peer: Peer) -> dict[str, Any]:
     }
 
 
-def _findings(run: "ActiveRun") -> list[dict[str, Any]]:
+def _findings(run: "ActiveRun", taking_part: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What only the live run can know."""
     found = [*run.poll_findings()]
     if run.made.problem:
@@ -115,7 +117,7 @@ def _findings(run: "ActiveRun") -> list[dict[str, Any]]:
     found += [_disk(run, name, error) for name, error in run.disk_problems().items()]
     for worker, told in run.collector.told.items():
         if told.get("disk_error"):
-            why = f"worker {worker}: {told['disk_error']}"
+            why = f"{worker_name({'workers': taking_part}, worker)}: {told['disk_error']}"
             found.append(_failed("worker_disk", why, "The master has the rows; make room for the next run."))
     shape = run.environment.shape_class
     if isinstance(shape, LevelShape):

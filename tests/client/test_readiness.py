@@ -1,9 +1,11 @@
 """One thread for all sockets: everybody is read, nobody twice, and none for another."""
 
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import gevent
 import gevent.event
@@ -13,6 +15,8 @@ from gevent.monkey import get_original
 from probe_ext.client import readiness
 from probe_ext.client.readiness import MANY, Sockets, sockets
 
+failed: list[Exception] = []
+"""what sockets were told of whom nobody reads any more"""
 Pair = tuple[socket.socket, socket.socket]
 
 
@@ -43,7 +47,7 @@ def watch_all(
         got[number] = got.get(number, b"") + near.recv(100)
 
     return [
-        found.add(near.fileno(), lambda _, n=number, s=near: reader(n, s), stamped=stamped)  # type: ignore[misc]
+        found.add(near.fileno(), lambda _, n=number, s=near: reader(n, s), failed.append, stamped=stamped)  # type: ignore[misc]
         for number, (near, _) in enumerate(pairs)
     ]
 
@@ -111,7 +115,7 @@ def test_who_is_woken_wakes_on_the_hub(pairs: list[Pair]) -> None:
         pairs[0][0].recv(100)
         found.wake(woken)
 
-    watch = found.add(pairs[0][0].fileno(), read, stamped=True)
+    watch = found.add(pairs[0][0].fileno(), read, failed.append, stamped=True)
     pairs[0][1].send(b"x")
     assert woken.wait(10)
     watch.stop()
@@ -127,7 +131,8 @@ def test_one_that_is_stopped_while_others_are_read_is_not_read(pairs: list[Pair]
 
     with found.lock:
         for n in (0, 1):
-            watches.append(found.add(pairs[n][0].fileno(), lambda _, n=n: stop_the_other(1 - n), stamped=True))  # type: ignore[misc]
+            stop = partial(stop_the_other, 1 - n)
+            watches.append(found.add(pairs[n][0].fileno(), lambda _, stop=stop: stop(), failed.append, stamped=True))  # type: ignore[misc]
         found._read([(near.fileno(), 1) for near, _ in pairs[:2]])
     assert read == [1]
     for watch in watches:
@@ -143,11 +148,85 @@ def test_once_a_watch_is_stopped_no_read_is_going_on(pairs: list[Pair]) -> None:
         get_original("time", "sleep")(0.05)
         states.append("over")
 
-    watch = sockets().add(pairs[0][0].fileno(), read, stamped=True)
+    watch = sockets().add(pairs[0][0].fileno(), read, failed.append, stamped=True)
     pairs[0][1].send(b"x")
     began.wait(10)
     watch.stop()
     assert states == ["over"]
+
+
+def test_a_thread_that_breaks_leaves_nobody_waiting_and_the_next_socket_gets_another(pairs: list[Pair]) -> None:
+    got: dict[int, bytes] = {}
+    broken = sockets()
+
+    def read(_: int) -> None:
+        raise MemoryError
+
+    told: list[Exception] = []
+    waiting = broken.add(pairs[1][0].fileno(), lambda _: None, told.append, stamped=True)
+    broken.add(pairs[0][0].fileno(), read, told.append, stamped=True)
+    pairs[0][1].send(b"x")
+    with gevent.Timeout(10):
+        while len(told) < 2:
+            gevent.sleep(0.001)
+    assert all(isinstance(defect, MemoryError) for defect in told)
+    waiting.stop()
+    assert sockets() is not broken
+    watches = watch_all(sockets(), pairs[2:3], got)
+    pairs[2][1].send(b"y")
+    wait_for(got, 1)
+    watches[0].stop()
+
+
+def test_a_socket_that_the_kernel_does_not_watch_is_none_of_ours(
+    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def register(self, *_: object) -> None:
+            raise OSError(28, "no room")
+
+    found = sockets()
+    monkeypatch.setattr(found, "_ready", Full())
+    with pytest.raises(OSError, match="no room"):
+        found.add(pairs[0][0].fileno(), lambda _: None, failed.append, stamped=False)
+    assert found._unstamped == 0
+    assert pairs[0][0].fileno() not in found._watched
+
+
+def test_a_forked_process_leaves_the_others_sockets_alone_and_reads_its_own(pairs: list[Pair]) -> None:
+    """Also where the thread, which is not in the child, held the lock when it was forked."""
+    got: dict[int, bytes] = {}
+    found = sockets()
+    watches = watch_all(found, pairs[:1], got)
+    held, over = get_original("threading", "Event")(), get_original("threading", "Event")()
+
+    def hold(_: int) -> None:
+        pairs[1][0].recv(1)
+        held.set()
+        over.wait(10)
+
+    holding = found.add(pairs[1][0].fileno(), hold, failed.append, stamped=True)
+    pairs[1][1].send(b"x")
+    held.wait(10)
+    child = os.fork()
+    if not child:  # no assertion here: pytest must not go on twice
+        watches[0].stop()
+        mine: dict[int, bytes] = {}
+        watch_all(sockets(), pairs[2:3], mine)
+        pairs[2][1].send(b"z")
+        until = 5000
+        while not mine and until:
+            get_original("time", "sleep")(0.001)
+            until -= 1
+        os._exit(0 if mine == {0: b"z"} and sockets() is not found else 1)
+    over.set()
+    readable, _, _ = get_original("select", "select")([os.pidfd_open(child)], [], [], 20)
+    assert readable, "the child waits for a lock that nobody holds"
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    pairs[0][1].send(b"x")
+    wait_for(got, 1)
+    for watch in (*watches, holding):
+        watch.stop()
 
 
 def test_a_watch_that_was_stopped_before_does_not_stop_the_next_of_its_number(pairs: list[Pair]) -> None:

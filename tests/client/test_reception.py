@@ -24,8 +24,13 @@ def reception(monkeypatch: pytest.MonkeyPatch, *reads: bytes) -> Reception:
         return waiting.pop(0), b"", 1.0, to_monotonic
 
     class Watch:
+        stopped = False
+
         def stop(self) -> None:
-            """Nothing is watched."""
+            self.stopped = True
+
+        def resume(self) -> None:
+            self.stopped = False
 
     class Socket:
         def fileno(self) -> int:
@@ -86,6 +91,31 @@ def test_what_flows_wakes_nobody_until_much_waits(monkeypatch: pytest.MonkeyPatc
     while not wakes(found):
         found._on_readable(0)
     assert len(found._reads) == (stream._AT_ONCE + 1) * receive.READ_ITEMS
+
+
+def test_what_nobody_looks_at_is_left_to_the_kernel_until_somebody_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = reception(monkeypatch, *[EVENT] * 10_000)
+    while not found._watch.stopped:  # type: ignore[attr-defined]
+        found._on_readable(0)
+    assert len(found.arrivals().data) == stream._MOST_WAITING
+    assert not found._watch.stopped  # type: ignore[attr-defined]
+
+
+def test_what_was_stopped_is_not_read_on_by_looking_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = reception(monkeypatch, *[EVENT] * 10_000)
+    while not found._watch.stopped:  # type: ignore[attr-defined]
+        found._on_readable(0)
+    found.stop()
+    assert found.arrivals().data
+    assert found._watch.stopped  # type: ignore[attr-defined]
+
+
+def test_what_the_thread_has_read_when_a_deadline_passes_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = reception(monkeypatch, EVENT)
+    found._on_readable(0)  # as the thread would, just before
+    assert found.catch_up()
+    found.arrivals()
+    assert not found.catch_up()
 
 
 def test_a_server_that_writes_faster_than_we_read_does_not_keep_us(monkeypatch: pytest.MonkeyPatch) -> None:
