@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 WRONG_USAGE = 2
 NOT_BELIEVED = 3
+INTERRUPTED = 130
 TRACEBACK_VARIABLE = "PROBE_TRACEBACK"
 
 
@@ -45,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (see README: 0, 1, 2, 3 or 130)."""
     try:
         return _command(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:
+        print("probe: interrupted", file=sys.stderr)  # noqa: T201 - a command speaks to its user
+        return INTERRUPTED
     finally:
         _flush()
 

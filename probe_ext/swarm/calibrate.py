@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,16 +81,26 @@ class TrialFailedError(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--seconds", type=float, default=6.0, help="length of each trial [6]")
+    parser.add_argument("--seconds", type=_seconds, default=6.0, help="length of each trial, 1 or more [6]")
     parser.add_argument(
         "--quick", action="store_true", help="only the error and the costs, not how much a worker bears"
     )
 
 
+def _seconds(said: str) -> float:
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = math.nan
+    if not 1 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{said}: a trial takes 1 second or more")
+    return seconds
+
+
 def main(options: argparse.Namespace) -> int:
     """Measure, keep, print. 3 when it cannot be measured."""
     try:
-        found = calibrate(max(1.0, options.seconds), quick=options.quick)
+        found = calibrate(options.seconds, quick=options.quick)
     except TrialFailedError as error:
         print(f"probe: no calibration: {error}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
         return _CANNOT
@@ -125,9 +135,10 @@ def calibrate(seconds: float, *, quick: bool = False) -> dict[str, Any]:
         "tokens_per_second": None,
         "open_streams": None,
     }
-    if not quick:
-        found["tokens_per_second"] = _most_tokens(seconds)
-        found["open_streams"] = _most_open(seconds)
+    if quick:  # what an earlier one found of this machine and these versions holds on
+        return found | {key: (floor.load() or {}).get(key) for key in ("tokens_per_second", "open_streams")}
+    found["tokens_per_second"] = _most_tokens(seconds)
+    found["open_streams"] = _most_open(seconds)
     return found
 
 
@@ -189,13 +200,25 @@ def trial(arguments: Sequence[str], *, users: int, seconds: float, tokens: int) 
         out, book = Path(folder) / "run", Path(folder) / "book.json"
         environment = {**os.environ, "PROBE_CALIBRATION": str(book)}
         environment.pop("PROBE_API_KEY", None)
-        done = subprocess.run(  # noqa: S603 - our own command
-            _line(url, users, seconds, tokens, out), env=environment, capture_output=True, text=True, check=False
-        )
-        if not (out / "run.json").exists() or done.returncode != 0:
-            raise TrialFailedError(done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}")
+        code, said = _run(_line(url, users, seconds, tokens, out), environment)
+        if not (out / "run.json").exists() or code != 0:
+            raise TrialFailedError(said.strip().rpartition("\n")[2] or f"exit code {code}")
         errors = json.loads(book.read_text()) if book.exists() else {"ttft": [], "gaps": []}
         return _read(out, errors)
+
+
+def _run(line: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
+    """Exit code and what it said on stderr. An interrupted calibration leaves no load behind."""
+    with subprocess.Popen(  # noqa: S603 - our own command
+        line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            _, said = process.communicate()
+        except BaseException:
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)  # the second cuts off the replies in flight
+            raise
+    return process.returncode, said
 
 
 def _line(url: str, users: int, seconds: float, tokens: int, out: Path) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.measure.outcome import FINISHED, Outcome
+from probe_ext.measure.outcome import FINISHED, OURS, Outcome
 from probe_ext.verdict.amounts import count, moment, percent, seconds
 from probe_ext.verdict.columns import Bools, numbers, texts
 from probe_ext.verdict.evidence import Evidence
@@ -26,12 +26,15 @@ BY_EVENTS = 0.05
 """of the replies: so many may have their tokens counted by events only"""
 
 NOT_FOUND = 404
+GONE = 3
+"""replies in a row that found no server: one or two may be a hiccup"""
 
 
 def server_checks(evidence: Evidence, metrics: Metrics) -> Iterator[Finding]:
-    """Metrics, restarts, a model that went away, the server's count of tokens against ours, where ours comes from."""
+    """Metrics, restarts, a server or a model that went away, the server's counts against ours, where ours come from."""
     yield _metrics(evidence, metrics)
     yield _restarted(metrics)
+    yield _gone(evidence)
     yield _vanished(evidence)
     yield _tokens(evidence, metrics)
     yield _token_source(evidence)
@@ -86,6 +89,24 @@ def _restarted(metrics: Metrics) -> Finding:
     return Finding(
         "server_restarted", "fail", False, why, "Look into the server's log (out of memory?) and repeat the run."
     )
+
+
+def _gone(evidence: Evidence) -> Finding:
+    """Nobody got through any more, from some moment to the end: no number of users is to blame for that."""
+    outcomes, ends, due = (texts(evidence.replies, "outcome"), *(numbers(evidence.replies, c) for c in ("end", "due")))
+    refused = np.isin(outcomes, [Outcome.CONNECT_FAILED.value, Outcome.CONNECT_TIMEOUT.value])
+    answered = ~refused & ~np.isin(outcomes, [outcome.value for outcome in OURS])
+    if not answered.any():
+        return Finding("server_gone", "unproven", False, "No reply came from the server.")
+    since = float(ends[answered].max())
+    lost = int((refused & (due > since)).sum())
+    if lost < GONE:
+        return Finding("server_gone", "pass", False, "The server could be reached to the end.")
+    why = (
+        f"From {moment(since)} on nobody could connect ({things(lost, 'reply', 'replies')}): the server, or the way to "
+        "it, was gone. What failed since then says nothing of how many users it serves."
+    )
+    return Finding("server_gone", "fail", False, why, "Look into the server's log and repeat the run.")
 
 
 def _vanished(evidence: Evidence) -> Finding:

@@ -82,6 +82,36 @@ def test_a_calibration_measures_real_users_and_is_kept(capsys: pytest.CaptureFix
     assert str(floor.place()) in shown
 
 
+@pytest.mark.parametrize("seconds", ["-1", "0.5", "inf", "nan", "soon"])
+def test_a_length_that_is_none_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["calibrate", "--seconds", seconds])
+    assert left.value.code == 2
+    assert f"--seconds: {seconds}: a trial takes 1 second or more" in capsys.readouterr().err
+
+
+def test_an_interrupted_calibration_leaves_no_load_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object, **__: object) -> tuple[str, str]:
+        raise KeyboardInterrupt
+
+    line = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "communicate", interrupted)
+        with pytest.raises(KeyboardInterrupt):  # and it is waited for, so its end is seen
+            calibrate._run(line, {})
+
+
+def test_a_quick_calibration_keeps_what_a_full_one_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = calibrate.Trial([{"outcome": "complete", "events": "1", "reads": "1", "reads_unresolved": "0"}], 1.0, 1.0,
+                          0.001, {"ttft": [], "gaps": []}, True)  # fmt: skip
+    monkeypatch.setattr(calibrate, "trial", lambda *_, **__: one)
+    monkeypatch.setattr(calibrate.floor, "load", lambda: {"tokens_per_second": 9000.0, "open_streams": 500})
+    found = calibrate.calibrate(1.0, quick=True)
+    assert (found["tokens_per_second"], found["open_streams"]) == (9000.0, 500)
+    monkeypatch.setattr(calibrate.floor, "load", lambda: None)
+    assert calibrate.calibrate(1.0, quick=True)["open_streams"] is None
+
+
 def test_errors_are_the_differences_to_the_truth() -> None:
     from probe_ext.swarm.calibration_users import errors  # noqa: PLC0415 - loads Locust
 

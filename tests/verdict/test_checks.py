@@ -240,6 +240,20 @@ def test_a_server_without_metrics_warns_only() -> None:
     assert finding("server_metrics", run(manifest={**state, "findings": [told_live]})).why == "live"
 
 
+def test_a_server_that_is_gone() -> None:
+    fine = [reply(0, 6.0 + t) for t in range(6)]
+    refused = [reply(0, 20.0 + t, outcome="connect_failed") for t in range(5)]
+    one = finding("server_gone", run([*fine, *refused]))
+    assert (one.state, one.invalidates) == ("fail", False)
+    assert "nobody could connect (5 replies)" in one.why
+    assert told("server_gone", run(fine)) == ("pass", False)
+    assert told("server_gone", run([*fine, *refused[:2]])) == ("pass", False), "a hiccup"
+    assert told("server_gone", run([*fine, *refused, reply(0, 40.0)])) == ("pass", False), "it came back"
+    ours = reply(0, 40.0, outcome="ended_by_us")
+    assert told("server_gone", run([*fine, *refused, ours])) == ("fail", False), "what we ended reached nobody"
+    assert told("server_gone", run(refused)) == ("unproven", False)
+
+
 def test_a_restarted_server() -> None:
     assert told("server_restarted", run(server=metrics(preemptions=(9.0, 1.0)))) == ("fail", False)
     assert told("server_restarted", run(server=metrics())) == ("pass", False)

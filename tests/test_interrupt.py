@@ -1,0 +1,18 @@
+"""Ctrl-C before a command has its own way to end: a line and the exit code of it, no traceback."""
+
+from typing import NoReturn
+
+import pytest
+
+from probe_ext import cli
+
+
+def test_a_command_that_is_interrupted_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", interrupted)
+    assert cli.main(["report", "somewhere"]) == cli.INTERRUPTED
+    assert capsys.readouterr().err == "probe: interrupted\n"
