@@ -169,7 +169,7 @@ def test_set_up_is_no_part_of_time_to_first_token(monkeypatch: pytest.MonkeyPatc
     assert reply.ttft < reply.marks.sent - reply.marks.due
 
 
-BLOCKED = 0.1
+BLOCKED = 0.3
 """seconds"""
 
 
@@ -182,7 +182,7 @@ def busy_hub(monkeypatch: pytest.MonkeyPatch, *, stamped: bool, reads_too: bool 
         peer.request()
         peer.head()
         for _ in range(4):
-            peer.sleep(0.15)
+            peer.sleep(1.5 * BLOCKED)
             peer.token("t")
         peer.sleep(0.2)
         peer.finish()
