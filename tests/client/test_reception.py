@@ -110,6 +110,39 @@ def test_what_was_stopped_is_not_read_on_by_looking_at_it(monkeypatch: pytest.Mo
     assert found._watch.stopped  # type: ignore[attr-defined]
 
 
+def test_a_connection_that_is_closed_is_read_no_more() -> None:
+    """Its descriptor may be another's by then."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.over.wait(10)
+
+    with ScriptedServer(script) as server:
+        connection = Connection(target_of(server), None)
+        connection.open(5.0)
+        connection.receive(0.0)
+        assert len(sockets()._watched) == 1
+        connection.close()
+        assert not sockets()._watched
+
+
+def test_a_socket_that_cannot_be_watched_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.over.wait(10)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sockets(), "add", full)
+    with ScriptedServer(script) as server:
+        target = target_of(server)
+        reply = hold(conversation(Connection(target, None), target, SHORT))
+    assert (reply.outcome, reply.message) == (
+        Outcome.CLIENT_ERROR, "its socket cannot be read: No space left on device",
+    )  # fmt: skip
+
+
 def test_what_the_thread_has_read_when_a_deadline_passes_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
     found = reception(monkeypatch, EVENT)
     found._on_readable(0)  # as the thread would, just before
