@@ -18,7 +18,10 @@ def main() -> int:
         host = (server.stdout.readline() if server.stdout else "").rpartition(" ")[2].strip()
         if not host:
             return server.wait()
-        print(f"a simulated server listens at {host}; two workers now hold {LEVELS} users, one level after another")
+        print(
+            f"a simulated server listens at {host}; two workers now hold {LEVELS} users, one level after another",
+            flush=True,
+        )
         command = ["run", "capacity", "--host", host, "--levels", LEVELS, "--hold", "12s", "--settle", "3s"]
         return subprocess.run([PROBE, *command, "--processes", "2", *sys.argv[1:]], check=False).returncode
     finally:

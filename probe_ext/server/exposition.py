@@ -12,11 +12,12 @@ from dataclasses import dataclass
 MAX_CHARACTERS = 32_000_000
 """a page longer than this is refused unread"""
 
+# Optional groups are not possessive: Python before 3.11.5 loses its place where such a group fails in its middle.
 _NAME = re.compile(r"[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*+)")
 _SAMPLE = re.compile(
     r"[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*+)[ \t]*+"  # name
-    r'(?:\{((?:[^"}]++|"(?:[^"\\]|\\.)*+")*+)\})?+[ \t]*+'  # labels; a brace inside quotes is text
-    r"([^\s#{}]++)(?:[ \t]++(-?[0-9.eE+]++))?+"  # value, timestamp
+    r'(?:\{((?:[^"}]++|"(?:[^"\\]|\\.)*+")*+)\})?[ \t]*+'  # labels; a brace inside quotes is text
+    r"([^\s#{}]++)(?:[ \t]++(-?[0-9.eE+]++))?"  # value, timestamp
     r"(?:[ \t]++#.*)?[ \t\r]*"  # exemplar
 )
 _LABEL = re.compile(r'\s*+([a-zA-Z_][a-zA-Z0-9_]*+)\s*+=\s*+"((?:[^"\\]|\\.)*+)"\s*+(?:,\s*+|\Z)', re.DOTALL)
