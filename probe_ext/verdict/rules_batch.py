@@ -15,7 +15,7 @@ AT_THE_CAP = 0.8
 SLACK, FEW = 0.1, 4
 """below their highest, or one, or none of a few: places free only for a step"""
 EXACTLY = 0.5
-"""of the samples at the very number, where one level alone has to tell"""
+"""of the samples at the very number, where one level alone has to tell, or where steps are long"""
 LIKE = 1.3
 """times: two numbers of users further apart may tell something by their difference"""
 MORE_PLACES = {
@@ -54,7 +54,8 @@ def _capped(facts: Facts, queued: list[Load]) -> Ruling:
     ]
     if cap <= 1:
         return absent(rule, "One at a time is no batch: see `serialised`.", *shown)
-    if steady < AT_THE_CAP or any((load.running_max or 0) > cap + _slack(cap) for load in facts.loads):
+    stands = steady >= AT_THE_CAP or _stands_elsewhere(cap, queued)
+    if not stands or any((load.running_max or 0) > cap + _slack(cap) for load in facts.loads):
         why = "Replies waited, but not for a fixed number of places: how many ran kept changing."
         return absent(rule, why, *shown)
     if not _sure_of(cap, queued):
@@ -103,6 +104,22 @@ def _cap(load: Load) -> tuple[float, float]:
     return most, float((running >= most - _slack(most)).mean())
 
 
+def _exactly(cap: float, load: Load) -> bool:
+    """Whether the very number ran in most of the samples with somebody waiting."""
+    return float((load.gauges.running[load.gauges.queued] == cap).mean()) >= EXACTLY
+
+
+def _stands_elsewhere(cap: float, queued: list[Load]) -> bool:
+    """Whether the very same number stood at a level of a third more users, too, through most of the samples of both.
+
+    A server whose steps take seconds tells of places as they were before the step: places that were filled long since
+    still look free, in more samples than a set limit would have it.
+    """
+    top = queued[-1]
+    others = [load for load in queued if load.users * LIKE <= top.users and _cap(load)[0] == cap]
+    return _exactly(cap, top) and any(_exactly(cap, load) for load in others)
+
+
 def _slack(cap: float) -> float:
     """Places that are free for a step, as replies end."""
     return max(1.0, SLACK * cap) if cap > FEW else 0.0
@@ -118,9 +135,8 @@ def _sure_of(cap: float, queued: list[Load]) -> bool:
     top = queued[-1]
     if any(load.users * LIKE <= top.users and _alike(_cap(load)[0], cap) for load in queued):
         return True
-    running, waiting = top.gauges.running, top.gauges.waiting
-    always = float((top.gauges.queued).mean()) >= AT_THE_CAP and float(np.nanmean(waiting)) >= 1
-    return always and float((running[top.gauges.queued] == cap).mean()) >= EXACTLY
+    always = float((top.gauges.queued).mean()) >= AT_THE_CAP and float(np.nanmean(top.gauges.waiting)) >= 1
+    return always and _exactly(cap, top)
 
 
 def _room(load: Load) -> float | None:
