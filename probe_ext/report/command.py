@@ -1,4 +1,11 @@
-"""`probe report RUN`: (re)build the verdict, the page and the short texts from a run's files alone."""
+"""`probe report RUN`: (re)build the verdict, the page and the short texts from a run's files alone.
+
+What an earlier report of the run wrote is replaced; the run's own files are only read.
+
+examples:
+  probe report reports/runs/20260131T120000Z-capacity
+  probe report reports/runs/20260131T120000Z-capacity --slo batch    by another profile: see probe list
+"""
 
 import argparse
 import json

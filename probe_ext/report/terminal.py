@@ -39,6 +39,7 @@ def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO)
     console = _Screen(file=to, highlight=False, soft_wrap=True, width=None if to.isatty() else _PLAIN_WIDTH)
     if capacity["levels"]:
         console.print(_table(capacity))
+        console.print(Text(f"Judged by the profile {capacity['profile']['name']}."))
     for line in _amiss(capacity):
         console.print(Text(f"! {line}", style="yellow"))
     if cold := words.cold_user(capacity["cold_user"]):

@@ -92,7 +92,9 @@ def plan_line(plan: Plan) -> str:
         return f"a search up to {things(plan.max_users, 'user')}: at most {span(plan.longest)}"
     users = ", ".join(map(str, plan.levels[:_NAMED])) + (", …" if len(plan.levels) > _NAMED else "")
     each = f"{_time(plan.settle)} to settle and {_time(plan.hold)} held" + " each" * (len(plan.levels) > 1)
-    return f"{things(len(plan.levels), 'level')} ({users} users), {each}: at least {_time(plan.shortest)}"
+    people = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
+    length = f"at least {_time(plan.shortest)}, more where replies take long"
+    return f"{things(len(plan.levels), 'level')} ({people}), {each}: {length}"
 
 
 def _time(seconds: float) -> str:

@@ -15,8 +15,9 @@ PLAN = LevelPlan((2, 6, 3), hold=10.0, settle=2.0, min_replies=1)
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"levels": "1,2,4,8"}, "4 levels (1, 2, 4, 8 users), 5 s to settle and 30 s held each: at least 2 min 20 s"),
-        ({"levels": "2", "hold": "1m"}, "1 level (2 users), 5 s to settle and 60 s held: at least 65 s"),
+        ({"levels": "1,2,4,8"}, "4 levels (1, 2, 4, 8 users), 5 s to settle and 30 s held each: at least 2 min 20 s, more where replies take long"),
+        ({"levels": "1"}, "1 level (1 user), 5 s to settle and 30 s held: at least 35 s, more where replies take long"),
+        ({"levels": "2", "hold": "1m"}, "1 level (2 users), 5 s to settle and 60 s held: at least 65 s, more where replies take long"),
         ({"levels": "1,2," * 9 + "1"}, "19 levels (1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, … users), "),
         ({"search": "1", "max_users": "64", "search_time": "10m"}, "a search up to 64 users: at most 10 min"),
     ],
