@@ -29,12 +29,13 @@ class LevelShape(LoadTestShape):
         self.finished = False
         self._plan = plan
         self._live, self._ending, self._now = live, ending, now
-        self._last = (self.steps.level, 1.0)
+        self._last = self._step_to(self.steps.level, 0)
 
     def reset_time(self) -> None:
         """A new run begins (Locust calls this)."""
         super().reset_time()
         self.steps, self.finished = self._plan.begin(), False
+        self._last = self._step_to(self.steps.level, 0)
 
     def tick(self) -> tuple[int, float] | None:
         """Users and spawn rate; None when the plan is done. While the run ends, nothing changes any more."""
@@ -47,8 +48,12 @@ class LevelShape(LoadTestShape):
             self.finished = True
             return None
         if target != self._last[0] or users == 0:
-            self._last = (target, max(1.0, abs(target - users) / _RAMP))
+            self._last = self._step_to(target, users)
         return self._last
+
+    @staticmethod
+    def _step_to(target: int, users: int) -> tuple[int, float]:
+        return target, max(1.0, abs(target - users) / _RAMP)
 
     @property
     def searching(self) -> bool:

@@ -1,5 +1,6 @@
 """Levels as Locust's load shape, stepped over a runner without users."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -12,12 +13,21 @@ from probe_ext.swarm.starting import plan_line
 PLAN = LevelPlan((2, 6, 3), hold=10.0, settle=2.0, min_replies=1)
 
 
+MORE = ", more where replies take long"
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"levels": "1,2,4,8"}, "4 levels (1, 2, 4, 8 users), 5 s to settle and 30 s held each: at least 2 min 20 s, more where replies take long"),
-        ({"levels": "1"}, "1 level (1 user), 5 s to settle and 30 s held: at least 35 s, more where replies take long"),
-        ({"levels": "2", "hold": "1m"}, "1 level (2 users), 5 s to settle and 60 s held: at least 65 s, more where replies take long"),
+        (
+            {"levels": "1,2,4,8"},
+            f"4 levels (1, 2, 4, 8 users), 5 s to settle and 30 s held each: at least 2 min 20 s{MORE}",
+        ),
+        ({"levels": "1"}, f"1 level (1 user), 5 s to settle and 30 s held: at least 35 s{MORE}"),
+        (
+            {"levels": "2", "hold": "1m"},
+            f"1 level (2 users), 5 s to settle and 60 s held: at least 65 s{MORE}",
+        ),
         ({"levels": "1,2," * 9 + "1"}, "19 levels (1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, … users), "),
         ({"search": "1", "max_users": "64", "search_time": "10m"}, "a search up to 64 users: at most 10 min"),
     ],
@@ -87,6 +97,19 @@ def test_users_come_within_a_few_seconds_whatever_the_step() -> None:
     ticks = stage.play(100)
     rates = {tick[0]: tick[1] for tick in ticks if tick}
     assert rates == {2: 1.0, 6: 4 / 3, 3: 1.0}
+
+
+def test_the_first_level_comes_as_fast_though_nothing_can_be_heard_yet() -> None:
+    live: list[Callable[[float], int]] = []
+    shape = LevelShape(LevelPlan((90, 9), 5.0, 1.0, 3), lambda: live[0] if live else None, lambda: False, lambda: 0.0)
+    shape.runner = SimpleNamespace(user_count=0)
+    assert shape.tick() == (90, 30.0)
+    live.append(lambda _: 0)
+    shape.runner.user_count = 20
+    assert shape.tick() == (90, 30.0)
+    shape.reset_time()
+    shape.runner.user_count, live = 0, []
+    assert shape.tick() == (90, 30.0)
 
 
 def test_a_level_that_is_never_reached_is_remembered() -> None:
