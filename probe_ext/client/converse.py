@@ -205,7 +205,8 @@ class Conversation:
             reception.catch_up()
             reception.stop()
             self._read_on(reception)
-            reply.status, reply.lags, reply.reads = response.status, reception.lags, response.reads
+            reply.status, reply.reads = response.status, response.reads
+            reply.lags, reply.overdue = reception.lags, reception.overdue
         self._reader.fill(reply, self._ending)
         if reception is not None:
             if reply.streamed:

@@ -2,7 +2,8 @@
 
 With SO_TIMESTAMPNS, Linux stamps TCP segments on arrival (real-time clock) and hands the stamp over as ancillary data.
 How far the two clocks stand apart, taken just before a round of reads, moves the stamp onto the monotonic clock: so our
-own lateness leaves the figures, and is itself measured. Segments merged into one late read share the stamp of the last.
+own lateness leaves the figures, and is itself measured: the lag, and how much of it was not meant. Segments merged into
+one late read share the stamp of the last.
 """
 
 import socket
@@ -25,17 +26,26 @@ MAX_LAG = 60.0
 """seconds: a lag beyond it, or one more negative than two clocks are read apart, is a step of the wall clock"""
 
 
-Read = tuple[bytes, bytes, float, int]
-"""what one read brought: the bytes, the kernel's stamp as it gave it or nothing, monotonic seconds of the read, and
-nanoseconds to add to a stamp to have it on our monotonic clock"""
+class Round(NamedTuple):
+    """What the reads of one moment share."""
+
+    to_monotonic: int
+    """nanoseconds to add to a stamp to have it on our monotonic clock"""
+    since: float = 0.0
+    due: float = 0.0
+    """monotonic seconds from which and until which others were waited for, on purpose; the same where nothing was"""
+
+
+Read = tuple[bytes, bytes, float, Round]
+"""what one read brought: the bytes, the kernel's stamp as it gave it or nothing, monotonic seconds of the read"""
 READ_ITEMS = 4
 Reads = list[Any]
 """the items of one read after those of the other, looked at when nothing waits. An object a read that lives on would
 have Python's garbage collector look through all of them again and again, and stop the reads for tens of milliseconds"""
 
 
-Placed = tuple[list[float], list[float]]
-"""when each came, and the lag of each that has a stamp"""
+Placed = tuple[list[float], list[float], list[float]]
+"""when each came, and the lag of each that has a stamp, whole and overdue"""
 
 
 class Arrivals(NamedTuple):
@@ -46,12 +56,14 @@ class Arrivals(NamedTuple):
     """monotonic seconds when the bytes came, by the kernel or else by the read; they never fall"""
     lags: Sequence[float]
     """seconds between the kernel's receipt and our read, where there is a stamp"""
+    overdue: Sequence[float]
+    """the same without what was waited on purpose, see `Round`: how late each was read beyond what was meant"""
 
 
-def offset() -> int:
-    """Nanoseconds from the wall clock's axis to the monotonic one, now."""
+def begin_round(since: float = 0.0, due: float = 0.0) -> Round:
+    """Take how far the clocks stand apart, for the reads that come next."""
     monotonic, wall_ns = clock.both()
-    return round(monotonic * 1e9) - wall_ns
+    return Round(round(monotonic * 1e9) - wall_ns, since, due)
 
 
 def ask_for_stamps(sock: socket.socket) -> bool:
@@ -65,17 +77,17 @@ def ask_for_stamps(sock: socket.socket) -> bool:
     return True
 
 
-def read_plain(sock: socket.socket, to_monotonic: int) -> Read:
+def read_plain(sock: socket.socket, now: Round) -> Read:
     """One read without stamps. BlockingIOError and OSError as `recv` raises them."""
     data = sock.recv(READ_SIZE)
-    return data, b"", clock.monotonic(), to_monotonic
+    return data, b"", clock.monotonic(), now
 
 
-def read_stamped(sock: socket.socket, to_monotonic: int) -> Read:
+def read_stamped(sock: socket.socket, now: Round) -> Read:
     """One read with the kernel's receive time. BlockingIOError and OSError as `recvmsg` raises them."""
     data, ancillary, _, _ = sock.recvmsg(READ_SIZE, _ANCILLARY)
     stamp = ancillary[0][2] if ancillary and ancillary[0][:2] == _KIND else b""
-    return data, stamp, clock.monotonic(), to_monotonic
+    return data, stamp, clock.monotonic(), now
 
 
 def arrivals(reads: Reads, floor: float) -> Arrivals:
@@ -83,36 +95,45 @@ def arrivals(reads: Reads, floor: float) -> Arrivals:
 
     Nothing came before `floor`, nor before what came before it, whatever a step of the wall clock says.
     """
-    data, stamps, now, offsets = (reads[item::READ_ITEMS] for item in range(READ_ITEMS))
-    came, lags = _all_stamped(stamps, now, offsets) or _one_by_one(stamps, now, offsets)
+    data, stamps, now, rounds = (reads[item::READ_ITEMS] for item in range(READ_ITEMS))
+    came, lags, overdue = _all_stamped(stamps, now, rounds) or _one_by_one(stamps, now, rounds)
     at = list(accumulate(came, max, initial=floor))[1:]
     if not all(data):
         at = [moment for moment, some in zip(at, data, strict=True) if some]
         data = [some for some in data if some]
-    return Arrivals(data, at, lags)
+    return Arrivals(data, at, lags, overdue)
 
 
-def _one_by_one(stamps: Sequence[bytes], now: Sequence[float], offsets: Sequence[int]) -> Placed:
-    times = list(map(_time_and_lag, stamps, now, offsets))
-    return [at for at, _ in times], [lag for _, lag in times if lag is not None]
+def _one_by_one(stamps: Sequence[bytes], now: Sequence[float], rounds: Sequence[Round]) -> Placed:
+    found = list(map(_time_and_lag, stamps, now, rounds))
+    known = [(at, lag, shared) for (at, lag), shared in zip(found, rounds, strict=True) if lag is not None]
+    return [at for at, _ in found], [lag for _, lag, _ in known], [_overdue(*one) for one in known]
 
 
-def _all_stamped(stamps: Sequence[bytes], now: Sequence[float], offsets: Sequence[int]) -> Placed | None:
+def _all_stamped(stamps: Sequence[bytes], now: Sequence[float], rounds: Sequence[Round]) -> Placed | None:
     """`_one_by_one` where each has a good stamp: as it mostly is, and several times as fast."""
     try:
         parts = struct.unpack(f"@{2 * len(stamps)}q", b"".join(stamps))
     except struct.error:  # a read at the connection's end, or a socket without stamps
         return None
-    placed = zip(parts[::2], parts[1::2], offsets, strict=True)
-    at = [(seconds * 1_000_000_000 + part + to_monotonic) / 1e9 for seconds, part, to_monotonic in placed]
+    placed = zip(parts[::2], parts[1::2], rounds, strict=True)
+    at = [(seconds * 1_000_000_000 + part + one[0]) / 1e9 for seconds, part, one in placed]
     lags = list(map(sub, now, at))
-    return (at, lags) if lags and min(lags) >= 0 and max(lags) < MAX_LAG else None
+    if not lags or min(lags) < 0 or max(lags) >= MAX_LAG:
+        return None
+    return at, lags, list(map(_overdue, at, lags, rounds))
 
 
-def _time_and_lag(stamp: bytes, now: float, to_monotonic: int) -> tuple[float, float | None]:
+def _overdue(at: float, lag: float, shared: Round) -> float:
+    """Of a lag, what was not waited for on purpose."""
+    _, since, due = shared
+    return lag if at >= due else max(0.0, lag - (due - max(at, since)))
+
+
+def _time_and_lag(stamp: bytes, now: float, shared: Round) -> tuple[float, float | None]:
     if len(stamp) == _STAMP.size:
         seconds, nanoseconds = _STAMP.unpack(stamp)
-        at = (seconds * 1_000_000_000 + nanoseconds + to_monotonic) / 1e9
+        at = (seconds * 1_000_000_000 + nanoseconds + shared.to_monotonic) / 1e9
         if -clock.TOGETHER <= now - at < MAX_LAG:
             return min(at, now), max(0.0, now - at)
     return now, None

@@ -47,6 +47,8 @@ class Reply:
     tokens_from: str | None = None
     lags: list[float] = field(default_factory=list)
     """seconds by which each read came after the kernel had the bytes"""
+    overdue: list[float] = field(default_factory=list)
+    """the same without what the reader waits on purpose"""
     reads: int = 0
     reads_unresolved: int = 0
     length: int = 0

@@ -36,7 +36,7 @@ _TAIL = 12
 _LAST_CHUNK = b"0\r\n\r\n"
 """what the last chunk ends in, however many zeros its size has"""
 
-Reader = Callable[[socket.socket, int], receive.Read]
+Reader = Callable[[socket.socket, receive.Round], receive.Read]
 """how a socket is read, see `receive`"""
 
 
@@ -246,6 +246,7 @@ class Reception:
 
     def __init__(self, sock: socket.socket, read: Reader, session: TlsSession | None, sent: float) -> None:
         self.lags: list[float] = []
+        self.overdue: list[float] = []
         self.bytes_at: float | None = None
         """when the latest bytes came"""
         self.ended_at: float | None = None
@@ -302,7 +303,7 @@ class Reception:
         meanwhile counts, too.
         """
         with self._sockets.lock:
-            while not self._closed and self._waiting <= _AT_ONCE and self._on_readable(receive.offset()):
+            while not self._closed and self._waiting <= _AT_ONCE and self._on_readable(receive.begin_round()):
                 pass
             return self._closed or bool(self._reads)
 
@@ -317,14 +318,15 @@ class Reception:
                 self._watch.resume()
         arrivals = receive.arrivals(reads, self._floor)
         self.lags.extend(arrivals.lags)
+        self.overdue.extend(arrivals.overdue)
         if arrivals.at:
             self._floor = self.bytes_at = arrivals.at[-1]
         return arrivals
 
-    def _on_readable(self, to_monotonic: int) -> bool:
+    def _on_readable(self, now: receive.Round) -> bool:
         """The hot path: runs in the thread, once a token. It reads, and puts off all that can be. Whether it read."""
         try:
-            read = self._read(self._socket, to_monotonic)
+            read = self._read(self._socket, now)
             ended = not read[0]
             if self._session is not None:
                 read = (self._session.decrypt(read[0]), *read[1:])

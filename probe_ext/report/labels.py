@@ -62,6 +62,9 @@ LABELS = {
         "cpu_per_reply": "processor time a reply",
         "reads_unresolved": "reads that carried several tokens (fraction)",
         "lag_p99": "arrival to read, p99",
+        "overdue_p99": "the same beyond what it waits on purpose, p99",
+        "tokens_per_second_on_time": "tokens/s up to which one worker reads within 1 ms",
+        "open_streams_on_time": "open streams up to which one worker reads within 1 ms",
         "tokens_per_second": "tokens/s that one worker keeps up with",
         "open_streams": "open streams that one worker keeps up with",
     },
@@ -111,11 +114,12 @@ SECONDS = {
     *("hold", "settle", "longest", "search_time", "drain", "patience", "metrics_every", "duration", "seconds"),
     *("clock_offset", "clock_error", "cpu_seconds", "slowest_reply", "loop_lag_max", "lost_at", "left_at"),
     *("ttft_error_p50", "ttft_error_p99", "ttft_error_max", "gap_error_p50", "gap_error_p99", "gap_error_max"),
-    *("cpu_per_token", "cpu_per_reply", "lag_p99"),
+    *("cpu_per_token", "cpu_per_reply", "lag_p99", "overdue_p99"),
     *("timeout_connect", "timeout_first", "timeout_gap", "timeout_total"),
 }
 """keys whose values are seconds"""
 COUNTS = {"started", "rows", "max_model_len", "tokens_per_second", "open_streams"}
+COUNTS |= {f"{key}_on_time" for key in ("tokens_per_second", "open_streams")}
 """keys whose values are counted"""
 
 

@@ -1,6 +1,6 @@
 """Measure the ruler itself on this machine: its error, what a token and a reply cost it, and how much one worker bears.
 
-Runs real users through Locust against a target of its own on loopback, whose every token carries its true time. Two
+Runs real users through Locust against a target of its own on loopback, whose every token carries its true time. Three
 minutes; give the machine nothing else to do. The result is kept in the user's cache: `probe run` warns when a plan
 wants more than its workers bear, and every run's page shows it.
 
@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,16 +30,21 @@ from probe_ext.swarm import floor
 
 SHARED = 0.01
 """share of the reads that may carry several tokens"""
+ON_TIME = 0.001
+"""seconds: a worker is on time while 99 % of its reads are overdue by no more"""
 SPEED = 50.0
 """tokens a second of each stream, where the most tokens a second are looked for"""
 LAG = 1 / SPEED
 """seconds: a worker of whose reads 1 % come later does not keep up; at SPEED the next token is there by then"""
-STREAMS = (50, 100, 200, 400, 800, 1600)
+STREAMS = (25, 50, 100, 200, 400, 800, 1600)
 OPEN = (250, 500, 1000, 2000, 4000, 8000, 16000)
+LIMITS = ("tokens_per_second_on_time", "tokens_per_second", "open_streams_on_time", "open_streams")
+"""what a worker bears: on time, and while it keeps up at all"""
 KEYS = (
     *("measured_at", "machine", "processor", "kernel", "python", "probe_ext", "locust", "gevent", "receive_stamps"),
     *("ttft_error_p50", "ttft_error_p99", "ttft_error_max", "gap_error_p50", "gap_error_p99", "gap_error_max"),
-    *("cpu_per_token", "cpu_per_reply", "reads_unresolved", "lag_p99", "tokens_per_second", "open_streams"),
+    *("cpu_per_token", "cpu_per_reply", "reads_unresolved", "lag_p99", "overdue_p99"),
+    *LIMITS,
 )
 """of a calibration, in order; `ruler` in `run.json`"""
 _SLOW = 2.0
@@ -48,6 +53,7 @@ _COME = 1000
 """users that come in a second"""
 _USERS = Path(__file__).with_name("calibration_users.py")
 _CANNOT = 3
+_NOTHING: dict[str, list[float]] = {"ttft": [], "gaps": [], "overdue": []}
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Trial:
     """seconds of the worker"""
     seconds: float
     lag_p99: float | None
+    overdue_p99: float | None
+    """seconds; of lag and overdue reads alike the error of a gap, where the kernel gives no time"""
     errors: dict[str, list[float]]
     """microseconds, by `ttft` and `gaps`"""
     stamped: bool
@@ -73,6 +81,19 @@ class Trial:
         fine = all(row["outcome"] in {"complete", "ended_by_us"} for row in self.rows)
         resolved = self.total("reads_unresolved") <= SHARED * self.total("reads")
         return fine and resolved and self.lag_p99 is not None and self.lag_p99 <= LAG
+
+    @property
+    def on_time(self) -> bool:
+        """Whether reads came as soon as they were meant to."""
+        return self.overdue_p99 is not None and self.overdue_p99 <= ON_TIME
+
+
+@dataclass(frozen=True)
+class Most:
+    """What one worker bears; None where not even the lightest trial was borne."""
+
+    on_time: float | None
+    kept_up: float | None
 
 
 class TrialFailedError(Exception):
@@ -132,40 +153,46 @@ def calibrate(seconds: float, *, quick: bool = False) -> dict[str, Any]:
         "cpu_per_reply": a_reply,
         "reads_unresolved": tokens.total("reads_unresolved") / max(1.0, tokens.total("reads")),
         "lag_p99": tokens.lag_p99,
-        "tokens_per_second": None,
-        "open_streams": None,
+        "overdue_p99": tokens.overdue_p99,
     }
     if quick:  # what an earlier one found of this machine and these versions holds on
-        return found | {key: (floor.load() or {}).get(key) for key in ("tokens_per_second", "open_streams")}
-    found["tokens_per_second"] = _most_tokens(seconds)
-    found["open_streams"] = _most_open(seconds)
-    return found
+        return found | {key: (floor.load() or {}).get(key) for key in LIMITS}
+    speed, streams = most(_of_more_tokens(seconds)), most(_of_more_streams(seconds))
+    limits = (speed.on_time, speed.kept_up, streams.on_time, streams.kept_up)
+    return found | dict(zip(LIMITS, limits, strict=True))
 
 
-def _most_tokens(seconds: float) -> float | None:
-    """Tokens a second of the fullest trial that was kept up with."""
-    most = None
+def most(trials: Iterable[tuple[float, Trial]]) -> Most:
+    """Of trials that ask for more and more, each with how much it was; the first that is too much is the last."""
+    on_time = kept_up = None
+    punctual = True
+    for much, one in trials:
+        if not one.keeps_up:
+            break
+        kept_up = max(kept_up or 0, much)
+        punctual = punctual and one.on_time
+        on_time = kept_up if punctual else on_time
+    return Most(on_time, kept_up)
+
+
+def _of_more_tokens(seconds: float) -> Iterator[tuple[float, Trial]]:
+    """Tokens a second."""
     for streams in STREAMS:
         _tell(f"{streams} streams of {SPEED:g} tokens/s")
         one = trial(["--rate", f"{SPEED:g}"], users=streams, seconds=seconds, tokens=100)
-        if not one.keeps_up:
-            break
-        most = max(most or 0.0, one.total("events") / one.seconds)
-    return most
+        yield one.total("events") / one.seconds, one
 
 
-def _most_open(seconds: float) -> int | None:
-    """Streams of the fullest trial that was kept up with, as far as this process may open files."""
+def _of_more_streams(seconds: float) -> Iterator[tuple[int, Trial]]:
+    """Open streams, as far as this process may open files."""
     room = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 500
-    most = None
     for streams in [n for n in OPEN if n < room]:
         _tell(f"{streams} open streams of {_SLOW:g} tokens/s")
-        length = seconds + streams / _COME
-        one = trial(["--rate", f"{_SLOW:g}"], users=streams, seconds=length, tokens=max(2, int(length * _SLOW)))
-        if not one.keeps_up:
-            break
-        most = streams
-    return most
+        length = seconds + 2 * streams / _COME  # so that the second half of each reply comes when all are there
+        yield (
+            streams,
+            trial(["--rate", f"{_SLOW:g}"], users=streams, seconds=length, tokens=max(2, int(length * _SLOW))),
+        )
 
 
 def _tell(what: str) -> None:
@@ -173,12 +200,14 @@ def _tell(what: str) -> None:
 
 
 def _quantiles(name: str, errors: Sequence[float]) -> dict[str, float | None]:
-    """In seconds."""
-    ranked = sorted(errors)
-    if not ranked:
-        return {f"{name}_{q}": None for q in ("p50", "p99", "max")}
-    places = {"p50": len(ranked) // 2, "p99": min(len(ranked) - 1, int(0.99 * len(ranked))), "max": -1}
-    return {f"{name}_{q}": ranked[place] / 1e6 for q, place in places.items()}
+    """In seconds, of microseconds."""
+    places = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+    found = {place: _ranked(errors, q) for place, q in places.items()}
+    return {f"{name}_{place}": None if error is None else error / 1e6 for place, error in found.items()}
+
+
+def _ranked(values: Sequence[float], q: float) -> float | None:
+    return sorted(values)[min(len(values) - 1, int(q * len(values)))] if values else None
 
 
 @contextmanager
@@ -203,8 +232,7 @@ def trial(arguments: Sequence[str], *, users: int, seconds: float, tokens: int) 
         code, said = _run(_line(url, users, seconds, tokens, out), environment)
         if not (out / "run.json").exists() or code != 0:
             raise TrialFailedError(said.strip().rpartition("\n")[2] or f"exit code {code}")
-        errors = json.loads(book.read_text()) if book.exists() else {"ttft": [], "gaps": []}
-        return _read(out, errors)
+        return _read(out, json.loads(book.read_text()) if book.exists() else _NOTHING)
 
 
 def _run(line: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
@@ -228,19 +256,26 @@ def _line(url: str, users: int, seconds: float, tokens: int, out: Path) -> list[
     return [sys.executable, "-m", "probe_ext", "run", str(_USERS), "--host", url, *load, *size, *quiet]
 
 
-def _read(out: Path, errors: dict[str, list[float]]) -> Trial:
+def _read(out: Path, book: dict[str, list[float]]) -> Trial:
     manifest = json.loads((out / "run.json").read_text())
     with (out / "requests.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    lags = LatencySketch()
-    for line in (out / "sketches.jsonl").read_text().splitlines():
-        record = json.loads(line)
-        if record["metric"] == "lag":
-            lags.merge(LatencySketch.from_wire(record["sketch"]))
     workers = manifest["workers"]
     cpu = sum(worker["cpu_seconds"] or 0.0 for worker in workers)
     stamped = bool(workers) and all(worker["receive_stamps"] == "kernel" for worker in workers)
-    return Trial(rows, cpu, manifest["duration"], lags.quantile(0.99), errors, stamped)
+    wrong = _quantiles("gap", book["gaps"])["gap_p99"]  # which is how late it was read, where the kernel gives no time
+    lag, overdue = (_lag(out), _ranked(book["overdue"], 0.99)) if stamped else (wrong, wrong)
+    return Trial(rows, cpu, manifest["duration"], lag, overdue, book, stamped)
+
+
+def _lag(out: Path) -> float | None:
+    """Its 99th percentile over the whole run."""
+    whole = LatencySketch()
+    for line in (out / "sketches.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        if record["metric"] == "lag":
+            whole.merge(LatencySketch.from_wire(record["sketch"]))
+    return whole.quantile(0.99)
 
 
 def said(found: dict[str, Any]) -> list[str]:
@@ -251,11 +286,18 @@ def said(found: dict[str, Any]) -> list[str]:
         lines.append(f"error of {what}: {p50} at the median, {p99} at the 99th percentile, {most} at most")
     lines.append(f"CPU: {_short(found['cpu_per_token'])} a token, {_short(found['cpu_per_reply'])} a reply")
     lines.append(f"reads that carried several tokens: {found['reads_unresolved']:.2%}")
-    if found["tokens_per_second"] is not None:
-        lines.append(f"one worker keeps up with {found['tokens_per_second']:,.0f} tokens/s")
-    if found["open_streams"] is not None:
-        lines.append(f"one worker keeps up with {found['open_streams']:,} open streams")
+    for key, what in (("tokens_per_second", "tokens/s"), ("open_streams", "open streams")):
+        if found[key] is not None:
+            punctual = _punctual(found[f"{key}_on_time"], what)
+            lines.append(f"one worker keeps up with {found[key]:,.0f} {what}; {punctual}")
     return lines
+
+
+def _punctual(most: float | None, what: str) -> str:
+    unit = f"{1e3 * ON_TIME:g} ms"
+    if most is None:
+        return f"it read more than {unit} later than meant with the fewest that were tried"
+    return f"up to {most:,.0f} {what}, 99 % of its reads were late by less than {unit}"
 
 
 def _short(seconds: float | None) -> str:

@@ -65,9 +65,21 @@ def shortage(found: dict[str, Any] | None, users: int, workers: int) -> str | No
     """Why a plan is more than these workers can measure, in one line; None where it is not, or nobody knows."""
     if not found:
         return None
+    return _beyond(found, users, workers, "", "keeps up with {most:,.0f} (probe calibrate)") or _beyond(
+        found, users, workers, "_on_time", f"reads within 1 ms up to {{most:,.0f}} (probe calibrate{_still(found)})"
+    )
+
+
+def _still(found: dict[str, Any]) -> str:
+    """What is not spoilt by late reads."""
+    return "; times stay right beyond it" if found.get("receive_stamps") == "kernel" else ""
+
+
+def _beyond(found: dict[str, Any], users: int, workers: int, limit: str, bears: str) -> str | None:
+    """The same for one of the two limits; `bears` says what a worker does up to `most`."""
     wants = {
-        "open streams": (users, found.get("open_streams")),
-        f"tokens/s, at {SPEED:g} for each of {users} users": (users * SPEED, found.get("tokens_per_second")),
+        "open streams": (users, found.get(f"open_streams{limit}")),
+        f"tokens/s, at {SPEED:g} for each of {users} users": (users * SPEED, found.get(f"tokens_per_second{limit}")),
     }
     needed = {
         what: (wanted, most, math.ceil(wanted / most))
@@ -78,6 +90,6 @@ def shortage(found: dict[str, Any] | None, users: int, workers: int) -> str | No
         return None
     what, (wanted, most, would_do) = max(needed.items(), key=lambda item: item[1][2])
     return (
-        f"this plan may want {wanted:,.0f} {what}; a worker of this machine keeps up with {most:,.0f} "
-        f"(probe calibrate): {would_do} workers would do (--processes {would_do}, or further machines)"
+        f"this plan may want {wanted:,.0f} {what}; a worker of this machine {bears.format(most=most)}: "
+        f"{would_do} workers would do (--processes {would_do}, or further machines)"
     )

@@ -89,6 +89,7 @@ def write_windows(book: Book, reply: Reply, row: ReplyRow, origin: float) -> Non
     """Add a reply to the windows; `origin` is the run's zero in this process's monotonic seconds."""
     if reply.lags:
         book.add("lag", row.end - origin, reply.lags)
+        book.add("overdue", row.end - origin, reply.overdue)
     if row.first is not None and row.sent is not None:
         book.add("ttft", row.first - origin, [max(0.0, row.first - row.sent)])
     if not reply.streamed and reply.tokens_out:

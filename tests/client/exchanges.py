@@ -73,7 +73,7 @@ def read(
     reader = ReplyReader(secret)
     response = reader.response
     for second, part in enumerate(parts, start=1):
-        reader.take(Arrivals([part], [float(second)], []))
+        reader.take(Arrivals([part], [float(second)], [], []))
     if reader.failure:
         raise reader.failure
     if ending is None:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
 import gevent
@@ -14,6 +15,7 @@ from gevent.monkey import get_original
 
 from probe_ext.client import readiness
 from probe_ext.client.readiness import MANY, Sockets, sockets
+from probe_ext.client.receive import Round
 
 failed: list[Exception] = []
 """what sockets were told of whom nobody reads any more"""
@@ -56,6 +58,35 @@ def wait_for(got: dict[int, bytes], count: int) -> None:
     with gevent.Timeout(10):
         while len(got) < count:
             gevent.sleep(0.001)
+
+
+def test_what_is_read_is_told_how_long_others_were_waited_for(
+    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each read sends for the next, which comes while others are waited for."""
+
+    def send_more(_: float) -> None:
+        with suppress(OSError):  # the test may be over
+            pairs[0][1].send(b"more")
+
+    monkeypatch.setattr(readiness, "_sleep", send_more)
+    got: dict[int, bytes] = {}
+    told: list[tuple[float, float]] = []
+    near = pairs[0][0]
+
+    def read(now: Round) -> None:
+        near.recv(100)
+        told.append((now.since, now.due))
+
+    watches = [*watch_all(sockets(), pairs[1:], got), sockets().add(near.fileno(), read, failed.append, stamped=True)]
+    pairs[0][1].send(b"first")
+    with gevent.Timeout(10):
+        while len(told) < 10:
+            gevent.sleep(0.001)
+    for watch in watches:
+        watch.stop()
+    assert told[0] == (0.0, 0.0)
+    assert all(due - since == pytest.approx(readiness.LEAST) for since, due in told[1:])
 
 
 def wait_without_the_hub(got: dict[int, bytes], count: int) -> None:
@@ -133,7 +164,7 @@ def test_one_that_is_stopped_while_others_are_read_is_not_read(pairs: list[Pair]
         for n in (0, 1):
             stop = partial(stop_the_other, 1 - n)
             watches.append(found.add(pairs[n][0].fileno(), lambda _, stop=stop: stop(), failed.append, stamped=True))  # type: ignore[misc]
-        found._read([(near.fileno(), 1) for near, _ in pairs[:2]])
+        found._read([(near.fileno(), 1) for near, _ in pairs[:2]], 0.0, 0.0)
     assert read == [1]
     for watch in watches:
         watch.stop()

@@ -6,7 +6,16 @@ import struct
 import pytest
 
 from probe_ext.client import receive
-from probe_ext.client.receive import MAX_LAG, Arrivals, arrivals, ask_for_stamps, offset, read_plain, read_stamped
+from probe_ext.client.receive import (
+    MAX_LAG,
+    Arrivals,
+    Round,
+    arrivals,
+    ask_for_stamps,
+    begin_round,
+    read_plain,
+    read_stamped,
+)
 
 
 class Socket:
@@ -32,7 +41,7 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(*stamps: tuple[int, int, bytes]) -> tuple[bytes, float, float | None]:
-    return told(arrivals([*read_stamped(Socket(*stamps), offset())], 0.0))  # type: ignore[arg-type]
+    return told(arrivals([*read_stamped(Socket(*stamps), begin_round())], 0.0))  # type: ignore[arg-type]
 
 
 def told(found: Arrivals) -> tuple[bytes, float, float | None]:
@@ -79,13 +88,13 @@ def test_a_plain_read_has_the_time_of_the_read() -> None:
     one, other = socket.socketpair()
     with one, other:
         other.send(b"hello")
-        found = told(arrivals([*read_plain(one, offset())], 0.0))
+        found = told(arrivals([*read_plain(one, begin_round())], 0.0))
     assert found == (b"hello", 50.0, None)
 
 
 def test_many_reads_are_placed_as_each_by_itself_would_be() -> None:
     stamps = [stamp(999, 5_000_000 * n) for n in range(1, 20)]
-    reads = [read_stamped(Socket(one), offset()) for one in stamps]  # type: ignore[arg-type]
+    reads = [read_stamped(Socket(one), begin_round()) for one in stamps]  # type: ignore[arg-type]
     together = arrivals([item for one in reads for item in one], 0.0)
     alone = [told(arrivals([*one], 0.0)) for one in reads]
     assert list(zip(together.data, together.at, together.lags, strict=True)) == alone
@@ -93,8 +102,27 @@ def test_many_reads_are_placed_as_each_by_itself_would_be() -> None:
 
 def test_nothing_comes_before_what_came_before_it_and_what_is_empty_brings_nothing() -> None:
     moments = [stamp(999, 700_000_000), stamp(999, 600_000_000), stamp(999, 800_000_000)]
-    reads = [read_stamped(Socket(one), offset()) for one in moments]  # type: ignore[arg-type]
+    reads = [read_stamped(Socket(one), begin_round()) for one in moments]  # type: ignore[arg-type]
     assert arrivals([item for one in reads for item in one], 49.65).at == [49.7, 49.7, 49.8]
-    ended = arrivals([*reads[0], b"", b"", 50.0, 0], 49.75)
+    ended = arrivals([*reads[0], b"", b"", 50.0, Round(0)], 49.75)
     assert (ended.data, ended.at, len(ended.lags)) == ([b"data"], [49.75], 1)
-    assert arrivals([], 3.0) == Arrivals([], [], [])
+    assert arrivals([], 3.0) == Arrivals([], [], [], [])
+
+
+@pytest.mark.parametrize(
+    ("came", "waited", "overdue"),
+    [
+        pytest.param(49.99, (0.0, 0.0), 0.010, id="nothing was waited for: all of the lag"),
+        pytest.param(49.99, (49.985, 49.998), 0.002, id="it came while others were waited for: since then"),
+        pytest.param(49.98, (49.985, 49.998), 0.007, id="it had lain there before: that, and since then"),
+        pytest.param(49.999, (49.985, 49.998), 0.001, id="it came when the wait was over: all of the lag"),
+    ],
+)
+def test_what_is_waited_on_purpose_is_not_overdue(came: float, waited: tuple[float, float], overdue: float) -> None:
+    """Read at 50.0."""
+    good, odd = stamp(950 + int(came), round(came % 1 * 1e9)), stamp(1000 - int(MAX_LAG) - 1, 0)
+    for stamps in ([good], [good, odd]):  # with a stamp that cannot be one beside it, each is placed by itself
+        reads = [read_stamped(Socket(one), begin_round(*waited)) for one in stamps]  # type: ignore[arg-type]
+        found = arrivals([item for one in reads for item in one], 0.0)
+        assert found.lags == [pytest.approx(50 - came)]
+        assert found.overdue == [pytest.approx(overdue)]

@@ -18,10 +18,10 @@ def reception(monkeypatch: pytest.MonkeyPatch, *reads: bytes) -> Reception:
     """One that finds these in its socket, and whose stream flows."""
     waiting = list(reads)
 
-    def read(_: object, to_monotonic: int) -> receive.Read:
+    def read(_: object, now: receive.Round) -> receive.Read:
         if not waiting:
             raise BlockingIOError
-        return waiting.pop(0), b"", 1.0, to_monotonic
+        return waiting.pop(0), b"", 1.0, now
 
     class Watch:
         stopped = False

@@ -41,7 +41,7 @@ def found(reads: list[bytes], batches: list[int], monkeypatch: pytest.MonkeyPatc
         times = [float(second) for second in range(1, len(reads) + 1)]
         place = 0
         for size in [*batches, len(reads)]:
-            reader.take(Arrivals(reads[place : place + size], times[place : place + size], []))
+            reader.take(Arrivals(reads[place : place + size], times[place : place + size], [], []))
             place += size
         reader.decoder.finish()
     decoder, response = reader.decoder, reader.response

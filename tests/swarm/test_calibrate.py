@@ -103,7 +103,7 @@ def test_an_interrupted_calibration_leaves_no_load_behind(capsys: pytest.Capture
 
 def test_a_quick_calibration_keeps_what_a_full_one_found(monkeypatch: pytest.MonkeyPatch) -> None:
     one = calibrate.Trial([{"outcome": "complete", "events": "1", "reads": "1", "reads_unresolved": "0"}], 1.0, 1.0,
-                          0.001, {"ttft": [], "gaps": []}, True)  # fmt: skip
+                          0.001, 0.001, {"ttft": [], "gaps": []}, True)  # fmt: skip
     monkeypatch.setattr(calibrate, "trial", lambda *_, **__: one)
     monkeypatch.setattr(calibrate.floor, "load", lambda: {"tokens_per_second": 9000.0, "open_streams": 500})
     found = calibrate.calibrate(1.0, quick=True)
@@ -132,32 +132,38 @@ def test_a_target_that_cannot_be_measured_is_no_calibration(
 def trial(lag: float, streams: int, unresolved: int = 0) -> calibrate.Trial:
     one = {"outcome": "complete", "events": "100", "reads": "100", "reads_unresolved": str(unresolved)}
     rows = [one] * streams
-    return calibrate.Trial(rows, 1.0, 10.0, lag, {}, True)
+    return calibrate.Trial(rows, 1.0, 10.0, lag, lag / 10, {}, True)
 
 
-def test_the_most_is_that_of_the_last_trial_that_was_kept_up_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_most_is_that_of_the_last_trial_that_was_borne(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     def run(_: Any, *, users: int, **__: Any) -> calibrate.Trial:
         asked.append(users)
-        return trial(calibrate.LAG + (-1e-4 if users <= 400 else 1e-4), users)
+        return trial({25: 0.005, 50: 0.010, 100: 0.011, 200: 0.009, 400: calibrate.LAG}.get(users, 0.021), users)
 
     monkeypatch.setattr(calibrate, "trial", run)
-    assert calibrate._most_tokens(1.0) == 400 * 100 / 10
-    assert asked == [50, 100, 200, 400, 800]
-    assert calibrate._most_open(1.0) == 250
+    found = calibrate.most(calibrate._of_more_tokens(1.0))
+    assert (found.on_time, found.kept_up) == (50 * 100 / 10, 400 * 100 / 10), "one that is late ends being on time"
+    assert asked == [25, 50, 100, 200, 400, 800], "none after the first that was not kept up with"
+    assert calibrate.most(calibrate._of_more_streams(1.0)) == calibrate.Most(None, None)
+    assert asked[-1] == 250
 
 
 def test_nothing_is_kept_up_with_when_a_reply_fails() -> None:
     assert trial(0.001, 1).keeps_up
     assert trial(0.001, 1, unresolved=1).keeps_up
     assert not trial(0.001, 1, unresolved=2).keeps_up
-    failed = calibrate.Trial([{"outcome": "cut", "reads": "1", "reads_unresolved": "0"}], 1.0, 1.0, 0.001, {}, True)
+    failed = calibrate.Trial(
+        [{"outcome": "cut", "reads": "1", "reads_unresolved": "0"}], 1.0, 1.0, 0.001, 0.0, {}, True
+    )
     assert not failed.keeps_up
-    assert not calibrate.Trial([], 1.0, 1.0, None, {}, False).keeps_up
+    assert not calibrate.Trial([], 1.0, 1.0, None, None, {}, False).keeps_up
 
 
 FLOOR = {"tokens_per_second": 10_000.0, "open_streams": 1000}
+
+PUNCTUAL = {**FLOOR, "tokens_per_second_on_time": 3000.0, "open_streams_on_time": 500}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +176,11 @@ FLOOR = {"tokens_per_second": 10_000.0, "open_streams": 1000}
         (FLOOR, 2500, 1, "13 workers"),
         ({**FLOOR, "tokens_per_second": None}, 2500, 1, "3 workers"),
         ({"tokens_per_second": None, "open_streams": None}, 10**6, 1, None),
+        (PUNCTUAL, 60, 1, None),
+        (PUNCTUAL, 61, 1, "reads within 1 ms up to 3,000 (probe calibrate): 2 workers would do"),
+        ({**PUNCTUAL, "receive_stamps": "kernel"}, 100, 1, "(probe calibrate; times stay right beyond it): 2 workers"),
+        (PUNCTUAL, 201, 1, "keeps up with 10,000"),
+        ({**PUNCTUAL, "open_streams_on_time": 30}, 31, 1, "31 open streams; a worker of this machine reads within"),
     ],
 )
 def test_a_plan_that_wants_more_than_its_workers_bear_is_told_how_many_would_do(

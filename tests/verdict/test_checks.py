@@ -32,10 +32,10 @@ def metrics(generation: float = 400.0, **quantities: tuple[float, ...]) -> list[
     return [*counted, *rest]
 
 
-def lags(*values: float) -> list[Window]:
+def lags(*values: float, metric: str = "lag") -> list[Window]:
     sketch = LatencySketch()
     sketch.add(values)
-    return [Window("lag", 0.0, 5.0, None, sketch)]
+    return [Window(metric, 0.0, 5.0, None, sketch)]
 
 
 def finding(check: str, evidence_of: Evidence) -> Finding:
@@ -194,6 +194,12 @@ def test_a_killed_run_warns() -> None:
 def test_receive_lag(lag: float, stamps: str | None, expected: tuple[str, bool]) -> None:
     workers = [worker(started=len(GOOD), receive_stamps=stamps)]
     assert told("receive_lag", run(manifest=manifest(workers=workers), windows=lags(*[lag] * 100))) == expected
+
+
+def test_what_is_waited_on_purpose_is_told_from_the_lag() -> None:
+    both = [*lags(*[0.008] * 100), *lags(*[0.0004] * 100, metric="overdue")]
+    assert "within 8.0 ms of the data's arrival, 0.40 ms where waiting" in finding("receive_lag", run(windows=both)).why
+    assert "where waiting" not in finding("receive_lag", run(windows=both[:1])).why
 
 
 def test_receive_lag_is_that_of_all_windows_and_forgives_one_in_a_hundred() -> None:
