@@ -220,6 +220,20 @@ def test_a_client_that_leaves_frees_its_place() -> None:
     serve(scenario, speed=1.0)
 
 
+def test_a_client_that_leaves_in_the_midst_of_a_step_is_gone_when_the_step_ends() -> None:
+    async def scenario(client: TestClient) -> None:
+        response = await client.post(CHAT, json=chat(max_tokens=1500))
+        await response.content.readany()
+        response.close()
+        while (left := await series(client))["vllm:num_requests_running"]:
+            await asyncio.sleep(0.02)
+        while (shown := await series(client))["vllm:generation_tokens_total"] == left["vllm:generation_tokens_total"]:
+            await asyncio.sleep(0.02)
+        assert shown["vllm:num_requests_running"] == 0
+
+    serve(scenario, speed=0.02)  # a step takes half a second
+
+
 def test_counters_are_exact_under_load() -> None:
     async def scenario(client: TestClient) -> None:
         got = await asyncio.gather(*(stream(client, chat(f"number {n} asks", max_tokens=40)) for n in range(30)))
