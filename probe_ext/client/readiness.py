@@ -1,8 +1,9 @@
 """One thread reads all sockets, with a moment's patience where there are many.
 
 Greenlets take turns only where they wait, so whoever works for long (a finished reply, a table, Locust, a user's own
-code) would keep everybody's bytes waiting. A thread gets its turn in the midst of that: one for each read at worst,
-a tenth of a millisecond apart. It reads and notes, and wakes a greenlet only where something asks for attention.
+code) would keep everybody's bytes waiting. A thread asks for its turn in the midst of that after a tenth of a
+millisecond, once for each read at worst. It reads and notes, and wakes a greenlet only where something asks for
+attention.
 
 A loop that wakes up for every token pays more for waking up, with everything gone from the caches, than for reading.
 Where many sockets are read, the thread therefore sleeps a moment and then reads all that are ready by then. The kernel

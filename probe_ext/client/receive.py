@@ -26,16 +26,9 @@ MAX_LAG = 60.0
 """seconds: a lag beyond it, or one more negative than two clocks are read apart, is a step of the wall clock"""
 
 
-class Round(NamedTuple):
-    """What the reads of one moment share."""
-
-    to_monotonic: int
-    """nanoseconds to add to a stamp to have it on our monotonic clock"""
-    since: float = 0.0
-    due: float = 0.0
-    """monotonic seconds from which and until which others were waited for, on purpose; the same where nothing was"""
-
-
+Round = tuple[int, float, float]
+"""what the reads of one moment share: nanoseconds to add to a stamp to have it on our monotonic clock, and the
+monotonic seconds from which and until which others were waited for, on purpose, both 0 where nothing was"""
 Read = tuple[bytes, bytes, float, Round]
 """what one read brought: the bytes, the kernel's stamp as it gave it or nothing, monotonic seconds of the read"""
 READ_ITEMS = 4
@@ -63,7 +56,7 @@ class Arrivals(NamedTuple):
 def begin_round(since: float = 0.0, due: float = 0.0) -> Round:
     """Take how far the clocks stand apart, for the reads that come next."""
     monotonic, wall_ns = clock.both()
-    return Round(round(monotonic * 1e9) - wall_ns, since, due)
+    return round(monotonic * 1e9) - wall_ns, since, due
 
 
 def ask_for_stamps(sock: socket.socket) -> bool:
@@ -133,7 +126,7 @@ def _overdue(at: float, lag: float, shared: Round) -> float:
 def _time_and_lag(stamp: bytes, now: float, shared: Round) -> tuple[float, float | None]:
     if len(stamp) == _STAMP.size:
         seconds, nanoseconds = _STAMP.unpack(stamp)
-        at = (seconds * 1_000_000_000 + nanoseconds + shared.to_monotonic) / 1e9
+        at = (seconds * 1_000_000_000 + nanoseconds + shared[0]) / 1e9
         if -clock.TOGETHER <= now - at < MAX_LAG:
             return min(at, now), max(0.0, now - at)
     return now, None

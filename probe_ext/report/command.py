@@ -1,6 +1,6 @@
 """`probe report RUN`: (re)build the verdict, the page and the short texts from a run's files alone.
 
-What an earlier report of the run wrote is replaced; the run's own files are only read.
+What an earlier report of the run wrote is replaced; what the run wrote is only read.
 
 examples:
   probe report reports/runs/20260131T120000Z-capacity

@@ -40,8 +40,6 @@ class Pacer:
         self._origin = clock()
         self._wake = asyncio.Event()
         self._open: dict[int, tuple[Exchange, Choice]] = {}
-        self._left = False
-        """whether a request was aborted since the last step was observed"""
         self._noted = float("-inf")
         self._write_s = 0.0
         """what handing over one token takes, averaged over steps"""
@@ -60,7 +58,6 @@ class Pacer:
         for number in unfinished:
             self.engine.abort(number)
         if unfinished:
-            self._left = True
             self.metrics.gauges(self.engine.snapshot())  # no step may follow that would show it
         self._truth.reply(exchange, outcome)
 
@@ -99,9 +96,7 @@ class Pacer:
             return  # it died meanwhile
         self._hand_out(batch, self._origin + step.end)
         self.metrics.observe(step)
-        if self._left:  # in the midst of this step, which still has it: and none may follow
-            self._left = False
-            self.metrics.gauges(self.engine.snapshot())
+        self.metrics.gauges(self.engine.snapshot())  # without those who left in its midst: no other step may follow
 
     def _hand_out(self, batch: Batch, due: float) -> None:
         begun = self._clock()

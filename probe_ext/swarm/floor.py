@@ -65,31 +65,39 @@ def shortage(found: dict[str, Any] | None, users: int, workers: int) -> str | No
     """Why a plan is more than these workers can measure, in one line; None where it is not, or nobody knows."""
     if not found:
         return None
-    return _beyond(found, users, workers, "", "keeps up with {most:,.0f} (probe calibrate)") or _beyond(
-        found, users, workers, "_on_time", f"reads within 1 ms up to {{most:,.0f}} (probe calibrate{_still(found)})"
-    )
+    kept_up = _beyond(found, users, workers, "")
+    if kept_up:
+        return f"{kept_up} (probe calibrate)"
+    delayed = _beyond(found, users, workers, "_on_time")
+    right = "; times stay right by the kernel's" if found.get("receive_stamps") == "kernel" else ""
+    return f"{delayed} (probe calibrate{right})" if delayed else None
 
 
-def _still(found: dict[str, Any]) -> str:
-    """What is not spoilt by late reads."""
-    return "; times stay right beyond it" if found.get("receive_stamps") == "kernel" else ""
-
-
-def _beyond(found: dict[str, Any], users: int, workers: int, limit: str, bears: str) -> str | None:
-    """The same for one of the two limits; `bears` says what a worker does up to `most`."""
+def _beyond(found: dict[str, Any], users: int, workers: int, limit: str) -> str | None:
+    """Where a plan is beyond one of the two limits: what it wants, what a worker bears, how many would bear it."""
     wants = {
         "open streams": (users, found.get(f"open_streams{limit}")),
         f"tokens/s, at {SPEED:g} for each of {users} users": (users * SPEED, found.get(f"tokens_per_second{limit}")),
     }
     needed = {
-        what: (wanted, most, math.ceil(wanted / most))
-        for what, (wanted, most) in wants.items()
-        if isinstance(most, (int, float)) and most > 0 and wanted > most * workers
+        what: (wanted, bears, math.ceil(wanted / bears) if bears else math.inf)
+        for what, (wanted, bears) in wants.items()
+        if isinstance(bears, (int, float)) and wanted > bears * workers
     }
     if not needed:
         return None
-    what, (wanted, most, would_do) = max(needed.items(), key=lambda item: item[1][2])
-    return (
-        f"this plan may want {wanted:,.0f} {what}; a worker of this machine {bears.format(most=most)}: "
-        f"{would_do} workers would do (--processes {would_do}, or further machines)"
+    what, (wanted, bears, would_do) = max(needed.items(), key=lambda item: item[1][2])
+    does = "reads without delay up to" if limit else "keeps up with"
+    return f"this plan may want {wanted:,.0f} {what}; a worker of this machine {does} {bears:,.0f}: {_advice(would_do)}"
+
+
+def _advice(workers: float) -> str:
+    """By division; more than the machine has cores would only take turns there."""
+    if workers == math.inf:
+        return "run the workers on a machine with less to do"
+    where = (
+        f"--processes {workers}"
+        if workers <= (os.cpu_count() or 1)
+        else "on further machines: this one has no more cores"
     )
+    return f"{workers} workers would do ({where})"

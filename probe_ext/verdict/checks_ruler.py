@@ -51,7 +51,8 @@ def _receive_lag(evidence: Evidence) -> Finding:
             "receive_lag", "unproven", True, why, "On Linux the kernel's receive times are used by themselves."
         )
     whose = "the kernel's receive times were used" if kernel else "times are those of our own reads"
-    unmeant = "" if overdue is None else f", {seconds(overdue)} where waiting for others on purpose is left out"
+    waits = overdue is not None and overdue < p99
+    unmeant = f", {seconds(overdue)} where waiting for others on purpose is left out" if waits else ""
     within = f"within {seconds(p99)} of the data's arrival{unmeant}"
     why = f"99 % of all reads came {within}; {whose}.{_error(evidence, kernel)}"
     if p99 <= LAG:

@@ -15,7 +15,7 @@ AT_THE_CAP = 0.8
 SLACK, FEW = 0.1, 4
 """below their highest, or one, or none of a few: places free only for a step"""
 EXACTLY = 0.5
-"""of the samples at the very number, where one level alone has to tell, or where steps are long"""
+"""of the samples at the very number, where one level alone has to tell, or where two tell it together"""
 LIKE = 1.3
 """times: two numbers of users further apart may tell something by their difference"""
 MORE_PLACES = {
@@ -105,15 +105,17 @@ def _cap(load: Load) -> tuple[float, float]:
 
 
 def _exactly(cap: float, load: Load) -> bool:
-    """Whether the very number ran in most of the samples with somebody waiting."""
-    return float((load.gauges.running[load.gauges.queued] == cap).mean()) >= EXACTLY
+    """Whether the very number ran in half of the samples with somebody waiting, or more."""
+    running = load.gauges.running[load.gauges.queued]
+    running = running[~np.isnan(running)]
+    return bool(len(running)) and float((running == cap).mean()) >= EXACTLY
 
 
 def _stands_elsewhere(cap: float, queued: list[Load]) -> bool:
-    """Whether the very same number stood at a level of a third more users, too, through most of the samples of both.
+    """Whether the very same number stood at a level of fewer users, too, in half of the samples of both or more.
 
-    A server whose steps take seconds tells of places as they were before the step: places that were filled long since
-    still look free, in more samples than a set limit would have it.
+    Steps may take seconds, and the gauges tell of places as they were before the step: those that were filled long
+    since still look free, in more samples than the other sign allows.
     """
     top = queued[-1]
     others = [load for load in queued if load.users * LIKE <= top.users and _cap(load)[0] == cap]

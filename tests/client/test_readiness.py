@@ -16,6 +16,7 @@ from gevent.monkey import get_original
 from probe_ext.client import readiness
 from probe_ext.client.readiness import MANY, Sockets, sockets
 from probe_ext.client.receive import Round
+from probe_ext.measure import clock
 
 failed: list[Exception] = []
 """what sockets were told of whom nobody reads any more"""
@@ -64,29 +65,33 @@ def test_what_is_read_is_told_how_long_others_were_waited_for(
     pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each read sends for the next, which comes while others are waited for."""
-
-    def send_more(_: float) -> None:
-        with suppress(OSError):  # the test may be over
-            pairs[0][1].send(b"more")
-
-    monkeypatch.setattr(readiness, "_sleep", send_more)
+    began: list[float] = []
     got: dict[int, bytes] = {}
     told: list[tuple[float, float]] = []
-    near = pairs[0][0]
+    near, far = pairs[0]
+
+    def send_more(_: float) -> None:
+        began.append(clock.monotonic())
+        with suppress(OSError):  # the test may be over
+            far.send(b"more")
 
     def read(now: Round) -> None:
         near.recv(100)
-        told.append((now.since, now.due))
+        told.append(now[1:])
 
+    monkeypatch.setattr(readiness, "_sleep", send_more)
+    monkeypatch.setattr(sockets().patience, "seconds", 0.25)
     watches = [*watch_all(sockets(), pairs[1:], got), sockets().add(near.fileno(), read, failed.append, stamped=True)]
-    pairs[0][1].send(b"first")
+    far.send(b"first")
     with gevent.Timeout(10):
         while len(told) < 10:
             gevent.sleep(0.001)
     for watch in watches:
         watch.stop()
     assert told[0] == (0.0, 0.0)
-    assert all(due - since == pytest.approx(readiness.LEAST) for since, due in told[1:])
+    for (since, due), asleep in zip(told[1:], began, strict=False):
+        assert since <= asleep
+        assert due - since == pytest.approx(0.25, abs=1e-6)
 
 
 def wait_without_the_hub(got: dict[int, bytes], count: int) -> None:

@@ -9,7 +9,6 @@ from probe_ext.client import receive
 from probe_ext.client.receive import (
     MAX_LAG,
     Arrivals,
-    Round,
     arrivals,
     ask_for_stamps,
     begin_round,
@@ -104,7 +103,7 @@ def test_nothing_comes_before_what_came_before_it_and_what_is_empty_brings_nothi
     moments = [stamp(999, 700_000_000), stamp(999, 600_000_000), stamp(999, 800_000_000)]
     reads = [read_stamped(Socket(one), begin_round()) for one in moments]  # type: ignore[arg-type]
     assert arrivals([item for one in reads for item in one], 49.65).at == [49.7, 49.7, 49.8]
-    ended = arrivals([*reads[0], b"", b"", 50.0, Round(0)], 49.75)
+    ended = arrivals([*reads[0], b"", b"", 50.0, (0, 0.0, 0.0)], 49.75)
     assert (ended.data, ended.at, len(ended.lags)) == ([b"data"], [49.75], 1)
     assert arrivals([], 3.0) == Arrivals([], [], [], [])
 

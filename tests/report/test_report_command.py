@@ -30,6 +30,7 @@ def test_it_ends_with_the_sentence_and_the_path(run: Path, capsys: pytest.Captur
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2] == "4 people at once feel served; at 8 silent pauses broke first; between them was not measured."
     assert lines[-1] == f"report: {run / 'capacity.html'}"
+    assert "Judged by the profile chat." in lines
     row = next(line for line in lines if line.rstrip().endswith("fails")).split()
     assert row[:4] == ["8", "0", "8", "0"]
     assert [line for line in lines if line.startswith("What bounds it: the KV cache is full from 8 users on")]

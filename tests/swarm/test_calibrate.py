@@ -110,14 +110,17 @@ def test_a_quick_calibration_keeps_what_a_full_one_found(monkeypatch: pytest.Mon
     assert (found["tokens_per_second"], found["open_streams"]) == (9000.0, 500)
     monkeypatch.setattr(calibrate.floor, "load", lambda: None)
     assert calibrate.calibrate(1.0, quick=True)["open_streams"] is None
+    assert not [line for line in calibrate.said(found) if "without delay" in line], "the earlier one did not tell"
 
 
 def test_errors_are_the_differences_to_the_truth() -> None:
-    from probe_ext.swarm.calibration_users import errors  # noqa: PLC0415 - loads Locust
+    from probe_ext.swarm.calibration_users import errors, lateness  # noqa: PLC0415 - loads Locust
 
     ttft, gaps = errors(1.0, [1.050002, 1.0700, 1.0905], " 1000000000:1050000000 1070000000 1090000000")
     assert ttft == pytest.approx(2.0, abs=0.01)
     assert gaps == pytest.approx([2.0, 500.0], abs=0.01)
+    late = lateness([1.25, 1.27, 1.29], " 1000000000:1050000000 1070000000 1090000000")
+    assert late == pytest.approx([0.2, 0.2, 0.2]), "what all tokens are late by is told, too"
 
 
 def test_a_target_that_cannot_be_measured_is_no_calibration(
@@ -137,28 +140,58 @@ def trial(lag: float, streams: int, unresolved: int = 0) -> calibrate.Trial:
 
 def test_the_most_is_that_of_the_last_trial_that_was_borne(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
+    lags = {25: 0.005, 50: 0.010, 100: 0.011, 200: 0.009, 400: calibrate.LAG}
 
     def run(_: Any, *, users: int, **__: Any) -> calibrate.Trial:
         asked.append(users)
-        return trial({25: 0.005, 50: 0.010, 100: 0.011, 200: 0.009, 400: calibrate.LAG}.get(users, 0.021), users)
+        return trial(lags.get(users, 0.021), users)
 
     monkeypatch.setattr(calibrate, "trial", run)
-    found = calibrate.most(calibrate._of_more_tokens(1.0))
+    found = calibrate.most(calibrate._of_more_tokens(1.0), lambda one: one.total("events") / one.seconds)
     assert (found.on_time, found.kept_up) == (50 * 100 / 10, 400 * 100 / 10), "one that is late ends being on time"
-    assert asked == [25, 50, 100, 200, 400, 800], "none after the first that was not kept up with"
-    assert calibrate.most(calibrate._of_more_streams(1.0)) == calibrate.Most(None, None)
-    assert asked[-1] == 250
+    assert asked == [25, 50, 100, 100, 200, 400, 800, 800], "what is too much is tried twice, and nothing after it"
+    assert calibrate.most(calibrate._of_more_streams(1.0)) == calibrate.Most(0, 0)
+    lags |= {250: 0.001, 500: 0.001}
+    assert calibrate.most(calibrate._of_more_streams(1.0)) == calibrate.Most(500, 500)
+
+
+def test_a_moments_trouble_is_no_limit() -> None:
+    lags = iter([0.1, 0.001, 0.015, 0.001, 0.002, 0.1, 0.1])
+    loads = [(much, lambda: trial(next(lags), 1)) for much in (1, 2, 3, 4)]
+    assert calibrate.most(loads) == calibrate.Most(3, 3)
 
 
 def test_nothing_is_kept_up_with_when_a_reply_fails() -> None:
     assert trial(0.001, 1).keeps_up
     assert trial(0.001, 1, unresolved=1).keeps_up
     assert not trial(0.001, 1, unresolved=2).keeps_up
-    failed = calibrate.Trial(
-        [{"outcome": "cut", "reads": "1", "reads_unresolved": "0"}], 1.0, 1.0, 0.001, 0.0, {}, True
-    )
-    assert not failed.keeps_up
+    cut = [{"outcome": "cut", "reads": "1", "reads_unresolved": "0"}]
+    assert not calibrate.Trial(cut, 1.0, 1.0, 0.001, 0.0, {}, True).keeps_up
     assert not calibrate.Trial([], 1.0, 1.0, None, None, {}, False).keeps_up
+
+
+@pytest.mark.parametrize(
+    ("kept_up", "on_time", "said"),
+    [
+        (None, None, []),
+        (9000.0, None, ["one worker keeps up with 9,000 tokens/s"]),
+        (9000.0, 2000.0, ["one worker keeps up with 9,000 tokens/s, without delay up to 2,000"]),
+        (9000.0, 0, ["one worker keeps up with 9,000 tokens/s, never without delay"]),
+        (0, 0, ["one worker does not keep up with the fewest tokens/s that were tried"]),
+    ],
+)
+def test_what_was_not_looked_for_is_not_said(kept_up: float | None, on_time: float | None, said: list[str]) -> None:
+    assert calibrate._limits("tokens/s", kept_up, on_time) == said
+
+
+def test_without_the_kernels_times_lag_is_told_by_the_target(tmp_path: Path) -> None:
+    (tmp_path / "requests.csv").write_text("outcome\n")
+    book = {"ttft": [], "gaps": [0.0] * 100, "late": [0.2] * 100, "lag": [0.001], "overdue": [0.0001]}
+    for stamps, lag, overdue in (("read", 0.2, 0.2), ("kernel", 0.001, 0.0001)):
+        workers = [{"cpu_seconds": 1.0, "receive_stamps": stamps}]
+        (tmp_path / "run.json").write_text(json.dumps({"workers": workers, "duration": 1.0}))
+        found = calibrate._read(tmp_path, book)
+        assert (found.lag_p99, found.overdue_p99) == (lag, overdue)
 
 
 FLOOR = {"tokens_per_second": 10_000.0, "open_streams": 1000}
@@ -177,15 +210,23 @@ PUNCTUAL = {**FLOOR, "tokens_per_second_on_time": 3000.0, "open_streams_on_time"
         ({**FLOOR, "tokens_per_second": None}, 2500, 1, "3 workers"),
         ({"tokens_per_second": None, "open_streams": None}, 10**6, 1, None),
         (PUNCTUAL, 60, 1, None),
-        (PUNCTUAL, 61, 1, "reads within 1 ms up to 3,000 (probe calibrate): 2 workers would do"),
-        ({**PUNCTUAL, "receive_stamps": "kernel"}, 100, 1, "(probe calibrate; times stay right beyond it): 2 workers"),
+        (PUNCTUAL, 61, 1, "reads without delay up to 3,000: 2 workers would do (--processes 2) (probe calibrate)"),
+        ({**PUNCTUAL, "receive_stamps": "kernel"}, 100, 1, "(probe calibrate; times stay right by the kernel's)"),
+        (PUNCTUAL, 121, 1, "3 workers would do (on further machines: this one has no more cores)"),
+        ({**PUNCTUAL, "tokens_per_second_on_time": 0}, 1, 1, "up to 0: run the workers on a machine with less to do"),
         (PUNCTUAL, 201, 1, "keeps up with 10,000"),
-        ({**PUNCTUAL, "open_streams_on_time": 30}, 31, 1, "31 open streams; a worker of this machine reads within"),
+        (
+            {**PUNCTUAL, "open_streams_on_time": 30},
+            31,
+            1,
+            "31 open streams; a worker of this machine reads without delay",
+        ),
     ],
 )
 def test_a_plan_that_wants_more_than_its_workers_bear_is_told_how_many_would_do(
-    found: dict[str, Any] | None, users: int, workers: int, says: str | None
+    found: dict[str, Any] | None, users: int, workers: int, says: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(floor.os, "cpu_count", lambda: 2)
     why = floor.shortage(found, users, workers)
     assert (why is None) if says is None else (why is not None and says in why)
 

@@ -107,8 +107,10 @@ def test_the_first_level_comes_as_fast_though_nothing_can_be_heard_yet() -> None
     live.append(lambda _: 0)
     shape.runner.user_count = 20
     assert shape.tick() == (90, 30.0)
+    shape._last = (9, 27.0)
     shape.reset_time()
-    shape.runner.user_count, live = 0, []
+    live.clear()
+    shape.runner.user_count = 0
     assert shape.tick() == (90, 30.0)
 
 
