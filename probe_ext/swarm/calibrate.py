@@ -1,6 +1,6 @@
 """Measure the ruler itself on this machine: its error, what a token and a reply cost it, and how much one worker bears.
 
-Runs real users through Locust against a target of its own on loopback, whose every token carries its true time. Four
+Runs real users through Locust against a target of its own on loopback, whose every token carries its true time. Four to six
 minutes; give the machine nothing else to do. The result is kept in the user's cache: `probe run` warns when a plan
 wants more than its workers bear, and every run's page shows it.
 
@@ -37,7 +37,7 @@ SPEED = 50.0
 LAG = 1 / SPEED
 """seconds: a worker of whose reads 1 % come later does not keep up; at SPEED the next token is there by then"""
 STREAMS = (25, 50, 100, 200, 400, 800, 1600)
-OPEN = (250, 500, 1000, 2000, 4000, 8000, 16000)
+OPEN = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
 LIMITS = ("tokens_per_second_on_time", "tokens_per_second", "open_streams_on_time", "open_streams")
 """what a worker bears: on time, and while it keeps up at all"""
 KEYS = (
