@@ -1,7 +1,7 @@
 """Measure the ruler itself on this machine: its error, what a token and a reply cost it, and how much one worker bears.
 
-Runs real users through Locust against a target of its own on loopback, whose every token carries its true time. Four to six
-minutes; give the machine nothing else to do. The result is kept in the user's cache: `probe run` warns when a plan
+Runs real users through Locust against a target of its own on loopback, whose every token carries its true time. Four to
+six minutes; give the machine nothing else to do. The result is kept in the user's cache: `probe run` warns when a plan
 wants more than its workers bear, and every run's page shows it.
 
 example:
