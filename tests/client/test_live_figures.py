@@ -184,7 +184,7 @@ def busy_hub(monkeypatch: pytest.MonkeyPatch, *, stamped: bool, reads_too: bool 
         for _ in range(4):
             peer.sleep(1.5 * BLOCKED)
             peer.token("t")
-        peer.sleep(0.2)
+        peer.sleep(1.5 * BLOCKED)  # so that no read is of the last token and the end
         peer.finish()
 
     with ScriptedServer(script) as server:
