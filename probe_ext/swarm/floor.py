@@ -14,6 +14,9 @@ from probe_ext.run.manifest import replace_text
 
 SPEED = 50.0
 """tokens a second that a plan's users are taken to get: before a run nobody knows"""
+LIGHTEST = {"open_streams": 100.0, "tokens_per_second": 25 * SPEED}
+"""what a calibration tries first: where a worker bore not even that, nothing is known of a plan that wants less"""
+_NAMES = {"open_streams": "open streams", "tokens_per_second": "tokens/s, at {speed:g} for each of {users} users"}
 
 
 def key() -> dict[str, str]:
@@ -75,20 +78,25 @@ def shortage(found: dict[str, Any] | None, users: int, workers: int) -> str | No
 
 def _beyond(found: dict[str, Any], users: int, workers: int, limit: str) -> str | None:
     """Where a plan is beyond one of the two limits: what it wants, what a worker bears, how many would bear it."""
-    wants = {
-        "open streams": (users, found.get(f"open_streams{limit}")),
-        f"tokens/s, at {SPEED:g} for each of {users} users": (users * SPEED, found.get(f"tokens_per_second{limit}")),
-    }
-    needed = {
-        what: (wanted, bears, math.ceil(wanted / bears) if bears else math.inf)
-        for what, (wanted, bears) in wants.items()
-        if isinstance(bears, (int, float)) and wanted > bears * workers
-    }
+    wants = {"open_streams": float(users), "tokens_per_second": users * SPEED}
+    needed = {}
+    for what, wanted in wants.items():
+        bears = found.get(f"{what}{limit}")
+        if bears and wanted > bears * workers:
+            needed[what] = (bears, math.ceil(wanted / bears))
+        elif bears == 0 and wanted >= LIGHTEST[what] * workers:
+            needed[what] = (bears, math.inf)
     if not needed:
         return None
-    what, (wanted, bears, would_do) = max(needed.items(), key=lambda item: item[1][2])
-    does = "reads without delay up to" if limit else "keeps up with"
-    return f"this plan may want {wanted:,.0f} {what}; a worker of this machine {does} {bears:,.0f}: {_advice(would_do)}"
+    what, (bears, would_do) = max(needed.items(), key=lambda item: item[1][1])
+    asked = f"this plan may want {wants[what]:,.0f} {_NAMES[what].format(users=users, speed=SPEED)}"
+    return f"{asked}; a worker of this machine {_bears(bears, LIGHTEST[what], limit)}: {_advice(would_do)}"
+
+
+def _bears(bears: float, lightest: float, limit: str) -> str:
+    if not bears:
+        return f"{'was late with' if limit else 'did not keep up with'} {lightest:,.0f} already"
+    return f"{'reads without delay up to' if limit else 'keeps up with'} {bears:,.0f}"
 
 
 def _advice(workers: float) -> str:

@@ -214,7 +214,15 @@ PUNCTUAL = {**FLOOR, "tokens_per_second_on_time": 3000.0, "open_streams_on_time"
         (PUNCTUAL, 61, 1, "reads without delay up to 3,000: 2 workers would do (--processes 2) (probe calibrate)"),
         ({**PUNCTUAL, "receive_stamps": "kernel"}, 100, 1, "(probe calibrate; times stay right by the kernel's)"),
         (PUNCTUAL, 121, 1, "3 workers would do (on further machines: this one has no more cores)"),
-        ({**PUNCTUAL, "tokens_per_second_on_time": 0}, 1, 1, "up to 0: run the workers on a machine with less to do"),
+        ({**PUNCTUAL, "tokens_per_second_on_time": 0}, 24, 1, None),
+        (
+            {**PUNCTUAL, "tokens_per_second_on_time": 0},
+            25,
+            1,
+            "for each of 25 users; a worker of this machine was late with 1,250 already: run the workers on a machine",
+        ),
+        ({**FLOOR, "open_streams": 0, "tokens_per_second": None}, 99, 1, None),
+        ({**FLOOR, "open_streams": 0}, 100, 1, "100 open streams; a worker of this machine did not keep up with 100"),
         (PUNCTUAL, 201, 1, "keeps up with 10,000"),
         (
             {**PUNCTUAL, "open_streams_on_time": 30},
@@ -230,6 +238,11 @@ def test_a_plan_that_wants_more_than_its_workers_bear_is_told_how_many_would_do(
     monkeypatch.setattr(floor.os, "cpu_count", lambda: 2)
     why = floor.shortage(found, users, workers)
     assert (why is None) if says is None else (why is not None and says in why)
+
+
+def test_the_lightest_load_is_the_first_that_is_tried() -> None:
+    first = {"open_streams": calibrate.OPEN[0], "tokens_per_second": calibrate.STREAMS[0] * calibrate.SPEED}
+    assert first == floor.LIGHTEST
 
 
 def test_what_cannot_be_read_is_no_calibration() -> None:
