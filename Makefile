@@ -37,7 +37,7 @@ layers: $(READY) ## the import contracts of ARCHITECTURE.md
 	$(BIN)/lint-imports
 
 unit: $(READY) ## pytest with coverage; many tests wait, so four at a time
-	$(BIN)/python -m pytest -n 4 --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 test: lint types layers unit ## everything that a change must pass
 

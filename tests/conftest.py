@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -24,3 +25,37 @@ def no_calibration_of_this_machine() -> Iterator[None]:
         patch.setenv("XDG_CACHE_HOME", cache)
         yield
     shutil.rmtree(cache, ignore_errors=True)
+
+
+SLOW_FIRST = (
+    "tests/e2e/",
+    "tests/test_locustfiles.py",
+    "tests/test_",
+    "tests/seeds/",
+    "tests/report/test_report_command",
+)
+"""files of which each waits for processes for a minute or more: begun last, one worker would end alone with them"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+
+    def place(item: pytest.Item) -> int:
+        return next((n for n, name in enumerate(SLOW_FIRST) if item.nodeid.startswith(name)), len(SLOW_FIRST))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Run thousands of cases without coverage, which makes them three to five times slower.
+
+    Cheaper tests run the same lines. Not by pytest-cov's `no_cover`: where pytest-xdist is used it goes on tracing.
+    """
+    tracer = sys.gettrace()
+    if item.get_closest_marker("untraced") or getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+        sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)

@@ -41,6 +41,7 @@ def test_what_is_missing_stays_missing_and_harms_no_neighbour() -> None:
                      "marks": [3.0, None]}  # fmt: skip
 
 
+@pytest.mark.untraced
 def test_a_live_run_of_hours_stays_as_small_as_it_was() -> None:
     live, sizes, every = LiveRun(Rules(CHAT, settle=5.0)), [], 12
     for turn in range(HOURS * 3600 // every):

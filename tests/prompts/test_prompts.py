@@ -45,6 +45,7 @@ def test_order_and_company_do_not_matter():
     assert forward == backward[::-1]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("model", [*MODELS.values(), guessed()], ids=[*MODELS, "guessed"])
 def test_ten_thousand_prompts_part_within_the_first_words(model):
     maker = PromptMaker(7, 400, model)
@@ -55,6 +56,7 @@ def test_ten_thousand_prompts_part_within_the_first_words(model):
     assert len({h[:3] for h in heads}) > 9_700
 
 
+@pytest.mark.untraced
 def test_seeds_share_no_beginnings():
     heads = [head(PromptMaker(seed, 100, guessed()).prompt(0, 0).text, 4) for seed in range(200)]
     assert len(set(heads)) == 200

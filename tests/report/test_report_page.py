@@ -234,6 +234,7 @@ def test_other_profile_changes_bounds_and_definitions(run: Path) -> None:
     assert "at least 80 %" in page.glossary["served"].meaning
 
 
+@pytest.mark.untraced
 def test_points_are_bounded_and_the_worst_stays(run: Path) -> None:
     writer = TableWriter(run / "requests.csv", ReplyRow)
     writer.append(synthetic_run.reply(20_000 + i, i % 8, 0.01 * i, 1) for i in range(10_000))
@@ -249,6 +250,7 @@ def test_points_are_bounded_and_the_worst_stays(run: Path) -> None:
     assert lane.note.startswith("8,000 of 10,1") or "of 10,1" in lane.note
 
 
+@pytest.mark.untraced
 def test_long_run_stays_bounded(run: Path) -> None:
     writer = TableWriter(run / "users.csv", UserRow)
     rng = np.random.default_rng(1)

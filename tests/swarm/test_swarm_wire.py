@@ -15,6 +15,7 @@ from probe_ext.swarm.worker import WorkerEnd
 TYPES = (wire.HELLO, wire.PING, wire.PONG, wire.BEGIN, wire.BATCH, wire.ACK, wire.DRAIN, wire.DRAINED)
 
 
+@pytest.mark.untraced
 def test_a_wire_that_loses_and_doubles_changes_no_total(world: World, tmp_path: Path) -> None:
     losses = 0
     for seed in range(25):

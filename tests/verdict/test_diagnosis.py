@@ -33,6 +33,7 @@ SLOW = {"ceiling, experts", "ceiling, other card", "healthy, thinking", "wall, o
 """left to the study: many users, or too short a run to say all that is so"""
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", [name for name in REGIMES if name not in SLOW])
 def test_what_bounds_is_named_and_nothing_else(name: str) -> None:
     found = judged(name).diagnosis

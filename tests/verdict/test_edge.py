@@ -107,6 +107,7 @@ def test_what_is_not_told_is_not_known() -> None:
     assert edge.sentence == "How full the KV cache was is not known."
 
 
+@pytest.mark.untraced
 def test_the_simulated_wall_lies_within_its_forecast_and_what_was_measured() -> None:
     edge = judged("wall").edge
     held, failed = edge.wall
