@@ -54,6 +54,9 @@ lock: ## write the locks anew: requirements.lock, and the image's own two (needs
 	$(UV_LOCK) --constraint requirements.lock pyproject.toml -o docker/run.lock
 	echo hatchling | $(UV_LOCK) --constraint requirements.lock - -o docker/build.lock
 
+test-long: $(READY) ## what is left out of `test` for its length: more whole runs, and claims over many seeds
+	$(BIN)/python -m pytest -n 2 -m long
+
 test-swarm: $(READY) ## faults with real processes, networks and disks (root, iproute2; 10 minutes)
 	$(BIN)/python -m pytest -n 2 --dist load -m swarm tests/faults
 

@@ -129,6 +129,7 @@ def test_the_baseline_keeps_its_replies_and_ends_by_itself(fast: str, tmp_path: 
     assert (out / "capacity.html").exists()
 
 
+@pytest.mark.long
 def test_the_baseline_ends_by_itself_with_two_workers(fast: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = finished(start(locust(fast, out, "--processes", "2", *BRIEF, file=BASELINE)), out)
@@ -217,6 +218,7 @@ def check_chats(run: Run) -> None:
         assert [row["kind"] for row in mine] == [("turn" if k % TURNS else "chat") for k in range(len(mine))]
 
 
+@pytest.mark.long
 def test_people_chat_with_two_workers(fast: str, hasty: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     check_chats(finished(start(locust(fast, out, "--processes", "2", *CHATTING, file=hasty)), out))

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from probe_ext.measure.rows import LATER, Row, columns
 from probe_ext.report.scan import Scan, WholeLines, numbered, scan
 
+Floats = npt.NDArray[np.float64]
 Quoting = Literal[0, 3]
 """csv.QUOTE_MINIMAL or csv.QUOTE_NONE"""
 _SURPLUS = " surplus"
@@ -43,13 +45,20 @@ class Columns:
 
 
 def kinds(row_type: type[Row]) -> Columns:
-    """Sort a row type's columns into text, flags and numbers."""
+    """A row type's columns: text, flags and numbers."""
+    return _KINDS[row_type.__name__]
+
+
+def _sorted(row_type: type[Row]) -> Columns:
     hints = get_type_hints(row_type)
 
     def named(kind: type) -> tuple[str, ...]:
         return tuple(f.name for f in fields(row_type) if kind in (get_args(hints[f.name]) or (hints[f.name],)))
 
     return Columns(named(str), named(bool), named(int) + named(float), _KEYS[row_type.__name__])
+
+
+_KINDS = {row_type.__name__: _sorted(row_type) for row_type in get_args(Row)}
 
 
 def read(path: Path, row_type: type[Row], damage: list[str]) -> pd.DataFrame:
@@ -128,21 +137,23 @@ def _pieces(path: Path, seen: Scan, text: tuple[str, ...], quoting: Quoting) -> 
         )
 
 
-def _no_row(frame: pd.DataFrame, seen: Scan, row_type: type[Row]) -> "pd.Series[bool]":
+def _no_row(frame: pd.DataFrame, seen: Scan, row_type: type[Row]) -> npt.NDArray[np.bool_]:
     """Lines too short, too long, without what makes them a row, or with a number that is none."""
     kind = kinds(row_type)
-    wrong = frame[[*kind.keys, _last(seen, row_type)]].isna().any(axis=1) | frame[_SURPLUS].notna()
+    wrong: npt.NDArray[np.bool_] = frame[_SURPLUS].notna().to_numpy()
+    for name in (*kind.keys, _last(seen, row_type)):
+        wrong = wrong | frame[name].isna().to_numpy()
     for name in kind.numbers + kind.flags:
         if name in seen.header:
-            wrong |= _numbers(frame[name]).isna() & frame[name].notna()
+            wrong = wrong | (np.isnan(_numbers(frame[name])) & frame[name].notna().to_numpy())
     return wrong
 
 
-def _numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
+def _numbers(column: "pd.Series[Any]") -> Floats:
     """As numbers; what is none, or is endless, is missing."""
     found = column if pd.api.types.is_numeric_dtype(column) else pd.to_numeric(column, errors="coerce")
-    found = found.astype("float64")
-    return found.where(np.isfinite(found))
+    values: Floats = found.to_numpy(dtype="float64", na_value=np.nan)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _last(seen: Scan, row_type: type[Row]) -> str:
@@ -177,9 +188,9 @@ def _finished(frame: pd.DataFrame, row_type: type[Row]) -> pd.DataFrame:
     for name in columns(row_type):
         column = frame[name] if name in frame else pd.Series(float("nan"), index=frame.index)
         if name in kind.text:
-            done[name] = column.astype(object).where(column.notna(), "")
+            done[name] = column.astype(object).where(column.notna(), "").to_numpy()
         elif name in kind.flags:
-            done[name] = _numbers(column).fillna(0.0) != 0.0
+            done[name] = np.nan_to_num(_numbers(column)) != 0.0
         else:
             done[name] = _numbers(column)
-    return pd.DataFrame(done).reset_index(drop=True)
+    return pd.DataFrame(done, index=pd.RangeIndex(len(frame)))

@@ -53,9 +53,14 @@ def test_two_workers_ended_by_time(sim: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("signal_number", "reason", "code"), [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 0)]
+    ("signal_number", "reason", "code", "whole_group"),
+    [
+        pytest.param(signal.SIGINT, "interrupted", 130, True, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, "terminated", 0, False, id="the master terminated"),
+        pytest.param(signal.SIGINT, "interrupted", 130, False, id="the master interrupted", marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, "terminated", 0, True, id="the process group terminated", marks=pytest.mark.long),
+    ],
 )
-@pytest.mark.parametrize("whole_group", [False, True], ids=["master alone", "the whole process group"])
 def test_two_workers_ended_by_a_signal(
     sim: str, tmp_path: Path, signal_number: signal.Signals, reason: str, code: int, *, whole_group: bool
 ) -> None:

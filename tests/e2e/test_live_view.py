@@ -137,6 +137,7 @@ async def whole_run(browser: Browser, picture: Path) -> None:
     await browser.until("location.pathname.endsWith('/runs/2/capacity.html') && document.readyState === 'complete'")
 
 
+@pytest.mark.long
 def test_runs_from_the_form_to_their_reports(tmp_path: Path) -> None:
     server = start([str(BIN / "probe"), "sim", "--profile", "demo", "--port", "0", "--model", MODEL, "--speed", "2"])
     assert server.stdout is not None

@@ -181,7 +181,9 @@ def test_the_web_ui_ramps_by_hand_and_keeps_each_run_apart(web: Web, tmp_path: P
     assert Run(third, 0, "").manifest["end_reason"] == "search_done"
 
 
-@pytest.mark.parametrize("workers", [("--processes", "2"), ()], ids=["two workers", "alone"])
+@pytest.mark.parametrize(
+    "workers", [("--processes", "2"), pytest.param((), marks=pytest.mark.long)], ids=["two workers", "alone"]
+)
 def test_a_stop_during_the_warm_up_of_levels_is_the_end_of_it(tmp_path: Path, workers: tuple[str, ...]) -> None:
     """Locust's Stop does nothing on a master before there are users; the run would begin all the same."""
     slow = start([str(BIN / "probe"), "sim", "--profile", "demo", "--port", "0", "--speed", "0.1"])

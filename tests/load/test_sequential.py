@@ -45,7 +45,7 @@ def test_how_many_equal_blocks_it_takes(share: float, claim: str, alpha: float, 
 
 
 @pytest.mark.untraced
-@pytest.mark.parametrize("replies", [1, 8])
+@pytest.mark.parametrize("replies", [pytest.param(1, marks=pytest.mark.long), 8])
 @pytest.mark.parametrize(("claim", "truth"), [("held", 0.80), ("failed", 0.90)])
 def test_a_level_at_the_bound_is_called_the_other_thing_as_seldom_as_stated(
     claim: str, truth: float, replies: int

@@ -35,6 +35,7 @@ def test_it_finds_how_many_a_server_answers_at_once(slots: int) -> None:
     assert {slots, slots + 1} <= set(proven)
 
 
+@pytest.mark.long
 @pytest.mark.untraced
 def test_it_takes_fewer_minutes_than_a_sweep_of_the_same_resolution() -> None:
     sweep = hold_levels(replace(DEMO, max_num_seqs=6), LONG, tuple(range(1, 17)), seed=1)
@@ -43,6 +44,7 @@ def test_it_takes_fewer_minutes_than_a_sweep_of_the_same_resolution() -> None:
     assert found.seconds < sweep.seconds
 
 
+@pytest.mark.long
 @pytest.mark.untraced
 def test_what_it_proves_is_right_seed_after_seed() -> None:
     """Each end of a bracket may be wrong in 2.5 % of the cases: of 8 runs, more than one wrong would be a wonder."""
@@ -54,7 +56,7 @@ def test_what_it_proves_is_right_seed_after_seed() -> None:
 
 
 @pytest.mark.untraced
-@pytest.mark.parametrize("seed", [40_001, 40_004])
+@pytest.mark.parametrize("seed", [40_001, pytest.param(40_004, marks=pytest.mark.long)])
 def test_the_search_and_the_verdict_speak_of_a_level_as_one(seed: int) -> None:
     """A ninth user waits for one of eight slots; with these seeds, replies that ended after 9 users were left made the
     verdict say that they fail, when the search had just proven that they hold."""

@@ -59,7 +59,7 @@ def replies_of(truth: Path) -> list[dict[str, Any]]:
     return [line for line in lines if line["kind"] == "reply"]
 
 
-@pytest.mark.parametrize("asked", ["3", "off"])
+@pytest.mark.parametrize("asked", ["3", pytest.param("off", marks=pytest.mark.long)])
 def test_nothing_of_it_is_in_the_run(tmp_path: Path, asked: str) -> None:
     truth, out = tmp_path / "truth.jsonl", tmp_path / "run"
     serving = start([str(BIN / "probe"), "sim", "--port", "0", "--speed", "4", "--truth", str(truth)])

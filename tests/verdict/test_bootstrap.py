@@ -23,6 +23,7 @@ def judged(seed: int) -> Judgement:
     return judge(run, CHAT)
 
 
+@pytest.mark.long
 @pytest.mark.untraced
 def test_the_interval_covers_the_truth_about_as_often_as_it_claims() -> None:
     verdicts = [judged(seed) for seed in range(RUNS)]

@@ -30,6 +30,7 @@ def covered() -> float:
     return float(np.mean(hits))
 
 
+@pytest.mark.long
 @pytest.mark.untraced
 def test_short_levels_state_how_far_they_may_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert covered() >= 0.85, "95 % are claimed"
