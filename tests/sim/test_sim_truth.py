@@ -62,7 +62,7 @@ def test_preemptions_are_in_the_record(tmp_path: Path) -> None:
         await asyncio.gather(*(stream(client, chat(f"number {n} asks", max_tokens=40)) for n in range(20)))
 
     path = tmp_path / "truth.jsonl"
-    serve(scenario, profile=tiny(100, max_num_seqs=64), speed=20.0, truth=str(path))
+    serve(scenario, profile=tiny(100, max_num_seqs=64), speed=2.0, truth=str(path))  # all at once, on any machine
     struck = [line for line in lines(path)[1] if line["preempted"]]
     assert struck
     for line in struck:
