@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,7 +12,7 @@ from probe_ext.report import lane, svg, thinning
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict import amounts
 from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.pause_list import Pause, listed
+from probe_ext.verdict.pause_list import Pause, columns, listed
 from probe_ext.verdict.pause_spans import find_pauses, longest, threshold
 from probe_ext.verdict.server_figures import read_metrics
 from probe_ext.verdict.words import things
@@ -123,17 +123,14 @@ def csv_text(evidence: Evidence, profile: SloProfile) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     spans = find_pauses(evidence, threshold(profile))
-    writer.writerows(_fields(pause) for pause in listed(evidence, read_metrics(evidence.server), spans))
+    found = columns(evidence, read_metrics(evidence.server), spans)
+    writer.writerows(zip(*map(_written, found.values()), strict=True))
     return text.getvalue()
 
 
-def _fields(pause: Pause) -> Iterator[str]:
-    for name in COLUMNS:
-        value = getattr(pause, name)
-        if isinstance(value, bool):
-            yield "1" if value else "0"
-        else:
-            yield "" if value is None else repr(round(value, 6)) if isinstance(value, float) else str(value)
+def _written(values: list[Any]) -> list[Any]:
+    """A column as the writer is to write it: yes and no are 1 and 0, other figures are told to a millionth."""
+    return [int(v) if isinstance(v, bool) else round(v, 6) if isinstance(v, float) else v for v in values]
 
 
 def silent_lane(evidence: Evidence, axis: lane.Axis, profile: SloProfile) -> lane.Lane:

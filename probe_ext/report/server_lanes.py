@@ -56,9 +56,10 @@ def _queue(axis: lane.Axis, table: Table, why_not: str) -> lane.Lane:
 
 def _preemptions(axis: lane.Axis, evidence: Evidence, why_not: str) -> lane.Lane:
     """A stroke wherever the server's counter rose."""
-    if "preemptions" not in read_metrics(evidence.server):
+    metrics = read_metrics(evidence.server)
+    if "preemptions" not in metrics:
         return lane.Lane("preemptions", "preemptions", "", None, why_not)
-    engines = read_metrics(evidence.server)["preemptions"].values()
+    engines = metrics["preemptions"].values()
     t, rise = np.concatenate([s.t[1:] for s in engines]), np.concatenate([s.rises() for s in engines])
     kept = thinning.cloud(t, np.where(rise > 0, rise, np.nan), 2000)
     total = int(rise.sum())

@@ -19,10 +19,11 @@ _ENOUGH = 3
 def reach_checks(evidence: Evidence) -> Iterator[Finding]:
     """Of several workers, those none of whose replies found a connection while others' did."""
     tried, failed = Counter[str](), Counter[str]()
-    for worker, outcome in zip(texts(evidence.replies, "worker"), texts(evidence.replies, "outcome"), strict=True):
+    ended = Counter(zip(texts(evidence.replies, "worker"), texts(evidence.replies, "outcome"), strict=True))
+    for (worker, outcome), n in ended.items():
         if outcome not in OURS:
-            tried[worker] += 1
-            failed[worker] += outcome in _OUTSIDE
+            tried[worker] += n
+            failed[worker] += n * (outcome in _OUTSIDE)
     if len(tried) < 2:
         return
     outside = {worker: n for worker, n in failed.items() if n == tried[worker] and n >= _ENOUGH}

@@ -1,11 +1,11 @@
 """Silent pauses one by one, as `pauses.csv` has them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from probe_ext.verdict.columns import Ints, numbers, texts
+from probe_ext.verdict.columns import Bools, Floats, Ints, numbers, texts
 from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.pause_moments import look_at
 from probe_ext.verdict.pause_spans import Spans
@@ -30,29 +30,35 @@ class Pause:
     waiting: float | None
 
 
-def listed(evidence: Evidence, metrics: Metrics, spans: Spans, which: Ints | None = None) -> Iterator[Pause]:
-    """Every pause in order of time, or those of the given numbers."""
+def columns(evidence: Evidence, metrics: Metrics, spans: Spans, which: Ints | None = None) -> dict[str, list[Any]]:
+    """The fields of every pause in order of time, or of those of the given numbers; a list a field, in its order."""
     seen = look_at(spans, metrics)
+    pick = np.arange(len(spans)) if which is None else which
     names, users = texts(evidence.replies, "reply_id"), texts(evidence.replies, "user")
+    rows, known = spans.reply[pick].tolist(), seen.watched[pick]
     t, count = numbers(evidence.users, "t"), numbers(evidence.users, "users")
-    at = np.searchsorted(t, spans.start, side="right") - 1
-    queued = "waiting" in metrics
-    for i in range(len(spans)) if which is None else which.tolist():
-        row, known = int(spans.reply[i]), bool(seen.watched[i])
-        yield Pause(
-            reply_id=names[row],
-            user=users[row],
-            users=int(count[at[i]]) if at[i] >= 0 else None,
-            start=float(spans.start[i]),
-            end=float(spans.end[i]),
-            resumed=bool(spans.resumed[i]),
-            meets_preemption=bool(seen.meets[i]) if known else None,
-            ends_with_preemption=bool(seen.ends[i]) if known else None,
-            starts_as_queue_grows=bool(seen.starts[i]) if known and queued else None,
-            kv_usage=_known(seen.kv_usage[i]),
-            waiting=_known(seen.waiting[i]),
-        )
+    at = np.searchsorted(t, spans.start[pick], side="right") - 1
+    found = {
+        "reply_id": [names[row] for row in rows],
+        "user": [users[row] for row in rows],
+        "users": [int(count[i]) if i >= 0 else None for i in at.tolist()],
+        "start": spans.start[pick].tolist(),
+        "end": spans.end[pick].tolist(),
+        "resumed": spans.resumed[pick].tolist(),
+        "meets_preemption": _where(known, seen.meets[pick]),
+        "ends_with_preemption": _where(known, seen.ends[pick]),
+        "starts_as_queue_grows": _where(known & ("waiting" in metrics), seen.starts[pick]),
+        "kv_usage": _where(~np.isnan(seen.kv_usage[pick]), seen.kv_usage[pick]),
+        "waiting": _where(~np.isnan(seen.waiting[pick]), seen.waiting[pick]),
+    }
+    return {field.name: found[field.name] for field in fields(Pause)}
 
 
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def listed(evidence: Evidence, metrics: Metrics, spans: Spans, which: Ints | None = None) -> list[Pause]:
+    """The same, one by one."""
+    return [Pause(*row) for row in zip(*columns(evidence, metrics, spans, which).values(), strict=True)]
+
+
+def _where(known: Bools, values: Bools | Floats) -> list[Any]:
+    """None where it is not known."""
+    return [value if is_known else None for is_known, value in zip(known.tolist(), values.tolist(), strict=True)]
