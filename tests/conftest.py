@@ -48,9 +48,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Run thousands of cases without coverage, which makes them three to five times slower.
+    """Run thousands of cases without coverage, which makes them about three times as slow.
 
-    Cheaper tests run the same lines. Not by pytest-cov's `no_cover`: where pytest-xdist is used it goes on tracing.
+    Cheaper tests run nearly all of the same lines. Not by pytest-cov's `no_cover`: with pytest-xdist it goes on.
     """
     tracer = sys.gettrace()
     if item.get_closest_marker("untraced") or getattr(getattr(item, "obj", None), "is_hypothesis_test", False):

@@ -79,12 +79,14 @@ def shortage(found: dict[str, Any] | None, users: int, workers: int) -> str | No
 def _beyond(found: dict[str, Any], users: int, workers: int, limit: str) -> str | None:
     """Where a plan is beyond one of the two limits: what it wants, what a worker bears, how many would bear it."""
     wants = {"open_streams": float(users), "tokens_per_second": users * SPEED}
-    needed = {}
+    needed: dict[str, tuple[float, float]] = {}
     for what, wanted in wants.items():
         bears = found.get(f"{what}{limit}")
+        if not isinstance(bears, (int, float)):
+            continue
         if bears and wanted > bears * workers:
             needed[what] = (bears, math.ceil(wanted / bears))
-        elif bears == 0 and wanted >= LIGHTEST[what] * workers:
+        elif not bears and wanted >= LIGHTEST[what] * workers:
             needed[what] = (bears, math.inf)
     if not needed:
         return None

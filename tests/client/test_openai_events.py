@@ -193,11 +193,11 @@ LAST = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "cached_t
 shaped = st.recursive(
     json_values,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS + MORE + LAST), inner, max_size=6),
-    max_leaves=15,
+    max_leaves=30,
 )
 
 
-@settings(max_examples=100)
+@settings(deadline=None, max_examples=150)
 @given(st.dictionaries(st.sampled_from(KEYS + MORE + LAST), shaped, max_size=8))
 def test_any_json_object_is_an_event(content: dict[str, Any]) -> None:
     event = read_event(json.dumps(content, ensure_ascii=True).encode())

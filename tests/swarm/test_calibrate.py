@@ -210,6 +210,7 @@ PUNCTUAL = {**FLOOR, "tokens_per_second_on_time": 3000.0, "open_streams_on_time"
         (FLOOR, 2500, 1, "13 workers"),
         ({**FLOOR, "tokens_per_second": None}, 2500, 1, "3 workers"),
         ({"tokens_per_second": None, "open_streams": None}, 10**6, 1, None),
+        ({"tokens_per_second": "many", "open_streams": [5]}, 10**6, 1, None),
         (PUNCTUAL, 60, 1, None),
         (PUNCTUAL, 61, 1, "reads without delay up to 3,000: 2 workers would do (--processes 2) (probe calibrate)"),
         ({**PUNCTUAL, "receive_stamps": "kernel"}, 100, 1, "(probe calibrate; times stay right by the kernel's)"),
