@@ -49,8 +49,8 @@ def _grow(path: Path, replies: int) -> None:
 
 def poller() -> dict[str, Any]:
     """CPU milliseconds of taking one page of a real vLLM's metrics apart, as the master does once a second."""
-    from probe_ext.server import poller as polling  # noqa: PLC0415 - the runner itself needs nothing of the package
-    from probe_ext.server.answers import Answer  # noqa: PLC0415 - as above
+    from probe_ext.target import poller as polling  # noqa: PLC0415 - the runner itself needs nothing of the package
+    from probe_ext.target.call_result import Answer  # noqa: PLC0415 - as above
 
     text = _METRICS.read_bytes()
     rows: list[Any] = []

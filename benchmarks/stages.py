@@ -16,21 +16,21 @@ from typing import Any
 from gevent.monkey import get_original
 
 from benchmarks.ours import READING
-from probe_ext.client import readiness, reply, stream
-from probe_ext.client.stream import Connection
-from probe_ext.server.poller import Poller
-from probe_ext.swarm import recorder
-from probe_ext.swarm.active_run import ActiveRun
-from probe_ext.swarm.collector import Collector
-from probe_ext.swarm.door import Door
-from probe_ext.swarm.llm import Llm
+from probe_ext.client import connection, reply, socket_reactor
+from probe_ext.client.connection import Connection
+from probe_ext.swarm.master.active_run import ActiveRun
+from probe_ext.swarm.master.collector import Collector
+from probe_ext.swarm.users import recorder
+from probe_ext.swarm.users.endpoint import Door
+from probe_ext.swarm.users.llm import Llm
+from probe_ext.target.poller import Poller
 
 SETTLED = 3.0
 """seconds after the first read from which on is counted: users have come, and everything was used once"""
 
 STAGES: list[tuple[str, Any, str]] = [
-    (READING, readiness.Sockets, "_read"),
-    ("placing the kernel's stamps", stream.receive, "arrivals"),
+    (READING, socket_reactor.Sockets, "_read"),
+    ("placing the kernel's stamps", connection.receive, "arrivals"),
     ("searching the reads, taking their events", reply.ReplyReader, "take"),
     ("how the reply ended", reply.ReplyReader, "fill"),
     ("its row: pace, gaps, deadlines", recorder, "reply_row"),

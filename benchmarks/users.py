@@ -11,16 +11,16 @@ import numpy as np
 from locust import events as locust_events
 from locust import task
 
-import probe_ext.client.receive
+import probe_ext.client.kernel_receive
 from probe_ext import StreamingUser
-from probe_ext.swarm import events
+from probe_ext.swarm.users import events
 
 BOOK = os.environ.get("BENCH_BOOK")
 STAGES = os.environ.get("BENCH_STAGES")
 _kept: list[tuple[float, list[float], str]] = []
 
 if os.environ.get("BENCH_NO_STAMPS"):
-    probe_ext.client.receive.ask_for_stamps = lambda _socket: False
+    probe_ext.client.kernel_receive.ask_for_stamps = lambda _socket: False
 
 
 class BenchUser(StreamingUser):

@@ -10,11 +10,11 @@ from typing import Any
 __version__ = "0.1.0"
 
 _FROM = {
-    "StreamingUser": "probe_ext.swarm.face",
-    "COLD": "probe_ext.measure.rows",
-    "WARM": "probe_ext.measure.rows",
-    "WARM_UP": "probe_ext.measure.rows",
-    "events": "probe_ext.swarm.face",
+    "StreamingUser": "probe_ext.swarm.locustfile_api",
+    "COLD": "probe_ext.measure.table_rows",
+    "WARM": "probe_ext.measure.table_rows",
+    "WARM_UP": "probe_ext.measure.table_rows",
+    "events": "probe_ext.swarm.locustfile_api",
 }
 
 __all__ = ["COLD", "WARM", "WARM_UP", "StreamingUser", "__version__", "events"]

@@ -18,13 +18,16 @@ _EXAMPLES = """examples:
 """
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("probe_ext.swarm.launch", "drive Locust headless against a server, then report"),
-    "worker": ("probe_ext.swarm.join", "join a master on another machine and run users for it"),
-    "report": ("probe_ext.report.command", "build the report of a run from its files alone"),
+    "run": ("probe_ext.swarm.commands.run_command", "drive Locust headless against a server, then report"),
+    "worker": ("probe_ext.swarm.commands.worker_command", "join a master on another machine and run users for it"),
+    "report": ("probe_ext.report.report_command", "build the report of a run from its files alone"),
     "merge": ("probe_ext.run.merge_command", "put rows that a dead worker left on its disk into a run"),
     "list": ("probe_ext.listing", "scenarios and SLO profiles"),
-    "calibrate": ("probe_ext.swarm.calibrate", "the ruler's own error, cost and limits on this machine"),
-    "sim": ("probe_ext.sim.command", "a simulated vLLM-like server"),
+    "calibrate": (
+        "probe_ext.swarm.commands.calibrate_command",
+        "the ruler's own error, cost and limits on this machine",
+    ),
+    "sim": ("probe_ext.sim.sim_command", "a simulated vLLM-like server"),
 }
 
 

@@ -8,9 +8,9 @@ import time
 import orjson
 
 from probe_ext.bundled import folder
-from probe_ext.live.levels import Rules
-from probe_ext.live.run import LiveRun
-from probe_ext.measure.rows import ReplyRow, ServerRow, UserRow
+from probe_ext.live.live_levels import Rules
+from probe_ext.live.live_run import LiveRun
+from probe_ext.measure.table_rows import ReplyRow, ServerRow, UserRow
 from probe_ext.settings.slo import load_profile
 
 SECONDS = 60

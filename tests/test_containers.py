@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from probe_ext.settings.options import KEY_VARIABLE, OPTIONS, WEB_PASSWORD_VARIABLE
-from probe_ext.settings.prometheus import AUTH_VARIABLE
+from probe_ext.settings.prometheus_access import AUTH_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("sim", "master", "worker")

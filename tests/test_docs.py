@@ -17,21 +17,22 @@ import pytest
 
 from probe_ext.cli import COMMANDS
 from probe_ext.measure.outcome import Outcome
-from probe_ext.measure.rows import GapRow, ReplyRow, Row, ServerRow, UserRow, columns
-from probe_ext.report import command as report_command
-from probe_ext.report.pauses import COLUMNS as PAUSE_COLUMNS
-from probe_ext.report.prometheus_rows import Told
+from probe_ext.measure.table_rows import GapRow, ReplyRow, Row, ServerRow, UserRow, columns
+from probe_ext.report import report_command
+from probe_ext.report.inputs.prometheus_rows import Told
+from probe_ext.report.sections.pauses import COLUMNS as PAUSE_COLUMNS
 from probe_ext.run import directory
-from probe_ext.server.engines import ENGINES
-from probe_ext.server.quantities import QUANTITIES
 from probe_ext.settings.options import KEY_VARIABLE, OPTIONS, WEB_PASSWORD_VARIABLE
-from probe_ext.settings.prometheus import AUTH_VARIABLE
+from probe_ext.settings.prometheus_access import AUTH_VARIABLE
 from probe_ext.settings.slo import SloProfile, profile_names
-from probe_ext.sim import command as sim_command
+from probe_ext.sim import sim_command
 from probe_ext.sim.faults import KINDS
 from probe_ext.sim.personality import personality_names
-from probe_ext.swarm import calibrate, floor, join
-from probe_ext.verdict.diagnosis import NAMES as RULE_NAMES
+from probe_ext.swarm.commands import calibrate_command, worker_command
+from probe_ext.swarm.master import calibration_store
+from probe_ext.target.engine_metrics import ENGINES
+from probe_ext.target.quantities import QUANTITIES
+from probe_ext.verdict.diagnosis.diagnose import NAMES as RULE_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -42,7 +43,7 @@ PAGES = sorted(
     + list((ROOT / "reports" / "examples").glob("*.md"))
     + list(DOCS.glob("*.md"))
 )
-SCHEMA = json.loads((ROOT / "probe_ext" / "verdict" / "capacity.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((ROOT / "probe_ext" / "verdict" / "values" / "capacity.schema.json").read_text(encoding="utf-8"))
 
 _CODE = re.compile(r"`([^`\n]+)`")
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -131,7 +132,7 @@ def test_every_service_of_the_containers_has_its_row() -> None:
 
 
 def test_every_figure_for_prometheus_has_its_row() -> None:
-    source = text("probe_ext/swarm/exporter.py")
+    source = text("probe_ext/swarm/web/exporter.py")
     made = re.findall(r"(Counter|Histogram|GaugeMetricFamily)\(\s*\"(probe_[a-z_]+)\"", source)
     true = {f"{name}_total" if kind == "Counter" else name for kind, name in made}
     assert set(documented("docs/containers.md", "The load test's own figures")) == true
@@ -152,7 +153,12 @@ def _locusts_own() -> set[str]:
 
 
 def test_a_flag_that_is_mentioned_exists() -> None:
-    ours = {o.flag for o in OPTIONS} | set(flags_of(report_command)) | set(flags_of(sim_command)) | set(flags_of(join))
+    ours = (
+        {o.flag for o in OPTIONS}
+        | set(flags_of(report_command))
+        | set(flags_of(sim_command))
+        | set(flags_of(worker_command))
+    )
     theirs = {"--help", "--version", "-k", "-m", "--metrics", "--parallel"}  # argparse, pytest, python, llama.cpp
     theirs |= {
         "--build",
@@ -191,7 +197,7 @@ def test_the_options_of_report_and_sim() -> None:
 
 def test_the_options_of_worker() -> None:
     rows = tables(text("docs/swarm.md"))[0]
-    true = {flag: "–" if default is None else f"`{default}`" for flag, default in flags_of(join).items()}
+    true = {flag: "–" if default is None else f"`{default}`" for flag, default in flags_of(worker_command).items()}
     assert {names([row])[0]: row[1] for row in rows} == true
 
 
@@ -209,7 +215,7 @@ def test_exit_codes() -> None:
     true = {report_command.OK, report_command.GATE, report_command.USAGE, report_command.NOT_BELIEVED, 130}
     for page, heading in (("README.md", "Headless, in CI"), ("docs/ci.md", "Exit codes")):
         assert {int(row[0]) for row in tables(section(page, heading))[0]} == true
-    assert re.search(r"^INTERRUPTED = 130$", text("probe_ext/swarm/signals.py"), re.MULTILINE)
+    assert re.search(r"^INTERRUPTED = 130$", text("probe_ext/swarm/terminal/signals.py"), re.MULTILINE)
 
 
 def test_every_make_target() -> None:
@@ -249,7 +255,7 @@ def real_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = [BIN / "probe", "run", "capacity", "--host", host, "--out", out, *brief]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("XDG_CACHE_HOME", str(out.parent))
-            floor.save(dict.fromkeys(calibrate.KEYS))
+            calibration_store.save(dict.fromkeys(calibrate_command.KEYS))
             ended = subprocess.run(run, capture_output=True, text=True, check=False, timeout=120)
         assert ended.returncode == 0, ended.stderr
     finally:
@@ -272,7 +278,7 @@ def test_every_file_of_a_run(real_run: Path) -> None:
 
 def test_every_key_of_what_a_prometheus_told() -> None:
     top, server = tables(section("docs/run-directory.md", directory.PROMETHEUS))
-    source = text("probe_ext/report/from_prometheus.py").partition("about = {")[2].partition("}\n")[0]
+    source = text("probe_ext/report/inputs/prometheus_import.py").partition("about = {")[2].partition("}\n")[0]
     assert names(top) == re.findall(r'^ +"(\w+)":', source, re.MULTILINE)
     assert names(server) == [field.name for field in fields(Told)]
 
@@ -417,7 +423,7 @@ def test_the_simulators_profiles_personalities_and_faults() -> None:
 
 
 def test_the_simulators_paths() -> None:
-    served = set(re.findall(r'add_(?:get|post)\("([^"]+)"', text("probe_ext/sim/server.py")))
+    served = set(re.findall(r'add_(?:get|post)\("([^"]+)"', text("probe_ext/sim/api/app.py")))
     assert set(re.findall(r"`(/[a-z0-9/]+)`", section("docs/simulator.md", "The simulated server"))) == served
 
 
@@ -442,7 +448,8 @@ def test_the_readmes_locustfile_uses_what_exists() -> None:
     assert imported <= set(exported)
     called = set(re.findall(r"self\.(?:llm|prompts)\.(\w+)\(", block))
     defined = {
-        node.name for name in ("llm", "prompting") for node in ast.walk(ast.parse(text(f"probe_ext/swarm/{name}.py")))
+        node.name for name in ("llm", "prompt_source")
+        for node in ast.walk(ast.parse(text(f"probe_ext/swarm/users/{name}.py")))
         if isinstance(node, ast.FunctionDef)
     }  # fmt: skip
     assert called

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from probe_ext.report.command import build
+from probe_ext.report.report_command import build
 
 EXAMPLES = Path(__file__).parents[1] / "reports" / "examples"
 RUNS = ("llamacpp", "vllm")

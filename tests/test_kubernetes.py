@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from probe_ext.settings.options import KEY_VARIABLE, OPTIONS
-from probe_ext.swarm.launch import find_locustfile
+from probe_ext.swarm.commands.run_command import find_locustfile
 from scripts.kubernetes import EXAMPLE, problems
 
 ROOT = Path(__file__).resolve().parents[1]

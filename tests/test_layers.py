@@ -39,9 +39,9 @@ def test_the_contracts_hold(copy: Path) -> None:
     ("file", "line", "broken"),
     [
         ("verdict/planted.py", "import pandas", "only report knows pandas, jinja2 and how to ask a Prometheus"),
-        ("client/planted.py", "from probe_ext.server import urls", "imports point one way"),
+        ("client/planted.py", "from probe_ext.target import urls", "imports point one way"),
         ("report/planted.py", "import locust", "only swarm knows Locust"),
-        ("report/planted.py", "from probe_ext.swarm import face", "imports point one way"),
+        ("report/planted.py", "from probe_ext.swarm import locustfile_api", "imports point one way"),
         ("sim/planted.py", "from probe_ext.measure import clock", "the simulated server shares no code"),
         ("measure/planted.py", "import orjson", "measure stands on the standard library"),
         ("run/planted.py", "import gevent", "only swarm and the client know gevent"),
@@ -80,7 +80,7 @@ def test_a_report_is_made_without_locust_or_gevent(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "capacity.html").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("module", ["probe_ext", "probe_ext.cli", "probe_ext.listing", "probe_ext.sim.command"])
+@pytest.mark.parametrize("module", ["probe_ext", "probe_ext.cli", "probe_ext.listing", "probe_ext.sim.sim_command"])
 def test_a_light_command_loads_none_of_the_heavy_libraries(module: str, tmp_path: Path) -> None:
     heavy = {"locust", "gevent", "pandas"}
     program = f"import sys, {module}; print(sorted({{n.partition('.')[0] for n in sys.modules}} & {heavy}))"
@@ -110,7 +110,7 @@ def test_only_one_module_reads_the_clock(copy: Path) -> None:
     found = [path for path in (ROOT / "probe_ext").rglob("*.py") if reading.search(path.read_text("utf-8"))]
     names = {path.relative_to(ROOT).as_posix() for path in found}
     mine = {"probe_ext/measure/clock.py"}
-    own = {"probe_ext/sim/backend.py", "probe_ext/sim/paced.py"}  # the simulator may share no code with us
+    own = {"probe_ext/sim/backend.py", "probe_ext/sim/calibration_server.py"}  # the simulator may share no code with us
     assert names - own == mine
 
 

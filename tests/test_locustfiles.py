@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from probe_ext.measure.rows import WARM_UP
+from probe_ext.measure.table_rows import WARM_UP
 from tests.e2e.conftest import BIN, PATIENCE, ROOT, Run, end, finished, free_port, locust, start, wait_for
 from tests.e2e.test_endings import check_accounts
 

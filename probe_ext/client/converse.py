@@ -7,9 +7,9 @@ does not pass for a token.
 import ssl
 from dataclasses import dataclass
 
-from probe_ext.client.framing import BadResponseError
+from probe_ext.client.connection import ConnectError, Connection, Reception, SlowServerError
+from probe_ext.client.http_framing import BadResponseError
 from probe_ext.client.reply import Ending, Reply, ReplyReader
-from probe_ext.client.stream import ConnectError, Connection, Reception, SlowServerError
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.timeline import Marks

@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import repeat
 
-from probe_ext.client.framing import Piece
-from probe_ext.client.openai import DONE, BadEventError, ChoicePart, Event, ServerError, read_event
-from probe_ext.client.pattern import PATTERNS, Pattern, read_texts
-from probe_ext.client.runs import Run, Stretch, stretches
+from probe_ext.client.event_pattern import PATTERNS, Pattern, read_texts
+from probe_ext.client.http_framing import Piece
+from probe_ext.client.matched_runs import Run, Stretch, stretches
+from probe_ext.client.openai_api import DONE, BadEventError, ChoicePart, Event, ServerError, read_event
 from probe_ext.client.sse import SseParser
 from probe_ext.measure.timeline import TokenEvents
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import orjson
 
 from probe_ext.client.decoder import Choice, Decoder
-from probe_ext.client.framing import BadResponseError, Piece, Response
-from probe_ext.client.openai import BadEventError, ServerError, read_error, read_event
-from probe_ext.client.receive import Arrivals
-from probe_ext.client.runs import Run
+from probe_ext.client.http_framing import BadResponseError, Piece, Response
+from probe_ext.client.kernel_receive import Arrivals
+from probe_ext.client.matched_runs import Run
+from probe_ext.client.openai_api import BadEventError, ServerError, read_error, read_event
 from probe_ext.client.safe_text import safe_text
 from probe_ext.client.sse import EventTooLargeError
 from probe_ext.measure.outcome import Outcome

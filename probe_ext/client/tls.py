@@ -2,7 +2,7 @@
 
 import ssl
 
-from probe_ext.client.target import Target
+from probe_ext.client.address import Target
 
 
 def context(*, verify: bool) -> ssl.SSLContext:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe_ext.live.batch import Batch
-from probe_ext.live.ledger import Ledger
+from probe_ext.live.reply_batch import Batch
+from probe_ext.live.user_ledger import Ledger
 from probe_ext.settings.slo import Users
-from probe_ext.verdict.columns import Floats
-from probe_ext.verdict.evidence import quantile
-from probe_ext.verdict.people import Headcount
+from probe_ext.verdict.grading.user_grades import Headcount
+from probe_ext.verdict.values.columns import Floats
+from probe_ext.verdict.values.evidence import quantile
 
 SHORTEST, LONGEST = 30.0, 300.0
 """seconds"""

@@ -4,8 +4,8 @@ Two runs with one seed send the same prompts, and the second would find them in 
 a seed of its own unless the same text is wanted.
 """
 
-from probe_ext.prompts.laying import TooShortError, layer
-from probe_ext.prompts.lengths import LengthModel
+from probe_ext.prompts.composer import TooShortError, layer
+from probe_ext.prompts.length_model import LengthModel
 from probe_ext.prompts.prompt import Prompt, single
 
 

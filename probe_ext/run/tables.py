@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow, columns, values_of
+from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow, columns, values_of
 from probe_ext.run.manifest import replace_text
 
 R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow)

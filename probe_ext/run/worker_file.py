@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from probe_ext.measure.rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, columns
+from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, columns
 from probe_ext.run import directory, manifest, own_copy
 
 Row = dict[str, str]

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from probe_ext.load.levels import MAX_USERS, LevelPlan, parse_levels
-from probe_ext.load.search import SearchPlan
-from probe_ext.server import urls
+from probe_ext.load.boundary_search import SearchPlan
+from probe_ext.load.level_plan import MAX_USERS, LevelPlan, parse_levels
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
-from probe_ext.settings.prometheus import matchers, prometheus_url
+from probe_ext.settings.prometheus_access import matchers, prometheus_url
+from probe_ext.target import urls
 
 KEY_VARIABLE = "PROBE_API_KEY"
 """no other: a developer's key for somebody else's service must not reach whatever server is under test"""

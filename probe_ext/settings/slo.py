@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from probe_ext.measure.deadlines import Deadlines
+from probe_ext.measure.fluidity import Deadlines
 from probe_ext.settings.errors import SettingsError
 
 Reasoning = Literal["shown", "hidden"]

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from probe_ext.sim.engine import Engine
+from probe_ext.sim.engine.pacer import Pacer
+from probe_ext.sim.engine.scheduler import Engine
 from probe_ext.sim.faults import Fault
-from probe_ext.sim.metrics import Metrics
-from probe_ext.sim.pacer import Pacer
+from probe_ext.sim.ground_truth import Truth
+from probe_ext.sim.metrics.vllm_metrics import Metrics
 from probe_ext.sim.personality import Personality
 from probe_ext.sim.profile import Profile
-from probe_ext.sim.truth import Truth
 
 FLUSH_EVERY_S = 0.5
 

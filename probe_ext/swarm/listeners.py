@@ -6,9 +6,9 @@ from locust import events, runners
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
-from probe_ext.swarm.head_wiring import HeadWiring
-from probe_ext.swarm.node import Node
-from probe_ext.swarm.options import add_options
+from probe_ext.swarm.locust_options import add_options
+from probe_ext.swarm.master_wiring import HeadWiring
+from probe_ext.swarm.users.process_state import Node
 from probe_ext.swarm.worker_wiring import wire_worker
 
 _SILENT_BEATS = 8

@@ -8,11 +8,11 @@ from locust import argument_parser
 from locust.runners import WorkerRunner
 
 from probe_ext.settings.errors import SettingsError
-from probe_ext.swarm.heartbeat import MasterWatch
-from probe_ext.swarm.node import Node
-from probe_ext.swarm.recorder import watch_loop
-from probe_ext.swarm.signals import SignalEnd
-from probe_ext.swarm.worker import WorkerEnd
+from probe_ext.swarm.terminal.signals import SignalEnd
+from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.recorder import watch_loop
+from probe_ext.swarm.worker.master_watch import MasterWatch
+from probe_ext.swarm.worker.session import WorkerEnd
 
 
 def wire_worker(node: Node, runner: WorkerRunner) -> None:

@@ -4,33 +4,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from probe_ext.measure.rows import LATER
+from probe_ext.measure.table_rows import LATER
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
-from probe_ext.verdict import bootstrap
-from probe_ext.verdict.as_of import as_of, moments
-from probe_ext.verdict.checks import run_checks
-from probe_ext.verdict.cold_user import arms_of, cold_user, cold_user_checks
-from probe_ext.verdict.diagnosis import rule
-from probe_ext.verdict.edge import edge
-from probe_ext.verdict.evidence import Evidence
-from probe_ext.verdict.facts import facts_of
-from probe_ext.verdict.figures import goodput
-from probe_ext.verdict.judgement import Judgement, Mode
-from probe_ext.verdict.level_results import Judging, level_results
-from probe_ext.verdict.levels import find_stretches
-from probe_ext.verdict.next_run import next_command
-from probe_ext.verdict.pause_moments import look_at
-from probe_ext.verdict.pause_spans import find_pauses, threshold
-from probe_ext.verdict.paused import Pauses
-from probe_ext.verdict.pauses import pauses
-from probe_ext.verdict.questions import Answers, Scene, answer
-from probe_ext.verdict.replies import Judged, Slower, asked_at, judge_replies
-from probe_ext.verdict.scene import scene_of, sent_at
-from probe_ext.verdict.sentence import sentence, what_broke
-from probe_ext.verdict.server_figures import Metrics, read_metrics
-from probe_ext.verdict.shocks import shocks
-from probe_ext.verdict.standings import climb_of, questions_of, served_users
-from probe_ext.verdict.team import Given, at_capacity, cost, team
+from probe_ext.verdict.checks.run_checks import run_checks
+from probe_ext.verdict.diagnosis.diagnose import rule
+from probe_ext.verdict.diagnosis.diagnosis_input import facts_of
+from probe_ext.verdict.diagnosis.kv_headroom import edge
+from probe_ext.verdict.grading.reply_grades import Judged, Slower, asked_at, judge_replies
+from probe_ext.verdict.inference import bootstrap
+from probe_ext.verdict.inference.slow_swings import shocks
+from probe_ext.verdict.levels.answers import climb_of, questions_of, served_users
+from probe_ext.verdict.levels.find_levels import find_stretches
+from probe_ext.verdict.levels.scene import scene_of, sent_at
+from probe_ext.verdict.levels.standing import Answers, Scene, answer
+from probe_ext.verdict.levels.truncate import as_of, moments
+from probe_ext.verdict.results.assemble import Judging, level_results
+from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
+from probe_ext.verdict.results.slo_metrics import goodput
+from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team
+from probe_ext.verdict.server.find_pauses import find_pauses, threshold
+from probe_ext.verdict.server.pause_context import look_at
+from probe_ext.verdict.server.pause_summary import pauses
+from probe_ext.verdict.server.server_series import Metrics, read_metrics
+from probe_ext.verdict.values.evidence import Evidence
+from probe_ext.verdict.values.judgement import Judgement, Mode
+from probe_ext.verdict.values.pause_types import Pauses
+from probe_ext.verdict.wording.headline import sentence, what_broke
+from probe_ext.verdict.wording.next_run import next_command
 
 NOTHING_GIVEN = Given()
 NO_BRACKET = (None, None)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from probe_ext.measure.book import Book, MasterBook
-from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow, columns
+from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow, columns
+from probe_ext.measure.window_sketches import Book, MasterBook
 from probe_ext.run import manifest
 
 LEVELS = 10

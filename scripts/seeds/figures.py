@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from probe_ext.measure.rows import WARM_UP
+from probe_ext.measure.table_rows import WARM_UP
 from scripts.seeds.virtual import quantile
 
 Row = dict[str, str]

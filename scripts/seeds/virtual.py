@@ -6,9 +6,9 @@ Nothing of the probe takes part, so what the probe measures later is no echo of 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from probe_ext.sim.engine import Engine
+from probe_ext.sim.engine.scheduler import Engine
+from probe_ext.sim.engine.step_types import Request, Step
 from probe_ext.sim.profile import Profile
-from probe_ext.sim.steps import Request, Step
 
 BETWEEN_USERS = 0.001
 """seconds between the requests of users that ask at the same moment: a client makes them one after another"""

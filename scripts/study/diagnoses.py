@@ -13,8 +13,8 @@ import numpy as np
 
 from probe_ext.bundled import folder
 from probe_ext.settings.slo import load_profile
-from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judge import judge
+from probe_ext.verdict.values.evidence import Evidence
 from scripts.study.regimes import HELD_OUT, REGIMES, Regime
 from scripts.study.virtual_run import hold_levels
 

@@ -5,9 +5,9 @@ from multiprocessing.pool import Pool
 from statistics import mean, median
 from typing import Any
 
-from probe_ext.load.search import RESOLUTION, SearchPlan
+from probe_ext.load.boundary_search import RESOLUTION, SearchPlan
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import Judgement
+from probe_ext.verdict.values.judgement import Judgement
 from scripts.study.coverage import holds
 from scripts.study.servers import Case, cases
 from scripts.study.truth import boundary, chat, long_run

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
 
-from probe_ext.load.sequential import ALPHA, GLANCE, Bounds
-from probe_ext.verdict.bootstrap import CONFIDENCE
+from probe_ext.load.sequential_test import ALPHA, GLANCE, Bounds
+from probe_ext.verdict.inference.bootstrap import CONFIDENCE
 from scripts.study import coverage, effort
 from scripts.study.servers import cases
 from scripts.study.truth import LONG, chat

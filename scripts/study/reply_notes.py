@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from probe_ext.measure.rows import GAP_FLOOR, GapRow, ReplyRow
+from probe_ext.measure.table_rows import GAP_FLOOR, GapRow, ReplyRow
 
 WORKER = "virtual"
 

@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 
-from probe_ext.measure.rows import ServerRow
-from probe_ext.sim.engine import Engine
-from probe_ext.sim.steps import Finished, Step
+from probe_ext.measure.table_rows import ServerRow
+from probe_ext.sim.engine.scheduler import Engine
+from probe_ext.sim.engine.step_types import Finished, Step
 
 URL = "http://virtual/metrics"
 

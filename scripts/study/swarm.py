@@ -5,10 +5,10 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 
-from probe_ext.measure.rows import GapRow, ReplyRow
-from probe_ext.sim.engine import Engine
+from probe_ext.measure.table_rows import GapRow, ReplyRow
+from probe_ext.sim.engine.scheduler import Engine
+from probe_ext.sim.engine.step_types import Finished, Request, Step
 from probe_ext.sim.profile import Profile
-from probe_ext.sim.steps import Finished, Request, Step
 from scripts.study.people import Draws, People, Question
 from scripts.study.reply_notes import Notes
 from scripts.study.server_book import ServerBook

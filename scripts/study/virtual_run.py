@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from probe_ext.load.levels import LevelPlan
-from probe_ext.load.search import SearchPlan
-from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow
+from probe_ext.load.boundary_search import SearchPlan
+from probe_ext.load.level_plan import LevelPlan
 from probe_ext.measure.sketch import LatencySketch
+from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
 from probe_ext.settings.slo import SloProfile
+from probe_ext.sim.metrics.vllm_series import cache_config
 from probe_ext.sim.profile import Profile
-from probe_ext.sim.vllm_series import cache_config
-from probe_ext.swarm.tally import Judge, Tally
-from probe_ext.verdict.columns import from_rows
-from probe_ext.verdict.evidence import Evidence, LocustCounts, Window
+from probe_ext.swarm.master.level_monitor import Judge, Tally
+from probe_ext.verdict.values.columns import from_rows
+from probe_ext.verdict.values.evidence import Evidence, LocustCounts, Window
 from scripts.study.people import People
 from scripts.study.reply_notes import WORKER
 from scripts.study.server_book import URL

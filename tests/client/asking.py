@@ -4,11 +4,11 @@ import gevent
 from exchanges import KEY
 from scripted_server import Peer, ScriptedServer
 
-from probe_ext.client import openai
+from probe_ext.client import openai_api
+from probe_ext.client.address import Target, parse_target
+from probe_ext.client.connection import Connection
 from probe_ext.client.converse import Conversation, Limits
 from probe_ext.client.reply import Reply
-from probe_ext.client.stream import Connection
-from probe_ext.client.target import Target, parse_target
 from probe_ext.measure import clock
 
 SHORT = Limits(connect=5.0, first=5.0, gap=5.0, total=10.0)
@@ -23,8 +23,8 @@ def target_of(server: ScriptedServer) -> Target:
 
 
 def request(target: Target, prompt: str = "hello", *, stream: bool = True) -> bytes:
-    content = openai.body([{"role": "user", "content": prompt}], "m", stream=stream, usage="continuous", extra={})
-    head = f"POST {target.path(openai.CHAT_PATH)} HTTP/1.1\r\nHost: {target.authority}\r\n"
+    content = openai_api.body([{"role": "user", "content": prompt}], "m", stream=stream, usage="continuous", extra={})
+    head = f"POST {target.path(openai_api.CHAT_PATH)} HTTP/1.1\r\nHost: {target.authority}\r\n"
     head += f"Authorization: Bearer {KEY}\r\nContent-Length: {len(content)}\r\n\r\n"
     return head.encode() + content
 

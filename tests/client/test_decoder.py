@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probe_ext.client.decoder import Decoder
-from probe_ext.client.openai import BadEventError
+from probe_ext.client.openai_api import BadEventError
 
 
 def decode(*reads: bytes, finish: bool = True) -> Decoder:

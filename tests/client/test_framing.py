@@ -7,8 +7,8 @@ from exchanges import JSON_HEAD, STREAMS, chunked, events_of, recorded, recorded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe_ext.client import framing
-from probe_ext.client.framing import BadResponseError, Response
+from probe_ext.client import http_framing
+from probe_ext.client.http_framing import BadResponseError, Response
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -210,7 +210,7 @@ def test_what_is_no_http_response_is_refused_with_the_reason(raw: bytes, why: st
 def test_a_head_without_an_end_is_refused_before_it_fills_the_memory(line: bytes) -> None:
     response = respond(OK + b"X-Long: ")
     fed = feed_until_refused(response, [line % k for k in range(10**5)], "head of more than")
-    assert framing.MAX_HEAD - 100 < fed < framing.MAX_HEAD + 100
+    assert http_framing.MAX_HEAD - 100 < fed < http_framing.MAX_HEAD + 100
 
 
 def test_interim_responses_without_an_end_are_refused_too() -> None:
@@ -218,12 +218,12 @@ def test_interim_responses_without_an_end_are_refused_too() -> None:
 
 
 def test_a_large_body_in_the_read_of_its_head_is_no_large_head() -> None:
-    response = respond(sized(b"x" * (2 * framing.MAX_HEAD)))
+    response = respond(sized(b"x" * (2 * http_framing.MAX_HEAD)))
     assert response.complete
 
 
 def test_a_body_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(framing, "MAX_BODY", 1000)
+    monkeypatch.setattr(http_framing, "MAX_BODY", 1000)
     response = respond(CHUNKED)
     feed_until_refused(response, [b"64\r\n" + b"x" * 100 + b"\r\n"] * 20, "body of more than 1000 bytes")
     assert 500 < len(body_of(response)) <= 1000

@@ -17,11 +17,11 @@ from exchanges import JSON_HEAD, KEY, events_of, recorded, recorded_refusals, si
 from scripted_server import Peer, Script, ScriptedServer
 
 from probe_ext.client import converse
+from probe_ext.client.address import Target, parse_target
+from probe_ext.client.connection import Connection
 from probe_ext.client.converse import Limits
 from probe_ext.client.reply import Reply
 from probe_ext.client.safe_text import MESSAGE_LENGTH
-from probe_ext.client.stream import Connection
-from probe_ext.client.target import Target, parse_target
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome
 

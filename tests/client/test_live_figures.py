@@ -8,11 +8,11 @@ import pytest
 from asking import SHORT, ask, check_times, conversation, hold, target_of
 from scripted_server import Peer, Script, ScriptedServer
 
-from probe_ext.client import receive
+from probe_ext.client import kernel_receive
+from probe_ext.client.connection import Connection, Reception
 from probe_ext.client.converse import Limits
-from probe_ext.client.readiness import sockets
 from probe_ext.client.reply import Reply
-from probe_ext.client.stream import Connection, Reception
+from probe_ext.client.socket_reactor import sockets
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import gaps
 
@@ -176,7 +176,7 @@ BLOCKED = 0.3
 def busy_hub(monkeypatch: pytest.MonkeyPatch, *, stamped: bool, reads_too: bool = False) -> tuple[Reply, Peer]:
     """A reply of four tokens, each of which finds the event loop blocked, or the thread that reads as well."""
     if not stamped:
-        monkeypatch.setattr(receive, "ask_for_stamps", lambda sock: False)
+        monkeypatch.setattr(kernel_receive, "ask_for_stamps", lambda sock: False)
 
     def script(peer: Peer) -> None:
         peer.request()
@@ -279,7 +279,7 @@ def test_a_deadline_that_finds_bytes_in_the_kernel_reads_them_before_it_judges(
 
 
 def test_a_step_of_the_wall_clock_puts_no_token_before_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = receive.clock.both
+    real = kernel_receive.clock.both
     calls = []
 
     def stepped() -> tuple[float, int]:
@@ -287,7 +287,7 @@ def test_a_step_of_the_wall_clock_puts_no_token_before_its_request(monkeypatch: 
         calls.append(monotonic)
         return monotonic, wall + (5_000_000_000 if len(calls) > 2 else 0)
 
-    monkeypatch.setattr(receive.clock, "both", stepped)
+    monkeypatch.setattr(kernel_receive.clock, "both", stepped)
     reply, _ = run_profile("slow")
     assert len(calls) > 4
     (column,) = reply.events

@@ -17,8 +17,8 @@ monkey.patch_all()
 import json, socket, sys
 assert monkey.is_module_patched("socket")
 from asking import SHORT, conversation, hold
-from probe_ext.client.stream import Connection
-from probe_ext.client.target import parse_target
+from probe_ext.client.connection import Connection
+from probe_ext.client.address import parse_target
 target = parse_target(sys.argv[1])
 connection = Connection(target, None)
 replies = [hold(conversation(connection, target, SHORT)) for _ in range(2)]

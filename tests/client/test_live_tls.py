@@ -16,10 +16,10 @@ from scripted_server import Peer, ScriptedServer
 from test_live_figures import PROFILES, paced
 
 from probe_ext.client import tls
+from probe_ext.client.address import parse_target
+from probe_ext.client.connection import Connection
 from probe_ext.client.converse import Limits
 from probe_ext.client.reply import Reply
-from probe_ext.client.stream import Connection
-from probe_ext.client.target import parse_target
 from probe_ext.measure.outcome import Outcome
 
 

@@ -9,7 +9,7 @@ from exchanges import KEY, recorded_refusals
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe_ext.client.openai import BadEventError, ChoicePart, ServerError, Usage, body, read_error, read_event
+from probe_ext.client.openai_api import BadEventError, ChoicePart, ServerError, Usage, body, read_error, read_event
 from probe_ext.client.safe_text import safe_text
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from probe_ext.client import decoder as decoding
 from probe_ext.client.decoder import Decoder
-from probe_ext.client.openai import BadEventError, read_event
-from probe_ext.client.pattern import Patterns, learn
+from probe_ext.client.event_pattern import Patterns, learn
+from probe_ext.client.openai_api import BadEventError, read_event
 
 
 class Never(Patterns):

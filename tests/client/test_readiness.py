@@ -13,9 +13,9 @@ import gevent.event
 import pytest
 from gevent.monkey import get_original
 
-from probe_ext.client import readiness
-from probe_ext.client.readiness import MANY, Sockets, sockets
-from probe_ext.client.receive import Round
+from probe_ext.client import socket_reactor
+from probe_ext.client.kernel_receive import Round
+from probe_ext.client.socket_reactor import MANY, Sockets, sockets
 from probe_ext.measure import clock
 
 failed: list[Exception] = []
@@ -39,13 +39,13 @@ def pairs() -> Iterator[list[Pair]]:
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long was waited for others, each time."""
     naps: list[float] = []
-    monkeypatch.setattr(readiness, "_sleep", naps.append)
+    monkeypatch.setattr(socket_reactor, "_sleep", naps.append)
     return naps
 
 
 def watch_all(
     found: Sockets, pairs: list[Pair], got: dict[int, bytes], *, stamped: bool = True
-) -> list[readiness.Watch]:
+) -> list[socket_reactor.Watch]:
     def reader(number: int, near: socket.socket) -> None:
         got[number] = got.get(number, b"") + near.recv(100)
 
@@ -79,7 +79,7 @@ def test_what_is_read_is_told_how_long_others_were_waited_for(
         near.recv(100)
         told.append(now[1:])
 
-    monkeypatch.setattr(readiness, "_sleep", send_more)
+    monkeypatch.setattr(socket_reactor, "_sleep", send_more)
     monkeypatch.setattr(sockets().patience, "seconds", 0.25)
     watches = [*watch_all(sockets(), pairs[1:], got), sockets().add(near.fileno(), read, failed.append, stamped=True)]
     far.send(b"first")
@@ -109,7 +109,7 @@ def test_of_many_sockets_all_are_read_with_a_moment_between_looks(pairs: list[Pa
         far.send(b"%d" % number)
     wait_for(got, len(pairs))
     assert got == {number: b"%d" % number for number in range(len(pairs))}
-    assert set(slept) == {readiness.LEAST}
+    assert set(slept) == {socket_reactor.LEAST}
     for watch in watches:
         watch.stop()
 
@@ -138,7 +138,7 @@ def test_sockets_are_read_while_the_hub_gets_no_turn(pairs: list[Pair]) -> None:
 
 
 def test_where_there_is_no_linux_the_reason_is_said() -> None:
-    lie = "import sys; sys.platform = 'darwin'; import probe_ext.client.readiness"
+    lie = "import sys; sys.platform = 'darwin'; import probe_ext.client.socket_reactor"
     done = subprocess.run([sys.executable, "-c", lie], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("ImportError: load is made on Linux alone")
@@ -159,7 +159,7 @@ def test_who_is_woken_wakes_on_the_hub(pairs: list[Pair]) -> None:
 
 def test_one_that_is_stopped_while_others_are_read_is_not_read(pairs: list[Pair]) -> None:
     found, read = sockets(), []
-    watches: list[readiness.Watch] = []
+    watches: list[socket_reactor.Watch] = []
 
     def stop_the_other(other: int) -> None:
         read.append(other)
@@ -285,13 +285,13 @@ def test_a_closed_socket_can_still_be_forgotten(pairs: list[Pair]) -> None:
 
 
 def test_the_wait_grows_while_nothing_is_lost_and_shrinks_at_once_when_something_is() -> None:
-    patience = readiness.Patience()
+    patience = socket_reactor.Patience()
     for _ in range(100):
         patience.learn(1000, 1)
-    assert patience.seconds == readiness.MOST
+    assert patience.seconds == socket_reactor.MOST
     patience.learn(1000, 0)
     patience.learn(1000, 15)
-    assert patience.seconds == readiness.MOST / 2
+    assert patience.seconds == socket_reactor.MOST / 2
     for _ in range(100):
         patience.learn(1000, 500)
-    assert patience.seconds == readiness.LEAST
+    assert patience.seconds == socket_reactor.LEAST

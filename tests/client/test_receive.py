@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
-from probe_ext.client import receive
-from probe_ext.client.receive import (
+from probe_ext.client import kernel_receive
+from probe_ext.client.kernel_receive import (
     MAX_LAG,
     Arrivals,
     arrivals,
@@ -35,8 +35,8 @@ def stamp(seconds: int, nanoseconds: int) -> tuple[int, int, bytes]:
 @pytest.fixture(autouse=True)
 def _still(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is second 50 of this machine and second 1000 of the world."""
-    monkeypatch.setattr(receive.clock, "both", lambda: (50.0, 1000 * 10**9))
-    monkeypatch.setattr(receive.clock, "monotonic", lambda: 50.0)
+    monkeypatch.setattr(kernel_receive.clock, "both", lambda: (50.0, 1000 * 10**9))
+    monkeypatch.setattr(kernel_receive.clock, "monotonic", lambda: 50.0)
 
 
 def read(*stamps: tuple[int, int, bytes]) -> tuple[bytes, float, float | None]:
@@ -76,10 +76,10 @@ def test_a_stamp_that_cannot_be_one_is_none(other: tuple[int, int, bytes]) -> No
 
 def test_where_the_platform_has_no_stamps_none_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as sock:
-        monkeypatch.setattr(receive.sys, "platform", "darwin")
+        monkeypatch.setattr(kernel_receive.sys, "platform", "darwin")
         assert not ask_for_stamps(sock)
-        monkeypatch.setattr(receive.sys, "platform", "linux")
-        monkeypatch.setattr(receive, "_OPTION", 99_999)
+        monkeypatch.setattr(kernel_receive.sys, "platform", "linux")
+        monkeypatch.setattr(kernel_receive, "_OPTION", 99_999)
         assert not ask_for_stamps(sock)
 
 

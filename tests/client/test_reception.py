@@ -5,10 +5,11 @@ import pytest
 from asking import SHORT, conversation, hold, target_of
 from scripted_server import Peer, ScriptedServer
 
-from probe_ext.client import receive, stream
-from probe_ext.client.readiness import sockets
+from probe_ext.client import connection as stream
+from probe_ext.client import kernel_receive
+from probe_ext.client.connection import Connection, Reception
 from probe_ext.client.reply import Reply
-from probe_ext.client.stream import Connection, Reception
+from probe_ext.client.socket_reactor import sockets
 from probe_ext.measure.outcome import Outcome
 
 EVENT = b"6\r\ndata: {}\n\n\r\n"
@@ -18,7 +19,7 @@ def reception(monkeypatch: pytest.MonkeyPatch, *reads: bytes) -> Reception:
     """One that finds these in its socket, and whose stream flows."""
     waiting = list(reads)
 
-    def read(_: object, now: receive.Round) -> receive.Read:
+    def read(_: object, now: kernel_receive.Round) -> kernel_receive.Read:
         if not waiting:
             raise BlockingIOError
         return waiting.pop(0), b"", 1.0, now
@@ -52,14 +53,14 @@ def test_what_comes_while_the_rest_is_looked_at_is_not_lost(monkeypatch: pytest.
     """The thread reads on while a greenlet takes what there is: an end is told only with the bytes before it."""
     found = reception(monkeypatch, EVENT, b"last", b"")
     found._on_readable(0)
-    real = receive.arrivals
+    real = kernel_receive.arrivals
 
-    def meanwhile(reads: receive.Reads, floor: float) -> receive.Arrivals:
+    def meanwhile(reads: kernel_receive.Reads, floor: float) -> kernel_receive.Arrivals:
         while found._on_readable(0):
             pass
         return real(reads, floor)
 
-    monkeypatch.setattr(receive, "arrivals", meanwhile)
+    monkeypatch.setattr(kernel_receive, "arrivals", meanwhile)
     assert (found.arrivals().data, found.ended) == ([EVENT], False)
     assert (found.arrivals().data, found.ended) == ([b"last"], True)
 
@@ -67,7 +68,7 @@ def test_what_comes_while_the_rest_is_looked_at_is_not_lost(monkeypatch: pytest.
 def test_a_defect_while_reading_ends_the_reply_and_not_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     found = reception(monkeypatch)
 
-    def broken(*_: object) -> receive.Read:
+    def broken(*_: object) -> kernel_receive.Read:
         raise MemoryError("no room")
 
     found._read = broken
@@ -90,7 +91,7 @@ def test_what_flows_wakes_nobody_until_much_waits(monkeypatch: pytest.MonkeyPatc
     found = reception(monkeypatch, *[EVENT] * 1000)
     while not wakes(found):
         found._on_readable(0)
-    assert len(found._reads) == (stream._AT_ONCE + 1) * receive.READ_ITEMS
+    assert len(found._reads) == (stream._AT_ONCE + 1) * kernel_receive.READ_ITEMS
 
 
 def test_what_nobody_looks_at_is_left_to_the_kernel_until_somebody_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_pattern import ROLE, SPOILS, chat
 
-from probe_ext.client import decoder as decoding
-from probe_ext.client.pattern import Patterns
-from probe_ext.client.receive import Arrivals
+from probe_ext.client import decoder
+from probe_ext.client.event_pattern import Patterns
+from probe_ext.client.kernel_receive import Arrivals
 from probe_ext.client.reply import ReplyReader
 
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -27,8 +27,8 @@ def found(reads: list[bytes], batches: list[int], monkeypatch: pytest.MonkeyPatc
     """All that is known of a response whose n-th read came at second n, taken in batches; and reads taken in runs."""
     taken = 0
     with monkeypatch.context() as patch:
-        patch.setattr(decoding, "PATTERNS", Patterns())
-        patch.setattr(decoding, "_WORTH_IT", 2 if runs else 10**9)
+        patch.setattr(decoder, "PATTERNS", Patterns())
+        patch.setattr(decoder, "_WORTH_IT", 2 if runs else 10**9)
         reader = ReplyReader(None)
         real = reader._take_run
 
@@ -44,16 +44,16 @@ def found(reads: list[bytes], batches: list[int], monkeypatch: pytest.MonkeyPatc
             reader.take(Arrivals(reads[place : place + size], times[place : place + size], [], []))
             place += size
         reader.decoder.finish()
-    decoder, response = reader.decoder, reader.response
+    decoded, response = reader.decoder, reader.response
     told = (
-        decoder.choices,
-        decoder.tokens_in,
-        decoder.tokens_cached,
-        decoder.completion,
-        decoder.done,
-        decoder.last_at,
+        decoded.choices,
+        decoded.tokens_in,
+        decoded.tokens_cached,
+        decoded.completion,
+        decoded.done,
+        decoded.last_at,
     )
-    more = (decoder.error, decoder.reads_unresolved, reader.length, response.reads, response.complete, response._bytes)
+    more = (decoded.error, decoded.reads_unresolved, reader.length, response.reads, response.complete, response._bytes)
     return (repr(told), more, str(reader.failure), reader._problem, response.keep_alive), taken
 
 

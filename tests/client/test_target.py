@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe_ext.client.target import Target, parse_target
+from probe_ext.client.address import Target, parse_target
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from probe_ext.report import frames
-from probe_ext.verdict.levels import find_levels
+from probe_ext.report.inputs import frames
+from probe_ext.verdict.levels.find_levels import find_levels
 from tests.e2e.conftest import Run, finished, locust, replies, start, wait_for
 
 USERS = ("-u", "6", "-r", "6")

@@ -13,10 +13,11 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from probe_ext.report import command, from_prometheus
+from probe_ext.report import report_command
+from probe_ext.report.inputs import prometheus_import as from_prometheus
 from probe_ext.run import manifest
-from probe_ext.server.quantities import QUANTITIES
-from probe_ext.settings.prometheus import PrometheusSource
+from probe_ext.settings.prometheus_access import PrometheusSource
+from probe_ext.target.quantities import QUANTITIES
 from tests.e2e.conftest import end, finished, free_port, locust, start, wait_for
 
 PROMETHEUS = shutil.which("prometheus")
@@ -87,7 +88,7 @@ def test_what_a_real_prometheus_kept_is_what_was_polled(
     from_prometheus.read(out, manifest.read(out), source)
     assert (out / "server-prometheus.csv").read_text() == whole  # nothing lost or doubled where pieces meet
 
-    assert command.build(out).page.exists()
+    assert report_command.build(out).page.exists()
     assert "A Prometheus told" in (out / "capacity.html").read_text()
 
 
@@ -125,5 +126,5 @@ def test_a_run_that_is_to_read_one_is_refused_where_it_will_tell_nothing(
     run = finished(process, out)
     assert run.code == 0, run.said
     assert run.rows("server.csv") == []  # not polled as well
-    assert command.server_figures(out, None, None) is None
+    assert report_command.server_figures(out, None, None) is None
     assert (out / "server-prometheus.csv").exists()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from probe_ext.report.command import build
+from probe_ext.report.report_command import build
 from tests.e2e.conftest import BIN, CAPACITY, Run, end, finished, free_port, replies, start, wait_for
 
 ELSEWHERE = ("unshare", "--time", "--monotonic", "5000", "--fork", "--kill-child")

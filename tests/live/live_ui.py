@@ -11,13 +11,13 @@ from locust.env import Environment
 from locust.web import WebUI
 from worlds import CHAT, reply
 
-from probe_ext.live.run import LiveRun
-from probe_ext.measure.rows import ServerRow, UserRow
+from probe_ext.live.live_run import LiveRun
+from probe_ext.measure.table_rows import ServerRow, UserRow
 from probe_ext.settings.options import read_options
-from probe_ext.swarm.axis import SAME_CLOCK
-from probe_ext.swarm.live_state import rules_of
-from probe_ext.swarm.live_view import LiveView
-from probe_ext.swarm.peers import Peers
+from probe_ext.swarm.link.clock_sync import SAME_CLOCK
+from probe_ext.swarm.link.workers import Peers
+from probe_ext.swarm.web.live_json import rules_of
+from probe_ext.swarm.web.run_display import LiveView
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

@@ -9,9 +9,9 @@ import pytest
 from live_ui import Ui
 
 from probe_ext.live import history
-from probe_ext.live.names import Streaming
-from probe_ext.live.run import COLUMNS
-from probe_ext.swarm.live_web import FILES
+from probe_ext.live.live_run import COLUMNS
+from probe_ext.live.named_stats import Streaming
+from probe_ext.swarm.web.live_page_routes import FILES
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "live-view.md").read_text(encoding="utf-8")
 PART = PAGE.split("## live.json")[1]

@@ -7,9 +7,9 @@ from worlds import CHAT, reply
 
 from probe_ext.live import history
 from probe_ext.live.history import MOST, RECENT, History
-from probe_ext.live.levels import SHOWN, Rules
-from probe_ext.live.run import COLUMNS, LiveRun
-from probe_ext.measure.rows import ServerRow, UserRow
+from probe_ext.live.live_levels import SHOWN, Rules
+from probe_ext.live.live_run import COLUMNS, LiveRun
+from probe_ext.measure.table_rows import ServerRow, UserRow
 
 HOURS = 4
 MERGES = {"users": history.last, "peak": history.largest, "low": history.smallest, "marks": history.together}

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 import pytest
 from worlds import CHAT, columns, reply, staircase, worker
 
-from probe_ext.live.batch import judge
-from probe_ext.live.levels import OPEN, LevelNow, Levels, Rules
-from probe_ext.live.run import LiveRun
-from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow
-from probe_ext.verdict.evidence import Evidence
+from probe_ext.live.live_levels import OPEN, LevelNow, Levels, Rules
+from probe_ext.live.live_run import LiveRun
+from probe_ext.live.reply_batch import judge
+from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
 from probe_ext.verdict.judge import judge as judged_by_the_report
+from probe_ext.verdict.values.evidence import Evidence
 
 RULES = Rules(CHAT, settle=5.0)
 

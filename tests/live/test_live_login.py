@@ -8,8 +8,8 @@ import pytest
 from live_ui import Ui
 
 from probe_ext.settings.options import WEB_PASSWORD_VARIABLE
-from probe_ext.swarm import web_login
-from probe_ext.swarm.web_login import WebLogin, add_login
+from probe_ext.swarm.web import login as web_login
+from probe_ext.swarm.web.login import WebLogin, add_login
 
 PLACES = ("/", "/probe/", "/probe/live.json", "/stats/requests")
 

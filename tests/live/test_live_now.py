@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from worlds import CHAT, reply
 
-from probe_ext.live import words
-from probe_ext.live.batch import judge
-from probe_ext.live.cpu import CpuTrack
-from probe_ext.live.levels import Rules
-from probe_ext.live.line import line
-from probe_ext.live.run import LiveRun, Now
-from probe_ext.live.server import ServerNow
+from probe_ext.live import status_text
+from probe_ext.live.cpu_load import CpuTrack
+from probe_ext.live.live_levels import Rules
+from probe_ext.live.live_run import LiveRun, Now
+from probe_ext.live.reply_batch import judge
+from probe_ext.live.server_now import ServerNow
+from probe_ext.live.status_line import line
 from probe_ext.live.window import LONGEST, SHORTEST, Window
-from probe_ext.measure.rows import WARM_UP, ReplyRow, ServerRow, UserRow
+from probe_ext.measure.table_rows import WARM_UP, ReplyRow, ServerRow, UserRow
 
 RULES = Rules(CHAT, settle=5.0)
 
@@ -170,28 +170,30 @@ def moment(users: int, served: int = 0, strained: int = 0, broken: int = 0) -> N
     ],
 )
 def test_the_headline(now: Now, said: str, tone: str) -> None:
-    head = words.headline(now, RULES)
+    head = status_text.headline(now, RULES)
     assert (head.number + head.rest, head.tone) == (said, tone)
 
 
 def test_a_reports_sentence_becomes_a_headline() -> None:
-    head, more = words.answered("64 people at once feel served; at 96 typing speed broke first.")
+    head, more = status_text.answered("64 people at once feel served; at 96 typing speed broke first.")
     assert (head.number, head.rest, more) == ("64", " people at once feel served.", "At 96 typing speed broke first.")
-    head, more = words.answered("This run is not to be believed: x. Taken at its word: 64 people at once feel served.")
+    head, more = status_text.answered(
+        "This run is not to be believed: x. Taken at its word: 64 people at once feel served."
+    )
     assert (head.number, more) == ("", "")
 
 
 def test_where_a_level_stands_is_said_in_words() -> None:
-    assert words.progress(None, RULES) == ""
+    assert status_text.progress(None, RULES) == ""
     live = LiveRun(RULES)
     live.on_users(UserRow(0.0, 2, 2, "running"))
-    assert words.progress(live.tick(1.0), RULES).endswith("measuring begins in 4 s.")
+    assert status_text.progress(live.tick(1.0), RULES).endswith("measuring begins in 4 s.")
     said = []
     for second in range(5, 40):
         live.on_users(UserRow(float(second), 2, 2, "running"))
         for user in (0, 1):
             live.on_reply(reply(user, second - 2.0, first=second - 2.0 + (0.1 if second < 25 else 20.0)))
-        said.append(words.progress(live.tick(float(second)), RULES))
+        said.append(status_text.progress(live.tick(float(second)), RULES))
     assert said[0].endswith("too early to say, 0 of 2 have 3 judged replies.")
     assert said[12].endswith("so far this level holds.")
     assert said[-1].endswith("so far this level fails, by the wait for the first word.")
@@ -205,7 +207,7 @@ def test_a_level_that_waits_for_its_undecided_users_says_so() -> None:
             live.on_reply(reply(user, second - 2.0, first=second - 2.0 + (5.0 if (user, second) == (0, 12) else 0.1)))
         live.tick(float(second))
         if second == 12:
-            assert words.progress(live.now, RULES).endswith("too early to say, 1 person not decided yet.")
+            assert status_text.progress(live.now, RULES).endswith("too early to say, 1 person not decided yet.")
 
 
 def test_figures_that_are_not_known_are_not_said() -> None:

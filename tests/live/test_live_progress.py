@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from worlds import CHAT, reply
 
-from probe_ext.live.levels import Rules
-from probe_ext.live.run import LiveRun, Now
-from probe_ext.measure.rows import ServerRow, UserRow
+from probe_ext.live.live_levels import Rules
+from probe_ext.live.live_run import LiveRun, Now
+from probe_ext.measure.table_rows import ServerRow, UserRow
 from probe_ext.settings.options import read_options
-from probe_ext.swarm.progress import Progress
-from probe_ext.swarm.shape import LevelShape
+from probe_ext.swarm.master.load_shape import LevelShape
+from probe_ext.swarm.terminal.progress_line import Progress
 
 
 class Screen(io.StringIO):

@@ -12,11 +12,11 @@ import pytest
 from live_ui import HOSTILE, Ui
 
 from probe_ext.run import directory as places
-from probe_ext.swarm.live_web import FILES, address
+from probe_ext.swarm.web.live_page_routes import FILES, address
 
 OURS = ("/probe/", "/probe/live.js", "/probe/live.css", "/probe/live.json", "/probe/runs/1/run.json",
         "/probe/runs/newest/run.json")  # fmt: skip
-PAGE = resources.files("probe_ext.swarm") / "live_page"
+PAGE = resources.files("probe_ext.swarm.web") / "live_page"
 
 
 def text_of(name: str) -> str:
@@ -192,7 +192,7 @@ def test_a_runs_life_from_its_beginning_to_its_report(tmp_path: Path, monkeypatc
         (directory / "capacity.json").write_text(json.dumps(said))
         return 0
 
-    monkeypatch.setattr("probe_ext.swarm.live_view.make_report", report)
+    monkeypatch.setattr("probe_ext.swarm.web.run_display.make_report", report)
     ui.view.report(first)
     told = figures(ui)
     assert told["said"] == {"number": "6", "headline": " people at once feel served.", "tone": "good",
@@ -210,7 +210,7 @@ def test_a_report_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytes
     run = ui.begin(tmp_path / "run")
     run.ended = 60.0
     ui.view.ended()
-    monkeypatch.setattr("probe_ext.swarm.live_view.make_report", lambda _: 2)
+    monkeypatch.setattr("probe_ext.swarm.web.run_display.make_report", lambda _: 2)
     ui.view.report(run)
     assert figures(ui)["runs"][0]["report"] == "failed"
     assert figures(ui)["said"]["below"] == "Its report could not be made."
@@ -307,7 +307,7 @@ def test_no_key_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_page_has_the_reports_colours() -> None:
-    theirs = (resources.files("probe_ext.report") / "templates" / "style.css").read_text(encoding="utf-8")
+    theirs = (resources.files("probe_ext.report.outputs") / "templates" / "style.css").read_text(encoding="utf-8")
     assert re.findall(r":root\{[^}]*\}", text_of("live.css")) == re.findall(r":root\{[^}]*\}", theirs)[:2]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe_ext.load.levels import PATIENCE, LevelPlan, LevelSteps, parse_levels
+from probe_ext.load.level_plan import PATIENCE, LevelPlan, LevelSteps, parse_levels
 
 PLAN = LevelPlan((2, 5, 3), hold=10.0, settle=4.0, min_replies=3)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from probe_ext.load.search import Look, SearchPlan, SearchSteps, State
-from probe_ext.load.sequential import Block, Bounds
-from probe_ext.swarm.search_ending import search_finding
+from probe_ext.load.boundary_search import Look, SearchPlan, SearchSteps, State
+from probe_ext.load.sequential_test import Block, Bounds
+from probe_ext.swarm.master.search_finding import search_finding
 
 PLAN = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=512, longest=3600.0)
 DOCS = Path(__file__).resolve().parents[2] / "docs"

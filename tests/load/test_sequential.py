@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from probe_ext.load.sequential import ALPHA, GLANCE, Block, Bounds, Odds
+from probe_ext.load.sequential_test import ALPHA, GLANCE, Block, Bounds, Odds
 
 CHAT = Bounds(0.90, 0.01)
 FOR_EVER = 300

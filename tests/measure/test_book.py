@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe_ext.measure.book import COUNT_SECONDS, SKETCH_SECONDS, Book, MasterBook
 from probe_ext.measure.sketch import LatencySketch
+from probe_ext.measure.window_sketches import COUNT_SECONDS, SKETCH_SECONDS, Book, MasterBook
 
 
 def lines_of(*sent: tuple[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe_ext.measure.deadlines import Deadlines, Kept, worst
+from probe_ext.measure.fluidity import Deadlines, Kept, worst
 from probe_ext.measure.timeline import TokenEvents
 
 RULE = Deadlines(first=1.0, each=0.1)

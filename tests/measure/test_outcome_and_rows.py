@@ -4,9 +4,9 @@ from dataclasses import fields
 
 import pytest
 
-from probe_ext.measure import rows
+from probe_ext.measure import table_rows
 from probe_ext.measure.outcome import FINISHED, OURS, Outcome, is_failure
-from probe_ext.measure.rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, ServerRow, UserRow, columns, moved
+from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, ServerRow, UserRow, columns, moved
 
 
 def reply_row(**changed: object) -> ReplyRow:
@@ -72,4 +72,4 @@ def test_moving_leaves_the_row_as_it_was_and_back_again_is_the_same() -> None:
 
 def test_every_row_type_is_frozen() -> None:
     with pytest.raises(AttributeError):
-        rows.GapRow("w:1", 0.0, 1.0, 2).start = 3.0  # type: ignore[misc]
+        table_rows.GapRow("w:1", 0.0, 1.0, 2).start = 3.0  # type: ignore[misc]

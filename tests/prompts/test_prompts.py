@@ -9,12 +9,12 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe_ext.prompts.bricks import REQUESTS, bricks
-from probe_ext.prompts.laying import TooShortError
-from probe_ext.prompts.lengths import guessed, measured
+from probe_ext.prompts.composer import TooShortError
+from probe_ext.prompts.conversation import ChatMaker
+from probe_ext.prompts.length_model import guessed, measured
+from probe_ext.prompts.phrases import REQUESTS, bricks
 from probe_ext.prompts.synthetic import PromptMaker
-from probe_ext.prompts.turns import ChatMaker
-from probe_ext.prompts.words import words
+from probe_ext.prompts.word_list import words
 
 MODELS = {name: measured(count, "tokenize", bricks(7)) for name, count in tokenizers.EACH.items()}
 
@@ -31,7 +31,7 @@ def test_the_words_are_many_short_and_different():
 
 def test_any_process_makes_the_same_prompts():
     code = (
-        "from probe_ext.prompts.synthetic import PromptMaker; from probe_ext.prompts.lengths import guessed;"
+        "from probe_ext.prompts.synthetic import PromptMaker; from probe_ext.prompts.length_model import guessed;"
         "print(PromptMaker(7, 200, guessed(), shared_prefix_tokens=50).prompt(3, 5).text, end='')"
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)

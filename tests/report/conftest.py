@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import synthetic_run
 
-from probe_ext.report import command
+from probe_ext.report import report_command
 
 
 @pytest.fixture(scope="session")
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the stated model, with its report; not to be changed."""
     run = synthetic_run.build(tmp_path_factory.mktemp("whole") / "run")
-    command.build(run)
+    report_command.build(run)
     return run
 
 

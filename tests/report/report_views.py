@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from probe_ext.bundled import folder
-from probe_ext.report import frames, page
-from probe_ext.report.page import Page
+from probe_ext.report.inputs import frames
+from probe_ext.report.sections import page
+from probe_ext.report.sections.page import Page
 from probe_ext.settings.slo import load_profile
 from probe_ext.verdict.judge import judge
 

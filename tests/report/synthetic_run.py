@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from probe_ext.measure.book import Book, MasterBook
-from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow
+from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
+from probe_ext.measure.window_sketches import Book, MasterBook
 from probe_ext.run import manifest, tables
 
 LEVELS = (1, 2, 4, 8)

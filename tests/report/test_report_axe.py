@@ -13,7 +13,7 @@ import pytest
 from test_report_browser import Visitor, visit  # noqa: F401 (a fixture)
 from test_report_render import hostile_run
 
-from probe_ext.report import command
+from probe_ext.report import report_command
 
 AXE = Path(__file__).parent / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 ABSENT = "ACCESSIBILITY IS NOT TESTED: " + (
@@ -52,7 +52,7 @@ def test_no_fault_where_much_is_amiss(visit: Visitor, run: Path, dark: bool) -> 
     async def look(tab: chrome.Tab) -> None:
         assert await faults(tab, run / "capacity.html", 390, dark=dark) == []
 
-    command.build(hostile_run(run))
+    report_command.build(hostile_run(run))
     visit(look)
 
 

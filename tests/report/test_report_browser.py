@@ -11,7 +11,7 @@ import chrome
 import pytest
 from test_report_render import hostile_run
 
-from probe_ext.report import command
+from probe_ext.report import report_command
 
 if chrome.BROWSER is None:
     warnings.warn("no Chromium here: THE PAGE IS NOT TESTED IN A BROWSER", stacklevel=1)
@@ -252,7 +252,7 @@ def test_hostile_text_runs_nothing(visit: Visitor, run: Path) -> None:
         assert tab.console == []
         assert await width_needed(tab) <= 390
 
-    command.build(hostile_run(run))
+    report_command.build(hostile_run(run))
     visit(look)
 
 

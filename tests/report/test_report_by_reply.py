@@ -5,7 +5,7 @@ from pathlib import Path
 import synthetic_run
 from report_views import viewed
 
-from probe_ext.report.by_reply import by_reply
+from probe_ext.report.sections.by_reply import by_reply
 
 
 def test_the_table_stands_beside_the_verdict(whole_run: Path) -> None:

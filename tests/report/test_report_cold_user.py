@@ -4,18 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from probe_ext.report import command, words
+from probe_ext.report import report_command
+from probe_ext.report.wording import common_text
 
 
 def test_a_measured_cold_user_is_a_sentence_and_another_is_silence() -> None:
     found = {"measured": True, "cold_p50": 2.48, "warm_p50": 0.15}
-    assert words.cold_user(found) == "A cold user waits 2.5 s for its first word, a warm one 0.15 s (medians)."
-    assert words.cold_user({"measured": False}) == ""
+    assert common_text.cold_user(found) == "A cold user waits 2.5 s for its first word, a warm one 0.15 s (medians)."
+    assert common_text.cold_user({"measured": False}) == ""
 
 
 def test_the_summary_says_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command.build(run)
+    report_command.build(run)
     assert "cold user" not in (run / "summary.md").read_text(encoding="utf-8")
-    monkeypatch.setattr(words, "cold_user", lambda _found: "A cold user waits.")
-    command.build(run)
+    monkeypatch.setattr(common_text, "cold_user", lambda _found: "A cold user waits.")
+    report_command.build(run)
     assert "\nA cold user waits.\n" in (run / "summary.md").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ import re
 import numpy as np
 import pytest
 
-from probe_ext.report.render import TEMPLATES
+from probe_ext.report.outputs.render import TEMPLATES
 
 SEEN_AS = {
     "normal": np.eye(3),

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import synthetic_run
 
-from probe_ext.measure.rows import ReplyRow
-from probe_ext.report import frames
+from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.report.inputs import frames
 from probe_ext.run.manifest import ManifestError
 from probe_ext.run.tables import TableWriter
 

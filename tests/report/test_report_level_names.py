@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from report_views import viewed
 
-from probe_ext.report import command, terminal
-from probe_ext.report.level_names import by_users, in_time, label, order
+from probe_ext.report import report_command
+from probe_ext.report.outputs import terminal
+from probe_ext.report.wording.level_names import by_users, in_time, label, order
 
 HELD = (1, 2, 4, 2, 3, 2)
 
@@ -51,7 +52,7 @@ def test_everything_shows_them_so(to_and_fro: Path, capsys: pytest.CaptureFixtur
     assert [point.split(" users")[0] for point in page.stack.plot.points] == names
     assert page.axis
     assert [stretch.name for stretch in page.axis.stretches] == names
-    built = command.build(to_and_fro)
+    built = report_command.build(to_and_fro)
     terminal.show(built.judgement.to_json(), built.gate, built.page, sys.stdout)
     shown = [line.lstrip() for line in capsys.readouterr().out.splitlines()[1:5]]
     assert [line.startswith(name) for line, name in zip(shown, names, strict=True)] == [True] * 4

@@ -11,12 +11,12 @@ from report_views import viewed
 
 from probe_ext.bundled import folder
 from probe_ext.measure.outcome import Outcome
-from probe_ext.measure.rows import ReplyRow, UserRow
-from probe_ext.report import frames
-from probe_ext.report.page import Page
-from probe_ext.report.page import page as view
-from probe_ext.report.questions import ENDINGS
-from probe_ext.report.table import table
+from probe_ext.measure.table_rows import ReplyRow, UserRow
+from probe_ext.report.inputs import frames
+from probe_ext.report.sections.cards import ENDINGS
+from probe_ext.report.sections.level_table import table
+from probe_ext.report.sections.page import Page
+from probe_ext.report.sections.page import page as view
 from probe_ext.run import manifest
 from probe_ext.run.tables import TableWriter
 from probe_ext.settings.slo import load_profile

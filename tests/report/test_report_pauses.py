@@ -8,7 +8,8 @@ import pytest
 import synthetic_run
 from report_views import viewed
 
-from probe_ext.report import command, pauses
+from probe_ext.report import report_command
+from probe_ext.report.sections import pauses
 
 
 def held() -> list[float]:
@@ -55,7 +56,7 @@ def test_without_pauses_there_is_no_section_and_no_sentence(
     for path in copy.glob("gaps*.csv"):
         path.write_text(header + "\n", encoding="utf-8")
     assert viewed(copy).silence is None
-    command.build(copy)
+    report_command.build(copy)
     assert "of 2 s or more" not in (copy / "summary.md").read_text(encoding="utf-8")
     assert (copy / "pauses.csv").read_text(encoding="utf-8").splitlines() == [",".join(pauses.COLUMNS)]
     lane = next(lane for lane in (viewed(copy).axis or pytest.fail("no axis")).lanes if lane.term == "silent")

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from probe_ext.report.pictures import Marks, Span, levels
-from probe_ext.report.small_pictures import Figure, question
-from probe_ext.verdict.amounts import seconds
+from probe_ext.report.charts.level_chart import Marks, Span, levels
+from probe_ext.report.charts.sparklines import Figure, question
+from probe_ext.verdict.values.formats import seconds
 
 
 def level(users: int, wait: float) -> dict[str, Any]:

@@ -13,12 +13,20 @@ import pytest
 import synthetic_run
 from prometheus_fake import Fake, serving
 
-from probe_ext.report import command, frames, from_prometheus
-from probe_ext.report.from_prometheus import PIECE, groups, pieces
-from probe_ext.report.prometheus import Prometheus
+from probe_ext.report import report_command
+from probe_ext.report.inputs import frames
+from probe_ext.report.inputs import prometheus_import as from_prometheus
+from probe_ext.report.inputs.prometheus_client import Prometheus
+from probe_ext.report.inputs.prometheus_import import PIECE, groups, pieces
 from probe_ext.run import manifest
 from probe_ext.settings.errors import SettingsError
-from probe_ext.settings.prometheus import AUTH_VARIABLE, PrometheusSource, matchers, prometheus_source, prometheus_url
+from probe_ext.settings.prometheus_access import (
+    AUTH_VARIABLE,
+    PrometheusSource,
+    matchers,
+    prometheus_source,
+    prometheus_url,
+)
 
 ZERO = synthetic_run.STARTED
 SECRET = "Bearer s3cr3t-t0ken"
@@ -48,8 +56,8 @@ def fake() -> Iterator[Fake]:
 
 def report(*words: str) -> int:
     parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return command.main(parser.parse_args(list(words)))
+    report_command.add_arguments(parser)
+    return report_command.main(parser.parse_args(list(words)))
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -64,7 +72,7 @@ def length(run: Path) -> float:
 @pytest.mark.parametrize("closed_left", [True, False])
 def test_every_sample_of_the_window_comes_once_and_no_other(run: Path, fake: Fake, closed_left: bool) -> None:
     fake.closed_left = closed_left
-    assert command.server_figures(run, fake.url, None) is None
+    assert report_command.server_figures(run, fake.url, None) is None
     found = [float(row["t"]) for row in rows(run) if row["quantity"] == "running"]
     assert found == [float(t) for t in range(int(length(run)) + 1)]
     assert {row["url"] for row in rows(run)} == {"box:8000"}
@@ -101,7 +109,7 @@ def test_names_are_grouped_so_that_a_url_holds_them() -> None:
 def test_a_failed_scrape_is_missing_and_not_zero(run: Path, fake: Fake) -> None:
     away = [(t, v) for t, v in steady(3.0) if not 40 <= t - ZERO < 55]
     fake.series = [series("vllm:num_requests_running", away)]
-    assert command.server_figures(run, fake.url, None) is None
+    assert report_command.server_figures(run, fake.url, None) is None
     found = [(float(row["t"]), float(row["value"])) for row in rows(run)]
     assert not [t for t, _ in found if 40 <= t < 55]
     assert {value for _, value in found} == {3.0}
@@ -119,7 +127,7 @@ def test_engines_and_instances_stay_apart_and_parts_are_added(run: Path, fake: F
         series(counter, steady(6.0), finished_reason="length"),
         series(counter, steady(7.0), finished_reason="abort"),
     ]
-    assert command.server_figures(run, fake.url, None) is None
+    assert report_command.server_figures(run, fake.url, None) is None
     at_ten = {(r["url"], r["engine"], r["quantity"]): float(r["value"]) for r in rows(run) if float(r["t"]) == 10.0}
     assert at_ten == {
         ("box:8000", "0", "running"): 1.0,
@@ -135,7 +143,7 @@ def test_a_start_is_asked_of_the_servers_found_alone(run: Path, fake: Fake) -> N
         series("process_start_time_seconds", steady(ZERO - 100.0)),
         series("process_start_time_seconds", steady(ZERO - 9.0), job="other", instance="other:1"),
     ]
-    assert command.server_figures(run, fake.url, None) is None
+    assert report_command.server_figures(run, fake.url, None) is None
     started = {(r["url"], float(r["value"])) for r in rows(run) if r["quantity"] == "process_start"}
     assert started == {("box:8000", ZERO - 100.0)}
     question = next(q["query"] for _, q in fake.asked if "process_start" in q.get("query", ""))
@@ -146,7 +154,7 @@ def test_an_old_servers_blocks_are_told_from_tokens_by_the_help_line(run: Path, 
     name = "vllm:gpu_prefix_cache_queries_total"
     fake.series = [series("vllm:num_requests_running", steady(1.0)), series(name, steady(50.0))]
     fake.helps = {name: "Prefix cache queries, in terms of number of queried blocks."}
-    assert command.server_figures(run, fake.url, None) is None
+    assert report_command.server_figures(run, fake.url, None) is None
     assert {row["quantity"] for row in rows(run)} == {"running", "prefix_queries_blocks"}
 
 
@@ -154,13 +162,13 @@ def test_matchers_choose_and_the_page_says_where_the_figures_are_from(run: Path,
     fake.series.append(series("vllm:num_requests_running", steady(70.0), job="staging", instance="stage:8000"))
     polled = (run / "server.csv").read_bytes()
     code = report(str(run), "--prometheus", fake.url, "--prometheus-match", '{job="vllm"}', "--quiet")
-    assert code == command.OK
+    assert code == report_command.OK
     assert {row["url"] for row in rows(run)} == {"box:8000"}
     assert (run / "server.csv").read_bytes() == polled  # nothing polled is lost
     page = (run / "capacity.html").read_text()
     assert "A Prometheus told 2 quantities of 1 server" in page
     assert fake.url in page
-    assert report(str(run), "--quiet") == command.OK  # again, from files alone
+    assert report(str(run), "--quiet") == report_command.OK  # again, from files alone
     assert "A Prometheus told 2 quantities of 1 server" in (run / "capacity.html").read_text()
     assert frames.load(run).manifest["prometheus"]["match"] == 'job="vllm"'
 
@@ -169,15 +177,15 @@ def test_credentials_open_the_door_and_stay_out_of_everything(
     run: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake.header = SECRET
-    assert report(str(run), "--prometheus", fake.url) == command.USAGE
+    assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
     assert f"401: set {AUTH_VARIABLE}" in capsys.readouterr().err
     monkeypatch.setenv(AUTH_VARIABLE, "Bearer wr0ng")
-    assert report(str(run), "--prometheus", fake.url) == command.USAGE
+    assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
     said = capsys.readouterr().err
     assert "was refused" in said
     assert "wr0ng" not in said
     monkeypatch.setenv(AUTH_VARIABLE, SECRET)
-    assert report(str(run), "--prometheus", fake.url) == command.OK
+    assert report(str(run), "--prometheus", fake.url) == report_command.OK
     told = capsys.readouterr()
     assert "s3cr3t" not in told.out + told.err
     assert not [path for path in run.iterdir() if b"s3cr3t" in path.read_bytes()]
@@ -199,7 +207,7 @@ def test_an_answer_that_is_none_is_one_line_and_changes_nothing(
     run: Path, fake: Fake, capsys: pytest.CaptureFixture[str], answer: tuple[int, bytes], says: str
 ) -> None:
     fake.answer = answer
-    assert report(str(run), "--prometheus", fake.url) == command.USAGE
+    assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert f"--prometheus {fake.url}: {says}" in said
@@ -209,7 +217,7 @@ def test_an_answer_that_is_none_is_one_line_and_changes_nothing(
 def test_nobody_there_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert report(str(run), "--prometheus", f"http://127.0.0.1:{port}") == command.USAGE
+    assert report(str(run), "--prometheus", f"http://127.0.0.1:{port}") == report_command.USAGE
     assert capsys.readouterr().err == f"probe report: --prometheus http://127.0.0.1:{port}: connection refused\n"
 
 
@@ -223,7 +231,7 @@ def test_one_that_does_not_answer_is_given_up() -> None:
 def test_nothing_that_matches_names_what_was_looked_for(
     run: Path, fake: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert report(str(run), "--prometheus", fake.url, "--prometheus-match", 'job="other"') == command.USAGE
+    assert report(str(run), "--prometheus", fake.url, "--prometheus-match", 'job="other"') == report_command.USAGE
     said = capsys.readouterr().err
     assert "no metrics of an engine (vllm:…" in said
     assert '{job="other"}' in said
@@ -238,13 +246,13 @@ def test_a_runs_own_prometheus_is_asked_once_and_not_missed_when_it_is_away(
     options = {**stated["options"], "prometheus": fake.url, "prometheus_match": 'job="vllm"'}
     manifest.write(run, {**stated, "options": options})
     fake.answer = (503, b"")
-    assert report(str(run)) == command.OK  # how users felt is known without it
+    assert report(str(run)) == report_command.OK  # how users felt is known without it
     assert f"--prometheus {fake.url}: 503" in capsys.readouterr().err
     fake.answer = None
-    assert report(str(run)) == command.OK
+    assert report(str(run)) == report_command.OK
     assert {row["url"] for row in rows(run)} == {"box:8000"}
     fake.asked.clear()
-    assert report(str(run)) == command.OK
+    assert report(str(run)) == report_command.OK
     assert fake.asked == []
 
 
@@ -255,7 +263,7 @@ def test_a_killed_run_is_read_up_to_its_last_moment(run: Path, fake: Fake) -> No
     first, last = from_prometheus.window(run, manifest.read(run))
     assert first == ZERO
     assert until - 10 < last - first <= until + 10
-    assert report(str(run), "--prometheus", fake.url, "--quiet") in (command.OK, command.NOT_BELIEVED)
+    assert report(str(run), "--prometheus", fake.url, "--quiet") in (report_command.OK, report_command.NOT_BELIEVED)
     assert rows(run)
 
 
@@ -289,6 +297,6 @@ def test_a_header_that_is_none_is_refused_without_repeating_it(header: str) -> N
 
 
 def test_only_one_module_knows_the_library() -> None:
-    package = Path(command.__file__).parents[1]
+    package = Path(report_command.__file__).parents[1]
     users = [path.name for path in package.rglob("*.py") if "from prometheus_api_client" in path.read_text()]
     assert users == ["prometheus.py"]

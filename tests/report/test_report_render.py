@@ -8,8 +8,9 @@ import pytest
 import synthetic_run
 from report_views import viewed
 
-from probe_ext.measure.rows import ReplyRow, ServerRow
-from probe_ext.report import command, render
+from probe_ext.measure.table_rows import ReplyRow, ServerRow
+from probe_ext.report import report_command
+from probe_ext.report.outputs import render
 from probe_ext.run import manifest
 from probe_ext.run.tables import TableWriter
 
@@ -18,7 +19,7 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`&lt
 
 def test_same_run_gives_the_same_bytes(run: Path) -> None:
     first = (run / "capacity.html").read_bytes()
-    command.build(run)
+    report_command.build(run)
     assert (run / "capacity.html").read_bytes() == first
 
 
@@ -61,7 +62,7 @@ def hostile_run(run: Path) -> Path:
 
 
 def test_hostile_text_stays_text(run: Path) -> None:
-    command.build(hostile_run(run))
+    report_command.build(hostile_run(run))
     html = (run / "capacity.html").read_text(encoding="utf-8")
     assert "alert(1)</script>" not in html
     assert "<img" not in html

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow, UserRow, columns
+from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow, columns
 from probe_ext.run import tables
 from probe_ext.run.tables import TableWriter
 
@@ -152,7 +152,7 @@ def test_closing_writes_what_waits_and_says_when_it_cannot(tmp_path: Path, monke
 ON_A_SMALL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from probe_ext.measure.rows import GapRow
+from probe_ext.measure.table_rows import GapRow
 from probe_ext.run.tables import TableWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 table = TableWriter(Path(sys.argv[1]), GapRow)

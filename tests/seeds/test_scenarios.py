@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from probe_ext.report.command import build
+from probe_ext.report.report_command import build
 from tests.e2e.conftest import BIN, ROOT, end, finished, locust, start
 
 

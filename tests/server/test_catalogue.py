@@ -3,10 +3,10 @@
 import pytest
 import recordings
 
-from probe_ext.server.catalogue import reading_of
-from probe_ext.server.engines import ENGINES
-from probe_ext.server.exposition import Unreadable
-from probe_ext.server.quantities import QUANTITIES
+from probe_ext.target.catalogue import reading_of
+from probe_ext.target.engine_metrics import ENGINES
+from probe_ext.target.metrics_text import Unreadable
+from probe_ext.target.quantities import QUANTITIES
 
 
 def figures(text, engine="0"):

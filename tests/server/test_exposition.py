@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from probe_ext.server.catalogue import WANTED
-from probe_ext.server.exposition import Page, Sample, Unreadable, parse
+from probe_ext.target.catalogue import WANTED
+from probe_ext.target.metrics_text import Page, Sample, Unreadable, parse
 
 
 def by_prometheus_client(text):

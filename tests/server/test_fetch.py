@@ -11,8 +11,8 @@ import time
 import pytest
 from loopback import Loopback, send
 
-from probe_ext.server.answers import Answer, Failed
-from probe_ext.server.fetch import Fetcher
+from probe_ext.target.call_result import Answer, Failed
+from probe_ext.target.fetch import Fetcher
 
 KEY = "sk-very-secret"
 HANG = 30.0

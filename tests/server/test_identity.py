@@ -6,11 +6,11 @@ import pytest
 import recordings
 from loopback import Loopback, send
 
-from probe_ext.server import identity, tokens, urls
-from probe_ext.server.answers import Failed
-from probe_ext.server.cache_config import CONFIG, cache_configuration
-from probe_ext.server.exposition import parse
-from probe_ext.server.fetch import Fetcher
+from probe_ext.target import identity, token_count, urls
+from probe_ext.target.cache_config import CONFIG, cache_configuration
+from probe_ext.target.call_result import Failed
+from probe_ext.target.fetch import Fetcher
+from probe_ext.target.metrics_text import parse
 
 MODELS = recordings.read("models_vllm_0.32.0.json")
 IDLE = recordings.read("vllm_metrics_0.32.0_idle.txt")
@@ -247,13 +247,13 @@ def test_a_recorded_llama_server():
     without = {path: page for path, page in pages.items() if path != "/metrics"}
     assert identified(without)[0]["kind"] == "llama.cpp"
     with Loopback(pages) as server:
-        counter = tokens.find(server.url, "tiny", Fetcher())
+        counter = token_count.find(server.url, "tiny", Fetcher())
         assert (counter.style, counter.text("one two three")) == ("llama.cpp", 6)
 
 
 def test_a_recorded_vllm_tokenizer():
     with Loopback({"/tokenize": recorded("tokenize_vllm_0.32.0.json")}) as server:
-        counter = tokens.find(server.url, "tiny", Fetcher())
+        counter = token_count.find(server.url, "tiny", Fetcher())
         assert (counter.style, counter.text("one two three")) == ("vllm", 3)
 
 
@@ -269,7 +269,7 @@ class TestTokens:
             )
 
         with Loopback({"/tokenize": page}) as server:
-            counter = tokens.find(server.url + "/v1", "m", Fetcher())
+            counter = token_count.find(server.url + "/v1", "m", Fetcher())
             assert (counter.style, counter.text("a b"), counter.chat([{"role": "user", "content": "a b"}])) == (
                 "vllm",
                 2,
@@ -283,7 +283,7 @@ class TestTokens:
 
         pages = {"/tokenize": tokenize, "/apply-template": as_json({"prompt": "<user> a b <end>"})}
         with Loopback(pages) as server:
-            counter = tokens.find(server.url, "m", Fetcher())
+            counter = token_count.find(server.url, "m", Fetcher())
             assert (counter.style, counter.text("a b c"), counter.chat([])) == ("llama.cpp", 3, 4)
 
     def test_tgi(self):
@@ -292,16 +292,16 @@ class TestTokens:
             send(handler, *((200, json.dumps(words.split()).encode()) if words else (422, b"")))
 
         with Loopback({"/tokenize": page}) as server:
-            counter = tokens.find(server.url, "m", Fetcher())
+            counter = token_count.find(server.url, "m", Fetcher())
             assert (counter.style, counter.text("a b c"), counter.chat([])) == ("tgi", 3, None)
 
     @pytest.mark.parametrize("page", [(404, b""), (200, b"<html>"), (200, b"{}"), (200, b'{"count": -1}'), (401, b"")])
     def test_none(self, page):
         with Loopback({"/tokenize": page}) as server:
-            assert tokens.find(server.url, "m", Fetcher()) is None
+            assert token_count.find(server.url, "m", Fetcher()) is None
 
     def test_a_count_that_fails_later_is_none(self):
         with Loopback({"/tokenize": as_json({"count": 3})}) as server:
-            counter = tokens.find(server.url, "m", Fetcher())
+            counter = token_count.find(server.url, "m", Fetcher())
             server.pages["/tokenize"] = (500, b"")
             assert counter.text("x") is None

@@ -6,11 +6,11 @@ import pytest
 from loopback import Loopback
 
 from probe_ext.measure import clock
-from probe_ext.measure.rows import ServerRow
-from probe_ext.server.answers import Answer, Failed
-from probe_ext.server.fetch import Fetcher
-from probe_ext.server.poller import Poller, next_due
-from probe_ext.server.watch import LOST_AFTER
+from probe_ext.measure.table_rows import ServerRow
+from probe_ext.target.call_result import Answer, Failed
+from probe_ext.target.endpoint_state import LOST_AFTER
+from probe_ext.target.fetch import Fetcher
+from probe_ext.target.poller import Poller, next_due
 
 A, B = "http://a/metrics", "http://b/metrics"
 

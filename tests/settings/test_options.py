@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe_ext.load.levels import LevelPlan
-from probe_ext.load.search import SearchPlan
+from probe_ext.load.boundary_search import SearchPlan
+from probe_ext.load.level_plan import LevelPlan
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Options, read_options

@@ -9,11 +9,11 @@ from typing import Any
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
+from probe_ext.sim.api.app import Server
 from probe_ext.sim.backend import Options
-from probe_ext.sim.engine import Engine
+from probe_ext.sim.engine.scheduler import Engine
+from probe_ext.sim.engine.step_types import Finished, Request, Step
 from probe_ext.sim.profile import Profile, load_profile
-from probe_ext.sim.server import Server
-from probe_ext.sim.steps import Finished, Request, Step
 
 BLOCK = 4
 

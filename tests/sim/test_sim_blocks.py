@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe_ext.sim.blocks import BlockPool, OutOfBlocksError, chain
+from probe_ext.sim.engine.kv_blocks import BlockPool, OutOfBlocksError, chain
 
 
 @given(st.lists(st.tuples(st.sampled_from(["take", "release", "share"]), st.integers(0, 6)), max_size=60))

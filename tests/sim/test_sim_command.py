@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from probe_ext.sim import command
+from probe_ext.sim import sim_command
 
-ROOT = Path(command.__file__).parents[2]
+ROOT = Path(sim_command.__file__).parents[2]
 START = """
 import argparse, sys
-from probe_ext.sim import command
+from probe_ext.sim import sim_command
 parser = argparse.ArgumentParser()
-command.add_arguments(parser)
-sys.exit(command.main(parser.parse_args()))
+sim_command.add_arguments(parser)
+sys.exit(sim_command.main(parser.parse_args()))
 """
 
 
@@ -61,8 +61,8 @@ def test_it_says_where_it_listens_and_ends_cleanly(number: signal.Signals, tmp_p
 
 def run(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return command.main(parser.parse_args(arguments))
+    sim_command.add_arguments(parser)
+    return sim_command.main(parser.parse_args(arguments))
 
 
 @pytest.mark.parametrize(
@@ -99,4 +99,4 @@ def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_profile_names() -> None:
-    assert "demo" in command.profile_names()
+    assert "demo" in sim_command.profile_names()

@@ -4,9 +4,9 @@ from random import Random
 
 import pytest
 
-from probe_ext.sim.engine import Engine
+from probe_ext.sim.engine.scheduler import Engine
+from probe_ext.sim.engine.step_types import Finished, Request
 from probe_ext.sim.profile import load_profile
-from probe_ext.sim.steps import Finished, Request
 
 RUN_S = 30.0
 SETTLED_S = 8.0

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim_helpers import BLOCK, ask, play, tiny
 
-from probe_ext.sim.engine import Engine
-from probe_ext.sim.life import Life
+from probe_ext.sim.engine.request_state import Life
+from probe_ext.sim.engine.scheduler import Engine
+from probe_ext.sim.engine.step_types import Request
 from probe_ext.sim.profile import Profile
-from probe_ext.sim.steps import Request
 
 requests = st.lists(
     st.tuples(st.integers(1, 60), st.integers(1, 60), st.floats(0, 2), st.integers(0, 3)), min_size=1, max_size=25

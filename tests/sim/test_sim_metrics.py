@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sim_helpers import ask, play, tiny
 
-from probe_ext.sim.metrics import Metrics
+from probe_ext.sim.metrics.vllm_metrics import Metrics
 
 RECORDED = json.loads((Path(__file__).parent / "fixtures" / "vllm_0.32.0_series.json").read_text())["series"]
 VALUE_LABELS = ("le", "source", "finished_reason", "reason", "sleep_state")

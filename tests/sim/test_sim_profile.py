@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sim_helpers import play
 
+from probe_ext.sim.engine.step_types import Request
 from probe_ext.sim.profile import ProfileError, load_profile, profile_names
-from probe_ext.sim.steps import Request
 
 
 def test_the_built_in_profiles() -> None:

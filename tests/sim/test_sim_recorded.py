@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from sim_helpers import Story, ask, play, tiny
 
-from probe_ext.sim.engine import Engine
-from probe_ext.sim.metrics import Metrics
+from probe_ext.sim.engine.scheduler import Engine
+from probe_ext.sim.engine.step_types import Request
+from probe_ext.sim.metrics.vllm_metrics import Metrics
 from probe_ext.sim.profile import Profile
-from probe_ext.sim.steps import Request
 
 CPU = {"max_num_batched_tokens": 2048, "max_num_seqs": 128, "step_overhead_s": 0.0, "sequence_overhead_s": 0.001}
 STEP_S, TOKENS_IN_A_PREFILL_SECOND = 0.0105, 1830  # as that machine did them

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from probe_ext.sim.engine.roofline import Roofline, Work
 from probe_ext.sim.profile import load_profile
-from probe_ext.sim.roofline import Roofline, Work
 
 PLAIN = replace(
     load_profile("demo"), weight_bytes=1e9, memory_bandwidth=1e11, active_parameters=1e9, flops=1e13,

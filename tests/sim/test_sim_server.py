@@ -257,7 +257,7 @@ def test_metrics_can_be_absent() -> None:
 
 
 def test_metrics_can_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("probe_ext.sim.server.SLOW_METRICS_S", 0.4)
+    monkeypatch.setattr("probe_ext.sim.api.app.SLOW_METRICS_S", 0.4)
 
     async def scenario(client: TestClient) -> None:
         started = asyncio.get_running_loop().time()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe_ext.sim.tokens import FIRST_TEXT, NEXT_TEXT, WORD_IDS, encode, encode_chat
+from probe_ext.sim.tokenizer import FIRST_TEXT, NEXT_TEXT, WORD_IDS, encode, encode_chat
 
 
 def test_the_rule_by_example() -> None:

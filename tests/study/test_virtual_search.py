@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from probe_ext.bundled import folder
-from probe_ext.load.search import SearchPlan
+from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.settings.slo import load_profile as load_slo
 from probe_ext.sim.profile import load_profile
 from probe_ext.verdict.judge import judge

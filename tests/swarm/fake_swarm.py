@@ -5,9 +5,9 @@ from typing import Any
 
 from swarm_fakes import FakeMaster, FakeRun, FakeWorker, Wire, World, ask, environment
 
-from probe_ext.swarm.head import Head
-from probe_ext.swarm.node import Node
-from probe_ext.swarm.worker import WorkerEnd
+from probe_ext.swarm.master.coordinator import Head
+from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.worker.session import WorkerEnd
 
 
 class Swarm:

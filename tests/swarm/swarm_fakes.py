@@ -15,14 +15,14 @@ from locust.runners import MasterRunner, WorkerNodes, WorkerRunner
 
 from probe_ext.client.decoder import Choice
 from probe_ext.client.reply import Reply
-from probe_ext.measure.deadlines import Deadlines
+from probe_ext.measure.fluidity import Deadlines
 from probe_ext.measure.outcome import Outcome
-from probe_ext.measure.rows import ReplyRow
+from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.measure.timeline import Marks, TokenEvents
 from probe_ext.settings.options import Options, read_options
-from probe_ext.swarm.collector import Collector
-from probe_ext.swarm.peers import Peers
-from probe_ext.swarm.recorder import Asked, Recorder
+from probe_ext.swarm.link.workers import Peers
+from probe_ext.swarm.master.collector import Collector
+from probe_ext.swarm.users.recorder import Asked, Recorder
 
 
 class World:

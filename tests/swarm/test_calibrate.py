@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from probe_ext.cli import main
-from probe_ext.swarm import calibrate, floor
+from probe_ext.swarm.commands import calibrate_command
+from probe_ext.swarm.master import calibration_store
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def truth(said: bytes) -> tuple[int, list[int]]:
 
 
 def test_the_target_sends_no_token_before_its_time_and_says_when_it_did() -> None:
-    with calibrate.target(["--rate", "200", "--first", "0.02"]) as url:
+    with calibrate_command.target(["--rate", "200", "--first", "0.02"]) as url:
         arrived, tokens = truth(ask(url, 20))
     assert len(tokens) == 20
     assert tokens[0] - arrived >= 0.02e9
@@ -48,14 +49,14 @@ def test_the_target_sends_no_token_before_its_time_and_says_when_it_did() -> Non
 
 
 def test_the_null_target_answers_in_one_go() -> None:
-    with calibrate.target(["--null"]) as url:
+    with calibrate_command.target(["--null"]) as url:
         _, tokens = truth(ask(url, 50))
     assert len(tokens) == 50
 
 
 def test_the_target_ends_with_its_parent() -> None:
-    script = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m', 'probe_ext.sim.paced'], stdout=1); "
-    script += "p.poll(); import time; time.sleep(600)"
+    script = "import subprocess, sys; command = [sys.executable, '-m', 'probe_ext.sim.calibration_server']; "
+    script += "p = subprocess.Popen(command, stdout=1); p.poll(); import time; time.sleep(600)"
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     try:
         assert parent.stdout is not None
@@ -71,15 +72,15 @@ def test_the_target_ends_with_its_parent() -> None:
 def test_a_calibration_measures_real_users_and_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", "--quick", "--seconds", "1"]) == 0
     shown = capsys.readouterr().out
-    found = floor.load()
+    found = calibration_store.load()
     assert found is not None
-    assert tuple(found) == calibrate.KEYS
+    assert tuple(found) == calibrate_command.KEYS
     assert 0 < found["gap_error_p50"] <= found["gap_error_p99"] <= found["gap_error_max"]
     assert 0 < found["ttft_error_p50"] <= found["ttft_error_max"]
     assert found["cpu_per_reply"] > 0
     assert found["tokens_per_second"] is None
     assert "error of TTFT" in shown
-    assert str(floor.place()) in shown
+    assert str(calibration_store.place()) in shown
 
 
 @pytest.mark.parametrize("seconds", ["-1", "0.5", "inf", "nan", "soon"])
@@ -98,23 +99,25 @@ def test_an_interrupted_calibration_leaves_no_load_behind(capsys: pytest.Capture
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess.Popen, "communicate", interrupted)
         with pytest.raises(KeyboardInterrupt):  # and it is waited for, so its end is seen
-            calibrate._run(line, {})
+            calibrate_command._run(line, {})
 
 
 def test_a_quick_calibration_keeps_what_a_full_one_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = calibrate.Trial([{"outcome": "complete", "events": "1", "reads": "1", "reads_unresolved": "0"}], 1.0, 1.0,
-                          0.001, 0.001, {"ttft": [], "gaps": []}, True)  # fmt: skip
-    monkeypatch.setattr(calibrate, "trial", lambda *_, **__: one)
-    monkeypatch.setattr(calibrate.floor, "load", lambda: {"tokens_per_second": 9000.0, "open_streams": 500})
-    found = calibrate.calibrate(1.0, quick=True)
+    row = {"outcome": "complete", "events": "1", "reads": "1", "reads_unresolved": "0"}
+    one = calibrate_command.Trial([row], 1.0, 1.0, 0.001, 0.001, {"ttft": [], "gaps": []}, True)
+    monkeypatch.setattr(calibrate_command, "trial", lambda *_, **__: one)
+    monkeypatch.setattr(calibration_store, "load", lambda: {"tokens_per_second": 9000.0, "open_streams": 500})
+    found = calibrate_command.calibrate(1.0, quick=True)
     assert (found["tokens_per_second"], found["open_streams"]) == (9000.0, 500)
-    monkeypatch.setattr(calibrate.floor, "load", lambda: None)
-    assert calibrate.calibrate(1.0, quick=True)["open_streams"] is None
-    assert not [line for line in calibrate.said(found) if "without delay" in line], "the earlier one did not tell"
+    monkeypatch.setattr(calibration_store, "load", lambda: None)
+    assert calibrate_command.calibrate(1.0, quick=True)["open_streams"] is None
+    assert not [line for line in calibrate_command.said(found) if "without delay" in line], (
+        "the earlier one did not tell"
+    )
 
 
 def test_errors_are_the_differences_to_the_truth() -> None:
-    from probe_ext.swarm.calibration_users import errors, lateness  # noqa: PLC0415 - loads Locust
+    from probe_ext.swarm.commands.calibration_users import errors, lateness  # noqa: PLC0415 - loads Locust
 
     ttft, gaps = errors(1.0, [1.050002, 1.0700, 1.0905], " 1000000000:1050000000 1070000000 1090000000")
     assert ttft == pytest.approx(2.0, abs=0.01)
@@ -126,40 +129,44 @@ def test_errors_are_the_differences_to_the_truth() -> None:
 def test_a_target_that_cannot_be_measured_is_no_calibration(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(calibrate, "_USERS", Path("/nowhere.py"))
+    monkeypatch.setattr(calibrate_command, "_USERS", Path("/nowhere.py"))
     assert main(["calibrate", "--quick", "--seconds", "1"]) == 3
     assert "no such file" in capsys.readouterr().err
-    assert floor.load() is None
+    assert calibration_store.load() is None
 
 
-def trial(lag: float, streams: int, unresolved: int = 0) -> calibrate.Trial:
+def trial(lag: float, streams: int, unresolved: int = 0) -> calibrate_command.Trial:
     one = {"outcome": "complete", "events": "100", "reads": "100", "reads_unresolved": str(unresolved)}
     rows = [one] * streams
-    return calibrate.Trial(rows, 1.0, 10.0, lag, lag / 10, {}, True)
+    return calibrate_command.Trial(rows, 1.0, 10.0, lag, lag / 10, {}, True)
 
 
 def test_the_most_is_that_of_the_last_trial_that_was_borne(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    lags = {25: 0.005, 50: 0.010, 100: 0.011, 200: 0.009, 400: calibrate.LAG}
+    lags = {25: 0.005, 50: 0.010, 100: 0.011, 200: 0.009, 400: calibrate_command.LAG}
 
-    def run(_: Any, *, users: int, **__: Any) -> calibrate.Trial:
+    def run(_: Any, *, users: int, **__: Any) -> calibrate_command.Trial:
         asked.append(users)
         return trial(lags.get(users, 0.021), users)
 
-    monkeypatch.setattr(calibrate, "trial", run)
-    found = calibrate.most(calibrate._of_more_tokens(1.0), lambda one: one.total("events") / one.seconds)
+    monkeypatch.setattr(calibrate_command, "trial", run)
+    found = calibrate_command.most(
+        calibrate_command._of_more_tokens(1.0), lambda one: one.total("events") / one.seconds
+    )
     assert (found.on_time, found.kept_up) == (50 * 100 / 10, 400 * 100 / 10), "one that is late ends being on time"
     assert asked == [25, 50, 100, 100, 200, 400, 800, 800], "what is too much is tried twice, and nothing after it"
-    assert calibrate.most(calibrate._of_more_streams(1.0)) == calibrate.Most(0, 100), "never without delay"
+    assert calibrate_command.most(calibrate_command._of_more_streams(1.0)) == calibrate_command.Most(0, 100), (
+        "never without delay"
+    )
     lags |= {250: 0.001, 500: 0.001}
     lags[100] = 0.001
-    assert calibrate.most(calibrate._of_more_streams(1.0)) == calibrate.Most(500, 500)
+    assert calibrate_command.most(calibrate_command._of_more_streams(1.0)) == calibrate_command.Most(500, 500)
 
 
 def test_a_moments_trouble_is_no_limit() -> None:
     lags = iter([0.1, 0.001, 0.015, 0.001, 0.002, 0.1, 0.1])
     loads = [(much, lambda: trial(next(lags), 1)) for much in (1, 2, 3, 4)]
-    assert calibrate.most(loads) == calibrate.Most(3, 3)
+    assert calibrate_command.most(loads) == calibrate_command.Most(3, 3)
 
 
 def test_nothing_is_kept_up_with_when_a_reply_fails() -> None:
@@ -167,8 +174,8 @@ def test_nothing_is_kept_up_with_when_a_reply_fails() -> None:
     assert trial(0.001, 1, unresolved=1).keeps_up
     assert not trial(0.001, 1, unresolved=2).keeps_up
     cut = [{"outcome": "cut", "reads": "1", "reads_unresolved": "0"}]
-    assert not calibrate.Trial(cut, 1.0, 1.0, 0.001, 0.0, {}, True).keeps_up
-    assert not calibrate.Trial([], 1.0, 1.0, None, None, {}, False).keeps_up
+    assert not calibrate_command.Trial(cut, 1.0, 1.0, 0.001, 0.0, {}, True).keeps_up
+    assert not calibrate_command.Trial([], 1.0, 1.0, None, None, {}, False).keeps_up
 
 
 @pytest.mark.parametrize(
@@ -182,7 +189,7 @@ def test_nothing_is_kept_up_with_when_a_reply_fails() -> None:
     ],
 )
 def test_what_was_not_looked_for_is_not_said(kept_up: float | None, on_time: float | None, said: list[str]) -> None:
-    assert calibrate._limits("tokens/s", kept_up, on_time) == said
+    assert calibrate_command._limits("tokens/s", kept_up, on_time) == said
 
 
 def test_without_the_kernels_times_lag_is_told_by_the_target(tmp_path: Path) -> None:
@@ -191,7 +198,7 @@ def test_without_the_kernels_times_lag_is_told_by_the_target(tmp_path: Path) -> 
     for stamps, lag, overdue in (("read", 0.2, 0.2), ("kernel", 0.001, 0.0001)):
         workers = [{"cpu_seconds": 1.0, "receive_stamps": stamps}]
         (tmp_path / "run.json").write_text(json.dumps({"workers": workers, "duration": 1.0}))
-        found = calibrate._read(tmp_path, book)
+        found = calibrate_command._read(tmp_path, book)
         assert (found.lag_p99, found.overdue_p99) == (lag, overdue)
 
 
@@ -236,26 +243,29 @@ PUNCTUAL = {**FLOOR, "tokens_per_second_on_time": 3000.0, "open_streams_on_time"
 def test_a_plan_that_wants_more_than_its_workers_bear_is_told_how_many_would_do(
     found: dict[str, Any] | None, users: int, workers: int, says: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(floor.os, "cpu_count", lambda: 2)
-    why = floor.shortage(found, users, workers)
+    monkeypatch.setattr(calibration_store.os, "cpu_count", lambda: 2)
+    why = calibration_store.shortage(found, users, workers)
     assert (why is None) if says is None else (why is not None and says in why)
 
 
 def test_the_lightest_load_is_the_first_that_is_tried() -> None:
-    first = {"open_streams": calibrate.OPEN[0], "tokens_per_second": calibrate.STREAMS[0] * calibrate.SPEED}
-    assert first == floor.LIGHTEST
+    first = {
+        "open_streams": calibrate_command.OPEN[0],
+        "tokens_per_second": calibrate_command.STREAMS[0] * calibrate_command.SPEED,
+    }
+    assert first == calibration_store.LIGHTEST
 
 
 def test_what_cannot_be_read_is_no_calibration() -> None:
-    assert floor.load() is None
-    floor.place().parent.mkdir(parents=True)
+    assert calibration_store.load() is None
+    calibration_store.place().parent.mkdir(parents=True)
     for text in ("{", "[]", ""):
-        floor.place().write_text(text)
-        assert floor.load() is None
+        calibration_store.place().write_text(text)
+        assert calibration_store.load() is None
 
 
 def test_a_calibration_of_other_versions_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    floor.save(FLOOR)
-    assert floor.load() == FLOOR
-    monkeypatch.setattr(floor, "version", lambda _: "0.0.1")
-    assert floor.load() is None
+    calibration_store.save(FLOOR)
+    assert calibration_store.load() == FLOOR
+    monkeypatch.setattr(calibration_store, "version", lambda _: "0.0.1")
+    assert calibration_store.load() is None

@@ -8,9 +8,9 @@ from typing import Any
 from flask import Flask, Response
 from prometheus_client.parser import text_string_to_metric_families
 
-from probe_ext.measure.rows import ReplyRow
-from probe_ext.swarm.exporter import PATH, Exporter, serve
-from probe_ext.swarm.recorder import Recorder
+from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.swarm.users.recorder import Recorder
+from probe_ext.swarm.web.exporter import PATH, Exporter, serve
 from tests.swarm.swarm_fakes import ask
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from probe_ext.swarm.launch import own_channel
+from probe_ext.swarm.commands.run_command import own_channel
 
 
 def test_two_runs_with_processes_meet_on_different_loopback_ports() -> None:

@@ -14,25 +14,25 @@ from swarm_fakes import FakeMaster, FakeWorker, Wire, World, a_reply, ask, envir
 
 from probe_ext import __version__
 from probe_ext.measure import clock
-from probe_ext.swarm import axis, wire
-from probe_ext.swarm.heartbeat import MasterWatch
-from probe_ext.swarm.node import Node
-from probe_ext.swarm.worker import WorkerEnd
+from probe_ext.swarm.link import clock_sync, messages
+from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.worker.master_watch import MasterWatch
+from probe_ext.swarm.worker.session import WorkerEnd
 
 
 @given(true=st.floats(-1e6, 1e6), t0=st.floats(0, 1e5), there=st.floats(0, 10), back=st.floats(0, 10))
 def test_the_true_offset_is_within_the_error_that_is_stated(true: float, t0: float, there: float, back: float) -> None:
-    found = axis.offset(t0, t0 + there + back, t0 + there + true)
+    found = clock_sync.offset(t0, t0 + there + back, t0 + there + true)
     assert abs(found.seconds - true) <= found.error + 1e-9 * (abs(true) + t0 + 1)
     assert found.error == pytest.approx((there + back) / 2, abs=1e-9 * (t0 + 1))
 
 
-def measured(true: Any, times: list[float], rng: random.Random, slow: float = 0.002) -> axis.Axis:
+def measured(true: Any, times: list[float], rng: random.Random, slow: float = 0.002) -> clock_sync.Axis:
     """An axis from pings at these times, each way as long as it happens to be."""
-    made = axis.Axis()
+    made = clock_sync.Axis()
     for t in times:
         there, back = slow * rng.random(), slow * rng.random()
-        made.add(t + (there + back) / 2, axis.offset(t, t + there + back, t + there + true(t + there)))
+        made.add(t + (there + back) / 2, clock_sync.offset(t, t + there + back, t + there + true(t + there)))
     return made
 
 
@@ -43,7 +43,7 @@ def test_a_clock_whose_drift_wanders_is_followed_within_the_error_that_is_stated
     def true(t: float) -> float:
         whole, rest = divmod(max(0.0, t), 25.0)
         slopes = [rates[k % len(rates)] for k in range(int(whole) + 1)]
-        return 700.0 + axis.DRIFT * (25.0 * sum(slopes[:-1]) + rest * slopes[-1])
+        return 700.0 + clock_sync.DRIFT * (25.0 * sum(slopes[:-1]) + rest * slopes[-1])
 
     rng = random.Random(seed)
     found = measured(true, [10.0 * k for k in range(60)], rng)
@@ -74,29 +74,29 @@ def test_a_clock_that_was_moved_is_said_to_be_uncertain_by_as_much_and_only_ther
 def test_a_ping_that_was_long_under_way_spoils_nothing_until_it_is_the_best_that_is_known() -> None:
     found = measured(lambda _: 5.0, [0.0, 10.0, 20.0], random.Random(3))
     before = found.at(21.0)
-    found.add(30.0, axis.Offset(5.9, 1.0))
+    found.add(30.0, clock_sync.Offset(5.9, 1.0))
     assert found.at(21.0) == before
-    found.add(10.0 + 20_000, axis.Offset(5.9, 1.0))  # by then even this says more
+    found.add(10.0 + 20_000, clock_sync.Offset(5.9, 1.0))  # by then even this says more
     assert found.at(20_010.0).seconds == pytest.approx(5.9, abs=1.0)
 
 
 def test_the_best_ping_of_each_measurement_holds_also_later_in_the_run() -> None:
-    found = axis.Axis()
+    found = clock_sync.Axis()
     for k in range(40):
         for error, seconds in ((0.008, 5.007), (0.0001, 5.0), (0.005, 4.996)):
-            found.add(10.0 * k + error, axis.Offset(seconds, error))
+            found.add(10.0 * k + error, clock_sync.Offset(seconds, error))
     assert found.at(195.0).seconds == pytest.approx(5.0, abs=2e-4)
-    assert found.at(195.0).error < 0.0002 * 3 + axis.DRIFT * 5
+    assert found.at(195.0).error < 0.0002 * 3 + clock_sync.DRIFT * 5
     assert len(found.knots(0.0)) == 2
 
 
 def test_of_pings_close_together_the_one_with_the_shortest_way_holds() -> None:
-    found = axis.Axis()
+    found = clock_sync.Axis()
     for error, seconds in ((0.5, 5.4), (0.01, 5.0), (0.3, 4.8)):
-        found.add(1.0, axis.Offset(seconds, error))
-    assert found.at(1.0) == axis.Offset(5.0, 0.01)
+        found.add(1.0, clock_sync.Offset(seconds, error))
+    assert found.at(1.0) == clock_sync.Offset(5.0, 0.01)
     with pytest.raises(ValueError, match="never measured"):
-        axis.Axis().at(0.0)
+        clock_sync.Axis().at(0.0)
 
 
 @pytest.mark.parametrize("boot", ["another machine", "the same kernel, another time namespace"])
@@ -106,7 +106,7 @@ def test_rows_of_workers_with_other_clocks_land_on_the_masters_axis(
     """One clock is ahead and drifts, one is behind and is stepped as it says: the wall clocks step all the time."""
     clocks = {"w0": lambda t: 5000.0 + (1 + 80e-6) * t, "w1": lambda t: (1 - 30e-6) * t - 90.0}
     world.clocks = dict(clocks)
-    monkeypatch.setattr(wire, "clock_name", lambda: f"{boot} {world.who}")
+    monkeypatch.setattr(messages, "clock_name", lambda: f"{boot} {world.who}")
     rng = random.Random(4)
     monkeypatch.setattr(clock, "wall", lambda: rng.uniform(0, 4e9))
     swarm = Swarm(world, Wire(world, lost=0.05, doubled=0.05, seed=5, slow=0.004), tmp_path, workers=2)
@@ -144,7 +144,7 @@ def test_a_kernel_that_claims_the_same_clock_is_believed_only_where_the_pings_ag
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.clocks = {"w1": lambda t: t + 7.0}
-    monkeypatch.setattr(wire, "clock_name", lambda: "one boot")
+    monkeypatch.setattr(messages, "clock_name", lambda: "one boot")
     swarm = Swarm(world, Wire(world), tmp_path, workers=2)
     world.sleep(2.0)
     assert swarm.head.peers.known["w0"].same_clock
@@ -153,7 +153,7 @@ def test_a_kernel_that_claims_the_same_clock_is_believed_only_where_the_pings_ag
 
 
 def test_a_clock_is_named_by_boot_and_time_namespace() -> None:
-    boot, namespace = wire.clock_name().split(" ")
+    boot, namespace = messages.clock_name().split(" ")
     assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert namespace == str(Path("/proc/self/ns/time").readlink())
 
@@ -162,10 +162,10 @@ def test_a_worker_is_told_the_same_zero_however_often_it_is_told(
     world: World, tmp_path: Path, monkeypatch: Any
 ) -> None:
     world.clocks = {"w0": lambda t: t * 1.00005 + 5000.0}
-    monkeypatch.setattr(wire, "clock_name", lambda: world.who)
+    monkeypatch.setattr(messages, "clock_name", lambda: world.who)
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     told: list[Any] = []
-    swarm.master.others["w0"].heard[wire.BEGIN] = lambda msg, **_: told.append(msg.data)
+    swarm.master.others["w0"].heard[messages.BEGIN] = lambda msg, **_: told.append(msg.data)
     world.sleep(2.0)
     swarm.begin()
     world.sleep(60.0)
@@ -178,7 +178,7 @@ def test_a_worker_is_told_the_same_zero_however_often_it_is_told(
 def test_a_worker_of_another_version_says_so_itself_and_leaves(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(wire, "ping", lambda: {"t": clock.monotonic(), "version": f"{__version__}-other"})
+    monkeypatch.setattr(messages, "ping", lambda: {"t": clock.monotonic(), "version": f"{__version__}-other"})
     left: list[int] = []
     monkeypatch.setattr(FakeWorker, "quit", lambda _self: left.append(1), raising=False)
     spawned: list[Any] = []

@@ -8,13 +8,13 @@ import gevent
 from gevent.event import Event
 from swarm_fakes import environment
 
-from probe_ext.load.search import SearchPlan
+from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.settings.slo import SloProfile
-from probe_ext.swarm.active_run import ActiveRun
-from probe_ext.swarm.head import Head
-from probe_ext.swarm.node import Node
-from probe_ext.swarm.shape import LevelShape
-from probe_ext.swarm.tally import Judge
+from probe_ext.swarm.master.active_run import ActiveRun
+from probe_ext.swarm.master.coordinator import Head
+from probe_ext.swarm.master.level_monitor import Judge
+from probe_ext.swarm.master.load_shape import LevelShape
+from probe_ext.swarm.users.process_state import Node
 
 
 class SlowRun:

@@ -1,14 +1,14 @@
 """What a reply adds to the windows, and whose fault a late start is."""
 
+from probe_ext.client.connection import ConnectError
 from probe_ext.client.converse import Conversation, Limits
 from probe_ext.client.decoder import Choice
 from probe_ext.client.reply import Reply
-from probe_ext.client.stream import ConnectError
 from probe_ext.measure import clock
-from probe_ext.measure.book import Book
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import Marks
-from probe_ext.swarm.rows import reply_row, write_windows
+from probe_ext.measure.window_sketches import Book
+from probe_ext.swarm.users.reply_rows import reply_row, write_windows
 
 
 class Closed:

@@ -7,8 +7,8 @@ import pytest
 from fake_swarm import Swarm
 from swarm_fakes import Talk, Wire, World, a_reply
 
-from probe_ext.swarm.head import WORKERS_LEFT, WORKERS_LOST
-from probe_ext.swarm.recorder import Asked
+from probe_ext.swarm.master.coordinator import WORKERS_LEFT, WORKERS_LOST
+from probe_ext.swarm.users.recorder import Asked
 
 
 def running(world: World, tmp_path: Path) -> Swarm:

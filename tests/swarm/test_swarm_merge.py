@@ -12,10 +12,11 @@ from fake_swarm import Swarm
 from swarm_fakes import Wire, World, a_reply, ask
 
 from probe_ext.cli import main
-from probe_ext.report import frames
+from probe_ext.report.inputs import frames
 from probe_ext.run import manifest, merge
 from probe_ext.run.worker_file import MergeError
-from probe_ext.swarm import describe, wire
+from probe_ext.swarm.link import messages
+from probe_ext.swarm.master import build_manifest
 
 WORKER = "w0"
 
@@ -46,7 +47,7 @@ def left(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Left:
     """The worker's clock is an hour ahead and gains 90 millionths; what it sends from 60 s on is lost."""
     clock = lambda t: 3600.0 + (1 + 90e-6) * t  # noqa: E731
     world.clocks = {WORKER: clock}
-    monkeypatch.setattr(wire, "clock_name", lambda: world.who)
+    monkeypatch.setattr(messages, "clock_name", lambda: world.who)
     monkeypatch.chdir(tmp_path)
     run = tmp_path / "run"
     run.mkdir()
@@ -57,14 +58,14 @@ def left(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Left:
     true: dict[str, float] = {}
     for k in range(60):
         if k == 20:
-            swarm.master.heard.pop(wire.BATCH)
+            swarm.master.heard.pop(messages.BATCH)
         with world.on(WORKER):
             row = ask(swarm.nodes[0].recorder, a_reply(sent=clock(world.now), tokens=3, gap=0.5), user=f"{WORKER}:1")
         true[row.reply_id] = world.now - swarm.run.origin
         world.sleep(3.0)
     swarm.nodes[0].recorder.close()
     peer = swarm.head.peers.known[WORKER]
-    told = [describe._worker(swarm.run, peer)]
+    told = [build_manifest._worker(swarm.run, peer)]
     stated = {"schema": 1, "run_id": "r1", "workers": told, "findings": [], "started_at": "x", "options": {}}
     swarm.run.finish()
     manifest.write(run, stated)

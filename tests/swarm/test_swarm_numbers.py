@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe_ext.swarm.numbers import Numbers
+from probe_ext.swarm.link.sequence_set import Numbers
 
 
 @given(st.lists(st.integers(1, 60), max_size=120))

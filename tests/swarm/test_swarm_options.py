@@ -9,8 +9,8 @@ from locust.argument_parser import LocustArgumentParser, get_parser, ui_extra_ar
 
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
-from probe_ext.swarm import launch
-from probe_ext.swarm.options import add_options
+from probe_ext.swarm.commands import run_command
+from probe_ext.swarm.locust_options import add_options
 
 
 def parsed(*arguments: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def test_no_option_of_ours_takes_a_name_of_locusts() -> None:
 
 def given(*arguments: str) -> tuple[dict[str, object], list[str]]:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    launch.add_arguments(parser)
+    run_command.add_arguments(parser)
     options, rest = parser.parse_known_args(list(arguments))
     return {name: value for name, value in vars(options).items() if value is not None}, rest
 
@@ -79,7 +79,7 @@ def test_what_probe_run_was_given_reaches_locust_unchanged() -> None:
     options, rest = given(
         "capacity", "--host", "http://x", "--levels", "1,2", "--temperature", "-1", "--no-stream", "--processes", "4"
     )
-    line = launch.locust_arguments(Path("capacity.py"), options, rest)
+    line = run_command.locust_arguments(Path("capacity.py"), options, rest)
     assert line[: line.index("--loglevel")] == [
         *("-f", "capacity.py", "--headless", "--only-summary", "--exit-code-on-error", "0")
     ]
@@ -91,20 +91,20 @@ def test_what_probe_run_was_given_reaches_locust_unchanged() -> None:
 
 def test_a_log_level_of_the_users_own_is_kept() -> None:
     for own in (["--loglevel", "INFO"], ["-L", "DEBUG"], ["--loglevel=INFO"]):
-        line = launch.locust_arguments(Path("capacity.py"), {}, own)
+        line = run_command.locust_arguments(Path("capacity.py"), {}, own)
         assert "WARNING" not in line
         assert line[-len(own) :] == own
 
 
 def test_a_scenario_is_a_name_or_a_file(tmp_path: Path) -> None:
-    assert launch.find_locustfile("capacity").name == "capacity.py"
+    assert run_command.find_locustfile("capacity").name == "capacity.py"
     own = tmp_path / "mine.py"
     own.write_text("")
-    assert launch.find_locustfile(str(own)) == own
+    assert run_command.find_locustfile(str(own)) == own
     with pytest.raises(SettingsError, match=r"^gone\.py: no such file"):
-        launch.find_locustfile("gone.py")
+        run_command.find_locustfile("gone.py")
     with pytest.raises(SettingsError, match="capcity: no scenario of this name; there are baseline, capacity, chat, "):
-        launch.find_locustfile("capcity")
+        run_command.find_locustfile("capcity")
 
 
 def test_a_worker_asks_locust_for_its_defaults_once_and_not_for_every_option_of_every_message() -> None:

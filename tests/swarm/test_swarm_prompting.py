@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from probe_ext.client.target import parse_target
-from probe_ext.server.answers import Answer, Failed
+from probe_ext.client.address import parse_target
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
-from probe_ext.swarm.prompting import Prompts, calibrated, prompts_for
+from probe_ext.swarm.users.prompt_source import Prompts, calibrated, prompts_for
+from probe_ext.target.call_result import Answer, Failed
 
 TARGET = parse_target("http://server:8000")
 TEMPLATE = 7

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from locust.stats import RequestStats
 
-from probe_ext.run import directory as places
-from probe_ext.swarm.collector import Collector
-from probe_ext.swarm.locust_seconds import LOOKED_AT, forget_old_seconds
-from probe_ext.swarm.put_away import PutAway
+from probe_ext.run import directory
+from probe_ext.swarm.master.collector import Collector
+from probe_ext.swarm.master.sealed_windows import PutAway
+from probe_ext.swarm.master.stats_pruning import LOOKED_AT, forget_old_seconds
 
 
 def window(start: int, count: int = 1) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def test_windows_that_change_no_more_are_held_by_the_disk_and_are_in_the_file_at
         assert sum(1 for _ in collector.book.lines()) <= 130  # however long the run
     assert not list(tmp_path.glob("*tmp*"))  # the file has no name
     collector.close()
-    lines = [json.loads(line) for line in (tmp_path / places.SKETCHES).read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / directory.SKETCHES).read_text().splitlines()]
     assert lines == [window(second, second // 10 * 10) for second in range(1000)]
 
 

@@ -10,16 +10,16 @@ import pytest
 from swarm_fakes import Disk, Talk, World, a_reply, ask
 
 from probe_ext.client.reply import Reply
-from probe_ext.measure.deadlines import Deadlines
+from probe_ext.measure.fluidity import Deadlines
 from probe_ext.measure.outcome import Outcome
-from probe_ext.measure.rows import ReplyRow, columns
+from probe_ext.measure.table_rows import ReplyRow, columns
 from probe_ext.measure.timeline import Marks
 from probe_ext.run import tables
-from probe_ext.swarm.collector import Collector
-from probe_ext.swarm.ending import drain
-from probe_ext.swarm.recorder import Asked, Recorder, watch_loop
-from probe_ext.swarm.rows import reply_row
-from probe_ext.swarm.tally import Tally
+from probe_ext.swarm.master.collector import Collector
+from probe_ext.swarm.master.level_monitor import Tally
+from probe_ext.swarm.users.drain import drain
+from probe_ext.swarm.users.recorder import Asked, Recorder, watch_loop
+from probe_ext.swarm.users.reply_rows import reply_row
 
 
 def rows_of(recorder: Recorder) -> list[ReplyRow]:
@@ -174,7 +174,7 @@ def test_a_full_disk_that_has_room_again_gets_every_row(tmp_path: Path, disk: Di
 def test_a_disk_that_stays_full_does_not_fill_the_workers_memory(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("probe_ext.swarm.recorder._WAITING_MOST", 1000)
+    monkeypatch.setattr("probe_ext.swarm.users.recorder._WAITING_MOST", 1000)
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, tmp_path)
     disk.full = True

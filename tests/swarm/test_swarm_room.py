@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from probe_ext.swarm import room
+from probe_ext.swarm.master import disk_reserve
 
 
-def on_disk(held: room.Room) -> int:
+def on_disk(held: disk_reserve.Room) -> int:
     """Bytes that the disk has given for it."""
     return os.fstat(held._file.fileno()).st_blocks * 512 if held._file else 0
 
 
 def test_room_is_taken_at_once_under_no_name_and_given_back(tmp_path: Path) -> None:
-    held = room.Room(tmp_path, room.FOR_MANIFEST)
-    assert on_disk(held) >= room.FOR_MANIFEST
+    held = disk_reserve.Room(tmp_path, disk_reserve.FOR_MANIFEST)
+    assert on_disk(held) >= disk_reserve.FOR_MANIFEST
     assert list(tmp_path.iterdir()) == []  # a kill leaves nothing behind
     held.free()
     assert on_disk(held) == 0
@@ -26,8 +26,8 @@ def test_a_disk_that_has_nothing_to_spare_is_no_error(tmp_path: Path, monkeypatc
     def full(*_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(room.os, "posix_fallocate", full)
-    held = room.Room(tmp_path, room.FOR_ROWS)
+    monkeypatch.setattr(disk_reserve.os, "posix_fallocate", full)
+    held = disk_reserve.Room(tmp_path, disk_reserve.FOR_ROWS)
     assert on_disk(held) == 0
     held.free()
-    assert not room.Room(tmp_path / "gone", room.FOR_ROWS)._file
+    assert not disk_reserve.Room(tmp_path / "gone", disk_reserve.FOR_ROWS)._file

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from probe_ext.load.levels import LevelPlan
+from probe_ext.load.level_plan import LevelPlan
 from probe_ext.settings.options import read_options
-from probe_ext.swarm.shape import LevelShape
-from probe_ext.swarm.starting import plan_line
+from probe_ext.swarm.master.load_shape import LevelShape
+from probe_ext.swarm.master.preflight import plan_line
 
 PLAN = LevelPlan((2, 6, 3), hold=10.0, settle=2.0, min_replies=1)
 

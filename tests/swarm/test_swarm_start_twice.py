@@ -7,7 +7,7 @@ import pytest
 
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
-from probe_ext.swarm.head_wiring import HeadWiring
+from probe_ext.swarm.master_wiring import HeadWiring
 
 
 class Preparing(HeadWiring):

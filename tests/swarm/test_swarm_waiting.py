@@ -8,8 +8,8 @@ import pytest
 from locust.rpc import Message
 from swarm_fakes import World
 
-from probe_ext.swarm import waiting
-from probe_ext.swarm.waiting import for_master, for_workers, outlive_workers
+from probe_ext.swarm.master import wait_for_workers
+from probe_ext.swarm.master.wait_for_workers import for_master, for_workers, outlive_workers
 
 
 def wait(world: World, arrivals: dict[float, Counter[str]], most: float = 0.0) -> tuple[bool, list[str | None]]:
@@ -59,7 +59,7 @@ def test_giving_up_says_who_is_missing(world: World, capsys: pytest.CaptureFixtu
 def master_comes(monkeypatch: pytest.MonkeyPatch, world: World) -> dict[str, float]:
     """Somebody listens from this second on."""
     when, began = {"at": float("inf")}, world.now
-    monkeypatch.setattr(waiting, "_listens", lambda *_: world.now - began >= when["at"])
+    monkeypatch.setattr(wait_for_workers, "_listens", lambda *_: world.now - began >= when["at"])
     return when
 
 

@@ -8,11 +8,20 @@ from fake_swarm import Swarm
 from swarm_fakes import FakeRun, FakeWorker, Wire, World, environment
 
 from probe_ext import __version__
-from probe_ext.swarm import wire
-from probe_ext.swarm.node import Node
-from probe_ext.swarm.worker import WorkerEnd
+from probe_ext.swarm.link import messages
+from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.worker.session import WorkerEnd
 
-TYPES = (wire.HELLO, wire.PING, wire.PONG, wire.BEGIN, wire.BATCH, wire.ACK, wire.DRAIN, wire.DRAINED)
+TYPES = (
+    messages.HELLO,
+    messages.PING,
+    messages.PONG,
+    messages.BEGIN,
+    messages.BATCH,
+    messages.ACK,
+    messages.DRAIN,
+    messages.DRAINED,
+)
 
 
 @pytest.mark.untraced
@@ -127,8 +136,8 @@ def test_a_second_run_counts_nothing_of_the_first(world: World, tmp_path: Path) 
 def test_a_worker_of_another_version_is_sent_away(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = wire.pong
-    monkeypatch.setattr(wire, "pong", lambda t: {**real(t), "version": f"{__version__}-other"})
+    real = messages.pong
+    monkeypatch.setattr(messages, "pong", lambda t: {**real(t), "version": f"{__version__}-other"})
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     sent: list[str] = []
     swarm.master.others["w0"].heard["quit"] = lambda **_: sent.append("quit")
@@ -149,9 +158,9 @@ def test_a_worker_without_the_masters_api_key_is_sent_away_before_any_load_and_t
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     holder = {"who": ""}  # the master, or a worker
-    monkeypatch.setattr(wire, "has_key", lambda: world.who == holder["who"])
-    monkeypatch.setattr("probe_ext.swarm.head.has_key", lambda: holder["who"] == "")
-    monkeypatch.setattr("probe_ext.swarm.worker.has_key", lambda: world.who == holder["who"])
+    monkeypatch.setattr(messages, "has_key", lambda: world.who == holder["who"])
+    monkeypatch.setattr("probe_ext.swarm.master.coordinator.has_key", lambda: holder["who"] == "")
+    monkeypatch.setattr("probe_ext.swarm.worker.session.has_key", lambda: world.who == holder["who"])
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     swarm.ends[0]._runner.quit = lambda: None  # type: ignore[method-assign]
     world.sleep(1.0)
@@ -168,9 +177,9 @@ def test_a_worker_with_an_api_key_where_the_master_has_none_takes_part_and_both_
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(wire, "has_key", lambda: world.who == "w0")
-    monkeypatch.setattr("probe_ext.swarm.head.has_key", lambda: False)
-    monkeypatch.setattr("probe_ext.swarm.worker.has_key", lambda: True)
+    monkeypatch.setattr(messages, "has_key", lambda: world.who == "w0")
+    monkeypatch.setattr("probe_ext.swarm.master.coordinator.has_key", lambda: False)
+    monkeypatch.setattr("probe_ext.swarm.worker.session.has_key", lambda: True)
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     world.sleep(1.0)
     swarm.begin()
@@ -183,23 +192,23 @@ def test_a_worker_with_an_api_key_where_the_master_has_none_takes_part_and_both_
 
 def test_of_a_key_no_more_than_that_there_is_one_goes_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROBE_API_KEY", "sk-never-to-be-seen")
-    assert (wire.ping()["key"], wire.pong(1.0)["key"]) == (True, True)
-    assert "never-to-be-seen" not in f"{wire.ping()} {wire.pong(1.0)}"
+    assert (messages.ping()["key"], messages.pong(1.0)["key"]) == (True, True)
+    assert "never-to-be-seen" not in f"{messages.ping()} {messages.pong(1.0)}"
     monkeypatch.setenv("PROBE_API_KEY", " ")
-    assert (wire.ping()["key"], wire.pong(1.0)["key"]) == (False, False)
+    assert (messages.ping()["key"], messages.pong(1.0)["key"]) == (False, False)
 
 
 def test_what_is_unacknowledged_is_sent_again_after_a_while_and_not_before(world: World, tmp_path: Path) -> None:
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     world.sleep(0.5)
     swarm.begin()
-    del swarm.master.heard[wire.BATCH]  # nobody listens
+    del swarm.master.heard[messages.BATCH]  # nobody listens
     world.sleep(0.5)
     tried: list[int] = []
     runner = swarm.master.others["w0"]
     carried = runner.send_message
     runner.send_message = lambda kind, data=None, client_id=None: (  # type: ignore[method-assign]
-        tried.append(data["number"]) if kind == wire.BATCH else carried(kind, data)
+        tried.append(data["number"]) if kind == messages.BATCH else carried(kind, data)
     )
     swarm.replies(each=1)
     world.sleep(3.0)

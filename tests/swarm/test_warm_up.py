@@ -9,7 +9,7 @@ import pytest
 
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
-from probe_ext.swarm.warm_up import how_many, ladder
+from probe_ext.swarm.master.warm_up import how_many, ladder
 from tests.e2e.conftest import BIN, end, finished, locust, start
 
 

@@ -5,7 +5,7 @@ from random import Random
 
 from worlds import reply
 
-from probe_ext.measure.rows import ReplyRow
+from probe_ext.measure.table_rows import ReplyRow
 
 THINK, SERVICE, SLOTS = 4.0, 0.5, 3
 """seconds, both exponential; replies at once"""

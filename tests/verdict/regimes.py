@@ -4,10 +4,10 @@ from functools import cache
 
 from worlds import CHAT
 
-from probe_ext.verdict.diagnosed import Ruling
-from probe_ext.verdict.evidence import Evidence
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import Judgement
+from probe_ext.verdict.values.evidence import Evidence
+from probe_ext.verdict.values.judgement import Judgement
+from probe_ext.verdict.values.ruling_types import Ruling
 from scripts.study import diagnoses
 from scripts.study.diagnoses import blind
 from scripts.study.regimes import REGIMES

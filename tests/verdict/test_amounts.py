@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from probe_ext.verdict import amounts
+from probe_ext.verdict.values import formats
 
 NAN = float("nan")
 
@@ -19,7 +19,7 @@ NAN = float("nan")
     ],
 )  # fmt: skip
 def test_seconds(value: float | None, said: str) -> None:
-    assert amounts.seconds(value) == said
+    assert formats.seconds(value) == said
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,20 @@ def test_seconds(value: float | None, said: str) -> None:
     ],
 )  # fmt: skip
 def test_percent(value: float | None, said: str) -> None:
-    assert amounts.percent(value) == said
+    assert formats.percent(value) == said
 
 
 def test_counts_rates_and_bounds() -> None:
-    assert [amounts.count(value) for value in (None, NAN, 0, 2214.4)] == ["–", "–", "0", "2,214"]
-    assert [amounts.rate(value) for value in (None, 0.126, 9.2, 27.4, 1204.0)] == ["–", "0.13", "9.2", "27", "1,204"]
-    assert [amounts.bound(value) for value in (0.01, 0.2, 1.0, 60.0)] == ["10 ms", "0.2 s", "1 s", "60 s"]
-    assert [amounts.moment(value) for value in (40.2, 725.0, 3720.0)] == ["0:40", "12:05", "1:02:00"]
+    assert [formats.count(value) for value in (None, NAN, 0, 2214.4)] == ["–", "–", "0", "2,214"]
+    assert [formats.rate(value) for value in (None, 0.126, 9.2, 27.4, 1204.0)] == [
+        "–",
+        "0.13",
+        "9.2",
+        "27",
+        "1,204",
+    ]
+    assert [formats.bound(value) for value in (0.01, 0.2, 1.0, 60.0)] == ["10 ms", "0.2 s", "1 s", "60 s"]
+    assert [formats.moment(value) for value in (40.2, 725.0, 3720.0)] == ["0:40", "12:05", "1:02:00"]
 
 
 ROUNDED = re.compile(r"\{[^{}]+:(,?\.\d[fg%])\}( ?(s|ms|%|µs)\b)?")
@@ -57,7 +63,7 @@ OWN = {
 
 @pytest.mark.parametrize("package", ["verdict", "report"])
 def test_nobody_else_rounds(package: str) -> None:
-    folder = Path(amounts.__file__).parents[1] / package
+    folder = Path(formats.__file__).parents[1] / package
     for path in sorted(folder.glob("*.py")):
         found = ROUNDED.findall(path.read_text(encoding="utf-8"))
         assert len(found) <= OWN.get(path.name, 0), f"{path.name}: {found}"

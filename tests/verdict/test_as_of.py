@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from worlds import CHAT, columns, evidence, reply, slow_start, staircase, steady
 
-from probe_ext.measure.rows import ReplyRow
-from probe_ext.verdict.as_of import as_of
+from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, STRAINED, UNJUDGED, judge_replies
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import Judgement
-from probe_ext.verdict.level_result import LevelResult
-from probe_ext.verdict.replies import BROKEN, SERVED, STRAINED, UNJUDGED, judge_replies
+from probe_ext.verdict.levels.truncate import as_of
+from probe_ext.verdict.values.judgement import Judgement
+from probe_ext.verdict.values.level_result import LevelResult
 
 
 def grade(row: ReplyRow, until: float) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from probe_ext.verdict.between import gap, labels, told
+from probe_ext.verdict.wording.gap import gap, labels, told
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import pytest
 from queues import queue_run
 from worlds import CHAT, evidence, reply, staircase, steady
 
-from probe_ext.verdict.blocks import BLOCKS, MOST_BLOCKS, block_count
+from probe_ext.verdict.inference.blocks import BLOCKS, MOST_BLOCKS, block_count
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import Judgement
+from probe_ext.verdict.values.judgement import Judgement
 
 LEVELS = (8, 12, 16, 20, 24, 28)
 HOLD = 150.0

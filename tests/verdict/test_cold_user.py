@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from worlds import CHAT, evidence, manifest, reply, staircase
 
-from probe_ext.measure.rows import COLD, WARM, ReplyRow, ServerRow
-from probe_ext.report.command import validate
-from probe_ext.report.questions import cards
+from probe_ext.measure.table_rows import COLD, WARM, ReplyRow, ServerRow
+from probe_ext.report.report_command import validate
+from probe_ext.report.sections.cards import cards
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import Judgement
+from probe_ext.verdict.values.judgement import Judgement
 
 SECONDS = 120
 

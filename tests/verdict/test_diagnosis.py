@@ -8,13 +8,13 @@ from recorded_runs import recorded
 from regimes import evidence_of, judged, ruling
 from worlds import CHAT, evidence, manifest, reply, staircase, steady, worker
 
-from probe_ext.load.levels import LevelPlan
-from probe_ext.measure.rows import ServerRow
-from probe_ext.verdict.diagnosis import NAMES
-from probe_ext.verdict.evidence import Evidence
+from probe_ext.load.level_plan import LevelPlan
+from probe_ext.measure.table_rows import ServerRow
+from probe_ext.verdict.diagnosis.diagnose import NAMES
+from probe_ext.verdict.diagnosis.ruling import graded
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import Judgement
-from probe_ext.verdict.ruling import graded
+from probe_ext.verdict.values.evidence import Evidence
+from probe_ext.verdict.values.judgement import Judgement
 from scripts.study.diagnoses import blind
 from scripts.study.people import People
 from scripts.study.regimes import DEMO, REGIMES

@@ -8,10 +8,10 @@ import pytest
 from regimes import evidence_of, judged
 from worlds import CHAT, evidence, manifest, reply, staircase, worker
 
-from probe_ext.measure.rows import ReplyRow, ServerRow
-from probe_ext.verdict.diagnosed import Edge
-from probe_ext.verdict.evidence import Evidence
+from probe_ext.measure.table_rows import ReplyRow, ServerRow
 from probe_ext.verdict.judge import judge
+from probe_ext.verdict.values.evidence import Evidence
+from probe_ext.verdict.values.ruling_types import Edge
 from scripts.study.diagnoses import blind
 
 POOL, BLOCK, SHARED, OWN, ANSWER = 13_216, 16, 1_872, 20, 430

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from worlds import CHAT, evidence, manifest, reply, slow_start, staircase, steady, worker
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.measure.rows import WARM_UP, ReplyRow, ServerRow
-from probe_ext.verdict.evidence import Evidence
+from probe_ext.measure.table_rows import WARM_UP, ReplyRow, ServerRow
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import Judgement
+from probe_ext.verdict.values.evidence import Evidence
+from probe_ext.verdict.values.judgement import Judgement
 
-SCHEMA = json.loads(files("probe_ext.verdict").joinpath("capacity.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(files("probe_ext.verdict.values").joinpath("capacity.schema.json").read_text(encoding="utf-8"))
 
 
 def judged(replies: list[ReplyRow], *steps: tuple[int, float], **changes: Any) -> Judgement:

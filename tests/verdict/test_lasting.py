@@ -7,10 +7,10 @@ import pytest
 from worlds import CHAT, evidence, slow_start, staircase
 
 from probe_ext.settings.slo import Users
-from probe_ext.verdict import bootstrap
+from probe_ext.verdict.grading.user_grades import BROKEN_USER, SERVED, STRAINED_USER, Counts, classify
+from probe_ext.verdict.inference import bootstrap
+from probe_ext.verdict.inference.shrinkage import classify_lasting
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.lasting import classify_lasting
-from probe_ext.verdict.people import BROKEN_USER, SERVED, STRAINED_USER, Counts, classify
 
 
 def counts(judged: list[int], strained: list[int], broken: list[int] | None = None) -> Counts:

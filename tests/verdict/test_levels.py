@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import columns, staircase
 
-from probe_ext.measure.rows import UserRow
-from probe_ext.verdict.bands import cut_bands
-from probe_ext.verdict.levels import Level, find_levels, place
+from probe_ext.measure.table_rows import UserRow
+from probe_ext.verdict.levels.bands import cut_bands
+from probe_ext.verdict.levels.find_levels import Level, find_levels, place
 
 PLAN = {"levels": [2, 4], "hold": 30.0, "settle": 5.0, "min_replies": 3}
 

@@ -6,7 +6,7 @@ from typing import Any
 from worlds import manifest
 
 from probe_ext.settings.options import read_options
-from probe_ext.verdict.next_run import next_command
+from probe_ext.verdict.wording.next_run import next_command
 
 
 def command(locustfile: str = "capacity.py", **given: str) -> str:

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from worlds import CHAT, columns, evidence, reply, staircase
 
-from probe_ext.measure.rows import GapRow, ReplyRow, ServerRow
-from probe_ext.report import frames
-from probe_ext.verdict.evictions import charge
-from probe_ext.verdict.evidence import Evidence
+from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow
+from probe_ext.report.inputs import frames
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.levels import Level
-from probe_ext.verdict.overlap import Brackets, overlap, rises, stretches
-from probe_ext.verdict.pause_list import listed
-from probe_ext.verdict.pause_spans import find_pauses, longest, threshold
-from probe_ext.verdict.paused import Pauses
-from probe_ext.verdict.server_figures import Series, read_metrics
+from probe_ext.verdict.levels.find_levels import Level
+from probe_ext.verdict.server.find_pauses import find_pauses, longest, threshold
+from probe_ext.verdict.server.overlap import Brackets, overlap, rises, stretches
+from probe_ext.verdict.server.pause_list import listed
+from probe_ext.verdict.server.preemptions import charge
+from probe_ext.verdict.server.server_series import Series, read_metrics
+from probe_ext.verdict.values.evidence import Evidence
+from probe_ext.verdict.values.pause_types import Pauses
 
 SECONDS = 300
 EXAMPLE = Path(__file__).parents[2] / "reports" / "examples" / "vllm"

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.settings.slo import Users
-from probe_ext.verdict.capacity import Bracket, bracket, put_together
-from probe_ext.verdict.level_state import STATE_NAMES, Heard, judge_levels
-from probe_ext.verdict.monotone import falling_fit
-from probe_ext.verdict.people import Counts, Headcount, classify, headcount
+from probe_ext.verdict.grading.user_grades import Counts, Headcount, classify, headcount
+from probe_ext.verdict.levels.bracket import Bracket, bracket, put_together
+from probe_ext.verdict.levels.isotonic import falling_fit
+from probe_ext.verdict.levels.level_state import STATE_NAMES, Heard, judge_levels
 
 KINDS = ("unheard", "served", "strained", "broken", "undecided")
 

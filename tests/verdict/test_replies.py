@@ -5,9 +5,9 @@ import pytest
 from worlds import CHAT, columns, reply
 
 from probe_ext.measure.outcome import FINISHED, Outcome
-from probe_ext.measure.rows import ReplyRow
+from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.slo import Reasoning, SloProfile, WholeAnswer
-from probe_ext.verdict.replies import judge_replies
+from probe_ext.verdict.grading.reply_grades import judge_replies
 
 NAMES = {-1: "open", 0: "served", 1: "strained", 2: "broken"}
 BATCH = SloProfile(name="batch", whole_answer=WholeAnswer(served=60.0, strained=300.0))

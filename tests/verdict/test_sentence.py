@@ -2,13 +2,13 @@
 
 import pytest
 
-from probe_ext.verdict.climb_sentence import UNPROVEN
-from probe_ext.verdict.judgement import Climb
-from probe_ext.verdict.level_result import LevelResult, State
-from probe_ext.verdict.next_run import next_levels
-from probe_ext.verdict.question import Question
-from probe_ext.verdict.sentence import sentence, what_broke
-from probe_ext.verdict.words import cause, listed, things
+from probe_ext.verdict.values.judgement import Climb
+from probe_ext.verdict.values.level_result import LevelResult, State
+from probe_ext.verdict.values.plurals import cause, listed, things
+from probe_ext.verdict.values.question import Question
+from probe_ext.verdict.wording.headline import sentence, what_broke
+from probe_ext.verdict.wording.next_run import next_levels
+from probe_ext.verdict.wording.ramp_sentence import UNPROVEN
 
 GAP = "between them was not measured."
 LOWEST = "at 8 people, the lowest level measured"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from probe_ext.verdict.server_figures import Series, put_together
+from probe_ext.verdict.server.server_series import Series, put_together
 
 
 def series(*samples: tuple[float, float]) -> Series:

@@ -7,9 +7,9 @@ import pytest
 from queues import queue_run
 from worlds import CHAT, evidence, reply, staircase, steady
 
-from probe_ext.verdict import shocks
+from probe_ext.verdict.inference import slow_swings
+from probe_ext.verdict.inference.slow_swings import LARGEST, NODES, WEIGHTS, error
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.shocks import LARGEST, NODES, WEIGHTS, error
 
 LEVELS, HOLD, RUNS = (8, 12, 16, 20, 24, 28), 30.0, 16
 """levels of about five replies a user: fewer than two blocks"""
@@ -34,7 +34,7 @@ def covered() -> float:
 @pytest.mark.untraced
 def test_short_levels_state_how_far_they_may_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert covered() >= 0.85, "95 % are claimed"
-    monkeypatch.setattr(shocks, "ENOUGH", 0)
+    monkeypatch.setattr(slow_swings, "ENOUGH", 0)
     assert covered() < 0.75, "drawing from a level's own few blocks says too little"
 
 
@@ -59,7 +59,7 @@ def test_what_is_served_by_a_hair_in_a_short_level_is_not_certain() -> None:
 def test_a_long_level_is_judged_by_its_own_blocks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     run = evidence(steady(4, 0, 130), staircase((4, 130)))
     before = judge(run, CHAT).to_json()
-    monkeypatch.setattr(shocks, "ENOUGH", 0)
+    monkeypatch.setattr(slow_swings, "ENOUGH", 0)
     assert judge(run, CHAT).to_json() == before
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from worlds import CHAT, evidence, reply, slow_start, staircase
 
-from probe_ext.measure.rows import ReplyRow
-from probe_ext.swarm.tally import Judge
+from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.swarm.master.level_monitor import Judge
+from probe_ext.verdict.inference.sequential_view import Ended, blocks_of
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.so_far import Ended, blocks_of
 
 
 def ended(*replies: tuple[float, float, int]) -> Ended:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from worlds import CHAT, evidence, manifest, reply, staircase, worker
 
-from probe_ext.measure.rows import ReplyRow
+from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.judgement import Judgement
-from probe_ext.verdict.team import Given, always, at_most, cost, money, team
+from probe_ext.verdict.results.team_size import Given, always, at_most, cost, money, team
+from probe_ext.verdict.values.judgement import Judgement
 
 SECONDS = 65
 USERS = 4

@@ -1,0 +1,234 @@
+"""The levels of a run while it goes on: the one that is being measured, and those before it.
+
+A level begins and ends as in `verdict.levels`, and its people are judged as in the report; what differs is that replies
+are still to come, and what is still in flight is not known: a level that is come down to begins here when it has
+settled, in the report when the queue that it found is gone too. A level that is over goes on taking the replies that
+were sent in it until two more have begun.
+"""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from probe_ext.live.reply_batch import Batch
+from probe_ext.live.user_ledger import Ledger
+from probe_ext.measure.sketch import LatencySketch
+from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.grading.reply_grades import DIMENSIONS
+from probe_ext.verdict.grading.user_grades import Headcount
+from probe_ext.verdict.levels.find_levels import SAMPLING, SHORTEST
+from probe_ext.verdict.levels.level_state import STATE_NAMES, Heard, judge_levels, served_share
+from probe_ext.verdict.values.columns import Floats
+
+OPEN = 3
+"""levels that still take replies"""
+SHOWN = 50
+"""levels that are kept to be shown"""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What makes a level of this run, and what it is judged by."""
+
+    profile: SloProfile
+    settle: float
+    shortest: float = SHORTEST
+    """seconds: a shorter measured part is no level"""
+    min_replies: int = 3
+    meant: Collection[int] | None = None
+    """the planned numbers of users; None where nothing was planned"""
+
+
+@dataclass(frozen=True)
+class LevelNow:
+    """What is known of a level; keys as in `capacity.json`."""
+
+    users: int
+    t_start: float
+    t_end: float | None
+    """None while it goes on"""
+    state: str
+    """what it would be if nothing more came: `held`, `failed` or `unproven`"""
+    why: tuple[str, ...]
+    """the dimensions that alone leave too few people served, the worst first"""
+    users_served: int
+    users_strained: int
+    users_broken: int
+    users_undecided: int
+    users_unheard: int
+    users_told: int
+    """users with as many judged replies as the level needs of each"""
+    replies: int
+    ttft_p50: float | None
+    ttft_p95: float | None
+    decode_rate_p50: float | None
+    longest_gap_max: float | None
+    kv_usage_max: float | None
+    waiting_max: float | None
+    preemptions: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types."""
+        return asdict(self)
+
+
+class Level:
+    """One level, with what its replies add up to. Its size does not grow with the number of replies."""
+
+    def __init__(self, users: int, start: float) -> None:
+        self.users, self.start = users, start
+        self.end: float | None = None
+        self.overtaken = False
+        """whether more users ended it: replies that went on then count as they stood"""
+        self._ledger = Ledger(1 + len(DIMENSIONS))
+        self._ttft, self._tpot = LatencySketch(), LatencySketch()
+        self._replies = 0
+        self._peaks: dict[str, float | None] = {"longest_gap_max": None, "kv_usage_max": None, "waiting_max": None}
+        self._preemptions: int | None = None
+
+    def add(self, batch: Batch) -> None:
+        """Take the replies of a batch that were sent in this level."""
+        end = np.inf if self.end is None else self.end
+        mine = batch.where((batch.sent >= self.start) & (batch.sent <= end))
+        if not len(mine):
+            return
+        self._replies += len(mine)
+        self._ledger.add(mine.user, mine.grades, *(mine.by[dimension] for dimension in DIMENSIONS))
+        self._ttft.add(mine.ttft[mine.ttft >= 0].tolist())
+        self._tpot.add((1 / mine.rate[mine.rate > 0]).tolist())
+        gaps = mine.gap[~np.isnan(mine.gap)]
+        if len(gaps):
+            self._peak("longest_gap_max", float(gaps.max()))
+
+    def note_server(self, kv_usage: float | None, waiting: float | None, preemptions: int | None) -> None:
+        """What the server said of itself just now; `preemptions` since the last time."""
+        self._peak("kv_usage_max", kv_usage)
+        self._peak("waiting_max", waiting)
+        if preemptions is not None:
+            self._preemptions = (self._preemptions or 0) + preemptions
+
+    def _peak(self, name: str, value: float | None) -> None:
+        if value is not None:
+            self._peaks[name] = max(self._peaks[name] or 0.0, value)
+
+    def now(self, rules: Rules) -> LevelNow:
+        """What is known so far."""
+        users, share = rules.profile.users, rules.profile.level.served_share
+        people = self._ledger.people(users)
+        present = max(self.users, self._ledger.seen)
+        told = self._ledger.heard(rules.min_replies)
+        enough = told >= share * self.users - 1e-9
+        state = judge_levels(_arrays(people), Heard(np.array([present]), np.array([enough])), share)[0]
+        tpot = self._tpot.quantile(0.5)
+        return LevelNow(
+            users=self.users,
+            t_start=self.start,
+            t_end=self.end,
+            state=STATE_NAMES[state],
+            why=self._why(rules),
+            users_served=int(people.served),
+            users_strained=int(people.strained),
+            users_broken=int(people.broken),
+            users_undecided=int(people.undecided),
+            users_unheard=int(present - people.heard),
+            users_told=told,
+            replies=self._replies,
+            ttft_p50=self._ttft.quantile(0.50),
+            ttft_p95=self._ttft.quantile(0.95),
+            decode_rate_p50=1 / tpot if tpot else None,
+            longest_gap_max=self._peaks["longest_gap_max"],
+            kv_usage_max=self._peaks["kv_usage_max"],
+            waiting_max=self._peaks["waiting_max"],
+            preemptions=self._preemptions,
+        )
+
+    def _why(self, rules: Rules) -> tuple[str, ...]:
+        shares = {}
+        for way, dimension in enumerate(DIMENSIONS, start=1):
+            share = float(served_share(_arrays(self._ledger.people(rules.profile.users, way)))[0])
+            if share < rules.profile.level.served_share:
+                shares[dimension] = share
+        return tuple(sorted(shares, key=lambda dimension: shares[dimension]))
+
+
+def _arrays(people: Headcount) -> Headcount:
+    return Headcount(*(np.atleast_1d(n) for n in (people.served, people.strained, people.broken, people.undecided)))
+
+
+class Levels:
+    """Told how many users there are, and of every reply."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.users = 0
+        self.since = 0.0
+        """since when there have been so many users"""
+        self.past: list[LevelNow] = []
+        """levels that take no more replies, the newest last"""
+        self._open: list[Level] = []
+        self._sampled: float | None = None
+
+    @property
+    def present(self) -> Level | None:
+        """The level that is being measured; None while users come or go, or settle."""
+        return self._open[-1] if self._open and self._open[-1].end is None else None
+
+    def note_users(self, t: float, users: int, *, ending: bool) -> bool:
+        """How many users there are now. Whether some have left since the last time."""
+        users = 0 if ending else users
+        near = self._sampled is not None and t - self._sampled <= SAMPLING
+        changed = self._sampled if near and self._sampled is not None else t
+        fewer = users < self.users
+        if users != self.users:
+            self._close(changed, overtaken=users > self.users)
+            self.users, self.since = users, changed
+        elif self.present is None and self._is_one(t):
+            self._begin(Level(users, self.since + self.rules.settle))
+        self._sampled = t
+        return fewer
+
+    def _is_one(self, t: float) -> bool:
+        meant = self.rules.meant is None or self.users in self.rules.meant
+        return self.users > 0 and meant and t >= self.since + self.rules.settle
+
+    def _begin(self, level: Level) -> None:
+        self._open.append(level)
+        while len(self._open) > OPEN:
+            self.past = [*self.past, self._open.pop(0).now(self.rules)][-SHOWN:]
+
+    def _close(self, t: float, *, overtaken: bool) -> None:
+        level = self.present
+        if level is None:
+            return
+        level.end, level.overtaken = t, overtaken
+        if t - level.start < self.rules.shortest:
+            self._open.pop()
+
+    def add(self, batch: Batch) -> None:
+        """Replies have ended."""
+        for level in self._open:
+            level.add(batch)
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether replies may still come to a level that more users ended."""
+        return any(level.overtaken for level in self._open)
+
+    def over(self, sent: Floats) -> Floats:
+        """Until when replies that were sent at these moments are judged."""
+        until = np.full(len(sent), np.inf)
+        for level in self._open:
+            if level.overtaken and level.end is not None:
+                until[(sent >= level.start) & (sent <= level.end)] = level.end
+        return until
+
+    def settled_in(self, now: float) -> float | None:
+        """Seconds until the measured part begins; None where it has begun, or without users."""
+        left = self.since + self.rules.settle - now
+        return left if self.users and self.present is None and left > 0 else None
+
+    def all_now(self) -> list[LevelNow]:
+        """Every level so far, in order of time."""
+        return [*self.past, *(level.now(self.rules) for level in self._open)]

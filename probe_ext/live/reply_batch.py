@@ -1,0 +1,98 @@
+"""Replies as they come, a batch at a time: judged once, by the same rules as in the report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from probe_ext.measure.outcome import Outcome, is_failure
+from probe_ext.measure.table_rows import WARM_UP, ReplyRow
+from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.grading.reply_grades import Grades, judge_replies
+from probe_ext.verdict.levels.truncate import as_of
+from probe_ext.verdict.values.columns import Bools, Floats
+from probe_ext.verdict.values.evidence import Columns
+
+_NUMBERS = (
+    *("due", "late", "sent", "first", "first_visible", "last", "end", "tokens_out", "tokens_visible", "events"),
+    *("events_visible", "tpot", "tpot_visible", "longest_gap", "longest_gap_visible", "lag_max", "gap_start"),
+)
+
+_TEXTS = ("user", "worker", "name")
+_ARRAYS = ("sent", "end", "ttft", "rate", "gap", "lag", "tokens", "failed", "grades")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Judged replies, column by column. Seconds of the run; NaN is missing."""
+
+    user: Sequence[str]
+    worker: Sequence[str]
+    name: Sequence[str]
+    """line in Locust's table"""
+    sent: Floats
+    """or due, where it was never sent"""
+    end: Floats
+    ttft: Floats
+    rate: Floats
+    """decode rate, tokens a second, where the profile judges it"""
+    gap: Floats
+    """the longest silence in mid-reply"""
+    lag: Floats
+    """the latest that any of its bytes was read after the kernel had them"""
+    tokens: Floats
+    failed: Bools
+    grades: Grades
+    by: Mapping[str, Grades]
+    """by each dimension alone"""
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def where(self, keep: Bools) -> "Batch":
+        """Only these replies."""
+        if keep.all():
+            return self
+        kept = np.flatnonzero(keep).tolist()
+        texts: dict[str, Any] = {name: [getattr(self, name)[i] for i in kept] for name in _TEXTS}
+        values: dict[str, Any] = {name: getattr(self, name)[kept] for name in _ARRAYS}
+        by = {dimension: grades[kept] for dimension, grades in self.by.items()}
+        return replace(self, **texts, **values, by=by)
+
+
+def _never(sent: Floats) -> Floats:
+    return np.full(len(sent), np.inf)
+
+
+def judge(rows: Sequence[ReplyRow], profile: SloProfile, over: Callable[[Floats], Floats] = _never) -> Batch:
+    """Judge these replies; those of a scenario's own warm-up are left out, as they are in the report.
+
+    `over` says until when a reply that was sent at a moment is judged: as it stood when more users came.
+    """
+    rows = [row for row in rows if row.scenario != WARM_UP]
+    columns = _columns(rows)
+    sent = np.where(np.isnan(columns["sent"]), columns["due"], columns["sent"])
+    judged = judge_replies(as_of(columns, over(sent)), profile, profile.reasoning)
+    return Batch(
+        user=[row.user for row in rows],
+        worker=[row.worker for row in rows],
+        name=[row.scenario for row in rows],
+        sent=sent,
+        end=columns["end"],
+        ttft=columns["first"] - columns["sent"],
+        rate=judged.felt.rate,
+        gap=judged.felt.gap,
+        lag=columns["lag_max"],
+        tokens=columns["tokens_out"],
+        failed=np.array([is_failure(Outcome(row.outcome)) for row in rows], dtype=np.bool_),
+        grades=judged.overall,
+        by=judged.by,
+    )
+
+
+def _columns(rows: Sequence[ReplyRow]) -> Columns:
+    columns = {name: np.array([getattr(row, name) for row in rows], dtype=np.float64) for name in _NUMBERS}
+    columns["streamed"] = np.array([row.streamed for row in rows], dtype=np.bool_)
+    columns["outcome"] = np.array([str(row.outcome) for row in rows], dtype=object)
+    return columns

@@ -1,0 +1,99 @@
+"""What the users did and saw, on the time axis: how many there were, first words, tokens a second."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from probe_ext.report.charts import downsample, lane_chart, svg
+from probe_ext.report.charts.downsample import Floats
+from probe_ext.settings.slo import FirstWord
+from probe_ext.verdict.values import formats
+from probe_ext.verdict.values.evidence import Evidence
+from probe_ext.verdict.values.plurals import people
+
+
+def users(evidence: Evidence, axis: lane_chart.Axis, levels: Sequence[Mapping[str, Any]]) -> lane_chart.Lane:
+    """How many users there were, with the number written over each level."""
+    t, v = evidence.users["t"], evidence.users["users"]
+    if not t.size:
+        return lane_chart.Lane("users", "users", "", None, "users.csv holds no row")
+    changes = np.flatnonzero(np.diff(v, prepend=np.nan) != 0)
+    t, v = downsample.line(t[changes], v[changes])
+    scale = svg.Linear(0, float(v.max()) * 1.35)
+    labels = [
+        svg.Label(100 * (lv["t_start"] + lv["t_end"]) / 2 / axis.end, scale.top(lv["users"]),
+                  formats.count(lv["users"]), "lab", dy=-5, moves=True)
+        for lv in _spread(levels)
+    ]  # fmt: skip
+    line = svg.Shape(svg.steps(axis.points(t, v, scale), svg.WIDTH), "ln")
+    says = f"Up to {people(int(v.max()))} at once."
+    return lane_chart.Lane("users", "users", "", svg.Plot("Users over time", says, 64, [line], labels),
+                series=[lane_chart.series("users", "", t, v, holds=True)])  # fmt: skip
+
+
+def first_word(evidence: Evidence, axis: lane_chart.Axis, bounds: FirstWord | None) -> lane_chart.Lane:
+    """Time to first token of each reply, on a logarithmic scale, with the profile's bounds."""
+    name = "first word"
+    sent, wait = evidence.replies["sent"], evidence.replies["first"] - evidence.replies["sent"]
+    kept = downsample.cloud(sent, np.where(wait > 0, wait, np.nan))
+    if not kept.size:
+        return lane_chart.Lane("ttft", name, "", None, "no reply brought a first token")
+    t, v = sent[kept], wait[kept]
+    low, high = float(v.min()), float(v.max())
+    limits = [bounds.served, bounds.strained] if bounds else [math.inf, math.inf]
+    scale = svg.Log(min(low, limits[0] / 10), max(high, limits[0] * 2) if bounds else high)
+    shown = [limit for limit in limits if limit < scale.high]
+    shapes = [svg.Shape(f"M0 {svg.number(scale.top(limit))}H{svg.WIDTH}", "thr") for limit in shown]
+    shapes += _dots(axis.points(t, v, scale), v, (-1.0, *limits, math.inf))
+    labels = lane_chart.scale_labels([(scale.top(tick), formats.bound(tick)) for tick in scale.ticks(4)])
+    named = zip(("served", "strained"), shown, strict=False)
+    labels += [
+        svg.Label(0, scale.top(limit), f"{state} up to {formats.bound(limit)}", "thrlab", "start", dx=4, dy=-4)
+        for state, limit in named
+    ]
+    says = f"From {formats.seconds(low)} to {formats.seconds(high)}."
+    plot = svg.Plot("Wait for the first word of each reply", says, 110, shapes, labels)
+    note = lane_chart.thinned(kept.size, int(np.isfinite(wait).sum()), "replies")
+    return lane_chart.Lane("ttft", name, "", plot, note=note, series=[lane_chart.series(name, "s", t, v, holds=False)])
+
+
+def _dots(at: Sequence[tuple[float, float]], values: Floats, edges: Sequence[float]) -> list[svg.Shape]:
+    """Points in three colours: served, strained, broken."""
+    kinds = zip("smb", edges[:-1], edges[1:], strict=True)
+    values_at = list(zip(at, values.tolist(), strict=True))
+    return [svg.Shape(svg.dots(p for p, v in values_at if low < v <= high), f"dot {kind}") for kind, low, high in kinds]
+
+
+def tokens(evidence: Evidence, axis: lane_chart.Axis) -> lane_chart.Lane:
+    """Tokens that arrived in each second, all users together."""
+    name = "tokens/s in all"
+    counted = [w for w in evidence.windows if w.metric == "tokens" and w.count is not None]
+    if not counted:
+        return lane_chart.Lane("tokens_per_s", name, "", None, "sketches.jsonl holds no count of tokens")
+    start = np.array([w.start for w in counted])
+    step = counted[0].seconds
+    second = np.arange(0, max(axis.end, float(start.max()) + step), step)
+    value = np.zeros(second.size)
+    np.add.at(
+        value, np.minimum((start / step).astype(int), second.size - 1), [(w.count or 0) / w.seconds for w in counted]
+    )
+    return lane_chart.filled(
+        axis, "tokens_per_s", name, "", (second + step / 2, value), float(value.max()), formats.tick
+    )
+
+
+def locust_rate(evidence: Evidence, axis: lane_chart.Axis) -> lane_chart.Lane:
+    """Replies that ended in a second, as Locust's own history has it."""
+    name = "replies/s"
+    t, rate = (evidence.locust_history.get(key, np.array([])) for key in ("t", "requests_per_s"))
+    inside = (t >= 0) & (t <= axis.end)
+    if not inside.any():
+        return lane_chart.Lane("locust_rate", name, "", None, "Locust wrote no history of this run")
+    t, rate = t[inside], rate[inside]
+    return lane_chart.filled(axis, "locust_rate", name, "Locust, 10 s mean", (t, rate), float(rate.max()), formats.tick)
+
+
+def _spread(levels: Sequence[Mapping[str, Any]], most: int = 16) -> Sequence[Mapping[str, Any]]:
+    return levels[:: max(1, -(-len(levels) // most))]

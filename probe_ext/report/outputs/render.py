@@ -1,0 +1,60 @@
+"""The view model into one self-contained file. What a server or a user wrote is escaped; no request leaves the page.
+
+A second fence stands behind the escaping: the page's own policy lets a browser run this one script, by its checksum,
+and fetch nothing at all.
+"""
+
+import base64
+import hashlib
+import json
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from probe_ext.report.sections.page import Page
+from probe_ext.report.sections.time_axis import TimeAxis
+
+TEMPLATES = Path(__file__).parent / "templates"
+SCRIPTS = ("tips.js", "levels.js", "time.js")
+"""one idea each: definitions, the pictures by level, the time axis"""
+
+
+def html(page: Page) -> str:
+    """The whole page as text. The same view model gives the same bytes."""
+    script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        environment()
+        .get_template("capacity.html.j2")
+        .render(
+            page=page,
+            style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
+            script=Markup(script),  # noqa: S704 (our own file)
+            script_hash=f"sha256-{digest}",
+            series=_json(page.axis) if page.axis else "",
+        )
+    )
+
+
+@cache
+def environment() -> Environment:
+    """Everything is escaped, and a name that does not exist is an error. It keeps the templates that it compiled."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _json(axis: TimeAxis) -> Markup:
+    """The values behind the lanes, safe inside a script element: no `<` can end it."""
+    lanes = [[asdict(series) for series in lane.series] for lane in axis.lanes if lane.plot]
+    levels = [{"name": s.name, "from": s.start, "to": s.end} for s in axis.stretches]
+    text = json.dumps({"end": axis.seconds, "levels": levels, "lanes": lanes}, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace("&", "\\u0026"))  # noqa: S704 (escaped on this line)

@@ -1,0 +1,85 @@
+"""Client and server on one time axis: the lanes from top to bottom, and what they share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from probe_ext.report.charts import client_lanes, server_lanes, svg, user_lanes
+from probe_ext.report.charts.lane_chart import Axis, Lane
+from probe_ext.report.sections import pauses
+from probe_ext.report.wording.level_names import in_time, label
+from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.server.find_pauses import threshold
+from probe_ext.verdict.values import formats
+from probe_ext.verdict.values.evidence import Evidence
+
+LONGEST = 30 * 86400.0
+"""seconds: a later moment is a damaged figure, and would squeeze all others together"""
+_STEPS = (1, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A level on the axis."""
+
+    name: str
+    start: float
+    end: float
+    """seconds of the run"""
+    state: str
+    d: str
+    """its band, a path in units of a plot"""
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """The lanes and their common scale."""
+
+    lanes: Sequence[Lane]
+    ticks: Sequence[svg.Label]
+    seconds: float
+    stretches: Sequence[Stretch]
+
+
+def time_axis(
+    levels: Sequence[Mapping[str, Any]], evidence: Evidence, profile: SloProfile, no_server: str
+) -> TimeAxis | None:
+    """All lanes of a run; None where nothing has a moment. `no_server` says why the server's lanes are missing."""
+    end = _last_moment(evidence)
+    if end <= 0:
+        return None
+    axis = Axis(end)
+    lanes = [
+        client_lanes.users(evidence, axis, levels),
+        client_lanes.first_word(evidence, axis, profile.first_word),
+        client_lanes.tokens(evidence, axis),
+        client_lanes.locust_rate(evidence, axis),
+        user_lanes.words_arriving(evidence, axis, threshold(profile)),
+        pauses.silent_lane(evidence, axis, profile),
+        *server_lanes.server(evidence, axis, no_server),
+    ]
+    ticks = [_tick(t, end) for t in _ticks(end)]
+    return TimeAxis(lanes, ticks, round(end, 3), [_stretch(level, axis) for level in in_time(levels)])
+
+
+def _stretch(level: Mapping[str, Any], axis: Axis) -> Stretch:
+    start, end = level["t_start"], level["t_end"]
+    band = svg.box(axis.x(start), 0, axis.x(end - start), svg.HEIGHT)
+    return Stretch(label(level), start, end, level["state"], band)
+
+
+def _last_moment(evidence: Evidence) -> float:
+    moments = np.concatenate([evidence.replies["end"], evidence.users["t"], evidence.server["t"]])
+    return float(np.max(moments, where=moments <= LONGEST, initial=0.0))
+
+
+def _tick(t: float, end: float) -> svg.Label:
+    """A label that stays inside the picture."""
+    return svg.Label(100 * t / end, 0, formats.moment(t), anchor="end" if t > 0.97 * end else "middle", dy=12)
+
+
+def _ticks(end: float) -> list[float]:
+    step = next((s for s in _STEPS if end / s <= 7), end / 5)
+    return [n * step for n in range(int(end / step) + 1)]

@@ -1,0 +1,110 @@
+"""The HTTP face: vLLM's paths over the simulated engine."""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from probe_ext.sim.api.completions import Completions
+from probe_ext.sim.api.json_bodies import json_answer, read_object
+from probe_ext.sim.api.request_body import AskError, read_messages, read_prompt
+from probe_ext.sim.backend import Backend, Options
+from probe_ext.sim.tokenizer import encode_chat
+
+VERSION = "0.32.0"
+SLOW_METRICS_S = 3.0
+LARGEST_BODY = 64 * 2**20
+EXPOSITION = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Server:
+    """Routes, the key, and the small answers."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._backend = Backend(options)
+        self._completions = Completions(self._backend)
+
+    def application(self) -> web.Application:
+        """The aiohttp application; its engine runs as long as it does."""
+        app = web.Application(middlewares=[self._count], client_max_size=LARGEST_BODY)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/completions", self._completion)
+        app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/version", self._version)
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/metrics", self._metrics)
+        app.cleanup_ctx.append(self._backend.lifetime)
+        return app
+
+    def stop(self) -> None:
+        """End all open streams; the application's end follows."""
+        self._backend.stop()
+
+    @web.middleware
+    async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await self._guarded(request, handler)
+        known = request.match_info.route.resource
+        if known is not None and request.path != "/metrics":
+            self._backend.pacer.metrics.answered(request.method, known.canonical, response.status)
+        return response
+
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._backend.down:
+            return web.Response(status=503)
+        if not self._allowed(request):
+            return json_answer({"error": "Unauthorized"}, 401)
+        try:
+            return await handler(request)
+        except AskError as error:
+            return json_answer(error.body, error.status)
+        except web.HTTPError as error:
+            return json_answer({"detail": error.reason}, error.status)
+
+    def _allowed(self, request: web.Request) -> bool:
+        key = self._options.api_key
+        if key is None or not request.path.startswith("/v1"):
+            return True  # vLLM asks for the key under /v1 only
+        given = request.headers.get("Authorization", "")
+        return hmac.compare_digest(given.encode(), f"Bearer {key}".encode())
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._completions.answer(request, chat=True)
+
+    async def _completion(self, request: web.Request) -> web.StreamResponse:
+        return await self._completions.answer(request, chat=False)
+
+    async def _tokenize(self, request: web.Request) -> web.StreamResponse:
+        body = read_object(await request.read())
+        head = bool(body.get("add_generation_prompt", True))
+        ids = encode_chat(read_messages(body), head) if "messages" in body else read_prompt(body)
+        return json_answer({"count": len(ids), "max_model_len": self._backend.profile.max_model_len, "tokens": ids})
+
+    async def _models(self, _: web.Request) -> web.StreamResponse:
+        model = {
+            "id": self._backend.model,
+            "object": "model",
+            "created": int(self._backend.created),
+            "owned_by": "vllm",
+            "root": self._backend.model,
+            "parent": None,
+            "max_model_len": self._backend.profile.max_model_len,
+        }
+        return json_answer({"object": "list", "data": [model]})
+
+    async def _version(self, _: web.Request) -> web.StreamResponse:
+        return json_answer({"version": VERSION, "simulated": self._backend.profile.name})
+
+    async def _health(self, _: web.Request) -> web.StreamResponse:
+        return web.Response()
+
+    async def _metrics(self, _: web.Request) -> web.StreamResponse:
+        if self._options.metrics == "off":
+            raise web.HTTPNotFound
+        if self._options.metrics == "slow":
+            await asyncio.sleep(SLOW_METRICS_S)
+        return web.Response(body=self._backend.pacer.metrics.render().encode(), headers=EXPOSITION)

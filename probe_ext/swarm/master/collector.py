@@ -1,0 +1,172 @@
+"""Where all rows of a run come together: on the master, or in a lone Locust."""
+
+import itertools
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, ServerRow, UserRow, moved
+from probe_ext.measure.window_sketches import MasterBook
+from probe_ext.run import directory as places
+from probe_ext.run.manifest import replace_lines
+from probe_ext.run.tables import TableWriter
+from probe_ext.swarm.link.sequence_set import Numbers
+from probe_ext.swarm.master.sealed_windows import PutAway
+from probe_ext.swarm.users.recorder import Batch
+
+logger = logging.getLogger(__name__)
+R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow)
+
+Behind = Callable[[str, float], float]
+"""Worker, and a moment by its own clock: seconds to add so that it lies on the master's axis."""
+
+_TOLD = ("started", "finished", "cpu_seconds", "loop_lag_max", "stamped", "disk_error")
+
+
+def _same_clock(worker: str, t: float) -> float:
+    """Of a lone Locust, and of workers on the master's own machine."""
+    return 0.0
+
+
+class Collector:
+    """Takes batches in any order, each once, and appends them to the run directory.
+
+    A disk that takes no more is told once and tried again: rows wait in memory meanwhile.
+    """
+
+    def __init__(
+        self, run: str, directory: Path, on_reply: Callable[[ReplyRow], None], behind: Behind = _same_clock
+    ) -> None:
+        self.run = run
+        self.directory = directory
+        self.book = MasterBook()
+        self.rows = 0
+        self.told: dict[str, dict[str, Any]] = {}
+        """what each worker's newest batch says of it, and how many rows came from it"""
+        self.disk_errors: dict[str, str] = {}
+        """what the disk said, by file name; it may have taken the lines later"""
+        self.incomplete: set[str] = set()
+        """files of these names that are not as new as what was collected"""
+        self.closed = False
+        self._put_away = PutAway(directory)
+        self._numbers: dict[str, Numbers] = {}
+        self._on_reply = on_reply
+        self._behind = behind
+        self._requests = TableWriter(directory / places.REQUESTS, ReplyRow)
+        self._gaps = TableWriter(directory / places.GAPS, GapRow)
+        self._users = TableWriter(directory / places.USERS, UserRow)
+        self._server = TableWriter(directory / places.SERVER, ServerRow)
+
+    def accept(self, batch: Batch) -> None:
+        """Take one batch; one that came before, or too late, or belongs to another run, changes nothing."""
+        worker, number = batch["worker"], batch["number"]
+        seen = self._numbers.setdefault(worker, Numbers())
+        if self.closed or batch["run"] != self.run or number in seen:
+            return
+        if number > seen.highest:
+            told = self.told.setdefault(worker, {"rows": 0})
+            told.update({key: batch[key] for key in _TOLD})
+        seen.add(number)
+        rows = [self._placed(worker, ReplyRow(*values)) for values in batch["rows"]]
+        self.told[worker]["rows"] += len(rows)
+        self.rows += len(rows)
+        for row in rows:
+            self._on_reply(row)
+        self.book.absorb(worker, batch["windows"])
+        self._append(self._requests, rows)
+        gaps = [GapRow(*values) for values in batch["gaps"]]
+        self._append(self._gaps, [moved(gap, self._behind(worker, gap.end), GAP_MARKS) for gap in gaps])
+
+    def _placed(self, worker: str, row: ReplyRow) -> ReplyRow:
+        """On the master's axis: all its marks move as one, so that what lies between them stays as it was measured."""
+        seconds = self._behind(worker, row.end)
+        return moved(row, seconds, REPLY_MARKS) if seconds else row
+
+    def has_all(self, worker: str, last: int) -> bool:
+        """Whether every batch up to this number has come."""
+        return worker in self._numbers and self._numbers[worker].whole >= last
+
+    def add_users(self, row: UserRow) -> None:
+        """Note how many users there are."""
+        self._append(self._users, [row])
+
+    def add_server(self, rows: list[ServerRow]) -> None:
+        """Note what a server said of itself."""
+        self._append(self._server, rows)
+
+    def _append(self, table: TableWriter[R], rows: list[R]) -> None:
+        if self.closed:
+            return  # its descriptor may be another file's by now
+        name = table.path.name
+        try:
+            table.append(rows)
+        except OSError as error:
+            if name not in self.disk_errors:
+                logger.warning("%s: %s; rows wait in memory", table.path, error.strerror or error)
+            self.disk_errors[name] = error.strerror or str(error)
+
+    def add_windows(self) -> None:
+        """Append the windows that changed to `sketches.jsonl`; the end puts the file in place as a whole."""
+        news = self.book.news()
+        try:
+            _append_whole(self.directory / places.SKETCHES, "".join(_json(news)).encode())
+        except OSError as error:
+            self.book.restore(news)
+            self.disk_errors[places.SKETCHES] = error.strerror or str(error)
+
+    def put_away(self, before: float) -> None:
+        """Windows that ended before this second of the run change no more, and are kept on the disk instead."""
+        self._put_away.add(_json(self.book.seal(before)))
+
+    def write_windows(self) -> None:
+        """Put `sketches.jsonl` in place as a whole, one line a metric and window."""
+        try:
+            replace_lines(self.directory / places.SKETCHES, itertools.chain(self._put_away, _json(self.book.lines())))
+        except OSError as error:
+            self.disk_errors[places.SKETCHES] = error.strerror or str(error)
+            self.incomplete.add(places.SKETCHES)
+        else:
+            self.incomplete.discard(places.SKETCHES)
+
+    @property
+    def unwritten(self) -> dict[str, int]:
+        """How many lines of a table the disk has not taken, by file name; none where it has them all."""
+        tables = (self._requests, self._gaps, self._users, self._server)
+        return {table.path.name: table.unwritten for table in tables if table.unwritten}
+
+    def write_again(self) -> None:
+        """Try to write what waits in memory."""
+        self._append(self._requests, [])
+        self._append(self._gaps, [])
+        self._append(self._users, [])
+        self._append(self._server, [])
+
+    def close(self) -> None:
+        """Write what is left, the replies first, and close the tables."""
+        self.write_again()
+        self.write_windows()
+        self._put_away.close()
+        self.closed = True
+        for table in (self._requests, self._gaps, self._users, self._server):
+            try:
+                table.close()
+            except OSError as error:
+                self.disk_errors[table.path.name] = error.strerror or str(error)
+
+
+def _json(records: Iterable[dict[str, Any]]) -> Iterator[str]:
+    return (json.dumps(record, separators=(",", ":")) + "\n" for record in records)
+
+
+def _append_whole(path: Path, data: bytes) -> None:
+    """All or nothing: what a full disk took of it is given back."""
+    with path.open("ab", buffering=0) as file:
+        size, rest = file.tell(), memoryview(data)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(size)
+            raise

@@ -1,0 +1,153 @@
+"""Our page beside Locust's web UI: under its login and its base path, and nothing on it changes anything.
+
+Everything here answers GET alone. Files are named by the number of a run that this process made and by a name out of a
+fixed list, so no path ever comes from outside. Other pages may neither frame it nor read it.
+"""
+
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import orjson
+from flask import Blueprint, Response, abort, redirect, request, send_file
+from locust.env import Environment
+
+from probe_ext.run import directory
+
+if TYPE_CHECKING:
+    from probe_ext.swarm.web.live_json import Span
+    from probe_ext.swarm.web.run_display import LiveView
+
+PREFIX = "/probe"
+_ANYWHERE = "0.0.0.0"  # noqa: S104 - shown, as Locust shows it; nothing is bound to it
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_REPORT_POLICY = "frame-ancestors 'none'; sandbox allow-scripts allow-popups allow-downloads"
+"""a report is its run's, with all that a server said in it: it gets no part in the UI's login"""
+_ASSETS = {"live.js": "text/javascript", "live.css": "text/css"}
+FILES = {
+    directory.CAPACITY_HTML: "text/html",
+    directory.CAPACITY_JSON: "application/json",
+    directory.SUMMARY: "text/plain",
+    directory.JUNIT: "application/xml",
+    directory.MANIFEST: "application/json",
+    directory.REQUESTS: "text/csv",
+    directory.GAPS: "text/csv",
+    directory.USERS: "text/csv",
+    directory.SERVER: "text/csv",
+    directory.SERVER_PROMETHEUS: "text/csv",
+    directory.PROMETHEUS: "application/json",
+    directory.SKETCHES: "application/jsonl",
+}
+"""what may be had of a run, and as what"""
+
+
+def address(options: Any) -> str:
+    """Where the page is, as Locust says it of its own."""
+    scheme = "https" if options.tls_cert and options.tls_key else "http"
+    host = "" if options.web_host == "*" else options.web_host
+    shown = None if host else options.web_host_display_name
+    base = (options.web_base_path or "").rstrip("/")
+    return f"{shown.rstrip('/') if shown else f'{scheme}://{host or _ANYWHERE}:{options.web_port}{base}'}{PREFIX}/"
+
+
+def serve(environment: Environment, view: "LiveView") -> None:
+    """Put the page, its figures and the runs' files beside Locust's own pages."""
+    base = environment.parsed_options.web_base_path or ""
+    ours = Blueprint("probe_live", __name__, url_prefix=base.rstrip("/") + PREFIX)
+    guarded: Callable[[Any], Any] = environment.web_ui.auth_required_if_enabled
+
+    def page() -> Response:
+        return Response(_asset("live.html"), mimetype="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
+
+    def asset(name: str) -> Response:
+        if name not in _ASSETS:
+            abort(404)
+        return Response(_asset(name), mimetype=_ASSETS[name])
+
+    def figures() -> Response:
+        span: Span = "whole" if request.args.get("span") == "whole" else "recent"
+        return Response(orjson.dumps(view.now(span)), mimetype="application/json")
+
+    def file(number: int, name: str) -> Response:
+        return _file(view, number, name)
+
+    def newest(name: str) -> Any:
+        if not view.past:
+            return _plain("No run yet.", 404)
+        return redirect(f"../{view.past[-1].number}/{_known(name)}")  # relative: a proxy may show us elsewhere
+
+    for rule, view_function in (
+        ("/", page),
+        ("/<name>", asset),
+        ("/live.json", figures),
+        ("/runs/<int:number>/<name>", file),
+        ("/runs/newest/<name>", newest),
+    ):
+        ours.add_url_rule(rule, view_function.__name__, guarded(view_function), methods=["GET"])
+    keep_to_itself(ours)
+    environment.web_ui.app.register_blueprint(ours)
+
+
+def keep_to_itself(ours: Blueprint) -> None:
+    """Other websites neither read nor frame these pages."""
+    ours.before_request(_refuse_strangers)
+    ours.after_request(_close)
+
+
+def _refuse_strangers() -> Response | None:
+    """Locust lets every website read what it answers; we do not: browsers say where a request comes from."""
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+    if origin and site != "same-origin" and urlsplit(origin).netloc != request.host:
+        return _plain("not for other websites", 403)
+    link = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
+    if site == "cross-site" and not link:
+        return _plain("not for other websites", 403)
+    return None
+
+
+def _close(response: Response) -> Response:
+    headers = response.headers
+    headers["X-Frame-Options"] = "DENY"
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "same-origin"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers["Cache-Control"] = "no-store"
+    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    return response
+
+
+def _asset(name: str) -> bytes:
+    return resources.files("probe_ext.swarm.web").joinpath("live_page", name).read_bytes()
+
+
+def _known(name: str) -> str:
+    if name not in FILES:
+        abort(404)
+    return name
+
+
+def _file(view: "LiveView", number: int, name: str) -> Response:
+    """A file of a run that this process made."""
+    run = next((one for one in view.past if one.number == number), None)
+    if run is None:
+        return _plain("There is no such run.", 404)
+    path: Path = run.directory.resolve() / _known(name)
+    if not path.is_file() or path.is_symlink():
+        why = " Its report is being made." if run.report == "making" else ""
+        return _plain(f"Run {number} has no {name} yet.{why}", 404)
+    shown = name in {directory.CAPACITY_HTML, directory.SUMMARY}
+    response = send_file(
+        path, mimetype=FILES[name], as_attachment=not shown, download_name=f"{run.directory.name}-{name}", max_age=0
+    )
+    if name == directory.CAPACITY_HTML:
+        response.headers["Content-Security-Policy"] = _REPORT_POLICY
+    return response
+
+
+def _plain(text: str, status: int) -> Response:
+    return Response(text, status=status, mimetype="text/plain")

@@ -1,0 +1,73 @@
+"""How many replies were in flight, and how many were typing, at the same time: the batch as it is seen from outside."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from probe_ext.verdict.levels.find_levels import Level
+from probe_ext.verdict.values.columns import Bools, Floats, Ints, numbers
+from probe_ext.verdict.values.evidence import Columns
+
+CROWDED = 1.5
+"""replies in flight, mean: from here on somebody has somebody beside him"""
+TOP = 0.9
+"""of the time: what `typing_top` was not exceeded in"""
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """What replies did at the same time in a stretch. A reply is in flight from sent to end, typing from its first
+    token to its last; means are over time."""
+
+    in_flight: float
+    typing: float
+    crowded: float
+    """seconds in which at least two replies were in flight"""
+    typing_top: float | None
+    """so many typed at once at most in nine tenths of the crowded time"""
+    together: float | None
+    """share of the crowded time in which two or more typed"""
+    any_typing: float | None
+    """share of the crowded time in which at least one typed"""
+
+
+def crowd(replies: Columns, level: Level) -> Crowd | None:
+    """Of all replies that were in flight in the level's measured part, whenever they were sent; None without any."""
+    flying = _spans(replies, "sent", "end", level)
+    typing = _spans(replies, "first", "last", level)
+    edges = np.unique(np.concatenate([*flying, *typing, [level.t_start, level.t_end]]))
+    if not len(flying[0]) or len(edges) < 2:
+        return None
+    seconds, middle = np.diff(edges), (edges[1:] + edges[:-1]) / 2
+    fly, typ = _count(flying, middle), _count(typing, middle)
+    total = float(seconds.sum())
+    busy: Bools = fly >= 2
+    crowded = float(seconds[busy].sum())
+    return Crowd(
+        in_flight=float((fly * seconds).sum()) / total,
+        typing=float((typ * seconds).sum()) / total,
+        crowded=crowded,
+        typing_top=_weighted_quantile(typ[busy], seconds[busy], TOP) if crowded else None,
+        together=float(seconds[busy & (typ >= 2)].sum()) / crowded if crowded else None,
+        any_typing=float(seconds[busy & (typ >= 1)].sum()) / crowded if crowded else None,
+    )
+
+
+def _spans(replies: Columns, start: str, end: str, level: Level) -> tuple[Floats, Floats]:
+    """Starts and ends, clipped to the level; what has none, or lies outside, is left out."""
+    a, b = numbers(replies, start), numbers(replies, end)
+    known = ~np.isnan(a) & ~np.isnan(b)
+    inside = known & (a < level.t_end) & (b > level.t_start)
+    return np.maximum(a[inside], level.t_start), np.minimum(b[inside], level.t_end)
+
+
+def _count(spans: tuple[Floats, Floats], moments: Floats) -> Ints:
+    begun = np.searchsorted(np.sort(spans[0]), moments, side="right")
+    over = np.searchsorted(np.sort(spans[1]), moments, side="right")
+    return np.asarray(begun - over, dtype=np.int64)
+
+
+def _weighted_quantile(values: Ints, weights: Floats, q: float) -> float:
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(weights[order]) / weights.sum()
+    return float(values[order][min(int(np.searchsorted(share, q)), len(order) - 1)])

@@ -1,0 +1,59 @@
+"""Taking columns out of the evidence without trusting that they are there."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probe_ext.measure.table_rows import Row
+from probe_ext.verdict.values.evidence import Columns
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+def size(columns: Columns) -> int:
+    """How many rows there are."""
+    return min((len(values) for values in columns.values()), default=0)
+
+
+def numbers(columns: Columns, name: str) -> Floats:
+    """A column of numbers, NaN for missing; a column that is not there is missing throughout."""
+    if name not in columns:
+        return np.full(size(columns), np.nan)
+    return np.asarray(columns[name], dtype=np.float64)
+
+
+def texts(columns: Columns, name: str) -> list[str]:
+    """A column of text, "" for missing."""
+    return list(columns[name].tolist()) if name in columns else [""] * size(columns)
+
+
+def flags(columns: Columns, name: str, *, default: bool) -> Bools:
+    """A column of yes and no."""
+    return np.asarray(columns[name], dtype=np.bool_) if name in columns else np.full(size(columns), default)
+
+
+def coded(words: list[str]) -> tuple[Ints, list[str]]:
+    """Each word's number and the words by number, in alphabetical order: independent of the order of rows."""
+    names = sorted(set(words))
+    number = {word: i for i, word in enumerate(names)}
+    return np.fromiter(map(number.__getitem__, words), dtype=np.int64, count=len(words)), names
+
+
+def from_rows(rows: Sequence[Row], row_type: type[Row]) -> Columns:
+    """Rows as columns of evidence."""
+    return {f.name: _column(f.type, [getattr(row, f.name) for row in rows]) for f in fields(row_type)}
+
+
+def _column(kind: Any, values: list[Any]) -> NDArray[Any]:
+    if kind is bool:
+        return np.array(values, dtype=np.bool_)
+    if kind in (str, str | None):
+        column = np.empty(len(values), dtype=object)
+        column[:] = ["" if value is None else value for value in values]
+        return column
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
