@@ -13,11 +13,11 @@ from probe_ext.verdict.diagnosis.kv_headroom import edge
 from probe_ext.verdict.grading.reply_grades import Judged, Slower, asked_at, judge_replies
 from probe_ext.verdict.inference import bootstrap
 from probe_ext.verdict.inference.slow_swings import shocks
-from probe_ext.verdict.levels.answers import climb_of, questions_of, served_users
+from probe_ext.verdict.levels.cut_at_rise import as_of, moments
+from probe_ext.verdict.levels.dimension_results import climb_of, questions_of, served_users
 from probe_ext.verdict.levels.find_levels import find_stretches
-from probe_ext.verdict.levels.scene import scene_of, sent_at
-from probe_ext.verdict.levels.standing import Answers, Scene, answer
-from probe_ext.verdict.levels.truncate import as_of, moments
+from probe_ext.verdict.levels.level_assignment import scene_of, sent_at
+from probe_ext.verdict.levels.level_judgement import Answers, Scene, answer
 from probe_ext.verdict.results.assemble import Judging, level_results
 from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
 from probe_ext.verdict.results.slo_metrics import goodput

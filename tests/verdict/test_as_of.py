@@ -9,7 +9,7 @@ from worlds import CHAT, columns, evidence, reply, slow_start, staircase, steady
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, STRAINED, UNJUDGED, judge_replies
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.levels.truncate import as_of
+from probe_ext.verdict.levels.cut_at_rise import as_of
 from probe_ext.verdict.values.judgement import Judgement
 from probe_ext.verdict.values.level_result import LevelResult
 

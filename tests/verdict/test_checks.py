@@ -8,7 +8,7 @@ from worlds import CHAT, evidence, manifest, reply, staircase, steady, worker
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import ReplyRow, ServerRow
-from probe_ext.verdict.checks.client_health import ruler_checks
+from probe_ext.verdict.checks.client_accuracy import ruler_checks
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.evidence import Evidence, LocustCounts, Window
 from probe_ext.verdict.values.finding import Finding

@@ -2,10 +2,10 @@
 
 import pytest
 
+from probe_ext.verdict.values.dimension_result import Question
 from probe_ext.verdict.values.judgement import Climb
 from probe_ext.verdict.values.level_result import LevelResult, State
 from probe_ext.verdict.values.plurals import cause, listed, things
-from probe_ext.verdict.values.question import Question
 from probe_ext.verdict.wording.headline import sentence, what_broke
 from probe_ext.verdict.wording.next_run import next_levels
 from probe_ext.verdict.wording.ramp_sentence import UNPROVEN

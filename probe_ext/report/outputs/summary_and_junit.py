@@ -8,7 +8,7 @@ from typing import Any
 from probe_ext.report.outputs.gate import Gate
 from probe_ext.report.sections.level_table import STATE_WORDS, Table
 from probe_ext.report.sections.page import Page
-from probe_ext.report.wording import common_text
+from probe_ext.report.wording import shared_sentences
 from probe_ext.report.wording.findings import read
 from probe_ext.report.wording.level_names import by_users, label
 from probe_ext.verdict.values.plurals import cause, listed, people
@@ -25,12 +25,12 @@ def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None) -> str:
     lines.append(" · ".join(markdown(fact) for fact in page.facts))
     if page.answer.interval:
         lines.append(f"  \n{page.answer.interval}")
-    if cold := common_text.cold_user(capacity["cold_user"]):
+    if cold := shared_sentences.cold_user(capacity["cold_user"]):
         lines += ["", markdown(cold)]
-    if silent := common_text.pauses(capacity["pauses"]):
+    if silent := shared_sentences.pauses(capacity["pauses"]):
         lines += ["", markdown(silent)]
-    lines += [line for said in common_text.team(capacity) for line in ("", markdown(said))]
-    lines += ["", markdown(common_text.bounds(capacity))]
+    lines += [line for said in shared_sentences.team(capacity) for line in ("", markdown(said))]
+    lines += ["", markdown(shared_sentences.bounds(capacity))]
     if gate:
         lines += ["", f"**{'✅' if gate.met else '❌'} {markdown(gate.says)}**"]
     if page.table.rows:

@@ -12,7 +12,7 @@ from rich.text import Text
 from probe_ext.report.charts.level_chart import legend
 from probe_ext.report.outputs.gate import Gate
 from probe_ext.report.sections.level_table import STATE_WORDS
-from probe_ext.report.wording import common_text
+from probe_ext.report.wording import shared_sentences
 from probe_ext.report.wording.level_names import by_users, label
 from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.plurals import things
@@ -42,13 +42,13 @@ def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO)
         console.print(Text(f"Judged by the profile {capacity['profile']['name']}."))
     for line in _amiss(capacity):
         console.print(Text(f"! {line}", style="yellow"))
-    if cold := common_text.cold_user(capacity["cold_user"]):
+    if cold := shared_sentences.cold_user(capacity["cold_user"]):
         console.print(Text(cold))
-    if silent := common_text.pauses(capacity["pauses"]):
+    if silent := shared_sentences.pauses(capacity["pauses"]):
         console.print(Text(silent))
-    for said in common_text.team(capacity):
+    for said in shared_sentences.team(capacity):
         console.print(Text(said))
-    console.print(Text(common_text.bounds(capacity)))
+    console.print(Text(shared_sentences.bounds(capacity)))
     if gate:
         console.print(Text(gate.says, style="green" if gate.met else "red"))
     console.print(Text(capacity["sentence"], style="bold"))

@@ -15,7 +15,7 @@ from probe_ext.report.sections.distributions import Distributions, distributions
 from probe_ext.report.sections.level_table import Table, notes, table
 from probe_ext.report.sections.team import team_facts
 from probe_ext.report.sections.time_axis import TimeAxis
-from probe_ext.report.wording import common_text
+from probe_ext.report.wording import shared_sentences
 from probe_ext.report.wording.findings import Finding, read, summed
 from probe_ext.report.wording.glossary import Term, terms
 from probe_ext.settings.slo import SloProfile
@@ -103,7 +103,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
         axis=time_axis.time_axis(levels, evidence, profile, no_server),
         silence=pauses.silence(capacity, evidence, profile),
         bounds=bounds(capacity),
-        team=common_text.team(capacity),
+        team=shared_sentences.team(capacity),
         team_facts=team_facts(capacity),
         table=table(levels, no_server),
         notes=notes(capacity),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.report.wording import common_text
+from probe_ext.report.wording import shared_sentences
 from probe_ext.report.wording.labels import label, value
 from probe_ext.run import directory
 from probe_ext.settings.slo import SloProfile
@@ -49,7 +49,7 @@ FILES = Block(
 
 def model(manifest: Mapping[str, Any]) -> str:
     """The model under test, as it was named."""
-    return common_text.plain(_group(manifest.get("target")).get("model"))
+    return shared_sentences.plain(_group(manifest.get("target")).get("model"))
 
 
 def facts(manifest: Mapping[str, Any], profile: SloProfile, levels: Sequence[Any]) -> list[str]:
@@ -57,7 +57,7 @@ def facts(manifest: Mapping[str, Any], profile: SloProfile, levels: Sequence[Any
     workers = len(_groups(manifest.get("workers")))
     of = "band" if any(level["band"] for level in levels) else "level"
     length = f"{things(len(levels), of)}, {formats.span(_seconds(manifest.get('duration')))}"
-    when = common_text.when(common_text.plain(manifest.get("started_at")))
+    when = shared_sentences.when(shared_sentences.plain(manifest.get("started_at")))
     named = f"model {model(manifest)}"
     return [named, f"judged by the profile {profile.name}", length, things(workers, "load generator"), when]
 
@@ -68,7 +68,7 @@ def why_no_server(manifest: Mapping[str, Any]) -> str:
         return ""
     servers = _groups(manifest.get("server"))
     told = [
-        f"{common_text.plain(s.get('url'))}: {common_text.plain(s.get('metrics'))}"
+        f"{shared_sentences.plain(s.get('url'))}: {shared_sentences.plain(s.get('metrics'))}"
         for s in servers
         if s.get("metrics") != "ok"
     ]
@@ -90,7 +90,7 @@ def _steps(searched: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _step(step: Mapping[str, Any]) -> str:
     proven = ", proven" if step.get("proven") is True else ""
-    return f"{common_text.plain(step.get('state'))}{proven}, left at {formats.span(_seconds(step.get('left')))}"
+    return f"{shared_sentences.plain(step.get('state'))}{proven}, left at {formats.span(_seconds(step.get('left')))}"
 
 
 def blocks(evidence: Evidence) -> list[Block]:
@@ -101,7 +101,7 @@ def blocks(evidence: Evidence) -> list[Block]:
     found.append(_block("Target", "target", manifest.get("target")))
     for server in _groups(manifest.get("server")):
         found.append(_block("Server", "server", {key: one for key, one in server.items() if key != "cache"}))
-        cache = [(str(key), common_text.plain(one)) for key, one in _group(server.get("cache")).items()]
+        cache = [(str(key), shared_sentences.plain(one)) for key, one in _group(server.get("cache")).items()]
         found.append(Block("The server's cache, in its own words", cache, kind="raw"))
     found.append(_block("Server's figures, from a Prometheus", "prometheus", _asked(manifest.get("prometheus"))))
     found.append(_block("Versions", "versions", manifest.get("versions")))

@@ -1,6 +1,6 @@
 """The manifest's keys as a reader would say them, and those of its values that are words of our own."""
 
-from probe_ext.report.wording import common_text
+from probe_ext.report.wording import shared_sentences
 from probe_ext.verdict.values import formats
 
 LABELS = {
@@ -140,4 +140,4 @@ def value(key: str, said: object) -> str:
         return formats.count(said)
     known = VALUES.get((key, said)) if isinstance(said, str) else None
     moment = key in {"started_at", "ended_at"} and isinstance(said, str)
-    return known or (common_text.when(str(said)) if moment else common_text.plain(said))
+    return known or (shared_sentences.when(str(said)) if moment else shared_sentences.plain(said))

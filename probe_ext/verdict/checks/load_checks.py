@@ -15,7 +15,7 @@ from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.manifest_view import number
 from probe_ext.verdict.values.plurals import listed, things
 from probe_ext.verdict.wording.early_end import NEVER_STILL, planned, unmeasured, why_nothing
-from probe_ext.verdict.wording.undecided import why_undecided
+from probe_ext.verdict.wording.unproven_level import why_undecided
 
 FROM_CACHE = 0.50
 """of the prompts' tokens, beyond those that were meant to be shared"""

@@ -7,9 +7,9 @@ What was too short is unproven. Everything else warns, and blocks only the claim
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probe_ext.verdict.checks.access import key_checks
 from probe_ext.verdict.checks.accounting import account_checks
-from probe_ext.verdict.checks.api_key import key_checks
-from probe_ext.verdict.checks.client_health import ruler_checks
+from probe_ext.verdict.checks.client_accuracy import ruler_checks
 from probe_ext.verdict.checks.load_checks import load_checks
 from probe_ext.verdict.checks.reachability import reach_checks
 from probe_ext.verdict.checks.server_checks import server_checks

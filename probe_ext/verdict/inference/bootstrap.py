@@ -26,8 +26,8 @@ from probe_ext.verdict.inference.blocks import block_count
 from probe_ext.verdict.inference.shrinkage import classify_lasting
 from probe_ext.verdict.inference.slow_swings import WEIGHTS
 from probe_ext.verdict.levels.bracket import Bracket, find_bracket, states_of
+from probe_ext.verdict.levels.level_judgement import Scene, Standing, rows_by_level, steps_of
 from probe_ext.verdict.levels.level_state import served_share
-from probe_ext.verdict.levels.standing import Scene, Standing, rows_by_level, steps_of
 from probe_ext.verdict.values.columns import Bools, Floats, Ints
 
 REPLICATES = 400

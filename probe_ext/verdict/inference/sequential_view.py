@@ -17,8 +17,8 @@ from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, Grades, judge_replies
 from probe_ext.verdict.grading.user_grades import EPSILON, Headcount, classify, count_replies, headcount
 from probe_ext.verdict.levels.bracket import put_together, states_of
+from probe_ext.verdict.levels.cut_at_rise import as_of
 from probe_ext.verdict.levels.level_state import STATE_NAMES, Heard
-from probe_ext.verdict.levels.truncate import as_of
 from probe_ext.verdict.values.columns import Floats, Ints, from_rows
 
 SHORTEST_BLOCK = 1.0

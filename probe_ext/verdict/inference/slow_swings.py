@@ -15,7 +15,7 @@ import numpy as np
 
 from probe_ext.verdict.grading.reply_grades import Felt, Slower
 from probe_ext.verdict.inference.blocks import block_count, natural_blocks
-from probe_ext.verdict.levels.standing import Scene, rows_by_level
+from probe_ext.verdict.levels.level_judgement import Scene, rows_by_level
 from probe_ext.verdict.values.columns import Floats, Ints
 
 ENOUGH = 10

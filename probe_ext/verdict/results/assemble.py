@@ -11,8 +11,8 @@ from probe_ext.verdict.grading.user_grades import UNDECIDED, classify
 from probe_ext.verdict.inference import bootstrap
 from probe_ext.verdict.levels.bracket import fitted, states_of
 from probe_ext.verdict.levels.find_levels import Level
+from probe_ext.verdict.levels.level_judgement import Answers, Scene, Standing, blame, rows_by_level
 from probe_ext.verdict.levels.level_state import STATE_NAMES, UNPROVEN, served_share
-from probe_ext.verdict.levels.standing import Answers, Scene, Standing, blame, rows_by_level
 from probe_ext.verdict.results.slo_metrics import reply_figures, token_windows
 from probe_ext.verdict.server.preemptions import Charges, charge
 from probe_ext.verdict.server.server_series import Metrics, server_figures

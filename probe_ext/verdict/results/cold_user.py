@@ -18,10 +18,10 @@ from probe_ext.verdict.inference.blocks import block_count
 from probe_ext.verdict.inference.bootstrap import CONFIDENCE, REPLICATES, SEED
 from probe_ext.verdict.server.server_series import Metrics, server_hit_rate
 from probe_ext.verdict.values.columns import Bools, Floats, Ints, numbers, texts
+from probe_ext.verdict.values.dimension_result import ColdUser
 from probe_ext.verdict.values.evidence import Columns
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.formats import count, percent
-from probe_ext.verdict.values.question import ColdUser
 
 Figure = Callable[[Floats], float]
 

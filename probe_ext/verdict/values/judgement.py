@@ -7,10 +7,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from probe_ext.verdict.values.dimension_result import ColdUser, Question
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.pause_types import Pauses
-from probe_ext.verdict.values.question import ColdUser, Question
 from probe_ext.verdict.values.ruling_types import Diagnosis, Edge
 from probe_ext.verdict.values.sizing_types import Cost, Goodput, Team
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from probe_ext.verdict.values.dimension_result import Question
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.judgement import Climb
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.plurals import cause, feel, listed, people, things
-from probe_ext.verdict.values.question import Question
 from probe_ext.verdict.wording.early_end import NEVER_STILL
 from probe_ext.verdict.wording.gap import gap, told
 from probe_ext.verdict.wording.ramp_sentence import climb_sentence

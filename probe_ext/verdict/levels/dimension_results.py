@@ -3,10 +3,10 @@
 import numpy as np
 
 from probe_ext.verdict.levels.bracket import find_bracket
+from probe_ext.verdict.levels.level_judgement import Answers, Scene, Standing
 from probe_ext.verdict.levels.level_state import STATE_NAMES, served_share
-from probe_ext.verdict.levels.standing import Answers, Scene, Standing
+from probe_ext.verdict.values.dimension_result import Question, QuestionLevel
 from probe_ext.verdict.values.judgement import Climb
-from probe_ext.verdict.values.question import Question, QuestionLevel
 
 
 def served_users(scene: Scene, standing: Standing) -> int | None:

@@ -7,7 +7,7 @@ import numpy as np
 from probe_ext.measure.table_rows import WARM_UP
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.levels.find_levels import find_levels, free_from, place
-from probe_ext.verdict.levels.standing import Scene
+from probe_ext.verdict.levels.level_judgement import Scene
 from probe_ext.verdict.values.columns import Floats, coded, numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.manifest_view import absences, number
