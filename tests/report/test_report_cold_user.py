@@ -10,7 +10,9 @@ from probe_ext.report.wording import shared_sentences
 
 def test_a_measured_cold_user_is_a_sentence_and_another_is_silence() -> None:
     found = {"measured": True, "cold_p50": 2.48, "warm_p50": 0.15}
-    assert shared_sentences.cold_user(found) == "A cold user waits 2.5 s for its first word, a warm one 0.15 s (medians)."
+    assert (
+        shared_sentences.cold_user(found) == "A cold user waits 2.5 s for its first word, a warm one 0.15 s (medians)."
+    )
     assert shared_sentences.cold_user({"measured": False}) == ""
 
 

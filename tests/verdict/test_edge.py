@@ -11,7 +11,7 @@ from worlds import CHAT, evidence, manifest, reply, staircase, worker
 from probe_ext.measure.table_rows import ReplyRow, ServerRow
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.evidence import Evidence
-from probe_ext.verdict.values.ruling_types import Edge
+from probe_ext.verdict.values.ruling_types import KvHeadroom
 from scripts.study.diagnoses import blind
 
 POOL, BLOCK, SHARED, OWN, ANSWER = 13_216, 16, 1_872, 20, 430
@@ -48,7 +48,7 @@ def article(
     return evidence(replies, staircase(*((row[0], HOLD) for row in rows)), server=server, manifest=stated)
 
 
-def edge_of(run: Evidence) -> Edge:
+def edge_of(run: Evidence) -> KvHeadroom:
     return judge(run, CHAT).edge
 
 

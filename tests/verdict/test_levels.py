@@ -10,7 +10,7 @@ from worlds import columns, staircase
 
 from probe_ext.measure.table_rows import UserRow
 from probe_ext.verdict.levels.bands import cut_bands
-from probe_ext.verdict.levels.find_levels import Level, find_levels, place
+from probe_ext.verdict.levels.find_levels import Level, assign_replies, find_levels
 
 PLAN = {"levels": [2, 4], "hold": 30.0, "settle": 5.0, "min_replies": 3}
 
@@ -90,11 +90,11 @@ def test_bands_never_overlap_and_keep_to_their_climb(steps: list[tuple[int, int]
 def test_a_reply_belongs_to_the_level_in_which_it_was_sent() -> None:
     levels = found(staircase((2, 30), (4, 31)), PLAN)
     sent = np.array([1.0, 5.0, 29.0, 29.5, 34.0, 60.0, 61.0, np.nan])
-    assert place(sent, levels).tolist() == [-1, 0, 0, -1, 1, 1, -1, -1]
+    assert assign_replies(sent, levels).tolist() == [-1, 0, 0, -1, 1, 1, -1, -1]
 
 
 def test_without_levels_everything_is_outside() -> None:
-    assert place(np.array([1.0, 2.0]), []).tolist() == [-1, -1]
+    assert assign_replies(np.array([1.0, 2.0]), []).tolist() == [-1, -1]
 
 
 def test_unreadable_samples_are_passed_over() -> None:

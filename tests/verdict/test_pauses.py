@@ -15,7 +15,7 @@ from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.server.find_pauses import find_pauses, longest, threshold
 from probe_ext.verdict.server.overlap import Brackets, overlap, rises, stretches
 from probe_ext.verdict.server.pause_list import listed
-from probe_ext.verdict.server.preemptions import charge
+from probe_ext.verdict.server.preemptions import find_preemptions
 from probe_ext.verdict.server.server_series import Series, read_metrics
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.pause_types import Pauses
@@ -239,7 +239,7 @@ def charged(preemptions: list[float], waiting: list[float] | None) -> list[tuple
     """One sample a second of both."""
     rows = [ServerRow(float(t), "u", "0", "preemptions", v) for t, v in enumerate(preemptions)]
     rows += [ServerRow(float(t), "u", "0", "waiting", v) for t, v in enumerate(waiting or [])]
-    found = charge(read_metrics(columns(rows, ServerRow)))
+    found = find_preemptions(read_metrics(columns(rows, ServerRow)))
     each = zip(found.at, found.shown, found.count, found.queued, strict=True)
     return [(float(at), float(shown), float(n), bool(queued)) for at, shown, n, queued in each]
 
@@ -267,7 +267,7 @@ def test_a_level_is_charged_with_what_began_in_it_and_says_what_is_unsure() -> N
     rows: list[ReplyRow] = [reply(u, 5.5) for u in range(2)]
     told = [ServerRow(float(t), "u", "0", "preemptions", float(t >= 12)) for t in range(40)]
     told += [ServerRow(float(t), "u", "0", "waiting", float(8 <= t < 12)) for t in range(40)]
-    found = charge(read_metrics(columns(told, ServerRow)))
+    found = find_preemptions(read_metrics(columns(told, ServerRow)))
     assert found.within(Level(2, 2, 2, 5.0, 10.0, False)) == (1, 1)
     assert found.within(Level(3, 3, 3, 11.0, 20.0, False)) == (0, 0)
     verdict = judge(evidence(rows, staircase((2, 30)), server=told), CHAT)

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.settings.slo import Users
-from probe_ext.verdict.grading.user_grades import Counts, Headcount, classify, headcount
+from probe_ext.verdict.grading.user_grades import Counts, UserCounts, classify, count_users
 from probe_ext.verdict.levels.bracket import Bracket, bracket, put_together
 from probe_ext.verdict.levels.isotonic import falling_fit
-from probe_ext.verdict.levels.level_state import STATE_NAMES, Heard, judge_levels
+from probe_ext.verdict.levels.level_state import STATE_NAMES, Coverage, judge_levels
 
 KINDS = ("unheard", "served", "strained", "broken", "undecided")
 
@@ -47,17 +47,17 @@ def test_how_a_user_felt(judged: int, strained: int, broken: int, expected: str)
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300)), min_size=1, max_size=30))
 def test_every_user_is_of_one_kind(users: list[tuple[int, int, int]]) -> None:
     served, strained, broken = (np.array(column) for column in zip(*users, strict=True))
-    people = headcount(classify(Counts(served + strained + broken, strained, broken), Users()))
+    people = count_users(classify(Counts(served + strained + broken, strained, broken), Users()))
     unheard = int((served + strained + broken == 0).sum())
-    assert int(people.heard) + unheard == len(users)
+    assert int(people.judged) + unheard == len(users)
 
 
 def state(
     served: int, strained: int = 0, broken: int = 0, undecided: int = 0, *, unheard: int = 0, enough: bool = True
 ) -> str:
     """The state of one level with these people."""
-    people = Headcount(*(np.array([n]) for n in (served, strained, broken, undecided)))
-    heard = Heard(people.heard + unheard, np.array([enough]))
+    people = UserCounts(*(np.array([n]) for n in (served, strained, broken, undecided)))
+    heard = Coverage(people.judged + unheard, np.array([enough]))
     return STATE_NAMES[int(judge_levels(people, heard, 0.95)[0])]
 
 
@@ -93,9 +93,9 @@ Served = tuple[int, int, int]
 def between(*levels: Served, enough: tuple[bool, ...] | None = None) -> Bracket:
     """The bracket of levels in which everybody was heard."""
     users, served, undecided = (np.array(column) for column in zip(*levels, strict=True))
-    people = Headcount(served, users - served - undecided, np.zeros_like(users), undecided)
+    people = UserCounts(served, users - served - undecided, np.zeros_like(users), undecided)
     told = np.ones(len(users), dtype=bool) if enough is None else np.array(enough)
-    return bracket(put_together(users, people, Heard(users, told)), 0.95)
+    return bracket(put_together(users, people, Coverage(users, told)), 0.95)
 
 
 def test_the_highest_level_that_holds() -> None:

@@ -1,14 +1,14 @@
 """The words around the figures."""
 
 import pytest
+from probe_ext.verdict.wording.ramp_sentence import UNPROVEN
 
-from probe_ext.verdict.values.dimension_result import Question
+from probe_ext.verdict.values.dimension_result import DimensionResult
 from probe_ext.verdict.values.judgement import Climb
 from probe_ext.verdict.values.level_result import LevelResult, State
 from probe_ext.verdict.values.plurals import cause, listed, things
 from probe_ext.verdict.wording.headline import sentence, what_broke
 from probe_ext.verdict.wording.next_run import next_levels
-from probe_ext.verdict.wording.ramp_sentence import UNPROVEN
 
 GAP = "between them was not measured."
 LOWEST = "at 8 people, the lowest level measured"
@@ -32,7 +32,7 @@ def test_the_answer_in_a_sentence(
 
 
 def test_what_breaks_by_itself_only_further_up_did_not_break_the_level_that_failed() -> None:
-    typing = Question("typing", 4, (4, 16), ())
+    typing = DimensionResult("typing", 4, (4, 16), ())
     broke = "several things together broke first (typing speed by itself only at 16)"
     assert what_broke("typing", 5, [typing]) == broke
     assert what_broke("typing", 16, [typing]) == "typing speed broke first"

@@ -1,4 +1,4 @@
-"""What the page, the short texts and the terminal say alike, out of `capacity.json` and the manifest."""
+"""Sentences that page, terminal and summary share, from `capacity.json` and the manifest."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,11 +6,21 @@ from typing import Any
 
 from probe_ext.verdict.values import formats
 
+STATE_WORDS = {"held": "holds", "failed": "fails", "unproven": "unproven"}
+USER_STATES = {
+    "served": "served",
+    "strained": "strained",
+    "broken": "broken",
+    "undecided": "too few replies",
+    "unheard": "no replies",
+}
+"""Label of each state of a user, by the key in `users_…` of a level."""
+
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def plain(value: object) -> str:
-    """A value of the manifest as one line of text; a dash where there is none."""
+    """Return a value of the manifest as one line of text; a dash if it is empty."""
     if value is None or value in ("", [], {}):
         return formats.DASH
     if isinstance(value, bool):
@@ -24,13 +34,8 @@ def plain(value: object) -> str:
     return " ".join(str(value).split())
 
 
-def pauses(found: Mapping[str, Any]) -> str:
-    """What goes with the silent pauses, in a sentence; empty where there was none."""
-    return str(found["says"]) if found["count"] else ""
-
-
 def when(text: str) -> str:
-    """`2 Jan 2026, 03:04 UTC`; what is no such moment stays as it is."""
+    """Return `2 Jan 2026, 03:04 UTC`; text that is not an ISO timestamp stays as it is."""
     try:
         at = datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
@@ -38,20 +43,32 @@ def when(text: str) -> str:
     return f"{at.day} {_MONTHS[at.month - 1]} {at:%Y, %H:%M} UTC"
 
 
+def extra_sentences(capacity: Mapping[str, Any]) -> list[str]:
+    """Return the sentences that follow the answer: cold users, pauses, team and cost, limits."""
+    found = [cold_user(capacity["cold_user"]), pauses(capacity["pauses"]), *team(capacity), limits(capacity)]
+    return [sentence for sentence in found if sentence]
+
+
+def pauses(found: Mapping[str, Any]) -> str:
+    """Say what coincides with the silent pauses; empty where there were none."""
+    return str(found["sentence"]) if found["count"] else ""
+
+
 def team(capacity: Mapping[str, Any]) -> list[str]:
-    """How many people it is enough for and what it costs, a sentence each; empty where nothing was given or proven."""
-    return [str(capacity[key]["says"]) for key in ("team", "cost") if capacity[key] is not None]
+    """Return the sentences on team size and cost; empty where nothing was given or proven."""
+    return [str(capacity[key]["sentence"]) for key in ("team", "cost") if capacity[key] is not None]
 
 
-def cold_user(found: Mapping[str, Any]) -> str:
-    """What a cold and a warm user wait, in a sentence; empty where it was not measured."""
-    if not found["measured"]:
+def cold_user(gap: Mapping[str, Any]) -> str:
+    """Compare the waits of cold and warm users; empty where they were not measured."""
+    if not gap["measured"]:
         return ""
-    waits = f"{formats.seconds(found['cold_p50'])} for its first word, a warm one {formats.seconds(found['warm_p50'])}"
-    return f"A cold user waits {waits} (medians)."
+    cold, warm = formats.seconds(gap["cold_p50"]), formats.seconds(gap["warm_p50"])
+    return f"A cold user waits {cold} for the first word, a warm one {warm} (medians)."
 
 
-def bounds(capacity: Mapping[str, Any]) -> str:
-    """What bounds the server, and the edge where a level stands on it."""
-    edge = capacity["edge"]
-    return " ".join([capacity["diagnosis"]["sentence"], *([edge["sentence"]] if edge["on_edge"] else [])])
+def limits(capacity: Mapping[str, Any]) -> str:
+    """Say what limits the server, and that the KV cache is near saturation where it is."""
+    headroom = capacity["kv_headroom"]
+    near = [headroom["sentence"]] if headroom["near_saturation"] else []
+    return " ".join([capacity["diagnosis"]["sentence"], *near])
