@@ -212,7 +212,7 @@ def test_every_command_is_told_of_and_no_other() -> None:
 
 
 def test_exit_codes() -> None:
-    true = {report_command.OK, report_command.GATE, report_command.USAGE, report_command.NOT_BELIEVED, 130}
+    true = {report_command.OK, report_command.GATE, report_command.USAGE, report_command.INVALID, 130}
     for page, heading in (("README.md", "Headless, in CI"), ("docs/ci.md", "Exit codes")):
         assert {int(row[0]) for row in tables(section(page, heading))[0]} == true
     assert re.search(r"^INTERRUPTED = 130$", text("probe_ext/swarm/terminal/signals.py"), re.MULTILINE)

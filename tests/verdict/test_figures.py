@@ -22,7 +22,7 @@ def only_level(rows: list[ReplyRow], **changes: object) -> LevelResult:
 
 def test_percentiles_are_those_of_the_replies() -> None:
     rows = [reply(0, 6.0 + i / 10, first=6.0 + i / 10 + (i + 1) / 100, due=5.9 + i / 10) for i in range(101)]
-    figures = only_level(rows).figures
+    figures = only_level(rows)
     assert figures.ttft_p50 == pytest.approx(0.51)
     assert figures.ttft_p95 == pytest.approx(0.96)
     assert figures.ttft_p99 == pytest.approx(1.00)
@@ -33,8 +33,8 @@ def test_percentiles_are_those_of_the_replies() -> None:
 
 
 def test_short_replies_have_no_decode_rate_and_no_reply_has_no_figure() -> None:
-    assert only_level([reply(0, 6.0, tokens_out=5)]).figures.decode_rate_p50 is None
-    nothing = only_level([]).figures
+    assert only_level([reply(0, 6.0, tokens_out=5)]).decode_rate_p50 is None
+    nothing = only_level([])
     assert (nothing.ttft_p50, nothing.longest_gap_max, nothing.slo_attainment, nothing.goodput_rps) == (None,) * 4
 
 
@@ -52,7 +52,7 @@ def test_tokens_a_second_count_edges_in_proportion() -> None:
 def test_no_tokens_are_not_no_count() -> None:
     assert tokens_within(token_windows([]), LEVEL) is None
     assert tokens_within(token_windows(tokens_at((100.0, 5))), LEVEL) == 0.0
-    assert only_level(steady(1, 0, 30), windows=()).figures.total_tokens_per_s is None
+    assert only_level(steady(1, 0, 30), windows=()).total_tokens_per_s is None
 
 
 def samples(quantity: str, *values: float, engine: str = "0", url: str = "u", start: float = 9.5) -> list[ServerRow]:
@@ -123,8 +123,8 @@ def test_fluidity_is_over_all_deadlines_and_its_share_over_replies() -> None:
     rows = with_deadlines((100, 0), (100, 10), (100, 11), (200, 79), (0, 0), (None, None))
     run = evidence(rows, staircase((1, 30)), manifest=manifest(**OWN))
     (level,) = judge(run, CHAT).levels
-    assert level.figures.fluidity_index == pytest.approx(1 - 100 / 500)
-    assert level.figures.fluid_share == pytest.approx(2 / 4)
+    assert level.fluidity_index == pytest.approx(1 - 100 / 500)
+    assert level.fluid_share == pytest.approx(2 / 4)
 
 
 def test_deadlines_of_another_profile_say_nothing() -> None:
@@ -134,7 +134,7 @@ def test_deadlines_of_another_profile_say_nothing() -> None:
     for profile, stated in ((faster, OWN), (CHAT, {}), (CHAT, {"profile": {"name": 7}})):
         run = evidence(rows, staircase((1, 30)), manifest=manifest(**stated))
         (level,) = judge(run, profile).levels
-        assert (level.figures.fluidity_index, level.figures.fluid_share) == (None, None)
+        assert (level.fluidity_index, level.fluid_share) == (None, None)
 
 
 def test_a_profile_without_a_first_word_or_a_typing_speed_sets_no_deadlines() -> None:

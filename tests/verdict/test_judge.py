@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from importlib.resources import files
 from typing import Any
 
 import jsonschema
@@ -14,11 +13,12 @@ from worlds import CHAT, evidence, manifest, reply, slow_start, staircase, stead
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow, ServerRow
+from probe_ext.report.outputs.capacity_schema import capacity_schema
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.judgement import Judgement
 
-SCHEMA = json.loads(files("probe_ext.verdict.values").joinpath("capacity.schema.json").read_text(encoding="utf-8"))
+SCHEMA = capacity_schema()
 
 
 def judged(replies: list[ReplyRow], *steps: tuple[int, float], **changes: Any) -> Judgement:
@@ -176,8 +176,8 @@ def test_all_replies_fail() -> None:
     ]
     verdict = judged(rows, (4, 30))
     assert (verdict.served_users, verdict.breaks_first, verdict.levels[0].why) == (0, "answer", ("answer",))
-    assert (verdict.levels[0].users_broken, verdict.levels[0].figures.ttft_p50) == (4, None)
-    assert verdict.levels[0].figures.slo_attainment == 0.0
+    assert (verdict.levels[0].users_broken, verdict.levels[0].ttft_p50) == (4, None)
+    assert verdict.levels[0].slo_attainment == 0.0
 
 
 def test_eight_users_with_two_replies_each() -> None:
@@ -222,10 +222,10 @@ def test_a_hand_ramp_without_plateaus() -> None:
     assert low is not None
     assert high is not None
     assert low < 30 <= high
-    assert verdict.climb is not None
-    assert verdict.climb.bracket == verdict.bracket
+    assert verdict.ramp is not None
+    assert verdict.ramp.bracket == verdict.bracket
     assert verdict.sentence == (
-        f"A climb suggests that {low} people at once feel served; at {high} the wait for the first word broke first; "
+        f"A ramp suggests that {low} people at once feel served; at {high} the wait for the first word broke first; "
         "nothing of it is proven yet."
     )
     assert verdict.next_command is not None
@@ -242,8 +242,8 @@ def test_a_climb_before_a_plateau_that_fails_still_tells_something() -> None:
     rows += strained(20, 40, 60)
     verdict = judged(rows, *climb, (20, 60), manifest=by_hand(rows))
     assert (verdict.served_users, verdict.bracket, verdict.verdict) == (None, (None, 20), "unproven")
-    assert verdict.climb is not None
-    assert verdict.climb.bracket[0] is not None
+    assert verdict.ramp is not None
+    assert verdict.ramp.bracket[0] is not None
 
 
 def test_replies_that_are_not_streamed() -> None:
@@ -254,22 +254,22 @@ def test_replies_that_are_not_streamed() -> None:
     rows += [whole(u, t, 5.0) for t in asks(30, 30) for u in range(4)]
     verdict = judged(rows, (2, 30), (4, 30))
     assert (verdict.served_users, verdict.bracket, verdict.breaks_first) == (2, (2, 4), "answer")
-    assert verdict.levels[0].figures.ttft_p50 is None
-    typing = next(q for q in verdict.questions if q.dimension == "typing")
+    assert verdict.levels[0].ttft_p50 is None
+    typing = verdict.dimensions["typing"]
     assert (typing.served_users, typing.bracket) == (None, (None, None))
 
 
 def test_hidden_reasoning_is_judged_on_what_is_seen() -> None:
     rows = [reply(u, t, first_visible=t + 4.0) for t in asks(0, 30) for u in range(2)]
     verdict = judged(rows, (2, 30))
-    assert (verdict.served_users, verdict.modes["shown"].served_users, verdict.modes["hidden"].served_users) == (
+    assert (verdict.served_users, verdict.reasoning.shown.served_users, verdict.reasoning.hidden.served_users) == (
         2,
         2,
         0,
     )
     hidden = judge(evidence(rows, staircase((2, 30))), CHAT, reasoning="hidden")
     assert (hidden.served_users, hidden.reasoning, hidden.breaks_first) == (0, "hidden", "first_word")
-    assert hidden.modes == verdict.modes
+    assert (hidden.reasoning.shown, hidden.reasoning.hidden) == (verdict.reasoning.shown, verdict.reasoning.hidden)
 
 
 def test_stopped_with_replies_in_flight() -> None:
@@ -313,7 +313,7 @@ def test_the_dimension_with_the_lowest_capacity_breaks_first() -> None:
     rows = at(2, 0) + at(4, 30, longest_gap=3.0) + at(8, 60, longest_gap=3.0, tpot=0.3)
     verdict = judged(rows, (2, 30), (4, 30), (8, 30))
     assert verdict.breaks_first == "silence"
-    alone = {q.dimension: (q.served_users, q.bracket) for q in verdict.questions}
+    alone = {name: (one.served_users, one.bracket) for name, one in verdict.dimensions.items()}
     assert alone == {
         "first_word": (8, (8, None)),
         "typing": (4, (4, 8)),

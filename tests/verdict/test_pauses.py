@@ -66,11 +66,13 @@ def test_pauses_of_preemptions_overlap_far_more_than_chance() -> None:
     assert found.ends_with_preemption
     assert found.starts_as_queue_grows
     assert found.meets_preemption.seen == found.ends_with_preemption.seen == 30
-    assert found.meets_preemption.beyond
-    assert found.ends_with_preemption.beyond
+    assert found.meets_preemption.beyond_chance
+    assert found.ends_with_preemption.beyond_chance
     assert found.ends_with_preemption.chance < 6
-    assert found.says.startswith("30 silent pauses of 2 s or more: 30 end as the server counts a preemption, more than")
-    assert "caus" not in found.says
+    assert found.sentence.startswith(
+        "30 silent pauses of 2 s or more: 30 end as the server counts a preemption, more than"
+    )
+    assert "caus" not in found.sentence
 
 
 def test_preemptions_at_other_times_are_no_more_than_chance() -> None:
@@ -80,15 +82,15 @@ def test_preemptions_at_other_times_are_no_more_than_chance() -> None:
     assert found.meets_preemption
     assert found.meets_preemption.seen == 0
     assert found.meets_preemption.chance > 3
-    assert not found.meets_preemption.beyond
-    assert "no more than" in found.says
+    assert not found.meets_preemption.beyond_chance
+    assert "no more than" in found.sentence
 
 
 def test_without_any_preemption_nothing_overlaps() -> None:
     found = judged(scattered(30, seed=2), counted([]))
     assert found.meets_preemption
     assert (found.meets_preemption.seen, found.meets_preemption.chance) == (0, 0)
-    assert found.says == "30 silent pauses of 2 s or more; the server counted no preemption meanwhile."
+    assert found.sentence == "30 silent pauses of 2 s or more; the server counted no preemption meanwhile."
 
 
 def test_pauses_everywhere_meet_every_preemption_and_chance_explains_it() -> None:
@@ -97,7 +99,7 @@ def test_pauses_everywhere_meet_every_preemption_and_chance_explains_it() -> Non
     assert found.meets_preemption
     assert found.meets_preemption.seen >= 55
     assert found.meets_preemption.chance > 50
-    assert not found.meets_preemption.beyond
+    assert not found.meets_preemption.beyond_chance
 
 
 def test_what_only_shares_the_load_is_no_more_than_chance() -> None:
@@ -110,7 +112,7 @@ def test_what_only_shares_the_load_is_no_more_than_chance() -> None:
     start, end = np.array(spans).T
     brackets = rises(list(read_metrics(columns(series, ServerRow))["preemptions"].values()))
     fair, fooled = (overlap(brackets, start, end, cut) for cut in (edges, np.array([0.0, 300.0])))
-    assert not fair.beyond
+    assert not fair.beyond_chance
     assert fair.chance == pytest.approx(fair.seen, rel=0.15)
     assert fooled.chance < 0.75 * fair.chance, "turning over all levels at once takes the load for a connection"
 
@@ -122,7 +124,7 @@ def test_independent_series_are_seldom_called_more_than_chance() -> None:
         random = np.random.default_rng(seed)
         start = np.sort(random.uniform(0, 295, 25))
         low = np.unique(random.integers(0, 299, 20)).astype(np.float64)
-        false += overlap(Brackets(low, low + 1), start, start + 2.0, edges).beyond
+        false += overlap(Brackets(low, low + 1), start, start + 2.0, edges).beyond_chance
     assert false <= 6, "2.5 % are expected, which is one or two"
 
 
@@ -155,7 +157,7 @@ def test_without_metrics_it_cannot_know() -> None:
     assert (found.count, found.watched, found.preemptions) == (3, 0, None)
     assert (found.meets_preemption, found.ends_with_preemption, found.starts_as_queue_grows) == (None, None, None)
     assert (found.kv_usage_p50, found.waiting_p50) == (None, None)
-    assert "is not known" in found.says
+    assert "is not known" in found.sentence
 
 
 def test_a_pause_during_which_nobody_asked_the_server_is_left_out() -> None:
@@ -164,7 +166,7 @@ def test_a_pause_during_which_nobody_asked_the_server_is_left_out() -> None:
     assert (found.count, found.watched) == (2, 1)
     assert found.meets_preemption
     assert found.meets_preemption.seen == 1
-    assert "of 1 during which the counter was read" in found.says
+    assert "of 1 during which the counter was read" in found.sentence
     run = world([(149.0, 152.0), (249.0, 252.0)], rows)
     unknown, known = listed(run, read_metrics(columns(rows, ServerRow)), find_pauses(run, 2.0))
     assert (unknown.meets_preemption, known.meets_preemption) == (None, True)
@@ -227,9 +229,9 @@ def test_the_real_run_whose_users_were_preempted() -> None:
     assert found.ends_with_preemption
     assert found.ends_with_preemption.seen == found.count
     assert found.ends_with_preemption.chance < found.count / 2
-    assert found.ends_with_preemption.beyond
+    assert found.ends_with_preemption.beyond_chance
     assert found.starts_as_queue_grows
-    assert found.starts_as_queue_grows.beyond
+    assert found.starts_as_queue_grows.beyond_chance
 
 
 # --- which level a preemption is charged to ---
@@ -271,4 +273,4 @@ def test_a_level_is_charged_with_what_began_in_it_and_says_what_is_unsure() -> N
     assert found.within(Level(2, 2, 2, 5.0, 10.0, False)) == (1, 1)
     assert found.within(Level(3, 3, 3, 11.0, 20.0, False)) == (0, 0)
     verdict = judge(evidence(rows, staircase((2, 30)), server=told), CHAT)
-    assert [(lv.server.preemptions, lv.server.preemptions_unsure) for lv in verdict.levels] == [(1, 0)]
+    assert [(lv.preemptions, lv.preemptions_unsure) for lv in verdict.levels] == [(1, 0)]

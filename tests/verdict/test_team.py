@@ -37,7 +37,7 @@ def test_people_who_wait_a_tenth_of_their_time_are_ten_times_as_many() -> None:
     assert found.people in (39, 40)
     assert (found.people_low, found.people_high) == (found.people, None)
     assert 4 < found.people_19_of_20 < found.people
-    assert "18 s to read and think" in found.says
+    assert "18 s to read and think" in found.sentence
 
 
 def test_users_who_rest_in_the_run_are_counted_by_what_they_had_in_flight() -> None:
@@ -63,7 +63,7 @@ def test_costs_are_the_price_over_what_an_hour_brings() -> None:
     assert found.per_million_tokens == pytest.approx(10.0)
     assert found.per_token_per_s == pytest.approx(0.036)
     assert found.per_person_hour == pytest.approx(3.6 / 40, rel=0.05)
-    assert found.says.startswith("At 3.60 an hour, kept busy at the capacity: an hour costs 0.90 for each person")
+    assert found.sentence.startswith("At 3.60 an hour, kept busy at the capacity: an hour costs 0.90 for each person")
 
 
 def test_nothing_is_said_of_what_was_not_given() -> None:
@@ -74,7 +74,7 @@ def test_nothing_is_said_of_what_was_not_given() -> None:
     assert priced.team is None
     assert priced.cost is not None
     assert priced.cost.per_person_hour is None
-    assert "team" not in priced.cost.says
+    assert "team" not in priced.cost.sentence
     blind = judged(rows, Given(price_per_hour=1.0), windows=()).cost
     assert blind is not None
     assert (blind.per_million_tokens, blind.per_token_per_s) == (None, None)
