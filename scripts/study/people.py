@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from random import Random
 
-
 LONGEST_SIGMA = 4.0
 """no length lies further above the median than this, in sigmas: every request must fit the cache"""
 

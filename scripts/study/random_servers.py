@@ -14,6 +14,8 @@ from scripts.study.people import LONGEST_SIGMA, People
 from scripts.study.servers import Case
 from scripts.study.truth import measure_shares, needed_share
 
+DEFAULT_SALT = "461e820"
+"""the commit that added this module, before the estimator was frozen"""
 MIN_BOUNDARY, MAX_BOUNDARY = 2, 72
 """users: below, a sweep has nothing to find; above, the study takes too long"""
 GLANCE_S = 45.0
