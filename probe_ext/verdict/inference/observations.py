@@ -104,6 +104,10 @@ class Level:
     visits: tuple[Visit, ...]
     blocks: tuple[Blocks, ...]
 
+    def replace_visits(self, visits: Sequence[Visit]) -> "Level":
+        """Return a level of these visits; those without replies are left out."""
+        return level_of(self.users, visits)
+
     @property
     def replies(self) -> int:
         return sum(len(visit.sent) for visit in self.visits)
@@ -121,11 +125,14 @@ class Level:
         return sum(visit.seconds for visit in self.visits)
 
 
+def level_of(users: int, visits: Sequence[Visit]) -> Level:
+    """Put visits together, in order of time; those without replies are left out."""
+    here = tuple(sorted((visit for visit in visits if len(visit.sent)), key=lambda visit: visit.start))
+    return Level(users, here, tuple(cut_into_blocks(visit) for visit in here))
+
+
 def group_by_users(visits: Sequence[Visit]) -> tuple[Level, ...]:
     """Group visits into levels by rising number of users; visits without a judged reply are left out."""
     known = [visit for visit in visits if len(visit.sent)]
-    levels = []
-    for users in sorted({visit.users for visit in known}):
-        here = sorted((visit for visit in known if visit.users == users), key=lambda visit: visit.start)
-        levels.append(Level(users, tuple(here), tuple(cut_into_blocks(visit) for visit in here)))
-    return tuple(levels)
+    numbers = sorted({visit.users for visit in known})
+    return tuple(level_of(users, [visit for visit in known if visit.users == users]) for users in numbers)
