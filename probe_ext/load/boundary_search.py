@@ -12,6 +12,8 @@ from typing import Literal, Protocol
 
 from probe_ext.load.level_plan import PATIENCE
 
+SEARCH_CRITICAL = 2.24
+"""standard errors for every proof in a search, instead of Student's t: it looks often; found by simulation"""
 MIN_TARGET_USERS = 2
 """users: no interval has to be narrower"""
 REPLIED_SHARE = 0.95
@@ -23,7 +25,9 @@ VISIT_HOLDS, VISIT_CYCLES = 2 / 3, 3.0
 VISIT_GROWTH = 0.10
 """of the time spent so far: in a long search settling takes a smaller part of it"""
 MAX_EXTENSION = 0.5
-"""of a visit, spent waiting for the few replies that would prove a level"""
+"""of a visit, or else the shortest one, spent waiting for the few replies that would prove a level"""
+MIN_GAP_SHARE = 0.1
+"""of the interval: however near to the estimate one of its ends is, its side is visited now and then"""
 LOOK_EVERY_S = 2.0
 
 State = Literal["held", "failed", "unproven"]
@@ -36,6 +40,8 @@ class LevelView(Protocol):
 
     @property
     def state(self) -> State: ...
+    @property
+    def served_share(self) -> float: ...
     @property
     def seconds_needed(self) -> float | None: ...
 
@@ -135,6 +141,7 @@ class SearchSteps:
         self.latest: EstimateView | None = None
         """the estimate at the latest look"""
         self._began: float | None = None
+        self._now = 0.0
         self._reached: float | None = None
         self._looked = -math.inf
         self._closing_since: float | None = None
@@ -160,12 +167,18 @@ class SearchSteps:
         """What is known so far and what is being done, in a few words."""
         return f"search: {self._known()}; measuring {self.level}"
 
-    def seconds_left(self, now: float) -> float | None:
+    @property
+    def target_width(self) -> float | None:
+        """How wide the interval may be, in users; None before there is one."""
+        return None if self.interval is None else self.plan.target_width(self._center(self.interval))
+
+    @property
+    def seconds_left(self) -> float | None:
         """About how long until the interval is narrow enough: its width shrinks with the root of time."""
         if self._closing_since is None or self.interval is None or self.interval[1] is None:
             return None
         width, wanted = self.interval[1] - self.interval[0], self.plan.target_width(self._center(self.interval))
-        return max(0.0, (now - self._closing_since) * ((width / wanted) ** 2 - 1))
+        return max(0.0, (self._now - self._closing_since) * ((width / wanted) ** 2 - 1))
 
     def told(self) -> dict[str, object]:
         """The manifest's `plan`: levels in order of the first visit, then every step."""
@@ -179,6 +192,7 @@ class SearchSteps:
                 "max_users": self.plan.max_users,
                 "longest": self.plan.longest,
                 "precision": self.plan.precision,
+                "critical": SEARCH_CRITICAL,
                 "estimate": None if self.estimate is None else round(self.estimate, 2),
                 "interval": None if self.interval is None else list(self.interval),
                 "steps": [step.as_json() for step in self.steps],
@@ -198,6 +212,7 @@ class SearchSteps:
         """How many users there should be now; None when the search is over."""
         if self.outcome is not None:
             return None
+        self._now = now
         if self._began is None:
             self._began = now
             self._enter(1, now)
@@ -239,25 +254,30 @@ class SearchSteps:
     def _visit_done(self, now: float, monitor: Monitor) -> bool:
         """Whether the visit has its minimum length and no few replies more would prove the level."""
         length, shortest = now - (self.steps[-1].measured_from or now), self._shortest_visit(now, monitor)
-        if length < shortest or now - self._looked < LOOK_EVERY_S:
+        if length < self._shortest_glance(monitor) or now - self._looked < LOOK_EVERY_S:
             return False
-        if monitor.visit_share(now) is None:
+        share = monitor.visit_share(now)
+        if share is None:
             return length >= self.plan.patience
         self._looked = now
         self.latest = monitor.estimate(now)
-        if self._is_precise() or length >= (1 + MAX_EXTENSION) * shortest:
+        longest = shortest + max(MAX_EXTENSION * shortest, VISIT_HOLDS * self.plan.hold)
+        passing = self._closing_since is None and share >= monitor.needed_share
+        if self._is_precise() or passing or length >= longest:
             return True
         level = self.latest.level(self.level)
-        if level is None or level.state != "unproven" or level.seconds_needed is None:
+        if level is None or level.state != "unproven":
             return True
-        return level.seconds_needed > (1 + MAX_EXTENSION) * shortest - length
+        return length >= shortest and (level.seconds_needed is None or level.seconds_needed > longest - length)
 
     def _shortest_visit(self, now: float, monitor: Monitor) -> float:
-        cycle = monitor.reply_cycle()
         if self._closing_since is None:
-            return max(GLANCE_HOLDS * self.plan.hold, GLANCE_CYCLES * cycle)
-        grown = VISIT_GROWTH * (now - (self._began or 0.0))
-        return min(self.plan.patience, max(VISIT_HOLDS * self.plan.hold, VISIT_CYCLES * cycle, grown))
+            return self._shortest_glance(monitor)
+        cycles, grown = VISIT_CYCLES * monitor.reply_cycle(), VISIT_GROWTH * (now - (self._began or 0.0))
+        return min(self.plan.patience, max(VISIT_HOLDS * self.plan.hold, cycles, grown))
+
+    def _shortest_glance(self, monitor: Monitor) -> float:
+        return max(GLANCE_HOLDS * self.plan.hold, GLANCE_CYCLES * monitor.reply_cycle())
 
     def _go_on(self, now: float, monitor: Monitor) -> None:
         if self._is_precise():
@@ -272,24 +292,38 @@ class SearchSteps:
             self._enter(chosen, now)
 
     def _next_level(self, now: float, monitor: Monitor) -> int:
-        share = monitor.visit_share(now)
-        if self._closing_since is None:
-            if share is not None and share >= monitor.needed_share and self.level < self.plan.max_users:
-                return min(2 * self.level, self.plan.max_users)
-            self._closing_since = now
-        return self._informative_level(now)
+        share, top = monitor.visit_share(now), self.plan.max_users
+        passing = share is not None and share >= monitor.needed_share
+        if self._closing_since is None and passing and self.level < top:
+            return min(2 * self.level, top)
+        self._closing_since = now if self._closing_since is None else self._closing_since
+        if passing and self.level == top and (self.interval is None or self.interval[1] is None):
+            return top
+        return self._informative_level(now, monitor)
 
-    def _informative_level(self, now: float) -> int:
-        """The level below or above the estimate, whichever side has been measured for less time."""
-        top = max(step.users for step in self.steps)
-        low, high = self.interval or (0, top)
-        high = min(self.plan.max_users, 2 * top) if high is None else high
-        center = self._center((low, high))
-        apart = max(self.plan.target_width(center), (high - low) / 2)
-        below = math.floor(center - apart / 2 + 0.5)
-        pair = [min(max(1, users), self.plan.max_users) for users in (below, math.ceil(below + apart))]
+    def _informative_level(self, now: float, monitor: Monitor) -> int:
+        """A level on the side of the estimate that has been measured for less time than its uncertainty asks for."""
+        low, high = self.interval or (0, None)
+        high = self._lowest_bad_level(monitor) if high is None else high
+        center = min(max(self._center((low, high)), low), high)
+        wanted = self.plan.target_width(center)
+        apart = max(wanted, (high - low) / 2)
+        least = max(0.5, MIN_GAP_SHARE * (high - low))
+        gaps = (max(center - low, least), max(high - center, least))
+        # Where one end is settled, the other may lie further away, where it is sooner proven.
+        below = math.floor(center - max(apart / 2, wanted - gaps[1]) + 0.5)
+        above = math.ceil(center + max(apart / 2, wanted - gaps[0]))
+        pair = [min(max(1, users), self.plan.max_users) for users in (below, max(above, below + 1))]
         reach = max(1.0, apart / 2)
-        return min(pair, key=lambda users: (self._measured_near(users, reach, now), abs(users - self.level)))
+        spent = [self._measured_near(users, reach, now) / gap for users, gap in zip(pair, gaps, strict=True)]
+        return pair[0] if spent[0] <= spent[1] else pair[1]
+
+    def _lowest_bad_level(self, monitor: Monitor) -> int:
+        """The lowest level that looks as if it fails, proven or not; twice the highest where none does."""
+        seen = sorted({step.users for step in self.steps})
+        shares = {users: level.served_share for users in seen if self.latest and (level := self.latest.level(users))}
+        bad = (users for users, share in shares.items() if share < monitor.needed_share)
+        return next(bad, min(self.plan.max_users, 2 * seen[-1]))
 
     def _measured_near(self, users: int, reach: float, now: float) -> float:
         """Seconds measured near a level, those further away at less weight."""

@@ -1,11 +1,11 @@
 """From evidence to the estimator, as the verdict does it: find levels, grade replies as they stood, make visits."""
 
 import numpy as np
-from probe_ext.verdict.inference.estimate import estimate
 
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.reply_grades import judge_replies
 from probe_ext.verdict.inference.capacity_estimate import CapacityEstimate, Criteria
+from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.observations import Visit, visit_from_grades
 from probe_ext.verdict.levels.find_levels import find_stretches
 from probe_ext.verdict.levels.scene import scene_of, sent_at
@@ -15,9 +15,10 @@ from probe_ext.verdict.values.evidence import Evidence
 from scripts.study.truth import chat
 
 
-def estimate_run(evidence: Evidence, *, critical: float | None = None) -> CapacityEstimate:
-    """The estimate of a whole run."""
-    return estimate(visits_of(evidence, chat()), criteria(), critical=critical)
+def estimate_run(evidence: Evidence) -> CapacityEstimate:
+    """The estimate of a whole run; a search allows for its looks."""
+    search = (evidence.manifest.get("plan") or {}).get("search") or {}
+    return estimate(visits_of(evidence, chat()), criteria(), critical=search.get("critical"))
 
 
 def criteria() -> Criteria:

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from probe_ext.verdict.inference.estimate import estimate
-
 from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.sim.profile import load_profile
 from probe_ext.verdict.inference.capacity_estimate import CapacityEstimate
+from probe_ext.verdict.inference.estimate import estimate
 from scripts.study.adapter import criteria, estimate_run
 from scripts.study.people import People
 from scripts.study.random_servers import random_server
@@ -114,7 +113,7 @@ def _ramp_run(job: Job) -> Row:
 SEARCHED = (
     *STATED[1:2],
     StatedCase("medium", probit(21.4, 0.15), 21),
-    *STATED[2:3],
+    StatedCase("clustered", probit(21.4, 0.15), 21, icc=0.35),
     *(case for case in HARD if case.name == "cliff"),
     StatedCase("crossing at 90", probit(90.5, 0.06), 90),
     StatedCase("crossing at 3.5", probit(3.5, 0.8), 3),

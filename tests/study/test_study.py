@@ -3,9 +3,9 @@
 import itertools
 
 import pytest
+from scripts.study.coverage import Answer, holds, one_run, row
 
 from scripts.study import coverage, effort
-from scripts.study.coverage import Answer, holds, one_run, row
 from scripts.study.page import wilson
 from scripts.study.servers import cases
 

@@ -7,6 +7,7 @@ from statistics import median
 
 import numpy as np
 
+from probe_ext.load.boundary_search import SEARCH_CRITICAL
 from probe_ext.measure.outcome import OURS
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.slo import SloProfile
@@ -17,8 +18,6 @@ from probe_ext.verdict.inference.observations import Visit, visit_from_grades
 from probe_ext.verdict.levels.truncate import as_of
 from probe_ext.verdict.values.columns import from_rows
 
-SEARCH_CRITICAL = 2.24
-"""standard errors: Student's t would be looked at too often in a search; found by simulation"""
 RECENT_REPLIES = 30
 """replies from which the reply cycle is taken, at least"""
 LONG_REPLY = 0.9
