@@ -127,7 +127,7 @@ def draw_run(case: StatedCase, seed: int, sweep: tuple[int, ...] | None = None) 
 
 
 GENTLE = StatedCase("gentle", probit(21.4, 0.057), 21)
-STEEP = StatedCase("steep", probit(13.5, 0.30), 13, sweep=(4, 8, 12, 16, 20, 24))
+STEEP = StatedCase("steep", probit(13.5, 0.30), 13)
 CLUSTERED = replace(GENTLE, name="clustered", icc=0.35)
 FINE = StatedCase("fine", flat(0.97), NEVER)
 MANY = StatedCase("many", probit(90.5, 0.018), 90, sweep=(16, 32, 64, 80, 96, 128))

@@ -120,11 +120,11 @@ def _log_likelihood(share: Floats, good: Floats, of: Floats) -> Floats:
     return np.asarray(good * np.log(p) + (of - good) * np.log(1 - p))
 
 
-def monotone_crossing(users: Floats, fit: Floats, limit: float) -> tuple[float | None, tuple[float, float] | None]:
-    """Where straight lines between the levels of the monotone fit cross, and the gap around; None beyond the levels."""
+def monotone_crossing(users: Floats, fit: Floats, limit: float) -> float | None:
+    """Where straight lines between the levels of the monotone fit cross; None beyond the levels."""
     above = np.flatnonzero(fit >= limit)
     if len(above) in (0, len(fit)):
-        return None, None
+        return None
     i = int(above[-1])
     low, high = float(users[i]), float(users[i + 1])
-    return low + (high - low) * float((fit[i] - limit) / (fit[i] - fit[i + 1])), (low, high)
+    return low + (high - low) * float((fit[i] - limit) / (fit[i] - fit[i + 1]))

@@ -106,14 +106,18 @@ def _pool(residuals: Sequence[_Residuals], icc_prior: float) -> Pooled:
 
 
 def _pooled_lag(residuals: Sequence[_Residuals]) -> float:
-    """First autocorrelation, corrected for its bias in short series (M. G. Kendall, Biometrika 41 (1954) 403–404)."""
-    estimates, weights = [LAG_PRIOR], [LAG_PRIOR_BLOCKS]
+    """First autocorrelation of blocks.
+
+    In a series of B around its own mean it comes out too low by (1 + 3 r) ÷ B (M. G. Kendall, Biometrika 41 (1954)
+    403–404); this is that equation, summed over visits and solved for r.
+    """
+    above, below = LAG_PRIOR * LAG_PRIOR_BLOCKS, LAG_PRIOR_BLOCKS
     for one in residuals:
         squares = float((one.z**2).sum())
         raw = float((one.z[:-1] * one.z[1:]).sum()) / squares if squares > 0 else 0.0
-        estimates.append(raw + (1 + 3 * raw) / one.blocks)
-        weights.append(one.weight * one.blocks)
-    return float(np.clip(np.average(estimates, weights=weights), 0.0, MAX_LAG))
+        above += one.weight * (one.blocks * raw + 1)
+        below += one.weight * (one.blocks - 3)
+    return float(np.clip(above / below, 0.0, MAX_LAG))
 
 
 def _pool_ramp(levels: Sequence[Level]) -> Pooled:

@@ -24,6 +24,7 @@ from probe_ext.verdict.inference.capacity_estimate import (
     Suggestion,
     UserGroup,
 )
+from probe_ext.verdict.inference.disturbances import find_disturbed
 from probe_ext.verdict.inference.dispersion import Pooled, level_factor, pool, pool_broken
 from probe_ext.verdict.inference.level_proofs import EffectiveCounts, effective_counts
 from probe_ext.verdict.inference.observations import Level, Visit, group_by_users
@@ -33,6 +34,7 @@ from probe_ext.verdict.values.columns import Bools, Floats
 
 USERS_DIFFER, USERS_DIFFER_IN_SEARCH, USERS_DIFFER_AT_LEVEL, REST_ALIKE = 2.05, 2.9, 3.3, 0.84
 """standard errors"""
+GAP_DEVIANCE = 1.0
 TIE = 1e-4
 """nats a reply: closer to the limit than that, no reasonable number of replies tells"""
 MIN_STEP_S, MAX_STEP_S = 20.0, 600.0
@@ -76,17 +78,21 @@ def _estimate(
     bounds = _bounds(pooled.nu, criteria, critical)
     who = _users(levels, criteria, searching=critical is not None) if look_for_groups else _alike(levels)
     served = _served_counts(levels, pooled)
-    disturbed = _disturbed(levels, pooled, criteria)
+    disturbed = find_disturbed(levels, pooled, criteria.served_share)
     contradicting = proofs.find_contradictions(served.without(disturbed), criteria.served_share, bounds.contradiction)
     clean = served.without(disturbed | contradicting)
-    broken = _Broken.of(levels, criteria, critical)
+    served_alone = proofs.evidence_of_failing(clean, criteria.served_share) > bounds.proof
+    broken = _Broken.of(levels, criteria, critical, served_alone)
     held, failed = _proven(levels, clean, who, broken, criteria, bounds, pooled)
     bracket = _bracket(levels, held, failed)
     fit = proofs.monotone_fit(clean)
     plain = not who.anywhere and not contradicting.any() and not broken.above.any()
     users = np.array([level.users for level in levels], dtype=np.float64)
     curve = fit_crossing(users, clean, fit, criteria.served_share, (bounds.proof, pooled.nu)) if plain else None
-    crossing, gap = monotone_crossing(users, fit, criteria.served_share)
+    crossing = monotone_crossing(users, fit, criteria.served_share)
+    first, last = proofs.gaps_of_crossing(clean, criteria.served_share, GAP_DEVIANCE)
+    edges = np.concatenate([[0.0], users, [np.inf]])
+    gap = (float(edges[first]), float(edges[last + 1]))
     interval = _interval(levels, bracket, curve, gap)
     point = _point(users, curve, crossing, bracket) if not who.anywhere and not broken.above.any() else None
     placed = curve is not None and point is not None and bracket[0] is not None and bracket[1] is not None
@@ -124,17 +130,6 @@ def _served_counts(levels: Sequence[Level], pooled: Pooled) -> EffectiveCounts:
     return effective_counts(served, replies, phi)
 
 
-def _disturbed(levels: Sequence[Level], pooled: Pooled, criteria: Criteria) -> Bools:
-    """Levels that one stretch of their only visit makes fall short."""
-    found = np.zeros(len(levels), dtype=np.bool_)
-    for i, level in enumerate(levels):
-        blocks = level.blocks[0]
-        if len(level.blocks) == 1 and level.served < criteria.served_share * level.replies:
-            phi = pooled.factor(level.replies / len(blocks.replies), 1)
-            found[i] = proofs.one_stretch_explains(blocks, criteria.served_share, phi)
-    return found
-
-
 # Users who differ
 
 
@@ -168,7 +163,7 @@ class _Broken:
     high: Floats
 
     @classmethod
-    def of(cls, levels: Sequence[Level], criteria: Criteria, critical: float | None) -> "_Broken":
+    def of(cls, levels: Sequence[Level], criteria: Criteria, critical: float | None, too_slow: Bools) -> "_Broken":
         pooled = pool_broken(levels, 1 - criteria.broken_share)
         bounds = _bounds(pooled.nu, criteria, critical)
         broken = np.array([float(level.broken) for level in levels])
@@ -177,10 +172,10 @@ class _Broken:
         counts = effective_counts(replies - broken, replies, phi)
         fails = proofs.evidence_of_failing(counts, 1 - criteria.broken_share) > bounds.proof
         low = proofs.evidence_of_holding(counts, 1 - criteria.broken_limit) > bounds.proof
-        whole = np.cumsum(broken) == 0
+        none_broke = not broken[~too_slow].any()
         above = 1 - proofs.monotone_fit(counts) > criteria.broken_share + 1e-9
         high = _limits(counts.of - counts.good, counts.of, bounds.proof)[1]
-        return cls(above & (broken > 0), fails, ~above & (whole | low), high)
+        return cls(above & (broken > 0), fails, ~above & (none_broke | low), high)
 
 
 def _proven(
@@ -216,7 +211,7 @@ def _bracket(levels: Sequence[Level], held: Bools, failed: Bools) -> Bracket:
 
 
 def _interval(
-    levels: Sequence[Level], bracket: Bracket, curve: Crossing | None, gap: tuple[float, float] | None
+    levels: Sequence[Level], bracket: Bracket, curve: Crossing | None, gap: tuple[float, float]
 ) -> Interval | None:
     if not levels:
         return None
@@ -225,8 +220,7 @@ def _interval(
     if curve is None:
         return core[0], None if np.isinf(core[1]) else int(core[1])
     low, high = curve.low, curve.high
-    if gap is not None:
-        low, high = min(low, gap[0]), max(high, np.ceil(gap[1]) - 1)
+    low, high = min(low, gap[0]), max(high, gap[1] - 1)
     low = 0 if low < levels[0].users else int(low)
     high = np.inf if high > levels[-1].users else int(high)
     low, high = max(low, core[0]), min(high, core[1])

@@ -9,12 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe_ext.verdict.inference.observations import Blocks
 from probe_ext.verdict.inference.quantiles import signed_root
 from probe_ext.verdict.values.columns import Bools, Floats
-
-STRETCH_SURPRISE = 14.0
-"""twice the log likelihood ratio by which one stretch must stand out from the rest of a visit"""
 
 
 @dataclass(frozen=True)
@@ -89,35 +85,6 @@ def _surplus_above(counts: EffectiveCounts, limit: float) -> Floats:
     return surplus
 
 
-def one_stretch_explains(blocks: Blocks, limit: float, phi: float) -> bool:
-    """Return whether one stretch of a visit alone makes it fall short, and service was fine again after it.
-
-    A level that is too much stays bad, or gets worse as its queue grows; somebody else's load comes and goes.
-    """
-    served = np.concatenate([[0.0], np.cumsum(blocks.served)])
-    replies = np.concatenate([[0.0], np.cumsum(blocks.replies)])
-    number = len(blocks.replies)
-    start, end = np.triu_indices(number + 1, 1)
-    inside = end < number  # service after the stretch must have been seen
-    start, end = start[inside], end[inside]
-    if not len(start):
-        return False
-    bad_of, bad_served = replies[end] - replies[start], served[end] - served[start]
-    rest_of, rest_served = replies[-1] - bad_of, served[-1] - bad_served
-    surprise = 2 * (
-        _log_likelihood(bad_served, bad_of)
-        + _log_likelihood(rest_served, rest_of)
-        - _log_likelihood(served[-1:], replies[-1:])
-    )
-    explains = (rest_served >= limit * rest_of) & (bad_served < limit * bad_of) & (surprise / phi > STRETCH_SURPRISE)
-    return bool(explains.any())
-
-
-def _log_likelihood(served: Floats, of: Floats) -> Floats:
-    share = np.clip(served / np.maximum(of, 1e-12), 1e-12, 1 - 1e-12)
-    return np.asarray(served * np.log(share) + (of - served) * np.log(1 - share))
-
-
 def monotone_fit(counts: EffectiveCounts) -> Floats:
     """Served shares that never rise with users, nearest to the counts (pool adjacent violators)."""
     groups: list[list[float]] = []
@@ -131,3 +98,23 @@ def monotone_fit(counts: EffectiveCounts) -> Floats:
 
 def _share(group: list[float]) -> float:
     return group[0] / group[1] if group[1] > 0 else 0.0
+
+
+def gaps_of_crossing(counts: EffectiveCounts, limit: float, allowed: float) -> tuple[int, int]:
+    """Return the lowest and highest number of levels that may be served by falling shares alone.
+
+    The log likelihood of falling shares of which the first k are at least `limit` and the others at most that may lie
+    below the best by `allowed` ÷ 2.
+    """
+    lost = []
+    for k in range(len(counts.of) + 1):
+        fit = monotone_fit(counts)
+        bounded = np.where(np.arange(len(fit)) < k, np.maximum(fit, limit), np.minimum(fit, limit))
+        lost.append(float((counts.of * _cross_entropy(counts.share, bounded)).sum()))
+    known = np.flatnonzero(2 * (np.array(lost) - min(lost)) <= allowed)
+    return int(known[0]), int(known[-1])
+
+
+def _cross_entropy(share: Floats, fit: Floats) -> Floats:
+    p, q = np.nan_to_num(share), np.clip(fit, 1e-9, 1 - 1e-9)
+    return np.asarray(-(p * np.log(q) + (1 - p) * np.log(1 - q)))
