@@ -41,7 +41,7 @@ class LevelView(Protocol):
     @property
     def state(self) -> State: ...
     @property
-    def served_share(self) -> float: ...
+    def share_fit(self) -> float: ...
     @property
     def seconds_needed(self) -> float | None: ...
 
@@ -53,6 +53,8 @@ class EstimateView(Protocol):
     def estimate(self) -> float | None: ...
     @property
     def interval(self) -> Interval | None: ...
+    @property
+    def bracket(self) -> tuple[int | None, int | None]: ...
     def level(self, users: int) -> LevelView | None: ...
 
 
@@ -144,6 +146,7 @@ class SearchSteps:
         self._now = 0.0
         self._reached: float | None = None
         self._looked = -math.inf
+        self._precise_since: float | None = None
         self._closing_since: float | None = None
         """when doubling ended"""
 
@@ -200,9 +203,9 @@ class SearchSteps:
         }
 
     def _known(self) -> str:
-        if self.interval is None:
+        if self.interval in {None, (0, None)}:
             return "nothing known yet"
-        low, high = self.interval
+        low, high = self.interval or (0, None)
         limits = f"at least {low}" if high is None else f"{low} to {high}"
         return limits if self.estimate is None else f"about {self.estimate:.0f} ({limits})"
 
@@ -263,12 +266,21 @@ class SearchSteps:
         self.latest = monitor.estimate(now)
         longest = shortest + max(MAX_EXTENSION * shortest, VISIT_HOLDS * self.plan.hold)
         passing = self._closing_since is None and share >= monitor.needed_share
-        if self._is_precise() or passing or length >= longest:
+        if self._is_precise():
+            return self._confirmed(now, monitor)
+        self._precise_since = None
+        if passing or length >= longest:
             return True
         level = self.latest.level(self.level)
         if level is None or level.state != "unproven":
             return True
         return length >= shortest and (level.seconds_needed is None or level.seconds_needed > longest - length)
+
+    def _confirmed(self, now: float, monitor: Monitor) -> bool:
+        """Whether the interval has stayed narrow while the replies that were in flight came in."""
+        if self._precise_since is None:
+            self._precise_since = now
+        return now - self._precise_since >= monitor.reply_cycle()
 
     def _shortest_visit(self, now: float, monitor: Monitor) -> float:
         if self._closing_since is None:
@@ -297,14 +309,14 @@ class SearchSteps:
         if self._closing_since is None and passing and self.level < top:
             return min(2 * self.level, top)
         self._closing_since = now if self._closing_since is None else self._closing_since
-        if passing and self.level == top and (self.interval is None or self.interval[1] is None):
-            return top
         return self._informative_level(now, monitor)
 
     def _informative_level(self, now: float, monitor: Monitor) -> int:
         """A level on the side of the estimate that has been measured for less time than its uncertainty asks for."""
         low, high = self.interval or (0, None)
         high = self._lowest_bad_level(monitor) if high is None else high
+        if high is None:
+            return min(self.plan.max_users, 2 * max(step.users for step in self.steps))
         center = min(max(self._center((low, high)), low), high)
         wanted = self.plan.target_width(center)
         apart = max(wanted, (high - low) / 2)
@@ -313,17 +325,22 @@ class SearchSteps:
         # Where one end is settled, the other may lie further away, where it is sooner proven.
         below = math.floor(center - max(apart / 2, wanted - gaps[1]) + 0.5)
         above = math.ceil(center + max(apart / 2, wanted - gaps[0]))
-        pair = [min(max(1, users), self.plan.max_users) for users in (below, max(above, below + 1))]
+        pair = [self._open_level(users) for users in (below, max(above, below + 1))]
         reach = max(1.0, apart / 2)
         spent = [self._measured_near(users, reach, now) / gap for users, gap in zip(pair, gaps, strict=True)]
         return pair[0] if spent[0] <= spent[1] else pair[1]
 
-    def _lowest_bad_level(self, monitor: Monitor) -> int:
-        """The lowest level that looks as if it fails, proven or not; twice the highest where none does."""
+    def _open_level(self, users: int) -> int:
+        """This level, or the nearest that isn't decided yet."""
+        held, failed = self.latest.bracket if self.latest else (None, None)
+        users = min(users, self.plan.max_users if failed is None else failed - 1)
+        return max(users, 1 if held is None else held + 1)
+
+    def _lowest_bad_level(self, monitor: Monitor) -> int | None:
+        """The lowest level at which, by the fit, too few replies are served, proven or not."""
         seen = sorted({step.users for step in self.steps})
-        shares = {users: level.served_share for users in seen if self.latest and (level := self.latest.level(users))}
-        bad = (users for users, share in shares.items() if share < monitor.needed_share)
-        return next(bad, min(self.plan.max_users, 2 * seen[-1]))
+        fits = {users: level.share_fit for users in seen if self.latest and (level := self.latest.level(users))}
+        return next((users for users, share in fits.items() if share < monitor.needed_share), None)
 
     def _measured_near(self, users: int, reach: float, now: float) -> float:
         """Seconds measured near a level, those further away at less weight."""
