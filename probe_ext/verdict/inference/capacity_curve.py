@@ -18,7 +18,7 @@ from probe_ext.verdict.inference.level_proofs import EffectiveCounts
 from probe_ext.verdict.inference.quantiles import f_quantile
 from probe_ext.verdict.values.columns import Bools, Floats
 
-CROSSINGS, SLOPES = 240, 60
+CROSSINGS, SLOPES = 300, 50
 MIN_LEVELS = 3
 USEFUL_SHARE = 0.5
 FIT_LEVEL = 0.80
@@ -60,36 +60,67 @@ FAMILIES = (
 class Crossing:
     """Where the served share crosses the limit, in users."""
 
-    best: float
+    point: float | None
+    """None where it lies beyond the levels"""
     low: float
     high: float
-    """infinite where no crossing up to the highest level and beyond is excluded"""
+    """infinite where crossings beyond the highest level are not excluded"""
 
 
-def fit_crossing(users: Floats, counts: EffectiveCounts, fit: Floats, limit: float, t: tuple[float, float]) -> Crossing | None:
-    """Fit the families to the levels that tell of the crossing; None where too few do or none fits.
+@dataclass(frozen=True)
+class _Fit:
+    """The best slope of one family, by crossing."""
 
-    `t`: the critical value and its degrees of freedom.
-    """
+    family: Family
+    deviance: Floats
+    slope: Floats
+
+
+def fit_crossing(
+    users: Floats, counts: EffectiveCounts, fit: Floats, limit: float, critical: float, nu: float
+) -> Crossing | None:
+    """Fit the families to the levels that tell of the crossing; None where too few do or no family fits them."""
     used = _useful(fit) & (counts.of > 0)
     if used.sum() < MIN_LEVELS:
         return None
-    x = np.geomspace(max(0.3, 0.5 * float(users[0])), 1.5 * float(users[-1]), CROSSINGS)
-    good, of, at = counts.good[used], counts.of[used], users[used]
-    allowed = f_quantile(FIT_LEVEL, float(used.sum() - 2), t[1])
-    best, low, high = [], [], []
-    for family in FAMILIES:
-        deviance = _deviance(family, x, at, good, of, limit)
-        least = float(deviance.min())
-        if least / (used.sum() - 2) > allowed:
-            continue
-        accepted = x[deviance <= least + t[0] ** 2]
-        best.append(float(x[int(np.argmin(deviance))]))
-        low.append(float(accepted[0]))
-        high.append(float(accepted[-1]))
-    if not best:
+    x = np.geomspace(0.5 * float(users[0]), 1.5 * float(users[-1]), CROSSINGS)
+    fits = [_fit(family, x, users[used], counts.good[used], counts.of[used], limit) for family in FAMILIES]
+    freedom = float(used.sum() - MIN_LEVELS + 1)
+    allowed = freedom * f_quantile(FIT_LEVEL, freedom, nu)
+    fits = [one for one in fits if one.deviance.min() <= allowed]
+    if not fits:
         return None
-    return Crossing(float(np.mean(best)), min(low), max(high) if max(high) < x[-2] else np.inf)
+    accepted = np.any([one.deviance <= one.deviance.min() + critical**2 for one in fits], axis=0)
+    low, high = float(x[accepted][0]), float(x[accepted][-1])
+    return Crossing(_point(x, fits, limit, users), low, np.inf if high >= x[-1] else high)
+
+
+def _point(x: Floats, fits: list[_Fit], limit: float, users: Floats) -> float | None:
+    """Halfway between the likelihood's maximum and its median among the crossings between the levels.
+
+    Where levels tell little the likelihood is skewed: its maximum lies too far out, its median too far in.
+    """
+    best = float(np.mean([x[int(np.argmin(one.deviance))] for one in fits]))
+    if not users[0] <= best <= users[-1]:
+        return None
+    inside = (x >= users[0]) & (x <= users[-1])
+    density = np.sum([np.exp(-one.deviance / 2) for one in fits], axis=0) * np.gradient(x) * inside
+    running = np.cumsum(density)
+    median = float(np.interp(0.5 * running[-1], running, x))
+    middle = (best + median) / 2
+    return float(np.mean([_between_whole_users(middle, x, one, limit) for one in fits]))
+
+
+def _between_whole_users(crossing: float, x: Floats, fit: _Fit, limit: float) -> float:
+    """The crossing of the straight line between the curve's shares at the whole numbers of users around it.
+
+    There is no server with half a user: what lies between is a line by definition.
+    """
+    slope = float(np.interp(crossing, x, fit.slope))
+    whole = np.array([np.floor(crossing), np.floor(crossing) + 1])
+    shift = fit.family.scale(np.array([crossing])) - fit.family.scale(np.maximum(whole, 0.5))
+    before, after = fit.family.inverse(fit.family.link(limit) + slope * shift)
+    return crossing if before - after < 1e-9 else float(whole[0] + np.clip((before - limit) / (before - after), 0, 1))
 
 
 def _useful(fit: Floats) -> Bools:
@@ -101,18 +132,17 @@ def _useful(fit: Floats) -> Bools:
     return np.asarray(useful)
 
 
-def _deviance(family: Family, x: Floats, users: Floats, good: Floats, of: Floats, limit: float) -> Floats:
-    """Deviance of the best slope at each crossing."""
+def _fit(family: Family, x: Floats, users: Floats, good: Floats, of: Floats, limit: float) -> _Fit:
     scale = family.scale(users)
-    spread = float(scale[-1] - scale[0])
-    slopes = np.concatenate([[0.0], np.geomspace(0.05, 200.0, SLOPES)]) / max(spread, 1e-9)
+    spread = max(1e-9, float(scale[-1] - scale[0]))
+    slopes = np.concatenate([[0.0], np.geomspace(0.05, 200.0, SLOPES)]) / spread
     shift = family.scale(x)[:, None] - scale[None, :]
-    least = np.full(len(x), np.inf)
-    saturated = _log_likelihood(good / of, good, of)
-    for slope in slopes:
+    saturated = float(_log_likelihood(good / of, good, of).sum())
+    deviance = np.empty((len(slopes), len(x)))
+    for i, slope in enumerate(slopes):
         share = family.inverse(family.link(limit) + slope * shift)
-        least = np.minimum(least, 2 * (saturated - _log_likelihood(share, good, of)).sum(axis=1))
-    return least
+        deviance[i] = 2 * (saturated - _log_likelihood(share, good, of).sum(axis=1))
+    return _Fit(family, deviance.min(axis=0), slopes[np.argmin(deviance, axis=0)])
 
 
 def _log_likelihood(share: Floats, good: Floats, of: Floats) -> Floats:

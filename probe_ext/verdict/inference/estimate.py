@@ -88,7 +88,7 @@ def _estimate(
     fit = proofs.monotone_fit(clean)
     plain = not who.anywhere and not contradicting.any() and not broken.above.any()
     users = np.array([level.users for level in levels], dtype=np.float64)
-    curve = fit_crossing(users, clean, fit, criteria.served_share, (bounds.proof, pooled.nu)) if plain else None
+    curve = fit_crossing(users, clean, fit, criteria.served_share, bounds.proof, pooled.nu) if plain else None
     crossing = monotone_crossing(users, fit, criteria.served_share)
     first, last = proofs.gaps_of_crossing(clean, criteria.served_share, GAP_DEVIANCE)
     edges = np.concatenate([[0.0], users, [np.inf]])
@@ -230,7 +230,7 @@ def _interval(
 def _point(
     users: Floats, curve: Crossing | None, crossing: float | None, bracket: Bracket
 ) -> float | None:
-    point = crossing if curve is None else curve.best
+    point = crossing if curve is None else curve.point
     if point is None or not users[0] <= point <= users[-1]:
         return None
     low, high = bracket
