@@ -357,7 +357,9 @@ class SearchSteps:
 
     def _is_precise(self) -> bool:
         low, high = self.interval or (0, None)
-        return high is not None and high - low <= self.plan.target_width(self._center((low, high)))
+        if high is None or (low == 0 and high > 0):  # whether even one user is served must be known
+            return False
+        return high - low <= self.plan.target_width(self._center((low, high)))
 
     def _state(self, users: int) -> State:
         level = self.latest.level(users) if self.latest else None
