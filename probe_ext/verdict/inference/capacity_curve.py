@@ -96,9 +96,9 @@ def fit_crossing(
 
 
 def _point(x: Floats, fits: list[_Fit], limit: float, users: Floats) -> float | None:
-    """Halfway between the likelihood's maximum and its median among the crossings between the levels.
+    """Median of the likelihood, averaged over families, among the crossings between the levels.
 
-    Where levels tell little the likelihood is skewed: its maximum lies too far out, its median too far in.
+    Where the levels tell little, the likelihood is skewed and its maximum lies far out; the median is nearly unbiased.
     """
     best = float(np.mean([x[int(np.argmin(one.deviance))] for one in fits]))
     if not users[0] <= best <= users[-1]:
@@ -107,8 +107,7 @@ def _point(x: Floats, fits: list[_Fit], limit: float, users: Floats) -> float | 
     density = np.sum([np.exp(-one.deviance / 2) for one in fits], axis=0) * np.gradient(x) * inside
     running = np.cumsum(density)
     median = float(np.interp(0.5 * running[-1], running, x))
-    middle = (best + median) / 2
-    return float(np.mean([_between_whole_users(middle, x, one, limit) for one in fits]))
+    return float(np.mean([_between_whole_users(median, x, one, limit) for one in fits]))
 
 
 def _between_whole_users(crossing: float, x: Floats, fit: _Fit, limit: float) -> float:
