@@ -229,9 +229,9 @@ class Options:
     levels: tuple[int, ...] | None
     search: bool
     max_users: int
-    search_time: float
     precision: float
     """width of the interval to reach, as a share of the estimate"""
+    search_time: float
     hold: float
     settle: float
     min_replies: int
