@@ -28,7 +28,7 @@ MAX_EXTENSION = 0.5
 """of a visit, or else the shortest one, spent waiting for the few replies that would prove a level"""
 MIN_GAP_SHARE = 0.1
 """of the interval: however near to the estimate one of its ends is, its side is visited now and then"""
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 3.0
 
 State = Literal["held", "failed", "unproven"]
 Outcome = Literal["precise", "max_users", "time", "unreachable"]
@@ -77,8 +77,8 @@ class Monitor(Protocol):
     def end_visit(self, now: float, *, more_users: bool) -> None:
         """They no longer do; replies in flight are judged as they stand if more users come."""
 
-    def visit_share(self, now: float) -> float | None:
-        """The served share of the present visit; None before any reply could be judged."""
+    def visit_counts(self, now: float) -> tuple[int, int]:
+        """Served and judged replies of the present visit."""
 
     def estimate(self, now: float) -> EstimateView:
         """The estimate from all visits so far."""
@@ -247,7 +247,8 @@ class SearchSteps:
             return
         wait = max(self.plan.settle, monitor.reply_cycle())
         if len(self.steps) > 1 and self.steps[-2].users > self.level:
-            if monitor.users_replied(self._reached) < REPLIED_SHARE * self.level:
+            stuck = now - self._reached >= self.plan.patience
+            if not stuck and monitor.users_replied(self._reached) < REPLIED_SHARE * self.level:
                 return
             wait *= 2
         if now - self._reached >= min(wait, self.plan.patience):
@@ -259,13 +260,12 @@ class SearchSteps:
         length, shortest = now - (self.steps[-1].measured_from or now), self._shortest_visit(now, monitor)
         if length < self._shortest_glance(monitor) or now - self._looked < LOOK_EVERY_S:
             return False
-        share = monitor.visit_share(now)
-        if share is None:
+        if not monitor.visit_counts(now)[1]:
             return length >= self.plan.patience
         self._looked = now
         self.latest = monitor.estimate(now)
         longest = shortest + max(MAX_EXTENSION * shortest, VISIT_HOLDS * self.plan.hold)
-        passing = self._closing_since is None and share >= monitor.needed_share
+        passing = self._closing_since is None and self._passes(now, monitor)
         if self._is_precise():
             return self._confirmed(now, monitor)
         self._precise_since = None
@@ -304,12 +304,17 @@ class SearchSteps:
             self._enter(chosen, now)
 
     def _next_level(self, now: float, monitor: Monitor) -> int:
-        share, top = monitor.visit_share(now), self.plan.max_users
-        passing = share is not None and share >= monitor.needed_share
-        if self._closing_since is None and passing and self.level < top:
+        top = self.plan.max_users
+        if self._closing_since is None and self.level < top and self._passes(now, monitor):
             return min(2 * self.level, top)
         self._closing_since = now if self._closing_since is None else self._closing_since
         return self._informative_level(now, monitor)
+
+    def _passes(self, now: float, monitor: Monitor) -> bool:
+        """Whether the present visit leaves it possible that enough replies are served."""
+        served, replies = monitor.visit_counts(now)
+        needed = monitor.needed_share
+        return replies > 0 and served / replies + math.sqrt(needed * (1 - needed) / replies) >= needed
 
     def _informative_level(self, now: float, monitor: Monitor) -> int:
         """A level on the side of the estimate that has been measured for less time than its uncertainty asks for."""

@@ -64,12 +64,12 @@ class Server:
         self.ended.append(more_users)
         self._visit = None
 
-    def visit_share(self, now: float) -> float | None:
+    def visit_counts(self, now: float) -> tuple[int, int]:
         assert self._visit is not None
         since, users = self._visit
         if now - since < self.cycle:
-            return None
-        return 1.0 if users <= self.capacity and users not in self.bad_luck else 0.5
+            return 0, 0
+        return 100 if users <= self.capacity and users not in self.bad_luck else 50, 100
 
     def estimate(self, now: float) -> Estimate:
         measured = dict(self.measured)

@@ -105,10 +105,10 @@ class SearchMonitor:
         if more_users:
             self._visits[-1].truncated_at = now
 
-    def visit_share(self, now: float) -> float | None:
-        """The served share of the present visit; None before any reply could be judged."""
-        visit = self._observed(now)[-1] if self._visits else None
-        return float(visit.served.mean()) if visit is not None and len(visit.served) else None
+    def visit_counts(self, now: float) -> tuple[int, int]:
+        """Served and judged replies of the present visit."""
+        served = self._observed(now)[-1].served
+        return int(served.sum()), len(served)
 
     def estimate(self, now: float) -> CapacityEstimate:
         """The estimate from all visits so far."""
