@@ -168,7 +168,9 @@ class SearchSteps:
     @property
     def position(self) -> str:
         """What is known so far and what is being done, in a few words."""
-        return f"search: {self._known()}; measuring {self.level}"
+        left = self.seconds_left
+        more = f", about {math.ceil(left / 60)} min left" if left else ""
+        return f"search: {self._known()}{more}; measuring {self.level}"
 
     @property
     def target_width(self) -> float | None:
