@@ -141,7 +141,7 @@ HARD = (
     replace(FINE, name="3 % at 0.3", worse_every=33, worse_share=0.3, sweep=(8, 16, 32, 64, 100, 128)),
     StatedCase("neighbour's 20 s", MEDIUM, 21, disturbed_s=20.0),
     replace(FINE, name="neighbour's 20 s, fine", disturbed_s=20.0),
-    StatedCase("drift 24 to 16", probit(24.0, 0.15), 20, drift=8.0),
+    StatedCase("drift 24 to 16", probit(24.0, 0.15), 18, drift=8.0),
     StatedCase("cliff", step(18, 0.97, 0.2), 18),
     StatedCase("0.95 to 0.6", step(18, 0.95, 0.6), 18),
     StatedCase("0.93 to 0.5", step(20, 0.93, 0.5), 20),

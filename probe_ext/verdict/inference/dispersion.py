@@ -23,7 +23,7 @@ from probe_ext.verdict.values.columns import Floats
 MIN_BLOCKS = 3
 LAG_PRIOR, LAG_PRIOR_BLOCKS, MAX_LAG = 0.25, 10.0, 0.7
 ICC_PRIOR, BROKEN_ICC_PRIOR, ICC_PRIOR_BLOCKS = 0.12, 0.02, 2.0
-PRIOR_FREEDOM = 3.0
+PRIOR_FREEDOM = 6.0
 OWN_PRIOR_FREEDOM = 8.0
 KERNEL_WIDTH = 1.2
 """log odds: how far from the limit a visit's share may lie to have 61 % of the weight"""

@@ -35,6 +35,7 @@ from probe_ext.verdict.values.columns import Bools, Floats
 USERS_DIFFER, USERS_DIFFER_IN_SEARCH, USERS_DIFFER_AT_LEVEL, REST_ALIKE = 2.05, 2.9, 3.3, 0.84
 """standard errors"""
 GAP_DEVIANCE = 1.0
+EXPECTED_BROKEN = 3.0
 TIE = 1e-4
 """nats a reply: closer to the limit than that, no reasonable number of replies tells"""
 MIN_STEP_S, MAX_STEP_S = 20.0, 600.0
@@ -172,10 +173,20 @@ class _Broken:
         counts = effective_counts(replies - broken, replies, phi)
         fails = proofs.evidence_of_failing(counts, 1 - criteria.broken_share) > bounds.proof
         low = proofs.evidence_of_holding(counts, 1 - criteria.broken_limit) > bounds.proof
-        none_broke = not broken[~too_slow].any()
+        none_broke = not broken[~too_slow].any() and _load_breaks(broken, replies, too_slow, criteria)
         above = 1 - proofs.monotone_fit(counts) > criteria.broken_share + 1e-9
         high = _limits(counts.of - counts.good, counts.of, bounds.proof)[1]
         return cls(above & (broken > 0), fails, ~above & (none_broke | low), high)
+
+
+def _load_breaks(broken: Floats, replies: Floats, too_slow: Bools, criteria: Criteria) -> bool:
+    """Return whether replies that broke at failing levels say nothing of the others.
+
+    They don't if few broke, or if so many that some would have been seen at the others, were it not for the load.
+    """
+    share = broken[too_slow].sum() / max(1.0, float(replies[too_slow].sum()))
+    expected = share * float(replies[~too_slow].sum())
+    return bool(share <= criteria.broken_share or expected > EXPECTED_BROKEN)
 
 
 def _proven(
