@@ -105,7 +105,7 @@ sim-load: $(READY) ## how near the simulated server keeps to its plan with 1,000
 study-diagnosis: $(READY) ## is the bound named that was built in? Simulated servers of known truth, 12 seeds (3 minutes)
 	@$(BIN)/python -m scripts.study.diagnoses
 
-study: $(READY) ## how often the intervals hold the truth, and the search beside fixed sweeps, on virtual time
+study: $(READY) ## how often the estimate is right, on servers of known truth (virtual time; hours, resumable)
 	@$(BIN)/python -m scripts.study
 
 bench: $(READY) ## the ruler against the truth, a C reader and its peers; writes benchmarks/RESULTS.md (30 minutes)

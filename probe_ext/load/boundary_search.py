@@ -1,91 +1,112 @@
-"""The search for the boundary: double from one user until a level fails, halve what lies between, prove both ends.
+"""The search for capacity: double the users until the served share drops, then visit levels on both sides of it.
 
-Pure stepping: the clock, the users and what is heard of them are the caller's. A level is left as soon as it is decided
-(`sequential`), first at GLANCE, which only points the way. Once the highest level that held and the lowest that failed
-are neighbours, the search stays at one, and goes back to the other, until both are decided at ALPHA. A level that
-turns out otherwise moves the boundary, and the search goes on from there. Where an end lies so close to the boundary
-that it cannot be decided, the next level beyond it is proven in its stead: what is proven then encloses what is open.
-
-Coming down from a level, users still wait in the queue that it left: what is measured begins when nearly all of them
-have had the reply that they were waiting for.
+Pure stepping: the clock, the users and the estimate are the caller's. The estimate is the one that the report makes, so
+search and report can't disagree; its critical value allows for the looks that a search takes. Neighbours of the
+boundary are visited in turns, so that a slow drift of the server affects both sides alike. The search is over as soon
+as the interval is as narrow as asked.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from probe_ext.load.level_plan import PATIENCE
-from probe_ext.load.sequential_test import ALPHA, GLANCE, Block, Bounds, Odds
 
-RESOLUTION = 0.10
-"""neighbours lie within this part of the lower one, or one user apart"""
-MOST_VISITS = 3
-"""a level that is still open after so many visits stays so"""
-STEADY = 2
-"""blocks over which the verdict must not have changed: no level is proven at a lucky moment, though the test's error
-rates hold at any"""
-SETTLED = 0.95
-"""of the users have had the reply that they waited for when the level began"""
-_SHORTEST = 5.0
-_SAMPLING = 2.0
-"""seconds beyond the shortest level that the verdict takes for one: counts are sampled about once a second"""
+SEARCH_CRITICAL = 2.24
+"""standard errors for every proof in a search, instead of Student's t: it looks often; found by simulation"""
+MIN_TARGET_USERS = 2
+"""users: no interval has to be narrower"""
+REPLIED_SHARE = 0.95
+"""of the users must have had a reply after others left: the queue is then gone"""
+GLANCE_HOLDS, GLANCE_CYCLES = 1 / 3, 2.5
+"""shortest visit while doubling: parts of `hold`, reply cycles"""
+VISIT_HOLDS, VISIT_CYCLES = 2 / 3, 3.0
+"""shortest visit around the boundary"""
+VISIT_GROWTH = 0.10
+"""of the time spent so far: in a long search settling takes a smaller part of it"""
+MAX_EXTENSION = 0.5
+"""of a visit, or else the shortest one, spent waiting for the few replies that would prove a level"""
+MIN_GAP_SHARE = 0.1
+"""of the interval: however near to the estimate one of its ends is, its side is visited now and then"""
+LOOK_EVERY_S = 3.0
 
 State = Literal["held", "failed", "unproven"]
-Outcome = Literal["closed", "enclosed", "open", "max_users", "time", "unreachable"]
+Outcome = Literal["precise", "max_users", "time", "unreachable"]
+Interval = tuple[int, int | None]
 
 
-@dataclass(frozen=True)
-class Look:
-    """What was heard so far of the users of a level."""
-
-    state: State
-    """what the verdict would say of the level now"""
-    blocks: tuple[Block, ...]
-
-
-class Live(Protocol):
-    """What is heard while the run goes on."""
+class LevelView(Protocol):
+    """What the search reads of one level's estimate."""
 
     @property
-    def bounds(self) -> Bounds:
-        """What a served user's replies are like."""
+    def state(self) -> State: ...
+    @property
+    def share_fit(self) -> float: ...
+    @property
+    def seconds_needed(self) -> float | None: ...
 
-    def settled(self, since: float) -> int:
-        """How many users have had a reply end since then."""
 
-    def look(self, since: float, users: int) -> Look:
-        """What is known of a level of so many users, of replies sent since then and on earlier visits."""
+class EstimateView(Protocol):
+    """What the search reads of an estimate of capacity."""
 
-    def leave(self, now: float, *, for_more: bool) -> None:
-        """The present level is over; `for_more`: more users come."""
+    @property
+    def estimate(self) -> float | None: ...
+    @property
+    def interval(self) -> Interval | None: ...
+    @property
+    def bracket(self) -> tuple[int | None, int | None]: ...
+    def level(self, users: int) -> LevelView | None: ...
 
-    def state(self, users: int) -> State:
-        """What the verdict would say now of a level that was left: its last replies may have ended since."""
+
+class Monitor(Protocol):
+    """The replies of the run so far."""
+
+    @property
+    def needed_share(self) -> float:
+        """The served share at which a level holds."""
+
+    def reply_cycle(self) -> float:
+        """Seconds from one request of a user to the next, of late; 0 while unknown."""
+
+    def users_replied(self, since: float) -> int:
+        """Users with a reply that ended since then."""
+
+    def begin_visit(self, now: float, users: int) -> None:
+        """From now on, replies count for a level of so many users."""
+
+    def end_visit(self, now: float, *, more_users: bool) -> None:
+        """They no longer do; replies in flight are judged as they stand if more users come."""
+
+    def visit_counts(self, now: float) -> tuple[int, int]:
+        """Served and judged replies of the present visit."""
+
+    def estimate(self, now: float) -> EstimateView:
+        """The estimate from all visits so far."""
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """How far a search may go. Seconds, users."""
+    """Limits of a search. Seconds, users."""
 
     hold: float
     settle: float
     min_replies: int
     max_users: int
     longest: float
+    precision: float = 0.20
+    """width of the interval to reach, as a share of the estimate"""
 
     @property
     def patience(self) -> float:
-        """A level is left undecided after so long."""
+        """Seconds after which a level that can't be reached, or gives no replies, is left."""
         return PATIENCE * self.hold
 
-    @property
-    def shortest(self) -> float:
-        """No level is left sooner: it would be too short for the verdict to see it."""
-        return min(_SHORTEST, self.hold / 2) + _SAMPLING
+    def target_width(self, users: float) -> float:
+        """How wide the interval of an estimate may be, in users."""
+        return max(MIN_TARGET_USERS, self.precision * users)
 
     def begin(self) -> "SearchSteps":
-        """A run starts."""
+        """Start a search."""
         return SearchSteps(self)
 
 
@@ -96,115 +117,76 @@ class Step:
     users: int
     entered: float
     measured_from: float | None = None
-    left: float | None = None
+    until: float | None = None
     state: State = "unproven"
-    proven: bool = False
-    """decided at ALPHA, this visit and earlier ones together, and so for STEADY blocks of this one"""
-    gave_up: bool = False
-    """left undecided when its time was over; `state` is then what it was taken for"""
-    odds: Odds = field(default_factory=Odds)
+    """of the level, by all replies known when it was left"""
 
-    def told(self) -> dict[str, object]:
-        """For the manifest."""
+    def as_json(self) -> dict[str, object]:
         return {
             "users": self.users,
-            "entered": self.entered,
+            "from": self.entered,
             "measured_from": self.measured_from,
-            "left": self.left,
+            "until": self.until,
             "state": self.state,
-            "proven": self.proven,
-            "gave_up": self.gave_up,
-            "odds_held": float(f"{self.odds.held:.4g}"),
-            "odds_failed": float(f"{self.odds.failed:.4g}"),
         }
 
 
-@dataclass
-class _Known:
-    """What all visits to a level have told."""
-
-    state: State = "unproven"
-    proven: bool = False
-    gave_up: bool = False
-    """no more time is spent on it"""
-    visits: int = 0
-    odds: Odds = field(default_factory=Odds)
-
-
 class SearchSteps:
-    """Where the search is. Ask for `target` about once a second."""
+    """The state of a search. Ask for `target` about once a second."""
 
     def __init__(self, plan: SearchPlan) -> None:
         self.plan = plan
         self.level = 1
         self.steps: list[Step] = []
-        """visits, the last one going on until `outcome` is set"""
+        """visits; the last one is open until `outcome` is set"""
         self.outcome: Outcome | None = None
-        self.never_reached: list[int] = []
-        self._begun: float | None = None
+        self.latest: EstimateView | None = None
+        """the estimate at the latest look"""
+        self._began: float | None = None
+        self._now = 0.0
         self._reached: float | None = None
-        self._came_down = self._proving = False
-        self._same: tuple[State, float] = ("unproven", 0.0)
-        """what the verdict would say, and since when"""
-        self._known: dict[int, _Known] = {}
+        self._looked = -math.inf
+        self._precise_since: float | None = None
+        self._closing_since: float | None = None
+        """when doubling ended"""
+
+    # --- what others read ---------------------------------------------------------------------------------------
 
     @property
-    def bracket(self) -> tuple[int, int | None]:
-        """The highest level that held below the lowest that failed (0: none), and that one."""
-        failed = min((n for n, known in self._known.items() if known.state == "failed"), default=None)
-        held = [n for n, known in self._known.items() if known.state == "held" and (failed is None or n < failed)]
-        return max(held, default=0), failed
+    def estimate(self) -> float | None:
+        return self.latest.estimate if self.latest else None
 
     @property
-    def proven(self) -> tuple[int, int | None]:
-        """The same of what is decided at ALPHA: it encloses the bracket."""
-        down, up = self._outward()
-        return (
-            next((n for n in down if self._known[n].proven), 0),
-            next((n for n in up if self._known[n].proven), None),
-        )
+    def interval(self) -> Interval | None:
+        return self.latest.interval if self.latest else None
 
     @property
-    def undecided(self) -> list[int]:
-        """The levels that were visited between those that are proven."""
-        low, high = self.proven
-        return sorted(n for n in self._known if low < n and (high is None or n < high))
-
-    def _outward(self) -> tuple[list[int], list[int]]:
-        """The levels that held, from the bracket down, and those that failed, from there up."""
-        held, failed = self.bracket
-        down = sorted((n for n, one in self._known.items() if one.state == "held" and n <= held), reverse=True)
-        up = sorted(n for n, one in self._known.items() if one.state == "failed" and failed and n >= failed)
-        return down, up
+    def never_reached(self) -> list[int]:
+        """The level whose number of users did not come up, if any."""
+        return [self.level] if self.outcome == "unreachable" else []
 
     @property
     def position(self) -> str:
-        """What is known so far and what goes on, in a few words."""
-        held, failed = self.bracket
-        ends = [f"{held} held"] * bool(held) + [f"{failed} failed"] * bool(failed)
-        doing = "proving" if self._proving else "looking at"
-        return f"search: {', '.join(ends) or 'nothing known yet'}; {doing} {self.level}"
+        """What is known so far and what is being done, in a few words."""
+        left = self.seconds_left
+        more = f", about {math.ceil(left / 60)} min left" if left else ""
+        return f"search: {self._known()}{more}; measuring {self.level}"
 
-    def target(self, now: float, users: int, live: Live) -> int | None:
-        """How many users there should be now; None when the search is over."""
-        if self.outcome is not None:
+    @property
+    def target_width(self) -> float | None:
+        """How wide the interval may be, in users; None before there is one."""
+        return None if self.interval is None else self.plan.target_width(self._center(self.interval))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """About how long until the interval is narrow enough: its width shrinks with the root of time."""
+        if self._closing_since is None or self.interval is None or self.interval[1] is None:
             return None
-        if self._begun is None:
-            self._begun = now
-            self._enter(1, now)
-        if users == self.level and self._reached is None:
-            self._reached = now
-        found = self._found(now, live)
-        if found is not None:
-            self.steps[-1] = found
-            self._learn(found)
-            self._go_on(now, live)
-        elif now - self._begun >= self.plan.longest:
-            self._end("time", now, live)
-        return None if self.outcome else self.level
+        width, wanted = self.interval[1] - self.interval[0], self.plan.target_width(self._center(self.interval))
+        return max(0.0, (self._now - self._closing_since) * ((width / wanted) ** 2 - 1))
 
     def told(self) -> dict[str, object]:
-        """The manifest's `plan`: the levels in the order in which they were visited first, and every step."""
+        """The manifest's `plan`: levels in order of the first visit, then every step."""
         return {
             "levels": list(dict.fromkeys(step.users for step in self.steps)),
             "hold": self.plan.hold,
@@ -214,154 +196,187 @@ class SearchSteps:
                 "outcome": self.outcome,
                 "max_users": self.plan.max_users,
                 "longest": self.plan.longest,
-                "alpha": ALPHA,
-                "glance": GLANCE,
-                "resolution": RESOLUTION,
-                "steps": [
-                    {**step.told(), "proven": step.proven and self._known[step.users].proven} for step in self.steps
-                ],
+                "precision": self.plan.precision,
+                "critical": SEARCH_CRITICAL,
+                "estimate": None if self.estimate is None else round(self.estimate, 2),
+                "interval": None if self.interval is None else list(self.interval),
+                "steps": [step.as_json() for step in self.steps],
             },
         }
 
-    # --- the present level ----------------------------------------------------------------------------------
+    def _known(self) -> str:
+        if self.interval in {None, (0, None)}:
+            return "nothing known yet"
+        low, high = self.interval or (0, None)
+        limits = f"at least {low}" if high is None else f"{low} to {high}"
+        return limits if self.estimate is None else f"about {self.estimate:.0f} ({limits})"
+
+    # --- stepping -----------------------------------------------------------------------------------------------
+
+    def target(self, now: float, users: int, monitor: Monitor) -> int | None:
+        """How many users there should be now; None when the search is over."""
+        if self.outcome is not None:
+            return None
+        self._now = now
+        if self._began is None:
+            self._began = now
+            self._enter(1, now)
+        if users == self.level and self._reached is None:
+            self._reached = now
+        if self.steps[-1].measured_from is None:
+            self._wait_until_settled(now, monitor)
+        elif self._visit_done(now, monitor):
+            self._go_on(now, monitor)
+        if self.outcome is None and now - self._began >= self.plan.longest:
+            self.latest = monitor.estimate(now)
+            self._end("time", now, monitor)
+        return None if self.outcome else self.level
+
+    def review(self, now: float, monitor: Monitor) -> None:
+        """Read the estimate once more when the run is over: replies that ended late may have changed it."""
+        self.latest = monitor.estimate(now)
+        self.steps = [replace(step, state=self._state(step.users)) for step in self.steps]
 
     def _enter(self, users: int, now: float) -> None:
-        self._came_down = bool(self.steps) and users < self.level
-        failed = self.bracket[1]
-        self._proving = users in self._known or (failed is not None and users > failed)
-        self.level, self._reached, self._same = users, None, ("unproven", now)
+        self.level, self._reached = users, None
         self.steps.append(Step(users, now))
-        self._known.setdefault(users, _Known()).visits += 1
 
-    def _found(self, now: float, live: Live) -> Step | None:
-        """The step with what it is decided to be; None while it goes on."""
-        step = self.steps[-1]
-        since = self._measured_from(now, live) if step.measured_from is None else step.measured_from
-        if since is None:
-            waited = now - step.entered >= self.plan.patience + self.plan.settle
-            return replace(step, left=now) if waited else None
-        measured, look = now - since, live.look(since, self.level)
-        odds = self._known[self.level].odds.after(look.blocks, live.bounds)
-        seen = self.steps[-1] = replace(step, measured_from=since, state=look.state, odds=odds)
-        if look.state != self._same[0]:
-            self._same = (look.state, now)
-        if measured < self.plan.shortest:
-            return None
-        strong = _support(seen)
-        lasted = now - self._same[1]
-        proven = strong >= 1 / ALPHA and lasted >= _length(since, look.blocks, STEADY)
-        glanced = not self._proving and strong >= 1 / GLANCE and lasted >= _length(since, look.blocks, 1)
-        if proven or glanced:
-            return replace(seen, proven=proven)
-        hopeless = measured >= self.plan.patience or _against(seen) >= 1 / ALPHA**2
-        return replace(seen, proven=False, state=_leaning(seen), gave_up=True) if hopeless else None
-
-    def _measured_from(self, now: float, live: Live) -> float | None:
-        """When measuring begins, or began; None while it is too early."""
-        if self._reached is None or now - self._reached < self.plan.settle:
-            return None
-        if self._came_down and live.settled(self._reached) < SETTLED * self.level:
-            return None
-        return now
-
-    def _learn(self, found: Step) -> None:
-        known = self._known[found.users]
-        known.state, known.proven = found.state, found.proven
-        known.gave_up = not known.proven and (found.gave_up or known.visits >= MOST_VISITS)
-        if found.left is not None:
-            self.never_reached.append(found.users)
-
-    # --- from level to level --------------------------------------------------------------------------------
-
-    def review(self, live: Live) -> None:
-        """Ask anew what the verdict says of each level: replies that ended after it was left may have changed that."""
-        for users, known in self._known.items():
-            state = live.state(users)
-            if known.state == state or (state == "unproven" and not known.proven):
-                continue
-            known.state = known.state if state == "unproven" else state
-            known.gave_up = known.gave_up or known.visits >= MOST_VISITS
-            known.proven = False
-        if self.outcome in {"closed", "enclosed"}:
-            self.outcome = self._how_closed()
-
-    def _go_on(self, now: float, live: Live) -> None:
-        if self.never_reached:
-            self._end("unreachable", now, live)
+    def _wait_until_settled(self, now: float, monitor: Monitor) -> None:
+        entered = self.steps[-1].entered
+        if self._reached is None:
+            if now - entered >= self.plan.patience + self.plan.settle:
+                self._end("unreachable", now, monitor)
             return
-        self.review(live)
-        chosen = self._next()
-        if isinstance(chosen, str):
-            self._end(chosen, now, live)
-        elif chosen == self.level:
-            self._proving = True  # it goes on, without settling anew
-        else:
-            self._leave(now, live, for_more=chosen > self.level)
+        wait = max(self.plan.settle, monitor.reply_cycle())
+        if len(self.steps) > 1 and self.steps[-2].users > self.level:
+            stuck = now - self._reached >= self.plan.patience
+            if not stuck and monitor.users_replied(self._reached) < REPLIED_SHARE * self.level:
+                return
+            wait *= 2
+        if now - self._reached >= min(wait, self.plan.patience):
+            self.steps[-1] = replace(self.steps[-1], measured_from=now)
+            monitor.begin_visit(now, self.level)
+
+    def _visit_done(self, now: float, monitor: Monitor) -> bool:
+        """Whether the visit has its minimum length and no few replies more would prove the level."""
+        length, shortest = now - (self.steps[-1].measured_from or now), self._shortest_visit(now, monitor)
+        if length < self._shortest_glance(monitor) or now - self._looked < LOOK_EVERY_S:
+            return False
+        if not monitor.visit_counts(now)[1]:
+            return length >= self.plan.patience
+        self._looked = now
+        self.latest = monitor.estimate(now)
+        longest = shortest + max(MAX_EXTENSION * shortest, VISIT_HOLDS * self.plan.hold)
+        passing = self._closing_since is None and self._passes(now, monitor)
+        if self._is_precise():
+            return self._confirmed(now, monitor)
+        self._precise_since = None
+        if passing or length >= longest:
+            return True
+        level = self.latest.level(self.level)
+        if level is None or level.state != "unproven":
+            return True
+        return length >= shortest and (level.seconds_needed is None or level.seconds_needed > longest - length)
+
+    def _confirmed(self, now: float, monitor: Monitor) -> bool:
+        """Whether the interval has stayed narrow while the replies that were in flight came in."""
+        if self._precise_since is None:
+            self._precise_since = now
+        return now - self._precise_since >= monitor.reply_cycle()
+
+    def _shortest_visit(self, now: float, monitor: Monitor) -> float:
+        if self._closing_since is None:
+            return self._shortest_glance(monitor)
+        cycles, grown = VISIT_CYCLES * monitor.reply_cycle(), VISIT_GROWTH * (now - (self._began or 0.0))
+        return min(self.plan.patience, max(VISIT_HOLDS * self.plan.hold, cycles, grown))
+
+    def _shortest_glance(self, monitor: Monitor) -> float:
+        return max(GLANCE_HOLDS * self.plan.hold, GLANCE_CYCLES * monitor.reply_cycle())
+
+    def _go_on(self, now: float, monitor: Monitor) -> None:
+        if self._is_precise():
+            self._end("precise", now, monitor)
+            return
+        if self._state(self.plan.max_users) == "held":
+            self._end("max_users", now, monitor)
+            return
+        chosen = self._next_level(now, monitor)
+        if chosen != self.level:
+            self._leave(now, monitor, more_users=chosen > self.level)
             self._enter(chosen, now)
 
-    def _leave(self, now: float, live: Live, *, for_more: bool) -> None:
-        live.leave(now, for_more=for_more)
-        self.steps[-1] = replace(self.steps[-1], left=now)
-        self._known[self.level].odds = self.steps[-1].odds
+    def _next_level(self, now: float, monitor: Monitor) -> int:
+        top = self.plan.max_users
+        if self._closing_since is None and self.level < top and self._passes(now, monitor):
+            return min(2 * self.level, top)
+        self._closing_since = now if self._closing_since is None else self._closing_since
+        return self._informative_level(now, monitor)
 
-    def _next(self) -> int | Outcome:
-        held, failed = self.bracket
-        if failed is None and held < self.plan.max_users:
-            return min(2 * held, self.plan.max_users) if held else 1
-        if failed is not None and failed - held > max(1, int(RESOLUTION * held)):
-            return (held + failed) // 2
-        to_prove = self._to_prove()
-        if to_prove is not None:
-            return to_prove
-        if failed is None:
-            return "max_users"
-        return self._how_closed()
+    def _passes(self, now: float, monitor: Monitor) -> bool:
+        """Whether the present visit leaves it possible that enough replies are served."""
+        served, replies = monitor.visit_counts(now)
+        needed = monitor.needed_share
+        return replies > 0 and served / replies + math.sqrt(needed * (1 - needed) / replies) >= needed
 
-    def _how_closed(self) -> Outcome:
-        low, high = self.proven
-        if (low, high) == self.bracket:
-            return "closed"
-        return "enclosed" if high is not None and (low > 0 or self.bracket[0] == 0) else "open"
+    def _informative_level(self, now: float, monitor: Monitor) -> int:
+        """A level on the side of the estimate that has been measured for less time than its uncertainty asks for."""
+        low, high = self.interval or (0, None)
+        high = self._lowest_bad_level(monitor) if high is None else high
+        if high is None:
+            return min(self.plan.max_users, 2 * max(step.users for step in self.steps))
+        center = min(max(self._center((low, high)), low), high)
+        wanted = self.plan.target_width(center)
+        apart = max(wanted, (high - low) / 2)
+        least = max(0.5, MIN_GAP_SHARE * (high - low))
+        gaps = (max(center - low, least), max(high - center, least))
+        # Where one end is settled, the other may lie further away, where it is sooner proven.
+        below = math.floor(center - max(apart / 2, wanted - gaps[1]) + 0.5)
+        above = math.ceil(center + max(apart / 2, wanted - gaps[0]))
+        pair = [self._open_level(users) for users in (below, max(above, below + 1))]
+        reach = max(1.0, apart / 2)
+        spent = [self._measured_near(users, reach, now) / gap for users, gap in zip(pair, gaps, strict=True)]
+        return pair[0] if spent[0] <= spent[1] else pair[1]
 
-    def _to_prove(self) -> int | None:
-        """An end that is still to be proven, the one where we are first; beyond an end that was given up, the next."""
-        failed = self.bracket[1]
-        down, up = self._outward()
-        left = [self._first_open(down), self._first_open(up)]
-        top = max(self._known)
-        if failed is not None and all(self._known[n].gave_up for n in up) and top < self.plan.max_users:
-            left.append(min(top + max(1, top // 4), self.plan.max_users))
-        wanted = [n for n in left if n]
-        return self.level if self.level in wanted else next(iter(wanted), None)
+    def _open_level(self, users: int) -> int:
+        """This level, or the nearest that isn't decided yet."""
+        held, failed = self.latest.bracket if self.latest else (None, None)
+        users = min(users, self.plan.max_users if failed is None else failed - 1)
+        return max(users, 1 if held is None else held + 1)
 
-    def _first_open(self, outward: Sequence[int]) -> int | None:
-        """The first that is neither given up nor proven, unless one before it is proven."""
-        first = next((n for n in outward if not self._known[n].gave_up), None)
-        return None if first is None or self._known[first].proven else first
+    def _lowest_bad_level(self, monitor: Monitor) -> int | None:
+        """The lowest level at which, by the fit, too few replies are served, proven or not."""
+        seen = sorted({step.users for step in self.steps})
+        fits = {users: level.share_fit for users in seen if self.latest and (level := self.latest.level(users))}
+        return next((users for users, share in fits.items() if share < monitor.needed_share), None)
 
-    def _end(self, outcome: Outcome, now: float, live: Live) -> None:
-        self._leave(now, live, for_more=False)
+    def _measured_near(self, users: int, reach: float, now: float) -> float:
+        """Seconds measured near a level, those further away at less weight."""
+        return sum(
+            ((step.until or now) - step.measured_from) * math.exp(-(((step.users - users) / reach) ** 2))
+            for step in self.steps
+            if step.measured_from is not None
+        )
+
+    def _center(self, interval: Interval) -> float:
+        low, high = interval
+        between = (low + (low if high is None else high)) / 2
+        return between if self.estimate is None else self.estimate
+
+    def _is_precise(self) -> bool:
+        low, high = self.interval or (0, None)
+        if high is None or (low == 0 and high > 0):  # whether even one user is served must be known
+            return False
+        return high - low <= self.plan.target_width(self._center((low, high)))
+
+    def _state(self, users: int) -> State:
+        level = self.latest.level(users) if self.latest else None
+        return level.state if level else "unproven"
+
+    def _leave(self, now: float, monitor: Monitor, *, more_users: bool) -> None:
+        if self.steps[-1].measured_from is not None:
+            monitor.end_visit(now, more_users=more_users)
+        self.steps[-1] = replace(self.steps[-1], until=now, state=self._state(self.level))
+
+    def _end(self, outcome: Outcome, now: float, monitor: Monitor) -> None:
+        self._leave(now, monitor, more_users=False)
         self.outcome = outcome
-
-
-def _length(since: float, blocks: Sequence[Block], last: int) -> float:
-    """Seconds that so many of the last blocks took, the first of which began at `since`; endless without so many."""
-    ends = [since, *(block.end for block in blocks)]
-    return ends[-1] - ends[-last - 1] if len(blocks) >= last else math.inf
-
-
-def _support(step: Step) -> float:
-    """How strongly the test supports what the verdict would say."""
-    return {"held": step.odds.held, "failed": step.odds.failed, "unproven": 0.0}[step.state]
-
-
-def _against(step: Step) -> float:
-    """How strongly it supports the opposite. Users followed over few replies may be ill served by chance."""
-    return {"held": step.odds.failed, "failed": step.odds.held, "unproven": 0.0}[step.state]
-
-
-def _leaning(step: Step) -> State:
-    """What a level that stays open is taken for, to find the way: what the verdict says, else what is likelier."""
-    if step.state != "unproven":
-        return step.state
-    return "held" if step.odds.held > step.odds.failed else "failed"

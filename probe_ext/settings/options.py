@@ -60,6 +60,18 @@ def _real(text: str) -> float | None:
     return float(text)
 
 
+def _part(text: str) -> float:
+    """`20%` or `0.2`."""
+    text = text.strip()
+    value = _real(text.removesuffix("%"))
+    if value is None:
+        raise ValueError("is not a valid share (e.g. 20%)")
+    value = value / 100 if text.endswith("%") else value
+    if not 0 < value <= 1:
+        raise ValueError("must be more than 0 and at most 100%")
+    return value
+
+
 def _price(text: str) -> float | None:
     value = _real(text)
     if value is not None and value <= 0:
@@ -139,8 +151,9 @@ OPTIONS: tuple[Option, ...] = (
         "continuous|final|none",
     ),
     Option("levels", "", _optional(parse_levels), "numbers of users to hold, one after another: 1,2,4,8", "LIST"),
-    Option("search", False, bool, "find the boundary: double the users until a level fails, then close in on it"),
+    Option("search", False, bool, "find the capacity: double the users until too few are served, then close in"),
     Option("max_users", "512", _users, "a search goes no higher", "N"),
+    Option("precision", "20%", _part, "a search ends at an interval of this width, in parts of the estimate", "SHARE"),
     Option("search_time", "30m", _some_seconds, "a search ends after so long, whatever it has found", "TIME"),
     Option(
         "hold",
@@ -216,6 +229,8 @@ class Options:
     levels: tuple[int, ...] | None
     search: bool
     max_users: int
+    precision: float
+    """width of the interval to reach, as a share of the estimate"""
     search_time: float
     hold: float
     settle: float
@@ -246,7 +261,9 @@ class Options:
     def plan(self) -> Plan | None:
         """The levels to hold, or the search for the boundary, if either was asked for."""
         if self.search:
-            return SearchPlan(self.hold, self.settle, self.min_replies, self.max_users, self.search_time)
+            return SearchPlan(
+                self.hold, self.settle, self.min_replies, self.max_users, self.search_time, self.precision
+            )
         return LevelPlan(self.levels, self.hold, self.settle, self.min_replies) if self.levels else None
 
     def as_json(self) -> dict[str, Any]:

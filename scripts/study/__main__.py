@@ -1,67 +1,112 @@
-"""``python -m scripts.study``: study the verdict and the search, write ``reports/study/README.md`` and its figures."""
+"""``make study``: how often the estimate is right, on servers of known truth; writes ``reports/study/``.
+
+Rows are kept as they come (in `reports/runs/study`, ignored by git), so a study that was interrupted goes on where it
+stopped. Rows of another state of the estimator or the search are not used.
+"""
 
 import argparse
+import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
+from itertools import groupby
 from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
-import probe_ext
-from scripts.study import coverage, effort
+from scripts.study.figures import figures, together
 from scripts.study.page import page
-from scripts.study.servers import cases
+from scripts.study.parts import PARTS, Job, jobs, run_job
+from scripts.study.random_servers import DEFAULT_SALT
 
-HERE = Path(__file__).parents[2] / "reports" / "study"
-PARTS: dict[str, Callable[[Pool, int], list[dict[str, Any]]]] = {"coverage": coverage.study, "effort": effort.study}
+ROOT = Path(__file__).parents[2]
+OUT, ROWS = ROOT / "reports" / "study", ROOT / "reports" / "runs" / "study"
+SOURCES = (
+    "probe_ext/verdict/inference", "probe_ext/verdict/levels", "probe_ext/verdict/grading", "probe_ext/load",
+    "probe_ext/swarm/master/search_monitor.py", "scripts/study",
+)  # fmt: skip
+NOT_IN_DIGEST = {"__main__.py", "page.py", "figures.py", "diagnoses.py", "regimes.py"}
 DECIMALS = 4
+
+Row = dict[str, Any]
 
 
 def main() -> int:
-    """Run what was asked for, then write the page from all that is known."""
+    """Run what is missing, then write the page from all rows."""
     parser = argparse.ArgumentParser(prog="python -m scripts.study", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all of them, if none is named")
-    names = [case.name for case in cases()]
-    parser.add_argument("--only", choices=names, action="append", help="this server alone; the others stay as they are")
-    parser.add_argument("--out", type=Path, default=HERE, help="where the page goes")
-    parser.add_argument("--page", action="store_true", help="run nothing: write the page anew from its figures")
+    parser.add_argument("parts", nargs="*", help=f"any of: {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--runs", type=int, help="runs per case, fewer or more than usual")
+    parser.add_argument("--case", action="append", help="only this case")
+    parser.add_argument("--salt", default=DEFAULT_SALT, help="a commit hash, which seeds the random servers")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
+    parser.add_argument("--page", action="store_true", help="write the page from the rows there are, without new runs")
+    parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     unknown = set(given.parts) - set(PARTS)
     if unknown:
-        parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    data = given.out / "study.json"
+        parser.error(f"unknown part: {', '.join(sorted(unknown))}; valid parts: {', '.join(PARTS)}")
+    parts = given.parts or PARTS
+    if not given.page:
+        wanted = [job for part in parts for job in jobs(part, given.runs, given.salt)]
+        make_rows([job for job in wanted if not given.case or job.case in given.case], given.jobs)
+    study = {part: found for part in PARTS if (found := summarize(part, read_rows(part)))}
     given.out.mkdir(parents=True, exist_ok=True)
-    with Pool(min(os.cpu_count() or 1, 8)) as pool:
-        for name in () if given.page else given.parts or PARTS:
-            for number in [names.index(only) for only in given.only or names]:
-                keep(data, name, PARTS[name](pool, number), names)
-                print(f"{name}: {names[number]}", file=sys.stderr, flush=True)
-    found = known(data)
-    if not all(found.values()):
-        print("no page yet: nothing is known of", ", ".join(part for part, rows in found.items() if not rows))
-        return 0
-    made = f"Studied with probe_ext {probe_ext.__version__}."
-    (given.out / "README.md").write_text(page(found, made), encoding="utf-8")
+    text = json.dumps(study, indent=1)
+    rounded = json.loads(text, parse_float=lambda number: round(float(number), DECIMALS))
+    (given.out / "study.json").write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
+    (given.out / "README.md").write_text(page(rounded), encoding="utf-8")
     print(given.out / "README.md")
     return 0
 
 
-def known(data: Path) -> dict[str, list[dict[str, Any]]]:
-    """What was found so far."""
-    found = json.loads(data.read_text(encoding="utf-8")) if data.exists() else {}
-    return {part: found.get(part, []) for part in PARTS}
+def make_rows(wanted: list[Job], processes: int) -> None:
+    """Make the runs that have no row yet."""
+    ROWS.mkdir(parents=True, exist_ok=True)
+    done = {(row["part"], row["case"], row["seed"], row["salt"]) for part in PARTS for row in read_rows(part)}
+    missing = [job for job in wanted if job.key not in done]
+    now = digest()
+    with Pool(processes) as pool:
+        for number, row in enumerate(pool.imap_unordered(run_job, missing), 1):
+            with _file(row["part"]).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**row, "code": now}) + "\n")
+            if number % 50 == 0 or number == len(missing):
+                print(f"{number} of {len(missing)} runs", file=sys.stderr, flush=True)
 
 
-def keep(data: Path, part: str, rows: list[dict[str, Any]], names: list[str]) -> None:
-    """Put new rows in the place of older ones of the same server."""
-    found, new = known(data), {one["case"] for one in rows}
-    rows = json.loads(json.dumps(rows), parse_float=lambda text: round(float(text), DECIMALS))
-    found[part] = sorted(
-        [*(o for o in found[part] if o["case"] not in new), *rows], key=lambda o: names.index(o["case"])
+def read_rows(part: str) -> list[Row]:
+    """Rows of this part made by the code as it is now."""
+    if not _file(part).exists():
+        return []
+    now = digest()
+    rows = [json.loads(line) for line in _file(part).read_text("utf-8").splitlines()]
+    return [row for row in rows if row["code"] == now]
+
+
+def summarize(part: str, rows: Iterable[Row]) -> list[Row]:
+    """Figures by case, in the order of the part; the random servers all together, then by width of the sweep."""
+    rows = sorted(rows, key=lambda row: (row["case"], row["seed"]))
+    if part == "random":
+        return [{**together("random servers", rows), "salt": rows[0]["salt"]}] if rows else []
+    order = list(dict.fromkeys(job.case for job in jobs(part, 1, "")))
+    found = {case: figures(list(of)) for case, of in groupby(rows, key=lambda row: row["case"])}
+    return [found[case] for case in order if case in found]
+
+
+def digest() -> str:
+    """Names the code that decides what a row says."""
+    files = sorted(
+        file for name in SOURCES for file in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
     )
-    data.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    told = hashlib.sha256()
+    for file in files:
+        if file.name not in NOT_IN_DIGEST:
+            told.update(file.read_bytes())
+    return told.hexdigest()[:12]
+
+
+def _file(part: str) -> Path:
+    return ROWS / f"{part.replace(' ', '-')}.jsonl"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass
 from random import Random
 
+LONGEST_SIGMA = 4.0
+"""no length lies further above the median than this, in sigmas: every request must fit the cache"""
+
 
 @dataclass(frozen=True)
 class People:
@@ -58,4 +61,6 @@ class Draws:
     def _length(self, mean: int, spread: float) -> int:
         if not spread:
             return mean
-        return max(1, round(self._random.lognormvariate(math.log(mean) - spread**2 / 2, spread)))
+        middle = math.log(mean) - spread**2 / 2
+        drawn = min(self._random.gauss(0.0, 1.0), LONGEST_SIGMA)
+        return max(1, round(math.exp(middle + spread * drawn)))

@@ -20,6 +20,8 @@ class Case:
     """whether it is studied with levels too short for comfort as well"""
     held_out: bool = False
     """never looked at while the verdict and the search were made"""
+    hold: float = 30.0
+    """seconds for which a sweep measures each level"""
 
 
 def cases() -> list[Case]:

@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from probe_ext.load.boundary_search import SearchPlan
+from probe_ext.load.boundary_search import SearchPlan, SearchSteps
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
 from probe_ext.settings.slo import SloProfile
 from probe_ext.sim.metrics.vllm_series import cache_config
 from probe_ext.sim.profile import Profile
-from probe_ext.swarm.master.level_monitor import Judge, Tally
+from probe_ext.swarm.master.reply_counter import ReplyCounter
+from probe_ext.swarm.master.search_monitor import SearchMonitor
 from probe_ext.verdict.values.columns import from_rows
 from probe_ext.verdict.values.evidence import Evidence, LocustCounts, Window
 from scripts.study.people import People
@@ -31,6 +32,8 @@ LAG = 0.0001
 
 Target = Callable[[float, int], int | None]
 """users there should be, from the moment and the users there are; None: the run is over"""
+MakeSwarm = Callable[[Profile, People, int, Callable[[ReplyRow], None]], Any]
+"""users around a server: `Swarm`, or one with the same interface"""
 
 
 @dataclass
@@ -49,6 +52,7 @@ class Run:
     started: int = 0
     seconds: float = 0.0
     """until nobody asked anew"""
+    search: SearchSteps | None = None
 
     @property
     def evidence(self) -> Evidence:
@@ -78,29 +82,39 @@ def hold_levels(
 ) -> Run:
     """Hold these numbers of users one after another, by the stepping that real runs have."""
     plan = LevelPlan(levels, hold, settle, min_replies)
-    steps, tally = plan.begin(), Tally(min_replies)
-    return drive(
-        Run(profile, people, steps.told()), seed, lambda t, users: steps.target(t, users, tally.heard), tally.add
-    )
+    steps, counter = plan.begin(), ReplyCounter(min_replies)
+    enough = counter.users_with_enough_replies
+    return drive(Run(profile, people, steps.told()), seed, lambda t, users: steps.target(t, users, enough), counter.add)
 
 
 def search(profile: Profile, people: People, slo: SloProfile, plan: SearchPlan, *, seed: int) -> Run:
     """Let the search find the boundary, by the stepping that real runs have."""
-    steps, heard = plan.begin(), Judge(slo, plan.min_replies)
-    run = drive(Run(profile, people), seed, lambda t, users: steps.target(t, users, heard), heard.add)
-    steps.review(heard)
-    run.plan = steps.told()
+    return search_around(Run(profile, people), slo, plan, seed, Swarm)
+
+
+def search_around(run: Run, slo: SloProfile, plan: SearchPlan, seed: int, swarm: MakeSwarm) -> Run:
+    """The same around any server."""
+    steps, monitor = plan.begin(), SearchMonitor(slo)
+    drive(run, seed, lambda t, users: steps.target(t, users, monitor), monitor.add, swarm)
+    steps.review(run.seconds, monitor)
+    run.plan, run.search = steps.told(), steps
     return run
 
 
-def drive(run: Run, seed: int, target: Target, on_reply: Callable[[ReplyRow], None]) -> Run:
+def drive(
+    run: Run,
+    seed: int,
+    target: Target,
+    on_reply: Callable[[ReplyRow], None],
+    make_swarm: MakeSwarm = Swarm,
+) -> Run:
     """Ask once a second how many users there should be, until there should be none; then drain."""
 
     def took(row: ReplyRow) -> None:
         run.replies.append(row)
         on_reply(row)
 
-    swarm = Swarm(run.profile, run.people, seed, took)
+    swarm = make_swarm(run.profile, run.people, seed, took)
     second, wanted = 0, 0
     while True:
         aim = target(float(second), swarm.users)

@@ -24,21 +24,22 @@ def test_it_ends_by_itself_and_its_steps_are_in_the_manifest_and_the_page(sim: s
     check_accounts(run, nodes=2, least=3)
     assert run.manifest["end_reason"] == "search_done"
     searched = run.manifest["plan"]["search"]
-    assert (searched["outcome"], run.manifest["plan"]["levels"]) == ("closed", [1])
-    assert [(step["users"], step["state"], step["proven"]) for step in searched["steps"]] == [(1, "failed", True)]
+    assert (searched["outcome"], run.manifest["plan"]["levels"]) == ("precise", [1])
+    assert searched["interval"] == [0, 0]
+    assert {(step["users"], step["state"]) for step in searched["steps"]} == {(1, "failed")}
     judged = json.loads((out / "capacity.json").read_text())
     assert (judged["served_users"], judged["bracket"]) == (0, [None, 1])
     told = next(finding for finding in judged["findings"] if finding["check"] == "search")
     assert (told["state"], told["invalidates"]) == ("pass", False)
-    assert "looking at 1" in run.said
-    assert "failed, proven" in (out / "capacity.html").read_text(encoding="utf-8")
+    assert "measuring 1" in run.said
+    assert "failed, until" in (out / "capacity.html").read_text(encoding="utf-8")
 
 
 def test_ctrl_c_leaves_a_report_of_what_it_had_found(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [str(BIN / "probe"), "run", "capacity", "--host", sim, *BRIEF, "--out", str(out)]
     process = start(command)
-    wait_for(lambda: (out / "run.json").exists() and '"held"' in (out / "run.json").read_text(), "a first level")
+    wait_for(lambda: (out / "run.json").exists() and '"users": 2' in (out / "run.json").read_text(), "a second level")
     process.send_signal(signal.SIGINT)
     run = finished(process, out)
     assert (run.code, run.manifest["end_reason"]) == (130, "interrupted")

@@ -69,6 +69,8 @@ def test_every_option_has_a_help_a_flag_and_a_variable_of_its_own() -> None:
         ("search", "true", True),
         ("max_users", "96", 96),
         ("search_time", "1h", 3600.0),
+        ("precision", "10%", 0.1),
+        ("precision", "0.5", 0.5),
         ("hold", "2m", 120.0),
         ("settle", "0", 0.0),
         ("patience", "10s", 10.0),
@@ -117,6 +119,7 @@ SAD: list[tuple[str, str]] = [
     ("min_replies", "0"),
     *(("max_users", text) for text in ("0", "1000001", "lots")),
     *(("search_time", text) for text in ("0", "soon")),
+    *(("precision", text) for text in ("0", "0%", "120%", "2", "narrow", "-5%", "%")),
     *((name, "0s") for name in ("timeout_connect", "timeout_first", "timeout_gap", "timeout_total", "patience")),
     ("drain", "never"),
     *(("metrics_url", text) for text in ("gpu-box:8000/metrics", "http://a/metrics,ftp://b")),
@@ -146,7 +149,9 @@ def test_the_plan_is_made_of_the_options_that_speak_of_it() -> None:
     made = read_options({"levels": "1,8", "hold": "20s", "settle": "2s", "min_replies": "5"})
     assert made.plan == LevelPlan((1, 8), 20.0, 2.0, 5)
     searching = read_options({"search": "on", "max_users": "64", "search_time": "10m", "hold": "20s"})
-    assert searching.plan == SearchPlan(hold=20.0, settle=5.0, min_replies=3, max_users=64, longest=600.0)
+    assert searching.plan == SearchPlan(
+        hold=20.0, settle=5.0, min_replies=3, max_users=64, longest=600.0, precision=0.2
+    )
 
 
 def test_levels_and_a_search_exclude_each_other() -> None:

@@ -1,59 +1,101 @@
-"""The study's own arithmetic, and that it can be made again; the page that lies in the repository is what it says."""
+"""The study's arithmetic, and that its runs can be repeated."""
 
-import itertools
+from typing import Any
 
 import pytest
 
-from scripts.study import coverage, effort
-from scripts.study.coverage import Answer, holds, one_run, row
-from scripts.study.page import wilson
-from scripts.study.servers import cases
-
-TRUTH = {
-    "held": {"users": 9, "state": "held", "served": 0.97},
-    "failed": {"users": 10, "state": "failed", "served": 0.8},
-}
+from scripts.study import parts, truth
+from scripts.study.figures import figures, limits, missed_claims
+from scripts.study.parts import Job, jobs, run_job
+from scripts.study.random_servers import random_server
+from scripts.study.truth import LevelTruth, find_truth
 
 
-def test_what_a_row_counts() -> None:
-    answers = [
-        Answer(8, (8, 9), again=True),
-        Answer(8, (6, 8), again=True),  # too low
-        Answer(10, (10, None), again=False),  # too high
-        Answer(None, None, again=True),
-    ]
-    told = row(cases()[1], 30.0, TRUTH, answers)
-    assert cases()[1].sweep == (4, 7, 8, 9, 10, 11)
-    assert (told["runs"], told["answered"], told["covered"], told["above"], told["below"]) == (4, 3, 1, 1, 1)
-    assert (told["exact"], told["too_many"], told["pairs"], told["overlap"]) == (0, 1, 1, 1)
-    assert told["width"] == pytest.approx((2 + 3 + 2) / 3)
-    assert (told["lower_later"], told["upper_sooner"]) == (1, 0), (
-        "(9, 9) and (7, 8), (8, 8) and (6, 7), (11, –) and (10, 10)"
-    )
+def row(
+    interval: tuple[int, int | None] | None,
+    *levels: tuple[int, str],
+    estimate: float | None = None,
+    tied: tuple[int, ...] = (),
+) -> dict[str, Any]:
+    return {
+        "case": "a", "seed": 1, "truth": {"users": 9, "tied": tied, "crossing": 9.5}, "levels": levels,
+        "estimate": estimate, "interval": interval, "seconds": 60.0,
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("interval", "inside"), [((8, 9), True), ((9, 9), True), ((9, None), True), ((10, None), False), ((1, 8), False)]
-)
-def test_whether_an_interval_holds_a_number(interval: coverage.Interval, inside: bool) -> None:
-    assert holds(interval, 9) is inside
+def test_what_counts_as_covered_and_as_a_false_answer() -> None:
+    told = figures([
+        row((8, 9), (8, "held"), (16, "failed"), estimate=9.5),
+        row((6, 8), (8, "unproven"), (16, "failed"), estimate=7.6),
+        row((10, None), (8, "held"), (16, "held")),
+        row((0, 8), (8, "failed"), (16, "failed")),
+        row(None, (8, "unproven")),
+    ])  # fmt: skip
+    assert (told["covers"], told["false_failed"], told["false_held"]) == ([1, 4], [1, 5], [1, 5])
+    assert told["unproven"] == [2, 9]
+    assert told["width"] == pytest.approx((1 + 2 + 6 + 8) / 4), "an open interval ends at the top level"
+    assert (told["bias"], told["error"]) == (pytest.approx(-0.1), pytest.approx(0.1))
 
 
-def test_a_run_can_be_made_again_and_judged_again() -> None:
-    first, second = (one_run(0, 77, 10.0, True) for _ in range(2))
-    assert first == second
-    assert first.again
+def test_a_tie_counts_neither_way() -> None:
+    told = figures([row((8, 8), (9, "failed"), tied=(9,)), row((9, 12), (10, "held"), tied=(10,))])
+    assert (told["covers"], told["false_failed"], told["false_held"]) == ([2, 2], [0, 2], [0, 2])
 
 
-def test_sweeps_reach_beyond_the_truth() -> None:
-    assert effort.doubling(9) == (1, 2, 4, 8, 16)
-    assert effort.fine(3) == (1, 2, 3, 4, 5)
-    levels = effort.fine(40)
-    assert sum(users > 40 for users in levels) == 2
-    assert all(b - a <= max(1, a // 10) for a, b in itertools.pairwise(levels))
+def test_beyond_the_highest_level_nothing_is_claimed() -> None:
+    assert figures([row((4, 8), (4, "held"), (8, "held"))])["covers"] == [1, 1]
 
 
-def test_wilsons_range() -> None:
-    low, high = wilson(190, 200)
+def test_limits_and_missed_claims() -> None:
+    low, high = limits(190, 200)
     assert (low, high) == (pytest.approx(0.9104, abs=1e-3), pytest.approx(0.9726, abs=1e-3))
-    assert wilson(200, 200)[1] == pytest.approx(1.0)
+    told = {"covers": [170, 200], "false_failed": [4, 200], "false_held": [15, 200]}
+    assert missed_claims(told) == ["covers", "false_held"]
+    assert missed_claims(told, hard=True) == ["covers"]
+
+
+@pytest.mark.parametrize("part", ["stated", "hard"])
+def test_a_run_can_be_repeated_from_its_seed(part: str) -> None:
+    job = jobs(part, 1, "")[0]
+    assert run_job(job) == run_job(job)
+    assert run_job(job)["levels"]
+
+
+def test_a_random_server_can_be_drawn_again_and_the_salt_matters() -> None:
+    first, again, other = (random_server(salt, 5) for salt in ("a", "a", "b"))
+    assert first == again
+    assert first.profile != other.profile
+    assert len(first.sweep) >= 3
+
+
+def test_every_job_is_made_once() -> None:
+    for part in parts.PARTS:
+        made = jobs(part, 2, "salt")
+        assert len({job.key for job in made}) == len(made)
+
+
+def test_a_stated_search_is_repeatable_and_right() -> None:
+    told = run_job(Job("stated search", "steep", 3))
+    assert told == run_job(Job("stated search", "steep", 3))
+    assert told["outcome"] == "precise"
+    low, high = told["interval"]
+    assert low <= 13 <= high <= low + 3
+
+
+def test_the_truth_is_found_from_any_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Around a server that serves 13: nothing is run."""
+
+    def level(_case: object, users: int) -> LevelTruth:
+        return LevelTruth(users, 0.95 if users <= 13 else 0.7, 0.002, 0.0, 0.0, 60.0)
+
+    monkeypatch.setattr(truth, "level_truth", level)
+    case = random_server("a", 5)
+    assert {find_truth(case, guess).users for guess in (1, 5, 13, 14, 60)} == {13}
+    assert find_truth(case, 13).tied == ()
+
+
+def test_a_level_is_clear_where_both_shares_are_and_bad_where_one_is() -> None:
+    assert LevelTruth(1, 0.95, 0.01, 0.0, 0.0, 60.0).is_clear(3.0)
+    assert not LevelTruth(1, 0.92, 0.01, 0.0, 0.0, 60.0).is_clear(3.0)
+    assert LevelTruth(1, 0.95, 0.01, 0.05, 0.001, 60.0).is_clear(3.0)
+    assert not LevelTruth(1, 0.95, 0.01, 0.05, 0.001, 60.0).holds

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.verdict.values.plurals import things
-from probe_ext.verdict.wording.headline import not_the_models
+from probe_ext.verdict.wording.headline import altered_replies, interval_text
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,23 @@ def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
     """
     if users is None:
         return None
-    served = capacity["served_users"]
+    held, failed = capacity["bracket"]
     name = f"gate: at least {things(users, 'user')} served"
     if capacity["verdict"] == "invalid":
         return Gate(users, False, f"{name}: unproven, the run is invalid")
-    if served is not None and served >= users:
-        answers = not_the_models(capacity["diagnosis"]["bounds"])
-        but = f"unproven, {served:,} held, but with answers {answers}" if answers else f"met, {served:,} held"
-        return Gate(users, not answers, f"{name}: {but}")
-    failed = capacity["bracket"][1]
-    if failed is not None and failed <= users and capacity["verdict"] == "valid":
+    if held is not None and held >= users:
+        altered = altered_replies(capacity["diagnosis"]["bounds"])
+        but = f"unproven, {held:,} held, but with replies {altered}" if altered else f"met, {held:,} held"
+        return Gate(users, not altered, f"{name}: {but}")
+    if failed is not None and failed <= users:
         return Gate(users, False, f"{name}: missed, {things(failed, 'user')} failed")
-    held = f"{served:,} held" if served is not None else "no level held"
-    return Gate(users, False, f"{name}: unproven, {held}, and {users:,} was not proven")
+    proven = f"{held:,} held" if held is not None else "no level held"
+    return Gate(users, False, f"{name}: unproven, {proven}, and {users:,} was not proven{_estimate(capacity)}")
+
+
+def _estimate(capacity: Mapping[str, Any]) -> str:
+    """Return what the run suggests instead, with its interval."""
+    suggestion = capacity["suggestion"]
+    if suggestion is None:
+        return ""
+    return f" (estimate {suggestion['users']:,}, 95 %: {interval_text((suggestion['low'], suggestion['high']))})"

@@ -88,8 +88,8 @@ def _steps(search: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _step(step: Mapping[str, Any]) -> str:
-    proven = ", proven" if step.get("proven") is True else ""
-    return f"{shared_sentences.plain(step.get('state'))}{proven}, left at {formats.span(_seconds(step.get('left')))}"
+    until = step.get("until", step.get("left"))  # `left` in schema 1
+    return f"{shared_sentences.plain(step.get('state'))}, until {formats.span(_seconds(until))}"
 
 
 def blocks(evidence: Evidence) -> list[Block]:

@@ -23,9 +23,10 @@ from probe_ext.swarm.master import calibration_store
 from probe_ext.swarm.master.build_manifest import describe
 from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.master.disk_reserve import FOR_MANIFEST, FOR_ROWS, Room
-from probe_ext.swarm.master.level_monitor import Judge, Tally
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.locust_csv import LocustTables
+from probe_ext.swarm.master.reply_counter import ReplyCounter
+from probe_ext.swarm.master.search_monitor import SearchMonitor
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
 from probe_ext.swarm.master.target_probe import Preparation
 from probe_ext.swarm.users.endpoint import api_key
@@ -87,15 +88,15 @@ class ActiveRun:
         """Seconds since the run's zero."""
         return clock.monotonic() - self.origin
 
-    def _make_tally(self) -> Tally | Judge:
+    def _make_tally(self) -> ReplyCounter | SearchMonitor:
         if self.options.search:
-            return Judge(SloProfile.model_validate(self.made.profile), self.options.min_replies)
-        return Tally(self.options.min_replies)
+            return SearchMonitor(SloProfile.model_validate(self.made.profile))
+        return ReplyCounter(self.options.min_replies)
 
     @property
-    def hearing(self) -> Callable[[float], int] | Judge:
+    def hearing(self) -> Callable[[float], int] | SearchMonitor:
         """What the steps of the load shape ask: how many were heard, or a search's how they felt."""
-        return self._tally if isinstance(self._tally, Judge) else self._tally.heard
+        return self._tally if isinstance(self._tally, SearchMonitor) else self._tally.users_with_enough_replies
 
     def _behind(self, worker: str, t: float) -> float:
         return self.peers.join(worker).behind(self.origin + t)
@@ -216,8 +217,12 @@ class ActiveRun:
     def _review(self) -> None:
         """What a search found, now that the last replies have ended: the manifest and its findings tell of that."""
         shape = self.environment.shape_class
-        if isinstance(shape, LevelShape) and isinstance(shape.steps, SearchSteps) and isinstance(self._tally, Judge):
-            shape.steps.review(self._tally)
+        if (
+            isinstance(shape, LevelShape)
+            and isinstance(shape.steps, SearchSteps)
+            and isinstance(self._tally, SearchMonitor)
+        ):
+            shape.steps.review(self.now(), self._tally)
 
     def write_manifest(self) -> None:
         """Replace `run.json`, now. A disk that refuses is remembered by the tables, which write more often."""

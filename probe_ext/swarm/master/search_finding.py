@@ -1,71 +1,50 @@
-"""How a search ended, as a finding: whether both ends of its bracket are proven, and what would help if not."""
+"""How a search ended, as a finding: how narrow its interval is, and what would help if it is wider than asked."""
 
 from typing import Any
 
 from probe_ext.load.boundary_search import SearchSteps
-from probe_ext.load.sequential_test import ALPHA
-from probe_ext.verdict.values.formats import percent
-from probe_ext.verdict.values.plurals import listed
+from probe_ext.verdict.values.formats import span
+from probe_ext.verdict.values.plurals import things
 
 
 def search_finding(steps: SearchSteps) -> dict[str, Any]:
     """In the shape of `capacity.json`'s findings."""
-    state, why, advice = _told(steps)
+    state, why, advice = _outcome(steps)
     return {"check": "search", "state": state, "invalidates": False, "why": why, "advice": advice}
 
 
-def _told(steps: SearchSteps) -> tuple[str, str, str]:
-    found, wrong = _ends(*steps.bracket), f"wrong in at most {percent(ALPHA)} of cases"
-    told = {
-        "closed": (
-            "pass",
-            f"The search closed in on the boundary ({found}), each end {wrong}.",
-            "",
-        ),
-        "enclosed": (
-            "pass",
-            f"Both ends of the search are proven ({_ends(*steps.proven)}), each {wrong}; {_undecided(steps)}",
-            "Give levels more time: --hold.",
-        ),
-        "open": (
-            "unproven",
-            f"The search closed in on the boundary ({found}), but {_undecided(steps)}",
-            "Give levels more time: --hold.",
-        ),
-        "max_users": (
-            "unproven",
-            f"The search found no level that failed ({found}).",
-            "Let it go higher: --max-users.",
-        ),
-        "time": (
-            "unproven",
-            f"The search's time was over before it had closed in ({found}).",
-            "Give it more: --search-time.",
-        ),
-        "unreachable": (
-            "fail",
-            f"The search could not bring up {steps.level:,} users ({found}).",
-            "Look at Locust's log.",
-        ),
-    }
-    ended_before = f"The search was ended before it had closed in ({found})."
-    return told.get(steps.outcome or "", ("unproven", ended_before, "Let it end by itself."))
+def _outcome(steps: SearchSteps) -> tuple[str, str, str]:
+    reached, top = _interval(steps), steps.plan.max_users
+    match steps.outcome:
+        case "precise":
+            return "pass", f"The search reached the precision it was asked for: {reached}.", ""
+        case "max_users":
+            return "unproven", f"The search held {things(top, 'user')} and went no higher.", "Raise --max-users."
+        case "unreachable":
+            why = f"The search could not bring up {things(steps.level, 'user')}; it reached {reached}."
+            return "fail", why, "See Locust's log."
+        case "time":
+            why = f"The search ran out of time: it reached {reached}{_wanted(steps)}.{_more(steps)}"
+            return "unproven", why, "Give it more time with --search-time, or ask for less with --precision."
+        case _:
+            why = f"The search was stopped early: it had reached {reached}{_wanted(steps)}.{_more(steps)}"
+            return "unproven", why, "Let it end by itself."
 
 
-def _ends(held: int, failed: int | None) -> str:
-    return f"{f'{held:,}' if held else 'none'} held, {f'{failed:,}' if failed else 'none'} failed"
+def _interval(steps: SearchSteps) -> str:
+    if steps.interval is None:
+        return "no interval"
+    low, high = steps.interval
+    if high is None:
+        return f"at least {things(low, 'user')}"
+    return things(low, "user") if low == high else f"{low:,} to {high:,} users"
 
 
-def _undecided(steps: SearchSteps) -> str:
-    """Why nothing is proven of what lies between: by the last visit to each level."""
-    last = {step.users: step for step in steps.steps}
-    later = [n for n in steps.undecided if last[n].proven]
-    given_up = [n for n in steps.undecided if n not in later and last[n].gave_up]
-    glanced = [n for n in steps.undecided if n not in later and n not in given_up]
-    told = {
-        f"could not be decided within {steps.plan.patience:.0f} s: "
-        "they are close to the boundary, or their replies too few": given_up,
-        "were decided, but no longer are by the replies that ended after they were left": later,
-        "were only looked at, to find the way": glanced,
-    }
-    return "; ".join(f"{listed([f'{n:,}' for n in which])} users {why}" for why, which in told.items() if which) + "."
+def _wanted(steps: SearchSteps) -> str:
+    width = steps.target_width
+    return "" if width is None else f", and was to come within {things(int(width), 'user')}"
+
+
+def _more(steps: SearchSteps) -> str:
+    seconds = steps.seconds_left
+    return f" About {span(max(60.0, 60 * round(seconds / 60)))} more would do." if seconds else ""

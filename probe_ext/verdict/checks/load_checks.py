@@ -1,5 +1,6 @@
 """Are the levels comparable, and long enough to decide?"""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.server.server_series import Metrics, server_hit_rate
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.columns import numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
@@ -15,7 +17,7 @@ from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.values.plurals import listed, things
 from probe_ext.verdict.wording.early_end import NEVER_STILL, planned, unmeasured, why_nothing
-from probe_ext.verdict.wording.unproven_level import why_undecided
+from probe_ext.verdict.wording.unproven_level import why_unproven
 
 MAX_UNPLANNED_CACHE_SHARE = 0.50
 """Of the prompt tokens, beyond those meant to be shared."""
@@ -28,11 +30,14 @@ _HOLD_LEVELS = "Hold each number of users for half a minute: --levels 1,2,4,8."
 _RUN_TO_END = "Run again, and let the run end by itself."
 
 
-def load_checks(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics) -> Iterator[Finding]:
+def load_checks(
+    evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics, estimate: CapacityEstimate
+) -> Iterator[Finding]:
     """Yield the checks of proven levels, planned levels, their order, prompt cache, output lengths and reasoning."""
     yield _levels(evidence, levels)
     yield _planned(evidence, levels)
-    yield _in_order(levels)
+    yield _in_order(estimate)
+    yield _drift(levels, estimate)
     yield _cached(evidence, metrics)
     yield _lengths(levels)
     yield _cut_reasoning(evidence)
@@ -43,18 +48,11 @@ def _levels(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
         why = why_nothing(evidence.manifest)
         advice = _HOLD_LEVELS if why == NEVER_STILL else _RUN_TO_END
         return Finding("levels", "unproven", False, f"{why[:1].upper()}{why[1:]}.", advice)
-    unproven = [level for level in levels if level.state == "unproven"]
+    unproven = {level.users: level for level in levels if level.state == "unproven"}
     if not unproven:
         return Finding("levels", "pass", False, f"{things(len(levels), 'level')}, each decided.")
-    short = [level for level in unproven if not level.band]
-    if not short:
-        bands = things(len(unproven), "band")
-        why = f"{bands} of a ramp: the number of users kept changing, so nothing is proven."
-        return Finding("levels", "unproven", False, why, _HOLD_LEVELS)
-    named = listed([f"{things(level.users, 'user')} ({why_undecided(level)})" for level in short])
-    return Finding(
-        "levels", "unproven", False, f"Too little data to decide {named}.", "Hold those levels longer (--hold)."
-    )
+    named = listed([f"{things(users, 'user')} ({why_unproven(level)})" for users, level in sorted(unproven.items())])
+    return Finding("levels", "unproven", False, f"Not decided: {named}.", "Hold those levels longer (--hold).")
 
 
 def _planned(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
@@ -68,16 +66,36 @@ def _planned(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     return Finding("planned_levels", "fail", False, why, _RUN_TO_END)
 
 
-def _in_order(levels: Sequence[LevelResult]) -> Finding:
-    """More load cannot improve the service: a level that holds above one that fails has another cause."""
-    decided = [level for level in levels if level.state != "unproven"]
-    failed = min((level.users for level in decided if level.state == "failed"), default=None)
-    above = sorted({level.users for level in decided if level.state == "held" and failed and level.users > failed})
-    if failed is None or not above:
-        return Finding("in_order", "pass", False, "No level held above one that failed.")
-    why = f"{things(failed, 'user')} failed, yet {listed([f'{n:,}' for n in above])} held: not explained by load."
+def _in_order(estimate: CapacityEstimate) -> Finding:
+    """More load cannot improve the service: a level that did worse than a higher one has another cause."""
+    if not estimate.contradictions:
+        return Finding("in_order", "pass", False, "No level did worse than a higher one by more than chance.")
+    worse = listed([f"{users:,}" for users in estimate.contradictions])
+    why = f"Service at {worse} users was worse than at more users: load does not explain that."
     advice = "Something else slowed the server down at the time (cold start, other users). Warm it up and repeat."
     return Finding("in_order", "fail", False, why, advice)
+
+
+def _drift(levels: Sequence[LevelResult], estimate: CapacityEstimate) -> Finding:
+    """A server that changes during the run has no single capacity: a level and its repetition must agree."""
+    visits = Counter(level.users for level in levels if not level.band)
+    repeated = sorted(users for users, number in visits.items() if number > 1)
+    if not repeated:
+        return Finding("drift", "unproven", False, "No level was visited twice, so a drift of the server stays unseen.")
+    if not estimate.drift:
+        shown = listed([f"{users:,}" for users in repeated])
+        return Finding("drift", "pass", False, f"Repeated visits agree ({shown} users).")
+    shown = listed([_visits(users, levels) for users in estimate.drift])
+    advice = "The server changed during the run (temperature, other clients, memory). Find out what did, then repeat."
+    return Finding("drift", "fail", False, f"Repeated visits differ by more than chance: {shown}.", advice)
+
+
+def _visits(users: int, levels: Sequence[LevelResult]) -> str:
+    """Return `8 users: 98 %, then 71 % of replies served`."""
+    visits = sorted((level for level in levels if level.users == users), key=lambda level: level.t_start)
+    judged = [(one.replies_served, one.replies_served + one.replies_strained + one.replies_broken) for one in visits]
+    shares = [percent(served / total) for served, total in judged if total]
+    return f"{things(users, 'user')}: {', then '.join(shares)} of replies served"
 
 
 def _cached(evidence: Evidence, metrics: Metrics) -> Finding:

@@ -14,6 +14,7 @@ from probe_ext.verdict.checks.load_checks import load_checks
 from probe_ext.verdict.checks.server_checks import server_checks
 from probe_ext.verdict.checks.stationarity import steady_checks
 from probe_ext.verdict.server.server_series import Metrics
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
@@ -22,7 +23,9 @@ from probe_ext.verdict.values.manifest_view import mappings
 _STATES = ("pass", "fail", "unproven")
 
 
-def run_checks(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics) -> tuple[Finding, ...]:
+def run_checks(
+    evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics, estimate: CapacityEstimate
+) -> tuple[Finding, ...]:
     """Return all findings: those of the live run first, which replace checks of the same name made here."""
     live = live_findings(evidence.manifest)
     known = {finding.check for finding in live}
@@ -31,7 +34,7 @@ def run_checks(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metri
         *access_checks(evidence),
         *accuracy_checks(evidence),
         *server_checks(evidence, metrics),
-        *load_checks(evidence, levels, metrics),
+        *load_checks(evidence, levels, metrics, estimate),
         *steady_checks(evidence, levels),
     )
     return (*live, *(finding for finding in checked if finding.check not in known))

@@ -16,6 +16,7 @@ from probe_ext.verdict.values.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.values.level_result import LevelResult
 
 _NOT_FAILED = {Outcome.COMPLETE, Outcome.ENDED_BY_US}
+SERVED_SHARE = 0.90
 THROUGHPUT_BLOCKS = 10
 """Blocks of time per level that show how steady its throughput was."""
 
@@ -96,7 +97,7 @@ def _load(evidence: Evidence, result: LevelResult, metrics: Metrics) -> Load | N
     begun: Bools = (first >= level.t_start) & (first <= level.t_end)
     return Load(
         users=result.users,
-        served=result.appears == "held",
+        served=result.state != "failed" and (result.served_share_fit or 0.0) >= SERVED_SHARE,
         crowd=together,
         tokens_per_s=result.total_tokens_per_s,
         tokens_error=_relative_error(token_windows(evidence.windows), level),

@@ -55,25 +55,10 @@ class GradedReplies:
     experience: Experience
 
 
-@dataclass(frozen=True)
-class Slowdown:
-    """Factors by which the experience of each reply is made worse."""
-
-    waited: Floats
-    elapsed: Floats
-    rate: Floats
-    """of the time per token: the typing speed is divided by it"""
-    gap: Floats
-
-
-def judge_replies(
-    columns: Columns, profile: SloProfile, reasoning: Reasoning, slowdown: Slowdown | None = None
-) -> GradedReplies:
-    """Grade every reply by every dimension of the profile, made worse by `slowdown` if given."""
+def judge_replies(columns: Columns, profile: SloProfile, reasoning: Reasoning) -> GradedReplies:
+    """Grade every reply by every dimension of the profile."""
     ended = _endings(columns)
     experience = _experience(columns, profile, reasoning, unfinished=~ended["finished"])
-    if slowdown is not None:
-        experience = _slowed(experience, slowdown)
     streamed = flags(columns, "streamed", default=True)
     by = {
         "first_word": np.where(streamed, _first_word(experience, profile), UNJUDGED),
@@ -87,16 +72,6 @@ def judge_replies(
         by[dimension] = np.where(ours & (by[dimension] == SERVED), UNJUDGED, by[dimension])
     by = {dimension: np.where(ended["client_error"], UNJUDGED, grades) for dimension, grades in by.items()}
     return GradedReplies(by, _overall(by, ours, streamed & (profile.first_word is not None)), experience)
-
-
-def _slowed(experience: Experience, slowdown: Slowdown) -> Experience:
-    return Experience(
-        waited=experience.waited * slowdown.waited,
-        elapsed=experience.elapsed * slowdown.elapsed,
-        rate=experience.rate / slowdown.rate,
-        gap=experience.gap * slowdown.gap,
-        tokens=experience.tokens,
-    )
 
 
 def _experience(columns: Columns, profile: SloProfile, reasoning: Reasoning, *, unfinished: Bools) -> Experience:

@@ -5,15 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.settings.slo import SloProfile, Users
 from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, STRAINED, UNJUDGED, GradedReplies
-from probe_ext.verdict.grading.user_grades import UNDECIDED, classify
-from probe_ext.verdict.inference import bootstrap
-from probe_ext.verdict.levels.bracket import fitted, states_of
+from probe_ext.verdict.levels.dimension_estimates import DimensionEstimates
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, rows_by_level
-from probe_ext.verdict.levels.level_judgement import DimensionJudgements, LevelJudgement, blame
-from probe_ext.verdict.levels.level_state import STATE_NAMES, UNPROVEN, served_share
 from probe_ext.verdict.results.slo_metrics import reply_figures, token_windows
 from probe_ext.verdict.server.preemptions import Preemptions, find_preemptions
 from probe_ext.verdict.server.server_series import Metrics, server_figures
@@ -28,25 +23,21 @@ class JudgedRun:
 
     assignment: LevelAssignment
     graded: GradedReplies
-    judgements: DimensionJudgements
-    replicates: bootstrap.Replicates
-    profile: SloProfile
+    estimates: DimensionEstimates
 
 
 def level_results(evidence: Evidence, run: JudgedRun, metrics: Metrics) -> tuple[LevelResult, ...]:
     """Return one result per level, in order of time."""
     tokens = token_windows(evidence.windows)
     outcome_of, outcomes = coded(texts(evidence.replies, "outcome"))
-    shares, preemptions = _shares(run), find_preemptions(metrics)
+    preemptions = find_preemptions(metrics)
     killed = not evidence.manifest.get("end_reason")
     results = []
-    for i, (level, rows) in enumerate(zip(run.assignment.levels, rows_by_level(run.assignment), strict=True)):
+    for level, rows in zip(run.assignment.levels, rows_by_level(run.assignment), strict=True):
         ended = np.bincount(outcome_of[rows], minlength=len(outcomes))
         values: dict[str, Any] = {
             **asdict(level),
-            **{name: by_level[i] for name, by_level in shares.items()},
-            **_state(run, i),
-            **_users(run.judgements.overall, i),
+            **_estimated(run.estimates, level.users),
             **_replies(run, rows),
             **asdict(reply_figures(evidence.replies, rows, level, run.graded, tokens, killed=killed)),
             **asdict(_server(metrics, level, preemptions)),
@@ -66,56 +57,22 @@ def _server(metrics: Metrics, level: Level, preemptions: Preemptions) -> ServerF
     return replace(figures, preemptions=attributed, preemptions_unsure=unsure)
 
 
-def _state(run: JudgedRun, i: int) -> dict[str, Any]:
-    overall, level = run.judgements.overall, run.assignment.levels[i]
-    appears = STATE_NAMES[overall.states[i]]
-    unproven = overall.states[i] == UNPROVEN
+def _estimated(estimates: DimensionEstimates, users: int) -> dict[str, Any]:
+    """Return what is known of a number of users; without a judged reply, nothing."""
+    level = estimates.overall.level(users)
     return {
-        "state": "unproven" if level.band or unproven else appears,
-        "appears": appears,
-        "why": tuple(blame(run.judgements, i, run.profile.level.served_share)),
-        "replies_needed": _replies_needed(run, i) if unproven else None,
-    }
-
-
-def _replies_needed(run: JudgedRun, i: int) -> int:
-    """Return how many replies would settle a level: enough for every user, and enough to decide undecided users."""
-    overall, min_replies = run.judgements.overall, run.assignment.min_replies
-    rules: Users = run.profile.users
-    judged = overall.counts.judged[i]
-    needed = np.where(classify(overall.counts, rules)[i] == UNDECIDED, rules.decided_from, min_replies)
-    has_replies = judged > 0
-    unheard = int(overall.coverage.present[i]) - int(has_replies.sum())
-    return int(np.clip(needed - judged, 0, None)[has_replies].sum()) + unheard * min_replies
-
-
-def _shares(run: JudgedRun) -> dict[str, list[float | None]]:
-    """Return the served share of each level with its interval, and by the monotone fit."""
-    overall, steps = run.judgements.overall, run.judgements.overall.steps
-    states = states_of(steps, run.profile.level.served_share)
-    shares = fitted(states, served_share(steps.people), steps.people.judged)
-    fit = dict(zip(steps.users.tolist(), shares, strict=True))
-    low, high = bootstrap.share_range(run.replicates.experience)
-    return {
-        "served_share": _or_none(served_share(overall.people)),
-        "served_share_low": _or_none(low),
-        "served_share_high": _or_none(high),
-        "served_share_fit": _or_none(np.array([np.nan if lv.band else fit[lv.users] for lv in run.assignment.levels])),
-    }
-
-
-def _or_none(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[float | None]:
-    return [None if np.isnan(value) else float(value) for value in values]
-
-
-def _users(overall: LevelJudgement, i: int) -> dict[str, int]:
-    users = overall.people
-    return {
-        "users_served": int(users.served[i]),
-        "users_strained": int(users.strained[i]),
-        "users_broken": int(users.broken[i]),
-        "users_undecided": int(users.undecided[i]),
-        "users_unheard": int(overall.coverage.present[i] - users.judged[i]),
+        "state": level.state if level else "unproven",
+        "reasons": level.reasons if level else ("too_few_replies",),
+        "why": estimates.costs(users),
+        "served_share": level and level.served_share,
+        "served_share_low": level and level.share_low,
+        "served_share_high": level and level.share_high,
+        "served_share_fit": level and level.share_fit,
+        "broken_share": level and level.broken_share,
+        "broken_share_high": level and level.broken_high,
+        "worse_group": level and level.worse_group,
+        "replies_needed": level and level.replies_needed,
+        "seconds_needed": level and level.seconds_needed,
     }
 
 

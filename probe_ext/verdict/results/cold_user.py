@@ -15,8 +15,6 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import COLD, WARM
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.inference.blocks import block_count
-from probe_ext.verdict.inference.bootstrap import CONFIDENCE, REPLICATES, SEED
 from probe_ext.verdict.server.server_series import Metrics, server_hit_rate
 from probe_ext.verdict.values.cold_user_gap import ColdUserGap
 from probe_ext.verdict.values.columns import Bools, Floats, Ints, numbers, texts
@@ -33,6 +31,10 @@ MAX_OUTPUT_DIFFERENCE = 0.10
 MAX_PROMPT_DIFFERENCE = 0.05
 MAX_COLD_CACHED, MIN_WARM_CACHED = 0.10, 0.50
 """Shares of prompt tokens from the cache beyond which an arm is not what its name says."""
+CONFIDENCE, REPLICATES, SEED = 0.95, 400, 20_240_607
+"""Of the bootstrap of the ratio."""
+REPLIES_PER_BLOCK, MIN_BLOCKS, MAX_BLOCKS = 3, 4, 400
+"""Blocks of time to resample: about three replies of each user in a block."""
 HOW_TO_MEASURE = (
     "`probe run cold_user` measures it: under one load, half of the prompts share a prefix that the server can cache, "
     "and half begin with each user's own data; all have the same length."
@@ -127,7 +129,7 @@ def _mean(values: Floats) -> float | None:
 
 def interval(arms: Arms, values: Floats, statistic: Statistic) -> tuple[float | None, float | None]:
     """Return the interval at CONFIDENCE of the ratio of a statistic, cold over warm; None where there is no ratio."""
-    blocks = block_count(len(arms.sent), arms.people)
+    blocks = int(np.clip(round(len(arms.sent) / (arms.people * REPLIES_PER_BLOCK)), MIN_BLOCKS, MAX_BLOCKS))
     since = arms.sent - arms.sent.min()
     block = np.minimum((since / max(float(since.max()), 1e-9) * blocks).astype(np.int64), blocks - 1)
     members = [np.flatnonzero(block == number) for number in range(blocks)]

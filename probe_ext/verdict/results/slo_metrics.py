@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe_ext.verdict.grading.reply_grades import SERVED, GradedReplies
-from probe_ext.verdict.grading.user_grades import EPSILON
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.values.columns import Floats, Ints, numbers
 from probe_ext.verdict.values.evidence import Columns, Window, quantile
 from probe_ext.verdict.values.level_result import LevelResult, ReplyFigures
 from probe_ext.verdict.values.sizing_types import Goodput
 
+EPSILON = 1e-9
+"""So that 9 of 10 are 90 %."""
 MIN_FLUIDITY = 0.9
 """Fluidity index that a reply must reach (Etalon requires it of 99 % of requests)."""
 GOODPUT_ATTAINMENT = 0.9

@@ -5,9 +5,10 @@ are in flight, on average, as start in a second times the seconds that each take
 seconds between a reply's end and the next question, and waits R seconds on each reply, has one in flight for the part
 p = R ÷ (R + Z) of the time. So the L replies that were in flight at the capacity are those of L ÷ p people.
 
-Assumed is that replies take as long as in the run, that people ask independently of each other, and that there is a
-proven capacity to start from. What is in flight swings around its mean: with that many people it is above L half of the
-time. So a smaller team is given too, with at most L in flight in 19 of 20 moments, by the binomial distribution.
+That average team is too large: what is in flight swings around its mean, and is above L half of the time. So the size is
+given as a cautious range instead, with at most L in flight 99 % and 95 % of the time, by the binomial distribution. It
+assumes that replies take as long as in the run and that people ask independently, and starts from the largest number of
+users that is proven to be served. Only a run with think time measures it.
 """
 
 import math
@@ -24,10 +25,9 @@ from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.plurals import people
 from probe_ext.verdict.values.sizing_types import Cost, Team
 
-MOMENTS = 0.95
-"""of the time, no more in flight than at the capacity"""
-BILLION = 1_000_000_000
-"""people: no team is larger"""
+CALM_SHARES = (0.99, 0.95)
+"""Of the time, no more replies in flight than at the proven capacity."""
+MAX_PEOPLE = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -82,38 +82,35 @@ def at_capacity(
     return AtCapacity(served_users, busy / lasted, float(took.mean()), tokens / counted if counted else None)
 
 
-def team(at: AtCapacity | None, interval: tuple[int, int | None] | None, think_time: float | None) -> Team | None:
-    """How many people a capacity is enough for; None without a think time, or without a proven capacity."""
+def team(at: AtCapacity | None, think_time: float | None) -> Team | None:
+    """Return the team size that a proven capacity is enough for; None without a think time or a proven capacity."""
     if at is None or think_time is None or at.in_flight <= 0:
         return None
     share = at.reply / (at.reply + think_time)
-    count = math.floor(at.in_flight / share + 1e-9)
-    low, high = interval or (at.users, None)
-    calm = always(round(at.in_flight), share)
+    low, high = (largest_team(round(at.in_flight), share, calm) for calm in CALM_SHARES)
+    size = people(low) if low == high else f"{low:,} to {people(high)}"
     return Team(
         think_time=think_time,
         reply_seconds=at.reply,
         in_flight=at.in_flight,
         waiting_share=share,
-        people=count,
-        people_low=math.floor(at.in_flight / share * low / at.users + 1e-9),
-        people_high=None if high is None else math.floor(at.in_flight / share * high / at.users + 1e-9),
-        people_19_of_20=calm,
+        people_low=low,
+        people_high=high,
         sentence=(
-            f"With {seconds(think_time)} to read and think between a reply and the next question, that is a team of "
-            f"about {people(count)}, on average; of {calm:,}, if no more may ask at once in 19 of 20 moments."
+            f"A team of about {size} who pause {seconds(think_time)} between a reply and the next question. "
+            f"This is computed from {people(at.users)} at once, not measured."
         ),
     )
 
 
-def always(in_flight: int, share: float) -> int:
-    """The largest team of whom, in MOMENTS of the time, at most so many have a reply in flight."""
+def largest_team(in_flight: int, share: float, calm: float) -> int:
+    """Return the largest team of whom at most `in_flight` have a reply in flight for the part `calm` of the time."""
     low, high = in_flight, in_flight + 1
-    while high < BILLION and at_most(in_flight, high, share) >= MOMENTS:
+    while high < MAX_PEOPLE and at_most(in_flight, high, share) >= calm:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if at_most(in_flight, middle, share) >= MOMENTS else (low, middle)
+        low, high = (middle, high) if at_most(in_flight, middle, share) >= calm else (low, middle)
     return low
 
 
@@ -135,14 +132,14 @@ def cost(at: AtCapacity | None, of: Team | None, price_per_hour: float | None) -
     speed = at.tokens_per_s or None
     per_million = price_per_hour / (3600 * speed) * 1e6 if speed else None
     said = [f"{money(price_per_hour / at.users)} for each person served at once"]
-    if of is not None and of.people:
-        said.append(f"{money(price_per_hour / of.people)} for each member of the team")
+    if of is not None and of.people_low:
+        said.append(f"{money(price_per_hour / of.people_low)} for each member of the team")
     if per_million is not None:
         said.append(f"{money(per_million)} for a million tokens of answers")
     return Cost(
         price_per_hour=price_per_hour,
         per_user_hour=price_per_hour / at.users,
-        per_person_hour=price_per_hour / of.people if of is not None and of.people else None,
+        per_person_hour=price_per_hour / of.people_low if of is not None and of.people_low else None,
         per_million_tokens=per_million,
         per_token_per_s=price_per_hour / speed if speed else None,
         sentence=f"At {money(price_per_hour)} an hour, kept busy at the capacity: an hour costs {said[0]}"

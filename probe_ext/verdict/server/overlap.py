@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe_ext.verdict.inference.bootstrap import CONFIDENCE, SEED
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.server.server_series import STALE_S, Series
 from probe_ext.verdict.values.columns import Bools, Floats, Ints
 from probe_ext.verdict.values.pause_types import Overlap
 
+CONFIDENCE, SEED = 0.95, 20_240_607
 MIN_ROTATIONS, MAX_ROTATIONS = 40, 200
 MAX_LOOKUPS = 8_000_000
 """With very many spans, fewer rotations are precise enough."""

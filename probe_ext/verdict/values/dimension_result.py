@@ -2,21 +2,16 @@
 
 from dataclasses import dataclass
 
-from probe_ext.verdict.values.json_types import Bracket, Count, Fraction
-from probe_ext.verdict.values.level_result import State
+from probe_ext.verdict.values.json_types import Bracket, Count, Fraction, Interval, State
 
 
 @dataclass(frozen=True)
 class DimensionLevel:
-    """One level judged by one dimension alone."""
+    """One number of users judged by one dimension alone."""
 
     users: Count
-    band: bool
     state: State
-    served_share: Fraction | None
-    users_served: Count
-    users_judged: Count
-    """users with at least one reply judged by this dimension"""
+    served_share: Fraction
 
 
 @dataclass(frozen=True)
@@ -24,6 +19,9 @@ class DimensionResult:
     """How many users one dimension alone serves."""
 
     served_users: Count | None
-    """0 where the lowest level fails; null where nothing is proven"""
+    """null where nothing is proven"""
+    interval: Interval | None
+    """95 % interval of that number"""
     bracket: Bracket
     levels: tuple[DimensionLevel, ...]
+    """by rising number of users"""

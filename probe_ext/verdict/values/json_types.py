@@ -1,7 +1,7 @@
 """Types of values in `capacity.json`, with the limits that their JSON Schema states."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 DIMENSIONS = ("first_word", "typing", "silence", "answer")
 
@@ -27,3 +27,7 @@ Fraction = Annotated[float, Limits(minimum=0, maximum=1)]
 Dimension = Annotated[str, Limits(one_of=DIMENSIONS)]
 Bracket = tuple[Count | None, Count | None]
 """Largest number of users that holds, smallest number that fails; None where there is no such level."""
+Interval = tuple[Count, Count | None]
+"""Lowest and highest value that the data allow; None: no highest."""
+State = Literal["held", "failed", "unproven"]
+"""A level is proven to be served, proven not to be, or neither."""

@@ -7,10 +7,11 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
+from probe_ext.verdict.values.capacity_estimate import Dispersion, GroupCapacity, NextStep, Suggestion
 from probe_ext.verdict.values.cold_user_gap import ColdUserGap
 from probe_ext.verdict.values.dimension_result import DimensionResult
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.json_types import Bracket, Count, Dimension, Limits, Text
+from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Dimension, Interval, Limits, Text
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.values.ruling_types import Diagnosis, KvHeadroom
@@ -42,14 +43,6 @@ class ByReasoning:
 
 
 @dataclass(frozen=True)
-class Ramp:
-    """What the bands of a ramp suggest without proving it."""
-
-    bracket: Bracket
-    """lowest count of the highest band that seemed to hold, highest count of the first band that seemed to fail"""
-
-
-@dataclass(frozen=True)
 class Judgement:
     """How many concurrent users a server keeps served."""
 
@@ -57,12 +50,17 @@ class Judgement:
     sentence: Text
     """the answer in plain words"""
     served_users: Count | None
-    """capacity; 0 when the lowest level fails, null when nothing is proven"""
-    interval: tuple[Count, Count | None] | None
+    """capacity: the estimate where the data place it between levels, else the largest level proven to be served; 0
+    where 1 user is proven not to be; null where nothing is proven to be served"""
+    estimate: Amount | None
+    """where the served share crosses what a person needs; null where the data do not place it"""
+    interval: Interval | None
     """95 % interval of the capacity; a null upper end: no upper bound was found"""
     bracket: Bracket
+    suggestion: Suggestion | None
+    """what the data suggest, proven or not"""
     breaks_first: Dimension | None
-    """the dimension with the lowest capacity of its own"""
+    """the dimension that limits first; null where no single one does, or nothing falls short"""
     levels: tuple[LevelResult, ...]
     dimensions: dict[Dimension, DimensionResult]
     """capacity by each dimension alone"""
@@ -74,10 +72,17 @@ class Judgement:
     """null without a think time, or where nothing is proven"""
     cost: Cost | None
     """null without a price, or where nothing is proven"""
-    ramp: Ramp | None
-    """null where the load had no ramp, or held planned levels"""
+    next_step: NextStep | None
+    """the measurement that would tell most"""
     next_command: str | None
     """the command that would prove or narrow the answer"""
+    dispersion: Dispersion
+    drift: tuple[Count, ...]
+    """levels whose visits differ by more than chance"""
+    contradictions: tuple[Count, ...]
+    """levels that did worse than a higher one by more than chance"""
+    groups: GroupCapacity | None
+    """where some users are served worse than the others: each group's capacity"""
     reasoning: ByReasoning
     profile: Annotated[dict[str, Any], Limits(required=("name",))]
     """the SLO profile that the run was judged by"""

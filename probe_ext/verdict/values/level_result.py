@@ -1,11 +1,10 @@
 """Result of one level: how many users were served, what its replies looked like, what the server reported meanwhile."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
-from probe_ext.verdict.values.json_types import Count, Dimension, Fraction, Limits
-
-State = Literal["held", "failed", "unproven"]
+from probe_ext.verdict.values.capacity_estimate import Reason, UserGroup
+from probe_ext.verdict.values.json_types import Amount, Count, Dimension, Fraction, Limits, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,30 +16,29 @@ class LevelOutcome:
     users_low: Count
     users_high: Count
     band: bool
-    """true for a band of a ramp, which never proves anything"""
+    """true for a band of a ramp: a stretch of nearly constant users"""
     t_start: float
     """start of the measured part, seconds of the run"""
     t_end: float
     """end of the measured part, seconds of the run"""
     state: State
-    appears: State
-    """for a band, the state that it would have if it could prove anything; otherwise the same as `state`"""
+    """of this number of users, all its levels together"""
+    reasons: tuple[Reason, ...]
+    """why it is unproven; empty otherwise"""
     why: Annotated[tuple[Dimension, ...], Limits(unique_items=True)]
-    """dimensions that cost users here, the worst first; empty where every user is served"""
+    """dimensions that cost replies here, the worst first; empty where every reply was served"""
     served_share: Fraction | None
-    """users served over users judged"""
+    """served over judged replies of this number of users, all its levels together"""
     served_share_low: Fraction | None
     """lower end of its 95 % interval"""
     served_share_high: Fraction | None
     served_share_fit: Fraction | None
     """served share by a fit that never rises with the number of users"""
-    users_served: Count
-    users_strained: Count
-    users_broken: Count
-    users_undecided: Count
-    """users with too few replies to decide"""
-    users_unheard: Count
-    """users without a completed reply"""
+    broken_share: Fraction | None
+    broken_share_high: Fraction | None
+    """upper end of the interval of the broken share"""
+    worse_group: UserGroup | None
+    """users who are served less often than the others, where users differ"""
     replies: Count
     """replies sent in the measured part"""
     replies_served: Count
@@ -49,7 +47,9 @@ class LevelOutcome:
     replies_open: Count
     """replies aborted by the load generator before they met or missed a bound"""
     replies_needed: Count | None
-    """about how many more replies would settle an unproven level"""
+    """about how many more replies would settle an unproven level; null where it is settled or too close to tell"""
+    seconds_needed: Amount | None
+    """the same as time, at the level's rate of replies"""
     outcomes: dict[str, Count] = field(default_factory=dict)
     """number of replies by outcome"""
 

@@ -29,14 +29,10 @@ class Team:
     """mean number of replies in flight at the capacity"""
     waiting_share: Fraction
     """share of a person's time spent waiting for or reading along with a reply"""
-    people: Count
-    """team size that keeps as many replies in flight on average"""
     people_low: Count
-    """by the interval of the capacity"""
-    people_high: Count | None
-    """null: no upper bound was found"""
-    people_19_of_20: Count
-    """team size that keeps no more replies in flight for 95 % of the time"""
+    """team size that keeps no more replies in flight for 99 % of the time"""
+    people_high: Count
+    """the same for 95 % of the time"""
     sentence: Text
 
 
@@ -49,7 +45,7 @@ class Cost:
     per_user_hour: Amount
     """per concurrent user served"""
     per_person_hour: Amount | None
-    """per member of the team; null without a think time"""
+    """per member of the smaller team; null without a think time"""
     per_million_tokens: Amount | None
     """output tokens, all users together"""
     per_token_per_s: Amount | None

@@ -1,159 +1,134 @@
-"""The answer in one plain sentence, for a reader who has never seen the tool."""
+"""The answer in plain sentences, for a reader who has never seen the tool. Every output takes it from here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from probe_ext.verdict.values.dimension_result import DimensionResult
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, GroupCapacity
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.judgement import Ramp
-from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.values.plurals import cause, feel, listed, people, things
-from probe_ext.verdict.wording.early_end import NEVER_STILL
-from probe_ext.verdict.wording.gap import gap, told
+from probe_ext.verdict.values.json_types import Interval
+from probe_ext.verdict.values.plurals import cause, listed, people, things
 
-RAMP_UNPROVEN = "nothing of it is proven yet"
 _NOT_THE_MODEL = {"response_cache": "from a response cache", "cut_answers": "cut short"}
-"""Rules of the diagnosis under which the answers are not the model's own, in plain words."""
-
-INVALID_RESULT = "Reported result (invalid run):"
-
-Bracket = tuple[int | None, int | None]
+"""Rules of the diagnosis under which the replies are not what the model would say."""
 
 
-def sentence(
-    served: int | None,
-    between: Bracket,
-    broke: str,
-    levels: Sequence[LevelResult],
-    ramp: Ramp | None,
-    findings: Sequence[Finding],
-    bounds: Sequence[str] = (),
-) -> str:
-    """Return the whole answer; for an invalid run, after the reason why it is invalid.
+@dataclass(frozen=True)
+class Context:
+    """What the sentence needs besides the estimate."""
 
-    `broke` comes from `what_broke`; `bounds` are the rules of the diagnosis that hold.
-    """
-    said = _answer(served, between, broke, levels, ramp) or f"No answer: {_why_nothing(findings)}"
-    said = said if served is None else _of_such_answers(said, bounds)
-    invalid = [finding for finding in findings if finding.makes_invalid]
+    first_limit: str | None
+    """the dimension that limits first; None: unknown"""
+    findings: Sequence[Finding]
+    bounds: Sequence[str]
+    """rules of the diagnosis that hold"""
+    why_no_level: str
+
+
+def headline(estimate: CapacityEstimate, context: Context) -> str:
+    """Return the whole answer. Whatever makes the run invalid is said first."""
+    answer = " ".join(_sentences(estimate, context))
+    answer = _with_caveat(answer, context.bounds) if estimate.served_users is not None else answer
+    invalid = [finding for finding in context.findings if finding.makes_invalid]
     if not invalid:
-        return said
-    return f"Invalid measurement: {invalid[0].why.rstrip('.')}. {INVALID_RESULT} {said}"
+        return answer
+    return f"Invalid measurement: {invalid[0].why.rstrip('.')}. Reported result: {answer}"
 
 
-def _answer(
-    served: int | None,
-    between: Bracket,
-    broke: str,
-    levels: Sequence[LevelResult],
-    ramp: Ramp | None,
-) -> str | None:
-    """None where there is no level."""
-    if served is None:
-        return _unproven(between, levels, ramp)
-    if served == 0:
-        return _none(between[1] or 0, broke)
-    if between[1] is not None:
-        return _bracketed(served, between[1], broke, levels)
-    return _open_above(served, levels)
-
-
-def not_the_models(bounds: Sequence[str]) -> str:
-    """What the answers were, by the rules that hold, if not what the model says when it is asked; else empty."""
+def altered_replies(bounds: Sequence[str]) -> str:
+    """Return how replies differ from what the model would say, by the rules that hold; empty if they do not."""
     return listed([words for rule, words in _NOT_THE_MODEL.items() if rule in bounds])
 
 
-def _of_such_answers(said: str, bounds: Sequence[str]) -> str:
-    """People were served with something else than what the model says when it is asked: that belongs to the answer."""
-    what = not_the_models(bounds)
-    return f"With answers {what}, {said[:1].lower()}{said[1:]}" if what else said
+def interval_text(interval: Interval) -> str:
+    """`43 to 46`, `32 or more`, `8`."""
+    low, high = interval
+    if high is None:
+        return f"{low:,} or more"
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def what_broke(breaks_first: str | None, failed: int | None, dimensions: Mapping[str, DimensionResult]) -> str:
-    """What broke. A dimension that by itself fails only further up did not break the level that failed."""
-    alone = dimensions[breaks_first].bracket[1] if breaks_first and breaks_first in dimensions else None
-    if alone is not None and failed is not None and alone > failed:
-        return f"{cause(None)} broke first ({cause(breaks_first)} by itself only at {alone:,})"
-    return f"{cause(breaks_first)} broke first"
+def _with_caveat(answer: str, bounds: Sequence[str]) -> str:
+    what = altered_replies(bounds)
+    return f"With replies {what}: {answer[:1].lower()}{answer[1:]}" if what else answer
 
 
-def _bracketed(served: int, failed: int, broke: str, levels: Sequence[LevelResult]) -> str:
-    between = told(gap(served, failed, {level.users for level in levels if not level.band}))
-    return _capital(f"{feel(served)}; at {failed:,} {broke}{f'; {between}' if between else ''}.")
+def _sentences(estimate: CapacityEstimate, context: Context) -> list[str]:
+    if not estimate.levels:
+        return [f"No answer: {context.why_no_level}."]
+    held, failed = estimate.bracket
+    if estimate.served_users == 0:
+        return [f"Not even 1 person is served: {cause(context.first_limit)} is the first limit."]
+    if held is None:
+        said = [] if failed is None else [f"{_capital(people(failed))} at once are too many."]
+        return [*said, _suggestion(estimate), *_groups(estimate.groups)]
+    limit = [f"{_capital(cause(context.first_limit))} is the first limit."] if context.first_limit and failed else []
+    return [_capacity(estimate, held, failed), *limit, *_open_levels(estimate, held, failed), *_groups(estimate.groups)]
 
 
-def _none(lowest: int, broke: str) -> str:
-    if lowest <= 1:
-        return f"Not even one person feels served: {broke}."
-    return f"Nobody is proven served: at {people(lowest)}, the lowest level measured, {broke}."
+def _capacity(estimate: CapacityEstimate, held: int, failed: int | None) -> str:
+    served = estimate.served_users or held
+    if estimate.placed_by_curve and estimate.interval is not None:
+        return f"About {people(served)} can use this at once (95 %: {interval_text(estimate.interval)})."
+    if failed is None:
+        return f"At least {people(served)} can use this at once."
+    if failed == served + 1:
+        return f"{_capital(people(served))} can use this at once; {failed:,} are too many."
+    return f"At least {people(served)} can use this at once; {failed:,} are too many."
 
 
-def _open_above(served: int, levels: Sequence[LevelResult]) -> str:
-    above = sorted({level.users for level in levels if level.users > served and not level.band})
-    if above:
-        return _capital(f"{feel(served)}; at {above[0]:,} the run was too short to tell.")
-    return _capital(f"{feel(served)}; more were not measured.")
+def _open_levels(estimate: CapacityEstimate, held: int, failed: int | None) -> list[str]:
+    """What was measured and is not proven, and what was not measured."""
+    unproven = [
+        level.users
+        for level in estimate.levels
+        if level.state == "unproven" and level.users > held and (failed is None or level.users < failed)
+    ]
+    if failed is None:
+        return [_above(estimate, unproven)]
+    if estimate.placed_by_curve:
+        close = f", {_are(unproven)} too close to call" if unproven else ""
+        return [f"{held:,} holds, {failed:,} fails{close}."]
+    if unproven:
+        return [f"{_are(unproven)} too close to call."]
+    return ["The range between was not measured."] if failed - held > 1 else []
 
 
-def _why_nothing(findings: Sequence[Finding]) -> str:
-    """As the check of the levels has it."""
-    why = next((finding.why for finding in findings if finding.check == "levels"), f"{NEVER_STILL}.")
-    return f"{why[:1].lower()}{why[1:]}"
+def _above(estimate: CapacityEstimate, unproven: Sequence[int]) -> str:
+    if not unproven:
+        return "More were not tried."
+    return f"More is likely or unlikely but not proven: {_are(unproven)} too close to call{_minutes(estimate)}."
 
 
-def _unproven(between: Bracket, levels: Sequence[LevelResult], ramp: Ramp | None) -> str | None:
-    failed = between[1]
-    suggested = ramp_sentence(ramp, levels, failed) if ramp else None
-    if suggested:
-        return suggested
-    if not levels:
-        return None
-    more = _would_tell([level for level in levels if failed is None or level.users < failed])
-    if failed is not None:
-        return f"No answer yet: {people(failed)} are too many, and below that nothing was measured long enough{more}."
-    return f"No answer yet: no level had enough replies to tell{more}."
+def _suggestion(estimate: CapacityEstimate) -> str:
+    """What the data suggest where nothing is proven to hold."""
+    guess = estimate.suggestion
+    if guess is None:
+        return f"Nothing is proven{_minutes(estimate)}."
+    if not guess.users:
+        return f"Probably fewer than {people(estimate.levels[0].users)}, not proven{_minutes(estimate)}."
+    span = interval_text((guess.low, guess.high))
+    return f"Probably about {people(guess.users)} ({span}), not proven{_minutes(estimate)}."
 
 
-def _would_tell(levels: Sequence[LevelResult]) -> str:
-    needed = next((level for level in levels if level.replies_needed), None)
-    if needed is None:
+def _minutes(estimate: CapacityEstimate) -> str:
+    """`: about 2 more minutes at 16 would tell`."""
+    step = estimate.next
+    if step is None:
         return ""
-    missing = things(needed.replies_needed or 0, "more reply", "more replies")
-    return f"; about {missing} at {things(needed.users, 'user')} would"
+    minutes = max(1, round(step.seconds / 60))
+    return f": about {things(minutes, 'more minute')} at {step.users:,} would tell"
 
 
-def ramp_sentence(ramp: Ramp, levels: Sequence[LevelResult], failed: int | None) -> str | None:
-    """Say what a ramp suggests; None for nothing. `failed`: a number of users held long enough to prove too many."""
-    low, high = ramp.bracket
-    if failed is not None and (high is None or failed <= high):
-        return _below(low, failed, levels) if low is not None and low < failed else None
-    if high is not None:
-        seemed = feel(low) if low is not None else f"fewer than {people(high)} at once feel served"
-        return f"A ramp suggests that {seemed}; at {high:,} {_broke(high, levels)} broke first; {RAMP_UNPROVEN}."
-    return None if low is None else f"A ramp suggests that {feel(low)}; {_above(low, levels)}; {RAMP_UNPROVEN}."
+def _groups(groups: GroupCapacity | None) -> list[str]:
+    if groups is None:
+        return []
+    return [
+        f"Users are not served alike: {groups.worse_users:,} of {groups.users:,} get worse service than the others."
+    ]
 
 
-def _below(low: int, failed: int, levels: Sequence[LevelResult]) -> str:
-    many = f"{people(failed)} are too many, {_broke(failed, levels)} broke first"
-    return f"No answer yet: {many}; a ramp suggests that {feel(low)}, which is not proven."
-
-
-def _above(low: int, levels: Sequence[LevelResult]) -> str:
-    """Say why no band seemed to fail: for want of users, or of replies."""
-    above = sorted((level for level in levels if level.users_low > low), key=lambda level: level.users_low)
-    lost = next((level for level in above if level.users_strained + level.users_broken), None)
-    if lost is not None:
-        return f"from {lost.users_low:,} on {_cost(lost)} cost some of them, too few to tell how many"
-    return "above that it was too short to tell" if above else "more were not measured"
-
-
-def _broke(users: int, levels: Sequence[LevelResult]) -> str:
-    return next(
-        (_cost(level) for level in levels if users in {level.users, level.users_high} and level.why), cause(None)
-    )
-
-
-def _cost(level: LevelResult) -> str:
-    return cause(level.why[0] if level.why else None)
+def _are(users: Sequence[int]) -> str:
+    return f"{listed([f'{number:,}' for number in users])} {'is' if len(users) == 1 else 'are'}"
 
 
 def _capital(text: str) -> str:

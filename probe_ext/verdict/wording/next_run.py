@@ -1,20 +1,17 @@
-"""What to run next: the command that would prove what a ramp suggests, or narrow what lies between two levels."""
+"""What to run next: the command that would settle or narrow the answer."""
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from probe_ext.settings.options import OPTIONS
-from probe_ext.verdict.values.judgement import Ramp
-from probe_ext.verdict.values.level_result import LevelResult
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, NextStep
 from probe_ext.verdict.values.manifest_view import mapping, number
 
-MOST_LEVELS = 5
-TIMES = 2
-"""as long as before is a level held that stayed undecided"""
-HOLD = 30.0
-"""seconds, of a run that does not say"""
+MAX_LEVELS = 5
+HOLD_S = 30.0
+"""Hold of a run whose manifest does not say."""
 _OF_THE_REPORT = {"team_think_time", "price_per_hour"}
 _OF_ONE_RUN = {
     *("levels", "search", "max_users", "search_time"),
@@ -23,42 +20,44 @@ _OF_ONE_RUN = {
 }
 """options that say nothing of what is asked"""
 
-Bracket = tuple[int | None, int | None]
 
+def next_command(manifest: Mapping[str, Any], estimate: CapacityEstimate, *, invalid: bool = False) -> str | None:
+    """Return the shortest `probe run` that would settle or narrow the answer; None where nothing is left to find out.
 
-def next_command(
-    manifest: Mapping[str, Any], between: Bracket, ramp: Ramp | None, levels: Sequence[LevelResult]
-) -> str | None:
-    """A `probe run` with levels around the boundary; None where there is nothing left to find out."""
-    wanted = next_levels(between if between != (None, None) or ramp is None else ramp.bracket, levels)
-    if not wanted:
+    An invalid run is to be repeated as it was.
+    """
+    step = estimate.next
+    if not estimate.levels or (step is None and not invalid):
         return None
+    users = [level.users for level in estimate.levels] if invalid or step is None else next_levels(estimate, step)
+    options = dict(_given(manifest))
+    if not invalid and step is not None:
+        options["hold"] = float(max(_hold(manifest), math.ceil(step.seconds)))
     target = manifest.get("target")
     host = target.get("host") if isinstance(target, Mapping) else None
     parts = ["probe", "run", _scenario(manifest), "--host", str(host or "URL")]
-    options = {**_given(manifest), **_longer(manifest, [level for level in levels if _open(level, between)])}
-    return shlex.join([*parts, "--levels", ",".join(str(n) for n in wanted), *_same_options(options)])
+    listed = ",".join(str(number) for number in _thin(users))
+    return shlex.join([*parts, "--levels", listed, *_same_options(options)])
 
 
-def _open(level: LevelResult, between: Bracket) -> bool:
-    """Whether it was measured where the answer lies, and not decided. Of no bracket, nothing is known to be short."""
-    held, failed = between
-    inside = (held or 0) < level.users and (failed is None or level.users < failed)
-    return between != (None, None) and inside and level.state == "unproven" and not level.band
+def next_levels(estimate: CapacityEstimate, step: NextStep) -> list[int]:
+    """Return the numbers of users that would tell most. A run is judged by itself, so both sides of the limit count."""
+    top = estimate.levels[-1].users
+    if step.reason == "above":
+        return [2 * top, 4 * top]
+    if step.reason == "below":
+        lowest = estimate.levels[0].users
+        return sorted({max(1, lowest // 4), max(1, lowest // 2)})
+    if step.reason == "second_visit":
+        return [step.users]
+    low, high = estimate.interval or (None, None)
+    held, failed = estimate.bracket
+    around = {step.users, low, high if high is None else high + 1}
+    return sorted(users for users in around if users and (held or 0) <= users <= (failed or 2 * top))
 
 
-def _longer(manifest: Mapping[str, Any], undecided: Sequence[LevelResult]) -> dict[str, float]:
-    """What the same hold did not decide, it would not decide again: twice as long, or what its replies need."""
-    if not undecided:
-        return {}
-    held = number(mapping(manifest.get("plan")), "hold", number(_given(manifest), "hold", HOLD))
-    return {"hold": float(max(TIMES * held, *(math.ceil(_wanted_seconds(level)) for level in undecided)))}
-
-
-def _wanted_seconds(level: LevelResult) -> float:
-    """How long a level would take at its own pace to have the replies that would settle it."""
-    wanted = level.replies + (level.replies_needed or 0)
-    return (level.t_end - level.t_start) * wanted / level.replies if level.replies else 0.0
+def _hold(manifest: Mapping[str, Any]) -> float:
+    return number(mapping(manifest.get("plan")), "hold", number(_given(manifest), "hold", HOLD_S))
 
 
 def _scenario(manifest: Mapping[str, Any]) -> str:
@@ -97,22 +96,8 @@ def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def next_levels(between: Bracket, levels: Sequence[LevelResult]) -> list[int]:
-    """Numbers of users to measure; empty where the boundary lies between neighbours."""
-    held, failed = between
-    if held is None and failed is None:
-        return _spread(sorted({level.users for level in levels if level.users > 0}))
-    if failed is None:
-        return [held, 2 * held, 4 * held] if held else []
-    low = held if held is not None else max(1, failed // 4)
-    if held is not None and failed - held <= 1:
-        return []
-    count = min(MOST_LEVELS, failed - low + 1)
-    return sorted({round(low + (failed - low) * i / max(count - 1, 1)) for i in range(count)})
-
-
-def _spread(users: list[int]) -> list[int]:
-    """All, or so many of them from the lowest to the highest."""
-    if len(users) <= MOST_LEVELS:
+def _thin(users: list[int]) -> list[int]:
+    """Return at most MAX_LEVELS of them, from the lowest to the highest."""
+    if len(users) <= MAX_LEVELS:
         return users
-    return [users[round(i * (len(users) - 1) / (MOST_LEVELS - 1))] for i in range(MOST_LEVELS)]
+    return [users[round(i * (len(users) - 1) / (MAX_LEVELS - 1))] for i in range(MAX_LEVELS)]

@@ -1,16 +1,26 @@
-"""Why a level is neither held nor failed, in words: whom too little was heard of, and what would settle it."""
+"""Why a level is neither proven to be served nor proven not to be, in words, and what would settle it."""
 
+from probe_ext.verdict.values.formats import percent
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.plurals import things
 
+_REASONS = {
+    "too_few_replies": "too few replies",
+    "too_close": "too close to call",
+    "users_differ": "users are not served alike",
+    "broken_bound": "replies broke, and too few were judged to tell how often they do",
+    "contradicts_higher_level": "more users were served better",
+    "needs_second_visit": "one bad stretch explains it, perhaps another client's load; it needs a second visit",
+}
 
-def why_undecided(level: LevelResult) -> str:
-    """Too few replies, or people between served and not who decide it."""
-    more = f"about {things(level.replies_needed or 0, 'more reply', 'more replies')}"
-    heard = level.users_served + level.users_strained + level.users_broken + level.users_undecided
-    had = f"only {things(level.replies, 'reply', 'replies')}" if heard else "no reply that could be judged"
-    if not level.users_undecided:
-        return f"{had}; {more}"
-    most = level.users_served + level.users_undecided
-    close = f"{level.users_served:,} to {most:,} of {heard:,} are served: {level.users_undecided:,} had too few replies"
-    return f"{close} to tell; {more}"
+
+def why_unproven(level: LevelResult) -> str:
+    """Return the first reason, the served share with its interval, and how many more replies would settle it."""
+    reason = _REASONS.get(level.reasons[0], level.reasons[0]) if level.reasons else _REASONS["too_close"]
+    parts = [reason]
+    if level.served_share is not None and level.served_share_low is not None and level.served_share_high is not None:
+        span = f"{percent(level.served_share_low)} to {percent(level.served_share_high)}"
+        parts.append(f"{percent(level.served_share)} of replies served, 95 % interval {span}")
+    if level.replies_needed:
+        parts.append(f"about {things(level.replies_needed, 'more reply', 'more replies')} would tell")
+    return "; ".join(parts)

@@ -1,0 +1,120 @@
+"""Which levels are proven to hold or to fail, each with the help of its neighbours.
+
+For users who are alike, more of them never help. So if the levels i…j together serve more than the limit, level i does
+too; if levels j…i together serve less, so does i. Each level is given the strongest of these proofs (compare R. E.
+Barlow and others, Statistical Inference under Order Restrictions, 1972).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from probe_ext.verdict.inference.quantiles import signed_root
+from probe_ext.verdict.values.columns import Bools, Floats
+
+
+@dataclass(frozen=True)
+class EffectiveCounts:
+    """Replies by rising level, divided by φ: what they are worth as independent ones."""
+
+    good: Floats
+    of: Floats
+    phi: Floats
+
+    @property
+    def share(self) -> Floats:
+        return np.asarray(np.where(self.of > 0, self.good / np.maximum(self.of, 1e-12), np.nan))
+
+    def without(self, left_out: Bools) -> "EffectiveCounts":
+        """Return the counts with these levels emptied."""
+        return EffectiveCounts(np.where(left_out, 0.0, self.good), np.where(left_out, 0.0, self.of), self.phi)
+
+
+def effective_counts(good: Floats, of: Floats, phi: Floats) -> EffectiveCounts:
+    return EffectiveCounts(good / phi, of / phi, phi)
+
+
+def _roots_of_pools(counts: EffectiveCounts, limit: float) -> Floats:
+    """Signed roots of levels i to j together, at [i, j]; 0 where j < i."""
+    replies = counts.of * counts.phi
+
+    def of_pools(values: Floats) -> Floats:
+        total = np.concatenate([[0.0], np.cumsum(values)])
+        return np.asarray(total[None, 1:] - total[:-1, None])
+
+    good, of = of_pools(counts.good), of_pools(counts.of)
+    margin = 0.5 * of / np.maximum(of_pools(replies), 1e-12)
+    upper = np.triu(np.ones_like(of, dtype=np.bool_)) & (of > 1e-9)
+    roots = signed_root(np.where(upper, good, 0.0), np.where(upper, of, 0.0), limit, np.where(upper, margin, 0.0))
+    return np.asarray(np.where(upper, roots, 0.0))
+
+
+def evidence_of_holding(counts: EffectiveCounts, limit: float) -> Floats:
+    """Standard errors by which each level is proven to lie above `limit`."""
+    best = np.max(_roots_of_pools(counts, limit), axis=1, initial=0.0)
+    return np.asarray(np.maximum.accumulate(best[::-1])[::-1])
+
+
+def evidence_of_failing(counts: EffectiveCounts, limit: float) -> Floats:
+    """Standard errors by which each level is proven to lie below `limit`."""
+    best = np.max(-_roots_of_pools(counts, limit), axis=0, initial=0.0)
+    return np.asarray(np.maximum.accumulate(best))
+
+
+def find_contradictions(counts: EffectiveCounts, limit: float, critical: float) -> Bools:
+    """Return levels below the limit that did worse than those above them by more than chance, the worst first."""
+    left_out = np.zeros(len(counts.of), dtype=np.bool_)
+    while True:
+        surplus = _surplus_above(counts.without(left_out), limit)
+        if not len(surplus) or surplus.max() <= critical:
+            return left_out
+        left_out[int(np.argmax(surplus))] = True
+
+
+def _surplus_above(counts: EffectiveCounts, limit: float) -> Floats:
+    """Standard errors by which the levels right above do better than each level."""
+    surplus = np.zeros(len(counts.of))
+    for i, (good, of) in enumerate(zip(counts.good, counts.of, strict=True)):
+        if of <= 0 or good >= limit * of:
+            continue
+        above_good, above_of = np.cumsum(counts.good[i + 1 :]), np.cumsum(counts.of[i + 1 :])
+        both = (good + above_good) / (of + above_of)
+        error = np.sqrt(np.maximum(both * (1 - both), 1e-9) * (1 / of + 1 / np.maximum(above_of, 1e-9)))
+        better = np.where(above_of > 0, (above_good / np.maximum(above_of, 1e-9) - good / of) / error, 0.0)
+        surplus[i] = np.max(better, initial=0.0)
+    return surplus
+
+
+def monotone_fit(counts: EffectiveCounts) -> Floats:
+    """Served shares that never rise with users, nearest to the counts (pool adjacent violators)."""
+    groups: list[list[float]] = []
+    for good, of in zip(counts.good, counts.of, strict=True):
+        groups.append([good, of, 1])
+        while len(groups) > 1 and _share(groups[-2]) < _share(groups[-1]):
+            last = groups.pop()
+            groups[-1] = [a + b for a, b in zip(groups[-1], last, strict=True)]
+    return np.array([_share(group) for group in groups for _ in range(int(group[2]))])
+
+
+def _share(group: list[float]) -> float:
+    return group[0] / group[1] if group[1] > 0 else 0.0
+
+
+def gaps_of_crossing(counts: EffectiveCounts, limit: float, allowed: float) -> tuple[int, int]:
+    """Return the lowest and highest number of levels that may be served by falling shares alone.
+
+    The log likelihood of falling shares of which the first k are at least `limit` and the others at most that may lie
+    below the best by `allowed` ÷ 2.
+    """
+    lost = []
+    for k in range(len(counts.of) + 1):
+        fit = monotone_fit(counts)
+        bounded = np.where(np.arange(len(fit)) < k, np.maximum(fit, limit), np.minimum(fit, limit))
+        lost.append(float((counts.of * _cross_entropy(counts.share, bounded)).sum()))
+    known = np.flatnonzero(2 * (np.array(lost) - min(lost)) <= allowed)
+    return int(known[0]), int(known[-1])
+
+
+def _cross_entropy(share: Floats, fit: Floats) -> Floats:
+    p, q = np.nan_to_num(share), np.clip(fit, 1e-9, 1 - 1e-9)
+    return np.asarray(-(p * np.log(q) + (1 - p) * np.log(1 - q)))

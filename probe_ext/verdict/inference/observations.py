@@ -1,0 +1,138 @@
+"""What the estimator reads: visits, each a stretch of constant load with its judged replies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probe_ext.verdict.values.columns import Bools, Floats, Ints
+
+OPEN, SERVED, STRAINED, BROKEN = -1, 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One stretch of constant load after settling. The arrays have one entry for each judged reply, in any order."""
+
+    users: int
+    """concurrent users, whether or not all of them sent a judged reply"""
+    user: Ints
+    """a code for each user: the same person has the same code in every visit"""
+    sent: Floats
+    """seconds of the run"""
+    served: Bools
+    broken: Bools
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        return max(0.0, self.end - self.start)
+
+    def select(self, keep: Bools) -> "Visit":
+        """Return the same visit with some of its replies only."""
+        return Visit(
+            self.users,
+            self.user[keep],
+            self.sent[keep],
+            self.served[keep],
+            self.broken[keep],
+            self.start,
+            self.end,
+        )
+
+
+def counts_towards_level(sent: Floats, end: float, last_seconds: float) -> Bools:
+    """Return which replies count: all but those sent in the level's last `last_seconds`.
+
+    `last_seconds` is the profile's `first_word.served`. A late reply can only be seen to fail, never to be served, so
+    counting it would bias the share.
+    """
+    return np.asarray(sent <= end - last_seconds, dtype=np.bool_)
+
+
+def visit_from_grades(
+    users: int,
+    user: Ints,
+    sent: Floats,
+    grades: NDArray[np.int8],
+    span: tuple[float, float],
+    last_seconds: float,
+) -> Visit:
+    """Build a visit from grades as they stood at the end of the level: −1 open, 0 served, 1 strained, 2 broken.
+
+    An open reply that was sent before the last seconds has passed no bound yet, so it counts as served.
+    """
+    keep = counts_towards_level(sent, span[1], last_seconds)
+    grades = np.asarray(grades)[keep]
+    return Visit(users, user[keep], sent[keep], grades <= SERVED, grades == BROKEN, *span)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Replies of one visit in order of sending, cut into runs of about one reply a user."""
+
+    replies: Floats
+    served: Floats
+    broken: Floats
+
+
+def cut_into_blocks(visit: Visit, max_blocks: int = 60) -> Blocks:
+    """Cut a visit into blocks of about as many replies as there are users.
+
+    Replies of one moment share a queue, so it is blocks, not replies, that come close to independence.
+    """
+    count = len(visit.sent)
+    number = int(np.clip(round(count / max(1, visit.users)), 1, max_blocks)) if count else 0
+    if not number:
+        return Blocks(*(np.zeros(0) for _ in range(3)))
+    order = np.lexsort((visit.served, visit.user, visit.sent))
+    edges = (np.arange(number) * count) // number
+    return Blocks(
+        np.diff(np.append(edges, count)).astype(np.float64),
+        np.add.reduceat(visit.served[order].astype(np.float64), edges),
+        np.add.reduceat(visit.broken[order].astype(np.float64), edges),
+    )
+
+
+@dataclass(frozen=True)
+class Level:
+    """All visits with one number of users."""
+
+    users: int
+    visits: tuple[Visit, ...]
+    blocks: tuple[Blocks, ...]
+
+    def replace_visits(self, visits: Sequence[Visit]) -> "Level":
+        """Return a level of these visits; those without replies are left out."""
+        return level_of(self.users, visits)
+
+    @property
+    def replies(self) -> int:
+        return sum(len(visit.sent) for visit in self.visits)
+
+    @property
+    def served(self) -> int:
+        return sum(int(visit.served.sum()) for visit in self.visits)
+
+    @property
+    def broken(self) -> int:
+        return sum(int(visit.broken.sum()) for visit in self.visits)
+
+    @property
+    def seconds(self) -> float:
+        return sum(visit.seconds for visit in self.visits)
+
+
+def level_of(users: int, visits: Sequence[Visit]) -> Level:
+    """Put visits together, in order of time; those without replies are left out."""
+    here = tuple(sorted((visit for visit in visits if len(visit.sent)), key=lambda visit: visit.start))
+    return Level(users, here, tuple(cut_into_blocks(visit) for visit in here))
+
+
+def group_by_users(visits: Sequence[Visit]) -> tuple[Level, ...]:
+    """Group visits into levels by rising number of users; visits without a judged reply are left out."""
+    known = [visit for visit in visits if len(visit.sent)]
+    numbers = sorted({visit.users for visit in known})
+    return tuple(level_of(users, [visit for visit in known if visit.users == users]) for users in numbers)

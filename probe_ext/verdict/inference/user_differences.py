@@ -1,0 +1,121 @@
+"""Do users differ by more than chance, and who is worse off?
+
+Within a short stretch (a quarter of a cycle) all users meet the same queue. If they are alike, the unserved replies of
+a stretch fall on its senders as in a draw without replacement. A user's residual r is the sum over stretches of
+served − expected; under the draw its variance V is known. Where users differ, residuals of one user keep their sign, so
+Σ r² exceeds Σ V (the score test for a random effect: C. Dean, Journal of the American Statistical Association 87 (1992)
+451–457). What is random in Σ r² is the products of different stretches, which gives its variance. Its cube root is
+nearly normal (E. B. Wilson, M. M. Hilferty, PNAS 17 (1931) 684–688).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from probe_ext.verdict.inference.observations import Level, Visit
+from probe_ext.verdict.values.columns import Bools, Floats, Ints
+
+MIN_STRETCH = 6
+"""replies"""
+EM_STEPS = 200
+
+
+@dataclass(frozen=True)
+class UserResiduals:
+    """One figure for each user, in the order of `users`, summed over stretches and visits."""
+
+    users: Ints
+    """sorted codes"""
+    residual: Floats
+    variance: Floats
+    within: Floats
+    """part of variance² that stretches have alone, where nothing is random"""
+    replies: Floats
+    served: Floats
+
+    def excess(self, keep: Bools | None = None) -> float:
+        """By how many standard errors the users (those kept) differ more than chance explains."""
+        which = np.ones(len(self.users), dtype=np.bool_) if keep is None else keep
+        mean = float(self.variance[which].sum())
+        spread = 2 * float((self.variance[which] ** 2 - self.within[which]).sum())
+        if mean <= 0 or spread <= 1e-9 * mean**2 or which.sum() < 2:
+            return 0.0
+        freedom = 2 * mean**2 / spread
+        ratio = float((self.residual[which] ** 2).sum()) / mean
+        return float((np.cbrt(ratio) - (1 - 2 / (9 * freedom))) / np.sqrt(2 / (9 * freedom)))
+
+    @property
+    def score(self) -> Floats:
+        """Residuals in standard errors: the lowest are worst off."""
+        return np.asarray(self.residual / np.sqrt(np.maximum(self.variance, 1e-12)))
+
+
+def user_residuals(visits: Sequence[Visit]) -> UserResiduals:
+    """Sum each user's residuals over these visits."""
+    users = np.unique(np.concatenate([visit.user for visit in visits])) if visits else np.zeros(0, dtype=np.int64)
+    sums = np.zeros((5, len(users)))
+    for visit in visits:
+        sums += _of_visit(visit, np.searchsorted(users, visit.user), len(users))
+    return UserResiduals(users, *sums)
+
+
+def _of_visit(visit: Visit, user: Ints, users: int) -> Floats:
+    order = np.lexsort((visit.served, visit.user, visit.sent))
+    user, served = user[order], visit.served[order].astype(np.float64)
+    present = len(np.unique(user))
+    stretches = max(1, len(user) // max(MIN_STRETCH, round(present / 4)))
+    stretch = (np.arange(len(user)) * stretches) // len(user)
+    size = np.bincount(stretch).astype(np.float64)
+    share = np.bincount(stretch, served) / size
+    cell, inverse = np.unique(stretch * users + user, return_inverse=True)
+    mine = np.bincount(inverse).astype(np.float64)  # replies of a user in a stretch
+    of_stretch, of_user = cell // users, cell % users
+    m, p = size[of_stretch], share[of_stretch]
+    variance = mine * p * (1 - p) * (m - mine) / np.maximum(m - 1, 1)
+    crossed = variance**2 * m / np.maximum(m - 1, 1)
+    residual = np.bincount(of_user, np.bincount(inverse, served) - mine * p, users)
+    total = np.bincount(of_user, variance, users)
+    within = np.bincount(of_user, crossed, users)
+    return np.stack([residual, total, within, np.bincount(user, minlength=users), np.bincount(user, served, users)])
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Two kinds of users."""
+
+    worse: Bools
+    """who probably belongs to the worse group"""
+    size: float
+    """expected users in it"""
+    worse_share: float
+    others_share: float
+
+
+def split_users(residuals: UserResiduals) -> Mixture | None:
+    """Fit a mixture of two binomial shares by expectation and maximisation; None where there is nothing to split."""
+    served, replies = residuals.served, residuals.replies
+    if len(replies) < 2 or served.sum() in (0, replies.sum()):
+        return None
+    share = served / replies
+    low, high, weight = float(np.quantile(share, 0.1)) * 0.9, float(np.quantile(share, 0.9)), 0.25
+    chance = np.zeros(len(share))
+    for _ in range(EM_STEPS):
+        low, high = (float(np.clip(p, 1e-4, 1 - 1e-4)) for p in (low, high))
+        odds = served * np.log(low / high) + (replies - served) * np.log((1 - low) / (1 - high))
+        chance = 1 / (1 + np.exp(-np.clip(odds + np.log(weight / (1 - weight)), -700, 700)))
+        weight = float(np.clip(chance.mean(), 1e-6, 1 - 1e-6))
+        low = float((chance * served).sum() / max(1e-9, float((chance * replies).sum())))
+        high = float(((1 - chance) * served).sum() / max(1e-9, float(((1 - chance) * replies).sum())))
+    worse = chance > 0.5
+    return Mixture(worse, float(chance.sum()), low, high) if 0 < worse.sum() < len(worse) else None
+
+
+def without_worst(level: Level, residuals: UserResiduals, exempt_share: float) -> Level:
+    """Return the level without the replies of its worst-off users, as many as need not be served."""
+    present = np.unique(np.concatenate([visit.user for visit in level.visits]))
+    score = residuals.score[np.searchsorted(residuals.users, present)]
+    exempt = int(exempt_share * max(level.users, len(present)) + 1e-9)
+    dropped = present[np.argsort(score, kind="stable")[:exempt]]
+    kept = tuple(visit.select(~np.isin(visit.user, dropped)) for visit in level.visits)
+    return level.replace_visits(kept)
