@@ -31,7 +31,7 @@ from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.wording.early_end import why_nothing
 from probe_ext.verdict.wording.headline import Context, headline
-from probe_ext.verdict.wording.next_run import next_command
+from probe_ext.verdict.wording.next_run import next_command, next_measurement, usual_hold
 
 NOTHING_GIVEN = Given()
 
@@ -75,9 +75,11 @@ def judge(
     at = at_capacity(evidence, asked_at(evidence.replies, profile), levels, proven)
     team_size = team(at, given.think_time)
     first_limit = view.estimates.first_limit
+    more = next_measurement(overall, usual_hold(evidence.manifest))
+    context = Context(first_limit, findings, diagnosis.bounds, why_nothing(evidence.manifest), more)
     return Judgement(
         verdict=verdict,
-        sentence=headline(overall, Context(first_limit, findings, diagnosis.bounds, why_nothing(evidence.manifest))),
+        sentence=headline(overall, context),
         served_users=overall.served_users,
         estimate=overall.estimate,
         interval=overall.interval,

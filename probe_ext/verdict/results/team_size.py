@@ -5,9 +5,9 @@ are in flight, on average, as start in a second times the seconds that each take
 seconds between a reply's end and the next question, and waits R seconds on each reply, has one in flight for the part
 p = R ÷ (R + Z) of the time. So the L replies that were in flight at the capacity are those of L ÷ p people.
 
-That average team is too large: what is in flight swings around its mean, and is above L half of the time. So the size is
-given as a cautious range instead, with at most L in flight 99 % and 95 % of the time, by the binomial distribution. It
-assumes that replies take as long as in the run and that people ask independently, and starts from the largest number of
+That average team is too large: what is in flight swings around its mean, and is above L half of the time. So the size
+is given as a cautious range instead, with at most L in flight 99 % and 95 % of the time, by the binomial distribution.
+It assumes that replies take as long as in the run and that people ask independently, and starts from the largest number of
 users that is proven to be served. Only a run with think time measures it.
 """
 

@@ -7,6 +7,7 @@ from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, GroupCa
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.json_types import Interval
 from probe_ext.verdict.values.plurals import cause, listed, people, things
+from probe_ext.verdict.wording.next_run import NextMeasurement
 
 _NOT_THE_MODEL = {"response_cache": "from a response cache", "cut_answers": "cut short"}
 """Rules of the diagnosis under which the replies are not what the model would say."""
@@ -22,6 +23,7 @@ class Context:
     bounds: Sequence[str]
     """rules of the diagnosis that hold"""
     why_no_level: str
+    next_measurement: NextMeasurement | None
 
 
 def headline(estimate: CapacityEstimate, context: Context) -> str:
@@ -60,9 +62,14 @@ def _sentences(estimate: CapacityEstimate, context: Context) -> list[str]:
         return [f"Not even 1 person is served: {cause(context.first_limit)} is the first limit."]
     if held is None:
         said = [] if failed is None else [f"{_capital(people(failed))} at once are too many."]
-        return [*said, _suggestion(estimate), *_groups(estimate.groups)]
+        return [*said, _suggestion(estimate, context), *_groups(estimate.groups)]
     limit = [f"{_capital(cause(context.first_limit))} is the first limit."] if context.first_limit and failed else []
-    return [_capacity(estimate, held, failed), *limit, *_open_levels(estimate, held, failed), *_groups(estimate.groups)]
+    return [
+        _capacity(estimate, held, failed),
+        *limit,
+        *_open_levels(estimate, context, held, failed),
+        *_groups(estimate.groups),
+    ]
 
 
 def _capacity(estimate: CapacityEstimate, held: int, failed: int | None) -> str:
@@ -76,7 +83,7 @@ def _capacity(estimate: CapacityEstimate, held: int, failed: int | None) -> str:
     return f"At least {people(served)} can use this at once; {failed:,} are too many."
 
 
-def _open_levels(estimate: CapacityEstimate, held: int, failed: int | None) -> list[str]:
+def _open_levels(estimate: CapacityEstimate, context: Context, held: int, failed: int | None) -> list[str]:
     """What was measured and is not proven, and what was not measured."""
     unproven = [
         level.users
@@ -84,7 +91,7 @@ def _open_levels(estimate: CapacityEstimate, held: int, failed: int | None) -> l
         if level.state == "unproven" and level.users > held and (failed is None or level.users < failed)
     ]
     if failed is None:
-        return [_above(estimate, unproven)]
+        return [_above(context, unproven)]
     if estimate.placed_by_curve:
         close = f", {_are(unproven)} too close to call" if unproven else ""
         return [f"{held:,} holds, {failed:,} fails{close}."]
@@ -93,30 +100,29 @@ def _open_levels(estimate: CapacityEstimate, held: int, failed: int | None) -> l
     return ["The range between was not measured."] if failed - held > 1 else []
 
 
-def _above(estimate: CapacityEstimate, unproven: Sequence[int]) -> str:
+def _above(context: Context, unproven: Sequence[int]) -> str:
     if not unproven:
         return "More were not tried."
-    return f"More is likely or unlikely but not proven: {_are(unproven)} too close to call{_minutes(estimate)}."
+    return f"{_are(unproven)} not proven{_minutes(context.next_measurement)}."
 
 
-def _suggestion(estimate: CapacityEstimate) -> str:
+def _suggestion(estimate: CapacityEstimate, context: Context) -> str:
     """What the data suggest where nothing is proven to hold."""
-    guess = estimate.suggestion
+    guess, more = estimate.suggestion, _minutes(context.next_measurement)
     if guess is None:
-        return f"Nothing is proven{_minutes(estimate)}."
+        return f"Nothing is proven{more}."
     if not guess.users:
-        return f"Probably fewer than {people(estimate.levels[0].users)}, not proven{_minutes(estimate)}."
+        return f"Probably fewer than {people(estimate.levels[0].users)}, not proven{more}."
     span = interval_text((guess.low, guess.high))
-    return f"Probably about {people(guess.users)} ({span}), not proven{_minutes(estimate)}."
+    return f"Probably about {people(guess.users)} ({span}), not proven{more}."
 
 
-def _minutes(estimate: CapacityEstimate) -> str:
-    """`: about 2 more minutes at 16 would tell`."""
-    step = estimate.next
-    if step is None:
+def _minutes(measurement: NextMeasurement | None) -> str:
+    """Return `: about 2 more minutes at 16 would tell`."""
+    if measurement is None:
         return ""
-    minutes = max(1, round(step.seconds / 60))
-    return f": about {things(minutes, 'more minute')} at {step.users:,} would tell"
+    users = listed([f"{users:,}" for users in measurement.levels])
+    return f": about {things(measurement.minutes, 'more minute')} at {users} would tell"
 
 
 def _groups(groups: GroupCapacity | None) -> list[str]:

@@ -3,13 +3,15 @@
 import math
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.settings.options import OPTIONS
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, NextStep
 from probe_ext.verdict.values.manifest_view import mapping, number
 
-MAX_LEVELS = 5
+MAX_LEVELS, FEW_LEVELS = 5, 3
+MAX_HOLD_S = 600.0
 HOLD_S = 30.0
 """Hold of a run whose manifest does not say."""
 _OF_THE_REPORT = {"team_think_time", "price_per_hour"}
@@ -21,42 +23,74 @@ _OF_ONE_RUN = {
 """options that say nothing of what is asked"""
 
 
+@dataclass(frozen=True)
+class NextMeasurement:
+    """The shortest run that would settle or narrow the answer."""
+
+    levels: tuple[int, ...]
+    hold: float
+    """seconds for each level"""
+
+    @property
+    def minutes(self) -> int:
+        """About how long the levels take."""
+        return max(1, round(len(self.levels) * self.hold / 60))
+
+
+def next_measurement(estimate: CapacityEstimate, hold: float) -> NextMeasurement | None:
+    """Return what to measure next; None where nothing is left to find out. `hold`: usual seconds for a level.
+
+    A run is judged by itself, so the levels cover what is unknown on both sides of the limit.
+    """
+    step = estimate.next
+    if step is None or not estimate.levels:
+        return None
+    levels = _levels_to_measure(estimate, step)
+    known = [level for level in estimate.levels if level.users in levels and level.seconds_needed is not None]
+    needed = [level.seconds + (level.seconds_needed or 0.0) for level in known if level.state == "unproven"]
+    return NextMeasurement(levels, float(math.ceil(min(MAX_HOLD_S, max(hold, step.seconds, *needed, 0.0)))))
+
+
+def _levels_to_measure(estimate: CapacityEstimate, step: NextStep) -> tuple[int, ...]:
+    top = estimate.levels[-1].users
+    if step.reason == "above":
+        return (2 * top, 4 * top)
+    if step.reason == "second_visit":
+        return (step.users,)
+    held, failed = estimate.bracket
+    first, last = (held or 0) + 1, 2 * top if failed is None else failed - 1
+    if last - first < FEW_LEVELS:
+        return tuple(range(first, max(first, last) + 1))
+    low, high = estimate.interval or (first, last)
+    guess = estimate.suggestion.users if estimate.suggestion else step.users
+    wanted = (low, guess, last if high is None else high)
+    return tuple(sorted({min(max(users, first), last) for users in wanted}))
+
+
 def next_command(manifest: Mapping[str, Any], estimate: CapacityEstimate, *, invalid: bool = False) -> str | None:
-    """Return the shortest `probe run` that would settle or narrow the answer; None where nothing is left to find out.
+    """Return the `probe run` that would settle or narrow the answer; None where nothing is left to find out.
 
     An invalid run is to be repeated as it was.
     """
-    step = estimate.next
-    if not estimate.levels or (step is None and not invalid):
-        return None
-    users = [level.users for level in estimate.levels] if invalid or step is None else next_levels(estimate, step)
+    measurement = next_measurement(estimate, usual_hold(manifest))
     options = dict(_given(manifest))
-    if not invalid and step is not None:
-        options["hold"] = float(max(_hold(manifest), math.ceil(step.seconds)))
+    if invalid:
+        levels = _thin([level.users for level in estimate.levels])
+    elif measurement is not None:
+        levels = list(measurement.levels)
+        options["hold"] = measurement.hold
+    else:
+        return None
+    if not levels:
+        return None
     target = manifest.get("target")
     host = target.get("host") if isinstance(target, Mapping) else None
     parts = ["probe", "run", _scenario(manifest), "--host", str(host or "URL")]
-    listed = ",".join(str(number) for number in _thin(users))
-    return shlex.join([*parts, "--levels", listed, *_same_options(options)])
+    return shlex.join([*parts, "--levels", ",".join(str(users) for users in levels), *_same_options(options)])
 
 
-def next_levels(estimate: CapacityEstimate, step: NextStep) -> list[int]:
-    """Return the numbers of users that would tell most. A run is judged by itself, so both sides of the limit count."""
-    top = estimate.levels[-1].users
-    if step.reason == "above":
-        return [2 * top, 4 * top]
-    if step.reason == "below":
-        lowest = estimate.levels[0].users
-        return sorted({max(1, lowest // 4), max(1, lowest // 2)})
-    if step.reason == "second_visit":
-        return [step.users]
-    low, high = estimate.interval or (None, None)
-    held, failed = estimate.bracket
-    around = {step.users, low, high if high is None else high + 1}
-    return sorted(users for users in around if users and (held or 0) <= users <= (failed or 2 * top))
-
-
-def _hold(manifest: Mapping[str, Any]) -> float:
+def usual_hold(manifest: Mapping[str, Any]) -> float:
+    """Return the seconds for which the run held a level."""
     return number(mapping(manifest.get("plan")), "hold", number(_given(manifest), "hold", HOLD_S))
 
 
