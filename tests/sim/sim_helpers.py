@@ -10,10 +10,10 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from probe_ext.sim.api.app import Server
-from probe_ext.sim.backend import Options
 from probe_ext.sim.engine.scheduler import Engine
 from probe_ext.sim.engine.step_types import Finished, Request, Step
 from probe_ext.sim.profile import Profile, load_profile
+from probe_ext.sim.serving.backend import ServerOptions
 
 BLOCK = 4
 
@@ -80,7 +80,7 @@ def serve(scenario: Scenario, **options: Any) -> None:
 
     async def inside() -> None:
         chosen = {"profile": tiny(400), "speed": 10.0, **options}
-        server = TestServer(Server(Options(**chosen)).application())
+        server = TestServer(Server(ServerOptions(**chosen)).application())
         async with TestClient(server) as client:
             await scenario(client)
 

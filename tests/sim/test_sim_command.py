@@ -52,7 +52,7 @@ def test_it_says_where_it_listens_and_ends_cleanly(number: signal.Signals, tmp_p
         rest, complaint = process.communicate(timeout=20)
     finally:
         process.kill()
-    slow = "simulator behind its own plan: "  # on a busy machine, and rightly said
+    slow = "simulator behind schedule: "  # on a busy machine, and rightly said
     complaints = [line for line in complaint.splitlines() if not line.startswith(slow)]
     assert (process.returncode, rest, complaints) == (0, "", [])
     kinds = [json.loads(each)["kind"] for each in truth.read_text().splitlines()]
@@ -93,7 +93,7 @@ def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> No
         port = taken.getsockname()[1]
         assert run("--port", str(port)) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"probe: --port {port}: in use")
+    assert said.startswith(f"probe: --port {port}: already in use")
     assert said.count("\n") == 1
     assert "rrno" not in said
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim_helpers import BLOCK, ask, play, tiny
 
-from probe_ext.sim.engine.request_state import Life
+from probe_ext.sim.engine.request_state import RequestState
 from probe_ext.sim.engine.scheduler import Engine
 from probe_ext.sim.engine.step_types import Request
 from probe_ext.sim.profile import Profile
@@ -47,10 +47,10 @@ def test_counters_add_up_to_what_happened(drawn: list[tuple[int, int, float, int
     prompts, replies = sum(len(r.prompt) for r in wanted), sum(len(r.reply) for r in wanted)
     tallies = [step.tally for step in story.steps]
     assert sum(tally.prompt_tokens for tally in tallies) == prompts
-    assert sum(tally.queries for tally in tallies) == prompts  # once a request, however often it was preempted
+    assert sum(tally.prefix_queries for tally in tallies) == prompts  # once a request, however often it was preempted
     assert sum(tally.reply_tokens for tally in tallies) == replies
-    assert sum(tally.hits for tally in tallies) == sum(done.cached_tokens for done in story.ends.values())
-    assert sum(sum(tally.gaps.values()) for tally in tallies) == replies - len(wanted)
+    assert sum(tally.prefix_hits for tally in tallies) == sum(done.cached_tokens for done in story.ends.values())
+    assert sum(sum(tally.previous_tokens.values()) for tally in tallies) == replies - len(wanted)
     assert sum(tally.preemptions for tally in tallies) == len(story.preempted)
     assert Counter(story.preempted) == Counter({n: d.preemptions for n, d in story.ends.items() if d.preemptions})
 
@@ -79,7 +79,7 @@ class Watched(Engine):
         super().__init__(profile)
         self.seen: list[tuple[int, bool]] = []
 
-    def _preempt(self, victim: Life) -> None:
+    def _preempt(self, victim: RequestState) -> None:
         youngest = all(victim.request.id > other.request.id for other in self._running)
         self.seen.append((self.pool.free, youngest))
         super()._preempt(victim)
@@ -236,7 +236,7 @@ def test_a_request_reaches_the_scheduler_only_through_the_frontend() -> None:
     story = play(tiny(100, frontend_s=0.25), [ask(1, 1.0)])
     assert story.ends[1].queued == 1.25
     assert story.ends[1].scheduled == 1.25
-    assert story.steps[0].tally.first_waits[0] > 0.25
+    assert story.steps[0].tally.ttfts[0] > 0.25
 
 
 def test_speed_divides_every_time() -> None:

@@ -20,7 +20,7 @@ CHAT = "/v1/chat/completions"
         ("cut", Fault("cut")),
         ("503:0.25", Fault("503", share=0.25)),
         ("stall:0.01@10/30", Fault("stall", 0.01, 10, 30.0)),
-        ("error@0", Fault("error", after=0)),
+        ("error@0", Fault("error", after_tokens=0)),
         ("restart:60/5", Fault("restart", share=60.0, seconds=5.0)),
     ],
 )

@@ -21,10 +21,10 @@ def measured(requests: int = 3, **changes: Any) -> tuple[Metrics, Any]:
     story = play(profile, [ask(n, 0.1 * n) for n in range(1, requests + 1)])
     metrics = Metrics(profile, 'the "model"', 1_700_000_000.0)
     for step in story.steps:
-        metrics.observe(step)
+        metrics.observe_step(step)
     for _ in range(requests):
-        metrics.asked(5, 1)
-        metrics.answered("POST", "/v1/completions", 200)
+        metrics.observe_parameters(5, 1)
+        metrics.count_response("POST", "/v1/completions", 200)
     return metrics, story
 
 
@@ -88,15 +88,15 @@ def test_values_are_those_of_the_run() -> None:
 def test_one_reply_token_puts_a_zero_into_time_per_token() -> None:
     metrics = Metrics(tiny(), "m", 0.0)
     for step in play(tiny(), [ask(1, reply=1)]).steps:
-        metrics.observe(step)
+        metrics.observe_step(step)
     assert value(metrics, "vllm:request_time_per_output_token_seconds_count") == 1
     assert value(metrics, "vllm:request_time_per_output_token_seconds_sum") == 0
 
 
 def test_lateness_is_shown() -> None:
     metrics = Metrics(tiny(), "m", 0.0)
-    metrics.late(0.003)
-    metrics.late(-1.0)
+    metrics.observe_lateness(0.003)
+    metrics.observe_lateness(-1.0)
     assert value(metrics, "probe_sim_lateness_seconds_count") == 2
     assert value(metrics, "probe_sim_lateness_seconds_bucket", le="0.005") == 2
     assert value(metrics, "probe_sim_lateness_seconds_bucket", le="0.002") == 1

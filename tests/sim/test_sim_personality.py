@@ -102,7 +102,7 @@ def test_personalities_join() -> None:
 
 
 def test_an_unknown_personality_is_refused_by_name() -> None:
-    with pytest.raises(PersonalityError, match="'grumpy' is none of vllm, sequential"):
+    with pytest.raises(PersonalityError, match="'grumpy' is not one of vllm, sequential"):
         parse_personality("vllm,grumpy")
 
 

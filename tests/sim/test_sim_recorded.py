@@ -45,7 +45,7 @@ def test_preemption_eight_streams_on_32_blocks() -> None:
     assert max(step.snapshot.waiting for step in story.steps) == 6
     assert max(step.snapshot.kv_usage for step in story.steps) == 1.0
     assert len(story.steps) == 1067  # iteration_tokens_total_count
-    assert sum(step.tally.queries for step in story.steps) == 512
+    assert sum(step.tally.prefix_queries for step in story.steps) == 512
     assert longest_gaps(story)[2:] == pytest.approx([1.9, 3.0, 3.8, 4.3, 7.6, 7.6], rel=0.1)
     assert longest_gaps(story)[1] < 0.3
 
@@ -76,7 +76,7 @@ def test_prefix_caching_six_prompts_one_after_the_other(shared: int, hits: int, 
     story = play(profile, [Request(n, 5.0 * n, prompt, tuple(range(8))) for n, prompt in enumerate(prompts, 1)])
     metrics = Metrics(profile, "m", 0.0)
     for step in story.steps:
-        metrics.observe(step)
+        metrics.observe_step(step)
     shown = dict(line.rsplit(" ", 1) for line in metrics.render().splitlines() if not line.startswith("#"))
     own = '{engine="0",model_name="m"}'
     assert float(shown["vllm:prefix_cache_queries_total" + own]) == 6144
@@ -92,4 +92,4 @@ def test_prefix_caching_an_exact_repeat_still_computes_its_last_block() -> None:
     profile = replace(tiny(511, block_size=128, **CPU), max_model_len=4096)
     prompts = [(*range(896), *range(10_000 * n, 10_000 * n + 128)) for n in range(1, 7)] * 2
     story = play(profile, [Request(n, 5.0 * n, prompt, tuple(range(8))) for n, prompt in enumerate(prompts, 1)])
-    assert sum(step.tally.hits for step in story.steps) == 4480 + 5376
+    assert sum(step.tally.prefix_hits for step in story.steps) == 4480 + 5376

@@ -28,7 +28,7 @@ def test_any_text_can_be_counted(text: str) -> None:
 
 
 def test_a_message_costs_its_role_its_text_and_four_marks() -> None:
-    assert len(encode_chat([("user", "one two")], answer_head=False)) == 1 + 2 + 4
+    assert len(encode_chat([("user", "one two")], add_generation_prompt=False)) == 1 + 2 + 4
     assert len(encode_chat([("user", "one two")])) == 7 + 5  # and the head of the answer
 
 

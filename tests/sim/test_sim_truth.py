@@ -132,4 +132,4 @@ def test_a_loop_that_is_held_up_is_told_and_counted(capsys: pytest.CaptureFixtur
         assert (await series(client))["probe_sim_lateness_max_seconds"] > 0.05
 
     serve(scenario, speed=0.5)
-    assert capsys.readouterr().err.count("simulator behind its own plan") == 1
+    assert capsys.readouterr().err.count("simulator behind schedule") == 1

@@ -1,14 +1,20 @@
-"""The record of what really happened: one JSON line a reply, to check a measuring client against.
+"""The truth log (`--truth FILE.jsonl`): what really happened, to check a client's measurements against.
 
-The first line (``"kind": "server"``) names profile and seed and ties the clock to the calendar: every time is in
-seconds of this machine's monotonic clock, ``epoch - monotonic`` of that line turns it into Unix time. A reply's line:
+Times are seconds of this machine's monotonic clock. The first line (``"kind": "server"``) has the profile, the seed,
+and the same instant on both clocks: add its ``epoch - monotonic`` to a time to get Unix time. Restarts and the stop of
+the server have a line each. Each choice of each reply has one line (``"kind": "reply"``):
 
-``id, choice, stream, arrival, queued, scheduled``  who, and when it came, reached the scheduler, was first admitted
-``prompt_tokens, cached_tokens, reply_tokens``      as billed; ``reply_tokens`` were handed over or computed so far
-``due``                                             when the engine's plan had each token ready
-``sent``                                            when each token's bytes were handed to the socket (streams only)
-``preempted``                                       starts of the silent stretches
-``finish``                                          stop, length, aborted (the client left), or the fault's kind
+=============================================  ====================================================================
+``id, choice, stream``                         which reply
+``arrival, queued, scheduled``                 when it arrived, reached the scheduler's queue, and was first admitted
+``prompt_tokens, cached_tokens``               as in ``usage``
+``reply_tokens``                               tokens generated so far
+``due``                                        when the engine finished computing each token
+``sent``                                       when each token's bytes were written to the socket (streams only)
+``preempted``                                  when each preemption began
+``fault``                                      kind of the fault injected, if any
+``finish``                                     stop, length, aborted (the client disconnected), or the fault's kind
+=============================================  ====================================================================
 """
 
 from io import BufferedWriter
@@ -17,34 +23,34 @@ from typing import Any
 
 import orjson
 
-from probe_ext.sim.api.exchange import Choice, Exchange
+from probe_ext.sim.serving.exchange import Choice, Exchange
 
 
-class Truth:
-    """Writes the lines; does nothing without a file."""
+class TruthLog:
+    """Writes the log; does nothing if no path is given."""
 
-    def __init__(self, path: str | None, head: dict[str, Any]) -> None:
-        self._file: BufferedWriter | None = Path(path).open("wb") if path else None  # noqa: SIM115 - open as long as the server is
-        self._write({"kind": "server", **head})
+    def __init__(self, path: str | None, header: dict[str, Any]) -> None:
+        self._file: BufferedWriter | None = Path(path).open("wb") if path else None  # noqa: SIM115 - open for the server's lifetime
+        self._write({"kind": "server", **header})
         self.flush()
 
-    def reply(self, exchange: Exchange, outcome: str) -> None:
-        """A reply is over."""
+    def log_reply(self, exchange: Exchange, outcome: str) -> None:
+        """Log a reply that has ended."""
         if self._file is not None:
             for position, choice in enumerate(exchange.choices):
-                self._write(_line(exchange, position, choice, outcome))
+                self._write(_reply_line(exchange, position, choice, outcome))
 
-    def event(self, kind: str, moment: float) -> None:
-        """Something happened to the server as a whole."""
+    def log_event(self, kind: str, moment: float) -> None:
+        """Log an event that concerns the whole server."""
         self._write({"kind": kind, "at": moment})
 
     def flush(self) -> None:
-        """Bring everything to the file."""
+        """Flush buffered lines to the file."""
         if self._file is not None:
             self._file.flush()
 
     def close(self) -> None:
-        """End the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -54,20 +60,20 @@ class Truth:
             self._file.write(orjson.dumps(line) + b"\n")
 
 
-def _line(exchange: Exchange, position: int, choice: Choice, outcome: str) -> dict[str, Any]:
+def _reply_line(exchange: Exchange, position: int, choice: Choice, outcome: str) -> dict[str, Any]:
     done = choice.finished
     shift = exchange.arrival - done.arrival if done else 0.0
     return {
         "kind": "reply",
         "id": exchange.id,
         "choice": position,
-        "stream": exchange.ask.stream,
+        "stream": exchange.request.stream,
         "arrival": exchange.arrival,
         "queued": done.queued + shift if done else None,
         "scheduled": done.scheduled + shift if done else None,
-        "prompt_tokens": len(exchange.ask.prompt),
+        "prompt_tokens": len(exchange.request.prompt),
         "cached_tokens": done.cached_tokens if done else None,
-        "reply_tokens": choice.said,
+        "reply_tokens": choice.generated,
         "due": choice.due,
         "sent": choice.sent,
         "preempted": choice.preempted,
