@@ -226,9 +226,8 @@ def test_nothing_is_cached_with_prefix_caching_off() -> None:
 def test_a_conversation_history_is_cached_including_the_reply() -> None:
     first = make_request(1, prompt=16, reply=9)
     again = Request(2, 5.0, first.prompt + first.reply + (1, 2, 3), (1, 2))
-    assert (
-        simulate(tiny(200), [first, again]).finished[2].cached_tokens == 24
-    )  # 16 + 8 of 9: the K and V of the last token are never computed
+    # 16 prompt tokens and 8 of 9 reply tokens: the K and V of the last one are never computed.
+    assert simulate(tiny(200), [first, again]).finished[2].cached_tokens == 24
 
 
 def test_a_cold_engine_warms_up_once_per_batch_size() -> None:
