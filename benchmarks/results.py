@@ -49,13 +49,13 @@ def _seconds(value: float | None) -> str:
     return "–" if value is None else _us(1e6 * value)
 
 
-def _accuracy(found: list[dict[str, Any]]) -> str:
+def _accuracy(results: list[dict[str, Any]]) -> str:
     header = ("streams", "wire", "machine", "times", "p50", "p99", "max", "outside the write, p99",
               "write duration, p99", "TTFT error p50", "TTFT error p99", "unresolved reads", "receive lag p99",
               "p99 target", "p99", "p99 outside the write")  # fmt: skip
     keys = ("p50", "p99", "max", "outside_p99", "write_p99", "ttft_p50", "ttft_p99")
     rows = []
-    for row in found:
+    for row in results:
         calm = row["nice"] is None
         load = "calm" if calm else f"busy, nice {row['nice']}"
         times, target = "kernel", TARGET_CALM if calm else TARGET_BUSY
@@ -71,7 +71,7 @@ def _accuracy(found: list[dict[str, Any]]) -> str:
     return table(header, rows)
 
 
-def _cost(found: list[dict[str, Any]]) -> str:
+def _cost(results: list[dict[str, Any]]) -> str:
     header = (
         "streams",
         "wire",
@@ -83,7 +83,7 @@ def _cost(found: list[dict[str, Any]]) -> str:
         f"target {TARGET_RATIO}",
     )
     groups = defaultdict(list)
-    for row in found:
+    for row in results:
         groups[row["streams"], row["tls"]].append(row)
     rows = []
     for (streams, tls), group in groups.items():
@@ -114,15 +114,15 @@ def _stages(row: dict[str, Any]) -> str:
     return f"{intro}\n\n{table(('stage', 'CPU per token', 'share'), [*rows, ('all', _us(total), '100%')])}"
 
 
-def _shape(found: list[dict[str, Any]]) -> str:
+def _shape(results: list[dict[str, Any]]) -> str:
     header = ("streams", "tokens per reply", "seconds", "CPU per token", "C reader", "ratio", "receive lag p99")
     return table(header, [
         (str(row["streams"]), str(row["tokens"]), f"{row['seconds']:g}", _us(row["us"]), _us(row["bare_us"]),
-         f"{row['ratio']:.2f}", _seconds(row["lag_p99"])) for row in found
+         f"{row['ratio']:.2f}", _seconds(row["lag_p99"])) for row in results
     ])  # fmt: skip
 
 
-def _workers(found: list[dict[str, Any]]) -> str:
+def _workers(results: list[dict[str, Any]]) -> str:
     header = (
         "workers",
         "streams",
@@ -131,8 +131,8 @@ def _workers(found: list[dict[str, Any]]) -> str:
         "share of a core, master, per worker",
     )
     rows = [(str(row["workers"]), str(row["streams"]), _us(row["us"]), _us(row["master_us"]),
-             f"{row['master_share_of_a_core']:.1%}") for row in found]  # fmt: skip
-    growth = found[1]["us"] / found[0]["us"] - 1
+             f"{row['master_share_of_a_core']:.1%}") for row in results]  # fmt: skip
+    growth = results[1]["us"] / results[0]["us"] - 1
     return (
         table(header, rows) + f"\n\nWith two workers, the CPU per token changes by {growth:+.0%} (target: within 10 %)."
     )
@@ -155,10 +155,10 @@ def _open(row: dict[str, Any]) -> str:
     )])  # fmt: skip
 
 
-def _report(found: list[dict[str, Any]]) -> str:
+def _report(results: list[dict[str, Any]]) -> str:
     return table(("replies", "seconds", "memory", "page", "exit code"), [
         (str(row["replies"]), f"{row['seconds']:.1f}", f"{row['megabytes']:.0f} MB",
-         "–" if row["page_bytes"] is None else f"{row['page_bytes'] / 1e6:.2f} MB", str(row["exit"])) for row in found
+         "–" if row["page_bytes"] is None else f"{row['page_bytes'] / 1e6:.2f} MB", str(row["exit"])) for row in results
     ])  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def _poller(row: dict[str, Any]) -> str:
     return f"{page} takes {row['ms']:.2f} ms of CPU; it is read once per second."
 
 
-def _peers(found: dict[str, Any]) -> str:
+def _peers(data: dict[str, Any]) -> str:
     header = (
         "tool",
         "version",
@@ -182,14 +182,14 @@ def _peers(found: dict[str, Any]) -> str:
         "true",
     )
     rows = []
-    for row in found["rows"]:
+    for row in data["rows"]:
         pairs = [
             _ms(row[side][key])
             for key in ("ttft_p50", "ttft_p99", "gap_p50", "gap_p99")
             for side in ("reported", "true")
         ]
         rows.append((row["name"], row["version"], _us(row["us"]), *pairs))
-    left_out = "".join(f"\n- {name} could not be run: {reason}" for name, reason in found["left_out"].items())
+    left_out = "".join(f"\n- {name} could not be run: {reason}" for name, reason in data["left_out"].items())
     return f"{_PEERS_LOAD}\n\n{table(header, rows)}\n{left_out}".strip()
 
 

@@ -157,8 +157,8 @@ class CalibrationServer:
 
     def _answer(self, stream: Stream, request: bytes) -> None:
         if b"/chat/completions " not in request.partition(b"\r\n")[0]:
-            found = request.startswith(b"GET /v1/models ")
-            stream.send(_response(b"200 OK" if found else b"404 Not Found", _MODELS if found else b"{}"))
+            is_models = request.startswith(b"GET /v1/models ")
+            stream.send(_response(b"200 OK" if is_models else b"404 Not Found", _MODELS if is_models else b"{}"))
             return
         self.replies += 1
         max_tokens = re.search(rb'"max_tokens": ?([0-9]+)', request)

@@ -68,8 +68,8 @@ def compare(results: Sequence[Result]) -> list[Compared]:
 
 def _measured(cell: Cell, figures: Mapping[tuple[str, str, int], Figures]) -> float:
     if cell.quantity == "ratio":
-        arms = (figures[f"caching-{arm}", cell.model, cell.users]["ttft_p50"] for arm in ("cold", "warm"))
-        cold, warm = (value or 0.0 for value in arms)
+        ttfts = (figures[f"caching-{prompts}", cell.model, cell.users]["ttft_p50"] for prompts in ("cold", "warm"))
+        cold, warm = (value or 0.0 for value in ttfts)
         return cold / warm
     table = f"caching-{cell.quantity[:4]}" if cell.table == "caching" else cell.table
     value = figures[table, cell.model, cell.users][_MEASURED_AS.get(cell.quantity, cell.quantity)]

@@ -158,37 +158,39 @@ def _distinct(results: Sequence[Result]) -> str:
         "| users | peak KV | preemptions | TTFT p95 | total tok/s | longest gap |",
         "|--:|--:|--:|--:|--:|--:|",
     ]
-    for one in results:
-        if one.trial.table == "distinct":
-            f = available_figures(one)
+    for result in results:
+        if result.trial.table == "distinct":
+            f = available_figures(result)
             server = f"{100 * f['kv_usage_max']:.0f} % | {f['preemptions']:.0f} | {f['ttft_p95']:.1f} s"
-            lines.append(f"| {one.trial.users} | {server} | {f['total_tokens_per_s']:.0f} | {f['longest_gap']:.1f} s |")
+            lines.append(
+                f"| {result.trial.users} | {server} | {f['total_tokens_per_s']:.0f} | {f['longest_gap']:.1f} s |"
+            )
     return "\n".join(lines)
 
 
 def _mixed(results: Sequence[Result]) -> str:
     lines = ["| model | TTFT p50 cold | TTFT p50 warm | ratio (95 %) | cached: cold, warm |", "|---|--:|--:|--:|--:|"]
-    for one in results:
-        if one.trial.table == "mixed":
-            f = available_figures(one)
+    for result in results:
+        if result.trial.table == "mixed":
+            f = available_figures(result)
             waits = f"{f['judged_cold_p50']:.2f} s | {f['judged_warm_p50']:.2f} s"
             ratio = f"{f['judged_ratio']:.1f} ({f['judged_ratio_low']:.1f}–{f['judged_ratio_high']:.1f})"
             shares = f"{100 * f['judged_cold_cached']:.0f} %, {100 * f['judged_warm_cached']:.0f} %"
-            lines.append(f"| {NAMES[one.trial.model]} | {waits} | {ratio} | {shares} |")
+            lines.append(f"| {NAMES[result.trial.model]} | {waits} | {ratio} | {shares} |")
     return "\n".join(lines)
 
 
-def _warm_up(one: Result) -> dict[str, float]:
-    f = available_figures(one)
+def _warm_up(result: Result) -> dict[str, float]:
+    f = available_figures(result)
     return {
         "most": f["warm_up_most"],
-        "seconds": one.trial.speed * f["warm_up_seconds"],
-        "slowest": one.trial.speed * f["warm_up_slowest_reply"],
+        "seconds": result.trial.speed * f["warm_up_seconds"],
+        "slowest": result.trial.speed * f["warm_up_slowest_reply"],
         "after": f["ttft_p95"],
-        "users": one.trial.users,
+        "users": result.trial.users,
     }
 
 
-def available_figures(one: Result) -> dict[str, float]:
+def available_figures(result: Result) -> dict[str, float]:
     """Return the figures that the run has."""
-    return {key: value for key, value in one.figures.items() if value is not None}
+    return {key: value for key, value in result.figures.items() if value is not None}

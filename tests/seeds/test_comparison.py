@@ -94,8 +94,8 @@ def test_every_trial_has_valid_options() -> None:
     for trial in trials():
         assert (Path(__file__).parents[2] / "locustfiles" / f"{trial.scenario}.py").exists()
         options = [*trial.options, ""]
-        given = {named[flag]: value for flag, value in itertools.pairwise(options) if flag in named}
-        options_in_force = read_options(given | ({"ignore_eos": "yes"} if "ignore_eos" in given else {}))
+        values = {named[flag]: value for flag, value in itertools.pairwise(options) if flag in named}
+        options_in_force = read_options(values | ({"ignore_eos": "yes"} if "ignore_eos" in values else {}))
         assert options_in_force.ignore_eos
         assert options_in_force.api == "completion"
 
@@ -126,14 +126,14 @@ def write(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def test_figures_are_converted_to_the_card_s_speed(tmp_path: Path) -> None:
-    found: Figures = figures(run_directory(tmp_path), 4.0)
-    assert found["requests"] == 2
-    assert found["ttft_mean"] == pytest.approx(0.8)
-    assert found["total_tokens_per_s"] == pytest.approx(180 / 2 / 4)
-    assert found["decode_rate_mean"] == pytest.approx((100 + 50) / 2 / 4)
-    assert (found["kv_usage_max"], found["preemptions"], found["hit_rate"]) == (0.9, 2.0, 0.75)
-    assert found["waiting_max"] == 1.0  # earlier, while all users arrive, more are waiting
-    assert found["warm_up_seconds"] == 3.0
+    result: Figures = figures(run_directory(tmp_path), 4.0)
+    assert result["requests"] == 2
+    assert result["ttft_mean"] == pytest.approx(0.8)
+    assert result["total_tokens_per_s"] == pytest.approx(180 / 2 / 4)
+    assert result["decode_rate_mean"] == pytest.approx((100 + 50) / 2 / 4)
+    assert (result["kv_usage_max"], result["preemptions"], result["hit_rate"]) == (0.9, 2.0, 0.75)
+    assert result["waiting_max"] == 1.0  # earlier, while all users arrive, more are waiting
+    assert result["warm_up_seconds"] == 3.0
 
 
 def test_a_run_with_an_incomplete_reply_is_an_error(tmp_path: Path) -> None:
@@ -161,9 +161,9 @@ def test_the_committed_page_matches_its_data() -> None:
 
 
 def test_the_committed_runs_have_the_memory_wall_where_it_was_published() -> None:
-    found = {(r.trial.table, r.trial.model, r.trial.users): r.figures for r in load_results(PAGE_DIR / "seeds.json")}
-    before, after = found["wall", LLAMA, 24], found["wall", LLAMA, 32]
+    by_trial = {(r.trial.table, r.trial.model, r.trial.users): r.figures for r in load_results(PAGE_DIR / "seeds.json")}
+    before, after = by_trial["wall", LLAMA, 24], by_trial["wall", LLAMA, 32]
     assert before["preemptions"] == 0
     assert (before["kv_usage_max"] or 0) > 0.9
     assert (after["preemptions"] or 0) > 0
-    assert found["long", QWEN, 48]["preemptions"] == 0
+    assert by_trial["long", QWEN, 48]["preemptions"] == 0

@@ -36,11 +36,11 @@ def test_cold_and_warm_prompts_in_one_run(server_url: str, tmp_path_factory: pyt
     assert {row["tokens_cached"] for row in by_arm["cold"]} <= {"0"}
     assert sum(int(row["tokens_cached"]) > 400 for row in by_arm["warm"]) > len(by_arm["warm"]) / 2
     build(out)
-    found = json.loads((out / "capacity.json").read_text())["cold_user"]
-    assert found["measured"]
-    assert found["hit_rate_from"] == "server"
-    assert 0 < found["hit_rate"] < 1
-    assert found["cold_p50"] > found["warm_p50"]
+    cold_user = json.loads((out / "capacity.json").read_text())["cold_user"]
+    assert cold_user["measured"]
+    assert cold_user["hit_rate_from"] == "server"
+    assert 0 < cold_user["hit_rate"] < 1
+    assert cold_user["cold_p50"] > cold_user["warm_p50"]
 
 
 @pytest.mark.parametrize(("given", "shared"), [((), True), (("--shared-prefix-tokens", "0"), False)])

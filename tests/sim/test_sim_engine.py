@@ -77,11 +77,11 @@ class RecordingEngine(Engine):
 
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile)
-        self.seen: list[tuple[int, bool]] = []
+        self.free_blocks_and_youngest: list[tuple[int, bool]] = []
 
     def _preempt(self, victim: RequestState) -> None:
         youngest = all(victim.request.id > other.request.id for other in self._running)
-        self.seen.append((self.pool.free, youngest))
+        self.free_blocks_and_youngest.append((self.pool.free, youngest))
         super()._preempt(victim)
 
 
@@ -97,7 +97,7 @@ def test_only_the_youngest_is_preempted_and_only_when_no_block_is_free(
     preempted = 0
     while (step := engine.step()) is not None:
         preempted += len(step.preempted)
-    assert engine.seen == [(0, True)] * preempted
+    assert engine.free_blocks_and_youngest == [(0, True)] * preempted
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -20,11 +20,11 @@ def test_personality_sequential_serves_one_at_a_time() -> None:
     async def scenario(client: TestClient) -> None:
         order: list[int] = []
 
-        async def one(number: int) -> None:
+        async def send(number: int) -> None:
             await stream(client, chat(max_tokens=20))
             order.append(number)
 
-        tasks = [asyncio.create_task(one(n)) for n in range(4)]
+        tasks = [asyncio.create_task(send(n)) for n in range(4)]
         max_running = 0.0
         while not all(task.done() for task in tasks):
             max_running = max(max_running, (await series(client))["vllm:num_requests_running"])

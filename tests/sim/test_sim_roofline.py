@@ -34,6 +34,6 @@ def test_attention_makes_long_prompts_slower() -> None:
 
 def test_a_mixture_of_experts_reads_more_weights_for_more_tokens() -> None:
     moe = Roofline(replace(PLAIN, active_weight_share=0.1))
-    one, ten, many = (moe.seconds(StepWork(tokens=n, sequences=1)) for n in (1, 10, 40))
-    assert one == pytest.approx(0.0015 + 0.001)
-    assert one < ten < many <= 0.0015 + 0.01
+    for_1, for_10, for_40 = (moe.seconds(StepWork(tokens=n, sequences=1)) for n in (1, 10, 40))
+    assert for_1 == pytest.approx(0.0015 + 0.001)
+    assert for_1 < for_10 < for_40 <= 0.0015 + 0.01
