@@ -1,4 +1,4 @@
-"""`probe run` as a user would start it, and what one such run did: token times, CPU, rows."""
+"""Run `probe run` as a user would, and read its results: token times, CPU, rows."""
 
 import csv
 import json
@@ -16,14 +16,14 @@ import numpy as np
 from benchmarks.native import CLIENT_CORE, Server
 
 PROBE = Path(sys.executable).with_name("probe")
-READING = "reading all that are ready"
-"""the stage that runs once a token"""
-USERS = Path(__file__).with_name("users.py")
+READING = "reading the sockets"
+"""The stage that runs in the reading thread."""
+LOCUSTFILE = Path(__file__).with_name("users.py")
 
 
 @dataclass(frozen=True)
 class Load:
-    """How many streams ask for replies of how many tokens, for how long."""
+    """Number of streams, duration, and tokens per reply."""
 
     streams: int
     seconds: float = 20.0
@@ -32,88 +32,95 @@ class Load:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run left."""
+    """Results of a run."""
 
     manifest: dict[str, Any]
     rows: list[dict[str, str]]
-    book: dict[str, Any] | None
+    token_log: dict[str, Any] | None
     lag_p99: float | None
     tokens_by_second: dict[int, int]
-    """tokens that came in each second of the run"""
+    """Tokens received in each second of the run."""
     process_cpu: float
-    """seconds of all its processes, start-up included"""
+    """CPU seconds of all processes, including start-up."""
 
     def total(self, column: str) -> float:
-        """A column of requests.csv added up."""
+        """Sum a column of requests.csv."""
         return sum(float(row[column]) for row in self.rows if row[column])
 
     @property
     def worker_cpu(self) -> float:
-        """CPU seconds of the processes that run users, from the run's beginning."""
+        """CPU seconds of the processes that run users, since the start of the run."""
         return float(sum(worker["cpu_seconds"] for worker in self.manifest["workers"]))
 
     @property
-    def cpu_us_a_token(self) -> float:
-        """Microseconds."""
-        return 1e6 * self.worker_cpu / self.total("tokens_out")
-
-    @property
     def unresolved(self) -> float:
-        """Share of the reads that carried several token events."""
+        """Fraction of reads that returned several token events."""
         return self.total("reads_unresolved") / self.total("reads")
 
 
-def stages(at: Server, load: Load) -> dict[str, Any]:
-    """CPU by stage of one run, see `stages`."""
+def stages(target: Server, load: Load) -> dict[str, Any]:
+    """Measure the CPU per stage of one run, see `stages`."""
     with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "stages.json"
-        run(at, load, stages_to=kept)
-        told: dict[str, Any] = json.loads(kept.read_text())
-        return told
+        path = Path(folder) / "stages.json"
+        run(target, load, stages_path=path)
+        result: dict[str, Any] = json.loads(path.read_text())
+        return result
 
 
 def run(
-    at: Server,
+    target: Server,
     load: Load,
     *more: str,
-    book: bool = False,
-    stamps: bool = True,
+    token_log: bool = False,
+    timestamps: bool = True,
     core: str = CLIENT_CORE,
-    stages_to: Path | None = None,
+    stages_path: Path | None = None,
 ) -> Run:
-    """One run on one core, or on those that `core` names. CalledProcessError where it fails."""
+    """Run a load on the given cores. Raises CalledProcessError if it fails."""
     with tempfile.TemporaryDirectory() as folder:
-        out, kept = Path(folder) / "run", Path(folder) / "book.npz"
+        out, log_path = Path(folder) / "run", Path(folder) / "tokens.npz"
         environment = dict(os.environ)
         environment.pop("PROBE_API_KEY", None)
-        if book:
-            environment["BENCH_BOOK"] = str(kept)
-        if stages_to is not None:
-            environment |= {"BENCH_STAGES": str(stages_to), "PYTHONPATH": str(USERS.parent.parent)}
-        if not stamps:
-            environment["BENCH_NO_STAMPS"] = "1"
+        if token_log:
+            environment["BENCH_TOKEN_LOG"] = str(log_path)
+        if stages_path is not None:
+            environment |= {"BENCH_STAGES": str(stages_path), "PYTHONPATH": str(LOCUSTFILE.parent.parent)}
+        if not timestamps:
+            environment["BENCH_NO_TIMESTAMPS"] = "1"
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(
-            ["taskset", "-c", core, *_command(at, load, out), *more],
+        completed = subprocess.run(
+            ["taskset", "-c", core, *_command(target, load, out), *more],
             env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if done.returncode not in {0, 3}:
-            raise subprocess.CalledProcessError(done.returncode, done.args, done.stdout, done.stderr)
+        if completed.returncode not in {0, 3}:
+            raise subprocess.CalledProcessError(
+                completed.returncode, completed.args, completed.stdout, completed.stderr
+            )
         with (out / "requests.csv").open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         return Run(
             json.loads((out / "run.json").read_text()),
             rows,
-            dict(np.load(kept)) if book else None,
+            dict(np.load(log_path)) if token_log else None,
             _lag_p99(out / "sketches.jsonl"),
             _tokens(out / "sketches.jsonl"),
             after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         )
 
 
-def _command(at: Server, load: Load, out: Path) -> list[str]:
-    line = [str(PROBE), "run", str(USERS), "--host", at.url, "-u", str(load.streams), "-r", str(max(1, load.streams))]
+def _command(target: Server, load: Load, out: Path) -> list[str]:
+    line = [
+        str(PROBE),
+        "run",
+        str(LOCUSTFILE),
+        "--host",
+        target.url,
+        "-u",
+        str(load.streams),
+        "-r",
+        str(max(1, load.streams)),
+    ]
     line += ["-t", f"{load.seconds:g}s", "--max-tokens", str(load.tokens), "--input-tokens", "32", "--prompt-seed", "1"]
     return [*line, "--warm-up", "off", "--insecure", "--no-report", "--out", str(out)]
 
@@ -124,7 +131,7 @@ def _tokens(path: Path) -> dict[int, int]:
 
 
 def _lag_p99(path: Path) -> float | None:
-    from probe_ext.measure.sketch import LatencySketch  # noqa: PLC0415 - the runner itself needs nothing of the package
+    from probe_ext.measure.sketch import LatencySketch  # noqa: PLC0415 - only this function needs the package
 
     lags = LatencySketch()
     for line in path.read_text().splitlines():

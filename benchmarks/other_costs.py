@@ -1,4 +1,4 @@
-"""What else costs: the report by the number of replies, and reading the server's metrics."""
+"""Cost of the report, by number of replies, and of reading the server's metrics."""
 
 import csv
 import json
@@ -10,31 +10,37 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ours import PROBE
+from benchmarks.probe_run import PROBE
 
 _EXAMPLE = Path(__file__).parent.parent / "reports" / "examples" / "vllm"
 _METRICS = Path(__file__).parent.parent / "tests" / "fixtures" / "recordings" / "vllm_metrics_0.32.0_load_queueing.txt"
 
 
 def report(replies: int) -> dict[str, Any]:
-    """Seconds and megabytes of `probe report` for a run of so many replies: a real one's rows, over and over."""
+    """Measure time and memory of `probe report` for a run whose rows are those of a real run, repeated."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         shutil.copytree(_EXAMPLE, run)
-        _grow(run / "requests.csv", replies)
-        for gone in ("gaps.csv", *(path.name for path in run.glob("requests-*.csv"))):
-            (run / gone).unlink(missing_ok=True)
-        began = time.perf_counter()
+        _repeat_rows(run / "requests.csv", replies)
+        for name in ("gaps.csv", *(path.name for path in run.glob("requests-*.csv"))):
+            (run / name).unlink(missing_ok=True)
+        start = time.perf_counter()
         process = os.spawnv(os.P_NOWAIT, str(PROBE), [str(PROBE), "report", str(run)])
-        _, status, used = os.wait4(process, 0)
-        took = time.perf_counter() - began
+        _, status, usage = os.wait4(process, 0)
+        seconds = time.perf_counter() - start
         size = (run / "capacity.html").stat().st_size if (run / "capacity.html").exists() else None
     code = os.waitstatus_to_exitcode(status)
-    return {"replies": replies, "seconds": took, "megabytes": used.ru_maxrss / 1024, "page_bytes": size, "exit": code}
+    return {
+        "replies": replies,
+        "seconds": seconds,
+        "megabytes": usage.ru_maxrss / 1024,
+        "page_bytes": size,
+        "exit": code,
+    }
 
 
-def _grow(path: Path, replies: int) -> None:
-    """As many rows as asked, spread over the same users and times; every reply has an identity of its own."""
+def _repeat_rows(path: Path, replies: int) -> None:
+    """Repeat the rows until there are ``replies``, each with a unique reply id."""
     with path.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     column = header.index("reply_id")
@@ -48,24 +54,24 @@ def _grow(path: Path, replies: int) -> None:
 
 
 def poller() -> dict[str, Any]:
-    """CPU milliseconds of taking one page of a real vLLM's metrics apart, as the master does once a second."""
-    from probe_ext.target import poller as polling  # noqa: PLC0415 - the runner itself needs nothing of the package
-    from probe_ext.target.call_result import Answer  # noqa: PLC0415 - as above
+    """Measure the CPU time to parse one page of a real vLLM's metrics, as the master does every second."""
+    from probe_ext.target import poller as polling  # noqa: PLC0415 - only this benchmark needs the package
+    from probe_ext.target.call_result import Answer  # noqa: PLC0415 - only this benchmark needs the package
 
     text = _METRICS.read_bytes()
     rows: list[Any] = []
-    made = polling.Poller(
+    instance = polling.Poller(
         ("http://127.0.0.1/metrics",), lambda *_a, **_k: Answer(200, text), clock=time.perf_counter,
         sleep=lambda _s: None, spawn=lambda *_a: None, emit=rows.extend, period=1.0,
     )  # fmt: skip
-    made.poll("http://127.0.0.1/metrics")
-    began, times = time.process_time(), 100
-    for _ in range(times):
-        made.poll("http://127.0.0.1/metrics")
+    instance.poll("http://127.0.0.1/metrics")
+    start, rounds = time.process_time(), 100
+    for _ in range(rounds):
+        instance.poll("http://127.0.0.1/metrics")
     return {
         "page_bytes": len(text),
-        "rows": len(rows) // (times + 1),
-        "ms": 1e3 * (time.process_time() - began) / times,
+        "rows": len(rows) // (rounds + 1),
+        "ms": 1e3 * (time.process_time() - start) / rounds,
     }
 
 

@@ -1,4 +1,4 @@
-"""Run the trials for real: a simulated server and the probe's command line, each in a process of its own."""
+"""Run a trial: a simulated server and `probe run`, each in its own process."""
 
 import subprocess
 import sys
@@ -10,20 +10,19 @@ from scripts.seeds.figures import Figures, figures
 from scripts.seeds.trials import Trial
 
 PROBE = Path(sys.executable).with_name("probe")
-LONGEST = 900.0
-"""seconds that one run may take"""
+RUN_TIMEOUT_S = 900.0
 
 
 @dataclass(frozen=True)
 class Result:
-    """A trial and what the probe measured."""
+    """A trial and what `probe` measured."""
 
     trial: Trial
     figures: Figures
 
 
-def drive(trial: Trial, keep: Path | None = None) -> Result:
-    """Serve, measure, read. RuntimeError when the server, or the run, did not come to its end."""
+def run_trial(trial: Trial, keep: Path | None = None) -> Result:
+    """Start the server, run the load test, read its figures. Raises RuntimeError if the run fails."""
     with tempfile.TemporaryDirectory() as scratch:
         run = (keep or Path(scratch)) / trial.name
         serve = [str(PROBE), "sim", "--profile", trial.model, "--port", "0", "--speed", str(trial.speed)]
@@ -40,6 +39,8 @@ def drive(trial: Trial, keep: Path | None = None) -> Result:
 def _measure(trial: Trial, host: str, run: Path) -> None:
     report = () if trial.table == "mixed" else ("--no-report",)
     command = [PROBE, "run", trial.scenario, "--host", host, "--out", run, "--force", *trial.options, *report]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{trial.name}: code {done.returncode}: {done.stdout[-500:]} {done.stderr[-2000:]}")
+    completed = subprocess.run(command, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
+    if completed.returncode:
+        raise RuntimeError(
+            f"{trial.name}: exit code {completed.returncode}: {completed.stdout[-500:]} {completed.stderr[-2000:]}"
+        )
