@@ -1,4 +1,4 @@
-"""Levels: how a list of them is read, and how a run steps through them."""
+"""Level lists are parsed, and a run steps through them."""
 
 import itertools
 from collections.abc import Callable
@@ -7,34 +7,38 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe_ext.load.level_plan import PATIENCE, LevelPlan, LevelSteps, parse_levels
+from probe_ext.load.level_plan import MAX_HOLD_FACTOR, LevelPlan, LevelSteps, parse_levels
 
 PLAN = LevelPlan((2, 5, 3), hold=10.0, settle=4.0, min_replies=3)
 
 
-def all_heard(since: float) -> int:
+def all_replied(since: float) -> int:
     return 1000
 
 
-def nobody_heard(since: float) -> int:
+def none_replied(since: float) -> int:
     return 0
 
 
 def walk(
-    steps: LevelSteps, heard: Callable[[float], int], *, until: float = 500.0, users: Callable[[float, int], int]
+    steps: LevelSteps,
+    users_with_enough_replies: Callable[[float], int],
+    *,
+    until: float = 500.0,
+    users: Callable[[float, int], int],
 ) -> list[tuple[float, int | None]]:
-    """Ask once a second; when the answer changed, and to what. `users(t, target)` is how many there are."""
-    seen: list[tuple[float, int | None]] = []
+    """Call target() once a second; return the times and values of its changes. `users(t, target)` are running."""
+    changes: list[tuple[float, int | None]] = []
     target: int | None = steps.level
     t = 0.0
     while t <= until:
-        target = steps.target(t, users(t, target or 0), heard)
-        if not seen or seen[-1][1] != target:
-            seen.append((t, target))
+        target = steps.target(t, users(t, target or 0), users_with_enough_replies)
+        if not changes or changes[-1][1] != target:
+            changes.append((t, target))
         if target is None:
-            return seen
+            return changes
         t += 1.0
-    return seen
+    return changes
 
 
 @pytest.mark.parametrize(
@@ -48,7 +52,7 @@ def walk(
         ("1000000", (1_000_000,)),
     ],
 )
-def test_a_list_of_numbers_of_users_is_read(text: str, levels: tuple[int, ...]) -> None:
+def test_parses_user_counts(text: str, levels: tuple[int, ...]) -> None:
     assert parse_levels(text) == levels
 
 
@@ -72,20 +76,20 @@ def test_a_list_of_numbers_of_users_is_read(text: str, levels: tuple[int, ...]) 
         ("²", "'²'"),
         ("1000001", "'1000001'"),
         ("9" * 5000, "'9999"),
-        ("1,1", "1 follows itself"),
-        ("2,4,4,8", "4 follows itself"),
-        ("1,01", "1 follows itself"),
+        ("1,1", "1 is repeated"),
+        ("2,4,4,8", "4 is repeated"),
+        ("1,01", "1 is repeated"),
     ],
 )
-def test_what_is_no_list_of_levels_is_refused_and_the_wrong_part_named(text: str, named: str) -> None:
-    with pytest.raises(ValueError, match=named) as refused:
+def test_rejects_an_invalid_list_and_names_the_invalid_part(text: str, named: str) -> None:
+    with pytest.raises(ValueError, match=named) as rejected:
         parse_levels(text)
-    assert len(str(refused.value)) < 120
+    assert len(str(rejected.value)) < 120
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.text(alphabet="0123456789,- x\n٣", max_size=20))
-def test_any_text_is_levels_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     try:
         levels = parse_levels(text)
     except ValueError:
@@ -96,88 +100,88 @@ def test_any_text_is_levels_or_refused(text: str) -> None:
         assert all(a != b for a, b in itertools.pairwise(levels))
 
 
-def test_each_level_is_held_for_its_time_after_it_has_settled() -> None:
+def test_holds_each_level_after_it_has_settled() -> None:
     steps = LevelSteps(PLAN)
-    seen = walk(steps, all_heard, users=lambda t, target: target)
-    # 4 s to settle and 10 s held, each from the moment at which the users are there (seen a second after the change)
-    assert seen == [(0.0, 2), (14.0, 5), (29.0, 3), (44.0, None)]
+    changes = walk(steps, all_replied, users=lambda t, target: target)
+    # 4 s to settle plus 10 s hold, counted from when all users are running (seen a second after the change)
+    assert changes == [(0.0, 2), (14.0, 5), (29.0, 3), (44.0, None)]
     assert steps.never_reached == []
 
 
-def test_settling_begins_when_the_users_are_there_and_not_when_they_are_asked_for() -> None:
+def test_settling_begins_when_all_users_are_running() -> None:
     steps = LevelSteps(LevelPlan((2, 5), hold=10.0, settle=4.0, min_replies=3))
 
-    def slowly(t: float, target: int) -> int:
+    def slow_ramp(t: float, target: int) -> int:
         return target if t >= 6 else 0
 
-    seen = walk(steps, all_heard, users=slowly)
-    assert seen == [(0.0, 2), (20.0, 5), (35.0, None)]
+    changes = walk(steps, all_replied, users=slow_ramp)
+    assert changes == [(0.0, 2), (20.0, 5), (35.0, None)]
 
 
-def test_a_level_lasts_until_every_user_has_enough_replies_of_its_measured_part() -> None:
-    asked: list[float] = []
+def test_a_level_lasts_until_every_user_has_enough_replies_in_the_measured_part() -> None:
+    calls: list[float] = []
 
-    def heard(since: float) -> int:
-        asked.append(since)
-        return 2 if len(asked) > 7 else 1
+    def one_slow_user(since: float) -> int:
+        calls.append(since)
+        return 2 if len(calls) > 7 else 1
 
     steps = LevelSteps(LevelPlan((2,), hold=10.0, settle=4.0, min_replies=3))
-    seen = walk(steps, heard, users=lambda t, target: target)
-    assert seen == [(0.0, 2), (21.0, None)]
-    assert set(asked) == {4.0}  # only replies sent after it had settled count
+    changes = walk(steps, one_slow_user, users=lambda t, target: target)
+    assert changes == [(0.0, 2), (21.0, None)]
+    assert set(calls) == {4.0}  # counts only replies sent after settling
 
 
-def test_nobody_is_asked_about_before_the_hold_is_over() -> None:
+def test_does_not_count_replies_before_the_hold_is_over() -> None:
     steps = LevelSteps(LevelPlan((2,), hold=10.0, settle=4.0, min_replies=3))
 
-    def heard(since: float) -> int:
-        raise AssertionError("asked too early")
+    def too_early(since: float) -> int:
+        raise AssertionError("called before the hold was over")
 
     for t in range(14):
-        assert steps.target(float(t), 2, heard) == 2
+        assert steps.target(float(t), 2, too_early) == 2
 
 
-def test_a_level_that_stays_silent_is_left_after_five_times_its_hold() -> None:
+def test_leaves_a_level_without_replies_after_five_times_its_hold() -> None:
     steps = LevelSteps(LevelPlan((2, 3), hold=10.0, settle=4.0, min_replies=3))
-    seen = walk(steps, nobody_heard, users=lambda t, target: target)
-    assert PATIENCE == 5
-    assert seen == [(0.0, 2), (54.0, 3), (109.0, None)]
-    assert steps.never_reached == []  # reached, though unheard
+    changes = walk(steps, none_replied, users=lambda t, target: target)
+    assert MAX_HOLD_FACTOR == 5
+    assert changes == [(0.0, 2), (54.0, 3), (109.0, None)]
+    assert steps.never_reached == []  # reached, though no reply completed
 
 
-def test_a_level_that_is_never_reached_is_left_and_named() -> None:
+def test_leaves_and_records_a_level_that_is_never_reached() -> None:
     steps = LevelSteps(PLAN)
-    seen = walk(steps, all_heard, users=lambda t, target: min(target, 3))
+    changes = walk(steps, all_replied, users=lambda t, target: min(target, 3))
     assert steps.never_reached == [5]
-    assert seen == [(0.0, 2), (14.0, 5), (68.0, 3), (83.0, None)]
+    assert changes == [(0.0, 2), (14.0, 5), (68.0, 3), (83.0, None)]
 
 
-def test_a_level_reached_in_the_last_moment_is_still_measured_in_full() -> None:
+def test_a_level_reached_at_the_last_moment_is_still_measured_in_full() -> None:
     steps = LevelSteps(LevelPlan((4,), hold=10.0, settle=4.0, min_replies=3))
-    seen = walk(steps, all_heard, users=lambda t, target: 4 if t >= 53 else 1)
-    assert seen == [(0.0, 4), (67.0, None)]
+    changes = walk(steps, all_replied, users=lambda t, target: 4 if t >= 53 else 1)
+    assert changes == [(0.0, 4), (67.0, None)]
     assert steps.never_reached == []
 
 
-def test_users_that_are_lost_after_a_level_was_reached_do_not_begin_it_again() -> None:
+def test_losing_users_does_not_restart_a_level() -> None:
     steps = LevelSteps(LevelPlan((4,), hold=10.0, settle=4.0, min_replies=3))
-    seen = walk(steps, all_heard, users=lambda t, target: 3 if 5 <= t <= 8 else 4)
-    assert seen == [(0.0, 4), (14.0, None)]
+    changes = walk(steps, all_replied, users=lambda t, target: 3 if 5 <= t <= 8 else 4)
+    assert changes == [(0.0, 4), (14.0, None)]
 
 
-def test_the_measured_part_is_told() -> None:
+def test_measured_from_is_known_once_the_level_is_reached() -> None:
     steps = LevelSteps(PLAN)
     assert steps.measured_from() is None
-    steps.target(3.0, 1, all_heard)
+    steps.target(3.0, 1, all_replied)
     assert steps.measured_from() is None
-    steps.target(5.0, 2, all_heard)
+    steps.target(5.0, 2, all_replied)
     assert steps.measured_from() == 9.0
 
 
-def test_asked_again_after_its_end_it_stays_at_its_end() -> None:
+def test_stays_done_after_the_last_level() -> None:
     steps = LevelSteps(LevelPlan((4,), hold=10.0, settle=4.0, min_replies=3))
-    assert walk(steps, all_heard, users=lambda t, target: 1)[-1][1] is None
-    assert [steps.target(1000.0 + t, 1, all_heard) for t in range(3)] == [None, None, None]
+    assert walk(steps, all_replied, users=lambda t, target: 1)[-1][1] is None
+    assert [steps.target(1000.0 + t, 1, all_replied) for t in range(3)] == [None, None, None]
     assert steps.never_reached == [4]
 
 
@@ -191,18 +195,18 @@ def test_asked_again_after_its_end_it_stays_at_its_end() -> None:
     st.booleans(),
     st.booleans(),
 )
-def test_every_plan_comes_to_its_end_through_all_its_levels(
-    levels: list[int], hold: int, settle: int, comes: bool, speaks: bool
+def test_every_plan_ends_after_all_its_levels(
+    levels: list[int], hold: int, settle: int, ramp_completes: bool, users_reply: bool
 ) -> None:
     steps = LevelSteps(LevelPlan(tuple(levels), float(hold), float(settle), 3))
-    longest = len(levels) * (PATIENCE * hold + settle + 2)
-    seen = walk(
+    time_limit = len(levels) * (MAX_HOLD_FACTOR * hold + settle + 2)
+    changes = walk(
         steps,
-        all_heard if speaks else nobody_heard,
-        until=float(longest),
-        users=lambda t, target: target if comes else 0,
+        all_replied if users_reply else none_replied,
+        until=float(time_limit),
+        users=lambda t, target: target if ramp_completes else 0,
     )
-    assert [target for _, target in seen] == [*levels, None]
-    assert steps.never_reached == ([] if comes else levels)
-    held = [b - a for (a, _), (b, _) in itertools.pairwise(seen)]
+    assert [target for _, target in changes] == [*levels, None]
+    assert steps.never_reached == ([] if ramp_completes else levels)
+    held = [b - a for (a, _), (b, _) in itertools.pairwise(changes)]
     assert min(held) >= hold + settle

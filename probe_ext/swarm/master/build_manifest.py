@@ -60,7 +60,7 @@ def _plan(run: "ActiveRun") -> dict[str, Any] | None:
     shape = run.environment.shape_class
     if run.options.plan is None or not isinstance(shape, LevelShape):
         return None
-    return shape.steps.told()
+    return shape.steps.as_json()
 
 
 def _locustfile(given: str) -> str:

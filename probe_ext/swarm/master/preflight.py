@@ -93,7 +93,7 @@ def plan_line(plan: Plan) -> str:
     users = ", ".join(map(str, plan.levels[:_NAMED])) + (", …" if len(plan.levels) > _NAMED else "")
     each = f"{_time(plan.settle)} to settle and {_time(plan.hold)} held" + " each" * (len(plan.levels) > 1)
     people = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
-    length = f"at least {_time(plan.shortest)}, more where replies take long"
+    length = f"at least {_time(plan.min_duration)}, more where replies take long"
     return f"{things(len(plan.levels), 'level')} ({people}), {each}: {length}"
 
 
