@@ -224,9 +224,10 @@ def test_a_duration_is_the_sum_of_its_parts(h: int, m: int, s: int, ms: int) -> 
 def test_any_text_for_any_option_is_read_or_rejected_by_its_flag(name: str, text: str) -> None:
     try:
         read_options({name: text})
+        message = None
     except SettingsError as error:
-        assert str(error).startswith("--" + name.replace("_", "-"))
-        assert "\n" not in str(error)
+        message = str(error)
+    assert message is None or (message.startswith("--" + name.replace("_", "-")) and "\n" not in message)
 
 
 def test_a_gate_cannot_be_combined_with_no_report() -> None:
