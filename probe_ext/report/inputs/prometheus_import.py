@@ -73,7 +73,7 @@ def read(run: Path, stated: manifest.Manifest, source: PrometheusSource) -> None
         "clock_error": round(error, 3),
         "servers": [asdict(one) for one in told],
     }
-    tables.write_whole(run / directory.SERVER_PROMETHEUS, ServerRow, rows)
+    tables.replace_table(run / directory.SERVER_PROMETHEUS, ServerRow, rows)
     manifest.replace_text(run / directory.PROMETHEUS, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
 

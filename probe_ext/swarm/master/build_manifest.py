@@ -50,7 +50,7 @@ def describe(run: "ActiveRun") -> dict[str, Any]:
         "prompts": {key: value for key, value in made.prompts.items() if key != "length_model"},
         "warm_up": made.warm_up,
         "merged": [],
-        "ruler": run.floor,
+        "calibration": run.floor,
         "findings": _findings(run, taking_part),
     }
 

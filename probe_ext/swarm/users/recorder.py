@@ -13,7 +13,7 @@ from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, moved, values_of
 from probe_ext.measure.window_sketches import Book
-from probe_ext.run import own_copy
+from probe_ext.run import worker_files
 from probe_ext.run.tables import TableWriter
 from probe_ext.swarm.users import gc_tuning
 from probe_ext.swarm.users.reply_rows import long_gaps, reply_row, write_windows
@@ -93,10 +93,10 @@ class Recorder:
         if directory is not None:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
-                own_copy.write_label(directory, self.worker, run)
+                worker_files.write_label(directory, self.worker, run)
                 self._tables = (
-                    TableWriter(directory / own_copy.requests_of(self.worker), ReplyRow),
-                    TableWriter(directory / own_copy.gaps_of(self.worker), GapRow),
+                    TableWriter(directory / worker_files.REQUESTS_TABLE.file_name(self.worker), ReplyRow),
+                    TableWriter(directory / worker_files.GAPS_TABLE.file_name(self.worker), GapRow),
                 )
             except OSError as error:
                 self.disk_error = f"{directory}: {error.strerror or error}; it keeps no copy of the rows"
@@ -180,7 +180,7 @@ class Recorder:
         if refused:
             self._refusal = f"{requests.path}: {refused.strerror or refused}"
             self.disk_error = f"{self._refusal}; its own copy of the rows is not whole"
-            if requests.waiting_bytes + gaps.waiting_bytes > _WAITING_MOST:
+            if requests.pending_bytes + gaps.pending_bytes > _WAITING_MOST:
                 self.close()  # the master has the rows; memory must not pay for a copy of them
         elif self._refusal:
             self.disk_error = f"{self._refusal}; it refused for a while, every row was written later"
