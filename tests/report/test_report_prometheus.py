@@ -285,7 +285,7 @@ def test_addresses_that_cannot(url: str) -> None:
 
 @pytest.mark.parametrize("match", ["job=vllm", 'job="a" or vector(1)', '"a"', 'job="a"} or {x="y"', "up", 'a="b'])
 def test_matchers_that_are_none(match: str) -> None:
-    with pytest.raises(ValueError, match="no matchers"):
+    with pytest.raises(ValueError, match="not valid label matchers"):
         matchers(match)
 
 
