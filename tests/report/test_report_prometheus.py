@@ -279,7 +279,7 @@ def test_addresses_and_matchers_that_can_be_meant() -> None:
 
 @pytest.mark.parametrize("url", ["p:9090", "ftp://p", "http://", "http://u:pw@p", "http://p/?a=1", "http://p/#x"])
 def test_addresses_that_cannot(url: str) -> None:
-    with pytest.raises(ValueError, match=r"URL|PROBE_PROMETHEUS_AUTH|to end"):
+    with pytest.raises(ValueError, match=r"URL|PROBE_PROMETHEUS_AUTH|query"):
         prometheus_url(url)
 
 
