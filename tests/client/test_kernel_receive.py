@@ -1,4 +1,4 @@
-"""Receive times: where they are had, and what is done where they are not."""
+"""Receive times, from kernel stamps and without them."""
 
 import socket
 import struct
@@ -7,18 +7,18 @@ import pytest
 
 from probe_ext.client import kernel_receive
 from probe_ext.client.kernel_receive import (
-    MAX_LAG,
+    MAX_LAG_S,
     Arrivals,
     arrivals,
-    ask_for_stamps,
     begin_round,
+    enable_timestamps,
     read_plain,
     read_stamped,
 )
 
 
 class Socket:
-    """Gives one message with this ancillary data."""
+    """Returns one message with this ancillary data."""
 
     def __init__(self, *stamps: tuple[int, int, bytes]) -> None:
         self.stamps = list(stamps)
@@ -33,30 +33,30 @@ def stamp(seconds: int, nanoseconds: int) -> tuple[int, int, bytes]:
 
 
 @pytest.fixture(autouse=True)
-def _still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is second 50 of this machine and second 1000 of the world."""
-    monkeypatch.setattr(kernel_receive.clock, "both", lambda: (50.0, 1000 * 10**9))
+def _fixed_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fix monotonic time at 50 s and wall time at 1000 s."""
+    monkeypatch.setattr(kernel_receive.clock, "read_clock_pair", lambda: (50.0, 1000 * 10**9))
     monkeypatch.setattr(kernel_receive.clock, "monotonic", lambda: 50.0)
 
 
 def read(*stamps: tuple[int, int, bytes]) -> tuple[bytes, float, float | None]:
-    return told(arrivals([*read_stamped(Socket(*stamps), begin_round())], 0.0))  # type: ignore[arg-type]
+    return single(arrivals([*read_stamped(Socket(*stamps), begin_round())], 0.0))  # type: ignore[arg-type]
 
 
-def told(found: Arrivals) -> tuple[bytes, float, float | None]:
-    """Of a lone read: its bytes, when they came, and its lag."""
-    return found.data[0], found.at[0], found.lags[0] if found.lags else None
+def single(result: Arrivals) -> tuple[bytes, float, float | None]:
+    """Return bytes, arrival time and lag of a single read."""
+    return result.data[0], result.at[0], result.lags[0] if result.lags else None
 
 
-def test_a_stamp_is_moved_onto_our_axis_by_the_lag_that_it_shows() -> None:
+def test_converts_a_stamp_to_monotonic_time() -> None:
     assert read(stamp(999, 750_000_000)) == (b"data", 49.75, 0.25)
 
 
-def test_without_a_stamp_the_time_is_that_of_the_read_and_there_is_no_lag() -> None:
+def test_without_a_stamp_uses_the_time_of_the_read() -> None:
     assert read() == (b"data", 50.0, None)
 
 
-def test_a_stamp_later_than_the_read_by_less_than_the_clocks_are_read_apart_is_one_of_the_read() -> None:
+def test_a_stamp_slightly_after_the_read_means_the_time_of_the_read() -> None:
     assert read(stamp(1000, 10_000)) == (b"data", 50.0, 0.0)
 
 
@@ -64,42 +64,42 @@ def test_a_stamp_later_than_the_read_by_less_than_the_clocks_are_read_apart_is_o
     "other",
     [
         pytest.param(stamp(1000, 100_000), id="a stamp from the future"),
-        pytest.param(stamp(1000 - int(MAX_LAG) - 1, 0), id="a stamp from long ago"),
+        pytest.param(stamp(1000 - int(MAX_LAG_S) - 1, 0), id="a stamp from long ago"),
         pytest.param((socket.SOL_SOCKET, 99, struct.pack("@qq", 999, 0)), id="another message"),
         pytest.param((socket.SOL_SOCKET, 35, b"short"), id="a message of another size"),
         pytest.param((socket.IPPROTO_IP, 35, struct.pack("@qq", 999, 0)), id="another level"),
     ],
 )
-def test_a_stamp_that_cannot_be_one_is_none(other: tuple[int, int, bytes]) -> None:
+def test_ignores_invalid_stamps(other: tuple[int, int, bytes]) -> None:
     assert read(other) == (b"data", 50.0, None)
 
 
-def test_where_the_platform_has_no_stamps_none_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_does_not_enable_timestamps_where_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as sock:
         monkeypatch.setattr(kernel_receive.sys, "platform", "darwin")
-        assert not ask_for_stamps(sock)
+        assert not enable_timestamps(sock)
         monkeypatch.setattr(kernel_receive.sys, "platform", "linux")
-        monkeypatch.setattr(kernel_receive, "_OPTION", 99_999)
-        assert not ask_for_stamps(sock)
+        monkeypatch.setattr(kernel_receive, "_SO_TIMESTAMPNS", 99_999)
+        assert not enable_timestamps(sock)
 
 
 def test_a_plain_read_has_the_time_of_the_read() -> None:
     one, other = socket.socketpair()
     with one, other:
         other.send(b"hello")
-        found = told(arrivals([*read_plain(one, begin_round())], 0.0))
-    assert found == (b"hello", 50.0, None)
+        result = single(arrivals([*read_plain(one, begin_round())], 0.0))
+    assert result == (b"hello", 50.0, None)
 
 
-def test_many_reads_are_placed_as_each_by_itself_would_be() -> None:
+def test_reads_convert_together_as_one_by_one() -> None:
     stamps = [stamp(999, 5_000_000 * n) for n in range(1, 20)]
     reads = [read_stamped(Socket(one), begin_round()) for one in stamps]  # type: ignore[arg-type]
     together = arrivals([item for one in reads for item in one], 0.0)
-    alone = [told(arrivals([*one], 0.0)) for one in reads]
+    alone = [single(arrivals([*one], 0.0)) for one in reads]
     assert list(zip(together.data, together.at, together.lags, strict=True)) == alone
 
 
-def test_nothing_comes_before_what_came_before_it_and_what_is_empty_brings_nothing() -> None:
+def test_times_never_decrease_and_empty_reads_are_left_out() -> None:
     moments = [stamp(999, 700_000_000), stamp(999, 600_000_000), stamp(999, 800_000_000)]
     reads = [read_stamped(Socket(one), begin_round()) for one in moments]  # type: ignore[arg-type]
     assert arrivals([item for one in reads for item in one], 49.65).at == [49.7, 49.7, 49.8]
@@ -109,19 +109,19 @@ def test_nothing_comes_before_what_came_before_it_and_what_is_empty_brings_nothi
 
 
 @pytest.mark.parametrize(
-    ("came", "waited", "overdue"),
+    ("arrived", "wait", "overdue"),
     [
-        pytest.param(49.99, (0.0, 0.0), 0.010, id="nothing was waited for: all of the lag"),
-        pytest.param(49.99, (49.985, 49.998), 0.002, id="it came while others were waited for: since then"),
-        pytest.param(49.98, (49.985, 49.998), 0.007, id="it had lain there before: that, and since then"),
-        pytest.param(49.999, (49.985, 49.998), 0.001, id="it came when the wait was over: all of the lag"),
+        pytest.param(49.99, (0.0, 0.0), 0.010, id="no wait: all of the lag"),
+        pytest.param(49.99, (49.985, 49.998), 0.002, id="arrived during the wait: since its end"),
+        pytest.param(49.98, (49.985, 49.998), 0.007, id="arrived before the wait: before and after it"),
+        pytest.param(49.999, (49.985, 49.998), 0.001, id="arrived after the wait: all of the lag"),
     ],
 )
-def test_what_is_waited_on_purpose_is_not_overdue(came: float, waited: tuple[float, float], overdue: float) -> None:
-    """Read at 50.0."""
-    good, odd = stamp(950 + int(came), round(came % 1 * 1e9)), stamp(1000 - int(MAX_LAG) - 1, 0)
-    for stamps in ([good], [good, odd]):  # with a stamp that cannot be one beside it, each is placed by itself
-        reads = [read_stamped(Socket(one), begin_round(*waited)) for one in stamps]  # type: ignore[arg-type]
-        found = arrivals([item for one in reads for item in one], 0.0)
-        assert found.lags == [pytest.approx(50 - came)]
-        assert found.overdue == [pytest.approx(overdue)]
+def test_an_intended_wait_is_not_overdue(arrived: float, wait: tuple[float, float], overdue: float) -> None:
+    """All are read at 50.0 s."""
+    good, odd = stamp(950 + int(arrived), round(arrived % 1 * 1e9)), stamp(1000 - int(MAX_LAG_S) - 1, 0)
+    for stamps in ([good], [good, odd]):  # an invalid stamp makes them convert one by one
+        reads = [read_stamped(Socket(one), begin_round(*wait)) for one in stamps]  # type: ignore[arg-type]
+        result = arrivals([item for one in reads for item in one], 0.0)
+        assert result.lags == [pytest.approx(50 - arrived)]
+        assert result.overdue == [pytest.approx(overdue)]

@@ -1,7 +1,7 @@
 """What a reply adds to the windows, and whose fault a late start is."""
 
 from probe_ext.client.connection import ConnectError
-from probe_ext.client.converse import Conversation, Limits
+from probe_ext.client.exchange import Exchange, Limits
 from probe_ext.client.decoder import Choice
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
@@ -27,7 +27,7 @@ class Closed:
 
 
 def late(*, due: float, free: float | None) -> float:
-    conversation = Conversation(
+    conversation = Exchange(
         Closed(),
         b"",
         Limits(),

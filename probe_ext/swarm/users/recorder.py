@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from probe_ext.client.converse import Conversation
+from probe_ext.client.exchange import Exchange
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
@@ -48,7 +48,7 @@ class Recorder:
     started: int = 0
     finished: int = 0
     users: int = 0
-    in_flight: set[Conversation] = field(default_factory=set)
+    in_flight: set[Exchange] = field(default_factory=set)
     ending: bool = False
     """no further reply may start"""
     loop_lag_max: float = 0.0
@@ -114,13 +114,13 @@ class Recorder:
         self.users += 1
         return f"{self.worker}:{self.users}"
 
-    def start(self, conversation: Conversation) -> int:
+    def start(self, conversation: Exchange) -> int:
         """A reply is asked for; its number."""
         self.started += 1
         self.in_flight.add(conversation)
         return self.started
 
-    def end(self, conversation: Conversation, reply: Reply, asked: Asked, number: int) -> ReplyRow:
+    def end(self, conversation: Exchange, reply: Reply, asked: Asked, number: int) -> ReplyRow:
         """A reply has ended, however it did; its row in this process's monotonic seconds."""
         self.in_flight.discard(conversation)
         if self.run is None:
@@ -193,7 +193,7 @@ class Recorder:
     def cut_all(self) -> None:
         """End every reply in flight."""
         for conversation in list(self.in_flight):
-            conversation.cut()
+            conversation.cancel()
 
     def close(self) -> None:
         """Close our own tables; what the disk refuses now is only our copy, the master has the rows."""
