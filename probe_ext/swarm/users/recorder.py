@@ -11,8 +11,8 @@ from probe_ext.client.exchange import Exchange
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
-from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, moved, values_of
-from probe_ext.measure.window_sketches import Book
+from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, shifted, values_of
+from probe_ext.measure.window_sketches import WindowSketches
 from probe_ext.run import worker_files
 from probe_ext.run.tables import TableWriter
 from probe_ext.swarm.users import gc_tuning
@@ -67,7 +67,7 @@ class Recorder:
         self._waiting: list[tuple[Reply, Asked, int]] = []
         self._rows: list[ReplyRow] = []
         self._gaps: list[GapRow] = []
-        self._book = Book()
+        self._book = WindowSketches()
         self._number = 0
         self._told: tuple[int, int] = (-1, -1)
         self._refusal: str | None = None
@@ -142,8 +142,8 @@ class Recorder:
     def _keep(self, reply: Reply, asked: Asked, number: int) -> ReplyRow:
         row = self._row(reply, asked, number)
         self.finished += 1
-        self._rows.append(moved(row, -self._origin, REPLY_MARKS))
-        self._gaps.extend(moved(gap, -self._origin, GAP_MARKS) for gap in long_gaps(reply, row))
+        self._rows.append(shifted(row, -self._origin, REPLY_MARKS))
+        self._gaps.extend(shifted(gap, -self._origin, GAP_MARKS) for gap in long_gaps(reply, row))
         write_windows(self._book, reply, row, self._origin)
         return row
 
@@ -152,7 +152,7 @@ class Recorder:
         news = (self.started, self.finished)
         if self.run is None or (news == self._told and not self._rows):
             return
-        self._book.forget(clock.monotonic() - self._origin - self._longest - _SLACK)
+        self._book.drop_before(clock.monotonic() - self._origin - self._longest - _SLACK)
         self._to_disk()
         self._number += 1
         self.unacknowledged[self._number] = {
@@ -167,7 +167,7 @@ class Recorder:
             "disk_error": self.disk_error,
             "rows": [values_of(row) for row in self._rows],
             "gaps": [values_of(gap) for gap in self._gaps],
-            "windows": self._book.changes(),
+            "windows": self._book.take_changes(),
         }
         self._rows, self._gaps, self._told = [], [], news
 
