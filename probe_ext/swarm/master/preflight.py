@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.load.boundary_search import SearchPlan
-from probe_ext.run.directory import fresh
+from probe_ext.run.directory import make_run_directory
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm.commands.run_command import DEFAULT_LEVELS_VARIABLE
@@ -54,7 +54,7 @@ class Starter:
         if made.problem:
             raise SettingsError(made.problem)  # before a folder is made, or an old run removed from it
         asked = Path(options.out) if options.out else None
-        directory = fresh(asked, self.scenario(), force=options.force, numbered=self._runs > 0)
+        directory = make_run_directory(asked, self.scenario(), force=options.force, numbered=self._runs > 0)
         return Ready(options, made, directory)
 
     def warmed(self, ready: Ready) -> Ready:
