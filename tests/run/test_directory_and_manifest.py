@@ -197,7 +197,7 @@ def test_runs_started_in_the_same_second_get_separate_directories(
     monkeypatch.setattr(clock, "wall", lambda: 1.7e9)
     paths = [
         make_run_directory(None, "capacity", force=False, numbered=False) for _ in range(3)
-    ]  # none has any files yet
+    ]
     assert len(set(paths)) == 3
     assert all(path.is_dir() for path in paths)
 
