@@ -16,7 +16,7 @@ from typing import Any
 from gevent.monkey import get_original
 
 from benchmarks.probe_run import READING
-from probe_ext.client import connection, reply, socket_reactor
+from probe_ext.client import kernel_receive, reply, socket_reactor
 from probe_ext.client.connection import Connection
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.collector import Collector
@@ -29,9 +29,9 @@ WARM_UP_S = 3.0
 """Time after the first read that is not counted: users are still starting, and code runs for the first time."""
 
 STAGES: list[tuple[str, Any, str]] = [
-    (READING, socket_reactor.Sockets, "_read"),
-    ("assigning kernel timestamps", connection.receive, "arrivals"),
-    ("finding the events in the reads", reply.ReplyReader, "take"),
+    (READING, socket_reactor.SocketReactor, "_read_ready"),
+    ("assigning kernel timestamps", kernel_receive, "arrivals"),
+    ("finding the events in the reads", reply.ReplyReader, "feed"),
     ("determining the outcome", reply.ReplyReader, "fill"),
     ("computing the row: rates, gaps, deadlines", recorder, "reply_row"),
     ("adding to window sketches", recorder, "write_windows"),

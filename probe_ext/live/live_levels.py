@@ -14,6 +14,7 @@ import numpy as np
 
 from probe_ext.live.reply_batch import Batch
 from probe_ext.live.user_ledger import Ledger
+from probe_ext.load.level_plan import MIN_LEVEL_S
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.user_grades import UserCounts

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from probe_ext.load.level_plan import PATIENCE
+from probe_ext.load.level_plan import MAX_HOLD_FACTOR
 
 SEARCH_CRITICAL = 2.24
 """standard errors for every proof in a search, instead of Student's t: it looks often; found by simulation"""
@@ -99,7 +99,7 @@ class SearchPlan:
     @property
     def patience(self) -> float:
         """Seconds after which a level that can't be reached, or gives no replies, is left."""
-        return PATIENCE * self.hold
+        return MAX_HOLD_FACTOR * self.hold
 
     def target_width(self, users: float) -> float:
         """How wide the interval of an estimate may be, in users."""
@@ -185,7 +185,7 @@ class SearchSteps:
         width, wanted = self.interval[1] - self.interval[0], self.plan.target_width(self._center(self.interval))
         return max(0.0, (self._now - self._closing_since) * ((width / wanted) ** 2 - 1))
 
-    def told(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, object]:
         """The manifest's `plan`: levels in order of the first visit, then every step."""
         return {
             "levels": list(dict.fromkeys(step.users for step in self.steps)),

@@ -1,15 +1,15 @@
 """From evidence to the estimator, as the verdict does it: find levels, grade replies as they stood, make visits."""
 
 import numpy as np
+from probe_ext.verdict.levels.scene import scene_of, sent_at
+from probe_ext.verdict.levels.truncate import as_of, moments
 
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.reply_grades import judge_replies
-from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.observations import Visit, visit_from_grades
 from probe_ext.verdict.levels.find_levels import find_stretches
-from probe_ext.verdict.levels.scene import scene_of, sent_at
-from probe_ext.verdict.levels.truncate import as_of, moments
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria
 from probe_ext.verdict.values.columns import texts
 from probe_ext.verdict.values.evidence import Evidence
 from scripts.study.truth import chat

@@ -7,8 +7,8 @@ from typing import Any
 
 from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.sim.profile import load_profile
-from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.inference.estimate import estimate
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from scripts.study.adapter import criteria, estimate_run
 from scripts.study.people import People
 from scripts.study.random_servers import random_server

@@ -84,7 +84,9 @@ def hold_levels(
     plan = LevelPlan(levels, hold, settle, min_replies)
     steps, counter = plan.begin(), ReplyCounter(min_replies)
     enough = counter.users_with_enough_replies
-    return drive(Run(profile, people, steps.told()), seed, lambda t, users: steps.target(t, users, enough), counter.add)
+    return drive(
+        Run(profile, people, steps.as_json()), seed, lambda t, users: steps.target(t, users, enough), counter.add
+    )
 
 
 def search(profile: Profile, people: People, slo: SloProfile, plan: SearchPlan, *, seed: int) -> Run:
@@ -97,7 +99,7 @@ def search_around(run: Run, slo: SloProfile, plan: SearchPlan, seed: int, swarm:
     steps, monitor = plan.begin(), SearchMonitor(slo)
     drive(run, seed, lambda t, users: steps.target(t, users, monitor), monitor.add, swarm)
     steps.review(run.seconds, monitor)
-    run.plan, run.search = steps.told(), steps
+    run.plan, run.search = steps.as_json(), steps
     return run
 
 

@@ -231,7 +231,7 @@ def test_it_tells_about_how_long_it_will_take() -> None:
 
 
 def test_the_manifest_is_documented() -> None:
-    told = play(Server(3)).told()
+    told = play(Server(3)).as_json()
     search = told["search"]
     assert isinstance(search, dict)
     assert search["outcome"] == "precise"

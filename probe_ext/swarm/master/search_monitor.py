@@ -8,13 +8,13 @@ from statistics import median
 import numpy as np
 
 from probe_ext.load.boundary_search import SEARCH_CRITICAL
-from probe_ext.measure.outcome import OURS
+from probe_ext.measure.outcome import CLIENT_SIDE
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.reply_grades import judge_replies
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.observations import Visit, visit_from_grades
-from probe_ext.verdict.levels.truncate import as_of
+from probe_ext.verdict.levels.cut_at_rise import as_of
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria
 from probe_ext.verdict.values.columns import from_rows
 
@@ -24,7 +24,7 @@ LONG_REPLY = 0.9
 """quantile of reply times: replies younger than this are left out while the visit goes on, or fast ones would
 dominate"""
 
-_ENDED_BY_US = {outcome.value for outcome in OURS}
+_ENDED_BY_US = {outcome.value for outcome in CLIENT_SIDE}
 
 
 @dataclass
