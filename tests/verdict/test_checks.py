@@ -307,7 +307,7 @@ def test_a_counter_that_was_read_late_proves_nothing() -> None:
 @pytest.mark.parametrize(
     ("changes", "state", "word"),
     [
-        ({}, "pass", "1 server, scraped every 2.0 s"),
+        ({}, "pass", "1 server read from a Prometheus, scraped every 2.0 s"),
         ({"every": 15.0}, "fail", "Peaks of KV-cache usage and queue"),
         ({"gaps": 2}, "fail", "2 intervals"),
         ({"clock_offset": -4.2}, "fail", "4.2 s behind"),

@@ -61,7 +61,7 @@ def test_the_level_before_saturation_is_named() -> None:
         (24, 32),
     )
     assert "24 people fill 97 % of the KV cache" in headroom.sentence
-    assert "near saturation, and all users are served; at 32 it ran out of memory" in headroom.sentence
+    assert "near saturation, and nothing is preempted yet; at 32 it ran out of memory" in headroom.sentence
 
 
 def test_queued_users_hold_no_memory() -> None:
