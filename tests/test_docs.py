@@ -43,7 +43,7 @@ PAGES = sorted(
     + list((ROOT / "reports" / "examples").glob("*.md"))
     + list(DOCS.glob("*.md"))
 )
-SCHEMA = json.loads((ROOT / "probe_ext" / "verdict" / "values" / "capacity.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((ROOT / "docs" / "capacity.schema.json").read_text(encoding="utf-8"))
 
 _CODE = re.compile(r"`([^`\n]+)`")
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -319,23 +319,26 @@ def test_every_key_of_capacity_json() -> None:
     top, *below = tables(part)
     headings = re.findall(r"^### (.+)$", part, re.MULTILINE)
     written = dict(zip(headings, (set(names(table)) for table in below), strict=True))
-    properties = SCHEMA["properties"]
-    assert set(names(top)) == set(properties)
+
+    def keys(definition: str) -> set[str]:
+        return set(SCHEMA["$defs"][definition]["properties"])
+
+    assert set(names(top)) == set(SCHEMA["properties"])
     assert written == {
-        "levels": set(SCHEMA["$defs"]["level"]["properties"]),
-        "questions": set(SCHEMA["$defs"]["question"]["properties"]),
-        "cold_user": set(properties["cold_user"]["properties"]),
-        "pauses": set(properties["pauses"]["properties"]),
-        "goodput": set(properties["goodput"]["oneOf"][1]["properties"]),
-        "team": set(properties["team"]["oneOf"][1]["properties"]),
-        "cost": set(properties["cost"]["oneOf"][1]["properties"]),
-        "climb": set(properties["climb"]["oneOf"][1]["properties"]),
-        "reasoning": set(properties["reasoning"]["properties"]),
-        "findings": set(SCHEMA["$defs"]["finding"]["properties"]),
-        "diagnosis": set(properties["diagnosis"]["properties"]),
-        "rules": set(SCHEMA["$defs"]["ruling"]["properties"]),
-        "edge": set(properties["edge"]["properties"]),
-        "forecasts": set(SCHEMA["$defs"]["forecast"]["properties"]),
+        "levels": keys("LevelResult"),
+        "dimensions": keys("DimensionResult"),
+        "cold_user": keys("ColdUserGap"),
+        "pauses": keys("Pauses"),
+        "goodput": keys("Goodput"),
+        "team": keys("Team"),
+        "cost": keys("Cost"),
+        "ramp": keys("Ramp"),
+        "reasoning": keys("ByReasoning"),
+        "findings": keys("Finding"),
+        "diagnosis": keys("Diagnosis"),
+        "rules": keys("Ruling"),
+        "kv_headroom": keys("KvHeadroom"),
+        "forecasts": keys("Forecast"),
     }
 
 
@@ -348,7 +351,7 @@ def test_every_outcome() -> None:
 
 def test_every_dimension() -> None:
     dimensions = documented("docs/definitions.md", "From a reply to a user")
-    assert dimensions == SCHEMA["properties"]["questions"]["propertyNames"]["enum"]
+    assert dimensions == SCHEMA["properties"]["dimensions"]["propertyNames"]["enum"]
     assert set(dimensions) - {"answer"} <= {*SloProfile.model_fields}
 
 
