@@ -129,7 +129,7 @@ def test_a_run_that_ended_during_its_first_level_says_so(reason: str, how: str) 
 
 
 def test_a_finished_run_without_levels_never_held_a_number_of_users() -> None:
-    assert "never stood still" in cut_short("levels_done", 2).sentence
+    assert "never constant" in cut_short("levels_done", 2).sentence
 
 
 @pytest.mark.parametrize("reason", ["interrupted", "terminated", "workers_lost", "workers_left"])

@@ -91,11 +91,11 @@ def _workers(evidence: Evidence) -> Finding:
     if not known:
         return Finding("workers", "unproven", False, "The run does not list its workers.")
     silent = [w for w in known if not w.get("last_word")]
-    absent = [told for w in known if (told := _absence(w, worker_name(evidence.manifest, w.get("id"))))]
-    if not silent and not absent:
+    absences = [text for w in known if (text := _absence(w, worker_name(evidence.manifest, w.get("id"))))]
+    if not silent and not absences:
         return _left_early(evidence, known)
     names = [worker_name(evidence.manifest, w.get("id")) for w in silent if not _absence(w, "")]
-    why = listed([*absent, *(f"{name} never sent its final report" for name in names)])
+    why = listed([*absences, *(f"{name} never sent its final report" for name in names)])
     why = why[:1].upper() + why[1:]
     if not silent:
         why += ". None of its rows is missing; replies sent meanwhile belong to no level."
@@ -112,10 +112,10 @@ def _absence(worker: Mapping[str, Any], name: str) -> str:
     spans = away(worker)
     lost = number(worker, "lost_at")
     gaps = [f"from {moment(since)} to {moment(until)}" for since, until in spans if until is not None]
-    absences = [f"{name} was out of contact {listed(gaps)}"] if gaps else []
+    parts = [f"{name} was out of contact {listed(gaps)}"] if gaps else []
     if lost is not None:
-        absences.append(f"{name} was lost at {moment(lost)}")
-    return " and ".join(absences)
+        parts.append(f"{name} was lost at {moment(lost)}")
+    return " and ".join(parts)
 
 
 def _left_early(evidence: Evidence, known: list[Mapping[str, Any]]) -> Finding:
