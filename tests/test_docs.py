@@ -19,8 +19,8 @@ from probe_ext.cli import COMMANDS
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import GapRow, ReplyRow, Row, ServerRow, UserRow, columns
 from probe_ext.report import report_command
-from probe_ext.report.inputs.prometheus_rows import Told
-from probe_ext.report.sections.pauses import COLUMNS as PAUSE_COLUMNS
+from probe_ext.report.inputs.prometheus_rows import ScrapedServer
+from probe_ext.report.sections.pauses import CSV_COLUMNS as PAUSE_COLUMNS
 from probe_ext.run import directory
 from probe_ext.settings.options import KEY_VARIABLE, OPTIONS, WEB_PASSWORD_VARIABLE
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE
@@ -32,7 +32,7 @@ from probe_ext.swarm.commands import calibrate_command, worker_command
 from probe_ext.swarm.master import calibration_store
 from probe_ext.target.engine_metrics import ENGINES
 from probe_ext.target.quantities import QUANTITIES
-from probe_ext.verdict.diagnosis.diagnose import NAMES as RULE_NAMES
+from probe_ext.verdict.values.ruling_types import RULE_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -280,7 +280,7 @@ def test_every_key_of_what_a_prometheus_told() -> None:
     top, server = tables(section("docs/run-directory.md", directory.PROMETHEUS))
     source = text("probe_ext/report/inputs/prometheus_import.py").partition("about = {")[2].partition("}\n")[0]
     assert names(top) == re.findall(r'^ +"(\w+)":', source, re.MULTILINE)
-    assert names(server) == [field.name for field in fields(Told)]
+    assert names(server) == [field.name for field in fields(ScrapedServer)]
 
 
 def test_every_key_of_the_manifest(real_run: Path) -> None:
@@ -412,7 +412,7 @@ def test_every_check() -> None:
 
 def test_every_rule_of_the_diagnosis() -> None:
     rows = tables(section("docs/diagnosis.md", "The rules"))[0]
-    assert names(rows) == list(RULE_NAMES) == SCHEMA["$defs"]["ruling"]["properties"]["rule"]["enum"]
+    assert names(rows) == list(RULE_NAMES) == SCHEMA["$defs"]["Ruling"]["properties"]["rule"]["enum"]
     assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
 
 

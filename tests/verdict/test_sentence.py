@@ -21,7 +21,8 @@ LOWEST = "at 8 people, the lowest level measured"
         (3, (3, 4), None, "3 people at once feel served; at 4 several dimensions together broke first."),
         (0, (None, 1), "answer", "Not even one person feels served: failed or late answers broke first."),
         (0, (None, 8), "typing", f"Nobody is proven served: {LOWEST}, typing speed broke first."),
-        (None, (None, None), None, "No answer: the number of users was never constant long enough to measure anything."),
+        (None, (None, None), None,
+         "No answer: the number of users was never constant long enough to measure anything."),
     ],
 )  # fmt: skip
 def test_the_answer_in_a_sentence(
