@@ -464,3 +464,9 @@ def test_findings_of_the_live_run_are_passed_on() -> None:
     assert verdict.findings[0] == Finding("model_vanished", "fail", True, "gone", "look")
     assert verdict.findings[1].state == "unproven"
     assert verdict.verdict == "invalid"
+
+
+def test_equal_output_lengths_name_two_levels() -> None:
+    rows = steady(2, 0, 30) + steady(4, 30, 30)
+    why = finding("output_lengths", evidence(rows, staircase((2, 30), (4, 30)))).why
+    assert why == "The median answer has 20 tokens at 2 users and 20 at 4."

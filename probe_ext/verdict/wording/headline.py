@@ -6,7 +6,7 @@ from probe_ext.verdict.values.dimension_result import DimensionResult
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.judgement import Ramp
 from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.values.plurals import cause, feel, listed, people, things
+from probe_ext.verdict.values.plurals import capitalised, cause, feel, listed, people, things
 from probe_ext.verdict.wording.early_end import NEVER_STILL
 from probe_ext.verdict.wording.gap import gap, told
 
@@ -78,7 +78,7 @@ def what_broke(breaks_first: str | None, failed: int | None, dimensions: Mapping
 
 def _bracketed(served: int, failed: int, broke: str, levels: Sequence[LevelResult]) -> str:
     between = told(gap(served, failed, {level.users for level in levels if not level.band}))
-    return _capital(f"{feel(served)}; at {failed:,} {broke}{f'; {between}' if between else ''}.")
+    return capitalised(f"{feel(served)}; at {failed:,} {broke}{f'; {between}' if between else ''}.")
 
 
 def _none(lowest: int, broke: str) -> str:
@@ -90,8 +90,8 @@ def _none(lowest: int, broke: str) -> str:
 def _open_above(served: int, levels: Sequence[LevelResult]) -> str:
     above = sorted({level.users for level in levels if level.users > served and not level.band})
     if above:
-        return _capital(f"{feel(served)}; at {above[0]:,} the run was too short to tell.")
-    return _capital(f"{feel(served)}; more were not measured.")
+        return capitalised(f"{feel(served)}; at {above[0]:,} the run was too short to tell.")
+    return capitalised(f"{feel(served)}; more were not measured.")
 
 
 def _why_nothing(findings: Sequence[Finding]) -> str:
@@ -154,7 +154,3 @@ def _broke(users: int, levels: Sequence[LevelResult]) -> str:
 
 def _cost(level: LevelResult) -> str:
     return cause(level.why[0] if level.why else None)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
