@@ -31,8 +31,8 @@ class Fake:
         if path.endswith("/label/__name__/values"):
             return sorted({labels["__name__"] for labels, _ in self.series if self._selected(labels, query)})
         if path.endswith("/metadata"):
-            told = self.helps.get(query.get("metric", ""))
-            return {query["metric"]: [{"type": "counter", "help": told, "unit": ""}]} if told else {}
+            text = self.helps.get(query.get("metric", ""))
+            return {query["metric"]: [{"type": "counter", "help": text, "unit": ""}]} if text else {}
         if query["query"] == "time()":
             return {"resultType": "scalar", "result": [self.now, str(self.now)]}
         return {"resultType": "matrix", "result": list(self._range(query))}

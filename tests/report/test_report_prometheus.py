@@ -113,8 +113,8 @@ def test_a_failed_scrape_is_missing_and_not_zero(run: Path, fake: Fake) -> None:
     found = [(float(row["t"]), float(row["value"])) for row in rows(run)]
     assert not [t for t, _ in found if 40 <= t < 55]
     assert {value for _, value in found} == {3.0}
-    told = json.loads((run / "server-prometheus.json").read_text())["servers"]
-    assert [(one["url"], one["kind"], one["every"], one["gaps"]) for one in told] == [("box:8000", "vllm", 1.0, 1)]
+    output = json.loads((run / "server-prometheus.json").read_text())["servers"]
+    assert [(one["url"], one["kind"], one["every"], one["gaps"]) for one in output] == [("box:8000", "vllm", 1.0, 1)]
 
 
 def test_engines_and_instances_are_separate_and_parts_are_summed(run: Path, fake: Fake) -> None:
@@ -181,13 +181,13 @@ def test_credentials_are_used_and_never_written(
     assert f"401: set {AUTH_VARIABLE}" in capsys.readouterr().err
     monkeypatch.setenv(AUTH_VARIABLE, "Bearer wr0ng")
     assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
-    said = capsys.readouterr().err
-    assert "was rejected" in said
-    assert "wr0ng" not in said
+    error = capsys.readouterr().err
+    assert "was rejected" in error
+    assert "wr0ng" not in error
     monkeypatch.setenv(AUTH_VARIABLE, SECRET)
     assert report(str(run), "--prometheus", fake.url) == report_command.OK
-    told = capsys.readouterr()
-    assert "s3cr3t" not in told.out + told.err
+    output = capsys.readouterr()
+    assert "s3cr3t" not in output.out + output.err
     assert not [path for path in run.iterdir() if b"s3cr3t" in path.read_bytes()]
     assert "s3cr3t" not in repr(PrometheusSource("u", "", SECRET))
 
@@ -208,9 +208,9 @@ def test_an_invalid_response_is_one_line_and_changes_nothing(
 ) -> None:
     fake.answer = answer
     assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert f"--prometheus {fake.url}: {reason}" in said
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"--prometheus {fake.url}: {reason}" in error
     assert not (run / "server-prometheus.csv").exists()
 
 
@@ -230,11 +230,11 @@ def test_a_prometheus_that_does_not_answer_times_out() -> None:
 
 def test_without_matches_the_error_names_the_query(run: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(str(run), "--prometheus", fake.url, "--prometheus-match", 'job="other"') == report_command.USAGE
-    said = capsys.readouterr().err
-    assert "no LLM server metrics (vllm:…" in said
-    assert '{job="other"}' in said
-    assert "1 other metric found" in said
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert "no LLM server metrics (vllm:…" in error
+    assert '{job="other"}' in error
+    assert "1 other metric found" in error
+    assert error.count("\n") == 1
 
 
 def test_a_runs_own_prometheus_is_read_once_and_may_be_down(

@@ -18,20 +18,20 @@ def report(*given: str) -> int:
 
 def test_both_are_in_every_text(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(str(run), "--team-think-time", "1m", "--price-per-hour", "2.5") == report_command.OK
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     page, summary = ((run / name).read_text(encoding="utf-8") for name in ("capacity.html", "summary.md"))
     capacity = json.loads((run / "capacity.json").read_text(encoding="utf-8"))
     assert (capacity["team"]["think_time"], capacity["cost"]["price_per_hour"]) == (60.0, 2.5)
-    for text in (said, page, summary):
+    for text in (printed, page, summary):
         assert "that is a team of about" in text
         assert "At 2.50 an hour" in text
     assert "Team size and cost" in page
 
 
 def test_options_of_the_run_count_and_are_overridden(run: Path) -> None:
-    told = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    told["options"] |= {"team_think_time": 30.0, "price_per_hour": 1.0}
-    (run / "run.json").write_text(json.dumps(told), encoding="utf-8")
+    content = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    content["options"] |= {"team_think_time": 30.0, "price_per_hour": 1.0}
+    (run / "run.json").write_text(json.dumps(content), encoding="utf-8")
     assert report(str(run), "--quiet", "--price-per-hour", "4") == report_command.OK
     capacity = json.loads((run / "capacity.json").read_text(encoding="utf-8"))
     assert (capacity["team"]["think_time"], capacity["cost"]["price_per_hour"]) == (30.0, 4.0)

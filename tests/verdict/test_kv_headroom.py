@@ -37,8 +37,8 @@ def article(
                                      tokens_in=SHARED + OWN, tokens_cached=cached))  # fmt: skip
         for t in range(HOLD):
             preempted += preemptions if t == HOLD // 2 else 0
-            told = {"running": users - waiting, "waiting": waiting, "kv_usage": kv, "preemptions": preempted}
-            server += [ServerRow(start + t, "u", "0", name, float(value)) for name, value in told.items()]
+            values = {"running": users - waiting, "waiting": waiting, "kv_usage": kv, "preemptions": preempted}
+            server += [ServerRow(start + t, "u", "0", name, float(value)) for name, value in values.items()]
     config = {"kv_tokens": POOL, "block_size": BLOCK, "num_gpu_blocks": POOL // BLOCK, "engines": 1, **cache}
     stated = manifest(
         workers=[worker(started=len(replies))],

@@ -20,8 +20,8 @@ def test_options_at_their_defaults_are_not_repeated() -> None:
 
 def test_changed_options_are_repeated_and_parse_to_the_same_values() -> None:
     asked = {"hold": "90s", "max_tokens": "16", "api": "completion", "slo": "batch", "temperature": "0.5"}
-    said = command(**asked, metrics_url="http://server:9000/metrics,http://server:9001/metrics")
-    given = dict(part[2:].split("=", 1) for part in said.split() if part.startswith("--") and "=" in part)
+    suggested = command(**asked, metrics_url="http://server:9000/metrics,http://server:9001/metrics")
+    given = dict(part[2:].split("=", 1) for part in suggested.split() if part.startswith("--") and "=" in part)
     assert read_options({name.replace("-", "_"): text for name, text in given.items()}) == read_options(
         {**asked, "metrics_url": "http://server:9000/metrics,http://server:9001/metrics"}
     )

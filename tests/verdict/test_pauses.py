@@ -267,10 +267,10 @@ def test_a_preemption_is_attributed_to_where_an_unbroken_queue_grew(
 def test_a_level_states_its_preemptions_and_how_many_are_uncertain() -> None:
     """Preempted at second 8, counted at second 12: attributed to the level up to second 10, as uncertain."""
     rows: list[ReplyRow] = [reply(u, 5.5) for u in range(2)]
-    told = [ServerRow(float(t), "u", "0", "preemptions", float(t >= 12)) for t in range(40)]
-    told += [ServerRow(float(t), "u", "0", "waiting", float(8 <= t < 12)) for t in range(40)]
-    found = find_preemptions(read_metrics(columns(told, ServerRow)))
+    rows_of_server = [ServerRow(float(t), "u", "0", "preemptions", float(t >= 12)) for t in range(40)]
+    rows_of_server += [ServerRow(float(t), "u", "0", "waiting", float(8 <= t < 12)) for t in range(40)]
+    found = find_preemptions(read_metrics(columns(rows_of_server, ServerRow)))
     assert found.within(Level(2, 2, 2, 5.0, 10.0, False)) == (1, 1)
     assert found.within(Level(3, 3, 3, 11.0, 20.0, False)) == (0, 0)
-    verdict = judge(evidence(rows, staircase((2, 30)), server=told), CHAT)
+    verdict = judge(evidence(rows, staircase((2, 30)), server=rows_of_server), CHAT)
     assert [(lv.preemptions, lv.preemptions_unsure) for lv in verdict.levels] == [(1, 0)]

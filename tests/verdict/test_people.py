@@ -57,8 +57,8 @@ def state(
 ) -> str:
     """Return the state of a level with these users."""
     people = UserCounts(*(np.array([n]) for n in (served, strained, broken, undecided)))
-    heard = Coverage(people.judged + unheard, np.array([enough]))
-    return STATE_NAMES[int(judge_levels(people, heard, 0.95)[0])]
+    coverage = Coverage(people.judged + unheard, np.array([enough]))
+    return STATE_NAMES[int(judge_levels(people, coverage, 0.95)[0])]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def between(*levels: Served, enough: tuple[bool, ...] | None = None) -> Bracket:
     """Return the bracket of levels in which every user has replies."""
     users, served, undecided = (np.array(column) for column in zip(*levels, strict=True))
     people = UserCounts(served, users - served - undecided, np.zeros_like(users), undecided)
-    told = np.ones(len(users), dtype=bool) if enough is None else np.array(enough)
-    return bracket(put_together(users, people, Coverage(users, told)), 0.95)
+    has_enough = np.ones(len(users), dtype=bool) if enough is None else np.array(enough)
+    return bracket(put_together(users, people, Coverage(users, has_enough)), 0.95)
 
 
 def test_the_highest_level_that_holds() -> None:
