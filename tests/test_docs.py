@@ -19,8 +19,8 @@ from probe_ext.cli import COMMANDS
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import GapRow, ReplyRow, Row, ServerRow, UserRow, columns
 from probe_ext.report import report_command
-from probe_ext.report.inputs.prometheus_rows import Told
-from probe_ext.report.sections.pauses import COLUMNS as PAUSE_COLUMNS
+from probe_ext.report.inputs.prometheus_rows import ScrapedServer
+from probe_ext.report.sections.pauses import CSV_COLUMNS as PAUSE_COLUMNS
 from probe_ext.run import directory
 from probe_ext.settings.options import KEY_VARIABLE, OPTIONS, WEB_PASSWORD_VARIABLE
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE
@@ -32,7 +32,7 @@ from probe_ext.swarm.commands import calibrate_command, worker_command
 from probe_ext.swarm.master import calibration_store
 from probe_ext.target.engine_metrics import ENGINES
 from probe_ext.target.quantities import QUANTITIES
-from probe_ext.verdict.diagnosis.diagnose import NAMES as RULE_NAMES
+from probe_ext.verdict.values.ruling_types import RULE_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -43,7 +43,7 @@ PAGES = sorted(
     + list((ROOT / "reports" / "examples").glob("*.md"))
     + list(DOCS.glob("*.md"))
 )
-SCHEMA = json.loads((ROOT / "probe_ext" / "verdict" / "values" / "capacity.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((ROOT / "docs" / "capacity.schema.json").read_text(encoding="utf-8"))
 
 _CODE = re.compile(r"`([^`\n]+)`")
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -280,7 +280,7 @@ def test_every_key_of_what_a_prometheus_told() -> None:
     top, server = tables(section("docs/run-directory.md", directory.PROMETHEUS))
     source = text("probe_ext/report/inputs/prometheus_import.py").partition("about = {")[2].partition("}\n")[0]
     assert names(top) == re.findall(r'^ +"(\w+)":', source, re.MULTILINE)
-    assert names(server) == [field.name for field in fields(Told)]
+    assert names(server) == [field.name for field in fields(ScrapedServer)]
 
 
 def test_every_key_of_the_manifest(real_run: Path) -> None:
@@ -319,23 +319,26 @@ def test_every_key_of_capacity_json() -> None:
     top, *below = tables(part)
     headings = re.findall(r"^### (.+)$", part, re.MULTILINE)
     written = dict(zip(headings, (set(names(table)) for table in below), strict=True))
-    properties = SCHEMA["properties"]
-    assert set(names(top)) == set(properties)
+
+    def keys(definition: str) -> set[str]:
+        return set(SCHEMA["$defs"][definition]["properties"])
+
+    assert set(names(top)) == set(SCHEMA["properties"])
     assert written == {
-        "levels": set(SCHEMA["$defs"]["level"]["properties"]),
-        "questions": set(SCHEMA["$defs"]["question"]["properties"]),
-        "cold_user": set(properties["cold_user"]["properties"]),
-        "pauses": set(properties["pauses"]["properties"]),
-        "goodput": set(properties["goodput"]["oneOf"][1]["properties"]),
-        "team": set(properties["team"]["oneOf"][1]["properties"]),
-        "cost": set(properties["cost"]["oneOf"][1]["properties"]),
-        "climb": set(properties["climb"]["oneOf"][1]["properties"]),
-        "reasoning": set(properties["reasoning"]["properties"]),
-        "findings": set(SCHEMA["$defs"]["finding"]["properties"]),
-        "diagnosis": set(properties["diagnosis"]["properties"]),
-        "rules": set(SCHEMA["$defs"]["ruling"]["properties"]),
-        "edge": set(properties["edge"]["properties"]),
-        "forecasts": set(SCHEMA["$defs"]["forecast"]["properties"]),
+        "levels": keys("LevelResult"),
+        "dimensions": keys("DimensionResult"),
+        "cold_user": keys("ColdUserGap"),
+        "pauses": keys("Pauses"),
+        "goodput": keys("Goodput"),
+        "team": keys("Team"),
+        "cost": keys("Cost"),
+        "ramp": keys("Ramp"),
+        "reasoning": keys("ByReasoning"),
+        "findings": keys("Finding"),
+        "diagnosis": keys("Diagnosis"),
+        "rules": keys("Ruling"),
+        "kv_headroom": keys("KvHeadroom"),
+        "forecasts": keys("Forecast"),
     }
 
 
@@ -348,7 +351,7 @@ def test_every_outcome() -> None:
 
 def test_every_dimension() -> None:
     dimensions = documented("docs/definitions.md", "From a reply to a user")
-    assert dimensions == SCHEMA["properties"]["questions"]["propertyNames"]["enum"]
+    assert dimensions == SCHEMA["properties"]["dimensions"]["propertyNames"]["enum"]
     assert set(dimensions) - {"answer"} <= {*SloProfile.model_fields}
 
 
@@ -409,7 +412,7 @@ def test_every_check() -> None:
 
 def test_every_rule_of_the_diagnosis() -> None:
     rows = tables(section("docs/diagnosis.md", "The rules"))[0]
-    assert names(rows) == list(RULE_NAMES) == SCHEMA["$defs"]["ruling"]["properties"]["rule"]["enum"]
+    assert names(rows) == list(RULE_NAMES) == SCHEMA["$defs"]["Ruling"]["properties"]["rule"]["enum"]
     assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
 
 

@@ -84,8 +84,8 @@ def test_sigstop_for_ten_seconds(tmp_path: Path, tell: Tell) -> None:
     ((since, until),) = next(w["away"] for w in run.manifest["workers"] if w["away"])
     assert 7 < until - since < 25
     said = findings(out)
-    assert "was not heard from" in said["workers"].why
-    assert "Every row of it is here" in said["workers"].why
+    assert "was out of contact from" in said["workers"].why
+    assert "None of its rows is missing" in said["workers"].why
     _no_level_meanwhile(out, since, until)
     tell("SIGSTOP of one of two workers for 10 s", fired=fired, counted=len(run.rows()), reported=said["workers"].why)
 

@@ -19,7 +19,7 @@ from probe_ext.verdict.values.plurals import listed, things
 MAX_TOKEN_SHARE_APART, MAX_TOKENS_APART = 0.02, 50
 """Token counts of server and clients that differ by more than both are a warning."""
 MAX_REPLIES_APART = 5
-"""Requests of somebody else that are too few to matter."""
+"""A difference of so few requests is ignored."""
 MAX_CLOCK_OFFSET_S = 1.0
 """Of a Prometheus."""
 MAX_EVENT_COUNTED_SHARE = 0.05

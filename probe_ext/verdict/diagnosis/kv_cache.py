@@ -58,7 +58,7 @@ def _saturated(facts: Facts, saturated: list[Load], shown: Fact) -> Ruling:
             "the cache was observed full": bool(full),
         }
     )
-    evidence = [shown, Fact("preemptions at these levels", float(preempted), "events")]
+    evidence = [shown, Fact("preemptions at these levels", float(preempted), "")]
     evidence.append(Fact("longest silence in mid-reply", gap, "seconds"))
     waiting = top.gauges.waiting[~np.isnan(top.gauges.waiting)]
     if len(waiting):

@@ -16,9 +16,9 @@ def graded(signs: Mapping[str, bool | None]) -> tuple[Confidence, str]:
     agree = [name for name, seen in signs.items() if seen]
     against = [name for name, seen in signs.items() if seen is False]
     grade = max(0, min(2, len(agree)) - len(against))
-    reasons = [f"also supported by: {', '.join(agree)}"] if agree else []
-    reasons += [f"contradicted by: {', '.join(against)}"] if against else []
-    return CONFIDENCES[grade], "; ".join(reasons) or "no other sign could confirm it"
+    reasons = [f"further signs for it: {', '.join(agree)}"] if agree else []
+    reasons += [f"signs against it: {', '.join(against)}"] if against else []
+    return CONFIDENCES[grade], "; ".join(reasons) or "no further sign could confirm it"
 
 
 def absent(rule: str, why: str, *evidence: Fact) -> Ruling:

@@ -31,8 +31,8 @@ FASTER_PROMPTS = {
     "vllm": "Move what all prompts share to the front, so that --enable-prefix-caching skips its prefill; shorten "
     "prompts; try a larger --max-num-batched-tokens. Beyond that, more compute is needed: a faster GPU or a second "
     "server.",
-    "": "Move what all prompts share to the front and enable prefix caching; shorten prompts. Beyond that, more compute "
-    "is needed: a faster GPU or a second server.",
+    "": "Move what all prompts share to the front and enable prefix caching; shorten prompts. Beyond that, more "
+    "compute is needed: a faster GPU or a second server.",
 }
 HARDWARE_LIMIT = (
     "The hardware is the limit: more users share the same tokens per second. A smaller or more heavily quantised "
