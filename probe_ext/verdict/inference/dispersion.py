@@ -21,7 +21,7 @@ from probe_ext.verdict.inference.observations import Level
 from probe_ext.verdict.values.columns import Floats
 
 MIN_BLOCKS, LONG_SERIES = 3, 60
-LAG_PRIOR, LAG_PRIOR_BLOCKS, MAX_LAG = 0.25, 10.0, 0.7
+LAG_PRIOR, LAG_PRIOR_BLOCKS, MAX_LAG = 0.3, 5.0, 0.7
 ICC_PRIOR, BROKEN_ICC_PRIOR, ICC_PRIOR_BLOCKS = 0.12, 0.02, 2.0
 PRIOR_FREEDOM = 6.0
 OWN_PRIOR_FREEDOM = 8.0
