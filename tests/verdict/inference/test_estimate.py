@@ -134,7 +134,7 @@ def test_gap_without_a_curve_answers_with_what_is_proven() -> None:
 
 def test_all_or_nothing_is_proven() -> None:
     fates = {1: True, 2: True, 3: False, 4: False}
-    result = estimate([visit(n, [fate] * n * 30, start=n * 50.0) for n, fate in fates.items()])
+    result = estimate([visit(n, [fate] * n * 50, start=n * 50.0) for n, fate in fates.items()])
     assert (result.bracket, result.interval, result.served_users) == ((2, 3), (2, 2), 2)
     assert result.next is None
 
