@@ -90,6 +90,7 @@ VALUES = {
     ("end_reason", "levels_done"): "every level was held",
     ("end_reason", "search_done"): "the search ended",
     ("outcome", "precise"): "the interval is as narrow as asked",
+    ("outcome", "widened"): "the interval was narrow enough, but late replies widened it",
     ("outcome", "max_users"): "--max-users are served",
     ("outcome", "time"): "its time was over",
     ("outcome", "unreachable"): "users could not be started",
