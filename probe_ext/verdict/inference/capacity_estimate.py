@@ -11,6 +11,7 @@ Reason = Literal[
     "broken_bound",
     "contradicts_higher_level",
     "needs_second_visit",
+    "visits_disagree",
 ]
 Interval = tuple[int, int | None]
 """the lowest and the highest capacity that the data allow, in whole users; None: no highest"""

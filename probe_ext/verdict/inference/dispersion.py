@@ -17,10 +17,10 @@ from typing import Literal
 
 import numpy as np
 
-from probe_ext.verdict.inference.observations import Blocks, Level
+from probe_ext.verdict.inference.observations import Level
 from probe_ext.verdict.values.columns import Floats
 
-MIN_BLOCKS = 3
+MIN_BLOCKS, LONG_SERIES = 3, 60
 LAG_PRIOR, LAG_PRIOR_BLOCKS, MAX_LAG = 0.25, 10.0, 0.7
 ICC_PRIOR, BROKEN_ICC_PRIOR, ICC_PRIOR_BLOCKS = 0.12, 0.02, 2.0
 PRIOR_FREEDOM = 6.0
@@ -39,15 +39,16 @@ class Pooled:
     source: Literal["blocks", "ramp", "prior"]
 
     def factor(self, block_size: float, blocks: float) -> float:
-        """φ of a visit with so many blocks of this size."""
-        return max(1.0, (1 + max(0.0, block_size - 1) * self.icc) * lag_factor(self.lag, blocks))
+        """φ of a visit with so many blocks of this size. On a ramp, the neighbours of a block are in other visits."""
+        series = LONG_SERIES if self.source == "ramp" else blocks
+        return max(1.0, (1 + max(0.0, block_size - 1) * self.icc) * lag_factor(self.lag, series))
 
 
 def lag_factor(lag: float, blocks: float) -> float:
     """v: how much the mean of correlated blocks varies more than that of independent ones."""
     if blocks <= 1:
         return 1.0
-    shortening = 2 * lag * (1 - lag**blocks) / (blocks * (1 - lag) ** 2)
+    shortening = 2 * lag * (1 - float(lag**blocks)) / (blocks * (1 - lag) ** 2)
     return max(1.0, (1 + lag) / (1 - lag) - shortening)
 
 
@@ -143,8 +144,32 @@ def _pool_ramp(levels: Sequence[Level]) -> Pooled:
     return Pooled(icc, LAG_PRIOR, PRIOR_FREEDOM + 0.67 * float(known.sum()), "ramp")
 
 
-def level_factor(level: Level, pooled: Pooled, counts: Sequence[Floats]) -> float:
-    """φ of a level: the pooled one, or its own drawn towards that, if larger. `counts`: hits by visit and block."""
+def level_factors(levels: Sequence[Level], pooled: Pooled, counts: Sequence[Sequence[Floats]]) -> Floats:
+    """φ by level; 1 for a level without replies. `counts`: hits by level, visit and block."""
+    return np.array([
+        _level_factor(level, pooled, hits) if level.replies else 1.0
+        for level, hits in zip(levels, counts, strict=True)
+    ])  # fmt: skip
+
+
+def find_drift(levels: Sequence[Level], pooled: Pooled, critical: float) -> tuple[int, ...]:
+    """Return the users of levels whose first and last visit differ by more than chance."""
+    return tuple(level.users for level in levels if len(level.visits) > 1 and _drifts(level, pooled, critical))
+
+
+def _drifts(level: Level, pooled: Pooled, critical: float) -> bool:
+    share, of = [], []
+    for blocks in (level.blocks[0], level.blocks[-1]):
+        replies = float(blocks.replies.sum())
+        share.append(float(blocks.served.sum()) / replies)
+        of.append(replies / pooled.factor(float(blocks.replies.mean()), len(blocks.replies)))
+    both = (share[0] * of[0] + share[1] * of[1]) / (of[0] + of[1])
+    error = np.sqrt(max(both * (1 - both), 1e-9) * (1 / of[0] + 1 / of[1]))
+    return bool(abs(share[0] - share[1]) > critical * error)
+
+
+def _level_factor(level: Level, pooled: Pooled, counts: Sequence[Floats]) -> float:
+    """The pooled φ, or the level's own drawn towards that, if larger."""
     expected, weighted, freedom = 0.0, 0.0, 0.0
     for hits, blocks in zip(counts, level.blocks, strict=True):
         of = float(blocks.replies.sum())

@@ -16,6 +16,8 @@ import numpy as np
 from probe_ext.verdict.inference.observations import Level, Visit
 from probe_ext.verdict.values.columns import Bools, Floats, Ints
 
+DIFFER, DIFFER_IN_SEARCH, DIFFER_AT_ONE_LEVEL, REST_ALIKE = 2.05, 2.9, 3.3, 0.84
+"""standard errors"""
 MIN_STRETCH = 6
 """replies"""
 EM_STEPS = 200
@@ -81,6 +83,29 @@ def _of_visit(visit: Visit, user: Ints, users: int) -> Floats:
 
 
 @dataclass(frozen=True)
+class UserComparison:
+    """Whether users differ."""
+
+    residuals: UserResiduals
+    differ: bool
+    rest_alike: bool
+    """whether those are alike who remain when as many of the worst are left out as need not be served"""
+
+
+def compare_users(levels: Sequence[Level], users_share: float, *, searching: bool) -> UserComparison:
+    """Compare users over all levels, and at each, where they may differ although they don't on the whole."""
+    residuals = user_residuals([visit for level in levels for visit in level.visits])
+    differ = residuals.excess() > (DIFFER_IN_SEARCH if searching else DIFFER) or any(
+        user_residuals(level.visits).excess() > DIFFER_AT_ONE_LEVEL for level in levels
+    )
+    if not differ:
+        return UserComparison(residuals, differ=False, rest_alike=True)
+    rest = [without_worst(level, residuals, 1 - users_share) for level in levels]
+    excess = user_residuals([visit for level in rest for visit in level.visits]).excess()
+    return UserComparison(residuals, differ=True, rest_alike=excess < REST_ALIKE)
+
+
+@dataclass(frozen=True)
 class Mixture:
     """Two kinds of users."""
 
@@ -113,6 +138,8 @@ def split_users(residuals: UserResiduals) -> Mixture | None:
 
 def without_worst(level: Level, residuals: UserResiduals, exempt_share: float) -> Level:
     """Return the level without the replies of its worst-off users, as many as need not be served."""
+    if not level.visits:
+        return level
     present = np.unique(np.concatenate([visit.user for visit in level.visits]))
     score = residuals.score[np.searchsorted(residuals.users, present)]
     exempt = int(exempt_share * max(level.users, len(present)) + 1e-9)
