@@ -60,7 +60,7 @@ def _real(text: str) -> float | None:
     return float(text)
 
 
-def _part(text: str) -> float:
+def _share(text: str) -> float:
     """`20%` or `0.2`."""
     text = text.strip()
     value = _real(text.removesuffix("%"))
@@ -153,7 +153,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("levels", "", _optional(parse_levels), "numbers of users to hold, one after another: 1,2,4,8", "LIST"),
     Option("search", False, bool, "find the capacity: double the users until too few are served, then close in"),
     Option("max_users", "512", _users, "a search goes no higher", "N"),
-    Option("precision", "20%", _part, "a search ends at an interval of this width, in parts of the estimate", "SHARE"),
+    Option("precision", "20%", _share, "a search ends at an interval of this width, in parts of the estimate", "SHARE"),
     Option("search_time", "30m", _some_seconds, "a search ends after so long, whatever it has found", "TIME"),
     Option(
         "hold",
