@@ -4,9 +4,9 @@ Three families, each with the crossing x as a parameter and a slope that is not 
 
     log odds falling in N,   log odds falling in log N,   unserved share 1 − exp(−exp(·)) rising in N
 
-A curve that the levels contradict is dropped (deviance over its degrees of freedom against F: P. McCullagh, J. A.
-Nelder, Generalized Linear Models, 1989, ch. 4). The interval is the hull of the crossings that the likelihood ratio does not reject under
-any that remains, with the gap in which the monotone fit crosses.
+A curve that the levels contradict is dropped: its deviance is held against F (P. McCullagh, J. A. Nelder, Generalized
+Linear Models, 1989, ch. 4). The interval is the hull of the crossings that the likelihood ratio does not reject under
+any curve that remains, and of the gaps in which falling shares may cross.
 """
 
 from collections.abc import Callable

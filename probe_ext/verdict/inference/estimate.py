@@ -28,7 +28,7 @@ from probe_ext.verdict.inference.level_proofs import gaps_of_crossing
 from probe_ext.verdict.inference.level_results import level_results
 from probe_ext.verdict.inference.next_step import next_step
 from probe_ext.verdict.inference.observations import Visit
-from probe_ext.verdict.inference.user_differences import split_users
+from probe_ext.verdict.inference.user_differences import split_visits
 
 GAP_DEVIANCE = 1.0
 """the interval covers the gaps between levels whose deviance is at most so much above the best gap's"""
@@ -147,20 +147,16 @@ def _groups(
 ) -> GroupCapacity | None:
     """Estimate each group's capacity, in users of both groups, from the replies of the group alone."""
     comparison = evidence.comparison
-    mixture = split_users(comparison.residuals) if comparison.differ else None
-    if mixture is None:
+    split = split_visits(visits, comparison.residuals) if comparison.differ else None
+    if split is None:
         return None
-    codes = comparison.residuals.users[mixture.worse]
-    belongs = [np.isin(visit.user, codes) for visit in visits]
-    worse = [visit.select(mine) for visit, mine in zip(visits, belongs, strict=True)]
-    others = [visit.select(~mine) for visit, mine in zip(visits, belongs, strict=True)]
-    of_worse, of_others = (_estimate(group, criteria, critical, groups=False) for group in (worse, others))
-    top = evidence.levels[-1]
+    worse, others = (_estimate(group, criteria, critical, groups=False) for group in split)
+    top = evidence.levels[-1].users
     return GroupCapacity(
-        worse_users=len(np.intersect1d(np.concatenate([visit.user for visit in top.visits]), codes)),
-        users=top.users,
-        worse=of_worse.estimate,
-        worse_interval=of_worse.interval,
-        others=of_others.estimate,
-        others_interval=of_others.interval,
+        worse_users=len(np.unique(np.concatenate([visit.user for visit in split[0] if visit.users == top]))),
+        users=top,
+        worse=worse.estimate,
+        worse_interval=worse.interval,
+        others=others.estimate,
+        others_interval=others.interval,
     )

@@ -13,7 +13,7 @@ from probe_ext.verdict.inference.dispersion import Pooled, find_drift, level_fac
 from probe_ext.verdict.inference.disturbances import leave_out_disturbed
 from probe_ext.verdict.inference.level_proofs import EffectiveCounts, effective_counts
 from probe_ext.verdict.inference.observations import Level, Visit, group_by_users
-from probe_ext.verdict.inference.user_differences import UserComparison, compare_users, without_worst
+from probe_ext.verdict.inference.user_differences import UserComparison, compare_users, split_visits, without_worst
 from probe_ext.verdict.values.columns import Bools, Floats
 
 
@@ -70,7 +70,9 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
         rest = [without_worst(level, comparison.residuals, 1 - criteria.users_share) for level in sound_levels]
         too_slow = proofs.evidence_of_failing(_count(rest, pooled).without(contradicting), limit) > bounds.proof
     held = proofs.evidence_of_holding(sound, limit) > bounds.proof
-    held = held & broken.allows_holding & comparison.rest_alike
+    if not comparison.rest_alike:
+        held = held & _held_by_each_group(visits, levels, comparison, criteria, critical)
+    held = held & broken.allows_holding
     failed = too_slow | broken.fails
     both = held & failed
     return Evidence(
@@ -95,3 +97,19 @@ def _count(levels: Sequence[Level], pooled: Pooled) -> EffectiveCounts:
     replies = np.array([float(level.replies) for level in levels])
     phi = level_factors(levels, pooled, [[blocks.served for blocks in level.blocks] for level in levels])
     return effective_counts(served, replies, phi)
+
+
+def _held_by_each_group(
+    visits: Sequence[Visit],
+    levels: Sequence[Level],
+    comparison: UserComparison,
+    criteria: Criteria,
+    critical: float | None,
+) -> Bools:
+    """Return the levels at which the worse group and the others hold, each by its own replies."""
+    split = split_visits(visits, comparison.residuals)
+    highest = 0
+    if split is not None:
+        both = [gather(group, criteria, critical, groups=False) for group in split]
+        highest = min(int(max(group.users[group.held], default=0)) for group in both)
+    return np.array([level.users <= highest for level in levels], dtype=np.bool_)

@@ -16,7 +16,7 @@ import numpy as np
 from probe_ext.verdict.inference.observations import Level, Visit
 from probe_ext.verdict.values.columns import Bools, Floats, Ints
 
-DIFFER, DIFFER_IN_SEARCH, DIFFER_AT_ONE_LEVEL, REST_ALIKE = 2.05, 2.9, 3.3, 0.84
+DIFFER, DIFFER_IN_SEARCH, DIFFER_AT_ONE_LEVEL, REST_ALIKE = 2.4, 2.9, 3.3, 0.84
 """standard errors"""
 MIN_STRETCH = 6
 """replies"""
@@ -134,6 +134,16 @@ def split_users(residuals: UserResiduals) -> Mixture | None:
         high = float(((1 - chance) * served).sum() / max(1e-9, float(((1 - chance) * replies).sum())))
     worse = chance > 0.5
     return Mixture(worse, float(chance.sum()), low, high) if 0 < worse.sum() < len(worse) else None
+
+
+def split_visits(visits: Sequence[Visit], residuals: UserResiduals) -> tuple[list[Visit], list[Visit]] | None:
+    """Return the replies of the worse group, visit by visit, and those of the others; None without two groups."""
+    mixture = split_users(residuals)
+    if mixture is None:
+        return None
+    belongs = [np.isin(visit.user, residuals.users[mixture.worse]) for visit in visits]
+    worse = [visit.select(mine) for visit, mine in zip(visits, belongs, strict=True)]
+    return worse, [visit.select(~mine) for visit, mine in zip(visits, belongs, strict=True)]
 
 
 def without_worst(level: Level, residuals: UserResiduals, exempt_share: float) -> Level:
