@@ -1,9 +1,9 @@
 """The search for capacity: double the users until the served share drops, then visit levels on both sides of it.
 
 Pure stepping: the clock, the users and the estimate are the caller's. The estimate is the one that the report makes, so
-search and report can't disagree; its critical value allows for the looks that a search takes. Neighbours of the
-boundary are visited in turns, so that a slow drift of the server affects both sides alike. The search is over as soon
-as the interval is as narrow as asked.
+search and report can't disagree; its critical value allows for the looks that a search takes. Both sides of the
+boundary are visited in turns, so that a slow drift of the server affects them alike; the side whose end of the interval
+is further away gets more time. The search is over as soon as the interval is as narrow as asked.
 """
 
 import math
@@ -325,7 +325,10 @@ class SearchSteps:
     def _informative_level(self, now: float, monitor: Monitor) -> int:
         """A level on the side of the estimate that has been measured for less time than its uncertainty asks for."""
         low, high = self.interval or (0, None)
-        high = self._lowest_bad_level(monitor) if high is None else high
+        bad = self._lowest_bad_level(monitor)
+        if bad == 1:
+            return 1
+        high = bad if high is None else high
         if high is None:
             return min(self.plan.max_users, 2 * max(step.users for step in self.steps))
         center = min(max(self._center((low, high)), low), high)
