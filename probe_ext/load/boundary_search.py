@@ -1,9 +1,9 @@
 """The search for capacity: double the users until the served share drops, then visit levels on both sides of it.
 
 Pure stepping: the clock, the users and the estimate are the caller's. The estimate is the one that the report makes, so
-search and report can't disagree; its critical value allows for the looks that a search takes. Neighbours of the
-boundary are visited in turns, so that a slow drift of the server affects both sides alike. The search is over as soon
-as the interval is as narrow as asked.
+search and report can't disagree; its critical value allows for the looks that a search takes. Both sides of the
+boundary are visited in turns, so that a slow drift of the server affects them alike; the side whose end of the interval
+is further away gets more time. The search is over as soon as the interval is as narrow as asked.
 """
 
 import math
@@ -28,10 +28,12 @@ MAX_EXTENSION = 0.5
 """of a visit, or else the shortest one, spent waiting for the few replies that would prove a level"""
 MIN_GAP_SHARE = 0.1
 """of the interval: however near to the estimate one of its ends is, its side is visited now and then"""
+LATE_REPLIES_TOLERANCE = 1.5
+"""by which replies that end after the search may widen the interval it stopped at"""
 LOOK_EVERY_S = 3.0
 
 State = Literal["held", "failed", "unproven"]
-Outcome = Literal["precise", "max_users", "time", "unreachable"]
+Outcome = Literal["precise", "widened", "max_users", "time", "unreachable"]
 Interval = tuple[int, int | None]
 
 
@@ -236,6 +238,8 @@ class SearchSteps:
         """Read the estimate once more when the run is over: replies that ended late may have changed it."""
         self.latest = monitor.estimate(now)
         self.steps = [replace(step, state=self._state(step.users)) for step in self.steps]
+        if self.outcome == "precise" and not self._is_precise(tolerance=LATE_REPLIES_TOLERANCE):
+            self.outcome = "widened"
 
     def _enter(self, users: int, now: float) -> None:
         self.level, self._reached = users, None
@@ -321,7 +325,10 @@ class SearchSteps:
     def _informative_level(self, now: float, monitor: Monitor) -> int:
         """A level on the side of the estimate that has been measured for less time than its uncertainty asks for."""
         low, high = self.interval or (0, None)
-        high = self._lowest_bad_level(monitor) if high is None else high
+        bad = self._lowest_bad_level(monitor)
+        if bad == 1:
+            return 1
+        high = bad if high is None else high
         if high is None:
             return min(self.plan.max_users, 2 * max(step.users for step in self.steps))
         center = min(max(self._center((low, high)), low), high)
@@ -362,11 +369,11 @@ class SearchSteps:
         between = (low + (low if high is None else high)) / 2
         return between if self.estimate is None else self.estimate
 
-    def _is_precise(self) -> bool:
+    def _is_precise(self, tolerance: float = 1.0) -> bool:
         low, high = self.interval or (0, None)
         if high is None or (low == 0 and high > 0):  # whether even one user is served must be known
             return False
-        return high - low <= self.plan.target_width(self._center((low, high)))
+        return high - low <= tolerance * self.plan.target_width(self._center((low, high)))
 
     def _state(self, users: int) -> State:
         level = self.latest.level(users) if self.latest else None

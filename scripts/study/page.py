@@ -66,7 +66,8 @@ def _part(part: str, rows: Sequence[Row]) -> str:
     lines += [_search_line(row) if searching else _sweep_line(row, hard=hard) for row in rows]
     if part == "cases":
         what = {case.name: case.what + ("; held out" if case.held_out else "") for case in cases()}
-        lines += ["\n", *(f"- {row['case']}: {what[row['case']]}\n" for row in rows)]
+        lines += ["\nLong-run served shares with their standard errors:\n\n"]
+        lines += [f"- {row['case']} ({what[row['case']]}): {_near(row)}\n" for row in rows]
     return "".join(lines)
 
 
@@ -105,6 +106,14 @@ def _search_line(row: Row) -> str:
 def _truth(row: Row) -> str:
     truth = row["truth"]
     return "–" if truth is None else "none fails" if truth >= 10**9 else str(truth)
+
+
+def _near(row: Row) -> str:
+    tied = " (tie)"
+    return ", ".join(
+        f"{users} users {100 * share:.1f} ± {100 * error:.1f} %{tied if users in row['tied'] else ''}"
+        for users, share, error in row["near"]
+    )
 
 
 def _share(counts: Sequence[int], *, bold: bool) -> str:

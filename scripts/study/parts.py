@@ -158,7 +158,12 @@ def _engine_truth(case: Case) -> Row:
     share = {level.users: level.served for level in truth.levels}
     here, beyond = share.get(truth.users, 1.0), share[truth.users + 1]
     crossing = truth.users + (here - needed_share()) / (here - beyond) if here > beyond else truth.users
-    return {"users": truth.users, "tied": truth.tied, "crossing": crossing}
+    near = [
+        [level.users, level.served, level.served_error]
+        for level in truth.levels
+        if level.users in {truth.users, truth.users + 1}
+    ]
+    return {"users": truth.users, "tied": truth.tied, "crossing": crossing, "near": near}
 
 
 def stated_truth(case: StatedCase) -> Row:
