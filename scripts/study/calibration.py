@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.quantiles import score_limits
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from scripts.study.stated_truth import HARD, STATED, StatedCase, draw_run, random_case
 
 Z = 1.96

@@ -6,7 +6,7 @@ from worlds import CHAT, evidence, reply, slow_start, staircase
 from probe_ext.load.boundary_search import SEARCH_CRITICAL
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.swarm.master.search_monitor import SearchMonitor
-from scripts.study.adapter import visits_of
+from scripts.study.adapter import run_visits
 
 
 def monitor(*rows: ReplyRow) -> SearchMonitor:
@@ -43,7 +43,7 @@ def test_search_and_report_make_the_same_visits() -> None:
     heard.end_visit(75.0, more_users=False)
     for row in rows:
         heard.add(row)
-    reported = visits_of(evidence(rows, staircase((4, 35), (8, 40))), CHAT)
+    reported = run_visits(evidence(rows, staircase((4, 35), (8, 40))), CHAT)
     levels = heard.estimate(200.0).levels
     assert [(level.users, level.replies) for level in levels] == [(v.users, len(v.sent)) for v in reported]
 

@@ -15,7 +15,8 @@ from probe_ext.verdict.grading.reply_grades import judge_replies
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.observations import Visit, visit_from_grades
 from probe_ext.verdict.levels.cut_at_rise import as_of
-from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria
+from probe_ext.verdict.levels.visits import criteria_of, last_seconds_of
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.columns import from_rows
 
 RECENT_REPLIES = 30
@@ -56,7 +57,7 @@ class SearchMonitor:
     def __init__(self, profile: SloProfile) -> None:
         self._profile = profile
         self._criteria = criteria_of(profile)
-        self._last_seconds = profile.first_word.served if profile.first_word else 0.0
+        self._last_seconds = last_seconds_of(profile)
         self._fresh: list[ReplyRow] = []
         self._ends: list[tuple[float, str]] = []
         """end and user of recent replies that were not ended by us"""
@@ -143,10 +144,6 @@ class SearchMonitor:
     def _visit_of(self, sent: float) -> _Visit | None:
         return next((visit for visit in reversed(self._visits) if visit.start <= sent <= visit.end), None)
 
-
-def criteria_of(profile: SloProfile) -> Criteria:
-    """A profile's thresholds for people and levels, as the estimator takes them."""
-    return Criteria(profile.users.served_share, profile.users.broken_share, profile.level.served_share)
 
 
 def _sent(row: ReplyRow) -> float:

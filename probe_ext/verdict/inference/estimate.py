@@ -14,21 +14,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe_ext.verdict.inference.capacity_curve import Crossing, fit_crossing, monotone_crossing
-from probe_ext.verdict.values.capacity_estimate import (
-    Bracket,
-    CapacityEstimate,
-    Criteria,
-    Dispersion,
-    GroupCapacity,
-    Interval,
-    Suggestion,
-)
-from probe_ext.verdict.inference.evidence import Evidence, gather
+from probe_ext.verdict.inference.level_evidence import LevelEvidence, gather
 from probe_ext.verdict.inference.level_proofs import gaps_of_crossing
-from probe_ext.verdict.inference.level_results import level_results
+from probe_ext.verdict.inference.level_estimates import level_estimates
 from probe_ext.verdict.inference.next_step import next_step
 from probe_ext.verdict.inference.observations import Visit
 from probe_ext.verdict.inference.user_differences import split_visits
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, Dispersion, GroupCapacity, Suggestion
+from probe_ext.verdict.values.json_types import Bracket, Interval
 
 GAP_DEVIANCE = 1.0
 """the interval covers the gaps between levels whose deviance is at most so much above the best gap's"""
@@ -52,7 +45,7 @@ def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | Non
     point = _point(evidence, curve, bracket, criteria)
     interval = _interval(evidence, bracket, curve, criteria)
     placed = curve is not None and point is not None and None not in bracket
-    levels = level_results(evidence, criteria)
+    levels = level_estimates(evidence, criteria)
     return CapacityEstimate(
         levels=levels,
         estimate=point,
@@ -70,11 +63,11 @@ def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | Non
     )
 
 
-def _users_at(evidence: Evidence, which: np.ndarray) -> tuple[int, ...]:
+def _users_at(evidence: LevelEvidence, which: np.ndarray) -> tuple[int, ...]:
     return tuple(level.users for level, chosen in zip(evidence.levels, which, strict=True) if chosen)
 
 
-def _bracket(evidence: Evidence) -> Bracket:
+def _bracket(evidence: LevelEvidence) -> Bracket:
     held, failed = _users_at(evidence, evidence.held), _users_at(evidence, evidence.failed)
     return max(held, default=None), min(failed, default=None)
 
@@ -84,7 +77,7 @@ def _proven_users(bracket: Bracket) -> int | None:
     return 0 if held is None and failed == 1 else held
 
 
-def _curve(evidence: Evidence, criteria: Criteria) -> Crossing | None:
+def _curve(evidence: LevelEvidence, criteria: Criteria) -> Crossing | None:
     if not evidence.has_one_curve:
         return None
     return fit_crossing(
@@ -97,7 +90,7 @@ def _curve(evidence: Evidence, criteria: Criteria) -> Crossing | None:
     )
 
 
-def _point(evidence: Evidence, curve: Crossing | None, bracket: Bracket, criteria: Criteria) -> float | None:
+def _point(evidence: LevelEvidence, curve: Crossing | None, bracket: Bracket, criteria: Criteria) -> float | None:
     if evidence.comparison.differ or evidence.broken.above.any():
         return None
     point = monotone_crossing(evidence.users, evidence.fit, criteria.served_share) if curve is None else curve.point
@@ -107,7 +100,7 @@ def _point(evidence: Evidence, curve: Crossing | None, bracket: Bracket, criteri
     return float(np.clip(point, held or 0, np.inf if failed is None else np.nextafter(failed, 0)))
 
 
-def _interval(evidence: Evidence, bracket: Bracket, curve: Crossing | None, criteria: Criteria) -> Interval | None:
+def _interval(evidence: LevelEvidence, bracket: Bracket, curve: Crossing | None, criteria: Criteria) -> Interval | None:
     """What is not proven otherwise; narrower where a curve rules out more."""
     if not evidence.levels:
         return None
@@ -125,7 +118,7 @@ def _interval(evidence: Evidence, bracket: Bracket, curve: Crossing | None, crit
 
 
 def _suggestion(
-    evidence: Evidence, point: float | None, interval: Interval | None, criteria: Criteria
+    evidence: LevelEvidence, point: float | None, interval: Interval | None, criteria: Criteria
 ) -> Suggestion | None:
     if interval is None:
         return None
@@ -135,7 +128,7 @@ def _suggestion(
     return Suggestion(int(np.clip(users, low, np.inf if high is None else high)), low, high)
 
 
-def _dispersion(evidence: Evidence, criteria: Criteria) -> Dispersion:
+def _dispersion(evidence: LevelEvidence, criteria: Criteria) -> Dispersion:
     pooled, counts = evidence.pooled, evidence.counts
     nearest = int(np.argmin(np.abs(counts.share - criteria.served_share))) if evidence.levels else None
     phi = 1.0 if nearest is None else float(counts.phi[nearest])
@@ -143,7 +136,7 @@ def _dispersion(evidence: Evidence, criteria: Criteria) -> Dispersion:
 
 
 def _groups(
-    visits: Sequence[Visit], evidence: Evidence, criteria: Criteria, critical: float | None
+    visits: Sequence[Visit], evidence: LevelEvidence, criteria: Criteria, critical: float | None
 ) -> GroupCapacity | None:
     """Estimate each group's capacity, in users of both groups, from the replies of the group alone."""
     comparison = evidence.comparison

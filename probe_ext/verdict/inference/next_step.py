@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from probe_ext.verdict.values.capacity_estimate import Interval, LevelEstimate, NextStep
+from probe_ext.verdict.values.capacity_estimate import LevelEstimate, NextStep
+from probe_ext.verdict.values.json_types import Interval
 
 MIN_SECONDS, MAX_SECONDS = 20.0, 600.0
 

@@ -7,7 +7,6 @@ import numpy as np
 
 from probe_ext.verdict.inference import level_proofs as proofs
 from probe_ext.verdict.inference.broken_replies import BrokenReplies, judge_broken
-from probe_ext.verdict.values.capacity_estimate import Criteria
 from probe_ext.verdict.inference.critical_values import CriticalValues
 from probe_ext.verdict.inference.dispersion import Pooled, pool
 from probe_ext.verdict.inference.disturbances import leave_out_disturbed
@@ -15,11 +14,12 @@ from probe_ext.verdict.inference.level_dispersion import find_drift, level_facto
 from probe_ext.verdict.inference.level_proofs import EffectiveCounts, effective_counts
 from probe_ext.verdict.inference.observations import Level, Visit, group_by_users
 from probe_ext.verdict.inference.user_differences import UserComparison, compare_users, split_visits, without_worst
+from probe_ext.verdict.values.capacity_estimate import Criteria
 from probe_ext.verdict.values.columns import Bools, Floats
 
 
 @dataclass(frozen=True)
-class Evidence:
+class LevelEvidence:
     """Everything by level, in order of rising users."""
 
     levels: tuple[Level, ...]
@@ -53,7 +53,7 @@ class Evidence:
         return plain and not self.contradicting.any()
 
 
-def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, *, groups: bool) -> Evidence:
+def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, *, groups: bool) -> LevelEvidence:
     """Weigh the replies of all visits. `groups`: whether to ask if users differ."""
     levels = group_by_users(visits)
     limit = criteria.served_share
@@ -76,7 +76,7 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
     held = held & broken.allows_holding
     failed = too_slow | broken.fails
     both = held & failed
-    return Evidence(
+    return LevelEvidence(
         levels=levels,
         pooled=pooled,
         bounds=bounds,

@@ -2,22 +2,23 @@
 
 import numpy as np
 
-from probe_ext.verdict.values.capacity_estimate import Criteria, LevelEstimate, Reason, State, UserGroup
-from probe_ext.verdict.inference.evidence import Evidence
+from probe_ext.verdict.inference.level_evidence import LevelEvidence
 from probe_ext.verdict.inference.observations import Level
 from probe_ext.verdict.inference.quantiles import divergence, score_limits
 from probe_ext.verdict.inference.user_differences import split_users, user_residuals
+from probe_ext.verdict.values.capacity_estimate import Criteria, LevelEstimate, Reason, UserGroup
+from probe_ext.verdict.values.json_types import State
 
 TIE = 1e-4
 """nats a reply: so near the limit, no reasonable number of replies tells"""
 
 
-def level_results(evidence: Evidence, criteria: Criteria) -> tuple[LevelEstimate, ...]:
+def level_estimates(evidence: LevelEvidence, criteria: Criteria) -> tuple[LevelEstimate, ...]:
     """Describe every level, by rising users."""
     return tuple(_describe(i, level, evidence, criteria) for i, level in enumerate(evidence.levels))
 
 
-def _describe(i: int, level: Level, evidence: Evidence, criteria: Criteria) -> LevelEstimate:
+def _describe(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria) -> LevelEstimate:
     state: State = "held" if evidence.held[i] else "failed" if evidence.failed[i] else "unproven"
     counts = evidence.counts
     low, high = score_limits(counts.good[i : i + 1], counts.of[i : i + 1], evidence.bounds.proof)
@@ -44,7 +45,7 @@ def _describe(i: int, level: Level, evidence: Evidence, criteria: Criteria) -> L
     )
 
 
-def _replies_needed(i: int, level: Level, evidence: Evidence, criteria: Criteria) -> int | None:
+def _replies_needed(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria) -> int | None:
     """Further replies after which the level would probably be proven, if its fitted share is the true one."""
     distance = float(divergence(evidence.fit[i], criteria.served_share))
     if distance < TIE:
@@ -53,7 +54,7 @@ def _replies_needed(i: int, level: Level, evidence: Evidence, criteria: Criteria
     return max(1, int(np.ceil(in_all)) - level.replies)
 
 
-def _reasons(i: int, evidence: Evidence, criteria: Criteria) -> tuple[Reason, ...]:
+def _reasons(i: int, evidence: LevelEvidence, criteria: Criteria) -> tuple[Reason, ...]:
     known: dict[Reason, bool] = {
         "needs_second_visit": bool(evidence.disturbed[i]),
         "visits_disagree": evidence.levels[i].users in evidence.drift,
@@ -65,7 +66,7 @@ def _reasons(i: int, evidence: Evidence, criteria: Criteria) -> tuple[Reason, ..
     return reasons or (_too_few_or_too_close(i, evidence, criteria),)
 
 
-def _too_few_or_too_close(i: int, evidence: Evidence, criteria: Criteria) -> Reason:
+def _too_few_or_too_close(i: int, evidence: LevelEvidence, criteria: Criteria) -> Reason:
     """Too few replies: not even if all had been served would they have proven the level."""
     at_best = 2 * float(evidence.counts.of[i]) * float(divergence(1.0, criteria.served_share))
     return "too_few_replies" if at_best < evidence.bounds.proof**2 else "too_close"
