@@ -145,6 +145,5 @@ class SearchMonitor:
         return next((visit for visit in reversed(self._visits) if visit.start <= sent <= visit.end), None)
 
 
-
 def _sent(row: ReplyRow) -> float:
     return row.due if row.sent is None else row.sent

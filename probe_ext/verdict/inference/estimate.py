@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe_ext.verdict.inference.capacity_curve import Crossing, fit_crossing, monotone_crossing
+from probe_ext.verdict.inference.level_estimates import level_estimates
 from probe_ext.verdict.inference.level_evidence import LevelEvidence, gather
 from probe_ext.verdict.inference.level_proofs import gaps_of_crossing
-from probe_ext.verdict.inference.level_estimates import level_estimates
 from probe_ext.verdict.inference.next_step import next_step
 from probe_ext.verdict.inference.observations import Visit
 from probe_ext.verdict.inference.user_differences import split_visits
