@@ -36,8 +36,8 @@ types: $(READY) ## mypy strict
 layers: $(READY) ## the import contracts of ARCHITECTURE.md
 	$(BIN)/lint-imports
 
-unit: $(READY) ## pytest with coverage; many tests wait, so four at a time
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+unit: $(READY) ## pytest; many tests wait, so six at a time
+	$(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder
 
 test: lint types layers unit ## everything that a change must pass
 

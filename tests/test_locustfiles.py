@@ -36,7 +36,7 @@ def constant(file: Path, name: str) -> int:
 KEPT, WARMING, TURNS = constant(BASELINE, "KEPT"), constant(BASELINE, "WARMING"), constant(CHAT, "TURNS")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fast() -> Iterator[str]:
     """A simulated server ten times as fast as the demo's card."""
     command = [str(BIN / "probe"), "sim", "--port", "0", "--speed", "10"]

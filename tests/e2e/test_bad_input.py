@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from probe_ext.cli import COMMANDS
+from tests.conftest import BuildOnce
 from tests.e2e import loaded
 from tests.e2e.conftest import BIN, PATIENCE, ROOT, Run, end, finished, free_port, locust, replies, start, wait_for
 from tests.e2e.test_endings import check_accounts
@@ -88,15 +89,17 @@ def tls_only() -> Iterator[str]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.fixture(scope="module")
-def good(sim: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def good(sim: str, build_once: BuildOnce) -> Path:
     """A whole short run, with its report; not to be changed."""
-    out = tmp_path_factory.mktemp("good") / "run"
-    result = probe("run", "capacity", "--host", sim, "--out", out, *SHORT)
-    assert result.returncode == 0, result.stderr
-    assert "probe: 1 level (2 users), 0 s to settle and 2 s held: at least 2 s, more" in result.stderr
-    assert len(Run(out, 0, "").rows()) >= 4
-    return out
+
+    def make(place: Path) -> None:
+        result = probe("run", "capacity", "--host", sim, "--out", place / "run", *SHORT)
+        assert result.returncode == 0, result.stderr
+        assert "probe: 1 level (2 users), 0 s to settle and 2 s held: at least 2 s, more" in result.stderr
+        assert len(Run(place / "run", 0, "").rows()) >= 4
+
+    return build_once("short-run", make) / "run"
 
 
 @pytest.fixture

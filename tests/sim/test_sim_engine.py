@@ -4,7 +4,7 @@ import itertools
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sim_helpers import BLOCK, ask, play, tiny
 
@@ -26,7 +26,6 @@ def load(drawn: list[tuple[int, int, float, int]]) -> list[Request]:
     ]
 
 
-@settings(max_examples=80, deadline=None)
 @given(requests, st.integers(31, 90), st.booleans(), st.sampled_from([16, 64]))
 def test_every_token_once_and_every_block_back(
     drawn: list[tuple[int, int, float, int]], blocks: int, caching: bool, budget: int
@@ -39,7 +38,6 @@ def test_every_token_once_and_every_block_back(
     assert story.engine.pool.usage == 0
 
 
-@settings(max_examples=60, deadline=None)
 @given(requests, st.integers(31, 60))
 def test_counters_add_up_to_what_happened(drawn: list[tuple[int, int, float, int]], blocks: int) -> None:
     wanted = load(drawn)
@@ -55,13 +53,11 @@ def test_counters_add_up_to_what_happened(drawn: list[tuple[int, int, float, int
     assert Counter(story.preempted) == Counter({n: d.preemptions for n, d in story.ends.items() if d.preemptions})
 
 
-@settings(max_examples=40, deadline=None)
 @given(requests, st.integers(31, 60))
 def test_the_same_input_gives_the_same_run(drawn: list[tuple[int, int, float, int]], blocks: int) -> None:
     assert play(tiny(blocks), load(drawn)).steps == play(tiny(blocks), load(drawn)).steps
 
 
-@settings(max_examples=60, deadline=None)
 @given(requests, st.integers(31, 90), st.sampled_from([3, 16]))
 def test_first_come_is_first_admitted_under_any_pressure(
     drawn: list[tuple[int, int, float, int]], blocks: int, places: int
@@ -85,7 +81,6 @@ class Watched(Engine):
         super()._preempt(victim)
 
 
-@settings(max_examples=60, deadline=None)
 @given(requests, st.integers(31, 60), st.booleans())
 def test_only_the_youngest_is_preempted_and_only_when_no_block_is_left(
     drawn: list[tuple[int, int, float, int]], blocks: int, caching: bool
