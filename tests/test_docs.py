@@ -49,6 +49,8 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
+_MADE_BY_MAKE = {"reports/study/", "reports/seeds/"}
+
 Table = list[list[str]]
 
 
@@ -374,8 +376,8 @@ def test_every_quantity_and_which_engine_tells_it() -> None:
 def _checks() -> set[str]:
     """Names of findings: the first argument of `Finding(…)` and `_failed(…)`, or the value of a key `check`."""
     found = set()
-    packages = ("verdict", "swarm", "server", "run")
-    for path in chain(*((ROOT / "probe_ext" / package).glob("*.py") for package in packages)):
+    packages = ("verdict", "swarm", "target", "run")
+    for path in chain(*((ROOT / "probe_ext" / package).rglob("*.py") for package in packages)):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for scope in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
             held = {
@@ -496,18 +498,18 @@ def test_nothing_outside_the_project_is_mentioned(page: Path) -> None:
     assert hosts | names <= {"locust.io", "semver.org", "host.docker.internal"}, f"{page.name}: {hosts | names}"
 
 
-def test_the_house_names_modules_that_stand() -> None:
-    said = text("ARCHITECTURE.md")
-    packages = {path.name for path in (ROOT / "probe_ext").iterdir() if (path / "__init__.py").exists()}
-    named = {
-        (package, module) for package, module in re.findall(r"\b([a-z]+)\.([a-z]+)\b", said) if package in packages
-    }
-    for package, inside in re.findall(r"\b([a-z]+)\.\(([a-z, ]+)\)", said):
-        named |= {(package, module) for module in inside.split(", ")}
-    named -= {("run", "json"), ("server", "csv")}  # files of a run
-    assert len(named) > 10
-    missing = {pair for pair in named if not (ROOT / "probe_ext" / pair[0] / f"{pair[1]}.py").is_file()}
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_every_path_exists(page: str) -> None:
+    """Paths start at the root of the project, or in ARCHITECTURE.md at that of the package."""
+    code = _CODE.findall(_FENCED.sub("", text(page)))
+    paths = {piece for piece in code if re.fullmatch(r"[\w.-]+(/[\w.-]+)+/?|\w+\.py", piece)} - _MADE_BY_MAKE
+    assert len(paths) > 20
+    missing = {path for path in paths if not any((root / path).exists() for root in (ROOT, ROOT / "probe_ext"))}
     assert not missing
+
+
+def test_every_package_has_its_line() -> None:
+    packages = {path.name for path in (ROOT / "probe_ext").iterdir() if (path / "__init__.py").exists()}
     assert {name.strip("`") for name in names(tables(section("ARCHITECTURE.md", "The layers"))[0])} == packages
 
 
