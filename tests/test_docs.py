@@ -31,10 +31,11 @@ from probe_ext.settings.options import KEY_VARIABLE, OPTIONS, WEB_PASSWORD_VARIA
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE, PrometheusSource
 from probe_ext.settings.slo import SloProfile, profile_names
 from probe_ext.sim import sim_command
-from probe_ext.sim.api.app import Options, Server
+from probe_ext.sim.api.app import Server
 from probe_ext.sim.faults import KINDS
 from probe_ext.sim.personality import personality_names
 from probe_ext.sim.profile import load_profile
+from probe_ext.sim.serving.backend import ServerOptions
 from probe_ext.swarm.commands import calibrate_command, worker_command
 from probe_ext.swarm.master import calibration_store
 from probe_ext.target.engine_metrics import ENGINES
@@ -441,7 +442,7 @@ def test_simulator_profiles_personalities_and_faults() -> None:
 
 
 def test_simulator_paths() -> None:
-    simulator = Server(Options(profile=load_profile("demo"))).application()
+    simulator = Server(ServerOptions(profile=load_profile("demo"))).application()
     served = {resource.canonical for resource in simulator.router.resources()}
     assert set(re.findall(r"`(/[a-z0-9/]+)`", section("docs/simulator.md", "The simulated server"))) == served
 
