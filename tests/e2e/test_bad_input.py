@@ -70,6 +70,14 @@ def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, "subproc
 
 
 @pytest.fixture
+def dead_host() -> Iterator[str]:
+    """A URL that refuses connections. Its port stays bound, so no other process can start to listen there."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.fixture
 def tls_only() -> Iterator[str]:
     """The URL, with the wrong scheme, of a port that talks TLS: to plain HTTP it answers with an alert."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -114,10 +122,10 @@ def test_the_check_of_a_refusal_can_fail(good: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("--model", "m")], ids=["model asked for", "model given"])
-def test_a_server_that_refuses_connections(tmp_path: Path, more: tuple[str, ...]) -> None:
-    host = f"http://127.0.0.1:{free_port()}"
+def test_a_server_that_refuses_connections(tmp_path: Path, dead_host: str, more: tuple[str, ...]) -> None:
     out = tmp_path / "run"
-    check_refused(probe("run", "capacity", "--host", host, "--out", out, *more), "--host", host, "refused")
+    refused = probe("run", "capacity", "--host", dead_host, "--out", out, *more)
+    check_refused(refused, "--host", dead_host, "refused")
     assert not out.exists()
 
 
@@ -239,12 +247,11 @@ def test_an_output_folder_that_cannot_be_written(sim: str, tmp_path: Path) -> No
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_folder_that_holds_a_run_is_replaced_only_when_that_is_asked_for(sim: str, run: Path) -> None:
+def test_a_folder_that_holds_a_run_is_replaced_only_when_that_is_asked_for(sim: str, dead_host: str, run: Path) -> None:
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     check_refused(probe_run("capacity", "--host", sim, "--out", run), f"--out {run}", "--force")
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
-    dead = f"http://127.0.0.1:{free_port()}"
-    check_refused(probe_run("capacity", "--host", dead, "--out", run, "--force"), f"--host {dead}")
+    check_refused(probe_run("capacity", "--host", dead_host, "--out", run, "--force"), f"--host {dead_host}")
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before  # nothing came in its place
     (run / "notes.txt").write_text("mine")
     result = probe("run", "capacity", "--host", sim, "--out", run, "--force", *SHORT)
@@ -254,11 +261,10 @@ def test_a_folder_that_holds_a_run_is_replaced_only_when_that_is_asked_for(sim: 
     check_accounts(Run(run, 0, result.stdout), nodes=1, least=4)
 
 
-def test_a_refused_run_leaves_no_worker_behind() -> None:
-    host = f"http://127.0.0.1:{free_port()}"
-    process = start([str(BIN / "probe"), "run", "capacity", "--host", host, "--processes", "2"])
+def test_a_refused_run_leaves_no_worker_behind(dead_host: str) -> None:
+    process = start([str(BIN / "probe"), "run", "capacity", "--host", dead_host, "--processes", "2"])
     said, _ = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, said.splitlines()) == (2, [f"probe: --host {host}: connection refused"])
+    assert (process.returncode, said.splitlines()) == (2, [f"probe: --host {dead_host}: connection refused"])
     wait_for(lambda: not alive(process.pid), "the workers to go")
 
 

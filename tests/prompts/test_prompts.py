@@ -34,7 +34,7 @@ def test_any_process_makes_the_same_prompts():
         "from probe_ext.prompts.synthetic import PromptMaker; from probe_ext.prompts.length_model import guessed;"
         "print(PromptMaker(7, 200, guessed(), shared_prefix_tokens=50).prompt(3, 5).text, end='')"
     )
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert other.stdout == PromptMaker(7, 200, guessed(), shared_prefix_tokens=50).prompt(3, 5).text
 
 
