@@ -1,8 +1,8 @@
 """Run the commands of a workflow's job on this machine, in a fresh clone of the last commit.
 
-  python scripts/try_workflow.py .github/workflows/tests.yml                     list the jobs
-  python scripts/try_workflow.py .github/workflows/tests.yml checks              first entry of a matrix
-  python scripts/try_workflow.py .github/workflows/tests.yml checks python=3.12
+  .venv/bin/python scripts/try_workflow.py .github/workflows/tests.yml                     list the jobs
+  .venv/bin/python scripts/try_workflow.py .github/workflows/tests.yml checks              first entry of a matrix
+  .venv/bin/python scripts/try_workflow.py .github/workflows/tests.yml checks python=3.12
 
 The environment has only the variables named in KEPT. Steps that use an action are skipped, except that the Python
 version of actions/setup-python is put first on the path; so are steps that need a token. Artifacts of other jobs are

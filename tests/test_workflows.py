@@ -1,4 +1,4 @@
-"""Hosted workflows, issue forms and pre-commit hooks name only what exists, and their commands can be tried locally."""
+"""Hosted workflows, forms, hooks and the test schedule name only what exists; workflows can be tried locally."""
 
 import re
 import subprocess
@@ -13,6 +13,7 @@ import yaml
 
 from scripts.release_notes import release_notes
 from scripts.try_workflow import load
+from tests.conftest import INDEPENDENT, SLOW_FIRST
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -96,6 +97,10 @@ def test_hooks_run_the_tools_of_make_test() -> None:
     entries = [hook["entry"].removeprefix(".venv/bin/") for hook in repository["hooks"]]
     assert {" ".join(word for word in entry.split() if not word.startswith("--")) for entry in entries} == tools
     assert all((BIN / entry.split()[0]).exists() for entry in entries)
+
+
+def test_scheduled_test_files_exist() -> None:
+    assert [prefix for prefix in (*SLOW_FIRST, *INDEPENDENT) if not list(ROOT.glob(f"{prefix}*"))] == []
 
 
 def test_release_notes_are_the_part_of_one_version() -> None:
