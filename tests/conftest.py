@@ -12,10 +12,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-# No deadline: a slow machine must not fail a test.
-settings.register_profile("ci", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("nightly", settings.get_profile("ci"), max_examples=1000)
-settings.load_profile("ci")  # pytest --hypothesis-profile=nightly
+# A slow machine must not fail a test, so there is no deadline. The examples of "ci" are the same in every run, so a
+# change is not blamed for what only a new example shows; "nightly" (--hypothesis-profile=nightly) searches for those.
+ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("ci", ANY_MACHINE, max_examples=50, derandomize=True, database=None)
+settings.register_profile("nightly", ANY_MACHINE, max_examples=1000)
+settings.load_profile("ci")
 
 for name in [name for name in os.environ if name.startswith(("PROBE_", "LOCUST_")) and name != "PROBE_FAULTS_FILE"]:
     del os.environ[name]
@@ -94,6 +96,7 @@ class FileScheduling(LoadScopeScheduling):
         return nodeid if nodeid.startswith(INDEPENDENT) else nodeid.partition("::")[0]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FileScheduling | None:
     """Replace `--dist loadfile`; other modes stay as they are."""
     return FileScheduling(config, log) if config.getoption("dist") == "loadfile" else None
