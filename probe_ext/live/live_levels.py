@@ -14,11 +14,12 @@ import numpy as np
 
 from probe_ext.live.reply_batch import Batch
 from probe_ext.live.user_ledger import Ledger
+from probe_ext.load.level_plan import MIN_LEVEL_S
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.reply_grades import DIMENSIONS
 from probe_ext.verdict.grading.user_grades import Headcount
-from probe_ext.verdict.levels.find_levels import SAMPLING, SHORTEST
+from probe_ext.verdict.levels.find_levels import SAMPLING
 from probe_ext.verdict.levels.level_state import STATE_NAMES, Heard, judge_levels, served_share
 from probe_ext.verdict.values.columns import Floats
 
@@ -34,7 +35,7 @@ class Rules:
 
     profile: SloProfile
     settle: float
-    shortest: float = SHORTEST
+    shortest: float = MIN_LEVEL_S
     """seconds: a shorter measured part is no level"""
     min_replies: int = 3
     meant: Collection[int] | None = None
