@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import JSON_HEAD, STREAMS, chunked, events_of, recorded, recorded_http_errors, shortened, sized
 

@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import HEAD, STREAMS, chunked, events_of, recorded, sse
 from test_event_pattern import CORRUPTIONS, ROLE, chat

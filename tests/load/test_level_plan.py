@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.load.level_plan import MAX_HOLD_FACTOR, LevelPlan, LevelSteps, parse_levels
