@@ -36,8 +36,15 @@ types: $(READY) ## check types with mypy (strict)
 layers: $(READY) ## check the import contracts described in ARCHITECTURE.md
 	$(BIN)/lint-imports
 
-unit: $(READY) ## run the test suite with coverage, four tests at a time
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+# Most tests wait for processes and servers, so there are more workers than cores. Files are distributed by
+# tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder
+
+unit: $(READY) ## run the test suite, six tests at a time
+	$(PYTEST)
+
+coverage: $(READY) ## run the test suite and measure its coverage
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 test: lint types layers unit ## run every check that a change must pass
 
@@ -54,8 +61,11 @@ lock: ## update requirements.lock and the image's lock files in docker/ (needs u
 	$(UV_LOCK) --constraint requirements.lock pyproject.toml -o docker/run.lock
 	echo hatchling | $(UV_LOCK) --constraint requirements.lock - -o docker/build.lock
 
-test-long: $(READY) ## run the tests too slow for `test`: more end-to-end runs, statistical claims over many seeds
-	$(BIN)/python -m pytest -n 2 -m long
+test-long: $(READY) ## run the tests too slow for `test`: more end-to-end runs, claims over many seeds, many drawn examples
+	$(BIN)/python -m pytest -n 4 --hypothesis-profile=nightly -m "long or hypothesis"
+
+test-repeat: $(READY) ## run the test suite ten times, every other time next to busy processes (40 minutes)
+	$(BIN)/python scripts/repeat_tests.py
 
 test-swarm: $(READY) ## inject faults into real processes, networks and disks (needs root and iproute2; 10 minutes)
 	$(BIN)/python -m pytest -n 2 --dist load -m swarm tests/faults

@@ -255,12 +255,12 @@ def test_a_blocked_event_loop_is_not_a_stalled_server() -> None:
 
     with ScriptedServer(script) as server:
         target = target_of(server)
-        limits = Limits(connect=5.0, first=5.0, gap=0.4, total=20.0)
+        limits = Limits(connect=5.0, first=5.0, gap=1.0, total=20.0)
         running = gevent.spawn(run_exchange, new_exchange(Connection(target, None), target, limits))
         while not (server.peers and server.peers[0].token_parts):
             gevent.sleep(0.005)
         gevent.sleep(0.05)
-        server.peers[0].over.wait(0.8)  # blocks the loop while token, end and deadline pass
+        server.peers[0].over.wait(1.4)  # blocks the loop while token, end and deadline pass
         reply: Reply = running.get(timeout=20)
     assert (reply.outcome, reply.text) == (Outcome.COMPLETE, "ab")
 
@@ -275,7 +275,7 @@ def test_drains_the_socket_before_giving_up_at_a_deadline(
 
     monkeypatch.setattr(ResponseStream, "wait", block)
     with ScriptedServer(paced(0.05, 0.001, 3, 1)) as server:
-        reply = ask(server, Limits(connect=5.0, first=0.5, gap=5.0, total=20.0))
+        reply = ask(server, Limits(connect=5.0, first=2.0, gap=5.0, total=20.0))
     assert (reply.outcome, reply.tokens_out) == (Outcome.COMPLETE, 3)
 
 

@@ -4,7 +4,7 @@ import itertools
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sim_helpers import BLOCK, make_request, simulate, tiny
 
@@ -26,7 +26,6 @@ def load(drawn: list[tuple[int, int, float, int]]) -> list[Request]:
     ]
 
 
-@settings(max_examples=80, deadline=None)
 @given(requests, st.integers(31, 90), st.booleans(), st.sampled_from([16, 64]))
 def test_every_token_is_generated_once_and_every_block_is_freed(
     drawn: list[tuple[int, int, float, int]], blocks: int, caching: bool, budget: int
@@ -39,7 +38,6 @@ def test_every_token_is_generated_once_and_every_block_is_freed(
     assert run.engine.pool.usage == 0
 
 
-@settings(max_examples=60, deadline=None)
 @given(requests, st.integers(31, 60))
 def test_counters_match_the_run(drawn: list[tuple[int, int, float, int]], blocks: int) -> None:
     requests_to_run = load(drawn)
@@ -55,13 +53,11 @@ def test_counters_match_the_run(drawn: list[tuple[int, int, float, int]], blocks
     assert Counter(run.preempted) == Counter({n: d.preemptions for n, d in run.finished.items() if d.preemptions})
 
 
-@settings(max_examples=40, deadline=None)
 @given(requests, st.integers(31, 60))
 def test_the_same_input_gives_the_same_run(drawn: list[tuple[int, int, float, int]], blocks: int) -> None:
     assert simulate(tiny(blocks), load(drawn)).steps == simulate(tiny(blocks), load(drawn)).steps
 
 
-@settings(max_examples=60, deadline=None)
 @given(requests, st.integers(31, 90), st.sampled_from([3, 16]))
 def test_requests_are_admitted_in_order_of_arrival_under_any_load(
     drawn: list[tuple[int, int, float, int]], blocks: int, max_num_seqs: int
@@ -85,7 +81,6 @@ class RecordingEngine(Engine):
         super()._preempt(victim)
 
 
-@settings(max_examples=60, deadline=None)
 @given(requests, st.integers(31, 60), st.booleans())
 def test_only_the_youngest_is_preempted_and_only_when_no_block_is_free(
     drawn: list[tuple[int, int, float, int]], blocks: int, caching: bool
