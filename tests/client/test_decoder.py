@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from exchanges import STREAMS, events_of, read_stream, recorded, shortened, sse
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.client.decoder import Decoder
@@ -259,7 +259,6 @@ def test_recorded_streams_give_the_same_tokens_wherever_they_are_cut(name: str) 
         assert told(decode(body[:cut], body[cut:])) == whole, cut
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40), st.integers(1, 4))
 def test_however_tokens_fall_to_events_and_events_to_reads_none_is_lost(
     steps: list[tuple[int, bool]], per_read: int

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 from exchanges import JSON_HEAD, STREAMS, chunked, events_of, recorded, recorded_refusals, shortened, sized
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.client import http_framing
@@ -241,7 +241,6 @@ def test_it_is_known_whether_what_has_come_is_whole_chunks_wherever_reads_cut_th
     assert not respond(sized(b"x")).between_chunks
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.lists(st.binary(min_size=1, max_size=12), max_size=8), st.lists(st.integers(0, 300), max_size=6))
 def test_any_chunks_cut_anyhow_are_joined_to_the_body(chunks: list[bytes], cuts: list[int]) -> None:
     raw = CHUNKED + chunked(*chunks)
@@ -251,7 +250,6 @@ def test_any_chunks_cut_anyhow_are_joined_to_the_body(chunks: list[bytes], cuts:
     assert body_of(response) == b"".join(chunks)
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=200), st.sampled_from([b"", OK, CHUNKED, OK + b"\r\n"]))
 def test_any_bytes_are_a_response_or_are_refused(noise: bytes, front: bytes) -> None:
     refused = None

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 from exchanges import KEY, recorded_refusals
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.client.openai_api import BadEventError, ChoicePart, ServerError, Usage, body, read_error, read_event
@@ -197,7 +197,6 @@ shaped = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.dictionaries(st.sampled_from(KEYS + MORE + LAST), shaped, max_size=8))
 def test_any_json_object_is_an_event(content: dict[str, Any]) -> None:
     event = read_event(json.dumps(content, ensure_ascii=True).encode())

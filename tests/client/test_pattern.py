@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from exchanges import STREAMS, events_of, recorded, sse
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.client import decoder as decoding
@@ -109,7 +109,6 @@ SPOILS = [
 ]
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.lists(st.text(max_size=6), min_size=2, max_size=8), st.integers(0, 2**32), st.integers(0, 6))
 def test_events_spoiled_at_any_byte_are_judged_as_json_judges_them(texts: list[str], seed: int, spoils: int) -> None:
     rng = random.Random(seed)
@@ -128,7 +127,6 @@ def test_events_spoiled_at_any_byte_are_judged_as_json_judges_them(texts: list[s
         assert decoded([first, *parts], Patterns()) == decoded([first, *parts], Never())
 
 
-@settings(deadline=None, max_examples=200)
 @given(
     st.recursive(
         st.none() | st.integers(0, 99) | st.sampled_from(["a", "id", "7", '"', "word"]),

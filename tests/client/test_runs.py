@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from exchanges import HEAD, STREAMS, chunked, events_of, recorded, sse
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_pattern import ROLE, SPOILS, chat
 
@@ -115,7 +115,6 @@ def test_what_is_no_whole_event_a_read_goes_through_the_layers(
     same([CHUNKED, chunk(ROLE), *ODD[odd](WHOLE), END], batches, monkeypatch)
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.integers(0, 2**32))
 def test_reads_spoiled_and_cut_anyhow_say_what_the_layers_say(seed: int) -> None:
     rng = random.Random(seed)

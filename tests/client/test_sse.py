@@ -5,7 +5,7 @@ import re
 
 import pytest
 from exchanges import STREAMS, recorded, shortened
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.client import sse
@@ -90,7 +90,6 @@ def test_an_event_is_given_as_soon_as_its_empty_line_is_there() -> None:
     assert parser.flush() == []
 
 
-@settings(deadline=None, max_examples=600)
 @given(
     st.lists(
         st.sampled_from(

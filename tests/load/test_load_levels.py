@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.load.level_plan import PATIENCE, LevelPlan, LevelSteps, parse_levels
@@ -83,7 +83,6 @@ def test_what_is_no_list_of_levels_is_refused_and_the_wrong_part_named(text: str
     assert len(str(refused.value)) < 120
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.text(alphabet="0123456789,- x\n٣", max_size=20))
 def test_any_text_is_levels_or_refused(text: str) -> None:
     try:
@@ -181,7 +180,6 @@ def test_asked_again_after_its_end_it_stays_at_its_end() -> None:
     assert steps.never_reached == [4]
 
 
-@settings(deadline=None, max_examples=100)
 @given(
     st.lists(st.integers(1, 9), min_size=1, max_size=4).filter(
         lambda ls: all(a != b for a, b in itertools.pairwise(ls))

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.measure.sketch import ACCURACY, FLOOR, LatencySketch
@@ -71,7 +71,6 @@ def test_the_error_is_really_used_so_the_bound_is_no_accident_of_fine_bins() -> 
     assert worst_error(values, sketch_of(values)) > ACCURACY / 2
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.lists(durations.filter(lambda v: v > 2 * FLOOR), min_size=1, max_size=60), st.floats(0, 1))
 def test_any_quantile_of_any_values_lies_within_the_stated_error(values: list[float], q: float) -> None:
     said = sketch_of(values).quantile(q)
@@ -79,7 +78,6 @@ def test_any_quantile_of_any_values_lies_within_the_stated_error(values: list[fl
     assert said == pytest.approx(exact(values, q), rel=ACCURACY + ROUNDING)
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.lists(st.lists(durations, max_size=20), max_size=6), st.randoms(use_true_random=False))
 def test_merging_in_any_order_and_grouping_is_one_sketch_of_all_values(
     parts: list[list[float]], shuffle: random.Random
@@ -95,7 +93,6 @@ def test_merging_in_any_order_and_grouping_is_one_sketch_of_all_values(
     assert [heap[0].quantile(q) for q in QUANTILES] == [whole.quantile(q) for q in QUANTILES]
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.lists(durations, max_size=20), st.lists(durations, max_size=20))
 def test_merging_leaves_the_argument_untouched_also_when_more_is_added_later(
     left: list[float], right: list[float]
@@ -107,7 +104,6 @@ def test_merging_leaves_the_argument_untouched_also_when_more_is_added_later(
     assert other.to_wire() == before
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.lists(durations, max_size=40))
 def test_the_way_over_json_loses_nothing(values: list[float]) -> None:
     one = sketch_of(values)

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.measure.timeline import Pace, TokenEvents, gaps, pace, tpot, worst
@@ -118,7 +118,6 @@ def test_a_choice_without_a_gap_hides_no_other_choices_gap() -> None:
         assert found.tpot == pytest.approx(0.4)
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(st.floats(0, 10), st.integers(1, 9)), min_size=1, max_size=30))
 def test_a_pace_adds_up_whatever_the_steps(steps: list[tuple[float, int]]) -> None:
     at, rows = 100.0, []

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.prompts.composer import TooShortError
@@ -34,7 +34,7 @@ def test_any_process_makes_the_same_prompts():
         "from probe_ext.prompts.synthetic import PromptMaker; from probe_ext.prompts.length_model import guessed;"
         "print(PromptMaker(7, 200, guessed(), shared_prefix_tokens=50).prompt(3, 5).text, end='')"
     )
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert other.stdout == PromptMaker(7, 200, guessed(), shared_prefix_tokens=50).prompt(3, 5).text
 
 
@@ -62,7 +62,6 @@ def test_seeds_share_no_beginnings():
     assert len(set(heads)) == 200
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     a=st.tuples(st.integers(0, 2**30 - 1), st.integers(0, 2**20 - 1)),
     b=st.tuples(st.integers(0, 2**30 - 1), st.integers(0, 2**20 - 1)),
@@ -82,7 +81,6 @@ def test_length_within_three_tokens_or_two_percent(kind, asked):
         assert abs(count(maker.prompt(user, user).text) - asked) <= max(3, 0.02 * asked) / (1 if asked < 500 else 5)
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     asked=st.integers(90, 3000), user=st.integers(0, 10_000), number=st.integers(0, 10_000), shared=st.integers(0, 30)
 )

@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow, columns
@@ -194,7 +194,6 @@ def test_a_place_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) 
         TableWriter(tmp_path, GapRow)
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 200)), min_size=1, max_size=8))
 def test_however_often_a_disk_fills_every_row_is_written_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, story: list[tuple[int, int]]

@@ -29,7 +29,7 @@ VLLM = {
 
 def identified(pages, host="", **options):
     with Loopback(pages) as server:
-        told = identity.identify(server.url + host, Fetcher(timeout=2), **options)
+        told = identity.identify(server.url + host, Fetcher(timeout=60), **options)
         for entry in told:
             entry["url"] = entry["url"].replace(server.url, "")
             entry["metrics_url"] = entry["metrics_url"].replace(server.url, "")
@@ -175,10 +175,10 @@ def test_tgi():
 
 
 def test_a_wrong_host_is_no_crash():
-    told = identity.identify("http://127.0.0.1:1", Fetcher(timeout=1))[0]
+    told = identity.identify("http://127.0.0.1:1", Fetcher(timeout=60))[0]
     assert (told["kind"], told["metrics"], told["models"]) == ("unknown", "connection refused", None)
     assert told["models_error"] == "connection refused"
-    assert identity.models("http://127.0.0.1:1", Fetcher(timeout=1)) == Failed("connection refused")
+    assert identity.models("http://127.0.0.1:1", Fetcher(timeout=60)) == Failed("connection refused")
 
 
 @pytest.mark.parametrize(
@@ -202,14 +202,14 @@ def test_the_length_is_that_of_the_chosen_model():
 
 
 def test_no_secret_of_the_host_is_written():
-    told = identity.identify("http://me:secret@127.0.0.1:1/x", Fetcher(timeout=1))
+    told = identity.identify("http://me:secret@127.0.0.1:1/x", Fetcher(timeout=60))
     assert "secret" not in json.dumps(told)
     assert told[0]["url"] == "http://127.0.0.1:1/x"
 
 
 @pytest.mark.parametrize("host", ["", "nonsense", "http://[", "ftp://x"])
 def test_what_is_no_host(host):
-    assert identity.identify(host, Fetcher(timeout=1))[0]["metrics"] in ("not a URL", "host or key cannot be sent")
+    assert identity.identify(host, Fetcher(timeout=60))[0]["metrics"] in ("not a URL", "host or key cannot be sent")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import CHAT, evidence, manifest, reply, slow_start, staircase, steady, worker
 
@@ -386,7 +386,7 @@ WAITS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings.default.max_examples // 2)
 @given(WAITS, st.randoms(use_true_random=False))
 def test_the_order_of_rows_changes_nothing_and_people_add_up(asked: list[Any], shuffle: Any) -> None:
     rows = [reply(u, 5 + t / 10, first=5 + t / 10 + wait, outcome=outcome) for u, t, wait, outcome in asked]
