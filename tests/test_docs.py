@@ -25,7 +25,8 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import GapRow, ReplyRow, Row, ServerRow, UserRow, columns
 from probe_ext.report import report_command
 from probe_ext.report.inputs import prometheus_import
-from probe_ext.report.sections.pauses import COLUMNS as PAUSE_COLUMNS
+from probe_ext.report.outputs.capacity_schema import capacity_schema
+from probe_ext.report.sections.pauses import CSV_COLUMNS as PAUSE_COLUMNS
 from probe_ext.run import directory, manifest
 from probe_ext.settings.options import KEY_VARIABLE, OPTIONS, WEB_PASSWORD_VARIABLE
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE, PrometheusSource
@@ -40,7 +41,7 @@ from probe_ext.swarm.commands import calibrate_command, worker_command
 from probe_ext.swarm.master import calibration_store
 from probe_ext.target.engine_metrics import ENGINES
 from probe_ext.target.quantities import QUANTITIES
-from probe_ext.verdict.diagnosis.diagnose import NAMES as RULE_NAMES
+from probe_ext.verdict.values.ruling_types import RULE_NAMES
 from tests.report import prometheus_fake
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,7 +53,7 @@ PAGES = sorted(
     + list((ROOT / "reports" / "examples").glob("*.md"))
     + list(DOCS.glob("*.md"))
 )
-SCHEMA = json.loads((ROOT / "probe_ext" / "verdict" / "values" / "capacity.schema.json").read_text(encoding="utf-8"))
+SCHEMA = capacity_schema()
 
 _CODE = re.compile(r"`([^`\n]+)`")
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -225,7 +226,7 @@ def test_commands() -> None:
 
 
 def test_exit_codes() -> None:
-    true = {report_command.OK, report_command.GATE, report_command.USAGE, report_command.NOT_BELIEVED, 130}
+    true = {report_command.OK, report_command.GATE, report_command.USAGE, report_command.INVALID, 130}
     for page, heading in (("README.md", "Headless, in CI"), ("docs/ci.md", "Exit codes")):
         assert {int(row[0]) for row in tables(section(page, heading))[0]} == true
     assert re.search(r"^INTERRUPTED = 130$", text("probe_ext/swarm/terminal/signals.py"), re.MULTILINE)
@@ -338,24 +339,18 @@ def test_keys_of_capacity_json() -> None:
     top, *below = tables(part)
     headings = re.findall(r"^### (.+)$", part, re.MULTILINE)
     written = dict(zip(headings, (set(names(table)) for table in below), strict=True))
-    properties = SCHEMA["properties"]
-    assert set(names(top)) == set(properties)
-    assert written == {
-        "levels": set(SCHEMA["$defs"]["level"]["properties"]),
-        "questions": set(SCHEMA["$defs"]["question"]["properties"]),
-        "cold_user": set(properties["cold_user"]["properties"]),
-        "pauses": set(properties["pauses"]["properties"]),
-        "goodput": set(properties["goodput"]["oneOf"][1]["properties"]),
-        "team": set(properties["team"]["oneOf"][1]["properties"]),
-        "cost": set(properties["cost"]["oneOf"][1]["properties"]),
-        "climb": set(properties["climb"]["oneOf"][1]["properties"]),
-        "reasoning": set(properties["reasoning"]["properties"]),
-        "findings": set(SCHEMA["$defs"]["finding"]["properties"]),
-        "diagnosis": set(properties["diagnosis"]["properties"]),
-        "rules": set(SCHEMA["$defs"]["ruling"]["properties"]),
-        "edge": set(properties["edge"]["properties"]),
-        "forecasts": set(SCHEMA["$defs"]["forecast"]["properties"]),
-    }
+    assert set(names(top)) == set(SCHEMA["properties"])
+    sections = {name: _object_keys(key) for name, key in SCHEMA["properties"].items()}
+    sections |= {name: _object_keys(SCHEMA["$defs"][of]["properties"][name])
+                 for name, of in (("rules", "Diagnosis"), ("forecasts", "KvHeadroom"))}  # fmt: skip
+    assert written == {name: keys for name, keys in sections.items() if keys}
+
+
+def _object_keys(schema: dict[str, Any]) -> set[str]:
+    """Return the keys of the objects that a value is, or holds as a list or by name; empty if there are none."""
+    inner = [*schema.get("oneOf", []), *(schema[part] for part in ("items", "additionalProperties") if part in schema)]
+    reference = next((part["$ref"] for part in (schema, *inner) if isinstance(part, dict) and "$ref" in part), None)
+    return set(SCHEMA["$defs"][reference.rpartition("/")[2]]["properties"]) if reference else set()
 
 
 # --- terms ---
@@ -367,7 +362,7 @@ def test_outcomes() -> None:
 
 def test_dimensions() -> None:
     dimensions = documented("docs/definitions.md", "From a reply to a user")
-    assert dimensions == SCHEMA["properties"]["questions"]["propertyNames"]["enum"]
+    assert dimensions == SCHEMA["properties"]["dimensions"]["propertyNames"]["enum"]
     assert set(dimensions) - {"answer"} <= {*SloProfile.model_fields}
 
 
@@ -428,7 +423,7 @@ def test_checks() -> None:
 
 def test_rules_of_the_diagnosis() -> None:
     rows = tables(section("docs/diagnosis.md", "The rules"))[0]
-    assert names(rows) == list(RULE_NAMES) == SCHEMA["$defs"]["ruling"]["properties"]["rule"]["enum"]
+    assert names(rows) == list(RULE_NAMES) == SCHEMA["$defs"]["Ruling"]["properties"]["rule"]["enum"]
     assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
 
 

@@ -11,7 +11,7 @@ from probe_ext.live.live_run import LiveRun, Now
 from probe_ext.measure import clock
 from probe_ext.settings.options import Options
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.levels.find_levels import SETTLE, SHORTEST
+from probe_ext.verdict.levels.find_levels import MIN_LEVEL_S, SETTLE_S
 
 if TYPE_CHECKING:
     from probe_ext.swarm.master.active_run import ActiveRun
@@ -44,9 +44,13 @@ def rules_of(options: Options, profile: dict[str, Any]) -> Rules:
     """What makes a level of this run, as the report will see it."""
     plan, slo = options.plan, SloProfile.model_validate(profile)
     if plan is None:
-        return Rules(slo, SETTLE, SHORTEST, slo.level.min_replies)
+        return Rules(slo, SETTLE_S, MIN_LEVEL_S, slo.level.min_replies)
     return Rules(
-        slo, plan.settle, min(SHORTEST, plan.hold / 2), plan.min_replies, options.levels and frozenset(options.levels)
+        slo,
+        plan.settle,
+        min(MIN_LEVEL_S, plan.hold / 2),
+        plan.min_replies,
+        options.levels and frozenset(options.levels),
     )
 
 
