@@ -17,11 +17,11 @@ from probe_ext.live.user_ledger import Ledger
 from probe_ext.load.level_plan import MIN_LEVEL_S
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.grading.reply_grades import DIMENSIONS
-from probe_ext.verdict.grading.user_grades import Headcount
-from probe_ext.verdict.levels.find_levels import SAMPLING
-from probe_ext.verdict.levels.level_state import STATE_NAMES, Heard, judge_levels, served_share
+from probe_ext.verdict.grading.user_grades import UserCounts
+from probe_ext.verdict.levels.find_levels import MAX_SAMPLE_GAP_S
+from probe_ext.verdict.levels.level_state import STATE_NAMES, Coverage, judge_levels, served_share
 from probe_ext.verdict.values.columns import Floats
+from probe_ext.verdict.values.json_types import DIMENSIONS
 
 OPEN = 3
 """levels that still take replies"""
@@ -121,7 +121,7 @@ class Level:
         present = max(self.users, self._ledger.seen)
         told = self._ledger.heard(rules.min_replies)
         enough = told >= share * self.users - 1e-9
-        state = judge_levels(_arrays(people), Heard(np.array([present]), np.array([enough])), share)[0]
+        state = judge_levels(_arrays(people), Coverage(np.array([present]), np.array([enough])), share)[0]
         tpot = self._tpot.quantile(0.5)
         return LevelNow(
             users=self.users,
@@ -133,7 +133,7 @@ class Level:
             users_strained=int(people.strained),
             users_broken=int(people.broken),
             users_undecided=int(people.undecided),
-            users_unheard=int(present - people.heard),
+            users_unheard=int(present - people.judged),
             users_told=told,
             replies=self._replies,
             ttft_p50=self._ttft.quantile(0.50),
@@ -154,8 +154,8 @@ class Level:
         return tuple(sorted(shares, key=lambda dimension: shares[dimension]))
 
 
-def _arrays(people: Headcount) -> Headcount:
-    return Headcount(*(np.atleast_1d(n) for n in (people.served, people.strained, people.broken, people.undecided)))
+def _arrays(people: UserCounts) -> UserCounts:
+    return UserCounts(*(np.atleast_1d(n) for n in (people.served, people.strained, people.broken, people.undecided)))
 
 
 class Levels:
@@ -179,7 +179,7 @@ class Levels:
     def note_users(self, t: float, users: int, *, ending: bool) -> bool:
         """How many users there are now. Whether some have left since the last time."""
         users = 0 if ending else users
-        near = self._sampled is not None and t - self._sampled <= SAMPLING
+        near = self._sampled is not None and t - self._sampled <= MAX_SAMPLE_GAP_S
         changed = self._sampled if near and self._sampled is not None else t
         fewer = users < self.users
         if users != self.users:

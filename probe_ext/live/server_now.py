@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from probe_ext.measure.table_rows import ServerRow
-from probe_ext.verdict.server.server_series import STALE
+from probe_ext.verdict.server.server_series import STALE_S
 
 Engine = tuple[str, str]
 """URL and engine"""
@@ -60,5 +60,5 @@ class ServerNow:
         """Where an engine's parts and their sum both stand, the sum is taken."""
         newest = self._newest[quantity]
         for (url, engine), (t, value) in newest.items():
-            if now - t <= STALE and (engine == "all" or (url, "all") not in newest):
+            if now - t <= STALE_S and (engine == "all" or (url, "all") not in newest):
                 yield value

@@ -12,7 +12,7 @@ import numpy as np
 from probe_ext.live.reply_batch import Batch
 from probe_ext.live.user_ledger import Ledger
 from probe_ext.settings.slo import Users
-from probe_ext.verdict.grading.user_grades import Headcount
+from probe_ext.verdict.grading.user_grades import UserCounts
 from probe_ext.verdict.values.columns import Floats
 from probe_ext.verdict.values.evidence import quantile
 
@@ -74,7 +74,7 @@ class Window:
         self._batches.clear()
         self._ledger = Ledger()
 
-    def people(self, rules: Users) -> Headcount:
+    def people(self, rules: Users) -> UserCounts:
         """Users by what they felt in the window."""
         return self._ledger.people(rules)
 

@@ -146,7 +146,8 @@ class HeadWiring:
         runner, wanted = self.environment.runner, self.environment.parsed_options.processes or 0
         if isinstance(runner, MasterRunner):
             until = clock.monotonic() + _WORKERS_COME
-            while len(runner.clients) < wanted and clock.monotonic() < until:
+            # Not `runner.clients`: Locust counts a worker before its start is over, and it would forget to quit.
+            while len(self.head.peers.known) < wanted and clock.monotonic() < until:
                 gevent.sleep(0.05)
             runner.quit()
         sys.exit(WRONG_USAGE)

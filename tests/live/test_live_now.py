@@ -45,7 +45,7 @@ def test_nothing_is_known_of_nothing() -> None:
     window = Window()
     figures = window.figures(10.0)
     assert (figures.replies, figures.ttft_p95, figures.decode_rate_p50, figures.tokens_per_s) == (0, None, None, None)
-    assert window.people(CHAT.users).heard == 0
+    assert window.people(CHAT.users).judged == 0
 
 
 def test_replies_leave_the_window_with_the_people_they_told_of() -> None:

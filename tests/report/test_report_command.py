@@ -115,7 +115,7 @@ def test_lost_rows_are_not_believed(run: Path) -> None:
     told = synthetic_run.manifest_of()
     told["workers"][0]["started"] += 7
     manifest.write(run, told)
-    assert report(str(run), "--quiet", "--fail-under-users", "1") == report_command.NOT_BELIEVED
+    assert report(str(run), "--quiet", "--fail-under-users", "1") == report_command.INVALID
     assert json.loads((run / "capacity.json").read_text(encoding="utf-8"))["verdict"] == "invalid"
 
 
@@ -175,7 +175,7 @@ def test_killed_run_still_gets_its_verdict(run: Path) -> None:
         (run / name).write_bytes((run / name).read_bytes()[:-9])
     (run / "locust_stats.csv").unlink()
     manifest.write(run, synthetic_run.manifest_of(ended_at=None, duration=None, end_reason=None))
-    assert report(str(run), "--quiet") in {report_command.OK, report_command.NOT_BELIEVED}
+    assert report(str(run), "--quiet") in {report_command.OK, report_command.INVALID}
     assert "cut off" in (run / "capacity.html").read_text(encoding="utf-8")
 
 
@@ -183,7 +183,7 @@ def test_killed_run_still_gets_its_verdict(run: Path) -> None:
 def test_manifest_full_of_nonsense_still_gets_a_report(run: Path, nonsense: object) -> None:
     keys = [key for key in synthetic_run.manifest_of() if key != "schema"]
     manifest.write(run, {"schema": 1, **dict.fromkeys(keys, nonsense)})
-    assert report(str(run), "--quiet") in {report_command.OK, report_command.NOT_BELIEVED}
+    assert report(str(run), "--quiet") in {report_command.OK, report_command.INVALID}
 
 
 def test_junit_has_a_case_for_the_run_each_level_and_the_gate(run: Path) -> None:

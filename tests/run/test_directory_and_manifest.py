@@ -195,9 +195,7 @@ def test_runs_started_in_the_same_second_get_separate_directories(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(clock, "wall", lambda: 1.7e9)
-    paths = [
-        make_run_directory(None, "capacity", force=False, numbered=False) for _ in range(3)
-    ]
+    paths = [make_run_directory(None, "capacity", force=False, numbered=False) for _ in range(3)]
     assert len(set(paths)) == 3
     assert all(path.is_dir() for path in paths)
 

@@ -12,7 +12,7 @@ from probe_ext.load.level_plan import MIN_LEVEL_S, min_level_seconds
 from probe_ext.measure import clock
 from probe_ext.settings.options import Options
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.levels.find_levels import SETTLE
+from probe_ext.verdict.levels.find_levels import SETTLE_S
 
 if TYPE_CHECKING:
     from probe_ext.swarm.master.active_run import ActiveRun
@@ -45,9 +45,13 @@ def rules_of(options: Options, profile: dict[str, Any]) -> Rules:
     """What makes a level of this run, as the report will see it."""
     plan, slo = options.plan, SloProfile.model_validate(profile)
     if plan is None:
-        return Rules(slo, SETTLE, MIN_LEVEL_S, slo.level.min_replies)
+        return Rules(slo, SETTLE_S, MIN_LEVEL_S, slo.level.min_replies)
     return Rules(
-        slo, plan.settle, min_level_seconds(plan.hold), plan.min_replies, options.levels and frozenset(options.levels)
+        slo,
+        plan.settle,
+        min_level_seconds(plan.hold),
+        plan.min_replies,
+        options.levels and frozenset(options.levels),
     )
 
 
