@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from probe_ext import __version__
+from probe_ext.exit_codes import ExitCode
 
 _EXAMPLES = """examples:
   probe sim --port 8000                                    a simulated server to try it on
@@ -30,9 +31,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sim": ("probe_ext.sim.sim_command", "run a simulated vLLM-like server"),
 }
 
-USAGE_ERROR = 2
-INVALID_RUN = 3
-INTERRUPTED = 130
 TRACEBACK_VARIABLE = "PROBE_TRACEBACK"
 
 
@@ -41,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit."""
-        self.exit(USAGE_ERROR, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(ExitCode.USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run_command(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:
         print("probe: interrupted", file=sys.stderr)  # noqa: T201 - command output
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     finally:
         _flush()
 
@@ -65,7 +63,7 @@ def _flush() -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at exit
         print(f"probe: standard output: {error.strerror}", file=sys.stderr)  # noqa: T201 - command output
-        raise SystemExit(INVALID_RUN) from None
+        raise SystemExit(ExitCode.INVALID) from None
 
 
 def _run_command(given: Sequence[str]) -> int:
@@ -100,7 +98,7 @@ def _run_command(given: Sequence[str]) -> int:
         options.rest = rest  # Locust's own options; Locust rejects unknown ones
     elif rest:
         commands.choices[str(command)].error(f"unknown argument {' '.join(rest)!r}")
-    return _call(handler, options) if handler else USAGE_ERROR
+    return _call(handler, options) if handler else ExitCode.USAGE
 
 
 def _call(handler: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
@@ -115,7 +113,7 @@ def _call(handler: Callable[[argparse.Namespace], int], options: argparse.Namesp
         message = f"{type(error).__name__}: {error}".partition("\n")[0]
         hint = f"(set {TRACEBACK_VARIABLE}=1 for a traceback)"
         print(f"probe: internal error (please report): {message} {hint}", file=sys.stderr)  # noqa: T201 - command output
-        return INVALID_RUN
+        return ExitCode.INVALID
 
 
 def _is_pipe_closed() -> bool:
@@ -130,4 +128,4 @@ def _end_by_sigpipe() -> int:
     """End silently by SIGPIPE, which Python ignores by default, as other tools do when their reader is gone."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
-    return INVALID_RUN  # if the signal is blocked
+    return ExitCode.INVALID  # if the signal is blocked

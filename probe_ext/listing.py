@@ -8,6 +8,7 @@ import ast
 from pathlib import Path
 
 from probe_ext.bundled import folder
+from probe_ext.exit_codes import ExitCode
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -15,7 +16,7 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 
 def main(_options: argparse.Namespace) -> int:
-    """Print one line per scenario and profile; return 0."""
+    """Print one line per scenario and profile; return the exit code."""
     lines = ["scenarios: probe run NAME --host URL"]
     lines += [f"  {path.stem:<18} {_docstring_summary(path)}" for path in sorted(folder("locustfiles").glob("*.py"))]
     lines += ["", "SLO profiles: --slo NAME"]
@@ -23,7 +24,7 @@ def main(_options: argparse.Namespace) -> int:
         f"  {path.stem:<18} {_first_comment(path)}" for path in sorted((folder("configs") / "slo").glob("*.yaml"))
     ]
     print("\n".join(lines))  # noqa: T201 - command output
-    return 0
+    return ExitCode.OK
 
 
 def _docstring_summary(path: Path) -> str:

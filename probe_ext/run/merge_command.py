@@ -11,11 +11,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.run.manifest import ManifestError
 from probe_ext.run.merge import Merged, merge
 from probe_ext.run.worker_files import MergeError
-
-OK, USAGE = 0, 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,12 +37,12 @@ def main(options: argparse.Namespace) -> int:
         print(_line(result))  # noqa: T201 - command output
     if any(result.added for result in results):
         print(f"judge the run again: probe report {options.run}")  # noqa: T201 - command output
-    return OK
+    return ExitCode.OK
 
 
 def _fail(why: str) -> int:
     print(f"probe merge: {why}", file=sys.stderr)  # noqa: T201 - command output
-    return USAGE
+    return ExitCode.USAGE
 
 
 def _line(result: Merged) -> str:
