@@ -80,7 +80,7 @@ def hold_levels(
     plan = LevelPlan(levels, hold, settle, min_replies)
     steps, tally = plan.begin(), Tally(min_replies)
     return drive(
-        Run(profile, people, steps.told()), seed, lambda t, users: steps.target(t, users, tally.heard), tally.add
+        Run(profile, people, steps.as_json()), seed, lambda t, users: steps.target(t, users, tally.heard), tally.add
     )
 
 
@@ -89,7 +89,7 @@ def search(profile: Profile, people: People, slo: SloProfile, plan: SearchPlan, 
     steps, heard = plan.begin(), Judge(slo, plan.min_replies)
     run = drive(Run(profile, people), seed, lambda t, users: steps.target(t, users, heard), heard.add)
     steps.review(heard)
-    run.plan = steps.told()
+    run.plan = steps.as_json()
     return run
 
 

@@ -29,7 +29,7 @@ def test_windows_that_change_no_more_are_held_by_the_disk_and_are_in_the_file_at
         collector.accept(batch(second + 1, *[window(second + k, second) for k in range(10)]))
         collector.add_windows()
         collector.put_away(second - 100.0)
-        assert sum(1 for _ in collector.book.lines()) <= 130  # however long the run
+        assert sum(1 for _ in collector.book.records()) <= 130  # however long the run
     assert not list(tmp_path.glob("*tmp*"))  # the file has no name
     collector.close()
     lines = [json.loads(line) for line in (tmp_path / directory.SKETCHES).read_text().splitlines()]

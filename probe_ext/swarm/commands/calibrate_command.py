@@ -46,7 +46,7 @@ KEYS = (
     *("cpu_per_token", "cpu_per_reply", "reads_unresolved", "lag_p99", "overdue_p99"),
     *LIMITS,
 )
-"""of a calibration, in order; `ruler` in `run.json`"""
+"""of a calibration, in order; `calibration` in `run.json`"""
 _SLOW = 2.0
 """tokens a second of each stream, where the most open streams are looked for"""
 _COME = 1000

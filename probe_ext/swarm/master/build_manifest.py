@@ -50,7 +50,7 @@ def describe(run: "ActiveRun") -> dict[str, Any]:
         "prompts": {key: value for key, value in made.prompts.items() if key != "length_model"},
         "warm_up": made.warm_up,
         "merged": [],
-        "ruler": run.floor,
+        "calibration": run.floor,
         "findings": _findings(run, taking_part),
     }
 
@@ -60,7 +60,7 @@ def _plan(run: "ActiveRun") -> dict[str, Any] | None:
     shape = run.environment.shape_class
     if run.options.plan is None or not isinstance(shape, LevelShape):
         return None
-    return shape.steps.told()
+    return shape.steps.as_json()
 
 
 def _locustfile(given: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, ServerRow, UserRow, moved
-from probe_ext.measure.window_sketches import MasterBook
+from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, ServerRow, UserRow, shifted
+from probe_ext.measure.window_sketches import MergedWindows
 from probe_ext.run import directory as places
 from probe_ext.run.manifest import replace_lines
 from probe_ext.run.tables import TableWriter
@@ -41,7 +41,7 @@ class Collector:
     ) -> None:
         self.run = run
         self.directory = directory
-        self.book = MasterBook()
+        self.book = MergedWindows()
         self.rows = 0
         self.told: dict[str, dict[str, Any]] = {}
         """what each worker's newest batch says of it, and how many rows came from it"""
@@ -74,15 +74,15 @@ class Collector:
         self.rows += len(rows)
         for row in rows:
             self._on_reply(row)
-        self.book.absorb(worker, batch["windows"])
+        self.book.merge(worker, batch["windows"])
         self._append(self._requests, rows)
         gaps = [GapRow(*values) for values in batch["gaps"]]
-        self._append(self._gaps, [moved(gap, self._behind(worker, gap.end), GAP_MARKS) for gap in gaps])
+        self._append(self._gaps, [shifted(gap, self._behind(worker, gap.end), GAP_MARKS) for gap in gaps])
 
     def _placed(self, worker: str, row: ReplyRow) -> ReplyRow:
         """On the master's axis: all its marks move as one, so that what lies between them stays as it was measured."""
         seconds = self._behind(worker, row.end)
-        return moved(row, seconds, REPLY_MARKS) if seconds else row
+        return shifted(row, seconds, REPLY_MARKS) if seconds else row
 
     def has_all(self, worker: str, last: int) -> bool:
         """Whether every batch up to this number has come."""
@@ -109,21 +109,21 @@ class Collector:
 
     def add_windows(self) -> None:
         """Append the windows that changed to `sketches.jsonl`; the end puts the file in place as a whole."""
-        news = self.book.news()
+        news = self.book.take_changes()
         try:
             _append_whole(self.directory / places.SKETCHES, "".join(_json(news)).encode())
         except OSError as error:
-            self.book.restore(news)
+            self.book.return_changes(news)
             self.disk_errors[places.SKETCHES] = error.strerror or str(error)
 
     def put_away(self, before: float) -> None:
         """Windows that ended before this second of the run change no more, and are kept on the disk instead."""
-        self._put_away.add(_json(self.book.seal(before)))
+        self._put_away.add(_json(self.book.finalize(before)))
 
     def write_windows(self) -> None:
         """Put `sketches.jsonl` in place as a whole, one line a metric and window."""
         try:
-            replace_lines(self.directory / places.SKETCHES, itertools.chain(self._put_away, _json(self.book.lines())))
+            replace_lines(self.directory / places.SKETCHES, itertools.chain(self._put_away, _json(self.book.records())))
         except OSError as error:
             self.disk_errors[places.SKETCHES] = error.strerror or str(error)
             self.incomplete.add(places.SKETCHES)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.load.boundary_search import SearchPlan
-from probe_ext.run.directory import fresh
+from probe_ext.run.directory import make_run_directory
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm.commands.run_command import DEFAULT_LEVELS_VARIABLE
@@ -54,7 +54,7 @@ class Starter:
         if made.problem:
             raise SettingsError(made.problem)  # before a folder is made, or an old run removed from it
         asked = Path(options.out) if options.out else None
-        directory = fresh(asked, self.scenario(), force=options.force, numbered=self._runs > 0)
+        directory = make_run_directory(asked, self.scenario(), force=options.force, numbered=self._runs > 0)
         return Ready(options, made, directory)
 
     def warmed(self, ready: Ready) -> Ready:
@@ -93,7 +93,7 @@ def plan_line(plan: Plan) -> str:
     users = ", ".join(map(str, plan.levels[:_NAMED])) + (", …" if len(plan.levels) > _NAMED else "")
     each = f"{_time(plan.settle)} to settle and {_time(plan.hold)} held" + " each" * (len(plan.levels) > 1)
     people = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
-    length = f"at least {_time(plan.shortest)}, more where replies take long"
+    length = f"at least {_time(plan.min_duration)}, more where replies take long"
     return f"{things(len(plan.levels), 'level')} ({people}), {each}: {length}"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
-from probe_ext.client.converse import Conversation
+from probe_ext.client.exchange import Exchange
 from probe_ext.client.openai_api import CHAT_PATH, COMPLETION_PATH
 from probe_ext.measure import clock
 from probe_ext.prompts.composer import TooShortError
@@ -122,7 +122,7 @@ def _ask(door: Door, prompt: Prompt, options: Options) -> tuple[float, bool]:
     request = door.request(path, said, streamed, {"max_tokens": min(options.max_tokens, _REPLY_TOKENS)})
     connection = door.connection()
     began = clock.monotonic()
-    conversation = Conversation(connection, request, door.limits, due=began, streamed=streamed, secret=door.key)
+    conversation = Exchange(connection, request, door.limits, due=began, streamed=streamed, secret=door.key)
     try:
         conversation.run()
     finally:

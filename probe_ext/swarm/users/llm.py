@@ -7,7 +7,7 @@ import gevent
 from locust.env import Environment
 
 from probe_ext.client import openai_api
-from probe_ext.client.converse import Conversation
+from probe_ext.client.exchange import Exchange
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome, is_failure
@@ -105,7 +105,7 @@ class Llm:
         due = clock.monotonic() if due is None else due
         streamed = not self._options.no_stream if stream is None else stream
         request = self._door.request(path, prompt, streamed, parameters)
-        conversation = Conversation(
+        conversation = Exchange(
             self._connection,
             request,
             self._door.limits,

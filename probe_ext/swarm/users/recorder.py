@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from probe_ext.client.converse import Conversation
+from probe_ext.client.exchange import Exchange
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
-from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, moved, values_of
-from probe_ext.measure.window_sketches import Book
-from probe_ext.run import own_copy
+from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, shifted, values_of
+from probe_ext.measure.window_sketches import WindowSketches
+from probe_ext.run import worker_files
 from probe_ext.run.tables import TableWriter
 from probe_ext.swarm.users import gc_tuning
 from probe_ext.swarm.users.reply_rows import long_gaps, reply_row, write_windows
@@ -48,7 +48,7 @@ class Recorder:
     started: int = 0
     finished: int = 0
     users: int = 0
-    in_flight: set[Conversation] = field(default_factory=set)
+    in_flight: set[Exchange] = field(default_factory=set)
     ending: bool = False
     """no further reply may start"""
     loop_lag_max: float = 0.0
@@ -67,7 +67,7 @@ class Recorder:
         self._waiting: list[tuple[Reply, Asked, int]] = []
         self._rows: list[ReplyRow] = []
         self._gaps: list[GapRow] = []
-        self._book = Book()
+        self._book = WindowSketches()
         self._number = 0
         self._told: tuple[int, int] = (-1, -1)
         self._refusal: str | None = None
@@ -93,10 +93,10 @@ class Recorder:
         if directory is not None:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
-                own_copy.write_label(directory, self.worker, run)
+                worker_files.write_label(directory, self.worker, run)
                 self._tables = (
-                    TableWriter(directory / own_copy.requests_of(self.worker), ReplyRow),
-                    TableWriter(directory / own_copy.gaps_of(self.worker), GapRow),
+                    TableWriter(directory / worker_files.REQUESTS_TABLE.file_name(self.worker), ReplyRow),
+                    TableWriter(directory / worker_files.GAPS_TABLE.file_name(self.worker), GapRow),
                 )
             except OSError as error:
                 self.disk_error = f"{directory}: {error.strerror or error}; it keeps no copy of the rows"
@@ -114,13 +114,13 @@ class Recorder:
         self.users += 1
         return f"{self.worker}:{self.users}"
 
-    def start(self, conversation: Conversation) -> int:
+    def start(self, conversation: Exchange) -> int:
         """A reply is asked for; its number."""
         self.started += 1
         self.in_flight.add(conversation)
         return self.started
 
-    def end(self, conversation: Conversation, reply: Reply, asked: Asked, number: int) -> ReplyRow:
+    def end(self, conversation: Exchange, reply: Reply, asked: Asked, number: int) -> ReplyRow:
         """A reply has ended, however it did; its row in this process's monotonic seconds."""
         self.in_flight.discard(conversation)
         if self.run is None:
@@ -142,8 +142,8 @@ class Recorder:
     def _keep(self, reply: Reply, asked: Asked, number: int) -> ReplyRow:
         row = self._row(reply, asked, number)
         self.finished += 1
-        self._rows.append(moved(row, -self._origin, REPLY_MARKS))
-        self._gaps.extend(moved(gap, -self._origin, GAP_MARKS) for gap in long_gaps(reply, row))
+        self._rows.append(shifted(row, -self._origin, REPLY_MARKS))
+        self._gaps.extend(shifted(gap, -self._origin, GAP_MARKS) for gap in long_gaps(reply, row))
         write_windows(self._book, reply, row, self._origin)
         return row
 
@@ -152,7 +152,7 @@ class Recorder:
         news = (self.started, self.finished)
         if self.run is None or (news == self._told and not self._rows):
             return
-        self._book.forget(clock.monotonic() - self._origin - self._longest - _SLACK)
+        self._book.drop_before(clock.monotonic() - self._origin - self._longest - _SLACK)
         self._to_disk()
         self._number += 1
         self.unacknowledged[self._number] = {
@@ -167,7 +167,7 @@ class Recorder:
             "disk_error": self.disk_error,
             "rows": [values_of(row) for row in self._rows],
             "gaps": [values_of(gap) for gap in self._gaps],
-            "windows": self._book.changes(),
+            "windows": self._book.take_changes(),
         }
         self._rows, self._gaps, self._told = [], [], news
 
@@ -180,7 +180,7 @@ class Recorder:
         if refused:
             self._refusal = f"{requests.path}: {refused.strerror or refused}"
             self.disk_error = f"{self._refusal}; its own copy of the rows is not whole"
-            if requests.waiting_bytes + gaps.waiting_bytes > _WAITING_MOST:
+            if requests.pending_bytes + gaps.pending_bytes > _WAITING_MOST:
                 self.close()  # the master has the rows; memory must not pay for a copy of them
         elif self._refusal:
             self.disk_error = f"{self._refusal}; it refused for a while, every row was written later"
@@ -193,7 +193,7 @@ class Recorder:
     def cut_all(self) -> None:
         """End every reply in flight."""
         for conversation in list(self.in_flight):
-            conversation.cut()
+            conversation.cancel()
 
     def close(self) -> None:
         """Close our own tables; what the disk refuses now is only our copy, the master has the rows."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from probe_ext.live import status_text
 from probe_ext.live.live_levels import Rules
 from probe_ext.live.live_run import LiveRun, Now
+from probe_ext.load.level_plan import MIN_LEVEL_S, min_level_seconds
 from probe_ext.measure import clock
 from probe_ext.settings.options import Options
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.levels.find_levels import MIN_LEVEL_S, SETTLE_S
+from probe_ext.verdict.levels.find_levels import SETTLE_S
 
 if TYPE_CHECKING:
     from probe_ext.swarm.master.active_run import ActiveRun
@@ -48,7 +49,7 @@ def rules_of(options: Options, profile: dict[str, Any]) -> Rules:
     return Rules(
         slo,
         plan.settle,
-        min(MIN_LEVEL_S, plan.hold / 2),
+        min_level_seconds(plan.hold),
         plan.min_replies,
         options.levels and frozenset(options.levels),
     )
