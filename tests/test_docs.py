@@ -25,6 +25,7 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import GapRow, ReplyRow, Row, ServerRow, UserRow, columns
 from probe_ext.report import report_command
 from probe_ext.report.inputs import prometheus_import
+from probe_ext.report.outputs.capacity_schema import capacity_schema
 from probe_ext.report.sections.pauses import CSV_COLUMNS as PAUSE_COLUMNS
 from probe_ext.run import directory, manifest
 from probe_ext.settings.options import KEY_VARIABLE, OPTIONS, WEB_PASSWORD_VARIABLE
@@ -52,7 +53,7 @@ PAGES = sorted(
     + list((ROOT / "reports" / "examples").glob("*.md"))
     + list(DOCS.glob("*.md"))
 )
-SCHEMA = json.loads((ROOT / "docs" / "capacity.schema.json").read_text(encoding="utf-8"))
+SCHEMA = capacity_schema()
 
 _CODE = re.compile(r"`([^`\n]+)`")
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -338,27 +339,18 @@ def test_keys_of_capacity_json() -> None:
     top, *below = tables(part)
     headings = re.findall(r"^### (.+)$", part, re.MULTILINE)
     written = dict(zip(headings, (set(names(table)) for table in below), strict=True))
-
-    def keys(definition: str) -> set[str]:
-        return set(SCHEMA["$defs"][definition]["properties"])
-
     assert set(names(top)) == set(SCHEMA["properties"])
-    assert written == {
-        "levels": keys("LevelResult"),
-        "dimensions": keys("DimensionResult"),
-        "cold_user": keys("ColdUserGap"),
-        "pauses": keys("Pauses"),
-        "goodput": keys("Goodput"),
-        "team": keys("Team"),
-        "cost": keys("Cost"),
-        "ramp": keys("Ramp"),
-        "reasoning": keys("ByReasoning"),
-        "findings": keys("Finding"),
-        "diagnosis": keys("Diagnosis"),
-        "rules": keys("Ruling"),
-        "kv_headroom": keys("KvHeadroom"),
-        "forecasts": keys("Forecast"),
-    }
+    sections = {name: _object_keys(key) for name, key in SCHEMA["properties"].items()}
+    sections |= {name: _object_keys(SCHEMA["$defs"][of]["properties"][name])
+                 for name, of in (("rules", "Diagnosis"), ("forecasts", "KvHeadroom"))}  # fmt: skip
+    assert written == {name: keys for name, keys in sections.items() if keys}
+
+
+def _object_keys(schema: dict[str, Any]) -> set[str]:
+    """Return the keys of the objects that a value is, or holds as a list or by name; empty if there are none."""
+    inner = [*schema.get("oneOf", []), *(schema[part] for part in ("items", "additionalProperties") if part in schema)]
+    reference = next((part["$ref"] for part in (schema, *inner) if isinstance(part, dict) and "$ref" in part), None)
+    return set(SCHEMA["$defs"][reference.rpartition("/")[2]]["properties"]) if reference else set()
 
 
 # --- terms ---

@@ -18,7 +18,7 @@ from probe_ext.load.level_plan import MIN_LEVEL_S
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.user_grades import UserCounts
-from probe_ext.verdict.levels.find_levels import MAX_SAMPLE_GAP_S, MIN_LEVEL_S
+from probe_ext.verdict.levels.find_levels import MAX_SAMPLE_GAP_S
 from probe_ext.verdict.levels.level_state import STATE_NAMES, Coverage, judge_levels, served_share
 from probe_ext.verdict.values.columns import Floats
 from probe_ext.verdict.values.json_types import DIMENSIONS

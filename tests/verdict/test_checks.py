@@ -173,6 +173,12 @@ def test_the_measurement_error_is_stated_if_calibrated_with_the_same_timestamps(
         assert "of reads with several tokens" in why
 
 
+def test_a_calibration_of_schema_1_is_still_read() -> None:
+    known = {"receive_stamps": "kernel", "gap_error_p99": 12e-6}
+    stated = manifest(workers=[worker(started=len(GOOD))], ruler=known)
+    assert "accurate to 12 µs" in finding("receive_lag", run(manifest=stated)).why
+
+
 def test_faults_of_the_load_generator() -> None:
     one = [*GOOD, reply(0, 28.0, outcome=Outcome.CLIENT_ERROR)]
     assert result("client_faults", run(one)) == ("fail", True)
