@@ -14,7 +14,7 @@ from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.reply_grades import judge_replies
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.observations import Visit, visit_from_grades
-from probe_ext.verdict.levels.truncate import as_of
+from probe_ext.verdict.levels.cut_at_rise import as_of
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria
 from probe_ext.verdict.values.columns import from_rows
 
