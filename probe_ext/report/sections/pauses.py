@@ -12,9 +12,11 @@ from probe_ext.report.charts import downsample, lane_chart, svg
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.server.find_pauses import find_pauses, longest, threshold
 from probe_ext.verdict.server.pause_list import Pause, columns, listed
+from probe_ext.verdict.server.pause_summary import RESULTS, by_chance
 from probe_ext.verdict.server.server_series import read_metrics
 from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.evidence import Evidence
+from probe_ext.verdict.values.pause_types import Overlap
 from probe_ext.verdict.values.plurals import things
 
 MAX_ROWS = 20
@@ -24,16 +26,15 @@ HEADS = (
     *(("overlap", "queue grew"), ("kv", "KV cache"), ("waiting", "waiting")),
 )
 CSV_COLUMNS = tuple(field.name for field in fields(Pause))
-_OVERLAPS = (
-    ("meets_preemption", "overlap a rise of the server's preemption counter"),
-    ("ends_with_preemption", "end in such a rise (vLLM counts a preemption when it resumes the request)"),
-    ("starts_as_queue_grows", "start as the server's queue grows (in which a preempted request waits)"),
-)
+_OVERLAPS = {
+    "meets_preemption": "overlap a rise of the server's preemption counter",
+    "starts_as_queue_grows": "start as the server's queue grows (in which a preempted request waits)",
+}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One kind of overlap, against chance."""
+    """One kind of overlap; chance and result are empty where it is not compared."""
 
     what: str
     seen: str
@@ -67,7 +68,7 @@ def silence(capacity: Mapping[str, Any], evidence: Evidence, profile: SloProfile
     return Silence(
         sentence=summary["sentence"],
         facts=_facts(summary),
-        compared=[_comparison(what, summary[key]) for key, what in _OVERLAPS if summary[key] is not None],
+        compared=_comparisons(summary),
         heads=HEADS,
         rows=rows,
         shown=shown if len(rows) < summary["count"] else "all",
@@ -90,15 +91,20 @@ def _facts(summary: Mapping[str, Any]) -> list[str]:
     return facts
 
 
-def _comparison(what: str, overlap: Mapping[str, Any]) -> Comparison:
-    low, high = formats.count(overlap["chance_low"]), formats.count(overlap["chance_high"])
-    beyond = overlap["seen"] > overlap["chance_high"]
-    return Comparison(
-        what=what,
-        seen=formats.count(overlap["seen"]),
-        chance=f"{formats.count(overlap['chance'])} ({low} to {high})",
-        result="more than chance explains" if beyond else "no more than chance",
-    )
+def _comparisons(summary: Mapping[str, Any]) -> list[Comparison]:
+    """Return the kinds of overlap that are known; only the ends of pauses are compared with chance."""
+    ends = summary["ends_with_preemption"]
+    rows = [
+        Comparison(what, formats.count(summary[key]), "", "")
+        for key, what in _OVERLAPS.items()
+        if summary[key] is not None
+    ]
+    if ends is not None:
+        compared = Overlap(**ends)
+        what = "end in such a rise (vLLM counts a preemption when it resumes the request)"
+        seen = f"{formats.count(compared.seen)} of {formats.count(compared.of)}"
+        rows.insert(1, Comparison(what, seen, by_chance(compared), RESULTS[compared.result]))
+    return rows
 
 
 def _row(pause: Pause) -> list[str]:

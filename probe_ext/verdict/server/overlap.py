@@ -1,10 +1,10 @@
-"""Do spans of time meet the rises of a series more often than chance explains?
+"""Do moments coincide with the rises of a counter more often than chance explains?
 
-A bracket is the time between two samples of which the later shows a rise. Chance is measured by rotation: within each
-stretch of a constant number of users, all spans are shifted by one random time, and what leaves at the end re-enters at
-the start. How often they then meet brackets is what would be seen if both had nothing in common but the load. Rotation
-preserves bursts and periods, which drawing single moments would not (surrogate data: J. Theiler et al., "Testing for
-nonlinearity in time series: the method of surrogate data", Physica D 58, 1992).
+A bracket is the time between two samples of which the later shows a rise. Chance is measured by rotation: the run is
+cut into short windows, within which the load hardly changes, and in each window all moments are shifted by one random
+time; what leaves at the end re-enters at the start. How often they then meet brackets is what would be seen if both had
+nothing in common but the load. Short windows allow for busy spells that both share, and moving all moments of a window
+together preserves bursts (conditional inference by jitter: A. Amarasingham et al., J. Neurophysiol. 107, 2012).
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,20 @@ import numpy as np
 
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.server.server_series import STALE_S, Series
-from probe_ext.verdict.values.columns import Bools, Floats, Ints
-from probe_ext.verdict.values.pause_types import Overlap
+from probe_ext.verdict.values.columns import Bools, Floats
+from probe_ext.verdict.values.pause_types import Overlap, OverlapResult
 
-CONFIDENCE, SEED = 0.95, 20_240_607
-MIN_ROTATIONS, MAX_ROTATIONS = 40, 200
+ERROR, SEED = 0.025, 20_240_607
+"""Share of runs without a connection in which one is found, at most."""
+MAX_PROBABILITY = 0.01
+"""Of as many coincidences by rotation: stricter than ERROR, because busy spells may be shorter than a window."""
+MIN_ROTATIONS, MAX_ROTATIONS = 100, 400
 MAX_LOOKUPS = 8_000_000
-"""With very many spans, fewer rotations are precise enough."""
-MIN_STRETCH_S = 20.0
-"""A shorter stretch leaves no room to rotate and is joined to the next one."""
+"""With very many moments, fewer rotations are precise enough."""
+WINDOW_SAMPLES = 6
+"""Samples per window: long enough for chance to miss a bracket, short enough for the load not to change."""
+MIN_EXCESS = 0.2
+"""Share of the moments beyond chance that is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,22 @@ class Brackets:
         return (first < len(self.high)) & (self.low[inside] < end)
 
 
-def rises(engines: Sequence[Series]) -> Brackets:
-    """Return the brackets in which a metric of any engine rose; samples too far apart bracket nothing."""
+def counter_rises(engines: Sequence[Series]) -> Brackets:
+    """Return the brackets in which a counter of any engine rose; one that fell was reset, and counts from zero."""
+    return _brackets(engines, [series.rises() for series in engines])
+
+
+def gauge_rises(engines: Sequence[Series]) -> Brackets:
+    """Return the brackets in which a gauge of any engine rose."""
+    return _brackets(engines, [np.diff(series.value) for series in engines])
+
+
+def _brackets(engines: Sequence[Series], steps: Sequence[Floats]) -> Brackets:
+    """Return where steps are positive; samples too far apart bracket nothing."""
     low: list[Floats] = []
     high: list[Floats] = []
-    for series in engines:
-        rose = (series.rises() > 0) & (np.diff(series.t) <= STALE_S)
+    for series, step in zip(engines, steps, strict=True):
+        rose = (step > 0) & (np.diff(series.t) <= STALE_S)
         low.append(series.t[:-1][rose])
         high.append(series.t[1:][rose])
     return _joined(np.concatenate([*low, np.empty(0)]), np.concatenate([*high, np.empty(0)]))
@@ -61,63 +76,41 @@ def _joined(low: Floats, high: Floats) -> Brackets:
     return Brackets(low[starts], reach[ends])
 
 
-def stretches(levels: Sequence[Level], end: float) -> Floats:
-    """Return where to cut the run for rotation: at the end of each level, so that its settling time stays with it."""
-    edges = [0.0]
-    for level in sorted(levels, key=lambda level: level.t_end):
-        if level.t_end - edges[-1] >= MIN_STRETCH_S:
-            edges.append(level.t_end)
-    if len(edges) > 1 and end - edges[-1] < MIN_STRETCH_S:
-        edges.pop()
-    return np.array([*edges, max(end, edges[-1] + MIN_STRETCH_S)])
+def windows(levels: Sequence[Level], engines: Sequence[Series], end: float) -> Floats:
+    """Return the edges of the windows for rotation: a few samples long, and none across the end of a level."""
+    steps = [np.diff(series.t) for series in engines if len(series.t) > 1]
+    length = WINDOW_SAMPLES * float(np.median(np.concatenate(steps))) if steps else WINDOW_SAMPLES
+    cuts = [0.0]
+    for cut in sorted({level.t_end for level in levels} | {end}):
+        if cut - cuts[-1] >= length / 2:
+            parts = max(1, round((cut - cuts[-1]) / length))
+            cuts += np.linspace(cuts[-1], cut, parts + 1)[1:].tolist()
+    cuts[-1] = max(cuts[-1], end)
+    return np.array(cuts if len(cuts) > 1 else [0.0, max(end, length)])
 
 
-def overlap(brackets: Brackets, start: Floats, end: Floats, edges: Floats) -> Overlap:
-    """Count the spans that meet a bracket, and how many would by chance."""
-    seen = int(brackets.met_by(start, end).sum())
-    rounds = int(np.clip(MAX_LOOKUPS // max(len(start), 1), MIN_ROTATIONS, MAX_ROTATIONS))
-    counted = np.zeros(rounds, dtype=np.int64)
+def overlap(brackets: Brackets, moments: Floats, edges: Floats) -> Overlap:
+    """Count the moments in a bracket and how many there would be by chance, and compare both."""
+    seen = int(brackets.met_by(moments, moments).sum())
+    rotations = int(np.clip(MAX_LOOKUPS // max(len(moments), 1), MIN_ROTATIONS, MAX_ROTATIONS))
     rng = np.random.default_rng(SEED)
-    stretch_of = np.clip(np.searchsorted(edges, start, side="right") - 1, 0, len(edges) - 2)
-    for i in range(len(edges) - 1):
-        inside = stretch_of == i
-        counted += _rotated(brackets, (start[inside], end[inside]), edges[i : i + 2], rng, rounds)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(counted, [tail, 1 - tail]).tolist()
-    return Overlap(seen, float(counted.mean()), low, high)
+    lengths = np.diff(edges)
+    window = np.clip(np.searchsorted(edges, moments, side="right") - 1, 0, len(lengths) - 1)
+    start, length = edges[window], lengths[window]
+    counted = np.empty(rotations, dtype=np.int64)
+    for n in range(rotations):
+        shift = rng.uniform(0.0, lengths)[window]
+        moved = start + (moments - start + shift) % length
+        counted[n] = brackets.met_by(moved, moved).sum()
+    low, high = np.quantile(counted, [ERROR, 1 - ERROR]).tolist()
+    chance = float(counted.mean())
+    probability = float(1 + (counted >= seen).sum()) / (rotations + 1)
+    excess, most = (seen - chance) / max(len(moments), 1), (seen - low) / max(len(moments), 1)
+    return Overlap(seen, len(moments), chance, low, high, _result(probability, excess, most))
 
 
-def _active_part(stretch: Floats, starts: Floats, lows: Floats) -> tuple[float, float]:
-    """Return start and length of the part that has spans and brackets, with half a mean distance on either side.
-
-    Quiet time before the first and after the last would make chance look smaller than it is.
-    """
-    fewer = min(len(starts), len(lows))
-    if fewer < 2:
-        return float(stretch[0]), float(stretch[1] - stretch[0])
-    first, last = float(min(starts.min(), lows.min())), float(max(starts.max(), lows.max()))
-    around = (last - first) / (2 * (fewer - 1))
-    first, last = max(first - around, float(stretch[0])), min(last + around, float(stretch[1]))
-    return first, max(last - first, 1e-9)
-
-
-def _rotated(
-    brackets: Brackets, spans: tuple[Floats, Floats], stretch: Floats, rng: np.random.Generator, rounds: int
-) -> Ints:
-    """Count the spans of one stretch that meet its brackets, for each of some random rotations."""
-    start, end = spans
-    inside = (brackets.high > stretch[0]) & (brackets.low < stretch[1])
-    low, high = np.maximum(brackets.low[inside], stretch[0]), np.minimum(brackets.high[inside], stretch[1])
-    if not len(start) or not len(low):
-        return np.zeros(rounds, dtype=np.int64)
-    a, length = _active_part(stretch, np.minimum(start, stretch[1]), low)
-    low, high = np.maximum(low, a), np.minimum(high, a + length)
-    turns = rng.uniform(0.0, length, rounds)
-    # Spans may reach past the end, so the brackets are repeated.
-    twice = _joined(np.concatenate([low, low + length]), np.concatenate([high, high + length]))
-    duration = np.minimum(end - start, length)
-    counted = np.empty(rounds, dtype=np.int64)
-    for n, turn in enumerate(turns):
-        moved = a + (start - a + turn) % length
-        counted[n] = twice.met_by(moved, moved + duration).sum()
-    return counted
+def _result(probability: float, excess: float, most: float) -> OverlapResult:
+    """Compare the share of moments beyond chance, and the most that it can be, with what is worth a word."""
+    if most < MIN_EXCESS:
+        return "no_sign"
+    return "more_than_chance" if probability <= MAX_PROBABILITY and excess >= MIN_EXCESS else "cannot_tell"

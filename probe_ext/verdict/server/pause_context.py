@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.verdict.server.find_pauses import Spans
-from probe_ext.verdict.server.overlap import rises
+from probe_ext.verdict.server.overlap import counter_rises, gauge_rises
 from probe_ext.verdict.server.server_series import STALE_S, Engine, Metrics, Series
 from probe_ext.verdict.values.columns import Bools, Floats
 
@@ -34,12 +34,12 @@ def pause_context(spans: Spans, metrics: Metrics) -> PauseContext:
     """Return what the server's samples show around each pause."""
     counters = list(metrics.get("preemptions", {}).values())
     queues = list(metrics.get("waiting", {}).values())
-    counter_rises, queue_rises = rises(counters), rises(queues)
+    preemptions, queue_growth = counter_rises(counters), gauge_rises(queues)
     return PauseContext(
         watched=_watched(spans, counters),
-        meets=counter_rises.met_by(spans.start, spans.end),
-        ends=spans.resumed & counter_rises.met_by(spans.end, spans.end),
-        starts=queue_rises.met_by(spans.start, spans.start),
+        meets=preemptions.met_by(spans.start, spans.end),
+        ends=spans.resumed & preemptions.met_by(spans.end, spans.end),
+        starts=queue_growth.met_by(spans.start, spans.start),
         kv_usage=_highest(spans, metrics.get("kv_usage", {}), together=False),
         waiting=_highest(spans, metrics.get("waiting", {}), together=True),
     )

@@ -1,8 +1,12 @@
 """Silent pauses of a run and how they coincide with preemptions."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from probe_ext.verdict.values.json_types import Amount, Count, Text
+
+
+OverlapResult = Literal["more_than_chance", "cannot_tell", "no_sign"]
 
 
 @dataclass(frozen=True)
@@ -10,16 +14,16 @@ class Overlap:
     """How many pauses coincide with something the server did, and how many would by chance."""
 
     seen: Count
+    of: Count
+    """pauses compared"""
     chance: Amount
     """mean over random rotations"""
     chance_low: Amount
     """95 % of the rotations lie between `chance_low` and `chance_high`"""
     chance_high: Amount
-
-    @property
-    def beyond_chance(self) -> bool:
-        """Whether chance does not explain it."""
-        return self.seen > self.chance_high
+    result: OverlapResult
+    """`more_than_chance` (wrong in at most 2.5 % of runs without a connection, and at least a fifth of the pauses beyond
+    chance), `cannot_tell`, or `no_sign` (less than a fifth of the pauses beyond chance, whatever chance did)"""
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,12 @@ class Pauses:
     """pauses during which the preemption counter was read throughout"""
     preemptions: Count | None
     """preemptions of the whole run; null where the server does not report them"""
-    meets_preemption: Overlap | None
-    """pauses that overlap a rise of the preemption counter"""
+    meets_preemption: Count | None
+    """watched pauses that overlap a rise of the preemption counter"""
     ends_with_preemption: Overlap | None
-    """pauses that end in such a rise"""
-    starts_as_queue_grows: Overlap | None
-    """pauses that start while the server's queue grows"""
+    """watched pauses that end in such a rise, compared with chance"""
+    starts_as_queue_grows: Count | None
+    """watched pauses that start while the server's queue grows"""
     kv_usage_p50: Amount | None
     """median over the pauses of the peak KV-cache usage during each"""
     waiting_p50: Amount | None
