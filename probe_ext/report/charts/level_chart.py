@@ -12,7 +12,6 @@ from probe_ext.report.charts import svg
 from probe_ext.report.wording.level_names import Level, by_number, label, users_label
 from probe_ext.report.wording.shared_sentences import GRADES, STATE_SIGNS, STATE_WORDS
 from probe_ext.verdict.values import formats
-from probe_ext.verdict.values.plurals import things
 
 _DESKTOP_LETTERS, _PHONE_LETTERS = 140, 44
 """Letters that fit along the axis."""
@@ -165,15 +164,13 @@ def _inside(bar: Bar, bar_count: int) -> list[svg.Label]:
 
 
 def _below(numbers: Sequence[Sequence[Level]], axis: _Axis) -> list[svg.Label]:
-    """Name the numbers of users, as many as fit, and how often each was visited."""
+    """Name the numbers of users, as many as fit, and how often each was visited, if more than once."""
     first = [visits[0] for visits in numbers]
     on_phones = {i for i, _ in some(first, _PHONE_LETTERS)}
     labels = []
     for i, level in some(first, _DESKTOP_LETTERS):
-        x, kind = axis.x(level["users"]), "ax" if i in on_phones else "ax wide"
-        labels.append(under(x, label(level), 18, kind))
-        if len(numbers[i]) > 1 and len(numbers) <= _MAX_LABELLED_BARS:
-            labels.append(under(x, things(len(numbers[i]), "visit"), 33, "ax wide"))
+        visits = f" ({len(numbers[i])}×)" if len(numbers[i]) > 1 and len(numbers) <= _MAX_LABELLED_BARS else ""
+        labels.append(under(axis.x(level["users"]), label(level) + visits, 18, "ax" if i in on_phones else "ax wide"))
     return labels
 
 

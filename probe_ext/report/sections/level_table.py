@@ -70,7 +70,7 @@ _FIGURES: tuple[tuple[str, Column, _Format], ...] = (
     ("ttft_p50", Column("TTFT", "p50", "ttft"), formats.seconds),
     ("ttft_p95", Column("TTFT", "p95", "ttft"), formats.seconds),
     ("ttft_p99", Column("TTFT", "p99", "ttft"), formats.seconds),
-    ("longest_gap_max", Column("silence", "longest", "silence"), formats.seconds),
+    ("longest_gap_max", Column("longest silence", "", "silence"), formats.seconds),
     ("kv_usage_max", Column("server", "KV-cache peak", "kv"), formats.percent),
     ("preemptions", Column("server", "preempted", "preemptions"), formats.count),
     ("waiting_max", Column("server", "waiting peak", "waiting"), formats.count),

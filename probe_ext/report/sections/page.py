@@ -47,8 +47,6 @@ class Answer:
     number: str
     """empty where nothing is proven"""
     after: str
-    interval: str
-    """in brackets, as the sentence has it"""
     rest: str
     """all further sentences"""
     meaning: str
@@ -154,13 +152,13 @@ def _answer(capacity: Capacity) -> Answer:
     sentence = str(capacity["sentence"])
     if capacity["verdict"] == "invalid":  # the reasons are in a box of their own
         _, _, reported = sentence.partition("Reported result: ")
-        return Answer("Invalid measurement.", "", "", "", f"Reported result: {reported}" if reported else sentence, "")
+        return Answer("Invalid measurement.", "", "", f"Reported result: {reported}" if reported else sentence, "")
     first, rest = re.fullmatch(r"(.+?\.)(?: (.*))?", sentence, re.DOTALL).groups()  # type: ignore[union-attr]
-    clause, interval, end = re.fullmatch(r"(.*?)( \([^()]*\))?(\.)", first, re.DOTALL).groups()  # type: ignore[union-attr]
+    clause = re.sub(r" \(95 %: [^()]*\)", "", first)  # the interval has its own line
     served = capacity["served_users"]
     before, number, after = clause.partition(f"{served:,}") if served else (clause, "", "")
     meaning = f"concurrent users that meet the SLO {capacity['profile']['name']}" if number else ""
-    return Answer(before, number, after + ("" if interval else end), interval or "", rest or "", meaning)
+    return Answer(before, number, after, rest or "", meaning)
 
 
 def _marks(capacity: Capacity) -> level_chart.Marks:
