@@ -76,6 +76,8 @@ _FIGURES: tuple[tuple[str, Column, _Format], ...] = (
     ("waiting_max", Column("server", "waiting peak", "waiting"), formats.count),
 )
 _SERVER_FIGURES = {"kv_usage_max", "preemptions", "waiting_max"}
+_MORE_REPLIES_TELL = {"too_few_replies", "too_close"}
+"""Reasons that more replies remove by themselves."""
 _USERS = Column("users", "", "users")
 _RESULTS = (
     Column("result", "", "state"),
@@ -151,7 +153,7 @@ def _state(level: Mapping[str, Any]) -> Cell:
     state = str(level["state"])
     below = ""
     if state == "unproven":
-        needed = level["replies_needed"]
+        needed = level["replies_needed"] if _MORE_REPLIES_TELL & {*level["reasons"]} else None
         more = f"; about {things(needed, 'more reply', 'more replies')} would tell" if needed else ""
         below = reason_in_words(level["reasons"]) + more
     return Cell(f"{STATE_SIGNS[state]}\u00a0{STATE_WORDS[state]}", worse_group(level), "state", below)

@@ -103,16 +103,11 @@ def worse_group(level: Level) -> str:
 
 
 def _group_capacities(groups: Mapping[str, Any]) -> list[str]:
-    names = (
-        ("worse", f"the {things(groups['worse_users'], 'user')} of the worse group"),
-        ("others", "the others"),
-    )
-    known = [
-        f"{name} are served up to {interval_text(tuple(groups[f'{key}_interval']))} users in all (95 %)"
-        for key, name in names
-        if groups[f"{key}_interval"] is not None and groups[f"{key}_interval"] != [0, None]
-    ]
-    return [f"{capitalised('; '.join(known))}."] if known else []
+    """Return each group's own capacity, in users of both groups."""
+    names = (("worse", f"the {things(groups['worse_users'], 'user')} of the worse group"), ("others", "the others"))
+    spans = [(groups[f"{key}_interval"], name) for key, name in names]
+    known = [f"{interval_text(tuple(span))} for {name}" for span, name in spans if span and span != [0, None]]
+    return [f"By their own replies, the capacity (95 %) is {listed(known)}."] if known else []
 
 
 def _drift(capacity: Capacity) -> list[tuple[str, str]]:
