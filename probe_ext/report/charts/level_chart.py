@@ -79,6 +79,7 @@ class Marks:
     """where the answer is"""
     text: str = ""
     interval: Sequence[int | None] | None = None
+    interval_text: str = ""
     crossing: float | None = None
     """where the fit crosses the share that a person needs"""
 
@@ -111,7 +112,7 @@ def levels(all_levels: Sequence[Level], limit: float, marks: Marks) -> Stack:
     points = [_text(visits) for visits in numbers]
     plot = svg.Plot(
         "Share of replies served, strained and broken by number of users",
-        "; ".join([*points, *filter(None, [marks.text])]),
+        "; ".join([*points, *filter(None, [marks.text, marks.interval_text])]),
         300,
         [svg.Shape(svg.polyline(fit), "ln fit")] if len(fit := _fit(numbers, limit, marks.crossing, axis)) > 1 else [],
         [*left, *inside, *signs, *_below(numbers, axis), *_mark(mark_x, marks.text)],
@@ -201,12 +202,17 @@ def _fit(
     numbers: Sequence[Sequence[Level]], limit: float, crossing: float | None, axis: _Axis
 ) -> list[tuple[float, float]]:
     """Return the fitted shares, through the crossing of the limit where a curve places it."""
-    fitted = [(float(v[0]["users"]), v[0]["served_share_fit"]) for v in numbers if v[0]["served_share_fit"] is not None]
+    fitted = [(float(level["users"]), share) for level, *_ in numbers if (share := fitted_share(level)) is not None]
     if crossing is not None:
         sides = [(users, share) for users, share in fitted if (share - limit) * (crossing - users) > 0]
         fitted = sorted([*sides, (crossing, limit)])
     scale = svg.Linear(0, _HEADROOM)
     return [(axis.x(users) / 100 * svg.WIDTH, scale.top(share)) for users, share in fitted]
+
+
+def fitted_share(level: Level) -> float | None:
+    """Return the fitted share; None where the level was left out of the fit, which then has no value for it."""
+    return level["served_share_fit"] or (None if level["served_share"] else level["served_share_fit"])
 
 
 def some(all_levels: Sequence[Level], letters: int) -> list[tuple[int, Level]]:

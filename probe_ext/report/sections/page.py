@@ -166,12 +166,9 @@ def _marks(capacity: Capacity) -> level_chart.Marks:
     if capacity["verdict"] == "invalid":
         return level_chart.Marks()
     marked, estimate = answer.mark(capacity), capacity["estimate"]
-    interval = answer.shown_interval(capacity)
-    if marked is None:
-        return level_chart.Marks(interval=interval, crossing=estimate)
-    users, text = marked
+    users, text = marked or (None, "")
     at = estimate if estimate is not None and int(estimate) == users else users
-    return level_chart.Marks(at, text, interval, estimate)
+    return level_chart.Marks(at, text, answer.shown_interval(capacity), answer.interval(capacity), estimate)
 
 
 def _cache_note(capacity: Capacity) -> str:
