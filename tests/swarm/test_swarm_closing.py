@@ -8,12 +8,12 @@ import gevent
 from gevent.event import Event
 from swarm_fakes import environment
 
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.coordinator import Head
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.master.search_monitor import SearchMonitor
 from probe_ext.swarm.users.process_state import Node
 
 
@@ -82,7 +82,7 @@ def test_what_a_search_found_is_reviewed_once_after_the_last_replies_and_before_
         setattr(run, name, MagicMock())
     run.ended, run._poller, run._greenlets, run.now = None, None, [], lambda: 60.0
     run.environment = SimpleNamespace(shape_class=shape)
-    run._tally = SearchMonitor(SloProfile.model_validate({"name": "any"}))
+    run._tally = VisitMonitor(SloProfile.model_validate({"name": "any"}))
     run.collector.close = lambda: done.append("closed")
     shape.steps.review = lambda now, heard: done.append("reviewed" if heard is run._tally else "of another")  # type: ignore[union-attr,method-assign]
     run.write_manifest = lambda: done.append("written")

@@ -11,6 +11,7 @@ import gevent
 from locust.env import Environment
 
 from probe_ext.live.live_run import LiveRun
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import SearchSteps
 from probe_ext.measure import clock
 from probe_ext.measure.table_rows import ReplyRow, ServerRow, UserRow
@@ -26,7 +27,6 @@ from probe_ext.swarm.master.disk_reserve import FOR_MANIFEST, FOR_ROWS, Room
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.locust_csv import LocustTables
 from probe_ext.swarm.master.reply_counter import ReplyCounter
-from probe_ext.swarm.master.search_monitor import SearchMonitor
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
 from probe_ext.swarm.master.target_probe import Preparation
 from probe_ext.swarm.users.endpoint import api_key
@@ -90,7 +90,7 @@ class ActiveRun:
 
     def _make_tally(self) -> ReplyCounter | SearchMonitor:
         if self.options.search:
-            return SearchMonitor(SloProfile.model_validate(self.made.profile))
+            return VisitMonitor(SloProfile.model_validate(self.made.profile))
         return ReplyCounter(self.options.min_replies)
 
     @property

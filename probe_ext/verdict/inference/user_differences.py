@@ -104,6 +104,16 @@ def compare_users(levels: Sequence[Level], users_share: float, *, searching: boo
     return UserComparison(residuals, differ=True, rest_alike=excess < REST_ALIKE)
 
 
+def alike_up_to(levels: Sequence[Level]) -> Bools:
+    """Return the levels up to which users show no sign of a difference: one that overload makes is none below it."""
+    visits: list[Visit] = []
+    alike = []
+    for level in levels:
+        visits += level.visits
+        alike.append(user_residuals(visits).excess() < REST_ALIKE)
+    return np.logical_and.accumulate(np.array(alike, dtype=np.bool_))
+
+
 @dataclass(frozen=True)
 class Mixture:
     """Two kinds of users."""

@@ -1,13 +1,12 @@
-"""Graded replies while a search goes on, and what they say of capacity so far."""
+"""Graded replies while a plan goes on, and what they say of capacity so far."""
 
 import math
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
 
-from probe_ext.load.boundary_search import SEARCH_CRITICAL
 from probe_ext.measure.outcome import CLIENT_SIDE
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.slo import SloProfile
@@ -48,19 +47,21 @@ class _Visit:
         return visit_from_grades(self.users, user, sent, grades, (self.start, min(self.end, until)), last_seconds)
 
 
-class SearchMonitor:
-    """Graded replies by visit, for a search.
+class VisitMonitor:
+    """Graded replies by visit, for a plan of levels or a search.
 
     A reply counts in the visit in which it was sent, even if it ends later.
     """
 
-    def __init__(self, profile: SloProfile) -> None:
-        self._profile = profile
+    def __init__(self, profile: SloProfile, min_replies: int, critical: float | None = None) -> None:
+        self._profile, self._min_replies, self._critical = profile, min_replies, critical
         self._criteria = criteria_of(profile)
         self._last_seconds = last_seconds_of(profile)
         self._fresh: list[ReplyRow] = []
         self._ends: list[tuple[float, str]] = []
         """end and user of recent replies that were not ended by us"""
+        self._completed: deque[tuple[float, str]] = deque()
+        """when each reply that we did not end was sent, and by which user"""
         self._last_sent: dict[str, float] = {}
         self._cycles: deque[float] = deque(maxlen=RECENT_REPLIES)
         self._took: deque[float] = deque(maxlen=4 * RECENT_REPLIES)
@@ -80,6 +81,7 @@ class SearchMonitor:
         if row.outcome in _ENDED_BY_US:
             return
         self._ends.append((row.end, row.user))
+        self._completed.append((sent, row.user))
         self._took.append(row.end - sent)
         if before is not None and sent > before:
             self._cycles.append(sent - before)
@@ -87,6 +89,12 @@ class SearchMonitor:
     def reply_cycle(self) -> float:
         """Seconds from one request of a user to the next, the median of recent ones; 0 while unknown."""
         return median(self._cycles) if self._cycles else max(self._took, default=0.0)
+
+    def users_with_enough_replies(self, since: float) -> int:
+        """Users with at least `min_replies` replies sent since then. Earlier replies are forgotten."""
+        self._completed = deque(reply for reply in self._completed if reply[0] >= since)
+        replies = Counter(user for _, user in self._completed)
+        return sum(1 for number in replies.values() if number >= self._min_replies)
 
     def users_replied(self, since: float) -> int:
         """Users with a reply that ended since then; forgets what ended before."""
@@ -113,7 +121,7 @@ class SearchMonitor:
 
     def estimate(self, now: float) -> CapacityEstimate:
         """The estimate from all visits so far."""
-        return estimate(self._observed(now), self._criteria, critical=SEARCH_CRITICAL)
+        return estimate(self._observed(now), self._criteria, critical=self._critical)
 
     def _observed(self, now: float) -> list[Visit]:
         self._assign()

@@ -3,14 +3,14 @@
 import pytest
 from worlds import CHAT, evidence, reply, slow_start, staircase
 
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import SEARCH_CRITICAL
 from probe_ext.measure.table_rows import ReplyRow
-from probe_ext.swarm.master.search_monitor import SearchMonitor
 from scripts.study.adapter import run_visits
 
 
-def monitor(*rows: ReplyRow) -> SearchMonitor:
-    made = SearchMonitor(CHAT)
+def monitor(*rows: ReplyRow) -> VisitMonitor:
+    made = VisitMonitor(CHAT)
     for row in rows:
         made.add(row)
     return made
