@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from probe_ext import __version__
+from probe_ext.exit_codes import ExitCode
 
 _EXAMPLES = """examples:
   probe sim --port 8000                                    a simulated server to try things on
@@ -31,9 +32,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-WRONG_USAGE = 2
-NOT_BELIEVED = 3
-INTERRUPTED = 130
 TRACEBACK_VARIABLE = "PROBE_TRACEBACK"
 
 
@@ -42,7 +40,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Leave with the code of wrong usage."""
-        self.exit(WRONG_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(ExitCode.USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _command(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:
         print("probe: interrupted", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     finally:
         _flush()
 
@@ -66,7 +64,7 @@ def _flush() -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python tries once more when it ends
         print(f"probe: standard output: {error.strerror}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        raise SystemExit(NOT_BELIEVED) from None
+        raise SystemExit(ExitCode.INVALID) from None
 
 
 def _command(given: Sequence[str]) -> int:
@@ -101,7 +99,7 @@ def _command(given: Sequence[str]) -> int:
         options.rest = rest  # Locust's own options; Locust says what it does not know
     elif rest:
         commands.choices[str(named)].error(f"unknown argument {' '.join(rest)!r}")
-    return _guarded(handler, options) if handler else WRONG_USAGE
+    return _guarded(handler, options) if handler else ExitCode.USAGE
 
 
 def _guarded(handler: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
@@ -115,7 +113,7 @@ def _guarded(handler: Callable[[argparse.Namespace], int], options: argparse.Nam
             raise
         where = f"{type(error).__name__}: {error}".partition("\n")[0]
         print(f"probe: a defect of probe itself: {where} ({TRACEBACK_VARIABLE}=1 shows where)", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        return NOT_BELIEVED
+        return ExitCode.INVALID
 
 
 def _reader_is_gone() -> bool:
@@ -130,4 +128,4 @@ def _unheard() -> int:
     """End as other tools do when their reader has gone: quietly, by SIGPIPE, which Python had switched off."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
-    return NOT_BELIEVED  # where that signal is blocked
+    return ExitCode.INVALID  # where that signal is blocked

@@ -8,6 +8,7 @@ import ast
 from pathlib import Path
 
 from probe_ext.bundled import folder
+from probe_ext.exit_codes import ExitCode
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -23,7 +24,7 @@ def main(_options: argparse.Namespace) -> int:
         f"  {path.stem:<18} {_first_comment(path)}" for path in sorted((folder("configs") / "slo").glob("*.yaml"))
     ]
     print("\n".join(lines))  # noqa: T201 - a command speaks to its user
-    return 0
+    return ExitCode.OK
 
 
 def _summary(path: Path) -> str:

@@ -5,6 +5,7 @@ from typing import NoReturn
 import pytest
 
 from probe_ext import cli
+from probe_ext.exit_codes import ExitCode
 
 
 def test_a_command_that_is_interrupted_says_so_in_one_line(
@@ -14,5 +15,5 @@ def test_a_command_that_is_interrupted_says_so_in_one_line(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "import_module", interrupted)
-    assert cli.main(["report", "somewhere"]) == cli.INTERRUPTED
+    assert cli.main(["report", "somewhere"]) == ExitCode.INTERRUPTED
     assert capsys.readouterr().err == "probe: interrupted\n"

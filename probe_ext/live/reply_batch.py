@@ -66,7 +66,7 @@ def _never(sent: Floats) -> Floats:
 
 
 def judge(rows: Sequence[ReplyRow], profile: SloProfile, over: Callable[[Floats], Floats] = _never) -> Batch:
-    """Judge these replies; those of a scenario's own warm-up are left out, as they are in the report.
+    """SearchMonitor these replies; those of a scenario's own warm-up are left out, as they are in the report.
 
     `over` says until when a reply that was sent at a moment is judged: as it stood when more users came.
     """

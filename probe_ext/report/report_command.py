@@ -20,6 +20,7 @@ from typing import Any
 import jsonschema
 
 from probe_ext.bundled import folder
+from probe_ext.exit_codes import ExitCode
 from probe_ext.report.inputs import frames
 from probe_ext.report.outputs import render, summary_and_junit, terminal
 from probe_ext.report.outputs.gate import Gate, gate
@@ -34,8 +35,6 @@ from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.judgement import Judgement
 from probe_ext.verdict.values.manifest_view import number
 
-OK, GATE, USAGE, NOT_BELIEVED = 0, 1, 2, 3
-"""exit codes: all well (or no gate); a gate missed or unproven; wrong usage or input; the run is not to be believed"""
 DEFAULT_PROFILE = "chat"
 _GIVEN = ("team_think_time", "price_per_hour")
 """options of the run that only the report uses, in the order of `Given`"""
@@ -96,7 +95,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _wrong(why: str) -> int:
     print(f"probe report: {why}", file=sys.stderr)  # noqa: T201 (a command talks)
-    return USAGE
+    return ExitCode.USAGE
 
 
 def server_figures(run: Path, url: str | None, match: str | None) -> str | None:
@@ -126,8 +125,8 @@ def server_figures(run: Path, url: str | None, match: str | None) -> str | None:
 def exit_code(built: Built) -> int:
     """What a shell is told."""
     if built.judgement.verdict == "invalid":
-        return NOT_BELIEVED
-    return GATE if built.gate and not built.gate.met else OK
+        return ExitCode.INVALID
+    return ExitCode.GATE if built.gate and not built.gate.met else ExitCode.OK
 
 
 def build(

@@ -12,11 +12,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.run.manifest import ManifestError
 from probe_ext.run.merge import Merged, merge
 from probe_ext.run.worker_file import MergeError
-
-OK, USAGE = 0, 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,12 +36,12 @@ def main(options: argparse.Namespace) -> int:
         print(_said(one))  # noqa: T201 - a command speaks to its user
     if any(one.added for one in done):
         print(f"judge it again: probe report {options.run}")  # noqa: T201 - as above
-    return OK
+    return ExitCode.OK
 
 
 def _refused(why: str) -> int:
     print(f"probe merge: {why}", file=sys.stderr)  # noqa: T201 - as above
-    return USAGE
+    return ExitCode.USAGE
 
 
 def _said(one: Merged) -> str:

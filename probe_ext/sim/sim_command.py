@@ -20,6 +20,7 @@ import sys
 
 from aiohttp import web
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.sim.api.app import Server
 from probe_ext.sim.backend import Options
 from probe_ext.sim.faults import FaultError, parse_fault
@@ -27,7 +28,6 @@ from probe_ext.sim.personality import PersonalityError, parse_personality, perso
 from probe_ext.sim.profile import ProfileError, load_profile
 from probe_ext.sim.profile import profile_names as profile_names  # noqa: PLC0414 - part of this module's face
 
-WRONG_USAGE = 2
 BACKLOG = 4096
 GRACE_S = 1.0
 COLLECT_AFTER = (50_000, 20, 50)
@@ -60,13 +60,13 @@ def main(args: argparse.Namespace) -> int:
         asyncio.run(_serve(_options(args), args.host, args.port))
     except (ProfileError, PersonalityError, FaultError, ValueError) as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        return WRONG_USAGE
+        return ExitCode.USAGE
     except BrokenPipeError:
         raise  # whoever started it has gone
     except OSError as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - as above
-        return WRONG_USAGE
-    return 0
+        return ExitCode.USAGE
+    return ExitCode.OK
 
 
 def _options(args: argparse.Namespace) -> Options:

@@ -7,8 +7,8 @@ from locust.env import Environment
 from locust.runners import WorkerRunner
 
 from probe_ext.swarm.locust_options import add_options
-from probe_ext.swarm.master_wiring import HeadWiring
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.master_wiring import MasterWiring
+from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.worker_wiring import wire_worker
 
 _SILENT_BEATS = 8
@@ -24,10 +24,10 @@ def _add_options(parser: Any, **_: Any) -> None:
 @events.init.add_listener
 def _set_up(environment: Environment, **_: Any) -> None:
     runner = environment.runner
-    node = Node(environment, worker=runner.client_id if hasattr(runner, "client_id") else "master")
+    node = ProcessState(environment, worker=runner.client_id if hasattr(runner, "client_id") else "master")
     environment.probe_node = node
     if isinstance(runner, WorkerRunner):
         wire_worker(node, runner)
     else:
         runners.HEARTBEAT_LIVENESS = _SILENT_BEATS
-        HeadWiring(node)
+        MasterWiring(node)

@@ -10,6 +10,7 @@ import gevent
 from locust.runners import MasterRunner
 
 from probe_ext.client.safe_text import safe_text
+from probe_ext.exit_codes import ExitCode
 from probe_ext.measure import clock
 from probe_ext.run.directory import RunDirectoryError
 from probe_ext.settings.errors import SettingsError
@@ -19,24 +20,23 @@ from probe_ext.swarm.commands.worker_command import joining
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.master import calibration_store
 from probe_ext.swarm.master.active_run import ActiveRun
-from probe_ext.swarm.master.coordinator import WORKERS_LEFT, WORKERS_LOST, Head
+from probe_ext.swarm.master.coordinator import WORKERS_LEFT, WORKERS_LOST, Coordinator
 from probe_ext.swarm.master.exit_status import final_code
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.master.preflight import Ready, Starter, plan_line, refuse_mixture, take_default_levels
+from probe_ext.swarm.master.preflight import Preflight, PreparedRun, plan_line, refuse_mixture, take_default_levels
 from probe_ext.swarm.master.wait_for_workers import for_workers, outlive_workers
-from probe_ext.swarm.terminal.console import say
-from probe_ext.swarm.terminal.signals import INTERRUPTED, SignalEnd
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.terminal.console import print_line
+from probe_ext.swarm.terminal.signals import SignalEnd
+from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.users.recorder import watch_loop
 from probe_ext.swarm.web.exporter import Exporter, serve
 from probe_ext.swarm.web.live_page_routes import address
 from probe_ext.swarm.web.login import add_login
-from probe_ext.swarm.web.run_display import LiveView
+from probe_ext.swarm.web.run_display import RunDisplay
 from probe_ext.swarm.web.run_form import WebForm
 
 logger = logging.getLogger(__name__)
 
-WRONG_USAGE = 2
 _NOBODY_LEFT = {
     WORKERS_LOST: "the last worker was lost; the run ends here",
     WORKERS_LEFT: "the last worker left; the run ends here",
@@ -51,17 +51,17 @@ _SAID_AGAIN = 20
 """times, half a second apart, that workers are told to stop what should not have begun"""
 
 
-class HeadWiring:
+class MasterWiring:
     """A master or a lone Locust: starts and ends runs as Locust's events come."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: ProcessState) -> None:
         self.node = node
         self.environment = node.environment
         self.headless: bool = self.environment.parsed_options.headless
-        self.head = Head(node)
-        self._view = LiveView(self.environment)
-        self._starter = Starter(node, self._view.preparing)
-        self._ready: Ready | None = None
+        self.head = Coordinator(node)
+        self._view = RunDisplay(self.environment)
+        self._starter = Preflight(node, self._view.preparing)
+        self._ready: PreparedRun | None = None
         self._reporting: list[Any] = []
         self._refused = 0
         self._starting = False
@@ -75,7 +75,7 @@ class HeadWiring:
         """whether Stop was pressed while the form was being looked at"""
         if DEFAULT_LEVELS_VARIABLE in os.environ:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)  # its tables would hide the verdict
-        SignalEnd(self._signalled, self._hurry)
+        SignalEnd(self._signalled, self._force_stop)
         if self.headless and isinstance(self.environment.runner, MasterRunner):
             outlive_workers(self.environment.runner, lambda: self.head.run is not None)
         if self.headless:
@@ -105,7 +105,7 @@ class HeadWiring:
             refuse_mixture(self.environment.parsed_options, options)
             ready = self._starter.ready(options, self.environment.host)
             if options.plan is not None:
-                say(plan_line(options.plan))
+                print_line(plan_line(options.plan))
             self._ready = self._starter.warmed(ready)
             self._warn_of_shortage(options)
         except (SettingsError, RunDirectoryError) as error:
@@ -125,10 +125,10 @@ class HeadWiring:
         how = None if given.processes else f"start one with {joining(given.master_bind_host, given.master_bind_port)}"
         if not for_workers(self._here, given.expect_workers, most, how, self._view.preparing, gevent.sleep):
             self.environment.runner.quit()
-            self._end_main(WRONG_USAGE)
+            self._end_main(ExitCode.USAGE)
 
     def _here(self) -> Counter[str]:
-        return self.head.peers.hosts(self.environment.runner.clients.values())
+        return self.head.workers.hosts(self.environment.runner.clients.values())
 
     def _warn_of_shortage(self, options: Options) -> None:
         """Before the start: whether the workers bear what is planned, as far as this machine was ever calibrated."""
@@ -138,18 +138,18 @@ class HeadWiring:
             calibration_store.load(), users, max(1, given.processes or 1, given.expect_workers or 1)
         )
         if why:
-            say(why)
+            print_line(why)
 
     def _refuse(self, why: str) -> NoReturn:
         """Say why there is no run, send the workers away, leave. A worker without a master would wait for a minute."""
-        say(why)
+        print_line(why)
         runner, wanted = self.environment.runner, self.environment.parsed_options.processes or 0
         if isinstance(runner, MasterRunner):
             until = clock.monotonic() + _WORKERS_COME
             while len(runner.clients) < wanted and clock.monotonic() < until:
                 gevent.sleep(0.05)
             runner.quit()
-        sys.exit(WRONG_USAGE)
+        sys.exit(ExitCode.USAGE)
 
     def _plan_given(self) -> Plan | None:
         try:
@@ -219,7 +219,7 @@ class HeadWiring:
     def _run_now(self) -> float:
         return self.head.run.now() if self.head.run else 0.0
 
-    def _made_ready(self) -> Ready:
+    def _made_ready(self) -> PreparedRun:
         if self.headless and self._ready:
             return self._ready
         return self._starter.warmed(self._ready or self._starter.ready(self.node.options, self.environment.host))
@@ -248,13 +248,13 @@ class HeadWiring:
         finally:
             self._starting = False
 
-    def _begin(self, ready: Ready) -> None:
+    def _begin(self, ready: PreparedRun) -> None:
         scenario = self._starter.scenario()
         self.node.prepared = {"model": ready.made.model, "prompts": ready.made.prompts, "scenario": scenario}
         try:
-            run = ActiveRun(self.node, self.head.peers, ready.options, ready.made, ready.directory, scenario)
+            run = ActiveRun(self.node, self.head.workers, ready.options, ready.made, ready.directory, scenario)
         except OSError as error:
-            self._refused = WRONG_USAGE
+            self._refused = ExitCode.USAGE
             logger.error("probe: --out %s: cannot be written: %s; the run is stopped", ready.directory, error.strerror)  # noqa: TRY400
             gevent.spawn(self.environment.runner.quit if self.headless else self._stop_starting)
             return
@@ -280,7 +280,7 @@ class HeadWiring:
             return
         self._view.ended()
         if self.headless and run.end_reason in _NOBODY_LEFT:
-            say(_NOBODY_LEFT[run.end_reason])
+            print_line(_NOBODY_LEFT[run.end_reason])
             gevent.spawn(self.environment.runner.quit)  # Locust alone would wait for workers without end
         logger.info("probe: the run lies in %s", run.directory)
         if not self.headless and not run.options.no_report:
@@ -308,7 +308,7 @@ class HeadWiring:
             self._waiting.kill()
         if self.headless and self.head.run is None:
             self._view.preparing(None)
-            say("interrupted before the run began")
+            print_line("interrupted before the run began")
         elif self.headless:
             self._say_what_may_take_long()
         self.environment.runner.quit()
@@ -317,21 +317,21 @@ class HeadWiring:
         elif self.head.run is None:
             gevent.sleep(_GOES_BY_ITSELF)
             if self._last is None:  # Locust still waits for its workers
-                self._end_main(INTERRUPTED)
+                self._end_main(ExitCode.INTERRUPTED)
 
     def _say_what_may_take_long(self) -> None:
         run = self.head.run
         if run is not None and not run.drained and run.options.drain:
             self._view.preparing(None)  # off the line of progress
             limit = f"replies in flight may go on for {run.options.drain:g} s"
-            say(f"{self.head.signalled}: {limit}; the same once more cuts them off")
+            print_line(f"{self.head.signalled}: {limit}; the same once more cuts them off")
 
     def _end_main(self, code: int) -> None:
         main: Any = gevent.get_hub().parent
         gevent.kill(main, SystemExit(code))
 
-    def _hurry(self) -> None:
-        self.node.hurry = True
+    def _force_stop(self) -> None:
+        self.node.force_stop = True
 
     def _quit(self, exit_code: int, **_: Any) -> None:
         """Locust's last event: everything is in. The report is the last thing that a headless run says.

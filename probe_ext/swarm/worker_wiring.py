@@ -9,13 +9,13 @@ from locust.runners import WorkerRunner
 
 from probe_ext.settings.errors import SettingsError
 from probe_ext.swarm.terminal.signals import SignalEnd
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.users.recorder import watch_loop
 from probe_ext.swarm.worker.master_watch import MasterWatch
 from probe_ext.swarm.worker.session import WorkerEnd
 
 
-def wire_worker(node: Node, runner: WorkerRunner) -> None:
+def wire_worker(node: ProcessState, runner: WorkerRunner) -> None:
     """Have a worker measure, tell, and leave in order."""
     _ask_locusts_defaults_once()
     end = WorkerEnd(node, runner)
@@ -26,14 +26,14 @@ def wire_worker(node: Node, runner: WorkerRunner) -> None:
     def leave(**_: Any) -> None:
         end.leave(_drain_limit(node))
 
-    def hurry() -> None:
-        node.hurry = True
+    def force_stop() -> None:
+        node.force_stop = True
 
     listen = node.environment.events
     listen.test_start.add_listener(lambda **_: end.test_start())
     listen.test_stopping.add_listener(leave)
     listen.quitting.add_listener(leave)  # runs before Locust tells the master that we are gone
-    SignalEnd(lambda _reason: gevent.spawn(runner.quit), hurry)
+    SignalEnd(lambda _reason: gevent.spawn(runner.quit), force_stop)
 
 
 def _ask_locusts_defaults_once() -> None:
@@ -43,7 +43,7 @@ def _ask_locusts_defaults_once() -> None:
     argument_parser.default_args_dict = cache(argument_parser.default_args_dict)
 
 
-def _drain_limit(node: Node) -> float:
+def _drain_limit(node: ProcessState) -> float:
     try:
         return node.options.drain
     except SettingsError:

@@ -15,9 +15,9 @@ from probe_ext.live.live_run import LiveRun
 from probe_ext.measure.table_rows import ServerRow, UserRow
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.link.clock_sync import SAME_CLOCK
-from probe_ext.swarm.link.workers import Peers
+from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.web.live_json import rules_of
-from probe_ext.swarm.web.run_display import LiveView
+from probe_ext.swarm.web.run_display import RunDisplay
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -45,7 +45,7 @@ class Ui:
         if login:
             web.login_manager.user_loader(lambda _: Person())
         self.app: Any = web.app
-        self.view = LiveView(self.environment)
+        self.view = RunDisplay(self.environment)
         self.client = self.app.test_client()
 
     def log_in(self) -> None:
@@ -81,8 +81,8 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         live.on_server([ServerRow(t, "u", "0", name, float(value)) for name, value in told.items()])
         live.cpu.add("w1", t, 0.2 * t)
         live.tick(t)
-    peers = Peers()
-    peer = peers.join("w1")
+    workers = Workers()
+    peer = workers.join("w1")
     peer.begun_at, peer.host = SAME_CLOCK, "here"
     made = SimpleNamespace(host="http://x", model=model, profile=profile, metrics_urls=("http://x/metrics",))
     told = {"rows": 10, "started": 12, "finished": 10, "loop_lag_max": 0.01, "cpu_seconds": 1.0}
@@ -95,7 +95,7 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         environment=environment,
         options=options,
         made=made,
-        peers=peers,
+        workers=workers,
         live=live,
         ended=None,
         collector=SimpleNamespace(told={"w1": told}),

@@ -116,7 +116,7 @@ def test_the_load_generators_health_is_seen_at_a_glance(
     visit: Callable[[Visit], None], served: Served, tmp_path: Path
 ) -> None:
     run = served.ui.begin(tmp_path / "run")
-    run.peers.join("host_0123456789abcdef0123456789abcdef")
+    run.workers.join("host_0123456789abcdef0123456789abcdef")
     w1 = SimpleNamespace(state="running", user_count=5)
     clients = {"w1": w1, "host_0123456789abcdef0123456789abcdef": w1}
     run.environment = SimpleNamespace(runner=SimpleNamespace(clients=clients, state="running"))
@@ -129,7 +129,7 @@ def test_the_load_generators_health_is_seen_at_a_glance(
         names = "[...document.querySelectorAll('#workers tbody th')].map(cell => cell.textContent + '|' + cell.title)"
         whole = "host_0123456789abcdef0123456789abcdef"
         assert await tab.ask(names) == ["w1|w1", f"host_012345…|{whole}", "master|master"]
-        run.peers.known[whole].absences.miss()
+        run.workers.known[whole].absences.miss()
         await until(tab, f"{TILE}.className === 'b' && {TILE}.innerText.endsWith('1 of 2 lost')")
 
     visit(look)

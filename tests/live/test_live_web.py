@@ -317,10 +317,10 @@ def test_each_process_says_how_it_is(tmp_path: Path) -> None:
     (lone,) = figures(ui)["workers"]
     assert (lone["id"], lone["state"], lone["in_flight"]) == ("w1", "ready", 2)
     for worker in ("w2", "w3", "w4"):
-        run.peers.join(worker)
-    run.peers.known["w2"].absences.miss()
+        run.workers.join(worker)
+    run.workers.known["w2"].absences.miss()
     run.collector.told["w3"] = {"rows": 3, "started": 3, "finished": 3}
-    run.peers.join("w5")
+    run.workers.join("w5")
     run.collector.told["w2"] = {"rows": 1, "started": 4, "finished": 1}
     w1 = SimpleNamespace(state="running", user_count=5, cpu_usage=77)
     w5 = SimpleNamespace(state="running", user_count=1, cpu_usage=55)

@@ -13,6 +13,7 @@ import pytest
 import synthetic_run
 from prometheus_fake import Fake, serving
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.report import report_command
 from probe_ext.report.inputs import frames
 from probe_ext.report.inputs import prometheus_import as from_prometheus
@@ -162,13 +163,13 @@ def test_matchers_choose_and_the_page_says_where_the_figures_are_from(run: Path,
     fake.series.append(series("vllm:num_requests_running", steady(70.0), job="staging", instance="stage:8000"))
     polled = (run / "server.csv").read_bytes()
     code = report(str(run), "--prometheus", fake.url, "--prometheus-match", '{job="vllm"}', "--quiet")
-    assert code == report_command.OK
+    assert code == ExitCode.OK
     assert {row["url"] for row in rows(run)} == {"box:8000"}
     assert (run / "server.csv").read_bytes() == polled  # nothing polled is lost
     page = (run / "capacity.html").read_text()
     assert "A Prometheus told 2 quantities of 1 server" in page
     assert fake.url in page
-    assert report(str(run), "--quiet") == report_command.OK  # again, from files alone
+    assert report(str(run), "--quiet") == ExitCode.OK  # again, from files alone
     assert "A Prometheus told 2 quantities of 1 server" in (run / "capacity.html").read_text()
     assert frames.load(run).manifest["prometheus"]["match"] == 'job="vllm"'
 
@@ -177,15 +178,15 @@ def test_credentials_open_the_door_and_stay_out_of_everything(
     run: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake.header = SECRET
-    assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
+    assert report(str(run), "--prometheus", fake.url) == ExitCode.USAGE
     assert f"401: set {AUTH_VARIABLE}" in capsys.readouterr().err
     monkeypatch.setenv(AUTH_VARIABLE, "Bearer wr0ng")
-    assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
+    assert report(str(run), "--prometheus", fake.url) == ExitCode.USAGE
     said = capsys.readouterr().err
     assert "was refused" in said
     assert "wr0ng" not in said
     monkeypatch.setenv(AUTH_VARIABLE, SECRET)
-    assert report(str(run), "--prometheus", fake.url) == report_command.OK
+    assert report(str(run), "--prometheus", fake.url) == ExitCode.OK
     told = capsys.readouterr()
     assert "s3cr3t" not in told.out + told.err
     assert not [path for path in run.iterdir() if b"s3cr3t" in path.read_bytes()]
@@ -207,7 +208,7 @@ def test_an_answer_that_is_none_is_one_line_and_changes_nothing(
     run: Path, fake: Fake, capsys: pytest.CaptureFixture[str], answer: tuple[int, bytes], says: str
 ) -> None:
     fake.answer = answer
-    assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
+    assert report(str(run), "--prometheus", fake.url) == ExitCode.USAGE
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert f"--prometheus {fake.url}: {says}" in said
@@ -217,7 +218,7 @@ def test_an_answer_that_is_none_is_one_line_and_changes_nothing(
 def test_nobody_there_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert report(str(run), "--prometheus", f"http://127.0.0.1:{port}") == report_command.USAGE
+    assert report(str(run), "--prometheus", f"http://127.0.0.1:{port}") == ExitCode.USAGE
     assert capsys.readouterr().err == f"probe report: --prometheus http://127.0.0.1:{port}: connection refused\n"
 
 
@@ -231,7 +232,7 @@ def test_one_that_does_not_answer_is_given_up() -> None:
 def test_nothing_that_matches_names_what_was_looked_for(
     run: Path, fake: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert report(str(run), "--prometheus", fake.url, "--prometheus-match", 'job="other"') == report_command.USAGE
+    assert report(str(run), "--prometheus", fake.url, "--prometheus-match", 'job="other"') == ExitCode.USAGE
     said = capsys.readouterr().err
     assert "no metrics of an engine (vllm:…" in said
     assert '{job="other"}' in said
@@ -246,13 +247,13 @@ def test_a_runs_own_prometheus_is_asked_once_and_not_missed_when_it_is_away(
     options = {**stated["options"], "prometheus": fake.url, "prometheus_match": 'job="vllm"'}
     manifest.write(run, {**stated, "options": options})
     fake.answer = (503, b"")
-    assert report(str(run)) == report_command.OK  # how users felt is known without it
+    assert report(str(run)) == ExitCode.OK  # how users felt is known without it
     assert f"--prometheus {fake.url}: 503" in capsys.readouterr().err
     fake.answer = None
-    assert report(str(run)) == report_command.OK
+    assert report(str(run)) == ExitCode.OK
     assert {row["url"] for row in rows(run)} == {"box:8000"}
     fake.asked.clear()
-    assert report(str(run)) == report_command.OK
+    assert report(str(run)) == ExitCode.OK
     assert fake.asked == []
 
 
@@ -263,7 +264,7 @@ def test_a_killed_run_is_read_up_to_its_last_moment(run: Path, fake: Fake) -> No
     first, last = from_prometheus.window(run, manifest.read(run))
     assert first == ZERO
     assert until - 10 < last - first <= until + 10
-    assert report(str(run), "--prometheus", fake.url, "--quiet") in (report_command.OK, report_command.NOT_BELIEVED)
+    assert report(str(run), "--prometheus", fake.url, "--quiet") in (ExitCode.OK, ExitCode.INVALID)
     assert rows(run)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from swarm_fakes import FakeMaster, FakeRun, FakeWorker, Wire, World, ask, environment
 
-from probe_ext.swarm.master.coordinator import Head
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.master.coordinator import Coordinator
+from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.worker.session import WorkerEnd
 
 
@@ -16,13 +16,13 @@ class Swarm:
     def __init__(self, world: World, carrier: Wire, tmp_path: Path, workers: int = 3) -> None:
         self.world, self.carrier = world, carrier
         self.master = FakeMaster(carrier)
-        self.head = Head(Node(environment(self.master), "master"))
-        self.nodes: list[Node] = []
+        self.head = Coordinator(ProcessState(environment(self.master), "master"))
+        self.nodes: list[ProcessState] = []
         self.ends: list[WorkerEnd] = []
         for k in range(workers):
             runner = FakeWorker(carrier, f"w{k}", self.master)
             runner.environment = environment(runner)
-            node = Node(runner.environment, runner.client_id)
+            node = ProcessState(runner.environment, runner.client_id)
             self.nodes.append(node)
             self.ends.append(WorkerEnd(node, runner))
             world.every(1.0, lambda k=k: self._flush(k))  # type: ignore[misc]
@@ -36,7 +36,7 @@ class Swarm:
             self.ends[k]._send_due()
 
     def begin(self) -> None:
-        self.run.peers = self.head.peers
+        self.run.workers = self.head.workers
         self.head.begin(self.run)
 
     def replies(self, each: int) -> None:

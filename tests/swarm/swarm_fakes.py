@@ -20,7 +20,7 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.measure.timeline import Marks, TokenEvents
 from probe_ext.settings.options import Options, read_options
-from probe_ext.swarm.link.workers import Peers
+from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.users.recorder import Asked, Recorder
 
@@ -225,11 +225,11 @@ class FakeRun:
         self.origin, self.ended, self.end_reason, self.drained = world.now, None, None, False
         self.deadlines = Deadlines(first=1.0, each=0.1)
         self.rows: list[ReplyRow] = []
-        self.peers = Peers()
+        self.workers = Workers()
         self.collector = Collector(run, directory, self.rows.append, self._behind)
 
     def _behind(self, worker: str, t: float) -> float:
-        return self.peers.join(worker).behind(self.origin + t)
+        return self.workers.join(worker).behind(self.origin + t)
 
     def now(self) -> float:
         return self._world.now - self.origin

@@ -15,7 +15,7 @@ from swarm_fakes import FakeMaster, FakeWorker, Wire, World, a_reply, ask, envir
 from probe_ext import __version__
 from probe_ext.measure import clock
 from probe_ext.swarm.link import clock_sync, messages
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.worker.master_watch import MasterWatch
 from probe_ext.swarm.worker.session import WorkerEnd
 
@@ -27,9 +27,9 @@ def test_the_true_offset_is_within_the_error_that_is_stated(true: float, t0: flo
     assert found.error == pytest.approx((there + back) / 2, abs=1e-9 * (t0 + 1))
 
 
-def measured(true: Any, times: list[float], rng: random.Random, slow: float = 0.002) -> clock_sync.Axis:
+def measured(true: Any, times: list[float], rng: random.Random, slow: float = 0.002) -> clock_sync.ClockSync:
     """An axis from pings at these times, each way as long as it happens to be."""
-    made = clock_sync.Axis()
+    made = clock_sync.ClockSync()
     for t in times:
         there, back = slow * rng.random(), slow * rng.random()
         made.add(t + (there + back) / 2, clock_sync.offset(t, t + there + back, t + there + true(t + there)))
@@ -56,7 +56,7 @@ def test_a_steady_drift_of_four_hours_costs_a_few_points_and_no_exactness() -> N
         return -3000.0 + 40e-6 * t
 
     found = measured(true, [10.0 * k for k in range(1440)], random.Random(1))
-    assert len(found.knots(0.0)) < 20
+    assert len(found.segments(0.0)) < 20
     assert found.rate() == pytest.approx(40e-6, rel=0.05)
     worst = max(abs(found.at(t).seconds - true(t)) for t in range(0, 14390, 7))
     assert worst < 0.004
@@ -81,22 +81,22 @@ def test_a_ping_that_was_long_under_way_spoils_nothing_until_it_is_the_best_that
 
 
 def test_the_best_ping_of_each_measurement_holds_also_later_in_the_run() -> None:
-    found = clock_sync.Axis()
+    found = clock_sync.ClockSync()
     for k in range(40):
         for error, seconds in ((0.008, 5.007), (0.0001, 5.0), (0.005, 4.996)):
             found.add(10.0 * k + error, clock_sync.Offset(seconds, error))
     assert found.at(195.0).seconds == pytest.approx(5.0, abs=2e-4)
     assert found.at(195.0).error < 0.0002 * 3 + clock_sync.DRIFT * 5
-    assert len(found.knots(0.0)) == 2
+    assert len(found.segments(0.0)) == 2
 
 
 def test_of_pings_close_together_the_one_with_the_shortest_way_holds() -> None:
-    found = clock_sync.Axis()
+    found = clock_sync.ClockSync()
     for error, seconds in ((0.5, 5.4), (0.01, 5.0), (0.3, 4.8)):
         found.add(1.0, clock_sync.Offset(seconds, error))
     assert found.at(1.0) == clock_sync.Offset(5.0, 0.01)
     with pytest.raises(ValueError, match="never measured"):
-        clock_sync.Axis().at(0.0)
+        clock_sync.ClockSync().at(0.0)
 
 
 @pytest.mark.parametrize("boot", ["another machine", "the same kernel, another time namespace"])
@@ -126,17 +126,17 @@ def test_rows_of_workers_with_other_clocks_land_on_the_masters_axis(
     swarm.end()
     assert len(swarm.run.rows) == len(true) == 400
     for row in swarm.run.rows:
-        peer = swarm.head.peers.known[row.worker]
+        peer = swarm.head.workers.known[row.worker]
         assert row.sent is not None
         assert abs(row.sent - true[row.reply_id]) <= peer.clock_error + 1e-4  # what the clock gains within a reply
         assert row.first - row.sent == pytest.approx(0.5)
-    assert all(0 < peer.clock_error < 0.01 for peer in swarm.head.peers.known.values())
-    drifts = {name: peer.clock.rate() for name, peer in swarm.head.peers.known.items()}
+    assert all(0 < peer.clock_error < 0.01 for peer in swarm.head.workers.known.values())
+    drifts = {name: peer.clock.rate() for name, peer in swarm.head.workers.known.items()}
     assert drifts["w0"] == pytest.approx(80e-6, abs=1e-5)
-    assert not any(peer.same_clock for peer in swarm.head.peers.known.values())
+    assert not any(peer.same_clock for peer in swarm.head.workers.known.values())
     # Without following the drift, the last rows would lie 600 s × 80 millionths beside their place.
     lasts = [row for row in swarm.run.rows if row.worker == "w0"][-1]
-    frozen = clocks["w0"](true[lasts.reply_id] + swarm.run.origin) - swarm.head.peers.known["w0"].begun_at.seconds
+    frozen = clocks["w0"](true[lasts.reply_id] + swarm.run.origin) - swarm.head.workers.known["w0"].begun_at.seconds
     assert abs(frozen - swarm.run.origin - true[lasts.reply_id]) > 0.04
 
 
@@ -147,9 +147,9 @@ def test_a_kernel_that_claims_the_same_clock_is_believed_only_where_the_pings_ag
     monkeypatch.setattr(messages, "clock_name", lambda: "one boot")
     swarm = Swarm(world, Wire(world), tmp_path, workers=2)
     world.sleep(2.0)
-    assert swarm.head.peers.known["w0"].same_clock
-    assert not swarm.head.peers.known["w1"].same_clock
-    assert swarm.head.peers.known["w1"].offset(world.now).seconds == pytest.approx(7.0, abs=0.3)
+    assert swarm.head.workers.known["w0"].same_clock
+    assert not swarm.head.workers.known["w1"].same_clock
+    assert swarm.head.workers.known["w1"].offset(world.now).seconds == pytest.approx(7.0, abs=0.3)
 
 
 def test_a_clock_is_named_by_boot_and_time_namespace() -> None:
@@ -236,7 +236,7 @@ def test_the_worker_end_needs_no_wall_clock(world: World, tmp_path: Path, monkey
     monkeypatch.setattr(clock, "wall", forbidden)
     master = FakeMaster(Wire(world))
     runner = FakeWorker(master.wire, "w0", master)
-    node = Node(environment(runner), "w0")
+    node = ProcessState(environment(runner), "w0")
     end = WorkerEnd(node, runner)
     end._on_begin(SimpleNamespace(data={"run": "r", "origin": 1.0, "directory": None}))
     ask(node.recorder)

@@ -11,10 +11,10 @@ from swarm_fakes import environment
 from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.master.active_run import ActiveRun
-from probe_ext.swarm.master.coordinator import Head
-from probe_ext.swarm.master.level_monitor import Judge
+from probe_ext.swarm.master.coordinator import Coordinator
+from probe_ext.swarm.master.level_monitor import SearchMonitor
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.process_state import ProcessState
 
 
 class SlowRun:
@@ -35,7 +35,7 @@ class SlowRun:
 
 
 def a_head() -> Any:
-    return Head(Node(environment(SimpleNamespace(register_message=None)), "master"))
+    return Coordinator(ProcessState(environment(SimpleNamespace(register_message=None)), "master"))
 
 
 def test_a_caller_that_is_killed_meanwhile_leaves_the_run_to_be_closed_and_to_the_next() -> None:
@@ -82,7 +82,7 @@ def test_what_a_search_found_is_reviewed_once_after_the_last_replies_and_before_
         setattr(run, name, MagicMock())
     run.ended, run._poller, run._greenlets, run.now = None, None, [], lambda: 60.0
     run.environment = SimpleNamespace(shape_class=shape)
-    run._tally = Judge(SloProfile.model_validate({"name": "any"}), 3)
+    run._tally = SearchMonitor(SloProfile.model_validate({"name": "any"}), 3)
     run.collector.close = lambda: done.append("closed")
     shape.steps.review = lambda heard: done.append("reviewed" if heard is run._tally else "of another")  # type: ignore[union-attr,method-assign]
     run.write_manifest = lambda: done.append("written")

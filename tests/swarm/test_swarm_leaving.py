@@ -45,10 +45,10 @@ def test_a_worker_that_is_done_before_the_others_after_one_ctrl_c_for_all_is_not
     world.at(world.now + 0.02, lambda: leave(swarm, 0))  # it had heard the signal itself, and had nothing in flight
     world.at(world.now + 0.45, lambda: swarm.master.clients.pop("w0", None))
     swarm.end()
-    peers = swarm.head.peers.known
+    workers = swarm.head.workers.known
     assert swarm.run.end_reason == "interrupted"
     assert swarm.run.collector.rows == 7
-    assert [(peer.absences.spans, peer.left_at) for peer in peers.values()] == [([], None), ([], None)]
+    assert [(peer.absences.spans, peer.left_at) for peer in workers.values()] == [([], None), ([], None)]
 
 
 @pytest.mark.parametrize(("earlier", "left"), [(0.0, False), (5.0, True)])
@@ -60,7 +60,7 @@ def test_a_worker_that_hears_the_signal_before_the_master_did_not_leave_alone(
     world.sleep(earlier)
     swarm.head.signalled = "interrupted"
     swarm.end()
-    peer = swarm.head.peers.known["w0"]
+    peer = swarm.head.workers.known["w0"]
     assert peer.absences.spans == []
     assert (peer.left_at is not None) == left
 
@@ -76,7 +76,7 @@ def test_when_the_last_worker_left_in_order_nobody_was_lost(
     leave(swarm, 1)
     swarm.end()
     assert swarm.run.end_reason == WORKERS_LEFT
-    assert not any(peer.absences.spans for peer in swarm.head.peers.known.values())
+    assert not any(peer.absences.spans for peer in swarm.head.workers.known.values())
 
 
 def test_when_the_last_worker_is_not_heard_any_more_it_was_lost(

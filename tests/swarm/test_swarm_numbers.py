@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe_ext.swarm.link.sequence_set import Numbers
+from probe_ext.swarm.link.sequence_set import SequenceSet
 
 
 @given(st.lists(st.integers(1, 60), max_size=120))
 def test_it_knows_what_a_set_knows(came: list[int]) -> None:
-    numbers, known = Numbers(), set()
+    numbers, known = SequenceSet(), set()
     for number in came:
         numbers.add(number)
         known.add(number)
@@ -18,7 +18,7 @@ def test_it_knows_what_a_set_knows(came: list[int]) -> None:
 
 
 def test_what_comes_in_order_takes_no_room() -> None:
-    numbers = Numbers()
+    numbers = SequenceSet()
     for number in range(1, 100_000):
         numbers.add(number)
     assert not numbers._beyond

@@ -10,7 +10,7 @@ from locust.stats import RequestStats
 
 from probe_ext.run import directory
 from probe_ext.swarm.master.collector import Collector
-from probe_ext.swarm.master.sealed_windows import PutAway
+from probe_ext.swarm.master.sealed_windows import SpilledWindows
 from probe_ext.swarm.master.stats_pruning import LOOKED_AT, forget_old_seconds
 
 
@@ -28,7 +28,7 @@ def test_windows_that_change_no_more_are_held_by_the_disk_and_are_in_the_file_at
     for second in range(0, 1000, 10):
         collector.accept(batch(second + 1, *[window(second + k, second) for k in range(10)]))
         collector.add_windows()
-        collector.put_away(second - 100.0)
+        collector.spill(second - 100.0)
         assert sum(1 for _ in collector.book.lines()) <= 130  # however long the run
     assert not list(tmp_path.glob("*tmp*"))  # the file has no name
     collector.close()
@@ -54,7 +54,7 @@ class Disk:
 
 
 def test_what_the_disk_refuses_stays_in_memory(tmp_path: Path) -> None:
-    away = PutAway(tmp_path)
+    away = SpilledWindows(tmp_path)
     away.add(["a\n", "b\n"])
     disk: Any = Disk(away._file, room=3)
     away._file = disk
@@ -65,7 +65,7 @@ def test_what_the_disk_refuses_stays_in_memory(tmp_path: Path) -> None:
     away.add(["f\n"])  # there is room again
     assert sorted(away) == ["a\n", "b\n", "c\n", "d\n", "e\n", "f\n"]
     away.close()
-    nowhere = PutAway(tmp_path / "no-such-folder")
+    nowhere = SpilledWindows(tmp_path / "no-such-folder")
     nowhere.add(["a\n"])
     assert list(nowhere) == ["a\n"]
 

@@ -16,7 +16,7 @@ from probe_ext.measure.table_rows import ReplyRow, columns
 from probe_ext.measure.timeline import Marks
 from probe_ext.run import tables
 from probe_ext.swarm.master.collector import Collector
-from probe_ext.swarm.master.level_monitor import Tally
+from probe_ext.swarm.master.level_monitor import ReplyCounter
 from probe_ext.swarm.users.drain import drain
 from probe_ext.swarm.users.recorder import Asked, Recorder, watch_loop
 from probe_ext.swarm.users.reply_rows import reply_row
@@ -270,7 +270,7 @@ def test_draining_ends_also_when_a_reply_cannot_be_cut(world: World) -> None:
 
 
 def test_a_user_is_heard_after_its_replies_of_this_level_only() -> None:
-    recorder, tally = Recorder("w"), Tally(2)
+    recorder, tally = Recorder("w"), ReplyCounter(2)
     recorder.begin("r1", 0.0, None)
     for user, sent, outcome in (
         ("a", 1.0, Outcome.COMPLETE),  # before the level

@@ -7,10 +7,10 @@ import pytest
 
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
-from probe_ext.swarm.master_wiring import HeadWiring
+from probe_ext.swarm.master_wiring import MasterWiring
 
 
-class Preparing(HeadWiring):
+class Preparing(MasterWiring):
     """Somebody else's form comes while one is being taken, and again while the run warms up."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ def test_a_start_that_came_to_nothing_leaves_the_way_free() -> None:
 
 
 def test_a_stop_while_the_form_is_being_looked_at_refuses_it() -> None:
-    class Stopped(HeadWiring):
+    class Stopped(MasterWiring):
         def __init__(self) -> None:
             self._preparing = self._starting = False
             self._ready = None

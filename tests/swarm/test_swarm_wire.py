@@ -9,7 +9,7 @@ from swarm_fakes import FakeRun, FakeWorker, Wire, World, environment
 
 from probe_ext import __version__
 from probe_ext.swarm.link import messages
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.worker.session import WorkerEnd
 
 TYPES = (
@@ -44,7 +44,7 @@ def test_a_wire_that_loses_and_doubles_changes_no_total(world: World, tmp_path: 
         assert {(row.deadlines, row.deadlines_missed) for row in swarm.run.rows} == {(5, 0)}, (
             "the rule went to everyone"
         )
-        assert all(peer.drained is not None for peer in swarm.head.peers.known.values())
+        assert all(peer.drained is not None for peer in swarm.head.workers.known.values())
         assert carrier.counts["lost"]
         assert carrier.counts["doubled"]
         losses += carrier.counts["lost"]
@@ -77,7 +77,7 @@ def test_the_first_message_of_each_kind_may_be_lost(world: World, tmp_path: Path
     swarm.end()
     assert len(gone) == 3
     assert sum(one["rows"] for one in swarm.run.collector.told.values()) == 24
-    assert all(peer.drained is not None and peer.same_clock for peer in swarm.head.peers.known.values())
+    assert all(peer.drained is not None and peer.same_clock for peer in swarm.head.workers.known.values())
 
 
 def test_a_worker_that_joins_in_the_middle_of_a_run_takes_part(world: World, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_worker_that_joins_in_the_middle_of_a_run_takes_part(world: World, tmp
     swarm.begin()
     swarm.replies(each=3)
     runner = FakeWorker(swarm.carrier, "late", swarm.master)
-    node = Node(environment(runner), "late")
+    node = ProcessState(environment(runner), "late")
     swarm.nodes.append(node)
     swarm.ends.append(WorkerEnd(node, runner))
     world.every(1.0, lambda: swarm._flush(1))
@@ -105,10 +105,10 @@ def test_a_worker_that_was_lost_is_not_waited_for(world: World, tmp_path: Path) 
     world.sleep(2.0)
     before = world.now
     swarm.end()
-    peers = swarm.head.peers.known
-    assert peers["w1"].absences.away
-    assert peers["w1"].drained is None
-    assert peers["w0"].drained is not None
+    workers = swarm.head.workers.known
+    assert workers["w1"].absences.away
+    assert workers["w1"].drained is None
+    assert workers["w0"].drained is not None
     assert world.now - before < swarm.run.options.drain  # its last word can never come
 
 
@@ -147,7 +147,7 @@ def test_a_worker_of_another_version_is_sent_away(
     assert "quit" in sent
     assert "-other" in caplog.text
     assert swarm.run.collector.told == {}
-    assert swarm.head.peers.known["w0"].begun_at is None
+    assert swarm.head.workers.known["w0"].begun_at is None
 
 
 def test_a_worker_without_the_masters_api_key_is_sent_away_before_any_load_and_the_key_stays_where_it_is(

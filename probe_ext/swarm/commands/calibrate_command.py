@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.measure import clock
 from probe_ext.swarm.master import calibration_store
 
@@ -52,7 +53,6 @@ _SLOW = 2.0
 _COME = 1000
 """users that come in a second"""
 _USERS = Path(__file__).with_name("calibration_users.py")
-_CANNOT = 3
 _NOTHING: dict[str, list[float]] = {name: [] for name in ("ttft", "gaps", "late", "lag", "overdue")}
 
 
@@ -124,15 +124,15 @@ def main(options: argparse.Namespace) -> int:
         found = calibrate(options.seconds, quick=options.quick)
     except TrialFailedError as error:
         print(f"probe: no calibration: {error}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        return _CANNOT
+        return ExitCode.INVALID
     for line in said(found):
         print(line)  # noqa: T201 - as above
     try:
         print(f"kept in {calibration_store.save(found)}")  # noqa: T201 - as above
     except OSError as error:
         print(f"probe: the result could not be kept: {error}", file=sys.stderr)  # noqa: T201 - as above
-        return _CANNOT
-    return 0
+        return ExitCode.INVALID
+    return ExitCode.OK
 
 
 def calibrate(seconds: float, *, quick: bool = False) -> dict[str, Any]:

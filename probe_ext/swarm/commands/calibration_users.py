@@ -6,6 +6,7 @@ of TTFT and of gaps; in seconds, of the reads of each reply's second half, the l
 late its tokens had their times. The second half, because users who come all connect at once, and that does not last.
 """
 
+import json
 import os
 from itertools import pairwise
 from pathlib import Path

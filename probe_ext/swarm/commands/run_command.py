@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.bundled import folder
+from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
 
 DEFAULT_LEVELS = "1,2,4,8"
 DEFAULT_LEVELS_VARIABLE = "PROBE_DEFAULT_LEVELS"
 """set for Locust by `probe run`: which levels a run without any has; also says that our verdict is the only output"""
-WRONG_USAGE = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def main(options: argparse.Namespace) -> int:
         read_options(given)
     except SettingsError as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        return WRONG_USAGE
+        return ExitCode.USAGE
     os.environ[DEFAULT_LEVELS_VARIABLE] = DEFAULT_LEVELS
     return run_locust([*locust_arguments(locustfile, given, options.rest), *own_channel(options.rest)], locustfile)
 
@@ -71,8 +71,8 @@ def run_locust(arguments: list[str], locustfile: Path) -> int:
         if where is None:
             raise
         print(f"probe: {where}: {type(error).__name__}: {_first_line(error)}", file=sys.stderr)  # noqa: T201 - as above
-        return WRONG_USAGE
-    return 0
+        return ExitCode.USAGE
+    return ExitCode.OK
 
 
 def own_channel(rest: list[str]) -> list[str]:
@@ -90,14 +90,14 @@ def _watch_over(parser: Any, locustfile: Path) -> None:
     from probe_ext.swarm.users.user import StreamingUser  # noqa: PLC0415 - loads Locust
 
     if not any(not kind.abstract for kind in _kinds(StreamingUser)):
-        parser.exit(WRONG_USAGE, f"probe: {locustfile}: no probe_ext.StreamingUser in it, so nothing to measure\n")
+        parser.exit(ExitCode.USAGE, f"probe: {locustfile}: no probe_ext.StreamingUser in it, so nothing to measure\n")
     known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse tells not
 
     def error(message: str) -> None:
         head, found, tail = message.partition("unrecognized arguments: ")
         if found and not head:
             message = _unknown(tail.split()[0], known)
-        parser.exit(WRONG_USAGE, f"probe run: {message}; see probe run --help and locust --help\n")
+        parser.exit(ExitCode.USAGE, f"probe run: {message}; see probe run --help and locust --help\n")
 
     parser.error = error
 

@@ -22,11 +22,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
-from probe_ext.swarm.commands.run_command import WRONG_USAGE, find_locustfile, run_locust
+from probe_ext.swarm.commands.run_command import find_locustfile, run_locust
 from probe_ext.swarm.master.wait_for_workers import for_master
 from probe_ext.swarm.terminal.console import SPEAKS_VARIABLE
-from probe_ext.swarm.terminal.signals import INTERRUPTED
 
 FROM_MASTER = "-"
 PORT = 5557
@@ -59,13 +59,13 @@ def main(options: argparse.Namespace) -> int:
         why = error.strerror if isinstance(error, OSError) else error
         where = f"--master-host {options.master_host}: " if isinstance(error, OSError) else ""
         print(f"probe worker: {where}{why}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        return WRONG_USAGE
+        return ExitCode.USAGE
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell began us in the background
     try:
         if not for_master(options.master_host, options.master_port, time.sleep):
-            return WRONG_USAGE
+            return ExitCode.USAGE
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     os.environ.setdefault(SPEAKS_VARIABLE, "1")
     if options.processes > 1:
         return _several(options)

@@ -39,7 +39,7 @@ def offset(t0: float, t1: float, worker: float) -> Offset:
 
 
 @dataclass(frozen=True, slots=True)
-class Knot:
+class Segment:
     """A point that the line goes through, and what is known of the piece that leads to it from the one before."""
 
     t: float
@@ -57,92 +57,92 @@ class Knot:
     """the longest time between two of them"""
 
 
-class Axis:
+class ClockSync:
     """The offsets of one worker."""
 
     def __init__(self) -> None:
-        self._knots: list[Knot] = []
+        self._segments: list[Segment] = []
         self._taken: tuple[float, Offset] | None = None
         """the newest measurement, and below what the line was before it"""
         self._since = 0
-        self._before: list[Knot] = []
+        self._before: list[Segment] = []
 
     def __bool__(self) -> bool:
         """Whether anything is known."""
-        return bool(self._knots)
+        return bool(self._segments)
 
     def add(self, t: float, measured: Offset) -> None:
         """One ping's offset, at master's time `t`; nothing where what is known already is better."""
         if self._taken and abs(t - self._taken[0]) <= _TOGETHER:
             if measured.error < self._taken[1].error:
-                self._knots[self._since :] = self._before
+                self._segments[self._since :] = self._before
                 self._take(t, measured)
         elif self._tells_more(t, measured):
             self._take(t, measured)
 
     def _tells_more(self, t: float, measured: Offset) -> bool:
-        if not self._knots:
+        if not self._segments:
             return True
-        since = t - self._knots[-1].t
-        return since > 0 and measured.error <= self._knots[-1].error + DRIFT * since
+        since = t - self._segments[-1].t
+        return since > 0 and measured.error <= self._segments[-1].error + DRIFT * since
 
     def _take(self, t: float, measured: Offset) -> None:
-        self._taken, self._since = (t, measured), max(0, len(self._knots) - 1)
-        self._before = self._knots[self._since :]  # taking a measurement changes the last point, or adds one
-        if self._knots:
+        self._taken, self._since = (t, measured), max(0, len(self._segments) - 1)
+        self._before = self._segments[self._since :]  # taking a measurement changes the last point, or adds one
+        if self._segments:
             self._extend(t, measured)
         else:
-            self._knots.append(Knot(t, measured.seconds, measured.error, worst=measured.error))
+            self._segments.append(Segment(t, measured.seconds, measured.error, worst=measured.error))
 
     def _extend(self, t: float, new: Offset) -> None:
         """Move the open piece's end here, where one line passes all that was measured on it; else begin the next."""
-        last = self._knots[-1]
-        if len(self._knots) > 1 and not _moved(self._knots[-2], last):
-            longer = _reach(self._knots[-2], last, t, new)
+        last = self._segments[-1]
+        if len(self._segments) > 1 and not _moved(self._segments[-2], last):
+            longer = _reach(self._segments[-2], last, t, new)
             if longer is not None:
-                self._knots[-1] = longer
+                self._segments[-1] = longer
                 return
         fresh = _reach(last, replace(last, low=-math.inf, high=math.inf, worst=0.0, apart=0.0), t, new)
-        self._knots.append(fresh or Knot(t, new.seconds, new.error))
+        self._segments.append(fresh or Segment(t, new.seconds, new.error))
 
     def at(self, t: float) -> Offset:
         """The offset at master's time `t`, with its error. ValueError where nothing was measured."""
-        if not self._knots:
+        if not self._segments:
             raise ValueError("the worker's clock was never measured")
-        n = bisect_right(self._knots, t, key=lambda knot: knot.t)
+        n = bisect_right(self._segments, t, key=lambda segment: segment.t)
         if n == 0:
-            first = self._knots[0]
+            first = self._segments[0]
             return Offset(first.offset, first.error + DRIFT * (first.t - t))
-        if n == len(self._knots):
+        if n == len(self._segments):
             return self._ahead(t)
-        a, b = self._knots[n - 1], self._knots[n]
+        a, b = self._segments[n - 1], self._segments[n]
         return Offset(a.offset + _rate(a, b) * (t - a.t), _error(a, b))
 
     def _ahead(self, t: float) -> Offset:
         """Behind the last measurement: along the last piece, if that is long enough to tell the rate."""
-        last, ahead = self._knots[-1], t - self._knots[-1].t
-        if len(self._knots) > 1:
-            before = self._knots[-2]
+        last, ahead = self._segments[-1], t - self._segments[-1].t
+        if len(self._segments) > 1:
+            before = self._segments[-2]
             if last.t - before.t >= _STEADY and not _moved(before, last):
                 rate = _rate(before, last)
                 return Offset(last.offset + rate * ahead, last.error + (DRIFT + abs(rate)) * ahead)
         return Offset(last.offset, last.error + DRIFT * ahead)
 
-    def knots(self, origin: float) -> list[list[float]]:
+    def segments(self, origin: float) -> list[list[float]]:
         """For the manifest: second of the run, offset, error of the piece that leads there."""
         return [
             [round(b.t - origin, 3), round(b.offset, 6), round(_error(a, b) if a else b.error, 6)]
-            for a, b in zip([None, *self._knots], self._knots, strict=False)
+            for a, b in zip([None, *self._segments], self._segments, strict=False)
         ]
 
     def rate(self) -> float | None:
         """Seconds a second that the worker's clock gains on the master's; None where the time is too short to tell."""
-        if not self._knots or self._knots[-1].t - self._knots[0].t < _STEADY:
+        if not self._segments or self._segments[-1].t - self._segments[0].t < _STEADY:
             return None
-        return _rate(self._knots[0], self._knots[-1])
+        return _rate(self._segments[0], self._segments[-1])
 
 
-def _reach(a: Knot, end: Knot, t: float, new: Offset) -> Knot | None:
+def _reach(a: Segment, end: Segment, t: float, new: Offset) -> Segment | None:
     """The piece from `a` made to end at `t`; None where no line from `a` passes all that was measured on it."""
     span, slack = t - a.t, new.error + a.error
     low = max(end.low, (new.seconds - slack - a.offset) / span)
@@ -152,19 +152,19 @@ def _reach(a: Knot, end: Knot, t: float, new: Offset) -> Knot | None:
     rate = min(max((new.seconds - a.offset) / span, low), high)
     there = a.offset + rate * span
     worst, apart = max(end.worst, new.error), max(end.apart, t - end.t)
-    return Knot(t, there, new.error + abs(there - new.seconds), low, high, worst, apart)
+    return Segment(t, there, new.error + abs(there - new.seconds), low, high, worst, apart)
 
 
-def _rate(a: Knot, b: Knot) -> float:
+def _rate(a: Segment, b: Segment) -> float:
     return (b.offset - a.offset) / (b.t - a.t)
 
 
-def _moved(a: Knot, b: Knot) -> bool:
+def _moved(a: Segment, b: Segment) -> bool:
     """Whether a clock was moved between two measurements, other than by its own drift."""
     return abs(b.offset - a.offset) > a.error + b.error + DRIFT * (b.t - a.t)
 
 
-def _error(a: Knot, b: Knot) -> float:
+def _error(a: Segment, b: Segment) -> float:
     """Of the piece between: as far as it passes from what was measured, and what drift may do between two of those."""
     if _moved(a, b):
         return a.error + b.error + abs(b.offset - a.offset)

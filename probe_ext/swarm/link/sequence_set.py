@@ -1,7 +1,7 @@
 """Which batches of a worker have come: small however long a run is, since most come in order."""
 
 
-class Numbers:
+class SequenceSet:
     """A set of whole numbers from 1 on."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from probe_ext.swarm.link.absences import Absences
 
 
 @dataclass
-class Peer:
+class Worker:
     """A worker as the master knows it."""
 
     id: str
@@ -19,7 +19,7 @@ class Peer:
     version: str = ""
     same_clock: bool = False
     """whether its monotonic clock is the master's own"""
-    clock: clock_sync.Axis = field(default_factory=clock_sync.Axis)
+    clock: clock_sync.ClockSync = field(default_factory=clock_sync.ClockSync)
     """how it lies to the master's, where it is another"""
     begun_at: clock_sync.Offset | None = None
     """the offset by which it was told the run's zero: its own rows count from there"""
@@ -64,14 +64,14 @@ class Peer:
 
 
 @dataclass
-class Peers:
+class Workers:
     """All workers that ever joined, by id."""
 
-    known: dict[str, Peer] = field(default_factory=dict)
+    known: dict[str, Worker] = field(default_factory=dict)
 
-    def join(self, worker: str) -> Peer:
+    def join(self, worker: str) -> Worker:
         """A worker says hello, perhaps again."""
-        return self.known.setdefault(worker, Peer(worker))
+        return self.known.setdefault(worker, Worker(worker))
 
     def hosts(self, clients: Iterable[WorkerNode]) -> Counter[str]:
         """How many of these workers of Locust's are on each machine, without those that it does not hear."""

@@ -18,18 +18,18 @@ from probe_ext.run import directory as places
 from probe_ext.run import manifest
 from probe_ext.settings.options import Options
 from probe_ext.settings.slo import SloProfile
-from probe_ext.swarm.link.workers import Peers
+from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master import calibration_store
 from probe_ext.swarm.master.build_manifest import describe
 from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.master.disk_reserve import FOR_MANIFEST, FOR_ROWS, Room
-from probe_ext.swarm.master.level_monitor import Judge, Tally
+from probe_ext.swarm.master.level_monitor import ReplyCounter, SearchMonitor
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.locust_csv import LocustTables
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
 from probe_ext.swarm.master.target_probe import Preparation
 from probe_ext.swarm.users.endpoint import api_key
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.web.live_json import MASTER, rules_of
 from probe_ext.target.fetch import Fetcher
 from probe_ext.target.poller import Poller
@@ -49,9 +49,9 @@ class ActiveRun:
     """One run: everything that exists only while it lasts, and its run directory."""
 
     def __init__(
-        self, node: Node, peers: Peers, options: Options, made: Preparation, directory: Path, name: str
+        self, node: ProcessState, workers: Workers, options: Options, made: Preparation, directory: Path, name: str
     ) -> None:
-        self.node, self.peers, self.options, self.made = node, peers, options, made
+        self.node, self.workers, self.options, self.made = node, workers, options, made
         self.environment: Environment = node.environment
         self.directory = directory
         self.scenario = name
@@ -87,18 +87,18 @@ class ActiveRun:
         """Seconds since the run's zero."""
         return clock.monotonic() - self.origin
 
-    def _make_tally(self) -> Tally | Judge:
+    def _make_tally(self) -> ReplyCounter | SearchMonitor:
         if self.options.search:
-            return Judge(SloProfile.model_validate(self.made.profile), self.options.min_replies)
-        return Tally(self.options.min_replies)
+            return SearchMonitor(SloProfile.model_validate(self.made.profile), self.options.min_replies)
+        return ReplyCounter(self.options.min_replies)
 
     @property
-    def hearing(self) -> Callable[[float], int] | Judge:
+    def hearing(self) -> Callable[[float], int] | SearchMonitor:
         """What the steps of the load shape ask: how many were heard, or a search's how they felt."""
-        return self._tally if isinstance(self._tally, Judge) else self._tally.heard
+        return self._tally if isinstance(self._tally, SearchMonitor) else self._tally.heard
 
     def _behind(self, worker: str, t: float) -> float:
-        return self.peers.join(worker).behind(self.origin + t)
+        return self.workers.join(worker).behind(self.origin + t)
 
     def _on_reply(self, row: ReplyRow) -> None:
         if isinstance(self.environment.shape_class, LevelShape):
@@ -161,7 +161,7 @@ class ActiveRun:
             self._write_manifest_beside()
             if turn % _WINDOWS_EVERY == 0:
                 self.collector.add_windows()
-                self.collector.put_away(self.now() - self.options.timeout_total - _SEAL_SLACK)
+                self.collector.spill(self.now() - self.options.timeout_total - _SEAL_SLACK)
                 forget_old_seconds(self.environment)
 
     def _keep_live(self) -> None:
@@ -216,7 +216,11 @@ class ActiveRun:
     def _review(self) -> None:
         """What a search found, now that the last replies have ended: the manifest and its findings tell of that."""
         shape = self.environment.shape_class
-        if isinstance(shape, LevelShape) and isinstance(shape.steps, SearchSteps) and isinstance(self._tally, Judge):
+        if (
+            isinstance(shape, LevelShape)
+            and isinstance(shape.steps, SearchSteps)
+            and isinstance(self._tally, SearchMonitor)
+        ):
             shape.steps.review(self._tally)
 
     def write_manifest(self) -> None:

@@ -12,7 +12,7 @@ from probe_ext.bundled import folder
 from probe_ext.load.boundary_search import SearchSteps
 from probe_ext.measure import clock
 from probe_ext.run import manifest
-from probe_ext.swarm.link.workers import Peer
+from probe_ext.swarm.link.workers import Worker
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.search_finding import search_finding
 from probe_ext.verdict.values.worker_names import worker_name
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def describe(run: "ActiveRun") -> dict[str, Any]:
     """The manifest as it stands now; keys as in ARCHITECTURE.md."""
     made = run.made
-    taking_part = [_worker(run, peer) for peer in run.peers.known.values() if _took_part(run, peer)]
+    taking_part = [_worker(run, peer) for peer in run.workers.known.values() if _took_part(run, peer)]
     return {
         "schema": manifest.SCHEMA,
         "run_id": run.id,
@@ -81,11 +81,11 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _took_part(run: "ActiveRun", peer: Peer) -> bool:
+def _took_part(run: "ActiveRun", peer: Worker) -> bool:
     return peer.id in run.collector.told or peer.begun_at is not None
 
 
-def _worker(run: "ActiveRun", peer: Peer) -> dict[str, Any]:
+def _worker(run: "ActiveRun", peer: Worker) -> dict[str, Any]:
     told = run.collector.told.get(peer.id, {})
     stamped, begun, absences = told.get("stamped"), peer.begun_at, peer.absences.spans
     return {
@@ -95,7 +95,7 @@ def _worker(run: "ActiveRun", peer: Peer) -> dict[str, Any]:
         "clock_offset": begun.seconds if begun else None,
         "clock_error": max(peer.clock_error, begun.error) if begun else None,
         "clock_drift": 0.0 if peer.same_clock else peer.clock.rate(),
-        "clock_line": [] if peer.same_clock else peer.clock.knots(run.origin),
+        "clock_line": [] if peer.same_clock else peer.clock.segments(run.origin),
         "started": told.get("started"),
         "rows": told.get("rows", 0),
         "last_word": peer.drained is not None and run.collector.has_all(peer.id, peer.drained),

@@ -12,8 +12,8 @@ from probe_ext.measure.window_sketches import MasterBook
 from probe_ext.run import directory as places
 from probe_ext.run.manifest import replace_lines
 from probe_ext.run.tables import TableWriter
-from probe_ext.swarm.link.sequence_set import Numbers
-from probe_ext.swarm.master.sealed_windows import PutAway
+from probe_ext.swarm.link.sequence_set import SequenceSet
+from probe_ext.swarm.master.sealed_windows import SpilledWindows
 from probe_ext.swarm.users.recorder import Batch
 
 logger = logging.getLogger(__name__)
@@ -50,8 +50,8 @@ class Collector:
         self.incomplete: set[str] = set()
         """files of these names that are not as new as what was collected"""
         self.closed = False
-        self._put_away = PutAway(directory)
-        self._numbers: dict[str, Numbers] = {}
+        self._spilled = SpilledWindows(directory)
+        self._numbers: dict[str, SequenceSet] = {}
         self._on_reply = on_reply
         self._behind = behind
         self._requests = TableWriter(directory / places.REQUESTS, ReplyRow)
@@ -62,7 +62,7 @@ class Collector:
     def accept(self, batch: Batch) -> None:
         """Take one batch; one that came before, or too late, or belongs to another run, changes nothing."""
         worker, number = batch["worker"], batch["number"]
-        seen = self._numbers.setdefault(worker, Numbers())
+        seen = self._numbers.setdefault(worker, SequenceSet())
         if self.closed or batch["run"] != self.run or number in seen:
             return
         if number > seen.highest:
@@ -116,14 +116,14 @@ class Collector:
             self.book.restore(news)
             self.disk_errors[places.SKETCHES] = error.strerror or str(error)
 
-    def put_away(self, before: float) -> None:
+    def spill(self, before: float) -> None:
         """Windows that ended before this second of the run change no more, and are kept on the disk instead."""
-        self._put_away.add(_json(self.book.seal(before)))
+        self._spilled.add(_json(self.book.seal(before)))
 
     def write_windows(self) -> None:
         """Put `sketches.jsonl` in place as a whole, one line a metric and window."""
         try:
-            replace_lines(self.directory / places.SKETCHES, itertools.chain(self._put_away, _json(self.book.lines())))
+            replace_lines(self.directory / places.SKETCHES, itertools.chain(self._spilled, _json(self.book.lines())))
         except OSError as error:
             self.disk_errors[places.SKETCHES] = error.strerror or str(error)
             self.incomplete.add(places.SKETCHES)
@@ -147,7 +147,7 @@ class Collector:
         """Write what is left, the replies first, and close the tables."""
         self.write_again()
         self.write_windows()
-        self._put_away.close()
+        self._spilled.close()
         self.closed = True
         for table in (self._requests, self._gaps, self._users, self._server):
             try:

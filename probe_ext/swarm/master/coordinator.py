@@ -17,12 +17,12 @@ from probe_ext.measure import clock
 from probe_ext.run.directory import DEFAULT_PARENT
 from probe_ext.swarm.link import clock_sync, messages
 from probe_ext.swarm.link.compatibility import Side, doubt, refusal
-from probe_ext.swarm.link.workers import Peer, Peers
+from probe_ext.swarm.link.workers import Worker, Workers
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.users.drain import drain
 from probe_ext.swarm.users.endpoint import has_key
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.process_state import ProcessState
 
 logger = logging.getLogger(__name__)
 
@@ -38,18 +38,18 @@ _MEASURED_EVERY = 10
 """looks at a worker between two measurements of its clock"""
 _MARGIN = 10.0
 """seconds beyond the drain limit that the master waits for workers' last words"""
-_SHY = 3
+HELLO_GRACE_TICKS = 3
 """looks at a new worker before it is spoken to unasked: it may still be setting itself up"""
 _AGAIN = 1.0
 """seconds after which the master says again what a worker has not answered"""
 
 
-class Head:
+class Coordinator:
     """Starts runs and ends them. `local` where one Locust does everything."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: ProcessState) -> None:
         self.node = node
-        self.peers = Peers()
+        self.workers = Workers()
         self.run: ActiveRun | None = None
         self.signalled: str | None = None
         """`interrupted` or `terminated`, once a signal asked for the end"""
@@ -69,10 +69,10 @@ class Head:
     def begin(self, run: ActiveRun) -> None:
         """A run has been set up: tell who will have users."""
         self.run = run
-        for peer in self.peers.known.values():
+        for peer in self.workers.known.values():
             peer.new_run()
         if self.local:
-            peer = self.peers.join(self.node.worker)
+            peer = self.workers.join(self.node.worker)
             peer.same_clock, peer.host, peer.version = True, platform.node(), __version__
             peer.begun_at = clock_sync.SAME_CLOCK
             self.node.fresh_recorder().begin(run.id, run.origin, None, run.options.timeout_total, run.deadlines)
@@ -94,7 +94,7 @@ class Head:
             run.collector.accept(recorder.unacknowledged.pop(number))
 
     def _tell_begin(self, worker: str) -> None:
-        run, peer = self.run, self.peers.known[worker]
+        run, peer = self.run, self.workers.known[worker]
         if run is None or run.ended is not None or not peer.measured or peer.refused or not self._is_here(worker):
             return
         if peer.begun_at is None:  # told again, it is told the same
@@ -142,27 +142,27 @@ class Head:
         if isinstance(shape, LevelShape) and shape.finished:
             return "search_done" if shape.searching else "levels_done"
         if not self.local and not self.node.environment.runner.worker_count:
-            return WORKERS_LEFT if self.peers.last_left_in_order else WORKERS_LOST
+            return WORKERS_LEFT if self.workers.last_left_in_order else WORKERS_LOST
         headless = self.node.environment.parsed_options.headless
         return "run_time" if headless else "stopped"
 
     def _forgive_leaving_with_us(self, run: ActiveRun) -> None:
         """A terminal's Ctrl-C goes to all of its processes: who heard it first did not leave a run that goes on."""
-        for peer in self.peers.known.values():
+        for peer in self.workers.known.values():
             if peer.left_at is not None and run.now() - peer.left_at < _TOGETHER:
                 peer.left_at = None
 
     def _drain_local(self, run: ActiveRun) -> None:
-        drain(self.node.recorder, run.options.drain, gevent.sleep, lambda: self.node.hurry)
+        drain(self.node.recorder, run.options.drain, gevent.sleep, lambda: self.node.force_stop)
         self._take_local(run)
-        self.peers.known[self.node.worker].drained = self.node.recorder.last_number
+        self.workers.known[self.node.worker].drained = self.node.recorder.last_number
 
     def _drain_workers(self, run: ActiveRun) -> None:
         begun = clock.monotonic()
         self._ask_to_drain(run, run.options.drain)
         asked, hurried = begun, False
         while clock.monotonic() - begun < run.options.drain + _MARGIN and (silent := self._silent(run)):
-            if self.node.hurry and not hurried:
+            if self.node.force_stop and not hurried:
                 hurried = True
                 self._ask_to_drain(run, 0)
             now = clock.monotonic()
@@ -183,7 +183,7 @@ class Head:
         live = set(self.node.environment.runner.clients)
         return [
             worker
-            for worker, peer in self.peers.known.items()
+            for worker, peer in self.workers.known.items()
             if worker in live
             and not peer.absences.away
             and not (peer.drained is not None and run.collector.has_all(worker, peer.drained))
@@ -194,7 +194,7 @@ class Head:
         run = self.run
         if run is None or run.ended is not None:
             return
-        for worker in list(self.peers.known):
+        for worker in list(self.workers.known):
             if worker not in run.collector.told:
                 self._tell_begin(worker)
 
@@ -221,7 +221,7 @@ class Head:
             run.finish()
 
     def _on_hello(self, msg: Any, **_: Any) -> None:
-        self.peers.join(msg.node_id)
+        self.workers.join(msg.node_id)
         gevent.spawn(self._ping, msg.node_id)
 
     def _ping(self, worker: str) -> None:
@@ -234,7 +234,7 @@ class Head:
 
     def _on_pong(self, msg: Any, **_: Any) -> None:
         back, data = clock.monotonic(), msg.data
-        peer = self.peers.join(msg.node_id)
+        peer = self.workers.join(msg.node_id)
         peer.host, peer.version = data["host"], data["version"]
         master, worker = Side(__version__, has_key()), Side(peer.version, bool(data.get("key")))
         if why := refusal(master, worker):
@@ -251,7 +251,7 @@ class Head:
         if first:
             self._tell_begin(msg.node_id)  # it may have joined in the middle of a run
 
-    def _refuse(self, peer: Peer, why: str) -> None:
+    def _refuse(self, peer: Worker, why: str) -> None:
         runner = self.node.environment.runner
         if not peer.refused:
             peer.refused = True
@@ -268,7 +268,7 @@ class Head:
 
     def _on_drained(self, msg: Any, **_: Any) -> None:
         if self.run is not None and msg.data["run"] == self.run.id:
-            peer = self.peers.join(msg.node_id)
+            peer = self.workers.join(msg.node_id)
             peer.drained = msg.data["last"]
             if peer.left_at is None and self.run.end_reason is None and not self.signalled:
                 peer.left_at = self.run.now()
@@ -287,9 +287,9 @@ class Head:
         """One look at every worker."""
         clients = self.node.environment.runner.clients
         for worker in list(clients):
-            peer = self.peers.join(worker)
+            peer = self.workers.join(worker)
             peer.looks += 1
-            if not peer.measured and peer.looks > _SHY:
+            if not peer.measured and peer.looks > HELLO_GRACE_TICKS:
                 self._ping_once(worker)
             elif peer.clock and (peer.looks % _MEASURED_EVERY) == 0:
                 gevent.spawn(self._ping, worker)
@@ -301,7 +301,7 @@ class Head:
     def _note_absences(self, run: ActiveRun) -> None:
         clients = self.node.environment.runner.clients
         missing = {client.id for client in clients.missing}
-        for worker, peer in self.peers.known.items():
+        for worker, peer in self.workers.known.items():
             if peer.begun_at is not None and peer.drained is None and (worker in missing or worker not in clients):
                 if not peer.absences.away:
                     logger.warning("worker %s on %s is not heard any more", worker, peer.host)
@@ -310,8 +310,8 @@ class Head:
     def _on_heartbeat(self, client_id: str, **_: Any) -> None:
         """Locust has answered a worker's heartbeat."""
         run = self.run
-        if run is not None and not run.drained and client_id in self.peers.known:
-            peer = self.peers.known[client_id]
+        if run is not None and not run.drained and client_id in self.workers.known:
+            peer = self.workers.known[client_id]
             if peer.absences.away:
                 logger.warning("worker %s on %s is heard again", client_id, peer.host)
             peer.absences.hear(run.now())

@@ -1,11 +1,9 @@
 """What a shell is told when Locust has ended."""
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.swarm.master.active_run import ActiveRun
-from probe_ext.swarm.terminal.console import say
+from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.terminal.report_process import make_report
-from probe_ext.swarm.terminal.signals import INTERRUPTED
-
-ROWS_LOST = 3
 
 
 def final_code(run: ActiveRun | None, locusts: int, *, headless: bool, signalled: str | None) -> int:
@@ -15,8 +13,8 @@ def final_code(run: ActiveRun | None, locusts: int, *, headless: bool, signalled
         code = make_report(run.directory)
     if run is not None and run.collector.unwritten:
         lost = ", ".join(f"{lines} lines of {name}" for name, lines in run.collector.unwritten.items())
-        say(f"--out {run.directory}: the disk did not take {lost}")
-        code = ROWS_LOST
+        print_line(f"--out {run.directory}: the disk did not take {lost}")
+        code = ExitCode.INVALID
     if signalled == "interrupted":
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     return code or locusts

@@ -16,7 +16,7 @@ from probe_ext.verdict.inference.sequential_view import Ended, blocks_of, grade,
 _JUDGED_NOT = {outcome.value for outcome in OURS}
 
 
-class Tally:
+class ReplyCounter:
     """Finished replies by user, of those sent since a moment. Rows may come in any order."""
 
     def __init__(self, min_replies: int) -> None:
@@ -54,7 +54,7 @@ class _Visit:
         return Ended(np.array(user, np.int64), np.array(sent), np.array(end), np.array(grades, np.int8))
 
 
-class Judge:
+class SearchMonitor:
     """Replies with how they felt, by level: what a search listens to.
 
     A reply counts in the visit in which it was sent, also when it ends later: what is said of a level then is what the

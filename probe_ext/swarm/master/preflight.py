@@ -13,7 +13,7 @@ from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm.commands.run_command import DEFAULT_LEVELS_VARIABLE
 from probe_ext.swarm.master.target_probe import Preparation, prepare
 from probe_ext.swarm.master.warm_up import warm_up
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.verdict.values.formats import span
 from probe_ext.verdict.values.plurals import things
 
@@ -22,7 +22,7 @@ _NAMED = 12
 
 
 @dataclass(frozen=True)
-class Ready:
+class PreparedRun:
     """A run that may begin."""
 
     options: Options
@@ -30,10 +30,10 @@ class Ready:
     directory: Path
 
 
-class Starter:
+class Preflight:
     """Makes runs ready, one after another where a web UI goes on."""
 
-    def __init__(self, node: Node, tell: Callable[[str | None], None]) -> None:
+    def __init__(self, node: ProcessState, tell: Callable[[str | None], None]) -> None:
         """`tell` hears what is being waited for, and None when that is over."""
         self._node = node
         self._tell = tell
@@ -44,7 +44,7 @@ class Starter:
         locustfile = self._node.environment.parsed_options.locustfile or "run"
         return Path(locustfile.split(",")[0]).stem if locustfile != "-" else "run"
 
-    def ready(self, options: Options, host: str | None) -> Ready:
+    def ready(self, options: Options, host: str | None) -> PreparedRun:
         """Ask the server, make the folder. SettingsError or RunDirectoryError says in one line why there is no run."""
         self._tell("asking the server about itself")
         try:
@@ -55,9 +55,9 @@ class Starter:
             raise SettingsError(made.problem)  # before a folder is made, or an old run removed from it
         asked = Path(options.out) if options.out else None
         directory = fresh(asked, self.scenario(), force=options.force, numbered=self._runs > 0)
-        return Ready(options, made, directory)
+        return PreparedRun(options, made, directory)
 
-    def warmed(self, ready: Ready) -> Ready:
+    def warmed(self, ready: PreparedRun) -> PreparedRun:
         """With the server woken up."""
         self._runs += 1
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 
-class PutAway:
+class SpilledWindows:
     """Lines of text, in the order in which they were put away."""
 
     def __init__(self, directory: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from probe_ext.measure import clock
-from probe_ext.swarm.terminal.console import say
+from probe_ext.swarm.terminal.console import print_line
 from probe_ext.verdict.values.plurals import listed, things
 
 WORTH_A_WORD = 3.0
@@ -37,17 +37,17 @@ def for_workers(
         waited, came = clock.monotonic() - began, _came(present, expected)
         if most and waited >= most:
             tell(None)
-            say(f"gave up waiting after {most:.0f} s: {came}; there is no run")
+            print_line(f"gave up waiting after {most:.0f} s: {came}; there is no run")
             return False
         if waited >= WORTH_A_WORD:
             if not said and how:
-                say(f"{came}; {how}")
+                print_line(f"{came}; {how}")
             said = True
             tell(f"waiting: {came}")
         sleep(_TURN)
     if said:
         tell(None)
-        say(_came(present, expected))
+        print_line(_came(present, expected))
     return True
 
 
@@ -66,13 +66,15 @@ def for_master(host: str, port: int, sleep: Sleep) -> bool:
     while not _listens(host, port):
         waited = clock.monotonic() - began
         if waited >= _PATIENCE:
-            say(f"no master at {host}:{port} within {waited:.0f} s: this worker gives up")
+            print_line(f"no master at {host}:{port} within {waited:.0f} s: this worker gives up")
             return False
         if not last and waited >= WORTH_A_WORD:
-            say(f"no master at {host}:{port} yet; this worker waits for one, {_PATIENCE / 60:.0f} minutes at most")
+            print_line(
+                f"no master at {host}:{port} yet; this worker waits for one, {_PATIENCE / 60:.0f} minutes at most"
+            )
             last = waited
         elif last and waited - last >= _AGAIN:
-            say(f"still no master at {host}:{port} after {waited:.0f} s")
+            print_line(f"still no master at {host}:{port} after {waited:.0f} s")
             last = waited
         sleep(_TURN)
     return True

@@ -21,7 +21,7 @@ from probe_ext.prompts.composer import TooShortError
 from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.options import Options
 from probe_ext.swarm.master.target_probe import Preparation
-from probe_ext.swarm.users.endpoint import Door
+from probe_ext.swarm.users.endpoint import Endpoint
 from probe_ext.swarm.users.prompt_source import Prompts
 from probe_ext.verdict.values.plurals import things
 
@@ -75,8 +75,8 @@ def warm_up(
     most = how_many(environment, options)
     if not most or made.problem is not None:
         return None
-    door = Door(made.host, options, made.model or "")
-    rounds = _climb(ladder(most), door, _prompts(options, made), options, tell)
+    endpoint = Endpoint(made.host, options, made.model or "")
+    rounds = _climb(ladder(most), endpoint, _prompts(options, made), options, tell)
     seconds, slowest = sum(r.seconds for r in rounds), max(r.slowest_reply for r in rounds)
     logger.info("probe: warmed up with up to %d requests at once: %.1f s, slowest reply %.1f s", most, seconds, slowest)
     return {"most": most, "seconds": seconds, "slowest_reply": slowest, "rounds": [asdict(r) for r in rounds]}
@@ -92,14 +92,14 @@ def _prompts(options: Options, made: Preparation) -> Prompts:
 
 
 def _climb(
-    steps: list[int], door: Door, prompts: Prompts, options: Options, tell: Callable[[str], None]
+    steps: list[int], endpoint: Endpoint, prompts: Prompts, options: Options, tell: Callable[[str], None]
 ) -> list[Round]:
     """Round by round; a round without any answer is the last."""
     rounds: list[Round] = []
     for requests in steps:
         tell(f"warming the server up: {things(requests, 'request')} at once, of up to {steps[-1]}")
         began = clock.monotonic()
-        asking = [gevent.spawn(_ask, door, prompts.next(), options) for _ in range(requests)]
+        asking = [gevent.spawn(_ask, endpoint, prompts.next(), options) for _ in range(requests)]
         try:
             gevent.joinall(asking, raise_error=True)
         finally:
@@ -113,16 +113,16 @@ def _climb(
     return rounds
 
 
-def _ask(door: Door, prompt: Prompt, options: Options) -> tuple[float, bool]:
+def _ask(endpoint: Endpoint, prompt: Prompt, options: Options) -> tuple[float, bool]:
     """One request: how long it took in seconds, and whether an answer came."""
     path, said = (
         (CHAT_PATH, prompt.messages) if options.api == "chat" or prompt.text is None else (COMPLETION_PATH, prompt.text)
     )
     streamed = not options.no_stream
-    request = door.request(path, said, streamed, {"max_tokens": min(options.max_tokens, _REPLY_TOKENS)})
-    connection = door.connection()
+    request = endpoint.request(path, said, streamed, {"max_tokens": min(options.max_tokens, _REPLY_TOKENS)})
+    connection = endpoint.connection()
     began = clock.monotonic()
-    conversation = Conversation(connection, request, door.limits, due=began, streamed=streamed, secret=door.key)
+    conversation = Conversation(connection, request, endpoint.limits, due=began, streamed=streamed, secret=endpoint.key)
     try:
         conversation.run()
     finally:

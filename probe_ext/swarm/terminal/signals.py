@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 import gevent
 
-INTERRUPTED = 130
+from probe_ext.exit_codes import ExitCode
 
 
 class SignalEnd:
     """Turns signals into an orderly end."""
 
-    def __init__(self, stop: Callable[[str], object], hurry: Callable[[], None]) -> None:
-        self._stop, self._hurry = stop, hurry
+    def __init__(self, stop: Callable[[str], object], force_stop: Callable[[], None]) -> None:
+        self._stop, self._force_stop = stop, force_stop
         self._times = 0
         gevent.signal_handler(signal.SIGINT, self._on_signal, "interrupted")
         gevent.signal_handler(signal.SIGTERM, self._on_signal, "terminated")
@@ -28,6 +28,6 @@ class SignalEnd:
         if self._times == 1:
             self._stop(reason)
         elif self._times == 2:
-            self._hurry()
+            self._force_stop()
         else:
-            os._exit(INTERRUPTED)
+            os._exit(ExitCode.INTERRUPTED)

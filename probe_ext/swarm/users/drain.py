@@ -14,14 +14,14 @@ _CUT_GRACE = 2.0
 """seconds that replies may take to end after they were cut"""
 
 
-def drain(recorder: Recorder, limit: float, sleep: Callable[[float], None], hurry: Callable[[], bool]) -> None:
+def drain(recorder: Recorder, limit: float, sleep: Callable[[float], None], force_stop: Callable[[], bool]) -> None:
     """Let replies in flight finish for at most `limit` seconds, then end them; returns when none is left.
 
-    `hurry` is asked again and again: True ends the patience at once.
+    `force_stop` is asked again and again: True ends the patience at once.
     """
     recorder.ending = True
     start = clock.monotonic()
-    while recorder.in_flight and clock.monotonic() - start < limit and not hurry():
+    while recorder.in_flight and clock.monotonic() - start < limit and not force_stop():
         sleep(_TICK)
     recorder.cut_all()
     cut = clock.monotonic()

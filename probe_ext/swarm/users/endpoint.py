@@ -31,7 +31,7 @@ def has_key() -> bool:
     return bool(os.environ.get(KEY_VARIABLE, "").strip())
 
 
-class Door:
+class Endpoint:
     """One server, seen by users who all come the same way."""
 
     def __init__(self, host: str, options: Options, model: str) -> None:

@@ -16,7 +16,7 @@ from probe_ext.measure.timeline import gaps
 from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.options import Options
 from probe_ext.swarm.users import events
-from probe_ext.swarm.users.endpoint import Door
+from probe_ext.swarm.users.endpoint import Endpoint
 from probe_ext.swarm.users.recorder import Asked, Recorder
 
 REPLY, TTFT, GAP = "LLM", "TTFT ≥ 10 ms", "longest gap ≥ 10 ms"
@@ -38,8 +38,8 @@ class Llm:
         self._recorder = recorder
         self._options = options
         self._scenario = scenario
-        self._door = Door(environment.host or "", options, model)
-        self._connection = self._door.connection()
+        self._endpoint = Endpoint(environment.host or "", options, model)
+        self._connection = self._endpoint.connection()
         self.user = recorder.new_user()
         self._free: float | None = None
         """when the last reply ended, monotonic seconds"""
@@ -104,14 +104,14 @@ class Llm:
             gevent.sleep(3600)  # the run is over: wait to be taken away
         due = clock.monotonic() if due is None else due
         streamed = not self._options.no_stream if stream is None else stream
-        request = self._door.request(path, prompt, streamed, parameters)
+        request = self._endpoint.request(path, prompt, streamed, parameters)
         conversation = Conversation(
             self._connection,
             request,
-            self._door.limits,
+            self._endpoint.limits,
             due=due,
             streamed=streamed,
-            secret=self._door.key,
+            secret=self._endpoint.key,
             free=self._free,
         )
         number = self._recorder.start(conversation)

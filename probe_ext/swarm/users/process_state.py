@@ -14,13 +14,13 @@ PREPARED = "probe_prepared"
 
 
 @dataclass
-class Node:
+class ProcessState:
     """One process: a worker, a master (whose recorder stays empty), or a lone Locust."""
 
     environment: Environment
     worker: str
     recorder: Recorder = field(init=False)
-    hurry: bool = False
+    force_stop: bool = False
     """end without patience: somebody asked twice"""
     exporter: Exporter | None = None
     """our own figures for a Prometheus, where there is a web UI to show them"""
@@ -30,7 +30,7 @@ class Node:
 
     def fresh_recorder(self) -> Recorder:
         """For a new run: nobody of the last one can count into it."""
-        self.hurry = False
+        self.force_stop = False
         self.recorder = Recorder(self.worker)
         return self.recorder
 
@@ -50,9 +50,9 @@ class Node:
         setattr(self.environment.parsed_options, PREPARED, found)
 
 
-def node_of(environment: Environment) -> Node:
+def process_state_of(environment: Environment) -> ProcessState:
     """The process's node. TypeError where the package was imported after Locust had been set up."""
     node = getattr(environment, "probe_node", None)
-    if not isinstance(node, Node):
+    if not isinstance(node, ProcessState):
         raise TypeError("probe_ext must be imported by the locustfile, before Locust is set up")
     return node

@@ -8,7 +8,7 @@ from locust import User
 from probe_ext.settings.options import Options
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.users.llm import Llm
-from probe_ext.swarm.users.process_state import node_of
+from probe_ext.swarm.users.process_state import process_state_of
 from probe_ext.swarm.users.prompt_source import prompts_for
 
 _ASK_AGAIN = 5.0
@@ -30,7 +30,7 @@ class StreamingUser(User):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        node = node_of(self.environment)
+        node = process_state_of(self.environment)
         self.options: Options = node.options
         name = self.scenario or str(node.prepared.get("scenario") or type(self).__name__)
         model = str(node.prepared.get("model") or self.options.model or "")

@@ -3,7 +3,7 @@
 Counters run on over all runs of one web UI, as Prometheus wants them; what is judged stands in a run's report.
 """
 
-from collections import Counter as Tally
+from collections import Counter as ReplyCounter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -71,7 +71,7 @@ class _Present:
         if target is not None:
             yield GaugeMetricFamily("probe_users_target", "Users there are to be.", value=target)
         workers = GaugeMetricFamily("probe_workers", "Workers by Locust's state of them.", labels=["state"])
-        for state, number in Tally(str(c.state) for c in getattr(runner, "clients", {}).values()).items():
+        for state, number in ReplyCounter(str(c.state) for c in getattr(runner, "clients", {}).values()).items():
             workers.add_metric([state], number)
         yield workers
 

@@ -153,7 +153,7 @@ def workers(run: "ActiveRun") -> list[dict[str, Any]]:
     now, live = run.now(), run.live
     lags = live.lags() if live else {}
     told = []
-    for peer in run.peers.known.values():
+    for peer in run.workers.known.values():
         said, client, lost = run.collector.told.get(peer.id, {}), clients.get(peer.id), peer.lost_at is not None
         if client is None and not said and not lost:
             continue  # it went before this run

@@ -18,7 +18,7 @@ from probe_ext.run import directory
 
 if TYPE_CHECKING:
     from probe_ext.swarm.web.live_json import Span
-    from probe_ext.swarm.web.run_display import LiveView
+    from probe_ext.swarm.web.run_display import RunDisplay
 
 PREFIX = "/probe"
 _ANYWHERE = "0.0.0.0"  # noqa: S104 - shown, as Locust shows it; nothing is bound to it
@@ -55,7 +55,7 @@ def address(options: Any) -> str:
     return f"{shown.rstrip('/') if shown else f'{scheme}://{host or _ANYWHERE}:{options.web_port}{base}'}{PREFIX}/"
 
 
-def serve(environment: Environment, view: "LiveView") -> None:
+def serve(environment: Environment, view: "RunDisplay") -> None:
     """Put the page, its figures and the runs' files beside Locust's own pages."""
     base = environment.parsed_options.web_base_path or ""
     ours = Blueprint("probe_live", __name__, url_prefix=base.rstrip("/") + PREFIX)
@@ -131,7 +131,7 @@ def _known(name: str) -> str:
     return name
 
 
-def _file(view: "LiveView", number: int, name: str) -> Response:
+def _file(view: "RunDisplay", number: int, name: str) -> Response:
     """A file of a run that this process made."""
     run = next((one for one in view.past if one.number == number), None)
     if run is None:

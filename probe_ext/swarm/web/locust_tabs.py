@@ -17,7 +17,7 @@ from probe_ext.swarm.web.statistics_tab import rounded
 from probe_ext.verdict.values.plurals import cause, listed
 
 if TYPE_CHECKING:
-    from probe_ext.swarm.web.run_display import LiveView
+    from probe_ext.swarm.web.run_display import RunDisplay
 
 LEVELS, STREAMING = "levels", "streaming"
 _TABS = {LEVELS: "Served", STREAMING: "TTFT, gaps"}
@@ -52,7 +52,7 @@ _LINK = (
 )
 
 
-def add_tabs(web_ui: WebUI, view: "LiveView") -> None:
+def add_tabs(web_ui: WebUI, view: "RunDisplay") -> None:
     """Two tables in tabs of their own, links among the downloads, and one to our page."""
     newest = f".{PREFIX}/runs/newest/"
     ours: dict[str, list[dict[str, Any]]] = {
@@ -82,7 +82,7 @@ def add_tabs(web_ui: WebUI, view: "LiveView") -> None:
     web_ui.app.after_request(fill)
 
 
-def _with_tables(response: Response, view: "LiveView") -> Response:
+def _with_tables(response: Response, view: "RunDisplay") -> Response:
     """Locust remembers this answer for two seconds and gives it out again: what it holds of ours is replaced."""
     live = view.run.live if view.run is not None else None
     levels = live.levels.all_now() if live else []

@@ -15,7 +15,7 @@ from flask_login import UserMixin, login_user
 from locust.env import Environment
 
 from probe_ext.settings.options import WEB_PASSWORD_VARIABLE
-from probe_ext.swarm.terminal.console import say
+from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.web.live_page_routes import keep_to_itself
 
 PATH = "/probe-login"
@@ -80,4 +80,4 @@ def add_login(environment: Environment) -> None:
 
 def _warn(environment: Environment) -> None:
     if not environment.web_ui.app.secret_key:
-        say(f"--web-login: nobody can log in: set {WEB_PASSWORD_VARIABLE}, or let the locustfile say who may")
+        print_line(f"--web-login: nobody can log in: set {WEB_PASSWORD_VARIABLE}, or let the locustfile say who may")

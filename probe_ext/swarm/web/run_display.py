@@ -25,7 +25,7 @@ _REMEMBERED = 100
 """runs whose reports are offered"""
 
 
-class LiveView:
+class RunDisplay:
     """Knows the runs since this process began, and what goes on."""
 
     def __init__(self, environment: Environment) -> None:

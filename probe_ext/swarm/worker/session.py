@@ -12,14 +12,15 @@ from locust.exception import RPCError
 from locust.runners import WorkerRunner
 
 from probe_ext import __version__
+from probe_ext.exit_codes import ExitCode
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.compatibility import Side, doubt, refusal
-from probe_ext.swarm.terminal.console import SPEAKS_VARIABLE, say
+from probe_ext.swarm.terminal.console import SPEAKS_VARIABLE, print_line
 from probe_ext.swarm.users.drain import drain
 from probe_ext.swarm.users.endpoint import has_key
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.verdict.values.plurals import things
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,6 @@ FLUSH_EVERY = 1.0
 _RESEND_AFTER = 5.0
 _AT_ONCE = 50
 """batches a turn: a broken connection must not fill up its queue with repetitions"""
-_REFUSED = 2
-"""exit code of a worker that may not take part"""
 _LAST_WORDS = 5.0
 """seconds that a worker which ends by itself waits for its last batches to be acknowledged"""
 
@@ -37,7 +36,7 @@ _LAST_WORDS = 5.0
 class WorkerEnd:
     """The worker's end of the wire."""
 
-    def __init__(self, node: Node, runner: WorkerRunner) -> None:
+    def __init__(self, node: ProcessState, runner: WorkerRunner) -> None:
         self._node = node
         self._runner = runner
         self._sent: dict[int, float] = {}
@@ -71,15 +70,17 @@ class WorkerEnd:
         master, worker = Side(msg.data["version"], bool(msg.data.get("key"))), Side(__version__, has_key())
         if why := refusal(master, worker):
             self._refused = True
-            say(why[0])
-            self._runner.environment.process_exit_code = _REFUSED
+            print_line(why[0])
+            self._runner.environment.process_exit_code = ExitCode.USAGE
             gevent.spawn(self._runner.quit)
             return
         self._joined = True
         if self._speaks:
-            say(f"joined the master at {self._runner.master_host}:{self._runner.master_port}; waiting for its run")
+            print_line(
+                f"joined the master at {self._runner.master_host}:{self._runner.master_port}; waiting for its run"
+            )
         if why := doubt(master, worker):
-            say(why[0])
+            print_line(why[0])
 
     def _on_begin(self, msg: Any, **_: Any) -> None:
         run = msg.data["run"]
@@ -93,7 +94,7 @@ class WorkerEnd:
         deadlines = Deadlines(**due) if due else None
         self._node.recorder.begin(run, msg.data["origin"], Path(out) if out else None, longest, deadlines)
         if self._speaks:
-            say(f"run {run} has begun")
+            print_line(f"run {run} has begun")
 
     def _on_ack(self, msg: Any, **_: Any) -> None:
         if msg.data["run"] == self._node.recorder.run:
@@ -101,7 +102,7 @@ class WorkerEnd:
 
     def _on_drain(self, msg: Any, **_: Any) -> None:
         if msg.data["run"] == self._node.recorder.run:
-            self._node.hurry = self._node.hurry or msg.data["limit"] == 0
+            self._node.force_stop = self._node.force_stop or msg.data["limit"] == 0
             self.last_word(msg.data["limit"])
             if msg.data.get("again"):
                 self._repeat()
@@ -115,7 +116,7 @@ class WorkerEnd:
             recorder = self._node.recorder
             if recorder.run is None or recorder.run == self._told_last:
                 return
-            drain(recorder, limit, gevent.sleep, lambda: self._node.hurry)
+            drain(recorder, limit, gevent.sleep, lambda: self._node.force_stop)
             self._send_due()
             stats: dict[str, Any] = {}
             self._node.environment.events.report_to_master.fire(client_id=self._runner.client_id, data=stats)
@@ -123,7 +124,7 @@ class WorkerEnd:
             self._say_drained()
             self._told_last = recorder.run
             if self._speaks:
-                say(f"run {recorder.run} is over for this worker")
+                print_line(f"run {recorder.run} is over for this worker")
 
     def _say_drained(self) -> None:
         recorder = self._node.recorder
@@ -144,7 +145,7 @@ class WorkerEnd:
             gevent.sleep(0.05)
         if unsent := sum(len(batch["rows"]) for batch in self._node.recorder.unacknowledged.values()):
             what = f"{things(unsent, 'reply', 'replies')} that the master has not confirmed"
-            say(f"{what}: {self._node.recorder.copy_at or 'no copy is on the disk either'}")
+            print_line(f"{what}: {self._node.recorder.copy_at or 'no copy is on the disk either'}")
         self._node.recorder.close()
 
     def _keep_sending(self) -> None:
