@@ -15,7 +15,7 @@ from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
 from probe_ext.settings.slo import SloProfile
 from probe_ext.sim.metrics.vllm_series import cache_config
 from probe_ext.sim.profile import Profile
-from probe_ext.swarm.master.level_monitor import Judge, Tally
+from probe_ext.swarm.master.search_monitor import Judge, Tally
 from probe_ext.verdict.values.columns import from_rows
 from probe_ext.verdict.values.evidence import Evidence, LocustCounts, Window
 from scripts.study.people import People

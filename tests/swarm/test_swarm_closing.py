@@ -12,7 +12,7 @@ from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.coordinator import Coordinator
-from probe_ext.swarm.master.level_monitor import SearchMonitor
+from probe_ext.swarm.master.search_monitor import SearchMonitor
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.users.process_state import ProcessState
 

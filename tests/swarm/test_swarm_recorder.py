@@ -16,7 +16,7 @@ from probe_ext.measure.table_rows import ReplyRow, columns
 from probe_ext.measure.timeline import Marks
 from probe_ext.run import tables
 from probe_ext.swarm.master.collector import Collector
-from probe_ext.swarm.master.level_monitor import ReplyCounter
+from probe_ext.swarm.master.search_monitor import ReplyCounter
 from probe_ext.swarm.users.drain import drain
 from probe_ext.swarm.users.recorder import Asked, Recorder, watch_loop
 from probe_ext.swarm.users.reply_rows import reply_row

@@ -5,7 +5,7 @@ import pytest
 from worlds import CHAT, evidence, reply, slow_start, staircase
 
 from probe_ext.measure.table_rows import ReplyRow
-from probe_ext.swarm.master.level_monitor import Judge
+from probe_ext.swarm.master.search_monitor import Judge
 from probe_ext.verdict.inference.sequential_view import Ended, blocks_of
 from probe_ext.verdict.judge import judge
 

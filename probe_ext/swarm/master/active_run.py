@@ -23,7 +23,7 @@ from probe_ext.swarm.master import calibration_store
 from probe_ext.swarm.master.build_manifest import describe
 from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.master.disk_reserve import FOR_MANIFEST, FOR_ROWS, Room
-from probe_ext.swarm.master.level_monitor import ReplyCounter, SearchMonitor
+from probe_ext.swarm.master.search_monitor import ReplyCounter, SearchMonitor
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.locust_csv import LocustTables
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
