@@ -14,11 +14,13 @@ import numpy as np
 
 from probe_ext.live.reply_batch import Batch
 from probe_ext.live.user_ledger import Ledger
+from probe_ext.load.level_plan import LevelPlan
 from probe_ext.measure.sketch import LatencySketch
+from probe_ext.settings.options import Plan
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.reply_grades import DIMENSIONS
 from probe_ext.verdict.grading.user_grades import Headcount
-from probe_ext.verdict.levels.find_levels import SAMPLING, SHORTEST
+from probe_ext.verdict.levels.find_levels import SAMPLING, SETTLE, SHORTEST, shortest_level
 from probe_ext.verdict.levels.level_state import STATE_NAMES, Heard, judge_levels, served_share
 from probe_ext.verdict.values.columns import Floats
 
@@ -39,6 +41,15 @@ class Rules:
     min_replies: int = 3
     meant: Collection[int] | None = None
     """the planned numbers of users; None where nothing was planned"""
+
+
+def rules_of(plan: Plan | None, profile: dict[str, Any]) -> Rules:
+    """Return the rules by which the report will find and judge this run's levels."""
+    slo = SloProfile.model_validate(profile)
+    if plan is None:
+        return Rules(slo, SETTLE, min_replies=slo.level.min_replies)
+    levels = frozenset(plan.levels) if isinstance(plan, LevelPlan) else None
+    return Rules(slo, plan.settle, shortest_level(plan.hold), plan.min_replies, levels)
 
 
 @dataclass(frozen=True)

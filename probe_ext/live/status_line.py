@@ -10,7 +10,7 @@ _ORDER = ("position", "felt", "replies", "failed", "ttft", "rate", "kv", "waitin
 _FELT = ("served", "strained", "broken", "undecided")
 
 
-def line(now: Now, position: str = "", width: int | None = None) -> str:
+def status_line(now: Now, position: str = "", width: int | None = None) -> str:
     """`position` is where the plan stands; what is not known is left out."""
     shown: dict[str, str] = {}
     full = _full(now, position)

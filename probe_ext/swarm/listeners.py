@@ -7,7 +7,7 @@ from locust.env import Environment
 from locust.runners import WorkerRunner
 
 from probe_ext.swarm.locust_options import add_options
-from probe_ext.swarm.master_wiring import MasterWiring
+from probe_ext.swarm.master_wiring import wire_master
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.worker_wiring import wire_worker
 
@@ -24,10 +24,10 @@ def _add_options(parser: Any, **_: Any) -> None:
 @events.init.add_listener
 def _set_up(environment: Environment, **_: Any) -> None:
     runner = environment.runner
-    node = ProcessState(environment, worker=runner.client_id if hasattr(runner, "client_id") else "master")
-    environment.probe_node = node
+    process = ProcessState(environment, worker=runner.client_id if hasattr(runner, "client_id") else "master")
+    environment.probe_state = process
     if isinstance(runner, WorkerRunner):
-        wire_worker(node, runner)
+        wire_worker(process, runner)
     else:
         runners.HEARTBEAT_LIVENESS = _SILENT_BEATS
-        MasterWiring(node)
+        wire_master(process)

@@ -1,11 +1,24 @@
 """The package's options on Locust's command line and in its web form."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from probe_ext.settings.options import OPTIONS
 
 _NOT_IN_WEB = {"metrics_url", "prometheus", "prometheus_match", "slo", "out", "force", "no_report", "fail_under_users"}
+
+
+_DEFAULT_LEVELS = "probe_default_levels"
+
+
+def set_default_levels(parser: ArgumentParser, levels: str) -> None:
+    """Have a run without levels, users or time use these levels; only `probe run` does."""
+    parser.set_defaults(**{_DEFAULT_LEVELS: levels})
+
+
+def default_levels(given: Namespace) -> str | None:
+    """Return the levels of a run without any; None if Locust was not started by `probe run`."""
+    return getattr(given, _DEFAULT_LEVELS, None)
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -12,24 +12,24 @@ from probe_ext.swarm.terminal.signals import SignalEnd
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.users.recorder import watch_loop
 from probe_ext.swarm.worker.master_watch import MasterWatch
-from probe_ext.swarm.worker.session import WorkerEnd
+from probe_ext.swarm.worker.session import WorkerSession
 
 
-def wire_worker(node: ProcessState, runner: WorkerRunner) -> None:
+def wire_worker(process: ProcessState, runner: WorkerRunner) -> None:
     """Have a worker measure, tell, and leave in order."""
     _ask_locusts_defaults_once()
-    end = WorkerEnd(node, runner)
+    end = WorkerSession(process, runner)
     watch = MasterWatch(runner, lambda: gevent.spawn(runner.quit))
     gevent.spawn(watch.watch, gevent.sleep)
-    gevent.spawn(lambda: watch_loop(lambda: node.recorder, gevent.sleep))
+    gevent.spawn(lambda: watch_loop(lambda: process.recorder, gevent.sleep))
 
     def leave(**_: Any) -> None:
-        end.leave(_drain_limit(node))
+        end.leave(_drain_limit(process))
 
     def force_stop() -> None:
-        node.force_stop = True
+        process.force_stop = True
 
-    listen = node.environment.events
+    listen = process.environment.events
     listen.test_start.add_listener(lambda **_: end.test_start())
     listen.test_stopping.add_listener(leave)
     listen.quitting.add_listener(leave)  # runs before Locust tells the master that we are gone
@@ -43,8 +43,8 @@ def _ask_locusts_defaults_once() -> None:
     argument_parser.default_args_dict = cache(argument_parser.default_args_dict)
 
 
-def _drain_limit(node: ProcessState) -> float:
+def _drain_limit(process: ProcessState) -> float:
     try:
-        return node.options.drain
+        return process.options.drain
     except SettingsError:
         return 0.0

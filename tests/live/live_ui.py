@@ -11,12 +11,13 @@ from locust.env import Environment
 from locust.web import WebUI
 from worlds import CHAT, reply
 
+from probe_ext.live.live_levels import rules_of
 from probe_ext.live.live_run import LiveRun
 from probe_ext.measure.table_rows import ServerRow, UserRow
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.link.clock_sync import SAME_CLOCK
 from probe_ext.swarm.link.workers import Workers
-from probe_ext.swarm.web.live_json import rules_of
+from probe_ext.swarm.master.run_view import view_of
 from probe_ext.swarm.web.run_display import RunDisplay
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -57,14 +58,14 @@ class Ui:
         """A run that has gone on for a while: 4 users, then 8, slower and slower."""
         directory.mkdir(parents=True, exist_ok=True)
         run: Any = a_run(self.environment, directory, seconds, **more)
-        self.view.began(run)
+        self.view.began(lambda: view_of(run))
         return run
 
 
 def a_run(environment: Environment, directory: Path, seconds: int, model: str = "demo") -> Any:
     """As much of a run as is shown of it."""
     options, profile = read_options({}), CHAT.model_dump(mode="json")
-    live = LiveRun(rules_of(options, profile))
+    live = LiveRun(rules_of(options.plan, profile))
     for second in range(seconds):
         t, users = float(second), 4 if second < seconds / 2 else 8
         live.on_users(UserRow(t, users, users, "running"))
@@ -94,11 +95,12 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         end_reason=None,
         environment=environment,
         options=options,
-        made=made,
+        preparation=made,
         workers=workers,
         live=live,
         ended=None,
-        collector=SimpleNamespace(told={"w1": told}),
+        steps=None,
+        collector=SimpleNamespace(reported={"w1": told}),
         now=lambda: float(seconds),
         poll_findings=list,
     )

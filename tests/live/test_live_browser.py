@@ -129,7 +129,7 @@ def test_the_load_generators_health_is_seen_at_a_glance(
         names = "[...document.querySelectorAll('#workers tbody th')].map(cell => cell.textContent + '|' + cell.title)"
         whole = "host_0123456789abcdef0123456789abcdef"
         assert await tab.ask(names) == ["w1|w1", f"host_012345…|{whole}", "master|master"]
-        run.workers.known[whole].absences.miss()
+        run.workers.known[whole].absences.disconnect()
         await until(tab, f"{TILE}.className === 'b' && {TILE}.innerText.endsWith('1 of 2 lost')")
 
     visit(look)

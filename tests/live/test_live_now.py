@@ -13,7 +13,7 @@ from probe_ext.live.live_levels import Rules
 from probe_ext.live.live_run import LiveRun, Now
 from probe_ext.live.reply_batch import judge
 from probe_ext.live.server_now import ServerNow
-from probe_ext.live.status_line import line
+from probe_ext.live.status_line import status_line
 from probe_ext.live.window import LONGEST, SHORTEST, Window
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow, ServerRow, UserRow
 
@@ -213,11 +213,11 @@ def test_a_level_that_waits_for_its_undecided_users_says_so() -> None:
 def test_figures_that_are_not_known_are_not_said() -> None:
     live = LiveRun(RULES)
     live.on_users(UserRow(0.0, 2, 2, "running"))
-    assert line(live.tick(1.0)) == "2 users · 0 replies"
+    assert status_line(live.tick(1.0)) == "2 users · 0 replies"
     live.on_reply(reply(0, 0.0))
     live.on_server([ServerRow(2.0, "u", "0", "kv_usage", 0.63), ServerRow(2.0, "u", "0", "waiting", 2.0)])
     figures = "TTFT p95 0.20 s · 20 tok/s each · KV 63 % · 2 waiting"
-    assert line(live.tick(2.5)) == f"2 users: 1 served · 1 reply · {figures}"
+    assert status_line(live.tick(2.5)) == f"2 users: 1 served · 1 reply · {figures}"
 
 
 def test_no_figure_is_ever_not_a_number() -> None:

@@ -193,7 +193,7 @@ def test_a_runs_life_from_its_beginning_to_its_report(tmp_path: Path, monkeypatc
         return 0
 
     monkeypatch.setattr("probe_ext.swarm.web.run_display.make_report", report)
-    ui.view.report(first)
+    ui.view.report(first.directory)
     told = figures(ui)
     assert told["said"] == {"number": "6", "headline": " people at once feel served.", "tone": "good",
                             "below": "At 14 typing speed broke first."}  # fmt: skip
@@ -211,7 +211,7 @@ def test_a_report_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytes
     run.ended = 60.0
     ui.view.ended()
     monkeypatch.setattr("probe_ext.swarm.web.run_display.make_report", lambda _: 2)
-    ui.view.report(run)
+    ui.view.report(run.directory)
     assert figures(ui)["runs"][0]["report"] == "failed"
     assert figures(ui)["said"]["below"] == "Its report could not be made."
 
@@ -318,10 +318,10 @@ def test_each_process_says_how_it_is(tmp_path: Path) -> None:
     assert (lone["id"], lone["state"], lone["in_flight"]) == ("w1", "ready", 2)
     for worker in ("w2", "w3", "w4"):
         run.workers.join(worker)
-    run.workers.known["w2"].absences.miss()
-    run.collector.told["w3"] = {"rows": 3, "started": 3, "finished": 3}
+    run.workers.known["w2"].absences.disconnect()
+    run.collector.reported["w3"] = {"rows": 3, "started": 3, "finished": 3}
     run.workers.join("w5")
-    run.collector.told["w2"] = {"rows": 1, "started": 4, "finished": 1}
+    run.collector.reported["w2"] = {"rows": 1, "started": 4, "finished": 1}
     w1 = SimpleNamespace(state="running", user_count=5, cpu_usage=77)
     w5 = SimpleNamespace(state="running", user_count=1, cpu_usage=55)
     run.environment = SimpleNamespace(runner=SimpleNamespace(clients={"w1": w1, "w5": w5}, state="running"))

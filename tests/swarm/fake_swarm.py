@@ -7,7 +7,7 @@ from swarm_fakes import FakeMaster, FakeRun, FakeWorker, Wire, World, ask, envir
 
 from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.users.process_state import ProcessState
-from probe_ext.swarm.worker.session import WorkerEnd
+from probe_ext.swarm.worker.session import WorkerSession
 
 
 class Swarm:
@@ -16,17 +16,17 @@ class Swarm:
     def __init__(self, world: World, carrier: Wire, tmp_path: Path, workers: int = 3) -> None:
         self.world, self.carrier = world, carrier
         self.master = FakeMaster(carrier)
-        self.head = Coordinator(ProcessState(environment(self.master), "master"))
+        self.coordinator = Coordinator(ProcessState(environment(self.master), "master"))
         self.nodes: list[ProcessState] = []
-        self.ends: list[WorkerEnd] = []
+        self.ends: list[WorkerSession] = []
         for k in range(workers):
             runner = FakeWorker(carrier, f"w{k}", self.master)
             runner.environment = environment(runner)
             node = ProcessState(runner.environment, runner.client_id)
             self.nodes.append(node)
-            self.ends.append(WorkerEnd(node, runner))
+            self.ends.append(WorkerSession(node, runner))
             world.every(1.0, lambda k=k: self._flush(k))  # type: ignore[misc]
-        world.every(1.0, self.head.look_after_workers)
+        world.every(1.0, self.coordinator.tick)
         self.run: Any = FakeRun(world, tmp_path)
 
     def _flush(self, k: int) -> None:
@@ -36,8 +36,8 @@ class Swarm:
             self.ends[k]._send_due()
 
     def begin(self) -> None:
-        self.run.workers = self.head.workers
-        self.head.begin(self.run)
+        self.run.workers = self.coordinator.workers
+        self.coordinator.begin(self.run)
 
     def replies(self, each: int) -> None:
         """Every worker ends so many replies, spread over as many seconds."""
@@ -47,5 +47,5 @@ class Swarm:
             self.world.sleep(1.0)
 
     def end(self) -> None:
-        self.head.drain()
-        self.head.finish()
+        self.coordinator.drain()
+        self.coordinator.finish()

@@ -222,14 +222,14 @@ class FakeRun:
     def __init__(self, world: World, directory: Path, options: Options | None = None, run: str = "r1") -> None:
         self._world = world
         self.id, self.directory, self.options = run, directory, options or read_options({"drain": "2s"})
-        self.origin, self.ended, self.end_reason, self.drained = world.now, None, None, False
+        self.origin, self.ended, self.end_reason = world.now, None, None
         self.deadlines = Deadlines(first=1.0, each=0.1)
         self.rows: list[ReplyRow] = []
         self.workers = Workers()
-        self.collector = Collector(run, directory, self.rows.append, self._behind)
+        self.collector = Collector(run, directory, self.rows.append, self._offset_at)
 
-    def _behind(self, worker: str, t: float) -> float:
-        return self.workers.join(worker).behind(self.origin + t)
+    def _offset_at(self, worker: str, t: float) -> float:
+        return self.workers.join(worker).offset_at(self.origin + t)
 
     def now(self) -> float:
         return self._world.now - self.origin

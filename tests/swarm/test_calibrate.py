@@ -91,7 +91,7 @@ def test_a_length_that_is_none_is_refused(seconds: str, capsys: pytest.CaptureFi
     assert f"--seconds: {seconds}: a trial takes 1 second or more" in capsys.readouterr().err
 
 
-def test_an_interrupted_calibration_leaves_no_load_behind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupted_calibration_leaves_no_load_offset_at(capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(*_: object, **__: object) -> tuple[str, str]:
         raise KeyboardInterrupt
 

@@ -66,7 +66,7 @@ def test_users_and_workers_are_those_of_the_moment() -> None:
     assert (told["probe_workers", "running"], told["probe_workers", "missing"]) == (1, 1)
 
 
-def test_the_page_lies_behind_base_path_and_login() -> None:
+def test_the_page_lies_offset_at_base_path_and_login() -> None:
     asked = []
 
     def guard(view: Callable[..., Response]) -> Callable[..., Response]:

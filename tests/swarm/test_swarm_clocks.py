@@ -17,7 +17,7 @@ from probe_ext.measure import clock
 from probe_ext.swarm.link import clock_sync, messages
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.worker.master_watch import MasterWatch
-from probe_ext.swarm.worker.session import WorkerEnd
+from probe_ext.swarm.worker.session import WorkerSession
 
 
 @given(true=st.floats(-1e6, 1e6), t0=st.floats(0, 1e5), there=st.floats(0, 10), back=st.floats(0, 10))
@@ -126,17 +126,18 @@ def test_rows_of_workers_with_other_clocks_land_on_the_masters_axis(
     swarm.end()
     assert len(swarm.run.rows) == len(true) == 400
     for row in swarm.run.rows:
-        peer = swarm.head.workers.known[row.worker]
+        peer = swarm.coordinator.workers.known[row.worker]
         assert row.sent is not None
         assert abs(row.sent - true[row.reply_id]) <= peer.clock_error + 1e-4  # what the clock gains within a reply
         assert row.first - row.sent == pytest.approx(0.5)
-    assert all(0 < peer.clock_error < 0.01 for peer in swarm.head.workers.known.values())
-    drifts = {name: peer.clock.rate() for name, peer in swarm.head.workers.known.items()}
+    assert all(0 < peer.clock_error < 0.01 for peer in swarm.coordinator.workers.known.values())
+    drifts = {name: peer.clock.rate() for name, peer in swarm.coordinator.workers.known.items()}
     assert drifts["w0"] == pytest.approx(80e-6, abs=1e-5)
-    assert not any(peer.same_clock for peer in swarm.head.workers.known.values())
+    assert not any(peer.same_clock for peer in swarm.coordinator.workers.known.values())
     # Without following the drift, the last rows would lie 600 s × 80 millionths beside their place.
     lasts = [row for row in swarm.run.rows if row.worker == "w0"][-1]
-    frozen = clocks["w0"](true[lasts.reply_id] + swarm.run.origin) - swarm.head.workers.known["w0"].begun_at.seconds
+    begun_at = swarm.coordinator.workers.known["w0"].begun_at.seconds
+    frozen = clocks["w0"](true[lasts.reply_id] + swarm.run.origin) - begun_at
     assert abs(frozen - swarm.run.origin - true[lasts.reply_id]) > 0.04
 
 
@@ -147,9 +148,9 @@ def test_a_kernel_that_claims_the_same_clock_is_believed_only_where_the_pings_ag
     monkeypatch.setattr(messages, "clock_name", lambda: "one boot")
     swarm = Swarm(world, Wire(world), tmp_path, workers=2)
     world.sleep(2.0)
-    assert swarm.head.workers.known["w0"].same_clock
-    assert not swarm.head.workers.known["w1"].same_clock
-    assert swarm.head.workers.known["w1"].offset(world.now).seconds == pytest.approx(7.0, abs=0.3)
+    assert swarm.coordinator.workers.known["w0"].same_clock
+    assert not swarm.coordinator.workers.known["w1"].same_clock
+    assert swarm.coordinator.workers.known["w1"].clock_offset(world.now).seconds == pytest.approx(7.0, abs=0.3)
 
 
 def test_a_clock_is_named_by_boot_and_time_namespace() -> None:
@@ -237,7 +238,7 @@ def test_the_worker_end_needs_no_wall_clock(world: World, tmp_path: Path, monkey
     master = FakeMaster(Wire(world))
     runner = FakeWorker(master.wire, "w0", master)
     node = ProcessState(environment(runner), "w0")
-    end = WorkerEnd(node, runner)
+    end = WorkerSession(node, runner)
     end._on_begin(SimpleNamespace(data={"run": "r", "origin": 1.0, "directory": None}))
     ask(node.recorder)
     node.recorder.flush()

@@ -12,8 +12,8 @@ from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.coordinator import Coordinator
-from probe_ext.swarm.master.search_monitor import SearchMonitor
 from probe_ext.swarm.master.load_shape import LevelShape
+from probe_ext.swarm.master.search_monitor import SearchMonitor
 from probe_ext.swarm.users.process_state import ProcessState
 
 
@@ -78,13 +78,13 @@ def test_what_a_search_found_is_reviewed_once_after_the_last_replies_and_before_
     plan = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=8, longest=60.0)
     shape = LevelShape(plan, lambda: None, lambda: True, lambda: 0.0)
     run: Any = object.__new__(ActiveRun)
-    for name in ("note_users", "_look", "tables", "_rows_room", "_manifest_room", "collector"):
+    for name in ("note_users", "_update_live", "tables", "_rows_reserve", "_manifest_reserve", "collector"):
         setattr(run, name, MagicMock())
-    run.ended, run._poller, run._greenlets, run.now = None, None, [], lambda: 60.0
+    run.ended, run.poller, run._greenlets, run.now = None, None, [], lambda: 60.0
     run.environment = SimpleNamespace(shape_class=shape)
-    run._tally = SearchMonitor(SloProfile.model_validate({"name": "any"}), 3)
+    run.monitor = SearchMonitor(SloProfile.model_validate({"name": "any"}), 3)
     run.collector.close = lambda: done.append("closed")
-    shape.steps.review = lambda heard: done.append("reviewed" if heard is run._tally else "of another")  # type: ignore[union-attr,method-assign]
+    shape.steps.review = lambda heard: done.append("reviewed" if heard is run.monitor else "of another")  # type: ignore[union-attr,method-assign]
     run.write_manifest = lambda: done.append("written")
     run.finish()
     assert done == ["closed", "reviewed", "written"]

@@ -41,11 +41,11 @@ def test_a_worker_that_is_done_before_the_others_after_one_ctrl_c_for_all_is_not
 ) -> None:
     swarm = running(world, tmp_path)
     in_flight(swarm, 1, seconds=1.8)
-    swarm.head.signalled = "interrupted"
+    swarm.coordinator.signal_reason = "interrupted"
     world.at(world.now + 0.02, lambda: leave(swarm, 0))  # it had heard the signal itself, and had nothing in flight
     world.at(world.now + 0.45, lambda: swarm.master.clients.pop("w0", None))
     swarm.end()
-    workers = swarm.head.workers.known
+    workers = swarm.coordinator.workers.known
     assert swarm.run.end_reason == "interrupted"
     assert swarm.run.collector.rows == 7
     assert [(peer.absences.spans, peer.left_at) for peer in workers.values()] == [([], None), ([], None)]
@@ -58,9 +58,9 @@ def test_a_worker_that_hears_the_signal_before_the_master_did_not_leave_alone(
     swarm = running(world, tmp_path)
     leave(swarm, 0)
     world.sleep(earlier)
-    swarm.head.signalled = "interrupted"
+    swarm.coordinator.signal_reason = "interrupted"
     swarm.end()
-    peer = swarm.head.workers.known["w0"]
+    peer = swarm.coordinator.workers.known["w0"]
     assert peer.absences.spans == []
     assert (peer.left_at is not None) == left
 
@@ -71,12 +71,12 @@ def test_when_the_last_worker_left_in_order_nobody_was_lost(
     swarm = running(world, tmp_path)
     leave(swarm, 0)
     assert "worker w0 on " in caplog.text
-    assert "leaves, with its last word" in caplog.text
+    assert "left gracefully" in caplog.text
     world.sleep(5.0)
     leave(swarm, 1)
     swarm.end()
     assert swarm.run.end_reason == WORKERS_LEFT
-    assert not any(peer.absences.spans for peer in swarm.head.workers.known.values())
+    assert not any(peer.absences.spans for peer in swarm.coordinator.workers.known.values())
 
 
 def test_when_the_last_worker_is_not_heard_any_more_it_was_lost(
@@ -85,14 +85,14 @@ def test_when_the_last_worker_is_not_heard_any_more_it_was_lost(
     swarm = running(world, tmp_path)
     leave(swarm, 0)
     world.sleep(5.0)
-    swarm.head._on_heartbeat("w1")
+    swarm.coordinator._on_heartbeat("w1")
     swarm.master.clients["w1"].state = "missing"
     del swarm.master.others["w1"]
     world.sleep(5.0)
-    assert caplog.text.count("is not heard any more") == 1
+    assert caplog.text.count("lost contact with worker w1") == 1
     swarm.master.clients["w1"].state = "running"
-    swarm.head._on_heartbeat("w1")
-    assert caplog.text.count("is heard again") == 1
+    swarm.coordinator._on_heartbeat("w1")
+    assert caplog.text.count("reconnected") == 1
     swarm.master.clients["w1"].state = "missing"
     swarm.end()
     assert swarm.run.end_reason == WORKERS_LOST

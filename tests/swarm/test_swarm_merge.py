@@ -64,7 +64,7 @@ def left(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Left:
         true[row.reply_id] = world.now - swarm.run.origin
         world.sleep(3.0)
     swarm.nodes[0].recorder.close()
-    peer = swarm.head.workers.known[WORKER]
+    peer = swarm.coordinator.workers.known[WORKER]
     told = [build_manifest._worker(swarm.run, peer)]
     stated = {"schema": 1, "run_id": "r1", "workers": told, "findings": [], "started_at": "x", "options": {}}
     swarm.run.finish()

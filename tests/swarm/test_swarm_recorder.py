@@ -16,7 +16,7 @@ from probe_ext.measure.table_rows import ReplyRow, columns
 from probe_ext.measure.timeline import Marks
 from probe_ext.run import tables
 from probe_ext.swarm.master.collector import Collector
-from probe_ext.swarm.master.search_monitor import ReplyCounter
+from probe_ext.swarm.master.reply_counter import ReplyCounter
 from probe_ext.swarm.users.drain import drain
 from probe_ext.swarm.users.recorder import Asked, Recorder, watch_loop
 from probe_ext.swarm.users.reply_rows import reply_row
@@ -282,9 +282,9 @@ def test_a_user_is_heard_after_its_replies_of_this_level_only() -> None:
         ("c", 4.0, Outcome.COMPLETE),
     ):
         tally.add(ask(recorder, a_reply(sent=sent, outcome=outcome), user))
-    assert tally.heard(0.0) == 2
-    assert tally.heard(5.0) == 1
-    assert tally.heard(0.0) == 1  # what was sent before is forgotten
+    assert tally.users_with_enough_replies(0.0) == 2
+    assert tally.users_with_enough_replies(5.0) == 1
+    assert tally.users_with_enough_replies(0.0) == 1  # what was sent before is forgotten
 
 
 def test_a_collector_takes_each_batch_once_in_any_order(tmp_path: Path) -> None:
@@ -303,8 +303,8 @@ def test_a_collector_takes_each_batch_once_in_any_order(tmp_path: Path) -> None:
     assert not collector.has_all("w", 5)
     collector.accept(batches[2])
     assert collector.has_all("w", 5)
-    assert collector.told["w"]["started"] == 5  # the newest batch's word, though an older one came last
-    assert (collector.rows, collector.told["w"]["rows"], len(heard)) == (5, 5, 5)
+    assert collector.reported["w"]["started"] == 5  # the newest batch's word, though an older one came last
+    assert (collector.rows, collector.reported["w"]["rows"], len(heard)) == (5, 5, 5)
     collector.close()
     lines = list(csv.DictReader((tmp_path / "requests.csv").open()))
     assert sorted(line["reply_id"] for line in lines) == [f"w:{n}" for n in range(1, 6)]

@@ -8,13 +8,13 @@ import pytest
 from probe_ext.swarm.master import disk_reserve
 
 
-def on_disk(held: disk_reserve.Room) -> int:
+def on_disk(held: disk_reserve.DiskReserve) -> int:
     """Bytes that the disk has given for it."""
     return os.fstat(held._file.fileno()).st_blocks * 512 if held._file else 0
 
 
 def test_room_is_taken_at_once_under_no_name_and_given_back(tmp_path: Path) -> None:
-    held = disk_reserve.Room(tmp_path, disk_reserve.FOR_MANIFEST)
+    held = disk_reserve.DiskReserve(tmp_path, disk_reserve.FOR_MANIFEST)
     assert on_disk(held) >= disk_reserve.FOR_MANIFEST
     assert list(tmp_path.iterdir()) == []  # a kill leaves nothing behind
     held.free()
@@ -27,7 +27,7 @@ def test_a_disk_that_has_nothing_to_spare_is_no_error(tmp_path: Path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(disk_reserve.os, "posix_fallocate", full)
-    held = disk_reserve.Room(tmp_path, disk_reserve.FOR_ROWS)
+    held = disk_reserve.DiskReserve(tmp_path, disk_reserve.FOR_ROWS)
     assert on_disk(held) == 0
     held.free()
-    assert not disk_reserve.Room(tmp_path / "gone", disk_reserve.FOR_ROWS)._file
+    assert not disk_reserve.DiskReserve(tmp_path / "gone", disk_reserve.FOR_ROWS)._file

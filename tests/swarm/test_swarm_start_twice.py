@@ -1,61 +1,85 @@
-"""Two who press Start at once in the web UI: the second would take the first one's place in mid-preparation."""
+"""Only one run at a time is prepared, whoever presses Start or Stop meanwhile in the web UI."""
 
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from swarm_fakes import environment
 
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
-from probe_ext.swarm.master_wiring import MasterWiring
+from probe_ext.swarm import run_start
+from probe_ext.swarm.master.coordinator import Coordinator
+from probe_ext.swarm.master.preflight import PreparedRun
+from probe_ext.swarm.master.run_phase import Phase
+from probe_ext.swarm.run_start import RunStart
+from probe_ext.swarm.users.process_state import ProcessState
 
 
-class Preparing(MasterWiring):
-    """Somebody else's form comes while one is being taken, and again while the run warms up."""
+def a_start(meanwhile: Callable[[RunStart], None], tmp_path: Path) -> RunStart:
+    """A start whose server is slow to answer: `meanwhile` happens while it is asked, and while it warms up."""
+    display: Any = SimpleNamespace(preparing=None, refused=lambda _: None)
+    runner = SimpleNamespace(shape_greenlet=None, stop=lambda: None, user_count=0)
+    start = RunStart(Coordinator(ProcessState(environment(runner, headless=False, web_ui=None), "master")), display)
+    options = read_options({})
+    prepared = PreparedRun(options, SimpleNamespace(model="m", prompts={}), tmp_path)  # type: ignore[arg-type]
 
-    def __init__(self) -> None:
-        self._preparing = False
-        self.refused: list[str] = []
-        self.breaks = False
+    def slow(*_: Any) -> PreparedRun:
+        meanwhile(start)
+        return prepared
 
-    def _another_form(self) -> None:
+    start._preflight = SimpleNamespace(prepare=slow, warm_up=slow, scenario=lambda: "capacity")  # type: ignore[assignment]
+    return start
+
+
+def another_form(refusals: list[str]) -> Callable[[RunStart], None]:
+    def press_start(start: RunStart) -> None:
         with pytest.raises(SettingsError) as refusal:
-            self._take_form(read_options({}), "http://x")
-        self.refused.append(str(refusal.value))
-        if self.breaks:
-            raise SettingsError("no such model")
+            start.take_form(read_options({}), "http://x")
+        refusals.append(str(refusal.value))
 
-    def _take(self, *_: Any) -> None:
-        self._another_form()
-
-    def _start_run(self) -> None:
-        self._another_form()
+    return press_start
 
 
-def test_a_second_form_is_refused_until_the_first_ones_run_has_begun() -> None:
-    wiring = Preparing()
-    wiring._take_form(read_options({}), "http://x")
-    wiring._test_start()
-    assert len(wiring.refused) == 2
-    assert all("being started already" in why for why in wiring.refused)
+def test_refuses_a_second_form_until_the_first_run_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals: list[str] = []
+    monkeypatch.setattr(run_start, "ActiveRun", lambda *_: SimpleNamespace())
+    start = a_start(another_form(refusals), tmp_path)
+    start._coordinator.begin = lambda _: start._phase.enter(Phase.RUNNING)  # type: ignore[method-assign]
+    start._display.began = lambda _: None  # type: ignore[method-assign]
+    start.take_form(read_options({}), "http://x")
+    start.on_test_start()
+    assert len(refusals) == 2
+    assert all("already being started" in why for why in refusals)
+    assert start._phase.now is Phase.RUNNING
 
 
-def test_a_start_that_came_to_nothing_leaves_the_way_free() -> None:
-    wiring = Preparing()
-    wiring.breaks = True
-    for take in (lambda: wiring._take_form(read_options({}), "http://x"), wiring._test_start):
-        with pytest.raises(SettingsError, match="no such model"):
-            take()
-    assert len(wiring.refused) == 2  # the second was taken, too, before it came to nothing
+def test_allows_another_form_after_a_failed_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: RunStart) -> None:
+        raise SettingsError("no such model")
+
+    monkeypatch.setattr("gevent.spawn", lambda *_: None)
+    start = a_start(fail, tmp_path)
+    with pytest.raises(SettingsError, match="no such model"):
+        start.take_form(read_options({}), "http://x")
+    assert start._phase.now is Phase.IDLE
+    start.on_test_start()
+    assert start._phase.now is Phase.IDLE
 
 
-def test_a_stop_while_the_form_is_being_looked_at_refuses_it() -> None:
-    class Stopped(MasterWiring):
-        def __init__(self) -> None:
-            self._preparing = self._starting = False
-            self._ready = None
-            self.head = SimpleNamespace(run=None)  # type: ignore[assignment]
-            self._starter = SimpleNamespace(ready=lambda *_: self._give_up())  # type: ignore[assignment]
-
+def test_stop_refuses_the_form_that_is_being_prepared(tmp_path: Path) -> None:
+    start = a_start(lambda start: start.cancel(), tmp_path)
     with pytest.raises(SettingsError, match="stopped before it began"):
-        Stopped()._take_form(read_options({}), "http://x")
+        start.take_form(read_options({}), "http://x")
+    assert start._phase.now is Phase.IDLE
+
+
+def test_stop_between_preparation_and_start_drops_the_prepared_run(tmp_path: Path) -> None:
+    start = a_start(lambda _: None, tmp_path)
+    start.take_form(read_options({}), "http://x")
+    assert start._phase.now is Phase.PREPARED
+    start.cancel()
+    assert start._prepared is None
+    assert start._phase.now is Phase.IDLE

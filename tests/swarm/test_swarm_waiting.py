@@ -8,8 +8,8 @@ import pytest
 from locust.rpc import Message
 from swarm_fakes import World
 
-from probe_ext.swarm.master import wait_for_workers
-from probe_ext.swarm.master.wait_for_workers import for_master, for_workers, outlive_workers
+from probe_ext.swarm.master import wait_for_workers as waiting
+from probe_ext.swarm.master.wait_for_workers import outlive_workers, wait_for_master, wait_for_workers
 
 
 def wait(world: World, arrivals: dict[float, Counter[str]], most: float = 0.0) -> tuple[bool, list[str | None]]:
@@ -20,7 +20,7 @@ def wait(world: World, arrivals: dict[float, Counter[str]], most: float = 0.0) -
     def here() -> Counter[str]:
         return [there for at, there in sorted(arrivals.items()) if world.now - began >= at][-1]
 
-    done = for_workers(here, 2, most, "start one with it", told.append, world.sleep)
+    done = wait_for_workers(here, 2, most, "start one with it", told.append, world.sleep)
     return done, [one for k, one in enumerate(told) if k == 0 or one != told[k - 1]]
 
 
@@ -59,7 +59,7 @@ def test_giving_up_says_who_is_missing(world: World, capsys: pytest.CaptureFixtu
 def master_comes(monkeypatch: pytest.MonkeyPatch, world: World) -> dict[str, float]:
     """Somebody listens from this second on."""
     when, began = {"at": float("inf")}, world.now
-    monkeypatch.setattr(wait_for_workers, "_listens", lambda *_: world.now - began >= when["at"])
+    monkeypatch.setattr(waiting, "_listens", lambda *_: world.now - began >= when["at"])
     return when
 
 
@@ -67,7 +67,7 @@ def test_a_worker_says_now_and_then_that_it_waits(
     world: World, master_comes: dict[str, float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     master_comes["at"] = 200.0
-    assert for_master("m", 5557, world.sleep)
+    assert wait_for_master("m", 5557, world.sleep)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "probe: no master at m:5557 yet; this worker waits for one, 5 minutes at most"
     assert len(lines) == 4
@@ -77,7 +77,7 @@ def test_a_worker_says_now_and_then_that_it_waits(
 def test_a_worker_gives_up_in_the_end(
     world: World, master_comes: dict[str, float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert not for_master("m", 5557, world.sleep)
+    assert not wait_for_master("m", 5557, world.sleep)
     assert capsys.readouterr().err.splitlines()[-1] == ("probe: no master at m:5557 within 300 s: this worker gives up")
 
 
@@ -85,7 +85,7 @@ def test_a_master_that_is_there_is_no_news(
     world: World, master_comes: dict[str, float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     master_comes["at"] = 0.0
-    assert for_master("m", 5557, world.sleep)
+    assert wait_for_master("m", 5557, world.sleep)
     assert capsys.readouterr().err == ""
 
 

@@ -10,7 +10,7 @@ from swarm_fakes import FakeRun, FakeWorker, Wire, World, environment
 from probe_ext import __version__
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.users.process_state import ProcessState
-from probe_ext.swarm.worker.session import WorkerEnd
+from probe_ext.swarm.worker.session import WorkerSession
 
 TYPES = (
     messages.HELLO,
@@ -36,7 +36,7 @@ def test_a_wire_that_loses_and_doubles_changes_no_total(world: World, tmp_path: 
         swarm.begin()
         swarm.replies(each=12)
         swarm.end()
-        told = swarm.run.collector.told
+        told = swarm.run.collector.reported
         assert {worker: (one["started"], one["rows"]) for worker, one in told.items()} == {
             f"w{k}": (12, 12) for k in range(3)
         }, f"seed {seed}: {carrier.counts}"
@@ -44,7 +44,7 @@ def test_a_wire_that_loses_and_doubles_changes_no_total(world: World, tmp_path: 
         assert {(row.deadlines, row.deadlines_missed) for row in swarm.run.rows} == {(5, 0)}, (
             "the rule went to everyone"
         )
-        assert all(peer.drained is not None for peer in swarm.head.workers.known.values())
+        assert all(peer.last_batch is not None for peer in swarm.coordinator.workers.known.values())
         assert carrier.counts["lost"]
         assert carrier.counts["doubled"]
         losses += carrier.counts["lost"]
@@ -56,7 +56,7 @@ def test_even_a_wire_that_loses_half_of_all_messages_keeps_every_row(world: Worl
     swarm.begin()
     swarm.replies(each=10)
     swarm.end()
-    assert sum(one["rows"] for one in swarm.run.collector.told.values()) == 30
+    assert sum(one["rows"] for one in swarm.run.collector.reported.values()) == 30
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -76,8 +76,8 @@ def test_the_first_message_of_each_kind_may_be_lost(world: World, tmp_path: Path
     swarm.replies(each=8)
     swarm.end()
     assert len(gone) == 3
-    assert sum(one["rows"] for one in swarm.run.collector.told.values()) == 24
-    assert all(peer.drained is not None and peer.same_clock for peer in swarm.head.workers.known.values())
+    assert sum(one["rows"] for one in swarm.run.collector.reported.values()) == 24
+    assert all(peer.last_batch is not None and peer.same_clock for peer in swarm.coordinator.workers.known.values())
 
 
 def test_a_worker_that_joins_in_the_middle_of_a_run_takes_part(world: World, tmp_path: Path) -> None:
@@ -88,11 +88,11 @@ def test_a_worker_that_joins_in_the_middle_of_a_run_takes_part(world: World, tmp
     runner = FakeWorker(swarm.carrier, "late", swarm.master)
     node = ProcessState(environment(runner), "late")
     swarm.nodes.append(node)
-    swarm.ends.append(WorkerEnd(node, runner))
+    swarm.ends.append(WorkerSession(node, runner))
     world.every(1.0, lambda: swarm._flush(1))
     swarm.replies(each=3)
     swarm.end()
-    assert {worker: one["rows"] for worker, one in swarm.run.collector.told.items()} == {"w0": 6, "late": 3}
+    assert {worker: one["rows"] for worker, one in swarm.run.collector.reported.items()} == {"w0": 6, "late": 3}
 
 
 def test_a_worker_that_was_lost_is_not_waited_for(world: World, tmp_path: Path) -> None:
@@ -105,10 +105,10 @@ def test_a_worker_that_was_lost_is_not_waited_for(world: World, tmp_path: Path) 
     world.sleep(2.0)
     before = world.now
     swarm.end()
-    workers = swarm.head.workers.known
+    workers = swarm.coordinator.workers.known
     assert workers["w1"].absences.away
-    assert workers["w1"].drained is None
-    assert workers["w0"].drained is not None
+    assert workers["w1"].last_batch is None
+    assert workers["w0"].last_batch is not None
     assert world.now - before < swarm.run.options.drain  # its last word can never come
 
 
@@ -129,8 +129,8 @@ def test_a_second_run_counts_nothing_of_the_first(world: World, tmp_path: Path) 
         end.test_start()
     swarm.replies(each=4)
     swarm.end()
-    assert {worker: one["rows"] for worker, one in first.collector.told.items()} == {"w0": 5, "w1": 5}
-    assert {worker: one["rows"] for worker, one in swarm.run.collector.told.items()} == {"w0": 4, "w1": 4}
+    assert {worker: one["rows"] for worker, one in first.collector.reported.items()} == {"w0": 5, "w1": 5}
+    assert {worker: one["rows"] for worker, one in swarm.run.collector.reported.items()} == {"w0": 4, "w1": 4}
 
 
 def test_a_worker_of_another_version_is_sent_away(
@@ -146,8 +146,8 @@ def test_a_worker_of_another_version_is_sent_away(
     swarm.replies(each=1)
     assert "quit" in sent
     assert "-other" in caplog.text
-    assert swarm.run.collector.told == {}
-    assert swarm.head.workers.known["w0"].begun_at is None
+    assert swarm.run.collector.reported == {}
+    assert swarm.coordinator.workers.known["w0"].begun_at is None
 
 
 def test_a_worker_without_the_masters_api_key_is_sent_away_before_any_load_and_the_key_stays_where_it_is(
@@ -158,9 +158,9 @@ def test_a_worker_without_the_masters_api_key_is_sent_away_before_any_load_and_t
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     holder = {"who": ""}  # the master, or a worker
-    monkeypatch.setattr(messages, "has_key", lambda: world.who == holder["who"])
-    monkeypatch.setattr("probe_ext.swarm.master.coordinator.has_key", lambda: holder["who"] == "")
-    monkeypatch.setattr("probe_ext.swarm.worker.session.has_key", lambda: world.who == holder["who"])
+    monkeypatch.setattr(messages, "has_api_key", lambda: world.who == holder["who"])
+    monkeypatch.setattr("probe_ext.swarm.master.admission.has_api_key", lambda: holder["who"] == "")
+    monkeypatch.setattr("probe_ext.swarm.worker.session.has_api_key", lambda: world.who == holder["who"])
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     swarm.ends[0]._runner.quit = lambda: None  # type: ignore[method-assign]
     world.sleep(1.0)
@@ -177,9 +177,9 @@ def test_a_worker_with_an_api_key_where_the_master_has_none_takes_part_and_both_
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(messages, "has_key", lambda: world.who == "w0")
-    monkeypatch.setattr("probe_ext.swarm.master.coordinator.has_key", lambda: False)
-    monkeypatch.setattr("probe_ext.swarm.worker.session.has_key", lambda: True)
+    monkeypatch.setattr(messages, "has_api_key", lambda: world.who == "w0")
+    monkeypatch.setattr("probe_ext.swarm.master.admission.has_api_key", lambda: False)
+    monkeypatch.setattr("probe_ext.swarm.worker.session.has_api_key", lambda: True)
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     world.sleep(1.0)
     swarm.begin()
@@ -187,7 +187,7 @@ def test_a_worker_with_an_api_key_where_the_master_has_none_takes_part_and_both_
     swarm.end()
     assert caplog.text.count("it has an API key, this master has none") == 1
     assert capsys.readouterr().err.count("this worker has an API key, the master none") == 1
-    assert swarm.run.collector.told["w0"]["rows"] == 1
+    assert swarm.run.collector.reported["w0"]["rows"] == 1
 
 
 def test_of_a_key_no_more_than_that_there_is_one_goes_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:

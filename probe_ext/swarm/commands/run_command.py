@@ -11,7 +11,6 @@ example:
 
 import argparse
 import difflib
-import os
 import socket
 import sys
 import traceback
@@ -22,10 +21,9 @@ from probe_ext.bundled import folder
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
+from probe_ext.swarm.locust_options import set_default_levels
 
 DEFAULT_LEVELS = "1,2,4,8"
-DEFAULT_LEVELS_VARIABLE = "PROBE_DEFAULT_LEVELS"
-"""set for Locust by `probe run`: which levels a run without any has; also says that our verdict is the only output"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,19 +47,24 @@ def main(options: argparse.Namespace) -> int:
     except SettingsError as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
         return ExitCode.USAGE
-    os.environ[DEFAULT_LEVELS_VARIABLE] = DEFAULT_LEVELS
-    return run_locust([*locust_arguments(locustfile, given, options.rest), *own_channel(options.rest)], locustfile)
+    arguments = [*locust_arguments(locustfile, given, options.rest), *own_channel(options.rest)]
+    return run_locust(arguments, locustfile, DEFAULT_LEVELS)
 
 
-def run_locust(arguments: list[str], locustfile: Path) -> int:
-    """Locust in this process, with these arguments; its exit code."""
+def run_locust(arguments: list[str], locustfile: Path, default_levels: str | None = None) -> int:
+    """Run Locust in this process with these arguments, and return its exit code."""
     sys.argv = ["locust", *arguments]
     from locust import events  # noqa: PLC0415 - patches the process: not before it is needed
     from locust.main import main as locust_main  # noqa: PLC0415 - as above
 
     import probe_ext.swarm.listeners  # noqa: F401, PLC0415 - before any locustfile, so that its options are known
 
-    events.init_command_line_parser.add_listener(lambda parser, **_: _watch_over(parser, locustfile))
+    def set_up(parser: Any, **_: Any) -> None:
+        if default_levels:
+            set_default_levels(parser, default_levels)
+        _watch_over(parser, locustfile)
+
+    events.init_command_line_parser.add_listener(set_up)
     try:
         locust_main()
     except SystemExit as end:

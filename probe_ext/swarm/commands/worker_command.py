@@ -25,13 +25,10 @@ from typing import Any
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
 from probe_ext.swarm.commands.run_command import find_locustfile, run_locust
-from probe_ext.swarm.master.wait_for_workers import for_master
-from probe_ext.swarm.terminal.console import SPEAKS_VARIABLE
+from probe_ext.swarm.master.wait_for_workers import DEFAULT_PORT, wait_for_master
+from probe_ext.swarm.terminal.console import ANNOUNCE_VARIABLE
 
 FROM_MASTER = "-"
-PORT = 5557
-"""Locust's own, for workers"""
-_ANYWHERE = {"*", "", "0.0.0.0", "::"}  # noqa: S104 - looked for, not bound to
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,15 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenario", metavar="NAME|FILE", nargs="?", help="default: the master's own, sent by it")
     parser.add_argument("--master-host", required=True, metavar="HOST", help="the machine on which the master runs")
     parser.add_argument(
-        "--master-port", type=_port, default=PORT, metavar="PORT", help=f"its port for workers [{PORT}]"
+        "--master-port", type=_port, default=DEFAULT_PORT, metavar="PORT", help=f"its port for workers [{DEFAULT_PORT}]"
     )
     parser.add_argument("--processes", type=_count, default=1, metavar="N", help="workers here, one a core [1]")
-
-
-def joining(bound_host: str, port: int) -> str:
-    """The command that starts a worker, on another machine where this master listens beyond its own."""
-    host = socket.gethostname() if bound_host in _ANYWHERE else bound_host
-    return f"probe worker --master-host {host}{'' if port == PORT else f' --master-port {port}'}"
 
 
 def main(options: argparse.Namespace) -> int:
@@ -62,11 +53,11 @@ def main(options: argparse.Namespace) -> int:
         return ExitCode.USAGE
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell began us in the background
     try:
-        if not for_master(options.master_host, options.master_port, time.sleep):
+        if not wait_for_master(options.master_host, options.master_port, time.sleep):
             return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    os.environ.setdefault(SPEAKS_VARIABLE, "1")
+    os.environ.setdefault(ANNOUNCE_VARIABLE, "1")
     if options.processes > 1:
         return _several(options)
     with tempfile.TemporaryDirectory(prefix="probe-worker-") as own:
@@ -91,7 +82,7 @@ def _several(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, pass_on)
     for n in range(options.processes):
-        environment = {**os.environ, SPEAKS_VARIABLE: "0" if n else "1"}  # one speaks for all
+        environment = {**os.environ, ANNOUNCE_VARIABLE: "0" if n else "1"}  # one speaks for all
         # A group of its own: Ctrl-C on a terminal then comes once, through us.
         workers.append(subprocess.Popen(command, process_group=0, env=environment))  # noqa: S603 - our own module
         if asked:  # while this one was being started

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from probe_ext.settings.options import KEY_VARIABLE
+from probe_ext.settings.secrets import API_KEY_VARIABLE
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ def refusal(master: Side, worker: Side) -> tuple[str, str] | None:
         )
     if master.key and not worker.key:
         return (
-            f"the master has an API key, this worker has none: refused; set {KEY_VARIABLE} in its environment, too",
-            f"it has no API key, this master has one; set {KEY_VARIABLE} in that worker's environment, too",
+            f"the master has an API key, this worker has none: refused; set {API_KEY_VARIABLE} in its environment, too",
+            f"it has no API key, this master has one; set {API_KEY_VARIABLE} in that worker's environment, too",
         )
     return None
 
@@ -33,7 +33,7 @@ def doubt(master: Side, worker: Side) -> tuple[str, str] | None:
     """What may come of it, likewise, where it may take part all the same."""
     if worker.key and not master.key:
         return (
-            f"this worker has an API key, the master none: {KEY_VARIABLE} should be set on both or on neither",
-            f"it has an API key, this master has none: {KEY_VARIABLE} should be set on both or on neither",
+            f"this worker has an API key, the master none: {API_KEY_VARIABLE} should be set on both or on neither",
+            f"it has an API key, this master has none: {API_KEY_VARIABLE} should be set on both or on neither",
         )
     return None

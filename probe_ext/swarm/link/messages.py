@@ -22,7 +22,7 @@ from typing import Any
 
 from probe_ext import __version__
 from probe_ext.measure import clock
-from probe_ext.swarm.users.endpoint import has_key
+from probe_ext.settings.secrets import has_api_key
 
 HELLO, PING, PONG, BEGIN, BATCH, ACK = (
     "probe_hello",
@@ -52,7 +52,7 @@ def clock_name() -> str:
 
 def ping() -> dict[str, Any]:
     """A master's question."""
-    return {"t": clock.monotonic(), "version": __version__, "key": has_key()}
+    return {"t": clock.monotonic(), "version": __version__, "key": has_api_key()}
 
 
 def pong(t: float) -> dict[str, Any]:
@@ -63,5 +63,5 @@ def pong(t: float) -> dict[str, Any]:
         "clock": clock_name(),
         "host": socket.gethostname(),
         "version": __version__,
-        "key": has_key(),
+        "key": has_api_key(),
     }

@@ -14,7 +14,7 @@ FOR_ROWS = 512 * 1024
 """bytes: rows that wait in memory when the run ends; some 1,500 replies"""
 
 
-class Room:
+class DiskReserve:
     """Holds bytes of a directory's disk until `free`; nothing where the disk does not have them to spare."""
 
     def __init__(self, directory: Path, size: int) -> None:

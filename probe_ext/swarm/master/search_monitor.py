@@ -1,7 +1,6 @@
-"""What is heard of the users while a run goes on: what decides whether a level may end."""
+"""Replies and how users experienced them, by level: what a search decides by while the run goes on."""
 
 import math
-from collections import Counter, deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,25 +13,6 @@ from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.inference.sequential_view import Ended, blocks_of, grade, state_of
 
 _JUDGED_NOT = {outcome.value for outcome in OURS}
-
-
-class ReplyCounter:
-    """Finished replies by user, of those sent since a moment. Rows may come in any order."""
-
-    def __init__(self, min_replies: int) -> None:
-        self._min = min_replies
-        self._rows: deque[tuple[float, str]] = deque()
-
-    def add(self, row: ReplyRow) -> None:
-        """Count a reply, unless we ended it."""
-        if row.outcome not in _JUDGED_NOT:
-            self._rows.append((row.sent if row.sent is not None else row.due, row.user))
-
-    def heard(self, since: float) -> int:
-        """Users with at least min_replies finished replies sent since then; forgets what was sent before."""
-        self._rows = deque(item for item in self._rows if item[0] >= since)
-        replies = Counter(user for _, user in self._rows)
-        return sum(1 for n in replies.values() if n >= self._min)
 
 
 @dataclass

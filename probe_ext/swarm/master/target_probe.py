@@ -11,8 +11,8 @@ from probe_ext.measure.fluidity import Deadlines
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.settings.prometheus_access import AUTHORITIES_VARIABLE, prometheus_source
+from probe_ext.settings.secrets import api_key
 from probe_ext.settings.slo import load_profile
-from probe_ext.swarm.users.endpoint import api_key
 from probe_ext.swarm.users.prompt_source import calibrated
 from probe_ext.target.fetch import Fetcher
 from probe_ext.target.identity import identify

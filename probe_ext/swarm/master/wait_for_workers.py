@@ -17,10 +17,14 @@ _TURN = 0.5
 _PATIENCE = 300.0
 """seconds that a worker waits for its master, as Locust's own would"""
 
+DEFAULT_PORT = 5557
+"""Locust's own, for workers"""
+_ALL_INTERFACES = {"*", "", "0.0.0.0", "::"}  # noqa: S104 - compared with, not bound to
+
 Sleep = Callable[[float], object]
 
 
-def for_workers(
+def wait_for_workers(
     here: Callable[[], Counter[str]],
     expected: int,
     most: float,
@@ -60,7 +64,13 @@ def _came(present: Counter[str], expected: int) -> str:
     return f"{count} ({listed(where)})"
 
 
-def for_master(host: str, port: int, sleep: Sleep) -> bool:
+def join_command(bound_host: str, port: int) -> str:
+    """Return the command that starts a worker; the master's host name stands in it if others can reach it."""
+    host = socket.gethostname() if bound_host in _ALL_INTERFACES else bound_host
+    return f"probe worker --master-host {host}{'' if port == DEFAULT_PORT else f' --master-port {port}'}"
+
+
+def wait_for_master(host: str, port: int, sleep: Sleep) -> bool:
     """Wait until somebody listens there; False after five minutes in vain. OSError where the name leads nowhere."""
     began, last = clock.monotonic(), 0.0
     while not _listens(host, port):

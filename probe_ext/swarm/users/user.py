@@ -30,13 +30,13 @@ class StreamingUser(User):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        node = process_state_of(self.environment)
-        self.options: Options = node.options
-        name = self.scenario or str(node.prepared.get("scenario") or type(self).__name__)
-        model = str(node.prepared.get("model") or self.options.model or "")
-        self.llm = Llm(self.environment, node.recorder, self.options, model, name)
+        process = process_state_of(self.environment)
+        self.options: Options = process.options
+        name = self.scenario or str(process.prepared.get("scenario") or type(self).__name__)
+        model = str(process.prepared.get("model") or self.options.model or "")
+        self.llm = Llm(self.environment, process.recorder, self.options, model, name)
         index = getattr(self.environment.runner, "worker_index", 0)
-        self.prompts = prompts_for(node.prepared.get("prompts") or {}, self.options, index, node.recorder.users)
+        self.prompts = prompts_for(process.prepared.get("prompts") or {}, self.options, index, process.recorder.users)
 
     def end_run(self) -> NoReturn:
         """End the whole run from a task, then wait to be taken away."""

@@ -4,10 +4,10 @@ Everything here answers GET alone. Files are named by the number of a run that t
 fixed list, so no path ever comes from outside. Other pages may neither frame it nor read it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -15,10 +15,7 @@ from flask import Blueprint, Response, abort, redirect, request, send_file
 from locust.env import Environment
 
 from probe_ext.run import directory
-
-if TYPE_CHECKING:
-    from probe_ext.swarm.web.live_json import Span
-    from probe_ext.swarm.web.run_display import RunDisplay
+from probe_ext.swarm.web.live_json import PastRun, Span
 
 PREFIX = "/probe"
 _ANYWHERE = "0.0.0.0"  # noqa: S104 - shown, as Locust shows it; nothing is bound to it
@@ -55,7 +52,7 @@ def address(options: Any) -> str:
     return f"{shown.rstrip('/') if shown else f'{scheme}://{host or _ANYWHERE}:{options.web_port}{base}'}{PREFIX}/"
 
 
-def serve(environment: Environment, view: "RunDisplay") -> None:
+def serve(environment: Environment, figures_of: Callable[[Span], dict[str, Any]], past: Sequence[PastRun]) -> None:
     """Put the page, its figures and the runs' files beside Locust's own pages."""
     base = environment.parsed_options.web_base_path or ""
     ours = Blueprint("probe_live", __name__, url_prefix=base.rstrip("/") + PREFIX)
@@ -71,15 +68,15 @@ def serve(environment: Environment, view: "RunDisplay") -> None:
 
     def figures() -> Response:
         span: Span = "whole" if request.args.get("span") == "whole" else "recent"
-        return Response(orjson.dumps(view.now(span)), mimetype="application/json")
+        return Response(orjson.dumps(figures_of(span)), mimetype="application/json")
 
     def file(number: int, name: str) -> Response:
-        return _file(view, number, name)
+        return _file(past, number, name)
 
     def newest(name: str) -> Any:
-        if not view.past:
+        if not past:
             return _plain("No run yet.", 404)
-        return redirect(f"../{view.past[-1].number}/{_known(name)}")  # relative: a proxy may show us elsewhere
+        return redirect(f"../{past[-1].number}/{_known(name)}")  # relative: a proxy may show us elsewhere
 
     for rule, view_function in (
         ("/", page),
@@ -131,9 +128,9 @@ def _known(name: str) -> str:
     return name
 
 
-def _file(view: "RunDisplay", number: int, name: str) -> Response:
+def _file(past: Sequence[PastRun], number: int, name: str) -> Response:
     """A file of a run that this process made."""
-    run = next((one for one in view.past if one.number == number), None)
+    run = next((one for one in past if one.number == number), None)
     if run is None:
         return _plain("There is no such run.", 404)
     path: Path = run.directory.resolve() / _known(name)

@@ -3,21 +3,20 @@
 Locust's page knows tables beside its own, filled from what `/stats/requests` answers.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import orjson
 from flask import Response, request
 from locust.web import WebUI
 
 from probe_ext.live.live_levels import LevelNow
+from probe_ext.live.live_run import LiveRun
 from probe_ext.run import directory
 from probe_ext.swarm.web import statistics_tab
 from probe_ext.swarm.web.live_page_routes import PREFIX
 from probe_ext.swarm.web.statistics_tab import rounded
 from probe_ext.verdict.values.plurals import cause, listed
-
-if TYPE_CHECKING:
-    from probe_ext.swarm.web.run_display import RunDisplay
 
 LEVELS, STREAMING = "levels", "streaming"
 _TABS = {LEVELS: "Served", STREAMING: "TTFT, gaps"}
@@ -52,7 +51,7 @@ _LINK = (
 )
 
 
-def add_tabs(web_ui: WebUI, view: "RunDisplay") -> None:
+def add_tabs(web_ui: WebUI, live_run: Callable[[], LiveRun | None]) -> None:
     """Two tables in tabs of their own, links among the downloads, and one to our page."""
     newest = f".{PREFIX}/runs/newest/"
     ours: dict[str, list[dict[str, Any]]] = {
@@ -73,7 +72,7 @@ def add_tabs(web_ui: WebUI, view: "RunDisplay") -> None:
         if response.status_code != 200:
             return response
         if request.endpoint == "locust.request_stats":
-            return _with_tables(response, view)
+            return _with_tables(response, live_run())
         if request.endpoint == "locust.index":
             page = response.get_data(as_text=True)
             response.set_data(page.replace("</body>", f"{_LINK}</body>", 1))
@@ -82,9 +81,8 @@ def add_tabs(web_ui: WebUI, view: "RunDisplay") -> None:
     web_ui.app.after_request(fill)
 
 
-def _with_tables(response: Response, view: "RunDisplay") -> Response:
+def _with_tables(response: Response, live: LiveRun | None) -> Response:
     """Locust remembers this answer for two seconds and gives it out again: what it holds of ours is replaced."""
-    live = view.run.live if view.run is not None else None
     levels = live.levels.all_now() if live else []
     said = orjson.loads(response.get_data())
     rows = {

@@ -14,7 +14,7 @@ from flask import Blueprint, redirect, request, session
 from flask_login import UserMixin, login_user
 from locust.env import Environment
 
-from probe_ext.settings.options import WEB_PASSWORD_VARIABLE
+from probe_ext.settings.secrets import WEB_PASSWORD_VARIABLE
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.web.live_page_routes import keep_to_itself
 

@@ -16,7 +16,7 @@ from probe_ext.settings.options import Options, read_options
 _NO_WORKER = "no worker is here yet: start one with probe worker --master-host HOST"
 
 
-class WebForm:
+class RunForm:
     """Looks at a form before Locust does. `take` makes a run ready with its options and host, or says why not.
 
     `give_up` ends what has been taken and has not begun yet.

@@ -15,11 +15,11 @@ from probe_ext import __version__
 from probe_ext.exit_codes import ExitCode
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
+from probe_ext.settings.secrets import has_api_key
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.compatibility import Side, doubt, refusal
-from probe_ext.swarm.terminal.console import SPEAKS_VARIABLE, print_line
+from probe_ext.swarm.terminal.console import ANNOUNCE_VARIABLE, print_line
 from probe_ext.swarm.users.drain import drain
-from probe_ext.swarm.users.endpoint import has_key
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.verdict.values.plurals import things
 
@@ -33,11 +33,11 @@ _LAST_WORDS = 5.0
 """seconds that a worker which ends by itself waits for its last batches to be acknowledged"""
 
 
-class WorkerEnd:
+class WorkerSession:
     """The worker's end of the wire."""
 
-    def __init__(self, node: ProcessState, runner: WorkerRunner) -> None:
-        self._node = node
+    def __init__(self, process: ProcessState, runner: WorkerRunner) -> None:
+        self._process = process
         self._runner = runner
         self._sent: dict[int, float] = {}
         """when each unacknowledged batch was last sent"""
@@ -45,7 +45,7 @@ class WorkerEnd:
         self._told_last: str | None = None
         """the run whose last word has been said"""
         self._refused = self._joined = False
-        self._speaks = os.environ.get(SPEAKS_VARIABLE) == "1"
+        self._speaks = os.environ.get(ANNOUNCE_VARIABLE) == "1"
         runner.register_message(messages.PING, self._on_ping)
         runner.register_message(messages.BEGIN, self._on_begin)
         runner.register_message(messages.ACK, self._on_ack)
@@ -55,19 +55,20 @@ class WorkerEnd:
 
     def test_start(self) -> None:
         """Locust begins a run here; `probe_begin` has usually come before it."""
-        if self._node.recorder.ending:
+        self._process.read_options()
+        if self._process.recorder.ending:
             self._fresh()
 
     def _fresh(self) -> None:
-        self._node.recorder.close()
-        self._node.fresh_recorder()
+        self._process.recorder.close()
+        self._process.reset_recorder()
         self._sent.clear()
 
     def _on_ping(self, msg: Any, **_: Any) -> None:
         self._runner.send_message(messages.PONG, messages.pong(msg.data["t"]))
         if self._joined or self._refused:
             return
-        master, worker = Side(msg.data["version"], bool(msg.data.get("key"))), Side(__version__, has_key())
+        master, worker = Side(msg.data["version"], bool(msg.data.get("key"))), Side(__version__, has_api_key())
         if why := refusal(master, worker):
             self._refused = True
             print_line(why[0])
@@ -84,25 +85,25 @@ class WorkerEnd:
 
     def _on_begin(self, msg: Any, **_: Any) -> None:
         run = msg.data["run"]
-        if self._node.recorder.run == run:
+        if self._process.recorder.run == run:
             return
-        if self._node.recorder.run is not None:
+        if self._process.recorder.run is not None:
             self._fresh()
         out = msg.data["directory"]
         longest = msg.data.get("longest", math.inf)
         due = msg.data.get("deadlines")
         deadlines = Deadlines(**due) if due else None
-        self._node.recorder.begin(run, msg.data["origin"], Path(out) if out else None, longest, deadlines)
+        self._process.recorder.begin(run, msg.data["origin"], Path(out) if out else None, longest, deadlines)
         if self._speaks:
             print_line(f"run {run} has begun")
 
     def _on_ack(self, msg: Any, **_: Any) -> None:
-        if msg.data["run"] == self._node.recorder.run:
-            self._node.recorder.unacknowledged.pop(msg.data["number"], None)
+        if msg.data["run"] == self._process.recorder.run:
+            self._process.recorder.unacknowledged.pop(msg.data["number"], None)
 
     def _on_drain(self, msg: Any, **_: Any) -> None:
-        if msg.data["run"] == self._node.recorder.run:
-            self._node.force_stop = self._node.force_stop or msg.data["limit"] == 0
+        if msg.data["run"] == self._process.recorder.run:
+            self._process.force_stop = self._process.force_stop or msg.data["limit"] == 0
             self.last_word(msg.data["limit"])
             if msg.data.get("again"):
                 self._repeat()
@@ -113,13 +114,13 @@ class WorkerEnd:
         Several may ask (the master, a signal, Locust): the later ones wait for the first, and find nothing to do.
         """
         with self._one_at_a_time:
-            recorder = self._node.recorder
+            recorder = self._process.recorder
             if recorder.run is None or recorder.run == self._told_last:
                 return
-            drain(recorder, limit, gevent.sleep, lambda: self._node.force_stop)
+            drain(recorder, limit, gevent.sleep, lambda: self._process.force_stop)
             self._send_due()
             stats: dict[str, Any] = {}
-            self._node.environment.events.report_to_master.fire(client_id=self._runner.client_id, data=stats)
+            self._process.environment.events.report_to_master.fire(client_id=self._runner.client_id, data=stats)
             self._runner.send_message("stats", stats)
             self._say_drained()
             self._told_last = recorder.run
@@ -127,7 +128,7 @@ class WorkerEnd:
                 print_line(f"run {recorder.run} is over for this worker")
 
     def _say_drained(self) -> None:
-        recorder = self._node.recorder
+        recorder = self._process.recorder
         last = {"run": recorder.run, "worker": recorder.worker, "last": recorder.last_number}
         self._runner.send_message(messages.DRAINED, last)
 
@@ -141,17 +142,17 @@ class WorkerEnd:
         """This worker ends by itself: the last word, and wait a little until it is acknowledged."""
         self.last_word(limit)
         until = clock.monotonic() + _LAST_WORDS
-        while self._node.recorder.unacknowledged and clock.monotonic() < until:
+        while self._process.recorder.unacknowledged and clock.monotonic() < until:
             gevent.sleep(0.05)
-        if unsent := sum(len(batch["rows"]) for batch in self._node.recorder.unacknowledged.values()):
+        if unsent := sum(len(batch["rows"]) for batch in self._process.recorder.unacknowledged.values()):
             what = f"{things(unsent, 'reply', 'replies')} that the master has not confirmed"
-            print_line(f"{what}: {self._node.recorder.copy_at or 'no copy is on the disk either'}")
-        self._node.recorder.close()
+            print_line(f"{what}: {self._process.recorder.copy_at or 'no copy is on the disk either'}")
+        self._process.recorder.close()
 
     def _keep_sending(self) -> None:
         while True:
             gevent.sleep(FLUSH_EVERY)
-            self._node.recorder.flush()
+            self._process.recorder.flush()
             try:
                 self._send_due()
             except RPCError as error:  # Locust mends its connection itself; unacknowledged batches go again
@@ -160,7 +161,7 @@ class WorkerEnd:
     def _send_due(self) -> None:
         """Send what was never sent, and again what waited for its acknowledgement: so many at a time, oldest first."""
         now = clock.monotonic()
-        waiting = self._node.recorder.unacknowledged
+        waiting = self._process.recorder.unacknowledged
         due = [n for n in waiting if now - self._sent.get(n, -_RESEND_AFTER) >= _RESEND_AFTER]
         for number in due[:_AT_ONCE]:
             self._runner.send_message(messages.BATCH, waiting[number])

@@ -62,6 +62,11 @@ class Level:
         return self.t_end - self.t_start
 
 
+def shortest_level(hold: float | None) -> float:
+    """Return the shortest measured part, in seconds, that counts as a level; `hold` is the plan's, None without one."""
+    return SHORTEST if hold is None else min(SHORTEST, hold / 2)
+
+
 def find_levels(
     users: Columns,
     plan: Mapping[str, Any] | None,
@@ -78,7 +83,7 @@ def find_levels(
     """
     stretches = without(find_stretches(users, last_sent), away)
     settle = SETTLE if plan is None else number(plan, "settle", SETTLE)
-    shortest = SHORTEST if plan is None else min(SHORTEST, number(plan, "hold", 2 * SHORTEST) / 2)
+    shortest = shortest_level(None if plan is None else number(plan, "hold", 2 * SHORTEST))
     meant = _meant(plan)
     measured = _measured_from(stretches, settle, free, _searched(plan))
     plateaus = [s for s in stretches if s.users > 0 and s.end - measured[s] >= shortest]

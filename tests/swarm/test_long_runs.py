@@ -10,7 +10,6 @@ from locust.stats import RequestStats
 
 from probe_ext.run import directory
 from probe_ext.swarm.master.collector import Collector
-from probe_ext.swarm.master.sealed_windows import SpilledWindows
 from probe_ext.swarm.master.stats_pruning import LOOKED_AT, forget_old_seconds
 
 
@@ -23,51 +22,16 @@ def batch(number: int, *windows: dict[str, Any]) -> dict[str, Any]:
     return {"run": "r", "worker": "w", "number": number, "rows": [], "gaps": [], "windows": list(windows), **told}
 
 
-def test_windows_that_change_no_more_are_held_by_the_disk_and_are_in_the_file_at_the_end(tmp_path: Path) -> None:
+def test_windows_that_no_longer_change_are_compressed_and_are_in_the_file_at_the_end(tmp_path: Path) -> None:
     collector = Collector("r", tmp_path, lambda _: None)
     for second in range(0, 1000, 10):
         collector.accept(batch(second + 1, *[window(second + k, second) for k in range(10)]))
         collector.add_windows()
-        collector.spill(second - 100.0)
+        collector.finalize_windows(second - 100.0)
         assert sum(1 for _ in collector.book.lines()) <= 130  # however long the run
-    assert not list(tmp_path.glob("*tmp*"))  # the file has no name
     collector.close()
     lines = [json.loads(line) for line in (tmp_path / directory.SKETCHES).read_text().splitlines()]
     assert lines == [window(second, second // 10 * 10) for second in range(1000)]
-
-
-class Disk:
-    """Takes so many bytes, and then no more."""
-
-    def __init__(self, real: Any, room: int) -> None:
-        self.real, self.room = real, room
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
-
-    def write(self, data: Any) -> int:
-        if not self.room:
-            raise OSError(28, "No space left on device")
-        taken = min(len(data), self.room)
-        self.room -= taken
-        return int(self.real.write(data[:taken]))
-
-
-def test_what_the_disk_refuses_stays_in_memory(tmp_path: Path) -> None:
-    away = SpilledWindows(tmp_path)
-    away.add(["a\n", "b\n"])
-    disk: Any = Disk(away._file, room=3)
-    away._file = disk
-    away.add(["c\n", "d\n"])  # the disk takes a part of it
-    away.add(["e\n"])
-    away._file = disk.real
-    assert list(away) == ["a\n", "b\n", "c\n", "d\n", "e\n"]
-    away.add(["f\n"])  # there is room again
-    assert sorted(away) == ["a\n", "b\n", "c\n", "d\n", "e\n", "f\n"]
-    away.close()
-    nowhere = SpilledWindows(tmp_path / "no-such-folder")
-    nowhere.add(["a\n"])
-    assert list(nowhere) == ["a\n"]
 
 
 def run_of(seconds: int, **given: Any) -> Any:
