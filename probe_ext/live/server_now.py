@@ -1,6 +1,6 @@
 """What the server says of itself now: engines put together, counters that may start anew."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from probe_ext.measure.table_rows import ServerRow
 from probe_ext.verdict.server.server_series import STALE
@@ -35,7 +35,7 @@ class ServerNow:
     def _count(self, engine: Engine, value: float) -> None:
         before = self._counter.get(engine)
         self._counter[engine] = value
-        if before is None or (engine[1] != "all" and (engine[0], "all") in self._counter):
+        if before is None or _is_part(engine, self._counter):
             return
         rise = value - before if value >= before else value  # a counter that fell had started anew from nothing
         self.preemptions = (self.preemptions or 0) + round(rise)
@@ -57,8 +57,12 @@ class ServerNow:
         return sum(found) if found else None
 
     def _fresh(self, quantity: str, now: float) -> Iterator[float]:
-        """Where an engine's parts and their sum both stand, the sum is taken."""
         newest = self._newest[quantity]
-        for (url, engine), (t, value) in newest.items():
-            if now - t <= STALE and (engine == "all" or (url, "all") not in newest):
+        for engine, (t, value) in newest.items():
+            if now - t <= STALE and not _is_part(engine, newest):
                 yield value
+
+
+def _is_part(engine: Engine, known: Container[Engine]) -> bool:
+    """Whether the server's total is known too, which then counts instead of its parts."""
+    return engine[1] != "all" and (engine[0], "all") in known

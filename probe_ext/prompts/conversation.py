@@ -18,26 +18,17 @@ class ChatMaker:
         model: LengthModel,
         *,
         system_tokens: int = 0,
-        system_shared: bool = True,
     ) -> None:
-        """`turn_tokens`: of each question. `system_shared`: one system prompt for everybody, or one for each chat."""
+        """`turn_tokens`: of each question. All chats share one system prompt of `system_tokens`, if that is not 0."""
         self.layer = layer(seed, model)
         self.model = model
         self.turn_tokens = max(turn_tokens, self.layer.least)
         self.system_tokens = system_tokens
-        self._system = self.layer.shared("system prompt", system_tokens) if system_shared else None
+        self.system = self.layer.shared("system prompt", system_tokens) if system_tokens > 0 else ""
 
     def chat(self, user: int, number: int) -> "Chat":
         """A user's chat `number`, both counted from 0 over the whole run."""
         return Chat(self, user, number)
-
-    def system(self, user: int, number: int) -> str:
-        """The system prompt of a chat; empty where there is none."""
-        if self.system_tokens <= 0:
-            return ""
-        if self._system is not None:
-            return self._system
-        return self.layer.unique(user, number, self.system_tokens)
 
 
 class Chat:
@@ -47,9 +38,8 @@ class Chat:
         self._maker = maker
         self._user = user
         self._number = number * _TURNS_EACH
-        system = maker.system(user, self._number)
-        self._messages: list[Message] = [{"role": "system", "content": system}] if system else []
-        self._tokens = maker.model.constant + (maker.system_tokens if system else 0)
+        self._messages: list[Message] = [{"role": "system", "content": maker.system}] if maker.system else []
+        self._tokens = maker.model.constant + (maker.system_tokens if maker.system else 0)
         self.turns = 0
 
     def ask(self) -> Prompt:
@@ -66,9 +56,3 @@ class Chat:
         if tokens_in is not None:
             self._tokens = tokens_in
         self._tokens += tokens_out if tokens_out is not None else self._maker.model.tokens(text)
-
-    def unanswered(self) -> None:
-        """Take the last question back: nothing came, and two questions in a row are refused by some templates."""
-        if self._messages and self._messages[-1]["role"] == "user":
-            self._messages.pop()
-            self._tokens -= self._maker.turn_tokens

@@ -48,7 +48,7 @@ def check_refused(result: "subprocess.CompletedProcess[str]", *named: object) ->
     """Exit code 2, nothing on standard output, and one line on standard error that names what is wrong."""
     assert result.returncode == 2, result.stderr
     assert result.stdout == ""
-    waited = r"\d\d:\d\d  asking the server about itself"  # what a run says that has to wait, on a busy machine
+    waited = r"\d\d:\d\d  querying the server"  # what a run says that has to wait, on a busy machine
     lines = [line for line in result.stderr.splitlines() if not re.fullmatch(waited, line)]
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("probe")

@@ -74,7 +74,7 @@ def test_two_workers_ended_by_a_signal(
     run = finished(process, out)
     check_accounts(run, nodes=2)
     assert (run.code, run.manifest["end_reason"]) == (code, reason)
-    assert f"probe: {reason}: replies in flight may go on for 20 s" in run.said
+    assert f"probe: {reason}: waiting up to 20 s for replies in flight" in run.said
     assert not [w for w in run.manifest["workers"] if w["away"] or w["lost_at"] is not None or w["left_at"] is not None]
 
 

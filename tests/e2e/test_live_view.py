@@ -192,4 +192,4 @@ def test_where_the_live_page_is_stands_beside_locusts_own_address() -> None:
     finally:
         end(ui)
     assert f"Starting web interface at {url}," in said
-    assert f"the live page is at {url}/probe/\n" in said
+    assert f"live view at {url}/probe/\n" in said

@@ -201,7 +201,7 @@ def test_a_stop_during_the_warm_up_of_levels_is_the_end_of_it(tmp_path: Path, wo
         assert ui.swarm(**levels, warm_up="64")["success"]
         wait_for(lambda: "warming" in str(live()["doing"]), "the warm-up")
         ui.stop()
-        assert (live()["state"], live()["doing"]) == ("idle", "it was stopped before it began")
+        assert (live()["state"], live()["doing"]) == ("idle", "stopped before it began")
         assert ui.swarm(**levels, warm_up="off")["success"]  # the next is the first that begins
         wait_for(lambda: [one["state"] for one in live()["runs"]] == ["ended"], "the levels")
         run = Run(out, 0, "")
