@@ -85,7 +85,8 @@ class RunStart:
         runner, expected = self._environment.runner, self._environment.parsed_options.processes or 0
         if isinstance(runner, MasterRunner):
             until = clock.monotonic() + _WORKERS_TIMEOUT_S
-            while len(runner.clients) < expected and clock.monotonic() < until:
+            # Not `runner.clients`: Locust lists a worker before it has started, and it would miss the quit message.
+            while len(self._coordinator.workers.known) < expected and clock.monotonic() < until:
                 gevent.sleep(0.05)
             runner.quit()
         sys.exit(ExitCode.USAGE)

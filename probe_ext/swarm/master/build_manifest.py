@@ -1,4 +1,4 @@
-"""What `run.json` says of a run: values in, plain types out."""
+"""Build `run.json` from what is known of a run."""
 
 import platform
 from pathlib import Path
@@ -15,11 +15,12 @@ from probe_ext.run import manifest
 from probe_ext.swarm.link.workers import Worker
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.search_finding import search_finding
+from probe_ext.verdict.values.plurals import things
 from probe_ext.verdict.values.worker_names import worker_name
 
 
 def describe(run: RunFacts) -> dict[str, Any]:
-    """The manifest as it stands now; keys as in ARCHITECTURE.md."""
+    """Return the manifest as of now; keys: docs/run-directory.md."""
     preparation = run.preparation
     participants = [_worker(run, worker) for worker in run.workers.known.values() if _took_part(run, worker)]
     return {
@@ -58,7 +59,7 @@ def _plan(run: RunFacts) -> dict[str, Any] | None:
 
 
 def _locustfile(given: str) -> str:
-    """A scenario of the package by its file's name; a user's own as it was given, below the folder that it ran in."""
+    """Return a bundled scenario's file name, or the path of a user's own file as given."""
     path = Path(given)
     if path.resolve().parent == folder("locustfiles").resolve():
         return path.name
@@ -103,34 +104,34 @@ def _worker(run: RunFacts, worker: Worker) -> dict[str, Any]:
 
 
 def _findings(run: RunFacts, participants: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What only the live run can know."""
+    """Return findings that only the live run can make."""
     found = run.poll_findings()
     if run.preparation.problem:
-        advice = "Look at the server's address, model and limits."
+        advice = "Check the server's address, model and limits."
         found.append(_failed("target", run.preparation.problem, advice))
     found += [_disk(run, name, error) for name, error in {**run.tables.problems, **run.collector.disk_errors}.items()]
     for worker_id, reported in run.collector.reported.items():
         if reported.get("disk_error"):
             why = f"{worker_name({'workers': participants}, worker_id)}: {reported['disk_error']}"
-            found.append(_failed("worker_disk", why, "The master has the rows; make room for the next run."))
+            found.append(_failed("worker_disk", why, "The master has the rows; free disk space before the next run."))
     if run.ended is not None and isinstance(run.steps, SearchSteps):
         found.append(search_finding(run.steps))
     for level in run.steps.never_reached if run.steps else ():
         why = f"the level of {level} users was never reached"
-        found.append(_failed("level_reached", why, "Look at Locust's log for users that could not be started."))
+        found.append(_failed("level_reached", why, "Check Locust's log for users that could not be started."))
     return found
 
 
 def _disk(run: RunFacts, name: str, error: str) -> dict[str, Any]:
-    """A file that the disk refused: are lines of it lost, is it a table that is not whole, or was all written later?"""
-    advice = "Make room, or give --out a folder that can be written."
+    """Return the finding for a file with a disk error: lines lost, a table incomplete, or all written later."""
+    advice = "Free disk space, or set --out to a writable directory."
     lost = run.collector.unwritten.get(name, 0)
     if lost:
-        why = f"{lost} lines could not be written"
+        why = f"{things(lost, 'line')} could not be written"
     elif name in run.collector.incomplete or name in run.tables.problems:
-        why = "what it holds is not the whole run"
+        why = "the file is incomplete"
     else:
-        why, advice = "it refused for a while; every line was written later", "Make room before the next run."
+        why, advice = "temporary; every line was written later", "Free disk space before the next run."
     return _failed("disk", f"{run.directory / name}: {error}; {why}", advice, invalidates=lost > 0)
 
 
