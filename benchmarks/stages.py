@@ -21,7 +21,7 @@ from probe_ext.client.connection import Connection
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.users import recorder
-from probe_ext.swarm.users.endpoint import Door
+from probe_ext.swarm.users.endpoint import Endpoint
 from probe_ext.swarm.users.llm import Llm
 from probe_ext.target.poller import Poller
 
@@ -35,12 +35,12 @@ STAGES: list[tuple[str, Any, str]] = [
     ("how the reply ended", reply.ReplyReader, "fill"),
     ("its row: pace, gaps, deadlines", recorder, "reply_row"),
     ("its share of the windows", recorder, "write_windows"),
-    ("telling Locust and listeners", Llm, "_tell"),
-    ("building the next request", Door, "request"),
+    ("telling Locust and listeners", Llm, "_fire_events"),
+    ("building the next request", Endpoint, "request"),
     ("handing it to the kernel", Connection, "send"),
     ("batches: sketches, rows", recorder.Recorder, "flush"),
     ("tables on the disk", Collector, "accept"),
-    ("the live figures", ActiveRun, "_look"),
+    ("the live figures", ActiveRun, "_update_live"),
     ("the server's metrics", Poller, "poll"),
 ]
 

@@ -1,4 +1,4 @@
-"""Which of Locust's events switches what on. Importing this module is what switches the package on."""
+"""Hook the package into Locust. Importing this module registers the listeners."""
 
 from typing import Any
 
@@ -11,9 +11,7 @@ from probe_ext.swarm.master_wiring import wire_master
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.worker_wiring import wire_worker
 
-_SILENT_BEATS = 8
-"""seconds without a word after which Locust takes a worker for gone. Its own 3 are fewer than a generator on a crowded
-machine may be held up, and a master whose last worker is gone ends the run."""
+_WORKER_TIMEOUT_S = 8  # Locust's own 3 are too few on a crowded machine, and losing the last worker ends the run
 
 
 @events.init_command_line_parser.add_listener
@@ -29,5 +27,5 @@ def _set_up(environment: Environment, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         wire_worker(process, runner)
     else:
-        runners.HEARTBEAT_LIVENESS = _SILENT_BEATS
+        runners.HEARTBEAT_LIVENESS = _WORKER_TIMEOUT_S
         wire_master(process)

@@ -15,7 +15,8 @@ from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
 from probe_ext.settings.slo import SloProfile
 from probe_ext.sim.metrics.vllm_series import cache_config
 from probe_ext.sim.profile import Profile
-from probe_ext.swarm.master.search_monitor import Judge, Tally
+from probe_ext.swarm.master.reply_counter import ReplyCounter
+from probe_ext.swarm.master.search_monitor import SearchMonitor
 from probe_ext.verdict.values.columns import from_rows
 from probe_ext.verdict.values.evidence import Evidence, LocustCounts, Window
 from scripts.study.people import People
@@ -78,15 +79,18 @@ def hold_levels(
 ) -> Run:
     """Hold these numbers of users one after another, by the stepping that real runs have."""
     plan = LevelPlan(levels, hold, settle, min_replies)
-    steps, tally = plan.begin(), Tally(min_replies)
+    steps, tally = plan.begin(), ReplyCounter(min_replies)
     return drive(
-        Run(profile, people, steps.told()), seed, lambda t, users: steps.target(t, users, tally.heard), tally.add
+        Run(profile, people, steps.told()),
+        seed,
+        lambda t, users: steps.target(t, users, tally.users_with_enough_replies),
+        tally.add,
     )
 
 
 def search(profile: Profile, people: People, slo: SloProfile, plan: SearchPlan, *, seed: int) -> Run:
     """Let the search find the boundary, by the stepping that real runs have."""
-    steps, heard = plan.begin(), Judge(slo, plan.min_replies)
+    steps, heard = plan.begin(), SearchMonitor(slo, plan.min_replies)
     run = drive(Run(profile, people), seed, lambda t, users: steps.target(t, users, heard), heard.add)
     steps.review(heard)
     run.plan = steps.told()

@@ -94,7 +94,7 @@ def good(sim: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("good") / "run"
     result = probe("run", "capacity", "--host", sim, "--out", out, *SHORT)
     assert result.returncode == 0, result.stderr
-    assert "probe: 1 level (2 users), 0 s to settle and 2 s held: at least 2 s, more" in result.stderr
+    assert "probe: 1 level (2 users), 0 s settle + 2 s hold: at least 2 s, longer" in result.stderr
     assert len(Run(out, 0, "").rows()) >= 4
     return out
 

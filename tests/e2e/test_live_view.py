@@ -41,7 +41,7 @@ PRESS = """(() => {{
   return !!found;
 }})()"""
 PASSWORD = "let me in, é"
-SAID_NO = "document.body.innerText.includes('This is not the password')"
+SAID_NO = "document.body.innerText.includes('Wrong password')"
 LONG_ENOUGH = "/0:0[6-9]|0:[1-5]/.test((document.querySelector('#levels tr.present') || {}).innerText)"
 
 

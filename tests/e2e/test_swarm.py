@@ -267,8 +267,8 @@ def test_a_master_that_waits_goes_on_waiting_when_a_worker_leaves_and_gives_up_w
         alone = finished(start([*command, "--force", "--expect-workers-max-wait", "5"]), tmp_path / "run")
         assert alone.code == 2
         said = alone.said.splitlines()
-        assert "0 of 2 workers are here; start one with probe worker --master-host" in said[0]
-        assert said[-1] == "probe: gave up waiting after 5 s: 0 of 2 workers are here; there is no run"
+        assert "0 of 2 workers connected; start one with probe worker --master-host" in said[0]
+        assert said[-1] == "probe: no run: 0 of 2 workers connected after 5 s"
     finally:
         for worker in workers:
             end(worker)

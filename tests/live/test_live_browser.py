@@ -100,7 +100,7 @@ def test_it_draws_the_run_and_fits_asking_nobody_else(
             } | {"data:,"}
             assert tab.console == []
             said = str(await tab.ask("document.querySelector('h1').textContent"))
-            assert said.endswith("of 8 people feel served."), said
+            assert said.endswith("of 8 people are served."), said
             assert await tab.ask("document.querySelectorAll('#levels tbody tr').length") == 2
         text = str(await tab.ask("document.body.innerText"))
         assert HOSTILE in text
@@ -155,7 +155,7 @@ def test_keys_buttons_and_a_connection_that_is_lost(
         await tab.ask("document.getElementById('whole').click()")
         await until(tab, "document.getElementById('lanes').innerText.includes('0:00')")
         # Only what changes the picture is said aloud, not every second.
-        assert "people feel served" in str(await tab.ask("document.getElementById('news').textContent"))
+        assert "people are served" in str(await tab.ask("document.getElementById('news').textContent"))
         await tab.ask("document.getElementById('pause').click()")
         asked = len(tab.requests)
         await asyncio.sleep(2.5)
@@ -164,7 +164,7 @@ def test_keys_buttons_and_a_connection_that_is_lost(
         await tab.ask("document.getElementById('pause').click()")
         assert await tab.ask("document.getElementById('report').hidden")
         run.ended, served.ui.view.past[0].report = 400.0, "ready"
-        await until(tab, "document.getElementById('state').textContent === 'over'")
+        await until(tab, "document.getElementById('state').textContent === 'ended'")
         assert not await tab.ask("document.getElementById('report').hidden")
         served.stop()
         await until(tab, "document.getElementById('state').textContent.includes('connection lost')")

@@ -16,7 +16,7 @@ from probe_ext.swarm.web.live_page_routes import FILES
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "live-view.md").read_text(encoding="utf-8")
 PART = PAGE.split("## live.json")[1]
 RULES = {history.last: "the last", history.largest: "the largest", history.smallest: "the smallest",
-         history.together: "the sum"}  # fmt: skip
+         history.total: "the sum"}  # fmt: skip
 
 
 def rows_of(heading: str) -> list[list[str]]:
@@ -75,5 +75,5 @@ def test_every_file_that_is_handed_out() -> None:
 
 
 def test_the_figures_that_are_named() -> None:
-    assert f"at most {history.MOST} points" in PAGE.replace("\n", " ")
-    assert history.RECENT == 300
+    assert f"at most {history.MAX_POINTS} points" in PAGE.replace("\n", " ")
+    assert history.RECENT_POINTS == 300

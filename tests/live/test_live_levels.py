@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 from worlds import CHAT, columns, reply, staircase, worker
 
-from probe_ext.live.live_levels import OPEN, LevelNow, Levels, Rules
+from probe_ext.live.live_levels import MAX_OPEN_LEVELS, LevelNow, Levels, Rules
 from probe_ext.live.live_run import LiveRun
 from probe_ext.live.reply_batch import judge
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
@@ -79,7 +79,7 @@ def test_a_number_of_users_that_was_passed_through_is_no_level() -> None:
 
 
 def test_with_a_plan_only_what_was_planned_is_a_level() -> None:
-    rules = Rules(CHAT, settle=1.0, shortest=2.0, min_replies=2, meant=frozenset({4}))
+    rules = Rules(CHAT, settle=1.0, shortest=2.0, min_replies=2, planned=frozenset({4}))
     users = staircase((2, 10), (4, 10))
     levels = lived([reply(user, sent) for user in range(4) for sent in range(20)], users, rules).levels
     assert [(level.users, level.t_start) for level in levels.all_now()] == [(4, 10.0)]
@@ -119,7 +119,7 @@ def test_users_who_stop_end_the_level() -> None:
 
 def test_old_levels_are_put_away_as_they_stand() -> None:
     levels, t = Levels(RULES), 0.0
-    for users in range(1, OPEN + 4):
+    for users in range(1, MAX_OPEN_LEVELS + 4):
         for _ in range(12):
             levels.note_users(t, users, ending=False)
             t += 1

@@ -15,7 +15,7 @@ PLACES = ("/", "/probe/", "/probe/live.json", "/stats/requests")
 
 
 def guarded(base: str, monkeypatch: pytest.MonkeyPatch) -> Ui:
-    monkeypatch.setattr(web_login, "_WAIT", 0.0)
+    monkeypatch.setattr(web_login, "_WRONG_PASSWORD_DELAY_S", 0.0)
     monkeypatch.setenv(WEB_PASSWORD_VARIABLE, "open sesame")
     ui = Ui(base, login=True)
     ui.environment.parsed_options.web_login = True
@@ -32,7 +32,7 @@ def test_who_knows_the_password_is_let_in_and_nobody_else(
     for wrong in ({"password": "open"}, {"password": ""}, {}):
         answer = ui.client.post(f"{base}/probe-login", data=wrong)
         assert (answer.status_code, answer.location) == (302, f"{base}/login")
-        assert "This is not the password." in ui.client.get(answer.location).get_data(as_text=True)
+        assert "Wrong password." in ui.client.get(answer.location).get_data(as_text=True)
         assert [ui.client.get(base + place).status_code for place in PLACES] == [302] * len(PLACES)
     answer = ui.client.post(f"{base}/probe-login", data={"password": "open sesame"})
     assert (answer.status_code, answer.location) == (302, f"{base}/")

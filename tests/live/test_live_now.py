@@ -14,7 +14,7 @@ from probe_ext.live.live_run import LiveRun, Now
 from probe_ext.live.reply_batch import judge
 from probe_ext.live.server_now import ServerNow
 from probe_ext.live.status_line import status_line
-from probe_ext.live.window import LONGEST, SHORTEST, Window
+from probe_ext.live.window import MAX_WINDOW_S, MIN_WINDOW_S, Window
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow, ServerRow, UserRow
 
 RULES = Rules(CHAT, settle=5.0)
@@ -54,7 +54,7 @@ def test_replies_leave_the_window_with_the_people_they_told_of() -> None:
     pushed(window, 30.0, reply(3, 28.0))
     people = window.people(CHAT.users)
     assert (people.served, people.broken, window.figures(30.0).failed) == (2, 1, 1)
-    window.age(10.0 + SHORTEST + 1)
+    window.expire(10.0 + MIN_WINDOW_S + 1)
     people = window.people(CHAT.users)
     assert (people.served, people.broken, window.figures(41.0).replies) == (1, 0, 1)
 
@@ -72,7 +72,7 @@ def test_slow_replies_make_the_window_longer_up_to_a_limit() -> None:
     assert window.seconds == 100.0
     for t in range(1000, 4000, 100):
         pushed(window, float(t), *(reply(n, t - 290.0, end=float(t)) for n in range(3)))
-    assert window.seconds == LONGEST
+    assert window.seconds == MAX_WINDOW_S
 
 
 def test_after_users_have_left_only_what_is_sent_from_then_on_counts() -> None:
@@ -120,7 +120,7 @@ def test_engines_are_put_together_and_counters_may_start_anew() -> None:
     assert server.requests("waiting", 2.0) == 5
     assert server.requests("running", 2.0) is None
     assert server.preemptions == 4 + 1  # from 5 to 9; then anew from nothing to 1
-    assert (server.preempted(), server.preempted()) == (5, 0)
+    assert (server.new_preemptions(), server.new_preemptions()) == (5, 0)
     assert server.kv_usage(8.0) is None  # stale
 
 
@@ -159,14 +159,14 @@ def moment(users: int, served: int = 0, strained: int = 0, broken: int = 0) -> N
 @pytest.mark.parametrize(
     ("now", "said", "tone"),
     [
-        (moment(0), "Nobody is using the server.", ""),
-        (moment(24), "24 people, and none heard yet.", ""),
-        (moment(1, served=1), "One person feels served.", ""),
-        (moment(1, broken=1), "One person does not feel served.", ""),
-        (moment(24, served=24), "24 of 24 people feel served.", "good"),
-        (moment(24, served=22, strained=1, broken=1), "22 of 24 people feel served.", "bad"),
-        (moment(24, served=1), "1 of 24 people feels served.", "good"),
-        (moment(2000, served=1200), "1,200 of 2,000 people feel served.", "good"),
+        (moment(0), "No users.", ""),
+        (moment(24), "24 people, no replies yet.", ""),
+        (moment(1, served=1), "One person is served.", ""),
+        (moment(1, broken=1), "One person is not served.", ""),
+        (moment(24, served=24), "24 of 24 people are served.", "good"),
+        (moment(24, served=22, strained=1, broken=1), "22 of 24 people are served.", "bad"),
+        (moment(24, served=1), "1 of 24 people is served.", "good"),
+        (moment(2000, served=1200), "1,200 of 2,000 people are served.", "good"),
     ],
 )
 def test_the_headline(now: Now, said: str, tone: str) -> None:
@@ -187,7 +187,7 @@ def test_where_a_level_stands_is_said_in_words() -> None:
     assert status_text.progress(None, RULES) == ""
     live = LiveRun(RULES)
     live.on_users(UserRow(0.0, 2, 2, "running"))
-    assert status_text.progress(live.tick(1.0), RULES).endswith("measuring begins in 4 s.")
+    assert status_text.progress(live.tick(1.0), RULES).endswith("measuring starts in 4 s.")
     said = []
     for second in range(5, 40):
         live.on_users(UserRow(float(second), 2, 2, "running"))
@@ -195,8 +195,8 @@ def test_where_a_level_stands_is_said_in_words() -> None:
             live.on_reply(reply(user, second - 2.0, first=second - 2.0 + (0.1 if second < 25 else 20.0)))
         said.append(status_text.progress(live.tick(float(second)), RULES))
     assert said[0].endswith("too early to say, 0 of 2 have 3 judged replies.")
-    assert said[12].endswith("so far this level holds.")
-    assert said[-1].endswith("so far this level fails, by the wait for the first word.")
+    assert said[12].endswith("this level holds so far.")
+    assert said[-1].endswith("this level fails so far, limited by the wait for the first word.")
 
 
 def test_a_level_that_waits_for_its_undecided_users_says_so() -> None:
@@ -207,7 +207,7 @@ def test_a_level_that_waits_for_its_undecided_users_says_so() -> None:
             live.on_reply(reply(user, second - 2.0, first=second - 2.0 + (5.0 if (user, second) == (0, 12) else 0.1)))
         live.tick(float(second))
         if second == 12:
-            assert status_text.progress(live.now, RULES).endswith("too early to say, 1 person not decided yet.")
+            assert status_text.progress(live.now, RULES).endswith("too early to say, 1 person undecided.")
 
 
 def test_figures_that_are_not_known_are_not_said() -> None:

@@ -123,7 +123,7 @@ def test_the_tabs_show_each_level_and_ttft_and_gaps_by_name(tmp_path: Path) -> N
     ui.begin(tmp_path / "run")
     told = {table["key"]: table["data"] for table in ui.client.get("/stats/requests").get_json()["extended_stats"]}
     assert [row["people"] for row in told["levels"]] == [8, 4]
-    assert told["levels"][0]["state"].startswith("now: ")
+    assert told["levels"][0]["state"].startswith("so far: ")
     assert told["levels"][1]["state"] == "holds"
     line, total = told["streaming"]
     assert (line["name"], line["requests"]) == ("demo", figures(ui)["now"]["replies"])
@@ -213,7 +213,7 @@ def test_a_report_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("probe_ext.swarm.web.run_display.make_report", lambda _: 2)
     ui.view.report(run.directory)
     assert figures(ui)["runs"][0]["report"] == "failed"
-    assert figures(ui)["said"]["below"] == "Its report could not be made."
+    assert figures(ui)["said"]["below"] == "The report could not be made."
 
 
 # --- who may have what ---

@@ -22,7 +22,7 @@ from probe_ext.measure.timeline import Marks, TokenEvents
 from probe_ext.settings.options import Options, read_options
 from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.collector import Collector
-from probe_ext.swarm.users.recorder import Asked, Recorder
+from probe_ext.swarm.users.recorder import Recorder, RequestInfo
 
 
 class World:
@@ -105,7 +105,7 @@ def ask(recorder: Recorder, reply: Reply | None = None, user: str = "w:1") -> Re
     """One reply from its start to its end."""
     talk: Any = Talk()
     number = recorder.start(talk)
-    return recorder.end(talk, reply or a_reply(), Asked(user, "capacity", "chat"), number)
+    return recorder.end(talk, reply or a_reply(), RequestInfo(user, "capacity", "chat"), number)
 
 
 @dataclass

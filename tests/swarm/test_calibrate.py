@@ -79,7 +79,7 @@ def test_a_calibration_measures_real_users_and_is_kept(capsys: pytest.CaptureFix
     assert 0 < found["ttft_error_p50"] <= found["ttft_error_max"]
     assert found["cpu_per_reply"] > 0
     assert found["tokens_per_second"] is None
-    assert "error of TTFT" in shown
+    assert "TTFT error" in shown
     assert str(calibration_store.place()) in shown
 
 
@@ -88,10 +88,10 @@ def test_a_length_that_is_none_is_refused(seconds: str, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit) as left:
         main(["calibrate", "--seconds", seconds])
     assert left.value.code == 2
-    assert f"--seconds: {seconds}: a trial takes 1 second or more" in capsys.readouterr().err
+    assert f"--seconds: {seconds!r} is not a valid number of seconds" in capsys.readouterr().err
 
 
-def test_an_interrupted_calibration_leaves_no_load_offset_at(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupted_calibration_leaves_no_load_behind(capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(*_: object, **__: object) -> tuple[str, str]:
         raise KeyboardInterrupt
 
@@ -111,7 +111,7 @@ def test_a_quick_calibration_keeps_what_a_full_one_found(monkeypatch: pytest.Mon
     assert (found["tokens_per_second"], found["open_streams"]) == (9000.0, 500)
     monkeypatch.setattr(calibration_store, "load", lambda: None)
     assert calibrate_command.calibrate(1.0, quick=True)["open_streams"] is None
-    assert not [line for line in calibrate_command.said(found) if "without delay" in line], (
+    assert not [line for line in calibrate_command.summary(found) if "without delay" in line], (
         "the earlier one did not tell"
     )
 
@@ -129,7 +129,7 @@ def test_errors_are_the_differences_to_the_truth() -> None:
 def test_a_target_that_cannot_be_measured_is_no_calibration(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(calibrate_command, "_USERS", Path("/nowhere.py"))
+    monkeypatch.setattr(calibrate_command, "_LOCUSTFILE", Path("/nowhere.py"))
     assert main(["calibrate", "--quick", "--seconds", "1"]) == 3
     assert "no such file" in capsys.readouterr().err
     assert calibration_store.load() is None
@@ -143,30 +143,30 @@ def trial(lag: float, streams: int, unresolved: int = 0) -> calibrate_command.Tr
 
 def test_the_most_is_that_of_the_last_trial_that_was_borne(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    lags = {25: 0.005, 50: 0.010, 100: 0.011, 200: 0.009, 400: calibrate_command.LAG}
+    lags = {25: 0.005, 50: 0.010, 100: 0.011, 200: 0.009, 400: calibrate_command.MAX_LAG_S}
 
     def run(_: Any, *, users: int, **__: Any) -> calibrate_command.Trial:
         asked.append(users)
         return trial(lags.get(users, 0.021), users)
 
     monkeypatch.setattr(calibrate_command, "trial", run)
-    found = calibrate_command.most(
-        calibrate_command._of_more_tokens(1.0), lambda one: one.total("events") / one.seconds
+    found = calibrate_command.find_limits(
+        calibrate_command._token_loads(1.0), lambda one: one.total("events") / one.seconds
     )
     assert (found.on_time, found.kept_up) == (50 * 100 / 10, 400 * 100 / 10), "one that is late ends being on time"
     assert asked == [25, 50, 100, 100, 200, 400, 800, 800], "what is too much is tried twice, and nothing after it"
-    assert calibrate_command.most(calibrate_command._of_more_streams(1.0)) == calibrate_command.Most(0, 100), (
+    assert calibrate_command.find_limits(calibrate_command._stream_loads(1.0)) == calibrate_command.Limits(0, 100), (
         "never without delay"
     )
     lags |= {250: 0.001, 500: 0.001}
     lags[100] = 0.001
-    assert calibrate_command.most(calibrate_command._of_more_streams(1.0)) == calibrate_command.Most(500, 500)
+    assert calibrate_command.find_limits(calibrate_command._stream_loads(1.0)) == calibrate_command.Limits(500, 500)
 
 
 def test_a_moments_trouble_is_no_limit() -> None:
     lags = iter([0.1, 0.001, 0.015, 0.001, 0.002, 0.1, 0.1])
     loads = [(much, lambda: trial(next(lags), 1)) for much in (1, 2, 3, 4)]
-    assert calibrate_command.most(loads) == calibrate_command.Most(3, 3)
+    assert calibrate_command.find_limits(loads) == calibrate_command.Limits(3, 3)
 
 
 def test_nothing_is_kept_up_with_when_a_reply_fails() -> None:
@@ -184,8 +184,8 @@ def test_nothing_is_kept_up_with_when_a_reply_fails() -> None:
         (None, None, []),
         (9000.0, None, ["one worker keeps up with 9,000 tokens/s"]),
         (9000.0, 2000.0, ["one worker keeps up with 9,000 tokens/s, without delay up to 2,000"]),
-        (9000.0, 0, ["one worker keeps up with 9,000 tokens/s, never without delay"]),
-        (0, 0, ["one worker does not keep up with the fewest tokens/s that were tried"]),
+        (9000.0, 0, ["one worker keeps up with 9,000 tokens/s, always with delay"]),
+        (0, 0, ["one worker does not keep up with even the smallest load tried (tokens/s)"]),
     ],
 )
 def test_what_was_not_looked_for_is_not_said(kept_up: float | None, on_time: float | None, said: list[str]) -> None:
@@ -219,24 +219,29 @@ PUNCTUAL = {**FLOOR, "tokens_per_second_on_time": 3000.0, "open_streams_on_time"
         ({"tokens_per_second": None, "open_streams": None}, 10**6, 1, None),
         ({"tokens_per_second": "many", "open_streams": [5]}, 10**6, 1, None),
         (PUNCTUAL, 60, 1, None),
-        (PUNCTUAL, 61, 1, "reads without delay up to 3,000: 2 workers would do (--processes 2) (probe calibrate)"),
-        ({**PUNCTUAL, "receive_stamps": "kernel"}, 100, 1, "(probe calibrate; times stay right by the kernel's)"),
-        (PUNCTUAL, 121, 1, "3 workers would do (on further machines: this one has no more cores)"),
+        (PUNCTUAL, 61, 1, "reads without delay up to 3,000: use 2 workers (--processes 2) (probe calibrate)"),
+        ({**PUNCTUAL, "receive_stamps": "kernel"}, 100, 1, "(probe calibrate; kernel timestamps keep times accurate)"),
+        (PUNCTUAL, 121, 1, "use 3 workers on several machines, as this one has too few cores"),
         ({**PUNCTUAL, "tokens_per_second_on_time": 0}, 24, 1, None),
         (
             {**PUNCTUAL, "tokens_per_second_on_time": 0},
             25,
             1,
-            "for each of 25 users; a worker of this machine was late with 1,250 already: run the workers on a machine",
+            "for each of 25 users; a worker on this machine delayed even 1,250: run the workers on a less busy machine",
         ),
         ({**FLOOR, "open_streams": 0, "tokens_per_second": None}, 99, 1, None),
-        ({**FLOOR, "open_streams": 0}, 100, 1, "100 open streams; a worker of this machine did not keep up with 100"),
+        (
+            {**FLOOR, "open_streams": 0},
+            100,
+            1,
+            "100 open streams; a worker on this machine did not keep up with even 100",
+        ),
         (PUNCTUAL, 201, 1, "keeps up with 10,000"),
         (
             {**PUNCTUAL, "open_streams_on_time": 30},
             31,
             1,
-            "31 open streams; a worker of this machine reads without delay",
+            "31 open streams; a worker on this machine reads without delay",
         ),
     ],
 )
@@ -250,8 +255,8 @@ def test_a_plan_that_wants_more_than_its_workers_bear_is_told_how_many_would_do(
 
 def test_the_lightest_load_is_the_first_that_is_tried() -> None:
     first = {
-        "open_streams": calibrate_command.OPEN[0],
-        "tokens_per_second": calibrate_command.STREAMS[0] * calibrate_command.SPEED,
+        "open_streams": calibrate_command.OPEN_STREAMS[0],
+        "tokens_per_second": calibrate_command.TOKEN_STREAMS[0] * calibrate_command.TOKEN_RATE,
     }
     assert first == calibration_store.LIGHTEST
 

@@ -10,7 +10,7 @@ from locust.stats import RequestStats
 
 from probe_ext.run import directory
 from probe_ext.swarm.master.collector import Collector
-from probe_ext.swarm.master.stats_pruning import LOOKED_AT, forget_old_seconds
+from probe_ext.swarm.master.stats_pruning import KEPT_S, forget_old_seconds
 
 
 def window(start: int, count: int = 1) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def test_locusts_counts_by_second_do_not_grow_with_the_run_and_its_rates_stay() 
     rate = total.current_rps
     forget_old_seconds(environment)
     for entry in (total, environment.runner.stats.get("chat", "LLM")):
-        assert len(entry.num_reqs_per_sec) == LOOKED_AT + 1
+        assert len(entry.num_reqs_per_sec) == KEPT_S + 1
     assert total.current_rps == rate > 0
     assert total.num_requests == 1000
 

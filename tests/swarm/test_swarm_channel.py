@@ -2,15 +2,15 @@
 
 import pytest
 
-from probe_ext.swarm.commands.run_command import own_channel
+from probe_ext.swarm.commands.run_command import local_ports
 
 
 def test_two_runs_with_processes_meet_on_different_loopback_ports() -> None:
-    one, other = own_channel(["--processes", "2"]), own_channel(["--processes=2"])
+    one, other = local_ports(["--processes", "2"]), local_ports(["--processes=2"])
     assert one[:2] == other[:2] == ["--master-bind-host", "127.0.0.1"]
     assert one[3] == one[5] != other[3] == other[5]
 
 
 @pytest.mark.parametrize("rest", [[], ["--master"], ["--processes", "2", "--master-bind-port", "5000"]])
 def test_what_the_user_says_of_ports_stands(rest: list[str]) -> None:
-    assert own_channel(rest) == []
+    assert local_ports(rest) == []

@@ -113,7 +113,7 @@ def test_rows_of_workers_with_other_clocks_land_on_the_masters_axis(
     world.sleep(2.0)
     swarm.begin()
     for node in swarm.nodes:  # below the worker's own folder: not needed here, so not written
-        monkeypatch.setattr(node.recorder, "_to_disk", lambda: None)
+        monkeypatch.setattr(node.recorder, "_back_up", lambda: None)
     true: dict[str, float] = {}
     world.sleep(0.5)
     for _ in range(200):
@@ -188,7 +188,7 @@ def test_a_worker_of_another_version_says_so_itself_and_leaves(
     world.sleep(3.0)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"probe-ext {__version__}, the master {__version__}-other: refused" in said
+    assert f"probe-ext {__version__}, the master {__version__}-other; use the same version" in said
     runner = swarm.master.others["w0"]
     assert runner.quit in spawned
     assert runner.environment.process_exit_code == 2

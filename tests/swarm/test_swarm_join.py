@@ -19,9 +19,9 @@ PROBE = Path(sys.executable).with_name("probe")
     ("arguments", "said"),
     [
         ([], "--master-host"),
-        (["--master-host", "127.0.0.1", "--master-port", "70000"], "70000: is no port"),
-        (["--master-host", "127.0.0.1", "--processes", "0"], "0: is no whole number of 1 or more"),
-        (["--master-host", "127.0.0.1", "nonsense"], "nonsense: no scenario of this name"),
+        (["--master-host", "127.0.0.1", "--master-port", "70000"], "'70000' is not a valid port"),
+        (["--master-host", "127.0.0.1", "--processes", "0"], "'0' is not a positive integer"),
+        (["--master-host", "127.0.0.1", "nonsense"], "nonsense: unknown scenario"),
         (["--master-host", "no.such.host.invalid"], "--master-host no.such.host.invalid:"),
     ],
 )

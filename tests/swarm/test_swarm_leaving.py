@@ -8,7 +8,7 @@ from fake_swarm import Swarm
 from swarm_fakes import Talk, Wire, World, a_reply
 
 from probe_ext.swarm.master.coordinator import WORKERS_LEFT, WORKERS_LOST
-from probe_ext.swarm.users.recorder import Asked
+from probe_ext.swarm.users.recorder import RequestInfo
 
 
 def running(world: World, tmp_path: Path) -> Swarm:
@@ -24,7 +24,7 @@ def in_flight(swarm: Swarm, worker: int, seconds: float) -> None:
     recorder = swarm.nodes[worker].recorder
     talk: Any = Talk()
     number = recorder.start(talk)
-    end = lambda: recorder.end(talk, a_reply(), Asked("u", "capacity", "chat"), number)  # noqa: E731
+    end = lambda: recorder.end(talk, a_reply(), RequestInfo("u", "capacity", "chat"), number)  # noqa: E731
     swarm.world.at(swarm.world.now + seconds, end)
 
 

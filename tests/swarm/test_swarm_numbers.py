@@ -14,7 +14,7 @@ def test_it_knows_what_a_set_knows(came: list[int]) -> None:
         known.add(number)
         assert all((n in numbers) == (n in known) for n in range(1, 62))
         assert numbers.highest == max(known)
-        assert numbers.whole == next(n for n in range(62) if n + 1 not in known)
+        assert numbers.complete_up_to == next(n for n in range(62) if n + 1 not in known)
 
 
 def test_what_comes_in_order_takes_no_room() -> None:

@@ -103,19 +103,19 @@ def test_a_scenario_is_a_name_or_a_file(tmp_path: Path) -> None:
     assert run_command.find_locustfile(str(own)) == own
     with pytest.raises(SettingsError, match=r"^gone\.py: no such file"):
         run_command.find_locustfile("gone.py")
-    with pytest.raises(SettingsError, match="capcity: no scenario of this name; there are baseline, capacity, chat, "):
+    with pytest.raises(SettingsError, match="capcity: unknown scenario; valid names are baseline, capacity, chat, "):
         run_command.find_locustfile("capcity")
 
 
 def test_a_worker_asks_locust_for_its_defaults_once_and_not_for_every_option_of_every_message() -> None:
-    """Asked anew, Locust builds its whole parser: some milliseconds, a hundred times a spawn message."""
+    """RequestInfo anew, Locust builds its whole parser: some milliseconds, a hundred times a spawn message."""
     from locust import argument_parser  # noqa: PLC0415 - loads Locust
 
-    from probe_ext.swarm.worker_wiring import _ask_locusts_defaults_once  # noqa: PLC0415 - as above
+    from probe_ext.swarm.worker_wiring import _cache_locust_defaults  # noqa: PLC0415 - as above
 
     before = argument_parser.default_args_dict
     try:
-        _ask_locusts_defaults_once()
+        _cache_locust_defaults()
         assert argument_parser.default_args_dict() is argument_parser.default_args_dict()
         assert argument_parser.default_args_dict() == before()
     finally:

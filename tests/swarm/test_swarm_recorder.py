@@ -18,7 +18,7 @@ from probe_ext.run import tables
 from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.master.reply_counter import ReplyCounter
 from probe_ext.swarm.users.drain import drain
-from probe_ext.swarm.users.recorder import Asked, Recorder, watch_loop
+from probe_ext.swarm.users.recorder import Recorder, RequestInfo, watch_loop
 from probe_ext.swarm.users.reply_rows import reply_row
 
 
@@ -174,7 +174,7 @@ def test_a_full_disk_that_has_room_again_gets_every_row(tmp_path: Path, disk: Di
 def test_a_disk_that_stays_full_does_not_fill_the_workers_memory(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("probe_ext.swarm.users.recorder._WAITING_MOST", 1000)
+    monkeypatch.setattr("probe_ext.swarm.users.recorder._MAX_PENDING_BYTES", 1000)
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, tmp_path)
     disk.full = True
@@ -182,7 +182,7 @@ def test_a_disk_that_stays_full_does_not_fill_the_workers_memory(
         ask(recorder)
         recorder.flush()
     assert recorder._tables is None
-    assert "not whole" in recorder.unacknowledged[20]["disk_error"]
+    assert "incomplete" in recorder.unacknowledged[20]["disk_error"]
     assert len(rows_of(recorder)) == 20
 
 
@@ -238,7 +238,7 @@ def test_draining_waits_for_what_is_in_flight_and_lets_nobody_start_anew(world: 
     recorder.begin("r1", world.now, None)
     talk: Any = Talk()
     number = recorder.start(talk)
-    world.at(world.now + 1.5, lambda: recorder.end(talk, a_reply(), Asked("w:1", "s", "chat"), number) and None)
+    world.at(world.now + 1.5, lambda: recorder.end(talk, a_reply(), RequestInfo("w:1", "s", "chat"), number) and None)
     drain(recorder, 30.0, world.sleep, lambda: False)
     assert recorder.ending
     assert 101.5 <= world.now < 102
@@ -253,7 +253,7 @@ def test_draining_cuts_what_does_not_end(world: World, *, hurried: bool) -> None
     slow: Any = Talk()
     number = recorder.start(slow)
     begun = world.now
-    slow.cut = lambda: recorder.end(slow, a_reply(outcome=Outcome.ENDED_BY_US), Asked("w:1", "s", "chat"), number)
+    slow.cut = lambda: recorder.end(slow, a_reply(outcome=Outcome.ENDED_BY_US), RequestInfo("w:1", "s", "chat"), number)
     drain(recorder, 4.0, world.sleep, lambda: hurried and world.now >= begun + 1)
     assert world.now - begun == pytest.approx(1.0 if hurried else 4.0, abs=0.11)
     assert [row.outcome for row in rows_of(recorder)] == ["ended_by_us"]

@@ -13,7 +13,7 @@ from probe_ext.swarm.master.preflight import plan_line
 PLAN = LevelPlan((2, 6, 3), hold=10.0, settle=2.0, min_replies=1)
 
 
-MORE = ", more where replies take long"
+MORE = ", longer if replies are slow"
 
 
 @pytest.mark.parametrize(
@@ -21,15 +21,15 @@ MORE = ", more where replies take long"
     [
         (
             {"levels": "1,2,4,8"},
-            f"4 levels (1, 2, 4, 8 users), 5 s to settle and 30 s held each: at least 2 min 20 s{MORE}",
+            f"4 levels (1, 2, 4, 8 users), 5 s settle + 30 s hold each: at least 2 min 20 s{MORE}",
         ),
-        ({"levels": "1"}, f"1 level (1 user), 5 s to settle and 30 s held: at least 35 s{MORE}"),
+        ({"levels": "1"}, f"1 level (1 user), 5 s settle + 30 s hold: at least 35 s{MORE}"),
         (
             {"levels": "2", "hold": "1m"},
-            f"1 level (2 users), 5 s to settle and 60 s held: at least 65 s{MORE}",
+            f"1 level (2 users), 5 s settle + 60 s hold: at least 65 s{MORE}",
         ),
         ({"levels": "1,2," * 9 + "1"}, "19 levels (1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, … users), "),
-        ({"search": "1", "max_users": "64", "search_time": "10m"}, "a search up to 64 users: at most 10 min"),
+        ({"search": "1", "max_users": "64", "search_time": "10m"}, "search up to 64 users: at most 10 min"),
     ],
 )
 def test_a_plan_says_how_long_it_takes(given: dict[str, str], said: str) -> None:

@@ -38,11 +38,11 @@ def test_each_change_is_shown_and_how_to_start_one_is_said_once(
     both = Counter({"box-a": 1, "box-b": 1})
     done, told = wait(world, {0.0: NONE, 50.0: ONE, 90.0: NONE, 120.0: both})
     assert done
-    none, one = "waiting: 0 of 2 workers are here", "waiting: 1 of 2 workers is here (on box-a)"
+    none, one = "waiting: 0 of 2 workers connected", "waiting: 1 of 2 workers connected (on box-a)"
     assert told == [none, one, none, None]
     assert capsys.readouterr().err.splitlines() == [
-        "probe: 0 of 2 workers are here; start one with it",
-        "probe: 2 of 2 workers are here (1 on box-a and 1 on box-b)",
+        "probe: 0 of 2 workers connected; start one with it",
+        "probe: 2 of 2 workers connected (1 on box-a and 1 on box-b)",
     ]
 
 
@@ -50,9 +50,7 @@ def test_giving_up_says_who_is_missing(world: World, capsys: pytest.CaptureFixtu
     done, told = wait(world, {0.0: NONE, 5.0: ONE}, most=20.0)
     assert not done
     assert told[-1] is None
-    assert capsys.readouterr().err.splitlines()[-1] == (
-        "probe: gave up waiting after 20 s: 1 of 2 workers is here (on box-a); there is no run"
-    )
+    assert capsys.readouterr().err.splitlines()[-1] == ("probe: no run: 1 of 2 workers connected (on box-a) after 20 s")
 
 
 @pytest.fixture
@@ -69,7 +67,7 @@ def test_a_worker_says_now_and_then_that_it_waits(
     master_comes["at"] = 200.0
     assert wait_for_master("m", 5557, world.sleep)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "probe: no master at m:5557 yet; this worker waits for one, 5 minutes at most"
+    assert lines[0] == "probe: no master at m:5557 yet; waiting up to 5 minutes"
     assert len(lines) == 4
     assert lines[-1].startswith("probe: still no master at m:5557 after 183")
 
@@ -78,7 +76,7 @@ def test_a_worker_gives_up_in_the_end(
     world: World, master_comes: dict[str, float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not wait_for_master("m", 5557, world.sleep)
-    assert capsys.readouterr().err.splitlines()[-1] == ("probe: no master at m:5557 within 300 s: this worker gives up")
+    assert capsys.readouterr().err.splitlines()[-1] == ("probe: no master at m:5557 after 300 s; giving up")
 
 
 def test_a_master_that_is_there_is_no_news(

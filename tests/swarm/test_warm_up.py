@@ -9,7 +9,7 @@ import pytest
 
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
-from probe_ext.swarm.master.warm_up import how_many, ladder
+from probe_ext.swarm.master.warm_up import largest_round, round_sizes
 from tests.e2e.conftest import BIN, end, finished, locust, start
 
 
@@ -18,7 +18,7 @@ from tests.e2e.conftest import BIN, end, finished, locust, start
     [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (64, [1, 2, 4, 8, 16, 32, 64]), (0, [])],
 )
 def test_the_ladder_doubles_up_to_what_was_asked(most: int, steps: list[int]) -> None:
-    assert ladder(most) == steps
+    assert round_sizes(most) == steps
 
 
 def environment(users: int | None = None, fixed: int = 0) -> Any:
@@ -45,7 +45,7 @@ def environment(users: int | None = None, fixed: int = 0) -> Any:
     ],
 )
 def test_it_climbs_as_far_as_users_are_to_come(given: dict[str, str], users: int | None, fixed: int, most: int) -> None:
-    assert how_many(environment(users, fixed), read_options(given)) == most
+    assert largest_round(environment(users, fixed), read_options(given)) == most
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "some", "1.5"])

@@ -5,7 +5,7 @@ import pytest
 from worlds import CHAT, evidence, reply, slow_start, staircase
 
 from probe_ext.measure.table_rows import ReplyRow
-from probe_ext.swarm.master.search_monitor import Judge
+from probe_ext.swarm.master.search_monitor import SearchMonitor
 from probe_ext.verdict.inference.sequential_view import Ended, blocks_of
 from probe_ext.verdict.judge import judge
 
@@ -17,8 +17,8 @@ def ended(*replies: tuple[float, float, int]) -> Ended:
     return Ended(np.arange(len(rows)), sent, end, grades.astype(np.int8))
 
 
-def listening(*rows: ReplyRow) -> Judge:
-    heard = Judge(CHAT, min_replies=3)
+def listening(*rows: ReplyRow) -> SearchMonitor:
+    heard = SearchMonitor(CHAT, min_replies=3)
     for row in rows:
         heard.add(row)
     return heard

@@ -287,7 +287,7 @@ def _limits(what: str, kept_up: float | None, on_time: float | None) -> list[str
     if kept_up is None:
         return []
     if not kept_up:
-        return [f"one worker does not keep up with the lowest number of {what} tried"]
+        return [f"one worker does not keep up with even the smallest load tried ({what})"]
     line = f"one worker keeps up with {kept_up:,.0f} {what}"
     if on_time is None:
         return [line]

@@ -75,25 +75,27 @@ def take_default_levels(given: Namespace, user_classes: list[Any]) -> None:
 
 
 def refuse_mixture(given: Namespace, options: Options) -> None:
-    """SettingsError where levels or a search, and Locust's own users, rate or time are both given."""
+    """SettingsError if a plan and Locust's own users, rate or time are both given."""
     if options.plan is None:
         return
-    who = "--search" if options.search else "--levels"
+    plan = "--search" if options.search else "--levels"
     for name, flag in (("num_users", "-u"), ("spawn_rate", "-r"), ("run_time", "-t")):
         if getattr(given, name, None):
-            raise SettingsError(f"{flag} {getattr(given, name)}: {who} decides users, rate and time; leave one out")
+            raise SettingsError(
+                f"{flag} {getattr(given, name)}: cannot be combined with {plan}, which sets users, rate and time"
+            )
 
 
 def plan_line(plan: Plan) -> str:
-    """What is to come, and how long it takes."""
+    """Describe a plan and how long it takes."""
     if isinstance(plan, SearchPlan):
-        return f"a search up to {things(plan.max_users, 'user')}: at most {span(plan.longest)}"
+        return f"search up to {things(plan.max_users, 'user')}: at most {span(plan.longest)}"
     rest = ", …" if len(plan.levels) > _MAX_LISTED_LEVELS else ""
     users = ", ".join(map(str, plan.levels[:_MAX_LISTED_LEVELS])) + rest
-    each = f"{_time(plan.settle)} to settle and {_time(plan.hold)} held" + " each" * (len(plan.levels) > 1)
-    people = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
-    length = f"at least {_time(plan.shortest)}, more where replies take long"
-    return f"{things(len(plan.levels), 'level')} ({people}), {each}: {length}"
+    per_level = f"{_time(plan.settle)} settle + {_time(plan.hold)} hold" + " each" * (len(plan.levels) > 1)
+    counts = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
+    total = f"at least {_time(plan.shortest)}, longer if replies are slow"
+    return f"{things(len(plan.levels), 'level')} ({counts}), {per_level}: {total}"
 
 
 def _time(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""From a reply to what is kept of it: its row, its long gaps and its share of the windows."""
+"""Turn a reply into what is kept of it: a row, its long gaps, and its part of the windows."""
 
 from itertools import accumulate
 
@@ -13,7 +13,7 @@ from probe_ext.measure.window_sketches import Book
 def reply_row(
     reply: Reply, *, reply_id: str, worker: str, user: str, scenario: str, kind: str, deadlines: Deadlines | None = None
 ) -> ReplyRow:
-    """The row of one reply, in this process's monotonic seconds."""
+    """Return the row of a reply, in this process's monotonic seconds."""
     marks, pace = reply.marks, reply.pace
     visible = pace if reply.all_visible else reply.visible_pace
     kept = _kept(reply, deadlines) if deadlines else None
@@ -61,7 +61,7 @@ def reply_row(
 
 
 def _kept(reply: Reply, deadlines: Deadlines) -> Kept | None:
-    """The deadlines of a streamed reply; None where it had none, or failed by our own fault."""
+    """Return the deadlines of a streamed reply; None if it had none, or failed through our own fault."""
     marks = reply.marks
     start = marks.sent if deadlines.from_sent else marks.due + marks.late
     if not reply.streamed or reply.outcome is Outcome.CLIENT_ERROR or start is None:
@@ -72,17 +72,17 @@ def _kept(reply: Reply, deadlines: Deadlines) -> Kept | None:
 
 
 def long_gaps(reply: Reply, row: ReplyRow) -> list[GapRow]:
-    """Every gap of at least GAP_FLOOR, of all choices."""
+    """Return every gap of at least GAP_FLOOR, of all choices."""
     if row.longest_gap is None or row.longest_gap < GAP_FLOOR:
         return []
-    found = []
+    rows = []
     for events in reply.events:
         before = 0
         for at, later, tokens in zip(events.at, events.at[1:], events.tokens, strict=False):
             before += tokens
             if later - at >= GAP_FLOOR:
-                found.append(GapRow(row.reply_id, at, later, before))
-    return found
+                rows.append(GapRow(row.reply_id, at, later, before))
+    return rows
 
 
 def write_windows(book: Book, reply: Reply, row: ReplyRow, origin: float) -> None:
@@ -93,14 +93,14 @@ def write_windows(book: Book, reply: Reply, row: ReplyRow, origin: float) -> Non
     if row.first is not None and row.sent is not None:
         book.add("ttft", row.first - origin, [max(0.0, row.first - row.sent)])
     if not reply.streamed and reply.tokens_out:
-        book.count("tokens", row.end - origin, reply.tokens_out)  # nobody saw any of them before
+        book.count("tokens", row.end - origin, reply.tokens_out)  # none was visible before
     for events in reply.events:
         if events.at:
             _write_tokens(book, events, _weight(reply, events), origin)
 
 
 def _weight(reply: Reply, events: TokenEvents) -> float:
-    """Tokens a counted token: above 1 where the server's total exceeds what its events could be told to hold."""
+    """Return tokens per counted token: above 1 if the server's total exceeds what its events showed."""
     if reply.tokens_out is None or len(reply.choices) != 1:
         return 1.0
     return reply.tokens_out / sum(events.tokens)
@@ -112,7 +112,7 @@ def _write_tokens(book: Book, events: TokenEvents, weight: float, origin: float)
     spread, ends = gaps(events.at), events.at[1:]
     if spread and min(spread) < 0:
         spread = [max(0.0, gap) for gap in spread]
-    if counted[-1] == len(counted):  # a token an event: the gap is the inter-token latency
+    if counted[-1] == len(counted):  # one token per event: the gap is the inter-token latency
         book.add_all(("gap", "itl"), ends, spread, origin)
         return
     book.add_all(("gap",), ends, spread, origin)

@@ -1,4 +1,4 @@
-"""What the live page is told, as one JSON object: plain values, without secrets. Keys: docs/live-view.md."""
+"""The live page's data as one JSON object, without secrets. Keys: docs/live-view.md."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ State = Literal["idle", "preparing", "running", "ending", "ended"]
 
 @dataclass
 class PastRun:
-    """A run since the UI was started. Only such a run's files are ever served."""
+    """A run since this process started. Files of other runs are never served."""
 
     number: int
     directory: Path
@@ -26,23 +26,23 @@ class PastRun:
     state: State = "running"
     report: Literal["none", "making", "ready", "failed"] = "none"
     sentence: str | None = None
-    """the report's answer"""
+    """the report's headline"""
     verdict: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types."""
+        """Return plain types."""
         return {**asdict(self), "directory": str(self.directory)}
 
 
-def state(state: State, doing: str | None, run: RunView | None, past: Sequence[PastRun], span: Span) -> dict[str, Any]:
-    """Everything that the page shows."""
+def state(state: State, detail: str | None, run: RunView | None, past: Sequence[PastRun], span: Span) -> dict[str, Any]:
+    """Return all that the page shows; `detail` says what is being prepared, or why the last run did not start."""
     live = run.live if run is not None else None
     now = live.now if live else None
     return {
         "schema": SCHEMA,
         "state": state,
-        "doing": doing,
-        "said": _said(state, doing, live, past),
+        "doing": detail,
+        "said": _headline(state, detail, live, past),
         "run": _run(run, past),
         "now": _now(now),
         "levels": [level.to_json() for level in live.levels.all_now()] if live else [],
@@ -54,32 +54,32 @@ def state(state: State, doing: str | None, run: RunView | None, past: Sequence[P
     }
 
 
-def _said(state: State, doing: str | None, live: LiveRun | None, past: Sequence[PastRun]) -> dict[str, str]:
-    """The headline, in two parts, and what stands below it."""
+def _headline(state: State, detail: str | None, live: LiveRun | None, past: Sequence[PastRun]) -> dict[str, str]:
+    """Return the headline in two parts, and the text below it."""
     if state == "preparing":
-        return _heading(status_text.Headline("", "Getting ready."), doing or "")
+        return _heading(status_text.Headline("", "Preparing the run."), detail or "")
     if live is None:
-        return _heading(status_text.Headline("", "No run yet."), doing or "Start one in Locust's web UI.")
+        return _heading(status_text.Headline("", "No run yet."), detail or "Start one in Locust's web UI.")
     if state == "ended":
-        return _over(past[-1], doing)
+        return _ended(past[-1], detail)
     below = status_text.progress(live.now, live.rules)
     if state == "ending":
-        below = "The run is ending: replies in flight may still finish."
+        below = "The run is ending; replies in flight may still finish."
     return _heading(status_text.headline(live.now, live.rules), below)
 
 
-def _over(last: PastRun, refused: str | None) -> dict[str, str]:
-    """A run that has ended: its report's answer, once there is one; or why no other began after it."""
-    if refused:
-        return _heading(status_text.Headline("", "The next run did not begin."), refused)
+def _ended(last: PastRun, refusal: str | None) -> dict[str, str]:
+    """Return the report's headline once there is one, or why the next run did not start."""
+    if refusal:
+        return _heading(status_text.Headline("", "The next run did not start."), refusal)
     if last.sentence is not None:
         return _heading(*status_text.answered(last.sentence))
-    report = {"making": "Its report is being made.", "failed": "Its report could not be made."}
+    report = {"making": "Making the report …", "failed": "The report could not be made."}
     return _heading(status_text.Headline("", "The run is over."), report.get(last.report, ""))
 
 
-def _heading(head: status_text.Headline, below: str) -> dict[str, str]:
-    return {"number": head.number, "headline": head.rest, "tone": head.tone, "below": below}
+def _heading(headline: status_text.Headline, below: str) -> dict[str, str]:
+    return {"number": headline.number, "headline": headline.rest, "tone": headline.tone, "below": below}
 
 
 def _run(run: RunView | None, past: Sequence[PastRun]) -> dict[str, Any] | None:
@@ -103,23 +103,23 @@ def _run(run: RunView | None, past: Sequence[PastRun]) -> dict[str, Any] | None:
 
 
 def _now(now: Now | None) -> dict[str, Any] | None:
-    """The window's figures beside the others; the level stands in `levels`."""
+    """Return the current figures in one object; the level is in `levels`."""
     if now is None:
         return None
-    told = asdict(now)
-    window = {f"window_{key}" if key in {"replies", "failed"} else key: v for key, v in told.pop("window").items()}
-    level = told.pop("level")
-    return {**told, **window, "measured_since": level["t_start"] if level else None}
+    figures = asdict(now)
+    window = {f"window_{key}" if key in {"replies", "failed"} else key: v for key, v in figures.pop("window").items()}
+    level = figures.pop("level")
+    return {**figures, **window, "measured_since": level["t_start"] if level else None}
 
 
 def _bounds(profile: SloProfile) -> dict[str, float | None]:
-    """Up to where people are served, and from where on they are no longer strained but broken."""
-    told: dict[str, float | None] = {}
+    """Return the bounds between served and strained, and between strained and broken."""
+    bounds: dict[str, float | None] = {}
     for dimension in ("first_word", "typing", "silence"):
         bound = getattr(profile, dimension)
-        told[f"{dimension}_served"] = bound.served if bound else None
-        told[f"{dimension}_strained"] = bound.strained if bound else None
-    return {**told, "level_served_share": profile.level.served_share}
+        bounds[f"{dimension}_served"] = bound.served if bound else None
+        bounds[f"{dimension}_strained"] = bound.strained if bound else None
+    return {**bounds, "level_served_share": profile.level.served_share}
 
 
 def _history(live: LiveRun | None, span: Span) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is shown of runs while they go on: beside Locust's web UI, in it, and on the terminal."""
+"""Display runs while they go on: on the live page, in Locust's web UI, and on the terminal."""
 
 import json
 import logging
@@ -94,7 +94,7 @@ class RunDisplay:
         code = make_report(run_directory)
         run.report = "ready" if (run_directory / directory.CAPACITY_HTML).exists() else "failed"
         run.sentence, run.verdict = _answer(run_directory / directory.CAPACITY_JSON)
-        logger.info("probe: the report of run %d ended with %d: %s", run.number, code, run_directory)
+        logger.info("probe: report of run %d finished with exit code %d: %s", run.number, code, run_directory)
 
     def figures(self, span: Span) -> dict[str, Any]:
         """Return what the live page shows."""
@@ -121,9 +121,9 @@ class RunDisplay:
 
 
 def _answer(capacity: Path) -> tuple[str | None, str | None]:
-    """The report's sentence and verdict."""
+    """Return the report's headline and verdict."""
     try:
-        told = json.loads(capacity.read_text(encoding="utf-8"))
-        return safe_text(str(told["sentence"]), length=500), str(told["verdict"])
+        report = json.loads(capacity.read_text(encoding="utf-8"))
+        return safe_text(str(report["sentence"]), length=500), str(report["verdict"])
     except (OSError, ValueError, KeyError, TypeError):
         return None, None

@@ -1,6 +1,6 @@
-"""The web UI's form and its Stop: what cannot be measured is refused there, before Locust says that it has started.
+"""The web UI's start form and Stop button: a run that cannot work is refused before Locust reports success.
 
-Locust's Stop does nothing on a master that has no users yet: what is still being prepared is given up here, before it.
+Locust's Stop does nothing on a master without users, so a run that is still being prepared is cancelled here.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from probe_ext.run.directory import RunDirectoryError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, read_options
 
-_NO_WORKER = "no worker is here yet: start one with probe worker --master-host HOST"
+_NO_WORKER = "no worker connected; start one with probe worker --master-host HOST"
 
 
 class RunForm:
-    """Looks at a form before Locust does. `take` makes a run ready with its options and host, or says why not.
+    """Handles requests before Locust does. `take` prepares a run with the form's options and host, or raises.
 
-    `give_up` ends what has been taken and has not begun yet.
+    `cancel` gives up a run that has not begun.
     """
 
     def __init__(
@@ -27,12 +27,12 @@ class RunForm:
         environment: Environment,
         is_running: Callable[[], bool],
         take: Callable[[Options, str | None], None],
-        give_up: Callable[[], None],
+        cancel: Callable[[], None],
     ) -> None:
         self._environment = environment
         self._is_running = is_running
         self._take = take
-        self._give_up = give_up
+        self._cancel = cancel
         environment.web_ui.app.before_request(self._before_request)
 
     def _before_request(self) -> Any:
@@ -42,7 +42,7 @@ class RunForm:
             return None
         allowed = self._environment.web_ui.auth_required_if_enabled
         if request.path.endswith("/stop"):
-            return allowed(self._give_up)()
+            return allowed(self._cancel)()
         if request.path.endswith("/swarm"):
             return allowed(self._refusal)(request.form.to_dict())
         return None
@@ -51,15 +51,15 @@ class RunForm:
         from flask import jsonify  # noqa: PLC0415 - only where there is a web UI
 
         try:
-            self._look_at(form)
+            self._take_form(form)
         except (SettingsError, RunDirectoryError) as error:
             return jsonify({"success": False, "message": str(error), "host": self._environment.host})
         return None
 
-    def _look_at(self, form: dict[str, str]) -> None:
-        asked = {**vars(self._environment.parsed_options), **form}
-        options = read_options(asked)
+    def _take_form(self, form: dict[str, str]) -> None:
+        given = {**vars(self._environment.parsed_options), **form}
+        options = read_options(given)
         runner = self._environment.runner
         if isinstance(runner, MasterRunner) and not runner.clients.ready:
             raise SettingsError(_NO_WORKER)
-        self._take(options, asked.get("host"))
+        self._take(options, given.get("host"))
