@@ -16,7 +16,7 @@ from typing import Any
 from gevent.monkey import get_original
 
 from benchmarks.ours import READING
-from probe_ext.client import connection, reply, socket_reactor
+from probe_ext.client import kernel_receive, reply, socket_reactor
 from probe_ext.client.connection import Connection
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.collector import Collector
@@ -29,9 +29,9 @@ SETTLED = 3.0
 """seconds after the first read from which on is counted: users have come, and everything was used once"""
 
 STAGES: list[tuple[str, Any, str]] = [
-    (READING, socket_reactor.Sockets, "_read"),
-    ("placing the kernel's stamps", connection.receive, "arrivals"),
-    ("searching the reads, taking their events", reply.ReplyReader, "take"),
+    (READING, socket_reactor.SocketReactor, "_read_ready"),
+    ("placing the kernel's stamps", kernel_receive, "arrivals"),
+    ("searching the reads, taking their events", reply.ReplyReader, "feed"),
     ("how the reply ended", reply.ReplyReader, "fill"),
     ("its row: pace, gaps, deadlines", recorder, "reply_row"),
     ("its share of the windows", recorder, "write_windows"),

@@ -20,7 +20,7 @@ STAGES = os.environ.get("BENCH_STAGES")
 _kept: list[tuple[float, list[float], str]] = []
 
 if os.environ.get("BENCH_NO_STAMPS"):
-    probe_ext.client.kernel_receive.ask_for_stamps = lambda _socket: False
+    probe_ext.client.kernel_receive.enable_timestamps = lambda _socket: False
 
 
 class BenchUser(StreamingUser):

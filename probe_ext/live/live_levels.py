@@ -13,13 +13,13 @@ import numpy as np
 
 from probe_ext.live.reply_batch import Batch
 from probe_ext.live.user_ledger import Ledger
-from probe_ext.load.level_plan import LevelPlan
+from probe_ext.load.level_plan import MIN_LEVEL_S, LevelPlan, min_level_seconds
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.settings.options import Plan
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.reply_grades import DIMENSIONS
 from probe_ext.verdict.grading.user_grades import Headcount
-from probe_ext.verdict.levels.find_levels import SAMPLING, SETTLE, SHORTEST, shortest_level
+from probe_ext.verdict.levels.find_levels import SAMPLING, SETTLE
 from probe_ext.verdict.levels.level_state import STATE_NAMES, Heard, judge_levels, served_share
 from probe_ext.verdict.values.columns import Floats
 
@@ -33,7 +33,7 @@ class Rules:
 
     profile: SloProfile
     settle: float
-    shortest: float = SHORTEST
+    shortest: float = MIN_LEVEL_S
     """a level with a shorter measured part is dropped"""
     min_replies: int = 3
     planned: Collection[int] | None = None
@@ -46,7 +46,7 @@ def rules_of(plan: Plan | None, profile: dict[str, Any]) -> Rules:
     if plan is None:
         return Rules(slo, SETTLE, min_replies=slo.level.min_replies)
     levels = frozenset(plan.levels) if isinstance(plan, LevelPlan) else None
-    return Rules(slo, plan.settle, shortest_level(plan.hold), plan.min_replies, levels)
+    return Rules(slo, plan.settle, min_level_seconds(plan.hold), plan.min_replies, levels)
 
 
 @dataclass(frozen=True)

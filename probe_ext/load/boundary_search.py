@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from probe_ext.load.level_plan import PATIENCE
+from probe_ext.load.level_plan import MAX_HOLD_FACTOR, min_level_seconds
 from probe_ext.load.sequential_test import ALPHA, GLANCE, Block, Bounds, Odds
 
 RESOLUTION = 0.10
@@ -27,7 +27,6 @@ STEADY = 2
 rates hold at any"""
 SETTLED = 0.95
 """of the users have had the reply that they waited for when the level began"""
-_SHORTEST = 5.0
 _SAMPLING = 2.0
 """seconds beyond the shortest level that the verdict takes for one: counts are sampled about once a second"""
 
@@ -77,12 +76,12 @@ class SearchPlan:
     @property
     def patience(self) -> float:
         """A level is left undecided after so long."""
-        return PATIENCE * self.hold
+        return MAX_HOLD_FACTOR * self.hold
 
     @property
     def shortest(self) -> float:
         """No level is left sooner: it would be too short for the verdict to see it."""
-        return min(_SHORTEST, self.hold / 2) + _SAMPLING
+        return min_level_seconds(self.hold) + _SAMPLING
 
     def begin(self) -> "SearchSteps":
         """A run starts."""
@@ -104,7 +103,7 @@ class Step:
     """left undecided when its time was over; `state` is then what it was taken for"""
     odds: Odds = field(default_factory=Odds)
 
-    def told(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, object]:
         """For the manifest."""
         return {
             "users": self.users,
@@ -203,7 +202,7 @@ class SearchSteps:
             self._end("time", now, live)
         return None if self.outcome else self.level
 
-    def told(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, object]:
         """The manifest's `plan`: the levels in the order in which they were visited first, and every step."""
         return {
             "levels": list(dict.fromkeys(step.users for step in self.steps)),
@@ -218,7 +217,7 @@ class SearchSteps:
                 "glance": GLANCE,
                 "resolution": RESOLUTION,
                 "steps": [
-                    {**step.told(), "proven": step.proven and self._known[step.users].proven} for step in self.steps
+                    {**step.as_json(), "proven": step.proven and self._known[step.users].proven} for step in self.steps
                 ],
             },
         }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from probe_ext.measure.table_rows import LATER
+from probe_ext.measure.table_rows import OPTIONAL_COLUMNS
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import rule
@@ -136,7 +136,7 @@ def _without_foreign_deadlines(evidence: Evidence, profile: SloProfile) -> Evide
         same = isinstance(own, Mapping) and SloProfile.model_validate(own).deadlines == profile.deadlines
     except ValueError:
         same = False
-    lacking = {name: values for name, values in evidence.replies.items() if name not in LATER}
+    lacking = {name: values for name, values in evidence.replies.items() if name not in OPTIONAL_COLUMNS}
     return evidence if same else replace(evidence, replies=lacking)
 
 

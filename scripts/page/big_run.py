@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow, columns
-from probe_ext.measure.window_sketches import Book, MasterBook
+from probe_ext.measure.window_sketches import MergedWindows, WindowSketches
 from probe_ext.run import manifest
 
 LEVELS = 10
@@ -123,7 +123,7 @@ def _server(climb: list[int], made: pd.DataFrame, engines: int, rng: np.random.G
 
 def _sketches(run: Path, made: pd.DataFrame, seconds: float, rng: np.random.Generator) -> None:
     """What the workers sketched; 300 gaps a window stand for all, so that building them does not take for ever."""
-    book, master = Book(), MasterBook()
+    book, master = WindowSketches(), MergedWindows()
     per_second = np.bincount(made["first"].astype(int), minlength=int(seconds) + 60) * TOKENS
     for second in range(int(seconds)):
         book.count("tokens", second, int(per_second[second]))
@@ -134,8 +134,8 @@ def _sketches(run: Path, made: pd.DataFrame, seconds: float, rng: np.random.Gene
         book.add("itl", start, [gap / 2 for gap in gaps] if load > 0.5 else gaps)
         book.add("ttft", start, ((0.1 + 0.8 * load**2) * rng.lognormal(0, 0.25, 60)).tolist())
         book.add("lag", start, [0.0002] * 10)
-    master.absorb("w0", book.changes())
-    (run / "sketches.jsonl").write_text("".join(json.dumps(line) + "\n" for line in master.lines()), encoding="utf-8")
+    master.merge("w0", book.take_changes())
+    (run / "sketches.jsonl").write_text("".join(json.dumps(line) + "\n" for line in master.records()), encoding="utf-8")
 
 
 def _locust(run: Path, replies: int, seconds: float) -> None:

@@ -81,7 +81,7 @@ def hold_levels(
     plan = LevelPlan(levels, hold, settle, min_replies)
     steps, tally = plan.begin(), ReplyCounter(min_replies)
     return drive(
-        Run(profile, people, steps.told()),
+        Run(profile, people, steps.as_json()),
         seed,
         lambda t, users: steps.target(t, users, tally.users_with_enough_replies),
         tally.add,
@@ -93,7 +93,7 @@ def search(profile: Profile, people: People, slo: SloProfile, plan: SearchPlan, 
     steps, heard = plan.begin(), SearchMonitor(slo, plan.min_replies)
     run = drive(Run(profile, people), seed, lambda t, users: steps.target(t, users, heard), heard.add)
     steps.review(heard)
-    run.plan = steps.told()
+    run.plan = steps.as_json()
     return run
 
 

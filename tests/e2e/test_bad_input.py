@@ -120,7 +120,7 @@ def test_a_server_that_refuses_connections(tmp_path: Path, more: tuple[str, ...]
 
 def test_a_host_name_that_nobody_knows() -> None:
     host = "http://no-such-host.invalid:8000"
-    check_refused(probe_run("capacity", "--host", host), "--host", host, "host name not known")
+    check_refused(probe_run("capacity", "--host", host), "--host", host, "unknown host name")
 
 
 def test_https_to_a_port_that_talks_plain_http(sim: str) -> None:

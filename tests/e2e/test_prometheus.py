@@ -119,7 +119,7 @@ def test_a_run_that_is_to_read_one_is_refused_where_it_will_tell_nothing(
     finally:
         end(process)
     assert process.returncode == 2
-    assert 'no series of an engine with {job="self"} at present' in said
+    assert 'currently has no engine metrics matching {job="self"}' in said
     assert not out.exists()
 
     process = start([*locust(sim, out, *ours, 'job="vllm"')])

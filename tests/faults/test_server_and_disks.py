@@ -42,7 +42,7 @@ def test_the_server_restarts_in_the_middle_of_a_level(tmp_path: Path, tell: Tell
     assert refused >= 3
     assert served + refused <= len(run.rows()) <= served + cut + refused  # what was refused is in no record
     said = findings(out)
-    assert "began anew" in said["server_metrics"].why
+    assert "were reset" in said["server_metrics"].why
     tell(
         "the server restarts in mid-level, with replies in flight",
         fired=f"{served} were served, {refused} found nobody",

@@ -210,7 +210,7 @@ def test_what_was_given_up_and_what_was_only_looked_at_are_told_apart() -> None:
 
 
 def told_steps(steps: SearchSteps) -> list[Mapping[str, object]]:
-    search = steps.told()["search"]
+    search = steps.as_json()["search"]
     assert isinstance(search, dict)
     return list(search["steps"])
 
@@ -256,7 +256,7 @@ def test_it_says_where_it_is() -> None:
 
 
 def test_what_the_manifest_is_told_is_documented() -> None:
-    told = play(Server(3)).told()
+    told = play(Server(3)).as_json()
     assert told["levels"] == [1, 2, 4, 3]
     search = told["search"]
     assert isinstance(search, dict)

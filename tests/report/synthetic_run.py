@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
-from probe_ext.measure.window_sketches import Book, MasterBook
+from probe_ext.measure.window_sketches import MergedWindows, WindowSketches
 from probe_ext.run import manifest, tables
 
 LEVELS = (1, 2, 4, 8)
@@ -234,18 +234,18 @@ def _write(path: Path, row_type: type, rows: list[Any]) -> None:
 
 
 def _write_sketches(run: Path, made: list[tuple[ReplyRow, float]]) -> None:
-    master = MasterBook()
+    master = MergedWindows()
     for name in WORKERS:
-        book = Book()
+        book = WindowSketches()
         for row, hold in made:
             if row.worker == name and row.first is not None and row.last is not None and row.tpot is not None:
                 _book(book, row, hold)
-        master.absorb(name, book.changes())
-    text = "".join(json.dumps(line) + "\n" for line in master.lines())
+        master.merge(name, book.take_changes())
+    text = "".join(json.dumps(line) + "\n" for line in master.records())
     (run / "sketches.jsonl").write_text(text, encoding="utf-8")
 
 
-def _book(book: Book, row: ReplyRow, hold: float) -> None:
+def _book(book: WindowSketches, row: ReplyRow, hold: float) -> None:
     first, last = row.first or 0.0, row.last or 0.0
     tpot = (last - first - hold) / (TOKENS - 1)
     for n in range(TOKENS):

@@ -138,9 +138,9 @@ def test_unreadable_manifest(run: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_manifest_of_another_schema(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manifest.write(run, synthetic_run.manifest_of(schema=2))
+    manifest.write(run, synthetic_run.manifest_of(schema=3))
     assert report(str(run)) == ExitCode.USAGE
-    assert "schema: 2" in one_line(capsys)
+    assert "schema: 3" in one_line(capsys)
 
 
 def test_misspelt_key_in_a_profile(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

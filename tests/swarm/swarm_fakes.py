@@ -89,7 +89,7 @@ class Talk:
     def __init__(self) -> None:
         self.cut_at: list[bool] = []
 
-    def cut(self) -> None:
+    def cancel(self) -> None:
         self.cut_at.append(True)
 
 

@@ -28,7 +28,7 @@ def test_windows_that_no_longer_change_are_compressed_and_are_in_the_file_at_the
         collector.accept(batch(second + 1, *[window(second + k, second) for k in range(10)]))
         collector.add_windows()
         collector.finalize_windows(second - 100.0)
-        assert sum(1 for _ in collector.book.lines()) <= 130  # however long the run
+        assert sum(1 for _ in collector.book.records()) <= 130  # however long the run
     collector.close()
     lines = [json.loads(line) for line in (tmp_path / directory.SKETCHES).read_text().splitlines()]
     assert lines == [window(second, second // 10 * 10) for second in range(1000)]

@@ -1,13 +1,13 @@
 """What a reply adds to the windows, and whose fault a late start is."""
 
 from probe_ext.client.connection import ConnectError
-from probe_ext.client.converse import Conversation, Limits
 from probe_ext.client.decoder import Choice
+from probe_ext.client.exchange import Exchange, Limits
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import Marks
-from probe_ext.measure.window_sketches import Book
+from probe_ext.measure.window_sketches import WindowSketches
 from probe_ext.swarm.users.reply_rows import reply_row, write_windows
 
 
@@ -27,7 +27,7 @@ class Closed:
 
 
 def late(*, due: float, free: float | None) -> float:
-    conversation = Conversation(
+    conversation = Exchange(
         Closed(),
         b"",
         Limits(),
@@ -52,7 +52,7 @@ def test_the_tokens_of_a_reply_that_came_whole_count_when_it_came() -> None:
     reply = Reply(
         marks, streamed=False, outcome=Outcome.COMPLETE, choices=[Choice()], tokens_out=64, tokens_from="usage"
     )
-    book = Book()
+    book = WindowSketches()
     row = reply_row(reply, reply_id="w:1", worker="w", user="w:1", scenario="s", kind="chat")
     write_windows(book, reply, row, origin=100.0)
-    assert [(line["start"], line["count"]) for line in book.changes() if line["metric"] == "tokens"] == [(7, 64)]
+    assert [(line["start"], line["count"]) for line in book.take_changes() if line["metric"] == "tokens"] == [(7, 64)]

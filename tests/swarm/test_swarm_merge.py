@@ -14,7 +14,7 @@ from swarm_fakes import Wire, World, a_reply, ask
 from probe_ext.cli import main
 from probe_ext.report.inputs import frames
 from probe_ext.run import manifest, merge
-from probe_ext.run.worker_file import MergeError
+from probe_ext.run.worker_files import MergeError
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.master import build_manifest
 
@@ -76,7 +76,7 @@ def test_every_row_comes_once_and_where_it_was_sent(left: Left) -> None:
     before = len(left.rows())
     assert 0 < before < 60
     done = merge.merge(left.run, left.files)
-    assert [(one.rows, one.added, one.torn) for one in done] == [
+    assert [(len(one.file.rows), one.added, one.file.truncated) for one in done] == [
         (60, 60 - before, False),
         (120, 2 * (60 - before), False),
     ]
@@ -99,11 +99,11 @@ def test_every_row_comes_once_and_where_it_was_sent(left: Left) -> None:
 def test_merging_again_changes_nothing_but_is_said(left: Left, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["merge", str(left.run), *map(str, left.files)]) == 0
     once = {path.name: path.read_bytes() for path in left.run.iterdir()}
-    assert "judge it again: probe report" in capsys.readouterr().out
+    assert "judge the run again: probe report" in capsys.readouterr().out
     assert main(["merge", str(left.run), *map(str, left.files)]) == 0
     assert {path.name: path.read_bytes() for path in left.run.iterdir()} == once
     said = capsys.readouterr().out
-    assert "0 of 60 rows were new" in said
+    assert "0 of 60 rows are new" in said
     assert "judge" not in said
 
 
@@ -115,7 +115,7 @@ def test_the_report_judges_the_whole_and_says_what_lacks_the_merged(left: Left) 
     (finding,) = [one for one in evidence.manifest["findings"] if one["check"] == "merged"]
     assert finding["state"] == "fail"
     assert not finding["invalidates"]
-    assert "tokens a second" in finding["why"]
+    assert "tokens per second" in finding["why"]
     merged = sum(one["replies"] for one in evidence.manifest["merged"])
     assert f"{merged} replies were merged" in finding["why"]
 
@@ -135,8 +135,8 @@ def test_torn_last_lines_on_either_side_are_left_out(left: Left) -> None:
     with (left.run / "requests.csv").open("a") as file:
         file.write(f"{WORKER}:9")  # the master was killed in mid-line, too
     done = merge.merge(left.run, left.files)
-    assert done[0].torn
-    assert not done[1].torn
+    assert done[0].file.truncated
+    assert not done[1].file.truncated
     assert len(left.rows()) == 60
     assert {row["reads_unresolved"] for row in left.rows()} == {"0"}
 
@@ -183,15 +183,18 @@ def _never_measured(left: Left) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (_spoil_line, f"requests-{WORKER}.csv: line 6: no row of requests.csv; nothing was merged"),
-        (_spoil_number, f"gaps-{WORKER}.csv: line 4: no row of gaps.csv; nothing was merged"),
-        (_other_run, "belongs to the run another, not to r1"),
-        (_unknown_worker, f"worker {WORKER} took no part in this run; it had somebody"),
+        (_spoil_line, f"requests-{WORKER}.csv: line 6: not a valid row of requests.csv; nothing was merged"),
+        (_spoil_number, f"gaps-{WORKER}.csv: line 4: not a valid row of gaps.csv; nothing was merged"),
+        (_other_run, "belongs to run another, not to r1"),
+        (_unknown_worker, f"worker {WORKER} is not in this run (workers: somebody)"),
         (_old_header, "line 1: not the header of this version's requests.csv"),
-        (_never_measured, "does not say how its clock lay to the master's"),
-        (lambda left: (left.disk / f"worker-{WORKER}.json").unlink(), f"worker-{WORKER}.json, which says"),
+        (_never_measured, "has no clock_offset for it"),
+        (
+            lambda left: (left.disk / f"worker-{WORKER}.json").unlink(),
+            f"worker-{WORKER}.json, which names the run, is missing",
+        ),
         (lambda left: left.files[0].unlink(), "No such file"),
-        (lambda left: left.files[0].write_bytes(b"\xff\xfe\n"), "is no UTF-8"),
+        (lambda left: left.files[0].write_bytes(b"\xff\xfe\n"), "is not valid UTF-8"),
         (lambda left: (left.run / "run.json").unlink(), "no run here"),
     ],
 )
@@ -208,5 +211,5 @@ def test_what_cannot_be_merged_is_refused_in_a_line_and_changes_nothing(
 
 
 def test_a_file_of_another_name_is_none_of_a_workers(left: Left) -> None:
-    with pytest.raises(MergeError, match="is named neither"):
+    with pytest.raises(MergeError, match="the name must be"):
         merge.merge(left.run, [left.run / "users.csv"])

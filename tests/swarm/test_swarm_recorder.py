@@ -253,7 +253,9 @@ def test_draining_cuts_what_does_not_end(world: World, *, hurried: bool) -> None
     slow: Any = Talk()
     number = recorder.start(slow)
     begun = world.now
-    slow.cut = lambda: recorder.end(slow, a_reply(outcome=Outcome.ENDED_BY_US), RequestInfo("w:1", "s", "chat"), number)
+    slow.cancel = lambda: recorder.end(
+        slow, a_reply(outcome=Outcome.ENDED_BY_US), RequestInfo("w:1", "s", "chat"), number
+    )
     drain(recorder, 4.0, world.sleep, lambda: hurried and world.now >= begun + 1)
     assert world.now - begun == pytest.approx(1.0 if hurried else 4.0, abs=0.11)
     assert [row.outcome for row in rows_of(recorder)] == ["ended_by_us"]

@@ -163,7 +163,7 @@ def test_the_rulers_error_is_told_where_it_was_calibrated_with_the_same_times(
 ) -> None:
     workers = [{"id": "w1", "receive_stamps": stamps}]
     rows = [reply(u, 6.0 + t, reads=10, reads_unresolved=1) for t in range(20) for u in range(2)]
-    world = run(rows, manifest=manifest(workers=workers, ruler=ruler), windows=lags(*[0.001] * 100))
+    world = run(rows, manifest=manifest(workers=workers, calibration=ruler), windows=lags(*[0.001] * 100))
     why = next(finding.why for finding in ruler_checks(world) if finding.check == "receive_lag")
     assert ("right to" in why) is (says is not None)
     if says:

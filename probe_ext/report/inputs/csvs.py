@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from probe_ext.measure.table_rows import LATER, Row, columns
+from probe_ext.measure.table_rows import OPTIONAL_COLUMNS, Row, columns
 from probe_ext.report.inputs.line_scan import Scan, WholeLines, numbered, scan
 
 Floats = npt.NDArray[np.float64]
@@ -97,7 +97,7 @@ def usable(path: Path, seen: Scan, row_type: type[Row], damage: list[str]) -> bo
     if set(lacking) & set(kinds(row_type).keys):
         damage.append(f"{path.name}: line 1: wrong header, {', '.join(lacking[:4])} missing; file left out")
         return False
-    lacking = [name for name in lacking if name not in LATER]
+    lacking = [name for name in lacking if name not in OPTIONAL_COLUMNS]
     if lacking:
         damage.append(f"{path.name}: line 1: wrong header, {', '.join(lacking)} missing; treated as not measured")
     return True

@@ -20,7 +20,7 @@ from probe_ext.report.inputs.prometheus_rows import Scrapes
 from probe_ext.run import directory, manifest, tables
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.prometheus_access import PrometheusSource, matchers, prometheus_source, prometheus_url
-from probe_ext.target.catalogue import WANTED
+from probe_ext.target.catalogue import METRIC_NAMES
 
 PIECE = 300
 """seconds asked for at a time: bounds the size of an answer however long the run was"""
@@ -55,7 +55,7 @@ def read(run: Path, stated: manifest.Manifest, source: PrometheusSource) -> None
     prometheus = Prometheus(source)
     offset, error = prometheus.clock_offset()
     found = prometheus.names(math.floor(first), math.ceil(last))
-    names = sorted(name for name in found if name.replace(":", "_") in WANTED and name != _OF_ANY_SERVER)
+    names = sorted(name for name in found if name.replace(":", "_") in METRIC_NAMES and name != _OF_ANY_SERVER)
     scrapes = Scrapes()
     _gather(scrapes, prometheus, names, (first, last))
     if _OF_ANY_SERVER in found and scrapes.instances:
@@ -73,7 +73,7 @@ def read(run: Path, stated: manifest.Manifest, source: PrometheusSource) -> None
         "clock_error": round(error, 3),
         "servers": [asdict(one) for one in told],
     }
-    tables.write_whole(run / directory.SERVER_PROMETHEUS, ServerRow, rows)
+    tables.replace_table(run / directory.SERVER_PROMETHEUS, ServerRow, rows)
     manifest.replace_text(run / directory.PROMETHEUS, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
 

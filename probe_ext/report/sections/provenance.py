@@ -115,8 +115,8 @@ def blocks(evidence: Evidence) -> list[Block]:
     found.append(_block("Prompts", "prompts", manifest.get("prompts")))
     for number, worker in enumerate(_groups(manifest.get("workers")), 1):
         found.append(_block(f"Load generator {number}", "worker", _worker(worker)))
-    ruler = manifest.get("ruler") or {"measured_at": "not with these versions: probe calibrate does it"}
-    found.append(_block("The ruler, calibrated on the master's machine", "ruler", ruler))
+    ruler = manifest.get("calibration") or {"measured_at": "not with these versions: probe calibrate does it"}
+    found.append(_block("The ruler, calibrated on the master's machine", "calibration", ruler))
     found.append(_block("Options", "options", manifest.get("options")))
     return [block for block in found if block.facts]
 

@@ -48,7 +48,7 @@ LABELS = {
         "shared_prefix_tokens": "tokens that all begin with",
         "counted_by": "tokens counted by",
     },
-    "ruler": {
+    "calibration": {
         "measured_at": "calibrated",
         "receive_stamps": "arrivals timed by",
         "probe_ext": "probe-ext",

@@ -43,7 +43,7 @@ KEYS = (
     *("cpu_per_token", "cpu_per_reply", "reads_unresolved", "lag_p99", "overdue_p99"),
     *LIMITS,
 )
-"""of a calibration, in order; in run.json under `ruler`"""
+"""of a calibration, in order; in run.json under `calibration`"""
 _SLOW_TOKEN_RATE = 2.0  # tokens/s of each stream in the search for the stream limit
 _SPAWN_RATE = 1000  # users per second
 _LOCUSTFILE = Path(__file__).with_name("calibration_users.py")

@@ -48,14 +48,14 @@ def describe(run: RunFacts) -> dict[str, Any]:
         "prompts": {key: value for key, value in preparation.prompts.items() if key != "length_model"},
         "warm_up": preparation.warm_up,
         "merged": [],
-        "ruler": run.calibration,
+        "calibration": run.calibration,
         "findings": _findings(run, participants),
     }
 
 
 def _plan(run: RunFacts) -> dict[str, Any] | None:
     """Return the planned levels, or those that a search has visited so far."""
-    return run.steps.told() if run.options.plan is not None and run.steps else None
+    return run.steps.as_json() if run.options.plan is not None and run.steps else None
 
 
 def _locustfile(given: str) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, ServerRow, UserRow, moved
-from probe_ext.measure.window_sketches import MasterBook
+from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, ServerRow, UserRow, shifted
+from probe_ext.measure.window_sketches import MergedWindows
 from probe_ext.run import directory as places
 from probe_ext.run.manifest import replace_lines
 from probe_ext.run.tables import TableWriter
@@ -37,7 +37,7 @@ class Collector:
     ) -> None:
         self.run = run
         self.directory = directory
-        self.book = MasterBook()
+        self.book = MergedWindows()
         self.rows = 0
         self.reported: dict[str, dict[str, Any]] = {}
         """per worker: what its newest batch reports of it, and `rows`, how many came from it"""
@@ -71,15 +71,15 @@ class Collector:
         self.rows += len(rows)
         for row in rows:
             self._on_reply(row)
-        self.book.absorb(worker, batch["windows"])
+        self.book.merge(worker, batch["windows"])
         self._append(self._requests, rows)
         gaps = [GapRow(*values) for values in batch["gaps"]]
-        self._append(self._gaps, [moved(gap, self._offset_at(worker, gap.end), GAP_MARKS) for gap in gaps])
+        self._append(self._gaps, [shifted(gap, self._offset_at(worker, gap.end), GAP_MARKS) for gap in gaps])
 
     def _on_master_axis(self, worker: str, row: ReplyRow) -> ReplyRow:
         """Move a row to the master's time axis. All its marks move together, so intervals stay as measured."""
         seconds = self._offset_at(worker, row.end)
-        return moved(row, seconds, REPLY_MARKS) if seconds else row
+        return shifted(row, seconds, REPLY_MARKS) if seconds else row
 
     def has_all(self, worker: str, last: int) -> bool:
         """Whether every batch up to this number has arrived."""
@@ -106,22 +106,22 @@ class Collector:
 
     def add_windows(self) -> None:
         """Append changed windows to `sketches.jsonl`, which is replaced as a whole at the end."""
-        news = self.book.news()
+        news = self.book.take_changes()
         try:
             _append_whole(self.directory / places.SKETCHES, "".join(_json(news)).encode())
         except OSError as error:
-            self.book.restore(news)
+            self.book.return_changes(news)
             self.disk_errors[places.SKETCHES] = error.strerror or str(error)
 
     def finalize_windows(self, before: float) -> None:
         """Compress the windows that ended before this second of the run: they no longer change."""
-        self._finalized.append(zlib.compress("".join(_json(self.book.seal(before))).encode()))
+        self._finalized.append(zlib.compress("".join(_json(self.book.finalize(before))).encode()))
 
     def write_windows(self) -> None:
         """Replace `sketches.jsonl`: one line per metric and window."""
         try:
             finalized = (zlib.decompress(lines).decode() for lines in self._finalized)
-            replace_lines(self.directory / places.SKETCHES, itertools.chain(finalized, _json(self.book.lines())))
+            replace_lines(self.directory / places.SKETCHES, itertools.chain(finalized, _json(self.book.records())))
         except OSError as error:
             self.disk_errors[places.SKETCHES] = error.strerror or str(error)
             self.incomplete.add(places.SKETCHES)

@@ -94,7 +94,7 @@ def plan_line(plan: Plan) -> str:
     users = ", ".join(map(str, plan.levels[:_MAX_LISTED_LEVELS])) + rest
     per_level = f"{_time(plan.settle)} settle + {_time(plan.hold)} hold" + " each" * (len(plan.levels) > 1)
     counts = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
-    total = f"at least {_time(plan.shortest)}, longer if replies are slow"
+    total = f"at least {_time(plan.min_duration)}, longer if replies are slow"
     return f"{things(len(plan.levels), 'level')} ({counts}), {per_level}: {total}"
 
 

@@ -2,10 +2,10 @@
 
 from collections import Counter, deque
 
-from probe_ext.measure.outcome import OURS
+from probe_ext.measure.outcome import CLIENT_SIDE
 from probe_ext.measure.table_rows import ReplyRow
 
-_ENDED_BY_US = {outcome.value for outcome in OURS}
+_ENDED_BY_US = {outcome.value for outcome in CLIENT_SIDE}
 
 
 class ReplyCounter:

@@ -7,12 +7,12 @@ import numpy as np
 
 from probe_ext.load.boundary_search import Look, State
 from probe_ext.load.sequential_test import Bounds
-from probe_ext.measure.outcome import OURS
+from probe_ext.measure.outcome import CLIENT_SIDE
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.inference.sequential_view import Ended, blocks_of, grade, state_of
 
-_JUDGED_NOT = {outcome.value for outcome in OURS}
+_JUDGED_NOT = {outcome.value for outcome in CLIENT_SIDE}
 
 
 @dataclass

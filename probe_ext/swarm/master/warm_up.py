@@ -14,7 +14,7 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
-from probe_ext.client.converse import Conversation
+from probe_ext.client.exchange import Exchange
 from probe_ext.client.openai_api import CHAT_PATH, COMPLETION_PATH
 from probe_ext.measure import clock
 from probe_ext.prompts.composer import TooShortError
@@ -123,11 +123,11 @@ def _ask(endpoint: Endpoint, prompt: Prompt, options: Options) -> tuple[float, b
     request = endpoint.request(path, payload, streamed, parameters)
     connection = endpoint.connection()
     began = clock.monotonic()
-    conversation = Conversation(connection, request, endpoint.limits, due=began, streamed=streamed, secret=endpoint.key)
+    exchange = Exchange(connection, request, endpoint.limits, due=began, streamed=streamed, secret=endpoint.key)
     try:
-        conversation.run()
+        exchange.run()
     finally:
-        reply = conversation.finish()
+        reply = exchange.finish()
         connection.close()
     # Reasoning cut off by the short limit counts as an answer here: the server did its work.
     return clock.monotonic() - began, reply.ok or reply.pace is not None

@@ -8,7 +8,7 @@ from probe_ext import __version__
 from probe_ext.client import openai_api, tls
 from probe_ext.client.address import Target, parse_target
 from probe_ext.client.connection import Connection
-from probe_ext.client.converse import Limits
+from probe_ext.client.exchange import Limits
 from probe_ext.settings.options import Options
 from probe_ext.settings.secrets import api_key
 

@@ -7,7 +7,7 @@ import gevent
 from locust.env import Environment
 
 from probe_ext.client import openai_api
-from probe_ext.client.converse import Conversation
+from probe_ext.client.exchange import Exchange
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome, is_failure
@@ -102,7 +102,7 @@ class Llm:
         due = clock.monotonic() if due is None else due
         streamed = not self._options.no_stream if stream is None else stream
         request = self._endpoint.request(path, payload, streamed, parameters)
-        conversation = Conversation(
+        exchange = Exchange(
             self._connection,
             request,
             self._endpoint.limits,
@@ -111,17 +111,17 @@ class Llm:
             secret=self._endpoint.key,
             free=self._last_end,
         )
-        number = self._recorder.start(conversation)
+        number = self._recorder.start(exchange)
         name = name or self._scenario
         info = RequestInfo(self.user, name, kind)
         try:
-            conversation.run()
+            exchange.run()
         finally:
-            reply = conversation.finish()
+            reply = exchange.finish()
             self._recorder.stamped = (
                 self._connection.stamped if self._recorder.stamped is None else self._recorder.stamped
             )
-            row = self._recorder.end(conversation, reply, info, number)
+            row = self._recorder.end(exchange, reply, info, number)
             self._last_end = row.end
             self._fire_events(reply, row, name, path)
         if is_failure(reply.outcome) and row.end - row.due < _FAST_FAILURE_S:

@@ -8,8 +8,8 @@ from probe_ext.client.address import Target
 from probe_ext.client.openai_api import CHAT_PATH, COMPLETION_PATH
 from probe_ext.prompts.composer import TooShortError
 from probe_ext.prompts.conversation import Chat, ChatMaker
-from probe_ext.prompts.length_model import LengthModel, guessed, measured
-from probe_ext.prompts.phrases import bricks
+from probe_ext.prompts.length_model import LengthModel, estimated_model, measured_model
+from probe_ext.prompts.phrases import phrases_of
 from probe_ext.prompts.prompt import Prompt
 from probe_ext.prompts.synthetic import PromptMaker
 from probe_ext.settings.errors import SettingsError
@@ -37,7 +37,7 @@ def calibrated(target: Target, model: str, options: Options, fetcher: Fetcher, s
         "input_tokens": options.input_tokens,
         "shared_prefix_tokens": options.shared_prefix_tokens,
         "counted_by": lengths.counted_by,
-        "length_model": {**asdict(lengths), "known": dict(lengths.known), "sure": list(lengths.sure)},
+        "length_model": {**asdict(lengths), "measured": dict(lengths.measured), "vocabulary": list(lengths.vocabulary)},
     }
 
 
@@ -46,10 +46,12 @@ def _lengths(target: Target, model: str, options: Options, fetcher: Fetcher, see
     if tokenizer is not None:
         chat = tokenizer.chat
         as_chat: Callable[[str], int | None] = lambda text: chat([{"role": "user", "content": text}])  # noqa: E731
-        count = as_chat if options.api == "chat" and as_chat("one two three") else tokenizer.text
-        return measured(count, "tokenize", bricks(seed))
-    found = measured(_count_by_usage(target, model, options, fetcher), "usage", bricks(seed), _MAX_COUNTING_REQUESTS)
-    return found if found.counted_by == "usage" else guessed()
+        by_tokenizer = as_chat if options.api == "chat" and as_chat("one two three") else tokenizer.text
+        return measured_model(by_tokenizer, "tokenize", phrases_of(seed))
+    found = measured_model(
+        _count_by_usage(target, model, options, fetcher), "usage", phrases_of(seed), _MAX_COUNTING_REQUESTS
+    )
+    return found if found.counted_by == "usage" else estimated_model()
 
 
 def _count_by_usage(target: Target, model: str, options: Options, fetcher: Fetcher) -> Callable[[str], int | None]:
@@ -72,7 +74,7 @@ class Prompts:
 
     def __init__(self, prepared: dict[str, Any], options: Options, user: int) -> None:
         self._prepared, self._options, self._user = prepared, options, user
-        self._lengths = LengthModel(**prepared["length_model"]) if prepared else guessed()
+        self._lengths = LengthModel(**prepared["length_model"]) if prepared else estimated_model()
         self._seed: int = prepared.get("seed", 0)
         self._maker = PromptMaker(
             self._seed, options.input_tokens, self._lengths, shared_prefix_tokens=options.shared_prefix_tokens

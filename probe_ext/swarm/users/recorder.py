@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from probe_ext.client.converse import Conversation
+from probe_ext.client.exchange import Exchange
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
-from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, moved, values_of
-from probe_ext.measure.window_sketches import Book
-from probe_ext.run import own_copy
+from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, shifted, values_of
+from probe_ext.measure.window_sketches import WindowSketches
+from probe_ext.run import worker_files
 from probe_ext.run.tables import TableWriter
 from probe_ext.swarm.users.reply_rows import long_gaps, reply_row, write_windows
 
@@ -47,7 +47,7 @@ class Recorder:
     started: int = 0
     finished: int = 0
     users: int = 0
-    in_flight: set[Conversation] = field(default_factory=set)
+    in_flight: set[Exchange] = field(default_factory=set)
     ending: bool = False
     """no new request may start"""
     loop_lag_max: float = 0.0
@@ -66,7 +66,7 @@ class Recorder:
         self._before_run: list[tuple[Reply, RequestInfo, int]] = []
         self._rows: list[ReplyRow] = []
         self._gaps: list[GapRow] = []
-        self._book = Book()
+        self._book = WindowSketches()
         self._number = 0
         self._flushed: tuple[int, int] = (-1, -1)
         self._backup_error: str | None = None
@@ -92,10 +92,10 @@ class Recorder:
         if directory is not None:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
-                own_copy.write_label(directory, self.worker, run)
+                worker_files.write_label(directory, self.worker, run)
                 self._tables = (
-                    TableWriter(directory / own_copy.requests_of(self.worker), ReplyRow),
-                    TableWriter(directory / own_copy.gaps_of(self.worker), GapRow),
+                    TableWriter(directory / worker_files.REQUESTS_TABLE.file_name(self.worker), ReplyRow),
+                    TableWriter(directory / worker_files.GAPS_TABLE.file_name(self.worker), GapRow),
                 )
             except OSError as error:
                 self.disk_error = f"{directory}: {error.strerror or error}; no backup of the rows"
@@ -113,15 +113,15 @@ class Recorder:
         self.users += 1
         return f"{self.worker}:{self.users}"
 
-    def start(self, conversation: Conversation) -> int:
+    def start(self, exchange: Exchange) -> int:
         """Note a new request, and return its number."""
         self.started += 1
-        self.in_flight.add(conversation)
+        self.in_flight.add(exchange)
         return self.started
 
-    def end(self, conversation: Conversation, reply: Reply, info: RequestInfo, number: int) -> ReplyRow:
+    def end(self, exchange: Exchange, reply: Reply, info: RequestInfo, number: int) -> ReplyRow:
         """Note the end of a reply, and return its row in this process's monotonic seconds."""
-        self.in_flight.discard(conversation)
+        self.in_flight.discard(exchange)
         if self.run is None:
             self._before_run.append((reply, info, number))
             return self._row(reply, info, number)
@@ -141,8 +141,8 @@ class Recorder:
     def _keep(self, reply: Reply, info: RequestInfo, number: int) -> ReplyRow:
         row = self._row(reply, info, number)
         self.finished += 1
-        self._rows.append(moved(row, -self._origin, REPLY_MARKS))
-        self._gaps.extend(moved(gap, -self._origin, GAP_MARKS) for gap in long_gaps(reply, row))
+        self._rows.append(shifted(row, -self._origin, REPLY_MARKS))
+        self._gaps.extend(shifted(gap, -self._origin, GAP_MARKS) for gap in long_gaps(reply, row))
         write_windows(self._book, reply, row, self._origin)
         return row
 
@@ -151,7 +151,7 @@ class Recorder:
         counts = (self.started, self.finished)
         if self.run is None or (counts == self._flushed and not self._rows):
             return
-        self._book.forget(clock.monotonic() - self._origin - self._longest - _FORGET_SLACK_S)
+        self._book.drop_before(clock.monotonic() - self._origin - self._longest - _FORGET_SLACK_S)
         self._back_up()
         self._number += 1
         self.unacknowledged[self._number] = {
@@ -166,7 +166,7 @@ class Recorder:
             "disk_error": self.disk_error,
             "rows": [values_of(row) for row in self._rows],
             "gaps": [values_of(gap) for gap in self._gaps],
-            "windows": self._book.changes(),
+            "windows": self._book.take_changes(),
         }
         self._rows, self._gaps, self._flushed = [], [], counts
 
@@ -179,7 +179,7 @@ class Recorder:
         if error:
             self._backup_error = f"{requests.path}: {error.strerror or error}"
             self.disk_error = f"{self._backup_error}; the backup of the rows is incomplete"
-            if requests.waiting_bytes + gaps.waiting_bytes > _MAX_PENDING_BYTES:
+            if requests.pending_bytes + gaps.pending_bytes > _MAX_PENDING_BYTES:
                 self.close()  # the master has the rows: no memory for a backup
         elif self._backup_error:
             self.disk_error = f"{self._backup_error}; temporary, every row was written later"
@@ -191,8 +191,8 @@ class Recorder:
 
     def abort_all(self) -> None:
         """Abort every reply in flight."""
-        for conversation in list(self.in_flight):
-            conversation.cut()
+        for exchange in list(self.in_flight):
+            exchange.cancel()
 
     def close(self) -> None:
         """Close the backup. Disk errors no longer matter: the master has the rows."""

@@ -3,11 +3,11 @@
 from itertools import accumulate
 
 from probe_ext.client.reply import Reply
-from probe_ext.measure.fluidity import Deadlines, Kept, worst
+from probe_ext.measure.fluidity import DeadlineCount, Deadlines, worst
 from probe_ext.measure.outcome import Outcome, is_failure
-from probe_ext.measure.table_rows import GAP_FLOOR, GapRow, ReplyRow
+from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S, GapRow, ReplyRow
 from probe_ext.measure.timeline import TokenEvents, gaps
-from probe_ext.measure.window_sketches import Book
+from probe_ext.measure.window_sketches import WindowSketches
 
 
 def reply_row(
@@ -60,7 +60,7 @@ def reply_row(
     )
 
 
-def _kept(reply: Reply, deadlines: Deadlines) -> Kept | None:
+def _kept(reply: Reply, deadlines: Deadlines) -> DeadlineCount | None:
     """Return the deadlines of a streamed reply; None if it had none, or failed through our own fault."""
     marks = reply.marks
     start = marks.sent if deadlines.from_sent else marks.due + marks.late
@@ -68,24 +68,24 @@ def _kept(reply: Reply, deadlines: Deadlines) -> Kept | None:
         return None
     died = None if reply.outcome is Outcome.COMPLETE else marks.end
     events = [found.only_visible() if deadlines.visible else found for found in reply.events] or [TokenEvents()]
-    return worst([deadlines.kept(found, start, died, failed=is_failure(reply.outcome)) for found in events])
+    return worst([deadlines.count(found, start, died, failed=is_failure(reply.outcome)) for found in events])
 
 
 def long_gaps(reply: Reply, row: ReplyRow) -> list[GapRow]:
-    """Return every gap of at least GAP_FLOOR, of all choices."""
-    if row.longest_gap is None or row.longest_gap < GAP_FLOOR:
+    """Return every gap of at least MIN_RECORDED_GAP_S, of all choices."""
+    if row.longest_gap is None or row.longest_gap < MIN_RECORDED_GAP_S:
         return []
     rows = []
     for events in reply.events:
         before = 0
         for at, later, tokens in zip(events.at, events.at[1:], events.tokens, strict=False):
             before += tokens
-            if later - at >= GAP_FLOOR:
+            if later - at >= MIN_RECORDED_GAP_S:
                 rows.append(GapRow(row.reply_id, at, later, before))
     return rows
 
 
-def write_windows(book: Book, reply: Reply, row: ReplyRow, origin: float) -> None:
+def write_windows(book: WindowSketches, reply: Reply, row: ReplyRow, origin: float) -> None:
     """Add a reply to the windows; `origin` is the run's zero in this process's monotonic seconds."""
     if reply.lags:
         book.add("lag", row.end - origin, reply.lags)
@@ -106,14 +106,14 @@ def _weight(reply: Reply, events: TokenEvents) -> float:
     return reply.tokens_out / sum(events.tokens)
 
 
-def _write_tokens(book: Book, events: TokenEvents, weight: float, origin: float) -> None:
+def _write_tokens(book: WindowSketches, events: TokenEvents, weight: float, origin: float) -> None:
     counted = list(accumulate(events.tokens))
-    book.count_all("tokens", events.at, [round(n * weight) for n in counted] if weight != 1 else counted, origin)
+    book.count_series("tokens", events.at, [round(n * weight) for n in counted] if weight != 1 else counted, origin)
     spread, ends = gaps(events.at), events.at[1:]
     if spread and min(spread) < 0:
         spread = [max(0.0, gap) for gap in spread]
     if counted[-1] == len(counted):  # one token per event: the gap is the inter-token latency
-        book.add_all(("gap", "itl"), ends, spread, origin)
+        book.add_series(("gap", "itl"), ends, spread, origin)
         return
-    book.add_all(("gap",), ends, spread, origin)
-    book.add_all(("itl",), ends, [gap / n for gap, n in zip(spread, events.tokens[1:], strict=True)], origin)
+    book.add_series(("gap",), ends, spread, origin)
+    book.add_series(("itl",), ends, [gap / n for gap, n in zip(spread, events.tokens[1:], strict=True)], origin)

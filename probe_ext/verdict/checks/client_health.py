@@ -72,7 +72,7 @@ def _p99(evidence: Evidence, metric: str) -> float | None:
 
 def _error(evidence: Evidence, kernel: bool | None) -> str:
     """How right this run's token times are: what was calibrated on this machine, where the same times were used."""
-    ruler = evidence.manifest.get("ruler")
+    ruler = evidence.manifest.get("calibration")
     calibrated = ruler if isinstance(ruler, dict) and ruler.get("receive_stamps") == "kernel" else {}
     p99 = number(calibrated, "gap_error_p99")
     if not kernel or p99 is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.measure.outcome import FINISHED, OURS, Outcome
+from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome
 from probe_ext.verdict.server.server_series import STALE, Metrics, restarts, total_rise
 from probe_ext.verdict.values.columns import Bools, numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
@@ -95,7 +95,7 @@ def _gone(evidence: Evidence) -> Finding:
     """Nobody got through any more, from some moment to the end: no number of users is to blame for that."""
     outcomes, ends, due = (texts(evidence.replies, "outcome"), *(numbers(evidence.replies, c) for c in ("end", "due")))
     refused = np.isin(outcomes, [Outcome.CONNECT_FAILED.value, Outcome.CONNECT_TIMEOUT.value])
-    answered = ~refused & ~np.isin(outcomes, [outcome.value for outcome in OURS])
+    answered = ~refused & ~np.isin(outcomes, [outcome.value for outcome in CLIENT_SIDE])
     if not answered.any():
         return Finding("server_gone", "unproven", False, "No reply came from the server.")
     since = float(ends[answered].max())

@@ -9,12 +9,14 @@ before it: what may have been sent by newcomers is then no part of the level bef
 as measured is left out. Where samples lie further apart (one only when the count changes), a change is at its sample.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from probe_ext.load.level_plan import min_level_seconds
 from probe_ext.verdict.levels.bands import cut_bands
 from probe_ext.verdict.values.columns import Floats, Ints, numbers, texts
 from probe_ext.verdict.values.evidence import Columns
@@ -22,8 +24,6 @@ from probe_ext.verdict.values.manifest_view import number
 
 SETTLE = 5.0
 """seconds left out after the count stops changing, where the run had no plan"""
-SHORTEST = 5.0
-"""seconds: a shorter measured part is no level; with a plan, half of what was to be held, if that is less"""
 SETTLED = 0.95
 """of the replies that went on when users left have ended: their queue is gone"""
 SAMPLING = 1.5
@@ -62,11 +62,6 @@ class Level:
         return self.t_end - self.t_start
 
 
-def shortest_level(hold: float | None) -> float:
-    """Return the shortest measured part, in seconds, that counts as a level; `hold` is the plan's, None without one."""
-    return SHORTEST if hold is None else min(SHORTEST, hold / 2)
-
-
 def find_levels(
     users: Columns,
     plan: Mapping[str, Any] | None,
@@ -83,7 +78,7 @@ def find_levels(
     """
     stretches = without(find_stretches(users, last_sent), away)
     settle = SETTLE if plan is None else number(plan, "settle", SETTLE)
-    shortest = shortest_level(None if plan is None else number(plan, "hold", 2 * SHORTEST))
+    shortest = min_level_seconds(number(plan or {}, "hold", math.inf))
     meant = _meant(plan)
     measured = _measured_from(stretches, settle, free, _searched(plan))
     plateaus = [s for s in stretches if s.users > 0 and s.end - measured[s] >= shortest]

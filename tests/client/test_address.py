@@ -1,4 +1,4 @@
-"""Where `--host` points, and what is refused."""
+"""Parsing of `--host`."""
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +8,7 @@ from probe_ext.client.address import Target, parse_target
 
 
 @pytest.mark.parametrize(
-    ("url", "wanted"),
+    ("url", "expected"),
     [
         ("http://gpu-box:8000", Target(False, "gpu-box", 8000, "")),
         ("gpu-box:8000", Target(False, "gpu-box", 8000, "")),
@@ -29,8 +29,8 @@ from probe_ext.client.address import Target, parse_target
         ("http://gpu-box/@me", Target(False, "gpu-box", 80, "/@me")),
     ],
 )
-def test_a_base_url_is_read_into_its_parts(url: str, wanted: Target) -> None:
-    assert parse_target(url) == wanted
+def test_parses_a_base_url(url: str, expected: Target) -> None:
+    assert parse_target(url) == expected
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_base_url_is_read_into_its_parts(url: str, wanted: Target) -> None:
         ("http://[::1]:9", "[::1]:9", "http://[::1]:9", "/v1/models"),
     ],
 )
-def test_requests_are_addressed_with_host_header_url_and_path(url: str, authority: str, shown: str, path: str) -> None:
+def test_authority_url_and_path(url: str, authority: str, shown: str, path: str) -> None:
     target = parse_target(url)
     assert (target.authority, target.url, target.path("/v1/models")) == (authority, shown, path)
     assert parse_target(target.url) == target
@@ -52,14 +52,14 @@ def test_requests_are_addressed_with_host_header_url_and_path(url: str, authorit
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("", "no host name"),
-        ("   ", "no host name"),
-        ("http://", "no host name"),
-        ("http:///v1", "no host name"),
-        ("http://:8000", "no host name"),
-        ("ftp://gpu-box", "neither http nor https"),
-        ("unix:///run/llm.sock", "neither http nor https"),
-        ("http://gpu-box:0", "port 0"),
+        ("", "has no host name"),
+        ("   ", "has no host name"),
+        ("http://", "has no host name"),
+        ("http:///v1", "has no host name"),
+        ("http://:8000", "has no host name"),
+        ("ftp://gpu-box", "scheme must be http or https"),
+        ("unix:///run/llm.sock", "scheme must be http or https"),
+        ("http://gpu-box:0", "port must not be 0"),
         ("http://gpu-box:70000", "[Pp]ort"),
         ("http://gpu-box:http", "[Pp]ort"),
         ("http://gpu-box:-1", "[Pp]ort"),
@@ -73,11 +73,11 @@ def test_requests_are_addressed_with_host_header_url_and_path(url: str, authorit
         ("http://gpu\u202ebox", "control"),
     ],
 )
-def test_what_is_no_base_url_is_refused_with_option_and_reason(url: str, why: str) -> None:
-    with pytest.raises(ValueError, match=why) as refused:
+def test_rejects_invalid_urls_with_option_and_reason(url: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as caught:
         parse_target(url)
-    assert str(refused.value).startswith("--host")
-    assert "\n" not in str(refused.value)
+    assert str(caught.value).startswith("--host")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -93,22 +93,22 @@ def test_what_is_no_base_url_is_refused_with_option_and_reason(url: str, why: st
         "http://ann:hunter2@",
     ],
 )
-def test_credentials_in_the_url_are_refused_and_never_repeated(url: str) -> None:
-    with pytest.raises(ValueError, match="user name or password") as refused:
+def test_rejects_credentials_without_repeating_them(url: str) -> None:
+    with pytest.raises(ValueError, match="user name or password") as caught:
         parse_target(url)
-    assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in str(caught.value)
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.text(alphabet="http:/[]@?#%.:0189 abv\\\t\u00e9\x00", max_size=24) | st.text(max_size=24))
-def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
-    refused = None
+def test_any_text_is_parsed_or_rejected_in_one_line(text: str) -> None:
+    message = None
     try:
         target = parse_target(text)
     except ValueError as error:
-        refused = str(error)
-    if refused is not None:
-        assert refused.startswith("--host")
+        message = str(error)
+    if message is not None:
+        assert message.startswith("--host")
     else:
         assert target.host
         assert 0 < target.port < 65536

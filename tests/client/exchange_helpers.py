@@ -1,21 +1,20 @@
-"""Ask a scripted server with the real client, and hold its times against the server's own record."""
+"""Run exchanges with a scripted server, and compare their times with the server's own record."""
 
 import gevent
-from exchanges import KEY
+from recorded_replies import KEY
 from scripted_server import Peer, ScriptedServer
 
 from probe_ext.client import openai_api
 from probe_ext.client.address import Target, parse_target
 from probe_ext.client.connection import Connection
-from probe_ext.client.converse import Conversation, Limits
+from probe_ext.client.exchange import Exchange, Limits
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
 
 SHORT = Limits(connect=5.0, first=5.0, gap=5.0, total=10.0)
-HANG = 30.0
-"""seconds: a test that waits longer hangs"""
-CLOCKS = 100e-6
-"""seconds by which two clocks of one machine may be read apart: the ruler's own bound is 20 µs"""
+TEST_TIMEOUT_S = 30.0
+CLOCK_TOLERANCE_S = 100e-6
+"""accepted distance between clock readings of client and server"""
 
 
 def target_of(server: ScriptedServer) -> Target:
@@ -29,42 +28,42 @@ def request(target: Target, prompt: str = "hello", *, stream: bool = True) -> by
     return head.encode() + content
 
 
-def conversation(
+def new_exchange(
     connection: Connection, target: Target, limits: Limits = SHORT, *, prompt: str = "hello", streamed: bool = True
-) -> Conversation:
+) -> Exchange:
     wire = request(target, prompt, stream=streamed)
-    return Conversation(connection, wire, limits, due=clock.monotonic(), streamed=streamed, secret=KEY)
+    return Exchange(connection, wire, limits, due=clock.monotonic(), streamed=streamed, secret=KEY)
 
 
-def hold(asked: Conversation) -> Reply:
-    """Run a conversation to its end; one that hangs fails the test."""
-    with gevent.Timeout(HANG):
-        asked.run()
-    return asked.finish()
+def run_exchange(running: Exchange) -> Reply:
+    """Run an exchange to its end, with a timeout for the test."""
+    with gevent.Timeout(TEST_TIMEOUT_S):
+        running.run()
+    return running.finish()
 
 
 def ask(
     server: ScriptedServer, limits: Limits = SHORT, *, connection: Connection | None = None, streamed: bool = True
 ) -> Reply:
-    """One question and its reply; on a connection of its own unless one is given."""
+    """Send a request and return the reply; on a new connection unless one is given."""
     target = target_of(server)
-    used = connection or Connection(target, None)
+    own = connection or Connection(target, None)
     try:
-        return hold(conversation(used, target, limits, streamed=streamed))
+        return run_exchange(new_exchange(own, target, limits, streamed=streamed))
     finally:
         if connection is None:
-            used.close()
+            own.close()
 
 
 def check_times(at: list[float], tokens: list[int], peer: Peer, slack: float) -> None:
-    """Token times are the server's: never before it sent, and in the middle no later than `slack` after.
+    """Check that no token arrives before it was sent, and that the median delay is at most `slack`.
 
-    The middle, not the latest: a busy machine delays some of them, a wrong ruler all.
+    The median, not the maximum: a busy machine delays some tokens, a measurement error all of them.
     """
     truth = peer.token_parts
-    assert len(truth) >= 2, "the server sent too little to hold anything against"
+    assert len(truth) >= 2, "the server sent too few tokens to compare"
     assert tokens == [part.tokens for part in truth]
-    early = [part.before - t for t, part in zip(at, truth, strict=True) if t < part.before - CLOCKS]
-    assert not early, f"{len(early)} tokens were there before they were sent, by up to {max(early)} s"
+    early = [part.before - t for t, part in zip(at, truth, strict=True) if t < part.before - CLOCK_TOLERANCE_S]
+    assert not early, f"{len(early)} tokens arrived before they were sent, by up to {max(early)} s"
     late = sorted(t - part.after for t, part in zip(at, truth, strict=True))
-    assert late[len(late) // 2] <= slack, f"in the middle tokens came {late[len(late) // 2]} s after they were sent"
+    assert late[len(late) // 2] <= slack, f"median delay of {late[len(late) // 2]} s"

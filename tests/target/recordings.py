@@ -1,4 +1,4 @@
-"""Where the recorded answers lie."""
+"""Recorded responses."""
 
 from pathlib import Path
 

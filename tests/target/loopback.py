@@ -1,4 +1,4 @@
-"""A small HTTP server on the loopback address whose every page is a function, for tests that need a real socket."""
+"""A small HTTP server on the loopback address, for tests that need a real socket."""
 
 import contextlib
 import threading
@@ -6,24 +6,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Loopback:
-    """`pages` maps a path to (status, body) or to a function that is handed the request handler."""
+    """`pages` maps a path to (status, body) or to a function of the request handler."""
 
     def __init__(self, pages, tls=None):
         self.pages = pages
-        self.seen = []
+        self.requests = []
         """(method, path, headers) of every request"""
         self.posted = []
-        loop = self
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
-                loop.answer(self)
+                server.answer(self)
 
             def do_POST(self):
-                loop.posted.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-                loop.answer(self)
+                server.posted.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+                server.answer(self)
 
             def log_message(self, *_):
                 pass
@@ -35,7 +35,7 @@ class Loopback:
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
 
     def answer(self, handler):
-        self.seen.append((handler.command, handler.path, dict(handler.headers)))
+        self.requests.append((handler.command, handler.path, dict(handler.headers)))
         page = self.pages.get(handler.path.partition("?")[0], (404, b"Not Found\n"))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             if callable(page):

@@ -1,30 +1,30 @@
-"""Events known by their pattern say what the JSON reader says: on all recordings, and on whatever can be made up."""
+"""Events matched by a pattern decode as with the JSON parser: recorded, generated and corrupted ones."""
 
 import json
 import random
 from typing import Any
 
 import pytest
-from exchanges import STREAMS, events_of, recorded, sse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded_replies import STREAMS, events_of, recorded, sse
 
 from probe_ext.client import decoder as decoding
 from probe_ext.client.decoder import Decoder
-from probe_ext.client.event_pattern import Patterns, learn
-from probe_ext.client.openai_api import BadEventError, read_event
+from probe_ext.client.event_pattern import PatternCache, make_pattern
+from probe_ext.client.openai_api import BadEventError, parse_event
 
 
-class Never(Patterns):
-    """Knows no pattern, and learns none."""
+class NoPatterns(PatternCache):
+    """A cache that never learns."""
 
     def learn(self, *_: object) -> None:
         return None
 
 
-def decoded(pieces: list[bytes], patterns: Patterns) -> Any:
-    """All that a decoder finds, whose n-th piece comes in read n."""
-    kept, decoding.PATTERNS = decoding.PATTERNS, patterns
+def decoded(pieces: list[bytes], patterns: PatternCache) -> Any:
+    """Return everything a decoder makes of pieces that arrive in one read each."""
+    before, decoding.PATTERN_CACHE = decoding.PATTERN_CACHE, patterns
     try:
         decoder = Decoder()
         problem = None
@@ -34,15 +34,15 @@ def decoded(pieces: list[bytes], patterns: Patterns) -> Any:
             problem = str(error)
         decoder.finish()
     finally:
-        decoding.PATTERNS = kept
-    found = (decoder.choices, decoder.tokens_in, decoder.tokens_cached, decoder.completion, decoder.done)
-    return problem, repr(found), decoder.reads_unresolved, decoder.last_at, decoder.error
+        decoding.PATTERN_CACHE = before
+    result = (decoder.choices, decoder.tokens_in, decoder.tokens_cached, decoder.completion_tokens, decoder.done)
+    return problem, repr(result), decoder.reads_unresolved, decoder.last_at, decoder.error
 
 
 def chat(text: str, count: int, **more: Any) -> dict[str, Any]:
-    """A token event as vLLM sends it."""
+    """Return a token event in vLLM's format."""
     return {
-        "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 17, "model": "m",
+        "id": "chatcmpl-1", "object": "chat.completion_tokens.chunk", "created": 17, "model": "m",
         "choices": [{"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": None}],
         "usage": {"prompt_tokens": 14, "total_tokens": 14 + count, "completion_tokens": count}, **more,
     }  # fmt: skip
@@ -51,47 +51,47 @@ def chat(text: str, count: int, **more: Any) -> dict[str, Any]:
 ROLE = sse(json.dumps({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}))
 
 
-def taken_without_json(pieces: list[bytes], monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many of the pieces were known by a pattern."""
+def count_matched(pieces: list[bytes], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return how many of the pieces matched a pattern."""
     read = 0
 
     def counting(data: bytes) -> Any:
         nonlocal read
         read += 1
-        return read_event(data)
+        return parse_event(data)
 
-    monkeypatch.setattr(decoding, "read_event", counting)
-    decoded(pieces, Patterns())
+    monkeypatch.setattr(decoding, "parse_event", counting)
+    decoded(pieces, PatternCache())
     return len(pieces) - read
 
 
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("seen", ["nothing", "itself", "all others"])
-def test_every_recording_says_the_same_with_and_without_patterns(name: str, seen: str) -> None:
-    patterns = Patterns()
+def test_recordings_decode_the_same_with_and_without_patterns(name: str, seen: str) -> None:
+    patterns = PatternCache()
     for other in {"nothing": [], "itself": [name], "all others": STREAMS}[seen]:
         decoded(events_of(recorded(other)[1]), patterns)
     pieces = events_of(recorded(name)[1])
-    assert decoded(pieces, patterns) == decoded(pieces, Never())
+    assert decoded(pieces, patterns) == decoded(pieces, NoPatterns())
 
 
-def test_patterns_are_really_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patterns_replace_the_json_parser(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = [ROLE, *(sse(json.dumps(chat(f"word{n}", n))) for n in range(1, 40))]
-    assert taken_without_json(pieces, monkeypatch) == 38
+    assert count_matched(pieces, monkeypatch) == 38
 
 
-def test_the_next_reply_needs_no_learning_though_its_id_time_and_prompt_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    patterns = Patterns()
+def test_a_pattern_fits_the_next_reply_with_another_id_time_and_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    patterns = PatternCache()
     decoded([ROLE, sse(json.dumps(chat("a", 1)))], patterns)
     later = chat("b", 1, id="chatcmpl-77", created=99)
     later["usage"]["prompt_tokens"] = 3
-    monkeypatch.setattr(decoding, "read_event", lambda data: read_event(data) if b"role" in data else None)
+    monkeypatch.setattr(decoding, "parse_event", lambda data: parse_event(data) if b"role" in data else None)
     decoder = decoded([ROLE, sse(json.dumps(later))], patterns)
     assert "tokens=[1]" in decoder[1]
     assert ", 3, None, 1, " in decoder[1]
 
 
-SPOILS = [
+CORRUPTIONS = [
     b'"',
     b"\\",
     b"\n",
@@ -111,21 +111,21 @@ SPOILS = [
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.text(max_size=6), min_size=2, max_size=8), st.integers(0, 2**32), st.integers(0, 6))
-def test_events_spoiled_at_any_byte_are_judged_as_json_judges_them(texts: list[str], seed: int, spoils: int) -> None:
+def test_corrupted_events_decode_as_with_the_json_parser(texts: list[str], seed: int, corruptions: int) -> None:
     rng = random.Random(seed)
     counts = [rng.choice([n, n, n + rng.randrange(4)]) for n in range(1, len(texts) + 1)]
     raw = [sse(json.dumps(chat(t, n), ensure_ascii=rng.random() < 0.5)) for t, n in zip(texts, counts, strict=True)]
     first = sse(json.dumps(chat("start", 0)))
-    for _ in range(spoils):
+    for _ in range(corruptions):
         which = rng.randrange(len(raw))
         at = rng.randrange(len(raw[which]))
-        raw[which] = raw[which][:at] + rng.choice(SPOILS) + raw[which][at + rng.randrange(3) :]
+        raw[which] = raw[which][:at] + rng.choice(CORRUPTIONS) + raw[which][at + rng.randrange(3) :]
     pieces = [first, *raw]
-    assert decoded(pieces, Patterns()) == decoded(pieces, Never())
-    joined = [b"".join(pieces)]  # several events in one piece, and events cut anywhere
+    assert decoded(pieces, PatternCache()) == decoded(pieces, NoPatterns())
+    joined = [b"".join(pieces)]  # several events in one piece, and split events
     cut = rng.randrange(len(joined[0]))
     for parts in (joined, [joined[0][:cut], joined[0][cut:]]):
-        assert decoded([first, *parts], Patterns()) == decoded([first, *parts], Never())
+        assert decoded([first, *parts], PatternCache()) == decoded([first, *parts], NoPatterns())
 
 
 @settings(deadline=None, max_examples=200)
@@ -140,19 +140,19 @@ def test_events_spoiled_at_any_byte_are_judged_as_json_judges_them(texts: list[s
     ),
     st.sampled_from(["word", "id", "7", "prompt_tokens"]),
 )  # fmt: skip
-def test_whatever_else_an_event_holds_its_pattern_says_what_json_says(extra: Any, text: str) -> None:
-    def event(said: str, count: int) -> bytes:
-        made = chat(said, count, system=extra)
-        made["choices"][0]["delta"]["more"] = extra
-        made["usage"]["extra"] = extra
-        return sse(json.dumps(made))
+def test_events_with_any_extra_fields_decode_as_with_the_json_parser(extra: Any, text: str) -> None:
+    def event(content: str, count: int) -> bytes:
+        fields = chat(content, count, system=extra)
+        fields["choices"][0]["delta"]["more"] = extra
+        fields["usage"]["extra"] = extra
+        return sse(json.dumps(fields))
 
     pieces = [event(text, 1), event("other", 2), event("", 3), event("x", 7)]
-    assert decoded(pieces, Patterns()) == decoded(pieces, Never())
+    assert decoded(pieces, PatternCache()) == decoded(pieces, NoPatterns())
 
 
 @pytest.mark.parametrize(
-    "said",
+    "content",
     [
         pytest.param({"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}, id="an end"),
         pytest.param({"choices": [{"index": 0, "delta": {"content": ""}}]}, id="no text"),
@@ -164,16 +164,16 @@ def test_whatever_else_an_event_holds_its_pattern_says_what_json_says(extra: Any
         pytest.param({"error": {"message": "a"}}, id="an error"),
     ],
 )
-def test_nothing_is_learnt_from_an_event_that_is_more_or_less_than_a_token(said: dict[str, Any]) -> None:
-    patterns = Patterns()
-    decoded([ROLE, sse(json.dumps(said))], patterns)
-    assert patterns.known == []
+def test_learns_only_from_plain_token_events(content: dict[str, Any]) -> None:
+    patterns = PatternCache()
+    decoded([ROLE, sse(json.dumps(content))], patterns)
+    assert patterns.patterns == []
 
 
-def test_a_server_whose_events_are_never_alike_is_not_learnt_from_for_ever() -> None:
-    patterns = Patterns()
+def test_stops_learning_from_events_that_never_repeat() -> None:
+    patterns = PatternCache()
     pieces = [sse(json.dumps(chat("a", n, nonce=f"n{n}"))) for n in range(1, 300)]
-    assert decoded(pieces, patterns) == decoded(pieces, Never())
-    assert len(patterns.known) <= 8
-    assert patterns.learn(pieces[0], read_event(pieces[0][6:])) is None
-    assert learn(pieces[0], read_event(pieces[0][6:])) is not None
+    assert decoded(pieces, patterns) == decoded(pieces, NoPatterns())
+    assert len(patterns.patterns) <= 8
+    assert patterns.learn(pieces[0], parse_event(pieces[0][6:])) is None
+    assert make_pattern(pieces[0], parse_event(pieces[0][6:])) is not None

@@ -1,26 +1,26 @@
-"""What events mean, in all the shapes in which servers send them."""
+"""Parsing of events in all the shapes that servers send."""
 
 import json
 from typing import Any
 
 import orjson
 import pytest
-from exchanges import KEY, recorded_refusals
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded_replies import KEY, recorded_http_errors
 
-from probe_ext.client.openai_api import BadEventError, ChoicePart, ServerError, Usage, body, read_error, read_event
+from probe_ext.client.openai_api import BadEventError, ChoicePart, ServerError, Usage, body, parse_error, parse_event
 from probe_ext.client.safe_text import safe_text
 
 
 def part(choice: dict[str, Any]) -> ChoicePart:
-    (found,) = read_event(orjson.dumps({"choices": [choice]})).parts
-    return found
+    (parsed,) = parse_event(orjson.dumps({"choices": [choice]})).parts
+    return parsed
 
 
-def said(delta: dict[str, Any]) -> tuple[str, str]:
-    found = part({"index": 0, "delta": delta})
-    return found.text, found.reasoning
+def texts(delta: dict[str, Any]) -> tuple[str, str]:
+    parsed = part({"index": 0, "delta": delta})
+    return parsed.text, parsed.reasoning
 
 
 @pytest.mark.parametrize(
@@ -31,11 +31,11 @@ def said(delta: dict[str, Any]) -> tuple[str, str]:
         pytest.param({"role": "assistant", "content": None}, "", "", id="a role and null"),
         pytest.param({"role": "assistant"}, "", "", id="a role without content"),
         pytest.param({}, "", "", id="empty"),
-        pytest.param({"content": 7}, "", "", id="content that is no text"),
+        pytest.param({"content": 7}, "", "", id="content of another type"),
         pytest.param({"reasoning_content": "hm"}, "", "hm", id="reasoning_content"),
         pytest.param({"reasoning": "hm"}, "", "hm", id="reasoning"),
         pytest.param({"reasoning_content": "hm", "reasoning": "hm"}, "", "hm", id="both names of the same"),
-        pytest.param({"reasoning_content": None, "reasoning": "hm", "content": None}, "", "hm", id="nulls beside"),
+        pytest.param({"reasoning_content": None, "reasoning": "hm", "content": None}, "", "hm", id="other fields null"),
         pytest.param({"reasoning_content": "hm", "content": "so"}, "so", "hm", id="reasoning and content"),
         pytest.param({"content": [{"type": "text", "text": "a"}, {"type": "image"}, "x", None]}, "a", "", id="parts"),
         pytest.param({"content": [{"text": [{"text": "deep"}]}]}, "", "", id="parts of parts"),
@@ -51,23 +51,23 @@ def said(delta: dict[str, Any]) -> tuple[str, str]:
             {"tool_calls": [{"function": {"arguments": "a"}}, {"function": {"arguments": "b"}}]}, "ab", "", id="two"
         ),
         pytest.param({"tool_calls": [{"index": 0, "function": {"arguments": ""}}]}, "", "", id="an empty tool call"),
-        pytest.param({"tool_calls": [None, 3, {}, {"function": "x"}]}, "", "", id="tool calls that are none"),
+        pytest.param({"tool_calls": [None, 3, {}, {"function": "x"}]}, "", "", id="invalid tool calls"),
         pytest.param({"tool_calls": []}, "", "", id="no tool calls"),
         pytest.param({"function_call": {"name": "find", "arguments": "{}"}}, "find{}", "", id="a function call"),
         pytest.param({"content": None, "function_call": None, "tool_calls": None}, "", "", id="all null"),
     ],
 )
-def test_text_and_reasoning_are_found_in_a_delta(delta: dict[str, Any], text: str, reasoning: str) -> None:
-    assert said(delta) == (text, reasoning)
+def test_parses_text_and_reasoning(delta: dict[str, Any], text: str, reasoning: str) -> None:
+    assert texts(delta) == (text, reasoning)
 
 
-def test_a_refusal_is_marked_and_shown() -> None:
+def test_a_refusal_is_marked_and_visible() -> None:
     assert part({"delta": {"refusal": "I cannot"}}).refused
     assert not part({"delta": {"content": "I can", "refusal": None}}).refused
 
 
 @pytest.mark.parametrize(
-    ("choice", "wanted"),
+    ("choice", "expected"),
     [
         pytest.param({"index": 1, "text": " a"}, (1, " a", None, None), id="a completion"),
         pytest.param({"text": "", "finish_reason": "stop"}, (0, "", "stop", None), id="its end"),
@@ -80,13 +80,13 @@ def test_a_refusal_is_marked_and_shown() -> None:
         pytest.param({"index": None, "delta": None, "text": None}, (0, "", None, None), id="nulls"),
     ],
 )
-def test_a_choice_has_index_text_finish_and_token_ids(choice: dict[str, Any], wanted: tuple[Any, ...]) -> None:
-    found = part(choice)
-    assert (found.choice, found.text, found.finish, found.token_ids) == wanted
+def test_parses_a_choice(choice: dict[str, Any], expected: tuple[Any, ...]) -> None:
+    parsed = part(choice)
+    assert (parsed.choice, parsed.text, parsed.finish, parsed.token_ids) == expected
 
 
 @pytest.mark.parametrize(
-    ("usage", "wanted"),
+    ("usage", "expected"),
     [
         ({"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}, Usage(9, 4, None)),
         ({"prompt_tokens": 9, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 8}}, Usage(9, 0, 8)),
@@ -99,36 +99,36 @@ def test_a_choice_has_index_text_finish_and_token_ids(choice: dict[str, Any], wa
         ([], None),
     ],
 )
-def test_usage_is_counts_or_missing_never_zero_for_unknown(usage: object, wanted: Usage | None) -> None:
-    assert read_event(orjson.dumps({"choices": [], "usage": usage})).usage == wanted
+def test_parses_usage(usage: object, expected: Usage | None) -> None:
+    assert parse_event(orjson.dumps({"choices": [], "usage": usage})).usage == expected
 
 
 @pytest.mark.parametrize("choices", [[], None, {}, "x", [None, 3, "x"]])
 def test_an_event_without_choices_has_no_parts(choices: object) -> None:
-    assert list(read_event(orjson.dumps({"choices": choices})).parts) == []
+    assert list(parse_event(orjson.dumps({"choices": choices})).parts) == []
 
 
 @pytest.mark.parametrize("data", [b"{", b"", b"hello", b'{"a":1', b"\xff\xfe", b"NaN", b'{"a": "\x80"}'])
-def test_what_is_no_json_is_refused_and_shown(data: bytes) -> None:
-    with pytest.raises(BadEventError, match="no JSON: "):
-        read_event(data)
+def test_rejects_invalid_json(data: bytes) -> None:
+    with pytest.raises(BadEventError, match="not JSON: "):
+        parse_event(data)
 
 
 @pytest.mark.parametrize("data", [b"[]", b"3", b'"text"', b"null", b"true"])
-def test_json_that_is_no_object_is_refused(data: bytes) -> None:
-    with pytest.raises(BadEventError, match="no JSON object: "):
-        read_event(data)
+def test_rejects_json_that_is_not_an_object(data: bytes) -> None:
+    with pytest.raises(BadEventError, match="not a JSON object: "):
+        parse_event(data)
 
 
-def test_a_key_in_bad_data_can_still_be_known_and_taken_out() -> None:
+def test_a_key_in_bad_data_is_redacted() -> None:
     for before in range(3900, 4100):
-        with pytest.raises(BadEventError) as refused:
-            read_event(b" " * before + KEY.encode() + b" was refused")
-        assert KEY[:6] not in safe_text(str(refused.value), KEY)
+        with pytest.raises(BadEventError) as caught:
+            parse_event(b" " * before + KEY.encode() + b" was refused")
+        assert KEY[:6] not in safe_text(str(caught.value), KEY)
 
 
 @pytest.mark.parametrize(
-    ("content", "wanted"),
+    ("content", "expected"),
     [
         ({"error": {"message": "m", "type": "t", "code": 500}}, ServerError(500, "m")),
         ({"error": {"message": "m", "code": "rate_limited"}}, ServerError(None, "m")),
@@ -153,26 +153,26 @@ def test_a_key_in_bad_data_can_still_be_known_and_taken_out() -> None:
         ("error", None),
     ],
 )
-def test_an_error_is_found_in_every_shape(content: object, wanted: ServerError | None) -> None:
-    assert read_error(content) == wanted
+def test_parses_errors_of_every_shape(content: object, expected: ServerError | None) -> None:
+    assert parse_error(content) == expected
 
 
-@pytest.mark.parametrize("title", recorded_refusals())
-def test_every_recorded_refusal_has_a_message(title: str) -> None:
-    found = read_error(orjson.loads(recorded_refusals()[title].split(b"\r\n\r\n", 1)[1]))
-    assert found is not None
-    assert len(found.message) > 5
+@pytest.mark.parametrize("title", recorded_http_errors())
+def test_recorded_http_errors_have_a_message(title: str) -> None:
+    error = parse_error(orjson.loads(recorded_http_errors()[title].split(b"\r\n\r\n", 1)[1]))
+    assert error is not None
+    assert len(error.message) > 5
 
 
 @pytest.mark.parametrize("depth", [200, 400, 1000])
-def test_nesting_beyond_all_sense_is_read_or_refused_and_breaks_nothing(depth: int) -> None:
+def test_deep_nesting_is_parsed_or_rejected(depth: int) -> None:
     shapes = ['{"error":' * depth + "1" + "}" * depth]
     shapes.append('{"choices":[{"delta":{"content":' + '[{"text":' * depth + '"a"' + "}]" * depth + "}}]}")
     shapes.append('{"error":{"message":' + "[" * depth + "]" * depth + "}}")
     outcomes = []
     for shape in shapes:
         try:
-            outcomes.append(read_event(shape.encode()).error)
+            outcomes.append(parse_event(shape.encode()).error)
         except BadEventError as error:
             outcomes.append(ServerError(None, safe_text(str(error))))
     assert len(outcomes) == len(shapes)
@@ -200,14 +200,14 @@ shaped = st.recursive(
 @settings(deadline=None, max_examples=150)
 @given(st.dictionaries(st.sampled_from(KEYS + MORE + LAST), shaped, max_size=8))
 def test_any_json_object_is_an_event(content: dict[str, Any]) -> None:
-    event = read_event(json.dumps(content, ensure_ascii=True).encode())
+    event = parse_event(json.dumps(content, ensure_ascii=True).encode())
     assert all(isinstance(p.text, str) and isinstance(p.choice, int) for p in event.parts)
 
 
-def test_a_streamed_body_asks_for_usage_as_often_as_told() -> None:
+def test_requests_usage_as_configured() -> None:
     def options(usage: str, stream: bool = True) -> object:
-        made = orjson.loads(body("hello", "m", stream=stream, usage=usage, extra={}))
-        return made.get("stream_options")
+        request = orjson.loads(body("hello", "m", stream=stream, usage=usage, extra={}))
+        return request.get("stream_options")
 
     assert options("continuous") == {"include_usage": True, "continuous_usage_stats": True}
     assert options("final") == {"include_usage": True}
@@ -215,7 +215,7 @@ def test_a_streamed_body_asks_for_usage_as_often_as_told() -> None:
     assert options("continuous", stream=False) is None
 
 
-def test_text_makes_a_completion_and_messages_a_chat_and_none_is_left_out() -> None:
+def test_builds_chat_and_completion_bodies_without_none() -> None:
     chat = orjson.loads(body([{"role": "user", "content": "é"}], "m", stream=True, usage="none", extra={"top_p": 0.5}))
     assert chat == {"model": "m", "stream": True, "messages": [{"role": "user", "content": "é"}], "top_p": 0.5}
     plain = orjson.loads(body("hi", "m", stream=False, usage="final", extra={"seed": 0, "temperature": None}))

@@ -1,57 +1,57 @@
-"""Names into quantities, engine by engine."""
+"""Conversion of metrics to canonical quantities, by engine."""
 
 import pytest
 import recordings
 
-from probe_ext.target.catalogue import reading_of
+from probe_ext.target.catalogue import read_page
 from probe_ext.target.engine_metrics import ENGINES
 from probe_ext.target.metrics_text import Unreadable
 from probe_ext.target.quantities import QUANTITIES
 
 
 def figures(text, engine="0"):
-    reading = reading_of(text)
+    reading = read_page(text)
     assert not isinstance(reading, Unreadable), reading
     return {f.quantity: f.value for f in reading.figures if f.engine == engine}
 
 
 def kind(text):
-    return reading_of(text).kind
+    return read_page(text).kind
 
 
-def test_every_source_names_a_quantity():
+def test_every_source_has_a_known_quantity():
     assert {s.quantity for engine in ENGINES for s in engine.sources} <= set(QUANTITIES)
 
 
-def test_real_vllm_0_32_queueing():
+def test_recorded_vllm_0_32_queueing():
     text = recordings.read("vllm_metrics_0.32.0_load_queueing.txt")
-    told = figures(text)
+    values = figures(text)
     assert kind(text) == "vllm"
-    assert (told["running"], told["waiting"], told["preemptions"]) == (4, 12, 0)
-    assert told["kv_usage"] == pytest.approx(0.01566, abs=1e-5)
-    assert told["prefix_queries"] == told["prompt_tokens"] == 3840
-    assert told["generation_tokens"] == 2985
-    assert (told["requests_finished"], told["requests_aborted"], told["requests_failed"]) == (26, 0, 0)
-    assert told["rejections"] == 0
-    assert (told["queue_count"], told["ttft_count"]) == (26, 30)
-    assert told["queue_sum"] == pytest.approx(38.97191)
-    assert told["process_start"] == pytest.approx(1795215053.48)
-    assert "swapped" not in told
+    assert (values["running"], values["waiting"], values["preemptions"]) == (4, 12, 0)
+    assert values["kv_usage"] == pytest.approx(0.01566, abs=1e-5)
+    assert values["prefix_queries"] == values["prompt_tokens"] == 3840
+    assert values["generation_tokens"] == 2985
+    assert (values["requests_finished"], values["requests_aborted"], values["requests_failed"]) == (26, 0, 0)
+    assert values["rejections"] == 0
+    assert (values["queue_count"], values["ttft_count"]) == (26, 30)
+    assert values["queue_sum"] == pytest.approx(38.97191)
+    assert values["process_start"] == pytest.approx(1795215053.48)
+    assert "swapped" not in values
 
 
-def test_real_vllm_0_32_preemption():
-    told = figures(recordings.read("vllm_metrics_0.32.0_load_preemption.txt"))
-    assert (told["kv_usage"], told["running"], told["waiting"]) == (0.9375, 2, 6)
+def test_recorded_vllm_0_32_preemption():
+    values = figures(recordings.read("vllm_metrics_0.32.0_load_preemption.txt"))
+    assert (values["kv_usage"], values["running"], values["waiting"]) == (0.9375, 2, 6)
 
 
-def test_real_vllm_0_11():
-    told = figures(recordings.read("vllm_metrics_0.11.0.post2_load_queueing.txt"))
-    assert (told["prefix_queries"], told["prefix_hits"], told["itl_count"]) == (846, 96, 694)
-    assert "prompt_tokens_cached" not in told
-    assert "rejections" not in told
+def test_recorded_vllm_0_11():
+    values = figures(recordings.read("vllm_metrics_0.11.0.post2_load_queueing.txt"))
+    assert (values["prefix_queries"], values["prefix_hits"], values["itl_count"]) == (846, 96, 694)
+    assert "prompt_tokens_cached" not in values
+    assert "rejections" not in values
 
 
-def test_real_llama_server():
+def test_recorded_llama_server():
     text = recordings.read("llama_server_metrics_idle.txt")
     assert kind(text) == "llama.cpp"
     names = ("running", "waiting", "prompt_tokens", "prompt_tokens_cached", "generation_tokens")
@@ -70,29 +70,29 @@ vllm:time_per_output_token_seconds_count{{model_name="m"}} 9
 """
 
 
-def test_old_vllm_counts_blocks_and_says_so():
-    told = figures(OLD_VLLM.format(unit="blocks"))
-    assert (told["prefix_queries_blocks"], told["prefix_hits_blocks"]) == (10, 4)
-    assert "prefix_queries" not in told
-    assert (told["kv_usage"], told["swapped"], told["itl_sum"], told["itl_count"]) == (0.5, 3, 1.5, 9)
+def test_old_vllm_counts_blocks():
+    values = figures(OLD_VLLM.format(unit="blocks"))
+    assert (values["prefix_queries_blocks"], values["prefix_hits_blocks"]) == (10, 4)
+    assert "prefix_queries" not in values
+    assert (values["kv_usage"], values["swapped"], values["itl_sum"], values["itl_count"]) == (0.5, 3, 1.5, 9)
 
 
-def test_the_same_name_counts_tokens_later():
-    told = figures(OLD_VLLM.format(unit="tokens"))
-    assert (told["prefix_queries"], told["prefix_hits"]) == (10, 4)
-    assert "prefix_queries_blocks" not in told
+def test_newer_vllm_counts_tokens_under_the_same_name():
+    values = figures(OLD_VLLM.format(unit="tokens"))
+    assert (values["prefix_queries"], values["prefix_hits"]) == (10, 4)
+    assert "prefix_queries_blocks" not in values
 
 
-def test_the_newer_of_two_names_is_taken():
+def test_prefers_the_newer_name():
     both = "vllm:gpu_cache_usage_perc 0.1\nvllm:kv_cache_usage_perc 0.2\n"
     assert figures(both) == {"kv_usage": 0.2}
 
 
-def test_a_colon_rewritten_on_the_way():
+def test_accepts_underscores_for_colons():
     assert figures("vllm_num_requests_running 3\n") == {"running": 3}
 
 
-def test_data_parallel_engines_stay_apart():
+def test_keeps_data_parallel_engines_apart():
     text = "".join(
         f'vllm:kv_cache_usage_perc{{engine="{e}",model_name="m"}} {u}\n'
         f'vllm:num_requests_running{{engine="{e}",model_name="m"}} {r}\n'
@@ -102,7 +102,7 @@ def test_data_parallel_engines_stay_apart():
     assert figures(text, "1") == {"kv_usage": 0.75, "running": 5}
 
 
-def test_several_models_add_up_but_usage_does_not():
+def test_sums_models_except_for_usage():
     text = (
         'vllm:kv_cache_usage_perc{model_name="a"} 0.25\nvllm:kv_cache_usage_perc{model_name="b"} 0.5\n'
         'vllm:num_requests_running{model_name="a"} 1\nvllm:num_requests_running{model_name="b"} 2\n'
@@ -110,28 +110,28 @@ def test_several_models_add_up_but_usage_does_not():
     assert figures(text) == {"kv_usage": 0.5, "running": 3}
 
 
-def test_endings_are_parted():
+def test_splits_endings_by_finish_reason():
     reasons = {"stop": 1, "length": 2, "abort": 4, "error": 8, "repetition": 16}
     text = "".join(f'vllm:request_success_total{{finished_reason="{r}"}} {n}\n' for r, n in reasons.items())
     assert figures(text) == {"requests_finished": 19, "requests_aborted": 4, "requests_failed": 8}
 
 
-def test_nan_is_missing_and_not_part_of_a_sum():
+def test_nan_is_missing():
     text = 'vllm:num_requests_running{model_name="a"} 1\nvllm:num_requests_running{model_name="b"} NaN\n'
     assert figures(text + "vllm:num_requests_waiting 2\n") == {"waiting": 2}
 
 
-def test_only_the_process_is_no_engine():
-    assert reading_of("process_start_time_seconds 1.7e9\n") == Unreadable("metrics of no engine known here")
-    assert reading_of("go_goroutines 7\n") == Unreadable("metrics of no engine known here")
+def test_process_metrics_alone_are_not_an_engine():
+    assert read_page("process_start_time_seconds 1.7e9\n") == Unreadable("no metrics of a known engine")
+    assert read_page("go_goroutines 7\n") == Unreadable("no metrics of a known engine")
 
 
-def test_counter_creation_stands_in_for_the_process():
-    told = figures("vllm:num_requests_running 0\nvllm:generation_tokens_created 1.7e9\n")
-    assert told["process_start"] == 1.7e9
+def test_counter_creation_time_replaces_the_process_start():
+    values = figures("vllm:num_requests_running 0\nvllm:generation_tokens_created 1.7e9\n")
+    assert values["process_start"] == 1.7e9
 
 
-def test_a_simulator_with_vllm_names_is_told_apart():
+def test_recognizes_a_simulator_with_vllm_names():
     assert kind("vllm:num_requests_running 1\nvllm:max_num_generation_tokens_count 3\n") == "llm-d-sim"
 
 
@@ -160,18 +160,18 @@ sglang:queue_time_seconds_count{model_name="m",tp_rank="0"} 9
 
 
 def test_sglang():
-    told = figures(SGLANG)
+    values = figures(SGLANG)
     assert kind(SGLANG) == "sglang"
-    assert told["running"] == 5, "neither further ranks nor parts of the total are added"
+    assert values["running"] == 5, "without further ranks and parts of the total"
     assert figures(SGLANG, "1") == {"running": 7}
-    assert (told["waiting"], told["kv_usage"], told["preemptions"]) == (2, 0.42, 2)
-    assert (told["prompt_tokens"], told["prefix_queries"]) == (150, 150)
-    assert (told["prompt_tokens_cached"], told["prefix_hits"]) == (40, 40)
-    assert (told["requests_finished"], told["requests_aborted"]) == (9, 1)
-    assert (told["ttft_sum"], told["queue_count"]) == (3.5, 9)
+    assert (values["waiting"], values["kv_usage"], values["preemptions"]) == (2, 0.42, 2)
+    assert (values["prompt_tokens"], values["prefix_queries"]) == (150, 150)
+    assert (values["prompt_tokens_cached"], values["prefix_hits"]) == (40, 40)
+    assert (values["requests_finished"], values["requests_aborted"]) == (9, 1)
+    assert (values["ttft_sum"], values["queue_count"]) == (3.5, 9)
 
 
-def test_llamacpp_prompt_tokens_include_the_cached_ones_where_told():
+def test_llamacpp_prompt_tokens_include_cached_tokens_if_known():
     old = "llamacpp:prompt_tokens_total 60\nllamacpp:kv_cache_usage_ratio 0.3\n"
     assert figures(old) == {"prompt_tokens": 60, "kv_usage": 0.3}
     new = "llamacpp:prompt_tokens_total 60\nllamacpp:prompt_tokens_cached_total 40\nllamacpp:requests_deferred 2\n"
@@ -240,22 +240,22 @@ generation_tokens_total{model_name="m"} 9
 
 def test_tensorrt_llm():
     assert kind(TRTLLM) == "tensorrt-llm"
-    told = {"running": 2, "kv_usage": 0.5, "requests_finished": 7, "ttft_sum": 1, "ttft_count": 7, "waiting": 1}
-    assert figures(TRTLLM) == told
+    values = {"running": 2, "kv_usage": 0.5, "requests_finished": 7, "ttft_sum": 1, "ttft_count": 7, "waiting": 1}
+    assert figures(TRTLLM) == values
 
 
-def test_triton_counts_a_request_once():
+def test_triton_counts_each_request_once():
     assert kind(TRITON) == "triton"
     assert figures(TRITON) == {"running": 5, "waiting": 3, "kv_usage": 0.6, "requests_finished": 9}
 
 
 def test_lmdeploy():
     assert kind(LMDEPLOY) == "lmdeploy"
-    told = {"waiting": 7, "requests_finished": 5, "requests_failed": 1, "itl_sum": 2, "itl_count": 8}
-    assert figures(LMDEPLOY) == told
+    values = {"waiting": 7, "requests_finished": 5, "requests_failed": 1, "itl_sum": 2, "itl_count": 8}
+    assert figures(LMDEPLOY) == values
 
 
 def test_nim():
     assert kind(NIM) == "nim"
-    told = {"running": 1, "waiting": 2, "kv_usage": 0.1, "prompt_tokens": 8, "generation_tokens": 9}
-    assert figures(NIM) == told
+    values = {"running": 1, "waiting": 2, "kv_usage": 0.1, "prompt_tokens": 8, "generation_tokens": 9}
+    assert figures(NIM) == values

@@ -1,4 +1,4 @@
-"""Our parser against prometheus_client's on real pages and made-up lines, and against what is no page at all."""
+"""The metrics parser compared with prometheus_client's, and on invalid pages."""
 
 import gzip
 import math
@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from probe_ext.target.catalogue import WANTED
+from probe_ext.target.catalogue import METRIC_NAMES
 from probe_ext.target.metrics_text import Page, Sample, Unreadable, parse
 
 
-def by_prometheus_client(text):
-    """Without TYPE lines, as it would add `_total` to counters that lack it (llama.cpp has one)."""
+def parse_with_prometheus_client(text):
+    """Parse without TYPE lines, which would add `_total` to counters without it (as in llama.cpp)."""
     samples = []
     text = "\n".join(line for line in text.split("\n") if not line.startswith("#"))
     for family in text_string_to_metric_families(text):
@@ -22,27 +22,27 @@ def by_prometheus_client(text):
     return samples
 
 
-def every_name(text):
-    return frozenset(name for name, _, _ in by_prometheus_client(text))
+def all_names(text):
+    return frozenset(name for name, _, _ in parse_with_prometheus_client(text))
 
 
-def one(line):
+def parse_line(line):
     page = parse(line + "\n", frozenset({"a_total", "vllm_a", "a"}))
     assert isinstance(page, Page), page
     return page.samples
 
 
 @pytest.mark.parametrize("path", recordings.PAGES, ids=lambda path: path.stem)
-def test_all_lines_of_real_pages_equal_prometheus_client(path):
+def test_recorded_pages_parse_as_with_prometheus_client(path):
     text = path.read_text()
-    page = parse(text, every_name(text))
-    assert [(s.name, dict(s.labels), s.value) for s in page.samples] == by_prometheus_client(text)
+    page = parse(text, all_names(text))
+    assert [(s.name, dict(s.labels), s.value) for s in page.samples] == parse_with_prometheus_client(text)
     assert page.samples
 
 
 @pytest.mark.parametrize("path", recordings.PAGES, ids=lambda path: path.stem)
-def test_the_wanted_lines_are_a_small_part(path):
-    page = parse(path.read_bytes(), WANTED)
+def test_parses_wanted_lines_only(path):
+    page = parse(path.read_bytes(), METRIC_NAMES)
     assert 5 <= len(page.samples) < 45
 
 
@@ -59,12 +59,12 @@ def escaped(value):
     labels=st.dictionaries(NAMES, LABEL_VALUES | st.just('a}b "c" \\ d\n'), max_size=4),
     value=st.floats(allow_nan=False),
 )
-def test_any_sample_line_equals_prometheus_client(name, labels, value):
+def test_any_sample_parses_as_with_prometheus_client(name, labels, value):
     inside = ",".join(f'{k}="{escaped(v)}"' for k, v in labels.items())
     line = f"{name}{{{inside}}} {value!r}\n"
-    assert len(by_prometheus_client(line)) == 1
+    assert len(parse_with_prometheus_client(line)) == 1
     page = parse(line, frozenset({name.replace(":", "_")}))
-    assert [(s.name, dict(s.labels), s.value) for s in page.samples] == by_prometheus_client(line)
+    assert [(s.name, dict(s.labels), s.value) for s in page.samples] == parse_with_prometheus_client(line)
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_any_sample_line_equals_prometheus_client(name, labels, value):
         ("a{} -1\r", {}, -1),
     ],
 )  # fmt: skip
-def test_forms_of_a_line(line, labels, value):
-    (sample,) = one(line)
+def test_sample_formats(line, labels, value):
+    (sample,) = parse_line(line)
     assert (dict(sample.labels), sample.value) == (labels, value)
 
 
-def test_nan_is_kept_for_the_reader_to_judge():
-    assert math.isnan(one("a NaN")[0].value)
+def test_keeps_nan():
+    assert math.isnan(parse_line("a NaN")[0].value)
 
 
 def test_openmetrics_page_without_last_line_end():
@@ -96,12 +96,12 @@ def test_openmetrics_page_without_last_line_end():
     assert page.samples == (Sample("a_total", {}, 5.0),)
 
 
-def test_help_of_wanted_metrics_is_kept():
+def test_keeps_help_of_wanted_metrics():
     page = parse("# HELP vllm:a Queried blocks.\n# HELP b x\nvllm:a 1\n", frozenset({"vllm_a"}))
     assert page.helps == {"vllm_a": "Queried blocks."}
 
 
-def test_a_page_with_nothing_wanted_is_readable():
+def test_a_page_without_wanted_metrics_is_valid():
     assert parse("b 1\n", frozenset({"a"})) == Page((), {})
     assert parse("# HELP b none yet\n# TYPE b gauge\n", frozenset({"a"})) == Page((), {})
 
@@ -109,8 +109,8 @@ def test_a_page_with_nothing_wanted_is_readable():
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"", "an empty answer"),
-        (b" \n\n", "an empty answer"),
+        (b"", "empty response"),
+        (b" \n\n", "empty response"),
         (b"<!DOCTYPE html>\n<html></html>\n", "not Prometheus text: HTML"),
         (b'{"error": "nope"}\n', "not Prometheus text: JSON"),
         (b'[{"iter": 1}]\n', "not Prometheus text: JSON"),
@@ -118,7 +118,7 @@ def test_a_page_with_nothing_wanted_is_readable():
         (b"# a comment\n", "not Prometheus text"),
         (gzip.compress(b"a 1\n", mtime=0), "not Prometheus text: not UTF-8"),
         (b"\x00\x01\x02\n", "not Prometheus text"),
-        (b"b 2\na 12", "cut off: the last line has no line end"),
+        (b"b 2\na 12", "incomplete: the last line has no line end"),
         (b"a one\n", "not Prometheus text: line 'a one'"),
         (b"a 1_000\n", "not Prometheus text: value '1_000'"),
         (b'a{x="1",x="2"} 1\n', "not Prometheus text: line"),
@@ -127,25 +127,25 @@ def test_a_page_with_nothing_wanted_is_readable():
         (b"a\n", "not Prometheus text: line 'a'"),
     ],
 )
-def test_garbage_is_named(body, why):
+def test_invalid_pages_have_a_reason(body, why):
     assert isinstance(answer := parse(body, frozenset({"a"})), Unreadable)
     assert answer.why.startswith(why)
 
 
-def test_a_huge_page_is_refused():
-    assert parse("a" * 32_000_001, frozenset({"a"})) == Unreadable("longer than 32000000 characters")
+def test_rejects_a_huge_page():
+    assert parse("a" * 32_000_001, frozenset({"a"})) == Unreadable("exceeds 32000000 characters")
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_crash_it(body):
-    assert isinstance(parse(body, WANTED), Page | Unreadable)
+def test_any_bytes_are_parsed_or_rejected(body):
+    assert isinstance(parse(body, METRIC_NAMES), Page | Unreadable)
 
 
 @given(st.text(st.sampled_from('a{}"\\=,# \t\n1.xN_'), max_size=60))
-def test_no_near_miss_crashes_it(text):
+def test_any_near_miss_is_parsed_or_rejected(text):
     assert isinstance(parse(text, frozenset({"a"})), Page | Unreadable)
 
 
-def test_an_evil_line_costs_no_time():
-    evil = "a{" + 'x="' * 20_000 + "\n" + "a{" + "x" * 50_000 + "\n"
-    assert isinstance(parse(evil, frozenset({"a"})), Unreadable)
+def test_no_catastrophic_backtracking():
+    hostile = "a{" + 'x="' * 20_000 + "\n" + "a{" + "x" * 50_000 + "\n"
+    assert isinstance(parse(hostile, frozenset({"a"})), Unreadable)

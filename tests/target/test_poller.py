@@ -1,4 +1,4 @@
-"""The poller with its clock, tasks and network passed in: grid, hangs, resets, findings."""
+"""Poller: schedule, hanging servers, restarts, findings."""
 
 import threading
 
@@ -16,13 +16,13 @@ A, B = "http://a/metrics", "http://b/metrics"
 
 
 class World:
-    """A clock that only sleeping and fetching move, and everything that a poller said."""
+    """A clock that advances with sleeping and fetching, and everything the poller emitted."""
 
     def __init__(self, *urls, answers):
         self.now = 100.0
         self.cost = 0.2
         self.answers = answers
-        self.asked = []
+        self.requests = []
         self.rows = []
         self.loops = []
         self.poller = Poller(
@@ -31,14 +31,14 @@ class World:
         )  # fmt: skip
 
     def fetch(self, url):
-        self.asked.append((url, self.now))
+        self.requests.append((url, self.now))
         self.now += self.cost
-        answer = self.answers(len(self.asked) - 1) if callable(self.answers) else self.answers
+        answer = self.answers(len(self.requests) - 1) if callable(self.answers) else self.answers
         return answer if isinstance(answer, Failed) else Answer(200, answer)
 
     def sleep(self, seconds):
         self.now += seconds
-        if len(self.asked) >= self.until:
+        if len(self.requests) >= self.until:
             self.poller.stop()
 
     def run(self, polls):
@@ -55,7 +55,7 @@ def page(**figures):
     return ("\n".join(lines) + "\n").encode()
 
 
-def test_rows_carry_the_middle_of_the_call():
+def test_rows_have_the_time_of_the_middle_of_the_request():
     world = World(A, answers=page(running=3, kv=0.5))
     world.run(1)
     assert world.rows == [
@@ -67,18 +67,18 @@ def test_rows_carry_the_middle_of_the_call():
 def test_polls_do_not_drift():
     world = World(A, answers=page(running=1))
     world.run(5)
-    assert [t for _, t in world.asked] == pytest.approx([100, 101, 102, 103, 104])
+    assert [t for _, t in world.requests] == pytest.approx([100, 101, 102, 103, 104])
 
 
-def test_a_late_poll_is_not_made_up_for():
+def test_a_late_poll_is_skipped():
     world = World(A, answers=page(running=1))
     world.cost = 2.5
     world.run(3)
-    assert [t for _, t in world.asked] == pytest.approx([100, 103, 106])
+    assert [t for _, t in world.requests] == pytest.approx([100, 103, 106])
 
 
 @pytest.mark.parametrize(("now", "due"), [(10.0, 11.0), (10.3, 11.0), (11.0, 11.0), (11.01, 12.0), (15.5, 16.0)])
-def test_the_grid(now, due):
+def test_next_due(now, due):
     assert next_due(10.0, now, 1.0) == pytest.approx(due)
 
 
@@ -88,102 +88,102 @@ def test_each_url_has_its_own_loop():
     assert len(world.loops) == 2
     world.until = 1
     world.loops[1]()
-    assert world.asked[0][0] == B
+    assert world.requests[0][0] == B
 
 
-def test_failures_are_no_rows_and_end_in_a_finding():
-    world = World(A, answers=Failed("401 needs a key", 401))
+def test_failures_make_a_finding_and_no_rows():
+    world = World(A, answers=Failed("401 requires a key", 401))
     world.run(6)
     assert world.rows == []
     (finding,) = world.poller.findings()
     assert finding["check"] == "server_metrics"
-    assert finding["why"] == f"{A}: no metrics: 401 needs a key"
+    assert finding["why"] == f"{A}: no metrics: 401 requires a key"
     assert set(finding) == {"check", "state", "invalidates", "why", "advice"}
 
 
-def test_garbage_is_a_failure_with_its_reason():
+def test_an_invalid_page_is_a_failure_with_a_reason():
     world = World(A, answers=b"<html></html>\n")
     world.run(1)
     assert world.poller.findings()[0]["why"] == f"{A}: no metrics: not Prometheus text: HTML"
 
 
-def test_one_missed_second_is_a_finding():
+def test_a_failed_poll_is_a_finding():
     world = World(A, answers=lambda n: Failed("timed out") if n == 1 else page(running=1))
     world.run(4)
     assert len(world.rows) == 3
     assert world.poller.findings()[0]["why"] == f"{A}: 1 of 4 polls failed, first at 101 s: timed out"
 
 
-def test_one_second_in_a_hundred_is_not_worth_a_finding():
+def test_one_percent_failed_polls_is_not_a_finding():
     world = World(A, answers=lambda n: Failed("timed out") if n == 50 else page(running=1))
     world.run(100)
     assert world.poller.findings() == []
 
 
-def test_lost_and_back():
+def test_a_recovered_outage():
     world = World(A, answers=lambda n: page(running=1) if n in (0, 7) else Failed("timed out"))
     world.run(8)
     assert world.poller.findings()[0]["why"] == f"{A}: 6 of 8 polls failed, first at 101 s: timed out"
 
 
-def test_metrics_that_stopped_are_told():
+def test_metrics_that_stopped_are_a_finding():
     world = World(A, answers=lambda n: page(running=1) if n < 2 else Failed("connection refused"))
     world.run(2 + LOST_AFTER)
     assert world.poller.findings()[0]["why"] == f"{A}: metrics stopped: connection refused"
 
 
-def test_a_quiet_run_has_no_findings():
+def test_a_normal_run_has_no_findings():
     world = World(A, answers=lambda n: page(running=n, tokens=n * 10, born=1.7e9))
     world.run(5)
     assert world.poller.findings() == []
 
 
-def test_a_counter_that_falls_is_a_restart():
+def test_a_decreasing_counter_is_a_restart():
     world = World(A, answers=lambda n: page(tokens=[10, 50, 5, 9][n]))
     world.run(4)
-    assert "began anew at 102 s" in world.poller.findings()[0]["why"]
-    assert [row.value for row in world.rows] == [10, 50, 5, 9], "the readers get what was said"
+    assert "were reset at 102 s" in world.poller.findings()[0]["why"]
+    assert [row.value for row in world.rows] == [10, 50, 5, 9], "rows keep the server's values"
 
 
-def test_a_jump_of_the_start_is_a_restart_even_when_counters_grew():
+def test_a_new_process_start_is_a_restart():
     world = World(A, answers=lambda n: page(tokens=n, born=1.7e9 + (60 if n > 1 else 0)))
     world.run(4)
-    assert "began anew at 102 s" in world.poller.findings()[0]["why"]
+    assert "were reset at 102 s" in world.poller.findings()[0]["why"]
 
 
-def test_a_balancer_in_front_is_told_from_a_restart():
+def test_a_load_balancer_is_not_a_restart():
     world = World(A, answers=lambda n: page(tokens=n * 10 if n % 2 else n, born=1.7e9 + 5 * (n % 2)))
     world.run(6)
-    assert world.poller.findings()[0]["why"] == f"{A}: the answers come from different servers in turn"
+    assert world.poller.findings()[0]["why"] == f"{A}: responses alternate between different servers"
 
 
-def test_a_balancer_is_told_without_a_process_start():
+def test_a_load_balancer_without_process_starts():
     world = World(A, answers=lambda n: page(tokens=n if n % 2 else n + 100))
     world.run(12)
-    assert "different servers in turn" in world.poller.findings()[0]["why"]
+    assert "alternate between different servers" in world.poller.findings()[0]["why"]
 
 
-def test_a_gauge_may_fall():
+def test_a_gauge_may_decrease():
     world = World(A, answers=lambda n: page(running=9 - n, kv=0.9 - n / 10))
     world.run(4)
     assert world.poller.findings() == []
 
 
-def test_a_call_that_does_not_end_is_told_while_it_lasts():
+def test_a_hanging_request_is_a_finding():
     world = World(A, answers=page(running=1))
 
     def hang(url):
-        world.asked.append((url, world.now))
+        world.requests.append((url, world.now))
         world.now += 30
-        world.told = world.poller.findings()
+        world.findings = world.poller.findings()
         return Answer(200, page(running=1))
 
     world.poller._fetch = hang
     world.run(1)
-    assert world.told[0]["why"] == f"{A}: no metrics: an answer that does not end"
+    assert world.findings[0]["why"] == f"{A}: no metrics: the response does not end"
 
 
-def test_one_that_hangs_delays_no_other():
+def test_a_hanging_server_does_not_delay_others():
     over = threading.Event()
     with Loopback({"/hangs": lambda h: over.wait(3), "/answers": (200, page(running=1))}) as server:
         rows = []
@@ -206,7 +206,7 @@ def test_one_that_hangs_delays_no_other():
     assert {row.url for row in rows} == {f"{server.url}/answers"}
 
 
-def test_nothing_is_said_after_stop():
+def test_emits_nothing_after_stop():
     world = World(A, answers=page(running=1))
 
     def stopped_meanwhile(url):
@@ -219,8 +219,8 @@ def test_nothing_is_said_after_stop():
     assert world.poller.findings() == []
 
 
-def test_credentials_in_a_url_do_not_reach_the_rows():
+def test_rows_contain_no_credentials():
     world = World("http://me:secret@a:8000/metrics?key=abc&model=m", answers=page(running=1))
     world.run(1)
     assert world.rows[0].url == "http://a:8000/metrics?key=hidden&model=m"
-    assert world.asked[0][0].startswith("http://me:secret@")
+    assert world.requests[0][0].startswith("http://me:secret@")

@@ -1,0 +1,212 @@
+"""Level lists are parsed, and a run steps through them."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probe_ext.load.level_plan import MAX_HOLD_FACTOR, LevelPlan, LevelSteps, parse_levels
+
+PLAN = LevelPlan((2, 5, 3), hold=10.0, settle=4.0, min_replies=3)
+
+
+def all_replied(since: float) -> int:
+    return 1000
+
+
+def none_replied(since: float) -> int:
+    return 0
+
+
+def walk(
+    steps: LevelSteps,
+    users_with_enough_replies: Callable[[float], int],
+    *,
+    until: float = 500.0,
+    users: Callable[[float, int], int],
+) -> list[tuple[float, int | None]]:
+    """Call target() once a second; return the times and values of its changes. `users(t, target)` are running."""
+    changes: list[tuple[float, int | None]] = []
+    target: int | None = steps.level
+    t = 0.0
+    while t <= until:
+        target = steps.target(t, users(t, target or 0), users_with_enough_replies)
+        if not changes or changes[-1][1] != target:
+            changes.append((t, target))
+        if target is None:
+            return changes
+        t += 1.0
+    return changes
+
+
+@pytest.mark.parametrize(
+    ("text", "levels"),
+    [
+        ("1,2,4,8", (1, 2, 4, 8)),
+        (" 1 , 2 ", (1, 2)),
+        ("16", (16,)),
+        ("8,4,8", (8, 4, 8)),
+        ("007", (7,)),
+        ("1000000", (1_000_000,)),
+    ],
+)
+def test_parses_user_counts(text: str, levels: tuple[int, ...]) -> None:
+    assert parse_levels(text) == levels
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("0,-3,x", "'0'"),
+        ("1,-3", "'-3'"),
+        ("1,x", "'x'"),
+        ("1,2.5", "'2.5'"),
+        ("1,2e3", "'2e3'"),
+        ("1,,2", "''"),
+        ("1,", "''"),
+        ("", "''"),
+        (" ", "''"),
+        ("1 2", "'1 2'"),
+        ("1;2", "'1;2'"),
+        ("+1", r"'\+1'"),
+        ("1_000", "'1_000'"),
+        ("٣", "'٣'"),
+        ("²", "'²'"),
+        ("1000001", "'1000001'"),
+        ("9" * 5000, "'9999"),
+        ("1,1", "1 is repeated"),
+        ("2,4,4,8", "4 is repeated"),
+        ("1,01", "1 is repeated"),
+    ],
+)
+def test_rejects_an_invalid_list_and_names_the_invalid_part(text: str, named: str) -> None:
+    with pytest.raises(ValueError, match=named) as rejected:
+        parse_levels(text)
+    assert len(str(rejected.value)) < 120
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(alphabet="0123456789,- x\n٣", max_size=20))
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
+    try:
+        levels = parse_levels(text)
+    except ValueError:
+        levels = None
+    if levels is not None:
+        assert levels
+        assert all(1 <= level <= 1_000_000 for level in levels)
+        assert all(a != b for a, b in itertools.pairwise(levels))
+
+
+def test_holds_each_level_after_it_has_settled() -> None:
+    steps = LevelSteps(PLAN)
+    changes = walk(steps, all_replied, users=lambda t, target: target)
+    # 4 s to settle plus 10 s hold, counted from when all users are running (seen a second after the change)
+    assert changes == [(0.0, 2), (14.0, 5), (29.0, 3), (44.0, None)]
+    assert steps.never_reached == []
+
+
+def test_settling_begins_when_all_users_are_running() -> None:
+    steps = LevelSteps(LevelPlan((2, 5), hold=10.0, settle=4.0, min_replies=3))
+
+    def slow_ramp(t: float, target: int) -> int:
+        return target if t >= 6 else 0
+
+    changes = walk(steps, all_replied, users=slow_ramp)
+    assert changes == [(0.0, 2), (20.0, 5), (35.0, None)]
+
+
+def test_a_level_lasts_until_every_user_has_enough_replies_in_the_measured_part() -> None:
+    calls: list[float] = []
+
+    def one_slow_user(since: float) -> int:
+        calls.append(since)
+        return 2 if len(calls) > 7 else 1
+
+    steps = LevelSteps(LevelPlan((2,), hold=10.0, settle=4.0, min_replies=3))
+    changes = walk(steps, one_slow_user, users=lambda t, target: target)
+    assert changes == [(0.0, 2), (21.0, None)]
+    assert set(calls) == {4.0}  # counts only replies sent after settling
+
+
+def test_does_not_count_replies_before_the_hold_is_over() -> None:
+    steps = LevelSteps(LevelPlan((2,), hold=10.0, settle=4.0, min_replies=3))
+
+    def too_early(since: float) -> int:
+        raise AssertionError("called before the hold was over")
+
+    for t in range(14):
+        assert steps.target(float(t), 2, too_early) == 2
+
+
+def test_leaves_a_level_without_replies_after_five_times_its_hold() -> None:
+    steps = LevelSteps(LevelPlan((2, 3), hold=10.0, settle=4.0, min_replies=3))
+    changes = walk(steps, none_replied, users=lambda t, target: target)
+    assert MAX_HOLD_FACTOR == 5
+    assert changes == [(0.0, 2), (54.0, 3), (109.0, None)]
+    assert steps.never_reached == []  # reached, though no reply completed
+
+
+def test_leaves_and_records_a_level_that_is_never_reached() -> None:
+    steps = LevelSteps(PLAN)
+    changes = walk(steps, all_replied, users=lambda t, target: min(target, 3))
+    assert steps.never_reached == [5]
+    assert changes == [(0.0, 2), (14.0, 5), (68.0, 3), (83.0, None)]
+
+
+def test_a_level_reached_at_the_last_moment_is_still_measured_in_full() -> None:
+    steps = LevelSteps(LevelPlan((4,), hold=10.0, settle=4.0, min_replies=3))
+    changes = walk(steps, all_replied, users=lambda t, target: 4 if t >= 53 else 1)
+    assert changes == [(0.0, 4), (67.0, None)]
+    assert steps.never_reached == []
+
+
+def test_losing_users_does_not_restart_a_level() -> None:
+    steps = LevelSteps(LevelPlan((4,), hold=10.0, settle=4.0, min_replies=3))
+    changes = walk(steps, all_replied, users=lambda t, target: 3 if 5 <= t <= 8 else 4)
+    assert changes == [(0.0, 4), (14.0, None)]
+
+
+def test_measured_from_is_known_once_the_level_is_reached() -> None:
+    steps = LevelSteps(PLAN)
+    assert steps.measured_from() is None
+    steps.target(3.0, 1, all_replied)
+    assert steps.measured_from() is None
+    steps.target(5.0, 2, all_replied)
+    assert steps.measured_from() == 9.0
+
+
+def test_stays_done_after_the_last_level() -> None:
+    steps = LevelSteps(LevelPlan((4,), hold=10.0, settle=4.0, min_replies=3))
+    assert walk(steps, all_replied, users=lambda t, target: 1)[-1][1] is None
+    assert [steps.target(1000.0 + t, 1, all_replied) for t in range(3)] == [None, None, None]
+    assert steps.never_reached == [4]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=4).filter(
+        lambda ls: all(a != b for a, b in itertools.pairwise(ls))
+    ),
+    st.integers(1, 12),
+    st.integers(0, 6),
+    st.booleans(),
+    st.booleans(),
+)
+def test_every_plan_ends_after_all_its_levels(
+    levels: list[int], hold: int, settle: int, ramp_completes: bool, users_reply: bool
+) -> None:
+    steps = LevelSteps(LevelPlan(tuple(levels), float(hold), float(settle), 3))
+    time_limit = len(levels) * (MAX_HOLD_FACTOR * hold + settle + 2)
+    changes = walk(
+        steps,
+        all_replied if users_reply else none_replied,
+        until=float(time_limit),
+        users=lambda t, target: target if ramp_completes else 0,
+    )
+    assert [target for _, target in changes] == [*levels, None]
+    assert steps.never_reached == ([] if ramp_completes else levels)
+    held = [b - a for (a, _), (b, _) in itertools.pairwise(changes)]
+    assert min(held) >= hold + settle
