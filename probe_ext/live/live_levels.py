@@ -126,8 +126,8 @@ class Level:
         users, share = rules.profile.users, rules.profile.level.served_share
         people = self._ledger.people(users)
         present = max(self.users, self._ledger.seen)
-        heard = self._ledger.users_with(rules.min_replies)
-        enough = heard >= share * self.users - 1e-9
+        with_enough = self._ledger.users_with(rules.min_replies)
+        enough = with_enough >= share * self.users - 1e-9
         state = judge_levels(_arrays(people), Heard(np.array([present]), np.array([enough])), share)[0]
         tpot = self._tpot.quantile(0.5)
         return LevelNow(
@@ -141,7 +141,7 @@ class Level:
             users_broken=int(people.broken),
             users_undecided=int(people.undecided),
             users_unheard=int(present - people.heard),
-            users_told=heard,
+            users_told=with_enough,
             replies=self._replies,
             ttft_p50=self._ttft.quantile(0.50),
             ttft_p95=self._ttft.quantile(0.95),

@@ -127,7 +127,7 @@ class LiveRun:
     def _moment(self, t: float, kv: float | None, waiting: float | None, level: LevelNow | None) -> Now:
         users = self._users.users if self._users else 0
         people: Headcount = self._window.people(self.rules.profile.users)
-        heard = int(people.heard)
+        with_replies = int(people.heard)
         return Now(
             t=t,
             users=users,
@@ -136,7 +136,7 @@ class LiveRun:
             users_strained=int(people.strained),
             users_broken=int(people.broken),
             users_undecided=int(people.undecided),
-            users_unheard=max(0, users - heard),
+            users_unheard=max(0, users - with_replies),
             window_s=self._window.seconds,
             window=self._window.figures(t),
             replies=self._replies,

@@ -26,16 +26,16 @@ def headline(now: Now | None, rules: Rules) -> Headline:
     """Say how many users are served."""
     if now is None or not now.users:
         return Headline("", "No users.")
-    heard = now.users_served + now.users_strained + now.users_broken + now.users_undecided
-    if not heard:
+    with_replies = now.users_served + now.users_strained + now.users_broken + now.users_undecided
+    if not with_replies:
         return Headline("", f"{plurals.people(now.users)}, no replies yet.")
     if now.users == 1:
         return Headline("", "One person is served." if now.users_served else "One person is not served.")
     verb = "is" if now.users_served == 1 else "are"
-    share = rules.profile.level.served_share * heard
+    share = rules.profile.level.served_share * with_replies
     not_served = now.users_strained + now.users_broken
-    tone: Tone = "good" if now.users_served >= share else "bad" if heard - not_served < share else ""
-    rest = f" of {plurals.people(max(now.users, heard))} {verb} served."
+    tone: Tone = "good" if now.users_served >= share else "bad" if with_replies - not_served < share else ""
+    rest = f" of {plurals.people(max(now.users, with_replies))} {verb} served."
     return Headline(f"{now.users_served:,}", rest, tone)
 
 

@@ -23,7 +23,7 @@ _QUIT_TIMEOUT_S = 1.0  # for Locust to get to its last event, unless it waits fo
 
 
 class RunEnd:
-    """Ends the run and the process in order, whoever asks for it."""
+    """Ends the run and the process in order."""
 
     def __init__(self, coordinator: Coordinator, display: RunDisplay) -> None:
         self._coordinator, self._display = coordinator, display
@@ -95,7 +95,7 @@ class RunEnd:
     def on_quit(self, exit_code: int, **_: Any) -> None:
         """Locust's last event: make the report, the last thing that a headless run prints.
 
-        A SIGTERM meanwhile brings it a second time, as when Docker stops what is left after a worker's container has
+        A SIGTERM while the report is made fires it again, as when Docker stops the rest after a worker's container has
         ended: both wait for one report and one exit code.
         """
         if self._final is None:

@@ -105,21 +105,25 @@ def _worker(run: RunFacts, worker: Worker) -> dict[str, Any]:
 
 def _findings(run: RunFacts, participants: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return findings that only the live run can make."""
-    found = run.poll_findings()
+    findings = run.poll_findings()
     if run.preparation.problem:
         advice = "Check the server's address, model and limits."
-        found.append(_failed("target", run.preparation.problem, advice))
-    found += [_disk(run, name, error) for name, error in {**run.tables.problems, **run.collector.disk_errors}.items()]
+        findings.append(_failed("target", run.preparation.problem, advice))
+    findings += [
+        _disk(run, name, error) for name, error in {**run.tables.problems, **run.collector.disk_errors}.items()
+    ]
     for worker_id, reported in run.collector.reported.items():
         if reported.get("disk_error"):
             why = f"{worker_name({'workers': participants}, worker_id)}: {reported['disk_error']}"
-            found.append(_failed("worker_disk", why, "The master has the rows; free disk space before the next run."))
+            findings.append(
+                _failed("worker_disk", why, "The master has the rows; free disk space before the next run.")
+            )
     if run.ended is not None and isinstance(run.steps, SearchSteps):
-        found.append(search_finding(run.steps))
+        findings.append(search_finding(run.steps))
     for level in run.steps.never_reached if run.steps else ():
         why = f"the level of {level} users was never reached"
-        found.append(_failed("level_reached", why, "Check Locust's log for users that could not be started."))
-    return found
+        findings.append(_failed("level_reached", why, "Check Locust's log for users that could not be started."))
+    return findings
 
 
 def _disk(run: RunFacts, name: str, error: str) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Coordinator:
             self._watch.note_absences()
 
     def begin(self, run: ActiveRun) -> None:
-        """Begin a run that has been set up, and announce it to all who will run users."""
+        """Begin a run, and announce it to every process that will run users."""
         self.run = run
         self.phase.enter(Phase.RUNNING)
         for worker in self.workers.known.values():
@@ -165,7 +165,7 @@ class Coordinator:
     def finish(self) -> ActiveRun | None:
         """After users are gone: close the run, and return it to the first caller that sees it closed.
 
-        In a greenlet of its own, as Locust may kill the caller meanwhile.
+        Closing has its own greenlet, as Locust may kill the caller.
         """
         run = self.run
         if run is None or run is self._returned:

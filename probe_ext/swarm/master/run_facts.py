@@ -1,4 +1,4 @@
-"""What is known of a run on the master: what it was started with, and what has come in so far."""
+"""The data of a run on the master: how it was started, and what has arrived so far."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +59,7 @@ class RunFacts:
 
     @property
     def steps(self) -> LevelSteps | SearchSteps | None:
-        """Where its plan stands; None where users are driven by hand."""
+        """Current step of the plan; None without a plan."""
         shape = self.environment.shape_class
         return shape.steps if isinstance(shape, LevelShape) else None
 

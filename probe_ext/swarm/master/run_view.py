@@ -1,4 +1,4 @@
-"""What displays get of a run: a frozen view, made anew each time they ask."""
+"""A frozen view of a run for displays, which get a new one each time."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ MASTER = "master"
 
 @dataclass(frozen=True)
 class RunView:
-    """A run as it is now."""
+    """A run at one moment."""
 
     id: str
     scenario: str
@@ -28,7 +28,7 @@ class RunView:
     metrics: bool
     """whether the server's metrics are read"""
     position: str
-    """where the plan stands; empty without one"""
+    """current step of the plan; empty without one"""
     end_reason: str | None
     ended: bool
     problems: list[str]
@@ -37,7 +37,7 @@ class RunView:
 
 
 def view_of(run: RunFacts) -> RunView:
-    """Return the run as it is now."""
+    """Return the current view of a run."""
     preparation = run.preparation
     return RunView(
         id=run.id,

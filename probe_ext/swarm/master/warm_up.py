@@ -51,7 +51,7 @@ def round_sizes(largest: int) -> list[int]:
 
 
 def largest_round(environment: Environment, options: Options) -> int:
-    """Return the requests at once of the last round: as asked, else the most users to come, with an upper bound."""
+    """Return the size of the last round: as configured, else the largest number of users, with an upper bound."""
     if options.warm_up is not None:
         return options.warm_up
     fixed = sum(getattr(user, "fixed_count", 0) for user in environment.user_classes)

@@ -48,10 +48,9 @@ def _lengths(target: Target, model: str, options: Options, fetcher: Fetcher, see
         as_chat: Callable[[str], int | None] = lambda text: chat([{"role": "user", "content": text}])  # noqa: E731
         by_tokenizer = as_chat if options.api == "chat" and as_chat("one two three") else tokenizer.text
         return measured_model(by_tokenizer, "tokenize", phrases_of(seed))
-    found = measured_model(
-        _count_by_usage(target, model, options, fetcher), "usage", phrases_of(seed), _MAX_COUNTING_REQUESTS
-    )
-    return found if found.counted_by == "usage" else estimated_model()
+    by_usage = _count_by_usage(target, model, options, fetcher)
+    lengths = measured_model(by_usage, "usage", phrases_of(seed), _MAX_COUNTING_REQUESTS)
+    return lengths if lengths.counted_by == "usage" else estimated_model()
 
 
 def _count_by_usage(target: Target, model: str, options: Options, fetcher: Fetcher) -> Callable[[str], int | None]:

@@ -223,7 +223,7 @@ def tune_garbage_collection() -> None:
 
 
 def watch_loop(recorder: Callable[[], Recorder], sleep: Callable[[float], None], every: float = 0.1) -> None:
-    """Measure the event loop's lag for ever, every `every` seconds, and keep the largest."""
+    """Measure the event loop's lag every `every` seconds, without end, and keep the largest."""
     while True:
         before = clock.monotonic()
         sleep(every)

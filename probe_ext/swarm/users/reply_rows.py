@@ -16,7 +16,7 @@ def reply_row(
     """Return the row of a reply, in this process's monotonic seconds."""
     marks, pace = reply.marks, reply.pace
     visible = pace if reply.all_visible else reply.visible_pace
-    kept = _kept(reply, deadlines) if deadlines else None
+    deadline_count = _count_deadlines(reply, deadlines) if deadlines else None
     return ReplyRow(
         reply_id=reply_id,
         worker=worker,
@@ -55,20 +55,20 @@ def reply_row(
         lag_max=max(reply.lags) if reply.lags else None,
         reads=reply.reads,
         reads_unresolved=reply.reads_unresolved,
-        deadlines=kept.deadlines if kept else None,
-        deadlines_missed=kept.missed if kept else None,
+        deadlines=deadline_count.deadlines if deadline_count else None,
+        deadlines_missed=deadline_count.missed if deadline_count else None,
     )
 
 
-def _kept(reply: Reply, deadlines: Deadlines) -> DeadlineCount | None:
+def _count_deadlines(reply: Reply, deadlines: Deadlines) -> DeadlineCount | None:
     """Return the deadlines of a streamed reply; None if it had none, or failed through our own fault."""
     marks = reply.marks
     start = marks.sent if deadlines.from_sent else marks.due + marks.late
     if not reply.streamed or reply.outcome is Outcome.CLIENT_ERROR or start is None:
         return None
     died = None if reply.outcome is Outcome.COMPLETE else marks.end
-    events = [found.only_visible() if deadlines.visible else found for found in reply.events] or [TokenEvents()]
-    return worst([deadlines.count(found, start, died, failed=is_failure(reply.outcome)) for found in events])
+    events = [tokens.only_visible() if deadlines.visible else tokens for tokens in reply.events] or [TokenEvents()]
+    return worst([deadlines.count(tokens, start, died, failed=is_failure(reply.outcome)) for tokens in events])
 
 
 def long_gaps(reply: Reply, row: ReplyRow) -> list[GapRow]:
