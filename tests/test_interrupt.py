@@ -8,7 +8,7 @@ from probe_ext import cli
 from probe_ext.exit_codes import ExitCode
 
 
-def test_a_command_that_is_interrupted_says_so_in_one_line(
+def test_interrupted_command_prints_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(name: str) -> NoReturn:

@@ -59,7 +59,7 @@ def commands(file: Path) -> list[str]:
 
 
 @each_file
-def test_it_says_what_it_is_for_and_how_it_is_run(file: Path) -> None:
+def test_docstring_says_purpose_and_command(file: Path) -> None:
     text = ast.get_docstring(ast.parse(file.read_text())) or ""
     first, blank, *_ = text.splitlines()
     assert first.endswith(".")
@@ -70,7 +70,7 @@ def test_it_says_what_it_is_for_and_how_it_is_run(file: Path) -> None:
 
 
 @each_file
-def test_it_loads_under_plain_locust_with_every_option_that_it_names(file: Path, tmp_path: Path) -> None:
+def test_loads_in_plain_locust_with_the_options_it_names(file: Path, tmp_path: Path) -> None:
     options = [word for line in commands(file) for word in shlex.split(line)[3:]]
     for flag in ("--tags", "--processes"):  # these two would change what is listed, and how often
         if flag in options:
@@ -84,7 +84,7 @@ def test_it_loads_under_plain_locust_with_every_option_that_it_names(file: Path,
 
 
 @each_file
-def test_it_is_short_and_builds_on_locust_and_this_package_alone(file: Path) -> None:
+def test_is_short_and_imports_only_locust_and_this_package(file: Path) -> None:
     text = file.read_text()
     assert len(text.splitlines()) <= 40
     roots = set()
@@ -99,7 +99,7 @@ def test_it_is_short_and_builds_on_locust_and_this_package_alone(file: Path) -> 
 
 
 @each_file
-def test_its_name_is_no_other_modules(file: Path) -> None:
+def test_name_does_not_shadow_another_module(file: Path) -> None:
     """Locust puts a locustfile's folder first on the path, so its name hides every other module of that name."""
     taken = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
     assert {"locust", "json"} <= taken
@@ -120,7 +120,7 @@ def check_baseline(run: Run, nodes: int) -> None:
     assert run.manifest["plan"] is None
 
 
-def test_the_baseline_keeps_its_replies_and_ends_by_itself(fast: str, tmp_path: Path) -> None:
+def test_baseline_measures_its_replies_and_ends(fast: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [str(BIN / "probe"), "run", "baseline", "--host", fast, "--out", str(out), *BRIEF]
     run = finished(start(command), out)
@@ -130,7 +130,7 @@ def test_the_baseline_keeps_its_replies_and_ends_by_itself(fast: str, tmp_path: 
 
 
 @pytest.mark.long
-def test_the_baseline_ends_by_itself_with_two_workers(fast: str, tmp_path: Path) -> None:
+def test_baseline_ends_with_two_workers(fast: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = finished(start(locust(fast, out, "--processes", "2", *BRIEF, file=BASELINE)), out)
     assert run.code == 0, run.said
@@ -155,14 +155,14 @@ def apart(host: str, out: Path, *arguments: str, file: Path) -> Run:
     return run
 
 
-def test_the_baseline_ends_by_itself_with_a_master_and_workers_of_their_own(fast: str, tmp_path: Path) -> None:
+def test_baseline_ends_with_separate_workers(fast: str, tmp_path: Path) -> None:
     run = apart(fast, tmp_path / "run", *BRIEF, file=BASELINE)
     assert run.code == 0, run.said
     assert len({row["worker"] for row in run.rows()}) == 1
     check_baseline(run, nodes=2)
 
 
-def test_in_the_web_ui_the_baseline_stops_and_the_ui_stays(fast: str, tmp_path: Path) -> None:
+def test_baseline_ends_in_the_web_ui_which_stays(fast: str, tmp_path: Path) -> None:
     port, out = str(free_port()), tmp_path / "ui"
     command = [BIN / "locust", "-f", BASELINE, "--host", fast, "--web-host", "127.0.0.1", "--web-port", port]
     command += ["--out", out, "--no-report", "--loglevel", "WARNING", *BRIEF]
@@ -219,12 +219,12 @@ def check_chats(run: Run) -> None:
 
 
 @pytest.mark.long
-def test_people_chat_with_two_workers(fast: str, hasty: Path, tmp_path: Path) -> None:
+def test_chat_with_two_workers(fast: str, hasty: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     check_chats(finished(start(locust(fast, out, "--processes", "2", *CHATTING, file=hasty)), out))
 
 
-def test_people_chat_with_a_master_and_workers_of_their_own(fast: str, hasty: Path, tmp_path: Path) -> None:
+def test_chat_with_separate_workers(fast: str, hasty: Path, tmp_path: Path) -> None:
     check_chats(apart(fast, tmp_path / "run", *CHATTING, file=hasty))
 
 
@@ -233,7 +233,7 @@ def replies_of(truth: Path) -> list[dict[str, int]]:
     return [line for line in map(json.loads, truth.read_text().splitlines()) if "prompt_tokens" in line]
 
 
-def test_a_chat_grows_turn_by_turn_on_what_was_said_before(hasty: Path, tmp_path: Path) -> None:
+def test_chat_grows_turn_by_turn(hasty: Path, tmp_path: Path) -> None:
     out, truth = tmp_path / "run", tmp_path / "truth.jsonl"
     serve = [str(BIN / "probe"), "sim", "--port", "0", "--speed", "4", "--truth", str(truth)]
     server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True)

@@ -11,7 +11,7 @@ from tests.e2e.test_endings import check_accounts
 SHORTER = ("--levels", "2,16", "--hold", "4s", "--settle", "1s", "--min-replies", "1", "--warm-up", "off")
 
 
-def test_the_demo_shows_a_level_that_holds_and_one_that_fails(tmp_path: Path) -> None:
+def test_demo_has_a_level_that_holds_and_one_that_fails(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     run = finished(start([sys.executable, str(ROOT / "scripts" / "demo.py"), *SHORTER, "--out", str(out)]), out)
     assert run.code == 0, run.said

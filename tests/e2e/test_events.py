@@ -123,7 +123,7 @@ def heard(sim: str, tmp_path_factory: pytest.TempPathFactory) -> Heard:
     return Heard(run, place / "heard.jsonl")
 
 
-def test_listeners_that_break_harm_nothing(heard: Heard) -> None:
+def test_failing_listeners_do_no_harm(heard: Heard) -> None:
     assert heard.run.code == 0, heard.run.said
     assert "a listener of the user's breaks" in heard.run.said  # they did break, and it is in the log
     check_accounts(heard.run, nodes=1, least=12)
@@ -132,7 +132,7 @@ def test_listeners_that_break_harm_nothing(heard: Heard) -> None:
     assert whole & heard.where("scenario", "whole")
 
 
-def test_locust_hears_one_request_of_every_reply_that_ended_without_us(heard: Heard) -> None:
+def test_locust_gets_one_request_event_per_finished_reply(heard: Heard) -> None:
     requests = heard.of("request")
     cut = heard.where("outcome", "ended_by_us")
     assert set(requests) == set(heard.rows) - cut
@@ -146,7 +146,7 @@ def test_locust_hears_one_request_of_every_reply_that_ended_without_us(heard: He
         assert line["failed"] == is_failure(row["outcome"])
 
 
-def test_a_request_comes_with_the_replys_timeline(heard: Heard) -> None:
+def test_request_event_has_the_replys_timeline(heard: Heard) -> None:
     streamed = [line for name, line in heard.of("request").items() if heard.rows[name]["events"] not in {"", "0"}]
     assert len(streamed) >= 6
     for line in streamed:
@@ -159,7 +159,7 @@ def test_a_request_comes_with_the_replys_timeline(heard: Heard) -> None:
         assert math.isclose(first - sent, float(row["first"]) - float(row["sent"]), abs_tol=1e-5)
 
 
-def test_the_first_token_and_all_gaps_of_a_reply_come_once_each(heard: Heard) -> None:
+def test_first_token_and_gaps_fire_once_per_reply(heard: Heard) -> None:
     events = {name: int(row["events"] or 0) for name, row in heard.rows.items()}
     first, gaps = heard.of("first_token"), heard.of("token_gap")
     assert set(first) == {name for name, n in events.items() if n}
@@ -177,7 +177,7 @@ def test_the_first_token_and_all_gaps_of_a_reply_come_once_each(heard: Heard) ->
         assert math.isclose(sum(line["seconds"]), float(row["last"]) - float(row["first"]), abs_tol=1e-5)
 
 
-def test_every_reply_that_was_started_is_heard_of_however_it_ended(heard: Heard) -> None:
+def test_reply_event_fires_for_every_started_reply(heard: Heard) -> None:
     replies = heard.of("reply")
     assert {name: line["outcome"] for name, line in replies.items()} == {
         name: row["outcome"] for name, row in heard.rows.items()

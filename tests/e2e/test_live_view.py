@@ -138,7 +138,7 @@ async def whole_run(browser: Browser, picture: Path) -> None:
 
 
 @pytest.mark.long
-def test_runs_from_the_form_to_their_reports(tmp_path: Path) -> None:
+def test_runs_from_the_form_to_the_report(tmp_path: Path) -> None:
     server = start([str(BIN / "probe"), "sim", "--profile", "demo", "--port", "0", "--model", MODEL, "--speed", "2"])
     assert server.stdout is not None
     host = server.stdout.readline().rpartition(" ")[2].strip()
@@ -178,7 +178,7 @@ def test_runs_from_the_form_to_their_reports(tmp_path: Path) -> None:
         end(server)
 
 
-def test_where_the_live_page_is_stands_beside_locusts_own_address() -> None:
+def test_logs_the_live_pages_address() -> None:
     port = str(free_port())
     command = [str(BIN / "locust"), "-f", str(ROOT / "locustfiles" / "chat.py"), "--host", "http://127.0.0.1:9"]
     ui = start([*command, "--web-host", "127.0.0.1", "--web-port", port, "--web-base-path", "/load"])

@@ -70,7 +70,7 @@ def table(path: Path) -> Rows:
     return found
 
 
-def test_what_a_real_prometheus_kept_is_what_was_polled(
+def test_prometheus_agrees_with_polling(
     sim: str, prometheus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
@@ -108,9 +108,7 @@ def check_between(polled: Rows, kept: Rows) -> None:
     assert kept["generation_tokens"][-1][1] > kept["generation_tokens"][0][1]
 
 
-def test_a_run_that_is_to_read_one_is_refused_where_it_will_tell_nothing(
-    sim: str, prometheus: str, tmp_path: Path
-) -> None:
+def test_refuses_a_prometheus_without_data(sim: str, prometheus: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     ours = ["-u", "1", "-t", "5s", "--prometheus", prometheus, "--prometheus-match"]
     process = start(locust(sim, out, *ours, 'job="self"'))

@@ -17,7 +17,7 @@ from tests.e2e.conftest import BIN, CAPACITY, Run, channel, end, finished, free_
 from tests.e2e.test_endings import USERS, check_accounts
 
 
-def test_a_master_and_workers_of_their_own(sim: str, tmp_path: Path) -> None:
+def test_master_with_separate_workers(sim: str, tmp_path: Path) -> None:
     out, port = tmp_path / "run", str(free_port())
     master = start(
         locust(sim, out, *USERS, "-t", "5s", "--master", "--master-bind-port", port, "--expect-workers", "2")
@@ -36,7 +36,7 @@ def test_a_master_and_workers_of_their_own(sim: str, tmp_path: Path) -> None:
             end(worker)
 
 
-def test_ttft_and_longest_gap_have_lines_that_stay_out_of_aggregated(sim: str, tmp_path: Path) -> None:
+def test_ttft_and_gap_rows_stay_out_of_aggregated(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = finished(start(locust(sim, out, *USERS, "-t", "4s")), out)
     lines = {row["Type"]: int(row["Request Count"]) for row in run.rows("locust_stats.csv")}
@@ -45,7 +45,7 @@ def test_ttft_and_longest_gap_have_lines_that_stay_out_of_aggregated(sim: str, t
     assert 0 < lines["longest gap ≥ 10 ms"] <= lines["LLM"]
 
 
-def test_figures_below_ten_milliseconds_stay_out_of_locusts_own_lines(tmp_path: Path) -> None:
+def test_times_below_ten_milliseconds_stay_out_of_locusts_rows(tmp_path: Path) -> None:
     """Locust keeps whole milliseconds. Our server is fast, but for some replies that stall for 40 ms."""
     command = [BIN / "probe", "sim", "--port", "0", "--speed", "20"]
     command += ["--fault", "stall:0.3@0/0.04", "--fault", "stall:0.3@6/0.04"]
@@ -69,7 +69,7 @@ def test_figures_below_ten_milliseconds_stay_out_of_locusts_own_lines(tmp_path: 
     assert lines["LLM"] == run.locust_total == len(rows)
 
 
-def test_a_key_reaches_the_server_and_nothing_else(tmp_path: Path) -> None:
+def test_api_key_reaches_only_the_server(tmp_path: Path) -> None:
     key = "sk-never-to-be-seen-4711"
     command = [BIN / "probe", "sim", "--port", "0", "--api-key-env", "SIM_KEY"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "SIM_KEY": key})
@@ -144,7 +144,7 @@ def exported(web: Web) -> int:
     return int(sum(float(line.split()[-1]) for line in counts))
 
 
-def test_the_web_ui_ramps_by_hand_and_keeps_each_run_apart(web: Web, tmp_path: Path) -> None:
+def test_web_ui_ramps_by_hand_and_separates_runs(web: Web, tmp_path: Path) -> None:
     wait_for(lambda: len(json.loads(web.get("/stats/requests"))["workers"]) == 2, "both workers")
     page = web.get("/")
     assert '"input_tokens"' in page  # our options stand in the form
@@ -184,7 +184,7 @@ def test_the_web_ui_ramps_by_hand_and_keeps_each_run_apart(web: Web, tmp_path: P
 @pytest.mark.parametrize(
     "workers", [("--processes", "2"), pytest.param((), marks=pytest.mark.long)], ids=["two workers", "alone"]
 )
-def test_a_stop_during_the_warm_up_of_levels_is_the_end_of_it(tmp_path: Path, workers: tuple[str, ...]) -> None:
+def test_stop_during_warm_up_cancels_the_run(tmp_path: Path, workers: tuple[str, ...]) -> None:
     """Locust's Stop does nothing on a master before there are users; the run would begin all the same."""
     slow = start([str(BIN / "probe"), "sim", "--profile", "demo", "--port", "0", "--speed", "0.1"])
     assert slow.stdout is not None
@@ -230,7 +230,7 @@ class Metrics(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_the_servers_metrics_are_read_by_the_master_alone(sim: str, tmp_path: Path) -> None:
+def test_only_the_master_reads_server_metrics(sim: str, tmp_path: Path) -> None:
     page = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metrics)
     threading.Thread(target=page.serve_forever, daemon=True).start()
     try:
@@ -246,9 +246,7 @@ def test_the_servers_metrics_are_read_by_the_master_alone(sim: str, tmp_path: Pa
     assert polls <= Metrics.asked < 2 * polls
 
 
-def test_a_master_that_waits_goes_on_waiting_when_a_worker_leaves_and_gives_up_with_a_word(
-    sim: str, tmp_path: Path
-) -> None:
+def test_waiting_master_outlives_a_worker_and_gives_up_with_a_message(sim: str, tmp_path: Path) -> None:
     """Locust's own ends its loops with its last worker, and waits on for workers whom it no longer hears."""
     port = str(free_port())
     command = [str(BIN / "probe"), "run", "capacity", "--host", sim, "--out", str(tmp_path / "run"), *USERS, "-t", "3s"]

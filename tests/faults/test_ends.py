@@ -60,7 +60,7 @@ ENDS: dict[str, Callable[[str, Path], Run]] = {
 
 
 @pytest.mark.parametrize("reason", ENDS)
-def test_what_was_fired_is_counted(reason: str, tmp_path: Path, tell: Callable[..., None]) -> None:
+def test_counts_injected_faults(reason: str, tmp_path: Path, tell: Callable[..., None]) -> None:
     out = tmp_path / "run"
     with sim("--speed", SLOW) as server:
         run = ENDS[reason](server.url, out)

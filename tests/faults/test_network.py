@@ -45,7 +45,7 @@ def namespace() -> Iterator[str]:
         _ip("netns", "del", NAME)
 
 
-def test_cut_off_and_never_back(
+def test_network_lost_for_good(
     namespace: str, tmp_path: Path, tell: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cut-off worker is killed before it is back: what it had measured meanwhile is merged from its disk."""
@@ -84,7 +84,7 @@ def test_cut_off_and_never_back(
     )
 
 
-def test_cut_for_ten_seconds_and_back(namespace: str, tmp_path: Path, tell: Callable[..., None]) -> None:
+def test_network_lost_for_ten_seconds(namespace: str, tmp_path: Path, tell: Callable[..., None]) -> None:
     """The cut-off worker goes on asking; when it is back, all of that comes, each row once."""
     out, link = tmp_path / "run", f"pm{os.getpid() % 10000}x1"
     with (

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.swarm
 Tell = Callable[..., None]
 
 
-def test_the_server_restarts_in_the_middle_of_a_level(tmp_path: Path, tell: Tell) -> None:
+def test_server_restart_in_mid_level(tmp_path: Path, tell: Tell) -> None:
     """It is ended with replies in flight; for some seconds nobody listens; another begins at the same address."""
     out = tmp_path / "run"
     levels = ("--levels", "6", "--hold", "15s", "--settle", "1s", "--min-replies", "1")
@@ -51,7 +51,7 @@ def test_the_server_restarts_in_the_middle_of_a_level(tmp_path: Path, tell: Tell
     )
 
 
-def test_metrics_that_hang(tmp_path: Path, tell: Tell) -> None:
+def test_hanging_metrics(tmp_path: Path, tell: Tell) -> None:
     out = tmp_path / "run"
     with socket.create_server(("127.0.0.1", 0)) as silent, sim() as server:
         silent.listen(100)
@@ -92,7 +92,7 @@ def _fill(disk: Path) -> Path:
                 return filler
 
 
-def test_the_masters_disk_is_full_for_a_while(small: Path, tmp_path: Path, tell: Tell) -> None:
+def test_masters_disk_full_for_a_while(small: Path, tmp_path: Path, tell: Tell) -> None:
     """Rows wait in the master's memory; when there is room again, all of them are written."""
     out = small / "run"
     with sim() as server, swarm(server.url, out, *USERS, "-t", "25s") as it:
@@ -115,7 +115,7 @@ def test_the_masters_disk_is_full_for_a_while(small: Path, tmp_path: Path, tell:
     tell("the master's disk is full for 8 s", fired=fired, counted=len(run.rows()), reported=told)
 
 
-def test_a_workers_disk_is_full(small: Path, tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_disk_full(small: Path, tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a clock and a folder of its own, on a disk that is full: the master has every row all the same."""
     monkeypatch.chdir(tmp_path)
     out = Path("run")
@@ -207,7 +207,7 @@ class Malice:
         self._server.close()
 
 
-def test_a_server_that_means_ill(tmp_path: Path, tell: Tell) -> None:
+def test_hostile_server(tmp_path: Path, tell: Tell) -> None:
     """Every reply ends with an outcome, memory stays small, and nothing that it said acts on a reader."""
     malice, out = Malice(), tmp_path / "run"
     limits = ("--timeout-first", "6s", "--timeout-gap", "4s", "--timeout-total", "10s", "--model", Malice.NAME)

@@ -122,7 +122,7 @@ def test_late_join(tmp_path: Path, tell: Tell) -> None:
     )
 
 
-def test_every_worker_is_killed(tmp_path: Path, tell: Tell) -> None:
+def test_every_worker_killed(tmp_path: Path, tell: Tell) -> None:
     """With levels, Locust alone would wait for workers without end."""
     out = tmp_path / "run"
     levels = ("--levels", "4,8", "--hold", "60s")
@@ -167,7 +167,7 @@ def test_ctrl_c_on_each_worker_in_turn(tmp_path: Path, tell: Tell) -> None:
     tell("Ctrl-C on each worker in turn", fired=fired, counted=len(run.rows()), reported=said)
 
 
-def test_a_worker_without_the_masters_api_key(tmp_path: Path, tell: Tell) -> None:
+def test_worker_without_the_masters_api_key(tmp_path: Path, tell: Tell) -> None:
     """It is sent away before it has asked anything, and is none of those that the master waits for."""
     out, key = tmp_path / "run", {**os.environ, "PROBE_API_KEY": "sk-never-to-be-seen"}
     none = {name: value for name, value in os.environ.items() if name != "PROBE_API_KEY"}
@@ -202,7 +202,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_worker_of_another_version(tmp_path: Path, tell: Tell) -> None:
+def test_worker_of_another_version(tmp_path: Path, tell: Tell) -> None:
     out = tmp_path / "run"
     with sim() as server, swarm(server.url, out, *USERS, expect=1) as it:
         it.join()
@@ -240,7 +240,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_wall_clock_that_is_stepped_on_a_worker(tmp_path: Path, tell: Tell) -> None:
+def test_stepped_wall_clock_on_a_worker(tmp_path: Path, tell: Tell) -> None:
     """By a day, in mid-run: Locust's own worker would leave at once, since it counts its master's silence by it."""
     out = tmp_path / "run"
     from tests.e2e.conftest import end, start  # noqa: PLC0415

@@ -25,7 +25,7 @@ ASK = """axe.run(document, {resultTypes: ["violations"]}).then(found => JSON.str
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_no_fault(
+def test_has_no_accessibility_violations(
     visit: Callable[[Visit], None],  # noqa: F811 (a fixture)
     served: Served,  # noqa: F811 (a fixture)
     tmp_path: Path,

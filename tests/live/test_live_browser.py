@@ -85,7 +85,7 @@ async def until(tab: chrome.Tab, expression: str) -> Any:
 DRAWN = "document.querySelectorAll('#lanes svg.plot').length === 6"
 
 
-def test_it_draws_the_run_and_fits_asking_nobody_else(
+def test_draws_the_run_within_the_page_without_other_requests(
     visit: Callable[[Visit], None], served: Served, tmp_path: Path
 ) -> None:
     served.ui.begin(tmp_path / "run", seconds=60, model=HOSTILE)
@@ -112,9 +112,7 @@ def test_it_draws_the_run_and_fits_asking_nobody_else(
 TILE = "[...document.querySelectorAll('#tiles div')].find(div => div.innerText.startsWith('load generators'))"
 
 
-def test_the_load_generators_health_is_seen_at_a_glance(
-    visit: Callable[[Visit], None], served: Served, tmp_path: Path
-) -> None:
+def test_shows_the_load_generators_health(visit: Callable[[Visit], None], served: Served, tmp_path: Path) -> None:
     run = served.ui.begin(tmp_path / "run")
     run.workers.join("host_0123456789abcdef0123456789abcdef")
     w1 = SimpleNamespace(state="running", user_count=5)
@@ -135,9 +133,7 @@ def test_the_load_generators_health_is_seen_at_a_glance(
     visit(look)
 
 
-def test_keys_buttons_and_a_connection_that_is_lost(
-    visit: Callable[[Visit], None], served: Served, tmp_path: Path
-) -> None:
+def test_keys_buttons_and_lost_connection(visit: Callable[[Visit], None], served: Served, tmp_path: Path) -> None:
     run = served.ui.begin(tmp_path / "run", seconds=400)
 
     async def look(tab: chrome.Tab) -> None:

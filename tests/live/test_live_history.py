@@ -15,7 +15,7 @@ HOURS = 4
 MERGES = {"users": history.last, "peak": history.largest, "low": history.smallest, "marks": history.total}
 
 
-def test_four_hours_keep_every_peak_in_few_points() -> None:
+def test_four_hours_keep_peaks_in_few_points() -> None:
     kept = History(MERGES)
     for second in range(HOURS * 3600):
         peak = 0.99 if second == 7777 else 0.5
@@ -32,7 +32,7 @@ def test_four_hours_keep_every_peak_in_few_points() -> None:
     assert (len(recent["t"]), recent["step"], recent["t"][-1]) == (RECENT_POINTS, 1.0, HOURS * 3600 - 1.0)
 
 
-def test_what_is_missing_stays_missing_and_harms_no_neighbour() -> None:
+def test_missing_values_stay_missing() -> None:
     kept = History(MERGES, max_points=2)
     for second, value in enumerate([None, 3.0, None, None]):
         kept.add({"t": float(second), "users": value, "peak": value, "low": value, "marks": value})
@@ -42,7 +42,7 @@ def test_what_is_missing_stays_missing_and_harms_no_neighbour() -> None:
 
 
 @pytest.mark.untraced
-def test_a_live_run_of_hours_stays_as_small_as_it_was() -> None:
+def test_memory_does_not_grow_over_hours() -> None:
     live, sizes, every = LiveRun(Rules(CHAT, settle=5.0)), [], 12
     for turn in range(HOURS * 3600 // every):
         t = float(every * turn)

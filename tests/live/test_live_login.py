@@ -24,9 +24,7 @@ def guarded(base: str, monkeypatch: pytest.MonkeyPatch) -> Ui:
 
 
 @pytest.mark.parametrize("base", ["", "/load"])
-def test_who_knows_the_password_is_let_in_and_nobody_else(
-    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_password_opens_the_pages(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ui = guarded(base, monkeypatch)
     ui.begin(tmp_path / "run")
     for wrong in ({"password": "open"}, {"password": ""}, {}):
@@ -43,7 +41,7 @@ def test_who_knows_the_password_is_let_in_and_nobody_else(
     assert "Secure" not in cookie  # without TLS it would never come back
 
 
-def test_the_password_stands_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_password_is_on_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ui = guarded("", monkeypatch)
     ui.begin(tmp_path / "run")
     ui.client.post("/probe-login", data={"password": "open sesame"})
@@ -51,7 +49,7 @@ def test_the_password_stands_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert b"open sesame" not in ui.client.get(place).data
 
 
-def test_with_tls_the_cookie_goes_nowhere_without_it() -> None:
+def test_cookie_is_secure_with_tls() -> None:
     ui = Ui(login=True)
     ui.environment.parsed_options.tls_cert = "cert.pem"
     WebLogin(ui.environment, "open sesame")
@@ -59,7 +57,7 @@ def test_with_tls_the_cookie_goes_nowhere_without_it() -> None:
     assert "Secure" in answer.headers["Set-Cookie"]
 
 
-def test_a_wrong_password_costs_a_wait_and_few_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_passwords_are_delayed_and_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     ui = Ui(login=True)
     WebLogin(ui.environment, "open sesame")
     waits: list[float] = []
@@ -95,18 +93,14 @@ def test_a_wrong_password_costs_a_wait_and_few_wait_at_once(monkeypatch: pytest.
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403),
     ],
 )
-def test_no_other_website_tries_a_password(
-    headers: dict[str, str], status: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refuses_cross_origin_logins(headers: dict[str, str], status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     ui = guarded("", monkeypatch)
     answer = ui.client.post("/probe-login", data={"password": "open sesame"}, headers=headers)
     assert answer.status_code == status
     assert ("Set-Cookie" in answer.headers) == (status == 302)
 
 
-def test_a_login_that_nobody_could_pass_is_said(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_warns_if_nobody_can_log_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     ui: Any = Ui(login=True)
     web_login._warn(ui.environment)
     assert capsys.readouterr().err == ""  # the locustfile has set one up
@@ -115,7 +109,7 @@ def test_a_login_that_nobody_could_pass_is_said(
     assert WEB_PASSWORD_VARIABLE in capsys.readouterr().err
 
 
-def test_without_a_login_asked_for_a_password_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_password_without_web_login_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ui = Ui()
     monkeypatch.setenv(WEB_PASSWORD_VARIABLE, "open sesame")
     ui.environment.parsed_options = Namespace(**vars(ui.environment.parsed_options), web_login=False)

@@ -24,7 +24,7 @@ def pushed(window: Window, now: float, *rows: ReplyRow) -> None:
     window.push(now, judge(rows, CHAT))
 
 
-def test_the_windows_figures_are_those_of_its_replies() -> None:
+def test_window_figures_come_from_its_replies() -> None:
     window = Window()
     waits = [0.1 * n for n in range(1, 11)]
     rows = [reply(n, 5.0, first=5.0 + wait, tpot=0.02 * (n + 1)) for n, wait in enumerate(waits)]
@@ -41,14 +41,14 @@ def test_the_windows_figures_are_those_of_its_replies() -> None:
     assert people.undecided == 5  # typed slower than 10 a second, once
 
 
-def test_nothing_is_known_of_nothing() -> None:
+def test_empty_window_has_no_figures() -> None:
     window = Window()
     figures = window.figures(10.0)
     assert (figures.replies, figures.ttft_p95, figures.decode_rate_p50, figures.tokens_per_s) == (0, None, None, None)
     assert window.people(CHAT.users).heard == 0
 
 
-def test_replies_leave_the_window_with_the_people_they_told_of() -> None:
+def test_users_leave_the_window_with_their_replies() -> None:
     window = Window()
     pushed(window, 10.0, reply(1, 8.0), reply(2, 8.0, first=None, tpot=None, outcome="cut", end=9.0))
     pushed(window, 30.0, reply(3, 28.0))
@@ -59,13 +59,13 @@ def test_replies_leave_the_window_with_the_people_they_told_of() -> None:
     assert (people.served, people.broken, window.figures(41.0).replies) == (1, 0, 1)
 
 
-def test_a_reply_that_a_worker_brings_long_after_is_not_of_now() -> None:
+def test_late_batches_are_not_current() -> None:
     window = Window()
     pushed(window, 100.0, reply(1, 20.0), reply(2, 97.0))
     assert window.figures(100.0).replies == 1
 
 
-def test_slow_replies_make_the_window_longer_up_to_a_limit() -> None:
+def test_slow_replies_widen_the_window() -> None:
     window = Window()
     for t in range(60, 1000, 10):
         pushed(window, float(t), *(reply(n, t - 50.0, end=float(t)) for n in range(3)))
@@ -75,7 +75,7 @@ def test_slow_replies_make_the_window_longer_up_to_a_limit() -> None:
     assert window.seconds == MAX_WINDOW_S
 
 
-def test_after_users_have_left_only_what_is_sent_from_then_on_counts() -> None:
+def test_window_restarts_when_users_leave() -> None:
     live = LiveRun(RULES)
     for second in range(10):
         live.on_users(UserRow(float(second), 8, 8, "running"))
@@ -93,7 +93,7 @@ def test_after_users_have_left_only_what_is_sent_from_then_on_counts() -> None:
     assert (now.users_served, now.users_unheard) == (1, 1)
 
 
-def test_a_scenarios_own_warm_up_counts_for_nobody() -> None:
+def test_ignores_a_scenarios_warm_up() -> None:
     live = LiveRun(RULES)
     live.on_users(UserRow(0.0, 1, 1, "running"))
     live.on_reply(reply(0, 0.0, scenario=WARM_UP, first=50.0))
@@ -101,7 +101,7 @@ def test_a_scenarios_own_warm_up_counts_for_nobody() -> None:
     assert (now.replies, now.window.replies, now.users_unheard) == (1, 0, 1)
 
 
-def test_the_window_forgets_users_who_come_and_go() -> None:
+def test_window_forgets_users_who_left() -> None:
     window = Window()
     for t in range(600):
         pushed(window, float(t), reply(f"x{t}", t - 2.0))
@@ -109,7 +109,7 @@ def test_the_window_forgets_users_who_come_and_go() -> None:
     assert window.people(CHAT.users).served == window.figures(599.0).replies
 
 
-def test_engines_are_put_together_and_counters_may_start_anew() -> None:
+def test_sums_engines_and_handles_counter_resets() -> None:
     server = ServerNow()
     polls = ((0.0, 0.3, 0.7, 2, 5), (1.0, 0.4, 0.6, 3, 9), (2.0, 0.5, 0.2, 4, 1))
     for t, one, other, waiting, preempted in polls:
@@ -124,7 +124,7 @@ def test_engines_are_put_together_and_counters_may_start_anew() -> None:
     assert server.kv_usage(8.0) is None  # stale
 
 
-def test_where_an_engines_sum_stands_its_parts_do_not_count_twice() -> None:
+def test_prefers_a_total_over_its_parts() -> None:
     server = ServerNow()
     for t in (0.0, 1.0):
         parts = [("0", "waiting", 2.0), ("1", "waiting", 3.0), ("all", "waiting", 5.0)]
@@ -133,7 +133,7 @@ def test_where_an_engines_sum_stands_its_parts_do_not_count_twice() -> None:
     assert (server.requests("waiting", 1.0), server.preemptions) == (5.0, 4)
 
 
-def test_a_processs_share_of_a_core() -> None:
+def test_cpu_share() -> None:
     cpu = CpuTrack()
     for second in range(30):
         cpu.add("busy", float(second), 0.9 * second)
@@ -169,12 +169,12 @@ def moment(users: int, served: int = 0, strained: int = 0, broken: int = 0) -> N
         (moment(2000, served=1200), "1,200 of 2,000 people are served.", "good"),
     ],
 )
-def test_the_headline(now: Now, said: str, tone: str) -> None:
+def test_headline(now: Now, said: str, tone: str) -> None:
     head = status_text.headline(now, RULES)
     assert (head.number + head.rest, head.tone) == (said, tone)
 
 
-def test_a_reports_sentence_becomes_a_headline() -> None:
+def test_headline_from_a_report() -> None:
     head, more = status_text.answered("64 people at once feel served; at 96 typing speed broke first.")
     assert (head.number, head.rest, more) == ("64", " people at once feel served.", "At 96 typing speed broke first.")
     head, more = status_text.answered(
@@ -183,7 +183,7 @@ def test_a_reports_sentence_becomes_a_headline() -> None:
     assert (head.number, more) == ("", "")
 
 
-def test_where_a_level_stands_is_said_in_words() -> None:
+def test_describes_the_current_level() -> None:
     assert status_text.progress(None, RULES) == ""
     live = LiveRun(RULES)
     live.on_users(UserRow(0.0, 2, 2, "running"))
@@ -199,7 +199,7 @@ def test_where_a_level_stands_is_said_in_words() -> None:
     assert said[-1].endswith("this level fails so far, limited by the wait for the first word.")
 
 
-def test_a_level_that_waits_for_its_undecided_users_says_so() -> None:
+def test_names_undecided_users() -> None:
     live = LiveRun(RULES)
     for second in range(20):
         live.on_users(UserRow(float(second), 2, 2, "running"))
@@ -210,7 +210,7 @@ def test_a_level_that_waits_for_its_undecided_users_says_so() -> None:
             assert status_text.progress(live.now, RULES).endswith("too early to say, 1 person undecided.")
 
 
-def test_figures_that_are_not_known_are_not_said() -> None:
+def test_omits_unknown_figures() -> None:
     live = LiveRun(RULES)
     live.on_users(UserRow(0.0, 2, 2, "running"))
     assert status_line(live.tick(1.0)) == "2 users · 0 replies"
@@ -220,7 +220,7 @@ def test_figures_that_are_not_known_are_not_said() -> None:
     assert status_line(live.tick(2.5)) == f"2 users: 1 served · 1 reply · {figures}"
 
 
-def test_no_figure_is_ever_not_a_number() -> None:
+def test_no_figure_is_nan() -> None:
     live = LiveRun(RULES)
     live.on_users(UserRow(0.0, 1, 1, "running"))
     nothing = dict.fromkeys(("first", "tpot", "tokens_out", "lag_max", "longest_gap", "longest_gap_visible"))

@@ -49,7 +49,7 @@ def standing(holds: bool) -> Now:
     return live.now
 
 
-def test_on_a_terminal_one_line_is_rewritten() -> None:
+def test_rewrites_one_line_on_a_terminal() -> None:
     screen = Screen(terminal=True)
     progress = ProgressLine(screen)
     progress.show(moment(1.0, 1), "")
@@ -110,13 +110,11 @@ def on_a_terminal_of(columns: int, now: Now, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("columns", FITTING)
-def test_a_terminal_gets_whole_figures_and_the_least_important_go_first(
-    columns: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_narrow_terminals_omit_the_least_important_parts(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_a_terminal_of(columns, full(), monkeypatch) == f"01:02  {FITTING[columns]}"
 
 
-def test_of_an_ordinary_moment_eighty_columns_show_users_words_speed_cache_and_queue(
+def test_eighty_columns_show_an_ordinary_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calm = full(users=10, preemptions=0.0, bad=0)
@@ -125,7 +123,7 @@ def test_of_an_ordinary_moment_eighty_columns_show_users_words_speed_cache_and_q
 
 
 @pytest.mark.parametrize("columns", range(1, 200, 7))
-def test_no_width_cuts_a_figure(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_never_truncates_a_figure(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     screen = Screen(terminal=True)
     ProgressLine(screen).show(full(), "")
@@ -134,7 +132,7 @@ def test_no_width_cuts_a_figure(columns: int, monkeypatch: pytest.MonkeyPatch) -
     assert set(shown) <= whole
 
 
-def test_where_nobody_listens_any_more_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ignores_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     class Closed(Screen):
         def write(self, text: str) -> int:
             raise BrokenPipeError
@@ -147,9 +145,7 @@ def test_where_nobody_listens_any_more_the_run_goes_on(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("holds", "colour"), [(True, "\x1b[32m"), (False, "\x1b[31m")])
-def test_colour_says_how_the_level_stands_on_a_terminal_alone(
-    holds: bool, colour: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_colours_the_level_on_a_terminal_only(holds: bool, colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
     now = standing(holds)
     screen, file = Screen(terminal=True), Screen(terminal=False)
     ProgressLine(screen).show(now, "")
@@ -162,7 +158,7 @@ def test_colour_says_how_the_level_stands_on_a_terminal_alone(
     assert colour not in plain.getvalue()
 
 
-def test_in_a_file_a_line_is_written_when_something_changes_and_now_and_then() -> None:
+def test_files_get_a_line_on_changes_and_now_and_then() -> None:
     screen = Screen(terminal=False)
     progress = ProgressLine(screen)
     for second in range(40):
@@ -171,7 +167,7 @@ def test_in_a_file_a_line_is_written_when_something_changes_and_now_and_then() -
     assert lines == ["00:00  2 users · 0 replies", "00:05  4 users · 0 replies", "00:35  4 users · 0 replies"]
 
 
-def test_in_a_file_a_ramp_is_a_few_lines_and_a_level_begins_with_one() -> None:
+def test_files_get_a_few_lines_for_a_ramp() -> None:
     plan = read_options({"levels": "30,40", "hold": "1s"}).plan
     assert plan is not None
     shape: Any = LevelShape(plan, lambda: None, lambda: False, lambda: 0.0)
@@ -189,7 +185,7 @@ def test_in_a_file_a_ramp_is_a_few_lines_and_a_level_begins_with_one() -> None:
     ]
 
 
-def test_the_level_is_told_where_there_are_levels() -> None:
+def test_shows_the_planned_level() -> None:
     screen = Screen(terminal=False)
     plan = read_options({"levels": "2,4", "hold": "1s"}).plan
     assert plan is not None
@@ -198,7 +194,7 @@ def test_the_level_is_told_where_there_are_levels() -> None:
     assert screen.getvalue() == "00:03  level 1 of 2 · 2 users · 0 replies\n"
 
 
-def test_what_is_done_before_a_run_is_told_with_the_time_it_takes() -> None:
+def test_shows_preparations_with_their_duration() -> None:
     screen, file = Screen(terminal=True), Screen(terminal=False)
     for stream in (screen, file):
         progress = ProgressLine(stream)

@@ -39,7 +39,7 @@ def truth(said: bytes) -> tuple[int, list[int]]:
     return arrived, [handed, *map(int, others)]
 
 
-def test_the_target_sends_no_token_before_its_time_and_says_when_it_did() -> None:
+def test_target_paces_tokens_and_reports_their_times() -> None:
     with calibrate_command.target(["--rate", "200", "--first", "0.02"]) as url:
         arrived, tokens = truth(ask(url, 20))
     assert len(tokens) == 20
@@ -48,13 +48,13 @@ def test_the_target_sends_no_token_before_its_time_and_says_when_it_did() -> Non
     assert all(later > earlier for earlier, later in pairwise(tokens))
 
 
-def test_the_null_target_answers_in_one_go() -> None:
+def test_null_target_answers_at_once() -> None:
     with calibrate_command.target(["--null"]) as url:
         _, tokens = truth(ask(url, 50))
     assert len(tokens) == 50
 
 
-def test_the_target_ends_with_its_parent() -> None:
+def test_target_ends_with_its_parent() -> None:
     script = "import subprocess, sys; command = [sys.executable, '-m', 'probe_ext.sim.calibration_server']; "
     script += "p = subprocess.Popen(command, stdout=1); p.poll(); import time; time.sleep(600)"
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
@@ -69,7 +69,7 @@ def test_the_target_ends_with_its_parent() -> None:
     assert json.loads(rest)["replies"] == 0
 
 
-def test_a_calibration_measures_real_users_and_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibration_measures_users_and_is_saved(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", "--quick", "--seconds", "1"]) == 0
     shown = capsys.readouterr().out
     found = calibration_store.load()
@@ -84,14 +84,14 @@ def test_a_calibration_measures_real_users_and_is_kept(capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("seconds", ["-1", "0.5", "inf", "nan", "soon"])
-def test_a_length_that_is_none_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rejects_an_invalid_trial_length(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["calibrate", "--seconds", seconds])
     assert left.value.code == 2
     assert f"--seconds: {seconds!r} is not a valid number of seconds" in capsys.readouterr().err
 
 
-def test_an_interrupted_calibration_leaves_no_load_behind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_interrupted_calibration_stops_its_load(capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(*_: object, **__: object) -> tuple[str, str]:
         raise KeyboardInterrupt
 
@@ -102,7 +102,7 @@ def test_an_interrupted_calibration_leaves_no_load_behind(capsys: pytest.Capture
             calibrate_command._run(line, {})
 
 
-def test_a_quick_calibration_keeps_what_a_full_one_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_calibration_keeps_earlier_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"outcome": "complete", "events": "1", "reads": "1", "reads_unresolved": "0"}
     one = calibrate_command.Trial([row], 1.0, 1.0, 0.001, 0.001, {"ttft": [], "gaps": []}, True)
     monkeypatch.setattr(calibrate_command, "trial", lambda *_, **__: one)
@@ -116,7 +116,7 @@ def test_a_quick_calibration_keeps_what_a_full_one_found(monkeypatch: pytest.Mon
     )
 
 
-def test_errors_are_the_differences_to_the_truth() -> None:
+def test_errors_are_differences_from_true_times() -> None:
     from probe_ext.swarm.commands.calibration_users import errors, lateness  # noqa: PLC0415 - loads Locust
 
     ttft, gaps = errors(1.0, [1.050002, 1.0700, 1.0905], " 1000000000:1050000000 1070000000 1090000000")
@@ -126,9 +126,7 @@ def test_errors_are_the_differences_to_the_truth() -> None:
     assert late == pytest.approx([0.2, 0.2, 0.2]), "what all tokens are late by is told, too"
 
 
-def test_a_target_that_cannot_be_measured_is_no_calibration(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_failed_trial_gives_no_calibration(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(calibrate_command, "_LOCUSTFILE", Path("/nowhere.py"))
     assert main(["calibrate", "--quick", "--seconds", "1"]) == 3
     assert "no such file" in capsys.readouterr().err
@@ -141,7 +139,7 @@ def trial(lag: float, streams: int, unresolved: int = 0) -> calibrate_command.Tr
     return calibrate_command.Trial(rows, 1.0, 10.0, lag, lag / 10, {}, True)
 
 
-def test_the_most_is_that_of_the_last_trial_that_was_borne(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_come_from_the_last_sustained_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     lags = {25: 0.005, 50: 0.010, 100: 0.011, 200: 0.009, 400: calibrate_command.MAX_LAG_S}
 
@@ -163,13 +161,13 @@ def test_the_most_is_that_of_the_last_trial_that_was_borne(monkeypatch: pytest.M
     assert calibrate_command.find_limits(calibrate_command._stream_loads(1.0)) == calibrate_command.Limits(500, 500)
 
 
-def test_a_moments_trouble_is_no_limit() -> None:
+def test_single_failed_trial_is_repeated() -> None:
     lags = iter([0.1, 0.001, 0.015, 0.001, 0.002, 0.1, 0.1])
     loads = [(much, lambda: trial(next(lags), 1)) for much in (1, 2, 3, 4)]
     assert calibrate_command.find_limits(loads) == calibrate_command.Limits(3, 3)
 
 
-def test_nothing_is_kept_up_with_when_a_reply_fails() -> None:
+def test_failed_replies_mean_not_keeping_up() -> None:
     assert trial(0.001, 1).keeps_up
     assert trial(0.001, 1, unresolved=1).keeps_up
     assert not trial(0.001, 1, unresolved=2).keeps_up
@@ -188,11 +186,11 @@ def test_nothing_is_kept_up_with_when_a_reply_fails() -> None:
         (0, 0, ["one worker does not keep up with even the smallest load tried (tokens/s)"]),
     ],
 )
-def test_what_was_not_looked_for_is_not_said(kept_up: float | None, on_time: float | None, said: list[str]) -> None:
+def test_unknown_limits_are_not_printed(kept_up: float | None, on_time: float | None, said: list[str]) -> None:
     assert calibrate_command._limits("tokens/s", kept_up, on_time) == said
 
 
-def test_without_the_kernels_times_lag_is_told_by_the_target(tmp_path: Path) -> None:
+def test_lag_comes_from_the_target_without_kernel_timestamps(tmp_path: Path) -> None:
     (tmp_path / "requests.csv").write_text("outcome\n")
     book = {"ttft": [], "gaps": [0.0] * 100, "late": [0.2] * 100, "lag": [0.001], "overdue": [0.0001]}
     for stamps, lag, overdue in (("read", 0.2, 0.2), ("kernel", 0.001, 0.0001)):
@@ -245,7 +243,7 @@ PUNCTUAL = {**FLOOR, "tokens_per_second_on_time": 3000.0, "open_streams_on_time"
         ),
     ],
 )
-def test_a_plan_that_wants_more_than_its_workers_bear_is_told_how_many_would_do(
+def test_shortage_says_how_many_workers_are_needed(
     found: dict[str, Any] | None, users: int, workers: int, says: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration_store.os, "cpu_count", lambda: 2)
@@ -253,7 +251,7 @@ def test_a_plan_that_wants_more_than_its_workers_bear_is_told_how_many_would_do(
     assert (why is None) if says is None else (why is not None and says in why)
 
 
-def test_the_lightest_load_is_the_first_that_is_tried() -> None:
+def test_lightest_load_is_tried_first() -> None:
     first = {
         "open_streams": calibrate_command.OPEN_STREAMS[0],
         "tokens_per_second": calibrate_command.TOKEN_STREAMS[0] * calibrate_command.TOKEN_RATE,
@@ -261,7 +259,7 @@ def test_the_lightest_load_is_the_first_that_is_tried() -> None:
     assert first == calibration_store.LIGHTEST
 
 
-def test_what_cannot_be_read_is_no_calibration() -> None:
+def test_unreadable_calibration_is_ignored() -> None:
     assert calibration_store.load() is None
     calibration_store.place().parent.mkdir(parents=True)
     for text in ("{", "[]", ""):
@@ -269,7 +267,7 @@ def test_what_cannot_be_read_is_no_calibration() -> None:
         assert calibration_store.load() is None
 
 
-def test_a_calibration_of_other_versions_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calibration_of_other_versions_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     calibration_store.save(FLOOR)
     assert calibration_store.load() == FLOOR
     monkeypatch.setattr(calibration_store, "version", lambda _: "0.0.1")

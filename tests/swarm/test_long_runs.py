@@ -22,7 +22,7 @@ def batch(number: int, *windows: dict[str, Any]) -> dict[str, Any]:
     return {"run": "r", "worker": "w", "number": number, "rows": [], "gaps": [], "windows": list(windows), **told}
 
 
-def test_windows_that_no_longer_change_are_compressed_and_are_in_the_file_at_the_end(tmp_path: Path) -> None:
+def test_finalized_windows_leave_memory_and_are_in_the_file(tmp_path: Path) -> None:
     collector = Collector("r", tmp_path, lambda _: None)
     for second in range(0, 1000, 10):
         collector.accept(batch(second + 1, *[window(second + k, second) for k in range(10)]))
@@ -47,7 +47,7 @@ def run_of(seconds: int, **given: Any) -> Any:
     return SimpleNamespace(parsed_options=options, runner=SimpleNamespace(stats=stats))
 
 
-def test_locusts_counts_by_second_do_not_grow_with_the_run_and_its_rates_stay() -> None:
+def test_locusts_counts_per_second_stay_small() -> None:
     environment = run_of(1000)
     total = environment.runner.stats.total
     rate = total.current_rps
@@ -59,7 +59,7 @@ def test_locusts_counts_by_second_do_not_grow_with_the_run_and_its_rates_stay() 
 
 
 @pytest.mark.parametrize("asked", [{"json": True}, {"json_file": "x"}])
-def test_where_locusts_json_is_asked_for_all_seconds_stay(asked: dict[str, Any]) -> None:
+def test_keeps_all_seconds_for_locusts_json(asked: dict[str, Any]) -> None:
     environment = run_of(1000, **asked)
     forget_old_seconds(environment)
     assert len(environment.runner.stats.total.num_reqs_per_sec) >= 1000

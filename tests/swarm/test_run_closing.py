@@ -38,7 +38,7 @@ def a_head() -> Any:
     return Coordinator(ProcessState(environment(SimpleNamespace(register_message=None)), "master"))
 
 
-def test_a_caller_that_is_killed_meanwhile_leaves_the_run_to_be_closed_and_to_the_next() -> None:
+def test_run_is_closed_even_if_the_caller_is_killed() -> None:
     head, run = a_head(), SlowRun()
     head.run = run
     first = gevent.spawn(head.finish)
@@ -52,7 +52,7 @@ def test_a_caller_that_is_killed_meanwhile_leaves_the_run_to_be_closed_and_to_th
     assert head.finish() is None
 
 
-def test_of_two_who_wait_one_has_the_run() -> None:
+def test_only_one_of_two_callers_gets_the_run() -> None:
     head, run = a_head(), SlowRun()
     head.run = run
     both = [gevent.spawn(head.finish) for _ in range(2)]
@@ -63,7 +63,7 @@ def test_of_two_who_wait_one_has_the_run() -> None:
     assert run.times == 1
 
 
-def test_the_next_run_is_closed_as_well() -> None:
+def test_closes_the_next_run_too() -> None:
     head = a_head()
     for run in (SlowRun(), SlowRun()):
         head.run = run
@@ -73,7 +73,7 @@ def test_the_next_run_is_closed_as_well() -> None:
         assert run.closed
 
 
-def test_what_a_search_found_is_reviewed_once_after_the_last_replies_and_before_the_last_manifest() -> None:
+def test_search_is_reviewed_between_last_replies_and_last_manifest() -> None:
     done: list[str] = []
     plan = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=8, longest=60.0)
     shape = LevelShape(plan, lambda: None, lambda: True, lambda: 0.0)

@@ -36,9 +36,7 @@ def leave(swarm: Swarm, worker: int, limit: float = 10.0) -> None:
     swarm.master.clients.pop(swarm.nodes[worker].worker, None)
 
 
-def test_a_worker_that_is_done_before_the_others_after_one_ctrl_c_for_all_is_not_lost(
-    world: World, tmp_path: Path
-) -> None:
+def test_worker_that_drains_first_after_ctrl_c_is_not_lost(world: World, tmp_path: Path) -> None:
     swarm = running(world, tmp_path)
     in_flight(swarm, 1, seconds=1.8)
     swarm.coordinator.signal_reason = "interrupted"
@@ -48,11 +46,11 @@ def test_a_worker_that_is_done_before_the_others_after_one_ctrl_c_for_all_is_not
     workers = swarm.coordinator.workers.known
     assert swarm.run.end_reason == "interrupted"
     assert swarm.run.collector.rows == 7
-    assert [(peer.absences.spans, peer.left_at) for peer in workers.values()] == [([], None), ([], None)]
+    assert [(worker.absences.spans, worker.left_at) for worker in workers.values()] == [([], None), ([], None)]
 
 
 @pytest.mark.parametrize(("earlier", "left"), [(0.0, False), (5.0, True)])
-def test_a_worker_that_hears_the_signal_before_the_master_did_not_leave_alone(
+def test_worker_signalled_before_the_master_did_not_leave(
     world: World, tmp_path: Path, earlier: float, *, left: bool
 ) -> None:
     swarm = running(world, tmp_path)
@@ -60,12 +58,12 @@ def test_a_worker_that_hears_the_signal_before_the_master_did_not_leave_alone(
     world.sleep(earlier)
     swarm.coordinator.signal_reason = "interrupted"
     swarm.end()
-    peer = swarm.coordinator.workers.known["w0"]
-    assert peer.absences.spans == []
-    assert (peer.left_at is not None) == left
+    worker = swarm.coordinator.workers.known["w0"]
+    assert worker.absences.spans == []
+    assert (worker.left_at is not None) == left
 
 
-def test_when_the_last_worker_left_in_order_nobody_was_lost(
+def test_last_worker_leaving_gracefully_ends_the_run(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     swarm = running(world, tmp_path)
@@ -76,12 +74,10 @@ def test_when_the_last_worker_left_in_order_nobody_was_lost(
     leave(swarm, 1)
     swarm.end()
     assert swarm.run.end_reason == WORKERS_LEFT
-    assert not any(peer.absences.spans for peer in swarm.coordinator.workers.known.values())
+    assert not any(worker.absences.spans for worker in swarm.coordinator.workers.known.values())
 
 
-def test_when_the_last_worker_is_not_heard_any_more_it_was_lost(
-    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_losing_the_last_worker_ends_the_run(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     swarm = running(world, tmp_path)
     leave(swarm, 0)
     world.sleep(5.0)

@@ -13,7 +13,7 @@ def on_disk(held: disk_reserve.DiskReserve) -> int:
     return os.fstat(held._file.fileno()).st_blocks * 512 if held._file else 0
 
 
-def test_room_is_taken_at_once_under_no_name_and_given_back(tmp_path: Path) -> None:
+def test_reserves_space_without_a_visible_file(tmp_path: Path) -> None:
     held = disk_reserve.DiskReserve(tmp_path, disk_reserve.FOR_MANIFEST)
     assert on_disk(held) >= disk_reserve.FOR_MANIFEST
     assert list(tmp_path.iterdir()) == []  # a kill leaves nothing behind
@@ -22,7 +22,7 @@ def test_room_is_taken_at_once_under_no_name_and_given_back(tmp_path: Path) -> N
     held.free()
 
 
-def test_a_disk_that_has_nothing_to_spare_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: int) -> None:
         raise OSError(28, "No space left on device")
 

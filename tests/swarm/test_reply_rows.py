@@ -40,14 +40,14 @@ def late(*, due: float, free: float | None) -> float:
     return conversation.finish().marks.late
 
 
-def test_a_wait_for_the_users_last_reply_is_not_our_lateness() -> None:
+def test_waiting_for_the_previous_reply_is_not_our_lateness() -> None:
     now = clock.monotonic()
     assert late(due=now - 50, free=None) >= 50
     assert late(due=now - 50, free=now) < 50
     assert late(due=now - 50, free=now - 100) >= 50  # it was free long before
 
 
-def test_the_tokens_of_a_reply_that_came_whole_count_when_it_came() -> None:
+def test_tokens_of_an_unstreamed_reply_count_at_its_end() -> None:
     marks = Marks(due=100.0, sent=100.0, end=107.5)
     reply = Reply(
         marks, streamed=False, outcome=Outcome.COMPLETE, choices=[Choice()], tokens_out=64, tokens_from="usage"

@@ -27,14 +27,12 @@ def wait(world: World, arrivals: dict[float, Counter[str]], most: float = 0.0) -
 NONE, ONE = Counter[str](), Counter({"box-a": 1})
 
 
-def test_workers_that_come_at_once_are_no_news(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_nothing_if_workers_connect_at_once(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert wait(world, {0.0: NONE, 1.0: Counter({"box-a": 2})}) == (True, [])
     assert capsys.readouterr().err == ""
 
 
-def test_each_change_is_shown_and_how_to_start_one_is_said_once(
-    world: World, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_shows_each_change_and_one_hint(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     both = Counter({"box-a": 1, "box-b": 1})
     done, told = wait(world, {0.0: NONE, 50.0: ONE, 90.0: NONE, 120.0: both})
     assert done
@@ -46,7 +44,7 @@ def test_each_change_is_shown_and_how_to_start_one_is_said_once(
     ]
 
 
-def test_giving_up_says_who_is_missing(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_giving_up_counts_the_connected_workers(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     done, told = wait(world, {0.0: NONE, 5.0: ONE}, most=20.0)
     assert not done
     assert told[-1] is None
@@ -61,7 +59,7 @@ def master_comes(monkeypatch: pytest.MonkeyPatch, world: World) -> dict[str, flo
     return when
 
 
-def test_a_worker_says_now_and_then_that_it_waits(
+def test_worker_repeats_that_it_waits(
     world: World, master_comes: dict[str, float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     master_comes["at"] = 200.0
@@ -72,14 +70,14 @@ def test_a_worker_says_now_and_then_that_it_waits(
     assert lines[-1].startswith("probe: still no master at m:5557 after 183")
 
 
-def test_a_worker_gives_up_in_the_end(
+def test_worker_gives_up_after_a_timeout(
     world: World, master_comes: dict[str, float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not wait_for_master("m", 5557, world.sleep)
     assert capsys.readouterr().err.splitlines()[-1] == ("probe: no master at m:5557 after 300 s; giving up")
 
 
-def test_a_master_that_is_there_is_no_news(
+def test_prints_nothing_if_the_master_listens(
     world: World, master_comes: dict[str, float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     master_comes["at"] = 0.0
@@ -87,7 +85,7 @@ def test_a_master_that_is_there_is_no_news(
     assert capsys.readouterr().err == ""
 
 
-def test_a_worker_that_goes_before_the_run_is_only_one_less() -> None:
+def test_worker_quitting_before_the_run_does_not_end_it() -> None:
     taken: list[str] = []
     runner: Any = SimpleNamespace(
         clients={"w0": 1, "w1": 2}, handle_message=lambda _, message: taken.append(message.type)

@@ -7,7 +7,7 @@ from probe_ext.swarm.link.sequence_set import SequenceSet
 
 
 @given(st.lists(st.integers(1, 60), max_size=120))
-def test_it_knows_what_a_set_knows(came: list[int]) -> None:
+def test_behaves_like_a_set(came: list[int]) -> None:
     numbers, known = SequenceSet(), set()
     for number in came:
         numbers.add(number)
@@ -17,7 +17,7 @@ def test_it_knows_what_a_set_knows(came: list[int]) -> None:
         assert numbers.complete_up_to == next(n for n in range(62) if n + 1 not in known)
 
 
-def test_what_comes_in_order_takes_no_room() -> None:
+def test_numbers_in_order_take_no_memory() -> None:
     numbers = SequenceSet()
     for number in range(1, 100_000):
         numbers.add(number)

@@ -26,7 +26,7 @@ def rows_of(recorder: Recorder) -> list[ReplyRow]:
     return [ReplyRow(*values) for batch in recorder.unacknowledged.values() for values in batch["rows"]]
 
 
-def test_deadlines_are_counted_as_a_reply_ends_by_the_runs_own_profile() -> None:
+def test_counts_deadlines_of_the_runs_profile() -> None:
     """First word after half a second, then 50 a second; with a rule of one second and ten a second all are met."""
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None, deadlines=Deadlines(first=1.0, each=0.1))
@@ -44,7 +44,7 @@ def test_deadlines_are_counted_as_a_reply_ends_by_the_runs_own_profile() -> None
     assert found[2:] == [(6, 1), (5, 0), (None, None), (1, 1), (None, None)]
 
 
-def test_without_a_rule_or_with_hidden_thinking_deadlines_are_missing_or_of_visible_text() -> None:
+def test_deadlines_are_missing_without_a_rule_and_visible_with_hidden_reasoning() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     ask(recorder, a_reply())
@@ -67,7 +67,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     made.full = False
 
 
-def test_every_started_reply_is_one_row_however_it_ended() -> None:
+def test_every_started_reply_is_one_row() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     for outcome in Outcome:
@@ -80,7 +80,7 @@ def test_every_started_reply_is_one_row_however_it_ended() -> None:
     assert not recorder.in_flight
 
 
-def test_a_reply_that_never_got_as_far_as_a_connection_has_a_row_with_missing_marks() -> None:
+def test_reply_without_a_connection_has_a_row_with_missing_marks() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     ask(recorder, Reply(Marks(due=103.0, end=104.0), streamed=True, outcome=Outcome.CONNECT_FAILED))
@@ -89,7 +89,7 @@ def test_a_reply_that_never_got_as_far_as_a_connection_has_a_row_with_missing_ma
     assert (row.due, row.end, row.sent, row.first, row.tokens_out) == (3.0, 4.0, None, None, None)
 
 
-def test_rows_stand_on_the_runs_axis_also_when_the_run_was_announced_late() -> None:
+def test_rows_use_the_runs_time_axis_even_if_announced_late() -> None:
     late, early = Recorder("w"), Recorder("w")
     early.begin("r1", 100.0, None)
     for recorder in (late, early):
@@ -103,7 +103,7 @@ def test_rows_stand_on_the_runs_axis_also_when_the_run_was_announced_late() -> N
     assert late.unacknowledged[1]["windows"] == early.unacknowledged[1]["windows"] != []
 
 
-def test_a_batch_is_made_only_of_news_and_stays_until_it_is_acknowledged() -> None:
+def test_batch_holds_news_until_acknowledged() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     recorder.flush()
@@ -117,7 +117,7 @@ def test_a_batch_is_made_only_of_news_and_stays_until_it_is_acknowledged() -> No
     assert [len(batch["rows"]) for batch in recorder.unacknowledged.values()] == [0, 1]
 
 
-def test_a_started_reply_is_told_before_it_ends() -> None:
+def test_started_reply_is_reported_before_its_end() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     talk: Any = Talk()
@@ -126,7 +126,7 @@ def test_a_started_reply_is_told_before_it_ends() -> None:
     assert (recorder.unacknowledged[1]["started"], recorder.unacknowledged[1]["finished"]) == (1, 0)
 
 
-def test_a_worker_keeps_the_same_rows_on_its_own_disk(tmp_path: Path) -> None:
+def test_backup_has_the_same_rows(tmp_path: Path) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, tmp_path / "new")
     ask(recorder, a_reply(gap=0.5, tokens=3))
@@ -138,7 +138,7 @@ def test_a_worker_keeps_the_same_rows_on_its_own_disk(tmp_path: Path) -> None:
     assert len((tmp_path / "new" / "gaps-w.csv").read_text().splitlines()) == 1 + 2
 
 
-def test_a_full_disk_of_a_workers_own_is_told_and_costs_the_master_nothing(tmp_path: Path, disk: Disk) -> None:
+def test_full_backup_disk_is_reported_and_loses_nothing(tmp_path: Path, disk: Disk) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, tmp_path)
     ask(recorder)
@@ -153,7 +153,7 @@ def test_a_full_disk_of_a_workers_own_is_told_and_costs_the_master_nothing(tmp_p
     assert len(rows_of(recorder)) == 3
 
 
-def test_a_full_disk_that_has_room_again_gets_every_row(tmp_path: Path, disk: Disk) -> None:
+def test_backup_is_completed_when_there_is_space_again(tmp_path: Path, disk: Disk) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, tmp_path)
     disk.full = True
@@ -171,7 +171,7 @@ def test_a_full_disk_that_has_room_again_gets_every_row(tmp_path: Path, disk: Di
     assert [row["reply_id"] for row in rows] == ["w:1", "w:2", "w:3", "w:4"]
 
 
-def test_a_disk_that_stays_full_does_not_fill_the_workers_memory(
+def test_permanently_full_disk_does_not_fill_memory(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("probe_ext.swarm.users.recorder._MAX_PENDING_BYTES", 1000)
@@ -186,7 +186,7 @@ def test_a_disk_that_stays_full_does_not_fill_the_workers_memory(
     assert len(rows_of(recorder)) == 20
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_reports_a_backup_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, tmp_path / "file" / "run")
@@ -196,7 +196,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     assert len(rows_of(recorder)) == 1
 
 
-def test_a_token_is_counted_in_the_second_in_which_it_came_and_none_is_lost() -> None:
+def test_counts_each_token_in_its_second() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     ask(recorder, a_reply(sent=100.0, tokens=10, gap=0.25))  # from 0.5 to 2.75
@@ -207,7 +207,7 @@ def test_a_token_is_counted_in_the_second_in_which_it_came_and_none_is_lost() ->
     assert {window["metric"] for window in windows} == {"tokens", "ttft", "gap", "itl"}
 
 
-def test_tokens_that_no_event_showed_are_spread_over_the_reply() -> None:
+def test_spreads_tokens_without_events_over_the_reply() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     reply = a_reply(sent=100.0, tokens=10, gap=0.25)
@@ -218,7 +218,7 @@ def test_tokens_that_no_event_showed_are_spread_over_the_reply() -> None:
     assert sum(counts) == 25
 
 
-def test_the_loops_longest_lateness_is_kept(world: World) -> None:
+def test_keeps_the_largest_loop_lag(world: World) -> None:
     recorder = Recorder("w")
     naps = iter([0.1, 0.4, 0.15])
 
@@ -233,7 +233,7 @@ def test_the_loops_longest_lateness_is_kept(world: World) -> None:
     assert recorder.loop_lag_max == pytest.approx(0.3)
 
 
-def test_draining_waits_for_what_is_in_flight_and_lets_nobody_start_anew(world: World) -> None:
+def test_draining_waits_for_replies_in_flight(world: World) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", world.now, None)
     talk: Any = Talk()
@@ -247,7 +247,7 @@ def test_draining_waits_for_what_is_in_flight_and_lets_nobody_start_anew(world: 
 
 
 @pytest.mark.parametrize("hurried", [False, True], ids=["patience is over", "somebody asked twice"])
-def test_draining_cuts_what_does_not_end(world: World, *, hurried: bool) -> None:
+def test_draining_aborts_replies_at_the_limit(world: World, *, hurried: bool) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", world.now, None)
     slow: Any = Talk()
@@ -261,7 +261,7 @@ def test_draining_cuts_what_does_not_end(world: World, *, hurried: bool) -> None
     assert [row.outcome for row in rows_of(recorder)] == ["ended_by_us"]
 
 
-def test_draining_ends_also_when_a_reply_cannot_be_cut(world: World) -> None:
+def test_draining_ends_even_if_a_reply_cannot_be_aborted(world: World) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", world.now, None)
     stuck: Any = Talk()
@@ -271,7 +271,7 @@ def test_draining_ends_also_when_a_reply_cannot_be_cut(world: World) -> None:
     assert (recorder.started, recorder.finished) == (1, 0)  # the check of started against rows will find it
 
 
-def test_a_user_is_heard_after_its_replies_of_this_level_only() -> None:
+def test_counts_users_by_replies_of_this_level() -> None:
     recorder, tally = Recorder("w"), ReplyCounter(2)
     recorder.begin("r1", 0.0, None)
     for user, sent, outcome in (
@@ -289,7 +289,7 @@ def test_a_user_is_heard_after_its_replies_of_this_level_only() -> None:
     assert tally.users_with_enough_replies(0.0) == 1  # what was sent before is forgotten
 
 
-def test_a_collector_takes_each_batch_once_in_any_order(tmp_path: Path) -> None:
+def test_accepts_each_batch_once_in_any_order(tmp_path: Path) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     for _ in range(5):
@@ -314,7 +314,7 @@ def test_a_collector_takes_each_batch_once_in_any_order(tmp_path: Path) -> None:
     assert sum(int(line.rpartition(":")[2].rstrip("}")) for line in counts) == 25
 
 
-def test_what_a_full_disk_refused_is_written_when_there_is_room_again(tmp_path: Path, disk: Disk) -> None:
+def test_writes_rows_when_there_is_space_again(tmp_path: Path, disk: Disk) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     collector = Collector("r1", tmp_path, lambda _: None)
@@ -331,7 +331,7 @@ def test_what_a_full_disk_refused_is_written_when_there_is_room_again(tmp_path: 
     assert ids == ["w:1", "w:2", "w:3", "w:4"]
 
 
-def test_what_a_full_disk_never_took_is_counted_and_what_was_written_stays(tmp_path: Path, disk: Disk) -> None:
+def test_counts_lines_that_a_full_disk_lost(tmp_path: Path, disk: Disk) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     collector = Collector("r1", tmp_path, lambda _: None)
@@ -347,7 +347,7 @@ def test_what_a_full_disk_never_took_is_counted_and_what_was_written_stays(tmp_p
     assert [line["reply_id"] for line in csv.DictReader(text.splitlines())] == ["w:1"]
 
 
-def test_nothing_is_written_into_a_closed_collector(tmp_path: Path) -> None:
+def test_closed_collector_writes_nothing(tmp_path: Path) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     for _ in range(2):

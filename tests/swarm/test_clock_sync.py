@@ -21,7 +21,7 @@ from probe_ext.swarm.worker.session import WorkerSession
 
 
 @given(true=st.floats(-1e6, 1e6), t0=st.floats(0, 1e5), there=st.floats(0, 10), back=st.floats(0, 10))
-def test_the_true_offset_is_within_the_error_that_is_stated(true: float, t0: float, there: float, back: float) -> None:
+def test_true_offset_is_within_the_stated_error(true: float, t0: float, there: float, back: float) -> None:
     found = clock_sync.offset(t0, t0 + there + back, t0 + there + true)
     assert abs(found.seconds - true) <= found.error + 1e-9 * (abs(true) + t0 + 1)
     assert found.error == pytest.approx((there + back) / 2, abs=1e-9 * (t0 + 1))
@@ -37,7 +37,7 @@ def measured(true: Any, times: list[float], rng: random.Random, slow: float = 0.
 
 
 @given(seed=st.integers(0, 10_000), rates=st.lists(st.floats(-1, 1), min_size=1, max_size=20))
-def test_a_clock_whose_drift_wanders_is_followed_within_the_error_that_is_stated(seed: int, rates: list[float]) -> None:
+def test_follows_a_wandering_drift_within_the_stated_error(seed: int, rates: list[float]) -> None:
     """The rate changes every 25 s, by anything that the stated bound allows."""
 
     def true(t: float) -> float:
@@ -51,7 +51,7 @@ def test_a_clock_whose_drift_wanders_is_followed_within_the_error_that_is_stated
         assert abs(found.at(t).seconds - true(t)) <= found.at(t).error + 1e-9
 
 
-def test_a_steady_drift_of_four_hours_costs_a_few_points_and_no_exactness() -> None:
+def test_steady_drift_of_four_hours_needs_few_points() -> None:
     def true(t: float) -> float:
         return -3000.0 + 40e-6 * t
 
@@ -63,7 +63,7 @@ def test_a_steady_drift_of_four_hours_costs_a_few_points_and_no_exactness() -> N
     assert max(found.at(t).error for t in range(0, 14390, 7)) < 0.006
 
 
-def test_a_clock_that_was_moved_is_said_to_be_uncertain_by_as_much_and_only_there() -> None:
+def test_clock_step_is_an_error_of_its_segment_only() -> None:
     found = measured(lambda t: 5.0 if t < 95 else 7.5, [10.0 * k for k in range(20)], random.Random(2))
     assert found.at(95.0).error >= 2.5
     assert found.at(50.0).error < 0.01
@@ -71,7 +71,7 @@ def test_a_clock_that_was_moved_is_said_to_be_uncertain_by_as_much_and_only_ther
     assert found.at(150.0).seconds == pytest.approx(7.5, abs=0.01)
 
 
-def test_a_ping_that_was_long_under_way_spoils_nothing_until_it_is_the_best_that_is_known() -> None:
+def test_slow_ping_is_ignored_while_a_better_one_is_known() -> None:
     found = measured(lambda _: 5.0, [0.0, 10.0, 20.0], random.Random(3))
     before = found.at(21.0)
     found.add(30.0, clock_sync.Offset(5.9, 1.0))
@@ -80,7 +80,7 @@ def test_a_ping_that_was_long_under_way_spoils_nothing_until_it_is_the_best_that
     assert found.at(20_010.0).seconds == pytest.approx(5.9, abs=1.0)
 
 
-def test_the_best_ping_of_each_measurement_holds_also_later_in_the_run() -> None:
+def test_best_ping_of_each_measurement_counts_throughout() -> None:
     found = clock_sync.ClockSync()
     for k in range(40):
         for error, seconds in ((0.008, 5.007), (0.0001, 5.0), (0.005, 4.996)):
@@ -90,7 +90,7 @@ def test_the_best_ping_of_each_measurement_holds_also_later_in_the_run() -> None
     assert len(found.segments(0.0)) == 2
 
 
-def test_of_pings_close_together_the_one_with_the_shortest_way_holds() -> None:
+def test_fastest_of_several_pings_counts() -> None:
     found = clock_sync.ClockSync()
     for error, seconds in ((0.5, 5.4), (0.01, 5.0), (0.3, 4.8)):
         found.add(1.0, clock_sync.Offset(seconds, error))
@@ -100,7 +100,7 @@ def test_of_pings_close_together_the_one_with_the_shortest_way_holds() -> None:
 
 
 @pytest.mark.parametrize("boot", ["another machine", "the same kernel, another time namespace"])
-def test_rows_of_workers_with_other_clocks_land_on_the_masters_axis(
+def test_rows_are_placed_on_the_masters_time_axis(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot: str
 ) -> None:
     """One clock is ahead and drifts, one is behind and is stepped as it says: the wall clocks step all the time."""
@@ -126,14 +126,14 @@ def test_rows_of_workers_with_other_clocks_land_on_the_masters_axis(
     swarm.end()
     assert len(swarm.run.rows) == len(true) == 400
     for row in swarm.run.rows:
-        peer = swarm.coordinator.workers.known[row.worker]
+        worker = swarm.coordinator.workers.known[row.worker]
         assert row.sent is not None
-        assert abs(row.sent - true[row.reply_id]) <= peer.clock_error + 1e-4  # what the clock gains within a reply
+        assert abs(row.sent - true[row.reply_id]) <= worker.clock_error + 1e-4  # what the clock gains within a reply
         assert row.first - row.sent == pytest.approx(0.5)
-    assert all(0 < peer.clock_error < 0.01 for peer in swarm.coordinator.workers.known.values())
-    drifts = {name: peer.clock.rate() for name, peer in swarm.coordinator.workers.known.items()}
+    assert all(0 < worker.clock_error < 0.01 for worker in swarm.coordinator.workers.known.values())
+    drifts = {name: worker.clock.rate() for name, worker in swarm.coordinator.workers.known.items()}
     assert drifts["w0"] == pytest.approx(80e-6, abs=1e-5)
-    assert not any(peer.same_clock for peer in swarm.coordinator.workers.known.values())
+    assert not any(worker.same_clock for worker in swarm.coordinator.workers.known.values())
     # Without following the drift, the last rows would lie 600 s × 80 millionths beside their place.
     lasts = [row for row in swarm.run.rows if row.worker == "w0"][-1]
     begun_at = swarm.coordinator.workers.known["w0"].begun_at.seconds
@@ -141,9 +141,7 @@ def test_rows_of_workers_with_other_clocks_land_on_the_masters_axis(
     assert abs(frozen - swarm.run.origin - true[lasts.reply_id]) > 0.04
 
 
-def test_a_kernel_that_claims_the_same_clock_is_believed_only_where_the_pings_agree(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_same_clock_needs_agreeing_pings(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world.clocks = {"w1": lambda t: t + 7.0}
     monkeypatch.setattr(messages, "clock_name", lambda: "one boot")
     swarm = Swarm(world, Wire(world), tmp_path, workers=2)
@@ -153,15 +151,13 @@ def test_a_kernel_that_claims_the_same_clock_is_believed_only_where_the_pings_ag
     assert swarm.coordinator.workers.known["w1"].clock_offset(world.now).seconds == pytest.approx(7.0, abs=0.3)
 
 
-def test_a_clock_is_named_by_boot_and_time_namespace() -> None:
+def test_clock_name_is_boot_id_and_time_namespace() -> None:
     boot, namespace = messages.clock_name().split(" ")
     assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert namespace == str(Path("/proc/self/ns/time").readlink())
 
 
-def test_a_worker_is_told_the_same_zero_however_often_it_is_told(
-    world: World, tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_repeated_announcements_have_the_same_origin(world: World, tmp_path: Path, monkeypatch: Any) -> None:
     world.clocks = {"w0": lambda t: t * 1.00005 + 5000.0}
     monkeypatch.setattr(messages, "clock_name", lambda: world.who)
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
@@ -176,7 +172,7 @@ def test_a_worker_is_told_the_same_zero_however_often_it_is_told(
     assert told[0]["directory"] == str(Path("reports/runs") / swarm.run.directory.name)
 
 
-def test_a_worker_of_another_version_says_so_itself_and_leaves(
+def test_worker_of_another_version_reports_it_and_quits(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(messages, "ping", lambda: {"t": clock.monotonic(), "version": f"{__version__}-other"})
@@ -210,7 +206,7 @@ class Silence:
         self.runner.environment.events.heartbeat_received.fire()
 
 
-def test_a_worker_that_hears_its_master_stays_whatever_the_wall_clock_does() -> None:
+def test_worker_ignores_steps_of_the_wall_clock() -> None:
     it = Silence()
     for _ in range(5 * MASTER_HEARTBEAT_TIMEOUT):
         it.beat()
@@ -220,7 +216,7 @@ def test_a_worker_that_hears_its_master_stays_whatever_the_wall_clock_does() -> 
     assert not it.left
 
 
-def test_a_worker_leaves_a_silent_master_after_a_minute_of_its_own_turns() -> None:
+def test_worker_quits_after_a_minute_without_heartbeats() -> None:
     it = Silence()
     for _ in range(5 * MASTER_HEARTBEAT_TIMEOUT):
         assert not it.watch.turn()  # never heard: Locust itself still tries to connect
@@ -230,7 +226,7 @@ def test_a_worker_leaves_a_silent_master_after_a_minute_of_its_own_turns() -> No
     assert it.left == [1]
 
 
-def test_the_worker_end_needs_no_wall_clock(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_session_reads_no_wall_clock(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden() -> float:
         raise AssertionError("the wall clock was read")
 

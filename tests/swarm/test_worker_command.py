@@ -36,7 +36,7 @@ def test_wrong_usage_is_one_line(arguments: list[str], said: str, capsys: pytest
     assert err.count("\n") == 1
 
 
-def test_a_signal_reaches_every_process_of_a_worker_that_is_not_answered_yet(tmp_path: Path) -> None:
+def test_signal_reaches_every_waiting_process(tmp_path: Path) -> None:
     """Somebody listens there who is no master."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
@@ -59,7 +59,7 @@ def test_a_signal_reaches_every_process_of_a_worker_that_is_not_answered_yet(tmp
                 parent.wait()
 
 
-def test_a_worker_that_waits_for_its_master_says_so_and_ends_at_once_at_ctrl_c(tmp_path: Path) -> None:
+def test_waiting_worker_exits_at_once_on_ctrl_c(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])  # nobody listens there from here on
     command = [PROBE, "worker", "--master-host", "127.0.0.1", "--master-port", port, "--processes", "2"]

@@ -25,7 +25,7 @@ TYPES = (
 
 
 @pytest.mark.untraced
-def test_a_wire_that_loses_and_doubles_changes_no_total(world: World, tmp_path: Path) -> None:
+def test_lost_and_doubled_messages_change_no_total(world: World, tmp_path: Path) -> None:
     losses = 0
     for seed in range(25):
         carrier = Wire(world, lost=0.1, doubled=0.1, seed=seed)
@@ -44,14 +44,14 @@ def test_a_wire_that_loses_and_doubles_changes_no_total(world: World, tmp_path: 
         assert {(row.deadlines, row.deadlines_missed) for row in swarm.run.rows} == {(5, 0)}, (
             "the rule went to everyone"
         )
-        assert all(peer.last_batch is not None for peer in swarm.coordinator.workers.known.values())
+        assert all(worker.last_batch is not None for worker in swarm.coordinator.workers.known.values())
         assert carrier.counts["lost"]
         assert carrier.counts["doubled"]
         losses += carrier.counts["lost"]
     assert losses > 200  # a wire that loses nothing would prove nothing
 
 
-def test_even_a_wire_that_loses_half_of_all_messages_keeps_every_row(world: World, tmp_path: Path) -> None:
+def test_no_row_is_lost_with_half_of_all_messages(world: World, tmp_path: Path) -> None:
     swarm = Swarm(world, Wire(world, lost=0.5, seed=4), tmp_path)
     swarm.begin()
     swarm.replies(each=10)
@@ -60,7 +60,7 @@ def test_even_a_wire_that_loses_half_of_all_messages_keeps_every_row(world: Worl
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_the_first_message_of_each_kind_may_be_lost(world: World, tmp_path: Path, kind: str) -> None:
+def test_first_message_of_each_kind_may_be_lost(world: World, tmp_path: Path, kind: str) -> None:
     class First(Wire):
         def carry(self, handler: Any, message: Any, to: str = "") -> None:
             if message.type == kind and message.node_id not in gone:
@@ -77,10 +77,12 @@ def test_the_first_message_of_each_kind_may_be_lost(world: World, tmp_path: Path
     swarm.end()
     assert len(gone) == 3
     assert sum(one["rows"] for one in swarm.run.collector.reported.values()) == 24
-    assert all(peer.last_batch is not None and peer.same_clock for peer in swarm.coordinator.workers.known.values())
+    assert all(
+        worker.last_batch is not None and worker.same_clock for worker in swarm.coordinator.workers.known.values()
+    )
 
 
-def test_a_worker_that_joins_in_the_middle_of_a_run_takes_part(world: World, tmp_path: Path) -> None:
+def test_worker_joining_in_mid_run_takes_part(world: World, tmp_path: Path) -> None:
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     world.sleep(0.5)
     swarm.begin()
@@ -95,7 +97,7 @@ def test_a_worker_that_joins_in_the_middle_of_a_run_takes_part(world: World, tmp
     assert {worker: one["rows"] for worker, one in swarm.run.collector.reported.items()} == {"w0": 6, "late": 3}
 
 
-def test_a_worker_that_was_lost_is_not_waited_for(world: World, tmp_path: Path) -> None:
+def test_does_not_wait_for_a_lost_worker(world: World, tmp_path: Path) -> None:
     swarm = Swarm(world, Wire(world), tmp_path, workers=2)
     world.sleep(0.5)
     swarm.begin()
@@ -112,7 +114,7 @@ def test_a_worker_that_was_lost_is_not_waited_for(world: World, tmp_path: Path) 
     assert world.now - before < swarm.run.options.drain  # its last word can never come
 
 
-def test_a_second_run_counts_nothing_of_the_first(world: World, tmp_path: Path) -> None:
+def test_second_run_counts_nothing_of_the_first(world: World, tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()
     swarm = Swarm(world, Wire(world, lost=0.1, doubled=0.1, seed=3), tmp_path / "1", workers=2)
@@ -133,7 +135,7 @@ def test_a_second_run_counts_nothing_of_the_first(world: World, tmp_path: Path) 
     assert {worker: one["rows"] for worker, one in swarm.run.collector.reported.items()} == {"w0": 4, "w1": 4}
 
 
-def test_a_worker_of_another_version_is_sent_away(
+def test_refuses_a_worker_of_another_version(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     real = messages.pong
@@ -150,7 +152,7 @@ def test_a_worker_of_another_version_is_sent_away(
     assert swarm.coordinator.workers.known["w0"].begun_at is None
 
 
-def test_a_worker_without_the_masters_api_key_is_sent_away_before_any_load_and_the_key_stays_where_it_is(
+def test_refuses_a_worker_without_an_api_key(
     world: World,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -170,7 +172,7 @@ def test_a_worker_without_the_masters_api_key_is_sent_away_before_any_load_and_t
     assert swarm.nodes[0].environment.process_exit_code == 2
 
 
-def test_a_worker_with_an_api_key_where_the_master_has_none_takes_part_and_both_say_so(
+def test_warns_of_a_key_that_only_the_worker_has(
     world: World,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -190,7 +192,7 @@ def test_a_worker_with_an_api_key_where_the_master_has_none_takes_part_and_both_
     assert swarm.run.collector.reported["w0"]["rows"] == 1
 
 
-def test_of_a_key_no_more_than_that_there_is_one_goes_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_itself_is_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROBE_API_KEY", "sk-never-to-be-seen")
     assert (messages.ping()["key"], messages.pong(1.0)["key"]) == (True, True)
     assert "never-to-be-seen" not in f"{messages.ping()} {messages.pong(1.0)}"
@@ -198,7 +200,7 @@ def test_of_a_key_no_more_than_that_there_is_one_goes_over_the_wire(monkeypatch:
     assert (messages.ping()["key"], messages.pong(1.0)["key"]) == (False, False)
 
 
-def test_what_is_unacknowledged_is_sent_again_after_a_while_and_not_before(world: World, tmp_path: Path) -> None:
+def test_resends_unacknowledged_batches_after_a_while(world: World, tmp_path: Path) -> None:
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     world.sleep(0.5)
     swarm.begin()
