@@ -1,4 +1,4 @@
-"""Ctrl-C before a command has its own way to end: a line and the exit code of it, no traceback."""
+"""Ctrl-C before a command handles signals: one line and its exit code, no traceback."""
 
 from typing import NoReturn
 

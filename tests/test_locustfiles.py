@@ -1,4 +1,4 @@
-"""The locustfiles that come with the package: short, plain, and doing what their first line says."""
+"""The bundled locustfiles: short, simple, and doing what their first line says."""
 
 import ast
 import importlib.metadata
@@ -27,7 +27,7 @@ each_file = pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
 
 
 def constant(file: Path, name: str) -> int:
-    """A number that a locustfile sets at its top."""
+    """Return a constant of a locustfile."""
     tree = ast.parse(file.read_text())
     found = [n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == name]
     return int(ast.literal_eval(found[0].value))
@@ -38,7 +38,7 @@ KEPT, WARMING, TURNS = constant(BASELINE, "KEPT"), constant(BASELINE, "WARMING")
 
 @pytest.fixture(scope="module")
 def fast() -> Iterator[str]:
-    """A simulated server ten times as fast as the demo's card."""
+    """A simulated server, ten times as fast as the demo's GPU."""
     command = [str(BIN / "probe"), "sim", "--port", "0", "--speed", "10"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -53,7 +53,7 @@ def test_there_are_locustfiles() -> None:
 
 
 def commands(file: Path) -> list[str]:
-    """The command lines of a locustfile's docstring."""
+    """Return the command lines in a locustfile's docstring."""
     text = ast.get_docstring(ast.parse(file.read_text())) or ""
     return [line for line in text.splitlines() if line.startswith(("probe ", "locust "))]
 
@@ -140,7 +140,7 @@ def test_baseline_ends_with_two_workers(fast: str, tmp_path: Path) -> None:
 
 
 def apart(host: str, out: Path, *arguments: str, file: Path) -> Run:
-    """A master and two workers that were started by themselves; each of them must end by itself."""
+    """A master and two separately started workers, all of which must exit by themselves."""
     port = str(free_port())
     way = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--expect-workers", "2")
     master = start(locust(host, out, *arguments, "--master", *way, file=file))
@@ -193,7 +193,7 @@ def state(url: str) -> str:
 
 @pytest.fixture
 def hasty(tmp_path: Path) -> Path:
-    """A copy of the chat that a user has changed: people who type faster."""
+    """A user's modified copy of the chat scenario, with faster users."""
     file = tmp_path / "hasty_chat.py"
     text, changes = re.subn(r"between\(1, 3\)", "between(0.05, 0.1)", CHAT.read_text())
     assert changes == 1
@@ -205,7 +205,7 @@ CHATTING = ("-u", "4", "-r", "4", "-t", "5s", *BRIEF)
 
 
 def check_chats(run: Run) -> None:
-    """Two workers had their users chat: no reply is lost, no chat is torn, no person is in two places."""
+    """Check chats of two workers: no reply lost, no chat split, no user on both."""
     assert run.code == 0, run.said
     check_accounts(run, nodes=2, least=4 * TURNS)
     rows = sorted(run.rows(), key=lambda row: float(row["due"]))
@@ -229,7 +229,7 @@ def test_chat_with_separate_workers(fast: str, hasty: Path, tmp_path: Path) -> N
 
 
 def replies_of(truth: Path) -> list[dict[str, int]]:
-    """What the simulated server says of each reply that it gave."""
+    """Return the simulated server's record of each reply."""
     return [line for line in map(json.loads, truth.read_text().splitlines()) if "prompt_tokens" in line]
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong is said in one line that names it, ends with the right code, and loses nothing that was measured."""
+"""Errors are one line that names the problem, with the right exit code, and lose no measured data."""
 
 import csv
 import json
@@ -40,12 +40,12 @@ def probe(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 
 def probe_run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    """A run that is to be refused."""
+    """Run a command that must be refused."""
     return loaded.ask(["run", *map(str, arguments)], keyless())
 
 
 def check_refused(result: "subprocess.CompletedProcess[str]", *named: object) -> None:
-    """Exit code 2, nothing on standard output, and one line on standard error that names what is wrong."""
+    """Check for exit code 2, an empty stdout, and one line on stderr that names the problem."""
     assert result.returncode == 2, result.stderr
     assert result.stdout == ""
     waited = r"\d\d:\d\d  querying the server"  # what a run says that has to wait, on a busy machine
@@ -58,7 +58,7 @@ def check_refused(result: "subprocess.CompletedProcess[str]", *named: object) ->
 
 @contextmanager
 def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """A simulated server of one's own: its URL and its process."""
+    """Start a simulated server; its URL and process."""
     command = [str(BIN / "probe"), "sim", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
     try:
@@ -70,7 +70,7 @@ def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, "subproc
 
 @pytest.fixture
 def tls_only() -> Iterator[str]:
-    """The URL, with the wrong scheme, of a port that talks TLS: to plain HTTP it answers with an alert."""
+    """An http:// URL of a TLS port, which answers plain HTTP with an alert."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer() -> None:
@@ -90,7 +90,7 @@ def tls_only() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def good(sim: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole short run, with its report; not to be changed."""
+    """A short run with its report; tests must not change it."""
     out = tmp_path_factory.mktemp("good") / "run"
     result = probe("run", "capacity", "--host", sim, "--out", out, *SHORT)
     assert result.returncode == 0, result.stderr
@@ -101,7 +101,7 @@ def good(sim: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(good: Path, tmp_path: Path) -> Path:
-    """A copy to be damaged."""
+    """A copy of a run, to be damaged."""
     return Path(shutil.copytree(good, tmp_path / "run"))
 
 
@@ -144,7 +144,7 @@ def test_unknown_model(sim: str) -> None:
 
 
 def test_web_server_that_is_not_an_llm_server(tmp_path: Path) -> None:
-    """The path that was asked for is named, and what may be wrong, before a model is."""
+    """The message names the requested path and likely causes before --model."""
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -366,7 +366,7 @@ def outcomes(out: Path) -> "Counter[str]":
 
 
 def back_since(out: Path) -> bool:
-    """Whether the server's figures have come again for a second or more after a break of some."""
+    """Whether server metrics have been back for at least a second after a gap."""
     with (out / "server.csv").open(newline="") as file:
         times = sorted({float(row["t"]) for row in csv.DictReader(file)})
     breaks = [k for k in range(1, len(times)) if times[k] - times[k - 1] > 1.5]
@@ -409,7 +409,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Take all the room that is left."""
+    """Fill the disk."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (4096, 256, 1):
@@ -463,6 +463,6 @@ def test_full_disk_loses_only_what_it_refused(sim: str, small_disk: Path, tmp_pa
 
 
 def test_writes_nothing_into_the_project(good: Path) -> None:
-    """A run from here with --out leaves nothing under reports/."""
+    """A run with --out leaves nothing under reports/."""
     manifest: dict[str, Any] = json.loads((good / "run.json").read_text())
     assert not list((ROOT / "reports").glob(f"runs/{manifest['run_id']}*"))

@@ -1,4 +1,4 @@
-"""What `make demo` runs, as it is, with shorter levels: it must show somebody new the whole thing."""
+"""`make demo` with shorter levels: it must show a newcomer everything."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def test_demo_has_a_level_that_holds_and_one_that_fails(tmp_path: Path) -> None:
 
 
 def check_what_was_said(run: Run, sentence: str) -> None:
-    """First what happens, in the middle what came of it, at the end the answer and where more of it is."""
+    """Output: the plan, the progress, then the verdict and the report's path."""
     first, *_, answer, report = run.said.rstrip().splitlines()
     assert re.match(r"a simulated server listens at http://127\.0\.0\.1:\d+; two workers", first)
     assert answer == sentence

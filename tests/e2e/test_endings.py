@@ -1,4 +1,4 @@
-"""Whatever ends a run, every reply that was started is accounted for: fired = counted, and nothing twice."""
+"""However a run ends, every started reply is counted exactly once."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ def started(run: Run) -> int:
 
 
 def check_accounts(run: Run, *, nodes: int, least: int = 6) -> None:
-    """The heart of it; refuses a run in which nothing happened."""
+    """Check the accounts of a run, which must have replies."""
     rows = run.rows()
     assert len(rows) >= least, f"an empty run proves nothing:\n{run.said}"
     assert len({row["reply_id"] for row in rows}) == len(rows)

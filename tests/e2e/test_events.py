@@ -1,4 +1,4 @@
-"""What a user's own locustfile may listen to: Locust's `request` and this package's events, once a reply each."""
+"""Events for a user's locustfile: Locust's `request` and this package's, once per reply each."""
 
 import json
 import math
@@ -83,7 +83,7 @@ class OnesOwnUser(StreamingUser):
 
 
 class Patient(StreamingUser):
-    """Is in the middle of an answer at any moment, also at the run's end."""
+    """Always in the middle of a reply, also at the end of the run."""
 
     fixed_count = 1
 
@@ -94,7 +94,7 @@ class Patient(StreamingUser):
 
 
 class Heard:
-    """A run of a locustfile that listens, and the lines that it wrote."""
+    """A run of a locustfile with listeners, and the lines they wrote."""
 
     def __init__(self, run: Run, path: Path) -> None:
         self.run = run
@@ -102,7 +102,7 @@ class Heard:
         self.rows = {row["reply_id"]: row for row in run.rows()}
 
     def of(self, event: str) -> dict[str, dict[str, Any]]:
-        """An event's lines by reply; one that came twice for a reply is no such line."""
+        """Return an event's lines by reply; an event must not fire twice for one reply."""
         lines = [line for line in self.lines if line["event"] == event]
         found = {line["id"]: line for line in lines}
         assert len(found) == len(lines), f"{event} came twice for a reply"

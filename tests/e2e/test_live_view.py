@@ -1,4 +1,4 @@
-"""The live view through whole runs in a real browser: begun in Locust's form, ramped by hand, stopped, reports opened.
+"""The live view in a real browser through whole runs: started in Locust's form, ramped, stopped, reported.
 
 The scenario is `chat`, the server's model has a hostile name, and all stands behind a login and under a base path.
 """
@@ -46,7 +46,7 @@ LONG_ENOUGH = "/0:0[6-9]|0:[1-5]/.test((document.querySelector('#levels tr.prese
 
 
 class Known(Web):
-    """Somebody who has logged in, without a browser."""
+    """A logged-in client without a browser."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -62,7 +62,7 @@ class Known(Web):
 
 
 class Browser:
-    """A tab at Locust's UI, or at our page."""
+    """A tab with Locust's UI or the live page."""
 
     def __init__(self, tab: chrome.Tab, url: str) -> None:
         self.tab, self.url = tab, url
@@ -83,7 +83,7 @@ class Browser:
 
 
 async def whole_run(browser: Browser, picture: Path) -> None:
-    """What an operator does."""
+    """Act as the operator."""
     tab = browser.tab
     for domain in ("Page", "Network", "Runtime", "Log"):
         await tab.call(f"{domain}.enable")

@@ -1,4 +1,4 @@
-"""A real Prometheus (Debian: `apt-get install prometheus`) scrapes the simulated server while a run goes on."""
+"""A real Prometheus (Debian: `apt-get install prometheus`) scrapes the simulated server during a run."""
 
 import csv
 import json
@@ -27,14 +27,14 @@ if PROMETHEUS is None:
 pytestmark = pytest.mark.skipif(PROMETHEUS is None, reason=ABSENT)
 
 APART = 1.0
-"""seconds: so far may the moment of a poll be from when the server answered it, on a slow machine"""
+"""seconds between a poll and the server's answer on a slow machine"""
 Rows = dict[str, list[tuple[float, float]]]
-"""by quantity: moments and values"""
+"""by quantity: times and values"""
 
 
 @pytest.fixture
 def prometheus(sim: str, tmp_path: Path) -> Iterator[str]:
-    """Its address; it scrapes the simulator, and itself, every second."""
+    """Start it, scraping the simulator and itself every second; its URL."""
     address = f"127.0.0.1:{free_port()}"
     jobs = [{"job_name": name, "static_configs": [{"targets": [target]}]}
             for name, target in (("vllm", urlsplit(sim).netloc), ("self", address))]  # fmt: skip
@@ -53,7 +53,7 @@ def prometheus(sim: str, tmp_path: Path) -> Iterator[str]:
 
 
 def value(url: str, query: str) -> float | None:
-    """One value of Prometheus; None as long as it has none."""
+    """Return one value from Prometheus; None if there is none yet."""
     try:
         with urllib.request.urlopen(f"{url}/api/v1/query?{urlencode({'query': query})}", timeout=5) as answer:
             found = json.load(answer)["data"]["result"]
@@ -93,7 +93,7 @@ def test_prometheus_agrees_with_polling(
 
 
 def check_between(polled: Rows, kept: Rows) -> None:
-    """A counter in Prometheus lies between the polls before and after the scrape."""
+    """A counter in Prometheus is between the polls before and after the scrape."""
     compared = 0
     for quantity, samples in kept.items():
         if QUANTITIES[quantity].kind != "counter":

@@ -1,4 +1,4 @@
-"""`--search` as a user runs it: it ends by itself, says what it did, and leaves a report when it is interrupted."""
+"""`--search` as run by a user: it ends by itself, records its steps, and reports when interrupted."""
 
 import json
 import signal
@@ -15,7 +15,7 @@ HASTY = "name: hasty\nfirst_word: {served: 0.001, strained: 0.002}\n"
 
 
 def test_search_ends_and_its_steps_are_in_manifest_and_report(sim: str, tmp_path: Path) -> None:
-    """Nobody is served by this profile, so one user fails, and there is nothing below."""
+    """This profile serves no user, so the search fails at one user."""
     out, slo = tmp_path / "run", tmp_path / "hasty.yaml"
     slo.write_text(HASTY)
     command = [str(BIN / "probe"), "run", "capacity", "--host", sim, *BRIEF, "--slo", str(slo), "--out", str(out)]

@@ -1,4 +1,4 @@
-"""The web UI, and a master with workers that were started by themselves."""
+"""The web UI, and a master with separately started workers."""
 
 import http.server
 import json
@@ -46,7 +46,7 @@ def test_ttft_and_gap_rows_stay_out_of_aggregated(sim: str, tmp_path: Path) -> N
 
 
 def test_times_below_ten_milliseconds_stay_out_of_locusts_rows(tmp_path: Path) -> None:
-    """Locust keeps whole milliseconds. Our server is fast, but for some replies that stall for 40 ms."""
+    """Locust keeps whole milliseconds. The server is fast, except for some replies that stall for 40 ms."""
     command = [BIN / "probe", "sim", "--port", "0", "--speed", "20"]
     command += ["--fault", "stall:0.3@0/0.04", "--fault", "stall:0.3@6/0.04"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -94,7 +94,7 @@ def test_api_key_reaches_only_the_server(tmp_path: Path) -> None:
 
 
 class Web:
-    """Locust's web UI, driven as its form does."""
+    """A client of Locust's web UI."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -139,7 +139,7 @@ def _answers(ui: Web) -> bool:
 
 
 def exported(web: Web) -> int:
-    """Replies that the page for Prometheus counts."""
+    """Return the number of replies in our metrics."""
     counts = [line for line in web.get("/probe/metrics").splitlines() if line.startswith("probe_replies_total{")]
     return int(sum(float(line.split()[-1]) for line in counts))
 
@@ -185,7 +185,7 @@ def test_web_ui_ramps_by_hand_and_separates_runs(web: Web, tmp_path: Path) -> No
     "workers", [("--processes", "2"), pytest.param((), marks=pytest.mark.long)], ids=["two workers", "alone"]
 )
 def test_stop_during_warm_up_cancels_the_run(tmp_path: Path, workers: tuple[str, ...]) -> None:
-    """Locust's Stop does nothing on a master before there are users; the run would begin all the same."""
+    """Without our handling, Locust's Stop does nothing on a master without users, and the run begins."""
     slow = start([str(BIN / "probe"), "sim", "--profile", "demo", "--port", "0", "--speed", "0.1"])
     assert slow.stdout is not None
     host, port, out = slow.stdout.readline().rpartition(" ")[2].strip(), str(free_port()), tmp_path / "ui"
@@ -214,7 +214,7 @@ def test_stop_during_warm_up_cancels_the_run(tmp_path: Path, workers: tuple[str,
 
 
 class Metrics(http.server.BaseHTTPRequestHandler):
-    """A metrics page that counts who asks."""
+    """A metrics endpoint that counts its clients."""
 
     asked = 0
 
@@ -247,7 +247,7 @@ def test_only_the_master_reads_server_metrics(sim: str, tmp_path: Path) -> None:
 
 
 def test_waiting_master_outlives_a_worker_and_gives_up_with_a_message(sim: str, tmp_path: Path) -> None:
-    """Locust's own ends its loops with its last worker, and waits on for workers whom it no longer hears."""
+    """Locust's own master stops with its last worker, and waits for lost ones."""
     port = str(free_port())
     command = [str(BIN / "probe"), "run", "capacity", "--host", sim, "--out", str(tmp_path / "run"), *USERS, "-t", "3s"]
     command += ["--master", "--master-bind-port", port, "--expect-workers", "2", "--warm-up", "off", "--no-report"]

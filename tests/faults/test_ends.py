@@ -1,4 +1,4 @@
-"""However a run ends, in the midst of long replies: what the server was asked is what is counted, to the last one."""
+"""Ends of runs during long replies: every request that the server got is counted."""
 
 import json
 import os
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.swarm
 
 LEVELS = ("--levels", "3,6", "--hold", "8s", "--settle", "1s", "--min-replies", "1")
 SLOW = "0.4"
-"""of the simulated server's speed: most replies take two to seven seconds, more than the limit of the drain"""
+"""speed of the simulated server: most replies take two to seven seconds, more than the drain limit"""
 
 
 def _command(url: str, out: Path, *more: str) -> list[str]:

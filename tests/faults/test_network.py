@@ -1,4 +1,4 @@
-"""A worker in a network of its own, whose way to the master is cut while its way to the server is not."""
+"""A worker whose link to the master is cut while its link to the server is not."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def _ip(*words: str) -> None:
 
 @pytest.fixture
 def namespace() -> Iterator[str]:
-    """A network namespace with a way to the master and another to the server."""
+    """A network namespace with separate links to the master and to the server."""
     if os.geteuid() or not shutil.which("ip"):
         pytest.skip("NOT CHECKED: a network of its own needs root and iproute2")
     _ip("netns", "add", NAME)
@@ -48,7 +48,7 @@ def namespace() -> Iterator[str]:
 def test_network_lost_for_good(
     namespace: str, tmp_path: Path, tell: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cut-off worker is killed before it is back: what it had measured meanwhile is merged from its disk."""
+    """A disconnected worker is killed; the rows it measured meanwhile are merged from its backup."""
     away, out, link = tmp_path / "away", Path("run"), f"pm{os.getpid() % 10000}x1"
     away.mkdir()
     monkeypatch.chdir(tmp_path)
@@ -85,7 +85,7 @@ def test_network_lost_for_good(
 
 
 def test_network_lost_for_ten_seconds(namespace: str, tmp_path: Path, tell: Callable[..., None]) -> None:
-    """The cut-off worker goes on asking; when it is back, all of that comes, each row once."""
+    """The disconnected worker goes on; after reconnecting, each of its rows arrives once."""
     out, link = tmp_path / "run", f"pm{os.getpid() % 10000}x1"
     with (
         sim(bind=f"{SERVER}.1") as server,

@@ -1,4 +1,4 @@
-"""A server that restarts, whose metrics hang, or that means ill; and disks that are full."""
+"""A server that restarts, hangs or is hostile, and full disks."""
 
 import csv
 import os
@@ -23,7 +23,7 @@ Tell = Callable[..., None]
 
 
 def test_server_restart_in_mid_level(tmp_path: Path, tell: Tell) -> None:
-    """It is ended with replies in flight; for some seconds nobody listens; another begins at the same address."""
+    """It is stopped with replies in flight, and restarted at the same address some seconds later."""
     out = tmp_path / "run"
     levels = ("--levels", "6", "--hold", "15s", "--settle", "1s", "--min-replies", "1")
     with sim() as before, swarm(before.url, out, *levels) as it:
@@ -93,7 +93,7 @@ def _fill(disk: Path) -> Path:
 
 
 def test_masters_disk_full_for_a_while(small: Path, tmp_path: Path, tell: Tell) -> None:
-    """Rows wait in the master's memory; when there is room again, all of them are written."""
+    """Rows stay in the master's memory, and are written when there is space again."""
     out = small / "run"
     with sim() as server, swarm(server.url, out, *USERS, "-t", "25s") as it:
         it.join()
@@ -116,7 +116,7 @@ def test_masters_disk_full_for_a_while(small: Path, tmp_path: Path, tell: Tell) 
 
 
 def test_workers_disk_full(small: Path, tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a clock and a folder of its own, on a disk that is full: the master has every row all the same."""
+    """A worker with a clock and a full disk of its own: the master has every row."""
     monkeypatch.chdir(tmp_path)
     out = Path("run")
     with sim() as server, swarm(server.url, out, *USERS, "-t", "15s") as it:
@@ -135,7 +135,7 @@ def test_workers_disk_full(small: Path, tmp_path: Path, tell: Tell, monkeypatch:
 
 
 class Malice:
-    """A server that lists a model with a name of HTML, and then does its worst, a kind a connection, in turn."""
+    """A server with HTML in its model's name, and a different fault on each connection in turn."""
 
     KINDS = ("endless headers", "a gigabyte event", "invalid JSON", "slow loris", "HTML in names", "no HTTP at all")
     NAME = "<img src=x onerror=alert(1)>"
@@ -208,7 +208,7 @@ class Malice:
 
 
 def test_hostile_server(tmp_path: Path, tell: Tell) -> None:
-    """Every reply ends with an outcome, memory stays small, and nothing that it said acts on a reader."""
+    """Every reply has an outcome, memory stays small, and the server's text is escaped."""
     malice, out = Malice(), tmp_path / "run"
     limits = ("--timeout-first", "6s", "--timeout-gap", "4s", "--timeout-total", "10s", "--model", Malice.NAME)
     try:

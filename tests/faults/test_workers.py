@@ -1,4 +1,4 @@
-"""Workers that die, hang, come late, or are all gone."""
+"""Workers that die, hang, join late, or all leave."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ Tell = Callable[..., None]
 
 
 def test_kill_9(tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker with another clock and disk is killed: what it had sent is kept, what it had written is merged."""
+    """A worker with another clock and disk is killed: sent rows are kept, rows in its backup are merged."""
     away, out = tmp_path / "away", Path("run")  # below each one's own folder
     away.mkdir()
     monkeypatch.chdir(tmp_path)
@@ -123,7 +123,7 @@ def test_late_join(tmp_path: Path, tell: Tell) -> None:
 
 
 def test_every_worker_killed(tmp_path: Path, tell: Tell) -> None:
-    """With levels, Locust alone would wait for workers without end."""
+    """With levels, Locust alone would wait for workers for ever."""
     out = tmp_path / "run"
     levels = ("--levels", "4,8", "--hold", "60s")
     with sim() as server, swarm(server.url, out, *levels) as it:
@@ -145,7 +145,7 @@ def test_every_worker_killed(tmp_path: Path, tell: Tell) -> None:
 
 
 def test_ctrl_c_on_each_worker_in_turn(tmp_path: Path, tell: Tell) -> None:
-    """A terminal's, in mid-run: the first leaves a run that goes on, the last ends it; nobody is lost."""
+    """Ctrl-C in mid-run: the first worker leaves, the run goes on; the last one ends it, and none is lost."""
     out = tmp_path / "run"
     with sim() as server, swarm(server.url, out, *USERS, "-t", "90s") as it:
         it.join()
@@ -168,7 +168,7 @@ def test_ctrl_c_on_each_worker_in_turn(tmp_path: Path, tell: Tell) -> None:
 
 
 def test_worker_without_the_masters_api_key(tmp_path: Path, tell: Tell) -> None:
-    """It is sent away before it has asked anything, and is none of those that the master waits for."""
+    """It is refused before it sends a request, and does not count as an expected worker."""
     out, key = tmp_path / "run", {**os.environ, "PROBE_API_KEY": "sk-never-to-be-seen"}
     none = {name: value for name, value in os.environ.items() if name != "PROBE_API_KEY"}
     locked = {**os.environ, "SIM_KEY": key["PROBE_API_KEY"]}
@@ -241,7 +241,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_stepped_wall_clock_on_a_worker(tmp_path: Path, tell: Tell) -> None:
-    """By a day, in mid-run: Locust's own worker would leave at once, since it counts its master's silence by it."""
+    """By a day in mid-run: Locust's own worker would quit at once, as it times heartbeats by the wall clock."""
     out = tmp_path / "run"
     from tests.e2e.conftest import end, start  # noqa: PLC0415
 

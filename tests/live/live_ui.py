@@ -1,4 +1,4 @@
-"""Locust's web UI with our page beside it, and a run that goes on in it: without a network, a runner or a greenlet."""
+"""Locust's web UI with the live page and a fake run: without network, runner or greenlets."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -24,17 +24,17 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 class Someone(User):
-    """Locust wants a user class."""
+    """Locust needs a user class."""
 
 
 class Person(UserMixin):
-    """Who is logged in."""
+    """The logged-in user."""
 
     id = "somebody"
 
 
 class Ui:
-    """The web UI, and a client of it."""
+    """The web UI with a test client."""
 
     def __init__(self, base: str = "", login: bool = False) -> None:
         self.environment = Environment(user_classes=[Someone], host="http://x")
@@ -50,12 +50,12 @@ class Ui:
         self.client = self.app.test_client()
 
     def log_in(self) -> None:
-        """As Locust's own login page does."""
+        """Log in like Locust's login page."""
         with self.client.session_transaction() as session:
             session["_user_id"], session["_fresh"] = "somebody", True
 
     def begin(self, directory: Path, seconds: int = 40, **more: Any) -> Any:
-        """A run that has gone on for a while: 4 users, then 8, slower and slower."""
+        """Begin a run of 4 users, then 8, ever slower."""
         directory.mkdir(parents=True, exist_ok=True)
         run: Any = a_run(self.environment, directory, seconds, **more)
         self.view.began(lambda: view_of(run))
@@ -63,7 +63,7 @@ class Ui:
 
 
 def a_run(environment: Environment, directory: Path, seconds: int, model: str = "demo") -> Any:
-    """As much of a run as is shown of it."""
+    """The parts of a run that are displayed."""
     options, profile = read_options({}), CHAT.model_dump(mode="json")
     live = LiveRun(rules_of(options.plan, profile))
     for second in range(seconds):

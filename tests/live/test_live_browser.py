@@ -1,4 +1,4 @@
-"""The live page in a real browser, fed by our own endpoint."""
+"""The live page in a real browser."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ Visit = Callable[[chrome.Tab], Coroutine[Any, Any, None]]
 
 @dataclass
 class Served:
-    """The UI on a port of its own."""
+    """The UI on a real port."""
 
     ui: Ui
     url: str
@@ -54,7 +54,7 @@ def served() -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def visit() -> Iterator[Callable[[Visit], None]]:
-    """One browser for all visits of this module."""
+    """One browser for all tests of this module."""
     with asyncio.Runner() as runner:
         stack = contextlib.AsyncExitStack()
         tab = runner.run(stack.enter_async_context(chrome.tab()))
@@ -73,7 +73,7 @@ async def go(tab: chrome.Tab, url: str, width: int = 1280, *, dark: bool = False
 
 
 async def until(tab: chrome.Tab, expression: str) -> Any:
-    """Ask again until it is true."""
+    """Poll until it is true."""
     end = time.monotonic() + 60  # noqa: TID251 - a test's own patience
     while time.monotonic() < end:  # noqa: TID251
         if found := await tab.ask(expression):
@@ -150,7 +150,7 @@ def test_keys_buttons_and_lost_connection(visit: Callable[[Visit], None], served
         assert await tab.ask("document.getElementById('readout').getAttribute('aria-live')") == "polite"
         await tab.ask("document.getElementById('whole').click()")
         await until(tab, "document.getElementById('lanes').innerText.includes('0:00')")
-        # Only what changes the picture is said aloud, not every second.
+        # Screen readers announce only relevant changes.
         assert "people are served" in str(await tab.ask("document.getElementById('news').textContent"))
         await tab.ask("document.getElementById('pause').click()")
         asked = len(tab.requests)

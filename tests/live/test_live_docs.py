@@ -1,4 +1,4 @@
-"""docs/live-view.md names every key of live.json, and no other."""
+"""docs/live-view.md documents exactly the keys of live.json."""
 
 import re
 from dataclasses import fields
@@ -20,7 +20,7 @@ RULES = {history.last: "the last", history.largest: "the largest", history.small
 
 
 def rows_of(heading: str) -> list[list[str]]:
-    """The cells of a heading's table."""
+    """Return the cells of the table below a heading."""
     part = PART if heading == "live.json" else PART.split(f"\n### {heading}\n")[1]
     table = re.search(r"(?:^\|.*\n)+", part, re.MULTILINE)
     assert table

@@ -1,4 +1,4 @@
-"""A run of hours takes no more memory than one of minutes, and loses no peak."""
+"""The history of a run of hours takes no more memory than one of minutes, and keeps every peak."""
 
 import pickle
 

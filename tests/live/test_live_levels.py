@@ -1,4 +1,4 @@
-"""What the live view says of levels is what the report says, once everything is known."""
+"""The live view's levels equal the report's once all replies are known."""
 
 import random
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ RULES = Rules(CHAT, settle=5.0)
 
 
 def lived(rows: Iterable[ReplyRow], users: Iterable[UserRow], rules: Rules = RULES) -> LiveRun:
-    """A run gone through second by second: each reply is told in the second after its end."""
+    """Feed a run second by second; each reply arrives in the second after its end."""
     live, waiting, samples = LiveRun(rules), sorted(rows, key=lambda row: row.end), list(users)
     last = max([samples[-1].t, *(row.end for row in waiting)])
     for second in range(int(last) + 3):
@@ -31,7 +31,7 @@ def lived(rows: Iterable[ReplyRow], users: Iterable[UserRow], rules: Rules = RUL
 
 
 def mixed_run(seed: int) -> tuple[list[ReplyRow], list[UserRow]]:
-    """Three levels; the more users, the slower the first word, and some replies fail."""
+    """Three levels: TTFT grows with the users, and some replies fail."""
     rng, rows, start = random.Random(seed), [], 0.0
     for users in (3, 5, 9):
         for user in range(users):

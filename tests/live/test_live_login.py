@@ -1,4 +1,4 @@
-"""The login of the web UI: whom it lets in, what a wrong password costs, and what its cookie may be used for."""
+"""The login of the web UI: password, delays and cookie."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -37,8 +37,8 @@ def test_only_the_password_opens_the_pages(base: str, tmp_path: Path, monkeypatc
     assert [ui.client.get(base + place).status_code for place in PLACES] == [200] * len(PLACES)
     cookie = answer.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=Strict" in cookie  # another website's form or frame is a stranger's
-    assert "Secure" not in cookie  # without TLS it would never come back
+    assert "SameSite=Strict" in cookie  # not sent from other websites
+    assert "Secure" not in cookie  # without TLS it would never be sent back
 
 
 def test_password_is_on_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_refuses_cross_origin_logins(headers: dict[str, str], status: int, monke
 def test_warns_if_nobody_can_log_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     ui: Any = Ui(login=True)
     web_login._warn(ui.environment)
-    assert capsys.readouterr().err == ""  # the locustfile has set one up
+    assert capsys.readouterr().err == ""  # the locustfile added a login
     ui.app.secret_key = None
     web_login._warn(ui.environment)
     assert WEB_PASSWORD_VARIABLE in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The figures of now: the window, the server, the processes, the sentences."""
+"""The current figures: window, server, processes, sentences."""
 
 import math
 from dataclasses import replace
@@ -38,7 +38,7 @@ def test_window_figures_come_from_its_replies() -> None:
     assert figures.tokens_per_s == pytest.approx(200 / 20)  # the run is younger than the window
     people = window.people(CHAT.users)
     assert (people.served, people.strained, people.broken) == (5, 0, 0)
-    assert people.undecided == 5  # typed slower than 10 a second, once
+    assert people.undecided == 5  # one gap longer than a tenth of a second
 
 
 def test_empty_window_has_no_figures() -> None:
@@ -119,7 +119,7 @@ def test_sums_engines_and_handles_counter_resets() -> None:
     assert server.kv_usage(2.0) == 0.5
     assert server.requests("waiting", 2.0) == 5
     assert server.requests("running", 2.0) is None
-    assert server.preemptions == 4 + 1  # from 5 to 9; then anew from nothing to 1
+    assert server.preemptions == 4 + 1  # from 5 to 9; then reset to 0, and up to 1
     assert (server.new_preemptions(), server.new_preemptions()) == (5, 0)
     assert server.kv_usage(8.0) is None  # stale
 
@@ -141,7 +141,7 @@ def test_cpu_share() -> None:
     assert cpu.share("busy", 29.0) == pytest.approx(0.9)
     assert cpu.share("silent", 29.0) is None
     assert cpu.share("nobody", 29.0) is None
-    cpu.add("busy", 30.0, 0.1)  # it has started anew
+    cpu.add("busy", 30.0, 0.1)  # it was restarted
     assert cpu.share("busy", 30.0) is None
 
 

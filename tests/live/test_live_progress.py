@@ -1,4 +1,4 @@
-"""The line on a terminal, and what a file gets instead."""
+"""The progress line on a terminal, and the lines in a file."""
 
 import io
 from typing import Any
@@ -15,7 +15,7 @@ from probe_ext.swarm.terminal.console import ProgressLine
 
 
 class Screen(io.StringIO):
-    """A stream that says of itself whether it is a terminal."""
+    """A stream that may be a terminal."""
 
     def __init__(self, terminal: bool) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ def test_rewrites_one_line_on_a_terminal() -> None:
 
 
 def full(users: int = 12, preemptions: float = 14.0, bad: int = 10) -> Now:
-    """A moment of which everything is known: one user is broken, `bad` are strained or broken."""
+    """Figures with all values known: one user is broken, `bad` are strained or broken."""
     live = LiveRun(Rules(CHAT, settle=5.0))
     live.on_users(UserRow(0.0, users, users, "running"))
     for n in range(120):
@@ -105,7 +105,7 @@ def on_a_terminal_of(columns: int, now: Now, monkeypatch: pytest.MonkeyPatch) ->
     shape.steps.index = 1
     ProgressLine(screen).show(now, shape.steps.position)
     said = screen.getvalue().split("\r\x1b[2K")[-1]
-    assert len(said) < columns  # a line as wide as the terminal could not be taken back
+    assert len(said) < columns  # a line as wide as the terminal could not be cleared
     return said
 
 

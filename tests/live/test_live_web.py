@@ -1,4 +1,4 @@
-"""Our page beside Locust's web UI: whose login and base path it has, what it hands out, and to whom."""
+"""Routes of the live page: login, base path, served files and cross-origin rules."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def figures(ui: Ui, span: str = "recent") -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Ui:
-    """For tests that change nothing: secrets lie beside the run and in it, and the model is for us alone."""
+    """For tests that change nothing: secrets beside and in the run directory, and a hostile model name."""
     place = tmp_path_factory.mktemp("asked")
     ui = Ui()
     directory = ui.begin(place / "run", model="only-for-us").directory
@@ -41,7 +41,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Ui:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Ui:
-    """As above: all files of the run are there."""
+    """As above: all files of the run exist."""
     ui = Ui()
     directory = ui.begin(tmp_path_factory.mktemp("filled") / "run").directory
     for name in FILES:
@@ -113,7 +113,7 @@ def test_keeps_a_locustfiles_tabs(tmp_path: Path) -> None:
             response.set_data(json.dumps({**response.get_json(), "extended_stats": [{"key": "theirs", "data": []}]}))
         return response
 
-    for _ in range(2):  # Locust gives the same answer out twice
+    for _ in range(2):  # Locust caches the answer
         told = ui.client.get("/stats/requests").get_json()["extended_stats"]
         assert [table["key"] for table in told] == ["theirs", "levels", "streaming"]
 
@@ -261,7 +261,7 @@ def test_forbids_framing_and_inline_scripts(tmp_path: Path) -> None:
     page = text_of("live.html")
     assert re.findall(r"<script[^>]*>", page) == ['<script src="live.js" defer>']
     assert not re.search(r"\son\w+=|<style|\sstyle=", page)
-    # A report holds what a server said: its page gets an origin of its own, which is nobody in this UI.
+    # A report contains text from the server: its page gets an origin of its own, without the UI's login.
     sandbox = ui.client.get("/probe/runs/1/capacity.html").headers["Content-Security-Policy"]
     assert "sandbox" in sandbox
     assert "allow-same-origin" not in sandbox
@@ -332,5 +332,5 @@ def test_shows_each_process(tmp_path: Path) -> None:
     assert told["w1"]["cpu"] == pytest.approx(0.2)
     assert told["w1"]["receive_lag_max"] == pytest.approx(0.0001)
     assert (told["w2"]["in_flight"], told["w2"]["cpu"], told["w3"]["in_flight"]) == (None, None, 0)
-    assert told["w5"]["cpu"] == pytest.approx(0.55)  # no reply of it has ended yet
+    assert told["w5"]["cpu"] == pytest.approx(0.55)  # none of its replies has ended yet
     assert {*told["master"]} == {*told["w1"]}

@@ -1,4 +1,4 @@
-"""A master with workers over a wire of ours, their loops driven by the world's clock."""
+"""A fake swarm: a master with workers, whose loops follow the world's clock."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from probe_ext.swarm.worker.session import WorkerSession
 
 
 class Swarm:
-    """A master with workers, their loops driven by the world's clock."""
+    """A master with workers, whose loops follow the world's clock."""
 
     def __init__(self, world: World, carrier: Wire, tmp_path: Path, workers: int = 3) -> None:
         self.world, self.carrier = world, carrier
@@ -30,7 +30,7 @@ class Swarm:
         self.run: Any = FakeRun(world, tmp_path)
 
     def _flush(self, k: int) -> None:
-        """One turn of the worker's sending loop."""
+        """Run one turn of the worker's sending loop."""
         with self.world.on(self.nodes[k].worker):
             self.nodes[k].recorder.flush()
             self.ends[k]._send_due()
@@ -40,7 +40,7 @@ class Swarm:
         self.coordinator.begin(self.run)
 
     def replies(self, each: int) -> None:
-        """Every worker ends so many replies, spread over as many seconds."""
+        """Have every worker finish this many replies, one a second."""
         for _ in range(each):
             for node in self.nodes:
                 ask(node.recorder, user=f"{node.worker}:1")

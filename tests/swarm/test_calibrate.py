@@ -1,4 +1,4 @@
-"""The ruler's floor: measured with real users against a target that knows the truth, kept, and held against a plan."""
+"""Calibration: measured with real users against a target that knows the true times, saved, and compared with a plan."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(url: str, tokens: int) -> bytes:
-    """One streamed reply, as its bytes."""
+    """Return the bytes of one streamed reply."""
     body = b'{"model":"paced","stream":true,"max_tokens":%d}' % tokens
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as sock:
         sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
@@ -33,7 +33,7 @@ def ask(url: str, tokens: int) -> bytes:
 
 
 def truth(said: bytes) -> tuple[int, list[int]]:
-    """When the request had arrived, and when each token was handed over; nanoseconds."""
+    """Return when the request arrived and when each token was sent, in nanoseconds."""
     first, *others = re.findall(rb'"content":" ([0-9:]+)"', said)
     arrived, handed = map(int, first.split(b":"))
     return arrived, [handed, *map(int, others)]
@@ -63,7 +63,7 @@ def test_target_ends_with_its_parent() -> None:
         assert int(parent.stdout.readline())
         parent.kill()
         parent.wait()
-        rest = parent.stdout.read()  # ends when the target, which holds the pipe too, has ended
+        rest = parent.stdout.read()  # ends when the target, which also holds the pipe, has ended
     finally:
         parent.kill()
     assert json.loads(rest)["replies"] == 0
@@ -98,7 +98,7 @@ def test_interrupted_calibration_stops_its_load(capsys: pytest.CaptureFixture[st
     line = [sys.executable, "-c", "import time; time.sleep(600)"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess.Popen, "communicate", interrupted)
-        with pytest.raises(KeyboardInterrupt):  # and it is waited for, so its end is seen
+        with pytest.raises(KeyboardInterrupt):  # the process is waited for
             calibrate_command._run(line, {})
 
 

@@ -1,4 +1,4 @@
-"""Rows of workers with other clocks lie on the master's axis, as well as is said; wall clocks change nothing."""
+"""Rows of workers with other clocks are placed on the master's time axis within the stated error."""
 
 import random
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_true_offset_is_within_the_stated_error(true: float, t0: float, there: f
 
 
 def measured(true: Any, times: list[float], rng: random.Random, slow: float = 0.002) -> clock_sync.ClockSync:
-    """An axis from pings at these times, each way as long as it happens to be."""
+    """A clock sync from pings at these times, with random delays."""
     made = clock_sync.ClockSync()
     for t in times:
         there, back = slow * rng.random(), slow * rng.random()
@@ -38,7 +38,7 @@ def measured(true: Any, times: list[float], rng: random.Random, slow: float = 0.
 
 @given(seed=st.integers(0, 10_000), rates=st.lists(st.floats(-1, 1), min_size=1, max_size=20))
 def test_follows_a_wandering_drift_within_the_stated_error(seed: int, rates: list[float]) -> None:
-    """The rate changes every 25 s, by anything that the stated bound allows."""
+    """A clock whose rate changes every 25 s, within the stated bound."""
 
     def true(t: float) -> float:
         whole, rest = divmod(max(0.0, t), 25.0)
@@ -76,7 +76,7 @@ def test_slow_ping_is_ignored_while_a_better_one_is_known() -> None:
     before = found.at(21.0)
     found.add(30.0, clock_sync.Offset(5.9, 1.0))
     assert found.at(21.0) == before
-    found.add(10.0 + 20_000, clock_sync.Offset(5.9, 1.0))  # by then even this says more
+    found.add(10.0 + 20_000, clock_sync.Offset(5.9, 1.0))  # by then even this one is more precise
     assert found.at(20_010.0).seconds == pytest.approx(5.9, abs=1.0)
 
 
@@ -103,7 +103,7 @@ def test_fastest_of_several_pings_counts() -> None:
 def test_rows_are_placed_on_the_masters_time_axis(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot: str
 ) -> None:
-    """One clock is ahead and drifts, one is behind and is stepped as it says: the wall clocks step all the time."""
+    """One clock is ahead and drifts, one is behind and is stepped; wall clocks step all the time."""
     clocks = {"w0": lambda t: 5000.0 + (1 + 80e-6) * t, "w1": lambda t: (1 - 30e-6) * t - 90.0}
     world.clocks = dict(clocks)
     monkeypatch.setattr(messages, "clock_name", lambda: f"{boot} {world.who}")
@@ -112,7 +112,7 @@ def test_rows_are_placed_on_the_masters_time_axis(
     swarm = Swarm(world, Wire(world, lost=0.05, doubled=0.05, seed=5, slow=0.004), tmp_path, workers=2)
     world.sleep(2.0)
     swarm.begin()
-    for node in swarm.nodes:  # below the worker's own folder: not needed here, so not written
+    for node in swarm.nodes:  # the worker's backup is not needed here
         monkeypatch.setattr(node.recorder, "_back_up", lambda: None)
     true: dict[str, float] = {}
     world.sleep(0.5)
@@ -134,7 +134,7 @@ def test_rows_are_placed_on_the_masters_time_axis(
     drifts = {name: worker.clock.rate() for name, worker in swarm.coordinator.workers.known.items()}
     assert drifts["w0"] == pytest.approx(80e-6, abs=1e-5)
     assert not any(worker.same_clock for worker in swarm.coordinator.workers.known.values())
-    # Without following the drift, the last rows would lie 600 s × 80 millionths beside their place.
+    # Without following the drift, the last rows would be off by 600 s × 80 ppm.
     lasts = [row for row in swarm.run.rows if row.worker == "w0"][-1]
     begun_at = swarm.coordinator.workers.known["w0"].begun_at.seconds
     frozen = clocks["w0"](true[lasts.reply_id] + swarm.run.origin) - begun_at
@@ -166,9 +166,9 @@ def test_repeated_announcements_have_the_same_origin(world: World, tmp_path: Pat
     world.sleep(2.0)
     swarm.begin()
     world.sleep(60.0)
-    assert len(told) > 30  # nothing came back, so it is said again and again
+    assert len(told) > 30  # without an answer, it is repeated
     assert len({one["origin"] for one in told}) == 1
-    # Another machine: below its own working folder, by the name of this run, so that two runs never meet in a file.
+    # Another machine: below its own working directory, by the run's name, so that runs never share a file.
     assert told[0]["directory"] == str(Path("reports/runs") / swarm.run.directory.name)
 
 
@@ -191,7 +191,7 @@ def test_worker_of_another_version_reports_it_and_quits(
 
 
 class Silence:
-    """A worker whose master may fall silent."""
+    """A worker whose master may stop sending heartbeats."""
 
     def __init__(self) -> None:
         master = FakeMaster(Wire(World()))
@@ -211,7 +211,7 @@ def test_worker_ignores_steps_of_the_wall_clock() -> None:
     for _ in range(5 * MASTER_HEARTBEAT_TIMEOUT):
         it.beat()
         assert not it.watch.turn()
-    assert it.runner.last_heartbeat_timestamp is None  # so that Locust has nothing to hold against the wall clock
+    assert it.runner.last_heartbeat_timestamp is None  # so that Locust has nothing to compare with the wall clock
     assert it.runner.last_received_spawn_timestamp == 0
     assert not it.left
 
@@ -219,7 +219,7 @@ def test_worker_ignores_steps_of_the_wall_clock() -> None:
 def test_worker_quits_after_a_minute_without_heartbeats() -> None:
     it = Silence()
     for _ in range(5 * MASTER_HEARTBEAT_TIMEOUT):
-        assert not it.watch.turn()  # never heard: Locust itself still tries to connect
+        assert not it.watch.turn()  # no heartbeat yet: Locust itself is still connecting
     it.beat()
     turns = sum(1 for _ in iter(it.watch.turn, True))
     assert turns == MASTER_HEARTBEAT_TIMEOUT

@@ -1,4 +1,4 @@
-"""Room held back on the run's disk."""
+"""Disk space reserved for a run's last files."""
 
 import os
 from pathlib import Path
@@ -9,14 +9,14 @@ from probe_ext.swarm.master import disk_reserve
 
 
 def on_disk(held: disk_reserve.DiskReserve) -> int:
-    """Bytes that the disk has given for it."""
+    """Return the bytes allocated on the disk."""
     return os.fstat(held._file.fileno()).st_blocks * 512 if held._file else 0
 
 
 def test_reserves_space_without_a_visible_file(tmp_path: Path) -> None:
     held = disk_reserve.DiskReserve(tmp_path, disk_reserve.FOR_MANIFEST)
     assert on_disk(held) >= disk_reserve.FOR_MANIFEST
-    assert list(tmp_path.iterdir()) == []  # a kill leaves nothing behind
+    assert list(tmp_path.iterdir()) == []  # nothing to clean up after a kill
     held.free()
     assert on_disk(held) == 0
     held.free()

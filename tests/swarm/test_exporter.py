@@ -1,4 +1,4 @@
-"""Our own figures for a Prometheus: counted once, missing is in no histogram, behind the UI's login."""
+"""Metrics for a Prometheus: each reply counts once, missing values are in no histogram."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ def reply_row(**changes: Any) -> ReplyRow:
 
 
 def samples(text: str) -> dict[tuple[str, str], float]:
-    """Values by name and the labels' values, in the labels' alphabetical order."""
+    """Return values by name and label values, in the labels' alphabetical order."""
     families = text_string_to_metric_families(text)
     return {
         (s.name, ",".join(value for _, value in sorted(s.labels.items()))): s.value

@@ -1,4 +1,4 @@
-"""Levels as Locust's load shape, stepped over a runner without users."""
+"""Levels as Locust's load shape, with a fake runner."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -53,7 +53,7 @@ class Stage:
         return self.heard
 
     def play(self, seconds: int, *, obeys: bool = True) -> list[tuple[int, float] | None]:
-        """Tick once a second; the runner has the users that were asked for a second later."""
+        """Tick once a second; the runner has the requested users a second later."""
         ticks = []
         for _ in range(seconds):
             tick = self.shape.tick()

@@ -1,4 +1,4 @@
-"""Where a master and the workers of its own machine meet."""
+"""Ports of a master with workers on its own machine."""
 
 import pytest
 

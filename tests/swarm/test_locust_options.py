@@ -1,4 +1,4 @@
-"""Options on Locust's command line, in its environment and its web form; what `probe run` hands to Locust."""
+"""Options on Locust's command line, in the environment and the web form; what `probe run` passes to Locust."""
 
 import argparse
 from pathlib import Path
@@ -86,7 +86,7 @@ def test_probe_run_passes_options_to_locust_unchanged() -> None:
     assert line[line.index("--host") + 1] == "http://x"
     assert {"--levels=1,2", "--temperature=-1", "--no-stream"} <= set(line)
     assert line[-2:] == ["--processes", "4"]
-    assert not [part for part in line if part.startswith(("--hold", "--out", "--force"))]  # Locust knows the defaults
+    assert not [part for part in line if part.startswith(("--hold", "--out", "--force"))]  # Locust has the defaults
 
 
 def test_keeps_the_users_log_level() -> None:
@@ -108,7 +108,7 @@ def test_finds_a_scenario_by_name_or_file(tmp_path: Path) -> None:
 
 
 def test_caches_locusts_defaults() -> None:
-    """RequestInfo anew, Locust builds its whole parser: some milliseconds, a hundred times a spawn message."""
+    """Without the cache, Locust builds its parser a hundred times per spawn message."""
     from locust import argument_parser  # noqa: PLC0415 - loads Locust
 
     from probe_ext.swarm.worker_wiring import _cache_locust_defaults  # noqa: PLC0415 - as above

@@ -1,4 +1,4 @@
-"""What of a long run is kept on the disk instead of in memory, and what of Locust's own counts is forgotten."""
+"""Memory of long runs: finalized windows, and Locust's counts per second."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Master and workers over a wire that loses, doubles and shuffles: the totals are exact all the same."""
+"""Totals are exact even if messages between master and workers are lost, doubled and reordered."""
 
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def test_lost_and_doubled_messages_change_no_total(world: World, tmp_path: Path)
         assert carrier.counts["lost"]
         assert carrier.counts["doubled"]
         losses += carrier.counts["lost"]
-    assert losses > 200  # a wire that loses nothing would prove nothing
+    assert losses > 200  # without losses the test would prove nothing
 
 
 def test_no_row_is_lost_with_half_of_all_messages(world: World, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_does_not_wait_for_a_lost_worker(world: World, tmp_path: Path) -> None:
     assert workers["w1"].absences.away
     assert workers["w1"].last_batch is None
     assert workers["w0"].last_batch is not None
-    assert world.now - before < swarm.run.options.drain  # its last word can never come
+    assert world.now - before < swarm.run.options.drain  # its last batch cannot arrive
 
 
 def test_second_run_counts_nothing_of_the_first(world: World, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_refuses_a_worker_without_an_api_key(
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     swarm.ends[0]._runner.quit = lambda: None  # type: ignore[method-assign]
     world.sleep(1.0)
-    assert "w0" not in swarm.master.clients  # so it is not waited for as one of those expected
+    assert "w0" not in swarm.master.clients  # so it does not count as expected
     assert "refused: it has no API key" in caplog.text
     assert "this worker has none; set PROBE_API_KEY" in capsys.readouterr().err
     assert swarm.nodes[0].environment.process_exit_code == 2
@@ -204,7 +204,7 @@ def test_resends_unacknowledged_batches_after_a_while(world: World, tmp_path: Pa
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     world.sleep(0.5)
     swarm.begin()
-    del swarm.master.heard[messages.BATCH]  # nobody listens
+    del swarm.master.heard[messages.BATCH]  # nothing listens there
     world.sleep(0.5)
     tried: list[int] = []
     runner = swarm.master.others["w0"]

@@ -1,4 +1,4 @@
-"""Rows that a dead worker left on its disk: each comes into the run once, where it belongs in time, or not at all."""
+"""Merging a dead worker's backup: each row enters the run once, at its time, or not at all."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ WORKER = "w0"
 
 @dataclass
 class Left:
-    """A run whose only worker was cut off after half of its replies, and the folder that the worker left."""
+    """A run whose only worker was disconnected after half of its replies, and that worker's directory."""
 
     run: Path
     disk: Path
@@ -44,7 +44,7 @@ class Left:
 
 @pytest.fixture
 def left(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Left:
-    """The worker's clock is an hour ahead and gains 90 millionths; what it sends from 60 s on is lost."""
+    """The worker's clock is an hour ahead and gains 90 ppm; its messages are lost from 60 s on."""
     clock = lambda t: 3600.0 + (1 + 90e-6) * t  # noqa: E731
     world.clocks = {WORKER: clock}
     monkeypatch.setattr(messages, "clock_name", lambda: world.who)
@@ -89,7 +89,7 @@ def test_merges_every_row_once_at_its_time(left: Left) -> None:
         assert float(row["first"]) - float(row["sent"]) == pytest.approx(0.5, abs=1e-6)
     assert error < 0.01
     own = {row["reply_id"]: float(row["sent"]) for row in csv.DictReader(left.files[0].open())}
-    assert abs(own[f"{WORKER}:60"] - left.true[f"{WORKER}:60"]) > 0.012  # its own clock would have put it beside
+    assert abs(own[f"{WORKER}:60"] - left.true[f"{WORKER}:60"]) > 0.012  # its own clock would have misplaced it
     assert {(gap["reply_id"], gap["tokens_before"]) for gap in left.rows("gaps.csv")} == {
         (f"{WORKER}:{n}", str(k)) for n in range(1, 61) for k in (1, 2)
     }

@@ -1,4 +1,4 @@
-"""Prompts are calibrated by whatever the server tells, and every user gets its own."""
+"""Prompt lengths follow the server's tokenizer, and every user gets prompts of its own."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ TEMPLATE = 7
 
 
 class Server:
-    """Counts a token a word, through its tokenizer page, its usage, or not at all."""
+    """Counts one token per word: with a tokenizer endpoint, in the usage, or not at all."""
 
     def __init__(self, *, tokenize: bool = False, usage: bool = False) -> None:
         self.tokenize, self.usage = tokenize, usage
@@ -57,7 +57,7 @@ def test_length_model_uses_the_best_source_of_the_server(server: Server, counted
     assert Prompts(told, chosen, 1).next() == Prompts(made, chosen, 1).next()
     generations = [path for path in server.paths if path.startswith("/v1/")]
     assert (len(generations) > 0) == (counted_by != "tokenize")
-    assert len(generations) <= 16  # each is a reply that the server has to make
+    assert len(generations) <= 16  # each costs the server a reply
 
 
 @pytest.mark.parametrize("server", [Server(tokenize=True), Server(usage=True)], ids=["tokenize", "usage"])

@@ -1,4 +1,4 @@
-"""Every reply that was started leaves exactly one row, whenever the master says which run it is."""
+"""Every started reply becomes exactly one row, even if the run is announced late."""
 
 import csv
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def rows_of(recorder: Recorder) -> list[ReplyRow]:
 
 
 def test_counts_deadlines_of_the_runs_profile() -> None:
-    """First word after half a second, then 50 a second; with a rule of one second and ten a second all are met."""
+    """First token after 0.5 s, then 50 a second: a rule of 1 s and 10 a second is always met."""
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None, deadlines=Deadlines(first=1.0, each=0.1))
     ask(recorder, a_reply())
@@ -95,7 +95,7 @@ def test_rows_use_the_runs_time_axis_even_if_announced_late() -> None:
     for recorder in (late, early):
         ask(recorder, a_reply(sent=107.0))
         recorder.flush()
-    assert not late.unacknowledged  # whose run it is is not known yet
+    assert not late.unacknowledged  # the run is not announced yet
     late.begin("r1", 100.0, None)
     late.flush()
     assert rows_of(late) == rows_of(early)
@@ -107,7 +107,7 @@ def test_batch_holds_news_until_acknowledged() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     recorder.flush()
-    assert recorder.last_number == 1  # that it is there at all is news
+    assert recorder.last_number == 1  # its existence is new information
     recorder.flush()
     assert recorder.last_number == 1
     ask(recorder)
@@ -146,7 +146,7 @@ def test_full_backup_disk_is_reported_and_loses_nothing(tmp_path: Path, disk: Di
     disk.full = True
     ask(recorder)
     recorder.flush()
-    assert "No space left" in recorder.unacknowledged[2]["disk_error"]  # with the very batch that it refused
+    assert "No space left" in recorder.unacknowledged[2]["disk_error"]  # in the batch that failed
     ask(recorder)
     recorder.flush()
     recorder.close()
@@ -277,7 +277,7 @@ def test_counts_users_by_replies_of_this_level() -> None:
     for user, sent, outcome in (
         ("a", 1.0, Outcome.COMPLETE),  # before the level
         ("a", 6.0, Outcome.COMPLETE),
-        ("a", 9.0, Outcome.CUT),  # a failure has been heard too
+        ("a", 9.0, Outcome.CUT),  # a failed reply counts too
         ("b", 7.0, Outcome.COMPLETE),
         ("b", 8.0, Outcome.ENDED_BY_US),
         ("c", 3.0, Outcome.COMPLETE),
@@ -286,7 +286,7 @@ def test_counts_users_by_replies_of_this_level() -> None:
         tally.add(ask(recorder, a_reply(sent=sent, outcome=outcome), user))
     assert tally.users_with_enough_replies(0.0) == 2
     assert tally.users_with_enough_replies(5.0) == 1
-    assert tally.users_with_enough_replies(0.0) == 1  # what was sent before is forgotten
+    assert tally.users_with_enough_replies(0.0) == 1  # earlier replies are forgotten
 
 
 def test_accepts_each_batch_once_in_any_order(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_accepts_each_batch_once_in_any_order(tmp_path: Path) -> None:
     assert not collector.has_all("w", 5)
     collector.accept(batches[2])
     assert collector.has_all("w", 5)
-    assert collector.reported["w"]["started"] == 5  # the newest batch's word, though an older one came last
+    assert collector.reported["w"]["started"] == 5  # from the newest batch, though an older one arrived last
     assert (collector.rows, collector.reported["w"]["rows"], len(heard)) == (5, 5, 5)
     collector.close()
     lines = list(csv.DictReader((tmp_path / "requests.csv").open()))
@@ -356,7 +356,7 @@ def test_closed_collector_writes_nothing(tmp_path: Path) -> None:
     collector = Collector("r1", tmp_path, lambda _: None)
     collector.accept(recorder.unacknowledged[1])
     collector.close()
-    with (tmp_path / "other").open("w+") as other:  # takes one of the descriptors that were set free
+    with (tmp_path / "other").open("w+") as other:  # reuses a freed descriptor
         collector.accept(recorder.unacknowledged[2])
         assert other.read() == ""
     assert not collector.has_all("w", 2)

@@ -1,4 +1,4 @@
-"""Whoever is ended while a run is being closed, the run is closed all the same, and handed on once."""
+"""A run is closed once, even if a caller is killed while it is being closed."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,7 @@ from probe_ext.swarm.users.process_state import ProcessState
 
 
 class SlowRun:
-    """A run whose files take until they are let."""
+    """A run whose files are written only when allowed."""
 
     def __init__(self) -> None:
         self.begun, self.let = Event(), Event()
@@ -46,7 +46,7 @@ def test_run_is_closed_even_if_the_caller_is_killed() -> None:
     first.kill()
     assert not run.closed
     run.let.set()
-    assert head.finish() is run  # the next waits for it, and is the first to have it
+    assert head.finish() is run  # the next caller waits, and is the first to get it
     assert run.closed
     assert run.times == 1
     assert head.finish() is None

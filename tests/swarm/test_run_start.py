@@ -1,4 +1,4 @@
-"""Only one run at a time is prepared, whoever presses Start or Stop meanwhile in the web UI."""
+"""Only one run at a time is prepared, even if Start or Stop is pressed again in the web UI."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which batches have come, in whatever order."""
+"""A set of batch numbers, added in any order."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""A master that waits for workers, and a worker that waits for its master, say so: seldom, and how it ends."""
+"""A master waiting for workers and a worker waiting for its master print a few lines."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from probe_ext.swarm.master.wait_for_workers import outlive_workers, wait_for_ma
 
 
 def wait(world: World, arrivals: dict[float, Counter[str]], most: float = 0.0) -> tuple[bool, list[str | None]]:
-    """Two are expected; who is there changes at the seconds given."""
+    """Wait for two workers; those connected change at the given seconds."""
     began = world.now
     told: list[str | None] = []
 
@@ -53,7 +53,7 @@ def test_giving_up_counts_the_connected_workers(world: World, capsys: pytest.Cap
 
 @pytest.fixture
 def master_comes(monkeypatch: pytest.MonkeyPatch, world: World) -> dict[str, float]:
-    """Somebody listens from this second on."""
+    """A listener exists from this second on."""
     when, began = {"at": float("inf")}, world.now
     monkeypatch.setattr(waiting, "_listens", lambda *_: world.now - began >= when["at"])
     return when
@@ -96,5 +96,5 @@ def test_worker_quitting_before_the_run_does_not_end_it() -> None:
     runner.handle_message("w0", Message("quit", None, "w0"))
     assert runner.clients == {"w1": 2}
     begun = True
-    runner.handle_message("w1", Message("quit", None, "w1"))  # Locust's own business
+    runner.handle_message("w1", Message("quit", None, "w1"))  # handled by Locust
     assert taken == ["heartbeat", "quit"]

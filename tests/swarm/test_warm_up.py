@@ -1,4 +1,4 @@
-"""The warm-up before a run: its ladder, how far it climbs, and that nothing of it is mixed into the run."""
+"""The warm-up before a run: its rounds, and that it leaves no rows in the run."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`probe worker`: what it refuses, and that several processes end as one."""
+"""`probe worker`: wrong usage, signals, and waiting for the master."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def test_wrong_usage_is_one_line(arguments: list[str], said: str, capsys: pytest
 
 
 def test_signal_reaches_every_waiting_process(tmp_path: Path) -> None:
-    """Somebody listens there who is no master."""
+    """Something that is not a master listens there."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
         command = [PROBE, "worker", "--master-host", "127.0.0.1", "--master-port", port, "--processes", "2"]
@@ -61,7 +61,7 @@ def test_signal_reaches_every_waiting_process(tmp_path: Path) -> None:
 
 def test_waiting_worker_exits_at_once_on_ctrl_c(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])  # nobody listens there from here on
+        port = str(taken.getsockname()[1])  # nothing listens there from here on
     command = [PROBE, "worker", "--master-host", "127.0.0.1", "--master-port", port, "--processes", "2"]
     worker = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:

@@ -1,4 +1,4 @@
-"""Who leaves in good order is not lost: with all others at one Ctrl-C, or alone while the run goes on."""
+"""A worker that leaves gracefully is not lost, with all others on Ctrl-C or alone in mid-run."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def running(world: World, tmp_path: Path) -> Swarm:
 
 
 def in_flight(swarm: Swarm, worker: int, seconds: float) -> None:
-    """A reply that ends after so many seconds."""
+    """Start a reply that ends after this many seconds."""
     recorder = swarm.nodes[worker].recorder
     talk: Any = Talk()
     number = recorder.start(talk)
@@ -29,7 +29,7 @@ def in_flight(swarm: Swarm, worker: int, seconds: float) -> None:
 
 
 def leave(swarm: Swarm, worker: int, limit: float = 10.0) -> None:
-    """It was told to end: its last word, and Locust knows it no more."""
+    """Have a worker drain and leave, and Locust forget it."""
     with swarm.world.on(swarm.nodes[worker].worker):
         swarm.ends[worker].leave(limit)
     swarm.world.sleep(0.3)
@@ -40,7 +40,7 @@ def test_worker_that_drains_first_after_ctrl_c_is_not_lost(world: World, tmp_pat
     swarm = running(world, tmp_path)
     in_flight(swarm, 1, seconds=1.8)
     swarm.coordinator.signal_reason = "interrupted"
-    world.at(world.now + 0.02, lambda: leave(swarm, 0))  # it had heard the signal itself, and had nothing in flight
+    world.at(world.now + 0.02, lambda: leave(swarm, 0))  # it got the signal too, and had nothing in flight
     world.at(world.now + 0.45, lambda: swarm.master.clients.pop("w0", None))
     swarm.end()
     workers = swarm.coordinator.workers.known
