@@ -72,7 +72,7 @@ def test_docstring_says_purpose_and_command(file: Path) -> None:
 @each_file
 def test_loads_in_plain_locust_with_the_options_it_names(file: Path, tmp_path: Path) -> None:
     options = [word for line in commands(file) for word in shlex.split(line)[3:]]
-    for flag in ("--tags", "--processes"):  # these two would change what is listed, and how often
+    for flag in ("--tags", "--processes"):  # these two would change what is listed
         if flag in options:
             del options[options.index(flag) : options.index(flag) + 2]
     command = [str(BIN / "locust"), "-f", str(file), "--list", *options]
@@ -92,10 +92,10 @@ def test_is_short_and_imports_only_locust_and_this_package(file: Path) -> None:
         if isinstance(node, ast.Import):
             roots |= {name.name.partition(".")[0] for name in node.names}
         elif isinstance(node, ast.ImportFrom):
-            roots.add(str(node.module))  # the whole name: a locustfile needs the package's face only
+            roots.add(str(node.module))  # the full name: a locustfile may only import from the package itself
     assert {"locust", "probe_ext"} <= roots
     assert roots <= {"locust", "probe_ext", "typing"}
-    assert "LoadTestShape" not in text  # one would hide the web UI's user fields
+    assert "LoadTestShape" not in text  # a shape would hide the web UI's user fields
 
 
 @each_file
@@ -135,7 +135,7 @@ def test_baseline_ends_with_two_workers(fast: str, tmp_path: Path) -> None:
     run = finished(start(locust(fast, out, "--processes", "2", *BRIEF, file=BASELINE)), out)
     assert run.code == 0, run.said
     workers = Counter(row["worker"] for row in run.rows())
-    assert len(workers) == 1  # one user is alone with the server, whichever worker has it
+    assert len(workers) == 1  # there is a single user, on either worker
     check_baseline(run, nodes=2)
 
 
@@ -257,7 +257,7 @@ def test_chat_grows_turn_by_turn(hasty: Path, tmp_path: Path) -> None:
                 said = int(before["tokens_in"]) + int(before["tokens_out"])
                 assert int(row["tokens_in"]) >= said + 50  # all of it, and a question of about 60 tokens
                 cached = {hit for length, hit in served if length == int(row["tokens_in"])}
-                assert max(cached) >= int(before["tokens_in"]) - 32  # the server had nearly all of it
+                assert max(cached) >= int(before["tokens_in"]) - 32  # the server had received nearly all of it
                 turns += 1
             assert lengths == sorted(lengths)
     assert turns >= 6

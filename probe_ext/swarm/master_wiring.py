@@ -21,7 +21,7 @@ from probe_ext.swarm.web.exporter import Exporter, serve
 from probe_ext.swarm.web.live_page_routes import address
 from probe_ext.swarm.web.login import add_login
 from probe_ext.swarm.web.run_display import RunDisplay
-from probe_ext.swarm.web.run_form import RunForm
+from probe_ext.swarm.web.run_form import handle_form
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def _wire_web(process: ProcessState, coordinator: Coordinator, start: RunStart) 
     add_login(environment)
     logger.info("probe: live view at %s", address(environment.parsed_options))
     running = {Phase.RUNNING, Phase.DRAINING, Phase.DRAINED}
-    RunForm(environment, lambda: coordinator.phase.now in running, start.take_form, start.cancel)
+    handle_form(environment, lambda: coordinator.phase.now in running, start.take_form, start.cancel)
     exporter = Exporter(environment)
     process.on_reply = exporter.add
     serve(environment, exporter)

@@ -8,10 +8,11 @@ from gevent.pool import Group
 
 from probe_ext.exit_codes import ExitCode
 from probe_ext.swarm.master.coordinator import WORKERS_LEFT, WORKERS_LOST, Coordinator
-from probe_ext.swarm.master.exit_status import final_code
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.terminal.console import print_line
+from probe_ext.swarm.terminal.report_process import make_report
 from probe_ext.swarm.web.run_display import RunDisplay
+from probe_ext.verdict.values.plurals import things
 
 logger = logging.getLogger(__name__)
 
@@ -104,11 +105,18 @@ class RunEnd:
         if code != exit_code:
             raise SystemExit(code)
 
-    def _finish(self, exit_code: int) -> int:
+    def _finish(self, locust_code: int) -> int:
+        """Return INTERRUPTED after Ctrl-C, INVALID if rows were lost, else the report's code, or Locust's own."""
         self.on_test_stop()  # in case the runner never stopped
         self._reports.join()
-        interrupted = self._coordinator.signal_reason == "interrupted"
-        return final_code(self._coordinator.run, exit_code, headless=self._headless, interrupted=interrupted)
+        run, code = self._coordinator.run, 0
+        if self._headless and run is not None and not run.options.no_report:
+            code = make_report(run.directory)
+        if run is not None and (unwritten := run.collector.unwritten):
+            lost = ", ".join(f"{things(lines, 'line')} of {name}" for name, lines in unwritten.items())
+            print_line(f"--out {run.directory}: the disk did not take {lost}")
+            code = ExitCode.INVALID
+        return ExitCode.INTERRUPTED if self._coordinator.signal_reason == "interrupted" else code or locust_code
 
 
 def exit_main(code: int) -> None:

@@ -163,18 +163,17 @@ class RunStart:
         if self._headless and self._prepared:
             return self._prepared
         prepared = self._prepared or self._preflight.prepare(self._process.read_options(), self._environment.host)
-        return self._preflight.warm_up(prepared)
+        prepared = self._preflight.warm_up(prepared)
+        if self._phase.now is Phase.CANCELLED:  # and nobody has killed this greenlet
+            raise SettingsError(_STOPPED)
+        return prepared
 
     def _begin(self, prepared: PreparedRun) -> None:
         self._prepared = None
         self._phase.enter(Phase.STARTING)
         scenario, preparation = self._preflight.scenario(), prepared.preparation
         self._process.options = prepared.options
-        self._process.prepared = {
-            "model": preparation.model,
-            "prompts": preparation.prompts,
-            "scenario": scenario,
-        }
+        self._process.prepared = {"model": preparation.model, "prompts": preparation.prompts, "scenario": scenario}
         workers, on_reply = self._coordinator.workers, self._process.on_reply
         try:
             run = ActiveRun(

@@ -46,7 +46,7 @@ def _serve() -> int:
 
     import probe_ext.swarm.listeners  # noqa: F401, PLC0415 - as above
 
-    fork, wait = monkey.get_original("os", ["fork", "waitpid"])  # the patched ones want a loop that runs
+    fork, wait = monkey.get_original("os", ["fork", "waitpid"])  # the patched versions need a running event loop
     for line in sys.stdin:
         child = fork()
         if not child:

@@ -48,7 +48,7 @@ def check_refused(result: "subprocess.CompletedProcess[str]", *named: object) ->
     """Check for exit code 2, an empty stdout, and one line on stderr that names the problem."""
     assert result.returncode == 2, result.stderr
     assert result.stdout == ""
-    waited = r"\d\d:\d\d  querying the server"  # what a run says that has to wait, on a busy machine
+    waited = r"\d\d:\d\d  querying the server"  # printed by a run that has to wait on a busy machine
     lines = [line for line in result.stderr.splitlines() if not re.fullmatch(waited, line)]
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("probe")
@@ -242,7 +242,7 @@ def test_replaces_a_run_only_with_force(sim: str, run: Path) -> None:
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
     dead = f"http://127.0.0.1:{free_port()}"
     check_refused(probe_run("capacity", "--host", dead, "--out", run, "--force"), f"--host {dead}")
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == before  # nothing came in its place
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before  # nothing replaced it
     (run / "notes.txt").write_text("mine")
     result = probe("run", "capacity", "--host", sim, "--out", run, "--force", *SHORT)
     assert result.returncode == 0, result.stderr
@@ -268,7 +268,7 @@ def alive(group: int) -> bool:
 
 
 def test_ctrl_c_before_the_run_is_one_line() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections, and never answers
         host = f"http://127.0.0.1:{silent.getsockname()[1]}"
         process = start([str(BIN / "probe"), "run", "capacity", "--host", host])
         silent.accept()
@@ -350,7 +350,7 @@ def test_server_restart_loses_no_rows(tmp_path: Path) -> None:
     check_accounts(run, nodes=1)
     assert run.code == 130
     assert "Traceback" not in run.said
-    assert outcomes(out)["cut"] >= 1  # those that were in flight
+    assert outcomes(out)["cut"] >= 1  # the replies in flight
     messages = {row["message"] for row in run.rows() if row["outcome"] == "connect_failed"}
     assert messages
     assert all("refused" in message for message in messages)

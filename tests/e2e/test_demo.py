@@ -21,7 +21,7 @@ def test_demo_has_a_level_that_holds_and_one_that_fails(tmp_path: Path) -> None:
         "settle": 1.0,
         "min_replies": 1,
         "search": None,
-    }  # the last word
+    }  # the last line
     check_accounts(run, nodes=2)
     assert len({row["worker"] for row in run.rows()}) == 2
     judged = json.loads((out / "capacity.json").read_text())

@@ -32,7 +32,7 @@ def broken(**_):
 
 
 for hook in (events.first_token, events.token_gap, events.reply, locust.events.request):
-    hook.add_listener(broken)  # the first to be called: those behind it hear all the same
+    hook.add_listener(broken)  # called first: later listeners must still be called
 
 
 @locust.events.request.add_listener
@@ -125,7 +125,7 @@ def heard(sim: str, tmp_path_factory: pytest.TempPathFactory) -> Heard:
 
 def test_failing_listeners_do_no_harm(heard: Heard) -> None:
     assert heard.run.code == 0, heard.run.said
-    assert "a listener of the user's breaks" in heard.run.said  # they did break, and it is in the log
+    assert "a listener of the user's breaks" in heard.run.said  # they did fail, and the log says so
     check_accounts(heard.run, nodes=1, least=12)
     whole = {name for name, row in heard.rows.items() if row["outcome"] == "complete"}
     assert whole & heard.where("scenario", "listening")

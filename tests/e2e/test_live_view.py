@@ -20,7 +20,7 @@ from tests.e2e.test_endings import check_accounts
 from tests.e2e.test_swarm import Web, _answers
 
 sys.path.append(str(ROOT / "tests" / "report"))
-import chrome  # it drives the browser for the report, and for us
+import chrome  # it drives the browser for the report's tests too
 
 if chrome.BROWSER is None:
     warnings.warn("no Chromium here: THE LIVE VIEW IS NOT DRIVEN THROUGH A RUN", stacklevel=1)
@@ -95,7 +95,7 @@ async def whole_run(browser: Browser, picture: Path) -> None:
         await tab.ask(f"document.querySelector('input[name=password]').value = '{given}'")
         await tab.ask("document.querySelector('form').requestSubmit()")
         await browser.until(SAID_NO if given == "wrong" else "location.pathname === '/load/'")
-    tab.console = []  # Chromium has advice on the fields of Locust's login page
+    tab.console = []  # Chromium logs advice about the fields of Locust's login page
     await browser.until(FILL.format(users=3))
     await browser.until("document.body.innerText.includes('RUNNING')")
     link = await browser.until("(document.querySelector('a[href=\"./probe/\"]') || {}).href")
@@ -122,7 +122,7 @@ async def whole_run(browser: Browser, picture: Path) -> None:
     await tab.ask("document.querySelector('#runs a.open').click()")
     await browser.until("location.pathname.endsWith('/runs/1/capacity.html') && document.readyState === 'complete'")
     assert await tab.ask("document.querySelectorAll('svg').length") > 5
-    assert await tab.ask("window.origin") == "null"  # the report is nobody in this UI
+    assert await tab.ask("window.origin") == "null"  # the report has no login in this UI
     assert await tab.ask("document.title") != "broken-in"
     await browser.go("/")
     await browser.until(PRESS.format(name="new"))
@@ -133,7 +133,7 @@ async def whole_run(browser: Browser, picture: Path) -> None:
     await browser.until(PRESS.format(name="stop"))
     await browser.go("/probe/")
     await browser.until("document.querySelectorAll('#runs a.open').length === 2")
-    await tab.ask("document.querySelector('#runs a.open').click()")  # the newest stands first
+    await tab.ask("document.querySelector('#runs a.open').click()")  # newest first
     await browser.until("location.pathname.endsWith('/runs/2/capacity.html') && document.readyState === 'complete'")
 
 
@@ -151,7 +151,7 @@ def test_runs_from_the_form_to_the_report(tmp_path: Path) -> None:
     web = Known(url)
     try:
         wait_for(lambda: _answers(web), "the web UI")
-        assert "window.authArgs" in web.get("/stats/requests")  # the login's page, no figure
+        assert "window.authArgs" in web.get("/stats/requests")  # the login page, no data
         web.log_in()
         wait_for(lambda: len(json.loads(web.get("/stats/requests"))["workers"]) == 2, "both workers")
 

@@ -86,7 +86,7 @@ def test_prometheus_agrees_with_polling(
     whole = (out / "server-prometheus.csv").read_text()
     monkeypatch.setattr(from_prometheus, "PIECE", 2)
     from_prometheus.read(out, manifest.read(out), source)
-    assert (out / "server-prometheus.csv").read_text() == whole  # nothing lost or doubled where pieces meet
+    assert (out / "server-prometheus.csv").read_text() == whole  # nothing lost or doubled at the seams
 
     assert report_command.build(out).page.exists()
     assert "A Prometheus told" in (out / "capacity.html").read_text()

@@ -29,7 +29,7 @@ def test_master_with_separate_workers(sim: str, tmp_path: Path) -> None:
         run = finished(master, out)
         check_accounts(run, nodes=2)
         assert len({row["worker"] for row in run.rows()}) == 2
-        assert {row["scenario"] for row in run.rows()} == {"capacity"}  # also where the master sent the file
+        assert {row["scenario"] for row in run.rows()} == {"capacity"}  # also if the master sent the file
         assert [worker.wait(20) for worker in workers] == [0, 0]
     finally:
         for worker in workers:
@@ -147,7 +147,7 @@ def exported(web: Web) -> int:
 def test_web_ui_ramps_by_hand_and_separates_runs(web: Web, tmp_path: Path) -> None:
     wait_for(lambda: len(json.loads(web.get("/stats/requests"))["workers"]) == 2, "both workers")
     page = web.get("/")
-    assert '"input_tokens"' in page  # our options stand in the form
+    assert '"input_tokens"' in page  # the form has our options
     assert "PROBE_API_KEY" not in page
     for n in ("2", "4"):
         assert web.swarm(user_count=n, spawn_rate="4")["success"]
@@ -202,7 +202,7 @@ def test_stop_during_warm_up_cancels_the_run(tmp_path: Path, workers: tuple[str,
         wait_for(lambda: "warming" in str(live()["doing"]), "the warm-up")
         ui.stop()
         assert (live()["state"], live()["doing"]) == ("idle", "stopped before it began")
-        assert ui.swarm(**levels, warm_up="off")["success"]  # the next is the first that begins
+        assert ui.swarm(**levels, warm_up="off")["success"]  # the next run is the first to begin
         wait_for(lambda: [one["state"] for one in live()["runs"]] == ["ended"], "the levels")
         run = Run(out, 0, "")
         assert (run.manifest["end_reason"], run.manifest["warm_up"]) == ("levels_done", None)
@@ -242,7 +242,7 @@ def test_only_the_master_reads_server_metrics(sim: str, tmp_path: Path) -> None:
         page.server_close()
     polls = len({row["t"] for row in run.rows("server.csv")})
     assert polls >= 4
-    # Who the server is was asked before the run; two workers that polled too would make it three times as many.
+    # The server was identified before the run; two polling workers would triple the number.
     assert polls <= Metrics.asked < 2 * polls
 
 

@@ -70,7 +70,7 @@ def test_counts_injected_faults(reason: str, tmp_path: Path, tell: Callable[...,
     outcomes = Counter(row["outcome"] for row in rows)
     assert run.manifest["end_reason"] == reason
     assert fired == len(rows)
-    assert outcomes["ended_by_us"] > 0  # the drain's limit was shorter than what was in flight
+    assert outcomes["ended_by_us"] > 0  # the drain limit was shorter than the replies in flight
     assert max(float(row["end"]) - float(row["sent"]) for row in rows if row["outcome"] == "complete") > 2
     assert not [w for w in run.manifest["workers"] if w["away"] or w["left_at"] is not None]
     tell(f"a run's end: {reason}", fired=fired, counted=f"{len(rows)}: {dict(outcomes)}", reported="its end")

@@ -72,7 +72,7 @@ def test_network_lost_for_good(
     assert main(["merge", str(out), *files]) == 0
     merged = run.rows()
     assert len({row["reply_id"] for row in merged}) == len(merged) >= rows + 6
-    assert 0 <= fired - len(merged) <= 6 + 3  # in hand when it was killed, and what ended in its last second
+    assert 0 <= fired - len(merged) <= 6 + 3  # in flight when it was killed, or finished in its last second
     said = findings(out)
     assert "was lost at" in said["workers"].why
     assert "merged from workers' own disks" in said["merged"].why
@@ -99,7 +99,7 @@ def test_network_lost_for_ten_seconds(namespace: str, tmp_path: Path, tell: Call
         gone = next(w for w in it.manifest()["workers"] if w["away"])
         kept = it.rows_of(gone)
         it.wait_for_replies(8)
-        assert it.rows_of(gone) == kept  # nothing of it comes meanwhile
+        assert it.rows_of(gone) == kept  # none of it arrives meanwhile
         _ip("link", "set", link, "up")
         wait_for(lambda: all(until for w in it.manifest()["workers"] for _, until in w["away"]), "it to be back")
         run = it.finish()

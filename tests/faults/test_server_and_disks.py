@@ -31,7 +31,7 @@ def test_server_restart_in_mid_level(tmp_path: Path, tell: Tell) -> None:
         it.join()
         it.wait_for_replies(8)
         served = before.served()
-        it.wait_for_replies(3)  # refused ones
+        it.wait_for_replies(3)  # refused requests
         with sim(port=before.url.rpartition(":")[2]) as after:
             run = it.finish()
             served += after.served()
@@ -40,12 +40,12 @@ def test_server_restart_in_mid_level(tmp_path: Path, tell: Tell) -> None:
     cut, refused = outcomes["cut"] + outcomes["stream_error"], outcomes["connect_failed"] + outcomes["rejected"]
     assert cut > 0
     assert refused >= 3
-    assert served + refused <= len(run.rows()) <= served + cut + refused  # what was refused is in no record
+    assert served + refused <= len(run.rows()) <= served + cut + refused  # refused requests are in no record
     said = findings(out)
     assert "were reset" in said["server_metrics"].why
     tell(
         "the server restarts in mid-level, with replies in flight",
-        fired=f"{served} were served, {refused} found nobody",
+        fired=f"{served} served, {refused} refused",
         counted=f"{len(run.rows())}: {dict(outcomes)}",
         reported=said["server_metrics"].why,
     )
@@ -65,7 +65,7 @@ def test_hanging_metrics(tmp_path: Path, tell: Tell) -> None:
     assert len(run.rows()) == fired
     said = findings(out)["server_metrics"].why
     assert "no metrics" in said
-    assert max(w["loop_lag_max"] for w in run.manifest["workers"]) < 5  # nobody waited for it
+    assert max(w["loop_lag_max"] for w in run.manifest["workers"]) < 5  # nothing waited for it
     tell("`/metrics` takes the connection and never answers", fired=fired, counted=len(run.rows()), reported=said)
 
 
@@ -225,7 +225,7 @@ def test_hostile_server(tmp_path: Path, tell: Tell) -> None:
     assert set(malice.begun) == set(Malice.KINDS)
     assert fired == len(rows)
     assert "complete" not in {row["outcome"] for row in rows}
-    assert peak < 600  # MiB, of any process: a gigabyte was never held
+    assert peak < 600  # MiB, of any process
     findings(out)
     page = (out / "capacity.html").read_text()
     assert "<script>alert(1)" not in page

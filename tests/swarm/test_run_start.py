@@ -76,6 +76,19 @@ def test_stop_refuses_the_form_that_is_being_prepared(tmp_path: Path) -> None:
     assert start._phase.now is Phase.IDLE
 
 
+def test_stop_during_the_warm_up_stops_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_start, "ActiveRun", lambda *_: pytest.fail("the run must not begin"))
+    stopped: list[object] = []
+    monkeypatch.setattr("gevent.spawn", lambda function, *_: stopped.append(function))
+    start = a_start(lambda _: None, tmp_path)
+    start.take_form(read_options({}), "http://x")
+    warm_up = start._preflight.warm_up
+    start._preflight.warm_up = lambda prepared: start.cancel() or warm_up(prepared)  # type: ignore[func-returns-value,method-assign]
+    start.on_test_start()
+    assert stopped == [start._stop_test]
+    assert start._phase.now is Phase.IDLE
+
+
 def test_stop_between_preparation_and_start_drops_the_prepared_run(tmp_path: Path) -> None:
     start = a_start(lambda _: None, tmp_path)
     start.take_form(read_options({}), "http://x")

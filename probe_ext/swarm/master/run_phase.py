@@ -2,9 +2,8 @@
 
 from enum import Enum, auto
 
+import gevent
 from gevent.event import Event
-
-from probe_ext.measure import clock
 
 
 class Phase(Enum):
@@ -41,12 +40,9 @@ class RunPhase:
         changed, self._changed = self._changed, Event()
         changed.set()
 
-    def wait_while(self, phase: Phase, timeout: float = float("inf")) -> bool:
+    def wait_while(self, phase: Phase, timeout: float | None = None) -> bool:
         """Wait until the phase is another one; False if it is not after `timeout` seconds."""
-        until = clock.monotonic() + timeout
-        while self.now is phase:
-            left = until - clock.monotonic()
-            if left <= 0:
-                return False
-            self._changed.wait(None if left == float("inf") else left)
-        return True
+        with gevent.Timeout(timeout, False):  # type: ignore[arg-type]
+            while self.now is phase:
+                self._changed.wait()
+        return self.now is not phase

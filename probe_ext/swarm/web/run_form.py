@@ -16,50 +16,34 @@ from probe_ext.settings.options import Options, read_options
 _NO_WORKER = "no worker connected; start one with probe worker --master-host HOST"
 
 
-class RunForm:
-    """Handles requests before Locust does. `take` prepares a run with the form's options and host, or raises.
+def handle_form(
+    environment: Environment,
+    is_running: Callable[[], bool],
+    take: Callable[[Options, str | None], None],
+    cancel: Callable[[], None],
+) -> None:
+    """Handle the form's requests before Locust does: `take` prepares a run or raises, `cancel` gives it up."""
+    from flask import jsonify, request  # noqa: PLC0415 - only with a web UI
 
-    `cancel` gives up a run that has not begun.
-    """
-
-    def __init__(
-        self,
-        environment: Environment,
-        is_running: Callable[[], bool],
-        take: Callable[[Options, str | None], None],
-        cancel: Callable[[], None],
-    ) -> None:
-        self._environment = environment
-        self._is_running = is_running
-        self._take = take
-        self._cancel = cancel
-        environment.web_ui.app.before_request(self._before_request)
-
-    def _before_request(self) -> Any:
-        from flask import request  # noqa: PLC0415 - only where there is a web UI
-
-        if request.method != "POST" or self._is_running():
-            return None
-        allowed = self._environment.web_ui.auth_required_if_enabled
-        if request.path.endswith("/stop"):
-            return allowed(self._cancel)()
-        if request.path.endswith("/swarm"):
-            return allowed(self._refusal)(request.form.to_dict())
-        return None
-
-    def _refusal(self, form: dict[str, str]) -> Any:
-        from flask import jsonify  # noqa: PLC0415 - only where there is a web UI
-
+    def refusal() -> Any:
+        given = {**vars(environment.parsed_options), **request.form.to_dict()}
         try:
-            self._take_form(form)
+            options = read_options(given)
+            _require_worker(environment.runner)
+            take(options, given.get("host"))
         except (SettingsError, RunDirectoryError) as error:
-            return jsonify({"success": False, "message": str(error), "host": self._environment.host})
+            return jsonify({"success": False, "message": str(error), "host": environment.host})
         return None
 
-    def _take_form(self, form: dict[str, str]) -> None:
-        given = {**vars(self._environment.parsed_options), **form}
-        options = read_options(given)
-        runner = self._environment.runner
-        if isinstance(runner, MasterRunner) and not runner.clients.ready:
-            raise SettingsError(_NO_WORKER)
-        self._take(options, given.get("host"))
+    def before_request() -> Any:
+        if request.method != "POST" or is_running():
+            return None
+        handler = {"stop": cancel, "swarm": refusal}.get(request.path.rpartition("/")[2])
+        return environment.web_ui.auth_required_if_enabled(handler)() if handler else None
+
+    environment.web_ui.app.before_request(before_request)
+
+
+def _require_worker(runner: Any) -> None:
+    if isinstance(runner, MasterRunner) and not runner.clients.ready:
+        raise SettingsError(_NO_WORKER)
