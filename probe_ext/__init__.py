@@ -1,15 +1,12 @@
 """Load tests that answer how many concurrent users a self-hosted LLM server keeps served.
 
 Locustfiles import from here: `from probe_ext import StreamingUser`. These names load Locust, which monkey-patches the
-whole process, so they are imported on first access; commands such as `probe report` never load it.
+whole process, so they are imported on first access; commands such as `probe report` never load it. `__init__.pyi` lists
+them for type checkers.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from probe_ext.measure.table_rows import COLD, WARM, WARM_UP
-    from probe_ext.swarm.locustfile_api import StreamingUser, events
+from typing import Any
 
 __version__ = "0.1.0"
 

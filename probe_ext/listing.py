@@ -16,7 +16,7 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 
 def main(_options: argparse.Namespace) -> int:
-    """Print one line per scenario and profile; return 0."""
+    """Print one line per scenario and profile; return the exit code."""
     lines = ["scenarios: probe run NAME --host URL"]
     lines += [f"  {path.stem:<18} {_docstring_summary(path)}" for path in sorted(folder("locustfiles").glob("*.py"))]
     lines += ["", "SLO profiles: --slo NAME"]

@@ -37,7 +37,7 @@ class RunDirectoryError(Exception):
     """The directory cannot be used; the message names it and the reason."""
 
 
-def fresh(out: Path | None, scenario: str, *, force: bool, numbered: bool) -> Path:
+def make_run_directory(out: Path | None, scenario: str, *, force: bool, numbered: bool) -> Path:
     """Make the directory of a new run and return it: `out`, or `reports/runs/<UTC time>-<scenario>` if None.
 
     If `out` already contains a run, `numbered` (another run of the same web UI) appends `-2`, `-3`, … to its name,

@@ -85,7 +85,7 @@ def test_held_tokens_count_with_the_next_text() -> None:
     assert tokens(decoder) == [1, 3, 1]
 
 
-def test_tokenless_is_lost_with_three_percent_empty_events() -> None:
+def test_no_token_is_lost_with_three_percent_empty_events() -> None:
     decoder = decode(*[sse(event("" if n % 33 == 0 else f"t{n}", n)) for n in range(1, 401)])
     assert sum(tokens(decoder)) == 400
     assert len(tokens(decoder)) == 400 - 12
@@ -261,7 +261,7 @@ def test_recorded_streams_decode_the_same_wherever_they_are_split(name: str) -> 
 
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40), st.integers(1, 4))
-def test_tokenless_is_lost_however_events_and_reads_group_them(steps: list[tuple[int, bool]], per_read: int) -> None:
+def test_no_token_is_lost_however_events_and_reads_group_them(steps: list[tuple[int, bool]], per_read: int) -> None:
     """Events stand for 0 to 5 tokens, some of them held; an event with text stands for at least one."""
     counted, events, texts = 0, [], 0
     for grown, shown in steps:

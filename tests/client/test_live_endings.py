@@ -720,7 +720,7 @@ def test_an_event_truncated_by_a_stall_has_the_time_of_its_bytes() -> None:
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-def test_a_json_reply_has_text_and_counts_but_tokenless_times(streamed: bool) -> None:
+def test_a_json_reply_has_text_and_counts_but_no_token_times(streamed: bool) -> None:
     head, body = recorded("nonstream_chat_vllm_0.32.0.txt")
     with ScriptedServer(raw(head + body)) as server:
         reply = ask(server, streamed=streamed)

@@ -279,7 +279,7 @@ def test_drains_the_socket_before_giving_up_at_a_deadline(
     assert (reply.outcome, reply.tokens_out) == (Outcome.COMPLETE, 3)
 
 
-def test_a_wall_clock_step_puts_tokenless_before_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wall_clock_step_puts_no_token_before_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
     real = kernel_receive.clock.read_clock_pair
     calls = []
 

@@ -26,11 +26,11 @@ Pair = tuple[socket.socket, socket.socket]
 @pytest.fixture
 def pairs() -> Iterator[list[Pair]]:
     """More socket pairs than COALESCE_FROM_SOCKETS."""
-    made = [socket.socketpair() for _ in range(COALESCE_FROM_SOCKETS + 2)]
-    for near, _ in made:
+    created = [socket.socketpair() for _ in range(COALESCE_FROM_SOCKETS + 2)]
+    for near, _ in created:
         near.setblocking(False)
-    yield made
-    for near, far in made:
+    yield created
+    for near, far in created:
         near.close()
         far.close()
 

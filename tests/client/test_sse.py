@@ -14,12 +14,12 @@ from probe_ext.client.sse import EventTooLargeError, SseParser
 
 def parse(*pieces: bytes, flush: bool = True) -> list[bytes]:
     parser = SseParser()
-    found = [data for piece in pieces for data in parser.feed(piece)]
-    return found + (parser.flush() if flush else [])
+    events = [data for piece in pieces for data in parser.feed(piece)]
+    return events + (parser.flush() if flush else [])
 
 
 def parse_by_the_standard(stream: bytes) -> list[bytes]:
-    """Apply the standard's algorithm to the whole stream; include an incomplete event at the end."""
+    """Apply the standard's algorithm to a complete stream; include an incomplete event at the end."""
     events: list[bytes] = []
     buffer: list[bytes] = []
     for line in re.split(rb"\r\n|\r|\n", stream.removeprefix(b"\xef\xbb\xbf")):
@@ -40,7 +40,7 @@ def parse_by_the_standard(stream: bytes) -> list[bytes]:
         pytest.param(b"data: a\r\n\r\ndata: b\r\n\r\n", [b"a", b"b"], id="carriage return and line feed"),
         pytest.param(b"data: a\r\rdata: b\r\r", [b"a", b"b"], id="carriage returns"),
         pytest.param(b"data: a\r\n\ndata: b\n\r\n", [b"a", b"b"], id="a mixture"),
-        pytest.param(b"data:a\n\ndata:  b\n\n", [b"a", b" b"], id="one space after the colon is no data"),
+        pytest.param(b"data:a\n\ndata:  b\n\n", [b"a", b" b"], id="one space after the colon is not data"),
         pytest.param(b": ping\n\n:\n\ndata: a\n\n", [b"a"], id="comments"),
         pytest.param(b": ping\ndata: a\n\n", [b"a"], id="a comment inside an event"),
         pytest.param(b"data: a\ndata: b\n\n", [b"a\nb"], id="several data lines"),
@@ -54,7 +54,7 @@ def parse_by_the_standard(stream: bytes) -> list[bytes]:
         pytest.param(b"data: a\n\ndata: b", [b"a", b"b"], id="no empty line at the end"),
         pytest.param(b"data: a\n\ndata: b\n", [b"a", b"b"], id="one line end at the end"),
         pytest.param(b"\xef\xbb\xbfdata: a\n\ndata: b\n\n", [b"a", b"b"], id="a byte order mark"),
-        pytest.param(b"\xef\xbb\xbfdata: a", [b"a"], id="a byte order mark and nothing whole"),
+        pytest.param(b"\xef\xbb\xbfdata: a", [b"a"], id="a byte order mark and an incomplete event"),
         pytest.param(b"data: a\n\n\xef\xbb\xbfdata: b\n\n", [b"a"], id="a byte order mark in the middle"),
         pytest.param("data: größe€\U0001f600\n\n".encode(), ["größe€\U0001f600".encode()], id="many bytes a character"),
         pytest.param(b"data: \xff\xfe\x80\n\n", [b"\xff\xfe\x80"], id="no UTF-8 at all"),
@@ -72,11 +72,11 @@ def test_parses_as_the_standard_wherever_the_stream_is_split(stream: bytes, even
 @pytest.mark.parametrize("name", STREAMS)
 def test_recordings_parse_the_same_wherever_they_are_split(name: str, line_end: bytes) -> None:
     body = shortened(recorded(name)[1]).replace(b"\n", line_end)
-    whole = parse_by_the_standard(body)
-    assert len(whole) > 5
-    assert whole[-1] == b"[DONE]"
+    expected = parse_by_the_standard(body)
+    assert len(expected) > 5
+    assert expected[-1] == b"[DONE]"
     for cut in range(len(body) + 1):
-        assert parse(body[:cut], body[cut:]) == whole, cut
+        assert parse(body[:cut], body[cut:]) == expected, cut
 
 
 def test_returns_an_event_as_soon_as_its_empty_line_is_read() -> None:

@@ -75,22 +75,22 @@ def test_beginnings_are_unique(a, b):
 
 
 @pytest.mark.parametrize("kind", tokenizers.EACH)
-@pytest.mark.parametrize("asked", [150, 333, 1024, 8000])
-def test_length_is_within_three_tokens_or_two_percent(kind, asked):
+@pytest.mark.parametrize("length", [150, 333, 1024, 8000])
+def test_length_is_within_three_tokens_or_two_percent(kind, length):
     count = tokenizers.EACH[kind]
-    maker = PromptMaker(7, asked, MODELS[kind])
+    maker = PromptMaker(7, length, MODELS[kind])
     for user in range(60):
-        assert abs(count(maker.prompt(user, user).text) - asked) <= max(3, 0.02 * asked) / (1 if asked < 500 else 5)
+        assert abs(count(maker.prompt(user, user).text) - length) <= max(3, 0.02 * length) / (1 if length < 500 else 5)
 
 
 @settings(max_examples=50, deadline=None)
 @given(
-    asked=st.integers(90, 3000), user=st.integers(0, 10_000), number=st.integers(0, 10_000), shared=st.integers(0, 30)
+    length=st.integers(90, 3000), user=st.integers(0, 10_000), number=st.integers(0, 10_000), shared=st.integers(0, 30)
 )
-def test_length_is_exact_for_any_prompt(asked, user, number, shared):
+def test_length_is_exact_for_any_prompt(length, user, number, shared):
     for kind, count in tokenizers.EACH.items():
-        maker = PromptMaker(7, asked, MODELS[kind], shared_prefix_tokens=shared)
-        assert abs(count(maker.prompt(user, number).text) - asked) <= 5, kind
+        maker = PromptMaker(7, length, MODELS[kind], shared_prefix_tokens=shared)
+        assert abs(count(maker.prompt(user, number).text) - length) <= 5, kind
 
 
 def test_measuring_takes_few_calls():
@@ -149,10 +149,10 @@ def test_a_prompt_works_with_both_apis():
     assert prompt.asked_tokens == 200
 
 
-@pytest.mark.parametrize(("asked", "shared"), [(1, 0), (-5, 0), (300, 290)])
-def test_rejects_a_length_that_is_too_short(asked, shared):
+@pytest.mark.parametrize(("length", "shared"), [(1, 0), (-5, 0), (300, 290)])
+def test_rejects_a_length_that_is_too_short(length, shared):
     with pytest.raises(TooShortError, match=f"too short: chat template, {shared} shared prefix tokens"):
-        PromptMaker(7, asked, MODELS["word pieces"], shared_prefix_tokens=shared)
+        PromptMaker(7, length, MODELS["word pieces"], shared_prefix_tokens=shared)
 
 
 def test_a_chat_grows_and_tracks_its_length():

@@ -9,7 +9,7 @@ import pytest
 
 from probe_ext.measure import clock
 from probe_ext.run import directory, manifest
-from probe_ext.run.directory import RunDirectoryError, contains_run, fresh
+from probe_ext.run.directory import RunDirectoryError, contains_run, make_run_directory
 from probe_ext.run.manifest import ManifestError
 
 
@@ -21,14 +21,14 @@ def make_run(path: Path) -> Path:
 
 
 def test_makes_a_new_directory_with_its_parents(tmp_path: Path) -> None:
-    asked = tmp_path / "a" / "b"
-    assert fresh(asked, "capacity", force=False, numbered=False) == asked
-    assert list(asked.iterdir()) == []
+    out = tmp_path / "a" / "b"
+    assert make_run_directory(out, "capacity", force=False, numbered=False) == out
+    assert list(out.iterdir()) == []
 
 
 def test_uses_a_directory_without_a_run(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    assert fresh(tmp_path, "capacity", force=False, numbered=False) == tmp_path
+    assert make_run_directory(tmp_path, "capacity", force=False, numbered=False) == tmp_path
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -36,7 +36,7 @@ def test_uses_a_directory_without_a_run(tmp_path: Path) -> None:
 def test_rejects_a_directory_with_a_run_and_does_not_touch_it(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("old")
     with pytest.raises(RunDirectoryError, match=f"--out {re.escape(str(tmp_path))}: already contains a run.*--force"):
-        fresh(tmp_path, "capacity", force=False, numbered=False)
+        make_run_directory(tmp_path, "capacity", force=False, numbered=False)
     assert (tmp_path / name).read_text() == "old"
 
 
@@ -51,7 +51,7 @@ def test_force_removes_only_the_files_of_the_run(tmp_path: Path) -> None:
     (elsewhere / "run.json").write_text("theirs")
     (out / "linked").symlink_to(elsewhere)
     (out / "users.csv").symlink_to(elsewhere / "run.json")
-    assert fresh(out, "capacity", force=True, numbered=False) == out
+    assert make_run_directory(out, "capacity", force=True, numbered=False) == out
     assert not contains_run(out)
     left = {entry.name for entry in out.iterdir()}
     assert left == {"notes.txt", "requests.csv.bak", "gaps-of-mine", "gaps-w2.csv", "linked"}
@@ -65,17 +65,17 @@ def test_force_removes_every_kind_of_file_that_a_run_writes(tmp_path: Path) -> N
     assert len(written) > 12
     for name in written:
         (tmp_path / name).write_text("old")
-    fresh(tmp_path, "capacity", force=True, numbered=False)
+    make_run_directory(tmp_path, "capacity", force=True, numbered=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_numbered_runs_get_the_next_number(tmp_path: Path) -> None:
-    asked = tmp_path / "out"
-    made = []
+    out = tmp_path / "out"
+    directories = []
     for _ in range(3):
-        made.append(fresh(asked, "capacity", force=False, numbered=True))
-        make_run(made[-1])
-    assert [path.name for path in made] == ["out", "out-2", "out-3"]
+        directories.append(make_run_directory(out, "capacity", force=False, numbered=True))
+        make_run(directories[-1])
+    assert [path.name for path in directories] == ["out", "out-2", "out-3"]
 
 
 def test_the_default_directory_is_named_by_time_and_scenario_and_is_always_new(
@@ -83,9 +83,9 @@ def test_the_default_directory_is_named_by_time_and_scenario_and_is_always_new(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(directory.clock, "wall", lambda: 0.0)
-    first = fresh(None, "capacity", force=False, numbered=False)
+    first = make_run_directory(None, "capacity", force=False, numbered=False)
     make_run(first)
-    second = fresh(None, "capacity", force=True, numbered=False)
+    second = make_run_directory(None, "capacity", force=True, numbered=False)
     assert first == Path("reports/runs/19700101T000000Z-capacity")
     assert second == Path("reports/runs/19700101T000000Z-capacity-2")
     assert contains_run(first)
@@ -93,9 +93,9 @@ def test_the_default_directory_is_named_by_time_and_scenario_and_is_always_new(
 
 def test_rejects_a_path_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
-    for asked in (tmp_path / "out", tmp_path / "out" / "below"):
-        with pytest.raises(RunDirectoryError, match=f"--out {re.escape(str(asked))}: cannot be written"):
-            fresh(asked, "capacity", force=False, numbered=False)
+    for out in (tmp_path / "out", tmp_path / "out" / "below"):
+        with pytest.raises(RunDirectoryError, match=f"--out {re.escape(str(out))}: cannot be written"):
+            make_run_directory(out, "capacity", force=False, numbered=False)
     assert (tmp_path / "out").read_text() == "a file"
 
 
@@ -109,7 +109,7 @@ def test_rejects_a_read_only_directory(tmp_path: Path, monkeypatch: pytest.Monke
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(RunDirectoryError, match="cannot be written: Permission denied"):
-            fresh(tmp_path, "capacity", force=False, numbered=False)
+            make_run_directory(tmp_path, "capacity", force=False, numbered=False)
     finally:
         tmp_path.chmod(0o700)
 
@@ -120,7 +120,7 @@ def test_rejects_an_unreadable_directory(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(directory, "contains_run", deny)
     with pytest.raises(RunDirectoryError, match="cannot be written: Permission denied"):
-        fresh(tmp_path, "capacity", force=False, numbered=False)
+        make_run_directory(tmp_path, "capacity", force=False, numbered=False)
 
 
 def test_a_failed_write_check_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_a_failed_write_check_leaves_no_file(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(RunDirectoryError, match="No space left"):
-        fresh(tmp_path, "capacity", force=False, numbered=False)
+        make_run_directory(tmp_path, "capacity", force=False, numbered=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -195,7 +195,7 @@ def test_runs_started_in_the_same_second_get_separate_directories(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(clock, "wall", lambda: 1.7e9)
-    paths = [fresh(None, "capacity", force=False, numbered=False) for _ in range(3)]  # none has any files yet
+    paths = [make_run_directory(None, "capacity", force=False, numbered=False) for _ in range(3)]
     assert len(set(paths)) == 3
     assert all(path.is_dir() for path in paths)
 

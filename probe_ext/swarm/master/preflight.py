@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.load.boundary_search import SearchPlan
-from probe_ext.run.directory import fresh
+from probe_ext.run.directory import make_run_directory
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm.locust_options import default_levels
@@ -52,7 +52,7 @@ class Preflight:
         if preparation.problem:
             raise SettingsError(preparation.problem)  # before a directory is made, or an old run removed from it
         out = Path(options.out) if options.out else None
-        directory = fresh(out, self.scenario(), force=options.force, numbered=self._runs > 0)
+        directory = make_run_directory(out, self.scenario(), force=options.force, numbered=self._runs > 0)
         return PreparedRun(options, preparation, directory)
 
     def warm_up(self, prepared: PreparedRun) -> PreparedRun:
