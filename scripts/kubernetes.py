@@ -68,7 +68,7 @@ def problems(resource: dict[str, Any], crd: dict[str, Any]) -> list[str]:
         return [f"{resource['apiVersion']} {resource['kind']} is not what the definition is of"]
     schemas = {one["name"]: one["schema"]["openAPIV3Schema"] for one in crd["spec"]["versions"] if one["served"]}
     if version not in schemas:
-        return [f"apiVersion: {version} is none of {', '.join(schemas)}"]
+        return [f"apiVersion: {version} is not one of {', '.join(schemas)}"]
     strict = closed(schemas[version])
     strict["properties"]["metadata"] = {"type": "object"}  # Kubernetes' own
     errors = jsonschema.Draft202012Validator(strict).iter_errors(resource)

@@ -36,7 +36,7 @@ def constant(file: Path, name: str) -> int:
 KEPT, WARMING, TURNS = constant(BASELINE, "KEPT"), constant(BASELINE, "WARMING"), constant(CHAT, "TURNS")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fast() -> Iterator[str]:
     """A simulated server, ten times as fast as the demo's GPU."""
     command = [str(BIN / "probe"), "sim", "--port", "0", "--speed", "10"]
@@ -172,7 +172,7 @@ def test_baseline_ends_in_the_web_ui_which_stays(fast: str, tmp_path: Path) -> N
         wait_for(lambda: state(url), "the web UI")
         for directory in (out, out.with_name("ui-2")):
             form = urllib.parse.urlencode({"user_count": "1", "spawn_rate": "1"}).encode()
-            with urllib.request.urlopen(f"{url}/swarm", form, timeout=60) as answer:
+            with urllib.request.urlopen(f"{url}/swarm", form, timeout=PATIENCE) as answer:
                 assert json.load(answer)["success"]
             manifest = directory / "run.json"
             wait_for(lambda m=manifest: m.exists() and '"ended_at": "' in m.read_text(), "the run's own end")
@@ -185,7 +185,7 @@ def test_baseline_ends_in_the_web_ui_which_stays(fast: str, tmp_path: Path) -> N
 
 def state(url: str) -> str:
     try:
-        with urllib.request.urlopen(f"{url}/stats/requests", timeout=60) as answer:
+        with urllib.request.urlopen(f"{url}/stats/requests", timeout=PATIENCE) as answer:
             return str(json.load(answer)["state"])
     except OSError:
         return ""

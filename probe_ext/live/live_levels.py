@@ -17,11 +17,11 @@ from probe_ext.load.level_plan import MIN_LEVEL_S, LevelPlan, min_level_seconds
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.settings.options import Plan
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.grading.reply_grades import DIMENSIONS
-from probe_ext.verdict.grading.user_grades import Headcount
-from probe_ext.verdict.levels.find_levels import SAMPLING, SETTLE
-from probe_ext.verdict.levels.level_state import STATE_NAMES, Heard, judge_levels, served_share
+from probe_ext.verdict.grading.user_grades import UserCounts
+from probe_ext.verdict.levels.find_levels import MAX_SAMPLE_GAP_S, SETTLE_S
+from probe_ext.verdict.levels.level_state import STATE_NAMES, Coverage, judge_levels, served_share
 from probe_ext.verdict.values.columns import Floats
+from probe_ext.verdict.values.json_types import DIMENSIONS
 
 MAX_OPEN_LEVELS = 3  # that still take replies
 MAX_PAST_LEVELS = 50
@@ -44,7 +44,7 @@ def rules_of(plan: Plan | None, profile: dict[str, Any]) -> Rules:
     """Return the rules by which the report will find and judge this run's levels."""
     slo = SloProfile.model_validate(profile)
     if plan is None:
-        return Rules(slo, SETTLE, min_replies=slo.level.min_replies)
+        return Rules(slo, SETTLE_S, min_replies=slo.level.min_replies)
     levels = frozenset(plan.levels) if isinstance(plan, LevelPlan) else None
     return Rules(slo, plan.settle, min_level_seconds(plan.hold), plan.min_replies, levels)
 
@@ -128,7 +128,7 @@ class Level:
         present = max(self.users, self._ledger.seen)
         with_enough = self._ledger.users_with(rules.min_replies)
         enough = with_enough >= share * self.users - 1e-9
-        state = judge_levels(_arrays(people), Heard(np.array([present]), np.array([enough])), share)[0]
+        state = judge_levels(_arrays(people), Coverage(np.array([present]), np.array([enough])), share)[0]
         tpot = self._tpot.quantile(0.5)
         return LevelNow(
             users=self.users,
@@ -140,7 +140,7 @@ class Level:
             users_strained=int(people.strained),
             users_broken=int(people.broken),
             users_undecided=int(people.undecided),
-            users_unheard=int(present - people.heard),
+            users_unheard=int(present - people.judged),
             users_told=with_enough,
             replies=self._replies,
             ttft_p50=self._ttft.quantile(0.50),
@@ -161,8 +161,8 @@ class Level:
         return tuple(sorted(shares, key=lambda dimension: shares[dimension]))
 
 
-def _arrays(people: Headcount) -> Headcount:
-    return Headcount(*(np.atleast_1d(n) for n in (people.served, people.strained, people.broken, people.undecided)))
+def _arrays(people: UserCounts) -> UserCounts:
+    return UserCounts(*(np.atleast_1d(n) for n in (people.served, people.strained, people.broken, people.undecided)))
 
 
 class Levels:
@@ -186,7 +186,7 @@ class Levels:
     def note_users(self, t: float, users: int, *, ending: bool) -> bool:
         """Note the number of users; True if it has fallen."""
         users = 0 if ending else users
-        near = self._sampled is not None and t - self._sampled <= SAMPLING
+        near = self._sampled is not None and t - self._sampled <= MAX_SAMPLE_GAP_S
         changed = self._sampled if near and self._sampled is not None else t
         fewer = users < self.users
         if users != self.users:

@@ -14,7 +14,7 @@ from probe_ext.live.server_now import ServerNow
 from probe_ext.live.window import Window, WindowFigures
 from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import ReplyRow, ServerRow, UserRow
-from probe_ext.verdict.grading.user_grades import Headcount
+from probe_ext.verdict.grading.user_grades import UserCounts
 
 ENDING = frozenset({"stopping", "stopped", "cleanup"})
 COLUMNS = {
@@ -126,8 +126,8 @@ class LiveRun:
 
     def _moment(self, t: float, kv: float | None, waiting: float | None, level: LevelNow | None) -> Now:
         users = self._users.users if self._users else 0
-        people: Headcount = self._window.people(self.rules.profile.users)
-        with_replies = int(people.heard)
+        people: UserCounts = self._window.people(self.rules.profile.users)
+        with_replies = int(people.judged)
         return Now(
             t=t,
             users=users,

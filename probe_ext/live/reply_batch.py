@@ -10,7 +10,7 @@ from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.reply_grades import Grades, judge_replies
-from probe_ext.verdict.levels.truncate import as_of
+from probe_ext.verdict.levels.cut_at_rise import as_of
 from probe_ext.verdict.values.columns import Bools, Floats
 from probe_ext.verdict.values.evidence import Columns
 
@@ -81,8 +81,8 @@ def judge(rows: Sequence[ReplyRow], profile: SloProfile, until: Callable[[Floats
         sent=sent,
         end=columns["end"],
         ttft=columns["first"] - columns["sent"],
-        rate=judged.felt.rate,
-        gap=judged.felt.gap,
+        rate=judged.experience.rate,
+        gap=judged.experience.gap,
         lag=columns["lag_max"],
         tokens=columns["tokens_out"],
         failed=np.array([is_failure(Outcome(row.outcome)) for row in rows], dtype=np.bool_),

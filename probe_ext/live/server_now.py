@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterable, Iterator
 
 from probe_ext.measure.table_rows import ServerRow
-from probe_ext.verdict.server.server_series import STALE
+from probe_ext.verdict.server.server_series import STALE_S
 
 Engine = tuple[str, str]
 """URL and engine"""
@@ -59,7 +59,7 @@ class ServerNow:
     def _fresh(self, quantity: str, now: float) -> Iterator[float]:
         newest = self._newest[quantity]
         for engine, (t, value) in newest.items():
-            if now - t <= STALE and not _is_part(engine, newest):
+            if now - t <= STALE_S and not _is_part(engine, newest):
                 yield value
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from probe_ext.settings.slo import Users
 from probe_ext.verdict.grading.reply_grades import BROKEN, STRAINED, Grades
-from probe_ext.verdict.grading.user_grades import Counts, Headcount, classify, headcount
+from probe_ext.verdict.grading.user_grades import Counts, UserCounts, classify, count_users
 from probe_ext.verdict.values.columns import Ints
 
 _JUDGED, _STRAINED, _BROKEN = range(3)
@@ -40,10 +40,10 @@ class Ledger:
         """Number of users with any reply, judged or not."""
         return len(self._row)
 
-    def people(self, rules: Users, way: int = 0) -> Headcount:
+    def people(self, rules: Users, way: int = 0) -> UserCounts:
         """Return the number of users in each category."""
         judged, strained, broken = self._counts[way]
-        return headcount(classify(Counts(judged, strained, broken), rules))
+        return count_users(classify(Counts(judged, strained, broken), rules))
 
     def users_with(self, replies: int) -> int:
         """Count users with at least this many judged replies."""

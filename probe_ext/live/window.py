@@ -12,7 +12,7 @@ import numpy as np
 from probe_ext.live.reply_batch import Batch
 from probe_ext.live.user_ledger import Ledger
 from probe_ext.settings.slo import Users
-from probe_ext.verdict.grading.user_grades import Headcount
+from probe_ext.verdict.grading.user_grades import UserCounts
 from probe_ext.verdict.values.columns import Floats
 from probe_ext.verdict.values.evidence import quantile
 
@@ -72,7 +72,7 @@ class Window:
         self._batches.clear()
         self._ledger = Ledger()
 
-    def people(self, rules: Users) -> Headcount:
+    def people(self, rules: Users) -> UserCounts:
         """Return the number of users in each category."""
         return self._ledger.people(rules)
 

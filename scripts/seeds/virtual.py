@@ -100,8 +100,8 @@ def _asker(engine: Engine, seen: Seen, load: Load) -> Callable[[float], None]:
 def _note(seen: Seen, step: Step) -> None:
     seen.kv_usage_max = max(seen.kv_usage_max, step.snapshot.kv_usage)
     seen.preemptions += len(step.preempted)
-    seen.queries += step.tally.queries
-    seen.hits += step.tally.hits
+    seen.queries += step.tally.prefix_queries
+    seen.hits += step.tally.prefix_hits
     seen.tokens += len(step.outputs)
     for output in step.outputs:
         seen.first.setdefault(output.request_id, step.end)

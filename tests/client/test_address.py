@@ -1,7 +1,7 @@
 """Parsing of `--host`."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.client.address import Target, parse_target
@@ -99,7 +99,6 @@ def test_rejects_credentials_without_repeating_them(url: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.text(alphabet="http:/[]@?#%.:0189 abv\\\t\u00e9\x00", max_size=24) | st.text(max_size=24))
 def test_any_text_is_parsed_or_rejected_in_one_line(text: str) -> None:
     message = None

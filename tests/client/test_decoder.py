@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import STREAMS, events_of, read_stream, recorded, shortened, sse
 
@@ -259,7 +259,6 @@ def test_recorded_streams_decode_the_same_wherever_they_are_split(name: str) -> 
         assert result(decode(body[:cut], body[cut:])) == expected, cut
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40), st.integers(1, 4))
 def test_no_token_is_lost_however_events_and_reads_group_them(steps: list[tuple[int, bool]], per_read: int) -> None:
     """Events stand for 0 to 5 tokens, some of them held; an event with text stands for at least one."""

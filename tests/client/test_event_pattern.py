@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import STREAMS, events_of, recorded, sse
 
@@ -109,7 +109,6 @@ CORRUPTIONS = [
 ]
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.lists(st.text(max_size=6), min_size=2, max_size=8), st.integers(0, 2**32), st.integers(0, 6))
 def test_corrupted_events_decode_as_with_the_json_parser(texts: list[str], seed: int, corruptions: int) -> None:
     rng = random.Random(seed)
@@ -128,7 +127,6 @@ def test_corrupted_events_decode_as_with_the_json_parser(texts: list[str], seed:
         assert decoded([first, *parts], PatternCache()) == decoded([first, *parts], NoPatterns())
 
 
-@settings(deadline=None, max_examples=200)
 @given(
     st.recursive(
         st.none() | st.integers(0, 99) | st.sampled_from(["a", "id", "7", '"', "word"]),

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import JSON_HEAD, STREAMS, chunked, events_of, recorded, recorded_http_errors, shortened, sized
 
@@ -243,7 +243,6 @@ def test_between_chunks_is_right_wherever_reads_split_them() -> None:
     assert not respond(sized(b"x")).between_chunks
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.lists(st.binary(min_size=1, max_size=12), max_size=8), st.lists(st.integers(0, 300), max_size=6))
 def test_any_chunks_in_any_reads_make_the_body(chunks: list[bytes], cuts: list[int]) -> None:
     raw = CHUNKED + chunked(*chunks)
@@ -253,7 +252,6 @@ def test_any_chunks_in_any_reads_make_the_body(chunks: list[bytes], cuts: list[i
     assert body_of(response) == b"".join(chunks)
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.binary(max_size=200), st.sampled_from([b"", OK, CHUNKED, OK + b"\r\n"]))
 def test_any_bytes_are_parsed_or_rejected(noise: bytes, front: bytes) -> None:
     message = None

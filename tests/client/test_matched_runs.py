@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import HEAD, STREAMS, chunked, events_of, recorded, sse
 from test_event_pattern import CORRUPTIONS, ROLE, chat
@@ -113,7 +113,6 @@ def test_irregular_reads_decode_the_same(case: str, batches: list[int], monkeypa
     check_same([CHUNKED, chunk(ROLE), *IRREGULAR[case](REGULAR_READS), END], batches, monkeypatch)
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.integers(0, 2**32))
 def test_corrupted_and_split_reads_decode_the_same(seed: int) -> None:
     rng = random.Random(seed)

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import KEY, recorded_http_errors
 
@@ -197,7 +197,6 @@ shaped = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.dictionaries(st.sampled_from(KEYS + MORE + LAST), shaped, max_size=8))
 def test_any_json_object_is_an_event(content: dict[str, Any]) -> None:
     event = parse_event(json.dumps(content, ensure_ascii=True).encode())

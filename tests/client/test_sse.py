@@ -4,7 +4,7 @@ import itertools
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import STREAMS, recorded, shortened
 
@@ -90,7 +90,6 @@ def test_returns_an_event_as_soon_as_its_empty_line_is_read() -> None:
     assert parser.flush() == []
 
 
-@settings(deadline=None, max_examples=600)
 @given(
     st.lists(
         st.sampled_from(

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from probe_ext.cli import COMMANDS
+from tests.conftest import BuildOnce
 from tests.e2e import loaded
 from tests.e2e.conftest import BIN, PATIENCE, ROOT, Run, end, finished, free_port, locust, replies, start, wait_for
 from tests.e2e.test_endings import check_accounts
@@ -69,6 +70,14 @@ def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, "subproc
 
 
 @pytest.fixture
+def dead_host() -> Iterator[str]:
+    """A URL that refuses connections. Its port stays bound, so no other process can start to listen there."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.fixture
 def tls_only() -> Iterator[str]:
     """An http:// URL of a TLS port, which answers plain HTTP with an alert."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -88,15 +97,17 @@ def tls_only() -> Iterator[str]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.fixture(scope="module")
-def good(sim: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def good(sim: str, build_once: BuildOnce) -> Path:
     """A short run with its report; tests must not change it."""
-    out = tmp_path_factory.mktemp("good") / "run"
-    result = probe("run", "capacity", "--host", sim, "--out", out, *SHORT)
-    assert result.returncode == 0, result.stderr
-    assert "probe: 1 level (2 users), 0 s settle + 2 s hold: at least 2 s, longer" in result.stderr
-    assert len(Run(out, 0, "").rows()) >= 4
-    return out
+
+    def make(place: Path) -> None:
+        result = probe("run", "capacity", "--host", sim, "--out", place / "run", *SHORT)
+        assert result.returncode == 0, result.stderr
+        assert "probe: 1 level (2 users), 0 s settle + 2 s hold: at least 2 s, longer" in result.stderr
+        assert len(Run(place / "run", 0, "").rows()) >= 4
+
+    return build_once("short-run", make) / "run"
 
 
 @pytest.fixture
@@ -111,10 +122,10 @@ def test_the_refusal_check_can_fail(good: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("--model", "m")], ids=["model asked for", "model given"])
-def test_connection_refused(tmp_path: Path, more: tuple[str, ...]) -> None:
-    host = f"http://127.0.0.1:{free_port()}"
+def test_connection_refused(tmp_path: Path, dead_host: str, more: tuple[str, ...]) -> None:
     out = tmp_path / "run"
-    check_refused(probe("run", "capacity", "--host", host, "--out", out, *more), "--host", host, "refused")
+    refused = probe("run", "capacity", "--host", dead_host, "--out", out, *more)
+    check_refused(refused, "--host", dead_host, "refused")
     assert not out.exists()
 
 
@@ -236,12 +247,11 @@ def test_unwritable_output_directory(sim: str, tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_replaces_a_run_only_with_force(sim: str, run: Path) -> None:
+def test_replaces_a_run_only_with_force(sim: str, dead_host: str, run: Path) -> None:
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     check_refused(probe_run("capacity", "--host", sim, "--out", run), f"--out {run}", "--force")
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
-    dead = f"http://127.0.0.1:{free_port()}"
-    check_refused(probe_run("capacity", "--host", dead, "--out", run, "--force"), f"--host {dead}")
+    check_refused(probe_run("capacity", "--host", dead_host, "--out", run, "--force"), f"--host {dead_host}")
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before  # nothing replaced it
     (run / "notes.txt").write_text("mine")
     result = probe("run", "capacity", "--host", sim, "--out", run, "--force", *SHORT)
@@ -251,11 +261,10 @@ def test_replaces_a_run_only_with_force(sim: str, run: Path) -> None:
     check_accounts(Run(run, 0, result.stdout), nodes=1, least=4)
 
 
-def test_refused_run_ends_its_workers() -> None:
-    host = f"http://127.0.0.1:{free_port()}"
-    process = start([str(BIN / "probe"), "run", "capacity", "--host", host, "--processes", "2"])
+def test_refused_run_ends_its_workers(dead_host: str) -> None:
+    process = start([str(BIN / "probe"), "run", "capacity", "--host", dead_host, "--processes", "2"])
     said, _ = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, said.splitlines()) == (2, [f"probe: --host {host}: connection refused"])
+    assert (process.returncode, said.splitlines()) == (2, [f"probe: --host {dead_host}: connection refused"])
     wait_for(lambda: not alive(process.pid), "the workers to go")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import BIN, ROOT, Run, channel, end, finished, free_port, start, wait_for
+from tests.e2e.conftest import BIN, PATIENCE, ROOT, Run, channel, end, finished, free_port, start, wait_for
 from tests.e2e.test_endings import check_accounts
 from tests.e2e.test_swarm import Web, _answers
 
@@ -53,12 +53,12 @@ class Known(Web):
         self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
 
     def get(self, path: str) -> str:
-        with self._opener.open(self.url + path, timeout=60) as answer:
+        with self._opener.open(self.url + path, timeout=PATIENCE) as answer:
             return str(answer.read().decode())
 
     def log_in(self) -> None:
         form = urllib.parse.urlencode({"password": PASSWORD}).encode()
-        self._opener.open(self.url + "/probe-login", form, timeout=60).close()
+        self._opener.open(self.url + "/probe-login", form, timeout=PATIENCE).close()
 
 
 class Browser:

@@ -13,7 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import BIN, CAPACITY, Run, channel, end, finished, free_port, locust, replies, start, wait_for
+from tests.e2e.conftest import (
+    BIN,
+    CAPACITY,
+    PATIENCE,
+    Run,
+    channel,
+    end,
+    finished,
+    free_port,
+    locust,
+    replies,
+    start,
+    wait_for,
+)
 from tests.e2e.test_endings import USERS, check_accounts
 
 
@@ -30,7 +43,7 @@ def test_master_with_separate_workers(sim: str, tmp_path: Path) -> None:
         check_accounts(run, nodes=2)
         assert len({row["worker"] for row in run.rows()}) == 2
         assert {row["scenario"] for row in run.rows()} == {"capacity"}  # also if the master sent the file
-        assert [worker.wait(20) for worker in workers] == [0, 0]
+        assert [worker.wait(PATIENCE) for worker in workers] == [0, 0]
     finally:
         for worker in workers:
             end(worker)
@@ -100,16 +113,16 @@ class Web:
         self.url = url
 
     def get(self, path: str) -> str:
-        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as answer:
             return str(answer.read().decode())
 
     def swarm(self, **form: str) -> dict[str, object]:
         data = urllib.parse.urlencode(form).encode()
-        with urllib.request.urlopen(self.url + "/swarm", data, timeout=60) as answer:
+        with urllib.request.urlopen(self.url + "/swarm", data, timeout=PATIENCE) as answer:
             return dict(json.load(answer))
 
     def stop(self) -> None:
-        with urllib.request.urlopen(self.url + "/stop", b"", timeout=60) as answer:
+        with urllib.request.urlopen(self.url + "/stop", b"", timeout=PATIENCE) as answer:
             assert json.load(answer)["success"]
 
     def users(self) -> int:
@@ -258,7 +271,7 @@ def test_waiting_master_outlives_a_worker_and_gives_up_with_a_message(sim: str, 
         assert workers[0].stdout is not None
         assert any("joined the master" in line for line in workers[0].stdout)  # reads up to that line
         workers[0].send_signal(signal.SIGINT)
-        workers[0].wait(60)
+        workers[0].wait(PATIENCE)
         workers += [start(join), start(join)]
         run = finished(master, tmp_path / "run")
         check_accounts(run, nodes=2)

@@ -50,7 +50,7 @@ def test_kill_9(tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> 
     assert 0 < lost["clock_error"] < 0.5
     said = findings(out)
     assert "lost" in said["workers"].why
-    assert not any(one.spoils for one in said.values() if one.check in {"workers", "accounted"})
+    assert not any(one.makes_invalid for one in said.values() if one.check in {"workers", "accounted"})
     before = len(rows)
     files = [str(path) for pattern in ("requests-*.csv", "gaps-*.csv") for path in away.rglob(pattern)]
     assert main(["merge", str(out), *files]) == 0

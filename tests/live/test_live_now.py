@@ -45,7 +45,7 @@ def test_empty_window_has_no_figures() -> None:
     window = Window()
     figures = window.figures(10.0)
     assert (figures.replies, figures.ttft_p95, figures.decode_rate_p50, figures.tokens_per_s) == (0, None, None, None)
-    assert window.people(CHAT.users).heard == 0
+    assert window.people(CHAT.users).judged == 0
 
 
 def test_users_leave_the_window_with_their_replies() -> None:

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.load.level_plan import MAX_HOLD_FACTOR, LevelPlan, LevelSteps, parse_levels
@@ -87,7 +87,6 @@ def test_rejects_an_invalid_list_and_names_the_invalid_part(text: str, named: st
     assert len(str(rejected.value)) < 120
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.text(alphabet="0123456789,- x\n٣", max_size=20))
 def test_any_text_is_parsed_or_rejected(text: str) -> None:
     try:
@@ -185,7 +184,6 @@ def test_stays_done_after_the_last_level() -> None:
     assert steps.never_reached == [4]
 
 
-@settings(deadline=None, max_examples=100)
 @given(
     st.lists(st.integers(1, 9), min_size=1, max_size=4).filter(
         lambda ls: all(a != b for a, b in itertools.pairwise(ls))

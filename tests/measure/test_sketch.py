@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.measure.sketch import ACCURACY, FLOOR, LatencySketch
@@ -71,7 +71,6 @@ def test_the_error_bound_is_tight() -> None:
     assert worst_error(values, sketch_of(values)) > ACCURACY / 2
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.lists(durations.filter(lambda v: v > 2 * FLOOR), min_size=1, max_size=60), st.floats(0, 1))
 def test_any_quantile_of_any_values_is_within_the_error_bound(values: list[float], q: float) -> None:
     estimate = sketch_of(values).quantile(q)
@@ -79,7 +78,6 @@ def test_any_quantile_of_any_values_is_within_the_error_bound(values: list[float
     assert estimate == pytest.approx(exact(values, q), rel=ACCURACY + ROUNDING)
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.lists(st.lists(durations, max_size=20), max_size=6), st.randoms(use_true_random=False))
 def test_merging_in_any_order_equals_one_sketch(parts: list[list[float]], shuffle: random.Random) -> None:
     combined = sketch_of([v for part in parts for v in part])
@@ -93,7 +91,6 @@ def test_merging_in_any_order_equals_one_sketch(parts: list[list[float]], shuffl
     assert [heap[0].quantile(q) for q in QUANTILES] == [combined.quantile(q) for q in QUANTILES]
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.lists(durations, max_size=20), st.lists(durations, max_size=20))
 def test_merging_does_not_change_the_argument(left: list[float], right: list[float]) -> None:
     one, other = sketch_of(left), sketch_of(right)
@@ -103,7 +100,6 @@ def test_merging_does_not_change_the_argument(left: list[float], right: list[flo
     assert other.to_wire() == before
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.lists(durations, max_size=40))
 def test_json_round_trip_is_lossless(values: list[float]) -> None:
     one = sketch_of(values)

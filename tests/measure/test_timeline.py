@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.measure.timeline import Pace, TokenEvents, gaps, pace, tpot, worst
@@ -116,7 +116,6 @@ def test_worst_ignores_choices_without_a_gap() -> None:
         assert result.tpot == pytest.approx(0.4)
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(st.floats(0, 10), st.integers(1, 9)), min_size=1, max_size=30))
 def test_pace_is_consistent(steps: list[tuple[float, int]]) -> None:
     at, rows = 100.0, []

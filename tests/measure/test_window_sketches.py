@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.measure.sketch import LatencySketch
@@ -117,7 +117,6 @@ def test_workers_are_summed() -> None:
     assert (together.count, together.minimum, together.maximum) == (7, 0.01, 0.02)
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.tuples(st.sampled_from(["w1", "w2", "w3"]), st.floats(0, 30), st.floats(0, 5)), min_size=1, max_size=40)
 )

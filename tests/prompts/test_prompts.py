@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.prompts.composer import TooShortError
@@ -63,7 +63,6 @@ def test_seeds_have_different_beginnings():
     assert len(set(beginnings)) == 200
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     a=st.tuples(st.integers(0, 2**30 - 1), st.integers(0, 2**20 - 1)),
     b=st.tuples(st.integers(0, 2**30 - 1), st.integers(0, 2**20 - 1)),
@@ -83,7 +82,6 @@ def test_length_is_within_three_tokens_or_two_percent(kind, length):
         assert abs(count(maker.prompt(user, user).text) - length) <= max(3, 0.02 * length) / (1 if length < 500 else 5)
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     length=st.integers(90, 3000), user=st.integers(0, 10_000), number=st.integers(0, 10_000), shared=st.integers(0, 30)
 )

@@ -10,7 +10,7 @@ from report_views import viewed
 from probe_ext.report.outputs import render
 from probe_ext.report.sections import bounds
 from probe_ext.report.sections.page import Page
-from probe_ext.report.wording import common_text
+from probe_ext.report.wording import shared_sentences
 from probe_ext.verdict.diagnosis.diagnose import NAMES
 
 
@@ -61,6 +61,6 @@ def test_figures_carry_their_unit(value: float | None, unit: str, said: str) -> 
 def test_one_line_for_the_terminal() -> None:
     said = {"sentence": "What bounds it: a.", "bounds": []}
     edge = {"sentence": "This is the edge.", "on_edge": True}
-    assert common_text.bounds({"diagnosis": said, "edge": edge}) == "What bounds it: a. This is the edge."
-    assert common_text.bounds({"diagnosis": said, "edge": {**edge, "on_edge": False}}) == "What bounds it: a."
-    assert common_text.bounds({"diagnosis": said, "edge": {**edge, "on_edge": None}}) == "What bounds it: a."
+    assert shared_sentences.bounds({"diagnosis": said, "edge": edge}) == "What bounds it: a. This is the edge."
+    assert shared_sentences.bounds({"diagnosis": said, "edge": {**edge, "on_edge": False}}) == "What bounds it: a."
+    assert shared_sentences.bounds({"diagnosis": said, "edge": {**edge, "on_edge": None}}) == "What bounds it: a."

@@ -5,18 +5,20 @@ from pathlib import Path
 import pytest
 
 from probe_ext.report import report_command
-from probe_ext.report.wording import common_text
+from probe_ext.report.wording import shared_sentences
 
 
 def test_a_measured_cold_user_is_a_sentence_and_another_is_silence() -> None:
     found = {"measured": True, "cold_p50": 2.48, "warm_p50": 0.15}
-    assert common_text.cold_user(found) == "A cold user waits 2.5 s for its first word, a warm one 0.15 s (medians)."
-    assert common_text.cold_user({"measured": False}) == ""
+    assert (
+        shared_sentences.cold_user(found) == "A cold user waits 2.5 s for its first word, a warm one 0.15 s (medians)."
+    )
+    assert shared_sentences.cold_user({"measured": False}) == ""
 
 
 def test_the_summary_says_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report_command.build(run)
     assert "cold user" not in (run / "summary.md").read_text(encoding="utf-8")
-    monkeypatch.setattr(common_text, "cold_user", lambda _found: "A cold user waits.")
+    monkeypatch.setattr(shared_sentences, "cold_user", lambda _found: "A cold user waits.")
     report_command.build(run)
     assert "\nA cold user waits.\n" in (run / "summary.md").read_text(encoding="utf-8")

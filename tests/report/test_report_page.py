@@ -68,7 +68,7 @@ def test_picture_stacks_every_user_and_marks_the_capacity(page: Page) -> None:
     labels = [label.text for label in page.stack.plot.labels]
     assert "capacity 4" in labels
     assert "5 to 7: not measured" in labels
-    assert page.stack.plot.says == "1 users: 1 served; 2 users: 2 served; 4 users: 4 served; 8 users: 8 strained"
+    assert page.stack.plot.description == "1 users: 1 served; 2 users: 2 served; 4 users: 4 served; 8 users: 8 strained"
 
 
 def test_bars_do_not_leave_the_plot(page: Page) -> None:
@@ -86,7 +86,7 @@ def test_cards_answer_the_four_questions(page: Page) -> None:
         ("cold", "not measured in this run", False),
     ]
     assert page.cards[0].plot is not None
-    assert page.cards[0].plot.says == "1 users: 50 ms; 2 users: 0.10 s; 4 users: 0.20 s; 8 users: 0.40 s"
+    assert page.cards[0].plot.description == "1 users: 50 ms; 2 users: 0.10 s; 4 users: 0.20 s; 8 users: 0.40 s"
 
 
 def test_every_way_to_fail_is_said_in_words() -> None:

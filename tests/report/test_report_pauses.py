@@ -30,13 +30,13 @@ def test_every_pause_stands_in_its_file(whole_run: Path) -> None:
 def test_the_page_says_how_many_overlap_and_how_many_would_by_chance(whole_run: Path) -> None:
     section = viewed(whole_run).silence
     assert section is not None
-    assert section.says.startswith(f"{len(held())} silent pauses of 2 s or more: ")
+    assert section.sentence.startswith(f"{len(held())} silent pauses of 2 s or more: ")
     assert [one.what.split()[0] for one in section.compared] == ["overlap", "end", "start"]
     assert len(section.rows) == min(pauses.MOST, len(held()))
     assert all(len(row) == len(section.heads) for row in section.rows)
     html = (whole_run / "capacity.html").read_text(encoding="utf-8")
     assert "Overlap is not cause." in html
-    assert section.says in (whole_run / "summary.md").read_text(encoding="utf-8")
+    assert section.sentence in (whole_run / "summary.md").read_text(encoding="utf-8")
 
 
 def test_without_metrics_nothing_is_compared_and_that_is_said(run: Path) -> None:
@@ -44,7 +44,7 @@ def test_without_metrics_nothing_is_compared_and_that_is_said(run: Path) -> None
     section = viewed(run).silence
     assert section is not None
     assert section.compared == []
-    assert "is not known" in section.says
+    assert "is not known" in section.sentence
     assert {tuple(row[4:]) for row in section.rows} == {("–", "–", "–", "–")}
 
 

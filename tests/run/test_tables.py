@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow, columns
@@ -192,7 +192,6 @@ def test_fails_at_once_where_it_cannot_write(tmp_path: Path) -> None:
         TableWriter(tmp_path, GapRow)
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 200)), min_size=1, max_size=8))
 def test_every_row_is_written_once_and_in_order_however_often_the_disk_fills(
     tmp_path_factory: pytest.TempPathFactory, batches: list[tuple[int, int]]

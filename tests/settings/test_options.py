@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.load.boundary_search import SearchPlan
@@ -213,13 +213,11 @@ def test_rejects_invalid_durations(text: str) -> None:
         seconds(text)
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
 def test_a_duration_is_the_sum_of_its_parts(h: int, m: int, s: int, ms: int) -> None:
     assert seconds(f"{h}h{m}m{s}s{ms}ms") == pytest.approx(3600 * h + 60 * m + s + ms / 1000)
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.sampled_from([option.name for option in OPTIONS]), st.text(max_size=12))
 def test_any_text_for_any_option_is_read_or_rejected_by_its_flag(name: str, text: str) -> None:
     try:

@@ -40,21 +40,21 @@ def test_a_batch_limit_is_where_it_was_put() -> None:
     """Four at once are typed to at 40 tokens a second; the fifth waits for a whole answer of three seconds."""
     verdict = judge(hold_levels(replace(DEMO, max_num_seqs=4), People(reply=120), (4, 5, 6), seed=1).evidence, CHAT)
     assert (verdict.served_users, verdict.bracket, verdict.breaks_first) == (4, (4, 5), "first_word")
-    assert verdict.levels[2].server.waiting_max == 2
+    assert verdict.levels[2].waiting_max == 2
 
 
 def test_a_server_that_answers_one_after_another() -> None:
     alone = Personality(sequential=True).applied(DEMO)
     verdict = judge(hold_levels(alone, People(reply=120), (1, 2), seed=1).evidence, CHAT)
     assert verdict.served_users == 1
-    assert verdict.levels[1].figures.ttft_p50 == pytest.approx(120 / 50, rel=0.2)
+    assert verdict.levels[1].ttft_p50 == pytest.approx(120 / 50, rel=0.2)
 
 
 def test_memory_runs_out_and_users_see_it() -> None:
     run = hold_levels(load_profile("demo-wall"), People(reply=100, reply_spread=0.4), (4, 24), seed=1)
     low, high = judge(run.evidence, CHAT).levels
-    assert (low.server.preemptions, low.state) == (0, "held")
-    assert (high.server.preemptions or 0) > 5
+    assert (low.preemptions, low.state) == (0, "held")
+    assert (high.preemptions or 0) > 5
     assert run.gaps
 
 

@@ -29,7 +29,7 @@ VLLM = {
 
 def identify(pages, host="", **options):
     with Loopback(pages) as server:
-        entries = identity.identify(server.url + host, Fetcher(timeout=2), **options)
+        entries = identity.identify(server.url + host, Fetcher(timeout=60), **options)
         for entry in entries:
             entry["url"] = entry["url"].replace(server.url, "")
             entry["metrics_url"] = entry["metrics_url"].replace(server.url, "")
@@ -175,10 +175,10 @@ def test_tgi():
 
 
 def test_an_unreachable_host():
-    entry = identity.identify("http://127.0.0.1:1", Fetcher(timeout=1))[0]
+    entry = identity.identify("http://127.0.0.1:1", Fetcher(timeout=60))[0]
     assert (entry["kind"], entry["metrics"], entry["models"]) == ("unknown", "connection refused", None)
     assert entry["models_error"] == "connection refused"
-    assert identity.models("http://127.0.0.1:1", Fetcher(timeout=1)) == Failed("connection refused")
+    assert identity.models("http://127.0.0.1:1", Fetcher(timeout=60)) == Failed("connection refused")
 
 
 @pytest.mark.parametrize(
@@ -202,14 +202,14 @@ def test_max_model_len_is_that_of_the_chosen_model():
 
 
 def test_credentials_in_the_host_are_not_copied():
-    entries = identity.identify("http://me:secret@127.0.0.1:1/x", Fetcher(timeout=1))
+    entries = identity.identify("http://me:secret@127.0.0.1:1/x", Fetcher(timeout=60))
     assert "secret" not in json.dumps(entries)
     assert entries[0]["url"] == "http://127.0.0.1:1/x"
 
 
 @pytest.mark.parametrize("host", ["", "nonsense", "http://[", "ftp://x"])
 def test_invalid_hosts(host):
-    assert identity.identify(host, Fetcher(timeout=1))[0]["metrics"] in (
+    assert identity.identify(host, Fetcher(timeout=60))[0]["metrics"] in (
         "not a URL",
         "invalid characters in host or key",
     )

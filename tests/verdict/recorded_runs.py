@@ -1,4 +1,4 @@
-"""Runs of a real vLLM, recorded once, as evidence: each user asks again when the answer is there."""
+"""Recorded runs of vLLM as evidence: each user sends the next request when the answer is complete."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ HERE = Path(__file__).parent / "recorded"
 
 
 def recorded(name: str, users: int, seconds: int) -> Evidence:
-    """One level of so many users that lasts so long, without settling: the whole run counts."""
+    """Return a run with one level, without settling time: all of it counts."""
     told = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
     rows = [
         _row(n % users, dict(zip(told["reply_columns"], one, strict=True))) for n, one in enumerate(told["replies"])

@@ -1,4 +1,4 @@
-"""Between the last level that held and the first that failed: what was measured there, and what was not."""
+"""What was measured between the last level that held and the first that failed, and what was not."""
 
 import pytest
 

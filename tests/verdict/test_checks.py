@@ -1,4 +1,4 @@
-"""May the run be believed? Each check, passing, failing and without what it needs."""
+"""Validity checks of a run: passing, failing, and without the data they need."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from worlds import CHAT, evidence, manifest, reply, staircase, steady, worker
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import ReplyRow, ServerRow
-from probe_ext.verdict.checks.client_health import ruler_checks
+from probe_ext.verdict.checks.client_accuracy import accuracy_checks
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.evidence import Evidence, LocustCounts, Window
 from probe_ext.verdict.values.finding import Finding
@@ -17,7 +17,7 @@ GOOD = steady(2, 0, 30)
 
 
 def run(rows: list[ReplyRow] = GOOD, **changes: Any) -> Evidence:
-    """A run in which all is well but what is changed."""
+    """Return a run in order, except for the changes."""
     return evidence(rows, staircase((2, 30)), **changes)
 
 
@@ -45,13 +45,13 @@ def finding(check: str, evidence_of: Evidence) -> Finding:
     return found[0]
 
 
-def told(check: str, evidence_of: Evidence) -> tuple[str, bool]:
+def result(check: str, evidence_of: Evidence) -> tuple[str, bool]:
     one = finding(check, evidence_of)
     assert one.advice or one.state != "fail" or check in {"files"}
-    return one.state, one.spoils
+    return one.state, one.makes_invalid
 
 
-def test_a_run_in_order_passes_everything() -> None:
+def test_a_valid_run_passes_every_check() -> None:
     counted = metrics(sum(r.tokens_out or 0 for r in GOOD), requests_finished=(0.0, float(len(GOOD))))
     verdict = judge(run(GOOD, server=counted), CHAT)
     not_passed = {one.check: one.state for one in verdict.findings if one.state != "pass"}
@@ -59,10 +59,10 @@ def test_a_run_in_order_passes_everything() -> None:
     assert verdict.verdict == "valid"
 
 
-def test_what_is_not_known_is_unproven_and_invalidates_nothing() -> None:
+def test_missing_data_leave_checks_unproven_and_the_run_valid() -> None:
     bare = Evidence({}, {}, {}, {}, (), {}, None, ())
     verdict = judge(bare, CHAT)
-    assert not any(one.spoils for one in verdict.findings)
+    assert not any(one.makes_invalid for one in verdict.findings)
     unproven = {one.check for one in verdict.findings if one.state == "unproven"}
     assert {
         "accounted",
@@ -84,73 +84,75 @@ def test_what_is_not_known_is_unproven_and_invalidates_nothing() -> None:
         ({"started": None}, ("unproven", False)),
     ],
 )
-def test_started_are_accounted_for(changes: dict[str, Any], expected: tuple[str, bool]) -> None:
-    assert told("accounted", with_worker(**changes)) == expected
+def test_started_replies_are_accounted_for(changes: dict[str, Any], expected: tuple[str, bool]) -> None:
+    assert result("accounted", with_worker(**changes)) == expected
 
 
-def test_a_kill_explains_what_was_in_flight_and_no_more() -> None:
+def test_a_kill_excuses_only_replies_in_flight() -> None:
     def killed(started: int) -> Evidence:
         return run(manifest=manifest(end_reason=None, ended_at=None, duration=None, workers=[worker(started=started)]))
 
-    assert told("accounted", killed(len(GOOD) + 2)) == ("unproven", False)
-    assert told("accounted", killed(len(GOOD) - 2)) == ("unproven", False), "rows came after the manifest's last word"
-    assert told("accounted", killed(len(GOOD) + 3)) == ("fail", True)
+    assert result("accounted", killed(len(GOOD) + 2)) == ("unproven", False)
+    assert result("accounted", killed(len(GOOD) - 2)) == ("unproven", False), (
+        "rows were written after the last update of the manifest"
+    )
+    assert result("accounted", killed(len(GOOD) + 3)) == ("fail", True)
 
 
-def test_rows_of_one_worker_do_not_stand_for_anothers() -> None:
+def test_rows_of_one_worker_do_not_count_for_another() -> None:
     workers = [worker(started=len(GOOD) - 5), worker(id="w2", started=5)]
-    assert told("accounted", run(manifest=manifest(workers=workers))) == ("fail", True)
+    assert result("accounted", run(manifest=manifest(workers=workers))) == ("fail", True)
 
 
 @pytest.mark.parametrize(
     "changes", [{"lost_at": 20.0, "last_word": False, "away": [[20.0, None]]}, {"last_word": None}]
 )
-def test_a_worker_that_vanished_warns(changes: dict[str, Any]) -> None:
-    assert told("workers", with_worker(**changes)) == ("fail", False)
-    assert "unknown" in finding("workers", with_worker(**changes)).why
+def test_a_lost_worker_is_a_warning(changes: dict[str, Any]) -> None:
+    assert result("workers", with_worker(**changes)) == ("fail", False)
+    assert "is not known" in finding("workers", with_worker(**changes)).why
 
 
-def test_a_worker_that_left_in_good_order_is_named_with_its_moment() -> None:
+def test_a_worker_that_left_early_is_named_with_the_time() -> None:
     left = with_worker(host="box-2", left_at=13.4)
-    assert told("workers", left) == ("fail", False)
+    assert result("workers", left) == ("fail", False)
     assert "box-2 left at 0:13" in finding("workers", left).why
 
 
-def test_a_worker_that_was_away_and_came_back_is_told_with_its_times() -> None:
+def test_a_worker_out_of_contact_is_named_with_the_times() -> None:
     back = finding("workers", with_worker(away=[[12.0, 25.0]]))
     assert (back.state, back.invalidates) == ("fail", False)
-    assert "not heard from 0:12 to 0:25" in back.why
-    assert "Every row of it is here" in back.why
+    assert "out of contact from 0:12 to 0:25" in back.why
+    assert "None of its rows is missing" in back.why
     lost = finding("workers", with_worker(away=[[12.0, 25.0], [30.0, None]], lost_at=30.0, last_word=False))
     assert "from 0:12 to 0:25" in lost.why
     assert "was lost at 0:30" in lost.why
     assert "probe merge" in lost.advice
 
 
-def test_locusts_count_against_ours() -> None:
+def test_locusts_counts_must_agree() -> None:
     rows = [*GOOD, reply(0, 28.0, outcome=Outcome.ENDED_BY_US, end=28.5), reply(1, 28.0, outcome=Outcome.CUT)]
-    assert told("locust_counts", run(rows, locust=LocustCounts(len(GOOD) + 1, 1))) == ("pass", False)
-    assert told("locust_counts", run(rows, locust=LocustCounts(len(GOOD) + 1, 0))) == ("fail", False)
-    assert told("locust_counts", run(rows, locust=LocustCounts(len(GOOD), 1))) == ("fail", False)
-    assert told("locust_counts", run(rows, locust=None)) == ("unproven", False)
+    assert result("locust_counts", run(rows, locust=LocustCounts(len(GOOD) + 1, 1))) == ("pass", False)
+    assert result("locust_counts", run(rows, locust=LocustCounts(len(GOOD) + 1, 0))) == ("fail", False)
+    assert result("locust_counts", run(rows, locust=LocustCounts(len(GOOD), 1))) == ("fail", False)
+    assert result("locust_counts", run(rows, locust=None)) == ("unproven", False)
 
 
 @pytest.mark.parametrize(
-    ("line", "spoils"),
+    ("line", "invalidates"),
     [
-        ("requests.csv: lines 3, 5: no row of this version, left out", True),
-        ("requests.csv: line 9: cut off (no line end), left out", False),
+        ("requests.csv: lines 3, 5: not valid rows of this table, ignored", True),
+        ("requests.csv: line 9: cut off (no line end), ignored", False),
         ("gaps.csv: missing", False),
     ],
 )
-def test_damaged_files(line: str, spoils: bool) -> None:
-    assert told("files", run(damage=(line,))) == ("fail", spoils)
+def test_damaged_files(line: str, invalidates: bool) -> None:
+    assert result("files", run(damage=(line,))) == ("fail", invalidates)
 
 
 @pytest.mark.parametrize(
-    ("ruler", "stamps", "says"),
+    ("calibration", "stamps", "text"),
     [
-        ({"receive_stamps": "kernel", "gap_error_p99": 12e-6}, "kernel", "right to 12 µs"),
+        ({"receive_stamps": "kernel", "gap_error_p99": 12e-6}, "kernel", "accurate to 12 µs"),
         ({"receive_stamps": "kernel", "gap_error_p99": 12e-6}, "read", None),
         ({"receive_stamps": "read", "gap_error_p99": 12e-6}, "kernel", None),
         ({"receive_stamps": "kernel", "gap_error_p99": None}, "kernel", None),
@@ -158,27 +160,33 @@ def test_damaged_files(line: str, spoils: bool) -> None:
         ("spoilt", "kernel", None),
     ],
 )
-def test_the_rulers_error_is_told_where_it_was_calibrated_with_the_same_times(
-    ruler: object, stamps: str, says: str | None
+def test_the_measurement_error_is_stated_if_calibrated_with_the_same_timestamps(
+    calibration: object, stamps: str, text: str | None
 ) -> None:
     workers = [{"id": "w1", "receive_stamps": stamps}]
     rows = [reply(u, 6.0 + t, reads=10, reads_unresolved=1) for t in range(20) for u in range(2)]
-    world = run(rows, manifest=manifest(workers=workers, calibration=ruler), windows=lags(*[0.001] * 100))
-    why = next(finding.why for finding in ruler_checks(world) if finding.check == "receive_lag")
-    assert ("right to" in why) is (says is not None)
-    if says:
-        assert says in why
-        assert "of reads that carried several tokens" in why
+    world = run(rows, manifest=manifest(workers=workers, calibration=calibration), windows=lags(*[0.001] * 100))
+    why = next(finding.why for finding in accuracy_checks(world) if finding.check == "receive_lag")
+    assert ("accurate to" in why) is (text is not None)
+    if text:
+        assert text in why
+        assert "of reads with several tokens" in why
 
 
-def test_our_own_faults() -> None:
+def test_a_calibration_of_schema_1_is_still_read() -> None:
+    known = {"receive_stamps": "kernel", "gap_error_p99": 12e-6}
+    stated = manifest(workers=[worker(started=len(GOOD))], ruler=known)
+    assert "accurate to 12 µs" in finding("receive_lag", run(manifest=stated)).why
+
+
+def test_faults_of_the_load_generator() -> None:
     one = [*GOOD, reply(0, 28.0, outcome=Outcome.CLIENT_ERROR)]
-    assert told("client_faults", run(one)) == ("fail", True)
-    assert told("client_faults", run([*GOOD * 12, one[-1]])) == ("fail", False)
+    assert result("client_faults", run(one)) == ("fail", True)
+    assert result("client_faults", run([*GOOD * 12, one[-1]])) == ("fail", False)
 
 
-def test_a_killed_run_warns() -> None:
-    assert told("ended", run(manifest=manifest(end_reason=None, duration=None))) == ("fail", False)
+def test_a_killed_run_is_a_warning() -> None:
+    assert result("ended", run(manifest=manifest(end_reason=None, duration=None))) == ("fail", False)
 
 
 @pytest.mark.parametrize(
@@ -193,20 +201,23 @@ def test_a_killed_run_warns() -> None:
 )
 def test_receive_lag(lag: float, stamps: str | None, expected: tuple[str, bool]) -> None:
     workers = [worker(started=len(GOOD), receive_stamps=stamps)]
-    assert told("receive_lag", run(manifest=manifest(workers=workers), windows=lags(*[lag] * 100))) == expected
+    assert result("receive_lag", run(manifest=manifest(workers=workers), windows=lags(*[lag] * 100))) == expected
 
 
-def test_what_is_waited_on_purpose_is_told_from_the_lag() -> None:
+def test_deliberate_coalescing_is_separated_from_lag() -> None:
     both = [*lags(*[0.008] * 100), *lags(*[0.0004] * 100, metric="overdue")]
-    assert "within 8.0 ms of the data's arrival, 0.40 ms where waiting" in finding("receive_lag", run(windows=both)).why
-    assert "where waiting" not in finding("receive_lag", run(windows=both[:1])).why
+    assert (
+        "within 8.0 ms of the data's arrival, 0.40 ms without deliberate coalescing"
+        in finding("receive_lag", run(windows=both)).why
+    )
+    assert "coalescing" not in finding("receive_lag", run(windows=both[:1])).why
 
 
-def test_receive_lag_is_that_of_all_windows_and_forgives_one_in_a_hundred() -> None:
+def test_receive_lag_is_the_99th_percentile_over_all_windows() -> None:
     windows = lags(*[0.001] * 995) + lags(*[0.2] * 5)
-    assert told("receive_lag", run(windows=windows)) == ("pass", False)
+    assert result("receive_lag", run(windows=windows)) == ("pass", False)
     assert windows[0].sketch is not None
-    assert windows[0].sketch.count == 995, "the evidence stays as it was"
+    assert windows[0].sketch.count == 995, "the evidence is not modified"
 
 
 @pytest.mark.parametrize(
@@ -222,107 +233,109 @@ def test_receive_lag_is_that_of_all_windows_and_forgives_one_in_a_hundred() -> N
         ("clocks", {"clock_error": None}, ("unproven", False)),
     ],
 )
-def test_the_worker_itself(check: str, changes: dict[str, Any], expected: tuple[str, bool]) -> None:
-    assert told(check, with_worker(**changes)) == expected
+def test_the_load_of_a_worker(check: str, changes: dict[str, Any], expected: tuple[str, bool]) -> None:
+    assert result(check, with_worker(**changes)) == expected
 
 
 @pytest.mark.parametrize(("late", "expected"), [(0.05, ("pass", False)), (0.5, ("fail", False)), (1.5, ("fail", True))])
 def test_late_starts(late: float, expected: tuple[str, bool]) -> None:
     rows = [reply(u, 6.0 + t, late=late) for t in range(20) for u in range(2)]
-    assert told("late_starts", run(rows)) == expected
+    assert result("late_starts", run(rows)) == expected
 
 
 def test_unresolved_reads() -> None:
     rows = [reply(u, 6.0 + t, reads=10, reads_unresolved=2) for t in range(20) for u in range(2)]
-    assert told("unresolved_reads", run(rows)) == ("fail", False)
+    assert result("unresolved_reads", run(rows)) == ("fail", False)
 
 
-def test_a_server_without_metrics_warns_only() -> None:
+def test_a_server_without_metrics_is_a_warning() -> None:
     state = manifest(server=[{"url": "http://s/metrics", "metrics": "HTTP 404"}], workers=[worker(started=len(GOOD))])
-    assert told("server_metrics", run(manifest=state)) == ("fail", False)
+    assert result("server_metrics", run(manifest=state)) == ("fail", False)
     assert "HTTP 404" in finding("server_metrics", run(manifest=state)).why
     assert judge(run(manifest=state), CHAT).verdict == "valid"
-    told_live = {"check": "server_metrics", "state": "fail", "invalidates": False, "why": "live", "advice": "look"}
-    assert finding("server_metrics", run(manifest={**state, "findings": [told_live]})).why == "live"
+    live_finding = {"check": "server_metrics", "state": "fail", "invalidates": False, "why": "live", "advice": "look"}
+    assert finding("server_metrics", run(manifest={**state, "findings": [live_finding]})).why == "live"
 
 
-def test_a_server_that_is_gone() -> None:
+def test_a_server_that_stays_down() -> None:
     fine = [reply(0, 6.0 + t) for t in range(6)]
     refused = [reply(0, 20.0 + t, outcome="connect_failed") for t in range(5)]
     one = finding("server_gone", run([*fine, *refused]))
     assert (one.state, one.invalidates) == ("fail", False)
-    assert "nobody could connect (5 replies)" in one.why
-    assert told("server_gone", run(fine)) == ("pass", False)
-    assert told("server_gone", run([*fine, *refused[:2]])) == ("pass", False), "a hiccup"
-    assert told("server_gone", run([*fine, *refused, reply(0, 40.0)])) == ("pass", False), "it came back"
+    assert "no connection succeeded (5 replies)" in one.why
+    assert result("server_gone", run(fine)) == ("pass", False)
+    assert result("server_gone", run([*fine, *refused[:2]])) == ("pass", False), "a short outage"
+    assert result("server_gone", run([*fine, *refused, reply(0, 40.0)])) == ("pass", False), "it came back"
     ours = reply(0, 40.0, outcome="ended_by_us")
-    assert told("server_gone", run([*fine, *refused, ours])) == ("fail", False), "what we ended reached nobody"
-    assert told("server_gone", run(refused)) == ("unproven", False)
+    assert result("server_gone", run([*fine, *refused, ours])) == ("fail", False), "an aborted reply reached no server"
+    assert result("server_gone", run(refused)) == ("unproven", False)
 
 
 def test_a_restarted_server() -> None:
-    assert told("server_restarted", run(server=metrics(preemptions=(9.0, 1.0)))) == ("fail", False)
-    assert told("server_restarted", run(server=metrics())) == ("pass", False)
-    assert told("server_restarted", run()) == ("unproven", False)
+    assert result("server_restarted", run(server=metrics(preemptions=(9.0, 1.0)))) == ("fail", False)
+    assert result("server_restarted", run(server=metrics())) == ("pass", False)
+    assert result("server_restarted", run()) == ("unproven", False)
 
 
 @pytest.mark.parametrize(
-    ("theirs", "state", "word"),
-    [(320.0, "pass", "agree"), (360.0, "pass", "agree"), (400.0, "fail", "counted"), (200.0, "fail", "counted")],
+    ("counted", "state", "word"),
+    [(320.0, "pass", "agree"), (360.0, "pass", "agree"), (400.0, "fail", "generated"), (200.0, "fail", "generated")],
 )
-def test_the_servers_count_of_tokens(theirs: float, state: str, word: str) -> None:
+def test_the_servers_token_count(counted: float, state: str, word: str) -> None:
     rows = [reply(0, 6.0 + t) for t in range(16)]
-    one = finding("server_tokens", run(rows, server=metrics(theirs)))
+    one = finding("server_tokens", run(rows, server=metrics(counted)))
     assert one.state == state
     assert word in one.why
-    assert ("cache" in one.advice) == (theirs == 200.0)
+    assert ("cache" in one.advice) == (counted == 200.0)
     big = [reply(0, 6.0 + t / 100, tokens_out=1000) for t in range(100)]
     assert finding("server_tokens", run(big, server=metrics(101_900.0))).state == "pass", "within 2 %"
 
 
-def test_a_counter_read_late_is_not_held_against_the_server() -> None:
-    """A Prometheus scrapes when it likes: what clients saw before its first sample is not in the counter's growth."""
+def test_a_counter_that_was_read_late_proves_nothing() -> None:
+    """Tokens received before the first scrape are not in the counter's growth."""
     rows = [reply(0, 6.0 + t) for t in range(16)]  # 20 tokens each
     late = [ServerRow(t, "u", "0", "generation_tokens", v) for t, v in ((11.5, 120.0), (60.0, 320.0))]
     assert finding("server_tokens", run(rows, server=late)).state == "unproven"
     beyond = [ServerRow(t, "u", "0", "generation_tokens", v) for t, v in ((11.5, 120.0), (60.0, 140.0))]
-    assert finding("server_tokens", run(rows, server=beyond)).state == "fail", "more is missing than was not seen"
+    assert finding("server_tokens", run(rows, server=beyond)).state == "fail", (
+        "more is missing than the counter could have missed"
+    )
     more = [ServerRow(t, "u", "0", "generation_tokens", v) for t, v in ((11.5, 120.0), (60.0, 640.0))]
-    assert finding("server_tokens", run(rows, server=more)).state == "fail", "a late sample explains no surplus"
+    assert finding("server_tokens", run(rows, server=more)).state == "fail", "a late sample does not explain a surplus"
 
 
 @pytest.mark.parametrize(
     ("changes", "state", "word"),
     [
-        ({}, "pass", "1 server, scraped every 2.0 s"),
-        ({"every": 15.0}, "fail", "may have been higher"),
-        ({"gaps": 2}, "fail", "2 stretches"),
+        ({}, "pass", "1 server read from a Prometheus, scraped every 2.0 s"),
+        ({"every": 15.0}, "fail", "Peaks of KV-cache usage and queue"),
+        ({"gaps": 2}, "fail", "2 intervals"),
         ({"clock_offset": -4.2}, "fail", "4.2 s behind"),
         ({"clock_offset": -0.4}, "pass", "scraped"),
         ({"servers": "nonsense", "clock_offset": None}, "pass", "0 servers"),
     ],
 )
-def test_what_a_prometheus_told_says_how_closely_it_looked(changes: dict[str, Any], state: str, word: str) -> None:
+def test_the_quality_of_prometheus_data_is_stated(changes: dict[str, Any], state: str, word: str) -> None:
     server = {"every": changes.pop("every", 2.0), "gaps": changes.pop("gaps", 0)}
     asked = {"servers": [server], "clock_offset": 0.1, "clock_error": 0.05, **changes}
-    unread = [{"url": "u", "metrics": "404"}]  # the page itself was out of reach, which is why a Prometheus was asked
+    unread = [{"url": "u", "metrics": "404"}]  # the endpoint itself was not reachable
     one = finding("server_metrics", run(server=metrics(), manifest=manifest(prometheus=asked, server=unread)))
-    assert (one.state, one.spoils) == (state, False)
+    assert (one.state, one.makes_invalid) == (state, False)
     assert word in one.why
     assert bool(one.advice) == (state == "fail")
 
 
 def missing(user: int, sent: float, **changes: Any) -> ReplyRow:
-    """A reply that the server had no model for."""
+    """Return a reply that failed with HTTP 404."""
     refused = {"first": None, "tokens_out": None, "end": sent + 0.01, "outcome": Outcome.HTTP_ERROR, "status": 404}
     return reply(user, sent, **{**refused, **changes})
 
 
-def test_a_model_that_vanishes_in_mid_run_warns() -> None:
+def test_a_model_that_vanishes_during_the_run_is_a_warning() -> None:
     gone = run([*GOOD, *(missing(u, 20.0 + t) for t in range(1, 6) for u in range(2))])
-    assert told("model_vanished", gone) == ("fail", False)
+    assert result("model_vanished", gone) == ("fail", False)
     one = finding("model_vanished", gone)
-    assert "10 replies ended with HTTP 404 from 0:21 on" in one.why
+    assert "10 replies failed with HTTP 404 from 0:21 on" in one.why
     assert "server's log" in one.advice
     assert judge(gone, CHAT).verdict != "invalid"
 
@@ -330,36 +343,36 @@ def test_a_model_that_vanishes_in_mid_run_warns() -> None:
 @pytest.mark.parametrize(
     "rows",
     [
-        pytest.param([], id="no 404 at all"),
+        pytest.param([], id="no 404"),
         pytest.param([missing(2, 1.0)], id="before the first answer"),
         pytest.param([missing(2, 20.0, status=500)], id="another error"),
-        pytest.param([missing(2, 20.0, scenario="a name of its own")], id="one that never answered"),
+        pytest.param([missing(2, 20.0, scenario="a name of its own")], id="a model that never answered"),
         pytest.param([missing(2, 20.0, kind="completion")], id="the other API, which never answered"),
     ],
 )
-def test_what_is_no_vanished_model(rows: list[ReplyRow]) -> None:
+def test_other_404s_are_not_a_vanished_model(rows: list[ReplyRow]) -> None:
     early = [row for row in GOOD if row.sent is not None and row.sent >= 2.0]
-    assert told("model_vanished", run([*rows, *early])) == ("pass", False)
+    assert result("model_vanished", run([*rows, *early])) == ("pass", False)
 
 
-def unauthorised(user: int, sent: float) -> ReplyRow:
+def unauthorized(user: int, sent: float) -> ReplyRow:
     return missing(user, sent, status=401, worker="w2")
 
 
-def test_users_that_were_never_let_in_are_no_measurement_of_the_server() -> None:
-    mixed = run([*GOOD, *(unauthorised(2, float(t)) for t in range(5, 15))])
-    assert told("api_key", mixed) == ("fail", True)
+def test_rejected_api_keys_invalidate_the_run() -> None:
+    mixed = run([*GOOD, *(unauthorized(2, float(t)) for t in range(5, 15))])
+    assert result("api_key", mixed) == ("fail", True)
     one = finding("api_key", mixed)
-    assert "10 replies came back with HTTP 401" in one.why
+    assert "10 replies failed with HTTP 401" in one.why
     assert "10 of worker w2" in one.why
     assert "PROBE_API_KEY" in one.advice
     assert judge(mixed, CHAT).verdict == "invalid"
-    few = run([*steady(20, 0, 60), unauthorised(2, 7.0)])
-    assert told("api_key", few) == ("fail", False)
-    assert told("api_key", run([*GOOD, missing(2, 7.0, status=403)])) == ("pass", False)  # may have other reasons
+    few = run([*steady(20, 0, 60), unauthorized(2, 7.0)])
+    assert result("api_key", few) == ("fail", False)
+    assert result("api_key", run([*GOOD, missing(2, 7.0, status=403)])) == ("pass", False)  # may have other reasons
 
 
-def test_a_lone_load_generator_has_no_name_and_several_have_their_machines() -> None:
+def test_a_single_load_generator_has_no_name_and_several_have_host_names() -> None:
     def whys(*workers: dict[str, Any]) -> dict[str, str]:
         rows = [*GOOD, *(missing(2, float(t), status=401, worker="vm_8d2e32") for t in range(5, 15))]
         found = judge(run(rows, manifest=manifest(workers=list(workers))), CHAT).findings
@@ -368,13 +381,13 @@ def test_a_lone_load_generator_has_no_name_and_several_have_their_machines() -> 
     late = {"id": "vm_8d2e32", "started": 12, "loop_lag_max": 3.0, "last_word": False}
     alone = whys(worker(**late))
     assert not [why for why in alone.values() if "vm_8d2e32" in why]
-    assert alone["workers"].startswith("The load generator never reported its end")
+    assert alone["workers"].startswith("The load generator never sent its final report")
     assert "(the load generator)" in alone["accounted"]
     apart = whys(worker(started=len(GOOD)), worker(**late, host="box-2"))
     assert "(10 of worker box-2)" in apart["api_key"]
     assert "(worker box-2)" in apart["loop_lag"]
     together = whys(worker(started=len(GOOD), host="box-2"), worker(**late, host="box-2"))
-    assert together["workers"].startswith("Worker 2 on box-2 never reported its end")
+    assert together["workers"].startswith("Worker 2 on box-2 never sent its final report")
     assert "(worker 2 on box-2)" in together["accounted"]
     nameless = whys(worker(started=len(GOOD)), worker(**late, host=None))
     assert "worker vm_8d2e32" in nameless["api_key"]
@@ -384,41 +397,44 @@ def outside(sent: float, outcome: Outcome = Outcome.CONNECT_FAILED) -> ReplyRow:
     return missing(2, sent, outcome=outcome, worker="w2")
 
 
-def test_a_worker_that_never_came_through_to_the_server_is_no_measurement_of_it() -> None:
+def test_a_worker_that_never_reached_the_server_invalidates_the_run() -> None:
     cut = run([*GOOD, *(outside(float(t)) for t in range(5, 15))])
-    assert told("reach", cut) == ("fail", True)
+    assert result("reach", cut) == ("fail", True)
     one = finding("reach", cut)
-    assert "No reply of worker w2 (10 replies) found a connection to the server" in one.why
-    assert "route" in one.advice
+    assert "No request of worker w2 (10 replies) reached the server" in one.why
+    assert "routing" in one.advice
     assert judge(cut, CHAT).verdict == "invalid"
     timed_out = [outside(float(t), Outcome.CONNECT_TIMEOUT) for t in range(5, 15)]
-    assert told("reach", run([*GOOD, *timed_out])) == ("fail", True)
+    assert result("reach", run([*GOOD, *timed_out])) == ("fail", True)
 
 
-def test_a_server_that_is_away_for_everybody_or_for_a_moment_is_the_servers_own_fault() -> None:
+def test_an_outage_for_all_workers_or_a_short_one_is_the_servers_own() -> None:
     away = [outside(float(t)) for t in range(5, 15)]
-    assert told("reach", run([*GOOD, *away, missing(2, 15.0, worker="w2")])) == ("pass", False)  # it came through
-    assert told("reach", run([*GOOD, *away[:2]])) == ("pass", False)
+    assert result("reach", run([*GOOD, *away, missing(2, 15.0, worker="w2")])) == (
+        "pass",
+        False,
+    )  # it reached the server
+    assert result("reach", run([*GOOD, *away[:2]])) == ("pass", False)
     both = [*away, *(missing(1, float(t), outcome=Outcome.CONNECT_FAILED, worker="w1") for t in range(5, 15))]
-    assert told("reach", run(both)) == ("pass", False)
+    assert result("reach", run(both)) == ("pass", False)
 
 
-def test_a_turn_of_a_chat_asks_the_model_that_the_first_question_asked() -> None:
-    assert told("model_vanished", run([*GOOD, missing(0, 20.0, kind="turn")])) == ("fail", False)
+def test_later_turns_of_a_chat_use_the_same_model() -> None:
+    assert result("model_vanished", run([*GOOD, missing(0, 20.0, kind="turn")])) == ("fail", False)
 
 
 def test_tokens_counted_by_events() -> None:
     rows = [reply(0, 6.0 + t, tokens_from="events") for t in range(16)]
-    assert told("token_source", run(rows)) == ("fail", False)
+    assert result("token_source", run(rows)) == ("fail", False)
 
 
-def test_levels_without_an_answer_are_named() -> None:
+def test_unproven_levels_are_named() -> None:
     few = finding("levels", run([reply(0, 6.0), reply(1, 6.0)]))
     assert few.state == "unproven"
     assert "2 users (only 2 replies; about 4 more replies)" in few.why
 
 
-def test_a_level_too_close_to_decide_says_whom_it_hangs_on() -> None:
+def test_a_level_too_close_to_call_says_why() -> None:
     rows = [reply(u, 6.0 + 3 * t, first=6.0 + 3 * t + (2.0 if u == t == 1 else 0.2)) for t in range(5) for u in (0, 1)]
     close = finding("levels", run(rows))
     assert "2 users (1 to 2 of 2 are served: 1 had too few replies to tell; about 5 more replies)" in close.why
@@ -426,11 +442,11 @@ def test_a_level_too_close_to_decide_says_whom_it_hangs_on() -> None:
 
 def test_prompts_from_the_cache() -> None:
     rows = [reply(u, 6.0 + t, tokens_cached=80) for t in range(20) for u in range(2)]
-    assert told("prompt_cache", run(rows)) == ("fail", False)
+    assert result("prompt_cache", run(rows)) == ("fail", False)
     shared = manifest(prompts={"input_tokens": 100, "shared_prefix_tokens": 60}, workers=[worker(started=len(rows))])
-    assert told("prompt_cache", run(rows, manifest=shared)) == ("pass", False)
-    unsaid = [reply(u, 6.0 + t, tokens_cached=None) for t in range(20) for u in range(2)]
-    assert told("prompt_cache", run(unsaid)) == ("unproven", False)
+    assert result("prompt_cache", run(rows, manifest=shared)) == ("pass", False)
+    unreported = [reply(u, 6.0 + t, tokens_cached=None) for t in range(20) for u in range(2)]
+    assert result("prompt_cache", run(unreported)) == ("unproven", False)
 
 
 def test_output_lengths_differ_between_levels() -> None:
@@ -438,13 +454,13 @@ def test_output_lengths_differ_between_levels() -> None:
         rows = steady(2, 0, 30) + steady(4, 30, 30, tokens_out=tokens)
         return evidence(rows, staircase((2, 30), (4, 30)))
 
-    assert told("output_lengths", two_levels(26)) == ("fail", False)
-    assert told("output_lengths", two_levels(25)) == ("pass", False)
+    assert result("output_lengths", two_levels(26)) == ("fail", False)
+    assert result("output_lengths", two_levels(25)) == ("pass", False)
 
 
-def test_thinking_cut_by_our_own_limit() -> None:
+def test_reasoning_cut_off_by_the_token_limit() -> None:
     rows = [reply(u, 6.0 + t, outcome=Outcome.NO_ANSWER, finish_reason="length") for t in range(9) for u in range(2)]
-    assert told("thinking_cut", run(rows)) == ("fail", False)
+    assert result("thinking_cut", run(rows)) == ("fail", False)
 
 
 def test_findings_of_the_live_run_are_passed_on() -> None:

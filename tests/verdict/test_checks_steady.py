@@ -1,4 +1,4 @@
-"""Load from the server's own machine, warm-up inside the measured part, a decline at constant load, replies counted."""
+"""Checks of a shared machine, a warm-up in the measured part, a decline at constant load, and reply counts."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def finding(check: str, of: Evidence) -> Finding:
     return found
 
 
-def told(check: str, of: Evidence) -> str:
+def result(check: str, of: Evidence) -> str:
     return finding(check, of).state
 
 
@@ -55,11 +55,11 @@ def told(check: str, of: Evidence) -> str:
 )
 def test_load_from_the_servers_own_machine(url: str | None, state: str) -> None:
     there = [worker(started=len(run().replies["due"]), host="generator-7")]
-    assert told("own_machine", run(manifest=manifest(target={"host": url}, workers=there))) == state
+    assert result("own_machine", run(manifest=manifest(target={"host": url}, workers=there))) == state
 
 
-def test_a_run_that_does_not_say_where_the_server_is() -> None:
-    assert told("own_machine", run(manifest=manifest(target=None))) == "unproven"
+def test_an_unknown_server_address_is_unproven() -> None:
+    assert result("own_machine", run(manifest=manifest(target=None))) == "unproven"
 
 
 # --- warm-up inside the measured part ---
@@ -75,8 +75,8 @@ def first_words(early: float, rest: float) -> list[ReplyRow]:
     ("early", "rest", "state"),
     [(0.9, 0.2, "fail"), (0.2, 0.2, "pass"), (0.3, 0.12, "pass"), (0.9, 0.6, "pass"), (0.2, 0.9, "pass")],
 )
-def test_a_slow_beginning_of_the_first_level(early: float, rest: float, state: str) -> None:
-    assert told("still_warming", run(first_words(early, rest))) == state
+def test_a_slow_start_of_the_first_level(early: float, rest: float, state: str) -> None:
+    assert result("still_warming", run(first_words(early, rest))) == state
 
 
 def test_only_the_first_level_can_warm_up() -> None:
@@ -84,20 +84,20 @@ def test_only_the_first_level_can_warm_up() -> None:
     rows += [
         reply(u, 130.5 + 3 * i, first=130.5 + 3 * i + (0.9 if i < 3 else 0.2)) for i in range(16) for u in range(4)
     ]
-    assert told("still_warming", evidence(rows, staircase((USERS, HOLD), (4, 50)))) == "pass"
+    assert result("still_warming", evidence(rows, staircase((USERS, HOLD), (4, 50)))) == "pass"
 
 
-def test_without_replies_to_compare_nothing_is_said_of_warming_up() -> None:
+def test_without_replies_to_compare_a_warm_up_is_unproven() -> None:
     late = [reply(0, 60.0 + t) for t in range(9)]
-    assert told("still_warming", run(late)) == "unproven"
-    assert told("still_warming", evidence([], [])) == "unproven"
+    assert result("still_warming", run(late)) == "unproven"
+    assert result("still_warming", evidence([], [])) == "unproven"
 
 
 # --- a decline at constant load ---
 
 
-def made(rates: list[float]) -> list[Window]:
-    """Tokens a second, one figure for each ten seconds of the measured part."""
+def token_windows(rates: list[float]) -> list[Window]:
+    """Return token counts from one rate for each ten seconds of the measured part."""
     return [Window("tokens", float(s), 1.0, int(rates[(s - 5) // 10]), None) for s in range(5, 5 + 10 * len(rates))]
 
 
@@ -110,26 +110,26 @@ FALLING = [1000.0 - 25 * k for k in range(12)]
         (FALLING, "fail"),
         ([1000.0] * 12, "pass"),
         (FALLING[::-1], "pass"),
-        ([1000.0 - 5 * k for k in range(12)], "pass"),  # 5 % in all
-        ([1000.0, 700.0] * 6, "pass"),  # swings, and comes back
+        ([1000.0 - 5 * k for k in range(12)], "pass"),  # 5 % in total
+        ([1000.0, 700.0] * 6, "pass"),  # fluctuates
         ([1000.0] * 11 + [300.0], "pass"),  # once, at the end
     ],
 )
 def test_throughput_that_falls_at_constant_load(rates: list[float], state: str) -> None:
-    assert told("steady", run(windows=made(rates))) == state
+    assert result("steady", run(windows=token_windows(rates))) == state
 
 
-def test_a_decline_says_how_much_and_where() -> None:
-    why = finding("steady", run(windows=made(FALLING))).why
+def test_a_decline_states_its_size_and_level() -> None:
+    why = finding("steady", run(windows=token_windows(FALLING))).why
     assert "28 % at 2 users" in why or "27 % at 2 users" in why
 
 
-def test_a_short_level_a_growing_conversation_or_no_count_shows_no_decline() -> None:
-    short = evidence(steady(2, 0, 60), staircase((2, 60)), windows=made(FALLING))
-    assert told("steady", short) == "unproven"
+def test_short_levels_conversations_and_missing_counts_show_no_decline() -> None:
+    short = evidence(steady(2, 0, 60), staircase((2, 60)), windows=token_windows(FALLING))
+    assert result("steady", short) == "unproven"
     turns = [reply(u, 6.0 + 3 * t, kind="turn") for t in range(39) for u in range(2)]
-    assert told("steady", run(turns, windows=made(FALLING))) == "unproven"
-    assert told("steady", run(windows=())) == "unproven"
+    assert result("steady", run(turns, windows=token_windows(FALLING))) == "unproven"
+    assert result("steady", run(windows=())) == "unproven"
 
 
 def test_chance_seldom_looks_like_a_decline() -> None:
@@ -145,24 +145,24 @@ def finished(count: float) -> list[ServerRow]:
     return [ServerRow(float(t), "u", "0", "requests_finished", v) for t, v in ((0, 3.0), (130, 3.0 + count))]
 
 
-def test_the_servers_count_of_replies_against_ours() -> None:
+def test_the_servers_reply_count() -> None:
     rows = steady(USERS, 0, HOLD)
     ours = len(rows)
-    assert told("server_replies", run(rows, server=finished(ours))) == "pass"
-    assert told("server_replies", run(rows, server=finished(ours + 5))) == "pass"
-    assert "Somebody else" in finding("server_replies", run(rows, server=finished(ours + 6))).advice
+    assert result("server_replies", run(rows, server=finished(ours))) == "pass"
+    assert result("server_replies", run(rows, server=finished(ours + 5))) == "pass"
+    assert "Others used" in finding("server_replies", run(rows, server=finished(ours + 6))).advice
     assert "cache" in finding("server_replies", run(rows, server=finished(ours - 30))).advice
     cut = [*rows, reply(0, 50.0, outcome=Outcome.ENDED_BY_US), reply(1, 51.0, outcome=Outcome.HTTP_ERROR)]
-    assert told("server_replies", run(cut, server=finished(ours))) == "pass"
+    assert result("server_replies", run(cut, server=finished(ours))) == "pass"
 
 
-def test_without_two_counts_of_replies_nothing_is_compared() -> None:
+def test_without_counts_on_both_sides_nothing_is_compared() -> None:
     rows = steady(USERS, 0, HOLD)
-    assert told("server_replies", run(rows)) == "unproven"
+    assert result("server_replies", run(rows)) == "unproven"
     several = [reply(u, 6.0 + 3 * t, choices=2) for t in range(39) for u in range(2)]
-    assert told("server_replies", run(several, server=finished(3))) == "unproven"
+    assert result("server_replies", run(several, server=finished(3))) == "unproven"
     failed = [reply(0, 6.0, outcome=Outcome.HTTP_ERROR)]
-    assert told("server_replies", run(failed, server=finished(3))) == "unproven"
+    assert result("server_replies", run(failed, server=finished(3))) == "unproven"
 
 
 # --- prompts that repeat, by the server's own counters ---
@@ -173,10 +173,12 @@ def cached(hits: float, queries: float = 1000.0) -> list[ServerRow]:
     return [ServerRow(t, "u", "0", name, v) for name, n in total.items() for t, v in ((0.0, 0.0), (130.0, n))]
 
 
-def test_repeated_prompts_show_in_the_servers_counters_where_replies_do_not_tell() -> None:
+def test_repeated_prompts_show_in_the_servers_counters() -> None:
     rows = [reply(u, 6.0 + 3 * t, tokens_cached=None) for t in range(39) for u in range(2)]
-    assert told("prompt_cache", run(rows, server=cached(900.0))) == "fail"
-    assert told("prompt_cache", run(rows, server=cached(100.0))) == "pass"
-    assert told("prompt_cache", run(rows, server=cached(900.0, queries=5000.0))) == "unproven", "counted at every try"
+    assert result("prompt_cache", run(rows, server=cached(900.0))) == "fail"
+    assert result("prompt_cache", run(rows, server=cached(100.0))) == "pass"
+    assert result("prompt_cache", run(rows, server=cached(900.0, queries=5000.0))) == "unproven", (
+        "counted at every scheduling attempt"
+    )
     turns = [*rows, reply(0, 123.0, kind="turn", tokens_cached=None)]
-    assert told("prompt_cache", run(turns, server=cached(900.0))) == "unproven", "a further turn is meant to hit"
+    assert result("prompt_cache", run(turns, server=cached(900.0))) == "unproven", "later turns are meant to hit"

@@ -1,4 +1,4 @@
-"""What bounds a server whose truth is known: every rule where it must hold, and where it must not."""
+"""Diagnosis of servers whose limit is known: every rule where it must hold, and where it must not."""
 
 from dataclasses import replace
 
@@ -10,11 +10,12 @@ from worlds import CHAT, evidence, manifest, reply, staircase, steady, worker
 
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.measure.table_rows import ServerRow
-from probe_ext.verdict.diagnosis.diagnose import NAMES
+from probe_ext.verdict.diagnosis.diagnose import RULES
 from probe_ext.verdict.diagnosis.ruling import graded
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.judgement import Judgement
+from probe_ext.verdict.values.ruling_types import RULE_NAMES
 from scripts.study.diagnoses import blind
 from scripts.study.people import People
 from scripts.study.regimes import DEMO, REGIMES
@@ -26,27 +27,28 @@ BREAKS_FIRST = {"serial": "first_word", "batch": "first_word", "wall": "first_wo
 
 def test_every_rule_has_a_run_where_it_must_hold() -> None:
     held = set[str]().union(*(regime.bounds for regime in REGIMES.values()))
-    assert held == set(NAMES) - {"client_too_slow"}, "that one has runs of its own below"
+    assert held == set(RULE_NAMES) - {"client_too_slow"}, "which has its own tests below"
+    assert (*RULES, "not_loaded") == RULE_NAMES
 
 
 SLOW = {"ceiling, experts", "ceiling, other card", "healthy, thinking", "wall, other card", "batch, other card"}
-"""left to the study: many users, or too short a run to say all that is so"""
+"""Left to the study: many users, or too short a run."""
 
 
 @pytest.mark.untraced
 @pytest.mark.parametrize("name", [name for name in REGIMES if name not in SLOW])
-def test_what_bounds_is_named_and_nothing_else(name: str) -> None:
+def test_the_limits_and_nothing_else_are_named(name: str) -> None:
     found = judged(name).diagnosis
     assert set(found.bounds) == REGIMES[name].bounds
     for rule in found.rules:
         assert rule.why
-        assert bool(rule.advice and rule.confidence and rule.says) == (rule.state == "holds")
+        assert bool(rule.advice and rule.confidence and rule.label) == (rule.state == "holds")
         assert bool(rule.needs) == (rule.state == "unknown")
-    assert [rule.rule for rule in found.rules] == list(NAMES)
+    assert [rule.rule for rule in found.rules] == list(RULE_NAMES)
 
 
 @pytest.mark.parametrize("name", [name for name in REGIMES if name not in SLOW])
-def test_what_the_server_does_not_tell_is_not_claimed(name: str) -> None:
+def test_nothing_is_claimed_without_server_metrics(name: str) -> None:
     found = judged(name, seen=False)
     assert set(found.diagnosis.bounds) == REGIMES[name].outside
     assert ruling(found, "memory_wall").state == "unknown"
@@ -56,23 +58,23 @@ def test_what_the_server_does_not_tell_is_not_claimed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BREAKS_FIRST)
-def test_what_breaks_first_goes_with_it(name: str) -> None:
+def test_the_first_limit_agrees(name: str) -> None:
     assert judged(name).breaks_first == BREAKS_FIRST[name]
 
 
-def test_each_says_since_when_and_what_to_turn() -> None:
+def test_a_rule_states_the_number_of_users_and_advice() -> None:
     serial, batch = ruling(judged("serial"), "serialised"), ruling(judged("batch"), "batch_limit")
     assert (serial.from_users, serial.confidence) == (4, "high")
     assert "--max-num-seqs" in serial.advice
     assert (batch.from_users, batch.confidence) == (8, "high")
-    assert {fact.value for fact in batch.evidence if fact.unit == "replies"} >= {4.0}
-    assert "no more than 4 replies run at once" in judged("batch").diagnosis.sentence
+    assert {fact.value for fact in batch.evidence if fact.unit == "requests"} >= {4.0}
+    assert "no more than 4 requests run at once" in judged("batch").diagnosis.sentence
     wall = ruling(judged("wall"), "memory_wall")
     assert (wall.from_users, wall.confidence) == (16, "high")
-    assert "outgrown" in ruling(judged("ceiling"), "ceiling").advice
+    assert "hardware is the limit" in ruling(judged("ceiling"), "ceiling").advice
 
 
-def test_the_confidence_of_what_is_seen_from_outside_alone_is_lower() -> None:
+def test_confidence_is_lower_without_server_metrics() -> None:
     assert ruling(judged("cache"), "response_cache").confidence == "high"
     assert ruling(judged("cache", seen=False), "response_cache").confidence == "medium"
     assert ruling(judged("stubs", seen=False), "cut_answers").confidence == "medium"
@@ -84,12 +86,10 @@ def test_the_confidence_of_what_is_seen_from_outside_alone_is_lower() -> None:
     [({}, "low"), ({"S1": True}, "medium"), ({"S1": True, "S2": True, "S3": True}, "high"), ({"S1": None}, "low"),
      ({"S1": True, "S2": True, "S3": False}, "medium"), ({"S3": False}, "low")],
 )  # fmt: skip
-def test_confidence_counts_signs_that_agree_and_takes_off_those_that_do_not(
-    signs: dict[str, bool | None], expected: str
-) -> None:
-    grade, told = graded(signs)
-    assert grade == expected
-    assert all((name in told) == (seen is not None) for name, seen in signs.items())
+def test_confidence_counts_signs_for_and_against(signs: dict[str, bool | None], expected: str) -> None:
+    confidence, reason = graded(signs)
+    assert confidence == expected
+    assert all((name in reason) == (seen is not None) for name, seen in signs.items())
 
 
 def busy(cpu: float | None) -> Judgement:
@@ -105,7 +105,7 @@ def test_a_client_that_cannot_keep_up() -> None:
 
 
 @pytest.mark.parametrize(("stamps", "state"), [("kernel", "absent"), ("read", "holds")])
-def test_one_stall_of_the_clients_loop_is_no_bound_unless_it_spoils_the_run(stamps: str, state: str) -> None:
+def test_one_stall_of_the_event_loop_is_no_limit_unless_it_invalidates_the_run(stamps: str, state: str) -> None:
     rows = steady(2, 0, 30)
     stalled = worker(started=len(rows), loop_lag_max=1.5, receive_stamps=stamps)
     found = judge(evidence(rows, staircase((2, 30)), manifest=manifest(workers=[stalled])), CHAT)
@@ -127,12 +127,12 @@ def test_an_empty_run_claims_nothing() -> None:
     assert not [rule.rule for rule in found.rules if rule.state == "holds"]
 
 
-def test_one_level_alone_does_not_tell_that_nothing_bounds_it() -> None:
+def test_a_single_level_does_not_show_that_no_limit_is_reached() -> None:
     rows = steady(2, 0, 30)
     assert ruling(judge(evidence(rows, staircase((2, 30))), CHAT), "not_loaded").state == "unknown"
 
 
-def test_answers_of_one_token_that_were_asked_for_are_not_cut() -> None:
+def test_requested_single_token_answers_are_not_cut() -> None:
     rows = steady(2, 0, 60, tokens_out=1, finish_reason="length")
 
     def asked(tokens: int) -> str:
@@ -142,23 +142,23 @@ def test_answers_of_one_token_that_were_asked_for_are_not_cut() -> None:
     assert (asked(1), asked(64)) == ("absent", "holds")
 
 
-def test_answers_that_the_server_made_and_clients_never_got() -> None:
+def test_tokens_that_never_reached_the_clients() -> None:
     rows = [reply(0, 6.0 + t, tokens_out=20) for t in range(40)]
     run = evidence(rows, staircase((1, 60)))
 
-    def told(made: float, finished: float) -> str:
-        counters = {"generation_tokens": made, "requests_finished": finished}
+    def state(generated: float, finished: float) -> str:
+        counters = {"generation_tokens": generated, "requests_finished": finished}
         server = {
             "t": np.array([0.0, 60.0] * 2), "url": np.array(["u"] * 4, dtype=object),
             "engine": np.array(["0"] * 4, dtype=object),
             "quantity": np.array([name for name in counters for _ in "ab"], dtype=object),
-            "value": np.array([0.0, made, 0.0, finished]),
+            "value": np.array([0.0, generated, 0.0, finished]),
         }  # fmt: skip
         return ruling(judge(replace(run, server=server), CHAT), "cut_answers").state
 
-    assert told(800.0, 40.0) == "absent"
-    assert told(8000.0, 40.0) == "holds"
-    assert told(8000.0, 400.0) == "absent", "others were at work on it"
+    assert state(800.0, 40.0) == "absent"
+    assert state(8000.0, 40.0) == "holds"
+    assert state(8000.0, 400.0) == "absent", "others used the server"
 
 
 def test_a_recorded_queue_of_a_real_server() -> None:
@@ -179,18 +179,18 @@ def test_a_recorded_preemption_of_a_real_server() -> None:
 
 
 def far(seconds: float) -> Judgement:
-    """Sixteen answers of 20 tokens that each take so long, at a server 50 ms away."""
+    """Return a run of 16 answers of 20 tokens that each take this long, from a server 50 ms away."""
     rows = [reply(0, 6.0 + t, first=6.0 + t + seconds, tpot=0.0001, end=6.0 + t + seconds + 0.002, connect=0.05)
             for t in range(16)]  # fmt: skip
     return judge(evidence(rows, staircase((1, 60))), CHAT)
 
 
-def test_a_cache_far_away_is_told_by_what_is_left_without_the_way() -> None:
+def test_a_remote_cache_is_found_after_subtracting_the_network_time() -> None:
     assert ruling(far(0.050), "response_cache").state == "holds"
     assert ruling(far(0.400), "response_cache").state == "absent"
 
 
-def test_whole_answers_tell_by_the_servers_gauges_alone_that_they_came_one_by_one() -> None:
+def test_replies_that_are_not_streamed_need_the_servers_gauges() -> None:
     def whole(run: Evidence) -> Evidence:
         missing = np.full(len(run.replies["sent"]), np.nan)
         unseen = dict.fromkeys(("first", "last", "first_visible", "tpot", "longest_gap"), missing)
@@ -203,8 +203,8 @@ def test_whole_answers_tell_by_the_servers_gauges_alone_that_they_came_one_by_on
     assert unseen.diagnosis.bounds == ()
 
 
-def test_requests_that_wait_for_a_step_to_end_are_no_batch_limit() -> None:
-    """16 users whose long prompts hold up every step: some always wait, and never the same number runs."""
+def test_waiting_for_a_step_to_end_is_no_batch_limit() -> None:
+    """Long prompts of 16 users delay every step: some always wait, and the number running keeps changing."""
     rows = [reply(user, 1.0 + 5 * n, tpot=0.2) for n in range(10) for user in range(16)]
     waits = [0, 1, 2, 1, 0, 2, 1, 1, 0, 2] * 5
     server = [ServerRow(float(t), "u", "0", name, float(value)) for t, waiting in enumerate(waits)
@@ -225,12 +225,12 @@ def test_requests_that_wait_for_a_step_to_end_are_no_batch_limit() -> None:
         ((4, 4, 4, 4, 4, 4, 2, 3, 3, 2), (4, 4, 4, 2, 4, 4, 3, 4, 4, 2), 10, "absent"),
         ((5, 5, 5, 5, 5, 5, 2, 3, 3, 2), (4, 4, 4, 2, 4, 4, 3, 4, 4, 2), 8, "absent"),
     ],
-    ids=["as a real vLLM told it", "half", "less below", "less above", "levels too near", "another number"],
+    ids=["as recorded from vLLM", "half", "less below", "less above", "levels too near", "another number"],
 )
-def test_a_limit_is_told_by_two_levels_where_gauges_lag_behind_steps_of_seconds(
+def test_two_levels_show_a_limit_although_gauges_lag_behind_slow_steps(
     lower: tuple[int, ...], upper: tuple[int, ...], fewer: int, state: str
 ) -> None:
-    """Four at once in seven of ten samples; the others are from before the step."""
+    """Four run at once in seven of ten samples; the others were taken before the step."""
     rows = [reply(user, (100.0 if users == 12 else 0.0) + 1.0 + 10 * n, tpot=0.2)
             for users in (fewer, 12) for n in range(8) for user in range(users)]  # fmt: skip
     server = [ServerRow(t + 0.5, "u", "0", name, float(value)) for t in range(200)
@@ -242,21 +242,21 @@ def test_a_limit_is_told_by_two_levels_where_gauges_lag_behind_steps_of_seconds(
     assert ruling(judge(run, CHAT), "batch_limit").state == state
 
 
-def test_a_climb_without_levels_is_diagnosed_by_its_bands() -> None:
+def test_a_ramp_without_levels_is_diagnosed_by_its_bands() -> None:
     plan = LevelPlan((12,), 36.0, 0.0, 3)
-    climb = Run(replace(DEMO, max_num_seqs=4), People(reply=120), plan)
-    run = drive(climb, 1, lambda t, _: 1 + int(t) // 6 if t < 72 else None, lambda _: None).evidence
+    ramp = Run(replace(DEMO, max_num_seqs=4), People(reply=120), plan)
+    run = drive(ramp, 1, lambda t, _: 1 + int(t) // 6 if t < 72 else None, lambda _: None).evidence
     found = judge(replace(run, manifest={**run.manifest, "plan": None}), CHAT)
     assert all(level.band for level in found.levels)
     assert found.diagnosis.bounds == ("batch_limit",)
 
 
-def test_replies_that_fail_are_not_laid_on_the_machine() -> None:
+def test_failing_replies_are_not_blamed_on_the_hardware() -> None:
     rows = [
         replace(row, outcome="stream_error" if i % 2 else "complete")
         for i, row in enumerate(steady(1, 0.0, 60.0, every=1.5))
     ]
     found = judge(evidence(rows, staircase((1, 60.0))), CHAT)
     assert (found.breaks_first, found.served_users) == ("answer", 0)
-    said = "Replies fail from 1 user on, and no bound of the server's speed explains that."
-    assert found.diagnosis.sentence == said
+    expected = "Replies fail from 1 user on; no limit of the server's speed explains that."
+    assert found.diagnosis.sentence == expected

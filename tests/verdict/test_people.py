@@ -1,4 +1,4 @@
-"""From replies to people, from people to levels, from levels to the capacity."""
+"""From replies to users, from users to levels, from levels to the capacity."""
 
 import numpy as np
 import pytest
@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probe_ext.settings.slo import Users
-from probe_ext.verdict.grading.user_grades import Counts, Headcount, classify, headcount
+from probe_ext.verdict.grading.user_grades import Counts, UserCounts, classify, count_users
 from probe_ext.verdict.levels.bracket import Bracket, bracket, put_together
 from probe_ext.verdict.levels.isotonic import falling_fit
-from probe_ext.verdict.levels.level_state import STATE_NAMES, Heard, judge_levels
+from probe_ext.verdict.levels.level_state import STATE_NAMES, Coverage, judge_levels
 
 KINDS = ("unheard", "served", "strained", "broken", "undecided")
 
 
 def kind(judged: int, strained: int = 0, broken: int = 0) -> str:
-    """What a user with these replies is."""
+    """Classify a user with these replies."""
     return KINDS[int(classify(Counts(np.array(judged), np.array(strained), np.array(broken)), Users()))]
 
 
@@ -40,24 +40,24 @@ def kind(judged: int, strained: int = 0, broken: int = 0) -> str:
         (9, 1, 1, "broken"),
     ],
 )
-def test_how_a_user_felt(judged: int, strained: int, broken: int, expected: str) -> None:
+def test_classification_of_a_user(judged: int, strained: int, broken: int, expected: str) -> None:
     assert kind(judged, strained, broken) == expected
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300)), min_size=1, max_size=30))
-def test_every_user_is_of_one_kind(users: list[tuple[int, int, int]]) -> None:
+def test_every_user_has_one_state(users: list[tuple[int, int, int]]) -> None:
     served, strained, broken = (np.array(column) for column in zip(*users, strict=True))
-    people = headcount(classify(Counts(served + strained + broken, strained, broken), Users()))
+    people = count_users(classify(Counts(served + strained + broken, strained, broken), Users()))
     unheard = int((served + strained + broken == 0).sum())
-    assert int(people.heard) + unheard == len(users)
+    assert int(people.judged) + unheard == len(users)
 
 
 def state(
     served: int, strained: int = 0, broken: int = 0, undecided: int = 0, *, unheard: int = 0, enough: bool = True
 ) -> str:
-    """The state of one level with these people."""
-    people = Headcount(*(np.array([n]) for n in (served, strained, broken, undecided)))
-    heard = Heard(people.heard + unheard, np.array([enough]))
+    """Return the state of a level with these users."""
+    people = UserCounts(*(np.array([n]) for n in (served, strained, broken, undecided)))
+    heard = Coverage(people.judged + unheard, np.array([enough]))
     return STATE_NAMES[int(judge_levels(people, heard, 0.95)[0])]
 
 
@@ -79,7 +79,7 @@ def test_a_level_holds_fails_or_is_unproven(people: tuple[int, ...], expected: s
     assert state(*people) == expected
 
 
-def test_too_few_replies_prove_nothing_but_a_failing_that_nobody_could_mend() -> None:
+def test_too_few_replies_prove_only_a_certain_failure() -> None:
     assert state(8, enough=False) == "unproven"
     assert state(0, 0, 8, enough=False) == "failed"
     assert state(0, 0, 2, unheard=98, enough=False) == "unproven"
@@ -87,15 +87,15 @@ def test_too_few_replies_prove_nothing_but_a_failing_that_nobody_could_mend() ->
 
 
 Served = tuple[int, int, int]
-"""users, served, undecided; the others are strained"""
+"""Users, served, undecided; the others are strained."""
 
 
 def between(*levels: Served, enough: tuple[bool, ...] | None = None) -> Bracket:
-    """The bracket of levels in which everybody was heard."""
+    """Return the bracket of levels in which every user has replies."""
     users, served, undecided = (np.array(column) for column in zip(*levels, strict=True))
-    people = Headcount(served, users - served - undecided, np.zeros_like(users), undecided)
+    people = UserCounts(served, users - served - undecided, np.zeros_like(users), undecided)
     told = np.ones(len(users), dtype=bool) if enough is None else np.array(enough)
-    return bracket(put_together(users, people, Heard(users, told)), 0.95)
+    return bracket(put_together(users, people, Coverage(users, told)), 0.95)
 
 
 def test_the_highest_level_that_holds() -> None:
@@ -104,17 +104,17 @@ def test_the_highest_level_that_holds() -> None:
     assert between((2, 0, 0), (4, 0, 0)) == Bracket(None, 2)
 
 
-def test_a_lower_unproven_level_caps_nothing() -> None:
+def test_a_lower_unproven_level_does_not_cap() -> None:
     assert between((2, 2, 0), (4, 3, 1), (8, 8, 0)) == Bracket(8, None)
     assert between((2, 2, 0), (4, 4, 0), (8, 8, 0), enough=(True, False, True)) == Bracket(8, None)
 
 
-def test_a_lower_level_proven_to_fail_does() -> None:
+def test_a_lower_failed_level_caps() -> None:
     assert between((1, 0, 0), (64, 64, 0)) == Bracket(None, 1)
     assert between((2, 2, 0), (8, 4, 0), (64, 64, 0)) == Bracket(2, 8)
 
 
-def test_one_number_of_users_reached_twice_is_one_step() -> None:
+def test_levels_with_the_same_users_are_merged() -> None:
     assert between((8, 8, 0), (8, 7, 0), (16, 0, 0)) == Bracket(None, 8), "15 of 16 are fewer than 95 %"
     assert between((20, 20, 0), (20, 19, 0), (40, 0, 0)) == Bracket(20, 40)
 

@@ -1,4 +1,4 @@
-"""What the users did and saw, on the time axis: how many there were, first words, tokens a second."""
+"""Lanes of the clients: users, first words, throughput."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,14 @@ from probe_ext.report.charts.downsample import Floats
 from probe_ext.settings.slo import FirstWord
 from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.evidence import Evidence
-from probe_ext.verdict.values.plurals import people
+from probe_ext.verdict.values.plurals import things
 
 
 def users(evidence: Evidence, axis: lane_chart.Axis, levels: Sequence[Mapping[str, Any]]) -> lane_chart.Lane:
-    """How many users there were, with the number written over each level."""
+    """Return the number of users over time, labelled at each level."""
     t, v = evidence.users["t"], evidence.users["users"]
     if not t.size:
-        return lane_chart.Lane("users", "users", "", None, "users.csv holds no row")
+        return lane_chart.Lane("users", "users", "", None, "users.csv is empty")
     changes = np.flatnonzero(np.diff(v, prepend=np.nan) != 0)
     t, v = downsample.line(t[changes], v[changes])
     scale = svg.Linear(0, float(v.max()) * 1.35)
@@ -28,18 +28,18 @@ def users(evidence: Evidence, axis: lane_chart.Axis, levels: Sequence[Mapping[st
         for lv in _spread(levels)
     ]  # fmt: skip
     line = svg.Shape(svg.steps(axis.points(t, v, scale), svg.WIDTH), "ln")
-    says = f"Up to {people(int(v.max()))} at once."
-    return lane_chart.Lane("users", "users", "", svg.Plot("Users over time", says, 64, [line], labels),
+    description = f"Up to {things(int(v.max()), 'user')}."
+    return lane_chart.Lane("users", "users", "", svg.Plot("Users over time", description, 64, [line], labels),
                 series=[lane_chart.series("users", "", t, v, holds=True)])  # fmt: skip
 
 
 def first_word(evidence: Evidence, axis: lane_chart.Axis, bounds: FirstWord | None) -> lane_chart.Lane:
-    """Time to first token of each reply, on a logarithmic scale, with the profile's bounds."""
-    name = "first word"
+    """Return the TTFT of each reply, on a logarithmic scale, with the profile's bounds."""
+    name = "TTFT"
     sent, wait = evidence.replies["sent"], evidence.replies["first"] - evidence.replies["sent"]
     kept = downsample.cloud(sent, np.where(wait > 0, wait, np.nan))
     if not kept.size:
-        return lane_chart.Lane("ttft", name, "", None, "no reply brought a first token")
+        return lane_chart.Lane("ttft", name, "", None, "no reply had a first token")
     t, v = sent[kept], wait[kept]
     low, high = float(v.min()), float(v.max())
     limits = [bounds.served, bounds.strained] if bounds else [math.inf, math.inf]
@@ -53,25 +53,25 @@ def first_word(evidence: Evidence, axis: lane_chart.Axis, bounds: FirstWord | No
         svg.Label(0, scale.top(limit), f"{state} up to {formats.bound(limit)}", "thrlab", "start", dx=4, dy=-4)
         for state, limit in named
     ]
-    says = f"From {formats.seconds(low)} to {formats.seconds(high)}."
-    plot = svg.Plot("Wait for the first word of each reply", says, 110, shapes, labels)
+    description = f"From {formats.seconds(low)} to {formats.seconds(high)}."
+    plot = svg.Plot("Time to first token of each reply", description, 110, shapes, labels)
     note = lane_chart.thinned(kept.size, int(np.isfinite(wait).sum()), "replies")
     return lane_chart.Lane("ttft", name, "", plot, note=note, series=[lane_chart.series(name, "s", t, v, holds=False)])
 
 
 def _dots(at: Sequence[tuple[float, float]], values: Floats, edges: Sequence[float]) -> list[svg.Shape]:
-    """Points in three colours: served, strained, broken."""
+    """Return points in three colours: served, strained, broken."""
     kinds = zip("smb", edges[:-1], edges[1:], strict=True)
     values_at = list(zip(at, values.tolist(), strict=True))
     return [svg.Shape(svg.dots(p for p, v in values_at if low < v <= high), f"dot {kind}") for kind, low, high in kinds]
 
 
 def tokens(evidence: Evidence, axis: lane_chart.Axis) -> lane_chart.Lane:
-    """Tokens that arrived in each second, all users together."""
-    name = "tokens/s in all"
+    """Return the tokens that arrived in each second, all users together."""
+    name = "throughput"
     counted = [w for w in evidence.windows if w.metric == "tokens" and w.count is not None]
     if not counted:
-        return lane_chart.Lane("tokens_per_s", name, "", None, "sketches.jsonl holds no count of tokens")
+        return lane_chart.Lane("tokens_per_s", name, "tokens/s", None, "sketches.jsonl has no token counts")
     start = np.array([w.start for w in counted])
     step = counted[0].seconds
     second = np.arange(0, max(axis.end, float(start.max()) + step), step)
@@ -80,19 +80,21 @@ def tokens(evidence: Evidence, axis: lane_chart.Axis) -> lane_chart.Lane:
         value, np.minimum((start / step).astype(int), second.size - 1), [(w.count or 0) / w.seconds for w in counted]
     )
     return lane_chart.filled(
-        axis, "tokens_per_s", name, "", (second + step / 2, value), float(value.max()), formats.tick
+        axis, "tokens_per_s", name, "tokens/s", (second + step / 2, value), float(value.max()), formats.tick
     )
 
 
 def locust_rate(evidence: Evidence, axis: lane_chart.Axis) -> lane_chart.Lane:
-    """Replies that ended in a second, as Locust's own history has it."""
+    """Return the replies that ended per second, from Locust's own history."""
     name = "replies/s"
     t, rate = (evidence.locust_history.get(key, np.array([])) for key in ("t", "requests_per_s"))
     inside = (t >= 0) & (t <= axis.end)
     if not inside.any():
         return lane_chart.Lane("locust_rate", name, "", None, "Locust wrote no history of this run")
     t, rate = t[inside], rate[inside]
-    return lane_chart.filled(axis, "locust_rate", name, "Locust, 10 s mean", (t, rate), float(rate.max()), formats.tick)
+    return lane_chart.filled(
+        axis, "locust_rate", name, "by Locust, 10 s mean", (t, rate), float(rate.max()), formats.tick
+    )
 
 
 def _spread(levels: Sequence[Mapping[str, Any]], most: int = 16) -> Sequence[Mapping[str, Any]]:

@@ -1,6 +1,6 @@
-"""Bounded numbers of points, however long the run was; the worst always stays.
+"""Reduce long series to a bounded number of points that keeps the extremes.
 
-A picture is about a thousand pixels wide: of what falls into one column, the extremes tell all that can be seen.
+A picture is about a thousand pixels wide, so only the extremes within each column are visible.
 """
 
 from typing import Any
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 COLUMNS = 1800
-"""columns that a time axis is cut into"""
+"""Columns of the time axis."""
 
 
 def line(t: Floats, value: Floats, columns: int = COLUMNS) -> tuple[Floats, Floats]:
-    """Of each column the lowest and the highest value, in order of time; all points where they are few."""
+    """Return the lowest and highest value of each column, in order of time; all points if there are few."""
     keep = ~(np.isnan(t) | np.isnan(value))
     t, value = t[keep], value[keep]
     if t.size <= 2 * columns:
@@ -31,7 +31,7 @@ def line(t: Floats, value: Floats, columns: int = COLUMNS) -> tuple[Floats, Floa
 
 
 def cloud(t: Floats, value: Floats, most: int = 8000) -> NDArray[Any]:
-    """Indices of at most `most` points: the highest of each column, and of the rest every n-th, in order of time."""
+    """Return indices of at most `most` points, in order of time: the highest of each column, every n-th of the rest."""
     present = np.flatnonzero(~(np.isnan(t) | np.isnan(value)))
     if present.size <= most:
         return present[np.argsort(t[present], kind="stable")]

@@ -1,4 +1,4 @@
-"""One strip of the time axis: its static picture, and the values that the pointer reads off."""
+"""One lane of the timeline: its static picture, and the values that the pointer reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,59 +11,59 @@ from probe_ext.verdict.values import formats
 
 @dataclass(frozen=True)
 class Series:
-    """Values to be read off at the pointer."""
+    """Values to read at the pointer."""
 
     name: str
     unit: str
     t: Sequence[float]
     v: Sequence[float]
     holds: bool
-    """whether a value holds until the next; else it belongs to its moment"""
+    """whether a value holds until the next one, rather than only at its moment"""
     zero: bool = False
-    """whether between its moments it is zero, and not unknown"""
+    """whether it is zero between its moments, rather than unknown"""
 
 
 @dataclass(frozen=True)
 class Lane:
-    """One strip of the picture."""
+    """One lane of the timeline."""
 
     term: str
     name: str
     unit: str
     plot: svg.Plot | None
-    why_not: str = ""
-    """why there is nothing to draw"""
+    why_empty: str = ""
+    """reason if there is nothing to draw"""
     note: str = ""
     series: Sequence[Series] = ()
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Seconds of the run onto the units of a plot."""
+    """Maps seconds of the run to the units of a plot."""
 
     end: float
 
     def x(self, t: float) -> float:
-        """Units from the left."""
+        """Return the position from the left."""
         return t / self.end * svg.WIDTH
 
     def points(self, t: Floats, v: Floats, scale: svg.Linear | svg.Log) -> list[tuple[float, float]]:
-        """Values in units of a plot."""
+        """Return values as points of a plot."""
         return [(self.x(a), scale.top(b)) for a, b in zip(t.tolist(), v.tolist(), strict=True)]
 
 
-def filled(axis: Axis, term: str, name: str, unit: str, data: tuple[Floats, Floats], top: float, say: Any) -> Lane:
-    """A surface under a line, with its scale at the left."""
+def filled(axis: Axis, term: str, name: str, unit: str, data: tuple[Floats, Floats], top: float, text: Any) -> Lane:
+    """Return a lane with the area under a line; `text` formats its values."""
     t, v = downsample.line(*data)
     if not t.size:
         return Lane(term, name, unit, None, "no sample")
     scale = svg.Linear(0, (top or 1) * 1.08)
     at = axis.points(t, v, scale)
     shapes = [svg.Shape(svg.area(at), "area"), svg.Shape(svg.polyline(at), "ln thin")]
-    labels = scale_labels([(scale.top(tick), say(tick)) for tick in scale.ticks(2)])
-    says = f"From {say(float(v.min()))} to {say(float(v.max()))}."
-    plot = svg.Plot(f"{name} over time", says, 76, shapes, labels, [scale.top(tick) for tick in scale.ticks(2)])
-    factor = (100.0, "%") if say is formats.percent else (1.0, "")
+    labels = scale_labels([(scale.top(tick), text(tick)) for tick in scale.ticks(2)])
+    description = f"From {text(float(v.min()))} to {text(float(v.max()))}."
+    plot = svg.Plot(f"{name} over time", description, 76, shapes, labels, [scale.top(tick) for tick in scale.ticks(2)])
+    factor = (100.0, "%") if text is formats.percent else (1.0, "")
     return Lane(term, name, unit, plot, series=[series(name, factor[1], t, v * factor[0], holds=False)])
 
 

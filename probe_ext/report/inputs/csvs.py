@@ -1,7 +1,7 @@
-"""One CSV table of the run directory into a frame, whatever state it is in.
+"""Read one CSV table of the run directory into a frame, even if it is damaged.
 
-pandas parses it in pieces, about three seconds for a million replies. Numbers are left for it to recognise: where a
-piece of a column turns out to be text, some line in it is bad, and only there is each value looked at.
+pandas parses it in pieces, about three seconds for a million replies. It infers numbers by itself: where a piece of a
+numeric column turns out to be text, some line in it is bad, and only there each value is checked.
 """
 
 import csv
@@ -22,34 +22,33 @@ from probe_ext.report.inputs.line_scan import Scan, WholeLines, numbered, scan
 
 Floats = npt.NDArray[np.float64]
 Quoting = Literal[0, 3]
-"""csv.QUOTE_MINIMAL or csv.QUOTE_NONE"""
+"""csv.QUOTE_MINIMAL or csv.QUOTE_NONE."""
 _SURPLUS = " surplus"
-"""a column behind the last: what stands in it was a field too many (several too many are skipped by pandas)"""
-_PIECE = 100_000
-"""lines parsed at a time"""
+"""Column after the last: filled by lines with one field too many (pandas skips lines with more)."""
+_LINES_PER_PIECE = 100_000
 _KEYS = {"ReplyRow": ("reply_id", "outcome", "end"), "GapRow": ("reply_id", "start", "end"), "UserRow": ("t", "users")}
 _KEYS["ServerRow"] = ("t", "quantity", "value")
-_ALL_DIFFERENT = "reply_id"
-"""text of which hardly two are alike: kept as text; the other text columns repeat and are kept once"""
+_UNIQUE_TEXT = "reply_id"
+"""Parsed as plain text; other text columns repeat their values and are parsed as categories."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a row type, by what they hold."""
+    """The columns of a row type, by kind."""
 
     text: tuple[str, ...]
     flags: tuple[str, ...]
     numbers: tuple[str, ...]
     keys: tuple[str, ...]
-    """without these, a line says nothing"""
+    """required: a line without them is useless"""
 
 
 def kinds(row_type: type[Row]) -> Columns:
-    """A row type's columns: text, flags and numbers."""
+    """Return the columns of a row type, by kind."""
     return _KINDS[row_type.__name__]
 
 
-def _sorted(row_type: type[Row]) -> Columns:
+def _by_kind(row_type: type[Row]) -> Columns:
     hints = get_type_hints(row_type)
 
     def named(kind: type) -> tuple[str, ...]:
@@ -58,118 +57,120 @@ def _sorted(row_type: type[Row]) -> Columns:
     return Columns(named(str), named(bool), named(int) + named(float), _KEYS[row_type.__name__])
 
 
-_KINDS = {row_type.__name__: _sorted(row_type) for row_type in get_args(Row)}
+_KINDS = {row_type.__name__: _by_kind(row_type) for row_type in get_args(Row)}
 
 
 def read(path: Path, row_type: type[Row], damage: list[str]) -> pd.DataFrame:
-    """The table, with every column of its row type; what could not be read is named in `damage`, a line each."""
+    """Return the table with all columns of its row type; each thing that could not be read adds a line to `damage`."""
     try:
-        seen = scan(path)
+        scanned = scan(path)
     except OSError as error:
         damage.append(f"{path.name}: cannot be read: {error.strerror or error}")
         return empty(row_type)
-    if not usable(path, seen, row_type, damage):
+    if not usable(path, scanned, row_type, damage):
         return empty(row_type)
     try:
-        return _gathered(path, seen, row_type, damage, csv.QUOTE_MINIMAL)
-    except pd.errors.ParserError:  # a quote that is never closed: then each line is taken by itself
-        return _gathered(path, seen, row_type, damage, csv.QUOTE_NONE)
+        return _read_pieces(path, scanned, row_type, damage, csv.QUOTE_MINIMAL)
+    except pd.errors.ParserError:  # an unclosed quote: read each line by itself
+        return _read_pieces(path, scanned, row_type, damage, csv.QUOTE_NONE)
 
 
 def empty(row_type: type[Row]) -> pd.DataFrame:
-    """No rows, all columns."""
-    return _finished(pd.DataFrame(columns=list(columns(row_type)), dtype=object), row_type)
+    """Return a table without rows."""
+    return _typed(pd.DataFrame(columns=list(columns(row_type)), dtype=object), row_type)
 
 
-def usable(path: Path, seen: Scan, row_type: type[Row], damage: list[str]) -> bool:
-    """Whether there is a header to read by. Says what is wrong with header, last line and encoding."""
-    if seen.not_utf8:
-        damage.append(f"{path.name}: {numbered(seen.not_utf8)}: not UTF-8; the bad characters are shown as \ufffd")
-    if seen.cut_off:
-        damage.append(f"{path.name}: line {seen.lines + 1}: cut off (no line end), left out")
-    if not seen.lines:
-        damage.append(f"{path.name}: holds no whole line, not even a header")
+def usable(path: Path, scanned: Scan, row_type: type[Row], damage: list[str]) -> bool:
+    """Tell whether the header can be used; report problems of header, last line and encoding in `damage`."""
+    if scanned.not_utf8:
+        damage.append(
+            f"{path.name}: {numbered(scanned.not_utf8)}: not UTF-8; invalid characters are replaced by \ufffd"
+        )
+    if scanned.cut_off:
+        damage.append(f"{path.name}: line {scanned.lines + 1}: cut off (no line end), ignored")
+    if not scanned.lines:
+        damage.append(f"{path.name}: no complete line, not even a header")
         return False
-    if len(set(seen.header)) < len(seen.header):
-        damage.append(f"{path.name}: line 1: wrong header, a column stands in it twice; file left out")
+    if len(set(scanned.header)) < len(scanned.header):
+        damage.append(f"{path.name}: line 1: invalid header (duplicate column); file ignored")
         return False
-    lacking = [name for name in columns(row_type) if name not in seen.header]
-    if set(lacking) & set(kinds(row_type).keys):
-        damage.append(f"{path.name}: line 1: wrong header, {', '.join(lacking[:4])} missing; file left out")
+    missing = [name for name in columns(row_type) if name not in scanned.header]
+    if set(missing) & set(kinds(row_type).keys):
+        damage.append(f"{path.name}: line 1: invalid header ({', '.join(missing[:4])} missing); file ignored")
         return False
-    lacking = [name for name in lacking if name not in OPTIONAL_COLUMNS]
-    if lacking:
-        damage.append(f"{path.name}: line 1: wrong header, {', '.join(lacking)} missing; treated as not measured")
+    missing = [name for name in missing if name not in OPTIONAL_COLUMNS]
+    if missing:
+        damage.append(f"{path.name}: line 1: {', '.join(missing)} missing; treated as not measured")
     return True
 
 
-def _gathered(path: Path, seen: Scan, row_type: type[Row], damage: list[str], quoting: Quoting) -> pd.DataFrame:
-    """Piece by piece, so that the parser's own memory stays small; the lines that are no rows are named."""
+def _read_pieces(path: Path, scanned: Scan, row_type: type[Row], damage: list[str], quoting: Quoting) -> pd.DataFrame:
+    """Parse piece by piece, which limits the parser's memory, and report the lines that are not valid rows."""
     kept: list[pd.DataFrame] = []
     bad: list[int] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for piece in _pieces(path, seen, kinds(row_type).text, quoting):
-            wrong = _no_row(piece, seen, row_type)
+        for piece in _pieces(path, scanned, kinds(row_type).text, quoting):
+            wrong = _bad_rows(piece, scanned, row_type)
             bad += list(piece.index[wrong])
-            kept.append(_finished(piece[~wrong] if wrong.any() else piece, row_type))
+            kept.append(_typed(piece[~wrong] if wrong.any() else piece, row_type))
     skipped = _skipped(caught)
     _report(path, sorted([*skipped, *_line_numbers(bad, skipped)]), damage)
     return pd.concat(kept or [empty(row_type)], ignore_index=True)
 
 
-def _pieces(path: Path, seen: Scan, text: tuple[str, ...], quoting: Quoting) -> Iterator[pd.DataFrame]:
-    with io.BufferedReader(WholeLines(path, seen.size), 1 << 20) as file:
+def _pieces(path: Path, scanned: Scan, text: tuple[str, ...], quoting: Quoting) -> Iterator[pd.DataFrame]:
+    with io.BufferedReader(WholeLines(path, scanned.size), 1 << 20) as file:
         yield from pd.read_csv(
             file,
             header=None,
             skiprows=1,
-            names=[*seen.header, _SURPLUS],
+            names=[*scanned.header, _SURPLUS],
             index_col=False,
-            dtype=dict.fromkeys(text, "category") | {_ALL_DIFFERENT: object},
+            dtype=dict.fromkeys(text, "category") | {_UNIQUE_TEXT: object},
             keep_default_na=False,
-            na_values={name: [""] for name in [*seen.header, _SURPLUS]},
+            na_values={name: [""] for name in [*scanned.header, _SURPLUS]},
             on_bad_lines="warn",
             quoting=quoting,
             skip_blank_lines=False,
             encoding_errors="replace",
-            chunksize=_PIECE,
+            chunksize=_LINES_PER_PIECE,
         )
 
 
-def _no_row(frame: pd.DataFrame, seen: Scan, row_type: type[Row]) -> npt.NDArray[np.bool_]:
-    """Lines too short, too long, without what makes them a row, or with a number that is none."""
+def _bad_rows(frame: pd.DataFrame, scanned: Scan, row_type: type[Row]) -> npt.NDArray[np.bool_]:
+    """Find lines that are too short or too long, lack a required value, or have an invalid number."""
     kind = kinds(row_type)
     wrong: npt.NDArray[np.bool_] = frame[_SURPLUS].notna().to_numpy()
-    for name in (*kind.keys, _last(seen, row_type)):
+    for name in (*kind.keys, _last_column(scanned, row_type)):
         wrong = wrong | frame[name].isna().to_numpy()
     for name in kind.numbers + kind.flags:
-        if name in seen.header:
+        if name in scanned.header:
             wrong = wrong | (np.isnan(_numbers(frame[name])) & frame[name].notna().to_numpy())
     return wrong
 
 
 def _numbers(column: "pd.Series[Any]") -> Floats:
-    """As numbers; what is none, or is endless, is missing."""
-    found = column if pd.api.types.is_numeric_dtype(column) else pd.to_numeric(column, errors="coerce")
-    values: Floats = found.to_numpy(dtype="float64", na_value=np.nan)
+    """Convert to numbers; invalid and infinite values are missing."""
+    numeric = column if pd.api.types.is_numeric_dtype(column) else pd.to_numeric(column, errors="coerce")
+    values: Floats = numeric.to_numpy(dtype="float64", na_value=np.nan)
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _last(seen: Scan, row_type: type[Row]) -> str:
-    """The right-most column that is never empty in a whole line: where it is, the line is too short."""
-    never = {"ReplyRow": "reads_unresolved", "GapRow": "tokens_before", "UserRow": "state", "ServerRow": "value"}
-    name = never[row_type.__name__]
-    return name if name in seen.header else kinds(row_type).keys[-1]
+def _last_column(scanned: Scan, row_type: type[Row]) -> str:
+    """Return the right-most column that is never empty: a line without it is too short."""
+    never_empty = {"ReplyRow": "reads_unresolved", "GapRow": "tokens_before", "UserRow": "state", "ServerRow": "value"}
+    name = never_empty[row_type.__name__]
+    return name if name in scanned.header else kinds(row_type).keys[-1]
 
 
 def _skipped(caught: list[warnings.WarningMessage]) -> list[int]:
-    """Lines that pandas left out for having too many fields."""
+    """Return the lines that pandas skipped because they have too many fields."""
     return [int(n) for w in caught for n in re.findall(r"Skipping line (\d+)", str(w.message))]
 
 
 def _line_numbers(index: Any, skipped: list[int]) -> list[int]:
-    """Rows counted from 0 behind the header into lines counted from 1, around those that were skipped."""
+    """Turn row indices (from 0, after the header) into line numbers (from 1), counting skipped lines."""
     lines = [int(i) + 2 for i in index]
     for gone in sorted(skipped):
         lines = [n + 1 if n >= gone else n for n in lines]
@@ -178,19 +179,19 @@ def _line_numbers(index: Any, skipped: list[int]) -> list[int]:
 
 def _report(path: Path, bad: list[int], damage: list[str]) -> None:
     if bad:
-        damage.append(f"{path.name}: {numbered(bad)}: no row of this table, left out")
+        damage.append(f"{path.name}: {numbered(bad)}: not valid rows of this table, ignored")
 
 
-def _finished(frame: pd.DataFrame, row_type: type[Row]) -> pd.DataFrame:
-    """The promised types: float64, bool, and object columns of str with "" for missing."""
+def _typed(frame: pd.DataFrame, row_type: type[Row]) -> pd.DataFrame:
+    """Convert to float64, bool, and object columns of str with "" for missing."""
     kind = kinds(row_type)
-    done: dict[str, Any] = {}
+    typed: dict[str, Any] = {}
     for name in columns(row_type):
         column = frame[name] if name in frame else pd.Series(float("nan"), index=frame.index)
         if name in kind.text:
-            done[name] = column.astype(object).where(column.notna(), "").to_numpy()
+            typed[name] = column.astype(object).where(column.notna(), "").to_numpy()
         elif name in kind.flags:
-            done[name] = np.nan_to_num(_numbers(column)) != 0.0
+            typed[name] = np.nan_to_num(_numbers(column)) != 0.0
         else:
-            done[name] = _numbers(column)
-    return pd.DataFrame(done, index=pd.RangeIndex(len(frame)))
+            typed[name] = _numbers(column)
+    return pd.DataFrame(typed, index=pd.RangeIndex(len(frame)))

@@ -1,7 +1,7 @@
-"""A run directory into the plain columns that the verdict is made from.
+"""Load a run directory into the plain columns that the verdict works on.
 
-What was lost on the way (a killed run's last line, a file that is not there) is a line of `Evidence.damage`; nothing
-raises but a manifest that cannot be read.
+Missing or damaged data (the last line of a killed run, a missing file) add a line to `Evidence.damage`; only an
+unreadable manifest raises.
 """
 
 import json
@@ -19,33 +19,35 @@ from probe_ext.run import directory, manifest
 from probe_ext.verdict.values.evidence import Columns, Evidence, LocustCounts, Window
 
 WindowKey = tuple[str, float, float]
-"""metric, start, seconds"""
+"""Metric, start, seconds."""
 
 
 def load(run: Path) -> Evidence:
-    """Everything a run's files say. ManifestError when there is no run, or its manifest cannot be read."""
-    stated = manifest.read(run)
+    """Load all files of a run. ManifestError if there is no run, or its manifest cannot be read."""
+    content = manifest.read(run)
     damage: list[str] = []
-    asked = _prometheus(run)
+    prometheus = _prometheus(run)
     replies = _merged(run, directory.REQUESTS, ReplyRow, ["reply_id"], damage)
     gaps = _merged(run, directory.GAPS, GapRow, ["reply_id", "start", "end", "tokens_before"], damage)
     return Evidence(
         replies=_arrays(replies),
         gaps=_arrays(gaps),
-        users=_arrays(_one(run / directory.USERS, UserRow, damage)),
+        users=_arrays(_master_table(run / directory.USERS, UserRow, damage)),
         server=_arrays(
-            _one(run / (directory.SERVER if asked is None else directory.SERVER_PROMETHEUS), ServerRow, damage)
+            _master_table(
+                run / (directory.SERVER if prometheus is None else directory.SERVER_PROMETHEUS), ServerRow, damage
+            )
         ),
         windows=_windows(run / directory.SKETCHES, damage),
-        manifest=stated if asked is None else {**stated, "prometheus": asked},
+        manifest=content if prometheus is None else {**content, "prometheus": prometheus},
         locust=_locust(run / f"{directory.LOCUST_PREFIX}_stats.csv", damage),
-        locust_history=_locust_history(run / f"{directory.LOCUST_PREFIX}_stats_history.csv", stated, damage),
+        locust_history=_locust_history(run / f"{directory.LOCUST_PREFIX}_stats_history.csv", content, damage),
         damage=tuple(damage),
     )
 
 
 def _prometheus(run: Path) -> dict[str, Any] | None:
-    """Where the server's figures were read from a Prometheus: from which, and how; None where they were not."""
+    """Return which Prometheus the server metrics were read from, and how; None if they were not."""
     if not (run / directory.SERVER_PROMETHEUS).exists():
         return None
     try:
@@ -56,7 +58,7 @@ def _prometheus(run: Path) -> dict[str, Any] | None:
 
 
 def _merged(run: Path, name: str, row_type: type[Row], key: list[str], damage: list[str]) -> pd.DataFrame:
-    """The master's table, and of each worker's own table the rows that the master lacks."""
+    """Merge the master's table with the rows of each worker's own table that the master lacks."""
     stem = name.removesuffix(".csv")
     paths = [run / name, *sorted(run.glob(f"{stem}-*.csv"))]
     present = [path for path in paths if path.exists()]
@@ -64,20 +66,18 @@ def _merged(run: Path, name: str, row_type: type[Row], key: list[str], damage: l
         damage.append(f"{name}: missing")
     merged = csvs.empty(row_type)
     for path in present:
-        fresh = csvs.read(path, row_type, damage).drop_duplicates(key)
-        fresh = fresh[
-            ~fresh["reply_id"].isin(pd.Index(merged["reply_id"].unique()))
-        ]  # all rows of a reply came together
-        merged = pd.concat([merged, fresh], ignore_index=True) if len(merged) and len(fresh) else _fuller(merged, fresh)
+        rows = csvs.read(path, row_type, damage).drop_duplicates(key)
+        # All rows of a reply are written together, so a known reply is complete.
+        rows = rows[~rows["reply_id"].isin(pd.Index(merged["reply_id"].unique()))]
+        if len(merged) and len(rows):
+            merged = pd.concat([merged, rows], ignore_index=True)
+        elif len(rows):
+            merged = rows
     return merged
 
 
-def _fuller(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    return other if len(other) else one
-
-
-def _one(path: Path, row_type: type[Row], damage: list[str]) -> pd.DataFrame:
-    """A table that only the master writes, in order of time."""
+def _master_table(path: Path, row_type: type[Row], damage: list[str]) -> pd.DataFrame:
+    """Return a table that only the master writes, in order of time."""
     if not path.exists():
         damage.append(f"{path.name}: missing")
         return csvs.empty(row_type)
@@ -89,7 +89,7 @@ def _arrays(frame: pd.DataFrame) -> Columns:
 
 
 def _windows(path: Path, damage: list[str]) -> tuple[Window, ...]:
-    """Every worker's sketches and counts, put together by metric and window, in order."""
+    """Merge the sketches and counts of all workers by metric and window, in order."""
     merged: dict[WindowKey, tuple[int | None, LatencySketch | None]] = {}
     for record in _records(path, damage).values():
         key = (str(record["metric"]), float(record["start"]), float(record["seconds"]))
@@ -97,25 +97,25 @@ def _windows(path: Path, damage: list[str]) -> tuple[Window, ...]:
         if "count" in record:
             count = (count or 0) + int(record["count"])
         else:
-            mine = LatencySketch.from_wire(record["sketch"])
+            merged_sketch = LatencySketch.from_wire(record["sketch"])
             if sketch:
-                mine.merge(sketch)
-            sketch = mine
+                merged_sketch.merge(sketch)
+            sketch = merged_sketch
         merged[key] = (count, sketch)
     return tuple(Window(*key, *merged[key]) for key in sorted(merged))
 
 
 def _records(path: Path, damage: list[str]) -> dict[tuple[str, WindowKey], dict[str, Any]]:
-    """The readable lines; of several for one worker, metric and window, the last."""
-    found: dict[tuple[str, WindowKey], dict[str, Any]] = {}
+    """Return the readable lines; of several for the same worker, metric and window, the last one."""
+    records: dict[tuple[str, WindowKey], dict[str, Any]] = {}
     bad: list[int] = []
     if not path.exists():
         damage.append(f"{path.name}: missing")
-        return found
+        return records
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
-                damage.append(f"{path.name}: line {number}: cut off (no line end), left out")
+                damage.append(f"{path.name}: line {number}: cut off (no line end), ignored")
                 continue
             try:
                 record = json.loads(line)
@@ -124,14 +124,14 @@ def _records(path: Path, damage: list[str]) -> dict[tuple[str, WindowKey], dict[
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 bad.append(number)
             else:
-                found[str(record.get("worker")), key] = record
+                records[str(record.get("worker")), key] = record
     if bad:
-        damage.append(f"{path.name}: {numbered(bad)}: no sketch of this version, left out")
-    return found
+        damage.append(f"{path.name}: {numbered(bad)}: not sketches of this version, ignored")
+    return records
 
 
 def _check(record: dict[str, Any]) -> None:
-    """ValueError, KeyError or TypeError when a record holds neither a count nor a sketch that can be merged."""
+    """Raise ValueError, KeyError or TypeError if a record has neither a count nor a valid sketch."""
     if "count" in record:
         int(record["count"])
     else:
@@ -139,7 +139,7 @@ def _check(record: dict[str, Any]) -> None:
 
 
 def _locust(path: Path, damage: list[str]) -> LocustCounts | None:
-    """The Aggregated row of Locust's own table; None when it cannot be had."""
+    """Return the Aggregated row of Locust's own statistics; None if it cannot be read."""
     if not path.exists():
         damage.append(f"{path.name}: missing")
         return None
@@ -148,18 +148,18 @@ def _locust(path: Path, damage: list[str]) -> LocustCounts | None:
         row = table[table["Name"] == "Aggregated"].iloc[-1]
         return LocustCounts(int(row["Request Count"]), int(row["Failure Count"]))
     except (OSError, KeyError, IndexError, ValueError) as error:
-        damage.append(f"{path.name}: no row Aggregated with its counts ({_short(error)})")
+        damage.append(f"{path.name}: no Aggregated row with counts ({_short(error)})")
         return None
 
 
-def _locust_history(path: Path, stated: manifest.Manifest, damage: list[str]) -> Columns:
-    """Locust's own rates, moved from Unix time onto the run's axis (to the second: Locust writes no finer)."""
-    started = stated.get("started_unix")
+def _locust_history(path: Path, content: manifest.Manifest, damage: list[str]) -> Columns:
+    """Return Locust's own rates, with Unix time converted to seconds of the run (Locust writes whole seconds)."""
+    started = content.get("started_unix")
     if not path.exists() or not isinstance(started, int | float):
         return {}
-    wanted = ["Timestamp", "Name", "Requests/s", "Failures/s"]
+    names = ["Timestamp", "Name", "Requests/s", "Failures/s"]
     try:
-        table = pd.read_csv(path, usecols=wanted, dtype=str, encoding_errors="replace", on_bad_lines="skip")
+        table = pd.read_csv(path, usecols=names, dtype=str, encoding_errors="replace", on_bad_lines="skip")
         table = table[table["Name"] == "Aggregated"].drop(columns="Name").apply(pd.to_numeric, errors="coerce").dropna()
     except (OSError, ValueError) as error:
         damage.append(f"{path.name}: cannot be read ({_short(error)})")

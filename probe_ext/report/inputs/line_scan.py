@@ -1,6 +1,6 @@
-"""A table's file as bytes: which of its lines are whole, and which are no UTF-8.
+"""Scan a table's bytes: which lines are complete, and which are not UTF-8.
 
-A run may have been killed in mid-line, or may still be going on: only what lies before the last line end is read.
+A run may have been killed in mid-line or may still be in progress, so only data before the last line end is read.
 """
 
 import io
@@ -8,52 +8,51 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_BLOCK = 1 << 24
-"""bytes looked at in one go"""
-_NAMED = 3
-"""so many bad lines are named; of the rest, the number is given"""
+_BLOCK_BYTES = 1 << 24
+_MAX_NAMED = 3
+"""Bad lines that are listed; the others are only counted."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What the bytes of a file say."""
+    """Structure of a file."""
 
     header: tuple[str, ...]
     size: int
-    """bytes up to and with the last line end"""
+    """bytes up to and including the last line end"""
     lines: int
-    """whole lines, the header with them"""
+    """complete lines, including the header"""
     cut_off: bool
-    """whether something stands behind the last line end"""
+    """whether there is data after the last line end"""
     not_utf8: tuple[int, ...]
-    """numbers of the lines that are no UTF-8, the first is 1"""
+    """numbers, from 1, of the lines that are not UTF-8"""
 
 
 class WholeLines(io.RawIOBase):
-    """A file up to its last line end, as a readable stream of bytes."""
+    """A stream of the bytes of a file up to its last line end."""
 
     def __init__(self, path: Path, size: int) -> None:
         self._file = path.open("rb")
         self._left = size
 
     def readable(self) -> bool:
-        """Always: it was opened to be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill the buffer, at most to the last line end; the number of bytes."""
+        """Read into the buffer, at most to the last line end. Returns the number of bytes."""
         got = self._file.readinto(buffer[: min(len(buffer), self._left)])
         self._left -= got
         return got
 
     def close(self) -> None:
-        """Close the file below, too."""
+        """Close the underlying file too."""
         self._file.close()
         super().close()
 
 
 def scan(path: Path) -> Scan:
-    """Look through a file once, in blocks. OSError when it cannot be read."""
+    """Scan a file once, in blocks. OSError if it cannot be read."""
     with path.open("rb") as file:
         header = file.readline()
     lines = size = read = 0
@@ -68,17 +67,17 @@ def scan(path: Path) -> Scan:
 
 
 def numbered(lines: tuple[int, ...] | list[int]) -> str:
-    """`line 3`, `lines 3, 5`, `lines 3, 5, 9 and 40 more`."""
-    named = ", ".join(str(n) for n in lines[:_NAMED])
-    more = f" and {len(lines) - _NAMED} more" if len(lines) > _NAMED else ""
+    """Return `line 3`, `lines 3, 5`, `lines 3, 5, 9 and 40 more`."""
+    named = ", ".join(str(n) for n in lines[:_MAX_NAMED])
+    more = f" and {len(lines) - _MAX_NAMED} more" if len(lines) > _MAX_NAMED else ""
     return f"line{'s' if len(lines) > 1 else ''} {named}{more}"
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    """The file in pieces of whole lines; the last may lack its line end."""
+    """Yield the file in blocks of complete lines; the last may lack its line end."""
     with path.open("rb") as file:
         rest = b""
-        while block := file.read(_BLOCK):
+        while block := file.read(_BLOCK_BYTES):
             cut = block.rfind(b"\n") + 1
             if cut:
                 yield rest + block[:cut]
@@ -89,7 +88,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def _not_utf8(block: bytes) -> list[int]:
-    """Numbers, from 1, of a block's lines that are no UTF-8."""
+    """Return the numbers, from 1, of a block's lines that are not UTF-8."""
     if block.isascii() or _decodes(block):
         return []
     return [n for n, line in enumerate(block.split(b"\n"), 1) if not _decodes(line)]

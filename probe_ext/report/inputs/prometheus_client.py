@@ -1,8 +1,8 @@
-"""The way to a Prometheus: the one module that knows prometheus-api-client, and what it leaves to its caller.
+"""Access to a Prometheus: the only module that uses prometheus-api-client, and makes up for its gaps.
 
-It has no default timeout, cannot ask for moments finer than a second, and hands on what a server said as an exception's
-text. Raw samples are asked for (an instant query for a range vector), not a range query: that brings the scrapes' own
-moments, no step, no limit of 11,000 points, and no value made up for five minutes after a scrape failed.
+The library has no default timeout, only whole seconds, and passes server responses on as exception texts. Raw samples
+are read with an instant query for a range vector instead of a range query: it returns the scrapes' own timestamps, has
+no step and no limit of 11,000 points, and does not repeat values for five minutes after a failed scrape.
 """
 
 import os
@@ -21,16 +21,16 @@ from probe_ext.measure import clock
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE, AUTHORITIES_VARIABLE, PrometheusSource
 from probe_ext.target.fetch import why_failed
 
-TIMEOUT = 30.0
-_AGAIN = Retry(total=2, backoff_factor=0.3, status_forcelist=(502, 503, 504), raise_on_status=False)
+TIMEOUT_S = 30.0
+_RETRIES = Retry(total=2, backoff_factor=0.3, status_forcelist=(502, 503, 504), raise_on_status=False)
 _STATUS = re.compile(r"HTTP Status Code (\d+) \((.*)\)", re.DOTALL)
-_TOLD = re.compile(r'"error"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_ERROR_FIELD = re.compile(r'"error"\s*:\s*"((?:[^"\\]|\\.)*)"')
 
 T = TypeVar("T")
 
 
 class PrometheusError(Exception):
-    """No figures can be had; one line that names the address and the reason, and no credentials."""
+    """No metrics can be read; one line with the URL and the reason, without credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,64 +38,64 @@ class Series:
     """Raw samples of one series."""
 
     labels: Mapping[str, str]
-    """`__name__` among them"""
+    """including `__name__`"""
     samples: Sequence[tuple[float, float]]
-    """Unix seconds of the scrape, and the value"""
+    """Unix time of the scrape, and the value"""
 
 
 class Prometheus:
-    """One Prometheus, asked about the series that its matchers select. PrometheusError from every call."""
+    """One Prometheus, limited to the series that the matchers select. Every call may raise PrometheusError."""
 
-    def __init__(self, source: PrometheusSource, timeout: float = TIMEOUT) -> None:
+    def __init__(self, source: PrometheusSource, timeout: float = TIMEOUT_S) -> None:
         self._source = source
         session = requests.Session()
-        session.trust_env = False  # a .netrc would take the place of the header that was given
+        session.trust_env = False  # a .netrc would replace the given header
         session.verify = os.environ.get(AUTHORITIES_VARIABLE) or True
         headers = {"Authorization": source.authorization} if source.authorization else {}
-        self._client = PrometheusConnect(source.url, headers, session=session, retry=_AGAIN, timeout=timeout)
+        self._client = PrometheusConnect(source.url, headers, session=session, retry=_RETRIES, timeout=timeout)
 
     def clock_offset(self) -> tuple[float, float]:
-        """How far its clock is ahead of this machine's, and by how much that may be wrong; seconds."""
+        """Return how far its clock is ahead of this machine's, and the error of that, in seconds."""
         before = clock.wall()
-        theirs = self._asked(lambda: float(self._client.custom_query("time()")[1]))
+        server_time = self._call(lambda: float(self._client.custom_query("time()")[1]))
         after = clock.wall()
-        return theirs - (before + after) / 2, (after - before) / 2
+        return server_time - (before + after) / 2, (after - before) / 2
 
     def names(self, start: float, end: float) -> list[str]:
-        """The names of all selected series of a window."""
+        """Return the names of all selected series of a window (Unix time)."""
         params: dict[str, Any] = {"start": start, "end": end}
         if self._source.match:
             params["match[]"] = f"{{{self._source.match}}}"
-        return self._asked(lambda: [str(name) for name in self._client.get_label_values("__name__", params)])
+        return self._call(lambda: [str(name) for name in self._client.get_label_values("__name__", params)])
 
     def samples(self, names: Sequence[str], start: int, end: int, more: str = "") -> list[Series]:
-        """The raw samples after `start`, up to `end`, of series with these names; `more`: further matchers.
+        """Return the raw samples after `start` up to `end` of series with these names; `more`: further matchers.
 
-        Whether a sample at `start` itself is among them depends on the version.
+        Whether a sample at `start` itself is included depends on the version.
         """
         chosen = "|".join(re.escape(name) for name in names).replace("\\", "\\\\")
         inside = ",".join(part for part in (f'__name__=~"{chosen}"', self._source.match, more) if part)
         query = f"{{{inside}}}[{end - start}s]"
-        return self._asked(lambda: [_series(one) for one in self._client.custom_query(query, {"time": end})])
+        return self._call(lambda: [_series(one) for one in self._client.custom_query(query, {"time": end})])
 
     def help_of(self, name: str) -> str:
-        """What the metric's HELP line says now; "" where that is not known."""
+        """Return the metric's current HELP text; "" if it is not known."""
         plain = name.removesuffix("_total")
-        kept = dict.fromkeys((name, name.replace("_", ":", 1), plain, plain.replace("_", ":", 1)))  # as it was scraped
-        return next((told for one in kept if (told := self._asked(lambda one=one: self._help(one)))), "")  # type: ignore[misc]
+        candidates = dict.fromkeys((name, name.replace("_", ":", 1), plain, plain.replace("_", ":", 1)))  # as scraped
+        return next((text for one in candidates if (text := self._call(lambda one=one: self._help(one)))), "")  # type: ignore[misc]
 
     def _help(self, name: str) -> str:
-        told = self._client.get_metric_metadata(name)
-        return str(told[0]["help"]) if told else ""
+        metadata = self._client.get_metric_metadata(name)
+        return str(metadata[0]["help"]) if metadata else ""
 
-    def _asked(self, call: Callable[[], T]) -> T:
-        """The answer, or one line about why there is none."""
+    def _call(self, call: Callable[[], T]) -> T:
+        """Return the result, or raise PrometheusError with the reason."""
         try:
             return call()
         except PrometheusApiClientException as error:
             why = _refusal(str(error), has_header=self._source.authorization is not None)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            why = "the answer is none of a Prometheus"
+            why = "not the response of a Prometheus"
         except (requests.RequestException, OSError) as error:
             why = why_failed(error)
         raise PrometheusError(f"--prometheus {self._source.url}: {safe_text(why, self._source.authorization)}")
@@ -107,13 +107,15 @@ def _series(one: Mapping[str, Any]) -> Series:
     )
 
 
-def _refusal(told: str, *, has_header: bool) -> str:
-    """An HTTP status in words, with what Prometheus itself says of a query."""
-    found = _STATUS.match(told)
-    status, body = (found[1], found[2]) if found else ("", told)
+def _refusal(message: str, *, has_header: bool) -> str:
+    """Explain an HTTP status, with the error message of Prometheus if there is one."""
+    match = _STATUS.match(message)
+    status, body = (match[1], match[2]) if match else ("", message)
     if status in ("401", "403"):
         return (
-            f"{status}: the header of {AUTH_VARIABLE} was refused" if has_header else f"{status}: set {AUTH_VARIABLE}"
+            f"{status}: the header from {AUTH_VARIABLE} was rejected"
+            if has_header
+            else f"{status}: set {AUTH_VARIABLE}"
         )
-    said = _TOLD.search(body)
-    return f"{status}: {said[1]}" if said else f"{status}: no Prometheus answers there"
+    error = _ERROR_FIELD.search(body)
+    return f"{status}: {error[1]}" if error else f"{status}: not a Prometheus"

@@ -1,6 +1,7 @@
-"""The server's figures of a run's window, read from a Prometheus into two files beside the run's own.
+"""Read the server metrics of a run from a Prometheus into two files of the run directory.
 
-What was polled stays as it is in `server.csv`. Where `server-prometheus.csv` lies, reports take it instead, and say so.
+`server.csv` with the polled metrics stays untouched. If `server-prometheus.csv` exists, reports use it instead and say
+so.
 """
 
 import json
@@ -21,18 +22,19 @@ from probe_ext.run import directory, manifest, tables
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.prometheus_access import PrometheusSource, matchers, prometheus_source, prometheus_url
 from probe_ext.target.catalogue import METRIC_NAMES
+from probe_ext.verdict.values.plurals import things
 
-PIECE = 300
-"""seconds asked for at a time: bounds the size of an answer however long the run was"""
-_NAMES = 1500
-"""characters of names in one query: it travels in a URL"""
-_OF_ANY_SERVER = "process_start_time_seconds"
-"""every job exports it, so it is asked for of the servers alone that were found"""
-_ASKED_FOR = "vllm:…, sglang:…, llamacpp:…, tgi_…, trtllm_…, nv_trt_llm_…, lmdeploy:…, and NIM's names"
+PIECE_S = 300
+"""Seconds per query, which limits the size of a response."""
+_MAX_NAME_CHARACTERS = 1500
+"""Metric names per query, which is part of a URL."""
+_PROCESS_START = "process_start_time_seconds"
+"""Every job exports it, so it is queried only for the servers that were found."""
+_KNOWN_METRICS = "vllm:…, sglang:…, llamacpp:…, tgi_…, trtllm_…, nv_trt_llm_…, lmdeploy:…, and NIM's names"
 
 
 def source_of(url: str, match: str | None) -> PrometheusSource:
-    """What the command line or the run asks for, checked. SettingsError where it cannot be meant."""
+    """Validate what the command line or the run requests. SettingsError if it is invalid."""
     try:
         address = prometheus_url(url)
     except ValueError as error:
@@ -42,36 +44,36 @@ def source_of(url: str, match: str | None) -> PrometheusSource:
     except ValueError as error:
         raise SettingsError(f"--prometheus-match {match}: {error}") from error
     if found is None:
-        raise SettingsError("--prometheus: is empty")
+        raise SettingsError("--prometheus: must not be empty")
     return found
 
 
-def read(run: Path, stated: manifest.Manifest, source: PrometheusSource) -> None:
-    """Ask for the run's window and write `server-prometheus.csv` and `.json`.
+def read(run: Path, content: manifest.Manifest, source: PrometheusSource) -> None:
+    """Query the run's time window and write `server-prometheus.csv` and `.json`.
 
-    PrometheusError where nothing can be had; OSError when the files cannot be written.
+    PrometheusError if there are no metrics, OSError if the files cannot be written.
     """
-    first, last = window(run, stated)
+    first, last = window(run, content)
     prometheus = Prometheus(source)
     offset, error = prometheus.clock_offset()
-    found = prometheus.names(math.floor(first), math.ceil(last))
-    names = sorted(name for name in found if name.replace(":", "_") in METRIC_NAMES and name != _OF_ANY_SERVER)
+    available = prometheus.names(math.floor(first), math.ceil(last))
+    names = sorted(name for name in available if name.replace(":", "_") in METRIC_NAMES and name != _PROCESS_START)
     scrapes = Scrapes()
     _gather(scrapes, prometheus, names, (first, last))
-    if _OF_ANY_SERVER in found and scrapes.instances:
+    if _PROCESS_START in available and scrapes.instances:
         only = "|".join(_quoted(instance) for instance in scrapes.instances)
-        _gather(scrapes, prometheus, [_OF_ANY_SERVER], (first, last), f'instance=~"{only}"')
+        _gather(scrapes, prometheus, [_PROCESS_START], (first, last), f'instance=~"{only}"')
     helps = {name.replace(":", "_"): prometheus.help_of(name) for name in names if "gpu_prefix_cache" in name}
-    rows, told = scrapes.rows(first, helps)
+    rows, targets = scrapes.rows(first, helps)
     if not rows:
-        raise PrometheusError(_nothing(source, first, last, len(found)))
+        raise PrometheusError(_nothing(source, first, last, len(available)))
     about = {
         "url": source.url,
         "match": source.match,
         "read_at": clock.utc_text(clock.wall()),
         "clock_offset": round(offset, 3),
         "clock_error": round(error, 3),
-        "servers": [asdict(one) for one in told],
+        "servers": [asdict(target) for target in targets],
     }
     tables.replace_table(run / directory.SERVER_PROMETHEUS, ServerRow, rows)
     manifest.replace_text(run / directory.PROMETHEUS, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
@@ -80,17 +82,19 @@ def read(run: Path, stated: manifest.Manifest, source: PrometheusSource) -> None
 def _gather(
     scrapes: Scrapes, prometheus: Prometheus, names: Sequence[str], within: tuple[float, float], more: str = ""
 ) -> None:
-    """All samples of these names, in pieces that an answer and a URL can hold."""
+    """Collect all samples of these names, in pieces that fit a response and a URL."""
     for start, end in pieces(*within):
         for group in groups(names):
             scrapes.add(prometheus.samples(group, start, end, more), *within)
 
 
-def window(run: Path, stated: manifest.Manifest) -> tuple[float, float]:
-    """The run's beginning and end in Unix seconds; the end of a killed run is the last moment that it wrote of."""
-    begun, length = stated.get("started_unix"), stated.get("duration")
+def window(run: Path, content: manifest.Manifest) -> tuple[float, float]:
+    """Return the start and end of the run in Unix time; a killed run ends at its last recorded moment."""
+    begun, length = content.get("started_unix"), content.get("duration")
     if not isinstance(begun, int | float):
-        raise PrometheusError(f"--prometheus: {directory.MANIFEST}: started_unix: missing, so the window is not known")
+        raise PrometheusError(
+            f"--prometheus: {directory.MANIFEST}: started_unix: missing, so the time window is not known"
+        )
     if not isinstance(length, int | float):
         evidence = frames.load(run)
         moments = np.concatenate([evidence.users["t"], evidence.replies["end"]])
@@ -99,20 +103,20 @@ def window(run: Path, stated: manifest.Manifest) -> tuple[float, float]:
 
 
 def pieces(first: float, last: float) -> Iterator[tuple[int, int]]:
-    """The window in whole seconds, piece by piece; each ends where the next begins.
+    """Yield the window piece by piece, in whole seconds; each piece ends where the next begins.
 
-    It begins a second early: whether a range holds its very beginning depends on the version asked.
+    It begins one second early, because some versions exclude the start of a range.
     """
     start, end = math.floor(first) - 1, math.ceil(last)
-    for at in range(start, end, PIECE):
-        yield at, min(at + PIECE, end)
+    for at in range(start, end, PIECE_S):
+        yield at, min(at + PIECE_S, end)
 
 
 def groups(names: Sequence[str]) -> Iterator[list[str]]:
-    """The names in as few groups as fit into a URL each."""
+    """Yield the names in groups that fit into a URL."""
     group: list[str] = []
     for name in names:
-        if group and sum(len(n) + 1 for n in group) + len(name) > _NAMES:
+        if group and sum(len(n) + 1 for n in group) + len(name) > _MAX_NAME_CHARACTERS:
             yield group
             group = []
         group.append(name)
@@ -121,13 +125,13 @@ def groups(names: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _quoted(text: str) -> str:
-    """A label's value inside a regular expression inside quotes."""
+    """Escape a label value for a regular expression inside quotes."""
     special = "".join(f"\\{c}" if c in r"\.+*?()|[]{}^$" else c for c in text)
     return special.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _nothing(source: PrometheusSource, first: float, last: float, others: int) -> str:
     selected = f"{{{source.match}}}" if source.match else "any labels"
-    where = f"between {clock.utc_text(first)} and {clock.utc_text(last)}"
-    besides = f"; {others} other names match" if others else "; nothing at all matches"
-    return f"--prometheus {source.url}: no metrics of an engine ({_ASKED_FOR}) with {selected} {where}{besides}"
+    when = f"between {clock.utc_text(first)} and {clock.utc_text(last)}"
+    other = f"; {things(others, 'other metric')} found" if others else "; no other metrics found either"
+    return f"--prometheus {source.url}: no LLM server metrics ({_KNOWN_METRICS}) with {selected} {when}{other}"

@@ -1,7 +1,7 @@
-"""Raw series of a Prometheus into the rows that a poller would have written. Pure.
+"""Turn raw series of a Prometheus into the rows that polling would have written.
 
-All samples of one scrape carry one moment. Put together again by server and moment they are the page that was scraped,
-and the page is read as a polled one is: same names, same engines, same sums. A scrape that failed leaves no row.
+All samples of one scrape share a timestamp. Grouped by server and timestamp they form the scraped page again, which is
+read like a polled one: same names, engines and sums. A failed scrape leaves no row.
 """
 
 from collections import defaultdict
@@ -15,32 +15,32 @@ from probe_ext.report.inputs.prometheus_client import Series
 from probe_ext.target.catalogue import read
 from probe_ext.target.metrics_text import Page, Sample
 
-PLACE = ("cluster", "namespace", "job", "pod", "instance")
-"""labels that tell servers apart: those that a scrape adds"""
-_GAP = 2.5
-"""spacings: so long without a scrape is a gap"""
+TARGET_LABELS = ("cluster", "namespace", "job", "pod", "instance")
+"""Labels that identify a server: those that a scrape adds."""
+_GAP_INTERVALS = 2.5
+"""Scrape intervals without a scrape that are a gap."""
 
 Target = tuple[str, ...]
-"""values of PLACE"""
+"""Values of TARGET_LABELS."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What was read of one server."""
+class ScrapedServer:
+    """What was read about one server."""
 
     url: str
-    """as `server.csv` would name it: the instance, with more where that is not enough"""
+    """as `server.csv` would name it: the instance, with further labels if it is not unique"""
     labels: Mapping[str, str]
     kind: str
     scrapes: int
     every: float | None
-    """seconds: the median spacing of scrapes; None for a single one"""
+    """median seconds between scrapes; None for a single one"""
     gaps: int
-    """stretches of more than 2.5 spacings without a scrape"""
+    """intervals of more than 2.5 times `every` without a scrape"""
 
 
 class Scrapes:
-    """Collects series piece by piece; a sample that comes twice counts once."""
+    """Collects series piece by piece; duplicate samples count once."""
 
     def __init__(self) -> None:
         self._pages: dict[Target, dict[float, dict[tuple[tuple[str, str], ...], Sample]]] = defaultdict(
@@ -48,10 +48,10 @@ class Scrapes:
         )
 
     def add(self, series: Iterable[Series], first: float, last: float) -> None:
-        """Take the samples whose moment lies in `[first, last]`."""
+        """Add the samples within `[first, last]` (Unix time)."""
         for one in series:
             labels = {k: v for k, v in one.labels.items() if k != "__name__"}
-            target, key = tuple(labels.get(name, "") for name in PLACE), tuple(sorted(one.labels.items()))
+            target, key = tuple(labels.get(name, "") for name in TARGET_LABELS), tuple(sorted(one.labels.items()))
             name = one.labels.get("__name__", "").replace(":", "_")
             for moment, value in one.samples:
                 if first <= moment <= last:
@@ -59,13 +59,13 @@ class Scrapes:
 
     @property
     def instances(self) -> list[str]:
-        """The servers' own addresses."""
+        """Values of the label `instance`."""
         return sorted({target[-1] for target in self._pages if target[-1]})
 
-    def rows(self, zero: float, helps: Mapping[str, str]) -> tuple[list[ServerRow], list[Told]]:
-        """Everything in canonical figures, in order of time; `zero`: Unix seconds of the run's beginning."""
+    def rows(self, zero: float, helps: Mapping[str, str]) -> tuple[list[ServerRow], list[ScrapedServer]]:
+        """Return canonical metrics in order of time, and the servers; `zero`: Unix time of the start of the run."""
         rows: list[ServerRow] = []
-        told: list[Told] = []
+        servers: list[ScrapedServer] = []
         for target, pages in sorted(self._pages.items()):
             kind, moments, url = "", [], _url(target, list(self._pages))
             for moment, samples in sorted(pages.items()):
@@ -76,20 +76,20 @@ class Scrapes:
                 moments.append(moment)
                 rows += [ServerRow(moment - zero, url, f.engine, f.quantity, f.value) for f in reading.figures]
             if moments:
-                told.append(_told(url, target, kind, moments))
-        return sorted(rows, key=lambda row: row.t), told
+                servers.append(_server(url, target, kind, moments))
+        return sorted(rows, key=lambda row: row.t), servers
 
 
-def _told(url: str, target: Target, kind: str, moments: list[float]) -> Told:
+def _server(url: str, target: Target, kind: str, moments: list[float]) -> ScrapedServer:
     steps = np.diff(moments)
     every = float(np.median(steps)) if steps.size else None
-    gaps = int((steps > _GAP * every).sum()) if every else 0
-    labels = {name: value for name, value in zip(PLACE, target, strict=True) if value}
-    return Told(url, labels, kind, len(moments), every, gaps)
+    gaps = int((steps > _GAP_INTERVALS * every).sum()) if every else 0
+    labels = {name: value for name, value in zip(TARGET_LABELS, target, strict=True) if value}
+    return ScrapedServer(url, labels, kind, len(moments), every, gaps)
 
 
 def _url(target: Target, others: list[Target]) -> str:
-    """The instance where it tells servers apart, else all that does."""
+    """Return the instance if it is unique, otherwise all labels."""
     instance = target[-1]
     if instance and sum(other[-1] == instance for other in others) == 1:
         return instance

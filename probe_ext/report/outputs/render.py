@@ -1,7 +1,7 @@
-"""The view model into one self-contained file. What a server or a user wrote is escaped; no request leaves the page.
+"""Render the view model into one self-contained file. Text from servers and users is escaped.
 
-A second fence stands behind the escaping: the page's own policy lets a browser run this one script, by its checksum,
-and fetch nothing at all.
+As a second line of defence, the page's content security policy allows only this one script, by its checksum, and no
+requests at all.
 """
 
 import base64
@@ -19,11 +19,11 @@ from probe_ext.report.sections.time_axis import TimeAxis
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("tips.js", "levels.js", "time.js")
-"""one idea each: definitions, the pictures by level, the time axis"""
+"""Tooltips, charts by level, timeline."""
 
 
 def html(page: Page) -> str:
-    """The whole page as text. The same view model gives the same bytes."""
+    """Return the page. The same view model gives the same bytes."""
     script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
@@ -41,7 +41,7 @@ def html(page: Page) -> str:
 
 @cache
 def environment() -> Environment:
-    """Everything is escaped, and a name that does not exist is an error. It keeps the templates that it compiled."""
+    """Return the template environment: everything is escaped, undefined names are errors."""
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -53,7 +53,7 @@ def environment() -> Environment:
 
 
 def _json(axis: TimeAxis) -> Markup:
-    """The values behind the lanes, safe inside a script element: no `<` can end it."""
+    """Return the values of the lanes as JSON that is safe inside a script element."""
     lanes = [[asdict(series) for series in lane.series] for lane in axis.lanes if lane.plot]
     levels = [{"name": s.name, "from": s.start, "to": s.end} for s in axis.stretches]
     text = json.dumps({"end": axis.seconds, "levels": levels, "lanes": lanes}, separators=(",", ":"))

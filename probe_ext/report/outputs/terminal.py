@@ -1,4 +1,4 @@
-"""The verdict as a short table on the terminal; colour only where there is one."""
+"""The verdict as a short table on the terminal; in colour only on a real terminal."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -11,70 +11,63 @@ from rich.text import Text
 
 from probe_ext.report.charts.level_chart import legend
 from probe_ext.report.outputs.gate import Gate
-from probe_ext.report.sections.level_table import STATE_WORDS
-from probe_ext.report.wording import common_text
 from probe_ext.report.wording.level_names import by_users, label
+from probe_ext.report.wording.shared_sentences import STATE_WORDS, USER_STATES, extra_sentences
 from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.plurals import things
 
+MAX_FINDINGS = 5
 _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
-_FIGURES = ("tok/s", "each", "TTFT p95", "silence", "KV", "")
+_FIGURE_HEADS = ("tok/s", "per reply", "TTFT p95", "silence", "KV", "")
 _CUT_SHORT = {("ended", "unproven"), ("search", "unproven")}
-_MOST = 5
-_PLAIN_WIDTH = 100
-"""columns where there is no terminal"""
+"""Undecided findings that are shown: the run was cut short."""
+_PIPE_COLUMNS = 100
+"""Width where there is no terminal."""
 
 
 class _Screen(Console):
-    """Where nobody reads any more (`| head`), the rest goes unsaid: the exit code stays the verdict's."""
-
     def on_broken_pipe(self) -> None:
-        """Rich would end the process with code 1 here, which is a missed gate's."""
+        """Go on silently where nobody reads (`| head`): rich would exit with 1, the code of a missed gate."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO) -> None:
-    """Print the levels, the gate, the sentence and where the page lies."""
-    console = _Screen(file=to, highlight=False, soft_wrap=True, width=None if to.isatty() else _PLAIN_WIDTH)
+    """Print the levels, the findings, the gate, the answer and the path of the page."""
+    console = _Screen(file=to, highlight=False, soft_wrap=True, width=None if to.isatty() else _PIPE_COLUMNS)
     if capacity["levels"]:
         console.print(_table(capacity))
-        console.print(Text(f"Judged by the profile {capacity['profile']['name']}."))
-    for line in _amiss(capacity):
+        console.print(Text(f"SLO profile: {capacity['profile']['name']}"))
+    for line in _problems(capacity):
         console.print(Text(f"! {line}", style="yellow"))
-    if cold := common_text.cold_user(capacity["cold_user"]):
-        console.print(Text(cold))
-    if silent := common_text.pauses(capacity["pauses"]):
-        console.print(Text(silent))
-    for said in common_text.team(capacity):
-        console.print(Text(said))
-    console.print(Text(common_text.bounds(capacity)))
+    for sentence in extra_sentences(capacity):
+        console.print(Text(sentence))
     if gate:
-        console.print(Text(gate.says, style="green" if gate.met else "red"))
+        console.print(Text(gate.sentence, style="green" if gate.met else "red"))
     console.print(Text(capacity["sentence"], style="bold"))
     console.print(Text(f"report: {page}"))
 
 
-def _amiss(capacity: Mapping[str, Any]) -> list[str]:
-    """What failed, and what a run that was cut short left out; a few lines, the page has all."""
+def _problems(capacity: Mapping[str, Any]) -> list[str]:
+    """Return the first failed checks, and what a run that was cut short left out."""
     found = [f["why"] for f in capacity["findings"] if f["state"] == "fail" or (f["check"], f["state"]) in _CUT_SHORT]
-    more = things(len(found) - _MOST, "more finding")
-    return found[:_MOST] + ([f"and {more} on the page"] if len(found) > _MOST else [])
+    more = things(len(found) - MAX_FINDINGS, "more finding")
+    return found[:MAX_FINDINGS] + ([f"and {more} on the page"] if len(found) > MAX_FINDINGS else [])
 
 
 def _table(capacity: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
-    shown = legend(capacity["levels"])
-    for head in ("users", *shown, *_FIGURES):
+    states = legend(capacity["levels"])
+    for head in ("users", *(USER_STATES[state] for state in states), *_FIGURE_HEADS):
         table.add_column(head, justify="right", no_wrap=True)
     for level in by_users(capacity["levels"]):
         state = level["state"]
-        table.add_row(*_cells(level, shown), Text(STATE_WORDS[state], style=_COLOURS[state]))
+        table.add_row(*_cells(level, states), Text(STATE_WORDS[state], style=_COLOURS[state]))
     return table
 
 
-def _cells(level: Mapping[str, Any], shown: Sequence[str]) -> list[str]:
-    people = [formats.count(level[f"users_{state}"]) for state in shown]
+def _cells(level: Mapping[str, Any], states: Sequence[str]) -> list[str]:
+    users = [formats.count(level[f"users_{state}"]) for state in states]
     speed = [formats.rate(level["total_tokens_per_s"]), formats.rate(level["decode_rate_p50"])]
     waits = [formats.seconds(level["ttft_p95"]), formats.seconds(level["longest_gap_max"])]
-    return [label(level), *people, *speed, *waits, formats.percent(level["kv_usage_max"])]
+    return [label(level), *users, *speed, *waits, formats.percent(level["kv_usage_max"])]

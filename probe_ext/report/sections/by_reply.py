@@ -1,4 +1,4 @@
-"""What other benchmarks count, reply by reply, level by level: under its own name beside the verdict in users."""
+"""Per-reply metrics of other benchmarks, level by level, beside the verdict in users."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Any
 
 from probe_ext.report.wording.level_names import by_users, label
 from probe_ext.verdict.values import formats
+from probe_ext.verdict.values.plurals import things
 
 HEADS = (
     ("users", "users", ""),
@@ -14,30 +15,30 @@ HEADS = (
     ("fluidity_index", "fluidity index", "deadlines met"),
     ("fluid_share", "fluid replies", "index ≥ 0.9"),
 )
-"""term, heading and what it counts"""
+"""Term, heading and unit."""
 
 
 @dataclass(frozen=True)
 class ByReply:
-    """The table, and a sentence below it."""
+    """The table, and notes below it."""
 
     heads: Sequence[tuple[str, str, str]]
     rows: Sequence[Sequence[str]]
-    says: Sequence[str]
+    notes: Sequence[str]
 
 
 def by_reply(capacity: Mapping[str, Any]) -> ByReply | None:
-    """The figures of each level; None without levels."""
+    """Return the figures of each level; None without levels."""
     levels = capacity["levels"]
     if not levels:
         return None
-    says = [_goodput(capacity["goodput"])]
+    notes = [_goodput(capacity["goodput"])]
     if all(level["fluidity_index"] is None for level in levels):
-        says.append(
-            "The fluidity index needs each token's time and is taken while a run goes on, by the run's own profile: "
-            "this run has none that holds for this one."
+        notes.append(
+            "The fluidity index is recorded during the run, by the run's own profile; this run has none for the "
+            "profile of this report."
         )
-    return ByReply(HEADS, [_row(level) for level in by_users(levels)], says)
+    return ByReply(HEADS, [_row(level) for level in by_users(levels)], notes)
 
 
 def _row(level: Mapping[str, Any]) -> list[str]:
@@ -51,9 +52,9 @@ def _row(level: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _goodput(found: Mapping[str, Any] | None) -> str:
-    if found is None:
-        return "At no level were 90 % of the replies served, so there is no goodput in DistServe's sense."
-    rate, goal = formats.decimals(found["replies_per_s"]), formats.percent(found["goal"])
-    users = formats.count(found["users"])
-    return f"Goodput in DistServe's sense, with {goal} of the replies served: {rate} a second, at {users} users."
+def _goodput(goodput: Mapping[str, Any] | None) -> str:
+    if goodput is None:
+        return "No level served 90 % of the replies, so there is no goodput as DistServe defines it."
+    rate, goal = formats.decimals(goodput["replies_per_s"]), formats.percent(goodput["goal"])
+    users = things(goodput["users"], "user")
+    return f"Goodput as DistServe defines it, with {goal} of replies served: {rate} replies/s at {users}."

@@ -1,8 +1,8 @@
-"""How the gaps between tokens are spread at each level: a small picture and three percentiles a level.
+"""Distribution of the gaps between tokens at each level: a histogram and three percentiles.
 
-Taken from the sketches of the five-second windows that lie wholly inside a level's measured part, so it is exact to the
-sketches' half a percent. A gap belongs to the level in which its token arrived. Gap and inter-token latency have a
-picture each: where an event carries several tokens, they are different things.
+Taken from the sketches of the five-second windows that lie entirely within a level's measured part, accurate to the
+sketches' half a percent. A gap belongs to the level in which its token arrived. Gaps and inter-token latency have
+separate histograms, because an event may carry several tokens.
 """
 
 import math
@@ -12,19 +12,18 @@ from typing import Any
 
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.report.charts import svg
-from probe_ext.report.wording.level_names import by_users, label
+from probe_ext.report.wording.level_names import by_users, label, users_label
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.evidence import Evidence, Window
 
-METRICS = (("gap", "Gaps between two pieces of text"), ("itl", "The same gaps for each token (ITL)"))
+METRICS = (("gap", "Gaps between stream events"), ("itl", "Inter-token latency (ITL)"))
 PERCENTILES = (0.5, 0.95, 0.99)
 _BINS = 60
-"""columns of a small picture"""
-_MOST = 16
-"""rows at most: of more levels, every n-th and the last"""
-_ALIKE = 0.02
-"""percentiles that differ by no more, relative, are called the same: twice what a sketch may be off, and some"""
+_MAX_ROWS = 16
+"""With more levels, every n-th and the last are shown."""
+_SAME_TOLERANCE = 0.02
+"""Relative difference up to which percentiles are equal: more than twice the error of a sketch."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,14 @@ class Spread:
     head: str
     plot: svg.Plot | None
     figures: Sequence[str]
-    """the percentiles in words"""
+    """the percentiles as text"""
     taken: str
-    """how many gaps, and from how much of the level; or why there are none"""
+    """number of gaps and covered part of the level; or why there are none"""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """One metric over all levels, on one axis."""
+    """One metric over all levels, on a common axis."""
 
     term: str
     name: str
@@ -51,15 +50,15 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Distributions:
-    """What there is to show, and what is left out because it would be the same."""
+    """The distributions to show, and a note on one that is left out because it is the same."""
 
     shown: Sequence[Distribution]
     note: str
 
 
 def distributions(levels: Sequence[Mapping[str, Any]], evidence: Evidence, profile: SloProfile) -> Distributions | None:
-    """Gaps, and ITL where it differs; None where no sketch of them lies inside a level."""
-    some = by_users(levels)[:: -max(1, -(-len(levels) // _MOST))][::-1]
+    """Return the gaps, and the ITL where it differs; None where no window lies within a level."""
+    some = by_users(levels)[:: -max(1, -(-len(levels) // _MAX_ROWS))][::-1]
     merged = {metric: [_inside(level, metric, evidence.windows) for level in some] for metric, _ in METRICS}
     if not any(sketch.count for sketch, _ in merged["gap"]):
         return None
@@ -67,12 +66,12 @@ def distributions(levels: Sequence[Mapping[str, Any]], evidence: Evidence, profi
     bound = profile.silence.served if profile.silence else None
     wanted = METRICS[:1] if alike else METRICS
     shown = [_distribution(metric, name, some, merged[metric], bound) for metric, name in wanted]
-    note = "Each piece of text was one token: the inter-token latency (ITL) is the same." if alike else ""
+    note = "Every event carried one token, so the inter-token latency (ITL) is the same." if alike else ""
     return Distributions(shown, note)
 
 
 def _inside(level: Mapping[str, Any], metric: str, windows: Sequence[Window]) -> tuple[LatencySketch, float]:
-    """Everything sketched in the windows wholly inside a level, and how many seconds they cover."""
+    """Merge the windows that lie entirely within a level; return the sketch and the seconds covered."""
     merged, seconds = LatencySketch(), 0.0
     for window in windows:
         inside = level["t_start"] <= window.start and window.start + window.seconds <= level["t_end"]
@@ -83,11 +82,11 @@ def _inside(level: Mapping[str, Any], metric: str, windows: Sequence[Window]) ->
 
 
 def _alike(gap: LatencySketch, itl: LatencySketch) -> bool:
-    """Whether both have the same percentiles; also where there is no ITL to compare."""
+    """Tell whether both have the same percentiles, or there is no ITL to compare."""
     if not itl.count or not gap.count:
         return True
     pairs = [(gap.quantile(q) or 0.0, itl.quantile(q) or 0.0) for q in PERCENTILES]
-    return all(math.isclose(a, b, rel_tol=_ALIKE) for a, b in pairs)
+    return all(math.isclose(a, b, rel_tol=_SAME_TOLERANCE) for a, b in pairs)
 
 
 def _distribution(
@@ -111,23 +110,23 @@ def _distribution(
 def _spread(
     level: Mapping[str, Any], sketch: LatencySketch, seconds: float, axis: "_LogAxis", bound: float | None
 ) -> Spread:
-    of = f"{formats.span(seconds)} of {formats.span(level['t_end'] - level['t_start'])}"
+    covered = f"{formats.span(seconds)} of {formats.span(level['t_end'] - level['t_start'])}"
     if not sketch.count:
-        return Spread(label(level), None, [formats.DASH] * 3, "no whole window of five seconds with a gap")
-    at = [sketch.quantile(q) or 0.0 for q in PERCENTILES]
-    figures = [formats.seconds(value) for value in at]
-    says = ", ".join(f"p{q * 100:.0f} {said}" for q, said in zip(PERCENTILES, figures, strict=True))
+        return Spread(label(level), None, [formats.DASH] * 3, "no complete five-second window with a gap")
+    values = [sketch.quantile(q) or 0.0 for q in PERCENTILES]
+    figures = [formats.seconds(value) for value in values]
+    description = ", ".join(f"p{q * 100:.0f} {text}" for q, text in zip(PERCENTILES, figures, strict=True))
     shapes = [svg.Shape(svg.area(_heights(sketch, axis)), "bar")]
     if bound is not None and axis.low < bound < axis.high:
         shapes.append(svg.Shape(svg.marks([axis.x(bound)]), "thr"))
-    marks = zip(("p50", "p95", "p99"), at, strict=True)
+    marks = zip(("p50", "p95", "p99"), values, strict=True)
     shapes += [svg.Shape(svg.marks([axis.x(value)]), f"pc {kind}") for kind, value in marks]
-    plot = svg.Plot(f"Gaps at {label(level)} users", f"{says}.", 34, shapes)
-    return Spread(label(level), plot, figures, f"{formats.count(sketch.count)} gaps, {of}")
+    plot = svg.Plot(f"Gaps at {users_label(level)}", f"{description}.", 34, shapes)
+    return Spread(label(level), plot, figures, f"{formats.count(sketch.count)} gaps, {covered}")
 
 
 def _heights(sketch: LatencySketch, axis: "_LogAxis") -> list[tuple[float, float]]:
-    """A staircase of how many fall into each column, the fullest as high as the picture."""
+    """Return the outline of the histogram, the fullest column almost as high as the picture."""
     columns = [0] * _BINS
     for value, count in sketch.bins():
         columns[min(int(axis.x(value) / svg.WIDTH * _BINS), _BINS - 1)] += count
@@ -137,18 +136,18 @@ def _heights(sketch: LatencySketch, axis: "_LogAxis") -> list[tuple[float, float
 
 
 class _LogAxis:
-    """Seconds onto the width of a picture, logarithmic."""
+    """Maps seconds to the width of a picture, logarithmically."""
 
     def __init__(self, low: float, high: float) -> None:
         self.low, self.high = low * 0.5, max(high * 1.2, low * 4)
 
     def x(self, value: float) -> float:
-        """Units from the left; clipped to the picture."""
+        """Return the position from the left, clipped to the picture."""
         share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
         return svg.WIDTH * min(share, 1.0)
 
     def ticks(self) -> list[float]:
-        """Powers of ten inside; of a shorter axis also threes, or twos and fives."""
+        """Return powers of ten within the axis; on a shorter axis also threes, or twos and fives."""
         exponents = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         spans = self.high / self.low
         steps = (1, 2, 5) if spans < 60 else (1, 3) if spans < 5000 else (1,)

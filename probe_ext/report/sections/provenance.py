@@ -1,17 +1,17 @@
-"""How it was run: the manifest in words, the profile's bounds, and the files behind the page."""
+"""Configuration of the run: the manifest, the profile's bounds, and the files of the run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.report.wording import common_text
+from probe_ext.report.wording import shared_sentences
 from probe_ext.report.wording.labels import label, value
 from probe_ext.run import directory
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.evidence import Evidence
-from probe_ext.verdict.values.manifest_view import away
+from probe_ext.verdict.values.manifest_view import away, calibration, mapping, mappings, workers
 from probe_ext.verdict.values.plurals import things
 
 
@@ -22,187 +22,175 @@ class Block:
     name: str
     facts: Sequence[tuple[str, str]]
     rest: str = ""
-    """what was left as it is"""
+    """keys without a value"""
     kind: str = ""
-    """`files`: names and what is in them; `raw`: long names of others"""
+    """CSS class: `files`, or `raw` for long names"""
 
 
 FILES = Block(
-    "Files beside this page",
+    "Files of the run",
     (
-        (directory.MANIFEST, "how it was run"),
-        (f"{directory.REQUESTS}, requests-*.csv", "every reply that was started"),
+        (directory.MANIFEST, "configuration of the run"),
+        (f"{directory.REQUESTS}, requests-*.csv", "every reply started"),
         (f"{directory.GAPS}, gaps-*.csv", "every gap of at least 0.25 s"),
-        (directory.USERS, "how many users there were"),
-        (directory.SERVER, "what the server said of itself"),
-        (f"{directory.SERVER_PROMETHEUS}, .json", "the same from a Prometheus, where it was asked: taken instead"),
-        (directory.SKETCHES, "token counts a second, and distributions by five seconds"),
-        (f"{directory.LOCUST_PREFIX}_*.csv", "Locust's own tables"),
+        (directory.USERS, "number of users over time"),
+        (directory.SERVER, "server metrics"),
+        (f"{directory.SERVER_PROMETHEUS}, .json", "server metrics read from a Prometheus; used instead if present"),
+        (directory.SKETCHES, "tokens per second, and distributions per five seconds"),
+        (f"{directory.LOCUST_PREFIX}_*.csv", "Locust's own statistics"),
         (directory.PAUSES, "every silent pause, and what the server did meanwhile"),
         (directory.CAPACITY_JSON, "this verdict, for programs"),
-        (directory.SUMMARY, "this verdict, for a pull request"),
-        (directory.JUNIT, "this verdict, for CI"),
+        (directory.SUMMARY, "this verdict, as Markdown"),
+        (directory.JUNIT, "this verdict, as JUnit XML for CI"),
     ),
     kind="files",
 )
 
 
 def model(manifest: Mapping[str, Any]) -> str:
-    """The model under test, as it was named."""
-    return common_text.plain(_group(manifest.get("target")).get("model"))
+    """Return the name of the model under test."""
+    return shared_sentences.plain(mapping(manifest.get("target")).get("model"))
 
 
 def facts(manifest: Mapping[str, Any], profile: SloProfile, levels: Sequence[Any]) -> list[str]:
-    """The line beside the badge."""
-    workers = len(_groups(manifest.get("workers")))
-    of = "band" if any(level["band"] for level in levels) else "level"
-    length = f"{things(len(levels), of)}, {formats.span(_seconds(manifest.get('duration')))}"
-    when = common_text.when(common_text.plain(manifest.get("started_at")))
-    named = f"model {model(manifest)}"
-    return [named, f"judged by the profile {profile.name}", length, things(workers, "load generator"), when]
+    """Return the facts beside the badge."""
+    generators = things(len(workers(manifest)), "load generator")
+    unit = "band" if any(level["band"] for level in levels) else "level"
+    length = f"{things(len(levels), unit)}, {formats.span(_seconds(manifest.get('duration')))}"
+    when = shared_sentences.when(shared_sentences.plain(manifest.get("started_at")))
+    return [f"model {model(manifest)}", f"SLO profile {profile.name}", length, generators, when]
 
 
 def why_no_server(manifest: Mapping[str, Any]) -> str:
-    """Why there are no figures of the server's own; "" where its metrics could be read."""
+    """Return why the server's metrics are missing; empty where they were read."""
     if manifest.get("prometheus"):
         return ""
-    servers = _groups(manifest.get("server"))
-    told = [
-        f"{common_text.plain(s.get('url'))}: {common_text.plain(s.get('metrics'))}"
+    servers = mappings(manifest.get("server"))
+    reasons = [
+        f"{shared_sentences.plain(s.get('url'))}: {shared_sentences.plain(s.get('metrics'))}"
         for s in servers
         if s.get("metrics") != "ok"
     ]
-    if len(told) < len(servers):
+    if len(reasons) < len(servers):
         return ""
-    return "; ".join(told) or "the server's metrics were not read"
+    return "; ".join(reasons) or "the server's metrics were not read"
 
 
-def _steps(searched: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Each visit of a search to a level, in order."""
+def _steps(search: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the steps of a search, in order."""
     return [
         (
-            things(users, "user") if isinstance(users := step.get("users"), int) else "users unknown",
+            things(users, "user") if isinstance(users := step.get("users"), int) else "number of users not known",
             _step(step),
         )
-        for step in _groups(searched.get("steps"))
+        for step in mappings(search.get("steps"))
     ]
 
 
 def _step(step: Mapping[str, Any]) -> str:
     proven = ", proven" if step.get("proven") is True else ""
-    return f"{common_text.plain(step.get('state'))}{proven}, left at {formats.span(_seconds(step.get('left')))}"
+    return f"{shared_sentences.plain(step.get('state'))}{proven}, left at {formats.span(_seconds(step.get('left')))}"
 
 
 def blocks(evidence: Evidence) -> list[Block]:
-    """The manifest, group by group, and the files."""
+    """Return the manifest, group by group."""
     manifest = evidence.manifest
     keys = ("run_id", "scenario", "locustfile", "started_at", "ended_at", "duration", "end_reason")
-    found = [_block("Run", "run", {key: manifest.get(key) for key in keys})]
-    found.append(_block("Target", "target", manifest.get("target")))
-    for server in _groups(manifest.get("server")):
-        found.append(_block("Server", "server", {key: one for key, one in server.items() if key != "cache"}))
-        cache = [(str(key), common_text.plain(one)) for key, one in _group(server.get("cache")).items()]
-        found.append(Block("The server's cache, in its own words", cache, kind="raw"))
-    found.append(_block("Server's figures, from a Prometheus", "prometheus", _asked(manifest.get("prometheus"))))
-    found.append(_block("Versions", "versions", manifest.get("versions")))
-    plan = dict(_group(manifest.get("plan"))) or {"levels": "driven by hand"}
-    searched = _group(plan.pop("search", None))
-    found.append(_block("Load plan", "plan", plan))
-    found.append(_block("Search", "search", {key: one for key, one in searched.items() if key != "steps"}))
-    found.append(Block("Search, step by step", _steps(searched)))
-    warmed = {key: value for key, value in _group(manifest.get("warm_up")).items() if key != "rounds"}
-    found.append(_block("Warm-up, before the run and no part of it", "warm_up", warmed))
-    found.append(_block("Prompts", "prompts", manifest.get("prompts")))
-    for number, worker in enumerate(_groups(manifest.get("workers")), 1):
-        found.append(_block(f"Load generator {number}", "worker", _worker(worker)))
-    ruler = manifest.get("calibration") or {"measured_at": "not with these versions: probe calibrate does it"}
-    found.append(_block("The ruler, calibrated on the master's machine", "calibration", ruler))
-    found.append(_block("Options", "options", manifest.get("options")))
-    return [block for block in found if block.facts]
+    blocks = [_block("Run", "run", {key: manifest.get(key) for key in keys})]
+    blocks.append(_block("Target", "target", manifest.get("target")))
+    for server in mappings(manifest.get("server")):
+        blocks.append(_block("Server", "server", {key: value for key, value in server.items() if key != "cache"}))
+        cache = [(str(key), shared_sentences.plain(value)) for key, value in mapping(server.get("cache")).items()]
+        blocks.append(Block("KV-cache settings, as the server reports them", cache, kind="raw"))
+    blocks.append(_block("Prometheus", "prometheus", _prometheus(manifest.get("prometheus"))))
+    blocks.append(_block("Versions", "versions", manifest.get("versions")))
+    plan = dict(mapping(manifest.get("plan"))) or {"levels": "set by hand"}
+    search = mapping(plan.pop("search", None))
+    blocks.append(_block("Load plan", "plan", plan))
+    blocks.append(_block("Search", "search", {key: value for key, value in search.items() if key != "steps"}))
+    blocks.append(Block("Search steps", _steps(search)))
+    warm_up = {key: value for key, value in mapping(manifest.get("warm_up")).items() if key != "rounds"}
+    blocks.append(_block("Warm-up (not part of the run)", "warm_up", warm_up))
+    blocks.append(_block("Prompts", "prompts", manifest.get("prompts")))
+    for number, worker in enumerate(workers(manifest), 1):
+        blocks.append(_block(f"Load generator {number}", "worker", _worker(worker)))
+    accuracy = calibration(manifest) or {"measured_at": "not with these versions; run probe calibrate"}
+    blocks.append(_block("Measurement accuracy on the master's machine", "calibration", accuracy))
+    blocks.append(_block("Options", "options", manifest.get("options")))
+    return [block for block in blocks if block.facts]
 
 
 def _worker(worker: Mapping[str, Any]) -> dict[str, Any]:
-    """A load generator's facts; how its clock ran and when it was not heard in words."""
-    told = {key: value for key, value in worker.items() if key not in ("clock_drift", "clock_line", "away")}
+    """Return a load generator's facts, with its clock drift and absences as text."""
+    facts = {key: value for key, value in worker.items() if key not in ("clock_drift", "clock_line", "away")}
     drift = worker.get("clock_drift")
     if isinstance(drift, float) and drift:
-        told["clock_drift"] = f"{1e6 * drift:+.1f} millionths"
+        facts["clock_drift"] = f"{1e6 * drift:+.1f} ppm"
     spans = [f"from {formats.seconds(a)} to {'the end' if b is None else formats.seconds(b)}" for a, b in away(worker)]
-    return told | {"away": "; ".join(spans)} if spans else told
+    return facts | {"away": "; ".join(spans)} if spans else facts
 
 
-def _asked(prometheus: object) -> Mapping[str, Any]:
-    """What was read of a Prometheus, in place of what was polled; a line for each server."""
-    asked = _group(prometheus)
-    said = {key: asked.get(key) for key in ("url", "match", "read_at", "clock_offset") if asked.get(key) is not None}
-    for number, server in enumerate(_groups(asked.get("servers")), 1):
-        labels = ", ".join(f"{name} {value}" for name, value in _group(server.get("labels")).items())
-        said[f"server {number}"] = f"{labels}: {server.get('scrapes')} scrapes, every {server.get('every')} s"
-    return said
+def _prometheus(prometheus: object) -> Mapping[str, Any]:
+    """Return what was read from a Prometheus, with one line for each server."""
+    about = mapping(prometheus)
+    facts = {key: about.get(key) for key in ("url", "match", "read_at", "clock_offset") if about.get(key) is not None}
+    for number, server in enumerate(mappings(about.get("servers")), 1):
+        labels = ", ".join(f"{name} {value}" for name, value in mapping(server.get("labels")).items())
+        facts[f"server {number}"] = f"{labels}: {server.get('scrapes')} scrapes, every {server.get('every')} s"
+    return facts
 
 
 def profile_block(profile: SloProfile) -> Block:
-    """The profile's bounds, a line each."""
-    said = [("what", profile.description)] if profile.description else []
+    """Return the profile's bounds, one line each."""
+    facts = [("description", profile.description)] if profile.description else []
     if profile.first_word:
-        said.append(("first word", f"{_at_most(profile.first_word)}; counted from {profile.first_word_from}"))
+        facts.append(("first word", f"{_at_most(profile.first_word)}; counted from {profile.first_word_from}"))
     if profile.typing:
         served, broken = formats.tick(profile.typing.served), formats.tick(profile.typing.strained)
-        said.append(("typing", f"served from {served} tokens/s, broken below {broken}"))
+        facts.append(("typing", f"served from {served} tokens/s, broken below {broken}"))
     if profile.silence:
         served, broken = formats.bound(profile.silence.served), formats.bound(profile.silence.strained)
-        said.append(("silence", f"served below {served}, broken from {broken}"))
+        facts.append(("silence", f"served below {served}, broken from {broken}"))
     if profile.whole_answer:
-        said.append(("whole answer", _at_most(profile.whole_answer)))
-    said += [("answer", "every ending that the server caused is broken"), ("reasoning", profile.reasoning)]
-    return Block(f"Judged by the profile {profile.name}", said)
+        facts.append(("complete answer", _at_most(profile.whole_answer)))
+    facts += [("answer", "broken for every failure of the server"), ("reasoning", profile.reasoning)]
+    return Block(f"SLO profile {profile.name}", facts)
 
 
 def counts(evidence: Evidence) -> str:
-    """Whether Locust's count and ours agree. A reply that we ended is none of Locust's requests."""
+    """Compare Locust's count with probe's. Locust does not count replies that the load generator aborted."""
     outcomes = evidence.replies["outcome"]
     ended = int((outcomes == Outcome.ENDED_BY_US).sum())
     ours = len(outcomes) - ended
-    said = f"{things(ours, 'finished reply').replace('replys', 'replies')} in our own tables"
-    unfinished = f", and {formats.count(ended)} that we ended ourselves" if ended else ""
+    recorded = f"probe recorded {things(ours, 'finished reply', 'finished replies')}"
+    recorded += f" and {formats.count(ended)} that it aborted itself" if ended else ""
     if evidence.locust is None:
-        return f"{said}{unfinished}; Locust's own table is not there to compare with."
+        return f"{recorded[:1].upper()}{recorded[1:]}; Locust's own statistics are missing."
     theirs = evidence.locust.requests
     if theirs == ours:
-        return f"{said}{unfinished}; Locust counted the same {formats.count(theirs)} requests."
-    return (
-        f"They disagree: {said}{unfinished}, but Locust counted {formats.count(theirs)} requests "
-        f"({formats.count(abs(theirs - ours))} {'more' if theirs > ours else 'fewer'})."
-    )
+        return f"They agree: {recorded}; Locust counted {things(theirs, 'request')}."
+    apart = f"{formats.count(abs(theirs - ours))} {'more' if theirs > ours else 'fewer'}"
+    return f"They disagree: {recorded}, but Locust counted {things(theirs, 'request')} ({apart})."
 
 
 def _at_most(bound: Any) -> str:
     return f"served up to {formats.bound(bound.served)}, broken past {formats.bound(bound.strained)}"
 
 
-def _group(value: object) -> Mapping[str, Any]:
-    """A group of the manifest; nothing where something else stands in its place."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def _groups(value: object) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
-
-
 def _seconds(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _block(name: str, group: str, told: object) -> Block:
-    """What was said, and in one line the names of what was not."""
+def _block(name: str, group: str, content: object) -> Block:
+    """Return the keys that have a value, and a line with the names of the others."""
     is_option = group == "options"
-    said = {str(key): one for key, one in _group(told).items() if one is not None or key not in _NOTHING_TO_SAY}
-    unset = [key for key, one in said.items() if one is None or one in ("", [], {}) or (is_option and one is False)]
-    facts = [(label(group, key), value(key, one)) for key, one in said.items() if key not in unset]
-    lacking = ", ".join(label(group, key) for key in unset)
-    rest = f"{'not used' if is_option else 'not known'}: {lacking}" if lacking else ""
+    known = {str(k): v for k, v in mapping(content).items() if v is not None or k not in _USUALLY_EMPTY}
+    empty = [key for key, v in known.items() if v is None or v in ("", [], {}) or (is_option and v is False)]
+    facts = [(label(group, key), value(key, v)) for key, v in known.items() if key not in empty]
+    names = ", ".join(label(group, key) for key in empty)
+    rest = f"{'not used' if is_option else 'not known'}: {names}" if names else ""
     return Block(name, facts, rest)
 
 
-_NOTHING_TO_SAY = {"tls_verified", "lost_at", "left_at", "clock_drift", "models_error"}
-"""keys that are empty where all is well: no TLS, not lost, no error"""
+_USUALLY_EMPTY = {"tls_verified", "lost_at", "left_at", "clock_drift", "models_error"}
+"""Keys without a value where all is well: no TLS, not lost, no error."""

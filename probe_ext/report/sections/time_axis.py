@@ -1,4 +1,4 @@
-"""Client and server on one time axis: the lanes from top to bottom, and what they share."""
+"""Timeline: clients and server on one time axis."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from probe_ext.verdict.server.find_pauses import threshold
 from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.evidence import Evidence
 
-LONGEST = 30 * 86400.0
-"""seconds: a later moment is a damaged figure, and would squeeze all others together"""
-_STEPS = (1, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
+MAX_RUN_S = 30 * 86400.0
+"""A later moment is damaged data and would squash all others."""
+_TICK_STEPS_S = (1, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Stretch:
     """seconds of the run"""
     state: str
     d: str
-    """its band, a path in units of a plot"""
+    """path of its shading, in units of a plot"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class TimeAxis:
 def time_axis(
     levels: Sequence[Mapping[str, Any]], evidence: Evidence, profile: SloProfile, no_server: str
 ) -> TimeAxis | None:
-    """All lanes of a run; None where nothing has a moment. `no_server` says why the server's lanes are missing."""
+    """Build all lanes; None for an empty run. `no_server` is the reason if the server's metrics are missing."""
     end = _last_moment(evidence)
     if end <= 0:
         return None
@@ -56,7 +56,7 @@ def time_axis(
         client_lanes.first_word(evidence, axis, profile.first_word),
         client_lanes.tokens(evidence, axis),
         client_lanes.locust_rate(evidence, axis),
-        user_lanes.words_arriving(evidence, axis, threshold(profile)),
+        user_lanes.token_stream(evidence, axis, threshold(profile)),
         pauses.silent_lane(evidence, axis, profile),
         *server_lanes.server(evidence, axis, no_server),
     ]
@@ -72,14 +72,14 @@ def _stretch(level: Mapping[str, Any], axis: Axis) -> Stretch:
 
 def _last_moment(evidence: Evidence) -> float:
     moments = np.concatenate([evidence.replies["end"], evidence.users["t"], evidence.server["t"]])
-    return float(np.max(moments, where=moments <= LONGEST, initial=0.0))
+    return float(np.max(moments, where=moments <= MAX_RUN_S, initial=0.0))
 
 
 def _tick(t: float, end: float) -> svg.Label:
-    """A label that stays inside the picture."""
+    """Return a label that stays inside the picture."""
     return svg.Label(100 * t / end, 0, formats.moment(t), anchor="end" if t > 0.97 * end else "middle", dy=12)
 
 
 def _ticks(end: float) -> list[float]:
-    step = next((s for s in _STEPS if end / s <= 7), end / 5)
+    step = next((s for s in _TICK_STEPS_S if end / s <= 7), end / 5)
     return [n * step for n in range(int(end / step) + 1)]

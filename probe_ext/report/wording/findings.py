@@ -1,4 +1,4 @@
-"""Findings as a reader meets them: the worst first, with what to do about it."""
+"""Findings as a reader sees them: the worst first, with advice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,14 +6,8 @@ from typing import Any
 
 from probe_ext.verdict.values.plurals import things
 
-_KINDS = ("bad", "warn", "open", "good")
 _SIGNS = {"bad": "✗", "warn": "!", "open": "?", "good": "✓"}
-_SAID = {
-    "bad": "spoils the run",
-    "warn": "warning",
-    "open": "not settled",
-    "good": "passed",
-}
+_LABELS = {"bad": "invalidates the run", "warn": "warning", "open": "undecided", "good": "passed"}
 
 
 @dataclass(frozen=True)
@@ -21,34 +15,35 @@ class Finding:
     """One check with its outcome."""
 
     kind: str
-    """`bad` (the run is not to be believed), `warn`, `open` (not settled) or `good`"""
+    """`bad` (invalidates the run), `warn`, `open` (undecided) or `good`; the worst first"""
     sign: str
-    said: str
-    """the kind in words, for those who cannot see the sign"""
+    label: str
+    """the kind in words, for screen readers"""
     title: str
-    """its first sentence"""
+    """first sentence of the reason"""
     why: str
-    """what else there is to say"""
+    """the rest of the reason"""
     advice: str
     check: str
-    """the check's name"""
+    """name of the check"""
 
     @property
-    def matters(self) -> bool:
-        """Whether a reader has to know at once."""
+    def is_important(self) -> bool:
+        """Whether it is shown at once, rather than folded."""
         return self.kind in {"bad", "warn"} or (self.kind == "open" and bool(self.advice))
 
 
 def read(findings: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """All findings of `capacity.json`, the worst first."""
-    return sorted((_finding(finding) for finding in findings), key=lambda found: _KINDS.index(found.kind))
+    """Return all findings of `capacity.json`, the worst first."""
+    order = list(_SIGNS)
+    return sorted((_finding(finding) for finding in findings), key=lambda finding: order.index(finding.kind))
 
 
-def summed(findings: Sequence[Finding]) -> str:
-    """`11 checks passed, 2 not settled`."""
-    kinds = [found.kind for found in findings if not found.matters]
+def folded_summary(findings: Sequence[Finding]) -> str:
+    """Return `11 checks passed, 2 undecided`, of the findings that are folded."""
+    kinds = [finding.kind for finding in findings if not finding.is_important]
     passed = f"{things(kinds.count('good'), 'check')} passed"
-    return f"{passed}, {kinds.count('open')} not settled" if "open" in kinds else passed
+    return f"{passed}, {kinds.count('open')} undecided" if "open" in kinds else passed
 
 
 def _finding(finding: Mapping[str, Any]) -> Finding:
@@ -56,4 +51,4 @@ def _finding(finding: Mapping[str, Any]) -> Finding:
     kind = {"pass": "good", "fail": failed}.get(str(finding["state"]), "open")
     name = str(finding["check"]).replace("_", " ")
     title, dot, why = str(finding["why"]).strip().partition(". ")
-    return Finding(kind, _SIGNS[kind], _SAID[kind], title + dot.strip() or name, why, str(finding["advice"]), name)
+    return Finding(kind, _SIGNS[kind], _LABELS[kind], title + dot.strip() or name, why, str(finding["advice"]), name)

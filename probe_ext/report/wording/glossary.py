@@ -1,4 +1,4 @@
-"""What every figure on the page means: a sentence or two each, linked from wherever the figure stands."""
+"""Definitions of all figures on the page, linked from wherever a figure appears."""
 
 from dataclasses import dataclass
 
@@ -16,87 +16,84 @@ class Term:
 
 
 _USERS = """
-users | users | Simulated people who use the server at the same time: each asks, reads, and asks again.
-level | level | A stretch of the run with a constant number of users, less the time it took to settle. A reply belongs \
-to the level in which it was sent.
-served | served | A user of whom at least {served_share} of the judged replies met every bound of the profile and at \
-most {broken_share} broke (none, with fewer than {broken_from} replies).
-strained | strained | A user who is neither served nor broken: it works, and the wait is felt.
-broken | broken | A user with more broken replies than a served user may have: waits, silences or errors past the \
+users | users | Simulated people who use the server at the same time: each asks, reads the reply, and asks again.
+level | level | A stretch of the run with a constant number of users, without its settling time. A reply belongs to \
+the level in which it was sent.
+served | served | A user for whom at least {served_share} of the judged replies met every bound of the profile and at \
+most {broken_share} were broken (none, with fewer than {broken_from} replies).
+strained | strained | A user who is neither served nor broken: the service works, but noticeably slowly.
+broken | broken | A user with more broken replies than a served user may have: waits, silences or errors beyond the \
 profile's second bound.
-undecided | undecided | A user with fewer than {decided_from} judged replies of which one was strained and none \
-broken: too few to say.
-unheard | unheard | A user without a judged reply in the level; counted in no share.
-open | open replies | Replies that we ended ourselves, because the level or the run was over, before they had met or \
-missed a bound; counted in no share.
-alone | fine to | The capacity when this dimension alone is judged: the highest measured level at which at least \
-{level_share} of the people were served by it.
-capacity | capacity | The highest measured number of users at which at least {level_share} of those heard were served.
-interval | 95 % interval | Between which numbers the capacity lies: in 95 of 100 runs like this one, an interval so \
-made holds it. Stretches of time are drawn again and again from this run, with all their users together; what no level \
-measured is not ruled out.
-state | result | A level holds when at least {level_share} of its heard users were served. It fails when it would miss \
-that even with every undecided user served. Else, or with too few replies, it is unproven.
-replies | replies | Replies that were started in the level; every one of them is accounted for.
+undecided | too few replies | A user with fewer than {decided_from} judged replies, of which one was strained and none \
+broken: too few to decide.
+unheard | no replies | A user without a judged reply in the level; not counted in any share.
+open | open replies | Replies aborted by the load generator, because the level or the run was over, before they had \
+met or missed a bound; not counted in any share.
+alone | OK up to | The capacity if only this dimension counted: the highest measured level at which it served at least \
+{level_share} of users.
+capacity | capacity | The highest measured number of concurrent users of whom at least {level_share} were served.
+interval | 95 % interval | The range in which the capacity lies: of 100 intervals made this way, 95 contain it. Blocks \
+of time of this run, with all their users, are resampled many times; what no level measured is not ruled out.
+state | result | A level holds when at least {level_share} of its judged users were served. It fails when it would \
+miss that even if every user with too few replies were served. Otherwise, or with too few replies, it is unproven.
+replies | replies | Replies started in the level; every one of them is accounted for.
 """
 _FIGURES = """
-first_word | first word | The wait from when the user wanted to send to the model's first token, less any lateness of \
-our own.
-ttft | first word (TTFT) | Time to first token, from sending the request. p50, p95, p99: half, 95 % and 99 % of the \
-replies were at least as quick.
-typing | typing speed | Tokens a second of one reply after its first token (decode rate, 1/TPOT); the middle value \
-(p50) of the level's replies.
+first_word | first word | The wait from when the user wanted to send to the model's first token, less the load \
+generator's own lateness.
+ttft | TTFT | Time to first token, from sending the request. p50, p95, p99: half, 95 % and 99 % of replies were at \
+least as fast.
+typing | typing speed | Tokens per second of one reply after its first token (decode rate, 1/TPOT); the median (p50) \
+of the level's replies.
 silence | longest silence | The longest gap between two successive tokens in the middle of a reply.
-gap | gaps between two pieces of text | The time from one piece of a reply's text to the next, as they arrived. A \
-piece may carry several tokens. p50, p95, p99: half, 95 % and 99 % of the gaps were at most so long.
-itl | inter-token latency (ITL) | A gap over the number of tokens in the piece that ended it: what each token took.
-answer | whole answers | Whether the reply came to its own end, with an answer.
+gap | gaps between stream events | The time from one piece of a reply's text to the next, as they arrive. A piece may \
+carry several tokens. p50, p95, p99: half, 95 % and 99 % of gaps were no longer.
+itl | inter-token latency (ITL) | A gap divided by the number of tokens in the piece that ended it.
+answer | complete answers | Whether the reply came to its own end, with an answer.
 cold | cold user | A user whose prompt shares nothing with what the server keeps in its prefix cache.
-tokens_per_s | tokens/s in all | Tokens that arrived in the measured part of the level, all users together, over its \
-length.
-locust_rate | replies a second | Replies that ended in a second, from Locust's own history table: a mean over ten \
-seconds that ends two seconds before.
-words | words arriving | Each line is one user. A bar is a reply from its first to its last token; an outlined hole is \
-a silent pause in its middle.
-pause | silent pause | A gap between two tokens of a reply, of at least the profile's bound of silence; or the silence \
-as long as that in which a reply died.
-silent | silent at once | How many replies were in a silent pause at the same moment: the boundary of silence of the \
-profile, or longer, without a token.
-team | team | People who have a reply in flight only part of their time, R ÷ (R + Z): R seconds that a reply takes, Z \
-seconds to read and think, as given. By Little's law, the replies in flight at the capacity, divided by that part. It \
-assumes that they ask independently of each other.
-cost | cost | The price of an hour, as given, over what the server does in an hour at its capacity, if kept busy. \
-Tokens are those of answers.
-overlap | overlap and chance | A pause overlaps a preemption when the server's counter rose between two samples that \
-the pause meets. Chance: the same after moving all pauses by a random time, again and again, within each stretch of \
-constant users; the mean, and where 95 % of the moves lie. Overlap is evidence, and no proof of a cause.
-slo_attainment | SLO attainment | Served replies of all judged ones, failures among them.
-goodput_rps | goodput | Served replies a second. In DistServe's sense: the most replies a second at which 90 % of them \
+tokens_per_s | throughput | Tokens that arrived in the measured part of the level, all users together, per second.
+locust_rate | replies per second | Replies that ended in each second, from Locust's own history: a mean over ten \
+seconds that ends two seconds earlier.
+words | token stream | One line per user. A bar is a reply from its first to its last token; an outlined hole is a \
+silent pause within it.
+pause | silent pause | A gap between two tokens of a reply of at least the profile's bound for silence, or a silence \
+of that length in which a reply died.
+silent | silent at once | How many replies were in a silent pause at the same time.
+team | team | People who have a reply in flight for only part of their time, R ÷ (R + Z): R seconds per reply, Z \
+seconds to read and think, as given. By Little's law, the team is the number of replies in flight at the capacity, \
+divided by that part. It assumes that people ask independently of each other.
+cost | cost | The given hourly price over what the server does in an hour at its capacity, if it is kept busy. Tokens \
+are output tokens.
+overlap | overlap and chance | A pause overlaps a preemption when the server's counter rose between two samples during \
+the pause. Chance: the same after shifting all pauses by random times, within each stretch of constant users; the \
+mean, and the range of 95 % of the shifts. Overlap is evidence, not proof of a cause.
+slo_attainment | SLO attainment | Served replies over all judged replies, failures included.
+goodput_rps | goodput | Served replies per second. As DistServe defines it: the highest rate of requests at which 90 % \
 are served.
-fluidity_index | fluidity index | The met part of all tokens' deadlines (Etalon): the first token is due within the \
-profile's bound for the first word, each further one at its typing speed after the one before. What came early is \
-slack for the rest; a late token misses every deadline that passed meanwhile.
+fluidity_index | fluidity index | Share of token deadlines met (Etalon): the first token is due within the profile's \
+bound for the first word, each further one at its typing speed after the one before. Early tokens are slack for later \
+ones; a late token misses every deadline that passes meanwhile.
 fluid_share | fluid replies | Replies whose own fluidity index is at least 0.9.
-kv | KV cache | Used part of the memory that running conversations need on the server, as the server reports it about \
-once a second; the table gives the peak.
-bound | what bounds the server | Rules that each ask one question of the run: does it hold, can it be ruled out, or \
-what would it take to know. Each rests on one sign; with two others that agree the confidence is high, with one \
+kv | KV cache | Used part of the memory that holds running conversations, as the server reports it about once a \
+second; the table shows the peak.
+bound | what limits the server | Rules that each answer one question: does this limit hold, is it ruled out, or what \
+would be needed to know. Each rests on one sign; with two further signs that agree the confidence is high, with one \
 medium, with none low.
-wall | the wall by arithmetic | The tokens that the KV cache holds, less what all prompts share, over what a reply \
-holds when it ends: its prompt and answer in whole blocks. From those who fit if all end at once to those who fit \
-while answers are spread evenly; below it, between which numbers of people the run hit the wall.
-edge | the edge | Just before the wall all is calm and the KV cache nearly full. By arithmetic: from those who fit for \
-certain, all at the end of their answers at once, to those who fit while answers are spread evenly.
-preemptions | preempted | Replies that the server put on hold for want of KV cache, as it counts them. It counts one \
-when it resumes, and never if its user left: the figure may be too low. Each is charged to the level in which the \
-queue grew for it, which is not always certain.
-waiting | waiting | Requests that the server lets wait for a place in its batch; the table gives the peak.
+wall | KV-cache saturation | The tokens that the KV cache holds, less a prefix shared by all prompts, over what a \
+reply holds when it ends (prompt and answer in whole blocks). The range goes from all replies ending at once to \
+replies spread evenly. The last row is where the run itself ran out of memory.
+edge | KV-cache headroom | Just before saturation everything still looks fine although the KV cache is nearly full. By \
+its size, the cache has room for a range of users: from all replies ending at once to replies spread evenly.
+preemptions | preempted | Replies that the server paused for lack of KV cache, as it counts them. It counts one when \
+it resumes, and never if its client has left, so the figure may be too low. Each is attributed to the level in which \
+the queue grew for it, which is not always certain.
+waiting | waiting | Requests that wait for a slot in the server's batch; the table shows the peak.
 running | running | Requests in the server's running batch.
 """
 
 
 def terms(profile: SloProfile) -> dict[str, Term]:
-    """All definitions, with the profile's own figures in them."""
+    """Return all definitions, with the profile's own figures in them."""
     shares = {
         "served_share": formats.percent(profile.users.served_share),
         "broken_share": formats.percent(profile.users.broken_share),

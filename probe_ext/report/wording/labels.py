@@ -1,6 +1,6 @@
-"""The manifest's keys as a reader would say them, and those of its values that are words of our own."""
+"""Labels for the manifest's keys and values."""
 
-from probe_ext.report.wording import common_text
+from probe_ext.report.wording import shared_sentences
 from probe_ext.verdict.values import formats
 
 LABELS = {
@@ -9,135 +9,134 @@ LABELS = {
         "locustfile": "Locust file",
         "started_at": "started",
         "ended_at": "ended",
-        "duration": "length",
-        "end_reason": "it ended because",
+        "end_reason": "reason for the end",
     },
-    "target": {"host": "address", "model_from": "model chosen by", "tls_verified": "certificate checked"},
+    "target": {"host": "URL", "model_from": "model chosen by", "tls_verified": "TLS certificate verified"},
     "server": {
-        "url": "address",
+        "url": "URL",
         "kind": "software",
-        "models": "models offered",
-        "models_error": "models could not be listed",
-        "max_model_len": "longest context, tokens",
+        "models_error": "error listing models",
+        "max_model_len": "context length, tokens",
         "metrics_url": "metrics read from",
     },
     "prometheus": {
-        "url": "address",
-        "match": "series chosen by",
+        "url": "URL",
+        "match": "label matchers",
         "read_at": "read at",
-        "clock_offset": "its clock was ahead by",
+        "clock_offset": "clock ahead by",
     },
     "versions": {"probe_ext": "probe-ext", "locust": "Locust", "python": "Python", "platform": "system"},
     "plan": {
         "levels": "users, level by level",
-        "hold": "each level held for at least",
-        "settle": "settling time before it counts",
-        "min_replies": "replies of each user, at least",
+        "hold": "time per level, at least",
+        "settle": "settling time, excluded",
+        "min_replies": "replies per user, at least",
     },
     "search": {
-        "outcome": "it ended because",
-        "max_users": "users, at most",
-        "longest": "time, at most",
-        "alpha": "a proven end is wrong in at most (fraction)",
-        "glance": "a level on the way is wrong in at most (fraction)",
-        "resolution": "ends apart at most by (fraction)",
+        "outcome": "reason for the end",
+        "max_users": "upper bound, users",
+        "longest": "time limit",
+        "alpha": "error probability of a proven end",
+        "glance": "error probability of a level on the way",
+        "resolution": "maximum distance of both ends (fraction)",
     },
-    "warm_up": {"most": "requests at once, at most", "seconds": "took", "slowest_reply": "slowest reply"},
+    "warm_up": {"most": "concurrent requests, at most", "seconds": "duration", "slowest_reply": "slowest reply"},
     "prompts": {
-        "input_tokens": "tokens asked for",
-        "shared_prefix_tokens": "tokens that all begin with",
+        "input_tokens": "requested tokens",
+        "shared_prefix_tokens": "tokens of the common prefix",
         "counted_by": "tokens counted by",
     },
     "calibration": {
         "measured_at": "calibrated",
-        "receive_stamps": "arrivals timed by",
+        "receive_stamps": "receive times from",
         "probe_ext": "probe-ext",
-        "ttft_error_p50": "error of the time to first token, median",
-        "ttft_error_p99": "error of the time to first token, p99",
-        "ttft_error_max": "error of the time to first token, at most",
+        "ttft_error_p50": "error of TTFT, median",
+        "ttft_error_p99": "error of TTFT, p99",
+        "ttft_error_max": "error of TTFT, maximum",
         "gap_error_p50": "error of a gap, median",
         "gap_error_p99": "error of a gap, p99",
-        "gap_error_max": "error of a gap, at most",
-        "cpu_per_token": "processor time a token",
-        "cpu_per_reply": "processor time a reply",
-        "reads_unresolved": "reads that carried several tokens (fraction)",
-        "lag_p99": "arrival to read, p99",
-        "overdue_p99": "the same beyond what it waits on purpose, p99",
-        "tokens_per_second_on_time": "tokens/s that one worker reads without delay",
-        "open_streams_on_time": "open streams that one worker reads without delay",
-        "tokens_per_second": "tokens/s that one worker keeps up with",
-        "open_streams": "open streams that one worker keeps up with",
+        "gap_error_max": "error of a gap, maximum",
+        "cpu_per_token": "CPU time per token",
+        "cpu_per_reply": "CPU time per reply",
+        "reads_unresolved": "reads with several tokens (fraction)",
+        "lag_p99": "receive lag, p99",
+        "overdue_p99": "receive lag without deliberate coalescing, p99",
+        "tokens_per_second_on_time": "tokens/s per worker without delay",
+        "open_streams_on_time": "open streams per worker without delay",
+        "tokens_per_second": "tokens/s per worker, maximum",
+        "open_streams": "open streams per worker, maximum",
     },
     "worker": {
-        "host": "machine",
-        "clock_offset": "its clock differs by",
-        "clock_error": "its replies lie on the time axis to within",
-        "clock_drift": "its clock gains",
-        "away": "not heard",
+        "clock_offset": "clock offset",
+        "clock_error": "clock error, at most",
+        "clock_drift": "clock drift",
+        "away": "out of contact",
         "started": "replies started",
         "rows": "replies recorded",
-        "last_word": "reported its end",
-        "lost_at": "lost, last heard at",
+        "last_word": "final report sent at",
+        "lost_at": "lost, last contact at",
         "left_at": "left at",
-        "cpu_seconds": "processor time",
-        "loop_lag_max": "longest stall of its own loop",
-        "receive_stamps": "arrivals timed by",
+        "cpu_seconds": "CPU time",
+        "loop_lag_max": "longest delay of the event loop",
+        "receive_stamps": "receive times from",
     },
 }
-"""by group of the manifest; a key that is not here is said with its underscores as blanks"""
+"""By group of the manifest; other keys are shown with spaces for underscores."""
 VALUES = {
-    ("end_reason", "levels_done"): "every level was held",
+    ("end_reason", "levels_done"): "all levels were held",
     ("end_reason", "search_done"): "the search ended",
-    ("outcome", "closed"): "both ends of its bracket are proven",
-    ("outcome", "enclosed"): "both ends are proven, and what lies between could not be decided",
-    ("outcome", "open"): "an end of its bracket could not be decided",
-    ("outcome", "max_users"): "it may go no higher",
-    ("outcome", "time"): "its time was over",
-    ("outcome", "unreachable"): "users could not be started",
     ("end_reason", "run_time"): "the run time was over",
-    ("end_reason", "scenario_done"): "the scenario was done",
-    ("end_reason", "stopped"): "somebody stopped it",
-    ("end_reason", "workers_lost"): "its last worker was lost",
-    ("end_reason", "workers_left"): "its last worker left",
-    ("end_reason", "interrupted"): "somebody pressed Ctrl-C",
-    ("end_reason", "terminated"): "it was told to end",
-    ("model_from", "option"): "the option --model",
-    ("model_from", "server"): "the server's list, its first",
-    ("metrics", "ok"): "could be read",
+    ("end_reason", "scenario_done"): "the scenario ended",
+    ("end_reason", "stopped"): "stopped by the user",
+    ("end_reason", "workers_lost"): "the last worker was lost",
+    ("end_reason", "workers_left"): "the last worker left",
+    ("end_reason", "interrupted"): "interrupted with Ctrl-C",
+    ("end_reason", "terminated"): "terminated by a signal",
+    ("outcome", "closed"): "both ends of the bracket are proven",
+    ("outcome", "enclosed"): "both ends are proven, but levels between them could not be decided",
+    ("outcome", "open"): "one end of the bracket could not be decided",
+    ("outcome", "max_users"): "the upper bound was reached",
+    ("outcome", "time"): "the time limit was reached",
+    ("outcome", "unreachable"): "users could not be started",
+    ("model_from", "option"): "--model",
+    ("model_from", "server"): "the server's list (its first)",
+    ("metrics", "ok"): "read",
     ("counted_by", "tokenize"): "the server's tokenizer",
     ("counted_by", "usage"): "the server's usage figures",
-    ("counted_by", "characters"): "their length in characters, roughly",
-    ("receive_stamps", "kernel"): "the operating system",
-    ("receive_stamps", "read"): "our own reads",
+    ("counted_by", "characters"): "their length in characters (estimate)",
+    ("receive_stamps", "kernel"): "the kernel",
+    ("receive_stamps", "read"): "the program's reads",
 }
-SECONDS = {
+SECONDS_KEYS = {
     *("hold", "settle", "longest", "search_time", "drain", "patience", "metrics_every", "duration", "seconds"),
     *("clock_offset", "clock_error", "cpu_seconds", "slowest_reply", "loop_lag_max", "lost_at", "left_at"),
     *("ttft_error_p50", "ttft_error_p99", "ttft_error_max", "gap_error_p50", "gap_error_p99", "gap_error_max"),
     *("cpu_per_token", "cpu_per_reply", "lag_p99", "overdue_p99"),
     *("timeout_connect", "timeout_first", "timeout_gap", "timeout_total"),
 }
-"""keys whose values are seconds"""
-COUNTS = {
+COUNT_KEYS = {
     *("started", "rows", "max_model_len"),
     *("tokens_per_second_on_time", "tokens_per_second", "open_streams_on_time", "open_streams"),
 }
-"""keys whose values are counted"""
 
 
 def label(group: str, key: str) -> str:
-    """What a key of the manifest is called; an option is called as on the command line."""
+    """Return the label of a manifest key; options keep their command-line name."""
     if group == "options":
         return "--" + key.replace("_", "-")
     return LABELS.get(group, {}).get(key, key.replace("_", " "))
 
 
-def value(key: str, said: object) -> str:
-    """What it holds, with its unit."""
-    if key in SECONDS and isinstance(said, (int, float)) and not isinstance(said, bool):
-        return f"{said:g} s" if said < 120 and said == round(said) else formats.seconds(said)
-    if key in COUNTS and isinstance(said, (int, float)) and not isinstance(said, bool):
-        return formats.count(said)
-    known = VALUES.get((key, said)) if isinstance(said, str) else None
-    moment = key in {"started_at", "ended_at"} and isinstance(said, str)
-    return known or (common_text.when(str(said)) if moment else common_text.plain(said))
+def value(key: str, content: object) -> str:
+    """Format the value of a manifest key, with its unit."""
+    if isinstance(content, (int, float)) and not isinstance(content, bool):
+        if key in SECONDS_KEYS:
+            return f"{content:g} s" if content < 120 and content == round(content) else formats.seconds(content)
+        if key in COUNT_KEYS:
+            return formats.count(content)
+    if isinstance(content, str):
+        if (key, content) in VALUES:
+            return VALUES[key, content]
+        if key in {"started_at", "ended_at"}:
+            return shared_sentences.when(content)
+    return shared_sentences.plain(content)

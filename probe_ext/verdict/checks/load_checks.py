@@ -1,4 +1,4 @@
-"""Was the load such that the levels can be compared, and long enough to tell?"""
+"""Are the levels comparable, and long enough to decide?"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,133 +12,127 @@ from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.formats import count, percent
 from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.values.manifest_view import number
+from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.values.plurals import listed, things
 from probe_ext.verdict.wording.early_end import NEVER_STILL, planned, unmeasured, why_nothing
-from probe_ext.verdict.wording.undecided import why_undecided
+from probe_ext.verdict.wording.unproven_level import why_undecided
 
-FROM_CACHE = 0.50
-"""of the prompts' tokens, beyond those that were meant to be shared"""
-UNEQUAL = 0.25
-"""median output lengths of two levels further apart than this part"""
-CUT_THINKING = 0.01
-"""of the replies"""
+MAX_UNPLANNED_CACHE_SHARE = 0.50
+"""Of the prompt tokens, beyond those meant to be shared."""
+MAX_LENGTH_DIFFERENCE = 0.25
+"""Between the median output lengths of two levels."""
+MAX_CUT_REASONING_SHARE = 0.01
+"""Of all replies."""
+
+_HOLD_LEVELS = "Hold each number of users for half a minute: --levels 1,2,4,8."
+_RUN_TO_END = "Run again, and let the run end by itself."
 
 
 def load_checks(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics) -> Iterator[Finding]:
-    """Levels proven, levels in order, prompts from the cache, output lengths, thinking cut short."""
+    """Yield the checks of proven levels, planned levels, their order, prompt cache, output lengths and reasoning."""
     yield _levels(evidence, levels)
     yield _planned(evidence, levels)
     yield _in_order(levels)
     yield _cached(evidence, metrics)
     yield _lengths(levels)
-    yield _cut_thinking(evidence)
+    yield _cut_reasoning(evidence)
 
 
 def _levels(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     if not levels:
         why = why_nothing(evidence.manifest)
-        advice = "Hold each number of users for half a minute: --levels 1,2,4,8."
-        advice = advice if why == NEVER_STILL else "Run again, and let it end by itself."
+        advice = _HOLD_LEVELS if why == NEVER_STILL else _RUN_TO_END
         return Finding("levels", "unproven", False, f"{why[:1].upper()}{why[1:]}.", advice)
-    open_ones = [level for level in levels if level.state == "unproven"]
-    if not open_ones:
+    unproven = [level for level in levels if level.state == "unproven"]
+    if not unproven:
         return Finding("levels", "pass", False, f"{things(len(levels), 'level')}, each decided.")
-    bands = [level for level in open_ones if level.band]
-    if len(bands) == len(open_ones):
-        why = (
-            f"{things(len(bands), 'band')} of a climb: the number of users kept changing, so nothing is proven by them."
-        )
-        return Finding(
-            "levels", "unproven", False, why, "Hold each number of users for half a minute: --levels 1,2,4,8."
-        )
-    short = [level for level in open_ones if not level.band]
+    short = [level for level in unproven if not level.band]
+    if not short:
+        bands = things(len(unproven), "band")
+        why = f"{bands} of a ramp: the number of users kept changing, so nothing is proven."
+        return Finding("levels", "unproven", False, why, _HOLD_LEVELS)
     named = listed([f"{things(level.users, 'user')} ({why_undecided(level)})" for level in short])
-    advice = "Hold those levels longer (--hold)."
-    return Finding("levels", "unproven", False, f"Not enough was heard to decide {named}.", advice)
+    return Finding(
+        "levels", "unproven", False, f"Too little data to decide {named}.", "Hold those levels longer (--hold)."
+    )
 
 
 def _planned(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
-    """Levels that were asked for and have no measured part."""
+    """Planned levels without a measured part."""
     if planned(evidence.manifest) is None:
-        return Finding("planned_levels", "pass", False, "No levels were planned: the load was driven by hand.")
+        return Finding("planned_levels", "pass", False, "No levels were planned: the load was set by hand.")
     left = unmeasured(evidence.manifest, levels)
     if not left:
-        return Finding("planned_levels", "pass", False, "Every level that was planned was measured.")
-    why = f"Planned and not measured: {listed([f'{n:,}' for n in left])} users."
-    return Finding("planned_levels", "fail", False, why, "Run again, and let it end by itself.")
+        return Finding("planned_levels", "pass", False, "Every planned level was measured.")
+    why = f"Planned but not measured: {listed([f'{n:,}' for n in left])} users."
+    return Finding("planned_levels", "fail", False, why, _RUN_TO_END)
 
 
 def _in_order(levels: Sequence[LevelResult]) -> Finding:
-    """More people at once cannot be served better; where it looks so, something else was going on."""
+    """More load cannot improve the service: a level that holds above one that fails has another cause."""
     decided = [level for level in levels if level.state != "unproven"]
     failed = min((level.users for level in decided if level.state == "failed"), default=None)
     above = sorted({level.users for level in decided if level.state == "held" and failed and level.users > failed})
     if failed is None or not above:
         return Finding("in_order", "pass", False, "No level held above one that failed.")
-    why = (
-        f"{failed:,} users failed, yet {listed([f'{n:,}' for n in above])} held: the load alone does not explain that."
-    )
-    advice = "Something else slowed the server at that time (cold start, other users). Warm it up and repeat."
+    why = f"{things(failed, 'user')} failed, yet {listed([f'{n:,}' for n in above])} held: not explained by load."
+    advice = "Something else slowed the server down at the time (cold start, other users). Warm it up and repeat."
     return Finding("in_order", "fail", False, why, advice)
 
 
 def _cached(evidence: Evidence, metrics: Metrics) -> Finding:
-    """Prompts that were to be distinct, but came from the server's prefix cache: it looks faster than it is."""
-    given, cached = (numbers(evidence.replies, name) for name in ("tokens_in", "tokens_cached"))
-    fresh = np.array([kind != "turn" for kind in texts(evidence.replies, "kind")], dtype=np.bool_)
-    both = ~np.isnan(given) & ~np.isnan(cached) & fresh  # a further turn is meant to find the earlier ones
-    if both.any() and given[both].sum():
-        share = float(cached[both].sum() / given[both].sum())
-    else:
-        counted = server_hit_rate(metrics) if fresh.all() else None
-        if counted is None:
-            return Finding(
-                "prompt_cache", "unproven", False, "The server does not say how much of a prompt it had in its cache."
-            )
-        share = counted
-    meant = _meant_to_be_shared(evidence.manifest)
-    why = f"{percent(share)} of the prompts' tokens came from the server's cache; {percent(meant)} were meant to."
-    if share - meant <= FROM_CACHE:
+    """Prompts meant to be distinct that hit the prefix cache make the server look faster than it is."""
+    share = _cached_share(evidence, metrics)
+    if share is None:
+        why = "The server does not report how many prompt tokens came from its prefix cache."
+        return Finding("prompt_cache", "unproven", False, why)
+    meant = _planned_cache_share(evidence.manifest)
+    why = f"{percent(share)} of prompt tokens came from the prefix cache; {percent(meant)} were meant to."
+    if share - meant <= MAX_UNPLANNED_CACHE_SHARE:
         return Finding("prompt_cache", "pass", False, why)
     advice = (
-        "The wait for the first word looks shorter than with new prompts: leave --prompt-seed out, so that none is "
-        "asked twice, unless these were turns of one conversation."
+        "The first word comes sooner than it would with new prompts. Omit --prompt-seed so that no prompt is repeated, "
+        "unless these were turns of one conversation."
     )
     return Finding("prompt_cache", "fail", False, why, advice)
 
 
-def _meant_to_be_shared(manifest: Mapping[str, Any]) -> float:
-    prompts = manifest.get("prompts")
-    if not isinstance(prompts, Mapping):
-        return 0.0
+def _cached_share(evidence: Evidence, metrics: Metrics) -> float | None:
+    given, cached = (numbers(evidence.replies, name) for name in ("tokens_in", "tokens_cached"))
+    first_turn = np.array([kind != "turn" for kind in texts(evidence.replies, "kind")], dtype=np.bool_)
+    known = ~np.isnan(given) & ~np.isnan(cached) & first_turn  # later turns are meant to hit the cache
+    if known.any() and given[known].sum():
+        return float(cached[known].sum() / given[known].sum())
+    return server_hit_rate(metrics) if first_turn.all() else None
+
+
+def _planned_cache_share(manifest: Mapping[str, Any]) -> float:
+    prompts = mapping(manifest.get("prompts"))
     shared, asked = number(prompts, "shared_prefix_tokens"), number(prompts, "input_tokens")
     return min(shared / asked, 1.0) if shared and asked else 0.0
 
 
 def _lengths(levels: Sequence[LevelResult]) -> Finding:
-    """Levels whose replies differ in length are not under the same load."""
-    of = {level.users: level.figures.tokens_out_p50 for level in levels}
-    medians = {users: length for users, length in of.items() if length}
+    """Levels whose replies differ in length are not under comparable load."""
+    medians = {level.users: level.tokens_out_p50 for level in levels if level.tokens_out_p50}
     if len(medians) < 2:
-        return Finding("output_lengths", "unproven", False, "There are not two levels with answers to compare.")
+        return Finding("output_lengths", "unproven", False, "Fewer than two levels have answers to compare.")
     shortest, longest = min(medians, key=lambda n: medians[n]), max(medians, key=lambda n: medians[n])
-    why = f"Half of the answers are longer than {count(medians[shortest])} tokens at {shortest:,} users"
+    why = f"The median answer has {count(medians[shortest])} tokens at {things(shortest, 'user')}"
     why += f" and {count(medians[longest])} at {longest:,}."
-    if medians[longest] <= medians[shortest] * (1 + UNEQUAL):
+    if medians[longest] <= medians[shortest] * (1 + MAX_LENGTH_DIFFERENCE):
         return Finding("output_lengths", "pass", False, why)
-    advice = "The levels do not compare well; ask for answers of one length (--max-tokens with --ignore-eos)."
+    advice = "The levels are hard to compare; request answers of one length (--max-tokens with --ignore-eos)."
     return Finding("output_lengths", "fail", False, why, advice)
 
 
-def _cut_thinking(evidence: Evidence) -> Finding:
-    """Replies that thought until their token limit: a limit of ours, felt as no answer at all."""
+def _cut_reasoning(evidence: Evidence) -> Finding:
+    """Replies that spent their token limit on reasoning: users saw no answer, but the limit is the client's."""
     pairs = zip(texts(evidence.replies, "outcome"), texts(evidence.replies, "finish_reason"), strict=True)
     cut = sum(1 for outcome, reason in pairs if outcome == Outcome.NO_ANSWER and reason == "length")
     total = len(texts(evidence.replies, "outcome"))
-    if not total or cut <= CUT_THINKING * total:
-        return Finding("thinking_cut", "pass", False, "Replies had room enough to come to their answer.")
-    why = f"{things(cut, 'reply', 'replies')} spent all allowed tokens on thinking and never came to an answer."
-    return Finding(
-        "thinking_cut", "fail", False, why, "Raise --max-tokens: the model's limit here is ours, not the server's."
-    )
+    if not total or cut <= MAX_CUT_REASONING_SHARE * total:
+        return Finding("thinking_cut", "pass", False, "The token limit left enough room for answers.")
+    why = f"{things(cut, 'reply', 'replies')} spent the whole token limit on reasoning and gave no answer."
+    advice = "Raise --max-tokens: this limit is the client's, not the server's."
+    return Finding("thinking_cut", "fail", False, why, advice)

@@ -1,4 +1,4 @@
-"""What the server said of itself, and whether it fits what its clients saw."""
+"""What the server reported, and whether it agrees with what its clients saw."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome
-from probe_ext.verdict.server.server_series import STALE, Metrics, restarts, total_rise
+from probe_ext.verdict.server.server_series import STALE_S, Metrics, restarts, total_rise
 from probe_ext.verdict.values.columns import Bools, numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
@@ -16,194 +16,189 @@ from probe_ext.verdict.values.formats import count, moment, percent, seconds
 from probe_ext.verdict.values.manifest_view import mappings, number, servers
 from probe_ext.verdict.values.plurals import listed, things
 
-APART_SHARE, APART_TOKENS = 0.02, 50
-"""counts of tokens further apart than both are worth a word"""
-_CLOCK = 1.0
-"""seconds that the clock of a Prometheus may be off before it is worth a word"""
-APART_REPLIES = 5
-"""so many replies apart are no more than a call or two of somebody else"""
-BY_EVENTS = 0.05
-"""of the replies: so many may have their tokens counted by events only"""
-
+MAX_TOKEN_SHARE_APART, MAX_TOKENS_APART = 0.02, 50
+"""Token counts of server and clients that differ by more than both are a warning."""
+MAX_REPLIES_APART = 5
+"""Requests of somebody else that are too few to matter."""
+MAX_CLOCK_OFFSET_S = 1.0
+"""Of a Prometheus."""
+MAX_EVENT_COUNTED_SHARE = 0.05
+"""Of the replies, whose tokens may be counted by stream events only."""
+MIN_REPLIES_GONE = 3
+"""Failed connections in a row at the end; fewer may be a short outage."""
 NOT_FOUND = 404
-GONE = 3
-"""replies in a row that found no server: one or two may be a hiccup"""
 
 
 def server_checks(evidence: Evidence, metrics: Metrics) -> Iterator[Finding]:
-    """Metrics, restarts, a server or a model that went away, the server's counts against ours, where ours come from."""
+    """Yield the checks of metrics, restarts, outages, vanished models, and token and reply counts."""
     yield _metrics(evidence, metrics)
     yield _restarted(metrics)
     yield _gone(evidence)
-    yield _vanished(evidence)
+    yield _model_vanished(evidence)
     yield _tokens(evidence, metrics)
     yield _token_source(evidence)
     yield _replies(evidence, metrics)
 
 
 def _metrics(evidence: Evidence, metrics: Metrics) -> Finding:
-    if metrics and isinstance(asked := evidence.manifest.get("prometheus"), Mapping):
-        return _from_prometheus(asked, metrics)
+    prometheus = evidence.manifest.get("prometheus")
+    if metrics and isinstance(prometheus, Mapping):
+        return _from_prometheus(prometheus, metrics)
     bad = [(str(s.get("url")), str(s.get("metrics"))) for s in servers(evidence.manifest) if s.get("metrics") != "ok"]
     if metrics and not bad:
-        return Finding(
-            "server_metrics", "pass", False, f"The server told {things(len(metrics), 'quantity', 'quantities')}."
-        )
+        read = things(len(metrics), "metric")
+        return Finding("server_metrics", "pass", False, f"{read} read from the server.")
     reasons = listed([f"{url}: {why}" for url, why in bad]) if bad else "no metrics were read"
-    why = f"What goes on inside the server is not known ({reasons}). How users felt is measured without it."
+    why = f"The server's own metrics are missing ({reasons}). What users experienced is measured without them."
     advice = (
-        "Switch the server's /metrics on, or name its place with --metrics-url, to see KV cache, queue and preemptions."
+        "Enable the server's /metrics endpoint, or give its URL with --metrics-url, to see KV cache, queue and "
+        "preemptions."
     )
     return Finding("server_metrics", "fail", False, why, advice)
 
 
-def _from_prometheus(asked: Mapping[str, Any], metrics: Metrics) -> Finding:
-    """Figures that a Prometheus had scraped: how closely, and whether by the same clock."""
-    servers = mappings(asked.get("servers"))
-    spacings = [every for s in servers if (every := number(s, "every")) is not None]
-    gaps = sum(int(number(s, "gaps", 0.0)) for s in servers)
-    why = f"A Prometheus told {things(len(metrics), 'quantity', 'quantities')} of {things(len(servers), 'server')}"
-    why += f", scraped every {seconds(max(spacings))}." if spacings else "."
+def _from_prometheus(prometheus: Mapping[str, Any], metrics: Metrics) -> Finding:
+    """How closely a Prometheus scraped the server, and whether its clock agrees."""
+    targets = mappings(prometheus.get("servers"))
+    intervals = [every for target in targets if (every := number(target, "every")) is not None]
+    gaps = sum(int(number(target, "gaps", 0.0)) for target in targets)
+    why = f"{things(len(metrics), 'metric')} of {things(len(targets), 'server')} read from a Prometheus"
+    why += f", scraped every {seconds(max(intervals))}." if intervals else "."
     advice = []
-    if spacings and max(spacings) > STALE:
-        why += " Between scrapes nothing is seen: the highest KV use and queue may have been higher."
-        advice.append("Let it scrape the server every second or two (scrape_interval).")
+    if intervals and max(intervals) > STALE_S:
+        why += " Peaks of KV-cache usage and queue between scrapes are not seen."
+        advice.append("Scrape the server every second or two (scrape_interval).")
     if gaps:
-        why += f" In {things(gaps, 'stretch', 'stretches')} it got no answer; nothing is made up for them."
-        advice.append("Its page of targets says why.")
-    offset, error = number(asked, "clock_offset", 0.0), number(asked, "clock_error", 0.0)
-    if abs(offset) - error > _CLOCK:
-        why += f" Its clock was {seconds(abs(offset))} {'ahead' if offset > 0 else 'behind'} when it was asked."
-        advice.append("Its figures may be out of step with the replies by as much: set the clocks (NTP).")
+        why += f" {things(gaps, 'interval')} without a successful scrape {'is' if gaps == 1 else 'are'} left blank."
+        advice.append("See its targets page for the reason.")
+    offset, error = number(prometheus, "clock_offset", 0.0), number(prometheus, "clock_error", 0.0)
+    if abs(offset) - error > MAX_CLOCK_OFFSET_S:
+        why += f" Its clock was {seconds(abs(offset))} {'ahead' if offset > 0 else 'behind'}."
+        advice.append("Server metrics may be shifted against the replies by as much: synchronise the clocks (NTP).")
     return Finding("server_metrics", "fail" if advice else "pass", False, why, " ".join(advice))
 
 
 def _restarted(metrics: Metrics) -> Finding:
     if not metrics:
-        return Finding("server_restarted", "unproven", False, "Without metrics a restart of the server is not seen.")
-    seen = sorted(set(restarts(metrics)), key=lambda one: one[1])
+        return Finding("server_restarted", "unproven", False, "Without metrics a restart of the server is not visible.")
+    seen = sorted(set(restarts(metrics)), key=lambda restart: restart[1])
     if not seen:
-        return Finding("server_restarted", "pass", False, "The server ran through.")
+        return Finding("server_restarted", "pass", False, "No restart of the server detected.")
     when = listed([f"{url} at {moment(t)}" for url, t in seen])
-    why = f"The server started anew during the run ({when}): levels after it met a cold server."
-    return Finding(
-        "server_restarted", "fail", False, why, "Look into the server's log (out of memory?) and repeat the run."
-    )
+    why = f"The server restarted during the run ({when}): later levels met a cold server."
+    advice = "Check the server's log (out of memory?) and repeat the run."
+    return Finding("server_restarted", "fail", False, why, advice)
 
 
 def _gone(evidence: Evidence) -> Finding:
-    """Nobody got through any more, from some moment to the end: no number of users is to blame for that."""
+    """From some moment to the end no connection succeeded: no number of users is to blame for that."""
     outcomes, ends, due = (texts(evidence.replies, "outcome"), *(numbers(evidence.replies, c) for c in ("end", "due")))
     refused = np.isin(outcomes, [Outcome.CONNECT_FAILED.value, Outcome.CONNECT_TIMEOUT.value])
     answered = ~refused & ~np.isin(outcomes, [outcome.value for outcome in CLIENT_SIDE])
     if not answered.any():
-        return Finding("server_gone", "unproven", False, "No reply came from the server.")
+        return Finding("server_gone", "unproven", False, "The server answered no request.")
     since = float(ends[answered].max())
     lost = int((refused & (due > since)).sum())
-    if lost < GONE:
-        return Finding("server_gone", "pass", False, "The server could be reached to the end.")
+    if lost < MIN_REPLIES_GONE:
+        return Finding("server_gone", "pass", False, "The server was reachable until the end.")
     why = (
-        f"From {moment(since)} on nobody could connect ({things(lost, 'reply', 'replies')}): the server, or the way to "
-        "it, was gone. What failed since then says nothing of how many users it serves."
+        f"From {moment(since)} on no connection succeeded ({things(lost, 'reply', 'replies')}): the server or the "
+        "network was down. Failures since then say nothing about its capacity."
     )
-    return Finding("server_gone", "fail", False, why, "Look into the server's log and repeat the run.")
+    return Finding("server_gone", "fail", False, why, "Check the server's log and repeat the run.")
 
 
-def _vanished(evidence: Evidence) -> Finding:
-    """Replies refused with HTTP 404 by a model that had answered before: unloaded, renamed, or a proxy's way to it."""
-    none = Finding("model_vanished", "pass", False, "No model went away that had answered before.")
-    outcomes, statuses = texts(evidence.replies, "outcome"), numbers(evidence.replies, "status")
+def _model_vanished(evidence: Evidence) -> Finding:
+    """HTTP 404 from a model that answered before: it was unloaded or renamed, or a proxy changed its route."""
+    none = Finding("model_vanished", "pass", False, "Every model stayed available.")
+    statuses = numbers(evidence.replies, "status")
     if not (statuses == NOT_FOUND).any():
         return none
-    ends = numbers(evidence.replies, "end")
+    outcomes, ends = texts(evidence.replies, "outcome"), numbers(evidence.replies, "end")
+    # Scenarios may use different models, and a server need not offer both APIs.
+    kinds = zip(texts(evidence.replies, "scenario"), texts(evidence.replies, "kind"), strict=True)
     answered: dict[tuple[str, bool], float] = {}
-    gone: list[tuple[tuple[str, bool], float]] = []
-    asked = zip(texts(evidence.replies, "scenario"), texts(evidence.replies, "kind"), strict=True)
-    for (name, kind), outcome, status, end in zip(asked, outcomes, statuses, ends, strict=True):
-        which = (name, kind == "completion")  # names may ask different models, and APIs need not both be there
+    not_found: list[tuple[tuple[str, bool], float]] = []
+    for (scenario, kind), outcome, status, end in zip(kinds, outcomes, statuses, ends, strict=True):
+        endpoint = (scenario, kind == "completion")
         if outcome == Outcome.COMPLETE:
-            answered[which] = min(end, answered.get(which, math.inf))
+            answered[endpoint] = min(end, answered.get(endpoint, math.inf))
         elif status == NOT_FOUND:
-            gone.append((which, end))
-    since = sorted(end for which, end in gone if answered.get(which, math.inf) < end)
+            not_found.append((endpoint, end))
+    since = sorted(end for endpoint, end in not_found if answered.get(endpoint, math.inf) < end)
     if not since:
         return none
-    why = (
-        f"{things(len(since), 'reply', 'replies')} ended with HTTP 404 from {moment(since[0])} on, after the same model"
-    )
-    why += " had answered: it was no longer there."
-    advice = "Look into the server's log: the model may have been unloaded, renamed or replaced. Then repeat the run."
+    failed = things(len(since), "reply", "replies")
+    why = f"{failed} failed with HTTP 404 from {moment(since[0])} on, after the same model had answered."
+    advice = "Check the server's log: the model may have been unloaded, renamed or replaced. Then repeat the run."
     return Finding("model_vanished", "fail", False, why, advice)
 
 
 def _tokens(evidence: Evidence, metrics: Metrics) -> Finding:
-    """Tokens by the server's counter over the run against those that clients saw; ended replies included.
+    """Compare the server's counter of generated tokens with those that clients received, aborted replies included.
 
-    Replies that lie outside the counter's first and last sample, even in part, may be missing from its growth.
+    Replies that lie partly outside the counter's first and last sample may be missing from its growth.
     """
-    theirs = total_rise(metrics, "generation_tokens")
+    name = "server_tokens"
+    server = total_rise(metrics, "generation_tokens")
     out = numbers(evidence.replies, "tokens_out")
-    ours = float(np.nansum(out))
-    if theirs is None or np.isnan(out).all():
-        return Finding("server_tokens", "unproven", False, "There are not two counts of the tokens made to compare.")
-    unseen = _outside(evidence, metrics)
-    allowed = max(APART_TOKENS, APART_SHARE * max(theirs, ours))
-    counts = f"{count(theirs)} and {count(ours)}"
-    if abs(theirs - ours) <= allowed:
-        return Finding("server_tokens", "pass", False, f"Server and clients agree on the tokens made: {counts}.")
-    if -unseen - allowed <= theirs - ours < 0:
-        why = f"The server's counter was not read early or late enough to compare it with the clients' ({counts})."
-        return Finding("server_tokens", "unproven", False, why)
-    why = f"The server counted {count(theirs)} tokens made, its clients saw {count(ours)}."
-    if theirs > ours:
-        advice = "Somebody else used the server, or it went on with replies that nobody read any more. Run it alone."
+    clients = float(np.nansum(out))
+    if server is None or np.isnan(out).all():
+        return Finding(name, "unproven", False, "Generated tokens were not counted on both sides.")
+    allowed = max(MAX_TOKENS_APART, MAX_TOKEN_SHARE_APART * max(server, clients))
+    if abs(server - clients) <= allowed:
+        why = f"Server and clients agree on the generated tokens: {count(server)} and {count(clients)}."
+        return Finding(name, "pass", False, why)
+    unseen = float(np.nansum(out[_outside(evidence, metrics, "generation_tokens")]))
+    if -unseen - allowed <= server - clients < 0:
+        why = "The server's token counter was read too late or not long enough to compare it with the clients' "
+        return Finding(name, "unproven", False, f"{why}({count(server)} and {count(clients)}).")
+    why = f"The server generated {count(server)} tokens, its clients received {count(clients)}."
+    if server > clients:
+        advice = "Others used the server, or it continued aborted replies. Run the test on an otherwise idle server."
     else:
-        advice = (
-            "Some answers came from a cache in front of the model, or the metrics are those of one of several servers."
-        )
-    return Finding("server_tokens", "fail", False, why, advice)
+        advice = "A cache in front of the model answered some requests, or the metrics cover one of several servers."
+    return Finding(name, "fail", False, why, advice)
 
 
-def _outside(evidence: Evidence, metrics: Metrics) -> float:
-    """Tokens of replies that began before the server's counter was first read, or ended after it was last."""
-    return float(np.nansum(numbers(evidence.replies, "tokens_out")[_beyond(evidence, metrics, "generation_tokens")]))
-
-
-def _beyond(evidence: Evidence, metrics: Metrics, counter: str) -> Bools:
-    """Replies that were not wholly under way while the counter was read."""
+def _outside(evidence: Evidence, metrics: Metrics, counter: str) -> Bools:
+    """Find replies that began before the counter was first read, or ended after it was last read."""
     engines = [series for series in metrics.get(counter, {}).values() if len(series.t)]
     first, last = max(s.t[0] for s in engines), min(s.t[-1] for s in engines)
-    beyond: Bools = (numbers(evidence.replies, "sent") < first) | (numbers(evidence.replies, "end") > last)
-    return beyond
+    outside: Bools = (numbers(evidence.replies, "sent") < first) | (numbers(evidence.replies, "end") > last)
+    return outside
 
 
 def _replies(evidence: Evidence, metrics: Metrics) -> Finding:
-    """Requests that the server finished over the run against the replies that came to an end of their own."""
-    theirs = total_rise(metrics, "requests_finished")
-    whole = np.array([outcome in FINISHED for outcome in texts(evidence.replies, "outcome")], dtype=np.bool_)
-    ours = int(whole.sum())
-    single = not (numbers(evidence.replies, "choices") > 1).any()
-    if theirs is None or not ours or not single:
-        return Finding("server_replies", "unproven", False, "There are not two counts of the replies to compare.")
-    apart = abs(theirs - ours) - int((whole & _beyond(evidence, metrics, "requests_finished")).sum())
-    if apart <= APART_REPLIES or apart <= APART_SHARE * max(theirs, ours):
-        why = f"Server and clients agree on the replies that were finished: {count(theirs)} and {ours:,}."
-        return Finding("server_replies", "pass", False, why)
-    why = f"The server finished {count(theirs)} requests, its clients saw {ours:,} replies come to their end."
-    if theirs > ours:
-        advice = "Somebody else used the server at the same time, or a proxy asks again what failed. Run it alone."
+    """Compare the requests that the server finished with the replies that ended by themselves."""
+    name = "server_replies"
+    server = total_rise(metrics, "requests_finished")
+    finished = np.array([outcome in FINISHED for outcome in texts(evidence.replies, "outcome")], dtype=np.bool_)
+    clients = int(finished.sum())
+    one_choice = not (numbers(evidence.replies, "choices") > 1).any()
+    if server is None or not clients or not one_choice:
+        return Finding(name, "unproven", False, "Finished replies were not counted on both sides.")
+    apart = abs(server - clients) - int((finished & _outside(evidence, metrics, "requests_finished")).sum())
+    if apart <= MAX_REPLIES_APART or apart <= MAX_TOKEN_SHARE_APART * max(server, clients):
+        why = f"Server and clients agree on the finished replies: {count(server)} and {clients:,}."
+        return Finding(name, "pass", False, why)
+    why = f"The server finished {count(server)} requests, its clients saw {clients:,} finished replies."
+    if server > clients:
+        advice = "Others used the server, or a proxy retries failed requests. Run the test on an otherwise idle server."
     else:
-        advice = "A cache or a second server answered some of them, or the metrics are those of one of several servers."
-    return Finding("server_replies", "fail", False, why, advice)
+        advice = "A cache or another server answered some requests, or the metrics cover one of several servers."
+    return Finding(name, "fail", False, why, advice)
 
 
 def _token_source(evidence: Evidence) -> Finding:
     sources = Counter(source for source in texts(evidence.replies, "tokens_from") if source)
     if not sources:
-        return Finding("token_source", "unproven", False, "Nowhere is said how tokens were counted.")
+        return Finding("token_source", "unproven", False, "How tokens were counted is not known.")
     share = sources.get("events", 0) / sources.total()
-    if share <= BY_EVENTS:
-        return Finding("token_source", "pass", False, "Tokens are those that the server counted.")
-    why = f"For {percent(share)} of the replies the server gave no count: an event was taken for a token."
-    advice = "Typing speed is too low where events carry several tokens; ask for usage (--usage continuous or final)."
+    if share <= MAX_EVENT_COUNTED_SHARE:
+        return Finding("token_source", "pass", False, "Tokens were counted by the server.")
+    why = f"For {percent(share)} of replies the server gave no token count: each stream event counts as one token."
+    advice = (
+        "Typing speed reads too low where events carry several tokens; request usage (--usage continuous or final)."
+    )
     return Finding("token_source", "fail", False, why, advice)

@@ -1,4 +1,4 @@
-"""Was it the server alone that was measured, and did it stay the same server all the time?"""
+"""Was only the server measured, and did it perform the same all the time?"""
 
 import ipaddress
 import math
@@ -14,44 +14,43 @@ from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.formats import percent, seconds
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.manifest_view import workers
-from probe_ext.verdict.values.plurals import listed
+from probe_ext.verdict.values.plurals import listed, things
 
-EARLY = 0.2
-"""of the first level: its beginning"""
-FEWEST_EARLY = 3
-"""replies in it that can be compared"""
-SLOWER, SLOWER_BY = 2.0, 0.2
-"""times, and seconds: the first words of the beginning later than those of the rest by both"""
-BLOCK = 10.0
-"""seconds of throughput that are looked at together"""
-FEWEST_BLOCKS, MOST_BLOCKS = 6, 30
-DECLINE = 0.10
-"""of the throughput, from a level's beginning to its end"""
-CERTAIN = 2.33
-"""standard deviations: one level in a hundred without a trend would seem to decline so steadily"""
+EARLY_SHARE = 0.2
+"""Part of the first level that is compared with its rest."""
+MIN_EARLY_REPLIES = 3
+MIN_SLOWDOWN, MIN_SLOWDOWN_S = 2.0, 0.2
+"""First words of the early part that are later by both the factor and the seconds are a warning."""
+BLOCK_S = 10.0
+"""Seconds of throughput that are averaged."""
+MIN_BLOCKS, MAX_BLOCKS = 6, 30
+MAX_DECLINE = 0.10
+"""Of the throughput, from the start of a level to its end."""
+MIN_SIGMA = 2.33
+"""Standard deviations; without a trend, one level in a hundred declines so steadily by chance."""
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
 def steady_checks(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Finding]:
-    """Load from the server's own machine, warm-up inside the measured part, a decline at constant load."""
+    """Yield the checks of a shared machine, a warm-up inside the measured part, and a decline at constant load."""
     yield _own_machine(evidence)
     yield _warming(evidence, levels)
     yield _decline(evidence, levels)
 
 
 def _own_machine(evidence: Evidence) -> Finding:
-    """Load generator and server side by side take CPU from each other, and no network lies between them."""
+    """A load generator on the server's machine takes CPU from it and bypasses the network."""
     target = evidence.manifest.get("target")
     host = _host(target.get("host")) if isinstance(target, dict) else ""
     if not host:
-        return Finding("own_machine", "unproven", False, "Where the server is is not known.")
+        return Finding("own_machine", "unproven", False, "The address of the server is not known.")
     ours = {str(worker.get("host") or "").lower() for worker in workers(evidence.manifest)} - {""}
     if not _loopback(host) and host not in ours:
-        return Finding("own_machine", "pass", False, f"The server is reached over a network ({host}).")
-    why = f"The load came from the server's own machine ({host}): both shared its CPU, and no network lay between them."
+        return Finding("own_machine", "pass", False, f"The server was reached over a network ({host}).")
+    why = f"The load generator ran on the server's machine ({host}): they shared its CPU, and no network was involved."
     advice = (
-        "Put the load generator on another machine, or bear in mind that the server had less CPU than it will have. "
-        "If a tunnel or port forwarding leads elsewhere, all is well."
+        "Run the load generator on another machine, or keep in mind that the server had less CPU than in production. "
+        "Ignore this if the address is a tunnel or port forwarding to another machine."
     )
     return Finding("own_machine", "fail", False, why, advice)
 
@@ -71,56 +70,60 @@ def _loopback(host: str) -> bool:
 
 
 def _warming(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
-    """What a server pays only once belongs before the first level: there, its beginning must look like its rest."""
+    """One-time costs of the server belong before the first level, whose start must therefore look like its rest."""
     name = "still_warming"
     first = min((level for level in levels if not level.band), key=lambda level: level.t_start, default=None)
     if first is None:
-        return Finding(name, "unproven", False, "There is no level whose beginning could be compared with its rest.")
+        return Finding(name, "unproven", False, "No level was measured whose start could be compared with its rest.")
     sent = numbers(evidence.replies, "sent")
     wait = numbers(evidence.replies, "first") - sent
-    edge = first.t_start + EARLY * (first.t_end - first.t_start)
+    early_end = first.t_start + EARLY_SHARE * (first.t_end - first.t_start)
     known = ~np.isnan(wait)
-    early = wait[known & (sent >= first.t_start) & (sent < edge)]
-    rest = wait[known & (sent >= edge) & (sent <= first.t_end)]
-    if len(early) < FEWEST_EARLY or len(rest) < FEWEST_EARLY:
-        return Finding(name, "unproven", False, "The first level has too few replies to see whether it warmed up.")
+    early = wait[known & (sent >= first.t_start) & (sent < early_end)]
+    rest = wait[known & (sent >= early_end) & (sent <= first.t_end)]
+    if len(early) < MIN_EARLY_REPLIES or len(rest) < MIN_EARLY_REPLIES:
+        return Finding(name, "unproven", False, "The first level has too few replies to detect a warm-up.")
     before, after = float(np.median(early)), float(np.median(rest))
-    why = f"First words took {seconds(before)} at the beginning of the first level and {seconds(after)} in its rest."
-    if before <= SLOWER * after or before - after <= SLOWER_BY:
+    why = f"The median first word took {seconds(before)} at the start of the first level and {seconds(after)} later on."
+    if before <= MIN_SLOWDOWN * after or before - after <= MIN_SLOWDOWN_S:
         return Finding(name, "pass", False, why)
-    why += " The server, or the load on it, was still settling inside the measured part."
-    advice = "Wake the server up before the run (--warm-up), or leave more out of each level (--settle)."
+    why += " The server was still warming up inside the measured part."
+    advice = "Warm the server up before the run (--warm-up), or exclude more of each level (--settle)."
     return Finding(name, "fail", False, why, advice)
 
 
 def _decline(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
-    """Throughput that falls though nothing changes: a machine that gets hot and clocks down, or a leak."""
+    """Throughput that falls at constant load: thermal throttling, or a leak."""
     name = "steady"
     if "turn" in texts(evidence.replies, "kind"):
-        return Finding(name, "unproven", False, "Conversations grow: throughput may fall without the server's doing.")
+        return Finding(
+            name, "unproven", False, "Conversations get longer, so throughput may fall for that reason alone."
+        )
     tokens = token_windows(evidence.windows)
-    fell, looked = [], 0
+    declines, compared = [], 0
     for level in levels if tokens is not None else ():
         rates = _rates(tokens, level) if tokens is not None and not level.band else None
         if rates is None:
             continue
-        looked += 1
+        compared += 1
         lost = decline(rates)
         if lost is not None:
-            fell.append(f"{percent(lost)} at {level.users:,} users")
-    if not looked:
-        return Finding(name, "unproven", False, "No level was held for a minute, so no decline could be seen.")
-    if not fell:
-        return Finding(name, "pass", False, "At constant load the throughput did not fall as time went on.")
-    why = f"At constant load the throughput fell as time went on: by {listed(fell)}."
-    advice = "Look at the GPU's temperature, clock and power (throttling), and the server's memory; then hold longer."
+            declines.append(f"{percent(lost)} at {things(level.users, 'user')}")
+    if not compared:
+        return Finding(name, "unproven", False, "No level was held for a minute, too short to see a decline.")
+    if not declines:
+        return Finding(name, "pass", False, "Throughput stayed steady at constant load.")
+    why = f"Throughput fell at constant load: by {listed(declines)}."
+    advice = (
+        "Check the GPU's temperature, clock and power (throttling) and the server's memory; then hold levels longer."
+    )
     return Finding(name, "fail", False, why, advice)
 
 
 def _rates(tokens: Floats, level: LevelResult) -> Floats | None:
-    """Tokens a second in equal blocks of a level's measured part; None where it is too short."""
-    count = min(int((level.t_end - level.t_start) / BLOCK), MOST_BLOCKS)
-    if count < FEWEST_BLOCKS:
+    """Return tokens per second in equal blocks of a level's measured part; None where it is too short."""
+    count = min(int((level.t_end - level.t_start) / BLOCK_S), MAX_BLOCKS)
+    if count < MIN_BLOCKS:
         return None
     start, length, n = tokens.T
     edges = np.linspace(level.t_start, level.t_end, count + 1)
@@ -129,10 +132,10 @@ def _rates(tokens: Floats, level: LevelResult) -> Floats | None:
 
 
 def decline(rates: Floats) -> float | None:
-    """The part that was lost from beginning to end, where it is more than DECLINE and no accident; else None.
+    """Return the share of throughput lost from start to end, if it is more than MAX_DECLINE and significant.
 
-    How steadily it falls is Kendall's S over all pairs of blocks (H. B. Mann, Econometrica 13, 1945), how much is the
-    median slope over all pairs (P. K. Sen, Journal of the American Statistical Association 63, 1968).
+    Significance by Kendall's S over all pairs of blocks (H. B. Mann, Econometrica 13, 1945), size by the median slope
+    over all pairs (P. K. Sen, Journal of the American Statistical Association 63, 1968).
     """
     n = len(rates)
     earlier, later = np.triu_indices(n, 1)
@@ -142,4 +145,4 @@ def decline(rates: Floats) -> float | None:
     slope = float(np.median(rise / (later - earlier)))
     middle = float(np.median(rates))
     lost = -slope * (n - 1) / (middle - slope * (n - 1) / 2) if middle > 0 else 0.0
-    return lost if lost > DECLINE and (-score - 1) / spread > CERTAIN else None
+    return lost if lost > MAX_DECLINE and (-score - 1) / spread > MIN_SIGMA else None

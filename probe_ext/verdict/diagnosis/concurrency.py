@@ -1,4 +1,4 @@
-"""How many replies were in flight, and how many were typing, at the same time: the batch as it is seen from outside."""
+"""How many replies were in flight and how many streamed at the same time: the batch as clients see it."""
 
 from dataclasses import dataclass
 
@@ -9,30 +9,32 @@ from probe_ext.verdict.values.columns import Bools, Floats, Ints, numbers
 from probe_ext.verdict.values.evidence import Columns
 
 CROWDED = 1.5
-"""replies in flight, mean: from here on somebody has somebody beside him"""
-TOP = 0.9
-"""of the time: what `typing_top` was not exceeded in"""
+"""Mean number of replies in flight from which replies run side by side."""
+TYPING_TOP_QUANTILE = 0.9
+"""Share of the time in which `typing_top` is not exceeded."""
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """What replies did at the same time in a stretch. A reply is in flight from sent to end, typing from its first
-    token to its last; means are over time."""
+    """Concurrency of replies in a stretch; means are over time.
+
+    A reply is in flight from sent to end, and typing from its first token to its last.
+    """
 
     in_flight: float
     typing: float
     crowded: float
-    """seconds in which at least two replies were in flight"""
+    """seconds with at least two replies in flight"""
     typing_top: float | None
-    """so many typed at once at most in nine tenths of the crowded time"""
+    """number of replies typing at once that is not exceeded in 90 % of the crowded time"""
     together: float | None
-    """share of the crowded time in which two or more typed"""
+    """share of the crowded time with two or more replies typing"""
     any_typing: float | None
-    """share of the crowded time in which at least one typed"""
+    """share of the crowded time with at least one reply typing"""
 
 
 def crowd(replies: Columns, level: Level) -> Crowd | None:
-    """Of all replies that were in flight in the level's measured part, whenever they were sent; None without any."""
+    """Measure all replies in flight during the level's measured part, whenever sent; None without any."""
     flying = _spans(replies, "sent", "end", level)
     typing = _spans(replies, "first", "last", level)
     edges = np.unique(np.concatenate([*flying, *typing, [level.t_start, level.t_end]]))
@@ -47,14 +49,14 @@ def crowd(replies: Columns, level: Level) -> Crowd | None:
         in_flight=float((fly * seconds).sum()) / total,
         typing=float((typ * seconds).sum()) / total,
         crowded=crowded,
-        typing_top=_weighted_quantile(typ[busy], seconds[busy], TOP) if crowded else None,
+        typing_top=_weighted_quantile(typ[busy], seconds[busy], TYPING_TOP_QUANTILE) if crowded else None,
         together=float(seconds[busy & (typ >= 2)].sum()) / crowded if crowded else None,
         any_typing=float(seconds[busy & (typ >= 1)].sum()) / crowded if crowded else None,
     )
 
 
 def _spans(replies: Columns, start: str, end: str, level: Level) -> tuple[Floats, Floats]:
-    """Starts and ends, clipped to the level; what has none, or lies outside, is left out."""
+    """Return starts and ends clipped to the level; replies without them, or outside the level, are left out."""
     a, b = numbers(replies, start), numbers(replies, end)
     known = ~np.isnan(a) & ~np.isnan(b)
     inside = known & (a < level.t_end) & (b > level.t_start)

@@ -1,4 +1,4 @@
-"""All that the rules of the diagnosis go by."""
+"""Facts of a run that the rules of the diagnosis work on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,58 +14,58 @@ from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.manifest_view import number, servers
 
-SHORTEST = 0.001
-"""seconds: no answer is taken to be quicker, whatever is taken off for the way"""
+MIN_REPLY_S = 0.001
+"""Lower bound of a reply's duration after the network time is subtracted."""
 
 
 @dataclass(frozen=True)
 class Totals:
-    """The run's answers, counted on both sides."""
+    """The run's replies, counted by clients and server."""
 
     replies: int
-    """that came to their own end"""
+    """completed replies"""
     client_tokens: float | None
     server_tokens: float | None
     server_replies: float | None
-    """that the server says it finished"""
+    """requests that the server counted as finished"""
     lengths: Floats
-    """tokens of each of these replies, where known"""
+    """tokens of each completed reply, where known"""
     reasons: Mapping[str, int]
-    """of their ending"""
+    """number of completed replies by finish reason"""
     seconds: Floats
-    """from sending to the end, of each in `lengths`, less the way there and back"""
+    """from sent to end of each reply in `lengths`, less one network round trip"""
     asked: int | None
-    """the most tokens of an answer that were asked for"""
-    to_the_end: bool
+    """requested maximum of output tokens"""
+    ignore_eos: bool
     """whether the model was told not to stop before that"""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All that the rules go by."""
+    """Everything the rules work on."""
 
     loads: tuple[Load, ...]
-    """by rising number of users"""
+    """in order of rising users"""
     totals: Totals
     findings: tuple[Finding, ...]
     engine: str
-    """kind of the server; empty where it is not known"""
+    """kind of server; empty where it is not known or mixed"""
     slots: int | None
-    """replies at once that the server says it is set to"""
+    """configured number of concurrent replies, if the server reports it"""
 
 
 def facts_of(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics, findings: Sequence[Finding]) -> Facts:
-    """What the rules go by, out of a judged run."""
+    """Collect the facts from a judged run."""
     known = servers(evidence.manifest)
-    kinds = {str(one.get("kind") or "") for one in known}
-    caches = [one.get("cache") for one in known]
+    kinds = {str(server.get("kind") or "") for server in known}
+    caches = [server.get("cache") for server in known]
     slots = [number(cache, "slots") for cache in caches if isinstance(cache, Mapping)]
     return Facts(
         loads=loads(evidence, levels, metrics),
         totals=_totals(evidence, metrics),
         findings=tuple(findings),
         engine=kinds.pop() if len(kinds) == 1 else "",
-        slots=int(sum(one or 0 for one in slots)) or None,
+        slots=int(sum(count or 0 for count in slots)) or None,
     )
 
 
@@ -75,7 +75,7 @@ def _totals(evidence: Evidence, metrics: Metrics) -> Totals:
     out = numbers(replies, "tokens_out")
     spent = numbers(replies, "end") - numbers(replies, "sent")
     known = whole & ~np.isnan(out) & ~np.isnan(spent)
-    asked, to_the_end = _asked(evidence)
+    asked, ignore_eos = _requested(evidence)
     return Totals(
         replies=int(whole.sum()),
         client_tokens=None if np.isnan(out).all() else float(np.nansum(out)),
@@ -83,13 +83,13 @@ def _totals(evidence: Evidence, metrics: Metrics) -> Totals:
         server_replies=total_rise(metrics, "requests_finished"),
         lengths=out[known],
         reasons=_reasons(replies, whole),
-        seconds=np.maximum(spent[known] - (quantile(numbers(replies, "connect"), 0.5) or 0.0), SHORTEST),
+        seconds=np.maximum(spent[known] - (quantile(numbers(replies, "connect"), 0.5) or 0.0), MIN_REPLY_S),
         asked=asked,
-        to_the_end=to_the_end,
+        ignore_eos=ignore_eos,
     )
 
 
-def _asked(evidence: Evidence) -> tuple[int | None, bool]:
+def _requested(evidence: Evidence) -> tuple[int | None, bool]:
     options = evidence.manifest.get("options")
     if not isinstance(options, Mapping):
         return None, False

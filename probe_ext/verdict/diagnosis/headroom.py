@@ -1,88 +1,89 @@
-"""What is left: the client itself, or nothing yet."""
+"""Is the load generator the limit, or nothing yet?"""
 
 import numpy as np
 
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
-from probe_ext.verdict.diagnosis.kv_cache import CALM
+from probe_ext.verdict.diagnosis.kv_cache import NEARLY_FULL
 from probe_ext.verdict.diagnosis.level_load import Load
 from probe_ext.verdict.diagnosis.ruling import absent, graded, unknown
-from probe_ext.verdict.diagnosis.throughput import NOISE, RISING, Slope, slope
+from probe_ext.verdict.diagnosis.throughput import MIN_RISING, NOISE_SIGMA, Slope, slope
 from probe_ext.verdict.values.formats import decimals
 from probe_ext.verdict.values.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
-SPEED = ("receive_lag", "loop_lag", "late_starts", "worker_cpu")
-"""checks of how fast the load generator was"""
-LASTING = ("receive_lag", "late_starts", "worker_cpu", "client_faults")
-"""of those and of its own faults, what is a share of the whole run: a loop is late by one worst moment"""
+SPEED_CHECKS = ("receive_lag", "loop_lag", "late_starts", "worker_cpu")
+WHOLE_RUN_CHECKS = ("receive_lag", "late_starts", "worker_cpu", "client_faults")
+"""Checks that measure the whole run; `loop_lag` shows one worst moment."""
 
 
 def client_too_slow(facts: Facts) -> Ruling:
-    """The load generator could not keep up: what it measured is partly its own lateness."""
+    """The load generator could not keep up, so that it partly measured its own delay."""
     rule = "client_too_slow"
-    ours = [finding for finding in facts.findings if finding.check in {*SPEED, *LASTING}]
+    ours = [finding for finding in facts.findings if finding.check in {*SPEED_CHECKS, *WHOLE_RUN_CHECKS}]
     failed = [finding for finding in ours if finding.state == "fail"]
-    known = [finding for finding in ours if finding.check in SPEED and finding.state != "unproven"]
-    lasting = [finding for finding in failed if finding.check in LASTING or finding.spoils]
+    known = [finding for finding in ours if finding.check in SPEED_CHECKS and finding.state != "unproven"]
+    lasting = [finding for finding in failed if finding.check in WHOLE_RUN_CHECKS or finding.makes_invalid]
     shown = (
-        Fact("checks of how fast the load generator was", float(len(known)), "checks"),
-        Fact("of them failed", float(len(failed)), "checks"),
+        Fact("speed checks of the load generator", float(len(known)), "checks"),
+        Fact("failed checks", float(len(failed)), "checks"),
     )
     if not known:
-        return unknown(rule, "How busy the load generator was is not known.", "workers that report their own state")
+        return unknown(rule, "The load of the load generator is not known.", "workers that report their own state")
     if not failed:
         return absent(rule, "The load generator kept up.", *shown)
     if not lasting:
-        return absent(rule, f"The load generator kept up but for a moment. {failed[0].why}", *shown)
+        return absent(rule, f"The load generator kept up, except for a moment. {failed[0].why}", *shown)
     confidence, how = graded(
         {
-            "another of its checks": len(failed) > 1 or None,
-            "so late that the run is spoiled": any(f.spoils for f in failed) or None,
+            "another check failed too": len(failed) > 1 or None,
+            "the delay invalidates the run": any(f.makes_invalid for f in failed) or None,
         }
     )
     return Ruling(
-        rule, "holds", " ".join(finding.why for finding in failed), says="the load generator could not keep up",
+        rule, "holds", " ".join(finding.why for finding in failed), label="the load generator could not keep up",
         evidence=shown, confidence=confidence, confidence_from=how, advice=lasting[0].advice,
     )  # fmt: skip
 
 
 def not_loaded(facts: Facts, bounds: list[str]) -> Ruling:
-    """Nothing bounds the server yet: it gives more with every user, and everybody is served."""
+    """No limit reached: throughput grows with every user, and all users are served."""
     rule = "not_loaded"
     if not facts.loads:
         return unknown(rule, "No level was measured.", "a level")
     if bounds:
-        return absent(rule, "Something does bound it.")
+        return absent(rule, "A limit was found.")
     top = facts.loads[-1]
     if not top.served:
-        return absent(rule, f"Not everybody was served at {things(top.users, 'user')}.")
+        return absent(rule, f"Not all users were served at {things(top.users, 'user')}.")
     found = slope(facts.loads)
     if found is None:
-        return unknown(rule, "There are not two sizes of the batch to compare.", "more users, at two levels or more")
+        return unknown(rule, "There are no two batch sizes to compare.", "two or more levels with more users")
     return _rising(top, found)
 
 
 def _rising(top: Load, found: Slope) -> Ruling:
     rule, twice = "not_loaded", 2**found.power
     waiting = top.gauges.waiting[~np.isnan(top.gauges.waiting)]
-    shown = [Fact("what twice the replies at once brings in tokens a second", twice, "")]
+    shown = [Fact("factor in tokens/s from doubling the concurrent replies", twice, "")]
     if len(waiting):
-        shown.append(Fact(f"waiting at {top.users} users, mean", float(waiting.mean()), "replies"))
+        shown.append(
+            Fact(f"mean of waiting requests at {things(top.users, 'user')}", float(waiting.mean()), "requests")
+        )
     if top.kv_max is not None:
-        shown.append(Fact(f"KV cache at its fullest, at {top.users} users", top.kv_max, "fraction"))
-    if found.power < RISING:
-        return absent(rule, "The throughput grows more slowly than the number of replies at once.", *shown)
-    if found.power - NOISE * (found.error or 0.0) < RISING:
-        why = f"Twice the replies at once seem to bring {decimals(twice)} times the throughput, which may be noise."
+        shown.append(Fact(f"peak KV-cache usage at {things(top.users, 'user')}", top.kv_max, "fraction"))
+    if found.power < MIN_RISING:
+        return absent(rule, "Throughput grows more slowly than the number of concurrent replies.", *shown)
+    if found.power - NOISE_SIGMA * (found.error or 0.0) < MIN_RISING:
+        why = f"Doubling the concurrent replies brings {decimals(twice)} times the throughput, which may be noise."
         return unknown(rule, why, "longer levels (--hold)", *shown)
     confidence, how = graded(
         {
-            "nobody waited for a place": None if not len(waiting) else float(waiting.mean()) < 1,
-            "the KV cache has room": None if top.kv_max is None else top.kv_max < CALM,
+            "no request waited for a slot": None if not len(waiting) else float(waiting.mean()) < 1,
+            "the KV cache has room": None if top.kv_max is None else top.kv_max < NEARLY_FULL,
         }
     )
     return Ruling(
-        rule, "holds", f"At {things(top.users, 'user')} everybody is served, and more users still bring more tokens a "
-        "second.", says="nothing bounds it yet", from_users=None, evidence=tuple(shown), confidence=confidence,
-        confidence_from=how, advice=f"Go on up: --levels {top.users},{2 * top.users},{4 * top.users}.",
+        rule, "holds", f"At {things(top.users, 'user')} all users are served, and throughput still grows with more "
+        "users.", label="no limit reached yet", evidence=tuple(shown), confidence=confidence,
+        confidence_from=how, advice=f"Measure more users: --levels {top.users},{2 * top.users},{4 * top.users}.",
     )  # fmt: skip

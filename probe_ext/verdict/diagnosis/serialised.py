@@ -1,95 +1,99 @@
-"""Are replies served one after another? Nobody types while another does."""
+"""Does the server process requests one after another?"""
 
 from probe_ext.verdict.diagnosis.concurrency import CROWDED
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.level_load import Load
 from probe_ext.verdict.diagnosis.ruling import absent, advised, graded, unknown
-from probe_ext.verdict.server.gauges import SAMPLES
+from probe_ext.verdict.server.gauges import MIN_QUEUED_SAMPLES
 from probe_ext.verdict.values.formats import count, percent, seconds
 from probe_ext.verdict.values.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
-WATCHED = 3.0
-"""seconds of two or more in flight that must have been seen"""
-TOGETHER = 0.05
-"""of that time: two typed at once no more than this where replies are served one after another"""
-TYPING = 0.3
-"""of that time: somebody must have typed, or that nobody did together says nothing"""
-FLAT = 1.25
-"""times the throughput of one user: a server of one at a time gives the rest no more"""
-AS_LONG = (0.6, 1.6)
-"""the wait, in whole replies of those ahead: about one each"""
+MIN_CROWDED_S = 3.0
+"""Time with two or more replies in flight that a conclusion needs."""
+MAX_TOGETHER_SHARE = 0.05
+"""Share of that time in which two replies may be typing at once."""
+MIN_TYPING_SHARE = 0.3
+"""Share of that time in which some reply must be typing."""
+MAX_THROUGHPUT_GAIN = 1.25
+"""Over the throughput of one user."""
+QUEUE_WAIT_RANGE = (0.6, 1.6)
+"""Wait for the first word, in whole replies per user ahead."""
 MORE_SLOTS = {
-    "llama.cpp": "Start llama-server with more slots (--parallel N, and N times the context), or use a server that "
-    "batches continuously.",
-    "ollama": "Raise OLLAMA_NUM_PARALLEL, or use a server that batches continuously, such as vLLM.",
-    "vllm": "Raise --max-num-seqs: it lets one reply run at a time.",
-    "": "Let the server work on several replies at once; if it cannot, use one that batches continuously, as vLLM does."
-    " The hardware is not the limit yet.",
+    "llama.cpp": "Start llama-server with more slots (--parallel N, and N times the context), or use a server with "
+    "continuous batching.",
+    "ollama": "Raise OLLAMA_NUM_PARALLEL, or use a server with continuous batching, such as vLLM.",
+    "vllm": "Raise --max-num-seqs: it limits the server to one request at a time.",
+    "": "Let the server run several requests at once; if it cannot, use one with continuous batching, such as vLLM. "
+    "The hardware is not the limit yet.",
 }
 
 
 def serialised(facts: Facts) -> Ruling:
-    """One reply at a time: nobody types while another does, and each waits whole replies of those ahead."""
+    """Replies come one at a time: no two are typing together, and each user waits for the whole replies ahead."""
     rule = "serialised"
-    busy = [load for load in facts.loads if load.crowd.in_flight >= CROWDED and load.crowd.crowded >= WATCHED]
+    busy = [load for load in facts.loads if load.crowd.in_flight >= CROWDED and load.crowd.crowded >= MIN_CROWDED_S]
     if not busy:
-        return unknown(rule, "There never were two replies in flight for long.", "a level of two users or more")
+        return unknown(rule, "There were never two replies in flight for long.", "a level with two or more users")
     if any((running := load.running_max) is not None and running > 1 for load in busy):
         most = max(load.running_max or 0.0 for load in busy)
-        why = f"The server ran {count(most)} replies at once."
-        return absent(rule, why, Fact("running at once, most", most, "replies"))
+        why = f"The server ran {count(most)} requests at once."
+        return absent(rule, why, Fact("peak of running requests", most, "requests"))
     top = busy[-1]
     together, typing = top.crowd.together or 0.0, top.crowd.any_typing or 0.0
     shown = (
-        Fact(f"share of the time in which two or more typed, at {top.users} users", together, "fraction"),
-        Fact(f"share in which somebody typed, at {top.users} users", typing, "fraction"),
+        Fact(f"time with two or more replies typing, at {things(top.users, 'user')}", together, "fraction"),
+        Fact(f"time with any reply typing, at {things(top.users, 'user')}", typing, "fraction"),
     )
-    if together > TOGETHER:
-        return absent(rule, f"Two or more replies typed at once in {percent(together)} of the time.", *shown)
-    if typing < TYPING and not _one_ran(top):
-        why = "Too little was seen of replies being typed to say whether they were typed one after another."
+    if together > MAX_TOGETHER_SHARE:
+        return absent(rule, f"Two or more replies were typing at once in {percent(together)} of the time.", *shown)
+    if typing < MIN_TYPING_SHARE and not _one_ran(top):
+        why = "Too little streaming was seen to tell whether replies came one after another."
         return unknown(rule, why, "streamed replies of more than a few tokens", *shown)
-    return _one_by_one(facts, [load for load in busy if (load.crowd.together or 0.0) <= TOGETHER], shown)
+    return _one_by_one(facts, [load for load in busy if (load.crowd.together or 0.0) <= MAX_TOGETHER_SHARE], shown)
 
 
 def _one_by_one(facts: Facts, seen: list[Load], shown: tuple[Fact, ...]) -> Ruling:
     top = seen[-1]
     alone = next((load for load in facts.loads if load.crowd.in_flight < CROWDED), None)
-    grows = top.tokens_per_s / alone.tokens_per_s if alone and alone.tokens_per_s and top.tokens_per_s else None
+    gain = top.tokens_per_s / alone.tokens_per_s if alone and alone.tokens_per_s and top.tokens_per_s else None
     turns = _turns(top)
     running = top.running_max
-    confidence, told = graded(
+    confidence, reason = graded(
         {
-            "the server says that one ran while others waited": None if running is None else running <= 1,
-            f"throughput stays flat from {alone.users if alone else 0} to {top.users} users": _at_most(grows, FLAT),
-            "the wait is a whole reply of everyone ahead": None if turns is None else _within(turns, AS_LONG),
+            "the server reports one running request while others waited": None if running is None else running <= 1,
+            f"throughput stays flat from {alone.users if alone else 0} to {top.users} users": _at_most(
+                gain, MAX_THROUGHPUT_GAIN
+            ),
+            "the wait equals one whole reply per user ahead": None
+            if turns is None
+            else _within(turns, QUEUE_WAIT_RANGE),
         }
     )
-    facts_seen = [*shown]
-    if grows is not None and alone:
-        facts_seen.append(Fact(f"throughput at {top.users} users over that at {alone.users}", grows, ""))
+    evidence = [*shown]
+    if gain is not None and alone:
+        evidence.append(Fact(f"throughput at {things(top.users, 'user')} over that at {alone.users}", gain, ""))
     if turns is not None:
-        facts_seen.append(Fact("wait for the first word, in whole replies of each user ahead", turns, ""))
+        evidence.append(Fact("wait for the first word, in whole replies per user ahead", turns, ""))
     if running is not None:
-        facts_seen.append(Fact("running at once, most", running, "replies"))
-    why = f"With {things(top.users, 'user')} no two replies were typed at the same time"
-    why += f", and half of them waited {seconds(top.ttft)} or more for their first word." if top.ttft else "."
+        evidence.append(Fact("peak of running requests", running, "requests"))
+    why = f"With {things(top.users, 'user')} no two replies were typing at the same time"
+    why += f", and the median wait for the first word was {seconds(top.ttft)}." if top.ttft else "."
     return Ruling(
-        "serialised", "holds", why, says="replies are served one after another", from_users=seen[0].users,
-        evidence=tuple(facts_seen), confidence=confidence, confidence_from=told,
+        "serialised", "holds", why, label="requests are processed one after another", from_users=seen[0].users,
+        evidence=tuple(evidence), confidence=confidence, confidence_from=reason,
         advice=advised(MORE_SLOTS, facts.engine),
     )  # fmt: skip
 
 
 def _one_ran(load: Load) -> bool:
-    """Whether the server says that a single reply ran while others waited."""
+    """Tell whether the server reports a single running request while others waited."""
     running = load.gauges.running[load.gauges.queued]
-    return len(running) >= SAMPLES and bool((running <= 1).all())
+    return len(running) >= MIN_QUEUED_SAMPLES and bool((running <= 1).all())
 
 
 def _turns(load: Load) -> float | None:
-    """The median wait over that of a queue in which each waits for all others: one reply's time each."""
+    """Return the median wait over that of a queue in which each user waits one whole reply per user ahead."""
     if not load.replies_per_s or load.ttft is None or load.crowd.in_flight <= 1:
         return None
     return load.ttft / ((load.crowd.in_flight - 1) / load.replies_per_s)

@@ -1,142 +1,144 @@
-"""Is it the machine's speed: reading prompts, or making tokens?"""
+"""Is the hardware's speed the limit: prefill, or decode?"""
 
 import math
 from dataclasses import dataclass
 
-from probe_ext.verdict.diagnosis.batch_limit import LIKE
+from probe_ext.verdict.diagnosis.batch_limit import COMPARABLE
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
-from probe_ext.verdict.diagnosis.kv_cache import PAUSE, at_wall
+from probe_ext.verdict.diagnosis.kv_cache import MIN_PREEMPTION_PAUSE_S, out_of_memory
 from probe_ext.verdict.diagnosis.level_load import Load
 from probe_ext.verdict.diagnosis.ruling import absent, advised, graded, unknown
 from probe_ext.verdict.values.formats import decimals, percent, seconds
+from probe_ext.verdict.values.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
-LIGHT = 2.0
-"""replies in flight, mean: a level that tells what a prompt takes when nearly nothing else is going on"""
-MOST = 0.5
-"""of the time spent on prompts: then they are what the machine is busy with"""
-GROWN = 2.0
-"""times the first word's wait of the lightest level, or its time a token"""
-FLAT, RISING = 1 / 3, 0.5
-"""tokens/s that a growing batch still brings, as a power of the batch: at a third, twice the batch brings a quarter
-more"""
-REACHED = 0.9
-"""of the highest throughput of all levels: from there on it is used up"""
-MANY_TOKENS = 10
-"""a gap as long as so many tokens take is no slow typing"""
-NOISE = 2.0
-"""standard errors"""
+MAX_LIGHT_LOAD = 2.0
+"""Mean replies in flight up to which a level shows how long a prompt takes by itself."""
+MIN_PREFILL_SHARE = 0.5
+"""Of the server's time."""
+MIN_SLOWDOWN = 2.0
+"""Over the lightest level, of the wait for the first word or the time per token."""
+MAX_FLAT, MIN_RISING = 1 / 3, 0.5
+"""Throughput as a power of the batch size; at a third, doubling the batch brings a quarter more."""
+AT_CEILING = 0.9
+"""Of the highest throughput of all levels."""
+PAUSE_TOKENS = 10
+"""A gap as long as this many tokens take is a pause, not slow typing."""
+NOISE_SIGMA = 2.0
+"""Standard errors."""
 
 FASTER_PROMPTS = {
-    "vllm": "Put what all prompts share at their front, so that --enable-prefix-caching saves reading it; shorten "
-    "prompts; try a larger --max-num-batched-tokens. Beyond that it takes more compute: a faster card, or a second "
+    "vllm": "Move what all prompts share to the front, so that --enable-prefix-caching skips its prefill; shorten "
+    "prompts; try a larger --max-num-batched-tokens. Beyond that, more compute is needed: a faster GPU or a second "
     "server.",
-    "": "Put what all prompts share at their front and switch prefix caching on; shorten prompts. Beyond that it takes "
-    "more compute: a faster card, or a second server.",
+    "": "Move what all prompts share to the front and enable prefix caching; shorten prompts. Beyond that, more compute "
+    "is needed: a faster GPU or a second server.",
 }
-OUTGROWN = (
-    "The box is outgrown at this number: more users share the same tokens a second. A smaller or more strongly "
-    "quantised model, a faster card or a second server raise it; settings hardly do."
+HARDWARE_LIMIT = (
+    "The hardware is the limit: more users share the same tokens per second. A smaller or more heavily quantised "
+    "model, a faster GPU or a second server raises it; settings hardly do."
 )
 
 
 def prefill_bound(facts: Facts) -> Ruling:
-    """Most of the machine's time goes into reading prompts: first words wait for it, or words come more slowly."""
+    """Most of the server's time goes into prefill, which delays first words or slows typing down."""
     rule = "prefill_bound"
     if not facts.loads:
         return unknown(rule, "No level was measured.", "a level")
     top = facts.loads[-1]
     prompts = top.prompt_per_s if top.prompt_per_s is not None else top.prompt_per_s_most
-    made, shown = top.tokens_per_s, []
-    if prompts is not None and made is not None:
+    generated, shown = top.tokens_per_s, []
+    if prompts is not None and generated is not None:
         shown = [
-            Fact(f"prompt tokens read, at {top.users} users", prompts, "tokens/s"),
-            Fact(f"tokens made, at {top.users} users", made, "tokens/s"),
+            Fact(f"prompt tokens processed, at {things(top.users, 'user')}", prompts, "tokens/s"),
+            Fact(f"tokens generated, at {things(top.users, 'user')}", generated, "tokens/s"),
         ]
-        if prompts <= made:
-            why = "The server made more tokens than it read, and making one costs at least as much as reading one."
+        if prompts <= generated:
+            why = "More tokens were generated than processed in prompts, and decode costs at least as much per token."
             return absent(rule, why, *shown)
-    return _share_of_prompts(facts, facts.loads[0], top, shown)
+    return _prefill_share(facts, facts.loads[0], top, shown)
 
 
-def _share_of_prompts(facts: Facts, light: Load, top: Load, shown: list[Fact]) -> Ruling:
-    """The time that the prompts of the top level would have taken one by one, a step of one token each left out.
+def _prefill_share(facts: Facts, light: Load, top: Load, shown: list[Fact]) -> Ruling:
+    """Estimate the share of time that the top level's prompts would take one by one, without one decode step each.
 
-    At most: the lightest level may have had others beside it, and a cache may have held more at the top.
+    An upper bound: the lightest level may have had other requests beside it, and more may be cached at the top.
     """
     rule = "prefill_bound"
     whole = light.prefill if light.prefill is not None else light.ttft
     if whole is None or not light.tpot or top.ttft is None or not light.ttft:
-        return unknown(rule, "What reading a prompt takes is not known.", "streamed replies at one user", *shown)
+        return unknown(rule, "How long a prompt takes is not known.", "streamed replies with one user", *shown)
     alone = max(0.0, whole - light.tpot)
     longer = top.prompt / light.prompt if top.prompt and light.prompt else 1.0
     share, grown = top.replies_per_s * alone * longer, _grown(light, top)
     shown += [
-        Fact(f"reading one prompt at {light.users} users", alone, "seconds"),
-        Fact(f"share of the time that this takes at {top.users} users, at most", share, "fraction"),
-        Fact(f"median first word at {top.users} users over that at {light.users}", top.ttft / light.ttft, ""),
-        Fact(f"median time a token at {top.users} users over that at {light.users}", (top.tpot or 0) / light.tpot, ""),
+        Fact(f"prefill of one prompt at {things(light.users, 'user')}", alone, "seconds"),
+        Fact(f"share of the time that it takes at {things(top.users, 'user')}, at most", share, "fraction"),
+        Fact(f"median first word at {things(top.users, 'user')} over that at {light.users}", top.ttft / light.ttft, ""),
+        Fact(
+            f"median time per token at {things(top.users, 'user')} over that at {light.users}",
+            (top.tpot or 0) / light.tpot,
+            "",
+        ),
     ]
-    if share < MOST or (grown < GROWN and top is not light):
-        return absent(rule, f"Reading prompts takes {percent(min(1.0, share))} of the server's time at most.", *shown)
+    if share < MIN_PREFILL_SHARE or (grown < MIN_SLOWDOWN and top is not light):
+        return absent(rule, f"Prefill takes at most {percent(min(1.0, share))} of the server's time.", *shown)
     if missing := _missing(light, top):
-        why = (
-            f"Reading prompts takes up to {percent(min(1.0, share))} of the server's time; how much of it is not known."
-        )
+        why = f"Prefill takes up to {percent(min(1.0, share))} of the server's time; how much exactly is not known."
         return unknown(rule, why, missing, *shown)
-    confidence, told = graded(
+    confidence, reason = graded(
         {
-            "the server tells how long prompts take": True if light.prefill is not None else None,
-            "what is left of the time is short": share >= (MOST + 1) / 2,
+            "the server reports the prefill time": True if light.prefill is not None else None,
+            "little time is left for anything else": share >= (MIN_PREFILL_SHARE + 1) / 2,
         }
     )
-    first = next(load for load in facts.loads if _grown(light, load) >= GROWN)
-    why = f"Reading prompts takes about {percent(min(1.0, share))} of the server's time at {top.users} users. From"
-    why += f" {light.users} to {top.users} users the first word's median wait went from {seconds(light.ttft)} to"
-    why += f" {seconds(top.ttft)}, the time a token from {seconds(light.tpot)} to {seconds(top.tpot or 0.0)}."
+    first = next(load for load in facts.loads if _grown(light, load) >= MIN_SLOWDOWN)
+    why = f"Prefill takes about {percent(min(1.0, share))} of the server's time at {things(top.users, 'user')}. From"
+    why += f" {light.users} to {top.users} users the median first word went from {seconds(light.ttft)} to"
+    why += f" {seconds(top.ttft)}, the time per token from {seconds(light.tpot)} to {seconds(top.tpot or 0.0)}."
     return Ruling(
-        rule, "holds", why, says="reading prompts takes up the server's time", from_users=first.users,
-        evidence=tuple(shown), confidence=confidence, confidence_from=told,
+        rule, "holds", why, label="prefill takes up the server's time", from_users=first.users,
+        evidence=tuple(shown), confidence=confidence, confidence_from=reason,
         advice=advised(FASTER_PROMPTS, facts.engine),
     )  # fmt: skip
 
 
 def _grown(light: Load, load: Load) -> float:
-    """By what users felt the load most: the wait for the first word, or the time a token."""
+    """Return the larger slowdown: of the wait for the first word, or of the time per token."""
     waits = load.ttft / light.ttft if load.ttft and light.ttft else 1.0
     types = load.tpot / light.tpot if load.tpot and light.tpot else 1.0
     return max(waits, types)
 
 
 def _missing(light: Load, top: Load) -> str:
-    """What it would take to say more than at most."""
+    """Say what is needed for more than an upper bound; empty where nothing is missing."""
     if light.prompt is None or top.prompt is None:
-        return "prompt and cached tokens, from the usage of each reply or the server's counters"
-    return "a level with one user, and one with more" if light.crowd.in_flight > LIGHT or top is light else ""
+        return "prompt and cached tokens, from the usage of replies or the server's counters"
+    return "a level with one user and one with more" if light.crowd.in_flight > MAX_LIGHT_LOAD or top is light else ""
 
 
 @dataclass(frozen=True)
 class Slope:
-    """How the throughput grew with the batch between two levels."""
+    """Growth of throughput with the batch size between two levels."""
 
     low: Load
     high: Load
     power: float
-    """1: every reply more brings its full speed; 0: it brings nothing"""
+    """1: throughput grows in proportion to the batch; 0: not at all"""
     error: float | None
     """standard error"""
 
 
 def slope(loads: tuple[Load, ...]) -> Slope | None:
-    """Between the largest batch that was measured and the largest that was at least so much smaller.
+    """Compare the largest batch measured with the largest one that is sufficiently smaller; None without two.
 
-    Levels at which memory ran out are left out: there it is that, and work done twice, that the throughput shows.
+    Levels that ran out of memory are left out: their throughput shows that, and work done twice.
     """
-    known = [load for load in loads if load.tokens_per_s and load.batch > 0 and not at_wall(load)]
+    known = [load for load in loads if load.tokens_per_s and load.batch > 0 and not out_of_memory(load)]
     if not known:
         return None
     high = max(known, key=lambda load: load.batch)
-    low = max((one for one in known if one.batch * LIKE <= high.batch), key=lambda load: load.batch, default=None)
+    low = max((one for one in known if one.batch * COMPARABLE <= high.batch), key=lambda load: load.batch, default=None)
     if low is None or not low.tokens_per_s or not high.tokens_per_s:
         return None
     stretch = math.log(high.batch / low.batch)
@@ -146,54 +148,61 @@ def slope(loads: tuple[Load, ...]) -> Slope | None:
 
 
 def ceiling(facts: Facts) -> Ruling:
-    """More replies at once bring hardly more tokens a second: the machine gives what it has."""
+    """Throughput hardly grows with more concurrent replies: the hardware is at its limit."""
     rule = "ceiling"
     found = slope(facts.loads)
     if found is None:
-        needs = "streamed replies at two numbers of users that the server works on at once"
-        return unknown(rule, "There are not two sizes of the batch to compare.", needs)
+        needs = "streamed replies at two levels with different batch sizes"
+        return unknown(rule, "There are no two batch sizes to compare.", needs)
     low, high = found.low, found.high
     shown = (
-        Fact(f"tokens a second at {low.users} users", low.tokens_per_s or 0.0, "tokens/s"),
-        Fact(f"tokens a second at {high.users} users", high.tokens_per_s or 0.0, "tokens/s"),
-        Fact(f"replies worked on at once at {low.users} users, mean", low.batch, "replies"),
-        Fact(f"replies worked on at once at {high.users} users, mean", high.batch, "replies"),
-        Fact("what twice the batch would bring", 2**found.power, ""),
+        Fact(f"tokens/s at {things(low.users, 'user')}", low.tokens_per_s or 0.0, "tokens/s"),
+        Fact(f"tokens/s at {things(high.users, 'user')}", high.tokens_per_s or 0.0, "tokens/s"),
+        Fact(f"mean batch size at {things(low.users, 'user')}", low.batch, "replies"),
+        Fact(f"mean batch size at {things(high.users, 'user')}", high.batch, "replies"),
+        Fact("factor in tokens/s from doubling the batch", 2**found.power, ""),
     )
-    wide = NOISE * (found.error or 0.0)
-    grew = f"{decimals(high.batch / low.batch)} times the replies at once brought"
-    grew += f" {decimals((high.tokens_per_s or 0.0) / (low.tokens_per_s or 1.0))} times the tokens a second."
-    if found.power > FLAT:
-        if found.error is not None and found.power - wide < FLAT / 2:
-            return unknown(rule, f"{grew} That is within the noise.", "longer levels (--hold)", *shown)
+    margin = NOISE_SIGMA * (found.error or 0.0)
+    grew = f"{decimals(high.batch / low.batch)} times the batch size brought"
+    grew += f" {decimals((high.tokens_per_s or 0.0) / (low.tokens_per_s or 1.0))} times the tokens per second."
+    if found.power > MAX_FLAT:
+        if found.error is not None and found.power - margin < MAX_FLAT / 2:
+            return unknown(rule, f"{grew} That is within noise.", "longer levels (--hold)", *shown)
         return absent(rule, grew, *shown)
     if _pauses(high):
-        needs = "the use of the KV cache and preemptions from the server's metrics"
-        return unknown(rule, f"{grew} But replies paused in mid-answer, as with a full KV cache.", needs, *shown)
-    if found.error is None or found.power + wide > RISING:
-        return unknown(rule, f"{grew} How steady that is, the levels are too short to tell.", "longer levels", *shown)
-    return _flat(facts, found, grew, shown, wide)
+        needs = "KV-cache usage and preemptions from the server's metrics"
+        return unknown(
+            rule, f"{grew} But replies paused in mid-answer, as they do with a full KV cache.", needs, *shown
+        )
+    if found.error is None or found.power + margin > MIN_RISING:
+        return unknown(rule, f"{grew} The levels are too short to tell how steady that is.", "longer levels", *shown)
+    return _flat(facts, found, grew, shown, margin)
 
 
 def _pauses(load: Load) -> bool:
-    """Whether, with nothing known of the KV cache, replies that seem to be worked on may be on hold."""
+    """Tell whether replies that seem to be running may be preempted, where the KV-cache usage is not known."""
     gap, token = load.longest_gap, load.tpot
-    return load.kv_max is None and gap is not None and gap >= PAUSE and gap >= MANY_TOKENS * (token or 0.0)
+    return (
+        load.kv_max is None
+        and gap is not None
+        and gap >= MIN_PREEMPTION_PAUSE_S
+        and gap >= PAUSE_TOKENS * (token or 0.0)
+    )
 
 
-def _flat(facts: Facts, found: Slope, grew: str, shown: tuple[Fact, ...], wide: float) -> Ruling:
+def _flat(facts: Facts, found: Slope, grew: str, shown: tuple[Fact, ...], margin: float) -> Ruling:
     low, high = found.low, found.high
     slower, most = None, max(load.tokens_per_s or 0.0 for load in facts.loads)
     if low.tpot and high.tpot:
-        slower = math.log(high.tpot / low.tpot) / math.log(high.batch / low.batch) >= 1 - RISING
-    confidence, told = graded(
+        slower = math.log(high.tpot / low.tpot) / math.log(high.batch / low.batch) >= 1 - MIN_RISING
+    confidence, reason = graded(
         {
-            "each reply is typed the slower the more there are": slower,
-            "well beyond the noise": found.power + wide <= FLAT,
+            "each reply slows down as the batch grows": slower,
+            "well beyond noise": found.power + margin <= MAX_FLAT,
         }
     )
     return Ruling(
-        "ceiling", "holds", grew, says="the machine's tokens a second are used up",
-        from_users=next(load.users for load in facts.loads if (load.tokens_per_s or 0.0) >= REACHED * most),
-        evidence=shown, confidence=confidence, confidence_from=told, advice=OUTGROWN,
+        "ceiling", "holds", grew, label="the hardware's throughput is used up",
+        from_users=next(load.users for load in facts.loads if (load.tokens_per_s or 0.0) >= AT_CEILING * most),
+        evidence=shown, confidence=confidence, confidence_from=reason, advice=HARDWARE_LIMIT,
     )  # fmt: skip

@@ -1,14 +1,14 @@
-"""How one reply felt: served, strained or broken, in each dimension and in all.
+"""Grade each reply as served, strained or broken, in each dimension and overall.
 
-- `first_word`: the wait from when the user wanted to send, less what we were late (or from `sent`, if the profile
-  says so).
-- `typing`: the decode rate 1/TPOT; left out for short replies and for those of a single event.
-- `silence`: the longest gap in mid-reply, the one that a reply died in included.
-- `answer`: whether a whole answer came; and in time, where no stream shows when (a reply that is not streamed is
-  served up to first_word + n/typing seconds: with the chat profile 1 s + n/10, strained up to 10 s + n/5).
+- `first_word`: the wait from when the user wanted to send, less the load generator's own lateness (or from `sent`, if
+  the profile says so).
+- `typing`: the decode rate 1/TPOT; not judged for short replies and for those of a single event.
+- `silence`: the longest gap in mid-reply, including one in which the reply died.
+- `answer`: whether a complete answer came, and if it was not streamed, whether in time: served up to
+  first_word + n/typing seconds (chat profile: 1 s + n/10), strained up to the second bounds (10 s + n/5).
 
-A reply that *we* ended is judged on what had happened by then: a bound already passed counts, else it is open. Our own
-faults (`client_error`) are never the server's and stay open.
+A reply that the load generator aborted is judged by what had happened until then: a bound already passed counts,
+otherwise it is open. Faults of the load generator (`client_error`) are never the server's and stay open.
 """
 
 from collections.abc import Mapping
@@ -21,85 +21,86 @@ from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome
 from probe_ext.settings.slo import Reasoning, SloProfile, Typing
 from probe_ext.verdict.values.columns import Bools, Floats, coded, flags, numbers, texts
 from probe_ext.verdict.values.evidence import Columns
-
-Grades = NDArray[np.int8]
-"""one of the grades below for each reply"""
+from probe_ext.verdict.values.json_types import DIMENSIONS
 
 UNJUDGED, SERVED, STRAINED, BROKEN = np.int8(-1), np.int8(0), np.int8(1), np.int8(2)
 
-DIMENSIONS = ("first_word", "typing", "silence", "answer")
+Grades = NDArray[np.int8]
+"""One of the grades above per reply."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The grades of all replies; UNJUDGED where there is nothing to judge."""
-
-    by: Mapping[str, Grades]
-    """by each dimension alone"""
-    overall: Grades
-    """the worst of them; UNJUDGED is *open*"""
-    felt: "Felt"
-
-
-@dataclass(frozen=True)
-class Felt:
-    """What a user saw of each reply; seconds and tokens, NaN where it did not come to that."""
+class Experience:
+    """What the user saw of each reply; NaN where it did not come to that."""
 
     waited: Floats
-    """until the first word"""
+    """seconds until the first word"""
     elapsed: Floats
-    """until the end, however it came"""
+    """seconds until the reply ended, in whatever way"""
     rate: Floats
-    """tokens a second; NaN where the profile leaves it out"""
+    """tokens per second; NaN where the profile does not judge it"""
     gap: Floats
-    """the longest silence in mid-reply"""
+    """longest silence in mid-reply, seconds"""
     tokens: Floats
 
 
 @dataclass(frozen=True)
-class Slower:
-    """Factors by which all that is felt of each reply could have been worse."""
+class GradedReplies:
+    """Grades of all replies; UNJUDGED where there is nothing to judge."""
+
+    by: Mapping[str, Grades]
+    """by each dimension alone"""
+    overall: Grades
+    """the worst of them; UNJUDGED means *open*"""
+    experience: Experience
+
+
+@dataclass(frozen=True)
+class Slowdown:
+    """Factors by which the experience of each reply is made worse."""
 
     waited: Floats
     elapsed: Floats
     rate: Floats
-    """of the time a token takes: the typing speed is divided by it"""
+    """of the time per token: the typing speed is divided by it"""
     gap: Floats
 
 
-def judge_replies(columns: Columns, profile: SloProfile, reasoning: Reasoning, slower: Slower | None = None) -> Judged:
-    """Grade every reply by every dimension of the profile; with `slower`, as it would have been."""
+def judge_replies(
+    columns: Columns, profile: SloProfile, reasoning: Reasoning, slowdown: Slowdown | None = None
+) -> GradedReplies:
+    """Grade every reply by every dimension of the profile, made worse by `slowdown` if given."""
     ended = _endings(columns)
-    saw = _felt(columns, profile, reasoning, unfinished=~ended["finished"])
-    if slower is not None:
-        saw = _moved(saw, slower)
+    experience = _experience(columns, profile, reasoning, unfinished=~ended["finished"])
+    if slowdown is not None:
+        experience = _slowed(experience, slowdown)
     streamed = flags(columns, "streamed", default=True)
     by = {
-        "first_word": np.where(streamed, _first_word(saw, profile), UNJUDGED),
-        "typing": np.where(streamed, _typing(saw, profile), UNJUDGED),
-        "silence": np.where(streamed, _silence(saw, profile), UNJUDGED),
-        "answer": _answer(saw, ended, streamed, profile),
+        "first_word": np.where(streamed, _first_word(experience, profile), UNJUDGED),
+        "typing": np.where(streamed, _typing(experience, profile), UNJUDGED),
+        "silence": np.where(streamed, _silence(experience, profile), UNJUDGED),
+        "answer": _answer(experience, ended, streamed, profile),
     }
     ours = ended["ended_by_us"]
     for dimension in ("typing", "silence"):
-        # What has not gone wrong yet still may.
+        # An aborted reply that was fine so far could still have gone wrong.
         by[dimension] = np.where(ours & (by[dimension] == SERVED), UNJUDGED, by[dimension])
     by = {dimension: np.where(ended["client_error"], UNJUDGED, grades) for dimension, grades in by.items()}
-    return Judged(by, _overall(by, ours, streamed & (profile.first_word is not None)), saw)
+    return GradedReplies(by, _overall(by, ours, streamed & (profile.first_word is not None)), experience)
 
 
-def _moved(saw: Felt, slower: Slower) -> Felt:
-    return Felt(
-        waited=saw.waited * slower.waited,
-        elapsed=saw.elapsed * slower.elapsed,
-        rate=saw.rate / slower.rate,
-        gap=saw.gap * slower.gap,
-        tokens=saw.tokens,
+def _slowed(experience: Experience, slowdown: Slowdown) -> Experience:
+    return Experience(
+        waited=experience.waited * slowdown.waited,
+        elapsed=experience.elapsed * slowdown.elapsed,
+        rate=experience.rate / slowdown.rate,
+        gap=experience.gap * slowdown.gap,
+        tokens=experience.tokens,
     )
 
 
-def _felt(columns: Columns, profile: SloProfile, reasoning: Reasoning, *, unfinished: Bools) -> Felt:
-    """What the user saw: of all text, or with `hidden` of the text outside reasoning."""
+def _experience(columns: Columns, profile: SloProfile, reasoning: Reasoning, *, unfinished: Bools) -> Experience:
+    """Return what the user saw: of all text, or with `hidden` of the text outside reasoning."""
     suffix = "_visible" if reasoning == "hidden" else ""
     base = asked_at(columns, profile)
     first, end, last = (numbers(columns, name) for name in ("first" + suffix, "end", "last"))
@@ -108,8 +109,8 @@ def _felt(columns: Columns, profile: SloProfile, reasoning: Reasoning, *, unfini
     tokens = np.where(np.isnan(tokens), events, tokens)
     died_silent = np.where(unfinished & ~np.isnan(first), end - last, np.nan)
     gap: Floats = np.fmax(numbers(columns, "longest_gap" + suffix), died_silent)
-    # To the nanosecond, as files hold it: a wait of just 1 s must not become longer by subtracting.
-    return Felt(
+    # Rounded to the nanosecond, as in the files: subtracting must not make a wait of exactly 1 s longer.
+    return Experience(
         waited=np.round(first - base, 9),
         elapsed=np.round(end - base, 9),
         rate=np.round(_rate(numbers(columns, "tpot" + suffix), tokens, events, profile.typing), 9),
@@ -119,7 +120,7 @@ def _felt(columns: Columns, profile: SloProfile, reasoning: Reasoning, *, unfini
 
 
 def asked_at(columns: Columns, profile: SloProfile) -> Floats:
-    """From when a user's wait counts, seconds of the run."""
+    """Return when each user's wait begins, seconds of the run."""
     sent, due = numbers(columns, "sent"), numbers(columns, "due")
     if profile.first_word_from == "sent":
         return np.where(np.isnan(sent), due, sent)
@@ -137,7 +138,7 @@ def _rate(tpot: Floats, tokens: Floats, events: Floats, typing: Typing | None) -
 
 
 def _endings(columns: Columns) -> dict[str, Bools]:
-    """Replies by what their ending means here."""
+    """Return masks of the replies by how they ended."""
     codes, names = coded(texts(columns, "outcome"))
 
     def among(outcomes: frozenset[Outcome]) -> Bools:
@@ -153,50 +154,50 @@ def _endings(columns: Columns) -> dict[str, Bools]:
 
 
 def _at_most(values: Floats, served: Floats | float, strained: Floats | float) -> Grades:
-    """Both bounds belong to the better side; NaN is UNJUDGED."""
+    """Grade values against two bounds that belong to the better side; NaN is UNJUDGED."""
     grades = (values > served).astype(np.int8) + (values > strained).astype(np.int8)
     return np.where(np.isnan(values), UNJUDGED, grades).astype(np.int8)
 
 
-def _first_word(saw: Felt, profile: SloProfile) -> Grades:
+def _first_word(experience: Experience, profile: SloProfile) -> Grades:
     if profile.first_word is None:
-        return np.full(len(saw.waited), UNJUDGED)
+        return np.full(len(experience.waited), UNJUDGED)
     bounds = profile.first_word.served, profile.first_word.strained
-    # Without a first word, the wait so far tells only what it has already passed.
-    so_far = _at_most(saw.elapsed, *bounds)
+    # Without a first word, the wait so far only shows which bounds it has already passed.
+    so_far = _at_most(experience.elapsed, *bounds)
     so_far = np.where(so_far == SERVED, UNJUDGED, so_far)
-    return np.where(np.isnan(saw.waited), so_far, _at_most(saw.waited, *bounds)).astype(np.int8)
+    return np.where(np.isnan(experience.waited), so_far, _at_most(experience.waited, *bounds)).astype(np.int8)
 
 
-def _typing(saw: Felt, profile: SloProfile) -> Grades:
+def _typing(experience: Experience, profile: SloProfile) -> Grades:
     if profile.typing is None:
-        return np.full(len(saw.rate), UNJUDGED)
-    return _at_most(-saw.rate, -profile.typing.served, -profile.typing.strained)
+        return np.full(len(experience.rate), UNJUDGED)
+    return _at_most(-experience.rate, -profile.typing.served, -profile.typing.strained)
 
 
-def _silence(saw: Felt, profile: SloProfile) -> Grades:
+def _silence(experience: Experience, profile: SloProfile) -> Grades:
     if profile.silence is None:
-        return np.full(len(saw.gap), UNJUDGED)
-    # Here the bounds belong to the worse side: "less than 2 s".
+        return np.full(len(experience.gap), UNJUDGED)
+    # These bounds belong to the worse side: "less than 2 s".
     below = np.nextafter(profile.silence.served, 0.0), np.nextafter(profile.silence.strained, 0.0)
-    return _at_most(saw.gap, *below)
+    return _at_most(experience.gap, *below)
 
 
-def _answer(saw: Felt, ended: Mapping[str, Bools], streamed: Bools, profile: SloProfile) -> Grades:
-    """Served with a whole answer in time; broken with every ending that the server caused."""
-    served, strained, timed = _whole_answer_bounds(saw, streamed, profile)
-    in_time = _at_most(np.where(timed & ~np.isnan(served), saw.elapsed, np.nan), served, strained)
+def _answer(experience: Experience, ended: Mapping[str, Bools], streamed: Bools, profile: SloProfile) -> Grades:
+    """Grade a complete answer by its time if it is judged; broken for every ending that the server caused."""
+    served, strained, timed = _whole_answer_bounds(experience, streamed, profile)
+    in_time = _at_most(np.where(timed & ~np.isnan(served), experience.elapsed, np.nan), served, strained)
     complete = np.where(timed, in_time, SERVED)
     so_far = np.where(in_time == SERVED, UNJUDGED, in_time)
     grades = np.where(ended["complete"], complete, np.where(ended["ended_by_us"], so_far, UNJUDGED))
     return np.where(ended["broken"], BROKEN, grades).astype(np.int8)
 
 
-def _whole_answer_bounds(saw: Felt, streamed: Bools, profile: SloProfile) -> tuple[Floats, Floats, Bools]:
-    """Seconds served and strained for each reply, and whether it is judged by its whole time at all.
+def _whole_answer_bounds(experience: Experience, streamed: Bools, profile: SloProfile) -> tuple[Floats, Floats, Bools]:
+    """Return both bounds of each reply in seconds, and whether it is judged by its whole time at all.
 
-    Where the number of tokens of a reply that is not streamed is unknown, only what holds for any number is said: the
-    strained bound is unknown, and past the served bound of an empty answer the reply stays unjudged.
+    For a reply that is not streamed, with an unknown number of tokens, the strained bound is unknown, and past the
+    served bound of an empty answer the reply stays unjudged.
     """
     n = len(streamed)
     if profile.whole_answer is not None:
@@ -204,16 +205,16 @@ def _whole_answer_bounds(saw: Felt, streamed: Bools, profile: SloProfile) -> tup
         return np.full(n, bounds.served), np.full(n, bounds.strained), np.ones(n, dtype=np.bool_)
     if profile.first_word is None or profile.typing is None:
         return np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.bool_)
-    served = profile.first_word.served + saw.tokens / profile.typing.served
-    strained = profile.first_word.strained + saw.tokens / profile.typing.strained
-    unknown = np.isnan(saw.tokens)
-    short = saw.elapsed <= profile.first_word.served
+    served = profile.first_word.served + experience.tokens / profile.typing.served
+    strained = profile.first_word.strained + experience.tokens / profile.typing.strained
+    unknown = np.isnan(experience.tokens)
+    short = experience.elapsed <= profile.first_word.served
     served = np.where(unknown, np.where(short, np.inf, np.nan), served)
     return served, strained, ~streamed
 
 
 def _overall(by: Mapping[str, Grades], ours: Bools, needs_first_word: Bools) -> Grades:
-    """The worst dimension; open where we ended it before anything was decided, or where a mark is missing."""
+    """Return the worst dimension; open where the reply was aborted undecided, or where a timestamp is missing."""
     worst = np.maximum.reduce([by[dimension] for dimension in DIMENSIONS])
     undecided = ours | (needs_first_word & (by["first_word"] == UNJUDGED)) | (by["answer"] == UNJUDGED)
     return np.where(undecided & (worst <= SERVED), UNJUDGED, worst).astype(np.int8)

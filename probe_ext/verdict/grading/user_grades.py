@@ -1,4 +1,4 @@
-"""From replies to people: a user is followed over all judged replies of a level."""
+"""Classify users by all their judged replies of a level."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,15 @@ from probe_ext.verdict.values.columns import Ints
 UNHEARD, SERVED, STRAINED_USER, BROKEN_USER, UNDECIDED = range(5)
 
 Kinds = NDArray[np.int8]
-"""one of these for each user"""
+"""One of the states above per user."""
 
 EPSILON = 1e-9
-"""so that 9 of 10 are 90 %"""
+"""Tolerance for rounding, so that 9 of 10 are 90 %."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Judged replies by level (or any group) and user: arrays of one shape."""
+    """Judged replies by group (such as a level) and user: arrays of one shape, groups × users."""
 
     judged: NDArray[np.int64]
     strained: NDArray[np.int64]
@@ -39,11 +39,11 @@ def count_replies(group: Ints, user: Ints, grades: Grades, shape: tuple[int, int
 
 
 def classify(counts: Counts, rules: Users) -> Kinds:
-    """How each user felt.
+    """Classify each user; the figures are those of the default profile.
 
-    *served*: at least 90 % of the replies served and at most 1 % broken (none under 100 replies); *undecided*: fewer
-    than 10 replies, one strained and none broken; *broken*: more broken replies than that; *strained* otherwise;
-    *unheard* without a judged reply. The figures are the profile's.
+    *served*: at least 90 % of replies served and at most 1 % broken (none under 100 replies); *undecided*: fewer than
+    10 replies, one of them strained and none broken; *broken*: more broken replies than that; *strained*: all others;
+    *unheard*: no judged reply.
     """
     judged, strained, broken = counts.judged, counts.strained, counts.broken
     allowed = np.where(judged >= rules.broken_share_from, rules.broken_share * judged + EPSILON, 0.0)
@@ -58,8 +58,8 @@ def classify(counts: Counts, rules: Users) -> Kinds:
 
 
 @dataclass(frozen=True)
-class Headcount:
-    """How many people of each kind a level had: arrays with one figure a level (any leading shape in a resampling)."""
+class UserCounts:
+    """Number of users in each state: arrays with one value per level, after any axes of a resampling."""
 
     served: NDArray[np.int64]
     strained: NDArray[np.int64]
@@ -67,21 +67,21 @@ class Headcount:
     undecided: NDArray[np.int64]
 
     @property
-    def heard(self) -> NDArray[np.int64]:
-        """People with at least one judged reply."""
+    def judged(self) -> NDArray[np.int64]:
+        """Users with at least one judged reply."""
         return self.served + self.strained + self.broken + self.undecided
 
     @property
-    def lost(self) -> NDArray[np.int64]:
-        """People who are neither served nor may yet turn out to be."""
+    def not_served(self) -> NDArray[np.int64]:
+        """Users who are strained or broken, whatever more replies would show."""
         return self.strained + self.broken
 
 
-def headcount(kinds: Kinds, weights: NDArray[np.int64] | None = None) -> Headcount:
-    """Count people along the last axis, each as often as `weights` says."""
+def count_users(kinds: Kinds, weights: NDArray[np.int64] | None = None) -> UserCounts:
+    """Count users along the last axis, each as often as `weights` says."""
 
-    def of(kind: int) -> NDArray[np.int64]:
+    def count(kind: int) -> NDArray[np.int64]:
         is_kind = kinds == kind
         return np.asarray(is_kind.sum(axis=-1) if weights is None else (is_kind * weights).sum(axis=-1))
 
-    return Headcount(of(SERVED), of(STRAINED_USER), of(BROKEN_USER), of(UNDECIDED))
+    return UserCounts(count(SERVED), count(STRAINED_USER), count(BROKEN_USER), count(UNDECIDED))

@@ -21,13 +21,14 @@ import numpy as np
 
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.reply_grades import Grades
-from probe_ext.verdict.grading.user_grades import Counts, Headcount, classify, count_replies, headcount
+from probe_ext.verdict.grading.user_grades import Counts, UserCounts, classify, count_replies, count_users
 from probe_ext.verdict.inference.blocks import block_count
 from probe_ext.verdict.inference.shrinkage import classify_lasting
 from probe_ext.verdict.inference.slow_swings import WEIGHTS
 from probe_ext.verdict.levels.bracket import Bracket, find_bracket, states_of
+from probe_ext.verdict.levels.level_assignment import LevelAssignment, rows_by_level
+from probe_ext.verdict.levels.level_judgement import LevelJudgement, steps_of
 from probe_ext.verdict.levels.level_state import served_share
-from probe_ext.verdict.levels.standing import Scene, Standing, rows_by_level, steps_of
 from probe_ext.verdict.values.columns import Bools, Floats, Ints
 
 REPLICATES = 400
@@ -43,13 +44,13 @@ Interval = tuple[int, int | None]
 class Replicates:
     """People by replicate and level."""
 
-    felt: Headcount
+    experience: UserCounts
     """judged as the run itself: what another run of the same length might have shown"""
-    lasting: Headcount
+    lasting: UserCounts
     """without the chance in each user's few replies: see `lasting`"""
 
 
-def resample(scene: Scene, nodes: Sequence[Grades], sent: Floats, profile: SloProfile) -> Replicates:
+def resample(scene: LevelAssignment, nodes: Sequence[Grades], sent: Floats, profile: SloProfile) -> Replicates:
     """Draw anew. `nodes`: the replies' grades, moved by each of the `shocks`."""
     rng = np.random.default_rng(SEED)
     drawn = []
@@ -58,27 +59,27 @@ def resample(scene: Scene, nodes: Sequence[Grades], sent: Floats, profile: SloPr
     return Replicates(_stacked([felt for felt, _ in drawn]), _stacked([lasting for _, lasting in drawn]))
 
 
-def _stacked(drawn: Sequence[Headcount]) -> Headcount:
+def _stacked(drawn: Sequence[UserCounts]) -> UserCounts:
     kinds = [_kinds(one) for one in drawn]
     if not kinds:
-        return Headcount(*(np.zeros((REPLICATES, 0), dtype=np.int64) for _ in range(4)))
-    return Headcount(*(np.stack(kind, axis=1) for kind in zip(*kinds, strict=True)))
+        return UserCounts(*(np.zeros((REPLICATES, 0), dtype=np.int64) for _ in range(4)))
+    return UserCounts(*(np.stack(kind, axis=1) for kind in zip(*kinds, strict=True)))
 
 
 def _resample_level(
-    scene: Scene,
+    scene: LevelAssignment,
     number: int,
     rows: Ints,
     nodes: Sequence[Grades],
     sent: Floats,
     profile: SloProfile,
     rng: np.random.Generator,
-) -> tuple[Headcount, Headcount]:
+) -> tuple[UserCounts, UserCounts]:
     level = scene.levels[number]
     rows = rows[nodes[len(nodes) // 2][rows] >= 0]
     people, user = np.unique(scene.user_of[rows], return_inverse=True)
     if not len(people):
-        nobody = Headcount(*(np.zeros(REPLICATES, dtype=np.int64) for _ in range(4)))
+        nobody = UserCounts(*(np.zeros(REPLICATES, dtype=np.int64) for _ in range(4)))
         return nobody, nobody
     blocks = block_count(len(rows), len(people))
     block = ((sent[rows] - level.t_start) / max(level.seconds, 1e-9) * blocks).astype(np.int64)
@@ -93,7 +94,7 @@ def _resample_level(
         drawn, seen = _drawn(of_node, of_blocks[which]), _drawn(of_node, np.ones(blocks, dtype=np.int64))
         felt[which] = classify(drawn, profile.users)
         last[which] = classify_lasting(drawn, of_people[which], seen, profile.users)
-    return headcount(felt, of_people), headcount(last, of_people)
+    return count_users(felt, of_people), count_users(last, of_people)
 
 
 def _drawn(counts: Counts, of_blocks: Ints) -> Counts:
@@ -106,11 +107,11 @@ def _drawn(counts: Counts, of_blocks: Ints) -> Counts:
     return Counts(summed(counts.judged), summed(counts.strained), summed(counts.broken))
 
 
-def interval(scene: Scene, standing: Standing, replicates: Replicates, share: float) -> Interval | None:
+def interval(scene: LevelAssignment, standing: LevelJudgement, replicates: Replicates, share: float) -> Interval | None:
     """The capacity's interval at CONFIDENCE; None where there is no capacity to give one for."""
     if standing.bracket.held is None and standing.bracket.failed is None:
         return None
-    people = _where(standing.heard.enough, replicates.lasting, replicates.felt)
+    people = _where(standing.coverage.enough, replicates.lasting, replicates.experience)
     found = _brackets(scene, standing, people, share)
     held = np.array([0 if one.held is None else one.held for one in found], dtype=np.float64)
     below = np.array([np.inf if one.failed is None else one.failed - 1 for one in found])
@@ -121,23 +122,23 @@ def interval(scene: Scene, standing: Standing, replicates: Replicates, share: fl
     return int(low), (None if np.isinf(high) else int(high))
 
 
-def _where(which: Bools, one: Headcount, other: Headcount) -> Headcount:
+def _where(which: Bools, one: UserCounts, other: UserCounts) -> UserCounts:
     """Of a level with too few replies, nothing is said for the long run."""
     kinds = zip(_kinds(one), _kinds(other), strict=True)
-    return Headcount(*(np.where(which, a, b) for a, b in kinds))
+    return UserCounts(*(np.where(which, a, b) for a, b in kinds))
 
 
-def _kinds(people: Headcount) -> tuple[Ints, ...]:
+def _kinds(people: UserCounts) -> tuple[Ints, ...]:
     return people.served, people.strained, people.broken, people.undecided
 
 
-def _brackets(scene: Scene, standing: Standing, replicates: Headcount, share: float) -> list[Bracket]:
-    steps = steps_of(scene, replicates, standing.heard, scene.proven)
-    each = zip(states_of(steps, share), served_share(steps.people), steps.people.heard, strict=True)
+def _brackets(scene: LevelAssignment, standing: LevelJudgement, replicates: UserCounts, share: float) -> list[Bracket]:
+    steps = steps_of(scene, replicates, standing.coverage, scene.proven)
+    each = zip(states_of(steps, share), served_share(steps.people), steps.people.judged, strict=True)
     return [find_bracket(steps.users, states, shares, heard, share) for states, shares, heard in each]
 
 
-def share_range(replicates: Headcount) -> tuple[Floats, Floats]:
+def share_range(replicates: UserCounts) -> tuple[Floats, Floats]:
     """Between which served shares each level lies, at CONFIDENCE; NaN where nobody was heard."""
     shares = served_share(replicates)
     tail = (1 - CONFIDENCE) / 2

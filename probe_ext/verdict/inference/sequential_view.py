@@ -15,10 +15,10 @@ from probe_ext.load.sequential_test import Block
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, Grades, judge_replies
-from probe_ext.verdict.grading.user_grades import EPSILON, Headcount, classify, count_replies, headcount
+from probe_ext.verdict.grading.user_grades import EPSILON, UserCounts, classify, count_replies, count_users
 from probe_ext.verdict.levels.bracket import put_together, states_of
-from probe_ext.verdict.levels.level_state import STATE_NAMES, Heard
-from probe_ext.verdict.levels.truncate import as_of
+from probe_ext.verdict.levels.cut_at_rise import as_of
+from probe_ext.verdict.levels.level_state import STATE_NAMES, Coverage
 from probe_ext.verdict.values.columns import Floats, Ints, from_rows
 
 SHORTEST_BLOCK = 1.0
@@ -49,7 +49,7 @@ def state_of(visits: Sequence[Ended], users: int, min_replies: int, profile: Slo
         seen, user = np.unique(visit.user, return_inverse=True)
         level = np.zeros(len(user), dtype=np.int64)
         counts = count_replies(level, user, visit.grades, (1, max(1, len(seen))))
-        people.append(headcount(classify(counts, profile.users)))
+        people.append(count_users(classify(counts, profile.users)))
         present.append(max(users, len(seen)))
         enough.append(bool((counts.judged >= min_replies).sum() >= share * users - EPSILON))
     if not people:
@@ -57,8 +57,8 @@ def state_of(visits: Sequence[Ended], users: int, min_replies: int, profile: Slo
     kinds = zip(*((one.served, one.strained, one.broken, one.undecided) for one in people), strict=True)
     together = put_together(
         np.full(len(people), users),
-        Headcount(*(np.concatenate(kind) for kind in kinds)),
-        Heard(np.array(present), np.array(enough)),
+        UserCounts(*(np.concatenate(kind) for kind in kinds)),
+        Coverage(np.array(present), np.array(enough)),
     )
     return STATE_NAMES[int(states_of(together, share)[0])]
 

@@ -13,9 +13,9 @@ import math
 
 import numpy as np
 
-from probe_ext.verdict.grading.reply_grades import Felt, Slower
+from probe_ext.verdict.grading.reply_grades import Experience, Slowdown
 from probe_ext.verdict.inference.blocks import block_count, natural_blocks
-from probe_ext.verdict.levels.standing import Scene, rows_by_level
+from probe_ext.verdict.levels.level_assignment import LevelAssignment, rows_by_level
 from probe_ext.verdict.values.columns import Floats, Ints
 
 ENOUGH = 10
@@ -30,7 +30,7 @@ _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 _Z = 1.96
 
 
-def shocks(scene: Scene, felt: Felt, sent: Floats) -> tuple[Slower, ...]:
+def shocks(scene: LevelAssignment, felt: Experience, sent: Floats) -> tuple[Slowdown, ...]:
     """The factors of each reply, one set a node; nothing where no level is short."""
     n = len(sent)
     short = False
@@ -49,7 +49,7 @@ def shocks(scene: Scene, felt: Felt, sent: Floats) -> tuple[Slower, ...]:
             of[rows] = error(getattr(felt, name)[rows], block, natural)
     if not short:
         return ()
-    return tuple(Slower(**{name: np.exp(node * of) for name, of in sigma.items()}) for node in NODES)
+    return tuple(Slowdown(**{name: np.exp(node * of) for name, of in sigma.items()}) for node in NODES)
 
 
 def error(values: Floats, block: Ints, natural: float) -> float:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from probe_ext.verdict.grading.user_grades import EPSILON, Headcount
+from probe_ext.verdict.grading.user_grades import EPSILON, UserCounts
 from probe_ext.verdict.levels.isotonic import falling_fit
-from probe_ext.verdict.levels.level_state import FAILED, HELD, Heard, States, judge_levels, served_share
+from probe_ext.verdict.levels.level_state import FAILED, HELD, Coverage, States, judge_levels, served_share
 from probe_ext.verdict.values.columns import Bools, Floats, Ints
 
 
@@ -28,11 +28,11 @@ class Steps:
     """Numbers of users in rising order, each with all its levels put together."""
 
     users: Ints
-    people: Headcount
-    heard: Heard
+    people: UserCounts
+    coverage: Coverage
 
 
-def put_together(users: Ints, people: Headcount, heard: Heard) -> Steps:
+def put_together(users: Ints, people: UserCounts, heard: Coverage) -> Steps:
     """Add up the people of levels with the same number of users. The arrays' last axis is the level."""
     distinct, number = np.unique(users, return_inverse=True)
 
@@ -42,20 +42,20 @@ def put_together(users: Ints, people: Headcount, heard: Heard) -> Steps:
             out[..., step] += values[..., level]
         return out
 
-    counts = Headcount(*(summed(kind) for kind in (people.served, people.strained, people.broken, people.undecided)))
+    counts = UserCounts(*(summed(kind) for kind in (people.served, people.strained, people.broken, people.undecided)))
     enough: Bools = np.zeros(len(distinct), dtype=np.bool_)
     np.logical_or.at(enough, number, heard.enough)
-    return Steps(distinct, counts, Heard(summed(heard.present), enough))
+    return Steps(distinct, counts, Coverage(summed(heard.present), enough))
 
 
 def states_of(steps: Steps, share: float) -> States:
     """Whether each step holds or fails; of a resampling, by replicate and step."""
-    return judge_levels(steps.people, steps.heard, share)
+    return judge_levels(steps.people, steps.coverage, share)
 
 
 def bracket(steps: Steps, share: float) -> Bracket:
     """The highest step that holds below the first that is proven to fail, and that one."""
-    return find_bracket(steps.users, states_of(steps, share), served_share(steps.people), steps.people.heard, share)
+    return find_bracket(steps.users, states_of(steps, share), served_share(steps.people), steps.people.judged, share)
 
 
 def find_bracket(users: Ints, states: States, shares: Floats, heard: Ints, share: float) -> Bracket:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from probe_ext.verdict.grading.user_grades import EPSILON, Headcount
+from probe_ext.verdict.grading.user_grades import EPSILON, UserCounts
 from probe_ext.verdict.values.columns import Bools, Floats
 from probe_ext.verdict.values.level_result import State
 
@@ -16,7 +16,7 @@ States = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
-class Heard:
+class Coverage:
     """How much was heard of a level's users."""
 
     present: NDArray[np.int64]
@@ -25,25 +25,25 @@ class Heard:
     """whether enough of them had enough judged replies"""
 
 
-def judge_levels(people: Headcount, heard: Heard, share: float) -> States:
+def judge_levels(people: UserCounts, heard: Coverage, share: float) -> States:
     """Held if served/heard reaches the share; failed if (served + undecided)/heard does not; else unproven.
 
     Without enough replies a level is unproven, unless it fails even if everybody yet unheard, or heard too little,
     turned out served: people who are strained or broken are so already.
     """
-    heard_of = people.heard
+    heard_of = people.judged
     held = served_share(people) >= share - EPSILON
     hopeful = _ratio(people.served + people.undecided, heard_of)
     failed = hopeful < share - EPSILON
-    certain = _ratio(heard.present - people.lost, heard.present) < share - EPSILON
+    certain = _ratio(heard.present - people.not_served, heard.present) < share - EPSILON
     state = np.where(held, HELD, np.where(failed, FAILED, UNPROVEN))
     few = np.where(certain & failed, FAILED, UNPROVEN)
     return np.where(heard_of == 0, UNPROVEN, np.where(heard.enough, state, few)).astype(np.int8)
 
 
-def served_share(people: Headcount) -> Floats:
+def served_share(people: UserCounts) -> Floats:
     """Served of heard people; NaN where nobody was heard."""
-    return _ratio(people.served, people.heard)
+    return _ratio(people.served, people.judged)
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Floats:

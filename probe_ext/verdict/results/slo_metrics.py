@@ -1,10 +1,10 @@
-"""What a level's replies looked like from the outside: latencies, speeds, throughput."""
+"""Latency, speed and throughput of a level's replies, as clients saw them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from probe_ext.verdict.grading.reply_grades import SERVED, Judged
+from probe_ext.verdict.grading.reply_grades import SERVED, GradedReplies
 from probe_ext.verdict.grading.user_grades import EPSILON
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.values.columns import Floats, Ints, numbers
@@ -12,22 +12,23 @@ from probe_ext.verdict.values.evidence import Columns, Window, quantile
 from probe_ext.verdict.values.level_result import LevelResult, ReplyFigures
 from probe_ext.verdict.values.sizing_types import Goodput
 
-FLUID = 0.9
-"""fluidity index that a reply must reach (Etalon asks it of 99 % of all requests)"""
-GOAL = 0.9
-"""SLO attainment at which goodput is told (DistServe's own example)"""
+MIN_FLUIDITY = 0.9
+"""Fluidity index that a reply must reach (Etalon requires it of 99 % of requests)."""
+GOODPUT_ATTAINMENT = 0.9
+"""SLO attainment at which goodput is measured (DistServe's own example)."""
 
 
 def reply_figures(
-    replies: Columns, rows: Ints, level: Level, judged: Judged, tokens: Floats | None, *, killed: bool = False
+    replies: Columns, rows: Ints, level: Level, graded: GradedReplies, tokens: Floats | None, *, killed: bool = False
 ) -> ReplyFigures:
-    """The figures of the replies in `rows`; `tokens` are the (start, seconds, count) rows of all token windows."""
+    """Return the figures of the replies in `rows`; `tokens` comes from `token_windows`."""
     fluidity, fluid = _fluidity(*(numbers(replies, name)[rows] for name in ("deadlines", "deadlines_missed")))
     sent = numbers(replies, "sent")[rows]
     ttft = numbers(replies, "first")[rows] - sent
-    waited, rate, gap = (values[rows] for values in (judged.felt.waited, judged.felt.rate, judged.felt.gap))
-    grades = judged.overall[rows]
-    served, heard = int((grades == SERVED).sum()), int((grades >= 0).sum())
+    seen = graded.experience
+    waited, rate, gap = (values[rows] for values in (seen.waited, seen.rate, seen.gap))
+    grades = graded.overall[rows]
+    served, judged = int((grades == SERVED).sum()), int((grades >= 0).sum())
     return ReplyFigures(
         ttft_p50=quantile(ttft, 0.50),
         ttft_p95=quantile(ttft, 0.95),
@@ -41,7 +42,7 @@ def reply_figures(
         longest_gap_max=quantile(gap, 1.0),
         tokens_out_p50=quantile(numbers(replies, "tokens_out")[rows], 0.50),
         total_tokens_per_s=tokens_within(tokens, level, killed=killed),
-        slo_attainment=served / heard if heard else None,
+        slo_attainment=served / judged if judged else None,
         goodput_rps=served / level.seconds if level.seconds > 0 and len(rows) else None,
         fluidity_index=fluidity,
         fluid_share=fluid,
@@ -49,23 +50,22 @@ def reply_figures(
 
 
 def _fluidity(deadlines: Floats, missed: Floats) -> tuple[float | None, float | None]:
-    """The index over all replies together, and how many of them reach FLUID by themselves; None without deadlines."""
-    had = deadlines > 0
-    if not had.any():
+    """Return the index over all replies, and the share that reach MIN_FLUIDITY themselves; None without deadlines."""
+    known = deadlines > 0
+    if not known.any():
         return None, None
-    part = missed[had] / deadlines[had]
-    return 1 - float(missed[had].sum() / deadlines[had].sum()), float((1 - part >= FLUID - EPSILON).mean())
+    missed_share = missed[known] / deadlines[known]
+    return 1 - float(missed[known].sum() / deadlines[known].sum()), float(
+        (1 - missed_share >= MIN_FLUIDITY - EPSILON).mean()
+    )
 
 
-def goodput(levels: Sequence[LevelResult], goal: float = GOAL) -> Goodput | None:
-    """The highest rate of judged replies over the levels that attain as much; bands show none."""
+def goodput(levels: Sequence[LevelResult], goal: float = GOODPUT_ATTAINMENT) -> Goodput | None:
+    """Return the highest rate of judged replies over the levels that attain the goal, bands excluded."""
     attained = [
-        (level.figures.goodput_rps / level.figures.slo_attainment, level.users)
+        (level.goodput_rps / level.slo_attainment, level.users)
         for level in levels
-        if not level.band
-        and level.figures.goodput_rps
-        and (level.figures.slo_attainment or 0) >= goal - EPSILON
-        and level.figures.slo_attainment
+        if not level.band and level.goodput_rps and level.slo_attainment and level.slo_attainment >= goal - EPSILON
     ]
     if not attained:
         return None
@@ -74,15 +74,15 @@ def goodput(levels: Sequence[LevelResult], goal: float = GOAL) -> Goodput | None
 
 
 def token_windows(windows: Sequence[Window]) -> Floats | None:
-    """The counts of tokens as rows of start, seconds, count; None where nobody counted."""
-    found = [(w.start, w.seconds, w.count) for w in windows if w.metric == "tokens" and w.count is not None]
-    return np.array(found, dtype=np.float64) if found else None
+    """Return token counts as an array of (start, seconds, count) rows; None where none were recorded."""
+    rows = [(w.start, w.seconds, w.count) for w in windows if w.metric == "tokens" and w.count is not None]
+    return np.array(rows, dtype=np.float64) if rows else None
 
 
 def tokens_within(tokens: Floats | None, level: Level, *, killed: bool = False) -> float | None:
-    """Tokens a second in the measured part; a window on its edge counts in proportion.
+    """Return tokens per second in the measured part; a window that straddles its edge counts in proportion.
 
-    A killed run lacks its last windows: only the part that the windows cover is divided by, and None without any.
+    A killed run lacks its last windows, so only the part that windows cover counts; None without any.
     """
     if tokens is None:
         return None

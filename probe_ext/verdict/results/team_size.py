@@ -72,8 +72,8 @@ def at_capacity(
         busy += float(np.nansum(np.clip(overlap, 0.0, None)))
         length = level.t_end - level.t_start
         lasted += length
-        if level.figures.total_tokens_per_s is not None:
-            tokens += level.figures.total_tokens_per_s * length
+        if level.total_tokens_per_s is not None:
+            tokens += level.total_tokens_per_s * length
             counted += length
     took = (end - asked)[inside & whole]
     took = took[~np.isnan(took)]
@@ -99,7 +99,7 @@ def team(at: AtCapacity | None, interval: tuple[int, int | None] | None, think_t
         people_low=math.floor(at.in_flight / share * low / at.users + 1e-9),
         people_high=None if high is None else math.floor(at.in_flight / share * high / at.users + 1e-9),
         people_19_of_20=calm,
-        says=(
+        sentence=(
             f"With {seconds(think_time)} to read and think between a reply and the next question, that is a team of "
             f"about {people(count)}, on average; of {calm:,}, if no more may ask at once in 19 of 20 moments."
         ),
@@ -145,7 +145,7 @@ def cost(at: AtCapacity | None, of: Team | None, price_per_hour: float | None) -
         per_person_hour=price_per_hour / of.people if of is not None and of.people else None,
         per_million_tokens=per_million,
         per_token_per_s=price_per_hour / speed if speed else None,
-        says=f"At {money(price_per_hour)} an hour, kept busy at the capacity: an hour costs {said[0]}"
+        sentence=f"At {money(price_per_hour)} an hour, kept busy at the capacity: an hour costs {said[0]}"
         + "".join(f"; {more}" for more in said[1:])
         + ".",
     )

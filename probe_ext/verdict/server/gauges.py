@@ -1,79 +1,81 @@
-"""The server's gauges sample by sample within one level, and how fast its counters grew there."""
+"""The server's gauges sample by sample within one level, and the growth of its counters."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from probe_ext.verdict.levels.find_levels import Level
-from probe_ext.verdict.server.server_series import STALE, Metrics, Series
+from probe_ext.verdict.server.server_series import STALE_S, Metrics, Series
 from probe_ext.verdict.values.columns import Bools, Floats
 
-SAMPLES = 3
-"""of the server's gauges with somebody waiting"""
+MIN_QUEUED_SAMPLES = 3
+"""Samples with requests waiting that a conclusion needs."""
 
 
 @dataclass(frozen=True)
 class Gauges:
-    """Samples of a level, arrays of one length; NaN where the server did not tell."""
+    """Samples of a level, arrays of one length; NaN where the server reported nothing."""
 
     running: Floats
-    """all engines together, as the next"""
+    """sum over all engines, as is `waiting`"""
     waiting: Floats
     kv: Floats
     """fraction of the KV cache, of the fullest engine"""
 
     @property
     def queued(self) -> Bools:
-        """Samples in which somebody waited for a place."""
+        """Mask of samples with requests waiting."""
         return np.asarray(self.waiting >= 1)
 
     @property
     def room(self) -> Floats:
-        """How many replies more the KV cache would have held, each as large as the running ones on average."""
+        """Number of further replies that the KV cache has room for, at the mean size of the running ones."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            each = self.kv / self.running
-            room: Floats = np.where(each > 0, (1 - self.kv) / each, np.nan)
+            per_reply = self.kv / self.running
+            room: Floats = np.where(per_reply > 0, (1 - self.kv) / per_reply, np.nan)
         return room
 
 
 def gauges(metrics: Metrics, level: Level) -> Gauges:
-    """The gauges at every moment of the level at which one of them was sampled."""
+    """Return the gauges at every moment of the level at which one of them was sampled."""
     names = ("running", "waiting", "kv_usage")
     all_series = [series for name in names for series in metrics.get(name, {}).values()]
     moments = np.unique(np.concatenate([series.t for series in all_series] or [np.empty(0)]))
     moments = moments[(moments >= level.t_start) & (moments <= level.t_end)]
-    told = {name: np.array([_as_of(one, moments) for one in metrics.get(name, {}).values()]) for name in names}
+    samples = {
+        name: np.array([_fresh_sample(series, moments) for series in metrics.get(name, {}).values()]) for name in names
+    }
     return Gauges(
-        running=_over_engines(told["running"], len(moments), np.add),
-        waiting=_over_engines(told["waiting"], len(moments), np.add),
-        kv=_over_engines(told["kv_usage"], len(moments), np.fmax),
+        running=_over_engines(samples["running"], len(moments), np.add),
+        waiting=_over_engines(samples["waiting"], len(moments), np.add),
+        kv=_over_engines(samples["kv_usage"], len(moments), np.fmax),
     )
 
 
-def _over_engines(told: Floats, count: int, fold: np.ufunc) -> Floats:
-    if not told.size:
+def _over_engines(samples: Floats, count: int, combine: np.ufunc) -> Floats:
+    if not samples.size:
         return np.full(count, np.nan)
-    known = ~np.isnan(told)
-    filled = np.where(known, told, 0.0)
-    out: Floats = np.where(known.any(axis=0), fold.reduce(filled, axis=0), np.nan)
+    known = ~np.isnan(samples)
+    filled = np.where(known, samples, 0.0)
+    out: Floats = np.where(known.any(axis=0), combine.reduce(filled, axis=0), np.nan)
     return out
 
 
-def _as_of(series: Series, moments: Floats) -> Floats:
+def _fresh_sample(series: Series, moments: Floats) -> Floats:
     at = np.searchsorted(series.t, moments, side="right") - 1
-    fresh = (at >= 0) & (moments - series.t[at] <= STALE)
+    fresh = (at >= 0) & (moments - series.t[at] <= STALE_S)
     out: Floats = np.where(fresh, series.value[at], np.nan)
     return out
 
 
 def growth(metrics: Metrics, quantity: str, level: Level) -> tuple[float, float] | None:
-    """By how much a counter grew, all engines together, and in how many seconds; None without two samples."""
-    grown = [_grown(series, level) for series in metrics.get(quantity, {}).values()]
-    known = [one for one in grown if one is not None]
+    """Return the growth of a counter over all engines and the seconds it took; None without two samples."""
+    grown = (_growth(series, level) for series in metrics.get(quantity, {}).values())
+    known = [rise_and_seconds for rise_and_seconds in grown if rise_and_seconds is not None]
     return (sum(rise for rise, _ in known), max(seconds for _, seconds in known)) if known else None
 
 
-def _grown(series: Series, level: Level) -> tuple[float, float] | None:
+def _growth(series: Series, level: Level) -> tuple[float, float] | None:
     inside = np.flatnonzero((series.t >= level.t_start) & (series.t <= level.t_end))
     if len(inside) < 2:
         return None
@@ -82,6 +84,6 @@ def _grown(series: Series, level: Level) -> tuple[float, float] | None:
 
 
 def mean_of(metrics: Metrics, name: str, level: Level) -> float | None:
-    """The mean of a latency that the server told as sum and count, of what it counted within the level."""
+    """Return the mean within the level of a latency that the server reports as sum and count."""
     total, count = growth(metrics, f"{name}_sum", level), growth(metrics, f"{name}_count", level)
     return total[0] / count[0] if total and count and count[0] else None

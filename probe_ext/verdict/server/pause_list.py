@@ -1,4 +1,4 @@
-"""Silent pauses one by one, as `pauses.csv` has them."""
+"""Silent pauses one by one, as in `pauses.csv`."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from probe_ext.verdict.server.find_pauses import Spans
-from probe_ext.verdict.server.pause_context import look_at
+from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.server_series import Metrics
 from probe_ext.verdict.values.columns import Bools, Floats, Ints, numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
@@ -14,12 +14,12 @@ from probe_ext.verdict.values.evidence import Evidence
 
 @dataclass(frozen=True)
 class Pause:
-    """One pause, as `pauses.csv` has it; what the server did not tell is None."""
+    """One pause, as in `pauses.csv`; None for what the server did not report."""
 
     reply_id: str
     user: str
     users: int | None
-    """users there were, by the last sample before it"""
+    """number of users, by the last sample before it"""
     start: float
     end: float
     resumed: bool
@@ -31,34 +31,34 @@ class Pause:
 
 
 def columns(evidence: Evidence, metrics: Metrics, spans: Spans, which: Ints | None = None) -> dict[str, list[Any]]:
-    """The fields of every pause in order of time, or of those of the given numbers; a list a field, in its order."""
-    seen = look_at(spans, metrics)
+    """Return the fields of every pause, or of those with the given indices: one list per field, in order of time."""
+    context = pause_context(spans, metrics)
     pick = np.arange(len(spans)) if which is None else which
     names, users = texts(evidence.replies, "reply_id"), texts(evidence.replies, "user")
-    rows, known = spans.reply[pick].tolist(), seen.watched[pick]
+    rows, known = spans.reply[pick].tolist(), context.watched[pick]
     t, count = numbers(evidence.users, "t"), numbers(evidence.users, "users")
     at = np.searchsorted(t, spans.start[pick], side="right") - 1
-    found = {
+    values = {
         "reply_id": [names[row] for row in rows],
         "user": [users[row] for row in rows],
         "users": [int(count[i]) if i >= 0 else None for i in at.tolist()],
         "start": spans.start[pick].tolist(),
         "end": spans.end[pick].tolist(),
         "resumed": spans.resumed[pick].tolist(),
-        "meets_preemption": _where(known, seen.meets[pick]),
-        "ends_with_preemption": _where(known, seen.ends[pick]),
-        "starts_as_queue_grows": _where(known & ("waiting" in metrics), seen.starts[pick]),
-        "kv_usage": _where(~np.isnan(seen.kv_usage[pick]), seen.kv_usage[pick]),
-        "waiting": _where(~np.isnan(seen.waiting[pick]), seen.waiting[pick]),
+        "meets_preemption": _where(known, context.meets[pick]),
+        "ends_with_preemption": _where(known, context.ends[pick]),
+        "starts_as_queue_grows": _where(known & ("waiting" in metrics), context.starts[pick]),
+        "kv_usage": _where(~np.isnan(context.kv_usage[pick]), context.kv_usage[pick]),
+        "waiting": _where(~np.isnan(context.waiting[pick]), context.waiting[pick]),
     }
-    return {field.name: found[field.name] for field in fields(Pause)}
+    return {field.name: values[field.name] for field in fields(Pause)}
 
 
 def listed(evidence: Evidence, metrics: Metrics, spans: Spans, which: Ints | None = None) -> list[Pause]:
-    """The same, one by one."""
+    """Return the same as one object per pause."""
     return [Pause(*row) for row in zip(*columns(evidence, metrics, spans, which).values(), strict=True)]
 
 
 def _where(known: Bools, values: Bools | Floats) -> list[Any]:
-    """None where it is not known."""
+    """Return the values, None where they are not known."""
     return [value if is_known else None for is_known, value in zip(known.tolist(), values.tolist(), strict=True)]

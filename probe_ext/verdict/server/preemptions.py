@@ -1,9 +1,9 @@
-"""When was a request put on hold? Preemptions, charged to the moment at which the server's queue grew.
+"""When did preemptions happen? Each is attributed to the moment at which the server's queue grew.
 
-vLLM counts a preemption when its victim runs again, seconds after it was put on hold, and never if the client leaves
-meanwhile; the victim stands in the waiting gauge at once. So a rise of the counter is charged to the latest growth of
-an unbroken queue before it that no other preemption was charged to. That is a guess where new requests join the same
-queue: such a charge is never said to be sure of more than the level.
+vLLM counts a preemption when the preempted request runs again, seconds later, and never if the client leaves meanwhile;
+the request is in the waiting gauge at once. So a rise of the counter is attributed to the latest growth of an unbroken
+queue before it that has no preemption yet. Where new requests join the same queue that is a guess, so it is only ever
+used to choose the level.
 """
 
 from dataclasses import dataclass
@@ -16,38 +16,38 @@ from probe_ext.verdict.values.columns import Bools, Floats
 
 
 @dataclass(frozen=True)
-class Charges:
-    """Preemptions, several with the same moments together."""
+class Preemptions:
+    """Preemptions; those with the same moments share an entry."""
 
     at: Floats
-    """seconds of the run: the sample that showed the queue grow; without such a one, that of the counter"""
+    """seconds of the run: the sample that showed the queue grow, otherwise that of the counter"""
     shown: Floats
     """the sample that showed the counter rise"""
     count: Floats
     queued: Bools
-    """whether the queue showed the beginning"""
+    """whether the queue showed the start"""
 
     def within(self, level: Level) -> tuple[int, int]:
-        """How many a level is charged with; of them, those whose beginning or end may lie outside of it."""
+        """Return how many are attributed to a level, and how many of them may have begun or ended outside it."""
         here = (self.at > level.t_start) & (self.at <= level.t_end)
         shown_here = (self.shown > level.t_start) & (self.shown <= level.t_end)
         unsure = here & ~(self.queued & shown_here)
         return round(self.count[here].sum()), round(self.count[unsure].sum())
 
 
-def charge(metrics: Metrics) -> Charges:
-    """All preemptions of a run, over all engines."""
+def find_preemptions(metrics: Metrics) -> Preemptions:
+    """Return all preemptions of a run, over all engines."""
     found: list[tuple[float, float, float, bool]] = []
     for engine, counter in metrics.get("preemptions", {}).items():
         found += _of_engine(counter, metrics.get("waiting", {}).get(engine))
     at, shown, count, queued = np.array(found, dtype=np.float64).reshape(-1, 4).T
-    return Charges(at, shown, count, queued.astype(np.bool_))
+    return Preemptions(at, shown, count, queued.astype(np.bool_))
 
 
 def _of_engine(counter: Series, waiting: Series | None) -> list[tuple[float, float, float, bool]]:
     grown = counter.rises()
-    length = np.full(len(counter.t), np.nan) if waiting is None else _as_of(waiting, counter.t)
-    queue: list[list[float]] = []  # moments at which it grew, and by how many that nothing was charged to yet
+    length = np.full(len(counter.t), np.nan) if waiting is None else _latest(waiting, counter.t)
+    queue: list[list[float]] = []  # when it grew, and by how many requests not attributed yet
     found = []
     for i in range(1, len(counter.t)):
         left = float(grown[i - 1])
@@ -68,6 +68,6 @@ def _of_engine(counter: Series, waiting: Series | None) -> list[tuple[float, flo
     return found
 
 
-def _as_of(series: Series, moments: Floats) -> Floats:
+def _latest(series: Series, moments: Floats) -> Floats:
     at = np.searchsorted(series.t, moments, side="right") - 1
     return np.where(at >= 0, series.value[np.maximum(at, 0)], np.nan)

@@ -1,4 +1,4 @@
-"""Taking columns out of the evidence without trusting that they are there."""
+"""Columns of the evidence, with defaults for those that are missing."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -16,36 +16,36 @@ Bools = NDArray[np.bool_]
 
 
 def size(columns: Columns) -> int:
-    """How many rows there are."""
+    """Return the number of rows."""
     return min((len(values) for values in columns.values()), default=0)
 
 
 def numbers(columns: Columns, name: str) -> Floats:
-    """A column of numbers, NaN for missing; a column that is not there is missing throughout."""
+    """Return a numeric column; NaN for missing values, and throughout if the column is missing."""
     if name not in columns:
         return np.full(size(columns), np.nan)
     return np.asarray(columns[name], dtype=np.float64)
 
 
 def texts(columns: Columns, name: str) -> list[str]:
-    """A column of text, "" for missing."""
+    """Return a text column, "" for missing values."""
     return list(columns[name].tolist()) if name in columns else [""] * size(columns)
 
 
 def flags(columns: Columns, name: str, *, default: bool) -> Bools:
-    """A column of yes and no."""
+    """Return a boolean column."""
     return np.asarray(columns[name], dtype=np.bool_) if name in columns else np.full(size(columns), default)
 
 
-def coded(words: list[str]) -> tuple[Ints, list[str]]:
-    """Each word's number and the words by number, in alphabetical order: independent of the order of rows."""
-    names = sorted(set(words))
-    number = {word: i for i, word in enumerate(names)}
-    return np.fromiter(map(number.__getitem__, words), dtype=np.int64, count=len(words)), names
+def coded(values: list[str]) -> tuple[Ints, list[str]]:
+    """Return the code of each value, and the distinct values by code: sorted, so independent of the order of rows."""
+    names = sorted(set(values))
+    code = {name: i for i, name in enumerate(names)}
+    return np.fromiter(map(code.__getitem__, values), dtype=np.int64, count=len(values)), names
 
 
 def from_rows(rows: Sequence[Row], row_type: type[Row]) -> Columns:
-    """Rows as columns of evidence."""
+    """Turn rows into columns of evidence."""
     return {f.name: _column(f.type, [getattr(row, f.name) for row in rows]) for f in fields(row_type)}
 
 

@@ -1,4 +1,4 @@
-"""What the verdict is made from: plain columns, nothing that knows of files or clocks."""
+"""The input of the verdict: plain columns that know nothing of files or clocks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ with "" for missing; flags are bool."""
 
 @dataclass(frozen=True)
 class Window:
-    """One window of one metric, all workers together."""
+    """One window of one metric, merged over all workers."""
 
     metric: str
     start: float
@@ -28,7 +28,7 @@ class Window:
 
 @dataclass(frozen=True)
 class LocustCounts:
-    """What Locust itself counted, from `locust_stats.csv`."""
+    """Locust's own counts, from `locust_stats.csv`."""
 
     requests: int
     failures: int
@@ -36,26 +36,26 @@ class LocustCounts:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A run as its files tell it."""
+    """Everything recorded about a run."""
 
     replies: Columns
-    """columns of `measure.rows.ReplyRow`, doubles removed"""
+    """columns of `ReplyRow`, duplicates removed"""
     gaps: Columns
-    """columns of `measure.rows.GapRow`, doubles removed"""
+    """columns of `GapRow`, duplicates removed"""
     users: Columns
-    """columns of `measure.rows.UserRow`, in order of time"""
+    """columns of `UserRow`, in order of time"""
     server: Columns
-    """columns of `measure.rows.ServerRow`, in order of time"""
+    """columns of `ServerRow`, in order of time"""
     windows: Sequence[Window]
     manifest: Mapping[str, Any]
     locust: LocustCounts | None
     damage: Sequence[str]
-    """what could not be read, a line each"""
+    """one line for each thing that could not be read"""
     locust_history: Columns = field(default_factory=dict)
-    """`t, requests_per_s, failures_per_s`: Locust's own rates over the run; empty where it wrote none"""
+    """`t, requests_per_s, failures_per_s`: Locust's own rates over time; empty where it wrote none"""
 
 
 def quantile(values: NDArray[np.float64], q: float) -> float | None:
-    """The q-quantile (linear interpolation between order statistics) of the values present; None without any."""
+    """Return the q-quantile of the values that are not NaN (linear interpolation); None without any."""
     present = values[~np.isnan(values)]
     return float(np.quantile(present, q)) if present.size else None

@@ -1,23 +1,26 @@
-"""One check of whether, and how far, a run can be believed, as a value."""
+"""Result of one check of a run's validity."""
 
 from dataclasses import dataclass
 from typing import Literal
+
+from probe_ext.verdict.values.json_types import Text
 
 CheckState = Literal["pass", "fail", "unproven"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of whether, and how far, the run can be believed."""
+    """Result of one check of the run's validity."""
 
-    check: str
+    check: Text
+    """name of the check"""
     state: CheckState
     invalidates: bool
-    """whether its failing makes the whole verdict invalid; else it warns"""
+    """whether a failure makes the verdict invalid; otherwise it is a warning"""
     why: str
     advice: str = ""
 
     @property
-    def spoils(self) -> bool:
+    def makes_invalid(self) -> bool:
         """Whether it makes this verdict invalid."""
         return self.state == "fail" and self.invalidates

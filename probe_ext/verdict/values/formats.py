@@ -1,7 +1,6 @@
-"""How a number is said, with its unit: two digits that a reader can use, and every digit of a count.
+"""Numbers with units, as a reader sees them: two significant digits, but every digit of a count.
 
-The terminal, the page, the short texts and the sentences of `capacity.json` take their figures from here, so they
-cannot differ. Missing is a dash, never zero.
+Page, terminal, summary and the sentences of `capacity.json` share these functions. Missing is a dash, never zero.
 """
 
 import math
@@ -10,7 +9,7 @@ DASH = "–"
 
 
 def seconds(value: float | None) -> str:
-    """`0.35 ms`, `8.7 ms`, `24 ms`, `0.12 s`, `7.4 s`, `64 s`, `3 min 20 s`."""
+    """Format seconds: `0.35 ms`, `8.7 ms`, `24 ms`, `0.12 s`, `7.4 s`, `64 s`, `3 min 20 s`."""
     if value is None or math.isnan(value):
         return DASH
     if value == 0:
@@ -21,53 +20,53 @@ def seconds(value: float | None) -> str:
 
 
 def bound(value: float) -> str:
-    """A threshold, or a tick of a scale, in seconds as short as it was set: `10 ms`, `0.2 s`, `1 s`, `60 s`."""
+    """Format a threshold or a tick of a scale in seconds: `10 ms`, `0.2 s`, `1 s`, `60 s`."""
     return f"{value * 1000:g} ms" if value < 0.095 else f"{value:g} s"
 
 
 def tick(value: float) -> str:
-    """A tick of a scale without unit: `0`, `0.5`, `1,000`."""
+    """Format a tick of a scale without unit: `0`, `0.5`, `1,000`."""
     return f"{value:,.0f}" if value == round(value) else f"{value:g}"
 
 
 def speed(value: float) -> str:
-    """A threshold of typing speed: `10/s`."""
+    """Format a threshold of typing speed: `10/s`."""
     return f"{value:g}/s"
 
 
 def decimals(value: float) -> str:
-    """As many digits as a reader can use: `0.12`, `7.4`, `64`, `1,204`."""
+    """Format two significant digits or more: `0.12`, `7.4`, `64`, `1,204`."""
     if value < 0.995:
         return f"{value:.2f}"
     return f"{value:.1f}" if value < 9.95 else count(value)
 
 
 def rate(value: float | None) -> str:
-    """Tokens a second, without the unit: `609`, `27`, `9.2`."""
+    """Format tokens per second, without the unit: `609`, `27`, `9.2`."""
     return DASH if value is None or math.isnan(value) else decimals(value)
 
 
 def span(value: float | None) -> str:
-    """A stretch of time: `45 s`, `9 min`, `3 min 20 s`, `1 h 5 min`."""
+    """Format a duration: `45 s`, `9 min`, `3 min 20 s`, `1 h 5 min`."""
     if value is None or math.isnan(value):
         return DASH
     whole = round(value)
     if whole < 120:
         return f"{whole} s"
-    big, small, names = (whole // 3600, whole % 3600 // 60, "h min") if whole >= 3600 else (*divmod(whole, 60), "min s")
-    first, second = names.split()
-    return f"{big} {first} {small} {second}" if small else f"{big} {first}"
+    big, small, units = (whole // 3600, whole % 3600 // 60, "h min") if whole >= 3600 else (*divmod(whole, 60), "min s")
+    big_unit, small_unit = units.split()
+    return f"{big} {big_unit} {small} {small_unit}" if small else f"{big} {big_unit}"
 
 
 def moment(value: float) -> str:
-    """A place on the time axis: `0:40`, `12:05`, `1:02:00`."""
+    """Format a moment of the run: `0:40`, `12:05`, `1:02:00`."""
     whole = round(value)
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
 def percent(fraction: float | None) -> str:
-    """`97 %`, `4.2 %`, `0.04 %`; `99.7 %` where rounding would make it whole."""
+    """Format a fraction: `97 %`, `4.2 %`, `0.04 %`; `99.7 %` rather than a rounded 100 %."""
     if fraction is None or math.isnan(fraction):
         return DASH
     value = fraction * 100
@@ -79,5 +78,5 @@ def percent(fraction: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """`2,214`."""
+    """Format a count: `2,214`."""
     return DASH if value is None or math.isnan(value) else f"{round(value):,}"

@@ -1,91 +1,101 @@
-"""What the verdict says, as values; `Judgement.to_json()` is `capacity.json` (its schema: `capacity.schema.json`).
+"""The verdict. `Judgement.to_json()` is `capacity.json`; its JSON Schema is derived from the types here.
 
-Seconds, tokens a second, fractions of one. None is missing, never zero.
+Seconds, tokens per second, fractions of one. None is missing, never zero.
 """
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from probe_ext.verdict.values.cold_user_gap import ColdUserGap
+from probe_ext.verdict.values.dimension_result import DimensionResult
 from probe_ext.verdict.values.finding import Finding
+from probe_ext.verdict.values.json_types import Bracket, Count, Dimension, Limits, Text
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.pause_types import Pauses
-from probe_ext.verdict.values.question import ColdUser, Question
-from probe_ext.verdict.values.ruling_types import Diagnosis, Edge
+from probe_ext.verdict.values.ruling_types import Diagnosis, KvHeadroom
 from probe_ext.verdict.values.sizing_types import Cost, Goodput, Team
 
-SCHEMA = 1
-"""of capacity.json"""
+SCHEMA = 2
 DECIMALS = 6
 
 
 @dataclass(frozen=True)
 class Mode:
-    """The answer with reasoning shown, or hidden."""
+    """The result with reasoning shown, or hidden."""
 
-    served_users: int | None
-    bracket: tuple[int | None, int | None]
-    breaks_first: str | None
+    served_users: Count | None
+    bracket: Bracket
+    breaks_first: Dimension | None
 
 
 @dataclass(frozen=True)
-class Climb:
-    """What bands of a climb suggest; no proof."""
+class ByReasoning:
+    """The result for both ways of treating reasoning text."""
 
-    bracket: tuple[int | None, int | None]
-    """the lowest count of the highest band that seemed to hold, the highest of the first that seemed to fail"""
+    judged: Literal["shown", "hidden"]
+    """the one that the verdict uses"""
+    shown: Mode
+    """reasoning counts as text"""
+    hidden: Mode
+    """only text outside reasoning counts"""
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """What the bands of a ramp suggest without proving it."""
+
+    bracket: Bracket
+    """lowest count of the highest band that seemed to hold, highest count of the first band that seemed to fail"""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict."""
+    """How many concurrent users a server keeps served."""
 
     verdict: Literal["valid", "invalid", "unproven"]
-    sentence: str
-    served_users: int | None
-    interval: tuple[int, int | None] | None
-    bracket: tuple[int | None, int | None]
-    breaks_first: str | None
+    sentence: Text
+    """the answer in plain words"""
+    served_users: Count | None
+    """capacity; 0 when the lowest level fails, null when nothing is proven"""
+    interval: tuple[Count, Count | None] | None
+    """95 % interval of the capacity; a null upper end: no upper bound was found"""
+    bracket: Bracket
+    breaks_first: Dimension | None
+    """the dimension with the lowest capacity of its own"""
     levels: tuple[LevelResult, ...]
-    questions: tuple[Question, ...]
-    cold_user: ColdUser
+    dimensions: dict[Dimension, DimensionResult]
+    """capacity by each dimension alone"""
+    cold_user: ColdUserGap
     pauses: Pauses
     goodput: Goodput | None
-    """None where no level attains as much"""
+    """null where no level attains the goal"""
     team: Team | None
-    """None where no think time was given, or nothing is proven; `cost` so without a price"""
+    """null without a think time, or where nothing is proven"""
     cost: Cost | None
-    climb: Climb | None
+    """null without a price, or where nothing is proven"""
+    ramp: Ramp | None
+    """null where the load had no ramp, or held planned levels"""
     next_command: str | None
-    """what to run to prove, or to narrow, the answer"""
-    reasoning: str
-    modes: dict[str, Mode]
-    profile: dict[str, Any]
+    """the command that would prove or narrow the answer"""
+    reasoning: ByReasoning
+    profile: Annotated[dict[str, Any], Limits(required=("name",))]
+    """the SLO profile that the run was judged by"""
     findings: tuple[Finding, ...]
     diagnosis: Diagnosis
-    edge: Edge
-    replies: int
-    replies_outside: int
-    """sent in no level: while the count changed or settled"""
+    kv_headroom: KvHeadroom
+    replies: Count
+    """replies of the whole run"""
+    replies_outside: Count
+    """replies sent outside every level, while the number of users changed or settled"""
 
     def to_json(self) -> dict[str, Any]:
-        """`capacity.json`: plain types, rounded to a millionth, no NaN."""
-        plain = {
-            "schema": SCHEMA,
-            **{key: value for key, value in asdict(self).items() if key not in {"levels", "questions", "modes"}},
-            "levels": [level.to_json() for level in self.levels],
-            "questions": {question.dimension: _without(asdict(question), "dimension") for question in self.questions},
-            "reasoning": {"judged": self.reasoning, **{name: asdict(mode) for name, mode in self.modes.items()}},
-        }
-        return {key: _plain(value) for key, value in plain.items()}
-
-
-def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
-    return {k: v for k, v in mapping.items() if k != key}
+        """Return `capacity.json` as plain types, rounded to six decimals, without NaN."""
+        return {"schema": SCHEMA, **_plain(asdict(self))}
 
 
 def _plain(value: Any) -> Any:
-    """Lists for tuples, None for what is no number."""
+    """Turn tuples into lists, and numbers that are not finite into None."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,96 +1,105 @@
-"""One judged level, as a value: who was served, what its replies looked like, what the server said meanwhile."""
+"""Result of one level: how many users were served, what its replies looked like, what the server reported meanwhile."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from probe_ext.verdict.values.json_types import Count, Dimension, Fraction, Limits
 
 State = Literal["held", "failed", "unproven"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class LevelOutcome:
+    """How many users and replies of a level were served, strained or broken."""
+
+    users: Count
+    """number of users; for a band of a ramp, the middle of it"""
+    users_low: Count
+    users_high: Count
+    band: bool
+    """true for a band of a ramp, which never proves anything"""
+    t_start: float
+    """start of the measured part, seconds of the run"""
+    t_end: float
+    """end of the measured part, seconds of the run"""
+    state: State
+    appears: State
+    """for a band, the state that it would have if it could prove anything; otherwise the same as `state`"""
+    why: Annotated[tuple[Dimension, ...], Limits(unique_items=True)]
+    """dimensions that cost users here, the worst first; empty where every user is served"""
+    served_share: Fraction | None
+    """users served over users judged"""
+    served_share_low: Fraction | None
+    """lower end of its 95 % interval"""
+    served_share_high: Fraction | None
+    served_share_fit: Fraction | None
+    """served share by a fit that never rises with the number of users"""
+    users_served: Count
+    users_strained: Count
+    users_broken: Count
+    users_undecided: Count
+    """users with too few replies to decide"""
+    users_unheard: Count
+    """users without a completed reply"""
+    replies: Count
+    """replies sent in the measured part"""
+    replies_served: Count
+    replies_strained: Count
+    replies_broken: Count
+    replies_open: Count
+    """replies aborted by the load generator before they met or missed a bound"""
+    replies_needed: Count | None
+    """about how many more replies would settle an unproven level"""
+    outcomes: dict[str, Count] = field(default_factory=dict)
+    """number of replies by outcome"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReplyFigures:
-    """What a level's replies looked like from the outside."""
+    """What clients saw of a level's replies."""
 
     ttft_p50: float | None = None
-    """seconds from `sent` to the first token event, of replies that had one"""
+    """seconds from `sent` to the first token event, over replies that had one"""
     ttft_p95: float | None = None
     ttft_p99: float | None = None
     ttft_visible_p95: float | None = None
-    """the same to the first token outside reasoning"""
+    """the same, to the first token outside reasoning"""
     first_word_p50: float | None = None
-    """seconds that users waited for a first word, as the profile counts it"""
+    """seconds that users waited for the first word, counted as the profile says"""
     first_word_p95: float | None = None
     decode_rate_p50: float | None = None
-    """tokens a second of one reply, 1/TPOT, of replies that have a typing speed"""
+    """tokens per second of one reply (1/TPOT), over replies that have a typing speed"""
     decode_rate_p05: float | None = None
     longest_gap_p95: float | None = None
-    """seconds; over the replies' longest gaps"""
+    """seconds, over the longest gap of each reply"""
     longest_gap_max: float | None = None
     tokens_out_p50: float | None = None
     total_tokens_per_s: float | None = None
-    """tokens whose event fell in the measured part, over its length"""
-    slo_attainment: float | None = None
-    """served of judged replies, failures in the denominator (DistServe, OSDI 2024)"""
+    """tokens that arrived in the measured part, per second, all users together"""
+    slo_attainment: Fraction | None = None
+    """served replies over judged replies, failures included (DistServe, OSDI 2024)"""
     goodput_rps: float | None = None
-    """served replies sent in the measured part, over its length (DistServe; `--goodput` of vLLM's benchmark)"""
-    fluidity_index: float | None = None
-    """met part of all tokens' deadlines (Etalon, arXiv:2407.07000; `measure.deadlines`), by the run's own profile"""
-    fluid_share: float | None = None
-    """part of the replies with deadlines whose own index is at least FLUID"""
+    """served replies per second (DistServe; `--goodput` of vLLM's benchmark)"""
+    fluidity_index: Fraction | None = None
+    """share of token deadlines met, by the run's own profile (Etalon, arXiv:2407.07000)"""
+    fluid_share: Fraction | None = None
+    """share of replies whose own fluidity index is at least 0.9"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServerFigures:
-    """What the server said of itself in a level's measured part."""
+    """What the server reported in a level's measured part."""
 
     kv_usage_max: float | None = None
     """fraction of the KV cache, of the fullest engine"""
-    preemptions: int | None = None
-    """charged to where the server's queue grew (see `evictions`)"""
-    preemptions_unsure: int | None = None
-    """of them, those whose beginning or end may lie outside the level"""
+    preemptions: Count | None = None
+    """attributed to the level in which the server's queue grew"""
+    preemptions_unsure: Count | None = None
+    """how many of them may have begun or ended outside the level"""
     waiting_max: float | None = None
     running_max: float | None = None
 
 
-@dataclass(frozen=True)
-class LevelResult:
-    """One level, or one band of a climb."""
-
-    users: int
-    users_low: int
-    users_high: int
-    band: bool
-    t_start: float
-    t_end: float
-    state: State
-    appears: State
-    """what the state would be if a band could prove anything; else the same as `state`"""
-    why: tuple[str, ...]
-    """dimensions that cost people here, the worst first; empty where everybody is served"""
-    served_share: float | None
-    served_share_low: float | None
-    served_share_high: float | None
-    served_share_fit: float | None
-    """by a fit that never rises with the users"""
-    users_served: int
-    users_strained: int
-    users_broken: int
-    users_undecided: int
-    users_unheard: int
-    replies: int
-    """sent in the measured part"""
-    replies_served: int
-    replies_strained: int
-    replies_broken: int
-    replies_open: int
-    """ended by us, or by our fault, before anything was decided"""
-    replies_needed: int | None
-    """about how many more would settle an unproven level"""
-    outcomes: dict[str, int] = field(default_factory=dict)
-    figures: ReplyFigures = ReplyFigures()
-    server: ServerFigures = ServerFigures()
-
-    def to_json(self) -> dict[str, Any]:
-        """Flat, as in `capacity.json`."""
-        flat = {key: value for key, value in asdict(self).items() if key not in {"figures", "server"}}
-        return {**flat, **asdict(self.figures), **asdict(self.server)}
+@dataclass(frozen=True, kw_only=True)
+class LevelResult(ServerFigures, ReplyFigures, LevelOutcome):
+    """One level, or one band of a ramp."""

@@ -1,31 +1,39 @@
-"""Reading a manifest that may lack anything, or hold something else than it should."""
+"""Reading a manifest in which any key may be missing or have the wrong type."""
 
 import math
 from collections.abc import Mapping
 from typing import Any, overload
 
+Span = tuple[float, float | None]
+"""Seconds of the run; None: to its end."""
+
 
 def workers(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The run's workers."""
+    """Return the run's workers."""
     return mappings(manifest.get("workers"))
 
 
-def absences(manifest: Mapping[str, Any]) -> list[tuple[float, float | None]]:
-    """Between which seconds of the run a worker was not heard; None: it never came back."""
+def absences(manifest: Mapping[str, Any]) -> list[Span]:
+    """Return the spans in which the master had no contact with some worker."""
     return [span for worker in workers(manifest) for span in away(worker)]
 
 
-def away(worker: Mapping[str, Any]) -> list[tuple[float, float | None]]:
-    """The same of one worker."""
+def away(worker: Mapping[str, Any]) -> list[Span]:
+    """Return the spans in which the master had no contact with this worker."""
     spans = worker.get("away")
     pairs = [span for span in spans if isinstance(span, list) and len(span) == 2] if isinstance(spans, list) else []
-    told = [(number({"t": a}, "t"), number({"t": b}, "t"), b) for a, b in pairs]
-    return [(a, b) for a, b, raw in told if a is not None and (raw is None or b is not None)]
+    parsed = [(_finite(start), _finite(end), end) for start, end in pairs]
+    return [(start, end) for start, end, raw in parsed if start is not None and (raw is None or end is not None)]
 
 
 def servers(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The servers that were asked for their metrics."""
+    """Return the servers whose metrics were requested."""
     return mappings(manifest.get("server"))
+
+
+def calibration(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what `probe calibrate` measured on the master's machine. Runs of schema 1 call it `ruler`."""
+    return mapping(manifest.get("calibration") or manifest.get("ruler"))
 
 
 @overload
@@ -33,23 +41,27 @@ def number(mapping: Mapping[str, Any], key: str, default: float) -> float: ...
 @overload
 def number(mapping: Mapping[str, Any], key: str, default: None = None) -> float | None: ...
 def number(mapping: Mapping[str, Any], key: str, default: float | None = None) -> float | None:
-    """A finite number, or the default for anything else."""
-    value = mapping.get(key)
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if usable and value is not None else default
+    """Return a finite number, or the default for anything else."""
+    value = _finite(mapping.get(key))
+    return default if value is None else value
+
+
+def _finite(value: object) -> float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else None  # type: ignore[arg-type]
 
 
 def by_kernel(manifest: Mapping[str, Any]) -> bool | None:
-    """Whether every worker's receive times are the kernel's; None where no worker says."""
-    said = [str(w.get("receive_stamps")) for w in workers(manifest) if w.get("receive_stamps")]
-    return all(stamps == "kernel" for stamps in said) if said else None
+    """Tell whether all workers took receive times from the kernel; None where no worker says."""
+    stamps = [str(w.get("receive_stamps")) for w in workers(manifest) if w.get("receive_stamps")]
+    return all(stamp == "kernel" for stamp in stamps) if stamps else None
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """A group; an empty one for anything else."""
+    """Return a mapping; an empty one for anything else."""
     return value if isinstance(value, Mapping) else {}
 
 
 def mappings(value: Any) -> list[Mapping[str, Any]]:
-    """The groups in a list; nothing for anything else."""
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+    """Return the mappings in a list; an empty list for anything else."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, (list, tuple)) else []

@@ -1,47 +1,53 @@
-"""What is known of the silent pauses of a run, as values."""
+"""Silent pauses of a run and how they coincide with preemptions."""
 
 from dataclasses import dataclass
+
+from probe_ext.verdict.values.json_types import Amount, Count, Text
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many spans of time meet a bracket of another series, and how many would by chance (see `overlap`)."""
+    """How many pauses coincide with something the server did, and how many would by chance."""
 
-    seen: int
-    chance: float
+    seen: Count
+    chance: Amount
     """mean over random rotations"""
-    chance_low: float
-    """95 % of the rotations lie between"""
-    chance_high: float
+    chance_low: Amount
+    """95 % of the rotations lie between `chance_low` and `chance_high`"""
+    chance_high: Amount
 
     @property
-    def beyond(self) -> bool:
-        """Whether it is more than chance explains."""
+    def beyond_chance(self) -> bool:
+        """Whether chance does not explain it."""
         return self.seen > self.chance_high
 
 
 @dataclass(frozen=True)
 class Pauses:
-    """The silent pauses of the whole run, and what the server's samples show of them (see `pauses`)."""
+    """The silent pauses of the whole run. Overlap with server events is no proof of a cause."""
 
-    threshold: float
-    """seconds"""
-    count: int
-    replies: int
-    """with at least one"""
-    seconds: float
-    """all together"""
-    longest: float | None
-    clients_cut: int
-    """of 30 s or more: an ordinary client would have given up"""
-    watched: int
-    """during which the preemption counter was read throughout"""
-    preemptions: int | None
-    """counted in the whole run; None where the server does not tell"""
+    threshold: Amount
+    """seconds from which a gap is a silent pause"""
+    count: Count
+    replies: Count
+    """replies with at least one pause"""
+    seconds: Amount
+    """total length of all pauses"""
+    longest: Amount | None
+    clients_cut: Count
+    """pauses of 30 s or more, at which an ordinary client would have timed out"""
+    watched: Count
+    """pauses during which the preemption counter was read throughout"""
+    preemptions: Count | None
+    """preemptions of the whole run; null where the server does not report them"""
     meets_preemption: Overlap | None
+    """pauses that overlap a rise of the preemption counter"""
     ends_with_preemption: Overlap | None
+    """pauses that end in such a rise"""
     starts_as_queue_grows: Overlap | None
-    kv_usage_p50: float | None
-    """over the pauses: the highest use of the KV cache during each"""
-    waiting_p50: float | None
-    says: str
+    """pauses that start while the server's queue grows"""
+    kv_usage_p50: Amount | None
+    """median over the pauses of the peak KV-cache usage during each"""
+    waiting_p50: Amount | None
+    """median over the pauses of the most requests waiting during each"""
+    sentence: Text

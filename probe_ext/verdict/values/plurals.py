@@ -1,4 +1,4 @@
-"""How people, things and dimensions are said in plain words."""
+"""People, things and dimensions in plain words, singular and plural."""
 
 from collections.abc import Sequence
 
@@ -11,27 +11,27 @@ CAUSES = {
 
 
 def cause(dimension: str | None) -> str:
-    """What broke, in plain words."""
-    return CAUSES.get(dimension or "", "several things together")
+    """Name the dimension that failed, in plain words."""
+    return CAUSES.get(dimension or "", "several dimensions together")
 
 
 def people(n: int) -> str:
-    """`1 person`, `8 people`."""
+    """Return `1 person`, `8 people`."""
     return f"{n} person" if n == 1 else f"{n:,} people"
 
 
 def feel(n: int) -> str:
-    """`1 person feels served`, `8 people at once feel served`."""
+    """Return `1 person feels served`, `8 people at once feel served`."""
     return "1 person feels served" if n == 1 else f"{n:,} people at once feel served"
 
 
-def things(n: int, one: str, many: str = "") -> str:
-    """`1 reply`, `3 replies`."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
+def things(n: int, singular: str, plural: str = "") -> str:
+    """Return `1 reply`, `3 replies`; the plural defaults to the singular with an s."""
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
 
 
 def listed(words: Sequence[str], most: int = 4) -> str:
-    """`a, b and c`; of many, the first few and how many more."""
+    """Return `a, b and c`; of more than `most`, the first few and how many more."""
     shown = list(words[:most])
     if len(words) > most:
         return f"{', '.join(shown)} and {len(words) - most} more"

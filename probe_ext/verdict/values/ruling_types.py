@@ -1,87 +1,101 @@
-"""What the diagnosis and the edge say, as values. None is missing, never zero."""
+"""Results of the diagnosis and of the KV-cache forecast. None is missing, never zero."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Limits, Text
+
+RULE_NAMES = (
+    "client_too_slow",
+    "response_cache",
+    "cut_answers",
+    "serialised",
+    "batch_limit",
+    "memory_wall",
+    "prefill_bound",
+    "ceiling",
+    "not_loaded",
+)
+RuleName = Annotated[str, Limits(one_of=RULE_NAMES)]
 RulingState = Literal["holds", "absent", "unknown"]
 Confidence = Literal["low", "medium", "high"]
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One figure that a rule went by."""
+    """One figure that a rule relies on."""
 
-    name: str
-    value: float
+    name: Text
+    value: float | None
     unit: str
-    """empty for a bare number"""
+    """empty for a plain number"""
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """What one rule says."""
+    """Result of one rule of the diagnosis."""
 
-    rule: str
+    rule: RuleName
     state: RulingState
-    why: str
-    """a sentence or two"""
-    says: str = ""
-    """where it holds, a clause that names the bound"""
+    why: Text
+    """one or two sentences"""
+    label: str = ""
+    """where the rule holds, a clause that names the limit"""
     needs: str = ""
-    """where it cannot be known, what it would take"""
-    from_users: int | None = None
-    """the lowest number of users at which it was seen to hold"""
+    """where the state is unknown, what would be needed to know it"""
+    from_users: Count | None = None
+    """lowest number of users at which the rule was seen to hold"""
     evidence: tuple[Fact, ...] = ()
     confidence: Confidence | None = None
-    """how sure it is that it holds; None where it does not, or is not known"""
+    """confidence that the rule holds; null where it does not hold or is unknown"""
     confidence_from: str = ""
-    """how that was reached: which signs agree"""
+    """which signs the confidence rests on"""
     advice: str = ""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the rules say."""
+    """What limits the server."""
 
-    sentence: str
-    bounds: tuple[str, ...]
-    """rules that hold, the one to look at first in front"""
+    sentence: Text
+    bounds: tuple[RuleName, ...]
+    """rules that hold, the first to look at first"""
     rules: tuple[Ruling, ...]
-    """one of each"""
+    """the result of every rule"""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """How many users the KV cache would hold, by arithmetic."""
+    """How many users the KV cache has room for, by its size."""
 
     prompts: Literal["distinct", "shared"]
-    """whether every prompt is held by itself, or the beginning that all share only once"""
-    prompt_tokens: float
-    shared_tokens: float
-    reply_tokens: float
-    resident_tokens: float
-    """of one reply when it ends, less what it shares"""
-    users_low: int
-    """all of them at the end of their replies at once"""
-    users_high: int
-    """replies spread evenly from beginning to end, with their usual fluctuation, and people thinking as they did"""
+    """whether every prompt is stored separately, or a common prefix only once"""
+    prompt_tokens: Amount
+    shared_tokens: Amount
+    reply_tokens: Amount
+    resident_tokens: Amount
+    """tokens that one reply holds when it ends, without the shared prefix"""
+    users_low: Count
+    """if all replies ended at the same time"""
+    users_high: Count
+    """if replies are spread evenly from start to end, with the usual fluctuation and the think times of the run"""
 
 
 @dataclass(frozen=True)
-class Edge:
-    """Where the KV cache runs full: how near the best level stands to it, and what arithmetic says."""
+class KvHeadroom:
+    """How close the KV cache is to full: measured, and forecast from its size."""
 
-    sentence: str
-    users: int | None
-    """the highest level measured below the wall: nobody put on hold or kept waiting for memory"""
-    kv_usage_max: float | None
-    """of that level"""
-    on_edge: bool | None
-    """whether that level stands on the edge: one user more may tip it over"""
-    wall: tuple[int | None, int | None]
-    """that level, and the first behind it at which memory ran out; None where none was seen"""
-    kv_tokens: int | None
-    """what the cache holds, all engines together, by its configuration"""
+    sentence: Text
+    users: Count | None
+    """highest level without preemptions and without requests waiting for memory"""
+    kv_usage_max: Amount | None
+    """peak KV-cache usage of that level"""
+    near_saturation: bool | None
+    """whether one more user may fill the cache at that level"""
+    saturation: Bracket
+    """that level, and the first above it that ran out of memory; null where there is no such level"""
+    kv_tokens: Count | None
+    """tokens that the caches of all engines hold, by their configuration"""
     forecasts: tuple[Forecast, ...]
-    users_by_gauge: int | None
-    """with how many the cache is full on average, from how its use grew with the replies that ran"""
+    users_by_gauge: Count | None
+    """number of users that fills the cache on average, extrapolated from its usage"""

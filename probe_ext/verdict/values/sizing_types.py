@@ -1,53 +1,57 @@
-"""What a capacity is worth, as values: goodput, a team, its cost."""
+"""What a capacity is worth: goodput, team size, cost."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from probe_ext.verdict.values.json_types import Amount, Count, Fraction, Limits, Text
 
 
 @dataclass(frozen=True)
 class Goodput:
-    """The highest rate of requests at which enough of them are served, as DistServe (OSDI 2024) defines goodput."""
+    """The highest request rate at which enough requests are served, as DistServe (OSDI 2024) defines goodput."""
 
-    goal: float
-    """SLO attainment that is asked for"""
-    users: int
-    replies_per_s: float
-    """judged replies of that level, over its length"""
+    goal: Fraction
+    """required SLO attainment"""
+    users: Annotated[int, Limits(minimum=1)]
+    replies_per_s: Amount
+    """judged replies of that level per second"""
 
 
 @dataclass(frozen=True)
 class Team:
-    """How many people a capacity is enough for, who read and think between two questions (see `team`)."""
+    """Size of a team, whose members read and think between requests, that the capacity is enough for."""
 
-    think_time: float
-    """seconds, as it was given"""
-    reply_seconds: float
-    """from asking to a whole reply's end, mean at the capacity"""
-    in_flight: float
-    """replies at the capacity, mean over time"""
-    waiting_share: float
-    """of a person's time, spent on waiting for a reply and seeing it come"""
-    people: int
-    """so that as many are in flight on average"""
-    people_low: int
-    """by the capacity's interval"""
-    people_high: int | None
-    people_19_of_20: int
-    """so that no more are in flight in 95 % of the time"""
-    says: str
+    think_time: Amount
+    """seconds, as given"""
+    reply_seconds: Amount
+    """mean seconds from request to the end of a complete reply, at the capacity"""
+    in_flight: Amount
+    """mean number of replies in flight at the capacity"""
+    waiting_share: Fraction
+    """share of a person's time spent waiting for or reading along with a reply"""
+    people: Count
+    """team size that keeps as many replies in flight on average"""
+    people_low: Count
+    """by the interval of the capacity"""
+    people_high: Count | None
+    """null: no upper bound was found"""
+    people_19_of_20: Count
+    """team size that keeps no more replies in flight for 95 % of the time"""
+    sentence: Text
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What an hour's price comes to at the capacity; in the currency of the price."""
+    """What the server costs at its capacity, in the currency of the given price."""
 
-    price_per_hour: float
-    """as it was given"""
-    per_user_hour: float
-    """for each person served at once"""
-    per_person_hour: float | None
-    """for each member of the team; None without a think time"""
-    per_million_tokens: float | None
-    """of answers, all users together"""
-    per_token_per_s: float | None
-    """price an hour of each token a second"""
-    says: str
+    price_per_hour: Amount
+    """as given"""
+    per_user_hour: Amount
+    """per concurrent user served"""
+    per_person_hour: Amount | None
+    """per member of the team; null without a think time"""
+    per_million_tokens: Amount | None
+    """output tokens, all users together"""
+    per_token_per_s: Amount | None
+    """hourly price of each token per second"""
+    sentence: Text

@@ -1,4 +1,4 @@
-"""What findings call a load generator: ids are long and random, people know machines."""
+"""Names of load generators in findings: ids are long and random, people know host names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,25 +6,25 @@ from typing import Any
 from probe_ext.verdict.values.manifest_view import workers
 
 LONE = "the load generator"
-_OF_A_WORKER = ("left_at", "lost_at", "away")
+_DISTRIBUTED_KEYS = ("left_at", "lost_at", "away")
 
 
 def is_lone(manifest: Mapping[str, Any]) -> bool:
-    """Whether one process made all the load. One that left or was not heard had a master, and is named."""
+    """Tell whether one process made all the load. A worker that left or lost contact had a master, and is named."""
     known = workers(manifest)
-    return len(known) == 1 and not any(known[0].get(key) for key in _OF_A_WORKER)
+    return len(known) == 1 and not any(known[0].get(key) for key in _DISTRIBUTED_KEYS)
 
 
 def worker_name(manifest: Mapping[str, Any], worker: object) -> str:
-    """`worker HOST`; of several on one host with the number that the page lists it under; without a host, its id."""
+    """Return `worker HOST`, `worker 2 on HOST` as numbered on the page, or `worker ID` if its host is not known."""
     known = workers(manifest)
-    place = next((n for n, one in enumerate(known) if str(one.get("id")) == str(worker)), None)
-    if place is None:
+    index = next((i for i, entry in enumerate(known) if str(entry.get("id")) == str(worker)), None)
+    if index is None:
         return f"worker {worker}"
     if is_lone(manifest):
         return LONE
-    host = known[place].get("host")
+    host = known[index].get("host")
     if not host:
         return f"worker {worker}"
-    alone = sum(one.get("host") == host for one in known) == 1
-    return f"worker {host}" if alone else f"worker {place + 1} on {host}"
+    only = sum(entry.get("host") == host for entry in known) == 1
+    return f"worker {host}" if only else f"worker {index + 1} on {host}"

@@ -1,18 +1,20 @@
-"""The answer in one plain sentence, for somebody who has never seen the tool."""
+"""The answer in one plain sentence, for a reader who has never seen the tool."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from probe_ext.verdict.values.dimension_result import DimensionResult
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.judgement import Climb
+from probe_ext.verdict.values.judgement import Ramp
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.plurals import cause, feel, listed, people, things
-from probe_ext.verdict.values.question import Question
 from probe_ext.verdict.wording.early_end import NEVER_STILL
 from probe_ext.verdict.wording.gap import gap, told
-from probe_ext.verdict.wording.ramp_sentence import climb_sentence
 
-_SOMETHING_ELSE = {"response_cache": "from a response cache", "cut_answers": "cut short"}
-"""rules of the diagnosis under which the figures are not those of the model, as one says it"""
+RAMP_UNPROVEN = "nothing of it is proven yet"
+_NOT_THE_MODEL = {"response_cache": "from a response cache", "cut_answers": "cut short"}
+"""Rules of the diagnosis under which the answers are not the model's own, in plain words."""
+
+INVALID_RESULT = "Reported result (invalid run):"
 
 Bracket = tuple[int | None, int | None]
 
@@ -22,20 +24,20 @@ def sentence(
     between: Bracket,
     broke: str,
     levels: Sequence[LevelResult],
-    climb: Climb | None,
+    ramp: Ramp | None,
     findings: Sequence[Finding],
     bounds: Sequence[str] = (),
 ) -> str:
-    """The whole answer; before it, that it is not to be believed, where it is not.
+    """Return the whole answer; for an invalid run, after the reason why it is invalid.
 
-    `broke` is what `what_broke` says; `bounds` the rules of the diagnosis that hold.
+    `broke` comes from `what_broke`; `bounds` are the rules of the diagnosis that hold.
     """
-    said = _answer(served, between, broke, levels, climb) or f"No answer: {_why_nothing(findings)}"
+    said = _answer(served, between, broke, levels, ramp) or f"No answer: {_why_nothing(findings)}"
     said = said if served is None else _of_such_answers(said, bounds)
-    spoiled = [finding for finding in findings if finding.spoils]
-    if not spoiled:
+    invalid = [finding for finding in findings if finding.makes_invalid]
+    if not invalid:
         return said
-    return f"This run is not to be believed: {spoiled[0].why.rstrip('.')}. Taken at its word: {said}"
+    return f"Invalid measurement: {invalid[0].why.rstrip('.')}. {INVALID_RESULT} {said}"
 
 
 def _answer(
@@ -43,11 +45,11 @@ def _answer(
     between: Bracket,
     broke: str,
     levels: Sequence[LevelResult],
-    climb: Climb | None,
+    ramp: Ramp | None,
 ) -> str | None:
     """None where there is no level."""
     if served is None:
-        return _unproven(between, levels, climb)
+        return _unproven(between, levels, ramp)
     if served == 0:
         return _none(between[1] or 0, broke)
     if between[1] is not None:
@@ -57,7 +59,7 @@ def _answer(
 
 def not_the_models(bounds: Sequence[str]) -> str:
     """What the answers were, by the rules that hold, if not what the model says when it is asked; else empty."""
-    return listed([words for rule, words in _SOMETHING_ELSE.items() if rule in bounds])
+    return listed([words for rule, words in _NOT_THE_MODEL.items() if rule in bounds])
 
 
 def _of_such_answers(said: str, bounds: Sequence[str]) -> str:
@@ -66,9 +68,9 @@ def _of_such_answers(said: str, bounds: Sequence[str]) -> str:
     return f"With answers {what}, {said[:1].lower()}{said[1:]}" if what else said
 
 
-def what_broke(breaks_first: str | None, failed: int | None, questions: Sequence[Question]) -> str:
+def what_broke(breaks_first: str | None, failed: int | None, dimensions: Mapping[str, DimensionResult]) -> str:
     """What broke. A dimension that by itself fails only further up did not break the level that failed."""
-    alone = next((one.bracket[1] for one in questions if one.dimension == breaks_first), None)
+    alone = dimensions[breaks_first].bracket[1] if breaks_first and breaks_first in dimensions else None
     if alone is not None and failed is not None and alone > failed:
         return f"{cause(None)} broke first ({cause(breaks_first)} by itself only at {alone:,})"
     return f"{cause(breaks_first)} broke first"
@@ -98,9 +100,9 @@ def _why_nothing(findings: Sequence[Finding]) -> str:
     return f"{why[:1].lower()}{why[1:]}"
 
 
-def _unproven(between: Bracket, levels: Sequence[LevelResult], climb: Climb | None) -> str | None:
+def _unproven(between: Bracket, levels: Sequence[LevelResult], ramp: Ramp | None) -> str | None:
     failed = between[1]
-    suggested = climb_sentence(climb, levels, failed) if climb else None
+    suggested = ramp_sentence(ramp, levels, failed) if ramp else None
     if suggested:
         return suggested
     if not levels:
@@ -117,6 +119,41 @@ def _would_tell(levels: Sequence[LevelResult]) -> str:
         return ""
     missing = things(needed.replies_needed or 0, "more reply", "more replies")
     return f"; about {missing} at {things(needed.users, 'user')} would"
+
+
+def ramp_sentence(ramp: Ramp, levels: Sequence[LevelResult], failed: int | None) -> str | None:
+    """Say what a ramp suggests; None for nothing. `failed`: a number of users held long enough to prove too many."""
+    low, high = ramp.bracket
+    if failed is not None and (high is None or failed <= high):
+        return _below(low, failed, levels) if low is not None and low < failed else None
+    if high is not None:
+        seemed = feel(low) if low is not None else f"fewer than {people(high)} at once feel served"
+        return f"A ramp suggests that {seemed}; at {high:,} {_broke(high, levels)} broke first; {RAMP_UNPROVEN}."
+    return None if low is None else f"A ramp suggests that {feel(low)}; {_above(low, levels)}; {RAMP_UNPROVEN}."
+
+
+def _below(low: int, failed: int, levels: Sequence[LevelResult]) -> str:
+    many = f"{people(failed)} are too many, {_broke(failed, levels)} broke first"
+    return f"No answer yet: {many}; a ramp suggests that {feel(low)}, which is not proven."
+
+
+def _above(low: int, levels: Sequence[LevelResult]) -> str:
+    """Say why no band seemed to fail: for want of users, or of replies."""
+    above = sorted((level for level in levels if level.users_low > low), key=lambda level: level.users_low)
+    lost = next((level for level in above if level.users_strained + level.users_broken), None)
+    if lost is not None:
+        return f"from {lost.users_low:,} on {_cost(lost)} cost some of them, too few to tell how many"
+    return "above that it was too short to tell" if above else "more were not measured"
+
+
+def _broke(users: int, levels: Sequence[LevelResult]) -> str:
+    return next(
+        (_cost(level) for level in levels if users in {level.users, level.users_high} and level.why), cause(None)
+    )
+
+
+def _cost(level: LevelResult) -> str:
+    return cause(level.why[0] if level.why else None)
 
 
 def _capital(text: str) -> str:

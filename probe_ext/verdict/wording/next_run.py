@@ -1,4 +1,4 @@
-"""What to run next: the command that would prove what a climb suggests, or narrow what lies between two levels."""
+"""What to run next: the command that would prove what a ramp suggests, or narrow what lies between two levels."""
 
 import math
 import shlex
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.settings.options import OPTIONS
-from probe_ext.verdict.values.judgement import Climb
+from probe_ext.verdict.values.judgement import Ramp
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.manifest_view import mapping, number
 
@@ -27,10 +27,10 @@ Bracket = tuple[int | None, int | None]
 
 
 def next_command(
-    manifest: Mapping[str, Any], between: Bracket, climb: Climb | None, levels: Sequence[LevelResult]
+    manifest: Mapping[str, Any], between: Bracket, ramp: Ramp | None, levels: Sequence[LevelResult]
 ) -> str | None:
     """A `probe run` with levels around the boundary; None where there is nothing left to find out."""
-    wanted = next_levels(between if between != (None, None) or climb is None else climb.bracket, levels)
+    wanted = next_levels(between if between != (None, None) or ramp is None else ramp.bracket, levels)
     if not wanted:
         return None
     target = manifest.get("target")

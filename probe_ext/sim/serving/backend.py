@@ -1,4 +1,4 @@
-"""What runs behind the HTTP face: the engine on real time, the counters, the record; its starts and restarts."""
+"""What runs behind the HTTP API: engine, metrics and truth log, with their start, restart and stop."""
 
 import asyncio
 import os
@@ -8,20 +8,20 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from probe_ext.sim.engine.pacer import Pacer
 from probe_ext.sim.engine.scheduler import Engine
 from probe_ext.sim.faults import Fault
-from probe_ext.sim.ground_truth import Truth
 from probe_ext.sim.metrics.vllm_metrics import Metrics
 from probe_ext.sim.personality import Personality
 from probe_ext.sim.profile import Profile
+from probe_ext.sim.serving.pacer import Pacer
+from probe_ext.sim.serving.truth_log import TruthLog
 
-FLUSH_EVERY_S = 0.5
+TRUTH_FLUSH_INTERVAL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How the server is run."""
+class ServerOptions:
+    """Settings of one simulated server."""
 
     profile: Profile
     personality: Personality = field(default_factory=Personality)
@@ -35,37 +35,39 @@ class Options:
 
 
 class Backend:
-    """One server's engine room. ``profile`` is the one in force, ``model`` the name it answers to."""
+    """One server's state. ``profile`` includes the personality's changes; ``model`` is the served model name."""
 
     clock: Callable[[], float]
     created: float
     pacer: Pacer
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ServerOptions) -> None:
         self.options = options
         self.profile = options.personality.applied(options.profile)
         self.model = options.model or self.profile.model
         self._down_until = 0.0
 
     @property
-    def down(self) -> bool:
-        """Whether it is still starting again."""
+    def restarting(self) -> bool:
+        """Whether the server is still down after a restart."""
         return self.clock() < self._down_until
 
-    def unix(self, moment: float) -> float:
-        """A moment of the monotonic clock as Unix time."""
+    def unix_time(self, moment: float) -> float:
+        """Convert a time on the monotonic clock to Unix time."""
         return self.created + moment - self._started
 
     async def lifetime(self, _: object) -> AsyncIterator[None]:
-        """Run from here to the application's end (an aiohttp cleanup context)."""
+        """Run the engine for the application's lifetime (an aiohttp cleanup context)."""
         self.clock = asyncio.get_running_loop().time
         self._started = self.clock()
-        self.created = time.time()  # noqa: TID251 - Unix time appears in bodies, metrics and the record's head
-        self._truth = Truth(self.options.truth, self._head())
-        self.pacer = Pacer(self._engine(), self._metrics(), self._truth, self.clock)
-        tasks = [asyncio.create_task(work) for work in (self.pacer.run(), self._flush(), self._planned_restarts())]
+        self.created = time.time()  # noqa: TID251 - response bodies, metrics and truth log need Unix time
+        self._truth = TruthLog(self.options.truth, self._truth_header())
+        self.pacer = Pacer(self._new_engine(), self._new_metrics(), self._truth, self.clock)
+        tasks = [
+            asyncio.create_task(work) for work in (self.pacer.run(), self._flush_truth(), self._scheduled_restarts())
+        ]
         for task in tasks:
-            task.add_done_callback(_give_up_on_failure)
+            task.add_done_callback(_exit_on_failure)
         yield
         for task in tasks:
             task.cancel()
@@ -73,23 +75,23 @@ class Backend:
         self._truth.close()
 
     def restart(self, fault: Fault) -> None:
-        """The engine dies and starts again: open streams fail, counters begin at 0, SECONDS of downtime."""
+        """Restart the engine: open streams fail, counters reset, and the server is down for the fault's seconds."""
         self._down_until = self.clock() + (fault.seconds or 0.0)
-        self._truth.event("restart", self.clock())
-        self.pacer.replace(self._engine(), self._metrics())
+        self._truth.log_event("restart", self.clock())
+        self.pacer.replace(self._new_engine(), self._new_metrics())
 
     def stop(self) -> None:
-        """End all open streams as vLLM does when it is told to end: with an error inside the stream."""
-        self._truth.event("stop", self.clock())
-        self.pacer.replace(self._engine(), self._metrics())
+        """End all open streams with an error event, as vLLM does on shutdown."""
+        self._truth.log_event("stop", self.clock())
+        self.pacer.replace(self._new_engine(), self._new_metrics())
 
-    def _engine(self) -> Engine:
+    def _new_engine(self) -> Engine:
         return Engine(self.profile, self.options.speed, self.options.personality.cold)
 
-    def _metrics(self) -> Metrics:
+    def _new_metrics(self) -> Metrics:
         return Metrics(self.profile, self.model, time.time())  # noqa: TID251 - creation times are Unix times
 
-    def _head(self) -> dict[str, Any]:
+    def _truth_header(self) -> dict[str, Any]:
         return {
             "monotonic": self._started,
             "epoch": self.created,
@@ -100,20 +102,20 @@ class Backend:
             "model": self.model,
         }
 
-    async def _flush(self) -> None:
+    async def _flush_truth(self) -> None:
         while True:
-            await asyncio.sleep(FLUSH_EVERY_S)
+            await asyncio.sleep(TRUTH_FLUSH_INTERVAL_S)
             self._truth.flush()
 
-    async def _planned_restarts(self) -> None:
-        planned = [fault for fault in self.options.faults if fault.kind == "restart"]
-        for fault in sorted(planned, key=lambda each: each.share):
+    async def _scheduled_restarts(self) -> None:
+        restarts = [fault for fault in self.options.faults if fault.kind == "restart"]
+        for fault in sorted(restarts, key=lambda each: each.share):
             await asyncio.sleep(max(0.0, self._started + fault.share - self.clock()))
             self.restart(fault)
 
 
-def _give_up_on_failure(task: "asyncio.Task[None]") -> None:
+def _exit_on_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        # A simulator that no longer steps would look like a server that hangs: better gone than wrong.
-        print(f"simulator: {type(error).__name__}: {error}", file=sys.stderr, flush=True)  # noqa: T201 - as above
+        # A simulator that has stopped stepping would look like a server that hangs, so exit instead.
+        print(f"simulator: {type(error).__name__}: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the process is about to exit
         os._exit(1)

@@ -1,8 +1,8 @@
-"""Replies as they stood when more users came: what happened to them after that was another level's load.
+"""Cut replies off at the moment more users arrive: what happens to them afterwards is due to another level's load.
 
-A reply belongs to the level in which it was sent. If it still goes on when users are added, it is judged like one that
-we ended at that moment: a bound already passed counts, else it is open. Without that, a level's last replies would be
-blamed on it for what the next, heavier one did to them.
+A reply belongs to the level in which it was sent. If it is still in flight when users are added, it is judged as if it
+had been aborted at that moment: a bound already passed counts, otherwise it is open. Without the cut, a level would be
+blamed for what the next, heavier one did to its last replies.
 """
 
 import itertools
@@ -15,32 +15,32 @@ from probe_ext.verdict.levels.find_levels import Level, Stretch
 from probe_ext.verdict.values.columns import Floats, Ints, numbers
 from probe_ext.verdict.values.evidence import Columns
 
-_MARKS = ("headers", "first", "first_visible", "last")
-_WHOLE = ("tpot", "tpot_visible")
-"""figures of the whole reply, which say nothing of its beginning"""
+_TIMESTAMPS = ("headers", "first", "first_visible", "last")
+_WHOLE_REPLY = ("tpot", "tpot_visible")
+"""Figures of the whole reply, unknown for a part of it."""
 
 
-def moments(levels: Sequence[Level], stretches: Sequence[Stretch], level_of: Ints) -> Floats:
-    """When each reply's level was over because users were added; infinite where that is not what ended it.
+def cut_times(levels: Sequence[Level], stretches: Sequence[Stretch], level_of: Ints) -> Floats:
+    """Return when users were added at the end of each reply's level; infinite where the level ended otherwise.
 
-    Bands are left out: on a climb users are added all the time, and hardly a reply would be judged.
+    Bands are exempt: on a ramp users are added all the time, and hardly any reply would be judged.
     """
     rises = {now.start for before, now in itertools.pairwise(stretches) if now.users > before.users}
     ends = [level.t_end if not level.band and level.t_end in rises else np.inf for level in levels]
-    return np.array([*ends, np.inf])[level_of]  # −1, outside all levels, is the last
+    return np.array([*ends, np.inf])[level_of]  # −1 (outside all levels) selects the last
 
 
 def as_of(replies: Columns, until: Floats) -> Columns:
-    """The replies, those that went on after their moment as they stood then."""
+    """Return the replies as of `until` (seconds of the run, one per reply): those in flight then are cut off."""
     end = numbers(replies, "end")
     going_on = end > until
     if not going_on.any():
         return replies
     changed: dict[str, np.ndarray] = {"end": np.where(going_on, until, end)}
-    for name in _MARKS:
+    for name in _TIMESTAMPS:
         mark = numbers(replies, name)
         changed[name] = np.where(going_on & (mark > until), np.nan, mark)
-    for name in _WHOLE:
+    for name in _WHOLE_REPLY:
         changed[name] = np.where(going_on, np.nan, numbers(replies, name))
     longest, start = numbers(replies, "longest_gap"), numbers(replies, "gap_start")
     so_far = np.where(start < until, np.fmin(longest, until - start), np.nan)

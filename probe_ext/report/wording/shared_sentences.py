@@ -1,0 +1,74 @@
+"""Sentences that page, terminal and summary share, from `capacity.json` and the manifest."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from probe_ext.verdict.values import formats
+
+STATE_WORDS = {"held": "holds", "failed": "fails", "unproven": "unproven"}
+USER_STATES = {
+    "served": "served",
+    "strained": "strained",
+    "broken": "broken",
+    "undecided": "too few replies",
+    "unheard": "no replies",
+}
+"""Label of each state of a user, by the key in `users_…` of a level."""
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def plain(value: object) -> str:
+    """Return a value of the manifest as one line of text; a dash if it is empty."""
+    if value is None or value in ("", [], {}):
+        return formats.DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(inner)}" for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(plain(inner) for inner in value)
+    return " ".join(str(value).split())
+
+
+def when(text: str) -> str:
+    """Return `2 Jan 2026, 03:04 UTC`; text that is not an ISO timestamp stays as it is."""
+    try:
+        at = datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return text
+    return f"{at.day} {_MONTHS[at.month - 1]} {at:%Y, %H:%M} UTC"
+
+
+def extra_sentences(capacity: Mapping[str, Any]) -> list[str]:
+    """Return the sentences that follow the answer: cold users, pauses, team and cost, limits."""
+    found = [cold_user(capacity["cold_user"]), pauses(capacity["pauses"]), *team(capacity), limits(capacity)]
+    return [sentence for sentence in found if sentence]
+
+
+def pauses(found: Mapping[str, Any]) -> str:
+    """Say what coincides with the silent pauses; empty where there were none."""
+    return str(found["sentence"]) if found["count"] else ""
+
+
+def team(capacity: Mapping[str, Any]) -> list[str]:
+    """Return the sentences on team size and cost; empty where nothing was given or proven."""
+    return [str(capacity[key]["sentence"]) for key in ("team", "cost") if capacity[key] is not None]
+
+
+def cold_user(gap: Mapping[str, Any]) -> str:
+    """Compare the waits of cold and warm users; empty where they were not measured."""
+    if not gap["measured"]:
+        return ""
+    cold, warm = formats.seconds(gap["cold_p50"]), formats.seconds(gap["warm_p50"])
+    return f"A cold user waits {cold} for the first word, a warm one {warm} (medians)."
+
+
+def limits(capacity: Mapping[str, Any]) -> str:
+    """Say what limits the server, and that the KV cache is near saturation where it is."""
+    headroom = capacity["kv_headroom"]
+    near = [headroom["sentence"]] if headroom["near_saturation"] else []
+    return " ".join([capacity["diagnosis"]["sentence"], *near])

@@ -1,0 +1,146 @@
+"""Was the load generator fast enough? It measures its own measurement error."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from probe_ext.measure.sketch import LatencySketch
+from probe_ext.verdict.values.columns import numbers
+from probe_ext.verdict.values.evidence import Evidence, quantile
+from probe_ext.verdict.values.finding import Finding
+from probe_ext.verdict.values.formats import percent, seconds
+from probe_ext.verdict.values.manifest_view import by_kernel, calibration, number, workers
+from probe_ext.verdict.values.plurals import listed
+from probe_ext.verdict.values.worker_names import is_lone, worker_name
+
+MAX_RECEIVE_LAG_S = 0.050
+"""99th percentile."""
+MAX_LOOP_LAG_S = 0.25
+"""Longest delay of the event loop without a warning."""
+INVALID_LOOP_LAG_S = 1.0
+"""The same, from which user-space receive times are useless: as long as the first word may take."""
+MAX_CPU_SHARE = 0.9
+"""Of one core."""
+MAX_LATE_START_S, INVALID_LATE_START_S = 0.1, 1.0
+"""99th percentile: from here a warning; from here the load was not the requested one."""
+MAX_UNRESOLVED_SHARE = 0.10
+"""Of all reads."""
+MAX_CLOCK_ERROR_S = 0.005
+
+_MORE_WORKERS = "Use more workers (--processes, or more machines), or a load generator that does nothing else."
+
+
+def accuracy_checks(evidence: Evidence) -> Iterator[Finding]:
+    """Yield the checks of receive lag, event loop, CPU, late starts, unresolved reads and clocks."""
+    yield _receive_lag(evidence)
+    yield _loop_lag(evidence)
+    yield _cpu(evidence)
+    yield _late_starts(evidence)
+    yield _unresolved_reads(evidence)
+    yield _clocks(evidence)
+
+
+def _receive_lag(evidence: Evidence) -> Finding:
+    """How long bytes waited in the kernel before they were read. Kernel receive times are right in spite of it."""
+    kernel = by_kernel(evidence.manifest)
+    p99, overdue = _p99(evidence, "lag"), _p99(evidence, "overdue")
+    if p99 is None:
+        why = "Receive times are those of the program's reads; how long the data had waited in the kernel is not known."
+        return Finding("receive_lag", "unproven", True, why, "On Linux, kernel receive times are used automatically.")
+    source = "kernel receive times were used" if kernel else "receive times are those of the program's reads"
+    coalesced = overdue is not None and overdue < p99
+    without = f", {seconds(overdue)} without deliberate coalescing" if coalesced else ""
+    why = f"99 % of reads came within {seconds(p99)} of the data's arrival{without}; {source}."
+    why += _gap_error(evidence, kernel)
+    if p99 <= MAX_RECEIVE_LAG_S:
+        return Finding("receive_lag", "pass", not kernel, why)
+    effect = " Token times stay right, but tokens that arrive in one read cannot be told apart." if kernel else ""
+    return Finding("receive_lag", "fail", not kernel, f"{why}{effect}", _MORE_WORKERS)
+
+
+def _p99(evidence: Evidence, metric: str) -> float | None:
+    merged = LatencySketch()
+    for window in evidence.windows:
+        if window.metric == metric and window.sketch is not None:
+            merged.merge(window.sketch)
+    return merged.quantile(0.99)
+
+
+def _gap_error(evidence: Evidence, kernel: bool | None) -> str:
+    """State the calibrated error of gaps, if this run took its times in the same way as the calibration."""
+    calibrated = calibration(evidence.manifest)
+    p99 = number(calibrated, "gap_error_p99")
+    if not kernel or p99 is None or calibrated.get("receive_stamps") != "kernel":
+        return ""
+    reads, unresolved = (float(np.nansum(numbers(evidence.replies, c))) for c in ("reads", "reads_unresolved"))
+    but = f", except in the {percent(unresolved / reads)} of reads with several tokens" if unresolved else ""
+    return f" Gaps are accurate to {1e6 * p99:.0f} µs (99 %, by probe calibrate){but}."
+
+
+def _loop_lag(evidence: Evidence) -> Finding:
+    lags = {str(w.get("id")): number(w, "loop_lag_max") for w in workers(evidence.manifest)}
+    known = {worker: lag for worker, lag in lags.items() if lag is not None}
+    if not known:
+        return Finding("loop_lag", "unproven", False, "The delay of the load generator's event loop is not known.")
+    invalidates = by_kernel(evidence.manifest) is False and max(known.values()) > INVALID_LOOP_LAG_S
+    why = f"The load generator's event loop was delayed by up to {seconds(max(known.values()))}."
+    if max(known.values()) <= MAX_LOOP_LAG_S:
+        return Finding("loop_lag", "pass", invalidates, why)
+    busy = [worker_name(evidence.manifest, worker) for worker, lag in sorted(known.items()) if lag > MAX_LOOP_LAG_S]
+    if not is_lone(evidence.manifest):
+        why = f"{why[:-1]} ({listed(busy)})."
+    return Finding("loop_lag", "fail", invalidates, why, _MORE_WORKERS)
+
+
+def _cpu(evidence: Evidence) -> Finding:
+    duration = number(evidence.manifest, "duration")
+    used = {str(w.get("id")): number(w, "cpu_seconds") for w in workers(evidence.manifest)}
+    known = {worker: cpu / duration for worker, cpu in used.items() if cpu is not None and duration}
+    if not known:
+        return Finding("worker_cpu", "unproven", False, "The CPU usage of the load generator is not known.")
+    why = f"The busiest worker used {percent(max(known.values()))} of a core."
+    if max(known.values()) <= MAX_CPU_SHARE:
+        return Finding("worker_cpu", "pass", False, why)
+    return Finding("worker_cpu", "fail", False, why, _MORE_WORKERS)
+
+
+def _late_starts(evidence: Evidence) -> Finding:
+    """How late requests were sent. Waits are corrected for it, but too much changes the load."""
+    p99 = quantile(numbers(evidence.replies, "late"), 0.99)
+    if p99 is None:
+        return Finding("late_starts", "unproven", True, "How late requests were sent is not known.")
+    why = f"99 % of requests were sent within {seconds(p99)} of when they were due."
+    if p99 <= MAX_LATE_START_S:
+        return Finding("late_starts", "pass", True, why)
+    too_late = p99 > INVALID_LATE_START_S
+    why += " The load was not the requested one." if too_late else ""
+    return Finding("late_starts", "fail", too_late, why, _MORE_WORKERS)
+
+
+def _unresolved_reads(evidence: Evidence) -> Finding:
+    """Reads that carried several token events: the gaps between those are unknown."""
+    unresolved, reads = (float(np.nansum(numbers(evidence.replies, c))) for c in ("reads_unresolved", "reads"))
+    if not reads:
+        return Finding("unresolved_reads", "unproven", False, "How many reads carried several tokens is not known.")
+    share = unresolved / reads
+    why = f"{percent(share)} of reads carried several tokens."
+    if share <= MAX_UNRESOLVED_SHARE:
+        return Finding("unresolved_reads", "pass", False, why)
+    why += " The gaps between those tokens are unknown; first word, typing speed and long pauses are not affected."
+    advice = f"The server or a proxy bundles tokens, or the load generator was late. {_MORE_WORKERS}"
+    return Finding("unresolved_reads", "fail", False, why, advice)
+
+
+def _clocks(evidence: Evidence) -> Finding:
+    """How well the workers' clocks are synchronised with the master's."""
+    errors = {str(w.get("id")): number(w, "clock_error") for w in workers(evidence.manifest)}
+    known = {worker: error for worker, error in errors.items() if error is not None}
+    if not known:
+        return Finding("clocks", "unproven", False, "How well the workers' clocks agree is not known.")
+    why = f"The workers' clocks are synchronised to within {seconds(max(known.values()))}."
+    inaccurate = [worker for worker, error in sorted(known.items()) if error > MAX_CLOCK_ERROR_S]
+    if not inaccurate:
+        return Finding("clocks", "pass", False, why)
+    named = listed([worker_name(evidence.manifest, worker) for worker in inaccurate])
+    why = f"{why[:-1]} ({named}). Waits and gaps are not affected, only the position of replies on the time axis."
+    return Finding("clocks", "fail", False, why, "Use a faster or less loaded network between master and workers.")
