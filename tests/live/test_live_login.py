@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from live_ui import Ui
 
-from probe_ext.settings.options import WEB_PASSWORD_VARIABLE
+from probe_ext.settings.secrets import WEB_PASSWORD_VARIABLE
 from probe_ext.swarm.web import login as web_login
 from probe_ext.swarm.web.login import WebLogin, add_login
 
