@@ -33,7 +33,8 @@ def constant(file: Path, name: str) -> int:
     return int(ast.literal_eval(found[0].value))
 
 
-KEPT, WARMING, TURNS = constant(BASELINE, "KEPT"), constant(BASELINE, "WARMING"), constant(CHAT, "TURNS")
+MEASURED, WARM_UPS = constant(BASELINE, "MEASURED_REPLIES"), constant(BASELINE, "WARM_UP_REPLIES")
+TURNS = constant(CHAT, "TURNS")
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +114,7 @@ def check_baseline(run: Run, nodes: int) -> None:
     check_accounts(run, nodes=nodes)
     rows = sorted(run.rows(), key=lambda row: float(row["due"]))
     names = [row["scenario"] for row in rows]
-    assert names == [WARM_UP] * WARMING + ["baseline"] * KEPT
+    assert names == [WARM_UP] * WARM_UPS + ["baseline"] * MEASURED
     assert {row["outcome"] for row in rows} == {"complete"}
     assert len({row["user"] for row in rows}) == 1
     assert run.manifest["end_reason"] == "scenario_done"

@@ -164,7 +164,7 @@ def test_web_server_that_is_not_an_llm_server(tmp_path: Path) -> None:
             refused = probe_run("capacity", "--host", url)
         finally:
             server.shutdown()
-    check_refused(refused, url, "/v1/models: 404", "no OpenAI-compatible server", "port or path prefix", "--model")
+    check_refused(refused, url, "/v1/models: 404", "not an OpenAI-compatible server", "port or path prefix", "--model")
     assert refused.stderr.index("OpenAI-compatible") < refused.stderr.index("--model")
 
 
