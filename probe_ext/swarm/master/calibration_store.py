@@ -1,4 +1,4 @@
-"""What the ruler can do on this machine, as `probe calibrate` found it: kept, read again, and held against a plan."""
+"""The calibration of this machine, as `probe calibrate` measured it: saved, loaded, and compared with a plan."""
 
 import hashlib
 import json
@@ -11,16 +11,16 @@ from typing import Any
 
 from probe_ext import __version__
 from probe_ext.run.manifest import replace_text
+from probe_ext.verdict.values.plurals import things
 
-SPEED = 50.0
-"""tokens a second that a plan's users are taken to get: before a run nobody knows"""
-LIGHTEST = {"open_streams": 100.0, "tokens_per_second": 25 * SPEED}
-"""what a calibration tries first: where a worker bore not even that, nothing is known of a plan that wants less"""
-_NAMES = {"open_streams": "open streams", "tokens_per_second": "tokens/s, at {speed:g} for each of {users} users"}
+ASSUMED_TOKEN_RATE = 50.0  # tokens/s per user, which nobody knows before the run
+LIGHTEST = {"open_streams": 100.0, "tokens_per_second": 25 * ASSUMED_TOKEN_RATE}
+"""the first loads of a calibration: if a worker fails even these, nothing is known of plans that need less"""
+_UNITS = {"open_streams": "open streams", "tokens_per_second": "tokens/s, at {rate:g} for each of {users} users"}
 
 
 def key() -> dict[str, str]:
-    """What a calibration holds for: this machine, and these versions."""
+    """Return what a calibration is valid for: this machine, and these versions."""
     return {
         "machine": platform.node(),
         "processor": f"{_processor()}, {os.cpu_count()} cores",
@@ -41,73 +41,72 @@ def _processor() -> str:
 
 
 def place() -> Path:
-    """The file for this machine and these versions, in the user's cache."""
+    """Return the file for this machine and these versions, in the user's cache directory."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     name = hashlib.sha256(json.dumps(key(), sort_keys=True).encode()).hexdigest()[:16]
     return Path(base) / "probe-ext" / f"floor-{name}.json"
 
 
-def save(found: dict[str, Any]) -> Path:
-    """Keep a calibration. OSError where the cache cannot be written."""
+def save(calibration: dict[str, Any]) -> Path:
+    """Save a calibration, and return its file. OSError if the cache is not writable."""
     path = place()
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, json.dumps(found, indent=1) + "\n")
+    replace_text(path, json.dumps(calibration, indent=1) + "\n")
     return path
 
 
 def load() -> dict[str, Any] | None:
-    """The calibration of this machine and these versions; None where there is none that can be read."""
+    """Return the calibration of this machine and these versions; None if there is no readable one."""
     try:
-        found = json.loads(place().read_text(encoding="utf-8"))
+        calibration = json.loads(place().read_text(encoding="utf-8"))
     except (OSError, ValueError, RuntimeError):  # RuntimeError: no home directory
         return None
-    return found if isinstance(found, dict) else None
+    return calibration if isinstance(calibration, dict) else None
 
 
-def shortage(found: dict[str, Any] | None, users: int, workers: int) -> str | None:
-    """Why a plan is more than these workers can measure, in one line; None where it is not, or nobody knows."""
-    if not found:
+def shortage(calibration: dict[str, Any] | None, users: int, workers: int) -> str | None:
+    """Return in one line why a plan is more than these workers can measure; None if it is not, or nobody knows."""
+    if not calibration:
         return None
-    kept_up = _beyond(found, users, workers, "")
-    if kept_up:
-        return f"{kept_up} (probe calibrate)"
-    delayed = _beyond(found, users, workers, "_on_time")
-    right = "; times stay right by the kernel's" if found.get("receive_stamps") == "kernel" else ""
-    return f"{delayed} (probe calibrate{right})" if delayed else None
+    why = _shortage(calibration, users, workers, "")
+    if why:
+        return f"{why} (probe calibrate)"
+    why = _shortage(calibration, users, workers, "_on_time")
+    stamped = calibration.get("receive_stamps") == "kernel"
+    return f"{why} (probe calibrate{'; kernel timestamps keep times accurate' if stamped else ''})" if why else None
 
 
-def _beyond(found: dict[str, Any], users: int, workers: int, limit: str) -> str | None:
-    """Where a plan is beyond one of the two limits: what it wants, what a worker bears, how many would bear it."""
-    wants = {"open_streams": float(users), "tokens_per_second": users * SPEED}
-    needed: dict[str, tuple[float, float]] = {}
-    for what, wanted in wants.items():
-        bears = found.get(f"{what}{limit}")
-        if not isinstance(bears, (int, float)):
+def _shortage(calibration: dict[str, Any], users: int, workers: int, suffix: str) -> str | None:
+    """Compare with the limits of keeping up (no suffix), or of reading without delay."""
+    needs = {"open_streams": float(users), "tokens_per_second": users * ASSUMED_TOKEN_RATE}
+    short: dict[str, tuple[float, float]] = {}
+    """limit of a worker, and workers needed"""
+    for what, need in needs.items():
+        limit = calibration.get(f"{what}{suffix}")
+        if not isinstance(limit, (int, float)):
             continue
-        if bears and wanted > bears * workers:
-            needed[what] = (bears, math.ceil(wanted / bears))
-        elif not bears and wanted >= LIGHTEST[what] * workers:
-            needed[what] = (bears, math.inf)
-    if not needed:
+        if limit and need > limit * workers:
+            short[what] = (limit, math.ceil(need / limit))
+        elif not limit and need >= LIGHTEST[what] * workers:
+            short[what] = (limit, math.inf)
+    if not short:
         return None
-    what, (bears, would_do) = max(needed.items(), key=lambda item: item[1][1])
-    asked = f"this plan may want {wants[what]:,.0f} {_NAMES[what].format(users=users, speed=SPEED)}"
-    return f"{asked}; a worker of this machine {_bears(bears, LIGHTEST[what], limit)}: {_advice(would_do)}"
+    what, (limit, workers_needed) = max(short.items(), key=lambda item: item[1][1])
+    need_text = f"{needs[what]:,.0f} {_UNITS[what].format(users=users, rate=ASSUMED_TOKEN_RATE)}"
+    worker = _worker(limit, LIGHTEST[what], delayed=bool(suffix))
+    return f"this plan may need {need_text}; a worker on this machine {worker}: {_advice(workers_needed)}"
 
 
-def _bears(bears: float, lightest: float, limit: str) -> str:
-    if not bears:
-        return f"{'was late with' if limit else 'did not keep up with'} {lightest:,.0f} already"
-    return f"{'reads without delay up to' if limit else 'keeps up with'} {bears:,.0f}"
+def _worker(limit: float, lightest: float, *, delayed: bool) -> str:
+    if not limit:
+        return f"{'delayed' if delayed else 'did not keep up with'} even {lightest:,.0f}"
+    return f"{'reads without delay up to' if delayed else 'keeps up with'} {limit:,.0f}"
 
 
 def _advice(workers: float) -> str:
-    """By division; more than the machine has cores would only take turns there."""
     if workers == math.inf:
-        return "run the workers on a machine with less to do"
-    where = (
-        f"--processes {workers}"
-        if workers <= (os.cpu_count() or 1)
-        else "on further machines: this one has no more cores"
-    )
-    return f"{workers} workers would do ({where})"
+        return "run the workers on a less busy machine"
+    enough = things(int(workers), "worker")
+    if workers <= (os.cpu_count() or 1):
+        return f"use {enough} (--processes {workers})"
+    return f"use {enough} on several machines, as this one has too few cores"

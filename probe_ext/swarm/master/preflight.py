@@ -1,6 +1,6 @@
-"""What a run needs before it starts: options that fit each other, a server that answers, a folder of its own."""
+"""Prepare a run: check that its options fit together, ask the server about itself, make the directory, warm up."""
 
-import os
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,91 +10,92 @@ from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.run.directory import make_run_directory
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
-from probe_ext.swarm.commands.run_command import DEFAULT_LEVELS_VARIABLE
+from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.master.target_probe import Preparation, prepare
 from probe_ext.swarm.master.warm_up import warm_up
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.verdict.values.formats import span
 from probe_ext.verdict.values.plurals import things
 
-_NAMED = 12
-"""levels of a plan that are said one by one"""
+_MAX_LISTED_LEVELS = 12
 
 
 @dataclass(frozen=True)
-class Ready:
+class PreparedRun:
     """A run that may begin."""
 
     options: Options
-    made: Preparation
+    preparation: Preparation
     directory: Path
 
 
-class Starter:
-    """Makes runs ready, one after another where a web UI goes on."""
+class Preflight:
+    """Prepares runs, one after another in a web UI. `tell` is called with what it waits for, then with None."""
 
-    def __init__(self, node: Node, tell: Callable[[str | None], None]) -> None:
-        """`tell` hears what is being waited for, and None when that is over."""
-        self._node = node
+    def __init__(self, process: ProcessState, tell: Callable[[str | None], None]) -> None:
+        self._process = process
         self._tell = tell
         self._runs = 0
 
     def scenario(self) -> str:
-        """The locustfile's name."""
-        locustfile = self._node.environment.parsed_options.locustfile or "run"
+        """Return the locustfile's name."""
+        locustfile = self._process.environment.parsed_options.locustfile or "run"
         return Path(locustfile.split(",")[0]).stem if locustfile != "-" else "run"
 
-    def ready(self, options: Options, host: str | None) -> Ready:
-        """Ask the server, make the folder. SettingsError or RunDirectoryError says in one line why there is no run."""
-        self._tell("asking the server about itself")
+    def prepare(self, options: Options, host: str | None) -> PreparedRun:
+        """Ask the server, make the directory. SettingsError or RunDirectoryError, in one line, if no run can start."""
+        self._tell("querying the server")
         try:
-            made = prepare(host, options)
+            preparation = prepare(host, options)
         finally:
             self._tell(None)
-        if made.problem:
-            raise SettingsError(made.problem)  # before a folder is made, or an old run removed from it
-        asked = Path(options.out) if options.out else None
-        directory = make_run_directory(asked, self.scenario(), force=options.force, numbered=self._runs > 0)
-        return Ready(options, made, directory)
+        if preparation.problem:
+            raise SettingsError(preparation.problem)  # before a directory is made, or an old run removed from it
+        out = Path(options.out) if options.out else None
+        directory = make_run_directory(out, self.scenario(), force=options.force, numbered=self._runs > 0)
+        return PreparedRun(options, preparation, directory)
 
-    def warmed(self, ready: Ready) -> Ready:
-        """With the server woken up."""
+    def warm_up(self, prepared: PreparedRun) -> PreparedRun:
+        """Warm the server up, and add what that cost."""
         self._runs += 1
         try:
-            cost = warm_up(self._node.environment, ready.options, ready.made, self._tell)
+            cost = warm_up(self._process.environment, prepared.options, prepared.preparation, self._tell)
         finally:
             self._tell(None)
-        return replace(ready, made=replace(ready.made, warm_up=cost))
+        return replace(prepared, preparation=replace(prepared.preparation, warm_up=cost))
 
 
-def take_default_levels(given: Any, user_classes: list[Any]) -> None:
-    """`probe run` without levels, users or time: the usual levels, unless the scenario ends by itself."""
-    usual = os.environ.get(DEFAULT_LEVELS_VARIABLE)
+def take_default_levels(given: Namespace, user_classes: list[Any]) -> None:
+    """Set `probe run`'s default levels if no levels, users or time are given, and the scenario does not end itself."""
+    levels = default_levels(given)
     driven = given.levels or given.search or given.num_users or given.run_time
     ends_itself = any(getattr(user, "ends_itself", False) for user in user_classes)
-    if usual and not driven and not ends_itself:
-        given.levels = usual
+    if levels and not driven and not ends_itself:
+        given.levels = levels
 
 
-def refuse_mixture(given: Any, options: Options) -> None:
-    """SettingsError where levels or a search, and Locust's own users, rate or time are both given."""
+def refuse_mixture(given: Namespace, options: Options) -> None:
+    """SettingsError if a plan and Locust's own users, rate or time are both given."""
     if options.plan is None:
         return
-    who = "--search" if options.search else "--levels"
+    plan = "--search" if options.search else "--levels"
     for name, flag in (("num_users", "-u"), ("spawn_rate", "-r"), ("run_time", "-t")):
         if getattr(given, name, None):
-            raise SettingsError(f"{flag} {getattr(given, name)}: {who} decides users, rate and time; leave one out")
+            raise SettingsError(
+                f"{flag} {getattr(given, name)}: cannot be combined with {plan}, which sets users, rate and time"
+            )
 
 
 def plan_line(plan: Plan) -> str:
-    """What is to come, and how long it takes."""
+    """Describe a plan and how long it takes."""
     if isinstance(plan, SearchPlan):
-        return f"a search up to {things(plan.max_users, 'user')}: at most {span(plan.longest)}"
-    users = ", ".join(map(str, plan.levels[:_NAMED])) + (", …" if len(plan.levels) > _NAMED else "")
-    each = f"{_time(plan.settle)} to settle and {_time(plan.hold)} held" + " each" * (len(plan.levels) > 1)
-    people = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
-    length = f"at least {_time(plan.min_duration)}, more where replies take long"
-    return f"{things(len(plan.levels), 'level')} ({people}), {each}: {length}"
+        return f"search up to {things(plan.max_users, 'user')}: at most {span(plan.longest)}"
+    rest = ", …" if len(plan.levels) > _MAX_LISTED_LEVELS else ""
+    users = ", ".join(map(str, plan.levels[:_MAX_LISTED_LEVELS])) + rest
+    per_level = f"{_time(plan.settle)} settle + {_time(plan.hold)} hold" + " each" * (len(plan.levels) > 1)
+    counts = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
+    total = f"at least {_time(plan.min_duration)}, longer if replies are slow"
+    return f"{things(len(plan.levels), 'level')} ({counts}), {per_level}: {total}"
 
 
 def _time(seconds: float) -> str:

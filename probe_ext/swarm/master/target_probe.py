@@ -1,4 +1,4 @@
-"""What is found out before a run starts: who the server is, which model answers, how long a prompt is in its tokens."""
+"""Query the server before a run: what it is, which model answers, how long a prompt is in its tokens."""
 
 import os
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from probe_ext.measure.fluidity import Deadlines
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.settings.prometheus_access import AUTHORITIES_VARIABLE, prometheus_source
+from probe_ext.settings.secrets import api_key
 from probe_ext.settings.slo import load_profile
-from probe_ext.swarm.users.endpoint import api_key
 from probe_ext.swarm.users.prompt_source import calibrated
 from probe_ext.target.fetch import Fetcher
 from probe_ext.target.identity import identify
@@ -21,7 +21,7 @@ from probe_ext.target.prometheus_check import prometheus_problem
 
 @dataclass(frozen=True)
 class Preparation:
-    """What the manifest says of the target, and what workers need to know."""
+    """What the manifest records of the target, and what workers need to know."""
 
     host: str
     model: str | None
@@ -30,25 +30,25 @@ class Preparation:
     metrics_urls: tuple[str, ...]
     prompts: dict[str, Any]
     problem: str | None
-    """why no reply can be expected, in one line; None if nothing speaks against it"""
+    """why no reply can be expected, in one line"""
     profile: dict[str, Any]
-    """the SLO profile that the run is meant to be judged by"""
+    """the SLO profile, in full"""
     deadlines: Deadlines | None = None
-    """when that profile wants each token of a reply"""
+    """when the profile wants each token of a reply"""
     warm_up: dict[str, Any] | None = None
-    """what the warm-up before the run cost; None without one"""
+    """cost of the warm-up before the run"""
 
 
 def prepare(host: str | None, options: Options) -> Preparation:
-    """Ask the server about itself. SettingsError where an option cannot work with this server."""
+    """Query the server. SettingsError if an option cannot work with it."""
     if not host:
-        raise SettingsError("--host: no server given; for example --host http://127.0.0.1:8000")
+        raise SettingsError("--host: missing (e.g. --host http://127.0.0.1:8000)")
     try:
         target = parse_target(host)
         key = api_key()
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    profile = load_profile(options.slo, folder("configs") / "slo")  # refused now, not when the run is over
+    profile = load_profile(options.slo, folder("configs") / "slo")  # refuse a wrong profile now, not after the run
     fetcher = Fetcher(key, home=target.url, verify=not options.insecure, timeout=options.timeout_connect)
     _check_prometheus(options)
     server = identify(target.url, fetcher, options.metrics_url, options.model)
@@ -62,7 +62,7 @@ def prepare(host: str | None, options: Options) -> Preparation:
         model=model,
         model_from="option" if options.model else "server",
         server=server,
-        # what was given is polled as it was given: what `identify` tells is stripped of secrets
+        # given URLs are polled unchanged; those from `identify` have no secrets
         metrics_urls=options.metrics_url or tuple(e["metrics_url"] for e in server if e.get("metrics_url")),
         prompts=prompts,
         problem=problem,
@@ -72,7 +72,7 @@ def prepare(host: str | None, options: Options) -> Preparation:
 
 
 def _check_prometheus(options: Options) -> None:
-    """SettingsError where the Prometheus that is to tell the server's figures will tell none."""
+    """SettingsError if the Prometheus from which the server's metrics are to be read has none."""
     source = prometheus_source(options.prometheus, options.prometheus_match, os.environ)
     if source is None:
         return
@@ -89,28 +89,28 @@ def _problem(
     url: str, model: str | None, models: list[str] | None, options: Options, server: dict[str, Any]
 ) -> str | None:
     if models is not None and options.model and options.model not in models:
-        return f"--model {options.model}: the server at {url} lists {', '.join(models[:5]) or 'none'}"
+        return f"--model {options.model}: the server at {url} lists {', '.join(models[:5]) or 'no models'}"
     why = server.get("models_error")
     if why and not _answered(why):
         return f"--host {url}: {why}"
     if model is None:
-        return f"--host {url}: {_listless(why) if why else 'lists no models; name one with --model'}"
+        return f"--host {url}: {_no_models(why) if why else 'lists no models; name one with --model'}"
     limit = server.get("max_model_len")
     if limit and options.input_tokens + options.max_tokens > limit:
         asked = f"--input-tokens {options.input_tokens} and --max-tokens {options.max_tokens}"
-        return f"{asked}: more than the {limit} tokens that {model} at {url} takes; ask for fewer"
+        return f"{asked}: together more than the {limit} tokens of {model}'s context at {url}; lower one of them"
     return None
 
 
-def _listless(why: str) -> str:
-    """What a server may be that gives no list of models; which of it is not known."""
+def _no_models(why: str) -> str:
+    """Say what may be wrong with a server that returns no list of models."""
     what = why if why.startswith("/v1/models") else f"/v1/models: {why}"
     return (
-        f"{what}: perhaps no OpenAI-compatible server, or a wrong port or path prefix; "
-        "if it is one that lists no models, name the model with --model"
+        f"{what}: not an OpenAI-compatible server, or a wrong port or path prefix? "
+        "If the server does not list models, name one with --model"
     )
 
 
 def _answered(why: str) -> bool:
-    """Whether a server that gives no list of models may answer all the same: it spoke HTTP, and asked for no key."""
+    """Whether a server without a list of models may still work: it answered by HTTP, and did not refuse the key."""
     return why.startswith("/v1/models") or (why[:3].isdigit() and why[:3] not in {"401", "403"})

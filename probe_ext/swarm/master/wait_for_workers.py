@@ -1,4 +1,4 @@
-"""Who waits for whom before a run, said in a line now and then: a master for its workers, a worker for its master."""
+"""Wait before a run, with a line now and then: a master for its workers, a worker for its master."""
 
 import socket
 from collections import Counter
@@ -6,75 +6,80 @@ from collections.abc import Callable
 from typing import Any
 
 from probe_ext.measure import clock
-from probe_ext.swarm.terminal.console import say
+from probe_ext.swarm.terminal.console import print_line
 from probe_ext.verdict.values.plurals import listed, things
 
-WORTH_A_WORD = 3.0
-"""seconds of waiting of which nothing is said: most is over by then"""
-_AGAIN = 60.0
-"""seconds between two lines where nothing changes"""
-_TURN = 0.5
-_PATIENCE = 300.0
-"""seconds that a worker waits for its master, as Locust's own would"""
+DEFAULT_PORT = 5557  # Locust's own, for workers
+_QUIET_PERIOD_S = 3.0  # most waits are over by then, and get no line
+_REPEAT_AFTER_S = 60.0
+_POLL_S = 0.5
+_MASTER_TIMEOUT_S = 300.0  # as in Locust's own worker
+_ALL_INTERFACES = {"*", "", "0.0.0.0", "::"}  # noqa: S104 - compared with, not bound to
 
 Sleep = Callable[[float], object]
 
 
-def for_workers(
-    here: Callable[[], Counter[str]],
+def wait_for_workers(
+    present: Callable[[], Counter[str]],
     expected: int,
-    most: float,
-    how: str | None,
+    limit: float,
+    hint: str | None,
     tell: Callable[[str | None], None],
     sleep: Sleep,
 ) -> bool:
-    """Wait until so many workers are here; False where `most` seconds were not enough (0: there is no limit).
+    """Wait until enough workers have connected; False after `limit` seconds (0: no limit).
 
-    `here` counts workers by host; `how` says how to start one; `tell` shows what is waited for, None when that is over.
+    `present` counts workers by host; `hint` says how to start one; `tell` shows the wait, and gets None at its end.
     """
-    began, said = clock.monotonic(), False
-    while (present := here()).total() < expected:
-        waited, came = clock.monotonic() - began, _came(present, expected)
-        if most and waited >= most:
+    began, announced = clock.monotonic(), False
+    while (workers := present()).total() < expected:
+        waited, status = clock.monotonic() - began, _status(workers, expected)
+        if limit and waited >= limit:
             tell(None)
-            say(f"gave up waiting after {most:.0f} s: {came}; there is no run")
+            print_line(f"no run: {status} after {limit:.0f} s")
             return False
-        if waited >= WORTH_A_WORD:
-            if not said and how:
-                say(f"{came}; {how}")
-            said = True
-            tell(f"waiting: {came}")
-        sleep(_TURN)
-    if said:
+        if waited >= _QUIET_PERIOD_S:
+            if not announced and hint:
+                print_line(f"{status}; {hint}")
+            announced = True
+            tell(f"waiting: {status}")
+        sleep(_POLL_S)
+    if announced:
         tell(None)
-        say(_came(present, expected))
+        print_line(_status(workers, expected))
     return True
 
 
-def _came(present: Counter[str], expected: int) -> str:
-    """`2 of 3 workers are here (1 on box-a, 1 on box-b)`."""
-    count = f"{present.total()} of {things(expected, 'worker')} {'is' if present.total() == 1 else 'are'} here"
-    if not present:
+def _status(workers: Counter[str], expected: int) -> str:
+    """Return `2 of 3 workers connected (1 on box-a, 1 on box-b)`."""
+    count = f"{workers.total()} of {things(expected, 'worker')} connected"
+    if not workers:
         return count
-    where = [f"on {host}" if len(present) == 1 else f"{n} on {host}" for host, n in sorted(present.items())]
-    return f"{count} ({listed(where)})"
+    hosts = [f"on {host}" if len(workers) == 1 else f"{n} on {host}" for host, n in sorted(workers.items())]
+    return f"{count} ({listed(hosts)})"
 
 
-def for_master(host: str, port: int, sleep: Sleep) -> bool:
-    """Wait until somebody listens there; False after five minutes in vain. OSError where the name leads nowhere."""
+def join_command(bound_host: str, port: int) -> str:
+    """Return the command that starts a worker, on another machine if the master listens on all interfaces."""
+    host = socket.gethostname() if bound_host in _ALL_INTERFACES else bound_host
+    return f"probe worker --master-host {host}{'' if port == DEFAULT_PORT else f' --master-port {port}'}"
+
+
+def wait_for_master(host: str, port: int, sleep: Sleep) -> bool:
+    """Wait until the master listens; False after five minutes."""
     began, last = clock.monotonic(), 0.0
     while not _listens(host, port):
         waited = clock.monotonic() - began
-        if waited >= _PATIENCE:
-            say(f"no master at {host}:{port} within {waited:.0f} s: this worker gives up")
+        if waited >= _MASTER_TIMEOUT_S:
+            print_line(f"no master at {host}:{port} after {waited:.0f} s; giving up")
             return False
-        if not last and waited >= WORTH_A_WORD:
-            say(f"no master at {host}:{port} yet; this worker waits for one, {_PATIENCE / 60:.0f} minutes at most")
+        if not last and waited >= _QUIET_PERIOD_S:
+            print_line(f"no master at {host}:{port} yet; waiting up to {_MASTER_TIMEOUT_S / 60:.0f} minutes")
             last = waited
-        elif last and waited - last >= _AGAIN:
-            say(f"still no master at {host}:{port} after {waited:.0f} s")
+        elif last and waited - last >= _REPEAT_AFTER_S:
+            print_line(f"still no master at {host}:{port} after {waited:.0f} s")
             last = waited
-        sleep(_TURN)
+        sleep(_POLL_S)
     return True
 
 
@@ -87,13 +92,13 @@ def _listens(host: str, port: int) -> bool:
 
 
 def outlive_workers(runner: Any, has_begun: Callable[[], bool]) -> None:
-    """Locust's headless master ends with its last worker, also where it waits for the first run: then it only waits."""
-    take = runner.handle_message
+    """Keep a headless master waiting if its last worker quits before the run; Locust would end it."""
+    handle_message = runner.handle_message
 
     def handle(client_id: str, message: Any) -> None:
         if message.type == "quit" and not has_begun():
             runner.clients.pop(message.node_id, None)
         else:
-            take(client_id, message)
+            handle_message(client_id, message)
 
     runner.handle_message = handle

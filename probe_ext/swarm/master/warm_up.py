@@ -1,9 +1,9 @@
-"""Wake the server up before a run: 1, 2, 4, … requests at once; what is paid only once is then paid before it counts.
+"""Warm the server up before a run: 1, 2, 4, … requests at once, so that one-time costs are paid before measuring.
 
-Servers compile or capture something the first time that so many requests are in the batch (vLLM's CUDA graphs); the
-users of a run must not pay for it, and what it cost is worth knowing. Asked by the master, or a lone Locust, through
-the client that measures, before any user exists: none of it reaches the run's tables or Locust's. Prompts are short,
-begin like no other of the run, and take nothing from a shared prefix: the run's prefix is as cold as it was.
+Servers compile or capture something the first time that a batch has a certain size (vLLM's CUDA graphs). The master or
+the single-process Locust sends these requests through the measuring client before any user exists, so none of them is
+in the run's tables or Locust's. Prompts are short, start like no prompt of the run, and do not use the shared prefix:
+the prefix cache stays cold for the run.
 """
 
 import logging
@@ -21,26 +21,22 @@ from probe_ext.prompts.composer import TooShortError
 from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.options import Options
 from probe_ext.swarm.master.target_probe import Preparation
-from probe_ext.swarm.users.endpoint import Door
+from probe_ext.swarm.users.endpoint import Endpoint, Payload
 from probe_ext.swarm.users.prompt_source import Prompts
 from probe_ext.verdict.values.plurals import things
 
-MOST = 64
-"""requests at once where nothing else is asked for: the largest batch of the usual warm-up ladder"""
-SEARCHING = 8
-"""the same before a search, which does not know yet how many are to come, on a server that may answer one by one"""
-_PROMPT_TOKENS = 200
-_REPLY_TOKENS = 16
-"""prompts and replies at most so long: what is paid once depends on the batch, not on them"""
-_NOBODY = (1 << 30) - 1
-"""a user number that no worker gives, so that no prompt of the run begins like one of these"""
+MAX_REQUESTS = 64  # at once by default; the largest batch that servers usually capture
+MAX_REQUESTS_BEFORE_SEARCH = 8  # likewise: the number of users is unknown, and the server may answer one by one
+_MAX_PROMPT_TOKENS = 200
+_MAX_REPLY_TOKENS = 16
+_WARM_UP_USER = (1 << 30) - 1  # a user number that no worker assigns: no prompt of the run starts alike
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Round:
-    """So many requests at once. Seconds."""
+    """Requests sent at once, and what they took in seconds."""
 
     requests: int
     seconds: float
@@ -48,85 +44,90 @@ class Round:
     failed: int
 
 
-def ladder(most: int) -> list[int]:
-    """1, 2, 4, … and `most` itself."""
-    steps = [1 << power for power in range(max(0, most).bit_length()) if 1 << power < most]
-    return [*steps, most] if most > 0 else []
+def round_sizes(largest: int) -> list[int]:
+    """Return 1, 2, 4, … and `largest` itself."""
+    steps = [1 << power for power in range(max(0, largest).bit_length()) if 1 << power < largest]
+    return [*steps, largest] if largest > 0 else []
 
 
-def how_many(environment: Environment, options: Options) -> int:
-    """Requests at once of the largest round: as asked, else the most users that are to come, up to MOST."""
+def largest_round(environment: Environment, options: Options) -> int:
+    """Return the size of the last round: as configured, else the largest number of users, with an upper bound."""
     if options.warm_up is not None:
         return options.warm_up
     fixed = sum(getattr(user, "fixed_count", 0) for user in environment.user_classes)
     if options.search:
-        return min(SEARCHING, options.max_users)
-    asked = max(options.levels) if options.levels else environment.parsed_options.num_users
-    return min(MOST, asked or max(1, fixed))
+        return min(MAX_REQUESTS_BEFORE_SEARCH, options.max_users)
+    users = max(options.levels) if options.levels else environment.parsed_options.num_users
+    return min(MAX_REQUESTS, users or max(1, fixed))
 
 
 def warm_up(
-    environment: Environment, options: Options, made: Preparation, tell: Callable[[str], None] = lambda _: None
+    environment: Environment,
+    options: Options,
+    preparation: Preparation,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any] | None:
-    """Do it. What it cost, for the manifest; None where it is switched off, or no reply can be expected.
+    """Warm up, and return the manifest's `warm_up`; None if it is off or no reply can be expected.
 
-    `tell` hears of each round as it begins: a cold server may take minutes for one.
+    `tell` is called at the start of each round: on a cold server one may take minutes.
     """
-    most = how_many(environment, options)
-    if not most or made.problem is not None:
+    largest = largest_round(environment, options)
+    if not largest or preparation.problem is not None:
         return None
-    door = Door(made.host, options, made.model or "")
-    rounds = _climb(ladder(most), door, _prompts(options, made), options, tell)
+    endpoint = Endpoint(preparation.host, options, preparation.model or "")
+    rounds = _run_rounds(round_sizes(largest), endpoint, _prompts(options, preparation), options, tell)
     seconds, slowest = sum(r.seconds for r in rounds), max(r.slowest_reply for r in rounds)
-    logger.info("probe: warmed up with up to %d requests at once: %.1f s, slowest reply %.1f s", most, seconds, slowest)
-    return {"most": most, "seconds": seconds, "slowest_reply": slowest, "rounds": [asdict(r) for r in rounds]}
+    logger.info("probe: warm-up: up to %d requests at once, %.1f s, slowest reply %.1f s", largest, seconds, slowest)
+    return {"most": largest, "seconds": seconds, "slowest_reply": slowest, "rounds": [asdict(r) for r in rounds]}
 
 
-def _prompts(options: Options, made: Preparation) -> Prompts:
-    """Short ones, unless the chat template alone is longer than that."""
-    short = replace(options, input_tokens=min(options.input_tokens, _PROMPT_TOKENS), shared_prefix_tokens=0)
+def _prompts(options: Options, preparation: Preparation) -> Prompts:
+    """Return short prompts, unless the chat template alone is longer."""
+    tokens = min(options.input_tokens, _MAX_PROMPT_TOKENS)
     try:
-        return Prompts(made.prompts, short, _NOBODY)
+        short = replace(options, input_tokens=tokens, shared_prefix_tokens=0)
+        return Prompts(preparation.prompts, short, _WARM_UP_USER)
     except TooShortError:
-        return Prompts(made.prompts, replace(options, shared_prefix_tokens=0), _NOBODY)
+        return Prompts(preparation.prompts, replace(options, shared_prefix_tokens=0), _WARM_UP_USER)
 
 
-def _climb(
-    steps: list[int], door: Door, prompts: Prompts, options: Options, tell: Callable[[str], None]
+def _run_rounds(
+    sizes: list[int], endpoint: Endpoint, prompts: Prompts, options: Options, tell: Callable[[str], None]
 ) -> list[Round]:
-    """Round by round; a round without any answer is the last."""
+    """Stop after a round in which every request failed."""
     rounds: list[Round] = []
-    for requests in steps:
-        tell(f"warming the server up: {things(requests, 'request')} at once, of up to {steps[-1]}")
+    for requests in sizes:
+        tell(f"warming up the server: {things(requests, 'request')} at once, up to {sizes[-1]}")
         began = clock.monotonic()
-        asking = [gevent.spawn(_ask, door, prompts.next(), options) for _ in range(requests)]
+        greenlets = [gevent.spawn(_ask, endpoint, prompts.next(), options) for _ in range(requests)]
         try:
-            gevent.joinall(asking, raise_error=True)
+            gevent.joinall(greenlets, raise_error=True)
         finally:
-            gevent.killall(asking)
-        took: list[tuple[float, bool]] = [one.get() for one in asking]
-        failed = sum(1 for _, fine in took if not fine)
-        slowest = max(seconds for seconds, _ in took)
+            gevent.killall(greenlets)
+        replies: list[tuple[float, bool]] = [greenlet.get() for greenlet in greenlets]
+        failed = sum(1 for _, answered in replies if not answered)
+        slowest = max(seconds for seconds, _ in replies)
         rounds.append(Round(requests, clock.monotonic() - began, slowest, failed))
         if failed == requests:
             break
     return rounds
 
 
-def _ask(door: Door, prompt: Prompt, options: Options) -> tuple[float, bool]:
-    """One request: how long it took in seconds, and whether an answer came."""
-    path, said = (
-        (CHAT_PATH, prompt.messages) if options.api == "chat" or prompt.text is None else (COMPLETION_PATH, prompt.text)
-    )
+def _ask(endpoint: Endpoint, prompt: Prompt, options: Options) -> tuple[float, bool]:
+    """Send one request; return its duration in seconds, and whether it was answered."""
+    completion = options.api != "chat" and prompt.text is not None
+    path = COMPLETION_PATH if completion else CHAT_PATH
+    payload: Payload = prompt.text if completion and prompt.text is not None else prompt.messages
     streamed = not options.no_stream
-    request = door.request(path, said, streamed, {"max_tokens": min(options.max_tokens, _REPLY_TOKENS)})
-    connection = door.connection()
+    parameters = {"max_tokens": min(options.max_tokens, _MAX_REPLY_TOKENS)}
+    request = endpoint.request(path, payload, streamed, parameters)
+    connection = endpoint.connection()
     began = clock.monotonic()
-    conversation = Exchange(connection, request, door.limits, due=began, streamed=streamed, secret=door.key)
+    exchange = Exchange(connection, request, endpoint.limits, due=began, streamed=streamed, secret=endpoint.key)
     try:
-        conversation.run()
+        exchange.run()
     finally:
-        reply = conversation.finish()
+        reply = exchange.finish()
         connection.close()
-    # Thoughts that the short limit cut off are an answer here: the server has worked.
+    # Reasoning cut off by the short limit counts as an answer here: the server did its work.
     return clock.monotonic() - began, reply.ok or reply.pace is not None

@@ -1,4 +1,4 @@
-"""`probe worker`: what it refuses, and that several processes end as one."""
+"""`probe worker`: wrong usage, signals, and waiting for the master."""
 
 import os
 import signal
@@ -19,9 +19,9 @@ PROBE = Path(sys.executable).with_name("probe")
     ("arguments", "said"),
     [
         ([], "--master-host"),
-        (["--master-host", "127.0.0.1", "--master-port", "70000"], "70000: is no port"),
-        (["--master-host", "127.0.0.1", "--processes", "0"], "0: is no whole number of 1 or more"),
-        (["--master-host", "127.0.0.1", "nonsense"], "nonsense: no scenario of this name"),
+        (["--master-host", "127.0.0.1", "--master-port", "70000"], "'70000' is not a valid port"),
+        (["--master-host", "127.0.0.1", "--processes", "0"], "'0' is not a positive integer"),
+        (["--master-host", "127.0.0.1", "nonsense"], "nonsense: unknown scenario"),
         (["--master-host", "no.such.host.invalid"], "--master-host no.such.host.invalid:"),
     ],
 )
@@ -36,8 +36,8 @@ def test_wrong_usage_is_one_line(arguments: list[str], said: str, capsys: pytest
     assert err.count("\n") == 1
 
 
-def test_a_signal_reaches_every_process_of_a_worker_that_is_not_answered_yet(tmp_path: Path) -> None:
-    """Somebody listens there who is no master."""
+def test_signal_reaches_every_waiting_process(tmp_path: Path) -> None:
+    """Something that is not a master listens there."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
         command = [PROBE, "worker", "--master-host", "127.0.0.1", "--master-port", port, "--processes", "2"]
@@ -59,9 +59,9 @@ def test_a_signal_reaches_every_process_of_a_worker_that_is_not_answered_yet(tmp
                 parent.wait()
 
 
-def test_a_worker_that_waits_for_its_master_says_so_and_ends_at_once_at_ctrl_c(tmp_path: Path) -> None:
+def test_waiting_worker_exits_at_once_on_ctrl_c(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])  # nobody listens there from here on
+        port = str(taken.getsockname()[1])  # nothing listens there from here on
     command = [PROBE, "worker", "--master-host", "127.0.0.1", "--master-port", port, "--processes", "2"]
     worker = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:

@@ -1,4 +1,4 @@
-"""Every reply that was started leaves exactly one row, whenever the master says which run it is."""
+"""Every started reply becomes exactly one row, even if the run is announced late."""
 
 import csv
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from probe_ext.live.visit_monitor import VisitMonitor
 from swarm_fakes import Disk, Talk, World, a_reply, ask
 
 from probe_ext.client.reply import Reply
@@ -16,9 +17,8 @@ from probe_ext.measure.table_rows import ReplyRow, columns
 from probe_ext.measure.timeline import Marks
 from probe_ext.run import tables
 from probe_ext.swarm.master.collector import Collector
-from probe_ext.swarm.master.reply_counter import ReplyCounter
 from probe_ext.swarm.users.drain import drain
-from probe_ext.swarm.users.recorder import Asked, Recorder, watch_loop
+from probe_ext.swarm.users.recorder import Recorder, RequestInfo, watch_loop
 from probe_ext.swarm.users.reply_rows import reply_row
 
 
@@ -26,8 +26,8 @@ def rows_of(recorder: Recorder) -> list[ReplyRow]:
     return [ReplyRow(*values) for batch in recorder.unacknowledged.values() for values in batch["rows"]]
 
 
-def test_deadlines_are_counted_as_a_reply_ends_by_the_runs_own_profile() -> None:
-    """First word after half a second, then 50 a second; with a rule of one second and ten a second all are met."""
+def test_counts_deadlines_of_the_runs_profile() -> None:
+    """First token after 0.5 s, then 50 a second: a rule of 1 s and 10 a second is always met."""
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None, deadlines=Deadlines(first=1.0, each=0.1))
     ask(recorder, a_reply())
@@ -44,7 +44,7 @@ def test_deadlines_are_counted_as_a_reply_ends_by_the_runs_own_profile() -> None
     assert found[2:] == [(6, 1), (5, 0), (None, None), (1, 1), (None, None)]
 
 
-def test_without_a_rule_or_with_hidden_thinking_deadlines_are_missing_or_of_visible_text() -> None:
+def test_deadlines_are_missing_without_a_rule_and_visible_with_hidden_reasoning() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     ask(recorder, a_reply())
@@ -67,7 +67,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     made.full = False
 
 
-def test_every_started_reply_is_one_row_however_it_ended() -> None:
+def test_every_started_reply_is_one_row() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     for outcome in Outcome:
@@ -80,7 +80,7 @@ def test_every_started_reply_is_one_row_however_it_ended() -> None:
     assert not recorder.in_flight
 
 
-def test_a_reply_that_never_got_as_far_as_a_connection_has_a_row_with_missing_marks() -> None:
+def test_reply_without_a_connection_has_a_row_with_missing_marks() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     ask(recorder, Reply(Marks(due=103.0, end=104.0), streamed=True, outcome=Outcome.CONNECT_FAILED))
@@ -89,13 +89,13 @@ def test_a_reply_that_never_got_as_far_as_a_connection_has_a_row_with_missing_ma
     assert (row.due, row.end, row.sent, row.first, row.tokens_out) == (3.0, 4.0, None, None, None)
 
 
-def test_rows_stand_on_the_runs_axis_also_when_the_run_was_announced_late() -> None:
+def test_rows_use_the_runs_time_axis_even_if_announced_late() -> None:
     late, early = Recorder("w"), Recorder("w")
     early.begin("r1", 100.0, None)
     for recorder in (late, early):
         ask(recorder, a_reply(sent=107.0))
         recorder.flush()
-    assert not late.unacknowledged  # whose run it is is not known yet
+    assert not late.unacknowledged  # the run is not announced yet
     late.begin("r1", 100.0, None)
     late.flush()
     assert rows_of(late) == rows_of(early)
@@ -103,11 +103,11 @@ def test_rows_stand_on_the_runs_axis_also_when_the_run_was_announced_late() -> N
     assert late.unacknowledged[1]["windows"] == early.unacknowledged[1]["windows"] != []
 
 
-def test_a_batch_is_made_only_of_news_and_stays_until_it_is_acknowledged() -> None:
+def test_batch_holds_news_until_acknowledged() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     recorder.flush()
-    assert recorder.last_number == 1  # that it is there at all is news
+    assert recorder.last_number == 1  # its existence is new information
     recorder.flush()
     assert recorder.last_number == 1
     ask(recorder)
@@ -117,7 +117,7 @@ def test_a_batch_is_made_only_of_news_and_stays_until_it_is_acknowledged() -> No
     assert [len(batch["rows"]) for batch in recorder.unacknowledged.values()] == [0, 1]
 
 
-def test_a_started_reply_is_told_before_it_ends() -> None:
+def test_started_reply_is_reported_before_its_end() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     talk: Any = Talk()
@@ -126,7 +126,7 @@ def test_a_started_reply_is_told_before_it_ends() -> None:
     assert (recorder.unacknowledged[1]["started"], recorder.unacknowledged[1]["finished"]) == (1, 0)
 
 
-def test_a_worker_keeps_the_same_rows_on_its_own_disk(tmp_path: Path) -> None:
+def test_backup_has_the_same_rows(tmp_path: Path) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, tmp_path / "new")
     ask(recorder, a_reply(gap=0.5, tokens=3))
@@ -138,7 +138,7 @@ def test_a_worker_keeps_the_same_rows_on_its_own_disk(tmp_path: Path) -> None:
     assert len((tmp_path / "new" / "gaps-w.csv").read_text().splitlines()) == 1 + 2
 
 
-def test_a_full_disk_of_a_workers_own_is_told_and_costs_the_master_nothing(tmp_path: Path, disk: Disk) -> None:
+def test_full_backup_disk_is_reported_and_loses_nothing(tmp_path: Path, disk: Disk) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, tmp_path)
     ask(recorder)
@@ -146,14 +146,14 @@ def test_a_full_disk_of_a_workers_own_is_told_and_costs_the_master_nothing(tmp_p
     disk.full = True
     ask(recorder)
     recorder.flush()
-    assert "No space left" in recorder.unacknowledged[2]["disk_error"]  # with the very batch that it refused
+    assert "No space left" in recorder.unacknowledged[2]["disk_error"]  # in the batch that failed
     ask(recorder)
     recorder.flush()
     recorder.close()
     assert len(rows_of(recorder)) == 3
 
 
-def test_a_full_disk_that_has_room_again_gets_every_row(tmp_path: Path, disk: Disk) -> None:
+def test_backup_is_completed_when_there_is_space_again(tmp_path: Path, disk: Disk) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, tmp_path)
     disk.full = True
@@ -171,10 +171,10 @@ def test_a_full_disk_that_has_room_again_gets_every_row(tmp_path: Path, disk: Di
     assert [row["reply_id"] for row in rows] == ["w:1", "w:2", "w:3", "w:4"]
 
 
-def test_a_disk_that_stays_full_does_not_fill_the_workers_memory(
+def test_permanently_full_disk_does_not_fill_memory(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("probe_ext.swarm.users.recorder._WAITING_MOST", 1000)
+    monkeypatch.setattr("probe_ext.swarm.users.recorder._MAX_PENDING_BYTES", 1000)
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, tmp_path)
     disk.full = True
@@ -182,11 +182,11 @@ def test_a_disk_that_stays_full_does_not_fill_the_workers_memory(
         ask(recorder)
         recorder.flush()
     assert recorder._tables is None
-    assert "not whole" in recorder.unacknowledged[20]["disk_error"]
+    assert "incomplete" in recorder.unacknowledged[20]["disk_error"]
     assert len(rows_of(recorder)) == 20
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_reports_a_backup_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, tmp_path / "file" / "run")
@@ -196,7 +196,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     assert len(rows_of(recorder)) == 1
 
 
-def test_a_token_is_counted_in_the_second_in_which_it_came_and_none_is_lost() -> None:
+def test_counts_each_token_in_its_second() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     ask(recorder, a_reply(sent=100.0, tokens=10, gap=0.25))  # from 0.5 to 2.75
@@ -207,7 +207,7 @@ def test_a_token_is_counted_in_the_second_in_which_it_came_and_none_is_lost() ->
     assert {window["metric"] for window in windows} == {"tokens", "ttft", "gap", "itl"}
 
 
-def test_tokens_that_no_event_showed_are_spread_over_the_reply() -> None:
+def test_spreads_tokens_without_events_over_the_reply() -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     reply = a_reply(sent=100.0, tokens=10, gap=0.25)
@@ -218,7 +218,7 @@ def test_tokens_that_no_event_showed_are_spread_over_the_reply() -> None:
     assert sum(counts) == 25
 
 
-def test_the_loops_longest_lateness_is_kept(world: World) -> None:
+def test_keeps_the_largest_loop_lag(world: World) -> None:
     recorder = Recorder("w")
     naps = iter([0.1, 0.4, 0.15])
 
@@ -233,12 +233,12 @@ def test_the_loops_longest_lateness_is_kept(world: World) -> None:
     assert recorder.loop_lag_max == pytest.approx(0.3)
 
 
-def test_draining_waits_for_what_is_in_flight_and_lets_nobody_start_anew(world: World) -> None:
+def test_draining_waits_for_replies_in_flight(world: World) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", world.now, None)
     talk: Any = Talk()
     number = recorder.start(talk)
-    world.at(world.now + 1.5, lambda: recorder.end(talk, a_reply(), Asked("w:1", "s", "chat"), number) and None)
+    world.at(world.now + 1.5, lambda: recorder.end(talk, a_reply(), RequestInfo("w:1", "s", "chat"), number) and None)
     drain(recorder, 30.0, world.sleep, lambda: False)
     assert recorder.ending
     assert 101.5 <= world.now < 102
@@ -247,19 +247,21 @@ def test_draining_waits_for_what_is_in_flight_and_lets_nobody_start_anew(world: 
 
 
 @pytest.mark.parametrize("hurried", [False, True], ids=["patience is over", "somebody asked twice"])
-def test_draining_cuts_what_does_not_end(world: World, *, hurried: bool) -> None:
+def test_draining_aborts_replies_at_the_limit(world: World, *, hurried: bool) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", world.now, None)
     slow: Any = Talk()
     number = recorder.start(slow)
     begun = world.now
-    slow.cancel = lambda: recorder.end(slow, a_reply(outcome=Outcome.ENDED_BY_US), Asked("w:1", "s", "chat"), number)
+    slow.cancel = lambda: recorder.end(
+        slow, a_reply(outcome=Outcome.ENDED_BY_US), RequestInfo("w:1", "s", "chat"), number
+    )
     drain(recorder, 4.0, world.sleep, lambda: hurried and world.now >= begun + 1)
     assert world.now - begun == pytest.approx(1.0 if hurried else 4.0, abs=0.11)
     assert [row.outcome for row in rows_of(recorder)] == ["ended_by_us"]
 
 
-def test_draining_ends_also_when_a_reply_cannot_be_cut(world: World) -> None:
+def test_draining_ends_even_if_a_reply_cannot_be_aborted(world: World) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", world.now, None)
     stuck: Any = Talk()
@@ -269,13 +271,13 @@ def test_draining_ends_also_when_a_reply_cannot_be_cut(world: World) -> None:
     assert (recorder.started, recorder.finished) == (1, 0)  # the check of started against rows will find it
 
 
-def test_a_user_is_heard_after_its_replies_of_this_level_only() -> None:
-    recorder, tally = Recorder("w"), ReplyCounter(2)
+def test_counts_users_by_replies_of_this_level() -> None:
+    recorder, tally = Recorder("w"), VisitMonitor(CHAT, 2)
     recorder.begin("r1", 0.0, None)
     for user, sent, outcome in (
         ("a", 1.0, Outcome.COMPLETE),  # before the level
         ("a", 6.0, Outcome.COMPLETE),
-        ("a", 9.0, Outcome.CUT),  # a failure has been heard too
+        ("a", 9.0, Outcome.CUT),  # a failed reply counts too
         ("b", 7.0, Outcome.COMPLETE),
         ("b", 8.0, Outcome.ENDED_BY_US),
         ("c", 3.0, Outcome.COMPLETE),
@@ -284,10 +286,10 @@ def test_a_user_is_heard_after_its_replies_of_this_level_only() -> None:
         tally.add(ask(recorder, a_reply(sent=sent, outcome=outcome), user))
     assert tally.users_with_enough_replies(0.0) == 2
     assert tally.users_with_enough_replies(5.0) == 1
-    assert tally.users_with_enough_replies(0.0) == 1  # what was sent before is forgotten
+    assert tally.users_with_enough_replies(0.0) == 1  # earlier replies are forgotten
 
 
-def test_a_collector_takes_each_batch_once_in_any_order(tmp_path: Path) -> None:
+def test_accepts_each_batch_once_in_any_order(tmp_path: Path) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     for _ in range(5):
@@ -303,8 +305,8 @@ def test_a_collector_takes_each_batch_once_in_any_order(tmp_path: Path) -> None:
     assert not collector.has_all("w", 5)
     collector.accept(batches[2])
     assert collector.has_all("w", 5)
-    assert collector.told["w"]["started"] == 5  # the newest batch's word, though an older one came last
-    assert (collector.rows, collector.told["w"]["rows"], len(heard)) == (5, 5, 5)
+    assert collector.reported["w"]["started"] == 5  # from the newest batch, though an older one arrived last
+    assert (collector.rows, collector.reported["w"]["rows"], len(heard)) == (5, 5, 5)
     collector.close()
     lines = list(csv.DictReader((tmp_path / "requests.csv").open()))
     assert sorted(line["reply_id"] for line in lines) == [f"w:{n}" for n in range(1, 6)]
@@ -312,7 +314,7 @@ def test_a_collector_takes_each_batch_once_in_any_order(tmp_path: Path) -> None:
     assert sum(int(line.rpartition(":")[2].rstrip("}")) for line in counts) == 25
 
 
-def test_what_a_full_disk_refused_is_written_when_there_is_room_again(tmp_path: Path, disk: Disk) -> None:
+def test_writes_rows_when_there_is_space_again(tmp_path: Path, disk: Disk) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     collector = Collector("r1", tmp_path, lambda _: None)
@@ -329,7 +331,7 @@ def test_what_a_full_disk_refused_is_written_when_there_is_room_again(tmp_path: 
     assert ids == ["w:1", "w:2", "w:3", "w:4"]
 
 
-def test_what_a_full_disk_never_took_is_counted_and_what_was_written_stays(tmp_path: Path, disk: Disk) -> None:
+def test_counts_lines_that_a_full_disk_lost(tmp_path: Path, disk: Disk) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     collector = Collector("r1", tmp_path, lambda _: None)
@@ -345,7 +347,7 @@ def test_what_a_full_disk_never_took_is_counted_and_what_was_written_stays(tmp_p
     assert [line["reply_id"] for line in csv.DictReader(text.splitlines())] == ["w:1"]
 
 
-def test_nothing_is_written_into_a_closed_collector(tmp_path: Path) -> None:
+def test_closed_collector_writes_nothing(tmp_path: Path) -> None:
     recorder = Recorder("w")
     recorder.begin("r1", 100.0, None)
     for _ in range(2):
@@ -354,7 +356,7 @@ def test_nothing_is_written_into_a_closed_collector(tmp_path: Path) -> None:
     collector = Collector("r1", tmp_path, lambda _: None)
     collector.accept(recorder.unacknowledged[1])
     collector.close()
-    with (tmp_path / "other").open("w+") as other:  # takes one of the descriptors that were set free
+    with (tmp_path / "other").open("w+") as other:  # reuses a freed descriptor
         collector.accept(recorder.unacknowledged[2])
         assert other.read() == ""
     assert not collector.has_all("w", 2)

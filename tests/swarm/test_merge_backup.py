@@ -1,4 +1,4 @@
-"""Rows that a dead worker left on its disk: each comes into the run once, where it belongs in time, or not at all."""
+"""Merging a dead worker's backup: each row enters the run once, at its time, or not at all."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ WORKER = "w0"
 
 @dataclass
 class Left:
-    """A run whose only worker was cut off after half of its replies, and the folder that the worker left."""
+    """A run whose only worker was disconnected after half of its replies, and that worker's directory."""
 
     run: Path
     disk: Path
@@ -44,7 +44,7 @@ class Left:
 
 @pytest.fixture
 def left(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Left:
-    """The worker's clock is an hour ahead and gains 90 millionths; what it sends from 60 s on is lost."""
+    """The worker's clock is an hour ahead and gains 90 ppm; its messages are lost from 60 s on."""
     clock = lambda t: 3600.0 + (1 + 90e-6) * t  # noqa: E731
     world.clocks = {WORKER: clock}
     monkeypatch.setattr(messages, "clock_name", lambda: world.who)
@@ -64,15 +64,15 @@ def left(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Left:
         true[row.reply_id] = world.now - swarm.run.origin
         world.sleep(3.0)
     swarm.nodes[0].recorder.close()
-    peer = swarm.head.peers.known[WORKER]
-    told = [build_manifest._worker(swarm.run, peer)]
+    worker = swarm.coordinator.workers.known[WORKER]
+    told = [build_manifest._worker(swarm.run, worker)]
     stated = {"schema": 1, "run_id": "r1", "workers": told, "findings": [], "started_at": "x", "options": {}}
     swarm.run.finish()
     manifest.write(run, stated)
     return Left(run, tmp_path / "reports" / "runs" / "run", true)
 
 
-def test_every_row_comes_once_and_where_it_was_sent(left: Left) -> None:
+def test_merges_every_row_once_at_its_time(left: Left) -> None:
     before = len(left.rows())
     assert 0 < before < 60
     done = merge.merge(left.run, left.files)
@@ -89,14 +89,14 @@ def test_every_row_comes_once_and_where_it_was_sent(left: Left) -> None:
         assert float(row["first"]) - float(row["sent"]) == pytest.approx(0.5, abs=1e-6)
     assert error < 0.01
     own = {row["reply_id"]: float(row["sent"]) for row in csv.DictReader(left.files[0].open())}
-    assert abs(own[f"{WORKER}:60"] - left.true[f"{WORKER}:60"]) > 0.012  # its own clock would have put it beside
+    assert abs(own[f"{WORKER}:60"] - left.true[f"{WORKER}:60"]) > 0.012  # its own clock would have misplaced it
     assert {(gap["reply_id"], gap["tokens_before"]) for gap in left.rows("gaps.csv")} == {
         (f"{WORKER}:{n}", str(k)) for n in range(1, 61) for k in (1, 2)
     }
     assert (left.worker()["rows"], left.worker()["started"]) == (60, 60)
 
 
-def test_merging_again_changes_nothing_but_is_said(left: Left, capsys: pytest.CaptureFixture[str]) -> None:
+def test_merging_again_changes_nothing(left: Left, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["merge", str(left.run), *map(str, left.files)]) == 0
     once = {path.name: path.read_bytes() for path in left.run.iterdir()}
     assert "judge the run again: probe report" in capsys.readouterr().out
@@ -107,7 +107,7 @@ def test_merging_again_changes_nothing_but_is_said(left: Left, capsys: pytest.Ca
     assert "judge" not in said
 
 
-def test_the_report_judges_the_whole_and_says_what_lacks_the_merged(left: Left) -> None:
+def test_report_includes_merged_rows_and_says_what_lacks_them(left: Left) -> None:
     merge.merge(left.run, left.files)
     evidence = frames.load(left.run)
     assert len(evidence.replies["reply_id"]) == 60
@@ -120,7 +120,7 @@ def test_the_report_judges_the_whole_and_says_what_lacks_the_merged(left: Left) 
     assert f"{merged} replies were merged" in finding["why"]
 
 
-def test_a_copy_that_lies_in_the_run_as_well_is_not_counted_again(left: Left) -> None:
+def test_backup_in_the_run_directory_is_not_counted_twice(left: Left) -> None:
     for file in left.disk.iterdir():
         shutil.copy(file, left.run)
     merge.merge(left.run, left.files)
@@ -129,7 +129,7 @@ def test_a_copy_that_lies_in_the_run_as_well_is_not_counted_again(left: Left) ->
     assert len(evidence.gaps["reply_id"]) == 120
 
 
-def test_torn_last_lines_on_either_side_are_left_out(left: Left) -> None:
+def test_ignores_truncated_last_lines(left: Left) -> None:
     with left.files[0].open("a") as file:
         file.write(f"{WORKER}:61,{WORKER},half a li")
     with (left.run / "requests.csv").open("a") as file:
@@ -141,7 +141,7 @@ def test_torn_last_lines_on_either_side_are_left_out(left: Left) -> None:
     assert {row["reads_unresolved"] for row in left.rows()} == {"0"}
 
 
-def test_rows_of_a_run_without_its_own_table_make_one(left: Left) -> None:
+def test_creates_a_missing_table(left: Left) -> None:
     (left.run / "requests.csv").unlink()
     (left.run / "gaps.csv").unlink()
     merge.merge(left.run, left.files)
@@ -198,7 +198,7 @@ def _never_measured(left: Left) -> None:
         (lambda left: (left.run / "run.json").unlink(), "no run here"),
     ],
 )
-def test_what_cannot_be_merged_is_refused_in_a_line_and_changes_nothing(
+def test_refuses_in_one_line_and_changes_nothing(
     left: Left, capsys: pytest.CaptureFixture[str], spoil: Any, said: str
 ) -> None:
     spoil(left)
@@ -210,6 +210,6 @@ def test_what_cannot_be_merged_is_refused_in_a_line_and_changes_nothing(
     assert {path.name: path.read_bytes() for path in left.run.iterdir()} == before
 
 
-def test_a_file_of_another_name_is_none_of_a_workers(left: Left) -> None:
+def test_rejects_files_with_other_names(left: Left) -> None:
     with pytest.raises(MergeError, match="the name must be"):
         merge.merge(left.run, [left.run / "users.csv"])

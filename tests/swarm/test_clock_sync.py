@@ -1,4 +1,4 @@
-"""Rows of workers with other clocks lie on the master's axis, as well as is said; wall clocks change nothing."""
+"""Rows of workers with other clocks are placed on the master's time axis within the stated error."""
 
 import random
 from pathlib import Path
@@ -15,21 +15,21 @@ from swarm_fakes import FakeMaster, FakeWorker, Wire, World, a_reply, ask, envir
 from probe_ext import __version__
 from probe_ext.measure import clock
 from probe_ext.swarm.link import clock_sync, messages
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.worker.master_watch import MasterWatch
-from probe_ext.swarm.worker.session import WorkerEnd
+from probe_ext.swarm.worker.session import WorkerSession
 
 
 @given(true=st.floats(-1e6, 1e6), t0=st.floats(0, 1e5), there=st.floats(0, 10), back=st.floats(0, 10))
-def test_the_true_offset_is_within_the_error_that_is_stated(true: float, t0: float, there: float, back: float) -> None:
+def test_true_offset_is_within_the_stated_error(true: float, t0: float, there: float, back: float) -> None:
     found = clock_sync.offset(t0, t0 + there + back, t0 + there + true)
     assert abs(found.seconds - true) <= found.error + 1e-9 * (abs(true) + t0 + 1)
     assert found.error == pytest.approx((there + back) / 2, abs=1e-9 * (t0 + 1))
 
 
-def measured(true: Any, times: list[float], rng: random.Random, slow: float = 0.002) -> clock_sync.Axis:
-    """An axis from pings at these times, each way as long as it happens to be."""
-    made = clock_sync.Axis()
+def measured(true: Any, times: list[float], rng: random.Random, slow: float = 0.002) -> clock_sync.ClockSync:
+    """A clock sync from pings at these times, with random delays."""
+    made = clock_sync.ClockSync()
     for t in times:
         there, back = slow * rng.random(), slow * rng.random()
         made.add(t + (there + back) / 2, clock_sync.offset(t, t + there + back, t + there + true(t + there)))
@@ -37,8 +37,8 @@ def measured(true: Any, times: list[float], rng: random.Random, slow: float = 0.
 
 
 @given(seed=st.integers(0, 10_000), rates=st.lists(st.floats(-1, 1), min_size=1, max_size=20))
-def test_a_clock_whose_drift_wanders_is_followed_within_the_error_that_is_stated(seed: int, rates: list[float]) -> None:
-    """The rate changes every 25 s, by anything that the stated bound allows."""
+def test_follows_a_wandering_drift_within_the_stated_error(seed: int, rates: list[float]) -> None:
+    """A clock whose rate changes every 25 s, within the stated bound."""
 
     def true(t: float) -> float:
         whole, rest = divmod(max(0.0, t), 25.0)
@@ -51,19 +51,19 @@ def test_a_clock_whose_drift_wanders_is_followed_within_the_error_that_is_stated
         assert abs(found.at(t).seconds - true(t)) <= found.at(t).error + 1e-9
 
 
-def test_a_steady_drift_of_four_hours_costs_a_few_points_and_no_exactness() -> None:
+def test_steady_drift_of_four_hours_needs_few_points() -> None:
     def true(t: float) -> float:
         return -3000.0 + 40e-6 * t
 
     found = measured(true, [10.0 * k for k in range(1440)], random.Random(1))
-    assert len(found.knots(0.0)) < 20
+    assert len(found.segments(0.0)) < 20
     assert found.rate() == pytest.approx(40e-6, rel=0.05)
     worst = max(abs(found.at(t).seconds - true(t)) for t in range(0, 14390, 7))
     assert worst < 0.004
     assert max(found.at(t).error for t in range(0, 14390, 7)) < 0.006
 
 
-def test_a_clock_that_was_moved_is_said_to_be_uncertain_by_as_much_and_only_there() -> None:
+def test_clock_step_is_an_error_of_its_segment_only() -> None:
     found = measured(lambda t: 5.0 if t < 95 else 7.5, [10.0 * k for k in range(20)], random.Random(2))
     assert found.at(95.0).error >= 2.5
     assert found.at(50.0).error < 0.01
@@ -71,39 +71,39 @@ def test_a_clock_that_was_moved_is_said_to_be_uncertain_by_as_much_and_only_ther
     assert found.at(150.0).seconds == pytest.approx(7.5, abs=0.01)
 
 
-def test_a_ping_that_was_long_under_way_spoils_nothing_until_it_is_the_best_that_is_known() -> None:
+def test_slow_ping_is_ignored_while_a_better_one_is_known() -> None:
     found = measured(lambda _: 5.0, [0.0, 10.0, 20.0], random.Random(3))
     before = found.at(21.0)
     found.add(30.0, clock_sync.Offset(5.9, 1.0))
     assert found.at(21.0) == before
-    found.add(10.0 + 20_000, clock_sync.Offset(5.9, 1.0))  # by then even this says more
+    found.add(10.0 + 20_000, clock_sync.Offset(5.9, 1.0))  # by then even this one is more precise
     assert found.at(20_010.0).seconds == pytest.approx(5.9, abs=1.0)
 
 
-def test_the_best_ping_of_each_measurement_holds_also_later_in_the_run() -> None:
-    found = clock_sync.Axis()
+def test_best_ping_of_each_measurement_counts_throughout() -> None:
+    found = clock_sync.ClockSync()
     for k in range(40):
         for error, seconds in ((0.008, 5.007), (0.0001, 5.0), (0.005, 4.996)):
             found.add(10.0 * k + error, clock_sync.Offset(seconds, error))
     assert found.at(195.0).seconds == pytest.approx(5.0, abs=2e-4)
     assert found.at(195.0).error < 0.0002 * 3 + clock_sync.DRIFT * 5
-    assert len(found.knots(0.0)) == 2
+    assert len(found.segments(0.0)) == 2
 
 
-def test_of_pings_close_together_the_one_with_the_shortest_way_holds() -> None:
-    found = clock_sync.Axis()
+def test_fastest_of_several_pings_counts() -> None:
+    found = clock_sync.ClockSync()
     for error, seconds in ((0.5, 5.4), (0.01, 5.0), (0.3, 4.8)):
         found.add(1.0, clock_sync.Offset(seconds, error))
     assert found.at(1.0) == clock_sync.Offset(5.0, 0.01)
     with pytest.raises(ValueError, match="never measured"):
-        clock_sync.Axis().at(0.0)
+        clock_sync.ClockSync().at(0.0)
 
 
 @pytest.mark.parametrize("boot", ["another machine", "the same kernel, another time namespace"])
-def test_rows_of_workers_with_other_clocks_land_on_the_masters_axis(
+def test_rows_are_placed_on_the_masters_time_axis(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot: str
 ) -> None:
-    """One clock is ahead and drifts, one is behind and is stepped as it says: the wall clocks step all the time."""
+    """One clock is ahead and drifts, one is behind and is stepped; wall clocks step all the time."""
     clocks = {"w0": lambda t: 5000.0 + (1 + 80e-6) * t, "w1": lambda t: (1 - 30e-6) * t - 90.0}
     world.clocks = dict(clocks)
     monkeypatch.setattr(messages, "clock_name", lambda: f"{boot} {world.who}")
@@ -112,8 +112,8 @@ def test_rows_of_workers_with_other_clocks_land_on_the_masters_axis(
     swarm = Swarm(world, Wire(world, lost=0.05, doubled=0.05, seed=5, slow=0.004), tmp_path, workers=2)
     world.sleep(2.0)
     swarm.begin()
-    for node in swarm.nodes:  # below the worker's own folder: not needed here, so not written
-        monkeypatch.setattr(node.recorder, "_to_disk", lambda: None)
+    for node in swarm.nodes:  # the worker's backup is not needed here
+        monkeypatch.setattr(node.recorder, "_back_up", lambda: None)
     true: dict[str, float] = {}
     world.sleep(0.5)
     for _ in range(200):
@@ -126,41 +126,38 @@ def test_rows_of_workers_with_other_clocks_land_on_the_masters_axis(
     swarm.end()
     assert len(swarm.run.rows) == len(true) == 400
     for row in swarm.run.rows:
-        peer = swarm.head.peers.known[row.worker]
+        worker = swarm.coordinator.workers.known[row.worker]
         assert row.sent is not None
-        assert abs(row.sent - true[row.reply_id]) <= peer.clock_error + 1e-4  # what the clock gains within a reply
+        assert abs(row.sent - true[row.reply_id]) <= worker.clock_error + 1e-4  # what the clock gains within a reply
         assert row.first - row.sent == pytest.approx(0.5)
-    assert all(0 < peer.clock_error < 0.01 for peer in swarm.head.peers.known.values())
-    drifts = {name: peer.clock.rate() for name, peer in swarm.head.peers.known.items()}
+    assert all(0 < worker.clock_error < 0.01 for worker in swarm.coordinator.workers.known.values())
+    drifts = {name: worker.clock.rate() for name, worker in swarm.coordinator.workers.known.items()}
     assert drifts["w0"] == pytest.approx(80e-6, abs=1e-5)
-    assert not any(peer.same_clock for peer in swarm.head.peers.known.values())
-    # Without following the drift, the last rows would lie 600 s × 80 millionths beside their place.
+    assert not any(worker.same_clock for worker in swarm.coordinator.workers.known.values())
+    # Without following the drift, the last rows would be off by 600 s × 80 ppm.
     lasts = [row for row in swarm.run.rows if row.worker == "w0"][-1]
-    frozen = clocks["w0"](true[lasts.reply_id] + swarm.run.origin) - swarm.head.peers.known["w0"].begun_at.seconds
+    begun_at = swarm.coordinator.workers.known["w0"].begun_at.seconds
+    frozen = clocks["w0"](true[lasts.reply_id] + swarm.run.origin) - begun_at
     assert abs(frozen - swarm.run.origin - true[lasts.reply_id]) > 0.04
 
 
-def test_a_kernel_that_claims_the_same_clock_is_believed_only_where_the_pings_agree(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_same_clock_needs_agreeing_pings(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world.clocks = {"w1": lambda t: t + 7.0}
     monkeypatch.setattr(messages, "clock_name", lambda: "one boot")
     swarm = Swarm(world, Wire(world), tmp_path, workers=2)
     world.sleep(2.0)
-    assert swarm.head.peers.known["w0"].same_clock
-    assert not swarm.head.peers.known["w1"].same_clock
-    assert swarm.head.peers.known["w1"].offset(world.now).seconds == pytest.approx(7.0, abs=0.3)
+    assert swarm.coordinator.workers.known["w0"].same_clock
+    assert not swarm.coordinator.workers.known["w1"].same_clock
+    assert swarm.coordinator.workers.known["w1"].clock_offset(world.now).seconds == pytest.approx(7.0, abs=0.3)
 
 
-def test_a_clock_is_named_by_boot_and_time_namespace() -> None:
+def test_clock_name_is_boot_id_and_time_namespace() -> None:
     boot, namespace = messages.clock_name().split(" ")
     assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert namespace == str(Path("/proc/self/ns/time").readlink())
 
 
-def test_a_worker_is_told_the_same_zero_however_often_it_is_told(
-    world: World, tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_repeated_announcements_have_the_same_origin(world: World, tmp_path: Path, monkeypatch: Any) -> None:
     world.clocks = {"w0": lambda t: t * 1.00005 + 5000.0}
     monkeypatch.setattr(messages, "clock_name", lambda: world.who)
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
@@ -169,13 +166,13 @@ def test_a_worker_is_told_the_same_zero_however_often_it_is_told(
     world.sleep(2.0)
     swarm.begin()
     world.sleep(60.0)
-    assert len(told) > 30  # nothing came back, so it is said again and again
+    assert len(told) > 30  # without an answer, it is repeated
     assert len({one["origin"] for one in told}) == 1
-    # Another machine: below its own working folder, by the name of this run, so that two runs never meet in a file.
+    # Another machine: below its own working directory, by the run's name, so that runs never share a file.
     assert told[0]["directory"] == str(Path("reports/runs") / swarm.run.directory.name)
 
 
-def test_a_worker_of_another_version_says_so_itself_and_leaves(
+def test_worker_of_another_version_reports_it_and_quits(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(messages, "ping", lambda: {"t": clock.monotonic(), "version": f"{__version__}-other"})
@@ -187,14 +184,14 @@ def test_a_worker_of_another_version_says_so_itself_and_leaves(
     world.sleep(3.0)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"probe-ext {__version__}, the master {__version__}-other: refused" in said
+    assert f"probe-ext {__version__}, the master {__version__}-other; use the same version" in said
     runner = swarm.master.others["w0"]
     assert runner.quit in spawned
     assert runner.environment.process_exit_code == 2
 
 
 class Silence:
-    """A worker whose master may fall silent."""
+    """A worker whose master may stop sending heartbeats."""
 
     def __init__(self) -> None:
         master = FakeMaster(Wire(World()))
@@ -209,35 +206,35 @@ class Silence:
         self.runner.environment.events.heartbeat_received.fire()
 
 
-def test_a_worker_that_hears_its_master_stays_whatever_the_wall_clock_does() -> None:
+def test_worker_ignores_steps_of_the_wall_clock() -> None:
     it = Silence()
     for _ in range(5 * MASTER_HEARTBEAT_TIMEOUT):
         it.beat()
         assert not it.watch.turn()
-    assert it.runner.last_heartbeat_timestamp is None  # so that Locust has nothing to hold against the wall clock
+    assert it.runner.last_heartbeat_timestamp is None  # so that Locust has nothing to compare with the wall clock
     assert it.runner.last_received_spawn_timestamp == 0
     assert not it.left
 
 
-def test_a_worker_leaves_a_silent_master_after_a_minute_of_its_own_turns() -> None:
+def test_worker_quits_after_a_minute_without_heartbeats() -> None:
     it = Silence()
     for _ in range(5 * MASTER_HEARTBEAT_TIMEOUT):
-        assert not it.watch.turn()  # never heard: Locust itself still tries to connect
+        assert not it.watch.turn()  # no heartbeat yet: Locust itself is still connecting
     it.beat()
     turns = sum(1 for _ in iter(it.watch.turn, True))
     assert turns == MASTER_HEARTBEAT_TIMEOUT
     assert it.left == [1]
 
 
-def test_the_worker_end_needs_no_wall_clock(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_session_reads_no_wall_clock(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden() -> float:
         raise AssertionError("the wall clock was read")
 
     monkeypatch.setattr(clock, "wall", forbidden)
     master = FakeMaster(Wire(world))
     runner = FakeWorker(master.wire, "w0", master)
-    node = Node(environment(runner), "w0")
-    end = WorkerEnd(node, runner)
+    node = ProcessState(environment(runner), "w0")
+    end = WorkerSession(node, runner)
     end._on_begin(SimpleNamespace(data={"run": "r", "origin": 1.0, "directory": None}))
     ask(node.recorder)
     node.recorder.flush()

@@ -1,4 +1,4 @@
-"""A master that waits for workers, and a worker that waits for its master, say so: seldom, and how it ends."""
+"""A master waiting for workers and a worker waiting for its master print a few lines."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -8,88 +8,84 @@ import pytest
 from locust.rpc import Message
 from swarm_fakes import World
 
-from probe_ext.swarm.master import wait_for_workers
-from probe_ext.swarm.master.wait_for_workers import for_master, for_workers, outlive_workers
+from probe_ext.swarm.master import wait_for_workers as waiting
+from probe_ext.swarm.master.wait_for_workers import outlive_workers, wait_for_master, wait_for_workers
 
 
 def wait(world: World, arrivals: dict[float, Counter[str]], most: float = 0.0) -> tuple[bool, list[str | None]]:
-    """Two are expected; who is there changes at the seconds given."""
+    """Wait for two workers; those connected change at the given seconds."""
     began = world.now
     told: list[str | None] = []
 
     def here() -> Counter[str]:
         return [there for at, there in sorted(arrivals.items()) if world.now - began >= at][-1]
 
-    done = for_workers(here, 2, most, "start one with it", told.append, world.sleep)
+    done = wait_for_workers(here, 2, most, "start one with it", told.append, world.sleep)
     return done, [one for k, one in enumerate(told) if k == 0 or one != told[k - 1]]
 
 
 NONE, ONE = Counter[str](), Counter({"box-a": 1})
 
 
-def test_workers_that_come_at_once_are_no_news(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_nothing_if_workers_connect_at_once(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert wait(world, {0.0: NONE, 1.0: Counter({"box-a": 2})}) == (True, [])
     assert capsys.readouterr().err == ""
 
 
-def test_each_change_is_shown_and_how_to_start_one_is_said_once(
-    world: World, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_shows_each_change_and_one_hint(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     both = Counter({"box-a": 1, "box-b": 1})
     done, told = wait(world, {0.0: NONE, 50.0: ONE, 90.0: NONE, 120.0: both})
     assert done
-    none, one = "waiting: 0 of 2 workers are here", "waiting: 1 of 2 workers is here (on box-a)"
+    none, one = "waiting: 0 of 2 workers connected", "waiting: 1 of 2 workers connected (on box-a)"
     assert told == [none, one, none, None]
     assert capsys.readouterr().err.splitlines() == [
-        "probe: 0 of 2 workers are here; start one with it",
-        "probe: 2 of 2 workers are here (1 on box-a and 1 on box-b)",
+        "probe: 0 of 2 workers connected; start one with it",
+        "probe: 2 of 2 workers connected (1 on box-a and 1 on box-b)",
     ]
 
 
-def test_giving_up_says_who_is_missing(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_giving_up_counts_the_connected_workers(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     done, told = wait(world, {0.0: NONE, 5.0: ONE}, most=20.0)
     assert not done
     assert told[-1] is None
-    assert capsys.readouterr().err.splitlines()[-1] == (
-        "probe: gave up waiting after 20 s: 1 of 2 workers is here (on box-a); there is no run"
-    )
+    assert capsys.readouterr().err.splitlines()[-1] == ("probe: no run: 1 of 2 workers connected (on box-a) after 20 s")
 
 
 @pytest.fixture
 def master_comes(monkeypatch: pytest.MonkeyPatch, world: World) -> dict[str, float]:
-    """Somebody listens from this second on."""
+    """A listener exists from this second on."""
     when, began = {"at": float("inf")}, world.now
-    monkeypatch.setattr(wait_for_workers, "_listens", lambda *_: world.now - began >= when["at"])
+    monkeypatch.setattr(waiting, "_listens", lambda *_: world.now - began >= when["at"])
     return when
 
 
-def test_a_worker_says_now_and_then_that_it_waits(
+def test_worker_repeats_that_it_waits(
     world: World, master_comes: dict[str, float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     master_comes["at"] = 200.0
-    assert for_master("m", 5557, world.sleep)
+    assert wait_for_master("m", 5557, world.sleep)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "probe: no master at m:5557 yet; this worker waits for one, 5 minutes at most"
+    assert lines[0] == "probe: no master at m:5557 yet; waiting up to 5 minutes"
     assert len(lines) == 4
     assert lines[-1].startswith("probe: still no master at m:5557 after 183")
 
 
-def test_a_worker_gives_up_in_the_end(
+def test_worker_gives_up_after_a_timeout(
     world: World, master_comes: dict[str, float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert not for_master("m", 5557, world.sleep)
-    assert capsys.readouterr().err.splitlines()[-1] == ("probe: no master at m:5557 within 300 s: this worker gives up")
+    assert not wait_for_master("m", 5557, world.sleep)
+    assert capsys.readouterr().err.splitlines()[-1] == ("probe: no master at m:5557 after 300 s; giving up")
 
 
-def test_a_master_that_is_there_is_no_news(
+def test_prints_nothing_if_the_master_listens(
     world: World, master_comes: dict[str, float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     master_comes["at"] = 0.0
-    assert for_master("m", 5557, world.sleep)
+    assert wait_for_master("m", 5557, world.sleep)
     assert capsys.readouterr().err == ""
 
 
-def test_a_worker_that_goes_before_the_run_is_only_one_less() -> None:
+def test_worker_quitting_before_the_run_does_not_end_it() -> None:
     taken: list[str] = []
     runner: Any = SimpleNamespace(
         clients={"w0": 1, "w1": 2}, handle_message=lambda _, message: taken.append(message.type)
@@ -100,5 +96,5 @@ def test_a_worker_that_goes_before_the_run_is_only_one_less() -> None:
     runner.handle_message("w0", Message("quit", None, "w0"))
     assert runner.clients == {"w1": 2}
     begun = True
-    runner.handle_message("w1", Message("quit", None, "w1"))  # Locust's own business
+    runner.handle_message("w1", Message("quit", None, "w1"))  # handled by Locust
     assert taken == ["heartbeat", "quit"]

@@ -1,4 +1,4 @@
-"""What of a long run is kept on the disk instead of in memory, and what of Locust's own counts is forgotten."""
+"""Memory of long runs: finalized windows, and Locust's counts per second."""
 
 import json
 from pathlib import Path
@@ -10,8 +10,7 @@ from locust.stats import RequestStats
 
 from probe_ext.run import directory
 from probe_ext.swarm.master.collector import Collector
-from probe_ext.swarm.master.sealed_windows import PutAway
-from probe_ext.swarm.master.stats_pruning import LOOKED_AT, forget_old_seconds
+from probe_ext.swarm.master.stats_pruning import KEPT_S, forget_old_seconds
 
 
 def window(start: int, count: int = 1) -> dict[str, Any]:
@@ -23,51 +22,16 @@ def batch(number: int, *windows: dict[str, Any]) -> dict[str, Any]:
     return {"run": "r", "worker": "w", "number": number, "rows": [], "gaps": [], "windows": list(windows), **told}
 
 
-def test_windows_that_change_no_more_are_held_by_the_disk_and_are_in_the_file_at_the_end(tmp_path: Path) -> None:
+def test_finalized_windows_leave_memory_and_are_in_the_file(tmp_path: Path) -> None:
     collector = Collector("r", tmp_path, lambda _: None)
     for second in range(0, 1000, 10):
         collector.accept(batch(second + 1, *[window(second + k, second) for k in range(10)]))
         collector.add_windows()
-        collector.put_away(second - 100.0)
+        collector.finalize_windows(second - 100.0)
         assert sum(1 for _ in collector.book.records()) <= 130  # however long the run
-    assert not list(tmp_path.glob("*tmp*"))  # the file has no name
     collector.close()
     lines = [json.loads(line) for line in (tmp_path / directory.SKETCHES).read_text().splitlines()]
     assert lines == [window(second, second // 10 * 10) for second in range(1000)]
-
-
-class Disk:
-    """Takes so many bytes, and then no more."""
-
-    def __init__(self, real: Any, room: int) -> None:
-        self.real, self.room = real, room
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
-
-    def write(self, data: Any) -> int:
-        if not self.room:
-            raise OSError(28, "No space left on device")
-        taken = min(len(data), self.room)
-        self.room -= taken
-        return int(self.real.write(data[:taken]))
-
-
-def test_what_the_disk_refuses_stays_in_memory(tmp_path: Path) -> None:
-    away = PutAway(tmp_path)
-    away.add(["a\n", "b\n"])
-    disk: Any = Disk(away._file, room=3)
-    away._file = disk
-    away.add(["c\n", "d\n"])  # the disk takes a part of it
-    away.add(["e\n"])
-    away._file = disk.real
-    assert list(away) == ["a\n", "b\n", "c\n", "d\n", "e\n"]
-    away.add(["f\n"])  # there is room again
-    assert sorted(away) == ["a\n", "b\n", "c\n", "d\n", "e\n", "f\n"]
-    away.close()
-    nowhere = PutAway(tmp_path / "no-such-folder")
-    nowhere.add(["a\n"])
-    assert list(nowhere) == ["a\n"]
 
 
 def run_of(seconds: int, **given: Any) -> Any:
@@ -83,19 +47,19 @@ def run_of(seconds: int, **given: Any) -> Any:
     return SimpleNamespace(parsed_options=options, runner=SimpleNamespace(stats=stats))
 
 
-def test_locusts_counts_by_second_do_not_grow_with_the_run_and_its_rates_stay() -> None:
+def test_locusts_counts_per_second_stay_small() -> None:
     environment = run_of(1000)
     total = environment.runner.stats.total
     rate = total.current_rps
     forget_old_seconds(environment)
     for entry in (total, environment.runner.stats.get("chat", "LLM")):
-        assert len(entry.num_reqs_per_sec) == LOOKED_AT + 1
+        assert len(entry.num_reqs_per_sec) == KEPT_S + 1
     assert total.current_rps == rate > 0
     assert total.num_requests == 1000
 
 
 @pytest.mark.parametrize("asked", [{"json": True}, {"json_file": "x"}])
-def test_where_locusts_json_is_asked_for_all_seconds_stay(asked: dict[str, Any]) -> None:
+def test_keeps_all_seconds_for_locusts_json(asked: dict[str, Any]) -> None:
     environment = run_of(1000, **asked)
     forget_old_seconds(environment)
     assert len(environment.runner.stats.total.num_reqs_per_sec) >= 1000

@@ -1,4 +1,4 @@
-"""Prompts are calibrated by whatever the server tells, and every user gets its own."""
+"""Prompt lengths follow the server's tokenizer, and every user gets prompts of its own."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ TEMPLATE = 7
 
 
 class Server:
-    """Counts a token a word, through its tokenizer page, its usage, or not at all."""
+    """Counts one token per word: with a tokenizer endpoint, in the usage, or not at all."""
 
     def __init__(self, *, tokenize: bool = False, usage: bool = False) -> None:
         self.tokenize, self.usage = tokenize, usage
@@ -49,7 +49,7 @@ def options(**given: str) -> Any:
     [(Server(tokenize=True), "tokenize"), (Server(usage=True), "usage"), (Server(), "characters")],
     ids=["a tokenizer page", "usage only", "nothing"],
 )
-def test_lengths_come_from_the_best_that_the_server_tells(server: Server, counted_by: str) -> None:
+def test_length_model_uses_the_best_source_of_the_server(server: Server, counted_by: str) -> None:
     made = calibrated(TARGET, "m", options(input_tokens="200"), server, 7)
     assert made["counted_by"] == counted_by
     told = json.loads(json.dumps(made))  # it travels to the workers as plain types
@@ -57,12 +57,12 @@ def test_lengths_come_from_the_best_that_the_server_tells(server: Server, counte
     assert Prompts(told, chosen, 1).next() == Prompts(made, chosen, 1).next()
     generations = [path for path in server.paths if path.startswith("/v1/")]
     assert (len(generations) > 0) == (counted_by != "tokenize")
-    assert len(generations) <= 16  # each is a reply that the server has to make
+    assert len(generations) <= 16  # each costs the server a reply
 
 
 @pytest.mark.parametrize("server", [Server(tokenize=True), Server(usage=True)], ids=["tokenize", "usage"])
 @pytest.mark.parametrize("api", ["chat", "completion"])
-def test_prompts_have_the_length_that_was_asked_for(server: Server, api: str) -> None:
+def test_prompts_have_the_configured_length(server: Server, api: str) -> None:
     chosen = options(input_tokens="150", api=api)
     made = calibrated(TARGET, "m", chosen, server, 7)
     prompts = Prompts(made, chosen, 3)
@@ -72,7 +72,7 @@ def test_prompts_have_the_length_that_was_asked_for(server: Server, api: str) ->
         assert abs(words - 150) <= 2
 
 
-def test_no_two_users_ever_get_the_same_prompt_or_the_same_beginning() -> None:
+def test_prompts_of_all_users_differ_from_the_start() -> None:
     chosen = options(input_tokens="60")
     made = calibrated(TARGET, "m", chosen, Server(tokenize=True), 7)
     everybody = [prompts_for(made, chosen, worker, number) for worker in (-1, 1, 2) for number in (1, 2, 3)]
@@ -82,7 +82,7 @@ def test_no_two_users_ever_get_the_same_prompt_or_the_same_beginning() -> None:
     assert len(beginnings) == 90
 
 
-def test_a_shared_prefix_is_the_same_for_all_and_as_long_as_asked() -> None:
+def test_shared_prefix_is_the_same_and_as_long_as_configured() -> None:
     chosen = options(input_tokens="120", shared_prefix_tokens="50")
     made = calibrated(TARGET, "m", chosen, Server(tokenize=True), 7)
     texts = [str(prompts_for(made, chosen, 0, n).next().text).split() for n in range(5)]
@@ -90,17 +90,17 @@ def test_a_shared_prefix_is_the_same_for_all_and_as_long_as_asked() -> None:
     assert abs(common - 50) <= 2
 
 
-def test_a_prompt_that_cannot_be_made_is_refused_by_name() -> None:
+def test_impossible_prompt_length_names_the_option() -> None:
     with pytest.raises(SettingsError, match=r"^--input-tokens 5: "):
         calibrated(TARGET, "m", options(input_tokens="5"), Server(tokenize=True), 7)
 
 
-def test_a_worker_that_was_told_nothing_still_makes_prompts() -> None:
+def test_makes_prompts_without_preparations() -> None:
     prompts = prompts_for({}, options(input_tokens="60"), -1, 0)
     assert prompts.next().text != prompts.next().text
 
 
-def test_a_chat_shares_its_system_prompt_and_nothing_else() -> None:
+def test_chats_share_only_the_system_prompt() -> None:
     chosen = options(input_tokens="40")
     made = calibrated(TARGET, "m", chosen, Server(tokenize=True), 7)
     one, two = (prompts_for(made, chosen, 0, n).chat(system_tokens=30) for n in (0, 1))

@@ -1,4 +1,4 @@
-"""Levels as Locust's load shape, stepped over a runner without users."""
+"""Levels as Locust's load shape, with a fake runner."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from probe_ext.swarm.master.preflight import plan_line
 PLAN = LevelPlan((2, 6, 3), hold=10.0, settle=2.0, min_replies=1)
 
 
-MORE = ", more where replies take long"
+MORE = ", longer if replies are slow"
 
 
 @pytest.mark.parametrize(
@@ -21,18 +21,18 @@ MORE = ", more where replies take long"
     [
         (
             {"levels": "1,2,4,8"},
-            f"4 levels (1, 2, 4, 8 users), 5 s to settle and 30 s held each: at least 2 min 20 s{MORE}",
+            f"4 levels (1, 2, 4, 8 users), 5 s settle + 30 s hold each: at least 2 min 20 s{MORE}",
         ),
-        ({"levels": "1"}, f"1 level (1 user), 5 s to settle and 30 s held: at least 35 s{MORE}"),
+        ({"levels": "1"}, f"1 level (1 user), 5 s settle + 30 s hold: at least 35 s{MORE}"),
         (
             {"levels": "2", "hold": "1m"},
-            f"1 level (2 users), 5 s to settle and 60 s held: at least 65 s{MORE}",
+            f"1 level (2 users), 5 s settle + 60 s hold: at least 65 s{MORE}",
         ),
         ({"levels": "1,2," * 9 + "1"}, "19 levels (1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, … users), "),
-        ({"search": "1", "max_users": "64", "search_time": "10m"}, "a search up to 64 users: at most 10 min"),
+        ({"search": "1", "max_users": "64", "search_time": "10m"}, "search up to 64 users: at most 10 min"),
     ],
 )
-def test_a_plan_says_how_long_it_takes(given: dict[str, str], said: str) -> None:
+def test_plan_line_gives_levels_and_duration(given: dict[str, str], said: str) -> None:
     plan = read_options(given).plan
     assert plan is not None
     assert plan_line(plan).startswith(said)
@@ -53,7 +53,7 @@ class Stage:
         return self.heard
 
     def play(self, seconds: int, *, obeys: bool = True) -> list[tuple[int, float] | None]:
-        """Tick once a second; the runner has the users that were asked for a second later."""
+        """Tick once a second; the runner has the requested users a second later."""
         ticks = []
         for _ in range(seconds):
             tick = self.shape.tick()
@@ -71,7 +71,7 @@ def held(ticks: list[tuple[int, float] | None]) -> list[int]:
     return [n for n, before in zip(users, [None, *users], strict=False) if n != before]
 
 
-def test_the_levels_are_held_one_after_another_and_then_the_run_is_done() -> None:
+def test_holds_levels_in_order_then_finishes() -> None:
     stage = Stage()
     ticks = stage.play(100)
     assert held(ticks) == [2, 6, 3]
@@ -82,7 +82,7 @@ def test_the_levels_are_held_one_after_another_and_then_the_run_is_done() -> Non
     assert all(n >= PLAN.hold + PLAN.settle for n in each)
 
 
-def test_a_level_waits_until_its_users_have_been_heard_but_not_for_ever() -> None:
+def test_level_waits_for_replies_up_to_a_limit() -> None:
     stage = Stage()
     stage.heard = 1  # of two users
     ticks = stage.play(1000)
@@ -92,14 +92,14 @@ def test_a_level_waits_until_its_users_have_been_heard_but_not_for_ever() -> Non
     assert len(set(stage.asked)) == 3  # since each level's own measured part
 
 
-def test_users_come_within_a_few_seconds_whatever_the_step() -> None:
+def test_ramp_takes_a_few_seconds_for_any_step() -> None:
     stage = Stage()
     ticks = stage.play(100)
     rates = {tick[0]: tick[1] for tick in ticks if tick}
     assert rates == {2: 1.0, 6: 4 / 3, 3: 1.0}
 
 
-def test_the_first_level_comes_as_fast_though_nothing_can_be_heard_yet() -> None:
+def test_first_level_ramps_as_fast_without_replies() -> None:
     live: list[Callable[[float], int]] = []
     shape = LevelShape(LevelPlan((90, 9), 5.0, 1.0, 3), lambda: live[0] if live else None, lambda: False, lambda: 0.0)
     shape.runner = SimpleNamespace(user_count=0)
@@ -114,14 +114,14 @@ def test_the_first_level_comes_as_fast_though_nothing_can_be_heard_yet() -> None
     assert shape.tick() == (90, 30.0)
 
 
-def test_a_level_that_is_never_reached_is_remembered() -> None:
+def test_records_a_level_that_is_never_reached() -> None:
     stage = Stage()
     ticks = stage.play(1000, obeys=False)
     assert ticks[-1] is None
     assert stage.shape.steps.never_reached == [2, 6, 3]
 
 
-def test_while_the_run_ends_nothing_changes_any_more() -> None:
+def test_changes_nothing_while_the_run_ends() -> None:
     stage = Stage()
     stage.play(5)
     last = stage.shape.tick()
@@ -131,7 +131,7 @@ def test_while_the_run_ends_nothing_changes_any_more() -> None:
     assert not stage.shape.finished
 
 
-def test_a_second_run_begins_with_the_first_level() -> None:
+def test_second_run_starts_with_the_first_level() -> None:
     stage = Stage()
     stage.play(100)
     stage.shape.reset_time()
@@ -140,5 +140,5 @@ def test_a_second_run_begins_with_the_first_level() -> None:
     assert held(stage.play(100)) == [2, 6, 3]
 
 
-def test_locust_never_takes_the_class_for_a_locustfiles_own() -> None:
+def test_locust_does_not_take_the_class_for_the_locustfiles_shape() -> None:
     assert LevelShape.abstract

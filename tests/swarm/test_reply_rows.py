@@ -1,4 +1,4 @@
-"""What a reply adds to the windows, and whose fault a late start is."""
+"""What a reply adds to the windows, and which late starts count as ours."""
 
 from probe_ext.client.connection import ConnectError
 from probe_ext.client.decoder import Choice
@@ -12,7 +12,7 @@ from probe_ext.swarm.users.reply_rows import reply_row, write_windows
 
 
 class Closed:
-    """A connection that nobody gets."""
+    """A connection that is never made."""
 
     stamped = False
 
@@ -23,7 +23,7 @@ class Closed:
         raise ConnectError(f"refused within {timeout} s")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """No open streams."""
 
 
 def late(*, due: float, free: float | None) -> float:
@@ -40,14 +40,14 @@ def late(*, due: float, free: float | None) -> float:
     return conversation.finish().marks.late
 
 
-def test_a_wait_for_the_users_last_reply_is_not_our_lateness() -> None:
+def test_waiting_for_the_previous_reply_is_not_our_lateness() -> None:
     now = clock.monotonic()
     assert late(due=now - 50, free=None) >= 50
     assert late(due=now - 50, free=now) < 50
-    assert late(due=now - 50, free=now - 100) >= 50  # it was free long before
+    assert late(due=now - 50, free=now - 100) >= 50  # the user was idle long before
 
 
-def test_the_tokens_of_a_reply_that_came_whole_count_when_it_came() -> None:
+def test_tokens_of_an_unstreamed_reply_count_at_its_end() -> None:
     marks = Marks(due=100.0, sent=100.0, end=107.5)
     reply = Reply(
         marks, streamed=False, outcome=Outcome.COMPLETE, choices=[Choice()], tokens_out=64, tokens_from="usage"

@@ -1,4 +1,4 @@
-"""Whoever is ended while a run is being closed, the run is closed all the same, and handed on once."""
+"""A run is closed once, even if a caller is killed while it is being closed."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +12,13 @@ from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.master.active_run import ActiveRun
-from probe_ext.swarm.master.coordinator import Head
+from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.process_state import ProcessState
 
 
 class SlowRun:
-    """A run whose files take until they are let."""
+    """A run whose files are written only when allowed."""
 
     def __init__(self) -> None:
         self.begun, self.let = Event(), Event()
@@ -35,10 +35,10 @@ class SlowRun:
 
 
 def a_head() -> Any:
-    return Head(Node(environment(SimpleNamespace(register_message=None)), "master"))
+    return Coordinator(ProcessState(environment(SimpleNamespace(register_message=None)), "master"))
 
 
-def test_a_caller_that_is_killed_meanwhile_leaves_the_run_to_be_closed_and_to_the_next() -> None:
+def test_run_is_closed_even_if_the_caller_is_killed() -> None:
     head, run = a_head(), SlowRun()
     head.run = run
     first = gevent.spawn(head.finish)
@@ -46,13 +46,13 @@ def test_a_caller_that_is_killed_meanwhile_leaves_the_run_to_be_closed_and_to_th
     first.kill()
     assert not run.closed
     run.let.set()
-    assert head.finish() is run  # the next waits for it, and is the first to have it
+    assert head.finish() is run  # the next caller waits, and is the first to get it
     assert run.closed
     assert run.times == 1
     assert head.finish() is None
 
 
-def test_of_two_who_wait_one_has_the_run() -> None:
+def test_only_one_of_two_callers_gets_the_run() -> None:
     head, run = a_head(), SlowRun()
     head.run = run
     both = [gevent.spawn(head.finish) for _ in range(2)]
@@ -63,7 +63,7 @@ def test_of_two_who_wait_one_has_the_run() -> None:
     assert run.times == 1
 
 
-def test_the_next_run_is_closed_as_well() -> None:
+def test_closes_the_next_run_too() -> None:
     head = a_head()
     for run in (SlowRun(), SlowRun()):
         head.run = run
@@ -73,18 +73,18 @@ def test_the_next_run_is_closed_as_well() -> None:
         assert run.closed
 
 
-def test_what_a_search_found_is_reviewed_once_after_the_last_replies_and_before_the_last_manifest() -> None:
+def test_search_is_reviewed_between_last_replies_and_last_manifest() -> None:
     done: list[str] = []
     plan = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=8, longest=60.0)
     shape = LevelShape(plan, lambda: None, lambda: True, lambda: 0.0)
     run: Any = object.__new__(ActiveRun)
-    for name in ("note_users", "_look", "tables", "_rows_room", "_manifest_room", "collector"):
+    for name in ("note_users", "_update_live", "tables", "_rows_reserve", "_manifest_reserve", "collector"):
         setattr(run, name, MagicMock())
-    run.ended, run._poller, run._greenlets, run.now = None, None, [], lambda: 60.0
+    run.ended, run.poller, run._greenlets, run.now = None, None, [], lambda: 60.0
     run.environment = SimpleNamespace(shape_class=shape)
-    run._tally = VisitMonitor(SloProfile.model_validate({"name": "any"}))
+    run.monitor = VisitMonitor(SloProfile.model_validate({"name": "any"}), 3)
     run.collector.close = lambda: done.append("closed")
-    shape.steps.review = lambda now, heard: done.append("reviewed" if heard is run._tally else "of another")  # type: ignore[union-attr,method-assign]
+    shape.steps.review = lambda now, heard: done.append("reviewed" if heard is run.monitor else "of another")  # type: ignore[union-attr,method-assign]
     run.write_manifest = lambda: done.append("written")
     run.finish()
     assert done == ["closed", "reviewed", "written"]

@@ -1,4 +1,4 @@
-"""Master and workers over a wire that loses, doubles and shuffles: the totals are exact all the same."""
+"""Totals are exact even if messages between master and workers are lost, doubled and reordered."""
 
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,8 @@ from swarm_fakes import FakeRun, FakeWorker, Wire, World, environment
 
 from probe_ext import __version__
 from probe_ext.swarm.link import messages
-from probe_ext.swarm.users.process_state import Node
-from probe_ext.swarm.worker.session import WorkerEnd
+from probe_ext.swarm.users.process_state import ProcessState
+from probe_ext.swarm.worker.session import WorkerSession
 
 TYPES = (
     messages.HELLO,
@@ -25,7 +25,7 @@ TYPES = (
 
 
 @pytest.mark.untraced
-def test_a_wire_that_loses_and_doubles_changes_no_total(world: World, tmp_path: Path) -> None:
+def test_lost_and_doubled_messages_change_no_total(world: World, tmp_path: Path) -> None:
     losses = 0
     for seed in range(25):
         carrier = Wire(world, lost=0.1, doubled=0.1, seed=seed)
@@ -36,7 +36,7 @@ def test_a_wire_that_loses_and_doubles_changes_no_total(world: World, tmp_path: 
         swarm.begin()
         swarm.replies(each=12)
         swarm.end()
-        told = swarm.run.collector.told
+        told = swarm.run.collector.reported
         assert {worker: (one["started"], one["rows"]) for worker, one in told.items()} == {
             f"w{k}": (12, 12) for k in range(3)
         }, f"seed {seed}: {carrier.counts}"
@@ -44,23 +44,23 @@ def test_a_wire_that_loses_and_doubles_changes_no_total(world: World, tmp_path: 
         assert {(row.deadlines, row.deadlines_missed) for row in swarm.run.rows} == {(5, 0)}, (
             "the rule went to everyone"
         )
-        assert all(peer.drained is not None for peer in swarm.head.peers.known.values())
+        assert all(worker.last_batch is not None for worker in swarm.coordinator.workers.known.values())
         assert carrier.counts["lost"]
         assert carrier.counts["doubled"]
         losses += carrier.counts["lost"]
-    assert losses > 200  # a wire that loses nothing would prove nothing
+    assert losses > 200  # without losses the test would prove nothing
 
 
-def test_even_a_wire_that_loses_half_of_all_messages_keeps_every_row(world: World, tmp_path: Path) -> None:
+def test_no_row_is_lost_with_half_of_all_messages(world: World, tmp_path: Path) -> None:
     swarm = Swarm(world, Wire(world, lost=0.5, seed=4), tmp_path)
     swarm.begin()
     swarm.replies(each=10)
     swarm.end()
-    assert sum(one["rows"] for one in swarm.run.collector.told.values()) == 30
+    assert sum(one["rows"] for one in swarm.run.collector.reported.values()) == 30
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_the_first_message_of_each_kind_may_be_lost(world: World, tmp_path: Path, kind: str) -> None:
+def test_first_message_of_each_kind_may_be_lost(world: World, tmp_path: Path, kind: str) -> None:
     class First(Wire):
         def carry(self, handler: Any, message: Any, to: str = "") -> None:
             if message.type == kind and message.node_id not in gone:
@@ -76,26 +76,28 @@ def test_the_first_message_of_each_kind_may_be_lost(world: World, tmp_path: Path
     swarm.replies(each=8)
     swarm.end()
     assert len(gone) == 3
-    assert sum(one["rows"] for one in swarm.run.collector.told.values()) == 24
-    assert all(peer.drained is not None and peer.same_clock for peer in swarm.head.peers.known.values())
+    assert sum(one["rows"] for one in swarm.run.collector.reported.values()) == 24
+    assert all(
+        worker.last_batch is not None and worker.same_clock for worker in swarm.coordinator.workers.known.values()
+    )
 
 
-def test_a_worker_that_joins_in_the_middle_of_a_run_takes_part(world: World, tmp_path: Path) -> None:
+def test_worker_joining_in_mid_run_takes_part(world: World, tmp_path: Path) -> None:
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     world.sleep(0.5)
     swarm.begin()
     swarm.replies(each=3)
     runner = FakeWorker(swarm.carrier, "late", swarm.master)
-    node = Node(environment(runner), "late")
+    node = ProcessState(environment(runner), "late")
     swarm.nodes.append(node)
-    swarm.ends.append(WorkerEnd(node, runner))
+    swarm.ends.append(WorkerSession(node, runner))
     world.every(1.0, lambda: swarm._flush(1))
     swarm.replies(each=3)
     swarm.end()
-    assert {worker: one["rows"] for worker, one in swarm.run.collector.told.items()} == {"w0": 6, "late": 3}
+    assert {worker: one["rows"] for worker, one in swarm.run.collector.reported.items()} == {"w0": 6, "late": 3}
 
 
-def test_a_worker_that_was_lost_is_not_waited_for(world: World, tmp_path: Path) -> None:
+def test_does_not_wait_for_a_lost_worker(world: World, tmp_path: Path) -> None:
     swarm = Swarm(world, Wire(world), tmp_path, workers=2)
     world.sleep(0.5)
     swarm.begin()
@@ -105,14 +107,14 @@ def test_a_worker_that_was_lost_is_not_waited_for(world: World, tmp_path: Path) 
     world.sleep(2.0)
     before = world.now
     swarm.end()
-    peers = swarm.head.peers.known
-    assert peers["w1"].absences.away
-    assert peers["w1"].drained is None
-    assert peers["w0"].drained is not None
-    assert world.now - before < swarm.run.options.drain  # its last word can never come
+    workers = swarm.coordinator.workers.known
+    assert workers["w1"].absences.away
+    assert workers["w1"].last_batch is None
+    assert workers["w0"].last_batch is not None
+    assert world.now - before < swarm.run.options.drain  # its last batch cannot arrive
 
 
-def test_a_second_run_counts_nothing_of_the_first(world: World, tmp_path: Path) -> None:
+def test_second_run_counts_nothing_of_the_first(world: World, tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()
     swarm = Swarm(world, Wire(world, lost=0.1, doubled=0.1, seed=3), tmp_path / "1", workers=2)
@@ -129,11 +131,11 @@ def test_a_second_run_counts_nothing_of_the_first(world: World, tmp_path: Path) 
         end.test_start()
     swarm.replies(each=4)
     swarm.end()
-    assert {worker: one["rows"] for worker, one in first.collector.told.items()} == {"w0": 5, "w1": 5}
-    assert {worker: one["rows"] for worker, one in swarm.run.collector.told.items()} == {"w0": 4, "w1": 4}
+    assert {worker: one["rows"] for worker, one in first.collector.reported.items()} == {"w0": 5, "w1": 5}
+    assert {worker: one["rows"] for worker, one in swarm.run.collector.reported.items()} == {"w0": 4, "w1": 4}
 
 
-def test_a_worker_of_another_version_is_sent_away(
+def test_refuses_a_worker_of_another_version(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     real = messages.pong
@@ -146,11 +148,11 @@ def test_a_worker_of_another_version_is_sent_away(
     swarm.replies(each=1)
     assert "quit" in sent
     assert "-other" in caplog.text
-    assert swarm.run.collector.told == {}
-    assert swarm.head.peers.known["w0"].begun_at is None
+    assert swarm.run.collector.reported == {}
+    assert swarm.coordinator.workers.known["w0"].begun_at is None
 
 
-def test_a_worker_without_the_masters_api_key_is_sent_away_before_any_load_and_the_key_stays_where_it_is(
+def test_refuses_a_worker_without_an_api_key(
     world: World,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -158,39 +160,39 @@ def test_a_worker_without_the_masters_api_key_is_sent_away_before_any_load_and_t
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     holder = {"who": ""}  # the master, or a worker
-    monkeypatch.setattr(messages, "has_key", lambda: world.who == holder["who"])
-    monkeypatch.setattr("probe_ext.swarm.master.coordinator.has_key", lambda: holder["who"] == "")
-    monkeypatch.setattr("probe_ext.swarm.worker.session.has_key", lambda: world.who == holder["who"])
+    monkeypatch.setattr(messages, "has_api_key", lambda: world.who == holder["who"])
+    monkeypatch.setattr("probe_ext.swarm.master.admission.has_api_key", lambda: holder["who"] == "")
+    monkeypatch.setattr("probe_ext.swarm.worker.session.has_api_key", lambda: world.who == holder["who"])
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     swarm.ends[0]._runner.quit = lambda: None  # type: ignore[method-assign]
     world.sleep(1.0)
-    assert "w0" not in swarm.master.clients  # so it is not waited for as one of those expected
+    assert "w0" not in swarm.master.clients  # so it does not count as expected
     assert "refused: it has no API key" in caplog.text
-    assert "this worker has none: refused; set PROBE_API_KEY" in capsys.readouterr().err
+    assert "this worker has none; set PROBE_API_KEY" in capsys.readouterr().err
     assert swarm.nodes[0].environment.process_exit_code == 2
 
 
-def test_a_worker_with_an_api_key_where_the_master_has_none_takes_part_and_both_say_so(
+def test_warns_of_a_key_that_only_the_worker_has(
     world: World,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(messages, "has_key", lambda: world.who == "w0")
-    monkeypatch.setattr("probe_ext.swarm.master.coordinator.has_key", lambda: False)
-    monkeypatch.setattr("probe_ext.swarm.worker.session.has_key", lambda: True)
+    monkeypatch.setattr(messages, "has_api_key", lambda: world.who == "w0")
+    monkeypatch.setattr("probe_ext.swarm.master.admission.has_api_key", lambda: False)
+    monkeypatch.setattr("probe_ext.swarm.worker.session.has_api_key", lambda: True)
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     world.sleep(1.0)
     swarm.begin()
     swarm.replies(each=1)
     swarm.end()
     assert caplog.text.count("it has an API key, this master has none") == 1
-    assert capsys.readouterr().err.count("this worker has an API key, the master none") == 1
-    assert swarm.run.collector.told["w0"]["rows"] == 1
+    assert capsys.readouterr().err.count("this worker has an API key, the master has none") == 1
+    assert swarm.run.collector.reported["w0"]["rows"] == 1
 
 
-def test_of_a_key_no_more_than_that_there_is_one_goes_over_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_itself_is_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROBE_API_KEY", "sk-never-to-be-seen")
     assert (messages.ping()["key"], messages.pong(1.0)["key"]) == (True, True)
     assert "never-to-be-seen" not in f"{messages.ping()} {messages.pong(1.0)}"
@@ -198,11 +200,11 @@ def test_of_a_key_no_more_than_that_there_is_one_goes_over_the_wire(monkeypatch:
     assert (messages.ping()["key"], messages.pong(1.0)["key"]) == (False, False)
 
 
-def test_what_is_unacknowledged_is_sent_again_after_a_while_and_not_before(world: World, tmp_path: Path) -> None:
+def test_resends_unacknowledged_batches_after_a_while(world: World, tmp_path: Path) -> None:
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     world.sleep(0.5)
     swarm.begin()
-    del swarm.master.heard[messages.BATCH]  # nobody listens
+    del swarm.master.heard[messages.BATCH]  # nothing listens there
     world.sleep(0.5)
     tried: list[int] = []
     runner = swarm.master.others["w0"]

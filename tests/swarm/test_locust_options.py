@@ -1,4 +1,4 @@
-"""Options on Locust's command line, in its environment and its web form; what `probe run` hands to Locust."""
+"""Options on Locust's command line, in the environment and the web form; what `probe run` passes to Locust."""
 
 import argparse
 from pathlib import Path
@@ -19,13 +19,13 @@ def parsed(*arguments: str) -> dict[str, Any]:
     return vars(parser.parse_args(list(arguments)))
 
 
-def test_every_option_of_the_table_is_on_locusts_command_line_with_its_default() -> None:
+def test_locust_has_every_option_with_its_default() -> None:
     found = parsed()
     assert {option.name: found[option.name] for option in OPTIONS} == {o.name: o.default for o in OPTIONS}
     assert read_options(found) == read_options({})
 
 
-def test_every_option_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_option_can_be_set_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for option in OPTIONS:
         monkeypatch.setenv(option.variable, "true" if option.default is False else f"value of {option.name}")
     found = parsed()
@@ -34,11 +34,11 @@ def test_every_option_may_come_from_the_environment(monkeypatch: pytest.MonkeyPa
     assert parsed("--hold", "7s")["hold"] == "7s"  # the command line goes first
 
 
-def test_no_option_can_carry_a_key() -> None:
+def test_no_option_holds_a_secret() -> None:
     assert not [option.name for option in OPTIONS if "key" in option.name or "password" in option.name]
 
 
-def test_the_web_form_shows_what_a_run_can_be_given_and_nothing_of_where_it_is_written() -> None:
+def test_web_form_omits_options_about_files() -> None:
     parser = LocustArgumentParser(default_config_files=[])
     add_options(parser)
     shown = set(parser.args_included_in_web_ui)
@@ -49,7 +49,7 @@ def test_the_web_form_shows_what_a_run_can_be_given_and_nothing_of_where_it_is_w
     assert {"levels", "hold", "model", "input_tokens"} <= shown
 
 
-def test_locust_itself_finds_our_options_for_its_form() -> None:
+def test_locust_finds_our_options_for_its_form() -> None:
     import probe_ext.swarm.listeners  # noqa: F401, PLC0415 - adds the options to Locust's parser
 
     form = ui_extra_args_dict([])
@@ -60,7 +60,7 @@ def test_locust_itself_finds_our_options_for_its_form() -> None:
     assert {action.dest for action in group._group_actions} == {option.name for option in OPTIONS}
 
 
-def test_no_option_of_ours_takes_a_name_of_locusts() -> None:
+def test_option_names_do_not_clash_with_locusts() -> None:
     from locust.argument_parser import setup_parser_arguments  # noqa: PLC0415
 
     plain = LocustArgumentParser(default_config_files=[])
@@ -75,7 +75,7 @@ def given(*arguments: str) -> tuple[dict[str, object], list[str]]:
     return {name: value for name, value in vars(options).items() if value is not None}, rest
 
 
-def test_what_probe_run_was_given_reaches_locust_unchanged() -> None:
+def test_probe_run_passes_options_to_locust_unchanged() -> None:
     options, rest = given(
         "capacity", "--host", "http://x", "--levels", "1,2", "--temperature", "-1", "--no-stream", "--processes", "4"
     )
@@ -86,36 +86,36 @@ def test_what_probe_run_was_given_reaches_locust_unchanged() -> None:
     assert line[line.index("--host") + 1] == "http://x"
     assert {"--levels=1,2", "--temperature=-1", "--no-stream"} <= set(line)
     assert line[-2:] == ["--processes", "4"]
-    assert not [part for part in line if part.startswith(("--hold", "--out", "--force"))]  # Locust knows the defaults
+    assert not [part for part in line if part.startswith(("--hold", "--out", "--force"))]  # Locust has the defaults
 
 
-def test_a_log_level_of_the_users_own_is_kept() -> None:
+def test_keeps_the_users_log_level() -> None:
     for own in (["--loglevel", "INFO"], ["-L", "DEBUG"], ["--loglevel=INFO"]):
         line = run_command.locust_arguments(Path("capacity.py"), {}, own)
         assert "WARNING" not in line
         assert line[-len(own) :] == own
 
 
-def test_a_scenario_is_a_name_or_a_file(tmp_path: Path) -> None:
+def test_finds_a_scenario_by_name_or_file(tmp_path: Path) -> None:
     assert run_command.find_locustfile("capacity").name == "capacity.py"
     own = tmp_path / "mine.py"
     own.write_text("")
     assert run_command.find_locustfile(str(own)) == own
     with pytest.raises(SettingsError, match=r"^gone\.py: no such file"):
         run_command.find_locustfile("gone.py")
-    with pytest.raises(SettingsError, match="capcity: no scenario of this name; there are baseline, capacity, chat, "):
+    with pytest.raises(SettingsError, match="capcity: unknown scenario; valid names are baseline, capacity, chat, "):
         run_command.find_locustfile("capcity")
 
 
-def test_a_worker_asks_locust_for_its_defaults_once_and_not_for_every_option_of_every_message() -> None:
-    """Asked anew, Locust builds its whole parser: some milliseconds, a hundred times a spawn message."""
+def test_caches_locusts_defaults() -> None:
+    """Without the cache, Locust builds its parser a hundred times per spawn message."""
     from locust import argument_parser  # noqa: PLC0415 - loads Locust
 
-    from probe_ext.swarm.worker_wiring import _ask_locusts_defaults_once  # noqa: PLC0415 - as above
+    from probe_ext.swarm.worker_wiring import _cache_locust_defaults  # noqa: PLC0415 - as above
 
     before = argument_parser.default_args_dict
     try:
-        _ask_locusts_defaults_once()
+        _cache_locust_defaults()
         assert argument_parser.default_args_dict() is argument_parser.default_args_dict()
         assert argument_parser.default_args_dict() == before()
     finally:

@@ -1,4 +1,4 @@
-"""Who leaves in good order is not lost: with all others at one Ctrl-C, or alone while the run goes on."""
+"""A worker that leaves gracefully is not lost, with all others on Ctrl-C or alone in mid-run."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from fake_swarm import Swarm
 from swarm_fakes import Talk, Wire, World, a_reply
 
 from probe_ext.swarm.master.coordinator import WORKERS_LEFT, WORKERS_LOST
-from probe_ext.swarm.users.recorder import Asked
+from probe_ext.swarm.users.recorder import RequestInfo
 
 
 def running(world: World, tmp_path: Path) -> Swarm:
@@ -20,79 +20,75 @@ def running(world: World, tmp_path: Path) -> Swarm:
 
 
 def in_flight(swarm: Swarm, worker: int, seconds: float) -> None:
-    """A reply that ends after so many seconds."""
+    """Start a reply that ends after this many seconds."""
     recorder = swarm.nodes[worker].recorder
     talk: Any = Talk()
     number = recorder.start(talk)
-    end = lambda: recorder.end(talk, a_reply(), Asked("u", "capacity", "chat"), number)  # noqa: E731
+    end = lambda: recorder.end(talk, a_reply(), RequestInfo("u", "capacity", "chat"), number)  # noqa: E731
     swarm.world.at(swarm.world.now + seconds, end)
 
 
 def leave(swarm: Swarm, worker: int, limit: float = 10.0) -> None:
-    """It was told to end: its last word, and Locust knows it no more."""
+    """Have a worker drain and leave, and Locust forget it."""
     with swarm.world.on(swarm.nodes[worker].worker):
         swarm.ends[worker].leave(limit)
     swarm.world.sleep(0.3)
     swarm.master.clients.pop(swarm.nodes[worker].worker, None)
 
 
-def test_a_worker_that_is_done_before_the_others_after_one_ctrl_c_for_all_is_not_lost(
-    world: World, tmp_path: Path
-) -> None:
+def test_worker_that_drains_first_after_ctrl_c_is_not_lost(world: World, tmp_path: Path) -> None:
     swarm = running(world, tmp_path)
     in_flight(swarm, 1, seconds=1.8)
-    swarm.head.signalled = "interrupted"
-    world.at(world.now + 0.02, lambda: leave(swarm, 0))  # it had heard the signal itself, and had nothing in flight
+    swarm.coordinator.signal_reason = "interrupted"
+    world.at(world.now + 0.02, lambda: leave(swarm, 0))  # it got the signal too, and had nothing in flight
     world.at(world.now + 0.45, lambda: swarm.master.clients.pop("w0", None))
     swarm.end()
-    peers = swarm.head.peers.known
+    workers = swarm.coordinator.workers.known
     assert swarm.run.end_reason == "interrupted"
     assert swarm.run.collector.rows == 7
-    assert [(peer.absences.spans, peer.left_at) for peer in peers.values()] == [([], None), ([], None)]
+    assert [(worker.absences.spans, worker.left_at) for worker in workers.values()] == [([], None), ([], None)]
 
 
 @pytest.mark.parametrize(("earlier", "left"), [(0.0, False), (5.0, True)])
-def test_a_worker_that_hears_the_signal_before_the_master_did_not_leave_alone(
+def test_worker_signalled_before_the_master_did_not_leave(
     world: World, tmp_path: Path, earlier: float, *, left: bool
 ) -> None:
     swarm = running(world, tmp_path)
     leave(swarm, 0)
     world.sleep(earlier)
-    swarm.head.signalled = "interrupted"
+    swarm.coordinator.signal_reason = "interrupted"
     swarm.end()
-    peer = swarm.head.peers.known["w0"]
-    assert peer.absences.spans == []
-    assert (peer.left_at is not None) == left
+    worker = swarm.coordinator.workers.known["w0"]
+    assert worker.absences.spans == []
+    assert (worker.left_at is not None) == left
 
 
-def test_when_the_last_worker_left_in_order_nobody_was_lost(
+def test_last_worker_leaving_gracefully_ends_the_run(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     swarm = running(world, tmp_path)
     leave(swarm, 0)
     assert "worker w0 on " in caplog.text
-    assert "leaves, with its last word" in caplog.text
+    assert "left gracefully" in caplog.text
     world.sleep(5.0)
     leave(swarm, 1)
     swarm.end()
     assert swarm.run.end_reason == WORKERS_LEFT
-    assert not any(peer.absences.spans for peer in swarm.head.peers.known.values())
+    assert not any(worker.absences.spans for worker in swarm.coordinator.workers.known.values())
 
 
-def test_when_the_last_worker_is_not_heard_any_more_it_was_lost(
-    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_losing_the_last_worker_ends_the_run(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     swarm = running(world, tmp_path)
     leave(swarm, 0)
     world.sleep(5.0)
-    swarm.head._on_heartbeat("w1")
+    swarm.coordinator._on_heartbeat("w1")
     swarm.master.clients["w1"].state = "missing"
     del swarm.master.others["w1"]
     world.sleep(5.0)
-    assert caplog.text.count("is not heard any more") == 1
+    assert caplog.text.count("lost contact with worker w1") == 1
     swarm.master.clients["w1"].state = "running"
-    swarm.head._on_heartbeat("w1")
-    assert caplog.text.count("is heard again") == 1
+    swarm.coordinator._on_heartbeat("w1")
+    assert caplog.text.count("reconnected") == 1
     swarm.master.clients["w1"].state = "missing"
     swarm.end()
     assert swarm.run.end_reason == WORKERS_LOST
