@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from probe_ext.live.visit_monitor import VisitMonitor
 from swarm_fakes import Disk, Talk, World, a_reply, ask
 
 from probe_ext.client.reply import Reply
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow, columns
