@@ -1,7 +1,7 @@
 """``python -m scripts.study.calibration``: does the estimator keep what it claims, on runs of stated truth?
 
 A line a case: how often the interval covers the truth, its width in users, the runs in which a level that holds was
-called failed and the reverse, the levels left unproven, the mean error of the estimate, and whether the claims are kept.
+called failed and the reverse, the levels left unproven, the mean error of the estimate, and whether claims are kept.
 """
 
 import argparse

@@ -12,7 +12,8 @@ import numpy as np
 from probe_ext.verdict.inference import level_proofs as proofs
 from probe_ext.verdict.inference.capacity_estimate import Criteria
 from probe_ext.verdict.inference.critical_values import CriticalValues
-from probe_ext.verdict.inference.dispersion import level_factors, pool_broken
+from probe_ext.verdict.inference.dispersion import pool_broken
+from probe_ext.verdict.inference.level_dispersion import level_factors
 from probe_ext.verdict.inference.observations import Level
 from probe_ext.verdict.inference.quantiles import score_limits
 from probe_ext.verdict.values.columns import Bools, Floats

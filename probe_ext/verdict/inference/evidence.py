@@ -9,8 +9,9 @@ from probe_ext.verdict.inference import level_proofs as proofs
 from probe_ext.verdict.inference.broken_replies import BrokenReplies, judge_broken
 from probe_ext.verdict.inference.capacity_estimate import Criteria
 from probe_ext.verdict.inference.critical_values import CriticalValues
-from probe_ext.verdict.inference.dispersion import Pooled, find_drift, level_factors, pool
+from probe_ext.verdict.inference.dispersion import Pooled, pool
 from probe_ext.verdict.inference.disturbances import leave_out_disturbed
+from probe_ext.verdict.inference.level_dispersion import find_drift, level_factors
 from probe_ext.verdict.inference.level_proofs import EffectiveCounts, effective_counts
 from probe_ext.verdict.inference.observations import Level, Visit, group_by_users
 from probe_ext.verdict.inference.user_differences import UserComparison, compare_users, split_visits, without_worst

@@ -1,6 +1,6 @@
 """Do users differ by more than chance, and who is worse off?
 
-Within a short stretch (a quarter of a cycle) all users meet the same queue. If they are alike, the unserved replies of
+Within a short stretch (a third of a cycle) all users meet the same queue. If they are alike, the unserved replies of
 a stretch fall on its senders as in a draw without replacement. A user's residual r is the sum over stretches of
 served − expected; under the draw its variance V is known. Where users differ, residuals of one user keep their sign, so
 Σ r² exceeds Σ V (the score test for a random effect: C. Dean, Journal of the American Statistical Association 87 (1992)
@@ -36,15 +36,14 @@ class UserResiduals:
     replies: Floats
     served: Floats
 
-    def excess(self, keep: Bools | None = None) -> float:
-        """By how many standard errors the users (those kept) differ more than chance explains."""
-        which = np.ones(len(self.users), dtype=np.bool_) if keep is None else keep
-        mean = float(self.variance[which].sum())
-        spread = 2 * float((self.variance[which] ** 2 - self.within[which]).sum())
-        if mean <= 0 or spread <= 1e-9 * mean**2 or which.sum() < 2:
+    def excess(self) -> float:
+        """By how many standard errors the users differ more than chance explains."""
+        mean = float(self.variance.sum())
+        spread = 2 * float((self.variance**2 - self.within).sum())
+        if mean <= 0 or spread <= 1e-9 * mean**2:
             return 0.0
         freedom = 2 * mean**2 / spread
-        ratio = float((self.residual[which] ** 2).sum()) / mean
+        ratio = float((self.residual**2).sum()) / mean
         return float((np.cbrt(ratio) - (1 - 2 / (9 * freedom))) / np.sqrt(2 / (9 * freedom)))
 
     @property
@@ -63,23 +62,23 @@ def user_residuals(visits: Sequence[Visit]) -> UserResiduals:
 
 
 def _of_visit(visit: Visit, user: Ints, users: int) -> Floats:
+    """Residual, variance, part within stretches, replies and served replies: a row each, a column a user."""
     order = np.lexsort((visit.served, visit.user, visit.sent))
     user, served = user[order], visit.served[order].astype(np.float64)
     present = len(np.unique(user))
-    stretches = max(1, len(user) // max(MIN_STRETCH, round(present / 4)))
+    # One more than a third: else users who take fixed turns would only ever be compared with the same others.
+    stretches = max(1, len(user) // max(MIN_STRETCH, present // 3 + 1))
     stretch = (np.arange(len(user)) * stretches) // len(user)
     size = np.bincount(stretch).astype(np.float64)
     share = np.bincount(stretch, served) / size
     cell, inverse = np.unique(stretch * users + user, return_inverse=True)
-    mine = np.bincount(inverse).astype(np.float64)  # replies of a user in a stretch
+    mine = np.bincount(inverse).astype(np.float64)
     of_stretch, of_user = cell // users, cell % users
     m, p = size[of_stretch], share[of_stretch]
-    variance = mine * p * (1 - p) * (m - mine) / np.maximum(m - 1, 1)
-    crossed = variance**2 * m / np.maximum(m - 1, 1)
-    residual = np.bincount(of_user, np.bincount(inverse, served) - mine * p, users)
-    total = np.bincount(of_user, variance, users)
-    within = np.bincount(of_user, crossed, users)
-    return np.stack([residual, total, within, np.bincount(user, minlength=users), np.bincount(user, served, users)])
+    variance = mine * p * (1 - p) * (m - mine) / np.maximum(m - 1, 1)  # hypergeometric
+    within = variance**2 * m / np.maximum(m - 1, 1)
+    by_cell = (np.bincount(inverse, served) - mine * p, variance, within, mine, np.bincount(inverse, served))
+    return np.stack([np.bincount(of_user, values, users) for values in by_cell])
 
 
 @dataclass(frozen=True)

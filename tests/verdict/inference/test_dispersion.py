@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from runs import HOLD_S, random_visit, visit
 
-from probe_ext.verdict.inference.dispersion import Pooled, find_drift, lag_factor, level_factors, pool
+from probe_ext.verdict.inference.dispersion import Pooled, lag_factor, pool
+from probe_ext.verdict.inference.level_dispersion import find_drift, level_factors
 from probe_ext.verdict.inference.observations import group_by_users
 
 

@@ -132,6 +132,20 @@ def test_gap_without_a_curve_answers_with_what_is_proven() -> None:
     assert not result.placed_by_curve
 
 
+def test_all_or_nothing_is_proven() -> None:
+    fates = {1: True, 2: True, 3: False, 4: False}
+    result = estimate([visit(n, [fate] * n * 50, start=n * 50.0) for n, fate in fates.items()])
+    assert (result.bracket, result.interval, result.served_users) == ((2, 3), (2, 2), 2)
+    assert result.next is None
+
+
+def test_hand_ramp_of_short_bands() -> None:
+    result = estimate(draw_run(NAMED["hand ramp"], 4))
+    assert result.dispersion.source == "ramp"
+    assert result.interval is not None
+    assert result.interval[0] <= 21
+
+
 def test_broken_replies_fail_a_level() -> None:
     broken = np.arange(400) % 10 == 0
     fine = visit(10, [True] * 400)

@@ -58,3 +58,9 @@ def test_nothing_to_compare(served: list[bool]) -> None:
     residuals = user_residuals([visit(3, served)])
     assert residuals.excess() == 0.0
     assert split_users(residuals) is None
+
+
+def test_users_who_take_fixed_turns_are_compared_all_the_same() -> None:
+    rng = np.random.default_rng(3)
+    worse = np.arange(40 * 15) % 40 < 10
+    assert user_residuals([visit(40, rng.random(600) < np.where(worse, 0.3, 0.97))]).excess() > 2.4
