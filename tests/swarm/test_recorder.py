@@ -11,12 +11,12 @@ from swarm_fakes import Disk, Talk, World, a_reply, ask
 
 from probe_ext.client.reply import Reply
 from probe_ext.live.visit_monitor import VisitMonitor
-from probe_ext.settings.slo import SloProfile
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow, columns
 from probe_ext.measure.timeline import Marks
 from probe_ext.run import tables
+from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.users.drain import drain
 from probe_ext.swarm.users.recorder import Recorder, RequestInfo, watch_loop
