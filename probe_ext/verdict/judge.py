@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from probe_ext.measure.table_rows import OPTIONAL_COLUMNS
-from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
+from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, profile_of_run
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import diagnose
 from probe_ext.verdict.diagnosis.diagnosis_input import facts_of
@@ -124,7 +124,7 @@ def _without_foreign_deadlines(evidence: Evidence, profile: SloProfile) -> Evide
     """Drop the columns of token deadlines, which follow the run's own profile, if this profile sets others."""
     own = evidence.manifest.get("profile")
     try:
-        same = isinstance(own, Mapping) and SloProfile.model_validate(own).deadlines == profile.deadlines
+        same = isinstance(own, Mapping) and profile_of_run(own).deadlines == profile.deadlines
     except ValueError:
         same = False
     if same:
