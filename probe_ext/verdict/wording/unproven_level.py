@@ -10,8 +10,11 @@ _REASONS = {
     "users_differ": "users are not served alike",
     "broken_bound": "replies broke, and too few were judged to tell how often they do",
     "contradicts_higher_level": "more users were served better",
+    "visits_disagree": "its visits disagree",
     "needs_second_visit": "one bad stretch explains it, perhaps another client's load; it needs a second visit",
 }
+
+_NOT_SETTLED_BY_REPLIES = {"users_differ", "contradicts_higher_level", "visits_disagree", "needs_second_visit"}
 
 
 def why_unproven(level: LevelResult) -> str:
@@ -21,6 +24,6 @@ def why_unproven(level: LevelResult) -> str:
     if level.served_share is not None and level.served_share_low is not None and level.served_share_high is not None:
         span = f"{percent(level.served_share_low)} to {percent(level.served_share_high)}"
         parts.append(f"{percent(level.served_share)} of replies served, 95 % interval {span}")
-    if level.replies_needed:
+    if level.replies_needed and not _NOT_SETTLED_BY_REPLIES & {*level.reasons}:
         parts.append(f"about {things(level.replies_needed, 'more reply', 'more replies')} would tell")
     return "; ".join(parts)
