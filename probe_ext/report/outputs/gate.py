@@ -35,13 +35,15 @@ def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
         return Gate(users, not altered, f"{name}: {but}")
     if failed is not None and failed <= users:
         return Gate(users, False, f"{name}: missed, {things(failed, 'user')} failed")
-    proven = f"{held:,} held" if held is not None else "no level held"
-    return Gate(users, False, f"{name}: unproven, {proven}, and {users:,} was not proven{_estimate(capacity)}")
+    proven = f"only {held:,} held" if held is not None else "no level held"
+    return Gate(users, False, f"{name}: unproven, {proven}{_estimate(capacity)}")
 
 
 def _estimate(capacity: Mapping[str, Any]) -> str:
-    """Return what the run suggests instead, with its interval."""
+    """Return what the run suggests instead, with its interval; nothing where users are not served alike."""
     suggestion = capacity["suggestion"]
-    if suggestion is None:
+    if suggestion is None or not suggestion["users"] or capacity["groups"] is not None:
         return ""
-    return f" (estimate {suggestion['users']:,}, 95 %: {interval_text((suggestion['low'], suggestion['high']))})"
+    if suggestion["high"] is None:
+        return f" (probably at least {suggestion['users']:,})"
+    return f" (probably about {suggestion['users']:,}, 95 %: {interval_text((suggestion['low'], suggestion['high']))})"
