@@ -17,7 +17,7 @@ from probe_ext.verdict.levels.visits import client_faults, criteria_of, grade_le
 from probe_ext.verdict.results.assemble import JudgedRun, level_results
 from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
 from probe_ext.verdict.results.slo_metrics import goodput
-from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team, team_checks
+from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
 from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.pause_summary import pauses
@@ -71,7 +71,6 @@ def judge(
     verdict = _verdict(overall.served_users, any(finding.makes_invalid for finding in findings))
     proven = overall.bracket[0] if verdict == "valid" else None
     at = at_capacity(evidence, asked_at(evidence.replies, profile), levels, proven)
-    findings = (*findings, *team_checks(given, at))
     team_size = team(at, given.think_time)
     first_limit = view.estimates.first_limit
     more = next_measurement(evidence.manifest, overall, criteria_of(profile))

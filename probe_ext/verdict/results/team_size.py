@@ -9,7 +9,7 @@ assumes that replies take as long as in the run and that people ask independentl
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,6 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.values.columns import Bools, Floats, numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
-from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.formats import seconds
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.plurals import people
@@ -99,14 +98,6 @@ def team(at: AtCapacity | None, think_time: float | None) -> Team | None:
             f"This is computed from {people(at.users)} at once; only a run with users who pause would prove it."
         ),
     )
-
-
-def team_checks(given: Given, at: AtCapacity | None) -> Iterator[Finding]:
-    """Say why there is no team size or cost, where either was asked for."""
-    if at is not None or (given.think_time is None and given.price_per_hour is None):
-        return
-    why = "No team size and no cost: nothing is proven to be served."
-    yield Finding("team", "unproven", False, why, "First prove a number of people at once.")
 
 
 def largest_team(in_flight: int, share: float, calm: float) -> int:

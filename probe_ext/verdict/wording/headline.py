@@ -27,18 +27,18 @@ class Context:
     next_measurement: NextMeasurement | None
 
 
-INVALID_RESULT = "Reported result: "
-"""Stands between what makes a run invalid and the answer."""
-
-
 def headline(estimate: CapacityEstimate, context: Context) -> str:
     """Return the whole answer. Whatever makes the run invalid, or the number doubtful, is said first."""
     answer = " ".join(_sentences(estimate, context))
-    answer = _with_caveat(answer, context.bounds) if estimate.served_users is not None else answer
+    caveats = [_doubts(estimate)]
+    if estimate.served_users is not None and (altered := altered_replies(context.bounds)):
+        caveats.insert(0, f"With replies {altered}")
+    for caveat in filter(None, reversed(caveats)):
+        answer = f"{caveat}: {answer[:1].lower()}{answer[1:]}"
     invalid = [finding for finding in context.findings if finding.makes_invalid]
     if not invalid:
         return answer
-    return f"Invalid measurement: {invalid[0].why.rstrip('.')}. {INVALID_RESULT}{answer}"
+    return f"Invalid measurement: {invalid[0].why.rstrip('.')}. Reported result: {answer}"
 
 
 def altered_replies(bounds: Sequence[str]) -> str:
@@ -54,35 +54,27 @@ def interval_text(interval: Interval) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _with_caveat(answer: str, bounds: Sequence[str]) -> str:
-    what = altered_replies(bounds)
-    return f"With replies {what}: {answer[:1].lower()}{answer[1:]}" if what else answer
-
-
 def _sentences(estimate: CapacityEstimate, context: Context) -> list[str]:
     if not estimate.levels:
         return [f"No answer: {context.why_no_level}."]
     held, failed = estimate.bracket
-    said = _doubts(estimate)
     if held is not None:
-        return [*said, _capacity(estimate, held, failed), *_limit(estimate, context), *_rest(estimate, context)]
+        return [_capacity(estimate, held, failed), *_limit(estimate, context), *_rest(estimate, context)]
     if failed == 1:
-        return [*said, "Not even 1 person is served.", *_limit(estimate, context), *_groups(estimate)]
-    return [*said, *_nothing_held(estimate, context)]
+        return ["Not even 1 person is served.", *_limit(estimate, context), *_groups(estimate)]
+    return _nothing_held(estimate, context)
 
 
-def _doubts(estimate: CapacityEstimate) -> list[str]:
-    """Say what load does not explain."""
+def _doubts(estimate: CapacityEstimate) -> str:
+    """Return what load does not explain, for the start of the answer; empty without."""
     said = []
     if estimate.drift:
-        said.append(f"The server changed during the run: two visits at {_users(estimate.drift)} differ.")
+        said.append(f"the server changed during the run (visits to {_users(estimate.drift)} differ)")
     if estimate.contradictions:
-        said.append(
-            f"Service at {_users(estimate.contradictions)} was worse than at more, which load does not explain."
-        )
+        said.append(f"service at {_users(estimate.contradictions)} was worse than at more, which load does not explain")
     if estimate.disturbed:
-        said.append(f"At {_users(estimate.disturbed)} one bad stretch stands out, perhaps another client's load.")
-    return said
+        said.append(f"one bad stretch at {_users(estimate.disturbed)} may be another client's load")
+    return capitalised("; ".join(said))
 
 
 def _capacity(estimate: CapacityEstimate, held: int, failed: int | None) -> str:
