@@ -26,7 +26,7 @@ from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Option
-from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, load_profile
+from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, load_profile, profile_of_run
 from probe_ext.verdict.judge import NOTHING_GIVEN, judge
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.judgement import Judgement
@@ -180,7 +180,7 @@ def _profile(content: manifest.Manifest, slo: str | None) -> SloProfile:
     own = content.get("profile")
     if slo is None and isinstance(own, dict):
         try:
-            return SloProfile.model_validate(own)
+            return profile_of_run(own)
         except ValueError as error:
             raise SettingsError(f"{directory.MANIFEST}: profile: not valid in this version: {error}") from error
     return load_profile(slo or DEFAULT_PROFILE, folder("configs") / "slo")

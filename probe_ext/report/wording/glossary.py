@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.grading.user_grades import BROKEN_SHARE_FROM, DECIDED_FROM
 from probe_ext.verdict.values import formats
 
 
@@ -97,8 +98,8 @@ def terms(profile: SloProfile) -> dict[str, Term]:
     shares = {
         "served_share": formats.percent(profile.users.served_share),
         "broken_share": formats.percent(profile.users.broken_share),
-        "broken_from": formats.count(profile.users.broken_share_from),
-        "decided_from": formats.count(profile.users.decided_from),
+        "broken_from": formats.count(BROKEN_SHARE_FROM),
+        "decided_from": formats.count(DECIDED_FROM),
         "level_share": formats.percent(profile.level.served_share),
     }
     entries = [line.split(" | ") for line in (_USERS + _FIGURES).format(**shares).strip().splitlines() if line]

@@ -58,6 +58,7 @@ def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | Non
         dispersion=_dispersion(evidence, criteria),
         drift=evidence.drift,
         contradictions=_users_at(evidence, evidence.contradicting),
+        disturbed=_users_at(evidence, evidence.visits_left_out),
         users_differ=evidence.comparison.differ,
         groups=_groups(visits, evidence, criteria, critical),
         placed_by_curve=placed,

@@ -38,6 +38,8 @@ class LevelEvidence:
     """without what was disturbed or contradicts higher levels"""
     disturbed: Bools
     """levels that a disturbance left without a sound visit"""
+    visits_left_out: Bools
+    """levels of which a disturbed visit does not count"""
     contradicting: Bools
     drift: tuple[int, ...]
     """users of levels whose visits differ by more than chance"""
@@ -90,6 +92,9 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
         counts=_count(levels, pooled),
         sound=sound,
         disturbed=np.array([not level.replies for level in sound_levels], dtype=np.bool_),
+        visits_left_out=np.array(
+            [len(a.visits) < len(b.visits) for a, b in zip(sound_levels, levels, strict=True)], dtype=np.bool_
+        ),
         contradicting=contradicting,
         drift=find_drift(levels, pooled, bounds.contradiction),
         comparison=comparison,
