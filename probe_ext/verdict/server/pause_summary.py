@@ -51,9 +51,7 @@ def pauses(spans: Spans, context: PauseContext, threshold: float, levels: Sequen
     )
 
 
-def _compared(
-    spans: Spans, context: PauseContext, levels: Sequence[Level], metrics: Metrics
-) -> Overlap | None:
+def _compared(spans: Spans, context: PauseContext, levels: Sequence[Level], metrics: Metrics) -> Overlap | None:
     """Compare the ends of the watched pauses with preemptions; None where no pause was watched to its end."""
     ends = spans.end[context.watched & spans.resumed]
     if not len(ends):

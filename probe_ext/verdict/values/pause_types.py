@@ -5,7 +5,6 @@ from typing import Literal
 
 from probe_ext.verdict.values.json_types import Amount, Count, Text
 
-
 OverlapResult = Literal["more_than_chance", "cannot_tell", "no_sign"]
 
 
