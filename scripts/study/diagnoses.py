@@ -18,7 +18,7 @@ from probe_ext.swarm.master.reply_counter import ReplyCounter
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.evidence import Evidence
 from scripts.study.chance_of_overlap import chance_section
-from scripts.study.hostile_servers import HOSTILE, Hostile
+from scripts.study.hostile_servers import HELD_OUT_HOSTILE, HOSTILE, Hostile
 from scripts.study.regimes import HELD_OUT, REGIMES, Regime
 from scripts.study.virtual_run import Run, drive, hold_levels
 
@@ -37,8 +37,8 @@ Made by `python -m scripts.study.diagnoses --seeds {seeds}` (seeds 1 to {seeds})
 
 """
 COLUMNS = """
-| server | limit |{kind} right | missed | wrong | without metrics | right | missed | wrong |
-|---|---|{rule}---:|---:|---:|---|---:|---:|---:|
+| server | limit | | right | missed | wrong | without metrics | right | missed | wrong |
+|---|---|---|---:|---:|---:|---|---:|---:|---:|
 """
 
 
@@ -100,17 +100,16 @@ def main() -> int:
     parser.add_argument("--only", default="", help="part of the names of the servers; the page is not written then")
     given = parser.parse_args()
     text, wrong = HEAD.format(hold=HOLD, seeds=given.seeds), 0
-    for title, regimes in (("Plain servers", REGIMES), ("Servers that mislead", HOSTILE)):
-        plain = regimes is REGIMES
-        text += f"## {title}\n" + COLUMNS.format(kind=" |" if plain else "", rule="---|" if plain else "")
+    for title, regimes in (("Plain servers", REGIMES), ("Servers that mislead", HOSTILE | HELD_OUT_HOSTILE)):
+        text += f"## {title}\n{COLUMNS}"
         for name, regime in regimes.items():
             if given.only not in name:
                 continue
             seen, unseen = scores(regime, given.seeds)
             wrong += seen.counts["wrong"] + unseen.counts["wrong"]
-            kind = ("| held out " if name in HELD_OUT else "| tuned on ") if plain else ""
+            kind = "held out" if name in HELD_OUT | HELD_OUT_HOSTILE else "tuned on"
             inside, outside = _rules(regime.bounds, regime.allowed), _rules(regime.outside, regime.outside_allowed)
-            line = f"| {name} | {inside} {kind}| {seen.cells()} | {outside} | {unseen.cells()} |"
+            line = f"| {name} | {inside} | {kind} | {seen.cells()} | {outside} | {unseen.cells()} |"
             print(line, flush=True)
             text += line + "\n"
         text += "\n"

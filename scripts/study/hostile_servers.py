@@ -13,8 +13,12 @@ from scripts.study.people import People
 DEMO = load_profile("demo")
 QWEN = load_profile("rtx3060-qwen2.5-7b-awq")
 WALL = load_profile("demo-wall")
+TI = load_profile("rtx5060ti-qwen2.5-7b-awq")
+MOE = load_profile("a100-moe-35b-int4")
 ROOMY = replace(DEMO, max_num_seqs=64, kv_pool_bytes=1e9)
 """a card on which neither slots nor memory run out"""
+RISING = replace(ROOMY, sequence_overhead_s=0.0004)
+"""one whose throughput rises far beyond the levels tried"""
 
 
 class TokenRate(Path):
@@ -283,9 +287,9 @@ HOSTILE: dict[str, Hostile] = {
     "gateway, 4 places": _hostile("gateway", "", ROOMY, lambda: Places(4), (2, 4, 8, 16)),
     "proxy, one at a time": _hostile("gateway", "serialised", ROOMY, lambda: Places(1), (1, 4, 8)),
     "GPU throttles": _hostile(
-        "throttling", "", ROOMY, Path, (8, 16, 24, 32), slowdowns=(_throttle(3.0, 110.0),)),
+        "throttling", "", RISING, Path, (8, 16, 24, 32), slowdowns=(_throttle(3.0, 110.0),)),
     "GPU throttles slowly": _hostile(
-        "", "", ROOMY, Path, (8, 16, 24, 32), slowdowns=(_throttle(1.25, 110.0),), allowed="throttling not_loaded",
+        "", "", ROOMY, Path, (4, 8, 12, 16), slowdowns=(_throttle(1.25, 110.0),), allowed="throttling not_loaded",
         outside_allowed="not_loaded"),
     "350 ms away": _hostile(
         "slow_path", "slow_path", ROOMY, lambda: Distant(0.35, connects_there=True), (1, 4, 8), people=People(reply=60),
@@ -322,3 +326,37 @@ HOSTILE: dict[str, Hostile] = {
     "retrying gateway": _hostile("other_load", "", DEMO, Retrying, (4, 12, 16)),
     "static batches": _hostile("", "", ROOMY, StaticBatches, (4, 12, 20), allowed="gateway"),
 }  # fmt: skip
+
+THOUGHTFUL = People(prompt=300, reply=120, reply_spread=0.4, think=2.0)
+HELD_OUT_HOSTILE: dict[str, Hostile] = {
+    "gateway, 700 tokens/s, experts": _hostile(
+        "gateway", "", MOE, lambda: TokenRate(700), (4, 16, 40), people=People(reply=100),
+        outside_allowed="throughput_limit"),
+    "gateway, 6 places, people who think": _hostile(
+        "gateway", "", TI, lambda: Places(6), (3, 10, 24), people=THOUGHTFUL),
+    "proxy, one at a time, other card": _hostile(
+        "gateway", "serialised", TI, lambda: Places(1), (1, 6), people=People(prompt=100)),
+    "GPU throttles, other card": _hostile(
+        "throttling", "", TI, Path, (4, 8, 16), slowdowns=(_throttle(2.0, 90.0),), people=People(prompt=100, reply=150)),
+    "180 ms behind an edge": _hostile(
+        "slow_path", "", QWEN, lambda: Distant(0.18, connects_there=False), (1, 3, 6), people=People(prompt=60, reply=120),
+        allowed="not_loaded", outside_allowed="not_loaded"),
+    "sticky balancer 3:1, other card": _hostile(
+        "uneven_balancer batch_limit", "", replace(TI, max_num_seqs=6), Sticky, (3, 12, 16), engines=2,
+        people=People(prompt=100, reply=100)),
+    "cache 120 ms away, 25 %": _hostile(
+        "response_cache", "response_cache", QWEN, lambda: DistantCache(0.25, 0.12), (1, 4, 8),
+        people=People(prompt=100, reply=120)),
+    "buffering proxy, other card": _hostile(
+        "buffered_stream", "buffered_stream", TI, lambda: Buffered(first=False), (1, 6), people=THOUGHTFUL),
+    "429 beyond 3 at once, people who think": _hostile(
+        "quota", "quota", TI, lambda: Rejecting(places=3), (2, 8, 16), people=THOUGHTFUL),
+    "small neighbour": _hostile("other_load", "", ROOMY, lambda: Neighbour(3), (2, 6, 12), outside_allowed="not_loaded"),
+    "one replica slow, other card": _hostile(
+        "slow_replica", "", TI, Path, (2, 6, 12), engines=2, slowdowns=(lambda _: 1.0, lambda _: 1.7),
+        people=People(prompt=100, reply=120), allowed="not_loaded", outside_allowed="not_loaded"),
+    "two engines, full caches, other card": _hostile(
+        "memory_wall", "", replace(TI, kv_pool_bytes=4e8), Path, (2, 12, 30), engines=2,
+        people=People(prompt=400, reply=400)),
+}  # fmt: skip
+"""none of the rules' thresholds were set on these"""

@@ -165,7 +165,7 @@ def buffered_stream(facts: Facts) -> Ruling:
     early = [load.server.ttft < load.ttft_mean / 2 for load in facts.loads if load.server.ttft and load.ttft_mean]
     grade = graded(
         {"all answers": True if share >= NEARLY_ALL else None},
-        {"the server had the first token long before its clients": all(early) if early else None},
+        {"the server had the first token long before its clients": True if early and all(early) else None},
     )
     why = f"{percent(share)} of the streamed answers arrived in one piece although they took as long as a model writes."
     advice = (

@@ -13,8 +13,10 @@ from probe_ext.verdict.server.gauges import gauges, mean_of
 from probe_ext.verdict.server.server_series import Metrics
 from probe_ext.verdict.values.columns import Floats
 
-BLOCKS = 5
+BLOCKS, MIN_BLOCKS = 8, 5
 """Per level."""
+MIN_BATCH_RANGE = 0.01
+"""Of the logarithm of the batch, below which it does not vary."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Drift:
 def find_drift(loads: Sequence[Load], metrics: Metrics, tokens: Floats | None) -> Drift | None:
     """Measure the drift by the server's time per token at like batches, else by the clients' tokens per second."""
     blocks = [_server_blocks(load, metrics) for load in loads]
-    if sum(len(block) for block in blocks) >= BLOCKS:
+    if any(len(block) >= MIN_BLOCKS for block in blocks):
         return _pooled(blocks, "server")
     if tokens is None:
         return None
@@ -62,17 +64,20 @@ def _client_blocks(load: Load, tokens: Floats) -> Floats:
 
 
 def _pooled(blocks: Sequence[Floats], source: Literal["server", "clients"]) -> Drift | None:
-    """Regress on time and batch size, each level around its own mean."""
-    centred = [block - block.mean(axis=0) for block in blocks if len(block) >= 3]
-    if not centred:
+    """Regress on time and batch size within each level, and take the mean of the slopes."""
+    slopes = [_slope(block) for block in blocks if len(block) >= MIN_BLOCKS]
+    if not slopes:
         return None
-    time, log_time, batch = np.concatenate(centred).T
-    inputs = np.column_stack([time, batch]) if np.ptp(batch) > 0.01 else time[:, None]
-    free = len(time) - len(centred) - inputs.shape[1]
-    if free < 2:
-        return None
+    rates, errors = np.array(slopes).T
+    error = float(np.sqrt(np.mean(errors**2) / len(errors)))
+    return Drift(float(rates.mean()), error, float((rates > 0).mean()), source)
+
+
+def _slope(block: Floats) -> tuple[float, float]:
+    """Return the slope over time of the logarithm, per second, and its standard error."""
+    time, log_time, batch = (block - block.mean(axis=0)).T
+    inputs = np.column_stack([time, batch]) if np.ptp(batch) > MIN_BATCH_RANGE else time[:, None]
     slopes, *_ = np.linalg.lstsq(inputs, log_time, rcond=None)
     residual = log_time - inputs @ slopes
-    covariance = np.linalg.pinv(inputs.T @ inputs) * float(residual @ residual) / free
-    rises = [float(np.polyfit(block[:, 0], block[:, 1], 1)[0]) > 0 for block in centred]
-    return Drift(float(slopes[0]), math.sqrt(float(covariance[0, 0])), float(np.mean(rises)), source)
+    variance = float(residual @ residual) / (len(time) - 1 - inputs.shape[1])
+    return float(slopes[0]), float(np.sqrt(variance * np.linalg.pinv(inputs.T @ inputs)[0, 0]))

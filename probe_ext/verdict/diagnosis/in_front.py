@@ -16,7 +16,7 @@ MIN_REJECTED = 0.05
 """Share of the replies sent at a level."""
 MIN_HELD_BACK = 0.3
 """Share of the replies in flight that the server does not have."""
-MAX_GROWTH = 1 / 3
+MAX_GROWTH = 0.5
 """Requests at the server as a power of those in flight."""
 MIN_PATH_S, MIN_PATH_SHARE = 0.1, 0.5
 """Time on the way, in seconds and as a share of the wait for the first word, at the lightest level."""
@@ -128,7 +128,7 @@ def slow_path(facts: Facts) -> Ruling:
     steady = None if not others else float(np.median(others)) >= outside / 2
     grade = graded(
         {"the same at more users": steady},
-        {"connecting takes as long": None if not connect or own is None else connect >= outside / 2},
+        {"connecting takes as long": True if connect and own is not None and connect >= outside / 2 else None},
     )
     why = f"At {things(light.users, 'user')} {seconds(outside)} of {seconds(light.ttft_mean)} until the first word were spent between clients and server."
     advice = "Measure from where the users are, or from near the server to leave the network out; a tunnel, proxy or distant region adds this to every first word."

@@ -1,7 +1,6 @@
 """Do several engines behind one address share the load evenly, and work at one speed?"""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,9 +17,7 @@ MOST_OF_THE_TIME, SELDOM = 0.6, 0.2
 MIN_IMBALANCE = 1.25
 """Requests at the busiest engine over those at the least busy one."""
 MIN_SLOWNESS = 1.4
-"""Time per token of the slowest engine over the median engine."""
-MAX_BATCH_RATIO = 1.25
-"""Its batch over the median batch: beyond, it is slower because it works on more."""
+"""Time per token of the slowest engine over that of the others."""
 
 
 def uneven_balancer(facts: Facts) -> Ruling:
@@ -45,12 +42,9 @@ def uneven_balancer(facts: Facts) -> Ruling:
         return absent(rule, "No engine had a lasting queue while another had none.", *shown)
     running = [float(np.nanmean(known[name].gauges.running)) for name in (busy, idle)]
     lower = next((load for load in reversed(facts.loads[:-1]) if busy in load.engines and idle in load.engines), None)
+    again = None if lower is None else _held(lower.engines[busy]) > _held(lower.engines[idle])
     grade = graded(
-        {
-            "the same engine had more requests at another level": None
-            if lower is None
-            else _held(lower.engines[busy]) > _held(lower.engines[idle])
-        },
+        {"the same engine had more requests at another level": again},
         {"the other engine ran fewer requests": running[1] < running[0]},
     )
     why = f"At {things(top.users, 'user')} one engine had a queue in {percent(queues[busy])} of the time, another in"
@@ -60,35 +54,28 @@ def uneven_balancer(facts: Facts) -> Ruling:
 
 
 def slow_replica(facts: Facts) -> Ruling:
-    """One engine takes longer for each token than the others, at no larger a batch."""
-    rule, label = "slow_replica", "one engine is slower than the others"
-    top = _with_engines(facts)
-    if top is None:
+    """One engine takes longer for each token than the others do at as large a batch."""
+    rule = "slow_replica"
+    if _with_engines(facts) is None:
         return _one_engine(facts, rule)
-    slowness = _slowness(top.engines)
-    if slowness is None:
-        return unknown(rule, "The speed of each engine is not known.", "time per token of each engine")
-    name, ratio, batch = slowness
-    shown = (
-        Fact(f"time per token of the slowest engine over the median, at {things(top.users, 'user')}", ratio, ""),
-        Fact("its mean batch over the median", batch, ""),
-    )
-    if ratio < MIN_SLOWNESS or batch > MAX_BATCH_RATIO:
+    slowness = _slowness(facts.loads)
+    if not slowness:
+        needs = "time per token of each engine, at like batches"
+        return unknown(rule, "The speed of each engine is not known.", needs)
+    name = max(slowness, key=lambda name: np.median(slowness[name]))
+    ratio = float(np.median(slowness[name]))
+    engines = len(facts.loads[-1].engines)
+    shown = (Fact("time per token of the slowest engine over the others', at a like batch", ratio, ""),)
+    if ratio < MIN_SLOWNESS:
         return absent(rule, "No engine was slower than the others at a like batch.", *shown)
-    again = [found for load in facts.loads[:-1] if (found := _slowness(load.engines)) is not None]
-    agree = any(found[0] == name and found[1] >= MIN_SLOWNESS for found in again) if again else None
-    tpot = top.tpot_high / top.tpot if top.tpot_high and top.tpot else None
+    spread = [load.tpot_high / load.tpot >= ratio / 1.5 for load in facts.loads if load.tpot_high and load.tpot]
     grade = graded(
-        {"the same engine at another level": agree},
-        {
-            "some replies typed as much more slowly for clients": None
-            if tpot is None
-            else tpot >= math.sqrt(MIN_SLOWNESS)
-        },
+        {"at several levels": sum(one >= MIN_SLOWNESS for one in slowness[name]) > 1 or None},
+        {"clients saw some replies typed as much more slowly": any(spread) if spread else None},
     )
-    why = f"One of {len(top.engines)} engines took {decimals(ratio)} times as long per token as the median engine."
+    why = f"One of {engines} engines took {decimals(ratio)} times as long per token as the others at a like batch."
     advice = "Compare its GPU, clock and temperature, and what else runs on it, with the other engines'."
-    return holds(rule, why, label, grade, advice, shown, facts.loads[0].users)
+    return holds(rule, why, "one engine is slower than the others", grade, advice, shown)
 
 
 def _with_engines(facts: Facts) -> Load | None:
@@ -110,13 +97,17 @@ def _held(engine: EngineLoad) -> float:
     return float(np.nanmean(engine.gauges.running)) + float(np.nanmean(engine.gauges.waiting))
 
 
-def _slowness(engines: Mapping[Engine, EngineLoad]) -> tuple[Engine, float, float] | None:
-    """Return the slowest engine, its time per token and its batch over the medians of the others."""
-    known = {name: engine for name, engine in engines.items() if engine.itl and np.nansum(engine.gauges.running)}
-    if len(known) < 2:
-        return None
-    name = max(known, key=lambda name: known[name].itl or 0.0)
-    others = [engine for other, engine in known.items() if other != name]
-    itl = float(np.median([engine.itl or 0.0 for engine in others]))
-    batch = float(np.median([np.nanmean(engine.gauges.running) for engine in others]))
-    return name, (known[name].itl or 0.0) / itl, float(np.nanmean(known[name].gauges.running)) / batch
+def _slowness(loads: Sequence[Load]) -> dict[Engine, list[float]]:
+    """Return each engine's time per token over that of the others at no smaller a batch, for each level that allows it."""
+    points = [
+        (name, float(np.nanmean(engine.gauges.running)), engine.itl)
+        for load in loads
+        for name, engine in load.engines.items()
+        if engine.itl and not np.isnan(engine.gauges.running).all()
+    ]
+    found: dict[Engine, list[float]] = {}
+    for name, batch, itl in points:
+        others = [(other, time) for engine, other, time in points if engine != name and other >= batch]
+        if others:
+            found.setdefault(name, []).append(itl / min(others)[1])
+    return found
