@@ -13,14 +13,18 @@ SECONDS = 300
 COUNTS = ((40, 30), (15, 60))
 """pauses and preemptions, means"""
 LOADS = {
-    "even load": None, "ramp": None, "busy spells of 8 s": 8.0, "busy spells of 20 s": 20.0, "busy spells of 60 s": 60.0,
-}  # fmt: skip
+    "even load": None,
+    "ramp": None,
+    "busy spells of 8 s": 8.0,
+    "busy spells of 20 s": 20.0,
+    "busy spells of 60 s": 60.0,
+}
 """mean length of a spell"""
 HEAD = """## Pauses and preemptions
 
-Events of {seconds} s of run whose rates share the load and nothing else, {runs} runs each; in busy spells both are 19 times as
-frequent. *More than chance* is claimed in error there, in at most 2.5 % of runs. In the last row, each of 30 pauses ends
-with a preemption with the stated probability: there it is right.
+Runs of {seconds} s in which pauses and preemptions share the load and nothing else, {runs} each; in busy spells both
+are 19 times as frequent. There *more than chance* is an error, in at most 2.5 % of runs. In the last rows, each of
+30 pauses ends with a preemption with the stated probability: there it is right.
 
 | load | pauses, preemptions | more than chance | cannot tell | no sign |
 |---|---|---:|---:|---:|

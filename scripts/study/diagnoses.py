@@ -30,7 +30,7 @@ HEAD = """# Diagnosis against truth
 Each row is a simulated server whose limit is known by construction, run on virtual time and judged as any run is; its
 levels are held for {hold:.0f} s each. *Right*: the rules that hold are just those. *Missed*: none wrong, but one not
 claimed. *Wrong*: one claimed that is not so. Without metrics the server tells nothing of itself, nor do its replies say
-what came from a cache; there, what cannot be known must not be claimed. In brackets: true as well, but it need not show.
+what came from a cache; there, what cannot be known must not be claimed. In brackets: true as well, but need not show.
 
 Made by `python -m scripts.study.diagnoses --seeds {seeds}` (seeds 1 to {seeds}); the rules:
 [docs](../../docs/diagnosis.md).
@@ -71,7 +71,16 @@ def evidence_of(regime: Regime | Hostile, seed: int) -> Evidence:
     steps, counter = LevelPlan(regime.levels, HOLD, SETTLE, MIN_REPLIES).begin(), ReplyCounter(MIN_REPLIES)
     enough = counter.users_with_enough_replies
     run = Run(regime.profile, regime.people, steps.told())
-    return drive(run, seed, lambda t, users: steps.target(t, users, enough), counter.add, regime.swarm).evidence
+    drive(run, seed, lambda t, users: steps.target(t, users, enough), counter.add, regime.swarm)
+    return _with_engines(run.evidence, regime.engines)
+
+
+def _with_engines(evidence: Evidence, engines: int) -> Evidence:
+    """State the caches of all engines together, as vLLM does."""
+    (server,) = evidence.manifest["server"]
+    grown = {name: server["cache"][name] * engines for name in ("num_gpu_blocks", "kv_tokens", "engines")}
+    cache = {**server["cache"], **grown}
+    return replace(evidence, manifest={**evidence.manifest, "server": [{**server, "cache": cache}]})
 
 
 def scores(regime: Regime | Hostile, seeds: int) -> tuple[Score, Score]:

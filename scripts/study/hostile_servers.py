@@ -14,6 +14,7 @@ DEMO = load_profile("demo")
 QWEN = load_profile("rtx3060-qwen2.5-7b-awq")
 WALL = load_profile("demo-wall")
 TI = load_profile("rtx5060ti-qwen2.5-7b-awq")
+PLAIN = People()
 MOE = load_profile("a100-moe-35b-int4")
 ROOMY = replace(DEMO, max_num_seqs=64, kv_pool_bytes=1e9)
 """a card on which neither slots nor memory run out"""
@@ -173,13 +174,7 @@ class Scaling(Path):
         self.after = after
 
     def pick(self, flight: Flight) -> int:
-        late = (flight.notes.first or self.world.books and self.now) or 0.0
-        return flight.notes.number % 3 if late >= self.after else 0
-
-    now = 0.0
-
-    def tick(self, now: float) -> None:
-        self.now = now
+        return flight.notes.number % 3 if flight.notes.sent >= self.after else 0
 
 
 class Neighbour(Path):
@@ -195,7 +190,7 @@ class Neighbour(Path):
         engine = self.world.engines[0]
         self.theirs = {number for number in self.theirs if number in engine._all}  # noqa: SLF001
         for _ in range(self.requests - len(self.theirs)):
-            self.theirs.add(self.world.extra(0, 200, 80, now))
+            self.theirs.add(self.world.ask_for_others(0, 200, 80, now))
 
 
 class Retrying(Path):
@@ -207,7 +202,7 @@ class Retrying(Path):
 
     def again(self, flight: Flight, now: float) -> None:
         if not flight.over and flight.notes.first is None:
-            self.world.extra(0, flight.own, flight.reply, now)
+            self.world.ask_for_others(0, flight.own, flight.reply, now)
 
 
 class StaticBatches(Path):
@@ -249,7 +244,7 @@ class Hostile:
     profile: Profile
     path: Callable[[], Path]
     levels: tuple[int, ...]
-    people: People = People()
+    people: People = PLAIN
     engines: int = 1
     slowdowns: tuple[Callable[[float], float], ...] = ()
     allowed: frozenset[str] = frozenset()
@@ -266,9 +261,9 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def _hostile(
+def _hostile(  # noqa: PLR0913 - a table row
     bounds: str, outside: str, profile: Profile, path: Callable[[], Path], levels: tuple[int, ...],
-    *, allowed: str = "", outside_allowed: str = "", people: People = People(), engines: int = 1,
+    *, allowed: str = "", outside_allowed: str = "", people: People = PLAIN, engines: int = 1,
     slowdowns: tuple[Callable[[float], float], ...] = (),
 ) -> Hostile:  # fmt: skip
     return Hostile(
@@ -337,9 +332,11 @@ HELD_OUT_HOSTILE: dict[str, Hostile] = {
     "proxy, one at a time, other card": _hostile(
         "gateway", "serialised", TI, lambda: Places(1), (1, 6), people=People(prompt=100)),
     "GPU throttles, other card": _hostile(
-        "throttling", "", TI, Path, (4, 8, 16), slowdowns=(_throttle(2.0, 90.0),), people=People(prompt=100, reply=150)),
+        "throttling", "", TI, Path, (4, 8, 16), slowdowns=(_throttle(2.0, 90.0),),
+        people=People(prompt=100, reply=150)),
     "180 ms behind an edge": _hostile(
-        "slow_path", "", QWEN, lambda: Distant(0.18, connects_there=False), (1, 3, 6), people=People(prompt=60, reply=120),
+        "slow_path", "", QWEN, lambda: Distant(0.18, connects_there=False), (1, 3, 6),
+        people=People(prompt=60, reply=120),
         allowed="not_loaded", outside_allowed="not_loaded"),
     "sticky balancer 3:1, other card": _hostile(
         "uneven_balancer batch_limit", "", replace(TI, max_num_seqs=6), Sticky, (3, 12, 16), engines=2,
@@ -351,7 +348,8 @@ HELD_OUT_HOSTILE: dict[str, Hostile] = {
         "buffered_stream", "buffered_stream", TI, lambda: Buffered(first=False), (1, 6), people=THOUGHTFUL),
     "429 beyond 3 at once, people who think": _hostile(
         "quota", "quota", TI, lambda: Rejecting(places=3), (2, 8, 16), people=THOUGHTFUL),
-    "small neighbour": _hostile("other_load", "", ROOMY, lambda: Neighbour(3), (2, 6, 12), outside_allowed="not_loaded"),
+    "small neighbour": _hostile(
+        "other_load", "", ROOMY, lambda: Neighbour(3), (2, 6, 12), outside_allowed="not_loaded"),
     "one replica slow, other card": _hostile(
         "slow_replica", "", TI, Path, (2, 6, 12), engines=2, slowdowns=(lambda _: 1.0, lambda _: 1.7),
         people=People(prompt=100, reply=120), allowed="not_loaded", outside_allowed="not_loaded"),

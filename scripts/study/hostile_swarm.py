@@ -189,7 +189,7 @@ class HostileSwarm:
         own = tuple(range(OWN_TOKENS * number, OWN_TOKENS * number + flight.own))
         self.engines[engine].add(Request(number, now, self._shared + own, REPLY_TOKENS[: flight.reply], "stop"))
 
-    def extra(self, engine: int, own: int, reply: int, now: float) -> int:
+    def ask_for_others(self, engine: int, own: int, reply: int, now: float) -> int:
         """Hand an engine a request that no client of this run waits for."""
         number = next(self._numbers)
         self._add(engine, number, Flight(Notes(number, "", now, own), -1, own, reply), now)

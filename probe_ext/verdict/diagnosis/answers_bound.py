@@ -169,7 +169,7 @@ def buffered_stream(facts: Facts) -> Ruling:
     )
     why = f"{percent(share)} of the streamed answers arrived in one piece although they took as long as a model writes."
     advice = (
-        "A proxy or the server collects the text before sending it: switch buffering off (proxy_buffering off in nginx), "
-        "or measure behind it. First words, typing speed and pauses are not the model's."
+        "A proxy or the server collects the text before sending it: switch buffering off (proxy_buffering off in "
+        "nginx), or measure behind it. First words, typing speed and pauses are not the model's."
     )
     return holds(rule, why, "tokens are held back and arrive in one piece", grade, advice, shown)

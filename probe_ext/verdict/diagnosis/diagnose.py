@@ -94,10 +94,14 @@ def _sentence(bounds: list[str], rulings: Mapping[str, Ruling], facts: Facts) ->
     if bounds == ["not_loaded"]:
         confidence = rulings["not_loaded"].confidence
         return f"No limit reached: throughput still grows with more users ({confidence} confidence)."
+    if "other_load" in bounds:
+        confidence = rulings["other_load"].confidence
+        return f"What limits the server is not known: it had other load as well ({confidence} confidence)."
+    named = listed([_named(rulings[name]) for name in bounds if name != "not_loaded"])
+    if "not_loaded" in bounds:
+        return f"No limit reached: throughput still grows with more users. But {named}."
     if bounds:
-        found = listed([_named(rulings[name]) for name in bounds if name != "not_loaded"])
-        grows = " Throughput still grows with more users." if "not_loaded" in bounds else ""
-        return f"What limits the server: {found}.{grows}" if not grows else f"No limit reached, but {found}.{grows}"
+        return f"What limits the server: {named}."
     if not facts.loads:
         return "What limits the server is not known: no level was measured."
     return _nothing_holds(rulings, facts)
@@ -112,7 +116,8 @@ def _nothing_holds(rulings: Mapping[str, Ruling], facts: Facts) -> str:
         return "Even a single user is not served, so no number of users explains it."
     unknown_rules = [rulings[name] for name in RULE_NAMES if rulings[name].state == "unknown"]
     if unknown_rules:
-        first = next((ruling for ruling in unknown_rules if ruling.evidence), unknown_rules[0])
+        telling = [ruling for ruling in unknown_rules if ruling.evidence and ruling.rule not in _NOT_ABOUT_LOAD]
+        first = (telling or unknown_rules)[0]
         return f"What limits the server is not known. {first.why} Needed to know it: {first.needs}."
     if facts.loads[-1].served:
         return f"No limit reached yet. {rulings['not_loaded'].why}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe_ext.measure.outcome import FINISHED, Outcome
+from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.diagnosis.drift import Drift, find_drift
 from probe_ext.verdict.diagnosis.kv_headroom import kv_headroom
 from probe_ext.verdict.diagnosis.level_load import Load, loads
@@ -47,8 +47,8 @@ class Totals:
     """whether nearly all tokens of each arrived at one moment, the first perhaps earlier"""
     connect: float | None
     """median seconds to connect, one network round trip"""
-    finished: int
-    """replies that the server brought to an end"""
+    sent: int
+    """requests of this run, however they ended"""
     asked: int | None
     """requested maximum of output tokens"""
     ignore_eos: bool
@@ -106,11 +106,12 @@ def _totals(evidence: Evidence, metrics: Metrics) -> Totals:
     known = whole & ~np.isnan(out) & ~np.isnan(spent)
     asked, ignore_eos = _requested(evidence)
     connect = quantile(numbers(replies, "connect"), 0.5)
+    one_choice = not (numbers(replies, "choices") > 1).any()
     return Totals(
         replies=int(whole.sum()),
         client_tokens=None if np.isnan(out).all() else float(np.nansum(out)),
         server_tokens=total_rise(metrics, "generation_tokens"),
-        server_replies=total_rise(metrics, "requests_finished"),
+        server_replies=total_rise(metrics, "requests_finished") if one_choice else None,
         lengths=out[known],
         reasons=_reasons(replies, whole),
         seconds=np.maximum(spent[known] - (connect or 0.0), MIN_REPLY_S),
@@ -118,7 +119,7 @@ def _totals(evidence: Evidence, metrics: Metrics) -> Totals:
         streamed=np.asarray(replies.get("streamed", np.ones(len(out), dtype=np.bool_)), dtype=np.bool_)[known],
         at_once=_at_once(replies)[known],
         connect=connect,
-        finished=sum(outcome in FINISHED for outcome in texts(replies, "outcome")),
+        sent=len(out),
         asked=asked,
         ignore_eos=ignore_eos,
     )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -49,8 +50,8 @@ def _server_blocks(load: Load, metrics: Metrics) -> Floats:
     """Return time, log time per token and log batch size of each block of the level."""
     rows = []
     edges = np.linspace(load.t_start, load.t_end, BLOCKS + 1)
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
-        block = Level(load.users, load.users, load.users, float(start), float(end), False)
+    for start, end in pairwise(edges.tolist()):
+        block = Level(load.users, load.users, load.users, start, end, False)
         itl, running = mean_of(metrics, "itl", block), mean(gauges(metrics, block).running)
         if itl and running:
             rows.append(((start + end) / 2, math.log(itl), math.log(running)))

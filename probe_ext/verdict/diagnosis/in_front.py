@@ -8,7 +8,7 @@ from probe_ext.verdict.diagnosis.concurrency import CROWDED
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.level_load import COMPARABLE, Load, mean
 from probe_ext.verdict.diagnosis.ruling import absent, graded, holds, unknown
-from probe_ext.verdict.values.formats import count, decimals, percent, seconds
+from probe_ext.verdict.values.formats import decimals, percent, seconds
 from probe_ext.verdict.values.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
@@ -22,6 +22,14 @@ MIN_PATH_S, MIN_PATH_SHARE = 0.1, 0.5
 """Time on the way, in seconds and as a share of the wait for the first word, at the lightest level."""
 SAME_RATE = 1.25
 """Ratio of two rates that count as the same."""
+BEHIND_IT = (
+    "Raise the limit of what stands in front of the server (a gateway, a proxy, a rate limit), or measure behind it. "
+    "The server itself has room."
+)
+NEARER = (
+    "Measure from where the users are, or from near the server to leave the network out. A tunnel, a proxy or a "
+    "distant region adds this to every first word."
+)
 
 
 def quota(facts: Facts) -> Ruling:
@@ -92,9 +100,9 @@ def gateway(facts: Facts) -> Ruling:
     )
     why = f"With {things(top.users, 'user')}, {decimals(top.crowd.in_flight)} replies were in flight but only"
     why += f" {decimals(held)} at the server, as with {near.users}: the others were held back outside it."
-    advice = "Raise the limit of what stands in front of the server (a gateway, a proxy, a rate limit), or measure behind it. The server itself has room."
-    label = f"a gateway in front of the server lets only about {count(max(held, 1.0))} {'request' if round(max(held, 1.0)) == 1 else 'requests'} through at once"
-    return holds(rule, why, label, grade, advice, shown, near.users if _holds_back(near) else top.users)
+    through = things(max(1, round(held)), "request")
+    label = f"a gateway in front of the server lets only about {through} through at once"
+    return holds(rule, why, label, grade, BEHIND_IT, shown, near.users if _holds_back(near) else top.users)
 
 
 def _holds_back(load: Load) -> bool:
@@ -108,28 +116,23 @@ def slow_path(facts: Facts) -> Ruling:
     if light is None or not light.ttft_mean:
         return unknown(rule, "The wait for the first word is not known.", "streamed replies")
     own, connect = light.server.ttft, facts.totals.connect
-    outside = light.ttft_mean - own if own is not None else connect
-    if outside is None:
-        needs = "the server's own time to the first token, or the time to connect"
-        return unknown(rule, "How much of the wait is spent on the way is not known.", needs)
-    share = outside / light.ttft_mean
+    outside = max(0.0, light.ttft_mean - own if own is not None else connect or 0.0)
+    at = things(light.users, "user")
+    why = f"At {at}, {seconds(outside)} of {seconds(light.ttft_mean)} until the first word were spent between clients"
     shown = [
-        Fact(f"mean wait for the first word, at {things(light.users, 'user')}", light.ttft_mean, "seconds"),
-        Fact("of it on the way", max(0.0, outside), "seconds"),
+        Fact(f"mean wait for the first word, at {at}", light.ttft_mean, "seconds"),
+        Fact("of it between clients and server", outside, "seconds"),
     ]
-    if outside < MIN_PATH_S or share < MIN_PATH_SHARE:
-        why = f"At {things(light.users, 'user')} {seconds(max(0.0, outside))} of {seconds(light.ttft_mean)} until the first word were spent on the way."
-        return (
-            absent(rule, why, *shown)
-            if own is not None
-            else unknown(rule, why, "the server's own time to the first token", *shown)
-        )
+    if outside < MIN_PATH_S or outside < MIN_PATH_SHARE * light.ttft_mean:
+        if own is not None:
+            return absent(rule, f"{why} and server.", *shown)
+        needs = "the server's own time to the first token, from its metrics"
+        return unknown(rule, "A nearby gateway may hide a longer way to the server.", needs)
     others = [load.ttft_mean - load.server.ttft for load in facts.loads[1:] if load.ttft_mean and load.server.ttft]
     steady = None if not others else float(np.median(others)) >= outside / 2
     grade = graded(
         {"the same at more users": steady},
         {"connecting takes as long": True if connect and own is not None and connect >= outside / 2 else None},
     )
-    why = f"At {things(light.users, 'user')} {seconds(outside)} of {seconds(light.ttft_mean)} until the first word were spent between clients and server."
-    advice = "Measure from where the users are, or from near the server to leave the network out; a tunnel, proxy or distant region adds this to every first word."
-    return holds(rule, why, f"the path to the server adds {seconds(outside)} to every first word", grade, advice, shown)
+    label = f"the path to the server adds {seconds(outside)} to every first word"
+    return holds(rule, f"{why} and server.", label, grade, NEARER, shown)

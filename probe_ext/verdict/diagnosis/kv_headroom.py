@@ -164,8 +164,8 @@ def _shared_prefix(
 
 
 def _ran(loads: Sequence[Load]) -> float | None:
-    """Return the most requests that ran at the same time."""
-    return max((load.running_max for load in loads if load.running_max is not None), default=None)
+    """Return the most requests that ran at the same time, on average over a level."""
+    return max((load.server.running for load in loads if load.server.running is not None), default=None)
 
 
 def _replies_by_gauge(below: Sequence[Load]) -> float | None:
@@ -200,7 +200,7 @@ def _agreement(
         return "too_low"
     if full_at is not None and full_at * TOLERANCE < low:
         return "too_high"
-    if by_gauge is not None and not low / MAX_GAUGE_RATIO <= by_gauge <= MAX_GAUGE_RATIO * max(high, low, 1.0):
+    if by_gauge is not None and not low / MAX_GAUGE_RATIO <= by_gauge <= MAX_GAUGE_RATIO * max(high, low) + 1:
         return "too_low" if by_gauge > high else "too_high"
     return "agrees"
 

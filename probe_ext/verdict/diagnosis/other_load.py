@@ -16,6 +16,13 @@ MIN_SLOWDOWN = 1.2
 """Time per token at the end of the levels over that at their start, at the same load."""
 MIN_SIGMA = 4.0
 """Standard errors of the drift."""
+ALONE = (
+    "Repeat the run while nobody else uses the server. A gateway that retries or duplicates requests shows the same."
+)
+COOLER = (
+    "Check the GPU's clock, temperature and power limit during the run (nvidia-smi -q -d PERFORMANCE), and what else "
+    "runs on the machine. Then repeat the run."
+)
 MIN_RISING = 0.7
 """Share of the levels."""
 
@@ -29,10 +36,10 @@ def other_load(facts: Facts) -> Ruling:
         return unknown(rule, "Whether others used the server is not known.", needs)
     shown, share, finished = [], 0.0, totals.server_replies
     if finished is not None:
-        extra = finished - totals.finished
+        extra = finished - totals.sent
         share = extra / finished if extra > MAX_REPLIES_APART else 0.0
         shown += [Fact("requests finished by the server", finished, "requests")]
-        shown += [Fact("replies finished for this run", float(totals.finished), "replies")]
+        shown += [Fact("requests sent by this run", float(totals.sent), "requests")]
     crowded = [load for load in gauged if _more_at_server(load)]
     if crowded:
         top = crowded[-1]
@@ -55,8 +62,7 @@ def other_load(facts: Facts) -> Ruling:
         if share >= MIN_OTHER_SHARE
         else "More requests were at the server than this run had in flight."
     )
-    advice = "Repeat the run while nobody else uses the server. A gateway that retries or duplicates requests shows the same."
-    return holds(rule, why, "the server had other load as well", grade, advice, shown)
+    return holds(rule, why, "the server had other load as well", grade, ALONE, shown)
 
 
 def _more_at_server(load: Load) -> bool:
@@ -81,5 +87,4 @@ def throttling(facts: Facts) -> Ruling:
     agree = None if clients is None else clients.rate > 2 * clients.error
     grade = graded({"in every level": drift.rising == 1}, {"clients received ever fewer tokens per second": agree})
     why = f"With the users unchanged, each token took longer and longer: {decimals(factor)} times as long over the run."
-    advice = "Check the GPU's clock, temperature and power limit during the run (nvidia-smi -q -d PERFORMANCE), and what else runs on the machine. Then repeat the run."
-    return holds(rule, why, "the server slows down over time (throttling)", grade, advice, shown)
+    return holds(rule, why, "the server slows down over time (throttling)", grade, COOLER, shown)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
-from probe_ext.verdict.diagnosis.level_load import EngineLoad, Load
+from probe_ext.verdict.diagnosis.level_load import EngineLoad, Load, mean
 from probe_ext.verdict.diagnosis.ruling import absent, graded, holds, unknown
 from probe_ext.verdict.server.server_series import Engine
 from probe_ext.verdict.values.formats import decimals, percent
@@ -16,6 +16,10 @@ MOST_OF_THE_TIME, SELDOM = 0.6, 0.2
 """Shares of samples with a queue: of an engine that is overloaded, and of one that has room."""
 MIN_IMBALANCE = 1.25
 """Requests at the busiest engine over those at the least busy one."""
+LEAST_BUSY = (
+    "Let the load balancer send each request to the engine with the fewest requests. Sticky sessions and hashing by "
+    "user or prefix overload some engines."
+)
 MIN_SLOWNESS = 1.4
 """Time per token of the slowest engine over that of the others."""
 
@@ -40,7 +44,7 @@ def uneven_balancer(facts: Facts) -> Ruling:
     )
     if queues[busy] < MOST_OF_THE_TIME or queues[idle] > SELDOM or at_busy < MIN_IMBALANCE * at_idle:
         return absent(rule, "No engine had a lasting queue while another had none.", *shown)
-    running = [float(np.nanmean(known[name].gauges.running)) for name in (busy, idle)]
+    running = [mean(known[name].gauges.running) or 0.0 for name in (busy, idle)]
     lower = next((load for load in reversed(facts.loads[:-1]) if busy in load.engines and idle in load.engines), None)
     again = None if lower is None else _held(lower.engines[busy]) > _held(lower.engines[idle])
     grade = graded(
@@ -49,8 +53,7 @@ def uneven_balancer(facts: Facts) -> Ruling:
     )
     why = f"At {things(top.users, 'user')} one engine had a queue in {percent(queues[busy])} of the time, another in"
     why += f" {percent(queues[idle])}: {decimals(at_busy)} requests against {decimals(at_idle)} on average."
-    advice = "Let the load balancer send each request to the engine with the fewest requests; sticky sessions and hashing by user or prefix overload some engines."
-    return holds(rule, why, label, grade, advice, shown, top.users)
+    return holds(rule, why, label, grade, LEAST_BUSY, shown, top.users)
 
 
 def slow_replica(facts: Facts) -> Ruling:
@@ -94,11 +97,11 @@ def _queued_share(engine: EngineLoad) -> float:
 
 
 def _held(engine: EngineLoad) -> float:
-    return float(np.nanmean(engine.gauges.running)) + float(np.nanmean(engine.gauges.waiting))
+    return (mean(engine.gauges.running) or 0.0) + (mean(engine.gauges.waiting) or 0.0)
 
 
 def _slowness(loads: Sequence[Load]) -> dict[Engine, list[float]]:
-    """Return each engine's time per token over that of the others at no smaller a batch, for each level that allows it."""
+    """Return each engine's time per token over that of others at no smaller a batch, level by level."""
     points = [
         (name, float(np.nanmean(engine.gauges.running)), engine.itl)
         for load in loads

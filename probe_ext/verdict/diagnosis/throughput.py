@@ -31,8 +31,8 @@ FASTER_PROMPTS = {
     "vllm": "Move what all prompts share to the front, so that --enable-prefix-caching skips its prefill; shorten "
     "prompts; try a larger --max-num-batched-tokens. Beyond that, more compute is needed: a faster GPU or a second "
     "server.",
-    "": "Move what all prompts share to the front and enable prefix caching; shorten prompts. Beyond that, more compute "
-    "is needed: a faster GPU or a second server.",
+    "": "Move what all prompts share to the front and enable prefix caching; shorten prompts. Beyond that, more "
+    "compute is needed: a faster GPU or a second server.",
 }
 HARDWARE_LIMIT = (
     "The hardware is the limit: more users share the same tokens per second. A smaller or more heavily quantised "
@@ -219,33 +219,37 @@ def _flat(facts: Facts, rule: str, found: Slope | None) -> tuple[Ruling | None, 
         needs = "streamed replies at two levels with different batch sizes"
         return unknown(rule, "There are no two batch sizes to compare.", needs), 0.0
     shown, grew, margin = _shown(found), _grew(found), NOISE_SIGMA * (found.error or 0.0)
-    if found.power > MAX_FLAT:
-        if found.error is not None and found.power - margin < MAX_FLAT / 2:
-            return unknown(rule, f"{grew} That is within noise.", "longer levels (--hold)", *shown), margin
+    if found.power > MAX_FLAT and (found.error is None or found.power - margin >= MAX_FLAT / 2):
         return absent(rule, grew, *shown), margin
+    doubt, needs = _doubt(facts, found, margin)
+    return (unknown(rule, f"{grew} {doubt}", needs, *shown) if doubt else None), margin
+
+
+def _doubt(facts: Facts, found: Slope, margin: float) -> tuple[str, str]:
+    """Return what speaks against a limit, and what would be needed to know; empty where nothing does."""
+    longer = "longer levels (--hold)"
+    if found.power > MAX_FLAT:
+        return "That is within noise.", longer
     if _pauses(found.high.load):
         needs = "KV-cache usage and preemptions from the server's metrics"
-        why = f"{grew} But replies paused in mid-answer, as they do with a full KV cache."
-        return unknown(rule, why, needs, *shown), margin
+        return "But replies paused in mid-answer, as they do with a full KV cache.", needs
     if found.error is None or found.power + margin > MIN_RISING:
-        why = f"{grew} The levels are too short to tell how steady that is."
-        return unknown(rule, why, "longer levels (--hold)", *shown), margin
+        return "The levels are too short to tell how steady that is.", longer
     if found.power + margin < 0:
-        return unknown(
-            rule, f"{grew} It fell, which a limit does not explain.", "the levels in another order", *shown
-        ), margin
+        return "It fell, which a limit does not explain.", "the levels in another order"
     drift = facts.drift
-    if drift is not None:
-        slower = (drift.rate + NOISE_SIGMA * drift.error) * abs(found.apart) / found.stretch
-        if slower > NOISE_SIGMA * (found.error or 0.0) and found.power + slower > MIN_RISING:
-            why = f"{grew} But the server may have slowed down over time by as much."
-            return unknown(rule, why, "a second visit to the smaller level, or longer levels (--hold)", *shown), margin
-    return None, margin
+    slower = 0.0 if drift is None else (drift.rate + NOISE_SIGMA * drift.error) * abs(found.apart) / found.stretch
+    likely = drift is not None and drift.rate > NOISE_SIGMA * drift.error and found.power + slower > MAX_FLAT
+    if likely or (slower > margin and found.power + slower > MIN_RISING):
+        needs = f"a second visit to the smaller level, or {longer}"
+        return "But the server may have slowed down over time by as much.", needs
+    return "", ""
 
 
 def _grew(found: Slope) -> str:
     more = decimals(found.high.tokens_per_s / found.low.tokens_per_s)
-    return f"{decimals(found.high.batch / found.low.batch)} times the batch size brought {more} times the tokens per second."
+    larger = decimals(found.high.batch / found.low.batch)
+    return f"{larger} times the batch size brought {more} times the tokens per second."
 
 
 def _shown(found: Slope) -> tuple[Fact, ...]:

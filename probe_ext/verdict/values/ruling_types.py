@@ -110,6 +110,6 @@ class KvHeadroom:
     users_by_gauge: Count | None
     """number of users that fills the cache on average, extrapolated from its usage"""
     replies: tuple[Count, Count] | None
-    """replies that fit at the same time, fewest and most: by the forecast where it agrees with the run, else by usage"""
+    """replies that fit at once, fewest and most: by the forecast where it agrees with the run, else by usage"""
     agreement: Agreement | None
     """whether the last forecast agrees with what the run saw; null where one of them is missing"""
