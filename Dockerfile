@@ -1,4 +1,4 @@
-# One image for all: simulated server, Locust master and workers, `probe` itself. See docs/containers.md.
+# One image for every role: simulated server, Locust master, worker, and the `probe` command. See docs/containers.md.
 ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build

@@ -1,1 +1,1 @@
-"""The ruler held against the truth, and its cost beside a bare C reader: `make bench`."""
+"""Measure the load generator's timing accuracy and CPU cost, also of other tools: `make bench`."""

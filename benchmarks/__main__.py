@@ -1,7 +1,7 @@
-"""Run the benchmarks and write `benchmarks/RESULTS.md`: `python -m benchmarks [PART …]`; without parts, all of them.
+"""Run the benchmarks and write `benchmarks/RESULTS.md`: `python -m benchmarks [PART …]`; without parts, run all.
 
-What a part finds is kept in `benchmarks/results.json`, so that one part can be measured again by itself. Half an
-hour for all, on two cores with nothing else to do.
+The results of each part are stored in `benchmarks/results.json`, so that parts can be measured separately. All parts
+take half an hour on two otherwise idle cores.
 """
 
 import argparse
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accuracy, around, cost, native, peers, results
+from benchmarks import accuracy, cost, native, other_costs, peers, results
 
-KEPT = Path(__file__).with_name("results.json")
-WRITTEN = Path(__file__).with_name("RESULTS.md")
+DATA_FILE = Path(__file__).with_name("results.json")
+PAGE_FILE = Path(__file__).with_name("RESULTS.md")
 
 PARTS: dict[str, Callable[[], Any]] = {
     "accuracy": lambda: accuracy.measure(8),
@@ -23,34 +23,36 @@ PARTS: dict[str, Callable[[], Any]] = {
     "shape": cost.by_shape,
     "workers": cost.by_workers,
     "open": lambda: cost.many_open(10_000),
-    "report": lambda: [around.report(10**power) for power in (4, 5, 6)],
-    "poller": around.poller,
+    "report": lambda: [other_costs.report(10**power) for power in (4, 5, 6)],
+    "poller": other_costs.poller,
     "peers": peers.measure,
 }
 
 
 def main() -> int:
-    """The exit code."""
+    """Run the selected parts. Returns the exit code: 77 without a C compiler."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--install-peers", action="store_true", help="make the peers' environments first (downloads)")
-    asked = parser.parse_args()
-    if wrong := set(asked.parts) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(wrong))}")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one or more of {', '.join(PARTS)}; default: all")
+    parser.add_argument(
+        "--install-peers", action="store_true", help="first install the other tools to compare with (downloads)"
+    )
+    args = parser.parse_args()
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"unknown part: {', '.join(sorted(unknown))}")
     try:
-        [native.program(name) for name in ("paced", "reader", "busy")]
+        [native.build(name) for name in ("paced", "reader", "busy")]
     except native.NoCompilerError as error:
-        print(f"benchmarks: SKIPPED, nothing was measured: {error}", file=sys.stderr)
+        print(f"benchmarks: SKIPPED, nothing measured: {error}", file=sys.stderr)
         return 77
-    if asked.install_peers:
+    if args.install_peers:
         peers.install()
-    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    for part in asked.parts or PARTS:
+    data = json.loads(DATA_FILE.read_text()) if DATA_FILE.exists() else {}
+    for part in args.parts or PARTS:
         print(f"{part} …", flush=True)
-        kept[part] = {"when": results.now(), "machine": results.machine(), "found": PARTS[part]()}
-        KEPT.write_text(json.dumps(kept, indent=1, default=float) + "\n")
-        WRITTEN.write_text(results.page(kept))
-    print(f"{WRITTEN} is written")
+        data[part] = {"when": results.now(), "machine": results.machine(), "found": PARTS[part]()}
+        DATA_FILE.write_text(json.dumps(data, indent=1, default=float) + "\n")
+        PAGE_FILE.write_text(results.page(data))
+    print(f"written: {PAGE_FILE}")
     return 0
 
 

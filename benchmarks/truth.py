@@ -1,4 +1,4 @@
-"""What was really so, from the server's record, and how far a ruler's figures lie from it."""
+"""The true token times, from the server's record, and the error of measured times."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,40 +10,40 @@ _COLUMNS = ("reply", "number", "arrived", "before", "before_real", "after")
 
 
 def read_truth(path: Path) -> dict[str, Any]:
-    """The server's record: a column each, times in nanoseconds."""
+    """Read the server's record; return its columns by name, with times in nanoseconds."""
     table = np.fromfile(path, dtype=np.int64).reshape(-1, len(_COLUMNS))
     return {name: table[:, i] for i, name in enumerate(_COLUMNS)}
 
 
 @dataclass(frozen=True)
-class Error:
-    """How far token times lie from the moment just before the write that handed them over, in microseconds."""
+class TokenError:
+    """Difference between measured token times and the moment just before the server's write, in microseconds."""
 
     tokens: int
     p50: float
     p99: float
-    most: float
+    max: float
     ttft_p50: float
-    """TTFT as measured, less the time from the request's arrival in the server's kernel to the first token's write"""
+    """Difference between measured TTFT and the time from the request's arrival in the server's kernel to the write."""
     ttft_p99: float
-    beyond_p99: float
-    """how far token times lie outside the server's write: within it, nothing could be nearer to the truth"""
+    outside_p99: float
+    """How far token times are outside the server's write; within it, the true time is unknown."""
     write_p99: float
-    """how long that write took"""
+    """Duration of the write."""
 
 
-def token_error(book: dict[str, Any], truth: dict[str, Any]) -> Error:
-    """A book's token times against the truth that their own text carries."""
-    off = np.abs(book["at"] * 1e9 - book["truth"]) / 1e3
+def token_error(token_log: dict[str, Any], truth: dict[str, Any]) -> TokenError:
+    """Compare logged token times with the true times in the tokens' texts."""
+    error = np.abs(token_log["at"] * 1e9 - token_log["truth"]) / 1e3
     order = np.argsort(truth["before"])
-    where = order[np.searchsorted(truth["before"], book["truth"], sorter=order)]
-    at = book["at"] * 1e9
-    began, over = truth["before"][where], truth["after"][where]
-    beyond, write = np.maximum(np.maximum(began - at, at - over), 0) / 1e3, (over - began) / 1e3
-    first = np.cumsum(book["tokens"]) - book["tokens"]
-    ttft = book["at"][first] - book["sent"]
+    where = order[np.searchsorted(truth["before"], token_log["truth"], sorter=order)]
+    at = token_log["at"] * 1e9
+    start, end = truth["before"][where], truth["after"][where]
+    outside, write = np.maximum(np.maximum(start - at, at - end), 0) / 1e3, (end - start) / 1e3
+    first = np.cumsum(token_log["tokens"]) - token_log["tokens"]
+    ttft = token_log["at"][first] - token_log["sent"]
     true = (truth["before"][where[first]] - truth["arrived"][where[first]]) / 1e9
-    ttft_off = np.abs(ttft - true) * 1e6
-    p50, p99 = np.percentile(off, [50, 99])
-    ttfts = np.percentile(ttft_off, [50, 99])
-    return Error(len(off), p50, p99, off.max(), *ttfts, np.percentile(beyond, 99), np.percentile(write, 99))
+    ttft_error = np.abs(ttft - true) * 1e6
+    p50, p99 = np.percentile(error, [50, 99])
+    ttfts = np.percentile(ttft_error, [50, 99])
+    return TokenError(len(error), p50, p99, error.max(), *ttfts, np.percentile(outside, 99), np.percentile(write, 99))

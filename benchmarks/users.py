@@ -1,6 +1,6 @@
-"""A locustfile: users who ask without a pause, and a book of every token's time beside its truth.
+"""A locustfile whose users send requests without think time, and which logs every token's measured and true time.
 
-The book is kept where BENCH_BOOK names a file; BENCH_NO_STAMPS=1 does without the kernel's receive times.
+BENCH_TOKEN_LOG is the file for the log; BENCH_NO_TIMESTAMPS=1 disables the kernel's receive timestamps.
 """
 
 import os
@@ -15,40 +15,40 @@ import probe_ext.client.kernel_receive
 from probe_ext import StreamingUser
 from probe_ext.swarm.users import events
 
-BOOK = os.environ.get("BENCH_BOOK")
+TOKEN_LOG = os.environ.get("BENCH_TOKEN_LOG")
 STAGES = os.environ.get("BENCH_STAGES")
-_kept: list[tuple[float, list[float], str]] = []
+_logged: list[tuple[float, list[float], str]] = []
 
-if os.environ.get("BENCH_NO_STAMPS"):
-    probe_ext.client.kernel_receive.ask_for_stamps = lambda _socket: False
+if os.environ.get("BENCH_NO_TIMESTAMPS"):
+    probe_ext.client.kernel_receive.enable_timestamps = lambda _socket: False
 
 
 class BenchUser(StreamingUser):
-    """Asks, reads the whole reply, asks again."""
+    """Sends requests without think time."""
 
     @task
     def ask(self) -> None:
-        """One short question."""
+        """Send one request."""
         self.llm.ask(self.prompts.next())
 
 
-def _keep(reply: Any, **_: Any) -> None:
-    """Kept whole: taking it apart is left until nobody waits."""
+def _log(reply: Any, **_: Any) -> None:
+    """Keep the reply; it is parsed after the run, to save CPU during it."""
     if reply.choices and reply.marks.sent is not None:
         choice = reply.choices[0]
-        _kept.append((reply.marks.sent, choice.events.at, "".join(choice.text)))
+        _logged.append((reply.marks.sent, choice.events.at, "".join(choice.text)))
 
 
 def _write(**_: Any) -> None:
-    replies = [(sent, at, text.split()) for sent, at, text in _kept]
-    whole = [(sent, at, said) for sent, at, said in replies if len(at) == len(said)]
+    replies = [(sent, at, text.split()) for sent, at, text in _logged]
+    complete = [(sent, at, words) for sent, at, words in replies if len(at) == len(words)]
     np.savez(
-        str(BOOK),
-        sent=np.array([sent for sent, _, _ in whole]),
-        tokens=np.array([len(at) for _, at, _ in whole], dtype=np.int64),
-        at=np.array([t for _, at, _ in whole for t in at]),
-        truth=np.array([int(t) for _, _, said in whole for t in said], dtype=np.int64),
-        broken=np.array(len(replies) - len(whole)),
+        str(TOKEN_LOG),
+        sent=np.array([sent for sent, _, _ in complete]),
+        tokens=np.array([len(at) for _, at, _ in complete], dtype=np.int64),
+        at=np.array([t for _, at, _ in complete for t in at]),
+        truth=np.array([int(t) for _, _, words in complete for t in words], dtype=np.int64),
+        broken=np.array(len(replies) - len(complete)),
     )
 
 
@@ -56,6 +56,6 @@ if STAGES:
     from benchmarks import stages
 
     stages.measure(Path(STAGES), events.reply.add_listener, locust_events.test_stopping.add_listener)
-if BOOK:
-    events.reply.add_listener(_keep)
+if TOKEN_LOG:
+    events.reply.add_listener(_log)
     locust_events.quitting.add_listener(_write)

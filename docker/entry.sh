@@ -1,5 +1,5 @@
 #!/bin/sh
-# Options alone are Locust's, as Kubernetes operators give them; anything else is a command of its own.
+# Arguments that start with an option are for Locust (as Kubernetes operators pass them); anything else is a command.
 case "$1" in
     -*) exec locust "$@" ;;
     *) exec "$@" ;;

@@ -1,7 +1,8 @@
-"""How many people at once does a self-hosted LLM server keep feeling served?
+"""Load tests that answer how many concurrent users a self-hosted LLM server keeps served.
 
-A locustfile imports from here: `from probe_ext import StreamingUser`. The names below load Locust, which patches the
-whole process; so they are looked up when asked for, and a report never meets them.
+Locustfiles import from here: `from probe_ext import StreamingUser`. These names load Locust, which monkey-patches the
+whole process, so they are imported on first access; commands such as `probe report` never load it. `__init__.pyi` lists
+them for type checkers.
 """
 
 from importlib import import_module
@@ -9,11 +10,11 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_FROM = {
-    "StreamingUser": "probe_ext.swarm.locustfile_api",
+_LAZY_IMPORTS = {
     "COLD": "probe_ext.measure.table_rows",
     "WARM": "probe_ext.measure.table_rows",
     "WARM_UP": "probe_ext.measure.table_rows",
+    "StreamingUser": "probe_ext.swarm.locustfile_api",
     "events": "probe_ext.swarm.locustfile_api",
 }
 
@@ -21,6 +22,6 @@ __all__ = ["COLD", "WARM", "WARM_UP", "StreamingUser", "__version__", "events"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FROM:
-        return getattr(import_module(_FROM[name]), name)
+    if name in _LAZY_IMPORTS:
+        return getattr(import_module(_LAZY_IMPORTS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

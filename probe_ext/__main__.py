@@ -1,4 +1,4 @@
-"""`python -m probe_ext` is the command `probe`."""
+"""`python -m probe_ext` runs the command `probe`."""
 
 import sys
 

@@ -1,14 +1,14 @@
-"""Find the locustfiles and configs: inside the wheel, else beside the package in a checkout."""
+"""Locate the locustfiles and configs: inside an installed wheel, beside the package in a checkout."""
 
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-_PLACES = (_PACKAGE / "_bundled", _PACKAGE.parent)
+_PARENTS = (_PACKAGE / "_bundled", _PACKAGE.parent)
 
 
 def folder(name: str) -> Path:
-    """The folder `locustfiles` or `configs`. FileNotFoundError when the installation lacks it."""
-    for place in _PLACES:
-        if (place / name).is_dir():
-            return place / name
-    raise FileNotFoundError(f"{name}/ is neither in {_PLACES[0]} nor in {_PLACES[1]}: the installation is incomplete")
+    """Return the folder `locustfiles` or `configs`. FileNotFoundError if the installation lacks it."""
+    for parent in _PARENTS:
+        if (parent / name).is_dir():
+            return parent / name
+    raise FileNotFoundError(f"{name}/ is missing from {_PARENTS[0]} and {_PARENTS[1]}: the installation is incomplete")

@@ -1,4 +1,4 @@
-"""The command `probe`: parse, and delegate. Each command loads its own package only when it is called."""
+"""The command `probe`: parses arguments and dispatches. A command's module is imported only when it is used."""
 
 import argparse
 import os
@@ -10,124 +10,122 @@ from importlib import import_module
 from typing import NoReturn
 
 from probe_ext import __version__
+from probe_ext.exit_codes import ExitCode
 
 _EXAMPLES = """examples:
-  probe sim --port 8000                                    a simulated server to try things on
+  probe sim --port 8000                                    a simulated server to try it on
   probe run capacity --host http://127.0.0.1:8000 --levels 1,2,4,8
   probe report reports/runs/20260131T120000Z-capacity      judge a run again
 """
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("probe_ext.swarm.commands.run_command", "drive Locust headless against a server, then report"),
-    "worker": ("probe_ext.swarm.commands.worker_command", "join a master on another machine and run users for it"),
-    "report": ("probe_ext.report.report_command", "build the report of a run from its files alone"),
-    "merge": ("probe_ext.run.merge_command", "put rows that a dead worker left on its disk into a run"),
-    "list": ("probe_ext.listing", "scenarios and SLO profiles"),
+    "worker": ("probe_ext.swarm.commands.worker_command", "run users for a master on another machine"),
+    "report": ("probe_ext.report.report_command", "build the report of a run from its files"),
+    "merge": ("probe_ext.run.merge_command", "merge rows that a lost worker kept on its disk into a run"),
+    "list": ("probe_ext.listing", "list scenarios and SLO profiles"),
     "calibrate": (
         "probe_ext.swarm.commands.calibrate_command",
-        "the ruler's own error, cost and limits on this machine",
+        "measure the accuracy, cost and limits of the load generator on this machine",
     ),
-    "sim": ("probe_ext.sim.sim_command", "a simulated vLLM-like server"),
+    "sim": ("probe_ext.sim.sim_command", "run a simulated vLLM-like server"),
 }
 
-
-WRONG_USAGE = 2
-NOT_BELIEVED = 3
-INTERRUPTED = 130
 TRACEBACK_VARIABLE = "PROBE_TRACEBACK"
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the whole usage before it."""
+    """Reports an error in one line instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Leave with the code of wrong usage."""
-        self.exit(WRONG_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+        """Print the error and exit."""
+        self.exit(ExitCode.USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code (see README: 0, 1, 2, 3 or 130)."""
+    """Run a command and return its exit code (0, 1, 2, 3 or 130, see README)."""
     try:
-        return _command(list(sys.argv[1:] if arguments is None else arguments))
+        return _run_command(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:
-        print("probe: interrupted", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        return INTERRUPTED
+        print("probe: interrupted", file=sys.stderr)  # noqa: T201 - command output
+        return ExitCode.INTERRUPTED
     finally:
         _flush()
 
 
 def _flush() -> None:
-    """Write what is still in the buffer: what Python does after us would say a traceback."""
+    """Flush standard output here: an error in Python's own flush at exit would print a traceback."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
-        _unheard()
+        _end_by_sigpipe()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python tries once more when it ends
-        print(f"probe: standard output: {error.strerror}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        raise SystemExit(NOT_BELIEVED) from None
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at exit
+        print(f"probe: standard output: {error.strerror}", file=sys.stderr)  # noqa: T201 - command output
+        raise SystemExit(ExitCode.INVALID) from None
 
 
-def _command(given: Sequence[str]) -> int:
+def _run_command(given: Sequence[str]) -> int:
     parser = _Parser(
         prog="probe",
-        description="How many people at once does a self-hosted LLM server keep feeling served?",
+        description="Measure how many concurrent users a self-hosted LLM server keeps served.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"probe-ext {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    named = given[0] if given and given[0] in COMMANDS else None
+    command = given[0] if given and given[0] in COMMANDS else None
     handler: Callable[[argparse.Namespace], int] | None = None
     for name, (module, summary) in COMMANDS.items():
-        if name != named:
+        if name != command:
             commands.add_parser(name, help=summary)
             continue
-        loaded = import_module(module)
+        implementation = import_module(module)
         sub = commands.add_parser(
             name,
             help=summary,
-            description=loaded.__doc__,
+            description=implementation.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        loaded.add_arguments(sub)
-        handler = loaded.main
+        implementation.add_arguments(sub)
+        handler = implementation.main
     if not given:
-        parser.error(f"no command given; there are {', '.join(COMMANDS)}")
+        parser.error(f"no command given; choose from {', '.join(COMMANDS)}")
     options, rest = parser.parse_known_args(given)
-    if named == "run":
-        options.rest = rest  # Locust's own options; Locust says what it does not know
+    if command == "run":
+        options.rest = rest  # Locust's own options; Locust rejects unknown ones
     elif rest:
-        commands.choices[str(named)].error(f"unknown argument {' '.join(rest)!r}")
-    return _guarded(handler, options) if handler else WRONG_USAGE
+        commands.choices[str(command)].error(f"unknown argument {' '.join(rest)!r}")
+    return _call(handler, options) if handler else ExitCode.USAGE
 
 
-def _guarded(handler: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
-    """A defect of ours must not look like a missed gate: one line and an exit code of its own meaning."""
+def _call(handler: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Report an unexpected exception in one line; its exit code must not look like a missed gate."""
     try:
         return handler(options)
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _reader_is_gone():
-            return _unheard()
+        if isinstance(error, BrokenPipeError) and _is_pipe_closed():
+            return _end_by_sigpipe()
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        where = f"{type(error).__name__}: {error}".partition("\n")[0]
-        print(f"probe: a defect of probe itself: {where} ({TRACEBACK_VARIABLE}=1 shows where)", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        return NOT_BELIEVED
+        message = f"{type(error).__name__}: {error}".partition("\n")[0]
+        hint = f"(set {TRACEBACK_VARIABLE}=1 for a traceback)"
+        print(f"probe: internal error (please report): {message} {hint}", file=sys.stderr)  # noqa: T201 - command output
+        return ExitCode.INVALID
 
 
-def _reader_is_gone() -> bool:
-    """Whether what we print goes into a pipe that nobody reads any more, as with `| head`."""
-    asked = select.poll()
-    for printed in (1, 2):
-        asked.register(printed, 0)
-    return any(state & select.POLLERR for _, state in asked.poll(0))
+def _is_pipe_closed() -> bool:
+    """Return whether standard output or error is a pipe without a reader, as after `| head`."""
+    poll = select.poll()
+    for descriptor in (1, 2):
+        poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _unheard() -> int:
-    """End as other tools do when their reader has gone: quietly, by SIGPIPE, which Python had switched off."""
+def _end_by_sigpipe() -> int:
+    """End silently by SIGPIPE, which Python ignores by default, as other tools do when their reader is gone."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
-    return NOT_BELIEVED  # where that signal is blocked
+    return ExitCode.INVALID  # if the signal is blocked

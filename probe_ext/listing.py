@@ -1,4 +1,4 @@
-"""`probe list`: the scenarios and SLO profiles that come with the package.
+"""List the scenarios and SLO profiles that come with the package.
 
 example: probe list
 """
@@ -8,26 +8,27 @@ import ast
 from pathlib import Path
 
 from probe_ext.bundled import folder
+from probe_ext.exit_codes import ExitCode
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """It takes none."""
+    """Add nothing: the command takes no arguments."""
 
 
 def main(_options: argparse.Namespace) -> int:
-    """Print a line each; 0."""
+    """Print one line per scenario and profile; return the exit code."""
     lines = ["scenarios: probe run NAME --host URL"]
-    lines += [f"  {path.stem:<18} {_summary(path)}" for path in sorted(folder("locustfiles").glob("*.py"))]
+    lines += [f"  {path.stem:<18} {_docstring_summary(path)}" for path in sorted(folder("locustfiles").glob("*.py"))]
     lines += ["", "SLO profiles: --slo NAME"]
     lines += [
         f"  {path.stem:<18} {_first_comment(path)}" for path in sorted((folder("configs") / "slo").glob("*.yaml"))
     ]
-    print("\n".join(lines))  # noqa: T201 - a command speaks to its user
-    return 0
+    print("\n".join(lines))  # noqa: T201 - command output
+    return ExitCode.OK
 
 
-def _summary(path: Path) -> str:
-    """The first line of a locustfile's docstring, read without running it."""
+def _docstring_summary(path: Path) -> str:
+    """Return the first line of a locustfile's docstring without importing the file."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return text.partition("\n")[0]
 

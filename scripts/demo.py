@@ -1,6 +1,6 @@
-"""A whole run in under three minutes, without a GPU: a simulated server, a swarm of two workers, a report.
+"""A complete load test in under three minutes, without a GPU: a simulated server, two workers, a report.
 
-`make demo` calls it. Its last level is too much for the server, so that there is something to see.
+`make demo` runs it. The last level overloads the server, so that the report has something to show.
 """
 
 import subprocess
@@ -12,14 +12,14 @@ LEVELS = "2,8,16"
 
 
 def main() -> int:
-    """Serve, load, report; the exit code of the run."""
+    """Start the server and run the load test; return the run's exit code."""
     server = subprocess.Popen([PROBE, "sim", "--profile", "demo", "--port", "0"], stdout=subprocess.PIPE, text=True)
     try:
         host = (server.stdout.readline() if server.stdout else "").rpartition(" ")[2].strip()
         if not host:
             return server.wait()
         print(
-            f"a simulated server listens at {host}; two workers now hold {LEVELS} users, one level after another",
+            f"simulated server running at {host}; now testing the levels {LEVELS} users with two workers",
             flush=True,
         )
         command = ["run", "capacity", "--host", host, "--levels", LEVELS, "--hold", "12s", "--settle", "3s"]

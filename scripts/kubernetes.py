@@ -1,7 +1,7 @@
-"""Is docs/kubernetes/load-test.yaml what the Locust operator takes? `make test-kubernetes`.
+"""Validate docs/kubernetes/load-test.yaml against the Locust operator's CRD: `make test-kubernetes`.
 
-It is held against the operator's own definition of its resource (CRD), of one version, fetched once and known by its
-checksum; `LOCUST_CRD=FILE` names one that is here already. Without either it says so and checks nothing.
+The CRD of one operator version is downloaded once and verified by its checksum; `LOCUST_CRD=FILE` uses a local copy. If
+neither is available, the script says so, checks nothing and exits with code 77.
 """
 
 import copy
@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-NOT_HERE = 77
+EXIT_SKIPPED = 77
 EXAMPLE = Path(__file__).resolve().parent.parent / "docs" / "kubernetes" / "load-test.yaml"
 VERSION = "2.3.0"
 COMMIT = "29c1c8a3be5aa93849be9a78743b9732ab0d91bc"
@@ -25,35 +25,35 @@ URL = (
     "https://raw.githubusercontent.com/AbdelrhmanHamouda/locust-k8s-operator/"
     f"{COMMIT}/config/crd/bases/locust.io_locusttests.yaml"
 )
-LARGEST = 4 * 1024 * 1024
+MAX_CRD_BYTES = 4 * 1024 * 1024
 
 
 def main() -> int:
-    """0 when the example fits, 1 when not, 77 without a definition to hold it against."""
-    text = definition()
+    """Return 0 if the example is valid, 1 if not, 77 without a CRD."""
+    text = load_crd()
     if isinstance(text, OSError):
-        print(f"SKIPPED: the operator's CRD is not to be had ({text}); the example was NOT checked", file=sys.stderr)
-        return NOT_HERE
+        print(f"SKIPPED: the operator's CRD is not available ({text}); the example was NOT checked", file=sys.stderr)
+        return EXIT_SKIPPED
     if hashlib.sha256(text).hexdigest() != CHECKSUM:
-        print(f"FAILED: the CRD is not that of operator {VERSION}: another checksum", file=sys.stderr)
+        print(f"FAILED: wrong checksum; this is not the CRD of operator {VERSION}", file=sys.stderr)
         return 1
-    [test] = [one for one in yaml.safe_load_all(EXAMPLE.read_text(encoding="utf-8")) if one["kind"] == "LocustTest"]
-    found = problems(test, yaml.safe_load(text))
-    for problem in found:
+    [test] = [doc for doc in yaml.safe_load_all(EXAMPLE.read_text(encoding="utf-8")) if doc["kind"] == "LocustTest"]
+    errors = problems(test, yaml.safe_load(text))
+    for problem in errors:
         print(f"{EXAMPLE.name}: {problem}")
-    print(f"{EXAMPLE.name} against operator {VERSION}: {'does not fit' if found else 'fits'}")
-    return 1 if found else 0
+    print(f"{EXAMPLE.name} against operator {VERSION}: {'invalid' if errors else 'valid'}")
+    return 1 if errors else 0
 
 
-def definition() -> bytes | OSError:
-    """The CRD's text, from a file, from what was fetched before, or fetched now."""
+def load_crd() -> bytes | OSError:
+    """Return the CRD from LOCUST_CRD, the cache, or the network; an OSError if that fails."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "probe-ext" / f"locusttest-{COMMIT}.yaml"
-    here = Path(os.environ.get("LOCUST_CRD") or cache)
+    path = Path(os.environ.get("LOCUST_CRD") or cache)
     try:
-        if here.exists() or here != cache:
-            return here.read_bytes()
-        with urllib.request.urlopen(URL, timeout=30) as answer:  # noqa: S310 - a constant https address
-            text: bytes = answer.read(LARGEST)
+        if path.exists() or path != cache:
+            return path.read_bytes()
+        with urllib.request.urlopen(URL, timeout=30) as response:  # noqa: S310 - a constant https address
+            text: bytes = response.read(MAX_CRD_BYTES)
         cache.parent.mkdir(parents=True, exist_ok=True)
         cache.write_bytes(text)
     except OSError as error:
@@ -62,45 +62,49 @@ def definition() -> bytes | OSError:
 
 
 def problems(resource: dict[str, Any], crd: dict[str, Any]) -> list[str]:
-    """Where a resource breaks its definition: wrong types, missing fields, and fields that Kubernetes would drop."""
+    """List violations of the CRD: wrong types, missing fields, and fields that Kubernetes would drop."""
     group, _, version = resource["apiVersion"].partition("/")
     if (group, resource["kind"]) != (crd["spec"]["group"], crd["spec"]["names"]["kind"]):
-        return [f"{resource['apiVersion']} {resource['kind']} is not what the definition is of"]
-    schemas = {one["name"]: one["schema"]["openAPIV3Schema"] for one in crd["spec"]["versions"] if one["served"]}
+        return [f"{resource['apiVersion']} {resource['kind']} does not match the CRD"]
+    schemas = {v["name"]: v["schema"]["openAPIV3Schema"] for v in crd["spec"]["versions"] if v["served"]}
     if version not in schemas:
-        return [f"apiVersion: {version} is none of {', '.join(schemas)}"]
-    strict = closed(schemas[version])
-    strict["properties"]["metadata"] = {"type": "object"}  # Kubernetes' own
+        return [f"apiVersion: {version} is not one of {', '.join(schemas)}"]
+    strict = forbid_unknown_fields(schemas[version])
+    strict["properties"]["metadata"] = {"type": "object"}  # defined by Kubernetes itself
     errors = jsonschema.Draft202012Validator(strict).iter_errors(resource)
     return [f"{error.json_path}: {error.message}" for error in errors]
 
 
-def closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with no room for fields that it does not name; Kubernetes drops such fields without a word."""
-    found = copy.deepcopy(schema)
-    _close(found)
-    return found
+def forbid_unknown_fields(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of the schema that rejects unknown fields, which Kubernetes would drop silently."""
+    strict = copy.deepcopy(schema)
+    _forbid_unknown_fields(strict)
+    return strict
 
 
-def _close(schema: Any) -> None:
+def _forbid_unknown_fields(schema: Any) -> None:
     if isinstance(schema, list):
-        for one in schema:
-            _close(one)
+        for item in schema:
+            _forbid_unknown_fields(item)
     if not isinstance(schema, dict):
         return
     if schema.pop("x-kubernetes-int-or-string", None):
         schema.pop("anyOf", None)
         schema["type"] = ["integer", "string"]
     schema.pop("format", None)
-    named = isinstance(schema.get("properties"), dict)
-    if named and "additionalProperties" not in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
+    has_properties = isinstance(schema.get("properties"), dict)
+    if (
+        has_properties
+        and "additionalProperties" not in schema
+        and not schema.get("x-kubernetes-preserve-unknown-fields")
+    ):
         schema["additionalProperties"] = False
     for key, value in schema.items():
         if key == "properties":
-            for one in value.values():
-                _close(one)
+            for item in value.values():
+                _forbid_unknown_fields(item)
         elif key != "required":
-            _close(value)
+            _forbid_unknown_fields(value)
 
 
 if __name__ == "__main__":

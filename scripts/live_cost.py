@@ -1,4 +1,4 @@
-"""What the live view costs the master: CPU time of one moment, by replies a second and users.
+"""Measure the master's CPU time for the live view, by replies per second and users.
 
 python scripts/live_cost.py
 """
@@ -13,27 +13,27 @@ from probe_ext.live.live_run import LiveRun
 from probe_ext.measure.table_rows import ReplyRow, ServerRow, UserRow
 from probe_ext.settings.slo import load_profile
 
-SECONDS = 60
+RUN_S = 60
 
 
 def reply(user: int, sent: float) -> ReplyRow:
-    """A good one: first word after 0.2 s, 20 tokens in a second."""
+    """Build a served reply: TTFT 0.2 s, 20 tokens in one second."""
     first, last = sent + 0.2, sent + 1.2
     marks = {"due": sent, "late": 0.0, "sent": sent, "headers": first, "first": first, "last": last, "end": last}
-    who = {"reply_id": f"w:{user}:{sent}", "worker": "w", "user": f"w:{user}", "scenario": "capacity", "kind": "chat"}
-    said = {"tokens_in": 100, "tokens_cached": 0, "tokens_out": 20, "tokens_from": "usage", "tokens_first": 1}
-    seen = {"first_visible": first, "tokens_visible": 20, "events": 20, "events_visible": 20, "choices": 1}
+    ids = {"reply_id": f"w:{user}:{sent}", "worker": "w", "user": f"w:{user}", "scenario": "capacity", "kind": "chat"}
+    tokens = {"tokens_in": 100, "tokens_cached": 0, "tokens_out": 20, "tokens_from": "usage", "tokens_first": 1}
+    visible = {"first_visible": first, "tokens_visible": 20, "events": 20, "events_visible": 20, "choices": 1}
     gaps = {"tpot": 0.05, "tpot_visible": 0.05, "longest_gap": 0.05, "gap_start": first, "longest_gap_visible": 0.05}
     end = {"outcome": "complete", "finish_reason": "stop", "status": 200, "message": None, "connect": None, "tls": None}
     reads = {"lag_max": 1e-4, "reads": 20, "reads_unresolved": 0}
-    values: dict[str, object] = {**marks, **who, **said, **seen, **gaps, **end, **reads, "streamed": True}
+    values: dict[str, object] = {**marks, **ids, **tokens, **visible, **gaps, **end, **reads, "streamed": True}
     return ReplyRow(**values)  # type: ignore[arg-type]
 
 
 def cost(rate: int, users: int) -> tuple[float, float]:
-    """Milliseconds of CPU for a moment, and for what a page asks of one."""
-    live, spent, asked = LiveRun(Rules(load_profile("chat", folder("configs") / "slo"), settle=5.0)), 0.0, 0.0
-    for second in range(SECONDS):
+    """Return CPU milliseconds per second of the run: to update the live view, and to serve it to a page."""
+    live, update, serve = LiveRun(Rules(load_profile("chat", folder("configs") / "slo"), settle=5.0)), 0.0, 0.0
+    for second in range(RUN_S):
         t = float(second)
         rows = [reply((second * rate + n) % users, t - 2.0) for n in range(rate)]
         before = time.process_time()
@@ -42,15 +42,15 @@ def cost(rate: int, users: int) -> tuple[float, float]:
         for row in rows:
             live.on_reply(row)
         live.tick(t)
-        done = time.process_time()
+        updated = time.process_time()
         orjson.dumps([level.to_json() for level in live.levels.all_now()])
         orjson.dumps(live.history.recent())
-        spent, asked = spent + done - before, asked + time.process_time() - done
-    return 1000 * spent / SECONDS, 1000 * asked / SECONDS
+        update, serve = update + updated - before, serve + time.process_time() - updated
+    return 1000 * update / RUN_S, 1000 * serve / RUN_S
 
 
 if __name__ == "__main__":
-    print("replies/s  users   a moment   asked for")
+    print("replies/s  users     update        serve")
     for rate, users in ((1, 3), (30, 100), (300, 10_000)):
-        moment, ask = cost(rate, users)
-        print(f"{rate:9d} {users:6d} {moment:7.1f} ms {ask:8.1f} ms")
+        update, serve = cost(rate, users)
+        print(f"{rate:9d} {users:6d} {update:7.1f} ms {serve:9.1f} ms")

@@ -1,8 +1,8 @@
-"""How near the simulated server keeps to its own plan with many streams: 1,000 of them, 20 tokens/s each.
+"""Measure how punctual the simulated server is with many streams, by default 1,000 at 20 tokens/s each.
 
-Starts `probe sim` with a profile whose step takes 50 ms whatever it holds, opens the streams with a reader that throws
-the bytes away, and prints, from the server's own record, how far from the engine's plan tokens were handed to
-their sockets, and the CPU it took. `make sim-load` runs it.
+It starts `probe sim` with a profile whose steps always take the same time, opens the streams with a client that
+discards what it reads, and prints how far from their due time tokens were sent, according to the server's truth log,
+and the server's CPU time. `make sim-load` runs it.
 """
 
 import argparse
@@ -30,68 +30,67 @@ gpu_memory_bytes: 1.0e+11
 max_num_seqs: {streams}
 max_num_batched_tokens: 65536
 """
-WARM_S = 2.0
-"""at the start the requests themselves are read: not part of what is asked here"""
+RAMP_S = 2.0  # excluded, because the server is still reading requests
 
 
 def main() -> int:
-    """Run it, print one line of figures each."""
+    """Run the server and the client, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--streams", type=int, default=1000, help="open streams [1000]")
-    parser.add_argument("--rate", type=float, default=20.0, help="tokens/s of each [20]")
-    parser.add_argument("--seconds", type=float, default=15.0, help="length [15]")
-    given = parser.parse_args()
+    parser.add_argument("--streams", type=int, default=1000, help="number of streams [1000]")
+    parser.add_argument("--rate", type=float, default=20.0, help="tokens/s per stream [20]")
+    parser.add_argument("--seconds", type=float, default=15.0, help="duration of each stream [15]")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         profile, truth = Path(folder) / "flat.yaml", Path(folder) / "truth.jsonl"
-        profile.write_text(PROFILE.format(step=1 / given.rate, streams=given.streams))
+        profile.write_text(PROFILE.format(step=1 / args.rate, streams=args.streams))
         options = ["--profile", profile, "--port", "0", "--truth", truth]
         with subprocess.Popen([PROBE, "sim", *options], stdout=subprocess.PIPE, text=True) as server:
             try:
                 port = int(re.findall(r":(\d+)", next(iter(server.stdout or [])))[-1])
-                read(port, given.streams, int(given.rate * given.seconds))
-                cpu = cpu_of(server.pid)
+                read_streams(port, args.streams, int(args.rate * args.seconds))
+                cpu = cpu_seconds(server.pid)
             finally:
                 server.terminate()
-        show(truth, cpu, given)
+        print_results(truth, cpu, args)
     return 0
 
 
-def read(port: int, streams: int, tokens: int) -> None:
-    """Ask on every stream, and read until all of them are over."""
+def read_streams(port: int, streams: int, tokens: int) -> None:
+    """Send a request on every stream, and read until all streams have ended."""
     body = json.dumps({"prompt": "a", "stream": True, "ignore_eos": True, "max_tokens": tokens}).encode()
-    ask = b"POST /v1/completions HTTP/1.1\r\nHost: sim\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+    request = b"POST /v1/completions HTTP/1.1\r\nHost: sim\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
     selector = selectors.DefaultSelector()
     for _ in range(streams):
         stream = socket.create_connection(("127.0.0.1", port))
-        stream.sendall(ask % (len(body), body))
+        stream.sendall(request % (len(body), body))
         selector.register(stream, selectors.EVENT_READ)
-    left = streams
-    while left:
+    remaining = streams
+    while remaining:
         for key, _ in selector.select():
             if not key.fileobj.recv(65536):  # type: ignore[union-attr]
                 selector.unregister(key.fileobj)
                 key.fileobj.close()  # type: ignore[union-attr]
-                left -= 1
+                remaining -= 1
 
 
-def cpu_of(pid: int) -> float:
-    """CPU seconds of a process so far."""
+def cpu_seconds(pid: int) -> float:
+    """Return a process's CPU time so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def show(truth: Path, cpu: float, given: argparse.Namespace) -> None:
-    """Print what the record says."""
+def print_results(truth: Path, cpu: float, args: argparse.Namespace) -> None:
+    """Evaluate the truth log and print the results."""
     replies = [line for line in map(json.loads, truth.open()) if line["kind"] == "reply"]
-    due, sent = (np.array([moment for reply in replies for moment in reply[key]]) for key in ("due", "sent"))
-    settled = due > due.min() + WARM_S
-    off = np.abs(sent - due)[settled] * 1000
-    lasted = due[settled].max() - due[settled].min()
-    p50, p90, p99, most = np.percentile(off, [50, 90, 99, 100])
-    print(f"{given.streams} streams, {len(off) / lasted:.0f} tokens/s for {lasted:.1f} s")
-    print(f"off the plan: p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms, max {most:.1f} ms")
-    each = cpu / len(due)
-    print(f"CPU of the server: {each * 1e6:.1f} µs a token, {each * len(off) / lasted:.0%} of a core")
+    due, sent = (np.array([time for reply in replies for time in reply[key]]) for key in ("due", "sent"))
+    after_ramp = due > due.min() + RAMP_S
+    deviation = np.abs(sent - due)[after_ramp] * 1000
+    duration = due[after_ramp].max() - due[after_ramp].min()
+    p50, p90, p99, maximum = np.percentile(deviation, [50, 90, 99, 100])
+    print(f"{args.streams} streams, {len(deviation) / duration:.0f} tokens/s for {duration:.1f} s")
+    print(f"deviation from the due time: p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms, max {maximum:.1f} ms")
+    per_token = cpu / len(due)
+    print(f"server CPU: {per_token * 1e6:.1f} µs per token, {per_token * len(deviation) / duration:.0%} of a core")
 
 
 if __name__ == "__main__":

@@ -1,25 +1,31 @@
-"""What holds for all tests: this machine's own settings and calibration are not theirs; slow input is no failure."""
+"""Set up every test: ignore this machine's own settings and calibration, and distribute the tests over processes."""
 
+import fcntl
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
-# A machine is slow at times: no invented input is a failure for having come slowly.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+# A slow machine must not fail a test, so there is no deadline. The examples of "ci" are the same in every run, so a
+# change is not blamed for what only a new example shows; "nightly" (--hypothesis-profile=nightly) searches for those.
+ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("ci", ANY_MACHINE, max_examples=50, derandomize=True, database=None)
+settings.register_profile("nightly", ANY_MACHINE, max_examples=1000)
+settings.load_profile("ci")
 
 for name in [name for name in os.environ if name.startswith(("PROBE_", "LOCUST_")) and name != "PROBE_FAULTS_FILE"]:
     del os.environ[name]
 
 
 @pytest.fixture(autouse=True, scope="session")
-def no_calibration_of_this_machine() -> Iterator[None]:
-    """A calibration that somebody keeps here would put a warning before every run that the tests start."""
+def empty_cache_directory() -> Iterator[None]:
+    """Hide a calibration kept on this machine: it would add a warning to every run that the tests start."""
     cache = tempfile.mkdtemp(prefix="probe-tests-")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", cache)
@@ -27,30 +33,80 @@ def no_calibration_of_this_machine() -> Iterator[None]:
     shutil.rmtree(cache, ignore_errors=True)
 
 
+BuildOnce = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(scope="session")
+def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
+    """Return a function that builds a named directory once for all pytest-xdist workers; treat it as read-only."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def build(name: str, make: Callable[[Path], None]) -> Path:
+        place = shared / f"once-{name}"
+        with (shared / f"once-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not place.exists():
+                place.mkdir()
+                try:
+                    make(place)
+                except BaseException:
+                    shutil.rmtree(place)
+                    raise
+        return place
+
+    return build
+
+
+# Nodes that start with these run first, in this order.
 SLOW_FIRST = (
+    "tests/e2e/test_swarm",
+    "tests/e2e/test_demo",
     "tests/e2e/",
-    "tests/test_locustfiles.py",
-    "tests/test_",
+    "tests/test_locustfiles",
     "tests/seeds/",
+    "tests/swarm/test_calibrate",
+    "tests/swarm/test_warm_up",
+    "tests/test_",
     "tests/report/test_report_command",
 )
-"""files of which each waits for processes for a minute or more: begun last, one worker would end alone with them"""
+# Tests of these files mostly wait for processes and share no costly module fixture: each may run in any worker.
+INDEPENDENT = (
+    "tests/e2e/test_bad_input",
+    "tests/e2e/test_endings",
+    "tests/e2e/test_searching",
+    "tests/e2e/test_swarm",
+    "tests/test_locustfiles",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
+    """Start the tests that take longest first: last, they would run alone."""
 
-    def place(item: pytest.Item) -> int:
+    def rank(item: pytest.Item) -> int:
         return next((n for n, name in enumerate(SLOW_FIRST) if item.nodeid.startswith(name)), len(SLOW_FIRST))
 
-    items.sort(key=place)
+    items.sort(key=rank)
+
+
+class FileScheduling(LoadScopeScheduling):
+    """Keep the tests of a file in one worker, except those of INDEPENDENT files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith(INDEPENDENT) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FileScheduling | None:
+    """Replace `--dist loadfile`; other modes stay as they are."""
+    return FileScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Run thousands of cases without coverage, which makes them about three times as slow.
+    """Run tests with thousands of cases without coverage, which slows them down about threefold.
 
-    Cheaper tests run nearly all of the same lines. Not by pytest-cov's `no_cover`: with pytest-xdist it goes on.
+    Cheaper tests cover nearly the same lines. pytest-cov's `no_cover` has no effect under pytest-xdist.
     """
     tracer = sys.gettrace()
     if item.get_closest_marker("untraced") or getattr(getattr(item, "obj", None), "is_hypothesis_test", False):

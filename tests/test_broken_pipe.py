@@ -1,4 +1,4 @@
-"""A command whose reader goes away (`| head`) ends quietly, as other tools do; a verdict keeps its exit code."""
+"""A command whose reader goes away (`| head`) ends silently; a gate keeps its exit code."""
 
 import os
 import shutil
@@ -13,13 +13,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PROBE = str(Path(sys.executable).parent / "probe")
 RUN = ROOT / "reports" / "examples" / "vllm"
 
-
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-"""without buffers argparse's own help is written at once, and fails unseen: 0"""
+"""unbuffered, argparse would write its help at once and ignore the failure"""
 
 
-def unread(*arguments: str) -> tuple[int, str]:
-    """Run `probe` with its output in a pipe that nobody reads; its exit code and what stood on standard error."""
+def run_without_reader(*arguments: str) -> tuple[int, str]:
+    """Run `probe` with standard output in a closed pipe; return its exit code and standard error."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -40,30 +39,30 @@ def unread(*arguments: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "line", ["list", "--help", "--version", "run --help", "report --help", "sim --help", "sim --port 0"]
 )
-def test_a_command_that_nobody_reads_ends_by_the_signal_for_it(line: str) -> None:
-    assert unread(*line.split()) == (-signal.SIGPIPE, "")
+def test_ends_by_sigpipe_without_a_reader(line: str) -> None:
+    assert run_without_reader(*line.split()) == (-signal.SIGPIPE, "")
 
 
-@pytest.mark.parametrize(("wanted", "code"), [(1, 0), (100_000, 1)])
-def test_a_report_that_nobody_reads_is_written_and_its_gate_judged(wanted: int, code: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("min_users", "code"), [(1, 0), (100_000, 1)])
+def test_report_and_gate_work_without_a_reader(min_users: int, code: int, tmp_path: Path) -> None:
     run = shutil.copytree(RUN, tmp_path / "run")
     (run / "capacity.html").unlink(missing_ok=True)
-    assert unread("report", str(run), "--fail-under-users", str(wanted)) == (code, "")
+    assert run_without_reader("report", str(run), "--fail-under-users", str(min_users)) == (code, "")
     assert (run / "capacity.html").exists()
 
 
-def test_an_error_that_nobody_reads_is_no_defect() -> None:
+def test_an_error_message_without_a_reader_is_not_an_internal_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        told = {"stdout": writing, "stderr": writing}
-        done = subprocess.run([PROBE, "report", "/nowhere"], **told, timeout=60, check=False, env=BUFFERED)
+        output = {"stdout": writing, "stderr": writing}
+        done = subprocess.run([PROBE, "report", "/nowhere"], **output, timeout=60, check=False, env=BUFFERED)
     finally:
         os.close(writing)
     assert done.returncode == -signal.SIGPIPE
 
 
-def test_a_full_disk_behind_the_output_is_said() -> None:
+def test_reports_a_full_disk_behind_standard_output() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [PROBE, "list"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False, env=BUFFERED
@@ -71,7 +70,7 @@ def test_a_full_disk_behind_the_output_is_said() -> None:
     assert (done.returncode, done.stderr) == (3, "probe: standard output: No space left on device\n")
 
 
-DEFECT = """
+FAILING_COMMAND = """
 import sys, types
 from probe_ext import cli
 
@@ -85,16 +84,18 @@ sys.exit(cli.main(["fail"]))
 
 
 @pytest.mark.parametrize("error", ["BrokenPipeError(32, 'of a socket')", "OSError(5, 'of a file')"])
-def test_a_defect_of_a_command_is_not_laid_to_its_output(error: str) -> None:
-    def told(**more: str) -> tuple[int, str]:
-        told = [sys.executable, "-c", DEFECT.format(error=error)]
-        done = subprocess.run(told, capture_output=True, text=True, timeout=60, check=False, env={**BUFFERED, **more})
+def test_an_exception_in_a_command_is_an_internal_error(error: str) -> None:
+    def run(**variables: str) -> tuple[int, str]:
+        command = [sys.executable, "-c", FAILING_COMMAND.format(error=error)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, env={**BUFFERED, **variables}
+        )
         return done.returncode, done.stderr
 
-    code, said = told()
+    code, stderr = run()
     assert code == 3
-    assert said.startswith("probe: a defect of probe itself: ")
-    code, said = told(PROBE_TRACEBACK="1")
+    assert stderr.startswith("probe: internal error (please report): ")
+    code, stderr = run(PROBE_TRACEBACK="1")
     assert code == 1
-    assert said.startswith("Traceback")
-    assert said.rstrip().endswith(error.partition("'")[2].rstrip("')"))
+    assert stderr.startswith("Traceback")
+    assert stderr.rstrip().endswith(error.partition("'")[2].rstrip("')"))

@@ -1,4 +1,4 @@
-"""The container files, as far as they can be judged without a Docker engine: `make test-compose` runs them."""
+"""The container files, checked without a Docker engine; `make test-compose` runs them."""
 
 import re
 from pathlib import Path
@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from probe_ext.settings.options import KEY_VARIABLE, OPTIONS, WEB_PASSWORD_VARIABLE
+from probe_ext.settings.options import OPTIONS
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE
+from probe_ext.settings.secrets import API_KEY_VARIABLE, WEB_PASSWORD_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS = ("sim", "master", "worker")
+OWN_SERVICES = ("sim", "master", "worker")
 
 
 @pytest.fixture(scope="module")
@@ -20,16 +21,16 @@ def compose() -> dict[str, Any]:
 
 
 def pins(lock: str) -> dict[str, set[str]]:
-    """Every pinned version of a lock with its hashes."""
+    """Return the hashes of each pinned requirement of a lock file."""
     text = (ROOT / lock).read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line.split() for line in text.splitlines() if "==" in line]
     return {line[0]: {word for word in line if word.startswith("--hash=")} for line in lines}
 
 
-def test_every_service_says_when_it_is_well_and_may_do_little(compose: dict[str, Any]) -> None:
+def test_every_service_has_a_health_check_and_few_privileges(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         assert service["healthcheck"]["test"][0] == "CMD", name
-    for name in OURS:
+    for name in OWN_SERVICES:
         service = compose["services"][name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -37,7 +38,7 @@ def test_every_service_says_when_it_is_well_and_may_do_little(compose: dict[str,
         assert "privileged" not in service
 
 
-def test_every_image_has_a_version(compose: dict[str, Any]) -> None:
+def test_every_image_is_pinned_to_a_version(compose: dict[str, Any]) -> None:
     images = [service["image"] for service in compose["services"].values()]
     images += re.findall(r"PYTHON_IMAGE=(\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
     assert len(images) == len(compose["services"]) + 1
@@ -45,7 +46,7 @@ def test_every_image_has_a_version(compose: dict[str, Any]) -> None:
         assert re.search(r":v?\d+\.\d+\.\d+[\w.-]*}?$", image), image
 
 
-def test_no_value_of_the_environment_is_written_down(compose: dict[str, Any]) -> None:
+def test_environment_variables_are_passed_on_without_values(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         passed = service.get("environment", [])
         given = passed if isinstance(passed, dict) else dict(entry.partition("=")[::2] for entry in passed)
@@ -53,27 +54,27 @@ def test_no_value_of_the_environment_is_written_down(compose: dict[str, Any]) ->
     assert "PROBE_API_KEY" not in (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
-def test_every_option_of_ours_is_passed_on_and_nothing_that_is_none(compose: dict[str, Any]) -> None:
-    ours = [KEY_VARIABLE, AUTH_VARIABLE, *(option.variable for option in OPTIONS)]
+def test_exactly_the_options_of_this_package_are_passed_on(compose: dict[str, Any]) -> None:
+    ours = [API_KEY_VARIABLE, AUTH_VARIABLE, *(option.variable for option in OPTIONS)]
     for name, more in (("master", [WEB_PASSWORD_VARIABLE]), ("worker", [])):
         passed = [entry for entry in compose["services"][name]["environment"] if entry.startswith("PROBE_")]
         assert sorted(passed) == sorted([*ours, *more]), name
 
 
-def test_nothing_listens_beyond_this_machine_by_default(compose: dict[str, Any]) -> None:
+def test_ports_are_published_on_loopback_only_by_default(compose: dict[str, Any]) -> None:
     ports = [port for service in compose["services"].values() for port in service.get("ports", [])]
     assert ports
     for port in ports:
         assert re.match(r"\$\{[A-Z_]+:-127\.0\.0\.1:\d+\}:\d+$", port), port
 
 
-def test_the_image_runs_as_nobody_in_particular() -> None:
+def test_the_image_runs_as_an_unprivileged_user() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert re.findall(r"^USER (.+)$", text, re.MULTILINE) == ["10001:10001"]
     assert text.index("USER ") > text.rindex("COPY ")
 
 
-def test_what_the_image_copies_is_let_through_and_exists() -> None:
+def test_every_copied_path_exists_and_is_not_ignored() -> None:
     ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert ignore[1] == "*"
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
@@ -83,7 +84,7 @@ def test_what_the_image_copies_is_let_through_and_exists() -> None:
 
 
 @pytest.mark.parametrize("lock", ["docker/run.lock", "docker/build.lock"])
-def test_the_image_has_the_versions_that_are_tested(lock: str) -> None:
+def test_the_image_has_the_tested_versions(lock: str) -> None:
     tested, shipped = pins("requirements.lock"), pins(lock)
     assert shipped
     for name, hashes in shipped.items():
@@ -91,7 +92,7 @@ def test_the_image_has_the_versions_that_are_tested(lock: str) -> None:
         assert tested.get(name) == hashes, name
 
 
-def test_the_image_is_free_of_what_only_developers_need() -> None:
+def test_the_image_has_no_development_dependencies() -> None:
     shipped = {pin.partition("==")[0] for pin in pins("docker/run.lock")}
     assert "locust" in shipped
     assert not shipped & {"ruff", "mypy", "hypothesis", "import-linter", "hatchling"}

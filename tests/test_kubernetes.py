@@ -1,4 +1,4 @@
-"""The example for the Locust operator, without the operator's own definition: `make test-kubernetes` has that."""
+"""The example for the Locust operator, without the operator's CRD; `make test-kubernetes` validates it against that."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from probe_ext.settings.options import KEY_VARIABLE, OPTIONS
+from probe_ext.settings.options import OPTIONS
+from probe_ext.settings.secrets import API_KEY_VARIABLE
 from probe_ext.swarm.commands.run_command import find_locustfile
 from scripts.kubernetes import EXAMPLE, problems
 
@@ -24,23 +25,23 @@ def spec(parts: dict[str, Any]) -> Any:
     return parts["LocustTest"]["spec"]
 
 
-def test_it_is_of_the_version_that_it_is_held_against(parts: dict[str, Any]) -> None:
+def test_it_has_the_validated_api_version(parts: dict[str, Any]) -> None:
     assert parts["LocustTest"]["apiVersion"] == "locust.io/v2"
     assert set(parts) == {"PersistentVolumeClaim", "LocustTest"}
 
 
-def test_its_variables_are_options_and_its_key_is_a_secret(spec: Any) -> None:
+def test_its_variables_are_valid_options_and_its_api_key_is_a_secret(spec: Any) -> None:
     names = [variable["name"] for variable in spec["env"]["variables"]]
     assert set(names) <= {option.variable for option in OPTIONS}
     for variable in spec["env"]["variables"]:
         option = next(one for one in OPTIONS if one.variable == variable["name"])
-        option.read(variable["value"])  # a value that it would refuse raises
+        option.read(variable["value"])  # raises for an invalid value
         assert isinstance(variable["value"], str)
-    assert KEY_VARIABLE not in names
+    assert API_KEY_VARIABLE not in names
     assert [secret["name"] for secret in spec["env"]["secretRefs"]] == ["probe-api-key"]
 
 
-def test_its_files_and_places_are_those_of_the_image(parts: dict[str, Any], spec: Any) -> None:
+def test_its_paths_and_user_match_the_image(parts: dict[str, Any], spec: Any) -> None:
     image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     volume, user = re.findall(r"^VOLUME (\S+)$", image, re.M), re.findall(r"^USER (\d+):(\d+)$", image, re.M)[0]
     mounts = {mount["name"]: mount for mount in spec["volumeMounts"]}
@@ -52,11 +53,11 @@ def test_its_files_and_places_are_those_of_the_image(parts: dict[str, Any], spec
     assert claims["reports"] == {"claimName": parts["PersistentVolumeClaim"]["metadata"]["name"]}
     for side in ("master", "worker"):
         flag, locustfile, *_ = spec[side]["command"].split()
-        assert flag == "--locustfile"  # begins with an option: the image's entry point hands it to Locust
+        assert flag == "--locustfile"  # starts with an option, so the image's entry point passes it on to Locust
         assert find_locustfile(Path(locustfile).stem) == ROOT / locustfile
 
 
-def test_it_ends_by_itself_with_its_own_exit_code(spec: Any) -> None:
+def test_it_exits_by_itself_with_the_run_s_exit_code(spec: Any) -> None:
     assert spec["master"]["extraArgs"] == ["--headless"]
     assert spec["master"]["autostart"] is False
     assert spec["master"]["autoquit"]["enabled"] is False
@@ -97,7 +98,7 @@ CRD = {
 
 
 @pytest.mark.parametrize(
-    ("own", "faults"),
+    ("spec", "problem_count"),
     [
         ({"replicas": 2, "size": 3, "labels": {"any": "thing"}, "list": [{"a": 1}]}, 0),
         ({"replicas": "two"}, 1),
@@ -105,11 +106,11 @@ CRD = {
         ({"list": [{"b": 1}], "size": [1]}, 2),
     ],
 )
-def test_the_check_finds_what_kubernetes_would_refuse_or_drop(own: dict[str, Any], faults: int) -> None:
+def test_validation_finds_what_kubernetes_would_reject_or_drop(spec: dict[str, Any], problem_count: int) -> None:
     head = {"apiVersion": "locust.io/v2", "kind": "LocustTest", "metadata": {"name": "x", "labels": {"a": "b"}}}
-    assert len(problems({**head, "spec": own}, CRD)) == faults
+    assert len(problems({**head, "spec": spec}, CRD)) == problem_count
 
 
-def test_the_check_knows_another_version_and_kind() -> None:
-    assert problems({"apiVersion": "locust.io/v1", "kind": "LocustTest"}, CRD) == ["apiVersion: v1 is none of v2"]
+def test_validation_rejects_another_version_or_kind() -> None:
+    assert problems({"apiVersion": "locust.io/v1", "kind": "LocustTest"}, CRD) == ["apiVersion: v1 is not one of v2"]
     assert problems({"apiVersion": "other/v2", "kind": "LocustTest"}, CRD)

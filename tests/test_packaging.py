@@ -1,4 +1,4 @@
-"""The wheel as a stranger gets it: one name, everything in it, working from a folder that is not this one."""
+"""The wheel as a user installs it: complete, one top-level name, typed, and usable from any folder."""
 
 import json
 import os
@@ -19,25 +19,24 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def canonical(name: str) -> str:
-    """As PEP 503 compares names."""
+    """Normalise a project name as in PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_no_run_is_part_of_the_project() -> None:
-    """What a run or a worker leaves is no source, but for the examples and what tests read."""
+def test_no_run_output_is_committed() -> None:
+    """Only examples and test data may contain a run's files."""
     if not (ROOT / ".git").exists():
-        pytest.skip("NOT CHECKED: this is no clone")
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
-        "\n"
-    )
-    assert "README.md" in listed
-    left = re.compile(r"(^|/)((requests|gaps)(-[^/]*)?\.csv|worker-[^/]*\.json|run\.json)$")
-    assert [name for name in listed if left.search(name) and not name.startswith(("tests/", "reports/"))] == []
+        pytest.skip("NOT CHECKED: not a git clone")
+    git = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    tracked = git.stdout.splitlines()
+    assert "README.md" in tracked
+    output = re.compile(r"(^|/)((requests|gaps)(-[^/]*)?\.csv|worker-[^/]*\.json|run\.json)$")
+    assert [name for name in tracked if output.search(name) and not name.startswith(("tests/", "reports/"))] == []
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from this checkout, without a network."""
+    """Build from this checkout, without a network."""
     place = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place), str(ROOT)]
     built = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
@@ -48,7 +47,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clean environment with the wheel in it. It may import what the wheel needs, and not this checkout."""
+    """Install the wheel into a clean environment that also sees its dependencies, but not this checkout."""
     home = tmp_path_factory.mktemp("clean") / "venv"
     venv.create(home, with_pip=False, symlinks=True)
     before = names_in(purelib(home))
@@ -58,7 +57,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     gained = names_in(purelib(home)) - before
     (home / "gained.json").write_text(json.dumps(sorted(gained)))
-    (purelib(home) / "zz_needed.pth").write_text(f"{dependencies(home.parent)}\n")
+    (purelib(home) / "zz_dependencies.pth").write_text(f"{dependencies(home.parent)}\n")
     return home
 
 
@@ -71,24 +70,27 @@ def names_in(folder: Path) -> set[str]:
 
 
 def dependencies(place: Path) -> Path:
-    """A folder that shows what is installed here, all but probe_ext itself."""
-    shown = place / "needed"
-    shown.mkdir()
+    """Link everything installed here, except probe_ext itself, into one folder."""
+    links = place / "dependencies"
+    links.mkdir()
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
         if entry.suffix != ".pth" and "probe_ext" not in entry.name:
-            (shown / entry.name).symlink_to(entry)
-    return shown
+            (links / entry.name).symlink_to(entry)
+    return links
+
+
+def run(*command: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a command with nothing in its environment that could make this checkout importable."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PROBE", "LOCUST", "COV", "MYPY"))}
+    line = list(map(str, command))
+    return subprocess.run(line, cwd=cwd, env=clean, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 def probe(home: Path, cwd: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PROBE", "LOCUST", "COV"))}
-    command = [str(home / "bin" / "probe"), *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
-    )
+    return run(home / "bin" / "probe", *arguments, cwd=cwd)
 
 
-def test_one_name_is_added_to_site_packages(installed: Path) -> None:
+def test_wheel_adds_one_top_level_name(installed: Path) -> None:
     gained = json.loads((installed / "gained.json").read_text())
     names = {name for name in gained if not name.endswith(".dist-info")}
     assert names == {"probe_ext"}
@@ -96,14 +98,49 @@ def test_one_name_is_added_to_site_packages(installed: Path) -> None:
     assert (installed / "bin" / "probe").exists()
 
 
-def test_what_is_imported_is_the_wheels(installed: Path, tmp_path: Path) -> None:
+def test_installed_package_is_imported_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     program = "import probe_ext, locust; print(probe_ext.__file__)"
-    command = [str(installed / "bin" / "python"), "-c", program]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    result = run(installed / "bin" / "python", "-c", program, cwd=tmp_path)
     assert result.stdout.strip().startswith(str(purelib(installed))), result.stderr
 
 
-def test_the_wheel_holds_every_file_that_the_package_reads(wheel: Path) -> None:
+LOCUSTFILE = """
+from locust import task
+
+from probe_ext import COLD, StreamingUser, events
+
+
+class Reader(StreamingUser):
+    @task
+    def read(self) -> None:
+        reveal_type(self.llm)
+        self.llm.ask(self.prompts.next(), kind=COLD)
+        self.llm.aks(self.prompts.next())
+
+
+reveal_type(COLD)
+events.reply.add_listener(print)
+"""
+# Third-party packages are skipped for speed, as if they shipped no types.
+MYPY_INI = "[mypy]\nfollow_imports = skip\nignore_missing_imports = True\n[mypy-probe_ext.*]\nfollow_imports = silent\n"
+
+
+def test_mypy_sees_the_types_of_the_installed_package(installed: Path, tmp_path: Path) -> None:
+    """`py.typed` and the lazily imported names of `probe_ext` work for type checkers: a misspelt method is found."""
+    (tmp_path / "reader.py").write_text(LOCUSTFILE)
+    (tmp_path / "mypy.ini").write_text(MYPY_INI)
+    python = ("--python-executable", installed / "bin" / "python")
+    checked = run(
+        sys.executable, "-m", "mypy", *python, "--cache-dir", tmp_path, "--no-error-summary", "reader.py", cwd=tmp_path
+    )
+    found = [line.partition(": ")[2] for line in checked.stdout.splitlines()]
+    assert len(found) == 3, checked.stdout + checked.stderr
+    assert re.fullmatch(r'note: Revealed type is "probe_ext\.swarm\..*"', found[0])
+    assert re.fullmatch(r'error: ".*" has no attribute "aks".*', found[1])
+    assert found[2] == 'note: Revealed type is "str"'
+
+
+def test_wheel_contains_every_file_that_the_package_reads(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     needed = {f"probe_ext/_bundled/{path.relative_to(ROOT)}" for path in (ROOT / "locustfiles").glob("*.py")}
     needed |= {f"probe_ext/_bundled/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yaml")}
@@ -111,18 +148,24 @@ def test_the_wheel_holds_every_file_that_the_package_reads(wheel: Path) -> None:
     needed |= {str(path.relative_to(ROOT)) for path in package}
     assert len(needed) > 100
     assert needed - inside == set()
-    for kind in (".html.j2", "capacity.schema.json", "words.txt", "slo/chat.yaml", "locustfiles/capacity.py"):
+    for kind in (
+        ".html.j2",
+        "words.txt",
+        "py.typed",
+        "slo/chat.yaml",
+        "locustfiles/capacity.py",
+    ):
         assert [name for name in inside if name.endswith(kind)], kind
 
 
-def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
+def test_wheel_contains_nothing_else(wheel: Path) -> None:
     inside = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0].partition("-")[0] for name in inside} == {"probe_ext"}
     assert not [name for name in inside if "__pycache__" in name or "/tests/" in name or name.endswith(".pyc")]
     assert [name for name in inside if name.endswith("dist-info/licenses/LICENSE")]
 
 
-def test_list_run_and_report_work_from_a_foreign_folder(installed: Path, sim: str, tmp_path: Path) -> None:  # noqa: F811
+def test_list_run_and_report_work_from_any_folder(installed: Path, sim: str, tmp_path: Path) -> None:  # noqa: F811
     listed = probe(installed, tmp_path, "list")
     assert listed.returncode == 0, listed.stderr
     for path in (*(ROOT / "locustfiles").glob("*.py"), *(ROOT / "configs" / "slo").glob("*.yaml")):
@@ -131,7 +174,7 @@ def test_list_run_and_report_work_from_a_foreign_folder(installed: Path, sim: st
     levels = ("--levels", "2", "--hold", "2s", "--settle", "0s", "--min-replies", "1", "--max-tokens", "16")
     ran = probe(installed, tmp_path, "run", "capacity", "--host", sim, *levels)
     assert ran.returncode == 0, ran.stderr
-    (out,) = (tmp_path / "reports" / "runs").iterdir()  # the default place is below where one stands
+    (out,) = (tmp_path / "reports" / "runs").iterdir()  # the default is relative to the working directory
     first = json.loads((out / "capacity.json").read_text())
     assert first["levels"][0]["replies"] >= 2
     assert str(out.relative_to(tmp_path)) in ran.stdout
@@ -147,17 +190,17 @@ REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(.*)$")
 
 
 def requirements() -> dict[str, str]:
-    """Name to the text behind it, continuation lines joined."""
+    """Map each name to the rest of its line, continuation lines joined."""
     found = {}
     for line in LOCK.replace("\\\n", " ").splitlines():
         if line.strip() and not line.startswith("#"):
             match = REQUIREMENT.match(line.strip())
-            assert match, f"no pinned requirement: {line[:80]}"
+            assert match, f"not a pinned requirement: {line[:80]}"
             found[canonical(match[1])] = match[3]
     return found
 
 
-def test_every_requirement_of_the_lock_is_pinned_with_hashes_and_comes_from_no_url() -> None:
+def test_lock_pins_every_requirement_by_hash_and_names_no_url() -> None:
     locked = requirements()
     assert len(locked) > 20
     assert [name for name, rest in locked.items() if not re.search(r"--hash=sha256:[0-9a-f]{64}\b", rest)] == []
@@ -166,7 +209,7 @@ def test_every_requirement_of_the_lock_is_pinned_with_hashes_and_comes_from_no_u
     assert "--find-links" not in LOCK
 
 
-def test_every_dependency_stands_in_the_lock() -> None:
+def test_lock_contains_every_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     names = {canonical(re.split(r"[<>=!~;\[ ]", text, maxsplit=1)[0]) for text in wanted}
@@ -174,16 +217,16 @@ def test_every_dependency_stands_in_the_lock() -> None:
     assert names - set(requirements()) == set()
 
 
-def test_what_the_package_imports_is_declared() -> None:
-    """A library that only comes along with another may be gone tomorrow."""
+def test_every_imported_library_is_a_declared_dependency() -> None:
+    """A transitive dependency may disappear with the next release of the library that needs it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {canonical(re.split(r"[<>=!~;\[ ]", text, maxsplit=1)[0]) for text in project["dependencies"]}
-    face_of = {"yaml": "pyyaml", "urllib3": "requests", "flask": "locust", "markupsafe": "jinja2"}
-    """names that come with another library and belong to its face"""
+    # Import name to project; also names that are part of another library's public interface.
+    project_of = {"yaml": "pyyaml", "urllib3": "requests", "flask": "locust", "markupsafe": "jinja2"}
     imported = set()
     for path in (ROOT / "probe_ext").rglob("*.py"):
         imported |= set(re.findall(r"^\s*(?:from|import) ([a-zA-Z0-9_]+)", path.read_text(), re.MULTILINE))
-    foreign = imported - set(sys.stdlib_module_names) - {"probe_ext"}
-    foreign = {name for name in foreign if (Path(sysconfig.get_path("purelib")) / name).exists()}
-    assert "locust" in foreign
-    assert {canonical(face_of.get(name, name)) for name in foreign} - declared == set()
+    third_party = imported - set(sys.stdlib_module_names) - {"probe_ext"}
+    third_party = {name for name in third_party if (Path(sysconfig.get_path("purelib")) / name).exists()}
+    assert "locust" in third_party
+    assert {canonical(project_of.get(name, name)) for name in third_party} - declared == set()

@@ -1,4 +1,4 @@
-/* A process that never rests: what shares a core with a ruler on a busy machine. Ends with its parent, or after ten
+/* A process that uses all CPU time it gets, to occupy a core on a busy machine. It exits with its parent, or after ten
  * minutes. */
 #include <unistd.h>
 

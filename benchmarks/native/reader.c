@@ -1,12 +1,12 @@
-/* The floor: what reading the same bytes costs a program that does nothing else.
+/* The lower bound: the CPU cost of reading the same bytes in a program that does nothing else.
  *
- * One epoll loop, one recv a readiness, a byte search for what ends a reply, then the next request on the same
- * connection. It counts reads, tokens and CPU; it keeps no time, parses nothing and records nothing.
- * reader PORT STREAMS SECONDS TOKENS [tls]
+ * One epoll loop with one recv per readiness event, a byte search for the end of the reply, then the next request on
+ * the same connection. It counts reads, tokens and CPU time; it does not measure latencies, parse or record anything.
+ * Usage: reader PORT STREAMS SECONDS TOKENS [tls]
  */
 #include "wire.h"
 
-#define ROOM 65536
+#define BUFFER_SIZE 65536
 
 static int poller, port, max_tokens, secure;
 static char request[512];
@@ -21,11 +21,11 @@ struct stream {
     SSL *ssl;
 };
 
-static void ask(struct stream *s) {
-    if (give(s->fd, s->ssl, request, request_length) != request_length) fail("request");
+static void send_request(struct stream *s) {
+    if (transmit(s->fd, s->ssl, request, request_length) != request_length) fail("request");
 }
 
-static void dial(struct stream *s) {
+static void open_connection(struct stream *s) {
     struct sockaddr_in there = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     s->fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -37,30 +37,30 @@ static void dial(struct stream *s) {
         if (SSL_connect(s->ssl) != 1) fail("handshake");
     }
 #endif
-    never_block(s->fd);
+    set_nonblocking(s->fd);
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = s};
     epoll_ctl(poller, EPOLL_CTL_ADD, s->fd, &e);
 }
 
-static void count(const char *text, ssize_t length) {
+static void count_tokens(const char *text, ssize_t length) {
     const char *at = text, *end = text + length;
     while ((at = memmem(at, end - at, "\"content\":\" ", 12))) tokens++, at += 12;
 }
 
-/* Whether the reply is over. */
+/* Return whether the reply has ended. */
 static int read_some(struct stream *s) {
-    static char text[ROOM];
+    static char text[BUFFER_SIZE];
     ssize_t n;
-    int over = 0;
+    int ended = 0;
     do {
-        n = take(s->fd, s->ssl, text, ROOM);
+        n = receive(s->fd, s->ssl, text, BUFFER_SIZE);
         if (n == 0 || n == -2) fail("connection");
         if (n < 0) break;
         reads++;
-        count(text, n);
-        over |= memmem(text, n, "[DONE]", 6) != NULL;
-    } while (s->ssl); /* records that OpenSSL holds wake no epoll */
-    return over;
+        count_tokens(text, n);
+        ended |= memmem(text, n, "[DONE]", 6) != NULL;
+    } while (s->ssl); /* epoll does not report records that OpenSSL has buffered */
+    return ended;
 }
 
 int main(int argc, char **argv) {
@@ -82,26 +82,26 @@ int main(int argc, char **argv) {
         sprintf(request, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", length, body);
     poller = epoll_create1(0);
     struct stream *all = calloc(streams, sizeof *all);
-    for (int i = 0; i < streams; i++) dial(all + i);
+    for (int i = 0; i < streams; i++) open_connection(all + i);
     double before = cpu_seconds();
-    int64_t begun = mono_ns(), stagger = streams > 1 ? (int64_t)(1e9 / streams) : 0;
+    int64_t start = mono_ns(), stagger = streams > 1 ? (int64_t)(1e9 / streams) : 0;
     int started = 0;
-    while (active) { /* streams begin over one second, as users do */
-        while (started < streams && mono_ns() >= begun + started * stagger) ask(all + started++);
-        struct epoll_event happened[256];
-        int n = epoll_wait(poller, happened, 256, started < streams ? 1 : -1);
+    while (active) { /* start the streams over one second, like users */
+        while (started < streams && mono_ns() >= start + started * stagger) send_request(all + started++);
+        struct epoll_event events[256];
+        int n = epoll_wait(poller, events, 256, started < streams ? 1 : -1);
         for (int i = 0; i < n; i++) {
-            struct stream *s = happened[i].data.ptr;
+            struct stream *s = events[i].data.ptr;
             if (!read_some(s)) continue;
             replies++;
-            if ((double)(mono_ns() - begun) < seconds * 1e9)
-                ask(s);
+            if ((double)(mono_ns() - start) < seconds * 1e9)
+                send_request(s);
             else
                 active--;
         }
     }
     double used = cpu_seconds() - before;
     printf("{\"replies\": %lld, \"tokens\": %lld, \"reads\": %lld, \"cpu_seconds\": %.6f, \"seconds\": %.3f}\n", replies,
-           tokens, reads, used, (double)(mono_ns() - begun) / 1e9);
+           tokens, reads, used, (double)(mono_ns() - start) / 1e9);
     return 0;
 }

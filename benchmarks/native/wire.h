@@ -1,4 +1,4 @@
-/* What the server and the reader share: clocks, and bytes over TCP with or without TLS. */
+/* Shared by server and reader: clocks, and I/O over TCP with or without TLS. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -41,39 +41,39 @@ static void fail(const char *what) {
     exit(1);
 }
 
-static void never_block(int fd) {
+static void set_nonblocking(int fd) {
     int one = 1;
     fcntl(fd, F_SETFL, O_NONBLOCK);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
-/* Bytes taken, 0 at the connection's end, -1 for "not now", -2 for a broken connection. */
-static ssize_t take(int fd, SSL *ssl, char *into, size_t room) {
+/* Return the number of bytes read, 0 at end of stream, -1 if it would block, -2 on error. */
+static ssize_t receive(int fd, SSL *ssl, char *into, size_t capacity) {
 #ifdef WITH_TLS
     if (ssl) {
-        int n = SSL_read(ssl, into, (int)room);
+        int n = SSL_read(ssl, into, (int)capacity);
         if (n > 0) return n;
-        int why = SSL_get_error(ssl, n);
+        int error = SSL_get_error(ssl, n);
         ERR_clear_error();
-        if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return -1;
-        return why == SSL_ERROR_ZERO_RETURN ? 0 : -2;
+        if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return -1;
+        return error == SSL_ERROR_ZERO_RETURN ? 0 : -2;
     }
 #else
     (void)ssl;
 #endif
-    ssize_t n = recv(fd, into, room, 0);
+    ssize_t n = recv(fd, into, capacity, 0);
     return n >= 0 ? n : errno == EAGAIN || errno == EINTR ? -1 : -2;
 }
 
-/* Bytes given, -1 for "not now", -2 for a broken connection. */
-static ssize_t give(int fd, SSL *ssl, const char *from, size_t length) {
+/* Return the number of bytes written, -1 if it would block, -2 on error. */
+static ssize_t transmit(int fd, SSL *ssl, const char *from, size_t length) {
 #ifdef WITH_TLS
     if (ssl) {
         int n = SSL_write(ssl, from, (int)length);
         if (n > 0) return n;
-        int why = SSL_get_error(ssl, n);
+        int error = SSL_get_error(ssl, n);
         ERR_clear_error();
-        return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? -1 : -2;
+        return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? -1 : -2;
     }
 #else
     (void)ssl;

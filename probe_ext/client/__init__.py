@@ -1,1 +1,1 @@
-"""How to ask: one HTTP/1.1 connection a user, the kernel's receive times, SSE, OpenAI's bodies and events."""
+"""The HTTP client: one HTTP/1.1 connection per user, kernel receive times, SSE and OpenAI's bodies and events."""

@@ -1,4 +1,4 @@
-"""Where requests go: a server's address, with the path prefix of a gateway if there is one."""
+"""The server's base URL, which may have a gateway's path prefix."""
 
 import re
 from dataclasses import dataclass
@@ -13,47 +13,48 @@ class Target:
     host: str
     port: int
     prefix: str
-    """path before `/v1`, without a slash at its end; often empty"""
+    """path before `/v1`, without a trailing slash; often empty"""
 
     @property
     def authority(self) -> str:
-        """The `Host` header: the port only where it is not the scheme's own."""
+        """The `Host` header; the port is omitted if it is the scheme's default."""
         name = f"[{self.host}]" if ":" in self.host else self.host
         return name if self.port == (443 if self.tls else 80) else f"{name}:{self.port}"
 
     @property
     def url(self) -> str:
-        """Scheme, authority and prefix: what control calls are built on."""
+        """Scheme, authority and prefix: the base of all control calls."""
         return f"{'https' if self.tls else 'http'}://{self.authority}{self.prefix}"
 
     def path(self, tail: str) -> str:
-        """The request target of an API call such as `/v1/models`."""
+        """Return the request target of an API path such as `/v1/models`."""
         return self.prefix + tail
 
 
 def parse_target(url: str) -> Target:
-    """Read a base URL. A `/v1` at its end is taken off: the API's own paths carry it.
+    """Parse a base URL. A trailing `/v1` is removed, since the API's paths contain it.
 
-    ValueError names the option and what is wrong with the value.
+    ValueError names the option, the value and the reason.
     """
     url = url.strip()
-    if "@" in re.split(r"[/?#]", url.partition("://")[2] or url, maxsplit=1)[0]:  # first: later messages show the URL
-        raise ValueError("--host: a user name or password in the URL would reach logs; use the API key variable")
+    # Checked first, because later messages repeat the URL.
+    if "@" in re.split(r"[/?#]", url.partition("://")[2] or url, maxsplit=1)[0]:
+        raise ValueError("--host: must not contain a user name or password; set the API key in the environment instead")
     if any(c.isspace() or not c.isprintable() for c in url):
-        raise ValueError(f"--host {url!r}: a URL has no spaces or control characters in it")
+        raise ValueError(f"--host {url!r}: must not contain spaces or control characters")
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port
     except ValueError as error:
         raise ValueError(f"--host {url}: {error}") from error
     if parts.scheme not in {"http", "https"}:
-        raise ValueError(f"--host {url}: scheme {parts.scheme!r} is neither http nor https")
+        raise ValueError(f"--host {url}: scheme must be http or https, not {parts.scheme!r}")
     if not parts.hostname:
-        raise ValueError(f"--host {url!r}: no host name in it")
+        raise ValueError(f"--host {url!r}: has no host name")
     if port == 0:
-        raise ValueError(f"--host {url}: no server listens on port 0")
+        raise ValueError(f"--host {url}: port must not be 0")
     if parts.query or parts.fragment:
-        raise ValueError(f"--host {url}: a query or fragment has no meaning here")
+        raise ValueError(f"--host {url}: must not have a query or fragment")
     prefix = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     tls = parts.scheme == "https"
     return Target(tls, parts.hostname, port or (443 if tls else 80), quote(prefix, safe="/%:@!$&'()*+,;=~"))

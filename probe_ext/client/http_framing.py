@@ -1,8 +1,7 @@
-"""HTTP/1.1 responses, incrementally: bytes with their receive time in, body pieces with it out.
+"""Incremental parser for HTTP/1.1 responses: bytes with receive times in, body pieces with receive times out.
 
-The work is done by llhttp (through httptools), so chunked, content-length and close-delimited bodies, interim responses
-and odd cuts are a well-tried parser's business. It hands body bytes straight to a list: for a token, no Python runs but
-`feed`.
+llhttp (through httptools) does the parsing: chunked, content-length and close-delimited bodies, interim responses and
+reads that end anywhere. It appends body bytes directly to a list, so that no Python code but `feed` runs per token.
 """
 
 from collections.abc import Sequence
@@ -10,24 +9,22 @@ from itertools import repeat
 
 import httptools
 
-MAX_BODY = 64 * 2**20
-"""bytes of one response: beyond it no model is talking"""
-MAX_HEAD = 64 * 2**10
-"""bytes of a response's head"""
+MAX_BODY_BYTES = 64 * 2**20
+MAX_HEAD_BYTES = 64 * 2**10
 
 
 class BadResponseError(ValueError):
-    """What came is no HTTP response, or one beyond all measure; the message says which."""
+    """The bytes are not an HTTP response, or exceed a limit; the message says which."""
 
 
 Piece = tuple[float, int, bytes]
-"""body bytes that one read brought: monotonic seconds when they reached this machine, number of the read, the bytes"""
+"""receive time (monotonic seconds), number of the read, body bytes of that read"""
 
 
 class Response:
-    """One response as far as it has come. httptools calls the `on_…` methods.
+    """One response as far as it has arrived. httptools calls the `on_…` methods.
 
-    What follows behind its end was not asked for: it is dropped, and the connection is not kept.
+    Bytes after its end are unexpected: they are dropped, and the connection is not kept.
     """
 
     def __init__(self) -> None:
@@ -38,18 +35,19 @@ class Response:
         self.reads = 0
         self.keep_alive = False
         self.between_chunks = False
-        """whether all of a chunked body that has come is whole chunks"""
+        """whether the chunked body so far ends with a complete chunk"""
         self._at = 0.0
         self._bytes = 0
         self._bodies: list[bytes] = []
         self._times: list[float] = []
-        self._numbers: list[int] = []
-        """of each body part: its receive time, and the number of its read"""
+        """receive time of each body part"""
+        self._read_numbers: list[int] = []
+        """number of each body part's read"""
         self.on_body = self._bodies.append
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, at: float, data: bytes) -> None:
-        """Take what one read brought. BadResponseError when it cannot be part of a response."""
+        """Parse the bytes of one read. BadResponseError if they cannot be part of a response."""
         self._at = at
         self.reads += 1
         try:
@@ -57,63 +55,63 @@ class Response:
         except httptools.HttpParserUpgrade as error:
             raise BadResponseError("the server switched to another protocol") from error
         except httptools.HttpParserError as error:
-            self._refuse(error)
+            self._on_parser_error(error)
         finally:
             if not self.complete:
-                self._mark()
+                self._stamp_bodies()
         if data[-2:] != b"\r\n":
-            self.between_chunks = False  # a size of which only the first digits have come is no beginning yet
+            self.between_chunks = False  # the first digits of a chunk size may have arrived
         self._bytes += len(data)
-        if self._bytes > (MAX_BODY if self.headers_at else MAX_HEAD):
-            self._refuse_size()
+        if self._bytes > (MAX_BODY_BYTES if self.headers_at else MAX_HEAD_BYTES):
+            self._check_size()
 
-    def _mark(self) -> None:
-        """Note when the body parts came that this read brought: mostly one."""
+    def _stamp_bodies(self) -> None:
+        """Assign the current read's time and number to its body parts (usually one)."""
         times = self._times
         times.append(self._at)
-        self._numbers.append(self.reads)
+        self._read_numbers.append(self.reads)
         surplus = len(times) - len(self._bodies)
         if surplus > 0:
-            del times[-surplus:], self._numbers[-surplus:]
+            del times[-surplus:], self._read_numbers[-surplus:]
         elif surplus:
             times.extend(repeat(self._at, -surplus))
-            self._numbers.extend(repeat(self.reads, -surplus))
+            self._read_numbers.extend(repeat(self.reads, -surplus))
 
-    def _refuse(self, error: Exception) -> None:
+    def _on_parser_error(self, error: Exception) -> None:
         if self.complete:
             self.keep_alive = False
             return
         raise BadResponseError(f"not HTTP: {error}") from error
 
-    def _refuse_size(self) -> None:
+    def _check_size(self) -> None:
         if self.headers_at is None:
-            raise BadResponseError(f"a response head of more than {MAX_HEAD} bytes")
-        if self._bytes > MAX_BODY:
-            raise BadResponseError(f"a body of more than {MAX_BODY} bytes")
+            raise BadResponseError(f"response head exceeds {MAX_HEAD_BYTES} bytes")
+        if self._bytes > MAX_BODY_BYTES:
+            raise BadResponseError(f"response body exceeds {MAX_BODY_BYTES} bytes")
 
     def end_of_stream(self) -> bool:
-        """Tell that the connection ended. True when that is this body's proper end (close-delimited)."""
+        """Note the end of the connection. True if that properly ends this body (close-delimited)."""
         delimited = "content-length" in self.headers or self._chunked
         self.complete = self.complete or (self.headers_at is not None and not delimited)
         self.keep_alive = False
         return self.complete
 
     def skip(self, reads: int, size: int) -> None:
-        """So many reads of so many bytes, all whole chunks that came between others, were taken without `feed`."""
+        """Count reads that were handled without `feed`: all of them whole chunks between other chunks."""
         self.reads += reads
         self._bytes += size
-        if self._bytes > MAX_BODY:
-            self._refuse_size()
+        if self._bytes > MAX_BODY_BYTES:
+            self._check_size()
 
-    def take(self) -> Sequence[Piece]:
-        """The body parts since the last call."""
-        upto = len(self._times)
-        taken = list(zip(self._times, self._numbers, self._bodies, strict=False))
-        del self._times[:upto], self._numbers[:upto], self._bodies[:upto]
-        return taken
+    def take_pieces(self) -> Sequence[Piece]:
+        """Return the body parts since the last call."""
+        stamped = len(self._times)
+        pieces = list(zip(self._times, self._read_numbers, self._bodies, strict=False))
+        del self._times[:stamped], self._read_numbers[:stamped], self._bodies[:stamped]
+        return pieces
 
     def close(self) -> None:
-        """No more will come: part with the parser, which holds this response as this holds it."""
+        """Drop the parser, which is in a reference cycle with this response."""
         self._parser = None
 
     @property
@@ -121,22 +119,22 @@ class Response:
         return "chunked" in self.headers.get("transfer-encoding", "").lower()
 
     @property
-    def flows(self) -> bool:
-        """Whether the body comes piece by piece until it ends, and is none whose length was told."""
+    def open_ended(self) -> bool:
+        """Whether the body's length is not known in advance."""
         return self.headers_at is not None and "content-length" not in self.headers
 
     def on_message_begin(self) -> None:
-        """A response begins: ours, or one behind it that nobody asked for."""
+        """A response begins: this one, or an unexpected one after it."""
         if self.complete:
             self.keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A line of the head; those of a chunked body's trailer change nothing."""
+        """A header line, or a line of a chunked body's trailer, which is ignored."""
         if self.headers_at is None:
             self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """The head has come; an interim (1xx) one is not it."""
+        """A head is complete; heads of interim (1xx) responses are dropped."""
         if self.complete:
             return
         status = self._parser.get_status_code()
@@ -152,12 +150,12 @@ class Response:
         self.between_chunks = False
 
     def on_chunk_complete(self) -> None:
-        """A chunk has ended, its line end included."""
+        """A chunk has ended, including its line end."""
         self.between_chunks = not self.complete
 
     def on_message_complete(self) -> None:
-        """The framing says that this response is whole."""
+        """The response is complete."""
         if self.headers_at is not None and not self.complete:
-            self._mark()  # body parts behind this were not asked for: they stay unmarked, and are never taken
+            self._stamp_bodies()  # later body parts are unexpected: they stay unstamped and are never taken
             self.complete, self.between_chunks = True, False
             self.keep_alive = self._parser.should_keep_alive()

@@ -1,9 +1,9 @@
-"""Read a socket together with the time at which the kernel received what is read.
+"""Read a socket together with the time at which the kernel received the bytes.
 
-With SO_TIMESTAMPNS, Linux stamps TCP segments on arrival (real-time clock) and hands the stamp over as ancillary data.
-How far the two clocks stand apart, taken just before a round of reads, moves the stamp onto the monotonic clock: so our
-own lateness leaves the figures, and is itself measured: the lag, and how much of it was not meant. Segments merged into
-one late read share the stamp of the last.
+With SO_TIMESTAMPNS, Linux stamps TCP segments on arrival (wall clock) and delivers the stamp as ancillary data. The
+offset between the two clocks, measured just before a round of reads, converts it to monotonic time. So token times do
+not contain our own delay, and the delay itself is measured (lag, and the part of it that was not intended). Segments
+merged into one late read share the stamp of the last one.
 """
 
 import socket
@@ -16,117 +16,113 @@ from typing import Any, NamedTuple
 
 from probe_ext.measure import clock
 
-_OPTION = 35
-"""SO_TIMESTAMPNS, and the type of the message it brings, on Linux for every architecture that CPython 3.11+ runs on"""
-_KIND = (socket.SOL_SOCKET, _OPTION)
+READ_SIZE_BYTES = 32 * 2**10
+MAX_LAG_S = 60.0
+"""a larger lag, or one below -CLOCK_TOLERANCE_S, is a step of the wall clock"""
+_SO_TIMESTAMPNS = 35
+"""socket option and message type, the same on every Linux architecture that CPython 3.11+ supports"""
+_MESSAGE_KIND = (socket.SOL_SOCKET, _SO_TIMESTAMPNS)
 _STAMP = struct.Struct("@qq")
-_ANCILLARY = socket.CMSG_SPACE(_STAMP.size) if hasattr(socket, "CMSG_SPACE") else 0
-READ_SIZE = 32 * 2**10
-MAX_LAG = 60.0
-"""seconds: a lag beyond it, or one more negative than two clocks are read apart, is a step of the wall clock"""
+_ANCILLARY_BYTES = socket.CMSG_SPACE(_STAMP.size) if hasattr(socket, "CMSG_SPACE") else 0
 
+ReadRound = tuple[int, float, float]
+"""shared by all reads of one moment: nanoseconds to add to a stamp to get monotonic time; start and end of the
+intended wait for more sockets (monotonic seconds, both 0 without a wait)"""
+Read = tuple[bytes, bytes, float, ReadRound]
+"""data, raw kernel stamp (may be empty), monotonic seconds of the read, its round"""
+ITEMS_PER_READ = 4
+FlatReads = list[Any]
+"""the items of all reads, one after another: one long-lived object per read would make the garbage collector scan
+them again and again, which stops the reads for tens of milliseconds"""
 
-Round = tuple[int, float, float]
-"""what the reads of one moment share: nanoseconds to add to a stamp to have it on our monotonic clock, and the
-monotonic seconds from which and until which others were waited for, on purpose, both 0 where nothing was"""
-Read = tuple[bytes, bytes, float, Round]
-"""what one read brought: the bytes, the kernel's stamp as it gave it or nothing, monotonic seconds of the read"""
-READ_ITEMS = 4
-Reads = list[Any]
-"""the items of one read after those of the other, looked at when nothing waits. An object a read that lives on would
-have Python's garbage collector look through all of them again and again, and stop the reads for tens of milliseconds"""
-
-
-Placed = tuple[list[float], list[float], list[float]]
-"""when each came, and the lag of each that has a stamp, whole and overdue"""
+_Times = tuple[list[float], list[float], list[float]]
+"""arrival time of each read; lag and overdue of each read with a valid stamp"""
 
 
 class Arrivals(NamedTuple):
-    """What several reads brought, a column each; reads that brought nothing are left out of the first two."""
+    """Several reads in columns; `data` and `at` leave out empty reads."""
 
     data: Sequence[bytes]
     at: Sequence[float]
-    """monotonic seconds when the bytes came, by the kernel or else by the read; they never fall"""
+    """monotonic seconds when the bytes arrived (kernel stamp, else time of the read); never decreasing"""
     lags: Sequence[float]
-    """seconds between the kernel's receipt and our read, where there is a stamp"""
+    """seconds from the kernel's receipt to our read, for each read with a valid stamp"""
     overdue: Sequence[float]
-    """the same without what was waited on purpose, see `Round`: how late each was read beyond what was meant"""
+    """the part of each lag that was not an intended wait (see ReadRound)"""
 
 
-def begin_round(since: float = 0.0, due: float = 0.0) -> Round:
-    """Take how far the clocks stand apart, for the reads that come next."""
-    monotonic, wall_ns = clock.both()
-    return round(monotonic * 1e9) - wall_ns, since, due
+def begin_round(wait_start: float = 0.0, wait_end: float = 0.0) -> ReadRound:
+    """Measure the clock offset for the reads that follow."""
+    monotonic, wall_ns = clock.read_clock_pair()
+    return round(monotonic * 1e9) - wall_ns, wait_start, wait_end
 
 
-def ask_for_stamps(sock: socket.socket) -> bool:
-    """Have the kernel stamp what arrives on this socket. False where the platform cannot."""
+def enable_timestamps(sock: socket.socket) -> bool:
+    """Ask the kernel to stamp what arrives on this socket. False if the platform cannot."""
     if not sys.platform.startswith("linux") or struct.calcsize("@l") != 8:
         return False
     try:
-        sock.setsockopt(socket.SOL_SOCKET, _OPTION, 1)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     except OSError:
         return False
     return True
 
 
-def read_plain(sock: socket.socket, now: Round) -> Read:
-    """One read without stamps. BlockingIOError and OSError as `recv` raises them."""
-    data = sock.recv(READ_SIZE)
-    return data, b"", clock.monotonic(), now
+def read_plain(sock: socket.socket, read_round: ReadRound) -> Read:
+    """Read once, without a stamp. BlockingIOError and OSError as `recv` raises them."""
+    data = sock.recv(READ_SIZE_BYTES)
+    return data, b"", clock.monotonic(), read_round
 
 
-def read_stamped(sock: socket.socket, now: Round) -> Read:
-    """One read with the kernel's receive time. BlockingIOError and OSError as `recvmsg` raises them."""
-    data, ancillary, _, _ = sock.recvmsg(READ_SIZE, _ANCILLARY)
-    stamp = ancillary[0][2] if ancillary and ancillary[0][:2] == _KIND else b""
-    return data, stamp, clock.monotonic(), now
+def read_stamped(sock: socket.socket, read_round: ReadRound) -> Read:
+    """Read once, with the kernel's stamp. BlockingIOError and OSError as `recvmsg` raises them."""
+    data, ancillary, _, _ = sock.recvmsg(READ_SIZE_BYTES, _ANCILLARY_BYTES)
+    stamp = ancillary[0][2] if ancillary and ancillary[0][:2] == _MESSAGE_KIND else b""
+    return data, stamp, clock.monotonic(), read_round
 
 
-def arrivals(reads: Reads, floor: float) -> Arrivals:
-    """When the bytes of these reads came, and how late they were read.
-
-    Nothing came before `floor`, nor before what came before it, whatever a step of the wall clock says.
-    """
-    data, stamps, now, rounds = (reads[item::READ_ITEMS] for item in range(READ_ITEMS))
-    came, lags, overdue = _all_stamped(stamps, now, rounds) or _one_by_one(stamps, now, rounds)
-    at = list(accumulate(came, max, initial=floor))[1:]
+def arrivals(reads: FlatReads, earliest: float) -> Arrivals:
+    """Convert reads to arrival times and lags. No time is before `earliest`, even if the wall clock stepped."""
+    data, stamps, read_at, rounds = (reads[item::ITEMS_PER_READ] for item in range(ITEMS_PER_READ))
+    times, lags, overdue = _times_if_all_stamped(stamps, read_at, rounds) or _times_one_by_one(stamps, read_at, rounds)
+    at = list(accumulate(times, max, initial=earliest))[1:]
     if not all(data):
-        at = [moment for moment, some in zip(at, data, strict=True) if some]
-        data = [some for some in data if some]
+        at = [time for time, piece in zip(at, data, strict=True) if piece]
+        data = [piece for piece in data if piece]
     return Arrivals(data, at, lags, overdue)
 
 
-def _one_by_one(stamps: Sequence[bytes], now: Sequence[float], rounds: Sequence[Round]) -> Placed:
-    found = list(map(_time_and_lag, stamps, now, rounds))
-    known = [(at, lag, shared) for (at, lag), shared in zip(found, rounds, strict=True) if lag is not None]
-    return [at for at, _ in found], [lag for _, lag, _ in known], [_overdue(*one) for one in known]
+def _times_one_by_one(stamps: Sequence[bytes], read_at: Sequence[float], rounds: Sequence[ReadRound]) -> _Times:
+    times_and_lags = list(map(_time_and_lag, stamps, read_at, rounds))
+    stamped = [(at, lag, own) for (at, lag), own in zip(times_and_lags, rounds, strict=True) if lag is not None]
+    return [at for at, _ in times_and_lags], [lag for _, lag, _ in stamped], [_overdue(*read) for read in stamped]
 
 
-def _all_stamped(stamps: Sequence[bytes], now: Sequence[float], rounds: Sequence[Round]) -> Placed | None:
-    """`_one_by_one` where each has a good stamp: as it mostly is, and several times as fast."""
+def _times_if_all_stamped(
+    stamps: Sequence[bytes], read_at: Sequence[float], rounds: Sequence[ReadRound]
+) -> _Times | None:
+    """Do the same several times faster where every read has a valid stamp, as nearly always; None elsewhere."""
     try:
         parts = struct.unpack(f"@{2 * len(stamps)}q", b"".join(stamps))
-    except struct.error:  # a read at the connection's end, or a socket without stamps
+    except struct.error:  # a read at the end of the connection, or a socket without stamps
         return None
-    placed = zip(parts[::2], parts[1::2], rounds, strict=True)
-    at = [(seconds * 1_000_000_000 + part + one[0]) / 1e9 for seconds, part, one in placed]
-    lags = list(map(sub, now, at))
-    if not lags or min(lags) < 0 or max(lags) >= MAX_LAG:
+    stamped = zip(parts[::2], parts[1::2], rounds, strict=True)
+    at = [(seconds * 1_000_000_000 + nanoseconds + own[0]) / 1e9 for seconds, nanoseconds, own in stamped]
+    lags = list(map(sub, read_at, at))
+    if not lags or min(lags) < 0 or max(lags) >= MAX_LAG_S:
         return None
     return at, lags, list(map(_overdue, at, lags, rounds))
 
 
-def _overdue(at: float, lag: float, shared: Round) -> float:
-    """Of a lag, what was not waited for on purpose."""
-    _, since, due = shared
-    return lag if at >= due else max(0.0, lag - (due - max(at, since)))
+def _overdue(at: float, lag: float, read_round: ReadRound) -> float:
+    _, wait_start, wait_end = read_round
+    return lag if at >= wait_end else max(0.0, lag - (wait_end - max(at, wait_start)))
 
 
-def _time_and_lag(stamp: bytes, now: float, shared: Round) -> tuple[float, float | None]:
+def _time_and_lag(stamp: bytes, read_at: float, read_round: ReadRound) -> tuple[float, float | None]:
     if len(stamp) == _STAMP.size:
         seconds, nanoseconds = _STAMP.unpack(stamp)
-        at = (seconds * 1_000_000_000 + nanoseconds + shared[0]) / 1e9
-        if -clock.TOGETHER <= now - at < MAX_LAG:
-            return min(at, now), max(0.0, now - at)
-    return now, None
+        at = (seconds * 1_000_000_000 + nanoseconds + read_round[0]) / 1e9
+        if -clock.CLOCK_TOLERANCE_S <= read_at - at < MAX_LAG_S:
+            return min(at, read_at), max(0.0, read_at - at)
+    return read_at, None

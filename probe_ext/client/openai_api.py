@@ -1,10 +1,10 @@
-"""OpenAI's two text APIs, as servers really speak them: request bodies out, what an event means in.
+"""OpenAI's chat and completions APIs as servers really implement them: builds request bodies, parses events.
 
-Differences that are met here: `content` may be null, empty or absent; reasoning comes as `reasoning_content` or
+Handles these differences: `content` may be null, empty or absent; reasoning comes as `reasoning_content` or
 `reasoning`; usage may come with every event (`continuous_usage_stats`), with a last event without choices, or with the
-last event that has choices (llama.cpp's completions); an error may come inside a stream that began with 200.
+last event that has choices (llama.cpp's completions); errors may come inside a stream that began with status 200.
 
-What is made once a token is a named tuple: a frozen dataclass takes three times as long to make.
+Objects made for every token are named tuples: creating a frozen dataclass takes three times as long.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ DONE = b"[DONE]"
 
 
 class BadEventError(ValueError):
-    """An event's data is no JSON object of this API; the message shows it, unshortened and not yet made safe."""
+    """An event's data is not a JSON object; the message contains all of it, not yet made safe."""
 
 
 class Usage(NamedTuple):
-    """Tokens as the server counts them; None where it does not say."""
+    """Tokens as the server counts them; None if it does not."""
 
     prompt: int | None
     completion: int | None
@@ -31,16 +31,16 @@ class Usage(NamedTuple):
 
 
 class ChoicePart(NamedTuple):
-    """What an event (or a whole reply) says of one choice."""
+    """What an event, or the body of a reply that is not streamed, contains for one choice."""
 
     choice: int
-    """number of the choice"""
+    """index of the choice"""
     text: str
-    """visible: content, refusal or tool-call text"""
+    """visible text: content, refusal or tool call"""
     reasoning: str
     finish: str | None
     token_ids: int | None
-    """how many token ids it lists"""
+    """number of token ids"""
     refused: bool
 
 
@@ -63,10 +63,10 @@ class Event(NamedTuple):
 def body(
     prompt: str | Sequence[Mapping[str, Any]], model: str, *, stream: bool, usage: str, extra: Mapping[str, Any]
 ) -> bytes:
-    """The request's JSON: messages make a chat, text makes a completion.
+    """Return a request's JSON: messages make a chat request, text makes a completions request.
 
-    `usage` is `continuous`, `final` or `none`: how often the server is asked to count tokens. `extra` (max_tokens,
-    temperature, …) is added as it is, None values left out.
+    `usage`: token usage with every event (`continuous`), at the end (`final`) or `none`. `extra` (max_tokens,
+    temperature, …) is added without its None values.
     """
     content: dict[str, Any] = {"model": model, "stream": stream}
     content["prompt" if isinstance(prompt, str) else "messages"] = prompt
@@ -78,37 +78,37 @@ def body(
     return orjson.dumps(content)
 
 
-def read_event(data: bytes) -> Event:
-    """What an event's data says. BadEventError when it is no JSON object."""
+def parse_event(data: bytes) -> Event:
+    """Parse an event's data. BadEventError unless it is a JSON object."""
     try:
         content = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise BadEventError(f"no JSON: {_shown(data)}") from error
+        raise BadEventError(f"not JSON: {_decoded(data)}") from error
     if not isinstance(content, dict):
-        raise BadEventError(f"no JSON object: {_shown(data)}")
+        raise BadEventError(f"not a JSON object: {_decoded(data)}")
     choices = content.get("choices")
     parts = [_part(choice) for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
-    return Event(parts, _usage(content.get("usage")), read_error(content))
+    return Event(parts, _usage(content.get("usage")), parse_error(content))
 
 
-def _shown(data: bytes) -> str:
-    # Whole: a cut could leave half an API key, which safe_text would not know again. It does the shortening.
+def _decoded(data: bytes) -> str:
+    # Not shortened here: that could leave half an API key, which safe_text would not recognize.
     return data.decode("utf-8", "replace")
 
 
 def _part(choice: dict[str, Any]) -> ChoicePart:
     index, finish, ids = choice.get("index"), choice.get("finish_reason"), choice.get("token_ids")
-    said = choice.get("delta") or choice.get("message")
-    if not isinstance(said, dict):
-        said = {"content": choice.get("text")}
-    refusal = _text(said.get("refusal"))
-    visible = _text(said.get("content")) + refusal
-    if "tool_calls" in said or "function_call" in said:
-        visible += _tool_text(said)
+    message = choice.get("delta") or choice.get("message")
+    if not isinstance(message, dict):
+        message = {"content": choice.get("text")}
+    refusal = _text(message.get("refusal"))
+    visible = _text(message.get("content")) + refusal
+    if "tool_calls" in message or "function_call" in message:
+        visible += _tool_text(message)
     return ChoicePart(
         choice=index if isinstance(index, int) else 0,
         text=visible,
-        reasoning=_text(said.get("reasoning_content")) or _text(said.get("reasoning")),
+        reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
         finish=finish if isinstance(finish, str) else None,
         token_ids=len(ids) if isinstance(ids, list) else None,
         refused=bool(refusal),
@@ -120,16 +120,16 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, str):
         return value
-    if isinstance(value, list):  # content parts, as some gateways send them
-        said = [part.get("text") for part in value if isinstance(part, dict)]
-        return "".join(text for text in said if isinstance(text, str))
+    if isinstance(value, list):  # content parts, sent by some gateways
+        texts = [part.get("text") for part in value if isinstance(part, dict)]
+        return "".join(text for text in texts if isinstance(text, str))
     return ""
 
 
-def _tool_text(said: dict[str, Any]) -> str:
-    calls = said.get("tool_calls")
+def _tool_text(message: dict[str, Any]) -> str:
+    calls = message.get("tool_calls")
     functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
-    functions.append(said.get("function_call"))
+    functions.append(message.get("function_call"))
     return "".join(_text(f.get("name")) + _text(f.get("arguments")) for f in functions if isinstance(f, dict))
 
 
@@ -145,11 +145,11 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def read_error(content: object) -> ServerError | None:
-    """The error that a body or event reports.
+def parse_error(content: object) -> ServerError | None:
+    """Return the error in a body or event, None without one.
 
-    `{"error": {…}}` or `{"error": "…"}`; FastAPI's `{"detail": …}`; and flat, as vLLM once sent it, as llama.cpp's
-    `error:` field carries it and as gateways do: `{"message": "…", "code": …}`.
+    Known shapes: `{"error": {…}}`, `{"error": "…"}`, FastAPI's `{"detail": …}`, and the flat `{"message": "…",
+    "code": …}` of gateways, older vLLM and llama.cpp's `error:` field.
     """
     if not isinstance(content, dict):
         return None
@@ -161,14 +161,14 @@ def read_error(content: object) -> ServerError | None:
     if not error:
         return None
     if isinstance(error, dict):
-        return ServerError(_count(error.get("code")), _said(error.get("message") or error))
-    return ServerError(None, _said(error))
+        return ServerError(_count(error.get("code")), _error_text(error.get("message") or error))
+    return ServerError(None, _error_text(error))
 
 
-def _said(value: object) -> str:
+def _error_text(value: object) -> str:
     if isinstance(value, str):
         return value
     try:
         return orjson.dumps(value).decode()
-    except TypeError:  # nested deeper than is ever written
-        return "an error that cannot be shown"
+    except TypeError:  # nested too deeply
+        return "unprintable error"

@@ -1,4 +1,4 @@
-"""One reply from the wish to send to its end, however it ends: the request's marks, its events and its outcome."""
+"""One reply: its times, token events and outcome, however it ended."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,23 +8,22 @@ import orjson
 from probe_ext.client.decoder import Choice, Decoder
 from probe_ext.client.http_framing import BadResponseError, Piece, Response
 from probe_ext.client.kernel_receive import Arrivals
-from probe_ext.client.matched_runs import Run
-from probe_ext.client.openai_api import BadEventError, ServerError, read_error, read_event
+from probe_ext.client.matched_runs import MatchedRun
+from probe_ext.client.openai_api import BadEventError, ServerError, parse_error, parse_event
 from probe_ext.client.safe_text import safe_text
 from probe_ext.client.sse import EventTooLargeError
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import Marks, Pace, TokenEvents, pace, worst
 
-_BUSY = {429, 503}
-_CUT_OFF = {"abort", "error"}
-"""finish reasons by which servers say that they broke off"""
-_TOO_LATE = {Outcome.CUT, Outcome.STALLED, Outcome.TIMEOUT_TOTAL, Outcome.HUNG_UP}
-"""endings that take nothing from an answer whose every choice has finished: only the stream's own end is missing"""
+_BUSY_STATUSES = {429, 503}
+_ABORTED_FINISH_REASONS = {"abort", "error"}
+_HARMLESS_AFTER_FINISH = {Outcome.CUT, Outcome.STALLED, Outcome.TIMEOUT_TOTAL, Outcome.HUNG_UP}
+"""do not matter once every choice has finished: only the end of the stream is missing"""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a reply ended, and what was said of it."""
+    """How a reply ended."""
 
     outcome: Outcome
     message: str | None = None
@@ -32,7 +31,7 @@ class Ending:
 
 @dataclass(slots=True)
 class Reply:
-    """A reply with its timeline: what `self.llm.chat(…)` returns."""
+    """A reply with its timeline, as returned by `self.llm.chat(…)`."""
 
     marks: Marks
     streamed: bool
@@ -46,221 +45,221 @@ class Reply:
     tokens_out: int | None = None
     tokens_from: str | None = None
     lags: list[float] = field(default_factory=list)
-    """seconds by which each read came after the kernel had the bytes"""
+    """seconds between the kernel's receipt and our read, per read"""
     overdue: list[float] = field(default_factory=list)
-    """the same without what the reader waits on purpose"""
+    """the part of each lag that was not an intended wait"""
     reads: int = 0
     reads_unresolved: int = 0
     length: int = 0
-    """bytes of the body"""
+    """body bytes"""
 
     @property
     def ok(self) -> bool:
-        """Whether the model came to an end of its own, with an answer."""
+        """Whether the model finished with an answer."""
         return self.outcome is Outcome.COMPLETE
 
     @property
     def text(self) -> str:
-        """What the first choice shows."""
+        """Visible text of the first choice."""
         return "".join(self.choices[0].text) if self.choices else ""
 
     @property
     def reasoning(self) -> str:
-        """What the first choice thought."""
+        """Reasoning of the first choice."""
         return "".join(self.choices[0].reasoning) if self.choices else ""
 
     @property
     def pace(self) -> Pace | None:
-        """Of all token events, the worst over the choices; None for a reply without any, or one not streamed."""
-        return worst([p for c in self.choices if (p := pace(c.events, self._counted))])
+        """Pace of all token events, the worst over the choices; None without token events or streaming."""
+        return worst([p for c in self.choices if (p := pace(c.events, self._server_count))])
 
     @property
     def all_visible(self) -> bool:
-        """Whether all its events show text outside reasoning."""
+        """Whether no token event is reasoning."""
         return all(all(choice.events.visible) for choice in self.choices)
 
     @property
     def visible_pace(self) -> Pace | None:
-        """The pace of the events that show text outside reasoning.
+        """Pace of the token events outside reasoning.
 
-        Where the server counted more tokens than its events could be told to hold, the visible ones get their share.
+        Tokens that the server counted but that belong to no event are distributed proportionally.
         """
         if self.all_visible:
             return self.pace
-        return worst([p for c in self.choices if (p := _pace_of(c.events.only_visible(), self._share(c.events)))])
+        return worst(
+            [p for c in self.choices if (p := _scaled_pace(c.events.only_visible(), self._token_scale(c.events)))]
+        )
 
     @property
-    def _counted(self) -> int | None:
-        """Tokens of a lone choice as the server counts them."""
+    def _server_count(self) -> int | None:
+        """Tokens of a single choice as the server counts them."""
         return self.tokens_out if len(self.choices) == 1 and self.tokens_from != "events" else None
 
-    def _share(self, events: TokenEvents) -> float:
-        """Tokens a counted token."""
+    def _token_scale(self, events: TokenEvents) -> float:
+        """Server-counted tokens per token known from events."""
         known = sum(events.tokens)
-        return self._counted / known if self._counted and known else 1.0
+        return self._server_count / known if self._server_count and known else 1.0
 
     @property
     def ttft(self) -> float | None:
         """Time to first token in seconds: first token event − sent."""
-        found = self.pace
-        return found.first - self.marks.sent if found and self.marks.sent is not None else None
+        pace = self.pace
+        return pace.first - self.marks.sent if pace and self.marks.sent is not None else None
 
     @property
     def events(self) -> list[TokenEvents]:
-        """The token events of each choice."""
+        """Token events of each choice."""
         return [choice.events for choice in self.choices]
 
 
-def _pace_of(events: TokenEvents, share: float) -> Pace | None:
-    return pace(events, round(share * sum(events.tokens)))
+def _scaled_pace(events: TokenEvents, scale: float) -> Pace | None:
+    return pace(events, round(scale * sum(events.tokens)))
 
 
 class ReplyReader:
-    """Reads one response, its body streamed or whole, as its head says."""
+    """Parses one response, whose body may be an event stream or a single JSON document."""
 
     def __init__(self, secret: str | None) -> None:
         self.response = Response()
         self.decoder = Decoder()
         self.secret = secret
         self.failure: BadResponseError | None = None
-        """why what came is no response; nothing is read any more"""
-        self._whole: list[bytes] = []
+        """why parsing stopped"""
+        self._body_parts: list[bytes] = []
         self._problem: str | None = None
-        self._streams: bool | None = None
+        self._is_event_stream: bool | None = None
         self.length = 0
 
     @property
-    def flows(self) -> bool:
-        """Whether what comes next is probably one more event, and need not be looked at when it comes."""
-        return bool(self._streams) and self.response.flows
+    def expects_events(self) -> bool:
+        """Whether more events probably follow, which need not be parsed at once."""
+        return bool(self._is_event_stream) and self.response.open_ended
 
-    def take(self, arrivals: Arrivals) -> None:
-        """Read on. What cannot be read is remembered, not raised."""
+    def feed(self, arrivals: Arrivals) -> None:
+        """Parse what arrived. Errors are stored, not raised."""
         if self.failure is not None:
             return
         try:
-            for start, end, run in self.decoder.stretches(arrivals.data):
-                if run is not None and self._between():
+            for start, end, run in self.decoder.find_runs(arrivals.data):
+                if run is not None and self._at_boundary():
                     self._take_run(arrivals.at[start:end], run)
                 else:
-                    self._take_one_by_one(arrivals.data[start:end], arrivals.at[start:end])
+                    self._feed_layers(arrivals.data[start:end], arrivals.at[start:end])
         except BadResponseError as error:
             self.failure = error
 
-    def _between(self) -> bool:
-        """Whether all that has come is whole events in whole chunks, and fine."""
-        flows = self.response.between_chunks and self._streams and self._problem is None
-        return bool(flows) and self.decoder.between_events
+    def _at_boundary(self) -> bool:
+        """Whether the stream so far is valid and ends with a complete event in a complete chunk."""
+        valid = self.response.between_chunks and self._is_event_stream and self._problem is None
+        return bool(valid) and self.decoder.between_events
 
-    def _take_run(self, times: Sequence[float], run: Run) -> None:
+    def _take_run(self, times: Sequence[float], run: MatchedRun) -> None:
         self.decoder.take_run(times, run)
-        self.response.skip(len(times), run.wire_size)
-        self.length += run.size
+        self.response.skip(len(times), run.wire_bytes)
+        self.length += run.event_bytes
 
-    def _take_one_by_one(self, reads: Sequence[bytes], times: Sequence[float]) -> None:
-        """Take reads through all layers."""
+    def _feed_layers(self, reads: Sequence[bytes], times: Sequence[float]) -> None:
         for at, data in zip(times, reads, strict=True):
             try:
                 self.response.feed(at, data)
             finally:
-                self._take_body(self.response.take())
+                self._take_body(self.response.take_pieces())
 
     def _take_body(self, pieces: Sequence[Piece]) -> None:
         status, headers = self.response.status, self.response.headers
         if status is None or self._problem:
             return
-        if self._streams is None:
-            self._streams = status < 300 and "json" not in headers.get("content-type", "").lower()
+        if self._is_event_stream is None:
+            self._is_event_stream = status < 300 and "json" not in headers.get("content-type", "").lower()
             if headers.get("content-encoding", "identity").lower() != "identity":
-                self._problem = f"content-encoding {headers['content-encoding']}, though identity was asked for"
+                self._problem = f"content-encoding {headers['content-encoding']}, although identity was requested"
                 return
         self.length += sum([len(data) for _, _, data in pieces])
-        if not self._streams:
-            self._whole.extend(data for _, _, data in pieces)
+        if not self._is_event_stream:
+            self._body_parts.extend(data for _, _, data in pieces)
             return
-        self._guarded(lambda: self.decoder.feed(pieces))
+        self._store_problem(lambda: self.decoder.feed(pieces))
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _store_problem(self, step: Callable[[], None]) -> None:
         try:
             step()
         except (BadEventError, EventTooLargeError) as error:
             self._problem = str(error)
 
     def fill(self, reply: Reply, ending: Ending | None) -> None:
-        """Complete `reply` with all that was read. `ending` is how it was broken off; None if the response is whole."""
+        """Complete `reply` with everything parsed; `ending`: how it was broken off, None for a complete response."""
         decoder = self.decoder
-        if self._streams:
+        if self._is_event_stream:
             decoder.finish()
-        elif self._streams is False and reply.status and reply.status < 300:
+        elif self._is_event_stream is False and reply.status and reply.status < 300:
             reply.streamed = False
             if ending is None and self._problem is None:
-                self._guarded(self._read_whole)
+                self._store_problem(self._parse_json_body)
         reply.choices = [decoder.choices[index] for index in sorted(decoder.choices)]
         reply.finish_reason = next((safe_text(c.finish, self.secret) for c in reply.choices if c.finish), None)
         reply.tokens_in, reply.tokens_cached = decoder.tokens_in, decoder.tokens_cached
-        reply.tokens_out, reply.tokens_from = self._tokens(reply)
+        reply.tokens_out, reply.tokens_from = self._completion_tokens(reply)
         reply.reads_unresolved, reply.length = decoder.reads_unresolved, self.length
-        found = self._ending(reply, ending)
-        reply.outcome = found.outcome
-        reply.message = safe_text(found.message, self.secret) if found.message else None
+        final = self._ending(reply, ending)
+        reply.outcome = final.outcome
+        reply.message = safe_text(final.message, self.secret) if final.message else None
         if not reply.streamed:
             for choice in reply.choices:
-                choice.events = TokenEvents()  # a body that came whole has no token times
+                choice.events = TokenEvents()  # a JSON body has no token times
 
-    def _read_whole(self) -> None:
-        self.decoder.take_event(0.0, read_event(b"".join(self._whole)))  # its time is dropped: it marks no token
+    def _parse_json_body(self) -> None:
+        self.decoder.take_event(0.0, parse_event(b"".join(self._body_parts)))  # `fill` drops the time
 
-    def _tokens(self, reply: Reply) -> tuple[int | None, str | None]:
+    def _completion_tokens(self, reply: Reply) -> tuple[int | None, str | None]:
         decoder = self.decoder
-        if decoder.completion is not None:
-            return decoder.completion, "usage"
+        if decoder.completion_tokens is not None:
+            return decoder.completion_tokens, "usage"
         if not reply.choices or not reply.streamed:
             return None, None
-        if decoder.listed_ids:
-            return sum(sum(c.events.tokens) + c.held for c in reply.choices), "token_ids"
+        if decoder.has_token_ids:
+            return sum(sum(c.events.tokens) + c.held_tokens for c in reply.choices), "token_ids"
         return sum(len(c.events.at) for c in reply.choices), "events"
 
     def _ending(self, reply: Reply, ending: Ending | None) -> Ending:
         if reply.status is not None and reply.status >= 300:
             return self._http_error(reply.status)
         if self.decoder.error:
-            return _reported(self.decoder.error)
+            return _error_ending(self.decoder.error)
         if self._problem:
             return Ending(Outcome.BAD_DATA, self._problem)
         finished = bool(reply.choices) and all(c.finish for c in reply.choices)
-        if ending is not None and not (finished and ending.outcome in _TOO_LATE):
+        if ending is not None and not (finished and ending.outcome in _HARMLESS_AFTER_FINISH):
             return ending
         if reply.status is None or not (reply.choices or self.decoder.done):
-            return Ending(Outcome.BAD_DATA, "no event of this API in the answer")
-        return _own_ending(reply, ending)
+            return Ending(Outcome.BAD_DATA, "the response contains no completion event")
+        return _model_ending(reply, ending)
 
     def _http_error(self, status: int) -> Ending:
-        said = b"".join(self._whole)
+        body = b"".join(self._body_parts)
         try:
-            error = read_error(orjson.loads(said))
+            error = parse_error(orjson.loads(body))
         except ValueError:
             error = None
-        text = error.message if error else said.decode("utf-8", "replace")
-        outcome = Outcome.REJECTED if status in _BUSY else Outcome.HTTP_ERROR
+        text = error.message if error else body.decode("utf-8", "replace")
+        outcome = Outcome.REJECTED if status in _BUSY_STATUSES else Outcome.HTTP_ERROR
         return Ending(outcome, f"HTTP {status}: {text}" if text.strip() else f"HTTP {status}")
 
 
-def _reported(error: ServerError) -> Ending:
-    outcome = Outcome.REJECTED if error.code in _BUSY else Outcome.STREAM_ERROR
+def _error_ending(error: ServerError) -> Ending:
+    outcome = Outcome.REJECTED if error.code in _BUSY_STATUSES else Outcome.STREAM_ERROR
     return Ending(outcome, f"{error.code}: {error.message}" if error.code is not None else error.message)
 
 
-def _own_ending(reply: Reply, ending: Ending | None) -> Ending:
-    """The response is whole, or was cut after all choices had finished: how did the model end?"""
+def _model_ending(reply: Reply, ending: Ending | None) -> Ending:
+    """Return how the model ended a complete response, or one broken off after all choices had finished."""
     finishes = {c.finish for c in reply.choices}
-    if finishes & _CUT_OFF:
+    if finishes & _ABORTED_FINISH_REASONS:
         return Ending(Outcome.STREAM_ERROR, f"finish reason {' '.join(sorted(f for f in finishes if f))}")
     if any(c.refused or c.finish == "content_filter" for c in reply.choices):
         return Ending(Outcome.FILTERED)
     if None in finishes or not finishes:
         return Ending(Outcome.TRUNCATED, "the stream ended without a finish reason")
-    said = [bool(any(c.text)) for c in reply.choices]
-    if not all(said):  # of several choices the worst counts
-        thought = any(any(c.reasoning) for c, spoke in zip(reply.choices, said, strict=True) if not spoke)
-        return Ending(Outcome.NO_ANSWER if thought else Outcome.EMPTY)
+    silent = [c for c in reply.choices if not any(c.text)]
+    if silent:  # the worst choice counts
+        return Ending(Outcome.NO_ANSWER if any(any(c.reasoning) for c in silent) else Outcome.EMPTY)
     return Ending(Outcome.COMPLETE, f"after its finish reason: {ending.message}" if ending else None)

@@ -1,10 +1,10 @@
-"""Make what a server says short and printable, before it reaches a row, a log or a page."""
+"""Make text from servers short and printable before it reaches a row, a log or a page."""
 
-MESSAGE_LENGTH = 200
+MAX_MESSAGE_LENGTH = 200
 
 
-def safe_text(text: str, secret: str | None = None, *, length: int = MESSAGE_LENGTH) -> str:
-    """One line of at most `length` characters, without control characters and without the API key."""
+def safe_text(text: str, secret: str | None = None, *, length: int = MAX_MESSAGE_LENGTH) -> str:
+    """Return one line of at most `length` characters, without control characters or the API key."""
     if secret:
         text = text.replace(secret, "***")
     printable = "".join(c if c.isprintable() else " " for c in text[: 20 * length])

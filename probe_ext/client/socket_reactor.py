@@ -1,15 +1,13 @@
-"""One thread reads all sockets, with a moment's patience where there are many.
+"""One thread reads all sockets of a gevent hub, and coalesces its wakeups where there are many sockets.
 
-Greenlets take turns only where they wait, so whoever works for long (a finished reply, a table, Locust, a user's own
-code) would keep everybody's bytes waiting. A thread asks for its turn in the midst of that after a tenth of a
-millisecond, once for each read at worst. It reads and notes, and wakes a greenlet only where something asks for
-attention.
+Greenlets switch only where they wait, so anything that works for long (a finished reply, a table, Locust, user code)
+would delay everyone's reads. A thread gets its turn within a tenth of a millisecond, once per read at worst. It reads
+and notes the time, and wakes a greenlet only where something needs attention.
 
-A loop that wakes up for every token pays more for waking up, with everything gone from the caches, than for reading.
-Where many sockets are read, the thread therefore sleeps a moment and then reads all that are ready by then. The kernel
-has noted when each segment came, so no time moves; what came for one socket within that moment is one read, and
-counted where it is not resolved: the moment grows while next to none is lost so, and shrinks as soon as some are.
-Without the kernel's times nothing waits.
+Waking up for every token costs more, with cold caches, than the read itself. With many sockets, the thread therefore
+sleeps briefly and then reads all sockets that are ready by then. Times do not move, because the kernel stamps each
+segment; but several segments for one socket within the delay become one read, and their gaps are lost. The delay grows
+while hardly any gaps are lost and shrinks as soon as some are. Without kernel stamps there is no delay.
 """
 
 import os
@@ -24,190 +22,191 @@ import gevent
 import gevent.event
 from gevent.monkey import get_original
 
-from probe_ext.client.kernel_receive import Round, begin_round
+from probe_ext.client.kernel_receive import ReadRound, begin_round
 from probe_ext.measure import clock
 
 if not sys.platform.startswith("linux"):
-    raise ImportError("load is made on Linux alone (its epoll and its receive times): elsewhere, in a container")
+    raise ImportError("load generation needs Linux (epoll, kernel receive times); on other systems use a container")
 
-LEAST, MOST = 0.001, 0.008
-"""seconds that the first of many ready sockets waits for others"""
-MANY = 32
-"""sockets that are read at once: with fewer, waking up for each token costs nobody anything"""
-_LOST = 0.005
-"""share of reads that may carry several tokens while the wait still grows"""
-_ENOUGH = 2000
-"""reads after which the wait is thought over"""
-_TURN = 0.0001
-"""seconds after which whoever works lets the thread have its turn; Python's own measure is fifty times as long"""
-_READABLE = 1
-_CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
-_epoll = get_original("select", "epoll")
+MIN_DELAY_S, MAX_DELAY_S = 0.001, 0.008
+COALESCE_FROM_SOCKETS = 32
+_MAX_UNRESOLVED_SHARE = 0.005
+"""share of reads with several tokens above which the delay shrinks"""
+_UPDATE_AFTER_READS = 2000
+_SWITCH_INTERVAL_S = 0.0001
+"""after this, Python lets the thread have the interpreter; its default is 50 times as long"""
+_EPOLLIN = 1
+_CRASH_SIGNALS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+_make_epoll = get_original("select", "epoll")
 _sleep = get_original("time", "sleep")
 _start_thread = get_original("_thread", "start_new_thread")
-_new_lock = get_original("_thread", "RLock")
+_make_lock = get_original("_thread", "RLock")
 
 
-class Watch:
+class Registration:
     """One socket that is being read, until `stop`."""
 
     def __init__(
         self,
-        sockets: "Sockets",
+        owner: "SocketReactor",
         descriptor: int,
-        read: Callable[[Round], object],
+        read: Callable[[ReadRound], object],
         fail: Callable[[Exception], object],
         stamped: bool,
     ) -> None:
         self.read, self.fail, self.stamped = read, fail, stamped
-        self._sockets, self._descriptor = sockets, descriptor
+        self._reactor, self._descriptor = owner, descriptor
 
     def stop(self) -> None:
-        """Read no more; again, it does nothing. Once it returns, no read is going on."""
-        self._sockets.remove(self._descriptor, self)
+        """Stop reading; when this returns, no read is in progress. Idempotent."""
+        self._reactor.unregister(self._descriptor, self)
 
     def resume(self) -> None:
-        """Read on after `stop`."""
-        self._sockets.watch(self._descriptor, self)
+        """Continue reading after `stop`."""
+        self._reactor.register(self._descriptor, self)
 
 
-class Patience:
-    """How long to wait for others, in seconds: as long as costs next to no resolution."""
+class CoalesceDelay:
+    """How long to wait for more sockets: as long as that costs next to no resolution."""
 
     def __init__(self) -> None:
-        self.seconds = LEAST
+        self.seconds = MIN_DELAY_S
         self._reads = self._unresolved = 0
 
-    def learn(self, reads: int, unresolved: int) -> None:
-        """A reply is over: so many reads it had, and so many of them carried several tokens."""
+    def update(self, reads: int, unresolved: int) -> None:
+        """Count the reads of a finished reply, and how many of them carried several tokens."""
         self._reads += reads
         self._unresolved += unresolved
-        if self._reads >= _ENOUGH:
-            lost = self._unresolved > _LOST * self._reads
-            self.seconds = max(LEAST, self.seconds / 2) if lost else min(MOST, self.seconds * 1.5)
+        if self._reads >= _UPDATE_AFTER_READS:
+            too_many = self._unresolved > _MAX_UNRESOLVED_SHARE * self._reads
+            self.seconds = max(MIN_DELAY_S, self.seconds / 2) if too_many else min(MAX_DELAY_S, self.seconds * 1.5)
             self._reads = self._unresolved = 0
 
 
-class Sockets:
-    """The sockets of one hub that are being read."""
+class SocketReactor:
+    """The sockets of one hub, and the thread that reads them."""
 
     def __init__(self, hub: Any) -> None:
-        self._hub = id(hub)
-        self.patience = Patience()
-        self.lock = _new_lock()
-        """whoever reads holds it, or changes what is read"""
-        self._ready = _epoll()
-        self._watched: dict[int, Watch] = {}
+        self._hub_id = id(hub)
+        self.delay = CoalesceDelay()
+        self.lock = _make_lock()
+        """held while reading, and while registrations change"""
+        self._epoll = _make_epoll()
+        self._registrations: dict[int, Registration] = {}
         self._unstamped = 0
-        self._woken: deque[gevent.event.Event] = deque()
-        self._bell = hub.loop.async_(ref=False)
-        self._bell.start(self._wake_up)
-        sys.setswitchinterval(min(_TURN, sys.getswitchinterval()))
-        _start_without_signals(self._keep_reading)
+        self._events_to_set: deque[gevent.event.Event] = deque()
+        self._hub_wakeup = hub.loop.async_(ref=False)
+        self._hub_wakeup.start(self._set_events)
+        sys.setswitchinterval(min(_SWITCH_INTERVAL_S, sys.getswitchinterval()))
+        _start_thread_without_signals(self._run)
 
     def add(
-        self, descriptor: int, read: Callable[[Round], object], fail: Callable[[Exception], object], *, stamped: bool
-    ) -> Watch:
-        """Call `read` in the thread whenever there is something; it takes what is there, never waits, never raises.
+        self,
+        descriptor: int,
+        read: Callable[[ReadRound], object],
+        fail: Callable[[Exception], object],
+        *,
+        stamped: bool,
+    ) -> Registration:
+        """Call `read` in the thread whenever the socket is readable. It must neither block nor raise.
 
-        It is told what all that are ready together share, see `receive.Round`.
-        `fail` is told that nobody will read any more. OSError where the kernel can watch no more.
+        `fail` is called if the thread dies. OSError if the kernel cannot watch more descriptors.
         """
-        watch = Watch(self, descriptor, read, fail, stamped)
-        self.watch(descriptor, watch)
-        return watch
+        registration = Registration(self, descriptor, read, fail, stamped)
+        self.register(descriptor, registration)
+        return registration
 
-    def watch(self, descriptor: int, watch: Watch) -> None:
-        """Read a socket, from now on."""
+    def register(self, descriptor: int, registration: Registration) -> None:
+        """Start reading a socket."""
         with self.lock:
-            self._ready.register(descriptor, _READABLE)
-            self._watched[descriptor] = watch
-            self._unstamped += not watch.stamped
+            self._epoll.register(descriptor, _EPOLLIN)
+            self._registrations[descriptor] = registration
+            self._unstamped += not registration.stamped
 
-    def remove(self, descriptor: int, watch: Watch) -> None:
-        """Forget a socket, unless its number is another's by now."""
+    def unregister(self, descriptor: int, registration: Registration) -> None:
+        """Stop reading a socket, unless its descriptor belongs to another registration by now."""
         with self.lock:
-            if self._watched.get(descriptor) is watch:
-                del self._watched[descriptor]
-                self._unstamped -= not watch.stamped
+            if self._registrations.get(descriptor) is registration:
+                del self._registrations[descriptor]
+                self._unstamped -= not registration.stamped
                 with suppress(OSError):  # it may be closed
-                    self._ready.unregister(descriptor)
+                    self._epoll.unregister(descriptor)
 
-    def wake(self, event: gevent.event.Event) -> None:
-        """For what the thread calls: have the hub set an event, once all that are ready now are read."""
-        self._woken.append(event)
+    def set_soon(self, event: gevent.event.Event) -> None:
+        """Have the hub set an event after the current round of reads; for callers in the thread."""
+        self._events_to_set.append(event)
 
-    def forget(self) -> None:
-        """In a forked process: no thread reads here, and what is watched is the other's."""
-        self.lock = _new_lock()
-        self._watched.clear()
+    def reset_after_fork(self) -> None:
+        """Drop the parent's sockets in a forked process, which has no reading thread."""
+        self.lock = _make_lock()
+        self._registrations.clear()
 
-    def _keep_reading(self) -> None:
+    def _run(self) -> None:
         try:
-            self._read_all()
-        except Exception as defect:  # nobody may wait for a thread that is gone; the next reply begins another
+            self._read_forever()
+        except Exception as error:  # fail all waiting replies; the next one starts a new reactor
             with self.lock:
-                _by_hub.pop(self._hub, None)
-                for watch in list(self._watched.values()):
-                    watch.fail(defect)
-                self._bell.send()
+                _reactors.pop(self._hub_id, None)
+                for registration in list(self._registrations.values()):
+                    registration.fail(error)
+                self._hub_wakeup.send()
 
-    def _read_all(self) -> None:
+    def _read_forever(self) -> None:
         ready: Sequence[tuple[int, int]] = ()
         while True:
-            ready, since, due = self._wait(patiently=bool(ready))
-            self._read(ready, since, due)
-            if self._woken:
-                self._bell.send()
+            ready, wait_start, wait_end = self._poll(busy=bool(ready))
+            self._read_ready(ready, wait_start, wait_end)
+            if self._events_to_set:
+                self._hub_wakeup.send()
 
-    def _wait(self, *, patiently: bool) -> tuple[Sequence[tuple[int, int]], float, float]:
-        """What is ready, and the monotonic seconds from which and until which others were waited for."""
-        if patiently and len(self._watched) >= MANY and not self._unstamped:
-            since, seconds = clock.monotonic(), self.patience.seconds
-            _sleep(seconds)
-            ready = self._ready.poll(0)
+    def _poll(self, *, busy: bool) -> tuple[Sequence[tuple[int, int]], float, float]:
+        """Return the ready descriptors, and start and end of the intended wait for them (0, 0 without one)."""
+        if busy and len(self._registrations) >= COALESCE_FROM_SOCKETS and not self._unstamped:
+            wait_start, delay = clock.monotonic(), self.delay.seconds
+            _sleep(delay)
+            ready = self._epoll.poll(0)
             if ready:
-                return ready, since, since + seconds
-        return self._ready.poll(), 0.0, 0.0
+                return ready, wait_start, wait_start + delay
+        return self._epoll.poll(), 0.0, 0.0
 
-    def _read(self, ready: Sequence[tuple[int, int]], since: float, due: float) -> None:
+    def _read_ready(self, ready: Sequence[tuple[int, int]], wait_start: float, wait_end: float) -> None:
         with self.lock:
-            now = begin_round(since, due)
+            read_round = begin_round(wait_start, wait_end)
             for descriptor, _ in ready:
-                watch = self._watched.get(descriptor)
-                if watch is not None:
-                    watch.read(now)
+                registration = self._registrations.get(descriptor)
+                if registration is not None:
+                    registration.read(read_round)
 
-    def _wake_up(self) -> None:
-        while self._woken:
-            self._woken.popleft().set()
+    def _set_events(self) -> None:
+        while self._events_to_set:
+            self._events_to_set.popleft().set()
 
 
-def _start_without_signals(work: Callable[[], None]) -> None:
-    """Signals are for the main thread, but for those that tell of a crash in this one."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _CRASHES)
+def _start_thread_without_signals(work: Callable[[], None]) -> None:
+    """Start a thread that leaves signals to the main thread, except those of its own crashes."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - _CRASH_SIGNALS)
     try:
         _start_thread(work, ())
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_by_hub: dict[int, Sockets] = {}
+_reactors: dict[int, SocketReactor] = {}
 
 
-def sockets() -> Sockets:
-    """Those of this hub. A forked process has sockets of its own."""
+def reactor() -> SocketReactor:
+    """Return the reactor of the current hub; a forked process gets its own."""
     hub = gevent.get_hub()
-    found = _by_hub.get(id(hub))
-    if found is None:
-        found = _by_hub[id(hub)] = Sockets(hub)
-    return found
+    current = _reactors.get(id(hub))
+    if current is None:
+        current = _reactors[id(hub)] = SocketReactor(hub)
+    return current
 
 
 def _after_fork() -> None:
-    for inherited in _by_hub.values():
-        inherited.forget()
-    _by_hub.clear()
+    for inherited in _reactors.values():
+        inherited.reset_after_fork()
+    _reactors.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,36 +1,34 @@
-"""TLS between memory buffers, so that the socket below is still read with receive times."""
+"""TLS over memory buffers, so that the socket below can still be read with receive times."""
 
 import ssl
 
 from probe_ext.client.address import Target
 
+_MAX_RECORD_BYTES = 2**14
+
 
 def context(*, verify: bool) -> ssl.SSLContext:
-    """Check certificate and server name, unless told not to. Reads the system's authorities: make it once."""
-    made = ssl.create_default_context()
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    """Make a client context. Reads the system's certificate authorities, so make it once."""
+    tls_context = ssl.create_default_context()
+    tls_context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
-        made.check_hostname = False
-        made.verify_mode = ssl.CERT_NONE
-    return made
-
-
-_RECORD = 2**14
-"""bytes: no record of TLS holds more"""
+        tls_context.check_hostname = False
+        tls_context.verify_mode = ssl.CERT_NONE
+    return tls_context
 
 
 class TlsSession:
-    """One connection's ciphers: bytes from the wire in, bytes for the wire out."""
+    """The TLS state of one connection: wire bytes in, wire bytes out."""
 
-    def __init__(self, settings: ssl.SSLContext, target: Target) -> None:
+    def __init__(self, tls_context: ssl.SSLContext, target: Target) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.ended = False
-        """the server has said, or the connection's end has shown, that no more will come"""
-        self._tls = settings.wrap_bio(self._incoming, self._outgoing, server_hostname=target.host)
+        """no more plaintext will come: close_notify or end of the connection"""
+        self._tls = tls_context.wrap_bio(self._incoming, self._outgoing, server_hostname=target.host)
 
     def handshake(self) -> bool:
-        """Go on with the handshake; True when it is done. ssl.SSLError when it fails."""
+        """Continue the handshake; True once it is done. ssl.SSLError if it fails."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -38,28 +36,28 @@ class TlsSession:
         return True
 
     def to_wire(self) -> bytes:
-        """What must be sent now."""
+        """Return the bytes to send now."""
         return self._outgoing.read()
 
     def encrypt(self, plain: bytes) -> bytes:
-        """The records that carry these bytes."""
+        """Return the records that carry these bytes."""
         self._tls.write(plain)
         return self._outgoing.read()
 
-    def take(self, wire: bytes) -> None:
-        """Bytes from the wire; none mean that the connection ended."""
+    def feed(self, wire: bytes) -> None:
+        """Add bytes from the wire; empty bytes mean the end of the connection."""
         if wire:
             self._incoming.write(wire)
         else:
             self._incoming.write_eof()
 
     def decrypt(self, wire: bytes) -> bytes:
-        """The plain bytes that these complete; empty wire bytes mean the end. ssl.SSLError on bad records."""
-        self.take(wire)
+        """Feed bytes from the wire and return the plaintext that is complete. ssl.SSLError for invalid records."""
+        self.feed(wire)
         plain: list[bytes] = []
         while True:
             try:
-                part = self._tls.read(_RECORD)
+                part = self._tls.read(_MAX_RECORD_BYTES)
             except ssl.SSLWantReadError:
                 break
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -69,5 +67,5 @@ class TlsSession:
                 break
             plain.append(part)
             if not self._incoming.pending and not self._tls.pending():
-                break  # asking for more would raise, which costs more than reading did
+                break  # another read would raise SSLWantReadError, which costs more than the read did
         return b"".join(plain)

@@ -1,16 +1,17 @@
 """The search for capacity: double the users until the served share drops, then visit levels on both sides of it.
 
 Pure stepping: the clock, the users and the estimate are the caller's. The estimate is the one that the report makes, so
-search and report can't disagree; its critical value allows for the looks that a search takes. Neighbours of the
-boundary are visited in turns, so that a slow drift of the server affects both sides alike. The search is over as soon
-as the interval is as narrow as asked.
+search and report can't disagree; its critical value allows for the looks that a search takes. Both sides of the
+boundary are visited in turns, so that a slow drift of the server affects them alike; the side whose end of the interval
+is further away gets more time. The search is over as soon as the interval is as narrow as asked.
 """
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
-from probe_ext.load.level_plan import PATIENCE
+from probe_ext.load.level_plan import MAX_HOLD_FACTOR
+from probe_ext.load.monitor import EstimateView, Interval, Monitor, State
 
 SEARCH_CRITICAL = 2.24
 """standard errors for every proof in a search, instead of Student's t: it looks often; found by simulation"""
@@ -28,60 +29,11 @@ MAX_EXTENSION = 0.5
 """of a visit, or else the shortest one, spent waiting for the few replies that would prove a level"""
 MIN_GAP_SHARE = 0.1
 """of the interval: however near to the estimate one of its ends is, its side is visited now and then"""
+LATE_REPLIES_TOLERANCE = 1.5
+"""by which replies that end after the search may widen the interval it stopped at"""
 LOOK_EVERY_S = 3.0
 
-State = Literal["held", "failed", "unproven"]
-Outcome = Literal["precise", "max_users", "time", "unreachable"]
-Interval = tuple[int, int | None]
-
-
-class LevelView(Protocol):
-    """What the search reads of one level's estimate."""
-
-    @property
-    def state(self) -> State: ...
-    @property
-    def share_fit(self) -> float: ...
-    @property
-    def seconds_needed(self) -> float | None: ...
-
-
-class EstimateView(Protocol):
-    """What the search reads of an estimate of capacity."""
-
-    @property
-    def estimate(self) -> float | None: ...
-    @property
-    def interval(self) -> Interval | None: ...
-    @property
-    def bracket(self) -> tuple[int | None, int | None]: ...
-    def level(self, users: int) -> LevelView | None: ...
-
-
-class Monitor(Protocol):
-    """The replies of the run so far."""
-
-    @property
-    def needed_share(self) -> float:
-        """The served share at which a level holds."""
-
-    def reply_cycle(self) -> float:
-        """Seconds from one request of a user to the next, of late; 0 while unknown."""
-
-    def users_replied(self, since: float) -> int:
-        """Users with a reply that ended since then."""
-
-    def begin_visit(self, now: float, users: int) -> None:
-        """From now on, replies count for a level of so many users."""
-
-    def end_visit(self, now: float, *, more_users: bool) -> None:
-        """They no longer do; replies in flight are judged as they stand if more users come."""
-
-    def visit_counts(self, now: float) -> tuple[int, int]:
-        """Served and judged replies of the present visit."""
-
-    def estimate(self, now: float) -> EstimateView:
-        """The estimate from all visits so far."""
+Outcome = Literal["precise", "widened", "max_users", "time", "unreachable"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +51,7 @@ class SearchPlan:
     @property
     def patience(self) -> float:
         """Seconds after which a level that can't be reached, or gives no replies, is left."""
-        return PATIENCE * self.hold
+        return MAX_HOLD_FACTOR * self.hold
 
     def target_width(self, users: float) -> float:
         """How wide the interval of an estimate may be, in users."""
@@ -185,7 +137,7 @@ class SearchSteps:
         width, wanted = self.interval[1] - self.interval[0], self.plan.target_width(self._center(self.interval))
         return max(0.0, (self._now - self._closing_since) * ((width / wanted) ** 2 - 1))
 
-    def told(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, object]:
         """The manifest's `plan`: levels in order of the first visit, then every step."""
         return {
             "levels": list(dict.fromkeys(step.users for step in self.steps)),
@@ -236,6 +188,8 @@ class SearchSteps:
         """Read the estimate once more when the run is over: replies that ended late may have changed it."""
         self.latest = monitor.estimate(now)
         self.steps = [replace(step, state=self._state(step.users)) for step in self.steps]
+        if self.outcome == "precise" and not self._is_precise(tolerance=LATE_REPLIES_TOLERANCE):
+            self.outcome = "widened"
 
     def _enter(self, users: int, now: float) -> None:
         self.level, self._reached = users, None
@@ -321,7 +275,10 @@ class SearchSteps:
     def _informative_level(self, now: float, monitor: Monitor) -> int:
         """A level on the side of the estimate that has been measured for less time than its uncertainty asks for."""
         low, high = self.interval or (0, None)
-        high = self._lowest_bad_level(monitor) if high is None else high
+        bad = self._lowest_bad_level(monitor)
+        if bad == 1:
+            return 1
+        high = bad if high is None else high
         if high is None:
             return min(self.plan.max_users, 2 * max(step.users for step in self.steps))
         center = min(max(self._center((low, high)), low), high)
@@ -362,11 +319,11 @@ class SearchSteps:
         between = (low + (low if high is None else high)) / 2
         return between if self.estimate is None else self.estimate
 
-    def _is_precise(self) -> bool:
+    def _is_precise(self, tolerance: float = 1.0) -> bool:
         low, high = self.interval or (0, None)
         if high is None or (low == 0 and high > 0):  # whether even one user is served must be known
             return False
-        return high - low <= self.plan.target_width(self._center((low, high)))
+        return high - low <= tolerance * self.plan.target_width(self._center((low, high)))
 
     def _state(self, users: int) -> State:
         level = self.latest.level(users) if self.latest else None

@@ -1,110 +1,177 @@
-"""A run's levels and the pure stepping through them; the clock is the caller's."""
+"""A run's levels, and the stepping through them as pure functions of the caller's time."""
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
+from probe_ext.load.monitor import Monitor
+
 MAX_USERS = 1_000_000
-_NUMBER = re.compile(r"[0-9]{1,9}")
-PATIENCE = 5
-"""a level is left after so many times its hold, heard or not"""
+MAX_HOLD_FACTOR = 5
+"""a level is left after this many times its hold, even if replies are missing"""
+MIN_LEVEL_S = 5.0
+"""shortest measured part of a level"""
+MAX_EXTENSION = 2.0
+"""of the hold, for which a level is held on for the replies that would probably prove it"""
+EXTENSION_MARGIN, MIN_EXTENSION_S = 1.2, 5.0
+"""more than those replies need, since the last ones sent do not count"""
+_INTEGER = re.compile(r"[0-9]{1,9}")
+
+
+def min_level_seconds(hold: float) -> float:
+    """Return how long a level must be measured to count as one: MIN_LEVEL_S, or half of a shorter hold."""
+    return min(MIN_LEVEL_S, hold / 2)
 
 
 @dataclass(frozen=True)
 class LevelPlan:
-    """Hold these numbers of users, one after another."""
+    """User counts to hold, one after another."""
 
     levels: tuple[int, ...]
     hold: float
-    """seconds that a level is measured at least"""
+    """minimum measuring time per level, seconds"""
     settle: float
-    """seconds left out after the number of users has stopped changing"""
+    """seconds excluded after the number of users stops changing"""
     min_replies: int
-    """replies that every user must have finished, of those sent in the measured part"""
+    """completed replies per user, counting those sent in the measured part"""
 
     @property
-    def shortest(self) -> float:
-        """Seconds that the plan takes at least; users who come one by one and slow replies add to it."""
+    def min_duration(self) -> float:
+        """Minimum duration in seconds; ramps and slow replies add to it."""
         return len(self.levels) * (self.settle + self.hold)
 
     def begin(self) -> "LevelSteps":
-        """A run starts."""
+        """Start a run of this plan."""
         return LevelSteps(self)
 
 
 def parse_levels(text: str) -> tuple[int, ...]:
-    """`1,2,4,8` as numbers of users. ValueError says which part is wrong."""
+    """Read user counts such as `1,2,4,8`. ValueError names the invalid part."""
     parts = [part.strip() for part in text.split(",")]
     levels = []
     for part in parts:
-        if not _NUMBER.fullmatch(part) or not 1 <= int(part) <= MAX_USERS:
-            raise ValueError(f"{part[:40]!r} is no number of users (1 to {MAX_USERS})")
+        if not _INTEGER.fullmatch(part) or not 1 <= int(part) <= MAX_USERS:
+            raise ValueError(f"{part[:40]!r} is not a number of users (1 to {MAX_USERS})")
         levels.append(int(part))
-    doubled = next((a for a, b in pairwise(levels) if a == b), None)
-    if doubled is not None:
-        raise ValueError(f"{doubled} follows itself: two neighbouring levels must differ")
+    repeated = next((a for a, b in pairwise(levels) if a == b), None)
+    if repeated is not None:
+        raise ValueError(f"{repeated} is repeated: consecutive levels must differ")
     return tuple(levels)
 
 
 class LevelSteps:
-    """Where in its plan a run is. Ask for `target` about once a second."""
+    """Progress of a run through its plan. Call `target` about once a second.
+
+    A level that a few more replies would probably prove is held on for them. After the last level two kinds are visited
+    again: one that a single bad stretch made fall short, and the highest one that held, so that a server that changes
+    during the run is told from one that has too many users.
+    """
 
     def __init__(self, plan: LevelPlan) -> None:
         self.plan = plan
         self.index = 0
+        self.levels = list(plan.levels)
+        """user counts in order, those visited again at the end"""
         self.never_reached: list[int] = []
-        """levels that were left without the number of users having been reached"""
-        self._over = False
+        """levels that were left before all their users were running"""
+        self._done = False
         self._entered: float | None = None
         self._reached: float | None = None
+        self._visiting = False
+        self._hold = plan.hold
+        self._asked = False
+        """whether the estimate was asked how long this level is worth holding on"""
 
     @property
     def level(self) -> int:
-        """The number of users of the present level."""
-        return self.plan.levels[self.index]
+        """Number of users of the current level."""
+        return self.levels[self.index]
 
     @property
     def position(self) -> str:
-        """Where it is, in a few words."""
-        return f"level {self.index + 1} of {len(self.plan.levels)}"
+        """Progress for people, such as `level 2 of 4`."""
+        planned = len(self.plan.levels)
+        return f"level {self.index + 1} of {planned}" if self.index < planned else f"second visit to {self.level}"
 
-    def told(self) -> dict[str, Any]:
-        """The manifest's `plan`."""
-        return {**asdict(self.plan), "levels": list(self.plan.levels), "search": None}
+    def as_json(self) -> dict[str, Any]:
+        """Return the manifest's `plan`."""
+        visited_again = self.levels[len(self.plan.levels) :]
+        return {**asdict(self.plan), "levels": list(self.plan.levels), "visited_again": visited_again, "search": None}
 
     def measured_from(self) -> float | None:
-        """When the present level's measured part began or begins; None before the users are there."""
-        return None if self._reached is None else self._reached + self.plan.settle
+        """Return when the current level's measured part begins, None before all users are running.
 
-    def target(self, now: float, users: int, heard: Callable[[float], int]) -> int | None:
-        """How many users there should be now; None when the last level is done.
-
-        `heard(since)` says how many users have min_replies finished replies that were sent since that moment.
+        Coming down takes twice as long to settle: the queue of the higher level has to go first.
         """
-        if self._over:
+        if self._reached is None:
+            return None
+        down = self.index > 0 and self.levels[self.index - 1] > self.level
+        return self._reached + self.plan.settle * (2 if down else 1)
+
+    def target(self, now: float, users: int, monitor: Monitor) -> int | None:
+        """Return how many users should be running now, None after the last level."""
+        if self._done:
             return None
         if self._entered is None:
             self._entered = now
         if users == self.level and self._reached is None:
             self._reached = now
-        if not self._done(now, heard):
-            return self.level
+        start = self.measured_from()
+        if start is not None and now >= start and not self._visiting:
+            self._visiting = True
+            monitor.begin_visit(start, self.level)
+        if self._level_done(now, monitor):
+            self._leave(now, monitor)
+        return None if self._done else self.level
+
+    def _leave(self, now: float, monitor: Monitor) -> None:
         if self._reached is None:
             self.never_reached.append(self.level)
         if self.index + 1 == len(self.plan.levels):
-            self._over = True
-            return None
+            self.levels += self._worth_a_second_visit(now, monitor)
+        last = self.index + 1 == len(self.levels)
+        if self._visiting:
+            monitor.end_visit(now, more_users=not last and self.levels[self.index + 1] > self.level)
+        if last:
+            self._done = True
+            return
         self.index += 1
-        self._entered, self._reached = now, None
-        return self.level
+        self._entered, self._reached, self._visiting = now, None, False
+        self._hold, self._asked = self.plan.hold, False
 
-    def _done(self, now: float, heard: Callable[[float], int]) -> bool:
-        limit = PATIENCE * self.plan.hold
+    def _level_done(self, now: float, monitor: Monitor) -> bool:
+        limit = MAX_HOLD_FACTOR * self.plan.hold
         start = self.measured_from()
         if start is None:
             return self._entered is not None and now - self._entered >= limit + self.plan.settle
-        if now - start < self.plan.hold:
+        if now - start < self._hold:
             return False
-        return now - start >= limit or heard(start) >= self.level
+        if now - start >= limit:
+            return True
+        if monitor.users_with_enough_replies(start) < self.level:
+            return False
+        if not self._asked:  # once: a level that is looked at until it is proven would be proven too often
+            self._asked = True
+            self._hold = now - start + self._extension(now, monitor)
+        return now - start >= self._hold
+
+    def _extension(self, now: float, monitor: Monitor) -> float:
+        """Return the seconds that would probably prove the level; 0 if it is proven, or if they are too many."""
+        level = monitor.estimate(now).level(self.level)
+        if level is None or level.state != "unproven" or level.seconds_needed is None:
+            return 0.0
+        needed = EXTENSION_MARGIN * level.seconds_needed + MIN_EXTENSION_S
+        return needed if needed <= MAX_EXTENSION * self.plan.hold else 0.0
+
+    def _worth_a_second_visit(self, now: float, monitor: Monitor) -> list[int]:
+        if len(set(self.plan.levels)) == 1:
+            return []
+        known = monitor.estimate(now)
+        found = [(users, known.level(users)) for users in sorted(set(self.plan.levels))]
+        levels = [(users, level) for users, level in found if level is not None]
+        disturbed = [users for users, level in levels if "needs_second_visit" in level.reasons]
+        held = [users for users, level in levels if level.state == "held"]
+        # Another level has to come before the last one is visited again, or it would only be held for longer.
+        chosen = sorted(dict.fromkeys([*disturbed[:1], *held[-1:]]), key=lambda users: users == self.level)
+        return chosen if chosen and chosen[0] != self.level else []

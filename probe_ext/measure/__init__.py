@@ -1,1 +1,1 @@
-"""The ruler: marks in time, what they mean, and how they are summed up. Standard library only, no I/O."""
+"""Definitions of what is measured: times, rates, outcomes, table rows, sketches, the clock. Standard library only."""

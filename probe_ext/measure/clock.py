@@ -1,22 +1,22 @@
-"""The one place that reads the clock.
+"""The only module that reads the clock.
 
-Durations and marks are monotonic seconds (CLOCK_MONOTONIC: shared by the processes of one machine, never
-stepped). Wall time names runs and joins a run to the outside world; it never measures.
+Durations and times are monotonic seconds (CLOCK_MONOTONIC: shared by all processes of a machine, never stepped). Wall
+time names runs and relates them to the outside world; it is never used to measure.
 """
 
 import math
 import time
 from datetime import UTC, datetime
 
-TOGETHER = 20e-6
-"""seconds by which a moment that was carried from one axis to the other may seem to lie ahead"""
-_CLOSE = 1e-6
-"""seconds between two readings that are near enough; undisturbed they are a tenth of that apart"""
-_TRIES = range(5)
+CLOCK_TOLERANCE_S = 20e-6
+"""a time converted from wall to monotonic may appear to be this far in the future"""
+_MAX_PAIR_DISTANCE_S = 1e-6
+"""ten times the distance of two undisturbed readings"""
+_PAIR_ATTEMPTS = 5
 
 
 def monotonic() -> float:
-    """Seconds since an arbitrary, fixed point of this machine."""
+    """Seconds since a fixed but arbitrary point in time of this machine."""
     return time.monotonic()
 
 
@@ -26,40 +26,39 @@ def wall() -> float:
 
 
 def wall_ns() -> int:
-    """Nanoseconds since the Unix epoch, the axis of the kernel's receive timestamps."""
+    """Nanoseconds since the Unix epoch, as in the kernel's receive timestamps."""
     return time.time_ns()
 
 
-def both() -> tuple[float, int]:
-    """Monotonic seconds and wall nanoseconds of one moment.
+def read_clock_pair() -> tuple[float, int]:
+    """Return monotonic seconds and wall nanoseconds of the same moment.
 
-    Between two readings this process may lose its core, or find its caches cold: they are taken again until two are
-    close, and the closest count. The monotonic one comes last, so that a moment carried from the wall's axis to ours
-    is never too early.
+    The process may be interrupted between the two readings, so they are repeated until they are close together; the
+    closest pair counts. Monotonic time is read last, so that times converted from wall time are never too early.
     """
-    narrowest, found = math.inf, (0.0, 0)
-    for _ in _TRIES:
+    narrowest, pair = math.inf, (0.0, 0)
+    for _ in range(_PAIR_ATTEMPTS):
         before = time.monotonic()
         wall_time = time.time_ns()
         after = time.monotonic()
         if after - before < narrowest:
-            narrowest, found = after - before, (after, wall_time)
-            if narrowest < _CLOSE:
+            narrowest, pair = after - before, (after, wall_time)
+            if narrowest < _MAX_PAIR_DISTANCE_S:
                 break
-    return found
+    return pair
 
 
 def cpu() -> float:
-    """Seconds of user and system CPU time that this process has used."""
+    """User and system CPU time of this process in seconds."""
     return time.process_time()
 
 
 def utc_text(unix: float) -> str:
-    """`2026-01-31T12:00:00.000Z` for Unix seconds."""
+    """Format Unix seconds as `2026-01-31T12:00:00.000Z`."""
     stamp = datetime.fromtimestamp(unix, tz=UTC)
     return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def utc_compact(unix: float) -> str:
-    """`20260131T120000Z`: sorts by time and is safe in a file name."""
+    """Format Unix seconds as `20260131T120000Z`, for file names."""
     return datetime.fromtimestamp(unix, tz=UTC).strftime("%Y%m%dT%H%M%SZ")

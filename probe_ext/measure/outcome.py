@@ -1,59 +1,59 @@
-"""Every way in which a reply can end.
+"""Every way a reply can end.
 
-Exactly one member is recorded for each reply that was started, so `started = sum over outcomes` holds.
+Each started reply gets exactly one outcome, so the outcomes add up to the number of started replies.
 """
 
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How a reply ended. The values stand in `requests.csv` and are part of the run directory's contract."""
+    """How a reply ended. The values appear in `requests.csv` and are part of the run directory's format."""
 
     COMPLETE = "complete"
-    """The model's own end: `stop`, `length`, `tool_calls` or `function_call`, with text."""
+    """Finished by the model (`stop`, `length`, `tool_calls` or `function_call`) with text."""
     NO_ANSWER = "no_answer"
-    """Thought, and finished, without one visible token (reasoning only)."""
+    """Finished with reasoning only, without a visible token."""
     EMPTY = "empty"
-    """Finished in order, without a single token."""
+    """Finished normally without a token."""
     TRUNCATED = "truncated"
-    """The stream ended in order but no finish reason came."""
+    """The stream ended normally, but without a finish reason."""
     FILTERED = "filtered"
     """The server withheld the answer (`content_filter`, or a refusal)."""
     REJECTED = "rejected"
-    """The server said it was too busy (HTTP 429 or 503, before or inside the stream)."""
+    """The server was too busy (429 or 503, as HTTP status or inside the stream)."""
     HTTP_ERROR = "http_error"
-    """Any other HTTP status than 2xx."""
+    """Any other HTTP status outside 2xx."""
     STREAM_ERROR = "stream_error"
-    """An error event inside a stream that had begun with HTTP 200."""
+    """An error event inside a stream that began with HTTP 200."""
     BAD_DATA = "bad_data"
-    """What came was no HTTP, no event stream, no JSON, or beyond the size limit."""
+    """The response was invalid HTTP, SSE or JSON, or exceeded a size limit."""
     CUT = "cut"
-    """The connection ended in mid-reply."""
+    """The connection closed in mid-reply."""
     STALLED = "stalled"
-    """No token for longer than the timeout between tokens."""
+    """No further token within the timeout between tokens."""
     TIMEOUT_FIRST = "timeout_first"
-    """No first token (no answer at all, when not streaming) within its timeout."""
+    """No first token within its timeout (without streaming: no reply)."""
     TIMEOUT_TOTAL = "timeout_total"
-    """Still running at the limit for the whole reply."""
+    """Not finished within the timeout for the whole reply."""
     CONNECT_FAILED = "connect_failed"
-    """Name resolution, TCP or TLS set-up failed."""
+    """Name resolution, TCP connection or TLS handshake failed."""
     CONNECT_TIMEOUT = "connect_timeout"
-    """TCP or TLS set-up did not finish within its timeout."""
+    """TCP connection or TLS handshake did not finish within its timeout."""
     HUNG_UP = "hung_up"
-    """A simulated user lost patience and hung up."""
+    """The simulated user lost patience and hung up."""
     ENDED_BY_US = "ended_by_us"
-    """The run stopped, or this user was taken away, in mid-reply."""
+    """The run or the user was stopped in mid-reply."""
     CLIENT_ERROR = "client_error"
-    """Our own fault: out of file descriptors, a request that could not be built, a defect."""
+    """The load generator failed: out of file descriptors, invalid request, internal error."""
 
 
 FINISHED = frozenset({Outcome.COMPLETE, Outcome.NO_ANSWER, Outcome.EMPTY, Outcome.FILTERED})
-"""The server brought its reply to an end of its own choosing."""
+"""The server ended its reply normally."""
 
-OURS = frozenset({Outcome.ENDED_BY_US, Outcome.CLIENT_ERROR})
-"""Endings that say nothing against the server."""
+CLIENT_SIDE = frozenset({Outcome.ENDED_BY_US, Outcome.CLIENT_ERROR})
+"""Not caused by the server."""
 
 
 def is_failure(outcome: Outcome) -> bool:
-    """Whether Locust should count this reply as failed."""
+    """Return whether Locust counts this reply as failed."""
     return outcome not in {Outcome.COMPLETE, Outcome.ENDED_BY_US}

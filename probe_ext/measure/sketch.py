@@ -2,8 +2,8 @@
 
 The bins are those of DDSketch (Masson, Rim, Lee: "DDSketch: a fast and fully-mergeable quantile sketch with
 relative-error guarantees", VLDB 2019): bin i holds the values in (g^(i-1), g^i] with g = (1+a)/(1-a), and any
-quantile is right to within the relative accuracy a. Count, sum, minimum and maximum are exact. Values at or below
-FLOOR share one bin: below a microsecond this ruler resolves nothing.
+quantile is exact to within the relative error a. Count, sum, minimum and maximum are exact. Values at or below FLOOR
+share one bin: differences below a microsecond are not measurable here.
 """
 
 import math
@@ -13,16 +13,16 @@ from math import ceil, log
 from typing import Any
 
 ACCURACY = 0.005
-"""relative error of a quantile: half a percent"""
+"""maximum relative error of a quantile"""
 FLOOR = 1e-6
-"""seconds: at or below, values are one bin and their quantile is reported as 0"""
+"""seconds; values at or below are in one bin, and their quantile is 0"""
 
 _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
 _SCALE = 1 / math.log(_GAMMA)
 
 
 class LatencySketch:
-    """Add seconds, merge in any order or grouping, ask for quantiles. A dozen bytes a bin; 460 bins a decade of two."""
+    """Add values in seconds, merge in any order, query quantiles. About 12 bytes per bin, 230 bins per decade."""
 
     __slots__ = ("_bins", "_low", "count", "maximum", "minimum", "total")
 
@@ -35,14 +35,14 @@ class LatencySketch:
         self.maximum = -math.inf
 
     def add(self, values: Iterable[float]) -> None:
-        """Count each value, in seconds. ValueError for what is no duration (negative, endless, not a number)."""
+        """Add values in seconds. ValueError for negative, infinite or NaN values."""
         added = list(values)
         if not added:
             return
         total, low, high = sum(added), min(added), max(added)
-        if not (low >= 0 and total < math.inf):  # a value that is no number makes the total none
-            wrong = next(value for value in added if not 0 <= value < math.inf)
-            raise ValueError(f"a duration must be 0 s or more and have an end, got {wrong!r}")
+        if not (low >= 0 and total < math.inf):  # a NaN makes the total NaN
+            invalid = next(value for value in added if not 0 <= value < math.inf)
+            raise ValueError(f"a duration must be finite and non-negative, not {invalid!r}")
         binned = added if low > FLOOR else [value for value in added if value > FLOOR]
         self._bins.update([ceil(log(value) * _SCALE) for value in binned])
         self._low += len(added) - len(binned)
@@ -52,7 +52,7 @@ class LatencySketch:
         self.maximum = max(self.maximum, high)
 
     def merge(self, other: "LatencySketch") -> None:
-        """Add another sketch's values to this one; the other stays as it is."""
+        """Add another sketch's values to this one; the other is not changed."""
         self._bins.update(other._bins)
         self._low += other._low
         self.count += other.count
@@ -61,9 +61,9 @@ class LatencySketch:
         self.maximum = max(self.maximum, other.maximum)
 
     def quantile(self, q: float) -> float | None:
-        """The value of rank floor(q·(count−1)), within ACCURACY; None when empty. ValueError outside 0…1."""
+        """Return the value of rank floor(q·(count−1)) to within ACCURACY; None if empty. ValueError outside 0…1."""
         if not 0 <= q <= 1:
-            raise ValueError(f"a quantile lies in 0…1, got {q!r}")
+            raise ValueError(f"a quantile must be between 0 and 1, not {q!r}")
         if not self.count:
             return None
         rank = math.floor(q * (self.count - 1))
@@ -76,8 +76,8 @@ class LatencySketch:
                 return self._clamped(2 * _GAMMA**key / (_GAMMA + 1))
         return self.maximum
 
-    def counts(self) -> list[tuple[float, int]]:
-        """Every bin as its value (right to within ACCURACY, in seconds, rising) and how many lie in it."""
+    def bins(self) -> list[tuple[float, int]]:
+        """Return value (seconds, to within ACCURACY) and count of each bin, by ascending value."""
         low = [(0.0, self._low)] if self._low else []
         return low + [(self._clamped(2 * _GAMMA**key / (_GAMMA + 1)), self._bins[key]) for key in sorted(self._bins)]
 
@@ -85,7 +85,7 @@ class LatencySketch:
         return min(max(value, self.minimum), self.maximum)
 
     def to_wire(self) -> dict[str, Any]:
-        """Plain types that lose nothing: JSON and msgpack carry them."""
+        """Return a lossless representation in plain types for JSON and msgpack."""
         return {
             "accuracy": ACCURACY,
             "low": self._low,
@@ -97,9 +97,9 @@ class LatencySketch:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> "LatencySketch":
-        """The inverse of to_wire. ValueError when the other side counted into other bins."""
+        """Invert to_wire. ValueError if the sketch was made with another accuracy."""
         if wire["accuracy"] != ACCURACY:
-            raise ValueError(f"accuracy: {wire['accuracy']!r}, this version's sketches have {ACCURACY}")
+            raise ValueError(f"accuracy: {wire['accuracy']!r} is not supported (this version uses {ACCURACY})")
         sketch = cls()
         sketch._bins = Counter({int(key): int(count) for key, count in wire["bins"].items()})
         sketch._low = int(wire["low"])

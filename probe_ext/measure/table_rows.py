@@ -1,7 +1,7 @@
-"""Every column that reaches disk, on one screen.
+"""The columns of all tables in a run directory.
 
-Times are seconds. Inside a process they are monotonic; in the run directory they are seconds since `started_at` on
-the master's axis. None is *missing* and is written as an empty field; it is never zero.
+Times are seconds: monotonic inside a process, relative to `started_at` on the master's clock in the run directory. None
+means missing and is written as an empty field, never as zero.
 """
 
 from dataclasses import dataclass, fields
@@ -9,56 +9,56 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 WARM_UP = "warm-up"
-"""`scenario` of replies that are recorded and not judged"""
+"""`scenario` of replies that are recorded but not judged"""
 COLD, WARM = "cold", "warm"
-"""`scenario` of replies whose prompts begin like no other, and of those whose beginning all share"""
-GAP_FLOOR = 0.25
-"""seconds: every gap at least this long is kept by itself in gaps.csv"""
+"""`scenario` of replies to prompts with a unique beginning, and with a shared prefix"""
+MIN_RECORDED_GAP_S = 0.25
+"""gaps at least this long have a row in gaps.csv"""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyRow:
-    """One reply that was started: a line of `requests.csv`."""
+    """A started reply: a row of `requests.csv`."""
 
     reply_id: str
     """`<worker>:<n>`, unique in a run"""
     worker: str
     user: str
-    """`<worker>:<k>`: one simulated person"""
+    """`<worker>:<k>`: one simulated user"""
     scenario: str
     kind: str
-    """`chat`, `turn` (a chat that holds earlier answers) or `completion`"""
+    """`chat`, `turn` (a chat with earlier replies) or `completion`"""
     streamed: bool
     due: float
     """when the user wanted to send"""
     late: float
-    """seconds of `sent − due` that we caused: not those in which the user still waited for the last reply"""
+    """the part of `sent − due` caused by the load generator; excludes waiting for the previous reply"""
     sent: float | None
     headers: float | None
     first: float | None
-    """first token event; the latest choice's, with several"""
+    """first token event; with several choices, of the latest"""
     first_visible: float | None
     """first token event outside reasoning"""
     last: float | None
     end: float
     tokens_in: int | None
-    """prompt tokens as the server counts them"""
+    """prompt tokens, counted by the server"""
     tokens_cached: int | None
-    """prompt tokens that the server took from its prefix cache"""
+    """prompt tokens from the server's prefix cache"""
     tokens_out: int | None
     """completion tokens"""
     tokens_from: str | None
-    """`usage`, `token_ids` or `events`: where `tokens_out` comes from"""
+    """source of `tokens_out`: `usage`, `token_ids` or `events`"""
     tokens_first: int | None
     """tokens in the first token event"""
     tokens_visible: int | None
     """tokens outside reasoning"""
     events: int
-    """token events"""
+    """number of token events"""
     events_visible: int
     choices: int
     tpot: float | None
-    """seconds a token"""
+    """seconds per token"""
     tpot_visible: float | None
     longest_gap: float | None
     gap_start: float | None
@@ -68,22 +68,22 @@ class ReplyRow:
     status: int | None
     """HTTP status"""
     message: str | None
-    """short and printable; what the server or the system said of a failure"""
+    """error message from server or system, short and printable"""
     connect: float | None
     tls: float | None
     lag_max: float | None
-    """seconds: the latest that we read any of this reply's bytes after the kernel had them"""
+    """maximum seconds between the kernel's receipt of bytes and our read"""
     reads: int
     reads_unresolved: int
-    """reads that carried more than one token event: the gaps between those are not resolved"""
+    """reads with several token events, whose gaps are therefore unknown"""
     deadlines: int | None = None
-    """of its tokens, by the run's own profile, for the fluidity index (see `deadlines`)"""
+    """token deadlines by the run's profile, for the fluidity index (see `measure.fluidity`)"""
     deadlines_missed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GapRow:
-    """One gap of at least GAP_FLOOR in mid-reply: a line of `gaps.csv`."""
+    """A gap of at least MIN_RECORDED_GAP_S within a reply: a row of `gaps.csv`."""
 
     reply_id: str
     start: float
@@ -93,30 +93,30 @@ class GapRow:
 
 @dataclass(frozen=True, slots=True)
 class UserRow:
-    """How many users there were: a line of `users.csv`."""
+    """The number of users at one time: a row of `users.csv`."""
 
     t: float
     users: int
     target: int | None
     state: str
-    """Locust's: ready, spawning, running, cleanup, stopping, stopped"""
+    """Locust's runner state: ready, spawning, running, cleanup, stopping, stopped"""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerRow:
-    """One figure of one server at one moment: a line of `server.csv`."""
+    """A value of one server at one time: a row of `server.csv`."""
 
     t: float
     url: str
     engine: str
-    """the data-parallel engine, or `all` where they were put together"""
+    """data-parallel engine, or `all` for a value over all engines"""
     quantity: str
     """canonical name, see docs/metrics.md"""
     value: float
 
 
-LATER = frozenset({"deadlines", "deadlines_missed"})
-"""columns that runs of earlier versions lack, which is no damage"""
+OPTIONAL_COLUMNS = frozenset({"deadlines", "deadlines_missed"})
+"""columns that runs of earlier versions lack"""
 
 Row = ReplyRow | GapRow | UserRow | ServerRow
 
@@ -125,7 +125,7 @@ GAP_MARKS = ("start", "end")
 
 
 def columns(row_type: type[Row]) -> tuple[str, ...]:
-    """The header of a table, in order."""
+    """Return a table's column names in order."""
     return tuple(f.name for f in fields(row_type))
 
 
@@ -134,20 +134,20 @@ _readers = {kind: attrgetter(*names) for kind, names in _columns.items()}
 
 
 def values_of(row: Row) -> tuple[Any, ...]:
-    """A row's fields in order; `dataclasses.astuple` copies each, and takes twenty times as long."""
+    """Return a row's values in order. `dataclasses.astuple` makes deep copies and takes 20 times as long."""
     values: tuple[Any, ...] = _readers[type(row)](row)
     return values
 
 
-MovableRow = TypeVar("MovableRow", ReplyRow, GapRow)
+RowWithMarks = TypeVar("RowWithMarks", ReplyRow, GapRow)
 
 
-def moved(row: MovableRow, seconds: float, marks: tuple[str, ...]) -> MovableRow:
-    """The same row with its moments shifted; durations stay."""
+def shifted(row: RowWithMarks, seconds: float, marks: tuple[str, ...]) -> RowWithMarks:
+    """Return the row with its times (`marks`) shifted; durations stay."""
     names = _columns[type(row)]
     values = list(values_of(row))
     for mark in marks:
-        place = names.index(mark)
-        if values[place] is not None:
-            values[place] += seconds
+        index = names.index(mark)
+        if values[index] is not None:
+            values[index] += seconds
     return type(row)(*values)

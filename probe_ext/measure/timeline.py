@@ -1,8 +1,8 @@
-"""The marks of one reply, and the figures that follow from them.
+"""The times of one reply, and what is computed from them: gaps, TPOT, pace.
 
-All marks are monotonic seconds. A token event is a stream event with text that the model made (content,
-reasoning or tool-call text); role-only deltas, comments and usage-only events are none. Tokens of an event with
-empty text (held back, e.g. half a character) count with the next event that has text.
+Times are monotonic seconds. A token event is a stream event with text from the model (content, reasoning or tool-call
+text), as opposed to role-only deltas, comments and usage-only events. Tokens of an event without text (held back, e.g.
+half a character) count with the next event that has text.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from operator import sub
 
 @dataclass(slots=True)
 class TokenEvents:
-    """The token events of one choice, in order of arrival; four columns of equal length."""
+    """The token events of one choice in order of arrival: columns of equal length."""
 
     at: list[float] = field(default_factory=list)
-    """seconds: when the event's bytes reached this machine"""
+    """arrival of the event's bytes at this machine"""
     tokens: list[int] = field(default_factory=list)
-    """tokens that the event stands for; 1 where the server does not say"""
+    """tokens of the event; 1 if the server does not say"""
     visible: list[bool] = field(default_factory=list)
     """False for reasoning"""
 
@@ -28,34 +28,34 @@ class TokenEvents:
         self.visible.append(visible)
 
     def only_visible(self) -> "TokenEvents":
-        """The events that show text outside reasoning. Tokens of reasoning in between belong to no event."""
-        kept = [i for i, shown in enumerate(self.visible) if shown]
-        return TokenEvents([self.at[i] for i in kept], [self.tokens[i] for i in kept], [True] * len(kept))
+        """Return the events outside reasoning."""
+        indexes = [i for i, visible in enumerate(self.visible) if visible]
+        return TokenEvents([self.at[i] for i in indexes], [self.tokens[i] for i in indexes], [True] * len(indexes))
 
 
 @dataclass(slots=True)
 class Marks:
-    """When things happened to one request; None where it did not come to that."""
+    """Times of one request; None if it did not get that far."""
 
     due: float
     """when the user wanted to send"""
     sent: float | None = None
-    """when the request's bytes were handed to a ready connection"""
+    """when the request was written to a ready connection"""
     headers: float | None = None
-    """when the response's head had arrived"""
+    """when the response's head was complete"""
     end: float | None = None
-    """when the reply was over, however it ended"""
+    """when the reply ended, for whatever reason"""
     connect: float | None = None
-    """seconds that name resolution and TCP took; None on a connection used before"""
+    """duration of name resolution and TCP connection; None for a reused connection"""
     tls: float | None = None
-    """seconds that the TLS handshake took; None without TLS or on a connection used before"""
+    """duration of the TLS handshake; None without TLS or for a reused connection"""
     late: float = 0.0
-    """seconds that we were late to act, once it was due and the user's last reply had ended: our fault"""
+    """delay caused by the load generator, once the request was due and the user's previous reply had ended"""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the token events of one choice were spread in time."""
+    """Summary of the token events of one choice."""
 
     first: float
     last: float
@@ -63,30 +63,29 @@ class Pace:
     tokens: int
     tokens_first: int
     longest_gap: float | None
-    """seconds; None with one event"""
+    """None with a single event"""
     gap_start: float | None
     tpot: float | None
-    """seconds a token"""
+    """seconds per token"""
 
 
 def gaps(at: Sequence[float]) -> list[float]:
-    """Seconds between successive token events: the inter-chunk latency of AIPerf, the `itls` of vLLM's benchmark."""
+    """Return the seconds between successive token events (AIPerf's inter-chunk latency, `itls` in vLLM's benchmark)."""
     return list(map(sub, at[1:], at))
 
 
 def tpot(first: float, last: float, tokens: int, tokens_first: int) -> float | None:
-    """Time per output token in seconds: (last − first) / (tokens − tokens in the first event).
+    """Return the time per output token in seconds: (last − first) / (tokens − tokens in the first event).
 
-    None where there is nothing to divide (one event, or all tokens in the first): undefined is not zero. With one
-    token an event this is (last − first) / (n − 1), as vLLM's benchmark and its server metric
-    `request_time_per_output_token_seconds` compute it.
+    None if undefined: one event, or all tokens in the first. With one token per event this is (last − first) / (n − 1),
+    like TPOT in vLLM's benchmark and its server metric `request_time_per_output_token_seconds`.
     """
     rest = tokens - tokens_first
     return (last - first) / rest if rest > 0 and last > first else None
 
 
 def pace(events: TokenEvents, tokens: int | None = None) -> Pace | None:
-    """Sum up one choice's events; `tokens` is the server's own count where it gives one. None without events."""
+    """Summarize one choice's events; `tokens`: the server's count, if known. None without events."""
     if not events.at:
         return None
     total = sum(events.tokens) if tokens is None else tokens
@@ -105,14 +104,14 @@ def pace(events: TokenEvents, tokens: int | None = None) -> Pace | None:
 
 
 def worst(paces: Sequence[Pace]) -> Pace | None:
-    """The pace that a user with several choices is judged by: latest first token, longest gap, slowest typing.
+    """Return the pace by which several choices are judged: latest first token, longest gap, slowest typing.
 
-    `last`, `events`, `tokens` and `tokens_first` span or add up all choices. None without paces.
+    `last` is the latest, `events`, `tokens` and `tokens_first` are sums over all choices. None without paces.
     """
     if not paces:
         return None
     with_gap = [p for p in paces if p.longest_gap is not None]
-    silent = max(with_gap, key=lambda p: p.longest_gap or 0.0) if with_gap else None
+    longest = max(with_gap, key=lambda p: p.longest_gap or 0.0) if with_gap else None
     speeds = [p.tpot for p in paces if p.tpot is not None]
     return Pace(
         first=max(p.first for p in paces),
@@ -120,7 +119,7 @@ def worst(paces: Sequence[Pace]) -> Pace | None:
         events=sum(p.events for p in paces),
         tokens=sum(p.tokens for p in paces),
         tokens_first=sum(p.tokens_first for p in paces),
-        longest_gap=silent.longest_gap if silent else None,
-        gap_start=silent.gap_start if silent else None,
+        longest_gap=longest.longest_gap if longest else None,
+        gap_start=longest.gap_start if longest else None,
         tpot=max(speeds) if speeds else None,
     )

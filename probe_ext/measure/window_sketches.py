@@ -1,8 +1,8 @@
-"""Sketches and counts by window of time and metric.
+"""Sketches and counts per metric and time window.
 
-A worker keeps one book and sends snapshots of the windows that changed; the master keeps the latest snapshot of
-each (worker, metric, window). Windows only grow, so the fuller snapshot is the later one: one that comes twice, late or
-in place of a lost one changes nothing.
+Each worker fills WindowSketches and sends snapshots of the windows that changed. The master keeps the fullest snapshot
+per worker, metric and window. Windows only grow, so a fuller snapshot is a later one, and snapshots that arrive twice
+or out of order change nothing.
 """
 
 import math
@@ -14,82 +14,81 @@ from typing import Any
 from probe_ext.measure.sketch import LatencySketch
 
 SKETCH_SECONDS = 5
-"""length of a sketch's window"""
+"""window length of a sketch"""
 COUNT_SECONDS = 1
-"""length of a count's window"""
+"""window length of a count"""
 
-_AT_ONCE = 1000
-"""durations that are sketched together: a fraction of a millisecond"""
+_SKETCH_BATCH_SIZE = 1000
+"""durations added to a sketch together, which takes a fraction of a millisecond"""
 
-Key = tuple[str, int]
-"""metric and window number: the window covers [number·length, (number+1)·length) seconds of the run"""
+_Key = tuple[str, int]
+"""metric and window number; window n covers [n × length, (n + 1) × length) seconds of the run"""
 
 
-class Book:
-    """What one process measured, by window."""
+class WindowSketches:
+    """The windows of one process."""
 
     def __init__(self) -> None:
-        self._sketches: dict[Key, LatencySketch] = {}
-        self._fresh: dict[tuple[tuple[str, ...], int], list[float]] = {}
-        """durations by metrics and window that no sketch has yet: many at once cost half as much"""
-        self._counts: dict[Key, int] = {}
-        self._changed: set[Key] = set()
+        self._sketches: dict[_Key, LatencySketch] = {}
+        self._pending: dict[tuple[tuple[str, ...], int], list[float]] = {}
+        """durations by metrics and window that are in no sketch yet: adding many at once costs half as much"""
+        self._counts: dict[_Key, int] = {}
+        self._changed: set[_Key] = set()
 
     def add(self, metric: str, t: float, values: Iterable[float]) -> None:
-        """Sketch durations, in seconds, that were observed at second `t` of the run."""
-        self._put((metric,), int(t // SKETCH_SECONDS), values)
+        """Add durations (seconds) observed at second `t` of the run."""
+        self._add((metric,), int(t // SKETCH_SECONDS), values)
 
-    def add_all(self, metrics: Sequence[str], times: Sequence[float], values: Sequence[float], origin: float) -> None:
-        """Sketch durations, each in the window of its own moment; `times` rise, and `origin` is the run's zero."""
-        for window, start, end in _stretches(times, origin, SKETCH_SECONDS):
-            self._put(tuple(metrics), window, values[start:end])
+    def add_series(self, metrics: Sequence[str], times: Sequence[float], values: Sequence[float], start: float) -> None:
+        """Add durations, each to the window of its own time; `times` must not decrease, `start` is the run's start."""
+        for window, first, end in _split_by_window(times, start, SKETCH_SECONDS):
+            self._add(tuple(metrics), window, values[first:end])
 
-    def _put(self, metrics: tuple[str, ...], window: int, values: Iterable[float]) -> None:
-        fresh = self._fresh.setdefault((metrics, window), [])
-        fresh.extend(values)
-        if len(fresh) >= _AT_ONCE:
-            self._sketch(metrics, window)
+    def _add(self, metrics: tuple[str, ...], window: int, values: Iterable[float]) -> None:
+        pending = self._pending.setdefault((metrics, window), [])
+        pending.extend(values)
+        if len(pending) >= _SKETCH_BATCH_SIZE:
+            self._sketch_pending(metrics, window)
 
-    def _sketch(self, metrics: tuple[str, ...], window: int) -> None:
-        """Put what is fresh of these metrics into their sketches."""
+    def _sketch_pending(self, metrics: tuple[str, ...], window: int) -> None:
         sketch = LatencySketch()
-        sketch.add(self._fresh.pop((metrics, window)))
+        sketch.add(self._pending.pop((metrics, window)))
         for key in ((metric, window) for metric in metrics):
             self._sketches.setdefault(key, LatencySketch()).merge(sketch)
             self._changed.add(key)
 
-    def _sketch_all(self) -> None:
-        for metrics, window in list(self._fresh):
-            self._sketch(metrics, window)
+    def _sketch_all_pending(self) -> None:
+        for metrics, window in list(self._pending):
+            self._sketch_pending(metrics, window)
 
-    def count_all(self, metric: str, times: Sequence[float], totals: Sequence[int], origin: float) -> None:
-        """Count at each of `times` what `totals`, the count up to and with each, has grown by."""
+    def count_series(self, metric: str, times: Sequence[float], totals: Sequence[int], start: float) -> None:
+        """Count the growth of `totals` (cumulative) at each of `times`."""
         before = 0
-        for window, _, end in _stretches(times, origin, COUNT_SECONDS):
+        for window, _, end in _split_by_window(times, start, COUNT_SECONDS):
             if totals[end - 1] != before:
                 self.count(metric, window * COUNT_SECONDS, totals[end - 1] - before)
             before = totals[end - 1]
 
     def count(self, metric: str, t: float, n: int) -> None:
-        """Count `n` things at second `t` of the run."""
+        """Add `n` to the count at second `t` of the run."""
         key = (metric, int(t // COUNT_SECONDS))
         self._counts[key] = self._counts.get(key, 0) + n
         self._changed.add(key)
 
-    def changes(self) -> list[dict[str, Any]]:
-        """Whole snapshots of the windows that changed since the last call."""
-        self._sketch_all()
+    def take_changes(self) -> list[dict[str, Any]]:
+        """Return complete snapshots of the windows that changed since the last call."""
+        self._sketch_all_pending()
         changed, self._changed = self._changed, set()
-        return [self._wire(key) for key in sorted(changed)]
+        return [self._snapshot(key) for key in sorted(changed)]
 
-    def forget(self, before: float) -> None:
-        """Drop the windows that ended before this second of the run: their snapshots are told, nothing comes after."""
-        self._sketch_all()
+    def drop_before(self, t: float) -> None:
+        """Drop windows that ended before second `t` of the run and whose snapshots were taken."""
+        self._sketch_all_pending()
         for windows, seconds in ((self._sketches, SKETCH_SECONDS), (self._counts, COUNT_SECONDS)):
-            for key in [key for key in windows if (key[1] + 1) * seconds < before and key not in self._changed]:
+            for key in [key for key in windows if (key[1] + 1) * seconds < t and key not in self._changed]:
                 del windows[key]
 
-    def _wire(self, key: Key) -> dict[str, Any]:
+    def _snapshot(self, key: _Key) -> dict[str, Any]:
         metric, window = key
         if key in self._counts:
             start = window * COUNT_SECONDS
@@ -99,68 +98,68 @@ class Book:
         return {"metric": metric, "start": start, "seconds": SKETCH_SECONDS, "sketch": sketch}
 
 
-def _stretches(times: Sequence[float], origin: float, length: int) -> Iterator[tuple[int, int, int]]:
-    """Runs of rising moments that lie in one window: its number, where the run starts, and where the next does."""
-    start = 0
-    while start < len(times):
-        window = int((times[start] - origin) // length)
-        end = bisect_left(times, (window + 1) * length + origin, lo=start + 1)
-        yield window, start, end
-        start = end
+def _split_by_window(times: Sequence[float], start: float, length: int) -> Iterator[tuple[int, int, int]]:
+    """Split non-decreasing times by window: window number, index of its first time and of the one after its last."""
+    first = 0
+    while first < len(times):
+        window = int((times[first] - start) // length)
+        end = bisect_left(times, (window + 1) * length + start, lo=first + 1)
+        yield window, first, end
+        first = end
 
 
-class MasterBook:
-    """The fullest snapshot of each window of each worker."""
+class MergedWindows:
+    """The windows of all workers, on the master."""
 
     def __init__(self) -> None:
-        self._latest: dict[tuple[str, str, int], dict[str, Any]] = {}
+        self._fullest: dict[tuple[str, str, int], dict[str, Any]] = {}
         self._workers: dict[tuple[str, int], set[str]] = defaultdict(set)
-        """who told of each window"""
+        """workers that sent a snapshot, per metric and window start"""
         self._changed: set[tuple[str, int]] = set()
-        self._sealed_before = -math.inf
-        """second of the run: windows that ended before it are put away"""
+        self._finalized_before = -math.inf
+        """second of the run; windows that ended before it are final"""
 
-    def absorb(self, worker: str, snapshots: Iterable[dict[str, Any]]) -> None:
-        """Take what a worker says of these windows, unless more is known: messages may overtake one another."""
+    def merge(self, worker: str, snapshots: Iterable[dict[str, Any]]) -> None:
+        """Merge a worker's snapshots, unless a fuller one is known or the window is final."""
         for snapshot in snapshots:
             key = (worker, snapshot["metric"], snapshot["start"])
-            if snapshot["start"] + SKETCH_SECONDS < self._sealed_before:
+            if snapshot["start"] + SKETCH_SECONDS < self._finalized_before:
                 continue
-            if key not in self._latest or _size(snapshot) >= _size(self._latest[key]):
-                self._latest[key] = snapshot
+            if key not in self._fullest or _size(snapshot) >= _size(self._fullest[key]):
+                self._fullest[key] = snapshot
                 self._workers[key[1:]].add(worker)
                 self._changed.add(key[1:])
 
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """One record a metric and window, all workers together: what `sketches.jsonl` holds, without what is sealed."""
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Return one record per metric and window, merged over workers, except final windows: see `sketches.jsonl`."""
         yield from self._records(self._workers)
 
-    def seal(self, before: float) -> list[dict[str, Any]]:
-        """Take out the windows that ended before this second of the run: what comes for them later is not taken."""
+    def finalize(self, before: float) -> list[dict[str, Any]]:
+        """Remove and return the records of windows that ended before this second of the run; they accept no more."""
         ended = [w for w in self._workers if w not in self._changed and w[1] + SKETCH_SECONDS < before]
         records = list(self._records(ended))
         for window in ended:
             for worker in self._workers.pop(window):
-                del self._latest[worker, *window]
-        self._sealed_before = max(self._sealed_before, before)
+                del self._fullest[worker, *window]
+        self._finalized_before = max(self._finalized_before, before)
         return records
 
-    def news(self) -> list[dict[str, Any]]:
-        """The records that changed since the last call, each whole: of two for one window the later holds."""
+    def take_changes(self) -> list[dict[str, Any]]:
+        """Return the complete records that changed since the last call; a later record replaces an earlier one."""
         changed, self._changed = self._changed, set()
         return list(self._records(changed))
 
-    def restore(self, records: Iterable[dict[str, Any]]) -> None:
-        """These news reached nobody: they are news again."""
+    def return_changes(self, records: Iterable[dict[str, Any]]) -> None:
+        """Mark records as changed again after they could not be delivered."""
         self._changed.update((record["metric"], record["start"]) for record in records)
 
     def _records(self, windows: Iterable[tuple[str, int]]) -> Iterator[dict[str, Any]]:
         for window in sorted(windows):
-            yield _merged([self._latest[worker, *window] for worker in sorted(self._workers[window])])
+            yield _merged([self._fullest[worker, *window] for worker in sorted(self._workers[window])])
 
 
 def _size(snapshot: dict[str, Any]) -> int:
-    """How many things a snapshot has counted."""
+    """Return the number of observations in a snapshot."""
     if "count" in snapshot:
         return int(snapshot["count"])
     return int(snapshot["sketch"]["low"] + sum(snapshot["sketch"]["bins"].values()))

@@ -1,0 +1,1 @@
+"""Seeded prompts of a given length in the server's own tokens."""

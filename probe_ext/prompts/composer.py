@@ -1,88 +1,88 @@
-"""Lays text of a stated length: a beginning that no other text of the run has, bricks, single words, a request."""
+"""Composes text of a given length: a unique beginning, phrases, single words, an instruction."""
 
 import math
 import random
 from functools import cached_property, lru_cache
 
 from probe_ext.prompts.length_model import LengthModel
-from probe_ext.prompts.phrases import REQUESTS, bricks, generator
+from probe_ext.prompts.phrases import INSTRUCTIONS, phrases_of, seeded_random
 
-_NUMBERS_EACH = 1 << 20
-"""texts that a user may have before the beginnings of two users could meet"""
-_BEGINNINGS = _NUMBERS_EACH << 30
-"""at least so many: room for a thousand million user numbers, since workers take theirs far apart"""
-_FILLERS = 64
+_TEXTS_PER_USER = 1 << 20
+_MIN_BEGINNINGS = _TEXTS_PER_USER << 30
+"""enough for 2^30 user numbers, since workers use number ranges that are far apart"""
+_FILLER_COUNT = 64
 
 
 class TooShortError(ValueError):
-    """The asked length cannot hold what every prompt needs; the message names both."""
+    """The requested length is too short for a prompt; the message says how many tokens are needed."""
 
 
 @lru_cache(maxsize=8)
-def layer(seed: int | str, model: LengthModel) -> "Layer":
-    """The layer of a seed and a model: one for all users of a process, since making one takes a millisecond."""
-    return Layer(seed, model)
+def composer(seed: int | str, model: LengthModel) -> "Composer":
+    """Return the composer of a seed and model, shared by all users of a process (making one takes a millisecond)."""
+    return Composer(seed, model)
 
 
-class Layer:
-    """Texts of one seed. The same (user, number) is the same text in any process and any number of workers."""
+class Composer:
+    """Composes the texts of one seed. The same (user, number) gives the same text in every process."""
 
     def __init__(self, seed: int | str, model: LengthModel) -> None:
         self._seed = seed
         self._model = model
-        runs = bricks(seed).runs
-        self._runs = tuple(run for run in runs if run in model.known) or runs
-        self._alphabet = model.sure
-        self._fillers = sorted(model.sure, key=lambda word: (model.tokens(word), word))[:_FILLERS]
-        self._costs = {piece: model.tokens(piece) for piece in (*self._runs, *self._fillers, *REQUESTS)}
-        self._least = self._costs[self._fillers[0]]
-        self._head_words = math.ceil(math.log(_BEGINNINGS, len(self._alphabet)))
-        self._heads = len(self._alphabet) ** self._head_words
-        rng = generator(seed, "heads")
-        self._step = _coprime(rng, self._heads)
-        self._offset = rng.randrange(self._heads)
+        phrases = phrases_of(seed).phrases
+        self._phrases = tuple(phrase for phrase in phrases if phrase in model.measured) or phrases
+        self._alphabet = model.vocabulary
+        self._fillers = sorted(model.vocabulary, key=lambda word: (model.tokens(word), word))[:_FILLER_COUNT]
+        self._costs = {piece: model.tokens(piece) for piece in (*self._phrases, *self._fillers, *INSTRUCTIONS)}
+        self._min_filler_cost = self._costs[self._fillers[0]]
+        self._beginning_words = math.ceil(math.log(_MIN_BEGINNINGS, len(self._alphabet)))
+        self._beginnings = len(self._alphabet) ** self._beginning_words
+        rng = seeded_random(seed, "heads")
+        self._step = _coprime(rng, self._beginnings)
+        self._offset = rng.randrange(self._beginnings)
 
-    def head(self, user: int, number: int) -> str:
-        """A beginning of a few words: another one for each (user, number), and mostly another first word already.
+    def beginning(self, user: int, number: int) -> str:
+        """Return a beginning of a few words that is unique for each (user, number); mostly the first word differs.
 
-        One-to-one by construction (a multiplication that can be undone, modulo the count of all beginnings).
+        Unique by construction: multiplication modulo the number of beginnings by a coprime step is invertible.
         """
-        value = ((user * _NUMBERS_EACH + number) * self._step + self._offset) % self._heads
-        digits = []
-        for _ in range(self._head_words):
+        value = ((user * _TEXTS_PER_USER + number) * self._step + self._offset) % self._beginnings
+        words = []
+        for _ in range(self._beginning_words):
             value, digit = divmod(value, len(self._alphabet))
-            digits.append(self._alphabet[digit])
-        return " ".join(reversed(digits))
+            words.append(self._alphabet[digit])
+        return " ".join(reversed(words))
 
     @cached_property
-    def least(self) -> int:
-        """The shortest text that `unique` can always lay, in tokens."""
-        return math.ceil(self._head_words * max(map(self._model.tokens, self._alphabet)))
+    def min_tokens(self) -> int:
+        """Minimum length of a unique text in tokens."""
+        return math.ceil(self._beginning_words * max(map(self._model.tokens, self._alphabet)))
 
     def unique(self, user: int, number: int, tokens: float) -> str:
-        """A text of about `tokens` that begins like no other."""
-        head = self.head(user, number)
-        left = tokens - sum(map(self._model.tokens, head.split(" ")))
-        request = next((r for r in REQUESTS if self._costs[r] <= left / 2), "")
-        body = self.filling(generator(self._seed, user, number), left - (self._costs[request] if request else 0))
-        return " ".join(part for part in (head, body, request) if part)
+        """Return a text of about `tokens` with a unique beginning."""
+        beginning = self.beginning(user, number)
+        left = tokens - sum(map(self._model.tokens, beginning.split(" ")))
+        instruction = next((text for text in INSTRUCTIONS if self._costs[text] <= left / 2), "")
+        body_tokens = left - (self._costs[instruction] if instruction else 0)
+        body = self.fill(seeded_random(self._seed, user, number), body_tokens)
+        return " ".join(part for part in (beginning, body, instruction) if part)
 
     def shared(self, name: str, tokens: float) -> str:
-        """A text of about `tokens` that is the same for everybody."""
-        return self.filling(generator(self._seed, name), tokens)
+        """Return a text of about `tokens` that is the same for all users."""
+        return self.fill(seeded_random(self._seed, name), tokens)
 
-    def filling(self, rng: random.Random, tokens: float) -> str:
-        """Bricks while they fit, then single words; ends within one short word of `tokens`."""
-        parts = []
+    def fill(self, rng: random.Random, tokens: float) -> str:
+        """Return phrases while they fit, then single words; within one short word of `tokens`."""
+        pieces = []
         left = tokens + 0.5
-        while (cost := self._costs[piece := rng.choice(self._runs)]) <= left:
-            parts.append(piece)
+        while (cost := self._costs[piece := rng.choice(self._phrases)]) <= left:
+            pieces.append(piece)
             left -= cost
-        while left >= self._least:
+        while left >= self._min_filler_cost:
             if (cost := self._costs[piece := rng.choice(self._fillers)]) <= left:
-                parts.append(piece)
+                pieces.append(piece)
                 left -= cost
-        return " ".join(parts)
+        return " ".join(pieces)
 
 
 def _coprime(rng: random.Random, modulus: int) -> int:

@@ -1,74 +1,51 @@
-"""A chat that grows turn by turn, as a person's does: system prompt, question, answer, question, …"""
+"""Chats that grow turn by turn: system prompt, question, answer, question, …"""
 
-from probe_ext.prompts.composer import layer
+from probe_ext.prompts.composer import composer
 from probe_ext.prompts.length_model import LengthModel
 from probe_ext.prompts.prompt import Message, Prompt
 
-_TURNS_EACH = 1024
-"""turns a chat may have before its questions could meet another chat's"""
+_MAX_TURNS = 1024
+"""turns per chat for which questions are unique"""
 
 
 class ChatMaker:
-    """Makes the chats of one run."""
+    """Makes the chats of one run. All share one system prompt."""
 
-    def __init__(
-        self,
-        seed: int | str,
-        turn_tokens: int,
-        model: LengthModel,
-        *,
-        system_tokens: int = 0,
-        system_shared: bool = True,
-    ) -> None:
-        """`turn_tokens`: of each question. `system_shared`: one system prompt for everybody, or one for each chat."""
-        self.layer = layer(seed, model)
+    def __init__(self, seed: int | str, turn_tokens: int, model: LengthModel, *, system_tokens: int = 0) -> None:
+        """`turn_tokens`: length of each question."""
+        self.composer = composer(seed, model)
         self.model = model
-        self.turn_tokens = max(turn_tokens, self.layer.least)
-        self.system_tokens = system_tokens
-        self._system = self.layer.shared("system prompt", system_tokens) if system_shared else None
+        self.turn_tokens = max(turn_tokens, self.composer.min_tokens)
+        self.system_tokens = max(0, system_tokens)
+        self.system = self.composer.shared("system prompt", system_tokens) if system_tokens > 0 else ""
 
     def chat(self, user: int, number: int) -> "Chat":
-        """A user's chat `number`, both counted from 0 over the whole run."""
+        """Return a user's chat `number`, both counted from 0 over the whole run."""
         return Chat(self, user, number)
-
-    def system(self, user: int, number: int) -> str:
-        """The system prompt of a chat; empty where there is none."""
-        if self.system_tokens <= 0:
-            return ""
-        if self._system is not None:
-            return self._system
-        return self.layer.unique(user, number, self.system_tokens)
 
 
 class Chat:
-    """One person's chat. Ask, then say what was answered, then ask again."""
+    """One user's chat: ask, record the answer, ask again."""
 
     def __init__(self, maker: ChatMaker, user: int, number: int) -> None:
         self._maker = maker
         self._user = user
-        self._number = number * _TURNS_EACH
-        system = maker.system(user, self._number)
-        self._messages: list[Message] = [{"role": "system", "content": system}] if system else []
-        self._tokens = maker.model.constant + (maker.system_tokens if system else 0)
+        self._first_text = number * _MAX_TURNS
+        self._messages: list[Message] = [{"role": "system", "content": maker.system}] if maker.system else []
+        self._tokens = maker.model.constant + maker.system_tokens
         self.turns = 0
 
     def ask(self) -> Prompt:
-        """The chat so far with one more question. Its length is the last usage plus the question, else an estimate."""
+        """Return the chat so far with one more question; its length is estimated from the last usage, if known."""
         self.turns += 1
-        question = self._maker.layer.unique(self._user, self._number + self.turns, self._maker.turn_tokens)
+        question = self._maker.composer.unique(self._user, self._first_text + self.turns, self._maker.turn_tokens)
         self._messages.append({"role": "user", "content": question})
         self._tokens += self._maker.turn_tokens
         return Prompt(None, tuple(self._messages), round(self._tokens))
 
     def answered(self, text: str, tokens_in: int | None = None, tokens_out: int | None = None) -> None:
-        """Take the answer into the chat; the server's own counts, where known, replace the estimate."""
+        """Add the answer to the chat; the server's counts replace the estimated length."""
         self._messages.append({"role": "assistant", "content": text})
         if tokens_in is not None:
             self._tokens = tokens_in
         self._tokens += tokens_out if tokens_out is not None else self._maker.model.tokens(text)
-
-    def unanswered(self) -> None:
-        """Take the last question back: nothing came, and two questions in a row are refused by some templates."""
-        if self._messages and self._messages[-1]["role"] == "user":
-            self._messages.pop()
-            self._tokens -= self._maker.turn_tokens

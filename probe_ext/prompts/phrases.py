@@ -1,6 +1,6 @@
-"""The pieces a prompt is laid of. Their cost in tokens is measured once, so no prompt has to be counted by itself.
+"""The phrases that prompts are composed of. Each is measured in tokens once, so that no prompt has to be counted.
 
-A brick is a fixed run of words. Bricks differ from seed to seed, but are the same in every process that has the seed.
+A phrase is a fixed sequence of words. Phrases depend on the seed only, so all processes have the same ones.
 """
 
 import random
@@ -9,37 +9,37 @@ from functools import lru_cache
 
 from probe_ext.prompts.word_list import words
 
-BRICK_WORDS = 16
-_BRICKS = 48
-_SINGLES = 64
+WORDS_PER_PHRASE = 16
+_PHRASE_COUNT = 48
+_SINGLE_WORD_COUNT = 64
 
-REQUESTS = (
+INSTRUCTIONS = (
     "Now write a very long story that uses all of these words, in many chapters. Do not sum up and do not stop early.",
     "Write a long story about this.",
 )
-"""what a prompt ends with, so that a real model keeps writing; the longest that fits is taken"""
+"""end of a prompt (the longest that fits), so that real models keep writing"""
 
 
 @dataclass(frozen=True)
-class Bricks:
-    """The pieces of one seed."""
+class Phrases:
+    """The phrases of a seed."""
 
     anchor: str
-    """what the others are measured behind"""
-    runs: tuple[str, ...]
-    singles: tuple[str, ...]
-    """words to be measured by themselves where the runs do not tell what a word costs"""
+    """the others are measured after it"""
+    phrases: tuple[str, ...]
+    single_words: tuple[str, ...]
+    """measured individually if the phrases do not reveal the cost of a word"""
 
 
 @lru_cache(maxsize=8)
-def bricks(seed: int | str) -> Bricks:
-    """The pieces of a seed: the same in every process."""
-    rng = generator(seed, "bricks")
-    anchor, *runs = (" ".join(rng.sample(words(), BRICK_WORDS)) for _ in range(_BRICKS + 1))
-    short = [word for word in words() if len(word) <= 4]
-    return Bricks(anchor, tuple(runs), tuple(rng.sample(short, _SINGLES)))
+def phrases_of(seed: int | str) -> Phrases:
+    """Return the phrases of a seed, the same in every process."""
+    rng = seeded_random(seed, "bricks")
+    anchor, *phrases = (" ".join(rng.sample(words(), WORDS_PER_PHRASE)) for _ in range(_PHRASE_COUNT + 1))
+    short_words = [word for word in words() if len(word) <= 4]
+    return Phrases(anchor, tuple(phrases), tuple(rng.sample(short_words, _SINGLE_WORD_COUNT)))
 
 
-def generator(seed: int | str, *where: int | str) -> random.Random:
-    """A generator for one place in a run, whatever process asks (text seeds are hashed alike everywhere)."""
-    return random.Random("/".join(map(str, (seed, *where))))  # noqa: S311 -- load, not secrets
+def seeded_random(seed: int | str, *purpose: int | str) -> random.Random:
+    """Return a generator that depends on seed and purpose only; changing a purpose changes all prompts of a seed."""
+    return random.Random("/".join(map(str, (seed, *purpose))))  # noqa: S311 -- load, not secrets

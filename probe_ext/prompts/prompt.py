@@ -1,4 +1,4 @@
-"""What is sent."""
+"""The input of one request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ Message = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One request's input."""
+    """The input of one request."""
 
     text: str | None
-    """for `/v1/completions`; None where only a chat makes sense"""
+    """for `/v1/completions`; None if it is a chat"""
     messages: tuple[Message, ...]
     """for `/v1/chat/completions`"""
     asked_tokens: int
-    """the length it was made for; the server's own count stands in its usage"""
+    """intended length; the server's usage has the actual one"""
 
 
 def single(text: str, asked_tokens: int) -> Prompt:
-    """A prompt that can be sent either way."""
+    """Return a prompt that works with both APIs."""
     return Prompt(text, ({"role": "user", "content": text},), asked_tokens)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.bundled import folder
+from probe_ext.exit_codes import ExitCode
 from probe_ext.report.inputs import frames
 from probe_ext.report.outputs import render, summary_and_junit, terminal
 from probe_ext.report.outputs.capacity_schema import validate
@@ -31,8 +32,6 @@ from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.judgement import Judgement
 from probe_ext.verdict.values.manifest_view import mapping, number
 
-OK, GATE, USAGE, INVALID = 0, 1, 2, 3
-"""Exit codes: success; gate missed or unproven; wrong usage or input; invalid run."""
 DEFAULT_PROFILE = "chat"
 _REPORT_OPTIONS = ("team_think_time", "price_per_hour")
 """Options of the run that only the report uses, in the order of `Given`."""
@@ -93,7 +92,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _usage_error(why: str) -> int:
     print(f"probe report: {why}", file=sys.stderr)  # noqa: T201 (output of a command)
-    return USAGE
+    return ExitCode.USAGE
 
 
 def server_figures(run: Path, url: str | None, match: str | None) -> str | None:
@@ -123,8 +122,8 @@ def server_figures(run: Path, url: str | None, match: str | None) -> str | None:
 def exit_code(built: Built) -> int:
     """Return the exit code."""
     if built.judgement.verdict == "invalid":
-        return INVALID
-    return GATE if built.gate and not built.gate.met else OK
+        return ExitCode.INVALID
+    return ExitCode.GATE if built.gate and not built.gate.met else ExitCode.OK
 
 
 def build(

@@ -1,1 +1,1 @@
-"""The run directory: the seam between a live system and everything that is made of its files."""
+"""The run directory: everything a run leaves behind, and all that reports are made from."""

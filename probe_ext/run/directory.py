@@ -1,4 +1,4 @@
-"""Where a run's files lie, and how a fresh place for one is found."""
+"""The files of a run directory, and how the directory of a new run is made."""
 
 import contextlib
 import itertools
@@ -22,37 +22,35 @@ CAPACITY_HTML = "capacity.html"
 SUMMARY = "summary.md"
 JUNIT = "junit.xml"
 
-_OF_A_RUN = (
+_RUN_FILE_PATTERNS = (
     *(MANIFEST, REQUESTS, GAPS, USERS, SERVER, SERVER_PROMETHEUS, PROMETHEUS, SKETCHES),
     *(PAUSES, CAPACITY_JSON, CAPACITY_HTML, SUMMARY, JUNIT),
     *("requests-*.csv", "gaps-*.csv", "worker-*.json", f"{LOCUST_PREFIX}_*.csv"),
     *("*.json.new", "*.jsonl.new", "*.csv.new"),
 )
-"""names that a run writes, and readers read: `--force` removes these"""
+"""files that `--force` removes"""
 
 DEFAULT_PARENT = Path("reports/runs")
 
 
 class RunDirectoryError(Exception):
-    """The directory cannot be used; the message names it and says why."""
+    """The directory cannot be used; the message names it and the reason."""
 
 
-def fresh(asked: Path | None, scenario: str, *, force: bool, numbered: bool) -> Path:
-    """Make the directory of a new run and return it.
+def make_run_directory(out: Path | None, scenario: str, *, force: bool, numbered: bool) -> Path:
+    """Make the directory of a new run and return it: `out`, or `reports/runs/<UTC time>-<scenario>` if None.
 
-    `asked` is the directory itself; without it, `reports/runs/<UTC time>-<scenario>`. One that holds a run is refused,
-    unless `force` removes that run's files, or `numbered` (a further run of one web UI) puts `-2`, `-3`, … behind the
-    name.
-    RunDirectoryError when it is refused or cannot be made or written.
+    If `out` already contains a run, `numbered` (another run of the same web UI) appends `-2`, `-3`, … to its name,
+    `force` removes the old run's files. RunDirectoryError otherwise, and if it cannot be written.
     """
-    path = asked or DEFAULT_PARENT / f"{clock.utc_compact(clock.wall())}-{scenario}"
-    if not path.name:  # `.`: a further run needs a name to count on
+    path = out or DEFAULT_PARENT / f"{clock.utc_compact(clock.wall())}-{scenario}"
+    if not path.name:  # `.` has no name to append a number to
         path = path.absolute()
     try:
-        if asked is None:
-            path = _made_alone(path)
-        elif holds_run(path):
-            path = _instead(path, force=force, numbered=numbered)
+        if out is None:
+            path = _make_new(path)
+        elif contains_run(path):
+            path = _replace_or_number(path, force=force, numbered=numbered)
         path.mkdir(parents=True, exist_ok=True)
         check_writable(path)
     except OSError as error:
@@ -60,34 +58,35 @@ def fresh(asked: Path | None, scenario: str, *, force: bool, numbered: bool) -> 
     return path
 
 
-def _made_alone(path: Path) -> Path:
-    """A folder that nobody else has: two runs may begin within one second."""
+def _make_new(path: Path) -> Path:
+    """Make a directory that did not exist, with a number where two runs start within a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for n in itertools.count(1):
-        one = path if n == 1 else path.with_name(f"{path.name}-{n}")
+        candidate = path if n == 1 else path.with_name(f"{path.name}-{n}")
         with contextlib.suppress(FileExistsError):
-            one.mkdir()
+            candidate.mkdir()
             break
-    return one
+    return candidate
 
 
-def _instead(path: Path, *, force: bool, numbered: bool) -> Path:
-    """Where to go when the directory holds a run."""
+def _replace_or_number(path: Path, *, force: bool, numbered: bool) -> Path:
     if numbered:
         return _next_free(path)
     if not force:
-        raise RunDirectoryError(f"--out {path}: holds a run already; choose another, or add --force to replace it")
+        raise RunDirectoryError(
+            f"--out {path}: already contains a run; choose another directory, or add --force to replace it"
+        )
     _remove_run(path)
     return path
 
 
-def holds_run(path: Path) -> bool:
-    """Whether a run's manifest or replies lie in this directory."""
+def contains_run(path: Path) -> bool:
+    """Return whether the directory contains a manifest or replies."""
     return (path / MANIFEST).exists() or (path / REQUESTS).exists()
 
 
 def check_writable(path: Path) -> None:
-    """Write and remove a small file. OSError when that fails."""
+    """Write and remove a small file. OSError if that fails."""
     trial = path / ".writable"
     try:
         trial.write_bytes(b"probe")
@@ -97,13 +96,13 @@ def check_writable(path: Path) -> None:
 
 def _next_free(path: Path) -> Path:
     n = 2
-    while holds_run(path.with_name(f"{path.name}-{n}")):
+    while contains_run(path.with_name(f"{path.name}-{n}")):
         n += 1
     return path.with_name(f"{path.name}-{n}")
 
 
 def _remove_run(path: Path) -> None:
-    """Remove the files of a run, and no others: `--out` may name a directory that holds more than a run."""
+    """Remove the files of a run only: `--out` may name a directory with other contents."""
     for entry in path.iterdir():
-        if any(fnmatchcase(entry.name, pattern) for pattern in _OF_A_RUN) and not entry.is_dir():
+        if any(fnmatchcase(entry.name, pattern) for pattern in _RUN_FILE_PATTERNS) and not entry.is_dir():
             entry.unlink()

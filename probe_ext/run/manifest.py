@@ -1,4 +1,4 @@
-"""`run.json`: what was run, on what, by whom; replaced as a whole whenever it changes."""
+"""`run.json`, the manifest of a run; always replaced as a whole."""
 
 import contextlib
 import json
@@ -9,42 +9,43 @@ from typing import Any
 
 from probe_ext.run.directory import MANIFEST
 
-SCHEMA = 1
+SCHEMA = 2
+_RENAMED_IN_SCHEMA_2 = {"ruler": "calibration"}
 
 Manifest = dict[str, Any]
 
 
 class ManifestError(Exception):
-    """The manifest cannot be read; the message names file and reason."""
+    """The manifest cannot be used; the message names file and reason."""
 
 
 def write(directory: Path, manifest: Manifest) -> None:
-    """Put the manifest in place so that a reader sees the old or the new one, never a part. OSError when it fails."""
+    """Replace the manifest atomically. OSError if that fails."""
     replace_text(directory / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write beside, then rename over: whole or not at all."""
+    """Replace a file atomically: readers see the old or the new content. OSError if that fails."""
     replace_lines(path, [text])
 
 
 def replace_lines(path: Path, lines: Iterable[str]) -> None:
-    """The same, of many lines with their ends, that are never all in memory."""
-    beside = path.with_name(path.name + ".new")
+    """Like replace_text, for lines (with their line ends) that need not fit into memory."""
+    new = path.with_name(path.name + ".new")
     try:
-        with beside.open("w", encoding="utf-8", errors="replace") as file:  # a path may hold bytes that are no text
+        with new.open("w", encoding="utf-8", errors="replace") as file:  # paths in it may not be valid UTF-8
             file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        new.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)  # half written, it would only take room
+            new.unlink(missing_ok=True)  # free the space on a full disk
         raise
 
 
 def read(directory: Path) -> Manifest:
-    """The manifest of a run directory. ManifestError when there is none, or none of a schema known here."""
+    """Return the manifest of a run directory in the current schema. ManifestError if missing, damaged or too new."""
     path = directory / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -52,7 +53,14 @@ def read(directory: Path) -> Manifest:
         raise ManifestError(f"{directory}: no run here ({MANIFEST} is missing)") from error
     except (OSError, ValueError) as error:
         raise ManifestError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        found = manifest.get("schema") if isinstance(manifest, dict) else None
-        raise ManifestError(f"{path}: schema: {found!r}, this version reads {SCHEMA}")
-    return manifest
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema not in range(1, SCHEMA + 1):
+        raise ManifestError(f"{path}: schema: {schema!r} is not supported (this version reads 1 to {SCHEMA})")
+    return _upgraded(manifest)
+
+
+def _upgraded(manifest: Manifest) -> Manifest:
+    """Map the keys of older schemas to their current names."""
+    if manifest["schema"] < 2:
+        manifest = {_RENAMED_IN_SCHEMA_2.get(key, key): value for key, value in manifest.items()}
+    return {**manifest, "schema": SCHEMA}

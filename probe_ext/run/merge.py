@@ -1,4 +1,4 @@
-"""Put rows that a worker left on its own disk into a run: each once, moved onto the master's axis, or none at all."""
+"""Merge rows from a worker's own disk into a run: each row once, on the master's time axis, all or nothing."""
 
 import csv
 import os
@@ -9,81 +9,78 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from probe_ext.run import directory, manifest, worker_file
-from probe_ext.run.worker_file import TABLES, MergeError, Row, Table, workers_of
+from probe_ext.run import directory, manifest, worker_files
+from probe_ext.run.worker_files import REQUESTS_TABLE, TABLES, MergeError, Row, Table, WorkerFile, workers_of
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What became of one file."""
+    """The result for one file."""
 
-    file: Path
-    worker: str
-    rows: int
-    """whole lines in it"""
+    file: WorkerFile
     added: int
-    torn: bool
-    """whether its last line was cut off, and left out"""
+    """rows that the run did not have yet"""
 
 
 def merge(run: Path, files: list[Path]) -> list[Merged]:
-    """All files, or none: MergeError or ManifestError before anything is changed. OSError where the disk refuses."""
-    stated = manifest.read(run)
-    read = [worker_file.read(stated, file) for file in files]
-    done = []
+    """Merge all files or none: MergeError or ManifestError before anything changes. OSError if writing fails."""
+    run_manifest = manifest.read(run)
+    worker_tables = [worker_files.read(run_manifest, file) for file in files]
+    results = []
     for table in TABLES:
-        known = _replies(run / table.name)
+        known = _reply_ids(run / table.name)
         added: list[Row] = []
-        for one in (file for file in read if file.table is table):
-            new = [row for row in one.rows if row["reply_id"] not in known]
+        for file in (file for file in worker_tables if file.table is table):
+            new = [row for row in file.rows if row["reply_id"] not in known]
             known |= {row["reply_id"] for row in new}
-            line = _line(stated, one.worker)
-            added += [_moved(row, table.marks, line) for row in new]
-            done.append(Merged(one.path, one.worker, len(one.rows), len(new), one.torn))
+            offsets = _clock_offsets(run_manifest, file.worker)
+            added += [_shifted(row, table.marks, offsets) for row in new]
+            results.append(Merged(file, len(new)))
         if added:
             _append(run / table.name, table, added)
-    manifest.write(run, _told(run, stated, done))  # also where nothing is new: the last time may have ended before this
-    return done
+    # Also without new rows: an earlier merge may have been interrupted before it wrote the manifest.
+    manifest.write(run, _updated(run, run_manifest, results))
+    return results
 
 
 @dataclass(frozen=True)
-class Line:
-    """How a worker's clock lay to the master's, from the manifest."""
+class ClockOffsets:
+    """Offsets between a worker's clock and the master's, from the manifest. Seconds."""
 
-    zero: float
-    """the offset by which its rows were written"""
+    applied: float
+    """offset that the worker's rows were written with"""
     points: tuple[tuple[float, float], ...]
-    """second of the run, offset"""
+    """time since the run's start, offset measured then"""
 
-    def behind(self, t: float) -> float:
-        """Seconds to add to a moment of its rows."""
+    def correction_at(self, t: float) -> float:
+        """Return the seconds to add to a time of the worker's rows; linear between points, constant beyond them."""
         if not self.points:
             return 0.0
         n = bisect_right(self.points, t, key=lambda point: point[0])
         if n == 0 or n == len(self.points):
-            return self.zero - self.points[max(0, n - 1)][1]
+            return self.applied - self.points[max(0, n - 1)][1]
         (before, low), (after, high) = self.points[n - 1], self.points[n]
-        return self.zero - (low + (high - low) * (t - before) / (after - before))
+        return self.applied - (low + (high - low) * (t - before) / (after - before))
 
 
-def _line(stated: manifest.Manifest, worker: str) -> Line:
-    (told,) = (one for one in workers_of(stated) if one.get("id") == worker)
-    zero, points = told.get("clock_offset"), told.get("clock_line")
-    if not isinstance(zero, (int, float)):
-        raise MergeError(f"worker {worker}: {directory.MANIFEST} does not say how its clock lay to the master's")
-    return Line(float(zero), tuple((float(p[0]), float(p[1])) for p in points or ()))
+def _clock_offsets(run_manifest: manifest.Manifest, worker: str) -> ClockOffsets:
+    (entry,) = (entry for entry in workers_of(run_manifest) if entry.get("id") == worker)
+    applied, points = entry.get("clock_offset"), entry.get("clock_line")
+    if not isinstance(applied, (int, float)):
+        raise MergeError(f"worker {worker}: {directory.MANIFEST} has no clock_offset for it")
+    return ClockOffsets(float(applied), tuple((float(p[0]), float(p[1])) for p in points or ()))
 
 
-def _moved(row: Row, marks: tuple[str, ...], line: Line) -> Row:
-    """All marks of a reply move as one; nothing changes where the clocks were the same."""
-    seconds = line.behind(float(row["end"]))
-    if not seconds:
+def _shifted(row: Row, marks: tuple[str, ...], offsets: ClockOffsets) -> Row:
+    """Shift all times of a reply by the same correction, so that its durations stay exact."""
+    correction = offsets.correction_at(float(row["end"]))
+    if not correction:
         return row
-    return row | {mark: repr(round(float(row[mark]) + seconds, 9)) for mark in marks if row[mark]}
+    return row | {mark: repr(round(float(row[mark]) + correction, 9)) for mark in marks if row[mark]}
 
 
-def _replies(path: Path) -> set[str]:
-    """The replies that a table of the run knows. All rows of a reply came together, so its id tells."""
+def _reply_ids(path: Path) -> set[str]:
+    """Return the reply ids in a table. The rows of a reply are sent together, so a known id has all its rows."""
     if not path.exists():
         return set()
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
@@ -91,24 +88,23 @@ def _replies(path: Path) -> set[str]:
 
 
 def _append(path: Path, table: Table, rows: list[Row]) -> None:
-    """Beside, then renamed over: the table as it was, less a last line that was cut off, and the rows."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("w+b") as file:
+    """Append rows to a copy without an incomplete last line, then replace the table with it."""
+    new = path.with_name(path.name + ".new")
+    with new.open("w+b") as file:
         if path.exists():
             with path.open("rb") as old:
                 shutil.copyfileobj(old, file)
-            _cut_torn(file)
+            _truncate_to_last_line(file)
         with open(file.fileno(), "a", newline="", encoding="utf-8", closefd=False) as text:
             writer = csv.DictWriter(text, table.columns, lineterminator="\n")
             if not os.fstat(file.fileno()).st_size:
                 writer.writeheader()
             writer.writerows(rows)
         os.fsync(file.fileno())
-    beside.replace(path)
+    new.replace(path)
 
 
-def _cut_torn(file: Any) -> None:
-    """Leave the file at its last line end."""
+def _truncate_to_last_line(file: Any) -> None:
     end = file.seek(0, os.SEEK_END)
     while end:
         start = max(0, end - 65536)
@@ -122,26 +118,37 @@ def _cut_torn(file: Any) -> None:
     file.seek(0, os.SEEK_END)
 
 
-def _told(run: Path, stated: manifest.Manifest, done: list[Merged]) -> manifest.Manifest:
-    """The manifest, with what each worker is now known to have started, and that rows came after the run."""
+def _updated(run: Path, run_manifest: manifest.Manifest, results: list[Merged]) -> manifest.Manifest:
+    """Return the manifest with the workers' new counts and a note of what was merged."""
     rows: Counter[str] = Counter()
-    highest: Counter[str] = Counter()
-    for reply in _replies(run / directory.REQUESTS) - {"reply_id"}:
-        worker, _, number = reply.rpartition(":")
+    last_number: Counter[str] = Counter()
+    for reply_id in _reply_ids(run / directory.REQUESTS) - {"reply_id"}:
+        worker, _, number = reply_id.rpartition(":")
         rows[worker] += 1
-        highest[worker] = max(highest[worker], int(number) if number.isdecimal() else 0)
-    for one in workers_of(stated):
-        name = str(one.get("id"))
-        one["rows"], one["started"] = rows[name], max(int(one.get("started") or 0), highest[name])
-    before = stated.get("merged") if isinstance(stated.get("merged"), list) else []
-    replies = [one for one in done if one.added and one.file.name.startswith("requests-")]
-    new = [{"worker": one.worker, "replies": one.added} for one in replies]
-    stated["merged"] = [*(before or []), *new]
-    findings = [one for one in stated.get("findings") or [] if one.get("check") != "merged"]
-    total = sum(int(one["replies"]) for one in stated["merged"])
-    if total:
-        why = f"{total:,} replies were merged from workers' own disks after the run: users and waits are judged with"
-        why += " them, but tokens a second, and the distributions over all gaps, are without them."
-        advice = "Take tokens a second as a lower bound where such replies were."
-        findings.append({"check": "merged", "state": "fail", "invalidates": False, "why": why, "advice": advice})
-    return {**stated, "findings": findings}
+        last_number[worker] = max(last_number[worker], int(number) if number.isdecimal() else 0)
+    for entry in workers_of(run_manifest):
+        name = str(entry.get("id"))
+        entry["rows"], entry["started"] = rows[name], max(int(entry.get("started") or 0), last_number[name])
+    before = run_manifest.get("merged")
+    new = [
+        {"worker": result.file.worker, "replies": result.added}
+        for result in results
+        if result.added and result.file.table is REQUESTS_TABLE
+    ]
+    merged = [*(before if isinstance(before, list) else []), *new]
+    findings = [finding for finding in run_manifest.get("findings") or [] if finding.get("check") != "merged"]
+    if total := sum(int(entry["replies"]) for entry in merged):
+        findings.append(_finding(total))
+    return {**run_manifest, "merged": merged, "findings": findings}
+
+
+def _finding(replies: int) -> dict[str, Any]:
+    merged = "1 reply was" if replies == 1 else f"{replies:,} replies were"
+    return {
+        "check": "merged",
+        "state": "fail",
+        "invalidates": False,
+        "why": f"{merged} merged from workers' own disks after the run. Users and waiting times include them; tokens "
+        "per second and the distributions over all gaps do not.",
+        "advice": "Read tokens per second as a lower bound at those times.",
+    }

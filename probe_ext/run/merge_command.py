@@ -1,8 +1,7 @@
-"""Put rows that a worker could not send, and left on its own disk, into a run. Then probe report judges the whole.
+"""Merge rows that a worker could not send to the master into a run; then judge it again with probe report.
 
-A worker keeps its rows below the folder in which it was started, in reports/runs/<run>/: requests-<worker>.csv,
-gaps-<worker>.csv, and worker-<worker>.json, which says which run they belong to. Copy all three. What the run has
-already is not counted again.
+A worker keeps its rows below its working directory, in reports/runs/<run>/: requests-<worker>.csv, gaps-<worker>.csv
+and worker-<worker>.json, which names their run. Copy all three. Rows that the run already has are not counted twice.
 
 example:
   probe merge reports/runs/20260131T120000Z-capacity from-box-2/requests-*.csv from-box-2/gaps-*.csv
@@ -12,39 +11,41 @@ import argparse
 import sys
 from pathlib import Path
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.run.manifest import ManifestError
 from probe_ext.run.merge import Merged, merge
-from probe_ext.run.worker_file import MergeError
-
-OK, USAGE = 0, 2
+from probe_ext.run.worker_files import MergeError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The run, and the files."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's directory")
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="requests-<worker>.csv, gaps-<worker>.csv")
+    """Add the run and the files."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    parser.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="requests-<worker>.csv or gaps-<worker>.csv from a worker"
+    )
 
 
 def main(options: argparse.Namespace) -> int:
-    """Merge, and say what was new; the exit code."""
+    """Merge the files and print how many rows were new; return the exit code."""
     try:
-        done = merge(options.run, options.files)
+        results = merge(options.run, options.files)
     except (MergeError, ManifestError) as error:
-        return _refused(str(error))
+        return _fail(str(error))
     except OSError as error:
-        return _refused(f"{error.filename or options.run}: {error.strerror or error}")
-    for one in done:
-        print(_said(one))  # noqa: T201 - a command speaks to its user
-    if any(one.added for one in done):
-        print(f"judge it again: probe report {options.run}")  # noqa: T201 - as above
-    return OK
+        return _fail(f"{error.filename or options.run}: {error.strerror or error}")
+    for result in results:
+        print(_line(result))  # noqa: T201 - command output
+    if any(result.added for result in results):
+        print(f"judge the run again: probe report {options.run}")  # noqa: T201 - command output
+    return ExitCode.OK
 
 
-def _refused(why: str) -> int:
-    print(f"probe merge: {why}", file=sys.stderr)  # noqa: T201 - as above
-    return USAGE
+def _fail(why: str) -> int:
+    print(f"probe merge: {why}", file=sys.stderr)  # noqa: T201 - command output
+    return ExitCode.USAGE
 
 
-def _said(one: Merged) -> str:
-    torn = "; its last line is cut off, and left out" if one.torn else ""
-    return f"{one.file}: {one.added} of {one.rows} rows were new{torn}"
+def _line(result: Merged) -> str:
+    file = result.file
+    truncated = "; skipped an incomplete last line" if file.truncated else ""
+    return f"{file.path}: {result.added} of {len(file.rows)} rows are new{truncated}"

@@ -1,7 +1,7 @@
 """Append to the CSV tables of a run directory.
 
-A table's header is its contract: the columns of one row type, in order. Only whole lines are left in the file: a killed
-run cuts off at most the last, and what a full disk refused is taken back and tried again with the next rows.
+A table has the columns of one row type, in order. Only complete lines stay in the file: a killed run truncates at most
+the last one, and a write that fails on a full disk is undone and retried with the next rows.
 """
 
 import csv
@@ -19,27 +19,27 @@ R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow)
 
 
 class TableWriter(Generic[R]):
-    """Appends rows of one type to one file. OSError when the file cannot be made."""
+    """Appends rows of one type to a file. OSError if the file cannot be opened."""
 
     def __init__(self, path: Path, row_type: type[R]) -> None:
         self.path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
         self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
-        self._waiting: deque[bytes] = deque([] if self._size else [_lines([columns(row_type)])])
+        self._pending: deque[bytes] = deque([] if self._size else [_lines([columns(row_type)])])
 
     def append(self, rows: Iterable[R]) -> None:
-        """Write rows and whatever could not be written before.
+        """Write these rows after all pending ones.
 
-        OSError (disk full, read-only) when that fails: the rows are kept in memory, and go with the next call.
+        OSError (disk full, read-only) if that fails: the rows stay in memory for the next call.
         """
         if new := _lines([_text(value) for value in values_of(row)] for row in rows):
-            self._waiting.append(new)
-        while self._waiting:
-            self._write(self._waiting[0])
-            self._waiting.popleft()
+            self._pending.append(new)
+        while self._pending:
+            self._write(self._pending[0])
+            self._pending.popleft()
 
     def _write(self, lines: bytes) -> None:
-        """All of them, or none."""
+        """Write all of the lines or none."""
         rest = memoryview(lines)
         try:
             while rest:
@@ -52,16 +52,16 @@ class TableWriter(Generic[R]):
 
     @property
     def unwritten(self) -> int:
-        """Lines that wait in memory for the disk to take them."""
-        return sum(lines.count(b"\n") for lines in self._waiting)
+        """Lines in memory that could not be written yet."""
+        return sum(lines.count(b"\n") for lines in self._pending)
 
     @property
-    def waiting_bytes(self) -> int:
-        """How much memory that takes."""
-        return sum(len(lines) for lines in self._waiting)
+    def pending_bytes(self) -> int:
+        """Size of the unwritten lines in bytes."""
+        return sum(len(lines) for lines in self._pending)
 
     def close(self) -> None:
-        """Reach the disk, then close. OSError when the disk says no."""
+        """Write pending rows, sync to disk and close. OSError if that fails."""
         try:
             self.append([])
             os.fsync(self._descriptor)
@@ -69,8 +69,8 @@ class TableWriter(Generic[R]):
             os.close(self._descriptor)
 
 
-def write_whole(path: Path, row_type: type[R], rows: Iterable[R]) -> None:
-    """Put a table in place at once, for a reader that sees the old or the new one. OSError when it fails."""
+def replace_table(path: Path, row_type: type[R], rows: Iterable[R]) -> None:
+    """Replace a table atomically. OSError if that fails."""
     lines = _lines([columns(row_type), *([_text(value) for value in values_of(row)] for row in rows)])
     replace_text(path, lines.decode())
 

@@ -1,1 +1,1 @@
-"""What the user asked for, read, checked and frozen."""
+"""Options and SLO profiles, parsed, validated and frozen."""

@@ -1,5 +1,5 @@
-"""How a wrong setting is refused."""
+"""The error for invalid settings."""
 
 
 class SettingsError(Exception):
-    """One line that names the key, the value and, where there is one, the file."""
+    """An invalid setting: one line that names key, value and, if there is one, file."""

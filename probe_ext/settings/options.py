@@ -1,265 +1,160 @@
-"""Every option of the package: its name, default, meaning, and how its text is read.
-
-One table serves Locust's command line, its web form, environment variables and the documentation. API keys are no
-option: they come from the environment alone (`PROBE_API_KEY`).
-"""
+"""All options of the package: one table for the command line, the web form, the environment and the documentation."""
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
 
 from probe_ext.load.boundary_search import SearchPlan
-from probe_ext.load.level_plan import MAX_USERS, LevelPlan, parse_levels
+from probe_ext.load.level_plan import LevelPlan, parse_levels
+from probe_ext.settings import readers as read
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.prometheus_access import matchers, prometheus_url
+from probe_ext.settings.secrets import API_KEY_VARIABLE as KEY_VARIABLE
+from probe_ext.settings.secrets import WEB_PASSWORD_VARIABLE
 from probe_ext.target import urls
 
-KEY_VARIABLE = "PROBE_API_KEY"
-"""no other: a developer's key for somebody else's service must not reach whatever server is under test"""
-WEB_PASSWORD_VARIABLE = "PROBE_WEB_PASSWORD"  # noqa: S105 - a name
-"""of Locust's web UI, where it has a login; no option, as it would stand in the list of processes"""
-_SHOWN = 80
-"""characters of a refused value that are repeated"""
-_WHOLE = re.compile(r"[0-9]{1,18}")
-_REAL = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,18})?")
-_PASSWORD = re.compile(r"//[^/@\s]*@")
-_YES = {"1", "true", "yes", "on"}
-_NO = {"", "0", "false", "no", "off"}
+__all__ = ["KEY_VARIABLE", "OPTIONS", "WEB_PASSWORD_VARIABLE", "Option", "Options", "Plan", "read_options"]
 
+Plan = LevelPlan | SearchPlan
+T = TypeVar("T")
 
-def _text(text: str) -> str | None:
-    return text.strip() or None
-
-
-def _count(text: str) -> int:
-    if not _WHOLE.fullmatch(text.strip()) or int(text) < 1:
-        raise ValueError("is no whole number of 1 or more")
-    return int(text)
-
-
-def _number(text: str) -> int:
-    if not _WHOLE.fullmatch(text.strip()):
-        raise ValueError("is no whole number of 0 or more")
-    return int(text)
-
-
-def _users(text: str) -> int:
-    value = _count(text)
-    if value > MAX_USERS:
-        raise ValueError(f"is more than {MAX_USERS} users")
-    return value
-
-
-def _real(text: str) -> float | None:
-    if not text.strip():
-        return None
-    if not _REAL.fullmatch(text.strip()):  # stricter than float(), which reads nan, inf and 1_0
-        raise ValueError("is no number")
-    return float(text)
-
-
-def _part(text: str) -> float:
-    """`20%` or `0.2`."""
-    text = text.strip()
-    value = _real(text.removesuffix("%"))
-    if value is None:
-        raise ValueError("is not a valid share (e.g. 20%)")
-    value = value / 100 if text.endswith("%") else value
-    if not 0 < value <= 1:
-        raise ValueError("must be more than 0 and at most 100%")
-    return value
-
-
-def _price(text: str) -> float | None:
-    value = _real(text)
-    if value is not None and value <= 0:
-        raise ValueError("must be more than nothing")
-    return value
-
-
-def _warm_up(text: str) -> int | None:
-    return {"auto": None, "off": 0}[text.strip()] if text.strip() in {"auto", "off"} else _count(text)
-
-
-def _optional(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    return lambda text: read(text) if text.strip() else None
-
-
-def _some_seconds(text: str) -> float:
-    value = seconds(text)
-    if value <= 0:
-        raise ValueError("must be longer than nothing")
-    return value
-
-
-def _urls(text: str) -> tuple[str, ...]:
-    urls = tuple(part.strip() for part in text.split(",") if part.strip())
-    for url in urls:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"{url!r} is no http(s) URL")
-    return urls
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"is none of {', '.join(choices)}")
-        return text
-
-    return read
+_MAX_SHOWN_LENGTH = 80
+_PASSWORD_IN_URL = re.compile(r"//[^/@\s]*@")
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option; a flag that takes no value has the default False."""
+    """How one option is given: its default as text (False for a flag without a value), reader and help."""
 
     name: str
     default: str | bool
     read: Callable[[str], Any]
     help: str
-    metavar: str = "TEXT"
+    metavar: str
 
     @property
     def flag(self) -> str:
-        """As on the command line."""
+        """Command-line flag."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def variable(self) -> str:
-        """As in the environment."""
+        """Environment variable."""
         return "PROBE_" + self.name.upper()
 
 
-OPTIONS: tuple[Option, ...] = (
-    Option("model", "", _text, "model to ask; default: the first that the server lists", "NAME"),
-    Option("api", "chat", _one_of("chat", "completion"), "chat completions, or plain completions", "chat|completion"),
-    Option("no_stream", False, bool, "ask for whole replies instead of streams"),
-    Option("input_tokens", "200", _count, "length of a prompt in the server's own tokens", "N"),
-    Option("max_tokens", "128", _count, "longest reply, in tokens", "N"),
-    Option("shared_prefix_tokens", "0", _number, "tokens at the start of every prompt that are the same for all", "N"),
-    Option("prompt_seed", "", _optional(_number), "the same seed gives the same prompts; default: new ones", "N"),
-    Option("temperature", "", _real, "sampling temperature; default: the server's", "X"),
-    Option("top_p", "", _real, "nucleus sampling; default: the server's", "X"),
-    Option("ignore_eos", False, bool, "ask for replies of exactly --max-tokens (vLLM, SGLang, llama.cpp)"),
-    Option(
-        "usage",
-        "continuous",
-        _one_of("continuous", "final", "none"),
-        "how often the server is asked to count tokens",
-        "continuous|final|none",
-    ),
-    Option("levels", "", _optional(parse_levels), "numbers of users to hold, one after another: 1,2,4,8", "LIST"),
-    Option("search", False, bool, "find the capacity: double the users until too few are served, then close in"),
-    Option("max_users", "512", _users, "a search goes no higher", "N"),
-    Option("precision", "20%", _part, "a search ends at an interval of this width, in parts of the estimate", "SHARE"),
-    Option("search_time", "30m", _some_seconds, "a search ends after so long, whatever it has found", "TIME"),
-    Option(
-        "hold",
-        "30s",
-        _some_seconds,
-        "how long a level is measured, at least; a search leaves one after 5 × this",
-        "TIME",
-    ),
-    Option("settle", "5s", seconds, "left out of a level after the number of users stopped changing", "TIME"),
-    Option("min_replies", "3", _count, "replies that every user finishes in a level (at most 5 × hold)", "N"),
-    Option(
-        "warm_up",
-        "auto",
-        _warm_up,
-        "before a run 1, 2, 4, … N requests at once, not part of it; auto: as many as users are to come, up to 64",
-        "N|auto|off",
-    ),
-    Option("timeout_connect", "10s", _some_seconds, "to connect, TLS included", "TIME"),
-    Option("timeout_first", "120s", _some_seconds, "from sending to the first token", "TIME"),
-    Option(
-        "timeout_gap", "120s", _some_seconds, "between tokens; short ones would call a preempted reply dead", "TIME"
-    ),
-    Option("timeout_total", "1800s", _some_seconds, "for a whole reply", "TIME"),
-    Option("patience", "", _optional(_some_seconds), "users hang up after so long without a token", "TIME"),
-    Option("drain", "30s", seconds, "how long replies in flight may finish when the run ends", "TIME"),
-    Option("insecure", False, bool, "do not check the server's TLS certificate and name"),
-    Option("metrics_url", "", _urls, "where the server's metrics are; default: HOST/metrics; several: comma", "URL,…"),
-    Option("metrics_every", "1s", _some_seconds, "how often the server's metrics are read", "TIME"),
-    Option("no_metrics", False, bool, "do not read the server's metrics"),
-    Option(
-        "prometheus",
-        "",
-        prometheus_url,
-        "take the server's metrics from this Prometheus, after the run, instead",
-        "URL",
-    ),
-    Option("prometheus_match", "", matchers, 'which of its series: job="vllm"; default: all of them', "MATCHERS"),
-    Option("slo", "chat", _text, "profile that says when a user feels served: a name or a file", "NAME|FILE"),
-    Option("fail_under_users", "", _optional(_count), "exit code 1 when fewer users than this are proven served", "N"),
-    Option(
-        "team_think_time",
-        "",
-        _optional(seconds),
-        "how long your people read and think between a reply and the next question: "
-        "for the size of team in the report, the run does not change",
-        "TIME",
-    ),
-    Option("price_per_hour", "", _price, "what an hour of the server costs, for the cost in the report", "N"),
-    Option("out", "", _text, "the run's directory; default: reports/runs/<UTC time>-<scenario>", "DIR"),
-    Option("force", False, bool, "replace a run that lies in --out"),
-    Option("no_report", False, bool, "write the run, make no report"),
-)
+def _option(read: Callable[[str], T], default: str, help_: str, metavar: str) -> T:
+    """Declare an option that takes a value; typed as the value, as `dataclasses.field` is."""
+    given = {"default": default, "read": read, "help": help_, "metavar": metavar}
+    return field(default=read(default), metadata=given)
 
 
-Plan = LevelPlan | SearchPlan
+def _flag(help_: str) -> bool:
+    return field(default=False, metadata={"default": False, "read": read.switch, "help": help_, "metavar": ""})
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options in force; each field is described in OPTIONS. Durations are seconds."""
+    """The options in force, each with its default. Durations are seconds."""
 
-    model: str | None
-    api: str
-    no_stream: bool
-    input_tokens: int
-    max_tokens: int
-    shared_prefix_tokens: int
-    prompt_seed: int | None
-    temperature: float | None
-    top_p: float | None
-    ignore_eos: bool
-    usage: str
-    levels: tuple[int, ...] | None
-    search: bool
-    max_users: int
-    precision: float
-    """width of the interval to reach, as a share of the estimate"""
-    search_time: float
-    hold: float
-    settle: float
-    min_replies: int
-    warm_up: int | None
-    """requests at once of the last round; 0: off; None: as many as users are to come"""
-    timeout_connect: float
-    timeout_first: float
-    timeout_gap: float
-    timeout_total: float
-    patience: float | None
-    drain: float
-    insecure: bool
-    metrics_url: tuple[str, ...]
-    metrics_every: float
-    no_metrics: bool
-    prometheus: str | None
-    prometheus_match: str
-    slo: str
-    fail_under_users: int | None
-    team_think_time: float | None
-    price_per_hour: float | None
-    out: str | None
-    force: bool
-    no_report: bool
+    model: str | None = _option(read.text_or_none, "", "model name (default: the first listed by the server)", "NAME")
+    api: str = _option(
+        read.one_of("chat", "completion"), "chat", "endpoint: chat completions or completions", "chat|completion"
+    )
+    no_stream: bool = _flag("request complete replies instead of streams")
+    input_tokens: int = _option(read.positive_int, "200", "prompt length in tokens, as the server counts them", "N")
+    max_tokens: int = _option(read.positive_int, "128", "maximum reply length in tokens", "N")
+    shared_prefix_tokens: int = _option(
+        read.non_negative_int, "0", "length in tokens of a prefix that all prompts share", "N"
+    )
+    prompt_seed: int | None = _option(
+        read.optional(read.non_negative_int), "", "seed for reproducible prompts (default: random)", "N"
+    )
+    temperature: float | None = _option(
+        read.optional(read.number), "", "sampling temperature (default: the server's)", "X"
+    )
+    top_p: float | None = _option(
+        read.optional(read.number), "", "nucleus sampling threshold (default: the server's)", "X"
+    )
+    ignore_eos: bool = _flag("generate exactly --max-tokens tokens (vLLM, SGLang, llama.cpp)")
+    usage: str = _option(
+        read.one_of("continuous", "final", "none"),
+        "continuous",
+        "token usage requested from the server: with every event, at the end of a reply, or never",
+        "continuous|final|none",
+    )
+    levels: tuple[int, ...] | None = _option(
+        read.optional(parse_levels), "", "user counts to hold, one after another, e.g. 1,2,4,8", "LIST"
+    )
+    search: bool = _flag("search for the capacity: double the users until a level fails, then bisect")
+    max_users: int = _option(read.user_count, "512", "upper bound for --search", "N")
+    precision: float = _option(
+        read.share, "20%", "width of the 95 % interval at which --search ends, as a share of the estimate", "SHARE"
+    )
+    search_time: float = _option(read.positive_seconds, "30m", "time limit for --search", "TIME")
+    hold: float = _option(
+        read.positive_seconds,
+        "30s",
+        "minimum measuring time per level; --search leaves an undecided level after 5 × this",
+        "TIME",
+    )
+    settle: float = _option(seconds, "5s", "ramp excluded from each level's measurements", "TIME")
+    min_replies: int = _option(
+        read.positive_int, "3", "completed replies per user and level (waits at most 5 × --hold)", "N"
+    )
+    warm_up: int | None = _option(
+        read.warm_up_requests,
+        "auto",
+        "warm up with rounds of 1, 2, 4, … N concurrent requests before the run (auto: one per user, at most 64)",
+        "N|auto|off",
+    )
+    timeout_connect: float = _option(read.positive_seconds, "10s", "timeout for connecting, TLS included", "TIME")
+    timeout_first: float = _option(read.positive_seconds, "120s", "timeout for the first token", "TIME")
+    timeout_gap: float = _option(
+        read.positive_seconds, "120s", "timeout between tokens; too short, it aborts preempted replies", "TIME"
+    )
+    timeout_total: float = _option(read.positive_seconds, "1800s", "timeout for a whole reply", "TIME")
+    patience: float | None = _option(
+        read.optional(read.positive_seconds), "", "abort a reply after this long without a token", "TIME"
+    )
+    drain: float = _option(seconds, "30s", "time for replies in flight to finish when the run ends", "TIME")
+    insecure: bool = _flag("skip TLS verification")
+    metrics_url: tuple[str, ...] = _option(
+        read.url_list, "", "metrics endpoint URLs, comma-separated (default: HOST/metrics)", "URL,…"
+    )
+    metrics_every: float = _option(read.positive_seconds, "1s", "interval between metrics scrapes", "TIME")
+    no_metrics: bool = _flag("do not scrape the server's metrics")
+    prometheus: str | None = _option(
+        prometheus_url, "", "query server metrics from this Prometheus after the run, instead of scraping", "URL"
+    )
+    prometheus_match: str = _option(matchers, "", 'label matchers, e.g. job="vllm" (default: all series)', "MATCHERS")
+    slo: str = _option(
+        lambda text: text.strip() or "chat", "chat", "SLO profile that replies are judged by: name or file", "NAME|FILE"
+    )
+    fail_under_users: int | None = _option(
+        read.optional(read.positive_int), "", "exit with code 1 if fewer users are proven served", "N"
+    )
+    team_think_time: float | None = _option(
+        read.optional(seconds),
+        "",
+        "time your users take between a reply and their next request, for the team size in the report; "
+        "does not change the run",
+        "TIME",
+    )
+    price_per_hour: float | None = _option(
+        read.optional(read.positive_number), "", "price of the server per hour, for costs in the report", "N"
+    )
+    out: str | None = _option(
+        read.text_or_none, "", "run directory (default: reports/runs/<UTC time>-<scenario>)", "DIR"
+    )
+    force: bool = _flag("replace an existing run in --out")
+    no_report: bool = _flag("skip the report")
 
     @property
     def plan(self) -> Plan | None:
-        """The levels to hold, or the search for the boundary, if either was asked for."""
+        """The levels to hold or the search, None if neither was requested."""
         if self.search:
             return SearchPlan(
                 self.hold, self.settle, self.min_replies, self.max_users, self.search_time, self.precision
@@ -267,40 +162,33 @@ class Options:
         return LevelPlan(self.levels, self.hold, self.settle, self.min_replies) if self.levels else None
 
     def as_json(self) -> dict[str, Any]:
-        """For the manifest: credentials in an address are left out."""
-        shown = {"metrics_url": tuple(urls.shown(url) for url in self.metrics_url)}
-        return {f.name: shown.get(f.name, getattr(self, f.name)) for f in fields(self)}
+        """Return all options for the manifest, without credentials in URLs."""
+        return {**asdict(self), "metrics_url": tuple(urls.shown(url) for url in self.metrics_url)}
+
+
+OPTIONS: tuple[Option, ...] = tuple(Option(f.name, **f.metadata) for f in fields(Options))
 
 
 def read_options(given: Mapping[str, Any]) -> Options:
-    """Read every option from its text. SettingsError names the option and its value."""
+    """Read all options; a missing or None value means the default. SettingsError names the option and its value."""
     values: dict[str, Any] = {}
     for option in OPTIONS:
-        raw = given.get(option.name, option.default)
-        raw = option.default if raw is None else raw
-        try:
-            values[option.name] = _switch(raw) if isinstance(option.default, bool) else option.read(str(raw))
-        except ValueError as error:
-            raise SettingsError(f"{option.flag} {_shown(raw)}: {error}") from error
-    if values["search"] and values["levels"]:
-        raise SettingsError(f"--levels {_shown(given['levels'])}: --search finds its levels itself; leave one out")
-    if values["no_report"] and values["fail_under_users"] is not None:
-        raise SettingsError("--no-report: --fail-under-users is judged by the report; leave one out")
-    if values["slo"] is None:
-        values["slo"] = "chat"
-    return Options(**values)
+        value = given.get(option.name)
+        if value is not None:
+            try:
+                values[option.name] = option.read(str(value))
+            except ValueError as error:
+                raise SettingsError(f"{option.flag} {_shown(value)}: {error}") from error
+    options = Options(**values)
+    if options.search and options.levels:
+        raise SettingsError(f"--levels {_shown(given['levels'])}: cannot be combined with --search")
+    if options.no_report and options.fail_under_users is not None:
+        raise SettingsError("--no-report: cannot be combined with --fail-under-users, which needs the report")
+    return options
 
 
-def _shown(raw: object) -> str:
-    """A refused value in one line, however odd or long it is."""
-    text = _PASSWORD.sub("//***@", str(raw))
-    short = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+def _shown(value: object) -> str:
+    """Quote an invalid value in one line: without a URL's password, shortened, control characters escaped."""
+    text = _PASSWORD_IN_URL.sub("//***@", str(value))
+    short = text if len(text) <= _MAX_SHOWN_LENGTH else text[:_MAX_SHOWN_LENGTH] + "…"
     return short if short.isprintable() else repr(short)
-
-
-def _switch(raw: object) -> bool:
-    """A flag's value, also from the text of an environment variable."""
-    text = str(raw).strip().lower()
-    if text not in _YES | _NO:
-        raise ValueError(f"is neither {', '.join(sorted(_YES))} nor {', '.join(sorted(_NO - {''}))}")
-    return text in _YES

@@ -1,7 +1,7 @@
-"""Where a Prometheus is that scrapes the server under test, which of its series are meant, and how it lets us in.
+"""A Prometheus that scrapes the server under test: its URL, label matchers and credentials.
 
-Credentials come from the environment alone: an address that carries some is refused, so that they reach no process
-list, no manifest and no page.
+Credentials come from the environment only. URLs that contain some are rejected, so that they never reach a process
+list, a manifest or a page.
 """
 
 import re
@@ -14,52 +14,52 @@ from probe_ext.settings.errors import SettingsError
 AUTH_VARIABLE = "PROBE_PROMETHEUS_AUTH"
 """the whole `Authorization` header: `Bearer TOKEN` or `Basic BASE64`"""
 AUTHORITIES_VARIABLE = "REQUESTS_CA_BUNDLE"
-"""a file of certificate authorities of one's own, by the name that `requests` gave it"""
+"""custom certificate authorities, in the variable that `requests` reads"""
 
-_LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"'
-_MATCHERS = re.compile(rf"\s*{_LABEL}\s*(?:,\s*{_LABEL}\s*)*,?\s*")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9_-]* \S.*")
+_MATCHER = r'[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"'
+_MATCHERS = re.compile(rf"\s*{_MATCHER}\s*(?:,\s*{_MATCHER}\s*)*,?\s*")
+_AUTHORIZATION = re.compile(r"[A-Za-z][A-Za-z0-9_-]* \S.*")
 
 
 @dataclass(frozen=True)
 class PrometheusSource:
-    """One Prometheus, as the user named it."""
+    """A Prometheus and the series to query from it."""
 
     url: str
     match: str = ""
-    """label matchers as they stand between a selector's braces; empty for all series"""
+    """label matchers without the selector's braces; empty for all series"""
     authorization: str | None = field(default=None, repr=False)
 
 
 def prometheus_url(text: str) -> str | None:
-    """The base address, a path prefix included. ValueError when it is none, or carries more than an address."""
+    """Read a base URL, which may have a path prefix. ValueError for anything else."""
     text = text.strip().rstrip("/")
     if not text:
         return None
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("is no http(s) URL")
+        raise ValueError("is not an http(s) URL")
     if "@" in parts.netloc:
-        raise ValueError(f"carries a user or password: put them into {AUTH_VARIABLE}")
+        raise ValueError(f"must not contain credentials: set {AUTH_VARIABLE} instead")
     if parts.query or parts.fragment:
-        raise ValueError("is to end before ? and #")
+        raise ValueError("must not have a query or fragment")
     return text
 
 
 def matchers(text: str) -> str:
-    """Label matchers, braces taken off. ValueError when they are none."""
+    """Read label matchers, with or without braces. ValueError for anything else."""
     text = text.strip()
     inner = text[1:-1] if text.startswith("{") and text.endswith("}") else text
     if inner.strip() and not _MATCHERS.fullmatch(inner):
-        raise ValueError('are no matchers like job="vllm",instance=~"gpu.*"')
+        raise ValueError('not valid label matchers (e.g. job="vllm",instance=~"gpu.*")')
     return inner.strip().rstrip(",")
 
 
 def prometheus_source(url: str | None, match: str | None, environment: Mapping[str, str]) -> PrometheusSource | None:
-    """What to ask; None without an address. SettingsError where the environment's header can be none."""
+    """Return the source, None without a URL. SettingsError if the authorization in the environment is invalid."""
     if url is None:
         return None
     authorization = environment.get(AUTH_VARIABLE, "").strip() or None
-    if authorization and not (_SCHEME.fullmatch(authorization) and authorization.isascii()):
-        raise SettingsError(f"{AUTH_VARIABLE}: is to be a whole header: Bearer TOKEN, or Basic BASE64")
+    if authorization and not (_AUTHORIZATION.fullmatch(authorization) and authorization.isascii()):
+        raise SettingsError(f"{AUTH_VARIABLE}: must be a complete Authorization value: Bearer TOKEN or Basic BASE64")
     return PrometheusSource(url, match or "", authorization)

@@ -1,7 +1,7 @@
-"""SLO profiles: when a person feels served. They live apart from the load, so that an old run can be judged anew.
+"""SLO profiles: thresholds that decide whether a user is served. Independent of the load, so a run can be re-judged.
 
-A dimension that a profile leaves out is not judged; `answer` (did a whole answer come) always is. Times are seconds,
-speeds tokens a second, shares fractions of one.
+Dimensions missing from a profile are not judged, except `answer` (did a complete answer arrive), which always is.
+Times are seconds, speeds tokens per second, shares fractions of 1.
 """
 
 import difflib
@@ -21,12 +21,12 @@ Positive = Field(gt=0, allow_inf_nan=False)
 Share = Field(ge=0, le=1)
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class _AtMost(_Part):
-    """Served up to the first bound, strained up to the second, broken beyond."""
+class _AtMost(_Section):
+    """Upper bounds: served up to the first, strained up to the second, broken above."""
 
     served: float = Positive
     strained: float = Positive
@@ -34,84 +34,84 @@ class _AtMost(_Part):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.strained < self.served:
-            raise ValueError(f"strained: {self.strained:g}: must not be below served ({self.served:g})")
+            raise ValueError(f"strained: {self.strained:g}: must be at least served ({self.served:g})")
         return self
 
 
 class FirstWord(_AtMost):
-    """The wait until the first word, seconds; both bounds belong to the better side."""
+    """Time to the first word (TTFT) in seconds; bounds are inclusive."""
 
     instant: float | None = Field(default=None, gt=0)
-    """up to here it feels instant; told, not judged"""
+    """feels instant up to here; reported, not judged"""
     wonder: float | None = Field(default=None, gt=0)
-    """past this, people wonder whether it works; told, not judged"""
+    """users start to wonder beyond this; reported, not judged"""
 
 
 class Silence(_AtMost):
-    """The longest gap in mid-reply, seconds; a gap of just a bound's length belongs to the worse side."""
+    """Longest gap within a reply in seconds; bounds are exclusive."""
 
 
 class WholeAnswer(_AtMost):
-    """The time until the whole answer is there, seconds; both bounds belong to the better side."""
+    """Time to the complete answer in seconds; bounds are inclusive."""
 
 
-class Typing(_Part):
-    """The decode rate, tokens a second: 1/TPOT. Both bounds belong to the better side."""
+class Typing(_Section):
+    """Decode speed in tokens per second (1/TPOT); lower bounds, inclusive."""
 
     served: float = Positive
     strained: float = Positive
     min_tokens: int = Field(default=8, ge=2)
-    """shorter replies have no typing speed worth the name"""
+    """shorter replies are not judged by typing speed"""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.strained > self.served:
-            raise ValueError(f"strained: {self.strained:g}: must not be above served ({self.served:g})")
+            raise ValueError(f"strained: {self.strained:g}: must be at most served ({self.served:g})")
         return self
 
 
-class Users(_Part):
-    """From replies to people. A user is followed over all judged replies of a level."""
+class Users(_Section):
+    """When a user is served, judged over all judged replies of a level."""
 
     served_share: float = Field(default=0.90, gt=0, le=1)
-    """of a served user's replies, at least so many are served"""
+    """minimum share of served replies of a served user"""
     broken_share: float = Field(default=0.01, ge=0, lt=1)
-    """and at most so many broken"""
+    """maximum share of broken replies of a served user"""
     broken_share_from: int = Field(default=100, ge=1)
-    """with fewer replies than this, none may be broken"""
+    """with fewer replies, none may be broken"""
     decided_from: int = Field(default=10, ge=1)
-    """with fewer replies than this, a single strained one leaves the user undecided"""
+    """with fewer replies, a single strained one leaves the user undecided"""
 
 
-class LevelRule(_Part):
-    """From people to levels."""
+class LevelRule(_Section):
+    """When a level holds."""
 
     served_share: float = Field(default=0.95, gt=0, le=1)
-    """a level holds with at least so many of its heard users served"""
+    """minimum share of served users among those with enough replies"""
     min_replies: int = Field(default=3, ge=1)
-    """judged replies that as many users must have for a level to hold; the run's own `--min-replies` goes first"""
+    """judged replies per user for a level to hold; the run's own `--min-replies` takes precedence"""
 
 
-class SloProfile(_Part):
-    """One profile, checked and frozen."""
+class SloProfile(_Section):
+    """A validated profile."""
 
     name: str = Field(min_length=1, max_length=60)
     description: str = ""
     first_word: FirstWord | None = None
     first_word_from: Literal["due", "sent"] = "due"
-    """`due`: from when the user wanted to send (a wait in an accept queue is a wait), less what we were late;
-    `sent`: from when the request's bytes were handed over"""
+    """`due`: when the user wanted to send, less our own delay (so waiting in an accept queue counts);
+    `sent`: when the request was written to the connection"""
     typing: Typing | None = None
     silence: Silence | None = None
     whole_answer: WholeAnswer | None = None
     reasoning: Reasoning = "shown"
-    """whether the model's thinking is text that the user reads"""
+    """whether users read the model's reasoning"""
     users: Users = Users()
     level: LevelRule = LevelRule()
 
     @property
     def deadlines(self) -> Deadlines | None:
-        """When each token of a reply is due, for the fluidity index; None without a first word and a typing speed."""
+        """Token deadlines for the fluidity index; None unless both first word and typing are judged."""
         if self.first_word is None or self.typing is None:
             return None
         return Deadlines(
@@ -123,9 +123,9 @@ class SloProfile(_Part):
 
 
 def load_profile(name_or_path: str, folder: Path) -> SloProfile:
-    """The profile of this name in `folder`, or in the file that is named.
+    """Load a profile by name from `folder`, or from a file.
 
-    SettingsError, in one line with file, key and value, when there is none or it cannot be used.
+    SettingsError, one line with file, key and value, if it is missing or invalid.
     """
     path = _find(name_or_path, folder)
     try:
@@ -133,17 +133,19 @@ def load_profile(name_or_path: str, folder: Path) -> SloProfile:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"--slo {name_or_path}: {path}: cannot be read: {_line(error)}") from error
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: is no YAML: {_line(error)}") from error
+        raise SettingsError(f"{path}: is not valid YAML: {_line(error)}") from error
     if not isinstance(raw, dict):
-        raise SettingsError(f"{path}: holds {'nothing' if raw is None else type(raw).__name__}, wanted keys and values")
+        raise SettingsError(
+            f"{path}: must contain keys and values, not {'nothing' if raw is None else type(raw).__name__}"
+        )
     try:
         return SloProfile.model_validate({"name": path.stem, **raw})
     except ValidationError as error:
-        raise SettingsError(f"{path}: {_first(error)}") from error
+        raise SettingsError(f"{path}: {_first_error(error)}") from error
 
 
 def profile_names(folder: Path) -> list[str]:
-    """The names of the profiles in a folder, sorted."""
+    """Return the sorted names of the profiles in a folder."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
@@ -158,33 +160,33 @@ def _find(name_or_path: str, folder: Path) -> Path:
         return path
     names = profile_names(folder)
     raise SettingsError(
-        f"--slo {name_or_path}: no such profile{_meant(name_or_path, names)}; there are: {', '.join(names)}"
+        f"--slo {name_or_path}: no such profile{_suggestion(name_or_path, names)}; available: {', '.join(names)}"
     )
 
 
-def _first(error: ValidationError) -> str:
-    """One fault in one line: key, value, reason. An unknown key goes first: it is why another seems missing."""
-    fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        known = _siblings(fault["loc"][:-1])
-        return f"{key}: unknown key{_meant(str(fault['loc'][-1]), known)}; there are: {', '.join(known)}"
-    if fault["type"] == "missing":
+def _first_error(error: ValidationError) -> str:
+    """Describe one error: key, value, reason. Unknown keys first: a misspelt key also makes its right name missing."""
+    detail = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        known = _known_keys(detail["loc"][:-1])
+        return f"{key}: unknown key{_suggestion(str(detail['loc'][-1]), known)}; valid keys: {', '.join(known)}"
+    if detail["type"] == "missing":
         return f"{key}: is missing"
-    if fault["type"] == "value_error":
-        return f"{key}.{_line(fault['ctx']['error'])}"
-    return f"{key}: {fault['input']!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+    if detail["type"] == "value_error":
+        return f"{key}.{_line(detail['ctx']['error'])}"
+    return f"{key}: {detail['input']!r}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
-def _siblings(loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that are known where an unknown one stood."""
-    part: type[BaseModel] = SloProfile
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    """Return the valid keys of the section at `loc`."""
+    section: type[BaseModel] = SloProfile
     for key in loc:
-        part = _PARTS[str(key)]
-    return list(part.model_fields)
+        section = _SECTIONS[str(key)]
+    return list(section.model_fields)
 
 
-_PARTS: dict[str, type[BaseModel]] = {
+_SECTIONS: dict[str, type[BaseModel]] = {
     "first_word": FirstWord,
     "typing": Typing,
     "silence": Silence,
@@ -194,7 +196,7 @@ _PARTS: dict[str, type[BaseModel]] = {
 }
 
 
-def _meant(word: str, known: list[str]) -> str:
+def _suggestion(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 

@@ -1,5 +1,12 @@
-"""A simulated vLLM-like server whose every token has a known time: the truth that measurements are checked against.
+"""A simulated vLLM-like server that knows the exact time of every token: the ground truth for checking measurements.
 
-Shares no code with the rest of the package. ``engine`` is vLLM's scheduler on virtual time, ``pacer`` puts it on real
-time, ``server`` is its HTTP face, ``command`` its command line.
+It shares no code with the rest of the package.
+
+* ``engine``: vLLM's scheduler and KV cache on virtual time, without clock or I/O
+* ``metrics``: vLLM's Prometheus series
+* ``protocol``: requests and responses as OpenAI's API and vLLM define them
+* ``serving``: the engine on real time, open streams, faults and the truth log
+* ``api``: the HTTP routes
+
+``sim_command`` is `probe sim`; ``calibration_server`` is the separate, minimal target of `probe calibrate`.
 """

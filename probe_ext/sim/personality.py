@@ -1,15 +1,15 @@
-"""Personalities: servers that behave unlike a plain vLLM, by name; several joined by commas.
+"""Personalities: named deviations from a plain vLLM; join several with commas.
 
 ==================  ==================================================================================
-``vllm``            continuous batching, one token an event (the default)
-``sequential``      one request at a time, as Ollama or llama.cpp with one slot
-``response-cache``  a proxy in front answers identical bodies from memory
-``first-token``     every answer is cut to its first token
-``chunky``          four tokens an event (vLLM's ``--stream-interval 4``)
-``held-back``       3 % of the events are empty, their text comes with the next (as byte-level tokenizers do)
-``early-role``      the role-only chunk is sent at once, not with the first token
-``cold-start``      the first step at each batch size pays the profile's ``warmup_s``
-``no-details``      usage without ``prompt_tokens_details`` (vLLM's own default)
+``vllm``            continuous batching, one token per event (the default)
+``sequential``      one request at a time, like Ollama, or llama.cpp with one slot
+``response-cache``  a caching proxy answers repeated identical requests
+``first-token``     every reply ends after its first token
+``chunky``          four tokens per event (vLLM's ``--stream-interval 4``)
+``held-back``       3 % of events are empty; their text comes with the next (as with byte-level tokenizers)
+``early-role``      the role-only event is sent immediately, not with the first token
+``cold-start``      the first step at each batch size takes ``warmup_s`` (see the profile) longer
+``no-details``      usage without ``prompt_tokens_details`` (vLLM's default)
 ==================  ==================================================================================
 """
 
@@ -27,7 +27,7 @@ class PersonalityError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Personality:
-    """The switches. ``stream_interval`` is in tokens an event."""
+    """What differs from a plain vLLM. ``stream_interval`` is in tokens per event."""
 
     sequential: bool = False
     response_cache: bool = False
@@ -39,11 +39,11 @@ class Personality:
     details: bool = True
 
     def applied(self, profile: Profile) -> Profile:
-        """The profile as this personality runs it."""
+        """Return the profile with this personality's changes."""
         return replace(profile, max_num_seqs=1, prefix_caching=False) if self.sequential else profile
 
 
-_SWITCHES: dict[str, dict[str, Any]] = {
+_PERSONALITIES: dict[str, dict[str, Any]] = {
     "vllm": {},
     "sequential": {"sequential": True},
     "response-cache": {"response_cache": True},
@@ -57,15 +57,15 @@ _SWITCHES: dict[str, dict[str, Any]] = {
 
 
 def personality_names() -> list[str]:
-    """The names that :func:`parse_personality` knows."""
-    return list(_SWITCHES)
+    """Return the names that :func:`parse_personality` accepts."""
+    return list(_PERSONALITIES)
 
 
 def parse_personality(text: str) -> Personality:
-    """Read names joined by commas. Raises :class:`PersonalityError`."""
-    switches: dict[str, Any] = {}
+    """Parse names joined by commas. Raises :class:`PersonalityError`."""
+    changes: dict[str, Any] = {}
     for name in text.split(","):
-        if name not in _SWITCHES:
-            raise PersonalityError(f"personality: {name!r} is none of {', '.join(_SWITCHES)}")
-        switches |= _SWITCHES[name]
-    return Personality(**switches)
+        if name not in _PERSONALITIES:
+            raise PersonalityError(f"personality: {name!r} is not one of {', '.join(_PERSONALITIES)}")
+        changes |= _PERSONALITIES[name]
+    return Personality(**changes)

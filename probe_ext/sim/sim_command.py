@@ -1,7 +1,8 @@
-"""A simulated vLLM-like server: OpenAI's API and vLLM's metrics, to try a load test on, without a GPU.
+"""Run a simulated vLLM-like server, with OpenAI's API and vLLM's metrics, to try out load tests without a GPU.
 
-It prints `listening on URL` and serves until Ctrl-C. A profile says how fast the card and how large the KV cache is; a
-personality, in what it differs from vLLM; --truth keeps what really happened. More: docs/simulator.md.
+The server prints `listening on URL` and runs until Ctrl-C. A profile sets the model and the card (speed, KV cache
+size), a personality makes it deviate from a plain vLLM, and --truth logs the exact time of every token. See
+docs/simulator.md.
 
 examples:
   probe sim --port 8000
@@ -20,66 +21,73 @@ import sys
 
 from aiohttp import web
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.sim.api.app import Server
-from probe_ext.sim.backend import Options
 from probe_ext.sim.faults import FaultError, parse_fault
 from probe_ext.sim.personality import PersonalityError, parse_personality, personality_names
 from probe_ext.sim.profile import ProfileError, load_profile
-from probe_ext.sim.profile import profile_names as profile_names  # noqa: PLC0414 - part of this module's face
+from probe_ext.sim.profile import profile_names as profile_names  # noqa: PLC0414 - `probe list` shows them
+from probe_ext.sim.serving.backend import ServerOptions
 
-WRONG_USAGE = 2
-BACKLOG = 4096
-GRACE_S = 1.0
-COLLECT_AFTER = (50_000, 20, 50)
+LISTEN_BACKLOG = 4096
+SHUTDOWN_TIMEOUT_S = 1.0
+GC_THRESHOLDS = (50_000, 20, 50)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the simulator's options to a parser."""
-    parser.add_argument("--profile", default="demo", help=f"a YAML file, or one of {', '.join(profile_names())}")
-    parser.add_argument("--personality", default="vllm", help=f"joined by commas: {', '.join(personality_names())}")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 takes any free one")
-    parser.add_argument("--speed", type=float, default=1.0, help="how many times faster than the profile's card")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the answers and faults")
-    parser.add_argument("--truth", metavar="FILE.jsonl", help="record what really happened, one line a reply")
-    parser.add_argument("--api-key-env", metavar="VAR", help="environment variable with the key to ask for")
-    parser.add_argument("--metrics", choices=("on", "off", "slow"), default="on", help="how /metrics answers")
-    parser.add_argument("--model", metavar="NAME", help="served model name; the profile's if left out")
+    """Add the options of `probe sim` to a parser."""
+    names = ", ".join(profile_names())
+    parser.add_argument("--profile", default="demo", help=f"model and card: a YAML file, or one of {names} [demo]")
+    parser.add_argument(
+        "--personality",
+        default="vllm",
+        help=f"how the server behaves; one or more, comma-separated, of {', '.join(personality_names())} [vllm]",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1]")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 picks a free one [8000]")
+    parser.add_argument("--speed", type=float, default=1.0, help="speed-up factor over the profile's card [1]")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of replies and faults [0]")
+    parser.add_argument("--truth", metavar="FILE.jsonl", help="log the exact times of every reply to this file")
+    parser.add_argument("--api-key-env", metavar="VAR", help="require the API key in this environment variable")
+    parser.add_argument(
+        "--metrics", choices=("on", "off", "slow"), default="on", help="serve /metrics, omit it, or answer slowly [on]"
+    )
+    parser.add_argument("--model", metavar="NAME", help="served model name (default: the profile's)")
     parser.add_argument(
         "--fault",
         action="append",
         default=[],
         metavar="KIND[:SHARE][@TOKENS][/SECONDS]",
-        help="503, error, cut, truncate, stall or restart:AFTER_S/DOWN_S; may be given several times",
+        help="inject faults: 503, error, cut, truncate, stall, or restart:AFTER_S/DOWN_S; can be repeated",
     )
 
 
 def main(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT. Returns the exit code: 0, or 2 for wrong usage (one line on standard error)."""
+    """Serve until SIGTERM or SIGINT. Returns the exit code: 0, or 2 for an invalid option (one line on stderr)."""
     try:
         asyncio.run(_serve(_options(args), args.host, args.port))
     except (ProfileError, PersonalityError, FaultError, ValueError) as error:
-        print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        return WRONG_USAGE
+        print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - command-line output
+        return ExitCode.USAGE
     except BrokenPipeError:
-        raise  # whoever started it has gone
+        raise  # the parent process is gone
     except OSError as error:
-        print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - as above
-        return WRONG_USAGE
-    return 0
+        print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - command-line output
+        return ExitCode.USAGE
+    return ExitCode.OK
 
 
-def _options(args: argparse.Namespace) -> Options:
+def _options(args: argparse.Namespace) -> ServerOptions:
     if not 0 < args.speed < float("inf"):
-        raise ValueError(f"--speed: {args.speed} must be above 0")
+        raise ValueError(f"--speed: {args.speed} must be greater than 0 and finite")
     if not 0 <= args.port < 65536:
-        raise ValueError(f"--port: {args.port} must be 0 to 65535")
+        raise ValueError(f"--port: {args.port} must be between 0 and 65535")
     key = None
     if args.api_key_env:
         key = os.environ.get(args.api_key_env)
         if not key:
-            raise ValueError(f"--api-key-env: {args.api_key_env} is not set in the environment")
-    return Options(
+            raise ValueError(f"--api-key-env: the environment variable {args.api_key_env} is not set")
+    return ServerOptions(
         profile=load_profile(args.profile),
         personality=parse_personality(args.personality),
         speed=args.speed,
@@ -92,49 +100,50 @@ def _options(args: argparse.Namespace) -> Options:
     )
 
 
-async def _serve(options: Options, host: str, port: int) -> None:
+async def _serve(options: ServerOptions, host: str, port: int) -> None:
     _raise_open_file_limit()
-    _collect_seldom()
+    _relax_garbage_collection()
     server = Server(options)
-    # A client that goes away cancels its handler, which frees its place in the engine.
-    runner = web.AppRunner(server.application(), handler_cancellation=True, access_log=None, shutdown_timeout=GRACE_S)
+    # Handler cancellation: when a client disconnects, its request is aborted in the engine.
+    app = server.application()
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, backlog=BACKLOG)
+        site = web.TCPSite(runner, host, port, backlog=LISTEN_BACKLOG)
         try:
             await site.start()
         except OSError as error:
-            raise ValueError(_why_not(host, port, error)) from error
+            raise ValueError(_listen_error(host, port, error)) from error
         shown = f"[{host}]" if ":" in host else host
-        print(f"listening on http://{shown}:{runner.addresses[0][1]}", flush=True)  # noqa: T201 - whoever started it waits for this line
-        await _told_to_end()
+        print(f"listening on http://{shown}:{runner.addresses[0][1]}", flush=True)  # noqa: T201 - callers wait for this line
+        await _wait_for_signal()
         server.stop()
     finally:
         await runner.cleanup()
 
 
-def _why_not(host: str, port: int, error: OSError) -> str:
-    """Why nothing can listen there; asyncio puts the address into its own words."""
+def _listen_error(host: str, port: int, error: OSError) -> str:
+    """Say in one line which option is at fault; asyncio's own message is longer and does not name the option."""
     if isinstance(error, socket.gaierror):
         return f"--host {host}: {error.strerror}"
     if error.errno == errno.EADDRINUSE:
-        return f"--port {port}: in use; take another, or 0 for any free one"
+        return f"--port {port}: already in use; choose another, or 0 to pick a free one"
     option = f"--host {host}" if error.errno == errno.EADDRNOTAVAIL else f"--port {port}"
     return f"{option}: {os.strerror(error.errno or 0)}"
 
 
-async def _told_to_end() -> None:
-    end = asyncio.Event()
+async def _wait_for_signal() -> None:
+    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, end.set)
-    await end.wait()
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
 
 
-def _collect_seldom() -> None:
-    # A full collection over a thousand streams holds the loop for tens of milliseconds; what was imported never dies.
+def _relax_garbage_collection() -> None:
+    # A full collection over a thousand streams blocks the loop for tens of milliseconds; modules never become garbage.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _raise_open_file_limit() -> None:

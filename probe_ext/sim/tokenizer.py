@@ -1,13 +1,13 @@
 """The simulator's tokenizer: one token per piece of at most four characters.
 
-The rule, in full: a token is up to four characters without white space, with one blank before them if there is one;
-any other white space character is a token of its own. A chat message costs its role, its text and four marks more
-(``<start>role\\ntext<end>\\n``), and the prompt ends with the head of the answer (``<start>assistant\\n``), which is
-the shape of ChatML (https://huggingface.co/Qwen/Qwen2.5-7B-Instruct, ``chat_template``).
+A token is up to four non-whitespace characters, including one space before them if there is one; any other whitespace
+character is a token of its own. A chat message is tokenized as ``<start>role\\ntext<end>\\n``, which adds four tokens
+to role and text, and the prompt ends with ``<start>assistant\\n``: the format of ChatML
+(https://huggingface.co/Qwen/Qwen2.5-7B-Instruct, ``chat_template``).
 
-A generated token is a word of at most four letters, so every one of them is again exactly one token when the answer
-is sent back as history. A piece's number ignores the blank before it, so an answer whose outer blanks were stripped
-still hits the prefix cache.
+A generated token is a word of at most four letters, so that it is exactly one token again when the reply is sent back
+as history. The space before a piece does not change its id, so a reply whose outer spaces were stripped still hits the
+prefix cache.
 """
 
 import re
@@ -18,41 +18,41 @@ PIECE = re.compile(r" ?\S{1,4}|\s")
 VOCABULARY_SIZE = 150_000
 START, END, NEWLINE, EOS = 150_000, 150_001, 150_002, 150_003
 
-_known: dict[str, int] = {"\n": NEWLINE}
+_ids_by_piece: dict[str, int] = {"\n": NEWLINE}
 
 
-def _number(piece: str) -> int:
+def _token_id(piece: str) -> int:
     bare = piece.lstrip(" ") or piece
-    number = _known.get(bare)
-    if number is None:
-        number = zlib.crc32(bare.encode("utf-8", "surrogatepass")) % VOCABULARY_SIZE
-        if len(_known) < VOCABULARY_SIZE:
-            _known[bare] = number
-    return number
+    token_id = _ids_by_piece.get(bare)
+    if token_id is None:
+        token_id = zlib.crc32(bare.encode("utf-8", "surrogatepass")) % VOCABULARY_SIZE
+        if len(_ids_by_piece) < VOCABULARY_SIZE:
+            _ids_by_piece[bare] = token_id
+    return token_id
 
 
 def encode(text: str) -> list[int]:
-    """Token numbers of plain text."""
-    return [_number(piece) for piece in PIECE.findall(text)]
+    """Return the token ids of plain text."""
+    return [_token_id(piece) for piece in PIECE.findall(text)]
 
 
-def encode_chat(messages: Sequence[tuple[str, str]], answer_head: bool = True) -> list[int]:
-    """Token numbers of (role, text) messages, marks included; with the head of the answer unless told otherwise."""
+def encode_chat(messages: Sequence[tuple[str, str]], add_generation_prompt: bool = True) -> list[int]:
+    """Return the token ids of (role, text) messages in the chat template."""
     ids: list[int] = []
     for role, text in messages:
         ids += [START, *encode(role), NEWLINE, *encode(text), END, NEWLINE]
-    return [*ids, START, *encode("assistant"), NEWLINE] if answer_head else ids
+    return [*ids, START, *encode("assistant"), NEWLINE] if add_generation_prompt else ids
 
 
 def _words() -> tuple[str, ...]:
-    heads = ["b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "br", "st"]
-    open_syllables = [head + vowel for head in heads for vowel in "aeiou"]
-    closed = [syllable + tail for syllable in open_syllables if len(syllable) == 2 for tail in ("n", "r", "st")]
-    # By number, so that no two words are the same token.
-    return tuple({_number(word): word for word in open_syllables + closed}.values())
+    onsets = ["b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z", "br", "st"]
+    open_syllables = [onset + vowel for onset in onsets for vowel in "aeiou"]
+    closed = [syllable + coda for syllable in open_syllables if len(syllable) == 2 for coda in ("n", "r", "st")]
+    # Keyed by token id, so that no two words are the same token.
+    return tuple({_token_id(word): word for word in open_syllables + closed}.values())
 
 
 WORDS: tuple[str, ...] = _words()
-WORD_IDS: tuple[int, ...] = tuple(_number(word) for word in WORDS)
+WORD_IDS: tuple[int, ...] = tuple(_token_id(word) for word in WORDS)
 FIRST_TEXT: tuple[str, ...] = WORDS
 NEXT_TEXT: tuple[str, ...] = tuple(" " + word for word in WORDS)

@@ -1,13 +1,13 @@
-"""What a metrics page tells of the KV cache's configuration, read once for the manifest.
+"""The KV cache configuration from a metrics page, read once for the manifest.
 
-vLLM puts every field of its cache configuration into the labels of `vllm:cache_config_info`, as text, and the set
-changes with nearly every release: labels are taken by name. With data-parallel engines each engine repeats the *sum* of
-the blocks, so figures are the largest over the series, never added.
+vLLM exports its cache configuration as text labels of `vllm:cache_config_info`, which change with nearly every release:
+labels are read by name. With data-parallel engines each engine repeats the sum of all blocks, so values are the maximum
+over the series, never the sum.
 """
 
 from probe_ext.target.metrics_text import Page, Sample
 
-CONFIG = frozenset(
+CONFIG_METRICS = frozenset(
     {
         "vllm_cache_config_info",
         "sglang_cache_config_info",
@@ -21,9 +21,11 @@ CONFIG = frozenset(
         "nv_trt_llm_kv_cache_block_metrics",
     }
 )
-"""metric names to parse for `cache_configuration`"""
+"""metric names that `cache_configuration` needs"""
 
 Value = str | int | float | bool
+
+_MAX_VALUE_LENGTH = 80
 
 _LABELS = (
     "num_gpu_blocks",
@@ -55,22 +57,22 @@ _TRITON = {"max": "num_gpu_blocks", "tokens_per": "block_size"}
 
 
 def cache_configuration(page: Page) -> dict[str, Value]:
-    """Named settings, and `kv_tokens`: how many tokens the cache holds, all engines together. Empty where none tells.
+    """Return the cache settings, and `kv_tokens`: its size in tokens over all engines. Empty if the page has none.
 
-    `kv_tokens` is the server's own figure where it gives one, else blocks × block size (wrong for hybrid models).
+    `kv_tokens` is the server's own value if there is one, else blocks × block size (wrong for hybrid models).
     """
-    told: dict[str, Value] = {}
+    settings: dict[str, Value] = {}
     engines = set()
     for sample in page.samples:
         if sample.name.endswith("cache_config_info"):
             engines.add(sample.labels.get("engine", "0"))
         for name, value in _settings(sample):
-            told[name] = _larger(value, told.get(name))
-    if tokens := _kv_tokens(told):
-        told["kv_tokens"] = tokens
+            settings[name] = _larger(value, settings.get(name))
+    if tokens := _kv_tokens(settings):
+        settings["kv_tokens"] = tokens
     if engines:
-        told["engines"] = len(engines)
-    return told
+        settings["engines"] = len(engines)
+    return settings
 
 
 def _settings(sample: Sample) -> list[tuple[str, Value]]:
@@ -95,7 +97,7 @@ def _typed(text: str | None) -> Value | None:
             return kind(text)
         except ValueError:
             continue
-    return text[:80]
+    return text[:_MAX_VALUE_LENGTH]
 
 
 def _larger(value: Value, before: Value | None) -> Value:
@@ -104,8 +106,8 @@ def _larger(value: Value, before: Value | None) -> Value:
     return value
 
 
-def _kv_tokens(told: dict[str, Value]) -> int | None:
-    if isinstance(size := told.get("kv_cache_size_tokens"), int):
+def _kv_tokens(settings: dict[str, Value]) -> int | None:
+    if isinstance(size := settings.get("kv_cache_size_tokens"), int):
         return size
-    blocks, block = told.get("num_gpu_blocks"), told.get("block_size")
+    blocks, block = settings.get("num_gpu_blocks"), settings.get("block_size")
     return blocks * block if isinstance(blocks, int) and isinstance(block, int) else None

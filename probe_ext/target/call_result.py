@@ -1,4 +1,4 @@
-"""What a control call came to: an answer, or why there is none."""
+"""The result of a control request: an answer, or why there is none."""
 
 import json
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A 2xx answer, read whole."""
+    """A complete 2xx response."""
 
     status: int
     body: bytes
@@ -25,7 +25,7 @@ class Failed:
 
 
 def json_object(answer: Answer | Failed) -> dict[str, Any] | None:
-    """The JSON object that was answered; None for anything else."""
+    """Return the JSON object in an answer; None for anything else."""
     if isinstance(answer, Failed):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What the poller remembers of one metrics URL: whether it answers, since when not, and when it began anew. Pure."""
+"""What the poller remembers of one metrics URL: failures, restarts, alternating servers."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,45 +7,46 @@ from probe_ext.target.catalogue import Reading
 from probe_ext.target.quantities import QUANTITIES
 
 LOST_AFTER = 3
-"""failures in a row: a busy server misses one second now and then"""
+"""consecutive failures; busy servers miss single polls"""
 
-_JUMP = 1.0
-_MANY = 4
-_RARE = 0.02
+_PROCESS_START_TOLERANCE_S = 1.0
+_MAX_RESTARTS = 4
+"""more restarts mean several servers behind one URL"""
+_MAX_FAILED_SHARE = 0.02
+_MAX_LISTED_RESTARTS = 5
 
 
 @dataclass
-class Watch:
-    """One URL's memory; changed by its own loop only."""
+class EndpointHistory:
+    """The history of one URL; changed by its own loop only."""
 
     url: str
-    """as it may be written down"""
+    """without credentials"""
     kind: str | None = None
     answered: int = 0
     failed: int = 0
-    in_a_row: int = 0
-    """failures since the last answer"""
+    consecutive_failures: int = 0
     first_failure: tuple[float, str] | None = None
-    """when, and why"""
-    last_why: str | None = None
-    asked_at: float | None = None
-    """when the call under way began"""
+    """time and reason"""
+    last_reason: str | None = None
+    request_started_at: float | None = None
+    """start of the request in progress"""
     restarts: list[float] = field(default_factory=list)
     alternates: bool = False
-    """the answers come from more than one server"""
+    """whether responses come from more than one server"""
     _last: dict[tuple[str, str], float] = field(default_factory=dict)
 
-    def failure(self, t: float, why: str) -> None:
-        """Remember that there was no figure at `t`."""
+    def add_failure(self, t: float, reason: str) -> None:
+        """Record a failed poll."""
         self.failed += 1
-        self.in_a_row += 1
-        self.last_why = why
-        self.first_failure = self.first_failure or (t, why)
+        self.consecutive_failures += 1
+        self.last_reason = reason
+        self.first_failure = self.first_failure or (t, reason)
 
-    def reading(self, t: float, reading: Reading) -> None:
-        """Remember what was read at `t`."""
+    def add_reading(self, t: float, reading: Reading) -> None:
+        """Record a successful poll."""
         self.answered += 1
-        self.in_a_row = 0
+        self.consecutive_failures = 0
         self.kind = reading.kind
         now = {(f.engine, f.quantity): f.value for f in reading.figures}
         if self._restarted(now):
@@ -53,45 +54,53 @@ class Watch:
         self._last.update(now)
 
     def _restarted(self, now: dict[tuple[str, str], float]) -> bool:
-        """Whether the counters must have begun anew."""
-        changed = [(key, self._last[key], value) for key, value in now.items() if key in self._last]
-        for (_, quantity), before, value in changed:
-            if quantity == "process_start" and abs(value - before) > _JUMP:
+        """Return whether the counters were reset since the last reading."""
+        changes = [(key, self._last[key], value) for key, value in now.items() if key in self._last]
+        for (_, quantity), before, value in changes:
+            if quantity == "process_start" and abs(value - before) > _PROCESS_START_TOLERANCE_S:
                 self.alternates |= value < before
                 return True
         return any(
-            QUANTITIES[quantity].kind == "counter" and value < before for (_, quantity), before, value in changed
+            QUANTITIES[quantity].kind == "counter" and value < before for (_, quantity), before, value in changes
         )
 
-    def findings(self, now: float, patience: float) -> list[dict[str, Any]]:
-        """What a reader of the run must know of this URL, in the shape of `capacity.json`'s findings: all warn."""
-        found = [finding for finding in (self._silence(now, patience), self._anew()) if finding]
-        return [{"check": "server_metrics", "state": "fail", "invalidates": False, **f} for f in found]
+    def findings(self, now: float, hang_after: float) -> list[dict[str, Any]]:
+        """Return warnings in the format of `capacity.json`'s findings."""
+        texts = [text for text in (self._availability(now, hang_after), self._resets()) if text]
+        return [
+            {
+                "check": "server_metrics",
+                "state": "fail",
+                "invalidates": False,
+                "why": f"{self.url}: {why}",
+                "advice": advice,
+            }
+            for why, advice in texts
+        ]
 
-    def _silence(self, now: float, patience: float) -> dict[str, str] | None:
-        hangs = self.asked_at is not None and now - self.asked_at > patience
-        why = "an answer that does not end" if hangs else self.last_why
+    def _availability(self, now: float, hang_after: float) -> tuple[str, str] | None:
+        hangs = self.request_started_at is not None and now - self.request_started_at > hang_after
+        reason = "the response does not end" if hangs else self.last_reason
         polls = self.answered + self.failed
         if not self.answered and (self.failed or hangs):
-            return {"why": f"{self.url}: no metrics: {why}", "advice": _ADVICE_NONE}
-        if hangs or self.in_a_row >= LOST_AFTER:
-            return {"why": f"{self.url}: metrics stopped: {why}", "advice": _ADVICE_LOST}
-        if self.failed > _RARE * polls and self.first_failure:
-            at, first = self.first_failure
-            return {"why": f"{self.url}: {self.failed} of {polls} polls failed, first at {at:.0f} s: {first}",
-                    "advice": _ADVICE_LOST}  # fmt: skip
+            return f"no metrics: {reason}", _ADVICE_NO_METRICS
+        if hangs or self.consecutive_failures >= LOST_AFTER:
+            return f"metrics stopped: {reason}", _ADVICE_MISSING_POLLS
+        if self.failed > _MAX_FAILED_SHARE * polls and self.first_failure:
+            at, first_reason = self.first_failure
+            return f"{self.failed} of {polls} polls failed, first at {at:.0f} s: {first_reason}", _ADVICE_MISSING_POLLS
         return None
 
-    def _anew(self) -> dict[str, str] | None:
+    def _resets(self) -> tuple[str, str] | None:
         if not self.restarts:
             return None
-        if self.alternates or len(self.restarts) > max(_MANY, self.answered // _MANY):
-            return {"why": f"{self.url}: the answers come from different servers in turn", "advice": _ADVICE_SPREAD}
-        times = ", ".join(f"{t:.0f} s" for t in self.restarts[:5])
-        return {"why": f"{self.url}: the server's counters began anew at {times}", "advice": _ADVICE_ANEW}
+        if self.alternates or len(self.restarts) > max(_MAX_RESTARTS, self.answered // _MAX_RESTARTS):
+            return "responses alternate between different servers", _ADVICE_ALTERNATING
+        times = ", ".join(f"{t:.0f} s" for t in self.restarts[:_MAX_LISTED_RESTARTS])
+        return f"the server's counters were reset at {times}", _ADVICE_RESTARTED
 
 
-_ADVICE_NONE = "Claims that need the server's own figures are left out. Switch its metrics on, or give their address."
-_ADVICE_LOST = "Seconds without an answer are missing from the server's figures; nothing is made up for them."
-_ADVICE_SPREAD = "Give each replica's own metrics address instead of the balancer's."
-_ADVICE_ANEW = "The server was restarted during the run; its log says why."
+_ADVICE_NO_METRICS = "Findings that need server metrics are left out. Enable the server's metrics or set --metrics-url."
+_ADVICE_MISSING_POLLS = "Server metrics are missing for these times and are not interpolated."
+_ADVICE_ALTERNATING = "Set --metrics-url to each replica's own metrics URL instead of the load balancer's."
+_ADVICE_RESTARTED = "The server restarted during the run; see its log for the reason."

@@ -1,7 +1,7 @@
-"""Control calls: short, bounded in time and size, and careful with the key.
+"""Control requests: bounded in time and size, and careful with the API key.
 
-A `Fetcher` never raises for what a server or a network does: it returns `Failed`, whose words hold no URL and no
-exception text, since either may carry a secret.
+A `Fetcher` does not raise for network or server errors: it returns `Failed`, whose text contains neither URLs nor
+exception messages, since both may contain secrets.
 """
 
 import http.client
@@ -18,17 +18,17 @@ from probe_ext.measure import clock
 from probe_ext.target.call_result import Answer, Failed
 from probe_ext.target.urls import same_place, shown
 
-MAX_BODY = 16 * 1024 * 1024
-"""bytes: a longer answer is dropped unread"""
+MAX_BODY_BYTES = 16 * 1024 * 1024
 
-_CHUNK = 65536
-_REDIRECTS = 3
-_PLAIN = {"Accept": "text/plain; version=0.0.4, application/json, */*;q=0.5", "Accept-Encoding": "identity"}
-_TROUBLE = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
+_CHUNK_BYTES = 65536
+_MAX_REDIRECTS = 3
+_MIN_TIMEOUT_S = 0.05
+_HEADERS = {"Accept": "text/plain; version=0.0.4, application/json, */*;q=0.5", "Accept-Encoding": "identity"}
+_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 
 
-class _Header(AuthBase):
-    """Puts credentials on a request; set per call, so that neither `.netrc` nor a redirect can change where they go."""
+class _Authorization(AuthBase):
+    """Adds the Authorization header. Passed per request, so neither `.netrc` nor redirects change its recipient."""
 
     def __init__(self, authorization: str | None) -> None:
         self._authorization = authorization
@@ -41,11 +41,11 @@ class _Header(AuthBase):
         return request
 
 
-_NO_KEY = _Header(None)
+_NO_AUTHORIZATION = _Authorization(None)
 
 
 class Fetcher:
-    """GET and POST for control pages, with a session of its own."""
+    """GET and POST for control requests, with its own session."""
 
     def __init__(
         self,
@@ -54,45 +54,45 @@ class Fetcher:
         home: str | None = None,
         verify: bool | str = True,
         timeout: float = 5.0,
-        limit: int = MAX_BODY,
+        limit: int = MAX_BODY_BYTES,
         authorization: str | None = None,
     ) -> None:
-        """`authorization`: a whole header, in place of a key.
+        """`authorization`: a complete header value instead of a key.
 
-        `home`: the server that the key is for; others are asked without it. `verify`: check certificates, or the
-        path of a CA bundle. `timeout`: seconds for a whole call."""
-        self._auth = _Header(authorization or (f"Bearer {key}" if key else None))
+        `home`: the server that gets the key; requests to others are sent without it. `verify`: whether to verify
+        certificates, or a CA bundle's path. `timeout`: seconds for a whole request."""
+        self._auth = _Authorization(authorization or (f"Bearer {key}" if key else None))
         self._home = home
         self._has_key = bool(key or authorization)
         self._verify = verify
-        if verify is False:  # asked for by name: once is enough
+        if verify is False:  # requested by the user
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._timeout = timeout
         self._limit = limit
         self._session = requests.Session()
-        self._session.trust_env = False  # no proxy, no .netrc: the same way that the load takes
+        self._session.trust_env = False  # no proxy, no .netrc, like the load itself
 
     def __repr__(self) -> str:
         return f"Fetcher(key={'set' if self._has_key else 'none'}, timeout={self._timeout})"
 
     def get(self, url: str, timeout: float | None = None) -> Answer | Failed:
-        """The answer to a GET, redirects within the same host followed."""
+        """Send a GET; follows redirects within the same host."""
         return self._call("GET", url, None, timeout or self._timeout)
 
     def post(self, url: str, payload: dict[str, Any], timeout: float | None = None) -> Answer | Failed:
-        """The answer to a POST of JSON."""
+        """POST JSON."""
         return self._call("POST", url, payload, timeout or self._timeout)
 
     def close(self) -> None:
-        """Close kept connections."""
+        """Close idle connections."""
         self._session.close()
 
     def _call(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> Answer | Failed:
         deadline = clock.monotonic() + timeout
         try:
-            for _ in range(_REDIRECTS + 1):
-                left = max(0.05, deadline - clock.monotonic())
-                with self._ask(method, url, payload, left) as response:
+            for _ in range(_MAX_REDIRECTS + 1):
+                remaining = max(_MIN_TIMEOUT_S, deadline - clock.monotonic())
+                with self._send(method, url, payload, remaining) as response:
                     target = response.headers.get("Location") if response.is_redirect else None
                     if target is None:
                         return self._answer(response, deadline)
@@ -100,17 +100,17 @@ class Fetcher:
                 if not same_place(url, target):
                     return Failed(f"redirects to another host: {shown(target)[:80]}")
                 url = target
-        except _TROUBLE as error:
+        except _ERRORS as error:
             return Failed(why_failed(error))
         return Failed("too many redirects")
 
-    def _ask(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> requests.Response:
+    def _send(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> requests.Response:
         return self._session.request(
             method,
             url,
             json=payload,
-            headers=_PLAIN,
-            auth=self._auth if self._home is None or same_place(self._home, url) else _NO_KEY,
+            headers=_HEADERS,
+            auth=self._auth if self._home is None or same_place(self._home, url) else _NO_AUTHORIZATION,
             verify=self._verify,
             timeout=timeout,
             stream=True,
@@ -119,61 +119,61 @@ class Fetcher:
 
     def _answer(self, response: requests.Response, deadline: float) -> Answer | Failed:
         if not 200 <= response.status_code < 300:
-            return Failed(_refusal(response.status_code, has_key=self._has_key), response.status_code)
+            return Failed(_status_reason(response.status_code, has_key=self._has_key), response.status_code)
         body = bytearray()
         for chunk in _chunks(response):
             body += chunk
             if len(body) > self._limit:
-                return Failed(f"longer than {self._limit} bytes", response.status_code)
+                return Failed(f"response exceeds {self._limit} bytes", response.status_code)
             if clock.monotonic() > deadline:
                 return Failed("timed out", response.status_code)
         return Answer(response.status_code, bytes(body), response.headers.get("Server", ""))
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
-    """What each read brings: `iter_content` would wait for whole chunks and let a dripping body pass the deadline."""
-    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+    """Yield each read; `iter_content` waits for full chunks, so that a slow body could pass the deadline."""
+    while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
         yield chunk
 
 
-def _refusal(status: int, *, has_key: bool) -> str:
+def _status_reason(status: int, *, has_key: bool) -> str:
     if status == 401:
-        return "401 the key was refused" if has_key else "401 needs a key"
+        return "401 the key was rejected" if has_key else "401 requires a key"
     if status == 403:
-        return "403 the key was refused" if has_key else "403 forbidden"
+        return "403 the key was rejected" if has_key else "403 forbidden"
     return str(status)
 
 
-_WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (  # the first that is met in the chain
-    ((requests.exceptions.SSLError,), "TLS failed or the certificate was not accepted"),
-    ((socket.gaierror,), "host name not known"),
+_REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (  # the first match in the chain wins
+    ((requests.exceptions.SSLError,), "TLS failed or the certificate was rejected"),
+    ((socket.gaierror,), "unknown host name"),
     ((ConnectionRefusedError,), "connection refused"),
     ((requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError), "timed out"),
-    ((requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError), "a damaged compressed body"),
-    ((http.client.IncompleteRead, urllib3.exceptions.IncompleteRead), "cut off"),
-    ((http.client.HTTPException,), "not HTTP, or cut off"),
-    ((UnicodeError, requests.exceptions.InvalidHeader), "host or key cannot be sent"),
+    ((requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError), "invalid compressed body"),
+    ((http.client.IncompleteRead, urllib3.exceptions.IncompleteRead), "response is incomplete"),
+    ((http.client.HTTPException,), "invalid or incomplete HTTP"),
+    ((UnicodeError, requests.exceptions.InvalidHeader), "invalid characters in host or key"),
     ((ValueError, urllib3.exceptions.LocationValueError), "not a URL"),
 )
 
 
 def why_failed(error: BaseException) -> str:
-    """Words for a failure, from the types in its chain only."""
+    """Describe a failure by the exception types in its chain."""
     chain = list(_chain(error))
-    for kinds, words in _WORDS:
+    for kinds, reason in _REASONS:
         if any(isinstance(link, kinds) for link in chain):
-            return words
-    named = [link.strerror for link in chain if isinstance(link, OSError) and link.errno and link.strerror]
-    return named[-1].lower() if named else "the connection broke"
+            return reason
+    errors = [link.strerror for link in chain if isinstance(link, OSError) and link.errno and link.strerror]
+    return errors[-1].lower() if errors else "the connection broke"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it was made from: requests and urllib3 wrap one another as causes, reasons and arguments."""
+    """Yield the error and all it wraps: requests and urllib3 nest errors as causes, reasons and arguments."""
     seen: set[int] = set()
-    todo: list[object] = [error]
-    while todo:
-        link = todo.pop(0)
+    pending: list[object] = [error]
+    while pending:
+        link = pending.pop(0)
         if isinstance(link, BaseException) and id(link) not in seen:
             seen.add(id(link))
             yield link
-            todo += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
+            pending += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]

@@ -1,7 +1,7 @@
-"""Ask every metrics URL about once a second and hand on canonical rows. Pure wiring: time, tasks and calls come in.
+"""Polls every metrics URL about once a second and emits canonical rows. Clock, tasks and requests are passed in.
 
-Each URL has a loop of its own, so one that hangs delays no other. The moments stay on a grid of whole periods: a late
-poll is not made up for, and does not shift the next.
+Each URL has its own loop, so that one that hangs does not delay others. Polls stay on a grid of whole periods: a late
+poll is not repeated and does not shift the next one.
 """
 
 import math
@@ -10,34 +10,34 @@ from typing import Any
 
 from probe_ext.measure.table_rows import ServerRow
 from probe_ext.target.call_result import Answer, Failed
-from probe_ext.target.catalogue import Reading, reading_of
-from probe_ext.target.endpoint_state import Watch
+from probe_ext.target.catalogue import Reading, read_page
+from probe_ext.target.endpoint_state import EndpointHistory
 from probe_ext.target.metrics_text import Unreadable
 from probe_ext.target.urls import shown
 
-PERIOD = 1.0
-_PATIENCE = 5.0
+PERIOD_S = 1.0
+_HANG_AFTER_S = 5.0
 
 Fetch = Callable[[str], Answer | Failed]
 Read = Callable[[bytes], Reading | Unreadable]
 
 
 class Poller:
-    """Polls until stopped. `fetch` and `read` return error values and do not raise."""
+    """Polls until stopped. `fetch` and `read` return errors as values and do not raise."""
 
-    def __init__(  # noqa: PLR0913 -- these are the outside world, each passed in by name
+    def __init__(  # noqa: PLR0913 -- the outside world, passed in by name
         self,
         urls: Sequence[str],
         fetch: Fetch,
-        read: Read = reading_of,
+        read: Read = read_page,
         *,
         clock: Callable[[], float],
         sleep: Callable[[float], object],
         spawn: Callable[[Callable[[], None]], object],
         emit: Callable[[list[ServerRow]], None],
-        period: float = PERIOD,
+        period: float = PERIOD_S,
     ) -> None:
-        """`clock`: seconds on the run's axis. `spawn`: run a function beside the caller (a greenlet, a thread)."""
+        """`clock`: seconds since the run's start. `spawn`: runs a function concurrently (greenlet, thread)."""
         self._fetch = fetch
         self._read = read
         self._clock = clock
@@ -46,23 +46,23 @@ class Poller:
         self._emit = emit
         self._period = period
         self._stopped = False
-        self._watches = {url: Watch(shown(url)) for url in urls}
+        self._histories = {url: EndpointHistory(shown(url)) for url in urls}
 
     def start(self) -> None:
-        """Begin polling every URL."""
-        for url in self._watches:
-            self._spawn(lambda url=url: self._follow(url))  # type: ignore[misc]  # bound now, not at the call
+        """Start polling all URLs."""
+        for url in self._histories:
+            self._spawn(lambda url=url: self._poll_until_stopped(url))  # type: ignore[misc]  # bind now, not at the call
 
     def stop(self) -> None:
-        """End the loops. An answer still under way is dropped: nothing is emitted after this."""
+        """Stop polling. Responses to requests in progress are dropped: nothing is emitted after this."""
         self._stopped = True
 
     def findings(self) -> list[dict[str, Any]]:
-        """What a reader of the run must know of the metrics, in the shape of `capacity.json`'s findings."""
+        """Return warnings about the metrics in the format of `capacity.json`'s findings."""
         now = self._clock()
-        return [finding for watch in self._watches.values() for finding in watch.findings(now, _PATIENCE)]
+        return [finding for history in self._histories.values() for finding in history.findings(now, _HANG_AFTER_S)]
 
-    def _follow(self, url: str) -> None:
+    def _poll_until_stopped(self, url: str) -> None:
         due = self._clock()
         while not self._stopped:
             self.poll(url)
@@ -70,22 +70,22 @@ class Poller:
             self._sleep(max(0.0, due - self._clock()))
 
     def poll(self, url: str) -> None:
-        """One poll now; its rows carry the middle of the call."""
-        watch = self._watches[url]
-        watch.asked_at = asked = self._clock()
+        """Poll once; the rows have the time of the middle of the request."""
+        history = self._histories[url]
+        history.request_started_at = started = self._clock()
         answer = self._fetch(url)
-        t = (asked + self._clock()) / 2
-        watch.asked_at = None
+        t = (started + self._clock()) / 2
+        history.request_started_at = None
         if self._stopped:
             return
-        outcome = answer if isinstance(answer, Failed) else self._read(answer.body)
-        if isinstance(outcome, Failed | Unreadable):
-            watch.failure(t, outcome.why)
+        result = answer if isinstance(answer, Failed) else self._read(answer.body)
+        if isinstance(result, Failed | Unreadable):
+            history.add_failure(t, result.why)
         else:
-            watch.reading(t, outcome)
-            self._emit([ServerRow(t, watch.url, f.engine, f.quantity, f.value) for f in outcome.figures])
+            history.add_reading(t, result)
+            self._emit([ServerRow(t, history.url, f.engine, f.quantity, f.value) for f in result.figures])
 
 
 def next_due(due: float, now: float, period: float) -> float:
-    """The first moment of the grid after `now`, at least one period after `due`."""
+    """Return the first time on the grid after `now`, at least one period after `due`."""
     return due + period * max(1, math.ceil((now - due) / period))

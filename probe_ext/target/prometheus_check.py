@@ -1,4 +1,4 @@
-"""Whether a Prometheus will have something to say: asked before a run, so that an hour of load is not spent in vain."""
+"""Check before a run that a Prometheus has metrics of the server, so that no hour of load is wasted."""
 
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -6,10 +6,10 @@ from urllib.parse import urlencode
 from probe_ext.target.call_result import Answer, Failed, json_object
 from probe_ext.target.engine_metrics import ENGINES
 
-_PRESENT = "|".join(
+_RUNNING_METRICS = "|".join(
     sorted(
         {
-            name.replace("_", "[:_]", 1)  # `vllm:x`, or `vllm_x` where a scrape rewrote it
+            name.replace("_", "[:_]", 1)  # `vllm:x`, or `vllm_x` if rewritten by a scraper
             for engine in ENGINES
             for source in engine.sources
             for name in source.metrics
@@ -17,32 +17,32 @@ _PRESENT = "|".join(
         }
     )
 )
-"""the gauge that every engine has"""
+"""pattern of the gauge that every engine has"""
 
 
 class Getter(Protocol):
-    """What is needed of a `Fetcher`."""
+    """The part of `Fetcher` that is used here."""
 
     def get(self, url: str, timeout: float | None = None) -> Answer | Failed:
-        """The answer to a GET."""
+        """Send a GET."""
 
 
 def prometheus_problem(url: str, match: str, getter: Getter) -> str | None:
-    """Why nothing can be expected of it, in a few words; None when it has figures of an engine now."""
-    inside = ",".join(part for part in (f'__name__=~"{_PRESENT}"', match) if part)
-    asked = urlencode({"query": f"count by (__name__) ({{{inside}}})"})
-    answer = getter.get(f"{url}/api/v1/query?{asked}")
+    """Return why the Prometheus is of no use, None if it currently has metrics of an engine."""
+    selector = ",".join(part for part in (f'__name__=~"{_RUNNING_METRICS}"', match) if part)
+    query = urlencode({"query": f"count by (__name__) ({{{selector}}})"})
+    answer = getter.get(f"{url}/api/v1/query?{query}")
     if isinstance(answer, Failed):
         return f"{answer.why}{_HINTS.get(answer.status or 0, '')}"
-    told: Any = json_object(answer)
+    body: Any = json_object(answer)
     try:
-        found = told["data"]["result"]
+        series = body["data"]["result"]
     except (KeyError, TypeError):
-        return "the answer is none of a Prometheus"
-    if found:
+        return "not a Prometheus API response"
+    if series:
         return None
-    selected = f" with {{{match}}}" if match else ""
-    return f"it has no series of an engine{selected} at present"
+    matching = f" matching {{{match}}}" if match else ""
+    return f"currently has no engine metrics{matching}"
 
 
-_HINTS = {400: ": the matchers are no PromQL", 401: "; see PROBE_PROMETHEUS_AUTH", 404: ": no Prometheus answers there"}
+_HINTS = {400: ": invalid label matchers", 401: "; see PROBE_PROMETHEUS_AUTH", 404: ": not a Prometheus"}

@@ -1,17 +1,16 @@
-"""The canonical quantities: what `server.csv` may hold, whichever engine said it.
+"""The canonical quantities in `server.csv`, for all engines.
 
-One row a quantity. *within*: how samples of one engine that differ in other labels (model, finish reason, rank) are put
-together. *over*: how a reader puts data-parallel engines together; `max` marks a quantity where each engine stands for
-itself and the fullest one binds. A counter only grows, until its server restarts; `gauge` is a sample of the moment,
-set once per engine step, so that a poll sees samples and not peaks, and an idle engine shows its last step.
+`within` combines samples of one engine that differ in other labels (model, finish reason, rank). `over` combines
+data-parallel engines; `max` means that the fullest engine is the limit. Counters only grow until the server restarts.
+Gauges are set once per engine step: polls see samples, not peaks, and an idle engine shows its last step.
 
-Traps that hold for every engine:
-- *present* is not *measured*: vLLM shows several counters at 0 that only a flag makes move.
-- `preemptions` lags: vLLM counts an eviction when its victim resumes, never if the victim is aborted first.
-- `waiting` includes preempted requests; the `queue_*` histogram does not grow for them.
-- `prefix_queries` of vLLM up to 0.26 is counted at every scheduling attempt: with a full KV cache queries *and* hits
-  run away from `prompt_tokens`. Where queries exceed 1.05 × prompt tokens, neither may be used.
-- `*_sum/_count` of e2e, queue, prefill, decode and tpot move only when a request finishes.
+Pitfalls:
+- A metric that exists need not be measured: several vLLM counters stay 0 without a certain flag.
+- `preemptions` lags: vLLM counts a preemption when the request resumes, and never if it is aborted first.
+- `waiting` includes preempted requests; the `queue_*` histogram does not count them again.
+- `prefix_queries` of vLLM up to 0.26 counts every scheduling attempt: with a full KV cache, queries and hits grow far
+  beyond `prompt_tokens`. If queries exceed 1.05 × prompt tokens, neither may be used.
+- `*_sum/_count` of e2e, queue, prefill, decode and tpot change only when a request finishes.
 Sources: vLLM `v1/metrics/loggers.py` and `stats.py`; SGLang `srt/metrics/collector.py`; the engines' documentation.
 """
 
@@ -24,7 +23,7 @@ Fold = Literal["sum", "max"]
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One canonical quantity."""
+    """A canonical quantity."""
 
     name: str
     unit: str
@@ -53,30 +52,35 @@ QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
         _gauge("running", "requests", "requests in the running batch"),
-        _gauge("waiting", "requests", "requests that wait for a place in the batch, preempted ones included"),
+        _gauge("waiting", "requests", "requests waiting to be scheduled, including preempted ones"),
         _gauge(
-            "kv_usage", "fraction", "used part of the KV cache, 0..1; freed but still cached blocks are free", "max"
+            "kv_usage",
+            "fraction",
+            "used fraction of the KV cache; cached but freed blocks are free",
+            "max",
         ),
         _gauge("swapped", "requests", "requests swapped out to host memory (vLLM's first engine only)"),
-        _counter("preemptions", "preemptions", "requests put out of the batch for want of KV cache"),
-        _counter("prompt_tokens", "tokens", "prompt tokens, those from the prefix cache included"),
-        _counter("generation_tokens", "tokens", "tokens made; SGLang and TGI add them when the request finishes"),
-        _counter("prompt_tokens_cached", "tokens", "prompt tokens taken from a prefix cache"),
+        _counter("preemptions", "preemptions", "requests preempted for lack of KV cache"),
+        _counter("prompt_tokens", "tokens", "prompt tokens, including those from the prefix cache"),
+        _counter(
+            "generation_tokens", "tokens", "generated tokens; SGLang and TGI count them when the request finishes"
+        ),
+        _counter("prompt_tokens_cached", "tokens", "prompt tokens from the prefix cache"),
         _counter("prefix_queries", "tokens", "tokens looked up in the prefix cache"),
-        _counter("prefix_hits", "tokens", "tokens of them that were there"),
-        _counter("prefix_queries_blocks", "blocks", "blocks looked up, where an old server counts blocks"),
-        _counter("prefix_hits_blocks", "blocks", "blocks of them that were there"),
-        _counter("requests_finished", "requests", "requests that came to an end of their own"),
-        _counter("requests_aborted", "requests", "requests given up, where the server counts them"),
-        _counter("requests_failed", "requests", "requests that ended in an error of the server's"),
-        _counter("rejections", "requests", "requests refused because the server was too busy"),
-        *_histogram("ttft", "time to the first token, from arrival at the frontend"),
-        *_histogram("itl", "time between a request's successive steps that gave tokens"),
-        *_histogram("tpot", "a finished request's mean time a token after the first"),
-        *_histogram("e2e", "whole time of a finished request"),
-        *_histogram("queue", "wait of a finished request until first scheduled"),
-        *_histogram("prefill", "first scheduled until first token, of a finished request"),
-        *_histogram("decode", "first token until last, of a finished request"),
-        _gauge("process_start", "unix seconds", "when the server's counters began: a jump is a restart", "max"),
+        _counter("prefix_hits", "tokens", "tokens found in the prefix cache"),
+        _counter("prefix_queries_blocks", "blocks", "blocks looked up in the prefix cache (older servers)"),
+        _counter("prefix_hits_blocks", "blocks", "blocks found in the prefix cache (older servers)"),
+        _counter("requests_finished", "requests", "requests finished normally"),
+        _counter("requests_aborted", "requests", "aborted requests, if the server counts them"),
+        _counter("requests_failed", "requests", "requests that failed with a server error"),
+        _counter("rejections", "requests", "requests rejected because the server was too busy"),
+        *_histogram("ttft", "time to first token, from arrival at the frontend"),
+        *_histogram("itl", "inter-token latency: time between successive steps of a request that produced tokens"),
+        *_histogram("tpot", "mean time per output token after the first, of finished requests"),
+        *_histogram("e2e", "end-to-end time of finished requests"),
+        *_histogram("queue", "time until first scheduled, of finished requests"),
+        *_histogram("prefill", "time from first scheduled to first token, of finished requests"),
+        *_histogram("decode", "time from first to last token, of finished requests"),
+        _gauge("process_start", "unix seconds", "start time of the server's counters; a change means a restart", "max"),
     )
 }

@@ -1,7 +1,7 @@
-"""Counting tokens as the server does, through its `/tokenize`, where it has one.
+"""Count tokens as the server does, with its `/tokenize` if there is one.
 
-vLLM (and SGLang after it): POST {"model", "prompt"} or {"model", "messages"} → {"count"}. llama.cpp: POST {"content"} →
-{"tokens"}, and `/apply-template` for chats. TGI: POST {"inputs"} → a list. None means: this server does not tell.
+vLLM and SGLang: POST {"model", "prompt"} or {"model", "messages"} → {"count"}. llama.cpp: POST {"content"} →
+{"tokens"}, and `/apply-template` for chats. TGI: POST {"inputs"} → a list. None means that the server does not count.
 """
 
 import json
@@ -14,53 +14,53 @@ from probe_ext.target.call_result import Answer, Failed, json_object
 
 Messages = Sequence[Mapping[str, str]]
 
-_TRIAL = "one two three"
+_TRIAL_TEXT = "one two three"
 
 
 class Poster(Protocol):
-    """What is needed of a `Fetcher`."""
+    """The part of `Fetcher` that is used here."""
 
     def post(self, url: str, payload: dict[str, Any], timeout: float | None = None) -> Answer | Failed:
-        """The answer to a POST of JSON."""
+        """POST JSON."""
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Counts through one server. Each call is one request: calibrate with it, do not call it for every prompt."""
+    """Counts tokens with one request per call: for calibration, not for every prompt."""
 
     style: str
     """`vllm`, `llama.cpp` or `tgi`"""
     text: Callable[[str], int | None]
-    """tokens of a plain prompt, as `/v1/completions` would see it"""
+    """tokens of a prompt for `/v1/completions`"""
     chat: Callable[[Messages], int | None]
-    """tokens of a chat with its template; None where the server applies none on request"""
+    """tokens of a chat including its template; None if the server cannot apply it"""
 
 
 def find(host: str, model: str, poster: Poster) -> Tokenizer | None:
-    """The server's tokenizer, looked for behind the host's prefix and at its origin; None where there is none."""
+    """Return the server's tokenizer, below the host's path prefix or at its origin; None if there is none."""
     for root in urls.roots(host):
         for make in (_vllm, _llamacpp, _tgi):
             tokenizer = make(root, model, poster)
-            if tokenizer.text(_TRIAL):
+            if tokenizer.text(_TRIAL_TEXT):
                 return tokenizer
     return None
 
 
 def _vllm(root: str, model: str, poster: Poster) -> Tokenizer:
     def text(prompt: str) -> int | None:
-        return _told_count(poster.post(f"{root}/tokenize", {"model": model, "prompt": prompt}))
+        return _count(poster.post(f"{root}/tokenize", {"model": model, "prompt": prompt}))
 
     def chat(messages: Messages) -> int | None:
         payload = {"model": model, "messages": [dict(m) for m in messages], "add_generation_prompt": True}
-        return _told_count(poster.post(f"{root}/tokenize", payload))
+        return _count(poster.post(f"{root}/tokenize", payload))
 
     return Tokenizer("vllm", text, chat)
 
 
 def _llamacpp(root: str, model: str, poster: Poster) -> Tokenizer:
     def text(prompt: str) -> int | None:
-        told = json_object(poster.post(f"{root}/tokenize", {"content": prompt, "add_special": True}))
-        tokens = (told or {}).get("tokens")
+        body = json_object(poster.post(f"{root}/tokenize", {"content": prompt, "add_special": True}))
+        tokens = (body or {}).get("tokens")
         return len(tokens) if isinstance(tokens, list) else None
 
     def chat(messages: Messages) -> int | None:
@@ -75,14 +75,14 @@ def _tgi(root: str, model: str, poster: Poster) -> Tokenizer:
     def text(prompt: str) -> int | None:
         answer = poster.post(f"{root}/tokenize", {"inputs": prompt})
         try:
-            told = json.loads(answer.body) if isinstance(answer, Answer) else None
+            tokens = json.loads(answer.body) if isinstance(answer, Answer) else None
         except (ValueError, RecursionError):
             return None
-        return len(told) if isinstance(told, list) else None
+        return len(tokens) if isinstance(tokens, list) else None
 
     return Tokenizer("tgi", text, lambda messages: None)
 
 
-def _told_count(answer: Answer | Failed) -> int | None:
+def _count(answer: Answer | Failed) -> int | None:
     count = (json_object(answer) or {}).get("count")
     return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None

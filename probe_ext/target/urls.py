@@ -1,25 +1,25 @@
-"""Where a server's control pages lie, seen from the `--host` that the load goes to. Pure text, no network."""
+"""URLs of a server's control pages, derived from `--host`. No network access."""
 
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
-_SHOWN_QUERY = frozenset({"model"})
+_SHOWN_QUERY_KEYS = frozenset({"model"})
 
 
 def base(host: str) -> str:
-    """The address that `/v1/models` is put behind: `--host` without a trailing slash, `/v1`, query or fragment."""
+    """Return `--host` without trailing slash, `/v1`, query or fragment: the prefix of `/v1/models`."""
     parts = _parts(host.strip())
     path = parts.path.rstrip("/").removesuffix("/v1")
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
 def origin(url: str) -> str:
-    """`scheme://host:port`, credentials left in place."""
+    """Return `scheme://host:port`, including credentials."""
     parts = _parts(url)
     return urlunsplit((parts.scheme, parts.netloc, "", "", ""))
 
 
 def _parts(url: str) -> SplitResult:
-    """The URL's parts; all empty where it is none, so that the call that follows says so."""
+    """Split a URL; all parts are empty if it is invalid, which the request then reports."""
     try:
         return urlsplit(url)
     except ValueError:
@@ -27,15 +27,15 @@ def _parts(url: str) -> SplitResult:
 
 
 def same_place(url: str, other: str) -> bool:
-    """Whether a key meant for `url` may go to `other`: same host and port, never from https to http.
+    """Return whether a key for `url` may be sent to `other`: same host and port, never from https to http.
 
-    ValueError when one of them is no URL.
+    ValueError if one of them is not a URL.
     """
-    one, two = urlsplit(url), urlsplit(other)
-    if (one.scheme, one.hostname, _port(url)) == (two.scheme, two.hostname, _port(other)):
+    first, second = urlsplit(url), urlsplit(other)
+    if (first.scheme, first.hostname, _port(url)) == (second.scheme, second.hostname, _port(other)):
         return True
-    upgrade = (one.scheme, two.scheme, _port(url), _port(other)) == ("http", "https", 80, 443)
-    return upgrade and one.hostname == two.hostname
+    upgrade = (first.scheme, second.scheme, _port(url), _port(other)) == ("http", "https", 80, 443)
+    return upgrade and first.hostname == second.hostname
 
 
 def _port(url: str) -> int | None:
@@ -44,19 +44,19 @@ def _port(url: str) -> int | None:
 
 
 def shown(url: str) -> str:
-    """The URL as it may be written down: no user, no password, no query value but the model's name."""
+    """Return the URL without user, password and query values (except the model's name), for logs and files."""
     parts = _parts(url)
-    query = [(k, v if k in _SHOWN_QUERY else "hidden") for k, v in parse_qsl(parts.query, keep_blank_values=True)]
+    query = [(k, v if k in _SHOWN_QUERY_KEYS else "hidden") for k, v in parse_qsl(parts.query, keep_blank_values=True)]
     netloc = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, netloc, parts.path, urlencode(query, safe="/:"), ""))
 
 
 def roots(host: str) -> list[str]:
-    """Where pages outside `/v1` may lie: behind the prefix of `host`, and at its origin."""
+    """Return where pages outside `/v1` may be: below the path prefix of `host`, and at its origin."""
     return list(dict.fromkeys([base(host), origin(host)]))
 
 
-def metrics_places(host: str) -> list[str]:
-    """Where metrics may lie, likeliest first: vLLM's and most others', TensorRT-LLM's, NIM's."""
-    usual = [f"{root}/metrics" for root in reversed(roots(host))]
-    return [*usual, f"{base(host)}/prometheus/metrics", f"{base(host)}/v1/metrics"]
+def metrics_candidates(host: str) -> list[str]:
+    """Return possible metrics URLs, likeliest first: of vLLM and most others, TensorRT-LLM, NIM."""
+    common = [f"{root}/metrics" for root in reversed(roots(host))]
+    return [*common, f"{base(host)}/prometheus/metrics", f"{base(host)}/v1/metrics"]

@@ -4,17 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from probe_ext.measure.table_rows import LATER
+from probe_ext.measure.table_rows import OPTIONAL_COLUMNS
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import diagnose
 from probe_ext.verdict.diagnosis.diagnosis_input import facts_of
-from probe_ext.verdict.grading.reply_grades import GradedReplies, asked_at, judge_replies
-from probe_ext.verdict.levels.cut_at_rise import as_of, cut_times
+from probe_ext.verdict.grading.reply_grades import GradedReplies, asked_at
 from probe_ext.verdict.levels.dimension_estimates import DimensionEstimates, dimension_results, estimate_dimensions
-from probe_ext.verdict.levels.find_levels import find_stretches
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, sent_at
-from probe_ext.verdict.levels.visits import client_faults
+from probe_ext.verdict.levels.visits import client_faults, grade_levels
 from probe_ext.verdict.results.assemble import JudgedRun, level_results
 from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
 from probe_ext.verdict.results.slo_metrics import goodput
@@ -109,20 +107,10 @@ def judge(
 
 
 def _view(evidence: Evidence, profile: SloProfile, mode: Reasoning, assignment: LevelAssignment, sent: Floats) -> _View:
-    graded = _graded(evidence, profile, mode, assignment)
+    graded = grade_levels(evidence, profile, mode, assignment)
     critical = number(mapping(mapping(evidence.manifest.get("plan")).get("search")), "critical")
     faults = client_faults(evidence.replies)
     return _View(graded, estimate_dimensions(assignment, graded, sent, faults, profile, critical))
-
-
-def _graded(evidence: Evidence, profile: SloProfile, mode: Reasoning, assignment: LevelAssignment) -> GradedReplies:
-    """Grade replies as of the end of their level; the experience stays that of the whole reply."""
-    whole = judge_replies(evidence.replies, profile, mode)
-    cut = cut_times(assignment.levels, find_stretches(evidence.users, None), assignment.level_of)
-    until_rise = as_of(evidence.replies, cut)
-    if until_rise is evidence.replies:
-        return whole
-    return replace(judge_replies(until_rise, profile, mode), experience=whole.experience)
 
 
 def _pauses(evidence: Evidence, profile: SloProfile, assignment: LevelAssignment, metrics: Metrics) -> Pauses:
@@ -140,7 +128,9 @@ def _without_foreign_deadlines(evidence: Evidence, profile: SloProfile) -> Evide
         same = False
     if same:
         return evidence
-    return replace(evidence, replies={name: values for name, values in evidence.replies.items() if name not in LATER})
+    return replace(
+        evidence, replies={name: values for name, values in evidence.replies.items() if name not in OPTIONAL_COLUMNS}
+    )
 
 
 def _verdict(served: int | None, invalid: bool) -> Literal["valid", "invalid", "unproven"]:

@@ -1,1 +1,1 @@
-"""How long, how large and how heavy the report of a big run is."""
+"""Measure the cost of the report of a large run, and take the screenshots for the docs."""

@@ -1,7 +1,7 @@
-"""``python -m scripts.page.pictures RUN``: the pictures of a run's page that stand in the README and the docs.
+"""``python -m scripts.page.pictures RUN``: take the screenshots of a report for the README and the docs.
 
-Needs a Chromium. Each is a PNG of at most 200 KB: the first screen on a desk, the same on a phone, and the time axis
-with the pointer on it, in the dark.
+Needs Chromium. Each is a PNG of at most 200 KB: the first screen on a desktop, the same on a phone, and the time chart
+in dark mode with the cursor on it.
 """
 
 import argparse
@@ -15,26 +15,26 @@ from tests.report import chrome
 OUT = Path(__file__).parents[2] / "docs" / "images"
 
 
-async def shoot(page: Path, out: Path) -> None:
-    """Write the three."""
+async def take_screenshots(page: Path, out: Path) -> None:
+    """Write the three screenshots."""
     async with chrome.tab() as tab:
         await tab.open(page, 1280)
-        await _cut(tab, out / "report.png", (0, 0, 1280, 1010))
+        await _screenshot(tab, out / "report.png", (0, 0, 1280, 1010))
         await tab.open(page, 390)
-        await _cut(tab, out / "report-phone.png", (0, 0, 390, 1480))
+        await _screenshot(tab, out / "report-phone.png", (0, 0, 390, 1480))
         await tab.open(page, 1280, dark=True)
         await tab.resize(1280, 6000)
         press = "document.querySelector('.lanes').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}))"
         for _ in range(12):
             await tab.ask(press)
         _, top, _, height = await tab.ask(_BOX.replace("%", "#time"))
-        await _cut(tab, out / "report-time.png", (0, top - 110, 1280, height + 130))
+        await _screenshot(tab, out / "report-time.png", (0, top - 110, 1280, height + 130))
 
 
 _BOX = "(r => [r.left, r.top, r.width, r.height])(document.querySelector('%').getBoundingClientRect())"
 
 
-async def _cut(tab: chrome.Tab, to: Path, box: tuple[float, float, float, float]) -> None:
+async def _screenshot(tab: chrome.Tab, to: Path, box: tuple[float, float, float, float]) -> None:
     clip = dict(zip(("x", "y", "width", "height"), box, strict=True)) | {"scale": 1}
     shot = await tab.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
     to.write_bytes(base64.b64decode(shot["data"]))
@@ -42,15 +42,15 @@ async def _cut(tab: chrome.Tab, to: Path, box: tuple[float, float, float, float]
 
 
 def main() -> int:
-    """Shoot the page of one run."""
+    """Take the screenshots of one run's report."""
     parser = argparse.ArgumentParser(prog="python -m scripts.page.pictures", description=__doc__)
-    parser.add_argument("run", type=Path, help="directory of a run with its report")
+    parser.add_argument("run", type=Path, help="run directory with a report")
     parser.add_argument("--out", type=Path, default=OUT)
-    given = parser.parse_args()
+    args = parser.parse_args()
     if chrome.BROWSER is None:
-        print("no Chromium here", file=sys.stderr)
+        print("Chromium is not installed", file=sys.stderr)
         return 2
-    asyncio.run(shoot(given.run / "capacity.html", given.out))
+    asyncio.run(take_screenshots(args.run / "capacity.html", args.out))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Does a run's diagnosis name the bound that its server was given? `bounded_by.py RUN RULE`; exit code 1 if not."""
+"""Check that a run's diagnosis names the expected bottleneck: `bounded_by.py RUN RULE`; exit code 1 if not."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 
 def main() -> int:
     run, rule = sys.argv[1:]
-    found = json.loads((Path(run) / "capacity.json").read_text(encoding="utf-8"))["diagnosis"]
-    print(found["sentence"])
-    for fact in (fact for ruling in found["rules"] if ruling["rule"] == rule for fact in ruling["evidence"]):
+    diagnosis = json.loads((Path(run) / "capacity.json").read_text(encoding="utf-8"))["diagnosis"]
+    print(diagnosis["sentence"])
+    evidence = [fact for each in diagnosis["rules"] if each["rule"] == rule for fact in each["evidence"]]
+    for fact in evidence:
         print(f"  {fact['name']}: {fact['value']:.4g} {fact['unit']}")
-    return 0 if rule in found["bounds"] else 1
+    return 0 if rule in diagnosis["bounds"] else 1
 
 
 if __name__ == "__main__":

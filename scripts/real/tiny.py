@@ -1,8 +1,9 @@
-"""What both real servers' models have in common: their sizes and their vocabulary; standard library only.
+"""Sizes and vocabulary of the tiny models for both real servers; standard library only.
 
-The vocabulary is a byte-level BPE. Its merges build the commonest *beginnings of words* letter by letter (" th" from
-" t" and "h"), counted in the text of Python's own standard library, so no corpus is downloaded. All 256 bytes are
-tokens too: any text can be encoded, and a random model now and then says half a character, as real ones do.
+The vocabulary is a byte-level BPE. Its merges build the most common word prefixes letter by letter (" th" from " t" and
+"h"), counted in the source of Python's standard library, so that no corpus needs to be downloaded. All 256 bytes are
+tokens as well, so any text can be encoded, and the random model occasionally outputs half a character, as real models
+do.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """The size of a model. vLLM's CPU attention wants 32, 64, 80, 96 … numbers a head: all of ours have 64."""
+    """The size of a model. vLLM's CPU attention requires a head size of 32, 64, 80, 96, …; all models use 64."""
 
     layers: int
     hidden: int
@@ -26,10 +27,10 @@ class Shape:
 
 
 SHAPES = {
-    "tiny": Shape(layers=4, hidden=256, heads=4, kv_heads=2, inner=1024),  # 6 M: about 1 ms a token
-    "slow": Shape(layers=32, hidden=512, heads=8, kv_heads=2, inner=1536),  # 101 M: 10 to 14 ms a token
+    "tiny": Shape(layers=4, hidden=256, heads=4, kv_heads=2, inner=1024),  # 6 M: about 1 ms per token
+    "slow": Shape(layers=32, hidden=512, heads=8, kv_heads=2, inner=1536),  # 101 M: 10 to 14 ms per token
 }
-HEAD = 64
+HEAD_SIZE = 64
 CONTEXT = 8192
 
 END_OF_TURN, PADDING, START = "<|im_end|>", "<|pad|>", "<|endoftext|>"
@@ -42,24 +43,25 @@ _WORD = re.compile(r" ?[A-Za-z]+")
 
 
 def byte_letters() -> list[str]:
-    """The printable letter that stands for each byte, as GPT-2 chose them: itself, or one from 256 on."""
+    """Return the printable character for each byte, as in GPT-2: the byte itself, or a code point from 256 on."""
     plain = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     spare = iter(range(256, 512))
     return [chr(byte if byte in plain else next(spare)) for byte in range(256)]
 
 
 def vocabulary(size: int = 4096) -> tuple[list[str], list[tuple[str, str]]]:
-    """All tokens in the order of their ids, and the merges in the order of their rank."""
+    """Return all tokens in order of their ids, and the merges in order of their rank."""
     space = byte_letters()[ord(" ")]
     words: collections.Counter[str] = collections.Counter()
     for source in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
         words.update(_WORD.findall(source.read_text("utf-8", errors="ignore")))
-    beginnings: collections.Counter[str] = collections.Counter()
+    prefixes: collections.Counter[str] = collections.Counter()
     for word, count in words.items():
         letters = word.replace(" ", space)
         for length in range(2, len(letters) + 1):
-            beginnings[letters[:length]] += count
-    # A beginning is never rarer than what it begins, so with the shorter first at a tie each one's parent is there.
-    ranked = sorted(beginnings, key=lambda text: (-beginnings[text], len(text), text))
+            prefixes[letters[:length]] += count
+    # A prefix is never rarer than its extensions, so with shorter ones first among equals, each one's parent is
+    # included.
+    ranked = sorted(prefixes, key=lambda text: (-prefixes[text], len(text), text))
     merged = ranked[: size - len(SPECIALS) - 256]
     return [*SPECIALS, *byte_letters(), *merged], [(text[:-1], text[-1]) for text in merged]

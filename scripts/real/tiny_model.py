@@ -1,6 +1,6 @@
-"""Make a tiny model with random weights in Hugging Face's layout, for a real vLLM on a CPU. Downloads nothing.
+"""Create a tiny model with random weights in Hugging Face's format, for a real vLLM on a CPU. Downloads nothing.
 
-Run it with the Python of vLLM's environment: it needs torch, transformers and tokenizers.
+Run it with the Python of vLLM's environment, which has torch, transformers and tokenizers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
+def create_tokenizer() -> PreTrainedTokenizerFast:
     tokens, merges = tiny.vocabulary()
     bpe = Tokenizer(models.BPE(vocab={text: number for number, text in enumerate(tokens)}, merges=merges))
     bpe.add_special_tokens(list(tiny.SPECIALS))
@@ -36,10 +36,10 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def make(shape: tiny.Shape, folder: Path) -> int:
-    """Write the model and its tokenizer to `folder`; return the number of parameters."""
+def create(shape: tiny.Shape, folder: Path) -> int:
+    """Write the model and its tokenizer to a folder; return the number of parameters."""
     torch.manual_seed(0)
-    tokenizer = make_tokenizer()
+    tokenizer = create_tokenizer()
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=shape.hidden,
@@ -56,13 +56,13 @@ def make(shape: tiny.Shape, folder: Path) -> int:
     model = Qwen2ForCausalLM(config).to(torch.bfloat16).eval()
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     tokenizer.save_pretrained(folder)
-    rename_for_transformers_4(folder)
+    make_loadable_by_transformers_4(folder)
     model.save_pretrained(folder)
     return sum(weights.numel() for weights in model.parameters())
 
 
-def rename_for_transformers_4(folder: Path) -> None:
-    """Transformers 5 names a tokenizer class that 4, which older vLLMs use, cannot load."""
+def make_loadable_by_transformers_4(folder: Path) -> None:
+    """Replace the tokenizer class written by transformers 5, which version 4 (used by older vLLMs) cannot load."""
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text("utf-8"))
     settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": tiny.CHAT_TEMPLATE}
@@ -73,9 +73,9 @@ def rename_for_transformers_4(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("shape", choices=sorted(tiny.SHAPES))
-    parser.add_argument("folder", type=Path, help="where the model is to lie")
+    parser.add_argument("folder", type=Path, help="output folder")
     options = parser.parse_args()
-    parameters = make(tiny.SHAPES[options.shape], options.folder)
+    parameters = create(tiny.SHAPES[options.shape], options.folder)
     print(f"{options.shape}: {parameters / 1e6:.1f} M parameters in {options.folder}")
 
 

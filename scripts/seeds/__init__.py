@@ -1,5 +1,5 @@
-"""The published RTX 3060 measurements, set beside what the probe measures on the simulated server.
+"""Reproduce the published RTX 3060 measurements with `probe` on the simulated server.
 
 ``python -m scripts.seeds`` (``make seeds``) runs everything and writes ``reports/seeds/``; ``python -m
-scripts.seeds.fit`` shows how the profiles and workloads were fitted, on virtual time.
+scripts.seeds.fit`` fits the profiles' numbers on virtual time and prints them.
 """

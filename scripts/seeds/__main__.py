@@ -1,4 +1,4 @@
-"""``python -m scripts.seeds``: measure everything, write ``reports/seeds/README.md`` and ``seeds.json``."""
+"""``python -m scripts.seeds``: run all trials and write ``reports/seeds/README.md`` and ``seeds.json``."""
 
 import argparse
 import json
@@ -11,44 +11,44 @@ from typing import Any
 
 import probe_ext
 from scripts.seeds.compare import Compared, compare
-from scripts.seeds.drive import Result, drive
 from scripts.seeds.page import page
+from scripts.seeds.run_trial import Result, run_trial
 from scripts.seeds.trials import Trial, trials
 
-HERE = Path(__file__).parents[2] / "reports" / "seeds"
+PAGE_DIR = Path(__file__).parents[2] / "reports" / "seeds"
 DECIMALS = 4
 
 
 def main() -> int:
-    """Run, compare, write. A cell outside its bound stands in the page as that and is no failure."""
+    """Run, compare, write the page. A figure outside its tolerance is marked on the page; it is not an error."""
     parser = argparse.ArgumentParser(prog="python -m scripts.seeds", description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE, help="where the page goes")
-    parser.add_argument("--keep", type=Path, help="keep every run's directory here")
-    parser.add_argument("--page", action="store_true", help="measure nothing: write the page from seeds.json anew")
-    given = parser.parse_args()
-    data = given.out / "seeds.json"
-    given.out.mkdir(parents=True, exist_ok=True)
-    if not given.page:
-        measured = [_measured(trial, given.keep) for trial in trials()]
-        data.write_text(json.dumps(written(measured, compare(measured)), indent=1) + "\n", encoding="utf-8")
-    results = read(data)
+    parser.add_argument("--out", type=Path, default=PAGE_DIR, help="folder for the page and seeds.json")
+    parser.add_argument("--keep", type=Path, help="keep the run directories in this folder")
+    parser.add_argument("--page", action="store_true", help="only regenerate the page from seeds.json")
+    args = parser.parse_args()
+    data = args.out / "seeds.json"
+    args.out.mkdir(parents=True, exist_ok=True)
+    if not args.page:
+        measured = [_timed_run(trial, args.keep) for trial in trials()]
+        data.write_text(json.dumps(to_json(measured, compare(measured)), indent=1) + "\n", encoding="utf-8")
+    results = load_results(data)
     cells = compare(results)
-    made = f"Measured with probe_ext {probe_ext.__version__}; {len(results)} runs."
-    (given.out / "README.md").write_text(page(results, cells, made), encoding="utf-8")
+    provenance = f"Measured with probe_ext {probe_ext.__version__}; {len(results)} runs."
+    (args.out / "README.md").write_text(page(results, cells, provenance), encoding="utf-8")
     outside = [cell for cell in cells if not cell.within]
-    print(f"{len(cells) - len(outside)} of {len(cells)} cells within their bounds: {given.out / 'README.md'}")
+    print(f"{len(cells) - len(outside)} of {len(cells)} figures within tolerance: {args.out / 'README.md'}")
     return 0
 
 
-def _measured(trial: Trial, keep: Path | None) -> Result:
-    began = time.perf_counter()  # noqa: TID251 - progress for whoever waits
-    result = drive(trial, keep)
-    print(f"{trial.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)  # noqa: TID251 - as above
+def _timed_run(trial: Trial, keep: Path | None) -> Result:
+    start = time.perf_counter()  # noqa: TID251 - progress output
+    result = run_trial(trial, keep)
+    print(f"{trial.name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)  # noqa: TID251 - progress output
     return result
 
 
-def written(results: Sequence[Result], cells: Sequence[Compared]) -> dict[str, Any]:
-    """Plain types."""
+def to_json(results: Sequence[Result], cells: Sequence[Compared]) -> dict[str, Any]:
+    """Convert to JSON-compatible types."""
     return {
         "runs": [
             {**asdict(r.trial), "figures": {k: v if v is None else round(v, DECIMALS) for k, v in r.figures.items()}}
@@ -61,8 +61,8 @@ def written(results: Sequence[Result], cells: Sequence[Compared]) -> dict[str, A
     }
 
 
-def read(data: Path) -> list[Result]:
-    """The runs of an earlier ``seeds.json``."""
+def load_results(data: Path) -> list[Result]:
+    """Load the runs of a ``seeds.json``."""
     runs = json.loads(data.read_text(encoding="utf-8"))["runs"]
     results = []
     for run in runs:

@@ -1,15 +1,15 @@
-"""Published beside measured, cell by cell: how far apart, within which bounds, and what was fitted to it."""
+"""Compare measured with published figures: deviation, tolerance, and which parameter was fitted to the figure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.seeds import article
 from scripts.seeds.article import Cell
-from scripts.seeds.drive import Result
 from scripts.seeds.figures import Figures
+from scripts.seeds.run_trial import Result
 from scripts.seeds.workload import FITTED
 
-BOUNDS = {
+TOLERANCES = {
     "total_tokens_per_s": ("share", 0.15),
     "decode_rate": ("share", 0.15),
     "decode_rate_mean": ("share", 0.15),
@@ -22,57 +22,57 @@ BOUNDS = {
     "kv_usage_max": ("points", 0.10),
     "cold_hit_rate": ("points", 0.05),
     "warm_hit_rate": ("points", 0.05),
-    "preemptions": ("some", 0.0),
-    "waiting_max": ("some", 0.0),
+    "preemptions": ("zero", 0.0),
+    "waiting_max": ("zero", 0.0),
 }
-"""How far a measured cell may be from the published one: share of it; factor either way; percentage points; or `some`:
-none where there were none, some where there were some (counts of a handful of events are no better known)."""
+"""Tolerance of each quantity: a relative share; a factor either way; percentage points; or `zero`: zero if and only if
+the published count is zero, since counts of a few events are not more precise than that."""
 
-_FROM = {"decode_rate": "decode_rate", "cold_p50": "ttft_p50", "warm_p50": "ttft_p50"}
-_FROM |= {"cold_hit_rate": "hit_rate", "warm_hit_rate": "hit_rate"}
+_MEASURED_AS = {"decode_rate": "decode_rate", "cold_p50": "ttft_p50", "warm_p50": "ttft_p50"}
+_MEASURED_AS |= {"cold_hit_rate": "hit_rate", "warm_hit_rate": "hit_rate"}
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One published number and ours."""
+    """A published figure and ours."""
 
     cell: Cell
     measured: float
     fitted: str | None
-    """what was fitted to it; None: predicted"""
+    """The parameter that was fitted to it; None if predicted."""
 
     @property
-    def off(self) -> float:
-        """Measured to published: share, factor, points, or events more."""
-        kind, published = BOUNDS[self.cell.quantity][0], self.cell.published
+    def deviation(self) -> float:
+        """Deviation from the published figure: relative share, factor, or difference."""
+        kind, published = TOLERANCES[self.cell.quantity][0], self.cell.published
         if kind == "share":
             return self.measured / published - 1
         return self.measured / published if kind == "factor" else self.measured - published
 
     @property
     def within(self) -> bool:
-        """Whether it is within its bound."""
-        kind, bound = BOUNDS[self.cell.quantity]
-        if kind == "some":
+        """Whether the deviation is within tolerance."""
+        kind, tolerance = TOLERANCES[self.cell.quantity]
+        if kind == "zero":
             return (self.measured > 0) == (self.cell.published > 0)
         if kind == "factor":
-            return 1 / bound <= self.off <= bound
-        return abs(self.off) <= bound
+            return 1 / tolerance <= self.deviation <= tolerance
+        return abs(self.deviation) <= tolerance
 
 
 def compare(results: Sequence[Result]) -> list[Compared]:
-    """Every published cell, in the article's order. KeyError names a cell that was not measured."""
-    found = {(r.trial.table, r.trial.model, r.trial.users): r.figures for r in results}
-    return [Compared(cell, _measured(cell, found), FITTED.get(cell.key)) for cell in article.cells()]
+    """Compare every published figure, in the article's order. Raises KeyError for one that was not measured."""
+    figures = {(r.trial.table, r.trial.model, r.trial.users): r.figures for r in results}
+    return [Compared(cell, _measured(cell, figures), FITTED.get(cell.key)) for cell in article.cells()]
 
 
-def _measured(cell: Cell, found: Mapping[tuple[str, str, int], Figures]) -> float:
+def _measured(cell: Cell, figures: Mapping[tuple[str, str, int], Figures]) -> float:
     if cell.quantity == "ratio":
-        arms = (found[f"caching-{arm}", cell.model, cell.users]["ttft_p50"] for arm in ("cold", "warm"))
-        cold, warm = (value or 0.0 for value in arms)
+        ttfts = (figures[f"caching-{prompts}", cell.model, cell.users]["ttft_p50"] for prompts in ("cold", "warm"))
+        cold, warm = (value or 0.0 for value in ttfts)
         return cold / warm
     table = f"caching-{cell.quantity[:4]}" if cell.table == "caching" else cell.table
-    value = found[table, cell.model, cell.users][_FROM.get(cell.quantity, cell.quantity)]
+    value = figures[table, cell.model, cell.users][_MEASURED_AS.get(cell.quantity, cell.quantity)]
     if value is None:
         raise KeyError(cell.key)
     return value

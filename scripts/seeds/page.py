@@ -1,12 +1,12 @@
-"""The page: what was published, what the probe measured on the simulated server, and what to make of it."""
+"""Render the page: published and measured figures side by side."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from scripts.seeds import workload
 from scripts.seeds.article import LLAMA, QWEN
-from scripts.seeds.compare import BOUNDS, Compared
-from scripts.seeds.drive import Result
+from scripts.seeds.compare import TOLERANCES, Compared
+from scripts.seeds.run_trial import Result
 from scripts.seeds.trials import SPEED
 from scripts.seeds.workload import Workload
 
@@ -33,8 +33,8 @@ SHARES = {"kv_usage_max", "cold_hit_rate", "warm_hit_rate"}
 COUNTS = {"preemptions", "waiting_max"}
 
 
-def page(results: Sequence[Result], cells: Sequence[Compared], made: str) -> str:
-    """The whole text."""
+def page(results: Sequence[Result], cells: Sequence[Compared], provenance: str) -> str:
+    """Return the page as Markdown."""
     cold_start = next(result for result in results if result.trial.table == "warm-up")
     return TEMPLATE.read_text(encoding="utf-8").format(
         speed=SPEED,
@@ -45,7 +45,7 @@ def page(results: Sequence[Result], cells: Sequence[Compared], made: str) -> str
         fitted="\n".join(f"- {_cell(key)}: {what}" for key, what in workload.FITTED.items()),
         distinct=_distinct(results),
         mixed=_mixed(results),
-        made=made,
+        made=provenance,
         **_warm_up(cold_start),
     )
 
@@ -55,37 +55,38 @@ def _summary(cells: Sequence[Compared]) -> str:
         return f"| {name} | {len(of)} | {sum(cell.within for cell in of)} | {sum(not cell.within for cell in of)} |"
 
     fitted, predicted = [c for c in cells if c.fitted], [c for c in cells if not c.fitted]
-    head = "| cells | of them | within bounds | outside |\n|---|---|---|---|"
+    head = "| figures | number | within tolerance | outside |\n|---|---|---|---|"
     return "\n".join([head, line("fitted", fitted), line("predicted", predicted), line("all", list(cells))])
 
 
 TABLES = {
-    "baseline": """One user, alone
+    "baseline": """One user alone
 
-200 tokens answered, ten replies kept after three to warm up.""",
+Replies of 200 tokens; ten replies, after three to warm up.""",
     "sweep": """1 to 96 users
 
-Short prompts, 200 tokens answered; all users ask together.""",
+Short prompts, replies of 200 tokens; all users send their requests at the same time.""",
     "wall": """Memory wall: Llama-2, prompts of about 2,000 tokens that share all but their ends
 
-*Waiting* is the longest queue once everybody had a first word: who is in it has been put out of the batch.""",
+*Waiting* is the longest queue after every user's first token; requests in it have been preempted.""",
     "long": """Qwen, 48 users, prompts of 12,000 tokens
 
 The same wall, nine times further away.""",
     "caching": """Prefix caching: 8 users, a system prompt of about 2,000 characters
 
-Two runs each: the user's own data in front (*unique*), and behind the system prompt (*shared*). Llama-2's shared
-replies are two tokens long, as published: there the two arms did not do the same work.""",
+Two runs each: the user's own data before the system prompt (*unique*), and after it (*shared*). Llama-2's shared
+replies
+are two tokens long, as published, so its two runs did not do the same work.""",
 }
-"""heading and text of each"""
+"""Heading and text of each table."""
 
 
 def _tables(cells: Sequence[Compared]) -> Iterator[str]:
-    for table, said in TABLES.items():
-        of = [cell for cell in cells if cell.cell.table == table]
-        yield f"## {said}"
+    for table, text in TABLES.items():
+        in_table = [cell for cell in cells if cell.cell.table == table]
+        yield f"## {text}"
         for model in (QWEN, LLAMA):
-            rows = [cell for cell in of if cell.cell.model == model]
+            rows = [cell for cell in in_table if cell.cell.model == model]
             if rows:
                 yield f"{NAMES[model]}\n\n{_table(rows)}"
 
@@ -96,7 +97,7 @@ def _table(rows: Sequence[Compared]) -> str:
         cell, name = row.cell, row.cell.quantity
         basis = f"fitted: {row.fitted}" if row.fitted else "predicted"
         verdict = basis if row.within else f"**outside** ({basis})"
-        figures = f"{_value(name, cell.published)} | {_value(name, row.measured)} | {_off(row)}"
+        figures = f"{_value(name, cell.published)} | {_value(name, row.measured)} | {_deviation(row)}"
         lines.append(f"| {cell.users} | {QUANTITIES[name]} | {figures} | {verdict} |")
     return "\n".join(lines)
 
@@ -111,18 +112,18 @@ def _value(name: str, value: float) -> str:
     return f"{value:.1f} ×" if name == "ratio" else f"{value:.1f}"
 
 
-def _off(row: Compared) -> str:
-    kind = BOUNDS[row.cell.quantity][0]
+def _deviation(row: Compared) -> str:
+    kind = TOLERANCES[row.cell.quantity][0]
     if kind == "share":
-        return f"{round(100 * row.off) + 0:+d} %"
+        return f"{round(100 * row.deviation) + 0:+d} %"
     if kind == "factor":
-        return f"× {row.off:.2f}"
-    return f"{100 * row.off:+.1f} points" if kind == "points" else f"{row.off:+.0f}"
+        return f"× {row.deviation:.2f}"
+    return f"{100 * row.deviation:+.1f} points" if kind == "points" else f"{row.deviation:+.0f}"
 
 
 def _misses(cells: Sequence[Compared]) -> str:
-    missed = [f"- **{_named(row)}: {_off(row)}, outside its bound.**" for row in cells if not row.within]
-    return "\n".join(missed) or "No cell is outside its bound. Why some are near it:"
+    missed = [f"- **{_named(row)}: {_deviation(row)}, outside its tolerance.**" for row in cells if not row.within]
+    return "\n".join(missed) or "All figures are within tolerance. Why some are close to its limit:"
 
 
 def _named(row: Compared) -> str:
@@ -138,11 +139,11 @@ def _workloads() -> str:
     loads: list[tuple[str, Workload]] = [
         ("baseline, sweep", workload.SHORT),
         ("memory wall", workload.WALL),
-        ("memory wall, distinct arm", workload.WALL_DISTINCT),
+        ("memory wall, distinct prompts", workload.WALL_DISTINCT),
         ("long prompts", workload.LONG),
         *((f"prefix caching, {NAMES[model]}", load) for model, load in workload.CACHED.items()),
     ]
-    lines = ["| table | shared tokens | own tokens | tokens answered |", "|---|--:|--:|--:|"]
+    lines = ["| table | shared prompt tokens | own prompt tokens | reply tokens |", "|---|--:|--:|--:|"]
     lines += [f"| {name} | {load.shared} | {load.own} | {load.reply} |" for name, load in loads]
     return "\n".join(lines)
 
@@ -154,40 +155,42 @@ def _cell(key: tuple[str, str, int, str]) -> str:
 
 def _distinct(results: Sequence[Result]) -> str:
     lines = [
-        "| users | peak KV | preemptions | TTFT p95 | total tok/s | longest silence |",
+        "| users | peak KV | preemptions | TTFT p95 | total tok/s | longest gap |",
         "|--:|--:|--:|--:|--:|--:|",
     ]
-    for one in results:
-        if one.trial.table == "distinct":
-            f = known(one)
+    for result in results:
+        if result.trial.table == "distinct":
+            f = available_figures(result)
             server = f"{100 * f['kv_usage_max']:.0f} % | {f['preemptions']:.0f} | {f['ttft_p95']:.1f} s"
-            lines.append(f"| {one.trial.users} | {server} | {f['total_tokens_per_s']:.0f} | {f['longest_gap']:.1f} s |")
+            lines.append(
+                f"| {result.trial.users} | {server} | {f['total_tokens_per_s']:.0f} | {f['longest_gap']:.1f} s |"
+            )
     return "\n".join(lines)
 
 
 def _mixed(results: Sequence[Result]) -> str:
-    lines = ["| model | cold p50 | warm p50 | ratio (95 %) | from the cache: cold, warm |", "|---|--:|--:|--:|--:|"]
-    for one in results:
-        if one.trial.table == "mixed":
-            f = known(one)
+    lines = ["| model | TTFT p50 cold | TTFT p50 warm | ratio (95 %) | cached: cold, warm |", "|---|--:|--:|--:|--:|"]
+    for result in results:
+        if result.trial.table == "mixed":
+            f = available_figures(result)
             waits = f"{f['judged_cold_p50']:.2f} s | {f['judged_warm_p50']:.2f} s"
             ratio = f"{f['judged_ratio']:.1f} ({f['judged_ratio_low']:.1f}–{f['judged_ratio_high']:.1f})"
             shares = f"{100 * f['judged_cold_cached']:.0f} %, {100 * f['judged_warm_cached']:.0f} %"
-            lines.append(f"| {NAMES[one.trial.model]} | {waits} | {ratio} | {shares} |")
+            lines.append(f"| {NAMES[result.trial.model]} | {waits} | {ratio} | {shares} |")
     return "\n".join(lines)
 
 
-def _warm_up(one: Result) -> dict[str, float]:
-    f = known(one)
+def _warm_up(result: Result) -> dict[str, float]:
+    f = available_figures(result)
     return {
         "most": f["warm_up_most"],
-        "seconds": one.trial.speed * f["warm_up_seconds"],
-        "slowest": one.trial.speed * f["warm_up_slowest_reply"],
+        "seconds": result.trial.speed * f["warm_up_seconds"],
+        "slowest": result.trial.speed * f["warm_up_slowest_reply"],
         "after": f["ttft_p95"],
-        "users": one.trial.users,
+        "users": result.trial.users,
     }
 
 
-def known(one: Result) -> dict[str, float]:
-    """The figures that the run has."""
-    return {key: value for key, value in one.figures.items() if value is not None}
+def available_figures(result: Result) -> dict[str, float]:
+    """Return the figures that the run has."""
+    return {key: value for key, value in result.figures.items() if value is not None}

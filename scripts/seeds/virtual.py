@@ -1,6 +1,6 @@
-"""Users against the simulator's engine alone, on virtual time: what fitting needs, thousands of times faster.
+"""Simulate users against the engine alone, on virtual time: thousands of times faster, for fitting.
 
-Nothing of the probe takes part, so what the probe measures later is no echo of this. Seconds, tokens.
+`probe` takes no part in this, so its later measurements are independent. Units: seconds, tokens.
 """
 
 from collections.abc import Callable
@@ -10,28 +10,27 @@ from probe_ext.sim.engine.scheduler import Engine
 from probe_ext.sim.engine.step_types import Request, Step
 from probe_ext.sim.profile import Profile
 
-BETWEEN_USERS = 0.001
-"""seconds between the requests of users that ask at the same moment: a client makes them one after another"""
-_OWN = 1_000_000
-_REPLY = 500_000_000
+REQUEST_SPACING_S = 0.001  # a client sends "simultaneous" requests one after another
+_OWN_TOKENS_BASE = 1_000_000
+_REPLY_TOKENS_BASE = 500_000_000
 
 
 @dataclass(frozen=True)
 class Load:
-    """Users that ask together, each ``rounds`` times."""
+    """Users that send their requests at the same time, each ``rounds`` times."""
 
     users: int
     own: int
-    """tokens of a prompt that no other has"""
+    """Unique tokens of each prompt."""
     reply: int
     shared: int = 0
-    """tokens at the start of all prompts"""
+    """Common prefix of all prompts, in tokens."""
     rounds: int = 1
 
 
 @dataclass
-class Seen:
-    """What came of it."""
+class VirtualResult:
+    """Outcome of a simulated load; times are by request number."""
 
     sent: dict[int, float] = field(default_factory=dict)
     first: dict[int, float] = field(default_factory=dict)
@@ -43,66 +42,66 @@ class Seen:
     hits: int = 0
 
     def ttft(self, q: float) -> float:
-        """A quantile of the waits for the first token."""
+        """Return a quantile of TTFT."""
         return quantile([self.first[n] - self.sent[n] for n in self.sent], q)
 
     def decode_rate(self, reply: int) -> float:
-        """The median user's tokens a second."""
+        """Return the median user's tokens/s."""
         return quantile([(reply - 1) / (self.last[n] - self.first[n]) for n in self.sent], 0.5)
 
     @property
-    def total(self) -> float:
-        """Tokens a second, from the first request to the last token."""
+    def total_rate(self) -> float:
+        """Tokens/s, from the first request to the last token."""
         return self.tokens / (max(self.last.values()) - min(self.sent.values()))
 
     @property
     def hit_rate(self) -> float:
-        """Share of the prompt tokens that were cached."""
+        """Fraction of the prompt tokens found in the prefix cache."""
         return self.hits / self.queries
 
 
 def quantile(values: list[float], q: float) -> float:
-    """Linear between order statistics."""
+    """Return a quantile, interpolating linearly between order statistics."""
     ordered = sorted(values)
-    at = q * (len(ordered) - 1)
-    low = int(at)
+    position = q * (len(ordered) - 1)
+    low = int(position)
     high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
 
 
-def run(profile: Profile, load: Load) -> Seen:
-    """Run a load to its end."""
-    engine, seen = Engine(profile), Seen()
-    left = load.users * (load.rounds - 1)
-    ask = _asker(engine, seen, load)
+def run(profile: Profile, load: Load) -> VirtualResult:
+    """Run a load to completion."""
+    engine, result = Engine(profile), VirtualResult()
+    remaining = load.users * (load.rounds - 1)
+    send = _request_sender(engine, result, load)
     for user in range(load.users):
-        ask(user * BETWEEN_USERS)
+        send(user * REQUEST_SPACING_S)
     while (step := engine.step()) is not None:
-        _note(seen, step)
-        for position, _ in enumerate(step.finished[:left]):
-            ask(step.end + (position + 1) * BETWEEN_USERS)
-        left -= min(left, len(step.finished))
-    return seen
+        _record(result, step)
+        for position, _ in enumerate(step.finished[:remaining]):
+            send(step.end + (position + 1) * REQUEST_SPACING_S)
+        remaining -= min(remaining, len(step.finished))
+    return result
 
 
-def _asker(engine: Engine, seen: Seen, load: Load) -> Callable[[float], None]:
-    shared, reply = tuple(range(load.shared)), tuple(range(_REPLY, _REPLY + load.reply))
+def _request_sender(engine: Engine, result: VirtualResult, load: Load) -> Callable[[float], None]:
+    shared, reply = tuple(range(load.shared)), tuple(range(_REPLY_TOKENS_BASE, _REPLY_TOKENS_BASE + load.reply))
 
-    def ask(moment: float) -> None:
-        number = len(seen.sent) + 1
-        own = tuple(range(_OWN * number, _OWN * number + load.own))
-        seen.sent[number] = moment
+    def send(moment: float) -> None:
+        number = len(result.sent) + 1
+        own = tuple(range(_OWN_TOKENS_BASE * number, _OWN_TOKENS_BASE * number + load.own))
+        result.sent[number] = moment
         engine.add(Request(number, moment, shared + own, reply))
 
-    return ask
+    return send
 
 
-def _note(seen: Seen, step: Step) -> None:
-    seen.kv_usage_max = max(seen.kv_usage_max, step.snapshot.kv_usage)
-    seen.preemptions += len(step.preempted)
-    seen.queries += step.tally.queries
-    seen.hits += step.tally.hits
-    seen.tokens += len(step.outputs)
+def _record(result: VirtualResult, step: Step) -> None:
+    result.kv_usage_max = max(result.kv_usage_max, step.snapshot.kv_usage)
+    result.preemptions += len(step.preempted)
+    result.queries += step.tally.prefix_queries
+    result.hits += step.tally.prefix_hits
+    result.tokens += len(step.outputs)
     for output in step.outputs:
-        seen.first.setdefault(output.request_id, step.end)
-        seen.last[output.request_id] = step.end
+        result.first.setdefault(output.request_id, step.end)
+        result.last[output.request_id] = step.end

@@ -1,7 +1,7 @@
-"""What the article leaves unsaid and we had to assume: lengths of prompts and answers, and how many asked how often.
+"""Assumptions where the article is silent: the lengths of prompts and replies.
 
-Lengths are tokens of the simulator's tokenizer. Each is fitted to the cells named beside it (``FITTED`` has them all),
-and is the same for every other cell of its table.
+Lengths are tokens of the simulator's tokenizer. Each is fitted to the figures named beside it (see ``FITTED``), and is
+the same for all other figures of its table.
 """
 
 from dataclasses import dataclass
@@ -11,40 +11,41 @@ from scripts.seeds.article import LLAMA, QWEN
 
 @dataclass(frozen=True)
 class Workload:
-    """One kind of request."""
+    """Lengths of one kind of request, in tokens."""
 
     own: int
-    """tokens of a prompt that are its own"""
+    """Unique tokens of each prompt."""
     reply: int
-    """tokens of every answer"""
+    """Tokens of every reply."""
     shared: int = 0
-    """tokens at the start of every prompt that are the same for all"""
+    """Common prefix of all prompts."""
 
     @property
     def prompt(self) -> int:
-        """Tokens of the whole prompt."""
+        """Length of the whole prompt."""
         return self.shared + self.own
 
 
 SHORT = Workload(own=14, reply=200)
 """Baseline and sweep. ``own`` is fitted to Qwen's TTFT p95 at 64 users: a question of a few words, since the chat
-template before it is cached. "200 max output tokens": all 200, for per-user × users is nearly the total published."""
+template before it is cached. Of "200 max output tokens", all 200: users × rate per user nearly gives the published
+total."""
 
 WALL = Workload(shared=1872, own=20, reply=430)
-"""Memory wall. Peak KV of 28 % at 4 users and of 97 % at 24 leaves about 1,870 tokens that all share and 450 of each
-user's own: prompts that begin alike, and answers that end a little before the limit of 500."""
+"""Memory wall. Peak KV of 28 % at 4 users and 97 % at 24 implies about 1,870 shared tokens and 450 per user: prompts
+with a common prefix, and replies that end a little before the limit of 500."""
 WALL_DISTINCT = Workload(own=WALL.prompt, reply=WALL.reply)
-"""The same lengths, nothing shared: nothing published to compare with, a prediction only."""
+"""The same lengths without a shared prefix: a prediction, with no published figures to compare to."""
 
 LONG = Workload(shared=12_000, own=25, reply=900)
-"""Qwen's long prompts: 12,000 tokens published; the rest is fitted to the peak KV of 47 %."""
+"""Qwen's long prompts: 12,000 tokens as published; the rest is fitted to the peak KV of 47 %."""
 
 CACHED = {QWEN: Workload(shared=544, own=20, reply=100), LLAMA: Workload(shared=448, own=20, reply=42)}
-"""Prefix caching, shared arm. ``shared`` is fitted to each model's unique p50. ``own``, the same for both, lies between
-what Qwen's hit rate (14) and Qwen's shared p50 (28) ask for. Llama-2's 42 tokens are published (1,251 in 30 answers),
-Qwen's 100 is a guess that moves nothing but the time between two waves."""
+"""Prefix caching, shared prompts. ``shared`` is fitted to each model's unique p50. ``own``, the same for both, is
+between the best fits of Qwen's hit rate (14) and of Qwen's shared p50 (28). Llama-2's 42 tokens are published (1,251 in
+30 replies); Qwen's 100 is a guess that only affects the time between two waves."""
 CACHED_REPLY_SHARED = {QWEN: 100, LLAMA: 2}
-"""Answers of the shared arm: Llama-2's 52 tokens in 30 answers are published."""
+"""Reply lengths with shared prompts: Llama-2's 52 tokens in 30 replies are published."""
 
 FITTED: dict[tuple[str, str, int, str], str] = {
     ("sweep", QWEN, 1, "decode_rate"): "memory_bandwidth of Qwen",
@@ -54,13 +55,13 @@ FITTED: dict[tuple[str, str, int, str], str] = {
     ("sweep", QWEN, 64, "ttft_p95"): "prompt length of the sweep",
     ("baseline", QWEN, 1, "ttft_mean"): "frontend_s of both",
     ("wall", LLAMA, 4, "kv_usage_max"): "shared tokens of the memory wall",
-    ("wall", LLAMA, 24, "kv_usage_max"): "answer length of the memory wall",
-    ("long", QWEN, 48, "kv_usage_max"): "answer length of the long prompts",
+    ("wall", LLAMA, 24, "kv_usage_max"): "reply length of the memory wall",
+    ("long", QWEN, 48, "kv_usage_max"): "reply length of the long prompts",
     ("caching", QWEN, 8, "cold_p50"): "prompt length of Qwen's prefix caching",
     ("caching", LLAMA, 8, "cold_p50"): "prompt length of Llama-2's prefix caching",
     ("caching", QWEN, 8, "warm_p50"): "own tokens of prefix caching",
     ("caching", QWEN, 8, "warm_hit_rate"): "own tokens of prefix caching",
-    ("caching", QWEN, 8, "ratio"): "follows from two fitted cells",
-    ("caching", LLAMA, 8, "ratio"): "follows half from a fitted cell",
+    ("caching", QWEN, 8, "ratio"): "follows from two fitted figures",
+    ("caching", LLAMA, 8, "ratio"): "follows partly from a fitted figure",
 }
-"""Cells that something was fitted to, and what; every other cell is predicted."""
+"""The parameter fitted to a cell, by cell; all other cells are predicted."""

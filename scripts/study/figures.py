@@ -23,6 +23,8 @@ def figures(rows: Sequence[Row]) -> Row:
         "runs": len(rows),
         "seeds": [min(row["seed"] for row in rows), max(row["seed"] for row in rows)],
         "truth": truth["users"],
+        "tied": list(truth["tied"]),
+        "near": truth.get("near", []),
         "covers": [sum(one["covers"] for one in answered), len(answered)],
         "false_failed": [sum(one["false_failed"] for one in marks), len(marks)],
         "false_held": [sum(one["false_held"] for one in marks), len(marks)],
@@ -41,7 +43,7 @@ def figures(rows: Sequence[Row]) -> Row:
 
 def together(name: str, rows: Sequence[Row]) -> Row:
     """The same over runs of many servers."""
-    return {**figures(rows), "case": name, "truth": None}
+    return {**figures(rows), "case": name, "truth": None, "tied": [], "near": []}
 
 
 def limits(hits: int, of: int) -> tuple[float, float]:

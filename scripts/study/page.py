@@ -16,9 +16,9 @@ Made by `make study`; don't edit. One part: `python -m scripts.study PART [--cas
 Whole runs on virtual time: simulated users in a closed loop around the simulated server's engine, or runs drawn from a
 stated model, read by the estimator that makes the report, with the profile `chat`. Timestamps are the engine's own, so
 this studies the inference, not the measurement. The truth is the largest number of users with at least 90 % of
-their replies served, and at most 1 % broken, in the long run: at least {runs} runs of up to {longest:.0f} minutes per
-level, longer ones where shorter ones leave open on which side of 90 % it lies. A level that stays open is a *tie*: it
-counts neither as a false answer nor as a miss.
+their replies served, and at most 1 % broken, in the long run: {runs} runs per level, of {shortest:.0f} to {longest:.0f}
+minutes each, as long as it takes to tell on which side of 90 % it lies. A level that stays open is a *tie*: it counts
+neither as a false answer nor as a miss.
 
 *Covers*: the interval contains the truth. *False failed*, *false held*: runs with at least one level that is said to
 fail, or to hold, and in truth doesn't. *Unproven*: share of the levels. *Width*: upper minus lower limit, in users.
@@ -47,6 +47,7 @@ def page(study: Mapping[str, Sequence[Row]]) -> str:
     """Return the whole page."""
     text = HEAD.format(
         runs=RUNS,
+        shortest=ROUNDS_S[0] / 60,
         longest=ROUNDS_S[-1] / 60,
         covers=100 * CLAIMED["covers"],
         false=100 * CLAIMED["false_held"],
@@ -66,7 +67,8 @@ def _part(part: str, rows: Sequence[Row]) -> str:
     lines += [_search_line(row) if searching else _sweep_line(row, hard=hard) for row in rows]
     if part == "cases":
         what = {case.name: case.what + ("; held out" if case.held_out else "") for case in cases()}
-        lines += ["\n", *(f"- {row['case']}: {what[row['case']]}\n" for row in rows)]
+        lines += ["\nLong-run served shares with their standard errors:\n\n"]
+        lines += [f"- {row['case']} ({what[row['case']]}): {_near(row)}\n" for row in rows]
     return "".join(lines)
 
 
@@ -79,7 +81,7 @@ def _sweep_line(row: Row, *, hard: bool) -> str:
         _share(row["covers"], bold="covers" in missed),
         _number(row["width"]),
         _percent(row["bias"]),
-        _percent(row["error"]),
+        _percent(row["error"]).lstrip("+"),
         _share(row["false_failed"], bold="false_failed" in missed),
         _share(row["false_held"], bold="false_held" in missed),
         _plain(row["unproven"]),
@@ -96,7 +98,7 @@ def _search_line(row: Row) -> str:
         _plain(row["precise"]),
         _share(row["covers"], bold="covers" in missed),
         _number(row["width"]),
-        _percent(row["error"]),
+        _percent(row["error"]).lstrip("+"),
         _share(row["false_failed"], bold="false_failed" in missed),
         _share(row["false_held"], bold="false_held" in missed),
     )
@@ -107,12 +109,20 @@ def _truth(row: Row) -> str:
     return "–" if truth is None else "none fails" if truth >= 10**9 else str(truth)
 
 
+def _near(row: Row) -> str:
+    tied = " (tie)"
+    return ", ".join(
+        f"at {users} {100 * share:.1f} ± {100 * error:.1f} %{tied if users in row['tied'] else ''}"
+        for users, share, error in row["near"]
+    )
+
+
 def _share(counts: Sequence[int], *, bold: bool) -> str:
     hits, of = counts
     if not of:
         return "–"
     low, high = limits(hits, of)
-    text = f"{hits}/{of} ({100 * low:.1f}–{100 * high:.1f} %)"
+    text = f"{hits}/{of} ({100 * max(0.0, low):.1f}–{100 * high:.1f} %)"
     return f"**{text}**" if bold else text
 
 

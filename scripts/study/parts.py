@@ -7,9 +7,10 @@ from typing import Any
 
 from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.sim.profile import load_profile
-from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.inference.estimate import estimate
-from scripts.study.adapter import criteria, estimate_run
+from probe_ext.verdict.levels.visits import criteria_of
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
+from scripts.study.adapter import estimate_run
 from scripts.study.people import People
 from scripts.study.random_servers import random_server
 from scripts.study.servers import Case, cases
@@ -87,7 +88,7 @@ def _random_run(job: Job) -> Row:
 def _stated_run(job: Job) -> Row:
     case = _named((*STATED, *HARD), job.case)
     visits = draw_run(case, job.seed)
-    return _told(estimate(visits, criteria()), stated_truth(case), visits[-1].end)
+    return _told(estimate(visits, criteria_of(chat())), stated_truth(case), visits[-1].end)
 
 
 def _ramp_run(job: Job) -> Row:
@@ -158,7 +159,12 @@ def _engine_truth(case: Case) -> Row:
     share = {level.users: level.served for level in truth.levels}
     here, beyond = share.get(truth.users, 1.0), share[truth.users + 1]
     crossing = truth.users + (here - needed_share()) / (here - beyond) if here > beyond else truth.users
-    return {"users": truth.users, "tied": truth.tied, "crossing": crossing}
+    near = [
+        [level.users, level.served, level.served_error]
+        for level in truth.levels
+        if level.users in {truth.users, truth.users + 1}
+    ]
+    return {"users": truth.users, "tied": truth.tied, "crossing": crossing, "near": near}
 
 
 def stated_truth(case: StatedCase) -> Row:

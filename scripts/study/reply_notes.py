@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from probe_ext.measure.table_rows import GAP_FLOOR, GapRow, ReplyRow
+from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S, GapRow, ReplyRow
 
 WORKER = "virtual"
 
@@ -36,7 +36,7 @@ class Notes:
             gap = at - self.last
             if self.longest is None or gap > self.longest:
                 self.longest, self.longest_from = gap, self.last
-            if gap >= GAP_FLOOR:
+            if gap >= MIN_RECORDED_GAP_S:
                 self.gaps.append(GapRow(self.reply_id, self.last, at, self.tokens))
         self.last = at
         self.tokens += 1

@@ -23,11 +23,11 @@ class ServerBook:
         counts["prompt_tokens"] += tally.prompt_tokens
         counts["prompt_tokens_cached"] += tally.cached_tokens
         counts["generation_tokens"] += tally.reply_tokens
-        counts["prefix_queries"] += tally.queries
-        counts["prefix_hits"] += tally.hits
-        for wait in tally.first_waits:
+        counts["prefix_queries"] += tally.prefix_queries
+        counts["prefix_hits"] += tally.prefix_hits
+        for wait in tally.ttfts:
             self._took("ttft", wait)
-        for before, times in tally.gaps.items():
+        for before, times in tally.previous_tokens.items():
             counts["itl_sum"] += times * (step.end - before)
             counts["itl_count"] += times
         for done in step.finished:

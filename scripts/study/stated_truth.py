@@ -48,6 +48,8 @@ class StatedCase:
     band_s: float = 0.0
     """a ramp: each measured stretch is this short and nothing settles"""
     hard: bool = False
+    crossing: float | None = None
+    """where the share crosses 0.90, if it falls through it"""
 
     def holds(self, users: int) -> bool:
         return users <= self.capacity
@@ -125,11 +127,11 @@ def draw_run(case: StatedCase, seed: int, sweep: tuple[int, ...] | None = None) 
     return [server.visit(users, run_s) for users in sweep]
 
 
-GENTLE = StatedCase("gentle", probit(21.4, 0.057), 21)
-STEEP = StatedCase("steep", probit(13.5, 0.30), 13)
+GENTLE = StatedCase("gentle", probit(21.4, 0.057), 21, crossing=21.4)
+STEEP = StatedCase("steep", probit(13.5, 0.30), 13, crossing=13.5)
 CLUSTERED = replace(GENTLE, name="clustered", icc=0.35)
 FINE = StatedCase("fine", flat(0.97), NEVER)
-MANY = StatedCase("many", probit(90.5, 0.018), 90, sweep=(16, 32, 64, 80, 96, 128))
+MANY = StatedCase("many", probit(90.5, 0.018), 90, sweep=(16, 32, 64, 80, 96, 128), crossing=90.5)
 MEDIUM = probit(21.4, 0.15)
 
 STATED = (GENTLE, STEEP, CLUSTERED, FINE, MANY)
@@ -177,4 +179,5 @@ def random_case(seed: int) -> StatedCase:
         reply_s=float(np.exp(rng.uniform(np.log(1.5), np.log(8.0)))),
         icc=float(rng.choice([0.0, 0.03, 0.1, 0.2, 0.35])),
         lag=float(rng.choice([0.0, 0.0, 0.2, 0.4])),
+        crossing=crossing,
     )

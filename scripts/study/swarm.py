@@ -126,7 +126,7 @@ class Swarm:
         user, notes = self._flying.pop(done.request_id)
         notes.cached = done.cached_tokens
         self.gaps += notes.gaps
-        self._on_reply(notes.row(end, done.finish))
+        self._on_reply(notes.row(end, done.finish_reason))
         self._users[user] = None
         heapq.heappush(self._asks, (end + self._draws.think(), user))
 

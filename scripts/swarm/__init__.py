@@ -1,1 +1,1 @@
-"""How a swarm behaves at size and over time: what `make scale` and `make soak` measure."""
+"""Measure the swarm at scale and over time: `make scale` and `make soak`."""

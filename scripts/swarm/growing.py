@@ -1,7 +1,7 @@
-"""What grows in a master's memory while a run goes on, line by line: a locustfile, as `thinking` with a look inside.
+"""A locustfile like `thinking` that also records which lines of code allocate growing memory in the master.
 
-Where PROBE_GROWTH_FILE names a file, the master writes into it by how much what each line of code holds has grown from
-PROBE_GROWTH_SINCE (second of the run) to the run's end, as MiB an hour.
+If PROBE_GROWTH_FILE is set, the master writes to it how much the memory allocated by each line of code grew between
+PROBE_GROWTH_SINCE (second of the run) and the end of the run, in MiB per hour.
 """
 
 import gc
@@ -19,38 +19,38 @@ from probe_ext.measure import clock
 from scripts.swarm.thinking import ThinkingUser
 
 __all__ = ["ThinkingUser"]
-_SHOWN = 40
+_MAX_LINES = 40
 _MIB = 2**20
 
 
 @events.init.add_listener
-def _watch(environment: Any, **_: Any) -> None:
+def _trace_memory(environment: Any, **_: Any) -> None:
     file = os.environ.get("PROBE_GROWTH_FILE")
     if not file or not isinstance(environment.runner, MasterRunner):
         return
-    looks: list[tuple[float, tracemalloc.Snapshot]] = []
+    snapshots: list[tuple[float, tracemalloc.Snapshot]] = []
 
-    def look(after: float = 0.0) -> None:
-        gevent.sleep(after)
+    def take_snapshot(delay: float = 0.0) -> None:
+        gevent.sleep(delay)
         gc.collect()
-        looks.append((clock.monotonic(), tracemalloc.take_snapshot()))
+        snapshots.append((clock.monotonic(), tracemalloc.take_snapshot()))
 
-    def told(**_: Any) -> None:
-        look()
-        (begun, before), (ended, after) = looks
-        hours = (ended - begun) / 3600
+    def write(**_: Any) -> None:
+        take_snapshot()
+        (start, before), (end, after) = snapshots
+        hours = (end - start) / 3600
         lines = after.compare_to(before, "lineno")
-        grown = [(one.size_diff / hours / _MIB, one.count_diff, str(one.traceback[0])) for one in lines]
-        grown.sort(reverse=True)
-        total = sum(mib for mib, _, _ in grown)
-        kept = [{"mib_an_hour": round(mib, 3), "objects": n, "where": where} for mib, n, where in grown[:_SHOWN]]
+        growth = [(line.size_diff / hours / _MIB, line.count_diff, str(line.traceback[0])) for line in lines]
+        growth.sort(reverse=True)
+        total = sum(mib for mib, _, _ in growth)
+        top = [{"mib_an_hour": round(mib, 3), "objects": n, "where": where} for mib, n, where in growth[:_MAX_LINES]]
         Path(file).write_text(
-            json.dumps({"minutes": 60 * hours, "mib_an_hour": round(total, 2), "lines": kept}, indent=1)
+            json.dumps({"minutes": 60 * hours, "mib_an_hour": round(total, 2), "lines": top}, indent=1)
         )
 
-    def start(**_: Any) -> None:
-        gevent.spawn(look, float(os.environ.get("PROBE_GROWTH_SINCE", "180")))
+    def schedule(**_: Any) -> None:
+        gevent.spawn(take_snapshot, float(os.environ.get("PROBE_GROWTH_SINCE", "180")))
 
     tracemalloc.start()
-    environment.events.test_start.add_listener(start)
-    environment.events.test_stopping.add_listener(told)
+    environment.events.test_start.add_listener(schedule)
+    environment.events.test_stopping.add_listener(write)

@@ -1,6 +1,6 @@
-"""A server that costs next to nothing: every reply is a few tokens at a fixed pace, for any number of connections.
+"""A server that needs very little CPU: every reply is a few tokens at a fixed rate, for any number of connections.
 
-It stands in for a server under test where only the load generator is looked at. Prints `listening on URL`.
+It replaces the server under test when only the load generator is being measured. Prints `listening on URL`.
 """
 
 import argparse
@@ -14,48 +14,48 @@ MODEL = "quick-0"
 _METRICS = 'vllm:num_requests_running{engine="0",model_name="quick-0"} %d.0\n'
 
 
-class Quick:
-    """Counts what it served: the other side of *fired = counted*."""
+class QuickServer:
+    """Handlers that count the replies, to be compared with the load generator's count."""
 
     def __init__(self, tokens: int, pace: float) -> None:
         self.tokens, self.pace = tokens, pace
-        self.begun = self.running = 0
+        self.started = self.running = 0
 
     async def models(self, _: web.Request) -> web.Response:
-        """One model."""
+        """List one model."""
         return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
 
     async def metrics(self, _: web.Request) -> web.Response:
-        """What vLLM would call the number of running requests."""
+        """Return vLLM's metric for the number of running requests."""
         return web.Response(text=_METRICS % self.running)
 
     async def served(self, _: web.Request) -> web.Response:
-        """How many replies were begun since the start."""
-        return web.json_response({"begun": self.begun})
+        """Return the number of streamed replies started so far."""
+        return web.json_response({"started": self.started})
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        """So many tokens, one every `pace` seconds, then the usage."""
+        """Stream the tokens, one every `pace` seconds, then the usage."""
         body = orjson.loads(await request.read())
         usage = {"prompt_tokens": 16, "completion_tokens": self.tokens, "total_tokens": 16 + self.tokens}
         if not body.get("stream"):
-            said = {"message": {"role": "assistant", "content": "a"}, "index": 0, "finish_reason": "stop"}
-            return web.json_response({"choices": [said], "usage": usage})
-        self.begun += 1
+            choice = {"message": {"role": "assistant", "content": "a"}, "index": 0, "finish_reason": "stop"}
+            return web.json_response({"choices": [choice], "usage": usage})
+        self.started += 1
         self.running += 1
-        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         try:
-            await answer.prepare(request)
+            await response.prepare(request)
             for n in range(self.tokens):
                 await asyncio.sleep(self.pace)
                 last = "length" if n + 1 == self.tokens else None
-                await answer.write(_event([{"index": 0, "delta": {"content": " a"}, "finish_reason": last}]))
-            await answer.write(_event([], usage))
-            await answer.write(b"data: [DONE]\n\n")
+                await response.write(_event([{"index": 0, "delta": {"content": " a"}, "finish_reason": last}]))
+            await response.write(_event([], usage))
+            await response.write(b"data: [DONE]\n\n")
         except ConnectionError:
-            pass  # who asked has left
+            pass  # the client disconnected
         finally:
             self.running -= 1
-        return answer
+        return response
 
 
 def _event(choices: list[dict[str, object]], usage: dict[str, int] | None = None) -> bytes:
@@ -63,8 +63,8 @@ def _event(choices: list[dict[str, object]], usage: dict[str, int] | None = None
     return b"data: " + orjson.dumps(event) + b"\n\n"
 
 
-async def _serve(given: argparse.Namespace) -> None:
-    quick = Quick(given.tokens, given.pace)
+async def _serve(args: argparse.Namespace) -> None:
+    quick = QuickServer(args.tokens, args.pace)
     app = web.Application()
     app.add_routes(
         [
@@ -76,10 +76,10 @@ async def _serve(given: argparse.Namespace) -> None:
     )
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=3600)
     await runner.setup()
-    site = web.TCPSite(runner, given.bind, given.port, backlog=4096)
+    site = web.TCPSite(runner, args.bind, args.port, backlog=4096)
     await site.start()
     port = runner.addresses[0][1]
-    print(f"listening on http://{given.bind}:{port}", flush=True)
+    print(f"listening on http://{args.bind}:{port}", flush=True)
     await asyncio.Event().wait()
 
 
@@ -88,12 +88,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bind", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--tokens", type=int, default=8)
-    parser.add_argument("--pace", type=float, default=0.02, help="seconds between tokens")
-    given = parser.parse_args()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    asyncio.run(_serve(given))
+    parser.add_argument("--tokens", type=int, default=8, help="tokens per reply [8]")
+    parser.add_argument("--pace", type=float, default=0.02, help="seconds between tokens [0.02]")
+    args = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    asyncio.run(_serve(args))
 
 
 if __name__ == "__main__":

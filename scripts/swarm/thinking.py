@@ -1,7 +1,7 @@
-"""Users who think: one question every PROBE_THINK seconds each. And what the master's channel carries, counted.
+"""A locustfile whose users send one request every PROBE_THINK seconds, and which can count the master's messages.
 
-Where PROBE_WIRE_FILE names a file, the master writes into it how many messages of each kind came and went, and their
-bytes, as msgpack put them on the wire.
+If PROBE_WIRE_FILE is set, the master writes to it the number and size in bytes of the messages that it sent and
+received, by type, as serialized by msgpack.
 """
 
 import json
@@ -16,25 +16,25 @@ from locust.runners import MasterRunner
 
 from probe_ext import StreamingUser
 
-_carried: dict[str, dict[str, int]] = defaultdict(lambda: {"messages": 0, "bytes": 0, "largest": 0})
+_traffic: dict[str, dict[str, int]] = defaultdict(lambda: {"messages": 0, "bytes": 0, "largest": 0})
 
 
 class ThinkingUser(StreamingUser):
-    """Asks, reads, thinks."""
+    """Sends requests with think time."""
 
     wait_time = constant_pacing(float(os.environ.get("PROBE_THINK", "10")))
 
     @task
     def ask(self) -> None:
-        """One question, one reply."""
+        """Send one request."""
         self.llm.ask(self.prompts.next())
 
 
-def _note(way: str, kind: str, size: int) -> None:
-    counted = _carried[f"{way} {kind}"]
-    counted["messages"] += 1
-    counted["bytes"] += size
-    counted["largest"] = max(counted["largest"], size)
+def _count(direction: str, kind: str, size: int) -> None:
+    counts = _traffic[f"{direction} {kind}"]
+    counts["messages"] += 1
+    counts["bytes"] += size
+    counts["largest"] = max(counts["largest"], size)
 
 
 @events.init.add_listener
@@ -46,13 +46,13 @@ def _count_messages(environment: Any, **_: Any) -> None:
 
     def serialize(self: Message) -> bytes:
         data: bytes = pack(self)
-        _note("out", self.type, len(data))
+        _count("out", self.type, len(data))
         return data
 
     def unserialize(cls: type[Message], data: bytes) -> Message:
         message: Message = unpack(cls, data)
-        _note("in", message.type, len(data))
+        _count("in", message.type, len(data))
         return message
 
     Message.serialize, Message.unserialize = serialize, classmethod(unserialize)
-    environment.events.quit.add_listener(lambda **_: Path(file).write_text(json.dumps(_carried, indent=1)))
+    environment.events.quit.add_listener(lambda **_: Path(file).write_text(json.dumps(_traffic, indent=1)))

@@ -1,4 +1,4 @@
-"""What a process costs, from /proc: resident memory and CPU time."""
+"""Memory and CPU time of processes, from /proc."""
 
 import os
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Usage:
-    """One look at one process."""
+    """Resource usage of a process."""
 
     rss: float
-    """MiB that are resident"""
+    """Resident memory in MiB."""
     cpu: float
-    """seconds of user and system time so far"""
+    """User and system time in seconds."""
 
 
 def usage(pid: int) -> Usage | None:
-    """None once it is gone."""
+    """Return the usage of a process; None if it has exited."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -31,7 +31,7 @@ def usage(pid: int) -> Usage | None:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that it started itself, oldest first."""
+    """Return the pids of a process's children, oldest first."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:

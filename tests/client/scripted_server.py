@@ -1,7 +1,7 @@
-"""A small server that does exactly what a script says, and keeps its own record of what it did when.
+"""A small server that runs a script and records what it sent when.
 
-One thread a connection, blocking sockets, no code of the client. Each part's record holds the moment before the bytes
-were handed to the kernel and the moment after; the client may not claim to have had them earlier than the first.
+One thread per connection, blocking sockets, none of the client's code. Each record has the times before and after the
+bytes were written to the socket; the client must not report an earlier arrival than the first.
 """
 
 import json
@@ -17,44 +17,43 @@ from types import TracebackType
 from typing import Any
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-PATIENCE = 20.0
-"""seconds after which a script that still waits for its client is given up"""
+SCRIPT_TIMEOUT_S = 20.0
 
 
 def now() -> float:
-    """The same axis as the client's, read without its code."""
+    """Return monotonic time without the client's code."""
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 @dataclass(frozen=True)
 class Sent:
-    """One hand-over to the kernel."""
+    """One write to the socket."""
 
     before: float
     after: float
     tokens: int
-    """tokens of text in it; 0 for all that is no token event"""
+    """tokens in it; 0 unless it is a token event"""
 
 
-class GoneError(Exception):
-    """The client has hung up, or the test is over."""
+class ClientGoneError(Exception):
+    """The client closed the connection, or the test is over."""
 
 
 @dataclass
 class Peer:
-    """One connection, seen from the server; a script is called with it."""
+    """One connection on the server's side; passed to the script."""
 
     sock: socket.socket
     over: threading.Event
     requests: list[bytes] = field(default_factory=list)
-    asked_at: list[float] = field(default_factory=list)
-    """when each request was there as a whole"""
+    requested_at: list[float] = field(default_factory=list)
+    """when each request was complete"""
     sent: list[Sent] = field(default_factory=list)
     counted: int = 0
-    held_back: list[tuple[bytes, int]] | None = None
+    buffered: list[tuple[bytes, int]] | None = None
 
     def request(self) -> bytes:
-        """The next request, head and body."""
+        """Read the next request, head and body."""
         data = b""
         while b"\r\n\r\n" not in data:
             data += self._receive()
@@ -63,79 +62,79 @@ class Peer:
         length = int(lengths[0].split(b":")[1]) if lengths else 0
         while len(body) < length:
             body += self._receive()
-        self.asked_at.append(now())
+        self.requested_at.append(now())
         self.requests.append(data)
         return data
 
     def _receive(self) -> bytes:
         data = self.sock.recv(65536)
         if not data:
-            raise GoneError
+            raise ClientGoneError
         return data
 
     def send(self, data: bytes, tokens: int = 0) -> None:
-        """Hand bytes over as they are, and note when."""
-        if self.held_back is not None:
-            self.held_back.append((data, tokens))
+        """Send bytes and record when."""
+        if self.buffered is not None:
+            self.buffered.append((data, tokens))
             return
         before = now()
         self.sock.sendall(data)
         self.sent.append(Sent(before, now(), tokens))
 
     def together(self, *steps: Callable[["Peer"], object]) -> None:
-        """Hand over what all these steps send in one piece."""
-        self.held_back = []
+        """Send the bytes of all these steps in one write."""
+        self.buffered = []
         for step in steps:
             step(self)
-        parts, self.held_back = self.held_back, None
+        parts, self.buffered = self.buffered, None
         before = now()
         self.sock.sendall(b"".join(data for data, _ in parts))
         self.sent += [Sent(before, now(), tokens) for _, tokens in parts]
 
     def head(self) -> None:
-        """Begin an event stream."""
+        """Send the head of an event stream."""
         self.send(HEAD)
 
     def event(self, content: object, tokens: int = 0) -> None:
-        """One event in one chunk."""
+        """Send one event in one chunk."""
         data = b"data: " + (content if isinstance(content, bytes) else json.dumps(content).encode()) + b"\n\n"
         self.send(b"%x\r\n%s\r\n" % (len(data), data), tokens)
 
     def token(self, text: str = "t", tokens: int = 1, **choice: Any) -> None:
-        """One token event that carries the count so far."""
+        """Send a token event with the running count."""
         self.counted += tokens
         usage = {"prompt_tokens": 7, "completion_tokens": self.counted}
         self.event({"choices": [{"index": 0, "delta": {"content": text}, **choice}], "usage": usage}, tokens)
 
     def finish(self, reason: str = "stop") -> None:
-        """A finish reason, `[DONE]` and the last chunk."""
+        """Send a finish reason, `[DONE]` and the last chunk."""
         self.event({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
         self.event(b"[DONE]")
         self.send(b"0\r\n\r\n")
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but not beyond the end of the test."""
+        """Sleep, at most until the end of the test."""
         if self.over.wait(seconds):
-            raise GoneError
+            raise ClientGoneError
 
     def hold(self) -> None:
-        """Stay silent and open until the client hangs up or the test ends."""
+        """Keep the connection open and silent until the client closes it or the test ends."""
         self.sock.settimeout(0.02)
         while not self.over.is_set():
             try:
                 self._receive()
             except TimeoutError:
                 continue
-        raise GoneError
+        raise ClientGoneError
 
     def reset(self) -> None:
-        """End the connection with a reset."""
+        """Reset the connection."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
     @property
     def token_parts(self) -> list[Sent]:
-        """The hand-overs that carried tokens."""
+        """The writes that contained tokens."""
         return [part for part in self.sent if part.tokens]
 
 
@@ -143,7 +142,7 @@ Script = Callable[[Peer], None]
 
 
 class ScriptedServer:
-    """Serves each connection by the next script; the last one again and again."""
+    """Runs the next script for each connection; the last one repeatedly."""
 
     def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None, family: int = socket.AF_INET) -> None:
         self.peers: list[Peer] = []
@@ -165,10 +164,10 @@ class ScriptedServer:
         self._over.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         for peer in self.peers:
-            with suppress(OSError):  # wakes a script that still waits for its client
+            with suppress(OSError):  # wakes a script that waits for its client
                 socket.socket.shutdown(peer.sock, socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(SCRIPT_TIMEOUT_S)
         self._listener.close()
         if self.failures and error is None:
             raise self.failures[0]
@@ -185,7 +184,7 @@ class ScriptedServer:
             except OSError:
                 return
             script = self._scripts[min(len(self.peers), len(self._scripts) - 1)]
-            sock.settimeout(PATIENCE)
+            sock.settimeout(SCRIPT_TIMEOUT_S)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = Peer(sock, self._over)
             self.peers.append(peer)
@@ -193,7 +192,7 @@ class ScriptedServer:
 
     def _serve(self, script: Script, peer: Peer) -> None:
         try:
-            with suppress(GoneError, OSError):  # the client went away: the tests say where it may
+            with suppress(ClientGoneError, OSError):  # the client closed the connection; tests check where it may
                 if self._tls is not None:
                     peer.sock = self._tls.wrap_socket(peer.sock, server_side=True)
                 script(peer)

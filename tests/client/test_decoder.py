@@ -1,19 +1,19 @@
-"""From events to tokens: what is counted, when it came, and what is no token."""
+"""Decoding of events into tokens: counts and times."""
 
 import json
 from typing import Any
 
 import pytest
-from exchanges import STREAMS, events_of, read_stream, recorded, shortened, sse
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from recorded_replies import STREAMS, events_of, read_stream, recorded, shortened, sse
 
 from probe_ext.client.decoder import Decoder
 from probe_ext.client.openai_api import BadEventError
 
 
 def decode(*reads: bytes, finish: bool = True) -> Decoder:
-    """Read n comes at second n."""
+    """Decode reads of which the n-th arrives at second n."""
     decoder = Decoder()
     for n, data in enumerate(reads, start=1):
         decoder.feed([(float(n), n, data)])
@@ -23,7 +23,7 @@ def decode(*reads: bytes, finish: bool = True) -> Decoder:
 
 
 def event(delta: str | None, counted: int | None = None, index: int = 0, **choice: Any) -> str:
-    """A chat event; `counted` is the server's count of completion tokens so far."""
+    """Return a chat event; `counted`: the server's running count of completion tokens."""
     content: dict[str, Any] = {"choices": [{"index": index, "delta": {"content": delta}, **choice}]}
     if counted is not None:
         content["usage"] = {"prompt_tokens": 14, "completion_tokens": counted}
@@ -41,7 +41,7 @@ def tokens(decoder: Decoder, index: int = 0) -> list[int]:
     return decoder.choices[index].events.tokens
 
 
-def test_each_event_with_text_is_marked_with_the_time_of_its_read() -> None:
+def test_token_events_have_the_time_of_their_read() -> None:
     decoder = decode(sse(ROLE), sse(event("a")), sse(event("b")), sse("[DONE]"))
     assert decoder.choices[0].events.at == [2.0, 3.0]
     assert decoder.last_at == 3.0
@@ -49,7 +49,7 @@ def test_each_event_with_text_is_marked_with_the_time_of_its_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "no_token",
+    "tokenless",
     [
         pytest.param(sse(ROLE), id="a role"),
         pytest.param(b": ping\n\n", id="a comment"),
@@ -60,132 +60,132 @@ def test_each_event_with_text_is_marked_with_the_time_of_its_read() -> None:
         pytest.param(sse(""), id="empty data"),
     ],
 )
-def test_what_carries_no_text_is_no_mark_in_time(no_token: bytes) -> None:
-    assert decode(no_token, finish=False).last_at is None
-    decoder = decode(no_token, sse(event("a")), no_token, sse(event("b")), no_token)
+def test_events_without_text_are_not_token_events(tokenless: bytes) -> None:
+    assert decode(tokenless, finish=False).last_at is None
+    decoder = decode(tokenless, sse(event("a")), tokenless, sse(event("b")), tokenless)
     assert decoder.choices[0].events.at == [2.0, 4.0]
     assert decoder.last_at == 4.0
 
 
-def test_an_event_that_spans_reads_came_when_its_end_came() -> None:
-    whole = sse(event("a"))
-    decoder = decode(whole[:20], whole[20:-1], whole[-1:])
+def test_an_event_split_over_reads_has_the_time_of_the_last_read() -> None:
+    data = sse(event("a"))
+    decoder = decode(data[:20], data[20:-1], data[-1:])
     assert decoder.choices[0].events.at == [3.0]
 
 
-def test_growth_of_the_servers_count_is_what_an_event_holds() -> None:
+def test_tokens_per_event_are_the_growth_of_the_running_count() -> None:
     decoder = decode(sse(event("", 0)), sse(event("ab", 2)), sse(event("c", 3)), sse(event("defg", 7)), sse(total(7)))
     assert tokens(decoder) == [2, 1, 4]
-    assert decoder.completion == 7
+    assert decoder.completion_tokens == 7
 
 
-def test_tokens_held_back_count_with_the_next_text_and_mark_no_time() -> None:
+def test_held_tokens_count_with_the_next_text() -> None:
     decoder = decode(sse(event("a", 1)), sse(event("", 2)), sse(event("", 3)), sse(event("é", 4)), sse(event("b", 5)))
     assert decoder.choices[0].events.at == [1.0, 4.0, 5.0]
     assert tokens(decoder) == [1, 3, 1]
 
 
-def test_with_three_in_a_hundred_events_empty_no_token_is_lost() -> None:
+def test_no_token_is_lost_with_three_percent_empty_events() -> None:
     decoder = decode(*[sse(event("" if n % 33 == 0 else f"t{n}", n)) for n in range(1, 401)])
     assert sum(tokens(decoder)) == 400
     assert len(tokens(decoder)) == 400 - 12
     assert tokens(decoder).count(2) == 12
 
 
-def test_tokens_held_back_at_the_very_end_belong_to_no_event_and_are_in_the_total() -> None:
+def test_tokens_held_at_the_end_are_in_the_total_only() -> None:
     decoder = decode(sse(event("a", 1)), sse(event("", 2, finish_reason="stop")))
     assert tokens(decoder) == [1]
-    assert decoder.choices[0].held == 1
-    assert decoder.completion == 2
+    assert decoder.choices[0].held_tokens == 1
+    assert decoder.completion_tokens == 2
 
 
-def test_token_ids_count_where_there_is_no_usage() -> None:
+def test_counts_token_ids_without_usage() -> None:
     decoder = decode(sse(event("ab", token_ids=[1, 2])), sse(event("", token_ids=[3])), sse(event("c", token_ids=[4])))
     assert tokens(decoder) == [2, 2]
-    assert decoder.listed_ids
-    assert decoder.completion is None
+    assert decoder.has_token_ids
+    assert decoder.completion_tokens is None
 
 
-def test_where_the_server_does_not_say_an_event_is_one_token() -> None:
+def test_an_event_is_one_token_without_counts() -> None:
     decoder = decode(sse(event("ab")), sse(event("")), sse(event("cdef")), sse(total(9)))
     assert tokens(decoder) == [1, 1]
-    assert decoder.completion == 9
+    assert decoder.completion_tokens == 9
 
 
-def test_usage_that_comes_only_with_the_last_text_is_the_total_and_no_growth() -> None:
+def test_usage_with_the_last_text_only_is_the_total() -> None:
     decoder = decode(sse(event("a")), sse(event("b")), sse(event("c", 3, finish_reason="length")))
     assert tokens(decoder) == [1, 1, 1]
-    assert decoder.completion == 3
+    assert decoder.completion_tokens == 3
 
 
-def test_a_lone_event_with_usage_holds_all_its_tokens() -> None:
+def test_a_single_event_with_usage_has_all_tokens() -> None:
     decoder = decode(sse(event("abc", 3, finish_reason="stop")))
     assert tokens(decoder) == [3]
-    assert decoder.completion == 3
+    assert decoder.completion_tokens == 3
 
 
-def test_a_role_without_usage_before_counted_events_hides_no_count() -> None:
+def test_a_role_event_without_usage_does_not_hide_the_running_count() -> None:
     decoder = decode(sse(ROLE), sse(event("ab", 2)), sse(event("cde", 5)))
     assert tokens(decoder) == [2, 3]
 
 
-def test_a_count_that_stands_still_is_still_one_token_of_text() -> None:
+def test_text_with_an_unchanged_count_is_one_token() -> None:
     assert tokens(decode(sse(event("a", 1)), sse(event("b", 1)), sse(event("c", 2)))) == [1, 1, 1]
 
 
-def test_a_count_that_falls_makes_no_negative_tokens() -> None:
+def test_a_decreasing_count_makes_no_negative_tokens() -> None:
     assert tokens(decode(sse(event("a", 5)), sse(event("b", 2)), sse(event("c", 6)))) == [5, 1, 1]
 
 
-def test_several_choices_are_counted_each_for_itself() -> None:
+def test_choices_are_counted_separately() -> None:
     reads = [event("a", 1, 0), event("x", 1, 1), event("bc", 3, 0), event("y", 2, 1)]
     decoder = decode(*[sse(e) for e in reads])
     assert (tokens(decoder, 0), tokens(decoder, 1)) == ([1, 2], [1, 1])
     assert decoder.choices[1].events.at == [2.0, 4.0]
 
 
-def test_the_counts_of_several_choices_are_added_up_until_the_server_does() -> None:
+def test_running_counts_of_choices_are_summed_until_a_total_comes() -> None:
     reads = [event("a", 1, 0), event("x", 1, 1), event("bc", 3, 0), event("y", 2, 1)]
-    assert decode(*[sse(e) for e in reads]).completion == 5
-    assert decode(*[sse(e) for e in [*reads, total(6)]]).completion == 6
+    assert decode(*[sse(e) for e in reads]).completion_tokens == 5
+    assert decode(*[sse(e) for e in [*reads, total(6)]]).completion_tokens == 6
 
 
-def test_no_count_at_all_is_missing_and_not_zero() -> None:
+def test_missing_counts_are_none() -> None:
     decoder = decode(sse(event("a")))
-    assert (decoder.completion, decoder.tokens_in, decoder.tokens_cached) == (None, None, None)
+    assert (decoder.completion_tokens, decoder.tokens_in, decoder.tokens_cached) == (None, None, None)
 
 
-def test_reads_with_several_token_events_are_counted_once_each() -> None:
+def test_counts_reads_with_several_token_events() -> None:
     three = sse(event("a"), event("b"), event("c"))
     decoder = decode(three, sse(event("d")), sse(event("e"), event("")), three)
     assert decoder.reads_unresolved == 2
     assert decoder.choices[0].events.at == [1.0, 1.0, 1.0, 2.0, 3.0, 4.0, 4.0, 4.0]
 
 
-def test_chunks_of_one_read_are_one_read() -> None:
+def test_chunks_of_one_read_count_as_one_read() -> None:
     decoder = Decoder()
     decoder.feed([(1.0, 1, sse(event("a"))), (1.0, 1, sse(event("b"))), (2.0, 2, sse(event("c")))])
     assert decoder.reads_unresolved == 1
 
 
-def test_a_last_event_without_its_empty_line_came_with_its_bytes_and_not_when_we_gave_up() -> None:
+def test_a_last_event_without_an_empty_line_has_the_time_of_its_bytes() -> None:
     decoder = decode(sse(event("a")), sse(event("b")).rstrip())
     assert decoder.choices[0].events.at == [1.0, 2.0]
 
 
-def test_half_an_event_at_the_end_is_dropped() -> None:
+def test_drops_half_an_event_at_the_end() -> None:
     decoder = decode(sse(event("a")), sse(event("b"))[:30])
     assert decoder.choices[0].events.at == [1.0]
 
 
-def test_bad_data_inside_the_stream_is_raised_and_what_came_before_stays() -> None:
+def test_bad_data_raises_and_keeps_earlier_events() -> None:
     decoder = decode(sse(event("a")), finish=False)
     with pytest.raises(BadEventError):
         decoder.feed([(2.0, 2, sse("oops"))])
     assert tokens(decoder) == [1]
 
 
-def test_an_error_event_keeps_what_came_before_and_the_first_error_counts() -> None:
+def test_an_error_event_keeps_earlier_events_and_the_first_error() -> None:
     decoder = decode(
         sse(event("a")), sse('{"error":{"message":"one","code":500}}'), sse('{"error":"two"}'), sse("[DONE]")
     )
@@ -194,20 +194,20 @@ def test_an_error_event_keeps_what_came_before_and_the_first_error_counts() -> N
     assert tokens(decoder) == [1]
 
 
-def test_llama_cpps_error_field_is_an_error() -> None:
+def test_parses_the_error_field_of_llama_cpp() -> None:
     decoder = decode(b'error: {"code":500,"message":"Context size has been exceeded.","type":"server_error"}\n\n')
     assert decoder.error is not None
     assert decoder.error.message == "Context size has been exceeded."
 
 
-def test_reasoning_is_marked_and_not_visible() -> None:
+def test_reasoning_is_not_visible() -> None:
     thought = json.dumps({"choices": [{"index": 0, "delta": {"reasoning_content": "hm"}}]})
     decoder = decode(sse(thought), sse(event("so")))
     assert decoder.choices[0].events.visible == [False, True]
     assert (decoder.choices[0].reasoning, decoder.choices[0].text) == (["hm", ""], ["", "so"])
 
 
-KNOWN = {
+EXPECTED = {
     # name: token events, completion tokens by the server, prompt tokens, finish reason
     "sse_llama_server_chat_usage.txt": (4, 4, 14, "length"),
     "sse_llama_server_completions_usage.txt": (4, 4, 9, "length"),
@@ -224,16 +224,16 @@ KNOWN = {
 }
 
 
-def test_every_recorded_stream_has_a_known_answer() -> None:
-    assert set(KNOWN) == set(STREAMS)
+def test_every_recorded_stream_has_a_known_result() -> None:
+    assert set(EXPECTED) == set(STREAMS)
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_recorded_streams_give_their_known_answer(name: str) -> None:
+def test_decodes_recorded_streams(name: str) -> None:
     decoder = decode(*events_of(recorded(name)[1]))
-    events, completion, prompt, finish = KNOWN[name]
+    events, completion, prompt, finish = EXPECTED[name]
     choice = decoder.choices[0]
-    assert (len(choice.events.at), decoder.completion, decoder.tokens_in, choice.finish) == (
+    assert (len(choice.events.at), decoder.completion_tokens, decoder.tokens_in, choice.finish) == (
         events,
         completion,
         prompt,
@@ -242,29 +242,26 @@ def test_recorded_streams_give_their_known_answer(name: str) -> None:
     assert decoder.done
     assert (decoder.error is not None) == ("sigterm" in name)
     if completion is not None:
-        assert sum(choice.events.tokens) + choice.held == completion
+        assert sum(choice.events.tokens) + choice.held_tokens == completion
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_recorded_streams_give_the_same_tokens_wherever_they_are_cut(name: str) -> None:
+def test_recorded_streams_decode_the_same_wherever_they_are_split(name: str) -> None:
     body = shortened(recorded(name)[1])
 
-    def told(decoder: Decoder) -> object:
+    def result(decoder: Decoder) -> object:
         choice = decoder.choices[0]
-        rest = (decoder.completion, decoder.tokens_in, decoder.tokens_cached, decoder.done, decoder.error)
-        return (choice.text, choice.events.tokens, choice.events.visible, choice.finish, choice.held, rest)
+        rest = (decoder.completion_tokens, decoder.tokens_in, decoder.tokens_cached, decoder.done, decoder.error)
+        return (choice.text, choice.events.tokens, choice.events.visible, choice.finish, choice.held_tokens, rest)
 
-    whole = told(decode(body))
+    expected = result(decode(body))
     for cut in range(len(body) + 1):
-        assert told(decode(body[:cut], body[cut:])) == whole, cut
+        assert result(decode(body[:cut], body[cut:])) == expected, cut
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40), st.integers(1, 4))
-def test_however_tokens_fall_to_events_and_events_to_reads_none_is_lost(
-    steps: list[tuple[int, bool]], per_read: int
-) -> None:
-    """Events stand for 0–5 tokens, some held back; an event with text stands for at least one."""
+def test_no_token_is_lost_however_events_and_reads_group_them(steps: list[tuple[int, bool]], per_read: int) -> None:
+    """Events stand for 0 to 5 tokens, some of them held; an event with text stands for at least one."""
     counted, events, texts = 0, [], 0
     for grown, shown in steps:
         counted += max(grown, 1) if shown else grown
@@ -273,12 +270,12 @@ def test_however_tokens_fall_to_events_and_events_to_reads_none_is_lost(
     reads = [sse(*events[k : k + per_read]) for k in range(0, len(events), per_read)]
     decoder = decode(*reads)
     choice = decoder.choices[0]
-    assert sum(choice.events.tokens) + choice.held == counted == decoder.completion
+    assert sum(choice.events.tokens) + choice.held_tokens == counted == decoder.completion_tokens
     assert len(choice.events.at) == texts
     assert choice.events.at == sorted(choice.events.at)
 
 
-def test_a_visible_pace_gets_its_share_of_the_tokens_that_the_server_counted() -> None:
+def test_the_visible_pace_gets_its_share_of_the_servers_count() -> None:
     plain = read_stream(event("abcd"), event("efgh"), event("ijkl", finish_reason="stop"), total(12))
     assert plain.pace is not None
     assert plain.visible_pace == plain.pace

@@ -1,4 +1,4 @@
-"""Every way in which a reply can end, over real sockets; what came before the end is kept, what is said stays safe."""
+"""Every way a reply can end, over real sockets: outcome, message, and the tokens before the end."""
 
 import gzip
 import json
@@ -12,28 +12,28 @@ from pathlib import Path
 
 import gevent
 import pytest
-from asking import SHORT, ask, conversation, hold, target_of
-from exchanges import JSON_HEAD, KEY, events_of, recorded, recorded_refusals, sized
+from exchange_helpers import SHORT, ask, new_exchange, run_exchange, target_of
+from recorded_replies import JSON_HEAD, KEY, events_of, recorded, recorded_http_errors, sized
 from scripted_server import Peer, Script, ScriptedServer
 
-from probe_ext.client import converse
+from probe_ext.client import exchange
 from probe_ext.client.address import Target, parse_target
 from probe_ext.client.connection import Connection
-from probe_ext.client.converse import Limits
+from probe_ext.client.exchange import Limits
 from probe_ext.client.reply import Reply
-from probe_ext.client.safe_text import MESSAGE_LENGTH
+from probe_ext.client.safe_text import MAX_MESSAGE_LENGTH
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome
 
-QUICK = Limits(connect=0.3, first=0.3)
-IMPATIENT = Limits(gap=0.3)
-FOR_EVER = 3600.0
-"""seconds, far beyond those after which a test that hangs is ended"""
+QUICK = Limits(connect=1.0, first=1.0)
+SHORT_GAP = Limits(gap=1.0)
+ENDLESS_S = 3600.0
+"""longer than any test may take"""
 ROLE = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
 
 
 def script(*steps: Callable[[Peer], object]) -> Script:
-    """Read the request, then these."""
+    """Read the request, then run these steps."""
 
     def run(peer: Peer) -> None:
         peer.request()
@@ -44,12 +44,12 @@ def script(*steps: Callable[[Peer], object]) -> Script:
 
 
 def raw(data: bytes) -> Script:
-    """Answer with these bytes, then close."""
+    """Reply with these bytes, then close."""
     return script(lambda p: p.send(data))
 
 
-def begun(*more: Callable[[Peer], object]) -> Script:
-    """A stream that brings two tokens at once, then these."""
+def two_tokens(*more: Callable[[Peer], object]) -> Script:
+    """Send two tokens at once, then run these steps."""
     return script(lambda p: p.together(Peer.head, Peer.token, Peer.token), *more)
 
 
@@ -75,13 +75,13 @@ def http_error(status: str, body: bytes, kind: bytes = b"application/json") -> b
 
 @dataclass(frozen=True)
 class Case:
-    """A script, and how it ends."""
+    """A script and the expected ending."""
 
     name: str
     script: Script
     outcome: Outcome
     message: str | None = None
-    """what the message holds; None: there is none"""
+    """part of the message, None: no message"""
     tokens: int | None = None
     status: int | None = 200
     limits: Limits = field(default=SHORT)
@@ -90,29 +90,34 @@ class Case:
 LEAK = f"key {KEY} is wrong\r\n\x1b[31m" + "x" * 1000
 OVERLOADED = {"error": {"message": "Server overloaded", "code": 503}}
 CASES = (
-    Case("finished", begun(Peer.finish), Outcome.COMPLETE, tokens=2),
-    Case("by its length", begun(lambda p: p.finish("length")), Outcome.COMPLETE, tokens=2),
+    Case("finished", two_tokens(Peer.finish), Outcome.COMPLETE, tokens=2),
+    Case("finish reason length", two_tokens(lambda p: p.finish("length")), Outcome.COMPLETE, tokens=2),
     Case(
         "a tool call alone",
         script(Peer.head, delta({"tool_calls": [{"function": {"arguments": "{}"}}]}), lambda p: p.finish("tool_calls")),
         Outcome.COMPLETE,
         tokens=1,
     ),
-    Case("no last chunk after DONE", begun(delta({}, "stop"), error(b"[DONE]"), Peer.hold), Outcome.COMPLETE, tokens=2),
-    Case("cut after its finish", begun(delta({}, "stop")), Outcome.COMPLETE, "after its finish reason", tokens=2),
+    Case(
+        "no last chunk after DONE",
+        two_tokens(delta({}, "stop"), error(b"[DONE]"), Peer.hold),
+        Outcome.COMPLETE,
+        tokens=2,
+    ),
+    Case("cut after its finish", two_tokens(delta({}, "stop")), Outcome.COMPLETE, "after its finish reason", tokens=2),
     Case(
         "silent after its finish",
-        begun(delta({}, "stop"), Peer.hold),
+        two_tokens(delta({}, "stop"), Peer.hold),
         Outcome.COMPLETE,
         "after its finish reason",
         tokens=2,
-        limits=IMPATIENT,
+        limits=SHORT_GAP,
     ),
-    Case("thought only", script(Peer.head, delta({"reasoning": "hm"}), Peer.finish), Outcome.NO_ANSWER, tokens=1),
-    Case("not a token", script(Peer.head, error(ROLE), Peer.finish), Outcome.EMPTY, tokens=0),
-    Case("no finish reason", begun(done), Outcome.TRUNCATED, "without a finish reason", tokens=2),
-    Case("neither DONE nor finish", begun(lambda p: p.send(b"0\r\n\r\n")), Outcome.TRUNCATED, "without", tokens=2),
-    Case("filtered", begun(lambda p: p.finish("content_filter")), Outcome.FILTERED, tokens=2),
+    Case("reasoning only", script(Peer.head, delta({"reasoning": "hm"}), Peer.finish), Outcome.NO_ANSWER, tokens=1),
+    Case("no token", script(Peer.head, error(ROLE), Peer.finish), Outcome.EMPTY, tokens=0),
+    Case("no finish reason", two_tokens(done), Outcome.TRUNCATED, "without a finish reason", tokens=2),
+    Case("neither DONE nor finish", two_tokens(lambda p: p.send(b"0\r\n\r\n")), Outcome.TRUNCATED, "without", tokens=2),
+    Case("filtered", two_tokens(lambda p: p.finish("content_filter")), Outcome.FILTERED, tokens=2),
     Case("refused", script(Peer.head, delta({"refusal": "I cannot"}), Peer.finish), Outcome.FILTERED, tokens=1),
     Case("too many requests", raw(http_error("429 Slow down", b"{}")), Outcome.REJECTED, "HTTP 429", status=429),
     Case(
@@ -122,7 +127,7 @@ CASES = (
         "HTTP 503: Loading model",
         status=503,
     ),
-    Case("too busy in mid-stream", begun(error(OVERLOADED), done), Outcome.REJECTED, "503: Server over", tokens=2),
+    Case("busy in mid-stream", two_tokens(error(OVERLOADED), done), Outcome.REJECTED, "503: Server over", tokens=2),
     Case(
         "unauthorized",
         raw(http_error("401 Unauthorized", json.dumps({"error": LEAK}).encode())),
@@ -130,16 +135,16 @@ CASES = (
         "HTTP 401: key *** is wrong",
         status=401,
     ),
-    Case("no words", raw(http_error("500 Oops", b"")), Outcome.HTTP_ERROR, "HTTP 500", status=500),
+    Case("an empty error", raw(http_error("500 Oops", b"")), Outcome.HTTP_ERROR, "HTTP 500", status=500),
     Case(
-        "a page instead of an error",
+        "an HTML error",
         raw(http_error("502 Bad Gateway", b"<html><script>alert(1)</script></html>", b"text/html")),
         Outcome.HTTP_ERROR,
         "HTTP 502: <html><script>alert(1)</script></html>",
         status=502,
     ),
     Case(
-        "an error cut in its body",
+        "a truncated error",
         raw(http_error("500 Oops", b'{"error":"bo')[:-4]),
         Outcome.HTTP_ERROR,
         "HTTP 500",
@@ -152,24 +157,34 @@ CASES = (
         "HTTP 307",
         status=307,
     ),
-    Case("an error in mid-stream", begun(error({"error": {"message": LEAK}}), done), Outcome.STREAM_ERROR, "***", 2),
-    Case("aborted", begun(lambda p: p.finish("abort")), Outcome.STREAM_ERROR, "finish reason abort", tokens=2),
+    Case(
+        "an error in mid-stream", two_tokens(error({"error": {"message": LEAK}}), done), Outcome.STREAM_ERROR, "***", 2
+    ),
+    Case("aborted", two_tokens(lambda p: p.finish("abort")), Outcome.STREAM_ERROR, "finish reason abort", tokens=2),
     Case(
         "an error field",
-        begun(lambda p: p.send(b'21\r\nerror: {"code":500,"message":"m"}\r\n\r\n'), lambda p: p.send(b"0\r\n\r\n")),
+        two_tokens(
+            lambda p: p.send(b'21\r\nerror: {"code":500,"message":"m"}\r\n\r\n'), lambda p: p.send(b"0\r\n\r\n")
+        ),
         Outcome.STREAM_ERROR,
         "500: m",
         tokens=2,
     ),
     Case("a JSON error with 200", raw(sized(b'{"error":"nope"}')), Outcome.STREAM_ERROR, "nope"),
     Case("no HTTP", raw(b"SSH-2.0-OpenSSH_9.6\r\n"), Outcome.BAD_DATA, "not HTTP", status=None),
-    Case("no JSON", begun(error(LEAK.encode()[:40]), Peer.finish), Outcome.BAD_DATA, "no JSON: key *** is", tokens=2),
-    Case("a bad chunk", begun(lambda p: p.send(b"zz\r\n")), Outcome.BAD_DATA, "chunk size", tokens=2),
     Case(
-        "a page with 200",
+        "not JSON",
+        two_tokens(error(LEAK.encode()[:40]), Peer.finish),
+        Outcome.BAD_DATA,
+        "not JSON: key *** is",
+        tokens=2,
+    ),
+    Case("a bad chunk", two_tokens(lambda p: p.send(b"zz\r\n")), Outcome.BAD_DATA, "chunk size", tokens=2),
+    Case(
+        "HTML with 200",
         raw(sized(b"<html>Welcome</html>", b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n")),
         Outcome.BAD_DATA,
-        "no event of this API",
+        "no completion event",
     ),
     Case(
         "compressed",
@@ -177,8 +192,8 @@ CASES = (
         Outcome.BAD_DATA,
         "content-encoding gzip",
     ),
-    Case("JSON that is none", raw(sized(b"{oops")), Outcome.BAD_DATA, "no JSON"),
-    Case("JSON without choices", raw(sized(b"{}")), Outcome.BAD_DATA, "no event of this API"),
+    Case("invalid JSON", raw(sized(b"{oops")), Outcome.BAD_DATA, "not JSON"),
+    Case("JSON without choices", raw(sized(b"{}")), Outcome.BAD_DATA, "no completion event"),
     Case(
         "another protocol",
         raw(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"),
@@ -186,66 +201,72 @@ CASES = (
         "another protocol",
         status=None,
     ),
-    Case("closed in mid-reply", begun(), Outcome.CUT, "in mid-reply", tokens=2),
-    Case("closed inside an event", begun(lambda p: p.send(b'50\r\ndata: {"choi')), Outcome.CUT, "mid-reply", tokens=2),
-    Case("closed without an answer", script(), Outcome.CUT, "in mid-reply", status=None),
-    Case("reset in mid-reply", begun(lambda p: p.sleep(0.1), Peer.reset), Outcome.CUT, "reset", tokens=2),
-    Case("a JSON body cut off", raw(sized(b'{"choices":[]}')[:-3]), Outcome.CUT, "in mid-reply"),
-    Case("stalled", begun(Peer.hold), Outcome.STALLED, "no further token within 0.3 s", tokens=2, limits=IMPATIENT),
+    Case("closed in mid-reply", two_tokens(), Outcome.CUT, "in mid-reply", tokens=2),
+    Case(
+        "closed inside an event",
+        two_tokens(lambda p: p.send(b'50\r\ndata: {"choi')),
+        Outcome.CUT,
+        "mid-reply",
+        tokens=2,
+    ),
+    Case("closed without a response", script(), Outcome.CUT, "in mid-reply", status=None),
+    Case("reset in mid-reply", two_tokens(lambda p: p.sleep(0.1), Peer.reset), Outcome.CUT, "reset", tokens=2),
+    Case("a truncated JSON body", raw(sized(b'{"choices":[]}')[:-3]), Outcome.CUT, "in mid-reply"),
+    Case("stalled", two_tokens(Peer.hold), Outcome.STALLED, "no further token for 1 s", tokens=2, limits=SHORT_GAP),
     Case(
         "pings only",
         script(Peer.head, *[lambda p: (p.sleep(0.1), p.send(b"8\r\n: ping\n\n\r\n"))] * 6, Peer.hold),
         Outcome.TIMEOUT_FIRST,
-        "no token within 0.3 s",
+        "no token within 1 s",
         limits=QUICK,
     ),
     Case("silent", script(Peer.hold), Outcome.TIMEOUT_FIRST, "no token within", status=None, limits=QUICK),
     Case(
-        "without an end",
+        "endless",
         script(Peer.head, *[lambda p: (p.sleep(0.05), p.token())] * 40),
         Outcome.TIMEOUT_TOTAL,
-        "not over within 0.5 s",
-        limits=Limits(total=0.5),
+        "not finished within 1.5 s",
+        limits=Limits(total=1.5),
     ),
     Case(
-        "too slow for a person",
+        "hung up before the first token",
         script(Peer.hold),
         Outcome.HUNG_UP,
-        "gave up after 0.2 s",
+        "hung up after 0.2 s",
         status=None,
         limits=Limits(patience=0.2),
     ),
     Case(
-        "too silent for a person",
-        begun(Peer.hold),
+        "hung up after a token",
+        two_tokens(Peer.hold),
         Outcome.HUNG_UP,
-        "gave up after 1 s",
+        "hung up after 1 s",
         tokens=2,
         limits=Limits(patience=1.0),
     ),
 )
 
 
-def check_safe(reply: Reply) -> None:
-    """What may reach a row is short, printable, and never the key."""
+def check_message_is_safe(reply: Reply) -> None:
+    """Messages in rows are short, printable and never contain the key."""
     for text in (reply.message, reply.finish_reason):
         if text is not None:
-            assert 0 < len(text) <= MESSAGE_LENGTH
+            assert 0 < len(text) <= MAX_MESSAGE_LENGTH
             assert text.isprintable()
             assert KEY not in text
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_scripted_end_is_told_for_what_it_is(case: Case) -> None:
+def test_scripted_endings_have_the_right_outcome(case: Case) -> None:
     with ScriptedServer(case.script) as server:
         reply = ask(server, case.limits)
-        asked = sum(len(peer.requests) for peer in server.peers)
+        requests = sum(len(peer.requests) for peer in server.peers)
         truth = [part for peer in server.peers for part in peer.token_parts]
     assert (reply.outcome, reply.status) == (case.outcome, case.status), reply.message
-    check_safe(reply)
+    check_message_is_safe(reply)
     assert (reply.message is None) is (case.message is None)
     assert case.message is None or case.message in (reply.message or "")
-    assert asked == 1
+    assert requests == 1
     assert reply.marks.sent is not None
     assert reply.marks.end is not None
     assert reply.marks.end >= reply.marks.sent >= reply.marks.due
@@ -255,21 +276,21 @@ def test_a_scripted_end_is_told_for_what_it_is(case: Case) -> None:
     assert all(t >= part.before - 1e-4 for t, part in zip(events, truth, strict=False))
 
 
-@pytest.mark.parametrize("title", recorded_refusals())
-def test_recorded_refusals_are_http_errors_that_say_why(title: str) -> None:
-    response = recorded_refusals()[title]
-    said = json.loads(response.split(b"\r\n\r\n", 1)[1])
-    wanted = said["error"]["message"] if "error" in said else said["detail"]
+@pytest.mark.parametrize("title", recorded_http_errors())
+def test_recorded_http_errors_keep_their_message(title: str) -> None:
+    response = recorded_http_errors()[title]
+    body = json.loads(response.split(b"\r\n\r\n", 1)[1])
+    expected = body["error"]["message"] if "error" in body else body["detail"]
     with ScriptedServer(raw(response)) as server:
         reply = ask(server)
     assert reply.outcome is Outcome.HTTP_ERROR
     assert reply.message is not None
-    assert reply.message.startswith(f"HTTP {reply.status}: {' '.join(wanted.split())[:60]}")
-    check_safe(reply)
+    assert reply.message.startswith(f"HTTP {reply.status}: {' '.join(expected.split())[:60]}")
+    check_message_is_safe(reply)
 
 
 @pytest.mark.parametrize("name", ["sse_vllm_0.32.0_chat_cont.txt", "sse_vllm_0.32.0_sigterm_midstream.txt"])
-def test_a_recorded_stream_ends_as_it_did(name: str) -> None:
+def test_replayed_recordings_end_as_recorded(name: str) -> None:
     head, body = recorded(name)
 
     def replay(peer: Peer) -> None:
@@ -298,28 +319,28 @@ def free_port() -> int:
 
 
 def ask_at(target: Target, limits: Limits = SHORT) -> Reply:
-    return hold(conversation(Connection(target, None), target, limits))
+    return run_exchange(new_exchange(Connection(target, None), target, limits))
 
 
-def test_a_port_that_nobody_listens_on_is_a_failed_connection() -> None:
+def test_a_closed_port_fails_to_connect() -> None:
     reply = ask_at(parse_target(f"http://127.0.0.1:{free_port()}"))
     assert (reply.outcome, reply.status) == (Outcome.CONNECT_FAILED, None)
     assert "refused" in (reply.message or "")
     assert reply.marks.sent is None
     assert reply.marks.connect is None
-    check_safe(reply)
+    check_message_is_safe(reply)
 
 
 @pytest.mark.parametrize("host", ["nobody.invalid", "a..b", "x" * 70 + ".invalid", "1.2.3.4.5.6"])
-def test_a_name_that_cannot_be_resolved_is_a_failed_connection(host: str) -> None:
+def test_an_unresolvable_name_fails_to_connect(host: str) -> None:
     reply = ask_at(Target(False, host, 80, ""), Limits(connect=20.0))
     assert reply.outcome is Outcome.CONNECT_FAILED
-    check_safe(reply)
+    check_message_is_safe(reply)
     assert reply.message
 
 
 def full_listener() -> tuple[socket.socket, list[socket.socket]]:
-    """A listening socket whose queue is full: further connections wait for ever."""
+    """Return a listening socket with a full backlog: further connections are never accepted."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)
@@ -340,7 +361,7 @@ def test_a_connection_that_is_never_accepted_times_out() -> None:
     finally:
         for one in [listener, *waiting]:
             one.close()
-    assert (reply.outcome, reply.message) == (Outcome.CONNECT_TIMEOUT, "no connection within 0.3 s")
+    assert (reply.outcome, reply.message) == (Outcome.CONNECT_TIMEOUT, "no connection within 1 s")
     assert reply.marks.sent is None
     assert reply.marks.end is not None
     assert reply.marks.end - reply.marks.due >= 0.3
@@ -353,8 +374,8 @@ def free_descriptor() -> int:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_our_own_limit_of_open_files_is_our_error_and_not_the_servers(host: str) -> None:
-    with ScriptedServer(begun(Peer.finish)) as server:
+def test_running_out_of_files_is_a_client_error(host: str) -> None:
+    with ScriptedServer(two_tokens(Peer.finish)) as server:
         target = parse_target(f"http://{host}:{server.port}")
         assert ask_at(target).outcome is Outcome.COMPLETE
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -372,19 +393,19 @@ def test_our_own_limit_of_open_files_is_our_error_and_not_the_servers(host: str)
         assert ask_at(target).outcome is Outcome.COMPLETE
 
 
-def test_a_defect_of_ours_is_our_error_and_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: converse.Conversation, reception: object) -> None:
+def test_an_internal_error_is_a_client_error_and_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: exchange.Exchange, reception: object) -> None:
         if not self._marks.headers:
             self._marks.headers = 1.0
             raise ZeroDivisionError(f"with {KEY}")
 
-    monkeypatch.setattr(converse.Conversation, "_read_on", broken)
-    with ScriptedServer(begun(Peer.finish)) as server:
+    monkeypatch.setattr(exchange.Exchange, "_parse_arrivals", broken)
+    with ScriptedServer(two_tokens(Peer.finish)) as server:
         target = target_of(server)
-        asked = conversation(Connection(target, None), target)
+        pending = new_exchange(Connection(target, None), target)
         with pytest.raises(ZeroDivisionError):
-            asked.run()
-        reply = asked.finish()
+            pending.run()
+        reply = pending.finish()
     assert (reply.outcome, reply.message) == (Outcome.CLIENT_ERROR, "ZeroDivisionError: with ***")
 
 
@@ -395,24 +416,26 @@ def wait_for(what: Callable[[], object]) -> None:
 
 
 def interrupted(
-    server: ScriptedServer, stop: Callable[[converse.Conversation, gevent.Greenlet], None], tokens: int
+    server: ScriptedServer, stop: Callable[[exchange.Exchange, gevent.Greenlet], None], tokens: int
 ) -> tuple[Reply, Connection]:
-    """A reply in whose middle, after so many tokens were sent, this happened."""
+    """Call `stop` after this many tokens were sent; return the reply and its connection."""
     target = target_of(server)
     connection = Connection(target, None)
-    asked = conversation(connection, target)
-    running = gevent.spawn(asked.run)
+    pending = new_exchange(connection, target)
+    running = gevent.spawn(pending.run)
     wait_for(lambda: server.peers and len(server.peers[0].token_parts) == tokens)
-    stop(asked, running)
+    stop(pending, running)
     running.join(20)
     assert running.dead
-    return asked.finish(), connection
+    return pending.finish(), connection
 
 
-@pytest.mark.parametrize("how", ["killed", "cut"])
-def test_a_reply_that_we_end_keeps_its_marks_and_tokens_so_far(how: str) -> None:
-    with ScriptedServer(begun(Peer.hold), begun(Peer.finish)) as server:
-        stop = (lambda asked, running: running.kill(block=False)) if how == "killed" else lambda asked, _: asked.cut()
+@pytest.mark.parametrize("how", ["killed", "cancelled"])
+def test_a_cancelled_reply_keeps_its_times_and_tokens(how: str) -> None:
+    with ScriptedServer(two_tokens(Peer.hold), two_tokens(Peer.finish)) as server:
+        stop = (
+            (lambda _, running: running.kill(block=False)) if how == "killed" else lambda pending, _: pending.cancel()
+        )
         reply, connection = interrupted(server, stop, tokens=2)
         assert (reply.outcome, reply.message, reply.status) == (Outcome.ENDED_BY_US, None, 200)
         assert [len(column.at) for column in reply.events] == [2]
@@ -420,81 +443,81 @@ def test_a_reply_that_we_end_keeps_its_marks_and_tokens_so_far(how: str) -> None
         assert None not in (reply.marks.sent, reply.marks.headers, reply.marks.end, reply.ttft)
         again = ask(server, connection=connection)
         assert again.outcome is Outcome.COMPLETE
-        assert len(server.peers) == 2  # half a reply lies on the old connection: it is not used again
+        assert len(server.peers) == 2  # the old connection holds half a reply
 
 
-def test_what_lies_in_the_kernel_when_we_end_a_reply_is_part_of_it() -> None:
+def test_a_cancelled_reply_includes_bytes_in_the_kernel() -> None:
     go = threading.Event()
 
     def two_waves(peer: Peer) -> None:
-        begun()(peer)
+        two_tokens()(peer)
         go.wait(20)
         peer.token()
         peer.hold()
 
     with ScriptedServer(two_waves) as server:
         target = target_of(server)
-        asked = conversation(Connection(target, None), target)
-        running = gevent.spawn(asked.run)
+        pending = new_exchange(Connection(target, None), target)
+        running = gevent.spawn(pending.run)
         wait_for(lambda: server.peers and len(server.peers[0].token_parts) == 2)
         go.set()
-        while len(server.peers[0].token_parts) < 3:  # the event loop stands still meanwhile
+        while len(server.peers[0].token_parts) < 3:  # blocks the event loop
             server.peers[0].over.wait(0.01)
         running.kill(block=False)
         running.join(20)
-        reply = asked.finish()
+        reply = pending.finish()
     assert (reply.outcome, reply.text) == (Outcome.ENDED_BY_US, "ttt")
 
 
-def test_a_reply_that_we_end_before_its_answer_has_what_it_has() -> None:
+def test_a_reply_cancelled_before_its_first_byte() -> None:
     with ScriptedServer(script(Peer.hold)) as server:
         target = target_of(server)
-        asked = conversation(Connection(target, None), target)
-        running = gevent.spawn(asked.run)
+        pending = new_exchange(Connection(target, None), target)
+        running = gevent.spawn(pending.run)
         wait_for(lambda: server.peers and server.peers[0].requests)
-        asked.cut()
+        pending.cancel()
         running.join(20)
-        reply = asked.finish()
+        reply = pending.finish()
     assert (reply.outcome, reply.status, reply.ttft) == (Outcome.ENDED_BY_US, None, None)
     assert reply.marks.sent is not None
 
 
-def test_a_reply_is_ended_also_while_it_still_connects() -> None:
+def test_cancels_while_connecting() -> None:
     listener, waiting = full_listener()
     try:
         target = parse_target(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        asked = conversation(Connection(target, None), target, Limits(connect=60.0))
-        running = gevent.spawn(asked.run)
+        pending = new_exchange(Connection(target, None), target, Limits(connect=60.0))
+        running = gevent.spawn(pending.run)
         gevent.sleep(0.1)
-        asked.cut()
+        pending.cancel()
         running.join(20)
         assert running.dead
-        reply = asked.finish()
+        reply = pending.finish()
     finally:
         for one in [listener, *waiting]:
             one.close()
     assert (reply.outcome, reply.marks.sent) == (Outcome.ENDED_BY_US, None)
 
 
-def test_a_reply_that_is_ended_before_it_was_sent_is_never_sent() -> None:
-    with ScriptedServer(begun(Peer.finish)) as server:
+def test_a_reply_cancelled_before_sending_is_never_sent() -> None:
+    with ScriptedServer(two_tokens(Peer.finish)) as server:
         target = target_of(server)
-        asked = conversation(Connection(target, None), target)
-        asked.cut()
-        reply = hold(asked)
+        pending = new_exchange(Connection(target, None), target)
+        pending.cancel()
+        reply = run_exchange(pending)
         assert sum(len(peer.requests) for peer in server.peers) == 0
     assert (reply.outcome, reply.marks.sent) == (Outcome.ENDED_BY_US, None)
     assert reply.marks.connect is not None
 
 
-def test_a_users_own_timeout_goes_through_and_leaves_a_reply_that_we_ended() -> None:
+def test_a_callers_timeout_propagates_and_ends_the_reply() -> None:
     listener, waiting = full_listener()
     try:
         target = parse_target(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        asked = conversation(Connection(target, None), target, Limits(connect=60.0))
+        pending = new_exchange(Connection(target, None), target, Limits(connect=60.0))
         with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
-            asked.run()
-        reply = asked.finish()
+            pending.run()
+        reply = pending.finish()
     finally:
         for one in [listener, *waiting]:
             one.close()
@@ -509,48 +532,48 @@ def never_reading(peer: Peer) -> None:
     ("limits", "outcome"),
     [(Limits(first=0.3), Outcome.TIMEOUT_FIRST), (Limits(patience=0.2), Outcome.HUNG_UP)],
 )
-def test_a_server_that_does_not_take_the_request_runs_into_the_same_limits(limits: Limits, outcome: Outcome) -> None:
+def test_a_server_that_does_not_read_the_request_hits_the_same_limits(limits: Limits, outcome: Outcome) -> None:
     with ScriptedServer(never_reading) as server:
         target = target_of(server)
-        reply = hold(conversation(Connection(target, None), target, limits, prompt="x" * 30_000_000))
+        reply = run_exchange(new_exchange(Connection(target, None), target, limits, prompt="x" * 30_000_000))
         assert reply.outcome is outcome
         assert reply.marks.sent is not None
         assert len(server.peers) == 1
 
 
-def test_a_request_that_is_not_taken_can_be_cut() -> None:
+def test_cancels_while_sending() -> None:
     with ScriptedServer(never_reading) as server:
         target = target_of(server)
-        asked = conversation(Connection(target, None), target, prompt="x" * 30_000_000)
-        running = gevent.spawn(asked.run)
+        pending = new_exchange(Connection(target, None), target, prompt="x" * 30_000_000)
+        running = gevent.spawn(pending.run)
         wait_for(lambda: server.peers)
         gevent.sleep(0.1)
-        asked.cut()
+        pending.cancel()
         running.join(20)
         assert running.dead
-        assert asked.finish().outcome is Outcome.ENDED_BY_US
+        assert pending.finish().outcome is Outcome.ENDED_BY_US
 
 
-def test_what_a_server_says_before_it_hangs_up_on_a_long_request_is_heard() -> None:
-    def refuse(peer: Peer) -> None:
+def test_an_http_error_sent_before_hanging_up_is_read() -> None:
+    def reject(peer: Peer) -> None:
         peer.send(http_error("413 Too large", b'{"error":"prompt of more than 1 MB"}'))
         peer.sock.shutdown(socket.SHUT_WR)
         peer.sleep(0.2)
         peer.reset()
 
-    with ScriptedServer(refuse) as server:
+    with ScriptedServer(reject) as server:
         target = target_of(server)
-        reply = hold(conversation(Connection(target, None), target, prompt="x" * 30_000_000))
+        reply = run_exchange(new_exchange(Connection(target, None), target, prompt="x" * 30_000_000))
     assert (reply.outcome, reply.message) == (Outcome.HTTP_ERROR, "HTTP 413: prompt of more than 1 MB")
 
 
 def once(peer: Peer) -> None:
-    """One whole reply that seems to keep the connection, and then its end."""
-    begun(Peer.finish)(peer)
+    """Send one complete keep-alive reply, then close."""
+    two_tokens(Peer.finish)(peer)
 
 
-def test_a_connection_closed_between_two_requests_is_seen_and_made_anew() -> None:
-    with ScriptedServer(once, begun(Peer.finish)) as server:
+def test_reconnects_after_an_idle_close() -> None:
+    with ScriptedServer(once, two_tokens(Peer.finish)) as server:
         connection = Connection(target_of(server), None)
         first = ask(server, connection=connection)
         wait_for(lambda: not connection.usable())
@@ -561,13 +584,13 @@ def test_a_connection_closed_between_two_requests_is_seen_and_made_anew() -> Non
 
 
 @pytest.mark.parametrize("end", [lambda peer: None, Peer.reset], ids=["closed", "reset"])
-def test_a_kept_connection_that_ends_at_our_request_is_made_anew_once(end: Callable[[Peer], None]) -> None:
+def test_retries_once_if_a_reused_connection_closes_at_the_request(end: Callable[[Peer], None]) -> None:
     def stale(peer: Peer) -> None:
-        begun(Peer.finish)(peer)
+        two_tokens(Peer.finish)(peer)
         peer.request()
         end(peer)
 
-    with ScriptedServer(stale, begun(Peer.finish, lambda p: p.hold())) as server:
+    with ScriptedServer(stale, two_tokens(Peer.finish, lambda p: p.hold())) as server:
         connection = Connection(target_of(server), None)
         assert ask(server, connection=connection).outcome is Outcome.COMPLETE
         again = ask(server, connection=connection)
@@ -576,33 +599,33 @@ def test_a_kept_connection_that_ends_at_our_request_is_made_anew_once(end: Calla
         assert [len(peer.requests) for peer in server.peers] == [2, 1]
 
 
-def test_it_is_made_anew_once_and_not_for_ever() -> None:
+def test_retries_only_once() -> None:
     def stale(peer: Peer) -> None:
-        begun(Peer.finish)(peer)
+        two_tokens(Peer.finish)(peer)
         peer.request()
 
-    with ScriptedServer(stale, script(), begun(Peer.finish)) as server:
+    with ScriptedServer(stale, script(), two_tokens(Peer.finish)) as server:
         connection = Connection(target_of(server), None)
         assert ask(server, connection=connection).outcome is Outcome.COMPLETE
         assert ask(server, connection=connection).outcome is Outcome.CUT
         assert len(server.peers) == 2
 
 
-def test_a_kept_connection_that_breaks_after_a_wait_is_the_servers_failure_and_not_asked_again() -> None:
+def test_does_not_retry_if_a_reused_connection_breaks_later() -> None:
     def breaks_later(peer: Peer) -> None:
-        begun(Peer.finish)(peer)
+        two_tokens(Peer.finish)(peer)
         peer.request()
         peer.sleep(1.1)
 
-    with ScriptedServer(breaks_later, begun(Peer.finish)) as server:
+    with ScriptedServer(breaks_later, two_tokens(Peer.finish)) as server:
         connection = Connection(target_of(server), None)
         assert ask(server, connection=connection).outcome is Outcome.COMPLETE
         assert ask(server, connection=connection).outcome is Outcome.CUT
         assert len(server.peers) == 1
 
 
-def test_a_fresh_connection_that_is_closed_at_once_is_not_asked_again() -> None:
-    with ScriptedServer(script(), begun(Peer.finish)) as server:
+def test_does_not_retry_on_a_new_connection() -> None:
+    with ScriptedServer(script(), two_tokens(Peer.finish)) as server:
         assert ask(server).outcome is Outcome.CUT
         assert len(server.peers) == 1
 
@@ -610,13 +633,15 @@ def test_a_fresh_connection_that_is_closed_at_once_is_not_asked_again() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param(http_error("404 Not Found", b"{}")[:-2] + b"{}GARBAGE", id="bytes behind the body"),
-        pytest.param(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", id="to be closed"),
+        pytest.param(http_error("404 Not Found", b"{}")[:-2] + b"{}GARBAGE", id="bytes after the body"),
+        pytest.param(
+            b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", id="connection: close"
+        ),
         pytest.param(b"HTTP/1.0 404 Not Found\r\nContent-Length: 2\r\n\r\n{}", id="HTTP/1.0"),
     ],
 )
-def test_a_connection_that_cannot_serve_again_is_not_kept(answer: bytes) -> None:
-    with ScriptedServer(script(lambda p: p.send(answer), Peer.hold), begun(Peer.finish)) as server:
+def test_closes_connections_that_cannot_be_reused(answer: bytes) -> None:
+    with ScriptedServer(script(lambda p: p.send(answer), Peer.hold), two_tokens(Peer.finish)) as server:
         connection = Connection(target_of(server), None)
         assert ask(server, connection=connection).message == "HTTP 404: {}"
         assert not connection.usable()
@@ -624,7 +649,7 @@ def test_a_connection_that_cannot_serve_again_is_not_kept(answer: bytes) -> None
         assert len(server.peers) == 2
 
 
-def test_a_refusal_keeps_the_connection() -> None:
+def test_keeps_the_connection_after_an_http_error() -> None:
     answer = http_error("404 Not Found", b"{}")
     both = script(lambda p: p.send(answer), Peer.request, lambda p: p.send(answer), Peer.hold)
     with ScriptedServer(both) as server:
@@ -633,23 +658,23 @@ def test_a_refusal_keeps_the_connection() -> None:
         assert len(server.peers) == 1
 
 
-def test_done_split_over_two_reads_does_not_keep_the_user_waiting() -> None:
+def test_done_split_over_two_reads_ends_the_reply() -> None:
     def split(peer: Peer) -> None:
-        begun(delta({}, "stop"))(peer)
+        two_tokens(delta({}, "stop"))(peer)
         peer.send(b"a\r\ndata: [DON\r\n")
         peer.sleep(0.1)
         peer.send(b"4\r\nE]\n\n\r\n")
         peer.hold()
 
     with ScriptedServer(split) as server:
-        reply = ask(server, Limits(first=FOR_EVER, gap=FOR_EVER, total=FOR_EVER))  # no limit could have ended it
+        reply = ask(server, Limits(first=ENDLESS_S, gap=ENDLESS_S, total=ENDLESS_S))  # no limit can have ended it
         last = server.peers[0].sent[-1]
     assert (reply.outcome, reply.message) == (Outcome.COMPLETE, None)
     assert reply.marks.end is not None
     assert last.before - 1e-4 <= reply.marks.end
 
 
-def test_an_answer_that_had_finished_ended_with_its_last_bytes_and_not_when_we_gave_up_on_more() -> None:
+def test_a_finished_reply_ends_with_its_last_bytes() -> None:
     at_once = script(lambda p: p.together(Peer.head, Peer.token, Peer.token, delta({}, "stop")), Peer.hold)
     with ScriptedServer(at_once) as server:
         reply = ask(server, Limits(gap=0.5))
@@ -657,13 +682,13 @@ def test_an_answer_that_had_finished_ended_with_its_last_bytes_and_not_when_we_g
     assert reply.outcome is Outcome.COMPLETE
     assert reply.marks.end is not None
     assert reply.pace is not None
-    assert reply.marks.end == reply.pace.last  # both came with the same bytes
-    assert returned - reply.marks.end >= 0.5  # so long we had waited for more
+    assert reply.marks.end == reply.pace.last  # same read
+    assert returned - reply.marks.end >= 0.5  # waited for more
 
 
-def test_a_usage_event_that_comes_late_moves_no_token() -> None:
+def test_a_late_usage_event_does_not_move_token_times() -> None:
     def late(peer: Peer) -> None:
-        begun(delta({}, "stop"))(peer)
+        two_tokens(delta({}, "stop"))(peer)
         peer.sleep(0.3)
         peer.event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}})
         done(peer)
@@ -676,10 +701,10 @@ def test_a_usage_event_that_comes_late_moves_no_token() -> None:
     assert reply.marks.end is not None
     assert reply.pace.first >= first.before - 1e-4
     assert reply.marks.end - reply.pace.last >= 0.3 - (last.after - last.before) - 1e-4
-    assert reply.pace.longest_gap == 0  # the tokens came with the same bytes
+    assert reply.pace.longest_gap == 0  # same read
 
 
-def test_an_event_cut_off_by_a_stall_came_when_its_bytes_came() -> None:
+def test_an_event_truncated_by_a_stall_has_the_time_of_its_bytes() -> None:
     def half(peer: Peer) -> None:
         data = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}'
         peer.send(b"%x\r\n%s\r\n" % (len(data), data), 1)
@@ -690,12 +715,12 @@ def test_an_event_cut_off_by_a_stall_came_when_its_bytes_came() -> None:
         returned = clock.monotonic()
     assert (reply.outcome, reply.text) == (Outcome.STALLED, "ttx")
     (column,) = reply.events
-    assert column.at == [column.at[0]] * 3  # not when we saw that no more of it would come
+    assert column.at == [column.at[0]] * 3  # not when the stall was noticed
     assert returned - column.at[0] >= 0.5
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-def test_a_whole_answer_has_text_and_tokens_and_no_token_times(streamed: bool) -> None:
+def test_a_json_reply_has_text_and_counts_but_no_token_times(streamed: bool) -> None:
     head, body = recorded("nonstream_chat_vllm_0.32.0.txt")
     with ScriptedServer(raw(head + body)) as server:
         reply = ask(server, streamed=streamed)
@@ -705,11 +730,11 @@ def test_a_whole_answer_has_text_and_tokens_and_no_token_times(streamed: bool) -
     assert [column.at for column in reply.events] == [[]]
 
 
-def test_a_server_on_ipv6_is_reached() -> None:
+def test_connects_over_ipv6() -> None:
     if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
         pytest.skip("this machine has no IPv6")
     try:
-        server = ScriptedServer(begun(Peer.finish), family=socket.AF_INET6)
+        server = ScriptedServer(two_tokens(Peer.finish), family=socket.AF_INET6)
     except OSError:
         pytest.skip("this machine has no IPv6 loopback")
     with server:
@@ -718,8 +743,8 @@ def test_a_server_on_ipv6_is_reached() -> None:
     assert reply.outcome is Outcome.COMPLETE
 
 
-def test_every_outcome_there_is_is_reached_by_a_test_of_this_file() -> None:
-    """The cases above name theirs; these have tests of their own."""
+def test_every_outcome_is_tested_in_this_file() -> None:
+    """CASES name theirs; the others have separate tests."""
     own = {Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT, Outcome.CLIENT_ERROR, Outcome.ENDED_BY_US}
     assert {case.outcome for case in CASES} | own == set(Outcome)
     assert not {case.outcome for case in CASES} & own

@@ -1,26 +1,27 @@
-"""Over real sockets: counts are exact, and times are those at which the server really sent."""
+"""Over real sockets: counts are exact, and token times match the server's record."""
 
 import threading
 from contextlib import nullcontext
 
 import gevent
 import pytest
-from asking import SHORT, ask, check_times, conversation, hold, target_of
+from exchange_helpers import SHORT, ask, check_times, new_exchange, run_exchange, target_of
 from scripted_server import Peer, Script, ScriptedServer
 
 from probe_ext.client import kernel_receive
-from probe_ext.client.connection import Connection, Reception
-from probe_ext.client.converse import Limits
+from probe_ext.client.connection import Connection
+from probe_ext.client.exchange import Limits
 from probe_ext.client.reply import Reply
-from probe_ext.client.socket_reactor import sockets
+from probe_ext.client.response_stream import ResponseStream
+from probe_ext.client.socket_reactor import reactor
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import gaps
 
 PROFILES = {
-    # name: seconds to the first token, between tokens, events, tokens an event
+    # name: seconds to the first token, seconds between events, events, tokens per event
     "quick": (0.03, 0.005, 40, 1),
     "slow": (0.12, 0.040, 8, 1),
-    "several tokens an event": (0.06, 0.020, 12, 5),
+    "several tokens per event": (0.06, 0.020, 12, 5),
 }
 
 
@@ -49,7 +50,7 @@ def run_profile(name: str) -> tuple[Reply, Peer]:
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_counts_are_exact_and_times_are_the_servers(name: str) -> None:
+def test_counts_and_times_match_the_servers_record(name: str) -> None:
     first, gap, events, each = PROFILES[name]
     reply, peer = run_profile(name)
     assert (reply.outcome, reply.message, reply.finish_reason) == (Outcome.COMPLETE, None, "length")
@@ -61,17 +62,16 @@ def test_counts_are_exact_and_times_are_the_servers(name: str) -> None:
     assert reply.pace is not None
     assert reply.ttft is not None
     assert reply.marks.sent is not None
-    assert reply.marks.sent <= peer.asked_at[0]
-    assert reply.ttft >= truth[0].before - peer.asked_at[0] >= first
-    # The reply's own span lies between the shortest and the longest that the server's record allows.
+    assert reply.marks.sent <= peer.requested_at[0]
+    assert reply.ttft >= truth[0].before - peer.requested_at[0] >= first
     span = reply.pace.last - reply.pace.first
     assert reply.pace.tpot == pytest.approx(span / (events * each - each))
     assert span >= gap * (events - 1) / 2
     assert reply.pace.longest_gap == max(gaps(column.at))
 
 
-def test_the_two_profiles_tell_a_scaled_and_a_shifted_ruler_from_a_right_one() -> None:
-    """The check of times can fail: no factor and no shift of a size that matters passes both."""
+def test_scaled_or_shifted_times_do_not_pass() -> None:
+    """check_times can fail: no relevant factor or shift passes with both profiles."""
     measured = {name: run_profile(name) for name in ("quick", "slow")}
 
     def passes(name: str, factor: float, shift: float) -> bool:
@@ -90,14 +90,14 @@ def test_the_two_profiles_tell_a_scaled_and_a_shifted_ruler_from_a_right_one() -
         assert not all(passes(name, factor, shift) for name in measured), (factor, shift)
 
 
-def test_a_wrong_count_does_not_pass() -> None:
-    reply, peer = run_profile("several tokens an event")
+def test_wrong_counts_do_not_pass() -> None:
+    reply, peer = run_profile("several tokens per event")
     (column,) = reply.events
     with pytest.raises(AssertionError):
         check_times(column.at, [1] * len(column.tokens), peer, slack=1.0)
 
 
-def test_time_to_first_token_stops_neither_at_the_role_nor_at_a_ping() -> None:
+def test_ttft_does_not_stop_at_a_role_event_or_ping() -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.head()
@@ -120,7 +120,7 @@ def test_time_to_first_token_stops_neither_at_the_role_nor_at_a_ping() -> None:
     assert reply.pace.first - reply.marks.headers >= 0.1
 
 
-def test_headers_first_last_and_end_stand_in_the_order_in_which_they_came() -> None:
+def test_times_are_in_order() -> None:
     reply, peer = run_profile("slow")
     assert reply.pace is not None
     marks = reply.marks
@@ -129,12 +129,12 @@ def test_headers_first_last_and_end_stand_in_the_order_in_which_they_came() -> N
     assert marks.end is not None
     assert marks.due <= marks.sent <= marks.headers < reply.pace.first < reply.pace.last <= marks.end
     assert marks.end >= peer.sent[-1].before - 1e-4
-    # The kernel begins to stamp a moment after it was asked to, if no other socket had it do so: one read may lack it.
+    # The kernel enables stamps with a short delay if no other socket uses them: one read may lack its stamp.
     assert reply.reads - 1 <= len(reply.lags) <= reply.reads
     assert all(lag >= 0 for lag in reply.lags)
 
 
-def test_a_kept_connection_is_used_again_and_set_up_is_marked_only_once() -> None:
+def test_reuses_the_connection_and_records_setup_once() -> None:
     with ScriptedServer(paced(0.0, 0.001, 3, 1)) as server:
         connection = Connection(target_of(server), None)
         replies = [ask(server, connection=connection) for _ in range(3)]
@@ -151,7 +151,7 @@ def test_a_kept_connection_is_used_again_and_set_up_is_marked_only_once() -> Non
     assert first < second
 
 
-def test_set_up_is_no_part_of_time_to_first_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ttft_excludes_connection_setup(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Connection._connect
 
     def connect(self: Connection) -> object:
@@ -169,39 +169,40 @@ def test_set_up_is_no_part_of_time_to_first_token(monkeypatch: pytest.MonkeyPatc
     assert reply.ttft < reply.marks.sent - reply.marks.due
 
 
-BLOCKED = 0.3
-"""seconds"""
+BLOCKED_S = 0.3
 
 
-def busy_hub(monkeypatch: pytest.MonkeyPatch, *, stamped: bool, reads_too: bool = False) -> tuple[Reply, Peer]:
-    """A reply of four tokens, each of which finds the event loop blocked, or the thread that reads as well."""
+def reply_with_blocked_hub(
+    monkeypatch: pytest.MonkeyPatch, *, stamped: bool, block_reads: bool = False
+) -> tuple[Reply, Peer]:
+    """Return a reply of four tokens, each arriving while the event loop (and the reading thread) is blocked."""
     if not stamped:
-        monkeypatch.setattr(kernel_receive, "ask_for_stamps", lambda sock: False)
+        monkeypatch.setattr(kernel_receive, "enable_timestamps", lambda sock: False)
 
     def script(peer: Peer) -> None:
         peer.request()
         peer.head()
         for _ in range(4):
-            peer.sleep(1.5 * BLOCKED)
+            peer.sleep(1.5 * BLOCKED_S)
             peer.token("t")
-        peer.sleep(1.5 * BLOCKED)  # so that no read is of the last token and the end
+        peer.sleep(1.5 * BLOCKED_S)  # the last token and the end are separate reads
         peer.finish()
 
     with ScriptedServer(script) as server:
         target = target_of(server)
-        asked = conversation(Connection(target, None), target, SHORT)
-        running = gevent.spawn(hold, asked)
+        pending = new_exchange(Connection(target, None), target, SHORT)
+        running = gevent.spawn(run_exchange, pending)
         while not (server.peers and server.peers[0].sent):
             gevent.sleep(0.005)
         peer, seen = server.peers[0], 0
         while seen < 4:
             gevent.sleep(0.001)
             blocked_from = len(peer.token_parts)
-            # Block from just before the next token until well after it: no gevent call in here.
-            with sockets().lock if reads_too else nullcontext():
+            # Block from before the next token until well after it, without a gevent call.
+            with reactor().lock if block_reads else nullcontext():
                 while len(peer.token_parts) == blocked_from and not running.ready():
                     peer.over.wait(0.002)
-                peer.over.wait(BLOCKED)
+                peer.over.wait(BLOCKED_S)
             seen = len(peer.token_parts)
         reply: Reply = running.get(timeout=20)
         return reply, peer
@@ -212,37 +213,37 @@ def delays(reply: Reply, peer: Peer) -> list[float]:
     return [t - part.before for t, part in zip(column.at, peer.token_parts, strict=True)]
 
 
-@pytest.mark.parametrize("stamped", [True, False], ids=["the kernel's times", "our own"])
-def test_a_blocked_event_loop_delays_no_tokens_time(monkeypatch: pytest.MonkeyPatch, stamped: bool) -> None:
-    reply, peer = busy_hub(monkeypatch, stamped=stamped)
+@pytest.mark.parametrize("stamped", [True, False], ids=["kernel stamps", "no stamps"])
+def test_a_blocked_event_loop_does_not_delay_token_times(monkeypatch: pytest.MonkeyPatch, stamped: bool) -> None:
+    reply, peer = reply_with_blocked_hub(monkeypatch, stamped=stamped)
     late = delays(reply, peer)
     assert reply.outcome is Outcome.COMPLETE
     assert len(late) == 4
     assert min(late) >= -1e-4
-    assert sorted(late)[2] < BLOCKED / 2
+    assert sorted(late)[2] < BLOCKED_S / 2
 
 
-def test_late_reads_leave_token_times_right_and_tell_their_lateness(monkeypatch: pytest.MonkeyPatch) -> None:
-    reply, peer = busy_hub(monkeypatch, stamped=True, reads_too=True)
+def test_late_reads_keep_token_times_and_report_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply, peer = reply_with_blocked_hub(monkeypatch, stamped=True, block_reads=True)
     late = delays(reply, peer)
     assert reply.outcome is Outcome.COMPLETE
     assert len(late) == 4
     if not reply.lags:
-        pytest.skip("this machine's kernel stamps nothing: token times are those of the reads")
+        pytest.skip("this kernel does not stamp: token times are read times")
     assert min(late) >= -1e-4
-    assert max(reply.lags) >= 0.9 * BLOCKED
+    assert max(reply.lags) >= 0.9 * BLOCKED_S
     assert sorted(late)[2] < max(reply.lags) / 2
 
 
-def test_without_the_kernels_times_the_same_lateness_is_in_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    reply, peer = busy_hub(monkeypatch, stamped=False, reads_too=True)
+def test_without_kernel_stamps_late_reads_delay_token_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply, peer = reply_with_blocked_hub(monkeypatch, stamped=False, block_reads=True)
     assert reply.lags == []
     assert len(delays(reply, peer)) == 4
-    assert min(delays(reply, peer)) >= 0.9 * BLOCKED
+    assert min(delays(reply, peer)) >= 0.9 * BLOCKED_S
 
 
-def test_a_late_event_loop_is_not_taken_for_a_silent_server() -> None:
-    """Bytes that lie in the kernel when a deadline passes unseen came in time."""
+def test_a_blocked_event_loop_is_not_a_stalled_server() -> None:
+    """Bytes in the kernel when a deadline passes arrived in time."""
 
     def script(peer: Peer) -> None:
         peer.request()
@@ -254,32 +255,32 @@ def test_a_late_event_loop_is_not_taken_for_a_silent_server() -> None:
 
     with ScriptedServer(script) as server:
         target = target_of(server)
-        limits = Limits(connect=5.0, first=5.0, gap=0.4, total=20.0)
-        running = gevent.spawn(hold, conversation(Connection(target, None), target, limits))
+        limits = Limits(connect=5.0, first=5.0, gap=1.0, total=20.0)
+        running = gevent.spawn(run_exchange, new_exchange(Connection(target, None), target, limits))
         while not (server.peers and server.peers[0].token_parts):
             gevent.sleep(0.005)
         gevent.sleep(0.05)
-        server.peers[0].over.wait(0.8)  # the loop stands still: the token, its end and the deadline all pass
+        server.peers[0].over.wait(1.4)  # blocks the loop while token, end and deadline pass
         reply: Reply = running.get(timeout=20)
     assert (reply.outcome, reply.text) == (Outcome.COMPLETE, "ab")
 
 
-def test_a_deadline_that_finds_bytes_in_the_kernel_reads_them_before_it_judges(
+def test_drains_the_socket_before_giving_up_at_a_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The same where the event loop gets no turn at all between the bytes' arrival and the deadline."""
+    """The event loop does not run at all between arrival and deadline."""
 
-    def stand_still(reception: Reception, seconds: float) -> None:
+    def block(stream: ResponseStream, seconds: float) -> None:
         threading.Event().wait(seconds)
 
-    monkeypatch.setattr(Reception, "wait", stand_still)
+    monkeypatch.setattr(ResponseStream, "wait", block)
     with ScriptedServer(paced(0.05, 0.001, 3, 1)) as server:
-        reply = ask(server, Limits(connect=5.0, first=0.5, gap=5.0, total=20.0))
+        reply = ask(server, Limits(connect=5.0, first=2.0, gap=5.0, total=20.0))
     assert (reply.outcome, reply.tokens_out) == (Outcome.COMPLETE, 3)
 
 
-def test_a_step_of_the_wall_clock_puts_no_token_before_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = kernel_receive.clock.both
+def test_a_wall_clock_step_puts_no_token_before_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = kernel_receive.clock.read_clock_pair
     calls = []
 
     def stepped() -> tuple[float, int]:
@@ -287,7 +288,7 @@ def test_a_step_of_the_wall_clock_puts_no_token_before_its_request(monkeypatch: 
         calls.append(monotonic)
         return monotonic, wall + (5_000_000_000 if len(calls) > 2 else 0)
 
-    monkeypatch.setattr(kernel_receive.clock, "both", stepped)
+    monkeypatch.setattr(kernel_receive.clock, "read_clock_pair", stepped)
     reply, _ = run_profile("slow")
     assert len(calls) > 4
     (column,) = reply.events
@@ -296,10 +297,10 @@ def test_a_step_of_the_wall_clock_puts_no_token_before_its_request(monkeypatch: 
     assert min(column.at) >= reply.marks.sent
 
 
-def test_many_streams_at_once_are_kept_apart() -> None:
+def test_keeps_concurrent_streams_apart() -> None:
     with ScriptedServer(paced(0.01, 0.005, 10, 2)) as server:
         target = target_of(server)
-        running = [gevent.spawn(hold, conversation(Connection(target, None), target, SHORT)) for _ in range(20)]
+        running = [gevent.spawn(run_exchange, new_exchange(Connection(target, None), target, SHORT)) for _ in range(20)]
         gevent.joinall(running, timeout=20)
         replies: list[Reply] = [one.value for one in running]
     assert [reply.tokens_out for reply in replies] == [20] * 20

@@ -1,4 +1,4 @@
-"""The same in a process that gevent has patched, as every process of Locust is."""
+"""The client in a process monkey-patched by gevent, as all of Locust's are."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from asking import check_times
+from exchange_helpers import check_times
 from scripted_server import ScriptedServer
 from test_live_figures import PROFILES, paced
 
@@ -16,12 +16,12 @@ from gevent import monkey
 monkey.patch_all()
 import json, socket, sys
 assert monkey.is_module_patched("socket")
-from asking import SHORT, conversation, hold
+from exchange_helpers import SHORT, new_exchange, run_exchange
 from probe_ext.client.connection import Connection
 from probe_ext.client.address import parse_target
 target = parse_target(sys.argv[1])
 connection = Connection(target, None)
-replies = [hold(conversation(connection, target, SHORT)) for _ in range(2)]
+replies = [run_exchange(new_exchange(connection, target, SHORT)) for _ in range(2)]
 connection.close()
 print(json.dumps([
     {"outcome": r.outcome, "tokens_out": r.tokens_out, "at": r.events[0].at, "tokens": r.events[0].tokens,
@@ -32,7 +32,7 @@ print(json.dumps([
 
 
 @pytest.mark.parametrize("name", ["quick", "slow"])
-def test_figures_are_the_same_where_locust_has_patched_the_process(name: str) -> None:
+def test_works_in_a_monkey_patched_process(name: str) -> None:
     first, gap, events, each = PROFILES[name]
     with ScriptedServer(paced(first, gap, events, each)) as server:
         done = subprocess.run(
@@ -53,4 +53,4 @@ def test_figures_are_the_same_where_locust_has_patched_the_process(name: str) ->
     assert two["connect"] is None
     assert bool(one["lags"]) is one["stamped"]
     check_times(one["at"] + two["at"], one["tokens"] + two["tokens"], peer, slack=gap / 2)
-    assert two["sent"] <= peer.asked_at[1]
+    assert two["sent"] <= peer.requested_at[1]

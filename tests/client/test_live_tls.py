@@ -1,4 +1,4 @@
-"""The same over TLS: who is trusted, and times that are still the kernel's."""
+"""The client over TLS: certificates, and receive times from the kernel."""
 
 import os
 import shutil
@@ -10,43 +10,43 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from asking import SHORT, check_times, conversation, hold
-from exchanges import JSON_HEAD, sized
+from exchange_helpers import SHORT, check_times, new_exchange, run_exchange
+from recorded_replies import JSON_HEAD, sized
 from scripted_server import Peer, ScriptedServer
 from test_live_figures import PROFILES, paced
 
 from probe_ext.client import tls
 from probe_ext.client.address import parse_target
 from probe_ext.client.connection import Connection
-from probe_ext.client.converse import Limits
+from probe_ext.client.exchange import Limits
 from probe_ext.client.reply import Reply
 from probe_ext.measure.outcome import Outcome
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for `localhost` that nobody else has signed, with its key."""
+    """A self-signed certificate for `localhost`, with its key."""
     if shutil.which("openssl") is None:
-        pytest.skip("TLS IS NOT TESTED HERE: there is no openssl to make a certificate with")
+        pytest.skip("TLS is not tested: openssl is missing")
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     how = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
     command = ["openssl", *how.split(), "-addext", "subjectAltName=DNS:localhost", "-keyout", str(path), "-out", "-"]
-    made = subprocess.run(command, check=True, capture_output=True)
-    path.write_bytes(path.read_bytes() + made.stdout)
+    created = subprocess.run(command, check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + created.stdout)
     return path
 
 
 @pytest.fixture
 def serving(certificate: Path) -> ssl.SSLContext:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(certificate)
-    return made
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
 
 
 def trusting(certificate: Path) -> ssl.SSLContext:
-    made = tls.context(verify=True)
-    made.load_verify_locations(certificate)
-    return made
+    context = tls.context(verify=True)
+    context.load_verify_locations(certificate)
+    return context
 
 
 def connect(server: ScriptedServer, settings: ssl.SSLContext, host: str = "localhost") -> Connection:
@@ -54,7 +54,7 @@ def connect(server: ScriptedServer, settings: ssl.SSLContext, host: str = "local
 
 
 def ask_on(connection: Connection, limits: Limits = SHORT) -> Reply:
-    return hold(conversation(connection, connection._target, limits))
+    return run_exchange(new_exchange(connection, connection._target, limits))
 
 
 def one_token(peer: Peer) -> None:
@@ -64,7 +64,7 @@ def one_token(peer: Peer) -> None:
     peer.finish()
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(serving: ssl.SSLContext) -> None:
+def test_rejects_an_untrusted_certificate(serving: ssl.SSLContext) -> None:
     with ScriptedServer(one_token, tls=serving) as server:
         reply = ask_on(connect(server, tls.context(verify=True)))
         assert [peer.requests for peer in server.peers] == [[]]
@@ -73,19 +73,19 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(serving: ssl.SSLContex
     assert reply.marks.sent is None
 
 
-def test_it_is_accepted_when_told_not_to_look(serving: ssl.SSLContext) -> None:
+def test_accepts_any_certificate_without_verification(serving: ssl.SSLContext) -> None:
     with ScriptedServer(one_token, tls=serving) as server:
         reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"))
     assert (reply.outcome, reply.tokens_out) == (Outcome.COMPLETE, 1)
 
 
-def test_a_certificate_that_is_vouched_for_is_accepted(serving: ssl.SSLContext, certificate: Path) -> None:
+def test_accepts_a_trusted_certificate(serving: ssl.SSLContext, certificate: Path) -> None:
     with ScriptedServer(one_token, tls=serving) as server:
         reply = ask_on(connect(server, trusting(certificate)))
     assert (reply.outcome, reply.message) == (Outcome.COMPLETE, None)
 
 
-def test_the_certificate_of_another_name_is_refused(serving: ssl.SSLContext, certificate: Path) -> None:
+def test_rejects_a_certificate_for_another_name(serving: ssl.SSLContext, certificate: Path) -> None:
     with ScriptedServer(one_token, tls=serving) as server:
         reply = ask_on(connect(server, trusting(certificate), "127.0.0.1"))
         assert [peer.requests for peer in server.peers] == [[]]
@@ -95,7 +95,7 @@ def test_the_certificate_of_another_name_is_refused(serving: ssl.SSLContext, cer
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("name", PROFILES)
-def test_counts_are_exact_and_times_are_the_servers_over_tls(
+def test_counts_and_times_match_the_servers_record_over_tls(
     name: str, version: ssl.TLSVersion, serving: ssl.SSLContext
 ) -> None:
     serving.minimum_version = serving.maximum_version = version
@@ -110,13 +110,13 @@ def test_counts_are_exact_and_times_are_the_servers_over_tls(
     assert reply.marks.tls is not None
     assert reply.marks.connect is not None
     assert reply.ttft is not None
-    assert reply.ttft >= peer.token_parts[0].before - peer.asked_at[0]
+    assert reply.ttft >= peer.token_parts[0].before - peer.requested_at[0]
     assert bool(reply.lags) is connection.stamped
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_kept_connection_is_used_again_over_tls(version: ssl.TLSVersion, serving: ssl.SSLContext) -> None:
-    """Also where the server sends session tickets, which nobody asked for, after the handshake."""
+def test_reuses_a_tls_connection(version: ssl.TLSVersion, serving: ssl.SSLContext) -> None:
+    """Also where the server sends session tickets after the handshake."""
     serving.minimum_version = serving.maximum_version = version
     with ScriptedServer(paced(0.0, 0.001, 3, 1), tls=serving) as server:
         connection = connect(server, tls.context(verify=False), "127.0.0.1")
@@ -129,7 +129,7 @@ def test_a_kept_connection_is_used_again_over_tls(version: ssl.TLSVersion, servi
     assert [reply.marks.tls for reply in replies[1:]] == [None] * 3
 
 
-def test_a_handshake_that_does_not_come_to_an_end_times_out() -> None:
+def test_an_endless_handshake_times_out() -> None:
     with ScriptedServer(Peer.hold) as server:
         reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"), Limits(connect=0.3))
     assert (reply.outcome, reply.message) == (Outcome.CONNECT_TIMEOUT, "no connection within 0.3 s")
@@ -144,15 +144,15 @@ def test_a_handshake_that_does_not_come_to_an_end_times_out() -> None:
         pytest.param(Peer.reset, "reset", id="it resets"),
     ],
 )
-def test_a_handshake_that_fails_is_a_failed_connection(server_does: Callable[[Peer], None], why: str) -> None:
+def test_a_failed_handshake_fails_to_connect(server_does: Callable[[Peer], None], why: str) -> None:
     with ScriptedServer(server_does) as server:
         reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"))
     assert reply.outcome is Outcome.CONNECT_FAILED
     assert any(word in (reply.message or "") for word in why.split("|"))
 
 
-def test_a_body_that_ends_with_the_session_is_whole_though_the_connection_stays_open(serving: ssl.SSLContext) -> None:
-    """`Connection: close` over TLS ends with a close_notify; some servers leave the socket to the client."""
+def test_close_notify_completes_a_close_delimited_body(serving: ssl.SSLContext) -> None:
+    """Some servers end `Connection: close` with close_notify and leave closing the socket to the client."""
 
     def notify_only(peer: Peer) -> None:
         peer.request()
@@ -168,7 +168,7 @@ def test_a_body_that_ends_with_the_session_is_whole_though_the_connection_stays_
     assert (reply.outcome, reply.message, reply.text) == (Outcome.COMPLETE, None, "hi")
 
 
-def test_a_session_that_ends_with_its_reply_is_not_used_again(serving: ssl.SSLContext) -> None:
+def test_does_not_reuse_a_closed_tls_session(serving: ssl.SSLContext) -> None:
     def notify(peer: Peer) -> None:
         peer.request()
         peer.send(sized(b'{"error":"full"}', JSON_HEAD.replace(b"200 OK", b"404 Not Found")))
@@ -185,13 +185,13 @@ def test_a_session_that_ends_with_its_reply_is_not_used_again(serving: ssl.SSLCo
         assert [len(peer.requests) for peer in server.peers] == [1, 1]
 
 
-def test_bytes_that_are_no_tls_in_mid_reply_cut_it_and_keep_what_came(serving: ssl.SSLContext) -> None:
+def test_invalid_tls_records_cut_the_reply(serving: ssl.SSLContext) -> None:
     def spoilt(peer: Peer) -> None:
         peer.request()
         peer.head()
         peer.token()
         peer.sleep(0.05)
-        os.write(peer.sock.fileno(), b"this is no TLS record at all, whatever else it may be")
+        os.write(peer.sock.fileno(), b"these bytes are certainly not a TLS record")
         peer.sleep(0.5)
 
     with ScriptedServer(spoilt, tls=serving) as server:
@@ -201,7 +201,7 @@ def test_bytes_that_are_no_tls_in_mid_reply_cut_it_and_keep_what_came(serving: s
     assert [len(column.at) for column in reply.events] == [1]
 
 
-def test_a_connection_that_ends_without_a_word_in_mid_reply_cuts_it(serving: ssl.SSLContext) -> None:
+def test_a_tls_connection_closed_in_mid_reply_cuts_it(serving: ssl.SSLContext) -> None:
     def vanish(peer: Peer) -> None:
         peer.request()
         peer.head()

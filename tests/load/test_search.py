@@ -191,6 +191,17 @@ def test_replies_in_flight_are_truncated_where_more_users_come() -> None:
     assert server.ended == [*rises, False]
 
 
+def test_replies_that_end_later_may_widen_the_interval() -> None:
+    server = Server(11)
+    steps = play(server)
+    server.measured.clear()
+    server.measured.update({4: 100.0, 40: 100.0})
+    steps.review(server.now, server)
+    assert steps.outcome == "widened"
+    assert steps.interval == (4, 39)
+    assert search_finding(steps)["state"] == "unproven"
+
+
 def test_users_that_never_come_end_it() -> None:
     steps = play(Server(8), obeys=False)
     assert (steps.outcome, steps.never_reached, steps.steps[-1].measured_from) == ("unreachable", [1], None)
@@ -231,7 +242,7 @@ def test_it_tells_about_how_long_it_will_take() -> None:
 
 
 def test_the_manifest_is_documented() -> None:
-    told = play(Server(3)).told()
+    told = play(Server(3)).as_json()
     search = told["search"]
     assert isinstance(search, dict)
     assert search["outcome"] == "precise"

@@ -1,12 +1,12 @@
-"""Endings, and the columns that reach disk."""
+"""Outcomes and table rows."""
 
 from dataclasses import fields
 
 import pytest
 
 from probe_ext.measure import table_rows
-from probe_ext.measure.outcome import FINISHED, OURS, Outcome, is_failure
-from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, ServerRow, UserRow, columns, moved
+from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome, is_failure
+from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, ServerRow, UserRow, columns, shifted
 
 
 def reply_row(**changed: object) -> ReplyRow:
@@ -16,7 +16,7 @@ def reply_row(**changed: object) -> ReplyRow:
     return ReplyRow(**(blank | known | changed))  # type: ignore[arg-type]
 
 
-def test_the_values_of_outcomes_are_the_run_directorys_contract() -> None:
+def test_outcome_values_are_part_of_the_file_format() -> None:
     assert {o.value for o in Outcome} == {
         *("complete", "no_answer", "empty", "truncated", "filtered", "rejected", "http_error", "stream_error"),
         *("bad_data", "cut", "stalled", "timeout_first", "timeout_total", "connect_failed", "connect_timeout"),
@@ -24,52 +24,58 @@ def test_the_values_of_outcomes_are_the_run_directorys_contract() -> None:
     }
 
 
-def test_no_ending_is_both_the_servers_own_and_our_fault() -> None:
+def test_finished_and_client_side_outcomes_are_disjoint() -> None:
     assert FINISHED
-    assert OURS
-    assert not FINISHED & OURS
+    assert CLIENT_SIDE
+    assert not FINISHED & CLIENT_SIDE
 
 
-def test_all_but_a_complete_reply_and_one_that_we_ended_are_failures_to_locust() -> None:
+def test_failures_for_locust() -> None:
     assert {o for o in Outcome if not is_failure(o)} == {Outcome.COMPLETE, Outcome.ENDED_BY_US}
 
 
-def test_columns_stand_in_the_order_of_the_fields() -> None:
+def test_columns_are_in_field_order() -> None:
     assert columns(GapRow) == ("reply_id", "start", "end", "tokens_before")
     assert columns(UserRow) == ("t", "users", "target", "state")
     assert columns(ServerRow) == ("t", "url", "engine", "quantity", "value")
     assert columns(ReplyRow)[:4] == ("reply_id", "worker", "user", "scenario")
 
 
-def test_every_moment_of_a_reply_is_a_mark_and_every_duration_is_none() -> None:
-    moments = {"due", "sent", "headers", "first", "first_visible", "last", "end", "gap_start"}
-    assert set(REPLY_MARKS) == moments
+def test_marks_are_all_times_and_no_durations() -> None:
+    times = {"due", "sent", "headers", "first", "first_visible", "last", "end", "gap_start"}
+    assert set(REPLY_MARKS) == times
     assert set(GAP_MARKS) == {"start", "end"}
     floats = {f.name for f in fields(ReplyRow) if f.type in {float, float | None}}
-    assert floats - moments == {
+    assert floats - times == {
         *("late", "tpot", "tpot_visible", "longest_gap", "longest_gap_visible", "connect", "tls", "lag_max"),
     }
 
 
-def test_a_row_is_moved_in_its_moments_and_keeps_its_durations() -> None:
+def test_shifts_times_and_keeps_durations() -> None:
     row = reply_row(sent=10.5, first=11.0, last=11.8, gap_start=11.2, longest_gap=0.4, tpot=0.2, connect=0.1)
-    there = moved(row, -10.0, REPLY_MARKS)
-    assert (there.due, there.sent, there.first, there.end, there.gap_start) == (0.0, 0.5, 1.0, 2.0, pytest.approx(1.2))
-    assert (there.late, there.longest_gap, there.tpot, there.connect) == (0.5, 0.4, 0.2, 0.1)
+    result = shifted(row, -10.0, REPLY_MARKS)
+    assert (result.due, result.sent, result.first, result.end, result.gap_start) == (
+        0.0,
+        0.5,
+        1.0,
+        2.0,
+        pytest.approx(1.2),
+    )
+    assert (result.late, result.longest_gap, result.tpot, result.connect) == (0.5, 0.4, 0.2, 0.1)
 
 
-def test_what_is_missing_stays_missing_when_a_row_is_moved() -> None:
-    there = moved(reply_row(), 100.0, REPLY_MARKS)
-    assert (there.sent, there.first, there.last, there.gap_start) == (None, None, None, None)
+def test_shifting_keeps_missing_times() -> None:
+    result = shifted(reply_row(), 100.0, REPLY_MARKS)
+    assert (result.sent, result.first, result.last, result.gap_start) == (None, None, None, None)
 
 
-def test_moving_leaves_the_row_as_it_was_and_back_again_is_the_same() -> None:
+def test_shifting_returns_a_new_row_and_is_reversible() -> None:
     gap = GapRow("w:1", 4.0, 6.5, 7)
-    there = moved(gap, 2.0, GAP_MARKS)
-    assert (gap.start, there.start, there.end, there.tokens_before) == (4.0, 6.0, 8.5, 7)
-    assert moved(there, -2.0, GAP_MARKS) == gap
+    result = shifted(gap, 2.0, GAP_MARKS)
+    assert (gap.start, result.start, result.end, result.tokens_before) == (4.0, 6.0, 8.5, 7)
+    assert shifted(result, -2.0, GAP_MARKS) == gap
 
 
-def test_every_row_type_is_frozen() -> None:
+def test_rows_are_frozen() -> None:
     with pytest.raises(AttributeError):
         table_rows.GapRow("w:1", 0.0, 1.0, 2).start = 3.0  # type: ignore[misc]

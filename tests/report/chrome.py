@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its own debugging protocol: what a reader's browser makes of the page."""
+"""A headless Chromium, driven over its debugging protocol."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ FLAGS = (
 
 
 class Tab:
-    """One page. What it asked of the network, and what it said on its console, is kept."""
+    """One page, with a log of its requests and console messages."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket, self._number = socket, 0
@@ -37,7 +37,7 @@ class Tab:
         self.console: list[str] = []
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """One command; events that come before its answer are noted."""
+        """Send one command; events that come before its response are logged."""
         self._number += 1
         await self._socket.send_json({"id": self._number, "method": method, "params": params})
         while True:
@@ -59,7 +59,7 @@ class Tab:
             self.console.append(str(params["args"]))
 
     async def open(self, page: Path, width: int, *, dark: bool = False, scripts: bool = True) -> Self:
-        """Load a page at a width; what was noted of the last one is forgotten."""
+        """Load a page at a width, and clear the logs."""
         self.requests, self.console = [], []
         for domain in ("Page", "Network", "Runtime", "Log"):
             await self.call(f"{domain}.enable")
@@ -75,29 +75,29 @@ class Tab:
         raise AssertionError("the page did not load")
 
     async def resize(self, width: int, height: int) -> None:
-        """Another window, or a phone."""
+        """Change the window size, or emulate a phone."""
         phone = width < 600
         await self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone
         )
 
     async def ask(self, expression: str) -> Any:
-        """The value of a JavaScript expression. Works with the page's own scripts switched off, too."""
+        """Return the value of a JavaScript expression, even if the page's own scripts are disabled."""
         return (await self.call("Runtime.evaluate", expression=expression, returnByValue=True))["result"].get("value")
 
     async def picture(self, to: Path) -> Path:
-        """The whole page as a PNG."""
+        """Return the whole page as a PNG."""
         shot = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         to.write_bytes(base64.b64decode(shot["data"]))
         return to
 
     async def mouse(self, kind: str, x: float, y: float) -> None:
-        """`mouseMoved`, `mousePressed` or `mouseReleased`."""
+        """Send `mouseMoved`, `mousePressed` or `mouseReleased`."""
         pressed = {"button": "left", "clickCount": 1} if kind != "mouseMoved" else {}
         await self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **pressed)
 
     async def key(self, key: str) -> None:
-        """Press and release."""
+        """Press and release a key."""
         text = {"text": key} if len(key) == 1 else {}
         await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
         await self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
@@ -105,7 +105,7 @@ class Tab:
 
 @contextlib.asynccontextmanager
 async def tab() -> AsyncIterator[Tab]:
-    """A fresh browser with a profile of its own; ended, with its profile, at the end."""
+    """Start a browser with its own profile; both are removed at the end."""
     assert BROWSER
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [BROWSER, *FLAGS, f"--user-data-dir={profile}", "about:blank"]

@@ -11,7 +11,7 @@ from probe_ext.report import report_command
 
 @pytest.fixture(scope="session")
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the stated model, with its report; not to be changed."""
+    """Return the synthetic run with its report; read only."""
     run = synthetic_run.build(tmp_path_factory.mktemp("whole") / "run")
     report_command.build(run)
     return run
@@ -19,5 +19,5 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(whole_run: Path, tmp_path: Path) -> Path:
-    """A copy to be damaged."""
+    """Return a copy to modify."""
     return Path(shutil.copytree(whole_run, tmp_path / "run"))

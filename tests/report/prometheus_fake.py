@@ -1,4 +1,4 @@
-"""A minimal Prometheus on loopback: a few series, the four API calls that are made, and what it was asked."""
+"""A minimal Prometheus on loopback: a few series, the four API calls in use, and a log of requests."""
 
 import http.server
 import json
@@ -13,17 +13,17 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass
 class Fake:
-    """What it has, and what it was asked."""
+    """Its series, and the requests it received."""
 
     series: list[tuple[dict[str, str], list[tuple[float, float]]]] = field(default_factory=list)
     helps: dict[str, str] = field(default_factory=dict)
     now: float = 0.0
     closed_left: bool = True
-    """whether a range holds a sample at its very beginning, as up to version 2"""
+    """whether a range includes a sample at its start, as up to version 2"""
     header: str | None = None
-    """the Authorization that it wants"""
+    """required Authorization header"""
     answer: tuple[int, bytes] | None = None
-    """given to everything, where set"""
+    """response to every request, if set"""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     url: str = ""
 
@@ -31,8 +31,8 @@ class Fake:
         if path.endswith("/label/__name__/values"):
             return sorted({labels["__name__"] for labels, _ in self.series if self._selected(labels, query)})
         if path.endswith("/metadata"):
-            told = self.helps.get(query.get("metric", ""))
-            return {query["metric"]: [{"type": "counter", "help": told, "unit": ""}]} if told else {}
+            text = self.helps.get(query.get("metric", ""))
+            return {query["metric"]: [{"type": "counter", "help": text, "unit": ""}]} if text else {}
         if query["query"] == "time()":
             return {"resultType": "scalar", "result": [self.now, str(self.now)]}
         return {"resultType": "matrix", "result": list(self._range(query))}
@@ -53,7 +53,7 @@ class Fake:
 
 @contextmanager
 def serving(fake: Fake) -> Iterator[Fake]:
-    """Serve it on a free port, with its address filled in."""
+    """Serve it on a free port, and set its URL."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""The view model of a run, as the command would make it."""
+"""The view model of a run, as `probe report` builds it."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from probe_ext.verdict.judge import judge
 
 
 def viewed(run: Path, slo: str = "chat") -> Page:
-    """The view model of a run."""
+    """Return the view model of a run."""
     profile = load_profile(slo, folder("configs") / "slo")
     evidence = frames.load(run)
     return page.page(judge(evidence, profile).to_json(), evidence, profile)

@@ -1,9 +1,9 @@
-"""Builds a run directory from a small stated model, through the same writers that a live run uses.
+"""Build a run directory from a small model, through the writers of a live run.
 
-The model: one user after another is added at 1, 2, 4 and 8 users, 40 s each. A user asks, waits `0.05 s × users` for
-the first word, gets 120 tokens at `60 / (1 + 0.1 × users)` tokens a second, thinks for half a second and asks again. At
-8 users every second reply is put on hold for 4 s in its middle: the server's KV cache is full and it preempts. So 4
-users are served and 8 are not, and silence breaks first.
+The model: levels of 1, 2, 4 and 8 users, 40 s each. A user sends a request, waits `0.05 s × users` for the first word,
+receives 120 tokens at `60 / (1 + 0.1 × users)` tokens/s, thinks for half a second and sends the next one. At 8 users
+the KV cache is full and every second reply is preempted for 4 s in its middle. So 4 users are served and 8 are not, and
+silence is the first limit.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
-from probe_ext.measure.window_sketches import Book, MasterBook
+from probe_ext.measure.window_sketches import MergedWindows, WindowSketches
 from probe_ext.run import manifest, tables
 
 LEVELS = (1, 2, 4, 8)
@@ -28,7 +28,7 @@ URL = "http://127.0.0.1:8000"
 
 
 def reply(number: int, user: int, due: float, users: int, hold: float = 0.0) -> ReplyRow:
-    """One complete reply of the model; `hold` seconds of silence in its middle."""
+    """Return a complete reply with `hold` seconds of silence in its middle."""
     worker = WORKERS[user % len(WORKERS)]
     first = due + 0.05 * users
     tpot = (1 + 0.1 * users) / 60
@@ -76,7 +76,7 @@ def reply(number: int, user: int, due: float, users: int, hold: float = 0.0) -> 
 
 
 def replies() -> Iterator[tuple[ReplyRow, float]]:
-    """All replies of the model in order of user, each with its hold."""
+    """Yield all replies in order of users, each with its hold."""
     number = 0
     end = HOLD * len(LEVELS)
     for user in range(max(LEVELS)):
@@ -93,7 +93,7 @@ def replies() -> Iterator[tuple[ReplyRow, float]]:
 
 
 def cut(row: ReplyRow, end: float) -> ReplyRow:
-    """The same reply, ended by us: what lay behind its end did not happen."""
+    """Return the same reply, aborted at `end`."""
     first = row.first if row.first is not None and row.first < end else None
     last = None if first is None else end
     row = replace(row, outcome="ended_by_us", finish_reason=None, end=end, first=first, first_visible=first, last=last)
@@ -102,32 +102,32 @@ def cut(row: ReplyRow, end: float) -> ReplyRow:
 
 
 def user_rows() -> Iterator[UserRow]:
-    """The user count once a second."""
+    """Yield the number of users once a second."""
     for second in range(int(HOLD * len(LEVELS)) + 1):
         users = LEVELS[min(int(second // HOLD), len(LEVELS) - 1)]
         yield UserRow(float(second), users, users, "running")
 
 
 def server_rows() -> Iterator[ServerRow]:
-    """What the server says once a second."""
+    """Yield server metrics once a second."""
     preempted = 0
     ends = [row.end for row, _ in replies() if row.outcome == "complete"]
     for second in range(int(HOLD * len(LEVELS)) + 1):
         users = LEVELS[min(int(second // HOLD), len(LEVELS) - 1)]
         full = users == max(LEVELS)
         preempted += 1 if full and second % 4 == 0 else 0
-        told = {
+        values = {
             "running": users - (2 if full else 0),
             "waiting": 2 if full else 0,
             "kv_usage": min(1.0, 0.15 * users),
             "preemptions": preempted,
             "generation_tokens": TOKENS * sum(end <= second for end in ends),
         }
-        yield from (ServerRow(second + 0.3, URL, "all", quantity, float(value)) for quantity, value in told.items())
+        yield from (ServerRow(second + 0.3, URL, "all", quantity, float(value)) for quantity, value in values.items())
 
 
 def manifest_of(**changes: Any) -> dict[str, Any]:
-    """The manifest of the model's run."""
+    """Return the manifest of the run."""
     seconds = HOLD * len(LEVELS)
     rows = [row for row, _ in replies()]
     return {
@@ -193,7 +193,7 @@ def _worker(name: str, rows: int, seconds: float) -> dict[str, Any]:
 
 
 def build(run: Path, **manifest_changes: Any) -> Path:
-    """Write the whole run directory; return it."""
+    """Write the whole run directory and return it."""
     run.mkdir(parents=True, exist_ok=True)
     manifest.write(run, manifest_of(**manifest_changes))
     made = list(replies())
@@ -212,7 +212,7 @@ def build(run: Path, **manifest_changes: Any) -> Path:
 
 
 def write_locust(run: Path, requests: int, failures: int) -> None:
-    """Locust's own table, with the two rows that matter."""
+    """Write Locust's statistics, with the two rows that matter."""
     lines = ["Type,Name,Request Count,Failure Count,Median Response Time"]
     lines += [f"LLM,chat,{requests},{failures},900", f",Aggregated,{requests},{failures},900"]
     (run / "locust_stats.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -234,18 +234,18 @@ def _write(path: Path, row_type: type, rows: list[Any]) -> None:
 
 
 def _write_sketches(run: Path, made: list[tuple[ReplyRow, float]]) -> None:
-    master = MasterBook()
+    master = MergedWindows()
     for name in WORKERS:
-        book = Book()
+        book = WindowSketches()
         for row, hold in made:
             if row.worker == name and row.first is not None and row.last is not None and row.tpot is not None:
                 _book(book, row, hold)
-        master.absorb(name, book.changes())
-    text = "".join(json.dumps(line) + "\n" for line in master.lines())
+        master.merge(name, book.take_changes())
+    text = "".join(json.dumps(line) + "\n" for line in master.records())
     (run / "sketches.jsonl").write_text(text, encoding="utf-8")
 
 
-def _book(book: Book, row: ReplyRow, hold: float) -> None:
+def _book(book: WindowSketches, row: ReplyRow, hold: float) -> None:
     first, last = row.first or 0.0, row.last or 0.0
     tpot = (last - first - hold) / (TOKENS - 1)
     for n in range(TOKENS):

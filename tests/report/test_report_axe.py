@@ -1,7 +1,7 @@
-"""What axe-core finds on the page: nothing, in light and dark, on a desk and on a phone.
+"""axe-core finds no violations on the page: light and dark, desktop and phone.
 
-axe-core is no part of this project: `make test-page` installs it (npm, development only) into an ignored folder, at the
-version and with the checksum that `axe/package-lock.json` states.
+axe-core is not part of this project: `make test-page` installs it (npm, development only) into an ignored folder, with
+the version and checksum in `axe/package-lock.json`.
 """
 
 import json
@@ -30,7 +30,7 @@ ASK = """axe.run(document, {resultTypes: ["violations"]}).then(found => JSON.str
 
 
 async def faults(tab: chrome.Tab, page: Path, width: int, *, dark: bool) -> list[list[str]]:
-    """Everything that axe-core objects to: its impact, its rule, where."""
+    """Return all violations: impact, rule, and where."""
     await tab.open(page, width, dark=dark)
     await tab.ask("document.querySelectorAll('details').forEach(d => { d.open = true })")
     await tab.ask(AXE.read_text(encoding="utf-8") + ";0")

@@ -1,4 +1,4 @@
-"""The page in a real browser: nothing leaves it, nothing complains, and it fits, with scripts and without."""
+"""The page in a real browser: no requests, no errors, and it fits every width, with scripts and without."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ Visitor = Callable[[Visit], None]
 
 @pytest.fixture(scope="module")
 def visit() -> Iterator[Visitor]:
-    """One browser for all visits of this module: starting it takes longer than what it is asked."""
+    """Share one browser among all tests of this module, because it starts slowly."""
     with asyncio.Runner() as runner:
         stack = contextlib.AsyncExitStack()
         tab = runner.run(stack.enter_async_context(chrome.tab()))
@@ -134,26 +134,26 @@ TIP = "(t => t.hidden ? '' : t.textContent)(document.querySelector('.tip'))"
 
 
 def middle(selector: str) -> str:
-    """Where an element lies in the window."""
+    """Return a script for the centre of an element."""
     box = f"document.querySelector('{selector}').getBoundingClientRect()"
     return f"(r => [r.left + r.width / 2, r.top + r.height / 2])({box})"
 
 
-def test_every_figure_says_its_definition_on_hover_and_on_focus(visit: Visitor, whole_run: Path) -> None:
+def test_every_figure_shows_its_definition_on_hover_and_focus(visit: Visitor, whole_run: Path) -> None:
     async def look(tab: chrome.Tab) -> None:
         await tab.open(whole_run / "capacity.html", 1280)
         await tab.resize(1280, 6000)
         await tab.mouse("mouseMoved", *await tab.ask(middle("h1 a.term")))
-        assert str(await tab.ask(TIP)).startswith("The highest measured number of users")
+        assert str(await tab.ask(TIP)).startswith("The highest measured number of concurrent users")
         await tab.mouse("mouseMoved", *await tab.ask(middle("#levels-table tr:last-child td:nth-child(6)")))
-        assert str(await tab.ask(TIP)).startswith("tokens/s in all at 8 users: ")
+        assert str(await tab.ask(TIP)).startswith("throughput at 8 users: ")
         await tab.ask("document.querySelector('.card a.term').focus()")
         assert str(await tab.ask(TIP)).startswith("The wait from when the user wanted to send")
         await tab.key("Escape")
         assert await tab.ask(TIP) == ""
         await tab.mouse("mouseMoved", 1, 1)
         await tab.ask("document.querySelector('#levels-table td[data-t]').focus()")
-        assert str(await tab.ask(TIP)).startswith("result at 1 users: ✓")
+        assert str(await tab.ask(TIP)).startswith("result at 1 user: ✓")
         for key, start in (
             ("ArrowDown", "result at 2"),
             ("ArrowRight", "served at 2 users: 2"),
@@ -162,7 +162,7 @@ def test_every_figure_says_its_definition_on_hover_and_on_focus(visit: Visitor, 
             await tab.key(key)
             assert str(await tab.ask(TIP)).startswith(start)
         stops = "[...document.querySelectorAll('table')].map(t => t.querySelectorAll('td[tabindex=\"0\"]').length)"
-        assert set(await tab.ask(stops)) == {1}, "one stop of the Tab key a table"
+        assert set(await tab.ask(stops)) == {1}, "one Tab stop per table"
         untold = "[...document.querySelectorAll('td')].filter(c => /\\d/.test(c.textContent) && !c.dataset.t"
         untold += " && !c.closest('.taken,.scale')).map(c => c.textContent)"
         assert [text for text in await tab.ask(untold) if ":" not in text] == []
@@ -190,7 +190,7 @@ def test_without_scripts_a_definition_shows_on_focus(visit: Visitor, whole_run: 
     visit(look)
 
 
-def test_pictures_by_level_answer_pointer_and_keys_together(visit: Visitor, whole_run: Path) -> None:
+def test_charts_by_level_follow_pointer_and_keys_together(visit: Visitor, whole_run: Path) -> None:
     async def look(tab: chrome.Tab) -> None:
         await tab.open(whole_run / "capacity.html", 1280)
         await tab.resize(1280, 6000)
@@ -228,7 +228,7 @@ def test_the_tab_key_reaches_every_control(visit: Visitor, whole_run: Path) -> N
     visit(look)
 
 
-def test_paper_shows_what_is_folded_and_no_control(visit: Visitor, whole_run: Path) -> None:
+def test_print_shows_folded_parts_and_no_controls(visit: Visitor, whole_run: Path) -> None:
     async def look(tab: chrome.Tab) -> None:
         await tab.open(whole_run / "capacity.html", 1280)
         await tab.call("Emulation.setEmulatedMedia", media="print")
@@ -243,7 +243,7 @@ def test_paper_shows_what_is_folded_and_no_control(visit: Visitor, whole_run: Pa
     visit(look)
 
 
-def test_hostile_text_runs_nothing(visit: Visitor, run: Path) -> None:
+def test_hostile_text_runs_no_script(visit: Visitor, run: Path) -> None:
     async def look(tab: chrome.Tab) -> None:
         await tab.open(run / "capacity.html", 390)
         assert await tab.ask("document.images.length") == 0

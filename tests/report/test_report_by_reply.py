@@ -8,29 +8,29 @@ from report_views import viewed
 from probe_ext.report.sections.by_reply import by_reply
 
 
-def test_the_table_stands_beside_the_verdict(whole_run: Path) -> None:
+def test_the_table(whole_run: Path) -> None:
     table = viewed(whole_run).by_reply
     assert table is not None
     assert [row[0] for row in table.rows] == [str(users) for users in synthetic_run.LEVELS]
     assert table.rows[0][1] == "100 %"
-    assert table.says[0].startswith("Goodput in DistServe's sense, with 90 % of the replies served: ")
-    assert table.says[0].endswith("at 4 users.")
+    assert table.notes[0].startswith("Goodput as DistServe defines it, with 90 % of replies served: ")
+    assert table.notes[0].endswith("at 4 users.")
     html = (whole_run / "capacity.html").read_text(encoding="utf-8")
     assert "fluidity index" in html
 
 
-def test_a_run_without_deadlines_says_why_there_is_no_index(whole_run: Path) -> None:
+def test_without_deadlines_the_reason_is_stated(whole_run: Path) -> None:
     table = viewed(whole_run).by_reply
     assert table is not None
     assert {row[3] for row in table.rows} == {"–"}
-    assert "needs each token's time" in table.says[1]
+    assert "is recorded during the run" in table.notes[1]
 
 
-def test_figures_are_written_with_three_decimals_and_without_levels_there_is_no_table() -> None:
+def test_formats_and_no_table_without_levels() -> None:
     level = {"users": 4, "users_low": 4, "users_high": 4, "slo_attainment": 0.5, "goodput_rps": 1.25}
     level |= {"fluidity_index": 0.91234, "fluid_share": 0.75}
     table = by_reply({"levels": [level], "goodput": None})
     assert table is not None
     assert table.rows == [["4", "50 %", "1.2", "0.912", "75 %"]]
-    assert table.says == ["At no level were 90 % of the replies served, so there is no goodput in DistServe's sense."]
+    assert table.notes == ["No level served 90 % of the replies, so there is no goodput as DistServe defines it."]
     assert by_reply({"levels": [], "goodput": None}) is None

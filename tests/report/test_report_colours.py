@@ -1,8 +1,8 @@
-"""The page's colours, computed from its style sheet: contrast for every eye, and three states that no eye confuses.
+"""The page's colours, computed from its style sheet: contrast, and three states that are always distinguishable.
 
 Contrast is WCAG 2.2's ratio. Colour blindness is simulated by the matrices of Machado, Oliveira, Fernandes, "A
-physiologically-based model for simulation of color vision deficiency", IEEE TVCG 2009, severity 1; how far two colours
-lie apart is CIE 1976 ΔE in L*a*b*, of which about 2 can just be seen.
+physiologically-based model for simulation of color vision deficiency", IEEE TVCG 2009, severity 1; the distance of two
+colours is CIE 1976 ΔE in L*a*b*, of which about 2 is just visible.
 """
 
 import itertools
@@ -25,8 +25,8 @@ SEEN_AS = {
         [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
     ),
 }
-APART = 20.0
-"""ten times what can just be seen"""
+MIN_DISTANCE = 20.0
+"""Ten times the visible minimum."""
 STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
 
 
@@ -59,7 +59,7 @@ def lab(light: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("scheme", ["light", "dark", "print"])
 @pytest.mark.parametrize("ink", ["ink", "mut", "acc", "st", "mt", "bt"])
-def test_text_can_be_read(scheme: str, ink: str) -> None:
+def test_text_is_readable(scheme: str, ink: str) -> None:
     colours = palette(scheme)
     assert min(contrast(colours[ink], colours[paper]) for paper in ("bg", "card")) >= 4.5
 
@@ -73,7 +73,7 @@ def test_shapes_stand_out_from_the_paper(scheme: str, shape: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_numbers_can_be_read_on_their_bars(scheme: str) -> None:
+def test_numbers_on_bars_are_readable(scheme: str) -> None:
     colours = palette(scheme)
     assert contrast(colours["on-s"], colours["s"]) >= 4.5
     assert contrast("#1c1d1f", colours["m"]) >= 4.5
@@ -82,13 +82,13 @@ def test_numbers_can_be_read_on_their_bars(scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("eye", SEEN_AS)
-def test_served_strained_and_broken_are_told_apart(scheme: str, eye: str) -> None:
+def test_served_strained_and_broken_are_distinguishable(scheme: str, eye: str) -> None:
     colours = palette(scheme)
     seen = {name: lab(SEEN_AS[eye] @ linear(colours[name])) for name in "smb"}
     apart = {a + b: float(np.linalg.norm(seen[a] - seen[b])) for a, b in itertools.combinations("smb", 2)}
-    assert min(apart.values()) >= APART, apart
+    assert min(apart.values()) >= MIN_DISTANCE, apart
 
 
-def test_the_check_sees_what_is_confused() -> None:
+def test_the_check_detects_confusable_colours() -> None:
     seen = [lab(SEEN_AS["deuteranopia"] @ linear(colour)) for colour in ("#6a8f00", "#b07a00")]
-    assert np.linalg.norm(seen[0] - seen[1]) < APART
+    assert np.linalg.norm(seen[0] - seen[1]) < MIN_DISTANCE

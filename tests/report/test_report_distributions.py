@@ -35,7 +35,7 @@ def shown(bare: Evidence, *windows: Window) -> Distributions | None:
     return distributions(LEVELS, replace(bare, windows=windows), load_profile("chat", folder("configs") / "slo"))
 
 
-def test_percentiles_are_those_of_the_windows_inside_the_level(bare: Evidence) -> None:
+def test_percentiles_of_the_windows_within_the_level(bare: Evidence) -> None:
     steady = [0.02] * 94 + [0.1] * 4 + [0.5] * 2
     found = shown(
         bare,
@@ -65,19 +65,19 @@ def test_gap_and_itl_are_never_mixed(bare: Evidence) -> None:
     assert "one token" in same.note
 
 
-def test_level_without_a_whole_window_has_dashes(bare: Evidence) -> None:
+def test_a_level_without_a_complete_window_has_dashes(bare: Evidence) -> None:
     found = shown(bare, window("gap", 5, [0.02] * 10))
     assert found is not None
     assert found.shown[0].rows[1].plot is None
     assert found.shown[0].rows[1].figures == ["–"] * 3
 
 
-def test_no_sketch_no_section(bare: Evidence) -> None:
+def test_without_sketches_there_is_no_section(bare: Evidence) -> None:
     assert shown(bare) is None
     assert shown(bare, window("ttft", 5, [0.1])) is None
 
 
-def test_hills_and_marks_stay_inside_the_picture_and_stand_where_they_belong(bare: Evidence) -> None:
+def test_histograms_and_marks_are_inside_the_picture_at_their_place(bare: Evidence) -> None:
     found = shown(bare, window("gap", 5, [0.01] * 30 + [0.1] * 60 + [1.0] * 10))
     assert found is not None
     plot = found.shown[0].rows[0].plot
@@ -88,8 +88,8 @@ def test_hills_and_marks_stay_inside_the_picture_and_stand_where_they_belong(bar
     assert x["pc p50"] == pytest.approx(ticks["0.1 s"], abs=5)
 
 
-def test_the_models_run_has_a_row_a_level(whole_run: Path) -> None:
-    spreads = viewed(whole_run).spreads
+def test_one_row_per_level(whole_run: Path) -> None:
+    spreads = viewed(whole_run).distributions
     assert spreads is not None
     assert [row.head for row in spreads.shown[0].rows] == [str(users) for users in synthetic_run.LEVELS]
     tpot = [(1 + 0.1 * users) / 60 * 1000 for users in synthetic_run.LEVELS]

@@ -1,4 +1,4 @@
-"""Run directories in every state of disrepair: what can be read is read, what cannot is named."""
+"""Loading damaged run directories: what can be read is read, the rest is reported."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ def put_line(path: Path, number: int, line: bytes) -> None:
     path.write_bytes(b"\n".join(lines))
 
 
-def test_whole_run_reads_without_damage_and_without_doubles(run: Path) -> None:
+def test_a_complete_run_has_no_damage_and_no_duplicates(run: Path) -> None:
     evidence = frames.load(run)
     made = list(synthetic_run.replies())
     assert evidence.damage == ()
@@ -56,7 +56,7 @@ def test_text_that_looks_missing_stays_text(run: Path) -> None:
     assert (replies["message"][at], replies["finish_reason"][at], replies["user"][at]) == ("NA", "null", "nan")
 
 
-def test_windows_of_all_workers_are_put_together(run: Path) -> None:
+def test_windows_of_all_workers_are_merged(run: Path) -> None:
     windows = frames.load(run).windows
     tokens = sum(w.count or 0 for w in windows if w.metric == "tokens")
     finished = [row for row, _ in synthetic_run.replies() if row.outcome == "complete"]
@@ -74,12 +74,12 @@ def test_rows_that_only_a_worker_has_are_taken_from_it(run: Path) -> None:
     assert sorted(after.replies["reply_id"]) == sorted(before.replies["reply_id"])
 
 
-def test_last_line_cut_off_is_left_out_and_named(run: Path) -> None:
+def test_a_cut_off_last_line_is_ignored_and_reported(run: Path) -> None:
     path = run / "users.csv"
     path.write_bytes(path.read_bytes() + b"999.5,8")
     evidence = frames.load(run)
     assert evidence.users["t"].max() < 999
-    assert evidence.damage == ("users.csv: line 163: cut off (no line end), left out",)
+    assert evidence.damage == ("users.csv: line 163: cut off (no line end), ignored",)
 
 
 def test_cut_off_master_row_is_found_in_the_workers_table(run: Path) -> None:
@@ -101,44 +101,44 @@ def test_cut_off_master_row_is_found_in_the_workers_table(run: Path) -> None:
         (b"", 7),
     ],
 )
-def test_bad_line_is_left_out_and_named(run: Path, line: bytes, number: int) -> None:
+def test_a_bad_line_is_ignored_and_reported(run: Path, line: bytes, number: int) -> None:
     path = run / "users.csv"
     whole = len(frames.load(run).users["t"])
     put_line(path, number, line)
     evidence = frames.load(run)
-    assert evidence.damage == (f"users.csv: line {number}: no row of this table, left out",)
+    assert evidence.damage == (f"users.csv: line {number}: not valid rows of this table, ignored",)
     assert len(evidence.users["t"]) == whole - 1
 
 
-def test_quote_that_is_never_closed_costs_its_own_line(run: Path) -> None:
+def test_an_unclosed_quote_costs_only_its_line(run: Path) -> None:
     path = run / "users.csv"
     whole = len(frames.load(run).users["t"])
     put_line(path, 100, b'99.0,"8,8,running')
     evidence = frames.load(run)
-    assert evidence.damage == ("users.csv: line 100: no row of this table, left out",)
+    assert evidence.damage == ("users.csv: line 100: not valid rows of this table, ignored",)
     assert len(evidence.users["t"]) == whole - 1
 
 
-def test_line_numbers_count_around_lines_that_were_skipped(run: Path) -> None:
+def test_line_numbers_include_skipped_lines(run: Path) -> None:
     path = run / "users.csv"
     put_line(path, 5, b"1,2,3,4,5,6,7")
     put_line(path, 9, b"1,x,3,running")
     damage = frames.load(run).damage
-    assert damage == ("users.csv: lines 5, 9: no row of this table, left out",)
+    assert damage == ("users.csv: lines 5, 9: not valid rows of this table, ignored",)
 
 
-def test_not_utf8_is_named_and_shown_replaced(run: Path) -> None:
+def test_invalid_utf8_is_replaced_and_reported(run: Path) -> None:
     path = run / "server.csv"
     put_line(path, 3, line_of(path, 3).replace(b"all", b"a\xff\xfe"))
     evidence = frames.load(run)
-    assert evidence.damage == ("server.csv: line 3: not UTF-8; the bad characters are shown as \ufffd",)
+    assert evidence.damage == ("server.csv: line 3: not UTF-8; invalid characters are replaced by \ufffd",)
     assert "a\ufffd\ufffd" in set(evidence.server["engine"])
 
 
 @pytest.mark.parametrize(
     "name", ["requests.csv", "gaps.csv", "users.csv", "server.csv", "sketches.jsonl", "locust_stats.csv"]
 )
-def test_missing_file_is_named(run: Path, name: str) -> None:
+def test_a_missing_file_is_reported(run: Path, name: str) -> None:
     (run / name).unlink()
     damage = frames.load(run).damage
     if name in {"requests.csv", "gaps.csv"}:  # the workers' own tables stand in
@@ -158,33 +158,33 @@ def test_run_without_replies_is_read_with_all_columns(run: Path) -> None:
     assert len(evidence.damage) == 6
 
 
-def test_file_without_a_byte_is_named(run: Path) -> None:
+def test_an_empty_file_is_reported(run: Path) -> None:
     (run / "server.csv").write_bytes(b"")
-    assert frames.load(run).damage == ("server.csv: holds no whole line, not even a header",)
+    assert frames.load(run).damage == ("server.csv: no complete line, not even a header",)
 
 
-def test_header_alone_is_no_damage(run: Path) -> None:
+def test_a_header_alone_is_not_damage(run: Path) -> None:
     (run / "server.csv").write_bytes(line_of(run / "server.csv", 1) + b"\n")
     evidence = frames.load(run)
     assert evidence.damage == ()
     assert len(evidence.server["t"]) == 0
 
 
-def test_wrong_header_leaves_the_file_out(run: Path) -> None:
+def test_a_file_with_an_invalid_header_is_ignored(run: Path) -> None:
     put_line(run / "server.csv", 1, b"time,where,engine,quantity,value")
     evidence = frames.load(run)
-    assert evidence.damage == ("server.csv: line 1: wrong header, t, url missing; file left out",)
+    assert evidence.damage == ("server.csv: line 1: invalid header (t, url missing); file ignored",)
     assert len(evidence.server["t"]) == 0
 
 
-def test_missing_column_is_missing_not_zero(run: Path) -> None:
+def test_a_missing_column_is_missing_and_not_zero(run: Path) -> None:
     put_line(run / "users.csv", 1, b"t,users,goal,state")
     evidence = frames.load(run)
-    assert evidence.damage == ("users.csv: line 1: wrong header, target missing; treated as not measured",)
+    assert evidence.damage == ("users.csv: line 1: target missing; treated as not measured",)
     assert np.isnan(evidence.users["target"]).all()
 
 
-def test_bad_sketch_lines_are_named(run: Path) -> None:
+def test_bad_sketch_lines_are_reported(run: Path) -> None:
     path = run / "sketches.jsonl"
     put_line(path, 2, b"not json")
     put_line(path, 4, b'{"worker": "w1", "metric": "gap", "start": 0, "seconds": 5, "sketch": {"accuracy": 0.5}}')
@@ -195,15 +195,15 @@ def test_bad_sketch_lines_are_named(run: Path) -> None:
     assert any("cut off" in line for line in damage)
 
 
-def test_locusts_table_without_its_total_is_named(run: Path) -> None:
+def test_locust_statistics_without_a_total_are_reported(run: Path) -> None:
     (run / "locust_stats.csv").write_text("Type,Name,Request Count,Failure Count\n", encoding="utf-8")
     evidence = frames.load(run)
     assert evidence.locust is None
-    assert evidence.damage[0].startswith("locust_stats.csv: no row Aggregated")
+    assert evidence.damage[0].startswith("locust_stats.csv: no Aggregated row")
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"schema": 99}', "[]"])
-def test_unreadable_manifest_is_refused(run: Path, text: str) -> None:
+def test_an_unreadable_manifest_is_an_error(run: Path, text: str) -> None:
     (run / "run.json").write_text(text, encoding="utf-8")
     with pytest.raises(ManifestError, match=r"run\.json"):
         frames.load(run)

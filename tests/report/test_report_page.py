@@ -1,4 +1,4 @@
-"""What the page says, asked of its view model: figures, words and bounds, never markup."""
+"""Content of the page, tested on its view model: figures, words and limits, never markup."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from probe_ext.bundled import folder
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow, UserRow
 from probe_ext.report.inputs import frames
-from probe_ext.report.sections.cards import ENDINGS
+from probe_ext.report.sections.cards import FAILURES
 from probe_ext.report.sections.level_table import table
 from probe_ext.report.sections.page import Page
 from probe_ext.report.sections.page import page as view
@@ -25,11 +25,11 @@ from probe_ext.verdict.judge import judge
 
 @pytest.fixture(scope="module")
 def page(whole_run: Path) -> Page:
-    """The view of the stated model: 4 users are served, 8 are not, silence breaks first."""
+    """Return the page of the synthetic run: 4 users are served, 8 are not, silence is the first limit."""
     return viewed(whole_run)
 
 
-def test_answer_stands_in_its_parts(page: Page) -> None:
+def test_the_answer_in_its_parts(page: Page) -> None:
     answer = page.answer
     assert (answer.before, answer.number, answer.after) == ("", "4", " people at once feel served.")
     assert answer.rest == ("At 8 ", "silent pauses", " broke first; between them was not measured.")
@@ -37,7 +37,7 @@ def test_answer_stands_in_its_parts(page: Page) -> None:
     assert answer.next_command[:3] == ["probe", "run", "capacity"]
 
 
-def test_a_level_between_that_was_not_decided_is_marked_as_such(whole_run: Path) -> None:
+def test_an_undecided_level_in_between_is_marked(whole_run: Path) -> None:
     profile = load_profile("chat", folder("configs") / "slo")
     evidence = frames.load(whole_run)
     capacity = judge(evidence, profile).to_json()
@@ -50,25 +50,25 @@ def test_a_level_between_that_was_not_decided_is_marked_as_such(whole_run: Path)
 
 
 def test_badge_and_facts(page: Page) -> None:
-    assert page.badge.text == "this run can be believed"
+    assert page.badge.text == "valid run"
     assert page.facts == [
         "model tiny-llama",
-        "judged by the profile chat",
+        "SLO profile chat",
         "4 levels, 2 min 40 s",
         "2 load generators",
         "2 Jan 2026, 03:04 UTC",
     ]
-    assert page.doubts == []
+    assert page.invalid_because == []
 
 
-def test_picture_stacks_every_user_and_marks_the_capacity(page: Page) -> None:
+def test_the_chart_stacks_every_user_and_marks_the_capacity(page: Page) -> None:
     titles = [part[3] for bar in page.stack.bars for part in bar.parts]
-    assert titles == ["1 users: 1 served", "2 users: 2 served", "4 users: 4 served", "8 users: 8 strained"]
+    assert titles == ["1 user: 1 served", "2 users: 2 served", "4 users: 4 served", "8 users: 8 strained"]
     assert page.stack.capacity_x == pytest.approx(75)
     labels = [label.text for label in page.stack.plot.labels]
     assert "capacity 4" in labels
     assert "5 to 7: not measured" in labels
-    assert page.stack.plot.description == "1 users: 1 served; 2 users: 2 served; 4 users: 4 served; 8 users: 8 strained"
+    assert page.stack.plot.description == "1 user: 1 served; 2 users: 2 served; 4 users: 4 served; 8 users: 8 strained"
 
 
 def test_bars_do_not_leave_the_plot(page: Page) -> None:
@@ -78,56 +78,56 @@ def test_bars_do_not_leave_the_plot(page: Page) -> None:
             assert 0 <= top <= top + height <= 100.0001
 
 
-def test_cards_answer_the_four_questions(page: Page) -> None:
-    assert [(card.key, card.answer, card.first) for card in page.cards] == [
-        ("first_word", "fine to 8", False),
-        ("typing", "fine to 8", False),
-        ("silence", "fine to 4, breaks first", True),
+def test_a_card_for_each_dimension(page: Page) -> None:
+    assert [(card.key, card.answer, card.is_first_limit) for card in page.cards] == [
+        ("first_word", "OK up to 8 users", False),
+        ("typing", "OK up to 8 users", False),
+        ("silence", "OK up to 4 users, first limit", True),
         ("cold", "not measured in this run", False),
     ]
     assert page.cards[0].plot is not None
-    assert page.cards[0].plot.description == "1 users: 50 ms; 2 users: 0.10 s; 4 users: 0.20 s; 8 users: 0.40 s"
+    assert page.cards[0].plot.description == "1 user: 50 ms; 2 users: 0.10 s; 4 users: 0.20 s; 8 users: 0.40 s"
 
 
-def test_every_way_to_fail_is_said_in_words() -> None:
-    assert set(ENDINGS) == set(Outcome) - {Outcome.COMPLETE, Outcome.ENDED_BY_US}
-    assert not any("_" in said for said in ENDINGS.values())
+def test_every_failure_has_a_label() -> None:
+    assert set(FAILURES) == set(Outcome) - {Outcome.COMPLETE, Outcome.ENDED_BY_US}
+    assert not any("_" in label for label in FAILURES.values())
 
 
-def test_failed_replies_get_a_card_that_says_how(run: Path) -> None:
+def test_failed_replies_get_a_card_with_their_outcomes(run: Path) -> None:
     text = (run / "requests.csv").read_text(encoding="utf-8")
     (run / "requests.csv").write_text(text.replace(",complete,", ",http_error,"), encoding="utf-8")
     card = next(card for card in viewed(run).cards if card.key == "answer")
-    assert re.fullmatch(r"of \d+ replies: \d+ refused with an HTTP error", card.caption)
+    assert re.fullmatch(r"of \d+ replies: \d+ HTTP error", card.caption)
 
 
-def test_lone_level_is_no_wall(run: Path) -> None:
+def test_a_single_level_does_not_fill_the_chart(run: Path) -> None:
     rows = (run / "users.csv").read_text(encoding="utf-8").splitlines()
     (run / "users.csv").write_text("\n".join(rows[:40]) + "\n", encoding="utf-8")
     (bar,) = viewed(run).stack.bars
     assert bar.width < 30
 
 
-def test_table_says_the_models_figures(page: Page) -> None:
+def test_the_table_has_the_figures_of_the_synthetic_run(page: Page) -> None:
     heads = [" ".join(filter(None, [c.head, c.unit])) for c in page.table.columns]
     rows = {row.head: dict(zip(heads[1:], [cell.text for cell in row.cells], strict=True)) for row in page.table.rows}
     assert rows["8"] == {
         "result": "✗\u00a0fails",
-        "people served": "0",
-        "people strained": "8",
-        "people broken": "0",
-        "tokens/s in all": rows["8"]["tokens/s in all"],
-        "tokens/s each, p50": rows["8"]["tokens/s each, p50"],
-        "first word p50": "0.40 s",
-        "first word p95": "0.40 s",
-        "first word p99": "0.40 s",
+        "users served": "0",
+        "users strained": "8",
+        "users broken": "0",
+        "tokens/s total": rows["8"]["tokens/s total"],
+        "tokens/s per reply, p50": rows["8"]["tokens/s per reply, p50"],
+        "TTFT p50": "0.40 s",
+        "TTFT p95": "0.40 s",
+        "TTFT p99": "0.40 s",
         "silence longest": "4.0 s",
-        "server KV cache peak": "100 %",
-        "server preempted": "7",  # of 9 counted, two were charged to the queue that grew in the settling time
+        "server KV-cache peak": "100 %",
+        "server preempted": "7",  # of 9 counted, two are attributed to the settling time
         "server waiting peak": "2",
         "replies": rows["8"]["replies"],
     }
-    assert rows["1"]["tokens/s each, p50"] == "55"
+    assert rows["1"]["tokens/s per reply, p50"] == "55"
     assert [row.state for row in page.table.rows] == ["held", "held", "held", "failed"]
     assert page.table.rows[3].cells[0].below == "silence"
 
@@ -135,11 +135,11 @@ def test_table_says_the_models_figures(page: Page) -> None:
 def test_every_figure_has_a_definition(page: Page) -> None:
     assert page.axis is not None
     used = {column.term for column in page.table.columns} | {card.key for card in page.cards}
-    used |= {lane.term for lane in page.axis.lanes} | set(page.legend) | {"interval", "users"}
+    used |= {lane.term for lane in page.axis.lanes} | {state for state, _ in page.legend} | {"interval", "users"}
     assert used <= set(page.glossary)
 
 
-def test_time_axis_has_its_lanes_and_the_pauses_as_holes(page: Page) -> None:
+def test_the_timeline_has_its_lanes_with_pauses_as_holes(page: Page) -> None:
     assert page.axis is not None
     lanes = {lane.term: lane for lane in page.axis.lanes}
     assert list(lanes) == [
@@ -161,49 +161,49 @@ def test_time_axis_has_its_lanes_and_the_pauses_as_holes(page: Page) -> None:
     assert [stretch.state for stretch in page.axis.stretches] == ["held", "held", "held", "failed"]
 
 
-def test_locusts_own_rates_stand_on_the_same_axis(page: Page) -> None:
+def test_locusts_own_rates_are_a_lane(page: Page) -> None:
     assert page.axis is not None
     lane = next(lane for lane in page.axis.lanes if lane.term == "locust_rate")
     (series,) = lane.series
     assert (series.t[0], series.v[0]) == (0, 0)
-    assert max(series.v) == 15.8  # of Aggregated, inside the run: neither another line's 99 nor the 77 before it
+    assert max(series.v) == 15.8  # from Aggregated, within the run: neither the 99 of another row nor the 77 before it
 
 
-def test_locusts_count_stands_beside_ours(page: Page) -> None:
-    assert "Locust counted the same" in page.counts
+def test_both_counts_are_stated(page: Page) -> None:
+    assert "They agree: probe recorded" in page.counts
 
 
-def test_disagreement_with_locust_is_said(run: Path) -> None:
+def test_a_disagreement_with_locust_is_stated(run: Path) -> None:
     synthetic_run.write_locust(run, 100, 0)
     page = viewed(run)
     assert page.counts.startswith("They disagree:")
     assert any(finding.kind in {"warn", "bad"} for finding in page.findings)
 
 
-def test_no_server_metrics_are_dashes_with_the_reason(run: Path) -> None:
+def test_missing_server_metrics_are_dashes_with_a_reason(run: Path) -> None:
     (run / "server.csv").unlink()
-    told = synthetic_run.manifest_of()
-    told["server"][0]["metrics"] = "404 Not Found"
-    manifest.write(run, told)
+    content = synthetic_run.manifest_of()
+    content["server"][0]["metrics"] = "404 Not Found"
+    manifest.write(run, content)
     page = viewed(run)
     assert page.axis is not None
     absent = [lane for lane in page.axis.lanes if lane.plot is None]
     assert [lane.term for lane in absent] == ["kv", "waiting", "preemptions"]
-    assert all("404 Not Found" in lane.why_not for lane in absent)
+    assert all("404 Not Found" in lane.why_empty for lane in absent)
     cell = page.table.rows[0].cells[-4]
     assert (cell.text, cell.kind) == ("–", "none")
     assert "404 Not Found" in cell.why
 
 
-def test_lost_rows_are_said_before_any_number(run: Path) -> None:
-    told = synthetic_run.manifest_of()
-    told["workers"][0]["started"] += 7
-    manifest.write(run, told)
+def test_lost_rows_come_before_any_number(run: Path) -> None:
+    content = synthetic_run.manifest_of()
+    content["workers"][0]["started"] += 7
+    manifest.write(run, content)
     page = viewed(run)
     assert page.badge.kind == "invalid"
-    assert page.doubts
+    assert page.invalid_because
     assert page.answer.number == ""
-    assert page.answer.before == "This run is not to be believed."
+    assert page.answer.before == "Invalid measurement."
 
 
 def test_empty_run_has_a_page_without_figures(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_other_profile_changes_bounds_and_definitions(run: Path) -> None:
     hasty.write_text("first_word: {served: 0.15, strained: 1}\nusers: {served_share: 0.8}\n", encoding="utf-8")
     page = viewed(run, str(hasty))
     assert [card.answer for card in page.cards] == [
-        "fine to 2, breaks first",
+        "OK up to 2 users, first limit",
         "not judged by this profile",
         "not judged by this profile",
         "not measured in this run",
@@ -235,7 +235,7 @@ def test_other_profile_changes_bounds_and_definitions(run: Path) -> None:
 
 
 @pytest.mark.untraced
-def test_points_are_bounded_and_the_worst_stays(run: Path) -> None:
+def test_points_are_bounded_and_keep_the_worst(run: Path) -> None:
     writer = TableWriter(run / "requests.csv", ReplyRow)
     writer.append(synthetic_run.reply(20_000 + i, i % 8, 0.01 * i, 1) for i in range(10_000))
     worst = synthetic_run.reply(99_999, 0, 33.0, 150)
@@ -272,10 +272,14 @@ def test_series_are_plain_numbers_for_the_script(page: Page) -> None:
 def test_a_preemption_that_may_belong_to_another_level_is_marked(whole_run: Path) -> None:
     levels = json.loads((whole_run / "capacity.json").read_text(encoding="utf-8"))["levels"]
     last = {**levels[-1], "preemptions": 7, "preemptions_unsure": 2}
-    sure, unsure = (
+    sure, uncertain = (
         row.cells[[column.term for column in shown.columns].index("preemptions") - 1]
         for shown in (table([{**last, "preemptions_unsure": 0}], ""), table([last], ""))
         for row in shown.rows
     )
     assert (sure.text, sure.below, sure.why) == ("7", "", "")
-    assert (unsure.text, unsure.below, unsure.why) == ("7", "2 unsure", "2 of them may belong to another level")
+    assert (uncertain.text, uncertain.below, uncertain.why) == (
+        "7",
+        "2 uncertain",
+        "2 of them may belong to another level",
+    )

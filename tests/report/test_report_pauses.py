@@ -16,10 +16,10 @@ def held() -> list[float]:
     return [hold for _, hold in synthetic_run.replies() if hold]
 
 
-def test_every_pause_stands_in_its_file(whole_run: Path) -> None:
+def test_every_pause_is_in_its_file(whole_run: Path) -> None:
     with (whole_run / "pauses.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == pauses.COLUMNS
+    assert tuple(rows[0]) == pauses.CSV_COLUMNS
     assert len(rows) == len(held())
     assert all(float(row["end"]) - float(row["start"]) >= synthetic_run.PAUSE - 1e-6 for row in rows)
     assert {row["users"] for row in rows} == {"8"}
@@ -27,19 +27,19 @@ def test_every_pause_stands_in_its_file(whole_run: Path) -> None:
     assert {row["resumed"] for row in rows} == {"1"}
 
 
-def test_the_page_says_how_many_overlap_and_how_many_would_by_chance(whole_run: Path) -> None:
+def test_the_page_compares_overlap_with_chance(whole_run: Path) -> None:
     section = viewed(whole_run).silence
     assert section is not None
     assert section.sentence.startswith(f"{len(held())} silent pauses of 2 s or more: ")
     assert [one.what.split()[0] for one in section.compared] == ["overlap", "end", "start"]
-    assert len(section.rows) == min(pauses.MOST, len(held()))
+    assert len(section.rows) == min(pauses.MAX_ROWS, len(held()))
     assert all(len(row) == len(section.heads) for row in section.rows)
     html = (whole_run / "capacity.html").read_text(encoding="utf-8")
-    assert "Overlap is not cause." in html
+    assert "Overlap is not proof of a cause." in html
     assert section.sentence in (whole_run / "summary.md").read_text(encoding="utf-8")
 
 
-def test_without_metrics_nothing_is_compared_and_that_is_said(run: Path) -> None:
+def test_without_metrics_nothing_is_compared(run: Path) -> None:
     (run / "server.csv").unlink()
     section = viewed(run).silence
     assert section is not None
@@ -58,10 +58,10 @@ def test_without_pauses_there_is_no_section_and_no_sentence(
     assert viewed(copy).silence is None
     report_command.build(copy)
     assert "of 2 s or more" not in (copy / "summary.md").read_text(encoding="utf-8")
-    assert (copy / "pauses.csv").read_text(encoding="utf-8").splitlines() == [",".join(pauses.COLUMNS)]
+    assert (copy / "pauses.csv").read_text(encoding="utf-8").splitlines() == [",".join(pauses.CSV_COLUMNS)]
     lane = next(lane for lane in (viewed(copy).axis or pytest.fail("no axis")).lanes if lane.term == "silent")
     assert lane.plot is None
-    assert lane.why_not == "no reply fell silent for 2 s or more"
+    assert lane.why_empty == "no reply paused for 2 s or more"
 
 
 def test_the_lane_counts_replies_that_are_silent_at_once(whole_run: Path) -> None:

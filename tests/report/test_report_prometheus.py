@@ -1,4 +1,4 @@
-"""`probe report --prometheus`: the window and nothing else, each sample once, one line for whatever goes wrong."""
+"""`probe report --prometheus`: only the window, each sample once, one-line errors."""
 
 import argparse
 import csv
@@ -13,11 +13,12 @@ import pytest
 import synthetic_run
 from prometheus_fake import Fake, serving
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.report import report_command
 from probe_ext.report.inputs import frames
 from probe_ext.report.inputs import prometheus_import as from_prometheus
 from probe_ext.report.inputs.prometheus_client import Prometheus
-from probe_ext.report.inputs.prometheus_import import PIECE, groups, pieces
+from probe_ext.report.inputs.prometheus_import import PIECE_S, groups, pieces
 from probe_ext.run import manifest
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.prometheus_access import (
@@ -70,7 +71,7 @@ def length(run: Path) -> float:
 
 
 @pytest.mark.parametrize("closed_left", [True, False])
-def test_every_sample_of_the_window_comes_once_and_no_other(run: Path, fake: Fake, closed_left: bool) -> None:
+def test_every_sample_of_the_window_comes_once(run: Path, fake: Fake, closed_left: bool) -> None:
     fake.closed_left = closed_left
     assert report_command.server_figures(run, fake.url, None) is None
     found = [float(row["t"]) for row in rows(run) if row["quantity"] == "running"]
@@ -79,8 +80,8 @@ def test_every_sample_of_the_window_comes_once_and_no_other(run: Path, fake: Fak
     assert {row["quantity"] for row in rows(run)} == {"running", "preemptions"}  # `:` and `_` alike
 
 
-def test_a_long_run_is_asked_for_in_pieces(run: Path, fake: Fake) -> None:
-    long = 2.5 * PIECE
+def test_a_long_run_is_queried_in_pieces(run: Path, fake: Fake) -> None:
+    long = 2.5 * PIECE_S
     fake.series = [series("vllm:num_requests_running", steady(1.0, last=long + 50))]
     stated = manifest.read(run)
     manifest.write(run, {**stated, "duration": long})
@@ -91,15 +92,15 @@ def test_a_long_run_is_asked_for_in_pieces(run: Path, fake: Fake) -> None:
     assert found == [float(t) for t in range(int(long) + 1)]  # at the seams too
 
 
-def test_pieces_are_whole_seconds_and_leave_nothing_out() -> None:
-    found = list(pieces(1000.4, 1000.4 + 2 * PIECE))
+def test_pieces_are_whole_seconds_without_gaps() -> None:
+    found = list(pieces(1000.4, 1000.4 + 2 * PIECE_S))
     assert found[0][0] < 1000
-    assert found[-1][1] >= 1000.4 + 2 * PIECE
+    assert found[-1][1] >= 1000.4 + 2 * PIECE_S
     assert all(one[1] == two[0] for one, two in pairwise(found))
-    assert all(0 < end - start <= PIECE for start, end in found)
+    assert all(0 < end - start <= PIECE_S for start, end in found)
 
 
-def test_names_are_grouped_so_that_a_url_holds_them() -> None:
+def test_names_are_grouped_to_fit_a_url() -> None:
     names = [f"vllm:a_rather_long_metric_name_number_{n}" for n in range(200)]
     found = list(groups(names))
     assert [name for group in found for name in group] == names
@@ -113,11 +114,11 @@ def test_a_failed_scrape_is_missing_and_not_zero(run: Path, fake: Fake) -> None:
     found = [(float(row["t"]), float(row["value"])) for row in rows(run)]
     assert not [t for t, _ in found if 40 <= t < 55]
     assert {value for _, value in found} == {3.0}
-    told = json.loads((run / "server-prometheus.json").read_text())["servers"]
-    assert [(one["url"], one["kind"], one["every"], one["gaps"]) for one in told] == [("box:8000", "vllm", 1.0, 1)]
+    output = json.loads((run / "server-prometheus.json").read_text())["servers"]
+    assert [(one["url"], one["kind"], one["every"], one["gaps"]) for one in output] == [("box:8000", "vllm", 1.0, 1)]
 
 
-def test_engines_and_instances_stay_apart_and_parts_are_added(run: Path, fake: Fake) -> None:
+def test_engines_and_instances_are_separate_and_parts_are_summed(run: Path, fake: Fake) -> None:
     counter = "vllm:request_success_total"
     fake.series = [
         series("vllm:num_requests_running", steady(1.0), engine="0"),
@@ -138,7 +139,7 @@ def test_engines_and_instances_stay_apart_and_parts_are_added(run: Path, fake: F
     }  # nothing failed that the server had named: that is missing, not zero
 
 
-def test_a_start_is_asked_of_the_servers_found_alone(run: Path, fake: Fake) -> None:
+def test_start_times_are_queried_only_for_servers_found(run: Path, fake: Fake) -> None:
     fake.series += [
         series("process_start_time_seconds", steady(ZERO - 100.0)),
         series("process_start_time_seconds", steady(ZERO - 9.0), job="other", instance="other:1"),
@@ -150,7 +151,7 @@ def test_a_start_is_asked_of_the_servers_found_alone(run: Path, fake: Fake) -> N
     assert 'instance=~"box:8000"' in question
 
 
-def test_an_old_servers_blocks_are_told_from_tokens_by_the_help_line(run: Path, fake: Fake) -> None:
+def test_blocks_of_an_old_server_are_recognised_by_the_help_text(run: Path, fake: Fake) -> None:
     name = "vllm:gpu_prefix_cache_queries_total"
     fake.series = [series("vllm:num_requests_running", steady(1.0)), series(name, steady(50.0))]
     fake.helps = {name: "Prefix cache queries, in terms of number of queried blocks."}
@@ -158,101 +159,99 @@ def test_an_old_servers_blocks_are_told_from_tokens_by_the_help_line(run: Path, 
     assert {row["quantity"] for row in rows(run)} == {"running", "prefix_queries_blocks"}
 
 
-def test_matchers_choose_and_the_page_says_where_the_figures_are_from(run: Path, fake: Fake) -> None:
+def test_matchers_select_and_the_page_names_the_source(run: Path, fake: Fake) -> None:
     fake.series.append(series("vllm:num_requests_running", steady(70.0), job="staging", instance="stage:8000"))
     polled = (run / "server.csv").read_bytes()
     code = report(str(run), "--prometheus", fake.url, "--prometheus-match", '{job="vllm"}', "--quiet")
-    assert code == report_command.OK
+    assert code == ExitCode.OK
     assert {row["url"] for row in rows(run)} == {"box:8000"}
     assert (run / "server.csv").read_bytes() == polled  # nothing polled is lost
     page = (run / "capacity.html").read_text()
-    assert "A Prometheus told 2 quantities of 1 server" in page
+    assert "2 metrics of 1 server read from a Prometheus" in page
     assert fake.url in page
-    assert report(str(run), "--quiet") == report_command.OK  # again, from files alone
-    assert "A Prometheus told 2 quantities of 1 server" in (run / "capacity.html").read_text()
+    assert report(str(run), "--quiet") == ExitCode.OK  # again, from files alone
+    assert "2 metrics of 1 server read from a Prometheus" in (run / "capacity.html").read_text()
     assert frames.load(run).manifest["prometheus"]["match"] == 'job="vllm"'
 
 
-def test_credentials_open_the_door_and_stay_out_of_everything(
+def test_credentials_are_used_and_never_written(
     run: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake.header = SECRET
-    assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
+    assert report(str(run), "--prometheus", fake.url) == ExitCode.USAGE
     assert f"401: set {AUTH_VARIABLE}" in capsys.readouterr().err
     monkeypatch.setenv(AUTH_VARIABLE, "Bearer wr0ng")
-    assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
-    said = capsys.readouterr().err
-    assert "was refused" in said
-    assert "wr0ng" not in said
+    assert report(str(run), "--prometheus", fake.url) == ExitCode.USAGE
+    error = capsys.readouterr().err
+    assert "was rejected" in error
+    assert "wr0ng" not in error
     monkeypatch.setenv(AUTH_VARIABLE, SECRET)
-    assert report(str(run), "--prometheus", fake.url) == report_command.OK
-    told = capsys.readouterr()
-    assert "s3cr3t" not in told.out + told.err
+    assert report(str(run), "--prometheus", fake.url) == ExitCode.OK
+    output = capsys.readouterr()
+    assert "s3cr3t" not in output.out + output.err
     assert not [path for path in run.iterdir() if b"s3cr3t" in path.read_bytes()]
     assert "s3cr3t" not in repr(PrometheusSource("u", "", SECRET))
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("answer", "reason"),
     [
         ((400, b'{"status":"error","errorType":"bad_data","error":"parse error: <b>x</b>"}'), "400: parse error"),
-        ((404, b"page not found"), "404: no Prometheus answers there"),
-        ((200, b"<html>log in</html>"), "the answer is none of a Prometheus"),
-        ((200, b'{"status":"success"}'), "the answer is none of a Prometheus"),
-        ((200, b'{"status":"success","data":{"result":[]}}'), "the answer is none of a Prometheus"),
+        ((404, b"page not found"), "404: not a Prometheus"),
+        ((200, b"<html>log in</html>"), "not the response of a Prometheus"),
+        ((200, b'{"status":"success"}'), "not the response of a Prometheus"),
+        ((200, b'{"status":"success","data":{"result":[]}}'), "not the response of a Prometheus"),
         ((403, b""), f"403: set {AUTH_VARIABLE}"),
     ],
 )
-def test_an_answer_that_is_none_is_one_line_and_changes_nothing(
-    run: Path, fake: Fake, capsys: pytest.CaptureFixture[str], answer: tuple[int, bytes], says: str
+def test_an_invalid_response_is_one_line_and_changes_nothing(
+    run: Path, fake: Fake, capsys: pytest.CaptureFixture[str], answer: tuple[int, bytes], reason: str
 ) -> None:
     fake.answer = answer
-    assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert f"--prometheus {fake.url}: {says}" in said
+    assert report(str(run), "--prometheus", fake.url) == ExitCode.USAGE
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"--prometheus {fake.url}: {reason}" in error
     assert not (run / "server-prometheus.csv").exists()
 
 
-def test_nobody_there_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_connection_refused_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert report(str(run), "--prometheus", f"http://127.0.0.1:{port}") == report_command.USAGE
+    assert report(str(run), "--prometheus", f"http://127.0.0.1:{port}") == ExitCode.USAGE
     assert capsys.readouterr().err == f"probe report: --prometheus http://127.0.0.1:{port}: connection refused\n"
 
 
-def test_one_that_does_not_answer_is_given_up() -> None:
+def test_a_prometheus_that_does_not_answer_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         with pytest.raises(Exception, match="timed out"):
             Prometheus(PrometheusSource(url), timeout=0.05).clock_offset()
 
 
-def test_nothing_that_matches_names_what_was_looked_for(
-    run: Path, fake: Fake, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert report(str(run), "--prometheus", fake.url, "--prometheus-match", 'job="other"') == report_command.USAGE
-    said = capsys.readouterr().err
-    assert "no metrics of an engine (vllm:…" in said
-    assert '{job="other"}' in said
-    assert "1 other names match" in said
-    assert said.count("\n") == 1
+def test_without_matches_the_error_names_the_query(run: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(str(run), "--prometheus", fake.url, "--prometheus-match", 'job="other"') == ExitCode.USAGE
+    error = capsys.readouterr().err
+    assert "no LLM server metrics (vllm:…" in error
+    assert '{job="other"}' in error
+    assert "1 other metric found" in error
+    assert error.count("\n") == 1
 
 
-def test_a_runs_own_prometheus_is_asked_once_and_not_missed_when_it_is_away(
+def test_a_runs_own_prometheus_is_read_once_and_may_be_down(
     run: Path, fake: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stated = manifest.read(run)
     options = {**stated["options"], "prometheus": fake.url, "prometheus_match": 'job="vllm"'}
     manifest.write(run, {**stated, "options": options})
     fake.answer = (503, b"")
-    assert report(str(run)) == report_command.OK  # how users felt is known without it
+    assert report(str(run)) == ExitCode.OK  # the verdict does not need it
     assert f"--prometheus {fake.url}: 503" in capsys.readouterr().err
     fake.answer = None
-    assert report(str(run)) == report_command.OK
+    assert report(str(run)) == ExitCode.OK
     assert {row["url"] for row in rows(run)} == {"box:8000"}
     fake.asked.clear()
-    assert report(str(run)) == report_command.OK
+    assert report(str(run)) == ExitCode.OK
     assert fake.asked == []
 
 
@@ -263,14 +262,14 @@ def test_a_killed_run_is_read_up_to_its_last_moment(run: Path, fake: Fake) -> No
     first, last = from_prometheus.window(run, manifest.read(run))
     assert first == ZERO
     assert until - 10 < last - first <= until + 10
-    assert report(str(run), "--prometheus", fake.url, "--quiet") in (report_command.OK, report_command.INVALID)
+    assert report(str(run), "--prometheus", fake.url, "--quiet") in (ExitCode.OK, ExitCode.INVALID)
     assert rows(run)
 
 
-# --- what may be given ---
+# --- options ---
 
 
-def test_addresses_and_matchers_that_can_be_meant() -> None:
+def test_valid_urls_and_matchers() -> None:
     assert prometheus_url(" http://p:9090/prom/ ") == "http://p:9090/prom"
     assert prometheus_url("") is None
     assert matchers('{job="a,b}", instance=~"x.*",}') == 'job="a,b}", instance=~"x.*"'
@@ -278,25 +277,25 @@ def test_addresses_and_matchers_that_can_be_meant() -> None:
 
 
 @pytest.mark.parametrize("url", ["p:9090", "ftp://p", "http://", "http://u:pw@p", "http://p/?a=1", "http://p/#x"])
-def test_addresses_that_cannot(url: str) -> None:
-    with pytest.raises(ValueError, match=r"URL|PROBE_PROMETHEUS_AUTH|to end"):
+def test_invalid_urls(url: str) -> None:
+    with pytest.raises(ValueError, match=r"URL|PROBE_PROMETHEUS_AUTH|query"):
         prometheus_url(url)
 
 
 @pytest.mark.parametrize("match", ["job=vllm", 'job="a" or vector(1)', '"a"', 'job="a"} or {x="y"', "up", 'a="b'])
-def test_matchers_that_are_none(match: str) -> None:
-    with pytest.raises(ValueError, match="no matchers"):
+def test_invalid_matchers(match: str) -> None:
+    with pytest.raises(ValueError, match="not valid label matchers"):
         matchers(match)
 
 
 @pytest.mark.parametrize("header", ["s3cr3t", "Bearer", "Bearer s3cr3t\nX: y", "Bearer s3cr3t-ü"])
-def test_a_header_that_is_none_is_refused_without_repeating_it(header: str) -> None:
+def test_an_invalid_header_is_rejected_without_repeating_it(header: str) -> None:
     with pytest.raises(SettingsError, match=AUTH_VARIABLE) as refused:
         prometheus_source("http://p", None, {AUTH_VARIABLE: header})
     assert "s3cr3t" not in str(refused.value)
 
 
-def test_only_one_module_knows_the_library() -> None:
+def test_only_one_module_imports_the_library() -> None:
     package = Path(report_command.__file__).parents[1]
     users = [path.name for path in package.rglob("*.py") if "from prometheus_api_client" in path.read_text()]
-    assert users == ["prometheus.py"]
+    assert users == ["prometheus_client.py"]

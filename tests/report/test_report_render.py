@@ -42,15 +42,15 @@ def test_page_is_small(whole_run: Path) -> None:
 
 def hostile_run(run: Path) -> Path:
     """Every place where a server or a user may write is written on."""
-    told = synthetic_run.manifest_of(scenario=HOSTILE, locustfile=HOSTILE, end_reason=HOSTILE)
-    told["target"] |= {"model": HOSTILE, "host": f"http://x/{HOSTILE}"}
-    told["server"][0] |= {"kind": HOSTILE, "version": HOSTILE, "models": [HOSTILE], "cache": {HOSTILE: HOSTILE}}
-    told["options"][HOSTILE] = HOSTILE
-    told["findings"] = [
+    content = synthetic_run.manifest_of(scenario=HOSTILE, locustfile=HOSTILE, end_reason=HOSTILE)
+    content["target"] |= {"model": HOSTILE, "host": f"http://x/{HOSTILE}"}
+    content["server"][0] |= {"kind": HOSTILE, "version": HOSTILE, "models": [HOSTILE], "cache": {HOSTILE: HOSTILE}}
+    content["options"][HOSTILE] = HOSTILE
+    content["findings"] = [
         {"check": HOSTILE, "state": "fail", "invalidates": False, "why": HOSTILE, "advice": HOSTILE},
         {"check": HOSTILE, "state": "pass", "invalidates": True, "why": HOSTILE, "advice": HOSTILE},
     ]
-    manifest.write(run, told)
+    manifest.write(run, content)
     row = replace(synthetic_run.reply(5000, 0, 10.0, 1), user=HOSTILE, message=HOSTILE, reply_id=HOSTILE)
     writer = TableWriter(run / "requests.csv", ReplyRow)
     writer.append([replace(row, outcome="http_error", finish_reason=HOSTILE, kind=HOSTILE)])

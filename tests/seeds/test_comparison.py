@@ -1,4 +1,4 @@
-"""The comparison: every published cell is measured, deviations are what they are called, and misses stay visible."""
+"""The comparison: every published figure is measured, deviations are correct, and misses are shown."""
 
 import csv
 import itertools
@@ -11,19 +11,19 @@ import pytest
 
 from probe_ext.settings.options import OPTIONS, read_options
 from scripts.seeds import article
-from scripts.seeds.__main__ import HERE, read, written
+from scripts.seeds.__main__ import PAGE_DIR, load_results, to_json
 from scripts.seeds.article import LLAMA, QWEN, Cell
 from scripts.seeds.compare import Compared, compare
-from scripts.seeds.drive import Result
 from scripts.seeds.figures import Figures, figures
 from scripts.seeds.page import QUANTITIES, page
+from scripts.seeds.run_trial import Result
 from scripts.seeds.trials import trials
 
 WARMED = {"warm_up_most": 64.0, "warm_up_seconds": 10.0, "warm_up_slowest_reply": 2.0, "ttft_p95": 0.1}
 
 
 def as_published() -> list[Result]:
-    """Every trial, having measured exactly what was published."""
+    """Return every trial with exactly the published figures as its result."""
     published = {cell.key: cell.published for cell in article.cells()}
     results = []
     for trial in trials():
@@ -44,7 +44,7 @@ def as_published() -> list[Result]:
     return results
 
 
-def test_what_was_published_is_within_every_bound() -> None:
+def test_the_published_figures_are_within_every_tolerance() -> None:
     cells = compare(as_published())
     assert [cell.cell for cell in cells] == article.cells()
     assert all(cell.within for cell in cells)
@@ -63,19 +63,19 @@ def test_what_was_published_is_within_every_bound() -> None:
         ("warm_hit_rate", 0.943, (0.90, 0.98), (0.89, 0.995)),
     ],
 )
-def test_bounds(quantity: str, published: float, inside: Iterable[float], outside: Iterable[float]) -> None:
+def test_tolerances(quantity: str, published: float, inside: Iterable[float], outside: Iterable[float]) -> None:
     cell = Cell("t", QWEN, 1, quantity, published)
     assert all(Compared(cell, value, None).within for value in inside)
     assert not any(Compared(cell, value, None).within for value in outside)
 
 
-def test_a_cell_that_was_not_measured_is_no_cell() -> None:
+def test_a_missing_measurement_is_an_error() -> None:
     results = [r for r in as_published() if (r.trial.table, r.trial.users) != ("sweep", 64)]
     with pytest.raises(KeyError, match="64"):
         compare(results)
 
 
-def test_the_page_shows_every_cell_and_every_miss() -> None:
+def test_the_page_shows_every_figure_and_every_miss() -> None:
     results = as_published()
     slow = next(i for i, r in enumerate(results) if (r.trial.table, r.trial.users) == ("sweep", 32))
     results[slow] = replace(results[slow], figures={**results[slow].figures, "ttft_p95": 9.9})
@@ -83,25 +83,25 @@ def test_the_page_shows_every_cell_and_every_miss() -> None:
     rows = [line for line in text.splitlines() if line.startswith("| ") and ("predicted" in line or "fitted: " in line)]
     assert len([line for line in rows if any(f"| {name} |" in line for name in QUANTITIES.values())]) == 86
     assert text.count("**outside** (predicted)") == 1
-    assert "Qwen 2.5 7B AWQ, 32 users, TTFT p95: × 35.36, outside its bound" in text
+    assert "Qwen 2.5 7B AWQ, 32 users, TTFT p95: × 35.36, outside its tolerance" in text
     assert "{" not in text
 
 
-def test_every_trial_is_a_run_that_the_probe_accepts() -> None:
+def test_every_trial_has_valid_options() -> None:
     named = {option.flag: option.name for option in OPTIONS}
     names = [trial.name for trial in trials()]
     assert len(set(names)) == len(names)
     for trial in trials():
         assert (Path(__file__).parents[2] / "locustfiles" / f"{trial.scenario}.py").exists()
         options = [*trial.options, ""]
-        given = {named[flag]: value for flag, value in itertools.pairwise(options) if flag in named}
-        options_in_force = read_options(given | ({"ignore_eos": "yes"} if "ignore_eos" in given else {}))
+        values = {named[flag]: value for flag, value in itertools.pairwise(options) if flag in named}
+        options_in_force = read_options(values | ({"ignore_eos": "yes"} if "ignore_eos" in values else {}))
         assert options_in_force.ignore_eos
         assert options_in_force.api == "completion"
 
 
 def run_directory(path: Path, outcome: str = "complete") -> Path:
-    """A run of two replies and a warm-up's, at four times the card's speed."""
+    """Write a run of two replies and a warm-up reply, at four times the card's speed."""
     replies = [
         {"scenario": "warm-up", "sent": 0, "first": 9, "last": 9, "end": 9, "tpot": 9, "tokens_out": 9},
         {"scenario": "capacity", "sent": 1, "first": 1.1, "last": 2, "end": 2, "tpot": 0.01, "tokens_out": 90},
@@ -125,45 +125,45 @@ def write(path: Path, rows: list[dict[str, object]]) -> None:
         table.writerows(rows)
 
 
-def test_figures_are_taken_back_to_the_card_s_time(tmp_path: Path) -> None:
-    found: Figures = figures(run_directory(tmp_path), 4.0)
-    assert found["requests"] == 2
-    assert found["ttft_mean"] == pytest.approx(0.8)
-    assert found["total_tokens_per_s"] == pytest.approx(180 / 2 / 4)
-    assert found["decode_rate_mean"] == pytest.approx((100 + 50) / 2 / 4)
-    assert (found["kv_usage_max"], found["preemptions"], found["hit_rate"]) == (0.9, 2.0, 0.75)
-    assert found["waiting_max"] == 1.0  # before everybody had a first word, all wait once
-    assert found["warm_up_seconds"] == 3.0
+def test_figures_are_converted_to_the_card_s_speed(tmp_path: Path) -> None:
+    result: Figures = figures(run_directory(tmp_path), 4.0)
+    assert result["requests"] == 2
+    assert result["ttft_mean"] == pytest.approx(0.8)
+    assert result["total_tokens_per_s"] == pytest.approx(180 / 2 / 4)
+    assert result["decode_rate_mean"] == pytest.approx((100 + 50) / 2 / 4)
+    assert (result["kv_usage_max"], result["preemptions"], result["hit_rate"]) == (0.9, 2.0, 0.75)
+    assert result["waiting_max"] == 1.0  # earlier, while all users arrive, more are waiting
+    assert result["warm_up_seconds"] == 3.0
 
 
-def test_a_run_with_a_reply_that_is_not_whole_gives_no_figures(tmp_path: Path) -> None:
+def test_a_run_with_an_incomplete_reply_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="cut"):
         figures(run_directory(tmp_path, "cut"), 1.0)
 
 
-def test_results_survive_being_written_and_read(tmp_path: Path) -> None:
+def test_results_survive_a_round_trip_through_json(tmp_path: Path) -> None:
     results = as_published()
     file = tmp_path / "seeds.json"
-    file.write_text(json.dumps(written(results, compare(results))))
-    again = read(file)
+    file.write_text(json.dumps(to_json(results, compare(results))))
+    again = load_results(file)
     assert [r.trial for r in again] == [r.trial for r in results]
     assert page(again, compare(again), "") == page(results, compare(results), "")
 
 
-def test_the_committed_page_says_what_its_data_says() -> None:
-    results = read(HERE / "seeds.json")
+def test_the_committed_page_matches_its_data() -> None:
+    results = load_results(PAGE_DIR / "seeds.json")
     cells = compare(results)
-    committed = (HERE / "README.md").read_text(encoding="utf-8")
+    committed = (PAGE_DIR / "README.md").read_text(encoding="utf-8")
     assert page(results, cells, committed.rstrip().splitlines()[-1]) == committed
-    stated = json.loads((HERE / "seeds.json").read_text(encoding="utf-8"))["cells"]
+    stated = json.loads((PAGE_DIR / "seeds.json").read_text(encoding="utf-8"))["cells"]
     assert [cell["within"] for cell in stated] == [cell.within for cell in cells]
     assert [r.trial for r in results] == trials()
 
 
-def test_the_committed_runs_show_the_wall_where_it_was_published() -> None:
-    found = {(r.trial.table, r.trial.model, r.trial.users): r.figures for r in read(HERE / "seeds.json")}
-    before, after = found["wall", LLAMA, 24], found["wall", LLAMA, 32]
+def test_the_committed_runs_have_the_memory_wall_where_it_was_published() -> None:
+    by_trial = {(r.trial.table, r.trial.model, r.trial.users): r.figures for r in load_results(PAGE_DIR / "seeds.json")}
+    before, after = by_trial["wall", LLAMA, 24], by_trial["wall", LLAMA, 32]
     assert before["preemptions"] == 0
     assert (before["kv_usage_max"] or 0) > 0.9
     assert (after["preemptions"] or 0) > 0
-    assert found["long", QWEN, 48]["preemptions"] == 0
+    assert by_trial["long", QWEN, 48]["preemptions"] == 0

@@ -1,4 +1,4 @@
-"""The memory wall and the cold user on any server: plain Locust with workers, their defaults, their arms."""
+"""The scenarios memory_wall and cold_user with plain Locust and workers: their defaults and variants."""
 
 import json
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from tests.e2e.conftest import BIN, ROOT, end, finished, locust, start
 
 
 @pytest.fixture(scope="module")
-def card() -> Iterator[str]:
-    """A simulated server that takes long prompts, five times faster than its card."""
+def server_url() -> Iterator[str]:
+    """Run a simulated server with a long context, five times faster than its card."""
     serving = start([str(BIN / "probe"), "sim", "--profile", "rtx3060-qwen2.5-7b-awq", "--port", "0", "--speed", "5"])
     try:
         assert serving.stdout is not None
@@ -23,10 +23,10 @@ def card() -> Iterator[str]:
 SHORT = ("-u", "8", "-r", "8", "-t", "4s", "--max-tokens", "32")
 
 
-def test_cold_and_warm_prompts_in_one_run(card: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_cold_and_warm_prompts_in_one_run(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     out = tmp_path_factory.mktemp("cold") / "run"
     file = ROOT / "locustfiles" / "cold_user.py"
-    run = finished(start(locust(card, out, *SHORT, "--processes", "2", file=file)), out)
+    run = finished(start(locust(server_url, out, *SHORT, "--processes", "2", file=file)), out)
     assert run.code == 0, run.said
     rows = run.rows()
     by_arm = {arm: [row for row in rows if row["scenario"] == arm] for arm in ("cold", "warm")}
@@ -36,26 +36,26 @@ def test_cold_and_warm_prompts_in_one_run(card: str, tmp_path_factory: pytest.Te
     assert {row["tokens_cached"] for row in by_arm["cold"]} <= {"0"}
     assert sum(int(row["tokens_cached"]) > 400 for row in by_arm["warm"]) > len(by_arm["warm"]) / 2
     build(out)
-    found = json.loads((out / "capacity.json").read_text())["cold_user"]
-    assert found["measured"]
-    assert found["hit_rate_from"] == "server"
-    assert 0 < found["hit_rate"] < 1
-    assert found["cold_p50"] > found["warm_p50"]
+    cold_user = json.loads((out / "capacity.json").read_text())["cold_user"]
+    assert cold_user["measured"]
+    assert cold_user["hit_rate_from"] == "server"
+    assert 0 < cold_user["hit_rate"] < 1
+    assert cold_user["cold_p50"] > cold_user["warm_p50"]
 
 
 @pytest.mark.parametrize(("given", "shared"), [((), True), (("--shared-prefix-tokens", "0"), False)])
-def test_the_wall_s_arms(
-    card: str, tmp_path_factory: pytest.TempPathFactory, given: tuple[str, ...], *, shared: bool
+def test_memory_wall_with_shared_and_distinct_prompts(
+    server_url: str, tmp_path_factory: pytest.TempPathFactory, given: tuple[str, ...], *, shared: bool
 ) -> None:
     out = tmp_path_factory.mktemp("wall") / "run"
     file = ROOT / "locustfiles" / "memory_wall.py"
-    run = finished(start(locust(card, out, "-u", "4", "-r", "4", "-t", "2s", *given, file=file)), out)
+    run = finished(start(locust(server_url, out, "-u", "4", "-r", "4", "-t", "2s", *given, file=file)), out)
     assert run.code == 0, run.said
     rows = run.rows()
     assert run.manifest["options"]["max_tokens"] == 500
     assert all(abs(int(row["tokens_in"]) - 2000) <= 2 for row in rows)
     cached = sorted(int(row["tokens_cached"]) for row in rows)
     assert (cached[-1] > 1800) is shared
-    assert cached[0] == 0  # the first has nothing to share yet
+    assert cached[0] == 0  # the first request finds nothing cached
     usage = max(float(row["value"]) for row in run.rows("server.csv") if row["quantity"] == "kv_usage")
     assert usage > 0

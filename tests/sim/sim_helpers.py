@@ -1,4 +1,4 @@
-"""What the simulator's tests share: a tiny profile, runs on virtual time, and a server on loopback."""
+"""Helpers of the simulator's tests: a tiny profile, runs on virtual time, and a server on loopback."""
 
 import asyncio
 import json
@@ -10,77 +10,79 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from probe_ext.sim.api.app import Server
-from probe_ext.sim.backend import Options
 from probe_ext.sim.engine.scheduler import Engine
 from probe_ext.sim.engine.step_types import Finished, Request, Step
 from probe_ext.sim.profile import Profile, load_profile
+from probe_ext.sim.serving.backend import ServerOptions
 
 BLOCK = 4
 
 
 def tiny(blocks: int = 40, **changes: Any) -> Profile:
-    """A card of ``blocks`` usable blocks of four tokens; a step takes about 11 ms."""
+    """A profile with ``blocks`` usable blocks of four tokens; a step takes about 11 ms."""
     base = replace(load_profile("demo"), name="tiny", model="tiny", block_size=BLOCK, max_model_len=blocks * BLOCK,
                    max_num_seqs=16, max_num_batched_tokens=64, frontend_s=0.0, memory_bandwidth=2.0e11)  # fmt: skip
     changed = replace(base, **changes)
     return replace(changed, kv_pool_bytes=(blocks + 1) * changed.block_size * changed.kv_bytes_per_token)
 
 
-def ask(number: int, arrival: float = 0.0, prompt: int = 8, reply: int = 5, salt: int | None = None) -> Request:
-    """A request whose prompt is its own, or shared by all of one ``salt``."""
+def make_request(
+    number: int, arrival: float = 0.0, prompt: int = 8, reply: int = 5, salt: int | None = None
+) -> Request:
+    """Build a request with a unique prompt, or one shared by all requests with the same ``salt``."""
     base = 1000 * (number if salt is None else salt)
     return Request(number, arrival, tuple(range(base, base + prompt)), tuple(range(7_000_000, 7_000_000 + reply)))
 
 
 @dataclass
-class Story:
-    """A run until nothing is left to do."""
+class SimulatedRun:
+    """The steps of a run on virtual time."""
 
     engine: Engine
     steps: list[Step] = field(default_factory=list)
 
     @property
     def tokens(self) -> dict[int, list[int]]:
-        """Positions of each request's tokens, in order."""
-        said: dict[int, list[int]] = {}
+        """Positions of each request's tokens, in order of generation."""
+        positions: dict[int, list[int]] = {}
         for step in self.steps:
             for output in step.outputs:
-                said.setdefault(output.request_id, []).append(output.position)
-        return said
+                positions.setdefault(output.request_id, []).append(output.position)
+        return positions
 
     @property
-    def ends(self) -> dict[int, Finished]:
-        """Each request's own figures."""
+    def finished(self) -> dict[int, Finished]:
+        """Figures of each finished request."""
         return {done.request_id: done for step in self.steps for done in step.finished}
 
     @property
     def preempted(self) -> list[int]:
-        """Who was preempted, in order."""
+        """Ids of preempted requests, in order."""
         return [number for step in self.steps for number in step.preempted]
 
 
-def play(profile: Profile, requests: Iterable[Request], cold: bool = False, limit: int = 20_000) -> Story:
-    """Run requests to their end on virtual time."""
-    story = Story(Engine(profile, cold=cold))
+def simulate(profile: Profile, requests: Iterable[Request], cold: bool = False, limit: int = 20_000) -> SimulatedRun:
+    """Run requests to completion on virtual time."""
+    run = SimulatedRun(Engine(profile, cold=cold))
     for request in requests:
-        story.engine.add(request)
+        run.engine.add(request)
     for _ in range(limit):
-        step = story.engine.step()
+        step = run.engine.step()
         if step is None:
-            return story
-        story.steps.append(step)
-    raise AssertionError(f"not over after {limit} steps")
+            return run
+        run.steps.append(step)
+    raise AssertionError(f"not finished after {limit} steps")
 
 
 Scenario = Callable[[TestClient], Awaitable[None]]
 
 
 def serve(scenario: Scenario, **options: Any) -> None:
-    """Run a scenario against a server; physics ten times faster unless told otherwise."""
+    """Run a scenario against a server, by default ten times faster than its profile."""
 
     async def inside() -> None:
         chosen = {"profile": tiny(400), "speed": 10.0, **options}
-        server = TestServer(Server(Options(**chosen)).application())
+        server = TestServer(Server(ServerOptions(**chosen)).application())
         async with TestClient(server) as client:
             await scenario(client)
 
@@ -88,19 +90,19 @@ def serve(scenario: Scenario, **options: Any) -> None:
 
 
 def chat(text: str = "how are you", **more: Any) -> dict[str, Any]:
-    """The body of a streamed chat request."""
+    """Build the body of a streamed chat request."""
     streaming = {"stream": True, "stream_options": {"include_usage": True}}
     return {"messages": [{"role": "user", "content": text}], "ignore_eos": True, "max_tokens": 6, **streaming, **more}
 
 
 def events(raw: str) -> list[Any]:
-    """The events of a stream: JSON values, and "[DONE]"."""
+    """Parse the events of a stream: JSON values, and "[DONE]"."""
     data = [line.removeprefix("data: ") for line in raw.split("\n\n") if line]
     return [line if line == "[DONE]" else json.loads(line) for line in data]
 
 
-def said(stream: list[Any]) -> list[str]:
-    """Texts of the events that carry any field for text, role chunks left out."""
+def event_texts(stream: list[Any]) -> list[str]:
+    """Return the texts of all events that have a text field, except role-only events."""
     choices = [event["choices"][0] for event in stream if event != "[DONE]" and event.get("choices")]
     texts = [choice.get("text", choice.get("delta", {}).get("content")) for choice in choices]
     return [
@@ -111,14 +113,14 @@ def said(stream: list[Any]) -> list[str]:
 
 
 async def stream(client: TestClient, body: dict[str, Any], path: str = "/v1/chat/completions") -> list[Any]:
-    """All events of a streamed answer."""
+    """Send a request and return all events of the streamed reply."""
     response: ClientResponse = await client.post(path, json=body)
     assert response.status == 200, await response.text()
     return events(await response.text())
 
 
 async def series(client: TestClient) -> dict[str, float]:
-    """The exposition's samples without labels other than reason and source, summed."""
+    """Scrape /metrics; return each series' value, summed over its labels."""
     text = await (await client.get("/metrics")).text()
     values: dict[str, float] = {}
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""The command line: one line when ready, exit code 0 when told to end, one line of complaint otherwise."""
+"""The command line of `probe sim`: ready line, clean shutdown, and one-line errors."""
 
 import argparse
 import json
@@ -36,7 +36,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_listens_and_ends_cleanly(number: signal.Signals, tmp_path: Path) -> None:
+def test_it_prints_its_url_and_stops_cleanly_on_a_signal(number: signal.Signals, tmp_path: Path) -> None:
     truth = tmp_path / "truth.jsonl"
     process = start("--port", "0", "--profile", "demo", "--speed", "5", "--truth", str(truth))
     assert process.stdout is not None
@@ -45,16 +45,16 @@ def test_it_says_where_it_listens_and_ends_cleanly(number: signal.Signals, tmp_p
         assert line.startswith("listening on http://127.0.0.1:")
         address = line.split()[-1]
         body = json.dumps({"prompt": "hi", "max_tokens": 2000, "ignore_eos": True, "stream": True}).encode()
-        open_stream = urllib.request.urlopen(f"{address}/v1/completions", body, timeout=20)
+        open_stream = urllib.request.urlopen(f"{address}/v1/completions", body, timeout=120)
         assert open_stream.readline().startswith(b"data: ")
         process.send_signal(number)
         assert b"EngineCore encountered an issue" in open_stream.read()
-        rest, complaint = process.communicate(timeout=20)
+        rest, stderr = process.communicate(timeout=120)
     finally:
         process.kill()
-    slow = "simulator behind its own plan: "  # on a busy machine, and rightly said
-    complaints = [line for line in complaint.splitlines() if not line.startswith(slow)]
-    assert (process.returncode, rest, complaints) == (0, "", [])
+    warning = "simulator behind schedule: "  # expected on a busy machine
+    errors = [line for line in stderr.splitlines() if not line.startswith(warning)]
+    assert (process.returncode, rest, errors) == (0, "", [])
     kinds = [json.loads(each)["kind"] for each in truth.read_text().splitlines()]
     assert sorted(kinds) == ["reply", "server", "stop"]
 
@@ -78,7 +78,7 @@ def run(*arguments: str) -> int:
         (("--host", "192.0.2.1", "--port", "0"), "192.0.2.1"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(
+def test_an_invalid_option_gives_one_line_and_exit_code_2(
     arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*arguments) == 2
@@ -88,14 +88,14 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert words in shown.err
 
 
-def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert run("--port", str(port)) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"probe: --port {port}: in use")
-    assert said.count("\n") == 1
-    assert "rrno" not in said
+    error = capsys.readouterr().err
+    assert error.startswith(f"probe: --port {port}: already in use")
+    assert error.count("\n") == 1
+    assert "rrno" not in error
 
 
 def test_profile_names() -> None:

@@ -1,4 +1,4 @@
-"""Faults on request, each seen from the client's side."""
+"""Injected faults, as the client sees them."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientError
 from aiohttp.test_utils import TestClient
-from sim_helpers import chat, events, said, series, serve, stream
+from sim_helpers import chat, event_texts, events, series, serve, stream
 
 from probe_ext.sim.faults import Fault, FaultError, draw_fault, parse_fault
 
@@ -20,21 +20,21 @@ CHAT = "/v1/chat/completions"
         ("cut", Fault("cut")),
         ("503:0.25", Fault("503", share=0.25)),
         ("stall:0.01@10/30", Fault("stall", 0.01, 10, 30.0)),
-        ("error@0", Fault("error", after=0)),
+        ("error@0", Fault("error", after_tokens=0)),
         ("restart:60/5", Fault("restart", share=60.0, seconds=5.0)),
     ],
 )
-def test_the_syntax(text: str, fault: Fault) -> None:
+def test_fault_syntax(text: str, fault: Fault) -> None:
     assert parse_fault(text) == fault
 
 
 @pytest.mark.parametrize("text", ["", "flood", "cut:", "cut:2", "cut@x", "stall/1.2.3", "cut:."])
-def test_what_cannot_be_read_is_refused(text: str) -> None:
+def test_an_invalid_fault_is_rejected(text: str) -> None:
     with pytest.raises(FaultError, match="fault"):
         parse_fault(text)
 
 
-def test_a_share_strikes_its_share_and_the_same_requests_for_the_same_seed() -> None:
+def test_a_share_hits_that_fraction_of_requests_and_the_same_ones_for_the_same_seed() -> None:
     faults = [Fault("cut", share=0.1), Fault("stall", share=0.2)]
     drawn = [draw_fault(faults, 7, number) for number in range(5000)]
     assert drawn == [draw_fault(faults, 7, number) for number in range(5000)]
@@ -42,7 +42,7 @@ def test_a_share_strikes_its_share_and_the_same_requests_for_the_same_seed() -> 
     assert sum(f is faults[1] for f in drawn) == pytest.approx(900, rel=0.2)
 
 
-def test_refused() -> None:
+def test_503() -> None:
     async def scenario(client: TestClient) -> None:
         response = await client.post(CHAT, json=chat(probe_fault="503"))
         assert response.status == 503
@@ -53,10 +53,10 @@ def test_refused() -> None:
 
 def test_an_error_inside_the_stream_is_followed_by_done() -> None:
     async def scenario(client: TestClient) -> None:
-        got = await stream(client, chat(probe_fault="error@3"))
-        assert len(said(got)) == 3
-        assert got[-2]["error"]["code"] == 500
-        assert got[-1] == "[DONE]"
+        received = await stream(client, chat(probe_fault="error@3"))
+        assert len(event_texts(received)) == 3
+        assert received[-2]["error"]["code"] == 500
+        assert received[-1] == "[DONE]"
         assert (await series(client))["vllm:num_requests_running"] == 0
 
     serve(scenario)
@@ -64,16 +64,16 @@ def test_an_error_inside_the_stream_is_followed_by_done() -> None:
 
 def test_a_truncated_stream_has_no_finish_reason() -> None:
     async def scenario(client: TestClient) -> None:
-        got = await stream(client, chat(probe_fault="truncate@2"))
-        assert len(said(got)) == 2
-        assert got[-1] == "[DONE]"
-        assert all(event["choices"][0]["finish_reason"] is None for event in got[:-1])
+        received = await stream(client, chat(probe_fault="truncate@2"))
+        assert len(event_texts(received)) == 2
+        assert received[-1] == "[DONE]"
+        assert all(event["choices"][0]["finish_reason"] is None for event in received[:-1])
 
     serve(scenario)
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-def test_a_cut_breaks_the_connection(streaming: bool) -> None:
+def test_a_cut_drops_the_connection(streaming: bool) -> None:
     async def scenario(client: TestClient) -> None:
         more = {} if streaming else {"stream_options": None}
         with pytest.raises(ClientError):
@@ -82,7 +82,7 @@ def test_a_cut_breaks_the_connection(streaming: bool) -> None:
     serve(scenario)
 
 
-def test_a_stall_is_silence_and_then_everything() -> None:
+def test_a_stall_is_silence_followed_by_all_buffered_tokens() -> None:
     async def scenario(client: TestClient) -> None:
         loop = asyncio.get_running_loop()
         response = await client.post(CHAT, json=chat(probe_fault="stall@2/0.7", max_tokens=9))
@@ -90,13 +90,13 @@ def test_a_stall_is_silence_and_then_everything() -> None:
         async for piece in response.content.iter_any():
             longest, last = max(longest, loop.time() - last), loop.time()
             text += piece
-        assert len(said(events(text.decode()))) == 9
-        assert longest > 0.4  # 0.7 s less what the nine tokens took
+        assert len(event_texts(events(text.decode()))) == 9
+        assert longest > 0.4  # 0.7 s minus the time of the nine tokens
 
     serve(scenario)
 
 
-def test_a_stall_without_end_lasts_until_the_client_leaves() -> None:
+def test_a_stall_without_seconds_lasts_until_the_client_disconnects() -> None:
     async def scenario(client: TestClient) -> None:
         response = await client.post(CHAT, json=chat(probe_fault="stall@2"))
         with pytest.raises(TimeoutError):
@@ -106,7 +106,7 @@ def test_a_stall_without_end_lasts_until_the_client_leaves() -> None:
     serve(scenario)
 
 
-def test_faults_strike_whole_answers_too() -> None:
+def test_faults_apply_to_non_streamed_replies() -> None:
     async def scenario(client: TestClient) -> None:
         response = await client.post(CHAT, json=chat(probe_fault="error", stream=False, stream_options=None))
         assert response.status == 500
@@ -115,7 +115,7 @@ def test_faults_strike_whole_answers_too() -> None:
     serve(scenario)
 
 
-def test_faults_from_the_command_line_strike_without_being_asked_for() -> None:
+def test_faults_from_the_command_line_apply_to_plain_requests() -> None:
     async def scenario(client: TestClient) -> None:
         statuses = [(await client.post(CHAT, json=chat())).status for _ in range(60)]
         assert 10 < statuses.count(503) < 50
@@ -124,7 +124,7 @@ def test_faults_from_the_command_line_strike_without_being_asked_for() -> None:
     serve(scenario, faults=(parse_fault("503:0.5"),))
 
 
-def test_a_restart_fails_open_streams_and_starts_the_counters_anew() -> None:
+def test_a_restart_fails_open_streams_and_resets_the_counters() -> None:
     async def scenario(client: TestClient) -> None:
         await stream(client, chat())
         before = await series(client)
@@ -139,12 +139,12 @@ def test_a_restart_fails_open_streams_and_starts_the_counters_anew() -> None:
         after = await series(client)
         assert after["vllm:generation_tokens_total"] == 0 < before["vllm:generation_tokens_total"]
         assert after["process_start_time_seconds"] > before["process_start_time_seconds"]
-        assert len(said(await stream(client, chat()))) == 6
+        assert len(event_texts(await stream(client, chat()))) == 6
 
     serve(scenario)
 
 
-def test_a_planned_restart_comes_by_itself(tmp_path: Path) -> None:
+def test_a_scheduled_restart_happens_without_a_request(tmp_path: Path) -> None:
     path = tmp_path / "truth.jsonl"
 
     async def scenario(client: TestClient) -> None:

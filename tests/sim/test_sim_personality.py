@@ -1,11 +1,11 @@
-"""Each personality, seen from the client's side."""
+"""Each personality, as the client sees it."""
 
 import asyncio
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
-from sim_helpers import chat, events, said, series, serve, stream, tiny
+from sim_helpers import chat, event_texts, events, series, serve, stream, tiny
 
 from probe_ext.sim.personality import PersonalityError, parse_personality
 
@@ -20,23 +20,23 @@ def test_personality_sequential_serves_one_at_a_time() -> None:
     async def scenario(client: TestClient) -> None:
         order: list[int] = []
 
-        async def one(number: int) -> None:
+        async def send(number: int) -> None:
             await stream(client, chat(max_tokens=20))
             order.append(number)
 
-        tasks = [asyncio.create_task(one(n)) for n in range(4)]
-        most = 0.0
+        tasks = [asyncio.create_task(send(n)) for n in range(4)]
+        max_running = 0.0
         while not all(task.done() for task in tasks):
-            most = max(most, (await series(client))["vllm:num_requests_running"])
+            max_running = max(max_running, (await series(client))["vllm:num_requests_running"])
             await asyncio.sleep(0.005)
-        assert most == 1
+        assert max_running == 1
         assert order == [0, 1, 2, 3]
 
     serve(scenario, personality=parse_personality("sequential"))
 
 
 @pytest.mark.parametrize("more", [{}, {"stream": False, "stream_options": None}])
-def test_personality_response_cache_answers_identical_bodies_without_the_engine(more: dict[str, Any]) -> None:
+def test_personality_response_cache_answers_identical_requests_without_the_engine(more: dict[str, Any]) -> None:
     async def scenario(client: TestClient) -> None:
         first, second, third = [await (await client.post(CHAT, json=chat(text, **more))).text() for text in "aab"]
         assert first == second != third
@@ -45,30 +45,30 @@ def test_personality_response_cache_answers_identical_bodies_without_the_engine(
     serve(scenario, personality=parse_personality("response-cache"))
 
 
-def test_personality_first_token_cuts_every_answer() -> None:
+def test_personality_first_token_ends_every_reply_after_one_token() -> None:
     async def scenario(client: TestClient) -> None:
-        got = await stream(client, chat(max_tokens=50))
-        assert len(said(got)) == 1
-        assert got[-2]["usage"]["completion_tokens"] == 1
+        received = await stream(client, chat(max_tokens=50))
+        assert len(event_texts(received)) == 1
+        assert received[-2]["usage"]["completion_tokens"] == 1
         assert (await series(client))["vllm:generation_tokens_total"] == 1
 
     serve(scenario, personality=parse_personality("first-token"))
 
 
-def test_personality_chunky_puts_several_tokens_into_an_event() -> None:
+def test_personality_chunky_sends_several_tokens_per_event() -> None:
     async def scenario(client: TestClient) -> None:
-        got = await stream(client, chat(max_tokens=11))
-        assert [await count(client, text) for text in said(got)] == [1, 4, 4, 2]
-        assert got[-2]["usage"]["completion_tokens"] == 11
+        received = await stream(client, chat(max_tokens=11))
+        assert [await count(client, text) for text in event_texts(received)] == [1, 4, 4, 2]
+        assert received[-2]["usage"]["completion_tokens"] == 11
 
     serve(scenario, personality=parse_personality("chunky"))
 
 
-def test_personality_held_back_sends_empty_events_and_their_text_with_the_next() -> None:
+def test_personality_held_back_sends_empty_events_and_their_text_with_the_next_event() -> None:
     async def scenario(client: TestClient) -> None:
-        got = await stream(client, chat(max_tokens=200))
-        texts = said(got)
-        assert len(texts) == 200 == got[-2]["usage"]["completion_tokens"]
+        received = await stream(client, chat(max_tokens=200))
+        texts = event_texts(received)
+        assert len(texts) == 200 == received[-2]["usage"]["completion_tokens"]
         assert 4 <= texts.count("") <= 8
         assert await count(client, "".join(texts)) == 200
 
@@ -82,7 +82,7 @@ def test_personality_early_role_sends_the_role_before_the_first_token() -> None:
         assert len(first) == 1
         assert "role" in first[0]["choices"][0]["delta"]
         rest = events((await response.read()).decode())
-        assert len(said(rest)) == 6
+        assert len(event_texts(rest)) == 6
         assert all("role" not in event["choices"][0]["delta"] for event in rest[:-2])
 
     serve(scenario, profile=tiny(400, frontend_s=1.0), personality=parse_personality("early-role"))
@@ -95,18 +95,18 @@ def test_personality_no_details_is_vllm_s_default_usage() -> None:
     serve(scenario, personality=parse_personality("no-details"))
 
 
-def test_personalities_join() -> None:
+def test_personalities_can_be_combined() -> None:
     both = parse_personality("sequential,chunky")
     assert both.sequential
     assert both.stream_interval == 4
 
 
-def test_an_unknown_personality_is_refused_by_name() -> None:
-    with pytest.raises(PersonalityError, match="'grumpy' is none of vllm, sequential"):
+def test_an_unknown_personality_is_named() -> None:
+    with pytest.raises(PersonalityError, match="'grumpy' is not one of vllm, sequential"):
         parse_personality("vllm,grumpy")
 
 
-def test_cold_start_pays_for_the_first_step() -> None:
+def test_personality_cold_start_delays_the_first_step() -> None:
     waits: list[float] = []
 
     async def scenario(client: TestClient) -> None:

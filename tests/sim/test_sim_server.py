@@ -1,4 +1,4 @@
-"""The HTTP face: counts are exact, shapes and refusals are vLLM's. Physics runs ten times faster than the profile's."""
+"""The HTTP API: counts are exact, formats and errors are vLLM's. The server runs ten times faster than its profile."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 from prometheus_client.parser import text_string_to_metric_families
-from sim_helpers import chat, said, series, serve, stream, tiny
+from sim_helpers import chat, event_texts, series, serve, stream, tiny
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 
@@ -20,31 +20,31 @@ async def count(client: TestClient, **body: Any) -> int:
 
 def test_a_streamed_chat() -> None:
     async def scenario(client: TestClient) -> None:
-        got = await stream(client, chat("how are you"))
-        assert got[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
-        assert got[-1] == "[DONE]"
-        assert got[-2]["choices"] == []
-        assert got[-3]["choices"][0]["finish_reason"] == "length"
-        texts = said(got)
+        received = await stream(client, chat("how are you"))
+        assert received[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+        assert received[-1] == "[DONE]"
+        assert received[-2]["choices"] == []
+        assert received[-3]["choices"][0]["finish_reason"] == "length"
+        texts = event_texts(received)
         assert len(texts) == 6
-        usage = got[-2]["usage"]
+        usage = received[-2]["usage"]
         prompt = await count(client, messages=[{"role": "user", "content": "how are you"}])
         assert usage["prompt_tokens"] == prompt
         assert usage["completion_tokens"] == await count(client, prompt="".join(texts)) == 6
         assert usage["total_tokens"] == prompt + 6
         assert usage["prompt_tokens_details"] == {"cached_tokens": 0}
-        assert {event["id"] for event in got[:-1]} == {got[0]["id"]}
-        assert got[0]["id"].startswith("chatcmpl-")
+        assert {event["id"] for event in received[:-1]} == {received[0]["id"]}
+        assert received[0]["id"].startswith("chatcmpl-")
 
     serve(scenario)
 
 
 def test_a_streamed_completion_has_no_role_chunk() -> None:
     async def scenario(client: TestClient) -> None:
-        got = await stream(client, {"prompt": "how are you", "stream": True, "ignore_eos": True}, COMPLETIONS)
-        assert len(said(got)) == 16 == len(got) - 1  # vLLM's default, and no usage where none was asked for
-        assert all("usage" not in event for event in got[:-1])
-        assert got[0]["object"] == "text_completion"
+        received = await stream(client, {"prompt": "how are you", "stream": True, "ignore_eos": True}, COMPLETIONS)
+        assert len(event_texts(received)) == 16 == len(received) - 1  # vLLM's default; no usage without include_usage
+        assert all("usage" not in event for event in received[:-1])
+        assert received[0]["object"] == "text_completion"
 
     serve(scenario)
 
@@ -52,14 +52,14 @@ def test_a_streamed_completion_has_no_role_chunk() -> None:
 def test_continuous_usage_counts_up() -> None:
     async def scenario(client: TestClient) -> None:
         options = {"include_usage": True, "continuous_usage_stats": True}
-        got = await stream(client, chat(stream_options=options))
-        assert [event["usage"]["completion_tokens"] for event in got[:-1]] == [0, 1, 2, 3, 4, 5, 6, 6]
+        received = await stream(client, chat(stream_options=options))
+        assert [event["usage"]["completion_tokens"] for event in received[:-1]] == [0, 1, 2, 3, 4, 5, 6, 6]
 
     serve(scenario)
 
 
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
-def test_a_whole_answer(path: str) -> None:
+def test_a_non_streamed_reply(path: str) -> None:
     async def scenario(client: TestClient) -> None:
         body = chat(prompt="how are you", stream=False, stream_options=None)
         answer = await (await client.post(path, json=body)).json()
@@ -73,22 +73,22 @@ def test_a_whole_answer(path: str) -> None:
 
 def test_a_reply_that_stops_ends_with_a_token_without_text() -> None:
     async def scenario(client: TestClient) -> None:
-        got = await stream(client, chat(ignore_eos=False, max_tokens=1000))
-        texts = said(got)
-        assert got[-3]["choices"][0]["finish_reason"] == "stop"
+        received = await stream(client, chat(ignore_eos=False, max_tokens=1000))
+        texts = event_texts(received)
+        assert received[-3]["choices"][0]["finish_reason"] == "stop"
         assert texts[-1] == ""
         assert all(texts[:-1])
-        assert got[-2]["usage"]["completion_tokens"] == len(texts) > 20
+        assert received[-2]["usage"]["completion_tokens"] == len(texts) > 20
 
     serve(scenario)
 
 
 def test_several_choices() -> None:
     async def scenario(client: TestClient) -> None:
-        got = await stream(client, chat(n=3))
-        ends = [event["choices"][0]["index"] for event in got[:-2] if event["choices"][0].get("finish_reason")]
+        received = await stream(client, chat(n=3))
+        ends = [event["choices"][0]["index"] for event in received[:-2] if event["choices"][0].get("finish_reason")]
         assert sorted(ends) == [0, 1, 2]
-        assert got[-2]["usage"]["completion_tokens"] == 18
+        assert received[-2]["usage"]["completion_tokens"] == 18
         whole = await (await client.post(CHAT, json=chat(n=2, stream=False, stream_options=None))).json()
         assert [choice["index"] for choice in whole["choices"]] == [0, 1]
 
@@ -102,30 +102,30 @@ def test_the_second_of_two_equal_prompts_is_cached() -> None:
         prompt = cold[-2]["usage"]["prompt_tokens"]
         cached = warm[-2]["usage"]["prompt_tokens_details"]["cached_tokens"]
         assert cached == (prompt - 1) // 4 * 4
-        shown = await series(client)
-        assert shown["vllm:prefix_cache_queries_total"] == 2 * prompt
-        assert shown["vllm:prefix_cache_hits_total"] == cached
+        samples = await series(client)
+        assert samples["vllm:prefix_cache_queries_total"] == 2 * prompt
+        assert samples["vllm:prefix_cache_hits_total"] == cached
 
     serve(scenario)
 
 
-def test_answers_depend_on_the_seed_alone() -> None:
+def test_replies_depend_only_on_the_seed() -> None:
     answers: list[list[str]] = []
 
     async def scenario(client: TestClient) -> None:
-        answers.append(said(await stream(client, chat())) + said(await stream(client, chat())))
+        answers.append(event_texts(await stream(client, chat())) + event_texts(await stream(client, chat())))
 
     for seed in (1, 1, 2):
         serve(scenario, seed=seed)
     assert answers[0] == answers[1] != answers[2]
-    assert answers[0][:6] != answers[0][6:]  # but not every request gets the same
+    assert answers[0][:6] != answers[0][6:]  # but different requests get different replies
 
 
-def test_a_greedy_request_always_gets_the_same_answer() -> None:
+def test_a_greedy_request_always_gets_the_same_reply() -> None:
     async def scenario(client: TestClient) -> None:
-        first, second = [said(await stream(client, chat(temperature=0))) for _ in range(2)]
+        first, second = [event_texts(await stream(client, chat(temperature=0))) for _ in range(2)]
         assert first == second
-        assert first != said(await stream(client, chat("who are you", temperature=0)))
+        assert first != event_texts(await stream(client, chat("who are you", temperature=0)))
 
     serve(scenario)
 
@@ -144,7 +144,7 @@ def test_a_greedy_request_always_gets_the_same_answer() -> None:
         (chat(probe_fault="flood"), 400, "BadRequestError", "'flood'"),
     ],
 )
-def test_refusals(body: dict[str, Any], status: int, kind: str, words: str) -> None:
+def test_invalid_requests(body: dict[str, Any], status: int, kind: str, words: str) -> None:
     async def scenario(client: TestClient) -> None:
         response = await client.post(CHAT, json=body)
         error = (await response.json())["error"]
@@ -171,7 +171,7 @@ def test_bad_json_and_unknown_paths() -> None:
     serve(scenario)
 
 
-def test_token_numbers_are_a_prompt_too() -> None:
+def test_a_prompt_can_be_token_ids() -> None:
     async def scenario(client: TestClient) -> None:
         ids = (await (await client.post("/tokenize", json={"prompt": "one two three"})).json())["tokens"]
         answer = await (await client.post(COMPLETIONS, json={"prompt": ids, "max_tokens": 1})).json()
@@ -180,7 +180,7 @@ def test_token_numbers_are_a_prompt_too() -> None:
     serve(scenario)
 
 
-def test_the_key_is_asked_for_under_v1_only() -> None:
+def test_the_api_key_is_required_under_v1_only() -> None:
     async def scenario(client: TestClient) -> None:
         for headers, status in (({}, 401), ({"Authorization": "Bearer x"}, 401), ({"Authorization": "Bearer k"}, 200)):
             response = await client.post(CHAT, json=chat(), headers=headers)
@@ -193,7 +193,7 @@ def test_the_key_is_asked_for_under_v1_only() -> None:
     serve(scenario, api_key="k")
 
 
-def test_what_the_server_says_of_itself() -> None:
+def test_models_version_and_metrics() -> None:
     async def scenario(client: TestClient) -> None:
         model = (await (await client.get("/v1/models")).json())["data"][0]
         assert (model["id"], model["max_model_len"]) == ("mine", 1600)
@@ -206,45 +206,47 @@ def test_what_the_server_says_of_itself() -> None:
     serve(scenario, model="mine")
 
 
-def test_a_client_that_leaves_frees_its_place() -> None:
+def test_a_disconnect_aborts_the_request() -> None:
     async def scenario(client: TestClient) -> None:
         response = await client.post(CHAT, json=chat(max_tokens=1500))
         await response.content.readany()
         response.close()
-        while (shown := await series(client))["vllm:num_requests_running"]:
+        while (samples := await series(client))["vllm:num_requests_running"]:
             await asyncio.sleep(0.02)
-        assert shown["vllm:kv_cache_usage_perc"] == 0
-        assert shown["vllm:request_success_total"] == 0
-        assert 0 < shown["vllm:generation_tokens_total"] < 1500
+        assert samples["vllm:kv_cache_usage_perc"] == 0
+        assert samples["vllm:request_success_total"] == 0
+        assert 0 < samples["vllm:generation_tokens_total"] < 1500
 
     serve(scenario, speed=1.0)
 
 
-def test_a_client_that_leaves_in_the_midst_of_a_step_is_gone_when_the_step_ends() -> None:
+def test_a_disconnect_during_a_step_is_visible_when_the_step_ends() -> None:
     async def scenario(client: TestClient) -> None:
         response = await client.post(CHAT, json=chat(max_tokens=1500))
         await response.content.readany()
         before = await series(client)
         response.close()
-        while (shown := await series(client))["vllm:generation_tokens_total"] == before["vllm:generation_tokens_total"]:
+        while (samples := await series(client))["vllm:generation_tokens_total"] == before[
+            "vllm:generation_tokens_total"
+        ]:
             await asyncio.sleep(0.02)
-        while (shown := await series(client))["vllm:num_requests_running"]:
+        while (samples := await series(client))["vllm:num_requests_running"]:
             await asyncio.sleep(0.02)
-        assert shown["vllm:generation_tokens_total"] < 1500
+        assert samples["vllm:generation_tokens_total"] < 1500
 
     serve(scenario, speed=0.02)  # a step takes half a second
 
 
 def test_counters_are_exact_under_load() -> None:
     async def scenario(client: TestClient) -> None:
-        got = await asyncio.gather(*(stream(client, chat(f"number {n} asks", max_tokens=40)) for n in range(30)))
-        assert [len(said(each)) for each in got] == [40] * 30
-        shown = await series(client)
-        assert shown["vllm:generation_tokens_total"] == 1200
-        assert shown["vllm:prompt_tokens_total"] == sum(each[-2]["usage"]["prompt_tokens"] for each in got)
-        assert shown["vllm:request_success_total"] == 30
-        assert shown["vllm:num_preemptions_total"] > 0
-        assert shown["http_requests_total"] == 30
+        received = await asyncio.gather(*(stream(client, chat(f"number {n} asks", max_tokens=40)) for n in range(30)))
+        assert [len(event_texts(each)) for each in received] == [40] * 30
+        samples = await series(client)
+        assert samples["vllm:generation_tokens_total"] == 1200
+        assert samples["vllm:prompt_tokens_total"] == sum(each[-2]["usage"]["prompt_tokens"] for each in received)
+        assert samples["vllm:request_success_total"] == 30
+        assert samples["vllm:num_preemptions_total"] > 0
+        assert samples["http_requests_total"] == 30
 
     serve(scenario, profile=tiny(100, max_num_seqs=64), speed=20.0)
 

@@ -1,4 +1,4 @@
-"""A queue with a known truth: people who think, then ask; a few slots that answer in turn."""
+"""A queue with known properties: users who think and then ask, and a few slots that answer in turn."""
 
 import heapq
 from random import Random
@@ -8,11 +8,11 @@ from worlds import reply
 from probe_ext.measure.table_rows import ReplyRow
 
 THINK, SERVICE, SLOTS = 4.0, 0.5, 3
-"""seconds, both exponential; replies at once"""
+"""Mean seconds, both exponential; replies at once."""
 
 
 def queue_run(levels: tuple[int, ...], hold: float, seed: int) -> list[ReplyRow]:
-    """The replies of a run that holds each number of users, rising, for so many seconds."""
+    """Return the replies of a run that holds each number of users, rising, for `hold` seconds."""
     random = Random(seed)
     rows: list[ReplyRow] = []
     asks: list[tuple[float, int]] = []

@@ -1,4 +1,4 @@
-"""The study's servers of known truth, judged once each."""
+"""The study's servers with known limits, judged once each."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""What more users did to a reply is not its level's fault; nor is the queue that a level came down to."""
+"""A level is not blamed for what later users do to its replies, nor for the queue of the level before."""
 
 from dataclasses import replace
 
@@ -19,16 +19,16 @@ def grade(row: ReplyRow, until: float) -> int:
 
 
 LONG = reply(0, 10.0, tokens_out=200)
-"""until 20.15"""
+"""Ends at 20.15."""
 
 
 @pytest.mark.parametrize(
-    ("row", "until", "felt"),
+    ("row", "until", "expected"),
     [
         (LONG, np.inf, SERVED),
         (LONG, 25.0, SERVED),
-        (LONG, 15.0, UNJUDGED),  # it may yet go wrong
-        (replace(LONG, tpot=0.15), 15.0, UNJUDGED),  # how fast it was typed until then is not known
+        (LONG, 15.0, UNJUDGED),  # it may still go wrong
+        (replace(LONG, tpot=0.15), 15.0, UNJUDGED),  # the typing speed until then is not known
         (replace(LONG, tpot=0.15), 25.0, STRAINED),
         (slow_start(0, 10.0, 4.0), 15.0, STRAINED),
         (slow_start(0, 10.0, 8.0), 15.0, STRAINED),  # it had waited for 5 s
@@ -41,11 +41,11 @@ LONG = reply(0, 10.0, tokens_out=200)
         (replace(LONG, outcome="client_error"), 15.0, UNJUDGED),
     ],
 )
-def test_a_reply_is_judged_as_it_stood(row: ReplyRow, until: float, felt: int) -> None:
-    assert grade(row, until) == felt
+def test_a_reply_is_judged_as_of_the_cut(row: ReplyRow, until: float, expected: int) -> None:
+    assert grade(row, until) == expected
 
 
-def test_replies_that_were_over_are_left_as_they_are() -> None:
+def test_replies_that_had_ended_stay_unchanged() -> None:
     table = columns([LONG, reply(1, 3.0)], ReplyRow)
     assert as_of(table, np.array([30.0, np.inf])) is table
 
@@ -59,25 +59,25 @@ def at(verdict: Judgement, users: int) -> LevelResult:
 
 
 SLOWED = [reply(user, 27.0, tokens_out=100, tpot=0.15) for user in range(2)]
-"""sent while there were two, and typed slowly once there were eight"""
+"""Sent with two users, and slow once there were eight."""
 
 
-def test_a_level_is_not_blamed_for_what_the_next_one_did_to_its_last_replies() -> None:
+def test_a_level_is_not_blamed_for_the_next_one() -> None:
     rest = [reply(user, 40.0 + 5 * k, tpot=0.15) for user in range(8) for k in range(4)]
     level = at(judged(steady(2, 0, 27), SLOWED, rest, steps=((2, 30), (8, 30))), 2)
     assert (level.state, level.replies_open, level.users_served) == ("held", 2, 2)
     assert level.replies_strained == 0
 
 
-def test_where_nobody_came_afterwards_a_reply_is_judged_whole() -> None:
+def test_without_more_users_a_reply_is_judged_whole() -> None:
     alone = judged(steady(2, 0, 27), SLOWED, steps=((2, 30),))
     assert (at(alone, 2).replies_open, at(alone, 2).replies_strained) == (0, 2)
     fewer = judged(steady(2, 0, 27), SLOWED, steady(1, 30, 30), steps=((2, 30), (1, 30)))
     assert (at(fewer, 2).replies_open, at(fewer, 2).replies_strained) == (0, 2)
 
 
-def test_coming_down_a_level_begins_when_the_queue_that_it_found_is_gone() -> None:
-    """Eight users leave a queue behind: the two who stay get their old replies after 12 s, and new ones at once."""
+def test_after_more_users_a_level_starts_when_their_queue_has_drained() -> None:
+    """Eight users leave a queue: the two who stay get their old replies after 12 s, and new ones at once."""
     queued = [reply(user, 28.0, first=41.5 + user / 2, tokens_out=2) for user in range(2)]
     stuck = [slow_start(user, 36.0, 3.0) for user in range(2)]
     calm = [reply(user, 43.0 + 3 * k) for user in range(2) for k in range(7)]

@@ -1,4 +1,4 @@
-"""Between the last level that held and the first that failed: what was measured there, and what was not."""
+"""What was measured between the last level that held and the first that failed, and what was not."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from probe_ext.verdict.wording.gap import gap, labels, told
 
 
 @pytest.mark.parametrize(
-    ("held", "failed", "measured", "said", "marked"),
+    ("held", "failed", "measured", "expected", "marked"),
     [
         (8, 9, [8, 9], "", ()),
         (8, 12, [4, 8, 12, 16], "between them was not measured", ("9 to 11: not measured",)),
@@ -24,7 +24,7 @@ from probe_ext.verdict.wording.gap import gap, labels, told
          ("5 between: not decided", "the rest: not measured")),
     ],
 )  # fmt: skip
-def test_what_lies_between(held: int, failed: int, measured: list[int], said: str, marked: tuple[str, ...]) -> None:
+def test_what_lies_between(held: int, failed: int, measured: list[int], expected: str, marked: tuple[str, ...]) -> None:
     between = gap(held, failed, measured)
-    assert told(between) == said
+    assert told(between) == expected
     assert labels(between) == marked

@@ -307,7 +307,7 @@ def test_a_counter_that_was_read_late_proves_nothing() -> None:
 @pytest.mark.parametrize(
     ("changes", "state", "word"),
     [
-        ({}, "pass", "1 server, scraped every 2.0 s"),
+        ({}, "pass", "1 server read from a Prometheus, scraped every 2.0 s"),
         ({"every": 15.0}, "fail", "Peaks of KV-cache usage and queue"),
         ({"gaps": 2}, "fail", "2 intervals"),
         ({"clock_offset": -4.2}, "fail", "4.2 s behind"),
@@ -470,3 +470,9 @@ def test_findings_of_the_live_run_are_passed_on() -> None:
     assert verdict.findings[0] == Finding("model_vanished", "fail", True, "gone", "look")
     assert verdict.findings[1].state == "unproven"
     assert verdict.verdict == "invalid"
+
+
+def test_equal_output_lengths_name_two_levels() -> None:
+    rows = steady(2, 0, 30) + steady(4, 30, 30)
+    why = finding("output_lengths", evidence(rows, staircase((2, 30), (4, 30)))).why
+    assert why == "The median answer has 20 tokens at 2 users and 20 at 4."

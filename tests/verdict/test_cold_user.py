@@ -1,4 +1,4 @@
-"""The cold-user gap: medians of two arms, their ratio, the hit rate that may be used, and arms that are not alike."""
+"""Cold-user gap: medians of both arms, their ratio, the hit rate, and checks that the arms are comparable."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 from worlds import CHAT, evidence, manifest, reply, staircase
 
 from probe_ext.measure.table_rows import COLD, WARM, ReplyRow, ServerRow
-from probe_ext.report.report_command import validate
+from probe_ext.report.outputs.capacity_schema import validate
 from probe_ext.report.sections.cards import cards
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.judgement import Judgement
@@ -15,7 +15,7 @@ SECONDS = 120
 
 
 def arm(name: str, waits: list[float], **changes: Any) -> list[ReplyRow]:
-    """Replies of one arm, spread over the run and over eight users."""
+    """Return replies of one arm, spread over the run and over eight users."""
     step = (SECONDS - 12) / len(waits)
     cached = 0 if name == COLD else 90
     defaults = {"scenario": name, "tokens_cached": cached}
@@ -39,7 +39,7 @@ def judged(rows: list[ReplyRow], server: list[ServerRow] | None = None) -> Judge
 
 
 def counters(queries: float, hits: float, prompts: float) -> list[ServerRow]:
-    """What the server counted between the run's ends."""
+    """Return the server's counters at the start and end of the run."""
     names = {"prefix_queries": queries, "prefix_hits": hits, "prompt_tokens": prompts}
     return [
         ServerRow(t, "u", "0", name, 1000 + share * value)
@@ -68,7 +68,7 @@ def test_medians_ratio_and_interval() -> None:
     assert (found.cold_replies, found.warm_replies) == (60, 60)
 
 
-def test_an_interval_that_noise_widens() -> None:
+def test_noise_widens_the_interval() -> None:
     good_and_bad_times = ([0.2] * 12 + [4.0] * 12) * 3
     found = judged([*arm(COLD, good_and_bad_times), *arm(WARM, [0.1] * 72)]).cold_user
     assert found.ratio_low is not None
@@ -81,7 +81,7 @@ def test_a_cold_user_within_the_bound_is_served() -> None:
     assert found.served is True
 
 
-def test_a_reply_that_never_had_a_word_waited_longest() -> None:
+def test_a_reply_without_a_first_word_waited_longest() -> None:
     dead = {"outcome": "timeout_first", "tokens_out": None, "tpot": None}
     rows = [*arm(COLD, [0.5] * 9), *arm(COLD, [float("inf")] * 11, **dead), *arm(WARM, [0.1] * 20)]
     rows = [
@@ -98,7 +98,7 @@ def _plain(row: ReplyRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in ReplyRow.__slots__}
 
 
-def test_what_we_ended_before_a_word_says_nothing() -> None:
+def test_replies_aborted_before_the_first_word_are_left_out() -> None:
     ours = {"outcome": "ended_by_us", "tokens_out": None, "tpot": None}
     rows = [*arm(COLD, [0.5] * 9), *arm(COLD, [float("inf")] * 11, **ours), *arm(WARM, [0.1] * 20)]
     found = judged(rows).cold_user
@@ -107,7 +107,7 @@ def test_what_we_ended_before_a_word_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("rows", [[], arm(COLD, [0.5] * 20), [*arm(COLD, [0.5] * 20), *arm(WARM, [0.1] * 4)]])
-def test_one_arm_alone_or_too_few_replies_measure_nothing(rows: list[ReplyRow]) -> None:
+def test_one_arm_or_too_few_replies_measure_nothing(rows: list[ReplyRow]) -> None:
     found = judged([*rows, *(reply(9, 10.0 + k) for k in range(5))])
     assert not found.cold_user.measured
     assert "probe run cold_user" in found.cold_user.how
@@ -119,19 +119,19 @@ def both(**cold: Any) -> list[ReplyRow]:
     return [*arm(COLD, [0.9] * 30, **cold), *arm(WARM, [0.1] * 30)]
 
 
-def test_the_hit_rate_is_the_servers_own() -> None:
+def test_the_hit_rate_comes_from_the_server() -> None:
     found = judged(both(), counters(6000, 2700, 6000)).cold_user
     assert (found.hit_rate, found.hit_rate_from) == (pytest.approx(0.45), "server")
     assert (found.cold_cached, found.warm_cached) == (0.0, pytest.approx(0.9))
 
 
 @pytest.mark.parametrize("server", [counters(9000, 5400, 6000), counters(0, 0, 6000), []])
-def test_counters_that_ran_away_or_are_not_there_give_way_to_the_replies(server: list[ServerRow]) -> None:
+def test_without_usable_counters_the_hit_rate_comes_from_the_replies(server: list[ServerRow]) -> None:
     found = judged(both(), server).cold_user
     assert (found.hit_rate, found.hit_rate_from) == (pytest.approx(0.45), "client")
 
 
-def test_without_either_the_hit_rate_is_missing() -> None:
+def test_without_counters_and_usage_the_hit_rate_is_missing() -> None:
     rows = [*arm(COLD, [0.9] * 30, tokens_cached=None), *arm(WARM, [0.1] * 30, tokens_cached=None)]
     found = judged(rows)
     assert (found.cold_user.hit_rate, found.cold_user.hit_rate_from) == (None, None)
@@ -145,7 +145,7 @@ def test_unequal_output_is_flagged() -> None:
     assert check(judged(both()), "cold_user_output").state == "pass"
 
 
-def test_output_that_differs_by_chance_is_not() -> None:
+def test_output_that_differs_by_chance_is_not_flagged() -> None:
     lengths = [10, 60, 25, 90, 14, 33]
     cold = [row for k, n in enumerate(lengths) for row in arm(COLD, [0.9] * 5, tokens_out=n, reply_id=f"c{k}")]
     warm = [
@@ -160,7 +160,7 @@ def test_output_that_differs_by_chance_is_not() -> None:
     assert check(judged(spread), "cold_user_output").state == "pass"
 
 
-def test_prompts_of_different_lengths_and_arms_that_are_no_arms_are_flagged() -> None:
+def test_arms_that_differ_in_length_or_not_in_the_cache_are_flagged() -> None:
     assert check(judged(both(tokens_in=130)), "cold_user_prompts").state == "fail"
     assert check(judged(both()), "cold_user_prompts").state == "pass"
     assert check(judged(both(tokens_cached=50)), "cold_user_cache").state == "fail"
@@ -170,14 +170,14 @@ def test_prompts_of_different_lengths_and_arms_that_are_no_arms_are_flagged() ->
 
 
 @pytest.mark.parametrize("rows", [both(), [reply(k % 8, 10.0 + k) for k in range(20)]])
-def test_it_is_written_by_its_schema_and_shown_on_its_card(rows: list[ReplyRow]) -> None:
+def test_the_gap_follows_the_schema_and_has_a_card(rows: list[ReplyRow]) -> None:
     capacity = judged(rows, counters(6000, 2700, 6000)).to_json()
     validate(capacity)
     card = cards(capacity, CHAT)[-1]
     assert card.key == "cold"
     if capacity["cold_user"]["measured"]:
         assert card.answer.startswith("0.90 s cold, 0.10 s warm: 9.0 ×")
-        assert "is served" in card.caption
+        assert "cold users are served" in card.caption
         assert "45 %" in card.caption
     else:
         assert card.answer == "not measured in this run"

@@ -1,4 +1,4 @@
-"""A level's figures: percentiles, tokens at the edges, and what the server said."""
+"""A level's figures: percentiles, throughput, and server metrics."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def only_level(rows: list[ReplyRow], **changes: object) -> LevelResult:
     return judge(evidence(rows, staircase((1, 30)), **changes), CHAT).levels[0]
 
 
-def test_percentiles_are_those_of_the_replies() -> None:
+def test_percentiles_of_the_replies() -> None:
     rows = [reply(0, 6.0 + i / 10, first=6.0 + i / 10 + (i + 1) / 100, due=5.9 + i / 10) for i in range(101)]
     figures = only_level(rows)
     assert figures.ttft_p50 == pytest.approx(0.51)
@@ -32,7 +32,7 @@ def test_percentiles_are_those_of_the_replies() -> None:
     assert figures.goodput_rps == pytest.approx(90 / 24)
 
 
-def test_short_replies_have_no_decode_rate_and_no_reply_has_no_figure() -> None:
+def test_short_replies_have_no_decode_rate_and_no_replies_no_figures() -> None:
     assert only_level([reply(0, 6.0, tokens_out=5)]).decode_rate_p50 is None
     nothing = only_level([])
     assert (nothing.ttft_p50, nothing.longest_gap_max, nothing.slo_attainment, nothing.goodput_rps) == (None,) * 4
@@ -42,66 +42,66 @@ def tokens_at(*windows: tuple[float, int]) -> list[Window]:
     return [Window("tokens", start, 1.0, count, None) for start, count in windows]
 
 
-def test_tokens_a_second_count_edges_in_proportion() -> None:
+def test_windows_at_the_edges_count_in_proportion() -> None:
     inside = tokens_at((9.0, 1000), (10.0, 50), (19.0, 50), (20.0, 1000))
     assert tokens_within(token_windows(inside), LEVEL) == pytest.approx(10.0)
     half = Level(2, 2, 2, 9.5, 19.5, band=False)
     assert tokens_within(token_windows(inside), half) == pytest.approx((500 + 50 + 25) / 10)
 
 
-def test_no_tokens_are_not_no_count() -> None:
+def test_no_counts_are_not_zero_tokens() -> None:
     assert tokens_within(token_windows([]), LEVEL) is None
     assert tokens_within(token_windows(tokens_at((100.0, 5))), LEVEL) == 0.0
     assert only_level(steady(1, 0, 30), windows=()).total_tokens_per_s is None
 
 
 def samples(quantity: str, *values: float, engine: str = "0", url: str = "u", start: float = 9.5) -> list[ServerRow]:
-    """One sample a second from second 9.5 on: the first lies before the level."""
+    """Return one sample a second from second 9.5 on; the first is before the level."""
     return [ServerRow(start + i, url, engine, quantity, value) for i, value in enumerate(values)]
 
 
-def told(rows: list[ServerRow]) -> tuple[float | None, ...]:
+def server_values(rows: list[ServerRow]) -> tuple[float | None, ...]:
     figures = server_figures(read_metrics(columns(rows, ServerRow)), LEVEL)
     return figures.kv_usage_max, figures.preemptions, figures.waiting_max, figures.running_max
 
 
 def test_a_silent_server_has_no_figures() -> None:
-    assert told([]) == (None, None, None, None)
-    assert told(samples("kv_usage", 0.5, start=100.0)) == (None, None, None, None)
+    assert server_values([]) == (None, None, None, None)
+    assert server_values(samples("kv_usage", 0.5, start=100.0)) == (None, None, None, None)
 
 
-def test_the_fullest_engine_binds_and_queues_add_up() -> None:
+def test_the_fullest_engine_counts_and_queues_add_up() -> None:
     rows = samples("kv_usage", 0.99, 0.3, 0.4) + samples("kv_usage", 0.1, 0.7, 0.2, engine="1")
     rows += samples("waiting", 9.0, 1.0, 2.0) + samples("waiting", 9.0, 3.0, 1.0, engine="1")
     rows += samples("running", 0.0, 4.0) + samples("running", 0.0, 5.0, url="v", start=9.6)
-    assert told(rows) == (0.7, None, 4.0, 9.0)
+    assert server_values(rows) == (0.7, None, 4.0, 9.0)
 
 
 def test_parts_and_their_sum_are_not_added_up() -> None:
     rows = samples("waiting", 1.0, 3.0) + samples("waiting", 1.0, 2.0, engine="1")
-    assert told(rows + samples("waiting", 2.0, 5.0, engine="all"))[2] == 5.0
+    assert server_values(rows + samples("waiting", 2.0, 5.0, engine="all"))[2] == 5.0
 
 
-def test_a_counter_is_charged_where_it_rose_and_survives_a_restart() -> None:
+def test_a_counter_counts_where_it_rose_and_survives_a_restart() -> None:
     rows = samples("preemptions", 5.0, 7.0, 7.0, 2.0, 3.0)
-    assert told(rows)[1] == 2 + 0 + 2 + 1
+    assert server_values(rows)[1] == 2 + 0 + 2 + 1
     metrics = read_metrics(columns(rows, ServerRow))
     assert total_rise(metrics, "preemptions") == 5.0
     assert list(restarts(metrics)) == [("u", 12.5)]
 
 
-def test_a_moved_start_is_a_restart() -> None:
+def test_a_new_process_start_is_a_restart() -> None:
     rows = samples("process_start", 1000.0, 1000.0, 1050.0)
     assert list(restarts(read_metrics(columns(rows, ServerRow)))) == [("u", 11.5)]
 
 
-def test_an_engine_that_fell_silent_counts_no_longer() -> None:
+def test_a_stale_engine_is_left_out() -> None:
     rows = samples("waiting", 8.0) + samples("waiting", *[1.0] * 10, engine="1", start=10.0)
-    assert told(rows)[2] == 9.0
-    assert told(samples("waiting", 8.0, start=1.0) + samples("waiting", 1.0, engine="1", start=10.0))[2] == 1.0
+    assert server_values(rows)[2] == 9.0
+    assert server_values(samples("waiting", 8.0, start=1.0) + samples("waiting", 1.0, engine="1", start=10.0))[2] == 1.0
 
 
-def test_a_killed_run_divides_by_what_its_windows_cover_and_says_nothing_of_the_rest() -> None:
+def test_a_killed_run_counts_only_what_its_windows_cover() -> None:
     windows = tokens_at((LEVEL.t_start, 50), (LEVEL.t_start + 1, 50))
     assert tokens_within(token_windows(windows), LEVEL, killed=True) == pytest.approx(50.0)
     assert tokens_within(token_windows(windows), LEVEL) == pytest.approx(100 / LEVEL.seconds)
@@ -127,7 +127,7 @@ def test_fluidity_is_over_all_deadlines_and_its_share_over_replies() -> None:
     assert level.fluid_share == pytest.approx(2 / 4)
 
 
-def test_deadlines_of_another_profile_say_nothing() -> None:
+def test_deadlines_of_another_profile_are_ignored() -> None:
     rows = with_deadlines((100, 0))
     assert CHAT.typing
     faster = CHAT.model_copy(update={"typing": CHAT.typing.model_copy(update={"served": 30.0})})
@@ -146,7 +146,7 @@ def test_a_profile_without_a_first_word_or_a_typing_speed_sets_no_deadlines() ->
 
 
 def test_goodput_is_the_highest_rate_with_nine_of_ten_served() -> None:
-    """One user: a reply every 3 s; four: four times as many, all served; eight: a fifth of them too late."""
+    """One user with a reply every 3 s; four users, all served; eight users with a fifth of replies too late."""
     late = [
         reply(u, 125.1 + 3 * i, first=125.1 + 3 * i + (5 if i % 5 == 0 else 0.1)) for i in range(18) for u in range(8)
     ]

@@ -37,8 +37,8 @@ def article(
                                      tokens_in=SHARED + OWN, tokens_cached=cached))  # fmt: skip
         for t in range(HOLD):
             preempted += preemptions if t == HOLD // 2 else 0
-            told = {"running": users - waiting, "waiting": waiting, "kv_usage": kv, "preemptions": preempted}
-            server += [ServerRow(start + t, "u", "0", name, float(value)) for name, value in told.items()]
+            values = {"running": users - waiting, "waiting": waiting, "kv_usage": kv, "preemptions": preempted}
+            server += [ServerRow(start + t, "u", "0", name, float(value)) for name, value in values.items()]
     config = {"kv_tokens": POOL, "block_size": BLOCK, "num_gpu_blocks": POOL // BLOCK, "engines": 1, **cache}
     stated = manifest(
         workers=[worker(started=len(replies))],
@@ -61,7 +61,7 @@ def test_the_level_before_saturation_is_named() -> None:
         (24, 32),
     )
     assert "24 people fill 97 % of the KV cache" in headroom.sentence
-    assert "near saturation, and all users are served; at 32 it ran out of memory" in headroom.sentence
+    assert "near saturation, and nothing is preempted yet; at 32 it ran out of memory" in headroom.sentence
 
 
 def test_queued_users_hold_no_memory() -> None:

@@ -1,4 +1,4 @@
-"""Levels from what happened: plateaus, their settling, and climbs that have none."""
+"""Finding levels: plateaus, settling time, and ramps without plateaus."""
 
 import itertools
 
@@ -23,21 +23,21 @@ def spans(levels: list[Level]) -> list[tuple[int, float, float]]:
     return [(level.users, level.t_start, level.t_end) for level in levels]
 
 
-def test_a_level_is_a_constant_count_less_its_settling() -> None:
+def test_a_level_is_a_constant_count_without_its_settling_time() -> None:
     rows = staircase((2, 30), (3, 1), (4, 30))
     assert spans(found(rows, PLAN)) == [(2, 5.0, 29.0), (4, 35.0, 60.0)]
 
 
-def test_the_plans_settling_is_used() -> None:
+def test_the_plans_settling_time_is_used() -> None:
     assert spans(found(staircase((2, 30)), {**PLAN, "settle": 0.0})) == [(2, 0.0, 29.0)]
     assert spans(found(staircase((2, 30)), {"settle": "later"})) == [(2, 5.0, 29.0)]
 
 
-def test_counts_passed_through_on_the_way_to_a_planned_level_are_none() -> None:
+def test_counts_on_the_way_to_a_planned_level_are_not_levels() -> None:
     assert [level.users for level in found(staircase((2, 30), (3, 12), (4, 30)), PLAN)] == [2, 4]
 
 
-def test_a_hand_ramp_has_levels_where_it_rests() -> None:
+def test_a_ramp_has_levels_where_it_pauses() -> None:
     levels = found(staircase((1, 20), (2, 1), (3, 1), (4, 25), (5, 8), (6, 30)))
     assert [level.users for level in levels if not level.band] == [1, 4, 6]
 
@@ -61,7 +61,7 @@ def test_no_users_no_levels() -> None:
     assert found([]) == found([UserRow(0.0, 0, None, "ready")]) == found(staircase((0, 60))) == []
 
 
-def test_a_climb_without_plateaus_is_cut_into_bands() -> None:
+def test_a_ramp_without_plateaus_is_cut_into_bands() -> None:
     levels = found(staircase(*((n, 1) for n in range(1, 61))))
     assert levels
     assert all(level.band for level in levels)
@@ -76,13 +76,13 @@ def test_a_planned_run_has_no_bands() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 8)), min_size=1, max_size=40))
-def test_bands_never_overlap_and_keep_to_their_climb(steps: list[tuple[int, int]]) -> None:
-    climb, t, users = [], 0.0, 0
+def test_bands_do_not_overlap_and_stay_within_their_ramp(steps: list[tuple[int, int]]) -> None:
+    ramp, t, users = [], 0.0, 0
     for more, seconds in steps:
         users += more
-        climb.append((t, t + seconds, users))
+        ramp.append((t, t + seconds, users))
         t += seconds
-    bands = cut_bands(climb)
+    bands = cut_bands(ramp)
     assert all(band.end - band.start >= 5 and band.low <= band.high for band in bands)
     assert all(a.end <= b.start and a.high < b.low for a, b in itertools.pairwise(bands))
 
@@ -97,14 +97,14 @@ def test_without_levels_everything_is_outside() -> None:
     assert assign_replies(np.array([1.0, 2.0]), []).tolist() == [-1, -1]
 
 
-def test_unreadable_samples_are_passed_over() -> None:
+def test_unreadable_samples_are_skipped() -> None:
     rows = staircase((2, 30))
     table = {name: values.copy() for name, values in columns(rows, UserRow).items()}
     table["users"][[3, 7]] = np.nan
     assert spans(find_levels(table, PLAN, None)) == [(2, pytest.approx(5.0), pytest.approx(29.0))]
 
 
-def test_a_fall_begins_a_new_climb() -> None:
+def test_a_fall_starts_a_new_ramp() -> None:
     up = [(n, 2) for n in range(1, 16)]
     levels = found(staircase(*up, (3, 2), *((n, 2) for n in range(4, 16))))
     assert all(level.band for level in levels)
@@ -112,8 +112,8 @@ def test_a_fall_begins_a_new_climb() -> None:
     assert min(level.users_low for level in levels if level.t_start >= 29) == 3
 
 
-def test_what_was_sent_while_a_worker_was_not_heard_is_in_no_level() -> None:
-    """Cut off at 40 s and noticed at 45 s, back at 60 s: four users were served all the time, and counted as two."""
+def test_replies_sent_while_a_worker_was_out_of_contact_belong_to_no_level() -> None:
+    """Out of contact at 40 s, noticed at 45 s, back at 60 s: four users all the time, but counted as two."""
     table = columns(staircase((4, 45), (2, 15), (4, 40)), UserRow)
     plan = {**PLAN, "levels": [4, 2]}
     careless = spans(find_levels(table, plan, None))
@@ -125,8 +125,8 @@ def test_what_was_sent_while_a_worker_was_not_heard_is_in_no_level() -> None:
     ]
 
 
-def test_the_users_of_a_killed_worker_count_until_it_was_last_heard() -> None:
-    """Killed at 40 s, counted out at 45 s: what is left is a level of its own."""
+def test_users_of_a_killed_worker_count_until_its_last_contact() -> None:
+    """Killed at 40 s, counted out at 45 s: the rest is a level of its own."""
     table = columns(staircase((4, 45), (2, 30)), UserRow)
     plan = {**PLAN, "levels": [4, 2]}
     found_ = spans(find_levels(table, plan, None, [(40.0, None)]))

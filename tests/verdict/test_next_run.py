@@ -1,4 +1,4 @@
-"""The command that a report gives asks the same question as the run did."""
+"""The suggested command keeps the options of the run."""
 
 import json
 from typing import Any
@@ -18,14 +18,14 @@ def test_options_at_their_defaults_are_not_repeated() -> None:
     assert command(levels="4,8") == "probe run capacity --host http://server:8000 --levels 4,5,6,7,8"
 
 
-def test_options_that_differ_are_given_again_and_read_as_they_were() -> None:
+def test_changed_options_are_repeated_and_parse_to_the_same_values() -> None:
     asked = {"hold": "90s", "max_tokens": "16", "api": "completion", "slo": "batch", "temperature": "0.5"}
-    said = command(**asked, metrics_url="http://server:9000/metrics,http://server:9001/metrics")
-    given = dict(part[2:].split("=", 1) for part in said.split() if part.startswith("--") and "=" in part)
+    suggested = command(**asked, metrics_url="http://server:9000/metrics,http://server:9001/metrics")
+    given = dict(part[2:].split("=", 1) for part in suggested.split() if part.startswith("--") and "=" in part)
     assert read_options({name.replace("-", "_"): text for name, text in given.items()}) == read_options(
         {**asked, "metrics_url": "http://server:9000/metrics,http://server:9001/metrics"}
     )
 
 
-def test_a_users_own_locustfile_is_named_by_its_file() -> None:
+def test_a_locustfile_of_the_user_is_named_by_its_path() -> None:
     assert command("./mine/reviewer.py").startswith("probe run ./mine/reviewer.py --host")

@@ -1,4 +1,4 @@
-"""One reply at a time: each dimension, each bound, each ending."""
+"""Grading a reply: each dimension, each bound, each outcome."""
 
 import numpy as np
 import pytest
@@ -16,21 +16,21 @@ BATCH = SloProfile(name="batch", whole_answer=WholeAnswer(served=60.0, strained=
 def grade(
     row: ReplyRow, dimension: str = "overall", *, profile: SloProfile = CHAT, reasoning: Reasoning = "shown"
 ) -> str:
-    """How this reply felt."""
+    """Grade this reply."""
     judged = judge_replies(columns([row], ReplyRow), profile, reasoning)
     return NAMES[int((judged.overall if dimension == "overall" else judged.by[dimension])[0])]
 
 
 @pytest.mark.parametrize(
-    ("wait", "felt"),
+    ("wait", "expected"),
     [(0.1, "served"), (1.0, "served"), (1.001, "strained"), (10.0, "strained"), (10.001, "broken")],
 )
-def test_first_word_bounds_belong_to_the_better_side(wait: float, felt: str) -> None:
-    assert grade(reply(first=wait), "first_word") == felt
-    assert grade(reply(first=wait)) == felt
+def test_first_word_bounds_belong_to_the_better_side(wait: float, expected: str) -> None:
+    assert grade(reply(first=wait), "first_word") == expected
+    assert grade(reply(first=wait)) == expected
 
 
-def test_first_word_counts_from_due_less_our_own_lateness() -> None:
+def test_first_word_counts_from_due_less_own_lateness() -> None:
     queued = reply(sent=3.0, due=0.0, first=3.5)
     assert grade(queued, "first_word") == "strained"
     assert grade(reply(sent=3.0, due=0.0, late=2.8, first=3.5), "first_word") == "served"
@@ -38,34 +38,34 @@ def test_first_word_counts_from_due_less_our_own_lateness() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tpot", "felt"), [(0.05, "served"), (0.1, "served"), (0.101, "strained"), (0.2, "strained"), (0.201, "broken")]
+    ("tpot", "expected"), [(0.05, "served"), (0.1, "served"), (0.101, "strained"), (0.2, "strained"), (0.201, "broken")]
 )
-def test_typing_bounds_belong_to_the_better_side(tpot: float, felt: str) -> None:
-    assert grade(reply(tpot=tpot), "typing") == felt
+def test_typing_bounds_belong_to_the_better_side(tpot: float, expected: str) -> None:
+    assert grade(reply(tpot=tpot), "typing") == expected
 
 
 @pytest.mark.parametrize("changes", [{"tokens_out": 7}, {"events": 1}, {"tpot": None}])
-def test_typing_is_left_out_where_there_is_none(changes: dict[str, object]) -> None:
+def test_typing_is_not_judged_where_there_is_none(changes: dict[str, object]) -> None:
     row = reply(**{"tpot": 5.0, "longest_gap": None, **changes})
     assert grade(row, "typing") == "open"
     assert grade(row) == "served"
 
 
 @pytest.mark.parametrize(
-    ("gap", "felt"), [(1.999, "served"), (2.0, "strained"), (9.999, "strained"), (10.0, "broken"), (None, "open")]
+    ("gap", "expected"), [(1.999, "served"), (2.0, "strained"), (9.999, "strained"), (10.0, "broken"), (None, "open")]
 )
-def test_silence_bounds_belong_to_the_worse_side(gap: float | None, felt: str) -> None:
-    assert grade(reply(longest_gap=gap), "silence") == felt
+def test_silence_bounds_belong_to_the_worse_side(gap: float | None, expected: str) -> None:
+    assert grade(reply(longest_gap=gap), "silence") == expected
 
 
 @pytest.mark.parametrize("outcome", sorted(Outcome))
-def test_every_ending_that_the_server_caused_is_broken(outcome: Outcome) -> None:
+def test_every_failure_of_the_server_is_broken(outcome: Outcome) -> None:
     expected = {Outcome.COMPLETE: "served", Outcome.ENDED_BY_US: "open", Outcome.CLIENT_ERROR: "open"}
     assert grade(reply(outcome=outcome), "answer") == expected.get(outcome, "broken")
     assert grade(reply(outcome=outcome)) == expected.get(outcome, "broken")
 
 
-def test_our_own_fault_is_never_the_servers_whatever_the_marks_say() -> None:
+def test_a_client_error_is_never_the_servers_fault() -> None:
     assert grade(reply(first=50.0, outcome=Outcome.CLIENT_ERROR)) == "open"
 
 
@@ -77,21 +77,21 @@ def test_an_ending_in_silence_counts_as_silence() -> None:
 
 
 def cut(at: float, **changes: object) -> ReplyRow:
-    """A reply that we ended."""
+    """Return a reply aborted by the load generator."""
     return reply(outcome=Outcome.ENDED_BY_US, end=at, **changes)
 
 
 def waiting(at: float) -> ReplyRow:
-    """A reply that we ended before its first word."""
+    """Return a reply aborted before its first word."""
     return cut(at, first=None, tpot=None, tokens_out=None, longest_gap=None)
 
 
-@pytest.mark.parametrize(("at", "felt"), [(0.9, "open"), (5.0, "strained"), (12.0, "broken")])
-def test_ended_by_us_before_a_first_word(at: float, felt: str) -> None:
-    assert grade(waiting(at)) == felt
+@pytest.mark.parametrize(("at", "expected"), [(0.9, "open"), (5.0, "strained"), (12.0, "broken")])
+def test_aborted_before_the_first_word(at: float, expected: str) -> None:
+    assert grade(waiting(at)) == expected
 
 
-def test_ended_by_us_in_mid_reply_is_open_until_a_bound_has_passed() -> None:
+def test_aborted_in_mid_reply_is_open_until_a_bound_has_passed() -> None:
     assert grade(cut(1.2)) == "open"
     assert grade(cut(1.2), "first_word") == "served"
     assert grade(cut(1.2), "silence") == "open"
@@ -113,7 +113,7 @@ def test_whole_answers_are_judged_by_their_time() -> None:
     assert whole(7.0, late=2.0) == "served"
 
 
-def test_a_whole_answer_without_a_count_is_judged_only_where_any_count_would_do() -> None:
+def test_a_whole_answer_without_a_token_count_is_judged_only_if_it_does_not_matter() -> None:
     def uncounted(seconds: float) -> str:
         row = reply(streamed=False, first=None, tpot=None, longest_gap=None, tokens_out=None, events=0, end=seconds)
         return grade(row)
@@ -122,10 +122,10 @@ def test_a_whole_answer_without_a_count_is_judged_only_where_any_count_would_do(
     assert uncounted(5.0) == "open"
 
 
-@pytest.mark.parametrize(("seconds", "felt"), [(60.0, "served"), (61.0, "strained"), (301.0, "broken")])
+@pytest.mark.parametrize(("seconds", "expected"), [(60.0, "served"), (61.0, "strained"), (301.0, "broken")])
 @pytest.mark.parametrize("streamed", [True, False])
-def test_a_batch_profile_judges_the_whole_answer_only(seconds: float, felt: str, streamed: bool) -> None:
-    assert grade(reply(first=30.0, tpot=1.0, end=seconds, streamed=streamed), profile=BATCH) == felt
+def test_a_batch_profile_judges_the_whole_answer_only(seconds: float, expected: str, streamed: bool) -> None:
+    assert grade(reply(first=30.0, tpot=1.0, end=seconds, streamed=streamed), profile=BATCH) == expected
 
 
 def test_hidden_reasoning_is_a_wait() -> None:
@@ -141,11 +141,11 @@ def test_hidden_reasoning_cut_before_the_answer_is_judged_by_the_wait() -> None:
     assert grade(thinking, reasoning="hidden") == "broken"
 
 
-def test_a_complete_stream_without_a_first_mark_says_nothing() -> None:
+def test_a_complete_stream_without_a_first_token_is_open() -> None:
     assert grade(reply(first=None, tpot=None, longest_gap=None)) == "open"
 
 
-def test_nothing_known_is_nothing_judged() -> None:
+def test_missing_columns_are_not_judged() -> None:
     row = {name: np.full(1, np.nan) for name in ("due", "late", "sent", "first", "last", "end", "tpot", "tokens_out")}
     text = np.array([""], dtype=object)
     judged = judge_replies({**row, "outcome": text, "streamed": np.array([True])}, CHAT, "shown")

@@ -14,20 +14,21 @@ LOWEST = "at 8 people, the lowest level measured"
 
 
 @pytest.mark.parametrize(
-    ("served", "between", "breaks", "said"),
+    ("served", "between", "breaks", "expected"),
     [
         (64, (64, 96), "typing", f"64 people at once feel served; at 96 typing speed broke first; {GAP}"),
         (1, (1, 2), "silence", "1 person feels served; at 2 silent pauses broke first."),
         (3, (3, 4), None, "3 people at once feel served; at 4 several dimensions together broke first."),
         (0, (None, 1), "answer", "Not even one person feels served: failed or late answers broke first."),
         (0, (None, 8), "typing", f"Nobody is proven served: {LOWEST}, typing speed broke first."),
-        (None, (None, None), None, "No answer: the number of users never stood still long enough to measure anything."),
+        (None, (None, None), None,
+         "No answer: the number of users was never constant long enough to measure anything."),
     ],
 )  # fmt: skip
 def test_the_answer_in_a_sentence(
-    served: int | None, between: tuple[int | None, int | None], breaks: str | None, said: str
+    served: int | None, between: tuple[int | None, int | None], breaks: str | None, expected: str
 ) -> None:
-    assert sentence(served, between, what_broke(breaks, between[1], {}), [], None, []) == said
+    assert sentence(served, between, what_broke(breaks, between[1], {}), [], None, []) == expected
 
 
 def test_a_dimension_that_fails_only_higher_up_did_not_fail_the_level() -> None:
@@ -38,8 +39,8 @@ def test_a_dimension_that_fails_only_higher_up_did_not_fail_the_level() -> None:
 
 
 def test_answers_that_are_not_the_models_own_are_stated() -> None:
-    said = sentence(8, (8, None), "", [], None, [], ["cut_answers", "batch_limit"])
-    assert said == "With answers cut short, 8 people at once feel served; more were not measured."
+    expected = sentence(8, (8, None), "", [], None, [], ["cut_answers", "batch_limit"])
+    assert expected == "With answers cut short, 8 people at once feel served; more were not measured."
     both = sentence(0, (None, 1), "silent pauses broke first", [], None, [], ["response_cache", "cut_answers"])
     assert both.startswith("With answers from a response cache and cut short, not even one person feels served")
     assert sentence(8, (8, None), "", [], None, [], ["batch_limit"]).startswith("8 people")
@@ -64,7 +65,7 @@ ONE = "A ramp suggests that 1 person feels served"
 
 
 @pytest.mark.parametrize(
-    ("between", "failed", "levels", "said"),
+    ("between", "failed", "levels", "expected"),
     [
         ((3, 12), None, [band(11, 12, WAIT, 9)],
          f"A ramp suggests that 3 people at once feel served; at 12 {FIRST_WORD}; {RAMP_UNPROVEN}."),
@@ -84,9 +85,9 @@ ONE = "A ramp suggests that 1 person feels served"
     ],
 )  # fmt: skip
 def test_a_ramp_suggests_a_result_without_proving_it(
-    between: tuple[int | None, int | None], failed: int | None, levels: list[LevelResult], said: str
+    between: tuple[int | None, int | None], failed: int | None, levels: list[LevelResult], expected: str
 ) -> None:
-    assert sentence(None, (None, failed), "", levels, Ramp(between), []) == said
+    assert sentence(None, (None, failed), "", levels, Ramp(between), []) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Engines that are asked at different moments, put together: the latest of each, a stale one left out."""
+"""Combining engines that are sampled at different moments: the latest sample of each, without stale ones."""
 
 import numpy as np
 
@@ -10,19 +10,19 @@ def series(*samples: tuple[float, float]) -> Series:
     return Series(np.array(t, dtype=float), np.array(value, dtype=float))
 
 
-def test_engines_asked_in_turn_are_added_up_at_every_moment() -> None:
+def test_engines_sampled_in_turn_are_summed_at_every_moment() -> None:
     one, two = series((0, 4), (10, 6), (20, 8)), series((5, 1), (15, 2), (25, 3))
     moments, values = combine([one, two])
     assert moments.tolist() == [0, 5, 10, 15, 20, 25]
     assert values.tolist() == [4, 5, 7, 8, 10, 11]
 
 
-def test_the_fullest_binds_where_that_is_asked_for() -> None:
+def test_the_maximum_on_request() -> None:
     one, two = series((0, 0.4), (10, 0.9)), series((5, 0.6), (15, 0.2))
     assert combine([one, two], fullest=True)[1].tolist() == [0.4, 0.6, 0.9, 0.9]
 
 
-def test_an_engine_that_falls_silent_is_left_out_after_a_while() -> None:
+def test_a_stale_engine_is_left_out() -> None:
     one, two = series(*((t, 3) for t in range(20))), series((0, 5), (1, 5), (2, 5))
     moments, values = combine([one, two])
     held = dict(zip(moments.tolist(), values.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""A capacity into a team and a cost, where both are known by construction."""
+"""Team size and cost of a capacity, in runs where both are known."""
 
 from math import comb
 
@@ -16,7 +16,7 @@ USERS = 4
 
 
 def busy(users: int, reply_s: float, rest: float, until: float = SECONDS) -> list[ReplyRow]:
-    """Each user asks, gets a good reply of `reply_s` seconds, rests, and asks again."""
+    """Return users who send a request, get a good reply of `reply_s` seconds, rest, and repeat."""
     starts = np.arange(0.0, until, reply_s + rest)
     return [reply(u, float(t), end=float(t) + reply_s) for t in starts for u in range(users)]
 
@@ -25,8 +25,8 @@ def judged(rows: list[ReplyRow], given: Given, users: int = USERS, **changes: ob
     return judge(evidence(rows, staircase((users, SECONDS)), **changes), CHAT, given=given)
 
 
-def test_people_who_wait_a_tenth_of_their_time_are_ten_times_as_many() -> None:
-    """Four people who never rest, replies of 2 s: four in flight. With 18 s of rest each is busy for 10 %."""
+def test_a_team_that_waits_a_tenth_of_the_time_is_ten_times_as_large() -> None:
+    """Four users without rest and replies of 2 s: four in flight. With 18 s of rest, each is busy 10 % of the time."""
     verdict = judged(busy(USERS, 2.0, 0.0), Given(think_time=18.0))
     found = verdict.team
     assert verdict.served_users == USERS
@@ -40,8 +40,8 @@ def test_people_who_wait_a_tenth_of_their_time_are_ten_times_as_many() -> None:
     assert "18 s to read and think" in found.sentence
 
 
-def test_users_who_rest_in_the_run_are_counted_by_what_they_had_in_flight() -> None:
-    """The same four with as long a rest as a reply: two in flight. A team that rests just so is the four."""
+def test_users_who_rest_during_the_run_count_by_replies_in_flight() -> None:
+    """The same four with rests as long as replies: two in flight. A team that rests the same is those four."""
     found = judged(busy(USERS, 2.0, 2.0), Given(think_time=2.0)).team
     assert found is not None
     assert found.in_flight == pytest.approx(2.0, rel=0.05)
@@ -55,8 +55,8 @@ def test_without_a_rest_the_team_is_the_capacity() -> None:
     assert found.people_19_of_20 == USERS
 
 
-def test_costs_are_the_price_over_what_an_hour_brings() -> None:
-    """100 tokens a second in all: 360,000 an hour."""
+def test_costs_are_the_price_over_the_work_of_an_hour() -> None:
+    """100 tokens per second in total: 360,000 per hour."""
     found = judged(busy(USERS, 2.0, 0.0), Given(think_time=18.0, price_per_hour=3.6)).cost
     assert found is not None
     assert found.per_user_hour == pytest.approx(0.9)
@@ -66,7 +66,7 @@ def test_costs_are_the_price_over_what_an_hour_brings() -> None:
     assert found.sentence.startswith("At 3.60 an hour, kept busy at the capacity: an hour costs 0.90 for each person")
 
 
-def test_nothing_is_said_of_what_was_not_given() -> None:
+def test_without_think_time_and_price_there_is_no_team_and_cost() -> None:
     rows = busy(USERS, 2.0, 0.0)
     verdict = judged(rows, Given())
     assert (verdict.team, verdict.cost) == (None, None)
@@ -81,7 +81,7 @@ def test_nothing_is_said_of_what_was_not_given() -> None:
 
 
 @pytest.mark.parametrize("why", ["broken", "short", "invalid"])
-def test_nothing_is_said_where_no_capacity_is_proven(why: str) -> None:
+def test_without_a_proven_capacity_there_is_no_team(why: str) -> None:
     rows = busy(USERS, 2.0, 0.0)
     changes: dict[str, object] = {}
     if why == "broken":
@@ -100,13 +100,13 @@ def test_nothing_is_said_where_no_capacity_is_proven(why: str) -> None:
 
 
 @pytest.mark.parametrize(("k", "n", "share"), [(2, 5, 0.17), (8, 40, 0.1), (0, 3, 0.5), (4, 4, 0.9)])
-def test_the_binomial_is_the_textbooks(k: int, n: int, share: float) -> None:
+def test_the_binomial_distribution(k: int, n: int, share: float) -> None:
     exact = sum(comb(n, i) * share**i * (1 - share) ** (n - i) for i in range(k + 1))
     assert at_most(k, n, share) == pytest.approx(exact)
 
 
 @pytest.mark.parametrize(("in_flight", "share"), [(1, 0.5), (4, 0.1), (64, 0.02), (3, 1.0)])
-def test_one_more_would_be_too_many(in_flight: int, share: float) -> None:
+def test_one_more_person_would_be_too_many(in_flight: int, share: float) -> None:
     most = always(in_flight, share)
     assert at_most(in_flight, most, share) >= 0.95
     assert at_most(in_flight, most + 1, share) < 0.95

@@ -1,4 +1,4 @@
-"""Small invented runs: rows as the run directory would hold them, turned into evidence."""
+"""Small synthetic runs: rows as in a run directory, turned into evidence."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -22,7 +22,7 @@ TEXT |= {"state", "url", "engine", "quantity"}
 
 
 def reply(user: int | str = 0, sent: float = 0.0, **changes: Any) -> ReplyRow:
-    """A good reply: first word after 0.2 s, 20 tokens at 20 a second, complete."""
+    """Return a good reply: first word after 0.2 s, 20 tokens at 20 tokens/s, complete."""
     first = changes.pop("first", sent + 0.2)
     tpot = changes.pop("tpot", 0.05)
     tokens = changes.pop("tokens_out", 20)
@@ -41,12 +41,12 @@ def reply(user: int | str = 0, sent: float = 0.0, **changes: Any) -> ReplyRow:
 
 
 def slow_start(user: int, sent: float, wait: float) -> ReplyRow:
-    """A reply whose first word took `wait` seconds."""
+    """Return a reply whose first word took `wait` seconds."""
     return reply(user, sent, first=sent + wait)
 
 
 def columns(rows: list[Any], row_type: type) -> Columns:
-    """Rows as the columns that evidence holds."""
+    """Turn rows into columns of evidence."""
     return {f.name: _column(f.name, [getattr(row, f.name) for row in rows]) for f in fields(row_type)}
 
 
@@ -61,7 +61,7 @@ def _column(name: str, values: list[Any]) -> np.ndarray:
 
 
 def staircase(*steps: tuple[int, float]) -> list[UserRow]:
-    """One sample a second of (users, seconds), one step after another from second 0; stopping at the end."""
+    """Return one sample a second of steps (users, seconds) from second 0 on; stopping at the end."""
     rows, t = [], 0.0
     for users, seconds in steps:
         rows += [UserRow(t + s, users, users, "running") for s in range(int(seconds))]
@@ -70,7 +70,7 @@ def staircase(*steps: tuple[int, float]) -> list[UserRow]:
 
 
 def worker(**changes: Any) -> dict[str, Any]:
-    """A worker that did everything right."""
+    """Return the entry of a worker without problems."""
     good = {
         "id": "w1", "host": "here", "version": "0.1.0", "clock_offset": 0.0, "clock_error": 0.0001, "started": 0,
         "rows": 0, "last_word": 99.0, "lost_at": None, "left_at": None, "cpu_seconds": 1.0, "loop_lag_max": 0.01,
@@ -80,7 +80,7 @@ def worker(**changes: Any) -> dict[str, Any]:
 
 
 def manifest(**changes: Any) -> dict[str, Any]:
-    """A run with levels held by plan."""
+    """Return the manifest of a run with planned levels."""
     plan = {"levels": [], "hold": 30.0, "settle": 5.0, "min_replies": 3}
     good = {
         "schema": 1, "scenario": "capacity", "duration": 100.0, "end_reason": "levels_done",
@@ -93,7 +93,7 @@ def manifest(**changes: Any) -> dict[str, Any]:
 
 
 def evidence(replies: list[ReplyRow], users: list[UserRow], **changes: Any) -> Evidence:
-    """A whole run around these replies and users, in which everything else is in order."""
+    """Return a run with these replies and users, in which everything else is in order."""
     stated = changes.pop("manifest", None) or manifest(workers=[worker(started=len(replies))])
     lag = LatencySketch()
     lag.add([0.0005] * 100)
@@ -112,6 +112,6 @@ def evidence(replies: list[ReplyRow], users: list[UserRow], **changes: Any) -> E
 
 
 def steady(users: int, start: float, seconds: float, every: float = 3.0, **changes: Any) -> list[ReplyRow]:
-    """Each of the users asks every so many seconds, from the settled part on, and gets a good answer."""
+    """Return good replies to users who each send one request per interval, after the settling time."""
     moments = np.arange(start + 5.0 + 0.1, start + seconds - 0.1, every)
     return [reply(user, float(t), **changes) for t in moments for user in range(users)]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from probe_ext.measure.table_rows import LATER, Row, columns
+from probe_ext.measure.table_rows import OPTIONAL_COLUMNS, Row, columns
 from probe_ext.report.inputs.line_scan import Scan, WholeLines, numbered, scan
 
 Floats = npt.NDArray[np.float64]
@@ -98,7 +98,7 @@ def usable(path: Path, scanned: Scan, row_type: type[Row], damage: list[str]) ->
     if set(missing) & set(kinds(row_type).keys):
         damage.append(f"{path.name}: line 1: invalid header ({', '.join(missing[:4])} missing); file ignored")
         return False
-    missing = [name for name in missing if name not in LATER]
+    missing = [name for name in missing if name not in OPTIONAL_COLUMNS]
     if missing:
         damage.append(f"{path.name}: line 1: {', '.join(missing)} missing; treated as not measured")
     return True

@@ -21,7 +21,7 @@ from probe_ext.report.inputs.prometheus_rows import Scrapes
 from probe_ext.run import directory, manifest, tables
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.prometheus_access import PrometheusSource, matchers, prometheus_source, prometheus_url
-from probe_ext.target.catalogue import WANTED
+from probe_ext.target.catalogue import METRIC_NAMES
 from probe_ext.verdict.values.plurals import things
 
 PIECE_S = 300
@@ -57,7 +57,7 @@ def read(run: Path, content: manifest.Manifest, source: PrometheusSource) -> Non
     prometheus = Prometheus(source)
     offset, error = prometheus.clock_offset()
     available = prometheus.names(math.floor(first), math.ceil(last))
-    names = sorted(name for name in available if name.replace(":", "_") in WANTED and name != _PROCESS_START)
+    names = sorted(name for name in available if name.replace(":", "_") in METRIC_NAMES and name != _PROCESS_START)
     scrapes = Scrapes()
     _gather(scrapes, prometheus, names, (first, last))
     if _PROCESS_START in available and scrapes.instances:
@@ -75,7 +75,7 @@ def read(run: Path, content: manifest.Manifest, source: PrometheusSource) -> Non
         "clock_error": round(error, 3),
         "servers": [asdict(target) for target in targets],
     }
-    tables.write_whole(run / directory.SERVER_PROMETHEUS, ServerRow, rows)
+    tables.replace_table(run / directory.SERVER_PROMETHEUS, ServerRow, rows)
     manifest.replace_text(run / directory.PROMETHEUS, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -23,7 +23,7 @@ def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None) -> str:
     sign = "❌" if gate and not gate.met else _VERDICT_SIGNS[capacity["verdict"]]
     lines = [f"### {sign} {markdown(capacity['sentence'])}", "", " · ".join(markdown(fact) for fact in page.facts)]
     if page.answer.interval:
-        lines.append(f"  \n{page.answer.interval}")
+        lines += ["", page.answer.interval]
     for sentence in extra_sentences(capacity):
         lines += ["", markdown(sentence)]
     if gate:

@@ -128,7 +128,7 @@ def _spread(
 def _heights(sketch: LatencySketch, axis: "_LogAxis") -> list[tuple[float, float]]:
     """Return the outline of the histogram, the fullest column almost as high as the picture."""
     columns = [0] * _BINS
-    for value, count in sketch.counts():
+    for value, count in sketch.bins():
         columns[min(int(axis.x(value) / svg.WIDTH * _BINS), _BINS - 1)] += count
     most, width = max(columns), svg.WIDTH / _BINS
     tops = [svg.HEIGHT * (1 - 0.96 * n / most) for n in columns]

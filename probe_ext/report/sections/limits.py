@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.verdict.values import formats
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.values.plurals import capitalised, things
 
 TITLES = {
     "client_too_slow": "The load generator could not keep up",
@@ -40,12 +40,11 @@ _SINGULARS = {
     "replies": "reply",
     "requests": "request",
     "checks": "check",
-    "events": "event",
     "tokens": "token",
 }
 _TOKEN_ROWS = (
     ("prompt", "prompt_tokens"),
-    ("of it shared by all", "shared_tokens"),
+    ("shared by all prompts", "shared_tokens"),
     ("answer", "reply_tokens"),
     ("held when a reply ends", "resident_tokens"),
 )
@@ -123,7 +122,7 @@ def _limit(ruling: Mapping[str, Any]) -> Limit:
         rule=" · ".join(filter(None, [ruling["rule"].replace("_", " "), since, confidence])),
         why=_rules_by_title(ruling["why"]),
         advice=ruling["advice"] or needs,
-        confidence_from=ruling["confidence_from"],
+        confidence_from=capitalised(ruling["confidence_from"]),
         figures=[(fact["name"], figure(fact["value"], fact["unit"])) for fact in ruling["evidence"]],
     )
 

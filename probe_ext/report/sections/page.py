@@ -22,7 +22,7 @@ from probe_ext.report.wording.shared_sentences import USER_STATES
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.evidence import Evidence
-from probe_ext.verdict.values.plurals import cause
+from probe_ext.verdict.values.plurals import capitalised, cause
 from probe_ext.verdict.wording import gap
 from probe_ext.verdict.wording.headline import INVALID_RESULT
 
@@ -95,7 +95,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
     no_server = provenance.why_no_server(evidence.manifest)
     findings = read(capacity["findings"])
     return Page(
-        title=f"{_capital(capacity['sentence'])} {provenance.model(evidence.manifest)}",
+        title=f"{capitalised(capacity['sentence'])} {provenance.model(evidence.manifest)}",
         badge=_badge(capacity["verdict"]),
         facts=provenance.facts(evidence.manifest, profile, levels),
         answer=_answer(capacity),
@@ -135,17 +135,13 @@ def _answer(capacity: Capacity) -> Answer:
     clause = clause if clause.endswith(".") else clause + "."
     match = re.match(r"(.*?)(\d[\d,]*)(.*)", clause) if capacity["verdict"] == "valid" else None
     before, number, after = match.groups() if match else (clause, "", "")
-    emphasised = _emphasised(_capital(rest), cause(capacity["breaks_first"]))
+    emphasised = _emphasised(capitalised(rest), cause(capacity["breaks_first"]))
     return Answer(before, number, after, emphasised, _interval(capacity), (capacity["next_command"] or "").split())
 
 
 def _emphasised(rest: str, first_limit: str) -> tuple[str, str, str]:
     before, found, after = rest.partition(f"{first_limit} broke first")
     return (before, first_limit, f" broke first{after}") if found else (rest, "", "")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _marks(capacity: Capacity) -> level_chart.Marks:

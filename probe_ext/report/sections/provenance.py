@@ -12,7 +12,7 @@ from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.manifest_view import away, calibration, mapping, mappings, workers
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.values.plurals import capitalised, things
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def counts(evidence: Evidence) -> str:
     recorded = f"probe recorded {things(ours, 'finished reply', 'finished replies')}"
     recorded += f" and {formats.count(ended)} that it aborted itself" if ended else ""
     if evidence.locust is None:
-        return f"{recorded[:1].upper()}{recorded[1:]}; Locust's own statistics are missing."
+        return f"{capitalised(recorded)}; Locust's own statistics are missing."
     theirs = evidence.locust.requests
     if theirs == ours:
         return f"They agree: {recorded}; Locust counted {things(theirs, 'request')}."

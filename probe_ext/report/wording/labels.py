@@ -74,7 +74,7 @@ LABELS = {
         "away": "out of contact",
         "started": "replies started",
         "rows": "replies recorded",
-        "last_word": "final report sent at",
+        "last_word": "final report received",
         "lost_at": "lost, last contact at",
         "left_at": "left at",
         "cpu_seconds": "CPU time",

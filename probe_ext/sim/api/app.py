@@ -1,4 +1,4 @@
-"""The HTTP face: vLLM's paths over the simulated engine."""
+"""The HTTP application: vLLM's routes on top of the simulated engine."""
 
 import asyncio
 import hmac
@@ -7,30 +7,30 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from probe_ext.sim.api.completions import Completions
-from probe_ext.sim.api.json_bodies import json_answer, read_object
-from probe_ext.sim.api.request_body import AskError, read_messages, read_prompt
-from probe_ext.sim.backend import Backend, Options
+from probe_ext.sim.api.json_bodies import json_response, parse_object
+from probe_ext.sim.protocol.request_body import ApiError, parse_messages, parse_prompt
+from probe_ext.sim.serving.backend import Backend, ServerOptions
 from probe_ext.sim.tokenizer import encode_chat
 
-VERSION = "0.32.0"
+VLLM_VERSION = "0.32.0"
 SLOW_METRICS_S = 3.0
-LARGEST_BODY = 64 * 2**20
-EXPOSITION = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+MAX_BODY_BYTES = 64 * 2**20
+METRICS_HEADERS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:
-    """Routes, the key, and the small answers."""
+    """Routes, authentication, and every endpoint except the completions."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ServerOptions) -> None:
         self._options = options
         self._backend = Backend(options)
         self._completions = Completions(self._backend)
 
     def application(self) -> web.Application:
-        """The aiohttp application; its engine runs as long as it does."""
-        app = web.Application(middlewares=[self._count], client_max_size=LARGEST_BODY)
+        """Build the aiohttp application; its engine runs for the application's lifetime."""
+        app = web.Application(middlewares=[self._count], client_max_size=MAX_BODY_BYTES)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/completions", self._completion)
         app.router.add_post("/tokenize", self._tokenize)
@@ -42,47 +42,47 @@ class Server:
         return app
 
     def stop(self) -> None:
-        """End all open streams; the application's end follows."""
+        """End all open streams, before the application shuts down."""
         self._backend.stop()
 
     @web.middleware
     async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await self._guarded(request, handler)
-        known = request.match_info.route.resource
-        if known is not None and request.path != "/metrics":
-            self._backend.pacer.metrics.answered(request.method, known.canonical, response.status)
+        resource = request.match_info.route.resource
+        if resource is not None and request.path != "/metrics":
+            self._backend.pacer.metrics.count_response(request.method, resource.canonical, response.status)
         return response
 
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._backend.down:
+        if self._backend.restarting:
             return web.Response(status=503)
-        if not self._allowed(request):
-            return json_answer({"error": "Unauthorized"}, 401)
+        if not self._authorized(request):
+            return json_response({"error": "Unauthorized"}, 401)
         try:
             return await handler(request)
-        except AskError as error:
-            return json_answer(error.body, error.status)
+        except ApiError as error:
+            return json_response(error.body, error.status)
         except web.HTTPError as error:
-            return json_answer({"detail": error.reason}, error.status)
+            return json_response({"detail": error.reason}, error.status)
 
-    def _allowed(self, request: web.Request) -> bool:
+    def _authorized(self, request: web.Request) -> bool:
         key = self._options.api_key
         if key is None or not request.path.startswith("/v1"):
-            return True  # vLLM asks for the key under /v1 only
+            return True  # vLLM requires the key under /v1 only
         given = request.headers.get("Authorization", "")
         return hmac.compare_digest(given.encode(), f"Bearer {key}".encode())
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._completions.answer(request, chat=True)
+        return await self._completions.handle(request, chat=True)
 
     async def _completion(self, request: web.Request) -> web.StreamResponse:
-        return await self._completions.answer(request, chat=False)
+        return await self._completions.handle(request, chat=False)
 
     async def _tokenize(self, request: web.Request) -> web.StreamResponse:
-        body = read_object(await request.read())
-        head = bool(body.get("add_generation_prompt", True))
-        ids = encode_chat(read_messages(body), head) if "messages" in body else read_prompt(body)
-        return json_answer({"count": len(ids), "max_model_len": self._backend.profile.max_model_len, "tokens": ids})
+        body = parse_object(await request.read())
+        add_prompt = bool(body.get("add_generation_prompt", True))
+        ids = encode_chat(parse_messages(body), add_prompt) if "messages" in body else parse_prompt(body)
+        return json_response({"count": len(ids), "max_model_len": self._backend.profile.max_model_len, "tokens": ids})
 
     async def _models(self, _: web.Request) -> web.StreamResponse:
         model = {
@@ -94,10 +94,10 @@ class Server:
             "parent": None,
             "max_model_len": self._backend.profile.max_model_len,
         }
-        return json_answer({"object": "list", "data": [model]})
+        return json_response({"object": "list", "data": [model]})
 
     async def _version(self, _: web.Request) -> web.StreamResponse:
-        return json_answer({"version": VERSION, "simulated": self._backend.profile.name})
+        return json_response({"version": VLLM_VERSION, "simulated": self._backend.profile.name})
 
     async def _health(self, _: web.Request) -> web.StreamResponse:
         return web.Response()
@@ -107,4 +107,4 @@ class Server:
             raise web.HTTPNotFound
         if self._options.metrics == "slow":
             await asyncio.sleep(SLOW_METRICS_S)
-        return web.Response(body=self._backend.pacer.metrics.render().encode(), headers=EXPOSITION)
+        return web.Response(body=self._backend.pacer.metrics.render().encode(), headers=METRICS_HEADERS)

@@ -1,32 +1,32 @@
-"""JSON in and out."""
+"""Parse JSON request bodies and build JSON responses."""
 
 import json
 from typing import Any
 
 from aiohttp import web
 
-from probe_ext.sim.api.request_body import AskError
-from probe_ext.sim.api.response_bytes import compact
+from probe_ext.sim.protocol.request_body import ApiError
+from probe_ext.sim.protocol.response_bytes import compact_json
 
 
-def read_object(raw: bytes) -> dict[str, Any]:
-    """A JSON object. Raises :class:`AskError` worded as vLLM does."""
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """Parse a JSON object. Raises :class:`ApiError` with vLLM's wording."""
     try:
         body = json.loads(raw)
     except ValueError as error:
-        at = getattr(error, "pos", 0)
+        position = getattr(error, "pos", 0)
         cause = getattr(error, "msg", "Expecting value")
-        why = (
-            f"{{'type': 'json_invalid', 'loc': 'body.{at}', 'msg': 'JSON decode error', 'input': '<dict of 0 items>', "
-            f"'ctx': {{'error': '{cause}'}}}}"
+        detail = (
+            f"{{'type': 'json_invalid', 'loc': 'body.{position}', 'msg': 'JSON decode error', "
+            f"'input': '<dict of 0 items>', 'ctx': {{'error': '{cause}'}}}}"
         )
-        raise AskError(f"1 validation error:\n  {why}", f"body.{at}", 400, "Bad Request") from error
+        raise ApiError(f"1 validation error:\n  {detail}", f"body.{position}", 400, "Bad Request") from error
     if not isinstance(body, dict):
-        why = "{'type': 'model_attributes_type', 'loc': 'body', 'msg': 'Input should be a valid dictionary'}"
-        raise AskError(f"1 validation error:\n  {why}", "body", 400, "Bad Request")
+        detail = "{'type': 'model_attributes_type', 'loc': 'body', 'msg': 'Input should be a valid dictionary'}"
+        raise ApiError(f"1 validation error:\n  {detail}", "body", 400, "Bad Request")
     return body
 
 
-def json_answer(value: object, status: int = 200) -> web.Response:
-    """A JSON response."""
-    return web.Response(body=compact(value), status=status, content_type="application/json")
+def json_response(value: object, status: int = 200) -> web.Response:
+    """Build a JSON response."""
+    return web.Response(body=compact_json(value), status=status, content_type="application/json")

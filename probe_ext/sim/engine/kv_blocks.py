@@ -1,8 +1,8 @@
-"""The paged KV cache: blocks of fixed size, shared by hash, evicted least recently used first.
+"""The paged KV cache: fixed-size blocks, shared by hash, evicted least recently used first.
 
-As in vLLM V1 (``v1/core/block_pool.py``): one block is the null block and never handed out; a block that no request
-holds but whose content is known stays findable *and counts as free*; taking it for something else forgets it; a
-request's blocks are freed tail first, so that the heads of prompts survive longest.
+As in vLLM V1 (``v1/core/block_pool.py``): one block is the null block and is never allocated. A cached block without
+references can still be found *and counts as free*; allocating it evicts its content. A request's blocks are freed from
+the tail, so that the beginnings of prompts stay cached longest.
 """
 
 from collections import OrderedDict
@@ -12,90 +12,90 @@ NULL_BLOCKS = 1
 
 
 class OutOfBlocksError(RuntimeError):
-    """More blocks were taken than were free: a fault of the caller, who has to ask first."""
+    """More blocks were requested than are free; callers must check first."""
 
 
 class BlockPool:
-    """Numbered blocks with reference counts. Sizes are in blocks, ``block_size`` in tokens."""
+    """Numbered blocks with reference counts. Sizes are in blocks, ``block_size`` is in tokens."""
 
     def __init__(self, num_blocks: int, block_size: int, caching: bool) -> None:
         self.block_size = block_size
         self.caching = caching
         self.usable = num_blocks - NULL_BLOCKS
-        self._fresh = NULL_BLOCKS
-        self._end = num_blocks
-        # Blocks from _fresh on were never used; they come before any that was freed, and cost nothing until used.
-        self._freed: OrderedDict[int, None] = OrderedDict()
-        self._holders: dict[int, int] = {}
+        self._first_unused = NULL_BLOCKS
+        self._num_blocks = num_blocks
+        # Blocks from _first_unused on have never been used; they are allocated before any freed block.
+        self._free_queue: OrderedDict[int, None] = OrderedDict()
+        self._references: dict[int, int] = {}
         self._hash_of: dict[int, int] = {}
         self._by_hash: dict[int, int] = {}
 
     @property
     def free(self) -> int:
-        """Blocks that can be taken now, cached content or not."""
-        return self._end - self._fresh + len(self._freed)
+        """Blocks that can be allocated now, cached or not."""
+        return self._num_blocks - self._first_unused + len(self._free_queue)
 
     @property
     def usage(self) -> float:
-        """Share of the usable blocks that requests hold: 0 to 1."""
-        return len(self._holders) / self.usable
+        """Fraction of the usable blocks that are referenced."""
+        return len(self._references) / self.usable
 
-    def find(self, hashes: Iterable[int]) -> list[int]:
-        """The blocks of the longest known prefix."""
+    def find_prefix(self, hashes: Iterable[int]) -> list[int]:
+        """Return the blocks of the longest cached prefix."""
         found: list[int] = []
         if self.caching:
-            for key in hashes:
-                block = self._by_hash.get(key)
+            for block_hash in hashes:
+                block = self._by_hash.get(block_hash)
                 if block is None:
                     break
                 found.append(block)
         return found
 
-    def idle(self, blocks: Iterable[int]) -> int:
-        """How many of these nobody holds: sharing them uses up free blocks."""
-        return sum(1 for block in blocks if block not in self._holders)
+    def count_unreferenced(self, blocks: Iterable[int]) -> int:
+        """Count the blocks without references: reusing them takes them from the free blocks."""
+        return sum(1 for block in blocks if block not in self._references)
 
-    def share(self, blocks: Iterable[int]) -> None:
-        """Hold blocks that were found."""
+    def reuse(self, blocks: Iterable[int]) -> None:
+        """Add a reference to cached blocks."""
         for block in blocks:
-            if block not in self._holders:
-                del self._freed[block]
-            self._holders[block] = self._holders.get(block, 0) + 1
+            if block not in self._references:
+                del self._free_queue[block]
+            self._references[block] = self._references.get(block, 0) + 1
 
-    def take(self, count: int) -> list[int]:
-        """Hold ``count`` fresh blocks; what they cached is forgotten, the longest unused first."""
+    def allocate(self, count: int) -> list[int]:
+        """Allocate ``count`` blocks, evicting the least recently used cached content if needed."""
         if count > self.free:
-            raise OutOfBlocksError(f"{count} blocks wanted, {self.free} free")
-        taken = [self._next() for _ in range(count)]
-        for block in taken:
-            self._holders[block] = 1
-        return taken
+            raise OutOfBlocksError(f"{count} blocks requested, {self.free} free")
+        allocated = [self._pop_free() for _ in range(count)]
+        for block in allocated:
+            self._references[block] = 1
+        return allocated
 
     def release(self, blocks: Sequence[int]) -> None:
-        """Let go of a request's blocks, tail first."""
+        """Drop a request's references, tail first."""
         for block in reversed(blocks):
-            self._holders[block] -= 1
-            if not self._holders[block]:
-                del self._holders[block]
-                self._freed[block] = None
+            self._references[block] -= 1
+            if not self._references[block]:
+                del self._references[block]
+                self._free_queue[block] = None
 
-    def publish(self, block: int, key: int) -> None:
-        """Make a full block findable; the first of two with equal content stays the one that is found."""
-        if self.caching and key not in self._by_hash:
-            self._by_hash[key] = block
-            self._hash_of[block] = key
+    def cache_block(self, block: int, block_hash: int) -> None:
+        """Make a full block findable; of two blocks with the same content, the first stays the cached one."""
+        if self.caching and block_hash not in self._by_hash:
+            self._by_hash[block_hash] = block
+            self._hash_of[block] = block_hash
 
-    def _next(self) -> int:
-        if self._fresh < self._end:
-            self._fresh += 1
-            return self._fresh - 1
-        block, _ = self._freed.popitem(last=False)
-        key = self._hash_of.pop(block, None)
-        if key is not None:
-            del self._by_hash[key]
+    def _pop_free(self) -> int:
+        if self._first_unused < self._num_blocks:
+            self._first_unused += 1
+            return self._first_unused - 1
+        block, _ = self._free_queue.popitem(last=False)
+        block_hash = self._hash_of.pop(block, None)
+        if block_hash is not None:
+            del self._by_hash[block_hash]
         return block
 
 
-def chain(previous: int, tokens: Sequence[int]) -> int:
-    """Hash of a full block that also stands for everything before it (integers hash alike in every process)."""
+def hash_block(previous: int, tokens: Sequence[int]) -> int:
+    """Hash a full block together with everything before it (integers hash alike in every process)."""
     return hash((previous, *tokens))

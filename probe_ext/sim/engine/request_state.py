@@ -1,78 +1,83 @@
-"""One request's life inside the engine. Counts are tokens, times seconds of the engine's clock."""
+"""The state of one request inside the engine. Counts are tokens, times are seconds on the engine's clock."""
 
 from dataclasses import dataclass, field
 
-from probe_ext.sim.engine.kv_blocks import chain
+from probe_ext.sim.engine.kv_blocks import hash_block
 from probe_ext.sim.engine.step_types import Finished, Output, Request, Tally
 
 
 @dataclass(slots=True, eq=False)
-class Life:
-    """Where a request stands. ``total`` = prompt + what it said; ``computed`` of these are in the cache."""
+class RequestState:
+    """Progress of one request.
+
+    ``total`` counts prompt and generated tokens, ``computed`` those whose K and V are in the cache, ``capacity`` those
+    that fit the blocks it holds.
+    """
 
     request: Request
     queued: float
     total: int = 0
     computed: int = 0
-    room: int = 0
-    said: int = 0
+    capacity: int = 0
+    generated: int = 0
     blocks: list[int] = field(default_factory=list)
-    published: int = 0
+    hashed_blocks: int = 0
     preemptions: int = 0
-    unreported: int = 0
-    cached: int = 0
+    unreported_preemptions: int = 0
+    cached_tokens: int = 0
     scheduled: float | None = None
     first: float = 0.0
     last: float = 0.0
-    over: bool = False
-    _keys: list[int] = field(default_factory=list)
+    done: bool = False
+    _hashes: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.total = len(self.request.prompt)
 
-    def keys(self, count: int, size: int) -> list[int]:
-        """Hashes of the first ``count`` full blocks of ``size`` tokens, prompt and answer alike."""
-        known = self._keys
-        if len(known) < count:
-            tokens = self.request.prompt + self.request.reply[: self.said]
-            for index in range(len(known), count):
-                known.append(chain(known[-1] if known else 0, tokens[index * size : (index + 1) * size]))
-        return known[:count]
+    def block_hashes(self, count: int, block_size: int) -> list[int]:
+        """Return the hashes of the first ``count`` full blocks, over prompt and generated tokens."""
+        hashes = self._hashes
+        if len(hashes) < count:
+            tokens = self.request.prompt + self.request.reply[: self.generated]
+            for index in range(len(hashes), count):
+                block = tokens[index * block_size : (index + 1) * block_size]
+                hashes.append(hash_block(hashes[-1] if hashes else 0, block))
+        return hashes[:count]
 
-    def schedule(self, now: float, cached: int, tally: Tally) -> None:
-        """Admitted: the first time counts for queue time and cache hits, later times are re-runs (as in vLLM)."""
+    def mark_scheduled(self, now: float, cached_tokens: int, tally: Tally) -> None:
+        """Record an admission; as in vLLM, only the first counts for queue time and prefix cache hits."""
         if self.scheduled is None:
             self.scheduled = now
-            self.cached = cached
-            tally.queries += self.total
-            tally.hits += cached
+            self.cached_tokens = cached_tokens
+            tally.prefix_queries += self.total
+            tally.prefix_hits += cached_tokens
 
-    def speak(self, now: float, tally: Tally) -> Output:
-        """Say the next token."""
-        if self.said:
-            tally.gaps[self.last] = tally.gaps.get(self.last, 0) + 1
+    def emit_token(self, now: float, tally: Tally) -> Output:
+        """Generate the next token."""
+        if self.generated:
+            tally.previous_tokens[self.last] = tally.previous_tokens.get(self.last, 0) + 1
         else:
             self.first = now
             tally.prompt_tokens += len(self.request.prompt)
-            tally.cached_tokens += self.cached
-            tally.first_waits.append(now - self.request.arrival)
+            tally.cached_tokens += self.cached_tokens
+            tally.ttfts.append(now - self.request.arrival)
         tally.reply_tokens += 1
-        tally.preemptions += self.unreported
-        self.unreported = 0
+        tally.preemptions += self.unreported_preemptions
+        self.unreported_preemptions = 0
         self.last = now
-        self.said += 1
+        self.generated += 1
         self.total += 1
-        over = self.said == len(self.request.reply)
-        return Output(self.request.id, self.said - 1, self.request.ends if over else None)
+        last = self.generated == len(self.request.reply)
+        return Output(self.request.id, self.generated - 1, self.request.finish_reason if last else None)
 
-    def finished(self) -> Finished:
-        """The figures that are known when it ends."""
+    def summary(self) -> Finished:
+        """Return the figures of a request that has finished."""
         return Finished(
             request_id=self.request.id,
-            finish=self.request.ends,
+            finish_reason=self.request.finish_reason,
             prompt_tokens=len(self.request.prompt),
-            cached_tokens=self.cached,
-            reply_tokens=self.said,
+            cached_tokens=self.cached_tokens,
+            reply_tokens=self.generated,
             preemptions=self.preemptions,
             arrival=self.request.arrival,
             queued=self.queued,

@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out of a step. Counts are tokens, times seconds of the engine's clock."""
+"""The engine's input and the output of a step. Counts are tokens, times are seconds on the engine's clock."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A prompt and the answer that will be given to it; ``ends`` is "stop" or "length"."""
+    """A prompt and the predetermined reply, as token ids; ``finish_reason`` is "stop" or "length"."""
 
     id: int
     arrival: float
     prompt: tuple[int, ...]
     reply: tuple[int, ...]
-    ends: str = "length"
+    finish_reason: str = "length"
 
     def __post_init__(self) -> None:
         if not self.prompt or not self.reply:
@@ -20,19 +20,19 @@ class Request:
 
 
 class Output(NamedTuple):
-    """One token of one request; ``position`` counts from 0, ``finish`` is set with the last."""
+    """One generated token; ``position`` counts from 0, ``finish_reason`` is set on the last."""
 
     request_id: int
     position: int
-    finish: str | None
+    finish_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A request's own figures, known when it ends."""
+    """Figures of a finished request: when it was queued and first scheduled, and its first and last token."""
 
     request_id: int
-    finish: str
+    finish_reason: str
     prompt_tokens: int
     cached_tokens: int
     reply_tokens: int
@@ -46,22 +46,22 @@ class Finished:
 
 @dataclass(slots=True)
 class Tally:
-    """What a step adds to the server's counters."""
+    """What a step adds to the server's counters and histograms."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     reply_tokens: int = 0
-    queries: int = 0
-    hits: int = 0
+    prefix_queries: int = 0
+    prefix_hits: int = 0
     preemptions: int = 0
-    first_waits: list[float] = field(default_factory=list)
-    gaps: dict[float, int] = field(default_factory=dict)
-    """Time of the previous token: how many requests had theirs then."""
+    ttfts: list[float] = field(default_factory=list)
+    previous_tokens: dict[float, int] = field(default_factory=dict)
+    """Number of this step's tokens by the time of their request's previous token, for inter-token latencies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The gauges after a step."""
+    """The gauges at one moment. ``kv_usage`` is a fraction."""
 
     running: int
     waiting: int
@@ -70,7 +70,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: its time, the tokens due at its end, who was preempted at its start, and what it adds up to."""
+    """One step: its tokens are due at ``end``; ``preempted`` are request ids, preempted at ``start``."""
 
     start: float
     end: float

@@ -1,7 +1,7 @@
-"""The server's own figures, under the names, labels, types and bucket edges of vLLM 0.32.0.
+"""The server's metrics, with the names, labels, types and bucket edges of vLLM 0.32.0.
 
-Meanings follow vLLM's ``v1/metrics/stats.py``: gauges are those of the last step; prompt tokens count when a prefill
-ends, generated tokens with every step; latencies of whole requests when they finish; one inter-token latency for each
+They follow vLLM's ``v1/metrics/stats.py``: gauges show the last step; prompt tokens are counted when a prefill ends,
+generated tokens at every step, latencies of whole requests when they finish; there is one inter-token latency per
 request and step. Times are seconds, ``created`` is Unix time.
 """
 
@@ -22,27 +22,27 @@ from probe_ext.sim.profile import Profile
 
 
 class Metrics:
-    """Counts from one start of the server."""
+    """All metrics since one start of the server."""
 
     def __init__(self, profile: Profile, model: str, created: float) -> None:
         self._profile = profile
         self._created = created
-        self._own = {"engine": "0", "model_name": model}
+        self._labels = {"engine": "0", "model_name": model}
         self._counters: Counter[str] = Counter()
-        self._ends: Counter[str] = Counter()
+        self._finish_reasons: Counter[str] = Counter()
         self._http: Counter[Labels] = Counter()
         self._snapshot = Snapshot(0, 0, 0.0)
         self._histograms = {name: Histogram(histogram_edges(name, profile.max_model_len)) for name in HISTOGRAMS}
         self._lateness = Histogram(LATENESS_EDGES)
-        self._latest = 0.0
+        self._max_lateness = 0.0
 
-    def observe(self, step: Step) -> None:
-        """Add what a step did, at the moment its tokens were due."""
+    def observe_step(self, step: Step) -> None:
+        """Add a step."""
         tally = step.tally
         self._snapshot = step.snapshot
         self._counters.update(
-            prefix_cache_queries=tally.queries,
-            prefix_cache_hits=tally.hits,
+            prefix_cache_queries=tally.prefix_queries,
+            prefix_cache_hits=tally.prefix_hits,
             num_preemptions=tally.preemptions,
             prompt_tokens=tally.prompt_tokens,
             prompt_tokens_cached=tally.cached_tokens,
@@ -51,34 +51,34 @@ class Metrics:
         self._histograms["iteration_tokens_total"].observe(
             tally.prompt_tokens - tally.cached_tokens + tally.reply_tokens
         )
-        for wait in tally.first_waits:
-            self._histograms["time_to_first_token_seconds"].observe(wait)
-        for before, times in tally.gaps.items():
-            self._histograms["inter_token_latency_seconds"].observe(step.end - before, times)
+        for ttft in tally.ttfts:
+            self._histograms["time_to_first_token_seconds"].observe(ttft)
+        for previous, count in tally.previous_tokens.items():
+            self._histograms["inter_token_latency_seconds"].observe(step.end - previous, count)
         for finished in step.finished:
-            self._finish(finished)
+            self._observe_finished(finished)
 
-    def gauges(self, snapshot: Snapshot) -> None:
-        """The gauges changed outside a step: a request was aborted."""
+    def set_gauges(self, snapshot: Snapshot) -> None:
+        """Update the gauges outside a step, when a request was aborted."""
         self._snapshot = snapshot
 
-    def asked(self, max_tokens: int, choices: int) -> None:
-        """A request's parameters (vLLM counts them when it finishes; so does the caller)."""
+    def observe_parameters(self, max_tokens: int, choices: int) -> None:
+        """Add a request's parameters; call it when the request finishes, as vLLM does."""
         self._histograms["request_params_max_tokens"].observe(max_tokens)
         self._histograms["request_max_num_generation_tokens"].observe(max_tokens)
         self._histograms["request_params_n"].observe(choices)
 
-    def answered(self, method: str, handler: str, status: int) -> None:
-        """An HTTP answer was given."""
+    def count_response(self, method: str, handler: str, status: int) -> None:
+        """Count an HTTP response."""
         self._http[labels(handler=handler, method=method, status=f"{status // 100}xx")] += 1
 
-    def late(self, seconds: float) -> None:
-        """The last token of a step was handed out this long after it was due."""
+    def observe_lateness(self, seconds: float) -> None:
+        """Add how long after it was due a step's last token was sent."""
         self._lateness.observe(max(0.0, seconds))
-        self._latest = max(self._latest, seconds)
+        self._max_lateness = max(self._max_lateness, seconds)
 
-    def _finish(self, done: Finished) -> None:
-        self._ends[done.finish] += 1
+    def _observe_finished(self, done: Finished) -> None:
+        self._finish_reasons[done.finish_reason] += 1
         steps = max(1, done.reply_tokens - 1)
         for name, value in {
             "request_prompt_tokens": done.prompt_tokens,
@@ -95,51 +95,54 @@ class Metrics:
             self._histograms[name].observe(value)
 
     def render(self) -> str:
-        """The whole exposition."""
-        own = labels(**self._own)
-        lines = [*self._gauges(own), *self._counts(own)]
+        """Return the text exposition."""
+        labelset = labels(**self._labels)
+        lines = [*self._gauge_lines(labelset), *self._counter_lines(labelset)]
         for name, text in HISTOGRAMS.items():
-            lines += histogram(f"vllm:{name}", text, own, self._histograms[name], self._created)
+            lines += histogram(f"vllm:{name}", text, labelset, self._histograms[name], self._created)
         config = labels(engine="0", **cache_config(self._profile))
         lines += gauge("vllm:cache_config_info", "Configuration of the KV cache", {config: 1})
         lines += counter("http_requests", "HTTP requests by handler, method and status", self._http, self._created)
         lines += gauge("process_start_time_seconds", "Unix time of the start", {(): self._created})
-        text = "How late the last token of each step was handed to its socket"
+        text = "Lateness of the last token of each step"
         lines += histogram("probe_sim_lateness_seconds", text, (), self._lateness, self._created)
-        lines += gauge("probe_sim_lateness_max_seconds", "Longest lateness since the start", {(): self._latest})
+        lines += gauge("probe_sim_lateness_max_seconds", "Maximum lateness since the start", {(): self._max_lateness})
         return "\n".join(lines) + "\n"
 
-    def _gauges(self, own: Labels) -> list[str]:
+    def _gauge_lines(self, labelset: Labels) -> list[str]:
         now = self._snapshot
         waiting = {
-            labels(reason="capacity", **self._own): float(now.waiting),
-            labels(reason="deferred", **self._own): 0.0,
+            labels(reason="capacity", **self._labels): float(now.waiting),
+            labels(reason="deferred", **self._labels): 0.0,
         }
         states = {"awake": 1.0, "weights_offloaded": 0.0, "discard_all": 0.0}
-        sleeping = {labels(sleep_state=state, **self._own): value for state, value in states.items()}
+        sleep_states = {labels(sleep_state=state, **self._labels): value for state, value in states.items()}
         return [
-            *gauge("vllm:num_requests_running", "Requests in the batch", {own: now.running}),
-            *gauge("vllm:num_requests_waiting", "Requests that wait, preempted ones among them", {own: now.waiting}),
+            *gauge("vllm:num_requests_running", "Requests in the batch", {labelset: now.running}),
+            *gauge("vllm:num_requests_waiting", "Waiting requests, including preempted ones", {labelset: now.waiting}),
             *gauge("vllm:num_requests_waiting_by_reason", "Waiting requests by reason", waiting),
-            *gauge("vllm:engine_sleep_state", "Sleep state of the engine", sleeping),
-            *gauge("vllm:kv_cache_usage_perc", "Used share of the KV cache; 1 is all of it", {own: now.kv_usage}),
+            *gauge("vllm:engine_sleep_state", "Sleep state of the engine", sleep_states),
+            *gauge("vllm:kv_cache_usage_perc", "Fraction of the KV cache in use", {labelset: now.kv_usage}),
         ]
 
-    def _counts(self, own: Labels) -> list[str]:
+    def _counter_lines(self, labelset: Labels) -> list[str]:
         lines: list[str] = []
         for name, text in ENGINE_COUNTERS.items():
-            lines += counter(f"vllm:{name}", text, {own: self._counters[name]}, self._created)
+            lines += counter(f"vllm:{name}", text, {labelset: self._counters[name]}, self._created)
         cached = self._counters["prompt_tokens_cached"]
         computed = self._counters["prompt_tokens"] - cached
         for name, by_source in SOURCES.items():
             amounts = {"local_compute": computed, "local_cache_hit": cached, "device": cached}
-            values = {labels(source=source, **self._own): float(amounts.get(source, 0)) for source in by_source}
-            lines += counter(f"vllm:{name}", "Prompt tokens by where they came from", values, self._created)
-        ends = {labels(finished_reason=reason, **self._own): float(self._ends[reason]) for reason in FINISHED_REASONS}
-        lines += counter("vllm:request_success", "Requests that ended, by reason", ends, self._created)
-        refused = {
-            labels(model_name=self._own["model_name"], reason=f"max_num_queued_{limit}"): 0.0
+            values = {labels(source=source, **self._labels): float(amounts.get(source, 0)) for source in by_source}
+            lines += counter(f"vllm:{name}", "Prompt tokens by source", values, self._created)
+        reasons = {
+            labels(finished_reason=reason, **self._labels): float(self._finish_reasons[reason])
+            for reason in FINISHED_REASONS
+        }
+        lines += counter("vllm:request_success", "Finished requests by reason", reasons, self._created)
+        rejections = {
+            labels(model_name=self._labels["model_name"], reason=f"max_num_queued_{limit}"): 0.0
             for limit in ("reqs", "tokens")
         }
-        text = "Requests refused by a queue limit"
-        return [*lines, *counter("vllm:admission_rejections", text, refused, self._created)]
+        text = "Requests rejected by a queue limit"
+        return [*lines, *counter("vllm:admission_rejections", text, rejections, self._created)]

@@ -1,4 +1,4 @@
-"""Names and bucket edges of vLLM 0.32.0's series, as a real server of that version exposes them; texts are ours."""
+"""Names and bucket edges of vLLM 0.32.0's metrics, as a real server exposes them; the help texts are ours."""
 
 from probe_ext.sim.profile import Profile
 
@@ -14,9 +14,9 @@ ENGINE_COUNTERS = {
     "external_prefix_cache_hits": "Tokens found in an external cache",
     "mm_cache_queries": "Items looked up in the multi-modal cache",
     "mm_cache_hits": "Items found in the multi-modal cache",
-    "num_preemptions": "Preemptions, counted when the victim speaks again",
+    "num_preemptions": "Preemptions, counted with the request's next token",
     "prompt_tokens": "Prompt tokens of finished prefills",
-    "prompt_tokens_cached": "Of these, from the cache",
+    "prompt_tokens_cached": "Prompt tokens found in the cache",
     "generation_tokens": "Generated tokens",
 }
 SOURCES = {
@@ -27,30 +27,30 @@ HISTOGRAMS = {
     "request_prompt_tokens": "Prompt tokens of a request",
     "request_generation_tokens": "Generated tokens of a request",
     "iteration_tokens_total": "Tokens of an engine step",
-    "request_max_num_generation_tokens": "Tokens a request may generate",
+    "request_max_num_generation_tokens": "Maximum number of generated tokens of a request",
     "request_params_n": "Parameter n",
     "request_params_max_tokens": "Parameter max_tokens",
     "time_to_first_token_seconds": "Time to first token",
     "inter_token_latency_seconds": "Time between tokens",
-    "request_time_per_output_token_seconds": "Mean time per token of a request",
-    "e2e_request_latency_seconds": "Whole time of a request",
+    "request_time_per_output_token_seconds": "Mean time per output token of a request",
+    "e2e_request_latency_seconds": "End-to-end latency of a request",
     "request_queue_time_seconds": "Time until first scheduled",
     "request_inference_time_seconds": "Time from first scheduled to last token",
     "request_prefill_time_seconds": "Time from first scheduled to first token",
     "request_decode_time_seconds": "Time from first to last token",
     "request_num_preemptions": "Preemptions of a request",
-    "request_prefill_kv_computed_tokens": "Prompt tokens computed, cached ones left out",
+    "request_prefill_kv_computed_tokens": "Prompt tokens computed, without cached tokens",
 }
-_TOKENS = ("request_prompt_tokens", "request_generation_tokens", "request_max_num_generation_tokens",
+_TOKEN_COUNTS = ("request_prompt_tokens", "request_generation_tokens", "request_max_num_generation_tokens",
            "request_params_max_tokens", "request_prefill_kv_computed_tokens")  # fmt: skip
-_WHOLE = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
-_BETWEEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
+_REQUEST_LATENCY_EDGES = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
+_TOKEN_LATENCY_EDGES = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
 _EDGES: dict[str, tuple[float, ...]] = {
     "iteration_tokens_total": (1, 8, *(2.0**power for power in range(4, 15))),
     "request_params_n": (1, 2, 5, 10, 20),
     "request_num_preemptions": (1, 2, 3, 4, 5, 10, 20),
-    "inter_token_latency_seconds": _BETWEEN,
-    "request_time_per_output_token_seconds": _BETWEEN,
+    "inter_token_latency_seconds": _TOKEN_LATENCY_EDGES,
+    "request_time_per_output_token_seconds": _TOKEN_LATENCY_EDGES,
     "time_to_first_token_seconds": (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5,
                                     10, 20, 40, 80, 160, 640, 2560),
 }  # fmt: skip
@@ -58,15 +58,15 @@ LATENESS_EDGES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5,
 
 
 def histogram_edges(name: str, max_model_len: int) -> tuple[float, ...]:
-    """Bucket edges; those of token counts are 1-2-5 up to the longest context."""
-    if name in _TOKENS:
+    """Return bucket edges; token counts use 1-2-5 steps up to ``max_model_len``."""
+    if name in _TOKEN_COUNTS:
         series = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
         return tuple(float(edge) for edge in series if edge <= max_model_len)
-    return _EDGES.get(name, _WHOLE)
+    return _EDGES.get(name, _REQUEST_LATENCY_EDGES)
 
 
 def cache_config(profile: Profile) -> dict[str, str]:
-    """Labels of ``cache_config_info``; all values are text, None is "None"."""
+    """Return the labels of ``cache_config_info``; all values are text, None is "None"."""
     tokens = profile.num_gpu_blocks * profile.block_size
     none = (
         "cache_hit_alignment_tokens", "hash_block_size", "kv_cache_layout", "kv_offloading_size", "mamba_block_size",

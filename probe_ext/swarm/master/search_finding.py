@@ -18,6 +18,9 @@ def _outcome(steps: SearchSteps) -> tuple[str, str, str]:
     match steps.outcome:
         case "precise":
             return "pass", f"The search reached the precision it was asked for: {reached}.", ""
+        case "widened":
+            why = f"Replies that ended after the search widened its interval to {reached}{_wanted(steps)}."
+            return "unproven", why, "Repeat it."
         case "max_users":
             return "unproven", f"The search held {things(top, 'user')} and went no higher.", "Raise --max-users."
         case "unreachable":

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from probe_ext.measure.outcome import OURS, Outcome
+from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.verdict.checks.accounting import MAX_CLIENT_FAULT_SHARE
 from probe_ext.verdict.values.columns import numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
@@ -42,7 +42,7 @@ def _reach(evidence: Evidence) -> Iterator[Finding]:
     tried, failed = Counter[str](), Counter[str]()
     ended = Counter(zip(texts(evidence.replies, "worker"), texts(evidence.replies, "outcome"), strict=True))
     for (worker, outcome), n in ended.items():
-        if outcome not in OURS:
+        if outcome not in CLIENT_SIDE:
             tried[worker] += n
             failed[worker] += n * (outcome in _NO_CONNECTION)
     if len(tried) < 2:

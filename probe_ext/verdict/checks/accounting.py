@@ -13,7 +13,7 @@ from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.formats import moment
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.manifest_view import away, number, workers
-from probe_ext.verdict.values.plurals import listed, things
+from probe_ext.verdict.values.plurals import capitalised, listed, things
 from probe_ext.verdict.values.worker_names import worker_name
 from probe_ext.verdict.wording.early_end import something_left
 
@@ -91,12 +91,12 @@ def _workers(evidence: Evidence) -> Finding:
     if not known:
         return Finding("workers", "unproven", False, "The run does not list its workers.")
     silent = [w for w in known if not w.get("last_word")]
-    absent = [told for w in known if (told := _absence(w, worker_name(evidence.manifest, w.get("id"))))]
-    if not silent and not absent:
+    absences = [text for w in known if (text := _absence(w, worker_name(evidence.manifest, w.get("id"))))]
+    if not silent and not absences:
         return _left_early(evidence, known)
     names = [worker_name(evidence.manifest, w.get("id")) for w in silent if not _absence(w, "")]
-    why = listed([*absent, *(f"{name} never sent its final report" for name in names)])
-    why = why[:1].upper() + why[1:]
+    why = listed([*absences, *(f"{name} never sent its final report" for name in names)])
+    why = capitalised(why)
     if not silent:
         why += ". None of its rows is missing; replies sent meanwhile belong to no level."
         return Finding("workers", "fail", False, why, "Check that worker's log and network.")
@@ -112,22 +112,22 @@ def _absence(worker: Mapping[str, Any], name: str) -> str:
     spans = away(worker)
     lost = number(worker, "lost_at")
     gaps = [f"from {moment(since)} to {moment(until)}" for since, until in spans if until is not None]
-    absences = [f"{name} was out of contact {listed(gaps)}"] if gaps else []
+    parts = [f"{name} was out of contact {listed(gaps)}"] if gaps else []
     if lost is not None:
-        absences.append(f"{name} was lost at {moment(lost)}")
-    return " and ".join(absences)
+        parts.append(f"{name} was lost at {moment(lost)}")
+    return " and ".join(parts)
 
 
 def _left_early(evidence: Evidence, known: list[Mapping[str, Any]]) -> Finding:
     """All workers sent their final report; some may have left before the end, along with their users."""
     gone = [(worker_name(evidence.manifest, w.get("id")), t) for w in known if (t := number(w, "left_at")) is not None]
     if not gone:
-        count = things(len(known), "worker")
-        return Finding("workers", "pass", False, f"{count}, each with its final report.")
+        sent = "The worker sent its" if len(known) == 1 else f"All {len(known):,} workers sent their"
+        return Finding("workers", "pass", False, f"{sent} final report.")
     left = listed([f"{name} left at {moment(t)}" for name, t in sorted(gone, key=lambda one: one[1])])
     others = len(known) - len(gone)
     went_on = f"{things(others, 'worker')} went on" if others else "and no other was left"
-    why = f"{left[:1].upper()}{left[1:]}, {went_on}. All sent their final report."
+    why = f"{capitalised(left)}, {went_on}. All sent their final report."
     advice = "Its users left with it: later levels are judged by the users that remained."
     return Finding("workers", "fail", False, why, advice)
 

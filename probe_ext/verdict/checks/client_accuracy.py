@@ -54,7 +54,7 @@ def _receive_lag(evidence: Evidence) -> Finding:
     why += _gap_error(evidence, kernel)
     if p99 <= MAX_RECEIVE_LAG_S:
         return Finding("receive_lag", "pass", not kernel, why)
-    effect = " Token times stay right, but tokens that arrive in one read cannot be told apart." if kernel else ""
+    effect = " Token times stay right, but the gaps between tokens of one read are unknown." if kernel else ""
     return Finding("receive_lag", "fail", not kernel, f"{why}{effect}", _MORE_WORKERS)
 
 

@@ -15,7 +15,7 @@ from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.formats import count, percent
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.manifest_view import mapping, number
-from probe_ext.verdict.values.plurals import listed, things
+from probe_ext.verdict.values.plurals import capitalised, listed, things
 from probe_ext.verdict.wording.early_end import NEVER_STILL, planned, unmeasured, why_nothing
 from probe_ext.verdict.wording.unproven_level import why_unproven
 
@@ -47,7 +47,7 @@ def _levels(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     if not levels:
         why = why_nothing(evidence.manifest)
         advice = _HOLD_LEVELS if why == NEVER_STILL else _RUN_TO_END
-        return Finding("levels", "unproven", False, f"{why[:1].upper()}{why[1:]}.", advice)
+        return Finding("levels", "unproven", False, f"{capitalised(why)}.", advice)
     unproven = {level.users: level for level in levels if level.state == "unproven"}
     if not unproven:
         return Finding("levels", "pass", False, f"{things(len(levels), 'level')}, each decided.")
@@ -135,7 +135,8 @@ def _lengths(levels: Sequence[LevelResult]) -> Finding:
     medians = {level.users: level.tokens_out_p50 for level in levels if level.tokens_out_p50}
     if len(medians) < 2:
         return Finding("output_lengths", "unproven", False, "Fewer than two levels have answers to compare.")
-    shortest, longest = min(medians, key=lambda n: medians[n]), max(medians, key=lambda n: medians[n])
+    shortest = min(medians, key=lambda users: medians[users])
+    longest = max(reversed(medians), key=lambda users: medians[users])
     why = f"The median answer has {count(medians[shortest])} tokens at {things(shortest, 'user')}"
     why += f" and {count(medians[longest])} at {longest:,}."
     if medians[longest] <= medians[shortest] * (1 + MAX_LENGTH_DIFFERENCE):

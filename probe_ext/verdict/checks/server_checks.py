@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.measure.outcome import FINISHED, OURS, Outcome
+from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome
 from probe_ext.verdict.server.server_series import STALE_S, Metrics, restarts, total_rise
 from probe_ext.verdict.values.columns import Bools, numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
@@ -19,7 +19,7 @@ from probe_ext.verdict.values.plurals import listed, things
 MAX_TOKEN_SHARE_APART, MAX_TOKENS_APART = 0.02, 50
 """Token counts of server and clients that differ by more than both are a warning."""
 MAX_REPLIES_APART = 5
-"""Requests of somebody else that are too few to matter."""
+"""A difference of so few requests is ignored."""
 MAX_CLOCK_OFFSET_S = 1.0
 """Of a Prometheus."""
 MAX_EVENT_COUNTED_SHARE = 0.05
@@ -94,7 +94,7 @@ def _gone(evidence: Evidence) -> Finding:
     """From some moment to the end no connection succeeded: no number of users is to blame for that."""
     outcomes, ends, due = (texts(evidence.replies, "outcome"), *(numbers(evidence.replies, c) for c in ("end", "due")))
     refused = np.isin(outcomes, [Outcome.CONNECT_FAILED.value, Outcome.CONNECT_TIMEOUT.value])
-    answered = ~refused & ~np.isin(outcomes, [outcome.value for outcome in OURS])
+    answered = ~refused & ~np.isin(outcomes, [outcome.value for outcome in CLIENT_SIDE])
     if not answered.any():
         return Finding("server_gone", "unproven", False, "The server answered no request.")
     since = float(ends[answered].max())

@@ -55,7 +55,7 @@ def _saturated(facts: Facts, saturated: list[Load], shown: Fact) -> Ruling:
             "users saw replies pause": True if preempted and gap >= MIN_PREEMPTION_PAUSE_S else None,
         },
     )
-    evidence = [shown, Fact("preemptions at these levels", float(preempted), "events")]
+    evidence = [shown, Fact("preemptions at these levels", float(preempted), "")]
     evidence.append(Fact("longest silence in mid-reply", gap, "seconds"))
     waiting = top.gauges.waiting[~np.isnan(top.gauges.waiting)]
     if len(waiting):

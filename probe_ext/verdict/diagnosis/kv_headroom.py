@@ -1,4 +1,4 @@
-"""KV-cache headroom: the level closest to saturation, and the saturation forecast beside the measured one.
+"""KV-cache headroom: the level closest to saturation, and saturation as measured and as forecast.
 
 Everything looks fine just before saturation: nothing waits, nothing is preempted, and one more user tips it over, so
 the last level before it is named. The forecast is arithmetic: the cache's tokens, less a prefix shared by all prompts,

@@ -21,9 +21,9 @@ def graded(same_source: Signs, other_source: Signs) -> tuple[Confidence, str]:
     against = [name for name, seen in signs.items() if seen is False]
     most = 2 if any(other_source.values()) else 1
     grade = max(0, min(most, len(agree)) - len(against))
-    reasons = [f"also supported by: {', '.join(agree)}"] if agree else []
-    reasons += [f"contradicted by: {', '.join(against)}"] if against else []
-    return CONFIDENCES[grade], "; ".join(reasons) or "no other sign could confirm it"
+    reasons = [f"further signs for it: {', '.join(agree)}"] if agree else []
+    reasons += [f"signs against it: {', '.join(against)}"] if against else []
+    return CONFIDENCES[grade], "; ".join(reasons) or "no further sign could confirm it"
 
 
 def holds(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from probe_ext.measure.outcome import FINISHED, OURS, Outcome
+from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome
 from probe_ext.settings.slo import Reasoning, SloProfile, Typing
 from probe_ext.verdict.values.columns import Bools, Floats, coded, flags, numbers, texts
 from probe_ext.verdict.values.evidence import Columns
@@ -124,7 +124,7 @@ def _endings(columns: Columns) -> dict[str, Bools]:
         "ended_by_us": among(frozenset({Outcome.ENDED_BY_US})),
         "client_error": among(frozenset({Outcome.CLIENT_ERROR})),
         "finished": among(FINISHED),
-        "broken": ~among(OURS | {Outcome.COMPLETE}),
+        "broken": ~among(CLIENT_SIDE | {Outcome.COMPLETE}),
     }
 
 

@@ -4,9 +4,9 @@ Three families, each with the crossing x as a parameter and a slope that is not 
 
     log odds falling in N,   log odds falling in log N,   unserved share 1 − exp(−exp(·)) rising in N
 
-A curve that the levels contradict is dropped (deviance over its scale against F: P. McCullagh, J. A. Nelder, Generalized
+A curve that the levels contradict is dropped: its deviance is held against F (P. McCullagh, J. A. Nelder, Generalized
 Linear Models, 1989, ch. 4). The interval is the hull of the crossings that the likelihood ratio does not reject under
-any that remains, with the gap in which the monotone fit crosses.
+any curve that remains, and of the gaps in which falling shares may cross.
 """
 
 from collections.abc import Callable
@@ -90,9 +90,19 @@ def fit_crossing(
     fits = [one for one in fits if one.deviance.min() <= allowed]
     if not fits:
         return None
-    accepted = np.any([one.deviance <= one.deviance.min() + critical**2 for one in fits], axis=0)
-    low, high = float(x[accepted][0]), float(x[accepted][-1])
-    return Crossing(_point(x, fits, limit, users), low, np.inf if high >= x[-1] else high)
+    excess = np.min([one.deviance - one.deviance.min() for one in fits], axis=0)
+    accepted = np.flatnonzero(excess <= critical**2)
+    low = _edge(x, excess, int(accepted[0]), -1, critical**2)
+    high = _edge(x, excess, int(accepted[-1]), 1, critical**2)
+    return Crossing(_point(x, fits, limit, users), low, high)
+
+
+def _edge(x: Floats, excess: Floats, last: int, step: int, allowed: float) -> float:
+    """Where beyond the last accepted crossing the excess passes what is allowed; infinite at the upper end."""
+    beyond = last + step
+    if not 0 <= beyond < len(x):
+        return float(x[0]) if step < 0 else np.inf
+    return float(np.interp(allowed, [excess[last], excess[beyond]], [x[last], x[beyond]]))
 
 
 def _point(x: Floats, fits: list[_Fit], limit: float, users: Floats) -> float | None:

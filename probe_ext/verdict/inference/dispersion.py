@@ -20,13 +20,14 @@ import numpy as np
 from probe_ext.verdict.inference.observations import Level
 from probe_ext.verdict.values.columns import Floats
 
-MIN_BLOCKS = 3
-LAG_PRIOR, LAG_PRIOR_BLOCKS, MAX_LAG = 0.25, 10.0, 0.7
+MIN_BLOCKS, LONG_SERIES = 3, 60
+MIN_HITS = 2
+"""served replies, and unserved ones, of a visit that tells of dispersion"""
+LAG_PRIOR, LAG_PRIOR_BLOCKS, MAX_LAG = 0.3, 5.0, 0.7
 ICC_PRIOR, BROKEN_ICC_PRIOR, ICC_PRIOR_BLOCKS = 0.12, 0.02, 2.0
-PRIOR_FREEDOM = 6.0
-OWN_PRIOR_FREEDOM = 8.0
-KERNEL_WIDTH = 1.2
-"""log odds: how far from the limit a visit's share may lie to have 61 % of the weight"""
+PRIOR_FREEDOM = 8.0
+KERNEL_WIDTH, MIN_WEIGHT = 1.2, 0.02
+"""log odds: a visit's share that far from the limit has 61 % of the weight"""
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,16 @@ class Pooled:
     source: Literal["blocks", "ramp", "prior"]
 
     def factor(self, block_size: float, blocks: float) -> float:
-        """φ of a visit with so many blocks of this size."""
-        return max(1.0, (1 + max(0.0, block_size - 1) * self.icc) * lag_factor(self.lag, blocks))
+        """φ of a visit with so many blocks of this size. On a ramp, the neighbours of a block are in other visits."""
+        series = LONG_SERIES if self.source == "ramp" else blocks
+        return max(1.0, (1 + max(0.0, block_size - 1) * self.icc) * lag_factor(self.lag, series))
 
 
 def lag_factor(lag: float, blocks: float) -> float:
     """v: how much the mean of correlated blocks varies more than that of independent ones."""
     if blocks <= 1:
         return 1.0
-    shortening = 2 * lag * (1 - lag**blocks) / (blocks * (1 - lag) ** 2)
+    shortening = 2 * lag * (1 - float(lag**blocks)) / (blocks * (1 - lag) ** 2)
     return max(1.0, (1 + lag) / (1 - lag) - shortening)
 
 
@@ -68,7 +70,8 @@ def pool(levels: Sequence[Level], limit: float) -> Pooled:
     """Learn ρ and r of served replies; with visits too short to have blocks, from neighbours on a ramp."""
     found = [_residuals(blocks.served, blocks.replies, limit) for level in levels for blocks in level.blocks]
     residuals = [one for one in found if one is not None]
-    if not residuals:
+    short = all(len(blocks.replies) < MIN_BLOCKS for level in levels for blocks in level.blocks)
+    if not residuals and short and len(levels) > MIN_BLOCKS:
         return _pool_ramp(levels)
     return _pool(residuals, ICC_PRIOR)
 
@@ -81,13 +84,13 @@ def pool_broken(levels: Sequence[Level], limit: float) -> Pooled:
 
 def _residuals(hits: Floats, replies: Floats, limit: float) -> _Residuals | None:
     total, of = float(hits.sum()), float(replies.sum())
-    if len(hits) < MIN_BLOCKS or min(total, of - total) < 2:
+    if len(hits) < MIN_BLOCKS or min(total, of - total) < MIN_HITS:
         return None
     share = total / of
     distance = np.log(share / (1 - share)) - np.log(limit / (1 - limit))
     weight = float(np.exp(-((distance / KERNEL_WIDTH) ** 2) / 2))
     z = (hits - replies * share) / np.sqrt(replies * share * (1 - share))
-    return _Residuals(z, float((replies**2).sum() / of), max(weight, 0.02))
+    return _Residuals(z, float((replies**2).sum() / of), max(weight, MIN_WEIGHT))
 
 
 def _pool(residuals: Sequence[_Residuals], icc_prior: float) -> Pooled:
@@ -127,13 +130,9 @@ def _pool_ramp(levels: Sequence[Level]) -> Pooled:
     """
     served = np.array([float(level.served) for level in levels])
     replies = np.array([float(level.replies) for level in levels])
-    if len(levels) < MIN_BLOCKS:
-        return Pooled(ICC_PRIOR, LAG_PRIOR, PRIOR_FREEDOM, "prior")
     share = (served[1:] + served[:-1]) / (replies[1:] + replies[:-1])
     spread = share * (1 - share) * (1 / replies[1:] + 1 / replies[:-1])
     known = spread > 0
-    if not known.any():
-        return Pooled(ICC_PRIOR, LAG_PRIOR, PRIOR_FREEDOM, "prior")
     squares = (np.diff(served / replies)[known]) ** 2 / spread[known]
     size = float(np.mean(replies))
     prior = ICC_PRIOR_BLOCKS * max(0.5, size - 1)
@@ -141,34 +140,3 @@ def _pool_ramp(levels: Sequence[Level]) -> Pooled:
     excess = float((squares / (1 - LAG_PRIOR) - 1).sum()) + prior * ICC_PRIOR
     icc = float(np.clip(excess / (known.sum() * max(0.5, size - 1) + prior), 0.0, 1.0))
     return Pooled(icc, LAG_PRIOR, PRIOR_FREEDOM + 0.67 * float(known.sum()), "ramp")
-
-
-def level_factor(level: Level, pooled: Pooled, counts: Sequence[Floats]) -> float:
-    """φ of a level: the pooled one, or its own drawn towards that, if larger. `counts`: hits by visit and block."""
-    expected, weighted, freedom = 0.0, 0.0, 0.0
-    for hits, blocks in zip(counts, level.blocks, strict=True):
-        of = float(blocks.replies.sum())
-        number = len(hits)
-        size = float((blocks.replies**2).sum() / of)
-        expected += of / level.replies * pooled.factor(size, number)
-        share = float(hits.sum()) / of
-        if number < MIN_BLOCKS or not 0 < share < 1:
-            continue
-        v = lag_factor(pooled.lag, number)
-        weighted += v * float(((hits - blocks.replies * share) ** 2 / blocks.replies).sum() / (share * (1 - share)))
-        freedom += max(0.5, number - v)
-    own = (weighted + OWN_PRIOR_FREEDOM * expected) / (freedom + OWN_PRIOR_FREEDOM)
-    return max(1.0, expected, own) * _between_visits(level, counts, max(expected, own))
-
-
-def _between_visits(level: Level, counts: Sequence[Floats], phi: float) -> float:
-    """How much more the visits of one level differ than φ explains, where that is more than chance."""
-    if len(counts) < 2:
-        return 1.0
-    of = np.array([float(blocks.replies.sum()) for blocks in level.blocks])
-    hits = np.array([float(one.sum()) for one in counts])
-    share = hits.sum() / of.sum()
-    if not 0 < share < 1:
-        return 1.0
-    ratio = float(((hits - of * share) ** 2 / of).sum() / (share * (1 - share)) / phi / (len(of) - 1))
-    return ratio if ratio > 1 + 2 * np.sqrt(2 / (len(of) - 1)) else 1.0

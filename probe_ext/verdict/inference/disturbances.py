@@ -20,21 +20,35 @@ FAILING = -2.0
 """standard errors: replies that lie so far below the limit are not fine"""
 
 
-def find_disturbed(levels: Sequence[Level], pooled: Pooled, limit: float) -> Bools:
-    """Return the levels of a single visit that fall short by one stretch only."""
-    visits = sorted((level.visits[0].start, i) for i, level in enumerate(levels) if len(level.visits) == 1)
-    disturbed = np.zeros(len(levels), dtype=np.bool_)
-    for place, (_, i) in enumerate(visits):
-        blocks = levels[i].blocks[0]
-        if levels[i].served >= limit * levels[i].replies:
+def leave_out_disturbed(levels: Sequence[Level], pooled: Pooled, limit: float) -> list[Level]:
+    """Return the levels without visits that fall short by one stretch only, unless another visit falls short too."""
+    sound = []
+    for level, disturbed in zip(levels, _find_disturbed(levels, pooled, limit), strict=True):
+        short = [_falls_short(blocks, limit) for blocks in level.blocks]
+        agreed = sum(short) > 1
+        kept = [visit for visit, bad in zip(level.visits, disturbed, strict=True) if agreed or not bad]
+        sound.append(level.replace_visits(kept) if len(kept) < len(level.visits) else level)
+    return sound
+
+
+def _find_disturbed(levels: Sequence[Level], pooled: Pooled, limit: float) -> list[list[bool]]:
+    """By level and visit."""
+    disturbed = [[False] * len(level.visits) for level in levels]
+    visits = sorted((visit.start, i, k) for i, level in enumerate(levels) for k, visit in enumerate(level.visits))
+    for place, (_, i, k) in enumerate(visits):
+        blocks = levels[i].blocks[k]
+        if not _falls_short(blocks, limit):
             continue
         phi = pooled.factor(float(blocks.replies.mean()), 1)
-        following = visits[place + 1][1] if place + 1 < len(visits) else -1
-        next_blocks = levels[following].blocks[0] if following > i else None
-        disturbed[i] = _came_and_went(blocks, limit, phi) or (
-            next_blocks is not None and _lasted_to_the_end(blocks, next_blocks, limit, phi)
+        _, next_i, next_k = visits[place + 1] if place + 1 < len(visits) else (0.0, -1, -1)
+        disturbed[i][k] = _came_and_went(blocks, limit, phi) or (
+            next_i > i and _lasted_to_the_end(blocks, levels[next_i].blocks[next_k], limit, phi)
         )
     return disturbed
+
+
+def _falls_short(blocks: Blocks, limit: float) -> bool:
+    return float(blocks.served.sum()) < limit * float(blocks.replies.sum())
 
 
 def _came_and_went(blocks: Blocks, limit: float, phi: float) -> bool:
@@ -48,7 +62,7 @@ def _came_and_went(blocks: Blocks, limit: float, phi: float) -> bool:
 
 
 def _lasted_to_the_end(blocks: Blocks, following: Blocks, limit: float, phi: float) -> bool:
-    """Return whether all was fine up to a stretch at the end, and the next visit did better though it had more users."""
+    """Return whether all was fine up to a stretch at the end, and the next visit did better with more users."""
     served, replies = _running(blocks.served), _running(blocks.replies)
     bad, bad_of = served[-1] - served[:-1], replies[-1] - replies[:-1]
     fine = _fine(served[:-1], replies[:-1], limit, phi)

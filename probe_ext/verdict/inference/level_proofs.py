@@ -12,6 +12,9 @@ import numpy as np
 from probe_ext.verdict.inference.quantiles import signed_root
 from probe_ext.verdict.values.columns import Bools, Floats
 
+POOL_ALLOWANCE = 1.1
+"""the strongest of many pools is stronger by chance: found at a share of exactly the limit"""
+
 
 @dataclass(frozen=True)
 class EffectiveCounts:
@@ -57,7 +60,9 @@ def evidence_of_holding(counts: EffectiveCounts, limit: float) -> Floats:
 
 def evidence_of_failing(counts: EffectiveCounts, limit: float) -> Floats:
     """Standard errors by which each level is proven to lie below `limit`."""
-    best = np.max(-_roots_of_pools(counts, limit), axis=0, initial=0.0)
+    roots = -_roots_of_pools(counts, limit)
+    alone = np.eye(len(counts.of), dtype=np.bool_)
+    best = np.max(np.where(alone, roots, roots / POOL_ALLOWANCE), axis=0, initial=0.0)
     return np.asarray(np.maximum.accumulate(best))
 
 

@@ -133,6 +133,6 @@ def level_of(users: int, visits: Sequence[Visit]) -> Level:
 
 def group_by_users(visits: Sequence[Visit]) -> tuple[Level, ...]:
     """Group visits into levels by rising number of users; visits without a judged reply are left out."""
-    known = [visit for visit in visits if len(visit.sent)]
+    known = [visit for visit in visits if len(visit.sent) and visit.users > 0]
     numbers = sorted({visit.users for visit in known})
     return tuple(level_of(users, [visit for visit in known if visit.users == users]) for users in numbers)

@@ -1,4 +1,4 @@
-"""Quantiles of Student's t and of F, and a signed-root likelihood ratio: what numpy lacks and the estimator needs."""
+"""What numpy lacks: quantiles of Student's t and of F, limits of a share, likelihood ratios of a share."""
 
 import math
 from statistics import NormalDist
@@ -12,10 +12,6 @@ _TINY = 1e-12
 
 def normal_quantile(probability: float) -> float:
     return NormalDist().inv_cdf(probability)
-
-
-def normal_probability(value: float) -> float:
-    return NormalDist().cdf(value)
 
 
 def student_quantile(probability: float, freedom: float) -> float:
@@ -59,3 +55,12 @@ def signed_root(good: Floats, of: Floats, limit: float, margin: Floats | float) 
     drawn = np.where(good > expected, np.maximum(expected, good - margin), np.minimum(expected, good + margin))
     share = np.where(of > 0, drawn / np.maximum(of, _TINY), limit)
     return np.asarray(np.sign(share - limit) * np.sqrt(2 * of * divergence(share, limit)))
+
+
+def score_limits(good: Floats, of: Floats, t: float) -> tuple[Floats, Floats]:
+    """Lower and upper limit of a share (E. B. Wilson, JASA 22 (1927) 209–212)."""
+    n = np.maximum(of, _TINY)
+    share = np.clip(good / n, 0.0, 1.0)
+    centre = (share + t * t / (2 * n)) / (1 + t * t / n)
+    half = t * np.sqrt(share * (1 - share) / n + t * t / (4 * n * n)) / (1 + t * t / n)
+    return np.maximum(0.0, centre - half), np.minimum(1.0, centre + half)

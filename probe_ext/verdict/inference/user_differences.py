@@ -1,6 +1,6 @@
 """Do users differ by more than chance, and who is worse off?
 
-Within a short stretch (a quarter of a cycle) all users meet the same queue. If they are alike, the unserved replies of
+Within a short stretch (a third of a cycle) all users meet the same queue. If they are alike, the unserved replies of
 a stretch fall on its senders as in a draw without replacement. A user's residual r is the sum over stretches of
 served − expected; under the draw its variance V is known. Where users differ, residuals of one user keep their sign, so
 Σ r² exceeds Σ V (the score test for a random effect: C. Dean, Journal of the American Statistical Association 87 (1992)
@@ -16,6 +16,8 @@ import numpy as np
 from probe_ext.verdict.inference.observations import Level, Visit
 from probe_ext.verdict.values.columns import Bools, Floats, Ints
 
+DIFFER, DIFFER_IN_SEARCH, DIFFER_AT_ONE_LEVEL, REST_ALIKE = 2.4, 2.9, 3.3, 0.84
+"""standard errors"""
 MIN_STRETCH = 6
 """replies"""
 EM_STEPS = 200
@@ -34,15 +36,14 @@ class UserResiduals:
     replies: Floats
     served: Floats
 
-    def excess(self, keep: Bools | None = None) -> float:
-        """By how many standard errors the users (those kept) differ more than chance explains."""
-        which = np.ones(len(self.users), dtype=np.bool_) if keep is None else keep
-        mean = float(self.variance[which].sum())
-        spread = 2 * float((self.variance[which] ** 2 - self.within[which]).sum())
-        if mean <= 0 or spread <= 1e-9 * mean**2 or which.sum() < 2:
+    def excess(self) -> float:
+        """By how many standard errors the users differ more than chance explains."""
+        mean = float(self.variance.sum())
+        spread = 2 * float((self.variance**2 - self.within).sum())
+        if mean <= 0 or spread <= 1e-9 * mean**2:
             return 0.0
         freedom = 2 * mean**2 / spread
-        ratio = float((self.residual[which] ** 2).sum()) / mean
+        ratio = float((self.residual**2).sum()) / mean
         return float((np.cbrt(ratio) - (1 - 2 / (9 * freedom))) / np.sqrt(2 / (9 * freedom)))
 
     @property
@@ -61,23 +62,62 @@ def user_residuals(visits: Sequence[Visit]) -> UserResiduals:
 
 
 def _of_visit(visit: Visit, user: Ints, users: int) -> Floats:
+    """Residual, variance, part within stretches, replies and served replies: a row each, a column a user."""
     order = np.lexsort((visit.served, visit.user, visit.sent))
     user, served = user[order], visit.served[order].astype(np.float64)
     present = len(np.unique(user))
-    stretches = max(1, len(user) // max(MIN_STRETCH, round(present / 4)))
+    # One more than a third: else users who take fixed turns would only ever be compared with the same others.
+    stretches = max(1, len(user) // max(MIN_STRETCH, present // 3 + 1))
     stretch = (np.arange(len(user)) * stretches) // len(user)
     size = np.bincount(stretch).astype(np.float64)
     share = np.bincount(stretch, served) / size
     cell, inverse = np.unique(stretch * users + user, return_inverse=True)
-    mine = np.bincount(inverse).astype(np.float64)  # replies of a user in a stretch
+    mine = np.bincount(inverse).astype(np.float64)
     of_stretch, of_user = cell // users, cell % users
     m, p = size[of_stretch], share[of_stretch]
-    variance = mine * p * (1 - p) * (m - mine) / np.maximum(m - 1, 1)
-    crossed = variance**2 * m / np.maximum(m - 1, 1)
-    residual = np.bincount(of_user, np.bincount(inverse, served) - mine * p, users)
-    total = np.bincount(of_user, variance, users)
-    within = np.bincount(of_user, crossed, users)
-    return np.stack([residual, total, within, np.bincount(user, minlength=users), np.bincount(user, served, users)])
+    variance = mine * p * (1 - p) * (m - mine) / np.maximum(m - 1, 1)  # hypergeometric
+    within = variance**2 * m / np.maximum(m - 1, 1)
+    by_cell = (np.bincount(inverse, served) - mine * p, variance, within, mine, np.bincount(inverse, served))
+    return np.stack([np.bincount(of_user, values, users) for values in by_cell])
+
+
+@dataclass(frozen=True)
+class UserComparison:
+    """Whether users differ."""
+
+    residuals: UserResiduals
+    differ: bool
+    rest_alike: bool
+    """whether those are alike who remain when as many of the worst are left out as need not be served"""
+
+
+def compare_users(levels: Sequence[Level], users_share: float, *, searching: bool) -> UserComparison:
+    """Compare users over all levels, and at each, where they may differ although they don't on the whole."""
+    residuals = user_residuals([visit for level in levels for visit in level.visits])
+    differ = residuals.excess() > (DIFFER_IN_SEARCH if searching else DIFFER) or any(
+        user_residuals(level.visits).excess() > DIFFER_AT_ONE_LEVEL for level in levels
+    )
+    if not differ:
+        return UserComparison(residuals, differ=False, rest_alike=True)
+    rest = [without_worst(level, residuals, 1 - users_share) for level in levels]
+    excess = user_residuals([visit for level in rest for visit in level.visits]).excess()
+    return UserComparison(residuals, differ=True, rest_alike=excess < REST_ALIKE)
+
+
+def no_group_suffers_up_to(levels: Sequence[Level], served_share: float, users_share: float) -> Bools:
+    """Return the levels up to which no more users than need not be served got less than their share themselves.
+
+    Users whom only a higher level makes differ, as a full KV cache does that preempts the youngest, say nothing of the
+    levels below it.
+    """
+    visits: list[Visit] = []
+    fine = []
+    for level in levels:
+        visits += level.visits
+        found = user_residuals(visits)
+        short = found.served < served_share * found.replies - 1e-9
+        fine.append(found.excess() < REST_ALIKE and short.sum() <= (1 - users_share) * len(short) + 1e-9)
+    return np.logical_and.accumulate(np.array(fine, dtype=np.bool_))
 
 
 @dataclass(frozen=True)
@@ -111,8 +151,20 @@ def split_users(residuals: UserResiduals) -> Mixture | None:
     return Mixture(worse, float(chance.sum()), low, high) if 0 < worse.sum() < len(worse) else None
 
 
+def split_visits(visits: Sequence[Visit], residuals: UserResiduals) -> tuple[list[Visit], list[Visit]] | None:
+    """Return the replies of the worse group, visit by visit, and those of the others; None without two groups."""
+    mixture = split_users(residuals)
+    if mixture is None:
+        return None
+    belongs = [np.isin(visit.user, residuals.users[mixture.worse]) for visit in visits]
+    worse = [visit.select(mine) for visit, mine in zip(visits, belongs, strict=True)]
+    return worse, [visit.select(~mine) for visit, mine in zip(visits, belongs, strict=True)]
+
+
 def without_worst(level: Level, residuals: UserResiduals, exempt_share: float) -> Level:
     """Return the level without the replies of its worst-off users, as many as need not be served."""
+    if not level.visits:
+        return level
     present = np.unique(np.concatenate([visit.user for visit in level.visits]))
     score = residuals.score[np.searchsorted(residuals.users, present)]
     exempt = int(exempt_share * max(level.users, len(present)) + 1e-9)

@@ -9,12 +9,14 @@ that new users may have sent then never belong to the previous level, and nothin
 lost. Where samples are further apart (one per change), the change is at its own sample.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from probe_ext.load.level_plan import min_level_seconds
 from probe_ext.verdict.levels.bands import cut_bands
 from probe_ext.verdict.values.columns import Floats, Ints, numbers, texts
 from probe_ext.verdict.values.evidence import Columns
@@ -22,8 +24,6 @@ from probe_ext.verdict.values.manifest_view import Span, mapping, mappings, numb
 
 SETTLE_S = 5.0
 """Excluded after the count stops changing, where the run had no plan."""
-MIN_LEVEL_S = 5.0
-"""Minimum measured part of a level; with a plan, half of the planned hold if that is less."""
 DRAINED_SHARE = 0.95
 """After users leave, the share of their replies in flight that must have ended before a lower level is measured."""
 MAX_SAMPLE_GAP_S = 1.5
@@ -74,7 +74,7 @@ def find_levels(
     """
     stretches = without(find_stretches(users, last_sent), absences)
     settle = SETTLE_S if plan is None else number(plan, "settle", SETTLE_S)
-    shortest = MIN_LEVEL_S if plan is None else min(MIN_LEVEL_S, number(plan, "hold", 2 * MIN_LEVEL_S) / 2)
+    shortest = min_level_seconds(number(plan or {}, "hold", math.inf))
     planned = _planned_users(plan)
     measured = _measured_from(stretches, settle, drained_at, _search_steps(plan))
     plateaus = [s for s in stretches if s.users > 0 and s.end - measured[s] >= shortest]

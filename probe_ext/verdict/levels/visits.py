@@ -1,15 +1,19 @@
 """From graded replies to visits, which the estimator reads."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
-from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.grading.reply_grades import UNJUDGED, GradedReplies
+from probe_ext.settings.slo import Reasoning, SloProfile
+from probe_ext.verdict.grading.reply_grades import UNJUDGED, GradedReplies, judge_replies
 from probe_ext.verdict.inference.observations import Visit, visit_from_grades
+from probe_ext.verdict.levels.cut_at_rise import as_of, cut_times
+from probe_ext.verdict.levels.find_levels import find_stretches
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, rows_by_level
 from probe_ext.verdict.values.capacity_estimate import Criteria
 from probe_ext.verdict.values.columns import Bools, Floats, texts
-from probe_ext.verdict.values.evidence import Columns
+from probe_ext.verdict.values.evidence import Columns, Evidence
 
 
 def criteria_of(profile: SloProfile) -> Criteria:
@@ -25,6 +29,18 @@ def last_seconds_of(profile: SloProfile) -> float:
 def client_faults(replies: Columns) -> Bools:
     """Return which replies failed by the load generator's own fault; they say nothing about the server."""
     return np.array([outcome == Outcome.CLIENT_ERROR for outcome in texts(replies, "outcome")], dtype=np.bool_)
+
+
+def grade_levels(
+    evidence: Evidence, profile: SloProfile, mode: Reasoning, assignment: LevelAssignment
+) -> GradedReplies:
+    """Grade replies as of the end of their level; the experience stays that of the whole reply."""
+    whole = judge_replies(evidence.replies, profile, mode)
+    cut = cut_times(assignment.levels, find_stretches(evidence.users, None), assignment.level_of)
+    until_rise = as_of(evidence.replies, cut)
+    if until_rise is evidence.replies:
+        return whole
+    return replace(judge_replies(until_rise, profile, mode), experience=whole.experience)
 
 
 def visits_of(

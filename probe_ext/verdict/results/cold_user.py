@@ -1,4 +1,4 @@
-"""How much longer users wait whose prompt is not in the server's prefix cache.
+"""The extra wait of users with a cold prompt, one that is not in the server's prefix cache.
 
 Two arms with prompts of equal length run under one load, distinguished by the rows' `scenario`: `warm` prompts share a
 prefix, `cold` ones begin with their own data. Compared are the median waits for the first word, counted as the profile

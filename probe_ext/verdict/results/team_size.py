@@ -7,8 +7,8 @@ p = R ÷ (R + Z) of the time. So the L replies that were in flight at the capaci
 
 That average team is too large: what is in flight swings around its mean, and is above L half of the time. So the size
 is given as a cautious range instead, with at most L in flight 99 % and 95 % of the time, by the binomial distribution.
-It assumes that replies take as long as in the run and that people ask independently, and starts from the largest number of
-users that is proven to be served. Only a run with think time measures it.
+It assumes that replies take as long as in the run and that people ask independently, and starts from the largest
+number of users that is proven to be served. Only a run with think time measures it.
 """
 
 import math

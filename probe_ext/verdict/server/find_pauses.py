@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.outcome import FINISHED
-from probe_ext.measure.table_rows import GAP_FLOOR
+from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.values.columns import Bools, Floats, Ints, numbers, texts
 from probe_ext.verdict.values.evidence import Columns, Evidence
@@ -35,7 +35,7 @@ class Spans:
 
 def threshold(profile: SloProfile) -> float:
     """Return the seconds from which a gap is a silent pause, never below the shortest gap that `gaps.csv` keeps."""
-    return max(profile.silence.served if profile.silence else DEFAULT_PAUSE_S, GAP_FLOOR)
+    return max(profile.silence.served if profile.silence else DEFAULT_PAUSE_S, MIN_RECORDED_GAP_S)
 
 
 def find_pauses(evidence: Evidence, min_seconds: float) -> Spans:

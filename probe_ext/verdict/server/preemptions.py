@@ -37,35 +37,35 @@ class Preemptions:
 
 def find_preemptions(metrics: Metrics) -> Preemptions:
     """Return all preemptions of a run, over all engines."""
-    found: list[tuple[float, float, float, bool]] = []
+    rows: list[tuple[float, float, float, bool]] = []
     for engine, counter in metrics.get("preemptions", {}).items():
-        found += _of_engine(counter, metrics.get("waiting", {}).get(engine))
-    at, shown, count, queued = np.array(found, dtype=np.float64).reshape(-1, 4).T
+        rows += _engine_rows(counter, metrics.get("waiting", {}).get(engine))
+    at, shown, count, queued = np.array(rows, dtype=np.float64).reshape(-1, 4).T
     return Preemptions(at, shown, count, queued.astype(np.bool_))
 
 
-def _of_engine(counter: Series, waiting: Series | None) -> list[tuple[float, float, float, bool]]:
+def _engine_rows(counter: Series, waiting: Series | None) -> list[tuple[float, float, float, bool]]:
     grown = counter.rises()
     length = np.full(len(counter.t), np.nan) if waiting is None else _latest(waiting, counter.t)
     queue: list[list[float]] = []  # when it grew, and by how many requests not attributed yet
-    found = []
+    rows = []
     for i in range(1, len(counter.t)):
         left = float(grown[i - 1])
         while left > 0 and queue:
             moment, many = queue[-1]
             taken = min(left, many)
-            found.append((moment, float(counter.t[i]), taken, True))
+            rows.append((moment, float(counter.t[i]), taken, True))
             queue[-1][1] -= taken
             left -= taken
             if queue[-1][1] <= 0:
                 queue.pop()
         if left > 0:
-            found.append((float(counter.t[i]), float(counter.t[i]), left, False))
+            rows.append((float(counter.t[i]), float(counter.t[i]), left, False))
         if length[i] > length[i - 1]:
             queue.append([float(counter.t[i]), float(length[i] - length[i - 1])])
         elif not length[i] > 0:
             queue.clear()
-    return found
+    return rows
 
 
 def _latest(series: Series, moments: Floats) -> Floats:

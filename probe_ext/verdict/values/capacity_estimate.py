@@ -12,6 +12,7 @@ Reason = Literal[
     "broken_bound",
     "contradicts_higher_level",
     "needs_second_visit",
+    "visits_disagree",
 ]
 
 

@@ -1,4 +1,4 @@
-"""How much longer users wait whose prompt is not in the server's prefix cache."""
+"""The extra wait of users with a cold prompt, one that is not in the server's prefix cache."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -32,8 +32,8 @@ def servers(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def calibration(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what `probe calibrate` measured on the master's machine. Runs of schema 1 call it `ruler`."""
-    return mapping(manifest.get("calibration") or manifest.get("ruler"))
+    """Return what `probe calibrate` measured on the master's machine."""
+    return mapping(manifest.get("calibration"))
 
 
 @overload

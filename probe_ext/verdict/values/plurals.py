@@ -15,6 +15,11 @@ def cause(dimension: str | None) -> str:
     return CAUSES.get(dimension or "", "several dimensions together")
 
 
+def capitalised(text: str) -> str:
+    """Return the text with a capital first letter; the rest stays as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def people(n: int) -> str:
     """Return `1 person`, `8 people`."""
     return f"{n} person" if n == 1 else f"{n:,} people"

@@ -1,4 +1,4 @@
-"""What a run that ended too early did not come to, in words."""
+"""What a run that ended early did not measure, in words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,38 +8,38 @@ from probe_ext.verdict.values.columns import numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.level_result import LevelResult
 
-NEVER_STILL = "the number of users never stood still long enough to measure anything"
+NEVER_STILL = "the number of users was never constant long enough to measure anything"
 _DONE = frozenset({"levels_done", "search_done", "scenario_done"})
 _HOW = {"interrupted": "was interrupted", "terminated": "was terminated"}
 
 
 def why_nothing(manifest: Mapping[str, Any]) -> str:
-    """Why there is no level. Of a plan that was cut short, its end is why, however still the users stood."""
+    """Say why there is no level: the early end of a planned run, or a number of users that was never constant."""
     reason = manifest.get("end_reason")
     if not isinstance(manifest.get("plan"), Mapping):
         return NEVER_STILL
     if not isinstance(reason, str):
-        return "no level was held long enough yet to measure anything"
+        return "no level has been held long enough yet to measure anything"
     if reason in _DONE:
         return NEVER_STILL
     return f"the run {_HOW.get(reason, 'ended')} before its first level was long enough to measure anything"
 
 
 def planned(manifest: Mapping[str, Any]) -> Sequence[int] | None:
-    """The levels that were asked for; None where the load was driven by hand."""
+    """Return the planned levels; None where the load was set by hand."""
     plan = manifest.get("plan")
     asked = plan.get("levels") if isinstance(plan, Mapping) else None
     return [n for n in asked if isinstance(n, int)] if isinstance(asked, list | tuple) else None
 
 
 def unmeasured(manifest: Mapping[str, Any], levels: Sequence[LevelResult]) -> Sequence[int]:
-    """Levels that were asked for and have no measured part."""
+    """Return the planned levels without a measured part."""
     measured = {level.users for level in levels}
     return [n for n in planned(manifest) or () if n not in measured]
 
 
 def something_left(evidence: Evidence, levels: Sequence[LevelResult]) -> bool:
-    """Whether more was to come after the level in which a run was ended; a search plans each level from the last."""
+    """Tell whether more levels would have followed; a search plans each level from the last."""
     plan = evidence.manifest.get("plan")
     searched = isinstance(plan, Mapping) and bool(plan.get("search"))
     left = set(unmeasured(evidence.manifest, levels)) - {_ended_at(evidence)}
@@ -47,7 +47,7 @@ def something_left(evidence: Evidence, levels: Sequence[LevelResult]) -> bool:
 
 
 def _ended_at(evidence: Evidence) -> int | None:
-    """The last planned number of users that was reached before the run began to stop."""
+    """Return the last planned number of users reached before the run began to stop."""
     asked, users = planned(evidence.manifest) or (), numbers(evidence.users, "users")
     running = [n for n, state in zip(users, texts(evidence.users, "state"), strict=True) if state not in STOPPING]
     return next((int(n) for n in reversed(running) if n in asked), None)

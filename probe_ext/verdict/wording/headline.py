@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, GroupCapacity
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.json_types import Interval
-from probe_ext.verdict.values.plurals import cause, listed, people, things
+from probe_ext.verdict.values.plurals import capitalised, cause, listed, people, things
 from probe_ext.verdict.wording.next_run import NextMeasurement
 
 _NOT_THE_MODEL = {"response_cache": "from a response cache", "cut_answers": "cut short"}
@@ -61,9 +61,9 @@ def _sentences(estimate: CapacityEstimate, context: Context) -> list[str]:
     if estimate.served_users == 0:
         return [f"Not even 1 person is served: {cause(context.first_limit)} is the first limit."]
     if held is None:
-        said = [] if failed is None else [f"{_capital(people(failed))} at once are too many."]
+        said = [] if failed is None else [f"{capitalised(people(failed))} at once are too many."]
         return [*said, _suggestion(estimate, context), *_groups(estimate.groups)]
-    limit = [f"{_capital(cause(context.first_limit))} is the first limit."] if context.first_limit and failed else []
+    limit = [f"{capitalised(cause(context.first_limit))} is the first limit."] if context.first_limit and failed else []
     return [
         _capacity(estimate, held, failed),
         *limit,
@@ -79,7 +79,7 @@ def _capacity(estimate: CapacityEstimate, held: int, failed: int | None) -> str:
     if failed is None:
         return f"At least {people(served)} can use this at once."
     if failed == served + 1:
-        return f"{_capital(people(served))} can use this at once; {failed:,} are too many."
+        return f"{capitalised(people(served))} can use this at once; {failed:,} are too many."
     return f"At least {people(served)} can use this at once; {failed:,} are too many."
 
 
@@ -135,7 +135,3 @@ def _groups(groups: GroupCapacity | None) -> list[str]:
 
 def _are(users: Sequence[int]) -> str:
     return f"{listed([f'{number:,}' for number in users])} {'is' if len(users) == 1 else 'are'}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -1,50 +1,50 @@
-// The pictures by level answer the pointer and the arrow keys: one level at a time, in all of them together.
+// Charts by level: pointer and arrow keys select a level in all of them at once.
 (() => {
-  const pictures = [...document.querySelectorAll("svg[data-points]")].map(svg => ({ svg, points: svg.dataset.points.split("\n"), box: svg.parentNode }));
-  if (!pictures.length) return;
+  const charts = [...document.querySelectorAll("svg[data-points]")].map(svg => ({ svg, points: svg.dataset.points.split("\n"), box: svg.parentNode }));
+  if (!charts.length) return;
   const rows = [...document.querySelectorAll("#levels-table tbody tr")];
   for (const title of document.querySelectorAll("svg.stack title")) title.remove();
-  const said = document.body.appendChild(document.createElement("div"));
-  said.className = "sr"; said.setAttribute("aria-live", "polite");
+  const live = document.body.appendChild(document.createElement("div"));
+  live.className = "sr"; live.setAttribute("aria-live", "polite");
   let level = null;
 
-  for (const one of pictures) {
-    one.mark = one.svg.insertBefore(document.createElementNS("http://www.w3.org/2000/svg", "rect"), one.svg.firstChild);
-    one.mark.setAttribute("class", "chosen"); one.mark.setAttribute("height", "100%"); one.mark.setAttribute("width", 100 / one.points.length + "%");
-    one.read = one.box.appendChild(document.createElement("div"));
-    one.read.className = "read"; one.read.hidden = true; one.read.setAttribute("aria-hidden", "true");
-    one.box.classList.add("reads");
-    one.box.tabIndex = 0;
-    one.box.setAttribute("role", "group");
-    one.box.setAttribute("aria-label", one.svg.getAttribute("aria-label").split(". ")[0] + ". Left and right arrow keys read each level.");
-    one.box.addEventListener("pointermove", e => choose(under(one, e.clientX), one));
-    one.box.addEventListener("pointerdown", e => choose(under(one, e.clientX), one));
-    one.box.addEventListener("pointerleave", e => { if (e.pointerType === "mouse") choose(null); }); // a finger that is lifted leaves what it read
-    one.box.addEventListener("blur", () => choose(null));
-    one.box.addEventListener("keydown", e => {
-      const last = one.points.length - 1, now = level ?? -1;
+  for (const chart of charts) {
+    chart.mark = chart.svg.insertBefore(document.createElementNS("http://www.w3.org/2000/svg", "rect"), chart.svg.firstChild);
+    chart.mark.setAttribute("class", "chosen"); chart.mark.setAttribute("height", "100%"); chart.mark.setAttribute("width", 100 / chart.points.length + "%");
+    chart.read = chart.box.appendChild(document.createElement("div"));
+    chart.read.className = "read"; chart.read.hidden = true; chart.read.setAttribute("aria-hidden", "true");
+    chart.box.classList.add("reads");
+    chart.box.tabIndex = 0;
+    chart.box.setAttribute("role", "group");
+    chart.box.setAttribute("aria-label", chart.svg.getAttribute("aria-label").split(". ")[0] + ". Left and right arrow keys read each level.");
+    chart.box.addEventListener("pointermove", e => choose(under(chart, e.clientX), chart));
+    chart.box.addEventListener("pointerdown", e => choose(under(chart, e.clientX), chart));
+    chart.box.addEventListener("pointerleave", e => { if (e.pointerType === "mouse") choose(null); }); // on touch, the reading stays after lifting the finger
+    chart.box.addEventListener("blur", () => choose(null));
+    chart.box.addEventListener("keydown", e => {
+      const last = chart.points.length - 1, now = level ?? -1;
       const to = { ArrowRight: Math.min(now + 1, last), ArrowLeft: Math.max(now < 0 ? last : now - 1, 0), Home: 0, End: last }[e.key];
       if (to === undefined && e.key !== "Escape") return;
       e.preventDefault();
-      choose(to ?? null, one);
-      said.textContent = to === undefined ? "" : one.points[to];
+      choose(to ?? null, chart);
+      live.textContent = to === undefined ? "" : chart.points[to];
     });
   }
-  function under(one, x) {
-    const at = one.svg.getBoundingClientRect();
-    return Math.min(one.points.length - 1, Math.max(0, Math.floor((x - at.left) / at.width * one.points.length)));
+  function under(chart, x) {
+    const at = chart.svg.getBoundingClientRect();
+    return Math.min(chart.points.length - 1, Math.max(0, Math.floor((x - at.left) / at.width * chart.points.length)));
   }
   function choose(to, by) {
     level = to;
-    for (const one of pictures) {
-      one.mark.style.display = to === null ? "none" : "block";
-      one.read.hidden = to === null || one !== by;
+    for (const chart of charts) {
+      chart.mark.style.display = to === null ? "none" : "block";
+      chart.read.hidden = to === null || chart !== by;
       if (to === null) continue;
-      one.mark.setAttribute("x", 100 * to / one.points.length + "%");
-      one.read.textContent = one.points[to];
-      const at = one.svg.getBoundingClientRect(), box = one.box.getBoundingClientRect(), width = one.read.offsetWidth;
-      const middle = at.left - box.left + at.width * (to + .5) / one.points.length;
-      one.read.style.left = Math.max(0, Math.min(middle - width / 2, box.width - width)) + "px";
+      chart.mark.setAttribute("x", 100 * to / chart.points.length + "%");
+      chart.read.textContent = chart.points[to];
+      const at = chart.svg.getBoundingClientRect(), box = chart.box.getBoundingClientRect(), width = chart.read.offsetWidth;
+      const middle = at.left - box.left + at.width * (to + .5) / chart.points.length;
+      chart.read.style.left = Math.max(0, Math.min(middle - width / 2, box.width - width)) + "px";
     }
     rows.forEach((row, i) => row.classList.toggle("chosen", i === to));
   }

@@ -1,4 +1,4 @@
-// The pointer, the arrow keys and zooming for the time axis. The pictures are already there: this only moves their view.
+// Pointer, arrow keys and zoom of the timeline. The pictures are static: this only moves their viewBox.
 (() => {
   const box = document.getElementById("time"), source = document.getElementById("series");
   if (!box || !source) return;
@@ -7,15 +7,16 @@
   const inners = [...lanes.querySelectorAll("svg.inner")], movers = [...lanes.querySelectorAll("[data-x]")];
   const ticks = lanes.querySelector(".ticks"), frame = inners[0];
   const add = (parent, name, kind) => { const made = parent.appendChild(document.createElement(name)); made.className = kind; return made; };
-  const cross = add(lanes, "div", "cross"), stamp = add(cross, "span", "stamp"), sel = add(lanes, "div", "sel"), said = add(box, "div", "sr");
+  const cross = add(lanes, "div", "cross"), stamp = add(cross, "span", "stamp"), sel = add(lanes, "div", "sel"), live = add(box, "div", "sr");
   const read = [...lanes.querySelectorAll(".name.drawn")].flatMap((name, i) => data.lanes[i].map(s => ({ series: s, out: add(name, "b", "now"), many: data.lanes[i].length > 1 })));
   let from = 0, to = data.end, at = null, dragged = null;
 
+  const users = l => `${l.name} user${l.name === "1" ? "" : "s"}`;
   const clock = s => {
     const r = Math.round(s), h = Math.floor(r / 3600), m = Math.floor(r % 3600 / 60), two = n => String(n).padStart(2, "0");
     return h ? `${h}:${two(m)}:${two(r % 60)}` : `${m}:${two(r % 60)}`;
   };
-  const fine = s => to - from < 30 ? `${Math.floor(s / 60)}:${(s % 60).toFixed(1).padStart(4, "0")}` : clock(s);
+  const preciseClock = s => to - from < 30 ? `${Math.floor(s / 60)}:${(s % 60).toFixed(1).padStart(4, "0")}` : clock(s);
   const plot = () => { const r = frame.parentNode.getBoundingClientRect(), b = lanes.getBoundingClientRect(); return { left: r.left - b.left, width: r.width, page: r.left }; };
   const place = t => plot().left + (t - from) / (to - from) * plot().width;
   const moment = x => Math.min(to, Math.max(from, from + (x - plot().page) / plot().width * (to - from)));
@@ -30,13 +31,13 @@
   }
   const digits = v => { const n = v < .995 ? 2 : v < 9.95 ? 1 : 0; return v.toLocaleString("en", { minimumFractionDigits: n, maximumFractionDigits: n }); };
   const amount = (v, unit) => unit === "s" && v && v < .0995 ? digits(v * 1000) + " ms" : (Number.isInteger(v) ? v.toLocaleString("en") : digits(v)) + (unit && " " + unit);
-  const figure = (s, v) => v === null ? "–" : amount(v, s.unit); // as `amounts` says it
+  const figure = (s, v) => v === null ? "–" : amount(v, s.unit); // as in formats.py
 
   function point(t) {
     at = t;
     cross.style.display = "block"; lanes.classList.add("reading");
     cross.style.left = place(t) + "px";
-    stamp.textContent = fine(t);
+    stamp.textContent = preciseClock(t);
     stamp.classList.toggle("left", t > from + (to - from) * .9);
     for (const r of read) r.out.textContent = (r.many ? r.series.name + " " : "") + figure(r.series, nearest(r.series, t));
   }
@@ -45,7 +46,7 @@
     cross.style.display = "none"; lanes.classList.remove("reading");
     for (const r of read) r.out.textContent = "";
   }
-  const speak = () => { said.textContent = at === null ? "" : `at ${fine(at)}: ` + read.map(r => `${r.series.name} ${figure(r.series, nearest(r.series, at))}`).join(", "); };
+  const speak = () => { live.textContent = at === null ? "" : `at ${preciseClock(at)}: ` + read.map(r => `${r.series.name} ${figure(r.series, nearest(r.series, at))}`).join(", "); };
 
   function show(a, b) {
     const least = Math.max(1, data.end / 2000), length = Math.min(data.end, Math.max(least, b - a));
@@ -92,18 +93,18 @@
   if (data.levels.length > 12) {
     const label = add(tools, "label", ""), list = add(label, "select", "");
     label.prepend("level: ");
-    list.append(new Option("–", ""), ...data.levels.map((l, i) => new Option(`${l.name} users`, i)));
+    list.append(new Option("–", ""), ...data.levels.map((l, i) => new Option(users(l), i)));
     list.addEventListener("change", () => { const l = data.levels[list.value]; if (l) show(l.from, l.to); });
   } else if (data.levels.length) {
     tools.append("level:");
-    for (const l of data.levels) view(l.name, `Show the level of ${l.name} users`, l.from, l.to);
+    for (const l of data.levels) view(l.name, `Show the level of ${users(l)}`, l.from, l.to);
   }
   tools.hidden = hint.hidden = false;
 
   lanes.tabIndex = 0;
   lanes.setAttribute("role", "group");
-  lanes.setAttribute("aria-label", "Time axis. Arrow keys move the pointer, plus and minus zoom, zero shows the whole run.");
-  said.setAttribute("aria-live", "polite");
+  lanes.setAttribute("aria-label", "Timeline. Arrow keys move the pointer, plus and minus zoom, zero shows the whole run.");
+  live.setAttribute("aria-live", "polite");
   lanes.addEventListener("keydown", e => {
     const step = (to - from) / (e.shiftKey ? 10 : 100), now = middle();
     const act = { ArrowLeft: () => move(now - step), ArrowRight: () => move(now + step), Home: () => move(from), End: () => move(to), "+": () => zoom(.5, now), "=": () => zoom(.5, now), "-": () => zoom(2, now), 0: () => show(0, data.end), Escape: () => { clear(); show(0, data.end); } }[e.key];

@@ -1,0 +1,236 @@
+"""Send one request on a user's connection and follow its reply to the end.
+
+Deadlines are checked when the greenlet wakes up. Events are parsed then, so a keep-alive comment or a role-only delta
+is not taken for a token.
+"""
+
+import ssl
+from dataclasses import dataclass
+
+from probe_ext.client.connection import ConnectError, Connection, SlowServerError
+from probe_ext.client.http_framing import BadResponseError
+from probe_ext.client.reply import Ending, Reply, ReplyReader
+from probe_ext.client.response_stream import ResponseStream
+from probe_ext.measure import clock
+from probe_ext.measure.outcome import FINISHED, Outcome
+from probe_ext.measure.timeline import Marks
+
+_CLOSING_GRACE_S = 1.0
+"""how long a response may take to end after its `[DONE]`"""
+_STALE_CONNECTION_S = 1.0
+"""a reused connection that ends without a reply this soon was closed before our request arrived"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Timeouts of a reply, in seconds."""
+
+    connect: float = 10.0
+    first: float = 120.0
+    gap: float = 120.0
+    total: float = 1800.0
+    patience: float | None = None
+    """the simulated user hangs up after this long without a token; None: never"""
+
+
+class Exchange:
+    """One request and its reply.
+
+    `run` follows the reply to its end. `finish` must be called once after it, even if the greenlet was killed, and
+    returns the reply in any case. `cancel` ends the exchange from another greenlet.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        request: bytes,
+        limits: Limits,
+        *,
+        due: float,
+        streamed: bool,
+        secret: str | None,
+        free: float | None = None,
+    ) -> None:
+        """`due`: when the user wanted to send; `free`: when its previous reply ended, if that was later."""
+        self._connection = connection
+        self._request = request
+        self._limits = limits
+        self._marks = Marks(due=due)
+        self._streamed = streamed
+        self._could_send = due if free is None else max(due, free)
+        self._reader = ReplyReader(secret)
+        self._stream: ResponseStream | None = None
+        self._ending: Ending | None = Ending(Outcome.ENDED_BY_US)
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """End the exchange now, as ended by us."""
+        self._cancelled = True
+        if self._stream:
+            self._stream.wake()
+        else:
+            self._connection.interrupt()
+
+    def run(self) -> None:
+        """Send the request and read until the reply ends or a limit passes. Raises only internal errors."""
+        self._marks.late = max(0.0, clock.monotonic() - self._could_send)
+        try:
+            self._ending = self._send_and_read()
+        except Exception as error:
+            self._ending = Ending(Outcome.CLIENT_ERROR, f"{type(error).__name__}: {error}")
+            raise
+
+    def _send_and_read(self) -> Ending | None:
+        reused = self._connection.usable()
+        ending = self._attempt()
+        if reused and self._closed_unanswered(ending):
+            # The server closed an idle connection just as we used it; like every HTTP client, retry once.
+            self._discard_connection()
+            ending = self._attempt()
+        return ending
+
+    def _closed_unanswered(self, ending: Ending | None) -> bool:
+        unanswered = not self._reader.response.reads
+        soon = clock.monotonic() - (self._marks.sent or 0.0) < _STALE_CONNECTION_S
+        return unanswered and soon and ending is not None and ending.outcome is Outcome.CUT
+
+    def _discard_connection(self) -> None:
+        if self._stream is not None:
+            self._stream.stop()
+        self._stream = None
+        self._connection.close()
+
+    def _attempt(self) -> Ending | None:
+        """Connect if necessary, send and read. Returns how the exchange was broken off, None for a whole response."""
+        if not self._connection.usable():
+            try:
+                setup = self._connection.open(self._limits.connect)
+            except ConnectError as error:
+                return Ending(Outcome.ENDED_BY_US) if self._cancelled else Ending(_connect_outcome(error), str(error))
+            self._marks.connect, self._marks.tls = setup.connect, setup.tls
+        if self._cancelled:
+            return Ending(Outcome.ENDED_BY_US)
+        return self._exchange()
+
+    def _exchange(self) -> Ending | None:
+        """Send and read. A server that hangs up while we send may have sent an HTTP error first, which then counts."""
+        send_failure = self._send()
+        if send_failure is not None and send_failure.outcome is not Outcome.CUT:
+            return send_failure
+        try:
+            self._stream = self._connection.receive(self._marks.sent or self._marks.due)
+        except OSError as error:
+            return send_failure or Ending(Outcome.CLIENT_ERROR, f"cannot read the socket: {error.strerror or error}")
+        ending = self._read_response(self._stream)
+        return ending if send_failure is None or self._reader.response.status is not None else send_failure
+
+    def _send(self) -> Ending | None:
+        """Send the request; return how that failed, None if it did not."""
+        try:
+            wire = self._connection.to_wire(self._request)
+            self._marks.sent = clock.monotonic()
+            deadline, ending = self._next_deadline()
+            self._connection.send(wire, deadline)
+        except SlowServerError:
+            return ending
+        except OSError as error:
+            if self._cancelled:
+                return Ending(Outcome.ENDED_BY_US)
+            return Ending(Outcome.CUT, f"while sending: {error.strerror or error}")
+        return None
+
+    def _read_response(self, stream: ResponseStream) -> Ending | None:
+        drained_for = None
+        while True:
+            self._parse_arrivals(stream)
+            if self._is_over(stream):
+                return self._failure_ending(stream)
+            if self._cancelled:
+                return Ending(Outcome.ENDED_BY_US)
+            now = clock.monotonic()
+            deadline, ending = self._next_deadline()
+            if now < deadline:
+                # A token may arrive and the stream fall silent while we sleep: check again before the gap limit passes.
+                stream.wait(min(deadline - now, self._limits.gap))
+            elif deadline != drained_for and stream.drain_socket():
+                drained_for = deadline  # we may be late, not the server; only once per deadline
+            else:
+                return ending
+
+    def _parse_arrivals(self, stream: ResponseStream) -> None:
+        self._reader.feed(stream.take_arrivals())
+        self._marks.headers = self._reader.response.headers_at
+        stream.defer_wakeups = self._reader.expects_events
+
+    def _is_over(self, stream: ResponseStream) -> bool:
+        return stream.ended or self._reader.failure is not None or self._reader.response.complete
+
+    def _failure_ending(self, stream: ResponseStream) -> Ending | None:
+        """Return why the response will stay incomplete, None if it is complete."""
+        response = self._reader.response
+        failure = None if response.complete else self._reader.failure or stream.failure
+        if failure is None and stream.ended and not response.end_of_stream():
+            failure = ConnectionError("the connection closed in mid-reply")
+        return None if failure is None else _ending_of_failure(failure)
+
+    def _next_deadline(self) -> tuple[float, Ending | None]:
+        """Return the next time to give up, and the ending it would be."""
+        limits, decoder = self._limits, self._reader.decoder
+        sent = self._marks.sent or self._marks.due
+        last = decoder.last_at
+        if decoder.done:
+            quiet_since = self._stream.last_at if self._stream and self._stream.last_at else sent
+            return quiet_since + _CLOSING_GRACE_S, None
+        if last is None:
+            ends = [(sent + limits.first, Ending(Outcome.TIMEOUT_FIRST, f"no token within {limits.first:g} s"))]
+        else:
+            ends = [(last + limits.gap, Ending(Outcome.STALLED, f"no further token for {limits.gap:g} s"))]
+        ends.append((sent + limits.total, Ending(Outcome.TIMEOUT_TOTAL, f"not finished within {limits.total:g} s")))
+        if limits.patience is not None:
+            since = self._marks.due if last is None else last
+            ends.append((since + limits.patience, Ending(Outcome.HUNG_UP, f"hung up after {limits.patience:g} s")))
+        return min(ends, key=lambda end: end[0])
+
+    def _end_time(self, stream: ResponseStream, outcome: Outcome) -> float | None:
+        """Return when a reply that ended by itself did: with its last bytes, not when we noticed."""
+        if self._reader.response.complete and stream.bytes_at is not None:
+            return stream.bytes_at
+        return stream.last_at if self._is_over(stream) or outcome in FINISHED else None
+
+    def finish(self) -> Reply:
+        """Return the reply with everything measured; close the connection unless it can be reused."""
+        stream, response = self._stream, self._reader.response
+        reply = Reply(self._marks, self._streamed, Outcome.ENDED_BY_US)
+        self._marks.end = clock.monotonic()
+        if stream is not None:
+            stream.drain_socket()
+            stream.stop()
+            self._parse_arrivals(stream)
+            reply.status, reply.reads = response.status, response.reads
+            reply.lags, reply.overdue = stream.lags, stream.overdue
+        self._reader.fill(reply, self._ending)
+        if stream is not None:
+            if reply.streamed:
+                stream.report_unresolved(reply.reads, reply.reads_unresolved)
+            self._marks.end = self._end_time(stream, reply.outcome) or self._marks.end
+        if stream is None or stream.ended or not (response.complete and response.keep_alive):
+            self._connection.close()
+        response.close()
+        return reply
+
+
+def _connect_outcome(error: ConnectError) -> Outcome:
+    if error.local:
+        return Outcome.CLIENT_ERROR
+    return Outcome.CONNECT_TIMEOUT if error.timed_out else Outcome.CONNECT_FAILED
+
+
+def _ending_of_failure(failure: Exception) -> Ending:
+    """Return the ending for a failed read. Failures of neither connection nor response are internal: raised."""
+    if isinstance(failure, ssl.SSLError):
+        return Ending(Outcome.CUT, f"TLS: {failure.reason or failure}")
+    if isinstance(failure, OSError):
+        return Ending(Outcome.CUT, failure.strerror or str(failure))
+    if isinstance(failure, BadResponseError):
+        return Ending(Outcome.BAD_DATA, str(failure))
+    raise failure

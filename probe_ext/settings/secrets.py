@@ -1,0 +1,19 @@
+"""Secrets: read from the environment only, never options, so that no process list, log or file shows them."""
+
+import os
+
+API_KEY_VARIABLE = "PROBE_API_KEY"  # not OPENAI_API_KEY: a key for another service must not reach the server under test
+WEB_PASSWORD_VARIABLE = "PROBE_WEB_PASSWORD"  # noqa: S105 - the variable's name, not a password
+
+
+def api_key() -> str | None:
+    """Return the API key of the server under test, None if unset. ValueError if an HTTP header cannot carry it."""
+    key = os.environ.get(API_KEY_VARIABLE, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(f"{API_KEY_VARIABLE}: contains characters that are not allowed in an HTTP header")
+    return key or None
+
+
+def has_api_key() -> bool:
+    """Return whether an API key is set: the only thing master and workers tell each other about it."""
+    return bool(os.environ.get(API_KEY_VARIABLE, "").strip())

@@ -1,0 +1,121 @@
+"""Encode responses: server-sent events and full bodies in vLLM 0.32's format (recorded from a real server).
+
+The parts that stay the same throughout a reply are serialised once, so that an event only joins byte strings.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+DONE = b"data: [DONE]\n\n"
+FINGERPRINT = "vllm-0.32.0-probe-sim"
+ENGINE_DIED = {
+    "error": {
+        "message": "EngineCore encountered an issue. See stack trace (above) for the root cause.",
+        "type": "InternalServerError",
+        "param": None,
+        "code": 500,
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of a request."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return vLLM's ``usage`` object, with details only if ``cached_tokens`` is set."""
+        usage: dict[str, Any] = {
+            "prompt_tokens": self.prompt_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "completion_tokens": self.completion_tokens,
+        }
+        if self.cached_tokens is not None:
+            usage["prompt_tokens_details"] = {"cached_tokens": self.cached_tokens}
+        return usage
+
+
+def compact_json(value: object) -> bytes:
+    """Serialise to JSON without whitespace."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def as_chunk(payload: bytes) -> bytes:
+    """Frame bytes as one chunk of a chunked HTTP/1.1 body."""
+    return b"%x\r\n%b\r\n" % (len(payload), payload)
+
+
+def error_event(body: object) -> bytes:
+    """Encode an error event and the ``[DONE]`` that vLLM sends after it."""
+    return b"data: " + compact_json(body) + b"\n\n" + DONE
+
+
+class EventWriter:
+    """Encodes the events of one choice of a streamed reply."""
+
+    def __init__(self, reply_id: str, created: int, model: str, chat: bool, choice: int) -> None:
+        self._chat = chat
+        self._choice = choice
+        kind = "chat.completion.chunk" if chat else "text_completion"
+        head = compact_json({"id": reply_id, "object": kind, "created": created, "model": model})[:-1]
+        self._head = b"data: " + head + b',"choices":['
+        opening = b'{"index":%d,"delta":{"content":"' if chat else b'{"index":%d,"text":"'
+        self._before = self._head + opening % choice
+        closing = b'"},"logprobs":null,' if chat else b'","logprobs":null,'
+        ids = b'"token_ids":null}]' if chat else b'"prompt_token_ids":null,"token_ids":null}]'
+        stop = b"" if chat else b'"stop_reason":null,'
+        self._after = closing + b'"finish_reason":null,' + stop + ids
+        self._after_last = closing + b'"finish_reason":"%b","stop_reason":null,' + ids
+
+    def role_event(self, usage: Usage | None = None) -> bytes:
+        """Encode a chat's first, role-only event; empty for a completion."""
+        if not self._chat:
+            return b""
+        delta = b'{"index":%d,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]'
+        tail = b',"prompt_token_ids":null,"prompt_text":null}\n\n'
+        return self._head + delta % self._choice + self._usage(usage) + tail
+
+    def token_event(self, text: str, finish_reason: str | None, usage: Usage | None, last: bool) -> bytes:
+        """Encode an event with text; the reply's ``last`` event carries the fingerprint."""
+        after = self._after if finish_reason is None else self._after_last % finish_reason.encode()
+        fingerprint = b',"system_fingerprint":"%b"' % FINGERPRINT.encode() if last else b""
+        return self._before + text.encode() + after + self._usage(usage) + fingerprint + b"}\n\n"
+
+    def usage_event(self, usage: Usage) -> bytes:
+        """Encode the final, usage-only event."""
+        fingerprint = b',"system_fingerprint":"%b"' % FINGERPRINT.encode()
+        return self._head + b"]" + self._usage(usage) + fingerprint + b"}\n\n"
+
+    @staticmethod
+    def _usage(usage: Usage | None) -> bytes:
+        return b"" if usage is None else b',"usage":' + compact_json(usage.as_dict())
+
+
+def full_body(
+    reply_id: str, created: int, model: str, chat: bool, choices: list[tuple[str, str]], usage: Usage
+) -> bytes:
+    """Encode the response to a non-streamed request; ``choices`` are (text, finish reason)."""
+    details: dict[str, Any] = {"prompt_tokens_details": None, "completion_tokens_details": None}
+    return compact_json(
+        {
+            "id": reply_id,
+            "object": "chat.completion" if chat else "text_completion",
+            "created": created,
+            "model": model,
+            "choices": [_choice(chat, index, text, reason) for index, (text, reason) in enumerate(choices)],
+            "service_tier": None,
+            "system_fingerprint": FINGERPRINT,
+            "usage": {**details, **usage.as_dict()},
+        }
+    )
+
+
+def _choice(chat: bool, index: int, text: str, finish_reason: str) -> dict[str, Any]:
+    content: dict[str, Any] = {"text": text}
+    if chat:
+        content = {"message": {"role": "assistant", "content": text, "refusal": None, "reasoning": None}}
+    return {"index": index, **content, "logprobs": None, "finish_reason": finish_reason, "stop_reason": None}

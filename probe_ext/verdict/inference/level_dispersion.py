@@ -1,0 +1,67 @@
+"""φ of each level: pooled over the run, or larger where the level itself shows more; and drift between its visits."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from probe_ext.verdict.inference.dispersion import MIN_BLOCKS, Pooled, lag_factor
+from probe_ext.verdict.inference.observations import Level
+from probe_ext.verdict.values.columns import Floats
+
+POOLED_FREEDOM = 8.0
+"""degrees of freedom that the pooled φ counts for beside the level's own"""
+
+
+def level_factors(levels: Sequence[Level], pooled: Pooled, counts: Sequence[Sequence[Floats]]) -> Floats:
+    """φ by level; 1 for a level without replies. `counts`: hits by level, visit and block."""
+    return np.array([
+        _level_factor(level, pooled, hits) if level.replies else 1.0
+        for level, hits in zip(levels, counts, strict=True)
+    ])  # fmt: skip
+
+
+def find_drift(levels: Sequence[Level], pooled: Pooled, critical: float) -> tuple[int, ...]:
+    """Return the users of levels whose first and last visit differ by more than chance."""
+    return tuple(level.users for level in levels if len(level.visits) > 1 and _drifts(level, pooled, critical))
+
+
+def _drifts(level: Level, pooled: Pooled, critical: float) -> bool:
+    share, of = [], []
+    for blocks in (level.blocks[0], level.blocks[-1]):
+        replies = float(blocks.replies.sum())
+        share.append(float(blocks.served.sum()) / replies)
+        of.append(replies / pooled.factor(float(blocks.replies.mean()), len(blocks.replies)))
+    both = (share[0] * of[0] + share[1] * of[1]) / (of[0] + of[1])
+    error = np.sqrt(max(both * (1 - both), 1e-9) * (1 / of[0] + 1 / of[1]))
+    return bool(abs(share[0] - share[1]) > critical * error)
+
+
+def _level_factor(level: Level, pooled: Pooled, counts: Sequence[Floats]) -> float:
+    """The pooled φ, or the level's own drawn towards that, if larger."""
+    expected, weighted, freedom = 0.0, 0.0, 0.0
+    for hits, blocks in zip(counts, level.blocks, strict=True):
+        of = float(blocks.replies.sum())
+        number = len(hits)
+        size = float((blocks.replies**2).sum() / of)
+        expected += of / level.replies * pooled.factor(size, number)
+        share = float(hits.sum()) / of
+        if number < MIN_BLOCKS or not 0 < share < 1:
+            continue
+        v = lag_factor(pooled.lag, number)
+        weighted += v * float(((hits - blocks.replies * share) ** 2 / blocks.replies).sum() / (share * (1 - share)))
+        freedom += max(0.5, number - v)
+    own = (weighted + POOLED_FREEDOM * expected) / (freedom + POOLED_FREEDOM)
+    return max(1.0, expected, own) * _between_visits(level, counts, max(expected, own))
+
+
+def _between_visits(level: Level, counts: Sequence[Floats], phi: float) -> float:
+    """How much more the visits of one level differ than φ explains, where that is more than chance."""
+    if len(counts) < 2:
+        return 1.0
+    of = np.array([float(blocks.replies.sum()) for blocks in level.blocks])
+    hits = np.array([float(one.sum()) for one in counts])
+    share = hits.sum() / of.sum()
+    if not 0 < share < 1:
+        return 1.0
+    ratio = float(((hits - of * share) ** 2 / of).sum() / (share * (1 - share)) / phi / (len(of) - 1))
+    return ratio if ratio > 1 + 2 * np.sqrt(2 / (len(of) - 1)) else 1.0

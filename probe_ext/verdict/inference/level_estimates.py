@@ -1,0 +1,79 @@
+"""One row for each level: what was measured, what is proven, and if nothing is, why and how many replies would."""
+
+import numpy as np
+
+from probe_ext.verdict.inference.level_evidence import LevelEvidence
+from probe_ext.verdict.inference.observations import Level
+from probe_ext.verdict.inference.quantiles import divergence, score_limits
+from probe_ext.verdict.inference.user_differences import split_users, user_residuals
+from probe_ext.verdict.values.capacity_estimate import Criteria, LevelEstimate, Reason, UserGroup
+from probe_ext.verdict.values.json_types import State
+
+TIE = 1e-4
+"""nats a reply: so near the limit, no reasonable number of replies tells"""
+
+
+def level_estimates(evidence: LevelEvidence, criteria: Criteria) -> tuple[LevelEstimate, ...]:
+    """Describe every level, by rising users."""
+    return tuple(_describe(i, level, evidence, criteria) for i, level in enumerate(evidence.levels))
+
+
+def _describe(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria) -> LevelEstimate:
+    state: State = "held" if evidence.held[i] else "failed" if evidence.failed[i] else "unproven"
+    counts = evidence.counts
+    low, high = score_limits(counts.good[i : i + 1], counts.of[i : i + 1], evidence.bounds.proof)
+    needed = _replies_needed(i, level, evidence, criteria) if state == "unproven" else None
+    reply_seconds = level.seconds / level.replies
+    differ = evidence.comparison.differ
+    return LevelEstimate(
+        users=level.users,
+        visits=len(level.visits),
+        replies=level.replies,
+        seconds=level.seconds,
+        served_share=level.served / level.replies,
+        share_low=float(low[0]),
+        share_high=float(high[0]),
+        share_fit=float(evidence.fit[i]),
+        broken_share=level.broken / level.replies,
+        broken_high=float(evidence.broken.high[i]),
+        state=state,
+        reasons=_reasons(i, evidence, criteria) if state == "unproven" else (),
+        users_differ=differ,
+        worse_group=_worse_group(level) if differ else None,
+        replies_needed=needed,
+        seconds_needed=needed * reply_seconds if needed is not None and reply_seconds > 0 else None,
+    )
+
+
+def _replies_needed(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria) -> int | None:
+    """Further replies after which the level would probably be proven, if its fitted share is the true one."""
+    distance = float(divergence(evidence.fit[i], criteria.served_share))
+    if distance < TIE:
+        return None
+    in_all = float(evidence.counts.phi[i]) * evidence.bounds.proof**2 / (2 * distance)
+    return max(1, int(np.ceil(in_all)) - level.replies)
+
+
+def _reasons(i: int, evidence: LevelEvidence, criteria: Criteria) -> tuple[Reason, ...]:
+    known: dict[Reason, bool] = {
+        "needs_second_visit": bool(evidence.disturbed[i]),
+        "visits_disagree": evidence.levels[i].users in evidence.drift,
+        "contradicts_higher_level": bool(evidence.contradicting[i]),
+        "users_differ": not evidence.comparison.rest_alike,
+        "broken_bound": not evidence.broken.allows_holding[i],
+    }
+    reasons = tuple(reason for reason, applies in known.items() if applies)
+    return reasons or (_too_few_or_too_close(i, evidence, criteria),)
+
+
+def _too_few_or_too_close(i: int, evidence: LevelEvidence, criteria: Criteria) -> Reason:
+    """Too few replies: not even if all had been served would they have proven the level."""
+    at_best = 2 * float(evidence.counts.of[i]) * float(divergence(1.0, criteria.served_share))
+    return "too_few_replies" if at_best < evidence.bounds.proof**2 else "too_close"
+
+
+def _worse_group(level: Level) -> UserGroup | None:
+    mixture = split_users(user_residuals(level.visits))
+    if mixture is None:
+        return None
+    return UserGroup(round(mixture.size), mixture.worse_share, mixture.others_share)

@@ -1,0 +1,123 @@
+"""From visits to what is proven of each level: which replies are sound, what they are worth, and what they show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from probe_ext.verdict.inference import level_proofs as proofs
+from probe_ext.verdict.inference.broken_replies import BrokenReplies, judge_broken
+from probe_ext.verdict.inference.critical_values import CriticalValues
+from probe_ext.verdict.inference.dispersion import Pooled, pool
+from probe_ext.verdict.inference.disturbances import leave_out_disturbed
+from probe_ext.verdict.inference.level_dispersion import find_drift, level_factors
+from probe_ext.verdict.inference.level_proofs import EffectiveCounts, effective_counts
+from probe_ext.verdict.inference.observations import Level, Visit, group_by_users
+from probe_ext.verdict.inference.user_differences import (
+    UserComparison,
+    compare_users,
+    no_group_suffers_up_to,
+    split_visits,
+    without_worst,
+)
+from probe_ext.verdict.values.capacity_estimate import Criteria
+from probe_ext.verdict.values.columns import Bools, Floats
+
+
+@dataclass(frozen=True)
+class LevelEvidence:
+    """Everything by level, in order of rising users."""
+
+    levels: tuple[Level, ...]
+    """with all their replies"""
+    pooled: Pooled
+    bounds: CriticalValues
+    counts: EffectiveCounts
+    """of all replies"""
+    sound: EffectiveCounts
+    """without what was disturbed or contradicts higher levels"""
+    disturbed: Bools
+    """levels that a disturbance left without a sound visit"""
+    contradicting: Bools
+    drift: tuple[int, ...]
+    """users of levels whose visits differ by more than chance"""
+    comparison: UserComparison
+    broken: BrokenReplies
+    fit: Floats
+    """served shares that never rise with users"""
+    held: Bools
+    failed: Bools
+
+    @property
+    def users(self) -> Floats:
+        return np.array([level.users for level in self.levels], dtype=np.float64)
+
+    @property
+    def has_one_curve(self) -> bool:
+        """Whether one falling curve may describe all replies."""
+        plain = not self.comparison.differ and not self.broken.above.any()
+        return plain and not self.contradicting.any()
+
+
+def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, *, groups: bool) -> LevelEvidence:
+    """Weigh the replies of all visits. `groups`: whether to ask if users differ."""
+    levels = group_by_users(visits)
+    limit = criteria.served_share
+    pooled = pool(levels, limit)
+    bounds = CriticalValues.of(criteria.error, pooled.nu, critical)
+    sound_levels = leave_out_disturbed(levels, pooled, limit)
+    comparison = compare_users(levels if groups else (), criteria.users_share, searching=critical is not None)
+    sound = _count(sound_levels, pooled)
+    contradicting = proofs.find_contradictions(sound, limit, bounds.contradiction)
+    sound = sound.without(contradicting)
+    too_slow = proofs.evidence_of_failing(sound, limit) > bounds.proof
+    broken = judge_broken(levels, too_slow, criteria, critical)
+    if comparison.differ:
+        # Those who need not be served must not be what makes a level fail.
+        rest = [without_worst(level, comparison.residuals, 1 - criteria.users_share) for level in sound_levels]
+        too_slow = proofs.evidence_of_failing(_count(rest, pooled).without(contradicting), limit) > bounds.proof
+    held = proofs.evidence_of_holding(sound, limit) > bounds.proof
+    if not comparison.rest_alike:
+        fine = no_group_suffers_up_to(levels, limit, criteria.users_share)
+        held = held & (fine | _held_by_each_group(visits, levels, comparison, criteria, critical))
+    held = held & broken.allows_holding
+    failed = too_slow | broken.fails
+    both = held & failed
+    return LevelEvidence(
+        levels=levels,
+        pooled=pooled,
+        bounds=bounds,
+        counts=_count(levels, pooled),
+        sound=sound,
+        disturbed=np.array([not level.replies for level in sound_levels], dtype=np.bool_),
+        contradicting=contradicting,
+        drift=find_drift(levels, pooled, bounds.contradiction),
+        comparison=comparison,
+        broken=broken,
+        fit=proofs.monotone_fit(sound),
+        held=held & ~both,
+        failed=failed & ~both,
+    )
+
+
+def _count(levels: Sequence[Level], pooled: Pooled) -> EffectiveCounts:
+    served = np.array([float(level.served) for level in levels])
+    replies = np.array([float(level.replies) for level in levels])
+    phi = level_factors(levels, pooled, [[blocks.served for blocks in level.blocks] for level in levels])
+    return effective_counts(served, replies, phi)
+
+
+def _held_by_each_group(
+    visits: Sequence[Visit],
+    levels: Sequence[Level],
+    comparison: UserComparison,
+    criteria: Criteria,
+    critical: float | None,
+) -> Bools:
+    """Return the levels at which the worse group and the others hold, each by its own replies."""
+    split = split_visits(visits, comparison.residuals)
+    highest = 0
+    if split is not None:
+        both = [gather(group, criteria, critical, groups=False) for group in split]
+        highest = min(int(max(group.users[group.held], default=0)) for group in both)
+    return np.array([level.users <= highest for level in levels], dtype=np.bool_)

@@ -1,0 +1,46 @@
+"""Run a trial: a simulated server and `probe run`, each in its own process."""
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.seeds.figures import Figures, figures
+from scripts.seeds.trials import Trial
+
+PROBE = Path(sys.executable).with_name("probe")
+RUN_TIMEOUT_S = 900.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trial and what `probe` measured."""
+
+    trial: Trial
+    figures: Figures
+
+
+def run_trial(trial: Trial, keep: Path | None = None) -> Result:
+    """Start the server, run the load test, read its figures. Raises RuntimeError if the run fails."""
+    with tempfile.TemporaryDirectory() as scratch:
+        run = (keep or Path(scratch)) / trial.name
+        serve = [str(PROBE), "sim", "--profile", trial.model, "--port", "0", "--speed", str(trial.speed)]
+        server = subprocess.Popen([*serve, "--personality", trial.personality], stdout=subprocess.PIPE, text=True)
+        try:
+            host = (server.stdout.readline() if server.stdout else "").rpartition(" ")[2].strip()
+            _measure(trial, host, run)
+        finally:
+            server.terminate()
+            server.wait()
+        return Result(trial, figures(run, trial.speed))
+
+
+def _measure(trial: Trial, host: str, run: Path) -> None:
+    report = () if trial.table == "mixed" else ("--no-report",)
+    command = [PROBE, "run", trial.scenario, "--host", host, "--out", run, "--force", *trial.options, *report]
+    completed = subprocess.run(command, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
+    if completed.returncode:
+        raise RuntimeError(
+            f"{trial.name}: exit code {completed.returncode}: {completed.stdout[-500:]} {completed.stderr[-2000:]}"
+        )

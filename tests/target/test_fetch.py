@@ -1,0 +1,233 @@
+"""Control requests over a real socket: errors, limits, and who gets the key."""
+
+import gzip
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import pytest
+from loopback import Loopback, send
+
+from probe_ext.target.call_result import Answer, Failed
+from probe_ext.target.fetch import Fetcher
+
+KEY = "sk-very-secret"
+HANG_S = 30.0
+"""longer than any timeout in these tests"""
+
+
+def fetch(page, **options):
+    with Loopback({"/x": page}) as server:
+        fetcher = Fetcher(**options)
+        try:
+            return fetcher.get(server.url + "/x")
+        finally:
+            fetcher.close()
+
+
+def test_returns_status_and_body():
+    answer = fetch((200, b"a 1\n"))
+    assert (answer.status, answer.body) == (200, b"a 1\n")
+
+
+def test_decompresses_gzip():
+    page = lambda h: send(h, 200, gzip.compress(b"a 1\n"), [("Content-Encoding", "gzip")])  # noqa: E731
+    assert fetch(page).body == b"a 1\n"
+
+
+def chunked(handler, parts, end=b"0\r\n\r\n"):
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    for part in parts:
+        handler.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+    handler.wfile.write(end)
+    handler.close_connection = True
+
+
+def test_joins_chunks():
+    assert fetch(lambda h: chunked(h, [b"a ", b"1\n"])).body == b"a 1\n"
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        ((404, b"no"), "404"),
+        ((503, b"no"), "503"),
+        ((401, b"no"), "401 requires a key"),
+        ((403, b"no"), "403 forbidden"),
+        (lambda h: send(h, 200, b"not gzip at all", [("Content-Encoding", "gzip")]), "invalid compressed body"),
+        (lambda h: send(h, 200, gzip.compress(b"a 1\n" * 99)[:-20], [("Content-Encoding", "gzip")]), None),
+        (lambda h: chunked(h, [b"a 1"], end=b"ffff\r\nshort"), "response is incomplete"),
+        (lambda h: send(h, 302, b"", [("Location", "/x")]), "too many redirects"),
+        (lambda h: send(h, 302, b"", [("Location", "http://[bad/")]), "not a URL"),
+    ],
+)
+def test_errors_are_values(page, why):
+    answer = fetch(page)
+    if why:
+        assert isinstance(answer, Failed)
+        assert answer.why == why
+
+
+def test_a_truncated_body_is_incomplete():
+    def page(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b"a 1\n")
+        handler.close_connection = True
+
+    assert fetch(page) == Failed("response is incomplete")
+
+
+def test_distinguishes_a_rejected_from_a_missing_key():
+    assert fetch((401, b""), key=KEY).why == "401 the key was rejected"
+
+
+def test_drops_an_oversized_body():
+    answer = fetch((200, b"x" * 5000), limit=4999)
+    assert answer == Failed("response exceeds 4999 bytes", 200)
+
+
+def test_drops_a_compression_bomb():
+    body = gzip.compress(b"\0" * 50_000_000)
+    page = lambda h: send(h, 200, body, [("Content-Encoding", "gzip")])  # noqa: E731
+    assert fetch(page).why == "response exceeds 16777216 bytes"
+
+
+def test_an_endless_body_times_out():
+    def page(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        for _ in range(100):
+            handler.wfile.write(b"a 1\n")
+            time.sleep(0.05)
+        handler.close_connection = True  # reading this far would give an incomplete response
+
+    assert fetch(page, timeout=0.3).why == "timed out"
+
+
+def test_rejects_an_endless_header():
+    def page(handler):
+        handler.send_response(200)
+        handler.send_header("X", "y" * 100_000)
+        handler.end_headers()
+
+    assert isinstance(fetch(page), Failed)
+
+
+def test_a_hanging_server_times_out():
+    over = threading.Event()
+
+    def page(handler):
+        over.wait(HANG_S)
+        handler.close_connection = True
+
+    try:
+        assert fetch(page, timeout=0.2).why == "timed out"
+    finally:
+        over.set()
+
+
+def test_connection_refused():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert Fetcher().get(f"http://127.0.0.1:{port}/x").why == "connection refused"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "ftp://x/y", "http://", "http://[::1", "http://a:b/", "http://\ud800/"]
+)
+def test_invalid_urls(url):
+    answer = Fetcher().get(url)
+    assert isinstance(answer, Failed)
+    assert answer.why in ("not a URL", "invalid characters in host or key")
+
+
+def test_not_http():
+    def page(handler):
+        handler.wfile.write(b"SSH-2.0-OpenSSH\r\n")
+        handler.close_connection = True
+
+    assert isinstance(fetch(page), Failed)
+
+
+def test_tls_to_a_plain_port():
+    with Loopback({}) as server:
+        answer = Fetcher().get(server.url.replace("http", "https") + "/x")
+    assert answer.why == "TLS failed or the certificate was rejected"
+
+
+def test_sends_the_key_and_shows_it_nowhere():
+    with Loopback({"/x": (200, b"ok")}) as server:
+        fetcher = Fetcher(KEY)
+        fetcher.get(server.url + "/x")
+        assert server.requests[0][2]["Authorization"] == f"Bearer {KEY}"
+    assert KEY not in repr(fetcher)
+    assert KEY not in repr(fetcher.get("http://127.0.0.1:1/x"))
+
+
+@pytest.mark.parametrize("key", ["line\nbreak", "schlüssel", "\u4e2d"])
+def test_an_invalid_key_is_not_shown(key):
+    with Loopback({"/x": (200, b"ok")}) as server:
+        answer = Fetcher(key).get(server.url + "/x")
+    assert isinstance(answer, Answer) or (key not in answer.why and answer.why == "invalid characters in host or key")
+
+
+def test_follows_redirects_within_the_host_with_the_key():
+    pages = {"/x": lambda h: send(h, 307, b"", [("Location", "/y")]), "/y": (200, b"there")}
+    with Loopback(pages) as server:
+        assert Fetcher(KEY).get(server.url + "/x").body == b"there"
+        assert server.requests[1][2]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_does_not_follow_redirects_to_other_hosts():
+    with Loopback({}) as other:
+        away = lambda h: send(h, 302, b"", [("Location", f"{other.url}/y?token=abc")])  # noqa: E731
+        with Loopback({"/x": away}) as server:
+            answer = Fetcher(KEY).get(server.url + "/x")
+        assert answer.why == f"redirects to another host: {other.url}/y?token=hidden"
+        assert other.requests == []
+
+
+def test_ignores_netrc_and_proxies(monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with Loopback({"/x": (200, b"ok")}) as server:
+        assert Fetcher().get(server.url + "/x").status == 200
+        assert "Authorization" not in server.requests[0][2]
+
+
+def test_post_sends_json():
+    with Loopback({"/x": (200, b"{}")}) as server:
+        assert Fetcher(KEY).post(server.url + "/x", {"a": 1}).body == b"{}"
+        assert server.posted == [b'{"a": 1}']
+
+
+@pytest.fixture
+def https(tmp_path):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is missing")
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, *subject]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with Loopback({"/x": (200, b"ok")}, context) as server:
+        yield server.url + "/x", str(cert)
+
+
+def test_verifies_certificates_unless_disabled(https):
+    url, cert = https
+    assert Fetcher().get(url).why == "TLS failed or the certificate was rejected"
+    assert Fetcher(verify=cert).get(url).body == b"ok"
+    assert Fetcher(verify=False).get(url).body == b"ok"

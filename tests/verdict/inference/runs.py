@@ -1,0 +1,37 @@
+"""Small runs for the estimator's tests."""
+
+import numpy as np
+
+from probe_ext.verdict.inference.observations import Visit
+
+HOLD_S = 40.0
+
+
+def visit(
+    users: int, served: list[bool] | np.ndarray, *, start: float = 0.0, broken: np.ndarray | None = None
+) -> Visit:
+    """Users take turns, evenly over the visit."""
+    fates = np.asarray(served, dtype=np.bool_)
+    n = len(fates)
+    return Visit(
+        users,
+        np.arange(n) % users,
+        start + (np.arange(n) + 0.5) / max(1, n) * HOLD_S,
+        fates,
+        np.zeros(n, dtype=np.bool_) if broken is None else broken,
+        start,
+        start + HOLD_S,
+    )
+
+
+def random_visit(users: int, replies: int, share: float, *, seed: int, start: float = 0.0) -> Visit:
+    """Independent replies."""
+    return visit(users, np.random.default_rng(seed).random(replies) < share, start=start)
+
+
+def sweep(shares: dict[int, float], *, cycles: int = 20, seed: int = 0) -> list[Visit]:
+    """One visit a level, of independent replies."""
+    return [
+        random_visit(users, users * cycles, share, seed=seed * 100 + i, start=i * 50.0)
+        for i, (users, share) in enumerate(shares.items())
+    ]

@@ -1,0 +1,57 @@
+"""Proofs with neighbours, by hand."""
+
+import numpy as np
+import pytest
+
+from probe_ext.verdict.inference.level_proofs import (
+    effective_counts,
+    evidence_of_failing,
+    evidence_of_holding,
+    find_contradictions,
+    gaps_of_crossing,
+    monotone_fit,
+)
+
+
+def counts(served: list[float], replies: list[float], phi: float = 1.0):
+    return effective_counts(np.array(served), np.array(replies), np.full(len(served), phi))
+
+
+def test_holding_carries_down_and_failing_carries_up() -> None:
+    three = counts([20, 99, 50], [20, 100, 100])
+    holding, failing = evidence_of_holding(three, 0.9), evidence_of_failing(three, 0.9)
+    assert holding[0] >= holding[1] > 2 > holding[2]
+    assert failing[2] > 2 > failing[1]
+    assert np.all(np.diff(holding) <= 0)
+    assert np.all(np.diff(failing) >= 0)
+
+
+def test_neighbours_above_help_to_hold() -> None:
+    alone = evidence_of_holding(counts([40], [40]), 0.9)[0]
+    helped = evidence_of_holding(counts([40, 40], [40, 40]), 0.9)[0]
+    assert helped > alone
+
+
+def test_neighbours_below_do_not_help_to_hold() -> None:
+    helped = evidence_of_holding(counts([400, 38], [400, 40]), 0.9)
+    assert helped[1] == pytest.approx(evidence_of_holding(counts([38], [40]), 0.9)[0])
+
+
+def test_dispersion_weakens_every_proof() -> None:
+    assert (
+        evidence_of_holding(counts([99], [100], 4.0), 0.9)[0] < evidence_of_holding(counts([99], [100]), 0.9)[0] / 1.5
+    )
+
+
+def test_level_below_the_limit_contradicts_a_better_one_above() -> None:
+    assert find_contradictions(counts([100, 50, 100], [100, 100, 100]), 0.9, 3.0).tolist() == [False, True, False]
+    assert not find_contradictions(counts([100, 95, 100], [100, 100, 100]), 0.9, 1.0).any()
+
+
+def test_monotone_fit_pools_violators() -> None:
+    assert monotone_fit(counts([90, 100, 50], [100, 100, 100])) == pytest.approx([0.95, 0.95, 0.5])
+
+
+def test_crossing_gap_is_certain_at_a_cliff_and_open_in_the_flat() -> None:
+    assert gaps_of_crossing(counts([100, 100, 20], [100, 100, 100]), 0.9, 1.0) == (2, 2)
+    assert gaps_of_crossing(counts([90, 90, 90], [100, 100, 100]), 0.9, 1.0) == (0, 3)

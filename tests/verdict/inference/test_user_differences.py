@@ -1,0 +1,66 @@
+"""People who differ, and people who don't."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from runs import random_visit, visit
+
+from probe_ext.verdict.inference.observations import group_by_users
+from probe_ext.verdict.inference.user_differences import compare_users, split_users, user_residuals
+
+
+def two_kinds(users: int, cycles: int, worse: int, shares: tuple[float, float], seed: int = 0):
+    rng = np.random.default_rng(seed)
+    user = np.concatenate([rng.permutation(users) for _ in range(cycles)])
+    taken = visit(users, rng.random(users * cycles) < np.where(user < worse, shares[0], shares[1]))
+    return replace(taken, user=user)
+
+
+def test_users_who_are_alike_are_rarely_called_different() -> None:
+    excess = [user_residuals([random_visit(16, 320, 0.85, seed=seed)]).excess() for seed in range(200)]
+    assert np.mean(np.array(excess) > 2.4) < 0.05
+    assert abs(np.mean(excess)) < 0.3
+
+
+def test_moment_that_is_bad_for_all_makes_nobody_different() -> None:
+    fates = np.ones(320, dtype=np.bool_)
+    fates[100:160] = False
+    one = visit(16, fates)
+    user = np.concatenate([np.random.default_rng(seed).permutation(16) for seed in range(20)])
+    assert user_residuals([replace(one, user=user)]).excess() < 1.5
+
+
+def test_worse_group_is_found_and_measured() -> None:
+    residuals = user_residuals([two_kinds(40, 15, 10, (0.3, 0.97))])
+    assert residuals.excess() > 10
+    mixture = split_users(residuals)
+    assert mixture is not None
+    assert mixture.size == pytest.approx(10, abs=1)
+    assert mixture.worse_share == pytest.approx(0.3, abs=0.08)
+    assert mixture.others_share == pytest.approx(0.97, abs=0.02)
+
+
+def test_few_worse_users_leave_the_others_alike() -> None:
+    comparison = compare_users(group_by_users([two_kinds(60, 15, 2, (0.2, 0.97))]), 0.95, searching=False)
+    assert comparison.differ
+    assert comparison.rest_alike
+
+
+def test_many_worse_users_do_not() -> None:
+    comparison = compare_users(group_by_users([two_kinds(60, 15, 15, (0.2, 0.97))]), 0.95, searching=False)
+    assert comparison.differ
+    assert not comparison.rest_alike
+
+
+@pytest.mark.parametrize("served", [[True], [False], [True] * 9, [False] * 9])
+def test_nothing_to_compare(served: list[bool]) -> None:
+    residuals = user_residuals([visit(3, served)])
+    assert residuals.excess() == 0.0
+    assert split_users(residuals) is None
+
+
+def test_users_who_take_fixed_turns_are_compared_all_the_same() -> None:
+    rng = np.random.default_rng(3)
+    worse = np.arange(40 * 15) % 40 < 10
+    assert user_residuals([visit(40, rng.random(600) < np.where(worse, 0.3, 0.97))]).excess() > 2.4
