@@ -13,6 +13,7 @@ import pytest
 import synthetic_run
 
 from probe_ext.bundled import folder
+from probe_ext.exit_codes import ExitCode
 from probe_ext.measure.table_rows import ReplyRow, UserRow
 from probe_ext.report import report_command
 from probe_ext.report.inputs import frames

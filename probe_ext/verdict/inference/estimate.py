@@ -67,7 +67,7 @@ def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | Non
 
 
 def _passes_limit(evidence: LevelEvidence, bracket: Bracket) -> bool:
-    """Whether a level shows the share on its way down: between all served and none served lies any curve, or a cliff."""
+    """Whether a level shows the share on its way down: from all served to none, any curve or a cliff would fit."""
     held, failed = bracket
     if held is None or failed is None:
         return False

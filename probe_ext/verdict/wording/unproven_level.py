@@ -24,11 +24,6 @@ def reason_in_words(reasons: Sequence[str]) -> str:
     return _REASONS[reasons[0] if reasons else "too_close"]
 
 
-def reason_in_words(reasons: Sequence[str]) -> str:
-    """Return the first reason, in words."""
-    return _REASONS[reasons[0] if reasons else "too_close"]
-
-
 def why_unproven(level: LevelResult) -> str:
     """Return the first reason, the served share with its interval, and how many more replies would settle it."""
     parts = [reason_in_words(level.reasons)]
