@@ -13,6 +13,7 @@ import pytest
 import synthetic_run
 
 from probe_ext.bundled import folder
+from probe_ext.exit_codes import ExitCode
 from probe_ext.measure.table_rows import ReplyRow, UserRow
 from probe_ext.report import report_command
 from probe_ext.report.inputs import frames
@@ -182,7 +183,7 @@ def test_the_gate_goes_by_what_is_proven_in_every_output(drawn: Drawn) -> None:
     assert gate is not None
     passed, missed = held is not None and held >= gate.users, failed is not None and failed <= gate.users
     assert gate.outcome == ("passed" if passed else "failed" if missed else "unproven")
-    assert report_command.exit_code(drawn.built) == (report_command.OK if passed else report_command.GATE)
+    assert report_command.exit_code(drawn.built) == (ExitCode.OK if passed else ExitCode.GATE)
     sign = {"passed": "✅", "failed": "❌", "unproven": "❔"}[gate.outcome]
     assert drawn.summary.startswith(f"### {sign} Gate {gate.outcome} ")
     assert gate.sentence in drawn.terminal.splitlines()

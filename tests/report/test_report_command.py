@@ -12,6 +12,7 @@ import pytest
 import synthetic_run
 
 from probe_ext.bundled import folder
+from probe_ext.exit_codes import ExitCode
 from probe_ext.report import report_command
 from probe_ext.report.outputs.gate import gate
 from probe_ext.run import manifest
@@ -26,7 +27,7 @@ def report(*words: str) -> int:
 
 
 def test_the_output_ends_with_the_answer_and_the_path(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(str(run)) == report_command.OK
+    assert report(str(run)) == ExitCode.OK
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2] == json.loads((run / "capacity.json").read_text(encoding="utf-8"))["sentence"]
     assert lines[-1] == f"report: {run / 'capacity.html'}"
@@ -38,7 +39,7 @@ def test_the_output_ends_with_the_answer_and_the_path(run: Path, capsys: pytest.
 
 
 def test_quiet_prints_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(str(run), "--quiet") == report_command.OK
+    assert report(str(run), "--quiet") == ExitCode.OK
     assert capsys.readouterr().out == ""
 
 
@@ -52,10 +53,10 @@ def test_capacity_json_is_the_judgement(run: Path) -> None:
 @pytest.mark.parametrize(
     ("users", "code", "text"),
     [
-        ("4", report_command.OK, "gate: at least 4 users served: met, 4 held"),
-        ("1", report_command.OK, "gate: at least 1 user served: met, 4 held"),
-        ("6", report_command.GATE, "gate: at least 6 users served: unproven, 4 held, and 6 was not proven"),
-        ("8", report_command.GATE, "gate: at least 8 users served: missed, 8 users failed"),
+        ("4", ExitCode.OK, "gate: at least 4 users served: met, 4 held"),
+        ("1", ExitCode.OK, "gate: at least 1 user served: met, 4 held"),
+        ("6", ExitCode.GATE, "gate: at least 6 users served: unproven, 4 held, and 6 was not proven"),
+        ("8", ExitCode.GATE, "gate: at least 8 users served: missed, 8 users failed"),
     ],
 )
 def test_gate(run: Path, capsys: pytest.CaptureFixture[str], users: str, code: int, text: str) -> None:
@@ -74,13 +75,13 @@ def answered_with(run: Path, **columns: object) -> None:
 
 def test_gate_is_not_met_by_stubs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answered_with(run, tokens_out=1, tokens_first=1, tokens_visible=1, longest_gap=0.01, tpot=0.01)
-    assert report(str(run), "--fail-under-users", "4") == report_command.GATE
+    assert report(str(run), "--fail-under-users", "4") == ExitCode.GATE
     text = "gate: at least 4 users served: unproven, 4 held, but with replies cut short"
     assert text in capsys.readouterr().out.splitlines()
     assert f"**❔ {text}**" in (run / "summary.md").read_text(encoding="utf-8").splitlines()
     suite = ET.parse(run / "junit.xml").getroot()
     assert [failure.get("message") for failure in suite.iter("failure")] == [text]
-    assert report(str(run), "--quiet") == report_command.OK, "without a gate"
+    assert report(str(run), "--quiet") == ExitCode.OK, "without a gate"
 
 
 def test_gate_is_not_met_if_a_single_sign_points_to_stubs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +89,7 @@ def test_gate_is_not_met_if_a_single_sign_points_to_stubs(run: Path, capsys: pyt
     rows = pd.read_csv(run / "requests.csv")
     rows.loc[rows.index[rows["outcome"] == "complete"][::20], ["tokens_out", "tokens_visible"]] = 40
     rows.to_csv(run / "requests.csv", index=False)
-    assert report(str(run), "--fail-under-users", "4") == report_command.GATE
+    assert report(str(run), "--fail-under-users", "4") == ExitCode.GATE
     rules = json.loads((run / "capacity.json").read_text(encoding="utf-8"))["diagnosis"]["rules"]
     assert [rule["confidence"] for rule in rules if rule["rule"] == "cut_answers"] == ["low"]
     assert "unproven, 4 held, but with replies cut short" in capsys.readouterr().out
@@ -107,15 +108,15 @@ def test_gate_of_the_run_itself_counts(run: Path) -> None:
     content = synthetic_run.manifest_of()
     content["options"]["fail_under_users"] = 8
     manifest.write(run, content)
-    assert report(str(run), "--quiet") == report_command.GATE
-    assert report(str(run), "--quiet", "--fail-under-users", "4") == report_command.OK
+    assert report(str(run), "--quiet") == ExitCode.GATE
+    assert report(str(run), "--quiet", "--fail-under-users", "4") == ExitCode.OK
 
 
 def test_lost_rows_make_the_run_invalid(run: Path) -> None:
     content = synthetic_run.manifest_of()
     content["workers"][0]["started"] += 7
     manifest.write(run, content)
-    assert report(str(run), "--quiet", "--fail-under-users", "1") == report_command.INVALID
+    assert report(str(run), "--quiet", "--fail-under-users", "1") == ExitCode.INVALID
     assert json.loads((run / "capacity.json").read_text(encoding="utf-8"))["verdict"] == "invalid"
 
 
@@ -126,33 +127,33 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_no_run_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(str(tmp_path / "nowhere")) == report_command.USAGE
+    assert report(str(tmp_path / "nowhere")) == ExitCode.USAGE
     assert "no run here (run.json is missing)" in one_line(capsys)
 
 
 def test_unreadable_manifest(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "run.json").write_text("{", encoding="utf-8")
-    assert report(str(run)) == report_command.USAGE
+    assert report(str(run)) == ExitCode.USAGE
     assert "run.json" in one_line(capsys)
 
 
 def test_manifest_of_another_schema(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest.write(run, synthetic_run.manifest_of(schema=99))
-    assert report(str(run)) == report_command.USAGE
+    assert report(str(run)) == ExitCode.USAGE
     assert "schema: 99" in one_line(capsys)
 
 
 def test_misspelt_key_in_a_profile(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     profile = tmp_path / "mine.yaml"
     profile.write_text("first_wrod: {served: 1, strained: 10}\n", encoding="utf-8")
-    assert report(str(run), "--slo", str(profile)) == report_command.USAGE
+    assert report(str(run), "--slo", str(profile)) == ExitCode.USAGE
     error = one_line(capsys)
     assert "first_wrod" in error
     assert "mine.yaml" in error
 
 
 def test_profile_that_does_not_exist(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(str(run), "--slo", "chatt") == report_command.USAGE
+    assert report(str(run), "--slo", "chatt") == ExitCode.USAGE
     assert "--slo chatt" in one_line(capsys)
 
 
@@ -160,13 +161,13 @@ def test_profile_that_does_not_exist(run: Path, capsys: pytest.CaptureFixture[st
 def test_invalid_gate(run: Path, users: str) -> None:
     with pytest.raises(SystemExit) as stop:
         report(str(run), "--fail-under-users", users)
-    assert stop.value.code == report_command.USAGE
+    assert stop.value.code == ExitCode.USAGE
 
 
 def test_a_run_can_be_judged_by_another_profile(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     slow = run.parent / "patient.yaml"
     slow.write_text("silence: {served: 30, strained: 60}\n", encoding="utf-8")
-    assert report(str(run), "--slo", str(slow)) == report_command.OK
+    assert report(str(run), "--slo", str(slow)) == ExitCode.OK
     assert "At least 4 people can use this at once." in capsys.readouterr().out
 
 
@@ -175,7 +176,7 @@ def test_killed_run_still_gets_its_verdict(run: Path) -> None:
         (run / name).write_bytes((run / name).read_bytes()[:-9])
     (run / "locust_stats.csv").unlink()
     manifest.write(run, synthetic_run.manifest_of(ended_at=None, duration=None, end_reason=None))
-    assert report(str(run), "--quiet") in {report_command.OK, report_command.INVALID}
+    assert report(str(run), "--quiet") in {ExitCode.OK, ExitCode.INVALID}
     assert "cut off" in (run / "capacity.html").read_text(encoding="utf-8")
 
 
@@ -183,7 +184,7 @@ def test_killed_run_still_gets_its_verdict(run: Path) -> None:
 def test_a_nonsense_manifest_still_gets_a_report(run: Path, nonsense: object) -> None:
     keys = [key for key in synthetic_run.manifest_of() if key != "schema"]
     manifest.write(run, {"schema": 1, **dict.fromkeys(keys, nonsense)})
-    assert report(str(run), "--quiet") in {report_command.OK, report_command.INVALID}
+    assert report(str(run), "--quiet") in {ExitCode.OK, ExitCode.INVALID}
 
 
 def test_junit_has_a_case_for_the_run_each_level_and_the_gate(run: Path) -> None:
@@ -240,7 +241,7 @@ def test_a_run_is_judged_by_its_own_profile(run: Path) -> None:
 
 def test_a_profile_unknown_to_this_version_is_rejected(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest.write(run, {**synthetic_run.manifest_of(), "profile": {"name": "odd", "colour": 3}})
-    assert report(str(run)) == report_command.USAGE
+    assert report(str(run)) == ExitCode.USAGE
     assert "run.json: profile" in capsys.readouterr().err
 
 

@@ -45,8 +45,11 @@ def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
 
 
 def _estimate(capacity: Mapping[str, Any]) -> str:
-    """Return what the run suggests instead, with its interval."""
+    """Return what the run suggests instead, with its interval; nothing where users are not served alike."""
     suggestion = capacity["suggestion"]
-    if suggestion is None:
+    if suggestion is None or not suggestion["users"] or capacity["groups"] is not None:
         return ""
-    return f" (estimate {suggestion['users']:,}, 95 %: {interval_text((suggestion['low'], suggestion['high']))})"
+    if suggestion["high"] is None:
+        return f" (probably at least {suggestion['users']:,} are served)"
+    span = interval_text((suggestion["low"], suggestion["high"]))
+    return f" (probably about {suggestion['users']:,} are served, 95 %: {span})"

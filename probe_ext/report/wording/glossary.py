@@ -71,8 +71,10 @@ proven capacity, for 99 % and for 95 % of the time, if people ask independently.
 cost | cost | The given hourly price over what the server does in an hour at its capacity, if it is kept busy. Tokens \
 are output tokens.
 overlap | overlap and chance | A pause overlaps a preemption when the server's counter rose between two samples during \
-the pause. Chance: the same after shifting all pauses by random times, within each stretch of constant users; the \
-mean, and the range of 95 % of the shifts. Overlap is evidence, not proof of a cause.
+the pause, and ends with one when it rose as the reply went on. Chance: how many pauses would end with one after \
+shifting them by random times within short windows, in which the load hardly changes; the mean, and the range of 95 % \
+of the shifts. "More than chance" means at least a fifth of the pauses more, and is wrong in at most 2.5 % of runs \
+without a connection. Overlap is evidence, not proof of a cause.
 slo_attainment | SLO attainment | Served replies over all replies whose outcome is known, failures included. Replies \
 still running at the end of the level are left out, so it can be lower than the share served.
 goodput_rps | goodput | Served replies per second. As DistServe defines it: the highest rate of requests at which 90 % \

@@ -14,6 +14,8 @@ UNHEARD, SERVED, STRAINED_USER, BROKEN_USER, UNDECIDED = range(5)
 Kinds = NDArray[np.int8]
 """One of the states above per user."""
 
+BROKEN_SHARE_FROM, DECIDED_FROM = 100, 10
+"""Judged replies of a user below which none may be broken, and below which a single strained one decides nothing."""
 EPSILON = 1e-9
 """Tolerance for rounding, so that 9 of 10 are 90 %."""
 
@@ -46,10 +48,10 @@ def classify(counts: Counts, rules: Users) -> Kinds:
     *unheard*: no judged reply.
     """
     judged, strained, broken = counts.judged, counts.strained, counts.broken
-    allowed = np.where(judged >= rules.broken_share_from, rules.broken_share * judged + EPSILON, 0.0)
+    allowed = np.where(judged >= BROKEN_SHARE_FROM, rules.broken_share * judged + EPSILON, 0.0)
     too_broken = broken > allowed
     enough_served = judged - strained - broken >= rules.served_share * judged - EPSILON
-    undecided = (judged < rules.decided_from) & (strained == 1) & (broken == 0)
+    undecided = (judged < DECIDED_FROM) & (strained == 1) & (broken == 0)
     return np.select(
         [judged == 0, enough_served & ~too_broken, undecided, too_broken],
         [np.int8(UNHEARD), np.int8(SERVED), np.int8(UNDECIDED), np.int8(BROKEN_USER)],

@@ -16,6 +16,8 @@ _REASONS = {
     "visits_disagree": "its visits differ by more than chance",
 }
 
+_NOT_SETTLED_BY_REPLIES = {"users_differ", "contradicts_higher_level", "visits_disagree", "needs_second_visit"}
+
 
 def reason_in_words(reasons: Sequence[str]) -> str:
     """Return the first reason, in words."""
@@ -28,6 +30,6 @@ def why_unproven(level: LevelResult) -> str:
     if level.served_share is not None and level.served_share_low is not None and level.served_share_high is not None:
         span = f"{percent(level.served_share_low)} to {percent(level.served_share_high)}"
         parts.append(f"{percent(level.served_share)} of replies served, 95 % interval {span}")
-    if level.replies_needed:
+    if level.replies_needed and not _NOT_SETTLED_BY_REPLIES & {*level.reasons}:
         parts.append(f"about {things(level.replies_needed, 'more reply', 'more replies')} would tell")
     return "; ".join(parts)
