@@ -85,7 +85,7 @@ def test_users_who_differ_drift_and_contradictions_are_near_the_top(whole_run: P
     worse = {"users": 2, "share": 0.61, "others_share": 0.97}
     page = shown(
         whole_run,
-        levels=[*levels[:-1], {**levels[-1], "worse_group": worse}],
+        levels=[*levels[:-1], {**levels[-1], "worse_group": worse, "reasons": ["needs_second_visit"]}],
         groups={
             "worse_users": 2,
             "users": 8,
@@ -101,6 +101,7 @@ def test_users_who_differ_drift_and_contradictions_are_near_the_top(whole_run: P
         "Users are not served alike.",
         "The server changed during the run: visits to 4 users differ by more than chance.",
         "Service at 1 and 2 users was worse than with more users.",
+        "One bad stretch makes 8 users fall short.",
     ]
     assert page.doubts[0][1] == (
         "2 of 8 users got worse service than the others. By their own replies, the capacity (95 %) is 2 to 4 for the "

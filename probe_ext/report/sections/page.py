@@ -156,7 +156,8 @@ def _answer(capacity: Capacity) -> Answer:
     first, rest = re.fullmatch(r"(.+?\.)(?: (.*))?", sentence, re.DOTALL).groups()  # type: ignore[union-attr]
     clause = re.sub(r" \(95 %: [^()]*\)", "", first)  # the interval has its own line
     served = capacity["served_users"]
-    before, number, after = clause.partition(f"{served:,}") if served else (clause, "", "")
+    split = re.fullmatch(rf"(.*?(?<![\d,]))({served:,})( (?:people|person) .*)", clause, re.DOTALL) if served else None
+    before, number, after = split.groups() if split else (clause, "", "")
     meaning = f"concurrent users that meet the SLO {capacity['profile']['name']}" if number else ""
     return Answer(before, number, after, rest or "", meaning)
 

@@ -76,8 +76,8 @@ def purpose(capacity: Capacity) -> str:
 
 
 def doubts(capacity: Capacity) -> list[tuple[str, str]]:
-    """Return what makes the answer doubtful: users who differ, drift, contradictions. Title and meaning of each."""
-    return [*_differences(capacity), *_drift(capacity), *_contradictions(capacity)]
+    """Return what makes the answer doubtful, with a title and what it means for the answer."""
+    return [*_differences(capacity), *_drift(capacity), *_contradictions(capacity), *_disturbances(capacity)]
 
 
 def _differences(capacity: Capacity) -> list[tuple[str, str]]:
@@ -124,6 +124,16 @@ def _contradictions(capacity: Capacity) -> list[tuple[str, str]]:
     numbers = _numbers(capacity["contradictions"])
     title = f"Service at {numbers} was worse than with more users."
     return [(title, "Load does not explain that, so these replies prove nothing. Look for another cause, then repeat.")]
+
+
+def _disturbances(capacity: Capacity) -> list[tuple[str, str]]:
+    numbers = [
+        level["users"] for level, *_ in by_number(capacity["levels"]) if "needs_second_visit" in level["reasons"]
+    ]
+    if not numbers:
+        return []
+    title = f"One bad stretch makes {_numbers(numbers)} fall short."
+    return [(title, "It may be another client's load, so nothing is proven there until a second visit.")]
 
 
 def _numbers(users: Sequence[int]) -> str:
