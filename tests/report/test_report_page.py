@@ -104,8 +104,8 @@ def test_users_who_differ_drift_and_contradictions_are_near_the_top(whole_run: P
         "One bad stretch makes 8 users fall short.",
     ]
     assert page.doubts[0][1] == (
-        "2 of 8 users got worse service than the others. By their own replies, the capacity (95 %) is 2 to 4 for the "
-        "worse group and 8 or more for the others. A slow replica behind a sticky load balancer looks like this."
+        "By their own replies, the capacity (95 %) is 2 to 4 for the worse group and 8 or more for the others. "
+        "A slow replica behind a sticky load balancer looks like this."
     )
     assert page.results.rows[-1].cells[0].why.startswith("At 8 users, 61 %")
 
@@ -138,8 +138,7 @@ def test_the_chart_stacks_shares_and_marks_the_answer(page: Page) -> None:
         "8 users: 56 % of replies served",
         "8 users: 44 % of replies strained",
     ]
-    assert page.stack.mark_x is not None
-    assert 62.5 < page.stack.mark_x < 87.5, "between 4 and 8"
+    assert page.stack.mark_x == pytest.approx(75), "half-way from 4 to 8"
     labels = [label.text for label in page.stack.plot.labels]
     assert "about 6" in labels
     assert [label.text for label in page.stack.plot.labels if label.kind.startswith("sign")] == ["✓", "✓", "✓", "✗"]
@@ -147,12 +146,12 @@ def test_the_chart_stacks_shares_and_marks_the_answer(page: Page) -> None:
     assert page.stack.plot.description.endswith("(fails); about 6; 95 % interval: 4 to 7")
 
 
-def test_the_fit_crosses_what_a_person_needs_at_the_answer(page: Page) -> None:
+def test_the_fit_crosses_what_a_person_needs_between_the_answer_and_one_more(page: Page) -> None:
     (fit,) = page.stack.plot.shapes
     points = [tuple(map(float, point.split())) for point in fit.d[1:].split("L")]
-    assert [y for x, y in points if x == pytest.approx(10 * (page.stack.mark_x or 0), abs=0.1)] == [
-        pytest.approx(page.stack.limit_y, abs=0.01)
-    ]
+    (x,) = [x for x, y in points if y == pytest.approx(page.stack.limit_y, abs=0.01)]
+    assert page.stack.mark_x is not None
+    assert page.stack.mark_x <= x / 10 < page.stack.mark_x + 25 / 4, "from 4 to 8 users, it is 25 % of the picture"
 
 
 def test_bars_do_not_leave_the_plot(page: Page) -> None:

@@ -15,7 +15,7 @@ from probe_ext.verdict.values import formats
 
 _DESKTOP_LETTERS, _PHONE_LETTERS = 140, 44
 """Letters that fit along the axis."""
-_MAX_LABELLED_BARS, _MAX_LABELLED_PHONE_BARS = 14, 6
+_MAX_LABELLED_BARS, _MAX_LABELLED_PHONE_BARS = 14, 5
 """With more, bars are too narrow for numbers in them."""
 _MAX_BAR_WIDTH = 28
 """Per cent of the chart, so that a single level does not fill it."""
@@ -75,8 +75,8 @@ class Stack:
 class Marks:
     """What the chart marks; nothing for an invalid run."""
 
-    users: float | None = None
-    """where the answer is"""
+    users: int | None = None
+    """the answer"""
     text: str = ""
     interval: Sequence[int | None] | None = None
     interval_text: str = ""

@@ -166,10 +166,9 @@ def _marks(capacity: Capacity) -> level_chart.Marks:
     """Return what the chart marks: the answer, its interval, and where the fit crosses; nothing for an invalid run."""
     if capacity["verdict"] == "invalid":
         return level_chart.Marks()
-    marked, estimate = answer.mark(capacity), capacity["estimate"]
-    users, text = marked or (None, "")
-    at = estimate if estimate is not None and int(estimate) == users else users
-    return level_chart.Marks(at, text, answer.shown_interval(capacity), answer.interval(capacity), estimate)
+    users, text = answer.mark(capacity) or (None, "")
+    interval = answer.shown_interval(capacity)
+    return level_chart.Marks(users, text, interval, answer.interval(capacity), capacity["estimate"])
 
 
 def _cache_note(capacity: Capacity) -> str:

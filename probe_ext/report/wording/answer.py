@@ -82,12 +82,11 @@ def doubts(capacity: Capacity) -> list[tuple[str, str]]:
 
 def _differences(capacity: Capacity) -> list[tuple[str, str]]:
     groups = capacity["groups"]
-    if groups is not None:
-        of = f"{formats.count(groups['worse_users'])} of {things(groups['users'], 'user')}"
-        known = [f"{of} got worse service than the others.", *_group_capacities(groups)]
+    if groups is not None:  # the sentence says how many users, and what they get
+        known = _group_capacities(groups)
     else:
         known = [said for level, *_ in by_number(capacity["levels"])[::-1] if (said := worse_group(level))][:1]
-    if not known:
+    if groups is None and not known:
         return []
     cause = "A slow replica behind a sticky load balancer looks like this."
     return [("Users are not served alike.", " ".join([*known, cause]))]
