@@ -15,8 +15,10 @@ from probe_ext.verdict.values import formats
 
 _DESKTOP_LETTERS, _PHONE_LETTERS = 140, 44
 """Letters that fit along the axis."""
-_MAX_LABELLED_BARS, _MAX_LABELLED_PHONE_BARS = 14, 5
-"""With more, bars are too narrow for numbers in them."""
+_MAX_LABELLED_BARS, _MAX_LABELLED_PHONE_BARS = 9, 5
+"""With more, bars are too narrow for percentages in them."""
+_MAX_COUNTED_BARS = 14
+"""With more, there is no room for the number of visits below them."""
 _MAX_BAR_WIDTH = 28
 """Per cent of the chart, so that a single level does not fill it."""
 _MIN_SPAN = 1.2
@@ -170,7 +172,7 @@ def _below(numbers: Sequence[Sequence[Level]], axis: _Axis) -> list[svg.Label]:
     on_phones = {i for i, _ in some(first, _PHONE_LETTERS)}
     labels = []
     for i, level in some(first, _DESKTOP_LETTERS):
-        visits = f" ({len(numbers[i])}×)" if len(numbers[i]) > 1 and len(numbers) <= _MAX_LABELLED_BARS else ""
+        visits = f" ({len(numbers[i])}×)" if len(numbers[i]) > 1 and len(numbers) <= _MAX_COUNTED_BARS else ""
         labels.append(under(axis.x(level["users"]), label(level) + visits, 18, "ax" if i in on_phones else "ax wide"))
     return labels
 
