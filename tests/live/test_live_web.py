@@ -124,7 +124,7 @@ def test_tabs_show_levels_and_streaming_figures(tmp_path: Path) -> None:
     told = {table["key"]: table["data"] for table in ui.client.get("/stats/requests").get_json()["extended_stats"]}
     assert [row["people"] for row in told["levels"]] == [8, 4]
     assert told["levels"][0]["state"].startswith("so far: ")
-    assert told["levels"][1]["state"] == "holds"
+    assert told["levels"][1]["state"] == "not proven"
     line, total = told["streaming"]
     assert (line["name"], line["requests"]) == ("demo", figures(ui)["now"]["replies"])
     assert 190 <= line["median"] <= 2500

@@ -4,7 +4,7 @@ from probe_ext.verdict.values.formats import percent
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.plurals import things
 
-_REASONS = {
+REASONS = {
     "too_few_replies": "too few replies",
     "too_close": "too close to call",
     "users_differ": "users are not served alike",
@@ -16,7 +16,7 @@ _REASONS = {
 
 def why_unproven(level: LevelResult) -> str:
     """Return the first reason, the served share with its interval, and how many more replies would settle it."""
-    reason = _REASONS.get(level.reasons[0], level.reasons[0]) if level.reasons else _REASONS["too_close"]
+    reason = REASONS.get(level.reasons[0], level.reasons[0]) if level.reasons else REASONS["too_close"]
     parts = [reason]
     if level.served_share is not None and level.served_share_low is not None and level.served_share_high is not None:
         span = f"{percent(level.served_share_low)} to {percent(level.served_share_high)}"
