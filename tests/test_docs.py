@@ -40,7 +40,7 @@ from probe_ext.sim.personality import personality_names
 from probe_ext.sim.profile import load_profile
 from probe_ext.sim.serving.backend import ServerOptions
 from probe_ext.swarm.commands import calibrate_command, worker_command
-from probe_ext.swarm.master import calibration_store
+from probe_ext.swarm.preparation import calibration_store
 from probe_ext.target.engine_metrics import ENGINES
 from probe_ext.target.quantities import QUANTITIES
 from probe_ext.verdict.values.ruling_types import RULE_NAMES

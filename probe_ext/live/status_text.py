@@ -10,9 +10,9 @@ from probe_ext.verdict.values import plurals
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.formats import percent
 from probe_ext.verdict.wording.headline import interval_text
-from probe_ext.verdict.wording.unproven_level import REASONS
+from probe_ext.verdict.wording.unproven_level import reason_in_words
 
-_ANSWER = re.compile(r"([\d,]+)( people at once feel served)[;.](.*)", re.DOTALL)
+_ANSWER = re.compile(r"((?:About |At least )?[\d,]+)( (?:person|people) can use this at once[^.;]*)[;.](.*)", re.DOTALL)
 
 Tone = Literal["", "good", "bad"]
 
@@ -121,9 +121,7 @@ def level_status(level: LevelNow) -> str:
     if level.state == "failed":
         causes = plurals.listed([plurals.cause(dimension) for dimension in level.why])
         return f"{share}, this level fails so far, limited by {causes or 'all dimensions together'}"
-    more = plurals.things(level.replies_needed, "more reply", "more replies") if level.replies_needed else ""
-    return f"{share}, not proven yet" + (f"; about {more} would tell" if more else _why_unproven(level))
-
-
-def _why_unproven(level: LevelNow) -> str:
-    return f": {REASONS[level.reasons[0]]}" if level.reasons and level.reasons[0] in REASONS else ""
+    said = f"{share}, not proven yet: {reason_in_words(level.reasons)}"
+    if level.replies_needed and level.reasons[:1] in {("too_few_replies",), ("too_close",)}:
+        said += f"; about {plurals.things(level.replies_needed, 'more reply', 'more replies')} would tell"
+    return said

@@ -12,8 +12,10 @@ MAX_HOLD_FACTOR = 5
 """a level is left after this many times its hold, even if replies are missing"""
 MIN_LEVEL_S = 5.0
 """shortest measured part of a level"""
-MAX_EXTENSION, EXTENSION_MARGIN = 1.0, 1.2
-"""of the hold, for which a level is held on for the replies that would probably prove it; more than they need"""
+MAX_EXTENSION = 2.0
+"""of the hold, for which a level is held on for the replies that would probably prove it"""
+EXTENSION_MARGIN, MIN_EXTENSION_S = 1.2, 5.0
+"""more than those replies need, since the last ones sent do not count"""
 _INTEGER = re.compile(r"[0-9]{1,9}")
 
 
@@ -168,7 +170,7 @@ class LevelSteps:
         level = monitor.estimate(now).level(self.level)
         if level is None or level.state != "unproven" or level.seconds_needed is None:
             return 0.0
-        needed = EXTENSION_MARGIN * level.seconds_needed
+        needed = EXTENSION_MARGIN * level.seconds_needed + MIN_EXTENSION_S
         return needed if needed <= MAX_EXTENSION * self.plan.hold else 0.0
 
     def _worth_a_second_visit(self, now: float, monitor: Monitor) -> list[int]:

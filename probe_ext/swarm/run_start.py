@@ -13,13 +13,13 @@ from probe_ext.measure import clock
 from probe_ext.run.directory import RunDirectoryError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
-from probe_ext.swarm.master import calibration_store
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.master.preflight import Preflight, PreparedRun, plan_line, refuse_mixture, take_default_levels
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.master.run_view import view_of
+from probe_ext.swarm.preparation import calibration_store
+from probe_ext.swarm.preparation.preflight import Preflight, PreparedRun, plan_line, refuse_mixture, take_default_levels
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.web.run_display import RunDisplay
 

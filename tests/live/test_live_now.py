@@ -10,7 +10,7 @@ from worlds import CHAT, reply
 from probe_ext.live import status_text
 from probe_ext.live.cpu_load import CpuTrack
 from probe_ext.live.live_levels import LevelNow, Rules
-from probe_ext.live.live_run import LiveRun, Now
+from probe_ext.live.live_run import LiveRun
 from probe_ext.live.reply_batch import judge
 from probe_ext.live.server_now import ServerNow
 from probe_ext.live.status_line import status_line
@@ -214,11 +214,15 @@ def test_some_failures_that_are_alike_say_why() -> None:
 
 
 def test_headline_from_a_report() -> None:
-    head, more = status_text.answered("64 people at once feel served; at 96 typing speed broke first.")
-    assert (head.number, head.rest, more) == ("64", " people at once feel served.", "At 96 typing speed broke first.")
     head, more = status_text.answered(
-        "This run is not to be believed: x. Taken at its word: 64 people at once feel served."
+        "About 44 people can use this at once (95 %: 43 to 46). Typing speed is the first limit. 40 holds, 48 fails."
     )
+    assert (head.number, head.rest) == ("About 44", " people can use this at once (95 %: 43 to 46).")
+    assert more == "Typing speed is the first limit. 40 holds, 48 fails."
+    head, more = status_text.answered("8 people can use this at once; 9 are too many. Silence is the first limit.")
+    assert (head.number, head.rest) == ("8", " people can use this at once.")
+    assert more == "9 are too many. Silence is the first limit."
+    head, more = status_text.answered("Invalid measurement: x. Reported result: about 8 people can use this at once.")
     assert (head.number, more) == ("", "")
 
 
@@ -246,9 +250,15 @@ def level(**changes: object) -> LevelNow:
     [
         ({"replies": 7}, "too early to say, 7 replies so far"),
         ({"replies": 1, "served_share": None}, "too early to say, 1 reply so far"),
-        ({"replies_needed": 30}, "{}, not proven yet; about 30 more replies would tell"),
+        (
+            {"reasons": ("too_close",), "replies_needed": 30},
+            "{}, not proven yet: too close to call; about 30 more replies would tell",
+        ),
         ({"reasons": ("too_close",)}, "{}, not proven yet: too close to call"),
-        ({"reasons": ("visits_disagree",)}, "{}, not proven yet"),
+        (
+            {"reasons": ("visits_disagree",), "replies_needed": 30},
+            "{}, not proven yet: its visits differ by more than chance",
+        ),
     ],
 )
 def test_says_why_a_level_is_not_proven_yet(changes: dict[str, object], said: str) -> None:

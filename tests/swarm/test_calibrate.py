@@ -13,7 +13,7 @@ import pytest
 
 from probe_ext.cli import main
 from probe_ext.swarm.commands import calibrate_command
-from probe_ext.swarm.master import calibration_store
+from probe_ext.swarm.preparation import calibration_store
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.master.preflight import plan_line
+from probe_ext.swarm.preparation.preflight import plan_line
 
 PLAN = LevelPlan((2, 6, 3), hold=10.0, settle=2.0, min_replies=1)
 

@@ -12,8 +12,8 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
 from probe_ext.swarm import run_start
 from probe_ext.swarm.master.coordinator import Coordinator
-from probe_ext.swarm.master.preflight import PreparedRun
 from probe_ext.swarm.master.run_phase import Phase
+from probe_ext.swarm.preparation.preflight import PreparedRun
 from probe_ext.swarm.run_start import RunStart
 from probe_ext.swarm.users.process_state import ProcessState
 

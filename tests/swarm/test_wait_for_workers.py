@@ -8,8 +8,8 @@ import pytest
 from locust.rpc import Message
 from swarm_fakes import World
 
-from probe_ext.swarm.master import wait_for_workers as waiting
-from probe_ext.swarm.master.wait_for_workers import outlive_workers, wait_for_master, wait_for_workers
+from probe_ext.swarm.preparation import wait_for_workers as waiting
+from probe_ext.swarm.preparation.wait_for_workers import outlive_workers, wait_for_master, wait_for_workers
 
 
 def wait(world: World, arrivals: dict[float, Counter[str]], most: float = 0.0) -> tuple[bool, list[str | None]]:

@@ -9,7 +9,7 @@ import pytest
 
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
-from probe_ext.swarm.master.warm_up import largest_round, round_sizes
+from probe_ext.swarm.preparation.warm_up import largest_round, round_sizes
 from tests.e2e.conftest import BIN, end, finished, locust, start
 
 

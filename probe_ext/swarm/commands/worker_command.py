@@ -25,7 +25,7 @@ from typing import Any
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
 from probe_ext.swarm.commands.run_command import find_locustfile, run_locust
-from probe_ext.swarm.master.wait_for_workers import DEFAULT_PORT, wait_for_master
+from probe_ext.swarm.preparation.wait_for_workers import DEFAULT_PORT, wait_for_master
 from probe_ext.swarm.terminal.console import ANNOUNCE_VARIABLE
 
 _FROM_MASTER = "-"  # Locust's own name for the file that the master sends

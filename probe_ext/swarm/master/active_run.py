@@ -22,7 +22,6 @@ from probe_ext.settings.options import Options
 from probe_ext.settings.secrets import api_key
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.link.workers import Workers
-from probe_ext.swarm.master import calibration_store
 from probe_ext.swarm.master.build_manifest import describe
 from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.master.disk_reserve import FOR_MANIFEST, FOR_ROWS, DiskReserve
@@ -31,7 +30,8 @@ from probe_ext.swarm.master.locust_csv import LocustTables
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
-from probe_ext.swarm.master.target_probe import Preparation
+from probe_ext.swarm.preparation import calibration_store
+from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.target.fetch import Fetcher
 from probe_ext.target.poller import Poller
 

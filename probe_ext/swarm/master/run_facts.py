@@ -16,7 +16,7 @@ from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.locust_csv import LocustTables
-from probe_ext.swarm.master.target_probe import Preparation
+from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.target.poller import Poller
 
 

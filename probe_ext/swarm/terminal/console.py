@@ -14,7 +14,7 @@ from probe_ext.live.live_run import Now
 from probe_ext.live.status_line import status_line
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 
-ANNOUNCE_VARIABLE = "PROBE_WORKER_SPEAKS"
+ANNOUNCE_VARIABLE = "PROBE_WORKER_ANNOUNCES"
 """set to 1 by `probe worker` for the one process that announces joining, and the start and end of runs"""
 
 _REPEAT_AFTER_S = 30.0  # not on a terminal: seconds between two lines if nothing changed

@@ -92,11 +92,11 @@ def serve(environment: Environment, exporter: Exporter) -> None:
     """Add the page to Locust's web UI: below its base path, and behind its login if it has one."""
     base = environment.parsed_options.web_base_path or ""
     guarded: Callable[[Any], Any] = environment.web_ui.auth_required_if_enabled
-    ours = Blueprint("probe_metrics", __name__)
+    blueprint = Blueprint("probe_metrics", __name__)
 
     def metrics() -> Response:
         return Response(exporter.page(), content_type=_CONTENT_TYPE)
 
-    restrict_to_same_origin(ours)
-    ours.add_url_rule(base.rstrip("/") + PATH, "metrics", guarded(metrics), methods=["GET"])
-    environment.web_ui.app.register_blueprint(ours)
+    restrict_to_same_origin(blueprint)
+    blueprint.add_url_rule(base.rstrip("/") + PATH, "metrics", guarded(metrics), methods=["GET"])
+    environment.web_ui.app.register_blueprint(blueprint)

@@ -53,7 +53,7 @@ def state(state: State, detail: str | None, run: RunView | None, past: Sequence[
         "workers": run.workers if run is not None else [],
         "bounds": _bounds(live.rules.profile) if live else {},
         "history": _history(live, span),
-        "runs": [one.to_json() for one in reversed(past)],
+        "runs": [run.to_json() for run in reversed(past)],
     }
 
 

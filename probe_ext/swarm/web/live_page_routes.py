@@ -55,7 +55,7 @@ def address(options: Any) -> str:
 def serve(environment: Environment, figures: Callable[[Span], dict[str, Any]], past: Sequence[PastRun]) -> None:
     """Add the page, its data and the runs' files to Locust's web UI."""
     base = environment.parsed_options.web_base_path or ""
-    ours = Blueprint("probe_live", __name__, url_prefix=base.rstrip("/") + PREFIX)
+    blueprint = Blueprint("probe_live", __name__, url_prefix=base.rstrip("/") + PREFIX)
     guarded: Callable[[Any], Any] = environment.web_ui.auth_required_if_enabled
 
     def page() -> Response:
@@ -85,15 +85,15 @@ def serve(environment: Environment, figures: Callable[[Span], dict[str, Any]], p
         ("/runs/<int:number>/<name>", file),
         ("/runs/newest/<name>", newest),
     ):
-        ours.add_url_rule(rule, view_function.__name__, guarded(view_function), methods=["GET"])
-    restrict_to_same_origin(ours)
-    environment.web_ui.app.register_blueprint(ours)
+        blueprint.add_url_rule(rule, view_function.__name__, guarded(view_function), methods=["GET"])
+    restrict_to_same_origin(blueprint)
+    environment.web_ui.app.register_blueprint(blueprint)
 
 
-def restrict_to_same_origin(ours: Blueprint) -> None:
+def restrict_to_same_origin(blueprint: Blueprint) -> None:
     """Keep other websites from reading or framing these pages."""
-    ours.before_request(_refuse_cross_origin)
-    ours.after_request(_add_security_headers)
+    blueprint.before_request(_refuse_cross_origin)
+    blueprint.after_request(_add_security_headers)
 
 
 def _refuse_cross_origin() -> Response | None:

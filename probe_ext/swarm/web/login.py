@@ -44,10 +44,10 @@ class WebLogin:
         password_field = {"label": "Password", "name": "password", "is_secret": True, "is_required": True}
         form = {"inputs": [password_field], "callback_url": f".{PATH}", "submit_button_text": "Log in"}
         web.auth_args = {"title": "probe-ext", "custom_form": form}
-        ours = Blueprint("probe_login", __name__)
-        ours.add_url_rule(self._base + PATH, "check", self._check, methods=["POST"])
-        restrict_to_same_origin(ours)
-        web.app.register_blueprint(ours)
+        blueprint = Blueprint("probe_login", __name__)
+        blueprint.add_url_rule(self._base + PATH, "check", self._check, methods=["POST"])
+        restrict_to_same_origin(blueprint)
+        web.app.register_blueprint(blueprint)
 
     def _check(self) -> Any:
         session["auth_error"] = None

@@ -89,7 +89,7 @@ class RunDisplay:
 
     def report(self, run_directory: Path) -> None:
         """Make the report of a finished run, and link it."""
-        run = next(one for one in self.past if one.directory == run_directory)
+        run = next(past for past in self.past if past.directory == run_directory)
         run.report = "making"
         code = make_report(run_directory)
         run.report = "ready" if (run_directory / directory.CAPACITY_HTML).exists() else "failed"

@@ -39,7 +39,7 @@ class WorkerSession:
         self._runner = runner
         self._sent: dict[int, float] = {}
         """when each unacknowledged batch was last sent"""
-        self._one_at_a_time = BoundedSemaphore()
+        self._lock = BoundedSemaphore()
         self._drained_run: str | None = None
         """id of the last run that was drained"""
         self._refused = self._joined = False
@@ -110,7 +110,7 @@ class WorkerSession:
 
         Callers may be several (the master, a signal, Locust): later ones wait for the first, and have nothing to do.
         """
-        with self._one_at_a_time:
+        with self._lock:
             recorder = self._process.recorder
             if recorder.run is None or recorder.run == self._drained_run:
                 return

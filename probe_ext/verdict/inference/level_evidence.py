@@ -15,8 +15,8 @@ from probe_ext.verdict.inference.level_proofs import EffectiveCounts, effective_
 from probe_ext.verdict.inference.observations import Level, Visit, group_by_users
 from probe_ext.verdict.inference.user_differences import (
     UserComparison,
-    alike_up_to,
     compare_users,
+    no_group_suffers_up_to,
     split_visits,
     without_worst,
 )
@@ -38,6 +38,8 @@ class LevelEvidence:
     """without what was disturbed or contradicts higher levels"""
     disturbed: Bools
     """levels that a disturbance left without a sound visit"""
+    visits_left_out: Bools
+    """levels of which a disturbed visit does not count"""
     contradicting: Bools
     drift: tuple[int, ...]
     """users of levels whose visits differ by more than chance"""
@@ -78,7 +80,8 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
         too_slow = proofs.evidence_of_failing(_count(rest, pooled).without(contradicting), limit) > bounds.proof
     held = proofs.evidence_of_holding(sound, limit) > bounds.proof
     if not comparison.rest_alike:
-        held = held & (alike_up_to(levels) | _held_by_each_group(visits, levels, comparison, criteria, critical))
+        fine = no_group_suffers_up_to(levels, limit, criteria.users_share)
+        held = held & (fine | _held_by_each_group(visits, levels, comparison, criteria, critical))
     held = held & broken.allows_holding
     failed = too_slow | broken.fails
     both = held & failed
@@ -89,6 +92,9 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
         counts=_count(levels, pooled),
         sound=sound,
         disturbed=np.array([not level.replies for level in sound_levels], dtype=np.bool_),
+        visits_left_out=np.array(
+            [len(a.visits) < len(b.visits) for a, b in zip(sound_levels, levels, strict=True)], dtype=np.bool_
+        ),
         contradicting=contradicting,
         drift=find_drift(levels, pooled, bounds.contradiction),
         comparison=comparison,

@@ -20,7 +20,7 @@ from probe_ext.measure import clock
 from probe_ext.prompts.composer import TooShortError
 from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.options import Options
-from probe_ext.swarm.master.target_probe import Preparation
+from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.swarm.users.endpoint import Endpoint, Payload
 from probe_ext.swarm.users.prompt_source import Prompts
 from probe_ext.verdict.values.plurals import things

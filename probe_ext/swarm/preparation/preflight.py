@@ -11,8 +11,8 @@ from probe_ext.run.directory import make_run_directory
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm.locust_options import default_levels
-from probe_ext.swarm.master.target_probe import Preparation, prepare
-from probe_ext.swarm.master.warm_up import warm_up
+from probe_ext.swarm.preparation.target_probe import Preparation, prepare
+from probe_ext.swarm.preparation.warm_up import warm_up
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.verdict.values.formats import span
 from probe_ext.verdict.values.plurals import things
