@@ -65,7 +65,7 @@ def _check_answer(verdict: Judgement) -> None:
     assert high is None or low <= high
     assert failed is None or (high is not None and high < failed)
     if served is not None:
-        assert (held or 0) <= served
+        assert max(held or 0, low) <= served
         assert failed is None or served < failed
         assert served <= (served if high is None else high)
     if verdict.estimate is not None:

@@ -15,7 +15,6 @@ from probe_ext.verdict.values.capacity_estimate import Criteria
 from probe_ext.verdict.values.columns import Bools, Floats, texts
 from probe_ext.verdict.values.evidence import Columns, Evidence
 
-
 MAX_SERVED_SHARE, MIN_BROKEN_SHARE = 0.999, 0.0005
 """No run proves that every reply is served, or that none ever breaks; a profile that asks for it gets these."""
 
