@@ -104,6 +104,7 @@ def _check_command(verdict: Judgement) -> None:
     )
     assert levels or "--search" in verdict.next_command
     if verdict.verdict == "invalid":
+        assert not minutes
         return
     hold = re.findall(r"--hold=([\d.e+]+)", verdict.next_command)
     seconds = float(hold[0]) if hold else 30.0

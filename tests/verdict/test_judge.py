@@ -405,7 +405,9 @@ def test_second_visit_settles_it() -> None:
     rows = [*disturbed(8, 0, 90, (30, 50)), *slow(16, 90), *good(8, 135, 90)]
     verdict = judged(rows, (8, 90), (16, LEVEL_S), (8, 90))
     assert (verdict.levels[0].state, verdict.bracket) == ("held", (8, 16))
-    again = judged([*disturbed(8, 0, 90, (30, 50)), *slow(16, 90), *mixed(8, 0.6, 135, 90)], (8, 90), (16, LEVEL_S), (8, 90))
+    again = judged(
+        [*disturbed(8, 0, 90, (30, 50)), *slow(16, 90), *mixed(8, 0.6, 135, 90)], (8, 90), (16, LEVEL_S), (8, 90)
+    )
     assert again.levels[0].state == "failed"
 
 

@@ -69,13 +69,18 @@ def _sentences(estimate: CapacityEstimate, context: Context) -> list[str]:
 
 def _doubts(estimate: CapacityEstimate) -> str:
     """Return what load does not explain, for the start of the answer; empty without."""
+    failed = estimate.bracket[1]
+    worse, disturbed = (
+        [users for users in of if failed is None or users <= failed]
+        for of in (estimate.contradictions, estimate.disturbed)
+    )
     said = []
     if estimate.drift:
         said.append(f"the server changed during the run (visits to {_users(estimate.drift)} differ)")
-    if estimate.contradictions:
-        said.append(f"service at {_users(estimate.contradictions)} was worse than at more, which load does not explain")
-    if estimate.disturbed:
-        said.append(f"one bad stretch at {_users(estimate.disturbed)} may be another client's load")
+    if worse:
+        said.append(f"service at {_users(worse)} was worse than at more, which load does not explain")
+    if disturbed:
+        said.append(f"one bad stretch at {_users(disturbed)} may be another client's load")
     return capitalised("; ".join(said))
 
 
