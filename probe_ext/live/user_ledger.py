@@ -1,4 +1,4 @@
-"""People by what they felt, counted up reply by reply with the verdict's own rules."""
+"""Users by experience, counted reply by reply with the verdict's rules."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,14 @@ _JUDGED, _STRAINED, _BROKEN = range(3)
 
 
 class Ledger:
-    """Judged replies by user, in several ways of judging. What was added may be taken away: a window moves on."""
+    """Counts of judged replies by user, for several ways of judging. Replies can be removed as a window moves on."""
 
     def __init__(self, ways: int = 1) -> None:
         self._row: dict[str, int] = {}
         self._counts: NDArray[np.int64] = np.zeros((ways, 3, 16), dtype=np.int64)
 
     def add(self, users: Sequence[str], *grades: Grades, times: int = 1) -> None:
-        """Count each reply `times` times, by its grade in each way of judging; −1 takes it away."""
+        """Add each reply `times` times, with its grade in each way of judging; −1 removes it."""
         rows = self._rows(users)
         for counts, grade in zip(self._counts, grades, strict=True):
             for kind, which in ((_JUDGED, grade >= 0), (_STRAINED, grade == STRAINED), (_BROKEN, grade == BROKEN)):
@@ -37,14 +37,14 @@ class Ledger:
 
     @property
     def seen(self) -> int:
-        """Users of whom any reply was added, judged or not."""
+        """Number of users with any reply, judged or not."""
         return len(self._row)
 
     def people(self, rules: Users, way: int = 0) -> UserCounts:
-        """How many users there are of each kind."""
+        """Return the number of users in each category."""
         judged, strained, broken = self._counts[way]
         return count_users(classify(Counts(judged, strained, broken), rules))
 
-    def heard(self, replies: int = 1) -> int:
-        """Users with at least so many judged replies."""
+    def users_with(self, replies: int) -> int:
+        """Count users with at least this many judged replies."""
         return int((self._counts[0, _JUDGED] >= replies).sum())

@@ -8,9 +8,10 @@ is further away gets more time. The search is over as soon as the interval is as
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 from probe_ext.load.level_plan import MAX_HOLD_FACTOR
+from probe_ext.load.monitor import EstimateView, Interval, Monitor, State
 
 SEARCH_CRITICAL = 2.24
 """standard errors for every proof in a search, instead of Student's t: it looks often; found by simulation"""
@@ -32,58 +33,7 @@ LATE_REPLIES_TOLERANCE = 1.5
 """by which replies that end after the search may widen the interval it stopped at"""
 LOOK_EVERY_S = 3.0
 
-State = Literal["held", "failed", "unproven"]
 Outcome = Literal["precise", "widened", "max_users", "time", "unreachable"]
-Interval = tuple[int, int | None]
-
-
-class LevelView(Protocol):
-    """What the search reads of one level's estimate."""
-
-    @property
-    def state(self) -> State: ...
-    @property
-    def share_fit(self) -> float: ...
-    @property
-    def seconds_needed(self) -> float | None: ...
-
-
-class EstimateView(Protocol):
-    """What the search reads of an estimate of capacity."""
-
-    @property
-    def estimate(self) -> float | None: ...
-    @property
-    def interval(self) -> Interval | None: ...
-    @property
-    def bracket(self) -> tuple[int | None, int | None]: ...
-    def level(self, users: int) -> LevelView | None: ...
-
-
-class Monitor(Protocol):
-    """The replies of the run so far."""
-
-    @property
-    def needed_share(self) -> float:
-        """The served share at which a level holds."""
-
-    def reply_cycle(self) -> float:
-        """Seconds from one request of a user to the next, of late; 0 while unknown."""
-
-    def users_replied(self, since: float) -> int:
-        """Users with a reply that ended since then."""
-
-    def begin_visit(self, now: float, users: int) -> None:
-        """From now on, replies count for a level of so many users."""
-
-    def end_visit(self, now: float, *, more_users: bool) -> None:
-        """They no longer do; replies in flight are judged as they stand if more users come."""
-
-    def visit_counts(self, now: float) -> tuple[int, int]:
-        """Served and judged replies of the present visit."""
-
-    def estimate(self, now: float) -> EstimateView:
-        """The estimate from all visits so far."""
 
 
 @dataclass(frozen=True)

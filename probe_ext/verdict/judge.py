@@ -9,7 +9,6 @@ from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, profile_of
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import diagnose
 from probe_ext.verdict.diagnosis.diagnosis_input import facts_of
-from probe_ext.verdict.diagnosis.kv_headroom import kv_headroom
 from probe_ext.verdict.grading.reply_grades import GradedReplies, asked_at
 from probe_ext.verdict.levels.dimension_estimates import DimensionEstimates, dimension_results, estimate_dimensions
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, sent_at
@@ -66,7 +65,7 @@ def judge(
     arms = arms_of(evidence.replies, view.graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
     findings = (*run_checks(evidence, levels, metrics, overall), *cold_user_checks(arms, cold))
-    facts = facts_of(evidence, levels, metrics, findings)
+    facts = facts_of(evidence, levels, metrics, findings, profile.users.served_share)
     diagnosis = diagnose(facts)
     verdict = _verdict(overall.served_users, any(finding.makes_invalid for finding in findings))
     proven = overall.bracket[0] if verdict == "valid" else None
@@ -103,7 +102,7 @@ def judge(
         profile=profile.model_dump(mode="json"),
         findings=findings,
         diagnosis=diagnosis,
-        kv_headroom=kv_headroom(evidence, facts.loads),
+        kv_headroom=facts.headroom,
         replies=len(sent),
         replies_outside=int((assignment.level_of < 0).sum()),
     )

@@ -1,4 +1,4 @@
-"""What the live view says of levels is what the report says, once everything is known."""
+"""The live view's levels equal the report's once all replies are known."""
 
 import random
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 from worlds import CHAT, columns, reply, staircase, worker
 
-from probe_ext.live.live_levels import OPEN, LevelNow, Levels, Rules
+from probe_ext.live.live_levels import MAX_OPEN_LEVELS, LevelNow, Levels, Rules
 from probe_ext.live.live_run import LiveRun
 from probe_ext.live.reply_batch import judge
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
@@ -17,7 +17,7 @@ RULES = Rules(CHAT, settle=5.0)
 
 
 def lived(rows: Iterable[ReplyRow], users: Iterable[UserRow], rules: Rules = RULES) -> LiveRun:
-    """A run gone through second by second: each reply is told in the second after its end."""
+    """Feed a run second by second; each reply arrives in the second after its end."""
     live, waiting, samples = LiveRun(rules), sorted(rows, key=lambda row: row.end), list(users)
     last = max([samples[-1].t, *(row.end for row in waiting)])
     for second in range(int(last) + 3):
@@ -31,7 +31,7 @@ def lived(rows: Iterable[ReplyRow], users: Iterable[UserRow], rules: Rules = RUL
 
 
 def mixed_run(seed: int) -> tuple[list[ReplyRow], list[UserRow]]:
-    """Three levels; the more users, the slower the first word, and some replies fail."""
+    """Three levels: TTFT grows with the users, and some replies fail."""
     rng, rows, start = random.Random(seed), [], 0.0
     for users in (3, 5, 9):
         for user in range(users):
@@ -48,7 +48,7 @@ def mixed_run(seed: int) -> tuple[list[ReplyRow], list[UserRow]]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_at_the_end_the_levels_are_those_of_the_report(seed: int) -> None:
+def test_final_levels_equal_the_reports(seed: int) -> None:
     rows, users = mixed_run(seed)
     evidence = Evidence(
         replies=columns(rows, ReplyRow),
@@ -72,20 +72,20 @@ def test_at_the_end_the_levels_are_those_of_the_report(seed: int) -> None:
         assert live.longest_gap_max == pytest.approx(final.longest_gap_max)
 
 
-def test_a_number_of_users_that_was_passed_through_is_no_level() -> None:
+def test_ramp_steps_are_not_levels() -> None:
     users = staircase((2, 7), (4, 30))
     found = lived([reply(user, sent) for user in range(4) for sent in range(35)], users).levels.all_now()
     assert [level.users for level in found] == [4]
 
 
-def test_with_a_plan_only_what_was_planned_is_a_level() -> None:
-    rules = Rules(CHAT, settle=1.0, shortest=2.0, min_replies=2, meant=frozenset({4}))
+def test_only_planned_numbers_of_users_are_levels() -> None:
+    rules = Rules(CHAT, settle=1.0, shortest=2.0, min_replies=2, planned=frozenset({4}))
     users = staircase((2, 10), (4, 10))
     levels = lived([reply(user, sent) for user in range(4) for sent in range(20)], users, rules).levels
     assert [(level.users, level.t_start) for level in levels.all_now()] == [(4, 10.0)]
 
 
-def test_a_reply_that_ends_late_counts_in_the_level_in_which_it_was_sent() -> None:
+def test_late_reply_counts_in_the_level_of_its_request() -> None:
     late = reply(0, 12.0, first=30.0)
     found = lived([reply(1, 12.0), late], staircase((2, 20), (3, 20))).levels.all_now()
     assert [(level.users, level.replies, level.users_undecided) for level in found] == [(2, 2, 1), (3, 0, 0)], (
@@ -93,7 +93,7 @@ def test_a_reply_that_ends_late_counts_in_the_level_in_which_it_was_sent() -> No
     )
 
 
-def test_a_level_in_the_making_says_how_far_it_is() -> None:
+def test_current_level_shows_its_progress() -> None:
     live = LiveRun(RULES)
     told: list[LevelNow | None] = []
     for second in range(12):
@@ -109,7 +109,7 @@ def test_a_level_in_the_making_says_how_far_it_is() -> None:
     assert live.tick(12.0).settles_in is None
 
 
-def test_users_who_stop_end_the_level() -> None:
+def test_stopping_users_end_the_level() -> None:
     levels = Levels(RULES)
     for second in range(20):
         levels.note_users(float(second), 4, ending=second >= 15)
@@ -117,9 +117,9 @@ def test_users_who_stop_end_the_level() -> None:
     assert [(level.t_start, level.t_end) for level in levels.all_now()] == [(5.0, 14.0)]
 
 
-def test_old_levels_are_put_away_as_they_stand() -> None:
+def test_old_levels_are_frozen() -> None:
     levels, t = Levels(RULES), 0.0
-    for users in range(1, OPEN + 4):
+    for users in range(1, MAX_OPEN_LEVELS + 4):
         for _ in range(12):
             levels.note_users(t, users, ending=False)
             t += 1
@@ -131,7 +131,7 @@ def test_old_levels_are_put_away_as_they_stand() -> None:
     assert before.replies == 1
 
 
-def test_the_servers_peaks_belong_to_the_level_in_which_they_were_seen() -> None:
+def test_server_peaks_belong_to_their_level() -> None:
     live = LiveRun(RULES)
     for second in range(30):
         live.on_users(UserRow(float(second), 2 if second < 15 else 4, None, "running"))

@@ -1,4 +1,4 @@
-"""The figures of now: the window, the server, the processes, the sentences."""
+"""The current figures: window, server, processes, sentences."""
 
 import math
 from dataclasses import replace
@@ -13,8 +13,8 @@ from probe_ext.live.live_levels import Rules
 from probe_ext.live.live_run import LiveRun, Now
 from probe_ext.live.reply_batch import judge
 from probe_ext.live.server_now import ServerNow
-from probe_ext.live.status_line import line
-from probe_ext.live.window import LONGEST, SHORTEST, Window
+from probe_ext.live.status_line import status_line
+from probe_ext.live.window import MAX_WINDOW_S, MIN_WINDOW_S, Window
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow, ServerRow, UserRow
 
 RULES = Rules(CHAT, settle=5.0)
@@ -24,7 +24,7 @@ def pushed(window: Window, now: float, *rows: ReplyRow) -> None:
     window.push(now, judge(rows, CHAT))
 
 
-def test_the_windows_figures_are_those_of_its_replies() -> None:
+def test_window_figures_come_from_its_replies() -> None:
     window = Window()
     waits = [0.1 * n for n in range(1, 11)]
     rows = [reply(n, 5.0, first=5.0 + wait, tpot=0.02 * (n + 1)) for n, wait in enumerate(waits)]
@@ -38,44 +38,44 @@ def test_the_windows_figures_are_those_of_its_replies() -> None:
     assert figures.tokens_per_s == pytest.approx(200 / 20)  # the run is younger than the window
     people = window.people(CHAT.users)
     assert (people.served, people.strained, people.broken) == (5, 0, 0)
-    assert people.undecided == 5  # typed slower than 10 a second, once
+    assert people.undecided == 5  # one gap longer than a tenth of a second
 
 
-def test_nothing_is_known_of_nothing() -> None:
+def test_empty_window_has_no_figures() -> None:
     window = Window()
     figures = window.figures(10.0)
     assert (figures.replies, figures.ttft_p95, figures.decode_rate_p50, figures.tokens_per_s) == (0, None, None, None)
     assert window.people(CHAT.users).judged == 0
 
 
-def test_replies_leave_the_window_with_the_people_they_told_of() -> None:
+def test_users_leave_the_window_with_their_replies() -> None:
     window = Window()
     pushed(window, 10.0, reply(1, 8.0), reply(2, 8.0, first=None, tpot=None, outcome="cut", end=9.0))
     pushed(window, 30.0, reply(3, 28.0))
     people = window.people(CHAT.users)
     assert (people.served, people.broken, window.figures(30.0).failed) == (2, 1, 1)
-    window.age(10.0 + SHORTEST + 1)
+    window.expire(10.0 + MIN_WINDOW_S + 1)
     people = window.people(CHAT.users)
     assert (people.served, people.broken, window.figures(41.0).replies) == (1, 0, 1)
 
 
-def test_a_reply_that_a_worker_brings_long_after_is_not_of_now() -> None:
+def test_late_batches_are_not_current() -> None:
     window = Window()
     pushed(window, 100.0, reply(1, 20.0), reply(2, 97.0))
     assert window.figures(100.0).replies == 1
 
 
-def test_slow_replies_make_the_window_longer_up_to_a_limit() -> None:
+def test_slow_replies_widen_the_window() -> None:
     window = Window()
     for t in range(60, 1000, 10):
         pushed(window, float(t), *(reply(n, t - 50.0, end=float(t)) for n in range(3)))
     assert window.seconds == 100.0
     for t in range(1000, 4000, 100):
         pushed(window, float(t), *(reply(n, t - 290.0, end=float(t)) for n in range(3)))
-    assert window.seconds == LONGEST
+    assert window.seconds == MAX_WINDOW_S
 
 
-def test_after_users_have_left_only_what_is_sent_from_then_on_counts() -> None:
+def test_window_restarts_when_users_leave() -> None:
     live = LiveRun(RULES)
     for second in range(10):
         live.on_users(UserRow(float(second), 8, 8, "running"))
@@ -93,7 +93,7 @@ def test_after_users_have_left_only_what_is_sent_from_then_on_counts() -> None:
     assert (now.users_served, now.users_unheard) == (1, 1)
 
 
-def test_a_scenarios_own_warm_up_counts_for_nobody() -> None:
+def test_ignores_a_scenarios_warm_up() -> None:
     live = LiveRun(RULES)
     live.on_users(UserRow(0.0, 1, 1, "running"))
     live.on_reply(reply(0, 0.0, scenario=WARM_UP, first=50.0))
@@ -101,7 +101,7 @@ def test_a_scenarios_own_warm_up_counts_for_nobody() -> None:
     assert (now.replies, now.window.replies, now.users_unheard) == (1, 0, 1)
 
 
-def test_the_window_forgets_users_who_come_and_go() -> None:
+def test_window_forgets_users_who_left() -> None:
     window = Window()
     for t in range(600):
         pushed(window, float(t), reply(f"x{t}", t - 2.0))
@@ -109,7 +109,7 @@ def test_the_window_forgets_users_who_come_and_go() -> None:
     assert window.people(CHAT.users).served == window.figures(599.0).replies
 
 
-def test_engines_are_put_together_and_counters_may_start_anew() -> None:
+def test_sums_engines_and_handles_counter_resets() -> None:
     server = ServerNow()
     polls = ((0.0, 0.3, 0.7, 2, 5), (1.0, 0.4, 0.6, 3, 9), (2.0, 0.5, 0.2, 4, 1))
     for t, one, other, waiting, preempted in polls:
@@ -119,12 +119,12 @@ def test_engines_are_put_together_and_counters_may_start_anew() -> None:
     assert server.kv_usage(2.0) == 0.5
     assert server.requests("waiting", 2.0) == 5
     assert server.requests("running", 2.0) is None
-    assert server.preemptions == 4 + 1  # from 5 to 9; then anew from nothing to 1
-    assert (server.preempted(), server.preempted()) == (5, 0)
+    assert server.preemptions == 4 + 1  # from 5 to 9; then reset to 0, and up to 1
+    assert (server.new_preemptions(), server.new_preemptions()) == (5, 0)
     assert server.kv_usage(8.0) is None  # stale
 
 
-def test_where_an_engines_sum_stands_its_parts_do_not_count_twice() -> None:
+def test_prefers_a_total_over_its_parts() -> None:
     server = ServerNow()
     for t in (0.0, 1.0):
         parts = [("0", "waiting", 2.0), ("1", "waiting", 3.0), ("all", "waiting", 5.0)]
@@ -133,7 +133,7 @@ def test_where_an_engines_sum_stands_its_parts_do_not_count_twice() -> None:
     assert (server.requests("waiting", 1.0), server.preemptions) == (5.0, 4)
 
 
-def test_a_processs_share_of_a_core() -> None:
+def test_cpu_share() -> None:
     cpu = CpuTrack()
     for second in range(30):
         cpu.add("busy", float(second), 0.9 * second)
@@ -141,7 +141,7 @@ def test_a_processs_share_of_a_core() -> None:
     assert cpu.share("busy", 29.0) == pytest.approx(0.9)
     assert cpu.share("silent", 29.0) is None
     assert cpu.share("nobody", 29.0) is None
-    cpu.add("busy", 30.0, 0.1)  # it has started anew
+    cpu.add("busy", 30.0, 0.1)  # it was restarted
     assert cpu.share("busy", 30.0) is None
 
 
@@ -159,22 +159,22 @@ def moment(users: int, served: int = 0, strained: int = 0, broken: int = 0) -> N
 @pytest.mark.parametrize(
     ("now", "said", "tone"),
     [
-        (moment(0), "Nobody is using the server.", ""),
-        (moment(24), "24 people, and none heard yet.", ""),
-        (moment(1, served=1), "One person feels served.", ""),
-        (moment(1, broken=1), "One person does not feel served.", ""),
-        (moment(24, served=24), "24 of 24 people feel served.", "good"),
-        (moment(24, served=22, strained=1, broken=1), "22 of 24 people feel served.", "bad"),
-        (moment(24, served=1), "1 of 24 people feels served.", "good"),
-        (moment(2000, served=1200), "1,200 of 2,000 people feel served.", "good"),
+        (moment(0), "No users.", ""),
+        (moment(24), "24 people, no replies yet.", ""),
+        (moment(1, served=1), "One person is served.", ""),
+        (moment(1, broken=1), "One person is not served.", ""),
+        (moment(24, served=24), "24 of 24 people are served.", "good"),
+        (moment(24, served=22, strained=1, broken=1), "22 of 24 people are served.", "bad"),
+        (moment(24, served=1), "1 of 24 people is served.", "good"),
+        (moment(2000, served=1200), "1,200 of 2,000 people are served.", "good"),
     ],
 )
-def test_the_headline(now: Now, said: str, tone: str) -> None:
+def test_headline(now: Now, said: str, tone: str) -> None:
     head = status_text.headline(now, RULES)
     assert (head.number + head.rest, head.tone) == (said, tone)
 
 
-def test_a_reports_sentence_becomes_a_headline() -> None:
+def test_headline_from_a_report() -> None:
     head, more = status_text.answered("64 people at once feel served; at 96 typing speed broke first.")
     assert (head.number, head.rest, more) == ("64", " people at once feel served.", "At 96 typing speed broke first.")
     head, more = status_text.answered(
@@ -183,11 +183,11 @@ def test_a_reports_sentence_becomes_a_headline() -> None:
     assert (head.number, more) == ("", "")
 
 
-def test_where_a_level_stands_is_said_in_words() -> None:
+def test_describes_the_current_level() -> None:
     assert status_text.progress(None, RULES) == ""
     live = LiveRun(RULES)
     live.on_users(UserRow(0.0, 2, 2, "running"))
-    assert status_text.progress(live.tick(1.0), RULES).endswith("measuring begins in 4 s.")
+    assert status_text.progress(live.tick(1.0), RULES).endswith("measuring starts in 4 s.")
     said = []
     for second in range(5, 40):
         live.on_users(UserRow(float(second), 2, 2, "running"))
@@ -195,11 +195,11 @@ def test_where_a_level_stands_is_said_in_words() -> None:
             live.on_reply(reply(user, second - 2.0, first=second - 2.0 + (0.1 if second < 25 else 20.0)))
         said.append(status_text.progress(live.tick(float(second)), RULES))
     assert said[0].endswith("too early to say, 0 of 2 have 3 judged replies.")
-    assert said[12].endswith("so far this level holds.")
-    assert said[-1].endswith("so far this level fails, by the wait for the first word.")
+    assert said[12].endswith("this level holds so far.")
+    assert said[-1].endswith("this level fails so far, limited by the wait for the first word.")
 
 
-def test_a_level_that_waits_for_its_undecided_users_says_so() -> None:
+def test_names_undecided_users() -> None:
     live = LiveRun(RULES)
     for second in range(20):
         live.on_users(UserRow(float(second), 2, 2, "running"))
@@ -207,20 +207,20 @@ def test_a_level_that_waits_for_its_undecided_users_says_so() -> None:
             live.on_reply(reply(user, second - 2.0, first=second - 2.0 + (5.0 if (user, second) == (0, 12) else 0.1)))
         live.tick(float(second))
         if second == 12:
-            assert status_text.progress(live.now, RULES).endswith("too early to say, 1 person not decided yet.")
+            assert status_text.progress(live.now, RULES).endswith("too early to say, 1 person undecided.")
 
 
-def test_figures_that_are_not_known_are_not_said() -> None:
+def test_omits_unknown_figures() -> None:
     live = LiveRun(RULES)
     live.on_users(UserRow(0.0, 2, 2, "running"))
-    assert line(live.tick(1.0)) == "2 users · 0 replies"
+    assert status_line(live.tick(1.0)) == "2 users · 0 replies"
     live.on_reply(reply(0, 0.0))
     live.on_server([ServerRow(2.0, "u", "0", "kv_usage", 0.63), ServerRow(2.0, "u", "0", "waiting", 2.0)])
     figures = "TTFT p95 0.20 s · 20 tok/s each · KV 63 % · 2 waiting"
-    assert line(live.tick(2.5)) == f"2 users: 1 served · 1 reply · {figures}"
+    assert status_line(live.tick(2.5)) == f"2 users: 1 served · 1 reply · {figures}"
 
 
-def test_no_figure_is_ever_not_a_number() -> None:
+def test_no_figure_is_nan() -> None:
     live = LiveRun(RULES)
     live.on_users(UserRow(0.0, 1, 1, "running"))
     nothing = dict.fromkeys(("first", "tpot", "tokens_out", "lag_max", "longest_gap", "longest_gap_visible"))

@@ -1,4 +1,4 @@
-"""The line on a terminal, and what a file gets instead."""
+"""The progress line on a terminal, and the lines in a file."""
 
 import io
 from typing import Any
@@ -11,11 +11,11 @@ from probe_ext.live.live_run import LiveRun, Now
 from probe_ext.measure.table_rows import ServerRow, UserRow
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.terminal.progress_line import Progress
+from probe_ext.swarm.terminal.console import ProgressLine
 
 
 class Screen(io.StringIO):
-    """A stream that says of itself whether it is a terminal."""
+    """A stream that may be a terminal."""
 
     def __init__(self, terminal: bool) -> None:
         super().__init__()
@@ -49,10 +49,10 @@ def standing(holds: bool) -> Now:
     return live.now
 
 
-def test_on_a_terminal_one_line_is_rewritten() -> None:
+def test_rewrites_one_line_on_a_terminal() -> None:
     screen = Screen(terminal=True)
-    progress = Progress(screen)
-    progress.show(moment(1.0, 1), None)
+    progress = ProgressLine(screen)
+    progress.show(moment(1.0, 1), "")
     live = LiveRun(Rules(CHAT, settle=5.0))
     live.on_users(UserRow(0.0, 3, 3, "running"))
     for n, outcome in enumerate(("complete", "cut", "ended_by_us")):
@@ -61,7 +61,7 @@ def test_on_a_terminal_one_line_is_rewritten() -> None:
     live.on_server([ServerRow(61.0, "u", "0", name, value) for name, value in server.items()])
     for preemptions in (0.0, 4.0):
         live.on_server([ServerRow(61.0, "u", "0", "preemptions", preemptions)])
-    progress.show(live.tick(62.0), None)
+    progress.show(live.tick(62.0), "")
     assert "\n" not in screen.getvalue()
     last = screen.getvalue().split("\r\x1b[2K")[-1]
     figures = "TTFT p95 0.50 s · 20 tok/s each · KV 63 % · 2 waiting · 4 preemptions"
@@ -71,7 +71,7 @@ def test_on_a_terminal_one_line_is_rewritten() -> None:
 
 
 def full(users: int = 12, preemptions: float = 14.0, bad: int = 10) -> Now:
-    """A moment of which everything is known: one user is broken, `bad` are strained or broken."""
+    """Figures with all values known: one user is broken, `bad` are strained or broken."""
     live = LiveRun(Rules(CHAT, settle=5.0))
     live.on_users(UserRow(0.0, users, users, "running"))
     for n in range(120):
@@ -103,20 +103,18 @@ def on_a_terminal_of(columns: int, now: Now, monkeypatch: pytest.MonkeyPatch) ->
     assert plan is not None
     shape: Any = LevelShape(plan, lambda: None, lambda: False, lambda: 0.0)
     shape.steps.index = 1
-    Progress(screen).show(now, shape)
+    ProgressLine(screen).show(now, shape.steps.position)
     said = screen.getvalue().split("\r\x1b[2K")[-1]
-    assert len(said) < columns  # a line as wide as the terminal could not be taken back
+    assert len(said) < columns  # a line as wide as the terminal could not be cleared
     return said
 
 
 @pytest.mark.parametrize("columns", FITTING)
-def test_a_terminal_gets_whole_figures_and_the_least_important_go_first(
-    columns: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_narrow_terminals_omit_the_least_important_parts(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_a_terminal_of(columns, full(), monkeypatch) == f"01:02  {FITTING[columns]}"
 
 
-def test_of_an_ordinary_moment_eighty_columns_show_users_words_speed_cache_and_queue(
+def test_eighty_columns_show_an_ordinary_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calm = full(users=10, preemptions=0.0, bad=0)
@@ -125,61 +123,59 @@ def test_of_an_ordinary_moment_eighty_columns_show_users_words_speed_cache_and_q
 
 
 @pytest.mark.parametrize("columns", range(1, 200, 7))
-def test_no_width_cuts_a_figure(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_never_truncates_a_figure(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     screen = Screen(terminal=True)
-    Progress(screen).show(full(), None)
+    ProgressLine(screen).show(full(), "")
     shown = screen.getvalue().split("\r\x1b[2K")[-1][len("01:02  ") :].split(" · ")
     whole = {part for line in FITTING.values() for part in line.split(" · ")} | {""}
     assert set(shown) <= whole
 
 
-def test_where_nobody_listens_any_more_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ignores_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     class Closed(Screen):
         def write(self, text: str) -> int:
             raise BrokenPipeError
 
     for terminal in (True, False):
-        progress = Progress(Closed(terminal))
-        progress.show(full(), None)
-        progress.preparing("warming the server up", 10.0)
+        progress = ProgressLine(Closed(terminal))
+        progress.show(full(), "")
+        progress.show_preparation("warming the server up", 10.0)
         progress.clear()
 
 
 @pytest.mark.parametrize(("holds", "colour"), [(True, "\x1b[32m"), (False, "\x1b[31m")])
-def test_colour_says_how_the_level_stands_on_a_terminal_alone(
-    holds: bool, colour: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_colours_the_level_on_a_terminal_only(holds: bool, colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
     now = standing(holds)
     screen, file = Screen(terminal=True), Screen(terminal=False)
-    Progress(screen).show(now, None)
-    Progress(file).show(now, None)
+    ProgressLine(screen).show(now, "")
+    ProgressLine(file).show(now, "")
     assert colour in screen.getvalue()
     assert "\x1b" not in file.getvalue()
     monkeypatch.setenv("NO_COLOR", "1")
     plain = Screen(terminal=True)
-    Progress(plain).show(now, None)
+    ProgressLine(plain).show(now, "")
     assert colour not in plain.getvalue()
 
 
-def test_in_a_file_a_line_is_written_when_something_changes_and_now_and_then() -> None:
+def test_files_get_a_line_on_changes_and_now_and_then() -> None:
     screen = Screen(terminal=False)
-    progress = Progress(screen)
+    progress = ProgressLine(screen)
     for second in range(40):
-        progress.show(moment(float(second), 2 if second < 5 else 4), None)
+        progress.show(moment(float(second), 2 if second < 5 else 4), "")
     lines = screen.getvalue().splitlines()
     assert lines == ["00:00  2 users · 0 replies", "00:05  4 users · 0 replies", "00:35  4 users · 0 replies"]
 
 
-def test_in_a_file_a_ramp_is_a_few_lines_and_a_level_begins_with_one() -> None:
+def test_files_get_a_few_lines_for_a_ramp() -> None:
     plan = read_options({"levels": "30,40", "hold": "1s"}).plan
     assert plan is not None
     shape: Any = LevelShape(plan, lambda: None, lambda: False, lambda: 0.0)
     screen = Screen(terminal=False)
-    progress = Progress(screen)
+    progress = ProgressLine(screen)
     for second in range(13):
         shape.steps.index = int(second >= 12)
-        progress.show(moment(float(second), min(30, 10 + 2 * second)), shape)
+        progress.show(moment(float(second), min(30, 10 + 2 * second)), shape.steps.position)
     said = [line.removesuffix(" · 0 replies") for line in screen.getvalue().splitlines()]
     assert said == [
         "00:00  level 1 of 2 · 10 users",
@@ -189,20 +185,20 @@ def test_in_a_file_a_ramp_is_a_few_lines_and_a_level_begins_with_one() -> None:
     ]
 
 
-def test_the_level_is_told_where_there_are_levels() -> None:
+def test_shows_the_planned_level() -> None:
     screen = Screen(terminal=False)
     plan = read_options({"levels": "2,4", "hold": "1s"}).plan
     assert plan is not None
     shape: Any = LevelShape(plan, lambda: None, lambda: False, lambda: 0.0)
-    Progress(screen).show(moment(3.0, 2), shape)
+    ProgressLine(screen).show(moment(3.0, 2), shape.steps.position)
     assert screen.getvalue() == "00:03  level 1 of 2 · 2 users · 0 replies\n"
 
 
-def test_what_is_done_before_a_run_is_told_with_the_time_it_takes() -> None:
+def test_shows_preparations_with_their_duration() -> None:
     screen, file = Screen(terminal=True), Screen(terminal=False)
     for stream in (screen, file):
-        progress = Progress(stream)
+        progress = ProgressLine(stream)
         for second in range(65):
-            progress.preparing("warming the server up: 8 requests at once", float(second))
+            progress.show_preparation("warming the server up: 8 requests at once", float(second))
     assert screen.getvalue().endswith("\r\x1b[2K01:04  warming the server up: 8 requests at once")
     assert [line[:5] for line in file.getvalue().splitlines()] == ["00:05", "00:35"]

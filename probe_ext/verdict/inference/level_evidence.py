@@ -13,7 +13,13 @@ from probe_ext.verdict.inference.disturbances import leave_out_disturbed
 from probe_ext.verdict.inference.level_dispersion import find_drift, level_factors
 from probe_ext.verdict.inference.level_proofs import EffectiveCounts, effective_counts
 from probe_ext.verdict.inference.observations import Level, Visit, group_by_users
-from probe_ext.verdict.inference.user_differences import UserComparison, compare_users, split_visits, without_worst
+from probe_ext.verdict.inference.user_differences import (
+    UserComparison,
+    compare_users,
+    no_group_suffers_up_to,
+    split_visits,
+    without_worst,
+)
 from probe_ext.verdict.values.capacity_estimate import Criteria
 from probe_ext.verdict.values.columns import Bools, Floats
 
@@ -79,7 +85,8 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
         too_slow = proofs.evidence_of_failing(_count(rest, pooled).without(contradicting), limit) > bounds.proof
     held = proofs.evidence_of_holding(sound, limit) > bounds.proof
     if not comparison.rest_alike:
-        held = held & _held_by_each_group(visits, levels, comparison, criteria, critical)
+        fine = no_group_suffers_up_to(levels, limit, criteria.users_share)
+        held = held & (fine | _held_by_each_group(visits, levels, comparison, criteria, critical))
     held = held & broken.allows_holding
     failed = too_slow | broken.fails
     both = held & failed

@@ -3,8 +3,8 @@
 A person who waits R seconds on each reply and pauses Z seconds before the next question has a reply in flight for the
 share p = R ÷ (R + Z) of the time (J. D. C. Little, "A Proof for the Queuing Formula: L = λW", Operations Research 9,
 1961). With L replies in flight at the capacity, L ÷ p people would fit on average, which is too many: what is in flight
-swings around its mean and exceeds L half of the time. So the size is a cautious range, with at most L in flight 99 % and
-95 % of the time by the binomial distribution. It starts from the largest number of users proven to be served, and
+swings around its mean and exceeds L half of the time. So the size is a cautious range, with at most L in flight 99 %
+and 95 % of the time by the binomial distribution. It starts from the largest number of users proven to be served, and
 assumes that replies take as long as in the run and that people ask independently. Only a run with pauses measures it.
 """
 
