@@ -268,7 +268,7 @@ def _measured(best: Load | None, near: bool | None, saturated: int | None) -> st
     then = f"; at {saturated:,} it ran out of memory" if saturated is not None else ""
     if not near:
         return f"{usage}{then}."
-    fine = "all users are served" if best.served else "nothing is preempted yet"
+    fine = "all users are served" if best.held else "nothing is preempted yet"
     return f"{usage}, near saturation, and {fine}{then or '; one more user may fill it'}."
 
 
