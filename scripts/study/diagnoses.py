@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from probe_ext.bundled import folder
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.settings.slo import load_profile
-from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.evidence import Evidence
 from scripts.study.chance_of_overlap import chance_section
