@@ -16,6 +16,8 @@ MIN_SLOWDOWN = 1.2
 """Time per token at the end of the levels over that at their start, at the same load."""
 MIN_SIGMA = 4.0
 """Standard errors of the drift."""
+MAX_PROMPT_RATIO = 1.2
+"""Mean prompt of one level over that of another."""
 ALONE = (
     "Repeat the run while nobody else uses the server. A gateway that retries or duplicates requests shows the same."
 )
@@ -78,11 +80,15 @@ def throttling(facts: Facts) -> Ruling:
         return unknown(rule, "How the server's speed changed over time is not known.", "the server's time per token")
     seconds = max(load.t_end for load in facts.loads) - min(load.t_start for load in facts.loads)
     factor = drift.factor(seconds)
-    shown = (Fact("time per token at the end of the run over that at its start, at a like load", factor, ""),)
     if any(load.out_of_memory for load in facts.loads):
-        return absent(rule, "Preempted replies change the time per token: see `memory_wall`.", *shown)
+        return absent(rule, "Preempted replies change the time per token: see `memory_wall`.")
     if factor < MIN_SLOWDOWN or drift.rate < MIN_SIGMA * drift.error or drift.rising < MIN_RISING:
-        return absent(rule, "With the users unchanged, the time per token did not grow.", *shown)
+        return absent(rule, "With the users unchanged, the time per token did not grow.")
+    shown = [Fact("time per token at the end of the run over that at its start, at a like load", factor, "")]
+    prompts = [load.prompt_whole for load in facts.loads if load.prompt_whole]
+    if prompts and max(prompts) > MAX_PROMPT_RATIO * min(prompts):
+        why = "The time per token grew, but prompts did not stay the same."
+        return unknown(rule, why, "prompts of the same length throughout", *shown)
     clients = facts.client_drift
     agree = None if clients is None else clients.rate > 2 * clients.error
     grade = graded(
