@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from probe_ext.swarm.master.reply_counter import ReplyCounter
 
 from probe_ext.bundled import folder
 from probe_ext.live.visit_monitor import VisitMonitor
