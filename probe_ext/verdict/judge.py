@@ -72,8 +72,10 @@ def judge(
     at = at_capacity(evidence, asked_at(evidence.replies, profile), levels, proven)
     team_size = team(at, given.think_time)
     first_limit = view.estimates.first_limit
-    more = next_measurement(evidence.manifest, overall, criteria_of(profile))
-    context = Context(first_limit, findings, diagnosis.bounds, why_nothing(evidence.manifest), more)
+    more = None if verdict == "invalid" else next_measurement(evidence.manifest, overall, criteria_of(profile))
+    context = Context(
+        first_limit, view.estimates.limit, findings, diagnosis.bounds, why_nothing(evidence.manifest), more
+    )
     return Judgement(
         verdict=verdict,
         sentence=headline(overall, context),

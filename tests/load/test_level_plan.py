@@ -283,7 +283,7 @@ def test_the_highest_level_that_held_is_visited_again() -> None:
     assert [target for _, target in changes] == [2, 4, 8, 4, None]
     assert steps.as_json()["visited_again"] == [4]
     assert steps.as_json()["levels"] == [2, 4, 8]
-    assert steps.position == "second visit to 4"
+    assert (steps.position, steps.why_again) == ("second visit to 4", "to see if the server has changed")
 
 
 def test_a_disturbed_level_is_visited_again_before_it() -> None:

@@ -58,15 +58,32 @@ def next_measurement(
     search = mapping(mapping(manifest.get("plan")).get("search"))
     if search:
         return _further_search(search)
-    seconds = {level.users: _seconds_to_prove(level.users, estimate, criteria) for level in estimate.levels}
-    close = {level.users for level in estimate.levels if _too_close(level, seconds[level.users], estimate, criteria)}
-    levels = _levels_to_measure(estimate, close)
+    close = {level.users for level in estimate.levels if _too_close(level, estimate, criteria)}
+    again = _to_visit_again(estimate)
+    levels = again or _levels_to_measure(estimate, close)
     if levels:
-        needed = [seconds.get(users) or _seconds_to_prove(users, estimate, criteria) for users in levels]
-        return NextMeasurement(levels, float(math.ceil(max(usual_hold(manifest), *needed))))
+        measurement = _held_for(levels, manifest, estimate, criteria)
+        if len(levels) * measurement.hold > MAX_SECONDS_TO_PROVE and not again:
+            return _held_for((levels[len(levels) // 2],), manifest, estimate, criteria)
+        return measurement
     if None not in estimate.bracket or estimate.users_differ or estimate.levels[-1].users == 1:
         return None
     return NextMeasurement()
+
+
+def _held_for(
+    levels: tuple[int, ...], manifest: Mapping[str, Any], estimate: CapacityEstimate, criteria: Criteria
+) -> NextMeasurement:
+    needed = [_seconds_to_prove(users, estimate, criteria) for users in levels]
+    return NextMeasurement(levels, float(math.ceil(max(usual_hold(manifest), *needed))))
+
+
+def _to_visit_again(estimate: CapacityEstimate) -> tuple[int, ...]:
+    """Return a level to visit again and the next higher one, so that a run of its own can prove it."""
+    again = next((level.users for level in estimate.levels if REVISIT & {*level.reasons}), None)
+    if again is None:
+        return ()
+    return again, next((level.users for level in estimate.levels if level.users > again), 2 * again)
 
 
 def _further_search(search: Mapping[str, Any]) -> NextMeasurement | None:
@@ -83,9 +100,6 @@ def _levels_to_measure(estimate: CapacityEstimate, close: set[int]) -> tuple[int
     """Return the levels that would tell most; none where whatever is open is too close to call."""
     held, failed = estimate.bracket
     top = estimate.levels[-1].users
-    again = next((level.users for level in estimate.levels if REVISIT & {*level.reasons}), None)
-    if again is not None:
-        return again, next((level.users for level in estimate.levels if level.users > again), 2 * again)
     if held is not None and failed is not None:
         return _between(estimate, close)
     if held == top:
@@ -134,11 +148,12 @@ def _least_seconds(users: int, estimate: CapacityEstimate, criteria: Criteria) -
     return proof.seconds if proof else MAX_SECONDS_TO_PROVE
 
 
-def _too_close(level: LevelEstimate, seconds: float, estimate: CapacityEstimate, criteria: Criteria) -> bool:
+def _too_close(level: LevelEstimate, estimate: CapacityEstimate, criteria: Criteria) -> bool:
     if level.state != "unproven" or REVISIT & {*level.reasons}:
         return False
     if _NOT_SETTLED_BY_TIME & {*level.reasons} or level.seconds_needed is None:
         return True
+    seconds = _seconds_to_prove(level.users, estimate, criteria)
     return seconds > max(MAX_SECONDS_TO_PROVE, 1.5 * _least_seconds(level.users, estimate, criteria))
 
 
