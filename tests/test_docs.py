@@ -529,6 +529,14 @@ def test_mentioned_paths_exist(page: str) -> None:
     assert not missing
 
 
+def test_paths_in_commands_exist() -> None:
+    folders = "benchmarks|configs|docker|docs|locustfiles|probe_ext|scripts|tests"
+    for page in PAGES:
+        named = re.findall(rf"(?<![\w./-])(?:{folders})/[\w./-]*\w", page.read_text(encoding="utf-8"))
+        missing = {path for path in named if not ((ROOT / path).exists() or (page.parent / path).exists())}
+        assert not missing, page.name
+
+
 def test_packages() -> None:
     packages = {path.name for path in (ROOT / "probe_ext").iterdir() if (path / "__init__.py").exists()}
     assert {name.strip("`") for name in names(tables(section("ARCHITECTURE.md", "The layers"))[0])} == packages
