@@ -428,9 +428,14 @@ def test_checks() -> None:
 
 
 def test_rules_of_the_diagnosis() -> None:
-    rows = tables(section("docs/diagnosis.md", "The rules"))[0]
-    assert names(rows) == list(RULE_NAMES) == SCHEMA["$defs"]["Ruling"]["properties"]["rule"]["enum"]
-    assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
+    meanings, conditions = tables(section("docs/diagnosis.md", "The rules"))
+    for rows in (meanings, conditions):
+        assert (
+            names([row[:1] for row in rows])
+            == list(RULE_NAMES)
+            == SCHEMA["$defs"]["Ruling"]["properties"]["rule"]["enum"]
+        )
+        assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
 
 
 # --- the simulated server, and what comes with the package ---
