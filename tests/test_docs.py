@@ -427,9 +427,14 @@ def test_checks() -> None:
 
 
 def test_rules_of_the_diagnosis() -> None:
-    rows = tables(section("docs/diagnosis.md", "The rules"))[0]
-    assert names(rows) == list(RULE_NAMES) == SCHEMA["$defs"]["Ruling"]["properties"]["rule"]["enum"]
-    assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
+    meanings, conditions = tables(section("docs/diagnosis.md", "The rules"))
+    for rows in (meanings, conditions):
+        assert (
+            names([row[:1] for row in rows])
+            == list(RULE_NAMES)
+            == SCHEMA["$defs"]["Ruling"]["properties"]["rule"]["enum"]
+        )
+        assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
 
 
 # --- the simulated server, and what comes with the package ---
@@ -526,6 +531,14 @@ def test_mentioned_paths_exist(page: str) -> None:
     assert len(paths) > 20
     missing = {path for path in paths if not any((root / path).exists() for root in (ROOT, ROOT / "probe_ext"))}
     assert not missing
+
+
+def test_paths_in_commands_exist() -> None:
+    folders = "benchmarks|configs|docker|docs|locustfiles|probe_ext|scripts|tests"
+    for page in PAGES:
+        named = re.findall(rf"(?<![\w./-])(?:{folders})/[\w./-]*\w", page.read_text(encoding="utf-8"))
+        missing = {path for path in named if not ((ROOT / path).exists() or (page.parent / path).exists())}
+        assert not missing, page.name
 
 
 def test_packages() -> None:
