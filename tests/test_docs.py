@@ -188,7 +188,17 @@ def test_mentioned_variables_exist() -> None:
 # Flags of pytest, Python, Compose, kubectl, Docker, vLLM, llama.cpp and of our scripts.
 FOREIGN_FLAGS = {
     *("-g", "-k", "-m", "-p", "-q", "-u", "--build", "--detach", "--exit-code-from", "--filename", "--follow"),
-    *("--from-env-file", "--lines", "--max-num-seqs", "--metrics", "--minutes", "--parallel", "--profile", "--scale"),
+    *(
+        "--from-env-file",
+        "--lines",
+        "--live",
+        "--max-num-seqs",
+        "--metrics",
+        "--minutes",
+        "--parallel",
+        "--profile",
+        "--scale",
+    ),
     "--tag",
 }
 
