@@ -188,7 +188,17 @@ def test_mentioned_variables_exist() -> None:
 # Flags of pytest, Python, Compose, kubectl, Docker, vLLM, llama.cpp and of our scripts.
 FOREIGN_FLAGS = {
     *("-g", "-k", "-m", "-p", "-q", "-u", "--build", "--detach", "--exit-code-from", "--filename", "--follow"),
-    *("--from-env-file", "--lines", "--max-num-seqs", "--metrics", "--minutes", "--parallel", "--profile", "--scale"),
+    *(
+        "--from-env-file",
+        "--lines",
+        "--live",
+        "--max-num-seqs",
+        "--metrics",
+        "--minutes",
+        "--parallel",
+        "--profile",
+        "--scale",
+    ),
     "--tag",
 }
 
@@ -348,7 +358,8 @@ def test_keys_of_capacity_json() -> None:
     assert set(names(top)) == set(SCHEMA["properties"])
     sections = {name: _object_keys(key) for name, key in SCHEMA["properties"].items()}
     sections |= {name: _object_keys(SCHEMA["$defs"][of]["properties"][name])
-                 for name, of in (("rules", "Diagnosis"), ("forecasts", "KvHeadroom"))}  # fmt: skip
+                 for name, of in (("worse_group", "LevelResult"), ("rules", "Diagnosis"),
+                                  ("forecasts", "KvHeadroom"))}  # fmt: skip
     assert written == {name: keys for name, keys in sections.items() if keys}
 
 
@@ -374,9 +385,7 @@ def test_dimensions() -> None:
 
 def test_terms_that_every_reader_needs() -> None:
     terms = {row[0].strip("`") for table in tables(text("docs/definitions.md")) for row in table}
-    wanted = (
-        "due sent headers first last end TTFT gap ITL TPOT served strained broken undecided unheard level holds fails"
-    )
+    wanted = "due sent headers first last end TTFT gap ITL TPOT served strained broken level holds fails"
     wanted += " unproven capacity interval bracket goodput ramp preemption"
     assert set(wanted.split()) | {"decode rate", "silent pause", "longest gap", "prefix cache", "first word"} <= terms
 
@@ -428,9 +437,14 @@ def test_checks() -> None:
 
 
 def test_rules_of_the_diagnosis() -> None:
-    rows = tables(section("docs/diagnosis.md", "The rules"))[0]
-    assert names(rows) == list(RULE_NAMES) == SCHEMA["$defs"]["Ruling"]["properties"]["rule"]["enum"]
-    assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
+    meanings, conditions = tables(section("docs/diagnosis.md", "The rules"))
+    for rows in (meanings, conditions):
+        assert (
+            names([row[:1] for row in rows])
+            == list(RULE_NAMES)
+            == SCHEMA["$defs"]["Ruling"]["properties"]["rule"]["enum"]
+        )
+        assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
 
 
 # --- the simulated server, and what comes with the package ---
@@ -529,6 +543,14 @@ def test_mentioned_paths_exist(page: str) -> None:
     assert not missing
 
 
+def test_paths_in_commands_exist() -> None:
+    folders = "benchmarks|configs|docker|docs|locustfiles|probe_ext|scripts|tests"
+    for page in PAGES:
+        named = re.findall(rf"(?<![\w./-])(?:{folders})/[\w./-]*\w", page.read_text(encoding="utf-8"))
+        missing = {path for path in named if not ((ROOT / path).exists() or (page.parent / path).exists())}
+        assert not missing, page.name
+
+
 def test_packages() -> None:
     packages = {path.name for path in (ROOT / "probe_ext").iterdir() if (path / "__init__.py").exists()}
     assert {name.strip("`") for name in names(tables(section("ARCHITECTURE.md", "The layers"))[0])} == packages
@@ -551,7 +573,7 @@ def test_pictures_are_small_and_of_the_right_width(name: str, width: int) -> Non
 def test_lines_are_short() -> None:
     for page in PAGES:
         for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
-            assert len(line) <= 128 or line.startswith(("|", "!", "**")), f"{page.name}:{number}"
+            assert len(line) <= 128 or line.startswith(("|", "!", "**")), f"{page.relative_to(ROOT)}:{number}"
 
 
 def test_tables_and_sections_are_parsed() -> None:

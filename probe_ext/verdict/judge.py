@@ -28,7 +28,7 @@ from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.wording.early_end import why_nothing
 from probe_ext.verdict.wording.headline import Context, headline
-from probe_ext.verdict.wording.next_run import next_command, next_measurement
+from probe_ext.verdict.wording.next_run import next_command, next_measurement, next_step
 
 NOTHING_GIVEN = Given()
 
@@ -72,8 +72,10 @@ def judge(
     at = at_capacity(evidence, asked_at(evidence.replies, profile), levels, proven)
     team_size = team(at, given.think_time)
     first_limit = view.estimates.first_limit
-    more = next_measurement(evidence.manifest, overall, criteria_of(profile))
-    context = Context(first_limit, findings, diagnosis.bounds, why_nothing(evidence.manifest), more)
+    more = None if verdict == "invalid" else next_measurement(evidence.manifest, overall, criteria_of(profile))
+    context = Context(
+        first_limit, view.estimates.limit, findings, diagnosis.bounds, why_nothing(evidence.manifest), more
+    )
     return Judgement(
         verdict=verdict,
         sentence=headline(overall, context),
@@ -90,7 +92,7 @@ def judge(
         goodput=goodput(levels),
         team=team_size,
         cost=cost(at, team_size, given.price_per_hour),
-        next_step=overall.next,
+        next_step=next_step(more, overall),
         next_command=next_command(evidence.manifest, overall, more, invalid=verdict == "invalid"),
         dispersion=overall.dispersion,
         drift=overall.drift,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from probe_ext.swarm.master.reply_counter import ReplyCounter
 
 from probe_ext.bundled import folder
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.settings.slo import load_profile
 from probe_ext.verdict.judge import judge
@@ -68,10 +68,10 @@ def evidence_of(regime: Regime | Hostile, seed: int) -> Evidence:
     """One run of it."""
     if isinstance(regime, Regime):
         return hold_levels(regime.profile, regime.people, regime.levels, seed=seed, hold=HOLD).evidence
-    steps, counter = LevelPlan(regime.levels, HOLD, SETTLE, MIN_REPLIES).begin(), ReplyCounter(MIN_REPLIES)
-    enough = counter.users_with_enough_replies
-    run = Run(regime.profile, regime.people, steps.told())
-    drive(run, seed, lambda t, users: steps.target(t, users, enough), counter.add, regime.swarm)
+    steps, monitor = LevelPlan(regime.levels, HOLD, SETTLE, MIN_REPLIES).begin(), VisitMonitor(CHAT, MIN_REPLIES)
+    run = Run(regime.profile, regime.people)
+    drive(run, seed, lambda t, users: steps.target(t, users, monitor), monitor.add, regime.swarm)
+    run.plan = steps.as_json()
     return _with_engines(run.evidence, regime.engines)
 
 

@@ -182,15 +182,13 @@ class Neighbour(Path):
 
     def __init__(self, requests: int, since: float = 0.0) -> None:
         super().__init__()
-        self.requests, self.since, self.theirs = requests, since, set[int]()
+        self.requests, self.since = requests, since
 
     def tick(self, now: float) -> None:
         if now < self.since or self.world.ending:
             return
-        engine = self.world.engines[0]
-        self.theirs = {number for number in self.theirs if number in engine._all}  # noqa: SLF001
-        for _ in range(self.requests - len(self.theirs)):
-            self.theirs.add(self.world.ask_for_others(0, 200, 80, now))
+        for _ in range(self.requests - len(self.world.for_others)):
+            self.world.ask_for_others(0, 200, 80, now)
 
 
 class Retrying(Path):
@@ -282,9 +280,10 @@ HOSTILE: dict[str, Hostile] = {
     "gateway, 4 places": _hostile("gateway", "", ROOMY, lambda: Places(4), (2, 4, 8, 16)),
     "proxy, one at a time": _hostile("gateway", "serialised", ROOMY, lambda: Places(1), (1, 4, 8)),
     "GPU throttles": _hostile(
-        "throttling", "", RISING, Path, (8, 16, 24, 32), slowdowns=(_throttle(3.0, 110.0),)),
+        "throttling", "", RISING, Path, (8, 16, 24, 32), slowdowns=(_throttle(3.0, 180.0),),
+        outside_allowed="not_loaded"),
     "GPU throttles slowly": _hostile(
-        "", "", ROOMY, Path, (4, 8, 12, 16), slowdowns=(_throttle(1.25, 110.0),), allowed="throttling not_loaded",
+        "", "", ROOMY, Path, (4, 8, 12, 16), slowdowns=(_throttle(1.25, 180.0),), allowed="throttling not_loaded",
         outside_allowed="not_loaded"),
     "350 ms away": _hostile(
         "slow_path", "slow_path", ROOMY, lambda: Distant(0.35, connects_there=True), (1, 4, 8), people=People(reply=60),
@@ -317,7 +316,8 @@ HOSTILE: dict[str, Hostile] = {
         outside_allowed="not_loaded"),
     "noisy neighbour": _hostile("other_load", "", DEMO, lambda: Neighbour(6), (1, 4, 8)),
     "neighbour comes late": _hostile(
-        "other_load", "", ROOMY, lambda: Neighbour(16, since=50.0), (2, 8, 16), outside_allowed="throughput_limit"),
+        "other_load", "", ROOMY, lambda: Neighbour(16, since=50.0), (2, 8, 16),
+        outside_allowed="throughput_limit not_loaded"),
     "retrying gateway": _hostile("other_load", "", DEMO, Retrying, (4, 12, 16)),
     "static batches": _hostile("", "", ROOMY, StaticBatches, (4, 12, 20), allowed="gateway"),
 }  # fmt: skip
@@ -332,8 +332,8 @@ HELD_OUT_HOSTILE: dict[str, Hostile] = {
     "proxy, one at a time, other card": _hostile(
         "gateway", "serialised", TI, lambda: Places(1), (1, 6), people=People(prompt=100)),
     "GPU throttles, other card": _hostile(
-        "throttling", "", TI, Path, (4, 8, 16), slowdowns=(_throttle(2.0, 90.0),),
-        people=People(prompt=100, reply=150)),
+        "throttling", "", TI, Path, (4, 8, 16), slowdowns=(_throttle(2.0, 150.0),),
+        people=People(prompt=100, reply=150), outside_allowed="not_loaded"),
     "180 ms behind an edge": _hostile(
         "slow_path", "", QWEN, lambda: Distant(0.18, connects_there=False), (1, 3, 6),
         people=People(prompt=60, reply=120),

@@ -111,6 +111,8 @@ class HostileSwarm:
         self._order, self._numbers, self._names = itertools.count(), itertools.count(1), itertools.count()
         self._users: dict[int, Flight | None] = {}
         self.flying: dict[int, Flight] = {}
+        self.for_others: set[int] = set()
+        """requests that no client of this run waits for"""
         path.world, path.random = self, Random(f"path/{seed}")  # noqa: S311
 
     @property
@@ -189,11 +191,11 @@ class HostileSwarm:
         own = tuple(range(OWN_TOKENS * number, OWN_TOKENS * number + flight.own))
         self.engines[engine].add(Request(number, now, self._shared + own, REPLY_TOKENS[: flight.reply], "stop"))
 
-    def ask_for_others(self, engine: int, own: int, reply: int, now: float) -> int:
+    def ask_for_others(self, engine: int, own: int, reply: int, now: float) -> None:
         """Hand an engine a request that no client of this run waits for."""
         number = next(self._numbers)
+        self.for_others.add(number)
         self._add(engine, number, Flight(Notes(number, "", now, own), -1, own, reply), now)
-        return number
 
     def _step(self, engine: int) -> None:
         step = self.engines[engine].step()
@@ -205,6 +207,7 @@ class HostileSwarm:
             if output.request_id in flying:
                 path.token(flying[output.request_id], end)
         for done in step.finished:
+            self.for_others.discard(done.request_id)
             if done.request_id in flying:
                 flying[done.request_id].cached = done.cached_tokens
                 path.finish(flying[done.request_id], end)

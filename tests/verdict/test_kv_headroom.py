@@ -171,3 +171,10 @@ def test_only_the_warm_arm_shows_what_is_shared() -> None:
     both = replace(run, replies={**run.replies, "scenario": arms, "tokens_cached": cached})
     distinct, shared = headroom_of(both).forecasts
     assert (distinct.shared_tokens, shared.shared_tokens) == (0, SHARED)
+
+
+def test_a_forecast_that_promises_too_much_says_so() -> None:
+    """Full with 6 to 8 requests, although their tokens would leave room for 24."""
+    headroom = headroom_of(article(rows=((4, 0.7, 0, 0), (8, 1.0, 20, 2))))
+    assert headroom.agreement == "too_high"
+    assert "but in this run it was full with 6 requests and its usage suggests room for about 5" in headroom.sentence

@@ -22,13 +22,13 @@ MIN_BATCH_RANGE = 0.01
 
 @dataclass(frozen=True)
 class Drift:
-    """How fast a token takes longer within levels: the slope of the logarithm, per second."""
+    """How fast a token takes longer at the same users: the slope of the logarithm, per second."""
 
     rate: float
     error: float
     """standard error"""
     rising: float
-    """share of the levels in which it rises"""
+    """share of the numbers of users at which it rises"""
     source: Literal["server", "clients"]
 
     def factor(self, seconds: float) -> float:
@@ -38,12 +38,13 @@ class Drift:
 
 def find_drift(loads: Sequence[Load], metrics: Metrics, tokens: Floats | None) -> Drift | None:
     """Measure the drift by the server's time per token at like batches, else by the clients' tokens per second."""
-    blocks = [_server_blocks(load, metrics) for load in loads]
+    visits = [[load for load in loads if load.users == users] for users in sorted({load.users for load in loads})]
+    blocks = [np.concatenate([_server_blocks(load, metrics) for load in same]) for same in visits]
     if any(len(block) >= MIN_BLOCKS for block in blocks):
         return _pooled(blocks, "server")
     if tokens is None:
         return None
-    return _pooled([_client_blocks(load, tokens) for load in loads], "clients")
+    return _pooled([np.concatenate([_client_blocks(load, tokens) for load in same]) for same in visits], "clients")
 
 
 def _server_blocks(load: Load, metrics: Metrics) -> Floats:
@@ -65,7 +66,7 @@ def _client_blocks(load: Load, tokens: Floats) -> Floats:
 
 
 def _pooled(blocks: Sequence[Floats], source: Literal["server", "clients"]) -> Drift | None:
-    """Regress on time and batch size within each level, and take the mean of the slopes."""
+    """Regress on time and batch size at each number of users, and take the mean of the slopes."""
     slopes = [_slope(block) for block in blocks if len(block) >= MIN_BLOCKS]
     if not slopes:
         return None

@@ -49,7 +49,7 @@ def not_loaded(facts: Facts, bounds: list[str]) -> Ruling:
         return absent(rule, "A limit was found.")
     top = facts.loads[-1]
     if not top.served:
-        return absent(rule, f"Not all users were served at {things(top.users, 'user')}.")
+        return absent(rule, f"Too few replies were served at {things(top.users, 'user')}.")
     found = client_slope(facts.loads)
     if found is None:
         return unknown(rule, "There are no two batch sizes to compare.", "two or more levels with more users")
@@ -78,6 +78,6 @@ def _rising(top: Load, found: Slope) -> Ruling:
             "the KV cache has room": None if top.kv_max is None else top.kv_max < NEARLY_FULL,
         },
     )
-    why = f"At {things(top.users, 'user')} all users are served, and throughput still grows with more users."
+    why = f"At {things(top.users, 'user')} enough replies are served, and throughput still grows with more users."
     advice = f"Measure more users: --levels {top.users},{2 * top.users},{4 * top.users}."
     return holds(rule, why, "no limit reached yet", grade, advice, shown)

@@ -235,7 +235,7 @@ def _sentence(
         tokens = f"{count(forecast.resident_tokens)} tokens per user when replies end"
         shared = f", plus {count(forecast.shared_tokens)} shared by all" if forecast.shared_tokens else ""
         if measured.agreement in ("too_low", "too_high"):
-            sentences.append(_disagreement(fits, f"{tokens}{shared}", measured))
+            sentences.append(_disagreement(forecast, fits, f"{tokens}{shared}", measured))
         else:
             sentences.append(f"By its size the KV cache has room for {fits} ({tokens}{shared}).")
         sentences.append(_queued_users(best))
@@ -245,17 +245,18 @@ def _sentence(
     return " ".join(filter(None, sentences))
 
 
-def _disagreement(fits: str, tokens: str, measured: _Measured) -> str:
+def _disagreement(forecast: Forecast, fits: str, tokens: str, measured: _Measured) -> str:
     """Say how far the arithmetic is from what the run saw, which counts."""
-    if measured.agreement == "too_low" and measured.ran is not None:
-        seen = f"{things(round(measured.ran), 'request')} ran at once without filling it"
-        why = "prompts may share more than is known"
-    else:
-        seen = f"it was full with {things(round(measured.full_at or 0), 'request')}"
+    seen, why = [], "prompts may share more than is known"
+    if measured.agreement == "too_high":
         why = "requests may hold more than their own tokens"
+        if measured.full_at is not None and measured.full_at < forecast.users_low:
+            seen.append(f"it was full with {things(round(measured.full_at), 'request')}")
+    elif measured.ran is not None and measured.ran > forecast.users_high:
+        seen.append(f"{things(round(measured.ran), 'request')} ran at once without filling it")
     if measured.by_gauge is not None:
-        seen += f", and its usage suggests room for about {count(math.floor(measured.by_gauge))}"
-    return f"By arithmetic it would have room for {fits} ({tokens}), but in this run {seen}: {why}."
+        seen.append(f"its usage suggests room for about {count(math.floor(measured.by_gauge))}")
+    return f"By arithmetic it would have room for {fits} ({tokens}), but in this run {' and '.join(seen)}: {why}."
 
 
 def _measured(best: Load | None, near: bool | None, saturated: int | None) -> str:
@@ -268,7 +269,7 @@ def _measured(best: Load | None, near: bool | None, saturated: int | None) -> st
     then = f"; at {saturated:,} it ran out of memory" if saturated is not None else ""
     if not near:
         return f"{usage}{then}."
-    fine = "all users are served" if best.served else "nothing is preempted yet"
+    fine = "all users are served" if best.held else "nothing is preempted yet"
     return f"{usage}, near saturation, and {fine}{then or '; one more user may fill it'}."
 
 

@@ -79,7 +79,9 @@ class Load:
     t_start: float
     t_end: float
     served: bool
-    """whether the level held, or the band seemed to"""
+    """whether enough replies were served, proven or not"""
+    held: bool
+    """whether it is proven that this many users are served"""
     crowd: Crowd
     tokens_per_s: float | None
     """output tokens per second, all users together"""
@@ -167,6 +169,7 @@ def _load(evidence: Evidence, result: LevelResult, metrics: Metrics, served_shar
         users=result.users,
         t_start=level.t_start,
         t_end=level.t_end,
+        held=result.state == "held",
         served=result.state != "failed" and (result.served_share_fit or 0.0) >= served_share,
         crowd=together,
         tokens_per_s=result.total_tokens_per_s,

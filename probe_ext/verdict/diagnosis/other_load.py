@@ -16,6 +16,8 @@ MIN_SLOWDOWN = 1.2
 """Time per token at the end of the levels over that at their start, at the same load."""
 MIN_SIGMA = 4.0
 """Standard errors of the drift."""
+MAX_PROMPT_RATIO = 1.2
+"""Mean prompt of one level over that of another."""
 ALONE = (
     "Repeat the run while nobody else uses the server. A gateway that retries or duplicates requests shows the same."
 )
@@ -23,8 +25,8 @@ COOLER = (
     "Check the GPU's clock, temperature and power limit during the run (nvidia-smi -q -d PERFORMANCE), and what else "
     "runs on the machine. Then repeat the run."
 )
-MIN_RISING = 0.7
-"""Share of the levels."""
+MIN_RISING = 0.5
+"""Share of the numbers of users."""
 
 
 def other_load(facts: Facts) -> Ruling:
@@ -76,15 +78,21 @@ def throttling(facts: Facts) -> Ruling:
     rule, drift = "throttling", facts.drift
     if drift is None or drift.source != "server":
         return unknown(rule, "How the server's speed changed over time is not known.", "the server's time per token")
-    seconds = facts.loads[-1].t_end - facts.loads[0].t_start if facts.loads else 0.0
-    factor = drift.factor(abs(seconds))
-    shown = (Fact("time per token at the end of the run over that at its start, at a like load", factor, ""),)
+    seconds = max(load.t_end for load in facts.loads) - min(load.t_start for load in facts.loads)
+    factor = drift.factor(seconds)
     if any(load.out_of_memory for load in facts.loads):
-        return absent(rule, "Preempted replies change the time per token: see `memory_wall`.", *shown)
+        return absent(rule, "Preempted replies change the time per token: see `memory_wall`.")
     if factor < MIN_SLOWDOWN or drift.rate < MIN_SIGMA * drift.error or drift.rising < MIN_RISING:
-        return absent(rule, "Within the levels the time per token did not grow.", *shown)
+        return absent(rule, "With the users unchanged, the time per token did not grow.")
+    shown = [Fact("time per token at the end of the run over that at its start, at a like load", factor, "")]
+    prompts = [load.prompt_whole for load in facts.loads if load.prompt_whole]
+    if prompts and max(prompts) > MAX_PROMPT_RATIO * min(prompts):
+        why = "The time per token grew, but prompts did not stay the same."
+        return unknown(rule, why, "prompts of the same length throughout", *shown)
     clients = facts.client_drift
     agree = None if clients is None else clients.rate > 2 * clients.error
-    grade = graded({"in every level": drift.rising == 1}, {"clients received ever fewer tokens per second": agree})
+    grade = graded(
+        {"at every number of users": drift.rising == 1}, {"clients received ever fewer tokens per second": agree}
+    )
     why = f"With the users unchanged, each token took longer and longer: {decimals(factor)} times as long over the run."
     return holds(rule, why, "the server slows down over time (throttling)", grade, COOLER, shown)

@@ -47,13 +47,16 @@ def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | Non
     point = _point(evidence, curve, bracket, criteria)
     interval = _interval(evidence, bracket, curve, criteria)
     placed = point is not None and curve is not None and _passes_limit(evidence, bracket)
+    served = int(point) if placed and point is not None else _proven_users(bracket)
+    if interval is not None and served is not None:
+        interval = min(interval[0], served), interval[1]
     levels = level_estimates(evidence, criteria)
     return CapacityEstimate(
         levels=levels,
         estimate=point,
         interval=interval,
         bracket=bracket,
-        served_users=int(point) if placed and point is not None else _proven_users(bracket),
+        served_users=served,
         suggestion=_suggestion(evidence, point, interval, criteria),
         dispersion=_dispersion(evidence, criteria),
         drift=evidence.drift,

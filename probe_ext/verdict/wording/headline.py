@@ -1,6 +1,6 @@
 """The answer in plain sentences, for a reader who has never seen the tool. Every output takes it from here."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, GroupCapacity, LevelEstimate
@@ -19,7 +19,9 @@ class Context:
     """What the sentence needs besides the estimate."""
 
     first_limit: str | None
-    """the dimension that limits first; None: unknown"""
+    """the dimension that limits first; None where no single one does"""
+    needed_share: float
+    """of a person's replies that must be served"""
     findings: Sequence[Finding]
     bounds: Sequence[str]
     """rules of the diagnosis that hold"""
@@ -61,19 +63,24 @@ def _sentences(estimate: CapacityEstimate, context: Context) -> list[str]:
     if held is not None:
         return [_capacity(estimate, held, failed), *_limit(estimate, context), *_rest(estimate, context)]
     if failed == 1:
-        return ["Not even 1 person is served.", *_limit(estimate, context), *_groups(estimate)]
+        return ["Not even 1 person is served.", *_limit(estimate, context), *_groups(estimate, context.needed_share)]
     return _nothing_held(estimate, context)
 
 
 def _doubts(estimate: CapacityEstimate) -> str:
     """Return what load does not explain, for the start of the answer; empty without."""
+    failed = estimate.bracket[1]
+    worse, disturbed = (
+        [users for users in of if failed is None or users <= failed]
+        for of in (estimate.contradictions, estimate.disturbed)
+    )
     said = []
     if estimate.drift:
         said.append(f"the server changed during the run (visits to {_users(estimate.drift)} differ)")
-    if estimate.contradictions:
-        said.append(f"service at {_users(estimate.contradictions)} was worse than at more, which load does not explain")
-    if estimate.disturbed:
-        said.append(f"one bad stretch at {_users(estimate.disturbed)} may be another client's load")
+    if worse:
+        said.append(f"service at {_users(worse)} was worse than at more, which load does not explain")
+    if disturbed:
+        said.append(f"one bad stretch at {_users(disturbed)} may be another client's load")
     return capitalised("; ".join(said))
 
 
@@ -103,29 +110,32 @@ def _rest(estimate: CapacityEstimate, context: Context) -> list[str]:
         if level.state == "unproven" and level.users > (held or 0) and (failed is None or level.users < failed)
     ]
     if failed is None:
-        said = f"{_open(between)}{_would_tell(context.next_measurement)}." if between else "More were not tried."
+        more = _would_tell(context.next_measurement, [level.users for level in between])
+        said = f"{_open(between)}{more}." if between else "More were not tried."
     elif estimate.placed_by_curve:
         said = f"{held:,} holds, {failed:,} fails{', ' if between else ''}{_open(between)}."
     elif between:
         said = f"{_open(between)}."
     else:
         said = "The range between was not measured." if failed - (held or 0) > 1 else ""
-    return [*([said] if said else []), *_groups(estimate)]
+    return [*([said] if said else []), *_groups(estimate, context.needed_share)]
 
 
 def _nothing_held(estimate: CapacityEstimate, context: Context) -> list[str]:
     """Say what the data suggest where no level is proven to hold."""
-    failed, more = estimate.bracket[1], _would_tell(context.next_measurement)
-    lowest = estimate.levels[0].users
+    failed, lowest = estimate.bracket[1], estimate.levels[0].users
+    guess = estimate.suggestion.users if estimate.suggestion else 0
+    more = _would_tell(context.next_measurement)
     said = [] if failed is None else [f"{capitalised(_too_many(failed, first=True))}.", *_limit(estimate, context)]
     if failed == lowest:
-        return [*said, f"Fewer were not tried{more}.", *_groups(estimate)]
-    groups = _groups(estimate)
+        return [*said, f"Fewer were not tried{more}.", *_groups(estimate, context.needed_share)]
+    groups = _groups(estimate, context.needed_share)
     if groups:
         return [*said, f"Nothing is proven, as users are not served alike: {groups[0]}"]
     revisit = [level.users for level in estimate.levels if REVISIT & {*level.reasons}]
     if revisit:
         return [*said, f"{_users(revisit)} {'is' if len(revisit) == 1 else 'are'} not proven{more}."]
+    more = _would_tell(context.next_measurement, [guess] if guess else ())
     return [*said, f"{_probably(estimate)}, not proven{more}."]
 
 
@@ -140,38 +150,42 @@ def _probably(estimate: CapacityEstimate) -> str:
 
 
 def _open(levels: Sequence[LevelEstimate]) -> str:
-    """Return `12 and 16 are too close to call`."""
-    if not levels:
-        return ""
-    few = all(level.reasons[:1] == ("too_few_replies",) for level in levels)
-    have, are = ("has", "is") if len(levels) == 1 else ("have", "are")
-    what = f"{have} too few replies to tell" if few else f"{are} too close to call"
-    return f"{_users([level.users for level in levels])} {what}"
+    """Return `12 and 16 are too close to call, 20 has too few replies to tell`."""
+    revisit = [level.users for level in levels if REVISIT & {*level.reasons}]
+    few = [one.users for one in levels if one.reasons[:1] == ("too_few_replies",) or one.served_share == 1]
+    close = [level.users for level in levels if level.users not in {*revisit, *few}]
+    kinds = [
+        (close, "is too close to call", "are too close to call"),
+        (few, "has too few replies to tell", "have too few replies to tell"),
+        (revisit, "needs a second visit", "need a second visit"),
+    ]
+    return ", ".join(f"{_users(users)} {one if len(users) == 1 else many}" for users, one, many in kinds if users)
 
 
-def _would_tell(measurement: NextMeasurement | None) -> str:
-    """Return `: about 2 more minutes at 16 would tell`."""
+def _would_tell(measurement: NextMeasurement | None, asked: Collection[int] = ()) -> str:
+    """Return `: about 2 more minutes at 16 would tell`; `tell more` where they don't settle what was asked."""
     if measurement is None:
         return ""
     if not measurement.levels:
         return "; a search would tell more"
-    return f": about {things(measurement.minutes, 'more minute')} at {_users(measurement.levels)} would tell"
+    tell = "would tell" if not asked or {*asked} & {*measurement.levels} else "would tell more"
+    return f": about {things(measurement.minutes, 'more minute')} at {_users(measurement.levels)} {tell}"
 
 
-def _groups(estimate: CapacityEstimate) -> list[str]:
+def _groups(estimate: CapacityEstimate, needed_share: float) -> list[str]:
     """Return `4 of 16 users get 71 % of their replies served, the others 98 %; for the others about 20 (18 to 22).`"""
     groups = estimate.groups
-    compared = [level for level in estimate.levels if level.worse_group is not None]
-    if groups is None or not compared:
+    served = [
+        (level.users, level.worse_group)
+        for level in estimate.levels
+        if level.worse_group is not None and level.worse_group.others_share >= needed_share
+    ]
+    if groups is None or not served:
         return []
-    fine = [level for level in compared if level.state != "failed"]
-    level = (fine or compared)[-1]
-    worse = level.worse_group
-    if worse is None:
-        return []
+    users, worse = served[-1]
     get = "gets" if worse.users == 1 else "get"
-    their = f"{worse.users:,} of {things(level.users, 'user')} {get} {percent(worse.share)} of their replies served"
-    return [f"{their}, the others {percent(worse.others_share)}{_capacity_of_others(groups)}."]
+    said = f"{worse.users:,} of {things(users, 'user')} {get} {percent(worse.share)} of their replies served"
+    return [f"{said}, the others {percent(worse.others_share)}{_capacity_of_others(groups)}."]
 
 
 def _capacity_of_others(groups: GroupCapacity) -> str:

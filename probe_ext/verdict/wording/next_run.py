@@ -8,7 +8,7 @@ from typing import Any
 
 from probe_ext.settings.options import OPTIONS
 from probe_ext.verdict.inference.least_proof import least_proof
-from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate, NextStep
 from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.wording.early_end import planned
 
@@ -58,15 +58,32 @@ def next_measurement(
     search = mapping(mapping(manifest.get("plan")).get("search"))
     if search:
         return _further_search(search)
-    seconds = {level.users: _seconds_to_prove(level.users, estimate, criteria) for level in estimate.levels}
-    close = {level.users for level in estimate.levels if _too_close(level, seconds[level.users], estimate, criteria)}
-    levels = _levels_to_measure(estimate, close)
+    close = {level.users for level in estimate.levels if _too_close(level, estimate, criteria)}
+    again = _to_visit_again(estimate)
+    levels = again or _levels_to_measure(estimate, close)
     if levels:
-        needed = [seconds.get(users) or _seconds_to_prove(users, estimate, criteria) for users in levels]
-        return NextMeasurement(levels, float(math.ceil(max(usual_hold(manifest), *needed))))
+        measurement = _held_for(levels, manifest, estimate, criteria)
+        if len(levels) * measurement.hold > MAX_SECONDS_TO_PROVE and not again:
+            return _held_for((levels[len(levels) // 2],), manifest, estimate, criteria)
+        return measurement
     if None not in estimate.bracket or estimate.users_differ or estimate.levels[-1].users == 1:
         return None
     return NextMeasurement()
+
+
+def _held_for(
+    levels: tuple[int, ...], manifest: Mapping[str, Any], estimate: CapacityEstimate, criteria: Criteria
+) -> NextMeasurement:
+    needed = [_seconds_to_prove(users, estimate, criteria) for users in levels]
+    return NextMeasurement(levels, float(math.ceil(max(usual_hold(manifest), *needed))))
+
+
+def _to_visit_again(estimate: CapacityEstimate) -> tuple[int, ...]:
+    """Return a level to visit again and the next higher one, so that a run of its own can prove it."""
+    again = next((level.users for level in estimate.levels if REVISIT & {*level.reasons}), None)
+    if again is None:
+        return ()
+    return again, next((level.users for level in estimate.levels if level.users > again), 2 * again)
 
 
 def _further_search(search: Mapping[str, Any]) -> NextMeasurement | None:
@@ -83,9 +100,6 @@ def _levels_to_measure(estimate: CapacityEstimate, close: set[int]) -> tuple[int
     """Return the levels that would tell most; none where whatever is open is too close to call."""
     held, failed = estimate.bracket
     top = estimate.levels[-1].users
-    again = next((level.users for level in estimate.levels if REVISIT & {*level.reasons}), None)
-    if again is not None:
-        return again, next((level.users for level in estimate.levels if level.users > again), 2 * again)
     if held is not None and failed is not None:
         return _between(estimate, close)
     if held == top:
@@ -134,12 +148,28 @@ def _least_seconds(users: int, estimate: CapacityEstimate, criteria: Criteria) -
     return proof.seconds if proof else MAX_SECONDS_TO_PROVE
 
 
-def _too_close(level: LevelEstimate, seconds: float, estimate: CapacityEstimate, criteria: Criteria) -> bool:
+def _too_close(level: LevelEstimate, estimate: CapacityEstimate, criteria: Criteria) -> bool:
     if level.state != "unproven" or REVISIT & {*level.reasons}:
         return False
     if _NOT_SETTLED_BY_TIME & {*level.reasons} or level.seconds_needed is None:
         return True
+    seconds = _seconds_to_prove(level.users, estimate, criteria)
     return seconds > max(MAX_SECONDS_TO_PROVE, 1.5 * _least_seconds(level.users, estimate, criteria))
+
+
+def next_step(measurement: NextMeasurement | None, estimate: CapacityEstimate) -> NextStep | None:
+    """Return the level of this measurement that would tell most, and why; None for a search."""
+    if measurement is None or not measurement.levels or estimate.next is None:
+        return None
+    levels, wanted = measurement.levels, estimate.next.users
+    users = min(levels, key=lambda level: abs(level - wanted))
+    if _to_visit_again(estimate):
+        return NextStep(levels[0], measurement.hold, "second_visit")
+    if levels[0] > estimate.levels[-1].users:
+        return NextStep(users, measurement.hold, "above")
+    if levels[-1] < estimate.levels[0].users:
+        return NextStep(users, measurement.hold, "below")
+    return NextStep(users, measurement.hold, "narrow" if None in estimate.bracket else "inside_bracket")
 
 
 def next_command(
