@@ -40,7 +40,7 @@ async def take_live_screenshot(report: Path, url: str, to: Path) -> None:
         await asyncio.sleep(LIVE_UPDATES_S)
         await tab.ask("document.querySelector('#whole').click()")
         await asyncio.sleep(LIVE_UPDATES_S)
-        await _screenshot(tab, to, (0, 0, 1024, 944))
+        await _screenshot(tab, to, (0, 0, 1024, 1400))
 
 
 _BOX = "(r => [r.left, r.top, r.width, r.height])(document.querySelector('%').getBoundingClientRect())"
