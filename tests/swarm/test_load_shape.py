@@ -1,6 +1,5 @@
 """Levels as Locust's load shape, with a fake runner."""
 
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -44,13 +43,25 @@ class Stage:
     def __init__(self, plan: LevelPlan = PLAN) -> None:
         self.now, self.ending, self.heard = 0.0, False, 1_000
         self.asked: list[float] = []
-        self.shape = LevelShape(plan, lambda: self._heard, lambda: self.ending, lambda: self.now)
+        self.shape = LevelShape(plan, lambda: self, lambda: self.ending, lambda: self.now)
         self.runner = SimpleNamespace(user_count=0)
         self.shape.runner = self.runner
 
-    def _heard(self, since: float) -> int:
+    def users_with_enough_replies(self, since: float) -> int:
         self.asked.append(since)
         return self.heard
+
+    def begin_visit(self, now: float, users: int) -> None:
+        """Nothing is judged here."""
+
+    def end_visit(self, now: float, *, more_users: bool) -> None:
+        """Nothing is judged here."""
+
+    def estimate(self, now: float) -> "Stage":
+        return self
+
+    def level(self, users: int) -> None:
+        """No level is known, so none is held on or visited again."""
 
     def play(self, seconds: int, *, obeys: bool = True) -> list[tuple[int, float] | None]:
         """Tick once a second; the runner has the requested users a second later."""
@@ -100,11 +111,11 @@ def test_ramp_takes_a_few_seconds_for_any_step() -> None:
 
 
 def test_first_level_ramps_as_fast_without_replies() -> None:
-    live: list[Callable[[float], int]] = []
+    live: list[Stage] = []
     shape = LevelShape(LevelPlan((90, 9), 5.0, 1.0, 3), lambda: live[0] if live else None, lambda: False, lambda: 0.0)
     shape.runner = SimpleNamespace(user_count=0)
     assert shape.tick() == (90, 30.0)
-    live.append(lambda _: 0)
+    live.append(Stage())
     shape.runner.user_count = 20
     assert shape.tick() == (90, 30.0)
     shape._last = (9, 27.0)
