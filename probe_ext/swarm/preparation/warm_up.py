@@ -28,7 +28,7 @@ from probe_ext.verdict.values.plurals import things
 MAX_REQUESTS = 64  # at once by default; the largest batch that servers usually capture
 MAX_REQUESTS_BEFORE_SEARCH = 8  # likewise: the number of users is unknown, and the server may answer one by one
 _MAX_PROMPT_TOKENS = 200
-_MAX_REPLY_TOKENS = 16
+MAX_REPLY_TOKENS = 16
 _WARM_UP_USER = (1 << 30) - 1  # a user number that no worker assigns: no prompt of the run starts alike
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def _ask(endpoint: Endpoint, prompt: Prompt, options: Options) -> tuple[float, b
     path = COMPLETION_PATH if completion else CHAT_PATH
     payload: Payload = prompt.text if completion and prompt.text is not None else prompt.messages
     streamed = not options.no_stream
-    parameters = {"max_tokens": min(options.max_tokens, _MAX_REPLY_TOKENS)}
+    parameters = {"max_tokens": min(options.max_tokens, MAX_REPLY_TOKENS)}
     request = endpoint.request(path, payload, streamed, parameters)
     connection = endpoint.connection()
     began = clock.monotonic()
