@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext import __version__
-from probe_ext.client import openai_api, tls
+from probe_ext.client import tls
 from probe_ext.client.address import Target, parse_target
 from probe_ext.client.connection import Connection
 from probe_ext.client.exchange import Limits
+from probe_ext.client.request_form import RequestForm, auth_headers, request_body
 from probe_ext.settings.options import KEY_VARIABLE, Options
 
 _contexts: dict[bool, ssl.SSLContext] = {}
@@ -61,7 +62,8 @@ class Door:
         }
         if options.ignore_eos:
             extra["ignore_eos"] = True
-        body = openai_api.body(said, self._model, stream=streamed, usage=options.usage, extra={**extra, **more})
+        form = RequestForm(options.usage)
+        body = request_body(path, said, self._model, stream=streamed, form=form, extra={**extra, **more})
         head = [
             f"POST {self._target.path(path)} HTTP/1.1",
             f"Host: {self._target.authority}",
@@ -71,8 +73,7 @@ class Door:
             "Accept-Encoding: identity",
             f"Content-Length: {len(body)}",
         ]
-        if self.key:
-            head.append(f"Authorization: Bearer {self.key}")
+        head += auth_headers(path, self.key)
         return ("\r\n".join(head) + "\r\n\r\n").encode("utf-8") + body
 
 
