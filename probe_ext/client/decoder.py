@@ -30,6 +30,7 @@ _REASONING_BEGINS = re.compile(
 _REASONING_ENDS = re.compile(
     r"</(?:think|thinking|thought|thoughts|reasoning)>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>"
 )
+_MIN_TEXTS_WITH_REPEATS = 2
 _MIN_GROWTHS = 2
 _MIN_REPEATED_LENGTH = 4
 """characters; shorter texts may repeat by chance"""
@@ -100,7 +101,10 @@ class Choice:
 
     def remove_repeats(self) -> None:
         """Reduce texts that repeat all text so far, as some servers send, to what each of them adds."""
-        new = [_without_repeats(self.text), _without_repeats(self.reasoning)]
+        if len(self.text) < _MIN_TEXTS_WITH_REPEATS:
+            return
+        thought = False in self.events.visible
+        new = [_without_repeats(self.text), _without_repeats(self.reasoning) if thought else None]
         if new == [None, None]:
             return
         self.text, self.reasoning = new[0] or self.text, new[1] or self.reasoning

@@ -40,7 +40,7 @@ class Exchange:
     returns the reply in any case. `cancel` ends the exchange from another greenlet.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the last five by name only
         self,
         connection: Connection,
         request: bytes,

@@ -43,12 +43,14 @@ _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 def finish_reason(value: object) -> str | None:
     """Return the reason as the server gave it; None if the choice has not finished (some send the word "null")."""
-    return value if isinstance(value, str) and _normalized(value) not in _NOT_FINISHED else None
+    if not isinstance(value, str):
+        return None
+    return value if value in _WHOLE or _normalized(value) not in _NOT_FINISHED else None
 
 
 def finish_kind(reason: str) -> FinishKind:
     """Return what a finish reason means, in any spelling."""
-    word = _normalized(reason)
+    word = reason if reason in _WHOLE else _normalized(reason)
     if word in _WHOLE:
         return FinishKind.WHOLE
     if word in _FILTERED:

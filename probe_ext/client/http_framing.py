@@ -12,8 +12,8 @@ import httptools
 MAX_BODY_BYTES = 64 * 2**20
 MAX_HEAD_BYTES = 64 * 2**10
 
-# Deviations that do no harm to a client; RFC 9112 allows the first two: chunked wins over a content length, and a head's
-# lines may end with LF alone.
+# Deviations that do no harm to a client. RFC 9112 allows the first two: chunked wins over a content length, and lines
+# of a head may end with LF alone.
 _LENIENCIES = {
     "lenient_chunked_length": True,
     "lenient_optional_cr_before_lf": True,

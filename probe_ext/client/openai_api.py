@@ -57,7 +57,7 @@ def _parse_completion(content: dict[str, Any]) -> Event:
     error = parse_error(content)
     usage = parse_usage(content.get("usage"))
     for choice in found:
-        if error is None and ("error" in choice or isinstance(choice.get("delta"), dict)):
+        if error is None and ("error" in choice or "error" in (choice.get("delta") or ())):
             error = choice_error(choice)
         if usage is None and "usage" in choice:
             usage = parse_usage(choice["usage"])
@@ -79,7 +79,7 @@ def _part(choice: dict[str, Any]) -> ChoicePart:
     return ChoicePart(
         choice=index if isinstance(index, int) else 0,
         text=f"{visible}{refusal}" if refused else visible,
-        reasoning=_reasoning(message, reasoning),
+        reasoning=_reasoning(message, reasoning) if len(message) > 1 or "content" not in message else reasoning,
         finish=finish_reason(choice.get("finish_reason") or choice.get("finishReason")),
         token_ids=len(ids) if isinstance(ids, list) else None,
         refused=refused,
@@ -88,8 +88,8 @@ def _part(choice: dict[str, Any]) -> ChoicePart:
 
 def _content(value: object) -> tuple[str, str]:
     """Return the visible text and the reasoning of a message's `content`: a string, or parts as some gateways send."""
-    if isinstance(value, str):
-        return value, ""
+    if isinstance(value, str) or value is None:
+        return value or "", ""
     visible, reasoning = "", ""
     parts = value if isinstance(value, list) else [value]
     for part in parts:

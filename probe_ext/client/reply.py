@@ -280,13 +280,18 @@ class ReplyReader:
             return Ending(Outcome.BAD_DATA, self._problem)
         if ending is not None and not (ending.outcome in _HARMLESS_AFTER_FINISH and self._finished(reply)):
             return ending
+        return self._unreadable_ending(reply) or _model_ending(reply, ending)
+
+    def _unreadable_ending(self, reply: Reply) -> Ending | None:
+        """Return the ending of a response without an event, or one whose unreadable events cost it too much."""
+        decoder = self.decoder
         if reply.status is None or not (reply.choices or decoder.done):
-            why = decoder.first_unreadable or "the response contains no completion event"
-            return Ending(Outcome.BAD_DATA, why)
-        final = _model_ending(reply, ending)
-        if decoder.unreadable and (final.outcome is Outcome.TRUNCATED or self._mostly_unreadable(reply)):
+            return Ending(Outcome.BAD_DATA, decoder.first_unreadable or "the response contains no completion event")
+        unfinished = not all(choice.finish for choice in reply.choices)
+        readable = sum(len(choice.events.at) for choice in reply.choices)
+        if decoder.unreadable and (unfinished or decoder.unreadable > readable):
             return Ending(Outcome.BAD_DATA, decoder.first_unreadable)
-        return final
+        return None
 
     def _finished(self, reply: Reply) -> bool:
         """Whether every choice ended by the model; a finish reason of unknown meaning needs the stream's own end."""
@@ -294,9 +299,6 @@ class ReplyReader:
         if not reasons or not all(reasons):
             return False
         return self.decoder.done or all(finish_kind(r) is not FinishKind.UNKNOWN for r in reasons if r)
-
-    def _mostly_unreadable(self, reply: Reply) -> bool:
-        return self.decoder.unreadable > sum(len(choice.events.at) for choice in reply.choices)
 
     def _http_error(self, status: int) -> Ending:
         body = self._body_bytes()

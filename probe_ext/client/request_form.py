@@ -24,7 +24,7 @@ _LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
 _USAGE_FIELDS = ("continuous_usage_stats", "include_usage", "stream_options")
 _OPTIONAL_FIELDS = ("ignore_eos", "min_tokens", "top_k", "top_p", "temperature", "seed")
 _REFUSAL = re.compile(
-    r"un-?supported|(?:not|n't) (?:be )?(?:currently )?(?:support|permit|allow|accept|recogni|implement|compatible|valid)"
+    r"un-?supported|(?:not|n't) (?:be )?(?:currently )?(?:support|permit|allow|accept|recogni|implement|compatib|valid)"
     r"|unknown|unrecogni[sz]ed|unexpected|forbidden|extra (?:inputs?|fields?|keys?)|extra_forbidden|disallowed"
     r"|invalid (?:param|argument|field|key|propert|input|request)|no such|cannot (?:both )?be|cannot find|deprecated"
     r"|additional propert|only the default|incompatible|mutually exclusive|instead|required|missing|removed|rejected"
@@ -32,7 +32,7 @@ _REFUSAL = re.compile(
 )
 _LIMIT = re.compile(
     r"context (?:length|window|size)|too (?:large|long|big|high|many|small)|at (?:most|least)|exceed|greater than"
-    r"|less than|must be (?:between|positive|in|a )|should be|out of range|between [0-9]|maximum (?:is|of|value|allowed)"
+    r"|less than|must be (?:between|positive|in|a )|should be|out of range|between [0-9]|maximum (?:is|of|value|allow)"
 )
 _LIST_OF_VALID_NAMES = re.compile(
     r"expected (?:one of|`|'|\")|must be one of|(?:allowed|supported|valid|permitted|known) (?:fields|params|parameters"

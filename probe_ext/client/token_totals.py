@@ -52,6 +52,8 @@ def _contradiction(tokens: int, choices: Sequence[Choice]) -> str | None:
     A running count is believed to exceed the text: a parser may hold tokens back.
     """
     events = sum(len(choice.events.at) for choice in choices)
+    if 0 < events <= tokens * _MAX_EVENTS_PER_TOKEN and tokens <= 2 * events:
+        return None  # as nearly always; every event has a byte or more
     size = sum(len("".join(choice.text + choice.reasoning).encode()) for choice in choices)
     if not size:
         return None

@@ -78,8 +78,9 @@ def gaps(at: Sequence[float]) -> list[float]:
 def tpot(first: float, last: float, tokens: int, tokens_first: int) -> float | None:
     """Return the time per output token in seconds: (last − first) / (tokens − tokens in the first read).
 
-    None if undefined: all events, or all tokens, in the first read. With one token per event this is (last − first) / (n − 1),
-    like TPOT in vLLM's benchmark and its server metric `request_time_per_output_token_seconds`.
+    None if undefined: all events, or all tokens, in the first read. With one token per event and read this is
+    (last − first) / (n − 1), like TPOT in vLLM's benchmark and its server metric
+    `request_time_per_output_token_seconds`.
     """
     rest = tokens - tokens_first
     return (last - first) / rest if rest > 0 and last > first else None

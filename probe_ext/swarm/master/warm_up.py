@@ -15,7 +15,7 @@ import gevent
 from locust.env import Environment
 
 from probe_ext.client.exchange import Exchange
-from probe_ext.client.openai_api import CHAT_PATH, COMPLETION_PATH
+from probe_ext.client.openai_api import CHAT_PATH, COMPLETION_PATH, PATHS
 from probe_ext.measure import clock
 from probe_ext.prompts.composer import TooShortError
 from probe_ext.prompts.prompt import Prompt
@@ -116,7 +116,9 @@ def _climb(
 def _ask(door: Door, prompt: Prompt, options: Options) -> tuple[float, bool]:
     """One request: how long it took in seconds, and whether an answer came."""
     path, said = (
-        (CHAT_PATH, prompt.messages) if options.api == "chat" or prompt.text is None else (COMPLETION_PATH, prompt.text)
+        (COMPLETION_PATH, prompt.text)
+        if options.api == "completion" and prompt.text is not None
+        else (CHAT_PATH if options.api == "completion" else PATHS[options.api], prompt.messages)
     )
     streamed = not options.no_stream
     request = door.request(path, said, streamed, {"max_tokens": min(options.max_tokens, _REPLY_TOKENS)})

@@ -53,7 +53,7 @@ class Llm:
         stream: bool | None = None,
         **parameters: Any,
     ) -> Reply:
-        """Ask `/v1/chat/completions`, and wait for the reply's end.
+        """Ask `/v1/chat/completions` (or what --api names: Responses, Messages), and wait for the reply's end.
 
         A text is sent as one user message. `due` (monotonic seconds) is when the user wanted to send, if that was
         before this call. `name` is the line in Locust's table and the row's `scenario`. `parameters` go into the
@@ -64,7 +64,8 @@ class Llm:
             messages = messages.messages
         said = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
         kind = "turn" if any(message.get("role") == "assistant" for message in said) else "chat"
-        return self._ask(openai_api.CHAT_PATH, said, kind, due, name, stream, parameters)
+        path = openai_api.CHAT_PATH if self._options.api == "completion" else openai_api.PATHS[self._options.api]
+        return self._ask(path, said, kind, due, name, stream, parameters)
 
     def complete(
         self,
@@ -84,7 +85,7 @@ class Llm:
 
     def ask(self, prompt: Prompt, **how: Any) -> Reply:
         """Ask by the API that --api names."""
-        return self.chat(prompt, **how) if self._options.api == "chat" else self.complete(prompt, **how)
+        return self.complete(prompt, **how) if self._options.api == "completion" else self.chat(prompt, **how)
 
     def close(self) -> None:
         """Close the connection."""
@@ -113,6 +114,7 @@ class Llm:
             streamed=streamed,
             secret=self._door.key,
             free=self._free,
+            choices=int(parameters.get("n") or 1),
         )
         number = self._recorder.start(conversation)
         name = name or self._scenario
