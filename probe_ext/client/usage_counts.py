@@ -29,8 +29,7 @@ def parse_usage(value: object) -> Usage | None:
     return Usage(prompt, completion, cached, reasoning)
 
 
-_PLAIN_USAGE_FIELDS = 3
-"""prompt, completion and total"""
+_PLAIN_USAGE = {"prompt_tokens", "completion_tokens", "total_tokens"}
 _PROMPT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 _COMPLETION_DETAILS = ("completion_tokens_details", "output_tokens_details")
 
@@ -52,4 +51,4 @@ def _detail(value: dict[str, Any], containers: tuple[str, ...], names: tuple[str
         details = value.get(container)
         if isinstance(details, dict) and (number := _first(details, names)) is not None:
             return number
-    return _first(value, names) if len(value) > _PLAIN_USAGE_FIELDS else None
+    return None if value.keys() == _PLAIN_USAGE else _first(value, names)

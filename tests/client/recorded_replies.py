@@ -70,10 +70,15 @@ def shortened(body: bytes) -> bytes:
 
 
 def read(
-    parts: Iterable[bytes], *, ending: Ending | None = None, streamed: bool = True, secret: str | None = KEY
+    parts: Iterable[bytes],
+    *,
+    ending: Ending | None = None,
+    streamed: bool = True,
+    secret: str | None = KEY,
+    choices: int = 1,
 ) -> Reply:
     """Parse a response whose n-th part arrives in read n at second n; `ending`: how it was broken off, if it was."""
-    reader = ReplyReader(secret)
+    reader = ReplyReader(secret, choices)
     response = reader.response
     for second, part in enumerate(parts, start=1):
         reader.feed(Arrivals([part], [float(second)], [], []))
