@@ -25,6 +25,8 @@ _MIN_LENGTH_OF_SEVERAL_TOKENS = 64
 _HARMLESS_AFTER_FINISH = {Outcome.CUT, Outcome.STALLED, Outcome.TIMEOUT_TOTAL, Outcome.HUNG_UP}
 """do not matter once every choice has finished: only the end of the stream is missing"""
 
+_SAID_BY_SERVER = {Outcome.HTTP_ERROR, Outcome.REJECTED, Outcome.STREAM_ERROR}
+_MAX_ERROR_TEXT_LENGTH = 8000
 _BROKEN_OFF = _HARMLESS_AFTER_FINISH | {Outcome.TRUNCATED, Outcome.BAD_DATA, Outcome.TIMEOUT_FIRST}
 
 
@@ -44,6 +46,8 @@ class Reply:
     streamed: bool
     outcome: Outcome
     message: str | None = None
+    error_text: str | None = None
+    """all that the server said about an error, as far as `poorer_form` may need it"""
     status: int | None = None
     finish_reason: str | None = None
     choices: list[Choice] = field(default_factory=list)
@@ -236,6 +240,9 @@ class ReplyReader:
         reply.outcome = final.outcome
         message = "; ".join(filter(None, (final.message, self._remark(final, doubt))))
         reply.message = safe_text(message, self.secret) if message else None
+        if final.message and final.outcome in _SAID_BY_SERVER:
+            said = f"{final.message} {decoded(self._body_bytes())}"
+            reply.error_text = safe_text(said, self.secret, length=_MAX_ERROR_TEXT_LENGTH)
         if reply.streamed and final.outcome is Outcome.COMPLETE and _came_in_one_event(reply):
             reply.streamed = False
         if not reply.streamed:

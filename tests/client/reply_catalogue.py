@@ -13,6 +13,7 @@ from probe_ext.measure.outcome import Outcome
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "replies"
 RECORDINGS = FOLDER.parent / "recordings"
+CLOSE = b"Connection: close"
 EVENT_STREAM = {"content-type": "text/event-stream"}
 
 
@@ -35,10 +36,19 @@ class Entry:
             return [self.head, *[b"%x\r\n%s\r\n" % (len(part), part) for part in parts if part], b"0\r\n\r\n"]
         return [self.head, *[part for part in parts if part]]
 
-    def reply(self, reads: list[bytes] | None = None, ending: Outcome | None = None) -> Reply:
+    def chunks(self, body: list[bytes] | None = None) -> list[bytes]:
+        """Return the reads with a chunk each, as servers send them; as `wire` if the framing is part of the case."""
+        parts = self.body if body is None else body
+        if self.chunked or CLOSE not in self.head:
+            return self.wire(body)
+        framed = [b"%x\r\n%s\r\n" % (len(part), part) for part in parts if part]
+        return [self.head.replace(CLOSE, b"Transfer-Encoding: chunked"), *framed, b"0\r\n\r\n"]
+
+    def reply(self, reads: list[bytes] | None = None, ending: Outcome | None = None, batch: int = 1) -> Reply:
         """Parse it."""
         ended = ending or self.ending
-        return read(reads or self.wire(), ending=Ending(ended, "broken off") if ended else None, choices=self.choices)
+        how = Ending(ended, "broken off") if ended else None
+        return read(reads or self.wire(), ending=how, choices=self.choices, batch=batch)
 
 
 def entries() -> list[Entry]:
@@ -67,7 +77,7 @@ def _head(raw: dict[str, Any], length: int) -> bytes:
     framing = {"chunked": "Transfer-Encoding: chunked", "length": f"Content-Length: {length}"}
     headers = EVENT_STREAM | raw.get("headers", {})
     lines += [f"{key}: {value}" for key, value in headers.items() if value is not None]
-    lines.append(framing.get(raw.get("framing", ""), "Connection: close"))
+    lines.append(framing.get(raw.get("framing", ""), CLOSE.decode()))
     return "\r\n".join([*lines, "", ""]).encode()
 
 

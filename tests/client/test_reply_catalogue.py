@@ -7,7 +7,9 @@ from reply_catalogue import Entry, entries
 
 from probe_ext.client import decoder
 from probe_ext.client.event_pattern import PatternCache
+from probe_ext.client.http_framing import BadResponseError
 from probe_ext.client.reply import Reply
+from probe_ext.measure.outcome import Outcome
 
 CATALOGUE = entries()
 MIN_ENTRIES = 150
@@ -73,14 +75,38 @@ def test_each_reply_reads_the_same_wherever_it_is_cut(entry: Entry) -> None:
         assert without_times(values(entry.reply([stream[k : k + 1] for k in range(len(stream))]))) == expected
 
 
-@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
-def test_each_reply_reads_the_same_with_patterns_of_its_own(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
-    class NoPatterns(PatternCache):
-        def learn(self, *_: object) -> None:
-            return None
+class NoPatterns(PatternCache):
+    """A cache that never learns."""
 
-    monkeypatch.setattr(decoder, "PATTERN_CACHE", NoPatterns())
-    slow = values(entry.reply())
-    monkeypatch.setattr(decoder, "PATTERN_CACHE", PatternCache())
-    entry.reply()
-    assert values(entry.reply()) == slow
+    def learn(self, *_: object) -> None:
+        return None
+
+
+def read_both_ways(entry: Entry, reads: list[bytes], ending: Outcome | None = None, batch: int = 3) -> list[Any]:
+    """Parse reads with the JSON parser only, then with the patterns of the entry itself and in runs."""
+    results = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoder, "_MIN_READS_FOR_RUNS", 1)
+        for cache, size in ((NoPatterns(), 1), (PatternCache(), batch)):
+            patch.setattr(decoder, "PATTERN_CACHE", cache)
+            entry.reply()
+            try:
+                results.append(values(entry.reply(reads, ending, size)))
+            except (BadResponseError, AssertionError) as problem:  # no whole HTTP response
+                results.append(str(problem))
+    return results
+
+
+@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
+def test_fast_and_slow_decoding_give_the_same(entry: Entry) -> None:
+    slow, fast = read_both_ways(entry, entry.chunks(), batch=1000)
+    assert fast == slow
+    for cut in range(0, len(b"".join(entry.body)), 41):
+        before, parts = cut, list(entry.body)
+        for index, part in enumerate(parts):
+            if before < len(part):
+                parts[index : index + 1] = [part[:before], part[before:]]
+                break
+            before -= len(part)
+        slow, fast = read_both_ways(entry, entry.chunks(parts))
+        assert fast == slow, cut
