@@ -66,10 +66,9 @@ def _event(kind: str, content: dict[str, Any]) -> bytes:
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
-    cached = usage.cached_tokens or 0
-    return {
-        "input_tokens": usage.prompt_tokens - cached,
-        "output_tokens": usage.completion_tokens,
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": cached,
-    }
+    """Return the counts; the cache's only if they are known, and ``input_tokens`` without them."""
+    cached = usage.cached_tokens
+    counts = {"input_tokens": usage.prompt_tokens - (cached or 0), "output_tokens": usage.completion_tokens}
+    if cached is None:
+        return counts
+    return {**counts, "cache_creation_input_tokens": 0, "cache_read_input_tokens": cached}
