@@ -21,7 +21,7 @@ from probe_ext.client.connection import Connection
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.users import recorder
-from probe_ext.swarm.users.endpoint import Door
+from probe_ext.swarm.users.endpoint import Endpoint
 from probe_ext.swarm.users.llm import Llm
 from probe_ext.target.poller import Poller
 
@@ -35,12 +35,12 @@ STAGES: list[tuple[str, Any, str]] = [
     ("determining the outcome", reply.ReplyReader, "fill"),
     ("computing the row: rates, gaps, deadlines", recorder, "reply_row"),
     ("adding to window sketches", recorder, "write_windows"),
-    ("notifying Locust and listeners", Llm, "_tell"),
-    ("building the next request", Door, "request"),
+    ("notifying Locust and listeners", Llm, "_fire_events"),
+    ("building the next request", Endpoint, "request"),
     ("sending the request", Connection, "send"),
     ("sending batches to the master", recorder.Recorder, "flush"),
     ("writing tables to disk", Collector, "accept"),
-    ("updating the live figures", ActiveRun, "_look"),
+    ("updating the live figures", ActiveRun, "_update_live"),
     ("polling the server's metrics", Poller, "poll"),
 ]
 

@@ -1,4 +1,4 @@
-"""How many users at once? A sweep over --levels, or a ramp by hand; every prompt is new.
+"""How many users at once? Sweep over --levels, or set users by hand; every prompt is different.
 
 probe run capacity --host http://127.0.0.1:8000 --levels 1,2,4,8
 locust -f locustfiles/capacity.py --host http://127.0.0.1:8000
@@ -10,9 +10,9 @@ from probe_ext import StreamingUser
 
 
 class CapacityUser(StreamingUser):
-    """Asks, reads the whole reply, asks again."""
+    """Sends a request, reads the whole reply, sends the next."""
 
     @task
     def ask(self) -> None:
-        """One question of --input-tokens tokens, a reply of at most --max-tokens."""
+        """A prompt of --input-tokens, a reply of at most --max-tokens."""
         self.llm.ask(self.prompts.next())

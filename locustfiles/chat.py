@@ -1,4 +1,4 @@
-"""People who chat: several turns on one growing conversation, with time to read and think between them.
+"""Chat users: several turns in one growing conversation, with time to read and think in between.
 
 probe run chat --host http://127.0.0.1:8000 --levels 2,4,8 --input-tokens 60
 locust -f locustfiles/chat.py --host http://127.0.0.1:8000 --processes 2
@@ -13,13 +13,13 @@ SYSTEM_TOKENS = 50
 
 
 class ChatUser(StreamingUser):
-    """Every conversation starts with the same system prompt; its questions are new."""
+    """All conversations share a system prompt; the questions are different."""
 
     wait_time = between(1, 3)
 
     @task
     def converse(self) -> None:
-        """One conversation of TURNS questions of --input-tokens tokens each."""
+        """One conversation of TURNS questions, --input-tokens each."""
         chat = self.prompts.chat(system_tokens=SYSTEM_TOKENS)
         for _ in range(TURNS):
             reply = self.llm.chat(chat.ask())

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from probe_ext.settings.options import KEY_VARIABLE, OPTIONS, WEB_PASSWORD_VARIABLE
+from probe_ext.settings.options import OPTIONS
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE
+from probe_ext.settings.secrets import API_KEY_VARIABLE, WEB_PASSWORD_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN_SERVICES = ("sim", "master", "worker")
@@ -54,7 +55,7 @@ def test_environment_variables_are_passed_on_without_values(compose: dict[str, A
 
 
 def test_exactly_the_options_of_this_package_are_passed_on(compose: dict[str, Any]) -> None:
-    ours = [KEY_VARIABLE, AUTH_VARIABLE, *(option.variable for option in OPTIONS)]
+    ours = [API_KEY_VARIABLE, AUTH_VARIABLE, *(option.variable for option in OPTIONS)]
     for name, more in (("master", [WEB_PASSWORD_VARIABLE]), ("worker", [])):
         passed = [entry for entry in compose["services"][name]["environment"] if entry.startswith("PROBE_")]
         assert sorted(passed) == sorted([*ours, *more]), name

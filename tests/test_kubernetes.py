@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from probe_ext.settings.options import KEY_VARIABLE, OPTIONS
+from probe_ext.settings.options import OPTIONS
+from probe_ext.settings.secrets import API_KEY_VARIABLE
 from probe_ext.swarm.commands.run_command import find_locustfile
 from scripts.kubernetes import EXAMPLE, problems
 
@@ -36,7 +37,7 @@ def test_its_variables_are_valid_options_and_its_api_key_is_a_secret(spec: Any) 
         option = next(one for one in OPTIONS if one.variable == variable["name"])
         option.read(variable["value"])  # raises for an invalid value
         assert isinstance(variable["value"], str)
-    assert KEY_VARIABLE not in names
+    assert API_KEY_VARIABLE not in names
     assert [secret["name"] for secret in spec["env"]["secretRefs"]] == ["probe-api-key"]
 
 

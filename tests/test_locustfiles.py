@@ -1,4 +1,4 @@
-"""The locustfiles that come with the package: short, plain, and doing what their first line says."""
+"""The bundled locustfiles: short, simple, and doing what their first line says."""
 
 import ast
 import importlib.metadata
@@ -27,18 +27,19 @@ each_file = pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
 
 
 def constant(file: Path, name: str) -> int:
-    """A number that a locustfile sets at its top."""
+    """Return a constant of a locustfile."""
     tree = ast.parse(file.read_text())
     found = [n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == name]
     return int(ast.literal_eval(found[0].value))
 
 
-KEPT, WARMING, TURNS = constant(BASELINE, "KEPT"), constant(BASELINE, "WARMING"), constant(CHAT, "TURNS")
+MEASURED, WARM_UPS = constant(BASELINE, "MEASURED_REPLIES"), constant(BASELINE, "WARM_UP_REPLIES")
+TURNS = constant(CHAT, "TURNS")
 
 
 @pytest.fixture(scope="session")
 def fast() -> Iterator[str]:
-    """A simulated server ten times as fast as the demo's card."""
+    """A simulated server, ten times as fast as the demo's GPU."""
     command = [str(BIN / "probe"), "sim", "--port", "0", "--speed", "10"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -53,13 +54,13 @@ def test_there_are_locustfiles() -> None:
 
 
 def commands(file: Path) -> list[str]:
-    """The command lines of a locustfile's docstring."""
+    """Return the command lines in a locustfile's docstring."""
     text = ast.get_docstring(ast.parse(file.read_text())) or ""
     return [line for line in text.splitlines() if line.startswith(("probe ", "locust "))]
 
 
 @each_file
-def test_it_says_what_it_is_for_and_how_it_is_run(file: Path) -> None:
+def test_docstring_says_purpose_and_command(file: Path) -> None:
     text = ast.get_docstring(ast.parse(file.read_text())) or ""
     first, blank, *_ = text.splitlines()
     assert first.endswith(".")
@@ -70,9 +71,9 @@ def test_it_says_what_it_is_for_and_how_it_is_run(file: Path) -> None:
 
 
 @each_file
-def test_it_loads_under_plain_locust_with_every_option_that_it_names(file: Path, tmp_path: Path) -> None:
+def test_loads_in_plain_locust_with_the_options_it_names(file: Path, tmp_path: Path) -> None:
     options = [word for line in commands(file) for word in shlex.split(line)[3:]]
-    for flag in ("--tags", "--processes"):  # these two would change what is listed, and how often
+    for flag in ("--tags", "--processes"):  # these two would change what is listed
         if flag in options:
             del options[options.index(flag) : options.index(flag) + 2]
     command = [str(BIN / "locust"), "-f", str(file), "--list", *options]
@@ -84,7 +85,7 @@ def test_it_loads_under_plain_locust_with_every_option_that_it_names(file: Path,
 
 
 @each_file
-def test_it_is_short_and_builds_on_locust_and_this_package_alone(file: Path) -> None:
+def test_is_short_and_imports_only_locust_and_this_package(file: Path) -> None:
     text = file.read_text()
     assert len(text.splitlines()) <= 40
     roots = set()
@@ -92,14 +93,14 @@ def test_it_is_short_and_builds_on_locust_and_this_package_alone(file: Path) -> 
         if isinstance(node, ast.Import):
             roots |= {name.name.partition(".")[0] for name in node.names}
         elif isinstance(node, ast.ImportFrom):
-            roots.add(str(node.module))  # the whole name: a locustfile needs the package's face only
+            roots.add(str(node.module))  # the full name: a locustfile may only import from the package itself
     assert {"locust", "probe_ext"} <= roots
     assert roots <= {"locust", "probe_ext", "typing"}
-    assert "LoadTestShape" not in text  # one would hide the web UI's user fields
+    assert "LoadTestShape" not in text  # a shape would hide the web UI's user fields
 
 
 @each_file
-def test_its_name_is_no_other_modules(file: Path) -> None:
+def test_name_does_not_shadow_another_module(file: Path) -> None:
     """Locust puts a locustfile's folder first on the path, so its name hides every other module of that name."""
     taken = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
     assert {"locust", "json"} <= taken
@@ -113,14 +114,14 @@ def check_baseline(run: Run, nodes: int) -> None:
     check_accounts(run, nodes=nodes)
     rows = sorted(run.rows(), key=lambda row: float(row["due"]))
     names = [row["scenario"] for row in rows]
-    assert names == [WARM_UP] * WARMING + ["baseline"] * KEPT
+    assert names == [WARM_UP] * WARM_UPS + ["baseline"] * MEASURED
     assert {row["outcome"] for row in rows} == {"complete"}
     assert len({row["user"] for row in rows}) == 1
     assert run.manifest["end_reason"] == "scenario_done"
     assert run.manifest["plan"] is None
 
 
-def test_the_baseline_keeps_its_replies_and_ends_by_itself(fast: str, tmp_path: Path) -> None:
+def test_baseline_measures_its_replies_and_ends(fast: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [str(BIN / "probe"), "run", "baseline", "--host", fast, "--out", str(out), *BRIEF]
     run = finished(start(command), out)
@@ -130,17 +131,17 @@ def test_the_baseline_keeps_its_replies_and_ends_by_itself(fast: str, tmp_path: 
 
 
 @pytest.mark.long
-def test_the_baseline_ends_by_itself_with_two_workers(fast: str, tmp_path: Path) -> None:
+def test_baseline_ends_with_two_workers(fast: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = finished(start(locust(fast, out, "--processes", "2", *BRIEF, file=BASELINE)), out)
     assert run.code == 0, run.said
     workers = Counter(row["worker"] for row in run.rows())
-    assert len(workers) == 1  # one user is alone with the server, whichever worker has it
+    assert len(workers) == 1  # there is a single user, on either worker
     check_baseline(run, nodes=2)
 
 
 def apart(host: str, out: Path, *arguments: str, file: Path) -> Run:
-    """A master and two workers that were started by themselves; each of them must end by itself."""
+    """A master and two separately started workers, all of which must exit by themselves."""
     port = str(free_port())
     way = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--expect-workers", "2")
     master = start(locust(host, out, *arguments, "--master", *way, file=file))
@@ -155,14 +156,14 @@ def apart(host: str, out: Path, *arguments: str, file: Path) -> Run:
     return run
 
 
-def test_the_baseline_ends_by_itself_with_a_master_and_workers_of_their_own(fast: str, tmp_path: Path) -> None:
+def test_baseline_ends_with_separate_workers(fast: str, tmp_path: Path) -> None:
     run = apart(fast, tmp_path / "run", *BRIEF, file=BASELINE)
     assert run.code == 0, run.said
     assert len({row["worker"] for row in run.rows()}) == 1
     check_baseline(run, nodes=2)
 
 
-def test_in_the_web_ui_the_baseline_stops_and_the_ui_stays(fast: str, tmp_path: Path) -> None:
+def test_baseline_ends_in_the_web_ui_which_stays(fast: str, tmp_path: Path) -> None:
     port, out = str(free_port()), tmp_path / "ui"
     command = [BIN / "locust", "-f", BASELINE, "--host", fast, "--web-host", "127.0.0.1", "--web-port", port]
     command += ["--out", out, "--no-report", "--loglevel", "WARNING", *BRIEF]
@@ -193,7 +194,7 @@ def state(url: str) -> str:
 
 @pytest.fixture
 def hasty(tmp_path: Path) -> Path:
-    """A copy of the chat that a user has changed: people who type faster."""
+    """A user's modified copy of the chat scenario, with faster users."""
     file = tmp_path / "hasty_chat.py"
     text, changes = re.subn(r"between\(1, 3\)", "between(0.05, 0.1)", CHAT.read_text())
     assert changes == 1
@@ -205,7 +206,7 @@ CHATTING = ("-u", "4", "-r", "4", "-t", "5s", *BRIEF)
 
 
 def check_chats(run: Run) -> None:
-    """Two workers had their users chat: no reply is lost, no chat is torn, no person is in two places."""
+    """Check chats of two workers: no reply lost, no chat split, no user on both."""
     assert run.code == 0, run.said
     check_accounts(run, nodes=2, least=4 * TURNS)
     rows = sorted(run.rows(), key=lambda row: float(row["due"]))
@@ -219,21 +220,21 @@ def check_chats(run: Run) -> None:
 
 
 @pytest.mark.long
-def test_people_chat_with_two_workers(fast: str, hasty: Path, tmp_path: Path) -> None:
+def test_chat_with_two_workers(fast: str, hasty: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     check_chats(finished(start(locust(fast, out, "--processes", "2", *CHATTING, file=hasty)), out))
 
 
-def test_people_chat_with_a_master_and_workers_of_their_own(fast: str, hasty: Path, tmp_path: Path) -> None:
+def test_chat_with_separate_workers(fast: str, hasty: Path, tmp_path: Path) -> None:
     check_chats(apart(fast, tmp_path / "run", *CHATTING, file=hasty))
 
 
 def replies_of(truth: Path) -> list[dict[str, int]]:
-    """What the simulated server says of each reply that it gave."""
+    """Return the simulated server's record of each reply."""
     return [line for line in map(json.loads, truth.read_text().splitlines()) if "prompt_tokens" in line]
 
 
-def test_a_chat_grows_turn_by_turn_on_what_was_said_before(hasty: Path, tmp_path: Path) -> None:
+def test_chat_grows_turn_by_turn(hasty: Path, tmp_path: Path) -> None:
     out, truth = tmp_path / "run", tmp_path / "truth.jsonl"
     serve = [str(BIN / "probe"), "sim", "--port", "0", "--speed", "4", "--truth", str(truth)]
     server = subprocess.Popen(serve, stdout=subprocess.PIPE, text=True)
@@ -257,7 +258,7 @@ def test_a_chat_grows_turn_by_turn_on_what_was_said_before(hasty: Path, tmp_path
                 said = int(before["tokens_in"]) + int(before["tokens_out"])
                 assert int(row["tokens_in"]) >= said + 50  # all of it, and a question of about 60 tokens
                 cached = {hit for length, hit in served if length == int(row["tokens_in"])}
-                assert max(cached) >= int(before["tokens_in"]) - 32  # the server had nearly all of it
+                assert max(cached) >= int(before["tokens_in"]) - 32  # the server had received nearly all of it
                 turns += 1
             assert lengths == sorted(lengths)
     assert turns >= 6

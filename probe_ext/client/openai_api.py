@@ -33,6 +33,11 @@ _REASONING_TEXT_KEYS = ("text", "thinking", "reasoning", "summary", "content", "
 _MAX_NESTING = 6
 
 
+def chat_path(api: str) -> str:
+    """Return the path of the API that takes messages: `--api` itself, or chat completions beside plain completions."""
+    return CHAT_PATH if api == "completion" else PATHS[api]
+
+
 def parse_event(data: bytes) -> Event:
     """Parse an event's data, or a body that is not streamed, by its shape. BadEventError unless it is an object."""
     content = load_object(data)

@@ -1,1 +1,1 @@
-"""What is going on now, from rows as they come: no Locust, no clock, no files."""
+"""The state of a running test, from rows as they arrive: no Locust, no clock, no files."""

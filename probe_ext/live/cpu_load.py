@@ -1,33 +1,32 @@
-"""How busy a process is, from what it says of the CPU time that it has used."""
+"""How busy a process is, from the CPU time that it reports."""
 
 from collections import deque
 
-SPAN = 10.0
-"""seconds over which a share is taken, at most"""
-_LEAST = 2.0
+MAX_SPAN_S = 10.0  # over which a share is taken
+_MIN_SPAN_S = 2.0
 
 
 class CpuTrack:
-    """Told again and again; a process that has nothing new to say is taken to be as busy as not known."""
+    """Takes each process's CPU time again and again."""
 
     def __init__(self) -> None:
-        self._told: dict[str, deque[tuple[float, float]]] = {}
+        self._reports: dict[str, deque[tuple[float, float]]] = {}
 
     def add(self, process: str, now: float, cpu_seconds: float | None) -> None:
-        """What a process says it has used up to now."""
+        """Add a process's CPU time up to now."""
         if cpu_seconds is None:
             return
-        told = self._told.setdefault(process, deque())
-        if told and cpu_seconds < told[-1][1]:
-            told.clear()  # it has started anew
-        if not told or cpu_seconds != told[-1][1]:
-            told.append((now, cpu_seconds))
-        while len(told) > 1 and now - told[0][0] > SPAN:
-            told.popleft()
+        reports = self._reports.setdefault(process, deque())
+        if reports and cpu_seconds < reports[-1][1]:
+            reports.clear()  # the process was restarted
+        if not reports or cpu_seconds != reports[-1][1]:
+            reports.append((now, cpu_seconds))
+        while len(reports) > 1 and now - reports[0][0] > MAX_SPAN_S:
+            reports.popleft()
 
     def share(self, process: str, now: float) -> float | None:
-        """Of one core; None where too little is known."""
-        told = self._told.get(process, deque())
-        if not told or now - told[-1][0] > SPAN or told[-1][0] - told[0][0] < _LEAST:
+        """Return the share of one core that a process uses; None if too little, or nothing new, is known."""
+        reports = self._reports.get(process, deque())
+        if not reports or now - reports[-1][0] > MAX_SPAN_S or reports[-1][0] - reports[0][0] < _MIN_SPAN_S:
             return None
-        return (told[-1][1] - told[0][1]) / (told[-1][0] - told[0][0])
+        return (reports[-1][1] - reports[0][1]) / (reports[-1][0] - reports[0][0])

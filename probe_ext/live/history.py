@@ -1,7 +1,7 @@
-"""How the figures went: every second of the last minutes, and the whole run in ever coarser steps.
+"""The figures over time: every second of the last minutes, and the whole run in ever coarser steps.
 
-A run of any length takes the same memory. When there are MOST points, the step doubles and neighbours become one: a
-column says whether the last, the largest, the smallest or the sum of them stands for both.
+Memory does not grow with the run: at MAX_POINTS points the step doubles, and neighbours are merged into one. Each
+column has a function for that: last, largest, smallest or sum.
 """
 
 import math
@@ -9,10 +9,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-RECENT = 300
-"""points of one second"""
-MOST = 600
-"""points of the whole run"""
+RECENT_POINTS = 300  # of one second each
+MAX_POINTS = 600  # of the whole run
 
 Value = float | None
 Point = Mapping[str, Value]
@@ -20,22 +18,22 @@ Point = Mapping[str, Value]
 
 
 def last(_: Value, new: Value) -> Value:
-    """The newer one, whatever it is."""
+    """Return the newer value, even if it is None."""
     return new
 
 
 def largest(old: Value, new: Value) -> Value:
-    """The larger of those that are known."""
+    """Return the larger known value."""
     return max(_known(old, new), default=None)
 
 
 def smallest(old: Value, new: Value) -> Value:
-    """The smaller of those that are known."""
+    """Return the smaller known value."""
     return min(_known(old, new), default=None)
 
 
-def together(old: Value, new: Value) -> Value:
-    """The sum of those that are known."""
+def total(old: Value, new: Value) -> Value:
+    """Return the sum of the known values."""
     known = _known(old, new)
     return sum(known) if known else None
 
@@ -48,21 +46,21 @@ Merge = Callable[[Value, Value], Value]
 
 
 class History:
-    """Add a point a second; ask for columns."""
+    """Takes a point a second, and returns columns."""
 
-    def __init__(self, merges: Mapping[str, Merge], recent: int = RECENT, most: int = MOST) -> None:
+    def __init__(self, merges: Mapping[str, Merge], recent: int = RECENT_POINTS, max_points: int = MAX_POINTS) -> None:
         self._merges = merges
-        self._most = most
+        self._max_points = max_points
         self.step = 1.0
-        """seconds that a point of the whole run stands for"""
+        """seconds per point of the whole run"""
         self._recent: deque[Point] = deque(maxlen=recent)
         self._whole: list[Point] = []
 
     def add(self, point: Point) -> None:
-        """The newest moment."""
+        """Add the newest point."""
         self._recent.append(point)
         self._put(self._whole, point)
-        while len(self._whole) > self._most:
+        while len(self._whole) > self._max_points:
             self.step *= 2
             points, self._whole = self._whole, []
             for old in points:
@@ -79,11 +77,11 @@ class History:
         return math.floor((point["t"] or 0.0) / self.step)
 
     def recent(self) -> dict[str, Any]:
-        """The last minutes, second by second, as columns."""
+        """Return the last minutes second by second, as columns."""
         return self._columns(list(self._recent), 1.0)
 
     def whole(self) -> dict[str, Any]:
-        """The whole run as columns."""
+        """Return the whole run as columns."""
         return self._columns(self._whole, self.step)
 
     def _columns(self, points: Sequence[Point], step: float) -> dict[str, Any]:

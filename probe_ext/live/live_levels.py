@@ -1,67 +1,76 @@
-"""The levels of a run while it goes on: the one that is being measured, and those before it.
+"""The levels of a running test, and its capacity so far: the report's estimator on the replies that have ended.
 
-A level begins and ends as in `verdict.levels`, and its people are judged as in the report; what differs is that replies
-are still to come, and what is still in flight is not known: a level that is come down to begins here when it has
-settled, in the report when the queue that it found is gone too. A level that is over goes on taking the replies that
-were sent in it until two more have begun.
+A plan says itself when its levels are measured. For load that is controlled by hand, levels and bands are found as the
+report finds them.
 """
 
-from collections.abc import Collection
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from probe_ext.live.reply_batch import Batch
-from probe_ext.live.user_ledger import Ledger
-from probe_ext.load.level_plan import MIN_LEVEL_S
-from probe_ext.measure.sketch import LatencySketch
+from probe_ext.live.reply_store import Span
+from probe_ext.live.visit_monitor import VisitMonitor
+from probe_ext.measure import clock
+from probe_ext.measure.table_rows import UserRow
+from probe_ext.settings.options import Plan
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.grading.user_grades import UserCounts
-from probe_ext.verdict.levels.find_levels import MAX_SAMPLE_GAP_S
-from probe_ext.verdict.levels.level_state import STATE_NAMES, Coverage, judge_levels, served_share
-from probe_ext.verdict.values.columns import Floats
-from probe_ext.verdict.values.json_types import DIMENSIONS
+from probe_ext.verdict.levels.find_levels import MAX_SAMPLE_GAP_S, SETTLE_S, STOPPING, drain_times, find_levels
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Reason
+from probe_ext.verdict.values.columns import from_rows
+from probe_ext.verdict.values.evidence import quantile
+from probe_ext.verdict.values.json_types import State
 
-OPEN = 3
-"""levels that still take replies"""
-SHOWN = 50
-"""levels that are kept to be shown"""
+MAX_LEVELS = 100
+"""of load controlled by hand, the newest"""
+UPDATE_EVERY_S = 2.0
+MAX_CPU_SHARE = 0.05
+"""of a core: after a slow update the next one is put off"""
+_MAX_SAMPLES = 20_000
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What makes a level of this run, and what it is judged by."""
+    """How this run is judged. Seconds."""
 
     profile: SloProfile
-    settle: float
-    shortest: float = MIN_LEVEL_S
-    """seconds: a shorter measured part is no level"""
-    min_replies: int = 3
-    meant: Collection[int] | None = None
-    """the planned numbers of users; None where nothing was planned"""
+    settle: float = SETTLE_S
+    planned: bool = False
+    """whether a plan says when levels are measured"""
+
+
+def rules_of(plan: Plan | None, profile: dict[str, Any]) -> Rules:
+    """Return the rules by which the report will find and judge this run's levels."""
+    slo = SloProfile.model_validate(profile)
+    return Rules(slo) if plan is None else Rules(slo, plan.settle, planned=True)
 
 
 @dataclass(frozen=True)
 class LevelNow:
-    """What is known of a level; keys as in `capacity.json`."""
+    """One visit to a level so far; names as in `capacity.json`."""
 
     users: int
+    visit: int
+    """1 for the first visit with this number of users"""
+    band: bool
     t_start: float
     t_end: float | None
     """None while it goes on"""
-    state: str
-    """what it would be if nothing more came: `held`, `failed` or `unproven`"""
+    state: State
+    """this and the shares: by the replies of all visits with this number of users"""
+    reasons: tuple[Reason, ...]
+    """why it is unproven"""
+    served_share: float | None
+    served_share_low: float | None
+    served_share_high: float | None
+    replies_needed: int | None
+    """further replies that would probably prove it"""
     why: tuple[str, ...]
-    """the dimensions that alone leave too few people served, the worst first"""
-    users_served: int
-    users_strained: int
-    users_broken: int
-    users_undecided: int
-    users_unheard: int
-    users_told: int
-    """users with as many judged replies as the level needs of each"""
+    """dimensions that alone make it fall short, the worst first"""
     replies: int
+    """of this visit"""
     ttft_p50: float | None
     ttft_p95: float | None
     decode_rate_p50: float | None
@@ -70,166 +79,143 @@ class LevelNow:
     waiting_max: float | None
     preemptions: int | None
 
+    @property
+    def is_early(self) -> bool:
+        """Whether most users have no judged reply yet."""
+        return self.served_share is None or (self.state == "unproven" and self.replies < self.users)
+
     def to_json(self) -> dict[str, Any]:
-        """Plain types."""
-        return asdict(self)
-
-
-class Level:
-    """One level, with what its replies add up to. Its size does not grow with the number of replies."""
-
-    def __init__(self, users: int, start: float) -> None:
-        self.users, self.start = users, start
-        self.end: float | None = None
-        self.overtaken = False
-        """whether more users ended it: replies that went on then count as they stood"""
-        self._ledger = Ledger(1 + len(DIMENSIONS))
-        self._ttft, self._tpot = LatencySketch(), LatencySketch()
-        self._replies = 0
-        self._peaks: dict[str, float | None] = {"longest_gap_max": None, "kv_usage_max": None, "waiting_max": None}
-        self._preemptions: int | None = None
-
-    def add(self, batch: Batch) -> None:
-        """Take the replies of a batch that were sent in this level."""
-        end = np.inf if self.end is None else self.end
-        mine = batch.where((batch.sent >= self.start) & (batch.sent <= end))
-        if not len(mine):
-            return
-        self._replies += len(mine)
-        self._ledger.add(mine.user, mine.grades, *(mine.by[dimension] for dimension in DIMENSIONS))
-        self._ttft.add(mine.ttft[mine.ttft >= 0].tolist())
-        self._tpot.add((1 / mine.rate[mine.rate > 0]).tolist())
-        gaps = mine.gap[~np.isnan(mine.gap)]
-        if len(gaps):
-            self._peak("longest_gap_max", float(gaps.max()))
-
-    def note_server(self, kv_usage: float | None, waiting: float | None, preemptions: int | None) -> None:
-        """What the server said of itself just now; `preemptions` since the last time."""
-        self._peak("kv_usage_max", kv_usage)
-        self._peak("waiting_max", waiting)
-        if preemptions is not None:
-            self._preemptions = (self._preemptions or 0) + preemptions
-
-    def _peak(self, name: str, value: float | None) -> None:
-        if value is not None:
-            self._peaks[name] = max(self._peaks[name] or 0.0, value)
-
-    def now(self, rules: Rules) -> LevelNow:
-        """What is known so far."""
-        users, share = rules.profile.users, rules.profile.level.served_share
-        people = self._ledger.people(users)
-        present = max(self.users, self._ledger.seen)
-        told = self._ledger.heard(rules.min_replies)
-        enough = told >= share * self.users - 1e-9
-        state = judge_levels(_arrays(people), Coverage(np.array([present]), np.array([enough])), share)[0]
-        tpot = self._tpot.quantile(0.5)
-        return LevelNow(
-            users=self.users,
-            t_start=self.start,
-            t_end=self.end,
-            state=STATE_NAMES[state],
-            why=self._why(rules),
-            users_served=int(people.served),
-            users_strained=int(people.strained),
-            users_broken=int(people.broken),
-            users_undecided=int(people.undecided),
-            users_unheard=int(present - people.judged),
-            users_told=told,
-            replies=self._replies,
-            ttft_p50=self._ttft.quantile(0.50),
-            ttft_p95=self._ttft.quantile(0.95),
-            decode_rate_p50=1 / tpot if tpot else None,
-            longest_gap_max=self._peaks["longest_gap_max"],
-            kv_usage_max=self._peaks["kv_usage_max"],
-            waiting_max=self._peaks["waiting_max"],
-            preemptions=self._preemptions,
-        )
-
-    def _why(self, rules: Rules) -> tuple[str, ...]:
-        shares = {}
-        for way, dimension in enumerate(DIMENSIONS, start=1):
-            share = float(served_share(_arrays(self._ledger.people(rules.profile.users, way)))[0])
-            if share < rules.profile.level.served_share:
-                shares[dimension] = share
-        return tuple(sorted(shares, key=lambda dimension: shares[dimension]))
-
-
-def _arrays(people: UserCounts) -> UserCounts:
-    return UserCounts(*(np.atleast_1d(n) for n in (people.served, people.strained, people.broken, people.undecided)))
+        """Return plain types."""
+        return {**asdict(self), "early": self.is_early}
 
 
 class Levels:
-    """Told how many users there are, and of every reply."""
+    """All levels of a run, from the number of users and the replies."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, monitor: VisitMonitor) -> None:
         self.rules = rules
         self.users = 0
         self.since = 0.0
-        """since when there have been so many users"""
-        self.past: list[LevelNow] = []
-        """levels that take no more replies, the newest last"""
-        self._open: list[Level] = []
-        self._sampled: float | None = None
+        """when the number of users last changed"""
+        self.all: Sequence[LevelNow] = ()
+        """in order of time, as of the last update"""
+        self.estimate: CapacityEstimate | None = None
+        """None before the first level"""
+        self._monitor = monitor
+        self._samples: deque[UserRow] = deque(maxlen=_MAX_SAMPLES)
+        """the first and the last of each number of users"""
+        self._server: deque[tuple[float, float, float, float]] = deque(maxlen=_MAX_SAMPLES)
+        self._stopping = False
+        self._next_update = 0.0
 
     @property
-    def present(self) -> Level | None:
-        """The level that is being measured; None while users come or go, or settle."""
-        return self._open[-1] if self._open and self._open[-1].end is None else None
+    def present(self) -> LevelNow | None:
+        """The level that is being measured; None while the number of users changes or settles."""
+        last = self.all[-1] if self.all else None
+        return last if last and last.t_end is None and last.users == self.users and not self._stopping else None
 
-    def note_users(self, t: float, users: int, *, ending: bool) -> bool:
-        """How many users there are now. Whether some have left since the last time."""
-        users = 0 if ending else users
-        near = self._sampled is not None and t - self._sampled <= MAX_SAMPLE_GAP_S
-        changed = self._sampled if near and self._sampled is not None else t
-        fewer = users < self.users
-        if users != self.users:
-            self._close(changed, overtaken=users > self.users)
-            self.users, self.since = users, changed
-        elif self.present is None and self._is_one(t):
-            self._begin(Level(users, self.since + self.rules.settle))
-        self._sampled = t
-        return fewer
+    def note_users(self, row: UserRow) -> bool:
+        """Note the number of users; True if it has fallen."""
+        before, self.users = self.users, row.users
+        last = self._samples[-1] if self._samples else None
+        if row.users != before:
+            self.since = last.t if last and row.t - last.t <= MAX_SAMPLE_GAP_S else row.t
+            if row.users > before and not self.rules.planned:
+                self._monitor.replies.note_rise(self.since)
+        if row.state in STOPPING and not self._stopping:
+            self._stopping = True
+            self._end_visit(row.t)
+        same = len(self._samples) > 1 and all(
+            (one.users, one.state) == (row.users, row.state) for one in (self._samples[-1], self._samples[-2])
+        )
+        if same:
+            self._samples.pop()
+        self._samples.append(row)
+        return row.users < before
 
-    def _is_one(self, t: float) -> bool:
-        meant = self.rules.meant is None or self.users in self.rules.meant
-        return self.users > 0 and meant and t >= self.since + self.rules.settle
+    def _end_visit(self, t: float) -> None:
+        """End the plan's visit where the run was stopped in the middle of it."""
+        if self._monitor.visits and self._monitor.visits[-1].end is None:
+            self._monitor.end_visit(t, more_users=False)
 
-    def _begin(self, level: Level) -> None:
-        self._open.append(level)
-        while len(self._open) > OPEN:
-            self.past = [*self.past, self._open.pop(0).now(self.rules)][-SHOWN:]
+    def note_server(self, t: float, kv_usage: float | None, waiting: float | None, preemptions: int | None) -> None:
+        """Add server metrics; `preemptions` since the last call."""
+        self._server.append((t, _nan(kv_usage), _nan(waiting), _nan(preemptions)))
 
-    def _close(self, t: float, *, overtaken: bool) -> None:
-        level = self.present
-        if level is None:
+    def update(self, now: float, *, final: bool = False) -> None:
+        """Estimate anew, if it is due."""
+        if now < self._next_update and not final:
             return
-        level.end, level.overtaken = t, overtaken
-        if t - level.start < self.rules.shortest:
-            self._open.pop()
+        started = clock.monotonic()
+        spans = self._monitor.visits if self.rules.planned else self._found_spans()
+        visits = [self._monitor.replies.visit(span, now) for span in spans]
+        self.estimate = self._monitor.estimate_from(visits) if visits else None
+        server = np.array(self._server).reshape(-1, 4)
+        seen = Counter[int]()
+        levels = []
+        for span in spans:
+            seen[span.users] += 1
+            levels.append(self._level(span, seen[span.users], now, server))
+        self.all = levels
+        self._next_update = now + max(UPDATE_EVERY_S, (clock.monotonic() - started) / MAX_CPU_SHARE)
 
-    def add(self, batch: Batch) -> None:
-        """Replies have ended."""
-        for level in self._open:
-            level.add(batch)
+    def _found_spans(self) -> list[Span]:
+        """Find levels as the report does; a band of the stretch that goes on may yet become a level."""
+        if not self._samples:
+            return []
+        last = self._samples[-1].t
+        drained_at = drain_times(self._monitor.replies.times())
+        levels = find_levels(from_rows(list(self._samples), UserRow), None, None, (), drained_at)
+        return [
+            Span(
+                level.users,
+                level.t_start,
+                None if level.t_end >= last and not self._stopping else level.t_end,
+                level.band,
+            )
+            for level in levels
+            if not level.band or self._stopping or level.t_end <= self.since
+        ][-MAX_LEVELS:]
 
-    @property
-    def overtaken(self) -> bool:
-        """Whether replies may still come to a level that more users ended."""
-        return any(level.overtaken for level in self._open)
+    def _level(self, span: Span, visit: int, now: float, server: np.ndarray) -> LevelNow:
+        rows = self._monitor.replies.rows_of(span)
+        known = self.estimate.level(span.users) if self.estimate else None
+        ttft, rate, gap = (rows[name].astype(np.float64) for name in ("ttft", "rate", "gap"))
+        of_span = server[(server[:, 0] >= span.start) & (server[:, 0] <= (span.end or np.inf))]
+        kv_usage, waiting, preempted = (of_span[:, column] for column in (1, 2, 3))
+        return LevelNow(
+            users=span.users,
+            visit=visit,
+            band=span.band,
+            t_start=span.start,
+            t_end=span.end,
+            state=known.state if known else "unproven",
+            reasons=known.reasons if known else (),
+            served_share=known.served_share if known else None,
+            served_share_low=known.share_low if known else None,
+            served_share_high=known.share_high if known else None,
+            replies_needed=known.replies_needed if known else None,
+            why=self._why(span, now),
+            replies=len(rows),
+            ttft_p50=quantile(ttft, 0.50),
+            ttft_p95=quantile(ttft, 0.95),
+            decode_rate_p50=quantile(rate, 0.50),
+            longest_gap_max=quantile(gap, 1.0),
+            kv_usage_max=quantile(kv_usage, 1.0),
+            waiting_max=quantile(waiting, 1.0),
+            preemptions=None if np.isnan(preempted).all() else int(np.nansum(preempted)),
+        )
 
-    def over(self, sent: Floats) -> Floats:
-        """Until when replies that were sent at these moments are judged."""
-        until = np.full(len(sent), np.inf)
-        for level in self._open:
-            if level.overtaken and level.end is not None:
-                until[(sent >= level.start) & (sent <= level.end)] = level.end
-        return until
+    def _why(self, span: Span, now: float) -> tuple[str, ...]:
+        shares: Mapping[str, float] = self._monitor.replies.shares(span, now)
+        short = [dimension for dimension in shares if shares[dimension] < self._monitor.needed_share]
+        return tuple(sorted(short, key=lambda dimension: shares[dimension]))
 
     def settled_in(self, now: float) -> float | None:
-        """Seconds until the measured part begins; None where it has begun, or without users."""
+        """Return seconds until the measured part starts; None if it has, or without users."""
         left = self.since + self.rules.settle - now
         return left if self.users and self.present is None and left > 0 else None
 
-    def all_now(self) -> list[LevelNow]:
-        """Every level so far, in order of time."""
-        return [*self.past, *(level.now(self.rules) for level in self._open)]
+
+def _nan(value: float | None) -> float:
+    return np.nan if value is None else value

@@ -1,4 +1,4 @@
-"""One run as it goes on: told of every row, asked once a second for what is to be shown."""
+"""One run as it goes on: takes every row, and returns once a second what is to be shown."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,24 +6,22 @@ from typing import Any
 
 from probe_ext.live import history
 from probe_ext.live.cpu_load import CpuTrack
+from probe_ext.live.failures import Failures
 from probe_ext.live.history import History
 from probe_ext.live.live_levels import LevelNow, Levels, Rules
 from probe_ext.live.named_stats import Names, Streaming
 from probe_ext.live.reply_batch import judge
 from probe_ext.live.server_now import ServerNow
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.live.window import Window, WindowFigures
-from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import ReplyRow, ServerRow, UserRow
-from probe_ext.verdict.grading.user_grades import UserCounts
+from probe_ext.verdict.levels.find_levels import STOPPING
 
-ENDING = frozenset({"stopping", "stopped", "cleanup"})
 COLUMNS = {
     "users": history.last,
-    "users_served": history.last,
-    "users_strained": history.last,
-    "users_broken": history.last,
-    "users_undecided": history.last,
-    "users_unheard": history.last,
+    "served": history.last,
+    "strained": history.last,
+    "broken": history.last,
     "ttft_p50": history.largest,
     "ttft_p95": history.largest,
     "decode_rate_p50": history.smallest,
@@ -33,31 +31,28 @@ COLUMNS = {
     "kv_usage": history.largest,
     "running": history.largest,
     "waiting": history.largest,
-    "preemptions": history.together,
-    "failed": history.together,
+    "preemptions": history.total,
+    "failed": history.total,
 }
-"""what is drawn over time, and what stands for several seconds that became one point: the worst, or the last"""
+"""what is drawn over time, and how several seconds are merged into one point: the worst, or the last"""
 
 
 @dataclass(frozen=True)
 class Now:
-    """One moment of a run."""
+    """The figures of one moment. Seconds of the run."""
 
     t: float
     users: int
     target: int | None
-    users_served: int
-    users_strained: int
-    users_broken: int
-    users_undecided: int
-    users_unheard: int
     window_s: float
     window: WindowFigures
     replies: int
-    """that have ended since the run began"""
+    """finished since the run began"""
     failed: int
+    failure: str | None
+    """why replies failed, in the server's own words, if all for the same reason"""
     last_reply: float | None
-    """second of the run in which the newest reply ended"""
+    """end of the newest reply"""
     kv_usage: float | None
     running: float | None
     waiting: float | None
@@ -65,101 +60,93 @@ class Now:
     """since the run began"""
     server_heard: float | None
     settles_in: float | None
-    """seconds until the level's measured part begins"""
+    """seconds until the level's measured part starts"""
     level: LevelNow | None
-    """the one that is being measured"""
+    """the level that is being measured"""
 
 
 class LiveRun:
-    """Takes rows in any order, and makes a moment of them when it is time."""
+    """Takes rows in any order, and updates the figures at each tick."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, monitor: VisitMonitor) -> None:
         self.rules = rules
         self.now: Now | None = None
-        """the newest moment"""
-        self.levels, self.names = Levels(rules), Names()
+        """the newest figures"""
+        self.levels, self.names = Levels(rules, monitor), Names()
         self.history = History(COLUMNS)
         self.cpu = CpuTrack()
-        self._window, self._server = Window(), ServerNow()
-        self._waiting: list[ReplyRow] = []
-        self._replies = self._failed = self._failed_news = 0
+        self._monitor = monitor
+        self._window, self._server, self._failures = Window(), ServerNow(), Failures()
+        self._new_rows: list[ReplyRow] = []
+        self._replies = self._failed_before = 0
         self._last_reply: float | None = None
         self._users: UserRow | None = None
 
     def on_reply(self, row: ReplyRow) -> None:
-        """A reply has ended."""
-        self._waiting.append(row)
+        """Add a finished reply."""
+        self._monitor.add(row)
+        self._new_rows.append(row)
         self._replies += 1
-        self._failed_news += is_failure(Outcome(row.outcome))
+        self._failures.add(row)
         self._last_reply = max(self._last_reply or 0.0, row.end)
 
     def on_server(self, rows: Sequence[ServerRow]) -> None:
-        """The server has said something of itself."""
+        """Add server metrics."""
         self._server.add(rows)
 
     def on_users(self, row: UserRow) -> None:
-        """How many users there are."""
+        """Note the number of users."""
         self._users = row
-        if self.levels.note_users(row.t, row.users, ending=row.state in ENDING) and row.state not in ENDING:
+        if self.levels.note_users(row) and row.state not in STOPPING:
             self._window.restart(row.t)
 
-    def tick(self, t: float) -> Now:
-        """Make a moment of what has come; `t` is the second of the run."""
-        rows, self._waiting = self._waiting, []
+    def tick(self, t: float, *, final: bool = False) -> Now:
+        """Update the figures with what has arrived; `t` is the second of the run."""
+        rows, self._new_rows = self._new_rows, []
         if rows:
             batch = judge(rows, self.rules.profile)
-            cut = self.levels.overtaken
-            self.levels.add(judge(rows, self.rules.profile, self.levels.over) if cut else batch)
             self.names.add(batch)
             self._window.push(t, batch)
         else:
-            self._window.age(t)
-        news = self._server.preempted()
-        level = self.levels.present
+            self._window.expire(t)
+        new_preemptions = self._server.new_preemptions()
         kv, waiting = self._server.kv_usage(t), self._server.requests("waiting", t)
-        if level is not None:
-            level.note_server(kv, waiting, news)
-        self.now = self._moment(t, kv, waiting, level.now(self.rules) if level else None)
-        self.history.add(self._point(self.now, news))
-        self._failed, self._failed_news = self._failed + self._failed_news, 0
+        self.levels.note_server(t, kv, waiting, new_preemptions)
+        self.levels.update(t, final=final)
+        self.now = self._moment(t, kv, waiting)
+        self.history.add(self._point(self.now, new_preemptions))
+        self._failed_before = self._failures.number
         return self.now
 
-    def _moment(self, t: float, kv: float | None, waiting: float | None, level: LevelNow | None) -> Now:
-        users = self._users.users if self._users else 0
-        people: UserCounts = self._window.people(self.rules.profile.users)
-        heard = int(people.judged)
+    def _moment(self, t: float, kv: float | None, waiting: float | None) -> Now:
         return Now(
             t=t,
-            users=users,
+            users=self._users.users if self._users else 0,
             target=self._users.target if self._users else None,
-            users_served=int(people.served),
-            users_strained=int(people.strained),
-            users_broken=int(people.broken),
-            users_undecided=int(people.undecided),
-            users_unheard=max(0, users - heard),
             window_s=self._window.seconds,
             window=self._window.figures(t),
             replies=self._replies,
-            failed=self._failed + self._failed_news,
+            failed=self._failures.number,
+            failure=self._failures.common_reason(),
             last_reply=self._last_reply,
             kv_usage=kv,
             running=self._server.requests("running", t),
             waiting=waiting,
             preemptions=self._server.preemptions,
-            server_heard=self._server.heard,
+            server_heard=self._server.last_row,
             settles_in=self.levels.settled_in(t),
-            level=level,
+            level=self.levels.present,
         )
 
-    def _point(self, now: Now, preempted: int | None) -> dict[str, float | None]:
-        told: dict[str, Any] = {**asdict(now), **asdict(now.window)}
-        told.update(preemptions=preempted, failed=self._failed_news)
-        return {name: told[name] for name in ("t", *COLUMNS)}
+    def _point(self, now: Now, new_preemptions: int | None) -> dict[str, float | None]:
+        figures: dict[str, Any] = {**asdict(now), **asdict(now.window)}
+        figures.update(preemptions=new_preemptions, failed=now.failed - self._failed_before)
+        return {name: figures[name] for name in ("t", *COLUMNS)}
 
     def streaming(self) -> list[Streaming]:
-        """A line a name of Locust's table."""
+        """Return the figures by name."""
         return self.names.table()
 
     def lags(self) -> dict[str, float]:
-        """Each worker's latest read in the window, seconds."""
+        """Return each worker's largest receive lag in the window, in seconds."""
         return self._window.lags()

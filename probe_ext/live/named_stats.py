@@ -1,4 +1,4 @@
-"""TTFT and the longest gap of each line of Locust's table, at full resolution."""
+"""TTFT and longest gap by the name of Locust's statistics, at full resolution."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,18 @@ import numpy as np
 from probe_ext.live.reply_batch import Batch
 from probe_ext.measure.sketch import LatencySketch
 
-MOST = 200
-"""lines; Locust's own table shows 500"""
+MAX_NAMES = 200  # Locust's own table shows 500
 
 
 class Line:
-    """One name's replies since the run began."""
+    """The replies of one name since the run began."""
 
     def __init__(self) -> None:
         self.replies = self.failed = 0
         self.ttft, self.gap, self.tpot = LatencySketch(), LatencySketch(), LatencySketch()
 
     def add(self, batch: Batch) -> None:
-        """Take replies."""
+        """Add replies."""
         self.replies += len(batch)
         self.failed += int(batch.failed.sum())
         self.ttft.add(batch.ttft[batch.ttft >= 0].tolist())
@@ -27,16 +26,16 @@ class Line:
         self.tpot.add((1 / batch.rate[batch.rate > 0]).tolist())
 
     def merge(self, other: "Line") -> None:
-        """Take another line's."""
+        """Add another line's replies."""
         self.replies += other.replies
         self.failed += other.failed
-        for mine, theirs in ((self.ttft, other.ttft), (self.gap, other.gap), (self.tpot, other.tpot)):
-            mine.merge(theirs)
+        for sketch, added in ((self.ttft, other.ttft), (self.gap, other.gap), (self.tpot, other.tpot)):
+            sketch.merge(added)
 
 
 @dataclass(frozen=True)
 class Streaming:
-    """A line of the table; seconds and tokens a second."""
+    """The figures of one name; seconds and tokens per second."""
 
     name: str
     replies: int
@@ -50,28 +49,28 @@ class Streaming:
 
 
 class Names:
-    """By the name that Locust's table has for a reply."""
+    """Figures by name."""
 
     def __init__(self) -> None:
         self._lines: dict[str, Line] = {}
 
     def add(self, batch: Batch) -> None:
-        """Take replies; names beyond MOST are left to Locust's own table."""
+        """Add replies; names beyond MAX_NAMES are only in Locust's own table."""
         for name in dict.fromkeys(batch.name):
-            if name in self._lines or len(self._lines) < MOST:
-                mine = batch.where(np.array([other == name for other in batch.name], dtype=np.bool_))
-                self._lines.setdefault(name, Line()).add(mine)
+            if name in self._lines or len(self._lines) < MAX_NAMES:
+                matching = batch.where(np.array([other == name for other in batch.name], dtype=np.bool_))
+                self._lines.setdefault(name, Line()).add(matching)
 
     def table(self) -> list[Streaming]:
-        """One line a name."""
+        """Return the figures of each name."""
         return [_streaming(name, line) for name, line in sorted(self._lines.items())]
 
     def total(self, name: str) -> Streaming:
-        """All of them together."""
-        together = Line()
+        """Return the figures of all replies, under this name."""
+        total = Line()
         for line in self._lines.values():
-            together.merge(line)
-        return _streaming(name, together)
+            total.merge(line)
+        return _streaming(name, total)
 
 
 def _streaming(name: str, line: Line) -> Streaming:

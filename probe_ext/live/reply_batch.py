@@ -1,4 +1,4 @@
-"""Replies as they come, a batch at a time: judged once, by the same rules as in the report."""
+"""Finished replies in batches: judged once, by the rules of the report."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,33 +25,33 @@ _ARRAYS = ("sent", "end", "ttft", "rate", "gap", "lag", "tokens", "failed", "gra
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Judged replies, column by column. Seconds of the run; NaN is missing."""
+    """Judged replies, column by column. Seconds of the run; NaN means missing."""
 
     user: Sequence[str]
     worker: Sequence[str]
     name: Sequence[str]
-    """line in Locust's table"""
+    """name in Locust's statistics"""
     sent: Floats
-    """or due, where it was never sent"""
+    """or due, if it was never sent"""
     end: Floats
     ttft: Floats
     rate: Floats
-    """decode rate, tokens a second, where the profile judges it"""
+    """decode rate in tokens per second, if the profile judges it"""
     gap: Floats
-    """the longest silence in mid-reply"""
+    """longest silent pause"""
     lag: Floats
-    """the latest that any of its bytes was read after the kernel had them"""
+    """largest time between the kernel receiving bytes and our reading them"""
     tokens: Floats
     failed: Bools
     grades: Grades
     by: Mapping[str, Grades]
-    """by each dimension alone"""
+    """by dimension"""
 
     def __len__(self) -> int:
         return len(self.user)
 
     def where(self, keep: Bools) -> "Batch":
-        """Only these replies."""
+        """Return a batch of only these replies."""
         if keep.all():
             return self
         kept = np.flatnonzero(keep).tolist()
@@ -65,15 +65,15 @@ def _never(sent: Floats) -> Floats:
     return np.full(len(sent), np.inf)
 
 
-def judge(rows: Sequence[ReplyRow], profile: SloProfile, over: Callable[[Floats], Floats] = _never) -> Batch:
-    """Judge these replies; those of a scenario's own warm-up are left out, as they are in the report.
+def judge(rows: Sequence[ReplyRow], profile: SloProfile, until: Callable[[Floats], Floats] = _never) -> Batch:
+    """Judge replies, without those of a scenario's own warm-up.
 
-    `over` says until when a reply that was sent at a moment is judged: as it stood when more users came.
+    `until` maps the times of sending to the times up to which replies are judged: when more users came.
     """
     rows = [row for row in rows if row.scenario != WARM_UP]
     columns = _columns(rows)
     sent = np.where(np.isnan(columns["sent"]), columns["due"], columns["sent"])
-    judged = judge_replies(as_of(columns, over(sent)), profile, profile.reasoning)
+    judged = judge_replies(as_of(columns, until(sent)), profile, profile.reasoning)
     return Batch(
         user=[row.user for row in rows],
         worker=[row.worker for row in rows],

@@ -1,73 +1,127 @@
-"""What is going on, in a sentence or two: the same on the page and on a terminal."""
+"""The current state in a sentence or two, for the live page."""
 
 import re
 from dataclasses import dataclass
 from typing import Literal
 
-from probe_ext.live.live_levels import LevelNow, Rules
+from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import Now
 from probe_ext.verdict.values import plurals
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
+from probe_ext.verdict.values.formats import percent
+from probe_ext.verdict.wording.headline import interval_text
+from probe_ext.verdict.wording.unproven_level import reason_in_words
 
-_ANSWER = re.compile(r"([\d,]+)( people at once feel served)[;.](.*)", re.DOTALL)
+_ANSWER = re.compile(r"((?:About |At least )?[\d,]+)( (?:person|people) can use this at once[^.;]*)[;.](.*)", re.DOTALL)
 
 Tone = Literal["", "good", "bad"]
 
 
 @dataclass(frozen=True)
 class Headline:
-    """A sentence that may begin with the number that matters."""
+    """A sentence that may start with a number, which is emphasised."""
 
     number: str
     rest: str
     tone: Tone = ""
 
 
-def headline(now: Now | None, rules: Rules) -> Headline:
-    """Who feels served."""
+def headline(now: Now | None, estimate: CapacityEstimate | None) -> Headline:
+    """Say how many people can use the server at once, as far as the replies so far tell."""
     if now is None or not now.users:
-        return Headline("", "Nobody is using the server.")
-    heard = now.users_served + now.users_strained + now.users_broken + now.users_undecided
-    if not heard:
-        return Headline("", f"{plurals.people(now.users)}, and none heard yet.")
-    if now.users == 1:
-        return Headline("", "One person feels served." if now.users_served else "One person does not feel served.")
-    feel = "feels" if now.users_served == 1 else "feel"
-    share = rules.profile.level.served_share * heard
-    lost = now.users_strained + now.users_broken
-    tone: Tone = "good" if now.users_served >= share else "bad" if heard - lost < share else ""
-    rest = f" of {plurals.people(max(now.users, heard))} {feel} served."
-    return Headline(f"{now.users_served:,}", rest, tone)
+        return Headline("", "No users.")
+    if all_failed(now):
+        return Headline(_all_replies(now), " failed.", "bad")
+    if not now.replies:
+        return Headline("", f"{plurals.people(now.users)}, no replies yet.")
+    return _so_far(estimate) or Headline("", "Too early to say.")
+
+
+def _so_far(estimate: CapacityEstimate | None) -> Headline | None:
+    interval = estimate.interval if estimate else None
+    if estimate is None or interval in {None, (0, None)}:
+        return None
+    low, high = interval or (0, None)
+    if high is None:
+        return Headline(f"At least {low:,}", f" so far: {'this many are' if low > 1 else '1 person is'} served.")
+    if high == 0:
+        return Headline("Not even 1", " person is served so far.", "bad")
+    if estimate.estimate is None or low == high:
+        number = interval_text((low, high)) if low else f"Fewer than {high + 1:,}"
+        return Headline(number, f" {'person' if high == 1 else 'people'} at once, so far.")
+    return Headline(
+        f"About {int(estimate.estimate):,}", f" people at once, so far (95 %: {interval_text((low, high))})."
+    )
+
+
+def short_capacity(estimate: CapacityEstimate | None) -> str:
+    """Return `about 18 (14–24)`, `at least 8`; empty while nothing is known."""
+    interval = estimate.interval if estimate else None
+    if estimate is None or interval is None or interval == (0, None):
+        return ""
+    low, high = interval
+    if high is None:
+        return f"at least {low:,}"
+    limits = f"{low:,}" if low == high else f"{low:,}–{high:,}"
+    if estimate.estimate is None or low == high:
+        return limits if low else f"fewer than {high + 1:,}"
+    return f"about {int(estimate.estimate):,} ({limits})"
+
+
+def all_failed(now: Now) -> str:
+    """Return `all 24 replies failed: HTTP 400 …` if all did, for one reason; else an empty string."""
+    if not now.failure or now.failed < now.replies:
+        return ""
+    every = _all_replies(now)
+    return f"{every[:1].lower()}{every[1:]} failed: {now.failure}"
+
+
+def _all_replies(now: Now) -> str:
+    return "The only reply" if now.replies == 1 else f"All {now.replies:,} replies"
 
 
 def answered(sentence: str) -> tuple[Headline, str]:
-    """A report's sentence: its answer, and what it adds."""
-    found = _ANSWER.match(sentence)
-    if found is None:
+    """Split a report's headline into the capacity and the rest."""
+    match = _ANSWER.match(sentence)
+    if match is None:
         return Headline("", sentence), ""
-    more = found[3].strip()
-    return Headline(found[1], f"{found[2]}.", "good"), more[:1].upper() + more[1:]
+    rest = match[3].strip()
+    return Headline(match[1], f"{match[2]}.", "good"), rest[:1].upper() + rest[1:]
 
 
-def progress(now: Now | None, rules: Rules) -> str:
-    """Where the level stands that is being measured, or when measuring begins."""
+def progress(now: Now | None, position: str) -> str:
+    """Say how the current level is doing, or when measuring starts, or why replies fail."""
     if now is None or not now.users:
         return ""
+    if now.failure:
+        failed = "" if all_failed(now) else f"{plurals.things(now.failed, 'reply', 'replies')} failed. "
+        return f"{failed}{now.failure}"
+    step = f"{plurals.capitalised(position)}. " if position else ""
+    return step + _measuring(now)
+
+
+def _measuring(now: Now) -> str:
     if now.level is not None:
-        return f"{plurals.people(now.users)} for {now.t - now.level.t_start:.0f} s: {standing(now.level, rules)}."
+        return f"{plurals.people(now.users)} for {now.t - now.level.t_start:.0f} s: {level_status(now.level)}."
     if now.settles_in is not None:
-        return f"The number of people has changed: measuring begins in {now.settles_in:.0f} s."
-    return "The number of people is changing."
+        return f"The number of users has changed; measuring starts in {now.settles_in:.0f} s."
+    return f"{plurals.people(now.users)}: not measuring yet."
 
 
-def standing(level: LevelNow, rules: Rules) -> str:
-    """What the level would be if nothing more came."""
+def level_status(level: LevelNow) -> str:
+    """Return the level's state by the replies so far."""
+    if level.is_early:
+        return f"too early to say, {plurals.things(level.replies, 'reply', 'replies')} so far"
+    share = (
+        f"{percent(level.served_share)} of replies served "
+        f"(95 %: {percent(level.served_share_low)} to {percent(level.served_share_high)})"
+    )
     if level.state == "held":
-        return "so far this level holds"
+        return f"{share}, this level holds so far"
     if level.state == "failed":
-        return (
-            f"so far this level fails, by {plurals.listed([plurals.cause(one) for one in level.why]) or 'all together'}"
-        )
-    if level.users_told >= level.users:
-        return f"too early to say, {plurals.people(level.users_undecided)} not decided yet"
-    enough = plurals.things(rules.min_replies, "judged reply", "judged replies")
-    return f"too early to say, {level.users_told} of {level.users} have {enough}"
+        causes = plurals.listed([plurals.cause(dimension) for dimension in level.why])
+        return f"{share}, this level fails so far, limited by {causes or 'all dimensions together'}"
+    said = f"{share}, not proven yet: {reason_in_words(level.reasons)}"
+    if level.replies_needed and level.reasons[:1] in {("too_few_replies",), ("too_close",)}:
+        said += f"; about {plurals.things(level.replies_needed, 'more reply', 'more replies')} would tell"
+    return said

@@ -1,90 +1,90 @@
-"""The last half a minute or so of replies: the figures of now.
+"""The current figures, from replies that ended in the last half a minute or so.
 
-A reply is known when it has ended, so *now* is made of replies that ended a moment ago. The window lasts SHORTEST, or
-twice as long as replies usually take where that is longer: else most users of a slow server would go unheard.
+The window lasts MIN_WINDOW_S, or twice the usual duration of a reply if that is longer: otherwise most users of a slow
+server would have no reply in it.
 """
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 
 import numpy as np
 
 from probe_ext.live.reply_batch import Batch
-from probe_ext.live.user_ledger import Ledger
-from probe_ext.settings.slo import Users
-from probe_ext.verdict.grading.user_grades import UserCounts
+from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, STRAINED
 from probe_ext.verdict.values.columns import Floats
 from probe_ext.verdict.values.evidence import quantile
 
-SHORTEST, LONGEST = 30.0, 300.0
-"""seconds"""
-_FORGETFUL = 3
-"""names remembered for each user that is heard"""
+MIN_WINDOW_S, MAX_WINDOW_S = 30.0, 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class WindowFigures:
-    """Of the replies that ended in the window. Seconds, tokens a second; None where there is nothing to tell from."""
+    """Figures of the replies in the window. Seconds, tokens per second; None without data."""
 
     replies: int
     failed: int
+    served: int
+    strained: int
+    broken: int
+    users: int
+    """with a reply in the window"""
     ttft_p50: float | None
     ttft_p95: float | None
     decode_rate_p50: float | None
     decode_rate_p05: float | None
     longest_gap_max: float | None
     tokens_per_s: float | None
-    """tokens of these replies over the window's length, all users together"""
+    """of all users together"""
 
 
 class Window:
-    """Replies come in batches and leave as they came."""
+    """Replies enter and leave in batches."""
 
     def __init__(self) -> None:
-        self.seconds = SHORTEST
+        self.seconds = MIN_WINDOW_S
         self._batches: deque[tuple[float, Batch]] = deque()
-        self._ledger = Ledger()
+        self._replies_by_user: Counter[str] = Counter()
         self._since = 0.0
-        """replies sent before this second of the run say nothing of the users there are now"""
+        """replies sent before this second of the run met the load of users who have left"""
 
     def push(self, now: float, batch: Batch) -> None:
-        """Take a batch."""
-        fresh = batch.where((batch.end >= now - self.seconds) & (batch.sent >= self._since))
-        if len(fresh):
-            self._batches.append((now, fresh))
-            self._ledger.add(fresh.user, fresh.grades)
-        self.age(now)
-        spent = self._all("end") - self._all("sent")
-        usual = quantile(spent, 0.5) or 0.0
-        self.seconds = min(LONGEST, max(SHORTEST, 2 * usual))
+        """Add a batch."""
+        recent = batch.where((batch.end >= now - self.seconds) & (batch.sent >= self._since))
+        if len(recent):
+            self._batches.append((now, recent))
+            self._replies_by_user.update(recent.user)
+        self.expire(now)
+        durations = self._all("end") - self._all("sent")
+        usual = quantile(durations, 0.5) or 0.0
+        self.seconds = min(MAX_WINDOW_S, max(MIN_WINDOW_S, 2 * usual))
 
-    def age(self, now: float) -> None:
-        """Let go what has become old."""
+    def expire(self, now: float) -> None:
+        """Remove old replies."""
         while self._batches and self._batches[0][0] < now - self.seconds:
             _, old = self._batches.popleft()
-            self._ledger.add(old.user, old.grades, times=-1)
-        if self._ledger.seen > _FORGETFUL * (1 + self._ledger.heard()):
-            self._ledger = Ledger()  # users who came and went are forgotten
-            for _, batch in self._batches:
-                self._ledger.add(batch.user, batch.grades)
+            for user in old.user:
+                self._replies_by_user[user] -= 1
+                if not self._replies_by_user[user]:
+                    del self._replies_by_user[user]
 
     def restart(self, now: float) -> None:
-        """Users have left, nobody knows which: only what is sent from here on tells of those who stay."""
+        """Start again after users have left: only count replies sent from now on."""
         self._since = now
         self._batches.clear()
-        self._ledger = Ledger()
-
-    def people(self, rules: Users) -> UserCounts:
-        """Users by what they felt in the window."""
-        return self._ledger.people(rules)
+        self._replies_by_user.clear()
 
     def figures(self, now: float) -> WindowFigures:
-        """What the window holds."""
+        """Return the figures of the window."""
         ttft, rate, gap, tokens = (self._all(name) for name in ("ttft", "rate", "gap", "tokens"))
+        grades = self._all("grades")
         length = min(self.seconds, now - self._since)
         return WindowFigures(
             replies=len(ttft),
             failed=int(self._all("failed").sum()),
+            served=int((grades == SERVED).sum()),
+            strained=int((grades == STRAINED).sum()),
+            broken=int((grades == BROKEN).sum()),
+            users=len(self._replies_by_user),
             ttft_p50=quantile(ttft, 0.50),
             ttft_p95=quantile(ttft, 0.95),
             decode_rate_p50=quantile(rate, 0.50),
@@ -94,7 +94,7 @@ class Window:
         )
 
     def lags(self) -> dict[str, float]:
-        """Each worker's latest read in the window, seconds after the kernel had the bytes."""
+        """Return each worker's largest receive lag in the window, in seconds."""
         worst: dict[str, float] = {}
         for _, batch in self._batches:
             for worker, lag in zip(batch.worker, batch.lag.tolist(), strict=True):

@@ -8,9 +8,10 @@ is further away gets more time. The search is over as soon as the interval is as
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 from probe_ext.load.level_plan import MAX_HOLD_FACTOR
+from probe_ext.load.monitor import EstimateView, Interval, Monitor, State
 
 SEARCH_CRITICAL = 2.24
 """standard errors for every proof in a search, instead of Student's t: it looks often; found by simulation"""
@@ -32,58 +33,7 @@ LATE_REPLIES_TOLERANCE = 1.5
 """by which replies that end after the search may widen the interval it stopped at"""
 LOOK_EVERY_S = 3.0
 
-State = Literal["held", "failed", "unproven"]
 Outcome = Literal["precise", "widened", "max_users", "time", "unreachable"]
-Interval = tuple[int, int | None]
-
-
-class LevelView(Protocol):
-    """What the search reads of one level's estimate."""
-
-    @property
-    def state(self) -> State: ...
-    @property
-    def share_fit(self) -> float: ...
-    @property
-    def seconds_needed(self) -> float | None: ...
-
-
-class EstimateView(Protocol):
-    """What the search reads of an estimate of capacity."""
-
-    @property
-    def estimate(self) -> float | None: ...
-    @property
-    def interval(self) -> Interval | None: ...
-    @property
-    def bracket(self) -> tuple[int | None, int | None]: ...
-    def level(self, users: int) -> LevelView | None: ...
-
-
-class Monitor(Protocol):
-    """The replies of the run so far."""
-
-    @property
-    def needed_share(self) -> float:
-        """The served share at which a level holds."""
-
-    def reply_cycle(self) -> float:
-        """Seconds from one request of a user to the next, of late; 0 while unknown."""
-
-    def users_replied(self, since: float) -> int:
-        """Users with a reply that ended since then."""
-
-    def begin_visit(self, now: float, users: int) -> None:
-        """From now on, replies count for a level of so many users."""
-
-    def end_visit(self, now: float, *, more_users: bool) -> None:
-        """They no longer do; replies in flight are judged as they stand if more users come."""
-
-    def visit_counts(self, now: float) -> tuple[int, int]:
-        """Served and judged replies of the present visit."""
-
-    def estimate(self, now: float) -> EstimateView:
-        """The estimate from all visits so far."""
 
 
 @dataclass(frozen=True)
@@ -168,13 +118,6 @@ class SearchSteps:
         return [self.level] if self.outcome == "unreachable" else []
 
     @property
-    def position(self) -> str:
-        """What is known so far and what is being done, in a few words."""
-        left = self.seconds_left
-        more = f", about {math.ceil(left / 60)} min left" if left else ""
-        return f"search: {self._known()}{more}; measuring {self.level}"
-
-    @property
     def target_width(self) -> float | None:
         """How wide the interval may be, in users; None before there is one."""
         return None if self.interval is None else self.plan.target_width(self._center(self.interval))
@@ -205,13 +148,6 @@ class SearchSteps:
                 "steps": [step.as_json() for step in self.steps],
             },
         }
-
-    def _known(self) -> str:
-        if self.interval in {None, (0, None)}:
-            return "nothing known yet"
-        low, high = self.interval or (0, None)
-        limits = f"at least {low}" if high is None else f"{low} to {high}"
-        return limits if self.estimate is None else f"about {self.estimate:.0f} ({limits})"
 
     # --- stepping -----------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.bundled import folder
+from probe_ext.exit_codes import ExitCode
 from probe_ext.report.inputs import frames
 from probe_ext.report.outputs import render, summary_and_junit, terminal
 from probe_ext.report.outputs.capacity_schema import validate
@@ -25,14 +26,12 @@ from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Option
-from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, load_profile
+from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, load_profile, profile_of_run
 from probe_ext.verdict.judge import NOTHING_GIVEN, judge
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.judgement import Judgement
 from probe_ext.verdict.values.manifest_view import mapping, number
 
-OK, GATE, USAGE, INVALID = 0, 1, 2, 3
-"""Exit codes: success; gate missed or unproven; wrong usage or input; invalid run."""
 DEFAULT_PROFILE = "chat"
 _REPORT_OPTIONS = ("team_think_time", "price_per_hour")
 """Options of the run that only the report uses, in the order of `Given`."""
@@ -45,6 +44,8 @@ class Built:
     judgement: Judgement
     gate: Gate | None
     page: Path
+    given: Given
+    """think time and price, by command line or run"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,13 +88,13 @@ def main(args: argparse.Namespace) -> int:
     except OSError as error:
         return _usage_error(f"{error.filename or args.run}: {error.strerror or error}")
     if not args.quiet:
-        terminal.show(built.judgement.to_json(), built.gate, built.page, sys.stdout)
+        terminal.show(built.judgement.to_json(), built.gate, built.page, sys.stdout, built.given)
     return exit_code(built)
 
 
 def _usage_error(why: str) -> int:
     print(f"probe report: {why}", file=sys.stderr)  # noqa: T201 (output of a command)
-    return USAGE
+    return ExitCode.USAGE
 
 
 def server_figures(run: Path, url: str | None, match: str | None) -> str | None:
@@ -123,8 +124,8 @@ def server_figures(run: Path, url: str | None, match: str | None) -> str | None:
 def exit_code(built: Built) -> int:
     """Return the exit code."""
     if built.judgement.verdict == "invalid":
-        return INVALID
-    return GATE if built.gate and not built.gate.met else OK
+        return ExitCode.INVALID
+    return ExitCode.GATE if built.gate and not built.gate.met else ExitCode.OK
 
 
 def build(
@@ -144,15 +145,16 @@ def build(
     options = mapping(content.get("options"))
     profile = _profile(content, slo)
     evidence = frames.load(run)
-    judgement = judge(evidence, profile, reasoning=reasoning, given=_given(given, options))
+    given = _given(given, options)
+    judgement = judge(evidence, profile, reasoning=reasoning, given=given)
     own_gate = options.get("fail_under_users")
     required = fail_under_users or (own_gate if isinstance(own_gate, int) else None)
     capacity = judgement.to_json()
     validate(capacity)
     gated = gate(capacity, required)
-    _write(run, capacity, gated, page.page(capacity, evidence, profile))
+    _write(run, capacity, gated, page.page(capacity, evidence, profile, given), given)
     manifest.replace_text(run / directory.PAUSES, pauses.csv_text(evidence, profile))
-    return Built(judgement, gated, run / directory.CAPACITY_HTML)
+    return Built(judgement, gated, run / directory.CAPACITY_HTML, given)
 
 
 def _given(given: Given, options: Mapping[str, Any]) -> Given:
@@ -181,16 +183,16 @@ def _profile(content: manifest.Manifest, slo: str | None) -> SloProfile:
     own = content.get("profile")
     if slo is None and isinstance(own, dict):
         try:
-            return SloProfile.model_validate(own)
+            return profile_of_run(own)
         except ValueError as error:
             raise SettingsError(f"{directory.MANIFEST}: profile: not valid in this version: {error}") from error
     return load_profile(slo or DEFAULT_PROFILE, folder("configs") / "slo")
 
 
-def _write(run: Path, capacity: dict[str, Any], gated: Gate | None, view: page.Page) -> None:
+def _write(run: Path, capacity: dict[str, Any], gated: Gate | None, view: page.Page, given: Given) -> None:
     text = json.dumps(capacity, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     manifest.replace_text(run / directory.CAPACITY_JSON, text)
-    manifest.replace_text(run / directory.SUMMARY, summary_and_junit.summary(view, capacity, gated))
+    manifest.replace_text(run / directory.SUMMARY, summary_and_junit.summary(view, capacity, gated, given))
     manifest.replace_text(run / directory.JUNIT, summary_and_junit.junit(capacity, gated))
     manifest.replace_text(run / directory.CAPACITY_HTML, render.html(view))
 

@@ -21,6 +21,7 @@ import sys
 
 from aiohttp import web
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.sim.api.app import Server
 from probe_ext.sim.faults import FaultError, parse_fault
 from probe_ext.sim.personality import PersonalityError, parse_personality, personality_names
@@ -28,7 +29,6 @@ from probe_ext.sim.profile import ProfileError, load_profile
 from probe_ext.sim.profile import profile_names as profile_names  # noqa: PLC0414 - `probe list` shows them
 from probe_ext.sim.serving.backend import ServerOptions
 
-EXIT_USAGE = 2
 LISTEN_BACKLOG = 4096
 SHUTDOWN_TIMEOUT_S = 1.0
 GC_THRESHOLDS = (50_000, 20, 50)
@@ -68,13 +68,13 @@ def main(args: argparse.Namespace) -> int:
         asyncio.run(_serve(_options(args), args.host, args.port))
     except (ProfileError, PersonalityError, FaultError, ValueError) as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - command-line output
-        return EXIT_USAGE
+        return ExitCode.USAGE
     except BrokenPipeError:
         raise  # the parent process is gone
     except OSError as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - command-line output
-        return EXIT_USAGE
-    return 0
+        return ExitCode.USAGE
+    return ExitCode.OK
 
 
 def _options(args: argparse.Namespace) -> ServerOptions:

@@ -1,4 +1,4 @@
-"""Which of Locust's events switches what on. Importing this module is what switches the package on."""
+"""Hook the package into Locust. Importing this module registers the listeners."""
 
 from typing import Any
 
@@ -7,13 +7,11 @@ from locust.env import Environment
 from locust.runners import WorkerRunner
 
 from probe_ext.swarm.locust_options import add_options
-from probe_ext.swarm.master_wiring import HeadWiring
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.master_wiring import wire_master
+from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.worker_wiring import wire_worker
 
-_SILENT_BEATS = 8
-"""seconds without a word after which Locust takes a worker for gone. Its own 3 are fewer than a generator on a crowded
-machine may be held up, and a master whose last worker is gone ends the run."""
+_WORKER_TIMEOUT_S = 8  # Locust's own 3 are too few on a crowded machine, and losing the last worker ends the run
 
 
 @events.init_command_line_parser.add_listener
@@ -24,10 +22,10 @@ def _add_options(parser: Any, **_: Any) -> None:
 @events.init.add_listener
 def _set_up(environment: Environment, **_: Any) -> None:
     runner = environment.runner
-    node = Node(environment, worker=runner.client_id if hasattr(runner, "client_id") else "master")
-    environment.probe_node = node
+    process = ProcessState(environment, worker=runner.client_id if hasattr(runner, "client_id") else "master")
+    environment.probe_state = process
     if isinstance(runner, WorkerRunner):
-        wire_worker(node, runner)
+        wire_worker(process, runner)
     else:
-        runners.HEARTBEAT_LIVENESS = _SILENT_BEATS
-        HeadWiring(node)
+        runners.HEARTBEAT_LIVENESS = _WORKER_TIMEOUT_S
+        wire_master(process)

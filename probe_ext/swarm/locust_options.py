@@ -1,18 +1,26 @@
 """The package's options on Locust's command line and in its web form."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from probe_ext.settings.options import OPTIONS
 
 _NOT_IN_WEB = {"metrics_url", "prometheus", "prometheus_match", "slo", "out", "force", "no_report", "fail_under_users"}
+_DEFAULT_LEVELS = "probe_default_levels"
+
+
+def set_default_levels(parser: ArgumentParser, levels: str) -> None:
+    """Have a run without levels, users or time use these levels; only `probe run` does."""
+    parser.set_defaults(**{_DEFAULT_LEVELS: levels})
+
+
+def default_levels(given: Namespace) -> str | None:
+    """Return the levels of a run without any; None if Locust was not started by `probe run`."""
+    return getattr(given, _DEFAULT_LEVELS, None)
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add every option of the table in a group of its own; each may come from the environment instead.
-
-    Locust shows an argument of a group in its web form only if the attributes that it looks for are set by hand.
-    """
+    """Add the package's options in a group of their own; each can also be set by an environment variable."""
     group = parser.add_argument_group("probe-ext: how many users feel served")
     for option in OPTIONS:
         kind: dict[str, Any] = {"action": "store_true"} if option.default is False else {"metavar": option.metavar}
@@ -24,5 +32,6 @@ def add_options(parser: ArgumentParser) -> None:
             help=option.help.replace("%", "%%"),
             **kind,
         )
+        # Locust sets these attributes only for arguments outside groups.
         action.include_in_web_ui = option.name not in _NOT_IN_WEB
         action.is_secret = action.is_required = action.is_multiple = False

@@ -1,4 +1,4 @@
-"""What a locustfile gets from `probe_ext`; importing it switches the package's listeners on."""
+"""What locustfiles import from `probe_ext`. Importing it registers the package's listeners."""
 
 from probe_ext.swarm import listeners
 from probe_ext.swarm.users import events

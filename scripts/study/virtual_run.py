@@ -8,15 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from probe_ext.load.boundary_search import SearchPlan, SearchSteps
+from probe_ext.bundled import folder
+from probe_ext.live.visit_monitor import VisitMonitor
+from probe_ext.load.boundary_search import SEARCH_CRITICAL, SearchPlan, SearchSteps
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
 from probe_ext.settings.slo import SloProfile
+from probe_ext.settings.slo import load_profile as load_slo
 from probe_ext.sim.metrics.vllm_series import cache_config
 from probe_ext.sim.profile import Profile
-from probe_ext.swarm.master.reply_counter import ReplyCounter
-from probe_ext.swarm.master.search_monitor import SearchMonitor
 from probe_ext.verdict.values.columns import from_rows
 from probe_ext.verdict.values.evidence import Evidence, LocustCounts, Window
 from scripts.study.people import People
@@ -82,11 +83,10 @@ def hold_levels(
 ) -> Run:
     """Hold these numbers of users one after another, by the stepping that real runs have."""
     plan = LevelPlan(levels, hold, settle, min_replies)
-    steps, counter = plan.begin(), ReplyCounter(min_replies)
-    enough = counter.users_with_enough_replies
-    return drive(
-        Run(profile, people, steps.as_json()), seed, lambda t, users: steps.target(t, users, enough), counter.add
-    )
+    steps, monitor = plan.begin(), VisitMonitor(load_slo("chat", folder("configs") / "slo"), min_replies)
+    run = drive(Run(profile, people), seed, lambda t, users: steps.target(t, users, monitor), monitor.add)
+    run.plan = steps.as_json()
+    return run
 
 
 def search(profile: Profile, people: People, slo: SloProfile, plan: SearchPlan, *, seed: int) -> Run:
@@ -96,7 +96,7 @@ def search(profile: Profile, people: People, slo: SloProfile, plan: SearchPlan, 
 
 def search_around(run: Run, slo: SloProfile, plan: SearchPlan, seed: int, swarm: MakeSwarm) -> Run:
     """The same around any server."""
-    steps, monitor = plan.begin(), SearchMonitor(slo)
+    steps, monitor = plan.begin(), VisitMonitor(slo, plan.min_replies, SEARCH_CRITICAL)
     drive(run, seed, lambda t, users: steps.target(t, users, monitor), monitor.add, swarm)
     steps.review(run.seconds, monitor)
     run.plan, run.search = steps.as_json(), steps

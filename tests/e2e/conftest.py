@@ -1,4 +1,4 @@
-"""A simulated server and ways to run Locust against it, as a user would: processes, signals, files."""
+"""A simulated server, and Locust run against it as by a user: processes, signals, files."""
 
 import csv
 import json
@@ -19,12 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 CAPACITY = ROOT / "locustfiles" / "capacity.py"
 BIN = Path(sys.executable).parent
 PATIENCE = 120
-"""seconds after which a process that should have ended is a failure"""
+"""seconds after which a running process is a failure"""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a finished run left behind."""
+    """The results of a finished run."""
 
     directory: Path
     code: int
@@ -50,7 +50,7 @@ def free_port() -> int:
 
 
 def wait_for(what: Callable[[], Any], why: str) -> Any:
-    """Ask again until something true comes back."""
+    """Poll until the result is true."""
     until = time.monotonic() + PATIENCE  # noqa: TID251 - a test's own patience
     while time.monotonic() < until:  # noqa: TID251
         if found := what():
@@ -60,7 +60,7 @@ def wait_for(what: Callable[[], Any], why: str) -> Any:
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """End a process that a test started, whatever state it is in."""
+    """End a process of a test, in any state."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
@@ -84,7 +84,7 @@ def sim() -> Iterator[str]:
 
 
 def locust(host: str, out: Path, *arguments: str, file: Path = CAPACITY) -> list[str]:
-    """A headless Locust's command line."""
+    """Return a headless Locust's command line."""
     quiet = ["--headless", "--only-summary", "--loglevel", "WARNING", "--no-report", "--drain", "20s"]
     quiet += ["--warm-up", "off"]
     line = [str(BIN / "locust"), "-f", str(file), "--host", host, "--out", str(out), *quiet, *arguments]
@@ -92,7 +92,7 @@ def locust(host: str, out: Path, *arguments: str, file: Path = CAPACITY) -> list
 
 
 def channel() -> list[str]:
-    """A port for a master and its workers that no other test's workers come to."""
+    """Return a port for a master that no other test uses."""
     port = str(free_port())
     return ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
 
@@ -119,6 +119,6 @@ def finished(process: subprocess.Popen[str], out: Path) -> Run:
 
 
 def replies(out: Path) -> int:
-    """Rows of requests.csv as of now."""
+    """Return the current rows of requests.csv."""
     path = out / "requests.csv"
     return max(0, path.read_text().count("\n") - 1) if path.exists() else 0

@@ -1,4 +1,4 @@
-"""`probe run` from a process that has loaded Locust already: it forks, and the child is the command from there on.
+"""`probe run` from a process that has already loaded Locust: it forks, and the child runs the command.
 
 Most of what is refused is refused at once, while loading Locust takes a second: the tests of refusals ask here. That
 the command loads what it needs is shown by all the others, which start it anew.
@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 120
-"""seconds after which a command that should have ended is killed"""
+"""seconds after which a command is killed"""
 
 
 @cache
 def _loaded() -> "subprocess.Popen[str]":
-    """It ends with the process that asks, which holds the other end of its input."""
+    """It ends with its parent, which holds the other end of its stdin."""
     return subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def ask(words: list[str], environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-    """What the command says and how it ends."""
+    """Run a command, and return its output and exit code."""
     process = _loaded()
     assert process.stdin is not None
     assert process.stdout is not None
@@ -40,13 +40,13 @@ def ask(words: list[str], environment: Mapping[str, str]) -> "subprocess.Complet
 
 
 def _serve() -> int:
-    """Fork for each line of input; the child comes back with the command's exit code."""
+    """Fork for each line of input; the child returns the command's exit code."""
     import locust.main  # noqa: F401, PLC0415 - patches this process, and is for it alone
     from gevent import monkey  # noqa: PLC0415 - as above
 
     import probe_ext.swarm.listeners  # noqa: F401, PLC0415 - as above
 
-    fork, wait = monkey.get_original("os", ["fork", "waitpid"])  # the patched ones want a loop that runs
+    fork, wait = monkey.get_original("os", ["fork", "waitpid"])  # the patched versions need a running event loop
     for line in sys.stdin:
         child = fork()
         if not child:

@@ -1,4 +1,4 @@
-"""What goes wrong is said in one line that names it, ends with the right code, and loses nothing that was measured."""
+"""Errors are one line that names the problem, with the right exit code, and lose no measured data."""
 
 import csv
 import json
@@ -41,15 +41,15 @@ def probe(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 
 def probe_run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    """A run that is to be refused."""
+    """Run a command that must be refused."""
     return loaded.ask(["run", *map(str, arguments)], keyless())
 
 
 def check_refused(result: "subprocess.CompletedProcess[str]", *named: object) -> None:
-    """Exit code 2, nothing on standard output, and one line on standard error that names what is wrong."""
+    """Check for exit code 2, an empty stdout, and one line on stderr that names the problem."""
     assert result.returncode == 2, result.stderr
     assert result.stdout == ""
-    waited = r"\d\d:\d\d  asking the server about itself"  # what a run says that has to wait, on a busy machine
+    waited = r"\d\d:\d\d  querying the server"  # printed by a run that has to wait on a busy machine
     lines = [line for line in result.stderr.splitlines() if not re.fullmatch(waited, line)]
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("probe")
@@ -59,7 +59,7 @@ def check_refused(result: "subprocess.CompletedProcess[str]", *named: object) ->
 
 @contextmanager
 def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """A simulated server of one's own: its URL and its process."""
+    """Start a simulated server; its URL and process."""
     command = [str(BIN / "probe"), "sim", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
     try:
@@ -79,7 +79,7 @@ def dead_host() -> Iterator[str]:
 
 @pytest.fixture
 def tls_only() -> Iterator[str]:
-    """The URL, with the wrong scheme, of a port that talks TLS: to plain HTTP it answers with an alert."""
+    """An http:// URL of a TLS port, which answers plain HTTP with an alert."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer() -> None:
@@ -99,12 +99,12 @@ def tls_only() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def good(sim: str, build_once: BuildOnce) -> Path:
-    """A whole short run, with its report; not to be changed."""
+    """A short run with its report; tests must not change it."""
 
     def make(place: Path) -> None:
         result = probe("run", "capacity", "--host", sim, "--out", place / "run", *SHORT)
         assert result.returncode == 0, result.stderr
-        assert "probe: 1 level (2 users), 0 s to settle and 2 s held: at least 2 s, more" in result.stderr
+        assert "probe: 1 level (2 users), 0 s settle + 2 s hold: at least 2 s, longer" in result.stderr
         assert len(Run(place / "run", 0, "").rows()) >= 4
 
     return build_once("short-run", make) / "run"
@@ -112,50 +112,50 @@ def good(sim: str, build_once: BuildOnce) -> Path:
 
 @pytest.fixture
 def run(good: Path, tmp_path: Path) -> Path:
-    """A copy to be damaged."""
+    """A copy of a run, to be damaged."""
     return Path(shutil.copytree(good, tmp_path / "run"))
 
 
-def test_the_check_of_a_refusal_can_fail(good: Path) -> None:
+def test_the_refusal_check_can_fail(good: Path) -> None:
     with pytest.raises(AssertionError):
         check_refused(probe("report", good))
 
 
 @pytest.mark.parametrize("more", [(), ("--model", "m")], ids=["model asked for", "model given"])
-def test_a_server_that_refuses_connections(tmp_path: Path, dead_host: str, more: tuple[str, ...]) -> None:
+def test_connection_refused(tmp_path: Path, dead_host: str, more: tuple[str, ...]) -> None:
     out = tmp_path / "run"
     refused = probe("run", "capacity", "--host", dead_host, "--out", out, *more)
     check_refused(refused, "--host", dead_host, "refused")
     assert not out.exists()
 
 
-def test_a_host_name_that_nobody_knows() -> None:
+def test_unknown_host_name() -> None:
     host = "http://no-such-host.invalid:8000"
     check_refused(probe_run("capacity", "--host", host), "--host", host, "unknown host name")
 
 
-def test_https_to_a_port_that_talks_plain_http(sim: str) -> None:
+def test_https_to_a_plain_http_port(sim: str) -> None:
     host = sim.replace("http://", "https://")
     check_refused(probe_run("capacity", "--host", host, "--model", "demo-1b"), "--host", host, "TLS")
 
 
-def test_http_to_a_port_that_talks_tls(tls_only: str) -> None:
+def test_http_to_a_tls_port(tls_only: str) -> None:
     check_refused(probe_run("capacity", "--host", tls_only), "--host", tls_only)
 
 
-def test_no_host_at_all_and_one_with_a_password_in_it() -> None:
+def test_missing_host_and_host_with_a_password() -> None:
     check_refused(probe_run("capacity"), "--host")
     result = probe_run("capacity", "--host", "http://me:hush@127.0.0.1:8000")
     check_refused(result, "--host")
     assert "hush" not in result.stderr
 
 
-def test_a_model_that_does_not_exist(sim: str) -> None:
+def test_unknown_model(sim: str) -> None:
     check_refused(probe_run("capacity", "--host", sim, "--model", "gpt-9"), "--model gpt-9", sim, "demo-1b")
 
 
-def test_a_web_server_that_is_no_llm_server(tmp_path: Path) -> None:
-    """The path that was asked for is named, and what may be wrong, before a model is."""
+def test_web_server_that_is_not_an_llm_server(tmp_path: Path) -> None:
+    """The message names the requested path and likely causes before --model."""
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -164,22 +164,22 @@ def test_a_web_server_that_is_no_llm_server(tmp_path: Path) -> None:
             refused = probe_run("capacity", "--host", url)
         finally:
             server.shutdown()
-    check_refused(refused, url, "/v1/models: 404", "no OpenAI-compatible server", "port or path prefix", "--model")
+    check_refused(refused, url, "/v1/models: 404", "not an OpenAI-compatible server", "port or path prefix", "--model")
     assert refused.stderr.index("OpenAI-compatible") < refused.stderr.index("--model")
 
 
-def test_a_key_that_is_missing() -> None:
+def test_missing_api_key() -> None:
     with serving("--port", "0", "--api-key-env", "SIM_KEY", SIM_KEY="sk-xyz") as (host, _):
         for more in ((), ("--model", "demo-1b")):
             check_refused(probe_run("capacity", "--host", host, *more), "--host", host, "401")
 
 
-def test_a_prompt_longer_than_the_context(sim: str) -> None:
+def test_prompt_longer_than_the_context(sim: str) -> None:
     result = probe_run("capacity", "--host", sim, "--input-tokens", "5000")
     check_refused(result, "--input-tokens 5000", "--max-tokens 128", "2048", "demo-1b")
 
 
-def test_a_misspelt_key_in_a_profile_is_refused_before_any_load(sim: str, tmp_path: Path, run: Path) -> None:
+def test_misspelt_profile_key_is_refused_before_any_load(sim: str, tmp_path: Path, run: Path) -> None:
     profile = tmp_path / "mine.yaml"
     profile.write_text("typing:\n  served: 10\n  strained: 5\n  min_tokns: 8\n")
     out = tmp_path / "new"
@@ -190,12 +190,12 @@ def test_a_misspelt_key_in_a_profile_is_refused_before_any_load(sim: str, tmp_pa
 
 
 @pytest.mark.parametrize("levels", ["0,-3,x", "1,2,x", "2,2", ",", "1e3"])
-def test_a_list_that_is_no_list_of_levels(levels: str) -> None:
+def test_invalid_levels(levels: str) -> None:
     check_refused(probe_run("capacity", "--host", "http://127.0.0.1:9", "--levels", levels), f"--levels {levels}")
 
 
 @pytest.mark.parametrize("driven", [("-u", "3"), ("-r", "2"), ("-t", "9s")], ids=["-u", "-r", "-t"])
-def test_levels_together_with_users_rate_or_time(sim: str, driven: tuple[str, str]) -> None:
+def test_levels_with_users_rate_or_time(sim: str, driven: tuple[str, str]) -> None:
     check_refused(probe_run("capacity", "--host", sim, "--levels", "1,2", *driven), driven[0], "--levels")
 
 
@@ -218,7 +218,7 @@ def test_levels_together_with_users_rate_or_time(sim: str, driven: tuple[str, st
     ],
     ids=" ".join,
 )
-def test_a_word_that_means_nothing(sim: str, arguments: tuple[str, ...], named: tuple[str, ...]) -> None:
+def test_unknown_arguments(sim: str, arguments: tuple[str, ...], named: tuple[str, ...]) -> None:
     words = [sim if word == "SIM" else word for word in arguments]
     check_refused(probe_run(*words[1:]) if words[:1] == ["run"] else probe(*words), *named)
 
@@ -233,26 +233,26 @@ def test_a_word_that_means_nothing(sim: str, arguments: tuple[str, ...], named: 
     ],
     ids=["no users", "none of ours", "no Python", "an import that fails"],
 )
-def test_a_file_that_is_no_locustfile(sim: str, tmp_path: Path, text: str, named: str) -> None:
+def test_invalid_locustfile(sim: str, tmp_path: Path, text: str, named: str) -> None:
     file = tmp_path / "mine.py"
     file.write_text(text)
     check_refused(probe_run(file, "--host", sim, "--out", tmp_path / "run"), file, named)
     assert not (tmp_path / "run").exists()
 
 
-def test_an_output_folder_that_cannot_be_written(sim: str, tmp_path: Path) -> None:
+def test_unwritable_output_directory(sim: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file" / "run", tmp_path / "file", Path("/proc/probe/run")):
         check_refused(probe_run("capacity", "--host", sim, "--out", out), f"--out {out}")
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_folder_that_holds_a_run_is_replaced_only_when_that_is_asked_for(sim: str, dead_host: str, run: Path) -> None:
+def test_replaces_a_run_only_with_force(sim: str, dead_host: str, run: Path) -> None:
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     check_refused(probe_run("capacity", "--host", sim, "--out", run), f"--out {run}", "--force")
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
     check_refused(probe_run("capacity", "--host", dead_host, "--out", run, "--force"), f"--host {dead_host}")
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == before  # nothing came in its place
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before  # nothing replaced it
     (run / "notes.txt").write_text("mine")
     result = probe("run", "capacity", "--host", sim, "--out", run, "--force", *SHORT)
     assert result.returncode == 0, result.stderr
@@ -261,7 +261,7 @@ def test_a_folder_that_holds_a_run_is_replaced_only_when_that_is_asked_for(sim: 
     check_accounts(Run(run, 0, result.stdout), nodes=1, least=4)
 
 
-def test_a_refused_run_leaves_no_worker_behind(dead_host: str) -> None:
+def test_refused_run_ends_its_workers(dead_host: str) -> None:
     process = start([str(BIN / "probe"), "run", "capacity", "--host", dead_host, "--processes", "2"])
     said, _ = process.communicate(timeout=PATIENCE)
     assert (process.returncode, said.splitlines()) == (2, [f"probe: --host {dead_host}: connection refused"])
@@ -276,8 +276,8 @@ def alive(group: int) -> bool:
     return True
 
 
-def test_ctrl_c_before_the_run_began_is_one_line() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers
+def test_ctrl_c_before_the_run_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections, and never answers
         host = f"http://127.0.0.1:{silent.getsockname()[1]}"
         process = start([str(BIN / "probe"), "run", "capacity", "--host", host])
         silent.accept()
@@ -286,7 +286,7 @@ def test_ctrl_c_before_the_run_began_is_one_line() -> None:
     assert (process.returncode, said.splitlines()) == (130, ["probe: interrupted before the run began"])
 
 
-def test_a_run_stopped_before_any_reply_ends_in_order_and_answers_nothing(tmp_path: Path) -> None:
+def test_run_stopped_before_any_reply_ends_in_order(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with serving("--port", "0", "--fault", "stall@0") as (host, _):
         command = [BIN / "probe", "run", "capacity", "--host", host, "-u", "2", "-r", "2", "--out", out]
@@ -303,7 +303,7 @@ def test_a_run_stopped_before_any_reply_ends_in_order_and_answers_nothing(tmp_pa
     assert "No answer" in (out / "summary.md").read_text()
 
 
-def test_a_table_cut_off_in_mid_line_is_judged_as_far_as_it_goes_and_not_believed(run: Path) -> None:
+def test_truncated_table_is_judged_but_invalid(run: Path) -> None:
     whole = judged_replies(run)
     assert whole >= 4
     table = run / "requests.csv"
@@ -323,12 +323,12 @@ def judged_replies(run: Path) -> int:
     return sum(level["replies"] for level in judged["levels"])
 
 
-def test_a_manifest_cut_off_is_one_line(run: Path) -> None:
+def test_truncated_manifest_is_one_line(run: Path) -> None:
     (run / "run.json").write_bytes((run / "run.json").read_bytes()[:200])
     check_refused(probe("report", run), run / "run.json")
 
 
-def test_a_killed_run_is_reported_from_what_was_written(sim: str, tmp_path: Path) -> None:
+def test_killed_run_is_reported_from_its_files(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = start(locust(sim, out, "-u", "4", "-r", "4", "--max-tokens", "16"))
     wait_for(lambda: replies(out) >= 6, "replies before the kill")
@@ -343,7 +343,7 @@ def test_a_killed_run_is_reported_from_what_was_written(sim: str, tmp_path: Path
     assert "killed" in next(finding["why"] for finding in judged["findings"] if finding["check"] == "ended")
 
 
-def test_a_server_that_dies_and_comes_back_costs_replies_and_no_rows(tmp_path: Path) -> None:
+def test_server_restart_loses_no_rows(tmp_path: Path) -> None:
     out, port = tmp_path / "run", str(free_port())
     with serving("--port", port, "--speed", "4") as (host, server):
         process = start(locust(host, out, "-u", "4", "-r", "4", "--max-tokens", "60"))
@@ -359,7 +359,7 @@ def test_a_server_that_dies_and_comes_back_costs_replies_and_no_rows(tmp_path: P
     check_accounts(run, nodes=1)
     assert run.code == 130
     assert "Traceback" not in run.said
-    assert outcomes(out)["cut"] >= 1  # those that were in flight
+    assert outcomes(out)["cut"] >= 1  # the replies in flight
     messages = {row["message"] for row in run.rows() if row["outcome"] == "connect_failed"}
     assert messages
     assert all("refused" in message for message in messages)
@@ -375,7 +375,7 @@ def outcomes(out: Path) -> "Counter[str]":
 
 
 def back_since(out: Path) -> bool:
-    """Whether the server's figures have come again for a second or more after a break of some."""
+    """Whether server metrics have been back for at least a second after a gap."""
     with (out / "server.csv").open(newline="") as file:
         times = sorted({float(row["t"]) for row in csv.DictReader(file)})
     breaks = [k for k in range(1, len(times)) if times[k] - times[k - 1] > 1.5]
@@ -387,7 +387,7 @@ def back_since(out: Path) -> bool:
     [(("--metrics", "off"), "404"), (("--metrics", "slow"), "timed out")],
     ids=["switched off", "slower than its period"],
 )
-def test_metrics_that_do_not_come_are_a_finding_and_end_nothing(tmp_path: Path, how: tuple[str, str], why: str) -> None:
+def test_missing_metrics_are_a_finding(tmp_path: Path, how: tuple[str, str], why: str) -> None:
     out = tmp_path / "run"
     with serving("--port", "0", *how) as (host, _):
         brief = ("-u", "2", "-r", "2", "-t", "3s", "--max-tokens", "16", "--warm-up", "off")
@@ -418,7 +418,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Take all the room that is left."""
+    """Fill the disk."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (4096, 256, 1):
@@ -431,9 +431,7 @@ def fill(disk: Path) -> Path:
 
 
 @pytest.mark.parametrize("freed", [False, True], ids=["for good", "for a while"])
-def test_a_disk_that_fills_up_costs_only_what_it_refused(
-    sim: str, small_disk: Path, tmp_path: Path, *, freed: bool
-) -> None:
+def test_full_disk_loses_only_what_it_refused(sim: str, small_disk: Path, tmp_path: Path, *, freed: bool) -> None:
     out, log = small_disk / "run", tmp_path / "log"
     arguments = ["capacity", "--host", sim, "-u", "4", "-r", "4", "--out", out]
     arguments += ["--max-tokens", "30", "--warm-up", "off"]
@@ -473,7 +471,7 @@ def test_a_disk_that_fills_up_costs_only_what_it_refused(
         assert len(run.rows()) + missing == started
 
 
-def test_the_project_itself_is_not_written_to(good: Path) -> None:
-    """A run from here with --out leaves nothing under reports/."""
+def test_writes_nothing_into_the_project(good: Path) -> None:
+    """A run with --out leaves nothing under reports/."""
     manifest: dict[str, Any] = json.loads((good / "run.json").read_text())
     assert not list((ROOT / "reports").glob(f"runs/{manifest['run_id']}*"))

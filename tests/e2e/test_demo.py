@@ -1,4 +1,4 @@
-"""What `make demo` runs, as it is, with shorter levels: it must show somebody new the whole thing."""
+"""`make demo` with shorter levels: it must show a newcomer everything."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from tests.e2e.test_endings import check_accounts
 SHORTER = ("--levels", "2,16", "--hold", "4s", "--settle", "1s", "--min-replies", "1", "--warm-up", "off")
 
 
-def test_the_demo_shows_a_level_that_holds_and_one_that_fails(tmp_path: Path) -> None:
+def test_demo_has_a_level_that_holds_and_one_that_fails(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     run = finished(start([sys.executable, str(ROOT / "scripts" / "demo.py"), *SHORTER, "--out", str(out)]), out)
     assert run.code == 0, run.said
@@ -21,7 +21,7 @@ def test_the_demo_shows_a_level_that_holds_and_one_that_fails(tmp_path: Path) ->
         "settle": 1.0,
         "min_replies": 1,
         "search": None,
-    }  # the last word
+    }  # the last line
     check_accounts(run, nodes=2)
     assert len({row["worker"] for row in run.rows()}) == 2
     judged = json.loads((out / "capacity.json").read_text())
@@ -30,7 +30,7 @@ def test_the_demo_shows_a_level_that_holds_and_one_that_fails(tmp_path: Path) ->
 
 
 def check_what_was_said(run: Run, sentence: str) -> None:
-    """First what happens, in the middle what came of it, at the end the answer and where more of it is."""
+    """Output: the plan, the progress, then the verdict and the report's path."""
     first, *_, answer, report = run.said.rstrip().splitlines()
     assert re.match(r"a simulated server listens at http://127\.0\.0\.1:\d+; two workers", first)
     assert answer == sentence

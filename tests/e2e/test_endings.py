@@ -1,4 +1,4 @@
-"""Whatever ends a run, every reply that was started is accounted for: fired = counted, and nothing twice."""
+"""However a run ends, every started reply is counted exactly once."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ def started(run: Run) -> int:
 
 
 def check_accounts(run: Run, *, nodes: int, least: int = 6) -> None:
-    """The heart of it; refuses a run in which nothing happened."""
+    """Check the accounts of a run, which must have replies."""
     rows = run.rows()
     assert len(rows) >= least, f"an empty run proves nothing:\n{run.said}"
     assert len({row["reply_id"] for row in rows}) == len(rows)
@@ -47,7 +47,7 @@ def test_two_workers_ended_by_time(sim: str, tmp_path: Path) -> None:
     check_accounts(run, nodes=2)
     assert run.code == 0
     assert run.manifest["end_reason"] == "run_time"
-    assert {row["outcome"] for row in run.rows()} == {"complete"}  # what was in flight was let finish
+    assert {row["outcome"] for row in run.rows()} == {"complete"}  # replies in flight were allowed to finish
     took = [float(row["end"]) - float(row["sent"]) for row in run.rows()]
     assert max(took) > 1  # a run of short replies would prove nothing
 
@@ -74,11 +74,11 @@ def test_two_workers_ended_by_a_signal(
     run = finished(process, out)
     check_accounts(run, nodes=2)
     assert (run.code, run.manifest["end_reason"]) == (code, reason)
-    assert f"probe: {reason}: replies in flight may go on for 20 s" in run.said
+    assert f"probe: {reason}: waiting up to 20 s for replies in flight" in run.said
     assert not [w for w in run.manifest["workers"] if w["away"] or w["lost_at"] is not None or w["left_at"] is not None]
 
 
-def test_a_second_ctrl_c_cuts_what_is_in_flight_and_still_counts_it(sim: str, tmp_path: Path) -> None:
+def test_second_ctrl_c_aborts_and_counts_replies_in_flight(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = start(locust(sim, out, *USERS))
     wait_for(lambda: replies(out) >= 6, "replies before the signal")
@@ -91,9 +91,7 @@ def test_a_second_ctrl_c_cuts_what_is_in_flight_and_still_counts_it(sim: str, tm
     assert "ended_by_us" in {row["outcome"] for row in run.rows()}
 
 
-def test_a_signal_while_the_report_is_made_makes_no_second_one_and_keeps_the_gates_code(
-    sim: str, tmp_path: Path
-) -> None:
+def test_signal_during_the_report_keeps_one_report_and_the_gates_code(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     brief = ("--levels", "1", "--hold", "1s", "--settle", "0s", "--min-replies", "1", "--fail-under-users", "2000")
     command = [argument for argument in locust(sim, out, *brief) if argument != "--no-report"]
@@ -105,7 +103,7 @@ def test_a_signal_while_the_report_is_made_makes_no_second_one_and_keeps_the_gat
     assert run.said.count("report: ") == 1, run.said
 
 
-def test_the_levels_end_the_run_and_are_on_the_users_table(sim: str, tmp_path: Path) -> None:
+def test_levels_end_the_run_and_are_in_users_csv(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     levels = ("--levels", "2,4", "--hold", "3s", "--settle", "1s", "--min-replies", "1")
     run = finished(start(locust(sim, out, *levels, "--processes", "2")), out)
@@ -135,7 +133,7 @@ class OnlyOneUser(StreamingUser):
 """
 
 
-def test_a_level_that_is_never_reached_is_a_finding_of_the_run(sim: str, tmp_path: Path) -> None:
+def test_unreached_level_is_a_finding(sim: str, tmp_path: Path) -> None:
     file, out = tmp_path / "only_one.py", tmp_path / "run"
     file.write_text(ONLY_ONE)
     brief = ("--levels", "1,3", "--hold", "1s", "--settle", "0s", "--min-replies", "1", "--max-tokens", "12")
@@ -148,7 +146,7 @@ def test_a_level_that_is_never_reached_is_a_finding_of_the_run(sim: str, tmp_pat
     assert {int(row["users"]) for row in run.rows("users.csv")} <= {0, 1}
 
 
-def test_a_killed_worker_loses_only_what_it_had_not_sent(sim: str, tmp_path: Path) -> None:
+def test_killed_worker_loses_only_unsent_rows(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = start(locust(sim, out, *USERS, "--processes", "2"))
     wait_for(lambda: replies(out) >= 6, "replies before the kill")

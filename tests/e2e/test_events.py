@@ -1,4 +1,4 @@
-"""What a user's own locustfile may listen to: Locust's `request` and this package's events, once a reply each."""
+"""Events for a user's locustfile: Locust's `request` and this package's, once per reply each."""
 
 import json
 import math
@@ -32,7 +32,7 @@ def broken(**_):
 
 
 for hook in (events.first_token, events.token_gap, events.reply, locust.events.request):
-    hook.add_listener(broken)  # the first to be called: those behind it hear all the same
+    hook.add_listener(broken)  # called first: later listeners must still be called
 
 
 @locust.events.request.add_listener
@@ -83,7 +83,7 @@ class OnesOwnUser(StreamingUser):
 
 
 class Patient(StreamingUser):
-    """Is in the middle of an answer at any moment, also at the run's end."""
+    """Always in the middle of a reply, also at the end of the run."""
 
     fixed_count = 1
 
@@ -94,7 +94,7 @@ class Patient(StreamingUser):
 
 
 class Heard:
-    """A run of a locustfile that listens, and the lines that it wrote."""
+    """A run of a locustfile with listeners, and the lines they wrote."""
 
     def __init__(self, run: Run, path: Path) -> None:
         self.run = run
@@ -102,7 +102,7 @@ class Heard:
         self.rows = {row["reply_id"]: row for row in run.rows()}
 
     def of(self, event: str) -> dict[str, dict[str, Any]]:
-        """An event's lines by reply; one that came twice for a reply is no such line."""
+        """Return an event's lines by reply; an event must not fire twice for one reply."""
         lines = [line for line in self.lines if line["event"] == event]
         found = {line["id"]: line for line in lines}
         assert len(found) == len(lines), f"{event} came twice for a reply"
@@ -123,16 +123,16 @@ def heard(sim: str, tmp_path_factory: pytest.TempPathFactory) -> Heard:
     return Heard(run, place / "heard.jsonl")
 
 
-def test_listeners_that_break_harm_nothing(heard: Heard) -> None:
+def test_failing_listeners_do_no_harm(heard: Heard) -> None:
     assert heard.run.code == 0, heard.run.said
-    assert "a listener of the user's breaks" in heard.run.said  # they did break, and it is in the log
+    assert "a listener of the user's breaks" in heard.run.said  # they did fail, and the log says so
     check_accounts(heard.run, nodes=1, least=12)
     whole = {name for name, row in heard.rows.items() if row["outcome"] == "complete"}
     assert whole & heard.where("scenario", "listening")
     assert whole & heard.where("scenario", "whole")
 
 
-def test_locust_hears_one_request_of_every_reply_that_ended_without_us(heard: Heard) -> None:
+def test_locust_gets_one_request_event_per_finished_reply(heard: Heard) -> None:
     requests = heard.of("request")
     cut = heard.where("outcome", "ended_by_us")
     assert set(requests) == set(heard.rows) - cut
@@ -146,7 +146,7 @@ def test_locust_hears_one_request_of_every_reply_that_ended_without_us(heard: He
         assert line["failed"] == is_failure(row["outcome"])
 
 
-def test_a_request_comes_with_the_replys_timeline(heard: Heard) -> None:
+def test_request_event_has_the_replys_timeline(heard: Heard) -> None:
     streamed = [line for name, line in heard.of("request").items() if heard.rows[name]["events"] not in {"", "0"}]
     assert len(streamed) >= 6
     for line in streamed:
@@ -159,7 +159,7 @@ def test_a_request_comes_with_the_replys_timeline(heard: Heard) -> None:
         assert math.isclose(first - sent, float(row["first"]) - float(row["sent"]), abs_tol=1e-5)
 
 
-def test_the_first_token_and_all_gaps_of_a_reply_come_once_each(heard: Heard) -> None:
+def test_first_token_and_gaps_fire_once_per_reply(heard: Heard) -> None:
     events = {name: int(row["events"] or 0) for name, row in heard.rows.items()}
     first, gaps = heard.of("first_token"), heard.of("token_gap")
     assert set(first) == {name for name, n in events.items() if n}
@@ -177,7 +177,7 @@ def test_the_first_token_and_all_gaps_of_a_reply_come_once_each(heard: Heard) ->
         assert math.isclose(sum(line["seconds"]), float(row["last"]) - float(row["first"]), abs_tol=1e-5)
 
 
-def test_every_reply_that_was_started_is_heard_of_however_it_ended(heard: Heard) -> None:
+def test_reply_event_fires_for_every_started_reply(heard: Heard) -> None:
     replies = heard.of("reply")
     assert {name: line["outcome"] for name, line in replies.items()} == {
         name: row["outcome"] for name, row in heard.rows.items()

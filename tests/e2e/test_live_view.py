@@ -1,4 +1,4 @@
-"""The live view through whole runs in a real browser: begun in Locust's form, ramped by hand, stopped, reports opened.
+"""The live view in a real browser through whole runs: started in Locust's form, ramped, stopped, reported.
 
 The scenario is `chat`, the server's model has a hostile name, and all stands behind a login and under a base path.
 """
@@ -20,7 +20,7 @@ from tests.e2e.test_endings import check_accounts
 from tests.e2e.test_swarm import Web, _answers
 
 sys.path.append(str(ROOT / "tests" / "report"))
-import chrome  # it drives the browser for the report, and for us
+import chrome  # it drives the browser for the report's tests too
 
 if chrome.BROWSER is None:
     warnings.warn("no Chromium here: THE LIVE VIEW IS NOT DRIVEN THROUGH A RUN", stacklevel=1)
@@ -41,12 +41,12 @@ PRESS = """(() => {{
   return !!found;
 }})()"""
 PASSWORD = "let me in, é"
-SAID_NO = "document.body.innerText.includes('This is not the password')"
+SAID_NO = "document.body.innerText.includes('Wrong password')"
 LONG_ENOUGH = "/0:0[6-9]|0:[1-5]/.test((document.querySelector('#levels tr.present') || {}).innerText)"
 
 
 class Known(Web):
-    """Somebody who has logged in, without a browser."""
+    """A logged-in client without a browser."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -62,7 +62,7 @@ class Known(Web):
 
 
 class Browser:
-    """A tab at Locust's UI, or at our page."""
+    """A tab with Locust's UI or the live page."""
 
     def __init__(self, tab: chrome.Tab, url: str) -> None:
         self.tab, self.url = tab, url
@@ -83,7 +83,7 @@ class Browser:
 
 
 async def whole_run(browser: Browser, picture: Path) -> None:
-    """What an operator does."""
+    """Act as the operator."""
     tab = browser.tab
     for domain in ("Page", "Network", "Runtime", "Log"):
         await tab.call(f"{domain}.enable")
@@ -95,7 +95,7 @@ async def whole_run(browser: Browser, picture: Path) -> None:
         await tab.ask(f"document.querySelector('input[name=password]').value = '{given}'")
         await tab.ask("document.querySelector('form').requestSubmit()")
         await browser.until(SAID_NO if given == "wrong" else "location.pathname === '/load/'")
-    tab.console = []  # Chromium has advice on the fields of Locust's login page
+    tab.console = []  # Chromium logs advice about the fields of Locust's login page
     await browser.until(FILL.format(users=3))
     await browser.until("document.body.innerText.includes('RUNNING')")
     link = await browser.until("(document.querySelector('a[href=\"./probe/\"]') || {}).href")
@@ -122,7 +122,7 @@ async def whole_run(browser: Browser, picture: Path) -> None:
     await tab.ask("document.querySelector('#runs a.open').click()")
     await browser.until("location.pathname.endsWith('/runs/1/capacity.html') && document.readyState === 'complete'")
     assert await tab.ask("document.querySelectorAll('svg').length") > 5
-    assert await tab.ask("window.origin") == "null"  # the report is nobody in this UI
+    assert await tab.ask("window.origin") == "null"  # the report has no login in this UI
     assert await tab.ask("document.title") != "broken-in"
     await browser.go("/")
     await browser.until(PRESS.format(name="new"))
@@ -133,12 +133,12 @@ async def whole_run(browser: Browser, picture: Path) -> None:
     await browser.until(PRESS.format(name="stop"))
     await browser.go("/probe/")
     await browser.until("document.querySelectorAll('#runs a.open').length === 2")
-    await tab.ask("document.querySelector('#runs a.open').click()")  # the newest stands first
+    await tab.ask("document.querySelector('#runs a.open').click()")  # newest first
     await browser.until("location.pathname.endsWith('/runs/2/capacity.html') && document.readyState === 'complete'")
 
 
 @pytest.mark.long
-def test_runs_from_the_form_to_their_reports(tmp_path: Path) -> None:
+def test_runs_from_the_form_to_the_report(tmp_path: Path) -> None:
     server = start([str(BIN / "probe"), "sim", "--profile", "demo", "--port", "0", "--model", MODEL, "--speed", "2"])
     assert server.stdout is not None
     host = server.stdout.readline().rpartition(" ")[2].strip()
@@ -151,7 +151,7 @@ def test_runs_from_the_form_to_their_reports(tmp_path: Path) -> None:
     web = Known(url)
     try:
         wait_for(lambda: _answers(web), "the web UI")
-        assert "window.authArgs" in web.get("/stats/requests")  # the login's page, no figure
+        assert "window.authArgs" in web.get("/stats/requests")  # the login page, no data
         web.log_in()
         wait_for(lambda: len(json.loads(web.get("/stats/requests"))["workers"]) == 2, "both workers")
 
@@ -178,7 +178,7 @@ def test_runs_from_the_form_to_their_reports(tmp_path: Path) -> None:
         end(server)
 
 
-def test_where_the_live_page_is_stands_beside_locusts_own_address() -> None:
+def test_logs_the_live_pages_address() -> None:
     port = str(free_port())
     command = [str(BIN / "locust"), "-f", str(ROOT / "locustfiles" / "chat.py"), "--host", "http://127.0.0.1:9"]
     ui = start([*command, "--web-host", "127.0.0.1", "--web-port", port, "--web-base-path", "/load"])
@@ -192,4 +192,4 @@ def test_where_the_live_page_is_stands_beside_locusts_own_address() -> None:
     finally:
         end(ui)
     assert f"Starting web interface at {url}," in said
-    assert f"the live page is at {url}/probe/\n" in said
+    assert f"live view at {url}/probe/\n" in said

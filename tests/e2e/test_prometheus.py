@@ -1,4 +1,4 @@
-"""A real Prometheus (Debian: `apt-get install prometheus`) scrapes the simulated server while a run goes on."""
+"""A real Prometheus (Debian: `apt-get install prometheus`) scrapes the simulated server during a run."""
 
 import csv
 import json
@@ -27,14 +27,14 @@ if PROMETHEUS is None:
 pytestmark = pytest.mark.skipif(PROMETHEUS is None, reason=ABSENT)
 
 APART = 1.0
-"""seconds: so far may the moment of a poll be from when the server answered it, on a slow machine"""
+"""seconds between a poll and the server's answer on a slow machine"""
 Rows = dict[str, list[tuple[float, float]]]
-"""by quantity: moments and values"""
+"""by quantity: times and values"""
 
 
 @pytest.fixture
 def prometheus(sim: str, tmp_path: Path) -> Iterator[str]:
-    """Its address; it scrapes the simulator, and itself, every second."""
+    """Start it, scraping the simulator and itself every second; its URL."""
     address = f"127.0.0.1:{free_port()}"
     jobs = [{"job_name": name, "static_configs": [{"targets": [target]}]}
             for name, target in (("vllm", urlsplit(sim).netloc), ("self", address))]  # fmt: skip
@@ -53,7 +53,7 @@ def prometheus(sim: str, tmp_path: Path) -> Iterator[str]:
 
 
 def value(url: str, query: str) -> float | None:
-    """One value of Prometheus; None as long as it has none."""
+    """Return one value from Prometheus; None if there is none yet."""
     try:
         with urllib.request.urlopen(f"{url}/api/v1/query?{urlencode({'query': query})}", timeout=5) as answer:
             found = json.load(answer)["data"]["result"]
@@ -70,7 +70,7 @@ def table(path: Path) -> Rows:
     return found
 
 
-def test_what_a_real_prometheus_kept_is_what_was_polled(
+def test_prometheus_agrees_with_polling(
     sim: str, prometheus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
@@ -86,14 +86,14 @@ def test_what_a_real_prometheus_kept_is_what_was_polled(
     whole = (out / "server-prometheus.csv").read_text()
     monkeypatch.setattr(from_prometheus, "PIECE", 2)
     from_prometheus.read(out, manifest.read(out), source)
-    assert (out / "server-prometheus.csv").read_text() == whole  # nothing lost or doubled where pieces meet
+    assert (out / "server-prometheus.csv").read_text() == whole  # nothing lost or doubled at the seams
 
     assert report_command.build(out).page.exists()
     assert "A Prometheus told" in (out / "capacity.html").read_text()
 
 
 def check_between(polled: Rows, kept: Rows) -> None:
-    """A counter in Prometheus lies between the polls before and after the scrape."""
+    """A counter in Prometheus is between the polls before and after the scrape."""
     compared = 0
     for quantity, samples in kept.items():
         if QUANTITIES[quantity].kind != "counter":
@@ -108,9 +108,7 @@ def check_between(polled: Rows, kept: Rows) -> None:
     assert kept["generation_tokens"][-1][1] > kept["generation_tokens"][0][1]
 
 
-def test_a_run_that_is_to_read_one_is_refused_where_it_will_tell_nothing(
-    sim: str, prometheus: str, tmp_path: Path
-) -> None:
+def test_refuses_a_prometheus_without_data(sim: str, prometheus: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     ours = ["-u", "1", "-t", "5s", "--prometheus", prometheus, "--prometheus-match"]
     process = start(locust(sim, out, *ours, 'job="self"'))

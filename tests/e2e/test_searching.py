@@ -1,4 +1,4 @@
-"""`--search` as a user runs it: it ends by itself, says what it did, and leaves a report when it is interrupted."""
+"""`--search` as run by a user: it ends by itself, records its steps, and reports when interrupted."""
 
 import json
 import signal
@@ -14,8 +14,8 @@ BRIEF = ("--search", "--hold", "2s", "--settle", "1s", "--min-replies", "1", "--
 HASTY = "name: hasty\nfirst_word: {served: 0.001, strained: 0.002}\n"
 
 
-def test_it_ends_by_itself_and_its_steps_are_in_the_manifest_and_the_page(sim: str, tmp_path: Path) -> None:
-    """Nobody is served by this profile, so one user fails, and there is nothing below."""
+def test_search_ends_and_its_steps_are_in_manifest_and_report(sim: str, tmp_path: Path) -> None:
+    """This profile serves no user, so the search fails at one user."""
     out, slo = tmp_path / "run", tmp_path / "hasty.yaml"
     slo.write_text(HASTY)
     command = [str(BIN / "probe"), "run", "capacity", "--host", sim, *BRIEF, "--slo", str(slo), "--out", str(out)]
@@ -35,7 +35,7 @@ def test_it_ends_by_itself_and_its_steps_are_in_the_manifest_and_the_page(sim: s
     assert "failed, until" in (out / "capacity.html").read_text(encoding="utf-8")
 
 
-def test_ctrl_c_leaves_a_report_of_what_it_had_found(sim: str, tmp_path: Path) -> None:
+def test_ctrl_c_reports_the_search_so_far(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [str(BIN / "probe"), "run", "capacity", "--host", sim, *BRIEF, "--out", str(out)]
     process = start(command)
@@ -49,7 +49,7 @@ def test_ctrl_c_leaves_a_report_of_what_it_had_found(sim: str, tmp_path: Path) -
     assert (out / "capacity.html").exists()
 
 
-def test_plain_locust_searches_until_its_time_is_over(sim: str, tmp_path: Path) -> None:
+def test_plain_locust_searches_until_its_time_limit(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = finished(start([*locust(sim, out, *BRIEF, "--search-time", "3s"), *channel()]), out)
     check_accounts(run, nodes=1, least=1)
@@ -60,9 +60,7 @@ def test_plain_locust_searches_until_its_time_is_over(sim: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("mixed", [("--levels", "1,2"), ("-u", "4"), ("-r", "2"), ("-t", "5s")])
-def test_a_search_with_something_else_that_decides_the_users_is_refused(
-    sim: str, tmp_path: Path, mixed: tuple[str, str]
-) -> None:
+def test_refuses_a_search_with_levels_users_rate_or_time(sim: str, tmp_path: Path, mixed: tuple[str, str]) -> None:
     out = tmp_path / "run"
     refused = probe_run("capacity", "--host", sim, *BRIEF, *mixed, "--out", out)
     check_refused(refused, mixed[0], "--search")

@@ -1,4 +1,4 @@
-"""The web UI, and a master with workers that were started by themselves."""
+"""The web UI, and a master with separately started workers."""
 
 import http.server
 import json
@@ -30,7 +30,7 @@ from tests.e2e.conftest import (
 from tests.e2e.test_endings import USERS, check_accounts
 
 
-def test_a_master_and_workers_of_their_own(sim: str, tmp_path: Path) -> None:
+def test_master_with_separate_workers(sim: str, tmp_path: Path) -> None:
     out, port = tmp_path / "run", str(free_port())
     master = start(
         locust(sim, out, *USERS, "-t", "5s", "--master", "--master-bind-port", port, "--expect-workers", "2")
@@ -42,14 +42,14 @@ def test_a_master_and_workers_of_their_own(sim: str, tmp_path: Path) -> None:
         run = finished(master, out)
         check_accounts(run, nodes=2)
         assert len({row["worker"] for row in run.rows()}) == 2
-        assert {row["scenario"] for row in run.rows()} == {"capacity"}  # also where the master sent the file
+        assert {row["scenario"] for row in run.rows()} == {"capacity"}  # also if the master sent the file
         assert [worker.wait(PATIENCE) for worker in workers] == [0, 0]
     finally:
         for worker in workers:
             end(worker)
 
 
-def test_ttft_and_longest_gap_have_lines_that_stay_out_of_aggregated(sim: str, tmp_path: Path) -> None:
+def test_ttft_and_gap_rows_stay_out_of_aggregated(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = finished(start(locust(sim, out, *USERS, "-t", "4s")), out)
     lines = {row["Type"]: int(row["Request Count"]) for row in run.rows("locust_stats.csv")}
@@ -58,8 +58,8 @@ def test_ttft_and_longest_gap_have_lines_that_stay_out_of_aggregated(sim: str, t
     assert 0 < lines["longest gap ≥ 10 ms"] <= lines["LLM"]
 
 
-def test_figures_below_ten_milliseconds_stay_out_of_locusts_own_lines(tmp_path: Path) -> None:
-    """Locust keeps whole milliseconds. Our server is fast, but for some replies that stall for 40 ms."""
+def test_times_below_ten_milliseconds_stay_out_of_locusts_rows(tmp_path: Path) -> None:
+    """Locust keeps whole milliseconds. The server is fast, except for some replies that stall for 40 ms."""
     command = [BIN / "probe", "sim", "--port", "0", "--speed", "20"]
     command += ["--fault", "stall:0.3@0/0.04", "--fault", "stall:0.3@6/0.04"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -82,7 +82,7 @@ def test_figures_below_ten_milliseconds_stay_out_of_locusts_own_lines(tmp_path: 
     assert lines["LLM"] == run.locust_total == len(rows)
 
 
-def test_a_key_reaches_the_server_and_nothing_else(tmp_path: Path) -> None:
+def test_api_key_reaches_only_the_server(tmp_path: Path) -> None:
     key = "sk-never-to-be-seen-4711"
     command = [BIN / "probe", "sim", "--port", "0", "--api-key-env", "SIM_KEY"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "SIM_KEY": key})
@@ -107,7 +107,7 @@ def test_a_key_reaches_the_server_and_nothing_else(tmp_path: Path) -> None:
 
 
 class Web:
-    """Locust's web UI, driven as its form does."""
+    """A client of Locust's web UI."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -152,15 +152,15 @@ def _answers(ui: Web) -> bool:
 
 
 def exported(web: Web) -> int:
-    """Replies that the page for Prometheus counts."""
+    """Return the number of replies in our metrics."""
     counts = [line for line in web.get("/probe/metrics").splitlines() if line.startswith("probe_replies_total{")]
     return int(sum(float(line.split()[-1]) for line in counts))
 
 
-def test_the_web_ui_ramps_by_hand_and_keeps_each_run_apart(web: Web, tmp_path: Path) -> None:
+def test_web_ui_ramps_by_hand_and_separates_runs(web: Web, tmp_path: Path) -> None:
     wait_for(lambda: len(json.loads(web.get("/stats/requests"))["workers"]) == 2, "both workers")
     page = web.get("/")
-    assert '"input_tokens"' in page  # our options stand in the form
+    assert '"input_tokens"' in page  # the form has our options
     assert "PROBE_API_KEY" not in page
     for n in ("2", "4"):
         assert web.swarm(user_count=n, spawn_rate="4")["success"]
@@ -197,8 +197,8 @@ def test_the_web_ui_ramps_by_hand_and_keeps_each_run_apart(web: Web, tmp_path: P
 @pytest.mark.parametrize(
     "workers", [("--processes", "2"), pytest.param((), marks=pytest.mark.long)], ids=["two workers", "alone"]
 )
-def test_a_stop_during_the_warm_up_of_levels_is_the_end_of_it(tmp_path: Path, workers: tuple[str, ...]) -> None:
-    """Locust's Stop does nothing on a master before there are users; the run would begin all the same."""
+def test_stop_during_warm_up_cancels_the_run(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    """Without our handling, Locust's Stop does nothing on a master without users, and the run begins."""
     slow = start([str(BIN / "probe"), "sim", "--profile", "demo", "--port", "0", "--speed", "0.1"])
     assert slow.stdout is not None
     host, port, out = slow.stdout.readline().rpartition(" ")[2].strip(), str(free_port()), tmp_path / "ui"
@@ -214,8 +214,8 @@ def test_a_stop_during_the_warm_up_of_levels_is_the_end_of_it(tmp_path: Path, wo
         assert ui.swarm(**levels, warm_up="64")["success"]
         wait_for(lambda: "warming" in str(live()["doing"]), "the warm-up")
         ui.stop()
-        assert (live()["state"], live()["doing"]) == ("idle", "it was stopped before it began")
-        assert ui.swarm(**levels, warm_up="off")["success"]  # the next is the first that begins
+        assert (live()["state"], live()["doing"]) == ("idle", "stopped before it began")
+        assert ui.swarm(**levels, warm_up="off")["success"]  # the next run is the first to begin
         wait_for(lambda: [one["state"] for one in live()["runs"]] == ["ended"], "the levels")
         run = Run(out, 0, "")
         assert (run.manifest["end_reason"], run.manifest["warm_up"]) == ("levels_done", None)
@@ -227,7 +227,7 @@ def test_a_stop_during_the_warm_up_of_levels_is_the_end_of_it(tmp_path: Path, wo
 
 
 class Metrics(http.server.BaseHTTPRequestHandler):
-    """A metrics page that counts who asks."""
+    """A metrics endpoint that counts its clients."""
 
     asked = 0
 
@@ -243,7 +243,7 @@ class Metrics(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_the_servers_metrics_are_read_by_the_master_alone(sim: str, tmp_path: Path) -> None:
+def test_only_the_master_reads_server_metrics(sim: str, tmp_path: Path) -> None:
     page = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metrics)
     threading.Thread(target=page.serve_forever, daemon=True).start()
     try:
@@ -255,14 +255,12 @@ def test_the_servers_metrics_are_read_by_the_master_alone(sim: str, tmp_path: Pa
         page.server_close()
     polls = len({row["t"] for row in run.rows("server.csv")})
     assert polls >= 4
-    # Who the server is was asked before the run; two workers that polled too would make it three times as many.
+    # The server was identified before the run; two polling workers would triple the number.
     assert polls <= Metrics.asked < 2 * polls
 
 
-def test_a_master_that_waits_goes_on_waiting_when_a_worker_leaves_and_gives_up_with_a_word(
-    sim: str, tmp_path: Path
-) -> None:
-    """Locust's own ends its loops with its last worker, and waits on for workers whom it no longer hears."""
+def test_waiting_master_outlives_a_worker_and_gives_up_with_a_message(sim: str, tmp_path: Path) -> None:
+    """Locust's own master stops with its last worker, and waits for lost ones."""
     port = str(free_port())
     command = [str(BIN / "probe"), "run", "capacity", "--host", sim, "--out", str(tmp_path / "run"), *USERS, "-t", "3s"]
     command += ["--master", "--master-bind-port", port, "--expect-workers", "2", "--warm-up", "off", "--no-report"]
@@ -280,8 +278,8 @@ def test_a_master_that_waits_goes_on_waiting_when_a_worker_leaves_and_gives_up_w
         alone = finished(start([*command, "--force", "--expect-workers-max-wait", "5"]), tmp_path / "run")
         assert alone.code == 2
         said = alone.said.splitlines()
-        assert "0 of 2 workers are here; start one with probe worker --master-host" in said[0]
-        assert said[-1] == "probe: gave up waiting after 5 s: 0 of 2 workers are here; there is no run"
+        assert "0 of 2 workers connected; start one with probe worker --master-host" in said[0]
+        assert said[-1] == "probe: no run: 0 of 2 workers connected after 5 s"
     finally:
         for worker in workers:
             end(worker)

@@ -1,4 +1,4 @@
-"""Faults with real processes, networks and disks: what was fired, by the server's own record, what counted, what said.
+"""Faults with real processes, networks and disks: replies by the server's own record, counted replies, messages.
 
 `make test-swarm` runs these; they take some minutes. Where PROBE_FAULTS_FILE names a file, each adds its line to it.
 """
@@ -25,14 +25,14 @@ USERS = ("-u", "6", "-r", "6")
 
 @dataclass
 class Sim:
-    """A simulated server that keeps its own record."""
+    """A simulated server that records its replies."""
 
     url: str
     truth: Path
     process: subprocess.Popen[str]
 
     def served(self) -> int:
-        """How many replies reached it, by its own record; it ends here, so that the record is whole."""
+        """Stop the server, and return how many requests it recorded."""
         end(self.process)
         lines = [json.loads(line) for line in self.truth.read_text().splitlines()]
         return len({line["id"] for line in lines if "id" in line})
@@ -40,7 +40,7 @@ class Sim:
 
 @contextlib.contextmanager
 def sim(*more: str, bind: str = "127.0.0.1", port: str = "0", env: dict[str, str] | None = None) -> Iterator[Sim]:
-    """Start one; its replies take one to three seconds."""
+    """Start one, with replies of one to three seconds."""
     with tempfile.TemporaryDirectory() as folder:
         truth = Path(folder) / "truth.jsonl"
         command = [str(BIN / "probe"), "sim", "--profile", "demo", "--host", bind, "--port", port]
@@ -54,7 +54,7 @@ def sim(*more: str, bind: str = "127.0.0.1", port: str = "0", env: dict[str, str
 
 @dataclass
 class Swarm:
-    """A master of its own, and workers that are started one by one."""
+    """A master, and separately started workers."""
 
     out: Path
     port: str
@@ -62,7 +62,7 @@ class Swarm:
     workers: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def join(self, *before: str, cwd: Path | None = None, host: str = "127.0.0.1", **how: Any) -> subprocess.Popen[str]:
-        """Start `probe worker`; `before` it what puts it elsewhere. What it keeps never lands in the checkout."""
+        """Start `probe worker`, with `before` as a command prefix. Its backup stays out of the checkout."""
         cwd = cwd or self.out.absolute().parent
         command = [*before, str(BIN / "probe"), "worker", "--master-host", host, "--master-port", self.port]
         self.workers.append(
@@ -71,16 +71,16 @@ class Swarm:
         return self.workers[-1]
 
     def wait_for_replies(self, more: int) -> None:
-        """So many more than there are now."""
+        """Wait for this many more replies."""
         before = replies(self.out)
         wait_for(lambda: replies(self.out) >= before + more, f"{more} more replies")
 
     def manifest(self) -> dict[str, Any]:
-        """As it stands on the disk."""
+        """Return the manifest on the disk."""
         return dict(json.loads((self.out / "run.json").read_text()))
 
     def rows_of(self, worker: dict[str, Any]) -> int:
-        """Rows on the master's disk."""
+        """Return the rows on the master's disk."""
         return sum(line.startswith(worker["id"]) for line in (self.out / "requests.csv").read_text().splitlines())
 
     def finish(self) -> Run:
@@ -106,14 +106,14 @@ def swarm(
 
 
 def findings(run: Path) -> dict[str, Any]:
-    """What the report says: findings that are no pass, by check."""
+    """Return the report's findings that did not pass, by check."""
     judged = build(run).judgement
     return {one.check: one for one in judged.findings if one.state != "pass"}
 
 
 @pytest.fixture
 def tell(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Note what a test showed, for the write-up."""
+    """Record a test's result for docs/faults.md."""
 
     def note(fault: str, *, fired: object, counted: object, reported: str) -> None:
         file = os.environ.get("PROBE_FAULTS_FILE")

@@ -1,4 +1,4 @@
-"""However a run ends, in the midst of long replies: what the server was asked is what is counted, to the last one."""
+"""Ends of runs during long replies: every request that the server got is counted."""
 
 import json
 import os
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.swarm
 
 LEVELS = ("--levels", "3,6", "--hold", "8s", "--settle", "1s", "--min-replies", "1")
 SLOW = "0.4"
-"""of the simulated server's speed: most replies take two to seven seconds, more than the limit of the drain"""
+"""speed of the simulated server: most replies take two to seven seconds, more than the drain limit"""
 
 
 def _command(url: str, out: Path, *more: str) -> list[str]:
@@ -60,7 +60,7 @@ ENDS: dict[str, Callable[[str, Path], Run]] = {
 
 
 @pytest.mark.parametrize("reason", ENDS)
-def test_what_was_fired_is_counted(reason: str, tmp_path: Path, tell: Callable[..., None]) -> None:
+def test_counts_injected_faults(reason: str, tmp_path: Path, tell: Callable[..., None]) -> None:
     out = tmp_path / "run"
     with sim("--speed", SLOW) as server:
         run = ENDS[reason](server.url, out)
@@ -70,7 +70,7 @@ def test_what_was_fired_is_counted(reason: str, tmp_path: Path, tell: Callable[.
     outcomes = Counter(row["outcome"] for row in rows)
     assert run.manifest["end_reason"] == reason
     assert fired == len(rows)
-    assert outcomes["ended_by_us"] > 0  # the drain's limit was shorter than what was in flight
+    assert outcomes["ended_by_us"] > 0  # the drain limit was shorter than the replies in flight
     assert max(float(row["end"]) - float(row["sent"]) for row in rows if row["outcome"] == "complete") > 2
     assert not [w for w in run.manifest["workers"] if w["away"] or w["left_at"] is not None]
     tell(f"a run's end: {reason}", fired=fired, counted=f"{len(rows)}: {dict(outcomes)}", reported="its end")

@@ -1,4 +1,4 @@
-"""A worker in a network of its own, whose way to the master is cut while its way to the server is not."""
+"""A worker whose link to the master is cut while its link to the server is not."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def _ip(*words: str) -> None:
 
 @pytest.fixture
 def namespace() -> Iterator[str]:
-    """A network namespace with a way to the master and another to the server."""
+    """A network namespace with separate links to the master and to the server."""
     if os.geteuid() or not shutil.which("ip"):
         pytest.skip("NOT CHECKED: a network of its own needs root and iproute2")
     _ip("netns", "add", NAME)
@@ -45,10 +45,10 @@ def namespace() -> Iterator[str]:
         _ip("netns", "del", NAME)
 
 
-def test_cut_off_and_never_back(
+def test_network_lost_for_good(
     namespace: str, tmp_path: Path, tell: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cut-off worker is killed before it is back: what it had measured meanwhile is merged from its disk."""
+    """A disconnected worker is killed; the rows it measured meanwhile are merged from its backup."""
     away, out, link = tmp_path / "away", Path("run"), f"pm{os.getpid() % 10000}x1"
     away.mkdir()
     monkeypatch.chdir(tmp_path)
@@ -72,7 +72,7 @@ def test_cut_off_and_never_back(
     assert main(["merge", str(out), *files]) == 0
     merged = run.rows()
     assert len({row["reply_id"] for row in merged}) == len(merged) >= rows + 6
-    assert 0 <= fired - len(merged) <= 6 + 3  # in hand when it was killed, and what ended in its last second
+    assert 0 <= fired - len(merged) <= 6 + 3  # in flight when it was killed, or finished in its last second
     said = findings(out)
     assert "was lost at" in said["workers"].why
     assert "merged from workers' own disks" in said["merged"].why
@@ -84,8 +84,8 @@ def test_cut_off_and_never_back(
     )
 
 
-def test_cut_for_ten_seconds_and_back(namespace: str, tmp_path: Path, tell: Callable[..., None]) -> None:
-    """The cut-off worker goes on asking; when it is back, all of that comes, each row once."""
+def test_network_lost_for_ten_seconds(namespace: str, tmp_path: Path, tell: Callable[..., None]) -> None:
+    """The disconnected worker goes on; after reconnecting, each of its rows arrives once."""
     out, link = tmp_path / "run", f"pm{os.getpid() % 10000}x1"
     with (
         sim(bind=f"{SERVER}.1") as server,
@@ -99,7 +99,7 @@ def test_cut_for_ten_seconds_and_back(namespace: str, tmp_path: Path, tell: Call
         gone = next(w for w in it.manifest()["workers"] if w["away"])
         kept = it.rows_of(gone)
         it.wait_for_replies(8)
-        assert it.rows_of(gone) == kept  # nothing of it comes meanwhile
+        assert it.rows_of(gone) == kept  # none of it arrives meanwhile
         _ip("link", "set", link, "up")
         wait_for(lambda: all(until for w in it.manifest()["workers"] for _, until in w["away"]), "it to be back")
         run = it.finish()

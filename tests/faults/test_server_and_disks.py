@@ -1,4 +1,4 @@
-"""A server that restarts, whose metrics hang, or that means ill; and disks that are full."""
+"""A server that restarts, hangs or is hostile, and full disks."""
 
 import csv
 import os
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.swarm
 Tell = Callable[..., None]
 
 
-def test_the_server_restarts_in_the_middle_of_a_level(tmp_path: Path, tell: Tell) -> None:
-    """It is ended with replies in flight; for some seconds nobody listens; another begins at the same address."""
+def test_server_restart_in_mid_level(tmp_path: Path, tell: Tell) -> None:
+    """It is stopped with replies in flight, and restarted at the same address some seconds later."""
     out = tmp_path / "run"
     levels = ("--levels", "6", "--hold", "15s", "--settle", "1s", "--min-replies", "1")
     with sim() as before, swarm(before.url, out, *levels) as it:
@@ -31,7 +31,7 @@ def test_the_server_restarts_in_the_middle_of_a_level(tmp_path: Path, tell: Tell
         it.join()
         it.wait_for_replies(8)
         served = before.served()
-        it.wait_for_replies(3)  # refused ones
+        it.wait_for_replies(3)  # refused requests
         with sim(port=before.url.rpartition(":")[2]) as after:
             run = it.finish()
             served += after.served()
@@ -40,18 +40,18 @@ def test_the_server_restarts_in_the_middle_of_a_level(tmp_path: Path, tell: Tell
     cut, refused = outcomes["cut"] + outcomes["stream_error"], outcomes["connect_failed"] + outcomes["rejected"]
     assert cut > 0
     assert refused >= 3
-    assert served + refused <= len(run.rows()) <= served + cut + refused  # what was refused is in no record
+    assert served + refused <= len(run.rows()) <= served + cut + refused  # refused requests are in no record
     said = findings(out)
     assert "were reset" in said["server_metrics"].why
     tell(
         "the server restarts in mid-level, with replies in flight",
-        fired=f"{served} were served, {refused} found nobody",
+        fired=f"{served} served, {refused} refused",
         counted=f"{len(run.rows())}: {dict(outcomes)}",
         reported=said["server_metrics"].why,
     )
 
 
-def test_metrics_that_hang(tmp_path: Path, tell: Tell) -> None:
+def test_hanging_metrics(tmp_path: Path, tell: Tell) -> None:
     out = tmp_path / "run"
     with socket.create_server(("127.0.0.1", 0)) as silent, sim() as server:
         silent.listen(100)
@@ -65,7 +65,7 @@ def test_metrics_that_hang(tmp_path: Path, tell: Tell) -> None:
     assert len(run.rows()) == fired
     said = findings(out)["server_metrics"].why
     assert "no metrics" in said
-    assert max(w["loop_lag_max"] for w in run.manifest["workers"]) < 5  # nobody waited for it
+    assert max(w["loop_lag_max"] for w in run.manifest["workers"]) < 5  # nothing waited for it
     tell("`/metrics` takes the connection and never answers", fired=fired, counted=len(run.rows()), reported=said)
 
 
@@ -92,8 +92,8 @@ def _fill(disk: Path) -> Path:
                 return filler
 
 
-def test_the_masters_disk_is_full_for_a_while(small: Path, tmp_path: Path, tell: Tell) -> None:
-    """Rows wait in the master's memory; when there is room again, all of them are written."""
+def test_masters_disk_full_for_a_while(small: Path, tmp_path: Path, tell: Tell) -> None:
+    """Rows stay in the master's memory, and are written when there is space again."""
     out = small / "run"
     with sim() as server, swarm(server.url, out, *USERS, "-t", "25s") as it:
         it.join()
@@ -115,8 +115,8 @@ def test_the_masters_disk_is_full_for_a_while(small: Path, tmp_path: Path, tell:
     tell("the master's disk is full for 8 s", fired=fired, counted=len(run.rows()), reported=told)
 
 
-def test_a_workers_disk_is_full(small: Path, tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a clock and a folder of its own, on a disk that is full: the master has every row all the same."""
+def test_workers_disk_full(small: Path, tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker with a clock and a full disk of its own: the master has every row."""
     monkeypatch.chdir(tmp_path)
     out = Path("run")
     with sim() as server, swarm(server.url, out, *USERS, "-t", "15s") as it:
@@ -135,7 +135,7 @@ def test_a_workers_disk_is_full(small: Path, tmp_path: Path, tell: Tell, monkeyp
 
 
 class Malice:
-    """A server that lists a model with a name of HTML, and then does its worst, a kind a connection, in turn."""
+    """A server with HTML in its model's name, and a different fault on each connection in turn."""
 
     KINDS = ("endless headers", "a gigabyte event", "invalid JSON", "slow loris", "HTML in names", "no HTTP at all")
     NAME = "<img src=x onerror=alert(1)>"
@@ -207,8 +207,8 @@ class Malice:
         self._server.close()
 
 
-def test_a_server_that_means_ill(tmp_path: Path, tell: Tell) -> None:
-    """Every reply ends with an outcome, memory stays small, and nothing that it said acts on a reader."""
+def test_hostile_server(tmp_path: Path, tell: Tell) -> None:
+    """Every reply has an outcome, memory stays small, and the server's text is escaped."""
     malice, out = Malice(), tmp_path / "run"
     limits = ("--timeout-first", "6s", "--timeout-gap", "4s", "--timeout-total", "10s", "--model", Malice.NAME)
     try:
@@ -225,7 +225,7 @@ def test_a_server_that_means_ill(tmp_path: Path, tell: Tell) -> None:
     assert set(malice.begun) == set(Malice.KINDS)
     assert fired == len(rows)
     assert "complete" not in {row["outcome"] for row in rows}
-    assert peak < 600  # MiB, of any process: a gigabyte was never held
+    assert peak < 600  # MiB, of any process
     findings(out)
     page = (out / "capacity.html").read_text()
     assert "<script>alert(1)" not in page

@@ -1,4 +1,4 @@
-"""Workers that die, hang, come late, or are all gone."""
+"""Workers that die, hang, join late, or all leave."""
 
 import os
 import signal
@@ -21,8 +21,8 @@ Tell = Callable[..., None]
 
 
 def test_kill_9(tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker with another clock and disk is killed: what it had sent is kept, what it had written is merged."""
-    away, out = tmp_path / "away", Path("run")  # below each one's own folder
+    """A worker with another clock and disk is killed: sent rows are kept, rows in its backup are merged."""
+    away, out = tmp_path / "away", Path("run")  # below each worker's own directory
     away.mkdir()
     monkeypatch.chdir(tmp_path)
     if os.geteuid():
@@ -34,7 +34,7 @@ def test_kill_9(tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> 
         shell = it.workers[1].pid
         child = int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
         own = wait_for(lambda: next(away.rglob("requests-*.csv"), None), "the worker's own rows")
-        os.kill(child, signal.SIGSTOP)  # what it wrote, but could not send any more
+        os.kill(child, signal.SIGSTOP)  # rows it wrote but could not send
         it.wait_for_replies(1)
         os.kill(child, signal.SIGKILL)
         run = it.finish()
@@ -43,7 +43,7 @@ def test_kill_9(tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> 
     rows = run.rows()
     started = sum(w["started"] for w in run.manifest["workers"])
     assert len({row["reply_id"] for row in rows}) == len(rows) <= started <= fired
-    assert started - len(rows) <= 3  # one in hand a user of the dead worker
+    assert started - len(rows) <= 3  # one in flight per user of the dead worker
     assert fired - len(rows) <= 3 + 3
     assert lost["lost_at"] is not None
     assert 4990 < lost["clock_offset"] < 5010 + 25
@@ -59,7 +59,7 @@ def test_kill_9(tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> 
     assert len({row["reply_id"] for row in merged}) == len(merged)
     assert {line.split(",")[0] for line in own.read_text().splitlines()[1:]} <= {row["reply_id"] for row in merged}
     duration = run.manifest["duration"]
-    assert all(-1 < float(row["sent"]) < duration for row in merged if row["sent"])  # on the master's axis, all of them
+    assert all(-1 < float(row["sent"]) < duration for row in merged if row["sent"])  # all on the master's time axis
     tell(
         "kill -9 of one of two workers, with another clock and another disk; then `probe merge`",
         fired=fired,
@@ -118,12 +118,12 @@ def test_late_join(tmp_path: Path, tell: Tell) -> None:
         "a second worker joins in mid-run; Locust gives it half of the users",
         fired=fired,
         counted=len(run.rows()),
-        reported=f"two workers, each with its last word; {ours} replies of moved users ended by us",
+        reported=f"two workers, both drained; {ours} replies of moved users ended by us",
     )
 
 
-def test_every_worker_is_killed(tmp_path: Path, tell: Tell) -> None:
-    """With levels, Locust alone would wait for workers without end."""
+def test_every_worker_killed(tmp_path: Path, tell: Tell) -> None:
+    """With levels, Locust alone would wait for workers for ever."""
     out = tmp_path / "run"
     levels = ("--levels", "4,8", "--hold", "60s")
     with sim() as server, swarm(server.url, out, *levels) as it:
@@ -134,10 +134,10 @@ def test_every_worker_is_killed(tmp_path: Path, tell: Tell) -> None:
             worker.send_signal(signal.SIGKILL)
         run = it.finish()
         fired = server.served()
-    rows = frames.load(out).replies["reply_id"]  # with the workers' own copies, which lie in the same folder here
+    rows = frames.load(out).replies["reply_id"]  # with the workers' backups, which are in the same directory here
     assert run.manifest["end_reason"] == "workers_lost"
-    assert "the last worker was lost" in run.said
-    assert fired - len(rows) <= 4 + 4  # in hand, and what ended in the second before the kill
+    assert "lost contact with the last worker" in run.said
+    assert fired - len(rows) <= 4 + 4  # in flight, or finished in the second before the kill
     said = findings(out)
     assert "last worker was lost" in said["ended"].why
     assert said["workers"].why.count("was lost at") == 2
@@ -145,7 +145,7 @@ def test_every_worker_is_killed(tmp_path: Path, tell: Tell) -> None:
 
 
 def test_ctrl_c_on_each_worker_in_turn(tmp_path: Path, tell: Tell) -> None:
-    """A terminal's, in mid-run: the first leaves a run that goes on, the last ends it; nobody is lost."""
+    """Ctrl-C in mid-run: the first worker leaves, the run goes on; the last one ends it, and none is lost."""
     out = tmp_path / "run"
     with sim() as server, swarm(server.url, out, *USERS, "-t", "90s") as it:
         it.join()
@@ -167,8 +167,8 @@ def test_ctrl_c_on_each_worker_in_turn(tmp_path: Path, tell: Tell) -> None:
     tell("Ctrl-C on each worker in turn", fired=fired, counted=len(run.rows()), reported=said)
 
 
-def test_a_worker_without_the_masters_api_key(tmp_path: Path, tell: Tell) -> None:
-    """It is sent away before it has asked anything, and is none of those that the master waits for."""
+def test_worker_without_the_masters_api_key(tmp_path: Path, tell: Tell) -> None:
+    """It is refused before it sends a request, and does not count as an expected worker."""
     out, key = tmp_path / "run", {**os.environ, "PROBE_API_KEY": "sk-never-to-be-seen"}
     none = {name: value for name, value in os.environ.items() if name != "PROBE_API_KEY"}
     locked = {**os.environ, "SIM_KEY": key["PROBE_API_KEY"]}
@@ -187,7 +187,7 @@ def test_a_worker_without_the_masters_api_key(tmp_path: Path, tell: Tell) -> Non
     check_accounts(run, nodes=2)
     assert {row["outcome"] for row in run.rows()} <= {"complete", "ended_by_us"}
     assert len(run.rows()) == fired
-    assert "this worker has none: refused; set PROBE_API_KEY in its environment, too" in said
+    assert "this worker has none; set PROBE_API_KEY in its environment" in said
     assert "refused: it has no API key, this master has one" in run.said
     assert "never-to-be-seen" not in said + run.said
     line = next(line for line in said.splitlines() if "refused" in line)
@@ -202,7 +202,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_worker_of_another_version(tmp_path: Path, tell: Tell) -> None:
+def test_worker_of_another_version(tmp_path: Path, tell: Tell) -> None:
     out = tmp_path / "run"
     with sim() as server, swarm(server.url, out, *USERS, expect=1) as it:
         it.join()
@@ -222,7 +222,7 @@ def test_a_worker_of_another_version(tmp_path: Path, tell: Tell) -> None:
     assert "refused" in run.said
     rows = run.rows()
     assert len({row["worker"] for row in rows}) == 1
-    assert fired - len(rows) <= 6  # what users whom Locust gave it for a moment had begun
+    assert fired - len(rows) <= 6  # requests started by users that Locust moved to it briefly
     tell(
         "a worker of another version joins in mid-run",
         fired=fired,
@@ -240,8 +240,8 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_wall_clock_that_is_stepped_on_a_worker(tmp_path: Path, tell: Tell) -> None:
-    """By a day, in mid-run: Locust's own worker would leave at once, since it counts its master's silence by it."""
+def test_stepped_wall_clock_on_a_worker(tmp_path: Path, tell: Tell) -> None:
+    """By a day in mid-run: Locust's own worker would quit at once, as it times heartbeats by the wall clock."""
     out = tmp_path / "run"
     from tests.e2e.conftest import end, start  # noqa: PLC0415
 
@@ -257,12 +257,12 @@ def test_a_wall_clock_that_is_stepped_on_a_worker(tmp_path: Path, tell: Tell) ->
     check_accounts(run, nodes=1)
     assert len(run.rows()) == fired
     sent = [float(row["sent"]) for row in run.rows()]
-    assert max(sent) > 14  # it went on after the step
+    assert max(sent) > 14  # it continued after the clock step
     assert not any(w["away"] for w in run.manifest["workers"])
     assert BIN
     tell(
         "the wall clock of a worker steps by a day in mid-run",
         fired=fired,
         counted=len(sent),
-        reported="nothing to say",
+        reported="no finding",
     )

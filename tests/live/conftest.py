@@ -1,4 +1,4 @@
-"""Locust is loaded here without its patching of the whole process: other tests share this one."""
+"""Load Locust without its monkey patching: other tests run in the same process."""
 
 import os
 import sys
@@ -9,16 +9,16 @@ _SKIP = "LOCUST_SKIP_MONKEY_PATCH"
 os.environ[_SKIP] = "1"
 import locust  # noqa: E402, F401 - must be the first
 
-del os.environ[_SKIP]  # processes that other tests start are to be patched
+del os.environ[_SKIP]  # child processes of other tests need the patching
 
 import pytest  # noqa: E402 - as above
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "verdict"))  # its invented rows serve here, too
+sys.path.append(str(Path(__file__).resolve().parents[1] / "verdict"))  # for its made-up rows
 
 
 @pytest.fixture(autouse=True, scope="module")
 def no_arguments() -> Iterator[None]:
-    """Locust's page asks the command line for the form's fields."""
+    """Locust reads the form's fields from the command line."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["locust"])
         yield

@@ -1,4 +1,4 @@
-"""Locust's web UI with our page beside it, and a run that goes on in it: without a network, a runner or a greenlet."""
+"""Locust's web UI with the live page and a fake run: without network, runner or greenlets."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -11,29 +11,31 @@ from locust.env import Environment
 from locust.web import WebUI
 from worlds import CHAT, reply
 
+from probe_ext.live.live_levels import rules_of
 from probe_ext.live.live_run import LiveRun
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure.table_rows import ServerRow, UserRow
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.link.clock_sync import SAME_CLOCK
-from probe_ext.swarm.link.workers import Peers
-from probe_ext.swarm.web.live_json import rules_of
-from probe_ext.swarm.web.run_display import LiveView
+from probe_ext.swarm.link.workers import Workers
+from probe_ext.swarm.master.run_view import view_of
+from probe_ext.swarm.web.run_display import RunDisplay
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 class Someone(User):
-    """Locust wants a user class."""
+    """Locust needs a user class."""
 
 
 class Person(UserMixin):
-    """Who is logged in."""
+    """The logged-in user."""
 
     id = "somebody"
 
 
 class Ui:
-    """The web UI, and a client of it."""
+    """The web UI with a test client."""
 
     def __init__(self, base: str = "", login: bool = False) -> None:
         self.environment = Environment(user_classes=[Someone], host="http://x")
@@ -45,26 +47,26 @@ class Ui:
         if login:
             web.login_manager.user_loader(lambda _: Person())
         self.app: Any = web.app
-        self.view = LiveView(self.environment)
+        self.view = RunDisplay(self.environment)
         self.client = self.app.test_client()
 
     def log_in(self) -> None:
-        """As Locust's own login page does."""
+        """Log in like Locust's login page."""
         with self.client.session_transaction() as session:
             session["_user_id"], session["_fresh"] = "somebody", True
 
     def begin(self, directory: Path, seconds: int = 40, **more: Any) -> Any:
-        """A run that has gone on for a while: 4 users, then 8, slower and slower."""
+        """Begin a run of 4 users, then 8, ever slower."""
         directory.mkdir(parents=True, exist_ok=True)
         run: Any = a_run(self.environment, directory, seconds, **more)
-        self.view.began(run)
+        self.view.began(lambda: view_of(run))
         return run
 
 
 def a_run(environment: Environment, directory: Path, seconds: int, model: str = "demo") -> Any:
-    """As much of a run as is shown of it."""
+    """The parts of a run that are displayed."""
     options, profile = read_options({}), CHAT.model_dump(mode="json")
-    live = LiveRun(rules_of(options, profile))
+    live = LiveRun(rules_of(options.plan, profile), VisitMonitor(CHAT, options.min_replies))
     for second in range(seconds):
         t, users = float(second), 4 if second < seconds / 2 else 8
         live.on_users(UserRow(t, users, users, "running"))
@@ -80,9 +82,9 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         }
         live.on_server([ServerRow(t, "u", "0", name, float(value)) for name, value in told.items()])
         live.cpu.add("w1", t, 0.2 * t)
-        live.tick(t)
-    peers = Peers()
-    peer = peers.join("w1")
+        live.tick(t, final=second == seconds - 1)
+    workers = Workers()
+    peer = workers.join("w1")
     peer.begun_at, peer.host = SAME_CLOCK, "here"
     made = SimpleNamespace(host="http://x", model=model, profile=profile, metrics_urls=("http://x/metrics",))
     told = {"rows": 10, "started": 12, "finished": 10, "loop_lag_max": 0.01, "cpu_seconds": 1.0}
@@ -94,11 +96,12 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         end_reason=None,
         environment=environment,
         options=options,
-        made=made,
-        peers=peers,
+        preparation=made,
+        workers=workers,
         live=live,
         ended=None,
-        collector=SimpleNamespace(told={"w1": told}),
+        steps=None,
+        collector=SimpleNamespace(reported={"w1": told}),
         now=lambda: float(seconds),
         poll_findings=list,
     )

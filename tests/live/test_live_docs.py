@@ -1,4 +1,4 @@
-"""docs/live-view.md names every key of live.json, and no other."""
+"""docs/live-view.md documents exactly the keys of live.json."""
 
 import re
 from dataclasses import fields
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from live_ui import Ui
 
-from probe_ext.live import history
+from probe_ext.live import history, live_levels, reply_store
 from probe_ext.live.live_run import COLUMNS
 from probe_ext.live.named_stats import Streaming
 from probe_ext.swarm.web.live_page_routes import FILES
@@ -16,11 +16,11 @@ from probe_ext.swarm.web.live_page_routes import FILES
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "live-view.md").read_text(encoding="utf-8")
 PART = PAGE.split("## live.json")[1]
 RULES = {history.last: "the last", history.largest: "the largest", history.smallest: "the smallest",
-         history.together: "the sum"}  # fmt: skip
+         history.total: "the sum"}  # fmt: skip
 
 
 def rows_of(heading: str) -> list[list[str]]:
-    """The cells of a heading's table."""
+    """Return the cells of the table below a heading."""
     part = PART if heading == "live.json" else PART.split(f"\n### {heading}\n")[1]
     table = re.search(r"(?:^\|.*\n)+", part, re.MULTILINE)
     assert table
@@ -44,9 +44,9 @@ def told(tmp_path: Path) -> dict[str, Any]:
     return dict(ui.client.get("/probe/live.json").get_json())
 
 
-def test_every_key_and_no_other(told: dict[str, Any]) -> None:
+def test_documents_exactly_the_keys(told: dict[str, Any]) -> None:
     assert written("live.json") == set(told)
-    for heading in ("run", "now", "levels", "workers", "runs"):
+    for heading in ("run", "so_far", "now", "levels", "workers", "runs"):
         entries = told[heading] if isinstance(told[heading], list) else [told[heading]]
         assert entries
         for entry in entries:
@@ -54,7 +54,7 @@ def test_every_key_and_no_other(told: dict[str, Any]) -> None:
     assert written("history") | {"step"} == set(told["history"])
 
 
-def test_the_keys_that_stand_in_a_cell(told: dict[str, Any]) -> None:
+def test_documents_keys_within_cells(told: dict[str, Any]) -> None:
     cells = {names_in(row[0])[0]: row[1] for row in rows_of("live.json")}
     assert set(names_in(cells["streaming"])[0].split(", ")) == {f.name for f in fields(Streaming)}
     bounds = {name for piece in names_in(cells["bounds"]) for name in piece.split(", ")}
@@ -63,17 +63,21 @@ def test_the_keys_that_stand_in_a_cell(told: dict[str, Any]) -> None:
     assert said == set(told["said"])
 
 
-def test_how_points_are_put_together() -> None:
+def test_documents_how_points_are_merged() -> None:
     rules = {name: row[2] for row in rows_of("history") for name in names_in(row[0])}
     assert rules.pop("t") == "the first"
     assert rules == {name: RULES[merge] for name, merge in COLUMNS.items()}
 
 
-def test_every_file_that_is_handed_out() -> None:
+def test_documents_every_served_file() -> None:
     last = PART.split("or `…/probe/runs/newest/`:")[1]
     assert set(names_in(last)) == set(FILES)
 
 
-def test_the_figures_that_are_named() -> None:
-    assert f"at most {history.MOST} points" in PAGE.replace("\n", " ")
-    assert history.RECENT == 300
+def test_documents_the_limits() -> None:
+    assert f"at most {history.MAX_POINTS} points" in PAGE.replace("\n", " ")
+    assert history.RECENT_POINTS == 300
+    assert f"newest\n{reply_store.MAX_REPLIES:,} replies" in PAGE
+    assert f"at most {reply_store.MAX_REPLIES:,} of them" in PAGE
+    assert f"newest {live_levels.MAX_LEVELS}\nlevels" in PAGE
+    assert reply_store._ROW.itemsize == 38

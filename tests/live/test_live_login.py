@@ -1,4 +1,4 @@
-"""The login of the web UI: whom it lets in, what a wrong password costs, and what its cookie may be used for."""
+"""The login of the web UI: password, delays and cookie."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from live_ui import Ui
 
-from probe_ext.settings.options import WEB_PASSWORD_VARIABLE
+from probe_ext.settings.secrets import WEB_PASSWORD_VARIABLE
 from probe_ext.swarm.web import login as web_login
 from probe_ext.swarm.web.login import WebLogin, add_login
 
@@ -15,7 +15,7 @@ PLACES = ("/", "/probe/", "/probe/live.json", "/stats/requests")
 
 
 def guarded(base: str, monkeypatch: pytest.MonkeyPatch) -> Ui:
-    monkeypatch.setattr(web_login, "_WAIT", 0.0)
+    monkeypatch.setattr(web_login, "_WRONG_PASSWORD_DELAY_S", 0.0)
     monkeypatch.setenv(WEB_PASSWORD_VARIABLE, "open sesame")
     ui = Ui(base, login=True)
     ui.environment.parsed_options.web_login = True
@@ -24,26 +24,24 @@ def guarded(base: str, monkeypatch: pytest.MonkeyPatch) -> Ui:
 
 
 @pytest.mark.parametrize("base", ["", "/load"])
-def test_who_knows_the_password_is_let_in_and_nobody_else(
-    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_password_opens_the_pages(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ui = guarded(base, monkeypatch)
     ui.begin(tmp_path / "run")
     for wrong in ({"password": "open"}, {"password": ""}, {}):
         answer = ui.client.post(f"{base}/probe-login", data=wrong)
         assert (answer.status_code, answer.location) == (302, f"{base}/login")
-        assert "This is not the password." in ui.client.get(answer.location).get_data(as_text=True)
+        assert "Wrong password." in ui.client.get(answer.location).get_data(as_text=True)
         assert [ui.client.get(base + place).status_code for place in PLACES] == [302] * len(PLACES)
     answer = ui.client.post(f"{base}/probe-login", data={"password": "open sesame"})
     assert (answer.status_code, answer.location) == (302, f"{base}/")
     assert [ui.client.get(base + place).status_code for place in PLACES] == [200] * len(PLACES)
     cookie = answer.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=Strict" in cookie  # another website's form or frame is a stranger's
-    assert "Secure" not in cookie  # without TLS it would never come back
+    assert "SameSite=Strict" in cookie  # not sent from other websites
+    assert "Secure" not in cookie  # without TLS it would never be sent back
 
 
-def test_the_password_stands_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_password_is_on_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ui = guarded("", monkeypatch)
     ui.begin(tmp_path / "run")
     ui.client.post("/probe-login", data={"password": "open sesame"})
@@ -51,7 +49,7 @@ def test_the_password_stands_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert b"open sesame" not in ui.client.get(place).data
 
 
-def test_with_tls_the_cookie_goes_nowhere_without_it() -> None:
+def test_cookie_is_secure_with_tls() -> None:
     ui = Ui(login=True)
     ui.environment.parsed_options.tls_cert = "cert.pem"
     WebLogin(ui.environment, "open sesame")
@@ -59,7 +57,7 @@ def test_with_tls_the_cookie_goes_nowhere_without_it() -> None:
     assert "Secure" in answer.headers["Set-Cookie"]
 
 
-def test_a_wrong_password_costs_a_wait_and_few_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_passwords_are_delayed_and_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     ui = Ui(login=True)
     WebLogin(ui.environment, "open sesame")
     waits: list[float] = []
@@ -95,27 +93,23 @@ def test_a_wrong_password_costs_a_wait_and_few_wait_at_once(monkeypatch: pytest.
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403),
     ],
 )
-def test_no_other_website_tries_a_password(
-    headers: dict[str, str], status: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refuses_cross_origin_logins(headers: dict[str, str], status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     ui = guarded("", monkeypatch)
     answer = ui.client.post("/probe-login", data={"password": "open sesame"}, headers=headers)
     assert answer.status_code == status
     assert ("Set-Cookie" in answer.headers) == (status == 302)
 
 
-def test_a_login_that_nobody_could_pass_is_said(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_warns_if_nobody_can_log_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     ui: Any = Ui(login=True)
     web_login._warn(ui.environment)
-    assert capsys.readouterr().err == ""  # the locustfile has set one up
+    assert capsys.readouterr().err == ""  # the locustfile added a login
     ui.app.secret_key = None
     web_login._warn(ui.environment)
     assert WEB_PASSWORD_VARIABLE in capsys.readouterr().err
 
 
-def test_without_a_login_asked_for_a_password_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_password_without_web_login_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ui = Ui()
     monkeypatch.setenv(WEB_PASSWORD_VARIABLE, "open sesame")
     ui.environment.parsed_options = Namespace(**vars(ui.environment.parsed_options), web_login=False)

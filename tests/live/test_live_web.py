@@ -1,4 +1,4 @@
-"""Our page beside Locust's web UI: whose login and base path it has, what it hands out, and to whom."""
+"""Routes of the live page: login, base path, served files and cross-origin rules."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def figures(ui: Ui, span: str = "recent") -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Ui:
-    """For tests that change nothing: secrets lie beside the run and in it, and the model is for us alone."""
+    """For tests that change nothing: secrets beside and in the run directory, and a hostile model name."""
     place = tmp_path_factory.mktemp("asked")
     ui = Ui()
     directory = ui.begin(place / "run", model="only-for-us").directory
@@ -41,7 +41,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Ui:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Ui:
-    """As above: all files of the run are there."""
+    """As above: all files of the run exist."""
     ui = Ui()
     directory = ui.begin(tmp_path_factory.mktemp("filled") / "run").directory
     for name in FILES:
@@ -58,13 +58,13 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Ui:
         ({"web_host_display_name": "https://load.example/x"}, "https://load.example/x/probe/"),
     ],
 )
-def test_its_address_is_told_as_locust_tells_its_own(given: dict[str, str], shown: str) -> None:
+def test_address_follows_locusts(given: dict[str, str], shown: str) -> None:
     usual = {"web_host": "", "web_port": 8089, "web_base_path": "", "web_host_display_name": None}
     assert address(SimpleNamespace(**{**usual, "tls_cert": "", "tls_key": "", **given})) == shown
 
 
 @pytest.mark.parametrize("base", ["", "/load"])
-def test_everything_stands_under_locusts_login_and_base_path(base: str, tmp_path: Path) -> None:
+def test_all_pages_are_below_login_and_base_path(base: str, tmp_path: Path) -> None:
     ui = Ui(base, login=True)
     (ui.begin(tmp_path / "run").directory / "run.json").write_text("{}")
     for path in OURS:
@@ -80,7 +80,7 @@ def test_everything_stands_under_locusts_login_and_base_path(base: str, tmp_path
     assert ui.client.get("/elsewhere/probe/").status_code == 404
 
 
-def test_nothing_is_done_by_asking(tmp_path: Path) -> None:
+def test_only_get_is_answered(tmp_path: Path) -> None:
     ui = Ui()
     ui.begin(tmp_path / "run")
     for path in OURS:
@@ -88,7 +88,7 @@ def test_nothing_is_done_by_asking(tmp_path: Path) -> None:
             assert getattr(ui.client, method)(path).status_code == 405, (method, path)
 
 
-def test_locusts_page_leads_to_ours_and_back(tmp_path: Path) -> None:
+def test_pages_link_to_each_other(tmp_path: Path) -> None:
     ui = Ui("/load")
     page = ui.client.get("/load/").get_data(as_text=True)
     assert '<a href="./probe/"' in page
@@ -102,7 +102,7 @@ def test_locusts_page_leads_to_ours_and_back(tmp_path: Path) -> None:
     assert 'href="../"' in text_of("live.html")
 
 
-def test_a_locustfiles_own_tabs_stay(tmp_path: Path) -> None:
+def test_keeps_a_locustfiles_tabs(tmp_path: Path) -> None:
     ui = Ui()
     ui.begin(tmp_path / "run")
     web: Any = ui.environment.web_ui
@@ -113,18 +113,18 @@ def test_a_locustfiles_own_tabs_stay(tmp_path: Path) -> None:
             response.set_data(json.dumps({**response.get_json(), "extended_stats": [{"key": "theirs", "data": []}]}))
         return response
 
-    for _ in range(2):  # Locust gives the same answer out twice
+    for _ in range(2):  # Locust caches the answer
         told = ui.client.get("/stats/requests").get_json()["extended_stats"]
         assert [table["key"] for table in told] == ["theirs", "levels", "streaming"]
 
 
-def test_the_tabs_show_each_level_and_ttft_and_gaps_by_name(tmp_path: Path) -> None:
+def test_tabs_show_levels_and_streaming_figures(tmp_path: Path) -> None:
     ui = Ui()
     ui.begin(tmp_path / "run")
     told = {table["key"]: table["data"] for table in ui.client.get("/stats/requests").get_json()["extended_stats"]}
     assert [row["people"] for row in told["levels"]] == [8, 4]
-    assert told["levels"][0]["state"].startswith("now: ")
-    assert told["levels"][1]["state"] == "holds"
+    assert told["levels"][0]["state"].startswith("so far: ")
+    assert told["levels"][1]["state"] == "not proven"
     line, total = told["streaming"]
     assert (line["name"], line["requests"]) == ("demo", figures(ui)["now"]["replies"])
     assert 190 <= line["median"] <= 2500
@@ -134,7 +134,7 @@ def test_the_tabs_show_each_level_and_ttft_and_gaps_by_name(tmp_path: Path) -> N
         assert {column["key"] for column in structures[key]} == set(rows[0])
 
 
-def test_one_table_has_locusts_figures_and_ours_and_other_requests_too(tmp_path: Path) -> None:
+def test_table_combines_locusts_figures_with_ours(tmp_path: Path) -> None:
     ui = Ui()
     ui.begin(tmp_path / "run")
     stats = ui.environment.stats
@@ -152,7 +152,7 @@ def test_one_table_has_locusts_figures_and_ours_and_other_requests_too(tmp_path:
     assert rows["", "Σ Aggregated"]["high"] == rows["LLM", "demo"]["high"]
 
 
-def test_before_any_run_there_is_nothing_and_it_says_so() -> None:
+def test_says_that_there_is_no_run_yet() -> None:
     ui = Ui()
     told = figures(ui)
     assert (told["state"], told["run"], told["now"], told["runs"]) == ("idle", None, None, [])
@@ -165,7 +165,7 @@ def test_before_any_run_there_is_nothing_and_it_says_so() -> None:
     assert figures(ui)["said"]["below"] == "--model x: the server lists y"
 
 
-def test_the_whole_run_and_the_last_minutes(tmp_path: Path) -> None:
+def test_history_of_the_whole_run_and_the_last_minutes(tmp_path: Path) -> None:
     ui = Ui()
     ui.begin(tmp_path / "run", seconds=320)
     recent, whole = figures(ui)["history"], figures(ui, "whole")["history"]
@@ -173,7 +173,7 @@ def test_the_whole_run_and_the_last_minutes(tmp_path: Path) -> None:
     assert set(recent) == set(whole)
 
 
-def test_a_runs_life_from_its_beginning_to_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_states_from_preparation_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ui = Ui()
     first = ui.begin(tmp_path / "one")
     assert [(run["number"], run["state"], run["report"]) for run in figures(ui)["runs"]] == [(1, "running", "none")]
@@ -188,15 +188,18 @@ def test_a_runs_life_from_its_beginning_to_its_report(tmp_path: Path, monkeypatc
     def report(directory: Path) -> int:
         assert figures(ui)["runs"][0]["report"] == "making"
         (directory / "capacity.html").write_text("<p>the report</p>")
-        said = {"sentence": "6 people at once feel served; at 14 typing speed broke first.", "verdict": "valid"}
+        said = {
+            "sentence": "About 6 people can use this at once (95 %: 5 to 7). Typing speed is the first limit.",
+            "verdict": "valid",
+        }
         (directory / "capacity.json").write_text(json.dumps(said))
         return 0
 
     monkeypatch.setattr("probe_ext.swarm.web.run_display.make_report", report)
-    ui.view.report(first)
+    ui.view.report(first.directory)
     told = figures(ui)
-    assert told["said"] == {"number": "6", "headline": " people at once feel served.", "tone": "good",
-                            "below": "At 14 typing speed broke first."}  # fmt: skip
+    assert told["said"] == {"number": "About 6", "tone": "good", "below": "Typing speed is the first limit.",
+                            "headline": " people can use this at once (95 %: 5 to 7)."}  # fmt: skip
     assert (told["runs"][0]["report"], told["runs"][0]["directory"]) == ("ready", str(tmp_path / "one"))
     ui.begin(tmp_path / "two")
     assert [(run["number"], run["state"]) for run in figures(ui)["runs"]] == [(2, "running"), (1, "ended")]
@@ -205,15 +208,15 @@ def test_a_runs_life_from_its_beginning_to_its_report(tmp_path: Path, monkeypatc
     assert ui.client.get("/probe/runs/newest/capacity.html").location == "../2/capacity.html"
 
 
-def test_a_report_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shows_a_failed_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ui = Ui()
     run = ui.begin(tmp_path / "run")
     run.ended = 60.0
     ui.view.ended()
     monkeypatch.setattr("probe_ext.swarm.web.run_display.make_report", lambda _: 2)
-    ui.view.report(run)
+    ui.view.report(run.directory)
     assert figures(ui)["runs"][0]["report"] == "failed"
-    assert figures(ui)["said"]["below"] == "Its report could not be made."
+    assert figures(ui)["said"]["below"] == "The report could not be made."
 
 
 # --- who may have what ---
@@ -225,13 +228,13 @@ def test_a_report_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytes
      "runs/1/../secret.txt", "runs/1/..%2fsecret.txt", "runs/1/%2e%2e%2fsecret.txt", "runs/1/run.json%00", "live.html",
      "runs/../../secret.txt", "..%2fsecret.txt", "runs/newest/secret.txt", "runs/1//etc/passwd"],
 )  # fmt: skip
-def test_only_known_files_of_our_own_runs(path: str, asked: Ui) -> None:
+def test_serves_only_known_files_of_its_runs(path: str, asked: Ui) -> None:
     answer = asked.client.get("/probe/" + path)
     assert answer.status_code in {308, 404}
     assert b"secret" not in answer.data or answer.status_code == 308
 
 
-def test_a_link_out_of_the_run_is_not_followed(tmp_path: Path) -> None:
+def test_does_not_follow_symbolic_links(tmp_path: Path) -> None:
     ui = Ui()
     directory = ui.begin(tmp_path / "run").directory
     (tmp_path / "secret.txt").write_text("secret")
@@ -240,7 +243,7 @@ def test_a_link_out_of_the_run_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_file_is_handed_out_as_what_it_is(name: str, filled: Ui) -> None:
+def test_files_have_their_content_types(name: str, filled: Ui) -> None:
     answer = filled.client.get(f"/probe/runs/1/{name}")
     assert (answer.status_code, answer.mimetype) == (200, FILES[name])
     shown = name in {places.CAPACITY_HTML, places.SUMMARY}
@@ -248,7 +251,7 @@ def test_every_file_is_handed_out_as_what_it_is(name: str, filled: Ui) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_nothing_of_ours_may_be_framed_and_no_script_stands_in_the_page(tmp_path: Path) -> None:
+def test_forbids_framing_and_inline_scripts(tmp_path: Path) -> None:
     ui = Ui()
     (ui.begin(tmp_path / "run").directory / "capacity.html").write_text("<script>1</script>")
     for path in (*OURS, "/probe/runs/1/capacity.html", "/probe/nothing"):
@@ -261,7 +264,7 @@ def test_nothing_of_ours_may_be_framed_and_no_script_stands_in_the_page(tmp_path
     page = text_of("live.html")
     assert re.findall(r"<script[^>]*>", page) == ['<script src="live.js" defer>']
     assert not re.search(r"\son\w+=|<style|\sstyle=", page)
-    # A report holds what a server said: its page gets an origin of its own, which is nobody in this UI.
+    # A report contains text from the server: its page gets an origin of its own, without the UI's login.
     sandbox = ui.client.get("/probe/runs/1/capacity.html").headers["Content-Security-Policy"]
     assert "sandbox" in sandbox
     assert "allow-same-origin" not in sandbox
@@ -280,13 +283,13 @@ def test_nothing_of_ours_may_be_framed_and_no_script_stands_in_the_page(tmp_path
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, 403),
     ],
 )
-def test_other_websites_read_nothing(headers: dict[str, str], status: int, asked: Ui) -> None:
+def test_refuses_cross_origin_requests(headers: dict[str, str], status: int, asked: Ui) -> None:
     answer = asked.client.get("/probe/live.json", headers=headers)
     assert answer.status_code == status
     assert (b"only-for-us" in answer.data) == (status == 200)
 
 
-def test_what_a_server_says_stays_text(tmp_path: Path) -> None:
+def test_escapes_text_from_the_server(tmp_path: Path) -> None:
     ui = Ui()
     ui.begin(tmp_path / "run", model=HOSTILE)
     answer = ui.client.get("/probe/live.json")
@@ -298,7 +301,7 @@ def test_what_a_server_says_stays_text(tmp_path: Path) -> None:
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", script + text_of("live.css") + text_of("live.html"))
 
 
-def test_no_key_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shows_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROBE_API_KEY", "sk-never-told")
     ui = Ui()
     ui.begin(tmp_path / "run")
@@ -306,22 +309,22 @@ def test_no_key_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert b"sk-never-told" not in ui.client.get(path).data
 
 
-def test_the_page_has_the_reports_colours() -> None:
+def test_page_has_the_reports_colours() -> None:
     theirs = (resources.files("probe_ext.report.outputs") / "templates" / "style.css").read_text(encoding="utf-8")
     assert re.findall(r":root\{[^}]*\}", text_of("live.css")) == re.findall(r":root\{[^}]*\}", theirs)[:2]
 
 
-def test_each_process_says_how_it_is(tmp_path: Path) -> None:
+def test_shows_each_process(tmp_path: Path) -> None:
     ui = Ui()
     run = ui.begin(tmp_path / "run")
     (lone,) = figures(ui)["workers"]
     assert (lone["id"], lone["state"], lone["in_flight"]) == ("w1", "ready", 2)
     for worker in ("w2", "w3", "w4"):
-        run.peers.join(worker)
-    run.peers.known["w2"].absences.miss()
-    run.collector.told["w3"] = {"rows": 3, "started": 3, "finished": 3}
-    run.peers.join("w5")
-    run.collector.told["w2"] = {"rows": 1, "started": 4, "finished": 1}
+        run.workers.join(worker)
+    run.workers.known["w2"].absences.disconnect()
+    run.collector.reported["w3"] = {"rows": 3, "started": 3, "finished": 3}
+    run.workers.join("w5")
+    run.collector.reported["w2"] = {"rows": 1, "started": 4, "finished": 1}
     w1 = SimpleNamespace(state="running", user_count=5, cpu_usage=77)
     w5 = SimpleNamespace(state="running", user_count=1, cpu_usage=55)
     run.environment = SimpleNamespace(runner=SimpleNamespace(clients={"w1": w1, "w5": w5}, state="running"))
@@ -332,5 +335,5 @@ def test_each_process_says_how_it_is(tmp_path: Path) -> None:
     assert told["w1"]["cpu"] == pytest.approx(0.2)
     assert told["w1"]["receive_lag_max"] == pytest.approx(0.0001)
     assert (told["w2"]["in_flight"], told["w2"]["cpu"], told["w3"]["in_flight"]) == (None, None, 0)
-    assert told["w5"]["cpu"] == pytest.approx(0.55)  # no reply of it has ended yet
+    assert told["w5"]["cpu"] == pytest.approx(0.55)  # none of its replies has ended yet
     assert {*told["master"]} == {*told["w1"]}

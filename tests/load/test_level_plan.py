@@ -2,6 +2,8 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,17 +14,60 @@ from probe_ext.load.level_plan import MAX_HOLD_FACTOR, LevelPlan, LevelSteps, pa
 PLAN = LevelPlan((2, 5, 3), hold=10.0, settle=4.0, min_replies=3)
 
 
-def all_replied(since: float) -> int:
-    return 1000
+@dataclass
+class Level:
+    """What a run says of one level."""
+
+    state: str = "unproven"
+    share_fit: float = 1.0
+    seconds_needed: float | None = None
+    reasons: tuple[str, ...] = ()
 
 
-def none_replied(since: float) -> int:
-    return 0
+@dataclass
+class Run:
+    """A monitor that knows what it is told: how many users have enough replies, and each level's estimate."""
+
+    enough: Callable[[float], int] = lambda since: 1000
+    levels: dict[int, Level] = field(default_factory=dict)
+    visits: list[tuple[float, int]] = field(default_factory=list)
+    ends: list[tuple[float, bool]] = field(default_factory=list)
+    needed_share: float = 0.9
+    estimate_: float | None = None
+    interval: tuple[int, int | None] | None = None
+    bracket: tuple[int | None, int | None] = (None, None)
+
+    def users_with_enough_replies(self, since: float) -> int:
+        return self.enough(since)
+
+    def begin_visit(self, now: float, users: int) -> None:
+        self.visits.append((now, users))
+
+    def end_visit(self, now: float, *, more_users: bool) -> None:
+        self.ends.append((now, more_users))
+
+    def estimate(self, now: float) -> "Run":
+        return self
+
+    def level(self, users: int) -> Level | None:
+        return self.levels.get(users)
+
+    def reply_cycle(self) -> float:
+        return 1.0
+
+    def users_replied(self, since: float) -> int:
+        return 1000
+
+    def visit_counts(self, now: float) -> tuple[int, int]:
+        return 0, 0
+
+
+ALL_REPLIED, NONE_REPLIED = Run(), Run(enough=lambda since: 0)
 
 
 def walk(
     steps: LevelSteps,
-    users_with_enough_replies: Callable[[float], int],
+    monitor: Any,
     *,
     until: float = 500.0,
     users: Callable[[float, int], int],
@@ -32,7 +77,7 @@ def walk(
     target: int | None = steps.level
     t = 0.0
     while t <= until:
-        target = steps.target(t, users(t, target or 0), users_with_enough_replies)
+        target = steps.target(t, users(t, target or 0), monitor)
         if not changes or changes[-1][1] != target:
             changes.append((t, target))
         if target is None:
@@ -101,9 +146,10 @@ def test_any_text_is_parsed_or_rejected(text: str) -> None:
 
 def test_holds_each_level_after_it_has_settled() -> None:
     steps = LevelSteps(PLAN)
-    changes = walk(steps, all_replied, users=lambda t, target: target)
+    changes = walk(steps, ALL_REPLIED, users=lambda t, target: target)
     # 4 s to settle plus 10 s hold, counted from when all users are running (seen a second after the change)
-    assert changes == [(0.0, 2), (14.0, 5), (29.0, 3), (44.0, None)]
+    # and 4 s more where a queue of more users has to go first
+    assert changes == [(0.0, 2), (14.0, 5), (29.0, 3), (48.0, None)]
     assert steps.never_reached == []
 
 
@@ -113,7 +159,7 @@ def test_settling_begins_when_all_users_are_running() -> None:
     def slow_ramp(t: float, target: int) -> int:
         return target if t >= 6 else 0
 
-    changes = walk(steps, all_replied, users=slow_ramp)
+    changes = walk(steps, ALL_REPLIED, users=slow_ramp)
     assert changes == [(0.0, 2), (20.0, 5), (35.0, None)]
 
 
@@ -125,7 +171,7 @@ def test_a_level_lasts_until_every_user_has_enough_replies_in_the_measured_part(
         return 2 if len(calls) > 7 else 1
 
     steps = LevelSteps(LevelPlan((2,), hold=10.0, settle=4.0, min_replies=3))
-    changes = walk(steps, one_slow_user, users=lambda t, target: target)
+    changes = walk(steps, Run(one_slow_user), users=lambda t, target: target)
     assert changes == [(0.0, 2), (21.0, None)]
     assert set(calls) == {4.0}  # counts only replies sent after settling
 
@@ -137,12 +183,12 @@ def test_does_not_count_replies_before_the_hold_is_over() -> None:
         raise AssertionError("called before the hold was over")
 
     for t in range(14):
-        assert steps.target(float(t), 2, too_early) == 2
+        assert steps.target(float(t), 2, Run(too_early)) == 2
 
 
 def test_leaves_a_level_without_replies_after_five_times_its_hold() -> None:
     steps = LevelSteps(LevelPlan((2, 3), hold=10.0, settle=4.0, min_replies=3))
-    changes = walk(steps, none_replied, users=lambda t, target: target)
+    changes = walk(steps, NONE_REPLIED, users=lambda t, target: target)
     assert MAX_HOLD_FACTOR == 5
     assert changes == [(0.0, 2), (54.0, 3), (109.0, None)]
     assert steps.never_reached == []  # reached, though no reply completed
@@ -150,37 +196,37 @@ def test_leaves_a_level_without_replies_after_five_times_its_hold() -> None:
 
 def test_leaves_and_records_a_level_that_is_never_reached() -> None:
     steps = LevelSteps(PLAN)
-    changes = walk(steps, all_replied, users=lambda t, target: min(target, 3))
+    changes = walk(steps, ALL_REPLIED, users=lambda t, target: min(target, 3))
     assert steps.never_reached == [5]
-    assert changes == [(0.0, 2), (14.0, 5), (68.0, 3), (83.0, None)]
+    assert changes == [(0.0, 2), (14.0, 5), (68.0, 3), (87.0, None)]
 
 
 def test_a_level_reached_at_the_last_moment_is_still_measured_in_full() -> None:
     steps = LevelSteps(LevelPlan((4,), hold=10.0, settle=4.0, min_replies=3))
-    changes = walk(steps, all_replied, users=lambda t, target: 4 if t >= 53 else 1)
+    changes = walk(steps, ALL_REPLIED, users=lambda t, target: 4 if t >= 53 else 1)
     assert changes == [(0.0, 4), (67.0, None)]
     assert steps.never_reached == []
 
 
 def test_losing_users_does_not_restart_a_level() -> None:
     steps = LevelSteps(LevelPlan((4,), hold=10.0, settle=4.0, min_replies=3))
-    changes = walk(steps, all_replied, users=lambda t, target: 3 if 5 <= t <= 8 else 4)
+    changes = walk(steps, ALL_REPLIED, users=lambda t, target: 3 if 5 <= t <= 8 else 4)
     assert changes == [(0.0, 4), (14.0, None)]
 
 
 def test_measured_from_is_known_once_the_level_is_reached() -> None:
     steps = LevelSteps(PLAN)
     assert steps.measured_from() is None
-    steps.target(3.0, 1, all_replied)
+    steps.target(3.0, 1, ALL_REPLIED)
     assert steps.measured_from() is None
-    steps.target(5.0, 2, all_replied)
+    steps.target(5.0, 2, ALL_REPLIED)
     assert steps.measured_from() == 9.0
 
 
 def test_stays_done_after_the_last_level() -> None:
     steps = LevelSteps(LevelPlan((4,), hold=10.0, settle=4.0, min_replies=3))
-    assert walk(steps, all_replied, users=lambda t, target: 1)[-1][1] is None
-    assert [steps.target(1000.0 + t, 1, all_replied) for t in range(3)] == [None, None, None]
+    assert walk(steps, ALL_REPLIED, users=lambda t, target: 1)[-1][1] is None
+    assert [steps.target(1000.0 + t, 1, ALL_REPLIED) for t in range(3)] == [None, None, None]
     assert steps.never_reached == [4]
 
 
@@ -197,10 +243,10 @@ def test_every_plan_ends_after_all_its_levels(
     levels: list[int], hold: int, settle: int, ramp_completes: bool, users_reply: bool
 ) -> None:
     steps = LevelSteps(LevelPlan(tuple(levels), float(hold), float(settle), 3))
-    time_limit = len(levels) * (MAX_HOLD_FACTOR * hold + settle + 2)
+    time_limit = len(levels) * (MAX_HOLD_FACTOR * hold + 2 * settle + 2)
     changes = walk(
         steps,
-        all_replied if users_reply else none_replied,
+        ALL_REPLIED if users_reply else NONE_REPLIED,
         until=float(time_limit),
         users=lambda t, target: target if ramp_completes else 0,
     )
@@ -208,3 +254,50 @@ def test_every_plan_ends_after_all_its_levels(
     assert steps.never_reached == ([] if ramp_completes else levels)
     held = [b - a for (a, _), (b, _) in itertools.pairwise(changes)]
     assert min(held) >= hold + settle
+
+
+def sweep(levels: dict[int, Level], *planned: int, hold: float = 10.0) -> tuple[LevelSteps, Run, list[Any]]:
+    steps, run = LevelSteps(LevelPlan(planned, hold=hold, settle=4.0, min_replies=3)), Run(levels=levels)
+    return steps, run, walk(steps, run, users=lambda t, target: target)
+
+
+def test_every_level_is_a_visit_that_ends_as_users_come_or_go() -> None:
+    _, run, _ = sweep({}, 2, 5, 3)
+    assert run.visits == [(4.0, 2), (19.0, 5), (38.0, 3)]
+    assert run.ends == [(14.0, True), (29.0, False), (48.0, False)]
+
+
+def test_a_level_is_held_on_for_the_few_replies_that_would_prove_it() -> None:
+    _, _, changes = sweep({2: Level(seconds_needed=5.0)}, 2)
+    assert changes == [(0.0, 2), (25.0, None)]  # 4 s to settle, 10 s hold, 5 s and a fifth more than the 5 s needed
+
+
+@pytest.mark.parametrize("level", [Level(seconds_needed=50.0), Level(), Level("held"), Level("failed")])
+def test_a_level_that_is_proven_or_needs_too_much_is_not_held_on(level: Level) -> None:
+    _, _, changes = sweep({2: level}, 2)
+    assert changes == [(0.0, 2), (14.0, None)]
+
+
+def test_the_highest_level_that_held_is_visited_again() -> None:
+    steps, _, changes = sweep({2: Level("held"), 4: Level("held"), 8: Level("failed")}, 2, 4, 8)
+    assert [target for _, target in changes] == [2, 4, 8, 4, None]
+    assert steps.as_json()["visited_again"] == [4]
+    assert steps.as_json()["levels"] == [2, 4, 8]
+    assert (steps.position, steps.why_again) == ("second visit to 4", "to see if the server has changed")
+
+
+def test_a_disturbed_level_is_visited_again_before_it() -> None:
+    disturbed = Level(reasons=("needs_second_visit",))
+    _, _, changes = sweep({2: Level("held"), 4: disturbed, 8: Level("failed")}, 2, 4, 8)
+    assert [target for _, target in changes] == [2, 4, 8, 4, 2, None]
+
+
+def test_another_level_comes_before_the_last_one_is_visited_again() -> None:
+    _, _, changes = sweep({2: Level("held"), 4: Level(reasons=("needs_second_visit",))}, 2, 4)
+    assert [target for _, target in changes] == [2, 4, 2, 4, None]
+
+
+@pytest.mark.parametrize("levels", [{2: Level("held"), 4: Level("held")}, {2: Level(), 4: Level("failed")}, {}])
+def test_nothing_is_visited_again_where_that_would_tell_nothing(levels: dict[int, Level]) -> None:
+    _, _, changes = sweep(levels, 2, 4)
+    assert [target for _, target in changes] == [2, 4, None]

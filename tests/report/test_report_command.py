@@ -12,6 +12,7 @@ import pytest
 import synthetic_run
 
 from probe_ext.bundled import folder
+from probe_ext.exit_codes import ExitCode
 from probe_ext.report import report_command
 from probe_ext.report.outputs.gate import gate
 from probe_ext.run import manifest
@@ -26,19 +27,19 @@ def report(*words: str) -> int:
 
 
 def test_the_output_ends_with_the_answer_and_the_path(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(str(run)) == report_command.OK
+    assert report(str(run)) == ExitCode.OK
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2] == "4 people at once feel served; at 8 silent pauses broke first; between them was not measured."
+    assert lines[-2] == json.loads((run / "capacity.json").read_text(encoding="utf-8"))["sentence"]
     assert lines[-1] == f"report: {run / 'capacity.html'}"
     assert "SLO profile: chat" in lines
     row = next(line for line in lines if line.rstrip().endswith("fails")).split()
-    assert row[:4] == ["8", "0", "8", "0"]
+    assert row[:8] == ["8", "56", "%", "33–76", "0", "%", "58", row[7]]
     assert [line for line in lines if line.startswith("What limits the server: the KV cache is full from 8 users on")]
     assert not any("\x1b" in line for line in lines)
 
 
 def test_quiet_prints_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(str(run), "--quiet") == report_command.OK
+    assert report(str(run), "--quiet") == ExitCode.OK
     assert capsys.readouterr().out == ""
 
 
@@ -46,16 +47,16 @@ def test_capacity_json_is_the_judgement(run: Path) -> None:
     built = report_command.build(run)
     written = json.loads((run / "capacity.json").read_text(encoding="utf-8"))
     assert written == json.loads(json.dumps(built.judgement.to_json()))
-    assert (written["served_users"], written["bracket"], written["breaks_first"]) == (4, [4, 8], "silence")
+    assert (written["served_users"], written["bracket"], written["breaks_first"]) == (6, [4, 8], "silence")
 
 
 @pytest.mark.parametrize(
     ("users", "code", "text"),
     [
-        ("4", report_command.OK, "gate: at least 4 users served: met, 4 held"),
-        ("1", report_command.OK, "gate: at least 1 user served: met, 4 held"),
-        ("6", report_command.GATE, "gate: at least 6 users served: unproven, 4 held, and 6 was not proven"),
-        ("8", report_command.GATE, "gate: at least 8 users served: missed, 8 users failed"),
+        ("4", ExitCode.OK, "gate: at least 4 users served: met, 4 held"),
+        ("1", ExitCode.OK, "gate: at least 1 user served: met, 4 held"),
+        ("6", ExitCode.GATE, "gate: at least 6 users served: unproven, 4 held, and 6 was not proven"),
+        ("8", ExitCode.GATE, "gate: at least 8 users served: missed, 8 users failed"),
     ],
 )
 def test_gate(run: Path, capsys: pytest.CaptureFixture[str], users: str, code: int, text: str) -> None:
@@ -74,13 +75,13 @@ def answered_with(run: Path, **columns: object) -> None:
 
 def test_gate_is_not_met_by_stubs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answered_with(run, tokens_out=1, tokens_first=1, tokens_visible=1, longest_gap=0.01, tpot=0.01)
-    assert report(str(run), "--fail-under-users", "4") == report_command.GATE
-    text = "gate: at least 4 users served: unproven, 8 held, but with answers cut short"
+    assert report(str(run), "--fail-under-users", "4") == ExitCode.GATE
+    text = "gate: at least 4 users served: unproven, 4 held, but with replies cut short"
     assert text in capsys.readouterr().out.splitlines()
-    assert f"**❌ {text}**" in (run / "summary.md").read_text(encoding="utf-8").splitlines()
+    assert f"**❔ {text}**" in (run / "summary.md").read_text(encoding="utf-8").splitlines()
     suite = ET.parse(run / "junit.xml").getroot()
     assert [failure.get("message") for failure in suite.iter("failure")] == [text]
-    assert report(str(run), "--quiet") == report_command.OK, "without a gate"
+    assert report(str(run), "--quiet") == ExitCode.OK, "without a gate"
 
 
 def test_gate_is_not_met_if_a_single_sign_points_to_stubs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,17 +89,17 @@ def test_gate_is_not_met_if_a_single_sign_points_to_stubs(run: Path, capsys: pyt
     rows = pd.read_csv(run / "requests.csv")
     rows.loc[rows.index[rows["outcome"] == "complete"][::20], ["tokens_out", "tokens_visible"]] = 40
     rows.to_csv(run / "requests.csv", index=False)
-    assert report(str(run), "--fail-under-users", "4") == report_command.GATE
+    assert report(str(run), "--fail-under-users", "4") == ExitCode.GATE
     rules = json.loads((run / "capacity.json").read_text(encoding="utf-8"))["diagnosis"]["rules"]
     assert [rule["confidence"] for rule in rules if rule["rule"] == "cut_answers"] == ["low"]
-    assert "unproven, 8 held, but with answers cut short" in capsys.readouterr().out
+    assert "unproven, 4 held, but with replies cut short" in capsys.readouterr().out
 
 
 def test_gate_is_not_met_by_a_response_cache_but_can_be_missed() -> None:
-    judged = {"verdict": "valid", "served_users": 8, "bracket": [8, 16], "diagnosis": {"bounds": ["response_cache"]}}
+    judged = {"verdict": "valid", "bracket": [8, 16], "suggestion": None, "diagnosis": {"bounds": ["response_cache"]}}
     asked = [gate(judged, users) for users in (8, 16)]
     assert [(one.met, one.sentence.split(": ")[-1]) for one in asked if one] == [
-        (False, "unproven, 8 held, but with answers from a response cache"),
+        (False, "unproven, 8 held, but with replies from a response cache"),
         (False, "missed, 16 users failed"),
     ]
 
@@ -107,15 +108,15 @@ def test_gate_of_the_run_itself_counts(run: Path) -> None:
     content = synthetic_run.manifest_of()
     content["options"]["fail_under_users"] = 8
     manifest.write(run, content)
-    assert report(str(run), "--quiet") == report_command.GATE
-    assert report(str(run), "--quiet", "--fail-under-users", "4") == report_command.OK
+    assert report(str(run), "--quiet") == ExitCode.GATE
+    assert report(str(run), "--quiet", "--fail-under-users", "4") == ExitCode.OK
 
 
 def test_lost_rows_make_the_run_invalid(run: Path) -> None:
     content = synthetic_run.manifest_of()
     content["workers"][0]["started"] += 7
     manifest.write(run, content)
-    assert report(str(run), "--quiet", "--fail-under-users", "1") == report_command.INVALID
+    assert report(str(run), "--quiet", "--fail-under-users", "1") == ExitCode.INVALID
     assert json.loads((run / "capacity.json").read_text(encoding="utf-8"))["verdict"] == "invalid"
 
 
@@ -126,33 +127,33 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_no_run_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(str(tmp_path / "nowhere")) == report_command.USAGE
+    assert report(str(tmp_path / "nowhere")) == ExitCode.USAGE
     assert "no run here (run.json is missing)" in one_line(capsys)
 
 
 def test_unreadable_manifest(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "run.json").write_text("{", encoding="utf-8")
-    assert report(str(run)) == report_command.USAGE
+    assert report(str(run)) == ExitCode.USAGE
     assert "run.json" in one_line(capsys)
 
 
 def test_manifest_of_another_schema(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest.write(run, synthetic_run.manifest_of(schema=99))
-    assert report(str(run)) == report_command.USAGE
+    assert report(str(run)) == ExitCode.USAGE
     assert "schema: 99" in one_line(capsys)
 
 
 def test_misspelt_key_in_a_profile(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     profile = tmp_path / "mine.yaml"
     profile.write_text("first_wrod: {served: 1, strained: 10}\n", encoding="utf-8")
-    assert report(str(run), "--slo", str(profile)) == report_command.USAGE
+    assert report(str(run), "--slo", str(profile)) == ExitCode.USAGE
     error = one_line(capsys)
     assert "first_wrod" in error
     assert "mine.yaml" in error
 
 
 def test_profile_that_does_not_exist(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(str(run), "--slo", "chatt") == report_command.USAGE
+    assert report(str(run), "--slo", "chatt") == ExitCode.USAGE
     assert "--slo chatt" in one_line(capsys)
 
 
@@ -160,14 +161,14 @@ def test_profile_that_does_not_exist(run: Path, capsys: pytest.CaptureFixture[st
 def test_invalid_gate(run: Path, users: str) -> None:
     with pytest.raises(SystemExit) as stop:
         report(str(run), "--fail-under-users", users)
-    assert stop.value.code == report_command.USAGE
+    assert stop.value.code == ExitCode.USAGE
 
 
 def test_a_run_can_be_judged_by_another_profile(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     slow = run.parent / "patient.yaml"
     slow.write_text("silence: {served: 30, strained: 60}\n", encoding="utf-8")
-    assert report(str(run), "--slo", str(slow)) == report_command.OK
-    assert "8 people at once feel served; more were not measured." in capsys.readouterr().out
+    assert report(str(run), "--slo", str(slow)) == ExitCode.OK
+    assert "At least 4 people can use this at once." in capsys.readouterr().out
 
 
 def test_killed_run_still_gets_its_verdict(run: Path) -> None:
@@ -175,7 +176,7 @@ def test_killed_run_still_gets_its_verdict(run: Path) -> None:
         (run / name).write_bytes((run / name).read_bytes()[:-9])
     (run / "locust_stats.csv").unlink()
     manifest.write(run, synthetic_run.manifest_of(ended_at=None, duration=None, end_reason=None))
-    assert report(str(run), "--quiet") in {report_command.OK, report_command.INVALID}
+    assert report(str(run), "--quiet") in {ExitCode.OK, ExitCode.INVALID}
     assert "cut off" in (run / "capacity.html").read_text(encoding="utf-8")
 
 
@@ -183,7 +184,7 @@ def test_killed_run_still_gets_its_verdict(run: Path) -> None:
 def test_a_nonsense_manifest_still_gets_a_report(run: Path, nonsense: object) -> None:
     keys = [key for key in synthetic_run.manifest_of() if key != "schema"]
     manifest.write(run, {"schema": 1, **dict.fromkeys(keys, nonsense)})
-    assert report(str(run), "--quiet") in {report_command.OK, report_command.INVALID}
+    assert report(str(run), "--quiet") in {ExitCode.OK, ExitCode.INVALID}
 
 
 def test_junit_has_a_case_for_the_run_each_level_and_the_gate(run: Path) -> None:
@@ -204,14 +205,13 @@ def test_junit_has_a_case_for_the_run_each_level_and_the_gate(run: Path) -> None
 def test_the_summary(run: Path) -> None:
     report(str(run), "--quiet", "--fail-under-users", "4")
     lines = (run / "summary.md").read_text(encoding="utf-8").splitlines()
-    assert (
-        lines[0]
-        == "### ✅ 4 people at once feel served; at 8 silent pauses broke first; between them was not measured."
-    )
+    sentence = json.loads((run / "capacity.json").read_text(encoding="utf-8"))["sentence"]
+    assert lines[0] == f"### ✅ Gate passed (at least 4 users served): {sentence}"
     assert "**✅ gate: at least 4 users served: met, 4 held**" in lines
-    assert sum(line.startswith("|") for line in lines) == 6
-    columns = {line.count("|") for line in lines if line.startswith("|")}
-    assert len(columns) == 1
+    assert "95 % interval: 4 to 7. Proven: 4 holds, 8 fails." in lines
+    tables = [line.count("|") for line in lines if line.startswith("|")]
+    assert len(tables) == 12
+    assert [len(set(tables[:6])), len(set(tables[6:]))] == [1, 1]
 
 
 def test_no_other_files_are_written(run: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_run_is_judged_by_its_own_profile(run: Path) -> None:
 
 def test_a_profile_unknown_to_this_version_is_rejected(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest.write(run, {**synthetic_run.manifest_of(), "profile": {"name": "odd", "colour": 3}})
-    assert report(str(run)) == report_command.USAGE
+    assert report(str(run)) == ExitCode.USAGE
     assert "run.json: profile" in capsys.readouterr().err
 
 
@@ -254,8 +254,23 @@ def test_the_terminal_shows_what_was_cut_short(run: Path, capsys: pytest.Capture
     assert "! Planned but not measured: 16 users." in output
 
 
-def test_a_missed_gate_is_in_the_heading_of_the_summary(run: Path) -> None:
-    report_command.build(run)
-    assert (run / "summary.md").read_text(encoding="utf-8").startswith("### ✅")
-    report_command.build(run, fail_under_users=500)
-    assert (run / "summary.md").read_text(encoding="utf-8").startswith("### ❌")
+@pytest.mark.parametrize(
+    ("users", "heading"),
+    [
+        (None, "### ✅ About 6 people"),
+        (4, "### ✅ Gate passed (at least 4 users served): "),
+        (6, "### ❔ Gate unproven (at least 6 users served): "),
+        (8, "### ❌ Gate failed (at least 8 users served): "),
+    ],
+)
+def test_the_heading_of_the_summary_says_how_the_gate_went(run: Path, users: int | None, heading: str) -> None:
+    report_command.build(run, fail_under_users=users)
+    assert (run / "summary.md").read_text(encoding="utf-8").startswith(heading)
+
+
+def test_an_unproven_gate_fails_its_test_case_and_says_so(run: Path) -> None:
+    report_command.build(run, fail_under_users=6)
+    suite = ET.parse(run / "junit.xml").getroot()
+    (failure,) = suite.iter("failure")
+    assert "unproven, 4 held, and 6 was not proven (estimate 6, 95 %: 4 to 7)" in str(failure.get("message"))
+    assert all(float(case.get("time") or 0) > 0 for case in suite if str(case.get("name")).endswith(("user", "users")))

@@ -13,6 +13,7 @@ import pytest
 import synthetic_run
 from prometheus_fake import Fake, serving
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.report import report_command
 from probe_ext.report.inputs import frames
 from probe_ext.report.inputs import prometheus_import as from_prometheus
@@ -162,13 +163,13 @@ def test_matchers_select_and_the_page_names_the_source(run: Path, fake: Fake) ->
     fake.series.append(series("vllm:num_requests_running", steady(70.0), job="staging", instance="stage:8000"))
     polled = (run / "server.csv").read_bytes()
     code = report(str(run), "--prometheus", fake.url, "--prometheus-match", '{job="vllm"}', "--quiet")
-    assert code == report_command.OK
+    assert code == ExitCode.OK
     assert {row["url"] for row in rows(run)} == {"box:8000"}
     assert (run / "server.csv").read_bytes() == polled  # nothing polled is lost
     page = (run / "capacity.html").read_text()
     assert "2 metrics of 1 server read from a Prometheus" in page
     assert fake.url in page
-    assert report(str(run), "--quiet") == report_command.OK  # again, from files alone
+    assert report(str(run), "--quiet") == ExitCode.OK  # again, from files alone
     assert "2 metrics of 1 server read from a Prometheus" in (run / "capacity.html").read_text()
     assert frames.load(run).manifest["prometheus"]["match"] == 'job="vllm"'
 
@@ -177,15 +178,15 @@ def test_credentials_are_used_and_never_written(
     run: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake.header = SECRET
-    assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
+    assert report(str(run), "--prometheus", fake.url) == ExitCode.USAGE
     assert f"401: set {AUTH_VARIABLE}" in capsys.readouterr().err
     monkeypatch.setenv(AUTH_VARIABLE, "Bearer wr0ng")
-    assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
+    assert report(str(run), "--prometheus", fake.url) == ExitCode.USAGE
     error = capsys.readouterr().err
     assert "was rejected" in error
     assert "wr0ng" not in error
     monkeypatch.setenv(AUTH_VARIABLE, SECRET)
-    assert report(str(run), "--prometheus", fake.url) == report_command.OK
+    assert report(str(run), "--prometheus", fake.url) == ExitCode.OK
     output = capsys.readouterr()
     assert "s3cr3t" not in output.out + output.err
     assert not [path for path in run.iterdir() if b"s3cr3t" in path.read_bytes()]
@@ -207,7 +208,7 @@ def test_an_invalid_response_is_one_line_and_changes_nothing(
     run: Path, fake: Fake, capsys: pytest.CaptureFixture[str], answer: tuple[int, bytes], reason: str
 ) -> None:
     fake.answer = answer
-    assert report(str(run), "--prometheus", fake.url) == report_command.USAGE
+    assert report(str(run), "--prometheus", fake.url) == ExitCode.USAGE
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert f"--prometheus {fake.url}: {reason}" in error
@@ -217,7 +218,7 @@ def test_an_invalid_response_is_one_line_and_changes_nothing(
 def test_connection_refused_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert report(str(run), "--prometheus", f"http://127.0.0.1:{port}") == report_command.USAGE
+    assert report(str(run), "--prometheus", f"http://127.0.0.1:{port}") == ExitCode.USAGE
     assert capsys.readouterr().err == f"probe report: --prometheus http://127.0.0.1:{port}: connection refused\n"
 
 
@@ -229,7 +230,7 @@ def test_a_prometheus_that_does_not_answer_times_out() -> None:
 
 
 def test_without_matches_the_error_names_the_query(run: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(str(run), "--prometheus", fake.url, "--prometheus-match", 'job="other"') == report_command.USAGE
+    assert report(str(run), "--prometheus", fake.url, "--prometheus-match", 'job="other"') == ExitCode.USAGE
     error = capsys.readouterr().err
     assert "no LLM server metrics (vllm:…" in error
     assert '{job="other"}' in error
@@ -244,13 +245,13 @@ def test_a_runs_own_prometheus_is_read_once_and_may_be_down(
     options = {**stated["options"], "prometheus": fake.url, "prometheus_match": 'job="vllm"'}
     manifest.write(run, {**stated, "options": options})
     fake.answer = (503, b"")
-    assert report(str(run)) == report_command.OK  # the verdict does not need it
+    assert report(str(run)) == ExitCode.OK  # the verdict does not need it
     assert f"--prometheus {fake.url}: 503" in capsys.readouterr().err
     fake.answer = None
-    assert report(str(run)) == report_command.OK
+    assert report(str(run)) == ExitCode.OK
     assert {row["url"] for row in rows(run)} == {"box:8000"}
     fake.asked.clear()
-    assert report(str(run)) == report_command.OK
+    assert report(str(run)) == ExitCode.OK
     assert fake.asked == []
 
 
@@ -261,7 +262,7 @@ def test_a_killed_run_is_read_up_to_its_last_moment(run: Path, fake: Fake) -> No
     first, last = from_prometheus.window(run, manifest.read(run))
     assert first == ZERO
     assert until - 10 < last - first <= until + 10
-    assert report(str(run), "--prometheus", fake.url, "--quiet") in (report_command.OK, report_command.INVALID)
+    assert report(str(run), "--prometheus", fake.url, "--quiet") in (ExitCode.OK, ExitCode.INVALID)
     assert rows(run)
 
 

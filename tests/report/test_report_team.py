@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from report_views import viewed
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.report import report_command
 
 
@@ -17,13 +18,13 @@ def report(*given: str) -> int:
 
 
 def test_both_are_in_every_text(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(str(run), "--team-think-time", "1m", "--price-per-hour", "2.5") == report_command.OK
+    assert report(str(run), "--team-think-time", "1m", "--price-per-hour", "2.5") == ExitCode.OK
     printed = capsys.readouterr().out
     page, summary = ((run / name).read_text(encoding="utf-8") for name in ("capacity.html", "summary.md"))
     capacity = json.loads((run / "capacity.json").read_text(encoding="utf-8"))
     assert (capacity["team"]["think_time"], capacity["cost"]["price_per_hour"]) == (60.0, 2.5)
     for text in (printed, page, summary):
-        assert "that is a team of about" in text
+        assert "A team of about " in text
         assert "At 2.50 an hour" in text
     assert "Team size and cost" in page
 
@@ -32,9 +33,22 @@ def test_options_of_the_run_count_and_are_overridden(run: Path) -> None:
     content = json.loads((run / "run.json").read_text(encoding="utf-8"))
     content["options"] |= {"team_think_time": 30.0, "price_per_hour": 1.0}
     (run / "run.json").write_text(json.dumps(content), encoding="utf-8")
-    assert report(str(run), "--quiet", "--price-per-hour", "4") == report_command.OK
+    assert report(str(run), "--quiet", "--price-per-hour", "4") == ExitCode.OK
     capacity = json.loads((run / "capacity.json").read_text(encoding="utf-8"))
     assert (capacity["team"]["think_time"], capacity["cost"]["price_per_hour"]) == (30.0, 4.0)
+
+
+def test_what_was_asked_for_and_is_not_proven_says_so(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = (run / "users.csv").read_text(encoding="utf-8").splitlines()
+    (run / "users.csv").write_text("\n".join(rows[:12]) + "\n", encoding="utf-8")
+    assert report(str(run), "--team-think-time", "1m", "--price-per-hour", "2.5") == ExitCode.OK
+    assert json.loads((run / "capacity.json").read_text(encoding="utf-8"))["served_users"] is None
+    said = "No team size and no cost: no number of users is proven to be served."
+    for text in (
+        capsys.readouterr().out,
+        *((run / name).read_text("utf-8") for name in ("capacity.html", "summary.md")),
+    ):
+        assert said in text
 
 
 def test_without_both_there_is_no_section(run: Path) -> None:
@@ -47,5 +61,5 @@ def test_without_both_there_is_no_section(run: Path) -> None:
 def test_invalid_values_are_rejected(wrong: list[str], run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         report(str(run), *wrong)
-    assert left.value.code == report_command.USAGE
+    assert left.value.code == ExitCode.USAGE
     assert wrong[0] in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Locust is loaded here without its patching of the whole process: other tests share this one."""
+"""Load Locust without its monkey patching: other tests run in the same process."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ _SKIP = "LOCUST_SKIP_MONKEY_PATCH"
 os.environ[_SKIP] = "1"
 import locust  # noqa: E402, F401 - must be the first
 
-del os.environ[_SKIP]  # processes that other tests start are to be patched
+del os.environ[_SKIP]  # child processes of other tests need the patching
 
 from swarm_fakes import World  # noqa: E402
 
@@ -18,7 +18,7 @@ from probe_ext.measure import clock  # noqa: E402
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """A world whose clock is everybody's, and in which nothing runs by itself."""
+    """A world whose clock all processes use, and in which nothing runs by itself."""
     made = World()
     monkeypatch.setattr(clock, "monotonic", made.shown)
     monkeypatch.setattr("gevent.sleep", made.sleep)

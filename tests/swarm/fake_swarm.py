@@ -1,51 +1,51 @@
-"""A master with workers over a wire of ours, their loops driven by the world's clock."""
+"""A fake swarm: a master with workers, whose loops follow the world's clock."""
 
 from pathlib import Path
 from typing import Any
 
 from swarm_fakes import FakeMaster, FakeRun, FakeWorker, Wire, World, ask, environment
 
-from probe_ext.swarm.master.coordinator import Head
-from probe_ext.swarm.users.process_state import Node
-from probe_ext.swarm.worker.session import WorkerEnd
+from probe_ext.swarm.master.coordinator import Coordinator
+from probe_ext.swarm.users.process_state import ProcessState
+from probe_ext.swarm.worker.session import WorkerSession
 
 
 class Swarm:
-    """A master with workers, their loops driven by the world's clock."""
+    """A master with workers, whose loops follow the world's clock."""
 
     def __init__(self, world: World, carrier: Wire, tmp_path: Path, workers: int = 3) -> None:
         self.world, self.carrier = world, carrier
         self.master = FakeMaster(carrier)
-        self.head = Head(Node(environment(self.master), "master"))
-        self.nodes: list[Node] = []
-        self.ends: list[WorkerEnd] = []
+        self.coordinator = Coordinator(ProcessState(environment(self.master), "master"))
+        self.nodes: list[ProcessState] = []
+        self.ends: list[WorkerSession] = []
         for k in range(workers):
             runner = FakeWorker(carrier, f"w{k}", self.master)
             runner.environment = environment(runner)
-            node = Node(runner.environment, runner.client_id)
+            node = ProcessState(runner.environment, runner.client_id)
             self.nodes.append(node)
-            self.ends.append(WorkerEnd(node, runner))
+            self.ends.append(WorkerSession(node, runner))
             world.every(1.0, lambda k=k: self._flush(k))  # type: ignore[misc]
-        world.every(1.0, self.head.look_after_workers)
+        world.every(1.0, self.coordinator.tick)
         self.run: Any = FakeRun(world, tmp_path)
 
     def _flush(self, k: int) -> None:
-        """One turn of the worker's sending loop."""
+        """Run one turn of the worker's sending loop."""
         with self.world.on(self.nodes[k].worker):
             self.nodes[k].recorder.flush()
             self.ends[k]._send_due()
 
     def begin(self) -> None:
-        self.run.peers = self.head.peers
-        self.head.begin(self.run)
+        self.run.workers = self.coordinator.workers
+        self.coordinator.begin(self.run)
 
     def replies(self, each: int) -> None:
-        """Every worker ends so many replies, spread over as many seconds."""
+        """Have every worker finish this many replies, one a second."""
         for _ in range(each):
             for node in self.nodes:
                 ask(node.recorder, user=f"{node.worker}:1")
             self.world.sleep(1.0)
 
     def end(self) -> None:
-        self.head.drain()
-        self.head.finish()
+        self.coordinator.drain()
+        self.coordinator.finish()

@@ -1,4 +1,4 @@
-"""What the tests of the Locust side share: replies without a server, time without waiting, a wire that loses."""
+"""Fakes for the swarm's tests: replies without a server, time without waiting, lossy messages."""
 
 import random
 from argparse import Namespace
@@ -20,31 +20,31 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.measure.timeline import Marks, TokenEvents
 from probe_ext.settings.options import Options, read_options
-from probe_ext.swarm.link.workers import Peers
+from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.collector import Collector
-from probe_ext.swarm.users.recorder import Asked, Recorder
+from probe_ext.swarm.users.recorder import Recorder, RequestInfo
 
 
 class World:
-    """Time that passes only when somebody sleeps, and what is to happen meanwhile."""
+    """Time that passes only in `sleep`, with scheduled calls."""
 
     def __init__(self) -> None:
         self.now = 100.0
         self.clocks: dict[str, Callable[[float], float]] = {}
-        """what a node's own clock shows at a moment, where it is not the world's"""
+        """clock of a process by the world's time, if it differs"""
         self.who = ""
-        """whose code runs"""
+        """the running process"""
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._n = 0
 
     def shown(self) -> float:
-        """What the clock shows to whoever reads it."""
+        """Return the clock of the running process."""
         clock = self.clocks.get(self.who)
         return clock(self.now) if clock else self.now
 
     @contextmanager
     def on(self, who: str) -> Iterator[None]:
-        """Code that runs on a node."""
+        """Run code as a process of the swarm."""
         before, self.who = self.who, who
         try:
             yield
@@ -52,12 +52,12 @@ class World:
             self.who = before
 
     def at(self, moment: float, what: Callable[[], None]) -> None:
-        """Let something happen."""
+        """Call a function at a time."""
         self._n += 1
         self._due.append((moment, self._n, what))
 
     def every(self, seconds: float, what: Callable[[], None]) -> None:
-        """Let something happen again and again."""
+        """Call a function every so many seconds."""
 
         def again() -> None:
             what()
@@ -66,7 +66,7 @@ class World:
         self.at(self.now + seconds, again)
 
     def sleep(self, seconds: float = 0) -> None:
-        """Time passes, and all that is due happens."""
+        """Let time pass, and call what is due."""
         until = self.now + seconds
         while due := [item for item in self._due if item[0] <= until]:
             first = min(due)
@@ -77,14 +77,14 @@ class World:
         self.now = max(self.now, until)
 
     def spawn(self, what: Callable[..., Any], *arguments: Any) -> SimpleNamespace:
-        """What is spawned with arguments is done at once; loops that run for ever are driven by the test instead."""
+        """Call functions with arguments at once; endless loops are driven by the test."""
         if arguments:
             what(*arguments)
         return SimpleNamespace(what=what, arguments=arguments, kill=lambda: None, join=lambda: None)
 
 
 class Talk:
-    """Stands for a conversation in flight."""
+    """A fake of an exchange in flight."""
 
     def __init__(self) -> None:
         self.cut_at: list[bool] = []
@@ -94,7 +94,7 @@ class Talk:
 
 
 def a_reply(sent: float = 101.0, tokens: int = 5, gap: float = 0.02, outcome: Outcome = Outcome.COMPLETE) -> Reply:
-    """A streamed reply: the first word after 0.5 s, then a token every `gap` seconds."""
+    """A streamed reply: the first token after 0.5 s, then one every `gap` seconds."""
     at = [sent + 0.5 + k * gap for k in range(tokens)]
     choice = Choice(TokenEvents(at, [1] * tokens, [True] * tokens), ["x"] * tokens, finish="stop")
     marks = Marks(due=sent, sent=sent, headers=sent + 0.1, end=at[-1] if at else sent)
@@ -102,15 +102,15 @@ def a_reply(sent: float = 101.0, tokens: int = 5, gap: float = 0.02, outcome: Ou
 
 
 def ask(recorder: Recorder, reply: Reply | None = None, user: str = "w:1") -> ReplyRow:
-    """One reply from its start to its end."""
+    """Record one reply from start to end."""
     talk: Any = Talk()
     number = recorder.start(talk)
-    return recorder.end(talk, reply or a_reply(), Asked(user, "capacity", "chat"), number)
+    return recorder.end(talk, reply or a_reply(), RequestInfo(user, "capacity", "chat"), number)
 
 
 @dataclass
 class Disk:
-    """Stands between a table and its file: full, or not."""
+    """Stands between a table and its file; may be full."""
 
     full: bool = False
 
@@ -125,21 +125,21 @@ class Disk:
 
 @dataclass
 class Wire:
-    """Carries messages between a master and its workers, losing and doubling some."""
+    """Carries messages between a master and its workers; loses and doubles some."""
 
     world: World
     lost: float = 0.0
     doubled: float = 0.0
     seed: int = 0
     slow: float = 0.2
-    """seconds that a message may be under way"""
+    """largest delay of a message, in seconds"""
     counts: dict[str, int] = field(default_factory=lambda: {"lost": 0, "doubled": 0, "carried": 0})
 
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
 
     def carry(self, handler: Callable[..., Any] | None, message: Message, to: str = "") -> None:
-        """Hand a message over after a while, or not, or twice; `to` runs what takes it."""
+        """Deliver a message once, twice or never, after a delay; `to` is the receiving process."""
         if handler is None:
             return
         times = 1
@@ -157,7 +157,7 @@ class Wire:
 
 
 class FakeMaster(MasterRunner):
-    """A master's face towards the package."""
+    """A fake of Locust's master runner."""
 
     greenlet = None
 
@@ -190,7 +190,7 @@ class FakeMaster(MasterRunner):
 
 
 class FakeWorker(WorkerRunner):
-    """A worker's face towards the package."""
+    """A fake of Locust's worker runner."""
 
     greenlet = None
 
@@ -209,7 +209,7 @@ class FakeWorker(WorkerRunner):
 
 
 def environment(runner: Any, **given: Any) -> Any:
-    """As much of Locust's environment as the package asks for."""
+    """The parts of Locust's environment that the package uses."""
     options = {"headless": True, "only_summary": True, "locustfile": "capacity.py", "host": "http://x", **given}
     hooks = SimpleNamespace(report_to_master=EventHook(), request=EventHook(), heartbeat_sent=EventHook())
     hooks.heartbeat_received = EventHook()
@@ -217,19 +217,19 @@ def environment(runner: Any, **given: Any) -> Any:
 
 
 class FakeRun:
-    """What the master's head asks of a run; its collector is the real one."""
+    """The parts of a run that the coordinator uses, with a real collector."""
 
     def __init__(self, world: World, directory: Path, options: Options | None = None, run: str = "r1") -> None:
         self._world = world
         self.id, self.directory, self.options = run, directory, options or read_options({"drain": "2s"})
-        self.origin, self.ended, self.end_reason, self.drained = world.now, None, None, False
+        self.origin, self.ended, self.end_reason = world.now, None, None
         self.deadlines = Deadlines(first=1.0, each=0.1)
         self.rows: list[ReplyRow] = []
-        self.peers = Peers()
-        self.collector = Collector(run, directory, self.rows.append, self._behind)
+        self.workers = Workers()
+        self.collector = Collector(run, directory, self.rows.append, self._offset_at)
 
-    def _behind(self, worker: str, t: float) -> float:
-        return self.peers.join(worker).behind(self.origin + t)
+    def _offset_at(self, worker: str, t: float) -> float:
+        return self.workers.join(worker).offset_at(self.origin + t)
 
     def now(self) -> float:
         return self._world.now - self.origin
@@ -239,7 +239,7 @@ class FakeRun:
         self.collector.close()
 
     def write_manifest(self) -> None:
-        """Nothing to see here."""
+        """Do nothing."""
 
     def note_users(self) -> None:
-        """Nor here."""
+        """Do nothing."""

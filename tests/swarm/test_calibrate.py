@@ -1,4 +1,4 @@
-"""The ruler's floor: measured with real users against a target that knows the truth, kept, and held against a plan."""
+"""Calibration: measured with real users against a target that knows the true times, saved, and compared with a plan."""
 
 import json
 import re
@@ -13,7 +13,7 @@ import pytest
 
 from probe_ext.cli import main
 from probe_ext.swarm.commands import calibrate_command
-from probe_ext.swarm.master import calibration_store
+from probe_ext.swarm.preparation import calibration_store
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(url: str, tokens: int) -> bytes:
-    """One streamed reply, as its bytes."""
+    """Return the bytes of one streamed reply."""
     body = b'{"model":"paced","stream":true,"max_tokens":%d}' % tokens
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=120) as sock:
         sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
@@ -33,13 +33,13 @@ def ask(url: str, tokens: int) -> bytes:
 
 
 def truth(said: bytes) -> tuple[int, list[int]]:
-    """When the request had arrived, and when each token was handed over; nanoseconds."""
+    """Return when the request arrived and when each token was sent, in nanoseconds."""
     first, *others = re.findall(rb'"content":" ([0-9:]+)"', said)
     arrived, handed = map(int, first.split(b":"))
     return arrived, [handed, *map(int, others)]
 
 
-def test_the_target_sends_no_token_before_its_time_and_says_when_it_did() -> None:
+def test_target_paces_tokens_and_reports_their_times() -> None:
     with calibrate_command.target(["--rate", "200", "--first", "0.02"]) as url:
         arrived, tokens = truth(ask(url, 20))
     assert len(tokens) == 20
@@ -48,13 +48,13 @@ def test_the_target_sends_no_token_before_its_time_and_says_when_it_did() -> Non
     assert all(later > earlier for earlier, later in pairwise(tokens))
 
 
-def test_the_null_target_answers_in_one_go() -> None:
+def test_null_target_answers_at_once() -> None:
     with calibrate_command.target(["--null"]) as url:
         _, tokens = truth(ask(url, 50))
     assert len(tokens) == 50
 
 
-def test_the_target_ends_with_its_parent() -> None:
+def test_target_ends_with_its_parent() -> None:
     script = "import subprocess, sys; command = [sys.executable, '-m', 'probe_ext.sim.calibration_server']; "
     script += "p = subprocess.Popen(command, stdout=1); p.poll(); import time; time.sleep(600)"
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
@@ -63,13 +63,13 @@ def test_the_target_ends_with_its_parent() -> None:
         assert int(parent.stdout.readline())
         parent.kill()
         parent.wait()
-        rest = parent.stdout.read()  # ends when the target, which holds the pipe too, has ended
+        rest = parent.stdout.read()  # ends when the target, which also holds the pipe, has ended
     finally:
         parent.kill()
     assert json.loads(rest)["replies"] == 0
 
 
-def test_a_calibration_measures_real_users_and_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibration_measures_users_and_is_saved(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", "--quick", "--seconds", "1"]) == 0
     shown = capsys.readouterr().out
     found = calibration_store.load()
@@ -79,30 +79,30 @@ def test_a_calibration_measures_real_users_and_is_kept(capsys: pytest.CaptureFix
     assert 0 < found["ttft_error_p50"] <= found["ttft_error_max"]
     assert found["cpu_per_reply"] > 0
     assert found["tokens_per_second"] is None
-    assert "error of TTFT" in shown
+    assert "TTFT error" in shown
     assert str(calibration_store.place()) in shown
 
 
 @pytest.mark.parametrize("seconds", ["-1", "0.5", "inf", "nan", "soon"])
-def test_a_length_that_is_none_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rejects_an_invalid_trial_length(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["calibrate", "--seconds", seconds])
     assert left.value.code == 2
-    assert f"--seconds: {seconds}: a trial takes 1 second or more" in capsys.readouterr().err
+    assert f"--seconds: {seconds!r} is not a valid number of seconds" in capsys.readouterr().err
 
 
-def test_an_interrupted_calibration_leaves_no_load_behind(capsys: pytest.CaptureFixture[str]) -> None:
+def test_interrupted_calibration_stops_its_load(capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(*_: object, **__: object) -> tuple[str, str]:
         raise KeyboardInterrupt
 
     line = [sys.executable, "-c", "import time; time.sleep(600)"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess.Popen, "communicate", interrupted)
-        with pytest.raises(KeyboardInterrupt):  # and it is waited for, so its end is seen
+        with pytest.raises(KeyboardInterrupt):  # the process is waited for
             calibrate_command._run(line, {})
 
 
-def test_a_quick_calibration_keeps_what_a_full_one_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_calibration_keeps_earlier_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"outcome": "complete", "events": "1", "reads": "1", "reads_unresolved": "0"}
     one = calibrate_command.Trial([row], 1.0, 1.0, 0.001, 0.001, {"ttft": [], "gaps": []}, True)
     monkeypatch.setattr(calibrate_command, "trial", lambda *_, **__: one)
@@ -111,12 +111,12 @@ def test_a_quick_calibration_keeps_what_a_full_one_found(monkeypatch: pytest.Mon
     assert (found["tokens_per_second"], found["open_streams"]) == (9000.0, 500)
     monkeypatch.setattr(calibration_store, "load", lambda: None)
     assert calibrate_command.calibrate(1.0, quick=True)["open_streams"] is None
-    assert not [line for line in calibrate_command.said(found) if "without delay" in line], (
+    assert not [line for line in calibrate_command.summary(found) if "without delay" in line], (
         "the earlier one did not tell"
     )
 
 
-def test_errors_are_the_differences_to_the_truth() -> None:
+def test_errors_are_differences_from_true_times() -> None:
     from probe_ext.swarm.commands.calibration_users import errors, lateness  # noqa: PLC0415 - loads Locust
 
     ttft, gaps = errors(1.0, [1.050002, 1.0700, 1.0905], " 1000000000:1050000000 1070000000 1090000000")
@@ -126,10 +126,8 @@ def test_errors_are_the_differences_to_the_truth() -> None:
     assert late == pytest.approx([0.2, 0.2, 0.2]), "what all tokens are late by is told, too"
 
 
-def test_a_target_that_cannot_be_measured_is_no_calibration(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(calibrate_command, "_USERS", Path("/nowhere.py"))
+def test_failed_trial_gives_no_calibration(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(calibrate_command, "_LOCUSTFILE", Path("/nowhere.py"))
     assert main(["calibrate", "--quick", "--seconds", "1"]) == 3
     assert "no such file" in capsys.readouterr().err
     assert calibration_store.load() is None
@@ -141,35 +139,35 @@ def trial(lag: float, streams: int, unresolved: int = 0) -> calibrate_command.Tr
     return calibrate_command.Trial(rows, 1.0, 10.0, lag, lag / 10, {}, True)
 
 
-def test_the_most_is_that_of_the_last_trial_that_was_borne(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_come_from_the_last_sustained_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    lags = {25: 0.005, 50: 0.010, 100: 0.011, 200: 0.009, 400: calibrate_command.LAG}
+    lags = {25: 0.005, 50: 0.010, 100: 0.011, 200: 0.009, 400: calibrate_command.MAX_LAG_S}
 
     def run(_: Any, *, users: int, **__: Any) -> calibrate_command.Trial:
         asked.append(users)
         return trial(lags.get(users, 0.021), users)
 
     monkeypatch.setattr(calibrate_command, "trial", run)
-    found = calibrate_command.most(
-        calibrate_command._of_more_tokens(1.0), lambda one: one.total("events") / one.seconds
+    found = calibrate_command.find_limits(
+        calibrate_command._token_loads(1.0), lambda one: one.total("events") / one.seconds
     )
     assert (found.on_time, found.kept_up) == (50 * 100 / 10, 400 * 100 / 10), "one that is late ends being on time"
     assert asked == [25, 50, 100, 100, 200, 400, 800, 800], "what is too much is tried twice, and nothing after it"
-    assert calibrate_command.most(calibrate_command._of_more_streams(1.0)) == calibrate_command.Most(0, 100), (
+    assert calibrate_command.find_limits(calibrate_command._stream_loads(1.0)) == calibrate_command.Limits(0, 100), (
         "never without delay"
     )
     lags |= {250: 0.001, 500: 0.001}
     lags[100] = 0.001
-    assert calibrate_command.most(calibrate_command._of_more_streams(1.0)) == calibrate_command.Most(500, 500)
+    assert calibrate_command.find_limits(calibrate_command._stream_loads(1.0)) == calibrate_command.Limits(500, 500)
 
 
-def test_a_moments_trouble_is_no_limit() -> None:
+def test_single_failed_trial_is_repeated() -> None:
     lags = iter([0.1, 0.001, 0.015, 0.001, 0.002, 0.1, 0.1])
     loads = [(much, lambda: trial(next(lags), 1)) for much in (1, 2, 3, 4)]
-    assert calibrate_command.most(loads) == calibrate_command.Most(3, 3)
+    assert calibrate_command.find_limits(loads) == calibrate_command.Limits(3, 3)
 
 
-def test_nothing_is_kept_up_with_when_a_reply_fails() -> None:
+def test_failed_replies_mean_not_keeping_up() -> None:
     assert trial(0.001, 1).keeps_up
     assert trial(0.001, 1, unresolved=1).keeps_up
     assert not trial(0.001, 1, unresolved=2).keeps_up
@@ -184,15 +182,15 @@ def test_nothing_is_kept_up_with_when_a_reply_fails() -> None:
         (None, None, []),
         (9000.0, None, ["one worker keeps up with 9,000 tokens/s"]),
         (9000.0, 2000.0, ["one worker keeps up with 9,000 tokens/s, without delay up to 2,000"]),
-        (9000.0, 0, ["one worker keeps up with 9,000 tokens/s, never without delay"]),
-        (0, 0, ["one worker does not keep up with the fewest tokens/s that were tried"]),
+        (9000.0, 0, ["one worker keeps up with 9,000 tokens/s, always with delay"]),
+        (0, 0, ["one worker does not keep up with even the smallest load tried (tokens/s)"]),
     ],
 )
-def test_what_was_not_looked_for_is_not_said(kept_up: float | None, on_time: float | None, said: list[str]) -> None:
+def test_unknown_limits_are_not_printed(kept_up: float | None, on_time: float | None, said: list[str]) -> None:
     assert calibrate_command._limits("tokens/s", kept_up, on_time) == said
 
 
-def test_without_the_kernels_times_lag_is_told_by_the_target(tmp_path: Path) -> None:
+def test_lag_comes_from_the_target_without_kernel_timestamps(tmp_path: Path) -> None:
     (tmp_path / "requests.csv").write_text("outcome\n")
     book = {"ttft": [], "gaps": [0.0] * 100, "late": [0.2] * 100, "lag": [0.001], "overdue": [0.0001]}
     for stamps, lag, overdue in (("read", 0.2, 0.2), ("kernel", 0.001, 0.0001)):
@@ -219,28 +217,33 @@ PUNCTUAL = {**FLOOR, "tokens_per_second_on_time": 3000.0, "open_streams_on_time"
         ({"tokens_per_second": None, "open_streams": None}, 10**6, 1, None),
         ({"tokens_per_second": "many", "open_streams": [5]}, 10**6, 1, None),
         (PUNCTUAL, 60, 1, None),
-        (PUNCTUAL, 61, 1, "reads without delay up to 3,000: 2 workers would do (--processes 2) (probe calibrate)"),
-        ({**PUNCTUAL, "receive_stamps": "kernel"}, 100, 1, "(probe calibrate; times stay right by the kernel's)"),
-        (PUNCTUAL, 121, 1, "3 workers would do (on further machines: this one has no more cores)"),
+        (PUNCTUAL, 61, 1, "reads without delay up to 3,000: use 2 workers (--processes 2) (probe calibrate)"),
+        ({**PUNCTUAL, "receive_stamps": "kernel"}, 100, 1, "(probe calibrate; kernel timestamps keep times accurate)"),
+        (PUNCTUAL, 121, 1, "use 3 workers on several machines, as this one has too few cores"),
         ({**PUNCTUAL, "tokens_per_second_on_time": 0}, 24, 1, None),
         (
             {**PUNCTUAL, "tokens_per_second_on_time": 0},
             25,
             1,
-            "for each of 25 users; a worker of this machine was late with 1,250 already: run the workers on a machine",
+            "for each of 25 users; a worker on this machine delayed even 1,250: run the workers on a less busy machine",
         ),
         ({**FLOOR, "open_streams": 0, "tokens_per_second": None}, 99, 1, None),
-        ({**FLOOR, "open_streams": 0}, 100, 1, "100 open streams; a worker of this machine did not keep up with 100"),
+        (
+            {**FLOOR, "open_streams": 0},
+            100,
+            1,
+            "100 open streams; a worker on this machine did not keep up with even 100",
+        ),
         (PUNCTUAL, 201, 1, "keeps up with 10,000"),
         (
             {**PUNCTUAL, "open_streams_on_time": 30},
             31,
             1,
-            "31 open streams; a worker of this machine reads without delay",
+            "31 open streams; a worker on this machine reads without delay",
         ),
     ],
 )
-def test_a_plan_that_wants_more_than_its_workers_bear_is_told_how_many_would_do(
+def test_shortage_says_how_many_workers_are_needed(
     found: dict[str, Any] | None, users: int, workers: int, says: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration_store.os, "cpu_count", lambda: 2)
@@ -248,15 +251,15 @@ def test_a_plan_that_wants_more_than_its_workers_bear_is_told_how_many_would_do(
     assert (why is None) if says is None else (why is not None and says in why)
 
 
-def test_the_lightest_load_is_the_first_that_is_tried() -> None:
+def test_lightest_load_is_tried_first() -> None:
     first = {
-        "open_streams": calibrate_command.OPEN[0],
-        "tokens_per_second": calibrate_command.STREAMS[0] * calibrate_command.SPEED,
+        "open_streams": calibrate_command.OPEN_STREAMS[0],
+        "tokens_per_second": calibrate_command.TOKEN_STREAMS[0] * calibrate_command.TOKEN_RATE,
     }
     assert first == calibration_store.LIGHTEST
 
 
-def test_what_cannot_be_read_is_no_calibration() -> None:
+def test_unreadable_calibration_is_ignored() -> None:
     assert calibration_store.load() is None
     calibration_store.place().parent.mkdir(parents=True)
     for text in ("{", "[]", ""):
@@ -264,7 +267,7 @@ def test_what_cannot_be_read_is_no_calibration() -> None:
         assert calibration_store.load() is None
 
 
-def test_a_calibration_of_other_versions_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calibration_of_other_versions_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     calibration_store.save(FLOOR)
     assert calibration_store.load() == FLOOR
     monkeypatch.setattr(calibration_store, "version", lambda _: "0.0.1")

@@ -1,4 +1,4 @@
-"""Our own figures for a Prometheus: counted once, missing is in no histogram, behind the UI's login."""
+"""Metrics for a Prometheus: each reply counts once, missing values are in no histogram."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ def reply_row(**changes: Any) -> ReplyRow:
 
 
 def samples(text: str) -> dict[tuple[str, str], float]:
-    """Values by name and the labels' values, in the labels' alphabetical order."""
+    """Return values by name and label values, in the labels' alphabetical order."""
     families = text_string_to_metric_families(text)
     return {
         (s.name, ",".join(value for _, value in sorted(s.labels.items()))): s.value
@@ -37,7 +37,7 @@ def samples(text: str) -> dict[tuple[str, str], float]:
     }
 
 
-def test_replies_are_counted_by_how_they_ended() -> None:
+def test_counts_replies_by_outcome() -> None:
     exporter = Exporter(environment())
     for outcome in ("complete", "complete", "stalled"):
         exporter.add(reply_row(scenario="capacity", outcome=outcome, tokens_out=10))
@@ -47,7 +47,7 @@ def test_replies_are_counted_by_how_they_ended() -> None:
     assert told["probe_reply_tokens_total", "capacity"] == 30
 
 
-def test_a_reply_without_a_first_token_is_in_no_histogram() -> None:
+def test_reply_without_a_token_is_in_no_histogram() -> None:
     exporter = Exporter(environment())
     exporter.add(reply_row(sent=1.0, first=None, tpot=None, longest_gap=None, tokens_out=None))
     exporter.add(reply_row(sent=1.0, first=1.4, tpot=0.05, longest_gap=2.5))
@@ -60,13 +60,13 @@ def test_a_reply_without_a_first_token_is_in_no_histogram() -> None:
     assert told["probe_decode_rate_sum", name] == 20
 
 
-def test_users_and_workers_are_those_of_the_moment() -> None:
+def test_gauges_show_current_users_and_workers() -> None:
     told = samples(Exporter(environment()).page().decode())
     assert (told["probe_users", ""], told["probe_users_target", ""]) == (7, 8)
     assert (told["probe_workers", "running"], told["probe_workers", "missing"]) == (1, 1)
 
 
-def test_the_page_lies_behind_base_path_and_login() -> None:
+def test_metrics_are_below_base_path_and_login() -> None:
     asked = []
 
     def guard(view: Callable[..., Response]) -> Callable[..., Response]:

@@ -1,4 +1,4 @@
-"""The warm-up before a run: its ladder, how far it climbs, and that nothing of it is mixed into the run."""
+"""The warm-up before a run: its rounds, and that it leaves no rows in the run."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
-from probe_ext.swarm.master.warm_up import how_many, ladder
+from probe_ext.swarm.preparation.warm_up import largest_round, round_sizes
 from tests.e2e.conftest import BIN, end, finished, locust, start
 
 
@@ -17,8 +17,8 @@ from tests.e2e.conftest import BIN, end, finished, locust, start
     ("most", "steps"),
     [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (64, [1, 2, 4, 8, 16, 32, 64]), (0, [])],
 )
-def test_the_ladder_doubles_up_to_what_was_asked(most: int, steps: list[int]) -> None:
-    assert ladder(most) == steps
+def test_rounds_double_up_to_the_largest(most: int, steps: list[int]) -> None:
+    assert round_sizes(most) == steps
 
 
 def environment(users: int | None = None, fixed: int = 0) -> Any:
@@ -44,12 +44,14 @@ def environment(users: int | None = None, fixed: int = 0) -> Any:
         ({"levels": "4,24", "warm_up": "off"}, None, 0, 0),
     ],
 )
-def test_it_climbs_as_far_as_users_are_to_come(given: dict[str, str], users: int | None, fixed: int, most: int) -> None:
-    assert how_many(environment(users, fixed), read_options(given)) == most
+def test_largest_round_is_the_expected_number_of_users(
+    given: dict[str, str], users: int | None, fixed: int, most: int
+) -> None:
+    assert largest_round(environment(users, fixed), read_options(given)) == most
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "some", "1.5"])
-def test_what_is_no_number_is_refused(text: str) -> None:
+def test_rejects_invalid_numbers(text: str) -> None:
     with pytest.raises(SettingsError, match="--warm-up"):
         read_options({"warm_up": text})
 
@@ -60,7 +62,7 @@ def replies_of(truth: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("asked", ["3", pytest.param("off", marks=pytest.mark.long)])
-def test_nothing_of_it_is_in_the_run(tmp_path: Path, asked: str) -> None:
+def test_warm_up_leaves_no_rows(tmp_path: Path, asked: str) -> None:
     truth, out = tmp_path / "truth.jsonl", tmp_path / "run"
     serving = start([str(BIN / "probe"), "sim", "--port", "0", "--speed", "4", "--truth", str(truth)])
     try:

@@ -1,8 +1,8 @@
-"""Measure the ruler itself on this machine: its error, what a token and a reply cost it, and how much one worker bears.
+"""Measure the load generator on this machine: measurement error, CPU per token and reply, and one worker's limits.
 
-Runs real users through Locust against a target of its own on loopback, whose every token carries its true time. Four to
-six minutes; give the machine nothing else to do. The result is kept in the user's cache: `probe run` warns when a plan
-wants more than its workers bear, and every run's page shows it.
+Runs real users through Locust against a local target that puts the true time into every token. Takes four to six
+minutes; leave the machine otherwise idle. The result is kept in your cache directory: `probe run` warns if a plan needs
+more than its workers can measure, and every report shows it.
 
 example:
   probe calibrate
@@ -25,35 +25,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.measure import clock
-from probe_ext.swarm.master import calibration_store
+from probe_ext.swarm.preparation import calibration_store
 
-SHARED = 0.01
-"""share of the reads that may carry several tokens"""
-ON_TIME = 0.001
-"""seconds: a worker reads without delay while 99 % of its reads are overdue by no more"""
-SPEED = 50.0
-"""tokens a second of each stream, where the most tokens a second are looked for"""
-LAG = 1 / SPEED
-"""seconds: a worker of whose reads 1 % come later does not keep up; at SPEED the next token is there by then"""
-STREAMS = (25, 50, 100, 200, 400, 800, 1600)
-OPEN = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
+MAX_UNRESOLVED_READS = 0.01  # share of reads that may carry several tokens
+MAX_OVERDUE_S = 0.001  # of 99 % of the reads of a worker that reads without delay
+TOKEN_RATE = 50.0  # tokens/s of each stream in the search for the token limit
+MAX_LAG_S = 1 / TOKEN_RATE  # of 99 % of the reads of a worker that keeps up; after that, the next token has arrived
+TOKEN_STREAMS = (25, 50, 100, 200, 400, 800, 1600)
+OPEN_STREAMS = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
 LIMITS = ("tokens_per_second_on_time", "tokens_per_second", "open_streams_on_time", "open_streams")
-"""what a worker bears: on time, and while it keeps up at all"""
+"""a worker's limits: without delay, and while it keeps up at all"""
 KEYS = (
     *("measured_at", "machine", "processor", "kernel", "python", "probe_ext", "locust", "gevent", "receive_stamps"),
     *("ttft_error_p50", "ttft_error_p99", "ttft_error_max", "gap_error_p50", "gap_error_p99", "gap_error_max"),
     *("cpu_per_token", "cpu_per_reply", "reads_unresolved", "lag_p99", "overdue_p99"),
     *LIMITS,
 )
-"""of a calibration, in order; `calibration` in `run.json`"""
-_SLOW = 2.0
-"""tokens a second of each stream, where the most open streams are looked for"""
-_COME = 1000
-"""users that come in a second"""
-_USERS = Path(__file__).with_name("calibration_users.py")
-_CANNOT = 3
-_NOTHING: dict[str, list[float]] = {name: [] for name in ("ttft", "gaps", "late", "lag", "overdue")}
+"""of a calibration, in order; in run.json under `calibration`"""
+_SLOW_TOKEN_RATE = 2.0  # tokens/s of each stream in the search for the stream limit
+_SPAWN_RATE = 1000  # users per second
+_LOCUSTFILE = Path(__file__).with_name("calibration_users.py")
+_NO_ERRORS: dict[str, list[float]] = {name: [] for name in ("ttft", "gaps", "late", "lag", "overdue")}
 
 
 @dataclass(frozen=True)
@@ -62,162 +56,161 @@ class Trial:
 
     rows: list[dict[str, str]]
     cpu: float
-    """seconds of the worker"""
+    """CPU seconds of the worker"""
     seconds: float
     lag_p99: float | None
     overdue_p99: float | None
-    """seconds, of the second half of each reply; both by the target's word, where the kernel gives no times"""
+    """seconds, second half of each reply; from the target's timestamps if the kernel gives none"""
     errors: dict[str, list[float]]
     """microseconds, by `ttft` and `gaps`"""
     stamped: bool
+    """whether receive times are the kernel's"""
 
     def total(self, column: str) -> float:
-        """A column of the rows added up."""
+        """Return the sum of a column."""
         return sum(float(row[column]) for row in self.rows if row[column])
 
     @property
     def keeps_up(self) -> bool:
-        """Whether reads came in time, tokens had reads of their own, and no reply failed."""
-        fine = all(row["outcome"] in {"complete", "ended_by_us"} for row in self.rows)
-        resolved = self.total("reads_unresolved") <= SHARED * self.total("reads")
-        return fine and resolved and self.lag_p99 is not None and self.lag_p99 <= LAG
+        """Whether reads were in time, each token had its own read, and no reply failed."""
+        succeeded = all(row["outcome"] in {"complete", "ended_by_us"} for row in self.rows)
+        resolved = self.total("reads_unresolved") <= MAX_UNRESOLVED_READS * self.total("reads")
+        return succeeded and resolved and self.lag_p99 is not None and self.lag_p99 <= MAX_LAG_S
 
     @property
     def on_time(self) -> bool:
-        """Whether reads came as soon as they were meant to."""
-        return self.overdue_p99 is not None and self.overdue_p99 <= ON_TIME
+        """Whether reads were not delayed."""
+        return self.overdue_p99 is not None and self.overdue_p99 <= MAX_OVERDUE_S
 
 
 @dataclass(frozen=True)
-class Most:
-    """What one worker bears; 0 where not even the lightest trial was borne."""
+class Limits:
+    """The highest loads of one worker; 0 if even the lightest was too much."""
 
     on_time: float
     kept_up: float
 
 
 class TrialFailedError(Exception):
-    """The run that was to be measured did not come to its end; the message is what it said."""
+    """A trial did not complete; the message is the last line of its stderr."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--seconds", type=_seconds, default=6.0, help="length of each trial, 1 or more [6]")
-    parser.add_argument(
-        "--quick", action="store_true", help="only the error and the costs, not how much a worker bears"
-    )
+    """Add the options of `probe calibrate`."""
+    parser.add_argument("--seconds", type=_seconds, default=6.0, help="seconds per trial, at least 1 [6]")
+    parser.add_argument("--quick", action="store_true", help="measure error and CPU cost only, not a worker's limits")
 
 
-def _seconds(said: str) -> float:
+def _seconds(text: str) -> float:
     try:
-        seconds = float(said)
+        seconds = float(text)
     except ValueError:
         seconds = math.nan
     if not 1 <= seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{said}: a trial takes 1 second or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid number of seconds (at least 1)")
     return seconds
 
 
 def main(options: argparse.Namespace) -> int:
-    """Measure, keep, print. 3 when it cannot be measured."""
+    """Measure, print and save. INVALID if that fails."""
     try:
-        found = calibrate(options.seconds, quick=options.quick)
+        calibration = calibrate(options.seconds, quick=options.quick)
     except TrialFailedError as error:
-        print(f"probe: no calibration: {error}", file=sys.stderr)  # noqa: T201 - a command speaks to its user
-        return _CANNOT
-    for line in said(found):
+        print(f"probe: calibration failed: {error}", file=sys.stderr)  # noqa: T201 - command output
+        return ExitCode.INVALID
+    for line in summary(calibration):
         print(line)  # noqa: T201 - as above
     try:
-        print(f"kept in {calibration_store.save(found)}")  # noqa: T201 - as above
+        print(f"saved to {calibration_store.save(calibration)}")  # noqa: T201 - as above
     except OSError as error:
-        print(f"probe: the result could not be kept: {error}", file=sys.stderr)  # noqa: T201 - as above
-        return _CANNOT
-    return 0
+        print(f"probe: cannot save the result: {error}", file=sys.stderr)  # noqa: T201 - as above
+        return ExitCode.INVALID
+    return ExitCode.OK
 
 
 def calibrate(seconds: float, *, quick: bool = False) -> dict[str, Any]:
-    """All that is found out; keys as in docs/run-directory.md. Missing where it was not looked for."""
-    _tell("cost of a reply, against a target that answers at once")
+    """Return the calibration; keys: docs/run-directory.md. Limits are None if nothing is known of them."""
+    _progress("CPU cost of a reply, with a target that answers at once")
     replies = trial(["--null"], users=10, seconds=seconds, tokens=1)
-    _tell("error and cost of a token, 50 streams of 50 tokens/s")
-    tokens = trial(["--rate", f"{SPEED:g}"], users=50, seconds=seconds, tokens=100)
-    a_reply = replies.cpu / max(1, len(replies.rows))
-    a_token = (tokens.cpu - a_reply * len(tokens.rows)) / max(1.0, tokens.total("events"))
-    found = {
+    _progress("error and CPU cost of a token, 50 streams at 50 tokens/s")
+    tokens = trial(["--rate", f"{TOKEN_RATE:g}"], users=50, seconds=seconds, tokens=100)
+    cpu_per_reply = replies.cpu / max(1, len(replies.rows))
+    cpu_per_token = (tokens.cpu - cpu_per_reply * len(tokens.rows)) / max(1.0, tokens.total("events"))
+    calibration = {
         "measured_at": clock.utc_text(clock.wall()),
         **calibration_store.key(),
         "receive_stamps": "kernel" if tokens.stamped else "read",
         **_quantiles("ttft_error", tokens.errors["ttft"]),
         **_quantiles("gap_error", tokens.errors["gaps"]),
-        "cpu_per_token": a_token,
-        "cpu_per_reply": a_reply,
+        "cpu_per_token": cpu_per_token,
+        "cpu_per_reply": cpu_per_reply,
         "reads_unresolved": tokens.total("reads_unresolved") / max(1.0, tokens.total("reads")),
         "lag_p99": tokens.lag_p99,
         "overdue_p99": tokens.overdue_p99,
     }
-    if quick:  # what an earlier one found of this machine and these versions holds on
-        return found | {key: (calibration_store.load() or {}).get(key) for key in LIMITS}
-    speed = most(_of_more_tokens(seconds), lambda one: one.total("events") / one.seconds)
-    streams = most(_of_more_streams(seconds))
-    limits = (speed.on_time, speed.kept_up, streams.on_time, streams.kept_up)
-    return found | dict(zip(LIMITS, limits, strict=True))
+    if quick:  # limits from an earlier calibration of this machine and these versions still hold
+        return calibration | {key: (calibration_store.load() or {}).get(key) for key in LIMITS}
+    rate = find_limits(_token_loads(seconds), lambda done: done.total("events") / done.seconds)
+    streams = find_limits(_stream_loads(seconds))
+    limits = (rate.on_time, rate.kept_up, streams.on_time, streams.kept_up)
+    return calibration | dict(zip(LIMITS, limits, strict=True))
 
 
-def most(loads: Iterable[tuple[float, Callable[[], Trial]]], measured: Callable[[Trial], float] | None = None) -> Most:
-    """Of loads that ask for more and more, each with how much it is, or with what to tell that by.
+def find_limits(
+    loads: Iterable[tuple[float, Callable[[], Trial]]], measured: Callable[[Trial], float] | None = None
+) -> Limits:
+    """Try increasing loads, each with its size, until the worker does not keep up.
 
-    One that is too much is tried again: a moment's trouble of the machine is no limit of the worker. The next that is
-    too much to keep up with is the last.
+    `measured` returns the size that a trial really had. A load that is too much is tried twice: other work on the
+    machine must not pass for the worker's limit.
     """
     on_time = kept_up = 0.0
-    punctual = True
-    for asked, tried in loads:
-        one = tried()
-        if not (one.keeps_up and (one.on_time or not punctual)):
-            one = max(one, tried(), key=lambda trial: (trial.keeps_up, trial.on_time))
-        if not one.keeps_up:
+    without_delay = True
+    for size, run_trial in loads:
+        done = run_trial()
+        if not (done.keeps_up and (done.on_time or not without_delay)):
+            done = max(done, run_trial(), key=lambda trial: (trial.keeps_up, trial.on_time))
+        if not done.keeps_up:
             break
-        kept_up = max(kept_up, measured(one) if measured else asked)
-        punctual = punctual and one.on_time
-        on_time = kept_up if punctual else on_time
-    return Most(on_time, kept_up)
+        kept_up = max(kept_up, measured(done) if measured else size)
+        without_delay = without_delay and done.on_time
+        on_time = kept_up if without_delay else on_time
+    return Limits(on_time, kept_up)
 
 
-def _of_more_tokens(seconds: float) -> Iterator[tuple[float, Callable[[], Trial]]]:
-    """By streams."""
-    for streams in STREAMS:
-        _tell(f"{streams} streams of {SPEED:g} tokens/s")
-        yield streams, partial(trial, ["--rate", f"{SPEED:g}"], users=streams, seconds=seconds, tokens=100)
+def _token_loads(seconds: float) -> Iterator[tuple[float, Callable[[], Trial]]]:
+    for streams in TOKEN_STREAMS:
+        _progress(f"{streams} streams at {TOKEN_RATE:g} tokens/s")
+        yield streams, partial(trial, ["--rate", f"{TOKEN_RATE:g}"], users=streams, seconds=seconds, tokens=100)
 
 
-def _of_more_streams(seconds: float) -> Iterator[tuple[float, Callable[[], Trial]]]:
-    """As far as this process may open files."""
-    room = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 500
-    for streams in [n for n in OPEN if n < room]:
-        _tell(f"{streams} open streams of {_SLOW:g} tokens/s")
-        length = seconds + 2 * streams / _COME  # so that the second half of each reply comes when all are there
-        tokens = max(2, int(length * _SLOW))
-        yield streams, partial(trial, ["--rate", f"{_SLOW:g}"], users=streams, seconds=length, tokens=tokens)
+def _stream_loads(seconds: float) -> Iterator[tuple[float, Callable[[], Trial]]]:
+    max_streams = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 500
+    for streams in [n for n in OPEN_STREAMS if n < max_streams]:
+        _progress(f"{streams} open streams at {_SLOW_TOKEN_RATE:g} tokens/s")
+        length = seconds + 2 * streams / _SPAWN_RATE  # all streams are open during the second half of each reply
+        tokens = max(2, int(length * _SLOW_TOKEN_RATE))
+        yield streams, partial(trial, ["--rate", f"{_SLOW_TOKEN_RATE:g}"], users=streams, seconds=length, tokens=tokens)
 
 
-def _tell(what: str) -> None:
+def _progress(what: str) -> None:
     print(f"  … {what}", file=sys.stderr, flush=True)  # noqa: T201 - as above
 
 
 def _quantiles(name: str, errors: Sequence[float]) -> dict[str, float | None]:
-    """In seconds, of microseconds."""
+    """Return quantiles in seconds of errors in microseconds."""
     ranked = sorted(errors)
-    found = {place: _at(ranked, q) for place, q in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
-    return {f"{name}_{place}": None if error is None else error / 1e6 for place, error in found.items()}
+    quantiles = {q: _quantile(ranked, share) for q, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
+    return {f"{name}_{q}": None if error is None else error / 1e6 for q, error in quantiles.items()}
 
 
-def _at(ranked: Sequence[float], q: float) -> float | None:
+def _quantile(ranked: Sequence[float], q: float) -> float | None:
     return ranked[min(len(ranked) - 1, int(q * len(ranked)))] if ranked else None
 
 
 @contextmanager
 def target(arguments: Sequence[str]) -> Iterator[str]:
-    """A paced target in a process of its own; its URL."""
+    """Run a paced target in a child process, and yield its URL."""
     line = [sys.executable, "-m", "probe_ext.sim.calibration_server", *arguments]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own module
     try:
@@ -229,77 +222,79 @@ def target(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def trial(arguments: Sequence[str], *, users: int, seconds: float, tokens: int) -> Trial:
-    """Real users through Locust, a master and one worker, against a target. TrialFailedError where it does not end."""
+    """Run users through Locust, with a master and one worker, against a target. TrialFailedError if it fails."""
     with tempfile.TemporaryDirectory() as folder, target(arguments) as url:
-        out, book = Path(folder) / "run", Path(folder) / "book.json"
-        environment = {**os.environ, "PROBE_CALIBRATION": str(book)}
+        out, errors = Path(folder) / "run", Path(folder) / "errors.json"
+        environment = {**os.environ, "PROBE_CALIBRATION": str(errors)}
         environment.pop("PROBE_API_KEY", None)
-        code, said = _run(_line(url, users, seconds, tokens, out), environment)
+        code, stderr = _run(_command(url, users, seconds, tokens, out), environment)
         if not (out / "run.json").exists() or code != 0:
-            raise TrialFailedError(said.strip().rpartition("\n")[2] or f"exit code {code}")
-        return _read(out, json.loads(book.read_text()) if book.exists() else _NOTHING)
+            raise TrialFailedError(stderr.strip().rpartition("\n")[2] or f"exit code {code}")
+        return _read(out, json.loads(errors.read_text()) if errors.exists() else _NO_ERRORS)
 
 
 def _run(line: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
-    """Exit code and what it said on stderr. An interrupted calibration leaves no load behind."""
+    """Return the exit code and stderr. If the calibration is interrupted, the load is stopped."""
     with subprocess.Popen(  # noqa: S603 - our own command
         line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            _, said = process.communicate()
+            _, stderr = process.communicate()
         except BaseException:
             process.send_signal(signal.SIGTERM)
-            process.send_signal(signal.SIGTERM)  # the second cuts off the replies in flight
+            process.send_signal(signal.SIGTERM)  # the second signal aborts replies in flight
             raise
-    return process.returncode, said
+    return process.returncode, stderr
 
 
-def _line(url: str, users: int, seconds: float, tokens: int, out: Path) -> list[str]:
-    load = ["-u", str(users), "-r", str(min(users, _COME)), "-t", f"{math.ceil(seconds)}s", "--processes", "1"]
+def _command(url: str, users: int, seconds: float, tokens: int, out: Path) -> list[str]:
+    load = ["-u", str(users), "-r", str(min(users, _SPAWN_RATE)), "-t", f"{math.ceil(seconds)}s", "--processes", "1"]
     size = ["--max-tokens", str(tokens), "--input-tokens", "32", "--prompt-seed", "1", "--warm-up", "off"]
     quiet = ["--no-report", "--no-metrics", "--drain", "5s", "--out", str(out)]
-    return [sys.executable, "-m", "probe_ext", "run", str(_USERS), "--host", url, *load, *size, *quiet]
+    return [sys.executable, "-m", "probe_ext", "run", str(_LOCUSTFILE), "--host", url, *load, *size, *quiet]
 
 
-def _read(out: Path, book: dict[str, list[float]]) -> Trial:
+def _read(out: Path, errors: dict[str, list[float]]) -> Trial:
     manifest = json.loads((out / "run.json").read_text())
     with (out / "requests.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     workers = manifest["workers"]
     cpu = sum(worker["cpu_seconds"] or 0.0 for worker in workers)
     stamped = bool(workers) and all(worker["receive_stamps"] == "kernel" for worker in workers)
-    lag, overdue = (_at(sorted(book[name if stamped else "late"]), 0.99) for name in ("lag", "overdue"))
+    lag, overdue = (_quantile(sorted(errors[name if stamped else "late"]), 0.99) for name in ("lag", "overdue"))
     return Trial(
-        rows, cpu, manifest["duration"], lag, overdue, {name: book[name] for name in ("ttft", "gaps")}, stamped
+        rows, cpu, manifest["duration"], lag, overdue, {name: errors[name] for name in ("ttft", "gaps")}, stamped
     )
 
 
-def said(found: dict[str, Any]) -> list[str]:
-    """For a terminal."""
-    lines = [f"times: {'the kernel’s' if found['receive_stamps'] == 'kernel' else 'those of our own reads'}"]
-    for what, name in (("TTFT", "ttft_error"), ("a gap", "gap_error")):
-        p50, p99, most = (_short(found[f"{name}_{q}"]) for q in ("p50", "p99", "max"))
-        lines.append(f"error of {what}: {p50} at the median, {p99} at the 99th percentile, {most} at most")
-    lines.append(f"CPU: {_short(found['cpu_per_token'])} a token, {_short(found['cpu_per_reply'])} a reply")
-    lines.append(f"reads that carried several tokens: {found['reads_unresolved']:.2%}")
+def summary(calibration: dict[str, Any]) -> list[str]:
+    """Return lines for a terminal."""
+    kernel = calibration["receive_stamps"] == "kernel"
+    lines = [f"receive times: {'from the kernel' if kernel else 'from our own reads'}"]
+    for what, name in (("TTFT", "ttft_error"), ("inter-token gap", "gap_error")):
+        p50, p99, largest = (_short(calibration[f"{name}_{q}"]) for q in ("p50", "p99", "max"))
+        lines.append(f"{what} error: p50 {p50}, p99 {p99}, max {largest}")
+    lines.append(
+        f"CPU: {_short(calibration['cpu_per_token'])} per token, {_short(calibration['cpu_per_reply'])} per reply"
+    )
+    lines.append(f"reads with several tokens: {calibration['reads_unresolved']:.2%}")
     for key, what in (("tokens_per_second", "tokens/s"), ("open_streams", "open streams")):
-        lines += _limits(what, found[key], found[f"{key}_on_time"])
+        lines += _limits(what, calibration[key], calibration[f"{key}_on_time"])
     return lines
 
 
 def _limits(what: str, kept_up: float | None, on_time: float | None) -> list[str]:
-    """Nothing of what was not looked for."""
     if kept_up is None:
         return []
     if not kept_up:
-        return [f"one worker does not keep up with the fewest {what} that were tried"]
-    said = f"one worker keeps up with {kept_up:,.0f} {what}"
+        return [f"one worker does not keep up with even the smallest load tried ({what})"]
+    line = f"one worker keeps up with {kept_up:,.0f} {what}"
     if on_time is None:
-        return [said]
-    return [f"{said}, without delay up to {on_time:,.0f}" if on_time else f"{said}, never without delay"]
+        return [line]
+    return [f"{line}, without delay up to {on_time:,.0f}" if on_time else f"{line}, always with delay"]
 
 
 def _short(seconds: float | None) -> str:
     if seconds is None:
-        return "not known"
+        return "unknown"
     return f"{1e6 * seconds:.1f} µs" if seconds < 0.001 else f"{1e3 * seconds:.2f} ms"

@@ -1,39 +1,39 @@
-"""Do a master and a worker fit each other? Looked at by both when they meet, each in its own words, before any load."""
+"""Can this worker take part? Master and worker both check when they meet, before any load, each for its own log."""
 
 from dataclasses import dataclass
 
-from probe_ext.settings.options import KEY_VARIABLE
+from probe_ext.settings.secrets import API_KEY_VARIABLE
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one of them says of itself."""
+    """What master and worker tell each other of themselves."""
 
     version: str
-    key: bool
-    """whether it has an API key; which one is nobody else's business"""
+    has_key: bool
+    """whether it has an API key; the key itself is never sent"""
 
 
 def refusal(master: Side, worker: Side) -> tuple[str, str] | None:
-    """Why this worker cannot take part, for the worker's terminal and for the master's."""
+    """Return why the worker cannot take part, in a sentence for the worker and one for the master."""
     if worker.version != master.version:
         return (
-            f"this worker is probe-ext {worker.version}, the master {master.version}: refused; both need the same",
+            f"refused: this worker runs probe-ext {worker.version}, the master {master.version}; use the same version",
             f"it runs probe-ext {worker.version}, this master {master.version}",
         )
-    if master.key and not worker.key:
+    if master.has_key and not worker.has_key:
         return (
-            f"the master has an API key, this worker has none: refused; set {KEY_VARIABLE} in its environment, too",
-            f"it has no API key, this master has one; set {KEY_VARIABLE} in that worker's environment, too",
+            f"refused: the master has an API key, this worker has none; set {API_KEY_VARIABLE} in its environment",
+            f"it has no API key, this master has one; set {API_KEY_VARIABLE} in the worker's environment",
         )
     return None
 
 
 def doubt(master: Side, worker: Side) -> tuple[str, str] | None:
-    """What may come of it, likewise, where it may take part all the same."""
-    if worker.key and not master.key:
+    """Return a warning, likewise, for a worker that can take part."""
+    if worker.has_key and not master.has_key:
         return (
-            f"this worker has an API key, the master none: {KEY_VARIABLE} should be set on both or on neither",
-            f"it has an API key, this master has none: {KEY_VARIABLE} should be set on both or on neither",
+            f"this worker has an API key, the master has none: set {API_KEY_VARIABLE} on both or on neither",
+            f"it has an API key, this master has none: set {API_KEY_VARIABLE} on both or on neither",
         )
     return None

@@ -1,19 +1,19 @@
-"""What master and workers say to each other, beside Locust's own messages.
+"""Messages between master and workers, in addition to Locust's own.
 
 | message | direction | data |
 |---|---|---|
-| `probe_hello` | worker → master | nothing: it can be spoken to now |
-| `probe_ping` | master → worker | `t`: master's monotonic seconds, `version`, `key` (whether it has one) |
+| `probe_hello` | worker → master | nothing: it is ready for messages |
+| `probe_ping` | master → worker | `t`: master's monotonic seconds, `version`, `key` (whether it has an API key) |
 | `probe_pong` | worker → master | `t` back, `mono`: its monotonic seconds, `clock` (a name), `host`, `version`, `key` |
-| `probe_begin` | master → worker | `run`, `origin` (zero by the worker's clock), `directory`, `longest`, `deadlines` |
-| `probe_batch` | worker → master | a recorder's batch; sent again until it is acknowledged |
+| `probe_begin` | master → worker | `run`, `origin` (the run's zero on its clock), `directory`, `longest`, `deadlines` |
+| `probe_batch` | worker → master | a recorder's batch; repeated until acknowledged |
 | `probe_ack` | master → worker | `number` of the batch |
-| `probe_drain` | master → worker | `run`, `limit`: seconds that replies in flight may still take; `again`: repeated |
+| `probe_drain` | master → worker | `run`, `limit`: seconds left for replies in flight; `again`: a repetition |
 | `probe_drained` | worker → master | `run`, `last`: number of the worker's last batch |
-| `probe_end` | worker → master | nothing: a user says that the run has what it wants |
+| `probe_end` | worker → master | nothing: a user ends the run |
 
-Every message may come twice or not at all: a batch is known by its number, the others only repeat what holds. The
-master says again what was not answered, once a second; a worker sends a batch again that was not acknowledged.
+Any message may be lost or arrive twice. Batches are numbered, the others may be repeated freely: once a second, the
+master repeats what was not answered; a worker repeats batches that were not acknowledged.
 """
 
 import socket
@@ -22,7 +22,7 @@ from typing import Any
 
 from probe_ext import __version__
 from probe_ext.measure import clock
-from probe_ext.swarm.users.endpoint import has_key
+from probe_ext.settings.secrets import has_api_key
 
 HELLO, PING, PONG, BEGIN, BATCH, ACK = (
     "probe_hello",
@@ -36,9 +36,9 @@ DRAIN, DRAINED, END = "probe_drain", "probe_drained", "probe_end"
 
 
 def clock_name() -> str:
-    """Names the monotonic clock of this process: this boot of this kernel, and its time namespace. Empty if unknown.
+    """Return a name of this process's monotonic clock: the kernel's boot id and time namespace. Empty if unknown.
 
-    Containers of one kernel share CLOCK_MONOTONIC, unless one has a time namespace with an offset of its own.
+    Containers on one kernel share CLOCK_MONOTONIC, except in time namespaces with an offset of their own.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -47,21 +47,21 @@ def clock_name() -> str:
     try:
         return f"{boot} {Path('/proc/self/ns/time').readlink()}"
     except OSError:
-        return boot  # a kernel without time namespaces
+        return boot  # this kernel has no time namespaces
 
 
 def ping() -> dict[str, Any]:
-    """A master's question."""
-    return {"t": clock.monotonic(), "version": __version__, "key": has_key()}
+    """Return the data of a ping."""
+    return {"t": clock.monotonic(), "version": __version__, "key": has_api_key()}
 
 
 def pong(t: float) -> dict[str, Any]:
-    """A worker's answer to a ping."""
+    """Return the data of the answer to a ping."""
     return {
         "t": t,
         "mono": clock.monotonic(),
         "clock": clock_name(),
         "host": socket.gethostname(),
         "version": __version__,
-        "key": has_key(),
+        "key": has_api_key(),
     }

@@ -1,22 +1,21 @@
-"""Which batches of a worker have come: small however long a run is, since most come in order."""
+"""Which batches of a worker have arrived, in little memory: most arrive in order."""
 
 
-class Numbers:
-    """A set of whole numbers from 1 on."""
+class SequenceSet:
+    """A set of integers from 1 on."""
 
     def __init__(self) -> None:
-        self.whole = 0
-        """all up to this one have come"""
+        self.complete_up_to = 0
         self.highest = 0
         self._beyond: set[int] = set()
 
     def __contains__(self, number: int) -> bool:
-        return number <= self.whole or number in self._beyond
+        return number <= self.complete_up_to or number in self._beyond
 
     def add(self, number: int) -> None:
-        """It has come."""
+        """Add a number."""
         self.highest = max(self.highest, number)
         self._beyond.add(number)
-        while self.whole + 1 in self._beyond:
-            self.whole += 1
-            self._beyond.remove(self.whole)
+        while self.complete_up_to + 1 in self._beyond:
+            self.complete_up_to += 1
+            self._beyond.remove(self.complete_up_to)

@@ -1,4 +1,4 @@
-"""The workers that a master knows."""
+"""The workers that a master knows: their clocks, and when contact with them was lost."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,82 +6,105 @@ from dataclasses import dataclass, field
 
 from locust.runners import STATE_MISSING, WorkerNode
 
-from probe_ext.swarm.link import clock_sync
-from probe_ext.swarm.link.absences import Absences
+from probe_ext.swarm.link.clock_sync import SAME_CLOCK, ClockSync, Offset
 
 
 @dataclass
-class Peer:
+class Absences:
+    """Spans of a run, in seconds, without contact to one worker: it was killed, hung or disconnected."""
+
+    last_contact: float = 0.0
+    spans: list[list[float | None]] = field(default_factory=list)
+    """`from, until`: `until` is None while the worker is away"""
+
+    def reconnect(self, now: float) -> None:
+        """Note a sign of life."""
+        self.last_contact = now
+        if self.away:
+            self.spans[-1][1] = now
+
+    def disconnect(self) -> None:
+        """Note that contact is lost: since the last contact, as the worker may have died right after it."""
+        if not self.away:
+            self.spans.append([self.last_contact, None])
+
+    @property
+    def away(self) -> bool:
+        """Whether contact is lost now."""
+        return bool(self.spans) and self.spans[-1][1] is None
+
+
+@dataclass
+class Worker:
     """A worker as the master knows it."""
 
     id: str
     host: str = ""
     version: str = ""
     same_clock: bool = False
-    """whether its monotonic clock is the master's own"""
-    clock: clock_sync.Axis = field(default_factory=clock_sync.Axis)
-    """how it lies to the master's, where it is another"""
-    begun_at: clock_sync.Offset | None = None
-    """the offset by which it was told the run's zero: its own rows count from there"""
+    """whether it reads the same monotonic clock as the master"""
+    clock: ClockSync = field(default_factory=ClockSync)
+    begun_at: Offset | None = None
+    """clock offset used for the run's zero that the worker was sent: its rows count from there"""
     clock_error: float = 0.0
-    """seconds: the largest error with which a row of this run was placed"""
+    """largest error, in seconds, with which a row of this run was placed on the master's time axis"""
     refused: bool = False
-    drained: int | None = None
-    """the number of its last batch, once it has said so"""
+    last_batch: int | None = None
+    """number of its last batch, once it has drained"""
     left_at: float | None = None
-    """when it gave its last word, where the run went on without it"""
+    """when it left gracefully while the run went on"""
     absences: Absences = field(default_factory=Absences)
-    looks: int = 0
-    """how often the master has looked after it"""
+    ticks: int = 0
+    """how often the master has checked on it"""
 
     @property
-    def measured(self) -> bool:
-        """Whether its clock is known."""
+    def clock_known(self) -> bool:
+        """Whether its clock was measured."""
         return self.same_clock or bool(self.clock)
 
     @property
     def lost_at(self) -> float | None:
-        """Second of the run at which it was last heard, where it is not heard now."""
+        """Second of the run of the last contact, if contact is lost now."""
         return self.absences.spans[-1][0] if self.absences.away else None
 
-    def offset(self, t: float) -> clock_sync.Offset:
-        """At master's time `t`. ValueError before the first measurement."""
-        return clock_sync.SAME_CLOCK if self.same_clock else self.clock.at(t)
+    def clock_offset(self, t: float) -> Offset:
+        """Return the offset at the master's time `t`. ValueError before the first measurement."""
+        return SAME_CLOCK if self.same_clock else self.clock.at(t)
 
-    def behind(self, t: float) -> float:
-        """Seconds that a moment of its rows, `t` by what it was told, is to be moved to lie on the master's axis."""
+    def offset_at(self, t: float) -> float:
+        """Return the seconds to add to a time `t` of its rows to place it on the master's time axis."""
         if self.same_clock or self.begun_at is None or not self.clock:
             return 0.0
         now = self.clock.at(t)
         self.clock_error = max(self.clock_error, now.error)
         return self.begun_at.seconds - now.seconds
 
-    def new_run(self) -> None:
-        """Forget what belongs to the last run."""
-        self.drained = self.begun_at = self.left_at = None
+    def start_run(self) -> None:
+        """Forget the last run."""
+        self.last_batch = self.begun_at = self.left_at = None
         self.clock_error = 0.0
         self.absences = Absences()
 
 
 @dataclass
-class Peers:
-    """All workers that ever joined, by id."""
+class Workers:
+    """Every worker that ever connected, by id."""
 
-    known: dict[str, Peer] = field(default_factory=dict)
+    known: dict[str, Worker] = field(default_factory=dict)
 
-    def join(self, worker: str) -> Peer:
-        """A worker says hello, perhaps again."""
-        return self.known.setdefault(worker, Peer(worker))
+    def join(self, worker_id: str) -> Worker:
+        """Return the worker of this id, a new one if it is unknown."""
+        return self.known.setdefault(worker_id, Worker(worker_id))
 
-    def hosts(self, clients: Iterable[WorkerNode]) -> Counter[str]:
-        """How many of these workers of Locust's are on each machine, without those that it does not hear."""
-        heard = [client.id for client in clients if client.state != STATE_MISSING]
-        named = [(self.known[worker].host if worker in self.known else "") for worker in heard]
-        return Counter(host or worker.rpartition("_")[0] for host, worker in zip(named, heard, strict=True))
+    def count_by_host(self, clients: Iterable[WorkerNode]) -> Counter[str]:
+        """Count Locust's connected workers by machine."""
+        ids = [client.id for client in clients if client.state != STATE_MISSING]
+        hosts = [self.known[worker_id].host if worker_id in self.known else "" for worker_id in ids]
+        return Counter(host or worker_id.rpartition("_")[0] for host, worker_id in zip(hosts, ids, strict=True))
 
     @property
-    def last_left_in_order(self) -> bool:
-        """Whether of those that took part the last to go had given its last word."""
-        gone = [(peer.absences.heard if peer.left_at is None else peer.left_at, peer) for peer in self.known.values()]
-        took_part = [one for one in gone if one[1].begun_at is not None]
-        return bool(took_part) and max(took_part, key=lambda one: one[0])[1].left_at is not None
+    def last_left_gracefully(self) -> bool:
+        """Whether the last participant to go left gracefully."""
+        participants = [worker for worker in self.known.values() if worker.begun_at is not None]
+        ends = [(w.absences.last_contact if w.left_at is None else w.left_at, w.left_at) for w in participants]
+        return bool(ends) and max(ends, key=lambda end: end[0])[1] is not None

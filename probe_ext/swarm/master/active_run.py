@@ -1,4 +1,4 @@
-"""One run on the master, or in a lone Locust: what exists only while it lasts, and its run directory."""
+"""One run on the master or in a single-process Locust: its greenlets, and its run directory."""
 
 import itertools
 import logging
@@ -10,117 +10,104 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
+from probe_ext.live.live_levels import rules_of
 from probe_ext.live.live_run import LiveRun
-from probe_ext.load.boundary_search import SearchSteps
+from probe_ext.live.visit_monitor import VisitMonitor
+from probe_ext.load.boundary_search import SEARCH_CRITICAL, SearchSteps
 from probe_ext.measure import clock
 from probe_ext.measure.table_rows import ReplyRow, ServerRow, UserRow
 from probe_ext.run import directory as places
 from probe_ext.run import manifest
 from probe_ext.settings.options import Options
+from probe_ext.settings.secrets import api_key
 from probe_ext.settings.slo import SloProfile
-from probe_ext.swarm.link.workers import Peers
-from probe_ext.swarm.master import calibration_store
+from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.build_manifest import describe
 from probe_ext.swarm.master.collector import Collector
-from probe_ext.swarm.master.disk_reserve import FOR_MANIFEST, FOR_ROWS, Room
+from probe_ext.swarm.master.disk_reserve import FOR_MANIFEST, FOR_ROWS, DiskReserve
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.locust_csv import LocustTables
-from probe_ext.swarm.master.reply_counter import ReplyCounter
-from probe_ext.swarm.master.search_monitor import SearchMonitor
+from probe_ext.swarm.master.run_facts import RunFacts
+from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
-from probe_ext.swarm.master.target_probe import Preparation
-from probe_ext.swarm.users.endpoint import api_key
-from probe_ext.swarm.users.process_state import Node
-from probe_ext.swarm.web.live_json import MASTER, rules_of
+from probe_ext.swarm.preparation import calibration_store
+from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.target.fetch import Fetcher
 from probe_ext.target.poller import Poller
 
 logger = logging.getLogger(__name__)
 
-_BOOKS_EVERY = 2.0
-_SEAL_SLACK = 120.0
-"""seconds beyond the longest reply, for batches that come late"""
-_WINDOWS_EVERY = 5
-"""manifests: long replies change many windows, so changed windows go to the disk that much more seldom"""
-_USERS_EVERY = 0.5
-_LIVE_EVERY = 1.0
+_MANIFEST_EVERY_S = 2.0
+_WINDOWS_EVERY = 5  # manifests; long replies change many windows, so these are written less often
+_FINALIZE_SLACK_S = 120.0  # beyond the longest reply, for batches that come late
+_USERS_EVERY_S = 0.5
+_LIVE_EVERY_S = 1.0
 
 
-class ActiveRun:
-    """One run: everything that exists only while it lasts, and its run directory."""
+class ActiveRun(RunFacts):
+    """Everything that exists only while a run lasts. It starts when it is made."""
 
     def __init__(
-        self, node: Node, peers: Peers, options: Options, made: Preparation, directory: Path, name: str
+        self,
+        environment: Environment,
+        workers: Workers,
+        options: Options,
+        preparation: Preparation,
+        directory: Path,
+        scenario: str,
+        on_reply: Callable[[ReplyRow], None] | None = None,
     ) -> None:
-        self.node, self.peers, self.options, self.made = node, peers, options, made
-        self.environment: Environment = node.environment
-        self.directory = directory
-        self.scenario = name
-        self.deadlines = made.deadlines
-        self.origin = clock.monotonic()
-        self.started_unix = clock.wall()
-        self.id = f"{clock.utc_compact(self.started_unix)}-{name}-{secrets.token_hex(3)}"
-        self._tally = self._make_tally()
-        self._manifest_room, self._rows_room = Room(directory, FOR_MANIFEST), Room(directory, FOR_ROWS)
-        self.floor = calibration_store.load()
-        """what `probe calibrate` found on this machine"""
-        self.collector = Collector(self.id, directory, self._on_reply, self._behind)
-        self.end_reason: str | None = None
-        self.drained = False
-        """whether every last word has been waited for"""
-        self.ended: float | None = None
-        self.closed = False
-        """whether everything of it is on the disk"""
-        self._writing: Any = None
-        """the manifest that a thread is writing"""
-        self._users: UserRow | None = None
-        self.live = LiveRun(rules_of(options, made.profile)) if self._is_watched() else None
-        self._poller = self._make_poller()
+        super().__init__(environment, workers, options, preparation, directory, scenario)
+        self.id = f"{clock.utc_compact(self.started_unix)}-{scenario}-{secrets.token_hex(3)}"
+        self.monitor = self._make_monitor()
+        """what the plan's steps are decided by"""
+        self._on_reply = on_reply
+        self._manifest_reserve, self._rows_reserve = (DiskReserve(directory, size) for size in (FOR_MANIFEST, FOR_ROWS))
+        self.calibration = calibration_store.load()
+        self.collector = Collector(self.id, directory, self._add_reply, self._offset_at)
+        self._manifest_writer: Any = None
+        """the thread that writes the manifest"""
+        self._last_users: UserRow | None = None
+        self.live = None
+        if self._is_displayed():
+            self.live = LiveRun(rules_of(options.plan, preparation.profile), self.monitor)
+        self.poller = self._make_poller()
         self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
-        self._greenlets = [gevent.spawn(self._watch_users), gevent.spawn(self._keep_books)]
+        self._greenlets = [gevent.spawn(self._keep_users), gevent.spawn(self._keep_files)]
         if self.live:
             self._greenlets.append(gevent.spawn(self._keep_live))
         self.write_manifest()
-        if self._poller:
-            self._poller.start()
+        if self.poller:
+            self.poller.start()
 
-    def now(self) -> float:
-        """Seconds since the run's zero."""
-        return clock.monotonic() - self.origin
+    def _make_monitor(self) -> VisitMonitor:
+        profile = SloProfile.model_validate(self.preparation.profile)
+        return VisitMonitor(profile, self.options.min_replies, SEARCH_CRITICAL if self.options.search else None)
 
-    def _make_tally(self) -> ReplyCounter | SearchMonitor:
-        if self.options.search:
-            return SearchMonitor(SloProfile.model_validate(self.made.profile))
-        return ReplyCounter(self.options.min_replies)
+    def _offset_at(self, worker_id: str, t: float) -> float:
+        return self.workers.join(worker_id).offset_at(self.origin + t)
 
-    @property
-    def hearing(self) -> Callable[[float], int] | SearchMonitor:
-        """What the steps of the load shape ask: how many were heard, or a search's how they felt."""
-        return self._tally if isinstance(self._tally, SearchMonitor) else self._tally.users_with_enough_replies
-
-    def _behind(self, worker: str, t: float) -> float:
-        return self.peers.join(worker).behind(self.origin + t)
-
-    def _on_reply(self, row: ReplyRow) -> None:
-        if isinstance(self.environment.shape_class, LevelShape):
-            self._tally.add(row)
-        if self.node.exporter:
-            self.node.exporter.add(row)
+    def _add_reply(self, row: ReplyRow) -> None:
+        if self._on_reply:
+            self._on_reply(row)
         if self.live:
             self.live.on_reply(row)
+        elif isinstance(self.environment.shape_class, LevelShape):
+            self.monitor.add(row)
 
-    def _is_watched(self) -> bool:
-        """Whether there is a live page, or a line of progress: a headless Locust that shows its own tables has none."""
+    def _is_displayed(self) -> bool:
+        """Whether there is a live page or a progress line: a headless Locust that prints its own tables has neither."""
         given = self.environment.parsed_options
         return bool(getattr(self.environment, "web_ui", None)) or (given.headless and given.only_summary)
 
     def _make_poller(self) -> Poller | None:
-        if self.options.no_metrics or self.options.prometheus or not self.made.metrics_urls:
+        options, preparation = self.options, self.preparation
+        if options.no_metrics or options.prometheus or not preparation.metrics_urls:
             return None
-        every = self.options.metrics_every
-        fetcher = Fetcher(api_key(), home=self.made.host, verify=not self.options.insecure, timeout=0.9 * every)
+        every = options.metrics_every
+        fetcher = Fetcher(api_key(), home=preparation.host, verify=not options.insecure, timeout=0.9 * every)
         return Poller(
-            self.made.metrics_urls,
+            preparation.metrics_urls,
             fetcher.get,
             clock=self.now,
             sleep=gevent.sleep,
@@ -134,116 +121,98 @@ class ActiveRun:
         if self.live:
             self.live.on_server(rows)
 
-    def _watch_users(self) -> None:
+    def _keep_users(self) -> None:
         while True:
             self.note_users()
-            gevent.sleep(_USERS_EVERY)
+            gevent.sleep(_USERS_EVERY_S)
 
     def note_users(self) -> None:
-        """A row of users.csv where something changed, and at least one a second."""
+        """Add a row to users.csv if something changed, and at least once a second."""
         runner = self.environment.runner
-        shape = self.environment.shape_class
-        target = shape.steps.level if isinstance(shape, LevelShape) else getattr(runner, "target_user_count", None)
+        target = self.steps.level if self.steps else getattr(runner, "target_user_count", None)
         row = UserRow(self.now(), runner.user_count, target, "stopping" if self.end_reason else runner.state)
         if self.live:
             self.live.on_users(row)
-        last = self._users
+        last = self._last_users
         if (
             last is None
             or row.t - last.t >= 1
             or (row.users, row.target, row.state) != (last.users, last.target, last.state)
         ):
-            self._users = row
+            self._last_users = row
             self.collector.add_users(row)
 
-    def _keep_books(self) -> None:
+    def _keep_files(self) -> None:
         for turn in itertools.count(1):
-            gevent.sleep(_BOOKS_EVERY)
-            self._write_manifest_beside()
+            gevent.sleep(_MANIFEST_EVERY_S)
+            self._write_manifest_in_thread()
             if turn % _WINDOWS_EVERY == 0:
                 self.collector.add_windows()
-                self.collector.put_away(self.now() - self.options.timeout_total - _SEAL_SLACK)
+                self.collector.finalize_windows(self.now() - self.options.timeout_total - _FINALIZE_SLACK_S)
                 forget_old_seconds(self.environment)
 
     def _keep_live(self) -> None:
         while True:
-            gevent.sleep(_LIVE_EVERY)
-            self._look()
+            gevent.sleep(_LIVE_EVERY_S)
+            self._update_live()
 
-    def _look(self) -> None:
-        """A moment for those who watch; whatever goes wrong with it, the run goes on."""
+    def _update_live(self) -> None:
+        """Update the live figures. Whatever goes wrong with them, the run goes on."""
         if self.live is None:
             return
         try:
             now = self.now()
-            for worker, told in self.collector.told.items():
-                self.live.cpu.add(worker, now, told["cpu_seconds"])
+            for worker_id, reported in self.collector.reported.items():
+                self.live.cpu.add(worker_id, now, reported["cpu_seconds"])
             self.live.cpu.add(MASTER, now, clock.cpu())
-            self.live.tick(now)
+            self.live.tick(now, final=self.ended is not None)
         except Exception:
-            logger.exception("probe: a defect of the live view; the run is not touched by it")
-
-    def poll_findings(self) -> list[dict[str, Any]]:
-        """What the reading of the server's metrics ran into."""
-        return self._poller.findings() if self._poller else []
-
-    def disk_problems(self) -> dict[str, str]:
-        """Why a file is not whole, or was not for a while, by its name."""
-        return {**self.tables.problems, **self.collector.disk_errors}
+            logger.exception("probe: internal error of the live view (please report); the run itself is not affected")
 
     def finish(self) -> None:
-        """Close everything; the run directory is whole after this, or its manifest says what it lacks."""
+        """Close everything. After this the run directory is complete, or its manifest says what is missing."""
         if self.ended is not None:
             return
         self.ended = self.now()
         gevent.killall(self._greenlets)
         self.note_users()
-        self._look()
-        if self._poller:
-            for url in self.made.metrics_urls:
-                self._poller.poll(url)  # once more: servers count a reply when it has ended
-            self._poller.stop()
+        self._update_live()
+        if self.poller:
+            for url in self.preparation.metrics_urls:
+                self.poller.poll(url)  # once more: servers count a reply when it has ended
+            self.poller.stop()
         self.collector.write_again()
         if self.collector.unwritten:
-            self._rows_room.free()
+            self._rows_reserve.free()
         self.tables.finish()
         self.collector.close()
-        self._rows_room.free()
-        self._manifest_room.free()
-        self._review()
+        self._rows_reserve.free()
+        self._manifest_reserve.free()
+        if isinstance(self.steps, SearchSteps):
+            self.steps.review(self.now(), self.monitor)  # the last replies have ended
         self.write_manifest()
-        self.closed = True
-
-    def _review(self) -> None:
-        """What a search found, now that the last replies have ended: the manifest and its findings tell of that."""
-        shape = self.environment.shape_class
-        if (
-            isinstance(shape, LevelShape)
-            and isinstance(shape.steps, SearchSteps)
-            and isinstance(self._tally, SearchMonitor)
-        ):
-            shape.steps.review(self.now(), self._tally)
 
     def write_manifest(self) -> None:
-        """Replace `run.json`, now. A disk that refuses is remembered by the tables, which write more often."""
-        if self._writing:
-            self._writing.wait()  # or what is older would come last
-        self._told(_put(self.directory, describe(self)))
+        """Replace `run.json` now. Disk errors are only logged here: the tables, written more often, record them."""
+        if self._manifest_writer:
+            self._manifest_writer.wait()  # else an older one would be written last
+        self._log_error(_write(self.directory, describe(self)))
 
-    def _write_manifest_beside(self) -> None:
-        """The same in a thread, since a disk may take long to say that it has it, and replies arrive meanwhile."""
-        if self._writing is None or self._writing.ready():
-            self._told(self._writing.get() if self._writing else None)
-            self._writing = gevent.get_hub().threadpool.spawn(_put, self.directory, describe(self))
+    def _write_manifest_in_thread(self) -> None:
+        """Replace `run.json` without holding up replies: an fsync may take long."""
+        writer = self._manifest_writer
+        if writer is None or writer.ready():
+            self._log_error(writer.get() if writer else None)
+            self._manifest_writer = gevent.get_hub().threadpool.spawn(_write, self.directory, describe(self))
 
-    def _told(self, error: OSError | None) -> None:
+    def _log_error(self, error: OSError | None) -> None:
         if error:
             logger.warning("%s: %s", self.directory / places.MANIFEST, error.strerror or error)
 
 
-def _put(directory: Path, told: manifest.Manifest) -> OSError | None:
+def _write(directory: Path, content: manifest.Manifest) -> OSError | None:
     try:
-        manifest.write(directory, told)
+        manifest.write(directory, content)
     except OSError as error:
         return error
     return None

@@ -1,8 +1,8 @@
-"""What `run.json` says of a run: values in, plain types out."""
+"""Build `run.json` from what is known of a run."""
 
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gevent
 import locust
@@ -12,19 +12,17 @@ from probe_ext.bundled import folder
 from probe_ext.load.boundary_search import SearchSteps
 from probe_ext.measure import clock
 from probe_ext.run import manifest
-from probe_ext.swarm.link.workers import Peer
-from probe_ext.swarm.master.load_shape import LevelShape
+from probe_ext.swarm.link.workers import Worker
+from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.search_finding import search_finding
+from probe_ext.verdict.values.plurals import things
 from probe_ext.verdict.values.worker_names import worker_name
 
-if TYPE_CHECKING:
-    from probe_ext.swarm.master.active_run import ActiveRun
 
-
-def describe(run: "ActiveRun") -> dict[str, Any]:
-    """The manifest as it stands now; keys as in ARCHITECTURE.md."""
-    made = run.made
-    taking_part = [_worker(run, peer) for peer in run.peers.known.values() if _took_part(run, peer)]
+def describe(run: RunFacts) -> dict[str, Any]:
+    """Return the manifest as of now; keys: docs/run-directory.md."""
+    preparation = run.preparation
+    participants = [_worker(run, worker) for worker in run.workers.known.values() if _took_part(run, worker)]
     return {
         "schema": manifest.SCHEMA,
         "run_id": run.id,
@@ -37,34 +35,31 @@ def describe(run: "ActiveRun") -> dict[str, Any]:
         "end_reason": run.end_reason,
         "versions": _versions(),
         "target": {
-            "host": made.host,
-            "model": made.model,
-            "model_from": made.model_from,
-            "tls_verified": not run.options.insecure if made.host.startswith("https") else None,
+            "host": preparation.host,
+            "model": preparation.model,
+            "model_from": preparation.model_from,
+            "tls_verified": not run.options.insecure if preparation.host.startswith("https") else None,
         },
         "options": run.options.as_json(),
-        "profile": made.profile,
+        "profile": preparation.profile,
         "plan": _plan(run),
-        "workers": taking_part,
-        "server": made.server,
-        "prompts": {key: value for key, value in made.prompts.items() if key != "length_model"},
-        "warm_up": made.warm_up,
+        "workers": participants,
+        "server": preparation.server,
+        "prompts": {key: value for key, value in preparation.prompts.items() if key != "length_model"},
+        "warm_up": preparation.warm_up,
         "merged": [],
-        "calibration": run.floor,
-        "findings": _findings(run, taking_part),
+        "calibration": run.calibration,
+        "findings": _findings(run, participants),
     }
 
 
-def _plan(run: "ActiveRun") -> dict[str, Any] | None:
-    """The levels to come, or those that a search has gone to so far."""
-    shape = run.environment.shape_class
-    if run.options.plan is None or not isinstance(shape, LevelShape):
-        return None
-    return shape.steps.as_json()
+def _plan(run: RunFacts) -> dict[str, Any] | None:
+    """Return the planned levels, or those that a search has visited so far."""
+    return run.steps.as_json() if run.options.plan is not None and run.steps else None
 
 
 def _locustfile(given: str) -> str:
-    """A scenario of the package by its file's name; a user's own as it was given, below the folder that it ran in."""
+    """Return a bundled scenario's file name, or the path of a user's own file as given."""
     path = Path(given)
     if path.resolve().parent == folder("locustfiles").resolve():
         return path.name
@@ -81,64 +76,66 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _took_part(run: "ActiveRun", peer: Peer) -> bool:
-    return peer.id in run.collector.told or peer.begun_at is not None
+def _took_part(run: RunFacts, worker: Worker) -> bool:
+    return worker.id in run.collector.reported or worker.begun_at is not None
 
 
-def _worker(run: "ActiveRun", peer: Peer) -> dict[str, Any]:
-    told = run.collector.told.get(peer.id, {})
-    stamped, begun, absences = told.get("stamped"), peer.begun_at, peer.absences.spans
+def _worker(run: RunFacts, worker: Worker) -> dict[str, Any]:
+    reported, begun_at = run.collector.reported.get(worker.id, {}), worker.begun_at
+    stamped = reported.get("stamped")
     return {
-        "id": peer.id,
-        "host": peer.host,
-        "version": peer.version,
-        "clock_offset": begun.seconds if begun else None,
-        "clock_error": max(peer.clock_error, begun.error) if begun else None,
-        "clock_drift": 0.0 if peer.same_clock else peer.clock.rate(),
-        "clock_line": [] if peer.same_clock else peer.clock.knots(run.origin),
-        "started": told.get("started"),
-        "rows": told.get("rows", 0),
-        "last_word": peer.drained is not None and run.collector.has_all(peer.id, peer.drained),
-        "lost_at": peer.lost_at,
-        "left_at": peer.left_at,
-        "away": absences,
-        "cpu_seconds": told.get("cpu_seconds"),
-        "loop_lag_max": told.get("loop_lag_max"),
+        "id": worker.id,
+        "host": worker.host,
+        "version": worker.version,
+        "clock_offset": begun_at.seconds if begun_at else None,
+        "clock_error": max(worker.clock_error, begun_at.error) if begun_at else None,
+        "clock_drift": 0.0 if worker.same_clock else worker.clock.rate(),
+        "clock_line": [] if worker.same_clock else worker.clock.segments(run.origin),
+        "started": reported.get("started"),
+        "rows": reported.get("rows", 0),
+        "last_word": worker.last_batch is not None and run.collector.has_all(worker.id, worker.last_batch),
+        "lost_at": worker.lost_at,
+        "left_at": worker.left_at,
+        "away": worker.absences.spans,
+        "cpu_seconds": reported.get("cpu_seconds"),
+        "loop_lag_max": reported.get("loop_lag_max"),
         "receive_stamps": None if stamped is None else ("kernel" if stamped else "read"),
     }
 
 
-def _findings(run: "ActiveRun", taking_part: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What only the live run can know."""
-    found = [*run.poll_findings()]
-    if run.made.problem:
-        advice = "Look at the server's address, model and limits."
-        found.append(_failed("target", run.made.problem, advice))
-    found += [_disk(run, name, error) for name, error in run.disk_problems().items()]
-    for worker, told in run.collector.told.items():
-        if told.get("disk_error"):
-            why = f"{worker_name({'workers': taking_part}, worker)}: {told['disk_error']}"
-            found.append(_failed("worker_disk", why, "The master has the rows; make room for the next run."))
-    shape = run.environment.shape_class
-    if isinstance(shape, LevelShape):
-        if run.ended is not None and isinstance(shape.steps, SearchSteps):
-            found.append(search_finding(shape.steps))
-        for level in shape.steps.never_reached:
-            why = f"the level of {level} users was never reached"
-            found.append(_failed("level_reached", why, "Look at Locust's log for users that could not be started."))
-    return found
+def _findings(run: RunFacts, participants: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return findings that only the live run can make."""
+    findings = run.poll_findings()
+    if run.preparation.problem:
+        advice = "Check the server's address, model and limits."
+        findings.append(_failed("target", run.preparation.problem, advice))
+    findings += [
+        _disk(run, name, error) for name, error in {**run.tables.problems, **run.collector.disk_errors}.items()
+    ]
+    for worker_id, reported in run.collector.reported.items():
+        if reported.get("disk_error"):
+            why = f"{worker_name({'workers': participants}, worker_id)}: {reported['disk_error']}"
+            findings.append(
+                _failed("worker_disk", why, "The master has the rows; free disk space before the next run.")
+            )
+    if run.ended is not None and isinstance(run.steps, SearchSteps):
+        findings.append(search_finding(run.steps))
+    for level in run.steps.never_reached if run.steps else ():
+        why = f"the level of {level} users was never reached"
+        findings.append(_failed("level_reached", why, "Check Locust's log for users that could not be started."))
+    return findings
 
 
-def _disk(run: "ActiveRun", name: str, error: str) -> dict[str, Any]:
-    """A file that the disk refused: are lines of it lost, is it a table that is not whole, or was all written later?"""
-    advice = "Make room, or give --out a folder that can be written."
+def _disk(run: RunFacts, name: str, error: str) -> dict[str, Any]:
+    """Return the finding for a file with a disk error: lines lost, a table incomplete, or all written later."""
+    advice = "Free disk space, or set --out to a writable directory."
     lost = run.collector.unwritten.get(name, 0)
     if lost:
-        why = f"{lost} lines could not be written"
+        why = f"{things(lost, 'line')} could not be written"
     elif name in run.collector.incomplete or name in run.tables.problems:
-        why = "what it holds is not the whole run"
+        why = "the file is incomplete"
     else:
-        why, advice = "it refused for a while; every line was written later", "Make room before the next run."
+        why, advice = "temporary; every line was written later", "Free disk space before the next run."
     return _failed("disk", f"{run.directory / name}: {error}; {why}", advice, invalidates=lost > 0)
 
 

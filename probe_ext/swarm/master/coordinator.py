@@ -1,4 +1,4 @@
-"""The master's side, and a lone Locust's: starts runs, gathers what workers say, and ends runs without losing a row."""
+"""Coordinate a run from the master or a single-process Locust: announce it, collect rows, and end it without loss."""
 
 import logging
 import platform
@@ -8,310 +8,198 @@ from typing import Any
 
 import gevent
 from gevent.lock import BoundedSemaphore
-from locust.exception import RPCError
-from locust.rpc import Message
 from locust.runners import STATE_MISSING, LocalRunner, MasterRunner
 
 from probe_ext import __version__
 from probe_ext.measure import clock
 from probe_ext.run.directory import DEFAULT_PARENT
-from probe_ext.swarm.link import clock_sync, messages
-from probe_ext.swarm.link.compatibility import Side, doubt, refusal
-from probe_ext.swarm.link.workers import Peer, Peers
+from probe_ext.swarm.link import messages
+from probe_ext.swarm.link.clock_sync import SAME_CLOCK
+from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.active_run import ActiveRun
+from probe_ext.swarm.master.admission import Admission
+from probe_ext.swarm.master.draining import drain_workers
 from probe_ext.swarm.master.load_shape import LevelShape
+from probe_ext.swarm.master.run_phase import Phase, RunPhase
+from probe_ext.swarm.master.worker_watch import WorkerWatch, keep
 from probe_ext.swarm.users.drain import drain
-from probe_ext.swarm.users.endpoint import has_key
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.process_state import ProcessState
 
 logger = logging.getLogger(__name__)
 
 WORKERS_LOST = "workers_lost"
-"""end_reason of a run that nobody was left to go on with"""
+"""end_reason of a run whose last worker was lost"""
 WORKERS_LEFT = "workers_left"
-"""the same where all of them went in good order"""
-_TOGETHER = 2.0
-"""seconds within which a signal that went to master and workers alike has reached all of them"""
-_PINGS = 5
-"""at a time: the one with the shortest way holds"""
-_MEASURED_EVERY = 10
-"""looks at a worker between two measurements of its clock"""
-_MARGIN = 10.0
-"""seconds beyond the drain limit that the master waits for workers' last words"""
-_SHY = 3
-"""looks at a new worker before it is spoken to unasked: it may still be setting itself up"""
-_AGAIN = 1.0
-"""seconds after which the master says again what a worker has not answered"""
+"""end_reason of a run whose last worker left gracefully"""
+_SIGNAL_SPREAD_S = 2.0  # within which one Ctrl-C has reached master and workers alike
 
 
-class Head:
-    """Starts runs and ends them. `local` where one Locust does everything."""
+class Coordinator:
+    """Begins and ends runs. `local`: users run in this process."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.peers = Peers()
+    def __init__(self, process: ProcessState, phase: RunPhase | None = None) -> None:
+        self.process = process
+        self.phase = phase or RunPhase()
+        self.workers = Workers()
         self.run: ActiveRun | None = None
-        self.signalled: str | None = None
-        """`interrupted` or `terminated`, once a signal asked for the end"""
-        self._one_at_a_time = BoundedSemaphore()
-        self._finishing: tuple[ActiveRun, Any] | None = None
-        self._finished: ActiveRun | None = None
-        runner = node.environment.runner
-        self.local = isinstance(runner, LocalRunner)
-        if isinstance(runner, MasterRunner):
-            runner.register_message(messages.PONG, self._on_pong)
-            runner.register_message(messages.BATCH, self._on_batch)
-            runner.register_message(messages.DRAINED, self._on_drained)
-            runner.register_message(messages.HELLO, self._on_hello)
-            node.environment.events.heartbeat_sent.add_listener(self._on_heartbeat)
-            gevent.spawn(self._watch_workers)
+        self.signal_reason: str | None = None
+        """`interrupted` or `terminated`, once a signal has asked for the end"""
+        self._lock = BoundedSemaphore()
+        self._returned: ActiveRun | None = None
+        """the run that `finish` has returned"""
+        self._runner = process.environment.runner
+        self.local = isinstance(self._runner, LocalRunner)
+        if isinstance(self._runner, MasterRunner):
+            self._runner.register_message(messages.BATCH, self._on_batch)
+            self._runner.register_message(messages.DRAINED, self._on_drained)
+            process.environment.events.heartbeat_sent.add_listener(self._on_heartbeat)
+            self._admission = Admission(self._runner, self.workers, self._announce_to)
+            self._watch = WorkerWatch(process.environment, self.workers, self._admission)
+            gevent.spawn(lambda: keep(self.tick))
+
+    def tick(self) -> None:
+        """Check on every worker."""
+        self._watch.tick()
+        self._announce()
+        if self.phase.now in {Phase.RUNNING, Phase.DRAINING}:
+            self._watch.note_absences()
 
     def begin(self, run: ActiveRun) -> None:
-        """A run has been set up: tell who will have users."""
+        """Begin a run, and announce it to every process that will run users."""
         self.run = run
-        for peer in self.peers.known.values():
-            peer.new_run()
+        self.phase.enter(Phase.RUNNING)
+        for worker in self.workers.known.values():
+            worker.start_run()
         if self.local:
-            peer = self.peers.join(self.node.worker)
-            peer.same_clock, peer.host, peer.version = True, platform.node(), __version__
-            peer.begun_at = clock_sync.SAME_CLOCK
-            self.node.fresh_recorder().begin(run.id, run.origin, None, run.options.timeout_total, run.deadlines)
+            worker = self.workers.join(self.process.worker)
+            worker.same_clock, worker.host, worker.version = True, platform.node(), __version__
+            worker.begun_at = SAME_CLOCK
+            self.process.reset_recorder().begin(run.id, run.origin, None, run.options.timeout_total, run.deadlines)
             gevent.spawn(self._keep_local, run)
         else:
-            for worker in self.node.environment.runner.clients:
-                self._ping_once(worker)  # clocks drift apart while nobody measures
-            self._tell_late_ones()
+            for worker_id in self._runner.clients:
+                self._admission.ping(worker_id)  # clocks have drifted since they were last measured
+            self._announce()
 
     def _keep_local(self, run: ActiveRun) -> None:
         while run.ended is None:
             gevent.sleep(1.0)
-            self._take_local(run)
+            self._collect_local(run)
 
-    def _take_local(self, run: ActiveRun) -> None:
-        recorder = self.node.recorder
+    def _collect_local(self, run: ActiveRun) -> None:
+        recorder = self.process.recorder
         recorder.flush()
         for number in list(recorder.unacknowledged):
             run.collector.accept(recorder.unacknowledged.pop(number))
 
-    def _tell_begin(self, worker: str) -> None:
-        run, peer = self.run, self.peers.known[worker]
-        if run is None or run.ended is not None or not peer.measured or peer.refused or not self._is_here(worker):
-            return
-        if peer.begun_at is None:  # told again, it is told the same
-            peer.begun_at = peer.offset(clock.monotonic())
-            peer.absences.hear(run.now())
-        directory = run.directory.resolve()
-        if not peer.same_clock:  # another machine: under its own folders, by the name of this run
-            directory = Path(run.options.out or DEFAULT_PARENT / run.id).with_name(run.directory.name)
-        data = {"run": run.id, "origin": run.origin + peer.begun_at.seconds, "directory": str(directory)}
-        data["longest"] = run.options.timeout_total
-        data["deadlines"] = asdict(run.deadlines) if run.deadlines else None
-        self.node.environment.runner.send_message(messages.BEGIN, data, worker)
+    def _announce(self) -> None:
+        """Announce the run to workers that have sent nothing of it yet."""
+        if self.run is not None and self.run.ended is None:
+            for worker_id in list(self.workers.known):
+                if worker_id not in self.run.collector.reported:
+                    self._announce_to(worker_id)
 
-    def _is_here(self, worker: str) -> bool:
-        clients = self.node.environment.runner.clients
-        return worker in clients and clients[worker].state != STATE_MISSING
+    def _announce_to(self, worker_id: str) -> None:
+        run, worker, clients = self.run, self.workers.known[worker_id], self._runner.clients
+        if run is None or run.ended is not None or not worker.clock_known or worker.refused:
+            return
+        if worker_id not in clients or clients[worker_id].state == STATE_MISSING:
+            return
+        if worker.begun_at is None:  # a repeated announcement says the same
+            worker.begun_at = worker.clock_offset(clock.monotonic())
+            worker.absences.reconnect(run.now())
+        directory = run.directory.resolve()
+        if not worker.same_clock:  # another machine: below its own working directory, by the run's name
+            directory = Path(run.options.out or DEFAULT_PARENT / run.id).with_name(run.directory.name)
+        data = {
+            "run": run.id,
+            "origin": run.origin + worker.begun_at.seconds,
+            "directory": str(directory),
+            "longest": run.options.timeout_total,
+            "deadlines": asdict(run.deadlines) if run.deadlines else None,
+        }
+        self._runner.send_message(messages.BEGIN, data, worker_id)
 
     def drain(self) -> None:
-        """Before users are taken away: let replies finish, and wait for every last word.
+        """Before users are stopped: let replies finish, and wait for every worker's last batch.
 
-        Several may ask (a signal, Locust, the web UI): the later ones wait for the first, and find nothing to do.
+        Callers may be several (a signal, Locust, the web UI): later ones wait for the first, and have nothing to do.
         """
-        with self._one_at_a_time:
+        with self._lock:
             run = self.run
-            if run is None or run.drained:
+            if run is None or self.phase.now not in {Phase.RUNNING, Phase.DRAINING}:
                 return
+            self.phase.enter(Phase.DRAINING)
             if not self.local:
-                self._note_absences(run)
+                self._watch.note_absences()
             if run.end_reason is None:
-                run.end_reason = self._reason()
-            if self.signalled:
+                run.end_reason = self._end_reason()
+            if self.signal_reason:
                 self._forgive_leaving_with_us(run)
-            run.note_users()  # nobody asks anew from here on: what follows is no part of a level
-            run.write_manifest()  # draining may take long: a kill meanwhile is no end without a reason
+            run.note_users()  # no new request from here on: what follows belongs to no level
+            run.write_manifest()  # draining may take long: a kill meanwhile must not lose the reason
             if self.local:
-                self._drain_local(run)
+                drain(self.process.recorder, run.options.drain, gevent.sleep, lambda: self.process.force_stop)
+                self._collect_local(run)
+                self.workers.known[self.process.worker].last_batch = self.process.recorder.last_number
             else:
-                self._drain_workers(run)
-            run.drained = True
+                drain_workers(run, self.workers, self.process, self._announce)
+            self.phase.enter(Phase.DRAINED)
 
-    def _reason(self) -> str:
-        shape = self.node.environment.shape_class
-        if self.signalled:
-            return self.signalled
+    def _end_reason(self) -> str:
+        shape = self.process.environment.shape_class
+        if self.signal_reason:
+            return self.signal_reason
         if isinstance(shape, LevelShape) and shape.finished:
             return "search_done" if shape.searching else "levels_done"
-        if not self.local and not self.node.environment.runner.worker_count:
-            return WORKERS_LEFT if self.peers.last_left_in_order else WORKERS_LOST
-        headless = self.node.environment.parsed_options.headless
-        return "run_time" if headless else "stopped"
+        if not self.local and not self._runner.worker_count:
+            return WORKERS_LEFT if self.workers.last_left_gracefully else WORKERS_LOST
+        return "run_time" if self.process.environment.parsed_options.headless else "stopped"
 
     def _forgive_leaving_with_us(self, run: ActiveRun) -> None:
-        """A terminal's Ctrl-C goes to all of its processes: who heard it first did not leave a run that goes on."""
-        for peer in self.peers.known.values():
-            if peer.left_at is not None and run.now() - peer.left_at < _TOGETHER:
-                peer.left_at = None
-
-    def _drain_local(self, run: ActiveRun) -> None:
-        drain(self.node.recorder, run.options.drain, gevent.sleep, lambda: self.node.hurry)
-        self._take_local(run)
-        self.peers.known[self.node.worker].drained = self.node.recorder.last_number
-
-    def _drain_workers(self, run: ActiveRun) -> None:
-        begun = clock.monotonic()
-        self._ask_to_drain(run, run.options.drain)
-        asked, hurried = begun, False
-        while clock.monotonic() - begun < run.options.drain + _MARGIN and (silent := self._silent(run)):
-            if self.node.hurry and not hurried:
-                hurried = True
-                self._ask_to_drain(run, 0)
-            now = clock.monotonic()
-            if now - asked >= _AGAIN:
-                asked = now
-                self._tell_late_ones()
-                left = 0.0 if hurried else max(0.0, run.options.drain - (now - begun))
-                for worker in silent:
-                    self._ask_to_drain(run, left, worker)
-            gevent.sleep(0.05)
-
-    def _ask_to_drain(self, run: ActiveRun, limit: float, worker: str | None = None) -> None:
-        data = {"run": run.id, "limit": limit, "again": worker is not None}
-        self.node.environment.runner.send_message(messages.DRAIN, data, worker)
-
-    def _silent(self, run: ActiveRun) -> list[str]:
-        """The workers whose last word is not whole yet, and may still come."""
-        live = set(self.node.environment.runner.clients)
-        return [
-            worker
-            for worker, peer in self.peers.known.items()
-            if worker in live
-            and not peer.absences.away
-            and not (peer.drained is not None and run.collector.has_all(worker, peer.drained))
-        ]
-
-    def _tell_late_ones(self) -> None:
-        """Tell workers of the run that have not shown yet that they know of it."""
-        run = self.run
-        if run is None or run.ended is not None:
-            return
-        for worker in list(self.peers.known):
-            if worker not in run.collector.told:
-                self._tell_begin(worker)
+        """One Ctrl-C reaches all processes of a terminal: a worker that got it first did not leave a running test."""
+        for worker in self.workers.known.values():
+            if worker.left_at is not None and run.now() - worker.left_at < _SIGNAL_SPREAD_S:
+                worker.left_at = None
 
     def finish(self) -> ActiveRun | None:
-        """After users are gone: close the run. The run, to the first who sees it closed.
+        """After users are gone: close the run, and return it to the first caller that sees it closed.
 
-        In a greenlet of its own: Locust ends whoever calls this, when it leaves meanwhile for another reason.
+        Closing has its own greenlet, as Locust may kill the caller.
         """
         run = self.run
-        if run is None or run is self._finished:
+        if run is None or run is self._returned:
             return None
-        if self._finishing is None or self._finishing[0] is not run:
-            self._finishing = run, gevent.spawn(self._close, run)
-        self._finishing[1].join()
-        if run is self._finished:
+        gevent.spawn(self._close, run).join()
+        if run is self._returned:
             return None
-        self._finished = run
+        self._returned = run
         return run
 
     def _close(self, run: ActiveRun) -> None:
-        with self._one_at_a_time:
+        with self._lock:
+            if run.ended is not None:
+                return
+            self.phase.enter(Phase.CLOSING)
             if self.local:
-                self._take_local(run)
+                self._collect_local(run)
             run.finish()
-
-    def _on_hello(self, msg: Any, **_: Any) -> None:
-        self.peers.join(msg.node_id)
-        gevent.spawn(self._ping, msg.node_id)
-
-    def _ping(self, worker: str) -> None:
-        for _ in range(_PINGS):
-            self._ping_once(worker)
-            gevent.sleep(0.05)
-
-    def _ping_once(self, worker: str) -> None:
-        self.node.environment.runner.send_message(messages.PING, messages.ping(), worker)
-
-    def _on_pong(self, msg: Any, **_: Any) -> None:
-        back, data = clock.monotonic(), msg.data
-        peer = self.peers.join(msg.node_id)
-        peer.host, peer.version = data["host"], data["version"]
-        master, worker = Side(__version__, has_key()), Side(peer.version, bool(data.get("key")))
-        if why := refusal(master, worker):
-            self._refuse(peer, why[1])
-            return
-        if not peer.measured and (why := doubt(master, worker)):
-            logger.warning("worker %s on %s: %s", peer.id, peer.host, why[1])
-        first, measured = not peer.measured, clock_sync.offset(data["t"], back, data["mono"])
-        if first:
-            same = data["clock"] != "" and data["clock"] == messages.clock_name()
-            peer.same_clock = same and abs(measured.seconds) <= measured.error
-        if not peer.same_clock:
-            peer.clock.add((data["t"] + back) / 2, measured)
-        if first:
-            self._tell_begin(msg.node_id)  # it may have joined in the middle of a run
-
-    def _refuse(self, peer: Peer, why: str) -> None:
-        runner = self.node.environment.runner
-        if not peer.refused:
-            peer.refused = True
-            logger.error("worker %s on %s: refused: %s", peer.id, peer.host, why)
-        runner.send_message("quit", None, peer.id)
-        runner.handle_message(peer.id, Message("quit", None, peer.id))  # it counts for nobody, from now on
+            self.phase.enter(Phase.IDLE)
 
     def _on_batch(self, msg: Any, **_: Any) -> None:
         if self.run is not None:
             self.run.collector.accept(msg.data)
-        self.node.environment.runner.send_message(
-            messages.ACK, {"run": msg.data["run"], "number": msg.data["number"]}, msg.node_id
-        )
+        acknowledged = {"run": msg.data["run"], "number": msg.data["number"]}
+        self._runner.send_message(messages.ACK, acknowledged, msg.node_id)
 
     def _on_drained(self, msg: Any, **_: Any) -> None:
         if self.run is not None and msg.data["run"] == self.run.id:
-            peer = self.peers.join(msg.node_id)
-            peer.drained = msg.data["last"]
-            if peer.left_at is None and self.run.end_reason is None and not self.signalled:
-                peer.left_at = self.run.now()
-                logger.warning("worker %s on %s leaves, with its last word", peer.id, peer.host)
-
-    def _watch_workers(self) -> None:
-        """Greet workers whose hello was lost, tell of the run who has not heard, notice whom Locust hears no more."""
-        while True:
-            gevent.sleep(_AGAIN)
-            try:
-                self.look_after_workers()
-            except RPCError as error:  # Locust mends its connections itself
-                logger.warning("probe: %s; the workers are looked after again soon", error)
-
-    def look_after_workers(self) -> None:
-        """One look at every worker."""
-        clients = self.node.environment.runner.clients
-        for worker in list(clients):
-            peer = self.peers.join(worker)
-            peer.looks += 1
-            if not peer.measured and peer.looks > _SHY:
-                self._ping_once(worker)
-            elif peer.clock and (peer.looks % _MEASURED_EVERY) == 0:
-                gevent.spawn(self._ping, worker)
-        self._tell_late_ones()
-        run = self.run
-        if run is not None and not run.drained:
-            self._note_absences(run)
-
-    def _note_absences(self, run: ActiveRun) -> None:
-        clients = self.node.environment.runner.clients
-        missing = {client.id for client in clients.missing}
-        for worker, peer in self.peers.known.items():
-            if peer.begun_at is not None and peer.drained is None and (worker in missing or worker not in clients):
-                if not peer.absences.away:
-                    logger.warning("worker %s on %s is not heard any more", worker, peer.host)
-                peer.absences.miss()
+            worker = self.workers.join(msg.node_id)
+            worker.last_batch = msg.data["last"]
+            if worker.left_at is None and self.run.end_reason is None and not self.signal_reason:
+                worker.left_at = self.run.now()
+                logger.warning("worker %s on %s left gracefully", worker.id, worker.host)
 
     def _on_heartbeat(self, client_id: str, **_: Any) -> None:
-        """Locust has answered a worker's heartbeat."""
-        run = self.run
-        if run is not None and not run.drained and client_id in self.peers.known:
-            peer = self.peers.known[client_id]
-            if peer.absences.away:
-                logger.warning("worker %s on %s is heard again", client_id, peer.host)
-            peer.absences.hear(run.now())
+        if self.run is not None and self.phase.now in {Phase.RUNNING, Phase.DRAINING}:
+            self._watch.on_heartbeat(self.run, client_id)

@@ -1,6 +1,7 @@
-"""Room on the run's disk, held back from the start, so that a disk that fills up meanwhile can still be told of it.
+"""Disk space reserved at the start of a run, so that its last files can be written even if the disk fills up.
 
-The file that holds it has no name (it is unlinked as soon as it is made): a kill gives its room back.
+On a full disk the final `run.json`, which says what was lost, and the rows still in memory would fail to be written.
+The reserving file has no name (it is unlinked at once), so a kill gives the space back.
 """
 
 import os
@@ -9,32 +10,29 @@ from pathlib import Path
 from typing import IO
 
 FOR_MANIFEST = 64 * 1024
-"""bytes: the last `run.json`, which says what was lost"""
-FOR_ROWS = 512 * 1024
-"""bytes: rows that wait in memory when the run ends; some 1,500 replies"""
+FOR_ROWS = 512 * 1024  # bytes; some 1,500 replies
 
 
-class Room:
-    """Holds bytes of a directory's disk until `free`; nothing where the disk does not have them to spare."""
+class DiskReserve:
+    """Reserves bytes in a directory until `free`; none if the disk has too little."""
 
     def __init__(self, directory: Path, size: int) -> None:
         self._file: IO[bytes] | None = None
         try:
             self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - held until `free`
-            _take(self._file.fileno(), size)
+            _allocate(self._file.fileno(), size)
         except OSError:
             self.free()
 
     def free(self) -> None:
-        """Give the bytes back; again, it does nothing."""
+        """Give the space back."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
-def _take(descriptor: int, size: int) -> None:
-    """OSError where the disk has too little. Without `posix_fallocate` (macOS), zeros are written."""
+def _allocate(descriptor: int, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
-    else:
+    else:  # macOS
         os.write(descriptor, bytes(size))

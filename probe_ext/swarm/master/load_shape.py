@@ -1,4 +1,4 @@
-"""Levels or a search as a Locust load shape; attached only when asked for, since it hides the web UI's user fields."""
+"""Levels or a search as a Locust load shape. Attached only for a plan: a shape hides the web UI's user fields."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,19 +8,18 @@ from locust import LoadTestShape
 from probe_ext.load.boundary_search import SearchPlan, SearchSteps
 from probe_ext.load.level_plan import LevelPlan
 
-_RAMP = 3.0
-"""seconds over which a level's new users are spread"""
+_RAMP_S = 3.0  # over which a level's new users are spread
 
 
 class LevelShape(LoadTestShape):
-    """Steps through a plan. `live` is what is heard of the users, None before there is a run."""
+    """Steps through a plan. `monitor` returns what its steps are decided by, None before there is a run."""
 
-    abstract = True  # never taken for a locustfile's own shape
+    abstract = True  # else Locust would take it for the locustfile's shape
 
     def __init__(
         self,
         plan: LevelPlan | SearchPlan,
-        live: Callable[[], Any],
+        monitor: Callable[[], Any],
         ending: Callable[[], bool],
         now: Callable[[], float],
     ) -> None:
@@ -28,22 +27,22 @@ class LevelShape(LoadTestShape):
         self.steps = plan.begin()
         self.finished = False
         self._plan = plan
-        self._live, self._ending, self._now = live, ending, now
+        self._monitor, self._ending, self._now = monitor, ending, now
         self._last = self._step_to(self.steps.level, 0)
 
     def reset_time(self) -> None:
-        """A new run begins (Locust calls this)."""
+        """Start the plan again; Locust calls this for a new run."""
         super().reset_time()
         self.steps, self.finished = self._plan.begin(), False
         self._last = self._step_to(self.steps.level, 0)
 
     def tick(self) -> tuple[int, float] | None:
-        """Users and spawn rate; None when the plan is done. While the run ends, nothing changes any more."""
-        live = self._live()
-        if live is None or self._ending():
+        """Return users and spawn rate; None once the plan is done. While the run is ending, nothing changes."""
+        monitor = self._monitor()
+        if monitor is None or self._ending():
             return self._last
         users = self.get_current_user_count()
-        target = self.steps.target(self._now(), users, live)
+        target = self.steps.target(self._now(), users, monitor)
         if target is None:
             self.finished = True
             return None
@@ -53,9 +52,9 @@ class LevelShape(LoadTestShape):
 
     @staticmethod
     def _step_to(target: int, users: int) -> tuple[int, float]:
-        return target, max(1.0, abs(target - users) / _RAMP)
+        return target, max(1.0, abs(target - users) / _RAMP_S)
 
     @property
     def searching(self) -> bool:
-        """Whether it looks for the boundary by itself."""
+        """Whether the plan is a search."""
         return isinstance(self.steps, SearchSteps)

@@ -1,7 +1,6 @@
-"""Locust's own four tables, written for every run and complete to the last finished reply.
+"""Locust's own four CSV tables, as with `--csv --csv-full-history`, but complete to the last finished reply.
 
-Locust's writer is what `--csv --csv-full-history` uses; on its own it leaves out the last second. A disk that refuses
-ends Locust's tables, never the run: our own rows do not depend on them.
+Locust's writer omits the last second. A disk error ends these tables, never the run: our own do not depend on them.
 """
 
 import contextlib
@@ -22,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 
 class LocustTables:
-    """Start with the run, `finish` when all workers have reported."""
+    """Create it with the run; call `finish` when all workers have reported."""
 
     def __init__(self, environment: Environment, prefix: Path) -> None:
         self.problems: dict[str, str] = {}
-        """why a table is not whole, by file name"""
+        """why a table is incomplete, by file name"""
         self._prefix = prefix
         self._writer = StatsCSVFileWriter(environment, PERCENTILES_TO_REPORT, str(prefix), full_history=True)
         self._greenlet = gevent.spawn(self._write)
@@ -35,13 +34,13 @@ class LocustTables:
         self._guarded("_stats_history.csv", self._writer.stats_writer)
 
     def finish(self) -> None:
-        """Stop the once-a-second writing, then write the three summary tables anew from the final figures."""
-        gevent.sleep(1.0)  # one more row of the history, with the last replies in it
+        """Stop the writer, and replace the three summary tables with the final figures."""
+        gevent.sleep(1.0)  # one more row of the history, with the last replies
         self._greenlet.kill()
         writer = self._writer
         self._guarded("_stats_history.csv", writer.stats_history_csv_filehandle.close)
         for file in (writer.requests_csv_filehandle, writer.failures_csv_filehandle, writer.exceptions_csv_filehandle):
-            with contextlib.suppress(OSError):  # what they hold is written anew
+            with contextlib.suppress(OSError):  # these are replaced below
                 file.close()
         for suffix, fill in (
             ("_stats.csv", writer.requests_csv),
@@ -50,7 +49,7 @@ class LocustTables:
         ):
             self._guarded(suffix, partial(self._rewrite, suffix, fill))
 
-    def _rewrite(self, suffix: str, fill: "Callable[..., None]") -> None:
+    def _rewrite(self, suffix: str, fill: Callable[..., None]) -> None:
         text = io.StringIO(newline="")
         fill(csv.writer(text))
         replace_text(self._path(suffix), text.getvalue())
@@ -64,5 +63,5 @@ class LocustTables:
             step()
         except OSError as error:
             if path.name not in self.problems:
-                logger.warning("%s: %s; Locust's own table will not be whole", path, error.strerror or error)
+                logger.warning("%s: %s; this Locust table is incomplete", path, error.strerror or error)
             self.problems[path.name] = error.strerror or str(error)

@@ -1,22 +1,21 @@
-"""Locust counts requests by second and never forgets one, though its own figures look back over twelve of them only."""
+"""Prune Locust's request counts per second: it keeps them for ever, though its own rates use only the last twelve."""
 
 import itertools
 
 from locust.env import Environment
 
-LOOKED_AT = 60
-"""seconds that are left: Locust's rates take the last twelve, and a worker's report may be late"""
+KEPT_S = 60  # reports of workers may be late
 
 
 def forget_old_seconds(environment: Environment) -> None:
-    """Of every line of Locust's table. Where `--json` asks for all of them, they stay."""
+    """Delete old counts of every entry, unless Locust's `--json` output needs them."""
     given = environment.parsed_options
     if getattr(given, "json", False) or getattr(given, "json_file", None):
         return
     stats = environment.runner.stats
     for entry in itertools.chain(stats.entries.values(), [stats.total]):
         if entry.last_request_timestamp is not None:
-            before = int(entry.last_request_timestamp) - LOOKED_AT
+            before = int(entry.last_request_timestamp) - KEPT_S
             for counts in (entry.num_reqs_per_sec, entry.num_fail_per_sec):
                 for second in [second for second in counts if second < before]:
                     del counts[second]

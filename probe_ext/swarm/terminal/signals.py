@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM end a run in order, on every kind of node.
+"""End a run in order on Ctrl-C and SIGTERM, in every kind of process.
 
-Locust installs its own SIGTERM handler only after a headless load shape has ended, and its KeyboardInterrupt may strike
-in the middle of any greenlet. So both signals are caught here, on the hub, from the start: the first asks the runner
-to quit (which drains), the second cuts what is in flight, the third leaves at once.
+Locust installs its own SIGTERM handler only after a headless load shape has ended, and its KeyboardInterrupt may be
+raised in any greenlet. So the hub handles both signals from the start: the first asks the runner to quit, which drains,
+the second aborts replies in flight, the third exits at once.
 """
 
 import os
@@ -11,23 +11,23 @@ from collections.abc import Callable
 
 import gevent
 
-INTERRUPTED = 130
+from probe_ext.exit_codes import ExitCode
 
 
 class SignalEnd:
-    """Turns signals into an orderly end."""
+    """Calls `stop` with the reason on the first signal, `force_stop` on the second, and exits on the third."""
 
-    def __init__(self, stop: Callable[[str], object], hurry: Callable[[], None]) -> None:
-        self._stop, self._hurry = stop, hurry
-        self._times = 0
+    def __init__(self, stop: Callable[[str], object], force_stop: Callable[[], None]) -> None:
+        self._stop, self._force_stop = stop, force_stop
+        self._signals = 0
         gevent.signal_handler(signal.SIGINT, self._on_signal, "interrupted")
         gevent.signal_handler(signal.SIGTERM, self._on_signal, "terminated")
 
     def _on_signal(self, reason: str) -> None:
-        self._times += 1
-        if self._times == 1:
+        self._signals += 1
+        if self._signals == 1:
             self._stop(reason)
-        elif self._times == 2:
-            self._hurry()
+        elif self._signals == 2:
+            self._force_stop()
         else:
-            os._exit(INTERRUPTED)
+            os._exit(ExitCode.INTERRUPTED)

@@ -1,6 +1,5 @@
-"""The way to the server under test: its address, the key, the limits. Makes connections and requests."""
+"""The server under test as users reach it: makes connections and requests, with the API key and time limits."""
 
-import os
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,29 +10,17 @@ from probe_ext.client.address import Target, parse_target
 from probe_ext.client.connection import Connection
 from probe_ext.client.exchange import Limits
 from probe_ext.client.request_form import RequestForm, auth_headers, request_body
-from probe_ext.settings.options import KEY_VARIABLE, Options
+from probe_ext.settings.options import Options
+from probe_ext.settings.secrets import api_key
 
 _contexts: dict[bool, ssl.SSLContext] = {}
 
-Said = str | Sequence[Mapping[str, Any]]
+Payload = str | Sequence[Mapping[str, Any]]
 """a prompt, or the messages of a chat"""
 
 
-def api_key() -> str | None:
-    """From the environment, and from nowhere else. ValueError when it could not stand in a header."""
-    key = os.environ.get(KEY_VARIABLE, "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise ValueError(f"{KEY_VARIABLE}: holds characters that no HTTP header can carry")
-    return key or None
-
-
-def has_key() -> bool:
-    """Whether there is one: all that master and workers ever tell each other of it."""
-    return bool(os.environ.get(KEY_VARIABLE, "").strip())
-
-
-class Door:
-    """One server, seen by users who all come the same way."""
+class Endpoint:
+    """One server with the options of a run."""
 
     def __init__(self, host: str, options: Options, model: str) -> None:
         self._options = options
@@ -49,11 +36,11 @@ class Door:
         )
 
     def connection(self) -> Connection:
-        """A connection of one user's own, not yet open."""
+        """Return a new connection for one user, not yet open."""
         return Connection(self._target, _context(not self._options.insecure) if self._target.tls else None)
 
-    def request(self, path: str, said: Said, streamed: bool, more: Mapping[str, Any]) -> bytes:
-        """The bytes of one request; `more` goes into the body and wins over the options."""
+    def request(self, path: str, payload: Payload, streamed: bool, parameters: Mapping[str, Any]) -> bytes:
+        """Return the bytes of one request; `parameters` go into the body and override the options."""
         options = self._options
         extra: dict[str, Any] = {
             "max_tokens": options.max_tokens,
@@ -63,8 +50,8 @@ class Door:
         if options.ignore_eos:
             extra["ignore_eos"] = True
         form = RequestForm(options.usage)
-        body = request_body(path, said, self._model, stream=streamed, form=form, extra={**extra, **more})
-        head = [
+        body = request_body(path, payload, self._model, stream=streamed, form=form, extra={**extra, **parameters})
+        headers = [
             f"POST {self._target.path(path)} HTTP/1.1",
             f"Host: {self._target.authority}",
             f"User-Agent: probe-ext/{__version__}",
@@ -73,8 +60,8 @@ class Door:
             "Accept-Encoding: identity",
             f"Content-Length: {len(body)}",
         ]
-        head += auth_headers(path, self.key)
-        return ("\r\n".join(head) + "\r\n\r\n").encode("utf-8") + body
+        headers += auth_headers(path, self.key)
+        return ("\r\n".join(headers) + "\r\n\r\n").encode("utf-8") + body
 
 
 def _context(verify: bool) -> ssl.SSLContext:

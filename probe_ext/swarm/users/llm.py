@@ -1,4 +1,4 @@
-"""`self.llm`: ask the server under test, and have everything measured and recorded."""
+"""`self.llm`: send requests to the server under test, measured and recorded."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,20 +16,18 @@ from probe_ext.measure.timeline import gaps
 from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.options import Options
 from probe_ext.swarm.users import events
-from probe_ext.swarm.users.endpoint import Door
-from probe_ext.swarm.users.recorder import Asked, Recorder
+from probe_ext.swarm.users.endpoint import Endpoint, Payload
+from probe_ext.swarm.users.recorder import Recorder, RequestInfo
 
 REPLY, TTFT, GAP = "LLM", "TTFT ≥ 10 ms", "longest gap ≥ 10 ms"
-"""the types of our lines in Locust's table"""
-LOCUST_FLOOR = 0.010
-"""seconds: Locust keeps whole milliseconds, so shorter figures would be mostly rounding; they stay out of its tables"""
-_FAILED_FAST = 0.5
-_BREATH = 1.0
-"""seconds that a user waits after a reply that failed at once: no person asks a dead server 1,000 times a second"""
+"""types of our rows in Locust's statistics"""
+LOCUST_FLOOR_S = 0.010  # Locust keeps whole milliseconds: shorter times would be mostly rounding error
+_FAST_FAILURE_S = 0.5
+_FAILURE_BACKOFF_S = 1.0  # after a fast failure: nobody asks a dead server 1,000 times a second
 
 
 class Llm:
-    """One simulated user's way to the server: its own connection, kept between replies."""
+    """One simulated user's client, with a connection of its own that is kept alive between requests."""
 
     def __init__(
         self, environment: Environment, recorder: Recorder, options: Options, model: str, scenario: str
@@ -38,11 +36,11 @@ class Llm:
         self._recorder = recorder
         self._options = options
         self._scenario = scenario
-        self._door = Door(environment.host or "", options, model)
-        self._connection = self._door.connection()
+        self._endpoint = Endpoint(environment.host or "", options, model)
+        self._connection = self._endpoint.connection()
         self.user = recorder.new_user()
-        self._free: float | None = None
-        """when the last reply ended, monotonic seconds"""
+        self._last_end: float | None = None
+        """monotonic seconds at which the last reply ended"""
 
     def chat(
         self,
@@ -53,19 +51,17 @@ class Llm:
         stream: bool | None = None,
         **parameters: Any,
     ) -> Reply:
-        """Ask `/v1/chat/completions` (or what --api names: Responses, Messages), and wait for the reply's end.
+        """Send messages to `/v1/chat/completions`, Responses or Messages (--api); return the reply once it has ended.
 
-        A text is sent as one user message. `due` (monotonic seconds) is when the user wanted to send, if that was
-        before this call. `name` is the line in Locust's table and the row's `scenario`. `parameters` go into the
-        body and win over the options (max_tokens, temperature, …). A reply that fails raises nothing: look at its
-        `outcome`.
+        A string is sent as one user message. `due` (monotonic seconds) is when the user wanted to send, if that was
+        before this call. `name` is the row in Locust's statistics, and `scenario` in ours. `parameters` go into the
+        body and override the options (max_tokens, temperature, …). A failed reply does not raise: see its `outcome`.
         """
         if isinstance(messages, Prompt):
             messages = messages.messages
-        said = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-        kind = "turn" if any(message.get("role") == "assistant" for message in said) else "chat"
-        path = openai_api.CHAT_PATH if self._options.api == "completion" else openai_api.PATHS[self._options.api]
-        return self._ask(path, said, kind, due, name, stream, parameters)
+        payload = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
+        kind = "turn" if any(message.get("role") == "assistant" for message in payload) else "chat"
+        return self._ask(openai_api.chat_path(self._options.api), payload, kind, due, name, stream, parameters)
 
     def complete(
         self,
@@ -76,15 +72,15 @@ class Llm:
         stream: bool | None = None,
         **parameters: Any,
     ) -> Reply:
-        """Ask `/v1/completions`; else as `chat`."""
+        """Send a request to `/v1/completions`; otherwise like `chat`."""
         if isinstance(prompt, Prompt):
             if prompt.text is None:
-                raise ValueError("a growing chat has no plain prompt: use chat()")
+                raise ValueError("a conversation cannot be sent as a plain prompt: use chat()")
             prompt = prompt.text
         return self._ask(openai_api.COMPLETION_PATH, prompt, "completion", due, name, stream, parameters)
 
     def ask(self, prompt: Prompt, **how: Any) -> Reply:
-        """Ask by the API that --api names."""
+        """Send a request to the API in --api."""
         return self.complete(prompt, **how) if self._options.api == "completion" else self.chat(prompt, **how)
 
     def close(self) -> None:
@@ -94,7 +90,7 @@ class Llm:
     def _ask(
         self,
         path: str,
-        prompt: str | Sequence[Mapping[str, Any]],
+        payload: Payload,
         kind: str,
         due: float | None,
         name: str | None,
@@ -102,39 +98,39 @@ class Llm:
         parameters: Mapping[str, Any],
     ) -> Reply:
         while self._recorder.ending:
-            gevent.sleep(3600)  # the run is over: wait to be taken away
+            gevent.sleep(3600)  # the run is over: wait to be killed
         due = clock.monotonic() if due is None else due
         streamed = not self._options.no_stream if stream is None else stream
-        request = self._door.request(path, prompt, streamed, parameters)
-        conversation = Exchange(
+        request = self._endpoint.request(path, payload, streamed, parameters)
+        exchange = Exchange(
             self._connection,
             request,
-            self._door.limits,
+            self._endpoint.limits,
             due=due,
             streamed=streamed,
-            secret=self._door.key,
-            free=self._free,
+            secret=self._endpoint.key,
+            free=self._last_end,
             choices=int(parameters.get("n") or 1),
         )
-        number = self._recorder.start(conversation)
+        number = self._recorder.start(exchange)
         name = name or self._scenario
-        asked = Asked(self.user, name, kind)
+        info = RequestInfo(self.user, name, kind)
         try:
-            conversation.run()
+            exchange.run()
         finally:
-            reply = conversation.finish()
+            reply = exchange.finish()
             self._recorder.stamped = (
                 self._connection.stamped if self._recorder.stamped is None else self._recorder.stamped
             )
-            row = self._recorder.end(conversation, reply, asked, number)
-            self._free = row.end
-            self._tell(reply, row, name, path)
-        if is_failure(reply.outcome) and row.end - row.due < _FAILED_FAST:
-            gevent.sleep(_BREATH)
+            row = self._recorder.end(exchange, reply, info, number)
+            self._last_end = row.end
+            self._fire_events(reply, row, name, path)
+        if is_failure(reply.outcome) and row.end - row.due < _FAST_FAILURE_S:
+            gevent.sleep(_FAILURE_BACKOFF_S)
         return reply
 
-    def _tell(self, reply: Reply, row: ReplyRow, name: str, path: str) -> None:
-        """Locust's own event, once a reply, and the package's. A reply that we ended is no request to Locust."""
+    def _fire_events(self, reply: Reply, row: ReplyRow, name: str, path: str) -> None:
+        """Fire Locust's event, except for replies that we aborted, and ours."""
         if reply.outcome is not Outcome.ENDED_BY_US:
             self._environment.events.request.fire(
                 request_type=REPLY,
@@ -146,25 +142,25 @@ class Llm:
                 response=None,
                 url=path,
             )
-            self._own_rows(name, row)
+            self._log_own_rows(name, row)
         if row.first is not None and row.sent is not None:
             events.first_token.fire(reply=reply, row=row, seconds=row.first - row.sent)
-        spread = [gap for choice in reply.events for gap in gaps(choice.at)]
-        if spread:
-            events.token_gap.fire(reply=reply, row=row, seconds=spread)
+        seconds = [gap for choice in reply.events for gap in gaps(choice.at)]
+        if seconds:
+            events.token_gap.fire(reply=reply, row=row, seconds=seconds)
         events.reply.fire(reply=reply, row=row)
 
-    def _own_rows(self, name: str, row: ReplyRow) -> None:
-        """TTFT and longest gap as lines of Locust's table that stay out of *Aggregated*."""
+    def _log_own_rows(self, name: str, row: ReplyRow) -> None:
+        """Add TTFT and longest gap to Locust's statistics, but not to *Aggregated*."""
         stats = self._environment.stats
         ttft = row.first - row.sent if row.first is not None and row.sent is not None else None
         for kind, seconds in ((TTFT, ttft), (GAP, row.longest_gap)):
-            if seconds is not None and seconds >= LOCUST_FLOOR:
+            if seconds is not None and seconds >= LOCUST_FLOOR_S:
                 stats.get(name, kind).log(1000 * seconds, 0)
 
 
 class ReplyFailedError(Exception):
-    """What Locust lists under failures: the outcome, and what was said of it."""
+    """What Locust lists under failures: the outcome, and the error message."""
 
     def __init__(self, outcome: str, message: str | None) -> None:
         super().__init__(f"{outcome}: {message}" if message else outcome)

@@ -1,58 +1,69 @@
-"""What one process of a swarm keeps for its users: the run's recorder, the options in force, what was prepared."""
+"""What one process of a swarm holds for its users: the run's recorder, the options, and the master's preparations."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from locust.env import Environment
 
+from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.options import Options, read_options
 from probe_ext.swarm.users.recorder import Recorder
-from probe_ext.swarm.web.exporter import Exporter
 
 PREPARED = "probe_prepared"
-"""name under which the master's preparations travel to the workers, with Locust's own options"""
+"""attribute of Locust's options under which the master's preparations reach the workers"""
 
 
 @dataclass
-class Node:
-    """One process: a worker, a master (whose recorder stays empty), or a lone Locust."""
+class ProcessState:
+    """The state of a worker, a master (whose recorder stays empty) or a single-process Locust."""
 
     environment: Environment
     worker: str
     recorder: Recorder = field(init=False)
-    hurry: bool = False
-    """end without patience: somebody asked twice"""
-    exporter: Exporter | None = None
-    """our own figures for a Prometheus, where there is a web UI to show them"""
+    force_stop: bool = False
+    """abort replies in flight now: a second signal came"""
+    on_reply: Callable[[ReplyRow], None] | None = None
+    """called with every reply of the run, on the master"""
+    _options: Options | None = None
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.worker)
 
-    def fresh_recorder(self) -> Recorder:
-        """For a new run: nobody of the last one can count into it."""
-        self.hurry = False
+    def reset_recorder(self) -> Recorder:
+        """Start a new recorder, so that no reply of the last run counts in the next."""
+        self.force_stop = False
         self.recorder = Recorder(self.worker)
         return self.recorder
 
     @property
     def options(self) -> Options:
-        """As they are in force; on a worker, from a run's start on. SettingsError when one is wrong."""
-        return read_options(vars(self.environment.parsed_options))
+        """The options of the current run."""
+        return self._options or self.read_options()
+
+    @options.setter
+    def options(self, options: Options) -> None:
+        self._options = options
+
+    def read_options(self) -> Options:
+        """Parse the options from Locust's, where a worker finds its master's. SettingsError if one is invalid."""
+        self._options = read_options(vars(self.environment.parsed_options))
+        return self._options
 
     @property
     def prepared(self) -> dict[str, Any]:
-        """What the master found out before the run: `model`, and how long a prompt's words are in tokens."""
-        found: dict[str, Any] = getattr(self.environment.parsed_options, PREPARED, None) or {}
-        return found
+        """What the master prepared: `model`, `prompts` (how to make them) and `scenario`."""
+        prepared: dict[str, Any] = getattr(self.environment.parsed_options, PREPARED, None) or {}
+        return prepared
 
     @prepared.setter
-    def prepared(self, found: dict[str, Any]) -> None:
-        setattr(self.environment.parsed_options, PREPARED, found)
+    def prepared(self, prepared: dict[str, Any]) -> None:
+        setattr(self.environment.parsed_options, PREPARED, prepared)
 
 
-def node_of(environment: Environment) -> Node:
-    """The process's node. TypeError where the package was imported after Locust had been set up."""
-    node = getattr(environment, "probe_node", None)
-    if not isinstance(node, Node):
-        raise TypeError("probe_ext must be imported by the locustfile, before Locust is set up")
-    return node
+def process_state_of(environment: Environment) -> ProcessState:
+    """Return the state that was attached to the environment. TypeError if Locust was set up before our import."""
+    state = getattr(environment, "probe_state", None)
+    if not isinstance(state, ProcessState):
+        raise TypeError("the locustfile must import probe_ext before Locust is set up")
+    return state

@@ -1,4 +1,4 @@
-"""Bring prompts and server together: calibrate the length model on the target, hand every user its own prompts."""
+"""Fit prompt lengths to the server's tokenizer, and give every user prompts of its own."""
 
 import json
 from collections.abc import Callable
@@ -21,16 +21,14 @@ from probe_ext.target.call_result import json_object
 from probe_ext.target.fetch import Fetcher
 from probe_ext.target.token_count import find
 
-_USERS_A_WORKER = 1_000_000
-"""spreads users of different workers over different numbers"""
-_GENERATIONS = 12
-"""replies asked for to count tokens where the server has no tokenizer page"""
+_USERS_PER_WORKER = 1_000_000  # user numbers of different workers never overlap
+_MAX_COUNTING_REQUESTS = 12  # if the server has no tokenizer endpoint
 
 
 def calibrated(target: Target, model: str, options: Options, fetcher: Fetcher, seed: int) -> dict[str, Any]:
-    """What the manifest and the workers need to know of prompts; `length_model` as plain types.
+    """Return what the manifest records and workers need of prompts; `length_model` as plain types.
 
-    SettingsError when a prompt of --input-tokens cannot be made.
+    SettingsError if a prompt of --input-tokens cannot be made.
     """
     lengths = _lengths(target, model, options, fetcher, seed)
     try:
@@ -51,14 +49,15 @@ def _lengths(target: Target, model: str, options: Options, fetcher: Fetcher, see
     if tokenizer is not None:
         chat = tokenizer.chat
         as_chat: Callable[[str], int | None] = lambda text: chat([{"role": "user", "content": text}])  # noqa: E731
-        count = as_chat if options.api != "completion" and as_chat("one two three") else tokenizer.text
-        return measured_model(count, "tokenize", phrases_of(seed))
-    found = measured_model(_count_by_usage(target, model, options, fetcher), "usage", phrases_of(seed), _GENERATIONS)
-    return found if found.counted_by == "usage" else estimated_model()
+        by_tokenizer = as_chat if options.api != "completion" and as_chat("one two three") else tokenizer.text
+        return measured_model(by_tokenizer, "tokenize", phrases_of(seed))
+    by_usage = _count_by_usage(target, model, options, fetcher)
+    lengths = measured_model(by_usage, "usage", phrases_of(seed), _MAX_COUNTING_REQUESTS)
+    return lengths if lengths.counted_by == "usage" else estimated_model()
 
 
 def _count_by_usage(target: Target, model: str, options: Options, fetcher: Fetcher) -> Callable[[str], int | None]:
-    """Counts by asking for one token and reading the usage."""
+    """Return a counter that requests one token and reads the usage."""
     path = PATHS[options.api]
 
     def count(text: str) -> int | None:
@@ -71,7 +70,7 @@ def _count_by_usage(target: Target, model: str, options: Options, fetcher: Fetch
 
 
 class Prompts:
-    """One user's prompts, never the same twice in a run."""
+    """One user's prompts; no two of a run are the same."""
 
     def __init__(self, prepared: dict[str, Any], options: Options, user: int) -> None:
         self._prepared, self._options, self._user = prepared, options, user
@@ -83,17 +82,17 @@ class Prompts:
         self._singles = self._chats = -1
 
     def next(self, *, own_first: bool = False) -> Prompt:
-        """A prompt of --input-tokens tokens; `own_first` puts the --shared-prefix-tokens behind what is its own."""
+        """Return a prompt of --input-tokens tokens; with `own_first`, the shared part comes after the unique one."""
         self._singles += 1
         return self._maker.prompt(self._user, self._singles, own_first=own_first)
 
     def chat(self, system_tokens: int = 0) -> Chat:
-        """A conversation whose questions have --input-tokens tokens each, with a system prompt that all share."""
+        """Return a conversation with questions of --input-tokens tokens and a system prompt shared by all users."""
         self._chats += 1
         maker = ChatMaker(self._seed, self._options.input_tokens, self._lengths, system_tokens=system_tokens)
         return maker.chat(self._user, self._chats)
 
 
 def prompts_for(prepared: dict[str, Any], options: Options, worker_index: int, number: int) -> Prompts:
-    """The prompts of a worker's `number`-th user."""
-    return Prompts(prepared, options, max(0, worker_index) * _USERS_A_WORKER + number)
+    """Return the prompts of a worker's `number`-th user."""
+    return Prompts(prepared, options, max(0, worker_index) * _USERS_PER_WORKER + number)

@@ -1,6 +1,7 @@
-"""What one process that runs users measures: every started reply ends here as a row, exactly once."""
+"""Record the replies of one process that runs users: each started reply becomes exactly one row."""
 
 import contextlib
+import gc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,22 +16,20 @@ from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRo
 from probe_ext.measure.window_sketches import WindowSketches
 from probe_ext.run import worker_files
 from probe_ext.run.tables import TableWriter
-from probe_ext.swarm.users import gc_tuning
 from probe_ext.swarm.users.reply_rows import long_gaps, reply_row, write_windows
 
 R = TypeVar("R", ReplyRow, GapRow)
-_WAITING_MOST = 16 * 1024 * 1024
-"""bytes of its own copy that a worker keeps in memory while its disk is full"""
-_SLACK = 60.0
-"""seconds beyond the longest reply"""
+_GC_THRESHOLDS = 20_000, 20, 10
+_MAX_PENDING_BYTES = 16 * 1024 * 1024  # of the backup, kept in memory while the disk is full
+_FORGET_SLACK_S = 60.0  # beyond the longest reply
 
 Batch = dict[str, Any]
-"""Plain types: what goes over Locust's wire, or straight to the collector in a lone Locust"""
+"""plain types: sent to the master, or handed to the collector of the same process"""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Who asked for a reply."""
+class RequestInfo:
+    """Where a request came from."""
 
     user: str
     scenario: str
@@ -39,9 +38,9 @@ class Asked:
 
 @dataclass
 class Recorder:
-    """Counts replies as they start, keeps them as they end, and hands them on in numbered batches.
+    """Counts started replies, keeps ended ones, and packs them into numbered batches.
 
-    A batch stays in `unacknowledged` until the master has it; sending one twice changes nothing there.
+    A batch stays in `unacknowledged` until the master has it. Batches may be sent repeatedly.
     """
 
     worker: str
@@ -50,27 +49,27 @@ class Recorder:
     users: int = 0
     in_flight: set[Exchange] = field(default_factory=set)
     ending: bool = False
-    """no further reply may start"""
+    """no new request may start"""
     loop_lag_max: float = 0.0
     stamped: bool | None = None
     """whether receive times are the kernel's; None before the first connection"""
     unacknowledged: dict[int, Batch] = field(default_factory=dict)
     disk_error: str | None = None
     run: str | None = None
-    """the run that is being recorded; None before the master has said which"""
+    """id of the recorded run; None until the master has announced it"""
 
     def __post_init__(self) -> None:
         self._origin = 0.0
         self._cpu = clock.cpu()
         self._longest = math.inf
         self._deadlines: Deadlines | None = None
-        self._waiting: list[tuple[Reply, Asked, int]] = []
+        self._before_run: list[tuple[Reply, RequestInfo, int]] = []
         self._rows: list[ReplyRow] = []
         self._gaps: list[GapRow] = []
         self._book = WindowSketches()
         self._number = 0
-        self._told: tuple[int, int] = (-1, -1)
-        self._refusal: str | None = None
+        self._flushed: tuple[int, int] = (-1, -1)
+        self._backup_error: str | None = None
         self._tables: tuple[TableWriter[ReplyRow], TableWriter[GapRow]] | None = None
 
     def begin(
@@ -81,15 +80,15 @@ class Recorder:
         longest: float = math.inf,
         deadlines: Deadlines | None = None,
     ) -> None:
-        """A run has begun: its zero in our monotonic seconds, and where our own copy of the rows goes, if anywhere.
+        """Start recording a run, whose zero is `origin` in our monotonic seconds.
 
-        `longest`: seconds that a reply may take; windows older than that change no more and are forgotten.
-        `deadlines`: when the run's profile wants each token.
+        `directory`: for a backup of the rows. `longest`: seconds that a reply may take; older windows no longer change
+        and are forgotten. `deadlines`: when the run's profile wants each token.
         """
         self._longest, self._deadlines = longest, deadlines
         self.run, self._origin = run, origin
-        gc_tuning.settle()
-        self.loop_lag_max, self._cpu = 0.0, clock.cpu()  # a start-up's lateness and work are no part of the run
+        tune_garbage_collection()
+        self.loop_lag_max, self._cpu = 0.0, clock.cpu()  # start-up is not part of the run
         if directory is not None:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
@@ -99,48 +98,48 @@ class Recorder:
                     TableWriter(directory / worker_files.GAPS_TABLE.file_name(self.worker), GapRow),
                 )
             except OSError as error:
-                self.disk_error = f"{directory}: {error.strerror or error}; it keeps no copy of the rows"
-        for reply, asked, number in self._waiting:
-            self._keep(reply, asked, number)
-        self._waiting.clear()
+                self.disk_error = f"{directory}: {error.strerror or error}; no backup of the rows"
+        for reply, info, number in self._before_run:
+            self._keep(reply, info, number)
+        self._before_run.clear()
 
     @property
-    def copy_at(self) -> Path | None:
-        """Our own copy of the replies, where one is kept."""
+    def backup_file(self) -> Path | None:
+        """File with the backup of the replies, if there is one."""
         return self._tables[0].path if self._tables else None
 
     def new_user(self) -> str:
-        """An identity for one simulated person."""
+        """Return an id for a new simulated user."""
         self.users += 1
         return f"{self.worker}:{self.users}"
 
-    def start(self, conversation: Exchange) -> int:
-        """A reply is asked for; its number."""
+    def start(self, exchange: Exchange) -> int:
+        """Note a new request, and return its number."""
         self.started += 1
-        self.in_flight.add(conversation)
+        self.in_flight.add(exchange)
         return self.started
 
-    def end(self, conversation: Exchange, reply: Reply, asked: Asked, number: int) -> ReplyRow:
-        """A reply has ended, however it did; its row in this process's monotonic seconds."""
-        self.in_flight.discard(conversation)
+    def end(self, exchange: Exchange, reply: Reply, info: RequestInfo, number: int) -> ReplyRow:
+        """Note the end of a reply, and return its row in this process's monotonic seconds."""
+        self.in_flight.discard(exchange)
         if self.run is None:
-            self._waiting.append((reply, asked, number))
-            return self._row(reply, asked, number)
-        return self._keep(reply, asked, number)
+            self._before_run.append((reply, info, number))
+            return self._row(reply, info, number)
+        return self._keep(reply, info, number)
 
-    def _row(self, reply: Reply, asked: Asked, number: int) -> ReplyRow:
+    def _row(self, reply: Reply, info: RequestInfo, number: int) -> ReplyRow:
         return reply_row(
             reply,
             reply_id=f"{self.worker}:{number}",
             worker=self.worker,
-            user=asked.user,
-            scenario=asked.scenario,
-            kind=asked.kind,
+            user=info.user,
+            scenario=info.scenario,
+            kind=info.kind,
             deadlines=self._deadlines,
         )
 
-    def _keep(self, reply: Reply, asked: Asked, number: int) -> ReplyRow:
-        row = self._row(reply, asked, number)
+    def _keep(self, reply: Reply, info: RequestInfo, number: int) -> ReplyRow:
+        row = self._row(reply, info, number)
         self.finished += 1
         self._rows.append(shifted(row, -self._origin, REPLY_MARKS))
         self._gaps.extend(shifted(gap, -self._origin, GAP_MARKS) for gap in long_gaps(reply, row))
@@ -148,12 +147,12 @@ class Recorder:
         return row
 
     def flush(self) -> None:
-        """Put what is new into a batch and on our own disk."""
-        news = (self.started, self.finished)
-        if self.run is None or (news == self._told and not self._rows):
+        """Pack what is new into a batch, and append it to the backup."""
+        counts = (self.started, self.finished)
+        if self.run is None or (counts == self._flushed and not self._rows):
             return
-        self._book.drop_before(clock.monotonic() - self._origin - self._longest - _SLACK)
-        self._to_disk()
+        self._book.drop_before(clock.monotonic() - self._origin - self._longest - _FORGET_SLACK_S)
+        self._back_up()
         self._number += 1
         self.unacknowledged[self._number] = {
             "run": self.run,
@@ -169,42 +168,41 @@ class Recorder:
             "gaps": [values_of(gap) for gap in self._gaps],
             "windows": self._book.take_changes(),
         }
-        self._rows, self._gaps, self._told = [], [], news
+        self._rows, self._gaps, self._flushed = [], [], counts
 
-    def _to_disk(self) -> None:
+    def _back_up(self) -> None:
         if self._tables is None:
             return
         requests, gaps = self._tables
-        said = _refusal(requests, self._rows), _refusal(gaps, self._gaps)
-        refused = said[0] or said[1]
-        if refused:
-            self._refusal = f"{requests.path}: {refused.strerror or refused}"
-            self.disk_error = f"{self._refusal}; its own copy of the rows is not whole"
-            if requests.pending_bytes + gaps.pending_bytes > _WAITING_MOST:
-                self.close()  # the master has the rows; memory must not pay for a copy of them
-        elif self._refusal:
-            self.disk_error = f"{self._refusal}; it refused for a while, every row was written later"
+        errors = _append(requests, self._rows), _append(gaps, self._gaps)
+        error = errors[0] or errors[1]
+        if error:
+            self._backup_error = f"{requests.path}: {error.strerror or error}"
+            self.disk_error = f"{self._backup_error}; the backup of the rows is incomplete"
+            if requests.pending_bytes + gaps.pending_bytes > _MAX_PENDING_BYTES:
+                self.close()  # the master has the rows: no memory for a backup
+        elif self._backup_error:
+            self.disk_error = f"{self._backup_error}; temporary, every row was written later"
 
     @property
     def last_number(self) -> int:
-        """The number of the newest batch."""
+        """Number of the newest batch."""
         return self._number
 
-    def cut_all(self) -> None:
-        """End every reply in flight."""
-        for conversation in list(self.in_flight):
-            conversation.cancel()
+    def abort_all(self) -> None:
+        """Abort every reply in flight."""
+        for exchange in list(self.in_flight):
+            exchange.cancel()
 
     def close(self) -> None:
-        """Close our own tables; what the disk refuses now is only our copy, the master has the rows."""
+        """Close the backup. Disk errors no longer matter: the master has the rows."""
         tables, self._tables = self._tables or (), None
         for table in tables:
             with contextlib.suppress(OSError):
                 table.close()
 
 
-def _refusal(table: TableWriter[R], rows: list[R]) -> OSError | None:
-    """Append; what the disk says against it."""
+def _append(table: TableWriter[R], rows: list[R]) -> OSError | None:
     try:
         table.append(rows)
     except OSError as error:
@@ -212,8 +210,20 @@ def _refusal(table: TableWriter[R], rows: list[R]) -> OSError | None:
     return None
 
 
+def tune_garbage_collection() -> None:
+    """Keep garbage collection out of the way of reads.
+
+    A full collection takes tens of milliseconds once Locust is loaded, and the default thresholds start one every few
+    hundred replies. So what exists now is frozen, and collections of young objects are made rare: a finished reply is
+    freed by its reference count, without cycles.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+
+
 def watch_loop(recorder: Callable[[], Recorder], sleep: Callable[[float], None], every: float = 0.1) -> None:
-    """Measure how late the event loop runs: forever, `every` seconds, the longest overshoot is kept."""
+    """Measure the event loop's lag every `every` seconds, without end, and keep the largest."""
     while True:
         before = clock.monotonic()
         sleep(every)

@@ -1,4 +1,4 @@
-"""From a reply to what is kept of it: its row, its long gaps and its share of the windows."""
+"""Turn a reply into what is kept of it: a row, its long gaps, and its part of the windows."""
 
 from itertools import accumulate
 
@@ -13,10 +13,10 @@ from probe_ext.measure.window_sketches import WindowSketches
 def reply_row(
     reply: Reply, *, reply_id: str, worker: str, user: str, scenario: str, kind: str, deadlines: Deadlines | None = None
 ) -> ReplyRow:
-    """The row of one reply, in this process's monotonic seconds."""
+    """Return the row of a reply, in this process's monotonic seconds."""
     marks, pace = reply.marks, reply.pace
     visible = pace if reply.all_visible else reply.visible_pace
-    kept = _kept(reply, deadlines) if deadlines else None
+    deadline_count = _count_deadlines(reply, deadlines) if deadlines else None
     return ReplyRow(
         reply_id=reply_id,
         worker=worker,
@@ -55,34 +55,34 @@ def reply_row(
         lag_max=max(reply.lags) if reply.lags else None,
         reads=reply.reads,
         reads_unresolved=reply.reads_unresolved,
-        deadlines=kept.deadlines if kept else None,
-        deadlines_missed=kept.missed if kept else None,
+        deadlines=deadline_count.deadlines if deadline_count else None,
+        deadlines_missed=deadline_count.missed if deadline_count else None,
     )
 
 
-def _kept(reply: Reply, deadlines: Deadlines) -> DeadlineCount | None:
-    """The deadlines of a streamed reply; None where it had none, or failed by our own fault."""
+def _count_deadlines(reply: Reply, deadlines: Deadlines) -> DeadlineCount | None:
+    """Return the deadlines of a streamed reply; None if it had none, or failed through our own fault."""
     marks = reply.marks
     start = marks.sent if deadlines.from_sent else marks.due + marks.late
     if not reply.streamed or reply.outcome is Outcome.CLIENT_ERROR or start is None:
         return None
     died = None if reply.outcome is Outcome.COMPLETE else marks.end
-    events = [found.only_visible() if deadlines.visible else found for found in reply.events] or [TokenEvents()]
-    return worst([deadlines.count(found, start, died, failed=is_failure(reply.outcome)) for found in events])
+    events = [tokens.only_visible() if deadlines.visible else tokens for tokens in reply.events] or [TokenEvents()]
+    return worst([deadlines.count(tokens, start, died, failed=is_failure(reply.outcome)) for tokens in events])
 
 
 def long_gaps(reply: Reply, row: ReplyRow) -> list[GapRow]:
-    """Every gap of at least MIN_RECORDED_GAP_S, of all choices."""
+    """Return every gap of at least MIN_RECORDED_GAP_S, of all choices."""
     if row.longest_gap is None or row.longest_gap < MIN_RECORDED_GAP_S:
         return []
-    found = []
+    rows = []
     for events in reply.events:
         before = 0
         for at, later, tokens in zip(events.at, events.at[1:], events.tokens, strict=False):
             before += tokens
             if later - at >= MIN_RECORDED_GAP_S:
-                found.append(GapRow(row.reply_id, at, later, before))
-    return found
+                rows.append(GapRow(row.reply_id, at, later, before))
+    return rows
 
 
 def write_windows(book: WindowSketches, reply: Reply, row: ReplyRow, origin: float) -> None:
@@ -93,14 +93,14 @@ def write_windows(book: WindowSketches, reply: Reply, row: ReplyRow, origin: flo
     if row.first is not None and row.sent is not None:
         book.add("ttft", row.first - origin, [max(0.0, row.first - row.sent)])
     if not reply.streamed and reply.tokens_out:
-        book.count("tokens", row.end - origin, reply.tokens_out)  # nobody saw any of them before
+        book.count("tokens", row.end - origin, reply.tokens_out)  # none was visible before
     for events in reply.events:
         if events.at:
             _write_tokens(book, events, _weight(reply, events), origin)
 
 
 def _weight(reply: Reply, events: TokenEvents) -> float:
-    """Tokens a counted token: above 1 where the server's total exceeds what its events could be told to hold."""
+    """Return tokens per counted token: above 1 if the server's total exceeds what its events showed."""
     if reply.tokens_out is None or len(reply.choices) != 1:
         return 1.0
     return reply.tokens_out / sum(events.tokens)
@@ -112,7 +112,7 @@ def _write_tokens(book: WindowSketches, events: TokenEvents, weight: float, orig
     spread, ends = gaps(events.at), events.at[1:]
     if spread and min(spread) < 0:
         spread = [max(0.0, gap) for gap in spread]
-    if counted[-1] == len(counted):  # a token an event: the gap is the inter-token latency
+    if counted[-1] == len(counted):  # one token per event: the gap is the inter-token latency
         book.add_series(("gap", "itl"), ends, spread, origin)
         return
     book.add_series(("gap",), ends, spread, origin)

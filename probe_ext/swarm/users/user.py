@@ -1,4 +1,4 @@
-"""The user class that locustfiles build on."""
+"""The user class for locustfiles."""
 
 from typing import Any, NoReturn
 
@@ -8,43 +8,42 @@ from locust import User
 from probe_ext.settings.options import Options
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.users.llm import Llm
-from probe_ext.swarm.users.process_state import node_of
+from probe_ext.swarm.users.process_state import process_state_of
 from probe_ext.swarm.users.prompt_source import prompts_for
 
-_ASK_AGAIN = 5.0
-"""seconds after which a user asks again for the run's end: the first word may have been lost"""
+_REPEAT_AFTER_S = 5.0  # the message may have been lost
 
 
 class StreamingUser(User):
-    """A simulated person who talks to the server under test.
+    """A simulated user of the server under test.
 
-    `self.llm` asks and measures; `self.prompts` yields prompts of the length asked for, never the same twice;
-    `self.options` are the package's options. A subclass adds tasks, and a wait time if its people think.
+    `self.llm` sends requests and measures replies; `self.prompts` makes different prompts of the configured length;
+    `self.options` are the package's options. A subclass adds tasks, and a wait time if users pause between requests.
     """
 
     abstract = True
     scenario: str | None = None
-    """line in Locust's table and `scenario` of the rows; default: the locustfile's name"""
+    """row in Locust's statistics, and `scenario` in ours; default: the locustfile's name"""
     ends_itself = False
-    """whether its task quits the runner; then `probe run` gives it no levels of its own"""
+    """set if a task calls `end_run`; `probe run` then applies no default levels"""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        node = node_of(self.environment)
-        self.options: Options = node.options
-        name = self.scenario or str(node.prepared.get("scenario") or type(self).__name__)
-        model = str(node.prepared.get("model") or self.options.model or "")
-        self.llm = Llm(self.environment, node.recorder, self.options, model, name)
+        process = process_state_of(self.environment)
+        self.options: Options = process.options
+        name = self.scenario or str(process.prepared.get("scenario") or type(self).__name__)
+        model = str(process.prepared.get("model") or self.options.model or "")
+        self.llm = Llm(self.environment, process.recorder, self.options, model, name)
         index = getattr(self.environment.runner, "worker_index", 0)
-        self.prompts = prompts_for(node.prepared.get("prompts") or {}, self.options, index, node.recorder.users)
+        self.prompts = prompts_for(process.prepared.get("prompts") or {}, self.options, index, process.recorder.users)
 
     def end_run(self) -> NoReturn:
-        """End the whole run from a task, then wait to be taken away."""
+        """End the whole run from a task. Does not return: Locust kills the user."""
         runner = self.environment.runner
         while True:
-            runner.send_message(messages.END)  # a lone Locust's runner calls itself
-            gevent.sleep(_ASK_AGAIN)
+            runner.send_message(messages.END)  # without workers, the runner calls its own listener
+            gevent.sleep(_REPEAT_AFTER_S)
 
     def on_stop(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.llm.close()

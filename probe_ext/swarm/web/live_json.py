@@ -1,30 +1,25 @@
-"""What the live page is told, as one JSON object: plain values, without secrets. Keys: docs/live-view.md."""
+"""The live page's data as one JSON object, without secrets. Keys: docs/live-view.md."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from probe_ext.live import status_text
-from probe_ext.live.live_levels import Rules
 from probe_ext.live.live_run import LiveRun, Now
-from probe_ext.load.level_plan import MIN_LEVEL_S, min_level_seconds
-from probe_ext.measure import clock
-from probe_ext.settings.options import Options
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.levels.find_levels import SETTLE_S
+from probe_ext.swarm.master.run_view import RunView
 
-if TYPE_CHECKING:
-    from probe_ext.swarm.master.active_run import ActiveRun
-
-SCHEMA = 1
+SCHEMA = 2
+_WINDOW_KEYS = {"replies": "window_replies", "failed": "window_failed", "users": "window_users"}
+"""of the window, where `now` has the same of the run"""
 Span = Literal["recent", "whole"]
 State = Literal["idle", "preparing", "running", "ending", "ended"]
 
 
 @dataclass
 class PastRun:
-    """A run since the UI was started. Only such a run's files are ever served."""
+    """A run since this process started. Files of other runs are never served."""
 
     number: int
     directory: Path
@@ -33,171 +28,119 @@ class PastRun:
     state: State = "running"
     report: Literal["none", "making", "ready", "failed"] = "none"
     sentence: str | None = None
-    """the report's answer"""
+    """the report's headline"""
     verdict: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types."""
+        """Return plain types."""
         return {**asdict(self), "directory": str(self.directory)}
 
 
-def rules_of(options: Options, profile: dict[str, Any]) -> Rules:
-    """What makes a level of this run, as the report will see it."""
-    plan, slo = options.plan, SloProfile.model_validate(profile)
-    if plan is None:
-        return Rules(slo, SETTLE_S, MIN_LEVEL_S, slo.level.min_replies)
-    return Rules(
-        slo,
-        plan.settle,
-        min_level_seconds(plan.hold),
-        plan.min_replies,
-        options.levels and frozenset(options.levels),
-    )
-
-
-def state(
-    state: State, doing: str | None, run: "ActiveRun | None", past: Sequence[PastRun], span: Span
-) -> dict[str, Any]:
-    """Everything that the page shows."""
+def state(state: State, detail: str | None, run: RunView | None, past: Sequence[PastRun], span: Span) -> dict[str, Any]:
+    """Return all that the page shows; `detail` says what is being prepared, or why the last run did not start."""
     live = run.live if run is not None else None
     now = live.now if live else None
     return {
         "schema": SCHEMA,
         "state": state,
-        "doing": doing,
-        "said": _said(state, doing, live, past),
+        "doing": detail,
+        "said": _headline(state, detail, run, past),
         "run": _run(run, past),
         "now": _now(now),
-        "levels": [level.to_json() for level in live.levels.all_now()] if live else [],
+        "so_far": _so_far(live),
+        "levels": [level.to_json() for level in live.levels.all] if live else [],
         "streaming": [asdict(line) for line in live.streaming()] if live else [],
-        "workers": workers(run) if run is not None else [],
+        "workers": run.workers if run is not None else [],
         "bounds": _bounds(live.rules.profile) if live else {},
         "history": _history(live, span),
-        "runs": [one.to_json() for one in reversed(past)],
+        "runs": [run.to_json() for run in reversed(past)],
     }
 
 
-def _said(state: State, doing: str | None, live: LiveRun | None, past: Sequence[PastRun]) -> dict[str, str]:
-    """The headline, in two parts, and what stands below it."""
+def _headline(state: State, detail: str | None, run: RunView | None, past: Sequence[PastRun]) -> dict[str, str]:
+    """Return the headline in two parts, and the text below it."""
     if state == "preparing":
-        return _heading(status_text.Headline("", "Getting ready."), doing or "")
-    if live is None:
-        return _heading(status_text.Headline("", "No run yet."), doing or "Start one in Locust's web UI.")
+        return _heading(status_text.Headline("", "Preparing the run."), detail or "")
+    if run is None or run.live is None:
+        return _heading(status_text.Headline("", "No run yet."), detail or "Start one in Locust's web UI.")
     if state == "ended":
-        return _over(past[-1], doing)
-    below = status_text.progress(live.now, live.rules)
+        return _ended(past[-1], detail)
+    now = run.live.now
+    below = status_text.progress(now, run.position)
     if state == "ending":
-        below = "The run is ending: replies in flight may still finish."
-    return _heading(status_text.headline(live.now, live.rules), below)
+        below = "The run is ending; replies in flight may still finish."
+    return _heading(status_text.headline(now, run.live.levels.estimate), below)
 
 
-def _over(last: PastRun, refused: str | None) -> dict[str, str]:
-    """A run that has ended: its report's answer, once there is one; or why no other began after it."""
-    if refused:
-        return _heading(status_text.Headline("", "The next run did not begin."), refused)
+def _ended(last: PastRun, refusal: str | None) -> dict[str, str]:
+    """Return the report's headline once there is one, or why the next run did not start."""
+    if refusal:
+        return _heading(status_text.Headline("", "The next run did not start."), refusal)
     if last.sentence is not None:
         return _heading(*status_text.answered(last.sentence))
-    report = {"making": "Its report is being made.", "failed": "Its report could not be made."}
+    report = {"making": "Making the report …", "failed": "The report could not be made."}
     return _heading(status_text.Headline("", "The run is over."), report.get(last.report, ""))
 
 
-def _heading(head: status_text.Headline, below: str) -> dict[str, str]:
-    return {"number": head.number, "headline": head.rest, "tone": head.tone, "below": below}
+def _heading(headline: status_text.Headline, below: str) -> dict[str, str]:
+    return {"number": headline.number, "headline": headline.rest, "tone": headline.tone, "below": below}
 
 
-def _run(run: "ActiveRun | None", past: Sequence[PastRun]) -> dict[str, Any] | None:
+def _run(run: RunView | None, past: Sequence[PastRun]) -> dict[str, Any] | None:
     if run is None or not past:
         return None
     return {
         "number": past[-1].number,
         "id": run.id,
         "scenario": run.scenario,
-        "host": run.made.host,
-        "model": run.made.model,
-        "profile": run.made.profile["name"],
-        "started_at": clock.utc_text(run.started_unix),
+        "host": run.host,
+        "model": run.model,
+        "profile": run.profile,
+        "started_at": run.started_at,
         "directory": str(run.directory),
-        "levels": list(run.options.levels) if run.options.levels else None,
-        "search": run.options.search,
+        "levels": list(run.levels) if run.levels else None,
+        "search": run.search,
+        "position": run.position,
         "end_reason": run.end_reason,
-        "metrics": bool(run.made.metrics_urls) and not run.options.no_metrics,
-        "problems": sorted({finding["why"] for finding in run.poll_findings()}),
+        "metrics": run.metrics,
+        "problems": run.problems,
+    }
+
+
+def _so_far(live: LiveRun | None) -> dict[str, Any] | None:
+    """Return what the replies so far say of the capacity."""
+    known = live.levels.estimate if live else None
+    if known is None:
+        return None
+    return {
+        "served_users": known.served_users,
+        "estimate": known.estimate,
+        "interval": known.interval,
+        "bracket": known.bracket,
     }
 
 
 def _now(now: Now | None) -> dict[str, Any] | None:
-    """The window's figures beside the others; the level stands in `levels`."""
+    """Return the current figures in one object; the level is in `levels`."""
     if now is None:
         return None
-    told = asdict(now)
-    window = {f"window_{key}" if key in {"replies", "failed"} else key: v for key, v in told.pop("window").items()}
-    level = told.pop("level")
-    return {**told, **window, "measured_since": level["t_start"] if level else None}
+    figures = asdict(now)
+    window = {_WINDOW_KEYS.get(key, key): value for key, value in figures.pop("window").items()}
+    level = figures.pop("level")
+    return {**figures, **window, "measured_since": level["t_start"] if level else None}
 
 
 def _bounds(profile: SloProfile) -> dict[str, float | None]:
-    """Up to where people are served, and from where on they are no longer strained but broken."""
-    told: dict[str, float | None] = {}
+    """Return the bounds between served and strained, and between strained and broken."""
+    bounds: dict[str, float | None] = {}
     for dimension in ("first_word", "typing", "silence"):
         bound = getattr(profile, dimension)
-        told[f"{dimension}_served"] = bound.served if bound else None
-        told[f"{dimension}_strained"] = bound.strained if bound else None
-    return {**told, "level_served_share": profile.level.served_share}
+        bounds[f"{dimension}_served"] = bound.served if bound else None
+        bounds[f"{dimension}_strained"] = bound.strained if bound else None
+    return {**bounds, "served_share": profile.users.served_share}
 
 
 def _history(live: LiveRun | None, span: Span) -> dict[str, Any]:
     if live is None:
         return {"step": 1.0, "t": []}
     return live.history.recent() if span == "recent" else live.history.whole()
-
-
-def workers(run: "ActiveRun") -> list[dict[str, Any]]:
-    """How each process of the swarm is, the master too."""
-    runner = run.environment.runner
-    lone, clients = not hasattr(runner, "clients"), getattr(runner, "clients", {})
-    now, live = run.now(), run.live
-    lags = live.lags() if live else {}
-    told = []
-    for peer in run.peers.known.values():
-        said, client, lost = run.collector.told.get(peer.id, {}), clients.get(peer.id), peer.lost_at is not None
-        if client is None and not said and not lost:
-            continue  # it went before this run
-        started, finished = said.get("started"), said.get("finished")
-        told.append(
-            {
-                "id": peer.id,
-                "host": peer.host,
-                "state": str(runner.state) if lone else _state(peer.lost_at, client),
-                "users": client.user_count if client is not None else None,
-                "in_flight": None if lost or started is None or finished is None else started - finished,
-                "rows": said.get("rows", 0),
-                "receive_lag_max": lags.get(peer.id),
-                "loop_lag_max": said.get("loop_lag_max"),
-                "cpu": (live.cpu.share(peer.id, now) if live else None) or _locusts_cpu(client),
-                "clock_offset": peer.begun_at.seconds if peer.begun_at else None,
-                "clock_error": max(peer.clock_error, peer.begun_at.error) if peer.begun_at else None,
-            }
-        )
-    return told if lone else [*told, _master(run)]
-
-
-def _locusts_cpu(client: Any) -> float | None:
-    """What Locust's heartbeat last told of a worker whose replies tell nothing, since none ends; 0 is not told yet."""
-    told: float = getattr(client, "cpu_usage", 0)
-    return told / 100 if told else None
-
-
-def _state(lost_at: float | None, client: Any) -> str:
-    if lost_at is not None:
-        return "lost"
-    return "gone" if client is None else str(client.state)
-
-
-MASTER = "master"
-
-
-def _master(run: "ActiveRun") -> dict[str, Any]:
-    """A master has no users of its own."""
-    empty = ("users", "in_flight", "rows", "receive_lag_max", "loop_lag_max", "clock_offset", "clock_error")
-    cpu = run.live.cpu.share(MASTER, run.now()) if run.live else None
-    return {"id": MASTER, "host": "", "state": run.environment.runner.state, "cpu": cpu, **dict.fromkeys(empty)}

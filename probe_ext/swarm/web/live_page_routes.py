@@ -1,13 +1,13 @@
-"""Our page beside Locust's web UI: under its login and its base path, and nothing on it changes anything.
+"""Routes of the live page in Locust's web UI: read-only, below its base path and behind its login.
 
-Everything here answers GET alone. Files are named by the number of a run that this process made and by a name out of a
-fixed list, so no path ever comes from outside. Other pages may neither frame it nor read it.
+Only GET is answered. A file is addressed by a run's number in this process and a name from a fixed list, so no path
+comes from outside. Other websites can neither frame nor read these pages.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -15,19 +15,16 @@ from flask import Blueprint, Response, abort, redirect, request, send_file
 from locust.env import Environment
 
 from probe_ext.run import directory
-
-if TYPE_CHECKING:
-    from probe_ext.swarm.web.live_json import Span
-    from probe_ext.swarm.web.run_display import LiveView
+from probe_ext.swarm.web.live_json import PastRun, Span
 
 PREFIX = "/probe"
-_ANYWHERE = "0.0.0.0"  # noqa: S104 - shown, as Locust shows it; nothing is bound to it
+_ANYWHERE = "0.0.0.0"  # noqa: S104 - for display only, as in Locust
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _REPORT_POLICY = "frame-ancestors 'none'; sandbox allow-scripts allow-popups allow-downloads"
-"""a report is its run's, with all that a server said in it: it gets no part in the UI's login"""
+"""a report contains text from the server under test, so it must not act with the UI's login"""
 _ASSETS = {"live.js": "text/javascript", "live.css": "text/css"}
 FILES = {
     directory.CAPACITY_HTML: "text/html",
@@ -43,11 +40,11 @@ FILES = {
     directory.PROMETHEUS: "application/json",
     directory.SKETCHES: "application/jsonl",
 }
-"""what may be had of a run, and as what"""
+"""the files of a run that are served, with their types"""
 
 
 def address(options: Any) -> str:
-    """Where the page is, as Locust says it of its own."""
+    """Return the page's address, as Locust logs its own."""
     scheme = "https" if options.tls_cert and options.tls_key else "http"
     host = "" if options.web_host == "*" else options.web_host
     shown = None if host else options.web_host_display_name
@@ -55,10 +52,10 @@ def address(options: Any) -> str:
     return f"{shown.rstrip('/') if shown else f'{scheme}://{host or _ANYWHERE}:{options.web_port}{base}'}{PREFIX}/"
 
 
-def serve(environment: Environment, view: "LiveView") -> None:
-    """Put the page, its figures and the runs' files beside Locust's own pages."""
+def serve(environment: Environment, figures: Callable[[Span], dict[str, Any]], past: Sequence[PastRun]) -> None:
+    """Add the page, its data and the runs' files to Locust's web UI."""
     base = environment.parsed_options.web_base_path or ""
-    ours = Blueprint("probe_live", __name__, url_prefix=base.rstrip("/") + PREFIX)
+    blueprint = Blueprint("probe_live", __name__, url_prefix=base.rstrip("/") + PREFIX)
     guarded: Callable[[Any], Any] = environment.web_ui.auth_required_if_enabled
 
     def page() -> Response:
@@ -69,48 +66,48 @@ def serve(environment: Environment, view: "LiveView") -> None:
             abort(404)
         return Response(_asset(name), mimetype=_ASSETS[name])
 
-    def figures() -> Response:
+    def live_json() -> Response:
         span: Span = "whole" if request.args.get("span") == "whole" else "recent"
-        return Response(orjson.dumps(view.now(span)), mimetype="application/json")
+        return Response(orjson.dumps(figures(span)), mimetype="application/json")
 
     def file(number: int, name: str) -> Response:
-        return _file(view, number, name)
+        return _file(past, number, name)
 
     def newest(name: str) -> Any:
-        if not view.past:
+        if not past:
             return _plain("No run yet.", 404)
-        return redirect(f"../{view.past[-1].number}/{_known(name)}")  # relative: a proxy may show us elsewhere
+        return redirect(f"../{past[-1].number}/{_known(name)}")  # relative: a proxy may change the path
 
     for rule, view_function in (
         ("/", page),
         ("/<name>", asset),
-        ("/live.json", figures),
+        ("/live.json", live_json),
         ("/runs/<int:number>/<name>", file),
         ("/runs/newest/<name>", newest),
     ):
-        ours.add_url_rule(rule, view_function.__name__, guarded(view_function), methods=["GET"])
-    keep_to_itself(ours)
-    environment.web_ui.app.register_blueprint(ours)
+        blueprint.add_url_rule(rule, view_function.__name__, guarded(view_function), methods=["GET"])
+    restrict_to_same_origin(blueprint)
+    environment.web_ui.app.register_blueprint(blueprint)
 
 
-def keep_to_itself(ours: Blueprint) -> None:
-    """Other websites neither read nor frame these pages."""
-    ours.before_request(_refuse_strangers)
-    ours.after_request(_close)
+def restrict_to_same_origin(blueprint: Blueprint) -> None:
+    """Keep other websites from reading or framing these pages."""
+    blueprint.before_request(_refuse_cross_origin)
+    blueprint.after_request(_add_security_headers)
 
 
-def _refuse_strangers() -> Response | None:
-    """Locust lets every website read what it answers; we do not: browsers say where a request comes from."""
+def _refuse_cross_origin() -> Response | None:
+    """Refuse requests from other websites, which Locust itself would answer."""
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
     if origin and site != "same-origin" and urlsplit(origin).netloc != request.host:
-        return _plain("not for other websites", 403)
+        return _plain("cross-origin request refused", 403)
     link = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
     if site == "cross-site" and not link:
-        return _plain("not for other websites", 403)
+        return _plain("cross-origin request refused", 403)
     return None
 
 
-def _close(response: Response) -> Response:
+def _add_security_headers(response: Response) -> Response:
     headers = response.headers
     headers["X-Frame-Options"] = "DENY"
     headers["X-Content-Type-Options"] = "nosniff"
@@ -131,14 +128,14 @@ def _known(name: str) -> str:
     return name
 
 
-def _file(view: "LiveView", number: int, name: str) -> Response:
-    """A file of a run that this process made."""
-    run = next((one for one in view.past if one.number == number), None)
+def _file(past: Sequence[PastRun], number: int, name: str) -> Response:
+    """Return a file of a run of this process."""
+    run = next((run for run in past if run.number == number), None)
     if run is None:
-        return _plain("There is no such run.", 404)
+        return _plain("No such run.", 404)
     path: Path = run.directory.resolve() / _known(name)
     if not path.is_file() or path.is_symlink():
-        why = " Its report is being made." if run.report == "making" else ""
+        why = " The report is being made." if run.report == "making" else ""
         return _plain(f"Run {number} has no {name} yet.{why}", 404)
     shown = name in {directory.CAPACITY_HTML, directory.SUMMARY}
     response = send_file(

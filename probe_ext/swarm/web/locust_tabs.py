@@ -1,35 +1,32 @@
-"""What Locust's own web UI shows of ours: two tabs, downloads, and the way to our page.
+"""Additions to Locust's own web UI: two tabs, downloads, and a link to the live page.
 
-Locust's page knows tables beside its own, filled from what `/stats/requests` answers.
+Locust's page fills additional tables from the answer of `/stats/requests`.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import orjson
 from flask import Response, request
 from locust.web import WebUI
 
 from probe_ext.live.live_levels import LevelNow
+from probe_ext.live.live_run import LiveRun
 from probe_ext.run import directory
 from probe_ext.swarm.web import statistics_tab
 from probe_ext.swarm.web.live_page_routes import PREFIX
 from probe_ext.swarm.web.statistics_tab import rounded
 from probe_ext.verdict.values.plurals import cause, listed
 
-if TYPE_CHECKING:
-    from probe_ext.swarm.web.run_display import LiveView
-
 LEVELS, STREAMING = "levels", "streaming"
-_TABS = {LEVELS: "Served", STREAMING: "TTFT, gaps"}
+_TABS = {LEVELS: "Users served", STREAMING: "TTFT, gaps"}
 _LEVEL_COLUMNS = {
-    "people": "People",
+    "people": "Users",
     "state": "Level",
-    "why": "Because of",
-    "served": "Served",
-    "strained": "Strained",
-    "broken": "Broken",
-    "undecided": "Undecided",
-    "unheard": "Unheard",
+    "why": "Limited by",
+    "served": "Replies served (%)",
+    "low": "95 % from (%)",
+    "high": "95 % to (%)",
     "replies": "Replies",
     "ttft": "TTFT p95 (s)",
     "typing": "Decode rate p50 (tok/s)",
@@ -48,32 +45,32 @@ _DOWNLOADS = {
 _LINK = (
     f'<a href=".{PREFIX}/" style="position:fixed;left:18px;bottom:18px;z-index:1200;padding:9px 16px;'
     'border-radius:99px;background:#0b7d66;color:#fff;font:600 14px system-ui,sans-serif;text-decoration:none">'
-    "Live view: who feels served</a>"
+    "Live view: users served</a>"
 )
 
 
-def add_tabs(web_ui: WebUI, view: "LiveView") -> None:
-    """Two tables in tabs of their own, links among the downloads, and one to our page."""
+def add_tabs(web_ui: WebUI, live_run: Callable[[], LiveRun | None]) -> None:
+    """Add the tabs, the downloads and the link."""
     newest = f".{PREFIX}/runs/newest/"
-    ours: dict[str, list[dict[str, Any]]] = {
+    additions: dict[str, list[dict[str, Any]]] = {
         "extended_tabs": [{"title": title, "key": key} for key, title in _TABS.items()],
         "extended_tables": [
             {"key": key, "structure": [{"key": name, "title": title} for name, title in columns.items()]}
             for key, columns in ((LEVELS, _LEVEL_COLUMNS), (STREAMING, statistics_tab.COLUMNS))
         ],
         "extended_csv_files": [
-            {"title": "Live view: who feels served", "href": f".{PREFIX}/"},
+            {"title": "Live view: users served", "href": f".{PREFIX}/"},
             *({"title": title, "href": newest + name} for title, name in _DOWNLOADS.items()),
         ],
     }
-    for kind, more in ours.items():
+    for kind, more in additions.items():
         web_ui.template_args[kind] = [*web_ui.template_args.get(kind, []), *more]
 
     def fill(response: Response) -> Response:
         if response.status_code != 200:
             return response
         if request.endpoint == "locust.request_stats":
-            return _with_tables(response, view)
+            return _with_tables(response, live_run())
         if request.endpoint == "locust.index":
             page = response.get_data(as_text=True)
             response.set_data(page.replace("</body>", f"{_LINK}</body>", 1))
@@ -82,32 +79,28 @@ def add_tabs(web_ui: WebUI, view: "LiveView") -> None:
     web_ui.app.after_request(fill)
 
 
-def _with_tables(response: Response, view: "LiveView") -> Response:
-    """Locust remembers this answer for two seconds and gives it out again: what it holds of ours is replaced."""
-    live = view.run.live if view.run is not None else None
-    levels = live.levels.all_now() if live else []
-    said = orjson.loads(response.get_data())
+def _with_tables(response: Response, live: LiveRun | None) -> Response:
+    """Replace our tables in the answer, which Locust caches for two seconds."""
+    levels = live.levels.all if live else []
+    answer = orjson.loads(response.get_data())
     rows = {
         LEVELS: [_level_row(level) for level in reversed(levels)],
-        STREAMING: statistics_tab.rows(live.names, said.get("stats", [])) if live else [],
+        STREAMING: statistics_tab.rows(live.names, answer.get("stats", [])) if live else [],
     }
-    others = [table for table in said.get("extended_stats", []) if table.get("key") not in rows]
-    said["extended_stats"] = [*others, *({"key": key, "data": data} for key, data in rows.items())]
-    response.set_data(orjson.dumps(said))
+    others = [table for table in answer.get("extended_stats", []) if table.get("key") not in rows]
+    answer["extended_stats"] = [*others, *({"key": key, "data": data} for key, data in rows.items())]
+    response.set_data(orjson.dumps(answer))
     return response
 
 
 def _level_row(level: LevelNow) -> dict[str, Any]:
-    state = {"held": "holds", "failed": "fails", "unproven": "unproven"}[level.state]
     return {
         "people": level.users,
-        "state": state if level.t_end is not None else f"now: {state}",
-        "why": listed([cause(one) for one in level.why]) if level.state == "failed" else "",
-        "served": level.users_served,
-        "strained": level.users_strained,
-        "broken": level.users_broken,
-        "undecided": level.users_undecided,
-        "unheard": level.users_unheard,
+        "state": state_text(level),
+        "why": listed([cause(dimension) for dimension in level.why]) if level.state == "failed" else "",
+        "served": rounded(level.served_share, 100, 1),
+        "low": rounded(level.served_share_low, 100, 1),
+        "high": rounded(level.served_share_high, 100, 1),
         "replies": level.replies,
         "ttft": rounded(level.ttft_p95, 1, 3),
         "typing": rounded(level.decode_rate_p50, 1, 1),
@@ -115,3 +108,13 @@ def _level_row(level: LevelNow) -> dict[str, Any]:
         "kv": rounded(level.kv_usage_max, 100, 0),
         "preemptions": level.preemptions,
     }
+
+
+def state_text(level: LevelNow) -> str:
+    """Return `so far: holds`, `failed`, `not proven`; of a second visit, with a note."""
+    if level.t_end is None:
+        state = {"held": "holds", "failed": "fails", "unproven": "not proven yet"}[level.state]
+        state = f"so far: {'too early to say' if level.is_early else state}"
+    else:
+        state = {"held": "held", "failed": "failed", "unproven": "not proven"}[level.state]
+    return f"{state} (second visit)" if level.visit > 1 else state

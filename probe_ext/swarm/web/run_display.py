@@ -1,7 +1,8 @@
-"""What is shown of runs while they go on: beside Locust's web UI, in it, and on the terminal."""
+"""Display runs while they go on: on the live page, in Locust's web UI, and on the terminal."""
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import gevent
 from locust.env import Environment
 
 from probe_ext.client.safe_text import safe_text
+from probe_ext.live.live_run import LiveRun
 from probe_ext.measure import clock
 from probe_ext.run import directory
-from probe_ext.swarm.master.active_run import ActiveRun
-from probe_ext.swarm.terminal.progress_line import Progress
+from probe_ext.swarm.master.run_view import RunView
+from probe_ext.swarm.terminal.console import ProgressLine
 from probe_ext.swarm.terminal.report_process import make_report
 from probe_ext.swarm.web import live_json
 from probe_ext.swarm.web.live_json import PastRun, Span, State
@@ -21,101 +23,107 @@ from probe_ext.swarm.web.locust_tabs import add_tabs
 
 logger = logging.getLogger(__name__)
 
-_REMEMBERED = 100
-"""runs whose reports are offered"""
+_MAX_PAST_RUNS = 100
 
 
-class LiveView:
-    """Knows the runs since this process began, and what goes on."""
+class RunDisplay:
+    """Knows the runs since this process started, and what is going on now."""
 
     def __init__(self, environment: Environment) -> None:
-        self.run: ActiveRun | None = None
-        """the newest"""
         self.past: list[PastRun] = []
-        """every run, that one too"""
+        """every run, the current one last"""
+        self._view: Callable[[], RunView] | None = None
+        """of the newest run"""
         self._environment = environment
-        self._doing: tuple[str, float] | None = None
-        self._refused: str | None = None
-        """why the last try to begin a run came to nothing"""
-        self._progress = Progress()
+        self._preparation: tuple[str, float] | None = None
+        """what is being prepared, and since when"""
+        self._refusal: str | None = None
+        """why the last attempt to start a run failed"""
+        self._progress = ProgressLine()
         if environment.web_ui:
-            serve(environment, self)
-            add_tabs(environment.web_ui, self)
+            serve(environment, self.figures, self.past)
+            add_tabs(environment.web_ui, self._live_run)
         elif environment.parsed_options.headless and environment.parsed_options.only_summary:
-            gevent.spawn(self._keep_showing)
+            gevent.spawn(self._keep_progress)
 
-    def _keep_showing(self) -> None:
-        """A line on the terminal, as long as there is something to wait for."""
+    def _keep_progress(self) -> None:
         while True:
             gevent.sleep(1.0)
-            if self._doing is not None:
-                what, since = self._doing
-                self._progress.preparing(what, clock.monotonic() - since)
-            elif self._is_running() and self.run is not None and self.run.live and self.run.live.now:
-                self._progress.show(self.run.live.now, self._environment.shape_class)
+            run = self._run()
+            if self._preparation is not None:
+                what, since = self._preparation
+                self._progress.show_preparation(what, clock.monotonic() - since)
+            elif run and not run.ended and run.live and run.live.now:
+                self._progress.show(run.live.now, run.live.levels.estimate, run.position)
 
-    def _is_running(self) -> bool:
-        return self.run is not None and self.run.ended is None
+    def _run(self) -> RunView | None:
+        return self._view() if self._view else None
+
+    def _live_run(self) -> LiveRun | None:
+        run = self._run()
+        return run.live if run else None
 
     def preparing(self, what: str | None) -> None:
-        """What is being done before a run begins; None when that is over."""
+        """Show what is being prepared before a run; None once it is done."""
         if what is None:
             self._progress.clear()
-        since = self._doing[1] if self._doing else clock.monotonic()
-        self._doing = None if what is None else (what, since)
+        since = self._preparation[1] if self._preparation else clock.monotonic()
+        self._preparation = None if what is None else (what, since)
 
-    def began(self, run: ActiveRun) -> None:
-        """A run has begun."""
-        self.run, self._refused = run, None
+    def began(self, view: Callable[[], RunView]) -> None:
+        """Show a new run."""
+        self._view, self._refusal = view, None
+        run = view()
         number = self.past[-1].number + 1 if self.past else 1
-        self.past.append(PastRun(number, run.directory, run.scenario, clock.utc_text(run.started_unix)))
-        del self.past[:-_REMEMBERED]
+        self.past.append(PastRun(number, run.directory, run.scenario, run.started_at))
+        del self.past[:-_MAX_PAST_RUNS]
 
     def refused(self, why: str) -> None:
-        """A run did not begin."""
-        self._refused = why
+        """Show why a run did not start."""
+        self._refusal = why
 
     def ended(self) -> None:
-        """A run is over."""
+        """Note that the run is over."""
         self._progress.clear()
         self.past[-1].state = "ended"
 
-    def report(self, run: ActiveRun) -> None:
-        """Make the report of a run that is over, and say so."""
-        mine = next(one for one in self.past if one.directory == run.directory)
-        mine.report = "making"
-        code = make_report(run.directory)
-        mine.report = "ready" if (run.directory / directory.CAPACITY_HTML).exists() else "failed"
-        mine.sentence, mine.verdict = _answer(run.directory / directory.CAPACITY_JSON)
-        logger.info("probe: the report of run %d ended with %d: %s", mine.number, code, run.directory)
+    def report(self, run_directory: Path) -> None:
+        """Make the report of a finished run, and link it."""
+        run = next(past for past in self.past if past.directory == run_directory)
+        run.report = "making"
+        code = make_report(run_directory)
+        run.report = "ready" if (run_directory / directory.CAPACITY_HTML).exists() else "failed"
+        run.sentence, run.verdict = _answer(run_directory / directory.CAPACITY_JSON)
+        logger.info("probe: report of run %d finished with exit code %d: %s", run.number, code, run_directory)
 
-    def now(self, span: Span) -> dict[str, Any]:
-        """What the live page shows."""
-        state = self._state()
+    def figures(self, span: Span) -> dict[str, Any]:
+        """Return what the live page shows."""
+        run = self._run()
+        state = self._state(run)
         if self.past and state in {"running", "ending"}:
             self.past[-1].state = state
-        return live_json.state(state, self._said(), self.run, self.past, span)
+        return live_json.state(state, self._detail(), run, self.past, span)
 
-    def _state(self) -> State:
-        if self._doing is not None:
+    def _state(self, run: RunView | None) -> State:
+        if self._preparation is not None:
             return "preparing"
-        if self.run is None:
+        if run is None:
             return "idle"
-        if self.run.ended is not None:
+        if run.ended:
             return "ended"
-        return "ending" if self.run.end_reason else "running"
+        return "ending" if run.end_reason else "running"
 
-    def _said(self) -> str | None:
-        if self._doing is None:
-            return self._refused
-        what, since = self._doing
+    def _detail(self) -> str | None:
+        if self._preparation is None:
+            return self._refusal
+        what, since = self._preparation
         return f"{what}, {clock.monotonic() - since:.0f} s"
 
 
 def _answer(capacity: Path) -> tuple[str | None, str | None]:
-    """The report's sentence and verdict."""
+    """Return the report's headline and verdict."""
     try:
-        told = json.loads(capacity.read_text(encoding="utf-8"))
-        return safe_text(str(told["sentence"]), length=500), str(told["verdict"])
+        report = json.loads(capacity.read_text(encoding="utf-8"))
+        return safe_text(str(report["sentence"]), length=500), str(report["verdict"])
     except (OSError, ValueError, KeyError, TypeError):
         return None, None

@@ -1,4 +1,4 @@
-"""A worker's side: answer pings, learn of runs, send batches until they are acknowledged, say the last word."""
+"""A worker's session with its master: answer pings, join runs, send batches until acknowledged, drain."""
 
 import logging
 import math
@@ -12,41 +12,38 @@ from locust.exception import RPCError
 from locust.runners import WorkerRunner
 
 from probe_ext import __version__
+from probe_ext.exit_codes import ExitCode
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
+from probe_ext.settings.secrets import has_api_key
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.compatibility import Side, doubt, refusal
-from probe_ext.swarm.terminal.console import SPEAKS_VARIABLE, say
+from probe_ext.swarm.terminal.console import ANNOUNCE_VARIABLE, print_line
 from probe_ext.swarm.users.drain import drain
-from probe_ext.swarm.users.endpoint import has_key
-from probe_ext.swarm.users.process_state import Node
+from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.verdict.values.plurals import things
 
 logger = logging.getLogger(__name__)
 
-FLUSH_EVERY = 1.0
-_RESEND_AFTER = 5.0
-_AT_ONCE = 50
-"""batches a turn: a broken connection must not fill up its queue with repetitions"""
-_REFUSED = 2
-"""exit code of a worker that may not take part"""
-_LAST_WORDS = 5.0
-"""seconds that a worker which ends by itself waits for its last batches to be acknowledged"""
+FLUSH_EVERY_S = 1.0
+_RESEND_AFTER_S = 5.0
+_MAX_BATCHES_PER_TURN = 50  # repetitions must not fill up the queue of a broken connection
+_ACKNOWLEDGE_TIMEOUT_S = 5.0  # for the last batches of a worker that exits by itself
 
 
-class WorkerEnd:
-    """The worker's end of the wire."""
+class WorkerSession:
+    """Handles the master's messages."""
 
-    def __init__(self, node: Node, runner: WorkerRunner) -> None:
-        self._node = node
+    def __init__(self, process: ProcessState, runner: WorkerRunner) -> None:
+        self._process = process
         self._runner = runner
         self._sent: dict[int, float] = {}
         """when each unacknowledged batch was last sent"""
-        self._one_at_a_time = BoundedSemaphore()
-        self._told_last: str | None = None
-        """the run whose last word has been said"""
+        self._lock = BoundedSemaphore()
+        self._drained_run: str | None = None
+        """id of the last run that was drained"""
         self._refused = self._joined = False
-        self._speaks = os.environ.get(SPEAKS_VARIABLE) == "1"
+        self._announces = os.environ.get(ANNOUNCE_VARIABLE) == "1"
         runner.register_message(messages.PING, self._on_ping)
         runner.register_message(messages.BEGIN, self._on_begin)
         runner.register_message(messages.ACK, self._on_ack)
@@ -55,112 +52,114 @@ class WorkerEnd:
         gevent.spawn(self._keep_sending)
 
     def test_start(self) -> None:
-        """Locust begins a run here; `probe_begin` has usually come before it."""
-        if self._node.recorder.ending:
-            self._fresh()
+        """Locust starts the test here; the master's announcement of the run usually came before."""
+        self._process.read_options()
+        if self._process.recorder.ending:
+            self._reset()
 
-    def _fresh(self) -> None:
-        self._node.recorder.close()
-        self._node.fresh_recorder()
+    def _reset(self) -> None:
+        self._process.recorder.close()
+        self._process.reset_recorder()
         self._sent.clear()
 
     def _on_ping(self, msg: Any, **_: Any) -> None:
         self._runner.send_message(messages.PONG, messages.pong(msg.data["t"]))
         if self._joined or self._refused:
             return
-        master, worker = Side(msg.data["version"], bool(msg.data.get("key"))), Side(__version__, has_key())
+        master, worker = Side(msg.data["version"], bool(msg.data.get("key"))), Side(__version__, has_api_key())
         if why := refusal(master, worker):
             self._refused = True
-            say(why[0])
-            self._runner.environment.process_exit_code = _REFUSED
+            print_line(why[0])
+            self._runner.environment.process_exit_code = ExitCode.USAGE
             gevent.spawn(self._runner.quit)
             return
         self._joined = True
-        if self._speaks:
-            say(f"joined the master at {self._runner.master_host}:{self._runner.master_port}; waiting for its run")
+        if self._announces:
+            address = f"{self._runner.master_host}:{self._runner.master_port}"
+            print_line(f"joined the master at {address}; waiting for a run")
         if why := doubt(master, worker):
-            say(why[0])
+            print_line(why[0])
 
     def _on_begin(self, msg: Any, **_: Any) -> None:
         run = msg.data["run"]
-        if self._node.recorder.run == run:
+        if self._process.recorder.run == run:
             return
-        if self._node.recorder.run is not None:
-            self._fresh()
+        if self._process.recorder.run is not None:
+            self._reset()
         out = msg.data["directory"]
         longest = msg.data.get("longest", math.inf)
         due = msg.data.get("deadlines")
         deadlines = Deadlines(**due) if due else None
-        self._node.recorder.begin(run, msg.data["origin"], Path(out) if out else None, longest, deadlines)
-        if self._speaks:
-            say(f"run {run} has begun")
+        self._process.recorder.begin(run, msg.data["origin"], Path(out) if out else None, longest, deadlines)
+        if self._announces:
+            print_line(f"run {run} started")
 
     def _on_ack(self, msg: Any, **_: Any) -> None:
-        if msg.data["run"] == self._node.recorder.run:
-            self._node.recorder.unacknowledged.pop(msg.data["number"], None)
+        if msg.data["run"] == self._process.recorder.run:
+            self._process.recorder.unacknowledged.pop(msg.data["number"], None)
 
     def _on_drain(self, msg: Any, **_: Any) -> None:
-        if msg.data["run"] == self._node.recorder.run:
-            self._node.hurry = self._node.hurry or msg.data["limit"] == 0
-            self.last_word(msg.data["limit"])
+        if msg.data["run"] == self._process.recorder.run:
+            self._process.force_stop = self._process.force_stop or msg.data["limit"] == 0
+            self.drain(msg.data["limit"])
             if msg.data.get("again"):
                 self._repeat()
 
-    def last_word(self, limit: float) -> None:
-        """Drain, then hand over everything, Locust's own figures too, so that the master's totals are ours.
+    def drain(self, limit: float) -> None:
+        """Drain, then send everything, Locust's own statistics too, so that the master's totals are complete.
 
-        Several may ask (the master, a signal, Locust): the later ones wait for the first, and find nothing to do.
+        Callers may be several (the master, a signal, Locust): later ones wait for the first, and have nothing to do.
         """
-        with self._one_at_a_time:
-            recorder = self._node.recorder
-            if recorder.run is None or recorder.run == self._told_last:
+        with self._lock:
+            recorder = self._process.recorder
+            if recorder.run is None or recorder.run == self._drained_run:
                 return
-            drain(recorder, limit, gevent.sleep, lambda: self._node.hurry)
+            drain(recorder, limit, gevent.sleep, lambda: self._process.force_stop)
             self._send_due()
             stats: dict[str, Any] = {}
-            self._node.environment.events.report_to_master.fire(client_id=self._runner.client_id, data=stats)
+            self._process.environment.events.report_to_master.fire(client_id=self._runner.client_id, data=stats)
             self._runner.send_message("stats", stats)
-            self._say_drained()
-            self._told_last = recorder.run
-            if self._speaks:
-                say(f"run {recorder.run} is over for this worker")
+            self._send_drained()
+            self._drained_run = recorder.run
+            if self._announces:
+                print_line(f"run {recorder.run} finished on this worker")
 
-    def _say_drained(self) -> None:
-        recorder = self._node.recorder
+    def _send_drained(self) -> None:
+        recorder = self._process.recorder
         last = {"run": recorder.run, "worker": recorder.worker, "last": recorder.last_number}
         self._runner.send_message(messages.DRAINED, last)
 
     def _repeat(self) -> None:
-        """The master misses something of what was said last: say it again."""
+        """Send again what the master is missing."""
         self._sent.clear()
         self._send_due()
-        self._say_drained()
+        self._send_drained()
 
     def leave(self, limit: float) -> None:
-        """This worker ends by itself: the last word, and wait a little until it is acknowledged."""
-        self.last_word(limit)
-        until = clock.monotonic() + _LAST_WORDS
-        while self._node.recorder.unacknowledged and clock.monotonic() < until:
+        """Drain before this worker exits by itself, and wait briefly for acknowledgements."""
+        self.drain(limit)
+        until = clock.monotonic() + _ACKNOWLEDGE_TIMEOUT_S
+        while self._process.recorder.unacknowledged and clock.monotonic() < until:
             gevent.sleep(0.05)
-        if unsent := sum(len(batch["rows"]) for batch in self._node.recorder.unacknowledged.values()):
-            what = f"{things(unsent, 'reply', 'replies')} that the master has not confirmed"
-            say(f"{what}: {self._node.recorder.copy_at or 'no copy is on the disk either'}")
-        self._node.recorder.close()
+        if unsent := sum(len(batch["rows"]) for batch in self._process.recorder.unacknowledged.values()):
+            what = f"{things(unsent, 'reply', 'replies')} not confirmed by the master"
+            print_line(f"{what}; backup: {self._process.recorder.backup_file or 'none'}")
+        self._process.recorder.close()
 
     def _keep_sending(self) -> None:
         while True:
-            gevent.sleep(FLUSH_EVERY)
-            self._node.recorder.flush()
+            gevent.sleep(FLUSH_EVERY_S)
+            self._process.recorder.flush()
             try:
                 self._send_due()
-            except RPCError as error:  # Locust mends its connection itself; unacknowledged batches go again
-                logger.warning("probe: %s; rows wait to be sent", error)
+            except RPCError as error:  # Locust repairs its connection itself; unacknowledged batches are sent again
+                logger.warning("probe: %s; keeping rows to send them again", error)
 
     def _send_due(self) -> None:
-        """Send what was never sent, and again what waited for its acknowledgement: so many at a time, oldest first."""
+        """Send new batches, and again those not acknowledged for a while; oldest first, a limited number per turn."""
         now = clock.monotonic()
-        waiting = self._node.recorder.unacknowledged
-        due = [n for n in waiting if now - self._sent.get(n, -_RESEND_AFTER) >= _RESEND_AFTER]
-        for number in due[:_AT_ONCE]:
+        waiting = self._process.recorder.unacknowledged
+        due = [n for n in waiting if now - self._sent.get(n, -_RESEND_AFTER_S) >= _RESEND_AFTER_S]
+        for number in due[:_MAX_BATCHES_PER_TURN]:
             self._runner.send_message(messages.BATCH, waiting[number])
             self._sent[number] = now

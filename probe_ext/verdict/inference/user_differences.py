@@ -104,6 +104,22 @@ def compare_users(levels: Sequence[Level], users_share: float, *, searching: boo
     return UserComparison(residuals, differ=True, rest_alike=excess < REST_ALIKE)
 
 
+def no_group_suffers_up_to(levels: Sequence[Level], served_share: float, users_share: float) -> Bools:
+    """Return the levels up to which no more users than need not be served got less than their share themselves.
+
+    Users whom only a higher level makes differ, as a full KV cache does that preempts the youngest, say nothing of the
+    levels below it.
+    """
+    visits: list[Visit] = []
+    fine = []
+    for level in levels:
+        visits += level.visits
+        found = user_residuals(visits)
+        short = found.served < served_share * found.replies - 1e-9
+        fine.append(found.excess() < REST_ALIKE and short.sum() <= (1 - users_share) * len(short) + 1e-9)
+    return np.logical_and.accumulate(np.array(fine, dtype=np.bool_))
+
+
 @dataclass(frozen=True)
 class Mixture:
     """Two kinds of users."""

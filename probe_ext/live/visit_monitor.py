@@ -1,0 +1,92 @@
+"""What a plan of levels or a search reads of the run so far: its visits, and what they say of capacity."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from statistics import median
+
+from probe_ext.live.reply_store import ReplyStore, Span
+from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
+from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.inference.estimate import estimate
+from probe_ext.verdict.inference.observations import Visit
+from probe_ext.verdict.levels.visits import criteria_of
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
+
+RECENT_CYCLES = 30
+"""from which the reply cycle is taken, at most"""
+
+
+@dataclass
+class _User:
+    """Replies of one user."""
+
+    last_sent: float = 0.0
+    last_end: float = -1.0
+    sent: deque[float] = field(default_factory=deque)
+    """of the newest replies that we did not end, as many as the plan asks for"""
+
+
+class VisitMonitor:
+    """The visits of a plan, their replies, and the estimate from them."""
+
+    def __init__(self, profile: SloProfile, min_replies: int, critical: float | None = None) -> None:
+        self.replies = ReplyStore(profile)
+        self.visits: list[Span] = []
+        self._min_replies, self._critical = min_replies, critical
+        self._criteria = criteria_of(profile)
+        self._cycles: deque[float] = deque(maxlen=RECENT_CYCLES)
+        self._users: dict[str, _User] = {}
+
+    @property
+    def needed_share(self) -> float:
+        return self._criteria.served_share
+
+    def add(self, row: ReplyRow) -> None:
+        """Take a reply."""
+        self.replies.add(row)
+        sent = row.due if row.sent is None else row.sent
+        known = self._users.get(row.user)
+        user = known or self._users.setdefault(row.user, _User(sent=deque(maxlen=self._min_replies)))
+        before, user.last_sent = user.last_sent, sent
+        if Outcome(row.outcome) in CLIENT_SIDE:
+            return
+        user.last_end = max(user.last_end, row.end)
+        user.sent.append(sent)
+        if known is not None and sent > before:
+            self._cycles.append(sent - before)
+
+    def reply_cycle(self) -> float:
+        """Seconds from one request of a user to the next, the median of recent ones; 0 while unknown."""
+        return median(self._cycles) if self._cycles else self.replies.longest_recent()
+
+    def users_with_enough_replies(self, since: float) -> int:
+        """Users with at least `min_replies` replies sent since then."""
+        return sum(len(user.sent) == self._min_replies and user.sent[0] >= since for user in self._users.values())
+
+    def users_replied(self, since: float) -> int:
+        """Users with a reply that ended since then."""
+        return sum(user.last_end >= since for user in self._users.values())
+
+    def begin_visit(self, now: float, users: int) -> None:
+        """From now on, replies count for a level of so many users."""
+        self.visits.append(Span(users, now))
+
+    def end_visit(self, now: float, *, more_users: bool) -> None:
+        """The present visit is over."""
+        self.visits[-1].end = now
+        if more_users:
+            self.replies.note_rise(now)
+
+    def visit_counts(self, now: float) -> tuple[int, int]:
+        """Served and judged replies of the present visit."""
+        served = self.replies.visit(self.visits[-1], now).served
+        return int(served.sum()), len(served)
+
+    def estimate(self, now: float) -> CapacityEstimate:
+        """The estimate from all visits so far."""
+        return self.estimate_from([self.replies.visit(span, now) for span in self.visits])
+
+    def estimate_from(self, visits: list[Visit]) -> CapacityEstimate:
+        """The estimate from these visits."""
+        return estimate(visits, self._criteria, critical=self._critical)

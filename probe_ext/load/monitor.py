@@ -1,0 +1,61 @@
+"""What a load plan reads of the run so far: its replies, and what they say of capacity. Others implement it."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+State = Literal["held", "failed", "unproven"]
+Interval = tuple[int, int | None]
+
+
+class LevelView(Protocol):
+    """What a plan reads of one level's estimate."""
+
+    @property
+    def state(self) -> State: ...
+    @property
+    def share_fit(self) -> float: ...
+    @property
+    def seconds_needed(self) -> float | None: ...
+    @property
+    def reasons(self) -> Sequence[str]: ...
+
+
+class EstimateView(Protocol):
+    """What a plan reads of an estimate of capacity."""
+
+    @property
+    def estimate(self) -> float | None: ...
+    @property
+    def interval(self) -> Interval | None: ...
+    @property
+    def bracket(self) -> tuple[int | None, int | None]: ...
+    def level(self, users: int) -> LevelView | None: ...
+
+
+class Monitor(Protocol):
+    """The replies of the run so far."""
+
+    @property
+    def needed_share(self) -> float:
+        """The served share at which a level holds."""
+
+    def reply_cycle(self) -> float:
+        """Seconds from one request of a user to the next, of late; 0 while unknown."""
+
+    def users_with_enough_replies(self, since: float) -> int:
+        """Users with as many completed replies, sent since then, as the plan asks for."""
+
+    def users_replied(self, since: float) -> int:
+        """Users with a reply that ended since then."""
+
+    def begin_visit(self, now: float, users: int) -> None:
+        """From now on, replies count for a level of so many users."""
+
+    def end_visit(self, now: float, *, more_users: bool) -> None:
+        """They no longer do; replies in flight are judged as they stand if more users come."""
+
+    def visit_counts(self, now: float) -> tuple[int, int]:
+        """Served and judged replies of the present visit."""
+
+    def estimate(self, now: float) -> EstimateView:
+        """The estimate from all visits so far."""

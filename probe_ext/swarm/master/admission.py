@@ -1,0 +1,69 @@
+"""Admit workers: measure each one's clock, and refuse those that cannot take part."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from locust.rpc import Message
+from locust.runners import MasterRunner
+
+from probe_ext import __version__
+from probe_ext.measure import clock
+from probe_ext.settings.secrets import has_api_key
+from probe_ext.swarm.link import clock_sync, messages
+from probe_ext.swarm.link.compatibility import Side, doubt, refusal
+from probe_ext.swarm.link.workers import Worker, Workers
+
+logger = logging.getLogger(__name__)
+
+_PINGS = 5  # per measurement; the one with the shortest round trip counts
+
+
+class Admission:
+    """Answers hellos with pings, and takes pongs. `on_admitted` is called once for each worker that may take part."""
+
+    def __init__(self, runner: MasterRunner, workers: Workers, on_admitted: Callable[[str], None]) -> None:
+        self._runner, self._workers, self._on_admitted = runner, workers, on_admitted
+        runner.register_message(messages.HELLO, self._on_hello)
+        runner.register_message(messages.PONG, self._on_pong)
+
+    def ping(self, worker_id: str) -> None:
+        """Ask a worker for its clock."""
+        self._runner.send_message(messages.PING, messages.ping(), worker_id)
+
+    def measure_clock(self, worker_id: str) -> None:
+        """Ask a worker for its clock several times."""
+        for _ in range(_PINGS):
+            self.ping(worker_id)
+            gevent.sleep(0.05)
+
+    def _on_hello(self, msg: Any, **_: Any) -> None:
+        self._workers.join(msg.node_id)
+        gevent.spawn(self.measure_clock, msg.node_id)
+
+    def _on_pong(self, msg: Any, **_: Any) -> None:
+        received, data = clock.monotonic(), msg.data
+        worker = self._workers.join(msg.node_id)
+        worker.host, worker.version = data["host"], data["version"]
+        sides = Side(__version__, has_api_key()), Side(worker.version, bool(data.get("key")))
+        if why := refusal(*sides):
+            self._refuse(worker, why[1])
+            return
+        first, measured = not worker.clock_known, clock_sync.offset(data["t"], received, data["mono"])
+        if first:
+            if why := doubt(*sides):
+                logger.warning("worker %s on %s: %s", worker.id, worker.host, why[1])
+            same = data["clock"] != "" and data["clock"] == messages.clock_name()
+            worker.same_clock = same and abs(measured.seconds) <= measured.error
+        if not worker.same_clock:
+            worker.clock.add((data["t"] + received) / 2, measured)
+        if first:
+            self._on_admitted(worker.id)
+
+    def _refuse(self, worker: Worker, why: str) -> None:
+        if not worker.refused:
+            worker.refused = True
+            logger.error("worker %s on %s refused: %s", worker.id, worker.host, why)
+        self._runner.send_message("quit", None, worker.id)
+        self._runner.handle_message(worker.id, Message("quit", None, worker.id))  # Locust drops it at once

@@ -1,0 +1,68 @@
+"""The data of a run on the master: how it was started, and what has arrived so far."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from locust.env import Environment
+
+from probe_ext.live.live_run import LiveRun
+from probe_ext.load.boundary_search import SearchSteps
+from probe_ext.load.level_plan import LevelSteps
+from probe_ext.measure import clock
+from probe_ext.measure.fluidity import Deadlines
+from probe_ext.settings.options import Options
+from probe_ext.swarm.link.workers import Workers
+from probe_ext.swarm.master.collector import Collector
+from probe_ext.swarm.master.load_shape import LevelShape
+from probe_ext.swarm.master.locust_csv import LocustTables
+from probe_ext.swarm.preparation.target_probe import Preparation
+from probe_ext.target.poller import Poller
+
+
+@dataclass
+class RunFacts:
+    """One run. Times are seconds since its zero, `origin` in monotonic seconds."""
+
+    environment: Environment
+    workers: Workers
+    options: Options
+    preparation: Preparation
+    directory: Path
+    scenario: str
+    id: str = field(init=False)
+    origin: float = field(init=False, default_factory=clock.monotonic)
+    started_unix: float = field(init=False, default_factory=clock.wall)
+    calibration: dict[str, Any] | None = field(init=False)
+    """what `probe calibrate` measured on this machine"""
+    collector: Collector = field(init=False)
+    tables: LocustTables = field(init=False)
+    poller: Poller | None = field(init=False)
+    live: LiveRun | None = field(init=False)
+    """None if nothing displays the run"""
+    end_reason: str | None = field(init=False, default=None)
+    ended: float | None = field(init=False, default=None)
+
+    @property
+    def deadlines(self) -> Deadlines | None:
+        """When the run's profile wants each token."""
+        return self.preparation.deadlines
+
+    @property
+    def ending(self) -> bool:
+        """Whether the end was asked for, and users are still there."""
+        return self.end_reason is not None and self.ended is None
+
+    def now(self) -> float:
+        """Seconds since the run's zero."""
+        return clock.monotonic() - self.origin
+
+    @property
+    def steps(self) -> LevelSteps | SearchSteps | None:
+        """Current step of the plan; None without a plan."""
+        shape = self.environment.shape_class
+        return shape.steps if isinstance(shape, LevelShape) else None
+
+    def poll_findings(self) -> list[dict[str, Any]]:
+        """Problems with reading the server's metrics."""
+        return self.poller.findings() if self.poller else []

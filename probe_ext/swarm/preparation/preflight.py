@@ -1,0 +1,102 @@
+"""Prepare a run: check that its options fit together, ask the server about itself, make the directory, warm up."""
+
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from probe_ext.load.boundary_search import SearchPlan
+from probe_ext.run.directory import make_run_directory
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import Options, Plan
+from probe_ext.swarm.locust_options import default_levels
+from probe_ext.swarm.preparation.target_probe import Preparation, prepare
+from probe_ext.swarm.preparation.warm_up import warm_up
+from probe_ext.swarm.users.process_state import ProcessState
+from probe_ext.verdict.values.formats import span
+from probe_ext.verdict.values.plurals import things
+
+_MAX_LISTED_LEVELS = 12
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that may begin."""
+
+    options: Options
+    preparation: Preparation
+    directory: Path
+
+
+class Preflight:
+    """Prepares runs, one after another in a web UI. `tell` is called with what it waits for, then with None."""
+
+    def __init__(self, process: ProcessState, tell: Callable[[str | None], None]) -> None:
+        self._process = process
+        self._tell = tell
+        self._runs = 0
+
+    def scenario(self) -> str:
+        """Return the locustfile's name."""
+        locustfile = self._process.environment.parsed_options.locustfile or "run"
+        return Path(locustfile.split(",")[0]).stem if locustfile != "-" else "run"
+
+    def prepare(self, options: Options, host: str | None) -> PreparedRun:
+        """Ask the server, make the directory. SettingsError or RunDirectoryError, in one line, if no run can start."""
+        self._tell("querying the server")
+        try:
+            preparation = prepare(host, options)
+        finally:
+            self._tell(None)
+        if preparation.problem:
+            raise SettingsError(preparation.problem)  # before a directory is made, or an old run removed from it
+        out = Path(options.out) if options.out else None
+        directory = make_run_directory(out, self.scenario(), force=options.force, numbered=self._runs > 0)
+        return PreparedRun(options, preparation, directory)
+
+    def warm_up(self, prepared: PreparedRun) -> PreparedRun:
+        """Warm the server up, and add what that cost."""
+        self._runs += 1
+        try:
+            cost = warm_up(self._process.environment, prepared.options, prepared.preparation, self._tell)
+        finally:
+            self._tell(None)
+        return replace(prepared, preparation=replace(prepared.preparation, warm_up=cost))
+
+
+def take_default_levels(given: Namespace, user_classes: list[Any]) -> None:
+    """Set `probe run`'s default levels if no levels, users or time are given, and the scenario does not end itself."""
+    levels = default_levels(given)
+    driven = given.levels or given.search or given.num_users or given.run_time
+    ends_itself = any(getattr(user, "ends_itself", False) for user in user_classes)
+    if levels and not driven and not ends_itself:
+        given.levels = levels
+
+
+def refuse_mixture(given: Namespace, options: Options) -> None:
+    """SettingsError if a plan and Locust's own users, rate or time are both given."""
+    if options.plan is None:
+        return
+    plan = "--search" if options.search else "--levels"
+    for name, flag in (("num_users", "-u"), ("spawn_rate", "-r"), ("run_time", "-t")):
+        if getattr(given, name, None):
+            raise SettingsError(
+                f"{flag} {getattr(given, name)}: cannot be combined with {plan}, which sets users, rate and time"
+            )
+
+
+def plan_line(plan: Plan) -> str:
+    """Describe a plan and how long it takes."""
+    if isinstance(plan, SearchPlan):
+        return f"search up to {things(plan.max_users, 'user')}: at most {span(plan.longest)}"
+    rest = ", …" if len(plan.levels) > _MAX_LISTED_LEVELS else ""
+    users = ", ".join(map(str, plan.levels[:_MAX_LISTED_LEVELS])) + rest
+    per_level = f"{_time(plan.settle)} settle + {_time(plan.hold)} hold" + " each" * (len(plan.levels) > 1)
+    counts = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
+    total = f"at least {_time(plan.min_duration)}, longer if replies are slow"
+    return f"{things(len(plan.levels), 'level')} ({counts}), {per_level}: {total}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds < 120 else span(seconds)

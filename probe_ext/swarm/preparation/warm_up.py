@@ -1,0 +1,133 @@
+"""Warm the server up before a run: 1, 2, 4, … requests at once, so that one-time costs are paid before measuring.
+
+Servers compile or capture something the first time that a batch has a certain size (vLLM's CUDA graphs). The master or
+the single-process Locust sends these requests through the measuring client before any user exists, so none of them is
+in the run's tables or Locust's. Prompts are short, start like no prompt of the run, and do not use the shared prefix:
+the prefix cache stays cold for the run.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import gevent
+from locust.env import Environment
+
+from probe_ext.client.exchange import Exchange
+from probe_ext.client.openai_api import COMPLETION_PATH, chat_path
+from probe_ext.measure import clock
+from probe_ext.prompts.composer import TooShortError
+from probe_ext.prompts.prompt import Prompt
+from probe_ext.settings.options import Options
+from probe_ext.swarm.preparation.target_probe import Preparation
+from probe_ext.swarm.users.endpoint import Endpoint, Payload
+from probe_ext.swarm.users.prompt_source import Prompts
+from probe_ext.verdict.values.plurals import things
+
+MAX_REQUESTS = 64  # at once by default; the largest batch that servers usually capture
+MAX_REQUESTS_BEFORE_SEARCH = 8  # likewise: the number of users is unknown, and the server may answer one by one
+_MAX_PROMPT_TOKENS = 200
+_MAX_REPLY_TOKENS = 16
+_WARM_UP_USER = (1 << 30) - 1  # a user number that no worker assigns: no prompt of the run starts alike
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Round:
+    """Requests sent at once, and what they took in seconds."""
+
+    requests: int
+    seconds: float
+    slowest_reply: float
+    failed: int
+
+
+def round_sizes(largest: int) -> list[int]:
+    """Return 1, 2, 4, … and `largest` itself."""
+    steps = [1 << power for power in range(max(0, largest).bit_length()) if 1 << power < largest]
+    return [*steps, largest] if largest > 0 else []
+
+
+def largest_round(environment: Environment, options: Options) -> int:
+    """Return the size of the last round: as configured, else the largest number of users, with an upper bound."""
+    if options.warm_up is not None:
+        return options.warm_up
+    fixed = sum(getattr(user, "fixed_count", 0) for user in environment.user_classes)
+    if options.search:
+        return min(MAX_REQUESTS_BEFORE_SEARCH, options.max_users)
+    users = max(options.levels) if options.levels else environment.parsed_options.num_users
+    return min(MAX_REQUESTS, users or max(1, fixed))
+
+
+def warm_up(
+    environment: Environment,
+    options: Options,
+    preparation: Preparation,
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any] | None:
+    """Warm up, and return the manifest's `warm_up`; None if it is off or no reply can be expected.
+
+    `tell` is called at the start of each round: on a cold server one may take minutes.
+    """
+    largest = largest_round(environment, options)
+    if not largest or preparation.problem is not None:
+        return None
+    endpoint = Endpoint(preparation.host, options, preparation.model or "")
+    rounds = _run_rounds(round_sizes(largest), endpoint, _prompts(options, preparation), options, tell)
+    seconds, slowest = sum(r.seconds for r in rounds), max(r.slowest_reply for r in rounds)
+    logger.info("probe: warm-up: up to %d requests at once, %.1f s, slowest reply %.1f s", largest, seconds, slowest)
+    return {"most": largest, "seconds": seconds, "slowest_reply": slowest, "rounds": [asdict(r) for r in rounds]}
+
+
+def _prompts(options: Options, preparation: Preparation) -> Prompts:
+    """Return short prompts, unless the chat template alone is longer."""
+    tokens = min(options.input_tokens, _MAX_PROMPT_TOKENS)
+    try:
+        short = replace(options, input_tokens=tokens, shared_prefix_tokens=0)
+        return Prompts(preparation.prompts, short, _WARM_UP_USER)
+    except TooShortError:
+        return Prompts(preparation.prompts, replace(options, shared_prefix_tokens=0), _WARM_UP_USER)
+
+
+def _run_rounds(
+    sizes: list[int], endpoint: Endpoint, prompts: Prompts, options: Options, tell: Callable[[str], None]
+) -> list[Round]:
+    """Stop after a round in which every request failed."""
+    rounds: list[Round] = []
+    for requests in sizes:
+        tell(f"warming up the server: {things(requests, 'request')} at once, up to {sizes[-1]}")
+        began = clock.monotonic()
+        greenlets = [gevent.spawn(_ask, endpoint, prompts.next(), options) for _ in range(requests)]
+        try:
+            gevent.joinall(greenlets, raise_error=True)
+        finally:
+            gevent.killall(greenlets)
+        replies: list[tuple[float, bool]] = [greenlet.get() for greenlet in greenlets]
+        failed = sum(1 for _, answered in replies if not answered)
+        slowest = max(seconds for seconds, _ in replies)
+        rounds.append(Round(requests, clock.monotonic() - began, slowest, failed))
+        if failed == requests:
+            break
+    return rounds
+
+
+def _ask(endpoint: Endpoint, prompt: Prompt, options: Options) -> tuple[float, bool]:
+    """Send one request; return its duration in seconds, and whether it was answered."""
+    completion = options.api == "completion" and prompt.text is not None
+    path = COMPLETION_PATH if completion else chat_path(options.api)
+    payload: Payload = prompt.text if completion and prompt.text is not None else prompt.messages
+    streamed = not options.no_stream
+    parameters = {"max_tokens": min(options.max_tokens, _MAX_REPLY_TOKENS)}
+    request = endpoint.request(path, payload, streamed, parameters)
+    connection = endpoint.connection()
+    began = clock.monotonic()
+    exchange = Exchange(connection, request, endpoint.limits, due=began, streamed=streamed, secret=endpoint.key)
+    try:
+        exchange.run()
+    finally:
+        reply = exchange.finish()
+        connection.close()
+    # Reasoning cut off by the short limit counts as an answer here: the server did its work.
+    return clock.monotonic() - began, reply.ok or reply.pace is not None

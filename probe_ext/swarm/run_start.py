@@ -1,0 +1,201 @@
+"""Start runs on a master or in a single-process Locust: from the command line, or from the web form."""
+
+import logging
+import sys
+from typing import NoReturn
+
+import gevent
+from locust.runners import MasterRunner
+
+from probe_ext.client.safe_text import safe_text
+from probe_ext.exit_codes import ExitCode
+from probe_ext.measure import clock
+from probe_ext.run.directory import RunDirectoryError
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import Options, Plan
+from probe_ext.swarm.master.active_run import ActiveRun
+from probe_ext.swarm.master.coordinator import Coordinator
+from probe_ext.swarm.master.load_shape import LevelShape
+from probe_ext.swarm.master.run_phase import Phase
+from probe_ext.swarm.master.run_view import view_of
+from probe_ext.swarm.preparation import calibration_store
+from probe_ext.swarm.preparation.preflight import Preflight, PreparedRun, plan_line, refuse_mixture, take_default_levels
+from probe_ext.swarm.terminal.console import print_line
+from probe_ext.swarm.web.run_display import RunDisplay
+
+logger = logging.getLogger(__name__)
+
+_STOPPED = "stopped before it began"
+_STARTING = {Phase.PREPARING, Phase.CANCELLED, Phase.STARTING}
+_WORKERS_TIMEOUT_S = 10.0  # for our own worker processes to connect, so that a refused run can end them
+_CLOSING_TIMEOUT_S = 30.0
+_MAX_STOPS = 20  # half a second apart
+
+
+class RunStart:
+    """Prepares a run, and begins it when Locust starts the test."""
+
+    def __init__(self, coordinator: Coordinator, display: RunDisplay) -> None:
+        self._coordinator, self._display = coordinator, display
+        self._process, self._phase = coordinator.process, coordinator.phase
+        self._environment = self._process.environment
+        self._headless: bool = self._environment.parsed_options.headless
+        self._preflight = Preflight(self._process, display.preparing)
+        self._prepared: PreparedRun | None = None
+
+    def prepare(self) -> None:
+        """Prepare what the command line asks for. Headless, a run that cannot work is refused before any load."""
+        try:
+            if self._headless:
+                self._prepare_headless()
+            else:
+                self._attach_shape(self._process.read_options().plan)
+        except (SettingsError, RunDirectoryError) as error:
+            self._exit(str(error))
+        except Exception as error:
+            logger.debug("while preparing", exc_info=error)
+            self._exit(f"internal error (please report): {type(error).__name__}: {error}")
+
+    def _prepare_headless(self) -> None:
+        self._phase.enter(Phase.PREPARING)
+        given = self._environment.parsed_options
+        take_default_levels(given, self._environment.user_classes)
+        options = self._process.read_options()
+        refuse_mixture(given, options)
+        prepared = self._preflight.prepare(options, self._environment.host)
+        if options.plan is not None:
+            print_line(plan_line(options.plan))
+        self._prepared = self._preflight.warm_up(prepared)
+        self._warn_of_shortage(options)
+        self._attach_shape(options.plan)
+        self._phase.enter(Phase.PREPARED)
+
+    def _warn_of_shortage(self, options: Options) -> None:
+        """Warn if the plan is more than the workers can measure, by this machine's calibration."""
+        given = self._environment.parsed_options
+        users = max(options.levels or (given.num_users or 1,))
+        workers = max(1, given.processes or 1, given.expect_workers or 1)
+        why = calibration_store.shortage(calibration_store.load(), users, workers)
+        if why:
+            print_line(why)
+
+    def _exit(self, why: str) -> NoReturn:
+        """Say why there is no run, end the workers, and exit. A worker without a master would wait for a minute."""
+        print_line(why)
+        runner, expected = self._environment.runner, self._environment.parsed_options.processes or 0
+        if isinstance(runner, MasterRunner):
+            until = clock.monotonic() + _WORKERS_TIMEOUT_S
+            # Not `runner.clients`: Locust lists a worker before it has started, and it would miss the quit message.
+            while len(self._coordinator.workers.known) < expected and clock.monotonic() < until:
+                gevent.sleep(0.05)
+            runner.quit()
+        sys.exit(ExitCode.USAGE)
+
+    def _attach_shape(self, plan: Plan | None) -> None:
+        """Make a plan Locust's load shape; without one, Locust keeps its user fields."""
+        environment, coordinator = self._environment, self._coordinator
+        if plan is None:
+            if isinstance(environment.shape_class, LevelShape):
+                environment.shape_class = None
+            return
+        shape = LevelShape(
+            plan,
+            lambda: coordinator.run.monitor if coordinator.run else None,
+            lambda: coordinator.run is not None and coordinator.run.ending,
+            lambda: coordinator.run.now() if coordinator.run else 0.0,
+        )
+        shape.runner = environment.runner
+        environment.shape_class = shape
+
+    def take_form(self, options: Options, host: str | None) -> None:
+        """Prepare the web form's run; its plan takes effect before Locust looks for a load shape.
+
+        SettingsError or RunDirectoryError if it cannot start, also while another one is being prepared.
+        """
+        if not self._phase.wait_while(Phase.CLOSING, _CLOSING_TIMEOUT_S):  # Locust's figures are still the last run's
+            raise SettingsError("the last run is still being closed; try again in a moment")
+        if self._phase.now in _STARTING:
+            raise SettingsError("a run is already being started; stop it first")
+        self._phase.enter(Phase.PREPARING)
+        try:
+            prepared = self._preflight.prepare(options, host)
+        finally:
+            cancelled = self._phase.now is Phase.CANCELLED
+            self._phase.enter(Phase.IDLE)
+        if cancelled:
+            raise SettingsError(_STOPPED)
+        self._prepared = prepared
+        self._attach_shape(options.plan)
+        self._phase.enter(Phase.PREPARED)
+
+    def cancel(self) -> None:
+        """Give up the run that is being prepared: Stop was pressed before it began."""
+        self._phase.wait_while(Phase.STARTING)  # its directory exists: Locust's own Stop, which comes next, ends it
+        if self._phase.now is Phase.PREPARING:
+            self._phase.enter(Phase.CANCELLED)
+        elif self._phase.now is Phase.PREPARED:
+            self._phase.enter(Phase.IDLE)
+        if self._prepared is None:
+            return
+        self._prepared = None
+        runner = self._environment.runner
+        if runner.shape_greenlet is not None:  # Locust's Stop ends a load shape only if there are users
+            runner.shape_greenlet.kill()
+            runner.shape_greenlet = runner.shape_last_tick = None
+        self._display.refused(_STOPPED)
+
+    def on_test_start(self) -> None:
+        """Locust starts the test: warm the server up, and begin the run."""
+        self._phase.enter(Phase.PREPARING)
+        try:
+            self._begin(self._warmed_up())
+        except Exception as error:  # Locust would log it, and load the server with nobody measuring
+            known = isinstance(error, SettingsError | RunDirectoryError)
+            why = safe_text(("" if known else "internal error (please report): ") + str(error), length=1000)
+            logger.error("probe: %s; the run is stopped", why)  # noqa: TRY400 - one line is enough
+            self._display.refused(why)
+            gevent.spawn(self._stop_test)
+        finally:
+            if self._phase.now in _STARTING:  # failed, or Stop has killed this greenlet
+                self._phase.enter(Phase.IDLE)
+
+    def _warmed_up(self) -> PreparedRun:
+        if self._headless and self._prepared:
+            return self._prepared
+        prepared = self._prepared or self._preflight.prepare(self._process.read_options(), self._environment.host)
+        prepared = self._preflight.warm_up(prepared)
+        if self._phase.now is Phase.CANCELLED:  # and nobody has killed this greenlet
+            raise SettingsError(_STOPPED)
+        return prepared
+
+    def _begin(self, prepared: PreparedRun) -> None:
+        self._prepared = None
+        self._phase.enter(Phase.STARTING)
+        scenario, preparation = self._preflight.scenario(), prepared.preparation
+        self._process.options = prepared.options
+        self._process.prepared = {"model": preparation.model, "prompts": preparation.prompts, "scenario": scenario}
+        workers, on_reply = self._coordinator.workers, self._process.on_reply
+        try:
+            run = ActiveRun(
+                self._environment, workers, prepared.options, preparation, prepared.directory, scenario, on_reply
+            )
+        except OSError as error:
+            self._environment.process_exit_code = ExitCode.USAGE
+            logger.error("probe: --out %s: not writable: %s; the run is stopped", prepared.directory, error.strerror)  # noqa: TRY400
+            gevent.spawn(self._environment.runner.quit if self._headless else self._stop_test)
+            return
+        self._display.began(lambda: view_of(run))
+        self._coordinator.begin(run)
+
+    def _stop_test(self) -> None:
+        """Stop the test that Locust is starting: it goes on to spawn users when its listeners have returned."""
+        starting = getattr(self._environment.web_ui, "_swarm_greenlet", None)
+        if starting is not None:
+            starting.kill()
+        runner = self._environment.runner
+        runner.stop()
+        for _ in range(_MAX_STOPS):
+            gevent.sleep(0.5)
+            if not runner.user_count:
+                return
+            runner.send_message("stop")  # spawn messages that were under way arrived after the first stop

@@ -1,0 +1,83 @@
+"""What a search hears of a level while it runs: the estimator's own answers, from the replies known so far."""
+
+import pytest
+from worlds import CHAT, evidence, reply, slow_start, staircase
+
+from probe_ext.live.visit_monitor import VisitMonitor
+from probe_ext.load.boundary_search import SEARCH_CRITICAL
+from probe_ext.measure.table_rows import ReplyRow
+from scripts.study.adapter import run_visits
+
+
+def monitor(*rows: ReplyRow) -> VisitMonitor:
+    made = VisitMonitor(CHAT, 3)
+    for row in rows:
+        made.add(row)
+    return made
+
+
+def test_it_estimates_from_every_visit_so_far() -> None:
+    good = [reply(user, 6.0 + 1.5 * k) for user in range(4) for k in range(30)]
+    slow = [slow_start(user, 60.0 + 4 * k, 2.5) for user in range(8) for k in range(10)]
+    heard = monitor(*good)
+    heard.begin_visit(5.0, 4)
+    assert [level.users for level in heard.estimate(50.0).levels] == [4]
+    heard.end_visit(55.0, more_users=True)
+    heard.begin_visit(59.0, 8)
+    for row in slow:
+        heard.add(row)
+    found = heard.estimate(110.0)
+    assert [level.users for level in found.levels] == [4, 8]
+    assert found.interval is not None
+    assert found.interval[1] == 7
+    assert heard.needed_share == pytest.approx(0.9)
+
+
+def test_search_and_report_make_the_same_visits() -> None:
+    rows = [reply(user, 5.5 + 1.5 * k) for user in range(4) for k in range(20)]
+    rows += [slow_start(user, 40.5 + 4 * k, 2.5) for user in range(8) for k in range(9)]
+    heard = monitor()
+    heard.begin_visit(5.0, 4)
+    heard.end_visit(34.0, more_users=True)
+    heard.begin_visit(40.0, 8)
+    heard.end_visit(75.0, more_users=False)
+    for row in rows:
+        heard.add(row)
+    reported = run_visits(evidence(rows, staircase((4, 35), (8, 40))), CHAT)
+    levels = heard.estimate(200.0).levels
+    assert [(level.users, level.replies) for level in levels] == [(v.users, len(v.sent)) for v in reported]
+
+
+def test_replies_sent_lately_are_left_out_while_slow_ones_are_still_on_their_way() -> None:
+    heard = monitor(*[reply(user, 1.0 * k, tokens_out=80) for user in range(2) for k in range(30)])
+    heard.begin_visit(5.0, 2)
+    served, replies = heard.visit_counts(20.0)
+    assert served == replies == 2 * 11, "a reply takes 4.15 s: those sent from 5 to 15 s"
+    heard.end_visit(20.0, more_users=False)
+    assert heard.visit_counts(40.0)[1] == 2 * 15, "all but the last second's"
+
+
+@pytest.mark.parametrize(("since", "served"), [(15.5, True), (13.0, False)])
+def test_when_more_users_come_a_reply_counts_as_it_stands(since: float, served: bool) -> None:
+    """It has waited for half a second by then, and is left out; or for three."""
+    heard = monitor()
+    heard.begin_visit(5.0, 1)
+    heard.end_visit(16.0, more_users=True)
+    heard.add(slow_start(0, since, 5.0))
+    assert heard.visit_counts(30.0) == ((0, 0) if served else (0, 1))
+
+
+def test_the_reply_cycle_is_from_one_request_to_the_next() -> None:
+    heard = monitor(*[reply(0, 7.0 * k) for k in range(6)])
+    assert heard.reply_cycle() == pytest.approx(7.0)
+    assert monitor().reply_cycle() == 0.0
+    assert monitor(reply(0, 3.0)).reply_cycle() == pytest.approx(1.15), "of one reply, what it took"
+
+
+def test_users_replied_since_a_moment_are_counted_once() -> None:
+    heard = monitor(reply(0, 1.0), reply(0, 4.0), reply(1, 4.0), reply(2, 4.0, outcome="ended_by_us"))
+    assert heard.users_replied(3.0) == 2
+
+
+def test_a_search_needs_stronger_proofs() -> None:
+    assert SEARCH_CRITICAL > 1.96

@@ -1,0 +1,144 @@
+"""Levels as Locust's load shape, with a fake runner."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from probe_ext.load.level_plan import LevelPlan
+from probe_ext.settings.options import read_options
+from probe_ext.swarm.master.load_shape import LevelShape
+from probe_ext.swarm.preparation.preflight import plan_line
+
+PLAN = LevelPlan((2, 6, 3), hold=10.0, settle=2.0, min_replies=1)
+
+
+MORE = ", longer if replies are slow"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"levels": "1,2,4,8"},
+            f"4 levels (1, 2, 4, 8 users), 5 s settle + 30 s hold each: at least 2 min 20 s{MORE}",
+        ),
+        ({"levels": "1"}, f"1 level (1 user), 5 s settle + 30 s hold: at least 35 s{MORE}"),
+        (
+            {"levels": "2", "hold": "1m"},
+            f"1 level (2 users), 5 s settle + 60 s hold: at least 65 s{MORE}",
+        ),
+        ({"levels": "1,2," * 9 + "1"}, "19 levels (1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, … users), "),
+        ({"search": "1", "max_users": "64", "search_time": "10m"}, "search up to 64 users: at most 10 min"),
+    ],
+)
+def test_plan_line_gives_levels_and_duration(given: dict[str, str], said: str) -> None:
+    plan = read_options(given).plan
+    assert plan is not None
+    assert plan_line(plan).startswith(said)
+
+
+class Stage:
+    """A shape, its runner and its clock."""
+
+    def __init__(self, plan: LevelPlan = PLAN) -> None:
+        self.now, self.ending, self.heard = 0.0, False, 1_000
+        self.asked: list[float] = []
+        self.shape = LevelShape(plan, lambda: self._heard, lambda: self.ending, lambda: self.now)
+        self.runner = SimpleNamespace(user_count=0)
+        self.shape.runner = self.runner
+
+    def _heard(self, since: float) -> int:
+        self.asked.append(since)
+        return self.heard
+
+    def play(self, seconds: int, *, obeys: bool = True) -> list[tuple[int, float] | None]:
+        """Tick once a second; the runner has the requested users a second later."""
+        ticks = []
+        for _ in range(seconds):
+            tick = self.shape.tick()
+            ticks.append(tick)
+            if tick is None:
+                break
+            if obeys:
+                self.runner.user_count = tick[0]
+            self.now += 1
+        return ticks
+
+
+def held(ticks: list[tuple[int, float] | None]) -> list[int]:
+    users = [tick[0] for tick in ticks if tick]
+    return [n for n, before in zip(users, [None, *users], strict=False) if n != before]
+
+
+def test_holds_levels_in_order_then_finishes() -> None:
+    stage = Stage()
+    ticks = stage.play(100)
+    assert held(ticks) == [2, 6, 3]
+    assert ticks[-1] is None
+    assert stage.shape.finished
+    assert stage.shape.steps.never_reached == []
+    each = [sum(1 for tick in ticks if tick and tick[0] == n) for n in PLAN.levels]
+    assert all(n >= PLAN.hold + PLAN.settle for n in each)
+
+
+def test_level_waits_for_replies_up_to_a_limit() -> None:
+    stage = Stage()
+    stage.heard = 1  # of two users
+    ticks = stage.play(1000)
+    first = sum(1 for tick in ticks if tick and tick[0] == 2)
+    assert 5 * PLAN.hold <= first - PLAN.settle <= 5 * PLAN.hold + 2
+    assert ticks[-1] is None
+    assert len(set(stage.asked)) == 3  # since each level's own measured part
+
+
+def test_ramp_takes_a_few_seconds_for_any_step() -> None:
+    stage = Stage()
+    ticks = stage.play(100)
+    rates = {tick[0]: tick[1] for tick in ticks if tick}
+    assert rates == {2: 1.0, 6: 4 / 3, 3: 1.0}
+
+
+def test_first_level_ramps_as_fast_without_replies() -> None:
+    live: list[Callable[[float], int]] = []
+    shape = LevelShape(LevelPlan((90, 9), 5.0, 1.0, 3), lambda: live[0] if live else None, lambda: False, lambda: 0.0)
+    shape.runner = SimpleNamespace(user_count=0)
+    assert shape.tick() == (90, 30.0)
+    live.append(lambda _: 0)
+    shape.runner.user_count = 20
+    assert shape.tick() == (90, 30.0)
+    shape._last = (9, 27.0)
+    shape.reset_time()
+    live.clear()
+    shape.runner.user_count = 0
+    assert shape.tick() == (90, 30.0)
+
+
+def test_records_a_level_that_is_never_reached() -> None:
+    stage = Stage()
+    ticks = stage.play(1000, obeys=False)
+    assert ticks[-1] is None
+    assert stage.shape.steps.never_reached == [2, 6, 3]
+
+
+def test_changes_nothing_while_the_run_ends() -> None:
+    stage = Stage()
+    stage.play(5)
+    last = stage.shape.tick()
+    stage.ending = True
+    stage.now += 1000
+    assert stage.play(5) == [last] * 5
+    assert not stage.shape.finished
+
+
+def test_second_run_starts_with_the_first_level() -> None:
+    stage = Stage()
+    stage.play(100)
+    stage.shape.reset_time()
+    stage.now, stage.runner.user_count = 0.0, 0
+    assert not stage.shape.finished
+    assert held(stage.play(100)) == [2, 6, 3]
+
+
+def test_locust_does_not_take_the_class_for_the_locustfiles_shape() -> None:
+    assert LevelShape.abstract

@@ -1,0 +1,122 @@
+"""Options on Locust's command line, in the environment and the web form; what `probe run` passes to Locust."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+from locust.argument_parser import LocustArgumentParser, get_parser, ui_extra_args_dict
+
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import OPTIONS, read_options
+from probe_ext.swarm.commands import run_command
+from probe_ext.swarm.locust_options import add_options
+
+
+def parsed(*arguments: str) -> dict[str, Any]:
+    parser = LocustArgumentParser(default_config_files=[])
+    add_options(parser)
+    return vars(parser.parse_args(list(arguments)))
+
+
+def test_locust_has_every_option_with_its_default() -> None:
+    found = parsed()
+    assert {option.name: found[option.name] for option in OPTIONS} == {o.name: o.default for o in OPTIONS}
+    assert read_options(found) == read_options({})
+
+
+def test_every_option_can_be_set_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for option in OPTIONS:
+        monkeypatch.setenv(option.variable, "true" if option.default is False else f"value of {option.name}")
+    found = parsed()
+    for option in OPTIONS:
+        assert found[option.name] == (True if option.default is False else f"value of {option.name}")
+    assert parsed("--hold", "7s")["hold"] == "7s"  # the command line goes first
+
+
+def test_no_option_holds_a_secret() -> None:
+    assert not [option.name for option in OPTIONS if "key" in option.name or "password" in option.name]
+
+
+def test_web_form_omits_options_about_files() -> None:
+    parser = LocustArgumentParser(default_config_files=[])
+    add_options(parser)
+    shown = set(parser.args_included_in_web_ui)
+    names = {option.name for option in OPTIONS}
+    assert shown & names == names - {
+        *("metrics_url", "prometheus", "prometheus_match", "slo", "out", "force", "no_report", "fail_under_users"),
+    }
+    assert {"levels", "hold", "model", "input_tokens"} <= shown
+
+
+def test_locust_finds_our_options_for_its_form() -> None:
+    import probe_ext.swarm.listeners  # noqa: F401, PLC0415 - adds the options to Locust's parser
+
+    form = ui_extra_args_dict([])
+    assert form["hold"]["default_value"] == "30s"
+    assert not form["hold"]["is_secret"]
+    assert "out" not in form
+    group = next(group for group in get_parser([])._action_groups if "probe-ext" in str(group.title))
+    assert {action.dest for action in group._group_actions} == {option.name for option in OPTIONS}
+
+
+def test_option_names_do_not_clash_with_locusts() -> None:
+    from locust.argument_parser import setup_parser_arguments  # noqa: PLC0415
+
+    plain = LocustArgumentParser(default_config_files=[])
+    setup_parser_arguments(plain)
+    assert not {action.dest for action in plain._actions} & {option.name for option in OPTIONS}
+
+
+def given(*arguments: str) -> tuple[dict[str, object], list[str]]:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    run_command.add_arguments(parser)
+    options, rest = parser.parse_known_args(list(arguments))
+    return {name: value for name, value in vars(options).items() if value is not None}, rest
+
+
+def test_probe_run_passes_options_to_locust_unchanged() -> None:
+    options, rest = given(
+        "capacity", "--host", "http://x", "--levels", "1,2", "--temperature", "-1", "--no-stream", "--processes", "4"
+    )
+    line = run_command.locust_arguments(Path("capacity.py"), options, rest)
+    assert line[: line.index("--loglevel")] == [
+        *("-f", "capacity.py", "--headless", "--only-summary", "--exit-code-on-error", "0")
+    ]
+    assert line[line.index("--host") + 1] == "http://x"
+    assert {"--levels=1,2", "--temperature=-1", "--no-stream"} <= set(line)
+    assert line[-2:] == ["--processes", "4"]
+    assert not [part for part in line if part.startswith(("--hold", "--out", "--force"))]  # Locust has the defaults
+
+
+def test_keeps_the_users_log_level() -> None:
+    for own in (["--loglevel", "INFO"], ["-L", "DEBUG"], ["--loglevel=INFO"]):
+        line = run_command.locust_arguments(Path("capacity.py"), {}, own)
+        assert "WARNING" not in line
+        assert line[-len(own) :] == own
+
+
+def test_finds_a_scenario_by_name_or_file(tmp_path: Path) -> None:
+    assert run_command.find_locustfile("capacity").name == "capacity.py"
+    own = tmp_path / "mine.py"
+    own.write_text("")
+    assert run_command.find_locustfile(str(own)) == own
+    with pytest.raises(SettingsError, match=r"^gone\.py: no such file"):
+        run_command.find_locustfile("gone.py")
+    with pytest.raises(SettingsError, match="capcity: unknown scenario; valid names are baseline, capacity, chat, "):
+        run_command.find_locustfile("capcity")
+
+
+def test_caches_locusts_defaults() -> None:
+    """Without the cache, Locust builds its parser a hundred times per spawn message."""
+    from locust import argument_parser  # noqa: PLC0415 - loads Locust
+
+    from probe_ext.swarm.worker_wiring import _cache_locust_defaults  # noqa: PLC0415 - as above
+
+    before = argument_parser.default_args_dict
+    try:
+        _cache_locust_defaults()
+        assert argument_parser.default_args_dict() is argument_parser.default_args_dict()
+        assert argument_parser.default_args_dict() == before()
+    finally:
+        argument_parser.default_args_dict = before

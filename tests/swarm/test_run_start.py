@@ -1,0 +1,98 @@
+"""Only one run at a time is prepared, even if Start or Stop is pressed again in the web UI."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from swarm_fakes import environment
+
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import read_options
+from probe_ext.swarm import run_start
+from probe_ext.swarm.master.coordinator import Coordinator
+from probe_ext.swarm.master.run_phase import Phase
+from probe_ext.swarm.preparation.preflight import PreparedRun
+from probe_ext.swarm.run_start import RunStart
+from probe_ext.swarm.users.process_state import ProcessState
+
+
+def a_start(meanwhile: Callable[[RunStart], None], tmp_path: Path) -> RunStart:
+    """A start whose server is slow to answer: `meanwhile` happens while it is asked, and while it warms up."""
+    display: Any = SimpleNamespace(preparing=None, refused=lambda _: None)
+    runner = SimpleNamespace(shape_greenlet=None, stop=lambda: None, user_count=0)
+    start = RunStart(Coordinator(ProcessState(environment(runner, headless=False, web_ui=None), "master")), display)
+    options = read_options({})
+    prepared = PreparedRun(options, SimpleNamespace(model="m", prompts={}), tmp_path)  # type: ignore[arg-type]
+
+    def slow(*_: Any) -> PreparedRun:
+        meanwhile(start)
+        return prepared
+
+    start._preflight = SimpleNamespace(prepare=slow, warm_up=slow, scenario=lambda: "capacity")  # type: ignore[assignment]
+    return start
+
+
+def another_form(refusals: list[str]) -> Callable[[RunStart], None]:
+    def press_start(start: RunStart) -> None:
+        with pytest.raises(SettingsError) as refusal:
+            start.take_form(read_options({}), "http://x")
+        refusals.append(str(refusal.value))
+
+    return press_start
+
+
+def test_refuses_a_second_form_until_the_first_run_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals: list[str] = []
+    monkeypatch.setattr(run_start, "ActiveRun", lambda *_: SimpleNamespace())
+    start = a_start(another_form(refusals), tmp_path)
+    start._coordinator.begin = lambda _: start._phase.enter(Phase.RUNNING)  # type: ignore[method-assign]
+    start._display.began = lambda _: None  # type: ignore[method-assign]
+    start.take_form(read_options({}), "http://x")
+    start.on_test_start()
+    assert len(refusals) == 2
+    assert all("already being started" in why for why in refusals)
+    assert start._phase.now is Phase.RUNNING
+
+
+def test_allows_another_form_after_a_failed_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: RunStart) -> None:
+        raise SettingsError("no such model")
+
+    monkeypatch.setattr("gevent.spawn", lambda *_: None)
+    start = a_start(fail, tmp_path)
+    with pytest.raises(SettingsError, match="no such model"):
+        start.take_form(read_options({}), "http://x")
+    assert start._phase.now is Phase.IDLE
+    start.on_test_start()
+    assert start._phase.now is Phase.IDLE
+
+
+def test_stop_refuses_the_form_that_is_being_prepared(tmp_path: Path) -> None:
+    start = a_start(lambda start: start.cancel(), tmp_path)
+    with pytest.raises(SettingsError, match="stopped before it began"):
+        start.take_form(read_options({}), "http://x")
+    assert start._phase.now is Phase.IDLE
+
+
+def test_stop_during_the_warm_up_stops_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_start, "ActiveRun", lambda *_: pytest.fail("the run must not begin"))
+    stopped: list[object] = []
+    monkeypatch.setattr("gevent.spawn", lambda function, *_: stopped.append(function))
+    start = a_start(lambda _: None, tmp_path)
+    start.take_form(read_options({}), "http://x")
+    warm_up = start._preflight.warm_up
+    start._preflight.warm_up = lambda prepared: start.cancel() or warm_up(prepared)  # type: ignore[func-returns-value,method-assign]
+    start.on_test_start()
+    assert stopped == [start._stop_test]
+    assert start._phase.now is Phase.IDLE
+
+
+def test_stop_between_preparation_and_start_drops_the_prepared_run(tmp_path: Path) -> None:
+    start = a_start(lambda _: None, tmp_path)
+    start.take_form(read_options({}), "http://x")
+    assert start._phase.now is Phase.PREPARED
+    start.cancel()
+    assert start._prepared is None
+    assert start._phase.now is Phase.IDLE
