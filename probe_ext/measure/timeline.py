@@ -68,6 +68,8 @@ class Pace:
     gap_start: float | None
     tpot: float | None
     """seconds per token"""
+    gap_tokens: int | None = None
+    """tokens of the event that ended the longest gap"""
 
 
 def gaps(at: Sequence[float]) -> list[float]:
@@ -104,6 +106,7 @@ def pace(events: TokenEvents, tokens: int | None = None) -> Pace | None:
         longest_gap=None if longest is None else spread[longest],
         gap_start=None if longest is None else events.at[longest],
         tpot=tpot(events.at[0], events.at[-1], total, tokens_first),
+        gap_tokens=None if longest is None else events.tokens[longest + 1],
     )
 
 
@@ -126,4 +129,5 @@ def worst(paces: Sequence[Pace]) -> Pace | None:
         longest_gap=longest.longest_gap if longest else None,
         gap_start=longest.gap_start if longest else None,
         tpot=max(speeds) if speeds else None,
+        gap_tokens=longest.gap_tokens if longest else None,
     )
