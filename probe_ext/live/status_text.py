@@ -38,24 +38,27 @@ def headline(now: Now | None, estimate: CapacityEstimate | None) -> Headline:
 
 
 def _so_far(estimate: CapacityEstimate | None) -> Headline | None:
-    interval = estimate.interval if estimate else None
-    if estimate is None or interval in {None, (0, None)}:
+    """Say what the report would say; None while nothing is known."""
+    if estimate is None or estimate.interval in {None, (0, None)}:
         return None
-    low, high = interval or (0, None)
-    if high is None:
-        return Headline(f"At least {low:,}", f" so far: {'this many are' if low > 1 else '1 person is'} served.")
-    if high == 0:
+    (held, failed), limits = estimate.bracket, interval_text(estimate.interval or (0, None))
+    if failed == 1:
         return Headline("Not even 1", " person is served so far.", "bad")
-    if estimate.estimate is None or low == high:
-        number = interval_text((low, high)) if low else f"Fewer than {high + 1:,}"
-        return Headline(number, f" {'person' if high == 1 else 'people'} at once, so far.")
-    return Headline(
-        f"About {int(estimate.estimate):,}", f" people at once, so far (95 %: {interval_text((low, high))})."
-    )
+    if held is None:
+        guess = estimate.suggestion.users if estimate.suggestion else 0
+        number = f"Probably about {guess:,}" if guess else f"Probably fewer than {estimate.levels[0].users:,}"
+        return Headline(number, f" people at once, so far{f' ({limits})' if guess else ''}.")
+    served = estimate.served_users or held
+    people = "person" if served == 1 else "people"
+    if estimate.placed_by_curve:
+        return Headline(f"About {served:,}", f" {people} at once, so far (95 %: {limits}).")
+    too_many = f"; {failed:,} are too many" if failed else ""
+    least = f"{served:,}" if failed == served + 1 else f"At least {served:,}"
+    return Headline(least, f" {people} at once, so far{too_many}.")
 
 
 def short_capacity(estimate: CapacityEstimate | None) -> str:
-    """Return `about 18 (14–24)`, `at least 8`; empty while nothing is known."""
+    """Return `about 18 (14–24)`, `at least 8`, `8–15`; empty while nothing is known."""
     interval = estimate.interval if estimate else None
     if estimate is None or interval is None or interval == (0, None):
         return ""
@@ -63,9 +66,9 @@ def short_capacity(estimate: CapacityEstimate | None) -> str:
     if high is None:
         return f"at least {low:,}"
     limits = f"{low:,}" if low == high else f"{low:,}–{high:,}"
-    if estimate.estimate is None or low == high:
-        return limits if low else f"fewer than {high + 1:,}"
-    return f"about {int(estimate.estimate):,} ({limits})"
+    if estimate.placed_by_curve and low != high:
+        return f"about {estimate.served_users or 0:,} ({limits})"
+    return limits if low or high == 0 else f"fewer than {high + 1:,}"
 
 
 def all_failed(now: Now) -> str:
@@ -111,7 +114,7 @@ def _measuring(now: Now) -> str:
 def level_status(level: LevelNow) -> str:
     """Return the level's state by the replies so far."""
     if level.is_early:
-        return f"too early to say, {plurals.things(level.replies, 'reply', 'replies')} so far"
+        return f"too early to say, {plurals.things(level.replies, 'measured reply', 'measured replies')}"
     share = (
         f"{percent(level.served_share)} of replies served "
         f"(95 %: {percent(level.served_share_low)} to {percent(level.served_share_high)})"

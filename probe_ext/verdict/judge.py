@@ -28,7 +28,7 @@ from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.wording.early_end import why_nothing
 from probe_ext.verdict.wording.headline import Context, headline
-from probe_ext.verdict.wording.next_run import next_command, next_measurement
+from probe_ext.verdict.wording.next_run import next_command, next_measurement, next_step
 
 NOTHING_GIVEN = Given()
 
@@ -92,7 +92,7 @@ def judge(
         goodput=goodput(levels),
         team=team_size,
         cost=cost(at, team_size, given.price_per_hour),
-        next_step=overall.next,
+        next_step=next_step(more, overall),
         next_command=next_command(evidence.manifest, overall, more, invalid=verdict == "invalid"),
         dispersion=overall.dispersion,
         drift=overall.drift,

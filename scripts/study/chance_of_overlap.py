@@ -78,10 +78,10 @@ def chance_section(runs: int = 200) -> str:
             lines.append(_line(load, f"{counts[0]}, {counts[1]}", found, runs))
     for share in (0.5, 0.9):
         found = Counter(linked(share, seed) for seed in range(runs))
-        lines.append(_line(f"{share:.0%} linked", "30, and 10 others", found, runs))
+        lines.append(_line(f"{100 * share:.0f} % linked", "30, and 10 others", found, runs))
     return "".join(lines)
 
 
 def _line(load: str, counts: str, found: Counter[OverlapResult], runs: int) -> str:
     results: tuple[OverlapResult, ...] = ("more_than_chance", "cannot_tell", "no_sign")
-    return f"| {load} | {counts} | {' | '.join(f'{found[result] / runs:.1%}' for result in results)} |\n"
+    return f"| {load} | {counts} | {' | '.join(f'{100 * found[result] / runs:.1f} %' for result in results)} |\n"

@@ -17,6 +17,7 @@ from probe_ext.live.status_line import status_line
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.live.window import MAX_WINDOW_S, MIN_WINDOW_S, Window
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow, ServerRow, UserRow
+from probe_ext.verdict.values.capacity_estimate import Suggestion
 
 RULES = Rules(CHAT)
 
@@ -188,10 +189,33 @@ def test_headline_before_the_first_level() -> None:
 
 
 def test_headline_tells_the_capacity_so_far() -> None:
-    assert headline_of(measured((8, 0.2))) == ("At least 8 so far: this many are served.", "")
+    assert headline_of(measured((8, 0.2))) == ("At least 8 people at once, so far.", "")
     assert headline_of(measured((1, 5.0))) == ("Not even 1 person is served so far.", "bad")
-    said, tone = headline_of(measured((4, 0.2), (8, 5.0)))
-    assert (said, tone) == ("About 4 people at once, so far (95 %: 4 to 7).", "")
+    assert headline_of(measured((4, 0.2), (8, 5.0))) == ("At least 4 people at once, so far; 8 are too many.", "")
+    assert headline_of(measured((4, 0.2), (5, 5.0))) == ("4 people at once, so far; 5 are too many.", "")
+
+
+CURVE = {"served_users": 18, "interval": (14, 24), "bracket": (14, 25), "placed_by_curve": True}
+GUESS = {"interval": (0, 15), "bracket": (None, 16), "suggestion": Suggestion(9, 0, 15)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "short"),
+    [
+        (CURVE, "About 18 people at once, so far (95 %: 14 to 24).", "about 18 (14–24)"),
+        (GUESS, "Probably about 9 people at once, so far (0 to 15).", "fewer than 16"),
+        ({**GUESS, "suggestion": None}, "Probably fewer than 8 people at once, so far.", "fewer than 16"),
+        ({"interval": (0, 0), "bracket": (None, 1)}, "Not even 1 person is served so far.", "0"),
+        ({"interval": (8, None), "bracket": (8, None)}, "At least 8 people at once, so far.", "at least 8"),
+        ({"interval": (0, None), "bracket": (None, None)}, "Too early to say.", ""),
+    ],
+)
+def test_capacity_so_far_in_words(changes: dict[str, object], said: str, short: str) -> None:
+    live = measured((8, 0.2))
+    assert live.levels.estimate is not None
+    known = replace(live.levels.estimate, **changes)  # type: ignore[arg-type]
+    head = status_text.headline(live.now, known)
+    assert (head.number + head.rest, status_text.short_capacity(known)) == (said, short)
 
 
 def test_replies_that_all_fail_say_why() -> None:
@@ -248,8 +272,8 @@ def level(**changes: object) -> LevelNow:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"replies": 7}, "too early to say, 7 replies so far"),
-        ({"replies": 1, "served_share": None}, "too early to say, 1 reply so far"),
+        ({"replies": 7}, "too early to say, 7 measured replies"),
+        ({"replies": 1, "served_share": None}, "too early to say, 1 measured reply"),
         (
             {"reasons": ("too_close",), "replies_needed": 30},
             "{}, not proven yet: too close to call; about 30 more replies would tell",

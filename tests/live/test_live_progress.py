@@ -1,6 +1,7 @@
 """The progress line on a terminal, and the lines in a file."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,6 +97,9 @@ def full() -> LiveRun:
         server = {"kv_usage": 0.97, "waiting": 4.0, "preemptions": second - 62.0}
         live.on_server([ServerRow(float(second), "u", "0", name, value) for name, value in server.items()])
         live.tick(float(second), final=second == 130)
+    assert live.levels.estimate is not None
+    assert live.levels.estimate.interval == (12, 15)
+    live.levels.estimate = replace(live.levels.estimate, placed_by_curve=True, served_users=13)
     return live
 
 

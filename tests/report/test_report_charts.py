@@ -19,7 +19,7 @@ SEARCHED = [level(1, 0.1), level(2, 0.2), level(4, 3.0), level(3, 0.4), level(4,
 
 
 def test_one_bar_for_each_number_of_users_with_the_answer_between_them() -> None:
-    picture = levels(SEARCHED, 0.9, Marks(users=3.5, text="about 3", interval=(2, 3)))
+    picture = levels(SEARCHED, 0.9, Marks(users=3, text="about 3", interval=(2, 3)))
     assert [point.split(":")[0] for point in picture.plot.points] == [
         "1 user",
         "2 users",
@@ -28,7 +28,7 @@ def test_one_bar_for_each_number_of_users_with_the_answer_between_them() -> None
     ]
     assert picture.users == [1, 2, 3, 4]
     assert "4 (2×)" in [label.text for label in picture.plot.labels]
-    assert picture.mark_x == pytest.approx(75)
+    assert picture.mark_x == pytest.approx(62.5)
     assert picture.interval == Span(pytest.approx(37.5), pytest.approx(62.5), False)
 
 

@@ -106,6 +106,8 @@ def _check_command(verdict: Judgement) -> None:
     if verdict.verdict == "invalid":
         assert not minutes
         return
+    step = verdict.next_step
+    assert step.users in levels if step is not None else not (levels and verdict.levels)
     hold = re.findall(r"--hold=([\d.e+]+)", verdict.next_command)
     seconds = float(hold[0]) if hold else 30.0
     assert not minutes or int(minutes[0]) == max(1, round(len(levels) * seconds / 60))

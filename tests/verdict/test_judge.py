@@ -245,7 +245,7 @@ def test_few_replies_of_which_one_broke_prove_nothing() -> None:
 def test_two_percent_of_broken_replies_are_too_many() -> None:
     verdict = judged(with_broken(16, 51, 200), (16, 200))
     assert (verdict.levels[0].state, verdict.bracket) == ("failed", (None, 16))
-    assert verdict.levels[0].why == ("answer",)
+    assert (verdict.breaks_first, verdict.levels[0].why) == ("answer", ("answer",))
 
 
 # --- kinds of replies -----------------------------------------------------------------------------------------------

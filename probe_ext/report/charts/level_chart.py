@@ -15,8 +15,10 @@ from probe_ext.verdict.values import formats
 
 _DESKTOP_LETTERS, _PHONE_LETTERS = 140, 44
 """Letters that fit along the axis."""
-_MAX_LABELLED_BARS, _MAX_LABELLED_PHONE_BARS = 14, 6
-"""With more, bars are too narrow for numbers in them."""
+_MAX_LABELLED_BARS, _MAX_LABELLED_PHONE_BARS = 9, 5
+"""With more, bars are too narrow for percentages in them."""
+_MAX_COUNTED_BARS = 14
+"""With more, there is no room for the number of visits below them."""
 _MAX_BAR_WIDTH = 28
 """Per cent of the chart, so that a single level does not fill it."""
 _MIN_SPAN = 1.2
@@ -75,10 +77,11 @@ class Stack:
 class Marks:
     """What the chart marks; nothing for an invalid run."""
 
-    users: float | None = None
-    """where the answer is"""
+    users: int | None = None
+    """the answer"""
     text: str = ""
     interval: Sequence[int | None] | None = None
+    interval_text: str = ""
     crossing: float | None = None
     """where the fit crosses the share that a person needs"""
 
@@ -111,7 +114,7 @@ def levels(all_levels: Sequence[Level], limit: float, marks: Marks) -> Stack:
     points = [_text(visits) for visits in numbers]
     plot = svg.Plot(
         "Share of replies served, strained and broken by number of users",
-        "; ".join([*points, *filter(None, [marks.text])]),
+        "; ".join([*points, *filter(None, [marks.text, marks.interval_text])]),
         300,
         [svg.Shape(svg.polyline(fit), "ln fit")] if len(fit := _fit(numbers, limit, marks.crossing, axis)) > 1 else [],
         [*left, *inside, *signs, *_below(numbers, axis), *_mark(mark_x, marks.text)],
@@ -169,7 +172,7 @@ def _below(numbers: Sequence[Sequence[Level]], axis: _Axis) -> list[svg.Label]:
     on_phones = {i for i, _ in some(first, _PHONE_LETTERS)}
     labels = []
     for i, level in some(first, _DESKTOP_LETTERS):
-        visits = f" ({len(numbers[i])}×)" if len(numbers[i]) > 1 and len(numbers) <= _MAX_LABELLED_BARS else ""
+        visits = f" ({len(numbers[i])}×)" if len(numbers[i]) > 1 and len(numbers) <= _MAX_COUNTED_BARS else ""
         labels.append(under(axis.x(level["users"]), label(level) + visits, 18, "ax" if i in on_phones else "ax wide"))
     return labels
 
@@ -201,12 +204,17 @@ def _fit(
     numbers: Sequence[Sequence[Level]], limit: float, crossing: float | None, axis: _Axis
 ) -> list[tuple[float, float]]:
     """Return the fitted shares, through the crossing of the limit where a curve places it."""
-    fitted = [(float(v[0]["users"]), v[0]["served_share_fit"]) for v in numbers if v[0]["served_share_fit"] is not None]
+    fitted = [(float(level["users"]), share) for level, *_ in numbers if (share := fitted_share(level)) is not None]
     if crossing is not None:
         sides = [(users, share) for users, share in fitted if (share - limit) * (crossing - users) > 0]
         fitted = sorted([*sides, (crossing, limit)])
     scale = svg.Linear(0, _HEADROOM)
     return [(axis.x(users) / 100 * svg.WIDTH, scale.top(share)) for users, share in fitted]
+
+
+def fitted_share(level: Level) -> float | None:
+    """Return the fitted share; None where the level was left out of the fit, which then has no value for it."""
+    return level["served_share_fit"] or (None if level["served_share"] else level["served_share_fit"])
 
 
 def some(all_levels: Sequence[Level], letters: int) -> list[tuple[int, Level]]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from probe_ext.report.charts.level_chart import fitted_share
 from probe_ext.report.wording.answer import worse_group
 from probe_ext.report.wording.level_names import by_number, by_users, label, order_note
 from probe_ext.report.wording.percentiles import why_not_shown
@@ -121,13 +122,16 @@ def _results(level: Mapping[str, Any]) -> list[Cell]:
 
 
 def _shares(level: Mapping[str, Any]) -> list[Cell]:
-    low, high = level["served_share_low"], level["served_share_high"]
-    texts = [
-        formats.percent(level["served_share"]),
-        formats.DASH if low is None else f"{formats.percent(low)} to {formats.percent(high)}",
-        *(formats.percent(level[key]) for key in ("served_share_fit", "broken_share", "broken_share_high")),
+    if level["served_share"] is None:
+        return [Cell(formats.DASH, "no judged reply", "none")] * 5
+    low, high, fit = level["served_share_low"], level["served_share_high"], fitted_share(level)
+    return [
+        Cell(formats.percent(level["served_share"])),
+        Cell(f"{formats.percent(low)} to {formats.percent(high)}"),
+        Cell(formats.percent(fit)) if fit is not None else Cell(formats.DASH, "left out of the fit", "none"),
+        Cell(formats.percent(level["broken_share"])),
+        Cell(formats.percent(level["broken_share_high"])),
     ]
-    return [Cell(text) if text != formats.DASH else Cell(text, "no judged reply", "none") for text in texts]
 
 
 def _figure(level: Mapping[str, Any], key: str, text: _Format, no_server: str) -> Cell:

@@ -156,7 +156,8 @@ def _answer(capacity: Capacity) -> Answer:
     first, rest = re.fullmatch(r"(.+?\.)(?: (.*))?", sentence, re.DOTALL).groups()  # type: ignore[union-attr]
     clause = re.sub(r" \(95 %: [^()]*\)", "", first)  # the interval has its own line
     served = capacity["served_users"]
-    before, number, after = clause.partition(f"{served:,}") if served else (clause, "", "")
+    split = re.fullmatch(rf"(.*?(?<![\d,]))({served:,})( (?:people|person) .*)", clause, re.DOTALL) if served else None
+    before, number, after = split.groups() if split else (clause, "", "")
     meaning = f"concurrent users that meet the SLO {capacity['profile']['name']}" if number else ""
     return Answer(before, number, after, rest or "", meaning)
 
@@ -165,13 +166,9 @@ def _marks(capacity: Capacity) -> level_chart.Marks:
     """Return what the chart marks: the answer, its interval, and where the fit crosses; nothing for an invalid run."""
     if capacity["verdict"] == "invalid":
         return level_chart.Marks()
-    marked, estimate = answer.mark(capacity), capacity["estimate"]
+    users, text = answer.mark(capacity) or (None, "")
     interval = answer.shown_interval(capacity)
-    if marked is None:
-        return level_chart.Marks(interval=interval, crossing=estimate)
-    users, text = marked
-    at = estimate if estimate is not None and int(estimate) == users else users
-    return level_chart.Marks(at, text, interval, estimate)
+    return level_chart.Marks(users, text, interval, answer.interval(capacity), capacity["estimate"])
 
 
 def _cache_note(capacity: Capacity) -> str:

@@ -42,30 +42,30 @@ def mark(capacity: Capacity) -> tuple[int, str] | None:
     """Return the number of users that the picture marks, with its label; None where there is none."""
     if capacity["verdict"] == "invalid":
         return None
-    served, suggestion, found = capacity["served_users"], capacity["suggestion"], shown_interval(capacity)
-    span = f" (95 %: {interval_text(found)})" if found else ""
+    served, suggestion = capacity["served_users"], capacity["suggestion"]
     if served:
         word = "proven" if served == capacity["bracket"][0] else "about"
-        return served, f"{word} {formats.count(served)}{span}"
+        return served, f"{word} {formats.count(served)}"
     if served is None and suggestion and suggestion["users"]:
-        return suggestion["users"], f"probably {formats.count(suggestion['users'])}{span}, not proven"
+        return suggestion["users"], f"probably {formats.count(suggestion['users'])}, not proven"
     return None
 
 
 def proven(capacity: Capacity) -> str:
-    """Return `Proven: 8 holds, 16 fails. Not proven: 12 (too close to call).`; empty without levels."""
+    """Return `Proven: 8 holds, 16 fails. Not proven: 10 and 12 (too close to call).`; empty without levels."""
     if not capacity["levels"]:
         return ""
     held, failed = capacity["bracket"]
     ends = ((held, "holds"), (failed, "fails"))
     known = [f"{formats.count(users)} {what}" for users, what in ends if users is not None]
-    open_ones = [
-        f"{formats.count(visits[0]['users'])} ({reason_in_words(visits[0]['reasons'])})"
-        for visits in by_number(capacity["levels"])
-        if visits[0]["state"] == "unproven"
-    ]  # fmt: skip
+    open_ones: dict[str, list[str]] = {}
+    for level, *_ in by_number(capacity["levels"]):
+        if level["state"] == "unproven":
+            open_ones.setdefault(reason_in_words(level["reasons"]), []).append(formats.count(level["users"]))
     parts = [f"Proven: {', '.join(known) or 'nothing'}."]
-    return " ".join([*parts, f"Not proven: {listed(open_ones)}."] if open_ones else parts)
+    if open_ones:
+        parts.append(f"Not proven: {'; '.join(f'{listed(users)} ({why})' for why, users in open_ones.items())}.")
+    return " ".join(parts)
 
 
 def purpose(capacity: Capacity) -> str:
@@ -76,20 +76,20 @@ def purpose(capacity: Capacity) -> str:
 
 
 def doubts(capacity: Capacity) -> list[tuple[str, str]]:
-    """Return what makes the answer doubtful: users who differ, drift, contradictions. Title and meaning of each."""
-    return [*_differences(capacity), *_drift(capacity), *_contradictions(capacity)]
+    """Return what makes the answer doubtful, with a title and what it means for the answer."""
+    return [*_differences(capacity), *_drift(capacity), *_contradictions(capacity), *_disturbances(capacity)]
 
 
 def _differences(capacity: Capacity) -> list[tuple[str, str]]:
-    levels = [visits[0] for visits in by_number(capacity["levels"]) if visits[0]["worse_group"]]
     groups = capacity["groups"]
-    if not levels and groups is None:
+    if groups is not None:  # the sentence says how many users, and what they get
+        known = _group_capacities(groups)
+    else:
+        known = [said for level, *_ in by_number(capacity["levels"])[::-1] if (said := worse_group(level))][:1]
+    if groups is None and not known:
         return []
-    title = "Users are not served alike."
-    said = [worse_group(levels[-1])] if levels else []
-    if groups is not None:
-        said += _group_capacities(groups)
-    return [(title, " ".join([*said, "A slow replica behind a sticky load balancer looks like this."]))]
+    cause = "A slow replica behind a sticky load balancer looks like this."
+    return [("Users are not served alike.", " ".join([*known, cause]))]
 
 
 def worse_group(level: Level) -> str:
@@ -97,14 +97,14 @@ def worse_group(level: Level) -> str:
     group = level["worse_group"]
     if group is None:
         return ""
-    share, others = formats.percent(group["share"]), formats.percent(group["others_share"])
+    share, others = (formats.percent(round(group[key], 3)) for key in ("share", "others_share"))
     of = f"of the replies of {things(group['users'], 'user')} were served"
     return f"At {things(level['users'], 'user')}, {share} {of}, {others} of the others'."
 
 
 def _group_capacities(groups: Mapping[str, Any]) -> list[str]:
     """Return each group's own capacity, in users of both groups."""
-    names = (("worse", f"the {things(groups['worse_users'], 'user')} of the worse group"), ("others", "the others"))
+    names = (("worse", "the worse group"), ("others", "the others"))
     spans = [(groups[f"{key}_interval"], name) for key, name in names]
     known = [f"{interval_text(tuple(span))} for {name}" for span, name in spans if span and span != [0, None]]
     return [f"By their own replies, the capacity (95 %) is {listed(known)}."] if known else []
@@ -123,6 +123,16 @@ def _contradictions(capacity: Capacity) -> list[tuple[str, str]]:
     numbers = _numbers(capacity["contradictions"])
     title = f"Service at {numbers} was worse than with more users."
     return [(title, "Load does not explain that, so these replies prove nothing. Look for another cause, then repeat.")]
+
+
+def _disturbances(capacity: Capacity) -> list[tuple[str, str]]:
+    numbers = [
+        level["users"] for level, *_ in by_number(capacity["levels"]) if "needs_second_visit" in level["reasons"]
+    ]
+    if not numbers:
+        return []
+    title = f"One bad stretch makes {_numbers(numbers)} fall short."
+    return [(title, "It may be another client's load, so nothing is proven there until a second visit.")]
 
 
 def _numbers(users: Sequence[int]) -> str:

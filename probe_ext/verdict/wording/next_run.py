@@ -8,7 +8,7 @@ from typing import Any
 
 from probe_ext.settings.options import OPTIONS
 from probe_ext.verdict.inference.least_proof import least_proof
-from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate, NextStep
 from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.wording.early_end import planned
 
@@ -155,6 +155,21 @@ def _too_close(level: LevelEstimate, estimate: CapacityEstimate, criteria: Crite
         return True
     seconds = _seconds_to_prove(level.users, estimate, criteria)
     return seconds > max(MAX_SECONDS_TO_PROVE, 1.5 * _least_seconds(level.users, estimate, criteria))
+
+
+def next_step(measurement: NextMeasurement | None, estimate: CapacityEstimate) -> NextStep | None:
+    """Return the level of this measurement that would tell most, and why; None for a search."""
+    if measurement is None or not measurement.levels or estimate.next is None:
+        return None
+    levels, wanted = measurement.levels, estimate.next.users
+    users = min(levels, key=lambda level: abs(level - wanted))
+    if _to_visit_again(estimate):
+        return NextStep(levels[0], measurement.hold, "second_visit")
+    if levels[0] > estimate.levels[-1].users:
+        return NextStep(users, measurement.hold, "above")
+    if levels[-1] < estimate.levels[0].users:
+        return NextStep(users, measurement.hold, "below")
+    return NextStep(users, measurement.hold, "narrow" if None in estimate.bracket else "inside_bracket")
 
 
 def next_command(
