@@ -13,7 +13,7 @@ from itertools import accumulate, compress, pairwise, repeat
 from probe_ext.client.api_event import BadEventError, ChoicePart, Event, ServerError
 from probe_ext.client.event_pattern import PATTERN_CACHE, EventPattern, decode_strings
 from probe_ext.client.http_framing import Piece
-from probe_ext.client.json_text import leading_object
+from probe_ext.client.json_text import joined_objects, leading_object
 from probe_ext.client.matched_runs import MatchedRun, ReadSpan, find_runs
 from probe_ext.client.openai_api import parse_event
 from probe_ext.client.server_errors import error_in_text, page_title, parse_error
@@ -303,6 +303,8 @@ class Decoder:
         except BadEventError as error:
             self._take_unparsed(at, data, error)
             return None
+        if isinstance(data, ErrorData) and event.error is None:
+            event = event._replace(error=parse_error({"error": leading_object(data)}))
         self.take_event(at, event)
         return event
 
@@ -310,10 +312,12 @@ class Decoder:
         """Take data that is not a JSON object: a heartbeat, an error as text, several events without empty lines."""
         if not data.strip() or _HEARTBEAT.fullmatch(data):
             return
-        lines = data.split(b"\n")
-        if len(lines) > 1 and all(line.lstrip()[:1] in (b"{", b"[", b"") for line in lines):
-            for line in lines:
-                self._take_data(at, line)
+        parts = data.split(b"\n")
+        if len(parts) == 1 or not all(part.lstrip()[:1] in (b"{", b"[", b"") for part in parts):
+            parts = joined_objects(data)
+        if len(parts) > 1:
+            for part in parts:
+                self._take_data(at, part)
             return
         error = error_in_text(data, certain=isinstance(data, ErrorData))
         if error is not None:
@@ -321,6 +325,8 @@ class Decoder:
             return
         self.unreadable += 1
         self.first_unreadable = self.first_unreadable or str(problem)
+        if data.lstrip()[:1] not in (b"{", b"["):
+            self.last_words = data[:_SHORTENED_LENGTH].decode("utf-8", "replace")
 
     def take_event(self, at: float, event: Event) -> None:
         """Take a parsed event, or the body of a reply that is not streamed."""

@@ -24,6 +24,8 @@ _WHOLE = {
     *("length", "max_length", "max_tokens", "max_output_tokens", "max_new_tokens", "max_completion_tokens", "limit"),
     *("max_tokens_reached", "length_limit", "token_limit", "token_limit_reached", "length_capped", "output_length"),
     *("model_length", "context_length", "max_context_length", "model_context_window_exceeded", "context_limit"),
+    *("context_length_exceeded", "length_exceeded", "token_limit_exceeded", "max_token", "max_length_exceeded"),
+    *("eot", "eos_found", "end_of_turn", "stop_token_id", "stop_id", "max_length_reached"),
     *("tool_calls", "tool_call", "tool_use", "tool", "function_call", "function_calls", "tools", "max_tool_calls"),
 }
 _FILTERED = {
@@ -35,7 +37,7 @@ _FILTERED = {
 _FAILURE = re.compile(
     r"abort|error|err_|cancel|fail|time_?d?_?out|insufficient|unavailable|overload|interrupt|disconnect|exception|crash"
     r"|malformed|invalid|kill|preempt|evict|terminat|reset|lost|rate_?limit|throttl|quota|busy|shutdown|oom|out_of_mem"
-    r"|no_capacity|expired|broken"
+    r"|no_capacity|expired|broken|dead|died|panic|cache_full|unhealthy|refused_by|too_many|hung|stall|lagg"
 )
 _ENUM_PREFIX = re.compile(r"^(?:.*\.)?(?:finish_?reason_|stop_?reason_)?")
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")

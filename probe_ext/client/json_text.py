@@ -45,6 +45,19 @@ def leading_object(data: bytes) -> dict[str, Any] | None:
     return _without_surrogates(content) if isinstance(content, dict) else None
 
 
+def joined_objects(data: bytes) -> list[bytes]:
+    """Return the JSON objects that follow one another without a separator; none if anything else stands there."""
+    text, objects = decoded(data).strip(), []
+    while text:
+        try:
+            _, end = json.JSONDecoder(strict=False).raw_decode(text)
+        except (ValueError, RecursionError):
+            return []
+        objects.append(text[:end].encode("utf-8", "replace"))
+        text = text[end:].lstrip()
+    return objects if all(each.startswith(b"{") for each in objects) else []
+
+
 def decoded(data: bytes) -> str:
     """Decode text for a message, not shortened: that could leave half an API key, which safe_text does not redact."""
     return data.decode("utf-8", "replace")

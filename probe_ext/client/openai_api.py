@@ -15,7 +15,7 @@ from probe_ext.client.api_event import ChoicePart, Event
 from probe_ext.client.finish_reasons import finish_reason
 from probe_ext.client.json_text import load_object
 from probe_ext.client.server_errors import choice_error, parse_error
-from probe_ext.client.usage_counts import parse_usage
+from probe_ext.client.usage_counts import parse_usage, usage_elsewhere
 
 CHAT_PATH = "/v1/chat/completions"
 COMPLETION_PATH = "/v1/completions"
@@ -62,12 +62,12 @@ def _parse_completion(content: dict[str, Any]) -> Event:
     error = parse_error(content)
     usage = parse_usage(content.get("usage"))
     for choice in found:
-        if error is None and ("error" in choice or "error" in (choice.get("delta") or ())):
+        if error is None and ("error" in choice or "error" in (choice.get("delta") or choice.get("message") or ())):
             error = choice_error(choice)
         if usage is None and "usage" in choice:
             usage = parse_usage(choice["usage"])
-    if usage is None and isinstance(content.get("x_groq"), dict):
-        usage = parse_usage(content["x_groq"].get("usage"))
+    if usage is None:
+        usage = usage_elsewhere(content)
     return Event([_part(choice) for choice in found], usage, error)
 
 
@@ -77,6 +77,8 @@ def _part(choice: dict[str, Any]) -> ChoicePart:
     if not isinstance(message, dict):
         message = {"content": message if isinstance(message, str) else choice.get("text")}
     visible, reasoning = _content(message.get("content"))
+    if visible and "extra_content" in message and _is_thought(message["extra_content"]):
+        visible, reasoning = "", visible
     if "tool_calls" in message or "function_call" in message:
         visible += _tool_text(message)
     refusal = message.get("refusal")
@@ -105,6 +107,12 @@ def _content(value: object) -> tuple[str, str]:
         elif isinstance(part.get("text"), str):
             visible += part["text"]
     return visible, reasoning
+
+
+def _is_thought(extra: object) -> bool:
+    """Return whether Gemini's extension marks the content as reasoning."""
+    google = extra.get("google") if isinstance(extra, dict) else None
+    return isinstance(google, dict) and google.get("thought") is True
 
 
 def _reasoning(message: dict[str, Any], found: str) -> str:

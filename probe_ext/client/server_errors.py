@@ -14,7 +14,10 @@ BUSY_STATUSES = frozenset({429, 503, 529})
 
 _CODE_KEYS = ("code", "status_code", "statusCode", "status", "http_status", "http_code", "error_code", "errorCode")
 _KIND_KEYS = ("type", "code", "status", "error_type", "error_code", "errorCode", "__type", "name")
-_MESSAGE_KEYS = ("message", "msg", "error_message", "error_msg", "errorMessage", "detail", "title", "status_msg")
+_MESSAGE_KEYS = (
+    *("message", "msg", "error_message", "error_msg", "errorMessage", "detail", "title", "status_msg", "reason"),
+    *("description", "error_description"),
+)
 _FLAT_KEYS = ("message", "detail", "error_message", "error_msg", "errorMessage", "Message", "errors", "fault", "title")
 _BUSY_WORDS = re.compile(
     r"too.?many.?requests|rate.?limit|throttl|overload|resource.?exhausted|service.?unavailable|\bunavailable\b|quota"
@@ -43,6 +46,8 @@ def parse_error(content: object) -> ServerError | None:
     if not isinstance(content, dict):
         return None
     error: Any = content.get("error")
+    if error is True:
+        error = content
     if not error and content.get("object") == "error":
         error = content
     if not error and "choices" not in content:
@@ -55,8 +60,8 @@ def parse_error(content: object) -> ServerError | None:
 
 
 def choice_error(choice: dict[str, Any]) -> ServerError | None:
-    """Return the error that a gateway put inside a choice or its delta."""
-    delta = choice.get("delta")
+    """Return the error that a gateway put inside a choice, its delta or its message."""
+    delta = choice.get("delta") or choice.get("message")
     error = choice.get("error") or (delta.get("error") if isinstance(delta, dict) else None)
     return parse_error({"error": error, "choices": None}) if error else None
 

@@ -13,6 +13,7 @@ MAX_EVENT_BYTES = 8 * 2**20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAX_STRAY_BYTES = 4096
 _FIELD = re.compile(rb"(?:data|event|id|retry|error)?:|(?:data|event|id|retry)$")
+_COMPLAINT = re.compile(rb":.*(?:error|fail|time[d ]*out|closed|abort|terminat|refused|unavailable|disconnect)", re.I)
 _ERROR_EVENT = re.compile(rb"^(?:event: ?error\b|error:)", re.MULTILINE)
 
 
@@ -32,7 +33,7 @@ class SseParser:
         self._after_cr = False
         self._begun = False
         self.stray = b""
-        """the latest lines that are no field"""
+        """the latest lines that are no field, or a comment that complains"""
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Return the data of each event that this piece completes, in order. EventTooLargeError beyond the limit."""
@@ -83,7 +84,7 @@ class SseParser:
             name, _, value = line.partition(b":")
             if name in {b"data", b"error"}:
                 data.append(value.removeprefix(b" "))
-            elif line.strip() and not _FIELD.match(line):
+            elif line.strip() and (not _FIELD.match(line) or _COMPLAINT.match(line)):
                 stray.append(line)
         if stray:
             self.stray = b"\n".join(stray)[:_MAX_STRAY_BYTES]

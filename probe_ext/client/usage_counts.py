@@ -22,21 +22,40 @@ def parse_usage(value: object) -> Usage | None:
         return None
     prompt, completion = _first(value, _PROMPT), _first(value, _COMPLETION)
     cached, reasoning = _detail(value, _PROMPT_DETAILS, _CACHED), _detail(value, _COMPLETION_DETAILS, _REASONING)
-    if reasoning and completion is not None:
-        total = count(value.get("total_tokens"))
-        if total is not None and prompt is not None and total == prompt + completion + reasoning:
+    total = count(value.get("total_tokens")) if reasoning or completion is None else None
+    if total is not None and prompt is not None:
+        if completion is None:
+            completion = total - prompt if total > prompt else None
+        elif reasoning and total == prompt + completion + reasoning:
             completion += reasoning
     return Usage(prompt, completion, cached, reasoning)
 
 
+_MAX_DIGITS = 16
 _PLAIN_USAGE = {"prompt_tokens", "completion_tokens", "total_tokens"}
 _PROMPT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 _COMPLETION_DETAILS = ("completion_tokens_details", "output_tokens_details")
 
 
+def usage_elsewhere(content: dict[str, Any]) -> Usage | None:
+    """Return counts that an event has outside `usage`: in Groq's extension, or in llama.cpp's timings."""
+    if isinstance(extension := content.get("x_groq"), dict):
+        return parse_usage(extension.get("usage"))
+    timings = content.get("timings")
+    completion = count(timings.get("predicted_n")) if isinstance(timings, dict) else None
+    if not isinstance(timings, dict) or completion is None:
+        return None
+    prompt, cached = count(timings.get("prompt_n")), count(timings.get("cache_n"))
+    return Usage(None if prompt is None or cached is None else prompt + cached, completion, cached)
+
+
 def count(value: object) -> int | None:
-    """Return a token count, None if the value is not one."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """Return a token count, None if the value is not one; some servers write it as a string or a float."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if value >= 0 else None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _MAX_DIGITS:
+        return int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() and value >= 0 else None
 
 
 def _first(value: dict[str, Any], names: tuple[str, ...]) -> int | None:
