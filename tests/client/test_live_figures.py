@@ -65,7 +65,8 @@ def test_counts_and_times_match_the_servers_record(name: str) -> None:
     assert reply.marks.sent <= peer.requested_at[0]
     assert reply.ttft >= truth[0].before - peer.requested_at[0] >= first
     span = reply.pace.last - reply.pace.first
-    assert reply.pace.tpot == pytest.approx(span / (events * each - each))
+    in_first_read = column.at.count(column.at[0])  # on a busy machine, events may share a read
+    assert reply.pace.tpot == pytest.approx(span / (events * each - in_first_read * each))
     assert span >= gap * (events - 1) / 2
     assert reply.pace.longest_gap == max(gaps(column.at))
 

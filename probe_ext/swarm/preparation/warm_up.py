@@ -15,7 +15,7 @@ import gevent
 from locust.env import Environment
 
 from probe_ext.client.exchange import Exchange
-from probe_ext.client.openai_api import CHAT_PATH, COMPLETION_PATH
+from probe_ext.client.openai_api import COMPLETION_PATH, chat_path
 from probe_ext.measure import clock
 from probe_ext.prompts.composer import TooShortError
 from probe_ext.prompts.prompt import Prompt
@@ -115,8 +115,8 @@ def _run_rounds(
 
 def _ask(endpoint: Endpoint, prompt: Prompt, options: Options) -> tuple[float, bool]:
     """Send one request; return its duration in seconds, and whether it was answered."""
-    completion = options.api != "chat" and prompt.text is not None
-    path = COMPLETION_PATH if completion else CHAT_PATH
+    completion = options.api == "completion" and prompt.text is not None
+    path = COMPLETION_PATH if completion else chat_path(options.api)
     payload: Payload = prompt.text if completion and prompt.text is not None else prompt.messages
     streamed = not options.no_stream
     parameters = {"max_tokens": min(options.max_tokens, MAX_REPLY_TOKENS)}
