@@ -7,13 +7,16 @@ import gevent
 from locust.runners import MasterRunner
 
 from probe_ext.exit_codes import ExitCode
+from probe_ext.settings.secrets import SWARM_TOKEN_VARIABLE, swarm_token
 from probe_ext.swarm.link import messages
+from probe_ext.swarm.link.bound_addresses import is_loopback
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.preparation.wait_for_workers import join_command, outlive_workers, wait_for_workers
-from probe_ext.swarm.run_end import RunEnd, exit_main
+from probe_ext.swarm.run_end import RunEnd
 from probe_ext.swarm.run_start import RunStart
+from probe_ext.swarm.terminal.console import exit_main, print_line
 from probe_ext.swarm.terminal.signals import SignalEnd
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.users.recorder import watch_loop
@@ -36,6 +39,11 @@ def wire_master(process: ProcessState) -> None:
     if default_levels(given):  # `probe run`: Locust's tables would bury the verdict
         logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
     is_master = isinstance(environment.runner, MasterRunner)
+    if is_master and not swarm_token() and not is_loopback(given.master_bind_host):
+        print_line(
+            f"whoever reaches port {given.master_bind_port} can join as a worker; set {SWARM_TOKEN_VARIABLE} "
+            "for the master and all workers, or bind it elsewhere with --master-bind-host"
+        )
     if given.headless and is_master:
         outlive_workers(environment.runner, lambda: coordinator.run is not None)
     start.prepare()

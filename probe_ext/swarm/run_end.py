@@ -9,7 +9,7 @@ from gevent.pool import Group
 from probe_ext.exit_codes import ExitCode
 from probe_ext.swarm.master.coordinator import WORKERS_LEFT, WORKERS_LOST, Coordinator
 from probe_ext.swarm.master.run_phase import Phase
-from probe_ext.swarm.terminal.console import print_line
+from probe_ext.swarm.terminal.console import exit_main, print_line
 from probe_ext.swarm.terminal.report_process import make_report
 from probe_ext.swarm.web.run_display import RunDisplay
 from probe_ext.verdict.values.plurals import things
@@ -117,9 +117,3 @@ class RunEnd:
             print_line(f"--out {run.directory}: the disk did not take {lost}")
             code = ExitCode.INVALID
         return ExitCode.INTERRUPTED if self._coordinator.signal_reason == "interrupted" else code or locust_code
-
-
-def exit_main(code: int) -> None:
-    """End Locust's main greenlet."""
-    main: Any = gevent.get_hub().parent
-    gevent.kill(main, SystemExit(code))

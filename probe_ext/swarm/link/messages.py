@@ -24,15 +24,15 @@ from probe_ext import __version__
 from probe_ext.measure import clock
 from probe_ext.settings.secrets import has_api_key
 
-HELLO, PING, PONG, BEGIN, BATCH, ACK = (
-    "probe_hello",
-    "probe_ping",
-    "probe_pong",
-    "probe_begin",
-    "probe_batch",
-    "probe_ack",
-)
-DRAIN, DRAINED, END = "probe_drain", "probe_drained", "probe_end"
+HELLO = "probe_hello"
+PING = "probe_ping"
+PONG = "probe_pong"
+BEGIN = "probe_begin"
+BATCH = "probe_batch"
+ACK = "probe_ack"
+DRAIN = "probe_drain"
+DRAINED = "probe_drained"
+END = "probe_end"
 
 
 def clock_name() -> str:

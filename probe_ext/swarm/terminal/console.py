@@ -7,7 +7,9 @@ import contextlib
 import os
 import shutil
 import sys
-from typing import TextIO
+from typing import Any, TextIO
+
+import gevent
 
 from probe_ext.client.safe_text import safe_text
 from probe_ext.live.live_run import Now
@@ -28,6 +30,12 @@ def print_line(message: str) -> None:
     """Print one line on stderr, without control characters. A closed pipe is no reason to end a run."""
     with contextlib.suppress(BrokenPipeError):
         print(f"probe: {safe_text(message, length=1000)}", file=sys.stderr, flush=True)  # noqa: T201 - a command speaks to its user
+
+
+def exit_main(code: int) -> None:
+    """End Locust's main greenlet."""
+    main: Any = gevent.get_hub().parent
+    gevent.kill(main, SystemExit(code))
 
 
 class ProgressLine:

@@ -18,6 +18,7 @@ from probe_ext.measure.fluidity import Deadlines
 from probe_ext.settings.secrets import has_api_key
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.compatibility import Side, doubt, refusal
+from probe_ext.swarm.link.message_filter import WorkerFilter
 from probe_ext.swarm.terminal.console import ANNOUNCE_VARIABLE, print_line
 from probe_ext.swarm.users.drain import drain
 from probe_ext.swarm.users.process_state import ProcessState
@@ -44,6 +45,7 @@ class WorkerSession:
         """id of the last run that was drained"""
         self._refused = self._joined = False
         self._announces = os.environ.get(ANNOUNCE_VARIABLE) == "1"
+        self.filter = WorkerFilter(runner)
         runner.register_message(messages.PING, self._on_ping)
         runner.register_message(messages.BEGIN, self._on_begin)
         runner.register_message(messages.ACK, self._on_ack)
