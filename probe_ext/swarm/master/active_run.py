@@ -42,6 +42,7 @@ _WINDOWS_EVERY = 5  # manifests; long replies change many windows, so these are 
 _FINALIZE_SLACK_S = 120.0  # beyond the longest reply, for batches that come late
 _USERS_EVERY_S = 0.5
 _LIVE_EVERY_S = 1.0
+_LAST_POLLS_TIMEOUT_S = 3.0  # for all metrics URLs together
 
 
 class ActiveRun(RunFacts):
@@ -176,9 +177,7 @@ class ActiveRun(RunFacts):
         self.note_users()
         self._update_live()
         if self.poller:
-            for url in self.preparation.metrics_urls:
-                self.poller.poll(url)  # once more: servers count a reply when it has ended
-            self.poller.stop()
+            self.poller.poll_last(_LAST_POLLS_TIMEOUT_S)
         self.collector.write_again()
         if self.collector.unwritten:
             self._rows_reserve.free()
