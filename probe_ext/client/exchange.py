@@ -80,6 +80,10 @@ class Exchange:
             self._ending = Ending(Outcome.CLIENT_ERROR, f"{type(error).__name__}: {error}")
             raise
 
+    def fail(self, message: str) -> None:
+        """End the exchange before it began, through a fault of this side; `finish` follows as after `run`."""
+        self._ending = Ending(Outcome.CLIENT_ERROR, message)
+
     def _send_and_read(self) -> Ending | None:
         reused = self._connection.usable()
         ending = self._attempt()
@@ -107,7 +111,7 @@ class Exchange:
                 setup = self._connection.open(self._limits.connect)
             except ConnectError as error:
                 return Ending(Outcome.ENDED_BY_US) if self._cancelled else Ending(_connect_outcome(error), str(error))
-            self._marks.connect, self._marks.tls = setup.connect, setup.tls
+            self._marks.resolve, self._marks.connect, self._marks.tls = setup.resolve, setup.connect, setup.tls
         if self._cancelled:
             return Ending(Outcome.ENDED_BY_US)
         return self._exchange()

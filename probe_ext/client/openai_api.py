@@ -60,6 +60,10 @@ class Event(NamedTuple):
     error: ServerError | None
 
 
+MAX_TOKENS = 100_000_000
+"""of one reply; the longest contexts hold a tenth of that"""
+
+
 def body(
     prompt: str | Sequence[Mapping[str, Any]], model: str, *, stream: bool, usage: str, extra: Mapping[str, Any]
 ) -> bytes:
@@ -106,7 +110,7 @@ def _part(choice: dict[str, Any]) -> ChoicePart:
     if "tool_calls" in message or "function_call" in message:
         visible += _tool_text(message)
     return ChoicePart(
-        choice=index if isinstance(index, int) else 0,
+        choice=_count(index) or 0,
         text=visible,
         reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
         finish=finish if isinstance(finish, str) else None,
@@ -142,7 +146,8 @@ def _usage(value: object) -> Usage | None:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """Return a count that can be one: more tokens than any context holds are not believed."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS else None
 
 
 def parse_error(content: object) -> ServerError | None:

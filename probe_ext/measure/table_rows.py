@@ -79,6 +79,8 @@ class ReplyRow:
     deadlines: int | None = None
     """token deadlines by the run's profile, for the fluidity index (see `measure.fluidity`)"""
     deadlines_missed: int | None = None
+    resolve: float | None = None
+    """the part of `connect` that name resolution took"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class ServerRow:
     value: float
 
 
-OPTIONAL_COLUMNS = frozenset({"deadlines", "deadlines_missed"})
+OPTIONAL_COLUMNS = frozenset({"deadlines", "deadlines_missed", "resolve"})
 """columns that runs of earlier versions lack"""
 
 Row = ReplyRow | GapRow | UserRow | ServerRow

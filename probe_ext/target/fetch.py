@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
-from weakref import WeakSet
 from urllib.parse import urljoin
+from weakref import WeakSet
 
 import requests
 import urllib3

@@ -19,7 +19,6 @@ from probe_ext.swarm.link.message_filter import MasterFilter, WorkerFilter
 from probe_ext.swarm.link.message_shapes import FROM_MASTER, FROM_WORKERS
 from probe_ext.swarm.users.recorder import Batch, Recorder
 
-
 COLUMN = {name: n for n, name in enumerate(columns(ReplyRow))}
 
 

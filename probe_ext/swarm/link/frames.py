@@ -18,7 +18,7 @@ from locust.rpc import zmqrpc
 from locust.rpc.protocol import Message
 
 from probe_ext.settings.secrets import SWARM_TOKEN_VARIABLE, swarm_token
-from probe_ext.swarm.link.seals import Kind, MasterSeals, WorkerSeals, kind_of
+from probe_ext.swarm.link.seals import Kind, MasterSeals, WorkerSeals, frame_of, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,11 @@ def _receive_from_client(server: Any) -> tuple[str, Any]:
                     server.socket.send_multipart([parts[0], answer])
             if frame is None:
                 continue
+        elif kind_of(parts[-1]) is not None:
+            logger.warning("a worker (%.80r) has a %s, this master has none", worker, SWARM_TOKEN_VARIABLE)
+            with suppress(zmq.error.ZMQError):
+                server.socket.send_multipart([parts[0], frame_of(Kind.REFUSAL)])
+            continue
         elif len(parts[-1]) > MAX_STRANGER_FRAME_BYTES and not is_member(worker):
             return worker, Message(UNUSABLE, "is too large for a stranger", worker)
         else:
@@ -113,7 +118,9 @@ def _client_receive(client: Any) -> Any:
         elif seals is None:
             return decode(frame, "")
         elif kind is Kind.REFUSAL:
-            on_mismatch(f"the master refused this worker's token; set {SWARM_TOKEN_VARIABLE} to the master's")
+            on_mismatch(
+                f"the master has another token or none; set {SWARM_TOKEN_VARIABLE} to the same value on both sides"
+            )
         else:
             opened, answers = seals.receive(frame)
             for answer in answers:
@@ -121,8 +128,6 @@ def _client_receive(client: Any) -> Any:
                     client.socket.send(answer, zmq.NOBLOCK)
             if opened is not None:
                 return decode(opened, "")
-            if kind is None:
-                on_mismatch(f"the master does not prove the token in {SWARM_TOKEN_VARIABLE}: it has none")
 
 
 @zmqrpc.retry(exception=RPCSendError)

@@ -200,7 +200,7 @@ FROM_MASTER: dict[str, Check] = {
             "deadlines": optional(keys({"first": number(0), "each": number(1e-9), "from_sent": flag, "visible": flag})),
         }
     ),
-    messages.ACK: keys({"run": _ID, "number": count(1, 2**40)}, {"kept": flag}),
+    messages.ACK: keys({"run": _ID, "number": count(1, 2**40), "kept": flag}),
     messages.DRAIN: keys({"run": _ID, "limit": number(0), "again": flag}),
 }
 """only our own; Locust's are code and options, which a worker takes from its master"""

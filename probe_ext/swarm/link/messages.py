@@ -7,7 +7,7 @@
 | `probe_pong` | worker → master | `t` back, `mono`: its monotonic seconds, `clock` (a name), `host`, `version`, `key` |
 | `probe_begin` | master → worker | `run`, `origin` (the run's zero on its clock), `directory`, `longest`, `deadlines` |
 | `probe_batch` | worker → master | a recorder's batch; repeated until acknowledged |
-| `probe_ack` | master → worker | `number` of the batch |
+| `probe_ack` | master → worker | `number` of the batch; `kept`: whether the run has it, or it came too late |
 | `probe_drain` | master → worker | `run`, `limit`: seconds left for replies in flight; `again`: a repetition |
 | `probe_drained` | worker → master | `run`, `last`: number of the worker's last batch |
 | `probe_end` | worker → master | nothing: a user ends the run |

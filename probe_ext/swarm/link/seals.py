@@ -6,12 +6,12 @@
 | challenge | master → worker | a nonce, whenever the master gets a frame from a worker that it has no seals for |
 | answer | worker → master | a nonce of the worker, and the proof that the worker has the token |
 | proof | master → worker | the proof that the master has it |
-| refusal | master → worker | nothing: the worker's token is a different one |
+| refusal | master → worker | nothing: the master has another token, or none |
 | sealed | both | counter, authentication code, and the frame itself |
 
 Proofs and the key of the seals are HMAC-SHA256 with the token as key, over both nonces and the worker's id. So a
-recorded or forwarded proof does not help anyone without the token. Frames are authenticated, not encrypted. Nothing else
-is ever sent or accepted: what a worker says before both proofs waits on its side.
+recorded or forwarded proof does not help anyone without the token. Frames are authenticated, not encrypted. Nothing
+else is sent or accepted: what a worker says before both proofs waits on its side.
 """
 
 import hmac

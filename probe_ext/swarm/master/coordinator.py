@@ -194,9 +194,8 @@ class Coordinator:
             self.phase.enter(Phase.IDLE)
 
     def _on_batch(self, msg: Any, **_: Any) -> None:
-        if self.run is not None:
-            self.run.collector.accept(msg.data)
-        acknowledged = {"run": msg.data["run"], "number": msg.data["number"]}
+        kept = self.run is not None and self.run.collector.accept(msg.data)
+        acknowledged = {"run": msg.data["run"], "number": msg.data["number"], "kept": kept}
         self._runner.send_message(messages.ACK, acknowledged, msg.node_id)
 
     def _on_drained(self, msg: Any, **_: Any) -> None:

@@ -27,8 +27,8 @@ _RESET = "\x1b[0m"
 
 
 def print_line(message: str) -> None:
-    """Print one line on stderr, without control characters. A closed pipe is no reason to end a run."""
-    with contextlib.suppress(BrokenPipeError):
+    """Print one line on stderr, without control characters. That nobody can read it is no reason to end a run."""
+    with contextlib.suppress(OSError):
         print(f"probe: {safe_text(message, length=1000)}", file=sys.stderr, flush=True)  # noqa: T201 - a command speaks to its user
 
 
@@ -95,7 +95,7 @@ class ProgressLine:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except BrokenPipeError:  # as with `2>&1 | head`
+        except OSError:  # as with `2>&1 | head`, or a terminal that was closed
             self._closed = True
 
 
