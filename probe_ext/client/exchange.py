@@ -185,7 +185,9 @@ class Exchange:
         if decoder.done:
             quiet_since = self._stream.last_at if self._stream and self._stream.last_at else sent
             return quiet_since + _CLOSING_GRACE_S, None
-        if last is None:
+        if not self._streamed:
+            ends = []  # nothing comes before the whole reply, however long it takes
+        elif last is None:
             ends = [(sent + limits.first, Ending(Outcome.TIMEOUT_FIRST, f"no token within {limits.first:g} s"))]
         else:
             ends = [(last + limits.gap, Ending(Outcome.STALLED, f"no further token for {limits.gap:g} s"))]

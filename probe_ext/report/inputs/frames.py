@@ -18,6 +18,8 @@ from probe_ext.report.inputs.line_scan import numbered
 from probe_ext.run import directory, manifest
 from probe_ext.verdict.values.evidence import Columns, Evidence, LocustCounts, Window
 
+_OUR_TYPE = "LLM"
+"""Type of our replies' rows in Locust's tables."""
 WindowKey = tuple[str, float, float]
 """Metric, start, seconds."""
 
@@ -145,8 +147,9 @@ def _locust(path: Path, damage: list[str]) -> LocustCounts | None:
         return None
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="replace", on_bad_lines="skip")
-        row = table[table["Name"] == "Aggregated"].iloc[-1]
-        return LocustCounts(int(row["Request Count"]), int(row["Failure Count"]))
+        table[table["Name"] == "Aggregated"].iloc[-1]  # the last row: without it, the file is incomplete
+        ours = table[table["Type"] == _OUR_TYPE]  # a locustfile may have other users beside ours
+        return LocustCounts(*(int(ours[name].astype(int).sum()) for name in ("Request Count", "Failure Count")))
     except (OSError, KeyError, IndexError, ValueError) as error:
         damage.append(f"{path.name}: no Aggregated row with counts ({_short(error)})")
         return None
