@@ -115,7 +115,7 @@ bench-page: $(READY) ## measure the report of a large run: time, memory, page si
 sim-load: $(READY) ## measure how punctual the simulated server is with 1,000 streams (20 seconds)
 	@$(BIN)/python scripts/sim_load.py
 
-study-diagnosis: $(READY) ## check the diagnosis on simulated servers with a known bottleneck, 12 seeds (3 minutes)
+study-diagnosis: $(READY) ## check the diagnosis on simulated servers with a known bottleneck, 12 seeds (10 minutes)
 	@$(BIN)/python -m scripts.study.diagnoses
 
 study: $(READY) ## how often the estimate is right, on servers of known truth (virtual time; hours, resumable)

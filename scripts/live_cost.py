@@ -10,6 +10,7 @@ import orjson
 from probe_ext.bundled import folder
 from probe_ext.live.live_levels import Rules
 from probe_ext.live.live_run import LiveRun
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure.table_rows import ReplyRow, ServerRow, UserRow
 from probe_ext.settings.slo import load_profile
 
@@ -32,7 +33,8 @@ def reply(user: int, sent: float) -> ReplyRow:
 
 def cost(rate: int, users: int) -> tuple[float, float]:
     """Return CPU milliseconds per second of the run: to update the live view, and to serve it to a page."""
-    live, update, serve = LiveRun(Rules(load_profile("chat", folder("configs") / "slo"), settle=5.0)), 0.0, 0.0
+    profile = load_profile("chat", folder("configs") / "slo")
+    live, update, serve = LiveRun(Rules(profile), VisitMonitor(profile, min_replies=3)), 0.0, 0.0
     for second in range(RUN_S):
         t = float(second)
         rows = [reply((second * rate + n) % users, t - 2.0) for n in range(rate)]
@@ -43,7 +45,7 @@ def cost(rate: int, users: int) -> tuple[float, float]:
             live.on_reply(row)
         live.tick(t)
         updated = time.process_time()
-        orjson.dumps([level.to_json() for level in live.levels.all_now()])
+        orjson.dumps([level.to_json() for level in live.levels.all])
         orjson.dumps(live.history.recent())
         update, serve = update + updated - before, serve + time.process_time() - updated
     return 1000 * update / RUN_S, 1000 * serve / RUN_S

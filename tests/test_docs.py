@@ -348,7 +348,8 @@ def test_keys_of_capacity_json() -> None:
     assert set(names(top)) == set(SCHEMA["properties"])
     sections = {name: _object_keys(key) for name, key in SCHEMA["properties"].items()}
     sections |= {name: _object_keys(SCHEMA["$defs"][of]["properties"][name])
-                 for name, of in (("rules", "Diagnosis"), ("forecasts", "KvHeadroom"))}  # fmt: skip
+                 for name, of in (("worse_group", "LevelResult"), ("rules", "Diagnosis"),
+                                  ("forecasts", "KvHeadroom"))}  # fmt: skip
     assert written == {name: keys for name, keys in sections.items() if keys}
 
 
@@ -374,9 +375,7 @@ def test_dimensions() -> None:
 
 def test_terms_that_every_reader_needs() -> None:
     terms = {row[0].strip("`") for table in tables(text("docs/definitions.md")) for row in table}
-    wanted = (
-        "due sent headers first last end TTFT gap ITL TPOT served strained broken undecided unheard level holds fails"
-    )
+    wanted = "due sent headers first last end TTFT gap ITL TPOT served strained broken level holds fails"
     wanted += " unproven capacity interval bracket goodput ramp preemption"
     assert set(wanted.split()) | {"decode rate", "silent pause", "longest gap", "prefix cache", "first word"} <= terms
 
@@ -428,9 +427,14 @@ def test_checks() -> None:
 
 
 def test_rules_of_the_diagnosis() -> None:
-    rows = tables(section("docs/diagnosis.md", "The rules"))[0]
-    assert names(rows) == list(RULE_NAMES) == SCHEMA["$defs"]["Ruling"]["properties"]["rule"]["enum"]
-    assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
+    meanings, conditions = tables(section("docs/diagnosis.md", "The rules"))
+    for rows in (meanings, conditions):
+        assert (
+            names([row[:1] for row in rows])
+            == list(RULE_NAMES)
+            == SCHEMA["$defs"]["Ruling"]["properties"]["rule"]["enum"]
+        )
+        assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
 
 
 # --- the simulated server, and what comes with the package ---
@@ -527,6 +531,14 @@ def test_mentioned_paths_exist(page: str) -> None:
     assert len(paths) > 20
     missing = {path for path in paths if not any((root / path).exists() for root in (ROOT, ROOT / "probe_ext"))}
     assert not missing
+
+
+def test_paths_in_commands_exist() -> None:
+    folders = "benchmarks|configs|docker|docs|locustfiles|probe_ext|scripts|tests"
+    for page in PAGES:
+        named = re.findall(rf"(?<![\w./-])(?:{folders})/[\w./-]*\w", page.read_text(encoding="utf-8"))
+        missing = {path for path in named if not ((ROOT / path).exists() or (page.parent / path).exists())}
+        assert not missing, page.name
 
 
 def test_packages() -> None:

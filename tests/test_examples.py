@@ -29,11 +29,13 @@ def test_a_committed_run_renders_to_the_committed_page(name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_committed_run_has_a_level_that_holds_and_one_that_fails(name: str) -> None:
+def test_a_committed_run_proves_what_is_too_much_and_suggests_the_rest(name: str) -> None:
     judged = capacity(name)
-    assert judged["verdict"] == "valid"
-    states = [level["state"] for level in judged["levels"]]  # type: ignore[attr-defined]
-    assert {"held", "failed"} == set(states)
+    low, high = judged["levels"]  # type: ignore[misc]
+    assert (low["state"], low["reasons"], high["state"]) == ("unproven", ["too_few_replies"], "failed")
+    assert (judged["verdict"], judged["bracket"]) == ("unproven", [None, high["users"]])
+    assert judged["suggestion"]["users"] == low["users"]  # type: ignore[index]
+    assert judged["next_command"]
 
 
 def test_the_vllm_run_shows_preemptions_as_silent_pauses() -> None:

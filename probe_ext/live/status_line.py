@@ -1,18 +1,28 @@
 """The current figures in one line of limited width: the least important parts are shortened first, then omitted."""
 
+from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import Now
+from probe_ext.live.status_text import all_failed, short_capacity
 from probe_ext.verdict.values import formats, plurals
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 
-_BY_IMPORTANCE = ("users", "ttft", "preemptions", "waiting", "kv", "failed", "rate", "position", "replies")
-_ORDER = ("position", "users", "replies", "failed", "ttft", "rate", "kv", "waiting", "preemptions")
-_CATEGORIES = ("served", "strained", "broken", "undecided")
+_BY_IMPORTANCE = (
+    *("users", "share", "so_far", "ttft", "preemptions", "waiting", "position"),
+    *("kv", "failed", "rate", "replies"),
+)
+_ORDER = (
+    *("position", "users", "share", "replies", "so_far", "failed", "ttft"),
+    *("rate", "kv", "waiting", "preemptions"),
+)
 
 
-def status_line(now: Now, position: str = "", width: int | None = None) -> str:
+def status_line(now: Now, estimate: CapacityEstimate | None, position: str = "", width: int | None = None) -> str:
     """Return the line; `position` is the current step of the plan. Unknown figures are omitted."""
+    if failure := all_failed(now):
+        return failure if width is None or len(failure) <= width else f"{failure[: width - 1]}…"
     shown: dict[str, str] = {}
-    full = _full(now, position)
-    for forms in ({**full, **_short(now, position)}, full):
+    full = _full(now, estimate, position)
+    for forms in ({**full, **_short(now, estimate, position)}, full):
         for name in _BY_IMPORTANCE:
             wider = {**shown, name: forms[name]}
             if width is None or len(_joined(wider)) <= width:
@@ -24,33 +34,44 @@ def _joined(parts: dict[str, str]) -> str:
     return " · ".join(parts[name] for name in _ORDER if parts.get(name))
 
 
-def _full(now: Now, position: str) -> dict[str, str]:
-    ttft, rate = now.window.ttft_p95, now.window.decode_rate_p50
+def _full(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[str, str]:
+    ttft, rate, capacity = now.window.ttft_p95, now.window.decode_rate_p50, short_capacity(estimate)
     return {
         "position": position,
-        "users": _users(now, _CATEGORIES),
+        "users": plurals.things(now.users, "user"),
+        "share": _share(now, with_range=True),
         "replies": plurals.things(now.replies, "reply", "replies"),
+        "so_far": f"so far {capacity}" if capacity else "",
         "failed": f"{now.failed} failed" if now.failed else "",
         "ttft": "" if ttft is None else f"TTFT p95 {formats.seconds(ttft)}",
-        "rate": "" if rate is None else f"{formats.rate(rate)} tok/s each",
+        "rate": "" if rate is None else f"{formats.rate(rate)} tok/s",
         "kv": "" if now.kv_usage is None else f"KV {formats.percent(now.kv_usage)}",
         "waiting": "" if now.waiting is None else f"{formats.count(now.waiting)} waiting",
         "preemptions": plurals.things(now.preemptions, "preemption") if now.preemptions else "",
     }
 
 
-def _short(now: Now, position: str) -> dict[str, str]:
-    """Return the shorter forms of parts that have one."""
-    rate = now.window.decode_rate_p50
+def _short(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[str, str]:
+    """Return the shorter forms of parts that have one; of the least important one, nothing."""
     return {
-        "position": position.removeprefix("level ").removeprefix("search: "),
-        "users": _users(now, _CATEGORIES[:-1]),
-        "rate": "" if rate is None else f"{formats.rate(rate)} tok/s",
+        "position": position.removeprefix("level ").partition(", ")[0],
+        "share": _share(now, with_range=False),
+        "so_far": short_capacity(estimate),
+        "replies": "",
         "waiting": "" if now.waiting is None else f"{formats.count(now.waiting)} wait",
         "preemptions": f"{now.preemptions} preempted" if now.preemptions else "",
     }
 
 
-def _users(now: Now, categories: tuple[str, ...]) -> str:
-    counts = [f"{n} {category}" for category in categories if (n := getattr(now, f"users_{category}"))]
-    return plurals.things(now.users, "user") + (f": {', '.join(counts)}" if counts else "")
+def _share(now: Now, *, with_range: bool) -> str:
+    """Return the served share of the level that is being measured, or how far it is from one."""
+    if now.level is None:
+        return "" if now.settles_in is None else f"settling, {now.settles_in:.0f} s"
+    return "too early to say" if now.level.is_early else share_text(now.level, with_range=with_range)
+
+
+def share_text(level: LevelNow, *, with_range: bool) -> str:
+    """Return `97 % served (94–99)`."""
+    served = f"{formats.percent(level.served_share)} served"
+    low, high = level.served_share_low, level.served_share_high
+    return f"{served} ({100 * (low or 0):.0f}–{100 * (high or 0):.0f})" if with_range else served

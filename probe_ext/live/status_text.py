@@ -4,11 +4,15 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from probe_ext.live.live_levels import LevelNow, Rules
+from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import Now
 from probe_ext.verdict.values import plurals
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
+from probe_ext.verdict.values.formats import percent
+from probe_ext.verdict.wording.headline import interval_text
+from probe_ext.verdict.wording.unproven_level import reason_in_words
 
-_ANSWER = re.compile(r"([\d,]+)( people at once feel served)[;.](.*)", re.DOTALL)
+_ANSWER = re.compile(r"((?:About |At least )?[\d,]+)( (?:person|people) can use this at once[^.;]*)[;.](.*)", re.DOTALL)
 
 Tone = Literal["", "good", "bad"]
 
@@ -22,21 +26,61 @@ class Headline:
     tone: Tone = ""
 
 
-def headline(now: Now | None, rules: Rules) -> Headline:
-    """Say how many users are served."""
+def headline(now: Now | None, estimate: CapacityEstimate | None) -> Headline:
+    """Say how many people can use the server at once, as far as the replies so far tell."""
     if now is None or not now.users:
         return Headline("", "No users.")
-    with_replies = now.users_served + now.users_strained + now.users_broken + now.users_undecided
-    if not with_replies:
+    if all_failed(now):
+        return Headline(_all_replies(now), " failed.", "bad")
+    if not now.replies:
         return Headline("", f"{plurals.people(now.users)}, no replies yet.")
-    if now.users == 1:
-        return Headline("", "One person is served." if now.users_served else "One person is not served.")
-    verb = "is" if now.users_served == 1 else "are"
-    share = rules.profile.level.served_share * with_replies
-    not_served = now.users_strained + now.users_broken
-    tone: Tone = "good" if now.users_served >= share else "bad" if with_replies - not_served < share else ""
-    rest = f" of {plurals.people(max(now.users, with_replies))} {verb} served."
-    return Headline(f"{now.users_served:,}", rest, tone)
+    return _so_far(estimate) or Headline("", "Too early to say.")
+
+
+def _so_far(estimate: CapacityEstimate | None) -> Headline | None:
+    """Say what the report would say; None while nothing is known."""
+    if estimate is None or estimate.interval in {None, (0, None)}:
+        return None
+    (held, failed), limits = estimate.bracket, interval_text(estimate.interval or (0, None))
+    if failed == 1:
+        return Headline("Not even 1", " person is served so far.", "bad")
+    if held is None:
+        guess = estimate.suggestion.users if estimate.suggestion else 0
+        number = f"Probably about {guess:,}" if guess else f"Probably fewer than {estimate.levels[0].users:,}"
+        return Headline(number, f" people at once, so far{f' ({limits})' if guess else ''}.")
+    served = estimate.served_users or held
+    people = "person" if served == 1 else "people"
+    if estimate.placed_by_curve:
+        return Headline(f"About {served:,}", f" {people} at once, so far (95 %: {limits}).")
+    too_many = f"; {failed:,} are too many" if failed else ""
+    least = f"{served:,}" if failed == served + 1 else f"At least {served:,}"
+    return Headline(least, f" {people} at once, so far{too_many}.")
+
+
+def short_capacity(estimate: CapacityEstimate | None) -> str:
+    """Return `about 18 (14–24)`, `at least 8`, `8–15`; empty while nothing is known."""
+    interval = estimate.interval if estimate else None
+    if estimate is None or interval is None or interval == (0, None):
+        return ""
+    low, high = interval
+    if high is None:
+        return f"at least {low:,}"
+    limits = f"{low:,}" if low == high else f"{low:,}–{high:,}"
+    if estimate.placed_by_curve and low != high:
+        return f"about {estimate.served_users or 0:,} ({limits})"
+    return limits if low or high == 0 else f"fewer than {high + 1:,}"
+
+
+def all_failed(now: Now) -> str:
+    """Return `all 24 replies failed: HTTP 400 …` if all did, for one reason; else an empty string."""
+    if not now.failure or now.failed < now.replies:
+        return ""
+    every = _all_replies(now)
+    return f"{every[:1].lower()}{every[1:]} failed: {now.failure}"
+
+
+def _all_replies(now: Now) -> str:
+    return "The only reply" if now.replies == 1 else f"All {now.replies:,} replies"
 
 
 def answered(sentence: str) -> tuple[Headline, str]:
@@ -48,25 +92,39 @@ def answered(sentence: str) -> tuple[Headline, str]:
     return Headline(match[1], f"{match[2]}.", "good"), rest[:1].upper() + rest[1:]
 
 
-def progress(now: Now | None, rules: Rules) -> str:
-    """Say how the current level is doing, or when measuring starts."""
+def progress(now: Now | None, position: str) -> str:
+    """Say how the current level is doing, or when measuring starts, or why replies fail."""
     if now is None or not now.users:
         return ""
+    if now.failure:
+        failed = "" if all_failed(now) else f"{plurals.things(now.failed, 'reply', 'replies')} failed. "
+        return f"{failed}{now.failure}"
+    step = f"{plurals.capitalised(position)}. " if position else ""
+    return step + _measuring(now)
+
+
+def _measuring(now: Now) -> str:
     if now.level is not None:
-        return f"{plurals.people(now.users)} for {now.t - now.level.t_start:.0f} s: {level_status(now.level, rules)}."
+        return f"{plurals.people(now.users)} for {now.t - now.level.t_start:.0f} s: {level_status(now.level)}."
     if now.settles_in is not None:
         return f"The number of users has changed; measuring starts in {now.settles_in:.0f} s."
-    return "The number of users is changing."
+    return f"{plurals.people(now.users)}: not measuring yet."
 
 
-def level_status(level: LevelNow, rules: Rules) -> str:
+def level_status(level: LevelNow) -> str:
     """Return the level's state by the replies so far."""
+    if level.is_early:
+        return f"too early to say, {plurals.things(level.replies, 'measured reply', 'measured replies')}"
+    share = (
+        f"{percent(level.served_share)} of replies served "
+        f"(95 %: {percent(level.served_share_low)} to {percent(level.served_share_high)})"
+    )
     if level.state == "held":
-        return "this level holds so far"
+        return f"{share}, this level holds so far"
     if level.state == "failed":
         causes = plurals.listed([plurals.cause(dimension) for dimension in level.why])
-        return f"this level fails so far, limited by {causes or 'all dimensions together'}"
-    if level.users_told >= level.users:
-        return f"too early to say, {plurals.people(level.users_undecided)} undecided"
-    enough = plurals.things(rules.min_replies, "judged reply", "judged replies")
-    return f"too early to say, {level.users_told} of {level.users} have {enough}"
+        return f"{share}, this level fails so far, limited by {causes or 'all dimensions together'}"
+    said = f"{share}, not proven yet: {reason_in_words(level.reasons)}"
+    if level.replies_needed and level.reasons[:1] in {("too_few_replies",), ("too_close",)}:
+        said += f"; about {plurals.things(level.replies_needed, 'more reply', 'more replies')} would tell"
+    return said

@@ -4,20 +4,17 @@ The window lasts MIN_WINDOW_S, or twice the usual duration of a reply if that is
 server would have no reply in it.
 """
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 
 import numpy as np
 
 from probe_ext.live.reply_batch import Batch
-from probe_ext.live.user_ledger import Ledger
-from probe_ext.settings.slo import Users
-from probe_ext.verdict.grading.user_grades import UserCounts
+from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, STRAINED
 from probe_ext.verdict.values.columns import Floats
 from probe_ext.verdict.values.evidence import quantile
 
 MIN_WINDOW_S, MAX_WINDOW_S = 30.0, 300.0
-_MAX_USERS_REMEMBERED = 3  # per user with a reply in the window
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +23,11 @@ class WindowFigures:
 
     replies: int
     failed: int
+    served: int
+    strained: int
+    broken: int
+    users: int
+    """with a reply in the window"""
     ttft_p50: float | None
     ttft_p95: float | None
     decode_rate_p50: float | None
@@ -41,16 +43,16 @@ class Window:
     def __init__(self) -> None:
         self.seconds = MIN_WINDOW_S
         self._batches: deque[tuple[float, Batch]] = deque()
-        self._ledger = Ledger()
+        self._replies_by_user: Counter[str] = Counter()
         self._since = 0.0
-        """replies sent before this second of the run belong to other users than now"""
+        """replies sent before this second of the run met the load of users who have left"""
 
     def push(self, now: float, batch: Batch) -> None:
         """Add a batch."""
         recent = batch.where((batch.end >= now - self.seconds) & (batch.sent >= self._since))
         if len(recent):
             self._batches.append((now, recent))
-            self._ledger.add(recent.user, recent.grades)
+            self._replies_by_user.update(recent.user)
         self.expire(now)
         durations = self._all("end") - self._all("sent")
         usual = quantile(durations, 0.5) or 0.0
@@ -60,29 +62,29 @@ class Window:
         """Remove old replies."""
         while self._batches and self._batches[0][0] < now - self.seconds:
             _, old = self._batches.popleft()
-            self._ledger.add(old.user, old.grades, times=-1)
-        if self._ledger.seen > _MAX_USERS_REMEMBERED * (1 + self._ledger.users_with(1)):
-            self._ledger = Ledger()  # forget users who have left
-            for _, batch in self._batches:
-                self._ledger.add(batch.user, batch.grades)
+            for user in old.user:
+                self._replies_by_user[user] -= 1
+                if not self._replies_by_user[user]:
+                    del self._replies_by_user[user]
 
     def restart(self, now: float) -> None:
-        """Start again after some users, nobody knows which, have left: only count replies sent from now on."""
+        """Start again after users have left: only count replies sent from now on."""
         self._since = now
         self._batches.clear()
-        self._ledger = Ledger()
-
-    def people(self, rules: Users) -> UserCounts:
-        """Return the number of users in each category."""
-        return self._ledger.people(rules)
+        self._replies_by_user.clear()
 
     def figures(self, now: float) -> WindowFigures:
         """Return the figures of the window."""
         ttft, rate, gap, tokens = (self._all(name) for name in ("ttft", "rate", "gap", "tokens"))
+        grades = self._all("grades")
         length = min(self.seconds, now - self._since)
         return WindowFigures(
             replies=len(ttft),
             failed=int(self._all("failed").sum()),
+            served=int((grades == SERVED).sum()),
+            strained=int((grades == STRAINED).sum()),
+            broken=int((grades == BROKEN).sum()),
+            users=len(self._replies_by_user),
             ttft_p50=quantile(ttft, 0.50),
             ttft_p95=quantile(ttft, 0.95),
             decode_rate_p50=quantile(rate, 0.50),

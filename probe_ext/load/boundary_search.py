@@ -118,13 +118,6 @@ class SearchSteps:
         return [self.level] if self.outcome == "unreachable" else []
 
     @property
-    def position(self) -> str:
-        """What is known so far and what is being done, in a few words."""
-        left = self.seconds_left
-        more = f", about {math.ceil(left / 60)} min left" if left else ""
-        return f"search: {self._known()}{more}; measuring {self.level}"
-
-    @property
     def target_width(self) -> float | None:
         """How wide the interval may be, in users; None before there is one."""
         return None if self.interval is None else self.plan.target_width(self._center(self.interval))
@@ -155,13 +148,6 @@ class SearchSteps:
                 "steps": [step.as_json() for step in self.steps],
             },
         }
-
-    def _known(self) -> str:
-        if self.interval in {None, (0, None)}:
-            return "nothing known yet"
-        low, high = self.interval or (0, None)
-        limits = f"at least {low}" if high is None else f"{low} to {high}"
-        return limits if self.estimate is None else f"about {self.estimate:.0f} ({limits})"
 
     # --- stepping -----------------------------------------------------------------------------------------------
 

@@ -12,8 +12,10 @@ MAX_HOLD_FACTOR = 5
 """a level is left after this many times its hold, even if replies are missing"""
 MIN_LEVEL_S = 5.0
 """shortest measured part of a level"""
-MAX_EXTENSION, EXTENSION_MARGIN = 1.0, 1.2
-"""of the hold, for which a level is held on for the replies that would probably prove it; more than they need"""
+MAX_EXTENSION = 2.0
+"""of the hold, for which a level is held on for the replies that would probably prove it"""
+EXTENSION_MARGIN, MIN_EXTENSION_S = 1.2, 5.0
+"""more than those replies need, since the last ones sent do not count"""
 _INTEGER = re.compile(r"[0-9]{1,9}")
 
 
@@ -73,6 +75,8 @@ class LevelSteps:
         """user counts in order, those visited again at the end"""
         self.never_reached: list[int] = []
         """levels that were left before all their users were running"""
+        self._disturbed: list[int] = []
+        """levels that are visited again for a single bad stretch"""
         self._done = False
         self._entered: float | None = None
         self._reached: float | None = None
@@ -91,6 +95,13 @@ class LevelSteps:
         """Progress for people, such as `level 2 of 4`."""
         planned = len(self.plan.levels)
         return f"level {self.index + 1} of {planned}" if self.index < planned else f"second visit to {self.level}"
+
+    @property
+    def why_again(self) -> str:
+        """Why the level is visited a second time; empty on the first visit."""
+        if self.index < len(self.plan.levels):
+            return ""
+        return "after one bad stretch" if self.level in self._disturbed else "to see if the server has changed"
 
     def as_json(self) -> dict[str, Any]:
         """Return the manifest's `plan`."""
@@ -159,7 +170,7 @@ class LevelSteps:
         level = monitor.estimate(now).level(self.level)
         if level is None or level.state != "unproven" or level.seconds_needed is None:
             return 0.0
-        needed = EXTENSION_MARGIN * level.seconds_needed
+        needed = EXTENSION_MARGIN * level.seconds_needed + MIN_EXTENSION_S
         return needed if needed <= MAX_EXTENSION * self.plan.hold else 0.0
 
     def _worth_a_second_visit(self, now: float, monitor: Monitor) -> list[int]:
@@ -171,5 +182,6 @@ class LevelSteps:
         disturbed = [users for users, level in levels if "needs_second_visit" in level.reasons]
         held = [users for users, level in levels if level.state == "held"]
         # Another level has to come before the last one is visited again, or it would only be held for longer.
-        chosen = sorted(dict.fromkeys([*disturbed[:1], *held[-1:]]), key=lambda users: users == self.level)
+        self._disturbed = disturbed[:1]
+        chosen = sorted(dict.fromkeys([*self._disturbed, *held[-1:]]), key=lambda users: users == self.level)
         return chosen if chosen and chosen[0] != self.level else []

@@ -26,7 +26,7 @@ from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Option
-from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, load_profile
+from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, load_profile, profile_of_run
 from probe_ext.verdict.judge import NOTHING_GIVEN, judge
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.judgement import Judgement
@@ -44,6 +44,8 @@ class Built:
     judgement: Judgement
     gate: Gate | None
     page: Path
+    given: Given
+    """think time and price, by command line or run"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +88,7 @@ def main(args: argparse.Namespace) -> int:
     except OSError as error:
         return _usage_error(f"{error.filename or args.run}: {error.strerror or error}")
     if not args.quiet:
-        terminal.show(built.judgement.to_json(), built.gate, built.page, sys.stdout)
+        terminal.show(built.judgement.to_json(), built.gate, built.page, sys.stdout, built.given)
     return exit_code(built)
 
 
@@ -143,15 +145,16 @@ def build(
     options = mapping(content.get("options"))
     profile = _profile(content, slo)
     evidence = frames.load(run)
-    judgement = judge(evidence, profile, reasoning=reasoning, given=_given(given, options))
+    given = _given(given, options)
+    judgement = judge(evidence, profile, reasoning=reasoning, given=given)
     own_gate = options.get("fail_under_users")
     required = fail_under_users or (own_gate if isinstance(own_gate, int) else None)
     capacity = judgement.to_json()
     validate(capacity)
     gated = gate(capacity, required)
-    _write(run, capacity, gated, page.page(capacity, evidence, profile))
+    _write(run, capacity, gated, page.page(capacity, evidence, profile, given), given)
     manifest.replace_text(run / directory.PAUSES, pauses.csv_text(evidence, profile))
-    return Built(judgement, gated, run / directory.CAPACITY_HTML)
+    return Built(judgement, gated, run / directory.CAPACITY_HTML, given)
 
 
 def _given(given: Given, options: Mapping[str, Any]) -> Given:
@@ -180,16 +183,16 @@ def _profile(content: manifest.Manifest, slo: str | None) -> SloProfile:
     own = content.get("profile")
     if slo is None and isinstance(own, dict):
         try:
-            return SloProfile.model_validate(own)
+            return profile_of_run(own)
         except ValueError as error:
             raise SettingsError(f"{directory.MANIFEST}: profile: not valid in this version: {error}") from error
     return load_profile(slo or DEFAULT_PROFILE, folder("configs") / "slo")
 
 
-def _write(run: Path, capacity: dict[str, Any], gated: Gate | None, view: page.Page) -> None:
+def _write(run: Path, capacity: dict[str, Any], gated: Gate | None, view: page.Page, given: Given) -> None:
     text = json.dumps(capacity, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     manifest.replace_text(run / directory.CAPACITY_JSON, text)
-    manifest.replace_text(run / directory.SUMMARY, summary_and_junit.summary(view, capacity, gated))
+    manifest.replace_text(run / directory.SUMMARY, summary_and_junit.summary(view, capacity, gated, given))
     manifest.replace_text(run / directory.JUNIT, summary_and_junit.junit(capacity, gated))
     manifest.replace_text(run / directory.CAPACITY_HTML, render.html(view))
 

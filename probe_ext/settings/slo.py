@@ -5,6 +5,7 @@ Times are seconds, speeds tokens per second, shares fractions of 1.
 """
 
 import difflib
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,6 +17,9 @@ from probe_ext.settings.errors import SettingsError
 
 Reasoning = Literal["shown", "hidden"]
 REASONINGS: tuple[Reasoning, ...] = ("shown", "hidden")
+
+OBSOLETE_KEYS: Mapping[str, Set[str]] = {"users": {"broken_share_from", "decided_from"}}
+"""By section. Profiles of older runs have them; they have no effect."""
 
 Positive = Field(gt=0, allow_inf_nan=False)
 Share = Field(ge=0, le=1)
@@ -71,25 +75,21 @@ class Typing(_Section):
 
 
 class Users(_Section):
-    """When a user is served, judged over all judged replies of a level."""
+    """When a user is served, by their replies in the long run."""
 
     served_share: float = Field(default=0.90, gt=0, le=1)
     """minimum share of served replies of a served user"""
     broken_share: float = Field(default=0.01, ge=0, lt=1)
     """maximum share of broken replies of a served user"""
-    broken_share_from: int = Field(default=100, ge=1)
-    """with fewer replies, none may be broken"""
-    decided_from: int = Field(default=10, ge=1)
-    """with fewer replies, a single strained one leaves the user undecided"""
 
 
 class LevelRule(_Section):
     """When a level holds."""
 
     served_share: float = Field(default=0.95, gt=0, le=1)
-    """minimum share of served users among those with enough replies"""
+    """minimum share of served users"""
     min_replies: int = Field(default=3, ge=1)
-    """judged replies per user for a level to hold; the run's own `--min-replies` takes precedence"""
+    """replies per user that the live view waits for; a run's own `--min-replies` takes precedence"""
 
 
 class SloProfile(_Section):
@@ -144,6 +144,19 @@ def load_profile(name_or_path: str, folder: Path) -> SloProfile:
         raise SettingsError(f"{path}: {_first_error(error)}") from error
 
 
+def profile_of_run(recorded: Mapping[str, Any]) -> SloProfile:
+    """Return the profile that a run recorded; obsolete keys of older versions are ignored. ValueError if invalid."""
+    return SloProfile.model_validate(_without_obsolete(recorded))
+
+
+def _without_obsolete(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    kept = dict(recorded)
+    for section, keys in OBSOLETE_KEYS.items():
+        if isinstance(kept.get(section), Mapping):
+            kept[section] = {key: value for key, value in kept[section].items() if key not in keys}
+    return kept
+
+
 def profile_names(folder: Path) -> list[str]:
     """Return the sorted names of the profiles in a folder."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
@@ -169,8 +182,11 @@ def _first_error(error: ValidationError) -> str:
     detail = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
+        section, name = ".".join(str(part) for part in detail["loc"][:-1]), str(detail["loc"][-1])
+        if name in OBSOLETE_KEYS.get(section, ()):
+            return f"{key}: obsolete key without effect, remove it: levels are now proven from all their replies"
         known = _known_keys(detail["loc"][:-1])
-        return f"{key}: unknown key{_suggestion(str(detail['loc'][-1]), known)}; valid keys: {', '.join(known)}"
+        return f"{key}: unknown key{_suggestion(name, known)}; valid keys: {', '.join(known)}"
     if detail["type"] == "missing":
         return f"{key}: is missing"
     if detail["type"] == "value_error":

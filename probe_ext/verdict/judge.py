@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from probe_ext.measure.table_rows import OPTIONAL_COLUMNS
-from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
+from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, profile_of_run
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import diagnose
 from probe_ext.verdict.diagnosis.diagnosis_input import facts_of
-from probe_ext.verdict.diagnosis.kv_headroom import kv_headroom
 from probe_ext.verdict.grading.reply_grades import GradedReplies, asked_at
 from probe_ext.verdict.levels.dimension_estimates import DimensionEstimates, dimension_results, estimate_dimensions
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, sent_at
-from probe_ext.verdict.levels.visits import client_faults, grade_levels
+from probe_ext.verdict.levels.visits import client_faults, criteria_of, grade_levels
 from probe_ext.verdict.results.assemble import JudgedRun, level_results
 from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
 from probe_ext.verdict.results.slo_metrics import goodput
@@ -29,7 +28,7 @@ from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.wording.early_end import why_nothing
 from probe_ext.verdict.wording.headline import Context, headline
-from probe_ext.verdict.wording.next_run import next_command, next_measurement, usual_hold
+from probe_ext.verdict.wording.next_run import next_command, next_measurement, next_step
 
 NOTHING_GIVEN = Given()
 
@@ -66,15 +65,17 @@ def judge(
     arms = arms_of(evidence.replies, view.graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
     findings = (*run_checks(evidence, levels, metrics, overall), *cold_user_checks(arms, cold))
-    facts = facts_of(evidence, levels, metrics, findings)
+    facts = facts_of(evidence, levels, metrics, findings, profile.users.served_share)
     diagnosis = diagnose(facts)
     verdict = _verdict(overall.served_users, any(finding.makes_invalid for finding in findings))
     proven = overall.bracket[0] if verdict == "valid" else None
     at = at_capacity(evidence, asked_at(evidence.replies, profile), levels, proven)
     team_size = team(at, given.think_time)
     first_limit = view.estimates.first_limit
-    more = next_measurement(overall, usual_hold(evidence.manifest))
-    context = Context(first_limit, findings, diagnosis.bounds, why_nothing(evidence.manifest), more)
+    more = None if verdict == "invalid" else next_measurement(evidence.manifest, overall, criteria_of(profile))
+    context = Context(
+        first_limit, view.estimates.limit, findings, diagnosis.bounds, why_nothing(evidence.manifest), more
+    )
     return Judgement(
         verdict=verdict,
         sentence=headline(overall, context),
@@ -91,8 +92,8 @@ def judge(
         goodput=goodput(levels),
         team=team_size,
         cost=cost(at, team_size, given.price_per_hour),
-        next_step=overall.next,
-        next_command=next_command(evidence.manifest, overall, invalid=verdict == "invalid"),
+        next_step=next_step(more, overall),
+        next_command=next_command(evidence.manifest, overall, more, invalid=verdict == "invalid"),
         dispersion=overall.dispersion,
         drift=overall.drift,
         contradictions=overall.contradictions,
@@ -101,7 +102,7 @@ def judge(
         profile=profile.model_dump(mode="json"),
         findings=findings,
         diagnosis=diagnosis,
-        kv_headroom=kv_headroom(evidence, facts.loads),
+        kv_headroom=facts.headroom,
         replies=len(sent),
         replies_outside=int((assignment.level_of < 0).sum()),
     )
@@ -124,7 +125,7 @@ def _without_foreign_deadlines(evidence: Evidence, profile: SloProfile) -> Evide
     """Drop the columns of token deadlines, which follow the run's own profile, if this profile sets others."""
     own = evidence.manifest.get("profile")
     try:
-        same = isinstance(own, Mapping) and SloProfile.model_validate(own).deadlines == profile.deadlines
+        same = isinstance(own, Mapping) and profile_of_run(own).deadlines == profile.deadlines
     except ValueError:
         same = False
     if same:

@@ -63,7 +63,7 @@ def _add_timings(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     number, load = np.arange(len(frame)), (frame["level"] + 1) / LEVELS
     ttft = (0.1 + 0.8 * load**2) * rng.lognormal(0, 0.25, len(frame))
     tpot = 0.008 + 0.012 * load * rng.lognormal(0, 0.1, len(frame))
-    paused = (frame["level"] >= 8) & (number % 3 == 0)
+    paused = (frame["level"] >= 8) & (rng.random(len(frame)) < 1 / 3)
     pause = np.where(paused, PAUSE_S, 0.0)
     worker = "w" + (frame["user_n"] % WORKERS).astype(str)
     frame["reply_id"], frame["worker"] = worker + ":" + pd.Series(number).astype(str), worker

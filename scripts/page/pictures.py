@@ -19,9 +19,9 @@ async def take_screenshots(page: Path, out: Path) -> None:
     """Write the three screenshots."""
     async with chrome.tab() as tab:
         await tab.open(page, 1280)
-        await _screenshot(tab, out / "report.png", (0, 0, 1280, 1010))
+        await _screenshot(tab, out / "report.png", (0, 0, 1280, 1060))
         await tab.open(page, 390)
-        await _screenshot(tab, out / "report-phone.png", (0, 0, 390, 1480))
+        await _screenshot(tab, out / "report-phone.png", (0, 0, 390, 1180))
         await tab.open(page, 1280, dark=True)
         await tab.resize(1280, 6000)
         press = "document.querySelector('.lanes').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}))"

@@ -26,9 +26,12 @@ ROOT = Path(__file__).parents[2]
 OUT, ROWS = ROOT / "reports" / "study", ROOT / "reports" / "runs" / "study"
 SOURCES = (
     "probe_ext/verdict/inference", "probe_ext/verdict/levels", "probe_ext/verdict/grading", "probe_ext/load",
-    "probe_ext/swarm/master/search_monitor.py", "scripts/study",
+    "probe_ext/live/visit_monitor.py", "scripts/study",
 )  # fmt: skip
-NOT_IN_DIGEST = {"__main__.py", "page.py", "figures.py", "diagnoses.py", "regimes.py"}
+NOT_IN_DIGEST = {
+    "__main__.py", "page.py", "figures.py", "diagnoses.py", "regimes.py", "hostile_servers.py", "hostile_swarm.py",
+    "chance_of_overlap.py",
+}  # fmt: skip
 DECIMALS = 4
 
 Row = dict[str, Any]

@@ -16,9 +16,9 @@ Made by `make study`; don't edit. One part: `python -m scripts.study PART [--cas
 Whole runs on virtual time: simulated users in a closed loop around the simulated server's engine, or runs drawn from a
 stated model, read by the estimator that makes the report, with the profile `chat`. Timestamps are the engine's own, so
 this studies the inference, not the measurement. The truth is the largest number of users with at least 90 % of
-their replies served, and at most 1 % broken, in the long run: at least {runs} runs of up to {longest:.0f} minutes per
-level, longer ones where shorter ones leave open on which side of 90 % it lies. A level that stays open is a *tie*: it
-counts neither as a false answer nor as a miss.
+their replies served, and at most 1 % broken, in the long run: {runs} runs per level, of {shortest:.0f} to {longest:.0f}
+minutes each, as long as it takes to tell on which side of 90 % it lies. A level that stays open is a *tie*: it counts
+neither as a false answer nor as a miss.
 
 *Covers*: the interval contains the truth. *False failed*, *false held*: runs with at least one level that is said to
 fail, or to hold, and in truth doesn't. *Unproven*: share of the levels. *Width*: upper minus lower limit, in users.
@@ -47,6 +47,7 @@ def page(study: Mapping[str, Sequence[Row]]) -> str:
     """Return the whole page."""
     text = HEAD.format(
         runs=RUNS,
+        shortest=ROUNDS_S[0] / 60,
         longest=ROUNDS_S[-1] / 60,
         covers=100 * CLAIMED["covers"],
         false=100 * CLAIMED["false_held"],
@@ -80,7 +81,7 @@ def _sweep_line(row: Row, *, hard: bool) -> str:
         _share(row["covers"], bold="covers" in missed),
         _number(row["width"]),
         _percent(row["bias"]),
-        _percent(row["error"]),
+        _percent(row["error"]).lstrip("+"),
         _share(row["false_failed"], bold="false_failed" in missed),
         _share(row["false_held"], bold="false_held" in missed),
         _plain(row["unproven"]),
@@ -97,7 +98,7 @@ def _search_line(row: Row) -> str:
         _plain(row["precise"]),
         _share(row["covers"], bold="covers" in missed),
         _number(row["width"]),
-        _percent(row["error"]),
+        _percent(row["error"]).lstrip("+"),
         _share(row["false_failed"], bold="false_failed" in missed),
         _share(row["false_held"], bold="false_held" in missed),
     )
@@ -111,7 +112,7 @@ def _truth(row: Row) -> str:
 def _near(row: Row) -> str:
     tied = " (tie)"
     return ", ".join(
-        f"{users} users {100 * share:.1f} ± {100 * error:.1f} %{tied if users in row['tied'] else ''}"
+        f"at {users} {100 * share:.1f} ± {100 * error:.1f} %{tied if users in row['tied'] else ''}"
         for users, share, error in row["near"]
     )
 
@@ -121,7 +122,7 @@ def _share(counts: Sequence[int], *, bold: bool) -> str:
     if not of:
         return "–"
     low, high = limits(hits, of)
-    text = f"{hits}/{of} ({100 * low:.1f}–{100 * high:.1f} %)"
+    text = f"{hits}/{of} ({100 * max(0.0, low):.1f}–{100 * high:.1f} %)"
     return f"**{text}**" if bold else text
 
 

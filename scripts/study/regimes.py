@@ -14,6 +14,11 @@ TI = load_profile("rtx5060ti-qwen2.5-7b-awq")
 MOE = load_profile("a100-moe-35b-int4")
 
 
+_LIMITED = {"batch_limit", "memory_wall", "prefill_bound", "ceiling"}
+_OUTSIDE = frozenset({"throughput_limit"})
+"""from outside, all of these show as throughput that no longer grows"""
+
+
 @dataclass(frozen=True)
 class Regime:
     """A server, its users, and what bounds it: the rules of the diagnosis that must hold, and no other."""
@@ -23,7 +28,10 @@ class Regime:
     people: People
     levels: tuple[int, ...]
     outside: frozenset[str] = frozenset()
-    """of these, what can be known without the server's metrics and its count of cached tokens"""
+    """what can be known without the server's metrics and its count of cached tokens"""
+    allowed: frozenset[str] = frozenset()
+    """true as well, but not always to be seen"""
+    outside_allowed: frozenset[str] = frozenset()
 
 
 def _one(profile: Profile) -> Profile:
@@ -34,7 +42,11 @@ def _of(
     bound: str, profile: Profile, people: People, levels: tuple[int, ...], *, outside: bool = False, also: str = ""
 ) -> Regime:
     bounds = frozenset(filter(None, (bound, also)))
-    return Regime(bounds, profile, people, levels, frozenset({bound}) if outside else frozenset())
+    seen = "throughput_limit" if bound == "ceiling" else bound
+    allowed = _OUTSIDE if bound in _LIMITED else frozenset()
+    return Regime(
+        bounds, profile, people, levels, frozenset({seen}) if outside else frozenset(), outside_allowed=allowed
+    )
 
 
 TUNED: dict[str, Regime] = {

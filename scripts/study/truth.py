@@ -12,6 +12,7 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
 
@@ -165,6 +166,13 @@ def _likely(case: Case) -> int:
 
 
 def _key(case: Case) -> str:
-    """Whatever changes the server or its users changes the file."""
-    told = f"{case.profile!r}{case.people!r}{chat()!r}{ROUNDS_S}{RUNS}{SETTLE_S}"
-    return hashlib.sha256(told.encode()).hexdigest()[:20]
+    """Whatever number of the server, its users, the profile or the method changes, changes the file; words don't."""
+    told = [_numbers(asdict(case.profile)), _numbers(asdict(case.people)), _numbers(chat().model_dump(mode="json"))]
+    return hashlib.sha256(f"{told}{ROUNDS_S}{RUNS}{SETTLE_S}".encode()).hexdigest()[:20]
+
+
+def _numbers(values: Any) -> list[float]:
+    """All numbers of a nested mapping, in order."""
+    if isinstance(values, dict):
+        return [number for value in values.values() for number in _numbers(value)]
+    return [float(values)] if isinstance(values, int | float) else []

@@ -102,13 +102,13 @@ async def whole_run(browser: Browser, picture: Path) -> None:
     assert link == browser.url + "/probe/"
     await browser.go("/probe/")
     await browser.until(LONG_ENOUGH)
-    await browser.until("/^\\d of 3 people feels? served\\.$/.test(document.querySelector('h1').textContent)")
+    await browser.until("/(so far|^Too early to say)/.test(document.querySelector('h1').textContent)")
     await browser.go("/")
     await browser.until(PRESS.format(name="edit"))
     await browser.until(FILL.format(users=6))
     await browser.until("/\\n6\\n/.test(document.body.innerText)")
     await browser.go("/?tab=levels")
-    await browser.until("document.body.innerText.includes('now: ')")
+    await browser.until("document.body.innerText.includes('so far: ')")
     await browser.go("/probe/")
     await browser.until("document.querySelectorAll('#levels tbody tr').length === 2")
     assert MODEL in await browser.text(".facts")
@@ -118,7 +118,7 @@ async def whole_run(browser: Browser, picture: Path) -> None:
     await browser.until(PRESS.format(name="stop"))
     await browser.go("/probe/")
     await browser.until("!!document.querySelector('#runs a.open')")
-    assert await browser.text("#state") == "over"
+    assert await browser.text("#state") == "ended"
     await tab.ask("document.querySelector('#runs a.open').click()")
     await browser.until("location.pathname.endsWith('/runs/1/capacity.html') && document.readyState === 'complete'")
     assert await tab.ask("document.querySelectorAll('svg').length") > 5

@@ -31,7 +31,7 @@ def test_search_ends_and_its_steps_are_in_manifest_and_report(sim: str, tmp_path
     assert (judged["served_users"], judged["bracket"]) == (0, [None, 1])
     told = next(finding for finding in judged["findings"] if finding["check"] == "search")
     assert (told["state"], told["invalidates"]) == ("pass", False)
-    assert "measuring 1" in run.said
+    assert "search · 1 user · " in run.said
     assert "failed, until" in (out / "capacity.html").read_text(encoding="utf-8")
 
 

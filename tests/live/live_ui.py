@@ -13,6 +13,7 @@ from worlds import CHAT, reply
 
 from probe_ext.live.live_levels import rules_of
 from probe_ext.live.live_run import LiveRun
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure.table_rows import ServerRow, UserRow
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.link.clock_sync import SAME_CLOCK
@@ -65,7 +66,7 @@ class Ui:
 def a_run(environment: Environment, directory: Path, seconds: int, model: str = "demo") -> Any:
     """The parts of a run that are displayed."""
     options, profile = read_options({}), CHAT.model_dump(mode="json")
-    live = LiveRun(rules_of(options.plan, profile))
+    live = LiveRun(rules_of(options.plan, profile), VisitMonitor(CHAT, options.min_replies))
     for second in range(seconds):
         t, users = float(second), 4 if second < seconds / 2 else 8
         live.on_users(UserRow(t, users, users, "running"))
@@ -81,7 +82,7 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         }
         live.on_server([ServerRow(t, "u", "0", name, float(value)) for name, value in told.items()])
         live.cpu.add("w1", t, 0.2 * t)
-        live.tick(t)
+        live.tick(t, final=second == seconds - 1)
     workers = Workers()
     peer = workers.join("w1")
     peer.begun_at, peer.host = SAME_CLOCK, "here"

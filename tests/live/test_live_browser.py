@@ -82,7 +82,7 @@ async def until(tab: chrome.Tab, expression: str) -> Any:
     raise AssertionError(f"never: {expression}; it says {await tab.ask('document.body.innerText')}")
 
 
-DRAWN = "document.querySelectorAll('#lanes svg.plot').length === 6"
+DRAWN = "document.querySelectorAll('#lanes svg.plot').length === 7"
 
 
 def test_draws_the_run_within_the_page_without_other_requests(
@@ -100,7 +100,8 @@ def test_draws_the_run_within_the_page_without_other_requests(
             } | {"data:,"}
             assert tab.console == []
             said = str(await tab.ask("document.querySelector('h1').textContent"))
-            assert said.endswith("of 8 people are served."), said
+            assert said == "Probably about 4 people at once, so far (0 to 7).", said
+            assert await tab.ask("document.querySelectorAll('#share rect').length") >= 2
             assert await tab.ask("document.querySelectorAll('#levels tbody tr').length") == 2
         text = str(await tab.ask("document.body.innerText"))
         assert HOSTILE in text
@@ -151,7 +152,7 @@ def test_keys_buttons_and_lost_connection(visit: Callable[[Visit], None], served
         await tab.ask("document.getElementById('whole').click()")
         await until(tab, "document.getElementById('lanes').innerText.includes('0:00')")
         # Screen readers announce only relevant changes.
-        assert "people are served" in str(await tab.ask("document.getElementById('news').textContent"))
+        assert "so far" in str(await tab.ask("document.getElementById('news').textContent"))
         await tab.ask("document.getElementById('pause').click()")
         asked = len(tab.requests)
         await asyncio.sleep(2.5)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from live_ui import Ui
 
-from probe_ext.live import history
+from probe_ext.live import history, live_levels, reply_store
 from probe_ext.live.live_run import COLUMNS
 from probe_ext.live.named_stats import Streaming
 from probe_ext.swarm.web.live_page_routes import FILES
@@ -46,7 +46,7 @@ def told(tmp_path: Path) -> dict[str, Any]:
 
 def test_documents_exactly_the_keys(told: dict[str, Any]) -> None:
     assert written("live.json") == set(told)
-    for heading in ("run", "now", "levels", "workers", "runs"):
+    for heading in ("run", "so_far", "now", "levels", "workers", "runs"):
         entries = told[heading] if isinstance(told[heading], list) else [told[heading]]
         assert entries
         for entry in entries:
@@ -77,3 +77,7 @@ def test_documents_every_served_file() -> None:
 def test_documents_the_limits() -> None:
     assert f"at most {history.MAX_POINTS} points" in PAGE.replace("\n", " ")
     assert history.RECENT_POINTS == 300
+    assert f"newest\n{reply_store.MAX_REPLIES:,} replies" in PAGE
+    assert f"at most {reply_store.MAX_REPLIES:,} of them" in PAGE
+    assert f"newest {live_levels.MAX_LEVELS}\nlevels" in PAGE
+    assert reply_store._ROW.itemsize == 38

@@ -5,10 +5,11 @@ import pickle
 import pytest
 from worlds import CHAT, reply
 
-from probe_ext.live import history
+from probe_ext.live import history, live_levels, reply_store
 from probe_ext.live.history import MAX_POINTS, RECENT_POINTS, History
-from probe_ext.live.live_levels import MAX_PAST_LEVELS, Rules
+from probe_ext.live.live_levels import Rules
 from probe_ext.live.live_run import COLUMNS, LiveRun
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure.table_rows import ServerRow, UserRow
 
 HOURS = 4
@@ -42,13 +43,18 @@ def test_missing_values_stay_missing() -> None:
 
 
 @pytest.mark.untraced
-def test_memory_does_not_grow_over_hours() -> None:
-    live, sizes, every = LiveRun(Rules(CHAT, settle=5.0)), [], 12
+def test_memory_does_not_grow_over_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All limits are made smaller, so that a run of two hours reaches them."""
+    monkeypatch.setattr(live_levels, "MAX_LEVELS", 10)
+    monkeypatch.setattr(live_levels, "_MAX_SAMPLES", 100)
+    monkeypatch.setattr(reply_store, "MAX_RISES", 50)
+    monkeypatch.setattr(reply_store, "MAX_REPLIES", 200)
+    live, sizes, every = LiveRun(Rules(CHAT), VisitMonitor(CHAT, 3)), [], 12
     for turn in range(HOURS * 3600 // every):
         t = float(every * turn)
         users = 2 + turn // 10 % 5
         live.on_users(UserRow(t, users, users, "running"))
-        live.on_reply(reply(f"{turn // 10}-{turn % users}", t - 2.0))
+        live.on_reply(reply(turn % users, t - 2.0))
         live.on_server([ServerRow(t, "u", "0", "kv_usage", 0.5), ServerRow(t, "u", "0", "preemptions", turn)])
         live.tick(t)
         if turn * every % 3600 == 3600 - every:
@@ -57,6 +63,6 @@ def test_memory_does_not_grow_over_hours() -> None:
     assert live.now.replies == HOURS * 3600 // every
     assert len(live.history.whole()["t"]) <= MAX_POINTS
     assert set(live.history.whole()) == {"step", "t", *COLUMNS}
-    assert len(live.levels.past) == MAX_PAST_LEVELS
+    assert len(live.levels.all) == 10
     # If it kept everything, the size would have doubled; the points stay between half of MAX_POINTS and MAX_POINTS.
     assert sizes[3] < 1.3 * sizes[1], sizes

@@ -2,23 +2,29 @@
 
 import random
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
-from worlds import CHAT, columns, reply, staircase, worker
+from worlds import CHAT, columns, reply, staircase, steady, worker
 
-from probe_ext.live.live_levels import MAX_OPEN_LEVELS, LevelNow, Levels, Rules
+from probe_ext.live import live_levels, reply_store
+from probe_ext.live.live_levels import LevelNow, Rules
 from probe_ext.live.live_run import LiveRun
-from probe_ext.live.reply_batch import judge
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
 from probe_ext.verdict.judge import judge as judged_by_the_report
 from probe_ext.verdict.values.evidence import Evidence
 
-RULES = Rules(CHAT, settle=5.0)
+RULES = Rules(CHAT)
 
 
-def lived(rows: Iterable[ReplyRow], users: Iterable[UserRow], rules: Rules = RULES) -> LiveRun:
+def a_live_run(rules: Rules = RULES) -> LiveRun:
+    return LiveRun(rules, VisitMonitor(CHAT, 3))
+
+
+def lived(rows: Iterable[ReplyRow], users: Iterable[UserRow], live: LiveRun | None = None) -> LiveRun:
     """Feed a run second by second; each reply arrives in the second after its end."""
-    live, waiting, samples = LiveRun(rules), sorted(rows, key=lambda row: row.end), list(users)
+    live, waiting, samples = live or a_live_run(), sorted(rows, key=lambda row: row.end), list(users)
     last = max([samples[-1].t, *(row.end for row in waiting)])
     for second in range(int(last) + 3):
         for sample in samples:
@@ -26,8 +32,26 @@ def lived(rows: Iterable[ReplyRow], users: Iterable[UserRow], rules: Rules = RUL
                 live.on_users(sample)
         while waiting and waiting[0].end <= second - 1:
             live.on_reply(waiting.pop(0))
-        live.tick(float(second))
+        live.tick(float(second), final=second == int(last) + 2)
     return live
+
+
+def report_of(rows: list[ReplyRow], users: list[UserRow]) -> Any:
+    manifest = {"plan": None, "end_reason": "stopped", "workers": [worker()], "server": []}
+    evidence = Evidence(
+        replies=columns(rows, ReplyRow),
+        gaps=columns([], GapRow),
+        users=columns(users, UserRow),
+        server=columns([], ServerRow),
+        windows=[],
+        manifest=manifest,
+        locust=None,
+        damage=[],
+    )
+    return judged_by_the_report(evidence, CHAT)
+
+
+SAME = ("users", "band", "t_start", "t_end", "state", "served_share", "served_share_low", "served_share_high")
 
 
 def mixed_run(seed: int) -> tuple[list[ReplyRow], list[UserRow]]:
@@ -48,99 +72,158 @@ def mixed_run(seed: int) -> tuple[list[ReplyRow], list[UserRow]]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_final_levels_equal_the_reports(seed: int) -> None:
+def test_final_levels_and_estimate_equal_the_reports(seed: int) -> None:
     rows, users = mixed_run(seed)
-    evidence = Evidence(
-        replies=columns(rows, ReplyRow),
-        gaps=columns([], GapRow),
-        users=columns(users, UserRow),
-        server=columns([], ServerRow),
-        windows=[],
-        manifest={"plan": None, "end_reason": "stopped", "workers": [worker()], "server": []},
-        locust=None,
-        damage=[],
-    )
-    theirs = [level for level in judged_by_the_report(evidence, CHAT).levels if not level.band]
-    ours = lived(rows, users).levels.all_now()
-    assert [(level.users, level.t_start, level.t_end) for level in ours] == [(3, 5, 39), (5, 44, 79), (9, 84, 119)]
-    assert [(level.users, level.t_start) for level in theirs] == [(level.users, level.t_start) for level in ours]
-    same = ("state", "users_served", "users_strained", "users_broken", "users_undecided", "users_unheard", "replies")
-    for live, final in zip(ours, theirs, strict=True):
-        assert {name: getattr(live, name) for name in same} == {name: getattr(final, name) for name in same}
-        assert live.why == tuple(why for why in final.why if why in live.why) or live.state == "held"
-        assert live.ttft_p95 == pytest.approx(final.ttft_p95, rel=0.35)  # by rank here, interpolated there
-        assert live.longest_gap_max == pytest.approx(final.longest_gap_max)
+    theirs, live = report_of(rows, users), lived(rows, users)
+    ours = live.levels.all
+    assert [(level.users, level.t_end) for level in ours] == [(3, 39), (5, 79), (9, 119)]
+    for now, final in zip(ours, theirs.levels, strict=True):
+        assert [getattr(now, name) for name in SAME[:5]] == [getattr(final, name) for name in SAME[:5]]
+        # The limits depend a little on the order of the users, which arrive in another one here.
+        for name in SAME[5:]:
+            assert getattr(now, name) == pytest.approx(getattr(final, name), rel=2e-3)
+        assert now.why == tuple(why for why in final.why if why in now.why)
+        assert now.ttft_p95 == pytest.approx(final.ttft_p95)
+        assert now.longest_gap_max == pytest.approx(final.longest_gap_max)
+    known = live.levels.estimate
+    assert known is not None
+    assert (known.served_users, known.bracket) == (theirs.served_users, theirs.bracket)
+    assert (known.estimate, known.interval) == (theirs.estimate, theirs.interval)
 
 
-def test_ramp_steps_are_not_levels() -> None:
-    users = staircase((2, 7), (4, 30))
-    found = lived([reply(user, sent) for user in range(4) for sent in range(35)], users).levels.all_now()
-    assert [level.users for level in found] == [4]
+def test_bands_of_a_ramp_equal_the_reports() -> None:
+    users = [UserRow(float(t), 1 + t // 2, None, "running") for t in range(120)] + [
+        UserRow(120.0, 60, None, "stopping")
+    ]
+    rows = [
+        reply(n, t + 0.01 * n, first=t + 0.01 * n + 0.1 + 0.02 * t) for t in range(0, 118, 3) for n in range(t // 2)
+    ]
+    theirs, live = report_of(rows, users), lived(rows, users)
+    ours = live.levels.all
+    assert len(ours) > 5
+    assert [[getattr(level, name) for name in SAME] for level in ours] == [
+        [getattr(level, name) for name in SAME] for level in theirs.levels
+    ]
+    assert live.levels.estimate is not None
+    assert live.levels.estimate.interval == theirs.interval
 
 
-def test_only_planned_numbers_of_users_are_levels() -> None:
-    rules = Rules(CHAT, settle=1.0, shortest=2.0, min_replies=2, planned=frozenset({4}))
-    users = staircase((2, 10), (4, 10))
-    levels = lived([reply(user, sent) for user in range(4) for sent in range(20)], users, rules).levels
-    assert [(level.users, level.t_start) for level in levels.all_now()] == [(4, 10.0)]
+def test_a_lower_level_is_measured_once_the_queue_it_followed_is_gone() -> None:
+    users = staircase((8, 20), (2, 30))
+    rows = steady(8, 0.0, 15.0) + [reply(n, 18.0, first=34.0) for n in range(8)] + steady(2, 20.0, 30.0)
+    theirs, live = report_of(rows, users), lived(rows, users)
+    assert live.levels.all[1].t_start == theirs.levels[1].t_start > 30
+
+
+def test_a_plan_says_itself_when_its_levels_are_measured() -> None:
+    live = a_live_run(Rules(CHAT, settle=4.0, planned=True))
+    monitor = live.levels._monitor
+    users = staircase((2, 30), (4, 30))
+    monitor.begin_visit(4.0, 2)
+    monitor.end_visit(30.0, more_users=True)
+    monitor.begin_visit(36.0, 4)
+    levels = lived(steady(2, 0.0, 30.0) + steady(4, 30.0, 30.0), users, live).levels
+    assert [(level.users, level.t_start, level.t_end) for level in levels.all] == [(2, 4.0, 30.0), (4, 36.0, 60.0)]
+    found = monitor.estimate(70.0)
+    assert [level.served_share_low for level in levels.all] == [level.share_low for level in found.levels]
+
+
+def test_a_second_visit_is_named_and_counts_with_the_first() -> None:
+    live = a_live_run(Rules(CHAT, planned=True))
+    monitor = live.levels._monitor
+    for start, users in ((5.0, 2), (35.0, 4), (65.0, 2)):
+        monitor.begin_visit(start, users)
+        monitor.end_visit(start + 25.0, more_users=False)
+    rows = [row for start, users in ((0.0, 2), (30.0, 4), (60.0, 2)) for row in steady(users, start, 30.0)]
+    levels = lived(rows, staircase((2, 30), (4, 30), (2, 30)), live).levels.all
+    assert [(level.users, level.visit) for level in levels] == [(2, 1), (4, 1), (2, 2)]
+    assert levels[0].served_share_low == levels[2].served_share_low
+    assert levels[0].replies == levels[2].replies
 
 
 def test_late_reply_counts_in_the_level_of_its_request() -> None:
     late = reply(0, 12.0, first=30.0)
-    found = lived([reply(1, 12.0), late], staircase((2, 20), (3, 20))).levels.all_now()
-    assert [(level.users, level.replies, level.users_undecided) for level in found] == [(2, 2, 1), (3, 0, 0)], (
-        "it had waited for seven seconds when a third user came"
-    )
+    found = lived([*steady(2, 0.0, 20.0), late], staircase((2, 20), (3, 20))).levels.all
+    assert [(level.users, level.replies) for level in found] == [(2, 11), (3, 0)]
+    assert found[0].served_share == pytest.approx(10 / 11), "it had waited for seven seconds when a third user came"
 
 
 def test_current_level_shows_its_progress() -> None:
-    live = LiveRun(RULES)
+    live = a_live_run()
     told: list[LevelNow | None] = []
-    for second in range(12):
+    for second in range(17):
         live.on_users(UserRow(float(second), 2, 2, "running"))
         if second > 6:
             live.on_reply(reply(0, second - 2.0))
         told.append(live.tick(float(second)).level)
-    assert told[:5] == [None] * 5
+    assert told[:10] == [None] * 10, "it may still be part of a ramp"
     last = told[-1]
     assert last is not None
-    assert (last.state, last.t_start, last.t_end) == ("unproven", 5.0, None)
-    assert (last.users_served, last.users_unheard, last.users_told, last.replies) == (1, 1, 1, 5)
-    assert live.tick(12.0).settles_in is None
+    assert (last.state, last.t_start, last.t_end, last.replies) == ("unproven", 5.0, None, 10)
+    assert (last.served_share, last.is_early) == (1.0, False)
+    assert live.tick(17.0).settles_in is None
+
+
+def test_few_early_replies_are_too_early_to_say() -> None:
+    """Sixty of 62 users still wait for their first reply."""
+    live = a_live_run(Rules(CHAT, planned=True))
+    live.levels._monitor.begin_visit(5.0, 62)
+    for second in range(12):
+        live.on_users(UserRow(float(second), 62, 62, "running"))
+        if second in {9, 10}:
+            live.on_reply(reply(second, 5.5, first=7.5))
+        live.tick(float(second))
+    assert live.levels.present is not None
+    assert live.levels.present.is_early
+    assert live.levels.estimate is not None
+    assert live.levels.estimate.bracket == (None, None)
 
 
 def test_stopping_users_end_the_level() -> None:
-    levels = Levels(RULES)
+    live = a_live_run()
     for second in range(20):
-        levels.note_users(float(second), 4, ending=second >= 15)
-    assert levels.present is None
-    assert [(level.t_start, level.t_end) for level in levels.all_now()] == [(5.0, 14.0)]
+        live.on_users(UserRow(float(second), 4, 4, "running" if second < 15 else "stopping"))
+        live.on_reply(reply(0, float(second)))
+        live.tick(float(second))
+    assert live.levels.present is None
+    live.tick(20.0, final=True)
+    assert [(level.t_start, level.t_end) for level in live.levels.all] == [(5.0, 14.0)]
 
 
-def test_old_levels_are_frozen() -> None:
-    levels, t = Levels(RULES), 0.0
-    for users in range(1, MAX_OPEN_LEVELS + 4):
-        for _ in range(12):
-            levels.note_users(t, users, ending=False)
-            t += 1
-        levels.add(judge([reply(0, t - 1.5)], CHAT))
-    assert len(levels.past) == 3
-    before = levels.past[0]
-    levels.add(judge([reply(0, before.t_start + 0.1)], CHAT))
-    assert levels.all_now()[0] == before
-    assert before.replies == 1
+def test_updates_every_two_seconds_and_less_often_if_they_are_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    live, seen, took, clock = a_live_run(), [], 0.01, [0.0]
+
+    def monotonic() -> float:
+        clock[0] += took
+        return clock[0]
+
+    monkeypatch.setattr(live_levels.clock, "monotonic", monotonic)
+    monkeypatch.setattr(live.levels, "_found_spans", lambda: seen.append(second) or [])
+    for second in range(20):
+        took = 0.01 if second < 10 else 0.25
+        live.tick(float(second))
+    assert seen == [0, 2, 4, 6, 8, 10, 15]
+
+
+def test_keeps_a_limited_number_of_replies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reply_store, "MAX_REPLIES", 200)
+    live = lived([reply(n % 2, 0.1 * n) for n in range(1000)], staircase((2, 110)))
+    level = live.levels.all[0]
+    assert 100 <= level.replies <= 200
+    assert level.served_share == 1.0
+    assert len(live.levels._monitor.replies._buffer) <= 200
 
 
 def test_server_peaks_belong_to_their_level() -> None:
-    live = LiveRun(RULES)
+    live = a_live_run()
     for second in range(30):
         live.on_users(UserRow(float(second), 2 if second < 15 else 4, None, "running"))
         kv, preempted = (0.5, 0) if second < 15 else (0.9, 3)
         rows = [("kv_usage", kv), ("waiting", float(second)), ("preemptions", float(preempted))]
         live.on_server([ServerRow(float(second), "u", "0", name, value) for name, value in rows])
         live.tick(float(second))
-    first, second_level = live.levels.all_now()
+    first, second_level = live.levels.all
     assert (first.kv_usage_max, first.preemptions, first.waiting_max) == (0.5, 0, 14.0)
-    assert (second_level.kv_usage_max, second_level.preemptions, second_level.waiting_max) == (0.9, 0, 29.0)
+    assert (second_level.kv_usage_max, second_level.preemptions) == (0.9, 0)
     assert live.now is not None
     assert live.now.preemptions == 3  # while users came and went

@@ -9,15 +9,21 @@ from worlds import CHAT, reply
 
 from probe_ext.live import status_text
 from probe_ext.live.cpu_load import CpuTrack
-from probe_ext.live.live_levels import Rules
-from probe_ext.live.live_run import LiveRun, Now
+from probe_ext.live.live_levels import LevelNow, Rules
+from probe_ext.live.live_run import LiveRun
 from probe_ext.live.reply_batch import judge
 from probe_ext.live.server_now import ServerNow
 from probe_ext.live.status_line import status_line
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.live.window import MAX_WINDOW_S, MIN_WINDOW_S, Window
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow, ServerRow, UserRow
+from probe_ext.verdict.values.capacity_estimate import Suggestion
 
-RULES = Rules(CHAT, settle=5.0)
+RULES = Rules(CHAT)
+
+
+def a_live_run() -> LiveRun:
+    return LiveRun(RULES, VisitMonitor(CHAT, 3))
 
 
 def pushed(window: Window, now: float, *rows: ReplyRow) -> None:
@@ -36,27 +42,25 @@ def test_window_figures_come_from_its_replies() -> None:
     assert figures.decode_rate_p50 == pytest.approx(np.quantile([50 / n for n in range(1, 11)], 0.5))
     assert figures.longest_gap_max == pytest.approx(0.2)
     assert figures.tokens_per_s == pytest.approx(200 / 20)  # the run is younger than the window
-    people = window.people(CHAT.users)
-    assert (people.served, people.strained, people.broken) == (5, 0, 0)
-    assert people.undecided == 5  # one gap longer than a tenth of a second
+    assert (figures.served, figures.strained, figures.broken, figures.users) == (5, 5, 0, 10)
 
 
 def test_empty_window_has_no_figures() -> None:
     window = Window()
     figures = window.figures(10.0)
     assert (figures.replies, figures.ttft_p95, figures.decode_rate_p50, figures.tokens_per_s) == (0, None, None, None)
-    assert window.people(CHAT.users).judged == 0
+    assert (figures.served, figures.users) == (0, 0)
 
 
 def test_users_leave_the_window_with_their_replies() -> None:
     window = Window()
     pushed(window, 10.0, reply(1, 8.0), reply(2, 8.0, first=None, tpot=None, outcome="cut", end=9.0))
     pushed(window, 30.0, reply(3, 28.0))
-    people = window.people(CHAT.users)
-    assert (people.served, people.broken, window.figures(30.0).failed) == (2, 1, 1)
+    figures = window.figures(30.0)
+    assert (figures.served, figures.broken, figures.failed, figures.users) == (2, 1, 1, 3)
     window.expire(10.0 + MIN_WINDOW_S + 1)
-    people = window.people(CHAT.users)
-    assert (people.served, people.broken, window.figures(41.0).replies) == (1, 0, 1)
+    figures = window.figures(41.0)
+    assert (figures.served, figures.broken, figures.replies, figures.users) == (1, 0, 1, 1)
 
 
 def test_late_batches_are_not_current() -> None:
@@ -76,37 +80,36 @@ def test_slow_replies_widen_the_window() -> None:
 
 
 def test_window_restarts_when_users_leave() -> None:
-    live = LiveRun(RULES)
+    live = a_live_run()
     for second in range(10):
         live.on_users(UserRow(float(second), 8, 8, "running"))
         for user in range(8):
             live.on_reply(reply(user, second - 2.0))
         live.tick(float(second))
     assert live.now is not None
-    assert live.now.users_served == 8
+    assert (live.now.window.served, live.now.window.users) == (64, 8)
     live.on_users(UserRow(10.0, 2, 2, "running"))
     live.on_reply(reply(7, 8.0))  # one of those who left
     now = live.tick(10.0)
-    assert (now.users, now.users_served, now.users_unheard) == (2, 0, 2)
+    assert (now.users, now.window.served, now.window.users) == (2, 0, 0)
     live.on_reply(reply(0, 10.5))
     now = live.tick(13.0)
-    assert (now.users_served, now.users_unheard) == (1, 1)
+    assert (now.window.served, now.window.users) == (1, 1)
 
 
 def test_ignores_a_scenarios_warm_up() -> None:
-    live = LiveRun(RULES)
+    live = a_live_run()
     live.on_users(UserRow(0.0, 1, 1, "running"))
     live.on_reply(reply(0, 0.0, scenario=WARM_UP, first=50.0))
     now = live.tick(60.0)
-    assert (now.replies, now.window.replies, now.users_unheard) == (1, 0, 1)
+    assert (now.replies, now.window.replies, now.window.users) == (1, 0, 0)
 
 
 def test_window_forgets_users_who_left() -> None:
     window = Window()
     for t in range(600):
         pushed(window, float(t), reply(f"x{t}", t - 2.0))
-    assert window._ledger.seen <= 3 * 32
-    assert window.people(CHAT.users).served == window.figures(599.0).replies
+    assert len(window._replies_by_user) == window.figures(599.0).replies == window.figures(599.0).served
 
 
 def test_sums_engines_and_handles_counter_resets() -> None:
@@ -145,83 +148,161 @@ def test_cpu_share() -> None:
     assert cpu.share("busy", 30.0) is None
 
 
-def moment(users: int, served: int = 0, strained: int = 0, broken: int = 0) -> Now:
-    live = LiveRun(RULES)
+def measured(*spans: tuple[int, float], seconds: int = 60) -> LiveRun:
+    """Return a run with visits of these numbers of users, whose first word takes so long."""
+    monitor = VisitMonitor(CHAT, 3)
+    live = LiveRun(Rules(CHAT, planned=True), monitor)
+    for n, (users, wait) in enumerate(spans):
+        start = n * seconds
+        monitor.begin_visit(float(start), users)
+        for second in range(start, start + seconds):
+            live.on_users(UserRow(float(second), users, users, "running"))
+            if second < start + seconds - 20:
+                for user in range(users):
+                    live.on_reply(reply(user, second + 0.01 * user, first=second + wait))
+            live.tick(float(second))
+        if n + 1 < len(spans):
+            monitor.end_visit(float(start + seconds), more_users=False)
+    live.tick(float(seconds * len(spans)), final=True)
+    return live
+
+
+def headline_of(live: LiveRun) -> tuple[str, str]:
+    head = status_text.headline(live.now, live.levels.estimate)
+    return head.number + head.rest, head.tone
+
+
+def started(users: int, *rows: ReplyRow) -> LiveRun:
+    live = a_live_run()
     live.on_users(UserRow(0.0, users, users, "running"))
-    kinds = [(served, 0.2), (strained, 5.0), (broken, 12.0)]
-    waits = [wait for n, wait in kinds for _ in range(n)]
-    for user, wait in enumerate(waits):
-        for n in range(3):
-            live.on_reply(reply(user, 1.0 + n, first=1.0 + n + wait))
-    return live.tick(20.0)
+    for row in rows:
+        live.on_reply(row)
+    live.tick(3.0)
+    return live
+
+
+def test_headline_before_the_first_level() -> None:
+    assert headline_of(started(0)) == ("No users.", "")
+    assert headline_of(started(24)) == ("24 people, no replies yet.", "")
+    slow = [reply(user, 0.1, first=2.5) for user in range(5)]
+    assert headline_of(started(62, *slow)) == ("Too early to say.", ""), "the others have not finished a reply"
+
+
+def test_headline_tells_the_capacity_so_far() -> None:
+    assert headline_of(measured((8, 0.2))) == ("At least 8 people at once, so far.", "")
+    assert headline_of(measured((1, 5.0))) == ("Not even 1 person is served so far.", "bad")
+    assert headline_of(measured((4, 0.2), (8, 5.0))) == ("At least 4 people at once, so far; 8 are too many.", "")
+    assert headline_of(measured((4, 0.2), (5, 5.0))) == ("4 people at once, so far; 5 are too many.", "")
+
+
+CURVE = {"served_users": 18, "interval": (14, 24), "bracket": (14, 25), "placed_by_curve": True}
+GUESS = {"interval": (0, 15), "bracket": (None, 16), "suggestion": Suggestion(9, 0, 15)}
 
 
 @pytest.mark.parametrize(
-    ("now", "said", "tone"),
+    ("changes", "said", "short"),
     [
-        (moment(0), "No users.", ""),
-        (moment(24), "24 people, no replies yet.", ""),
-        (moment(1, served=1), "One person is served.", ""),
-        (moment(1, broken=1), "One person is not served.", ""),
-        (moment(24, served=24), "24 of 24 people are served.", "good"),
-        (moment(24, served=22, strained=1, broken=1), "22 of 24 people are served.", "bad"),
-        (moment(24, served=1), "1 of 24 people is served.", "good"),
-        (moment(2000, served=1200), "1,200 of 2,000 people are served.", "good"),
+        (CURVE, "About 18 people at once, so far (95 %: 14 to 24).", "about 18 (14–24)"),
+        (GUESS, "Probably about 9 people at once, so far (0 to 15).", "fewer than 16"),
+        ({**GUESS, "suggestion": None}, "Probably fewer than 8 people at once, so far.", "fewer than 16"),
+        ({"interval": (0, 0), "bracket": (None, 1)}, "Not even 1 person is served so far.", "0"),
+        ({"interval": (8, None), "bracket": (8, None)}, "At least 8 people at once, so far.", "at least 8"),
+        ({"interval": (0, None), "bracket": (None, None)}, "Too early to say.", ""),
     ],
 )
-def test_headline(now: Now, said: str, tone: str) -> None:
-    head = status_text.headline(now, RULES)
-    assert (head.number + head.rest, head.tone) == (said, tone)
+def test_capacity_so_far_in_words(changes: dict[str, object], said: str, short: str) -> None:
+    live = measured((8, 0.2))
+    assert live.levels.estimate is not None
+    known = replace(live.levels.estimate, **changes)  # type: ignore[arg-type]
+    head = status_text.headline(live.now, known)
+    assert (head.number + head.rest, status_text.short_capacity(known)) == (said, short)
+
+
+def test_replies_that_all_fail_say_why() -> None:
+    refused = dict.fromkeys(("first", "tpot", "tokens_out", "last", "longest_gap"))
+    refused |= {"outcome": "http_error", "status": 400, "message": "HTTP 400: max_tokens is too large", "end": 0.3}
+    live = started(24, *(reply(user, 0.1, **refused) for user in range(24)))
+    assert live.now is not None
+    assert headline_of(live) == ("All 24 replies failed.", "bad")
+    assert status_text.progress(live.now, "level 1 of 3") == "HTTP 400: max_tokens is too large"
+    assert status_line(live.now, None) == "all 24 replies failed: HTTP 400: max_tokens is too large"
+    assert status_line(live.now, None, width=20) == "all 24 replies fail…"
+
+
+def test_some_failures_that_are_alike_say_why() -> None:
+    cut = {"outcome": "cut", "message": None}
+    live = started(3, reply(0, 0.1), reply(1, 0.1, **cut), reply(2, 0.1, **cut))
+    assert status_text.progress(live.now, "") == "2 replies failed. cut"
+    live.on_reply(reply(2, 0.1, outcome="stalled"))
+    assert live.tick(4.0).failure is None, "they are not alike"
 
 
 def test_headline_from_a_report() -> None:
-    head, more = status_text.answered("64 people at once feel served; at 96 typing speed broke first.")
-    assert (head.number, head.rest, more) == ("64", " people at once feel served.", "At 96 typing speed broke first.")
     head, more = status_text.answered(
-        "This run is not to be believed: x. Taken at its word: 64 people at once feel served."
+        "About 44 people can use this at once (95 %: 43 to 46). Typing speed is the first limit. 40 holds, 48 fails."
     )
+    assert (head.number, head.rest) == ("About 44", " people can use this at once (95 %: 43 to 46).")
+    assert more == "Typing speed is the first limit. 40 holds, 48 fails."
+    head, more = status_text.answered("8 people can use this at once; 9 are too many. Silence is the first limit.")
+    assert (head.number, head.rest) == ("8", " people can use this at once.")
+    assert more == "9 are too many. Silence is the first limit."
+    head, more = status_text.answered("Invalid measurement: x. Reported result: about 8 people can use this at once.")
     assert (head.number, more) == ("", "")
 
 
 def test_describes_the_current_level() -> None:
-    assert status_text.progress(None, RULES) == ""
-    live = LiveRun(RULES)
+    assert status_text.progress(None, "") == ""
+    live = a_live_run()
     live.on_users(UserRow(0.0, 2, 2, "running"))
-    assert status_text.progress(live.tick(1.0), RULES).endswith("measuring starts in 4 s.")
-    said = []
-    for second in range(5, 40):
-        live.on_users(UserRow(float(second), 2, 2, "running"))
-        for user in (0, 1):
-            live.on_reply(reply(user, second - 2.0, first=second - 2.0 + (0.1 if second < 25 else 20.0)))
-        said.append(status_text.progress(live.tick(float(second)), RULES))
-    assert said[0].endswith("too early to say, 0 of 2 have 3 judged replies.")
-    assert said[12].endswith("this level holds so far.")
-    assert said[-1].endswith("this level fails so far, limited by the wait for the first word.")
+    assert status_text.progress(live.tick(1.0), "").endswith("measuring starts in 4 s.")
+    said = status_text.progress(measured((8, 0.2)).now, "level 1 of 3")
+    assert said.startswith("Level 1 of 3. 8 people for 60 s: 100 % of replies served (95 %: 9")
+    assert said.endswith(" to 100 %), this level holds so far.")
+    said = status_text.progress(measured((8, 3.0)).now, "")
+    assert said.endswith(", this level fails so far, limited by the wait for the first word.")
 
 
-def test_names_undecided_users() -> None:
-    live = LiveRun(RULES)
-    for second in range(20):
-        live.on_users(UserRow(float(second), 2, 2, "running"))
-        for user in (0, 1):
-            live.on_reply(reply(user, second - 2.0, first=second - 2.0 + (5.0 if (user, second) == (0, 12) else 0.1)))
-        live.tick(float(second))
-        if second == 12:
-            assert status_text.progress(live.now, RULES).endswith("too early to say, 1 person undecided.")
+def level(**changes: object) -> LevelNow:
+    now = measured((8, 0.2)).now
+    assert now is not None
+    assert now.level is not None
+    return replace(now.level, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"replies": 7}, "too early to say, 7 measured replies"),
+        ({"replies": 1, "served_share": None}, "too early to say, 1 measured reply"),
+        (
+            {"reasons": ("too_close",), "replies_needed": 30},
+            "{}, not proven yet: too close to call; about 30 more replies would tell",
+        ),
+        ({"reasons": ("too_close",)}, "{}, not proven yet: too close to call"),
+        (
+            {"reasons": ("visits_disagree",), "replies_needed": 30},
+            "{}, not proven yet: its visits differ by more than chance",
+        ),
+    ],
+)
+def test_says_why_a_level_is_not_proven_yet(changes: dict[str, object], said: str) -> None:
+    share = {"served_share": 0.97, "served_share_low": 0.9, "served_share_high": 0.99}
+    shown = "97 % of replies served (95 %: 90 % to 99 %)"
+    assert status_text.level_status(level(**{"state": "unproven", **share, **changes})) == said.format(shown)
 
 
 def test_omits_unknown_figures() -> None:
-    live = LiveRun(RULES)
+    live = a_live_run()
     live.on_users(UserRow(0.0, 2, 2, "running"))
-    assert status_line(live.tick(1.0)) == "2 users · 0 replies"
+    assert status_line(live.tick(1.0), None) == "2 users · settling, 4 s · 0 replies"
     live.on_reply(reply(0, 0.0))
     live.on_server([ServerRow(2.0, "u", "0", "kv_usage", 0.63), ServerRow(2.0, "u", "0", "waiting", 2.0)])
-    figures = "TTFT p95 0.20 s · 20 tok/s each · KV 63 % · 2 waiting"
-    assert status_line(live.tick(2.5)) == f"2 users: 1 served · 1 reply · {figures}"
+    figures = "TTFT p95 0.20 s · 20 tok/s · KV 63 % · 2 waiting"
+    assert status_line(live.tick(6.0), None) == f"2 users · 1 reply · {figures}"
 
 
 def test_no_figure_is_nan() -> None:
-    live = LiveRun(RULES)
+    live = a_live_run()
     live.on_users(UserRow(0.0, 1, 1, "running"))
     nothing = dict.fromkeys(("first", "tpot", "tokens_out", "lag_max", "longest_gap", "longest_gap_visible"))
     live.on_reply(replace(reply(0, 0.0, outcome="connect_failed", **nothing), sent=None))
@@ -229,7 +310,7 @@ def test_no_figure_is_nan() -> None:
     values = [v for v in (*vars_of(now), *vars_of(now.window)) if isinstance(v, float)]
     assert values
     assert not [v for v in values if math.isnan(v)]
-    assert (now.failed, now.users_broken, now.window.ttft_p95) == (1, 1, None)
+    assert (now.failed, now.window.broken, now.window.ttft_p95) == (1, 1, None)
     assert live.lags() == {}
 
 

@@ -1,6 +1,7 @@
 """The progress line on a terminal, and the lines in a file."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from worlds import CHAT, reply
 
 from probe_ext.live.live_levels import Rules
 from probe_ext.live.live_run import LiveRun, Now
+from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure.table_rows import ServerRow, UserRow
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.master.load_shape import LevelShape
@@ -31,29 +33,35 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
 
 
+def a_live_run(*, planned: bool = False) -> LiveRun:
+    return LiveRun(Rules(CHAT, planned=planned), VisitMonitor(CHAT, 3))
+
+
 def moment(t: float, users: int, *outcomes: str) -> Now:
-    live = LiveRun(Rules(CHAT, settle=5.0))
+    live = a_live_run()
     live.on_users(UserRow(0.0, users, users, "running"))
     for n, outcome in enumerate(outcomes):
         live.on_reply(reply(n, t - 3.0, outcome=outcome, first=t - 2.5))
     return live.tick(t)
 
 
-def standing(holds: bool) -> Now:
-    live = LiveRun(Rules(CHAT, settle=5.0))
-    for second in range(30):
-        live.on_users(UserRow(float(second), 1, 1, "running"))
-        live.on_reply(reply(0, second - 3.0, first=second - 3.0 + (0.1 if holds else 20)))
-        live.tick(float(second))
-    assert live.now is not None
-    return live.now
+def measured(users: int, wait: float, *, until: int = 61) -> LiveRun:
+    """Return a run with one visit from its fifth second on, with a reply to each user every second."""
+    live = a_live_run(planned=True)
+    live.levels._monitor.begin_visit(5.0, users)
+    for second in range(until + 1):
+        live.on_users(UserRow(float(second), users, users, "running"))
+        for user in range(users):
+            live.on_reply(reply(user, second - 21.0, first=second - 21.0 + wait))
+        live.tick(float(second), final=second == until)
+    return live
 
 
 def test_rewrites_one_line_on_a_terminal() -> None:
     screen = Screen(terminal=True)
     progress = ProgressLine(screen)
-    progress.show(moment(1.0, 1), "")
-    live = LiveRun(Rules(CHAT, settle=5.0))
+    progress.show(moment(1.0, 1), None, "")
+    live = a_live_run()
     live.on_users(UserRow(0.0, 3, 3, "running"))
     for n, outcome in enumerate(("complete", "cut", "ended_by_us")):
         live.on_reply(reply(n, 59.0, outcome=outcome, first=59.5))
@@ -61,75 +69,92 @@ def test_rewrites_one_line_on_a_terminal() -> None:
     live.on_server([ServerRow(61.0, "u", "0", name, value) for name, value in server.items()])
     for preemptions in (0.0, 4.0):
         live.on_server([ServerRow(61.0, "u", "0", "preemptions", preemptions)])
-    progress.show(live.tick(62.0), "")
+    progress.show(live.tick(62.0), None, "")
     assert "\n" not in screen.getvalue()
     last = screen.getvalue().split("\r\x1b[2K")[-1]
-    figures = "TTFT p95 0.50 s · 20 tok/s each · KV 63 % · 2 waiting · 4 preemptions"
-    assert last == f"01:02  3 users: 1 served, 1 broken · 3 replies · 1 failed · {figures}"
+    figures = "TTFT p95 0.50 s · 20 tok/s · KV 63 % · 2 waiting · 4 preemptions"
+    assert last == f"01:02  3 users · 3 replies · 1 failed · {figures}"
     progress.clear()
     assert screen.getvalue().endswith("\r\x1b[2K")
 
 
-def full(users: int = 12, preemptions: float = 14.0, bad: int = 10) -> Now:
-    """Figures with all values known: one user is broken, `bad` are strained or broken."""
-    live = LiveRun(Rules(CHAT, settle=5.0))
-    live.on_users(UserRow(0.0, users, users, "running"))
-    for n in range(120):
-        user = n % 10
-        first = 60.5 if user < bad else 59.42
-        live.on_reply(reply(user, 59.0, outcome="complete" if user or not bad else "cut", first=first))
-    server = {"kv_usage": 0.97, "waiting": 4.0}
-    live.on_server([ServerRow(61.0, "u", "0", name, value) for name, value in server.items()])
-    live.on_server([ServerRow(61.0, "u", "0", "preemptions", value) for value in (0.0, preemptions)])
-    return live.tick(62.0)
+@pytest.fixture(scope="module")
+def full() -> LiveRun:
+    """A run with all figures known: two levels, of which the second is a little too much."""
+    live = measured(12, 0.4)
+    live.levels._monitor.end_visit(61.0, more_users=True)
+    live.levels._monitor.begin_visit(70.0, 16)
+    for second in range(62, 131):
+        live.on_users(UserRow(float(second), 16, 16, "running"))
+        for user in range(16):
+            sent = second - 8.0
+            outcome = "cut" if (user, second) == (3, 100) else "complete"
+            live.on_reply(
+                reply(
+                    user, sent, first=sent + (1.5 if sent > 61 and (user + second) % 4 == 0 else 0.42), outcome=outcome
+                )
+            )
+        server = {"kv_usage": 0.97, "waiting": 4.0, "preemptions": second - 62.0}
+        live.on_server([ServerRow(float(second), "u", "0", name, value) for name, value in server.items()])
+        live.tick(float(second), final=second == 130)
+    assert live.levels.estimate is not None
+    assert live.levels.estimate.interval == (12, 15)
+    live.levels.estimate = replace(live.levels.estimate, placed_by_curve=True, served_users=13)
+    return live
 
 
 FITTING = {
-    160: "level 2 of 3 · 12 users: 9 strained, 1 broken · 120 replies · 12 failed · TTFT p95 1.5 s · 20 tok/s each · "
-    "KV 97 % · 4 waiting · 14 preemptions",
-    120: "12 users: 9 strained, 1 broken · 12 failed · TTFT p95 1.5 s · 20 tok/s · KV 97 % · 4 waiting · "
-    "14 preemptions",
-    100: "12 users: 9 strained, 1 broken · TTFT p95 1.5 s · 20 tok/s · KV 97 % · 4 wait · 14 preempted",
-    80: "12 users: 9 strained, 1 broken · TTFT p95 1.5 s · 4 wait · 14 preempted",
-    60: "12 users: 9 strained, 1 broken · TTFT p95 1.5 s",
-    40: "12 users: 9 strained, 1 broken",
+    200: "level 2 of 3 · 16 users · 75 % served (72–78) · 1,848 replies · so far about 13 (12–15) · 1 failed · "
+    "TTFT p95 1.5 s · 20 tok/s · KV 97 % · 4 waiting · 68 preemptions",
+    160: "level 2 of 3 · 16 users · 75 % served (72–78) · so far about 13 (12–15) · 1 failed · TTFT p95 1.5 s · "
+    "20 tok/s · KV 97 % · 4 waiting · 68 preemptions",
+    120: "2 of 3 · 16 users · 75 % served · about 13 (12–15) · 1 failed · TTFT p95 1.5 s · KV 97 % · 4 wait · "
+    "68 preempted",
+    80: "16 users · 75 % served · about 13 (12–15) · TTFT p95 1.5 s · 4 waiting",
+    60: "16 users · 75 % served · about 13 (12–15) · 4 wait",
+    40: "16 users · 75 % served · 4 wait",
 }
 
 
-def on_a_terminal_of(columns: int, now: Now, monkeypatch: pytest.MonkeyPatch) -> str:
+def on_a_terminal_of(columns: int, live: LiveRun, position: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
     screen = Screen(terminal=True)
-    plan = read_options({"levels": "8,12,16", "hold": "1s"}).plan
-    assert plan is not None
-    shape: Any = LevelShape(plan, lambda: None, lambda: False, lambda: 0.0)
-    shape.steps.index = 1
-    ProgressLine(screen).show(now, shape.steps.position)
+    assert live.now is not None
+    ProgressLine(screen).show(live.now, live.levels.estimate, position)
     said = screen.getvalue().split("\r\x1b[2K")[-1]
     assert len(said) < columns  # a line as wide as the terminal could not be cleared
     return said
 
 
 @pytest.mark.parametrize("columns", FITTING)
-def test_narrow_terminals_omit_the_least_important_parts(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert on_a_terminal_of(columns, full(), monkeypatch) == f"01:02  {FITTING[columns]}"
-
-
-def test_eighty_columns_show_an_ordinary_moment(
-    monkeypatch: pytest.MonkeyPatch,
+def test_narrow_terminals_omit_the_least_important_parts(
+    columns: int, full: LiveRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calm = full(users=10, preemptions=0.0, bad=0)
-    said = on_a_terminal_of(80, calm, monkeypatch)
-    assert said == "01:02  10 users: 10 served · TTFT p95 0.42 s · 20 tok/s · KV 97 % · 4 waiting"
+    assert on_a_terminal_of(columns, full, "level 2 of 3", monkeypatch) == f"02:10  {FITTING[columns]}"
 
 
 @pytest.mark.parametrize("columns", range(1, 200, 7))
-def test_never_truncates_a_figure(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_never_truncates_a_figure(columns: int, full: LiveRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     screen = Screen(terminal=True)
-    ProgressLine(screen).show(full(), "")
-    shown = screen.getvalue().split("\r\x1b[2K")[-1][len("01:02  ") :].split(" · ")
-    whole = {part for line in FITTING.values() for part in line.split(" · ")} | {""}
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert full.now is not None
+    ProgressLine(screen).show(full.now, full.levels.estimate, "level 2 of 3")
+    shown = screen.getvalue().split("\r\x1b[2K")[-1][len("02:10  ") :].split(" · ")
+    whole = {part for line in FITTING.values() for part in line.split(" · ")} | {"", "68 preemptions"}
     assert set(shown) <= whole
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [(200, "search, about 3 more minutes"), (100, "search"), (60, "")],
+)
+def test_a_search_tells_how_long_it_will_take(
+    columns: int, said: str, full: LiveRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = on_a_terminal_of(columns, full, "search, about 3 more minutes", monkeypatch)
+    assert line.removeprefix("02:10  ").startswith(said)
 
 
 def test_ignores_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,22 +164,23 @@ def test_ignores_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for terminal in (True, False):
         progress = ProgressLine(Closed(terminal))
-        progress.show(full(), "")
+        progress.show(moment(3.0, 2), None, "")
         progress.show_preparation("warming the server up", 10.0)
         progress.clear()
 
 
-@pytest.mark.parametrize(("holds", "colour"), [(True, "\x1b[32m"), (False, "\x1b[31m")])
-def test_colours_the_level_on_a_terminal_only(holds: bool, colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = standing(holds)
+@pytest.mark.parametrize(("wait", "colour"), [(0.1, "\x1b[32m"), (20.0, "\x1b[31m")])
+def test_colours_the_level_on_a_terminal_only(wait: float, colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = measured(4, wait).now
+    assert now is not None
     screen, file = Screen(terminal=True), Screen(terminal=False)
-    ProgressLine(screen).show(now, "")
-    ProgressLine(file).show(now, "")
+    ProgressLine(screen).show(now, None, "")
+    ProgressLine(file).show(now, None, "")
     assert colour in screen.getvalue()
     assert "\x1b" not in file.getvalue()
     monkeypatch.setenv("NO_COLOR", "1")
     plain = Screen(terminal=True)
-    ProgressLine(plain).show(now, "")
+    ProgressLine(plain).show(now, None, "")
     assert colour not in plain.getvalue()
 
 
@@ -162,9 +188,9 @@ def test_files_get_a_line_on_changes_and_now_and_then() -> None:
     screen = Screen(terminal=False)
     progress = ProgressLine(screen)
     for second in range(40):
-        progress.show(moment(float(second), 2 if second < 5 else 4), "")
+        progress.show(moment(float(second + 9), 2 if second < 5 else 4), None, "")
     lines = screen.getvalue().splitlines()
-    assert lines == ["00:00  2 users · 0 replies", "00:05  4 users · 0 replies", "00:35  4 users · 0 replies"]
+    assert lines == ["00:09  2 users · 0 replies", "00:14  4 users · 0 replies", "00:44  4 users · 0 replies"]
 
 
 def test_files_get_a_few_lines_for_a_ramp() -> None:
@@ -175,13 +201,13 @@ def test_files_get_a_few_lines_for_a_ramp() -> None:
     progress = ProgressLine(screen)
     for second in range(13):
         shape.steps.index = int(second >= 12)
-        progress.show(moment(float(second), min(30, 10 + 2 * second)), shape.steps.position)
+        progress.show(moment(float(second + 9), min(30, 10 + 2 * second)), None, shape.steps.position)
     said = [line.removesuffix(" · 0 replies") for line in screen.getvalue().splitlines()]
     assert said == [
-        "00:00  level 1 of 2 · 10 users",
-        "00:05  level 1 of 2 · 20 users",
-        "00:10  level 1 of 2 · 30 users",
-        "00:12  level 2 of 2 · 30 users",
+        "00:09  level 1 of 2 · 10 users",
+        "00:14  level 1 of 2 · 20 users",
+        "00:19  level 1 of 2 · 30 users",
+        "00:21  level 2 of 2 · 30 users",
     ]
 
 
@@ -190,8 +216,8 @@ def test_shows_the_planned_level() -> None:
     plan = read_options({"levels": "2,4", "hold": "1s"}).plan
     assert plan is not None
     shape: Any = LevelShape(plan, lambda: None, lambda: False, lambda: 0.0)
-    ProgressLine(screen).show(moment(3.0, 2), shape.steps.position)
-    assert screen.getvalue() == "00:03  level 1 of 2 · 2 users · 0 replies\n"
+    ProgressLine(screen).show(moment(3.0, 2), None, shape.steps.position)
+    assert screen.getvalue() == "00:03  level 1 of 2 · 2 users · settling, 2 s · 0 replies\n"
 
 
 def test_shows_preparations_with_their_duration() -> None:
@@ -202,3 +228,11 @@ def test_shows_preparations_with_their_duration() -> None:
             progress.show_preparation("warming the server up: 8 requests at once", float(second))
     assert screen.getvalue().endswith("\r\x1b[2K01:04  warming the server up: 8 requests at once")
     assert [line[:5] for line in file.getvalue().splitlines()] == ["00:05", "00:35"]
+
+
+def test_a_line_in_a_file_names_a_second_visit() -> None:
+    screen = Screen(terminal=False)
+    progress = ProgressLine(screen)
+    progress.show(moment(9.0, 4), None, "level 2 of 2")
+    progress.show(moment(10.0, 4), None, "second visit to 4, to see if the server has changed")
+    assert screen.getvalue().splitlines()[1].startswith("00:10  second visit to 4, to see if the server has changed")

@@ -124,7 +124,7 @@ def test_tabs_show_levels_and_streaming_figures(tmp_path: Path) -> None:
     told = {table["key"]: table["data"] for table in ui.client.get("/stats/requests").get_json()["extended_stats"]}
     assert [row["people"] for row in told["levels"]] == [8, 4]
     assert told["levels"][0]["state"].startswith("so far: ")
-    assert told["levels"][1]["state"] == "holds"
+    assert told["levels"][1]["state"] == "not proven"
     line, total = told["streaming"]
     assert (line["name"], line["requests"]) == ("demo", figures(ui)["now"]["replies"])
     assert 190 <= line["median"] <= 2500
@@ -188,15 +188,18 @@ def test_states_from_preparation_to_report(tmp_path: Path, monkeypatch: pytest.M
     def report(directory: Path) -> int:
         assert figures(ui)["runs"][0]["report"] == "making"
         (directory / "capacity.html").write_text("<p>the report</p>")
-        said = {"sentence": "6 people at once feel served; at 14 typing speed broke first.", "verdict": "valid"}
+        said = {
+            "sentence": "About 6 people can use this at once (95 %: 5 to 7). Typing speed is the first limit.",
+            "verdict": "valid",
+        }
         (directory / "capacity.json").write_text(json.dumps(said))
         return 0
 
     monkeypatch.setattr("probe_ext.swarm.web.run_display.make_report", report)
     ui.view.report(first.directory)
     told = figures(ui)
-    assert told["said"] == {"number": "6", "headline": " people at once feel served.", "tone": "good",
-                            "below": "At 14 typing speed broke first."}  # fmt: skip
+    assert told["said"] == {"number": "About 6", "tone": "good", "below": "Typing speed is the first limit.",
+                            "headline": " people can use this at once (95 %: 5 to 7)."}  # fmt: skip
     assert (told["runs"][0]["report"], told["runs"][0]["directory"]) == ("ready", str(tmp_path / "one"))
     ui.begin(tmp_path / "two")
     assert [(run["number"], run["state"]) for run in figures(ui)["runs"]] == [(2, "running"), (1, "ended")]

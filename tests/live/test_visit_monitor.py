@@ -10,7 +10,7 @@ from scripts.study.adapter import run_visits
 
 
 def monitor(*rows: ReplyRow) -> VisitMonitor:
-    made = VisitMonitor(CHAT)
+    made = VisitMonitor(CHAT, 3)
     for row in rows:
         made.add(row)
     return made

@@ -269,7 +269,7 @@ def test_every_level_is_a_visit_that_ends_as_users_come_or_go() -> None:
 
 def test_a_level_is_held_on_for_the_few_replies_that_would_prove_it() -> None:
     _, _, changes = sweep({2: Level(seconds_needed=5.0)}, 2)
-    assert changes == [(0.0, 2), (20.0, None)]  # 4 s to settle, 10 s hold, 6 s: a fifth more than needed
+    assert changes == [(0.0, 2), (25.0, None)]  # 4 s to settle, 10 s hold, 5 s and a fifth more than the 5 s needed
 
 
 @pytest.mark.parametrize("level", [Level(seconds_needed=50.0), Level(), Level("held"), Level("failed")])
@@ -283,7 +283,7 @@ def test_the_highest_level_that_held_is_visited_again() -> None:
     assert [target for _, target in changes] == [2, 4, 8, 4, None]
     assert steps.as_json()["visited_again"] == [4]
     assert steps.as_json()["levels"] == [2, 4, 8]
-    assert steps.position == "second visit to 4"
+    assert (steps.position, steps.why_again) == ("second visit to 4", "to see if the server has changed")
 
 
 def test_a_disturbed_level_is_visited_again_before_it() -> None:

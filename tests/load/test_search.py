@@ -216,18 +216,6 @@ def test_no_visit_is_shorter_than_some_cycles() -> None:
             assert step.until - step.measured_from >= max(10, 2.5 * cycle)
 
 
-def test_its_position_names_the_interval_reached() -> None:
-    server, seen = Server(3), []
-    steps = PLAN.begin()
-    while steps.target(server.now, steps.level, server) is not None:
-        if not seen or seen[-1] != steps.position:
-            seen.append(steps.position)
-        server.now += 1.0
-    assert seen[:2] == ["search: nothing known yet; measuring 1", "search: nothing known yet; measuring 2"]
-    assert re.fullmatch(r"search: about \d+ \(\d+ to \d+\)(, about \d+ min left)?; measuring \d+", seen[-1])
-    assert steps.target(server.now, 4, server) is None
-
-
 def test_it_tells_about_how_long_it_will_take() -> None:
     server = Server(100)
     steps = PLAN.begin()

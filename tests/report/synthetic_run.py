@@ -1,7 +1,7 @@
 """Build a run directory from a small model, through the writers of a live run.
 
 The model: levels of 1, 2, 4 and 8 users, 40 s each. A user sends a request, waits `0.05 s × users` for the first word,
-receives 120 tokens at `60 / (1 + 0.1 × users)` tokens/s, thinks for half a second and sends the next one. At 8 users
+receives 80 tokens at `60 / (1 + 0.1 × users)` tokens/s, thinks for 0.2 s and sends the next one. At 8 users
 the KV cache is full and every second reply is preempted for 4 s in its middle. So 4 users are served and 8 are not, and
 silence is the first limit.
 """
@@ -18,8 +18,8 @@ from probe_ext.run import manifest, tables
 
 LEVELS = (1, 2, 4, 8)
 HOLD = 40.0
-TOKENS = 120
-THINK = 0.5
+TOKENS = 80
+THINK = 0.2
 PAUSE = 4.0
 STARTED = 1767323045.0
 """Unix seconds of the run's zero"""

@@ -1,7 +1,9 @@
 """The page in a real browser: no requests, no errors, and it fits every width, with scripts and without."""
 
 import asyncio
+import base64
 import contextlib
+import re
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -56,7 +58,7 @@ def test_without_scripts_everything_but_the_pointer_is_there(visit: Visitor, who
     async def look(tab: chrome.Tab) -> None:
         await tab.open(whole_run / "capacity.html", 1280, scripts=False)
         text = str(await tab.ask("document.body.innerText"))
-        assert "4 people at once feel served." in text
+        assert "About 6 people can use this at once." in text
         assert "Level by level" in text
         drawn = "[...document.querySelectorAll('svg.plot')]"
         tall = f"{drawn}.filter(e => e.getBoundingClientRect().height > 10)"
@@ -123,7 +125,7 @@ def test_a_finger_reads_and_zooms(visit: Visitor, whole_run: Path) -> None:
         await touch("touchStart", (left + 0.9 * width, top + 100))
         await touch("touchEnd")
         shown = "[...document.querySelectorAll('.read')].filter(e => !e.hidden).map(e => e.textContent)"
-        assert await tab.ask(shown) == ["8 users: 8 strained"]
+        assert await tab.ask(shown) == ["8 users: 56 % served, 44 % strained (fails)"]
         await tab.call("Emulation.setTouchEmulationEnabled", enabled=False)
         assert tab.console == []
 
@@ -144,20 +146,25 @@ def test_every_figure_shows_its_definition_on_hover_and_focus(visit: Visitor, wh
         await tab.open(whole_run / "capacity.html", 1280)
         await tab.resize(1280, 6000)
         await tab.mouse("mouseMoved", *await tab.ask(middle("h1 a.term")))
-        assert str(await tab.ask(TIP)).startswith("The highest measured number of concurrent users")
-        await tab.mouse("mouseMoved", *await tab.ask(middle("#levels-table tr:last-child td:nth-child(6)")))
+        assert str(await tab.ask(TIP)).startswith("The largest number of concurrent users")
+        await tab.mouse(
+            "mouseMoved",
+            *await tab.ask(
+                middle(".levels-table ~ .levels-table td, .tw:has(.levels-table) + .tw tr:last-child td:nth-child(2)")
+            ),
+        )
         assert str(await tab.ask(TIP)).startswith("throughput at 8 users: ")
         await tab.ask("document.querySelector('.card a.term').focus()")
         assert str(await tab.ask(TIP)).startswith("The wait from when the user wanted to send")
         await tab.key("Escape")
         assert await tab.ask(TIP) == ""
         await tab.mouse("mouseMoved", 1, 1)
-        await tab.ask("document.querySelector('#levels-table td[data-t]').focus()")
+        await tab.ask("document.querySelector('.levels-table td[data-t]').focus()")
         assert str(await tab.ask(TIP)).startswith("result at 1 user: ✓")
         for key, start in (
             ("ArrowDown", "result at 2"),
-            ("ArrowRight", "served at 2 users: 2"),
-            ("ArrowUp", "served at 1"),
+            ("ArrowRight", "share served at 2 users: 100 %"),
+            ("ArrowUp", "share served at 1"),
         ):
             await tab.key(key)
             assert str(await tab.ask(TIP)).startswith(start)
@@ -199,7 +206,7 @@ def test_charts_by_level_follow_pointer_and_keys_together(visit: Visitor, whole_
             "(r => [r.left, r.top, r.width])(document.querySelector('svg.stack').getBoundingClientRect())"
         )
         await tab.mouse("mouseMoved", left + 0.9 * width, top + 100)
-        assert await tab.ask(read) == ["8 users: 8 strained"]
+        assert await tab.ask(read) == ["8 users: 56 % served, 44 % strained (fails)"]
         assert await tab.ask("document.querySelectorAll('.chosen[x=\"75%\"]').length") == 4
         await tab.mouse("mouseMoved", 1, 1)
         assert await tab.ask(read) == []
@@ -228,16 +235,16 @@ def test_the_tab_key_reaches_every_control(visit: Visitor, whole_run: Path) -> N
     visit(look)
 
 
-def test_print_shows_folded_parts_and_no_controls(visit: Visitor, whole_run: Path) -> None:
+def test_print_is_short_and_leaves_out_controls_and_what_is_folded(visit: Visitor, whole_run: Path) -> None:
     async def look(tab: chrome.Tab) -> None:
         await tab.open(whole_run / "capacity.html", 1280)
         await tab.call("Emulation.setEmulatedMedia", media="print")
-        assert await tab.ask("document.querySelector('.tools').checkVisibility()") is False
-        assert await tab.ask("document.querySelectorAll('details').length") > 0
-        hidden = (
-            "[...document.querySelectorAll('details > *')].filter(e => e.getBoundingClientRect().height === 0).length"
-        )
-        assert await tab.ask(hidden) == 0
+        for hidden in (".tools", "details", ".glossary"):
+            assert await tab.ask(f"document.querySelector('{hidden}').checkVisibility()") is False
+        for visible in ("h1", "svg.stack", ".levels-table", ".print-note"):
+            assert await tab.ask(f"document.querySelector('{visible}').checkVisibility()") is True
+        pdf = base64.b64decode((await tab.call("Page.printToPDF", printBackground=True))["data"])
+        assert len(re.findall(rb"/Type /Page\b", pdf)) <= 3
         await tab.call("Emulation.setEmulatedMedia", media="")
 
     visit(look)

@@ -10,23 +10,51 @@ from probe_ext.verdict.values.formats import seconds
 
 
 def level(users: int, wait: float) -> dict[str, Any]:
-    kinds = {"users_served": users, "users_strained": 0, "users_broken": 0, "users_undecided": 0, "users_unheard": 0}
-    return {"users": users, "users_low": users, "users_high": users, "first_word_p95": wait, **kinds}
+    judged = {"served_share": 0.9, "served_share_fit": 0.9, "broken_share": 0.0, "state": "held"}
+    counted = {"replies": 100, "outcomes": {"complete": 100}}
+    return {"users": users, "users_low": users, "users_high": users, "first_word_p95": wait, **judged, **counted}
 
 
 SEARCHED = [level(1, 0.1), level(2, 0.2), level(4, 3.0), level(3, 0.4), level(4, 2.0)]
 
 
-def test_bars_are_in_order_of_users_with_the_answer_between_them() -> None:
-    picture = levels(SEARCHED, Marks(capacity=3, interval=(2, 3)))
-    assert [point.partition(" ")[0] for point in picture.plot.points] == ["1", "2", "3", "4", "4"]
-    assert picture.capacity_x == pytest.approx(60)
-    assert picture.interval == Span(pytest.approx(30), pytest.approx(50), False, "95 %")
+def test_one_bar_for_each_number_of_users_with_the_answer_between_them() -> None:
+    picture = levels(SEARCHED, 0.9, Marks(users=3, text="about 3", interval=(2, 3)))
+    assert [point.split(":")[0] for point in picture.plot.points] == [
+        "1 user",
+        "2 users",
+        "3 users",
+        "4 users, 2 visits together",
+    ]
+    assert picture.users == [1, 2, 3, 4]
+    assert "4 (2×)" in [label.text for label in picture.plot.labels]
+    assert picture.mark_x == pytest.approx(62.5)
+    assert picture.interval == Span(pytest.approx(37.5), pytest.approx(62.5), False)
 
 
-def test_a_repeated_level_is_in_the_middle_of_its_bars() -> None:
-    picture = levels(SEARCHED, Marks(capacity=3, interval=(3, 4)))
-    assert picture.interval == Span(pytest.approx(50), pytest.approx(80), False, "95 %")
+def test_the_interval_reaches_the_edge_where_it_is_open_and_is_never_invisible() -> None:
+    assert levels(SEARCHED, 0.9, Marks(interval=(3, None))).interval == Span(pytest.approx(62.5), 100, True)
+    narrow = levels(SEARCHED, 0.9, Marks(interval=(3, 3))).interval
+    assert narrow is not None
+    assert narrow.width > 1
+    assert narrow.start < 62.5 < narrow.end
+    assert levels(SEARCHED, 0.9, Marks(interval=(0, 1))).interval == Span(0, pytest.approx(12.5), False)
+
+
+def test_a_level_without_a_judged_reply_has_no_bar() -> None:
+    unknown = dict.fromkeys(("served_share", "served_share_fit", "broken_share"))
+    silent = {**level(8, 0.1), **unknown, "state": "unproven"}
+    picture = levels([*SEARCHED, silent], 0.9, Marks())
+    assert picture.bars[-1].parts == []
+    assert picture.plot.points[-1] == "8 users: no judged reply (unproven)"
+
+
+def test_a_percentile_of_too_few_replies_is_not_drawn() -> None:
+    few = {**level(8, 9.0), "replies": 19}
+    plot = sparkline([*SEARCHED, few], Figure("wait", "first_word_p95", seconds, str), None)
+    assert plot is not None
+    assert plot.points[-1] == "8 users: – (p95 needs 20 replies with text, there are 19)"
+    assert "8 users" not in plot.description
 
 
 def test_sparklines_are_in_order_of_users() -> None:

@@ -30,7 +30,7 @@ def test_every_pause_is_in_its_file(whole_run: Path) -> None:
 def test_the_page_compares_overlap_with_chance(whole_run: Path) -> None:
     section = viewed(whole_run).silence
     assert section is not None
-    assert section.sentence.startswith(f"{len(held())} silent pauses of 2 s or more: ")
+    assert section.sentence.startswith(f"{len(held())} silent pauses of 2 s or more. ")
     assert [one.what.split()[0] for one in section.compared] == ["overlap", "end", "start"]
     assert len(section.rows) == min(pauses.MAX_ROWS, len(held()))
     assert all(len(row) == len(section.heads) for row in section.rows)

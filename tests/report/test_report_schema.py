@@ -36,7 +36,7 @@ def test_it_is_valid_and_allows_no_other_keys() -> None:
 def test_fields_are_described_by_their_docstrings() -> None:
     schema = capacity_schema()
     assert schema["properties"]["sentence"]["description"] == "the answer in plain words"
-    assert schema["$defs"]["LevelResult"]["properties"]["users_unheard"]["description"]
+    assert schema["$defs"]["LevelResult"]["properties"]["served_share_low"]["description"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_both_are_in_every_text(run: Path, capsys: pytest.CaptureFixture[str]) -
     capacity = json.loads((run / "capacity.json").read_text(encoding="utf-8"))
     assert (capacity["team"]["think_time"], capacity["cost"]["price_per_hour"]) == (60.0, 2.5)
     for text in (printed, page, summary):
-        assert "that is a team of about" in text
+        assert "A team of about " in text
         assert "At 2.50 an hour" in text
     assert "Team size and cost" in page
 
@@ -36,6 +36,19 @@ def test_options_of_the_run_count_and_are_overridden(run: Path) -> None:
     assert report(str(run), "--quiet", "--price-per-hour", "4") == ExitCode.OK
     capacity = json.loads((run / "capacity.json").read_text(encoding="utf-8"))
     assert (capacity["team"]["think_time"], capacity["cost"]["price_per_hour"]) == (30.0, 4.0)
+
+
+def test_what_was_asked_for_and_is_not_proven_says_so(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = (run / "users.csv").read_text(encoding="utf-8").splitlines()
+    (run / "users.csv").write_text("\n".join(rows[:12]) + "\n", encoding="utf-8")
+    assert report(str(run), "--team-think-time", "1m", "--price-per-hour", "2.5") == ExitCode.OK
+    assert json.loads((run / "capacity.json").read_text(encoding="utf-8"))["served_users"] is None
+    said = "No team size and no cost: no number of users is proven to be served."
+    for text in (
+        capsys.readouterr().out,
+        *((run / name).read_text("utf-8") for name in ("capacity.html", "summary.md")),
+    ):
+        assert said in text
 
 
 def test_without_both_there_is_no_section(run: Path) -> None:

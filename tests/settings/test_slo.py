@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from probe_ext.settings.errors import SettingsError
-from probe_ext.settings.slo import load_profile, profile_names
+from probe_ext.settings.slo import SloProfile, load_profile, profile_names, profile_of_run
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "slo"
 
@@ -26,7 +26,6 @@ def test_chat_thresholds() -> None:
     assert (chat.typing.served, chat.typing.strained, chat.typing.min_tokens) == (10, 5, 8)
     assert (chat.silence.served, chat.silence.strained) == (2.0, 10.0)
     assert (chat.users.served_share, chat.users.broken_share) == (0.90, 0.01)
-    assert (chat.users.broken_share_from, chat.users.decided_from) == (100, 10)
     assert (chat.level.served_share, chat.level.min_replies, chat.reasoning) == (0.95, 3, "shown")
 
 
@@ -35,6 +34,17 @@ def test_missing_dimensions_are_not_judged() -> None:
     assert (batch.first_word, batch.typing, batch.silence) == (None, None, None)
     assert batch.whole_answer is not None
     assert batch.users == load_profile("chat", SHIPPED).users
+
+
+def test_profile_of_an_older_run_is_read_without_its_obsolete_keys() -> None:
+    users = {"served_share": 0.8, "broken_share": 0.02, "broken_share_from": 50, "decided_from": 5}
+    profile = profile_of_run({"name": "old", "users": users})
+    assert (profile.users.served_share, profile.users.broken_share) == (0.8, 0.02)
+    assert profile_of_run(profile.model_dump(mode="json")) == profile
+    with pytest.raises(ValidationError):
+        profile_of_run({"name": "old", "users": {"decided": 5}})
+    with pytest.raises(ValidationError):
+        SloProfile.model_validate({"name": "old", "users": users})
 
 
 def test_profiles_are_frozen() -> None:
@@ -55,6 +65,9 @@ def test_loads_a_profile_from_a_file(tmp_path: Path) -> None:
         ("first_wrod: {served: 1, strained: 2}", "first_wrod: unknown key (did you mean first_word?)"),
         ("typing: {served: 9, strained: 5, mintokens: 3}", "typing.mintokens: unknown key (did you mean min_tokens?)"),
         ("users: {served: 9}", "users.served: unknown key (did you mean served_share?)"),
+        ("users: {decided_from: 10}", "users.decided_from: obsolete key without effect, remove it"),
+        ("users: {broken_share_from: 100}", "users.broken_share_from: obsolete key without effect, remove it"),
+        ("level: {decided_from: 10}", "level.decided_from: unknown key"),
         ("ttft: 1", "ttft: unknown key; valid keys: name, description, first_word, first_word_from, typing, silence, "),
         ("silence: {most: 2}", "silence.most: unknown key; valid keys: served, strained"),
         ("first_word: {served: 5, strained: 1}", "first_word.strained: 1: must be at least served (5)"),

@@ -86,7 +86,7 @@ SLOWED = [reply(user, 27.0, tokens_out=100, tpot=0.15) for user in range(2)]
 def test_a_level_is_not_blamed_for_the_next_one() -> None:
     rest = [reply(user, 40.0 + 5 * k, tpot=0.15) for user in range(8) for k in range(4)]
     level = at(judged(steady(2, 0, 27), SLOWED, rest, steps=((2, 30), (8, 30))), 2)
-    assert (level.state, level.replies_open, level.users_served) == ("held", 2, 2)
+    assert (level.served_share, level.replies_open) == (1.0, 2)
     assert level.replies_strained == 0
 
 
@@ -105,4 +105,4 @@ def test_after_more_users_a_level_starts_when_their_queue_has_drained() -> None:
     overload = [slow_start(user, 5.5 + 4 * k, 12.0) for user in range(2, 8) for k in range(4)]
     level = at(judged(overload, queued, stuck, calm, steps=((8, 30), (2, 35))), 2)
     assert level.t_start == pytest.approx(42.05)
-    assert (level.state, level.replies, level.replies_strained) == ("held", 14, 0)
+    assert (level.served_share, level.replies, level.replies_strained) == (1.0, 14, 0)

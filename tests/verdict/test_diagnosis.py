@@ -16,7 +16,9 @@ from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.judgement import Judgement
 from probe_ext.verdict.values.ruling_types import RULE_NAMES
+from scripts.study import diagnoses
 from scripts.study.diagnoses import blind
+from scripts.study.hostile_servers import HOSTILE
 from scripts.study.people import People
 from scripts.study.regimes import DEMO, REGIMES
 from scripts.study.virtual_run import Run, drive
@@ -26,11 +28,18 @@ BREAKS_FIRST = {"serial": "first_word", "batch": "first_word", "wall": "first_wo
 
 
 def test_every_rule_has_a_run_where_it_must_hold() -> None:
-    held = set[str]().union(*(regime.bounds for regime in REGIMES.values()))
+    every = [*REGIMES.values(), *HOSTILE.values()]
+    held = set[str]().union(*(regime.bounds | regime.outside for regime in every))
     assert held == set(RULE_NAMES) - {"client_too_slow"}, "which has its own tests below"
     assert (*RULES, "not_loaded") == RULE_NAMES
 
 
+QUICK_HOSTILE = (
+    "gateway, 250 tokens/s", "proxy, one at a time", "GPU throttles", "350 ms behind an edge", "sticky balancer 3:1",
+    "one replica slow", "cache 60 ms away", "4 tokens an event, no usage", "buffering proxy", "first token, then all",
+    "429 beyond 8 at once", "noisy neighbour",
+)  # fmt: skip
+"""One of each kind; the study has all."""
 SLOW = {"ceiling, experts", "ceiling, other card", "healthy, thinking", "wall, other card", "batch, other card"}
 """Left to the study: many users, or too short a run."""
 
@@ -50,7 +59,8 @@ def test_the_limits_and_nothing_else_are_named(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in REGIMES if name not in SLOW])
 def test_nothing_is_claimed_without_server_metrics(name: str) -> None:
     found = judged(name, seen=False)
-    assert set(found.diagnosis.bounds) == REGIMES[name].outside
+    outside = REGIMES[name].outside
+    assert outside <= set(found.diagnosis.bounds) <= outside | REGIMES[name].outside_allowed
     assert ruling(found, "memory_wall").state == "unknown"
     if "batch_limit" in REGIMES[name].bounds:
         assert ruling(found, "batch_limit").state == "unknown"
@@ -69,6 +79,8 @@ def test_a_rule_states_the_number_of_users_and_advice() -> None:
     assert (batch.from_users, batch.confidence) == (8, "high")
     assert {fact.value for fact in batch.evidence if fact.unit == "requests"} >= {4.0}
     assert "no more than 4 requests run at once" in judged("batch").diagnosis.sentence
+    low, high = judged("batch").kv_headroom.replies or (0, 0)
+    assert f"room for {low} to {high} replies like these" in batch.advice, "the same figures as the headroom"
     wall = ruling(judged("wall"), "memory_wall")
     assert (wall.from_users, wall.confidence) == (16, "high")
     assert "hardware is the limit" in ruling(judged("ceiling"), "ceiling").advice
@@ -82,14 +94,38 @@ def test_confidence_is_lower_without_server_metrics() -> None:
 
 
 @pytest.mark.parametrize(
-    ("signs", "expected"),
-    [({}, "low"), ({"S1": True}, "medium"), ({"S1": True, "S2": True, "S3": True}, "high"), ({"S1": None}, "low"),
-     ({"S1": True, "S2": True, "S3": False}, "medium"), ({"S3": False}, "low")],
+    ("same", "other", "expected"),
+    [({}, {}, "low"), ({"S1": True}, {}, "medium"), ({"S1": True, "S2": True}, {}, "medium"),
+     ({"S1": True}, {"S2": True}, "high"), ({}, {"S1": True, "S2": True}, "high"), ({"S1": None}, {}, "low"),
+     ({"S1": True}, {"S2": True, "S3": False}, "medium"), ({}, {"S3": False}, "low")],
 )  # fmt: skip
-def test_confidence_counts_signs_for_and_against(signs: dict[str, bool | None], expected: str) -> None:
-    confidence, reason = graded(signs)
+def test_high_confidence_needs_a_sign_from_another_source(
+    same: dict[str, bool | None], other: dict[str, bool | None], expected: str
+) -> None:
+    confidence, reason = graded(same, other)
     assert confidence == expected
-    assert all((name in reason) == (seen is not None) for name, seen in signs.items())
+    assert all((name in reason) == (seen is not None) for name, seen in {**same, **other}.items())
+
+
+@pytest.mark.untraced
+@pytest.mark.parametrize("name", QUICK_HOSTILE)
+def test_servers_that_mislead(name: str) -> None:
+    hostile, run = HOSTILE[name], diagnoses.evidence_of(HOSTILE[name], 5)
+    found = set(judge(run, CHAT).diagnosis.bounds)
+    assert hostile.bounds <= found <= hostile.bounds | hostile.allowed
+    found = set(judge(blind(run), CHAT).diagnosis.bounds)
+    assert hostile.outside <= found <= hostile.outside | hostile.outside_allowed
+
+
+def test_others_load_silences_the_diagnosis() -> None:
+    found = judge(diagnoses.evidence_of(HOSTILE["noisy neighbour"], 2), CHAT).diagnosis
+    assert found.bounds == ("other_load",)
+    assert found.sentence == "What limits the server is not known: it had other load as well (high confidence)."
+
+
+def test_the_advice_for_one_at_a_time_names_the_proxy_unless_the_server_shows_its_queue() -> None:
+    assert "proxy" not in ruling(judged("serial"), "serialised").advice
+    assert "proxy" in ruling(judged("serial", seen=False), "serialised").advice
 
 
 def busy(cpu: float | None) -> Judgement:
@@ -231,8 +267,8 @@ def test_two_levels_show_a_limit_although_gauges_lag_behind_slow_steps(
     lower: tuple[int, ...], upper: tuple[int, ...], fewer: int, state: str
 ) -> None:
     """Four run at once in seven of ten samples; the others were taken before the step."""
-    rows = [reply(user, (100.0 if users == 12 else 0.0) + 1.0 + 10 * n, tpot=0.2)
-            for users in (fewer, 12) for n in range(8) for user in range(users)]  # fmt: skip
+    rows = [reply(user, (100.0 if users == 12 else 0.0) + 10 * n, tpot=0.5)
+            for users in (fewer, 12) for n in range(10) for user in range(users)]  # fmt: skip
     server = [ServerRow(t + 0.5, "u", "0", name, float(value)) for t in range(200)
               for users, running in [(fewer, lower[t % 10]) if t < 100 else (12, upper[t % 10])]
               for name, value in (("running", running), ("waiting", users - 4), ("kv_usage", 0.01))]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from regimes import evidence_of, judged
-from worlds import CHAT, evidence, manifest, reply, staircase, worker
+from worlds import CHAT, columns, evidence, manifest, reply, staircase, worker
 
 from probe_ext.measure.table_rows import ReplyRow, ServerRow
 from probe_ext.verdict.judge import judge
@@ -93,6 +93,37 @@ def test_a_prefix_that_did_not_come_from_the_cache_is_not_counted_as_shared() ->
     assert [one.prompts for one in headroom_of(article(cached=0)).forecasts] == ["distinct"]
 
 
+def without_cached_tokens(run: Evidence, hit_share: float | None = None) -> Evidence:
+    """Replies that do not tell what came from the cache; perhaps counters that do."""
+    replies = {**run.replies, "tokens_cached": np.full(len(run.replies["sent"]), np.nan)}
+    if hit_share is None:
+        return replace(run, replies=replies)
+    shares = {"prompt_tokens": 1.0, "prefix_queries": 1.0, "prefix_hits": hit_share}
+    rows = [
+        ServerRow(float(t), "u", "0", name, 100.0 * t * share) for t in range(300) for name, share in shares.items()
+    ]
+    counters = columns(rows, ServerRow)
+    server = {name: np.concatenate([values, counters[name]]) for name, values in run.server.items()}
+    return replace(run, replies=replies, server=server)
+
+
+def test_a_shared_prefix_is_known_from_the_servers_counters_as_well() -> None:
+    """As with vLLM 0.32, which tells cached tokens in its metrics only."""
+    _, shared = headroom_of(without_cached_tokens(article(), hit_share=0.96)).forecasts
+    assert (shared.shared_tokens, shared.users_low) == (1872, 24)
+    (distinct,) = headroom_of(without_cached_tokens(article(), hit_share=0.1)).forecasts
+    assert distinct.shared_tokens == 0
+
+
+def test_a_forecast_that_the_run_contradicts_says_so() -> None:
+    headroom = headroom_of(without_cached_tokens(article()))
+    assert headroom.agreement == "too_low"
+    assert "By arithmetic it would have room for 5 people" in headroom.sentence
+    assert "but in this run 24 requests ran at once without filling it" in headroom.sentence
+    assert headroom.replies == (24, 24), "what the run saw counts"
+    assert headroom_of(article()).agreement == "agrees"
+
+
 def test_room_for_twice_the_users_if_half_of_them_are_thinking() -> None:
     run = article()
     pensive = replace(run, replies={**run.replies, "end": run.replies["sent"] + 10.0})
@@ -121,7 +152,7 @@ def test_without_metrics_nothing_is_known() -> None:
 def test_simulated_saturation_lies_within_forecast_and_measurement() -> None:
     headroom = judged("wall").kv_headroom
     held, failed = headroom.saturation
-    assert (held, failed, headroom.near_saturation) == (8, 16, True)
+    assert (held, failed, headroom.agreement) == (8, 16, "agrees")
     (forecast,) = headroom.forecasts
     assert held <= forecast.users_low <= forecast.users_high < failed
     assert held <= (headroom.users_by_gauge or 0) < failed
@@ -140,3 +171,10 @@ def test_only_the_warm_arm_shows_what_is_shared() -> None:
     both = replace(run, replies={**run.replies, "scenario": arms, "tokens_cached": cached})
     distinct, shared = headroom_of(both).forecasts
     assert (distinct.shared_tokens, shared.shared_tokens) == (0, SHARED)
+
+
+def test_a_forecast_that_promises_too_much_says_so() -> None:
+    """Full with 6 to 8 requests, although their tokens would leave room for 24."""
+    headroom = headroom_of(article(rows=((4, 0.7, 0, 0), (8, 1.0, 20, 2))))
+    assert headroom.agreement == "too_high"
+    assert "but in this run it was full with 6 requests and its usage suggests room for about 5" in headroom.sentence

@@ -1,21 +1,150 @@
-"""The suggested command keeps the options of the run."""
+"""What to run next: the shortest run that settles the answer, with the options of this one."""
 
 import json
 from typing import Any
 
+import pytest
+from test_sentence import estimate, level
 from worlds import manifest
 
 from probe_ext.settings.options import read_options
-from probe_ext.verdict.wording.next_run import next_command
+from probe_ext.verdict.inference.least_proof import least_proof
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, GroupCapacity, Suggestion
+from probe_ext.verdict.wording.next_run import NextMeasurement, next_command, next_measurement
+
+CYCLE_S = 30.0 / 20
+"""of the levels that `level` makes"""
+
+
+def measurement(estimated: CapacityEstimate, **plan: Any) -> NextMeasurement | None:
+    return next_measurement(manifest(plan={"hold": 30.0, **plan}), estimated, Criteria())
+
+
+def levels(estimated: CapacityEstimate) -> tuple[int, ...]:
+    found = measurement(estimated)
+    return found.levels if found is not None else ()
+
+
+@pytest.mark.parametrize(
+    ("held", "failed", "interval", "guess", "expected"),
+    [
+        (8, 12, (8, 11), 10, (9, 10, 11)),
+        (8, 10, (8, 9), 8, (9,)),
+        (64, 96, (64, 95), 80, (72, 80, 88)),
+        (8, 20, (10, 15), 13, (12, 13, 14)),
+    ],
+)
+def test_between_a_level_that_holds_and_one_that_fails(
+    held: int, failed: int, interval: tuple[int, int], guess: int, expected: tuple[int, ...]
+) -> None:
+    both = [level(held), level(failed, "failed")]
+    assert levels(estimate(both, (held, failed), interval, held, suggestion=Suggestion(guess, *interval))) == expected
+
+
+def test_above_the_highest_level_if_it_holds() -> None:
+    assert levels(estimate([level(8), level(16)], (16, None), (16, None), 16)) == (32, 64)
+
+
+@pytest.mark.parametrize(("failed", "expected"), [(2, (1,)), (4, (2,)), (64, (8, 16, 32))])
+def test_below_the_lowest_level_if_it_fails(failed: int, expected: tuple[int, ...]) -> None:
+    assert levels(estimate([level(failed, "failed", seconds=70.0)], (None, failed), (0, failed - 1))) == expected
+
+
+def test_only_the_level_that_is_open_for_as_long_as_it_takes() -> None:
+    open_level = level(12, "unproven", seconds=40.0, replies_needed=300, seconds_needed=100.0)
+    found = measurement(estimate([level(8), open_level], (8, None), (8, None), 8, suggestion=Suggestion(12, 8, None)))
+    assert found == NextMeasurement((12,), 140.0)
+    assert found.minutes == 2
+
+
+def test_level_that_may_be_proven_soon_is_preferred_to_one_that_is_too_close() -> None:
+    close = level(16, "unproven", replies_needed=20_000, seconds_needed=2000.0)
+    soon = level(12, "unproven", replies_needed=100, seconds_needed=20.0)
+    guess = Suggestion(16, 0, None)
+    assert levels(estimate([soon, close], (None, None), (0, None), suggestion=guess)) == (12,)
+
+
+@pytest.mark.parametrize("needed", [None, 2000.0])
+def test_level_too_close_to_call_at_the_top_asks_for_a_search(needed: float | None) -> None:
+    close = level(12, "unproven", replies_needed=needed and 20_000, seconds_needed=needed)
+    found = measurement(estimate([level(8), close], (8, None), (8, None), 8, suggestion=Suggestion(12, 8, None)))
+    assert found == NextMeasurement()
+    command = next_command(manifest(), estimate([close], (None, None)), found, invalid=False)
+    assert command == "probe run capacity --host http://server:8000 --search"
+
+
+def test_nothing_is_left_where_only_a_level_too_close_to_call_lies_between() -> None:
+    close = level(9, "unproven")
+    assert measurement(estimate([level(8), close, level(10, "failed")], (8, 10), (8, 9), 8)) is None
+
+
+def test_nothing_is_left_after_failing_at_one_user() -> None:
+    assert measurement(estimate([level(1, "failed")], (None, 1), (0, 0), 0, next=None)) is None
+
+
+def test_more_time_does_not_tell_where_users_differ() -> None:
+    differ = level(16, "unproven", "users_differ", replies_needed=10, seconds_needed=5.0)
+    groups = GroupCapacity(4, 16, None, None, None, None)
+    assert measurement(estimate([differ], (None, None), (0, None), users_differ=True, groups=groups)) is None
+
+
+@pytest.mark.parametrize("reason", ["needs_second_visit", "visits_disagree"])
+def test_second_visit_goes_to_the_level_and_the_next_higher_one(reason: Any) -> None:
+    again = level(8, "unproven", reason, replies_needed=9999, seconds_needed=9999.0)
+    assert levels(estimate([again, level(12), level(16, "failed")], (12, 16), (12, 15), 12)) == (8, 12)
+    assert levels(estimate([again], (None, None), (0, None))) == (8, 16)
+
+
+def test_levels_are_held_for_at_least_as_long_as_a_proof_takes() -> None:
+    least = least_proof(1, CYCLE_S)
+    found = measurement(estimate([level(2, "failed")], (None, 2), (0, 1)))
+    assert least is not None
+    assert found == NextMeasurement((1,), 98.0)
+    assert found.hold == pytest.approx(least.seconds, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        ("precise", None),
+        ("max_users", "--search --max-users=1024"),
+        ("time", "--search --search-time=3600"),
+        (None, "--search"),
+    ],
+)
+def test_search_that_met_a_limit_goes_on_beyond_it(outcome: str | None, expected: str | None) -> None:
+    search = {"outcome": outcome, "max_users": 512, "longest": 1800.0}
+    held = estimate([level(8)], (8, None), (8, None), 8)
+    stated = manifest(plan={"levels": [8], "hold": 30.0, "search": search})
+    command = next_command(stated, held, next_measurement(stated, held, Criteria()), invalid=False)
+    assert command == (expected and f"probe run capacity --host http://server:8000 {expected}")
+
+
+def test_invalid_run_is_repeated_as_it_was() -> None:
+    stated = manifest(plan={"levels": [2, 4, 2], "hold": 30.0})
+    assert next_command(stated, estimate([level(2)], (2, None)), None, invalid=True) == (
+        "probe run capacity --host http://server:8000 --levels 2,4,2"
+    )
+    by_hand = estimate([level(n) for n in range(1, 20)], (19, None))
+    assert (next_command(manifest(plan=None), by_hand, None, invalid=True) or "").endswith("--levels 1,5,10,15,19")
+
+
+def test_run_that_ended_before_its_first_level_is_repeated() -> None:
+    stated = manifest(plan={"levels": [2, 4], "hold": 30.0}, end_reason="interrupted")
+    assert (next_command(stated, estimate([], (None, None)), None, invalid=False) or "").endswith("--levels 2,4")
+    done = manifest(plan={"levels": [2, 4], "hold": 30.0})
+    assert next_command(done, estimate([], (None, None)), None, invalid=False) is None
 
 
 def command(locustfile: str = "capacity.py", **given: str) -> str:
     options: dict[str, Any] = json.loads(json.dumps(read_options(given).as_json()))
-    return next_command(manifest(options=options, locustfile=locustfile), (4, 8), None, []) or ""
+    stated = manifest(options=options, locustfile=locustfile, plan={"hold": options["hold"]})
+    both = estimate([level(4), level(8, "failed")], (4, 8), (4, 7), 4)
+    return next_command(stated, both, next_measurement(stated, both, Criteria()), invalid=False) or ""
 
 
 def test_options_at_their_defaults_are_not_repeated() -> None:
-    assert command(levels="4,8") == "probe run capacity --host http://server:8000 --levels 4,5,6,7,8"
+    assert command(levels="4,8", precision="10%") == "probe run capacity --host http://server:8000 --levels 5,6,7"
 
 
 def test_changed_options_are_repeated_and_parse_to_the_same_values() -> None:

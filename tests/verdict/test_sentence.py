@@ -1,109 +1,189 @@
-"""The answer in words."""
+"""The answer in words, cold: what a reader sees who knows nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from probe_ext.verdict.values.dimension_result import DimensionResult
-from probe_ext.verdict.values.judgement import Ramp
-from probe_ext.verdict.values.level_result import LevelResult, State
-from probe_ext.verdict.values.plurals import cause, listed, things
-from probe_ext.verdict.wording.headline import RAMP_UNPROVEN, sentence, what_broke
-from probe_ext.verdict.wording.next_run import next_levels
+from probe_ext.verdict.values.capacity_estimate import (
+    CapacityEstimate,
+    Dispersion,
+    GroupCapacity,
+    LevelEstimate,
+    NextStep,
+    Reason,
+    Suggestion,
+    UserGroup,
+)
+from probe_ext.verdict.values.finding import Finding
+from probe_ext.verdict.values.json_types import Bracket, Interval, State
+from probe_ext.verdict.values.plurals import listed, things
+from probe_ext.verdict.wording.headline import Context, headline
+from probe_ext.verdict.wording.next_run import NextMeasurement
 
-GAP = "between them was not measured."
-LOWEST = "at 8 people, the lowest level measured"
+NOBODY_STILL = "the number of users was never constant long enough to measure anything"
+
+
+def level(users: int, state: State = "held", reason: Reason | None = None, **changes: Any) -> LevelEstimate:
+    reasons: tuple[Reason, ...] = (reason or "too_close",) if state == "unproven" else ()
+    made = LevelEstimate(
+        users=users, visits=1, replies=20 * users, seconds=30.0, served_share=0.9, share_low=0.8, share_high=0.95,
+        share_fit=0.9, broken_share=0.0, broken_high=0.01, state=state, reasons=reasons, users_differ=False,
+        worse_group=None, replies_needed=None, seconds_needed=None,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def estimate(
+    levels: Sequence[LevelEstimate],
+    bracket: Bracket,
+    interval: Interval | None = None,
+    served: int | None = None,
+    **changes: Any,
+) -> CapacityEstimate:
+    made = CapacityEstimate(
+        levels=tuple(levels), estimate=None, interval=interval, bracket=bracket, served_users=served, suggestion=None,
+        dispersion=Dispersion(1.0, 8.0, 0.3, 0.1, "prior"), drift=(), contradictions=(), disturbed=(),
+        users_differ=False, groups=None, placed_by_curve=False, next=NextStep(8, 30.0, "narrow"),
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def said(
+    estimated: CapacityEstimate,
+    first_limit: str | None = None,
+    *,
+    more: NextMeasurement | None = None,
+    findings: Sequence[Finding] = (),
+    bounds: Sequence[str] = (),
+) -> str:
+    return headline(estimated, Context(first_limit, 0.9, findings, bounds, NOBODY_STILL, more))
+
+
+PLACED = estimate(
+    [level(40), level(44, "unproven"), level(48, "failed")], (40, 48), (43, 46), 44, estimate=44.6, placed_by_curve=True
+)
+HELD = estimate([level(8)], (8, None), (8, None), 8)
 
 
 @pytest.mark.parametrize(
-    ("served", "between", "breaks", "expected"),
+    ("estimated", "limit", "expected"),
     [
-        (64, (64, 96), "typing", f"64 people at once feel served; at 96 typing speed broke first; {GAP}"),
-        (1, (1, 2), "silence", "1 person feels served; at 2 silent pauses broke first."),
-        (3, (3, 4), None, "3 people at once feel served; at 4 several dimensions together broke first."),
-        (0, (None, 1), "answer", "Not even one person feels served: failed or late answers broke first."),
-        (0, (None, 8), "typing", f"Nobody is proven served: {LOWEST}, typing speed broke first."),
-        (None, (None, None), None,
+        (PLACED, "typing",
+         ("About 44 people can use this at once (95 %: 43 to 46). Typing speed is the first limit. "
+         "40 holds, 48 fails, 44 is too close to call.")),
+        (estimate([level(8), level(16, "failed")], (8, 16), (8, 15), 8), "first_word",
+         ("At least 8 people can use this at once; 16 are too many. The wait for the first word is the first limit. "
+         "The range between was not measured.")),
+        (estimate([level(1), level(2, "failed")], (1, 2), (1, 1), 1), "silence",
+         "1 person can use this at once; 2 are too many. Silent pauses are the first limit."),
+        (estimate([level(8), level(9, "unproven"), level(10, "failed")], (8, 10), (8, 9), 8), None,
+         ("At least 8 people can use this at once; 10 are too many. Several dimensions together are the first limit. "
+         "9 is too close to call.")),
+        (HELD, None, "At least 8 people can use this at once. More were not tried."),
+        (estimate([level(1000)], (1000, None), (1000, None), 1000), None,
+         "At least 1,000 people can use this at once. More were not tried."),
+        (estimate([level(1, "failed")], (None, 1), (0, 0), 0), "answer",
+         "Not even 1 person is served. Failed or late answers are the first limit."),
+        (estimate([level(8, "failed")], (None, 8), (0, 7)), "typing",
+         "8 people at once are too many. Typing speed is the first limit. Fewer were not tried."),
+        (estimate([], (None, None)), None,
          "No answer: the number of users was never constant long enough to measure anything."),
     ],
 )  # fmt: skip
-def test_the_answer_in_a_sentence(
-    served: int | None, between: tuple[int | None, int | None], breaks: str | None, expected: str
+def test_answer(estimated: CapacityEstimate, limit: str | None, expected: str) -> None:
+    assert said(estimated, limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("guess", "more", "expected"),
+    [
+        (Suggestion(16, 8, 24), NextMeasurement((16,), 120.0),
+         "Probably about 16 people (8 to 24), not proven: about 2 more minutes at 16 would tell."),
+        (Suggestion(16, 0, None), NextMeasurement((16,), 50.0),
+         "Probably at least 16 people, not proven: about 1 more minute at 16 would tell."),
+        (Suggestion(1, 0, 1), None, "Probably about 1 person (0 to 1), not proven."),
+        (Suggestion(0, 0, None), NextMeasurement(),
+         "Probably fewer than 16 people, not proven; a search would tell more."),
+        (Suggestion(18, 0, None), NextMeasurement((16,), 60.0),
+         "Probably at least 18 people, not proven: about 1 more minute at 16 would tell more."),
+    ],
+)  # fmt: skip
+def test_run_that_proves_nothing_still_says_what_it_suggests(
+    guess: Suggestion, more: NextMeasurement | None, expected: str
 ) -> None:
-    assert sentence(served, between, what_broke(breaks, between[1], {}), [], None, []) == expected
+    open_levels = estimate([level(16, "unproven")], (None, None), (guess.low, guess.high), suggestion=guess)
+    assert said(open_levels, more=more) == expected
 
 
-def test_a_dimension_that_fails_only_higher_up_did_not_fail_the_level() -> None:
-    typing = {"typing": DimensionResult(4, (4, 16), ())}
-    broke = "several dimensions together broke first (typing speed by itself only at 16)"
-    assert what_broke("typing", 5, typing) == broke
-    assert what_broke("typing", 16, typing) == "typing speed broke first"
+def test_level_above_the_proven_one() -> None:
+    levels = [level(8), level(12, "unproven"), level(16, "unproven", "too_few_replies")]
+    both = estimate(levels, (8, None), (8, None), 8)
+    assert said(both, more=NextMeasurement((16,), 90.0)) == (
+        "At least 8 people can use this at once. 12 is too close to call, 16 has too few replies to tell: "
+        "about 2 more minutes at 16 would tell."
+    )
+    assert said(both, more=NextMeasurement()).endswith("16 has too few replies to tell; a search would tell more.")
+
+
+def test_levels_that_need_a_second_visit() -> None:
+    needs = level(8, "unproven", "needs_second_visit")
+    one = estimate([needs, level(16, "failed")], (None, 16), (0, 15), disturbed=(8,))
+    assert said(one, "first_word", more=NextMeasurement((8, 16), 60.0)) == (
+        "One bad stretch at 8 may be another client's load: 16 people at once are too many. "
+        "The wait for the first word is the first limit. 8 is not proven: about 2 more minutes at 8 and 16 would tell."
+    )
+
+
+@pytest.mark.parametrize(
+    ("doubt", "start"),
+    [
+        ({"drift": (40,)}, "The server changed during the run (visits to 40 differ): about 44 people can use this"),
+        ({"contradictions": (4, 8)},
+         "Service at 4 and 8 was worse than at more, which load does not explain: about 44 people can use this"),
+        ({"disturbed": (40,)}, "One bad stretch at 40 may be another client's load: about 44 people can use this"),
+        ({"disturbed": (64,)}, "About 44 people can use this"),
+        ({"drift": (8,), "disturbed": (40,)},
+         "The server changed during the run (visits to 8 differ); one bad stretch at 40 may be another client"),
+    ],
+)  # fmt: skip
+def test_doubts_are_said_before_the_number(doubt: dict[str, Any], start: str) -> None:
+    assert said(replace(PLACED, **doubt), "typing").startswith(start)
+
+
+def test_users_who_differ() -> None:
+    group = UserGroup(4, 0.71, 0.98)
+    differ = level(16, "unproven", "users_differ", worse_group=group, users_differ=True)
+    groups = GroupCapacity(4, 16, None, (0, None), 20.4, (18, 22))
+    nothing = estimate([differ], (None, None), (0, None), users_differ=True, groups=groups)
+    assert said(nothing) == (
+        "Nothing is proven, as users are not served alike: 4 of 16 users get 71 % of their replies served, "
+        "the others 98 %; for the others about 20 (18 to 22)."
+    )
+    at_least = replace(nothing, groups=replace(groups, others=None, others_interval=(16, None)))
+    assert said(at_least).endswith("the others 98 %; for the others at least 16.")
+    one = level(64, worse_group=UserGroup(1, 0.3, 0.99))
+    holds = estimate([one], (64, None), (64, None), 64, groups=replace(groups, others=None, others_interval=(0, None)))
+    assert said(holds).endswith(
+        "More were not tried. 1 of 64 users gets 30 % of their replies served, the others 99 %."
+    )
+
+
+def test_invalid_run_says_so_first() -> None:
+    lost = Finding("accounted", "fail", True, "7 rows are missing.")
+    assert said(HELD, findings=[lost]) == (
+        "Invalid measurement: 7 rows are missing. "
+        "Reported result: At least 8 people can use this at once. More were not tried."
+    )
 
 
 def test_answers_that_are_not_the_models_own_are_stated() -> None:
-    expected = sentence(8, (8, None), "", [], None, [], ["cut_answers", "batch_limit"])
-    assert expected == "With answers cut short, 8 people at once feel served; more were not measured."
-    both = sentence(0, (None, 1), "silent pauses broke first", [], None, [], ["response_cache", "cut_answers"])
-    assert both.startswith("With answers from a response cache and cut short, not even one person feels served")
-    assert sentence(8, (8, None), "", [], None, [], ["batch_limit"]).startswith("8 people")
-    assert sentence(None, (None, None), "", [], None, [], ["cut_answers"]).startswith("No answer")
-
-
-def band(low: int, high: int, why: tuple[str, ...] = (), strained: int = 0, users: int = 0) -> LevelResult:
-    """Return a band of a ramp with this many strained users; with `users`, a level instead."""
-    appears: State = "failed" if strained * 2 > high else "unproven"
-    return LevelResult(
-        users=users or (low + high) // 2, users_low=low, users_high=high, band=not users, t_start=0.0, t_end=9.0,
-        state=appears if users else "unproven", appears=appears, why=why, served_share=None, served_share_low=None,
-        served_share_high=None, served_share_fit=None, users_served=high - strained, users_strained=strained,
-        users_broken=0, users_undecided=0, users_unheard=0, replies=9, replies_served=9, replies_strained=0,
-        replies_broken=0, replies_open=0, replies_needed=None,
-    )  # fmt: skip
-
-
-WAIT = ("first_word", "typing")
-FIRST_WORD = "the wait for the first word broke first"
-ONE = "A ramp suggests that 1 person feels served"
-
-
-@pytest.mark.parametrize(
-    ("between", "failed", "levels", "expected"),
-    [
-        ((3, 12), None, [band(11, 12, WAIT, 9)],
-         f"A ramp suggests that 3 people at once feel served; at 12 {FIRST_WORD}; {RAMP_UNPROVEN}."),
-        ((None, 2), None, [band(1, 2, WAIT, 2)],
-         f"A ramp suggests that fewer than 2 people at once feel served; at 2 {FIRST_WORD}; {RAMP_UNPROVEN}."),
-        ((1, None), None, [], f"{ONE}; more were not measured; {RAMP_UNPROVEN}."),
-        ((1, None), None, [band(3, 4)],
-         f"{ONE}; above that it was too short to tell; {RAMP_UNPROVEN}."),
-        ((1, None), None, [band(3, 4), band(5, 6, WAIT, 2)],
-         f"{ONE}; from 5 on {cause(WAIT[0])} cost some of them, too few to tell how many; {RAMP_UNPROVEN}."),
-        ((1, None), 8, [band(8, 8, ("silence",), 8, users=8)],
-         f"No answer yet: 8 people are too many, silent pauses broke first; a{ONE[1:]}, which is not proven."),
-        ((1, 6), 8, [band(5, 6, ("silence",), 5), band(8, 8, WAIT, 8, users=8)],
-         f"{ONE}; at 6 silent pauses broke first; {RAMP_UNPROVEN}."),
-        ((9, None), 8, [band(8, 8, WAIT, 8, users=8)],
-         "No answer yet: 8 people are too many, and below that nothing was measured long enough."),
-    ],
-)  # fmt: skip
-def test_a_ramp_suggests_a_result_without_proving_it(
-    between: tuple[int | None, int | None], failed: int | None, levels: list[LevelResult], expected: str
-) -> None:
-    assert sentence(None, (None, failed), "", levels, Ramp(between), []) == expected
-
-
-@pytest.mark.parametrize(
-    ("between", "levels"),
-    [
-        ((64, 96), [64, 72, 80, 88, 96]),
-        ((8, 10), [8, 9, 10]),
-        ((8, 9), []),
-        ((64, None), [64, 128, 256]),
-        ((None, 8), [2, 4, 5, 6, 8]),
-        ((None, 1), [1]),
-        ((None, None), []),
-    ],
-)
-def test_what_to_measure_next(between: tuple[int | None, int | None], levels: list[int]) -> None:
-    assert next_levels(between, []) == levels
+    start = said(HELD, bounds=["cut_answers", "batch_limit"])
+    assert start.startswith("With replies cut short: at least 8 people can use this at once.")
+    both = said(replace(HELD, drift=(8,)), bounds=["response_cache", "cut_answers"])
+    assert both.startswith("With replies from a response cache and cut short: the server changed during the run")
+    assert said(HELD, bounds=["batch_limit"]).startswith("At least 8 people")
 
 
 def test_singular_plural_and_lists() -> None:

@@ -7,9 +7,13 @@ import pytest
 from worlds import CHAT, evidence, manifest, reply, staircase, worker
 
 from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.sim.profile import load_profile
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.results.team_size import Given, always, at_most, cost, money, team
+from probe_ext.verdict.results.team_size import CALM_SHARES, Given, at_most, cost, largest_team, money, team
 from probe_ext.verdict.values.judgement import Judgement
+from scripts.study.people import People
+from scripts.study.truth import chat, measure_shares
+from scripts.study.virtual_run import hold_levels
 
 SECONDS = 65
 USERS = 4
@@ -21,48 +25,80 @@ def busy(users: int, reply_s: float, rest: float, until: float = SECONDS) -> lis
     return [reply(u, float(t), end=float(t) + reply_s) for t in starts for u in range(users)]
 
 
-def judged(rows: list[ReplyRow], given: Given, users: int = USERS, **changes: object) -> Judgement:
-    return judge(evidence(rows, staircase((users, SECONDS)), **changes), CHAT, given=given)
+def judged(rows: list[ReplyRow], given: Given, seconds: int = SECONDS, **changes: object) -> Judgement:
+    return judge(evidence(rows, staircase((USERS, seconds)), **changes), CHAT, given=given)
 
 
-def test_a_team_that_waits_a_tenth_of_the_time_is_ten_times_as_large() -> None:
+def test_a_team_that_waits_a_tenth_of_the_time_is_less_than_ten_times_as_large() -> None:
     """Four users without rest and replies of 2 s: four in flight. With 18 s of rest, each is busy 10 % of the time."""
     verdict = judged(busy(USERS, 2.0, 0.0), Given(think_time=18.0))
     found = verdict.team
-    assert verdict.served_users == USERS
+    assert verdict.bracket == (USERS, None)
     assert found is not None
     assert found.reply_seconds == pytest.approx(2.0)
     assert found.in_flight == pytest.approx(4.0, rel=0.01)
     assert found.waiting_share == pytest.approx(0.1)
-    assert found.people in (39, 40)
-    assert (found.people_low, found.people_high) == (found.people, None)
-    assert 4 < found.people_19_of_20 < found.people
-    assert "18 s to read and think" in found.sentence
+    assert USERS < found.people_low < found.people_high < 40
+    assert found.sentence == (
+        f"A team of about {found.people_low} to {found.people_high} people who pause 18 s on average between a reply "
+        "and the next question. This is computed from 4 people at once; only a run with users who pause would prove it."
+    )
 
 
 def test_users_who_rest_during_the_run_count_by_replies_in_flight() -> None:
-    """The same four with rests as long as replies: two in flight. A team that rests the same is those four."""
-    found = judged(busy(USERS, 2.0, 2.0), Given(think_time=2.0)).team
+    """The same four with rests as long as replies: two in flight. A team that rests the same is hardly larger."""
+    found = judged(busy(USERS, 2.0, 2.0, 150), Given(think_time=2.0), seconds=150).team
     assert found is not None
     assert found.in_flight == pytest.approx(2.0, rel=0.05)
-    assert found.people in (3, 4)
+    assert 2 <= found.people_low <= found.people_high <= 4
 
 
 def test_without_a_rest_the_team_is_the_capacity() -> None:
     found = judged(busy(USERS, 2.0, 0.0), Given(think_time=0.0)).team
     assert found is not None
     assert found.waiting_share == 1.0
-    assert found.people_19_of_20 == USERS
+    assert (found.people_low, found.people_high) == (USERS, USERS)
+    assert "about 4 people who" in found.sentence
+
+
+def test_only_what_is_proven_makes_a_team() -> None:
+    """Eight users seem fine but are not proven: the team is that of four."""
+    rows = busy(USERS, 2.0, 0.0) + [reply(u, 72.0, end=74.0) for u in range(8)]
+    verdict = judge(evidence(rows, staircase((USERS, SECONDS), (8, 20))), CHAT, given=Given(think_time=18.0))
+    assert verdict.bracket == (USERS, None)
+    assert verdict.team is not None
+    assert "computed from 4 people" in verdict.team.sentence
+
+
+@pytest.mark.untraced
+def test_a_team_of_that_size_is_served() -> None:
+    """On the demo server, held against people who really pause: the range is served, Little's average is not."""
+    demo, pause = load_profile("demo"), 30.0
+    run = hold_levels(demo, People(), (4, 8, 12), seed=5, hold=40.0)
+    found = judge(run.evidence, chat(), given=Given(think_time=pause)).team
+    assert found is not None
+    average = round(found.in_flight / found.waiting_share)
+    assert found.people_high < 0.75 * average
+
+    def share(people: int) -> float:
+        return measure_shares(demo, People(think=pause), people, seed=7, seconds=400.0)[0]
+
+    assert share(found.people_low) > 0.98
+    assert share(found.people_high) > 0.95
+    assert share(average) < 0.6
 
 
 def test_costs_are_the_price_over_the_work_of_an_hour() -> None:
     """100 tokens per second in total: 360,000 per hour."""
-    found = judged(busy(USERS, 2.0, 0.0), Given(think_time=18.0, price_per_hour=3.6)).cost
+    verdict = judged(busy(USERS, 2.0, 0.0), Given(think_time=18.0, price_per_hour=3.6))
+    found = verdict.cost
     assert found is not None
+    assert verdict.team is not None
+    found_low = verdict.team.people_low
     assert found.per_user_hour == pytest.approx(0.9)
     assert found.per_million_tokens == pytest.approx(10.0)
     assert found.per_token_per_s == pytest.approx(0.036)
-    assert found.per_person_hour == pytest.approx(3.6 / 40, rel=0.05)
+    assert found.per_person_hour == pytest.approx(3.6 / found_low)
     assert found.sentence.startswith("At 3.60 an hour, kept busy at the capacity: an hour costs 0.90 for each person")
 
 
@@ -93,9 +129,9 @@ def test_without_a_proven_capacity_there_is_no_team(why: str) -> None:
     else:
         changes = {"manifest": manifest(workers=[worker(started=999)])}
     verdict = judged(rows, Given(60.0, 2.5), **changes)
-    assert verdict.verdict == {"broken": "valid", "short": "unproven", "invalid": "invalid"}[why]
+    assert verdict.verdict == {"broken": "unproven", "short": "unproven", "invalid": "invalid"}[why]
     assert (verdict.team, verdict.cost) == (None, None)
-    assert team(None, None, 1.0) is None
+    assert team(None, 1.0) is None
     assert cost(None, None, 1.0) is None
 
 
@@ -106,10 +142,11 @@ def test_the_binomial_distribution(k: int, n: int, share: float) -> None:
 
 
 @pytest.mark.parametrize(("in_flight", "share"), [(1, 0.5), (4, 0.1), (64, 0.02), (3, 1.0)])
-def test_one_more_person_would_be_too_many(in_flight: int, share: float) -> None:
-    most = always(in_flight, share)
-    assert at_most(in_flight, most, share) >= 0.95
-    assert at_most(in_flight, most + 1, share) < 0.95
+@pytest.mark.parametrize("calm", CALM_SHARES)
+def test_one_more_person_would_be_too_many(in_flight: int, share: float, calm: float) -> None:
+    most = largest_team(in_flight, share, calm)
+    assert at_most(in_flight, most, share) >= calm
+    assert at_most(in_flight, most + 1, share) < calm
 
 
 @pytest.mark.parametrize(

@@ -115,3 +115,31 @@ def steady(users: int, start: float, seconds: float, every: float = 3.0, **chang
     """Return good replies to users who each send one request per interval, after the settling time."""
     moments = np.arange(start + 5.0 + 0.1, start + seconds - 0.1, every)
     return [reply(user, float(t), **changes) for t in moments for user in range(users)]
+
+
+LEVEL_S = 45
+"""Long enough for users of `asked` to prove a level of 4 users or more."""
+
+
+def asked(users: int, start: float = 0.0, seconds: float = LEVEL_S, every: float = 1.5) -> list[tuple[int, float]]:
+    """Return who asks when in a level: users take turns, each once per interval, after the settling time."""
+    step = every / users
+    count = int((seconds - 5.2) / step)
+    return [(n % users, round(start + 5.1 + n * step, 6)) for n in range(count)]
+
+
+def good(users: int, start: float = 0.0, seconds: float = LEVEL_S, **changes: Any) -> list[ReplyRow]:
+    """Return a level of good replies."""
+    return [reply(user, t, **changes) for user, t in asked(users, start, seconds)]
+
+
+def slow(users: int, start: float = 0.0, seconds: float = LEVEL_S, wait: float = 2.0) -> list[ReplyRow]:
+    """Return a level of replies whose first word takes too long."""
+    return [slow_start(user, t, wait) for user, t in asked(users, start, seconds)]
+
+
+def mixed(users: int, share: float, start: float = 0.0, seconds: float = LEVEL_S, *, seed: int = 1) -> list[ReplyRow]:
+    """Return a level in which this share of replies is good and the others are slow, independent of each other."""
+    fates = np.random.default_rng([users, seed]).random(100_000) < share
+    turns = enumerate(asked(users, start, seconds))
+    return [reply(user, t) if fates[n] else slow_start(user, t, 2.0) for n, (user, t) in turns]

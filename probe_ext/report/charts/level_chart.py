@@ -1,4 +1,7 @@
-"""Chart of the levels: users served, strained and broken at each."""
+"""Chart of the levels: the share of replies served, strained and broken at each number of users.
+
+The numbers of users stand at equal distances; what lies between them (interval, estimate, fit) is interpolated.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,28 +9,36 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.report.charts import svg
-from probe_ext.report.wording.level_names import Level, by_users, label, users_label
-from probe_ext.report.wording.shared_sentences import USER_STATES
+from probe_ext.report.wording.level_names import Level, by_number, label, users_label
+from probe_ext.report.wording.shared_sentences import GRADES, STATE_SIGNS, STATE_WORDS
 from probe_ext.verdict.values import formats
 
-STATES = tuple(USER_STATES)
 _DESKTOP_LETTERS, _PHONE_LETTERS = 140, 44
 """Letters that fit along the axis."""
-_MAX_LABELLED_BARS = 14
-"""With more levels, bars are too narrow for numbers in them."""
+_MAX_LABELLED_BARS, _MAX_LABELLED_PHONE_BARS = 9, 5
+"""With more, bars are too narrow for percentages in them."""
+_MAX_COUNTED_BARS = 14
+"""With more, there is no room for the number of visits below them."""
 _MAX_BAR_WIDTH = 28
 """Per cent of the chart, so that a single level does not fill it."""
+_MIN_SPAN = 1.2
+"""Per cent of the chart: width of an interval of a single number of users."""
 _MAX_LEVEL_PX, _MIN_CHART_PX = 190, 420
+_HEADROOM = 1.22
+"""Above 100 % there is room for the states, the interval and the estimate."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """The stack of one level, in per cent of the plot."""
+    """The stack of one number of users, in per cent of the plot."""
 
     x: float
     width: float
-    parts: Sequence[tuple[str, float, float, str]]
-    """state, top, height, title"""
+    top: float
+    """of 100 %"""
+    state: str
+    parts: Sequence[tuple[str, float, float, float, str]]
+    """grade, top, height, share, title"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,6 @@ class Span:
     end: float
     open: bool
     """without an upper bound"""
-    label: str
 
     @property
     def width(self) -> float:
@@ -48,13 +58,17 @@ class Span:
 
 @dataclass(frozen=True)
 class Stack:
-    """Users by level."""
+    """Shares of replies by number of users."""
 
     plot: svg.Plot
     bars: Sequence[Bar]
-    capacity_x: float | None
-    """per cent: right of the bar of the capacity"""
+    users: Sequence[int]
+    """number of users of each bar"""
+    mark_x: float | None
+    """per cent: where the answer is"""
     interval: Span | None
+    limit_y: float
+    """per cent from the top: the share that a served person needs"""
     widest: int
     """maximum width in pixels"""
 
@@ -63,87 +77,104 @@ class Stack:
 class Marks:
     """What the chart marks; nothing for an invalid run."""
 
-    capacity: int | None = None
+    users: int | None = None
+    """the answer"""
+    text: str = ""
     interval: Sequence[int | None] | None = None
-    interval_label: str = "95 %"
-    notes: Sequence[str] = ()
-    """shown below the capacity: what was not decided or not measured above it, a nearly full KV cache"""
+    interval_text: str = ""
+    crossing: float | None = None
+    """where the fit crosses the share that a person needs"""
 
 
-def levels(all_levels: Sequence[Level], marks: Marks) -> Stack:
-    """Draw the stacked users of each level."""
-    all_levels, capacity = by_users(all_levels), marks.capacity
-    top = max((sum(_users(lv).values()) for lv in all_levels), default=1)
-    scale = svg.Linear(0, top * 1.18)
-    pitch = 100 / max(len(all_levels), 1)
-    width = min(0.68 * pitch, _MAX_BAR_WIDTH)
-    bars = [_bar(lv, (i + 0.5) * pitch - width / 2, width, scale) for i, lv in enumerate(all_levels)]
-    inside = [label for bar in bars for label in _inside(bar, len(all_levels))]
-    sparse = dict(some(all_levels, _PHONE_LETTERS))
-    below = [
-        _below(lv, (i + 0.5) * pitch, lv["users"] == capacity, i in sparse)
-        for i, lv in some(all_levels, _DESKTOP_LETTERS)
-    ]
-    ticks = [tick for tick in scale.ticks(5) if tick == round(tick)]
-    left = [svg.Label(0, scale.top(tick), formats.count(tick), anchor="end", dx=-8, dy=4) for tick in ticks]
-    at = [i + 1 for i, lv in enumerate(all_levels) if capacity and lv["users"] == capacity]
-    marked = at[-1] * pitch if at else None
-    labels = [*left, *inside, *below, *_capacity(marked, marks)]
-    rules = [scale.top(tick) for tick in ticks]
-    points = [_text(level) for level in all_levels]
-    height = 300 if len(all_levels) > 2 else 240
+class _Axis:
+    """Maps users to per cent of the plot."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self.pitch = 100 / max(len(numbers), 1)
+        self._users = [0, *numbers]
+        self._x = [0.0, *((i + 0.5) * self.pitch for i in range(len(numbers)))]
+
+    def x(self, users: float) -> float:
+        return float(np.interp(users, self._users, self._x))
+
+
+def levels(all_levels: Sequence[Level], limit: float, marks: Marks) -> Stack:
+    """Draw the stacked shares of each number of users. `limit`: the served share that a person needs."""
+    numbers = by_number(all_levels)
+    users = [visits[0]["users"] for visits in numbers]
+    axis, scale = _Axis(users), svg.Linear(0, _HEADROOM)
+    width = min(0.68 * axis.pitch, _MAX_BAR_WIDTH)
+    bars = [_bar(visits, axis.x(visits[0]["users"]) - width / 2, width, scale) for visits in numbers]
+    inside = [text for bar in bars for text in _inside(bar, len(bars))]
+    signs = [svg.Label(bar.x + width / 2, bar.top, STATE_SIGNS[bar.state], f"sign {bar.state}", dy=-5) for bar in bars]
+    ticks = [(scale.top(share), formats.percent(share) if share else "0") for share in (0, 0.5, 1)]
+    left = [svg.Label(0, top, text, anchor="end", dx=-8, dy=4) for top, text in ticks]
+    left.append(svg.Label(0, scale.top(limit), formats.percent(limit), "thrlab", "end", dx=-8, dy=4))
+    mark_x = None if marks.users is None else axis.x(marks.users)
+    points = [_text(visits) for visits in numbers]
     plot = svg.Plot(
-        "Users served, strained and broken at each level", "; ".join(points), height, (), labels, rules, points
+        "Share of replies served, strained and broken by number of users",
+        "; ".join([*points, *filter(None, [marks.text, marks.interval_text])]),
+        300,
+        [svg.Shape(svg.polyline(fit), "ln fit")] if len(fit := _fit(numbers, limit, marks.crossing, axis)) > 1 else [],
+        [*left, *inside, *signs, *_below(numbers, axis), *_mark(mark_x, marks.text)],
+        [top for top, _ in ticks],
+        points,
     )
-    return Stack(plot, bars, marked, _interval(all_levels, marks), max(_MAX_LEVEL_PX * len(all_levels), _MIN_CHART_PX))
+    widest = max(_MAX_LEVEL_PX * len(numbers), _MIN_CHART_PX)
+    return Stack(plot, bars, users, mark_x, _interval(marks.interval, axis), scale.top(limit), widest)
 
 
-def _interval(all_levels: Sequence[Level], marks: Marks) -> Span | None:
-    """Place the interval below the bars, interpolated between levels; None where it is outside of them."""
-    low, high = marks.interval or (None, None)
-    bars: dict[int, list[float]] = {}
-    for i, lv in enumerate(all_levels):
-        bars.setdefault(lv["users"], []).append((i + 0.5) * 100 / len(all_levels))
-    users, centres = list(bars), [float(np.mean(at)) for at in bars.values()]
-    if low is None or len(users) < 2:
-        return None
-    end = 100.0 if high is None else float(np.interp(high, users, centres))
-    start = float(np.interp(low, users, centres))
-    return Span(start, end, high is None, marks.interval_label) if end > start else None
+def _bar(visits: Sequence[Level], x: float, width: float, scale: svg.Linear) -> Bar:
+    parts, below = [], 0.0
+    for grade, share in _shares(visits[0]).items():
+        if share > 0:
+            y = scale.top(below + share)
+            title = f"{_name(visits)}: {formats.percent(share)} of replies {grade}"
+            parts.append((grade, y, scale.top(below) - y, share, title))
+            below += share
+    return Bar(x, width, scale.top(1), visits[0]["state"], parts)
 
 
-def legend(all_levels: Sequence[Level]) -> list[str]:
-    """Return the states that occur, and always served, strained and broken."""
-    return [s for s in STATES if s in STATES[:3] or any(level[f"users_{s}"] for level in all_levels)]
+def _shares(level: Level) -> dict[str, float]:
+    """Return the share of each grade, over all visits; empty without a judged reply."""
+    served, broken = level["served_share"], level["broken_share"]
+    if served is None:
+        return {}
+    return dict(zip(GRADES, (served, max(0.0, round(1 - served - broken, 9)), broken), strict=True))
 
 
-def _users(level: Level) -> dict[str, int]:
-    return {state: int(level[f"users_{state}"]) for state in STATES}
+def _name(visits: Sequence[Level]) -> str:
+    name = users_label(visits[0])
+    return f"{name}, {len(visits)} visits together" if len(visits) > 1 else name
 
 
-def _bar(level: Level, x: float, width: float, scale: svg.Linear) -> Bar:
-    parts, below = [], 0
-    for state, number in _users(level).items():
-        if number:
-            y = scale.top(below + number)
-            title = f"{users_label(level)}: {formats.count(number)} {USER_STATES[state]}"
-            parts.append((state, y, scale.top(below) - y, title))
-            below += number
-    return Bar(x, width, parts)
+def _text(visits: Sequence[Level]) -> str:
+    shares = [f"{formats.percent(share)} {grade}" for grade, share in _shares(visits[0]).items() if share]
+    return f"{_name(visits)}: {', '.join(shares) or 'no judged reply'} ({STATE_WORDS[visits[0]['state']]})"
 
 
-def _inside(bar: Bar, level_count: int) -> list[svg.Label]:
-    """Return numbers for the parts that have room for them."""
-    roomy = [part for part in bar.parts if part[2] > 7 and level_count <= _MAX_LABELLED_BARS]
+def _inside(bar: Bar, bar_count: int) -> list[svg.Label]:
+    """Return the percentages of the parts that have room for them."""
+    if bar_count > _MAX_LABELLED_BARS:
+        return []
+    kind = "inb" if bar_count <= _MAX_LABELLED_PHONE_BARS else "inb wide"
     return [
-        svg.Label(bar.x + bar.width / 2, top + height / 2, title.split(": ")[1].split()[0], f"inb on-{state}", dy=5)
-        for state, top, height, title in roomy
+        svg.Label(bar.x + bar.width / 2, top + height / 2, formats.percent(share), f"{kind} on-{grade}", dy=5)
+        for grade, top, height, share, _ in bar.parts
+        if height > 7
     ]
 
 
-def _below(level: Level, x: float, is_capacity: bool, on_phones: bool) -> svg.Label:
-    kind = "ax cap" if is_capacity else "ax" if on_phones else "ax wide"
-    return under(x, label(level), 20, kind)
+def _below(numbers: Sequence[Sequence[Level]], axis: _Axis) -> list[svg.Label]:
+    """Name the numbers of users, as many as fit, and how often each was visited, if more than once."""
+    first = [visits[0] for visits in numbers]
+    on_phones = {i for i, _ in some(first, _PHONE_LETTERS)}
+    labels = []
+    for i, level in some(first, _DESKTOP_LETTERS):
+        visits = f" ({len(numbers[i])}×)" if len(numbers[i]) > 1 and len(numbers) <= _MAX_COUNTED_BARS else ""
+        labels.append(under(axis.x(level["users"]), label(level) + visits, 18, "ax" if i in on_phones else "ax wide"))
+    return labels
 
 
 def under(x: float, text: str, dy: float, kind: str = "ax") -> svg.Label:
@@ -152,17 +183,38 @@ def under(x: float, text: str, dy: float, kind: str = "ax") -> svg.Label:
     return svg.Label(100 if edge else x, 100, text, kind, "end" if edge else "middle", dy=dy)
 
 
-def _capacity(at: float | None, marks: Marks) -> list[svg.Label]:
-    if at is None:
+def _mark(x: float | None, text: str) -> list[svg.Label]:
+    if x is None:
         return []
-    anchor, dx = ("start", 6) if at < 50 else ("end", -6)
-    texts = [(f"capacity {marks.capacity}", "caplab"), *((note, "ax") for note in marks.notes if note)]
-    return [svg.Label(at, 0, text, kind, anchor, dx, 12 + 16 * i) for i, (text, kind) in enumerate(texts)]
+    anchor, dx = ("start", 6) if x < 50 else ("end", -6)
+    return [svg.Label(x, 0, text, "caplab", anchor, dx, 11)]
 
 
-def _text(level: Level) -> str:
-    states = ", ".join(f"{n} {USER_STATES[state]}" for state, n in _users(level).items() if n)
-    return f"{users_label(level)}: {states}"
+def _interval(interval: Sequence[int | None] | None, axis: _Axis) -> Span | None:
+    low, high = interval or (None, None)
+    if low is None:
+        return None
+    start, end = axis.x(low), 100.0 if high is None else axis.x(high)
+    if end - start < _MIN_SPAN:
+        start, end = max(0.0, (start + end - _MIN_SPAN) / 2), min(100.0, (start + end + _MIN_SPAN) / 2)
+    return Span(start, end, high is None)
+
+
+def _fit(
+    numbers: Sequence[Sequence[Level]], limit: float, crossing: float | None, axis: _Axis
+) -> list[tuple[float, float]]:
+    """Return the fitted shares, through the crossing of the limit where a curve places it."""
+    fitted = [(float(level["users"]), share) for level, *_ in numbers if (share := fitted_share(level)) is not None]
+    if crossing is not None:
+        sides = [(users, share) for users, share in fitted if (share - limit) * (crossing - users) > 0]
+        fitted = sorted([*sides, (crossing, limit)])
+    scale = svg.Linear(0, _HEADROOM)
+    return [(axis.x(users) / 100 * svg.WIDTH, scale.top(share)) for users, share in fitted]
+
+
+def fitted_share(level: Level) -> float | None:
+    """Return the fitted share; None where the level was left out of the fit, which then has no value for it."""
+    return level["served_share_fit"] or (None if level["served_share"] else level["served_share_fit"])
 
 
 def some(all_levels: Sequence[Level], letters: int) -> list[tuple[int, Level]]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from probe_ext.report.charts import svg
 from probe_ext.report.charts.level_chart import some, under
 from probe_ext.report.wording.level_names import Level, by_users, label, users_label
+from probe_ext.report.wording.percentiles import figure as shown_figure
+from probe_ext.report.wording.percentiles import why_not_shown
 from probe_ext.verdict.values import formats
 
 _CARD_LETTERS = 26
@@ -27,7 +29,7 @@ class Figure:
 def sparkline(all_levels: Sequence[Level], figure: Figure, bound: tuple[float, float] | None) -> svg.Plot | None:
     """Draw a figure against the levels, with the profile's bound; None if no level has it."""
     all_levels = by_users(all_levels)
-    known = [(i, float(lv[figure.key])) for i, lv in enumerate(all_levels) if lv[figure.key] is not None]
+    known = [(i, value) for i, lv in enumerate(all_levels) if (value := shown_figure(lv, figure.key)) is not None]
     if not known:
         return None
     scale = _scale([v for _, v in known] + ([bound[0]] if bound else []))
@@ -43,8 +45,14 @@ def sparkline(all_levels: Sequence[Level], figure: Figure, bound: tuple[float, f
         shapes.insert(0, svg.Shape(f"M0 {svg.number(scale.top(bound[0]))}H{svg.WIDTH}", "thr"))
         labels.append(svg.Label(0, scale.top(bound[0]), figure.bound_text(bound[0]), "thrlab", "start", dy=-4))
     labels.append(_written(figure.text(known[-1][1]), *at[-1]))
-    points = [f"{users_label(lv)}: {figure.text(lv[figure.key])}" for lv in all_levels]
+    points = [f"{users_label(lv)}: {_reading(lv, figure)}" for lv in all_levels]
     return svg.Plot(figure.name, "; ".join(points[i] for i, _ in known), 96, shapes, labels, points=points)
+
+
+def _reading(level: Level, figure: Figure) -> str:
+    value = shown_figure(level, figure.key)
+    why = why_not_shown(figure.key, level)
+    return f"{formats.DASH} ({why})" if why else figure.text(value)
 
 
 def _written(text: str, x: float, y: float) -> svg.Label:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from probe_ext.verdict.values.plurals import things
 from probe_ext.verdict.wording.headline import altered_replies, interval_text
@@ -13,8 +13,13 @@ class Gate:
     """Whether the gate is met, and a line that says so."""
 
     users: int
-    met: bool
+    outcome: Literal["passed", "failed", "unproven"]
     sentence: str
+
+    @property
+    def met(self) -> bool:
+        """Whether the required users are proven to be served."""
+        return self.outcome == "passed"
 
 
 def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
@@ -28,20 +33,23 @@ def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
     held, failed = capacity["bracket"]
     name = f"gate: at least {things(users, 'user')} served"
     if capacity["verdict"] == "invalid":
-        return Gate(users, False, f"{name}: unproven, the run is invalid")
+        return Gate(users, "unproven", f"{name}: unproven, the run is invalid")
     if held is not None and held >= users:
         altered = altered_replies(capacity["diagnosis"]["bounds"])
         but = f"unproven, {held:,} held, but with replies {altered}" if altered else f"met, {held:,} held"
-        return Gate(users, not altered, f"{name}: {but}")
+        return Gate(users, "unproven" if altered else "passed", f"{name}: {but}")
     if failed is not None and failed <= users:
-        return Gate(users, False, f"{name}: missed, {things(failed, 'user')} failed")
+        return Gate(users, "failed", f"{name}: missed, {things(failed, 'user')} failed")
     proven = f"{held:,} held" if held is not None else "no level held"
-    return Gate(users, False, f"{name}: unproven, {proven}, and {users:,} was not proven{_estimate(capacity)}")
+    return Gate(users, "unproven", f"{name}: unproven, {proven}, and {users:,} was not proven{_estimate(capacity)}")
 
 
 def _estimate(capacity: Mapping[str, Any]) -> str:
-    """Return what the run suggests instead, with its interval."""
+    """Return what the run suggests instead, with its interval; nothing where users are not served alike."""
     suggestion = capacity["suggestion"]
-    if suggestion is None:
+    if suggestion is None or not suggestion["users"] or capacity["groups"] is not None:
         return ""
-    return f" (estimate {suggestion['users']:,}, 95 %: {interval_text((suggestion['low'], suggestion['high']))})"
+    if suggestion["high"] is None:
+        return f" (probably at least {suggestion['users']:,} are served)"
+    span = interval_text((suggestion["low"], suggestion["high"]))
+    return f" (probably about {suggestion['users']:,} are served, 95 %: {span})"

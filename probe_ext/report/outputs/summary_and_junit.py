@@ -2,38 +2,54 @@
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.report.outputs.gate import Gate
 from probe_ext.report.sections.level_table import Table
 from probe_ext.report.sections.page import Page
 from probe_ext.report.wording.findings import read
-from probe_ext.report.wording.level_names import by_users, users_label
+from probe_ext.report.wording.level_names import by_number, users_label
 from probe_ext.report.wording.shared_sentences import STATE_WORDS, extra_sentences
+from probe_ext.verdict.judge import NOTHING_GIVEN
+from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.plurals import cause, listed, things
+from probe_ext.verdict.wording.unproven_level import reason_in_words
 
-_VERDICT_SIGNS = {"valid": "✅", "unproven": "❔", "invalid": "❌"}
+_GATE_SIGNS = {"passed": "✅", "failed": "❌", "unproven": "❔"}
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&])")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None) -> str:
-    """Return Markdown: the answer, the gate, the levels, the findings."""
-    sign = "❌" if gate and not gate.met else _VERDICT_SIGNS[capacity["verdict"]]
-    lines = [f"### {sign} {markdown(capacity['sentence'])}", "", " · ".join(markdown(fact) for fact in page.facts)]
-    if page.answer.interval:
-        lines += ["", page.answer.interval]
-    for sentence in extra_sentences(capacity):
-        lines += ["", markdown(sentence)]
+def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None, given: Given = NOTHING_GIVEN) -> str:
+    """Return Markdown: the gate and the answer, the levels, the findings."""
+    lines = [_heading(capacity, gate), "", " · ".join(markdown(fact) for fact in page.facts)]
     if gate:
-        lines += ["", f"**{'✅' if gate.met else '❌'} {markdown(gate.sentence)}**"]
-    if page.table.rows:
-        lines += ["", *_levels(page.table)]
+        lines += ["", f"**{_GATE_SIGNS[gate.outcome]} {markdown(gate.sentence)}**"]
+    known = [*filter(None, [page.interval]), *page.picture_notes]
+    lines += ["", markdown(". ".join(known))] if known else []
+    for title, meaning in page.doubts:
+        lines += ["", f"**! {markdown(title)}** {markdown(meaning)}"]
+    for sentence in extra_sentences(capacity, given):
+        lines += ["", markdown(sentence)]
+    for table in (page.results, page.figures):
+        if table.rows:
+            lines += ["", *_levels(table)]
     findings = (f"- {f.sign} **{markdown(f.title)}** {markdown(f'{f.why} {f.advice}')}" for f in page.findings)
     lines += ["", *(line.rstrip() for line in findings)]
     lines += [f"- ! {markdown(line)}" for line in page.damage]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _heading(capacity: Mapping[str, Any], gate: Gate | None) -> str:
+    """Return the first line: of a gate, whether it passed; a check mark only where something is proven."""
+    sentence = markdown(capacity["sentence"])
+    if gate:
+        asked = f"at least {things(gate.users, 'user')} served"
+        return f"### {_GATE_SIGNS[gate.outcome]} Gate {gate.outcome} ({asked}): {sentence}"
+    if capacity["verdict"] == "unproven":
+        return f"### ❔ {sentence}"
+    return f"### {'✅' if capacity['verdict'] == 'valid' and capacity['served_users'] else '❌'} {sentence}"
 
 
 def markdown(text: str) -> str:
@@ -49,7 +65,7 @@ def _levels(table: Table) -> list[str]:
 
 
 def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
-    """Return JUnit XML with one test case for the run's validity, one per level, and one for the gate.
+    """Return JUnit XML with one test case for the run's validity, one per number of users, and one for the gate.
 
     The case of a level fails only if the gate requires that level: a sweep is meant to find one that fails.
     """
@@ -57,8 +73,8 @@ def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
     invalidating = [finding for finding in read(capacity["findings"]) if finding.kind == "bad"]
     reasons = "; ".join(f"{f.check}: {f.title} {f.why}".rstrip() for f in invalidating)
     _case(suite, "the run is valid", reasons or None)
-    for level in by_users(capacity["levels"]):
-        _level(suite, level, gate.users if gate else 0)
+    for visits in by_number(capacity["levels"]):
+        _level(suite, visits, gate.users if gate else 0)
     if gate:
         _case(suite, f"at least {things(gate.users, 'user')} served", None if gate.met else gate.sentence)
     failures = len(suite.findall("testcase/failure"))
@@ -68,12 +84,16 @@ def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
     return f"<?xml version='1.0' encoding='utf-8'?>\n{ET.tostring(suite, encoding='unicode')}\n"
 
 
-def _level(suite: ET.Element, level: Mapping[str, Any], required: int) -> None:
-    why = listed([cause(dimension) for dimension in level["why"]])
-    result = " ".join(filter(None, [STATE_WORDS[level["state"]], why and f"({why})"]))
-    is_failure = level["state"] == "failed" and level["users"] <= required
+def _level(suite: ET.Element, visits: Sequence[Mapping[str, Any]], required: int) -> None:
+    level = visits[0]
+    state = level["state"]
+    costs = listed([cause(dimension) for dimension in level["why"]])
+    why = reason_in_words(level["reasons"]) if state == "unproven" else costs
+    result = STATE_WORDS[state] + (f" ({why})" if why else "")
+    is_failure = state == "failed" and level["users"] <= required
     case = _case(suite, users_label(level), result if is_failure else None)
-    if level["state"] != "held" and case.find("failure") is None:
+    case.set("time", f"{sum(visit['t_end'] - visit['t_start'] for visit in visits):.1f}")
+    if state != "held" and not is_failure:
         ET.SubElement(case, "skipped", message=_xml(result))
 
 

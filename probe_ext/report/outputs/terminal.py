@@ -1,7 +1,7 @@
 """The verdict as a short table on the terminal; in colour only on a real terminal."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -9,16 +9,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from probe_ext.report.charts.level_chart import legend
 from probe_ext.report.outputs.gate import Gate
 from probe_ext.report.wording.level_names import by_users, label
-from probe_ext.report.wording.shared_sentences import STATE_WORDS, USER_STATES, extra_sentences
+from probe_ext.report.wording.percentiles import figure
+from probe_ext.report.wording.shared_sentences import STATE_WORDS, extra_sentences
+from probe_ext.verdict.judge import NOTHING_GIVEN
+from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.plurals import things
 
 MAX_FINDINGS = 5
 _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}
-_FIGURE_HEADS = ("tok/s", "per reply", "TTFT p95", "silence", "KV", "")
+_HEADS = ("users", "served", "95 %", "broken", "replies", "tok/s", "per reply", "TTFT p95", "silence", "KV", "")
 _CUT_SHORT = {("ended", "unproven"), ("search", "unproven")}
 """Undecided findings that are shown: the run was cut short."""
 _PIPE_COLUMNS = 100
@@ -32,7 +34,7 @@ class _Screen(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
-def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO) -> None:
+def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO, given: Given = NOTHING_GIVEN) -> None:
     """Print the levels, the findings, the gate, the answer and the path of the page."""
     console = _Screen(file=to, highlight=False, soft_wrap=True, width=None if to.isatty() else _PIPE_COLUMNS)
     if capacity["levels"]:
@@ -40,7 +42,7 @@ def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO)
         console.print(Text(f"SLO profile: {capacity['profile']['name']}"))
     for line in _problems(capacity):
         console.print(Text(f"! {line}", style="yellow"))
-    for sentence in extra_sentences(capacity):
+    for sentence in extra_sentences(capacity, given):
         console.print(Text(sentence))
     if gate:
         console.print(Text(gate.sentence, style="green" if gate.met else "red"))
@@ -57,17 +59,18 @@ def _problems(capacity: Mapping[str, Any]) -> list[str]:
 
 def _table(capacity: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
-    states = legend(capacity["levels"])
-    for head in ("users", *(USER_STATES[state] for state in states), *_FIGURE_HEADS):
+    for head in _HEADS:
         table.add_column(head, justify="right", no_wrap=True)
     for level in by_users(capacity["levels"]):
         state = level["state"]
-        table.add_row(*_cells(level, states), Text(STATE_WORDS[state], style=_COLOURS[state]))
+        table.add_row(*_cells(level), Text(STATE_WORDS[state], style=_COLOURS[state]))
     return table
 
 
-def _cells(level: Mapping[str, Any], states: Sequence[str]) -> list[str]:
-    users = [formats.count(level[f"users_{state}"]) for state in states]
-    speed = [formats.rate(level["total_tokens_per_s"]), formats.rate(level["decode_rate_p50"])]
-    waits = [formats.seconds(level["ttft_p95"]), formats.seconds(level["longest_gap_max"])]
-    return [label(level), *users, *speed, *waits, formats.percent(level["kv_usage_max"])]
+def _cells(level: Mapping[str, Any]) -> list[str]:
+    low, high = (formats.percent(level[f"served_share_{end}"]).removesuffix(" %") for end in ("low", "high"))
+    shares = [formats.percent(level["served_share"]), f"{low}–{high}", formats.percent(level["broken_share"])]
+    speed = [formats.rate(level["total_tokens_per_s"]), formats.rate(figure(level, "decode_rate_p50"))]
+    waits = [formats.seconds(figure(level, "ttft_p95")), formats.seconds(level["longest_gap_max"])]
+    kv = formats.percent(level["kv_usage_max"])
+    return [label(level), *shares, formats.count(level["replies"]), *speed, *waits, kv]

@@ -1,16 +1,18 @@
-"""Cards: how many users each dimension allows on its own, with a small chart."""
+"""Cards: for how many users each dimension alone is proven, with a small chart."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.report.charts.sparklines import Figure, sparkline, two_bars
 from probe_ext.report.charts.svg import Plot
+from probe_ext.report.wording.level_names import by_users
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.values import formats
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.values.plurals import capitalised, things
+from probe_ext.verdict.wording.headline import interval_text
 
 MAX_OUTCOMES = 5
 """Outcomes of failed replies that are listed."""
@@ -27,6 +29,8 @@ class Card:
     plot: Plot | None
     caption: str
     is_first_limit: bool
+    users: Sequence[int] = ()
+    """number of users of each point"""
 
 
 FAILURES: Mapping[str, str] = {
@@ -86,16 +90,26 @@ def _card(key: str, title: str, figure: Figure, capacity: Mapping[str, Any], pro
     levels = capacity["levels"]
     plot = sparkline(levels, figure, (bounds.served, bounds.strained) if bounds else None) if levels else None
     first = capacity["breaks_first"] == key
-    answer = _capacity(capacity["dimensions"].get(key), first=first) if bounds else "not judged by this profile"
-    return Card(key, title, answer, plot, figure.name, first)
+    result = capacity["dimensions"].get(key)
+    answer = _capacity(result, first=first) if bounds else "not judged by this profile"
+    users = [level["users"] for level in by_users(levels)]
+    return Card(key, title, answer, plot, _interval(result) + capitalised(figure.name), first, users)
 
 
 def _capacity(result: Mapping[str, Any] | None, *, first: bool) -> str:
-    users = result["served_users"] if result else None
-    limit = ", first limit" if first else ""
-    if users is None:
-        return f"not proven{limit}"
-    return f"OK up to {things(users, 'user')}{limit}" if users else f"fails at the lowest level{limit}"
+    """Return `proven up to 8 users, fails at 16`."""
+    held, failed = result["bracket"] if result else (None, None)
+    parts = [f"proven up to {things(held, 'user')}" if held is not None else "not proven"]
+    parts += [f"fails at {things(failed, 'user')}"] if failed is not None else []
+    parts += ["first limit"] if first else []
+    return ", ".join(parts)
+
+
+def _interval(result: Mapping[str, Any] | None) -> str:
+    """Return `95 %: 9 to 15 users`; empty where the dimension was not seen to fail, so nothing bounds it."""
+    if result is None or result["interval"] is None or result["bracket"][1] is None:
+        return ""
+    return f"95 %: {interval_text(tuple(result['interval']))} users. "
 
 
 def _cold(capacity: Mapping[str, Any]) -> Card:

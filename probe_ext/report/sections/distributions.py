@@ -13,12 +13,13 @@ from typing import Any
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.report.charts import svg
 from probe_ext.report.wording.level_names import by_users, label, users_label
+from probe_ext.report.wording.percentiles import MIN_COUNTS
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.evidence import Evidence, Window
 
 METRICS = (("gap", "Gaps between stream events"), ("itl", "Inter-token latency (ITL)"))
-PERCENTILES = (0.5, 0.95, 0.99)
+PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _BINS = 60
 _MAX_ROWS = 16
 """With more levels, every n-th and the last are shown."""
@@ -85,7 +86,7 @@ def _alike(gap: LatencySketch, itl: LatencySketch) -> bool:
     """Tell whether both have the same percentiles, or there is no ITL to compare."""
     if not itl.count or not gap.count:
         return True
-    pairs = [(gap.quantile(q) or 0.0, itl.quantile(q) or 0.0) for q in PERCENTILES]
+    pairs = [(gap.quantile(q) or 0.0, itl.quantile(q) or 0.0) for q in PERCENTILES.values()]
     return all(math.isclose(a, b, rel_tol=_SAME_TOLERANCE) for a, b in pairs)
 
 
@@ -113,14 +114,14 @@ def _spread(
     covered = f"{formats.span(seconds)} of {formats.span(level['t_end'] - level['t_start'])}"
     if not sketch.count:
         return Spread(label(level), None, [formats.DASH] * 3, "no complete five-second window with a gap")
-    values = [sketch.quantile(q) or 0.0 for q in PERCENTILES]
-    figures = [formats.seconds(value) for value in values]
-    description = ", ".join(f"p{q * 100:.0f} {text}" for q, text in zip(PERCENTILES, figures, strict=True))
+    shown = {name: q for name, q in PERCENTILES.items() if sketch.count >= MIN_COUNTS[name]}
+    values = {name: sketch.quantile(q) or 0.0 for name, q in shown.items()}
+    figures = [formats.seconds(values.get(name)) for name in PERCENTILES]
+    description = ", ".join(f"{name} {formats.seconds(value)}" for name, value in values.items()) or "too few gaps"
     shapes = [svg.Shape(svg.area(_heights(sketch, axis)), "bar")]
     if bound is not None and axis.low < bound < axis.high:
         shapes.append(svg.Shape(svg.marks([axis.x(bound)]), "thr"))
-    marks = zip(("p50", "p95", "p99"), values, strict=True)
-    shapes += [svg.Shape(svg.marks([axis.x(value)]), f"pc {kind}") for kind, value in marks]
+    shapes += [svg.Shape(svg.marks([axis.x(value)]), f"pc {name}") for name, value in values.items()]
     plot = svg.Plot(f"Gaps at {users_label(level)}", f"{description}.", 34, shapes)
     return Spread(label(level), plot, figures, f"{formats.count(sketch.count)} gaps, {covered}")
 

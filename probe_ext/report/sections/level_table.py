@@ -1,18 +1,20 @@
-"""Table of levels: its columns, cells, and the reason where a figure is missing."""
+"""Tables of levels, results and figures: columns, cells, and the reason where a figure is missing."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.report.charts.level_chart import legend
-from probe_ext.report.wording.level_names import by_users, label, order_note
-from probe_ext.report.wording.shared_sentences import STATE_WORDS, USER_STATES
+from probe_ext.report.charts.level_chart import fitted_share
+from probe_ext.report.wording.answer import worse_group
+from probe_ext.report.wording.level_names import by_number, by_users, label, order_note
+from probe_ext.report.wording.percentiles import why_not_shown
+from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS
 from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.plurals import listed, things
+from probe_ext.verdict.wording.unproven_level import reason_in_words
 
 DIMENSION_LABELS = {"first_word": "first word", "typing": "typing", "silence": "silence", "answer": "answers"}
-STATE_SIGNS = {"held": "✓", "failed": "✗", "unproven": "?"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Row:
     head: str
     cells: Sequence[Cell]
     state: str
+    users: int
 
 
 @dataclass(frozen=True)
@@ -68,76 +71,110 @@ _FIGURES: tuple[tuple[str, Column, _Format], ...] = (
     ("ttft_p50", Column("TTFT", "p50", "ttft"), formats.seconds),
     ("ttft_p95", Column("TTFT", "p95", "ttft"), formats.seconds),
     ("ttft_p99", Column("TTFT", "p99", "ttft"), formats.seconds),
-    ("longest_gap_max", Column("silence", "longest", "silence"), formats.seconds),
+    ("longest_gap_max", Column("longest silence", "", "silence"), formats.seconds),
     ("kv_usage_max", Column("server", "KV-cache peak", "kv"), formats.percent),
     ("preemptions", Column("server", "preempted", "preemptions"), formats.count),
     ("waiting_max", Column("server", "waiting peak", "waiting"), formats.count),
 )
 _SERVER_FIGURES = {"kv_usage_max", "preemptions", "waiting_max"}
+_MORE_REPLIES_TELL = {"too_few_replies", "too_close"}
+"""Reasons that more replies remove by themselves."""
+_USERS = Column("users", "", "users")
+_RESULTS = (
+    Column("result", "", "state"),
+    Column("served", "share", "share"),
+    Column("served", "95 % interval", "share_interval"),
+    Column("served", "fit", "fit"),
+    Column("broken", "share", "broken"),
+    Column("broken", "at most", "broken_bound"),
+    Column("replies", "", "replies"),
+    Column("what costs replies", "", "why"),
+)
 
 
-def table(levels: Sequence[Mapping[str, Any]], no_server: str) -> Table:
-    """Return all levels by rising users; `no_server` is the reason if the server's metrics are missing."""
-    shown = legend(levels)
-    columns = [Column("level", "", "users")]
-    columns.append(Column("result", "", "state"))
-    columns += [Column("users", USER_STATES[state], state) for state in shown]
-    columns += [column for _, column, _ in _FIGURES]
-    columns.append(Column("replies", "", "replies"))
-    headings = [
-        Heading(head, list(group)) for head, group in itertools.groupby(columns, key=lambda column: column.head)
+def results_table(levels: Sequence[Mapping[str, Any]]) -> Table:
+    """Return what is proven of each level, by rising users."""
+    rows = [Row(label(level), _results(level), str(level["state"]), level["users"]) for level in by_users(levels)]
+    return _table((_USERS, *_RESULTS), rows)
+
+
+def figures_table(levels: Sequence[Mapping[str, Any]], no_server: str) -> Table:
+    """Return the figures of each level; `no_server` is the reason if the server's metrics are missing."""
+    rows = [
+        Row(
+            label(level),
+            [_figure(level, key, text, no_server) for key, _, text in _FIGURES],
+            str(level["state"]),
+            level["users"],
+        )
+        for level in by_users(levels)
     ]
-    return Table(columns, [_row(level, shown, no_server) for level in by_users(levels)], headings)
+    return _table((_USERS, *(column for _, column, _ in _FIGURES)), rows)
 
 
-def _row(level: Mapping[str, Any], shown: Sequence[str], no_server: str) -> Row:
-    cells = [_state(level)]
-    cells += [_user_count(level.get(f"users_{state}")) for state in shown]
-    cells += [_figure(level, key, text, no_server) for key, _, text in _FIGURES]
-    cells.append(_replies(level))
-    return Row(label(level), cells, str(level["state"]))
+def _table(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
+    groups = itertools.groupby(columns, key=lambda column: column.head)
+    return Table(columns, rows, [Heading(head, list(group)) for head, group in groups])
 
 
-def _user_count(number: int | None) -> Cell:
-    return Cell(formats.count(number), "" if number is not None else "not known", "" if number else "none")
+def _results(level: Mapping[str, Any]) -> list[Cell]:
+    return [_state(level), *_shares(level), _replies(level), _costs(level)]
+
+
+def _shares(level: Mapping[str, Any]) -> list[Cell]:
+    if level["served_share"] is None:
+        return [Cell(formats.DASH, "no judged reply", "none")] * 5
+    low, high, fit = level["served_share_low"], level["served_share_high"], fitted_share(level)
+    return [
+        Cell(formats.percent(level["served_share"])),
+        Cell(f"{formats.percent(low)} to {formats.percent(high)}"),
+        Cell(formats.percent(fit)) if fit is not None else Cell(formats.DASH, "left out of the fit", "none"),
+        Cell(formats.percent(level["broken_share"])),
+        Cell(formats.percent(level["broken_share_high"])),
+    ]
 
 
 def _figure(level: Mapping[str, Any], key: str, text: _Format, no_server: str) -> Cell:
-    value, unsure = level.get(key), level.get("preemptions_unsure") if key == "preemptions" else None
-    if value is not None and unsure:
+    value = level[key]
+    if value is None:
+        server_reason = no_server or "not reported by the server"
+        return Cell(formats.DASH, server_reason if key in _SERVER_FIGURES else "no reply of this level has it", "none")
+    if why := why_not_shown(key, level):
+        return Cell(formats.DASH, why, "none")
+    unsure = level["preemptions_unsure"] if key == "preemptions" else None
+    if unsure:
         return Cell(text(value), f"{unsure:,} of them may belong to another level", below=f"{unsure:,} uncertain")
-    if value is not None:
-        return Cell(text(value))
-    server_reason = no_server or "not reported by the server"
-    return Cell(formats.DASH, server_reason if key in _SERVER_FIGURES else "no reply of this level has it", "none")
+    return Cell(text(value))
 
 
 def _replies(level: Mapping[str, Any]) -> Cell:
-    still_open = level.get("replies_open")
-    return Cell(
-        formats.count(level.get("replies")),
-        f"{formats.count(still_open)} of them open" if still_open else "",
-    )
+    still_open = level["replies_open"]
+    return Cell(formats.count(level["replies"]), f"{formats.count(still_open)} of them open" if still_open else "")
 
 
 def _state(level: Mapping[str, Any]) -> Cell:
-    """Return the state, with the failing dimensions, or what an unproven level still needs."""
-    failing = listed([DIMENSION_LABELS.get(dimension, dimension) for dimension in level["why"]])
-    needed = level.get("replies_needed")
-    settles = f"about {formats.count(needed)} more replies would settle it" if needed else ""
+    """Return the state; of an unproven one, why and how many more replies would tell."""
     state = str(level["state"])
-    seems = {"held": "seems to hold", "failed": f"seems to fail: {failing}"}.get(level["appears"], "")
-    below = seems if level["band"] else {"failed": failing, "unproven": settles}.get(state, "")
-    return Cell(f"{STATE_SIGNS[state]}\u00a0{STATE_WORDS[state]}", "", "state", below)
+    below = ""
+    if state == "unproven":
+        needed = level["replies_needed"] if _MORE_REPLIES_TELL & {*level["reasons"]} else None
+        more = f"; about {things(needed, 'more reply', 'more replies')} would tell" if needed else ""
+        below = reason_in_words(level["reasons"]) + more
+    return Cell(f"{STATE_SIGNS[state]}\u00a0{STATE_WORDS[state]}", worse_group(level), "state", below)
+
+
+def _costs(level: Mapping[str, Any]) -> Cell:
+    costs = listed([DIMENSION_LABELS[dimension] for dimension in level["why"]])
+    return Cell(costs, kind="words") if costs else Cell(formats.DASH, "every judged reply was served", "none words")
 
 
 def notes(capacity: Mapping[str, Any]) -> list[str]:
     """Return the notes below the table."""
     lines = []
-    if any(level.get("band") for level in capacity["levels"]):
-        lines.append(
-            "The number of users kept changing: these are bands of a ramp, which suggest a result but prove nothing."
-        )
+    if any(level["band"] for level in capacity["levels"]):
+        lines.append("The number of users kept changing: each row is a band of the ramp, of nearly constant users.")
+    if any(len(visits) > 1 for visits in by_number(capacity["levels"])):
+        lines.append("Result and shares are of all visits to a number of users together; figures are of each visit.")
     lines += [note] if (note := order_note(capacity["levels"])) else []
     outside = capacity["replies_outside"]
     if outside:
@@ -151,4 +188,4 @@ def notes(capacity: Mapping[str, Any]) -> list[str]:
 
 
 def _served(users: int | None) -> str:
-    return "nothing proven" if users is None else f"{things(users, 'user')} served"
+    return "no capacity proven" if users is None else f"{things(users, 'user')} served"

@@ -10,13 +10,22 @@ from probe_ext.verdict.values.plurals import capitalised, things
 
 TITLES = {
     "client_too_slow": "The load generator could not keep up",
+    "other_load": "The server had other load as well",
     "response_cache": "Answers come from a response cache",
     "cut_answers": "Answers are cut short",
+    "buffered_stream": "Tokens are held back and arrive in one piece",
+    "quota": "Requests beyond a limit are rejected",
+    "gateway": "A gateway holds requests back in front of the server",
+    "slow_path": "The path to the server is slow",
+    "throttling": "The server slows down over time",
+    "uneven_balancer": "The load balancer is uneven",
+    "slow_replica": "One engine is slower than the others",
     "serialised": "Requests are processed one at a time",
     "batch_limit": "The batch size is limited",
     "memory_wall": "The KV cache is full",
     "prefill_bound": "Prefill takes up the server's time",
     "ceiling": "The hardware's throughput is used up",
+    "throughput_limit": "Throughput no longer grows",
     "not_loaded": "No limit reached yet",
 }
 """Title of each rule where it holds."""

@@ -11,20 +11,19 @@ from probe_ext.report.sections import pauses, provenance, time_axis
 from probe_ext.report.sections.by_reply import ByReply, by_reply
 from probe_ext.report.sections.cards import Card, cards
 from probe_ext.report.sections.distributions import Distributions, distributions
-from probe_ext.report.sections.level_table import Table, notes, table
+from probe_ext.report.sections.level_table import Table, figures_table, notes, results_table
 from probe_ext.report.sections.limits import Limits, limits
 from probe_ext.report.sections.team import team_facts
 from probe_ext.report.sections.time_axis import TimeAxis
-from probe_ext.report.wording import shared_sentences
-from probe_ext.report.wording.findings import Finding, folded_summary, read
+from probe_ext.report.wording import answer, shared_sentences
+from probe_ext.report.wording.findings import Finding, folded_summary, read, trust
 from probe_ext.report.wording.glossary import Term, terms
-from probe_ext.report.wording.shared_sentences import USER_STATES
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.judge import NOTHING_GIVEN
+from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.evidence import Evidence
-from probe_ext.verdict.values.plurals import capitalised, cause
-from probe_ext.verdict.wording import gap
-from probe_ext.verdict.wording.headline import INVALID_RESULT
+from probe_ext.verdict.values.plurals import capitalised, things
 
 Capacity = Mapping[str, Any]
 """Content of `capacity.json`."""
@@ -42,15 +41,24 @@ class Badge:
 
 @dataclass(frozen=True)
 class Answer:
-    """The sentence in parts, so that its number and the first limit can be emphasised."""
+    """The sentence in parts, so that its number can be emphasised."""
 
     before: str
     number: str
+    """empty where nothing is proven"""
     after: str
-    rest: tuple[str, str, str]
-    """what follows the first clause: before, the first limit, after"""
-    interval: str
-    next_command: Sequence[str]
+    rest: str
+    """all further sentences"""
+    meaning: str
+    """what the number counts"""
+
+
+@dataclass(frozen=True)
+class Next:
+    """What to run next."""
+
+    purpose: str
+    command: Sequence[str]
     """word by word, so that no word is broken at a hyphen"""
 
 
@@ -62,11 +70,16 @@ class Page:
     badge: Badge
     facts: Sequence[str]
     answer: Answer
+    interval: str
     invalid_because: Sequence[Finding]
     """findings that invalidate the run"""
+    doubts: Sequence[tuple[str, str]]
+    """title and meaning of what makes the answer doubtful"""
     stack: Stack
-    legend: Sequence[tuple[str, str]]
-    """key and label of each state of a user"""
+    picture_notes: Sequence[str]
+    trust: str
+    """whether the run can be trusted"""
+    next: Next | None
     cards: Sequence[Card]
     axis: TimeAxis | None
     silence: pauses.Silence | None
@@ -75,7 +88,8 @@ class Page:
     """sentences on team size and cost"""
     team_facts: Sequence[tuple[str, str, str]]
     """term, label and figure of each"""
-    table: Table
+    results: Table
+    figures: Table
     notes: Sequence[str]
     by_reply: ByReply | None
     distributions: Distributions | None
@@ -89,26 +103,32 @@ class Page:
     glossary: Mapping[str, Term]
 
 
-def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
+def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Given = NOTHING_GIVEN) -> Page:
     """Build the page of one judged run."""
     levels = capacity["levels"]
     no_server = provenance.why_no_server(evidence.manifest)
     findings = read(capacity["findings"])
+    command = (capacity["next_command"] or "").split()
     return Page(
         title=f"{capitalised(capacity['sentence'])} {provenance.model(evidence.manifest)}",
         badge=_badge(capacity["verdict"]),
         facts=provenance.facts(evidence.manifest, profile, levels),
         answer=_answer(capacity),
+        interval=answer.interval(capacity),
         invalid_because=[f for f in findings if f.kind == "bad"],
-        stack=level_chart.levels(levels, _marks(capacity)),
-        legend=[(state, USER_STATES[state]) for state in level_chart.legend(levels)],
+        doubts=answer.doubts(capacity),
+        stack=level_chart.levels(levels, profile.users.served_share, _marks(capacity)),
+        picture_notes=[note for note in (answer.proven(capacity), _cache_note(capacity)) if note],
+        trust=trust(findings),
+        next=Next(answer.purpose(capacity), command) if command else None,
         cards=cards(capacity, profile),
         axis=time_axis.time_axis(levels, evidence, profile, no_server),
         silence=pauses.silence(capacity, evidence, profile),
         limits=limits(capacity),
-        team=shared_sentences.team(capacity),
+        team=shared_sentences.team(capacity, given),
         team_facts=team_facts(capacity),
-        table=table(levels, no_server),
+        results=results_table(levels),
+        figures=figures_table(levels, no_server),
         notes=notes(capacity),
         by_reply=by_reply(capacity),
         distributions=distributions(levels, evidence, profile),
@@ -123,51 +143,37 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile) -> Page:
 
 
 def _badge(verdict: str) -> Badge:
-    badges = {"valid": ("✓", "valid run"), "invalid": ("✗", "invalid run"), "unproven": ("?", "nothing proven yet")}
+    badges = {"valid": ("✓", "valid run"), "invalid": ("✗", "invalid run"), "unproven": ("?", "capacity not proven")}
     return Badge(verdict, *badges[verdict])
 
 
 def _answer(capacity: Capacity) -> Answer:
-    """Split the sentence after its first clause, and that around its number."""
-    clause, _, rest = re.match(r"(.*?)(; |: |$)(.*)", str(capacity["sentence"]), re.DOTALL).groups()  # type: ignore[union-attr]
-    if capacity["verdict"] == "invalid":
-        rest = rest[max(rest.find(INVALID_RESULT), 0) :]
-    clause = clause if clause.endswith(".") else clause + "."
-    match = re.match(r"(.*?)(\d[\d,]*)(.*)", clause) if capacity["verdict"] == "valid" else None
-    before, number, after = match.groups() if match else (clause, "", "")
-    emphasised = _emphasised(capitalised(rest), cause(capacity["breaks_first"]))
-    return Answer(before, number, after, emphasised, _interval(capacity), (capacity["next_command"] or "").split())
-
-
-def _emphasised(rest: str, first_limit: str) -> tuple[str, str, str]:
-    before, found, after = rest.partition(f"{first_limit} broke first")
-    return (before, first_limit, f" broke first{after}") if found else (rest, "", "")
+    """Split the sentence after its first full stop, and that around its number."""
+    sentence = str(capacity["sentence"])
+    if capacity["verdict"] == "invalid":  # the reasons are in a box of their own
+        _, _, reported = sentence.partition("Reported result: ")
+        return Answer("Invalid measurement.", "", "", f"Reported result: {reported}" if reported else sentence, "")
+    first, rest = re.fullmatch(r"(.+?\.)(?: (.*))?", sentence, re.DOTALL).groups()  # type: ignore[union-attr]
+    clause = re.sub(r" \(95 %: [^()]*\)", "", first)  # the interval has its own line
+    served = capacity["served_users"]
+    split = re.fullmatch(rf"(.*?(?<![\d,]))({served:,})( (?:people|person) .*)", clause, re.DOTALL) if served else None
+    before, number, after = split.groups() if split else (clause, "", "")
+    meaning = f"concurrent users that meet the SLO {capacity['profile']['name']}" if number else ""
+    return Answer(before, number, after, rest or "", meaning)
 
 
 def _marks(capacity: Capacity) -> level_chart.Marks:
-    """Return what the chart marks: capacity, interval, and notes on what follows; nothing for an invalid run."""
+    """Return what the chart marks: the answer, its interval, and where the fit crosses; nothing for an invalid run."""
     if capacity["verdict"] == "invalid":
         return level_chart.Marks()
-    headroom, served = capacity["kv_headroom"], capacity["served_users"]
-    if served is None and capacity["ramp"] is not None:
-        return level_chart.Marks(interval=capacity["ramp"]["bracket"], interval_label="suggested")
-    near = headroom["near_saturation"] and headroom["users"] == served and headroom["kv_usage_max"] is not None
-    note = f"KV cache {formats.percent(headroom['kv_usage_max'])} full" if near else ""
-    return level_chart.Marks(served, capacity["interval"], notes=(*_gap(capacity), note))
+    users, text = answer.mark(capacity) or (None, "")
+    interval = answer.shown_interval(capacity)
+    return level_chart.Marks(users, text, interval, answer.interval(capacity), capacity["estimate"])
 
 
-def _interval(capacity: Capacity) -> str:
-    low, high = capacity["interval"] or (None, None)
-    if low is None or capacity["verdict"] == "invalid":
+def _cache_note(capacity: Capacity) -> str:
+    headroom = capacity["kv_headroom"]
+    if not headroom["near_saturation"] or headroom["kv_usage_max"] is None:
         return ""
-    if high is None:
-        return f"95 % interval: {formats.count(low)} or more"
-    return f"95 % interval: {formats.count(low)} to {formats.count(high)}"
-
-
-def _gap(capacity: Capacity) -> tuple[str, ...]:
-    held, failed = capacity["bracket"] or (None, None)
-    if not held or failed is None:
-        return ()
-    measured = {level["users"] for level in capacity["levels"] if not level["band"]}
-    return gap.labels(gap.gap(held, failed, measured))
+    users = things(headroom["users"], "user")
+    return f"At {users}, the KV cache was {formats.percent(headroom['kv_usage_max'])} full."

@@ -11,8 +11,8 @@ _TEAM: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("reply_seconds", "per reply (mean)", formats.seconds),
     ("waiting_share", "of a person's time spent on replies", formats.percent),
     ("in_flight", "replies in flight (mean)", formats.decimals),
-    ("people", "people, on average", formats.count),
-    ("people_19_of_20", "people, within the capacity 95 % of the time", formats.count),
+    ("people_low", "people, within the capacity 99 % of the time", formats.count),
+    ("people_high", "people, within the capacity 95 % of the time", formats.count),
 )
 _COST: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("price_per_hour", "per hour of the server (given)", money),
@@ -29,11 +29,4 @@ def team_facts(capacity: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for term, figures in (("team", _TEAM), ("cost", _COST)):
         values = capacity[term] or {}
         facts += [(term, label, text(values[key])) for key, label, text in figures if values.get(key) is not None]
-        if term == "team" and values:
-            facts.append((term, "people, by the capacity's interval", _interval(values)))
     return facts
-
-
-def _interval(team: Mapping[str, Any]) -> str:
-    low, high = team["people_low"], team["people_high"]
-    return f"{formats.count(low)} or more" if high is None else f"{formats.count(low)} to {formats.count(high)}"

@@ -46,6 +46,17 @@ def folded_summary(findings: Sequence[Finding]) -> str:
     return f"{passed}, {kinds.count('open')} undecided" if "open" in kinds else passed
 
 
+def trust(findings: Sequence[Finding]) -> str:
+    """Say whether the run can be trusted, by its checks."""
+    kinds = [finding.kind for finding in findings]
+    if "bad" in kinds:
+        return f"No: {things(kinds.count('bad'), 'check')} invalidated the run."
+    warnings, passed = kinds.count("warn"), things(kinds.count("good"), "check")
+    if warnings:
+        return f"With {things(warnings, 'warning')}; {passed} passed."
+    return f"Yes: {passed} passed, none failed."
+
+
 def _finding(finding: Mapping[str, Any]) -> Finding:
     failed = "bad" if finding["invalidates"] else "warn"
     kind = {"pass": "good", "fail": failed}.get(str(finding["state"]), "open")

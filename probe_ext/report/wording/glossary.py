@@ -19,24 +19,30 @@ _USERS = """
 users | users | Simulated people who use the server at the same time: each asks, reads the reply, and asks again.
 level | level | A stretch of the run with a constant number of users, without its settling time. A reply belongs to \
 the level in which it was sent.
-served | served | A user for whom at least {served_share} of the judged replies met every bound of the profile and at \
-most {broken_share} were broken (none, with fewer than {broken_from} replies).
-strained | strained | A user who is neither served nor broken: the service works, but noticeably slowly.
-broken | broken | A user with more broken replies than a served user may have: waits, silences or errors beyond the \
-profile's second bound.
-undecided | too few replies | A user with fewer than {decided_from} judged replies, of which one was strained and none \
-broken: too few to decide.
-unheard | no replies | A user without a judged reply in the level; not counted in any share.
+served | served | A reply that met every bound of the profile. A person is served if at least {served_share} of their \
+replies are served and at most {broken_share} are broken.
+strained | strained | A reply that is neither served nor broken: the service works, but noticeably slowly.
+broken | broken | A reply beyond the profile's second bound in any dimension, or one that failed.
+needed | what a person needs | At least {served_share} of a person's replies must be served. A number of users is \
+served if that is so for at least {level_share} of them.
+share | share served | Served replies over all judged replies at this number of users, all visits together. A reply \
+still running when its level ends counts as served if it has missed no bound, unless it was sent at the very end.
+share_interval | 95 % interval of the share | The range of long-run shares that agree with these replies. Replies of \
+one moment share one queue, so blocks of time count, not single replies.
+fit | fit | The served share by a fit to all levels that never rises with the number of users: more people never help. \
+Where the data place the capacity between two levels, the line in the picture crosses there.
+broken_bound | broken, at most | Upper end of the interval of the broken share.
+alone | proven for one dimension | What would be proven if only this dimension counted.
+capacity | capacity | The largest number of concurrent users such that it and all smaller numbers are served: an \
+estimate where the data place it between levels, otherwise the largest level proven to be served.
+interval | 95 % interval | The range in which the capacity lies, in whole users: at least 95 of 100 intervals made \
+this way contain it.
+state | result | A level holds where the run proves that so many users are served, fails where it proves that they are \
+not (each wrong in at most 2.5 % of runs), and is unproven otherwise.
+why | what costs replies | The dimensions that make this number of users fall short, or cost any reply, the worst first.
+replies | replies | Replies sent in the measured part of the level; every one of them is accounted for.
 open | open replies | Replies aborted by the load generator, because the level or the run was over, before they had \
-met or missed a bound; not counted in any share.
-alone | OK up to | The capacity if only this dimension counted: the highest measured level at which it served at least \
-{level_share} of users.
-capacity | capacity | The highest measured number of concurrent users of whom at least {level_share} were served.
-interval | 95 % interval | The range in which the capacity lies: of 100 intervals made this way, 95 contain it. Blocks \
-of time of this run, with all their users, are resampled many times; what no level measured is not ruled out.
-state | result | A level holds when at least {level_share} of its judged users were served. It fails when it would \
-miss that even if every user with too few replies were served. Otherwise, or with too few replies, it is unproven.
-replies | replies | Replies started in the level; every one of them is accounted for.
+met or missed a bound.
 """
 _FIGURES = """
 first_word | first word | The wait from when the user wanted to send to the model's first token, less the load \
@@ -60,14 +66,17 @@ pause | silent pause | A gap between two tokens of a reply of at least the profi
 of that length in which a reply died.
 silent | silent at once | How many replies were in a silent pause at the same time.
 team | team | People who have a reply in flight for only part of their time, R ÷ (R + Z): R seconds per reply, Z \
-seconds to read and think, as given. By Little's law, the team is the number of replies in flight at the capacity, \
-divided by that part. It assumes that people ask independently of each other.
+seconds to read and think, as given. The range is cautious: the team that keeps no more replies in flight than at the \
+proven capacity, for 99 % and for 95 % of the time, if people ask independently. It is computed, not measured.
 cost | cost | The given hourly price over what the server does in an hour at its capacity, if it is kept busy. Tokens \
 are output tokens.
 overlap | overlap and chance | A pause overlaps a preemption when the server's counter rose between two samples during \
-the pause. Chance: the same after shifting all pauses by random times, within each stretch of constant users; the \
-mean, and the range of 95 % of the shifts. Overlap is evidence, not proof of a cause.
-slo_attainment | SLO attainment | Served replies over all judged replies, failures included.
+the pause, and ends with one when it rose as the reply went on. Chance: how many pauses would end with one after \
+shifting them by random times within short windows, in which the load hardly changes; the mean, and the range of 95 % \
+of the shifts. "More than chance" means at least a fifth of the pauses more, and is wrong in at most 2.5 % of runs \
+without a connection. Overlap is evidence, not proof of a cause.
+slo_attainment | SLO attainment | Served replies over all replies whose outcome is known, failures included. Replies \
+still running at the end of the level are left out, so it can be lower than the share served.
 goodput_rps | goodput | Served replies per second. As DistServe defines it: the highest rate of requests at which 90 % \
 are served.
 fluidity_index | fluidity index | Share of token deadlines met (Etalon): the first token is due within the profile's \
@@ -97,8 +106,6 @@ def terms(profile: SloProfile) -> dict[str, Term]:
     shares = {
         "served_share": formats.percent(profile.users.served_share),
         "broken_share": formats.percent(profile.users.broken_share),
-        "broken_from": formats.count(profile.users.broken_share_from),
-        "decided_from": formats.count(profile.users.decided_from),
         "level_share": formats.percent(profile.level.served_share),
     }
     entries = [line.split(" | ") for line in (_USERS + _FIGURES).format(**shares).strip().splitlines() if line]

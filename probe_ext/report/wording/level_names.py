@@ -1,5 +1,6 @@
 """Levels in order of rising users, each with a name; repeated visits of one number of users are numbered."""
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,7 +27,13 @@ def in_time(levels: Sequence[Level]) -> list[Level]:
 
 def by_users(levels: Sequence[Level]) -> list[Level]:
     """Return levels by rising users, and those of the same users in order of time."""
-    return sorted(in_time(levels), key=lambda level: level["users"])
+    return sorted(in_time(levels), key=lambda level: (level["users"], level[VISIT]))
+
+
+def by_number(levels: Sequence[Level]) -> list[list[Level]]:
+    """Return the visits to each number of users, by rising users."""
+    groups = itertools.groupby(by_users(levels), key=lambda level: level["users"])
+    return [list(visits) for _, visits in groups]
 
 
 def label(level: Level) -> str:

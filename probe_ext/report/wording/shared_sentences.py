@@ -4,17 +4,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from probe_ext.verdict.judge import NOTHING_GIVEN
+from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values import formats
 
 STATE_WORDS = {"held": "holds", "failed": "fails", "unproven": "unproven"}
-USER_STATES = {
-    "served": "served",
-    "strained": "strained",
-    "broken": "broken",
-    "undecided": "too few replies",
-    "unheard": "no replies",
-}
-"""Label of each state of a user, by the key in `users_…` of a level."""
+STATE_SIGNS = {"held": "✓", "failed": "✗", "unproven": "?"}
+GRADES = ("served", "strained", "broken")
+"""Grades of a reply, as in the keys `replies_…` of a level."""
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -43,9 +40,9 @@ def when(text: str) -> str:
     return f"{at.day} {_MONTHS[at.month - 1]} {at:%Y, %H:%M} UTC"
 
 
-def extra_sentences(capacity: Mapping[str, Any]) -> list[str]:
-    """Return the sentences that follow the answer: cold users, pauses, team and cost, limits."""
-    found = [cold_user(capacity["cold_user"]), pauses(capacity["pauses"]), *team(capacity), limits(capacity)]
+def extra_sentences(capacity: Mapping[str, Any], given: Given = NOTHING_GIVEN) -> list[str]:
+    """Return the sentences that follow the answer: cold users, pauses, limits, team and cost."""
+    found = [cold_user(capacity["cold_user"]), pauses(capacity["pauses"]), limits(capacity), *team(capacity, given)]
     return [sentence for sentence in found if sentence]
 
 
@@ -54,9 +51,15 @@ def pauses(found: Mapping[str, Any]) -> str:
     return str(found["sentence"]) if found["count"] else ""
 
 
-def team(capacity: Mapping[str, Any]) -> list[str]:
-    """Return the sentences on team size and cost; empty where nothing was given or proven."""
-    return [str(capacity[key]["sentence"]) for key in ("team", "cost") if capacity[key] is not None]
+def team(capacity: Mapping[str, Any], given: Given) -> list[str]:
+    """Return the sentences on team size and cost; of what was asked for and is not proven, that it is not."""
+    asked = {"team": ("team size", given.think_time), "cost": ("cost", given.price_per_hour)}
+    known = [str(capacity[key]["sentence"]) for key in asked if capacity[key] is not None]
+    open_ones = [name for key, (name, value) in asked.items() if value is not None and capacity[key] is None]
+    if not open_ones:
+        return known
+    why = "the run is invalid" if capacity["verdict"] == "invalid" else "no number of users is proven to be served"
+    return [*known, f"No {' and no '.join(open_ones)}: {why}."]
 
 
 def cold_user(gap: Mapping[str, Any]) -> str:

@@ -71,7 +71,9 @@ class ActiveRun(RunFacts):
         self._manifest_writer: Any = None
         """the thread that writes the manifest"""
         self._last_users: UserRow | None = None
-        self.live = LiveRun(rules_of(options.plan, preparation.profile)) if self._is_displayed() else None
+        self.live = None
+        if self._is_displayed():
+            self.live = LiveRun(rules_of(options.plan, preparation.profile), self.monitor)
         self.poller = self._make_poller()
         self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
         self._greenlets = [gevent.spawn(self._keep_users), gevent.spawn(self._keep_files)]
@@ -89,12 +91,12 @@ class ActiveRun(RunFacts):
         return self.workers.join(worker_id).offset_at(self.origin + t)
 
     def _add_reply(self, row: ReplyRow) -> None:
-        if isinstance(self.environment.shape_class, LevelShape):
-            self.monitor.add(row)
         if self._on_reply:
             self._on_reply(row)
         if self.live:
             self.live.on_reply(row)
+        elif isinstance(self.environment.shape_class, LevelShape):
+            self.monitor.add(row)
 
     def _is_displayed(self) -> bool:
         """Whether there is a live page or a progress line: a headless Locust that prints its own tables has neither."""
@@ -166,7 +168,7 @@ class ActiveRun(RunFacts):
             for worker_id, reported in self.collector.reported.items():
                 self.live.cpu.add(worker_id, now, reported["cpu_seconds"])
             self.live.cpu.add(MASTER, now, clock.cpu())
-            self.live.tick(now)
+            self.live.tick(now, final=self.ended is not None)
         except Exception:
             logger.exception("probe: internal error of the live view (please report); the run itself is not affected")
 

@@ -14,6 +14,7 @@ import gevent
 from probe_ext.client.safe_text import safe_text
 from probe_ext.live.live_run import Now
 from probe_ext.live.status_line import status_line
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 
 ANNOUNCE_VARIABLE = "PROBE_WORKER_ANNOUNCES"
 """set to 1 by `probe worker` for the one process that announces joining, and the start and end of runs"""
@@ -58,14 +59,15 @@ class ProgressLine:
         elif seconds >= _QUIET_PERIOD_S:
             self._append(text, what, 0, seconds)
 
-    def show(self, now: Now, position: str) -> None:
+    def show(self, now: Now, estimate: CapacityEstimate | None, position: str) -> None:
         """Show the run's state; `position` names the step of its plan."""
         time = f"{_minutes(now.t)}  "
         if self._terminal:
-            line = status_line(now, position, _width() - len(time))
+            line = status_line(now, estimate, position, _width() - len(time))
             self._rewrite(time + line, now.level.state if now.level else "")
         else:
-            self._append(time + status_line(now, position), position, now.users, now.t)
+            stage = position.partition(",")[0]  # what follows changes often
+            self._append(time + status_line(now, estimate, position), stage, now.users, now.t)
 
     def clear(self) -> None:
         """Clear the line, before anything else is printed."""

@@ -10,7 +10,9 @@ from probe_ext.live.live_run import LiveRun, Now
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.master.run_view import RunView
 
-SCHEMA = 1
+SCHEMA = 2
+_WINDOW_KEYS = {"replies": "window_replies", "failed": "window_failed", "users": "window_users"}
+"""of the window, where `now` has the same of the run"""
 Span = Literal["recent", "whole"]
 State = Literal["idle", "preparing", "running", "ending", "ended"]
 
@@ -42,10 +44,11 @@ def state(state: State, detail: str | None, run: RunView | None, past: Sequence[
         "schema": SCHEMA,
         "state": state,
         "doing": detail,
-        "said": _headline(state, detail, live, past),
+        "said": _headline(state, detail, run, past),
         "run": _run(run, past),
         "now": _now(now),
-        "levels": [level.to_json() for level in live.levels.all_now()] if live else [],
+        "so_far": _so_far(live),
+        "levels": [level.to_json() for level in live.levels.all] if live else [],
         "streaming": [asdict(line) for line in live.streaming()] if live else [],
         "workers": run.workers if run is not None else [],
         "bounds": _bounds(live.rules.profile) if live else {},
@@ -54,18 +57,19 @@ def state(state: State, detail: str | None, run: RunView | None, past: Sequence[
     }
 
 
-def _headline(state: State, detail: str | None, live: LiveRun | None, past: Sequence[PastRun]) -> dict[str, str]:
+def _headline(state: State, detail: str | None, run: RunView | None, past: Sequence[PastRun]) -> dict[str, str]:
     """Return the headline in two parts, and the text below it."""
     if state == "preparing":
         return _heading(status_text.Headline("", "Preparing the run."), detail or "")
-    if live is None:
+    if run is None or run.live is None:
         return _heading(status_text.Headline("", "No run yet."), detail or "Start one in Locust's web UI.")
     if state == "ended":
         return _ended(past[-1], detail)
-    below = status_text.progress(live.now, live.rules)
+    now = run.live.now
+    below = status_text.progress(now, run.position)
     if state == "ending":
         below = "The run is ending; replies in flight may still finish."
-    return _heading(status_text.headline(live.now, live.rules), below)
+    return _heading(status_text.headline(now, run.live.levels.estimate), below)
 
 
 def _ended(last: PastRun, refusal: str | None) -> dict[str, str]:
@@ -96,9 +100,23 @@ def _run(run: RunView | None, past: Sequence[PastRun]) -> dict[str, Any] | None:
         "directory": str(run.directory),
         "levels": list(run.levels) if run.levels else None,
         "search": run.search,
+        "position": run.position,
         "end_reason": run.end_reason,
         "metrics": run.metrics,
         "problems": run.problems,
+    }
+
+
+def _so_far(live: LiveRun | None) -> dict[str, Any] | None:
+    """Return what the replies so far say of the capacity."""
+    known = live.levels.estimate if live else None
+    if known is None:
+        return None
+    return {
+        "served_users": known.served_users,
+        "estimate": known.estimate,
+        "interval": known.interval,
+        "bracket": known.bracket,
     }
 
 
@@ -107,7 +125,7 @@ def _now(now: Now | None) -> dict[str, Any] | None:
     if now is None:
         return None
     figures = asdict(now)
-    window = {f"window_{key}" if key in {"replies", "failed"} else key: v for key, v in figures.pop("window").items()}
+    window = {_WINDOW_KEYS.get(key, key): value for key, value in figures.pop("window").items()}
     level = figures.pop("level")
     return {**figures, **window, "measured_since": level["t_start"] if level else None}
 
@@ -119,7 +137,7 @@ def _bounds(profile: SloProfile) -> dict[str, float | None]:
         bound = getattr(profile, dimension)
         bounds[f"{dimension}_served"] = bound.served if bound else None
         bounds[f"{dimension}_strained"] = bound.strained if bound else None
-    return {**bounds, "level_served_share": profile.level.served_share}
+    return {**bounds, "served_share": profile.users.served_share}
 
 
 def _history(live: LiveRun | None, span: Span) -> dict[str, Any]:

@@ -24,11 +24,9 @@ _LEVEL_COLUMNS = {
     "people": "Users",
     "state": "Level",
     "why": "Limited by",
-    "served": "Served",
-    "strained": "Strained",
-    "broken": "Broken",
-    "undecided": "Undecided",
-    "unheard": "No replies",
+    "served": "Replies served (%)",
+    "low": "95 % from (%)",
+    "high": "95 % to (%)",
     "replies": "Replies",
     "ttft": "TTFT p95 (s)",
     "typing": "Decode rate p50 (tok/s)",
@@ -83,7 +81,7 @@ def add_tabs(web_ui: WebUI, live_run: Callable[[], LiveRun | None]) -> None:
 
 def _with_tables(response: Response, live: LiveRun | None) -> Response:
     """Replace our tables in the answer, which Locust caches for two seconds."""
-    levels = live.levels.all_now() if live else []
+    levels = live.levels.all if live else []
     answer = orjson.loads(response.get_data())
     rows = {
         LEVELS: [_level_row(level) for level in reversed(levels)],
@@ -96,16 +94,13 @@ def _with_tables(response: Response, live: LiveRun | None) -> Response:
 
 
 def _level_row(level: LevelNow) -> dict[str, Any]:
-    state = {"held": "holds", "failed": "fails", "unproven": "unproven"}[level.state]
     return {
         "people": level.users,
-        "state": state if level.t_end is not None else f"so far: {state}",
+        "state": state_text(level),
         "why": listed([cause(dimension) for dimension in level.why]) if level.state == "failed" else "",
-        "served": level.users_served,
-        "strained": level.users_strained,
-        "broken": level.users_broken,
-        "undecided": level.users_undecided,
-        "unheard": level.users_unheard,
+        "served": rounded(level.served_share, 100, 1),
+        "low": rounded(level.served_share_low, 100, 1),
+        "high": rounded(level.served_share_high, 100, 1),
         "replies": level.replies,
         "ttft": rounded(level.ttft_p95, 1, 3),
         "typing": rounded(level.decode_rate_p50, 1, 1),
@@ -113,3 +108,13 @@ def _level_row(level: LevelNow) -> dict[str, Any]:
         "kv": rounded(level.kv_usage_max, 100, 0),
         "preemptions": level.preemptions,
     }
+
+
+def state_text(level: LevelNow) -> str:
+    """Return `so far: holds`, `failed`, `not proven`; of a second visit, with a note."""
+    if level.t_end is None:
+        state = {"held": "holds", "failed": "fails", "unproven": "not proven yet"}[level.state]
+        state = f"so far: {'too early to say' if level.is_early else state}"
+    else:
+        state = {"held": "held", "failed": "failed", "unproven": "not proven"}[level.state]
+    return f"{state} (second visit)" if level.visit > 1 else state

@@ -54,7 +54,7 @@ class RunDisplay:
                 what, since = self._preparation
                 self._progress.show_preparation(what, clock.monotonic() - since)
             elif run and not run.ended and run.live and run.live.now:
-                self._progress.show(run.live.now, run.position)
+                self._progress.show(run.live.now, run.live.levels.estimate, run.position)
 
     def _run(self) -> RunView | None:
         return self._view() if self._view else None

@@ -1,7 +1,7 @@
 """Are the levels comparable, and long enough to decide?"""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.columns import numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.formats import count, percent
+from probe_ext.verdict.values.formats import count, percent, rate, seconds
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.values.plurals import capitalised, listed, things
@@ -68,12 +68,22 @@ def _planned(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
 
 def _in_order(estimate: CapacityEstimate) -> Finding:
     """More load cannot improve the service: a level that did worse than a higher one has another cause."""
-    if not estimate.contradictions:
+    if estimate.contradictions:
+        why = (
+            f"Service at {_at_users(estimate.contradictions)} was worse than at more users: load does not explain that."
+        )
+    elif estimate.disturbed:
+        why = (
+            f"At {_at_users(estimate.disturbed)} one stretch was much worse than the rest: load does not explain that."
+        )
+    else:
         return Finding("in_order", "pass", False, "No level did worse than a higher one by more than chance.")
-    worse = listed([f"{users:,}" for users in estimate.contradictions])
-    why = f"Service at {worse} users was worse than at more users: load does not explain that."
     advice = "Something else slowed the server down at the time (cold start, other users). Warm it up and repeat."
     return Finding("in_order", "fail", False, why, advice)
+
+
+def _at_users(users: Sequence[int]) -> str:
+    return f"{listed([f'{number:,}' for number in users])} {'user' if list(users) == [1] else 'users'}"
 
 
 def _drift(levels: Sequence[LevelResult], estimate: CapacityEstimate) -> Finding:
@@ -82,20 +92,27 @@ def _drift(levels: Sequence[LevelResult], estimate: CapacityEstimate) -> Finding
     repeated = sorted(users for users, number in visits.items() if number > 1)
     if not repeated:
         return Finding("drift", "unproven", False, "No level was visited twice, so a drift of the server stays unseen.")
+    shown = "; ".join(_visits(users, levels) for users in estimate.drift or repeated)
     if not estimate.drift:
-        shown = listed([f"{users:,}" for users in repeated])
-        return Finding("drift", "pass", False, f"Repeated visits agree ({shown} users).")
-    shown = listed([_visits(users, levels) for users in estimate.drift])
+        return Finding("drift", "pass", False, f"Repeated visits agree. {capitalised(shown)}.")
     advice = "The server changed during the run (temperature, other clients, memory). Find out what did, then repeat."
-    return Finding("drift", "fail", False, f"Repeated visits differ by more than chance: {shown}.", advice)
+    return Finding("drift", "fail", False, f"Repeated visits differ by more than chance. {capitalised(shown)}.", advice)
 
 
 def _visits(users: int, levels: Sequence[LevelResult]) -> str:
-    """Return `8 users: 98 %, then 71 % of replies served`."""
+    """Return `at 8 users 98 %, then 71 % of replies served, median TTFT 0.2 s, then 0.8 s, 42, then 18 tokens/s`."""
     visits = sorted((level for level in levels if level.users == users), key=lambda level: level.t_start)
     judged = [(one.replies_served, one.replies_served + one.replies_strained + one.replies_broken) for one in visits]
-    shares = [percent(served / total) for served, total in judged if total]
-    return f"{things(users, 'user')}: {', then '.join(shares)} of replies served"
+    parts = [
+        (", then ".join(percent(served / total) for served, total in judged if total), "{} of replies served"),
+        (_in_turn([one.ttft_p50 for one in visits], seconds), "median TTFT {}"),
+        (_in_turn([one.decode_rate_p50 for one in visits], rate), "median typing {} tokens/s"),
+    ]
+    return f"at {things(users, 'user')} {', '.join(words.format(values) for values, words in parts if values)}"
+
+
+def _in_turn(values: Sequence[float | None], shown: Callable[[float | None], str]) -> str:
+    return ", then ".join(shown(value) for value in values if value is not None)
 
 
 def _cached(evidence: Evidence, metrics: Metrics) -> Finding:

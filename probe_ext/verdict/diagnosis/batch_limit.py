@@ -1,13 +1,17 @@
 """Does the server run only a fixed number of requests at once?"""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from probe_ext.verdict.diagnosis.concurrency import CROWDED
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
-from probe_ext.verdict.diagnosis.level_load import Load
-from probe_ext.verdict.diagnosis.ruling import absent, advised, graded, unknown
+from probe_ext.verdict.diagnosis.level_load import COMPARABLE, EngineLoad, Load
+from probe_ext.verdict.diagnosis.ruling import absent, advised, graded, holds, unknown
 from probe_ext.verdict.server.gauges import MIN_QUEUED_SAMPLES
-from probe_ext.verdict.values.formats import count
+from probe_ext.verdict.values.columns import Floats
+from probe_ext.verdict.values.evidence import quantile
+from probe_ext.verdict.values.formats import count, percent
 from probe_ext.verdict.values.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
@@ -17,8 +21,6 @@ SLACK, SMALL_CAP = 0.1, 4
 """Slots that may be free for one step: a tenth of the cap, at least one, none of a small cap."""
 MIN_EXACTLY_AT_CAP = 0.5
 """Share of samples with exactly that number, where one level alone or two together must show it."""
-COMPARABLE = 1.3
-"""Ratio of two numbers of users above which their difference may show something."""
 MORE_SLOTS = {
     "llama.cpp": "Start llama-server with more slots (--parallel N, and N times the context).",
     "ollama": "Raise OLLAMA_NUM_PARALLEL.",
@@ -29,98 +31,122 @@ MORE_SLOTS = {
 }
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """One engine at one level, while requests waited for it."""
+
+    users: int
+    load: EngineLoad
+
+    @property
+    def running(self) -> Floats:
+        running = self.load.gauges.running[self.load.gauges.queued]
+        return running[~np.isnan(running)]
+
+    @property
+    def cap(self) -> float:
+        """Peak of running requests."""
+        return float(self.running.max()) if len(self.running) else 0.0
+
+    @property
+    def steady(self) -> float:
+        """Share of the samples at about the peak."""
+        return float((self.running >= self.cap - _slack(self.cap)).mean()) if len(self.running) else 0.0
+
+    def exactly(self, cap: float) -> bool:
+        """Tell whether exactly that number ran in at least half of the samples."""
+        return bool(len(self.running)) and float((self.running == cap).mean()) >= MIN_EXACTLY_AT_CAP
+
+
 def batch_limit(facts: Facts) -> Ruling:
     """A fixed number of requests run at once although the KV cache has room: a setting, not the hardware."""
     rule = "batch_limit"
     reported = [load for load in facts.loads if not np.isnan(load.gauges.waiting).all()]
     if not reported:
         return _from_outside(facts)
-    queued = [load for load in reported if int(load.gauges.queued.sum()) >= MIN_QUEUED_SAMPLES]
-    if not queued:
+    top = reported[-1]
+    engine = max(top.engines, key=lambda engine: top.engines[engine].queued)
+    seen = [_Seen(load.users, load.engines[engine]) for load in reported if engine in load.engines]
+    queued = [one for one in seen if one.load.queued >= MIN_QUEUED_SAMPLES]
+    if not queued or top.engines[engine].queued < MIN_QUEUED_SAMPLES:
         most = max(float(np.nanmax(load.gauges.waiting)) for load in reported)
-        why = "No request waited for a slot for more than a moment."
+        why = f"At {things(top.users, 'user')} no request waited for a slot for more than a moment."
         return absent(rule, why, Fact("peak of waiting requests", most, "requests"))
-    return _capped(facts, queued)
+    return _capped(facts, top, [quantile(one.load.gauges.running, 1.0) or 0.0 for one in seen], queued)
 
 
-def _capped(facts: Facts, queued: list[Load]) -> Ruling:
+def _capped(facts: Facts, load: Load, running_max: list[float], queued: list[_Seen]) -> Ruling:
     rule, top = "batch_limit", queued[-1]
-    cap, steady = _cap(top)
-    room = _room(top)
-    waiting = float(top.gauges.waiting[top.gauges.queued].mean())
+    cap, steady, room = top.cap, top.steady, top.load.room
+    waiting = float(top.load.gauges.waiting[top.load.gauges.queued].mean())
+    of_engine = " on the busiest engine" if len(load.engines) > 1 else ""
     shown = [
-        Fact(f"peak of running requests while others waited, at {things(top.users, 'user')}", cap, "requests"),
+        Fact(
+            f"peak of running requests while others waited, at {things(top.users, 'user')}{of_engine}", cap, "requests"
+        ),
         Fact("samples at about that number", steady, "fraction"),
         Fact("mean of waiting requests meanwhile", waiting, "requests"),
     ]
     if cap <= 1:
         return absent(rule, "Requests run one at a time: see `serialised`.", *shown)
     fixed = steady >= MIN_AT_CAP or _same_at_fewer_users(cap, queued)
-    if not fixed or any((load.running_max or 0) > cap + _slack(cap) for load in facts.loads):
+    if not fixed or max(running_max) > cap + _slack(cap):
         why = "Requests waited, but not for a fixed number of slots: the number running kept changing."
         return absent(rule, why, *shown)
     if not _sure_of(cap, queued):
         why = f"About {count(cap)} requests ran while others waited, but at one level only: perhaps for one step."
         return unknown(rule, why, "a level with a third more users", *shown)
-    if room is None and facts.slots != cap:
+    slots = None if facts.slots is None else facts.slots / max(1, len(load.engines))
+    if room is None and slots != cap:
         why = f"The server ran {count(cap)} requests at once and queued the others, by a setting or for lack of memory."
         return unknown(rule, why, "KV-cache usage, which this server does not report", *shown)
     if room is not None:
-        shown.append(Fact("further replies that the KV cache had room for", room, "replies"))
-        if room < 1 or top.preemptions:
+        if room < 1 or load.preemptions:
             return absent(rule, "Requests waited because the KV cache was full: see `memory_wall`.", *shown)
-    return _set_limit(facts, queued, cap, tuple(shown))
+        usage = quantile(top.load.gauges.kv[top.load.gauges.queued], 0.5)
+        shown.append(Fact("KV-cache usage meanwhile, median", usage, "fraction"))
+    return _set_limit(facts, load, queued, slots, shown)
 
 
-def _set_limit(facts: Facts, queued: list[Load], cap: float, shown: tuple[Fact, ...]) -> Ruling:
-    top, room = queued[-1], _room(queued[-1])
-    before = [load for load in queued[:-1] if load.users < top.users]
-    typed = top.crowd.typing_top
-    confidence, reason = graded(
+def _set_limit(facts: Facts, load: Load, queued: list[_Seen], slots: float | None, shown: list[Fact]) -> Ruling:
+    top, engines = queued[-1], len(load.engines)
+    cap, typing = top.cap, load.crowd.typing_top
+    before = [one for one in queued[:-1] if one.users < top.users]
+    grade = graded(
+        {"the same number at another level": _alike(before[-1].cap, cap) if before else None},
         {
-            "the same number at another level": _alike(_cap(before[-1])[0], cap) if before else None,
-            "clients never saw more replies typing at once": None if typed is None else typed <= cap,
-            "the server reports this number as its setting": True if facts.slots == cap else None,
-        }
+            "clients never saw more replies typing at once": None if typing is None else typing <= cap * engines,
+            "the server reports this number as its setting": True if slots == cap else None,
+        },
     )
-    why = f"No more than {count(cap)} requests ran while others waited for a slot"
-    why += f", although the KV cache had room for about {count(room)} more." if room is not None else "."
-    advice = advised(MORE_SLOTS, facts.engine)
-    if room is not None:
-        advice += f" The KV cache has room for about {count(cap + room)} replies of this size at once."
-    return Ruling(
-        "batch_limit", "holds", why, label=f"no more than {count(cap)} requests run at once",
-        from_users=min(load.users for load in queued if _alike(_cap(load)[0], cap)),
-        evidence=shown, confidence=confidence, confidence_from=reason, advice=advice,
-    )  # fmt: skip
+    each = f" on each of {engines} engines" if engines > 1 else ""
+    usage = quantile(top.load.gauges.kv[top.load.gauges.queued], 0.5)
+    why = f"No more than {count(cap)} requests ran{each} while others waited for a slot"
+    why += "." if usage is None else f", although only {percent(usage)} of the KV cache was in use."
+    since = min(one.users for one in queued if _alike(one.cap, cap))
+    label = f"no more than {count(cap)} requests run at once{each}"
+    advice = advised(MORE_SLOTS, facts.engine) + _room(facts)
+    return holds("batch_limit", why, label, grade, advice, shown, since)
 
 
-def _cap(load: Load) -> tuple[float, float]:
-    """Return the peak of running requests while others waited, and the share of those samples at about that number."""
-    running = load.gauges.running[load.gauges.queued]
-    running = running[~np.isnan(running)]
-    if not len(running):
-        return 0.0, 0.0
-    most = float(running.max())
-    return most, float((running >= most - _slack(most)).mean())
+def _room(facts: Facts) -> str:
+    """Say how many replies the KV cache has room for: the figures of its headroom, and no others."""
+    if facts.headroom.replies is None:
+        return ""
+    low, high = facts.headroom.replies
+    room = f"{low:,} to {high:,} replies" if high > low else things(low, "reply", "replies")
+    return f" The KV cache has room for {room} like these."
 
 
-def _exactly(cap: float, load: Load) -> bool:
-    """Tell whether exactly that number ran in at least half of the samples with a queue."""
-    running = load.gauges.running[load.gauges.queued]
-    running = running[~np.isnan(running)]
-    return bool(len(running)) and float((running == cap).mean()) >= MIN_EXACTLY_AT_CAP
-
-
-def _same_at_fewer_users(cap: float, queued: list[Load]) -> bool:
+def _same_at_fewer_users(cap: float, queued: list[_Seen]) -> bool:
     """Tell whether the same number ran at a level of fewer users, in at least half of the samples of both.
 
     Steps may take seconds, and gauges show the slots before the step: slots filled long since still look free, in more
     samples than MIN_AT_CAP allows.
     """
     top = queued[-1]
-    others = [load for load in queued if load.users * COMPARABLE <= top.users and _cap(load)[0] == cap]
-    return _exactly(cap, top) and any(_exactly(cap, load) for load in others)
+    others = [one for one in queued if one.users * COMPARABLE <= top.users and one.cap == cap]
+    return top.exactly(cap) and any(one.exactly(cap) for one in others)
 
 
 def _slack(cap: float) -> float:
@@ -132,23 +158,18 @@ def _alike(one: float, other: float) -> bool:
     return abs(one - other) <= _slack(max(one, other))
 
 
-def _sure_of(cap: float, queued: list[Load]) -> bool:
+def _sure_of(cap: float, queued: list[_Seen]) -> bool:
     """Tell whether another level with a third fewer users shows the same number, or this one shows it clearly.
 
     Clearly: at exactly that number most of the time, with a queue that was never short, because requests that arrive in
     mid-step wait for the next one.
     """
     top = queued[-1]
-    if any(load.users * COMPARABLE <= top.users and _alike(_cap(load)[0], cap) for load in queued):
+    if any(one.users * COMPARABLE <= top.users and _alike(one.cap, cap) for one in queued):
         return True
-    always = float((top.gauges.queued).mean()) >= MIN_AT_CAP and float(np.nanmean(top.gauges.waiting)) >= 1
-    return always and _exactly(cap, top)
-
-
-def _room(load: Load) -> float | None:
-    room = load.gauges.room[load.gauges.queued]
-    room = room[~np.isnan(room)]
-    return float(np.median(room)) if len(room) else None
+    gauges = top.load.gauges
+    always = float(gauges.queued.mean()) >= MIN_AT_CAP and float(np.nanmean(gauges.waiting)) >= 1
+    return always and top.exactly(cap)
 
 
 def _from_outside(facts: Facts) -> Ruling:
@@ -170,4 +191,4 @@ def _from_outside(facts: Facts) -> Ruling:
             rule, "Not all users received tokens at the same time; the streams do not show why.", needs, shown
         )
     why = f"No more than {count(typed)} replies were typing at once, with {same[0].users} users as with {top.users}: a"
-    return unknown(rule, why + " limit, by a setting or for lack of memory.", needs, shown)
+    return unknown(rule, why + " limit, by a setting, for lack of memory, or in front of the server.", needs, shown)

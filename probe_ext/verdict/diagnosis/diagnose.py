@@ -2,52 +2,78 @@
 
 A rule takes facts and returns a ruling: it holds, it is absent, or it is unknown and what would be needed to know it.
 Several may hold at once. `bounds` lists those that hold, in the order to look at: first what falsifies the figures,
-then what a setting can change, then the hardware.
+then what stands in front of the server, then what a setting can change, then the hardware.
 """
 
 from collections.abc import Callable, Mapping
 
-from probe_ext.verdict.diagnosis.answers_bound import cut_answers, response_cache
+from probe_ext.verdict.diagnosis.answers_bound import buffered_stream, cut_answers, response_cache
 from probe_ext.verdict.diagnosis.batch_limit import batch_limit
 from probe_ext.verdict.diagnosis.concurrency import CROWDED
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.headroom import client_too_slow, not_loaded
+from probe_ext.verdict.diagnosis.in_front import gateway, quota, slow_path
 from probe_ext.verdict.diagnosis.kv_cache import memory_wall
+from probe_ext.verdict.diagnosis.other_load import other_load, throttling
+from probe_ext.verdict.diagnosis.replicas import slow_replica, uneven_balancer
 from probe_ext.verdict.diagnosis.ruling import unknown
 from probe_ext.verdict.diagnosis.serialised import serialised
-from probe_ext.verdict.diagnosis.throughput import ceiling, prefill_bound
+from probe_ext.verdict.diagnosis.throughput import ceiling, prefill_bound, throughput_limit
 from probe_ext.verdict.values.plurals import listed, things
 from probe_ext.verdict.values.ruling_types import RULE_NAMES, Diagnosis, Ruling
 
 RULES: Mapping[str, Callable[[Facts], Ruling]] = {
     "client_too_slow": client_too_slow,
+    "other_load": other_load,
     "response_cache": response_cache,
     "cut_answers": cut_answers,
+    "buffered_stream": buffered_stream,
+    "quota": quota,
+    "gateway": gateway,
+    "slow_path": slow_path,
+    "throttling": throttling,
+    "uneven_balancer": uneven_balancer,
+    "slow_replica": slow_replica,
     "serialised": serialised,
     "batch_limit": batch_limit,
     "memory_wall": memory_wall,
     "prefill_bound": prefill_bound,
     "ceiling": ceiling,
+    "throughput_limit": throughput_limit,
 }
 """In the order of `bounds`; `not_loaded` follows, because it depends on these."""
-_NEED_SPEED = ("prefill_bound", "ceiling")
+_SPEED = frozenset({"throttling", "prefill_bound", "ceiling", "throughput_limit"})
+MASKS: Mapping[str, frozenset[str]] = {
+    "other_load": frozenset(RULES) - {"client_too_slow", "other_load"},
+    "client_too_slow": _SPEED,
+    "response_cache": _SPEED | {"slow_path", "gateway"},
+    "cut_answers": _SPEED,
+    "buffered_stream": _SPEED - {"ceiling"} | {"slow_path", "serialised"},
+    "quota": _SPEED - {"throttling"} | {"slow_path"},
+    "gateway": _SPEED - {"throttling"} | {"slow_path", "serialised"},
+    "throttling": _SPEED - {"throttling"},
+    "uneven_balancer": frozenset({"ceiling"}),
+    "slow_replica": frozenset({"ceiling", "throttling"}),
+}
+"""Rules that nothing can be concluded about while another one explains the same figures."""
+_NOT_ABOUT_LOAD = {"slow_path", "slow_replica"}
+"""Rules that may hold although no limit is reached."""
 
 
 def diagnose(facts: Facts) -> Diagnosis:
     """Apply all rules and summarise them."""
     rulings = {name: apply(facts) for name, apply in RULES.items()}
-    for masking in ("client_too_slow", "response_cache", "cut_answers"):
+    for masking, masked in MASKS.items():
         if rulings[masking].state == "holds":
-            rulings |= {name: _masked(rulings[name], masking) for name in _NEED_SPEED}
+            rulings |= {name: _masked(rulings[name], masking) for name in masked}
     rulings["ceiling"] = _unless_prefill(rulings["ceiling"], rulings["prefill_bound"])
     bounds = [name for name, ruling in rulings.items() if ruling.state == "holds"]
-    rulings["not_loaded"] = not_loaded(facts, bounds)
+    rulings["not_loaded"] = not_loaded(facts, [name for name in bounds if name not in _NOT_ABOUT_LOAD])
     bounds += ["not_loaded"] if rulings["not_loaded"].state == "holds" else []
     return Diagnosis(_sentence(bounds, rulings, facts), tuple(bounds), tuple(rulings[name] for name in RULE_NAMES))
 
 
 def _masked(ruling: Ruling, by: str) -> Ruling:
-    """Nothing can be concluded about the server's speed where another rule explains the same figures."""
     if ruling.state != "holds":
         return ruling
     return unknown(ruling.rule, f"{ruling.why} But `{by}` holds, which looks the same.", f"a run without `{by}`")
@@ -68,8 +94,14 @@ def _sentence(bounds: list[str], rulings: Mapping[str, Ruling], facts: Facts) ->
     if bounds == ["not_loaded"]:
         confidence = rulings["not_loaded"].confidence
         return f"No limit reached: throughput still grows with more users ({confidence} confidence)."
+    if "other_load" in bounds:
+        confidence = rulings["other_load"].confidence
+        return f"What limits the server is not known: it had other load as well ({confidence} confidence)."
+    named = listed([_named(rulings[name]) for name in bounds if name != "not_loaded"])
+    if "not_loaded" in bounds:
+        return f"No limit reached: throughput still grows with more users. But {named}."
     if bounds:
-        return f"What limits the server: {listed([_named(rulings[name]) for name in bounds])}."
+        return f"What limits the server: {named}."
     if not facts.loads:
         return "What limits the server is not known: no level was measured."
     return _nothing_holds(rulings, facts)
@@ -81,10 +113,11 @@ def _nothing_holds(rulings: Mapping[str, Ruling], facts: Facts) -> str:
         return f"Replies fail from {things(failing.users, 'user')} on; no limit of the server's speed explains that."
     lightest = facts.loads[0]
     if lightest.crowd.in_flight < CROWDED and not lightest.served:
-        return "The hardware is the limit: even a single user is not served."
+        return "Even a single user is not served, so no number of users explains it."
     unknown_rules = [rulings[name] for name in RULE_NAMES if rulings[name].state == "unknown"]
     if unknown_rules:
-        first = next((ruling for ruling in unknown_rules if ruling.evidence), unknown_rules[0])
+        telling = [ruling for ruling in unknown_rules if ruling.evidence and ruling.rule not in _NOT_ABOUT_LOAD]
+        first = (telling or unknown_rules)[0]
         return f"What limits the server is not known. {first.why} Needed to know it: {first.needs}."
     if facts.loads[-1].served:
         return f"No limit reached yet. {rulings['not_loaded'].why}"

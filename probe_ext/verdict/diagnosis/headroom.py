@@ -3,10 +3,9 @@
 import numpy as np
 
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
-from probe_ext.verdict.diagnosis.kv_cache import NEARLY_FULL
-from probe_ext.verdict.diagnosis.level_load import Load
-from probe_ext.verdict.diagnosis.ruling import absent, graded, unknown
-from probe_ext.verdict.diagnosis.throughput import MIN_RISING, NOISE_SIGMA, Slope, slope
+from probe_ext.verdict.diagnosis.level_load import NEARLY_FULL, Load
+from probe_ext.verdict.diagnosis.ruling import absent, graded, holds, unknown
+from probe_ext.verdict.diagnosis.throughput import MIN_RISING, NOISE_SIGMA, Slope, client_slope
 from probe_ext.verdict.values.formats import decimals
 from probe_ext.verdict.values.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
@@ -33,16 +32,12 @@ def client_too_slow(facts: Facts) -> Ruling:
         return absent(rule, "The load generator kept up.", *shown)
     if not lasting:
         return absent(rule, f"The load generator kept up, except for a moment. {failed[0].why}", *shown)
-    confidence, how = graded(
-        {
-            "another check failed too": len(failed) > 1 or None,
-            "the delay invalidates the run": any(f.makes_invalid for f in failed) or None,
-        }
+    grade = graded(
+        {"the delay invalidates the run": any(f.makes_invalid for f in failed) or None},
+        {"another check failed too": len(failed) > 1 or None},
     )
-    return Ruling(
-        rule, "holds", " ".join(finding.why for finding in failed), label="the load generator could not keep up",
-        evidence=shown, confidence=confidence, confidence_from=how, advice=lasting[0].advice,
-    )  # fmt: skip
+    why = " ".join(finding.why for finding in failed)
+    return holds(rule, why, "the load generator could not keep up", grade, lasting[0].advice, shown)
 
 
 def not_loaded(facts: Facts, bounds: list[str]) -> Ruling:
@@ -54,8 +49,8 @@ def not_loaded(facts: Facts, bounds: list[str]) -> Ruling:
         return absent(rule, "A limit was found.")
     top = facts.loads[-1]
     if not top.served:
-        return absent(rule, f"Not all users were served at {things(top.users, 'user')}.")
-    found = slope(facts.loads)
+        return absent(rule, f"Too few replies were served at {things(top.users, 'user')}.")
+    found = client_slope(facts.loads)
     if found is None:
         return unknown(rule, "There are no two batch sizes to compare.", "two or more levels with more users")
     return _rising(top, found)
@@ -76,14 +71,13 @@ def _rising(top: Load, found: Slope) -> Ruling:
     if found.power - NOISE_SIGMA * (found.error or 0.0) < MIN_RISING:
         why = f"Doubling the concurrent replies brings {decimals(twice)} times the throughput, which may be noise."
         return unknown(rule, why, "longer levels (--hold)", *shown)
-    confidence, how = graded(
+    grade = graded(
+        {},
         {
             "no request waited for a slot": None if not len(waiting) else float(waiting.mean()) < 1,
             "the KV cache has room": None if top.kv_max is None else top.kv_max < NEARLY_FULL,
-        }
+        },
     )
-    return Ruling(
-        rule, "holds", f"At {things(top.users, 'user')} all users are served, and throughput still grows with more "
-        "users.", label="no limit reached yet", evidence=tuple(shown), confidence=confidence,
-        confidence_from=how, advice=f"Measure more users: --levels {top.users},{2 * top.users},{4 * top.users}.",
-    )  # fmt: skip
+    why = f"At {things(top.users, 'user')} enough replies are served, and throughput still grows with more users."
+    advice = f"Measure more users: --levels {top.users},{2 * top.users},{4 * top.users}."
+    return holds(rule, why, "no limit reached yet", grade, advice, shown)

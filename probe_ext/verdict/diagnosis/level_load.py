@@ -1,6 +1,6 @@
 """The load of each level on the server, as the rules of the diagnosis see it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,16 +9,66 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.diagnosis.concurrency import Crowd, crowd
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.results.slo_metrics import token_windows
-from probe_ext.verdict.server.gauges import Gauges, gauges, growth, mean_of
-from probe_ext.verdict.server.server_series import Metrics
+from probe_ext.verdict.server.gauges import (
+    MIN_QUEUED_SAMPLES,
+    Gauges,
+    gauges,
+    gauges_by_engine,
+    growth,
+    mean_of,
+    of_engine,
+)
+from probe_ext.verdict.server.server_series import Engine, Metrics
 from probe_ext.verdict.values.columns import Bools, Floats, numbers
 from probe_ext.verdict.values.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.values.level_result import LevelResult
 
 _NOT_FAILED = {Outcome.COMPLETE, Outcome.ENDED_BY_US}
-SERVED_SHARE = 0.90
+COMPARABLE = 1.3
+"""Ratio of two loads above which their difference may show something."""
+NEARLY_FULL = 0.9
+"""KV-cache usage below which no request waits for memory."""
+TOO_MANY_REQUESTS = 429
 THROUGHPUT_BLOCKS = 10
 """Blocks of time per level that show how steady its throughput was."""
+
+
+@dataclass(frozen=True)
+class EngineLoad:
+    """One engine in a level."""
+
+    gauges: Gauges
+    itl: float | None
+    """mean seconds between the tokens of a reply, as the engine reports"""
+
+    @property
+    def queued(self) -> int:
+        """Number of samples with requests waiting."""
+        return int(self.gauges.queued.sum())
+
+    @property
+    def room(self) -> float | None:
+        """Median number of further replies that the KV cache had room for while requests waited."""
+        return quantile(self.gauges.room[self.gauges.queued], 0.5)
+
+    @property
+    def no_room(self) -> bool:
+        """Whether requests waited while the cache could not have held another reply, most of the time."""
+        return self.queued >= MIN_QUEUED_SAMPLES and self.room is not None and self.room < 1
+
+
+@dataclass(frozen=True)
+class ServerLoad:
+    """What the server itself reports of a level; None where it does not."""
+
+    in_flight: float | None
+    """mean of requests running and waiting"""
+    running: float | None
+    """mean"""
+    tokens_per_s: float | None
+    """tokens generated"""
+    ttft: float | None
+    """mean"""
 
 
 @dataclass(frozen=True)
@@ -26,8 +76,12 @@ class Load:
     """One level, in seconds and tokens; None where something is not known."""
 
     users: int
+    t_start: float
+    t_end: float
     served: bool
-    """whether the level held, or the band seemed to"""
+    """whether enough replies were served, proven or not"""
+    held: bool
+    """whether it is proven that this many users are served"""
     crowd: Crowd
     tokens_per_s: float | None
     """output tokens per second, all users together"""
@@ -37,8 +91,11 @@ class Load:
     """first tokens per second"""
     ttft: float | None
     """median"""
+    ttft_mean: float | None
     tpot: float | None
     """median seconds per token"""
+    tpot_high: float | None
+    """95th percentile"""
     prompt: float | None
     """mean prompt tokens per reply that were not cached"""
     prompt_whole: float | None
@@ -46,8 +103,13 @@ class Load:
     prefill: float | None
     """mean seconds from scheduled to first token, as the server reports"""
     gauges: Gauges
+    """over all engines"""
+    engines: Mapping[Engine, EngineLoad]
+    server: ServerLoad
     preemptions: int | None
     longest_gap: float | None
+    rejected: float
+    """share of the replies sent that were rejected with HTTP 429"""
     failing: bool = False
     """whether failed replies, more than anything else, cost users"""
 
@@ -71,6 +133,11 @@ class Load:
         return min(self.crowd.typing, float(running.mean())) if len(running) else self.crowd.typing
 
     @property
+    def out_of_memory(self) -> bool:
+        """Whether memory ran out: replies were preempted, or requests waited for room in an engine's KV cache."""
+        return bool(self.preemptions) or any(engine.no_room for engine in self.engines.values())
+
+    @property
     def running_max(self) -> float | None:
         """Peak of requests running, by the server's gauge."""
         return quantile(self.gauges.running, 1.0)
@@ -81,36 +148,66 @@ class Load:
         return quantile(self.gauges.kv, 1.0)
 
 
-def loads(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics) -> tuple[Load, ...]:
+def loads(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics, served_share: float) -> tuple[Load, ...]:
     """Return the loads in order of rising users; bands of a ramp only if no level was measured."""
     steady = [level for level in levels if not level.band] or list(levels)
-    measured = (_load(evidence, level, metrics) for level in sorted(steady, key=lambda level: level.users))
+    measured = (
+        _load(evidence, level, metrics, served_share) for level in sorted(steady, key=lambda level: level.users)
+    )
     return tuple(load for load in measured if load is not None)
 
 
-def _load(evidence: Evidence, result: LevelResult, metrics: Metrics) -> Load | None:
+def _load(evidence: Evidence, result: LevelResult, metrics: Metrics, served_share: float) -> Load | None:
     level = Level(result.users, result.users_low, result.users_high, result.t_start, result.t_end, result.band)
     together = crowd(evidence.replies, level)
     if together is None:
         return None
     sent, first = numbers(evidence.replies, "sent"), numbers(evidence.replies, "first")
+    summed = gauges(metrics, level)
     begun: Bools = (first >= level.t_start) & (first <= level.t_end)
     return Load(
         users=result.users,
-        served=result.state != "failed" and (result.served_share_fit or 0.0) >= SERVED_SHARE,
+        t_start=level.t_start,
+        t_end=level.t_end,
+        held=result.state == "held",
+        served=result.state != "failed" and (result.served_share_fit or 0.0) >= served_share,
         crowd=together,
         tokens_per_s=result.total_tokens_per_s,
         tokens_error=_relative_error(token_windows(evidence.windows), level),
         replies_per_s=float(begun.sum()) / level.seconds,
         ttft=quantile((first - sent)[begun], 0.5),
+        ttft_mean=mean((first - sent)[begun]),
         tpot=quantile(numbers(evidence.replies, "tpot")[begun], 0.5),
+        tpot_high=quantile(numbers(evidence.replies, "tpot")[begun], 0.95),
         prompt=_computed(evidence.replies, begun, metrics, level),
         prompt_whole=mean(numbers(evidence.replies, "tokens_in")[begun]),
         prefill=mean_of(metrics, "prefill", level),
-        gauges=gauges(metrics, level),
+        gauges=summed,
+        engines={
+            engine: EngineLoad(found, mean_of(of_engine(metrics, engine), "itl", level))
+            for engine, found in gauges_by_engine(metrics, level).items()
+        },
+        server=_server(metrics, level, summed),
         preemptions=result.preemptions,
         longest_gap=result.longest_gap_max,
+        rejected=_rejected(evidence.replies, (sent >= level.t_start) & (sent <= level.t_end)),
         failing=result.why[:1] == ("answer",) and bool(set(result.outcomes) - _NOT_FAILED),
+    )
+
+
+def _rejected(replies: Columns, sent: Bools) -> float:
+    status = numbers(replies, "status")[sent]
+    return float((status == TOO_MANY_REQUESTS).mean()) if len(status) else 0.0
+
+
+def _server(metrics: Metrics, level: Level, summed: Gauges) -> ServerLoad:
+    running, waiting = mean(summed.running), mean(summed.waiting)
+    generated = growth(metrics, "generation_tokens", level)
+    return ServerLoad(
+        in_flight=None if running is None or waiting is None else running + waiting,
+        running=running,
+        tokens_per_s=generated[0] / generated[1] if generated and generated[1] else None,
+        ttft=mean_of(metrics, "ttft", level),
     )
 
 
@@ -132,15 +229,22 @@ def mean(values: Floats) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
+def tokens_by_block(tokens: Floats, start: float, end: float, blocks: int) -> tuple[Floats, Floats]:
+    """Return the middle of each block of a stretch and the mean tokens per second in it."""
+    begin, count = tokens[:, 0], tokens[:, 2]
+    inside = (begin >= start) & (begin + tokens[:, 1] <= end)
+    seconds = np.floor(begin[inside] - start).astype(np.int64)
+    whole = np.bincount(seconds, weights=count[inside], minlength=max(1, int(end - start)))[: int(end - start)]
+    parts = [part for part in np.array_split(np.arange(len(whole)), min(blocks, len(whole))) if len(part)]
+    middle = np.array([start + float(part.mean()) + 0.5 for part in parts])
+    return middle, np.array([float(whole[part].mean()) for part in parts])
+
+
 def _relative_error(tokens: Floats | None, level: Level) -> float | None:
     """Return the standard error of the throughput over its mean, from the spread between blocks of the level."""
     if tokens is None or level.seconds < 1:
         return None
-    start, count = tokens[:, 0], tokens[:, 2]
-    inside = (start >= level.t_start) & (start + tokens[:, 1] <= level.t_end)
-    seconds = np.floor(start[inside] - level.t_start).astype(np.int64)
-    whole = np.bincount(seconds, weights=count[inside], minlength=max(1, int(level.seconds)))[: int(level.seconds)]
-    blocks = [float(block.mean()) for block in np.array_split(whole, min(THROUGHPUT_BLOCKS, len(whole))) if len(block)]
+    _, blocks = tokens_by_block(tokens, level.t_start, level.t_end, THROUGHPUT_BLOCKS)
     if len(blocks) < 2 or not np.mean(blocks):
         return None
     return float(np.std(blocks, ddof=1) / np.sqrt(len(blocks)) / np.mean(blocks))

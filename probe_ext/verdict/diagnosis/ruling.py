@@ -1,24 +1,45 @@
 """Building blocks of rules: results, confidence, advice."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from probe_ext.verdict.values.ruling_types import Confidence, Fact, Ruling
 
 CONFIDENCES: tuple[Confidence, ...] = ("low", "medium", "high")
 
 
-def graded(signs: Mapping[str, bool | None]) -> tuple[Confidence, str]:
+Signs = Mapping[str, bool | None]
+
+
+def graded(same_source: Signs, other_source: Signs) -> tuple[Confidence, str]:
     """Return a confidence and its reason, from independent signs beside the one that a rule rests on.
 
-    High with two signs that agree, medium with one, low with none; each sign that disagrees lowers it by one grade.
-    None: the sign could not be checked.
+    High with two signs that agree, one of them from another source; medium with one, low with none. Each sign that
+    disagrees lowers it by one grade. None: the sign could not be checked.
     """
+    signs = {**other_source, **same_source}
     agree = [name for name, seen in signs.items() if seen]
     against = [name for name, seen in signs.items() if seen is False]
-    grade = max(0, min(2, len(agree)) - len(against))
+    most = 2 if any(other_source.values()) else 1
+    grade = max(0, min(most, len(agree)) - len(against))
     reasons = [f"further signs for it: {', '.join(agree)}"] if agree else []
     reasons += [f"signs against it: {', '.join(against)}"] if against else []
     return CONFIDENCES[grade], "; ".join(reasons) or "no further sign could confirm it"
+
+
+def holds(
+    rule: str,
+    why: str,
+    label: str,
+    grade: tuple[Confidence, str],
+    advice: str,
+    evidence: Sequence[Fact],
+    from_users: int | None = None,
+) -> Ruling:
+    """Return the result of a rule that holds."""
+    return Ruling(
+        rule, "holds", why, label=label, from_users=from_users, evidence=tuple(evidence),
+        confidence=grade[0], confidence_from=grade[1], advice=advice,
+    )  # fmt: skip
 
 
 def absent(rule: str, why: str, *evidence: Fact) -> Ruling:

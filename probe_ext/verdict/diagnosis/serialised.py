@@ -1,9 +1,9 @@
-"""Does the server process requests one after another?"""
+"""Are requests processed one after another?"""
 
 from probe_ext.verdict.diagnosis.concurrency import CROWDED
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.level_load import Load
-from probe_ext.verdict.diagnosis.ruling import absent, advised, graded, unknown
+from probe_ext.verdict.diagnosis.ruling import absent, advised, graded, holds, unknown
 from probe_ext.verdict.server.gauges import MIN_QUEUED_SAMPLES
 from probe_ext.verdict.values.formats import count, percent, seconds
 from probe_ext.verdict.values.plurals import things
@@ -24,9 +24,9 @@ MORE_SLOTS = {
     "continuous batching.",
     "ollama": "Raise OLLAMA_NUM_PARALLEL, or use a server with continuous batching, such as vLLM.",
     "vllm": "Raise --max-num-seqs: it limits the server to one request at a time.",
-    "": "Let the server run several requests at once; if it cannot, use one with continuous batching, such as vLLM. "
-    "The hardware is not the limit yet.",
+    "": "Let the server run several requests at once; if it cannot, use one with continuous batching, such as vLLM.",
 }
+_OR_A_PROXY = " A proxy in front of the server may be the cause as well; the server's metrics would tell."
 
 
 def serialised(facts: Facts) -> Ruling:
@@ -45,6 +45,8 @@ def serialised(facts: Facts) -> Ruling:
         Fact(f"time with two or more replies typing, at {things(top.users, 'user')}", together, "fraction"),
         Fact(f"time with any reply typing, at {things(top.users, 'user')}", typing, "fraction"),
     )
+    if top.server.in_flight is not None and not _one_ran(top):
+        return absent(rule, "No request waited at the server: whatever serialises them stands in front of it.", *shown)
     if together > MAX_TOGETHER_SHARE:
         return absent(rule, f"Two or more replies were typing at once in {percent(together)} of the time.", *shown)
     if typing < MIN_TYPING_SHARE and not _one_ran(top):
@@ -57,18 +59,15 @@ def _one_by_one(facts: Facts, seen: list[Load], shown: tuple[Fact, ...]) -> Ruli
     top = seen[-1]
     alone = next((load for load in facts.loads if load.crowd.in_flight < CROWDED), None)
     gain = top.tokens_per_s / alone.tokens_per_s if alone and alone.tokens_per_s and top.tokens_per_s else None
-    turns = _turns(top)
-    running = top.running_max
-    confidence, reason = graded(
+    turns, running = _turns(top), top.running_max
+    flat = f"throughput stays flat from {alone.users if alone else 0} to {top.users} users"
+    low, high = QUEUE_WAIT_RANGE
+    grade = graded(
         {
-            "the server reports one running request while others waited": None if running is None else running <= 1,
-            f"throughput stays flat from {alone.users if alone else 0} to {top.users} users": _at_most(
-                gain, MAX_THROUGHPUT_GAIN
-            ),
-            "the wait equals one whole reply per user ahead": None
-            if turns is None
-            else _within(turns, QUEUE_WAIT_RANGE),
-        }
+            flat: None if gain is None else gain <= MAX_THROUGHPUT_GAIN,
+            "the wait equals one whole reply per user ahead": None if turns is None else low <= turns <= high,
+        },
+        {"the server reports one running request while others waited": True if _one_ran(top) else None},
     )
     evidence = [*shown]
     if gain is not None and alone:
@@ -79,11 +78,8 @@ def _one_by_one(facts: Facts, seen: list[Load], shown: tuple[Fact, ...]) -> Ruli
         evidence.append(Fact("peak of running requests", running, "requests"))
     why = f"With {things(top.users, 'user')} no two replies were typing at the same time"
     why += f", and the median wait for the first word was {seconds(top.ttft)}." if top.ttft else "."
-    return Ruling(
-        "serialised", "holds", why, label="requests are processed one after another", from_users=seen[0].users,
-        evidence=tuple(evidence), confidence=confidence, confidence_from=reason,
-        advice=advised(MORE_SLOTS, facts.engine),
-    )  # fmt: skip
+    advice = advised(MORE_SLOTS, facts.engine) + ("" if _one_ran(top) else _OR_A_PROXY)
+    return holds("serialised", why, "requests are processed one after another", grade, advice, evidence, seen[0].users)
 
 
 def _one_ran(load: Load) -> bool:
@@ -97,11 +93,3 @@ def _turns(load: Load) -> float | None:
     if not load.replies_per_s or load.ttft is None or load.crowd.in_flight <= 1:
         return None
     return load.ttft / ((load.crowd.in_flight - 1) / load.replies_per_s)
-
-
-def _at_most(value: float | None, bound: float) -> bool | None:
-    return None if value is None else value <= bound
-
-
-def _within(value: float, bounds: tuple[float, float]) -> bool:
-    return bounds[0] <= value <= bounds[1]

@@ -23,6 +23,8 @@ from probe_ext.verdict.inference.user_differences import split_visits
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, Dispersion, GroupCapacity, Suggestion
 from probe_ext.verdict.values.json_types import Bracket, Interval
 
+ON_THE_WAY = (0.10, 0.98)
+"""served shares of a level that shows where the share falls"""
 GAP_DEVIANCE = 1.0
 """the interval covers the gaps between levels whose deviance is at most so much above the best gap's"""
 
@@ -44,23 +46,37 @@ def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | Non
     curve = _curve(evidence, criteria)
     point = _point(evidence, curve, bracket, criteria)
     interval = _interval(evidence, bracket, curve, criteria)
-    placed = curve is not None and point is not None and None not in bracket
+    placed = point is not None and curve is not None and _passes_limit(evidence, bracket)
+    served = int(point) if placed and point is not None else _proven_users(bracket)
+    if interval is not None and served is not None:
+        interval = min(interval[0], served), interval[1]
     levels = level_estimates(evidence, criteria)
     return CapacityEstimate(
         levels=levels,
         estimate=point,
         interval=interval,
         bracket=bracket,
-        served_users=int(point) if placed and point is not None else _proven_users(bracket),
+        served_users=served,
         suggestion=_suggestion(evidence, point, interval, criteria),
         dispersion=_dispersion(evidence, criteria),
         drift=evidence.drift,
         contradictions=_users_at(evidence, evidence.contradicting),
+        disturbed=_users_at(evidence, evidence.visits_left_out),
         users_differ=evidence.comparison.differ,
         groups=_groups(visits, evidence, criteria, critical),
         placed_by_curve=placed,
         next=next_step(levels, interval, point),
     )
+
+
+def _passes_limit(evidence: LevelEvidence, bracket: Bracket) -> bool:
+    """Whether a level shows the share on its way down: from all served to none, any curve or a cliff would fit."""
+    held, failed = bracket
+    if held is None or failed is None:
+        return False
+    inside = (evidence.users >= held) & (evidence.users <= failed)
+    low, high = ON_THE_WAY
+    return bool((inside & (evidence.fit > low) & (evidence.fit < high)).any())
 
 
 def _users_at(evidence: LevelEvidence, which: np.ndarray) -> tuple[int, ...]:

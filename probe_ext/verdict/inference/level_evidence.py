@@ -38,6 +38,8 @@ class LevelEvidence:
     """without what was disturbed or contradicts higher levels"""
     disturbed: Bools
     """levels that a disturbance left without a sound visit"""
+    visits_left_out: Bools
+    """levels of which a disturbed visit does not count"""
     contradicting: Bools
     drift: tuple[int, ...]
     """users of levels whose visits differ by more than chance"""
@@ -66,6 +68,11 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
     pooled = pool(levels, limit)
     bounds = CriticalValues.of(criteria.error, pooled.nu, critical)
     sound_levels = leave_out_disturbed(levels, pooled, limit)
+    left_out = np.array([len(a.visits) < len(b.visits) for a, b in zip(sound_levels, levels, strict=True)], np.bool_)
+    if left_out.any():
+        # What is left out must not make the rest look dispersed either.
+        pooled = pool(sound_levels, limit)
+        bounds = CriticalValues.of(criteria.error, pooled.nu, critical)
     comparison = compare_users(levels if groups else (), criteria.users_share, searching=critical is not None)
     sound = _count(sound_levels, pooled)
     contradicting = proofs.find_contradictions(sound, limit, bounds.contradiction)
@@ -90,8 +97,9 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
         counts=_count(levels, pooled),
         sound=sound,
         disturbed=np.array([not level.replies for level in sound_levels], dtype=np.bool_),
+        visits_left_out=left_out,
         contradicting=contradicting,
-        drift=find_drift(levels, pooled, bounds.contradiction),
+        drift=find_drift(sound_levels, pooled, bounds.contradiction),
         comparison=comparison,
         broken=broken,
         fit=proofs.monotone_fit(sound),

@@ -10,7 +10,7 @@ from probe_ext.verdict.grading.reply_grades import GradedReplies
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.levels.level_assignment import LevelAssignment
 from probe_ext.verdict.levels.visits import criteria_of, visits_of
-from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, LevelEstimate
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
 from probe_ext.verdict.values.columns import Bools, Floats
 from probe_ext.verdict.values.dimension_result import DimensionLevel, DimensionResult
 from probe_ext.verdict.values.json_types import DIMENSIONS
@@ -22,18 +22,26 @@ class DimensionEstimates:
 
     overall: CapacityEstimate
     alone: Mapping[str, CapacityEstimate]
-    limit: float
-    """served share that a level needs"""
+    criteria: Criteria
+
+    @property
+    def limit(self) -> float:
+        """The served share that a level needs."""
+        return self.criteria.served_share
 
     @property
     def first_limit(self) -> str | None:
-        """The dimension that costs most where the served share first falls short; None where no single one does."""
-        short = next((level for level in self.overall.levels if level.share_fit < self.limit), None)
+        """The dimension that costs most where users first fall short; None where no single one does."""
+        levels = self.overall.levels
+        short = next((level for level in levels if level.share_fit < self.limit or level.state == "failed"), None)
         if short is None:
             return None
-        shares = self._shares_at(short.users)
-        worst = min(shares, key=lambda dimension: shares[dimension], default=None)
-        return worst if worst is not None and shares[worst] < self.limit else None
+        shares, broken = self._shares_at(short.users), self._broken_at(short.users)
+        worst = min(shares, key=shares.__getitem__, default=None)
+        breaks = max(broken, key=broken.__getitem__, default=None)
+        if worst is not None and shares[worst] < self.limit:
+            return worst
+        return breaks if breaks is not None and broken[breaks] > self.criteria.broken_share else None
 
     def costs(self, users: int) -> tuple[str, ...]:
         """Return the dimensions that make a level fall short, the worst first; else those that cost any reply."""
@@ -42,8 +50,14 @@ class DimensionEstimates:
         return tuple([name for name in ordered if shares[name] < self.limit] or ordered)
 
     def _shares_at(self, users: int) -> dict[str, float]:
+        return {name: level.served_share for name, level in self._alone_at(users).items()}
+
+    def _broken_at(self, users: int) -> dict[str, float]:
+        return {name: level.broken_share for name, level in self._alone_at(users).items()}
+
+    def _alone_at(self, users: int) -> dict[str, LevelEstimate]:
         found = {name: one.level(users) for name, one in self.alone.items()}
-        return {name: level.served_share for name, level in found.items() if level is not None}
+        return {name: level for name, level in found.items() if level is not None}
 
 
 def estimate_dimensions(
@@ -66,7 +80,7 @@ def estimate_dimensions(
         for name in DIMENSIONS
         if (name == "answer" or getattr(profile, name) is not None) and bool(np.any(graded.by[name] >= 0))
     ]
-    return DimensionEstimates(estimated(None), {name: estimated(name) for name in judged}, criteria.served_share)
+    return DimensionEstimates(estimated(None), {name: estimated(name) for name in judged}, criteria)
 
 
 def dimension_results(estimates: DimensionEstimates) -> dict[str, DimensionResult]:

@@ -15,10 +15,14 @@ from probe_ext.verdict.values.capacity_estimate import Criteria
 from probe_ext.verdict.values.columns import Bools, Floats, texts
 from probe_ext.verdict.values.evidence import Columns, Evidence
 
+MAX_SERVED_SHARE, MIN_BROKEN_SHARE = 0.999, 0.0005
+"""No run proves that every reply is served, or that none ever breaks; a profile that asks for it gets these."""
+
 
 def criteria_of(profile: SloProfile) -> Criteria:
     """Return when a person, and when a number of users, counts as served."""
-    return Criteria(profile.users.served_share, profile.users.broken_share, profile.level.served_share)
+    served = min(profile.users.served_share, MAX_SERVED_SHARE)
+    return Criteria(served, max(profile.users.broken_share, MIN_BROKEN_SHARE), profile.level.served_share)
 
 
 def last_seconds_of(profile: SloProfile) -> float:

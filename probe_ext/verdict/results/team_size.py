@@ -1,14 +1,11 @@
-"""From people at once to people: a team whose members read and think between two questions, and what they cost.
+"""From people at once to a team whose members read and think between two questions, and what they cost.
 
-Little's law (J. D. C. Little, "A Proof for the Queuing Formula: L = λW", Operations Research 9, 1961): as many replies
-are in flight, on average, as start in a second times the seconds that each takes. A person who reads and thinks for Z
-seconds between a reply's end and the next question, and waits R seconds on each reply, has one in flight for the part
-p = R ÷ (R + Z) of the time. So the L replies that were in flight at the capacity are those of L ÷ p people.
-
-That average team is too large: what is in flight swings around its mean, and is above L half of the time. So the size
-is given as a cautious range instead, with at most L in flight 99 % and 95 % of the time, by the binomial distribution.
-It assumes that replies take as long as in the run and that people ask independently, and starts from the largest
-number of users that is proven to be served. Only a run with think time measures it.
+A person who waits R seconds on each reply and pauses Z seconds before the next question has a reply in flight for the
+share p = R ÷ (R + Z) of the time (J. D. C. Little, "A Proof for the Queuing Formula: L = λW", Operations Research 9,
+1961). With L replies in flight at the capacity, L ÷ p people would fit on average, which is too many: what is in flight
+swings around its mean and exceeds L half of the time. So the size is a cautious range, with at most L in flight 99 %
+and 95 % of the time by the binomial distribution. It starts from the largest number of users proven to be served, and
+assumes that replies take as long as in the run and that people ask independently. Only a run with pauses measures it.
 """
 
 import math
@@ -26,13 +23,13 @@ from probe_ext.verdict.values.plurals import people
 from probe_ext.verdict.values.sizing_types import Cost, Team
 
 CALM_SHARES = (0.99, 0.95)
-"""Of the time, no more replies in flight than at the proven capacity."""
+"""Of the time, with no more replies in flight than at the proven capacity."""
 MAX_PEOPLE = 1_000_000_000
 
 
 @dataclass(frozen=True)
 class Given:
-    """What only the reader of a report knows; None: not given."""
+    """What only the reader of a report knows; None where not given."""
 
     think_time: float | None = None
     """seconds between a reply's end and the next question"""
@@ -42,22 +39,22 @@ class Given:
 
 @dataclass(frozen=True)
 class AtCapacity:
-    """What went on at the capacity, all its levels together."""
+    """What was measured at the proven capacity, all visits together."""
 
     users: int
     in_flight: float
     """replies, on average over time"""
     reply: float
-    """seconds from asking to a whole reply's end, mean"""
+    """mean seconds from asking to the end of a complete reply"""
     tokens_per_s: float | None
 
 
 def at_capacity(
     evidence: Evidence, asked: Floats, levels: Sequence[LevelResult], served_users: int | None
 ) -> AtCapacity | None:
-    """What the levels that held at the capacity show; None where there is none, or no whole reply.
+    """Summarise the visits of the proven capacity; None where nothing is proven, or no reply was complete.
 
-    `asked` is when each reply was asked for, seconds of the run.
+    `asked`: when the user wanted each reply, seconds of the run.
     """
     held = [level for level in levels if level.users == served_users and level.state == "held"]
     if not held or not served_users:
@@ -97,8 +94,8 @@ def team(at: AtCapacity | None, think_time: float | None) -> Team | None:
         people_low=low,
         people_high=high,
         sentence=(
-            f"A team of about {size} who pause {seconds(think_time)} between a reply and the next question. "
-            f"This is computed from {people(at.users)} at once, not measured."
+            f"A team of about {size} who pause {seconds(think_time)} on average between a reply and the next question. "
+            f"This is computed from {people(at.users)} at once; only a run with users who pause would prove it."
         ),
     )
 
@@ -115,7 +112,7 @@ def largest_team(in_flight: int, share: float, calm: float) -> int:
 
 
 def at_most(k: int, n: int, share: float) -> float:
-    """The binomial distribution: how likely at most k of n people are busy, each for this share of the time."""
+    """Return the probability that at most k of n people are busy, each for this share of the time (binomial)."""
     if k >= n:
         return 1.0
     if share >= 1:
@@ -126,7 +123,7 @@ def at_most(k: int, n: int, share: float) -> float:
 
 
 def cost(at: AtCapacity | None, of: Team | None, price_per_hour: float | None) -> Cost | None:
-    """What an hour's price comes to; None without a price, or without a proven capacity."""
+    """Return what an hour's price comes to; None without a price or a proven capacity."""
     if at is None or price_per_hour is None:
         return None
     speed = at.tokens_per_s or None
@@ -149,7 +146,7 @@ def cost(at: AtCapacity | None, of: Team | None, price_per_hour: float | None) -
 
 
 def money(value: float) -> str:
-    """`2.50`, `0.0042`, `1,200`: two decimals, or as many as show two digits."""
+    """Format an amount: `2.50`, `0.0042`, `1,200`; two decimals, or as many as show two digits."""
     if value >= 1000 or value == 0:
         return f"{value:,.0f}"
     places = max(2, 1 - math.floor(math.log10(value)))

@@ -1,11 +1,12 @@
 """The server's gauges sample by sample within one level, and the growth of its counters."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from probe_ext.verdict.levels.find_levels import Level
-from probe_ext.verdict.server.server_series import STALE_S, Metrics, Series
+from probe_ext.verdict.server.server_series import STALE_S, Engine, Metrics, Series
 from probe_ext.verdict.values.columns import Bools, Floats
 
 MIN_QUEUED_SAMPLES = 3
@@ -36,14 +37,29 @@ class Gauges:
         return room
 
 
+_NAMES = ("running", "waiting", "kv_usage")
+
+
+def gauges_by_engine(metrics: Metrics, level: Level) -> Mapping[Engine, Gauges]:
+    """Return the gauges of each engine by itself, which has its own slots, queue and KV cache."""
+    known = [frozenset(metrics[name]) for name in _NAMES if name in metrics]
+    if len(set(known)) != 1:  # some are reported by engine and some in total
+        return {("", ""): gauges(metrics, level)}
+    return {engine: gauges(of_engine(metrics, engine), level) for engine in sorted(known[0])}
+
+
+def of_engine(metrics: Metrics, engine: Engine) -> Metrics:
+    """Return the metrics of one engine alone."""
+    return {name: {engine: series[engine]} for name, series in metrics.items() if engine in series}
+
+
 def gauges(metrics: Metrics, level: Level) -> Gauges:
     """Return the gauges at every moment of the level at which one of them was sampled."""
-    names = ("running", "waiting", "kv_usage")
-    all_series = [series for name in names for series in metrics.get(name, {}).values()]
+    all_series = [series for name in _NAMES for series in metrics.get(name, {}).values()]
     moments = np.unique(np.concatenate([series.t for series in all_series] or [np.empty(0)]))
     moments = moments[(moments >= level.t_start) & (moments <= level.t_end)]
     samples = {
-        name: np.array([_fresh_sample(series, moments) for series in metrics.get(name, {}).values()]) for name in names
+        name: np.array([_fresh_sample(series, moments) for series in metrics.get(name, {}).values()]) for name in _NAMES
     }
     return Gauges(
         running=_over_engines(samples["running"], len(moments), np.add),

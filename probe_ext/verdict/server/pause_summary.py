@@ -74,7 +74,8 @@ def _sentence(number: int, threshold: float, preemptions: float | None, compared
         return f"{pauses}; whether they coincide with preemptions is not known: the counter was not read meanwhile."
     out_of = f"{compared.seen:,} of {compared.of:,}"
     verb = "ends" if compared.seen == 1 else "end"
-    return f"{pauses}. {out_of} {verb} with a preemption; {by_chance(compared)} would by chance: {RESULTS[compared.result]}."
+    chance = f"{by_chance(compared)} would by chance"
+    return f"{pauses}. {out_of} {verb} with a preemption; {chance}: {RESULTS[compared.result]}."
 
 
 def by_chance(compared: Overlap) -> str:

@@ -135,6 +135,8 @@ class CapacityEstimate:
     """levels whose visits differ by more than chance"""
     contradictions: tuple[int, ...]
     """levels that did worse than a higher one by more than chance"""
+    disturbed: tuple[int, ...]
+    """levels with a visit that was left out because of one bad stretch"""
     users_differ: bool
     groups: GroupCapacity | None
     placed_by_curve: bool

@@ -21,8 +21,8 @@ class Overlap:
     """95 % of the rotations lie between `chance_low` and `chance_high`"""
     chance_high: Amount
     result: OverlapResult
-    """`more_than_chance` (wrong in at most 2.5 % of runs without a connection, and at least a fifth of the pauses beyond
-    chance), `cannot_tell`, or `no_sign` (less than a fifth of the pauses beyond chance, whatever chance did)"""
+    """`more_than_chance` (by at least a fifth of the pauses; wrong in at most 2.5 % of runs without a connection),
+    `cannot_tell`, or `no_sign` (by less than a fifth of the pauses, whatever chance did)"""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,11 @@ def cause(dimension: str | None) -> str:
     return CAUSES.get(dimension or "", "several dimensions together")
 
 
+def are_or_is(dimension: str | None) -> str:
+    """Return the verb that `cause` takes."""
+    return "is" if dimension in {"first_word", "typing"} else "are"
+
+
 def capitalised(text: str) -> str:
     """Return the text with a capital first letter; the rest stays as it is."""
     return text[:1].upper() + text[1:]

@@ -7,18 +7,28 @@ from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Limits, 
 
 RULE_NAMES = (
     "client_too_slow",
+    "other_load",
     "response_cache",
     "cut_answers",
+    "buffered_stream",
+    "quota",
+    "gateway",
+    "slow_path",
+    "throttling",
+    "uneven_balancer",
+    "slow_replica",
     "serialised",
     "batch_limit",
     "memory_wall",
     "prefill_bound",
     "ceiling",
+    "throughput_limit",
     "not_loaded",
 )
 RuleName = Annotated[str, Limits(one_of=RULE_NAMES)]
 RulingState = Literal["holds", "absent", "unknown"]
 Confidence = Literal["low", "medium", "high"]
+Agreement = Literal["agrees", "too_low", "too_high"]
 
 
 @dataclass(frozen=True)
@@ -99,3 +109,7 @@ class KvHeadroom:
     forecasts: tuple[Forecast, ...]
     users_by_gauge: Count | None
     """number of users that fills the cache on average, extrapolated from its usage"""
+    replies: tuple[Count, Count] | None
+    """replies that fit at once, fewest and most: by the forecast where it agrees with the run, else by usage"""
+    agreement: Agreement | None
+    """whether the last forecast agrees with what the run saw; null where one of them is missing"""

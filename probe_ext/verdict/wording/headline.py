@@ -1,13 +1,14 @@
 """The answer in plain sentences, for a reader who has never seen the tool. Every output takes it from here."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, GroupCapacity
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, GroupCapacity, LevelEstimate
 from probe_ext.verdict.values.finding import Finding
+from probe_ext.verdict.values.formats import percent
 from probe_ext.verdict.values.json_types import Interval
-from probe_ext.verdict.values.plurals import capitalised, cause, listed, people, things
-from probe_ext.verdict.wording.next_run import NextMeasurement
+from probe_ext.verdict.values.plurals import are_or_is, capitalised, cause, listed, people, things
+from probe_ext.verdict.wording.next_run import REVISIT, NextMeasurement
 
 _NOT_THE_MODEL = {"response_cache": "from a response cache", "cut_answers": "cut short"}
 """Rules of the diagnosis under which the replies are not what the model would say."""
@@ -18,7 +19,9 @@ class Context:
     """What the sentence needs besides the estimate."""
 
     first_limit: str | None
-    """the dimension that limits first; None: unknown"""
+    """the dimension that limits first; None where no single one does"""
+    needed_share: float
+    """of a person's replies that must be served"""
     findings: Sequence[Finding]
     bounds: Sequence[str]
     """rules of the diagnosis that hold"""
@@ -27,9 +30,13 @@ class Context:
 
 
 def headline(estimate: CapacityEstimate, context: Context) -> str:
-    """Return the whole answer. Whatever makes the run invalid is said first."""
+    """Return the whole answer. Whatever makes the run invalid, or the number doubtful, is said first."""
     answer = " ".join(_sentences(estimate, context))
-    answer = _with_caveat(answer, context.bounds) if estimate.served_users is not None else answer
+    caveats = [_doubts(estimate)]
+    if estimate.served_users is not None and (altered := altered_replies(context.bounds)):
+        caveats.insert(0, f"With replies {altered}")
+    for caveat in filter(None, reversed(caveats)):
+        answer = f"{caveat}: {answer[:1].lower()}{answer[1:]}"
     invalid = [finding for finding in context.findings if finding.makes_invalid]
     if not invalid:
         return answer
@@ -42,96 +49,158 @@ def altered_replies(bounds: Sequence[str]) -> str:
 
 
 def interval_text(interval: Interval) -> str:
-    """`43 to 46`, `32 or more`, `8`."""
+    """Return `43 to 46`, `32 or more`, `8`."""
     low, high = interval
     if high is None:
         return f"{low:,} or more"
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _with_caveat(answer: str, bounds: Sequence[str]) -> str:
-    what = altered_replies(bounds)
-    return f"With replies {what}: {answer[:1].lower()}{answer[1:]}" if what else answer
-
-
 def _sentences(estimate: CapacityEstimate, context: Context) -> list[str]:
     if not estimate.levels:
         return [f"No answer: {context.why_no_level}."]
     held, failed = estimate.bracket
-    if estimate.served_users == 0:
-        return [f"Not even 1 person is served: {cause(context.first_limit)} is the first limit."]
-    if held is None:
-        said = [] if failed is None else [f"{capitalised(people(failed))} at once are too many."]
-        return [*said, _suggestion(estimate, context), *_groups(estimate.groups)]
-    limit = [f"{capitalised(cause(context.first_limit))} is the first limit."] if context.first_limit and failed else []
-    return [
-        _capacity(estimate, held, failed),
-        *limit,
-        *_open_levels(estimate, context, held, failed),
-        *_groups(estimate.groups),
-    ]
+    if held is not None:
+        return [_capacity(estimate, held, failed), *_limit(estimate, context), *_rest(estimate, context)]
+    if failed == 1:
+        return ["Not even 1 person is served.", *_limit(estimate, context), *_groups(estimate, context.needed_share)]
+    return _nothing_held(estimate, context)
+
+
+def _doubts(estimate: CapacityEstimate) -> str:
+    """Return what load does not explain, for the start of the answer; empty without."""
+    failed = estimate.bracket[1]
+    worse, disturbed = (
+        [users for users in of if failed is None or users <= failed]
+        for of in (estimate.contradictions, estimate.disturbed)
+    )
+    said = []
+    if estimate.drift:
+        said.append(f"the server changed during the run (visits to {_users(estimate.drift)} differ)")
+    if worse:
+        said.append(f"service at {_users(worse)} was worse than at more, which load does not explain")
+    if disturbed:
+        said.append(f"one bad stretch at {_users(disturbed)} may be another client's load")
+    return capitalised("; ".join(said))
 
 
 def _capacity(estimate: CapacityEstimate, held: int, failed: int | None) -> str:
     served = estimate.served_users or held
-    if estimate.placed_by_curve and estimate.interval is not None:
-        return f"About {people(served)} can use this at once (95 %: {interval_text(estimate.interval)})."
+    interval = estimate.interval
+    if estimate.placed_by_curve and interval is not None and interval[0] != interval[1]:
+        return f"About {people(served)} can use this at once (95 %: {interval_text(interval)})."
     if failed is None:
         return f"At least {people(served)} can use this at once."
-    if failed == served + 1:
-        return f"{capitalised(people(served))} can use this at once; {failed:,} are too many."
-    return f"At least {people(served)} can use this at once; {failed:,} are too many."
+    least = people(served) if failed == served + 1 else f"at least {people(served)}"
+    return f"{capitalised(least)} can use this at once; {_too_many(failed)}."
 
 
-def _open_levels(estimate: CapacityEstimate, context: Context, held: int, failed: int | None) -> list[str]:
-    """What was measured and is not proven, and what was not measured."""
-    unproven = [
-        level.users
+def _limit(estimate: CapacityEstimate, context: Context) -> list[str]:
+    if estimate.bracket[1] is None:
+        return []
+    return [f"{capitalised(cause(context.first_limit))} {are_or_is(context.first_limit)} the first limit."]
+
+
+def _rest(estimate: CapacityEstimate, context: Context) -> list[str]:
+    """Say what was measured and is not proven, what was not measured, and who is served worse."""
+    held, failed = estimate.bracket
+    between = [
+        level
         for level in estimate.levels
-        if level.state == "unproven" and level.users > held and (failed is None or level.users < failed)
+        if level.state == "unproven" and level.users > (held or 0) and (failed is None or level.users < failed)
     ]
     if failed is None:
-        return [_above(context, unproven)]
-    if estimate.placed_by_curve:
-        close = f", {_are(unproven)} too close to call" if unproven else ""
-        return [f"{held:,} holds, {failed:,} fails{close}."]
-    if unproven:
-        return [f"{_are(unproven)} too close to call."]
-    return ["The range between was not measured."] if failed - held > 1 else []
+        more = _would_tell(context.next_measurement, [level.users for level in between])
+        said = f"{_open(between)}{more}." if between else "More were not tried."
+    elif estimate.placed_by_curve:
+        said = f"{held:,} holds, {failed:,} fails{', ' if between else ''}{_open(between)}."
+    elif between:
+        said = f"{_open(between)}."
+    else:
+        said = "The range between was not measured." if failed - (held or 0) > 1 else ""
+    return [*([said] if said else []), *_groups(estimate, context.needed_share)]
 
 
-def _above(context: Context, unproven: Sequence[int]) -> str:
-    if not unproven:
-        return "More were not tried."
-    return f"{_are(unproven)} not proven{_minutes(context.next_measurement)}."
+def _nothing_held(estimate: CapacityEstimate, context: Context) -> list[str]:
+    """Say what the data suggest where no level is proven to hold."""
+    failed, lowest = estimate.bracket[1], estimate.levels[0].users
+    guess = estimate.suggestion.users if estimate.suggestion else 0
+    more = _would_tell(context.next_measurement)
+    said = [] if failed is None else [f"{capitalised(_too_many(failed, first=True))}.", *_limit(estimate, context)]
+    if failed == lowest:
+        return [*said, f"Fewer were not tried{more}.", *_groups(estimate, context.needed_share)]
+    groups = _groups(estimate, context.needed_share)
+    if groups:
+        return [*said, f"Nothing is proven, as users are not served alike: {groups[0]}"]
+    revisit = [level.users for level in estimate.levels if REVISIT & {*level.reasons}]
+    if revisit:
+        return [*said, f"{_users(revisit)} {'is' if len(revisit) == 1 else 'are'} not proven{more}."]
+    more = _would_tell(context.next_measurement, [guess] if guess else ())
+    return [*said, f"{_probably(estimate)}, not proven{more}."]
 
 
-def _suggestion(estimate: CapacityEstimate, context: Context) -> str:
-    """What the data suggest where nothing is proven to hold."""
-    guess, more = estimate.suggestion, _minutes(context.next_measurement)
-    if guess is None:
-        return f"Nothing is proven{more}."
-    if not guess.users:
-        return f"Probably fewer than {people(estimate.levels[0].users)}, not proven{more}."
-    span = interval_text((guess.low, guess.high))
-    return f"Probably about {people(guess.users)} ({span}), not proven{more}."
+def _probably(estimate: CapacityEstimate) -> str:
+    guess = estimate.suggestion
+    if guess is None or not guess.users:
+        lowest = estimate.levels[0].users
+        return f"Probably fewer than {people(lowest)}" if lowest > 1 else "Probably not even 1 person"
+    if guess.high is None:
+        return f"Probably at least {people(guess.users)}"
+    return f"Probably about {people(guess.users)} ({interval_text((guess.low, guess.high))})"
 
 
-def _minutes(measurement: NextMeasurement | None) -> str:
-    """Return `: about 2 more minutes at 16 would tell`."""
+def _open(levels: Sequence[LevelEstimate]) -> str:
+    """Return `12 and 16 are too close to call, 20 has too few replies to tell`."""
+    revisit = [level.users for level in levels if REVISIT & {*level.reasons}]
+    few = [one.users for one in levels if one.reasons[:1] == ("too_few_replies",) or one.served_share == 1]
+    close = [level.users for level in levels if level.users not in {*revisit, *few}]
+    kinds = [
+        (close, "is too close to call", "are too close to call"),
+        (few, "has too few replies to tell", "have too few replies to tell"),
+        (revisit, "needs a second visit", "need a second visit"),
+    ]
+    return ", ".join(f"{_users(users)} {one if len(users) == 1 else many}" for users, one, many in kinds if users)
+
+
+def _would_tell(measurement: NextMeasurement | None, asked: Collection[int] = ()) -> str:
+    """Return `: about 2 more minutes at 16 would tell`; `tell more` where they don't settle what was asked."""
     if measurement is None:
         return ""
-    users = listed([f"{users:,}" for users in measurement.levels])
-    return f": about {things(measurement.minutes, 'more minute')} at {users} would tell"
+    if not measurement.levels:
+        return "; a search would tell more"
+    tell = "would tell" if not asked or {*asked} & {*measurement.levels} else "would tell more"
+    return f": about {things(measurement.minutes, 'more minute')} at {_users(measurement.levels)} {tell}"
 
 
-def _groups(groups: GroupCapacity | None) -> list[str]:
-    if groups is None:
-        return []
-    return [
-        f"Users are not served alike: {groups.worse_users:,} of {groups.users:,} get worse service than the others."
+def _groups(estimate: CapacityEstimate, needed_share: float) -> list[str]:
+    """Return `4 of 16 users get 71 % of their replies served, the others 98 %; for the others about 20 (18 to 22).`"""
+    groups = estimate.groups
+    served = [
+        (level.users, level.worse_group)
+        for level in estimate.levels
+        if level.worse_group is not None and level.worse_group.others_share >= needed_share
     ]
+    if groups is None or not served:
+        return []
+    users, worse = served[-1]
+    get = "gets" if worse.users == 1 else "get"
+    said = f"{worse.users:,} of {things(users, 'user')} {get} {percent(worse.share)} of their replies served"
+    return [f"{said}, the others {percent(worse.others_share)}{_capacity_of_others(groups)}."]
 
 
-def _are(users: Sequence[int]) -> str:
-    return f"{listed([f'{number:,}' for number in users])} {'is' if len(users) == 1 else 'are'}"
+def _capacity_of_others(groups: GroupCapacity) -> str:
+    interval = groups.others_interval
+    if interval is None or not interval[0]:
+        return ""
+    if groups.others is not None:
+        return f"; for the others about {int(groups.others):,} ({interval_text(interval)})"
+    return f"; for the others {interval_text(interval) if interval[1] else f'at least {interval[0]:,}'}"
+
+
+def _too_many(failed: int, *, first: bool = False) -> str:
+    """Return `16 are too many`, `16 people at once are too many`."""
+    return f"{people(failed)} at once are too many" if first else f"{failed:,} are too many"
+
+
+def _users(users: Sequence[int]) -> str:
+    return listed([f"{number:,}" for number in users])

@@ -2,91 +2,203 @@
 
 import math
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from probe_ext.settings.options import OPTIONS
-from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, NextStep
+from probe_ext.verdict.inference.least_proof import least_proof
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate, NextStep
 from probe_ext.verdict.values.manifest_view import mapping, number
+from probe_ext.verdict.wording.early_end import planned
 
 MAX_LEVELS, FEW_LEVELS = 5, 3
-MAX_HOLD_S = 600.0
+MAX_SECONDS_TO_PROVE = 600.0
+"""A level that needs longer, and longer than if all went well, is too close to call."""
 HOLD_S = 30.0
 """Hold of a run whose manifest does not say."""
+REVISIT = {"needs_second_visit", "visits_disagree"}
+"""Reasons for which a level is to be measured anew, whatever was seen so far."""
+_NOT_SETTLED_BY_TIME = {"users_differ", "contradicts_higher_level"}
 _OF_THE_REPORT = {"team_think_time", "price_per_hour"}
+_OF_A_SEARCH = {"max_users", "search_time", "precision"}
 _OF_ONE_RUN = {
-    *("levels", "search", "max_users", "search_time"),
-    *("prompt_seed", "out", "force", "no_report", "fail_under_users", "warm_up"),
+    *("levels", "search", "prompt_seed", "out", "force", "no_report", "fail_under_users", "warm_up"),
     *_OF_THE_REPORT,
 }
-"""options that say nothing of what is asked"""
+"""Options that do not change what is measured."""
 
 
 @dataclass(frozen=True)
 class NextMeasurement:
-    """The shortest run that would settle or narrow the answer."""
+    """The shortest run that would settle or narrow the answer: some levels, or a search."""
 
-    levels: tuple[int, ...]
-    hold: float
+    levels: tuple[int, ...] = ()
+    """empty for a search"""
+    hold: float = HOLD_S
     """seconds for each level"""
+    search: Mapping[str, float] = field(default_factory=dict)
+    """options of a search that differ from this run's"""
 
     @property
     def minutes(self) -> int:
-        """About how long the levels take."""
+        """About how long the levels are measured."""
         return max(1, round(len(self.levels) * self.hold / 60))
 
 
-def next_measurement(estimate: CapacityEstimate, hold: float) -> NextMeasurement | None:
-    """Return what to measure next; None where nothing is left to find out. `hold`: usual seconds for a level.
+def next_measurement(
+    manifest: Mapping[str, Any], estimate: CapacityEstimate, criteria: Criteria
+) -> NextMeasurement | None:
+    """Return what to measure next; None where nothing is left to find out, or nothing that a short run would tell.
 
-    A run is judged by itself, so the levels cover what is unknown on both sides of the limit.
+    A run is judged by itself, so each level is held for as long as it takes to prove it from that run alone.
     """
-    step = estimate.next
-    if step is None or not estimate.levels:
+    if estimate.next is None:
         return None
-    levels = _levels_to_measure(estimate, step)
-    known = [level for level in estimate.levels if level.users in levels and level.seconds_needed is not None]
-    needed = [level.seconds + (level.seconds_needed or 0.0) for level in known if level.state == "unproven"]
-    return NextMeasurement(levels, float(math.ceil(min(MAX_HOLD_S, max(hold, step.seconds, *needed, 0.0)))))
+    search = mapping(mapping(manifest.get("plan")).get("search"))
+    if search:
+        return _further_search(search)
+    close = {level.users for level in estimate.levels if _too_close(level, estimate, criteria)}
+    again = _to_visit_again(estimate)
+    levels = again or _levels_to_measure(estimate, close)
+    if levels:
+        measurement = _held_for(levels, manifest, estimate, criteria)
+        if len(levels) * measurement.hold > MAX_SECONDS_TO_PROVE and not again:
+            return _held_for((levels[len(levels) // 2],), manifest, estimate, criteria)
+        return measurement
+    if None not in estimate.bracket or estimate.users_differ or estimate.levels[-1].users == 1:
+        return None
+    return NextMeasurement()
 
 
-def _levels_to_measure(estimate: CapacityEstimate, step: NextStep) -> tuple[int, ...]:
-    top = estimate.levels[-1].users
-    if step.reason == "above":
-        return (2 * top, 4 * top)
-    if step.reason == "second_visit":
-        return (step.users,)
+def _held_for(
+    levels: tuple[int, ...], manifest: Mapping[str, Any], estimate: CapacityEstimate, criteria: Criteria
+) -> NextMeasurement:
+    needed = [_seconds_to_prove(users, estimate, criteria) for users in levels]
+    return NextMeasurement(levels, float(math.ceil(max(usual_hold(manifest), *needed))))
+
+
+def _to_visit_again(estimate: CapacityEstimate) -> tuple[int, ...]:
+    """Return a level to visit again and the next higher one, so that a run of its own can prove it."""
+    again = next((level.users for level in estimate.levels if REVISIT & {*level.reasons}), None)
+    if again is None:
+        return ()
+    return again, next((level.users for level in estimate.levels if level.users > again), 2 * again)
+
+
+def _further_search(search: Mapping[str, Any]) -> NextMeasurement | None:
+    """Continue a search that ended at one of its limits, or early."""
+    outcome = search.get("outcome")
+    if outcome == "max_users":
+        return NextMeasurement(search={"max_users": int(2 * number(search, "max_users", 1.0))})
+    if outcome == "time":
+        return NextMeasurement(search={"search_time": 2 * number(search, "longest", HOLD_S)})
+    return None if outcome else NextMeasurement()
+
+
+def _levels_to_measure(estimate: CapacityEstimate, close: set[int]) -> tuple[int, ...]:
+    """Return the levels that would tell most; none where whatever is open is too close to call."""
     held, failed = estimate.bracket
-    first, last = (held or 0) + 1, 2 * top if failed is None else failed - 1
-    if last - first < FEW_LEVELS:
-        return tuple(range(first, max(first, last) + 1))
-    low, high = estimate.interval or (first, last)
-    guess = estimate.suggestion.users if estimate.suggestion else step.users
-    wanted = (low, guess, last if high is None else high)
-    return tuple(sorted({min(max(users, first), last) for users in wanted}))
+    top = estimate.levels[-1].users
+    if held is not None and failed is not None:
+        return _between(estimate, close)
+    if held == top:
+        return 2 * top, 4 * top
+    open_levels = [level.users for level in estimate.levels if level.state == "unproven" and level.users not in close]
+    likely = estimate.suggestion.users if estimate.suggestion else 0
+    fine = [users for users in open_levels if users <= likely]
+    if open_levels:
+        return (max(fine) if fine else min(open_levels),)
+    return _below(failed) if failed == estimate.levels[0].users else ()
 
 
-def next_command(manifest: Mapping[str, Any], estimate: CapacityEstimate, *, invalid: bool = False) -> str | None:
-    """Return the `probe run` that would settle or narrow the answer; None where nothing is left to find out.
+def _between(estimate: CapacityEstimate, close: set[int]) -> tuple[int, ...]:
+    """Return levels within the interval that cut it into about equal parts around the estimate."""
+    held, failed = estimate.bracket
+    low, high = estimate.interval or (held or 0, None)
+    high = (failed or low + 1) - 1 if high is None else high
+    if high - low <= FEW_LEVELS:
+        return tuple(users for users in range(low + 1, high + 1) if users not in close)
+    guess = estimate.suggestion.users if estimate.suggestion else low
+    guess = min(max(guess, low + 1), high)
+    wanted = {(low + guess + 1) // 2, guess, (guess + high + 1) // 2}
+    return tuple(sorted(users for users in wanted if low < users <= high and users not in close))
 
-    An invalid run is to be repeated as it was.
+
+def _below(failed: int) -> tuple[int, ...]:
+    if failed <= FEW_LEVELS + 1:
+        return tuple(range(1, failed))
+    return tuple(sorted({max(1, failed // part) for part in (8, 4, 2)}))
+
+
+def _seconds_to_prove(users: int, estimate: CapacityEstimate, criteria: Criteria) -> float:
+    """Return how long the level must be held if its served share is what it seems; if all goes well where unknown."""
+    least = _least_seconds(users, estimate, criteria)
+    level = estimate.level(users)
+    if level is None or level.state != "unproven" or REVISIT & {*level.reasons}:
+        return least
+    if "broken_bound" in level.reasons:
+        return max(least, 2 * level.seconds)
+    return max(least, level.seconds + (level.seconds_needed or 0.0))
+
+
+def _least_seconds(users: int, estimate: CapacityEstimate, criteria: Criteria) -> float:
+    nearest = min(estimate.levels, key=lambda level: abs(level.users - users))
+    proof = least_proof(users, nearest.seconds * nearest.users / nearest.replies, criteria)
+    return proof.seconds if proof else MAX_SECONDS_TO_PROVE
+
+
+def _too_close(level: LevelEstimate, estimate: CapacityEstimate, criteria: Criteria) -> bool:
+    if level.state != "unproven" or REVISIT & {*level.reasons}:
+        return False
+    if _NOT_SETTLED_BY_TIME & {*level.reasons} or level.seconds_needed is None:
+        return True
+    seconds = _seconds_to_prove(level.users, estimate, criteria)
+    return seconds > max(MAX_SECONDS_TO_PROVE, 1.5 * _least_seconds(level.users, estimate, criteria))
+
+
+def next_step(measurement: NextMeasurement | None, estimate: CapacityEstimate) -> NextStep | None:
+    """Return the level of this measurement that would tell most, and why; None for a search."""
+    if measurement is None or not measurement.levels or estimate.next is None:
+        return None
+    levels, wanted = measurement.levels, estimate.next.users
+    users = min(levels, key=lambda level: abs(level - wanted))
+    if _to_visit_again(estimate):
+        return NextStep(levels[0], measurement.hold, "second_visit")
+    if levels[0] > estimate.levels[-1].users:
+        return NextStep(users, measurement.hold, "above")
+    if levels[-1] < estimate.levels[0].users:
+        return NextStep(users, measurement.hold, "below")
+    return NextStep(users, measurement.hold, "narrow" if None in estimate.bracket else "inside_bracket")
+
+
+def next_command(
+    manifest: Mapping[str, Any], estimate: CapacityEstimate, measurement: NextMeasurement | None, *, invalid: bool
+) -> str | None:
+    """Return the `probe run` that makes this measurement; None where there is none.
+
+    A run that is invalid, or ended before anything was measured, is to be repeated as it was.
     """
-    measurement = next_measurement(estimate, usual_hold(manifest))
     options = dict(_given(manifest))
-    if invalid:
-        levels = _thin([level.users for level in estimate.levels])
+    ended_early = not estimate.levels and manifest.get("end_reason") in _ENDED_EARLY
+    if invalid or ended_early:
+        searched = bool(mapping(manifest.get("plan")).get("search"))
+        levels: Sequence[int] = planned(manifest) or _thin([level.users for level in estimate.levels])
     elif measurement is not None:
-        levels = list(measurement.levels)
-        options["hold"] = measurement.hold
+        searched, levels = not measurement.levels, measurement.levels
+        options.update(measurement.search if searched else {"hold": measurement.hold})
     else:
         return None
-    if not levels:
+    if not levels and not searched:
         return None
     target = manifest.get("target")
     host = target.get("host") if isinstance(target, Mapping) else None
-    parts = ["probe", "run", _scenario(manifest), "--host", str(host or "URL")]
-    return shlex.join([*parts, "--levels", ",".join(str(users) for users in levels), *_same_options(options)])
+    asked = ["--search"] if searched else ["--levels", ",".join(str(users) for users in levels)]
+    same = _same_options(options, _OF_ONE_RUN if searched else _OF_ONE_RUN | _OF_A_SEARCH)
+    return shlex.join(["probe", "run", _scenario(manifest), "--host", str(host or "URL"), *asked, *same])
+
+
+_ENDED_EARLY = {"interrupted", "terminated", "workers_lost", "workers_left"}
 
 
 def usual_hold(manifest: Mapping[str, Any]) -> float:
@@ -95,31 +207,31 @@ def usual_hold(manifest: Mapping[str, Any]) -> float:
 
 
 def _scenario(manifest: Mapping[str, Any]) -> str:
-    """A scenario of the package by its name, a user's own by its file."""
+    """Return the name of a scenario of the package, or the file of a user's own."""
     file = str(manifest.get("locustfile") or "")
     return file if "/" in file else str(manifest.get("scenario") or "capacity")
 
 
 def _given(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The options of the run; of a damaged manifest, none."""
+    """Return the options of the run; of a damaged manifest, none."""
     return mapping(manifest.get("options"))
 
 
-def _same_options(given: Mapping[str, Any]) -> list[str]:
-    """The options by which this run differed from the defaults: another run must not ask another question."""
+def _same_options(given: Mapping[str, Any], left_out: set[str]) -> list[str]:
+    """Return the options that differ from their defaults: another run must not measure something else."""
     differing = []
     for option in OPTIONS:
         value = given.get(option.name)
-        value = tuple(value) if isinstance(value, list) else value  # as JSON has it
+        value = tuple(value) if isinstance(value, list) else value  # JSON has no tuples
         usual = option.default if isinstance(option.default, bool) else option.read(option.default)
-        if option.name in _OF_ONE_RUN or not _plain(value) or value == usual:
+        if option.name in left_out or not _plain(value) or value == usual:
             continue
         differing.append(option.flag if value is True else f"{option.flag}={_text(value)}")
     return differing
 
 
 def _plain(value: object) -> bool:
-    """Of a damaged manifest, only what an option could be."""
+    """Tell whether a value can be that of an option; a damaged manifest may hold anything."""
     parts = value if isinstance(value, list | tuple) else [value]
     return value is not None and all(isinstance(part, str | int | float) for part in parts)
 

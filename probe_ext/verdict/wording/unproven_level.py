@@ -1,5 +1,7 @@
 """Why a level is neither proven to be served nor proven not to be, in words, and what would settle it."""
 
+from collections.abc import Sequence
+
 from probe_ext.verdict.values.formats import percent
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.plurals import things
@@ -11,16 +13,23 @@ _REASONS = {
     "broken_bound": "replies broke, and too few were judged to tell how often they do",
     "contradicts_higher_level": "more users were served better",
     "needs_second_visit": "one bad stretch explains it, perhaps another client's load; it needs a second visit",
+    "visits_disagree": "its visits differ by more than chance",
 }
+
+_NOT_SETTLED_BY_REPLIES = {"users_differ", "contradicts_higher_level", "visits_disagree", "needs_second_visit"}
+
+
+def reason_in_words(reasons: Sequence[str]) -> str:
+    """Return the first reason, in words."""
+    return _REASONS[reasons[0] if reasons else "too_close"]
 
 
 def why_unproven(level: LevelResult) -> str:
     """Return the first reason, the served share with its interval, and how many more replies would settle it."""
-    reason = _REASONS.get(level.reasons[0], level.reasons[0]) if level.reasons else _REASONS["too_close"]
-    parts = [reason]
+    parts = [reason_in_words(level.reasons)]
     if level.served_share is not None and level.served_share_low is not None and level.served_share_high is not None:
         span = f"{percent(level.served_share_low)} to {percent(level.served_share_high)}"
         parts.append(f"{percent(level.served_share)} of replies served, 95 % interval {span}")
-    if level.replies_needed:
+    if level.replies_needed and not _NOT_SETTLED_BY_REPLIES & {*level.reasons}:
         parts.append(f"about {things(level.replies_needed, 'more reply', 'more replies')} would tell")
     return "; ".join(parts)

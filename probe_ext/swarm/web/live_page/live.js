@@ -2,8 +2,7 @@
 // Fetches the figures once a second and draws them. Data is inserted as text, never as HTML.
 (() => {
   const $ = id => document.getElementById(id);
-  const KINDS = ["served", "strained", "broken", "undecided", "unheard"];
-  const LABELS = { served: "served", strained: "strained", broken: "broken", undecided: "undecided", unheard: "no replies" };
+  const KINDS = ["served", "strained", "broken"];
   const SVG = "http://www.w3.org/2000/svg", POLL_MS = 1000, TIMEOUT_MS = 15000;
   let span = "recent", paused = false, data = null, at = null, announced = "", announcedAt = -Infinity, failures = 0;
 
@@ -39,7 +38,7 @@
     setText("state", STATES[data.state] + time);
     state.className = "badge " + data.state;
     const items = run ? [run.model, run.host, "profile: " + run.profile, `run ${run.number} · ${run.scenario}`] : [];
-    if (run && run.search) items.push("searching for the capacity");
+    if (run && run.position) items.push(run.position);
     if (run && run.levels) items.push("levels: " + run.levels.join(", "));
     const wanted = items.filter(known).join("\n");
     if (facts.dataset.shown !== wanted) {
@@ -62,7 +61,7 @@
   // Screen readers announce changes of the state, the users, a level's state or the headline, at most every ten seconds.
   function announce() {
     const level = data.levels[data.levels.length - 1], present = level && level.t_end === null;
-    const key = [data.state, data.now && data.now.users, present && level.state, data.said.headline.startsWith(" ") ? "" : data.said.headline].join("|");
+    const key = [data.state, data.now && data.now.users, present && level.state, data.said.number, data.said.headline].join("|");
     if (key === announced || performance.now() - announcedAt < 10000) return;
     announced = key; announcedAt = performance.now();
     setText("news", `${data.said.number}${data.said.headline} ${data.said.below}`);
@@ -70,7 +69,7 @@
 
   // ── now ──
   function share() {
-    const now = data.now, parts = now ? KINDS.map(kind => [kind, now["users_" + kind]]) : [], box = $("share");
+    const now = data.now, parts = now ? KINDS.map(kind => [kind, now[kind]]) : [], box = $("share");
     const all = parts.reduce((sum, [, n]) => sum + n, 0);
     const svg = svgElement("svg", { width: "100%", height: 46, "aria-hidden": "true" });
     let x = 0;
@@ -78,17 +77,23 @@
       if (!n) continue;
       const width = n / all * 100, where = { x: x + "%", width: width + "%", height: 46 };
       svg.append(svgElement("rect", { class: kind, ...where }), svgElement("rect", { class: "over " + kind, ...where }));
-      if (width > 5) svg.append(svgElement("text", { class: "inb on-" + kind, x: x + width / 2 + "%", y: 28, "text-anchor": "middle" }, count(n)));
+      if (width > 8) svg.append(svgElement("text", { class: "inb on-" + kind, x: x + width / 2 + "%", y: 28, "text-anchor": "middle" }, `${percent(n / all)} %`));
       x += width;
     }
     box.replaceChildren(svg);
-    box.setAttribute("aria-label", all ? "Users now: " + parts.map(([kind, n]) => `${count(n)} ${LABELS[kind]}`).join(", ") : "No users");
+    box.setAttribute("aria-label", all ? "Recent replies: " + parts.map(([kind, n]) => `${count(n)} ${kind}`).join(", ") : "No recent replies");
     $("legend").replaceChildren(...parts.map(([kind, n]) => {
       const li = html("li"), key = svgElement("svg", { width: 14, height: 14, "aria-hidden": "true" });
       key.append(svgElement("rect", { class: kind, width: 14, height: 14, rx: 2 }), svgElement("rect", { class: "over " + kind, width: 14, height: 14, rx: 2 }));
-      li.append(key, LABELS[kind] + " ", html("b", count(n)));
+      li.append(key, kind + " ", html("b", all ? count(n) : "–"));
       return li;
     }));
+    setText("window", now ? recent(now) : "");
+  }
+  const plural = (n, one, more) => `${count(n)} ${n === 1 ? one : more}`;
+  function recent(now) {
+    if (!now.window_replies) return `No reply has ended in the last ${Math.round(now.window_s)} s.`;
+    return `Replies that ended in the ${data.state === "ended" ? "run's " : ""}last ${Math.round(now.window_s)} s: ${plural(now.window_replies, "reply", "replies")} to ${count(now.window_users)} of ${plural(now.users, "user", "users")}. Replies in flight are not included.`;
   }
 
   const above = (v, served, strained) => !known(v) || !known(served) ? "" : v > strained ? "b" : v > served ? "m" : "";
@@ -120,19 +125,19 @@
       div.append(html("dt", name), dd, html("dd", note || "\u00a0"));
       return div;
     }));
-    setText("window", n ? `From the ${n.window_replies === 1 ? "1 reply" : count(n.window_replies) + " replies"} that finished in the ${data.state === "ended" ? "run's " : ""}last ${Math.round(n.window_s)} s. Replies in flight are not included.` : "");
   }
 
   // ── the charts ──
   const LANES = [
-    { key: "users", name: "users", unit: "by experience", height: 110, stack: KINDS.map(k => "users_" + k), lines: [["users", "count"]] },
+    { key: "users", name: "users", unit: "sending requests", height: 62, lines: [["users", "count"]], format: count },
+    { key: "served", name: "recent replies", unit: "% served, strained, broken", height: 96, stack: KINDS, top: 1, scale: 100, bounds: ["served_share"], of: "" },
     { key: "ttft", name: "TTFT", unit: "s, p95; thin: p50", height: 76, lines: [["ttft_p95", ""], ["ttft_p50", "thin"]], bounds: ["first_word_served", "first_word_strained"], of: " s", format: ms },
     { key: "rate", name: "decode rate", unit: "tokens/s, p50; thin: p05", height: 76, lines: [["decode_rate_p50", ""], ["decode_rate_p05", "thin"]], bounds: ["typing_served", "typing_strained"], of: "/s", format: digits },
     { key: "silence", name: "longest gap", unit: "s, between tokens", height: 62, lines: [["longest_gap_max", ""]], bounds: ["silence_served", "silence_strained"], of: " s", format: ms },
     { key: "kv", name: "KV cache", unit: "% used; red: preemptions", height: 62, area: "kv_usage", top: 1, scale: 100, marks: "preemptions", format: v => percent(v) + " %" },
     { key: "queue", name: "server queue", unit: "running; dashed: waiting", height: 62, lines: [["running", ""], ["waiting", "waiting"]], format: count },
   ];
-  const NAMES = { users: "users", users_served: "served", users_strained: "strained", users_broken: "broken", users_undecided: "undecided", users_unheard: "no replies", ttft_p50: "TTFT p50", ttft_p95: "TTFT p95", decode_rate_p50: "decode rate p50", decode_rate_p05: "decode rate p05", longest_gap_max: "longest gap", kv_usage: "KV", running: "running", waiting: "waiting", preemptions: "preemptions", failed: "failed" };
+  const NAMES = { users: "users", served: "replies served", strained: "strained", broken: "broken", ttft_p50: "TTFT p50", ttft_p95: "TTFT p95", decode_rate_p50: "decode rate p50", decode_rate_p05: "decode rate p05", longest_gap_max: "longest gap", kv_usage: "KV", running: "running", waiting: "waiting", preemptions: "preemptions", failed: "failed" };
   const FORMATS = { ttft_p50: ms, ttft_p95: ms, decode_rate_p50: v => digits(v) + "/s", decode_rate_p05: v => digits(v) + "/s", longest_gap_max: ms, kv_usage: v => percent(v) + " %" };
 
   const nice = v => { const p = 10 ** Math.floor(Math.log10(v)); return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map(f => f * p).find(c => c >= v * .999); };
@@ -167,8 +172,14 @@
     return d;
   }
 
+  // Of the replies in the window, the share of each kind; nothing where none ended.
+  function shares(kinds) {
+    const h = data.history, all = h.t.map((_, i) => kinds.reduce((sum, kind) => sum + (h[kind][i] || 0), 0));
+    return { t: h.t, ...Object.fromEntries(kinds.map(kind => [kind, h[kind].map((v, i) => all[i] ? v / all[i] : null)])) };
+  }
+
   function lane(spec) {
-    const h = data.history, t = h.t, box = view(), row = html("div", undefined, "lane"), name = html("div", spec.name, "name");
+    const h = spec.stack ? shares(spec.stack) : data.history, t = h.t, box = view(), row = html("div", undefined, "lane"), name = html("div", spec.name, "name");
     name.append(html("span", spec.unit));
     row.append(name);
     const columns = [...(spec.stack || []), ...(spec.lines || []).map(l => l[0]), ...(spec.area ? [spec.area] : [])];
@@ -182,7 +193,7 @@
     const bound = (spec.bounds || []).map(b => data.bounds[b]).filter(known);
     const peak = Math.max(...sums, ...values, 1e-9);
     const top = spec.top || nice(Math.max(peak * 1.05, bound.length && peak > bound[0] * .3 ? bound[0] * 1.1 : 0));
-    const latest = columns.map(c => { const v = (h[c] || []).filter(known).pop(); return known(v) ? `${NAMES[c]} ${(FORMATS[c] || count)(v)}` : ""; }).filter(Boolean).join(", ");
+    const latest = columns.map(c => { const v = (h[c] || []).filter(known).pop(); return known(v) ? `${NAMES[c]} ${(spec.stack ? v => percent(v) + " %" : FORMATS[c] || count)(v)}` : ""; }).filter(Boolean).join(", ");
     const svg = svgElement("svg", { class: "plot", width: "100%", height: spec.height, role: "img", "aria-label": `${spec.name}: latest ${latest}` });
     for (const f of [0, .5, 1]) {
       svg.append(svgElement("line", { class: "grid", x1: 0, x2: "100%", y1: `${100 - f * 100}%`, y2: `${100 - f * 100}%` }));
@@ -197,7 +208,7 @@
         const high = low.map((v, i) => v + (h[column][i] || 0)), d = band(t, low, high, box, top);
         if (d) {
           inner.append(svgElement("path", { class: KINDS[k], d }));
-          if (KINDS[k] === "strained" || KINDS[k] === "broken") inner.append(svgElement("path", { class: "over " + KINDS[k], d }));
+          if (k) inner.append(svgElement("path", { class: "over " + KINDS[k], d }));
         }
         low = high;
       });
@@ -209,13 +220,13 @@
     for (const [column, kind] of (spec.lines || []).slice().reverse()) inner.append(svgElement("path", { class: "ln " + kind, d: path(t, h[column], box, top) }));
     for (const [k, value] of bound.entries()) if (value <= top) {
       const crowded = k && Math.abs(value - bound[0]) / top * spec.height < 14, y = 100 - value / top * 100 + "%";
-      svg.append(svgElement("line", { class: "thr", x1: 0, x2: "100%", y1: y, y2: y }), svgElement("text", { class: "thrlab", x: "100%", y, dx: 6, dy: 4 }, crowded ? "" : value + spec.of));
+      svg.append(svgElement("line", { class: "thr", x1: 0, x2: "100%", y1: y, y2: y }), svgElement("text", { class: "thrlab", x: "100%", y, dx: 6, dy: 4 }, crowded ? "" : spec.scale ? percent(value) + " %" : value + spec.of));
     }
     if (spec.marks) {
       const d = t.map((moment, i) => h[spec.marks][i] ? `M${X(moment, box).toFixed(1)} 0V34` : "").join("");
       if (d) inner.append(svgElement("path", { class: "tick", d }));
     }
-    const taken = bound.map(b => spec.height * (1 - b / top)), ends = spec.stack ? [["users", ""]] : spec.area ? [[spec.area, ""]] : spec.lines;
+    const taken = bound.map(b => spec.height * (1 - b / top)), ends = spec.stack ? [] : spec.area ? [[spec.area, ""]] : spec.lines;
     for (const [column, kind] of ends) {
       const v = h[column].filter(known).pop(), y = spec.height * (1 - v / top);
       if (!known(v) || taken.some(other => Math.abs(other - y) < 13)) continue;
@@ -259,7 +270,7 @@
     out.replaceChildren("at ", html("b", clock(h.t[i])));
     for (const [column, name] of Object.entries(NAMES)) {
       const v = (h[column] || [])[i];
-      if (!known(v) || (!v && /undecided|no replies|broken|strained|preemptions|failed/.test(name))) continue;
+      if (!known(v) || (!v && /broken|strained|preemptions|failed/.test(name))) continue;
       out.append(`  · ${name} `, html("b", (FORMATS[column] || count)(v)));
     }
   }
@@ -300,14 +311,16 @@
   }
   const maybe = (v, format) => known(v) ? format(v) : null;
   const CAUSES = { first_word: "TTFT", typing: "decode rate", silence: "silent pauses", answer: "failed or late answers" };
+  const STATES_OF_LEVELS = { held: ["holds", "held"], failed: ["fails", "failed"], unproven: ["not proven yet", "not proven"] };
+  const stateOf = l => (l.t_end === null && l.early ? "too early to say" : STATES_OF_LEVELS[l.state][l.t_end === null ? 0 : 1]) + (l.visit > 1 ? ", second visit" : l.band ? ", ramp" : "");
   const LEVELS = [
     { head: "users", of: l => count(l.users) },
-    { head: "so far", text: true, kind: "state", of: l => ({ held: l.t_end === null ? "holds" : "held", failed: l.t_end === null ? "fails" : "failed", unproven: "unproven" })[l.state] },
+    { head: "state", text: true, kind: "state", of: stateOf },
+    { head: "replies", unit: "served", of: l => maybe(l.served_share, v => percent(v) + " %") },
+    { head: "range", unit: "95 %", of: l => maybe(l.served_share_low, low => `${percent(low)}–${percent(l.served_share_high)} %`) },
     { head: "limited by", text: true, of: l => l.state === "failed" ? l.why.map(w => CAUSES[w] || w).join(", ") : "" },
-    { head: "served", of: l => count(l.users_served) }, { head: "strained", of: l => count(l.users_strained) }, { head: "broken", of: l => count(l.users_broken) },
-    { head: "undecided", of: l => count(l.users_undecided) }, { head: "no replies", of: l => count(l.users_unheard) },
     { head: "measured", of: l => clock((l.t_end ?? data.now.t) - l.t_start) }, { head: "replies", of: l => count(l.replies) },
-    { head: "TTFT p95", of: l => maybe(l.ttft_p95, ms) }, { head: "decode rate", unit: "p50, tok/s", of: l => maybe(l.decode_rate_p50, digits) },
+    { head: "TTFT p50", of: l => maybe(l.ttft_p50, ms) }, { head: "TTFT p95", of: l => maybe(l.ttft_p95, ms) }, { head: "decode rate", unit: "p50, tok/s", of: l => maybe(l.decode_rate_p50, digits) },
     { head: "longest", unit: "gap", of: l => maybe(l.longest_gap_max, ms) }, { head: "KV", unit: "peak", of: l => maybe(l.kv_usage_max, v => percent(v) + " %") },
     { head: "preemptions", of: l => maybe(l.preemptions, count) },
   ];

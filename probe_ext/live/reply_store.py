@@ -1,0 +1,158 @@
+"""Graded replies of a running test in numpy columns, of bounded size, and visits made from them."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from probe_ext.live.reply_batch import Batch, judge
+from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.inference.observations import Visit, visit_from_grades
+from probe_ext.verdict.levels.visits import last_seconds_of
+from probe_ext.verdict.values.columns import Bools, Floats
+from probe_ext.verdict.values.evidence import Columns
+from probe_ext.verdict.values.json_types import DIMENSIONS
+
+MAX_REPLIES = 500_000
+"""of the whole run, the newest"""
+MAX_RISES = 20_000
+LONG_REPLY = 0.9
+"""quantile of reply times: while a visit goes on, younger replies are left out, or fast ones would dominate"""
+_RECENT_REPLIES = 120
+_MAX_PENDING = 1000
+_ROW = np.dtype(
+    [("sent", "f8"), ("end", "f8"), ("user", "i4"), ("grade", "i1"), ("grade_at_rise", "i1")]
+    + [(dimension, "i1") for dimension in DIMENSIONS]
+    + [("ttft", "f4"), ("rate", "f4"), ("gap", "f4")]
+)
+
+
+@dataclass
+class Span:
+    """The measured part of a visit to a level, seconds of the run."""
+
+    users: int
+    start: float
+    end: float | None = None
+    """None while it goes on"""
+    band: bool = False
+    """part of a ramp"""
+
+
+class ReplyStore:
+    """Takes every reply once. A reply belongs to the visit in which it was sent, even if it ends later."""
+
+    def __init__(self, profile: SloProfile) -> None:
+        self._profile = profile
+        self._last_seconds = last_seconds_of(profile)
+        self._pending: list[ReplyRow] = []
+        self._rises: deque[float] = deque(maxlen=MAX_RISES)
+        self._durations: deque[float] = deque(maxlen=_RECENT_REPLIES)
+        self._users: dict[str, int] = {}
+        self._buffer = np.empty(64, dtype=_ROW)
+        self._size = 0
+        self._kept_since = -np.inf
+        """when the oldest reply was sent, once older ones were dropped"""
+
+    def add(self, row: ReplyRow) -> None:
+        """Take a reply. One that failed by the load generator's own fault says nothing about the server."""
+        if row.outcome == Outcome.CLIENT_ERROR:
+            return
+        self._pending.append(row)
+        if row.outcome != Outcome.ENDED_BY_US:
+            self._durations.append(row.end - (row.due if row.sent is None else row.sent))
+        if len(self._pending) >= _MAX_PENDING:
+            self._grade()
+
+    def note_rise(self, t: float) -> None:
+        """More users came: replies in flight count as they stood."""
+        self._rises.append(t)
+
+    def longest_recent(self) -> float:
+        """Return the longest of the recent reply times, 0 while unknown."""
+        return max(self._durations, default=0.0)
+
+    def rows_of(self, span: Span) -> np.ndarray:
+        """Return the replies that were sent in a visit."""
+        rows = self._rows()
+        return rows[_inside(rows["sent"], span)]
+
+    def visit(self, span: Span, now: float) -> Visit:
+        """Return a visit up to now, for the estimator."""
+        rows = self.rows_of(span)
+        grades = rows["grade" if span.band else "grade_at_rise"]
+        start, end = max(span.start, self._kept_since), self.counted_until(span, now)
+        users = rows["user"].astype(np.int64)
+        return visit_from_grades(span.users, users, rows["sent"], grades, (start, end), self._last_seconds)
+
+    def shares(self, span: Span, now: float) -> dict[str, float]:
+        """Return the share of replies served by each dimension alone, where it applies to any reply."""
+        rows = self.rows_of(span)
+        rows = rows[rows["sent"] <= self.counted_until(span, now) - self._last_seconds]
+        shares = {}
+        for dimension in DIMENSIONS:
+            grades = rows[dimension][(rows[dimension] >= 0) | (rows["grade_at_rise"] < 0)]
+            if len(grades):
+                shares[dimension] = float((grades <= 0).mean())
+        return shares
+
+    def counted_until(self, span: Span, now: float) -> float:
+        """Return the end of a visit; while it goes on, early enough that slow replies have ended too."""
+        if span.end is not None:
+            return min(span.end, now)
+        long_reply = float(np.quantile(self._durations, LONG_REPLY)) if self._durations else 0.0
+        return now - long_reply + self._last_seconds
+
+    def times(self) -> Columns:
+        """Return when replies were sent and ended, as columns of evidence."""
+        rows = self._rows()
+        return {"sent": rows["sent"], "end": rows["end"]}
+
+    def _rows(self) -> np.ndarray:
+        self._grade()
+        return self._buffer[: self._size]
+
+    def _grade(self) -> None:
+        rows, self._pending = self._pending, []
+        whole = judge(rows, self._profile)
+        if not len(whole):
+            return
+        until = self._next_rise(whole.sent)
+        at_rise = judge(rows, self._profile, self._next_rise) if (whole.end > until).any() else whole
+        new = np.empty(len(whole), dtype=_ROW)
+        new["user"] = [self._users.setdefault(user, len(self._users)) for user in whole.user]
+        new["grade"], new["grade_at_rise"] = whole.grades, at_rise.grades
+        for dimension in DIMENSIONS:
+            new[dimension] = at_rise.by[dimension]
+        _copy_figures(new, whole)
+        self._append(new)
+
+    def _next_rise(self, sent: Floats) -> Floats:
+        rises = np.array([*self._rises, np.inf])
+        return rises[np.searchsorted(rises, sent)]
+
+    def _append(self, new: np.ndarray) -> None:
+        size = self._size + len(new)
+        if size > MAX_REPLIES:
+            kept = np.concatenate([self._buffer[: self._size], new])[-MAX_REPLIES // 2 :]  # half: rarely copied
+            self._kept_since, self._size = float(kept["sent"].min()), len(kept)
+            self._buffer[: len(kept)] = kept
+            return
+        if size > len(self._buffer):
+            grown = np.empty(min(MAX_REPLIES, max(size, 2 * len(self._buffer))), dtype=_ROW)
+            grown[: self._size] = self._buffer[: self._size]
+            self._buffer = grown
+        self._buffer[self._size : size] = new
+        self._size = size
+
+
+def _copy_figures(new: np.ndarray, batch: Batch) -> None:
+    for name in ("sent", "end", "ttft", "rate", "gap"):
+        new[name] = getattr(batch, name)
+
+
+def _inside(sent: Floats, span: Span) -> Bools:
+    end = np.inf if span.end is None else span.end
+    return np.asarray((sent >= span.start) & (sent <= end), dtype=np.bool_)

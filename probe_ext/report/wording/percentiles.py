@@ -1,0 +1,26 @@
+"""Percentiles are shown only over as many replies as they need: one beyond a percentile, or it is just the worst."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from probe_ext.measure.outcome import Outcome
+
+MIN_COUNTS = {"p50": 2, "p95": 20, "p99": 100}
+_WITHOUT_TOKENS = (
+    *(Outcome.EMPTY, Outcome.REJECTED, Outcome.HTTP_ERROR, Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT),
+    *(Outcome.TIMEOUT_FIRST, Outcome.CLIENT_ERROR),
+)
+
+
+def why_not_shown(key: str, level: Mapping[str, Any]) -> str:
+    """Return why a level's figure is not shown; empty where it is no percentile, or there are enough replies."""
+    needed = MIN_COUNTS.get(key[-3:], 0)
+    outcomes = level["outcomes"]
+    replies = level["replies"] - sum(outcomes.get(outcome, 0) for outcome in _WITHOUT_TOKENS)
+    return f"{key[-3:]} needs {needed} replies with text, there are {replies:,}" if replies < needed else ""
+
+
+def figure(level: Mapping[str, Any], key: str) -> float | None:
+    """Return a figure of a level; None where it is missing, or a percentile of too few replies."""
+    value = level[key]
+    return None if value is None or why_not_shown(key, level) else float(value)
