@@ -10,9 +10,9 @@ from probe_ext.client.http_framing import BadResponseError, Piece, Response
 from probe_ext.client.kernel_receive import Arrivals
 from probe_ext.client.matched_runs import MatchedRun
 from probe_ext.client.openai_api import BadEventError, ServerError, parse_error, parse_event
-from probe_ext.client.safe_text import safe_text
 from probe_ext.client.sse import EventTooLargeError
 from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.measure.timeline import Marks, Pace, TokenEvents, pace, worst
 
 _BUSY_STATUSES = {429, 503}

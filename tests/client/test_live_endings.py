@@ -21,9 +21,9 @@ from probe_ext.client.address import Target, parse_target
 from probe_ext.client.connection import Connection
 from probe_ext.client.exchange import Limits
 from probe_ext.client.reply import Reply
-from probe_ext.client.safe_text import MAX_MESSAGE_LENGTH
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.safe_text import MAX_MESSAGE_LENGTH
 
 QUICK = Limits(connect=1.0, first=1.0)
 SHORT_GAP = Limits(gap=1.0)

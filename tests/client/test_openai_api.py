@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recorded_replies import KEY, recorded_http_errors
 
 from probe_ext.client.openai_api import BadEventError, ChoicePart, ServerError, Usage, body, parse_error, parse_event
-from probe_ext.client.safe_text import safe_text
+from probe_ext.measure.safe_text import safe_text
 
 
 def part(choice: dict[str, Any]) -> ChoicePart:

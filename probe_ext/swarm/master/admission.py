@@ -9,8 +9,8 @@ from locust.rpc import Message
 from locust.runners import MasterRunner
 
 from probe_ext import __version__
-from probe_ext.client.safe_text import safe_text
 from probe_ext.measure import clock
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.settings.secrets import has_api_key
 from probe_ext.swarm.link import clock_sync, messages
 from probe_ext.swarm.link.compatibility import Side, doubt, refusal

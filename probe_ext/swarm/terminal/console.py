@@ -11,9 +11,9 @@ from typing import Any, TextIO
 
 import gevent
 
-from probe_ext.client.safe_text import safe_text
 from probe_ext.live.live_run import Now
 from probe_ext.live.status_line import status_line
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 
 ANNOUNCE_VARIABLE = "PROBE_WORKER_ANNOUNCES"
