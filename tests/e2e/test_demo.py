@@ -17,6 +17,7 @@ def test_demo_has_a_level_that_holds_and_one_that_fails(tmp_path: Path) -> None:
     assert run.code == 0, run.said
     assert run.manifest["plan"] == {
         "levels": [2, 16],
+        "visited_again": [],
         "hold": 4.0,
         "settle": 1.0,
         "min_replies": 1,

@@ -109,7 +109,9 @@ def test_levels_end_the_run_and_are_in_users_csv(sim: str, tmp_path: Path) -> No
     run = finished(start(locust(sim, out, *levels, "--processes", "2")), out)
     check_accounts(run, nodes=2)
     assert run.manifest["end_reason"] == "levels_done"
-    assert run.manifest["plan"] == {"levels": [2, 4], "hold": 3.0, "settle": 1.0, "min_replies": 1, "search": None}
+    assert run.manifest["plan"] == {
+        "levels": [2, 4], "visited_again": [], "hold": 3.0, "settle": 1.0, "min_replies": 1, "search": None,
+    }  # fmt: skip
     draining = min(float(row["t"]) for row in run.rows("users.csv") if row["state"] == "stopping")
     assert max(float(row["sent"]) for row in run.rows()) <= draining
     last = find_levels(frames.load(out).users, run.manifest["plan"], None)[-1]

@@ -4,6 +4,7 @@ The scenario is `chat`, the server's model has a hostile name, and all stands be
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -73,8 +74,9 @@ class Browser:
     async def until(self, expression: str) -> Any:
         limit = time.monotonic() + 90  # noqa: TID251 - a test's own patience
         while time.monotonic() < limit:  # noqa: TID251
-            if found := await self.tab.ask(expression):
-                return found
+            with contextlib.suppress(AssertionError):  # asked while another page was loading
+                if found := await self.tab.ask(expression):
+                    return found
             await asyncio.sleep(0.2)
         raise AssertionError(f"never: {expression}; {await self.tab.ask('document.body.innerText')}")
 
