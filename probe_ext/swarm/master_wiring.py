@@ -2,12 +2,19 @@
 
 import logging
 from collections import Counter
+from typing import Any
 
 import gevent
 from locust.runners import MasterRunner
 
 from probe_ext.exit_codes import ExitCode
-from probe_ext.settings.secrets import SWARM_TOKEN_VARIABLE, swarm_token
+from probe_ext.settings.secrets import (
+    API_KEY_VARIABLE,
+    SWARM_TOKEN_VARIABLE,
+    WEB_PASSWORD_VARIABLE,
+    has_api_key,
+    swarm_token,
+)
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.bound_addresses import is_loopback
 from probe_ext.swarm.locust_options import default_levels
@@ -23,6 +30,7 @@ from probe_ext.swarm.users.recorder import watch_loop
 from probe_ext.swarm.web.exporter import Exporter, serve
 from probe_ext.swarm.web.live_page_routes import address
 from probe_ext.swarm.web.login import add_login
+from probe_ext.swarm.web.request_guard import guard_requests
 from probe_ext.swarm.web.run_display import RunDisplay
 from probe_ext.swarm.web.run_form import handle_form
 
@@ -32,6 +40,9 @@ logger = logging.getLogger(__name__)
 def wire_master(process: ProcessState) -> None:
     """Set up what starts, measures, shows and ends runs. Headless, prepare the run; exit if it cannot work."""
     environment, given = process.environment, process.environment.parsed_options
+    if environment.web_ui:
+        guard_requests(environment.web_ui.app, given.web_host, given.web_host_display_name)
+        _warn_of_open_ui(given)
     coordinator = Coordinator(process)
     display = RunDisplay(environment)
     start, end = RunStart(coordinator, display), RunEnd(coordinator, display)
@@ -59,6 +70,15 @@ def wire_master(process: ProcessState) -> None:
     events.test_stopping.add_listener(lambda **_: coordinator.drain())
     events.test_stop.add_listener(lambda **_: end.on_test_stop())
     events.quit.add_listener(end.on_quit)
+
+
+def _warn_of_open_ui(given: Any) -> None:
+    """Say it loudly if strangers can use the API key: they choose the server that it is sent to."""
+    if has_api_key() and not given.web_login and not is_loopback(given.web_host):
+        print_line(
+            f"WARNING: whoever reaches port {given.web_port} can start runs with your {API_KEY_VARIABLE}; "
+            f"use --web-host 127.0.0.1, or --web-login with {WEB_PASSWORD_VARIABLE}"
+        )
 
 
 def _wire_web(process: ProcessState, coordinator: Coordinator, start: RunStart) -> None:
