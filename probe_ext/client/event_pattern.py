@@ -25,6 +25,7 @@ _TEXT = rb"(%s|%s(?:\\[^\x00-\x1f]%s)+)" % (_UNESCAPED, _UNESCAPED, _UNESCAPED)
 """content of a JSON string; escapes are decoded once the rest is known to match"""
 _ID = rb"([^\"\\\x00-\x1f\x80-\xff]*)"
 _NUMBER = rb"(0|[1-9][0-9]{0,14})"
+_COUNT = rb"(0|[1-9][0-9]{0,7})"  # larger ones are parsed as JSON, where they are not believed
 _VARIABLE_FIELDS = re.compile(
     rb'"(id|item_id|created|sequence_number|obfuscation|prompt_tokens|completion_tokens|total_tokens)": ?'
     rb'(?:([0-9]+)|"([^"\\]*)")'
@@ -123,6 +124,14 @@ class _Slot(NamedTuple):
     trial: bytes
 
 
+def _group(slot: _Slot) -> bytes:
+    if slot.name == b"text":
+        return _TEXT
+    if slot.name in _TRIAL_COUNTS:
+        return _COUNT
+    return _NUMBER if slot.trial.isdigit() else _ID
+
+
 def _pattern_with_text_at(raw: bytes, start: int, end: int, event: Event) -> EventPattern | None:
     """Return the pattern if the text is at this position, None if not."""
     slots = [_Slot(start, end, b"text", _TRIAL_TEXT.encode())]
@@ -140,7 +149,7 @@ def _pattern_with_text_at(raw: bytes, start: int, end: int, event: Event) -> Eve
     literals = [raw[a:b] for a, b in list(pairwise(edges))[::2]]  # from the end of one slot to the start of the next
     if not _parses_as(_interleave(literals, [slot.trial for slot in slots]), _with_trial_values(event)):
         return None
-    groups = [_TEXT if slot.name == b"text" else _NUMBER if slot.trial.isdigit() else _ID for slot in slots]
+    groups = [_group(slot) for slot in slots]
     escaped = [re.escape(literal) for literal in literals]
     group_numbers = {name: names.index(name) + 1 for name in names}
     chunk_groups = [

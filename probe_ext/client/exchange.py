@@ -85,6 +85,10 @@ class Exchange:
             self._ending = Ending(Outcome.CLIENT_ERROR, f"{type(error).__name__}: {error}")
             raise
 
+    def fail(self, message: str) -> None:
+        """End the exchange before it began, through a fault of this side; `finish` follows as after `run`."""
+        self._ending = Ending(Outcome.CLIENT_ERROR, message)
+
     def _send_and_read(self) -> Ending | None:
         reused = self._connection.usable()
         ending = self._attempt()
@@ -112,7 +116,7 @@ class Exchange:
                 setup = self._connection.open(self._limits.connect)
             except ConnectError as error:
                 return Ending(Outcome.ENDED_BY_US) if self._cancelled else Ending(_connect_outcome(error), str(error))
-            self._marks.connect, self._marks.tls = setup.connect, setup.tls
+            self._marks.resolve, self._marks.connect, self._marks.tls = setup.resolve, setup.connect, setup.tls
         if self._cancelled:
             return Ending(Outcome.ENDED_BY_US)
         return self._exchange()
@@ -186,7 +190,9 @@ class Exchange:
         if decoder.done:
             quiet_since = self._stream.last_at if self._stream and self._stream.last_at else sent
             return quiet_since + _CLOSING_GRACE_S, None
-        if last is None:
+        if not self._streamed:
+            ends = []  # nothing comes before the whole reply, however long it takes
+        elif last is None:
             ends = [(sent + limits.first, Ending(Outcome.TIMEOUT_FIRST, f"no token within {limits.first:g} s"))]
         else:
             ends = [(last + limits.gap, Ending(Outcome.STALLED, f"no further token for {limits.gap:g} s"))]

@@ -11,11 +11,11 @@ from probe_ext.client.http_framing import BadResponseError, Piece, Response
 from probe_ext.client.json_text import decoded
 from probe_ext.client.kernel_receive import Arrivals
 from probe_ext.client.matched_runs import MatchedRun
-from probe_ext.client.safe_text import safe_text
 from probe_ext.client.server_errors import BUSY_STATUSES, page_title
 from probe_ext.client.sse import EventTooLargeError
 from probe_ext.client.token_totals import total_tokens
 from probe_ext.measure.outcome import FINISHED, Outcome
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.measure.timeline import Marks, Pace, TokenEvents, pace, worst
 
 _NO_ENCODINGS = {"", "identity", "none", "utf-8", "utf8"}

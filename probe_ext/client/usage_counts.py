@@ -31,6 +31,8 @@ def parse_usage(value: object) -> Usage | None:
     return Usage(prompt, completion, cached, reasoning)
 
 
+MAX_TOKENS = 100_000_000
+"""of one reply; the longest contexts hold a tenth of that"""
 _MAX_DIGITS = 16
 _PLAIN_USAGE = {"prompt_tokens", "completion_tokens", "total_tokens"}
 _PROMPT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
@@ -50,12 +52,18 @@ def usage_elsewhere(content: dict[str, Any]) -> Usage | None:
 
 
 def count(value: object) -> int | None:
-    """Return a token count, None if the value is not one; some servers write it as a string or a float."""
+    """Return a token count, None if the value is not one; some servers write it as a string or a float.
+
+    More tokens than any context holds are not believed.
+    """
+    number: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):
-        return value if value >= 0 else None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _MAX_DIGITS:
-        return int(value)
-    return int(value) if isinstance(value, float) and value.is_integer() and value >= 0 else None
+        number = value
+    elif (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _MAX_DIGITS) or (
+        isinstance(value, float) and value.is_integer()
+    ):
+        number = int(value)
+    return number if number is not None and 0 <= number <= MAX_TOKENS else None
 
 
 def _first(value: dict[str, Any], names: tuple[str, ...]) -> int | None:

@@ -83,6 +83,8 @@ class ReplyRow:
     """of `tokens_out`, those that the server counts as reasoning"""
     gap_tokens: int | None = None
     """tokens of the event that ended the longest gap: many where a parser held them back"""
+    resolve: float | None = None
+    """the part of `connect` that name resolution took"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class ServerRow:
 DEADLINE_COLUMNS = frozenset({"deadlines", "deadlines_missed"})
 """columns that hold for one SLO profile only"""
 OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {"tokens_reasoning", "gap_tokens"}
+OPTIONAL_COLUMNS = frozenset({"deadlines", "deadlines_missed", "resolve"})
 """columns that runs of earlier versions lack"""
 
 Row = ReplyRow | GapRow | UserRow | ServerRow

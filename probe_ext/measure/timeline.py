@@ -47,6 +47,8 @@ class Marks:
     """when the reply ended, for whatever reason"""
     connect: float | None = None
     """duration of name resolution and TCP connection; None for a reused connection"""
+    resolve: float | None = None
+    """the part of `connect` before the first address was dialled"""
     tls: float | None = None
     """duration of the TLS handshake; None without TLS or for a reused connection"""
     late: float = 0.0

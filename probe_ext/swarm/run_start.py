@@ -7,9 +7,9 @@ from typing import NoReturn
 import gevent
 from locust.runners import MasterRunner
 
-from probe_ext.client.safe_text import safe_text
 from probe_ext.exit_codes import ExitCode
 from probe_ext.measure import clock
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.run.directory import RunDirectoryError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan

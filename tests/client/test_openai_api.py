@@ -11,8 +11,8 @@ from recorded_replies import KEY, recorded_http_errors
 
 from probe_ext.client.api_event import BadEventError, ChoicePart, ServerError, Usage
 from probe_ext.client.openai_api import parse_event
-from probe_ext.client.safe_text import safe_text
 from probe_ext.client.server_errors import parse_error
+from probe_ext.measure.safe_text import safe_text
 
 
 def part(choice: dict[str, Any]) -> ChoicePart:

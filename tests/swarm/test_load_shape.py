@@ -177,4 +177,4 @@ def test_a_gate_says_before_the_run_what_its_proof_takes(
         proof = least_proof(1, 2.0)
         assert proof is not None
         assert line is not None
-        assert line.endswith(f"at least {proof.replies} replies from each user, all served: about {proof.seconds:g} s")
+        assert line.endswith(f"at least {proof.replies} replies from each user, all served: about 2 min 10 s")

@@ -99,9 +99,14 @@ class Llm:
     ) -> Reply:
         while self._recorder.ending:
             gevent.sleep(3600)  # the run is over: wait to be killed
-        due = clock.monotonic() if due is None else due
+        began = clock.monotonic()
+        due = began if due is None else due
         streamed = not self._options.no_stream if stream is None else stream
-        request = self._endpoint.request(path, payload, streamed, parameters)
+        request, mistake = b"", None
+        try:
+            request = self._endpoint.request(path, payload, streamed, parameters)
+        except (TypeError, ValueError) as error:  # what the locustfile wants to send is not JSON: a row says so
+            mistake = f"the request cannot be sent: {error}"
         exchange = Exchange(
             self._connection,
             request,
@@ -116,7 +121,10 @@ class Llm:
         name = name or self._scenario
         info = RequestInfo(self.user, name, kind)
         try:
-            exchange.run()
+            if mistake is None:
+                exchange.run()
+            else:
+                exchange.fail(mistake)
         finally:
             reply = exchange.finish()
             self._recorder.stamped = (
@@ -125,7 +133,7 @@ class Llm:
             row = self._recorder.end(exchange, reply, info, number)
             self._last_end = row.end
             self._fire_events(reply, row, name, path)
-        if is_failure(reply.outcome) and row.end - row.due < _FAST_FAILURE_S:
+        if is_failure(reply.outcome) and row.end - began < _FAST_FAILURE_S:
             gevent.sleep(_FAILURE_BACKOFF_S)
         return reply
 

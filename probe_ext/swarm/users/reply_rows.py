@@ -59,6 +59,7 @@ def reply_row(
         deadlines_missed=deadline_count.missed if deadline_count else None,
         tokens_reasoning=reply.tokens_reasoning,
         gap_tokens=pace.gap_tokens if pace else None,
+        resolve=marks.resolve,
     )
 
 
