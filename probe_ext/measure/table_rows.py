@@ -123,8 +123,7 @@ class ServerRow:
 
 DEADLINE_COLUMNS = frozenset({"deadlines", "deadlines_missed"})
 """columns that hold for one SLO profile only"""
-OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {"tokens_reasoning", "gap_tokens"}
-OPTIONAL_COLUMNS = frozenset({"deadlines", "deadlines_missed", "resolve"})
+OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {"tokens_reasoning", "gap_tokens", "resolve"}
 """columns that runs of earlier versions lack"""
 
 Row = ReplyRow | GapRow | UserRow | ServerRow
