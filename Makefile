@@ -70,6 +70,9 @@ test-repeat: $(READY) ## run the test suite ten times, every other time next to 
 test-swarm: $(READY) ## inject faults into real processes, networks and disks (needs root and iproute2; 10 minutes)
 	$(BIN)/python -m pytest -n 2 --dist load -m swarm tests/faults
 
+test-attacks: $(READY) ## attack real processes: strangers, dying networks, bad input (some tests need root and iproute2; 10 minutes)
+	$(BIN)/python -m pytest -n 2 --dist load -m attacks tests/attacks
+
 scale: $(READY) ## run 16 workers and 10,000 users on loopback; check counts, memory, CPU, messages (4 minutes)
 	@$(BIN)/python -m scripts.swarm.scale
 

@@ -1,19 +1,17 @@
 """One HTTP/1.1 connection, opened on the gevent hub; its responses are read by the reactor's thread."""
 
 import errno
-import os
 import socket
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import gevent
 import gevent.socket
-from gevent.monkey import get_original
 
 from probe_ext.client import kernel_receive
 from probe_ext.client.address import Target
+from probe_ext.client.dialing import Dialing, Dialled
 from probe_ext.client.response_stream import ResponseStream, SocketReader
 from probe_ext.client.tls import TlsSession
 from probe_ext.measure import clock
@@ -39,7 +37,9 @@ class ConnectError(Exception):
 class SetupTimes:
     """How long connecting took, in seconds."""
 
+    resolve: float
     connect: float
+    """name resolution included"""
     tls: float | None
 
 
@@ -50,7 +50,7 @@ class Connection:
         self._target = target
         self._tls_context = tls_context
         self._socket: socket.socket | None = None
-        self._connecting: gevent.socket.socket | None = None
+        self._dialing: Dialing | None = None
         self._stream: ResponseStream | None = None
         self._session: TlsSession | None = None
         self._read: SocketReader = kernel_receive.read_plain
@@ -79,14 +79,13 @@ class Connection:
         limit = gevent.Timeout(timeout)
         limit.start()
         try:
-            self._socket = self._connect()
-            connected = clock.monotonic()
+            self._socket, resolved, connected = self._dial()
             if kernel_receive.enable_timestamps(self._socket):
                 self._read = kernel_receive.read_stamped
             if self._tls_context is None:
-                return SetupTimes(connected - start, None)
+                return SetupTimes(resolved - start, connected - start, None)
             self._session = self._handshake(self._tls_context)
-            return SetupTimes(connected - start, clock.monotonic() - connected)
+            return SetupTimes(resolved - start, connected - start, clock.monotonic() - connected)
         except gevent.Timeout as fired:
             self.close()
             if fired is not limit:
@@ -105,27 +104,13 @@ class Connection:
         finally:
             limit.close()
 
-    def _connect(self) -> socket.socket:
-        """Return a connected non-blocking socket. gevent waits while it resolves and connects."""
-        failure = OSError("host name has no address")
-        for family, kind, protocol, _, address in _resolve(self._target):
-            try:
-                return self._connect_to(gevent.socket.socket(family, kind, protocol), address)
-            except OSError as error:
-                failure = error
-        raise failure
-
-    def _connect_to(self, cooperative: gevent.socket.socket, address: Any) -> socket.socket:
-        self._connecting = cooperative
+    def _dial(self) -> Dialled:
+        self._dialing = dialing = Dialing(self._target)
         try:
-            cooperative.connect(address)
-            cooperative.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            plain: socket.socket = get_original("socket", "socket")(fileno=cooperative.detach())
+            return dialing.wait()
         finally:
-            self._connecting = None
-            cooperative.close()
-        plain.setblocking(False)
-        return plain
+            self._dialing = None
+            dialing.stop()
 
     def _handshake(self, tls_context: ssl.SSLContext) -> TlsSession:
         session = TlsSession(tls_context, self._target)
@@ -180,9 +165,9 @@ class Connection:
         return self._stream
 
     def interrupt(self) -> None:
-        """Make another greenlet's `open` or `send` fail now; name resolution cannot be interrupted."""
-        if self._connecting is not None:
-            self._connecting.close()  # gevent wakes its waiter
+        """Make another greenlet's `open` or `send` fail now."""
+        if self._dialing is not None:
+            self._dialing.interrupt()
         elif self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -195,22 +180,6 @@ class Connection:
         if self._socket is not None:
             self._socket.close()
         self._socket = self._session = None
-
-
-def _resolve(target: Target) -> list[Any]:
-    """Return the target's addresses. Out of descriptors, a resolver blames the name: raise the real reason instead."""
-    _check_descriptors()
-    try:
-        return list(gevent.socket.getaddrinfo(target.host, target.port, 0, socket.SOCK_STREAM))
-    except OSError:
-        _check_descriptors()
-        raise
-
-
-def _check_descriptors() -> None:
-    """OSError unless two more files can be opened: one for the resolver, one for the connection."""
-    for descriptor in os.pipe():
-        os.close(descriptor)
 
 
 def _wait_until_writable(sock: socket.socket, deadline: float | None) -> None:

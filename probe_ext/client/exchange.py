@@ -40,7 +40,7 @@ class Exchange:
     returns the reply in any case. `cancel` ends the exchange from another greenlet.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the last five by name only
         self,
         connection: Connection,
         request: bytes,
@@ -50,15 +50,20 @@ class Exchange:
         streamed: bool,
         secret: str | None,
         free: float | None = None,
+        choices: int = 1,
     ) -> None:
-        """`due`: when the user wanted to send; `free`: when its previous reply ended, if that was later."""
+        """Prepare one request.
+
+        `due`: when the user wanted to send; `free`: when its previous reply ended, if that was later; `choices`: the
+        request's `n`.
+        """
         self._connection = connection
         self._request = request
         self._limits = limits
         self._marks = Marks(due=due)
         self._streamed = streamed
         self._could_send = due if free is None else max(due, free)
-        self._reader = ReplyReader(secret)
+        self._reader = ReplyReader(secret, choices)
         self._stream: ResponseStream | None = None
         self._ending: Ending | None = Ending(Outcome.ENDED_BY_US)
         self._cancelled = False
@@ -79,6 +84,10 @@ class Exchange:
         except Exception as error:
             self._ending = Ending(Outcome.CLIENT_ERROR, f"{type(error).__name__}: {error}")
             raise
+
+    def fail(self, message: str) -> None:
+        """End the exchange before it began, through a fault of this side; `finish` follows as after `run`."""
+        self._ending = Ending(Outcome.CLIENT_ERROR, message)
 
     def _send_and_read(self) -> Ending | None:
         reused = self._connection.usable()
@@ -107,7 +116,7 @@ class Exchange:
                 setup = self._connection.open(self._limits.connect)
             except ConnectError as error:
                 return Ending(Outcome.ENDED_BY_US) if self._cancelled else Ending(_connect_outcome(error), str(error))
-            self._marks.connect, self._marks.tls = setup.connect, setup.tls
+            self._marks.resolve, self._marks.connect, self._marks.tls = setup.resolve, setup.connect, setup.tls
         if self._cancelled:
             return Ending(Outcome.ENDED_BY_US)
         return self._exchange()
@@ -181,7 +190,9 @@ class Exchange:
         if decoder.done:
             quiet_since = self._stream.last_at if self._stream and self._stream.last_at else sent
             return quiet_since + _CLOSING_GRACE_S, None
-        if last is None:
+        if not self._streamed:
+            ends = []  # nothing comes before the whole reply, however long it takes
+        elif last is None:
             ends = [(sent + limits.first, Ending(Outcome.TIMEOUT_FIRST, f"no token within {limits.first:g} s"))]
         else:
             ends = [(last + limits.gap, Ending(Outcome.STALLED, f"no further token for {limits.gap:g} s"))]

@@ -1,174 +1,157 @@
-"""OpenAI's chat and completions APIs as servers really implement them: builds request bodies, parses events.
+"""Events and bodies of OpenAI's chat and completions APIs as servers really send them, and of all APIs by their shape.
 
-Handles these differences: `content` may be null, empty or absent; reasoning comes as `reasoning_content` or
-`reasoning`; usage may come with every event (`continuous_usage_stats`), with a last event without choices, or with the
-last event that has choices (llama.cpp's completions); errors may come inside a stream that began with status 200.
-
-Objects made for every token are named tuples: creating a frozen dataclass takes three times as long.
+Handles these differences: `content` may be null, empty, absent or a list of parts; reasoning comes under many names,
+sometimes twice; usage may come with every event (`continuous_usage_stats`), with a last event without choices, with the
+last event that has choices (llama.cpp's completions), or inside a choice; errors may come inside a stream that began
+with status 200.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
+from probe_ext.client import messages_api, responses_api
+from probe_ext.client.api_event import ChoicePart, Event
+from probe_ext.client.finish_reasons import finish_reason
+from probe_ext.client.json_text import load_object
+from probe_ext.client.server_errors import choice_error, parse_error
+from probe_ext.client.usage_counts import parse_usage, usage_elsewhere
+
 CHAT_PATH = "/v1/chat/completions"
 COMPLETION_PATH = "/v1/completions"
-DONE = b"[DONE]"
+RESPONSES_PATH = "/v1/responses"
+MESSAGES_PATH = "/v1/messages"
+PATHS = {"chat": CHAT_PATH, "completion": COMPLETION_PATH, "responses": RESPONSES_PATH, "messages": MESSAGES_PATH}
+"""request path by the value of `--api`"""
+
+_REASONING_FIELDS = (
+    *("reasoning_content", "reasoning", "reasoning_text", "thinking", "thinking_content", "thought", "thoughts"),
+    *("reasoning_details", "thinking_blocks", "reasoning_summary", "cot"),
+)
+_REASONING_KINDS = ("thinking", "reasoning", "thought", "redacted_thinking", "summary_text", "reasoning_text")
+_REASONING_TEXT_KEYS = ("text", "thinking", "reasoning", "summary", "content", "reasoning_content", "thought")
+_MAX_NESTING = 6
 
 
-class BadEventError(ValueError):
-    """An event's data is not a JSON object; the message contains all of it, not yet made safe."""
-
-
-class Usage(NamedTuple):
-    """Tokens as the server counts them; None if it does not."""
-
-    prompt: int | None
-    completion: int | None
-    cached: int | None
-
-
-class ChoicePart(NamedTuple):
-    """What an event, or the body of a reply that is not streamed, contains for one choice."""
-
-    choice: int
-    """index of the choice"""
-    text: str
-    """visible text: content, refusal or tool call"""
-    reasoning: str
-    finish: str | None
-    token_ids: int | None
-    """number of token ids"""
-    refused: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ServerError:
-    """An error object in a body or in a stream."""
-
-    code: int | None
-    message: str
-
-
-class Event(NamedTuple):
-    """One event of a stream, or the body of a reply that is not streamed."""
-
-    parts: Sequence[ChoicePart]
-    usage: Usage | None
-    error: ServerError | None
-
-
-def body(
-    prompt: str | Sequence[Mapping[str, Any]], model: str, *, stream: bool, usage: str, extra: Mapping[str, Any]
-) -> bytes:
-    """Return a request's JSON: messages make a chat request, text makes a completions request.
-
-    `usage`: token usage with every event (`continuous`), at the end (`final`) or `none`. `extra` (max_tokens,
-    temperature, …) is added without its None values.
-    """
-    content: dict[str, Any] = {"model": model, "stream": stream}
-    content["prompt" if isinstance(prompt, str) else "messages"] = prompt
-    if stream and usage != "none":
-        content["stream_options"] = {"include_usage": True}
-        if usage == "continuous":
-            content["stream_options"]["continuous_usage_stats"] = True
-    content.update({key: value for key, value in extra.items() if value is not None})
-    return orjson.dumps(content)
+def chat_path(api: str) -> str:
+    """Return the path of the API that takes messages: `--api` itself, or chat completions beside plain completions."""
+    return CHAT_PATH if api == "completion" else PATHS[api]
 
 
 def parse_event(data: bytes) -> Event:
-    """Parse an event's data. BadEventError unless it is a JSON object."""
-    try:
-        content = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise BadEventError(f"not JSON: {_decoded(data)}") from error
-    if not isinstance(content, dict):
-        raise BadEventError(f"not a JSON object: {_decoded(data)}")
+    """Parse an event's data, or a body that is not streamed, by its shape. BadEventError unless it is an object."""
+    content = load_object(data)
+    if "choices" not in content:
+        kind = content.get("type")
+        if isinstance(kind, str):
+            if kind.startswith("response."):
+                return responses_api.parse_stream_event(kind, content)
+            if kind in messages_api.EVENT_KINDS:
+                return messages_api.parse_stream_event(kind, content)
+            if kind == "message" and not content.get("error"):
+                return messages_api.parse_message(content)
+        if content.get("object") == "response":
+            return responses_api.parse_response(content)
+    return _parse_completion(content)
+
+
+def _parse_completion(content: dict[str, Any]) -> Event:
+    """Parse an event or a body of chat or completions."""
     choices = content.get("choices")
-    parts = [_part(choice) for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
-    return Event(parts, _usage(content.get("usage")), parse_error(content))
-
-
-def _decoded(data: bytes) -> str:
-    # Not shortened here: that could leave half an API key, which safe_text would not recognize.
-    return data.decode("utf-8", "replace")
+    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    error = parse_error(content)
+    usage = parse_usage(content.get("usage"))
+    for choice in found:
+        if error is None and ("error" in choice or "error" in (choice.get("delta") or choice.get("message") or ())):
+            error = choice_error(choice)
+        if usage is None and "usage" in choice:
+            usage = parse_usage(choice["usage"])
+    if usage is None:
+        usage = usage_elsewhere(content)
+    return Event([_part(choice) for choice in found], usage, error)
 
 
 def _part(choice: dict[str, Any]) -> ChoicePart:
-    index, finish, ids = choice.get("index"), choice.get("finish_reason"), choice.get("token_ids")
+    index, ids = choice.get("index"), choice.get("token_ids")
     message = choice.get("delta") or choice.get("message")
     if not isinstance(message, dict):
-        message = {"content": choice.get("text")}
-    refusal = _text(message.get("refusal"))
-    visible = _text(message.get("content")) + refusal
+        message = {"content": message if isinstance(message, str) else choice.get("text")}
+    visible, reasoning = _content(message.get("content"))
+    if visible and "extra_content" in message and _is_thought(message["extra_content"]):
+        visible, reasoning = "", visible
     if "tool_calls" in message or "function_call" in message:
         visible += _tool_text(message)
+    refusal = message.get("refusal")
+    refused = isinstance(refusal, str) and bool(refusal)
     return ChoicePart(
         choice=index if isinstance(index, int) else 0,
-        text=visible,
-        reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
-        finish=finish if isinstance(finish, str) else None,
+        text=f"{visible}{refusal}" if refused else visible,
+        reasoning=_reasoning(message, reasoning) if len(message) > 1 or "content" not in message else reasoning,
+        finish=finish_reason(choice.get("finish_reason") or choice.get("finishReason")),
         token_ids=len(ids) if isinstance(ids, list) else None,
-        refused=bool(refusal),
+        refused=refused,
     )
 
 
-def _text(value: object) -> str:
-    if value is None:
-        return ""
+def _content(value: object) -> tuple[str, str]:
+    """Return the visible text and the reasoning of a message's `content`: a string, or parts as some gateways send."""
+    if isinstance(value, str) or value is None:
+        return value or "", ""
+    visible, reasoning = "", ""
+    parts = value if isinstance(value, list) else [value]
+    for part in parts:
+        if not isinstance(part, dict):
+            continue
+        if part.get("type") in _REASONING_KINDS or "thinking" in part or part.get("thought") is True:
+            reasoning += _nested_text(part)
+        elif isinstance(part.get("text"), str):
+            visible += part["text"]
+    return visible, reasoning
+
+
+def _is_thought(extra: object) -> bool:
+    """Return whether Gemini's extension marks the content as reasoning."""
+    google = extra.get("google") if isinstance(extra, dict) else None
+    return isinstance(google, dict) and google.get("thought") is True
+
+
+def _reasoning(message: dict[str, Any], found: str) -> str:
+    """Return reasoning from all fields that hold any, once where several hold the same."""
+    for field in _REASONING_FIELDS:
+        if value := message.get(field):
+            text = value if isinstance(value, str) else _nested_text(value)
+            if text not in found:
+                found += text
+    return found
+
+
+def _nested_text(value: object, depth: int = 0) -> str:
+    """Return the text of details, blocks or parts; of an object, what its first key with text holds."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list):  # content parts, sent by some gateways
-        texts = [part.get("text") for part in value if isinstance(part, dict)]
-        return "".join(text for text in texts if isinstance(text, str))
+    if depth < _MAX_NESTING and isinstance(value, list):
+        return "".join(_nested_text(item, depth + 1) for item in value)
+    if depth < _MAX_NESTING and isinstance(value, dict):
+        return next((text for key in _REASONING_TEXT_KEYS if (text := _nested_text(value.get(key), depth + 1))), "")
     return ""
 
 
 def _tool_text(message: dict[str, Any]) -> str:
     calls = message.get("tool_calls")
-    functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    functions = (
+        [call.get("function") or call.get("custom") for call in calls if isinstance(call, dict)]
+        if isinstance(calls, list)
+        else []
+    )
     functions.append(message.get("function_call"))
-    return "".join(_text(f.get("name")) + _text(f.get("arguments")) for f in functions if isinstance(f, dict))
+    return "".join(
+        _argument_text(function.get("name")) + _argument_text(function.get("arguments") or function.get("input"))
+        for function in functions
+        if isinstance(function, dict)
+    )
 
 
-def _usage(value: object) -> Usage | None:
-    if not isinstance(value, dict):
-        return None
-    details = value.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    return Usage(_count(value.get("prompt_tokens")), _count(value.get("completion_tokens")), _count(cached))
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def parse_error(content: object) -> ServerError | None:
-    """Return the error in a body or event, None without one.
-
-    Known shapes: `{"error": {…}}`, `{"error": "…"}`, FastAPI's `{"detail": …}`, and the flat `{"message": "…",
-    "code": …}` of gateways, older vLLM and llama.cpp's `error:` field.
-    """
-    if not isinstance(content, dict):
-        return None
-    error = content.get("error")
-    if error is None and (content.get("object") == "error" or ("choices" not in content and "message" in content)):
-        error = content
-    if error is None and "choices" not in content:
-        error = content.get("detail")
-    if not error:
-        return None
-    if isinstance(error, dict):
-        return ServerError(_count(error.get("code")), _error_text(error.get("message") or error))
-    return ServerError(None, _error_text(error))
-
-
-def _error_text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    try:
+def _argument_text(value: object) -> str:
+    if isinstance(value, dict) and value:
         return orjson.dumps(value).decode()
-    except TypeError:  # nested too deeply
-        return "unprintable error"
+    return value if isinstance(value, str) else ""

@@ -32,7 +32,7 @@ class Outcome(StrEnum):
     STALLED = "stalled"
     """No further token within the timeout between tokens."""
     TIMEOUT_FIRST = "timeout_first"
-    """No first token within its timeout (without streaming: no reply)."""
+    """No first token within its timeout. Replies that are not streamed have only the total timeout."""
     TIMEOUT_TOTAL = "timeout_total"
     """Not finished within the timeout for the whole reply."""
     CONNECT_FAILED = "connect_failed"

@@ -1,7 +1,10 @@
 """The files of a run directory, and how the directory of a new run is made."""
 
 import contextlib
+import fcntl
 import itertools
+import os
+import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -30,6 +33,12 @@ _RUN_FILE_PATTERNS = (
 )
 """files that `--force` removes"""
 
+MIN_FREE_BYTES = 100_000
+"""without this much free space no run begins: not even its manifest and some replies would fit"""
+
+_locks: dict[Path, int] = {}
+"""descriptors of the directories that runs of this process use; the kernel frees them when it ends, however it ends"""
+
 DEFAULT_PARENT = Path("reports/runs")
 
 
@@ -52,10 +61,31 @@ def make_run_directory(out: Path | None, scenario: str, *, force: bool, numbered
         elif contains_run(path):
             path = _replace_or_number(path, force=force, numbered=numbered)
         path.mkdir(parents=True, exist_ok=True)
+        _lock(path)
         check_writable(path)
+        free = shutil.disk_usage(path).free
     except OSError as error:
         raise RunDirectoryError(f"--out {path}: cannot be written: {error.strerror or error}") from error
+    if free < MIN_FREE_BYTES:
+        raise RunDirectoryError(f"--out {path}: the disk is full ({free / 1000:.0f} kB free)")
     return path
+
+
+def _lock(path: Path) -> None:
+    """Hold the directory until this process ends. RunDirectoryError if a run of another process is going on in it."""
+    path = path.resolve()
+    if path in _locks:
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise RunDirectoryError(f"--out {path}: a run is still going on in it; choose another directory") from error
+    except OSError:  # a file system without locks
+        os.close(descriptor)
+        return
+    _locks[path] = descriptor
 
 
 def _make_new(path: Path) -> Path:
@@ -76,6 +106,7 @@ def _replace_or_number(path: Path, *, force: bool, numbered: bool) -> Path:
         raise RunDirectoryError(
             f"--out {path}: already contains a run; choose another directory, or add --force to replace it"
         )
+    _lock(path)
     _remove_run(path)
     return path
 

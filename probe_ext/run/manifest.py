@@ -1,15 +1,19 @@
 """`run.json`, the manifest of a run; always replaced as a whole."""
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from probe_ext.measure.safe_text import all_printable
 from probe_ext.run.directory import MANIFEST
+from probe_ext.run.regular_files import check_regular, create_new
 
 SCHEMA = 2
+MAX_BYTES = 64 * 1024 * 1024
 _RENAMED_IN_SCHEMA_2 = {"ruler": "calibration"}
 
 Manifest = dict[str, Any]
@@ -33,7 +37,7 @@ def replace_lines(path: Path, lines: Iterable[str]) -> None:
     """Like replace_text, for lines (with their line ends) that need not fit into memory."""
     new = path.with_name(path.name + ".new")
     try:
-        with new.open("w", encoding="utf-8", errors="replace") as file:  # paths in it may not be valid UTF-8
+        with io.TextIOWrapper(create_new(new), "utf-8", "replace") as file:  # paths in it may not be valid UTF-8
             file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
@@ -48,11 +52,15 @@ def read(directory: Path) -> Manifest:
     """Return the manifest of a run directory in the current schema. ManifestError if missing, damaged or too new."""
     path = directory / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        check_regular(path, MAX_BYTES)
+        manifest = all_printable(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise ManifestError(f"{directory}: no run here ({MANIFEST} is missing)") from error
+    except RecursionError as error:
+        raise ManifestError(f"{path}: cannot be read: nested too deeply") from error
     except (OSError, ValueError) as error:
-        raise ManifestError(f"{path}: cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ManifestError(f"{path}: cannot be read: {why}") from error
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if schema not in range(1, SCHEMA + 1):
         raise ManifestError(f"{path}: schema: {schema!r} is not supported (this version reads 1 to {SCHEMA})")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.run import directory, manifest, worker_files
+from probe_ext.run.regular_files import check_regular, create_new
 from probe_ext.run.worker_files import REQUESTS_TABLE, TABLES, MergeError, Row, Table, WorkerFile, workers_of
 
 
@@ -83,14 +84,15 @@ def _reply_ids(path: Path) -> set[str]:
     """Return the reply ids in a table. The rows of a reply are sent together, so a known id has all its rows."""
     if not path.exists():
         return set()
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        return {row[0] for row in csv.reader(file) if row}
+    check_regular(path)
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return {line.partition(",")[0].rstrip("\n") for line in file} - {""}  # ids are never quoted
 
 
 def _append(path: Path, table: Table, rows: list[Row]) -> None:
     """Append rows to a copy without an incomplete last line, then replace the table with it."""
     new = path.with_name(path.name + ".new")
-    with new.open("w+b") as file:
+    with create_new(new) as file:
         if path.exists():
             with path.open("rb") as old:
                 shutil.copyfileobj(old, file)

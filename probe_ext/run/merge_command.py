@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from probe_ext.exit_codes import ExitCode
+from probe_ext.run.directory import MANIFEST
 from probe_ext.run.manifest import ManifestError
 from probe_ext.run.merge import Merged, merge
 from probe_ext.run.worker_files import MergeError
@@ -31,6 +32,8 @@ def main(options: argparse.Namespace) -> int:
         results = merge(options.run, options.files)
     except (MergeError, ManifestError) as error:
         return _fail(str(error))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        return _fail(f"{options.run / MANIFEST}: damaged ({type(error).__name__}: {error}); nothing was merged")
     except OSError as error:
         return _fail(f"{error.filename or options.run}: {error.strerror or error}")
     for result in results:

@@ -12,9 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from probe_ext.measure.safe_text import printable
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow, columns, values_of
 from probe_ext.run.manifest import replace_text
 
+_FORMULA_STARTS = ("=", "+", "-", "@")
+"""A spreadsheet would run such a text from a server as a formula; after an apostrophe it is shown."""
 R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow)
 
 
@@ -23,7 +26,7 @@ class TableWriter(Generic[R]):
 
     def __init__(self, path: Path, row_type: type[R]) -> None:
         self.path = path
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
         self._pending: deque[bytes] = deque([] if self._size else [_lines([columns(row_type)])])
 
@@ -88,4 +91,5 @@ def _text(value: object) -> str:
         return "1" if value else "0"
     if isinstance(value, float):
         return repr(round(value, 9))
-    return str(value)
+    text = printable(str(value))
+    return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text

@@ -1,6 +1,7 @@
 """The files a worker keeps on its own disk: its rows, and a label that says which run they belong to."""
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import Any
 from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, columns
 from probe_ext.run.directory import GAPS, REQUESTS
 from probe_ext.run.manifest import Manifest, replace_text
+from probe_ext.run.regular_files import check_regular
 
 Row = dict[str, str]
+_MAX_LABEL_BYTES = 10_000
 
 
 class MergeError(Exception):
@@ -70,6 +73,7 @@ def read(manifest: Manifest, file: Path) -> WorkerFile:
     if run != manifest.get("run_id"):
         raise MergeError(f"{file}: belongs to run {run}, not to {manifest.get('run_id')}")
     try:
+        check_regular(file)
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "is not valid UTF-8"
@@ -88,16 +92,24 @@ def _parse_name(file: Path) -> tuple[Table, str]:
 
 def _labelled_run(directory: Path, worker: str) -> str | None:
     try:
+        check_regular(directory / label_name(worker), _MAX_LABEL_BYTES)
         label: Any = json.loads((directory / label_name(worker)).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     run = label.get("run") if isinstance(label, dict) and label.get("worker") == worker else None
     return run if isinstance(run, str) else None
 
 
 def _rows(file: Path, table: Table, text: str) -> Iterator[Row]:
-    lines = csv.reader(text.splitlines(keepends=True))
-    header = next(lines, [])
+    lines = csv.reader(io.StringIO(text, newline=""))
+    try:
+        yield from _parsed(file, table, lines)
+    except csv.Error as error:
+        raise MergeError(f"{file}: line {lines.line_num + 1}: {error}; nothing was merged") from error
+
+
+def _parsed(file: Path, table: Table, lines: Any) -> Iterator[Row]:
+    header: list[str] = next(lines, [])
     if tuple(header) != table.columns:
         raise MergeError(f"{file}: line 1: not the header of this version's {table.name}")
     for values in lines:

@@ -4,6 +4,8 @@ import os
 
 API_KEY_VARIABLE = "PROBE_API_KEY"  # not OPENAI_API_KEY: a key for another service must not reach the server under test
 WEB_PASSWORD_VARIABLE = "PROBE_WEB_PASSWORD"  # noqa: S105 - the variable's name, not a password
+SWARM_TOKEN_VARIABLE = "PROBE_SWARM_TOKEN"  # noqa: S105 - the variable's name, not a token
+MIN_TOKEN_CHARACTERS = 16
 
 
 def api_key() -> str | None:
@@ -17,3 +19,11 @@ def api_key() -> str | None:
 def has_api_key() -> bool:
     """Return whether an API key is set: the only thing master and workers tell each other about it."""
     return bool(os.environ.get(API_KEY_VARIABLE, "").strip())
+
+
+def swarm_token() -> bytes | None:
+    """Return the token that master and workers prove to each other, None if unset. ValueError if it is too short."""
+    token = os.environ.get(SWARM_TOKEN_VARIABLE, "").strip()
+    if token and len(token) < MIN_TOKEN_CHARACTERS:
+        raise ValueError(f"{SWARM_TOKEN_VARIABLE}: must have at least {MIN_TOKEN_CHARACTERS} characters")
+    return token.encode() or None

@@ -6,17 +6,34 @@ from locust import events, runners
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
+from probe_ext.exit_codes import ExitCode
+from probe_ext.settings.secrets import swarm_token
+from probe_ext.swarm.link import frames
 from probe_ext.swarm.locust_options import add_options
 from probe_ext.swarm.master_wiring import wire_master
+from probe_ext.swarm.terminal.console import exit_main, print_line
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.worker_wiring import wire_worker
 
 _WORKER_TIMEOUT_S = 8  # Locust's own 3 are too few on a crowded machine, and losing the last worker ends the run
 
 
+def _exit_on_mismatch(why: str) -> None:
+    print_line(why)
+    exit_main(ExitCode.USAGE)
+
+
+frames.install()
+frames.watch_mismatch(_exit_on_mismatch)
+
+
 @events.init_command_line_parser.add_listener
 def _add_options(parser: Any, **_: Any) -> None:
     add_options(parser)
+    try:
+        swarm_token()
+    except ValueError as error:
+        parser.exit(ExitCode.USAGE, f"probe: {error}\n")
 
 
 @events.init.add_listener

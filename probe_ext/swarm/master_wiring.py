@@ -2,24 +2,35 @@
 
 import logging
 from collections import Counter
+from typing import Any
 
 import gevent
 from locust.runners import MasterRunner
 
 from probe_ext.exit_codes import ExitCode
+from probe_ext.settings.secrets import (
+    API_KEY_VARIABLE,
+    SWARM_TOKEN_VARIABLE,
+    WEB_PASSWORD_VARIABLE,
+    has_api_key,
+    swarm_token,
+)
 from probe_ext.swarm.link import messages
+from probe_ext.swarm.link.bound_addresses import is_loopback
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.preparation.wait_for_workers import join_command, outlive_workers, wait_for_workers
-from probe_ext.swarm.run_end import RunEnd, exit_main
+from probe_ext.swarm.run_end import RunEnd
 from probe_ext.swarm.run_start import RunStart
+from probe_ext.swarm.terminal.console import exit_main, print_line
 from probe_ext.swarm.terminal.signals import SignalEnd
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.users.recorder import watch_loop
 from probe_ext.swarm.web.exporter import Exporter, serve
 from probe_ext.swarm.web.live_page_routes import address
 from probe_ext.swarm.web.login import add_login
+from probe_ext.swarm.web.request_guard import guard_requests
 from probe_ext.swarm.web.run_display import RunDisplay
 from probe_ext.swarm.web.run_form import handle_form
 
@@ -29,6 +40,9 @@ logger = logging.getLogger(__name__)
 def wire_master(process: ProcessState) -> None:
     """Set up what starts, measures, shows and ends runs. Headless, prepare the run; exit if it cannot work."""
     environment, given = process.environment, process.environment.parsed_options
+    if environment.web_ui:
+        guard_requests(environment.web_ui.app, given.web_host, given.web_host_display_name)
+        _warn_of_open_ui(given)
     coordinator = Coordinator(process)
     display = RunDisplay(environment)
     start, end = RunStart(coordinator, display), RunEnd(coordinator, display)
@@ -36,6 +50,11 @@ def wire_master(process: ProcessState) -> None:
     if default_levels(given):  # `probe run`: Locust's tables would bury the verdict
         logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
     is_master = isinstance(environment.runner, MasterRunner)
+    if is_master and not swarm_token() and not is_loopback(given.master_bind_host):
+        print_line(
+            f"whoever reaches port {given.master_bind_port} can join as a worker; set {SWARM_TOKEN_VARIABLE} "
+            "for the master and all workers, or bind it elsewhere with --master-bind-host"
+        )
     if given.headless and is_master:
         outlive_workers(environment.runner, lambda: coordinator.run is not None)
     start.prepare()
@@ -51,6 +70,15 @@ def wire_master(process: ProcessState) -> None:
     events.test_stopping.add_listener(lambda **_: coordinator.drain())
     events.test_stop.add_listener(lambda **_: end.on_test_stop())
     events.quit.add_listener(end.on_quit)
+
+
+def _warn_of_open_ui(given: Any) -> None:
+    """Say it loudly if strangers can use the API key: they choose the server that it is sent to."""
+    if has_api_key() and not given.web_login and not is_loopback(given.web_host):
+        print_line(
+            f"WARNING: whoever reaches port {given.web_port} can start runs with your {API_KEY_VARIABLE}; "
+            f"use --web-host 127.0.0.1, or --web-login with {WEB_PASSWORD_VARIABLE}"
+        )
 
 
 def _wire_web(process: ProcessState, coordinator: Coordinator, start: RunStart) -> None:

@@ -1,6 +1,8 @@
 """End runs on a master or in a single-process Locust: by signal, by the scenario, by Locust; then report."""
 
 import logging
+import os
+import sys
 from typing import Any
 
 import gevent
@@ -9,7 +11,7 @@ from gevent.pool import Group
 from probe_ext.exit_codes import ExitCode
 from probe_ext.swarm.master.coordinator import WORKERS_LEFT, WORKERS_LOST, Coordinator
 from probe_ext.swarm.master.run_phase import Phase
-from probe_ext.swarm.terminal.console import print_line
+from probe_ext.swarm.terminal.console import exit_main, print_line
 from probe_ext.swarm.terminal.report_process import make_report
 from probe_ext.swarm.web.run_display import RunDisplay
 from probe_ext.verdict.values.plurals import things
@@ -20,6 +22,7 @@ _NO_WORKERS = {
     WORKERS_LOST: "lost contact with the last worker; the run ends",
     WORKERS_LEFT: "the last worker left; the run ends",
 }
+_FORCED_END_S = 10.0  # from the second signal to the report, at most
 _QUIT_TIMEOUT_S = 1.0  # for Locust to get to its last event, unless it waits for workers
 
 
@@ -42,8 +45,18 @@ class RunEnd:
         gevent.spawn(self._leave)
 
     def force_stop(self) -> None:
-        """Abort replies in flight, on the second."""
+        """Abort replies in flight, on the second. Whatever still waits then, the process ends soon, with its report."""
         self._process.force_stop = True
+        gevent.spawn_later(_FORCED_END_S, self._end_now)
+
+    def _end_now(self) -> None:
+        """Report what there is and exit, if Locust has not come to its last event by now."""
+        if self._final is None:
+            self._final = gevent.spawn(self._finish, ExitCode.OK)
+        code: int = self._final.get()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
     def _leave(self) -> None:
         self._coordinator.phase.wait_while(Phase.STARTING)  # a run with a directory is ended in order, and reported
@@ -117,9 +130,3 @@ class RunEnd:
             print_line(f"--out {run.directory}: the disk did not take {lost}")
             code = ExitCode.INVALID
         return ExitCode.INTERRUPTED if self._coordinator.signal_reason == "interrupted" else code or locust_code
-
-
-def exit_main(code: int) -> None:
-    """End Locust's main greenlet."""
-    main: Any = gevent.get_hub().parent
-    gevent.kill(main, SystemExit(code))

@@ -5,6 +5,7 @@ labels are read by name. With data-parallel engines each engine repeats the sum 
 over the series, never the sum.
 """
 
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.target.metrics_text import Page, Sample
 
 CONFIG_METRICS = frozenset(
@@ -97,7 +98,7 @@ def _typed(text: str | None) -> Value | None:
             return kind(text)
         except ValueError:
             continue
-    return text[:_MAX_VALUE_LENGTH]
+    return safe_text(text, length=_MAX_VALUE_LENGTH)
 
 
 def _larger(value: Value, before: Value | None) -> Value:

@@ -2,13 +2,20 @@
 
 A `Fetcher` does not raise for network or server errors: it returns `Failed`, whose text contains neither URLs nor
 exception messages, since both may contain secrets.
+
+A socket's timeout limits single reads, so a server that drips its headers could hold a call for hours, and name
+resolution has no timeout at all. So each call runs in a thread of its own (a greenlet under gevent), which is given up
+at the deadline: its socket is shut down, which ends it, unless it is still resolving a name.
 """
 
 import http.client
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin
+from weakref import WeakSet
 
 import requests
 import urllib3
@@ -23,6 +30,7 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 65536
 _MAX_REDIRECTS = 3
 _MIN_TIMEOUT_S = 0.05
+_MAX_ABANDONED = 8  # threads that resolve a name and were given up
 _HEADERS = {"Accept": "text/plain; version=0.0.4, application/json, */*;q=0.5", "Accept-Encoding": "identity"}
 _ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 
@@ -71,21 +79,54 @@ class Fetcher:
         self._limit = limit
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy, no .netrc, like the load itself
+        self._sockets = _record_sockets(self._session)
+        self._abandoned: list[threading.Thread] = []
 
     def __repr__(self) -> str:
         return f"Fetcher(key={'set' if self._has_key else 'none'}, timeout={self._timeout})"
 
     def get(self, url: str, timeout: float | None = None) -> Answer | Failed:
         """Send a GET; follows redirects within the same host."""
-        return self._call("GET", url, None, timeout or self._timeout)
+        return self._bounded(lambda seconds: self._call("GET", url, None, seconds), timeout or self._timeout)
 
     def post(self, url: str, payload: dict[str, Any], timeout: float | None = None) -> Answer | Failed:
         """POST JSON."""
-        return self._call("POST", url, payload, timeout or self._timeout)
+        return self._bounded(lambda seconds: self._call("POST", url, payload, seconds), timeout or self._timeout)
 
     def close(self) -> None:
         """Close idle connections."""
         self._session.close()
+
+    def _bounded(self, call: Callable[[float], Answer | Failed], seconds: float) -> Answer | Failed:
+        """Return the result, or Failed once the time is over, whatever the call is waiting for."""
+        self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
+        if len(self._abandoned) >= _MAX_ABANDONED:
+            return Failed("timed out")
+        results: list[Answer | Failed] = []
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                results.append(call(seconds))
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(seconds + _MIN_TIMEOUT_S)
+        if thread.is_alive():
+            self._shut_down()
+            self._abandoned.append(thread)
+            return Failed("timed out")
+        if failures:
+            raise failures[0]
+        return results[0]
+
+    def _shut_down(self) -> None:
+        """End whatever waits for a server. Calls of other threads on this fetcher fail too, and are repeated."""
+        for sock in list(self._sockets):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _call(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> Answer | Failed:
         deadline = clock.monotonic() + timeout
@@ -128,6 +169,24 @@ class Fetcher:
             if clock.monotonic() > deadline:
                 return Failed("timed out", response.status_code)
         return Answer(response.status_code, bytes(body), response.headers.get("Server", ""))
+
+
+def _record_sockets(session: requests.Session) -> "WeakSet[socket.socket]":
+    """Return the session's open sockets, also those that still wait for headers, which requests does not show."""
+    sockets: WeakSet[socket.socket] = WeakSet()
+
+    def recorded(pool: Any) -> Any:
+        class Connection(pool.ConnectionCls):  # type: ignore[misc]
+            def connect(self) -> None:
+                super().connect()
+                sockets.add(self.sock)
+
+        return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
+
+    for scheme in ("http://", "https://"):
+        manager: Any = session.get_adapter(scheme).poolmanager  # type: ignore[attr-defined]
+        manager.pool_classes_by_scheme = {name: recorded(pool) for name, pool in manager.pool_classes_by_scheme.items()}
+    return sockets
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:

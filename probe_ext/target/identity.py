@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.target import urls
 from probe_ext.target.cache_config import CONFIG_METRICS, cache_configuration
 from probe_ext.target.call_result import Answer, Failed, json_object
@@ -17,6 +18,8 @@ from probe_ext.target.metrics_text import Unreadable, parse
 OK = "ok"
 
 _MAX_VERSION_LENGTH = 80
+_MAX_NAME_LENGTH = 300
+_MAX_LISTED_MODELS = 100  # kept of the list; a gateway may have thousands
 
 _KIND_BY_OWNER = {
     "vllm": "vllm",
@@ -71,7 +74,12 @@ def models(host: str, fetcher: Getter) -> tuple[Model, ...] | Failed:
     listed = (json_object(answer) or {}).get("data")
     if not isinstance(listed, list):
         return Failed("/v1/models: not a list of models")
-    return tuple(_model(entry) for entry in listed if isinstance(entry, dict) and isinstance(entry.get("id"), str))
+    return tuple(_model(entry) for entry in listed if isinstance(entry, dict) and _is_name(entry.get("id")))
+
+
+def _is_name(value: object) -> bool:
+    """Whether a value can be a model's name: it is shown in terminals and reports, and sent with every request."""
+    return isinstance(value, str) and 0 < len(value) <= _MAX_NAME_LENGTH and value.isprintable()
 
 
 def _model(entry: dict[str, Any]) -> Model:
@@ -126,12 +134,18 @@ def identify(
         "url": urls.shown(host),
         "kind": kind,
         "version": version,
-        "models": None if isinstance(listed, Failed) else [m.id for m in known],
+        "models": None if isinstance(listed, Failed) else _listed(known, chosen),
         "models_error": listed.why if isinstance(listed, Failed) else None,
         "max_model_len": (chosen.max_model_len if chosen else None) or _max_length(kind, page, cache),
         "cache": cache or None,
     }
     return [{**entry, **_metrics_entry(first)}, *(_further_entry(metrics, fetcher) for metrics in others)]
+
+
+def _listed(known: Sequence[Model], chosen: Model | None) -> list[str]:
+    """Return the first models, and the chosen one wherever it is."""
+    names = [model.id for model in known[:_MAX_LISTED_MODELS]]
+    return names if chosen is None or chosen.id in names else [*names, chosen.id]
 
 
 def _further_entry(metrics: Metrics, fetcher: Getter) -> dict[str, Any]:
@@ -168,7 +182,7 @@ def _version(kind: str, roots: Sequence[str], fetcher: Getter) -> tuple[str | No
     for root in roots:
         page = json_object(fetcher.get(root + path)) or {}
         if isinstance(page.get(key), str):
-            return page[key][:_MAX_VERSION_LENGTH], page
+            return safe_text(page[key], length=_MAX_VERSION_LENGTH), page
     return None, {}
 
 

@@ -17,6 +17,7 @@ from probe_ext.target.urls import shown
 
 PERIOD_S = 1.0
 _HANG_AFTER_S = 5.0
+_LAST_POLL_CHECK_S = 0.05
 
 Fetch = Callable[[str], Answer | Failed]
 Read = Callable[[bytes], Reading | Unreadable]
@@ -45,13 +46,31 @@ class Poller:
         self._spawn = spawn
         self._emit = emit
         self._period = period
-        self._stopped = False
+        self._stopped = self._ending = False
         self._histories = {url: EndpointHistory(shown(url)) for url in urls}
 
     def start(self) -> None:
         """Start polling all URLs."""
         for url in self._histories:
             self._spawn(lambda url=url: self._poll_until_stopped(url))  # type: ignore[misc]  # bind now, not at the call
+
+    def poll_last(self, limit: float) -> None:
+        """Poll every URL once more, for at most `limit` seconds in all, and stop: servers count a reply at its end."""
+        self._ending = True
+        pending = set(self._histories)
+        until = self._clock() + limit
+        for url in self._histories:
+            self._spawn(lambda url=url: self._poll_after_current(url, pending))  # type: ignore[misc]
+        while pending and self._clock() < until:
+            self._sleep(_LAST_POLL_CHECK_S)
+        self.stop()
+
+    def _poll_after_current(self, url: str, pending: set[str]) -> None:
+        while self._histories[url].request_started_at is not None and not self._stopped:
+            self._sleep(_LAST_POLL_CHECK_S)
+        if not self._stopped:
+            self.poll(url)
+        pending.discard(url)
 
     def stop(self) -> None:
         """Stop polling. Responses to requests in progress are dropped: nothing is emitted after this."""
@@ -64,7 +83,7 @@ class Poller:
 
     def _poll_until_stopped(self, url: str) -> None:
         due = self._clock()
-        while not self._stopped:
+        while not (self._stopped or self._ending):
             self.poll(url)
             due = next_due(due, self._clock(), self._period)
             self._sleep(max(0.0, due - self._clock()))

@@ -21,9 +21,9 @@ from probe_ext.client.address import Target, parse_target
 from probe_ext.client.connection import Connection
 from probe_ext.client.exchange import Limits
 from probe_ext.client.reply import Reply
-from probe_ext.client.safe_text import MAX_MESSAGE_LENGTH
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.safe_text import MAX_MESSAGE_LENGTH
 
 QUICK = Limits(connect=1.0, first=1.0)
 SHORT_GAP = Limits(gap=1.0)
@@ -140,7 +140,7 @@ CASES = (
         "an HTML error",
         raw(http_error("502 Bad Gateway", b"<html><script>alert(1)</script></html>", b"text/html")),
         Outcome.HTTP_ERROR,
-        "HTTP 502: <html><script>alert(1)</script></html>",
+        "HTTP 502: HTML page",
         status=502,
     ),
     Case(
@@ -175,8 +175,8 @@ CASES = (
     Case(
         "not JSON",
         two_tokens(error(LEAK.encode()[:40]), Peer.finish),
-        Outcome.BAD_DATA,
-        "not JSON: key *** is",
+        Outcome.COMPLETE,
+        "unreadable event: not JSON: key *** is",
         tokens=2,
     ),
     Case("a bad chunk", two_tokens(lambda p: p.send(b"zz\r\n")), Outcome.BAD_DATA, "chunk size", tokens=2),
@@ -184,7 +184,7 @@ CASES = (
         "HTML with 200",
         raw(sized(b"<html>Welcome</html>", b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n")),
         Outcome.BAD_DATA,
-        "no completion event",
+        "HTML page “Welcome” instead of a reply",
     ),
     Case(
         "compressed",
@@ -748,3 +748,19 @@ def test_every_outcome_is_tested_in_this_file() -> None:
     own = {Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT, Outcome.CLIENT_ERROR, Outcome.ENDED_BY_US}
     assert {case.outcome for case in CASES} | own == set(Outcome)
     assert not {case.outcome for case in CASES} & own
+
+
+def test_a_reply_that_is_not_streamed_has_only_the_total_timeout() -> None:
+    """Nothing of it comes before the whole: the first token's timeout would end every long answer."""
+    body = json.dumps({"choices": [{"index": 0, "message": {"content": "done"}, "finish_reason": "stop"}]}).encode()
+
+    def later(peer: Peer) -> None:
+        peer.request()
+        peer.sleep(0.5)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        peer.send(head + body)
+
+    with ScriptedServer(later) as server:
+        assert ask(server, Limits(first=0.1, gap=0.1), streamed=False).outcome is Outcome.COMPLETE
+        assert ask(server, Limits(first=0.1, gap=0.1)).outcome is Outcome.TIMEOUT_FIRST
+        assert ask(server, Limits(total=0.1), streamed=False).outcome is Outcome.TIMEOUT_TOTAL

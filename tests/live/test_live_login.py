@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from live_ui import Ui
 
+from probe_ext.measure import clock
 from probe_ext.settings.secrets import WEB_PASSWORD_VARIABLE
 from probe_ext.swarm.web import login as web_login
 from probe_ext.swarm.web.login import WebLogin, add_login
@@ -15,7 +16,7 @@ PLACES = ("/", "/probe/", "/probe/live.json", "/stats/requests")
 
 
 def guarded(base: str, monkeypatch: pytest.MonkeyPatch) -> Ui:
-    monkeypatch.setattr(web_login, "_WRONG_PASSWORD_DELAY_S", 0.0)
+    monkeypatch.setattr(web_login, "_FIRST_WAIT_S", 0.0)
     monkeypatch.setenv(WEB_PASSWORD_VARIABLE, "open sesame")
     ui = Ui(base, login=True)
     ui.environment.parsed_options.web_login = True
@@ -57,29 +58,39 @@ def test_cookie_is_secure_with_tls() -> None:
     assert "Secure" in answer.headers["Set-Cookie"]
 
 
-def test_wrong_passwords_are_delayed_and_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_passwords_slow_their_own_address_down_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
     ui = Ui(login=True)
     WebLogin(ui.environment, "open sesame")
-    waits: list[float] = []
-    answers: list[int] = []
 
-    def attempt(password: str) -> None:
-        answers.append(ui.app.test_client().post("/probe-login", data={"password": password}).status_code)
+    def attempt(password: str, address: str) -> int:
+        client = ui.app.test_client()
+        answer = client.post("/probe-login", data={"password": password}, environ_base={"REMOTE_ADDR": address})
+        return int(answer.status_code)
 
-    def somebody_else_tries(seconds: float) -> None:
-        waits.append(seconds)
-        attempt("open" if len(waits) < 9 else "open sesame")
+    guesses = 0
+    for _ in range(3600 * 4):
+        now[0] += 0.25
+        guesses += attempt("open", "10.0.0.6") == 302
+    assert guesses <= 130  # an hour of trying four times a second
+    assert attempt("open sesame", "10.0.0.6") == 429
+    assert attempt("open sesame", "10.0.0.7") == 302  # the operator is not locked out
+    for n in range(20):
+        attempt("open", f"2001:db8::{n:x}")
+    assert attempt("open", "2001:db8::ffff") == 429  # one host may have all addresses of its network
+    assert attempt("open sesame", "2001:db9::1") == 302
+    now[0] += 31
+    assert attempt("open sesame", "10.0.0.6") == 302
+    assert attempt("open", "10.0.0.6") == 302  # forgotten: it begins with a second again
 
-    monkeypatch.setattr(web_login, "gevent", Namespace(sleep=somebody_else_tries))
-    attempt("open")
-    assert answers == [429, 302, 302, 302, 302]
-    assert len(waits) == 4
-    assert min(waits) >= 0.5
-    waits[:], answers[:] = [0.0] * 8, []
-    attempt("open")
-    assert (answers, len(waits)) == ([302, 302], 9), "those before wait no longer"
-    attempt("open sesame")
-    assert len(waits) == 9, "the right one costs nothing"
+
+def test_addresses_do_not_fill_the_memory() -> None:
+    attempts = web_login.Attempts()
+    for n in range(12_000):
+        attempts.note_failure(str(n), 0.0)
+    assert len(attempts._failed) == 10_000
+    assert attempts.wait("11999", 0.0) == 1.0
 
 
 @pytest.mark.parametrize(

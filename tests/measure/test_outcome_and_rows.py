@@ -48,6 +48,7 @@ def test_marks_are_all_times_and_no_durations() -> None:
     floats = {f.name for f in fields(ReplyRow) if f.type in {float, float | None}}
     assert floats - times == {
         *("late", "tpot", "tpot_visible", "longest_gap", "longest_gap_visible", "connect", "tls", "lag_max"),
+        "resolve",
     }
 
 

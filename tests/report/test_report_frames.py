@@ -11,6 +11,7 @@ from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.report.inputs import frames
 from probe_ext.run.manifest import ManifestError
 from probe_ext.run.tables import TableWriter
+from probe_ext.verdict.values.evidence import LocustCounts
 
 
 def line_of(path: Path, number: int) -> bytes:
@@ -200,6 +201,12 @@ def test_locust_statistics_without_a_total_are_reported(run: Path) -> None:
     evidence = frames.load(run)
     assert evidence.locust is None
     assert evidence.damage[0].startswith("locust_stats.csv: no Aggregated row")
+
+
+def test_users_of_other_kinds_beside_ours_are_not_counted(run: Path) -> None:
+    ours = "Type,Name,Request Count,Failure Count\nLLM,chat,7,1\nLLM,turn,3,0\n"
+    (run / "locust_stats.csv").write_text(f"{ours}GET,/health,500,20\nTTFT,chat,7,0\n,Aggregated,510,21\n")
+    assert frames.load(run).locust == LocustCounts(10, 1)
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"schema": 99}', "[]"])

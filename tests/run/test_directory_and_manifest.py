@@ -3,6 +3,10 @@
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -207,3 +211,47 @@ def test_maps_schema_1_to_current_names(tmp_path: Path) -> None:
         "calibration": {"gap_error_p99": 1e-5},
         "run_id": "r1",
     }
+
+
+_HOLD = """
+import sys
+from pathlib import Path
+from probe_ext.run.directory import make_run_directory
+make_run_directory(Path(sys.argv[1]), "capacity", force=True, numbered=False)
+(Path(sys.argv[1]) / "run.json").write_text("live")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_force_into_a_live_run_is_refused(tmp_path: Path, *, killed: bool) -> None:
+    out = tmp_path / "out"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    try:
+        for force in (True, False):
+            with pytest.raises(RunDirectoryError, match=r"still going on|already contains"):
+                make_run_directory(out, "capacity", force=force, numbered=False)
+        assert (out / "run.json").read_text() == "live"
+    finally:
+        if killed:
+            holder.kill()
+        holder.communicate()
+    assert make_run_directory(out, "capacity", force=True, numbered=False) == out  # its end frees it, however it ended
+    assert not contains_run(out)
+
+
+def test_a_directory_can_be_used_again_by_the_same_process(tmp_path: Path) -> None:
+    for _ in range(2):
+        make_run_directory(tmp_path / "out", "capacity", force=True, numbered=False)
+
+
+def test_a_full_disk_is_named_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 5000))
+    with pytest.raises(RunDirectoryError, match=r"the disk is full \(5 kB free\)"):
+        make_run_directory(tmp_path / "out", "capacity", force=False, numbered=False)

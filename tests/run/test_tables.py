@@ -98,7 +98,7 @@ def test_commas_quotes_and_unusual_characters_survive(tmp_path: Path) -> None:
     table.append([ServerRow(1.0, text, "all", "x", 2.5)])
     table.close()
     (written,) = read(tmp_path / "server.csv")
-    assert written["url"] == text.replace("\udc80", "?")
+    assert written["url"] == text.replace("\udc80", " ")
 
 
 @pytest.mark.parametrize("room", [0, 1, 5, 7, 8, 13, 14, 15, 27, 28, 29, 41, 42, 54, 55])

@@ -1,13 +1,16 @@
 """Levels as Locust's load shape, with a fake runner."""
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.preparation.preflight import plan_line
+from probe_ext.swarm.preparation.preflight import PreparedRun, plan_line, proof_line
+from probe_ext.verdict.inference.least_proof import least_proof
 
 PLAN = LevelPlan((2, 6, 3), hold=10.0, settle=2.0, min_replies=1)
 
@@ -153,3 +156,25 @@ def test_second_run_starts_with_the_first_level() -> None:
 
 def test_locust_does_not_take_the_class_for_the_locustfiles_shape() -> None:
     assert LevelShape.abstract
+
+
+@pytest.mark.parametrize(
+    ("given", "rounds", "said"),
+    [
+        ({}, [], None),
+        ({"fail_under_users": "8"}, [], "gate of 8 users: its proof takes at least "),
+        ({"fail_under_users": "1", "max_tokens": "160"}, [{"slowest_reply": 0.2, "failed": 0}], "gate of 1 user: "),
+    ],
+)
+def test_a_gate_says_before_the_run_what_its_proof_takes(
+    given: dict[str, str], rounds: list[dict[str, float]], said: str | None
+) -> None:
+    preparation: Any = SimpleNamespace(profile={"name": "any"}, warm_up={"rounds": rounds} if rounds else None)
+    line = proof_line(PreparedRun(read_options(given), preparation, Path()))
+    assert (line or "").startswith(said or "")
+    assert (line is None) == (said is None)
+    if rounds:
+        proof = least_proof(1, 2.0)
+        assert proof is not None
+        assert line is not None
+        assert line.endswith(f"at least {proof.replies} replies from each user, all served: about 2 min 10 s")

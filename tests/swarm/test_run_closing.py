@@ -78,7 +78,15 @@ def test_search_is_reviewed_between_last_replies_and_last_manifest() -> None:
     plan = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=8, longest=60.0)
     shape = LevelShape(plan, lambda: None, lambda: True, lambda: 0.0)
     run: Any = object.__new__(ActiveRun)
-    for name in ("note_users", "_update_live", "tables", "_rows_reserve", "_manifest_reserve", "collector"):
+    for name in (
+        "note_users",
+        "_update_live",
+        "tables",
+        "_rows_reserve",
+        "_manifest_reserve",
+        "_report_reserve",
+        "collector",
+    ):
         setattr(run, name, MagicMock())
     run.ended, run.poller, run._greenlets, run.now = None, None, [], lambda: 60.0
     run.environment = SimpleNamespace(shape_class=shape)

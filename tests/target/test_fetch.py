@@ -231,3 +231,60 @@ def test_verifies_certificates_unless_disabled(https):
     assert Fetcher().get(url).why == "TLS failed or the certificate was rejected"
     assert Fetcher(verify=cert).get(url).body == b"ok"
     assert Fetcher(verify=False).get(url).body == b"ok"
+
+
+def drip(handler, line=b"HTTP/1.1 200 OK\r\n"):
+    """Begin a response, and send its headers byte by byte for ever."""
+    handler.wfile.write(line)
+    until = time.monotonic() + HANG_S  # noqa: TID251
+    while time.monotonic() < until:  # noqa: TID251
+        handler.wfile.write(b"X")
+        time.sleep(0.05)
+
+
+def took(call):
+    began = time.monotonic()  # noqa: TID251
+    result = call()
+    return time.monotonic() - began, result  # noqa: TID251
+
+
+@pytest.mark.parametrize("line", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nA: b\r\n"])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_one_deadline_for_the_whole_call_headers_too(line, method):
+    with Loopback({"/x": lambda h: drip(h, line)}) as server:
+        fetcher = Fetcher(timeout=0.5)
+        before = threading.active_count()
+        arguments = [] if method == "get" else [{}]
+        seconds, result = took(lambda: getattr(fetcher, method)(server.url + "/x", *arguments))
+        assert result == Failed("timed out")
+        assert seconds < 2
+        fetcher._abandoned[0].join(2)
+        assert not fetcher._abandoned[0].is_alive()  # its socket was shut down: nothing is left behind
+        assert threading.active_count() <= before + 1  # the server's own
+        assert took(lambda: fetcher.get(server.url + "/y"))[1].status == 404  # and the fetcher goes on
+
+
+def test_a_redirect_does_not_begin_the_time_anew():
+    def slowly(handler):
+        time.sleep(0.4)
+        send(handler, 302, b"", [("Location", "/x")])
+
+    with Loopback({"/x": slowly}) as server:
+        seconds, result = took(lambda: Fetcher(timeout=0.5).get(server.url + "/x"))
+    assert result == Failed("timed out")
+    assert seconds < 2
+
+
+def test_a_name_that_is_never_resolved_is_given_up(monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(HANG_S) and [])
+    fetcher = Fetcher(timeout=0.1)
+    for _ in range(10):
+        seconds, result = took(lambda: fetcher.get("http://nowhere.invalid/x"))
+        assert result == Failed("timed out")
+        assert seconds < 2
+    assert len(fetcher._abandoned) == 8  # threads are not piled up without end
+    over.set()
+    for thread in fetcher._abandoned:
+        thread.join(5)
+    assert not isinstance(fetcher.get("http://nowhere.invalid/x"), Answer)

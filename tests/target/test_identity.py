@@ -308,3 +308,19 @@ class TestTokens:
             counter = token_count.find(server.url, "m", Fetcher())
             server.pages["/tokenize"] = (500, b"")
             assert counter.text("x") is None
+
+
+def test_a_hundred_thousand_models_cost_nothing():
+    names = [f"model-{n}" for n in range(100_000)]
+    pages = {"/v1/models": as_json({"data": [{"id": name} for name in names]})}
+    (entry,) = identify(pages, model="model-99999")
+    assert entry["models"] == [*names[:100], "model-99999"]
+    assert len(identify(pages)[0]["models"]) == 100
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m", "a\x07", "a\u202eb", "", "x" * 301, "a\nb", 7, None])
+def test_a_name_that_is_no_text_is_no_model(name):
+    models = as_json({"data": [{"id": name}, {"id": "good"}]})
+    (entry,) = identify({"/v1/models": models, "/version": as_json({"version": "1\x1b[31m\u202e2"})})
+    assert entry["models"] == ["good"]
+    assert entry["version"] == "1 [31m 2"

@@ -224,3 +224,43 @@ def test_rows_contain_no_credentials():
     world.run(1)
     assert world.rows[0].url == "http://a:8000/metrics?key=hidden&model=m"
     assert world.requests[0][0].startswith("http://me:secret@")
+
+
+def test_the_last_poll_of_all_urls_together_is_bounded():
+    with Loopback({"/answers": (200, page(running=1)), "/hangs": lambda _: threading.Event().wait(5)}) as server:
+        rows, urls = [], [f"{server.url}/answers", f"{server.url}/hangs", f"{server.url}/hangs?2"]
+        poller = Poller(
+            urls,
+            Fetcher(timeout=20.0).get,
+            clock=clock.monotonic,
+            sleep=lambda seconds: threading.Event().wait(seconds),
+            spawn=lambda call: threading.Thread(target=call, daemon=True).start(),
+            emit=rows.extend,
+        )
+        began = clock.monotonic()
+        poller.poll_last(0.5)
+        assert clock.monotonic() - began < 2
+        assert {row.url for row in rows} == {urls[0]}
+
+
+def test_the_last_poll_waits_for_the_one_in_progress():
+    """Two polls of a URL at once would mix up its history."""
+    world = World(A, answers=page(running=1))
+    history = world.poller._histories[A]
+    history.request_started_at = world.now
+    world.until = 99
+
+    def sleep(seconds):
+        world.now += seconds
+        if world.now > 100.3:
+            history.request_started_at = None
+        for loop in world.loops:
+            if not started:
+                started.append(loop)
+                loop()
+
+    started = []
+    world.poller._sleep = sleep
+    world.poller.poll_last(2.0)
+    assert len(world.requests) == 1
+    assert world.requests[0][1] > 100.3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from worlds import CHAT, columns, evidence, reply, slow_start, staircase, steady
 
-from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.measure.table_rows import GapRow, ReplyRow
 from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, STRAINED, UNJUDGED, judge_replies
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.levels.cut_at_rise import as_of
@@ -43,6 +43,27 @@ LONG = reply(0, 10.0, tokens_out=200)
 )
 def test_a_reply_is_judged_as_of_the_cut(row: ReplyRow, until: float, expected: int) -> None:
     assert grade(row, until) == expected
+
+
+def test_a_gap_before_the_cut_counts_although_a_longer_one_began_after_it() -> None:
+    row = replace(LONG, longest_gap=8.0, gap_start=16.0)
+    table, gaps = (
+        columns([row, reply(1, 10.0, tokens_out=200)], ReplyRow),
+        columns(
+            [
+                GapRow(row.reply_id, 11.0, 11.4, 5),
+                GapRow(row.reply_id, 12.0, 14.5, 9),
+                GapRow(row.reply_id, 16.0, 24.0, 12),
+                GapRow("nobody:1", 11.0, 14.9, 1),
+            ],
+            GapRow,
+        ),
+    )
+    cut = as_of(table, np.array([15.0, np.inf]), gaps)
+    assert cut["longest_gap"][0] == 2.5
+    assert as_of(table, np.array([13.0, np.inf]), gaps)["longest_gap"][0] == 1.0  # as far as it had got by then
+    assert np.isnan(as_of(table, np.array([10.9, np.inf]), gaps)["longest_gap"][0])
+    assert judge_replies(cut, CHAT, "shown").overall[0] == STRAINED
 
 
 def test_replies_that_had_ended_stay_unchanged() -> None:

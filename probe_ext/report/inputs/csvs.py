@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from probe_ext.measure.safe_text import printable
 from probe_ext.measure.table_rows import OPTIONAL_COLUMNS, Row, columns
 from probe_ext.report.inputs.line_scan import Scan, WholeLines, numbered, scan
 
@@ -182,6 +183,13 @@ def _report(path: Path, bad: list[int], damage: list[str]) -> None:
         damage.append(f"{path.name}: {numbered(bad)}: not valid rows of this table, ignored")
 
 
+def _printable(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return a text column without control characters; only texts that repeat are ever shown."""
+    if not isinstance(column.dtype, pd.CategoricalDtype) or all(map(str.isprintable, map(str, column.cat.categories))):
+        return column
+    return column.astype(object).where(column.isna(), column.astype(str).map(printable))
+
+
 def _typed(frame: pd.DataFrame, row_type: type[Row]) -> pd.DataFrame:
     """Convert to float64, bool, and object columns of str with "" for missing."""
     kind = kinds(row_type)
@@ -189,7 +197,7 @@ def _typed(frame: pd.DataFrame, row_type: type[Row]) -> pd.DataFrame:
     for name in columns(row_type):
         column = frame[name] if name in frame else pd.Series(float("nan"), index=frame.index)
         if name in kind.text:
-            typed[name] = column.astype(object).where(column.notna(), "").to_numpy()
+            typed[name] = _printable(column).astype(object).where(column.notna(), "").to_numpy()
         elif name in kind.flags:
             typed[name] = np.nan_to_num(_numbers(column)) != 0.0
         else:

@@ -11,13 +11,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from probe_ext.measure.safe_text import all_printable
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import GapRow, ReplyRow, Row, ServerRow, UserRow
 from probe_ext.report.inputs import csvs
 from probe_ext.report.inputs.line_scan import numbered
 from probe_ext.run import directory, manifest
+from probe_ext.run.regular_files import check_regular
 from probe_ext.verdict.values.evidence import Columns, Evidence, LocustCounts, Window
 
+_MAX_TIME_S = 1e9
+_OUR_TYPE = "LLM"
+"""Type of our replies' rows in Locust's tables."""
 WindowKey = tuple[str, float, float]
 """Metric, start, seconds."""
 
@@ -51,8 +56,9 @@ def _prometheus(run: Path) -> dict[str, Any] | None:
     if not (run / directory.SERVER_PROMETHEUS).exists():
         return None
     try:
-        about = json.loads((run / directory.PROMETHEUS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        check_regular(run / directory.PROMETHEUS, manifest.MAX_BYTES)
+        about = all_printable(json.loads((run / directory.PROMETHEUS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}
 
@@ -112,6 +118,9 @@ def _records(path: Path, damage: list[str]) -> dict[tuple[str, WindowKey], dict[
     if not path.exists():
         damage.append(f"{path.name}: missing")
         return records
+    if not path.is_file():
+        damage.append(f"{path.name}: not a regular file, ignored")
+        return records
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
@@ -121,7 +130,7 @@ def _records(path: Path, damage: list[str]) -> dict[tuple[str, WindowKey], dict[
                 record = json.loads(line)
                 key = (str(record["metric"]), float(record["start"]), float(record["seconds"]))
                 _check(record)
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 bad.append(number)
             else:
                 records[str(record.get("worker")), key] = record
@@ -131,7 +140,9 @@ def _records(path: Path, damage: list[str]) -> dict[tuple[str, WindowKey], dict[
 
 
 def _check(record: dict[str, Any]) -> None:
-    """Raise ValueError, KeyError or TypeError if a record has neither a count nor a valid sketch."""
+    """Raise ValueError, KeyError or TypeError if a record has neither a count nor a valid sketch, or an absurd time."""
+    if not (abs(float(record["start"])) < _MAX_TIME_S and 0 < float(record["seconds"]) < _MAX_TIME_S):
+        raise ValueError("not a time of a run")
     if "count" in record:
         int(record["count"])
     else:
@@ -140,13 +151,14 @@ def _check(record: dict[str, Any]) -> None:
 
 def _locust(path: Path, damage: list[str]) -> LocustCounts | None:
     """Return the Aggregated row of Locust's own statistics; None if it cannot be read."""
-    if not path.exists():
+    if not path.is_file():
         damage.append(f"{path.name}: missing")
         return None
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="replace", on_bad_lines="skip")
-        row = table[table["Name"] == "Aggregated"].iloc[-1]
-        return LocustCounts(int(row["Request Count"]), int(row["Failure Count"]))
+        table[table["Name"] == "Aggregated"].iloc[-1]  # the last row: without it, the file is incomplete
+        ours = table[table["Type"] == _OUR_TYPE]  # a locustfile may have other users beside ours
+        return LocustCounts(*(int(ours[name].astype(int).sum()) for name in ("Request Count", "Failure Count")))
     except (OSError, KeyError, IndexError, ValueError) as error:
         damage.append(f"{path.name}: no Aggregated row with counts ({_short(error)})")
         return None
@@ -155,7 +167,7 @@ def _locust(path: Path, damage: list[str]) -> LocustCounts | None:
 def _locust_history(path: Path, content: manifest.Manifest, damage: list[str]) -> Columns:
     """Return Locust's own rates, with Unix time converted to seconds of the run (Locust writes whole seconds)."""
     started = content.get("started_unix")
-    if not path.exists() or not isinstance(started, int | float):
+    if not path.is_file() or not isinstance(started, int | float):
         return {}
     names = ["Timestamp", "Name", "Requests/s", "Failures/s"]
     try:

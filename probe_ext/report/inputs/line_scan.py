@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from probe_ext.run.regular_files import check_regular
+
 _BLOCK_BYTES = 1 << 24
+_MAX_HEADER_BYTES = 1 << 16
 _MAX_NAMED = 3
 """Bad lines that are listed; the others are only counted."""
 
@@ -53,8 +56,9 @@ class WholeLines(io.RawIOBase):
 
 def scan(path: Path) -> Scan:
     """Scan a file once, in blocks. OSError if it cannot be read."""
+    check_regular(path)
     with path.open("rb") as file:
-        header = file.readline()
+        header = file.readline(_MAX_HEADER_BYTES)
     lines = size = read = 0
     bad: list[int] = []
     for block in _blocks(path):

@@ -16,8 +16,8 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
-from probe_ext.client.safe_text import safe_text
 from probe_ext.measure import clock
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE, AUTHORITIES_VARIABLE, PrometheusSource
 from probe_ext.target.fetch import why_failed
 

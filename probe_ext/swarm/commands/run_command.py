@@ -11,6 +11,8 @@ examples:
 
 import argparse
 import difflib
+import os
+import secrets
 import socket
 import sys
 import traceback
@@ -21,6 +23,7 @@ from probe_ext.bundled import folder
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
+from probe_ext.settings.secrets import SWARM_TOKEN_VARIABLE
 from probe_ext.swarm.locust_options import set_default_levels
 
 DEFAULT_LEVELS = "1,2,4,8"
@@ -49,7 +52,10 @@ def main(options: argparse.Namespace) -> int:
     except SettingsError as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.USAGE
-    arguments = [*locust_arguments(locustfile, given, options.rest), *local_ports(options.rest)]
+    local = local_ports(options.rest)
+    if local:  # our own workers inherit it, and other users of this machine cannot join
+        os.environ.setdefault(SWARM_TOKEN_VARIABLE, secrets.token_hex())
+    arguments = [*locust_arguments(locustfile, given, options.rest), *local]
     return run_locust(arguments, locustfile, DEFAULT_LEVELS)
 
 

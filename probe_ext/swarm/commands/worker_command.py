@@ -83,7 +83,7 @@ def _run_several(options: argparse.Namespace) -> int:
             if worker.poll() is None:
                 worker.send_signal(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, pass_on)
     for n in range(options.processes):
         environment = {**os.environ, ANNOUNCE_VARIABLE: "0" if n else "1"}
@@ -91,7 +91,16 @@ def _run_several(options: argparse.Namespace) -> int:
         workers.append(subprocess.Popen(command, process_group=0, env=environment))  # noqa: S603 - our own module
         if received:  # while this one was being started
             workers[-1].send_signal(received[-1])
-    return max(abs(worker.wait()) for worker in workers)
+    return max(_exit_code(worker.wait(), received) for worker in workers)
+
+
+def _exit_code(status: int, received: list[int]) -> int:
+    """Return a process's exit code; one that a signal of ours ended before it could handle it was ended in order."""
+    if status >= 0:
+        return status
+    if -status in received:
+        return ExitCode.INTERRUPTED if -status == signal.SIGINT else ExitCode.OK
+    return ExitCode.INVALID  # killed by somebody else: its last rows are missing
 
 
 def _port(text: str) -> int:

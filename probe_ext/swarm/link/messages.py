@@ -7,7 +7,7 @@
 | `probe_pong` | worker → master | `t` back, `mono`: its monotonic seconds, `clock` (a name), `host`, `version`, `key` |
 | `probe_begin` | master → worker | `run`, `origin` (the run's zero on its clock), `directory`, `longest`, `deadlines` |
 | `probe_batch` | worker → master | a recorder's batch; repeated until acknowledged |
-| `probe_ack` | master → worker | `number` of the batch |
+| `probe_ack` | master → worker | `number` of the batch; `kept`: whether the run has it, or it came too late |
 | `probe_drain` | master → worker | `run`, `limit`: seconds left for replies in flight; `again`: a repetition |
 | `probe_drained` | worker → master | `run`, `last`: number of the worker's last batch |
 | `probe_end` | worker → master | nothing: a user ends the run |
@@ -24,15 +24,15 @@ from probe_ext import __version__
 from probe_ext.measure import clock
 from probe_ext.settings.secrets import has_api_key
 
-HELLO, PING, PONG, BEGIN, BATCH, ACK = (
-    "probe_hello",
-    "probe_ping",
-    "probe_pong",
-    "probe_begin",
-    "probe_batch",
-    "probe_ack",
-)
-DRAIN, DRAINED, END = "probe_drain", "probe_drained", "probe_end"
+HELLO = "probe_hello"
+PING = "probe_ping"
+PONG = "probe_pong"
+BEGIN = "probe_begin"
+BATCH = "probe_batch"
+ACK = "probe_ack"
+DRAIN = "probe_drain"
+DRAINED = "probe_drained"
+END = "probe_end"
 
 
 def clock_name() -> str:

@@ -24,7 +24,7 @@ from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.build_manifest import describe
 from probe_ext.swarm.master.collector import Collector
-from probe_ext.swarm.master.disk_reserve import FOR_MANIFEST, FOR_ROWS, DiskReserve
+from probe_ext.swarm.master.disk_reserve import FOR_MANIFEST, FOR_REPORT, FOR_ROWS, DiskReserve
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.locust_csv import LocustTables
 from probe_ext.swarm.master.run_facts import RunFacts
@@ -42,6 +42,7 @@ _WINDOWS_EVERY = 5  # manifests; long replies change many windows, so these are 
 _FINALIZE_SLACK_S = 120.0  # beyond the longest reply, for batches that come late
 _USERS_EVERY_S = 0.5
 _LIVE_EVERY_S = 1.0
+_LAST_POLLS_TIMEOUT_S = 3.0  # for all metrics URLs together
 
 
 class ActiveRun(RunFacts):
@@ -62,7 +63,9 @@ class ActiveRun(RunFacts):
         self.monitor = self._make_monitor()
         """what the plan's steps are decided by"""
         self._on_reply = on_reply
-        self._manifest_reserve, self._rows_reserve = (DiskReserve(directory, size) for size in (FOR_MANIFEST, FOR_ROWS))
+        self._manifest_reserve, self._rows_reserve, self._report_reserve = (
+            DiskReserve(directory, size) for size in (FOR_MANIFEST, FOR_ROWS, FOR_REPORT)
+        )
         self.calibration = calibration_store.load()
         self.collector = Collector(self.id, directory, self._add_reply, self._offset_at)
         self._manifest_writer: Any = None
@@ -178,9 +181,7 @@ class ActiveRun(RunFacts):
         self.note_users()
         self._update_live()
         if self.poller:
-            for url in self.preparation.metrics_urls:
-                self.poller.poll(url)  # once more: servers count a reply when it has ended
-            self.poller.stop()
+            self.poller.poll_last(_LAST_POLLS_TIMEOUT_S)
         self.collector.write_again()
         if self.collector.unwritten:
             self._rows_reserve.free()
@@ -191,6 +192,7 @@ class ActiveRun(RunFacts):
         if isinstance(self.steps, SearchSteps):
             self.steps.review(self.now(), self.monitor)  # the last replies have ended
         self.write_manifest()
+        self._report_reserve.free()
 
     def write_manifest(self) -> None:
         """Replace `run.json` now. Disk errors are only logged here: the tables, written more often, record them."""

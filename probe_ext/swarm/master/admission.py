@@ -10,6 +10,7 @@ from locust.runners import MasterRunner
 
 from probe_ext import __version__
 from probe_ext.measure import clock
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.settings.secrets import has_api_key
 from probe_ext.swarm.link import clock_sync, messages
 from probe_ext.swarm.link.compatibility import Side, doubt, refusal
@@ -17,6 +18,7 @@ from probe_ext.swarm.link.workers import Worker, Workers
 
 logger = logging.getLogger(__name__)
 
+_MAX_PONG_AGE_S = 60.0  # an older answer tells nothing about the clock
 _PINGS = 5  # per measurement; the one with the shortest round trip counts
 
 
@@ -44,8 +46,10 @@ class Admission:
 
     def _on_pong(self, msg: Any, **_: Any) -> None:
         received, data = clock.monotonic(), msg.data
+        if not received - _MAX_PONG_AGE_S <= data["t"] <= received:
+            return  # not the answer to a ping of ours
         worker = self._workers.join(msg.node_id)
-        worker.host, worker.version = data["host"], data["version"]
+        worker.host, worker.version = safe_text(data["host"]), safe_text(data["version"])
         sides = Side(__version__, has_api_key()), Side(worker.version, bool(data.get("key")))
         if why := refusal(*sides):
             self._refuse(worker, why[1])

@@ -56,12 +56,14 @@ class Collector:
         self._users = TableWriter(directory / places.USERS, UserRow)
         self._server = TableWriter(directory / places.SERVER, ServerRow)
 
-    def accept(self, batch: Batch) -> None:
-        """Add a batch, unless it is a repetition, too late, or of another run."""
+    def accept(self, batch: Batch) -> bool:
+        """Add a batch unless it is a repetition; False if it came too late or belongs to another run."""
         worker, number = batch["worker"], batch["number"]
+        if batch["run"] != self.run:
+            return False
         seen = self._received.setdefault(worker, SequenceSet())
-        if self.closed or batch["run"] != self.run or number in seen:
-            return
+        if self.closed or number in seen:
+            return number in seen
         if number > seen.highest:
             reported = self.reported.setdefault(worker, {"rows": 0})
             reported.update({key: batch[key] for key in _REPORTED})
@@ -75,6 +77,7 @@ class Collector:
         self._append(self._requests, rows)
         gaps = [GapRow(*values) for values in batch["gaps"]]
         self._append(self._gaps, [shifted(gap, self._offset_at(worker, gap.end), GAP_MARKS) for gap in gaps])
+        return True
 
     def _on_master_axis(self, worker: str, row: ReplyRow) -> ReplyRow:
         """Move a row to the master's time axis. All its marks move together, so intervals stay as measured."""

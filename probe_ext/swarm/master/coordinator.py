@@ -15,6 +15,7 @@ from probe_ext.measure import clock
 from probe_ext.run.directory import DEFAULT_PARENT
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.clock_sync import SAME_CLOCK
+from probe_ext.swarm.link.message_filter import MasterFilter
 from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.admission import Admission
@@ -50,12 +51,18 @@ class Coordinator:
         self._runner = process.environment.runner
         self.local = isinstance(self._runner, LocalRunner)
         if isinstance(self._runner, MasterRunner):
+            self.filter = MasterFilter(self._runner, self._is_known)
             self._runner.register_message(messages.BATCH, self._on_batch)
             self._runner.register_message(messages.DRAINED, self._on_drained)
             process.environment.events.heartbeat_sent.add_listener(self._on_heartbeat)
             self._admission = Admission(self._runner, self.workers, self._announce_to)
             self._watch = WorkerWatch(process.environment, self.workers, self._admission)
             gevent.spawn(lambda: keep(self.tick))
+
+    def _is_known(self, worker_id: str) -> bool:
+        """Whether a worker has joined, be it out of contact now, and was not refused."""
+        worker = self.workers.known.get(worker_id)
+        return worker_id in self._runner.clients or (worker is not None and not worker.refused)
 
     def tick(self) -> None:
         """Check on every worker."""
@@ -187,9 +194,8 @@ class Coordinator:
             self.phase.enter(Phase.IDLE)
 
     def _on_batch(self, msg: Any, **_: Any) -> None:
-        if self.run is not None:
-            self.run.collector.accept(msg.data)
-        acknowledged = {"run": msg.data["run"], "number": msg.data["number"]}
+        kept = self.run is not None and self.run.collector.accept(msg.data)
+        acknowledged = {"run": msg.data["run"], "number": msg.data["number"], "kept": kept}
         self._runner.send_message(messages.ACK, acknowledged, msg.node_id)
 
     def _on_drained(self, msg: Any, **_: Any) -> None:

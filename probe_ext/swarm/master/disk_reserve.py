@@ -11,6 +11,7 @@ from typing import IO
 
 FOR_MANIFEST = 64 * 1024
 FOR_ROWS = 512 * 1024  # bytes; some 1,500 replies
+FOR_REPORT = 2 * 1024 * 1024  # the page and what comes with it
 
 
 class DiskReserve:

@@ -12,6 +12,7 @@ from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.users.process_state import ProcessState
 
 _MARGIN_S = 10.0  # beyond the drain limit, for the last batches
+_FORCED_MARGIN_S = 5.0  # after a second signal
 _REPEAT_AFTER_S = 1.0  # without an answer
 
 
@@ -19,11 +20,11 @@ def drain_workers(run: ActiveRun, workers: Workers, process: ProcessState, annou
     """Ask all workers to drain, again and again, until none is pending or time is up."""
     runner, limit = process.environment.runner, run.options.drain
     begun = asked = clock.monotonic()
-    stopping = False
+    until, stopping = begun + limit + _MARGIN_S, False
     _ask(runner, run, limit)
-    while clock.monotonic() - begun < limit + _MARGIN_S and (pending := _pending(runner, run, workers)):
+    while clock.monotonic() < until and (pending := _pending(runner, run, workers)):
         if process.force_stop and not stopping:
-            stopping = True
+            stopping, until = True, min(until, clock.monotonic() + _FORCED_MARGIN_S)
             _ask(runner, run, 0)
         now = clock.monotonic()
         if now - asked >= _REPEAT_AFTER_S:

@@ -7,11 +7,13 @@ import contextlib
 import os
 import shutil
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
-from probe_ext.client.safe_text import safe_text
+import gevent
+
 from probe_ext.live.live_run import Now
 from probe_ext.live.status_line import status_line
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 
 ANNOUNCE_VARIABLE = "PROBE_WORKER_ANNOUNCES"
@@ -26,9 +28,15 @@ _RESET = "\x1b[0m"
 
 
 def print_line(message: str) -> None:
-    """Print one line on stderr, without control characters. A closed pipe is no reason to end a run."""
-    with contextlib.suppress(BrokenPipeError):
+    """Print one line on stderr, without control characters. That nobody can read it is no reason to end a run."""
+    with contextlib.suppress(OSError):
         print(f"probe: {safe_text(message, length=1000)}", file=sys.stderr, flush=True)  # noqa: T201 - a command speaks to its user
+
+
+def exit_main(code: int) -> None:
+    """End Locust's main greenlet."""
+    main: Any = gevent.get_hub().parent
+    gevent.kill(main, SystemExit(code))
 
 
 class ProgressLine:
@@ -89,7 +97,7 @@ class ProgressLine:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except BrokenPipeError:  # as with `2>&1 | head`
+        except OSError:  # as with `2>&1 | head`, or a terminal that was closed
             self._closed = True
 
 

@@ -51,7 +51,7 @@ class Llm:
         stream: bool | None = None,
         **parameters: Any,
     ) -> Reply:
-        """Send a request to `/v1/chat/completions`, and return the reply once it has ended.
+        """Send messages to `/v1/chat/completions`, Responses or Messages (--api); return the reply once it has ended.
 
         A string is sent as one user message. `due` (monotonic seconds) is when the user wanted to send, if that was
         before this call. `name` is the row in Locust's statistics, and `scenario` in ours. `parameters` go into the
@@ -61,7 +61,7 @@ class Llm:
             messages = messages.messages
         payload = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
         kind = "turn" if any(message.get("role") == "assistant" for message in payload) else "chat"
-        return self._ask(openai_api.CHAT_PATH, payload, kind, due, name, stream, parameters)
+        return self._ask(openai_api.chat_path(self._options.api), payload, kind, due, name, stream, parameters)
 
     def complete(
         self,
@@ -81,7 +81,7 @@ class Llm:
 
     def ask(self, prompt: Prompt, **how: Any) -> Reply:
         """Send a request to the API in --api."""
-        return self.chat(prompt, **how) if self._options.api == "chat" else self.complete(prompt, **how)
+        return self.complete(prompt, **how) if self._options.api == "completion" else self.chat(prompt, **how)
 
     def close(self) -> None:
         """Close the connection."""
@@ -99,9 +99,14 @@ class Llm:
     ) -> Reply:
         while self._recorder.ending:
             gevent.sleep(3600)  # the run is over: wait to be killed
-        due = clock.monotonic() if due is None else due
+        began = clock.monotonic()
+        due = began if due is None else due
         streamed = not self._options.no_stream if stream is None else stream
-        request = self._endpoint.request(path, payload, streamed, parameters)
+        request, mistake = b"", None
+        try:
+            request = self._endpoint.request(path, payload, streamed, parameters)
+        except (TypeError, ValueError) as error:  # what the locustfile wants to send is not JSON: a row says so
+            mistake = f"the request cannot be sent: {error}"
         exchange = Exchange(
             self._connection,
             request,
@@ -110,12 +115,16 @@ class Llm:
             streamed=streamed,
             secret=self._endpoint.key,
             free=self._last_end,
+            choices=int(parameters.get("n") or 1),
         )
         number = self._recorder.start(exchange)
         name = name or self._scenario
         info = RequestInfo(self.user, name, kind)
         try:
-            exchange.run()
+            if mistake is None:
+                exchange.run()
+            else:
+                exchange.fail(mistake)
         finally:
             reply = exchange.finish()
             self._recorder.stamped = (
@@ -124,7 +133,7 @@ class Llm:
             row = self._recorder.end(exchange, reply, info, number)
             self._last_end = row.end
             self._fire_events(reply, row, name, path)
-        if is_failure(reply.outcome) and row.end - row.due < _FAST_FAILURE_S:
+        if is_failure(reply.outcome) and row.end - began < _FAST_FAILURE_S:
             gevent.sleep(_FAILURE_BACKOFF_S)
         return reply
 

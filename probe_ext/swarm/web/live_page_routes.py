@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from flask import Blueprint, Response, abort, redirect, request, send_file
@@ -16,6 +15,7 @@ from locust.env import Environment
 
 from probe_ext.run import directory
 from probe_ext.swarm.web.live_json import PastRun, Span
+from probe_ext.swarm.web.request_guard import is_foreign
 
 PREFIX = "/probe"
 _ANYWHERE = "0.0.0.0"  # noqa: S104 - for display only, as in Locust
@@ -98,11 +98,7 @@ def restrict_to_same_origin(blueprint: Blueprint) -> None:
 
 def _refuse_cross_origin() -> Response | None:
     """Refuse requests from other websites, which Locust itself would answer."""
-    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
-    if origin and site != "same-origin" and urlsplit(origin).netloc != request.host:
-        return _plain("cross-origin request refused", 403)
-    link = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
-    if site == "cross-site" and not link:
+    if is_foreign(request.method, request.host, request.headers.get):
         return _plain("cross-origin request refused", 403)
     return None
 

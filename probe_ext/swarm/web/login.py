@@ -5,6 +5,8 @@ locustfile has a working login; without it, a login set up by the locustfile is 
 """
 
 import hmac
+import ipaddress
+import math
 import os
 import secrets
 from typing import Any
@@ -14,13 +16,14 @@ from flask import Blueprint, redirect, request, session
 from flask_login import UserMixin, login_user
 from locust.env import Environment
 
+from probe_ext.measure import clock
 from probe_ext.settings.secrets import WEB_PASSWORD_VARIABLE
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.web.live_page_routes import restrict_to_same_origin
 
 PATH = "/probe-login"
-_WRONG_PASSWORD_DELAY_S = 1.0
-_MAX_DELAYED = 4  # wrong passwords at the same time; further attempts are refused
+_FIRST_WAIT_S, _MAX_WAIT_S = 1.0, 30.0  # of one address after a wrong password; it doubles each time
+_MAX_CLIENTS = 10_000
 
 
 class _Operator(UserMixin):
@@ -34,7 +37,7 @@ class WebLogin:
 
     def __init__(self, environment: Environment, password: str) -> None:
         self._password = password.encode()
-        self._delayed = 0
+        self._attempts = Attempts()
         web = environment.web_ui
         self._base = (environment.parsed_options.web_base_path or "").rstrip("/")
         web.app.secret_key = secrets.token_bytes(32)  # logins end with the process
@@ -51,18 +54,49 @@ class WebLogin:
 
     def _check(self) -> Any:
         session["auth_error"] = None
-        if self._delayed >= _MAX_DELAYED:
-            return "too many login attempts at once", 429
+        client, now = _client(request.remote_addr), clock.monotonic()
+        if (wait := self._attempts.wait(client, now)) > 0:
+            return "too many login attempts from your address", 429, {"Retry-After": str(math.ceil(wait))}
         if hmac.compare_digest(request.form.get("password", "").encode(), self._password):
+            self._attempts.forget(client)
             login_user(_Operator())
             return redirect(f"{self._base}/")
-        self._delayed += 1
-        try:
-            gevent.sleep(_WRONG_PASSWORD_DELAY_S)
-        finally:
-            self._delayed -= 1
+        self._attempts.note_failure(client, now)
         session["auth_error"] = "Wrong password."
         return redirect(f"{self._base}/login")
+
+
+class Attempts:
+    """Wrong passwords by client address. One address's attempts never delay another's."""
+
+    def __init__(self) -> None:
+        self._failed: dict[str, tuple[int, float]] = {}
+        """number of wrong passwords, and when the next attempt is allowed; the latest client last"""
+
+    def wait(self, client: str, now: float) -> float:
+        """Return the seconds until this client may try again; 0 or less if it may now."""
+        return self._failed[client][1] - now if client in self._failed else 0.0
+
+    def note_failure(self, client: str, now: float) -> None:
+        """Double the wait of this client."""
+        failed = self._failed.pop(client, (0, 0.0))[0] + 1
+        self._failed[client] = failed, now + min(_MAX_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(failed - 1, 10))
+        while len(self._failed) > _MAX_CLIENTS:
+            del self._failed[next(iter(self._failed))]
+
+    def forget(self, client: str) -> None:
+        """Forget this client's wrong passwords."""
+        self._failed.pop(client, None)
+
+
+def _client(address: str | None) -> str:
+    """Return what counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which one host may have."""
+    try:
+        ip = ipaddress.ip_address(address or "")
+    except ValueError:
+        return address or ""
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return str(ip if ip.version == 4 else ipaddress.ip_network((ip, 64), strict=False))
 
 
 def add_login(environment: Environment) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
-from probe_ext.client.safe_text import safe_text
 from probe_ext.live.live_run import LiveRun
 from probe_ext.measure import clock
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.run import directory
 from probe_ext.swarm.master.run_view import RunView
 from probe_ext.swarm.terminal.console import ProgressLine

@@ -3,16 +3,23 @@
 Locust's Stop does nothing on a master without users, so a run that is still being prepared is cancelled here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from locust.argument_parser import ui_extra_args_dict
 from locust.env import Environment
 from locust.runners import MasterRunner
 
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.run.directory import RunDirectoryError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, read_options
+from probe_ext.settings.secrets import API_KEY_VARIABLE, has_api_key
+from probe_ext.target.urls import base, same_place, shown
 
+_LOCUST_FIELDS = frozenset(
+    {"user_count", "spawn_rate", "host", "run_time", "profile", "user_classes", "shape_class", "num_users"}
+)
 _NO_WORKER = "no worker connected; start one with probe worker --master-host HOST"
 
 
@@ -25,9 +32,15 @@ def handle_form(
     """Handle the form's requests before Locust does: `take` prepares a run or raises, `cancel` gives it up."""
     from flask import jsonify, request  # noqa: PLC0415 - only with a web UI
 
+    started_host = environment.host
+
     def refusal() -> Any:
-        given = {**vars(environment.parsed_options), **request.form.to_dict()}
         try:
+            _check_fields(request.form, environment.parsed_options)
+            _check_host(started_host, request.form.get("host"))
+            if is_running():
+                return None
+            given = {**vars(environment.parsed_options), **request.form.to_dict()}
             options = read_options(given)
             _require_worker(environment.runner)
             take(options, given.get("host"))
@@ -36,12 +49,36 @@ def handle_form(
         return None
 
     def before_request() -> Any:
-        if request.method != "POST" or is_running():
-            return None
-        handler = {"stop": cancel, "swarm": refusal}.get(request.path.rpartition("/")[2])
+        handlers = {"swarm": refusal} if is_running() else {"stop": cancel, "swarm": refusal}
+        handler = handlers.get(request.path.rpartition("/")[2]) if request.method == "POST" else None
         return environment.web_ui.auth_required_if_enabled(handler)() if handler else None
 
     environment.web_ui.app.before_request(before_request)
+
+
+def _check_fields(form: Mapping[str, str], options: Any) -> None:
+    """SettingsError for a field that the form does not have.
+
+    Locust would take any of its options, those that name files, other servers and programs included.
+    """
+    fields = _LOCUST_FIELDS | ui_extra_args_dict([]).keys()
+    for name, value in form.items():
+        if name not in fields and value != _as_form_value(getattr(options, name, None)):
+            raise SettingsError(f"{safe_text(name)}: cannot be set here, only when the UI is started")
+
+
+def _as_form_value(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+
+
+def _check_host(started: str | None, host: str | None) -> None:
+    """SettingsError if the API key would go to another server than the one that the UI was started for."""
+    try:
+        same = not started or not host or same_place(base(started), base(host))
+    except ValueError:
+        same = False
+    if has_api_key() and not same:
+        raise SettingsError(f"host: {API_KEY_VARIABLE} is for {shown(started or '')}; start the UI with another --host")
 
 
 def _require_worker(runner: Any) -> None:

@@ -18,6 +18,7 @@ from probe_ext.measure.fluidity import Deadlines
 from probe_ext.settings.secrets import has_api_key
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.compatibility import Side, doubt, refusal
+from probe_ext.swarm.link.message_filter import WorkerFilter
 from probe_ext.swarm.terminal.console import ANNOUNCE_VARIABLE, print_line
 from probe_ext.swarm.users.drain import drain
 from probe_ext.swarm.users.process_state import ProcessState
@@ -42,8 +43,11 @@ class WorkerSession:
         self._lock = BoundedSemaphore()
         self._drained_run: str | None = None
         """id of the last run that was drained"""
+        self._late_replies = 0
+        """that the master got too late for its run, and nobody was told of yet"""
         self._refused = self._joined = False
         self._announces = os.environ.get(ANNOUNCE_VARIABLE) == "1"
+        self.filter = WorkerFilter(runner)
         runner.register_message(messages.PING, self._on_ping)
         runner.register_message(messages.BEGIN, self._on_begin)
         runner.register_message(messages.ACK, self._on_ack)
@@ -95,8 +99,15 @@ class WorkerSession:
             print_line(f"run {run} started")
 
     def _on_ack(self, msg: Any, **_: Any) -> None:
-        if msg.data["run"] == self._process.recorder.run:
-            self._process.recorder.unacknowledged.pop(msg.data["number"], None)
+        recorder = self._process.recorder
+        if msg.data["run"] != recorder.run:
+            return
+        batch = recorder.unacknowledged.pop(msg.data["number"], None)
+        if batch is not None and not msg.data["kept"]:
+            self._late_replies += len(batch["rows"])
+        if self._late_replies and not recorder.unacknowledged:
+            late, self._late_replies = things(self._late_replies, "reply", "replies"), 0
+            print_line(f"{late} reached the master after its run had ended; backup: {recorder.backup_file or 'none'}")
 
     def _on_drain(self, msg: Any, **_: Any) -> None:
         if msg.data["run"] == self._process.recorder.run:
@@ -161,5 +172,10 @@ class WorkerSession:
         waiting = self._process.recorder.unacknowledged
         due = [n for n in waiting if now - self._sent.get(n, -_RESEND_AFTER_S) >= _RESEND_AFTER_S]
         for number in due[:_MAX_BATCHES_PER_TURN]:
-            self._runner.send_message(messages.BATCH, waiting[number])
+            try:
+                self._runner.send_message(messages.BATCH, waiting[number])
+            except RPCError:
+                raise
+            except Exception:  # a batch that cannot be packed must not hold up the others
+                logger.exception("probe: internal error while sending batch %d (please report); trying again", number)
             self._sent[number] = now

@@ -40,7 +40,7 @@ def account_checks(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterato
 def _accounted(evidence: Evidence) -> Finding:
     """For every worker, the number of rows must equal the number of replies that it says it started."""
     rows = Counter(texts(evidence.replies, "worker"))
-    started = {str(w.get("id")): number(w, "started") for w in workers(evidence.manifest)}
+    started = {str(w.get("id")): _started(w) for w in workers(evidence.manifest)}
     if not started or any(n is None for n in started.values()):
         why = f"{things(rows.total(), 'row')} found; how many replies were started is not known."
         return Finding("accounted", "unproven", True, why, "Let the run end by itself, so that every worker reports.")
@@ -65,6 +65,12 @@ def _accounted(evidence: Evidence) -> Finding:
     why = why if lost else f"There are {things(-sum(missing.values()), 'more row')} than replies that were started"
     advice = "Look for requests-<worker>.csv on the workers' machines and add them with probe merge."
     return Finding("accounted", "fail", True, f"{why} ({_named(evidence, missing)}).", advice)
+
+
+def _started(worker: Mapping[str, Any]) -> float | None:
+    """Return how many replies a worker is known to have started; 0 if it was lost before it reported any."""
+    started = number(worker, "started")
+    return 0 if started is None and number(worker, "lost_at") is not None else started
 
 
 def _named(evidence: Evidence, worker_ids: Iterable[str]) -> str:

@@ -41,7 +41,7 @@ def grade_levels(
     """Grade replies as of the end of their level; the experience stays that of the whole reply."""
     whole = judge_replies(evidence.replies, profile, mode)
     cut = cut_times(assignment.levels, find_stretches(evidence.users, None), assignment.level_of)
-    until_rise = as_of(evidence.replies, cut)
+    until_rise = as_of(evidence.replies, cut, evidence.gaps)
     if until_rise is evidence.replies:
         return whole
     return replace(judge_replies(until_rise, profile, mode), experience=whole.experience)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe_ext.client.safe_text import MAX_MESSAGE_LENGTH, safe_text
+from probe_ext.measure.safe_text import MAX_MESSAGE_LENGTH, safe_text
 
 
 def test_removes_the_key_everywhere() -> None:

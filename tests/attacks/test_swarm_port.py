@@ -1,0 +1,150 @@
+"""Nothing that a stranger sends to the master's port ends a run, expels a worker or changes a figure."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import msgpack
+import pytest
+
+from probe_ext import __version__
+from probe_ext.measure.table_rows import ReplyRow, columns
+from tests.attacks.conftest import Stranger, stranger
+from tests.e2e.conftest import BIN, wait_for
+from tests.e2e.test_endings import check_accounts
+from tests.faults.conftest import sim, swarm
+
+pytestmark = pytest.mark.attacks
+
+TOKEN = "a token that nobody guesses"
+USERS = ("-u", "4", "-r", "4", "-t", "14s")
+
+
+def a_row(worker: str, n: int) -> list[object]:
+    """An invented reply that nobody would be happy with."""
+    row: dict[str, object] = dict.fromkeys(columns(ReplyRow))
+    row |= {"reply_id": f"{worker}:{n}", "worker": worker, "user": f"{worker}:{n % 4}", "scenario": "capacity"}
+    row |= {"kind": "chat", "streamed": True, "due": 1.0, "late": 0.0, "sent": 1.0, "end": 9.0, "outcome": "stalled"}
+    row |= {"events": 0, "events_visible": 0, "choices": 0, "reads": 0, "reads_unresolved": 0}
+    return [row[name] for name in columns(ReplyRow)]
+
+
+def a_batch(run: str, worker: str, number: int = 1, **more: object) -> dict[str, object]:
+    batch: dict[str, object] = {"run": run, "worker": worker, "number": number, "started": 2000, "finished": 2000}
+    batch |= {"cpu_seconds": 1.0, "loop_lag_max": 0.0, "stamped": True, "disk_error": None}
+    return batch | {"rows": [a_row(worker, n) for n in range(2000)], "gaps": [], "windows": []} | more
+
+
+def say_everything(peer: Stranger, run: str, worker: str) -> None:
+    """All that gave way once, and its kind."""
+    pong = {"t": time.monotonic(), "mono": 5.0, "clock": "", "host": "h", "version": "0.0.0", "key": True}  # noqa: TID251
+    for name in (peer.name, worker):
+        peer.say("probe_pong", pong, name)
+        peer.say("probe_pong", {**pong, "version": __version__}, name)
+        peer.say("probe_hello", None, name)
+        peer.say("probe_end", None, name)
+        peer.say("probe_drained", {"run": run, "worker": name, "last": 10**9}, name)
+        for number in (1, 2, 10**9):
+            peer.say("probe_batch", a_batch(run, name, number), name)
+        peer.say("probe_batch", a_batch(run, name, 3, windows=[{"metric": "ttft", "start": 0, "count": 1}]), name)
+        peer.say("probe_batch", {"run": run}, name)
+        for kind in ("quit", "client_stopped", "spawning", "spawning_complete", "stats", "heartbeat", "logs"):
+            peer.say(kind, None, name)
+            peer.say(kind, {"worker_id": name, "logs": ["x"], "state": "stopped", "current_cpu_usage": 99.0}, name)
+        peer.say("exception", {"msg": "invented", "traceback": "invented"}, name)
+    peer.say("quit", None, 5)  # type: ignore[arg-type]
+    peer.say({"a": 1}, None)
+    peer.say(None, None, "\x00")
+    peer.send(b"\x91" * 2_000_000)
+    peer.send(b"\x91" * 10_000)
+    peer.send(b"\xc1")
+    peer.send(b"")
+    peer.send(b"", b"", b"")
+    peer.send(os.urandom(5000))
+    peer.send(msgpack.dumps(("stats", {"__datetime__": True, "as_str": "never"}, worker)))
+    peer.send(b"\x00probe1a" + bytes(64))
+    peer.send(b"\x00probe1s" + bytes(64))
+
+
+@pytest.mark.parametrize("token", ["", TOKEN])
+def test_strangers_change_nothing(tmp_path: Path, token: str) -> None:
+    secret = {"PROBE_SWARM_TOKEN": token} if token else {}
+    with sim() as server, swarm(server.url, tmp_path / "run", *USERS, expect=1, env=secret) as it:
+        it.join(env={**os.environ, **secret})
+        it.wait_for_replies(4)
+        run, worker = it.manifest()["run_id"], it.manifest()["workers"][0]["id"]
+        with stranger(it.port) as peer, stranger(it.port, "\x1b[31mred") as rude, stranger(it.port, worker) as twin:
+            for _ in range(3):
+                for one in (peer, rude, twin):
+                    say_everything(one, run, worker)
+                time.sleep(1.0)
+        it.wait_for_replies(4)  # still listening, to the end of the attack and after
+        done = it.finish()
+        fired = server.served()
+    check_accounts(done, nodes=1)
+    assert done.code == 0
+    assert done.manifest["end_reason"] == "run_time"
+    assert len(done.rows()) == fired
+    assert {row["outcome"] for row in done.rows()} == {"complete"}
+    assert "\x1b" not in done.said
+    assert "invented" not in (tmp_path / "run" / "locust_exceptions.csv").read_text()
+    assert done.said.count("dropped a message") <= 12  # a line for each kind, not for each message
+
+
+def test_a_stranger_without_the_token_joins_nothing(tmp_path: Path) -> None:
+    secret = {"PROBE_SWARM_TOKEN": TOKEN}
+    with sim() as server, swarm(server.url, tmp_path / "run", *USERS, expect=1, env=secret) as it:
+        with stranger(it.port) as peer:
+            peer.say("locustfile", {"version": "2.47.0"})
+            peer.say("client_ready", "2.47.0")
+            challenge = peer.hear(20)
+            assert challenge is not None
+            assert b"locust" not in challenge  # no code for strangers
+            peer.send(b"\x00probe1a" + bytes(64))
+            heard = [peer.hear(0.5) for _ in range(5)]
+            assert not any(frame and frame.startswith(b"\x93") for frame in heard)  # neither code nor "ack"
+        for wrong, why in (("", "the master requires a token"), ("some other token, longer", "another token or none")):
+            env = {**os.environ, "PROBE_SWARM_TOKEN": wrong}
+            refused = it.join(env=env)
+            said, _ = refused.communicate(timeout=60)
+            assert refused.returncode == 2, said
+            assert why in said
+            assert "Traceback" not in said
+        it.join(env={**os.environ, **secret})
+        done = it.finish()
+        fired = server.served()
+    check_accounts(done, nodes=1, least=4)
+    assert done.code == 0
+    assert len(done.rows()) == fired
+    assert TOKEN not in "".join(path.read_text() for path in (tmp_path / "run").iterdir())
+
+
+def test_a_worker_with_a_token_obeys_no_master_without(tmp_path: Path) -> None:
+    with sim() as server, swarm(server.url, tmp_path / "run", *USERS, expect=1) as it:
+        refused = it.join(env={**os.environ, "PROBE_SWARM_TOKEN": TOKEN})
+        said, _ = refused.communicate(timeout=60)
+        assert refused.returncode == 2, said
+        assert "another token or none" in said
+        assert "joined" not in said
+
+
+def test_the_master_listens_where_it_is_told(tmp_path: Path) -> None:
+    with sim() as server, swarm(server.url, tmp_path / "run", *USERS, expect=1) as it:
+        wait_for(lambda: f"127.0.0.1:{it.port} " in _listening(), "the master's port")
+        assert f"*:{it.port} " not in _listening()
+        assert f"0.0.0.0:{it.port} " not in _listening()
+
+
+def _listening() -> str:
+    return subprocess.run([str(BIN / "python"), "-c", _LISTENING], check=True, capture_output=True, text=True).stdout
+
+
+_LISTENING = """
+import pathlib
+for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+    fields = line.split()
+    address, port = fields[1].split(":")
+    if fields[3] == "0A":
+        print(".".join(str(b) for b in reversed(bytes.fromhex(address))) + f":{int(port, 16)} ")
+"""

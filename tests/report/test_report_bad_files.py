@@ -1,0 +1,128 @@
+"""Damaged, nested, huge, linked and special files: one clear line, never a traceback or a reader that hangs."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from probe_ext.cli import main
+from probe_ext.report.inputs import frames
+from probe_ext.run import manifest
+
+EVIL = "gpt\x1b[31m-\x07\u202eexe\x9b"
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+def put(name: str, text: str) -> Callable[[Path], None]:
+    return lambda run: (run / name).write_text(text) and None
+
+
+def fifo(name: str) -> Callable[[Path], None]:
+    def make(run: Path) -> None:
+        (run / name).unlink()
+        os.mkfifo(run / name)
+
+    return make
+
+
+def device(name: str) -> Callable[[Path], None]:
+    def make(run: Path) -> None:
+        (run / name).unlink()
+        (run / name).symlink_to("/dev/zero")
+
+    return make
+
+
+def folder(name: str) -> Callable[[Path], None]:
+    def make(run: Path) -> None:
+        (run / name).unlink()
+        (run / name).mkdir()
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [put("run.json", DEEP), put("run.json", '{"schema": 2, "workers": ' + DEEP + "}"), put("run.json", "\x00" * 1000)]
+    + [make("run.json") for make in (fifo, device, folder)],
+    ids=["nested", "nested inside", "zeros", "fifo", "device", "folder"],
+)
+def test_an_unusable_manifest_is_one_line(
+    run: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(run)
+    assert main(["report", str(run)]) == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert str(run / "run.json") in said.err
+    assert not said.out
+
+
+TABLES = ("requests.csv", "gaps.csv", "users.csv", "server.csv", "sketches.jsonl", "locust_stats.csv")
+
+
+@pytest.mark.parametrize("make", [fifo, device, folder])
+@pytest.mark.parametrize("name", [*TABLES, "locust_stats_history.csv"])
+def test_special_files_are_reported_and_not_read(
+    run: Path, name: str, make: Callable[[str], Callable[[Path], None]]
+) -> None:
+    make(name)(run)
+    damage = frames.load(run).damage
+    assert name == "locust_stats_history.csv" or any(line.startswith(name) for line in damage)
+
+
+@pytest.mark.parametrize("record", ['{"metric": "gap", "start": 1e300, "seconds": 5, "count": 1}', DEEP, "1", "null"])
+def test_absurd_sketches_are_reported(run: Path, record: str) -> None:
+    lines = (run / "sketches.jsonl").read_text().splitlines()
+    (run / "sketches.jsonl").write_text("\n".join([record, *lines]) + "\n")
+    assert any("sketches.jsonl: line 1: not sketches" in line for line in frames.load(run).damage)
+    assert main(["report", str(run)]) in {0, 3}
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_field_of_fifty_megabytes_is_a_bad_line(run: Path, quote: str) -> None:
+    path = run / "requests.csv"
+    header, first, *rest = path.read_text().splitlines()
+    huge = first.replace("complete", f"{quote}{'x' * 50_000_000}{quote}", 1)
+    path.write_text("\n".join([header, huge, first.replace("w1:", "w1:9", 1), *rest]) + "\n")
+    assert len(frames.load(run).replies["end"]) >= len(rest)
+    assert main(["report", str(run)]) in {0, 3}
+
+
+def test_links_beside_the_outputs_are_replaced_and_not_followed(run: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    names = ("capacity.json", "capacity.html", "summary.md", "junit.xml")
+    for name in names:
+        for link in (run / name, run / f"{name}.new"):
+            link.unlink(missing_ok=True)
+            link.symlink_to(precious)
+    assert main(["report", str(run)]) in {0, 3}
+    assert precious.read_text() == "mine"
+    assert not any((run / name).is_symlink() for name in names)
+
+
+def test_control_characters_reach_neither_terminal_nor_summary_nor_page(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((run / "run.json").read_text())
+    content["target"]["model"] = content["scenario"] = EVIL
+    content["server"] = [
+        {**(content["server"] or [{}])[0], "models": [EVIL], "version": EVIL, "kind": EVIL, "url": EVIL}
+    ]
+    for worker in content["workers"]:
+        worker["host"] = EVIL
+    content["findings"] = [{"check": EVIL, "state": "fail", "invalidates": False, "why": EVIL, "advice": EVIL}]
+    (run / "run.json").write_text(json.dumps(content))
+    text = (run / "requests.csv").read_text()
+    (run / "requests.csv").write_text(text.replace(",complete,", f",complete,{EVIL}", 1).replace("chat", EVIL))
+    main(["report", str(run)])
+    said = capsys.readouterr()
+    outputs = [(run / name).read_text() for name in ("summary.md", "capacity.html", "capacity.json", "junit.xml")]
+    for text in (said.out, said.err, *outputs):
+        assert not set(text) & {"\x1b", "\x07", "\u202e", "\x9b"}
+        assert "\\u202e" not in text
+        assert "\\u001b" not in text
+    assert manifest.read(run)["target"]["model"] == "gpt [31m-  exe "
