@@ -201,7 +201,7 @@ FOREIGN_FLAGS = {
         "--profile",
         "--scale",
     ),
-    "--tag",
+    *("--tag", "--require-hashes", "--no-deps"),
 }
 
 
