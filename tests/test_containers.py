@@ -9,7 +9,7 @@ import yaml
 
 from probe_ext.settings.options import OPTIONS
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE
-from probe_ext.settings.secrets import API_KEY_VARIABLE, WEB_PASSWORD_VARIABLE
+from probe_ext.settings.secrets import API_KEY_VARIABLE, HOSTS_VARIABLE, SWARM_TOKEN_VARIABLE, WEB_PASSWORD_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN_SERVICES = ("sim", "master", "worker")
@@ -54,11 +54,13 @@ def test_environment_variables_are_passed_on_without_values(compose: dict[str, A
     assert "PROBE_API_KEY" not in (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
-def test_exactly_the_options_of_this_package_are_passed_on(compose: dict[str, Any]) -> None:
-    ours = [API_KEY_VARIABLE, AUTH_VARIABLE, *(option.variable for option in OPTIONS)]
-    for name, more in (("master", [WEB_PASSWORD_VARIABLE]), ("worker", [])):
-        passed = [entry for entry in compose["services"][name]["environment"] if entry.startswith("PROBE_")]
-        assert sorted(passed) == sorted([*ours, *more]), name
+def test_each_container_gets_what_it_needs_and_no_more(compose: dict[str, Any]) -> None:
+    secrets = [API_KEY_VARIABLE, SWARM_TOKEN_VARIABLE]
+    options = [option.variable for option in OPTIONS]
+    master = [*secrets, AUTH_VARIABLE, WEB_PASSWORD_VARIABLE, HOSTS_VARIABLE, *options]
+    for name, needed in (("master", master), ("worker", secrets), ("sim", [])):
+        passed = [entry for entry in compose["services"][name].get("environment", []) if entry.startswith("PROBE_")]
+        assert sorted(passed) == sorted(needed), name
 
 
 def test_ports_are_published_on_loopback_only_by_default(compose: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ from probe_ext.report.sections.pauses import CSV_COLUMNS as PAUSE_COLUMNS
 from probe_ext.run import directory, manifest
 from probe_ext.settings.options import OPTIONS
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE, PrometheusSource
-from probe_ext.settings.secrets import API_KEY_VARIABLE, WEB_PASSWORD_VARIABLE
+from probe_ext.settings.secrets import API_KEY_VARIABLE, HOSTS_VARIABLE, SWARM_TOKEN_VARIABLE, WEB_PASSWORD_VARIABLE
 from probe_ext.settings.slo import SloProfile, profile_names
 from probe_ext.sim import sim_command
 from probe_ext.sim.api.app import Server
@@ -176,6 +176,8 @@ def test_mentioned_variables_exist() -> None:
         API_KEY_VARIABLE,
         AUTH_VARIABLE,
         WEB_PASSWORD_VARIABLE,
+        SWARM_TOKEN_VARIABLE,
+        HOSTS_VARIABLE,
         *(o.variable for o in OPTIONS),
         *_compose_variables(),
     }
@@ -185,7 +187,7 @@ def test_mentioned_variables_exist() -> None:
     assert API_KEY_VARIABLE in set(_CODE.findall(section("docs/options.md", "API keys")))
 
 
-# Flags of pytest, Python, Compose, kubectl, Docker, vLLM, llama.cpp and of our scripts.
+# Flags of pytest, Python, pip, Compose, kubectl, Docker, vLLM, llama.cpp and of our scripts.
 FOREIGN_FLAGS = {
     *("-g", "-k", "-m", "-p", "-q", "-u", "--build", "--detach", "--exit-code-from", "--filename", "--follow"),
     *(
@@ -199,7 +201,7 @@ FOREIGN_FLAGS = {
         "--profile",
         "--scale",
     ),
-    "--tag",
+    *("--tag", "--require-hashes", "--no-deps"),
 }
 
 

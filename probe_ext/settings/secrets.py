@@ -6,6 +6,7 @@ API_KEY_VARIABLE = "PROBE_API_KEY"  # not OPENAI_API_KEY: a key for another serv
 WEB_PASSWORD_VARIABLE = "PROBE_WEB_PASSWORD"  # noqa: S105 - the variable's name, not a password
 SWARM_TOKEN_VARIABLE = "PROBE_SWARM_TOKEN"  # noqa: S105 - the variable's name, not a token
 MIN_TOKEN_CHARACTERS = 16
+HOSTS_VARIABLE = "PROBE_WEB_HOSTS"  # not a secret: further names under which the web UI is reached
 
 
 def api_key() -> str | None:

@@ -263,7 +263,8 @@ def test_waiting_master_outlives_a_worker_and_gives_up_with_a_message(sim: str, 
     """Locust's own master stops with its last worker, and waits for lost ones."""
     port = str(free_port())
     command = [str(BIN / "probe"), "run", "capacity", "--host", sim, "--out", str(tmp_path / "run"), *USERS, "-t", "3s"]
-    command += ["--master", "--master-bind-port", port, "--expect-workers", "2", "--warm-up", "off", "--no-report"]
+    command += ["--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--expect-workers", "2"]
+    command += ["--warm-up", "off", "--no-report"]
     join = [str(BIN / "probe"), "worker", "--master-host", "127.0.0.1", "--master-port", port]
     master, workers = start(command), [start(join)]
     try:

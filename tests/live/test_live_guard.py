@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from live_ui import Ui
 
-from probe_ext.settings.secrets import API_KEY_VARIABLE
+from probe_ext.settings.secrets import API_KEY_VARIABLE, HOSTS_VARIABLE
 from probe_ext.swarm.locust_options import add_options
 from probe_ext.swarm.web import run_form
-from probe_ext.swarm.web.request_guard import HOSTS_VARIABLE, guard_requests
+from probe_ext.swarm.web.request_guard import guard_requests
 from probe_ext.swarm.web.run_form import handle_form
 
 OURS = {"Origin": "http://localhost"}

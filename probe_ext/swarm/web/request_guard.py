@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 
-HOSTS_VARIABLE = "PROBE_WEB_HOSTS"
-"""further names under which the UI is reached, comma-separated: behind a proxy, for example"""
+from probe_ext.settings.secrets import HOSTS_VARIABLE
+
 _READ_ONLY = {"GET", "HEAD", "OPTIONS"}
 
 
