@@ -14,8 +14,8 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
+from probe_ext.client.api.openai_api import COMPLETION_PATH, chat_path
 from probe_ext.client.exchange import Exchange
-from probe_ext.client.openai_api import COMPLETION_PATH, chat_path
 from probe_ext.measure import clock
 from probe_ext.prompts.composer import TooShortError
 from probe_ext.prompts.prompt import Prompt
