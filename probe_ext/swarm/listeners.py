@@ -22,8 +22,8 @@ def _exit_on_mismatch(why: str) -> None:
     exit_main(ExitCode.USAGE)
 
 
-frames.install()
-frames.watch_mismatch(_exit_on_mismatch)
+locust_frames.install()
+locust_frames.watch_mismatch(_exit_on_mismatch)
 
 
 @events.init_command_line_parser.add_listener

@@ -38,7 +38,7 @@ class MasterFilter:
         self.dropped = Dropped()
         self._runner, self._is_known, self._handle = runner, is_known, runner.handle_message
         runner.handle_message = self._on_message
-        frames.watch_members(is_known)
+        locust_frames.watch_members(is_known)
 
     def _on_message(self, sender: str, message: Any) -> None:
         why = self._objection(sender, message)
@@ -51,7 +51,7 @@ class MasterFilter:
             self.dropped.add(sender, message.type, why)
 
     def _objection(self, sender: str, message: Any) -> str | None:
-        if message.type == frames.UNUSABLE:
+        if message.type == locust_frames.UNUSABLE:
             return str(message.data)
         return self._objection_to_sender(sender, message) or self._objection_to_content(sender, message)
 
@@ -86,7 +86,7 @@ class WorkerFilter:
 
     def _on_message(self, message: Any) -> None:
         check = FROM_MASTER.get(message.type)
-        if message.type == frames.UNUSABLE:
+        if message.type == locust_frames.UNUSABLE:
             self.dropped.add("the master", message.type, str(message.data))
         elif check is not None and not check(message.data):
             self.dropped.add("the master", message.type, "has an invalid content")
