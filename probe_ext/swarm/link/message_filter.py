@@ -20,8 +20,8 @@ _WORKER_ID = re.compile(r"[\w.:-]{1,255}")  # Locust's: host name and a number; 
 class Dropped:
     """Counts dropped messages by reason; the first of each reason is logged."""
 
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
+    def __init__(self, counts: Counter[str] | None = None) -> None:
+        self.counts: Counter[str] = Counter() if counts is None else counts
 
     def add(self, sender: str, kind: object, why: str) -> None:
         """Count a message."""
@@ -34,8 +34,10 @@ class Dropped:
 class MasterFilter:
     """Stands before Locust's handling of messages on a master. `is_known`: whether a worker takes part."""
 
-    def __init__(self, runner: MasterRunner, is_known: Callable[[str], bool]) -> None:
-        self.dropped = Dropped()
+    def __init__(
+        self, runner: MasterRunner, is_known: Callable[[str], bool], counts: Counter[str] | None = None
+    ) -> None:
+        self.dropped = Dropped(counts)
         self._runner, self._is_known, self._handle = runner, is_known, runner.handle_message
         runner.handle_message = self._on_message
         locust_frames.watch_members(is_known)
