@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 
-from probe_ext.client.api_event import BadEventError, Event, ServerError
-from probe_ext.client.json_text import leading_object, load_json
-from probe_ext.client.openai_api import parse_event
-from probe_ext.client.server_errors import error_in_text, parse_error
-from probe_ext.client.sse import SseParser
+from probe_ext.client.api.api_event import BadEventError, Event, ServerError
+from probe_ext.client.api.json_text import leading_object, load_json
+from probe_ext.client.api.openai_api import parse_event
+from probe_ext.client.api.server_errors import error_in_text, parse_error
+from probe_ext.client.wire.sse import SseParser
 
 
 class BodyForm(Enum):

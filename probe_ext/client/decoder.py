@@ -10,14 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, compress, pairwise, repeat
 
-from probe_ext.client.api_event import BadEventError, ChoicePart, Event, ServerError
+from probe_ext.client.api.api_event import BadEventError, ChoicePart, Event, ServerError
+from probe_ext.client.api.json_text import joined_objects, leading_object
+from probe_ext.client.api.openai_api import parse_event
+from probe_ext.client.api.server_errors import error_in_text, page_title, parse_error
 from probe_ext.client.event_pattern import PATTERN_CACHE, EventPattern, decode_strings
-from probe_ext.client.http_framing import Piece
-from probe_ext.client.json_text import joined_objects, leading_object
 from probe_ext.client.matched_runs import MatchedRun, ReadSpan, find_runs
-from probe_ext.client.openai_api import parse_event
-from probe_ext.client.server_errors import error_in_text, page_title, parse_error
-from probe_ext.client.sse import ErrorData, SseParser
+from probe_ext.client.wire.http_framing import Piece
+from probe_ext.client.wire.sse import ErrorData, SseParser
 from probe_ext.measure.timeline import TokenEvents
 
 _MIN_READS_FOR_RUNS = 4

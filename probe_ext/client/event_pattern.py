@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import orjson
 
-from probe_ext.client.api_event import BadEventError, Event, Usage
-from probe_ext.client.openai_api import parse_event
-from probe_ext.client.sse import SseParser
+from probe_ext.client.api.api_event import BadEventError, Event, Usage
+from probe_ext.client.api.openai_api import parse_event
+from probe_ext.client.wire.sse import SseParser
 
 SEPARATOR = b"\0"
 """before, between and after reads that are searched together; no matching event contains it"""

@@ -7,10 +7,10 @@ is not taken for a token.
 import ssl
 from dataclasses import dataclass
 
-from probe_ext.client.connection import ConnectError, Connection, SlowServerError
-from probe_ext.client.http_framing import BadResponseError
 from probe_ext.client.reply import Ending, Reply, ReplyReader
-from probe_ext.client.response_stream import ResponseStream
+from probe_ext.client.wire.connection import ConnectError, Connection, SlowServerError
+from probe_ext.client.wire.http_framing import BadResponseError
+from probe_ext.client.wire.response_stream import ResponseStream
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.timeline import Marks

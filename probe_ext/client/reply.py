@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from probe_ext.client.api_event import ServerError
+from probe_ext.client.api.api_event import ServerError
+from probe_ext.client.api.finish_reasons import FinishKind, finish_kind
+from probe_ext.client.api.json_text import decoded
+from probe_ext.client.api.server_errors import BUSY_STATUSES, page_title
 from probe_ext.client.body_form import BodyForm, body_form, error_in_body, parse_document
 from probe_ext.client.decoder import Choice, Decoder
-from probe_ext.client.finish_reasons import FinishKind, finish_kind
-from probe_ext.client.http_framing import BadResponseError, Piece, Response
-from probe_ext.client.json_text import decoded
-from probe_ext.client.kernel_receive import Arrivals
 from probe_ext.client.matched_runs import MatchedRun
-from probe_ext.client.server_errors import BUSY_STATUSES, page_title
-from probe_ext.client.sse import EventTooLargeError
 from probe_ext.client.token_totals import total_tokens
+from probe_ext.client.wire.http_framing import BadResponseError, Piece, Response
+from probe_ext.client.wire.kernel_receive import Arrivals
+from probe_ext.client.wire.sse import EventTooLargeError
 from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.measure.timeline import Marks, Pace, TokenEvents, pace, worst

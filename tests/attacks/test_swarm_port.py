@@ -87,6 +87,10 @@ def test_strangers_change_nothing(tmp_path: Path, token: str) -> None:
     assert done.manifest["end_reason"] == "run_time"
     assert len(done.rows()) == fired
     assert {row["outcome"] for row in done.rows()} == {"complete"}
+    if not token:  # with one, strangers do not get as far as a message
+        (found,) = (one for one in done.manifest["findings"] if one["check"] == "messages")
+        assert "is from a stranger" in found["why"]
+        assert not found["invalidates"]
     assert "\x1b" not in done.said
     assert "invented" not in (tmp_path / "run" / "locust_exceptions.csv").read_text()
     assert done.said.count("dropped a message") <= 12  # a line for each kind, not for each message

@@ -4,12 +4,12 @@ import gevent
 from recorded_replies import KEY
 from scripted_server import Peer, ScriptedServer
 
-from probe_ext.client import openai_api
-from probe_ext.client.address import Target, parse_target
-from probe_ext.client.connection import Connection
+from probe_ext.client.api import openai_api
+from probe_ext.client.api.request_form import RequestForm, request_body
 from probe_ext.client.exchange import Exchange, Limits
 from probe_ext.client.reply import Reply
-from probe_ext.client.request_form import RequestForm, request_body
+from probe_ext.client.wire.address import Target, parse_target
+from probe_ext.client.wire.connection import Connection
 from probe_ext.measure import clock
 
 SHORT = Limits(connect=5.0, first=5.0, gap=5.0, total=10.0)

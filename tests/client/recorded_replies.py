@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from probe_ext.client.kernel_receive import Arrivals
 from probe_ext.client.reply import Ending, Reply, ReplyReader
+from probe_ext.client.wire.kernel_receive import Arrivals
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import Marks
 

@@ -17,10 +17,10 @@ from recorded_replies import JSON_HEAD, KEY, events_of, recorded, recorded_http_
 from scripted_server import Peer, Script, ScriptedServer
 
 from probe_ext.client import exchange
-from probe_ext.client.address import Target, parse_target
-from probe_ext.client.connection import Connection
 from probe_ext.client.exchange import Limits
 from probe_ext.client.reply import Reply
+from probe_ext.client.wire.address import Target, parse_target
+from probe_ext.client.wire.connection import Connection
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.safe_text import MAX_MESSAGE_LENGTH

@@ -10,12 +10,12 @@ import pytest
 from exchange_helpers import SHORT, ask, check_times, new_exchange, run_exchange, target_of
 from scripted_server import Peer, Script, ScriptedServer
 
-from probe_ext.client import dialing, kernel_receive
-from probe_ext.client.connection import Connection
 from probe_ext.client.exchange import Limits
 from probe_ext.client.reply import Reply
-from probe_ext.client.response_stream import ResponseStream
-from probe_ext.client.socket_reactor import reactor
+from probe_ext.client.wire import dialing, kernel_receive
+from probe_ext.client.wire.connection import Connection
+from probe_ext.client.wire.response_stream import ResponseStream
+from probe_ext.client.wire.socket_reactor import reactor
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import gaps
 

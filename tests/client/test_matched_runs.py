@@ -12,8 +12,8 @@ from test_event_pattern import CORRUPTIONS, ROLE, chat
 
 from probe_ext.client import decoder
 from probe_ext.client.event_pattern import PatternCache
-from probe_ext.client.kernel_receive import Arrivals
 from probe_ext.client.reply import ReplyReader
+from probe_ext.client.wire.kernel_receive import Arrivals
 
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import KEY, recorded_http_errors
 
-from probe_ext.client.api_event import BadEventError, ChoicePart, ServerError, Usage
-from probe_ext.client.openai_api import parse_event
-from probe_ext.client.server_errors import parse_error
+from probe_ext.client.api.api_event import BadEventError, ChoicePart, ServerError, Usage
+from probe_ext.client.api.openai_api import parse_event
+from probe_ext.client.api.server_errors import parse_error
 from probe_ext.measure.safe_text import safe_text
 
 

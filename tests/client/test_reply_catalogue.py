@@ -7,8 +7,8 @@ from reply_catalogue import Entry, entries
 
 from probe_ext.client import decoder
 from probe_ext.client.event_pattern import PatternCache
-from probe_ext.client.http_framing import BadResponseError
 from probe_ext.client.reply import Reply
+from probe_ext.client.wire.http_framing import BadResponseError
 from probe_ext.measure.outcome import Outcome
 
 CATALOGUE = entries()

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from reply_catalogue import Entry, entries
 from test_reply_catalogue import read_both_ways, values, without_times
 
-from probe_ext.client.http_framing import BadResponseError
 from probe_ext.client.reply import Reply
+from probe_ext.client.wire.http_framing import BadResponseError
 from probe_ext.measure.outcome import Outcome
 
 CATALOGUE = entries()

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import STREAMS, recorded, shortened
 
-from probe_ext.client import sse
-from probe_ext.client.sse import EventTooLargeError, SseParser
+from probe_ext.client.wire import sse
+from probe_ext.client.wire.sse import EventTooLargeError, SseParser
 
 
 def parse(*pieces: bytes, flush: bool = True) -> list[bytes]:

@@ -12,7 +12,7 @@ from probe_ext.sim.protocol.request_body import ApiError, ApiRequest, parse_api_
 from probe_ext.sim.protocol.response_bytes import ENGINE_DIED, EventWriter, ReplyWriter, compact_json, full_body
 from probe_ext.sim.protocol.responses_bytes import ResponsesWriter
 from probe_ext.sim.serving.backend import Backend
-from probe_ext.sim.serving.exchange import Choice, Exchange
+from probe_ext.sim.serving.http_exchange import Choice, Exchange
 from probe_ext.sim.serving.reply_generator import ReplyGenerator
 
 SSE_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8"}

@@ -17,7 +17,7 @@ from probe_ext.sim.engine.step_types import Request, Step
 from probe_ext.sim.faults import Fault
 from probe_ext.sim.metrics.vllm_metrics import Metrics
 from probe_ext.sim.protocol.response_bytes import ENGINE_DIED
-from probe_ext.sim.serving.exchange import Choice, Exchange
+from probe_ext.sim.serving.http_exchange import Choice, Exchange
 from probe_ext.sim.serving.truth_log import TruthLog
 
 LATENESS_WARNING_S = 0.02

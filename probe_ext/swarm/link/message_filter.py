@@ -9,7 +9,6 @@ from typing import Any
 from locust.runners import MasterRunner, WorkerRunner
 
 from probe_ext.measure.safe_text import safe_text
-from probe_ext.swarm.link import frames
 from probe_ext.swarm.link.message_shapes import FROM_MASTER, FROM_STRANGERS, FROM_WORKERS, names_sender
 
 logger = logging.getLogger(__name__)
@@ -21,8 +20,8 @@ _WORKER_ID = re.compile(r"[\w.:-]{1,255}")  # Locust's: host name and a number; 
 class Dropped:
     """Counts dropped messages by reason; the first of each reason is logged."""
 
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
+    def __init__(self, counts: Counter[str] | None = None) -> None:
+        self.counts: Counter[str] = Counter() if counts is None else counts
 
     def add(self, sender: str, kind: object, why: str) -> None:
         """Count a message."""
@@ -35,11 +34,13 @@ class Dropped:
 class MasterFilter:
     """Stands before Locust's handling of messages on a master. `is_known`: whether a worker takes part."""
 
-    def __init__(self, runner: MasterRunner, is_known: Callable[[str], bool]) -> None:
-        self.dropped = Dropped()
+    def __init__(
+        self, runner: MasterRunner, is_known: Callable[[str], bool], counts: Counter[str] | None = None
+    ) -> None:
+        self.dropped = Dropped(counts)
         self._runner, self._is_known, self._handle = runner, is_known, runner.handle_message
         runner.handle_message = self._on_message
-        frames.watch_members(is_known)
+        locust_frames.watch_members(is_known)
 
     def _on_message(self, sender: str, message: Any) -> None:
         why = self._objection(sender, message)
@@ -52,7 +53,7 @@ class MasterFilter:
             self.dropped.add(sender, message.type, why)
 
     def _objection(self, sender: str, message: Any) -> str | None:
-        if message.type == frames.UNUSABLE:
+        if message.type == locust_frames.UNUSABLE:
             return str(message.data)
         return self._objection_to_sender(sender, message) or self._objection_to_content(sender, message)
 
@@ -87,7 +88,7 @@ class WorkerFilter:
 
     def _on_message(self, message: Any) -> None:
         check = FROM_MASTER.get(message.type)
-        if message.type == frames.UNUSABLE:
+        if message.type == locust_frames.UNUSABLE:
             self.dropped.add("the master", message.type, str(message.data))
         elif check is not None and not check(message.data):
             self.dropped.add("the master", message.type, "has an invalid content")

@@ -91,6 +91,8 @@ class Workers:
     """Every worker that ever connected, by id."""
 
     known: dict[str, Worker] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+    """messages that the master did not handle, by reason"""
 
     def join(self, worker_id: str) -> Worker:
         """Return the worker of this id, a new one if it is unknown."""

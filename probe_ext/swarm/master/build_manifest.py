@@ -15,8 +15,8 @@ from probe_ext.run import manifest
 from probe_ext.swarm.link.workers import Worker
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.search_finding import search_finding
-from probe_ext.verdict.values.plurals import things
-from probe_ext.verdict.values.worker_names import worker_name
+from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.phrasing.worker_names import worker_name
 
 
 def describe(run: RunFacts) -> dict[str, Any]:
@@ -118,6 +118,9 @@ def _findings(run: RunFacts, participants: list[dict[str, Any]]) -> list[dict[st
             findings.append(
                 _failed("worker_disk", why, "The master has the rows; free disk space before the next run.")
             )
+    if dropped := run.workers.dropped:
+        why = f"{things(dropped.total(), 'message')} to the master could not be used: " + ", ".join(sorted(dropped))
+        findings.append(_failed("messages", f"{why}.", "Set PROBE_SWARM_TOKEN, or keep others off the master's port."))
     if run.ended is not None and isinstance(run.steps, SearchSteps):
         findings.append(search_finding(run.steps))
     for level in run.steps.never_reached if run.steps else ():

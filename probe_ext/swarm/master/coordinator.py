@@ -51,7 +51,7 @@ class Coordinator:
         self._runner = process.environment.runner
         self.local = isinstance(self._runner, LocalRunner)
         if isinstance(self._runner, MasterRunner):
-            self.filter = MasterFilter(self._runner, self._is_known)
+            self.filter = MasterFilter(self._runner, self._is_known, self.workers.dropped)
             self._runner.register_message(messages.BATCH, self._on_batch)
             self._runner.register_message(messages.DRAINED, self._on_drained)
             process.environment.events.heartbeat_sent.add_listener(self._on_heartbeat)

@@ -17,8 +17,8 @@ from probe_ext.swarm.preparation.warm_up import MAX_REPLY_TOKENS, warm_up
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.verdict.levels.visits import criteria_of
-from probe_ext.verdict.values.formats import span
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.formats import span
+from probe_ext.verdict.phrasing.plurals import things
 
 _MAX_LISTED_LEVELS = 12
 

@@ -14,8 +14,8 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
+from probe_ext.client.api.openai_api import COMPLETION_PATH, chat_path
 from probe_ext.client.exchange import Exchange
-from probe_ext.client.openai_api import COMPLETION_PATH, chat_path
 from probe_ext.measure import clock
 from probe_ext.prompts.composer import TooShortError
 from probe_ext.prompts.prompt import Prompt
@@ -23,7 +23,7 @@ from probe_ext.settings.options import Options
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.swarm.users.endpoint import Endpoint, Payload
 from probe_ext.swarm.users.prompt_source import Prompts
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.plurals import things
 
 MAX_REQUESTS = 64  # at once by default; the largest batch that servers usually capture
 MAX_REQUESTS_BEFORE_SEARCH = 8  # likewise: the number of users is unknown, and the server may answer one by one

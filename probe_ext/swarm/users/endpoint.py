@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext import __version__
-from probe_ext.client import tls
-from probe_ext.client.address import Target, parse_target
-from probe_ext.client.connection import Connection
+from probe_ext.client.api.request_form import RequestForm, auth_headers, request_body
 from probe_ext.client.exchange import Limits
-from probe_ext.client.request_form import RequestForm, auth_headers, request_body
+from probe_ext.client.wire import tls
+from probe_ext.client.wire.address import Target, parse_target
+from probe_ext.client.wire.connection import Connection
 from probe_ext.settings.options import Options
 from probe_ext.settings.secrets import api_key
 

@@ -6,7 +6,7 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
-from probe_ext.client import openai_api
+from probe_ext.client.api import openai_api
 from probe_ext.client.exchange import Exchange
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock

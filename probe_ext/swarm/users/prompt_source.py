@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from probe_ext.client.address import Target
-from probe_ext.client.openai_api import PATHS
-from probe_ext.client.request_form import RequestForm, request_body
-from probe_ext.client.usage_counts import parse_usage
+from probe_ext.client.api.openai_api import PATHS
+from probe_ext.client.api.request_form import RequestForm, request_body
+from probe_ext.client.api.usage_counts import parse_usage
+from probe_ext.client.wire.address import Target
 from probe_ext.prompts.composer import TooShortError
 from probe_ext.prompts.conversation import Chat, ChatMaker
 from probe_ext.prompts.length_model import LengthModel, estimated_model, measured_model

@@ -7,9 +7,9 @@ deltas, or holds a tool call back until it is whole.
 from collections.abc import Iterable
 from typing import Any
 
-from probe_ext.client.api_event import ChoicePart, Event
-from probe_ext.client.server_errors import parse_error
-from probe_ext.client.usage_counts import parse_usage
+from probe_ext.client.api.api_event import ChoicePart, Event
+from probe_ext.client.api.server_errors import parse_error
+from probe_ext.client.api.usage_counts import parse_usage
 
 _VISIBLE_DELTAS = frozenset(
     f"response.{name}.delta"

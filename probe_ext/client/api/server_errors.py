@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from probe_ext.client.api_event import ServerError
-from probe_ext.client.json_text import decoded
+from probe_ext.client.api.api_event import ServerError
+from probe_ext.client.api.json_text import decoded
 
 BUSY_STATUSES = frozenset({429, 503, 529})
 """too many requests, unavailable, and Anthropic's "overloaded" """

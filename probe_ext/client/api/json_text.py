@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from probe_ext.client.api_event import BadEventError
+from probe_ext.client.api.api_event import BadEventError
 
 _REPEATED_FIELD_NAME = re.compile(rb"(?:\s*data:)+\s*")
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from probe_ext.client.api_event import Usage
+from probe_ext.client.api.api_event import Usage
 
 _PROMPT = ("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "prompt_token_count", "promptTokenCount")
 _COMPLETION = (

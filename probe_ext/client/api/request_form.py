@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from probe_ext.client.openai_api import COMPLETION_PATH, MESSAGES_PATH, RESPONSES_PATH
+from probe_ext.client.api.openai_api import COMPLETION_PATH, MESSAGES_PATH, RESPONSES_PATH
 
 Prompt = str | Sequence[Mapping[str, Any]]
 """a text, or the messages of a chat"""

@@ -4,9 +4,9 @@ from typing import Any
 
 import orjson
 
-from probe_ext.client.api_event import ChoicePart, Event, Usage
-from probe_ext.client.finish_reasons import finish_reason
-from probe_ext.client.usage_counts import parse_usage
+from probe_ext.client.api.api_event import ChoicePart, Event, Usage
+from probe_ext.client.api.finish_reasons import finish_reason
+from probe_ext.client.api.usage_counts import parse_usage
 
 EVENT_KINDS = frozenset(
     {

@@ -10,12 +10,12 @@ from typing import Any
 
 import orjson
 
-from probe_ext.client import messages_api, responses_api
-from probe_ext.client.api_event import ChoicePart, Event
-from probe_ext.client.finish_reasons import finish_reason
-from probe_ext.client.json_text import load_object
-from probe_ext.client.server_errors import choice_error, parse_error
-from probe_ext.client.usage_counts import parse_usage, usage_elsewhere
+from probe_ext.client.api import messages_api, responses_api
+from probe_ext.client.api.api_event import ChoicePart, Event
+from probe_ext.client.api.finish_reasons import finish_reason
+from probe_ext.client.api.json_text import load_object
+from probe_ext.client.api.server_errors import choice_error, parse_error
+from probe_ext.client.api.usage_counts import parse_usage, usage_elsewhere
 
 CHAT_PATH = "/v1/chat/completions"
 COMPLETION_PATH = "/v1/completions"
