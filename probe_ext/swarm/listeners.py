@@ -8,6 +8,7 @@ from locust.runners import WorkerRunner
 
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.secrets import swarm_token
+from probe_ext.swarm.link import locust_frames
 from probe_ext.swarm.locust_options import add_options
 from probe_ext.swarm.master_wiring import wire_master
 from probe_ext.swarm.terminal.console import exit_main, print_line

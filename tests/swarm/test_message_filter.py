@@ -14,7 +14,7 @@ from swarm_fakes import Wire, World, a_reply, ask
 
 from probe_ext import __version__
 from probe_ext.measure.table_rows import ReplyRow, columns
-from probe_ext.swarm.link import messages
+from probe_ext.swarm.link import locust_frames, messages
 from probe_ext.swarm.link.message_filter import MasterFilter, WorkerFilter
 from probe_ext.swarm.link.message_shapes import FROM_MASTER, FROM_WORKERS
 from probe_ext.swarm.users.recorder import Batch, Recorder

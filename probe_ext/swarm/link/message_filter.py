@@ -9,6 +9,7 @@ from typing import Any
 from locust.runners import MasterRunner, WorkerRunner
 
 from probe_ext.measure.safe_text import safe_text
+from probe_ext.swarm.link import locust_frames
 from probe_ext.swarm.link.message_shapes import FROM_MASTER, FROM_STRANGERS, FROM_WORKERS, names_sender
 
 logger = logging.getLogger(__name__)
