@@ -11,7 +11,7 @@ import numpy as np
 from locust import events as locust_events
 from locust import task
 
-import probe_ext.client.kernel_receive
+import probe_ext.client.wire.kernel_receive
 from probe_ext import StreamingUser
 from probe_ext.swarm.users import events
 
@@ -20,7 +20,7 @@ STAGES = os.environ.get("BENCH_STAGES")
 _logged: list[tuple[float, list[float], str]] = []
 
 if os.environ.get("BENCH_NO_TIMESTAMPS"):
-    probe_ext.client.kernel_receive.enable_timestamps = lambda _socket: False
+    probe_ext.client.wire.kernel_receive.enable_timestamps = lambda _socket: False
 
 
 class BenchUser(StreamingUser):

@@ -190,7 +190,17 @@ def test_mentioned_variables_exist() -> None:
 # Flags of pytest, Python, pip, Compose, kubectl, Docker, vLLM, llama.cpp and of our scripts.
 FOREIGN_FLAGS = {
     *("-g", "-k", "-m", "-p", "-q", "-u", "--build", "--detach", "--exit-code-from", "--filename", "--follow"),
-    *("--from-env-file", "--lines", "--max-num-seqs", "--metrics", "--minutes", "--parallel", "--profile", "--scale"),
+    *(
+        "--from-env-file",
+        "--lines",
+        "--live",
+        "--max-num-seqs",
+        "--metrics",
+        "--minutes",
+        "--parallel",
+        "--profile",
+        "--scale",
+    ),
     *("--tag", "--require-hashes", "--no-deps"),
 }
 
@@ -565,7 +575,7 @@ def test_pictures_are_small_and_of_the_right_width(name: str, width: int) -> Non
 def test_lines_are_short() -> None:
     for page in PAGES:
         for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
-            assert len(line) <= 128 or line.startswith(("|", "!", "**")), f"{page.name}:{number}"
+            assert len(line) <= 128 or line.startswith(("|", "!", "**")), f"{page.relative_to(ROOT)}:{number}"
 
 
 def test_tables_and_sections_are_parsed() -> None:

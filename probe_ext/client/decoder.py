@@ -7,19 +7,35 @@ rules for counting tokens.
 
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import accumulate, compress, pairwise, repeat
 
+from probe_ext.client.api.api_event import BadEventError, ChoicePart, Event, ServerError
+from probe_ext.client.api.json_text import joined_objects, leading_object
+from probe_ext.client.api.openai_api import parse_event
+from probe_ext.client.api.server_errors import error_in_text, page_title, parse_error
 from probe_ext.client.event_pattern import PATTERN_CACHE, EventPattern, decode_strings
-from probe_ext.client.http_framing import Piece
 from probe_ext.client.matched_runs import MatchedRun, ReadSpan, find_runs
-from probe_ext.client.openai_api import DONE, BadEventError, ChoicePart, Event, ServerError, parse_event
-from probe_ext.client.sse import SseParser
+from probe_ext.client.wire.http_framing import Piece
+from probe_ext.client.wire.sse import ErrorData, SseParser
 from probe_ext.measure.timeline import TokenEvents
 
 _MIN_READS_FOR_RUNS = 4
 """with fewer reads, searching them together costs more than reading each"""
+_DONE = re.compile(rb"\s*\"?\[?\s*done\s*\]?\"?[;.,]?\s*", re.IGNORECASE)
+_HEARTBEAT = re.compile(rb"\s*(?:null|true|ping|\"ping\"|heartbeat|keep-?alive|\{\}|\[\]|:.*)\s*", re.IGNORECASE)
+_REASONING_BEGINS = re.compile(
+    r"\s*(?:<(?:think|thinking|thought|thoughts|reasoning)>|\[THINK\]|◁think▷|<\|channel\|>analysis<\|message\|>)"
+)
+_REASONING_ENDS = re.compile(
+    r"</(?:think|thinking|thought|thoughts|reasoning)>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>"
+)
+_MIN_TEXTS_WITH_REPEATS = 2
+_MIN_GROWTHS = 2
+_MIN_REPEATED_LENGTH = 4
+"""characters; shorter texts may repeat by chance"""
+_FIELD_NAMES = (b"data", b"event", b"retry", b"error")
+_SHORTENED_LENGTH = 2000
 
 
 @dataclass(slots=True)
@@ -83,19 +99,81 @@ class Choice:
         (self.reasoning if visible else self.text).extend(repeat("", len(shown)))
         return len(shown)
 
+    def remove_repeats(self) -> None:
+        """Reduce texts that repeat all text so far, as some servers send, to what each of them adds."""
+        if len(self.text) < _MIN_TEXTS_WITH_REPEATS:
+            return
+        thought = False in self.events.visible
+        new = [_without_repeats(self.text), _without_repeats(self.reasoning) if thought else None]
+        if new == [None, None]:
+            return
+        self.text, self.reasoning = new[0] or self.text, new[1] or self.reasoning
+        self._keep([bool(text or reasoning) for text, reasoning in zip(self.text, self.reasoning, strict=True)])
+        self.events.visible = [bool(text) for text in self.text]
+
+    def _keep(self, kept: Sequence[bool]) -> None:
+        events = self.events
+        events.at, events.tokens = list(compress(events.at, kept)), list(compress(events.tokens, kept))
+        self.text, self.reasoning = list(compress(self.text, kept)), list(compress(self.reasoning, kept))
+
+    def separate_inline_reasoning(self) -> None:
+        """Move reasoning that the content holds between tags, as from servers without a reasoning parser."""
+        opening = next((text for text in self.text if text.strip()), "")
+        if opening.lstrip()[:1] not in ("<", "[", "◁") and "</think>" not in self.text:
+            return
+        content = "".join(self.text)
+        begins, ends = _REASONING_BEGINS.match(content), _REASONING_ENDS.search(content)
+        if begins is None and (ends is None or ends[0] != "</think>"):
+            return
+        length = ends.end() if ends else len(content)
+        for index, text in enumerate(self.text):
+            inside, length = text[:length], max(0, length - len(text))
+            self.text[index] = text[len(inside) :]
+            self.reasoning[index] += inside
+        self.events.visible = [bool(text) for text in self.text]
+
+
+def _without_repeats(texts: Sequence[str]) -> list[str] | None:
+    """Return what each text adds if texts are cumulative or the last one repeats all others; None if not."""
+    if not texts or not (last := next(filter(None, reversed(texts)), "")):
+        return None
+    first = next(filter(None, texts))
+    if last is first or not last.startswith(first):
+        return None
+    shown = [text for text in texts if text]
+    growths = sum(len(after) > len(before) for before, after in pairwise(shown))
+    if all(after.startswith(before) for before, after in pairwise(shown)) and (
+        growths >= _MIN_GROWTHS or (growths == 1 and len(first) >= _MIN_REPEATED_LENGTH)
+    ):
+        lengths = accumulate((len(text) for text in texts), max, initial=0)
+        return [text[before:] for text, before in zip(texts, lengths, strict=False)]
+    if len(shown) > 2 and len(last) >= _MIN_REPEATED_LENGTH and last == "".join(shown[:-1]):
+        end = max(index for index, text in enumerate(texts) if text)
+        return [text if index < end else "" for index, text in enumerate(texts)]
+    return None
+
 
 class Decoder:
     """Feed it the pieces of one event stream, in order.
 
-    `feed` raises BadEventError and EventTooLargeError; events before the bad one are kept.
+    An event that cannot be read costs itself only; `unreadable` counts them. `feed` raises EventTooLargeError; the
+    events before that one are kept. `choices`: how many were asked for; with one, the index of a choice says nothing
+    (some servers count tokens in it).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, choices: int = 1) -> None:
+        self._choices_asked = choices
         self.choices: dict[int, Choice] = {}
         self.error: ServerError | None = None
         self.done = False
         self.tokens_in: int | None = None
         self.tokens_cached: int | None = None
+        self.tokens_reasoning: int | None = None
+        self.unreadable = 0
+        self.first_unreadable: str | None = None
+        """why the first unreadable event is one, with all of its data"""
+        self.last_words: str | None = None
+        """text in the stream that belongs to no event, such as a proxy's complaint"""
         self.has_token_ids = False
         self.last_at: float | None = None
         """time of the last token event"""
@@ -140,13 +218,20 @@ class Decoder:
         choice = self._choice(pattern.choice)
         if run.prompt_tokens is not None:
             self.tokens_in, self._prompt_digits = run.prompt_tokens, b"%d" % run.prompt_tokens
-        self.tokens_cached = self.tokens_cached if pattern.cached_tokens is None else pattern.cached_tokens
+        self._take_constants(pattern)
         added = choice.add_run(times, run.texts, run.counts, visible=pattern.visible)
         if run.counts and not choice.has_running_count:
             self._final_count = run.counts[-1]
         self.last_at = choice.events.at[-1] if added else self.last_at
 
+    def _take_constants(self, pattern: EventPattern) -> None:
+        if pattern.cached_tokens is not None:
+            self.tokens_cached = pattern.cached_tokens
+        if pattern.reasoning_tokens is not None:
+            self.tokens_reasoning = pattern.reasoning_tokens
+
     def _choice(self, index: int) -> Choice:
+        index = index if 0 <= index < self._choices_asked else 0
         return self.choices.get(index) or self.choices.setdefault(index, Choice())
 
     def _take_match(self, pattern: EventPattern, match: re.Match[bytes]) -> bool:
@@ -159,8 +244,7 @@ class Decoder:
         if pattern.prompt_tokens and match[pattern.prompt_tokens] != self._prompt_digits:
             self._prompt_digits = match[pattern.prompt_tokens]
             self.tokens_in = int(self._prompt_digits)
-        if pattern.cached_tokens is not None:
-            self.tokens_cached = pattern.cached_tokens
+        self._take_constants(pattern)
         choice = self._choice(pattern.choice)
         if choice.add(self._at, text, "", count) if pattern.visible else choice.add(self._at, "", text, count):
             self._note_token_event(self._at)
@@ -175,12 +259,29 @@ class Decoder:
             event = self._take_data(at, content)
             if alone and event is not None and len(events) == 1 and self._sse.between_events:
                 self._pattern = PATTERN_CACHE.find(data) or PATTERN_CACHE.learn(data, event) or self._pattern
+        if self._sse.stray:
+            self._take_stray()
 
     def finish(self) -> None:
         """End the stream: an incomplete last event came with the latest piece, and counts if it can be parsed."""
-        with suppress(BadEventError):
-            for data in self._sse.flush():
-                self._take_data(self._at, data)
+        for data in self._sse.flush():
+            unreadable = self.unreadable
+            self._take_data(self._at, data)
+            if self.unreadable > unreadable:  # cut off, not invalid
+                self.unreadable = unreadable
+                self.first_unreadable = self.first_unreadable if unreadable else None
+                if b'"error"' in data or data.lstrip()[:1] not in (b"{", b"["):
+                    self.last_words = data[:_SHORTENED_LENGTH].decode("utf-8", "replace")
+        if self._sse.stray:
+            self._take_stray()
+
+    def _take_stray(self) -> None:
+        """Keep lines that are no field of an event: the last words of a proxy, or an error object without `data:`."""
+        stray, self._sse.stray = self._sse.stray, b""
+        if any(name.startswith(stray) for name in _FIELD_NAMES):
+            return  # cut off in the name of a field
+        self.error = self.error or parse_error(leading_object(stray))
+        self.last_words = page_title(stray) or stray.decode("utf-8", "replace")
 
     @property
     def completion_tokens(self) -> int | None:
@@ -194,13 +295,38 @@ class Decoder:
         return sum(counts) if counts else None
 
     def _take_data(self, at: float, data: bytes) -> Event | None:
-        if data.strip() == DONE:
+        if _DONE.fullmatch(data):
             self.done = True
-        elif data.strip():
+            return None
+        try:
             event = parse_event(data)
-            self.take_event(at, event)
-            return event
-        return None
+        except BadEventError as error:
+            self._take_unparsed(at, data, error)
+            return None
+        if isinstance(data, ErrorData) and event.error is None:
+            event = event._replace(error=parse_error({"error": leading_object(data)}))
+        self.take_event(at, event)
+        return event
+
+    def _take_unparsed(self, at: float, data: bytes, problem: BadEventError) -> None:
+        """Take data that is not a JSON object: a heartbeat, an error as text, several events without empty lines."""
+        if not data.strip() or _HEARTBEAT.fullmatch(data):
+            return
+        parts = data.split(b"\n")
+        if len(parts) == 1 or not all(part.lstrip()[:1] in (b"{", b"[", b"") for part in parts):
+            parts = joined_objects(data)
+        if len(parts) > 1:
+            for part in parts:
+                self._take_data(at, part)
+            return
+        error = error_in_text(data, certain=isinstance(data, ErrorData))
+        if error is not None:
+            self.error = self.error or error
+            return
+        self.unreadable += 1
+        self.first_unreadable = self.first_unreadable or str(problem)
+        if data.lstrip()[:1] not in (b"{", b"["):
+            self.last_words = data[:_SHORTENED_LENGTH].decode("utf-8", "replace")
 
     def take_event(self, at: float, event: Event) -> None:
         """Take a parsed event, or the body of a reply that is not streamed."""
@@ -208,6 +334,9 @@ class Decoder:
         if event.usage is not None:
             self.tokens_in = event.usage.prompt if event.usage.prompt is not None else self.tokens_in
             self.tokens_cached = event.usage.cached if event.usage.cached is not None else self.tokens_cached
+            if event.usage.reasoning is not None:
+                self.tokens_reasoning = event.usage.reasoning
+        self.done = self.done or event.last
         count = event.usage.completion if event.usage else None
         for part in event.parts:
             self._take_part(at, part, count if len(event.parts) == 1 else None)
@@ -215,14 +344,17 @@ class Decoder:
             self._final_count = count
 
     def _is_running_count(self, event: Event) -> bool:
-        return len(event.parts) == 1 and bool(self.choices[event.parts[0].choice].has_running_count)
+        return len(event.parts) == 1 and bool(self._choice(event.parts[0].choice).has_running_count)
 
     def _take_part(self, at: float, part: ChoicePart, count: int | None) -> None:
         choice = self._choice(part.choice)
         choice.finish = part.finish or choice.finish
         choice.refused = choice.refused or part.refused
         self.has_token_ids = self.has_token_ids or part.token_ids is not None
-        if choice.add(at, part.text, part.reasoning, count, part.token_ids):
+        text, reasoning = part.text, part.reasoning
+        if part.whole:
+            text, reasoning = _unseen(text, choice.text), _unseen(reasoning, choice.reasoning)
+        if choice.add(at, text, reasoning, count, part.token_ids):
             self._note_token_event(at)
 
     def _note_token_event(self, at: float) -> None:
@@ -230,3 +362,8 @@ class Decoder:
         self._token_events_in_read += 1
         if self._token_events_in_read == 2:
             self.reads_unresolved += 1
+
+
+def _unseen(whole: str, seen: Sequence[str]) -> str:
+    """Return text unless it repeats what was seen."""
+    return "" if not whole or whole in "".join(seen) else whole

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import orjson
 
-from probe_ext.client.openai_api import BadEventError, Event, Usage, parse_event
-from probe_ext.client.sse import SseParser
+from probe_ext.client.api.api_event import BadEventError, Event, Usage
+from probe_ext.client.api.openai_api import parse_event
+from probe_ext.client.wire.sse import SseParser
 
 SEPARATOR = b"\0"
 """before, between and after reads that are searched together; no matching event contains it"""
@@ -26,7 +27,8 @@ _ID = rb"([^\"\\\x00-\x1f\x80-\xff]*)"
 _NUMBER = rb"(0|[1-9][0-9]{0,14})"
 _COUNT = rb"(0|[1-9][0-9]{0,7})"  # larger ones are parsed as JSON, where they are not believed
 _VARIABLE_FIELDS = re.compile(
-    rb'"(id|created|prompt_tokens|completion_tokens|total_tokens)": ?(?:([0-9]+)|"([^"\\]*)")'
+    rb'"(id|item_id|created|sequence_number|obfuscation|prompt_tokens|completion_tokens|total_tokens)": ?'
+    rb'(?:([0-9]+)|"([^"\\]*)")'
 )
 """values that differ between events or between replies"""
 _TRIAL_TEXT, _TRIAL_ID = "qz~7", b"tried-1"
@@ -55,7 +57,8 @@ class EventPattern(NamedTuple):
     choice: int
     visible: bool
     cached_tokens: int | None
-    """constant in all events of this shape"""
+    reasoning_tokens: int | None
+    """both constant in all events of this shape"""
 
 
 class PatternCache:
@@ -92,7 +95,7 @@ class PatternCache:
 
 def _is_plain_token(event: Event) -> bool:
     """Return whether the event carries text of one choice, and nothing else but counts."""
-    if len(event.parts) != 1 or event.error is not None:
+    if len(event.parts) != 1 or event.error is not None or event.last or event.parts[0].whole:
         return False
     part = event.parts[0]
     one_text = bool(part.text) is not bool(part.reasoning)
@@ -163,6 +166,7 @@ def _pattern_with_text_at(raw: bytes, start: int, end: int, event: Event) -> Eve
         event.parts[0].choice,
         bool(event.parts[0].text),
         event.usage.cached if event.usage else None,
+        event.usage.reasoning if event.usage else None,
     )
 
 
@@ -177,7 +181,7 @@ def _with_trial_values(event: Event) -> Event:
     if usage is not None:
         prompt = None if usage.prompt is None else _TRIAL_COUNTS[b"prompt_tokens"]
         completion = None if usage.completion is None else _TRIAL_COUNTS[b"completion_tokens"]
-        usage = Usage(prompt, completion, usage.cached)
+        usage = Usage(prompt, completion, usage.cached, usage.reasoning)
     return Event([part], usage, None)
 
 

@@ -7,10 +7,10 @@ is not taken for a token.
 import ssl
 from dataclasses import dataclass
 
-from probe_ext.client.connection import ConnectError, Connection, SlowServerError
-from probe_ext.client.http_framing import BadResponseError
 from probe_ext.client.reply import Ending, Reply, ReplyReader
-from probe_ext.client.response_stream import ResponseStream
+from probe_ext.client.wire.connection import ConnectError, Connection, SlowServerError
+from probe_ext.client.wire.http_framing import BadResponseError
+from probe_ext.client.wire.response_stream import ResponseStream
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.timeline import Marks
@@ -40,7 +40,7 @@ class Exchange:
     returns the reply in any case. `cancel` ends the exchange from another greenlet.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the last five by name only
         self,
         connection: Connection,
         request: bytes,
@@ -50,15 +50,20 @@ class Exchange:
         streamed: bool,
         secret: str | None,
         free: float | None = None,
+        choices: int = 1,
     ) -> None:
-        """`due`: when the user wanted to send; `free`: when its previous reply ended, if that was later."""
+        """Prepare one request.
+
+        `due`: when the user wanted to send; `free`: when its previous reply ended, if that was later; `choices`: the
+        request's `n`.
+        """
         self._connection = connection
         self._request = request
         self._limits = limits
         self._marks = Marks(due=due)
         self._streamed = streamed
         self._could_send = due if free is None else max(due, free)
-        self._reader = ReplyReader(secret)
+        self._reader = ReplyReader(secret, choices)
         self._stream: ResponseStream | None = None
         self._ending: Ending | None = Ending(Outcome.ENDED_BY_US)
         self._cancelled = False

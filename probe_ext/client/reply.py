@@ -1,24 +1,33 @@
 """One reply: its times, token events and outcome, however it ended."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import orjson
-
+from probe_ext.client.api.api_event import ServerError
+from probe_ext.client.api.finish_reasons import FinishKind, finish_kind
+from probe_ext.client.api.json_text import decoded
+from probe_ext.client.api.server_errors import BUSY_STATUSES, page_title
+from probe_ext.client.body_form import BodyForm, body_form, error_in_body, parse_document
 from probe_ext.client.decoder import Choice, Decoder
-from probe_ext.client.http_framing import BadResponseError, Piece, Response
-from probe_ext.client.kernel_receive import Arrivals
 from probe_ext.client.matched_runs import MatchedRun
-from probe_ext.client.openai_api import BadEventError, ServerError, parse_error, parse_event
-from probe_ext.client.sse import EventTooLargeError
-from probe_ext.measure.outcome import Outcome
+from probe_ext.client.token_totals import total_tokens
+from probe_ext.client.wire.http_framing import BadResponseError, Piece, Response
+from probe_ext.client.wire.kernel_receive import Arrivals
+from probe_ext.client.wire.sse import EventTooLargeError
+from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.measure.timeline import Marks, Pace, TokenEvents, pace, worst
 
-_BUSY_STATUSES = {429, 503}
-_ABORTED_FINISH_REASONS = {"abort", "error"}
+_NO_ENCODINGS = {"", "identity", "none", "utf-8", "utf8"}
+_MIN_TOKENS_OF_A_STREAM = 8
+_MIN_LENGTH_OF_SEVERAL_TOKENS = 64
+"""characters"""
 _HARMLESS_AFTER_FINISH = {Outcome.CUT, Outcome.STALLED, Outcome.TIMEOUT_TOTAL, Outcome.HUNG_UP}
 """do not matter once every choice has finished: only the end of the stream is missing"""
+
+_SAID_BY_SERVER = {Outcome.HTTP_ERROR, Outcome.REJECTED, Outcome.STREAM_ERROR}
+_MAX_ERROR_TEXT_LENGTH = 8000
+_BROKEN_OFF = _HARMLESS_AFTER_FINISH | {Outcome.TRUNCATED, Outcome.BAD_DATA, Outcome.TIMEOUT_FIRST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,8 @@ class Reply:
     streamed: bool
     outcome: Outcome
     message: str | None = None
+    error_text: str | None = None
+    """all that the server said about an error, as far as `poorer_form` may need it"""
     status: int | None = None
     finish_reason: str | None = None
     choices: list[Choice] = field(default_factory=list)
@@ -44,6 +55,10 @@ class Reply:
     tokens_cached: int | None = None
     tokens_out: int | None = None
     tokens_from: str | None = None
+    tokens_reasoning: int | None = None
+    """of `tokens_out`, as the server counts them"""
+    tokens_unseen: int = 0
+    """of `tokens_out`, reasoning that no event carried"""
     lags: list[float] = field(default_factory=list)
     """seconds between the kernel's receipt and our read, per read"""
     overdue: list[float] = field(default_factory=list)
@@ -92,8 +107,10 @@ class Reply:
 
     @property
     def _server_count(self) -> int | None:
-        """Tokens of a single choice as the server counts them."""
-        return self.tokens_out if len(self.choices) == 1 and self.tokens_from != "events" else None
+        """Tokens of a single choice as the server counts them, without those that no event carried."""
+        if self.tokens_out is None or len(self.choices) != 1 or self.tokens_from == "events":
+            return None
+        return self.tokens_out - self.tokens_unseen
 
     def _token_scale(self, events: TokenEvents) -> float:
         """Server-counted tokens per token known from events."""
@@ -117,23 +134,33 @@ def _scaled_pace(events: TokenEvents, scale: float) -> Pace | None:
 
 
 class ReplyReader:
-    """Parses one response, whose body may be an event stream or a single JSON document."""
+    """Parses one response, whose body may be an event stream, a single JSON document, a page or plain text."""
 
-    def __init__(self, secret: str | None) -> None:
+    def __init__(self, secret: str | None, choices: int = 1) -> None:
+        """`choices`: how many were asked for."""
         self.response = Response()
-        self.decoder = Decoder()
+        self.decoder = Decoder(choices)
         self.secret = secret
         self.failure: BadResponseError | None = None
         """why parsing stopped"""
-        self._body_parts: list[bytes] = []
-        self._problem: str | None = None
-        self._is_event_stream: bool | None = None
         self.length = 0
+        self._form: BodyForm | None = None
+        """None until the first bytes of the body show it"""
+        self._body: list[Piece] = []
+        """the body so far, unless it is an event stream"""
+        self._problem: str | None = None
 
     @property
     def expects_events(self) -> bool:
         """Whether more events probably follow, which need not be parsed at once."""
-        return bool(self._is_event_stream) and self.response.open_ended
+        return self._may_be_stream() and self.response.open_ended
+
+    def _may_be_stream(self) -> bool:
+        if self._form is not None:
+            return self._form is BodyForm.EVENTS
+        status = self.response.status
+        declared = "event-stream" in self.response.headers.get("content-type", "").lower()
+        return status is not None and status < 300 and declared and not self._body
 
     def feed(self, arrivals: Arrivals) -> None:
         """Parse what arrived. Errors are stored, not raised."""
@@ -150,10 +177,11 @@ class ReplyReader:
 
     def _at_boundary(self) -> bool:
         """Whether the stream so far is valid and ends with a complete event in a complete chunk."""
-        valid = self.response.between_chunks and self._is_event_stream and self._problem is None
-        return bool(valid) and self.decoder.between_events
+        valid = self.response.between_chunks and self._problem is None and self._may_be_stream()
+        return valid and self.decoder.between_events
 
     def _take_run(self, times: Sequence[float], run: MatchedRun) -> None:
+        self._form = BodyForm.EVENTS
         self.decoder.take_run(times, run)
         self.response.skip(len(times), run.wire_bytes)
         self.length += run.event_bytes
@@ -166,100 +194,161 @@ class ReplyReader:
                 self._take_body(self.response.take_pieces())
 
     def _take_body(self, pieces: Sequence[Piece]) -> None:
-        status, headers = self.response.status, self.response.headers
-        if status is None or self._problem:
+        status = self.response.status
+        if status is None or self._problem or not pieces:
             return
-        if self._is_event_stream is None:
-            self._is_event_stream = status < 300 and "json" not in headers.get("content-type", "").lower()
-            if headers.get("content-encoding", "identity").lower() != "identity":
-                self._problem = f"content-encoding {headers['content-encoding']}, although identity was requested"
-                return
         self.length += sum([len(data) for _, _, data in pieces])
-        if not self._is_event_stream:
-            self._body_parts.extend(data for _, _, data in pieces)
-            return
-        self._store_problem(lambda: self.decoder.feed(pieces))
-
-    def _store_problem(self, step: Callable[[], None]) -> None:
+        if self._form is not BodyForm.EVENTS:
+            self._body.extend(pieces)
+            if self._form is not None or status >= 300:
+                return
+            self._form = body_form(self._body_bytes())
+            if self._form is not BodyForm.EVENTS:
+                return
+            pieces, self._body = self._body, []
         try:
-            step()
-        except (BadEventError, EventTooLargeError) as error:
+            self.decoder.feed(pieces)
+        except EventTooLargeError as error:
             self._problem = str(error)
+
+    def _body_bytes(self) -> bytes:
+        return b"".join([data for _, _, data in self._body])
 
     def fill(self, reply: Reply, ending: Ending | None) -> None:
         """Complete `reply` with everything parsed; `ending`: how it was broken off, None for a complete response."""
         decoder = self.decoder
-        if self._is_event_stream:
+        if self._form is BodyForm.EVENTS:
             decoder.finish()
-        elif self._is_event_stream is False and reply.status and reply.status < 300:
+        elif self._body and reply.status and reply.status < 300:
             reply.streamed = False
-            if ending is None and self._problem is None:
-                self._store_problem(self._parse_json_body)
+            if self._form is BodyForm.DOCUMENT:
+                self._take_document(complete=ending is None)
+            else:
+                self._problem = self._unreadable_body()
         reply.choices = [decoder.choices[index] for index in sorted(decoder.choices)]
+        for choice in reply.choices:
+            if reply.streamed:
+                choice.remove_repeats()
+            choice.separate_inline_reasoning()
         reply.finish_reason = next((safe_text(c.finish, self.secret) for c in reply.choices if c.finish), None)
         reply.tokens_in, reply.tokens_cached = decoder.tokens_in, decoder.tokens_cached
-        reply.tokens_out, reply.tokens_from = self._completion_tokens(reply)
+        reply.tokens_reasoning = decoder.tokens_reasoning
+        total = total_tokens(decoder, reply.choices, streamed=reply.streamed)
+        reply.tokens_out, reply.tokens_from, reply.tokens_unseen, doubt = total
         reply.reads_unresolved, reply.length = decoder.reads_unresolved, self.length
         final = self._ending(reply, ending)
         reply.outcome = final.outcome
-        reply.message = safe_text(final.message, self.secret) if final.message else None
+        message = "; ".join(filter(None, (final.message, self._remark(final, doubt))))
+        reply.message = safe_text(message, self.secret) if message else None
+        if final.message and final.outcome in _SAID_BY_SERVER:
+            said = f"{final.message} {decoded(self._body_bytes())}"
+            reply.error_text = safe_text(said, self.secret, length=_MAX_ERROR_TEXT_LENGTH)
+        if reply.streamed and final.outcome is Outcome.COMPLETE and _came_in_one_event(reply):
+            reply.streamed = False
         if not reply.streamed:
             for choice in reply.choices:
-                choice.events = TokenEvents()  # a JSON body has no token times
+                choice.events = TokenEvents()  # neither a JSON body nor a single event has token times
 
-    def _parse_json_body(self) -> None:
-        self.decoder.take_event(0.0, parse_event(b"".join(self._body_parts)))  # `fill` drops the time
+    def _take_document(self, *, complete: bool) -> None:
+        events, problem = parse_document(self._body_bytes())
+        if not complete and problem:
+            return
+        for event in events:
+            self.decoder.take_event(0.0, event)  # `fill` drops the time
+        self._problem = self._problem or problem
 
-    def _completion_tokens(self, reply: Reply) -> tuple[int | None, str | None]:
+    def _unreadable_body(self) -> str:
+        encoding = self.response.headers.get("content-encoding", "identity").lower()
+        if encoding not in _NO_ENCODINGS and self._form is not BodyForm.PAGE:
+            return f"content-encoding {encoding}, although identity was requested"
+        body = self._body_bytes()
+        if page := page_title(body):
+            return f"{page} instead of a reply"
+        self.decoder.error = self.decoder.error or error_in_body(body)
+        return f"neither an event stream nor JSON: {decoded(body)}"
+
+    def _remark(self, final: Ending, doubt: str | None) -> str | None:
+        """Return what is worth knowing about a whole reply, or the last words of one that broke off."""
         decoder = self.decoder
-        if decoder.completion_tokens is not None:
-            return decoder.completion_tokens, "usage"
-        if not reply.choices or not reply.streamed:
-            return None, None
-        if decoder.has_token_ids:
-            return sum(sum(c.events.tokens) + c.held_tokens for c in reply.choices), "token_ids"
-        return sum(len(c.events.at) for c in reply.choices), "events"
+        if final.outcome in FINISHED:
+            unreadable = f"unreadable event: {decoder.first_unreadable}" if decoder.unreadable else None
+            return "; ".join(filter(None, (doubt, unreadable))) or None
+        if final.outcome in _BROKEN_OFF and decoder.last_words:
+            return f"last received: {decoder.last_words}"
+        return None
 
     def _ending(self, reply: Reply, ending: Ending | None) -> Ending:
+        decoder = self.decoder
         if reply.status is not None and reply.status >= 300:
             return self._http_error(reply.status)
-        if self.decoder.error:
-            return _error_ending(self.decoder.error)
+        if decoder.error:
+            return _error_ending(decoder.error)
         if self._problem:
             return Ending(Outcome.BAD_DATA, self._problem)
-        finished = bool(reply.choices) and all(c.finish for c in reply.choices)
-        if ending is not None and not (finished and ending.outcome in _HARMLESS_AFTER_FINISH):
+        if ending is not None and not (ending.outcome in _HARMLESS_AFTER_FINISH and self._finished(reply)):
             return ending
-        if reply.status is None or not (reply.choices or self.decoder.done):
-            return Ending(Outcome.BAD_DATA, "the response contains no completion event")
-        return _model_ending(reply, ending)
+        return self._unreadable_ending(reply) or _model_ending(reply, ending)
+
+    def _unreadable_ending(self, reply: Reply) -> Ending | None:
+        """Return the ending of a response without an event, or one whose unreadable events cost it too much."""
+        decoder = self.decoder
+        if reply.status is None or not (reply.choices or decoder.done):
+            return Ending(Outcome.BAD_DATA, decoder.first_unreadable or "the response contains no completion event")
+        unfinished = not all(choice.finish for choice in reply.choices)
+        readable = sum(len(choice.events.at) for choice in reply.choices)
+        if decoder.unreadable and (unfinished or decoder.unreadable > readable):
+            return Ending(Outcome.BAD_DATA, decoder.first_unreadable)
+        return None
+
+    def _finished(self, reply: Reply) -> bool:
+        """Whether every choice ended by the model; a finish reason of unknown meaning needs the stream's own end."""
+        reasons = [choice.finish for choice in reply.choices]
+        if not reasons or not all(reasons):
+            return False
+        return self.decoder.done or all(finish_kind(r) is not FinishKind.UNKNOWN for r in reasons if r)
 
     def _http_error(self, status: int) -> Ending:
-        body = b"".join(self._body_parts)
-        try:
-            error = parse_error(orjson.loads(body))
-        except ValueError:
-            error = None
-        text = error.message if error else body.decode("utf-8", "replace")
-        outcome = Outcome.REJECTED if status in _BUSY_STATUSES else Outcome.HTTP_ERROR
+        body = self._body_bytes()
+        location = self.response.headers.get("location")
+        if status < 400 and location:
+            text = f"redirect to {location}"
+        else:
+            error = error_in_body(body, certain=True)
+            text = error.message if error else page_title(body) or decoded(body)
+        outcome = Outcome.REJECTED if status in BUSY_STATUSES else Outcome.HTTP_ERROR
         return Ending(outcome, f"HTTP {status}: {text}" if text.strip() else f"HTTP {status}")
 
 
+def _came_in_one_event(reply: Reply) -> bool:
+    """Whether a reply of several tokens was a stream of one event only: as if it had not been streamed."""
+    if len(reply.choices) != 1 or len(reply.choices[0].events.at) != 1:
+        return False
+    if reply.tokens_from == "events":
+        return len(reply.text) + len(reply.reasoning) >= _MIN_LENGTH_OF_SEVERAL_TOKENS
+    return reply.tokens_out is not None and reply.tokens_out >= _MIN_TOKENS_OF_A_STREAM
+
+
 def _error_ending(error: ServerError) -> Ending:
-    outcome = Outcome.REJECTED if error.code in _BUSY_STATUSES else Outcome.STREAM_ERROR
+    outcome = Outcome.REJECTED if error.busy else Outcome.STREAM_ERROR
     return Ending(outcome, f"{error.code}: {error.message}" if error.code is not None else error.message)
 
 
 def _model_ending(reply: Reply, ending: Ending | None) -> Ending:
     """Return how the model ended a complete response, or one broken off after all choices had finished."""
-    finishes = {c.finish for c in reply.choices}
-    if finishes & _ABORTED_FINISH_REASONS:
-        return Ending(Outcome.STREAM_ERROR, f"finish reason {' '.join(sorted(f for f in finishes if f))}")
-    if any(c.refused or c.finish == "content_filter" for c in reply.choices):
+    finishes = [c.finish for c in reply.choices]
+    kinds = {reason: finish_kind(reason) for reason in finishes if reason}
+    failed = sorted(reason for reason, kind in kinds.items() if kind is FinishKind.FAILED)
+    if failed:
+        return Ending(Outcome.STREAM_ERROR, f"finish reason {' '.join(failed)}")
+    if any(c.refused for c in reply.choices) or FinishKind.FILTERED in kinds.values():
         return Ending(Outcome.FILTERED)
     if None in finishes or not finishes:
         return Ending(Outcome.TRUNCATED, "the stream ended without a finish reason")
     silent = [c for c in reply.choices if not any(c.text)]
     if silent:  # the worst choice counts
         return Ending(Outcome.NO_ANSWER if any(any(c.reasoning) for c in silent) else Outcome.EMPTY)
-    return Ending(Outcome.COMPLETE, f"after its finish reason: {ending.message}" if ending else None)
+    unknown = sorted(reason for reason, kind in kinds.items() if kind is FinishKind.UNKNOWN)
+    remarks = [f"unknown finish reason {' '.join(unknown)}"] if unknown else []
+    if ending:
+        remarks.append(f"after its finish reason: {ending.message}")
+    return Ending(Outcome.COMPLETE, "; ".join(remarks) or None)

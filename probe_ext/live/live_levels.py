@@ -111,9 +111,11 @@ class Levels:
     @property
     def present(self) -> LevelNow | None:
         """The level that is being measured; None while the number of users changes or settles."""
-        last = self.all[-1] if self.all and self.all[-1].users == self.users and not self._stopping else None
+        last = self.all[-1] if self.all else None
+        if last is None or last.t_end is not None or last.users != self.users or self._stopping:
+            return None
         ended = self.rules.planned and self._monitor.visits[-1].end is not None  # since the last update
-        return last if last and last.t_end is None and not ended else None
+        return None if ended else last
 
     def note_users(self, row: UserRow) -> bool:
         """Note the number of users; True if it has fallen."""

@@ -3,7 +3,7 @@
 from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import Now
 from probe_ext.live.status_text import all_failed, short_capacity
-from probe_ext.verdict.values import formats, plurals
+from probe_ext.verdict.phrasing import formats, plurals
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 
 _BY_IMPORTANCE = (

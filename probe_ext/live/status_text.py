@@ -6,9 +6,9 @@ from typing import Literal
 
 from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import Now
-from probe_ext.verdict.values import plurals
+from probe_ext.verdict.phrasing import plurals
+from probe_ext.verdict.phrasing.formats import percent
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
-from probe_ext.verdict.values.formats import percent
 from probe_ext.verdict.wording.headline import interval_text
 from probe_ext.verdict.wording.unproven_level import reason_in_words
 

@@ -62,6 +62,8 @@ class VisitMonitor:
 
     def users_with_enough_replies(self, since: float) -> int:
         """Users with at least `min_replies` replies sent since then."""
+        if not self._min_replies:
+            return len(self._users)
         return sum(len(user.sent) == self._min_replies and user.sent[0] >= since for user in self._users.values())
 
     def users_replied(self, since: float) -> int:

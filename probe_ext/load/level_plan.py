@@ -12,7 +12,7 @@ MAX_HOLD_FACTOR = 5
 """a level is left after this many times its hold, even if replies are missing"""
 MIN_LEVEL_S = 5.0
 """shortest measured part of a level"""
-MAX_EXTENSION = 2.0
+MAX_EXTENSION = 3.0
 """of the hold, for which a level is held on for the replies that would probably prove it"""
 EXTENSION_MARGIN, MIN_EXTENSION_S = 1.2, 5.0
 """more than those replies need, since the last ones sent do not count"""

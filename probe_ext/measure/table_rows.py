@@ -48,9 +48,9 @@ class ReplyRow:
     tokens_out: int | None
     """completion tokens"""
     tokens_from: str | None
-    """source of `tokens_out`: `usage`, `token_ids` or `events`"""
+    """source of `tokens_out`: `usage`, `token_ids` or `events` (the server does not count, or contradicts the text)"""
     tokens_first: int | None
-    """tokens in the first token event"""
+    """tokens that arrived in the same read as the first"""
     tokens_visible: int | None
     """tokens outside reasoning"""
     events: int
@@ -79,6 +79,10 @@ class ReplyRow:
     deadlines: int | None = None
     """token deadlines by the run's profile, for the fluidity index (see `measure.fluidity`)"""
     deadlines_missed: int | None = None
+    tokens_reasoning: int | None = None
+    """of `tokens_out`, those that the server counts as reasoning"""
+    gap_tokens: int | None = None
+    """tokens of the event that ended the longest gap: many where a parser held them back"""
     resolve: float | None = None
     """the part of `connect` that name resolution took"""
 
@@ -117,7 +121,9 @@ class ServerRow:
     value: float
 
 
-OPTIONAL_COLUMNS = frozenset({"deadlines", "deadlines_missed", "resolve"})
+DEADLINE_COLUMNS = frozenset({"deadlines", "deadlines_missed"})
+"""columns that hold for one SLO profile only"""
+OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {"tokens_reasoning", "gap_tokens", "resolve"}
 """columns that runs of earlier versions lack"""
 
 Row = ReplyRow | GapRow | UserRow | ServerRow

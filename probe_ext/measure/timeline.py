@@ -64,11 +64,14 @@ class Pace:
     events: int
     tokens: int
     tokens_first: int
+    """tokens that arrived in the same read as the first"""
     longest_gap: float | None
     """None with a single event"""
     gap_start: float | None
     tpot: float | None
     """seconds per token"""
+    gap_tokens: int | None = None
+    """tokens of the event that ended the longest gap"""
 
 
 def gaps(at: Sequence[float]) -> list[float]:
@@ -77,10 +80,11 @@ def gaps(at: Sequence[float]) -> list[float]:
 
 
 def tpot(first: float, last: float, tokens: int, tokens_first: int) -> float | None:
-    """Return the time per output token in seconds: (last − first) / (tokens − tokens in the first event).
+    """Return the time per output token in seconds: (last − first) / (tokens − tokens in the first read).
 
-    None if undefined: one event, or all tokens in the first. With one token per event this is (last − first) / (n − 1),
-    like TPOT in vLLM's benchmark and its server metric `request_time_per_output_token_seconds`.
+    None if undefined: all events, or all tokens, in the first read. With one token per event and read this is
+    (last − first) / (n − 1), like TPOT in vLLM's benchmark and its server metric
+    `request_time_per_output_token_seconds`.
     """
     rest = tokens - tokens_first
     return (last - first) / rest if rest > 0 and last > first else None
@@ -93,15 +97,18 @@ def pace(events: TokenEvents, tokens: int | None = None) -> Pace | None:
     total = sum(events.tokens) if tokens is None else tokens
     spread = gaps(events.at)
     longest = spread.index(max(spread)) if spread else None
+    together = next((n for n, gap in enumerate(spread, 1) if gap > 0), len(events.at))
+    tokens_first = sum(events.tokens[:together])
     return Pace(
         first=events.at[0],
         last=events.at[-1],
         events=len(events.at),
         tokens=total,
-        tokens_first=events.tokens[0],
+        tokens_first=tokens_first,
         longest_gap=None if longest is None else spread[longest],
         gap_start=None if longest is None else events.at[longest],
-        tpot=tpot(events.at[0], events.at[-1], total, events.tokens[0]),
+        tpot=tpot(events.at[0], events.at[-1], total, tokens_first),
+        gap_tokens=None if longest is None else events.tokens[longest + 1],
     )
 
 
@@ -124,4 +131,5 @@ def worst(paces: Sequence[Pace]) -> Pace | None:
         longest_gap=longest.longest_gap if longest else None,
         gap_start=longest.gap_start if longest else None,
         tpot=max(speeds) if speeds else None,
+        gap_tokens=longest.gap_tokens if longest else None,
     )

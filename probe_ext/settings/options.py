@@ -61,7 +61,10 @@ class Options:
 
     model: str | None = _option(read.text_or_none, "", "model name (default: the first listed by the server)", "NAME")
     api: str = _option(
-        read.one_of("chat", "completion"), "chat", "endpoint: chat completions or completions", "chat|completion"
+        read.one_of("chat", "completion", "responses", "messages"),
+        "chat",
+        "API: OpenAI chat completions, completions or Responses, or Anthropic Messages",
+        "chat|completion|responses|messages",
     )
     no_stream: bool = _flag("request complete replies instead of streams")
     input_tokens: int = _option(read.positive_int, "200", "prompt length in tokens, as the server counts them", "N")

@@ -8,7 +8,7 @@ from locust.runners import WorkerRunner
 
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.secrets import swarm_token
-from probe_ext.swarm.link import frames
+from probe_ext.swarm.link import locust_frames
 from probe_ext.swarm.locust_options import add_options
 from probe_ext.swarm.master_wiring import wire_master
 from probe_ext.swarm.terminal.console import exit_main, print_line
@@ -23,8 +23,8 @@ def _exit_on_mismatch(why: str) -> None:
     exit_main(ExitCode.USAGE)
 
 
-frames.install()
-frames.watch_mismatch(_exit_on_mismatch)
+locust_frames.install()
+locust_frames.watch_mismatch(_exit_on_mismatch)
 
 
 @events.init_command_line_parser.add_listener

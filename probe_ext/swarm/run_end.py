@@ -14,7 +14,7 @@ from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.terminal.console import exit_main, print_line
 from probe_ext.swarm.terminal.report_process import make_report
 from probe_ext.swarm.web.run_display import RunDisplay
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.plurals import things
 
 logger = logging.getLogger(__name__)
 

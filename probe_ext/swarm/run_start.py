@@ -19,7 +19,14 @@ from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.master.run_view import view_of
 from probe_ext.swarm.preparation import calibration_store
-from probe_ext.swarm.preparation.preflight import Preflight, PreparedRun, plan_line, refuse_mixture, take_default_levels
+from probe_ext.swarm.preparation.preflight import (
+    Preflight,
+    PreparedRun,
+    plan_line,
+    proof_line,
+    refuse_mixture,
+    take_default_levels,
+)
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.web.run_display import RunDisplay
 
@@ -66,6 +73,8 @@ class RunStart:
         if options.plan is not None:
             print_line(plan_line(options.plan))
         self._prepared = self._preflight.warm_up(prepared)
+        if proof := proof_line(self._prepared):
+            print_line(proof)
         self._warn_of_shortage(options)
         self._attach_shape(options.plan)
         self._phase.enter(Phase.PREPARED)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from probe_ext.measure.table_rows import OPTIONAL_COLUMNS
+from probe_ext.measure.table_rows import DEADLINE_COLUMNS
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, profile_of_run
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import diagnose
@@ -131,7 +131,7 @@ def _without_foreign_deadlines(evidence: Evidence, profile: SloProfile) -> Evide
     if same:
         return evidence
     return replace(
-        evidence, replies={name: values for name, values in evidence.replies.items() if name not in OPTIONAL_COLUMNS}
+        evidence, replies={name: values for name, values in evidence.replies.items() if name not in DEADLINE_COLUMNS}
     )
 
 

@@ -1,7 +1,7 @@
 """``python -m scripts.page.pictures RUN``: take the screenshots of a report for the README and the docs.
 
 Needs Chromium. Each is a PNG of at most 200 KB: the first screen on a desktop, the same on a phone, and the time chart
-in dark mode with the cursor on it.
+in dark mode with the cursor on it. With ``--live``, the live page of a test that is running now.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.report import chrome
 
 OUT = Path(__file__).parents[2] / "docs" / "images"
+LIVE_UPDATES_S = 3.0
 
 
 async def take_screenshots(page: Path, out: Path) -> None:
@@ -31,6 +32,17 @@ async def take_screenshots(page: Path, out: Path) -> None:
         await _screenshot(tab, out / "report-time.png", (0, top - 110, 1280, height + 130))
 
 
+async def take_live_screenshot(report: Path, url: str, to: Path) -> None:
+    """Write the first screen of a live page, with the charts of the whole run."""
+    async with chrome.tab() as tab:
+        await tab.open(report, 1024)  # sets the window up
+        await tab.call("Page.navigate", url=url)
+        await asyncio.sleep(LIVE_UPDATES_S)
+        await tab.ask("document.querySelector('#whole').click()")
+        await asyncio.sleep(LIVE_UPDATES_S)
+        await _screenshot(tab, to, (0, 0, 1024, 1400))
+
+
 _BOX = "(r => [r.left, r.top, r.width, r.height])(document.querySelector('%').getBoundingClientRect())"
 
 
@@ -45,12 +57,17 @@ def main() -> int:
     """Take the screenshots of one run's report."""
     parser = argparse.ArgumentParser(prog="python -m scripts.page.pictures", description=__doc__)
     parser.add_argument("run", type=Path, help="run directory with a report")
+    parser.add_argument("--live", metavar="URL", help="take only the live page at this address, such as …:8089/probe/")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     if chrome.BROWSER is None:
         print("Chromium is not installed", file=sys.stderr)
         return 2
-    asyncio.run(take_screenshots(args.run / "capacity.html", args.out))
+    page = args.run / "capacity.html"
+    if args.live:
+        asyncio.run(take_live_screenshot(page, args.live, args.out / "live.png"))
+    else:
+        asyncio.run(take_screenshots(page, args.out))
     return 0
 
 

@@ -4,11 +4,12 @@ import gevent
 from recorded_replies import KEY
 from scripted_server import Peer, ScriptedServer
 
-from probe_ext.client import openai_api
-from probe_ext.client.address import Target, parse_target
-from probe_ext.client.connection import Connection
+from probe_ext.client.api import openai_api
+from probe_ext.client.api.request_form import RequestForm, request_body
 from probe_ext.client.exchange import Exchange, Limits
 from probe_ext.client.reply import Reply
+from probe_ext.client.wire.address import Target, parse_target
+from probe_ext.client.wire.connection import Connection
 from probe_ext.measure import clock
 
 SHORT = Limits(connect=5.0, first=5.0, gap=5.0, total=10.0)
@@ -22,7 +23,7 @@ def target_of(server: ScriptedServer) -> Target:
 
 
 def request(target: Target, prompt: str = "hello", *, stream: bool = True) -> bytes:
-    content = openai_api.body([{"role": "user", "content": prompt}], "m", stream=stream, usage="continuous", extra={})
+    content = request_body(openai_api.CHAT_PATH, prompt, "m", stream=stream, form=RequestForm(), extra={})
     head = f"POST {target.path(openai_api.CHAT_PATH)} HTTP/1.1\r\nHost: {target.authority}\r\n"
     head += f"Authorization: Bearer {KEY}\r\nContent-Length: {len(content)}\r\n\r\n"
     return head.encode() + content

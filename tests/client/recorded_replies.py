@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from probe_ext.client.kernel_receive import Arrivals
 from probe_ext.client.reply import Ending, Reply, ReplyReader
+from probe_ext.client.wire.kernel_receive import Arrivals
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import Marks
 
@@ -70,13 +70,24 @@ def shortened(body: bytes) -> bytes:
 
 
 def read(
-    parts: Iterable[bytes], *, ending: Ending | None = None, streamed: bool = True, secret: str | None = KEY
+    parts: Iterable[bytes],
+    *,
+    ending: Ending | None = None,
+    streamed: bool = True,
+    secret: str | None = KEY,
+    choices: int = 1,
+    batch: int = 1,
 ) -> Reply:
-    """Parse a response whose n-th part arrives in read n at second n; `ending`: how it was broken off, if it was."""
-    reader = ReplyReader(secret)
+    """Parse a response whose n-th part arrives in read n at second n; `ending`: how it was broken off, if it was.
+
+    `batch`: number of reads that are parsed together.
+    """
+    reader = ReplyReader(secret, choices)
     response = reader.response
-    for second, part in enumerate(parts, start=1):
-        reader.feed(Arrivals([part], [float(second)], [], []))
+    reads = list(parts)
+    for start in range(0, len(reads), batch):
+        some = reads[start : start + batch]
+        reader.feed(Arrivals(some, [float(start + n) for n in range(1, len(some) + 1)], [], []))
     if reader.failure:
         raise reader.failure
     if ending is None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe_ext.client.address import Target, parse_target
+from probe_ext.client.wire.address import Target, parse_target
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 from exchange_helpers import new_exchange, run_exchange, target_of
 from scripted_server import Peer, ScriptedServer
 
-from probe_ext.client import dialing
-from probe_ext.client.address import Target
-from probe_ext.client.connection import ConnectError, Connection
-from probe_ext.client.dialing import Dialing, interleaved
 from probe_ext.client.exchange import Limits
+from probe_ext.client.wire import dialing
+from probe_ext.client.wire.address import Target
+from probe_ext.client.wire.connection import ConnectError, Connection
+from probe_ext.client.wire.dialing import Dialing, interleaved
 from probe_ext.measure.outcome import Outcome
 
 V4, V6 = socket.AF_INET, socket.AF_INET6

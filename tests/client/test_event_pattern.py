@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from recorded_replies import STREAMS, events_of, recorded, sse
 
 from probe_ext.client import decoder as decoding
+from probe_ext.client.api.api_event import BadEventError
+from probe_ext.client.api.openai_api import parse_event
 from probe_ext.client.decoder import Decoder
 from probe_ext.client.event_pattern import PatternCache, make_pattern
-from probe_ext.client.openai_api import BadEventError, parse_event
 
 
 class NoPatterns(PatternCache):

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import JSON_HEAD, STREAMS, chunked, events_of, recorded, recorded_http_errors, shortened, sized
 
-from probe_ext.client import http_framing
-from probe_ext.client.http_framing import BadResponseError, Response
+from probe_ext.client.wire import http_framing
+from probe_ext.client.wire.http_framing import BadResponseError, Response
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

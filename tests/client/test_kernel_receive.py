@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
-from probe_ext.client import kernel_receive
-from probe_ext.client.kernel_receive import (
+from probe_ext.client.wire import kernel_receive
+from probe_ext.client.wire.kernel_receive import (
     MAX_LAG_S,
     Arrivals,
     arrivals,

@@ -10,12 +10,12 @@ import pytest
 from exchange_helpers import SHORT, ask, check_times, new_exchange, run_exchange, target_of
 from scripted_server import Peer, Script, ScriptedServer
 
-from probe_ext.client import dialing, kernel_receive
-from probe_ext.client.connection import Connection
 from probe_ext.client.exchange import Limits
 from probe_ext.client.reply import Reply
-from probe_ext.client.response_stream import ResponseStream
-from probe_ext.client.socket_reactor import reactor
+from probe_ext.client.wire import dialing, kernel_receive
+from probe_ext.client.wire.connection import Connection
+from probe_ext.client.wire.response_stream import ResponseStream
+from probe_ext.client.wire.socket_reactor import reactor
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import gaps
 
@@ -67,7 +67,8 @@ def test_counts_and_times_match_the_servers_record(name: str) -> None:
     assert reply.marks.sent <= peer.requested_at[0]
     assert reply.ttft >= truth[0].before - peer.requested_at[0] >= first
     span = reply.pace.last - reply.pace.first
-    assert reply.pace.tpot == pytest.approx(span / (events * each - each))
+    in_first_read = column.at.count(column.at[0])  # on a busy machine, events may share a read
+    assert reply.pace.tpot == pytest.approx(span / (events * each - in_first_read * each))
     assert span >= gap * (events - 1) / 2
     assert reply.pace.longest_gap == max(gaps(column.at))
 

@@ -17,8 +17,8 @@ monkey.patch_all()
 import json, socket, sys
 assert monkey.is_module_patched("socket")
 from exchange_helpers import SHORT, new_exchange, run_exchange
-from probe_ext.client.connection import Connection
-from probe_ext.client.address import parse_target
+from probe_ext.client.wire.connection import Connection
+from probe_ext.client.wire.address import parse_target
 target = parse_target(sys.argv[1])
 connection = Connection(target, None)
 replies = [run_exchange(new_exchange(connection, target, SHORT)) for _ in range(2)]

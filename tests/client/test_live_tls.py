@@ -15,11 +15,11 @@ from recorded_replies import JSON_HEAD, sized
 from scripted_server import Peer, ScriptedServer
 from test_live_figures import PROFILES, paced
 
-from probe_ext.client import tls
-from probe_ext.client.address import parse_target
-from probe_ext.client.connection import Connection
 from probe_ext.client.exchange import Limits
 from probe_ext.client.reply import Reply
+from probe_ext.client.wire import tls
+from probe_ext.client.wire.address import parse_target
+from probe_ext.client.wire.connection import Connection
 from probe_ext.measure.outcome import Outcome
 
 

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import KEY, recorded_http_errors
 
-from probe_ext.client.openai_api import BadEventError, ChoicePart, ServerError, Usage, body, parse_error, parse_event
+from probe_ext.client.api.api_event import BadEventError, ChoicePart, ServerError, Usage
+from probe_ext.client.api.openai_api import parse_event
+from probe_ext.client.api.server_errors import parse_error
 from probe_ext.measure.safe_text import safe_text
 
 
@@ -91,7 +93,9 @@ def test_parses_a_choice(choice: dict[str, Any], expected: tuple[Any, ...]) -> N
         ({"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}, Usage(9, 4, None)),
         ({"prompt_tokens": 9, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 8}}, Usage(9, 0, 8)),
         ({"prompt_tokens": 9, "prompt_tokens_details": None}, Usage(9, None, None)),
-        ({"prompt_tokens": None, "completion_tokens": "4"}, Usage(None, None, None)),
+        ({"prompt_tokens": None, "completion_tokens": "4"}, Usage(None, 4, None)),
+        ({"prompt_tokens": 9.0, "completion_tokens": "x"}, Usage(9, None, None)),
+        ({"prompt_tokens": 9, "total_tokens": 11}, Usage(9, 2, None)),
         ({"prompt_tokens": True, "completion_tokens": -1}, Usage(None, None, None)),
         ({"prompt_tokens": 1.5, "prompt_tokens_details": [1]}, Usage(None, None, None)),
         ({}, Usage(None, None, None)),
@@ -108,13 +112,13 @@ def test_an_event_without_choices_has_no_parts(choices: object) -> None:
     assert list(parse_event(orjson.dumps({"choices": choices})).parts) == []
 
 
-@pytest.mark.parametrize("data", [b"{", b"", b"hello", b'{"a":1', b"\xff\xfe", b"NaN", b'{"a": "\x80"}'])
+@pytest.mark.parametrize("data", [b"{", b"", b"hello", b'{"a":1', b"\xff\xfe"])
 def test_rejects_invalid_json(data: bytes) -> None:
     with pytest.raises(BadEventError, match="not JSON: "):
         parse_event(data)
 
 
-@pytest.mark.parametrize("data", [b"[]", b"3", b'"text"', b"null", b"true"])
+@pytest.mark.parametrize("data", [b"[]", b"3", b'"text"', b"null", b"true", b"NaN"])
 def test_rejects_json_that_is_not_an_object(data: bytes) -> None:
     with pytest.raises(BadEventError, match="not a JSON object: "):
         parse_event(data)
@@ -131,15 +135,15 @@ def test_a_key_in_bad_data_is_redacted() -> None:
     ("content", "expected"),
     [
         ({"error": {"message": "m", "type": "t", "code": 500}}, ServerError(500, "m")),
-        ({"error": {"message": "m", "code": "rate_limited"}}, ServerError(None, "m")),
+        ({"error": {"message": "m", "code": "rate_limited"}}, ServerError(None, "m", busy=True)),
         ({"error": {"message": "m", "code": True}}, ServerError(None, "m")),
         ({"error": {"type": "t"}}, ServerError(None, '{"type":"t"}')),
         ({"error": {"message": ["a", 1]}}, ServerError(None, '["a",1]')),
         ({"error": "model not found"}, ServerError(None, "model not found")),
-        ({"error": "m", "error_type": "overloaded"}, ServerError(None, "m")),
+        ({"error": "m", "error_type": "overloaded"}, ServerError(None, "m", busy=True)),
         ({"error": ["a"]}, ServerError(None, '["a"]')),
         ({"object": "error", "message": "m", "code": 400}, ServerError(400, "m")),
-        ({"code": 503, "message": "Loading model", "type": "unavailable_error"}, ServerError(503, "Loading model")),
+        ({"code": 503, "message": "Loading", "type": "unavailable_error"}, ServerError(503, "Loading", busy=True)),
         ({"message": "Unauthorized"}, ServerError(None, "Unauthorized")),
         ({"detail": "Not Found"}, ServerError(None, "Not Found")),
         ({"detail": [{"loc": ["body"], "msg": "bad"}]}, ServerError(None, '[{"loc":["body"],"msg":"bad"}]')),
@@ -201,21 +205,3 @@ shaped = st.recursive(
 def test_any_json_object_is_an_event(content: dict[str, Any]) -> None:
     event = parse_event(json.dumps(content, ensure_ascii=True).encode())
     assert all(isinstance(p.text, str) and isinstance(p.choice, int) for p in event.parts)
-
-
-def test_requests_usage_as_configured() -> None:
-    def options(usage: str, stream: bool = True) -> object:
-        request = orjson.loads(body("hello", "m", stream=stream, usage=usage, extra={}))
-        return request.get("stream_options")
-
-    assert options("continuous") == {"include_usage": True, "continuous_usage_stats": True}
-    assert options("final") == {"include_usage": True}
-    assert options("none") is None
-    assert options("continuous", stream=False) is None
-
-
-def test_builds_chat_and_completion_bodies_without_none() -> None:
-    chat = orjson.loads(body([{"role": "user", "content": "é"}], "m", stream=True, usage="none", extra={"top_p": 0.5}))
-    assert chat == {"model": "m", "stream": True, "messages": [{"role": "user", "content": "é"}], "top_p": 0.5}
-    plain = orjson.loads(body("hi", "m", stream=False, usage="final", extra={"seed": 0, "temperature": None}))
-    assert plain == {"model": "m", "stream": False, "prompt": "hi", "seed": 0}

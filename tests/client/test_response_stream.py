@@ -5,11 +5,11 @@ import pytest
 from exchange_helpers import SHORT, new_exchange, run_exchange, target_of
 from scripted_server import Peer, ScriptedServer
 
-from probe_ext.client import kernel_receive, response_stream
-from probe_ext.client.connection import Connection
 from probe_ext.client.reply import Reply
-from probe_ext.client.response_stream import ResponseStream
-from probe_ext.client.socket_reactor import reactor
+from probe_ext.client.wire import kernel_receive, response_stream
+from probe_ext.client.wire.connection import Connection
+from probe_ext.client.wire.response_stream import ResponseStream
+from probe_ext.client.wire.socket_reactor import reactor
 from probe_ext.measure.outcome import Outcome
 
 EVENT = b"6\r\ndata: {}\n\n\r\n"

@@ -13,9 +13,9 @@ import gevent.event
 import pytest
 from gevent.monkey import get_original
 
-from probe_ext.client import socket_reactor
-from probe_ext.client.kernel_receive import ReadRound
-from probe_ext.client.socket_reactor import COALESCE_FROM_SOCKETS, SocketReactor, reactor
+from probe_ext.client.wire import socket_reactor
+from probe_ext.client.wire.kernel_receive import ReadRound
+from probe_ext.client.wire.socket_reactor import COALESCE_FROM_SOCKETS, SocketReactor, reactor
 from probe_ext.measure import clock
 
 failed: list[Exception] = []
@@ -139,7 +139,7 @@ def test_reads_while_the_hub_is_blocked(pairs: list[Pair]) -> None:
 
 
 def test_import_fails_with_a_reason_without_linux() -> None:
-    lie = "import sys; sys.platform = 'darwin'; import probe_ext.client.socket_reactor"
+    lie = "import sys; sys.platform = 'darwin'; import probe_ext.client.wire.socket_reactor"
     done = subprocess.run([sys.executable, "-c", lie], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("ImportError: load generation needs Linux")

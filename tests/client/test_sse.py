@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded_replies import STREAMS, recorded, shortened
 
-from probe_ext.client import sse
-from probe_ext.client.sse import EventTooLargeError, SseParser
+from probe_ext.client.wire import sse
+from probe_ext.client.wire.sse import EventTooLargeError, SseParser
 
 
 def parse(*pieces: bytes, flush: bool = True) -> list[bytes]:
@@ -73,8 +73,8 @@ def test_parses_as_the_standard_wherever_the_stream_is_split(stream: bytes, even
 def test_recordings_parse_the_same_wherever_they_are_split(name: str, line_end: bytes) -> None:
     body = shortened(recorded(name)[1]).replace(b"\n", line_end)
     expected = parse_by_the_standard(body)
-    assert len(expected) > 5
-    assert expected[-1] == b"[DONE]"
+    assert len(expected) >= 3
+    assert expected[-1] == b"[DONE]" or b'"message_stop"' in expected[-1] or b'"response.completed"' in expected[-1]
     for cut in range(len(body) + 1):
         assert parse(body[:cut], body[cut:]) == expected, cut
 

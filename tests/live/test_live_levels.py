@@ -128,6 +128,16 @@ def test_a_plan_says_itself_when_its_levels_are_measured() -> None:
     assert [level.served_share_low for level in levels.all] == [level.share_low for level in found.levels]
 
 
+def test_a_plan_has_no_level_before_its_first_and_after_it_left_one() -> None:
+    live = a_live_run(Rules(CHAT, planned=True))
+    live.on_users(UserRow(0.0, 2, 2, "running"))
+    assert live.tick(0.0).level is None
+    live.levels._monitor.begin_visit(1.0, 2)
+    assert live.tick(2.0).level is not None
+    live.levels._monitor.end_visit(2.5, more_users=False)
+    assert live.tick(3.0).level is None, "users are still the same"
+
+
 def test_a_second_visit_is_named_and_counts_with_the_first() -> None:
     live = a_live_run(Rules(CHAT, planned=True))
     monitor = live.levels._monitor

@@ -6,7 +6,7 @@ import pytest
 
 from probe_ext.report.charts.level_chart import Marks, Span, levels
 from probe_ext.report.charts.sparklines import Figure, sparkline
-from probe_ext.verdict.values.formats import seconds
+from probe_ext.verdict.phrasing.formats import seconds
 
 
 def level(users: int, wait: float) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """Levels as Locust's load shape, with a fake runner."""
 
-from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.preparation.preflight import plan_line
+from probe_ext.swarm.preparation.preflight import PreparedRun, plan_line, proof_line
+from probe_ext.verdict.inference.least_proof import least_proof
 
 PLAN = LevelPlan((2, 6, 3), hold=10.0, settle=2.0, min_replies=1)
 
@@ -44,13 +46,25 @@ class Stage:
     def __init__(self, plan: LevelPlan = PLAN) -> None:
         self.now, self.ending, self.heard = 0.0, False, 1_000
         self.asked: list[float] = []
-        self.shape = LevelShape(plan, lambda: self._heard, lambda: self.ending, lambda: self.now)
+        self.shape = LevelShape(plan, lambda: self, lambda: self.ending, lambda: self.now)
         self.runner = SimpleNamespace(user_count=0)
         self.shape.runner = self.runner
 
-    def _heard(self, since: float) -> int:
+    def users_with_enough_replies(self, since: float) -> int:
         self.asked.append(since)
         return self.heard
+
+    def begin_visit(self, now: float, users: int) -> None:
+        """Nothing is judged here."""
+
+    def end_visit(self, now: float, *, more_users: bool) -> None:
+        """Nothing is judged here."""
+
+    def estimate(self, now: float) -> "Stage":
+        return self
+
+    def level(self, users: int) -> None:
+        """No level is known, so none is held on or visited again."""
 
     def play(self, seconds: int, *, obeys: bool = True) -> list[tuple[int, float] | None]:
         """Tick once a second; the runner has the requested users a second later."""
@@ -100,11 +114,11 @@ def test_ramp_takes_a_few_seconds_for_any_step() -> None:
 
 
 def test_first_level_ramps_as_fast_without_replies() -> None:
-    live: list[Callable[[float], int]] = []
+    live: list[Stage] = []
     shape = LevelShape(LevelPlan((90, 9), 5.0, 1.0, 3), lambda: live[0] if live else None, lambda: False, lambda: 0.0)
     shape.runner = SimpleNamespace(user_count=0)
     assert shape.tick() == (90, 30.0)
-    live.append(lambda _: 0)
+    live.append(Stage())
     shape.runner.user_count = 20
     assert shape.tick() == (90, 30.0)
     shape._last = (9, 27.0)
@@ -142,3 +156,25 @@ def test_second_run_starts_with_the_first_level() -> None:
 
 def test_locust_does_not_take_the_class_for_the_locustfiles_shape() -> None:
     assert LevelShape.abstract
+
+
+@pytest.mark.parametrize(
+    ("given", "rounds", "said"),
+    [
+        ({}, [], None),
+        ({"fail_under_users": "8"}, [], "gate of 8 users: its proof takes at least "),
+        ({"fail_under_users": "1", "max_tokens": "160"}, [{"slowest_reply": 0.2, "failed": 0}], "gate of 1 user: "),
+    ],
+)
+def test_a_gate_says_before_the_run_what_its_proof_takes(
+    given: dict[str, str], rounds: list[dict[str, float]], said: str | None
+) -> None:
+    preparation: Any = SimpleNamespace(profile={"name": "any"}, warm_up={"rounds": rounds} if rounds else None)
+    line = proof_line(PreparedRun(read_options(given), preparation, Path()))
+    assert (line or "").startswith(said or "")
+    assert (line is None) == (said is None)
+    if rounds:
+        proof = least_proof(1, 2.0)
+        assert proof is not None
+        assert line is not None
+        assert line.endswith(f"at least {proof.replies} replies from each user, all served: about 2 min 10 s")

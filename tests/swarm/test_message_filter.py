@@ -14,7 +14,7 @@ from swarm_fakes import Wire, World, a_reply, ask
 
 from probe_ext import __version__
 from probe_ext.measure.table_rows import ReplyRow, columns
-from probe_ext.swarm.link import frames, messages
+from probe_ext.swarm.link import locust_frames, messages
 from probe_ext.swarm.link.message_filter import MasterFilter, WorkerFilter
 from probe_ext.swarm.link.message_shapes import FROM_MASTER, FROM_WORKERS
 from probe_ext.swarm.users.recorder import Batch, Recorder
@@ -201,14 +201,14 @@ def test_a_damaged_batch_is_dropped(runner: Runner, name: str) -> None:
         ("probe_unheard_of", None),
         (None, None),
         (["list"], None),
-        (frames.UNUSABLE, "cannot be decoded"),
+        (locust_frames.UNUSABLE, "cannot be decoded"),
     ],
 )
 def test_malformed_messages_are_dropped_counted_and_named_once(
     runner: Runner, kind: Any, data: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     if not isinstance(kind, str):  # the frames' layer turns these into unusable ones
-        kind = frames.decode(msgpack.dumps((kind, data, "w")), "w").type
+        kind = locust_frames.decode(msgpack.dumps((kind, data, "w")), "w").type
     assert not send(runner, kind, data)
     assert not send(runner, kind, data)
     assert runner.filter.dropped.counts.total() == 2  # type: ignore[attr-defined]
@@ -241,7 +241,7 @@ def test_an_error_of_a_handler_does_not_reach_the_listener(runner: Runner) -> No
     ],
 )
 def test_no_frame_raises(frame: bytes) -> None:
-    assert frames.decode(frame, "w").type == frames.UNUSABLE
+    assert locust_frames.decode(frame, "w").type == locust_frames.UNUSABLE
 
 
 def test_a_worker_drops_what_no_master_sends() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from probe_ext.client.address import parse_target
+from probe_ext.client.wire.address import parse_target
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.users.prompt_source import Prompts, calibrated, prompts_for

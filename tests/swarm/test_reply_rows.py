@@ -1,9 +1,9 @@
 """What a reply adds to the windows, and which late starts count as ours."""
 
-from probe_ext.client.connection import ConnectError
 from probe_ext.client.decoder import Choice
 from probe_ext.client.exchange import Exchange, Limits
 from probe_ext.client.reply import Reply
+from probe_ext.client.wire.connection import ConnectError
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.timeline import Marks

@@ -7,8 +7,8 @@ import jsonschema
 
 from probe_ext.report.outputs.capacity_schema import capacity_schema
 from probe_ext.report.outputs.gate import gate
+from probe_ext.verdict.phrasing.plurals import people, things
 from probe_ext.verdict.values.judgement import Judgement
-from probe_ext.verdict.values.plurals import people, things
 
 SCHEMA = jsonschema.Draft202012Validator(capacity_schema())
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from probe_ext.verdict.values import formats
+from probe_ext.verdict.phrasing import formats
 
 NAN = float("nan")
 

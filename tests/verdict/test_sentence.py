@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.values.capacity_estimate import (
     CapacityEstimate,
     Dispersion,
@@ -18,7 +19,6 @@ from probe_ext.verdict.values.capacity_estimate import (
 )
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.json_types import Bracket, Interval, State
-from probe_ext.verdict.values.plurals import listed, things
 from probe_ext.verdict.wording.headline import Context, headline
 from probe_ext.verdict.wording.next_run import NextMeasurement
 

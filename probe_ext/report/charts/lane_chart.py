@@ -6,7 +6,7 @@ from typing import Any
 
 from probe_ext.report.charts import downsample, svg
 from probe_ext.report.charts.downsample import Floats
-from probe_ext.verdict.values import formats
+from probe_ext.verdict.phrasing import formats
 
 
 @dataclass(frozen=True)

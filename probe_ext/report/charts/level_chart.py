@@ -11,7 +11,7 @@ import numpy as np
 from probe_ext.report.charts import svg
 from probe_ext.report.wording.level_names import Level, by_number, label, users_label
 from probe_ext.report.wording.shared_sentences import GRADES, STATE_SIGNS, STATE_WORDS
-from probe_ext.verdict.values import formats
+from probe_ext.verdict.phrasing import formats
 
 _DESKTOP_LETTERS, _PHONE_LETTERS = 140, 44
 """Letters that fit along the axis."""

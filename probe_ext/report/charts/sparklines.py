@@ -8,7 +8,7 @@ from probe_ext.report.charts.level_chart import some, under
 from probe_ext.report.wording.level_names import Level, by_users, label, users_label
 from probe_ext.report.wording.percentiles import figure as shown_figure
 from probe_ext.report.wording.percentiles import why_not_shown
-from probe_ext.verdict.values import formats
+from probe_ext.verdict.phrasing import formats
 
 _CARD_LETTERS = 26
 """Letters that fit along the axis of a card."""

@@ -22,7 +22,7 @@ from probe_ext.run import directory, manifest, tables
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.prometheus_access import PrometheusSource, matchers, prometheus_source, prometheus_url
 from probe_ext.target.catalogue import METRIC_NAMES
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.plurals import things
 
 PIECE_S = 300
 """Seconds per query, which limits the size of a response."""

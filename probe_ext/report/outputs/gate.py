@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.wording.headline import altered_replies, interval_text
 
 

@@ -12,8 +12,8 @@ from probe_ext.report.wording.findings import read
 from probe_ext.report.wording.level_names import by_number, users_label
 from probe_ext.report.wording.shared_sentences import STATE_WORDS, extra_sentences
 from probe_ext.verdict.judge import NOTHING_GIVEN
+from probe_ext.verdict.phrasing.plurals import cause, listed, things
 from probe_ext.verdict.results.team_size import Given
-from probe_ext.verdict.values.plurals import cause, listed, things
 from probe_ext.verdict.wording.unproven_level import reason_in_words
 
 _GATE_SIGNS = {"passed": "✅", "failed": "❌", "unproven": "❔"}

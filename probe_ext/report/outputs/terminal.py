@@ -14,9 +14,9 @@ from probe_ext.report.wording.level_names import by_users, label
 from probe_ext.report.wording.percentiles import figure
 from probe_ext.report.wording.shared_sentences import STATE_WORDS, extra_sentences
 from probe_ext.verdict.judge import NOTHING_GIVEN
+from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.results.team_size import Given
-from probe_ext.verdict.values import formats
-from probe_ext.verdict.values.plurals import things
 
 MAX_FINDINGS = 5
 _COLOURS = {"held": "green", "failed": "red", "unproven": "yellow"}

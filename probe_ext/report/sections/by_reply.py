@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.report.wording.level_names import by_users, label
-from probe_ext.verdict.values import formats
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing.plurals import things
 
 HEADS = (
     ("users", "users", ""),

@@ -10,8 +10,8 @@ from probe_ext.report.charts.sparklines import Figure, sparkline, two_bars
 from probe_ext.report.charts.svg import Plot
 from probe_ext.report.wording.level_names import by_users
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.values import formats
-from probe_ext.verdict.values.plurals import capitalised, things
+from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing.plurals import capitalised, things
 from probe_ext.verdict.wording.headline import interval_text
 
 MAX_OUTCOMES = 5

@@ -10,8 +10,8 @@ from probe_ext.report.wording.answer import worse_group
 from probe_ext.report.wording.level_names import by_number, by_users, label, order_note
 from probe_ext.report.wording.percentiles import why_not_shown
 from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS
-from probe_ext.verdict.values import formats
-from probe_ext.verdict.values.plurals import listed, things
+from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.wording.unproven_level import reason_in_words
 
 DIMENSION_LABELS = {"first_word": "first word", "typing": "typing", "silence": "silence", "answer": "answers"}

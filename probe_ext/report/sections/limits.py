@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.verdict.values import formats
-from probe_ext.verdict.values.plurals import capitalised, things
+from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing.plurals import capitalised, things
 
 TITLES = {
     "client_too_slow": "The load generator could not keep up",

@@ -20,10 +20,10 @@ from probe_ext.report.wording.findings import Finding, folded_summary, read, tru
 from probe_ext.report.wording.glossary import Term, terms
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.judge import NOTHING_GIVEN
+from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing.plurals import capitalised, things
 from probe_ext.verdict.results.team_size import Given
-from probe_ext.verdict.values import formats
 from probe_ext.verdict.values.evidence import Evidence
-from probe_ext.verdict.values.plurals import capitalised, things
 
 Capacity = Mapping[str, Any]
 """Content of `capacity.json`."""

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.results.team_size import money
-from probe_ext.verdict.values import formats
 
 _TEAM: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("think_time", "to read and think (given)", formats.span),

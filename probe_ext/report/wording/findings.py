@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.plurals import things
 
 _SIGNS = {"bad": "✗", "warn": "!", "open": "?", "good": "✓"}
 _LABELS = {"bad": "invalidates the run", "warn": "warning", "open": "undecided", "good": "passed"}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from probe_ext.settings.slo import SloProfile
-from probe_ext.verdict.values import formats
+from probe_ext.verdict.phrasing import formats
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Labels for the manifest's keys and values."""
 
 from probe_ext.report.wording import shared_sentences
-from probe_ext.verdict.values import formats
+from probe_ext.verdict.phrasing import formats
 
 LABELS = {
     "run": {

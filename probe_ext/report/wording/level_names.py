@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from probe_ext.verdict.values import formats
+from probe_ext.verdict.phrasing import formats
 
 Level = Mapping[str, Any]
 

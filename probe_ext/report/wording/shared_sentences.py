@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from probe_ext.verdict.judge import NOTHING_GIVEN
+from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.results.team_size import Given
-from probe_ext.verdict.values import formats
 
 STATE_WORDS = {"held": "holds", "failed": "fails", "unproven": "unproven"}
 STATE_SIGNS = {"held": "✓", "failed": "✗", "unproven": "?"}

@@ -8,10 +8,18 @@ from aiohttp import web
 
 from probe_ext.sim.api.completions import Completions
 from probe_ext.sim.api.json_bodies import json_response, parse_object
+from probe_ext.sim.protocol.messages_bytes import error_body as messages_error
 from probe_ext.sim.protocol.request_body import ApiError, parse_messages, parse_prompt
 from probe_ext.sim.serving.backend import Backend, ServerOptions
 from probe_ext.sim.tokenizer import encode_chat
 
+MESSAGES_PATH = "/v1/messages"
+APIS = {
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "completion",
+    "/v1/responses": "responses",
+    MESSAGES_PATH: "messages",
+}
 VLLM_VERSION = "0.32.0"
 SLOW_METRICS_S = 3.0
 MAX_BODY_BYTES = 64 * 2**20
@@ -31,8 +39,8 @@ class Server:
     def application(self) -> web.Application:
         """Build the aiohttp application; its engine runs for the application's lifetime."""
         app = web.Application(middlewares=[self._count], client_max_size=MAX_BODY_BYTES)
-        app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_post("/v1/completions", self._completion)
+        for path, api in APIS.items():
+            app.router.add_post(path, self._handler(api))
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/version", self._version)
@@ -61,7 +69,8 @@ class Server:
         try:
             return await handler(request)
         except ApiError as error:
-            return json_response(error.body, error.status)
+            is_messages = request.path == MESSAGES_PATH
+            return json_response(messages_error(error.body) if is_messages else error.body, error.status)
         except web.HTTPError as error:
             return json_response({"detail": error.reason}, error.status)
 
@@ -72,11 +81,11 @@ class Server:
         given = request.headers.get("Authorization", "")
         return hmac.compare_digest(given.encode(), f"Bearer {key}".encode())
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._completions.handle(request, chat=True)
+    def _handler(self, api: str) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await self._completions.handle(request, api)
 
-    async def _completion(self, request: web.Request) -> web.StreamResponse:
-        return await self._completions.handle(request, chat=False)
+        return handle
 
     async def _tokenize(self, request: web.Request) -> web.StreamResponse:
         body = parse_object(await request.read())

@@ -1,19 +1,22 @@
-"""Handlers of /v1/chat/completions and /v1/completions, streamed or not."""
+"""Handlers of /v1/chat/completions, /v1/completions, /v1/responses and /v1/messages, streamed or not."""
 
 import asyncio
 import contextlib
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from probe_ext.sim.api.json_bodies import json_response, parse_object
 from probe_ext.sim.faults import draw_fault
-from probe_ext.sim.protocol.request_body import ApiError, ApiRequest, parse_request
-from probe_ext.sim.protocol.response_bytes import ENGINE_DIED, EventWriter, full_body
+from probe_ext.sim.protocol.messages_bytes import MessagesWriter
+from probe_ext.sim.protocol.request_body import ApiError, ApiRequest, parse_api_request
+from probe_ext.sim.protocol.response_bytes import ENGINE_DIED, EventWriter, ReplyWriter, compact_json, full_body
+from probe_ext.sim.protocol.responses_bytes import ResponsesWriter
 from probe_ext.sim.serving.backend import Backend
-from probe_ext.sim.serving.exchange import Choice, Exchange
+from probe_ext.sim.serving.http_exchange import Choice, Exchange
 from probe_ext.sim.serving.reply_generator import ReplyGenerator
 
 SSE_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8"}
+ID_PREFIXES = {"completion": "cmpl-", "responses": "resp_"}
 SUCCESSFUL_OUTCOMES = frozenset({"stop", "length"})
 
 
@@ -29,14 +32,14 @@ class Completions:
         self._request_count = 0
         self._choice_count = 0
 
-    async def handle(self, request: web.Request, chat: bool) -> web.StreamResponse:
+    async def handle(self, request: web.Request, api: str) -> web.StreamResponse:
         """Respond to one request. Raises :class:`ApiError` when it is refused."""
         arrival = self._backend.clock()
         raw = await request.read()
         key = request.path.encode() + raw
         if key in self._response_cache:
             return await _cached_response(request, *self._response_cache[key])
-        parsed = parse_request(parse_object(raw), chat, self._backend.model, self._backend.profile.max_model_len)
+        parsed = parse_api_request(api, parse_object(raw), self._backend.model, self._backend.profile.max_model_len)
         exchange = self._exchange(request, parsed, arrival)
         self._refuse_if_faulty(exchange)
         response = await (self._streamed if parsed.stream else self._full)(request, exchange)
@@ -55,7 +58,7 @@ class Completions:
     def _exchange(self, request: web.Request, parsed: ApiRequest, arrival: float) -> Exchange:
         self._request_count += 1
         name = request.headers.get("X-Request-Id") or f"{self._options.seed:04x}{self._request_count:012x}"
-        reply_id = ("chatcmpl-" if parsed.chat else "cmpl-") + name
+        reply_id = ID_PREFIXES.get(parsed.api, "chatcmpl-") + name
         created = int(self._backend.unix_time(arrival))
         personality = self._options.personality
         return Exchange(
@@ -76,13 +79,19 @@ class Completions:
     def _choice(self, parsed: ApiRequest, reply_id: str, created: int, index: int) -> Choice:
         self._choice_count += 1
         reply = self._replies.draw(parsed, self._request_count, index)
-        writer = EventWriter(reply_id, created, self._backend.model, parsed.chat, index)
-        return Choice(self._choice_count, reply, writer)
+        return Choice(self._choice_count, reply, self._writer(parsed, reply_id, created, index))
+
+    def _writer(self, parsed: ApiRequest, reply_id: str, created: int, index: int) -> ReplyWriter:
+        model = self._backend.model
+        if parsed.api == "responses":
+            return ResponsesWriter(reply_id, created, model, parsed.max_tokens)
+        if parsed.api == "messages":
+            return MessagesWriter(reply_id, model, len(parsed.prompt))
+        return EventWriter(reply_id, created, model, parsed.chat, index)
 
     async def _streamed(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
-        response = web.StreamResponse(headers=SSE_HEADERS)
-        response.enable_chunked_encoding()
-        await response.prepare(request)
+        response = await _event_stream(request)
+        exchange.chunked = response.chunked
         transport = request.transport
         # aiohttp sends the head and the final chunk; the pacer writes the chunks in between to the transport.
         exchange.transport = transport if isinstance(transport, asyncio.WriteTransport) else None
@@ -100,11 +109,17 @@ class Completions:
         if outcome not in SUCCESSFUL_OUTCOMES:
             return json_response(ENGINE_DIED, 500)
         texts = [("".join(choice.reply.texts), choice.reply.finish_reason) for choice in exchange.choices]
-        chat = exchange.request.chat
-        body = full_body(exchange.id, exchange.created, self._backend.model, chat, texts, exchange.usage())
+        body = self._document(exchange, texts)
         if exchange.recording is not None:
             exchange.recording += body
         return web.Response(body=body, content_type="application/json")
+
+    def _document(self, exchange: Exchange, texts: list[tuple[str, str]]) -> bytes:
+        writer = exchange.choices[0].writer
+        if isinstance(writer, ResponsesWriter | MessagesWriter):
+            return compact_json(writer.document(*texts[0], exchange.usage()))
+        chat = exchange.request.chat
+        return full_body(exchange.id, exchange.created, self._backend.model, chat, texts, exchange.usage())
 
     async def _run(self, exchange: Exchange) -> str:
         pacer = self._backend.pacer
@@ -124,9 +139,16 @@ class Completions:
 async def _cached_response(request: web.Request, body: bytes, stream: bool) -> web.StreamResponse:
     if not stream:
         return web.Response(body=body, content_type="application/json")
-    response = web.StreamResponse(headers=SSE_HEADERS)
-    response.enable_chunked_encoding()
-    await response.prepare(request)
+    response = await _event_stream(request)
     await response.write(body)
     await response.write_eof()
+    return response
+
+
+async def _event_stream(request: web.Request) -> web.StreamResponse:
+    """Send the head of an event stream: chunked, or for an HTTP/1.0 client delimited by the connection's end."""
+    response = web.StreamResponse(headers=SSE_HEADERS)
+    if request.version >= HttpVersion11:
+        response.enable_chunked_encoding()
+    await response.prepare(request)
     return response

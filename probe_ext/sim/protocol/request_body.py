@@ -1,10 +1,10 @@
-"""Parse and validate the bodies of /v1/chat/completions and /v1/completions.
+"""Parse and validate the bodies of /v1/chat/completions, /v1/completions, /v1/responses and /v1/messages.
 
 Errors carry vLLM 0.32's status, type and wording (recorded from a real server).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from probe_ext.sim.faults import Fault, FaultError, parse_fault
@@ -38,6 +38,37 @@ class ApiRequest:
     seed: int | None
     greedy: bool
     fault: Fault | None
+    api: str = "chat"
+    """``chat``, ``completion``, ``responses`` or ``messages``; ``chat`` above is true for all but ``completion``"""
+
+
+def parse_api_request(api: str, body: Mapping[str, Any], model: str, max_model_len: int) -> ApiRequest:
+    """Validate a body of any API. Raises :class:`ApiError`."""
+    converted = {"responses": _chat_of_responses, "messages": _chat_of_messages}.get(api, dict)(body)
+    return replace(parse_request(converted, api != "completion", model, max_model_len), api=api)
+
+
+def _chat_of_responses(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the chat request that a Responses request means."""
+    given = body.get("input")
+    messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    if body.get("instructions") and isinstance(messages, list):
+        messages = [{"role": "system", "content": body["instructions"]}, *messages]
+    return {**_without(body, "input"), "messages": messages, "max_tokens": body.get("max_output_tokens")}
+
+
+def _chat_of_messages(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the chat request that a Messages request means."""
+    if body.get("max_tokens") is None:
+        raise ApiError("max_tokens: Field required", "max_tokens")
+    messages = body.get("messages")
+    if body.get("system") and isinstance(messages, list):
+        messages = [{"role": "system", "content": body["system"]}, *messages]
+    return {**_without(body, "system"), "messages": messages}
+
+
+def _without(body: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in (*names, "stream_options", "n")}
 
 
 def parse_request(body: Mapping[str, Any], chat: bool, model: str, max_model_len: int) -> ApiRequest:

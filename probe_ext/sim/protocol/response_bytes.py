@@ -5,7 +5,7 @@ The parts that stay the same throughout a reply are serialised once, so that an 
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 DONE = b"data: [DONE]\n\n"
 FINGERPRINT = "vllm-0.32.0-probe-sim"
@@ -49,9 +49,23 @@ def as_chunk(payload: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(payload), payload)
 
 
-def error_event(body: object) -> bytes:
-    """Encode an error event and the ``[DONE]`` that vLLM sends after it."""
-    return b"data: " + compact_json(body) + b"\n\n" + DONE
+class ReplyWriter(Protocol):
+    """Encodes the events of one choice of a streamed reply, in the format of one API."""
+
+    def role_event(self, usage: Usage | None = None) -> bytes:
+        """Encode what comes before the first text."""
+
+    def token_event(self, text: str, finish_reason: str | None, usage: Usage | None, last: bool, /) -> bytes:
+        """Encode an event with text."""
+
+    def ending(self, usage: Usage, finish_reason: str, asked: bool, /) -> bytes:
+        """Encode what comes after the last text of the reply."""
+
+    def error(self, body: dict[str, Any]) -> bytes:
+        """Encode a failure in mid-stream."""
+
+    def abandoned(self) -> bytes:
+        """Return what ends a stream without an ending."""
 
 
 class EventWriter:
@@ -89,6 +103,18 @@ class EventWriter:
         """Encode the final, usage-only event."""
         fingerprint = b',"system_fingerprint":"%b"' % FINGERPRINT.encode()
         return self._head + b"]" + self._usage(usage) + fingerprint + b"}\n\n"
+
+    def ending(self, usage: Usage, _finish_reason: str, asked: bool) -> bytes:
+        """Encode what follows the last text; the usage only if it was ``asked`` for."""
+        return self.usage_event(usage) + DONE if asked else DONE
+
+    def error(self, body: dict[str, Any]) -> bytes:
+        """Encode an error event and the ``[DONE]`` that vLLM sends after it."""
+        return b"data: " + compact_json(body) + b"\n\n" + DONE
+
+    def abandoned(self) -> bytes:
+        """Return what ends a stream without a finish reason."""
+        return DONE
 
     @staticmethod
     def _usage(usage: Usage | None) -> bytes:

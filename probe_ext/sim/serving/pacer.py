@@ -16,8 +16,8 @@ from probe_ext.sim.engine.scheduler import Engine
 from probe_ext.sim.engine.step_types import Request, Step
 from probe_ext.sim.faults import Fault
 from probe_ext.sim.metrics.vllm_metrics import Metrics
-from probe_ext.sim.protocol.response_bytes import DONE, ENGINE_DIED, error_event
-from probe_ext.sim.serving.exchange import Choice, Exchange
+from probe_ext.sim.protocol.response_bytes import ENGINE_DIED
+from probe_ext.sim.serving.http_exchange import Choice, Exchange
 from probe_ext.sim.serving.truth_log import TruthLog
 
 LATENESS_WARNING_S = 0.02
@@ -149,9 +149,9 @@ class Pacer:
         if fault.kind == "cut" and exchange.transport is not None:
             exchange.transport.abort()
         elif exchange.request.stream and fault.kind == "error":
-            exchange.send(error_event(ENGINE_DIED))
+            exchange.send(exchange.choices[0].writer.error(ENGINE_DIED))
         elif exchange.request.stream:
-            exchange.send(DONE)
+            exchange.send(exchange.choices[0].writer.abandoned())
         exchange.end(fault.kind)
 
     def _record_lateness(self, late: float) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 import orjson
 
-from probe_ext.sim.serving.exchange import Choice, Exchange
+from probe_ext.sim.serving.http_exchange import Choice, Exchange
 
 
 class TruthLog:

@@ -9,7 +9,7 @@ from typing import Any
 from locust.runners import MasterRunner, WorkerRunner
 
 from probe_ext.measure.safe_text import safe_text
-from probe_ext.swarm.link import frames
+from probe_ext.swarm.link import locust_frames
 from probe_ext.swarm.link.message_shapes import FROM_MASTER, FROM_STRANGERS, FROM_WORKERS, names_sender
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class MasterFilter:
         self.dropped = Dropped(counts)
         self._runner, self._is_known, self._handle = runner, is_known, runner.handle_message
         runner.handle_message = self._on_message
-        frames.watch_members(is_known)
+        locust_frames.watch_members(is_known)
 
     def _on_message(self, sender: str, message: Any) -> None:
         why = self._objection(sender, message)
@@ -54,7 +54,7 @@ class MasterFilter:
             self.dropped.add(sender, message.type, why)
 
     def _objection(self, sender: str, message: Any) -> str | None:
-        if message.type == frames.UNUSABLE:
+        if message.type == locust_frames.UNUSABLE:
             return str(message.data)
         return self._objection_to_sender(sender, message) or self._objection_to_content(sender, message)
 
@@ -89,7 +89,7 @@ class WorkerFilter:
 
     def _on_message(self, message: Any) -> None:
         check = FROM_MASTER.get(message.type)
-        if message.type == frames.UNUSABLE:
+        if message.type == locust_frames.UNUSABLE:
             self.dropped.add("the master", message.type, str(message.data))
         elif check is not None and not check(message.data):
             self.dropped.add("the master", message.type, "has an invalid content")

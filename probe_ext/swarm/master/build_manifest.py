@@ -15,8 +15,8 @@ from probe_ext.run import manifest
 from probe_ext.swarm.link.workers import Worker
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.search_finding import search_finding
-from probe_ext.verdict.values.plurals import things
-from probe_ext.verdict.values.worker_names import worker_name
+from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.phrasing.worker_names import worker_name
 
 
 def describe(run: RunFacts) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from probe_ext.load.boundary_search import SearchSteps
 from probe_ext.load.level_plan import LevelSteps
 from probe_ext.measure import clock
 from probe_ext.swarm.master.run_facts import RunFacts
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.plurals import things
 
 MASTER = "master"
 """id of the master's own row among the workers"""

@@ -3,8 +3,8 @@
 from typing import Any
 
 from probe_ext.load.boundary_search import SearchSteps
-from probe_ext.verdict.values.formats import span
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.formats import span
+from probe_ext.verdict.phrasing.plurals import things
 
 
 def search_finding(steps: SearchSteps) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from probe_ext import __version__
 from probe_ext.run.manifest import replace_text
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.plurals import things
 
 ASSUMED_TOKEN_RATE = 50.0  # tokens/s per user, which nobody knows before the run
 LIGHTEST = {"open_streams": 100.0, "tokens_per_second": 25 * ASSUMED_TOKEN_RATE}

@@ -10,12 +10,15 @@ from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.run.directory import make_run_directory
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
+from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
-from probe_ext.swarm.preparation.warm_up import warm_up
+from probe_ext.swarm.preparation.warm_up import MAX_REPLY_TOKENS, warm_up
 from probe_ext.swarm.users.process_state import ProcessState
-from probe_ext.verdict.values.formats import span
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.inference.least_proof import least_proof
+from probe_ext.verdict.levels.visits import criteria_of
+from probe_ext.verdict.phrasing.formats import span
+from probe_ext.verdict.phrasing.plurals import things
 
 _MAX_LISTED_LEVELS = 12
 
@@ -96,6 +99,29 @@ def plan_line(plan: Plan) -> str:
     counts = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
     total = f"at least {_time(plan.min_duration)}, longer if replies are slow"
     return f"{things(len(plan.levels), 'level')} ({counts}), {per_level}: {total}"
+
+
+def proof_line(prepared: PreparedRun) -> str | None:
+    """Say how long the gate's proof takes at least; None without a gate.
+
+    Each user needs some replies. Their length follows from the warm-up's single request, if there was one, and is a
+    guess: its reply was short.
+    """
+    users = prepared.options.fail_under_users
+    if users is None:
+        return None
+    criteria = criteria_of(SloProfile.model_validate(prepared.preparation.profile))
+    rounds = (prepared.preparation.warm_up or {}).get("rounds") or []
+    longer = max(1.0, prepared.options.max_tokens / MAX_REPLY_TOKENS)
+    cycle = rounds[0]["slowest_reply"] * longer if rounds and not rounds[0]["failed"] else 0.0
+    proof = least_proof(users, cycle, criteria)
+    name = f"gate of {things(users, 'user')}"
+    if proof is None:
+        return f"{name}: no reasonable time proves it"
+    each = things(proof.replies // users, "reply", "replies")
+    if not cycle:
+        return f"{name}: its proof takes at least {each} from each user, all served"
+    return f"{name}: its proof takes at least {each} from each user, all served: about {_time(round(proof.seconds))}"
 
 
 def _time(seconds: float) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.bundled import folder
-from probe_ext.client.address import parse_target
+from probe_ext.client.wire.address import parse_target
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.settings.errors import SettingsError

@@ -7,7 +7,7 @@ from typing import Any
 
 from probe_ext.measure import clock
 from probe_ext.swarm.terminal.console import print_line
-from probe_ext.verdict.values.plurals import listed, things
+from probe_ext.verdict.phrasing.plurals import listed, things
 
 DEFAULT_PORT = 5557  # Locust's own, for workers
 _QUIET_PERIOD_S = 3.0  # most waits are over by then, and get no line

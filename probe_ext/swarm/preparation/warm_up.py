@@ -14,8 +14,8 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
+from probe_ext.client.api.openai_api import COMPLETION_PATH, chat_path
 from probe_ext.client.exchange import Exchange
-from probe_ext.client.openai_api import CHAT_PATH, COMPLETION_PATH
 from probe_ext.measure import clock
 from probe_ext.prompts.composer import TooShortError
 from probe_ext.prompts.prompt import Prompt
@@ -23,12 +23,12 @@ from probe_ext.settings.options import Options
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.swarm.users.endpoint import Endpoint, Payload
 from probe_ext.swarm.users.prompt_source import Prompts
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.plurals import things
 
 MAX_REQUESTS = 64  # at once by default; the largest batch that servers usually capture
 MAX_REQUESTS_BEFORE_SEARCH = 8  # likewise: the number of users is unknown, and the server may answer one by one
 _MAX_PROMPT_TOKENS = 200
-_MAX_REPLY_TOKENS = 16
+MAX_REPLY_TOKENS = 16
 _WARM_UP_USER = (1 << 30) - 1  # a user number that no worker assigns: no prompt of the run starts alike
 
 logger = logging.getLogger(__name__)
@@ -115,11 +115,11 @@ def _run_rounds(
 
 def _ask(endpoint: Endpoint, prompt: Prompt, options: Options) -> tuple[float, bool]:
     """Send one request; return its duration in seconds, and whether it was answered."""
-    completion = options.api != "chat" and prompt.text is not None
-    path = COMPLETION_PATH if completion else CHAT_PATH
+    completion = options.api == "completion" and prompt.text is not None
+    path = COMPLETION_PATH if completion else chat_path(options.api)
     payload: Payload = prompt.text if completion and prompt.text is not None else prompt.messages
     streamed = not options.no_stream
-    parameters = {"max_tokens": min(options.max_tokens, _MAX_REPLY_TOKENS)}
+    parameters = {"max_tokens": min(options.max_tokens, MAX_REPLY_TOKENS)}
     request = endpoint.request(path, payload, streamed, parameters)
     connection = endpoint.connection()
     began = clock.monotonic()

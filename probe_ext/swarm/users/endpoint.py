@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext import __version__
-from probe_ext.client import openai_api, tls
-from probe_ext.client.address import Target, parse_target
-from probe_ext.client.connection import Connection
+from probe_ext.client.api.request_form import RequestForm, auth_headers, request_body
 from probe_ext.client.exchange import Limits
+from probe_ext.client.wire import tls
+from probe_ext.client.wire.address import Target, parse_target
+from probe_ext.client.wire.connection import Connection
 from probe_ext.settings.options import Options
 from probe_ext.settings.secrets import api_key
 
@@ -48,9 +49,8 @@ class Endpoint:
         }
         if options.ignore_eos:
             extra["ignore_eos"] = True
-        body = openai_api.body(
-            payload, self._model, stream=streamed, usage=options.usage, extra={**extra, **parameters}
-        )
+        form = RequestForm(options.usage)
+        body = request_body(path, payload, self._model, stream=streamed, form=form, extra={**extra, **parameters})
         headers = [
             f"POST {self._target.path(path)} HTTP/1.1",
             f"Host: {self._target.authority}",
@@ -60,8 +60,7 @@ class Endpoint:
             "Accept-Encoding: identity",
             f"Content-Length: {len(body)}",
         ]
-        if self.key:
-            headers.append(f"Authorization: Bearer {self.key}")
+        headers += auth_headers(path, self.key)
         return ("\r\n".join(headers) + "\r\n\r\n").encode("utf-8") + body
 
 

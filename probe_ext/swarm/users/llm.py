@@ -6,7 +6,7 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
-from probe_ext.client import openai_api
+from probe_ext.client.api import openai_api
 from probe_ext.client.exchange import Exchange
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
@@ -51,7 +51,7 @@ class Llm:
         stream: bool | None = None,
         **parameters: Any,
     ) -> Reply:
-        """Send a request to `/v1/chat/completions`, and return the reply once it has ended.
+        """Send messages to `/v1/chat/completions`, Responses or Messages (--api); return the reply once it has ended.
 
         A string is sent as one user message. `due` (monotonic seconds) is when the user wanted to send, if that was
         before this call. `name` is the row in Locust's statistics, and `scenario` in ours. `parameters` go into the
@@ -61,7 +61,7 @@ class Llm:
             messages = messages.messages
         payload = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
         kind = "turn" if any(message.get("role") == "assistant" for message in payload) else "chat"
-        return self._ask(openai_api.CHAT_PATH, payload, kind, due, name, stream, parameters)
+        return self._ask(openai_api.chat_path(self._options.api), payload, kind, due, name, stream, parameters)
 
     def complete(
         self,
@@ -81,7 +81,7 @@ class Llm:
 
     def ask(self, prompt: Prompt, **how: Any) -> Reply:
         """Send a request to the API in --api."""
-        return self.chat(prompt, **how) if self._options.api == "chat" else self.complete(prompt, **how)
+        return self.complete(prompt, **how) if self._options.api == "completion" else self.chat(prompt, **how)
 
     def close(self) -> None:
         """Close the connection."""
@@ -115,6 +115,7 @@ class Llm:
             streamed=streamed,
             secret=self._endpoint.key,
             free=self._last_end,
+            choices=int(parameters.get("n") or 1),
         )
         number = self._recorder.start(exchange)
         name = name or self._scenario

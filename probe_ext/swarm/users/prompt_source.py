@@ -1,11 +1,14 @@
 """Fit prompt lengths to the server's tokenizer, and give every user prompts of its own."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from probe_ext.client.address import Target
-from probe_ext.client.openai_api import CHAT_PATH, COMPLETION_PATH
+from probe_ext.client.api.openai_api import PATHS
+from probe_ext.client.api.request_form import RequestForm, request_body
+from probe_ext.client.api.usage_counts import parse_usage
+from probe_ext.client.wire.address import Target
 from probe_ext.prompts.composer import TooShortError
 from probe_ext.prompts.conversation import Chat, ChatMaker
 from probe_ext.prompts.length_model import LengthModel, estimated_model, measured_model
@@ -46,7 +49,7 @@ def _lengths(target: Target, model: str, options: Options, fetcher: Fetcher, see
     if tokenizer is not None:
         chat = tokenizer.chat
         as_chat: Callable[[str], int | None] = lambda text: chat([{"role": "user", "content": text}])  # noqa: E731
-        by_tokenizer = as_chat if options.api == "chat" and as_chat("one two three") else tokenizer.text
+        by_tokenizer = as_chat if options.api != "completion" and as_chat("one two three") else tokenizer.text
         return measured_model(by_tokenizer, "tokenize", phrases_of(seed))
     by_usage = _count_by_usage(target, model, options, fetcher)
     lengths = measured_model(by_usage, "usage", phrases_of(seed), _MAX_COUNTING_REQUESTS)
@@ -55,15 +58,13 @@ def _lengths(target: Target, model: str, options: Options, fetcher: Fetcher, see
 
 def _count_by_usage(target: Target, model: str, options: Options, fetcher: Fetcher) -> Callable[[str], int | None]:
     """Return a counter that requests one token and reads the usage."""
-    path = CHAT_PATH if options.api == "chat" else COMPLETION_PATH
+    path = PATHS[options.api]
 
     def count(text: str) -> int | None:
-        body: dict[str, Any] = {"model": model, "max_tokens": 1, "stream": False}
-        body |= {"messages": [{"role": "user", "content": text}]} if options.api == "chat" else {"prompt": text}
-        answer = json_object(fetcher.post(f"{target.url}{path}", body)) or {}
-        usage = answer.get("usage")
-        tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-        return tokens if isinstance(tokens, int) and tokens > 0 else None
+        body = request_body(path, text, model, stream=False, form=RequestForm(), extra={"max_tokens": 1})
+        answer = json_object(fetcher.post(f"{target.url}{path}", json.loads(body))) or {}
+        usage = parse_usage(answer.get("usage"))
+        return (usage.prompt if usage else None) or None
 
     return count
 

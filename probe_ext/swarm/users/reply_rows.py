@@ -57,6 +57,8 @@ def reply_row(
         reads_unresolved=reply.reads_unresolved,
         deadlines=deadline_count.deadlines if deadline_count else None,
         deadlines_missed=deadline_count.missed if deadline_count else None,
+        tokens_reasoning=reply.tokens_reasoning,
+        gap_tokens=pace.gap_tokens if pace else None,
         resolve=marks.resolve,
     )
 

@@ -16,7 +16,7 @@ from probe_ext.run import directory
 from probe_ext.swarm.web import statistics_tab
 from probe_ext.swarm.web.live_page_routes import PREFIX
 from probe_ext.swarm.web.statistics_tab import rounded
-from probe_ext.verdict.values.plurals import cause, listed
+from probe_ext.verdict.phrasing.plurals import cause, listed
 
 LEVELS, STREAMING = "levels", "streaming"
 _TABS = {LEVELS: "Users served", STREAMING: "TTFT, gaps"}

@@ -22,7 +22,7 @@ from probe_ext.swarm.link.message_filter import WorkerFilter
 from probe_ext.swarm.terminal.console import ANNOUNCE_VARIABLE, print_line
 from probe_ext.swarm.users.drain import drain
 from probe_ext.swarm.users.process_state import ProcessState
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.plurals import things
 
 logger = logging.getLogger(__name__)
 

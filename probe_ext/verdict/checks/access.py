@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.verdict.checks.accounting import MAX_CLIENT_FAULT_SHARE
+from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.verdict.phrasing.worker_names import LONE, worker_name
 from probe_ext.verdict.values.columns import numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.plurals import listed, things
-from probe_ext.verdict.values.worker_names import LONE, worker_name
 
 UNAUTHORIZED = 401
 MIN_FAILED_REPLIES = 3

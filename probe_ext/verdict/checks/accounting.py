@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome, is_failure
+from probe_ext.verdict.phrasing.formats import moment
+from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
+from probe_ext.verdict.phrasing.worker_names import worker_name
 from probe_ext.verdict.values.columns import numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.formats import moment
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.manifest_view import away, number, workers
-from probe_ext.verdict.values.plurals import capitalised, listed, things
-from probe_ext.verdict.values.worker_names import worker_name
 from probe_ext.verdict.wording.early_end import something_left
 
 MAX_CLIENT_FAULT_SHARE = 0.01

@@ -7,8 +7,8 @@ import numpy as np
 from probe_ext.verdict.checks.server_checks import MAX_EVENT_COUNTED_SHARE, MAX_TOKEN_SHARE_APART, MAX_TOKENS_APART
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts, Totals
 from probe_ext.verdict.diagnosis.ruling import absent, graded, holds, unknown
+from probe_ext.verdict.phrasing.formats import count, percent
 from probe_ext.verdict.values.columns import Floats
-from probe_ext.verdict.values.formats import count, percent
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
 MIN_ANSWER_TOKENS = 8

@@ -8,11 +8,11 @@ from probe_ext.verdict.diagnosis.concurrency import CROWDED
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.level_load import COMPARABLE, EngineLoad, Load
 from probe_ext.verdict.diagnosis.ruling import absent, advised, graded, holds, unknown
+from probe_ext.verdict.phrasing.formats import count, percent
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.server.gauges import MIN_QUEUED_SAMPLES
 from probe_ext.verdict.values.columns import Floats
 from probe_ext.verdict.values.evidence import quantile
-from probe_ext.verdict.values.formats import count, percent
-from probe_ext.verdict.values.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
 MIN_AT_CAP = 0.8

@@ -19,7 +19,7 @@ from probe_ext.verdict.diagnosis.replicas import slow_replica, uneven_balancer
 from probe_ext.verdict.diagnosis.ruling import unknown
 from probe_ext.verdict.diagnosis.serialised import serialised
 from probe_ext.verdict.diagnosis.throughput import ceiling, prefill_bound, throughput_limit
-from probe_ext.verdict.values.plurals import listed, things
+from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.values.ruling_types import RULE_NAMES, Diagnosis, Ruling
 
 RULES: Mapping[str, Callable[[Facts], Ruling]] = {

@@ -6,8 +6,8 @@ from probe_ext.verdict.diagnosis.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.level_load import NEARLY_FULL, Load
 from probe_ext.verdict.diagnosis.ruling import absent, graded, holds, unknown
 from probe_ext.verdict.diagnosis.throughput import MIN_RISING, NOISE_SIGMA, Slope, client_slope
-from probe_ext.verdict.values.formats import decimals
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.formats import decimals
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
 SPEED_CHECKS = ("receive_lag", "loop_lag", "late_starts", "worker_cpu")

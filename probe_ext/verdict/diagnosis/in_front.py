@@ -8,8 +8,8 @@ from probe_ext.verdict.diagnosis.concurrency import CROWDED
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.level_load import COMPARABLE, Load, mean
 from probe_ext.verdict.diagnosis.ruling import absent, graded, holds, unknown
-from probe_ext.verdict.values.formats import decimals, percent, seconds
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.formats import decimals, percent, seconds
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
 MIN_REJECTED = 0.05

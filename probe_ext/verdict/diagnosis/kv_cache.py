@@ -5,8 +5,8 @@ import numpy as np
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.level_load import NEARLY_FULL, Load
 from probe_ext.verdict.diagnosis.ruling import absent, advised, graded, holds, unknown
-from probe_ext.verdict.values.formats import percent
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.formats import percent
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
 MIN_PREEMPTION_PAUSE_S = 1.0

@@ -16,12 +16,12 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import COLD
 from probe_ext.verdict.diagnosis.level_load import COMPARABLE, NEARLY_FULL, Load, mean
+from probe_ext.verdict.phrasing.formats import count, percent
+from probe_ext.verdict.phrasing.plurals import people, things
 from probe_ext.verdict.server.server_series import Metrics, server_hit_rate, total_rise
 from probe_ext.verdict.values.columns import Bools, Floats, numbers, texts
 from probe_ext.verdict.values.evidence import Columns, Evidence, quantile
-from probe_ext.verdict.values.formats import count, percent
 from probe_ext.verdict.values.manifest_view import mapping, number, servers
-from probe_ext.verdict.values.plurals import people, things
 from probe_ext.verdict.values.ruling_types import Agreement, Forecast, KvHeadroom
 
 MIN_SHARED = 0.5

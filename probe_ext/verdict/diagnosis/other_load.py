@@ -4,8 +4,8 @@ from probe_ext.verdict.checks.server_checks import MAX_REPLIES_APART
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.level_load import Load
 from probe_ext.verdict.diagnosis.ruling import absent, graded, holds, unknown
-from probe_ext.verdict.values.formats import decimals, percent
-from probe_ext.verdict.values.plurals import things
+from probe_ext.verdict.phrasing.formats import decimals, percent
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
 MIN_OTHER_SHARE = 0.05

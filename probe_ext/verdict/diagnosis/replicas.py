@@ -7,9 +7,9 @@ import numpy as np
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.level_load import EngineLoad, Load, mean
 from probe_ext.verdict.diagnosis.ruling import absent, graded, holds, unknown
+from probe_ext.verdict.phrasing.formats import decimals, percent
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.server.server_series import Engine
-from probe_ext.verdict.values.formats import decimals, percent
-from probe_ext.verdict.values.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
 MOST_OF_THE_TIME, SELDOM = 0.6, 0.2

@@ -4,9 +4,9 @@ from probe_ext.verdict.diagnosis.concurrency import CROWDED
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.level_load import Load
 from probe_ext.verdict.diagnosis.ruling import absent, advised, graded, holds, unknown
+from probe_ext.verdict.phrasing.formats import count, percent, seconds
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.server.gauges import MIN_QUEUED_SAMPLES
-from probe_ext.verdict.values.formats import count, percent, seconds
-from probe_ext.verdict.values.plurals import things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
 MIN_CROWDED_S = 3.0

@@ -4,7 +4,7 @@ import numpy as np
 
 from probe_ext.verdict.inference.level_evidence import LevelEvidence
 from probe_ext.verdict.inference.observations import Level
-from probe_ext.verdict.inference.quantiles import divergence, score_limits
+from probe_ext.verdict.inference.quantiles import divergence, score_limits, signed_root
 from probe_ext.verdict.inference.user_differences import split_users, user_residuals
 from probe_ext.verdict.values.capacity_estimate import Criteria, LevelEstimate, Reason, UserGroup
 from probe_ext.verdict.values.json_types import State
@@ -46,12 +46,26 @@ def _describe(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria)
 
 
 def _replies_needed(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria) -> int | None:
-    """Further replies after which the level would probably be proven, if its fitted share is the true one."""
-    distance = float(divergence(evidence.fit[i], criteria.served_share))
+    """Further replies after which the level would probably be proven, if its fitted share is the true one.
+
+    None if replies alone would not prove it: users differ, visits disagree, or the share is too near to the limit.
+    """
+    share, phi = float(evidence.fit[i]), float(evidence.counts.phi[i])
+    not_for_want_of_replies = bool(evidence.disturbed[i] or evidence.contradicting[i])
+    if not_for_want_of_replies or not evidence.comparison.rest_alike or level.users in evidence.drift:
+        return None
+    distance = float(divergence(share, criteria.served_share))
     if distance < TIE:
         return None
-    in_all = float(evidence.counts.phi[i]) * evidence.bounds.proof**2 / (2 * distance)
-    return max(1, int(np.ceil(in_all)) - level.replies)
+    in_all = phi * evidence.bounds.proof**2 / (2 * distance)
+    # Half a reply of continuity correction: it draws the share towards the limit by that much less per reply.
+    correction = 0.5 * abs(float(np.log(_odds(share) / _odds(criteria.served_share)))) / distance
+    return max(1, int(np.ceil(in_all + correction)) - level.replies)
+
+
+def _odds(share: float) -> float:
+    within = min(max(share, 1e-3), 1 - 1e-3)
+    return within / (1 - within)
 
 
 def _reasons(i: int, evidence: LevelEvidence, criteria: Criteria) -> tuple[Reason, ...]:
@@ -68,8 +82,9 @@ def _reasons(i: int, evidence: LevelEvidence, criteria: Criteria) -> tuple[Reaso
 
 def _too_few_or_too_close(i: int, evidence: LevelEvidence, criteria: Criteria) -> Reason:
     """Too few replies: not even if all had been served would they have proven the level."""
-    at_best = 2 * float(evidence.counts.of[i]) * float(divergence(1.0, criteria.served_share))
-    return "too_few_replies" if at_best < evidence.bounds.proof**2 else "too_close"
+    of, phi = evidence.counts.of[i : i + 1], float(evidence.counts.phi[i])
+    at_best = float(signed_root(of, of, criteria.served_share, 0.5 / phi)[0])
+    return "too_few_replies" if at_best <= evidence.bounds.proof else "too_close"
 
 
 def _worse_group(level: Level) -> UserGroup | None:

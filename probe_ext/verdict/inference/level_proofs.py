@@ -91,14 +91,21 @@ def _surplus_above(counts: EffectiveCounts, limit: float) -> Floats:
 
 
 def monotone_fit(counts: EffectiveCounts) -> Floats:
-    """Served shares that never rise with users, nearest to the counts (pool adjacent violators)."""
+    """Served shares that never rise with users, nearest to the counts (pool adjacent violators).
+
+    A level without counts takes the share of the level below it, or else above it.
+    """
     groups: list[list[float]] = []
-    for good, of in zip(counts.good, counts.of, strict=True):
+    known = counts.of > 0
+    for good, of in zip(counts.good[known], counts.of[known], strict=True):
         groups.append([good, of, 1])
         while len(groups) > 1 and _share(groups[-2]) < _share(groups[-1]):
             last = groups.pop()
             groups[-1] = [a + b for a, b in zip(groups[-1], last, strict=True)]
-    return np.array([_share(group) for group in groups for _ in range(int(group[2]))])
+    shares = np.array([_share(group) for group in groups for _ in range(int(group[2]))])
+    if not len(shares):
+        return np.zeros(len(counts.of))
+    return np.asarray(shares[np.maximum(np.cumsum(known) - 1, 0)])
 
 
 def _share(group: list[float]) -> float:

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from probe_ext.verdict.phrasing.formats import percent
+from probe_ext.verdict.phrasing.plurals import are_or_is, capitalised, cause, listed, people, things
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, GroupCapacity, LevelEstimate
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.formats import percent
 from probe_ext.verdict.values.json_types import Interval
-from probe_ext.verdict.values.plurals import are_or_is, capitalised, cause, listed, people, things
 from probe_ext.verdict.wording.next_run import REVISIT, NextMeasurement
 
 _NOT_THE_MODEL = {"response_cache": "from a response cache", "cut_answers": "cut short"}

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from probe_ext.verdict.values.formats import percent
+from probe_ext.verdict.phrasing.formats import percent
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.values.plurals import things
 
 _REASONS = {
     "too_few_replies": "too few replies",

@@ -22,7 +22,7 @@ import gevent
 import gevent.event
 from gevent.monkey import get_original
 
-from probe_ext.client.kernel_receive import ReadRound, begin_round
+from probe_ext.client.wire.kernel_receive import ReadRound, begin_round
 from probe_ext.measure import clock
 
 if not sys.platform.startswith("linux"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from probe_ext.sim.engine.step_types import Finished, Output
 from probe_ext.sim.faults import Fault
 from probe_ext.sim.protocol.request_body import ApiRequest
-from probe_ext.sim.protocol.response_bytes import DONE, EventWriter, Usage, as_chunk
+from probe_ext.sim.protocol.response_bytes import ReplyWriter, Usage, as_chunk
 from probe_ext.sim.serving.reply_generator import Reply
 
 HOLD_BACK_EVERY_TOKENS = 33
@@ -21,7 +21,7 @@ class Choice:
 
     number: int
     reply: Reply
-    writer: EventWriter
+    writer: ReplyWriter
     generated: int = 0
     """Tokens that the engine has generated."""
     flushed: int = 0
@@ -60,6 +60,8 @@ class Exchange:
     early_role: bool = False
     fault: Fault | None = None
     transport: asyncio.WriteTransport | None = None
+    chunked: bool = True
+    """False for an HTTP/1.0 client, whose response ends with the connection"""
     recording: bytearray | None = None
     """Every byte of the response, kept for a response cache."""
     stalled: bool = False
@@ -81,7 +83,7 @@ class Exchange:
         event = self._token_event(choice, text, output.finish_reason)
         if first and not self.early_role:
             event = self.role_event(choice) + event
-        return event if finished is None or not self.all_finished else event + self._ending()
+        return event if finished is None or not self.all_finished else event + self._ending(finished)
 
     def role_event(self, choice: Choice) -> bytes:
         """Encode the role-only event."""
@@ -107,7 +109,7 @@ class Exchange:
         if self.recording is not None:
             self.recording += payload
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(as_chunk(payload))
+            self.transport.write(as_chunk(payload) if self.chunked else payload)
 
     def end(self, outcome: str) -> None:
         """Let the handler return; if the stream is stalled, only once it resumes."""
@@ -138,7 +140,5 @@ class Exchange:
         last = finish_reason is not None and self.all_finished and not self.request.include_usage
         return choice.writer.token_event(text, finish_reason, usage, last)
 
-    def _ending(self) -> bytes:
-        if self.request.include_usage:
-            return self.choices[0].writer.usage_event(self.usage()) + DONE
-        return DONE
+    def _ending(self, finished: Finished) -> bytes:
+        return self.choices[0].writer.ending(self.usage(), finished.finish_reason, self.request.include_usage)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import gevent
 import gevent.socket
 
-from probe_ext.client import kernel_receive
-from probe_ext.client.address import Target
-from probe_ext.client.dialing import Dialing, Dialled
-from probe_ext.client.response_stream import ResponseStream, SocketReader
-from probe_ext.client.tls import TlsSession
+from probe_ext.client.wire import kernel_receive
+from probe_ext.client.wire.address import Target
+from probe_ext.client.wire.dialing import Dialing, Dialled
+from probe_ext.client.wire.response_stream import ResponseStream, SocketReader
+from probe_ext.client.wire.tls import TlsSession
 from probe_ext.measure import clock
 
 _LOCAL_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}

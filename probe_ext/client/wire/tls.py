@@ -2,7 +2,7 @@
 
 import ssl
 
-from probe_ext.client.address import Target
+from probe_ext.client.wire.address import Target
 
 _MAX_RECORD_BYTES = 2**14
 

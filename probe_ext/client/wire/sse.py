@@ -1,17 +1,28 @@
 """Incremental parser for server-sent events: bytes in, the `data` of complete events out.
 
 Follows the WHATWG HTML standard, section 9.2 "Server-sent events". Data stays bytes, so a read that ends inside a
-character does no harm. Beyond the standard, an `error:` field counts as data (llama.cpp reports failures that way), and
-`flush` returns an event that the end of the stream left without its empty line.
+character does no harm. Beyond the standard, an `error:` field counts as data (llama.cpp reports failures that way),
+`flush` returns an event that the end of the stream left without its empty line, and lines that are no field are kept:
+proxies write their last words into a stream as plain text.
 """
+
+import re
 
 MAX_EVENT_BYTES = 8 * 2**20
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_MAX_STRAY_BYTES = 4096
+_FIELD = re.compile(rb"(?:data|event|id|retry|error)?:|(?:data|event|id|retry)$")
+_COMPLAINT = re.compile(rb":.*(?:error|fail|time[d ]*out|closed|abort|terminat|refused|unavailable|disconnect)", re.I)
+_ERROR_EVENT = re.compile(rb"^(?:event: ?error\b|error:)", re.MULTILINE)
 
 
 class EventTooLargeError(ValueError):
     """An event grew beyond MAX_EVENT_BYTES."""
+
+
+class ErrorData(bytes):
+    """Data of an event that is named `error`, or of an `error:` field."""
 
 
 class SseParser:
@@ -21,6 +32,8 @@ class SseParser:
         self._incomplete = bytearray()  # grown in place: copying an endless event on every read would be quadratic
         self._after_cr = False
         self._begun = False
+        self.stray = b""
+        """the latest lines that are no field, or a comment that complains"""
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Return the data of each event that this piece completes, in order. EventTooLargeError beyond the limit."""
@@ -35,7 +48,7 @@ class SseParser:
         stream = bytes(incomplete) + piece if incomplete else piece
         events = (stream if self._begun else self._begin(stream)).split(b"\n\n")
         self._incomplete = bytearray(events.pop())
-        return [data for event in events if (data := _data(event)) is not None]
+        return [data for event in events if (data := self._data(event)) is not None]
 
     @property
     def between_events(self) -> bool:
@@ -46,7 +59,7 @@ class SseParser:
         """Return the data of an event that the end of the stream left incomplete."""
         rest = bytes(self._incomplete) if self._begun else self._begin(bytes(self._incomplete))
         self._incomplete = bytearray()
-        data = _data(rest)
+        data = self._data(rest)
         return [] if data is None else [data]
 
     def _begin(self, stream: bytes) -> bytes:
@@ -62,15 +75,20 @@ class SseParser:
             self._after_cr = piece.endswith(b"\r")
         return piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-
-def _data(event: bytes) -> bytes | None:
-    if event.startswith(b"data: ") and b"\n" not in event:
-        return event[6:]
-    values = [_field_value(line) for line in event.split(b"\n")]
-    data = [value for value in values if value is not None]
-    return b"\n".join(data) if data else None
-
-
-def _field_value(line: bytes) -> bytes | None:
-    name, _, value = line.partition(b":")
-    return value.removeprefix(b" ") if name in {b"data", b"error"} else None
+    def _data(self, event: bytes) -> bytes | None:
+        if event.startswith(b"data: ") and b"\n" not in event:
+            return event[6:]
+        data: list[bytes] = []
+        stray: list[bytes] = []
+        for line in event.split(b"\n"):
+            name, _, value = line.partition(b":")
+            if name in {b"data", b"error"}:
+                data.append(value.removeprefix(b" "))
+            elif line.strip() and (not _FIELD.match(line) or _COMPLAINT.match(line)):
+                stray.append(line)
+        if stray:
+            self.stray = b"\n".join(stray)[:_MAX_STRAY_BYTES]
+        if not data:
+            return None
+        content = b"\n".join(data)
+        return ErrorData(content) if _ERROR_EVENT.search(event) else content

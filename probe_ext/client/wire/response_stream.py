@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import gevent.event
 
-from probe_ext.client import kernel_receive
-from probe_ext.client.kernel_receive import ITEMS_PER_READ, Read, ReadRound, begin_round
-from probe_ext.client.socket_reactor import reactor
-from probe_ext.client.tls import TlsSession
+from probe_ext.client.wire import kernel_receive
+from probe_ext.client.wire.kernel_receive import ITEMS_PER_READ, Read, ReadRound, begin_round
+from probe_ext.client.wire.socket_reactor import reactor
+from probe_ext.client.wire.tls import TlsSession
 from probe_ext.measure import clock
 
 WAKE_ABOVE_READS = 256

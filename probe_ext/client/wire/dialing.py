@@ -16,7 +16,7 @@ import gevent.event
 import gevent.socket
 from gevent.monkey import get_original
 
-from probe_ext.client.address import Target
+from probe_ext.client.wire.address import Target
 from probe_ext.measure import clock
 
 STAGGER_S = 0.25

@@ -12,6 +12,15 @@ import httptools
 MAX_BODY_BYTES = 64 * 2**20
 MAX_HEAD_BYTES = 64 * 2**10
 
+# Deviations that do no harm to a client. RFC 9112 allows the first two: chunked wins over a content length, and lines
+# of a head may end with LF alone.
+_LENIENCIES = {
+    "lenient_chunked_length": True,
+    "lenient_optional_cr_before_lf": True,
+    "lenient_headers": True,
+    "lenient_spaces_after_chunk_size": True,
+}
+
 
 class BadResponseError(ValueError):
     """The bytes are not an HTTP response, or exceed a limit; the message says which."""
@@ -45,6 +54,7 @@ class Response:
         """number of each body part's read"""
         self.on_body = self._bodies.append
         self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(**_LENIENCIES)
 
     def feed(self, at: float, data: bytes) -> None:
         """Parse the bytes of one read. BadResponseError if they cannot be part of a response."""
@@ -121,7 +131,7 @@ class Response:
     @property
     def open_ended(self) -> bool:
         """Whether the body's length is not known in advance."""
-        return self.headers_at is not None and "content-length" not in self.headers
+        return self.headers_at is not None and (self._chunked or "content-length" not in self.headers)
 
     def on_message_begin(self) -> None:
         """A response begins: this one, or an unexpected one after it."""

@@ -1,0 +1,82 @@
+"""Read JSON as leniently as Python's own parser does, but fast where it is strict JSON."""
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+from probe_ext.client.api.api_event import BadEventError
+
+_REPEATED_FIELD_NAME = re.compile(rb"(?:\s*data:)+\s*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def load_json(data: bytes) -> Any:
+    """Parse JSON; also NaN and infinities, lone surrogates, control characters and invalid UTF-8 inside strings.
+
+    BadEventError if it is not JSON in this sense either.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _load_leniently(data)
+
+
+def load_object(data: bytes) -> dict[str, Any]:
+    """Parse a JSON object. Of an array, as some gateways send around an error, return the first object.
+
+    BadEventError if there is none.
+    """
+    content = load_json(data)
+    if isinstance(content, list) and content and isinstance(content[0], dict) and "error" in content[0]:
+        content = content[0]
+    if not isinstance(content, dict):
+        raise BadEventError(f"not a JSON object: {decoded(data)}")
+    return content
+
+
+def leading_object(data: bytes) -> dict[str, Any] | None:
+    """Return the JSON object at the beginning of some text, None without one."""
+    try:
+        content, _ = json.JSONDecoder(strict=False).raw_decode(decoded(data).strip("\ufeff \t\r\n"))
+    except (ValueError, RecursionError):
+        return None
+    return _without_surrogates(content) if isinstance(content, dict) else None
+
+
+def joined_objects(data: bytes) -> list[bytes]:
+    """Return the JSON objects that follow one another without a separator; none if anything else stands there."""
+    text, objects = decoded(data).strip(), []
+    while text:
+        try:
+            _, end = json.JSONDecoder(strict=False).raw_decode(text)
+        except (ValueError, RecursionError):
+            return []
+        objects.append(text[:end].encode("utf-8", "replace"))
+        text = text[end:].lstrip()
+    return objects if all(each.startswith(b"{") for each in objects) else []
+
+
+def decoded(data: bytes) -> str:
+    """Decode text for a message, not shortened: that could leave half an API key, which safe_text does not redact."""
+    return data.decode("utf-8", "replace")
+
+
+def _load_leniently(data: bytes) -> Any:
+    text = decoded(_REPEATED_FIELD_NAME.sub(b"", data, count=1) if data.lstrip()[:5] == b"data:" else data)
+    try:
+        return _without_surrogates(json.loads(text, strict=False))
+    except (ValueError, RecursionError) as error:
+        raise BadEventError(f"not JSON: {decoded(data)}") from error
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Replace lone surrogates, which no file can hold."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_surrogates(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,157 @@
+"""Events and bodies of OpenAI's chat and completions APIs as servers really send them, and of all APIs by their shape.
+
+Handles these differences: `content` may be null, empty, absent or a list of parts; reasoning comes under many names,
+sometimes twice; usage may come with every event (`continuous_usage_stats`), with a last event without choices, with the
+last event that has choices (llama.cpp's completions), or inside a choice; errors may come inside a stream that began
+with status 200.
+"""
+
+from typing import Any
+
+import orjson
+
+from probe_ext.client.api import messages_api, responses_api
+from probe_ext.client.api.api_event import ChoicePart, Event
+from probe_ext.client.api.finish_reasons import finish_reason
+from probe_ext.client.api.json_text import load_object
+from probe_ext.client.api.server_errors import choice_error, parse_error
+from probe_ext.client.api.usage_counts import parse_usage, usage_elsewhere
+
+CHAT_PATH = "/v1/chat/completions"
+COMPLETION_PATH = "/v1/completions"
+RESPONSES_PATH = "/v1/responses"
+MESSAGES_PATH = "/v1/messages"
+PATHS = {"chat": CHAT_PATH, "completion": COMPLETION_PATH, "responses": RESPONSES_PATH, "messages": MESSAGES_PATH}
+"""request path by the value of `--api`"""
+
+_REASONING_FIELDS = (
+    *("reasoning_content", "reasoning", "reasoning_text", "thinking", "thinking_content", "thought", "thoughts"),
+    *("reasoning_details", "thinking_blocks", "reasoning_summary", "cot"),
+)
+_REASONING_KINDS = ("thinking", "reasoning", "thought", "redacted_thinking", "summary_text", "reasoning_text")
+_REASONING_TEXT_KEYS = ("text", "thinking", "reasoning", "summary", "content", "reasoning_content", "thought")
+_MAX_NESTING = 6
+
+
+def chat_path(api: str) -> str:
+    """Return the path of the API that takes messages: `--api` itself, or chat completions beside plain completions."""
+    return CHAT_PATH if api == "completion" else PATHS[api]
+
+
+def parse_event(data: bytes) -> Event:
+    """Parse an event's data, or a body that is not streamed, by its shape. BadEventError unless it is an object."""
+    content = load_object(data)
+    if "choices" not in content:
+        kind = content.get("type")
+        if isinstance(kind, str):
+            if kind.startswith("response."):
+                return responses_api.parse_stream_event(kind, content)
+            if kind in messages_api.EVENT_KINDS:
+                return messages_api.parse_stream_event(kind, content)
+            if kind == "message" and not content.get("error"):
+                return messages_api.parse_message(content)
+        if content.get("object") == "response":
+            return responses_api.parse_response(content)
+    return _parse_completion(content)
+
+
+def _parse_completion(content: dict[str, Any]) -> Event:
+    """Parse an event or a body of chat or completions."""
+    choices = content.get("choices")
+    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    error = parse_error(content)
+    usage = parse_usage(content.get("usage"))
+    for choice in found:
+        if error is None and ("error" in choice or "error" in (choice.get("delta") or choice.get("message") or ())):
+            error = choice_error(choice)
+        if usage is None and "usage" in choice:
+            usage = parse_usage(choice["usage"])
+    if usage is None:
+        usage = usage_elsewhere(content)
+    return Event([_part(choice) for choice in found], usage, error)
+
+
+def _part(choice: dict[str, Any]) -> ChoicePart:
+    index, ids = choice.get("index"), choice.get("token_ids")
+    message = choice.get("delta") or choice.get("message")
+    if not isinstance(message, dict):
+        message = {"content": message if isinstance(message, str) else choice.get("text")}
+    visible, reasoning = _content(message.get("content"))
+    if visible and "extra_content" in message and _is_thought(message["extra_content"]):
+        visible, reasoning = "", visible
+    if "tool_calls" in message or "function_call" in message:
+        visible += _tool_text(message)
+    refusal = message.get("refusal")
+    refused = isinstance(refusal, str) and bool(refusal)
+    return ChoicePart(
+        choice=index if isinstance(index, int) else 0,
+        text=f"{visible}{refusal}" if refused else visible,
+        reasoning=_reasoning(message, reasoning) if len(message) > 1 or "content" not in message else reasoning,
+        finish=finish_reason(choice.get("finish_reason") or choice.get("finishReason")),
+        token_ids=len(ids) if isinstance(ids, list) else None,
+        refused=refused,
+    )
+
+
+def _content(value: object) -> tuple[str, str]:
+    """Return the visible text and the reasoning of a message's `content`: a string, or parts as some gateways send."""
+    if isinstance(value, str) or value is None:
+        return value or "", ""
+    visible, reasoning = "", ""
+    parts = value if isinstance(value, list) else [value]
+    for part in parts:
+        if not isinstance(part, dict):
+            continue
+        if part.get("type") in _REASONING_KINDS or "thinking" in part or part.get("thought") is True:
+            reasoning += _nested_text(part)
+        elif isinstance(part.get("text"), str):
+            visible += part["text"]
+    return visible, reasoning
+
+
+def _is_thought(extra: object) -> bool:
+    """Return whether Gemini's extension marks the content as reasoning."""
+    google = extra.get("google") if isinstance(extra, dict) else None
+    return isinstance(google, dict) and google.get("thought") is True
+
+
+def _reasoning(message: dict[str, Any], found: str) -> str:
+    """Return reasoning from all fields that hold any, once where several hold the same."""
+    for field in _REASONING_FIELDS:
+        if value := message.get(field):
+            text = value if isinstance(value, str) else _nested_text(value)
+            if text not in found:
+                found += text
+    return found
+
+
+def _nested_text(value: object, depth: int = 0) -> str:
+    """Return the text of details, blocks or parts; of an object, what its first key with text holds."""
+    if isinstance(value, str):
+        return value
+    if depth < _MAX_NESTING and isinstance(value, list):
+        return "".join(_nested_text(item, depth + 1) for item in value)
+    if depth < _MAX_NESTING and isinstance(value, dict):
+        return next((text for key in _REASONING_TEXT_KEYS if (text := _nested_text(value.get(key), depth + 1))), "")
+    return ""
+
+
+def _tool_text(message: dict[str, Any]) -> str:
+    calls = message.get("tool_calls")
+    functions = (
+        [call.get("function") or call.get("custom") for call in calls if isinstance(call, dict)]
+        if isinstance(calls, list)
+        else []
+    )
+    functions.append(message.get("function_call"))
+    return "".join(
+        _argument_text(function.get("name")) + _argument_text(function.get("arguments") or function.get("input"))
+        for function in functions
+        if isinstance(function, dict)
+    )
+
+
+def _argument_text(value: object) -> str:
+    if isinstance(value, dict) and value:
+        return orjson.dumps(value).decode()
+    return value if isinstance(value, str) else ""

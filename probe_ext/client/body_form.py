@@ -1,0 +1,68 @@
+"""What a body is, by its first bytes: servers and proxies send any of these under any content type."""
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+
+from probe_ext.client.api.api_event import BadEventError, Event, ServerError
+from probe_ext.client.api.json_text import leading_object, load_json
+from probe_ext.client.api.openai_api import parse_event
+from probe_ext.client.api.server_errors import error_in_text, parse_error
+from probe_ext.client.wire.sse import SseParser
+
+
+class BodyForm(Enum):
+    """Forms of a body."""
+
+    EVENTS = "events"
+    DOCUMENT = "JSON document"
+    PAGE = "page"
+    TEXT = "text"
+
+
+_EVENT_FIELD = re.compile(rb"(?:data|event|id|retry|error)?:")
+_EVENT_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:")
+_INSIGNIFICANT = b"\xef\xbb\xbf \t\r\n"
+
+
+def body_form(beginning: bytes) -> BodyForm | None:
+    """Return the form of a body that begins like this; None if more bytes are needed to tell."""
+    text = beginning.lstrip(_INSIGNIFICANT)
+    if text[:1] in (b"{", b"["):
+        return BodyForm.DOCUMENT
+    if text[:1] == b"<":
+        return BodyForm.PAGE
+    if _EVENT_FIELD.match(text):
+        return BodyForm.EVENTS
+    return None if any(field.startswith(text) for field in _EVENT_FIELDS) else BodyForm.TEXT
+
+
+def parse_document(body: bytes) -> tuple[Sequence[Event], str | None]:
+    """Parse a JSON body. Return its events, of which there are several if each line is one, and what is wrong with it.
+
+    A JSON error object counts whatever follows it.
+    """
+    try:
+        return [parse_event(body)], None
+    except BadEventError as problem:
+        try:
+            return [parse_event(line) for line in body.splitlines() if line.strip()], None
+        except BadEventError:
+            error = parse_error(leading_object(body))
+            return ([Event([], None, error)], None) if error else ([], str(problem))
+
+
+def error_in_body(body: bytes, *, certain: bool = False) -> ServerError | None:
+    """Return the error that a body states, as JSON, as an event or as text; `certain`: it is known to be one."""
+    form = body_form(body)
+    if form is BodyForm.EVENTS:
+        parser = SseParser()
+        data = (parser.feed(body) + parser.flush() or [b""])[0]
+        return error_in_body(data, certain=certain) if body_form(data) is not BodyForm.EVENTS else None
+    if form is BodyForm.DOCUMENT:
+        try:
+            content = load_json(body)
+        except BadEventError:
+            content = leading_object(body)
+        return parse_error(content[0] if isinstance(content, list) and content else content)
+    return None if form is BodyForm.PAGE else error_in_text(body, certain=certain)

@@ -1,0 +1,1 @@
+"""How numbers, people and workers are put into words."""
