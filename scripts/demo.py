@@ -19,7 +19,7 @@ def main() -> int:
         if not host:
             return server.wait()
         print(
-            f"simulated server running at {host}; now testing the levels {LEVELS} users with two workers",
+            f"simulated server running at {host}; now testing it with two workers",
             flush=True,
         )
         command = ["run", "capacity", "--host", host, "--levels", LEVELS, "--hold", "12s", "--settle", "3s"]

@@ -139,7 +139,7 @@ class LiveRun:
         )
 
     def _point(self, now: Now, new_preemptions: int | None) -> dict[str, float | None]:
-        figures: dict[str, Any] = {**asdict(now), **asdict(now.window)}
+        figures: dict[str, Any] = {**asdict(now.window), **asdict(now)}
         figures.update(preemptions=new_preemptions, failed=now.failed - self._failed_before)
         return {name: figures[name] for name in ("t", *COLUMNS)}
 

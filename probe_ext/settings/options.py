@@ -91,7 +91,7 @@ class Options:
     levels: tuple[int, ...] | None = _option(
         read.optional(parse_levels), "", "user counts to hold, one after another, e.g. 1,2,4,8", "LIST"
     )
-    search: bool = _flag("search for the capacity: double the users until a level fails, then bisect")
+    search: bool = _flag("search for the capacity: double the users until too few replies are served, then close in")
     max_users: int = _option(read.user_count, "512", "upper bound for --search", "N")
     precision: float = _option(
         read.share, "20%", "width of the 95 % interval at which --search ends, as a share of the estimate", "SHARE"
@@ -100,7 +100,7 @@ class Options:
     hold: float = _option(
         read.positive_seconds,
         "30s",
-        "minimum measuring time per level; --search leaves an undecided level after 5 × this",
+        "minimum measuring time per level; a level that a few more replies would prove is held longer",
         "TIME",
     )
     settle: float = _option(seconds, "5s", "ramp excluded from each level's measurements", "TIME")

@@ -79,7 +79,8 @@ def _add_timings(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         "scenario": "capacity", "kind": "chat", "streamed": 1, "late": 0.0, "tokens_in": 200, "tokens_cached": 0,
         "tokens_out": TOKENS, "tokens_from": "usage", "tokens_first": 1, "tokens_visible": TOKENS, "events": TOKENS,
         "events_visible": TOKENS, "choices": 1, "outcome": "complete", "finish_reason": "stop", "status": 200,
-        "message": None, "connect": None, "tls": None, "lag_max": 0.0002, "reads": TOKENS + 1, "reads_unresolved": 0,
+        "message": None, "connect": None, "resolve": None, "tls": None,
+        "lag_max": 0.0002, "reads": TOKENS + 1, "reads_unresolved": 0,
         "tokens_reasoning": None, "gap_tokens": 1, "deadlines": TOKENS,
         "deadlines_missed": frame["longest_gap"].ge(PAUSE_S) * 2,
     }  # fmt: skip

@@ -252,7 +252,7 @@ def test_a_worker_drops_what_no_master_sends() -> None:
     valid = {
         messages.PING: {"t": 1.0, "version": "1", "key": True},
         messages.BEGIN: begin,
-        messages.ACK: {"run": "r", "number": 1},
+        messages.ACK: {"run": "r", "number": 1, "kept": True},
         messages.DRAIN: {"run": "r", "limit": 3.0, "again": False},
     }
     assert valid.keys() == FROM_MASTER.keys()

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import zmq.error
 from locust.exception import RPCError, RPCSendError
 from locust.rpc import zmqrpc
 from locust.rpc.protocol import Message
@@ -88,13 +87,13 @@ def _receive_from_client(server: Any) -> tuple[str, Any]:
             if answer is not None:
                 if kind_of(answer) is Kind.REFUSAL:
                     logger.warning("a worker (%.80r) was refused: its %s differs", worker, SWARM_TOKEN_VARIABLE)
-                with suppress(zmq.error.ZMQError):
+                with suppress(zmqrpc.zmqerr.ZMQError):
                     server.socket.send_multipart([parts[0], answer])
             if frame is None:
                 continue
         elif kind_of(parts[-1]) is not None:
             logger.warning("a worker (%.80r) has a %s, this master has none", worker, SWARM_TOKEN_VARIABLE)
-            with suppress(zmq.error.ZMQError):
+            with suppress(zmqrpc.zmqerr.ZMQError):
                 server.socket.send_multipart([parts[0], frame_of(Kind.REFUSAL)])
             continue
         elif len(parts[-1]) > MAX_STRANGER_FRAME_BYTES and not is_member(worker):
@@ -106,7 +105,7 @@ def _receive_from_client(server: Any) -> tuple[str, Any]:
 
 def _client_send(client: Any, message: Any) -> None:
     seals, frame = _Seals.of_worker(client), message.serialize()
-    _send(client.socket.send, seals.seal(frame) if seals else frame, zmq.NOBLOCK)
+    _send(client.socket.send, seals.seal(frame) if seals else frame, zmqrpc.zmq.NOBLOCK)
 
 
 def _client_receive(client: Any) -> Any:
@@ -124,8 +123,8 @@ def _client_receive(client: Any) -> Any:
         else:
             opened, answers = seals.receive(frame)
             for answer in answers:
-                with suppress(zmq.error.ZMQError):
-                    client.socket.send(answer, zmq.NOBLOCK)
+                with suppress(zmqrpc.zmqerr.ZMQError):
+                    client.socket.send(answer, zmqrpc.zmq.NOBLOCK)
             if opened is not None:
                 return decode(opened, "")
 
@@ -134,14 +133,14 @@ def _client_receive(client: Any) -> Any:
 def _send(send: Callable[..., object], *arguments: Any) -> None:
     try:
         send(*arguments)
-    except zmq.error.ZMQError as error:
+    except zmqrpc.zmqerr.ZMQError as error:
         raise RPCSendError("ZMQ sent failure") from error
 
 
 def _receive(receive: Callable[[], Any]) -> Any:
     try:
         return receive()
-    except zmq.error.ZMQError as error:
+    except zmqrpc.zmqerr.ZMQError as error:
         raise RPCError("ZMQ network broken") from error
 
 
@@ -150,7 +149,7 @@ def _limited(make: Callable[..., None]) -> Callable[..., None]:
 
     def make_limited(sock: Any, *arguments: Any) -> None:
         make(sock, *arguments)
-        sock.socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+        sock.socket.setsockopt(zmqrpc.zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
 
     return make_limited
 
