@@ -40,10 +40,7 @@ layers: $(READY) ## check the import contracts described in ARCHITECTURE.md
 # tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder
 
-unit: $(READY) ## run the test suite, six tests at a time
-	$(PYTEST)
-
-coverage: $(READY) ## run the test suite and measure its coverage
+unit: $(READY) ## run the test suite with coverage, six tests at a time
 	$(PYTEST) --cov --cov-report=term:skip-covered
 
 test: lint types layers unit ## run every check that a change must pass
