@@ -142,7 +142,8 @@ def _sketches(run: Path, frame: pd.DataFrame, seconds: float, rng: np.random.Gen
 
 
 def _locust(run: Path, replies: int, seconds: float) -> None:
-    stats = ["Type,Name,Request Count,Failure Count,Median Response Time", f",Aggregated,{replies},0,900"]
+    head = "Type,Name,Request Count,Failure Count,Median Response Time"
+    stats = [head, f"LLM,chat,{replies},0,900", f",Aggregated,{replies},0,900"]
     (run / "locust_stats.csv").write_text("\n".join(stats) + "\n", encoding="utf-8")
     rate = replies / seconds
     history = ["Timestamp,User Count,Type,Name,Requests/s,Failures/s"]

@@ -11,8 +11,6 @@ import msgpack
 import pytest
 import zmq
 
-pytest_plugins: list[str] = []
-
 
 class Stranger:
     """A peer on the master's port that says what it likes."""

@@ -203,4 +203,4 @@ def _too_many(failed: int, *, first: bool = False) -> str:
 
 
 def _users(users: Sequence[int]) -> str:
-    return listed([f"{number:,}" for number in users])
+    return listed([f"{number:,}" for number in users], most=8)
