@@ -18,7 +18,7 @@ from probe_ext.settings.errors import SettingsError
 Reasoning = Literal["shown", "hidden"]
 REASONINGS: tuple[Reasoning, ...] = ("shown", "hidden")
 
-OBSOLETE_KEYS: Mapping[str, Set[str]] = {"users": {"broken_share_from", "decided_from"}}
+OBSOLETE_KEYS: Mapping[str, Set[str]] = {"users": {"broken_share_from", "decided_from"}, "level": {"min_replies"}}
 """By section. Profiles of older runs have them; they have no effect."""
 
 Positive = Field(gt=0, allow_inf_nan=False)
@@ -88,8 +88,6 @@ class LevelRule(_Section):
 
     served_share: float = Field(default=0.95, gt=0, le=1)
     """minimum share of served users"""
-    min_replies: int = Field(default=3, ge=1)
-    """replies per user that the live view waits for; a run's own `--min-replies` takes precedence"""
 
 
 class SloProfile(_Section):

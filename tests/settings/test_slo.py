@@ -26,7 +26,7 @@ def test_chat_thresholds() -> None:
     assert (chat.typing.served, chat.typing.strained, chat.typing.min_tokens) == (10, 5, 8)
     assert (chat.silence.served, chat.silence.strained) == (2.0, 10.0)
     assert (chat.users.served_share, chat.users.broken_share) == (0.90, 0.01)
-    assert (chat.level.served_share, chat.level.min_replies, chat.reasoning) == (0.95, 3, "shown")
+    assert (chat.level.served_share, chat.reasoning) == (0.95, "shown")
 
 
 def test_missing_dimensions_are_not_judged() -> None:
