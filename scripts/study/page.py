@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scripts.study.figures import CLAIMED, CLAIMED_HARD, limits, missed_claims
+from scripts.study.figures import CLAIMED, CLAIMED_HARD, KNOWN_SHORTFALLS, limits, missed_claims
 from scripts.study.servers import cases
 from scripts.study.truth import ROUNDS_S, RUNS
 
@@ -65,6 +65,8 @@ def _part(part: str, rows: Sequence[Row]) -> str:
     columns = SEARCH_COLUMNS if searching else SWEEP_COLUMNS
     lines += [_line(*columns), _line(*("---" if name == "case" else "---:" for name in columns))]
     lines += [_search_line(row) if searching else _sweep_line(row, hard=hard) for row in rows]
+    refuted = [row["case"] for row in rows if missed_claims(row, hard=hard)]
+    lines += [f"\n*{case}*: {KNOWN_SHORTFALLS[part, case]}\n" for case in refuted if (part, case) in KNOWN_SHORTFALLS]
     if part == "cases":
         what = {case.name: case.what + ("; held out" if case.held_out else "") for case in cases()}
         lines += ["\nLong-run served shares with their standard errors:\n\n"]
