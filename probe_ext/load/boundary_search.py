@@ -14,7 +14,7 @@ from probe_ext.load.level_plan import MAX_HOLD_FACTOR
 from probe_ext.load.monitor import EstimateView, Interval, Monitor, State
 
 SEARCH_CRITICAL = 2.24
-"""standard errors for every proof in a search, instead of Student's t: it looks often; found by simulation"""
+"""standard errors for every proof in a search, where dispersion is known, scaled as Student's t; found by simulation"""
 MIN_TARGET_USERS = 2
 """users: no interval has to be narrower"""
 REPLIED_SHARE = 0.95

@@ -64,7 +64,7 @@ class RunEnd:
             self.waiting.kill()
         if self._headless and self._coordinator.run is None:
             self._display.preparing(None)
-            print_line("interrupted before the run began")
+            print_line(f"{self._coordinator.signal_reason or 'interrupted'} before the run began")
         elif self._headless:
             self._announce_drain()
         self._environment.runner.quit()

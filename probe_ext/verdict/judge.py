@@ -31,6 +31,8 @@ from probe_ext.verdict.wording.headline import Context, headline
 from probe_ext.verdict.wording.next_run import next_command, next_measurement, next_step
 
 NOTHING_GIVEN = Given()
+MAX_CRITICAL = 10.0
+"""Standard errors: a manifest that asks for less than one or more than this is damaged."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def judge(
 def _view(evidence: Evidence, profile: SloProfile, mode: Reasoning, assignment: LevelAssignment, sent: Floats) -> _View:
     graded = grade_levels(evidence, profile, mode, assignment)
     critical = number(mapping(mapping(evidence.manifest.get("plan")).get("search")), "critical")
+    critical = critical if critical is not None and 1 <= critical <= MAX_CRITICAL else None
     faults = client_faults(evidence.replies)
     return _View(graded, estimate_dimensions(assignment, graded, sent, faults, profile, critical))
 

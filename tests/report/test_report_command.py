@@ -56,7 +56,7 @@ def test_capacity_json_is_the_judgement(run: Path) -> None:
         ("4", ExitCode.OK, "gate: at least 4 users served: met, 4 held"),
         ("1", ExitCode.OK, "gate: at least 1 user served: met, 4 held"),
         ("6", ExitCode.GATE, "gate: at least 6 users served: unproven, 4 held, and 6 was not proven"),
-        ("8", ExitCode.GATE, "gate: at least 8 users served: missed, 8 users failed"),
+        ("8", ExitCode.GATE, "gate: at least 8 users served: missed, 8 are too many"),
     ],
 )
 def test_gate(run: Path, capsys: pytest.CaptureFixture[str], users: str, code: int, text: str) -> None:
@@ -100,7 +100,7 @@ def test_gate_is_not_met_by_a_response_cache_but_can_be_missed() -> None:
     asked = [gate(judged, users) for users in (8, 16)]
     assert [(one.met, one.sentence.split(": ")[-1]) for one in asked if one] == [
         (False, "unproven, 8 held, but with replies from a response cache"),
-        (False, "missed, 16 users failed"),
+        (False, "missed, 16 are too many"),
     ]
 
 

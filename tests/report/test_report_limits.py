@@ -31,7 +31,7 @@ def test_rules_that_hold_are_shown_and_the_others_folded(page: Page) -> None:
     assert wall.advice
     assert ("peak KV-cache usage, at 8 users", "100 %") in wall.figures
     assert len(page.limits.others) == len(RULE_NAMES) - 1
-    assert all(one.title.startswith(("Ruled out: ", "Not known whether ")) for one in page.limits.others)
+    assert all(one.title.startswith(("Ruled out: ", "Unknown: ")) for one in page.limits.others)
     unknown = [one for one in page.limits.others if one.kind == "open"]
     assert page.limits.others[: len(unknown)] == unknown
     assert all(one.advice.startswith("Needed to know it:") for one in unknown)

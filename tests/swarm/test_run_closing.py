@@ -95,4 +95,4 @@ def test_search_is_reviewed_between_last_replies_and_last_manifest() -> None:
     shape.steps.review = lambda now, heard: done.append("reviewed" if heard is run.monitor else "of another")  # type: ignore[union-attr,method-assign]
     run.write_manifest = lambda: done.append("written")
     run.finish()
-    assert done == ["closed", "reviewed", "written"]
+    assert done == ["closed", "written", "reviewed", "written"]

@@ -126,8 +126,10 @@ def _check_gate(verdict: Judgement) -> None:
         assert gated is not None
         altered = {"response_cache", "cut_answers"} & {*verdict.diagnosis.bounds}
         invalid = verdict.verdict == "invalid"
-        met = not invalid and not altered and held is not None and held >= users
-        missed = not invalid and failed is not None and failed <= users
+        again = [level.users for level in verdict.levels if "needs_second_visit" in level.reasons]
+        doubtful = invalid or any(n <= users for n in (*verdict.drift, *verdict.contradictions, *again))
+        met = not doubtful and not altered and held is not None and held >= users
+        missed = not doubtful and failed is not None and failed <= users
         assert gated.outcome == ("passed" if met else "failed" if missed else "unproven")
         assert gated.met == met
         assert gated.sentence.startswith(f"gate: at least {things(users, 'user')} served: ")
@@ -140,5 +142,5 @@ def _check_findings(verdict: Judgement) -> None:
     assert (found["levels"].state == "pass") == decided
     if unproven:
         assert f"{things(unproven[0], 'user')} (" in found["levels"].why
-    assert (found["drift"].state == "fail") == bool(verdict.drift)
+    assert found["drift"].state == "fail" or not verdict.drift
     assert not verdict.contradictions or found["in_order"].state == "fail"

@@ -34,14 +34,31 @@ def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
     name = f"gate: at least {things(users, 'user')} served"
     if capacity["verdict"] == "invalid":
         return Gate(users, "unproven", f"{name}: unproven, the run is invalid")
+    doubt = _doubt(capacity, users)
+    if doubt:
+        return Gate(users, "unproven", f"{name}: unproven, {doubt}")
     if held is not None and held >= users:
         altered = altered_replies(capacity["diagnosis"]["bounds"])
         but = f"unproven, {held:,} held, but with replies {altered}" if altered else f"met, {held:,} held"
         return Gate(users, "unproven" if altered else "passed", f"{name}: {but}")
     if failed is not None and failed <= users:
-        return Gate(users, "failed", f"{name}: missed, {things(failed, 'user')} failed")
+        return Gate(users, "failed", f"{name}: missed, {failed:,} {'is' if failed == 1 else 'are'} too many")
     proven = f"{held:,} held" if held is not None else "no level held"
     return Gate(users, "unproven", f"{name}: unproven, {proven}, and {users:,} was not proven{_estimate(capacity)}")
+
+
+def _doubt(capacity: Mapping[str, Any], users: int) -> str:
+    """Return what spoils a claim about this many users: a level up to them that something else than load made worse."""
+    again = [level["users"] for level in capacity.get("levels", ()) if "needs_second_visit" in level["reasons"]]
+    for what, found in (
+        ("the server changed during the run: visits differ", capacity.get("drift", ())),
+        ("service was worse than at more users", capacity.get("contradictions", ())),
+        ("one bad stretch needs a second visit", again),
+    ):
+        below = [number for number in found if number <= users]
+        if below:
+            return f"{what} at {things(below[0], 'user')}"
+    return ""
 
 
 def _estimate(capacity: Mapping[str, Any]) -> str:
@@ -50,6 +67,6 @@ def _estimate(capacity: Mapping[str, Any]) -> str:
     if suggestion is None or not suggestion["users"] or capacity["groups"] is not None:
         return ""
     if suggestion["high"] is None:
-        return f" (probably at least {suggestion['users']:,} are served)"
+        return f" (probably at least {things(suggestion['users'], 'user')})"
     span = interval_text((suggestion["low"], suggestion["high"]))
     return f" (probably about {suggestion['users']:,} are served, 95 %: {span})"

@@ -34,7 +34,7 @@ _KINDS = {
     "unknown": ("open", "?", "not known"),
     "absent": ("good", "–", "ruled out"),
 }
-_TITLE_PREFIXES = {"holds": "", "unknown": "Not known whether ", "absent": "Ruled out: "}
+_TITLE_PREFIXES = {"holds": "", "unknown": "Unknown: ", "absent": "Ruled out: "}
 _FORMATS = {"fraction": formats.percent, "seconds": formats.seconds}
 _SINGULARS = {
     "replies": "reply",
@@ -112,7 +112,7 @@ def _limit(ruling: Mapping[str, Any]) -> Limit:
         kind, sign = "good", "✓"
     since = f"from {things(ruling['from_users'], 'user')} on" if ruling["from_users"] else ""
     confidence = f"{ruling['confidence']} confidence" if ruling["confidence"] else ""
-    needs = f"Needed to know it: {ruling['needs']}." if ruling["needs"] else ""
+    needs = f"To find out, it would need {ruling['needs']}." if ruling["needs"] else ""
     return Limit(
         state=ruling["state"],
         kind=kind,

@@ -189,9 +189,10 @@ class ActiveRun(RunFacts):
         self.collector.close()
         self._rows_reserve.free()
         self._manifest_reserve.free()
+        self.write_manifest()
         if isinstance(self.steps, SearchSteps):
             self.steps.review(self.now(), self.monitor)  # the last replies have ended
-        self.write_manifest()
+            self.write_manifest()
         self._report_reserve.free()
 
     def write_manifest(self) -> None:

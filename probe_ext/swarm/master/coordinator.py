@@ -190,8 +190,10 @@ class Coordinator:
             self.phase.enter(Phase.CLOSING)
             if self.local:
                 self._collect_local(run)
-            run.finish()
-            self.phase.enter(Phase.IDLE)
+            try:
+                run.finish()
+            finally:
+                self.phase.enter(Phase.IDLE)  # or no other run could begin
 
     def _on_batch(self, msg: Any, **_: Any) -> None:
         kept = self.run is not None and self.run.collector.accept(msg.data)

@@ -1,5 +1,6 @@
 """Levels or a search as a Locust load shape. Attached only for a plan: a shape hides the web UI's user fields."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,8 @@ from locust import LoadTestShape
 
 from probe_ext.load.boundary_search import SearchPlan, SearchSteps
 from probe_ext.load.level_plan import LevelPlan
+
+logger = logging.getLogger(__name__)
 
 _RAMP_S = 3.0  # over which a level's new users are spread
 
@@ -42,7 +45,11 @@ class LevelShape(LoadTestShape):
         if monitor is None or self._ending():
             return self._last
         users = self.get_current_user_count()
-        target = self.steps.target(self._now(), users, monitor)
+        try:
+            target = self.steps.target(self._now(), users, monitor)
+        except Exception:
+            logger.exception("probe: internal error (please report); the plan ends here")
+            target = None  # Locust would log it and keep the users at work without end
         if target is None:
             self.finished = True
             return None

@@ -93,6 +93,10 @@ def _drift(levels: Sequence[LevelResult], estimate: CapacityEstimate) -> Finding
     if not repeated:
         return Finding("drift", "unproven", False, "No level was visited twice, so a drift of the server stays unseen.")
     shown = "; ".join(_visits(users, levels) for users in estimate.drift or repeated)
+    left_out = [users for users in repeated if users in estimate.disturbed]
+    if left_out and not estimate.drift:
+        why = f"One visit was much worse than the other, and is left out. {capitalised(_visits(left_out[0], levels))}."
+        return Finding("drift", "fail", False, why, "Find out what else used the server at the time, then repeat.")
     if not estimate.drift:
         return Finding("drift", "pass", False, f"Repeated visits agree. {capitalised(shown)}.")
     advice = "The server changed during the run (temperature, other clients, memory). Find out what did, then repeat."

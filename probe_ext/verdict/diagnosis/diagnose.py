@@ -118,7 +118,7 @@ def _nothing_holds(rulings: Mapping[str, Ruling], facts: Facts) -> str:
     if unknown_rules:
         telling = [ruling for ruling in unknown_rules if ruling.evidence and ruling.rule not in _NOT_ABOUT_LOAD]
         first = (telling or unknown_rules)[0]
-        return f"What limits the server is not known. {first.why} Needed to know it: {first.needs}."
+        return f"What limits the server is not known. {first.why} To find out, it would need {first.needs}."
     if facts.loads[-1].served:
         return f"No limit reached yet. {rulings['not_loaded'].why}"
     return "None of the known limits explains what users experienced."

@@ -5,7 +5,7 @@ State, interval, bracket, sentence, gate and search all come from here, so they 
 1. `observations`: which replies count; visits, levels and blocks of about one reply a user.
 2. `dispersion`: what a reply is worth, as replies of one moment share one fate.
 3. `disturbances`, `user_differences`, `broken_replies`: what must not be taken for an answer to the load.
-4. `level_proofs`: which levels are proven to hold or to fail, with the help of their neighbours (`evidence`).
+4. `level_proofs`: which levels are proven to hold or to fail, with the help of their neighbours (`level_evidence`).
 5. `capacity_curve`: where between the levels the served share crosses the limit.
 """
 
@@ -46,7 +46,7 @@ def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | Non
     curve = _curve(evidence, criteria)
     point = _point(evidence, curve, bracket, criteria)
     interval = _interval(evidence, bracket, curve, criteria)
-    placed = point is not None and curve is not None and _passes_limit(evidence, bracket)
+    placed = point is not None and curve is not None and not evidence.drift and _passes_limit(evidence, bracket)
     served = int(point) if placed and point is not None else _proven_users(bracket)
     if interval is not None and served is not None:
         interval = min(interval[0], served), interval[1]

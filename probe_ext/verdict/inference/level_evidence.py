@@ -78,7 +78,7 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
     contradicting = proofs.find_contradictions(sound, limit, bounds.contradiction)
     sound = sound.without(contradicting)
     too_slow = proofs.evidence_of_failing(sound, limit) > bounds.proof
-    broken = judge_broken(levels, too_slow, criteria, critical)
+    broken = judge_broken(sound_levels, too_slow, criteria, critical)
     if comparison.differ:
         # Those who need not be served must not be what makes a level fail.
         rest = [without_worst(level, comparison.residuals, 1 - criteria.users_share) for level in sound_levels]
@@ -87,7 +87,9 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
     if not comparison.rest_alike:
         fine = no_group_suffers_up_to(levels, limit, criteria.users_share)
         held = held & (fine | _held_by_each_group(visits, levels, comparison, criteria, critical))
-    held = held & broken.allows_holding
+    disturbed = np.array([not level.replies for level in sound_levels], dtype=np.bool_)
+    # What higher levels show does not prove a level whose own replies say otherwise.
+    held = held & broken.allows_holding & ~contradicting & ~disturbed
     failed = too_slow | broken.fails
     both = held & failed
     return LevelEvidence(
@@ -96,7 +98,7 @@ def gather(visits: Sequence[Visit], criteria: Criteria, critical: float | None, 
         bounds=bounds,
         counts=_count(levels, pooled),
         sound=sound,
-        disturbed=np.array([not level.replies for level in sound_levels], dtype=np.bool_),
+        disturbed=disturbed,
         visits_left_out=left_out,
         contradicting=contradicting,
         drift=find_drift(sound_levels, pooled, bounds.contradiction),

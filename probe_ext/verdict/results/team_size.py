@@ -84,7 +84,7 @@ def team(at: AtCapacity | None, think_time: float | None) -> Team | None:
     if at is None or think_time is None or at.in_flight <= 0:
         return None
     share = at.reply / (at.reply + think_time)
-    low, high = (largest_team(round(at.in_flight), share, calm) for calm in CALM_SHARES)
+    low, high = (largest_team(max(1, math.floor(at.in_flight)), share, calm) for calm in CALM_SHARES)
     size = people(low) if low == high else f"{low:,} to {people(high)}"
     return Team(
         think_time=think_time,
