@@ -70,10 +70,10 @@ def test_wrong_passwords_slow_their_own_address_down_and_no_other(monkeypatch: p
         return int(answer.status_code)
 
     guesses = 0
-    for _ in range(3600 * 4):
+    for _ in range(600 * 4):
         now[0] += 0.25
         guesses += attempt("open", "10.0.0.6") == 302
-    assert guesses <= 130  # an hour of trying four times a second
+    assert guesses <= 30  # ten minutes of trying four times a second
     assert attempt("open sesame", "10.0.0.6") == 429
     assert attempt("open sesame", "10.0.0.7") == 302  # the operator is not locked out
     for n in range(20):

@@ -61,6 +61,7 @@ def test_a_run_can_be_repeated_from_its_seed(part: str) -> None:
     assert run_job(job)["levels"]
 
 
+@pytest.mark.untraced
 def test_a_random_server_can_be_drawn_again_and_the_salt_matters() -> None:
     first, again, other = (random_server(salt, 5) for salt in ("a", "a", "b"))
     assert first == again
