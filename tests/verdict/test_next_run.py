@@ -79,7 +79,7 @@ def test_nothing_is_left_where_only_a_level_too_close_to_call_lies_between() -> 
 
 
 def test_nothing_is_left_after_failing_at_one_user() -> None:
-    assert measurement(estimate([level(1, "failed")], (None, 1), (0, 0), 0, next=None)) is None
+    assert measurement(estimate([level(1, "failed")], (None, 1), (0, 0), 0)) is None
 
 
 def test_more_time_does_not_tell_where_users_differ() -> None:

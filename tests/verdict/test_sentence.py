@@ -12,7 +12,6 @@ from probe_ext.verdict.values.capacity_estimate import (
     Dispersion,
     GroupCapacity,
     LevelEstimate,
-    NextStep,
     Reason,
     Suggestion,
     UserGroup,
@@ -45,7 +44,7 @@ def estimate(
     made = CapacityEstimate(
         levels=tuple(levels), estimate=None, interval=interval, bracket=bracket, served_users=served, suggestion=None,
         dispersion=Dispersion(1.0, 8.0, 0.3, 0.1, "prior"), drift=(), contradictions=(), disturbed=(),
-        users_differ=False, groups=None, placed_by_curve=False, next=NextStep(8, 30.0, "narrow"),
+        users_differ=False, groups=None, placed_by_curve=False,
     )  # fmt: skip
     return replace(made, **changes)
 

@@ -1,4 +1,4 @@
-"""One estimator: how many users are served, how sure that is, and what to measure next.
+"""One estimator: how many users are served, and how sure that is.
 
 State, interval, bracket, sentence, gate and search all come from here, so they can't disagree. The steps:
 
@@ -17,7 +17,6 @@ from probe_ext.verdict.inference.capacity_curve import Crossing, fit_crossing, m
 from probe_ext.verdict.inference.level_estimates import level_estimates
 from probe_ext.verdict.inference.level_evidence import LevelEvidence, gather
 from probe_ext.verdict.inference.level_proofs import gaps_of_crossing
-from probe_ext.verdict.inference.next_step import next_step
 from probe_ext.verdict.inference.observations import Visit
 from probe_ext.verdict.inference.user_differences import split_visits
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, Dispersion, GroupCapacity, Suggestion
@@ -50,9 +49,8 @@ def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | Non
     served = int(point) if placed and point is not None else _proven_users(bracket)
     if interval is not None and served is not None:
         interval = min(interval[0], served), interval[1]
-    levels = level_estimates(evidence, criteria)
     return CapacityEstimate(
-        levels=levels,
+        levels=level_estimates(evidence, criteria),
         estimate=point,
         interval=interval,
         bracket=bracket,
@@ -65,7 +63,6 @@ def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | Non
         users_differ=evidence.comparison.differ,
         groups=_groups(visits, evidence, criteria, critical),
         placed_by_curve=placed,
-        next=next_step(levels, interval, point),
     )
 
 

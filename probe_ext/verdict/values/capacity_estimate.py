@@ -111,15 +111,6 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
-class NextStep:
-    """The measurement that would tell most."""
-
-    users: Count
-    seconds: Amount
-    reason: Literal["second_visit", "inside_bracket", "below", "above", "narrow"]
-
-
-@dataclass(frozen=True)
 class CapacityEstimate:
     """Everything that the judged replies say about capacity."""
 
@@ -141,7 +132,6 @@ class CapacityEstimate:
     groups: GroupCapacity | None
     placed_by_curve: bool
     """whether `estimate` lies between levels because a curve places it there"""
-    next: NextStep | None
 
     def level(self, users: int) -> LevelEstimate | None:
         """Return the level with this number of users."""

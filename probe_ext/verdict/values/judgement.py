@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-from probe_ext.verdict.values.capacity_estimate import Dispersion, GroupCapacity, NextStep, Suggestion
+from probe_ext.verdict.values.capacity_estimate import Dispersion, GroupCapacity, Suggestion
 from probe_ext.verdict.values.cold_user_gap import ColdUserGap
 from probe_ext.verdict.values.dimension_result import DimensionResult
 from probe_ext.verdict.values.finding import Finding
@@ -19,6 +19,15 @@ from probe_ext.verdict.values.sizing_types import Cost, Goodput, Team
 
 SCHEMA = 2
 DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """The level that would tell most, of those that the next command measures."""
+
+    users: Count
+    seconds: Amount
+    reason: Literal["second_visit", "inside_bracket", "below", "above", "narrow"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 from probe_ext.settings.options import OPTIONS
 from probe_ext.verdict.inference.least_proof import least_proof
-from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate, NextStep
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
+from probe_ext.verdict.values.judgement import NextStep
 from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.wording.early_end import planned
 
@@ -53,7 +54,7 @@ def next_measurement(
 
     A run is judged by itself, so each level is held for as long as it takes to prove it from that run alone.
     """
-    if estimate.next is None:
+    if _is_settled(estimate):
         return None
     search = mapping(mapping(manifest.get("plan")).get("search"))
     if search:
@@ -69,6 +70,15 @@ def next_measurement(
     if None not in estimate.bracket or estimate.users_differ or estimate.levels[-1].users == 1:
         return None
     return NextMeasurement()
+
+
+def _is_settled(estimate: CapacityEstimate) -> bool:
+    """Tell whether nothing was measured, or the capacity is known to the user."""
+    if estimate.interval is None:
+        return True
+    low, high = estimate.interval
+    doubtful = any("needs_second_visit" in level.reasons for level in estimate.levels)
+    return high is not None and high <= low and not doubtful
 
 
 def _held_for(
@@ -159,17 +169,22 @@ def _too_close(level: LevelEstimate, estimate: CapacityEstimate, criteria: Crite
 
 def next_step(measurement: NextMeasurement | None, estimate: CapacityEstimate) -> NextStep | None:
     """Return the level of this measurement that would tell most, and why; None for a search."""
-    if measurement is None or not measurement.levels or estimate.next is None:
+    if measurement is None or not measurement.levels:
         return None
-    levels, wanted = measurement.levels, estimate.next.users
-    users = min(levels, key=lambda level: abs(level - wanted))
+    levels, hold = measurement.levels, measurement.hold
+    lowest, highest = estimate.levels[0].users, estimate.levels[-1].users
     if _to_visit_again(estimate):
-        return NextStep(levels[0], measurement.hold, "second_visit")
-    if levels[0] > estimate.levels[-1].users:
-        return NextStep(users, measurement.hold, "above")
-    if levels[-1] < estimate.levels[0].users:
-        return NextStep(users, measurement.hold, "below")
-    return NextStep(users, measurement.hold, "narrow" if None in estimate.bracket else "inside_bracket")
+        return NextStep(levels[0], hold, "second_visit")
+    if levels[0] > highest:
+        return NextStep(levels[0], hold, "above")
+    if levels[-1] < lowest:
+        return NextStep(_nearest(levels, lowest // 2), hold, "below")
+    likely = estimate.suggestion.users if estimate.suggestion else 0
+    return NextStep(_nearest(levels, likely), hold, "narrow" if None in estimate.bracket else "inside_bracket")
+
+
+def _nearest(levels: Sequence[int], users: int) -> int:
+    return min(levels, key=lambda level: abs(level - users))
 
 
 def next_command(

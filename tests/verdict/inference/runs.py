@@ -3,6 +3,9 @@
 import numpy as np
 
 from probe_ext.verdict.inference.observations import Visit
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria
+from probe_ext.verdict.values.judgement import NextStep
+from probe_ext.verdict.wording.next_run import next_measurement, next_step
 
 HOLD_S = 40.0
 
@@ -35,3 +38,8 @@ def sweep(shares: dict[int, float], *, cycles: int = 20, seed: int = 0) -> list[
         random_visit(users, users * cycles, share, seed=seed * 100 + i, start=i * 50.0)
         for i, (users, share) in enumerate(shares.items())
     ]
+
+
+def step_after(estimated: CapacityEstimate) -> NextStep | None:
+    """Return what a run with this estimate suggests to measure next."""
+    return next_step(next_measurement({}, estimated, Criteria()), estimated)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from runs import random_visit, visit
+from runs import random_visit, step_after, visit
 
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.observations import Visit
@@ -27,8 +27,9 @@ def test_one_bad_stretch_needs_a_second_visit(first: int) -> None:
     assert level is not None
     assert (level.state, level.reasons) == ("unproven", ("needs_second_visit",))
     result = run(shares_by_cycle(shares))
-    assert result.next is not None
-    assert (result.next.users, result.next.reason) == (USERS, "second_visit")
+    step = step_after(result)
+    assert step is not None
+    assert (step.users, step.reason) == (USERS, "second_visit")
 
 
 def test_second_visit_that_is_fine_leaves_the_disturbed_one_out() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from runs import random_visit, sweep, visit
+from runs import random_visit, step_after, sweep, visit
 
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.observations import Visit
@@ -95,7 +95,7 @@ def test_search_that_looks_often_proves_less() -> None:
 
 def test_no_visits() -> None:
     result = estimate([])
-    assert (result.levels, result.interval, result.served_users, result.next) == ((), None, None, None)
+    assert (result.levels, result.interval, result.served_users, step_after(result)) == ((), None, None, None)
 
 
 @pytest.mark.parametrize("users", [1, 2])
@@ -109,8 +109,9 @@ def test_three_replies_prove_nothing_good(users: int, fate: bool) -> None:
 def test_lowest_level_that_fails_leaves_the_rest_unmeasured() -> None:
     result = estimate([visit(8, [False] * 80), visit(16, [False] * 160, start=50.0)])
     assert (result.bracket, result.served_users, result.interval) == ((None, 8), None, (0, 7))
-    assert result.next is not None
-    assert result.next.reason == "below"
+    step = step_after(result)
+    assert step is not None
+    assert (step.users < 8, step.reason) == (True, "below")
 
 
 def test_one_user_who_is_not_served_means_none() -> None:
@@ -122,8 +123,9 @@ def test_everything_served_leaves_the_top_open() -> None:
     result = estimate([visit(users, [True] * users * 20, start=i * 50.0) for i, users in enumerate((4, 8, 16))])
     assert result.bracket == (16, None)
     assert result.interval == (16, None)
-    assert result.next is not None
-    assert (result.next.users, result.next.reason) == (32, "above")
+    step = step_after(result)
+    assert step is not None
+    assert (step.users, step.reason) == (32, "above")
 
 
 def test_gap_without_a_curve_answers_with_what_is_proven() -> None:
@@ -136,7 +138,7 @@ def test_all_or_nothing_is_proven() -> None:
     fates = {1: True, 2: True, 3: False, 4: False}
     result = estimate([visit(n, [fate] * n * 50, start=n * 50.0) for n, fate in fates.items()])
     assert (result.bracket, result.interval, result.served_users) == ((2, 3), (2, 2), 2)
-    assert result.next is None
+    assert step_after(result) is None
 
 
 def test_hand_ramp_of_short_bands() -> None:
