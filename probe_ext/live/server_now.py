@@ -1,12 +1,10 @@
 """The server's current metrics: summed over engines, with counters that may reset."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from probe_ext.measure.table_rows import ServerRow
-from probe_ext.verdict.server.server_series import STALE_S
+from probe_ext.verdict.server.server_series import STALE_S, Engine, is_part
 
-Engine = tuple[str, str]
-"""URL and engine"""
 _SHOWN = ("kv_usage", "running", "waiting")
 
 
@@ -35,7 +33,7 @@ class ServerNow:
     def _count(self, engine: Engine, value: float) -> None:
         before = self._counter.get(engine)
         self._counter[engine] = value
-        if before is None or _is_part(engine, self._counter):
+        if before is None or is_part(engine, self._counter):
             return
         rise = value - before if value >= before else value  # a counter that fell was reset to 0
         self.preemptions = (self.preemptions or 0) + round(rise)
@@ -59,10 +57,5 @@ class ServerNow:
     def _fresh(self, quantity: str, now: float) -> Iterator[float]:
         newest = self._newest[quantity]
         for engine, (t, value) in newest.items():
-            if now - t <= STALE_S and not _is_part(engine, newest):
+            if now - t <= STALE_S and not is_part(engine, newest):
                 yield value
-
-
-def _is_part(engine: Engine, known: Container[Engine]) -> bool:
-    """Whether the server's total is known too, which then counts instead of its parts."""
-    return engine[1] != "all" and (engine[0], "all") in known

@@ -1,6 +1,6 @@
 """Server metrics as time series: several engines merged, counters that may be reset."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,15 +44,22 @@ def read_metrics(server: Columns) -> Metrics:
     """Group the samples by metric and engine; where a server reports parts and their sum, take the sum."""
     t, value = numbers(server, "t"), numbers(server, "value")
     keys = list(zip(texts(server, "quantity"), texts(server, "url"), texts(server, "engine"), strict=True))
-    rows: dict[tuple[str, str, str], list[int]] = {}
+    rows: dict[str, dict[Engine, list[int]]] = {}
     for i in np.flatnonzero(~np.isnan(t) & ~np.isnan(value)):
-        rows.setdefault(keys[i], []).append(int(i))
+        quantity, url, name = keys[i]
+        rows.setdefault(quantity, {}).setdefault((url, name), []).append(int(i))
     metrics: dict[str, dict[Engine, Series]] = {}
-    for (quantity, url, engine), indices in sorted(rows.items()):
-        if engine == "all" or (quantity, url, "all") not in rows:
-            order = np.array(indices)[np.argsort(t[indices], kind="stable")]
-            metrics.setdefault(quantity, {})[url, engine] = Series(t[order], value[order])
+    for quantity, by_engine in sorted(rows.items()):
+        for engine, indices in sorted(by_engine.items()):
+            if not is_part(engine, by_engine):
+                order = np.array(indices)[np.argsort(t[indices], kind="stable")]
+                metrics.setdefault(quantity, {})[engine] = Series(t[order], value[order])
     return metrics
+
+
+def is_part(engine: Engine, known: Container[Engine]) -> bool:
+    """Tell whether the server's total is known too, which then counts instead of its parts."""
+    return engine[1] != "all" and (engine[0], "all") in known
 
 
 def server_figures(metrics: Metrics, level: Level) -> ServerFigures:
