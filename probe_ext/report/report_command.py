@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,8 @@ def build(
     options = mapping(content.get("options"))
     profile = _profile(content, slo)
     evidence = frames.load(run)
+    if slo is not None:  # so that the next command asks for what this report is about
+        evidence = replace(evidence, manifest={**evidence.manifest, "options": {**options, "slo": slo}})
     given = _given(given, options)
     judgement = judge(evidence, profile, reasoning=reasoning, given=given)
     own_gate = options.get("fail_under_users")

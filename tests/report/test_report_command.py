@@ -169,6 +169,7 @@ def test_a_run_can_be_judged_by_another_profile(run: Path, capsys: pytest.Captur
     slow.write_text("silence: {served: 30, strained: 60}\n", encoding="utf-8")
     assert report(str(run), "--slo", str(slow)) == ExitCode.OK
     assert "At least 4 people can use this at once." in capsys.readouterr().out
+    assert f"--slo={slow}" in json.loads((run / "capacity.json").read_text(encoding="utf-8"))["next_command"]
 
 
 def test_killed_run_still_gets_its_verdict(run: Path) -> None:

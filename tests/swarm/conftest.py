@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +18,9 @@ from probe_ext.measure import clock  # noqa: E402
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
     """A world whose clock all processes use, and in which nothing runs by itself."""
+    monkeypatch.chdir(tmp_path)  # workers write their backups below the working directory
     made = World()
     monkeypatch.setattr(clock, "monotonic", made.shown)
     monkeypatch.setattr("gevent.sleep", made.sleep)

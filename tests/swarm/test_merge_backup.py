@@ -48,7 +48,6 @@ def left(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Left:
     clock = lambda t: 3600.0 + (1 + 90e-6) * t  # noqa: E731
     world.clocks = {WORKER: clock}
     monkeypatch.setattr(messages, "clock_name", lambda: world.who)
-    monkeypatch.chdir(tmp_path)
     run = tmp_path / "run"
     run.mkdir()
     swarm = Swarm(world, Wire(world, slow=0.002), run, workers=1)

@@ -60,7 +60,7 @@ def test_the_level_before_saturation_is_named() -> None:
         True,
         (24, 32),
     )
-    assert "24 people fill 97 % of the KV cache" in headroom.sentence
+    assert "The KV cache was at most 97 % full at 24 people, near saturation" in headroom.sentence
     assert "near saturation, and nothing is preempted yet; at 32 it ran out of memory" in headroom.sentence
 
 

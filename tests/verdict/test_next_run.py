@@ -109,6 +109,8 @@ def test_levels_are_held_for_at_least_as_long_as_a_proof_takes() -> None:
         ("precise", None),
         ("max_users", "--search --max-users=1024"),
         ("time", "--search --search-time=3600"),
+        ("unreachable", None),
+        ("widened", "--search"),
         (None, "--search"),
     ],
 )

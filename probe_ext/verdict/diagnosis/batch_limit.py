@@ -122,7 +122,7 @@ def _set_limit(facts: Facts, load: Load, queued: list[_Seen], slots: float | Non
     each = f" on each of {engines} engines" if engines > 1 else ""
     usage = quantile(top.load.gauges.kv[top.load.gauges.queued], 0.5)
     why = f"No more than {count(cap)} requests ran{each} while others waited for a slot"
-    why += "." if usage is None else f", although only {percent(usage)} of the KV cache was in use."
+    why += "." if usage is None else f", although a median of only {percent(usage)} of the KV cache was in use."
     since = min(one.users for one in queued if _alike(one.cap, cap))
     label = f"no more than {count(cap)} requests run at once{each}"
     advice = advised(MORE_SLOTS, facts.engine) + _room(facts)

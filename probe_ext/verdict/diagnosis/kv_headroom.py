@@ -264,8 +264,7 @@ def _measured(best: Load | None, near: bool | None, saturated: int | None) -> st
         if saturated is None:
             return "The KV-cache usage is not known."
         return f"The KV cache ran out of memory at {people(saturated)} already."
-    fill = "fills" if best.users == 1 else "fill"
-    usage = f"{people(best.users)} {fill} {percent(best.kv_max or 0.0)} of the KV cache"
+    usage = f"The KV cache was at most {percent(best.kv_max or 0.0)} full at {people(best.users)}"
     then = f"; at {saturated:,} it ran out of memory" if saturated is not None else ""
     if not near:
         return f"{usage}{then}."

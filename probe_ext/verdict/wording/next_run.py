@@ -97,13 +97,13 @@ def _to_visit_again(estimate: CapacityEstimate) -> tuple[int, ...]:
 
 
 def _further_search(search: Mapping[str, Any]) -> NextMeasurement | None:
-    """Continue a search that ended at one of its limits, or early."""
+    """Continue a search that ended at one of its limits, repeat one that ended early or was widened afterwards."""
     outcome = search.get("outcome")
     if outcome == "max_users":
         return NextMeasurement(search={"max_users": int(2 * number(search, "max_users", 1.0))})
     if outcome == "time":
         return NextMeasurement(search={"search_time": 2 * number(search, "longest", HOLD_S)})
-    return None if outcome else NextMeasurement()
+    return None if outcome in {"precise", "unreachable"} else NextMeasurement()
 
 
 def _levels_to_measure(estimate: CapacityEstimate, close: set[int]) -> tuple[int, ...]:
