@@ -30,6 +30,7 @@ from setup_steps import (
     UnsupportedError,
     cache_folder,
     last_line,
+    models,
     path_from_environment,
     pip_failure,
     require_disk,
@@ -53,10 +54,6 @@ BUILD = {
 
 def program() -> Path:
     return path_from_environment("PROBE_LLAMA_SERVER", cache_folder() / "llama" / "llama-server")
-
-
-def models() -> Path:
-    return path_from_environment("PROBE_MODELS", cache_folder() / "models")
 
 
 def model(name: str) -> Path:

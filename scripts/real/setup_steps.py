@@ -29,6 +29,11 @@ def path_from_environment(name: str, default: Path) -> Path:
     return Path(value).expanduser().absolute() if value else default
 
 
+def models() -> Path:
+    """Return the folder of the random models, which all servers share."""
+    return path_from_environment("PROBE_MODELS", cache_folder() / "models")
+
+
 def require_disk(folder: Path, gigabytes: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free / 1e9

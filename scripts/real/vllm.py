@@ -29,6 +29,7 @@ from setup_steps import (
     UnsupportedError,
     cache_folder,
     last_line,
+    models,
     path_from_environment,
     pip_failure,
     require_disk,
@@ -50,10 +51,6 @@ OFFLINE_ENVIRONMENT = {
 
 def venv() -> Path:
     return path_from_environment("PROBE_VLLM_VENV", cache_folder() / "vllm")
-
-
-def models() -> Path:
-    return path_from_environment("PROBE_MODELS", cache_folder() / "models")
 
 
 def setup() -> str:

@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -22,21 +22,6 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 
 def info(port: int, host: str = "127.0.0.1", family: Any = V4) -> tuple[Any, ...]:
     return (family, socket.SOCK_STREAM, 6, "", (host, port) if family == V4 else (host, port, 0, 0))
-
-
-@pytest.fixture
-def dead() -> Iterator[int]:
-    """A port that drops every connection attempt, as a host without a route does."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
-    waiting = []
-    for _ in range(4):
-        one = socket.socket()
-        one.setblocking(False)
-        one.connect_ex(listener.getsockname())
-        waiting.append(one)
-    yield listener.getsockname()[1]
-    for one in [listener, *waiting]:
-        one.close()
 
 
 @pytest.fixture
@@ -69,10 +54,10 @@ def took(call: Callable[[], Any]) -> tuple[float, Any]:
 
 @pytest.mark.parametrize("dead_ones", [1, 3])
 def test_dead_addresses_cost_a_quarter_of_a_second_each(
-    dead: int, resolved: Callable[..., None], dead_ones: int
+    dead_port: int, resolved: Callable[..., None], dead_ones: int
 ) -> None:
     with ScriptedServer(answer) as server:
-        resolved(*[info(dead)] * dead_ones, info(server.port))
+        resolved(*[info(dead_port)] * dead_ones, info(server.port))
         target = target_of(server)
         seconds, reply = took(lambda: run_exchange(new_exchange(Connection(target, None), target, Limits(connect=10))))
         assert reply.outcome is Outcome.COMPLETE
@@ -88,9 +73,9 @@ def test_a_refused_address_costs_nothing(resolved: Callable[..., None]) -> None:
         assert seconds < 1
 
 
-def test_the_first_connection_wins_and_the_others_are_closed(dead: int, resolved: Callable[..., None]) -> None:
+def test_the_first_connection_wins_and_the_others_are_closed(dead_port: int, resolved: Callable[..., None]) -> None:
     with ScriptedServer(lambda peer: peer.hold()) as server:
-        resolved(info(dead), info(server.port), info(server.port))
+        resolved(info(dead_port), info(server.port), info(server.port))
         connection = Connection(target_of(server), None)
         connection.open(5.0)
         gevent.sleep(0.6)
@@ -107,8 +92,8 @@ def test_the_error_of_the_last_attempt_counts(resolved: Callable[..., None]) -> 
         Connection(Target(False, "x", 80, ""), None).open(5.0)
 
 
-def test_all_dead_is_a_timeout(dead: int, resolved: Callable[..., None]) -> None:
-    resolved(info(dead), info(dead))
+def test_all_dead_is_a_timeout(dead_port: int, resolved: Callable[..., None]) -> None:
+    resolved(info(dead_port), info(dead_port))
     with pytest.raises(ConnectError) as error:
         Connection(Target(False, "x", 80, ""), None).open(0.6)
     assert error.value.timed_out
@@ -122,9 +107,9 @@ def test_families_alternate() -> None:
     assert interleaved([]) == []
 
 
-def test_interrupting_dials_no_further_address(dead: int, resolved: Callable[..., None]) -> None:
+def test_interrupting_dials_no_further_address(dead_port: int, resolved: Callable[..., None]) -> None:
     with ScriptedServer(answer) as server:
-        resolved(info(dead), info(server.port))
+        resolved(info(dead_port), info(server.port))
         target = target_of(server)
         pending = new_exchange(Connection(target, None), target, Limits(connect=60.0))
         running = gevent.spawn(pending.run)
@@ -152,8 +137,8 @@ def test_name_resolution_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
     assert error.value.timed_out
 
 
-def test_nothing_is_left_of_what_was_given_up(dead: int, resolved: Callable[..., None]) -> None:
-    resolved(info(dead), info(dead))
+def test_nothing_is_left_of_what_was_given_up(dead_port: int, resolved: Callable[..., None]) -> None:
+    resolved(info(dead_port), info(dead_port))
     made = Dialing(Target(False, "x", 80, ""))
     gevent.sleep(0.3)
     made.interrupt()

@@ -339,28 +339,8 @@ def test_an_unresolvable_name_fails_to_connect(host: str) -> None:
     assert reply.message
 
 
-def full_listener() -> tuple[socket.socket, list[socket.socket]]:
-    """Return a listening socket with a full backlog: further connections are never accepted."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    waiting = []
-    for _ in range(4):
-        one = socket.socket()
-        one.setblocking(False)
-        one.connect_ex(listener.getsockname())
-        waiting.append(one)
-    gevent.sleep(0.05)
-    return listener, waiting
-
-
-def test_a_connection_that_is_never_accepted_times_out() -> None:
-    listener, waiting = full_listener()
-    try:
-        reply = ask_at(parse_target(f"http://127.0.0.1:{listener.getsockname()[1]}"), QUICK)
-    finally:
-        for one in [listener, *waiting]:
-            one.close()
+def test_a_connection_that_is_never_accepted_times_out(dead_port: int) -> None:
+    reply = ask_at(parse_target(f"http://127.0.0.1:{dead_port}"), QUICK)
     assert (reply.outcome, reply.message) == (Outcome.CONNECT_TIMEOUT, "no connection within 1 s")
     assert reply.marks.sent is None
     assert reply.marks.end is not None
@@ -482,20 +462,15 @@ def test_a_reply_cancelled_before_its_first_byte() -> None:
     assert reply.marks.sent is not None
 
 
-def test_cancels_while_connecting() -> None:
-    listener, waiting = full_listener()
-    try:
-        target = parse_target(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        pending = new_exchange(Connection(target, None), target, Limits(connect=60.0))
-        running = gevent.spawn(pending.run)
-        gevent.sleep(0.1)
-        pending.cancel()
-        running.join(20)
-        assert running.dead
-        reply = pending.finish()
-    finally:
-        for one in [listener, *waiting]:
-            one.close()
+def test_cancels_while_connecting(dead_port: int) -> None:
+    target = parse_target(f"http://127.0.0.1:{dead_port}")
+    pending = new_exchange(Connection(target, None), target, Limits(connect=60.0))
+    running = gevent.spawn(pending.run)
+    gevent.sleep(0.1)
+    pending.cancel()
+    running.join(20)
+    assert running.dead
+    reply = pending.finish()
     assert (reply.outcome, reply.marks.sent) == (Outcome.ENDED_BY_US, None)
 
 
@@ -510,17 +485,12 @@ def test_a_reply_cancelled_before_sending_is_never_sent() -> None:
     assert reply.marks.connect is not None
 
 
-def test_a_callers_timeout_propagates_and_ends_the_reply() -> None:
-    listener, waiting = full_listener()
-    try:
-        target = parse_target(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        pending = new_exchange(Connection(target, None), target, Limits(connect=60.0))
-        with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
-            pending.run()
-        reply = pending.finish()
-    finally:
-        for one in [listener, *waiting]:
-            one.close()
+def test_a_callers_timeout_propagates_and_ends_the_reply(dead_port: int) -> None:
+    target = parse_target(f"http://127.0.0.1:{dead_port}")
+    pending = new_exchange(Connection(target, None), target, Limits(connect=60.0))
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+        pending.run()
+    reply = pending.finish()
     assert (reply.outcome, reply.marks.sent) == (Outcome.ENDED_BY_US, None)
 
 
