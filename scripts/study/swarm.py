@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow
-from probe_ext.sim.engine.scheduler import Engine
-from probe_ext.sim.engine.step_types import Finished, Request, Step
+from probe_ext.sim.engine.step_types import Finished, Request
 from probe_ext.sim.profile import Profile
+from scripts.study.fast_engine import FastEngine
 from scripts.study.people import Draws, People, Question
 from scripts.study.reply_notes import Notes
 from scripts.study.server_book import ServerBook
@@ -23,7 +23,7 @@ class Swarm:
     """Users who ask, read, think and ask again. Drive it with `join`, `leave` and `run_until`."""
 
     def __init__(self, profile: Profile, people: People, seed: int, on_reply: Callable[[ReplyRow], None]) -> None:
-        self.engine = Engine(profile)
+        self.engine = FastEngine(profile)
         self.server = ServerBook(self.engine)
         self.gaps: list[GapRow] = []
         self.tokens: Counter[int] = Counter()
@@ -112,18 +112,13 @@ class Swarm:
         if step is None:
             return
         self.server.observe(step)
-        self._note(step)
+        self.tokens[int(step.end)] += step.tally.reply_tokens
         for done in step.finished:
             self._finish(done, step.end)
 
-    def _note(self, step: Step) -> None:
-        flying, end = self._flying, step.end
-        for output in step.outputs:
-            flying[output.request_id][1].token(end)
-        self.tokens[int(end)] += len(step.outputs)
-
     def _finish(self, done: Finished, end: float) -> None:
         user, notes = self._flying.pop(done.request_id)
+        self.engine.note_tokens(notes)
         notes.cached = done.cached_tokens
         self.gaps += notes.gaps
         self._on_reply(notes.row(end, done.finish_reason))
@@ -132,6 +127,7 @@ class Swarm:
 
     def _cut(self, notes: Notes, now: float) -> None:
         del self._flying[notes.number]
+        self.engine.note_tokens(notes)
         self.engine.abort(notes.number)
         self.gaps += notes.gaps
         self._on_reply(notes.row(max(now, notes.last or now), None))
