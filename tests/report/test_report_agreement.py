@@ -24,7 +24,7 @@ from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS
 from probe_ext.run import manifest
 from probe_ext.run.tables import TableWriter
 from probe_ext.settings.slo import load_profile
-from probe_ext.verdict.wording.headline import interval_text
+from probe_ext.verdict.wording.capacity_phrase import interval_text
 
 HOLD = 40
 PLANS = ((1, 2, 4, 8), (4, 8, 12, 8, 16), (2, 6, 10, 14), (3,), (8, 12, 16, 20), (16, 8, 4, 2))

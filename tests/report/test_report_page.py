@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from probe_ext.run import manifest
 from probe_ext.run.tables import TableWriter
 from probe_ext.settings.slo import load_profile
 from probe_ext.verdict.judge import judge
+from probe_ext.verdict.values.answer import Answer
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def test_where_nothing_is_proven_the_suggestion_is_marked(whole_run: Path) -> No
     page = shown(
         whole_run,
         verdict="unproven",
-        sentence="Probably about 5 people (2 to 7), not proven.",
+        answer=asdict(Answer("", (), "Probably about 5 people (2 to 7), not proven", "", "", "", "")),
         served_users=None,
         bracket=[None, None],
         interval=[2, 7],

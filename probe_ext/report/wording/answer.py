@@ -9,7 +9,7 @@ from typing import Any
 from probe_ext.report.wording.level_names import Level, by_number
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import listed, things
-from probe_ext.verdict.wording.headline import interval_text
+from probe_ext.verdict.wording.capacity_phrase import interval_text
 from probe_ext.verdict.wording.unproven_level import reason_in_words
 
 Capacity = Mapping[str, Any]
