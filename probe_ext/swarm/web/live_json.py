@@ -131,6 +131,7 @@ def _now(now: Now | None) -> dict[str, Any] | None:
     figures = asdict(now)
     window = {_WINDOW_KEYS.get(key, key): value for key, value in figures.pop("window").items()}
     level = figures.pop("level")
+    del figures["position"]  # of the run
     return {**figures, **window, "measured_since": level["t_start"] if level else None}
 
 
