@@ -29,7 +29,8 @@ STATED_SOURCES = (
     *(f"scripts/study/{name}.py" for name in ("parts", "stated_truth", "truth")),
 )  # fmt: skip
 RUN_SOURCES = (
-    *STATED_SOURCES, "probe_ext/verdict/levels", "probe_ext/load/level_plan.py", "probe_ext/live/visit_monitor.py",
+    *STATED_SOURCES, "probe_ext/load/level_plan.py", "probe_ext/live/visit_monitor.py",
+    *(f"probe_ext/verdict/levels/{name}.py" for name in ("bands", "cut_at_rise", "find_levels", "level_assignment")),
     *(f"scripts/study/{name}.py" for name in (
         "adapter", "fast_engine", "people", "random_servers", "reply_notes", "servers", "swarm", "virtual_run")),
 )  # fmt: skip

@@ -5,15 +5,16 @@ which something changes: a prompt, a full block, a new block, an end. What a cli
 common list of steps when the reply ends. `tests/study/test_fast_engine.py` compares runs with those around `Engine`.
 """
 
+import itertools
 from bisect import bisect_left, bisect_right
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S, GapRow
-from probe_ext.sim.engine.kv_blocks import BlockPool, hash_block
+from probe_ext.sim.engine.kv_blocks import NULL_BLOCKS
 from probe_ext.sim.engine.roofline import Roofline, StepWork
-from probe_ext.sim.engine.step_types import Finished, Request, Snapshot, Step, Tally
+from probe_ext.sim.engine.step_types import Finished, Snapshot, Step, Tally
 from probe_ext.sim.profile import Profile
 from scripts.study.reply_notes import Notes
 
@@ -24,8 +25,12 @@ NO_STEP = -1
 class _State:
     """Progress of one request. While it generates, `computed` and `generated` are those at the end of step `since`."""
 
-    request: Request
+    number: int
+    arrival: float
     queued: float
+    prompt: int
+    """tokens"""
+    reply: int
     computed: int = 0
     """tokens in the cache"""
     generated: int = 0
@@ -34,7 +39,6 @@ class _State:
     admission: int = 0
     blocks: list[int] = field(default_factory=list)
     cached_blocks: int = 0
-    hashes: list[int] = field(default_factory=list)
     preemptions: int = 0
     unreported_preemptions: int = 0
     cached_tokens: int = 0
@@ -44,26 +48,99 @@ class _State:
 
     @property
     def total(self) -> int:
-        return len(self.request.prompt) + self.generated
+        return self.prompt + self.generated
 
-    def block_hashes(self, count: int, size: int) -> list[int]:
-        """As `RequestState.block_hashes`."""
-        prompt, reply, hashes = self.request.prompt, self.request.reply, self.hashes
-        for start in range(len(hashes) * size, count * size, size):
-            in_reply = start - len(prompt)
-            tokens = prompt[start : start + size] + reply[max(0, in_reply) : max(0, in_reply + size)]
-            hashes.append(hash_block(hashes[-1] if hashes else 0, tokens))
-        return hashes[:count]
+
+class _Blocks:
+    """As `BlockPool`, with blocks named by their content: no prompt is like another, except for what all share.
+
+    Block `i` of what all share is `i`; block `i` of a request is OWN times its number plus `i`, once it is full; a
+    negative number has no content that could be found.
+    """
+
+    OWN = 1 << 20
+
+    def __init__(self, profile: Profile, shared: int) -> None:
+        self.caching = profile.prefix_caching
+        self.usable = profile.num_gpu_blocks - NULL_BLOCKS
+        self._shared = shared
+        """full blocks that all prompts begin with"""
+        self._unused = self.usable
+        self._queue: OrderedDict[int, None] = OrderedDict()
+        self._references: dict[int, int] = {}
+        """of shared blocks"""
+        self._names = itertools.count(1)
+
+    @property
+    def free(self) -> int:
+        return self._unused + len(self._queue)
+
+    @property
+    def usage(self) -> float:
+        return (self.usable - self.free) / self.usable
+
+    def find_prefix(self, state: _State, blocks: int) -> list[int]:
+        """The longest prefix of so many blocks that is in the cache."""
+        found: list[int] = []
+        if not self.caching:
+            return found
+        own = self.OWN * state.number
+        keys = itertools.chain(range(min(blocks, self._shared)), range(own + self._shared, own + blocks))
+        for key in keys:
+            if key not in self._references and key not in self._queue:
+                break
+            found.append(key)
+        return found
+
+    def count_unreferenced(self, blocks: list[int]) -> int:
+        return sum(key in self._queue for key in blocks)
+
+    def reuse(self, blocks: list[int]) -> None:
+        for key in blocks:
+            self._queue.pop(key, None)
+            if key < self.OWN:
+                self._references[key] = self._references.get(key, 0) + 1
+
+    def allocate(self, blocks: int) -> list[int]:
+        unused = min(blocks, self._unused)
+        self._unused -= unused
+        for _ in range(blocks - unused):
+            self._queue.popitem(last=False)
+        return [-next(self._names) for _ in range(blocks)]
+
+    def release(self, blocks: list[int]) -> None:
+        references, queue = self._references, self._queue
+        for key in reversed(blocks):
+            if 0 <= key < self.OWN:
+                references[key] -= 1
+                if references[key]:
+                    continue
+                del references[key]
+            queue[key] = None
+
+    def cache(self, state: _State, full: int) -> None:
+        """Make the blocks that have become full findable; of two with the same content, only the first is."""
+        if not self.caching or full <= state.cached_blocks:
+            return
+        own = self.OWN * state.number
+        for index in range(state.cached_blocks, full):
+            key = index if index < self._shared else own + index
+            if key not in self._references and key not in self._queue:
+                state.blocks[index] = key
+                if index < self._shared:
+                    self._references[key] = 1
+        state.cached_blocks = full
 
 
 class FastEngine:
     """As `Engine`, except that `Step.outputs` stays empty: ask for `note_tokens` when a reply ends."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, shared: int = 0) -> None:
+        """`shared`: tokens that all prompts begin with; they have nothing else in common."""
         if profile.max_num_seqs > profile.max_num_batched_tokens or profile.block_size < 2:
             raise ValueError(f"{profile.name}: needs max_num_batched_tokens >= max_num_seqs and block_size >= 2")
         self.now = 0.0
-        self.pool = BlockPool(profile.num_gpu_blocks, profile.block_size, profile.prefix_caching)
+        self.pool = _Blocks(profile, shared // profile.block_size)
         self._profile, self._size = profile, profile.block_size
         self._roofline = Roofline(profile)
         self._in_frontend: deque[_State] = deque()
@@ -84,9 +161,10 @@ class FastEngine:
         self._ending: dict[int, list[_State]] = {}
         """those that generate, by the step of their last token"""
 
-    def add(self, request: Request) -> None:
-        state = _State(request, request.arrival + self._profile.frontend_s)
-        self._states[request.id] = state
+    def add(self, number: int, arrival: float, prompt: int, reply: int) -> None:
+        """Add a request of so many tokens."""
+        state = _State(number, arrival, arrival + self._profile.frontend_s, prompt, reply)
+        self._states[number] = state
         self._in_frontend.append(state)
 
     def abort(self, request_id: int) -> None:
@@ -152,7 +230,7 @@ class FastEngine:
                 continue
             tokens = state.computed + step - state.since
             if tokens % self._size == 0:
-                self._cache_full_blocks(state, tokens)
+                self.pool.cache(state, tokens // self._size)
             elif not self._allocate_or_preempt(state, tokens, preempted):
                 return
 
@@ -163,10 +241,10 @@ class FastEngine:
         if state is not None and budget <= 0:
             self._prompting = state
         elif state is not None:
-            count = min(state.total - state.computed, budget)
-            if self._allocate_or_preempt(state, state.computed + count, preempted):
-                chunks.append((state, count))
-                budget -= count
+            tokens = min(state.total - state.computed, budget)
+            if self._allocate_or_preempt(state, state.computed + tokens, preempted):
+                chunks.append((state, tokens))
+                budget -= tokens
         if not preempted:
             self._admit(chunks, budget, start, tally)
         return chunks
@@ -175,7 +253,7 @@ class FastEngine:
         while not self._allocate(state, num_tokens):
             victim, _ = self._running.popitem()
             self._preempt(victim)
-            preempted.append(victim.request.id)
+            preempted.append(victim.number)
             if victim is state:
                 return False
         return True
@@ -186,7 +264,7 @@ class FastEngine:
             return False
         if missing > 0:
             state.blocks += self.pool.allocate(missing)
-        self._cache_full_blocks(state, num_tokens)
+        self.pool.cache(state, num_tokens // self._size)
         return True
 
     def _preempt(self, victim: _State) -> None:
@@ -204,7 +282,7 @@ class FastEngine:
         profile, size = self._profile, self._size
         while self._waiting and budget > 0 and len(self._running) < profile.max_num_seqs:
             state = self._waiting[0]
-            prefix = self.pool.find_prefix(state.block_hashes((state.total - 1) // size, size))
+            prefix = self.pool.find_prefix(state, (state.total - 1) // size)
             cached = len(prefix) * size
             count = state.total - cached
             if count > budget and not profile.chunked_prefill and (chunks or self._generating):
@@ -235,14 +313,6 @@ class FastEngine:
         state.admission = self._admissions
         self._running[state] = None
 
-    def _cache_full_blocks(self, state: _State, num_tokens: int) -> None:
-        full = num_tokens // self._size
-        if self.pool.caching and full > state.cached_blocks:
-            hashes = state.block_hashes(full, self._size)
-            for index in range(state.cached_blocks, full):
-                self.pool.cache_block(state.blocks[index], hashes[index])
-            state.cached_blocks = full
-
     # --- computing --------------------------------------------------------------------------------------------
 
     def _duration(self, chunks: list[tuple[_State, int]]) -> float:
@@ -260,14 +330,14 @@ class FastEngine:
             before = self._steps.ends[state.stretches[-1][1]]
             tally.previous_tokens[before] = tally.previous_tokens.get(before, 0) + 1
         else:
-            tally.prompt_tokens += len(state.request.prompt)
+            tally.prompt_tokens += state.prompt
             tally.cached_tokens += state.cached_tokens
-            tally.ttfts.append(self.now - state.request.arrival)
+            tally.ttfts.append(self.now - state.arrival)
         tally.reply_tokens += 1
         tally.preemptions += state.unreported_preemptions
         state.unreported_preemptions = 0
         state.generated += 1
-        step, missing = self._steps.latest, len(state.request.reply) - state.generated
+        step, missing = self._steps.latest, state.reply - state.generated
         if not missing:
             state.stretches.append((step, step))
             return True
@@ -283,7 +353,7 @@ class FastEngine:
         if state.since == NO_STEP:
             return
         del self._by_phase[(state.computed - state.since) % self._size][state]
-        end = state.since + len(state.request.reply) - state.generated
+        end = state.since + state.reply - state.generated
         if end > step:
             self._ending[end].remove(state)
         state.computed += step - state.since
@@ -300,16 +370,15 @@ class FastEngine:
         return ending
 
     def _finish(self, state: _State) -> Finished:
-        request, ends = state.request, self._steps.ends
         self._running.pop(state)
         self.pool.release(state.blocks)
-        self._finished[request.id] = self._states.pop(request.id)
+        self._finished[state.number] = self._states.pop(state.number)
         return Finished(
-            request_id=request.id, finish_reason=request.finish_reason, prompt_tokens=len(request.prompt),
+            request_id=state.number, finish_reason="stop", prompt_tokens=state.prompt,
             cached_tokens=state.cached_tokens, reply_tokens=state.generated, preemptions=state.preemptions,
-            arrival=request.arrival, queued=state.queued,
+            arrival=state.arrival, queued=state.queued,
             scheduled=state.queued if state.scheduled is None else state.scheduled,
-            first=ends[state.stretches[0][0]], last=self.now,
+            first=self._steps.ends[state.stretches[0][0]], last=self.now,
         )  # fmt: skip
 
 

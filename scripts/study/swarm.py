@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow
-from probe_ext.sim.engine.step_types import Finished, Request
+from probe_ext.sim.engine.step_types import Finished
 from probe_ext.sim.profile import Profile
 from scripts.study.fast_engine import FastEngine
 from scripts.study.people import Draws, People, Question
 from scripts.study.reply_notes import Notes
 from scripts.study.server_book import ServerBook
 
-_OWN = 1_000_000
-_SAID = tuple(range(500_000_000, 500_010_000))
 _FROM_MEMORY = 0.002
 """seconds until a response cache answers; it writes a whole stream at once"""
 
@@ -23,7 +21,7 @@ class Swarm:
     """Users who ask, read, think and ask again. Drive it with `join`, `leave` and `run_until`."""
 
     def __init__(self, profile: Profile, people: People, seed: int, on_reply: Callable[[ReplyRow], None]) -> None:
-        self.engine = FastEngine(profile)
+        self.engine = FastEngine(profile, people.shared)
         self.server = ServerBook(self.engine)
         self.gaps: list[GapRow] = []
         self.tokens: Counter[int] = Counter()
@@ -33,7 +31,6 @@ class Swarm:
         """nobody asks anew"""
         self._people, self._draws = people, Draws(people, seed)
         self._on_reply = on_reply
-        self._shared = tuple(range(people.shared))
         self._asks: list[tuple[float, int]] = []
         self._users: dict[int, Notes | None] = {}
         self._flying: dict[int, tuple[int, Notes]] = {}
@@ -89,14 +86,13 @@ class Swarm:
     def _ask(self, now: float, user: int) -> None:
         question, number = self._draws.question(), next(self._numbers)
         self.started += 1
-        notes = Notes(number, f"virtual:{user}", now, len(self._shared) + question.own)
+        notes = Notes(number, f"virtual:{user}", now, self._people.shared + question.own)
         if question.from_cache:
             self._answer_from_memory(notes, question, user)
             return
         self._users[user] = notes
         self._flying[number] = (user, notes)
-        own = tuple(range(_OWN * number, _OWN * number + question.own))
-        self.engine.add(Request(number, now, self._shared + own, _SAID[: question.reply], "stop"))
+        self.engine.add(number, now, notes.prompt, question.reply)
 
     def _answer_from_memory(self, notes: Notes, question: Question, user: int) -> None:
         for token in range(question.reply):
