@@ -19,6 +19,7 @@ from probe_ext.report.sections.cards import FAILURES
 from probe_ext.report.sections.level_table import Table, figures_table
 from probe_ext.report.sections.page import Page
 from probe_ext.report.sections.page import page as view
+from probe_ext.report.wording import answer
 from probe_ext.run import manifest
 from probe_ext.run.tables import TableWriter
 from probe_ext.settings.slo import load_profile
@@ -62,6 +63,14 @@ def test_an_unproven_level_says_why_below_the_picture_and_in_the_table(whole_run
 
 def judged(run: Path) -> dict[str, Any]:
     return judge(frames.load(run), load_profile("chat", folder("configs") / "slo")).to_json()
+
+
+def test_a_profile_that_asks_for_more_than_can_be_proven_is_named(whole_run: Path) -> None:
+    capacity = judged(whole_run)
+    assert answer.doubts(capacity) == []
+    capacity["profile"]["users"]["served_share"] = 0.995
+    (title, _), *_ = answer.doubts(capacity)
+    assert title.startswith("No run proves that 99.5 % of the replies are served")
 
 
 def test_where_nothing_is_proven_the_suggestion_is_marked(whole_run: Path) -> None:
