@@ -44,6 +44,8 @@ class Now:
     t: float
     users: int
     target: int | None
+    position: str
+    """current step of the plan; empty without one"""
     window_s: float
     window: WindowFigures
     replies: int
@@ -100,8 +102,8 @@ class LiveRun:
         if self.levels.note_users(row) and row.state not in STOPPING:
             self._window.restart(row.t)
 
-    def tick(self, t: float, *, final: bool = False) -> Now:
-        """Update the figures with what has arrived; `t` is the second of the run."""
+    def tick(self, t: float, *, final: bool = False, position: str = "", target: int | None = None) -> Now:
+        """Update the figures with what has arrived; `t` is the second of the run; the rest is the plan's."""
         rows, self._new_rows = self._new_rows, []
         if rows:
             batch = judge(rows, self.rules.profile)
@@ -113,16 +115,18 @@ class LiveRun:
         kv, waiting = self._server.kv_usage(t), self._server.requests("waiting", t)
         self.levels.note_server(t, kv, waiting, new_preemptions)
         self.levels.update(t, final=final)
-        self.now = self._moment(t, kv, waiting)
+        self.now = self._moment(t, kv, waiting, position, target)
         self.history.add(self._point(self.now, new_preemptions))
         self._failed_before = self._failures.number
         return self.now
 
-    def _moment(self, t: float, kv: float | None, waiting: float | None) -> Now:
+    def _moment(self, t: float, kv: float | None, waiting: float | None, position: str, target: int | None) -> Now:
+        sampled = self._users.target if self._users else None
         return Now(
             t=t,
             users=self._users.users if self._users else 0,
-            target=self._users.target if self._users else None,
+            target=sampled if target is None else target,
+            position=position,
             window_s=self._window.seconds,
             window=self._window.figures(t),
             replies=self._replies,

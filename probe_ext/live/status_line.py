@@ -38,7 +38,7 @@ def _full(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[st
     ttft, rate, capacity = now.window.ttft_p95, now.window.decode_rate_p50, short_capacity(estimate)
     return {
         "position": position,
-        "users": plurals.things(now.users, "user"),
+        "users": _users(now),
         "share": _share(now, with_range=True),
         "replies": plurals.things(now.replies, "reply", "replies"),
         "so_far": f"so far {capacity}" if capacity else "",
@@ -61,6 +61,13 @@ def _short(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[s
         "waiting": "" if now.waiting is None else f"{formats.count(now.waiting)} wait",
         "preemptions": f"{now.preemptions} preempted" if now.preemptions else "",
     }
+
+
+def _users(now: Now) -> str:
+    """Return `8 of 16 users` while the number changes."""
+    if now.target is None or now.target == now.users:
+        return plurals.things(now.users, "user")
+    return f"{now.users} of {plurals.things(now.target, 'user')}"
 
 
 def _share(now: Now, *, with_range: bool) -> str:

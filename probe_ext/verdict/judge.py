@@ -27,7 +27,7 @@ from probe_ext.verdict.values.judgement import ByReasoning, Judgement, Mode
 from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.wording.early_end import why_nothing
-from probe_ext.verdict.wording.headline import Context, headline
+from probe_ext.verdict.wording.headline import Context, answer
 from probe_ext.verdict.wording.next_run import next_command, next_measurement, next_step
 
 NOTHING_GIVEN = Given()
@@ -78,9 +78,11 @@ def judge(
     context = Context(
         first_limit, view.estimates.limit, findings, diagnosis.bounds, why_nothing(evidence.manifest), more
     )
+    said = answer(overall, context)
     return Judgement(
         verdict=verdict,
-        sentence=headline(overall, context),
+        sentence=said.sentence,
+        answer=said,
         served_users=overall.served_users,
         estimate=overall.estimate,
         interval=overall.interval,
@@ -99,6 +101,7 @@ def judge(
         dispersion=overall.dispersion,
         drift=overall.drift,
         contradictions=overall.contradictions,
+        disturbed=overall.disturbed,
         groups=overall.groups,
         reasoning=ByReasoning(mode, views["shown"].mode, views["hidden"].mode),
         profile=profile.model_dump(mode="json"),

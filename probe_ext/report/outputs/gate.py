@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from probe_ext.verdict.phrasing.plurals import things
-from probe_ext.verdict.wording.headline import altered_replies, interval_text
+from probe_ext.verdict.wording.capacity_phrase import interval_text
+from probe_ext.verdict.wording.headline import altered_replies
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,8 @@ class ActiveRun(RunFacts):
             for worker_id, reported in self.collector.reported.items():
                 self.live.cpu.add(worker_id, now, reported["cpu_seconds"])
             self.live.cpu.add(MASTER, now, clock.cpu())
-            self.live.tick(now, final=self.ended is not None)
+            target = self.steps.level if self.steps else None
+            self.live.tick(now, final=self.ended is not None, position=self.position, target=target)
         except Exception:
             logger.exception("probe: internal error of the live view (please report); the run itself is not affected")
 

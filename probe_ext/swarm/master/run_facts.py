@@ -1,5 +1,6 @@
 """The data of a run on the master: how it was started, and what has arrived so far."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.locust_csv import LocustTables
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.target.poller import Poller
+from probe_ext.verdict.phrasing.plurals import things
 
 
 @dataclass
@@ -62,6 +64,17 @@ class RunFacts:
         """Current step of the plan; None without a plan."""
         shape = self.environment.shape_class
         return shape.steps if isinstance(shape, LevelShape) else None
+
+    @property
+    def position(self) -> str:
+        """What the plan is doing, in a few words; empty without a plan."""
+        steps = self.steps
+        if steps is None:
+            return ""
+        if isinstance(steps, LevelSteps):
+            return f"{steps.position}, {steps.why_again}" if steps.why_again else steps.position
+        left = steps.seconds_left
+        return f"search, about {things(math.ceil(left / 60), 'more minute')}" if left else "search"
 
     def poll_findings(self) -> list[dict[str, Any]]:
         """Problems with reading the server's metrics."""

@@ -19,6 +19,7 @@ from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing.formats import span
 from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.wording.unproven_level import unprovable
 
 _MAX_LISTED_LEVELS = 12
 
@@ -99,6 +100,12 @@ def plan_line(plan: Plan) -> str:
     counts = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
     total = f"at least {_time(plan.min_duration)}, longer if replies are slow"
     return f"{things(len(plan.levels), 'level')} ({counts}), {per_level}: {total}"
+
+
+def profile_line(prepared: PreparedRun) -> str | None:
+    """Say that the profile asks for more than any run can prove; None if it does not."""
+    profile = SloProfile.model_validate(prepared.preparation.profile)
+    return " ".join(unprovable(profile.name, criteria_of(profile))).strip() or None
 
 
 def proof_line(prepared: PreparedRun) -> str | None:
