@@ -76,6 +76,10 @@ scale: $(READY) ## run 16 workers and 10,000 users on loopback; check counts, me
 soak: $(READY) ## check that memory stays bounded under light load (35 minutes)
 	@$(BIN)/python -m scripts.swarm.soak
 
+MINUTES ?= 60
+soak-hostile: $(READY) ## run under a hostile server and beside a stranger on the master's port (MINUTES=60)
+	@$(BIN)/python -m scripts.hostile.soak --minutes $(MINUTES)
+
 test-vllm: $(READY) ## load-test a real vLLM on the CPU, with a tiny model (first run downloads 1 GB)
 	@$(BIN)/python scripts/real/vllm.py run --port 18200 --model slow --block-size 32 --num-gpu-blocks-override 33 \
 	  --max-model-len 768 -- $(BIN)/probe run capacity --host http://127.0.0.1:18200 --levels 2,6 --hold 20s \
