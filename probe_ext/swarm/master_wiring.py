@@ -16,7 +16,7 @@ from probe_ext.settings.secrets import (
     swarm_token,
 )
 from probe_ext.swarm.link import messages
-from probe_ext.swarm.link.bound_addresses import is_loopback
+from probe_ext.swarm.link.bound_addresses import is_loopback, is_open
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.run_phase import Phase
@@ -74,7 +74,7 @@ def wire_master(process: ProcessState) -> None:
 
 def _warn_of_open_ui(given: Any) -> None:
     """Say it loudly if strangers can use the API key: they choose the server that it is sent to."""
-    if has_api_key() and not given.web_login and not is_loopback(given.web_host):
+    if has_api_key() and is_open(given):
         print_line(
             f"WARNING: whoever reaches port {given.web_port} can start runs with your {API_KEY_VARIABLE}; "
             f"use --web-host 127.0.0.1, or --web-login with {WEB_PASSWORD_VARIABLE}"
