@@ -43,20 +43,20 @@ def wire_master(process: ProcessState) -> None:
     if environment.web_ui:
         guard_requests(environment.web_ui.app, given.web_host, given.web_host_display_name)
         _warn_of_open_ui(given)
+    is_master = isinstance(environment.runner, MasterRunner)
+    if given.headless and is_master:  # before the coordinator, which checks messages before this handles them
+        outlive_workers(environment.runner, lambda: coordinator.run is not None)
     coordinator = Coordinator(process)
     display = RunDisplay(environment)
     start, end = RunStart(coordinator, display), RunEnd(coordinator, display)
     SignalEnd(end.on_signal, end.force_stop)
     if default_levels(given):  # `probe run`: Locust's tables would bury the verdict
         logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
-    is_master = isinstance(environment.runner, MasterRunner)
     if is_master and not swarm_token() and not is_loopback(given.master_bind_host):
         print_line(
             f"whoever reaches port {given.master_bind_port} can join as a worker; set {SWARM_TOKEN_VARIABLE} "
             "for the master and all workers, or bind it elsewhere with --master-bind-host"
         )
-    if given.headless and is_master:
-        outlive_workers(environment.runner, lambda: coordinator.run is not None)
     start.prepare()
     if environment.web_ui:
         _wire_web(process, coordinator, start)

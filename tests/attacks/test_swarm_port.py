@@ -47,6 +47,29 @@ def test_strangers_change_nothing(tmp_path: Path, token: str) -> None:
     assert done.said.count("dropped a message") <= 12  # a line for each kind, not for each message
 
 
+def test_whoever_only_says_that_it_is_ready_gets_no_users(tmp_path: Path) -> None:
+    """Neither while the master waits for its workers, nor in mid-run; a `quit` before the run expels nobody."""
+    with sim() as server, swarm(server.url, tmp_path / "run", *USERS, expect=2) as it:
+        it.join()
+        with stranger(it.port) as peer:
+            for _ in range(10):
+                peer.say("client_ready", "2.47.0")
+                peer.say("heartbeat", {"state": "ready", "current_cpu_usage": 1.0})
+                time.sleep(0.3)
+            assert not (tmp_path / "run" / "requests.csv").exists()  # one worker of two
+            it.join()
+            it.wait_for_replies(4)
+            peer.say("client_ready", "2.47.0")
+            it.wait_for_replies(4)
+        done = it.finish()
+        fired = server.served()
+    check_accounts(done, nodes=2)
+    assert done.code == 0
+    assert len(done.rows()) == fired
+    assert max(int(row["users"]) for row in done.rows("users.csv")) == 4
+    assert done.manifest["end_reason"] == "run_time"
+
+
 def test_a_stranger_without_the_token_joins_nothing(tmp_path: Path) -> None:
     secret = {"PROBE_SWARM_TOKEN": TOKEN}
     with sim() as server, swarm(server.url, tmp_path / "run", *USERS, expect=1, env=secret) as it:
