@@ -58,6 +58,10 @@ lock: ## update requirements.lock and the image's lock files in docker/ (needs u
 	$(UV_LOCK) --constraint requirements.lock pyproject.toml -o docker/run.lock
 	echo hatchling | $(UV_LOCK) --constraint requirements.lock - -o docker/build.lock
 
+wheel: $(READY) ## build the sdist and the wheel into dist/, with pip constraints for the tested versions
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python scripts/constraints.py > dist/constraints.txt
+
 test-long: $(READY) ## run the tests too slow for `test`: more end-to-end runs, claims over many seeds, many drawn examples
 	$(BIN)/python -m pytest -n 4 --hypothesis-profile=nightly -m "long or hypothesis"
 
