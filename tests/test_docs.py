@@ -192,6 +192,7 @@ def test_mentioned_variables_exist() -> None:
 FOREIGN_FLAGS = {
     *("-g", "-k", "-m", "-p", "-q", "-u", "--build", "--detach", "--exit-code-from", "--filename", "--follow"),
     *(
+        "--constraint",
         "--from-env-file",
         "--lines",
         "--live",

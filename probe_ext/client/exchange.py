@@ -7,6 +7,8 @@ is not taken for a token.
 import ssl
 from dataclasses import dataclass
 
+import gevent
+
 from probe_ext.client.reply import Ending, Reply, ReplyReader
 from probe_ext.client.wire.connection import ConnectError, Connection, SlowServerError
 from probe_ext.client.wire.http_framing import BadResponseError
@@ -17,6 +19,7 @@ from probe_ext.measure.timeline import Marks
 
 _CLOSING_GRACE_S = 1.0
 """how long a response may take to end after its `[DONE]`"""
+_MAX_FINAL_SLICES = 16
 _STALE_CONNECTION_S = 1.0
 """a reused connection that ends without a reply this soon was closed before our request arrived"""
 
@@ -166,8 +169,18 @@ class Exchange:
             else:
                 return ending
 
-    def _parse_arrivals(self, stream: ResponseStream) -> None:
-        self._reader.feed(stream.take_arrivals())
+    def _parse_arrivals(self, stream: ResponseStream, *, at_end: bool = False) -> None:
+        """Parse what has arrived. A flood is parsed in slices, between which others get their turn.
+
+        `at_end`: without turns, since this greenlet may be killed a second time; of a flood, then only a part.
+        """
+        until = self._next_deadline()[0]
+        for number, arrivals in enumerate(stream.take_arrivals().slices()):
+            if number and not at_end:
+                gevent.sleep(0)
+            if number and (number >= _MAX_FINAL_SLICES if at_end else self._cancelled or clock.monotonic() > until):
+                break
+            self._reader.feed(arrivals)
         self._marks.headers = self._reader.response.headers_at
         stream.defer_wakeups = self._reader.expects_events
 
@@ -216,7 +229,7 @@ class Exchange:
         if stream is not None:
             stream.drain_socket()
             stream.stop()
-            self._parse_arrivals(stream)
+            self._parse_arrivals(stream, at_end=True)
             reply.status, reply.reads = response.status, response.reads
             reply.lags, reply.overdue = stream.lags, stream.overdue
         self._reader.fill(reply, self._ending)

@@ -70,7 +70,7 @@ class Now:
 class LiveRun:
     """Takes rows in any order, and updates the figures at each tick."""
 
-    def __init__(self, rules: Rules, monitor: VisitMonitor) -> None:
+    def __init__(self, rules: Rules, monitor: VisitMonitor, metrics_every: float = 1.0) -> None:
         self.rules = rules
         self.now: Now | None = None
         """the newest figures"""
@@ -78,7 +78,7 @@ class LiveRun:
         self.history = History(COLUMNS)
         self.cpu = CpuTrack()
         self._monitor = monitor
-        self._window, self._server, self._failures = Window(), ServerNow(), Failures()
+        self._window, self._server, self._failures = Window(), ServerNow(metrics_every), Failures()
         self._new_rows: list[ReplyRow] = []
         self._replies = self._failed_before = 0
         self._last_reply: float | None = None

@@ -128,6 +128,16 @@ def test_sums_engines_and_handles_counter_resets() -> None:
     assert server.kv_usage(8.0) is None  # stale
 
 
+@pytest.mark.parametrize(
+    ("every", "after", "seen"), [(1.0, 4.0, True), (1.0, 6.0, False), (10.0, 14.0, True), (10.0, 26.0, False)]
+)
+def test_metrics_scraped_seldom_stay_until_the_next_scrapes_are_missing(every: float, after: float, seen: bool) -> None:
+    server = ServerNow(every)
+    server.add([ServerRow(3.0, "u", "0", "kv_usage", 0.5), ServerRow(3.0, "u", "0", "waiting", 2.0)])
+    assert server.kv_usage(3.0 + after) == (0.5 if seen else None)
+    assert server.requests("waiting", 3.0 + after) == (2.0 if seen else None)
+
+
 def test_prefers_a_total_over_its_parts() -> None:
     server = ServerNow()
     for t in (0.0, 1.0):

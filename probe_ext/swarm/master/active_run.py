@@ -73,7 +73,7 @@ class ActiveRun(RunFacts):
         self._last_users: UserRow | None = None
         self.live = None
         if self._is_displayed():
-            self.live = LiveRun(rules_of(options.plan, preparation.profile), self.monitor)
+            self.live = LiveRun(rules_of(options.plan, preparation.profile), self.monitor, options.metrics_every)
         self.poller = self._make_poller()
         self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
         self._greenlets = [gevent.spawn(self._keep_users), gevent.spawn(self._keep_files)]

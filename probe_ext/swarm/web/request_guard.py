@@ -17,6 +17,7 @@ from flask import Flask, Response, request
 from probe_ext.settings.secrets import HOSTS_VARIABLE
 
 _READ_ONLY = {"GET", "HEAD", "OPTIONS"}
+_EMBEDDED = {"iframe", "frame", "object", "embed", "fencedframe"}
 
 
 def guard_requests(app: Flask, *names: str | None) -> None:
@@ -32,6 +33,7 @@ def guard_requests(app: Flask, *names: str | None) -> None:
         return None
 
     app.before_request_funcs.setdefault(None, []).insert(0, check)
+    app.after_request(_forbid_frames)
 
 
 def is_known_host(name: str, known: set[str]) -> bool:
@@ -48,11 +50,22 @@ def is_known_host(name: str, known: set[str]) -> bool:
 def is_foreign(method: str, host: str, header: Callable[[str], str | None]) -> bool:
     """Whether a browser sent this request for another website. Following a link to a page is allowed."""
     origin, site = header("Origin"), header("Sec-Fetch-Site")
+    if method not in _READ_ONLY:
+        origin = origin or header("Referer")
     if origin and site != "same-origin" and urlsplit(origin).netloc != host:
         return True
     if site in {None, "same-origin", "none"}:
         return False
-    return method not in _READ_ONLY or header("Sec-Fetch-Mode") != "navigate"
+    embedded = header("Sec-Fetch-Dest") in _EMBEDDED
+    return method not in _READ_ONLY or header("Sec-Fetch-Mode") != "navigate" or embedded
+
+
+def _forbid_frames(response: Response) -> Response:
+    """Keep other websites from showing this UI in a frame, where they could place its Start button under a click."""
+    response.headers.setdefault("X-Frame-Options", "DENY")
+    response.headers.setdefault("Content-Security-Policy", "frame-ancestors 'none'")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    return response
 
 
 def _host_name(host: str) -> str:

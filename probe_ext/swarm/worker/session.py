@@ -107,7 +107,7 @@ class WorkerSession:
             self._late_replies += len(batch["rows"])
         if self._late_replies and not recorder.unacknowledged:
             late, self._late_replies = things(self._late_replies, "reply", "replies"), 0
-            print_line(f"{late} reached the master after its run had ended; backup: {recorder.backup_file or 'none'}")
+            print_line(f"{late} reached the master after its run had ended; backup: {recorder.backup}")
 
     def _on_drain(self, msg: Any, **_: Any) -> None:
         if msg.data["run"] == self._process.recorder.run:
@@ -154,7 +154,7 @@ class WorkerSession:
             gevent.sleep(0.05)
         if unsent := sum(len(batch["rows"]) for batch in self._process.recorder.unacknowledged.values()):
             what = f"{things(unsent, 'reply', 'replies')} not confirmed by the master"
-            print_line(f"{what}; backup: {self._process.recorder.backup_file or 'none'}")
+            print_line(f"{what}; backup: {self._process.recorder.backup}")
         self._process.recorder.close()
 
     def _keep_sending(self) -> None:
