@@ -57,7 +57,7 @@ def view_of(run: RunFacts) -> RunView:
         position=_position(run.steps),
         end_reason=run.end_reason,
         ended=run.ended is not None,
-        problems=sorted({finding["why"] for finding in run.poll_findings()}),
+        problems=run.problems(),
         live=run.live,
         workers=_workers(run),
     )

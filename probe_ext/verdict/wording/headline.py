@@ -27,12 +27,14 @@ class Context:
     """rules of the diagnosis that hold"""
     why_no_level: str
     next_measurement: NextMeasurement | None
+    unjudged: Sequence[int] = ()
+    """numbers of users that are not judged because of others' load"""
 
 
 def headline(estimate: CapacityEstimate, context: Context) -> str:
     """Return the whole answer. Whatever makes the run invalid, or the number doubtful, is said first."""
     answer = " ".join(_sentences(estimate, context))
-    caveats = [_doubts(estimate)]
+    caveats = [_doubts(estimate, context.unjudged)]
     if estimate.served_users is not None and (altered := altered_replies(context.bounds)):
         caveats.insert(0, f"With replies {altered}")
     for caveat in filter(None, reversed(caveats)):
@@ -67,7 +69,7 @@ def _sentences(estimate: CapacityEstimate, context: Context) -> list[str]:
     return _nothing_held(estimate, context)
 
 
-def _doubts(estimate: CapacityEstimate) -> str:
+def _doubts(estimate: CapacityEstimate, unjudged: Sequence[int] = ()) -> str:
     """Return what load does not explain, for the start of the answer; empty without."""
     failed = estimate.bracket[1]
     worse, disturbed = (
@@ -75,6 +77,9 @@ def _doubts(estimate: CapacityEstimate) -> str:
         for of in (estimate.contradictions, estimate.disturbed)
     )
     said = []
+    if unjudged and estimate.levels:
+        are = "is" if len(unjudged) == 1 else "are"
+        said.append(f"others used the server at {_users(unjudged)}, which {are} not judged")
     if estimate.drift:
         said.append(f"the server changed during the run (visits to {_users(estimate.drift)} differ)")
     if worse:
