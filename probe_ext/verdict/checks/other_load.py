@@ -10,7 +10,6 @@ from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.manifest_view import number, servers
 from probe_ext.verdict.values.others_share import MAX_OTHERS_SHARE, OthersShare
 
-_CHECK = "other_load"
 ADVICE = (
     "Repeat the run while nobody else uses the server. A gateway that repeats requests or sends more of its own shows "
     "the same."
@@ -27,17 +26,17 @@ def other_load_check(evidence: Evidence, levels: Sequence[LevelResult]) -> Findi
         why += f"{_at_worst(crowded)}."
         if not none_left:
             why += f" {capitalised_users(unjudged_users(levels))} not judged."
-        return Finding(_CHECK, "fail", none_left, f"{why}{before and f' {before}.'}", ADVICE)
+        return Finding("other_load", "fail", none_left, f"{why}{before and f' {before}.'}", ADVICE)
     if before:
         known = [level for level in levels if level.others is not None]
         rest = " During the run it did little or nothing for others." if known else ""
-        return Finding(_CHECK, "fail", False, f"{before}.{rest}", ADVICE)
+        return Finding("other_load", "fail", False, f"{before}.{rest}", ADVICE)
     if not any(level.others for level in levels):
         why = "Whether others used the server is not known: its counters do not tell."
-        return Finding(_CHECK, "unproven", False, why)
+        return Finding("other_load", "unproven", False, why)
     most = max((level.others.share for level in levels if level.others), default=0.0)
     much = f"at most {percent(MAX_OTHERS_SHARE)}" if most else "nothing"
-    return Finding(_CHECK, "pass", False, f"As far as the server's counters tell, it did {much} for others.")
+    return Finding("other_load", "pass", False, f"As far as the server's counters tell, it did {much} for others.")
 
 
 def unjudged_users(levels: Sequence[LevelResult]) -> list[int]:
