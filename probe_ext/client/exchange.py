@@ -14,6 +14,7 @@ from probe_ext.client.wire.response_stream import ResponseStream
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.timeline import Marks
+from probe_ext.tls_trust import why_refused
 
 _CLOSING_GRACE_S = 1.0
 """how long a response may take to end after its `[DONE]`"""
@@ -239,7 +240,7 @@ def _connect_outcome(error: ConnectError) -> Outcome:
 def _ending_of_failure(failure: Exception) -> Ending:
     """Return the ending for a failed read. Failures of neither connection nor response are internal: raised."""
     if isinstance(failure, ssl.SSLError):
-        return Ending(Outcome.CUT, f"TLS: {failure.reason or failure}")
+        return Ending(Outcome.CUT, why_refused(failure) or f"TLS: {failure.reason or failure}")
     if isinstance(failure, OSError):
         return Ending(Outcome.CUT, failure.strerror or str(failure))
     if isinstance(failure, BadResponseError):

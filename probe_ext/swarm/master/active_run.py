@@ -117,7 +117,7 @@ class ActiveRun(RunFacts):
         if options.no_metrics or options.prometheus or not preparation.metrics_urls:
             return None
         every = options.metrics_every
-        fetcher = Fetcher(api_key(), home=preparation.host, verify=not options.insecure, timeout=0.9 * every)
+        fetcher = Fetcher(api_key(), home=preparation.host, tls=options.tls, timeout=0.9 * every)
         return Poller(
             preparation.metrics_urls,
             fetcher.get,

@@ -22,7 +22,7 @@ def _outcome(steps: SearchSteps) -> tuple[FindingState, str, str]:
     return _by_itself(steps, reached, top)
 
 
-def _by_itself(steps: SearchSteps, reached: str, top: int) -> tuple[str, str, str]:
+def _by_itself(steps: SearchSteps, reached: str, top: int) -> tuple[FindingState, str, str]:
     match steps.outcome:
         case "precise":
             return "pass", f"The search reached the precision it was asked for: {reached}.", ""

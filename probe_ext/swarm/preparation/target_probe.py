@@ -12,7 +12,7 @@ from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
-from probe_ext.settings.prometheus_access import AUTHORITIES_VARIABLE, prometheus_source
+from probe_ext.settings.prometheus_access import prometheus_source
 from probe_ext.settings.secrets import api_key
 from probe_ext.settings.slo import load_profile
 from probe_ext.swarm.users.prompt_source import calibrated
@@ -20,6 +20,7 @@ from probe_ext.target.before_load import Busy, look
 from probe_ext.target.fetch import Fetcher
 from probe_ext.target.identity import OK, identify
 from probe_ext.target.prometheus_check import prometheus_problem
+from probe_ext.tls_trust import client_context
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,11 @@ def prepare(host: str | None, options: Options) -> Preparation:
     try:
         target = parse_target(host)
         key = api_key()
+        client_context(options.tls)  # refuse wrong files now, in one line
     except ValueError as error:
         raise SettingsError(str(error)) from error
     profile = load_profile(options.slo, folder("configs") / "slo")  # refuse a wrong profile now, not after the run
-    fetcher = Fetcher(key, home=target.url, verify=not options.insecure, timeout=options.timeout_connect)
+    fetcher = Fetcher(key, home=target.url, tls=options.tls, timeout=options.timeout_connect)
     _check_prometheus(options)
     server = identify(target.url, fetcher, options.metrics_url, options.model)
     models = server[0]["models"]
@@ -98,10 +100,7 @@ def _check_prometheus(options: Options) -> None:
     source = prometheus_source(options.prometheus, options.prometheus_match, os.environ)
     if source is None:
         return
-    authorities = os.environ.get(AUTHORITIES_VARIABLE) or True
-    fetcher = Fetcher(
-        home=source.url, verify=authorities, timeout=options.timeout_connect, authorization=source.authorization
-    )
+    fetcher = Fetcher(home=source.url, timeout=options.timeout_connect, authorization=source.authorization)
     why = prometheus_problem(source.url, source.match, fetcher)
     if why:
         raise SettingsError(f"--prometheus {source.url}: {why}")
