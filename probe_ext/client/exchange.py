@@ -132,7 +132,8 @@ class Exchange:
         except OSError as error:
             return send_failure or Ending(Outcome.CLIENT_ERROR, f"cannot read the socket: {error.strerror or error}")
         ending = self._read_response(self._stream)
-        return ending if send_failure is None or self._reader.response.status is not None else send_failure
+        answered = self._reader.response.status is not None or isinstance(self._stream.failure, ssl.SSLError)
+        return ending if send_failure is None or answered else send_failure
 
     def _send(self) -> Ending | None:
         """Send the request; return how that failed, None if it did not."""
