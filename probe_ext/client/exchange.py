@@ -16,6 +16,7 @@ from probe_ext.client.wire.response_stream import ResponseStream
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.timeline import Marks
+from probe_ext.tls_trust import why_refused
 
 _CLOSING_GRACE_S = 1.0
 """how long a response may take to end after its `[DONE]`"""
@@ -134,7 +135,8 @@ class Exchange:
         except OSError as error:
             return send_failure or Ending(Outcome.CLIENT_ERROR, f"cannot read the socket: {error.strerror or error}")
         ending = self._read_response(self._stream)
-        return ending if send_failure is None or self._reader.response.status is not None else send_failure
+        answered = self._reader.response.status is not None or isinstance(self._stream.failure, ssl.SSLError)
+        return ending if send_failure is None or answered else send_failure
 
     def _send(self) -> Ending | None:
         """Send the request; return how that failed, None if it did not."""
@@ -252,7 +254,7 @@ def _connect_outcome(error: ConnectError) -> Outcome:
 def _ending_of_failure(failure: Exception) -> Ending:
     """Return the ending for a failed read. Failures of neither connection nor response are internal: raised."""
     if isinstance(failure, ssl.SSLError):
-        return Ending(Outcome.CUT, f"TLS: {failure.reason or failure}")
+        return Ending(Outcome.CUT, why_refused(failure) or f"TLS: {failure.reason or failure}")
     if isinstance(failure, OSError):
         return Ending(Outcome.CUT, failure.strerror or str(failure))
     if isinstance(failure, BadResponseError):

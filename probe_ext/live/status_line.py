@@ -74,6 +74,8 @@ def _share(now: Now, *, with_range: bool) -> str:
     """Return the served share of the level that is being measured, or how far it is from one."""
     if now.level is None:
         return "" if now.settles_in is None else f"settling, {now.settles_in:.0f} s"
+    if now.level.others is not None and not now.level.is_judged:
+        return f"others use the server ({formats.percent(now.level.others.share)}), not judged"
     return "too early to say" if now.level.is_early else share_text(now.level, with_range=with_range)
 
 

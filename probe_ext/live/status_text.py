@@ -5,6 +5,7 @@ from typing import Literal
 
 from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import Now
+from probe_ext.verdict.checks.other_load import share_in_words
 from probe_ext.verdict.phrasing import plurals
 from probe_ext.verdict.phrasing.formats import percent
 from probe_ext.verdict.values.answer import Answer
@@ -100,6 +101,8 @@ def _measuring(now: Now) -> str:
 
 def level_status(level: LevelNow) -> str:
     """Return the level's state by the replies so far."""
+    if level.others is not None and not level.is_judged:
+        return f"others use the server, not judged: {share_in_words(level.others)}"
     if level.is_early:
         return f"too early to say, {plurals.things(level.replies, 'measured reply', 'measured replies')}"
     share = (

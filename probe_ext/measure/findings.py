@@ -24,6 +24,7 @@ FindingName = Literal[
     "messages",
     "model_vanished",
     "other",
+    "other_load",
     "output_lengths",
     "own_machine",
     "planned_levels",

@@ -104,5 +104,5 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         steps=None,
         collector=SimpleNamespace(reported={"w1": told}),
         now=lambda: float(seconds),
-        poll_findings=list,
+        problems=list,
     )

@@ -79,14 +79,22 @@ def purpose(capacity: Capacity) -> str:
 
 def doubts(capacity: Capacity) -> list[tuple[str, str]]:
     """Return what makes the answer doubtful, with a title and what it means for the answer."""
-    demand = _unprovable(capacity)
-    return [*demand, *_differences(capacity), *_drift(capacity), *_contradictions(capacity), *_disturbances(capacity)]
+    kinds = (_unprovable, _others, _differences, _drift, _contradictions, _disturbances)
+    return [doubt for kind in kinds for doubt in kind(capacity)]
 
 
 def _unprovable(capacity: Capacity) -> list[tuple[str, str]]:
     profile = SloProfile.model_validate(capacity["profile"])
     title, meaning = unprovable(profile.name, criteria_of(profile))
     return [(title, meaning)] if title else []
+
+
+def _others(capacity: Capacity) -> list[tuple[str, str]]:
+    numbers = [level["users"] for level, *_ in by_number(capacity["levels"]) if "other_load" in level["reasons"]]
+    if not numbers:
+        return []
+    title = f"Others used the server at {_numbers(numbers)}."
+    return [(title, "What was measured there is not judged: repeat it while nobody else uses the server.")]
 
 
 def _differences(capacity: Capacity) -> list[tuple[str, str]]:

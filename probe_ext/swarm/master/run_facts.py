@@ -17,6 +17,7 @@ from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.locust_csv import LocustTables
+from probe_ext.swarm.master.others_notice import OthersNotice
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.target.poller import Poller
 from probe_ext.verdict.phrasing.plurals import things
@@ -42,6 +43,7 @@ class RunFacts:
     poller: Poller | None = field(init=False)
     live: LiveRun | None = field(init=False)
     """None if nothing displays the run"""
+    others_notice: OthersNotice = field(init=False)
     end_reason: str | None = field(init=False, default=None)
     ended: float | None = field(init=False, default=None)
 
@@ -75,6 +77,12 @@ class RunFacts:
             return f"{steps.position}, {steps.why_again}" if steps.why_again else steps.position
         left = steps.seconds_left
         return f"search, about {things(math.ceil(left / 60), 'more minute')}" if left else "search"
+
+    def problems(self) -> list[str]:
+        """What someone who watches the run should know: others' load, metrics that cannot be read."""
+        others = self.others_notice.present
+        metrics = sorted({finding["why"] for finding in self.poll_findings()})
+        return [*([f"{others[:1].upper()}{others[1:]}."] if others else []), *metrics]
 
     def poll_findings(self) -> list[dict[str, Any]]:
         """Problems with reading the server's metrics."""

@@ -53,7 +53,7 @@ def view_of(run: RunFacts) -> RunView:
         position=run.live.now.position if run.live and run.live.now else "",
         end_reason=run.end_reason,
         ended=run.ended is not None,
-        problems=sorted({finding["why"] for finding in run.poll_findings()}),
+        problems=run.problems(),
         live=run.live,
         workers=_workers(run),
     )

@@ -14,6 +14,7 @@ from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
 from probe_ext.swarm.preparation.warm_up import MAX_REPLY_TOKENS, warm_up
+from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.verdict.levels.visits import criteria_of
@@ -60,7 +61,9 @@ class Preflight:
         return PreparedRun(options, preparation, directory)
 
     def warm_up(self, prepared: PreparedRun) -> PreparedRun:
-        """Warm the server up, and add what that cost."""
+        """Say if others use the server, warm it up, and add what that cost."""
+        if prepared.preparation.busy:
+            print_line(prepared.preparation.busy)
         self._runs += 1
         try:
             cost = warm_up(self._process.environment, prepared.options, prepared.preparation, self._tell)

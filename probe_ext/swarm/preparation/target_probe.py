@@ -4,19 +4,23 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+import gevent
+
 from probe_ext.bundled import folder
 from probe_ext.client.wire.address import parse_target
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
-from probe_ext.settings.prometheus_access import AUTHORITIES_VARIABLE, prometheus_source
+from probe_ext.settings.prometheus_access import prometheus_source
 from probe_ext.settings.secrets import api_key
 from probe_ext.settings.slo import load_profile
 from probe_ext.swarm.users.prompt_source import calibrated
+from probe_ext.target.before_load import Busy, look
 from probe_ext.target.fetch import Fetcher
-from probe_ext.target.identity import identify
+from probe_ext.target.identity import OK, identify
 from probe_ext.target.prometheus_check import prometheus_problem
+from probe_ext.tls_trust import client_context
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Preparation:
     """the SLO profile, in full"""
     deadlines: Deadlines | None = None
     """when the profile wants each token of a reply"""
+    busy: str | None = None
+    """that the server had requests before this run sent any, in one line"""
     warm_up: dict[str, Any] | None = None
     """cost of the warm-up before the run"""
 
@@ -46,15 +52,17 @@ def prepare(host: str | None, options: Options) -> Preparation:
     try:
         target = parse_target(host)
         key = api_key()
+        client_context(options.tls)  # refuse wrong files now, in one line
     except ValueError as error:
         raise SettingsError(str(error)) from error
     profile = load_profile(options.slo, folder("configs") / "slo")  # refuse a wrong profile now, not after the run
-    fetcher = Fetcher(key, home=target.url, verify=not options.insecure, timeout=options.timeout_connect)
+    fetcher = Fetcher(key, home=target.url, tls=options.tls, timeout=options.timeout_connect)
     _check_prometheus(options)
     server = identify(target.url, fetcher, options.metrics_url, options.model)
     models = server[0]["models"]
     model = options.model or (models[0] if models else None)
     problem = _problem(target.url, model, models, options, server[0])
+    busy = _look_before_load(server, options, fetcher) if problem is None else None
     seed = options.prompt_seed if options.prompt_seed is not None else int(clock.wall())
     prompts = calibrated(target, model or "", options, fetcher, seed) if problem is None else {}
     return Preparation(
@@ -68,7 +76,23 @@ def prepare(host: str | None, options: Options) -> Preparation:
         problem=problem,
         profile=profile.model_dump(mode="json"),
         deadlines=profile.deadlines,
+        busy=busy,
     )
+
+
+def _look_before_load(server: list[dict[str, Any]], options: Options, fetcher: Fetcher) -> str | None:
+    """Add to each server the requests that it has before this run sends any; return them in words, None without any."""
+    running = waiting = 0
+    urls: list[str | None] = [*(options.metrics_url or (entry.get("metrics_url") for entry in server))]
+    for entry, url in zip(server, urls, strict=True):
+        readable = entry["metrics"] == OK and url is not None
+        found = look(url, fetcher.get, gevent.sleep) if url is not None and readable else Busy()
+        entry |= {"running_before": found.running, "waiting_before": found.waiting}
+        running, waiting = running + (found.running or 0), waiting + (found.waiting or 0)
+    if not running and not waiting:
+        return None
+    verb = "is" if running + waiting == 1 else "are"
+    return f"others are using the server: {running:,} running and {waiting:,} waiting {verb} not of this run"
 
 
 def _check_prometheus(options: Options) -> None:
@@ -76,10 +100,7 @@ def _check_prometheus(options: Options) -> None:
     source = prometheus_source(options.prometheus, options.prometheus_match, os.environ)
     if source is None:
         return
-    authorities = os.environ.get(AUTHORITIES_VARIABLE) or True
-    fetcher = Fetcher(
-        home=source.url, verify=authorities, timeout=options.timeout_connect, authorization=source.authorization
-    )
+    fetcher = Fetcher(home=source.url, timeout=options.timeout_connect, authorization=source.authorization)
     why = prometheus_problem(source.url, source.match, fetcher)
     if why:
         raise SettingsError(f"--prometheus {source.url}: {why}")

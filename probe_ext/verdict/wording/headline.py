@@ -34,11 +34,13 @@ class Context:
     """rules of the diagnosis that hold"""
     why_no_level: str
     next_measurement: NextMeasurement | None
+    unjudged: Sequence[int] = ()
+    """numbers of users that are not judged because of others' load"""
 
 
 def answer(estimate: CapacityEstimate, context: Context) -> Answer:
     """Return the whole answer. Whatever makes the run invalid, or the number doubtful, is said first."""
-    caveats = [_doubts(estimate)]
+    caveats = [_doubts(estimate, context.unjudged)]
     if estimate.served_users is not None and (altered := altered_replies(context.bounds)):
         caveats.insert(0, f"With replies {altered}")
     invalid = next((finding.why.rstrip(".") for finding in context.findings if finding.makes_invalid), "")
@@ -65,7 +67,7 @@ def _clauses(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list
     return proven, [*_limit(estimate, context), *_rest(estimate, context)]
 
 
-def _doubts(estimate: CapacityEstimate) -> str:
+def _doubts(estimate: CapacityEstimate, unjudged: Sequence[int] = ()) -> str:
     """Return what load does not explain, for the start of the answer; empty without."""
     failed = estimate.bracket[1]
     worse, disturbed = (
@@ -73,6 +75,9 @@ def _doubts(estimate: CapacityEstimate) -> str:
         for of in (estimate.contradictions, estimate.disturbed)
     )
     said = []
+    if unjudged and estimate.levels:
+        are = "is" if len(unjudged) == 1 else "are"
+        said.append(f"others used the server at {_users(unjudged)}, which {are} not judged")
     if estimate.drift:
         said.append(f"the server changed during the run (visits to {_users(estimate.drift)} differ)")
     if worse:

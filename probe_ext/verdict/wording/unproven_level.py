@@ -16,9 +16,12 @@ _REASONS = {
     "contradicts_higher_level": "more users were served better",
     "needs_second_visit": "one bad stretch explains it, perhaps another client's load; it needs a second visit",
     "visits_disagree": "its visits differ by more than chance",
+    "other_load": "others used the server meanwhile",
 }
 
-_NOT_SETTLED_BY_REPLIES = {"users_differ", "contradicts_higher_level", "visits_disagree", "needs_second_visit"}
+_NOT_SETTLED_BY_REPLIES = {
+    *("users_differ", "contradicts_higher_level", "visits_disagree", "needs_second_visit", "other_load"),
+}
 
 
 def unprovable(profile_name: str, criteria: Criteria) -> tuple[str, str]:
