@@ -121,6 +121,8 @@ def why_refused(error: BaseException) -> str | None:
     elif "ALERT" in reason and reason.endswith(_CLIENT_CERTIFICATE_REFUSED):
         alert = reason.rpartition("ALERT_")[2].replace("_", " ").lower()
         why = f"the server refused the client certificate ({alert}): see --tls-client-cert"
+    elif isinstance(error, ssl.SSLEOFError):
+        why = f"the server ended the connection; if it requires a client certificate: {_CLIENT_OPTIONS}"
     elif reason in _NOT_TLS:
         why = "the server does not speak TLS on this port: try http://"
     return f"TLS: {why}" if why else None

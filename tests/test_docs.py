@@ -120,7 +120,6 @@ from locust.argument_parser import get_parser
 from probe_ext.swarm.users.llm import Llm
 from probe_ext.swarm.users.prompt_source import Prompts
 from probe_ext.swarm.web.exporter import Exporter
-from probe_ext.tls_trust import PASSPHRASE_VARIABLE
 runner = SimpleNamespace(user_count=1, target_user_count=1, clients={})
 lines = Exporter(SimpleNamespace(runner=runner)).page().decode().splitlines()
 print(json.dumps({

@@ -1,13 +1,15 @@
 """One TLS configuration for the load and for control requests: whom both trust, and what they say if TLS fails."""
 
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from exchange_helpers import new_exchange, run_exchange
@@ -77,6 +79,14 @@ class Handler(BaseHTTPRequestHandler):
 
 class QuietServer(ThreadingHTTPServer):
     daemon_threads = True
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close once the client has: an alert that it has not read yet is lost if its own bytes are still unread."""
+        request.settimeout(1.0)
+        with suppress(OSError):
+            while socket.socket.recv(request, 4096):
+                pass
+        super().shutdown_request(request)
 
     def handle_error(self, *_: object) -> None:
         pass
