@@ -59,6 +59,7 @@ class OthersNow:
         """Add the rows of a poll; `own_in_flight`: the most requests that this run may have at the server now."""
         for row in rows:
             engine = (row.url, row.engine)
+            self._width = max(self._width, row.width or 0.0)
             if row.quantity in self._gauges:
                 self._gauges[row.quantity][engine] = row.value
             elif row.quantity in _KEPT:

@@ -119,11 +119,13 @@ class ServerRow:
     quantity: str
     """canonical name, see docs/metrics.md"""
     value: float
+    width: float | None = None
+    """seconds that the call took; `t` is its middle"""
 
 
 DEADLINE_COLUMNS = frozenset({"deadlines", "deadlines_missed"})
 """columns that hold for one SLO profile only"""
-OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {"tokens_reasoning", "gap_tokens", "resolve"}
+OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {"tokens_reasoning", "gap_tokens", "resolve", "width"}
 """columns that runs of earlier versions lack"""
 
 Row = ReplyRow | GapRow | UserRow | ServerRow

@@ -20,25 +20,25 @@ class Busy:
     waiting: int | None = None
 
 
-def look(url: str, get: Callable[[str], Answer | Failed], sleep: Callable[[float], object]) -> Busy:
+def look(url: str, model: str | None, get: Callable[[str], Answer | Failed], sleep: Callable[[float], object]) -> Busy:
     """Return the requests at a server, of two looks a second apart the fewer.
 
     Idle engines leave their gauges as the last step set them: requests that run while no counter moves are not there.
     """
-    first = _read(url, get)
+    first = _read(url, model, get)
     if not any(first.get(name) for name in _GAUGES):
         return _busy(first)
     sleep(SECOND_LOOK_AFTER_S)
-    second = _read(url, get)
+    second = _read(url, model, get)
     known = [name for name in _COUNTERS if name in first and name in second]
     idle = known and all(first[name] == second[name] for name in known) and not second.get("waiting")
     gauges = [name for name in _GAUGES if name in first and name in second]
     return _busy({name: 0.0 if idle else min(first[name], second[name]) for name in gauges})
 
 
-def _read(url: str, get: Callable[[str], Answer | Failed]) -> dict[str, float]:
+def _read(url: str, model: str | None, get: Callable[[str], Answer | Failed]) -> dict[str, float]:
     answer = get(url)
-    reading = Unreadable(answer.why) if isinstance(answer, Failed) else read_page(answer.body)
+    reading = Unreadable(answer.why) if isinstance(answer, Failed) else read_page(answer.body, model)
     totals: dict[str, float] = {}
     for figure in () if isinstance(reading, Unreadable) else reading.figures:
         totals[figure.quantity] = totals.get(figure.quantity, 0.0) + figure.value

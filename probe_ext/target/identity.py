@@ -16,6 +16,8 @@ from probe_ext.target.catalogue import METRIC_NAMES, NO_KNOWN_ENGINE, read
 from probe_ext.target.metrics_text import Unreadable, parse
 
 OK = "ok"
+OFF = "off"
+"""Metrics that were not asked for."""
 
 _MAX_VERSION_LENGTH = 80
 _MAX_NAME_LENGTH = 300
@@ -87,13 +89,15 @@ def _model(entry: dict[str, Any]) -> Model:
     return Model(entry["id"], _count(entry.get("max_model_len")), owner if isinstance(owner, str) else None)
 
 
-def find_metrics(host: str, fetcher: Getter, metrics_urls: Sequence[str] = ()) -> tuple[Metrics, ...]:
+def find_metrics(
+    host: str, fetcher: Getter, metrics_urls: Sequence[str] = (), model: str | None = None
+) -> tuple[Metrics, ...]:
     """Return the result of each given URL; without any, of the URL that works for the host, or of the likeliest one."""
     if metrics_urls:
-        return tuple(_metrics(url, fetcher) for url in metrics_urls)
+        return tuple(_metrics(url, fetcher, model) for url in metrics_urls)
     tried: list[Metrics] = []
     for url in dict.fromkeys(urls.metrics_candidates(host)):
-        tried.append(_metrics(url, fetcher))
+        tried.append(_metrics(url, fetcher, model))
         if tried[-1].state == OK:
             return (tried[-1],)
         if tried[-1].state in ("timed out", "connection refused", "unknown host name"):
@@ -101,30 +105,35 @@ def find_metrics(host: str, fetcher: Getter, metrics_urls: Sequence[str] = ()) -
     return (next((metrics for metrics in tried if metrics.state != "404"), tried[0]),)
 
 
-def _metrics(url: str, fetcher: Getter) -> Metrics:
+def _metrics(url: str, fetcher: Getter, model: str | None) -> Metrics:
     answer = fetcher.get(url)
     if isinstance(answer, Failed):
         return Metrics(url, answer.why)
     page = parse(answer.body, METRIC_NAMES | CONFIG_METRICS)
     if isinstance(page, Unreadable):
         return Metrics(url, page.why)
-    reading = read(page)
+    reading = read(page, model)
     if reading is None:
         return Metrics(url, NO_KNOWN_ENGINE)
     return Metrics(url, OK, reading.kind, cache_configuration(page))
 
 
 def identify(
-    host: str, fetcher: Getter, metrics_urls: Sequence[str] = (), model: str | None = None
+    host: str,
+    fetcher: Getter,
+    metrics_urls: Sequence[str] = (),
+    model: str | None = None,
+    *,
+    with_metrics: bool = True,
 ) -> list[dict[str, Any]]:
     """Return the entries of `run.json`'s `server` list: the target, then each further metrics URL.
 
     Keys: `url, kind, version, models, max_model_len, cache, metrics`; `models_error`: why `models` is None;
     `metrics_url`: as in `server.csv`, without credentials. `max_model_len` is that of `model`, or of the first model.
-    Unknown values are None, an unknown kind is `unknown`.
+    Unknown values are None, an unknown kind is `unknown`. Without `with_metrics`, no metrics page is asked for.
     """
-    first, *others = find_metrics(host, fetcher, metrics_urls)
     listed = models(host, fetcher)
+    first, *others = find_metrics(host, fetcher, metrics_urls, model) if with_metrics else (Metrics("", OFF),)
     known = () if isinstance(listed, Failed) else listed
     kind = first.kind or _kind(known, host, fetcher)
     chosen = next((m for m in known if m.id == model), known[0] if known else None)
@@ -162,8 +171,8 @@ def _further_entry(metrics: Metrics, fetcher: Getter) -> dict[str, Any]:
     }
 
 
-def _metrics_entry(metrics: Metrics) -> dict[str, str]:
-    return {"metrics": metrics.state, "metrics_url": urls.shown(metrics.url)}
+def _metrics_entry(metrics: Metrics) -> dict[str, str | None]:
+    return {"metrics": metrics.state, "metrics_url": urls.shown(metrics.url) if metrics.url else None}
 
 
 def _kind(known: Sequence[Model], host: str, fetcher: Getter) -> str:

@@ -7,7 +7,7 @@ names become underscores (`vllm:x` → `vllm_x`), as some scrapers do. A general
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MAX_PAGE_CHARACTERS = 32_000_000
 
@@ -22,6 +22,8 @@ _SAMPLE = re.compile(
     r"(?:[ \t]++#.*)?[ \t\r]*"  # exemplar
 )
 _LABEL = re.compile(r'\s*+([a-zA-Z_][a-zA-Z0-9_]*+)\s*+=\s*+"((?:[^"\\]|\\.)*+)"\s*+(?:,\s*+|\Z)', re.DOTALL)
+_LOGIN = re.compile(r"type\s*=\s*[\"']?password|\b(log|sign)[ -]?in\b", re.IGNORECASE)
+_RAY_PREFIX = "ray_"  # Ray Serve's, in front of the engine's own names, whose `_total` it may leave out
 _ESCAPE = re.compile(r'\\([\\n"])')
 
 
@@ -57,6 +59,8 @@ def parse(body: bytes | str, wanted: frozenset[str]) -> Page | Unreadable:
     text = _text(body)
     if isinstance(text, Unreadable):
         return text
+    if other := _other_format(text):
+        return Unreadable(f"not Prometheus text: {other}")
     lines = text.split("\n")
     if lines[-1].strip() not in ("", "# EOF"):
         return Unreadable("incomplete: the last line has no line end")
@@ -65,7 +69,7 @@ def parse(body: bytes | str, wanted: frozenset[str]) -> Page | Unreadable:
     except ValueError as error:
         return Unreadable(f"not Prometheus text: {error}")
     if not page.samples and not _looks_like_metrics(lines):
-        return Unreadable(f"not Prometheus text{_apparent_format(text)}")
+        return Unreadable("not Prometheus text")
     return page
 
 
@@ -87,13 +91,24 @@ def _parse_lines(lines: list[str], wanted: frozenset[str]) -> Page:
         if line.startswith("#"):
             if line.startswith("# HELP "):
                 name, _, help_text = line[7:].partition(" ")
-                if (plain := name.replace(":", "_")) in wanted:
+                if plain := wanted_name(name, wanted):
                     helps[plain] = help_text.strip()
             continue
         match = _NAME.match(line)
-        if match and match[1].replace(":", "_") in wanted:
-            samples.append(sample(line))
+        if match and (plain := wanted_name(match[1], wanted)):
+            samples.append(replace(sample(line), name=plain))
     return Page(tuple(samples), helps)
+
+
+def wanted_name(name: str, wanted: frozenset[str]) -> str | None:
+    """Return the engine's own name of a metric, with `_` for `:`; None if it is not wanted."""
+    plain = name.replace(":", "_")
+    if plain in wanted:
+        return plain
+    if not plain.startswith(_RAY_PREFIX):
+        return None
+    plain = plain.removeprefix(_RAY_PREFIX)
+    return next((known for known in (plain, f"{plain}_total") if known in wanted), None)
 
 
 def sample(line: str) -> Sample:
@@ -144,6 +159,9 @@ def _is_sample(line: str) -> bool:
     return True
 
 
-def _apparent_format(text: str) -> str:
+def _other_format(text: str) -> str:
+    """Name what a page is that starts like HTML or JSON; empty for anything else."""
     start = text.lstrip()[:1]
-    return {"<": ": HTML", "{": ": JSON", "[": ": JSON"}.get(start, "")
+    if start == "<":
+        return "a login page (HTML)" if _LOGIN.search(text) else "HTML"
+    return "JSON" if start in {"{", "["} else ""

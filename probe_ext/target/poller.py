@@ -1,7 +1,8 @@
 """Polls every metrics URL about once a second and emits canonical rows. Clock, tasks and requests are passed in.
 
 Each URL has its own loop, so that one that hangs does not delay others. Polls stay on a grid of whole periods: a late
-poll is not repeated and does not shift the next one.
+poll is not repeated and does not shift the next one. A page that takes longer than half a period is polled more slowly,
+so that a busy server spends at most half of its time on it.
 """
 
 import math
@@ -16,7 +17,9 @@ from probe_ext.target.metrics_text import Unreadable
 from probe_ext.target.urls import shown
 
 PERIOD_S = 1.0
-_HANG_AFTER_S = 5.0
+SLOW_PAGE_TIMEOUT_S = 10.0
+_HANG_AFTER_S = SLOW_PAGE_TIMEOUT_S + 2.0
+_MAX_BUSY_SHARE = 0.5
 _LAST_POLL_CHECK_S = 0.05
 
 Fetch = Callable[[str], Answer | Failed]
@@ -47,7 +50,7 @@ class Poller:
         self._emit = emit
         self._period = period
         self._stopped = self._ending = False
-        self._histories = {url: EndpointHistory(shown(url)) for url in urls}
+        self._histories = {url: EndpointHistory(shown(url), period=period) for url in urls}
 
     def start(self) -> None:
         """Start polling all URLs."""
@@ -84,8 +87,10 @@ class Poller:
     def _poll_until_stopped(self, url: str) -> None:
         due = self._clock()
         while not (self._stopped or self._ending):
+            started = self._clock()
             self.poll(url)
-            due = next_due(due, self._clock(), self._period)
+            period = max(self._period, (self._clock() - started) / _MAX_BUSY_SHARE)
+            due = next_due(due, self._clock(), period)
             self._sleep(max(0.0, due - self._clock()))
 
     def poll(self, url: str) -> None:
@@ -93,7 +98,8 @@ class Poller:
         history = self._histories[url]
         history.request_started_at = started = self._clock()
         answer = self._fetch(url)
-        t = (started + self._clock()) / 2
+        ended = self._clock()
+        t, width = (started + ended) / 2, ended - started
         history.request_started_at = None
         if self._stopped:
             return
@@ -103,8 +109,8 @@ class Poller:
         elif objection := history.objection(result):
             history.add_failure(t, objection)
         else:
-            history.add_reading(t, result)
-            self._emit([ServerRow(t, history.url, f.engine, f.quantity, f.value) for f in result.figures])
+            history.add_reading(t, result, width)
+            self._emit([ServerRow(t, history.url, f.engine, f.quantity, f.value, width) for f in result.figures])
 
 
 def next_due(due: float, now: float, period: float) -> float:

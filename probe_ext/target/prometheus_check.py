@@ -9,7 +9,7 @@ from probe_ext.target.engine_metrics import ENGINES
 _RUNNING_METRICS = "|".join(
     sorted(
         {
-            name.replace("_", "[:_]", 1)  # `vllm:x`, or `vllm_x` if rewritten by a scraper
+            "(?:ray_)?" + name.replace("_", "[:_]", 1)  # `vllm:x`, or `vllm_x` if rewritten by a scraper
             for engine in ENGINES
             for source in engine.sources
             for name in source.metrics

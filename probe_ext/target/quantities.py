@@ -21,6 +21,12 @@ Kind = Literal["gauge", "counter"]
 Fold = Literal["sum", "max"]
 
 
+MAX_FRACTION = 1.01  # more than rounding explains
+_MAX_COUNT, _MAX_REQUESTS, _MAX_UNIX_S = 1e15, 1e7, 1e11
+_MAX_RATES = {"tokens": 1e7, "blocks": 1e7, "requests": 1e5, "preemptions": 1e5, "observations": 1e7, "seconds": 1e6}
+"""Growth of a counter per second that no engine reaches, by unit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """A canonical quantity."""
@@ -31,6 +37,19 @@ class Quantity:
     within: Fold
     over: Fold
     meaning: str
+
+    def is_possible(self, value: float) -> bool:
+        """Tell whether a server can have this value: a finite one that is not negative, no fraction above 1."""
+        if not 0 <= value < float("inf"):  # false for NaN as well
+            return False
+        if self.kind == "counter":
+            return value <= _MAX_COUNT
+        return value <= {"fraction": MAX_FRACTION, "requests": _MAX_REQUESTS}.get(self.unit, _MAX_UNIX_S)
+
+    @property
+    def max_rate(self) -> float | None:
+        """Growth per second that no engine reaches; None for a gauge."""
+        return _MAX_RATES[self.unit] if self.kind == "counter" else None
 
 
 def _gauge(name: str, unit: str, meaning: str, fold: Fold = "sum") -> Quantity:
@@ -46,16 +65,6 @@ def _histogram(name: str, meaning: str) -> tuple[Quantity, Quantity]:
         _counter(f"{name}_sum", "seconds", f"total of: {meaning}"),
         _counter(f"{name}_count", "observations", f"number of: {meaning}"),
     )
-
-
-_MAX_VALUE, _MAX_FRACTION = 1e15, 1.5
-
-
-def is_possible(quantity: str, value: float) -> bool:
-    """Whether a server can have measured this: not NaN, negative or beyond all bounds."""
-    known = QUANTITIES.get(quantity)
-    most = _MAX_FRACTION if known is not None and known.unit == "fraction" else _MAX_VALUE
-    return 0 <= value <= most
 
 
 QUANTITIES: dict[str, Quantity] = {

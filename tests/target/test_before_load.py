@@ -26,6 +26,6 @@ def page(running: float, waiting: float, tokens: float = 0.0) -> Answer:
 )
 def test_requests_before_the_run(pages: list[Answer | Failed], found: Busy) -> None:
     left, slept = list(pages), list[float]()
-    assert look("http://h/metrics", lambda url: left.pop(0), slept.append) == found
+    assert look("http://h/metrics", "m", lambda url: left.pop(0), slept.append) == found
     assert len(slept) == len(pages) - 1
     assert not left

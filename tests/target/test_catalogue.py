@@ -102,12 +102,85 @@ def test_keeps_data_parallel_engines_apart():
     assert figures(text, "1") == {"kv_usage": 0.75, "running": 5}
 
 
-def test_sums_models_except_for_usage():
+TWO_MODELS = (
+    'vllm:kv_cache_usage_perc{model_name="a"} 0.25\nvllm:kv_cache_usage_perc{model_name="b"} 0.5\n'
+    'vllm:num_requests_running{model_name="a"} 1\nvllm:num_requests_running{model_name="b"} 2\n'
+    "process_start_time_seconds 1.7e9\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected", "others"),
+    [
+        ("a", {"kv_usage": 0.25, "running": 1, "process_start": 1.7e9}, ("b",)),
+        ("b", {"kv_usage": 0.5, "running": 2, "process_start": 1.7e9}, ("a",)),
+        ("an alias", {"process_start": 1.7e9}, ("a", "b")),
+        (None, {"process_start": 1.7e9}, ("a", "b")),
+    ],
+)
+def test_only_the_series_of_the_model_that_is_asked_count(model, expected, others):
+    reading = read_page(TWO_MODELS, model)
+    assert ({f.quantity: f.value for f in reading.figures}, reading.other_models) == (expected, others)
+    assert reading.kind == "vllm"
+
+
+def test_a_single_model_counts_whatever_its_name():
+    """A served name may be an alias, and an adapter has its base model's series."""
+    text = 'vllm:num_requests_running{model_name="base"} 3\n'
+    assert figures(text) == {f.quantity: f.value for f in read_page(text, "my-adapter").figures} == {"running": 3}
+
+
+def test_one_models_series_split_by_other_labels_are_added():
+    text = 'vllm:request_success_total{model_name="a",finished_reason="stop"} 2\n'
+    text += 'vllm:request_success_total{model_name="a",finished_reason="length"} 3\n'
+    assert read_page(text, "a").figures[0].value == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "quantity"),
+    [
+        ("vllm:kv_cache_usage_perc -0.25", "kv_usage"),
+        ("vllm:kv_cache_usage_perc 57.3", "kv_usage"),
+        ("vllm:kv_cache_usage_perc NaN", "kv_usage"),
+        ("vllm:kv_cache_usage_perc +Inf", "kv_usage"),
+        ("vllm:num_requests_running -1", "running"),
+        ("vllm:num_requests_waiting 4294967295", "waiting"),
+        ("vllm:generation_tokens_total -5", "generation_tokens"),
+        ("vllm:generation_tokens_total 1.8446744073709552e+19", "generation_tokens"),
+        ("sglang:token_usage 1.7", "kv_usage"),
+        ('vllm:request_success_total{finished_reason="stop"} 9\nvllm:request_success_total{finished_reason="x"} -2',
+         "requests_finished"),
+    ],
+)  # fmt: skip
+def test_impossible_values_are_left_out_and_named(line, quantity):
+    other = "sglang:num_queue_reqs 2" if line.startswith("sglang") else "vllm:prompt_tokens_total 2"
+    reading = read_page(f"{line}\n{other}\n")
+    assert quantity not in {figure.quantity for figure in reading.figures}
+    assert [figure.quantity for figure in reading.impossible] == [quantity]
+    assert any(figure.value == 2 for figure in reading.figures), "the rest of the page is used"
+
+
+def test_a_fraction_just_above_one_is_rounding():
+    assert figures("sglang:token_usage 1.004\n") == {"kv_usage": 1.0}
+
+
+@pytest.mark.parametrize("suffix", ["_total", ""])
+def test_ray_serve_puts_a_prefix_before_the_engines_names(suffix):
     text = (
-        'vllm:kv_cache_usage_perc{model_name="a"} 0.25\nvllm:kv_cache_usage_perc{model_name="b"} 0.5\n'
-        'vllm:num_requests_running{model_name="a"} 1\nvllm:num_requests_running{model_name="b"} 2\n'
+        'ray_vllm_num_requests_running{engine="0",model_name="m",ReplicaId="abc"} 2\n'
+        'ray_vllm_num_requests_running{engine="0",model_name="m",ReplicaId="xyz"} 3\n'
+        f'ray_vllm_generation_tokens{suffix}{{engine="0",model_name="m",ReplicaId="abc"}} 70\n'
+        'ray_vllm:kv_cache_usage_perc{engine="0",model_name="m",ReplicaId="abc"} 0.5\n'
     )
-    assert figures(text) == {"kv_usage": 0.5, "running": 3}
+    assert kind(text) == "vllm"
+    assert figures(text, "0@abc") == {"running": 2, "generation_tokens": 70, "kv_usage": 0.5}
+    assert figures(text, "0@xyz") == {"running": 3}, "each replica has its own counters"
+
+
+def test_a_series_that_is_there_twice_counts_once():
+    line = 'vllm:generation_tokens_total{engine="0",model_name="m"} 70\n'
+    twice = line + line.replace('engine="0",model_name="m"', 'model_name="m",engine="0"')
+    assert figures(twice) == {"generation_tokens": 70}
 
 
 def test_splits_endings_by_finish_reason():

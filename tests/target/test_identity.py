@@ -125,7 +125,10 @@ def test_each_given_url_has_an_entry():
     [
         ((404, b""), "404"),
         ((401, b""), "401 requires a key"),
-        ((200, b"<html>login</html>\n"), "not Prometheus text: HTML"),
+        ((200, b"<html>login</html>\n"), "not Prometheus text: a login page (HTML)"),
+        ((200, b"<!doctype html><h1>Dashboard</h1>"), "not Prometheus text: HTML"),
+        ((200, b"<form action=/x><input type=password name=p></form>"), "not Prometheus text: a login page (HTML)"),
+        ((200, b'{"detail":"Not Found"}'), "not Prometheus text: JSON"),
         ((200, b"go_goroutines 7\n"), "no metrics of a known engine"),
         ((200, b""), "empty response"),
     ],
@@ -133,6 +136,14 @@ def test_each_given_url_has_an_entry():
 def test_missing_metrics_have_a_reason(page, why):
     (entry,) = identify({**VLLM, "/metrics": page})
     assert (entry["metrics"], entry["kind"], entry["cache"]) == (why, "vllm", None)
+
+
+def test_without_metrics_no_page_of_them_is_asked_for():
+    with Loopback({**VLLM, "/metrics": (200, b"vllm:num_requests_running 1\n")}) as server:
+        (entry,) = identity.identify(server.url, Fetcher(), with_metrics=False)
+        asked = {path for _, path, _ in server.requests}
+    assert (entry["metrics"], entry["metrics_url"], entry["kind"]) == ("off", None, "vllm")
+    assert not any("metrics" in path for path in asked)
 
 
 def test_ollama():

@@ -1,6 +1,7 @@
 """Poller: schedule, hanging servers, restarts, findings."""
 
 import threading
+from functools import partial
 
 import pytest
 from loopback import Loopback
@@ -8,6 +9,7 @@ from loopback import Loopback
 from probe_ext.measure import clock
 from probe_ext.measure.table_rows import ServerRow
 from probe_ext.target.call_result import Answer, Failed
+from probe_ext.target.catalogue import read_page
 from probe_ext.target.endpoint_state import LOST_AFTER
 from probe_ext.target.fetch import Fetcher
 from probe_ext.target.poller import Poller, next_due
@@ -59,8 +61,8 @@ def test_rows_have_the_time_of_the_middle_of_the_request():
     world = World(A, answers=page(running=3, kv=0.5))
     world.run(1)
     assert world.rows == [
-        ServerRow(pytest.approx(100.1), A, "0", "running", 3.0),
-        ServerRow(pytest.approx(100.1), A, "0", "kv_usage", 0.5),
+        ServerRow(pytest.approx(100.1), A, "0", "running", 3.0, pytest.approx(0.2)),
+        ServerRow(pytest.approx(100.1), A, "0", "kv_usage", 0.5, pytest.approx(0.2)),
     ]
 
 
@@ -70,11 +72,48 @@ def test_polls_do_not_drift():
     assert [t for _, t in world.requests] == pytest.approx([100, 101, 102, 103, 104])
 
 
-def test_a_late_poll_is_skipped():
+def test_a_slow_page_is_read_as_slowly_as_it_allows_and_that_is_said():
     world = World(A, answers=page(running=1))
     world.cost = 2.5
     world.run(3)
-    assert [t for _, t in world.requests] == pytest.approx([100, 103, 106])
+    assert [t for _, t in world.requests] == pytest.approx([100, 105, 110])
+    assert [row.width for row in world.rows] == pytest.approx([2.5, 2.5, 2.5])
+    assert [row.t for row in world.rows] == pytest.approx([101.25, 106.25, 111.25])
+    assert world.poller.findings()[0]["why"].startswith(f"{A}: each answer takes 2.5 s on average")
+
+
+def test_a_late_poll_is_skipped():
+    world = World(A, answers=page(running=1))
+    world.cost = 0.4
+    world.run(2)
+    world.now += 1.7
+    world.poller._stopped = False
+    world.until = 4
+    world.loops[0]()
+    assert [t - world.requests[2][1] for _, t in world.requests[2:]] == pytest.approx([0, 1])
+
+
+def test_impossible_values_make_a_finding_and_no_rows():
+    world = World(A, answers=lambda n: page(running=1, kv=-0.25 if n % 2 else 0.5))
+    world.run(4)
+    assert [row.value for row in world.rows if row.quantity == "kv_usage"] == [0.5, 0.5]
+    assert world.poller.findings()[0]["why"] == f"{A}: impossible values are left out: kv_usage -0.25 (2 times)"
+
+
+def test_a_counter_that_contradicts_the_clock_is_said():
+    world = World(A, answers=lambda n: page(tokens=n * 10 + (5e9 if n > 2 else 0)))
+    world.run(5)
+    why = world.poller.findings()[0]["why"]
+    assert why == f"{A}: counters contradict the clock: generation_tokens grew by 5,000,000,010 in 1.0 s"
+
+
+def test_series_of_other_models_make_a_finding():
+    lines = [f'vllm:num_requests_running{{model_name="{name}"}} 1' for name in ("a", "b")]
+    world = World(A, answers="\n".join([*lines, ""]).encode())
+    world.poller._read = partial(read_page, model="a")
+    world.run(1)
+    assert world.poller.findings()[0]["why"] == f"{A}: series of other models are left out: b"
+    assert [row.value for row in world.rows] == [1.0]
 
 
 @pytest.mark.parametrize(("now", "due"), [(10.0, 11.0), (10.3, 11.0), (11.0, 11.0), (11.01, 12.0), (15.5, 16.0)])

@@ -22,6 +22,7 @@ from probe_ext.run import directory, manifest, tables
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.prometheus_access import PrometheusSource, matchers, prometheus_source, prometheus_url
 from probe_ext.target.catalogue import METRIC_NAMES
+from probe_ext.target.metrics_text import wanted_name
 from probe_ext.verdict.phrasing.plurals import things
 
 PIECE_S = 300
@@ -57,14 +58,16 @@ def read(run: Path, content: manifest.Manifest, source: PrometheusSource) -> Non
     prometheus = Prometheus(source)
     offset, error = prometheus.clock_offset()
     available = prometheus.names(math.floor(first), math.ceil(last))
-    names = sorted(name for name in available if name.replace(":", "_") in METRIC_NAMES and name != _PROCESS_START)
+    names = sorted(name for name in available if wanted_name(name, METRIC_NAMES) and name != _PROCESS_START)
     scrapes = Scrapes()
     _gather(scrapes, prometheus, names, (first, last))
     if _PROCESS_START in available and scrapes.instances:
         only = "|".join(_quoted(instance) for instance in scrapes.instances)
         _gather(scrapes, prometheus, [_PROCESS_START], (first, last), f'instance=~"{only}"')
     helps = {name.replace(":", "_"): prometheus.help_of(name) for name in names if "gpu_prefix_cache" in name}
-    rows, targets = scrapes.rows(first, helps)
+    target = content.get("target")
+    model = target.get("model") if isinstance(target, dict) else None
+    rows, targets = scrapes.rows(first, helps, model if isinstance(model, str) else None)
     if not rows:
         raise PrometheusError(_nothing(source, first, last, len(available)))
     about = {

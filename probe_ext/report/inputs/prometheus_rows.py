@@ -12,8 +12,8 @@ import numpy as np
 
 from probe_ext.measure.table_rows import ServerRow
 from probe_ext.report.inputs.prometheus_client import Series
-from probe_ext.target.catalogue import read
-from probe_ext.target.metrics_text import Page, Sample
+from probe_ext.target.catalogue import METRIC_NAMES, read
+from probe_ext.target.metrics_text import Page, Sample, wanted_name
 
 TARGET_LABELS = ("cluster", "namespace", "job", "pod", "instance")
 """Labels that identify a server: those that a scrape adds."""
@@ -52,7 +52,7 @@ class Scrapes:
         for one in series:
             labels = {k: v for k, v in one.labels.items() if k != "__name__"}
             target, key = tuple(labels.get(name, "") for name in TARGET_LABELS), tuple(sorted(one.labels.items()))
-            name = one.labels.get("__name__", "").replace(":", "_")
+            name = wanted_name(one.labels.get("__name__", ""), METRIC_NAMES) or ""
             for moment, value in one.samples:
                 if first <= moment <= last:
                     self._pages[target][moment][key] = Sample(name, labels, value)
@@ -62,14 +62,18 @@ class Scrapes:
         """Values of the label `instance`."""
         return sorted({target[-1] for target in self._pages if target[-1]})
 
-    def rows(self, zero: float, helps: Mapping[str, str]) -> tuple[list[ServerRow], list[ScrapedServer]]:
-        """Return canonical metrics in order of time, and the servers; `zero`: Unix time of the start of the run."""
+    def rows(
+        self, zero: float, helps: Mapping[str, str], model: str | None = None
+    ) -> tuple[list[ServerRow], list[ScrapedServer]]:
+        """Return canonical metrics in order of time, and the servers; `zero`: Unix time of the start of the run.
+
+        `model`: the one whose series count, where a server has several."""
         rows: list[ServerRow] = []
         servers: list[ScrapedServer] = []
         for target, pages in sorted(self._pages.items()):
             kind, moments, url = "", [], _url(target, list(self._pages))
             for moment, samples in sorted(pages.items()):
-                reading = read(Page(tuple(samples.values()), helps))
+                reading = read(Page(tuple(samples.values()), helps), model)
                 if reading is None:
                     continue
                 kind = reading.kind

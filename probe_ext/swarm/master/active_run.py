@@ -4,6 +4,7 @@ import itertools
 import logging
 import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ from probe_ext.swarm.master.stats_pruning import forget_old_seconds
 from probe_ext.swarm.preparation import calibration_store
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.swarm.terminal.console import print_line
+from probe_ext.target.catalogue import read_page
 from probe_ext.target.fetch import Fetcher
-from probe_ext.target.poller import Poller
+from probe_ext.target.poller import SLOW_PAGE_TIMEOUT_S, Poller
 
 logger = logging.getLogger(__name__)
 
@@ -117,10 +119,11 @@ class ActiveRun(RunFacts):
         if options.no_metrics or options.prometheus or not preparation.metrics_urls:
             return None
         every = options.metrics_every
-        fetcher = Fetcher(api_key(), home=preparation.host, tls=options.tls, timeout=0.9 * every)
+        fetcher = Fetcher(api_key(), home=preparation.host, tls=options.tls, timeout=SLOW_PAGE_TIMEOUT_S)
         return Poller(
             preparation.metrics_urls,
             fetcher.get,
+            partial(read_page, model=preparation.model),
             clock=self.now,
             sleep=gevent.sleep,
             spawn=gevent.spawn,

@@ -58,11 +58,12 @@ def prepare(host: str | None, options: Options) -> Preparation:
     profile = load_profile(options.slo, folder("configs") / "slo")  # refuse a wrong profile now, not after the run
     fetcher = Fetcher(key, home=target.url, tls=options.tls, timeout=options.timeout_connect)
     _check_prometheus(options)
-    server = identify(target.url, fetcher, options.metrics_url, options.model)
+    with_metrics = not options.no_metrics
+    server = identify(target.url, fetcher, options.metrics_url, options.model, with_metrics=with_metrics)
     models = server[0]["models"]
     model = options.model or (models[0] if models else None)
     problem = _problem(target.url, model, models, options, server[0])
-    busy = _look_before_load(server, options, fetcher) if problem is None else None
+    busy = _look_before_load(server, options, fetcher, model) if problem is None else None
     seed = options.prompt_seed if options.prompt_seed is not None else int(clock.wall())
     prompts = calibrated(target, model or "", options, fetcher, seed) if problem is None else {}
     return Preparation(
@@ -80,13 +81,16 @@ def prepare(host: str | None, options: Options) -> Preparation:
     )
 
 
-def _look_before_load(server: list[dict[str, Any]], options: Options, fetcher: Fetcher) -> str | None:
+def _look_before_load(
+    server: list[dict[str, Any]], options: Options, fetcher: Fetcher, model: str | None
+) -> str | None:
     """Add to each server the requests that it has before this run sends any; return them in words, None without any."""
     running = waiting = 0
-    urls: list[str | None] = [*(options.metrics_url or (entry.get("metrics_url") for entry in server))]
+    given = () if options.no_metrics else options.metrics_url
+    urls: list[str | None] = [*(given or (entry.get("metrics_url") for entry in server))]
     for entry, url in zip(server, urls, strict=True):
         readable = entry["metrics"] == OK and url is not None
-        found = look(url, fetcher.get, gevent.sleep) if url is not None and readable else Busy()
+        found = look(url, model, fetcher.get, gevent.sleep) if url is not None and readable else Busy()
         entry |= {"running_before": found.running, "waiting_before": found.waiting}
         running, waiting = running + (found.running or 0), waiting + (found.waiting or 0)
     if not running and not waiting:

@@ -15,7 +15,7 @@ from probe_ext.verdict.server.server_series import STALE_S, Metrics, restarts, t
 from probe_ext.verdict.values.columns import Bools, numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.manifest_view import mappings, number, servers
+from probe_ext.verdict.values.manifest_view import mapping, mappings, number, servers
 
 MAX_TOKEN_SHARE_APART, MAX_TOKENS_APART = 0.02, 50
 """Token counts of server and clients that differ by more than both are a warning."""
@@ -43,12 +43,14 @@ def server_checks(evidence: Evidence, metrics: Metrics) -> Iterator[Finding]:
 
 def _metrics(evidence: Evidence, metrics: Metrics) -> Finding:
     prometheus = evidence.manifest.get("prometheus")
+    if mapping(evidence.manifest.get("options")).get("no_metrics") is True and not metrics:
+        return Finding("server_metrics", "unproven", False, "The server's metrics were not asked for (--no-metrics).")
     if metrics and isinstance(prometheus, Mapping):
         return _from_prometheus(prometheus, metrics)
     bad = [(str(s.get("url")), str(s.get("metrics"))) for s in servers(evidence.manifest) if s.get("metrics") != "ok"]
     if metrics and not bad:
         read = things(len(metrics), "metric")
-        return Finding("server_metrics", "pass", False, f"{read} read from the server.")
+        return Finding("server_metrics", "pass", False, f"{read} read from the server.{_lacking(evidence, metrics)}")
     reasons = listed([f"{url}: {why}" for url, why in bad]) if bad else "no metrics were read"
     why = f"The server's own metrics are missing ({reasons}). What users experienced is measured without them."
     advice = (
@@ -56,6 +58,27 @@ def _metrics(evidence: Evidence, metrics: Metrics) -> Finding:
         "preemptions."
     )
     return Finding("server_metrics", "fail", False, why, advice)
+
+
+def _lacking(evidence: Evidence, metrics: Metrics) -> str:
+    """Say what the pages do not have, and what that costs; empty where nothing is missing."""
+    lacks = [f"{what}: {cost}" for names, what, cost in _WORTH if not any(name in metrics for name in names)]
+    caches = [mapping(server.get("cache")) for server in servers(evidence.manifest)]
+    if not any(cache.get("kv_tokens") or cache.get("slots") for cache in caches):
+        lacks.append("configuration of the KV cache: how many replies fit is not forecast")
+    return f" Not reported: {'; '.join(lacks)}." if lacks else ""
+
+
+_WORTH = (
+    (("running",), "requests running", "how many run at once is not known"),
+    (("waiting",), "requests waiting", "whether they queue is not known"),
+    (("kv_usage",), "KV-cache usage", "how full it gets is not known"),
+    (("preemptions",), "preemptions", "silent pauses are not compared with them"),
+    (("requests_finished",), "finished requests", "others' load shows in tokens only"),
+    (("generation_tokens",), "generated tokens", "others' load and cut answers do not show in them"),
+    (("itl_sum", "tpot_sum"), "time per token", "a server that slows down, or a slow replica, does not show in it"),
+)
+"""Quantities of which any tells something, in words, and what is not known without them."""
 
 
 def _from_prometheus(prometheus: Mapping[str, Any], metrics: Metrics) -> Finding:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe_ext.target.quantities import QUANTITIES
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.values.columns import Floats, numbers, texts
 from probe_ext.verdict.values.evidence import Columns
@@ -42,12 +43,17 @@ Metrics = Mapping[str, Mapping[Engine, Series]]
 
 
 def read_metrics(server: Columns) -> Metrics:
-    """Group the samples by metric and engine; where a server reports parts and their sum, take the sum."""
+    """Group the samples by metric and engine; where a server reports parts and their sum, take the sum.
+
+    Values that no server can have are left out: an earlier version may have recorded them.
+    """
     t, value = numbers(server, "t"), numbers(server, "value")
     keys = list(zip(texts(server, "quantity"), texts(server, "url"), texts(server, "engine"), strict=True))
     rows: dict[str, dict[Engine, list[int]]] = {}
     for i in np.flatnonzero(~np.isnan(t) & ~np.isnan(value)):
         quantity, url, name = keys[i]
+        if quantity in QUANTITIES and not QUANTITIES[quantity].is_possible(value[i]):
+            continue
         rows.setdefault(quantity, {}).setdefault((url, name), []).append(int(i))
     metrics: dict[str, dict[Engine, Series]] = {}
     for quantity, by_engine in sorted(rows.items()):
@@ -147,10 +153,19 @@ def restarts(metrics: Metrics) -> Iterator[tuple[str, float]]:
 
 
 def usable_metrics(metrics: Metrics) -> Metrics:
-    """Return the metrics without those of URLs at which different servers answer in turn."""
+    """Return the metrics without those of URLs at which different servers answer in turn, and impossible counters."""
     mixed = alternating_urls(metrics)
-    kept = {name: {e: s for e, s in series.items() if e[0] not in mixed} for name, series in metrics.items()}
+    kept = {
+        name: {e: s for e, s in series.items() if e[0] not in mixed and not _too_fast(name, s)}
+        for name, series in metrics.items()
+    }
     return {name: series for name, series in kept.items() if series}
+
+
+def _too_fast(name: str, series: Series) -> bool:
+    """Tell whether a counter grew faster than any engine works."""
+    limit = QUANTITIES[name].max_rate if name in QUANTITIES else None
+    return limit is not None and bool((np.diff(series.value) > limit * np.maximum(np.diff(series.t), 0.1)).any())
 
 
 MAX_RESTARTS = 4
