@@ -13,6 +13,7 @@ FindingName = Literal[
     "disk",
     "drift",
     "ended",
+    "engine_shares",
     "files",
     "in_order",
     "late_starts",

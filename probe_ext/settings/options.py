@@ -124,6 +124,7 @@ class Options:
         read.optional(read.positive_seconds), "", "abort a reply after this long without a token", "TIME"
     )
     drain: float = _option(seconds, "30s", "time for replies in flight to finish when the run ends", "TIME")
+    reconnect: bool = _flag("open a new connection for every request, so that a load balancer can send it elsewhere")
     insecure: bool = _flag("skip TLS verification")
     tls_ca: str | None = _option(
         read.text_or_none, "", "PEM file of certificate authorities to trust besides the system's", "FILE"

@@ -476,3 +476,74 @@ def test_equal_output_lengths_name_two_levels() -> None:
     rows = steady(2, 0, 30) + steady(4, 30, 30)
     why = finding("output_lengths", evidence(rows, staircase((2, 30), (4, 30)))).why
     assert why == "The median answer has 20 tokens at 2 users and 20 at 4."
+
+
+# --- the server's metrics ---
+
+
+def counted_by(*requests: float, urls: bool = False) -> list[ServerRow]:
+    """Return the counters of engines that answered so many requests."""
+    names = [(f"http://{n}/metrics", "0") if urls else ("u", str(n)) for n in range(len(requests))]
+    ends = zip(names, requests, strict=True)
+    return [
+        ServerRow(t, url, engine, "requests_finished", n * t / 60)
+        for (url, engine), n in ends
+        for t in (0.0, 30.0, 60.0)
+    ]
+
+
+@pytest.mark.parametrize("urls", [False, True])
+@pytest.mark.parametrize(
+    ("requests", "state", "said"),
+    [
+        ((100.0, 96.0), "pass", "2 engines had 51 % and 49 % of the requests."),
+        ((7.0, 3.0), "pass", "2 engines had 70 % and 30 % of the requests."),  # so few differ by chance
+        ((40.0, 160.0), "fail", "2 engines had 80 % and 20 % of the requests: uneven."),
+        ((100.0, 0.0, 100.0), "fail", "3 engines had 50 %, 50 % and 0 % of the requests: uneven."),
+        ((100.0,), "pass", "The metrics show a single engine."),
+    ],
+)
+def test_shares_of_engines(requests: tuple[float, ...], state: str, said: str, urls: bool) -> None:
+    found = finding("engine_shares", run(server=counted_by(*requests, urls=urls)))
+    assert (found.state, found.why, found.invalidates) == (state, said, False)
+    assert ("--reconnect" in found.advice) == (state == "fail")
+
+
+def test_shares_of_engines_are_unknown_without_counters() -> None:
+    assert finding("engine_shares", run()).state == "unproven"
+
+
+def test_metrics_that_were_not_asked_for_are_not_advised() -> None:
+    off = [{"url": "http://server:8000", "metrics": "off"}]
+    found = finding("server_metrics", run(manifest=manifest(options={"no_metrics": True}, server=off)))
+    assert (found.state, found.advice) == ("unproven", "")
+    assert found.why == "The server's metrics were not asked for (--no-metrics)."
+
+
+def test_what_a_page_lacks_is_said_with_what_it_costs() -> None:
+    every = dict.fromkeys(("running", "waiting", "preemptions", "requests_finished", "itl_sum"), (1.0, 1.0))
+    cached = [{"url": "u", "metrics": "ok", "cache": {"kv_tokens": 1000}}]
+    whole = run(server=metrics(**every, kv_usage=(0.1, 0.1)), manifest=manifest(server=cached))
+    assert finding("server_metrics", whole).why == "7 metrics read from the server."
+    less = run(server=metrics(**every), manifest=manifest(server=[{"url": "u", "metrics": "ok", "cache": None}]))
+    said = finding("server_metrics", less).why
+    assert "Not reported: KV-cache usage: how full it gets is not known" in said
+    assert "configuration of the KV cache: how many replies fit is not forecast" in said
+
+
+@pytest.mark.parametrize("wrong", [-0.25, 57.0])
+def test_impossible_values_in_an_older_run_are_not_used(wrong: float) -> None:
+    verdict = judge(run(server=metrics(kv_usage=(0.5,) * 10 + (wrong,) * 20)), CHAT)
+    assert [level.kv_usage_max for level in verdict.levels] == [0.5]
+
+
+def test_metrics_of_servers_in_turn_prove_nothing() -> None:
+    told = [
+        ServerRow(float(t), "u", "0", name, value + 5000.0 * (t % 2))
+        for name, value in (("generation_tokens", 10.0), ("requests_finished", 1.0), ("preemptions", 0.0))
+        for t in range(60)
+    ]
+    verdict = judge(run(server=told), CHAT)
+    assert [level.preemptions for level in verdict.levels] == [None]
+    assert {one.check: one.state for one in verdict.findings}["server_tokens"] == "unproven"
+    assert all(level.others is None for level in verdict.levels)

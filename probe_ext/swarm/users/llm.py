@@ -132,6 +132,8 @@ class Llm:
             )
             row = self._recorder.end(exchange, reply, info, number)
             self._last_end = row.end
+            if self._options.reconnect:
+                self._connection.close()
             self._fire_events(reply, row, name, path)
         if is_failure(reply.outcome) and row.end - began < _FAST_FAILURE_S:
             gevent.sleep(_FAILURE_BACKOFF_S)

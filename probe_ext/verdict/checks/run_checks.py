@@ -11,6 +11,7 @@ from probe_ext.measure.findings import FINDING_NAMES
 from probe_ext.verdict.checks.access import access_checks
 from probe_ext.verdict.checks.accounting import account_checks
 from probe_ext.verdict.checks.client_accuracy import accuracy_checks
+from probe_ext.verdict.checks.engine_shares import engine_shares_check
 from probe_ext.verdict.checks.load_checks import load_checks
 from probe_ext.verdict.checks.other_load import other_load_check
 from probe_ext.verdict.checks.server_checks import server_checks
@@ -37,6 +38,7 @@ def run_checks(
         *access_checks(evidence),
         *accuracy_checks(evidence),
         *server_checks(evidence, metrics),
+        engine_shares_check(evidence, metrics),
         *load_checks(evidence, levels, metrics, estimate),
         *steady_checks(evidence, levels),
     )
