@@ -193,6 +193,7 @@ def test_mentioned_variables_exist() -> None:
 # Flags of pytest, Python, pip, Compose, kubectl, Docker, vLLM, llama.cpp and of our scripts.
 FOREIGN_FLAGS = {
     *("-g", "-k", "-m", "-p", "-q", "-u", "--build", "--detach", "--exit-code-from", "--filename", "--follow"),
+    "--enable-per-request-metrics",
     *(
         "--constraint",
         "--from-env-file",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, compress, pairwise, repeat
 
-from probe_ext.client.api.api_event import BadEventError, ChoicePart, Event, ServerError
+from probe_ext.client.api.api_event import BadEventError, ChoicePart, Event, ServerError, ServerTimes
 from probe_ext.client.api.json_text import joined_objects, leading_object
 from probe_ext.client.api.openai_api import parse_event
 from probe_ext.client.api.server_errors import error_in_text, page_title, parse_error
@@ -177,6 +177,7 @@ class Decoder:
         self.tokens_in: int | None = None
         self.tokens_cached: int | None = None
         self.tokens_reasoning: int | None = None
+        self.server_times: ServerTimes | None = None
         self.unreadable = 0
         self.first_unreadable: str | None = None
         """why the first unreadable event is one, with all of its data"""
@@ -345,6 +346,7 @@ class Decoder:
             if event.usage.reasoning is not None:
                 self.tokens_reasoning = event.usage.reasoning
         self.done = self.done or event.last
+        self.server_times = event.server_times or self.server_times
         count = event.usage.completion if event.usage else None
         for part in event.parts:
             self._take_part(at, part, count if len(event.parts) == 1 else None)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from probe_ext.client.api.api_event import ServerError
+from probe_ext.client.api.api_event import ServerError, ServerTimes
 from probe_ext.client.api.finish_reasons import FinishKind, finish_kind
 from probe_ext.client.api.json_text import decoded
 from probe_ext.client.api.server_errors import BUSY_STATUSES, page_title
@@ -59,6 +59,8 @@ class Reply:
     tokens_from: str | None = None
     tokens_reasoning: int | None = None
     """of `tokens_out`, as the server counts them"""
+    server_times: ServerTimes | None = None
+    """what the server itself measured of this reply, if it says"""
     tokens_unseen: int = 0
     """of `tokens_out`, reasoning that no event carried"""
     lags: list[float] = field(default_factory=list)
@@ -236,7 +238,7 @@ class ReplyReader:
             choice.separate_inline_reasoning()
         reply.finish_reason = next((safe_text(c.finish, self.secret) for c in reply.choices if c.finish), None)
         reply.tokens_in, reply.tokens_cached = decoder.tokens_in, decoder.tokens_cached
-        reply.tokens_reasoning = decoder.tokens_reasoning
+        reply.tokens_reasoning, reply.server_times = decoder.tokens_reasoning, decoder.server_times
         total = total_tokens(decoder, reply.choices, streamed=reply.streamed)
         reply.tokens_out, reply.tokens_from, reply.tokens_unseen, doubt = total
         reply.reads_unresolved, reply.length = decoder.reads_unresolved, self.length

@@ -85,6 +85,12 @@ class ReplyRow:
     """tokens of the event that ended the longest gap: many where a parser held them back"""
     resolve: float | None = None
     """the part of `connect` that name resolution took"""
+    server_ttft: float | None = None
+    """seconds from arrival to the first token, as the server itself measured them for this reply"""
+    server_queue: float | None = None
+    """seconds until it was scheduled, likewise"""
+    server_itl: float | None = None
+    """mean seconds between tokens, likewise"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,8 @@ class ServerRow:
 
 DEADLINE_COLUMNS = frozenset({"deadlines", "deadlines_missed"})
 """columns that hold for one SLO profile only"""
-OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {"tokens_reasoning", "gap_tokens", "resolve", "width"}
+_SERVER_TIMES = ("server_ttft", "server_queue", "server_itl")
+OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {"tokens_reasoning", "gap_tokens", "resolve", "width", *_SERVER_TIMES}
 """columns that runs of earlier versions lack"""
 
 Row = ReplyRow | GapRow | UserRow | ServerRow

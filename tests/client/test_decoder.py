@@ -248,6 +248,13 @@ def test_decodes_recorded_streams(name: str) -> None:
         assert sum(choice.events.tokens) + choice.held_tokens == completion
 
 
+def test_the_servers_own_times_of_a_reply() -> None:
+    times = decode(*events_of(recorded("sse_vllm_0.32.0_chat_request_metrics.txt")[1])).server_times
+    assert times is not None
+    assert times == pytest.approx((0.0497024, 0.0000263, 0.0282145), rel=1e-3)
+    assert decode(*events_of(recorded("sse_vllm_0.32.0_chat_plain.txt")[1])).server_times is None
+
+
 @pytest.mark.parametrize("name", STREAMS)
 def test_recorded_streams_decode_the_same_wherever_they_are_split(name: str) -> None:
     body = shortened(recorded(name)[1])

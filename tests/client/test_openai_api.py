@@ -26,6 +26,24 @@ def texts(delta: dict[str, Any]) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
+    ("metrics", "times"),
+    [
+        ({"time_to_first_token_ms": 250, "queue_time_ms": 0.0, "mean_itl_ms": 12.5}, (0.25, 0.0, 0.0125)),
+        ({"time_to_first_token_ms": 250.0, "queue_time_ms": None}, (0.25, None, None)),
+        ({"time_to_first_token_ms": -1, "queue_time_ms": 1e99, "mean_itl_ms": "7"}, None),
+        ({"time_to_first_token_ms": True}, None),
+        ({}, None),
+        ([250], None),
+        (None, None),
+    ],
+)
+def test_the_times_of_a_request_by_the_server(metrics: object, times: tuple[float | None, ...] | None) -> None:
+    event = parse_event(orjson.dumps({"choices": [], "usage": {"prompt_tokens": 3}, "metrics": metrics}))
+    assert event.server_times == times
+    assert event.usage == Usage(3, None, None)
+
+
+@pytest.mark.parametrize(
     ("delta", "text", "reasoning"),
     [
         pytest.param({"content": "hi"}, "hi", "", id="content"),

@@ -234,6 +234,16 @@ def test_the_tables_have_the_figures_of_the_synthetic_run(page: Page) -> None:
     assert [row.state for row in page.results.rows] == ["held", "held", "held", "failed"]
 
 
+def test_the_servers_own_times_are_shown_where_it_sends_them(whole_run: Path, page: Page) -> None:
+    levels = judged(whole_run)["levels"]
+    plain = figures_table(levels, "")
+    sent = figures_table([{**level, "server_ttft_p50": 0.2, "way_p50": 0.05} for level in levels], "")
+    units = [column.unit for column in sent.columns if column not in plain.columns]
+    assert units == ["at server, p50", "way, p50"]
+    assert [cell.text for cell in sent.rows[0].cells][5:7] == ["0.20 s", "50 ms"]
+    assert {column.term for column in sent.columns} <= set(page.glossary)
+
+
 def test_every_figure_has_a_definition(page: Page) -> None:
     assert page.axis is not None
     used = {column.term for table in (page.results, page.figures) for column in table.columns}

@@ -1,5 +1,6 @@
 """What a reply adds to the windows, and which late starts count as ours."""
 
+from probe_ext.client.api.api_event import ServerTimes
 from probe_ext.client.decoder import Choice
 from probe_ext.client.exchange import Exchange, Limits
 from probe_ext.client.reply import Reply
@@ -45,6 +46,15 @@ def test_waiting_for_the_previous_reply_is_not_our_lateness() -> None:
     assert late(due=now - 50, free=None) >= 50
     assert late(due=now - 50, free=now) < 50
     assert late(due=now - 50, free=now - 100) >= 50  # the user was idle long before
+
+
+def test_a_row_has_the_servers_own_times() -> None:
+    marks = Marks(due=100.0, sent=100.0, end=107.5)
+    named = {"reply_id": "w:1", "worker": "w", "user": "w:1", "scenario": "s", "kind": "chat"}
+    reply = Reply(marks, streamed=True, outcome=Outcome.COMPLETE, server_times=ServerTimes(0.25, None, 0.02))
+    row = reply_row(reply, **named)
+    assert (row.server_ttft, row.server_queue, row.server_itl) == (0.25, None, 0.02)
+    assert reply_row(Reply(marks, streamed=True, outcome=Outcome.COMPLETE), **named).server_ttft is None
 
 
 def test_tokens_of_an_unstreamed_reply_count_at_its_end() -> None:

@@ -32,6 +32,15 @@ def test_percentiles_of_the_replies() -> None:
     assert figures.goodput_rps == pytest.approx(90 / 24)
 
 
+def test_the_way_is_what_a_first_token_takes_longer_here_than_at_the_server() -> None:
+    rows = [reply(0, 6.0 + i, first=6.3 + i, server_ttft=0.1 + i / 100) for i in range(11)]
+    figures = only_level(rows)
+    assert figures.server_ttft_p50 == pytest.approx(0.15)
+    assert figures.way_p50 == pytest.approx(0.15)
+    silent = only_level([reply(0, 6.0)])
+    assert (silent.server_ttft_p50, silent.way_p50) == (None, None)
+
+
 def test_short_replies_have_no_decode_rate_and_no_replies_no_figures() -> None:
     assert only_level([reply(0, 6.0, tokens_out=5)]).decode_rate_p50 is None
     nothing = only_level([])

@@ -22,6 +22,16 @@ class Usage(NamedTuple):
     reasoning: int | None = None
 
 
+class ServerTimes(NamedTuple):
+    """What the server itself measured of one request, in seconds; None if it does not say."""
+
+    ttft: float | None
+    """from arrival at the server to the first token"""
+    queue: float | None
+    itl: float | None
+    """mean between tokens"""
+
+
 class ChoicePart(NamedTuple):
     """What an event, or the body of a reply that is not streamed, contains for one choice."""
 
@@ -56,3 +66,4 @@ class Event(NamedTuple):
     error: ServerError | None
     last: bool = False
     """whether the API ends its streams with this event"""
+    server_times: ServerTimes | None = None

@@ -14,6 +14,7 @@ from probe_ext.client.api import messages_api, responses_api
 from probe_ext.client.api.api_event import ChoicePart, Event
 from probe_ext.client.api.finish_reasons import finish_reason
 from probe_ext.client.api.json_text import load_object
+from probe_ext.client.api.request_metrics import parse_server_times
 from probe_ext.client.api.server_errors import choice_error, parse_error
 from probe_ext.client.api.usage_counts import parse_usage, usage_elsewhere
 
@@ -71,7 +72,8 @@ def _parse_completion(content: dict[str, Any]) -> Event:
             usage = parse_usage(choice["usage"])
     if usage is None:
         usage = usage_elsewhere(content)
-    return Event([_part(choice) for choice in found], usage, error)
+    times = parse_server_times(content) if "metrics" in content else None
+    return Event([_part(choice) for choice in found], usage, error, server_times=times)
 
 
 def _part(choice: dict[str, Any]) -> ChoicePart:

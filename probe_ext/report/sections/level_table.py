@@ -71,11 +71,15 @@ _FIGURES: tuple[tuple[str, Column, _Format], ...] = (
     ("ttft_p50", Column("TTFT", "p50", "ttft"), formats.seconds),
     ("ttft_p95", Column("TTFT", "p95", "ttft"), formats.seconds),
     ("ttft_p99", Column("TTFT", "p99", "ttft"), formats.seconds),
+    ("server_ttft_p50", Column("TTFT", "at server, p50", "server_ttft"), formats.seconds),
+    ("way_p50", Column("TTFT", "way, p50", "way"), formats.seconds),
     ("longest_gap_max", Column("longest silence", "", "silence"), formats.seconds),
     ("kv_usage_max", Column("server", "KV-cache peak", "kv"), formats.percent),
     ("preemptions", Column("server", "preempted", "preemptions"), formats.count),
     ("waiting_max", Column("server", "waiting peak", "waiting"), formats.count),
 )
+_RARE = {"server_ttft_p50", "way_p50"}
+"""Shown only where a server sends them."""
 _SERVER_FIGURES = {"kv_usage_max", "preemptions", "waiting_max"}
 _MORE_REPLIES_TELL = {"too_few_replies", "too_close"}
 """Reasons that more replies remove by themselves."""
@@ -100,16 +104,21 @@ def results_table(levels: Sequence[Mapping[str, Any]]) -> Table:
 
 def figures_table(levels: Sequence[Mapping[str, Any]], no_server: str) -> Table:
     """Return the figures of each level; `no_server` is the reason if the server's metrics are missing."""
+    figures = [figure for figure in _FIGURES if figure[0] not in _RARE or _is_known(figure[0], levels)]
     rows = [
         Row(
             label(level),
-            [_figure(level, key, text, no_server) for key, _, text in _FIGURES],
+            [_figure(level, key, text, no_server) for key, _, text in figures],
             str(level["state"]),
             level["users"],
         )
         for level in by_users(levels)
     ]
-    return _table((_USERS, *(column for _, column, _ in _FIGURES)), rows)
+    return _table((_USERS, *(column for _, column, _ in figures)), rows)
+
+
+def _is_known(key: str, levels: Sequence[Mapping[str, Any]]) -> bool:
+    return any(level[key] is not None for level in levels)
 
 
 def _table(columns: Sequence[Column], rows: Sequence[Row]) -> Table:

@@ -49,6 +49,10 @@ first_word | first word | The wait from when the user wanted to send to the mode
 generator's own lateness.
 ttft | TTFT | Time to first token, from sending the request. p50, p95, p99: half, 95 % and 99 % of replies were at \
 least as fast.
+server_ttft | TTFT at the server | Time from a request's arrival at the server to its first token, as the server \
+measured it itself and sent it with the reply.
+way | way | What a time to first token is longer here than at the server, reply by reply: the network between them, \
+and whatever stands on it.
 typing | typing speed | Tokens per second of one reply after its first token (decode rate, 1/TPOT); the median (p50) \
 of the level's replies.
 silence | longest silence | The longest gap between two successive tokens in the middle of a reply.

@@ -60,6 +60,9 @@ def reply_row(
         tokens_reasoning=reply.tokens_reasoning,
         gap_tokens=pace.gap_tokens if pace else None,
         resolve=marks.resolve,
+        server_ttft=reply.server_times.ttft if reply.server_times else None,
+        server_queue=reply.server_times.queue if reply.server_times else None,
+        server_itl=reply.server_times.itl if reply.server_times else None,
     )
 
 

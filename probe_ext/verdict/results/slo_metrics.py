@@ -34,6 +34,8 @@ def reply_figures(
         ttft_p50=quantile(ttft, 0.50),
         ttft_p95=quantile(ttft, 0.95),
         ttft_p99=quantile(ttft, 0.99),
+        server_ttft_p50=quantile(numbers(replies, "server_ttft")[rows], 0.50),
+        way_p50=quantile(ttft - numbers(replies, "server_ttft")[rows], 0.50),
         ttft_visible_p95=quantile(numbers(replies, "first_visible")[rows] - sent, 0.95),
         first_word_p50=quantile(waited, 0.50),
         first_word_p95=quantile(waited, 0.95),

@@ -65,6 +65,10 @@ class ReplyFigures:
     ttft_p99: float | None = None
     ttft_visible_p95: float | None = None
     """the same, to the first token outside reasoning"""
+    server_ttft_p50: float | None = None
+    """the same from arrival at the server, as it measured itself for each of these replies"""
+    way_p50: float | None = None
+    """median of what each TTFT is longer here than at the server: the way between them, and what stands on it"""
     first_word_p50: float | None = None
     """seconds that users waited for the first word, counted as the profile says"""
     first_word_p95: float | None = None
