@@ -1,4 +1,4 @@
-"""A run beside another one on a server with eight slots: what it says before, meanwhile and afterwards."""
+"""A run beside another one on a server with eight slots, and a run whose users keep no connection."""
 
 import json
 from pathlib import Path
@@ -33,3 +33,14 @@ def test_a_run_beside_another_one_is_invalid_and_says_why(sim: str, tmp_path: Pa
     assert "probe: others are using the server at 2 users: at least " in after
     assert "gate: at least 2 users served: unproven, the run is invalid" in run.said
     assert 'name="the run is valid">\n    <failure message="other load: ' in (out / "junit.xml").read_text()
+
+
+@pytest.mark.long
+def test_every_request_has_a_connection_of_its_own(sim: str, tmp_path: Path) -> None:
+    kept = finished(start(locust(sim, tmp_path / "kept", "-u", "2", "-r", "2", "-t", "6s")), tmp_path / "kept")
+    new = finished(
+        start(locust(sim, tmp_path / "new", "-u", "2", "-r", "2", "-t", "6s", "--reconnect")), tmp_path / "new"
+    )
+    assert sum(bool(row["connect"]) for row in kept.rows()) == 2
+    assert len(new.rows()) > 2
+    assert all(row["connect"] for row in new.rows())

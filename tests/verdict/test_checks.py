@@ -518,6 +518,8 @@ def test_metrics_that_were_not_asked_for_are_not_advised() -> None:
     found = finding("server_metrics", run(manifest=manifest(options={"no_metrics": True}, server=off)))
     assert (found.state, found.advice) == ("unproven", "")
     assert found.why == "The server's metrics were not asked for (--no-metrics)."
+    said = judge(run(manifest=manifest(options={"no_metrics": True}, server=off)), CHAT).diagnosis.sentence
+    assert "would need" not in said
 
 
 def test_what_a_page_lacks_is_said_with_what_it_costs() -> None:

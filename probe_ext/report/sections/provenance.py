@@ -73,6 +73,8 @@ def why_no_server(manifest: Mapping[str, Any]) -> str:
     ]
     if len(reasons) < len(servers):
         return ""
+    if servers and all(server.get("metrics") == "off" for server in servers):
+        return "not asked for (--no-metrics)"
     return "; ".join(reasons) or "the server's metrics were not read"
 
 

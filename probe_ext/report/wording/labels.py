@@ -18,6 +18,8 @@ LABELS = {
         "models_error": "error listing models",
         "max_model_len": "context length, tokens",
         "metrics_url": "metrics read from",
+        "running_before": "requests running before the run",
+        "waiting_before": "requests waiting before the run",
     },
     "prometheus": {
         "url": "URL",
@@ -102,6 +104,7 @@ VALUES = {
     ("model_from", "option"): "--model",
     ("model_from", "server"): "the server's list (its first)",
     ("metrics", "ok"): "read",
+    ("metrics", "off"): "not asked for",
     ("counted_by", "tokenize"): "the server's tokenizer",
     ("counted_by", "usage"): "the server's usage figures",
     ("counted_by", "characters"): "their length in characters (estimate)",

@@ -30,7 +30,8 @@ _RESET = "\x1b[0m"
 def print_line(message: str) -> None:
     """Print one line on stderr, without control characters. That nobody can read it is no reason to end a run."""
     with contextlib.suppress(OSError):
-        print(f"probe: {safe_text(message, length=1000)}", file=sys.stderr, flush=True)  # noqa: T201 - a command speaks to its user
+        clear = _CLEAR_LINE if sys.stderr.isatty() else ""  # the progress line, which comes back a second later
+        print(f"{clear}probe: {safe_text(message, length=1000)}", file=sys.stderr, flush=True)  # noqa: T201 - a command speaks to its user
 
 
 def exit_main(code: int) -> None:
