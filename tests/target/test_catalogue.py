@@ -3,9 +3,10 @@
 import pytest
 import recordings
 
+from probe_ext.target.cache_config import CONFIG_METRICS, cache_configuration
 from probe_ext.target.catalogue import read_page
 from probe_ext.target.engine_metrics import ENGINES
-from probe_ext.target.metrics_text import Unreadable
+from probe_ext.target.metrics_text import Unreadable, parse
 from probe_ext.target.quantities import QUANTITIES
 
 
@@ -332,3 +333,15 @@ def test_nim():
     assert kind(NIM) == "nim"
     values = {"running": 1, "waiting": 2, "kv_usage": 0.1, "prompt_tokens": 8, "generation_tokens": 9}
     assert figures(NIM) == values
+
+
+def test_vllms_rust_frontend_lacks_its_configuration_and_process():
+    """The same names, ended by `# EOF`."""
+    page = recordings.read("vllm_metrics_0.32.0_load_queueing.txt").decode()
+    kept = [line for line in page.splitlines() if "cache_config_info" not in line and "process_" not in line]
+    text = "\n".join([*kept, "# EOF"])
+    assert kind(text) == "vllm"
+    assert {name: value for name, value in figures(page).items() if name != "process_start"} == {
+        name: value for name, value in figures(text).items() if name != "process_start"
+    }
+    assert cache_configuration(parse(text, CONFIG_METRICS)) == {}

@@ -111,8 +111,10 @@ def test_high_confidence_needs_a_sign_from_another_source(
 @pytest.mark.parametrize("name", QUICK_HOSTILE)
 def test_servers_that_mislead(name: str) -> None:
     hostile, run = HOSTILE[name], diagnoses.evidence_of(HOSTILE[name], 5)
-    found = set(judge(run, CHAT).diagnosis.bounds)
+    verdict = judge(run, CHAT)
+    found = set(verdict.diagnosis.bounds)
     assert hostile.bounds <= found <= hostile.bounds | hostile.allowed
+    assert "other_load" in hostile.bounds or all(level.judged for level in verdict.levels)
     found = set(judge(blind(run), CHAT).diagnosis.bounds)
     assert hostile.outside <= found <= hostile.outside | hostile.outside_allowed
 
