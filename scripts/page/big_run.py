@@ -81,6 +81,7 @@ def _add_timings(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         "events_visible": TOKENS, "choices": 1, "outcome": "complete", "finish_reason": "stop", "status": 200,
         "message": None, "connect": None, "resolve": None, "tls": None,
         "lag_max": 0.0002, "reads": TOKENS + 1, "reads_unresolved": 0,
+        "server_ttft": None, "server_queue": None, "server_itl": None,
         "tokens_reasoning": None, "gap_tokens": 1, "deadlines": TOKENS,
         "deadlines_missed": frame["longest_gap"].ge(PAUSE_S) * 2,
     }  # fmt: skip
@@ -119,7 +120,14 @@ def _server(users_by_level: list[int], frame: pd.DataFrame, engines: int, rng: n
         values["preemptions"] = np.cumsum(full & (rng.random(t.size) < 0.3))
         values |= {name: finished * each for name, each in COUNTERS.items()}
         for quantity, value in values.items():
-            sample = {"t": t, "url": URL, "engine": str(engine), "quantity": quantity, "value": value.astype(float)}
+            sample = {
+                "t": t,
+                "url": URL,
+                "engine": str(engine),
+                "quantity": quantity,
+                "value": value.astype(float),
+                "width": 0.01,
+            }
             parts.append(pd.DataFrame(sample))
     return pd.concat(parts).sort_values("t", kind="stable")[list(columns(ServerRow))]
 

@@ -97,10 +97,10 @@ def usable(path: Path, scanned: Scan, row_type: type[Row], damage: list[str]) ->
         damage.append(f"{path.name}: line 1: invalid header (duplicate column); file ignored")
         return False
     missing = [name for name in columns(row_type) if name not in scanned.header]
+    missing = [name for name in missing if name not in OPTIONAL_COLUMNS]
     if set(missing) & set(kinds(row_type).keys):
         damage.append(f"{path.name}: line 1: invalid header ({', '.join(missing[:4])} missing); file ignored")
         return False
-    missing = [name for name in missing if name not in OPTIONAL_COLUMNS]
     if missing:
         damage.append(f"{path.name}: line 1: {', '.join(missing)} missing; treated as not measured")
     return True
