@@ -55,12 +55,12 @@ class _Authorization(AuthBase):
 _NO_AUTHORIZATION = _Authorization(None)
 
 
-class _TlsAdapter(HTTPAdapter):
-    """Uses our own TLS context and none of requests' authorities."""
+class TlsAdapter(HTTPAdapter):
+    """Uses our own TLS context and none of requests' authorities. TlsFileError if one of its files cannot be used."""
 
-    def __init__(self, tls: TlsSettings) -> None:
+    def __init__(self, tls: TlsSettings, **options: Any) -> None:
         self._context = client_context(tls)
-        super().__init__()
+        super().__init__(**options)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
@@ -101,9 +101,9 @@ class Fetcher:
         self._limit = limit
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy, no .netrc, like the load itself
-        self._session.mount("https://", _TlsAdapter(replace(tls, cert=None, key=None)))
+        self._session.mount("https://", TlsAdapter(replace(tls, cert=None, key=None)))
         if home is not None and urlsplit(home).scheme == "https":
-            self._session.mount(f"{origin(home)}/", _TlsAdapter(tls))  # no other server gets the client certificate
+            self._session.mount(f"{origin(home)}/", TlsAdapter(tls))  # no other server gets the client certificate
         self._sockets = _record_sockets(self._session)
         self._abandoned: list[threading.Thread] = []
 

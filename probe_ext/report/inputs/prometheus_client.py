@@ -5,7 +5,6 @@ are read with an instant query for a range vector instead of a range query: it r
 no step and no limit of 11,000 points, and does not repeat values for five minutes after a failed scrape.
 """
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,8 @@ from urllib3.util.retry import Retry
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE, PrometheusSource
-from probe_ext.target.fetch import why_failed
-from probe_ext.tls_trust import AUTHORITIES_VARIABLE
+from probe_ext.target.fetch import TlsAdapter, why_failed
+from probe_ext.tls_trust import SYSTEM, TlsFileError
 
 TIMEOUT_S = 30.0
 _RETRIES = Retry(total=2, backoff_factor=0.3, status_forcelist=(502, 503, 504), raise_on_status=False)
@@ -51,9 +50,12 @@ class Prometheus:
         self._source = source
         session = requests.Session()
         session.trust_env = False  # a .netrc would replace the given header
-        session.verify = os.environ.get(AUTHORITIES_VARIABLE) or True
         headers = {"Authorization": source.authorization} if source.authorization else {}
         self._client = PrometheusConnect(source.url, headers, session=session, retry=_RETRIES, timeout=timeout)
+        try:
+            session.mount(source.url, TlsAdapter(SYSTEM, max_retries=_RETRIES))  # after the client's own
+        except TlsFileError as error:
+            raise PrometheusError(str(error)) from error
 
     def clock_offset(self) -> tuple[float, float]:
         """Return how far its clock is ahead of this machine's, and the error of that, in seconds."""
