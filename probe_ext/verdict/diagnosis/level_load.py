@@ -235,7 +235,7 @@ def tokens_by_block(tokens: Floats, start: float, end: float, blocks: int) -> tu
     inside = (begin >= start) & (begin + tokens[:, 1] <= end)
     seconds = np.floor(begin[inside] - start).astype(np.int64)
     whole = np.bincount(seconds, weights=count[inside], minlength=max(1, int(end - start)))[: int(end - start)]
-    parts = [part for part in np.array_split(np.arange(len(whole)), min(blocks, len(whole))) if len(part)]
+    parts = [part for part in np.array_split(np.arange(len(whole)), max(1, min(blocks, len(whole)))) if len(part)]
     middle = np.array([start + float(part.mean()) + 0.5 for part in parts])
     return middle, np.array([float(whole[part].mean()) for part in parts])
 
