@@ -15,6 +15,7 @@ from probe_ext.client.wire.http_framing import BadResponseError
 from probe_ext.client.wire.response_stream import ResponseStream
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import FINISHED, Outcome
+from probe_ext.measure.safe_text import Secrets
 from probe_ext.measure.timeline import Marks
 from probe_ext.tls_trust import why_refused
 
@@ -44,7 +45,7 @@ class Exchange:
     returns the reply in any case. `cancel` ends the exchange from another greenlet.
     """
 
-    def __init__(  # noqa: PLR0913 -- the last five by name only
+    def __init__(  # noqa: PLR0913 -- the last six by name only
         self,
         connection: Connection,
         request: bytes,
@@ -52,14 +53,15 @@ class Exchange:
         *,
         due: float,
         streamed: bool,
-        secret: str | None,
+        secret: Secrets,
         free: float | None = None,
         choices: int = 1,
+        until_first: bool = False,
     ) -> None:
         """Prepare one request.
 
         `due`: when the user wanted to send; `free`: when its previous reply ended, if that was later; `choices`: the
-        request's `n`.
+        request's `n`; `until_first`: end the exchange ourselves once the first token is there.
         """
         self._connection = connection
         self._request = request
@@ -71,6 +73,7 @@ class Exchange:
         self._stream: ResponseStream | None = None
         self._ending: Ending | None = Ending(Outcome.ENDED_BY_US)
         self._cancelled = False
+        self._until_first = until_first
 
     def cancel(self) -> None:
         """End the exchange now, as ended by us."""
@@ -159,7 +162,7 @@ class Exchange:
             self._parse_arrivals(stream)
             if self._is_over(stream):
                 return self._failure_ending(stream)
-            if self._cancelled:
+            if self._cancelled or (self._until_first and self._reader.decoder.last_at is not None):
                 return Ending(Outcome.ENDED_BY_US)
             now = clock.monotonic()
             deadline, ending = self._next_deadline()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from probe_ext.client.api.api_event import ServerError, ServerTimes
 from probe_ext.client.api.finish_reasons import FinishKind, finish_kind
 from probe_ext.client.api.json_text import decoded
-from probe_ext.client.api.server_errors import BUSY_STATUSES, page_title
+from probe_ext.client.api.server_errors import BUSY_STATUSES, page_title, shown_location
 from probe_ext.client.body_form import BodyForm, body_form, error_in_body, parse_document
 from probe_ext.client.decoder import Choice, Decoder
 from probe_ext.client.matched_runs import MatchedRun
@@ -15,7 +15,7 @@ from probe_ext.client.wire.http_framing import BadResponseError, Piece, Response
 from probe_ext.client.wire.kernel_receive import Arrivals
 from probe_ext.client.wire.sse import EventTooLargeError
 from probe_ext.measure.outcome import FINISHED, Outcome
-from probe_ext.measure.safe_text import safe_text
+from probe_ext.measure.safe_text import Secrets, safe_text
 from probe_ext.measure.timeline import Marks, Pace, TokenEvents, pace, worst
 
 MAX_DOCUMENT_BYTES = 16 * 2**20
@@ -140,7 +140,7 @@ def _scaled_pace(events: TokenEvents, scale: float) -> Pace | None:
 class ReplyReader:
     """Parses one response, whose body may be an event stream, a single JSON document, a page or plain text."""
 
-    def __init__(self, secret: str | None, choices: int = 1) -> None:
+    def __init__(self, secret: Secrets, choices: int = 1) -> None:
         """`choices`: how many were asked for."""
         self.response = Response()
         self.decoder = Decoder(choices)
@@ -323,7 +323,7 @@ class ReplyReader:
         body = self._body_bytes()
         location = self.response.headers.get("location")
         if status < 400 and location:
-            text = f"redirect to {location}"
+            text = f"redirect to {shown_location(location)}"
         else:
             error = error_in_body(body, certain=True)
             text = error.message if error else page_title(body) or decoded(body)

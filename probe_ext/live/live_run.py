@@ -53,6 +53,8 @@ class Now:
     failed: int
     failure: str | None
     """why replies failed, in the server's own words, if all for the same reason"""
+    advice: str
+    """the option that helps, where load is not the reason"""
     last_reply: float | None
     """end of the newest reply"""
     kv_usage: float | None
@@ -122,6 +124,7 @@ class LiveRun:
 
     def _moment(self, t: float, kv: float | None, waiting: float | None, position: str, target: int | None) -> Now:
         sampled = self._users.target if self._users else None
+        reason = self._failures.common_reason()
         return Now(
             t=t,
             users=self._users.users if self._users else 0,
@@ -131,7 +134,8 @@ class LiveRun:
             window=self._window.figures(t),
             replies=self._replies,
             failed=self._failures.number,
-            failure=self._failures.common_reason(),
+            failure=reason.words if reason else None,
+            advice=reason.advice if reason else "",
             last_reply=self._last_reply,
             kv_usage=kv,
             running=self._server.requests("running", t),

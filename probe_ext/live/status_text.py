@@ -86,7 +86,7 @@ def progress(now: Now | None, position: str) -> str:
         return ""
     if now.failure:
         failed = "" if all_failed(now) else f"{plurals.things(now.failed, 'reply', 'replies')} failed. "
-        return f"{failed}{now.failure}"
+        return f"{failed}{now.failure}" + (f". {now.advice}" if now.advice else "")
     step = f"{plurals.capitalised(position)}. " if position else ""
     return step + _measuring(now)
 

@@ -1,14 +1,17 @@
 """Make text from servers, workers and files short and printable before it reaches a row, a log or a page."""
 
+from collections.abc import Collection
 from typing import Any
 
 MAX_MESSAGE_LENGTH = 200
+Secrets = str | Collection[str] | None
 
 
-def safe_text(text: str, secret: str | None = None, *, length: int = MAX_MESSAGE_LENGTH) -> str:
-    """Return one line of at most `length` characters, without control characters or the API key."""
-    if secret:
-        text = text.replace(secret, "***")
+def safe_text(text: str, secret: Secrets = None, *, length: int = MAX_MESSAGE_LENGTH) -> str:
+    """Return one line of at most `length` characters, without control characters, the API key or other secrets."""
+    for hidden in [secret] if isinstance(secret, str) else sorted(secret or (), key=len, reverse=True):
+        if hidden:
+            text = text.replace(hidden, "***")
     line = " ".join(printable(text[: 20 * length]).split())
     return line if len(line) <= length else line[: length - 1] + "…"
 

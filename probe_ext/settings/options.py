@@ -1,5 +1,6 @@
 """All options of the package: one table for the command line, the web form, the environment and the documentation."""
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -8,6 +9,7 @@ from typing import Any, TypeVar
 from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.load.level_plan import LevelPlan, parse_levels
 from probe_ext.settings import readers as read
+from probe_ext.settings import request_extras as extras
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.prometheus_access import matchers, prometheus_url
@@ -34,6 +36,8 @@ class Option:
     read: Callable[[str], Any]
     help: str
     metavar: str
+    repeatable: bool = False
+    """whether it may be given several times; the text then has one entry a line, or is a JSON list"""
 
     @property
     def flag(self) -> str:
@@ -46,9 +50,9 @@ class Option:
         return "PROBE_" + self.name.upper()
 
 
-def _option(read: Callable[[str], T], default: str, help_: str, metavar: str) -> T:
+def _option(read: Callable[[str], T], default: str, help_: str, metavar: str, *, repeatable: bool = False) -> T:
     """Declare an option that takes a value; typed as the value, as `dataclasses.field` is."""
-    given = {"default": default, "read": read, "help": help_, "metavar": metavar}
+    given = {"default": default, "read": read, "help": help_, "metavar": metavar, "repeatable": repeatable}
     return field(default=read(default), metadata=given)
 
 
@@ -88,6 +92,23 @@ class Options:
         "continuous",
         "token usage requested from the server: with every event, at the end of a reply, or never",
         "continuous|final|none",
+    )
+    header: tuple[str, ...] = _option(
+        extras.headers,
+        "",
+        "header sent with every request, repeatable; for values that are secret see --header-env",
+        "NAME:VALUE",
+        repeatable=True,
+    )
+    header_env: tuple[str, ...] = _option(
+        extras.header_variables,
+        "",
+        "header whose value is read from an environment variable of each process, repeatable",
+        "NAME=VARIABLE",
+        repeatable=True,
+    )
+    body: str | None = _option(
+        extras.body_fields, "", "JSON object whose fields are added to the body of every request", "JSON|FILE"
     )
     levels: tuple[int, ...] | None = _option(
         read.optional(parse_levels), "", "user counts to hold, one after another, e.g. 1,2,4,8", "LIST"
@@ -180,6 +201,12 @@ class Options:
         """How to talk TLS to the server under test."""
         return TlsSettings(self.tls_ca, self.tls_client_cert, self.tls_client_key, self.insecure)
 
+    @property
+    def body_extras(self) -> dict[str, Any]:
+        """The fields of --body."""
+        fields: dict[str, Any] = json.loads(self.body) if self.body else {}
+        return fields
+
     def as_json(self) -> dict[str, Any]:
         """Return all options for the manifest, without credentials in URLs."""
         return {**asdict(self), "metrics_url": tuple(urls.shown(url) for url in self.metrics_url)}
@@ -196,11 +223,18 @@ def read_options(given: Mapping[str, Any]) -> Options:
         if value is not None:
             try:
                 values[option.name] = option.read(str(value))
+            except extras.HiddenValueError as error:
+                raise SettingsError(f"{option.flag} {_shown(error)}") from error
             except ValueError as error:
                 raise SettingsError(f"{option.flag} {_shown(value)}: {error}") from error
     options = Options(**values)
     if options.search and options.levels:
         raise SettingsError(f"--levels {_shown(given['levels'])}: cannot be combined with --search")
+    both = {*map(str.lower, extras.header_pairs(options.header))} & {
+        *map(str.lower, extras.variable_pairs(options.header_env))
+    }
+    if both:
+        raise SettingsError(f"--header {min(both)}: is also given with --header-env")
     if options.no_report and options.fail_under_users is not None:
         raise SettingsError("--no-report: cannot be combined with --fail-under-users, which needs the report")
     return options
@@ -209,5 +243,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
 def _shown(value: object) -> str:
     """Quote an invalid value in one line: without a URL's password, shortened, control characters escaped."""
     text = _PASSWORD_IN_URL.sub("//***@", str(value))
+    if isinstance(value, extras.HiddenValueError):
+        return " ".join(text.split())
     short = text if len(text) <= _MAX_SHOWN_LENGTH else text[:_MAX_SHOWN_LENGTH] + "…"
     return short if short.isprintable() else repr(short)

@@ -1,6 +1,9 @@
 """Secrets: read from the environment only, never options, so that no process list, log or file shows them."""
 
 import os
+from collections.abc import Iterable
+
+from probe_ext.settings.request_extras import variable_pairs
 
 API_KEY_VARIABLE = "PROBE_API_KEY"  # not OPENAI_API_KEY: a key for another service must not reach the server under test
 WEB_PASSWORD_VARIABLE = "PROBE_WEB_PASSWORD"  # noqa: S105 - the variable's name, not a password
@@ -20,6 +23,24 @@ def api_key() -> str | None:
 def has_api_key() -> bool:
     """Return whether an API key is set: the only thing master and workers tell each other about it."""
     return bool(os.environ.get(API_KEY_VARIABLE, "").strip())
+
+
+def is_set(variable: str) -> bool:
+    """Return whether a variable of --header-env has a value in this process's environment."""
+    return bool(os.environ.get(variable, "").strip())
+
+
+def secret_headers(header_env: Iterable[str]) -> dict[str, str]:
+    """Return the headers of --header-env with their values. ValueError names a variable that is unset or invalid."""
+    found = {}
+    for header, variable in variable_pairs(header_env).items():
+        value = os.environ.get(variable, "").strip()
+        if not value:
+            raise ValueError(f"--header-env {header}={variable}: {variable} is not set in this process's environment")
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"{variable}: contains characters that are not allowed in an HTTP header")
+        found[header] = value
+    return found
 
 
 def swarm_token() -> bytes | None:

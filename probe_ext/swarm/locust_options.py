@@ -1,13 +1,15 @@
 """The package's options on Locust's command line and in its web form."""
 
-from argparse import ArgumentParser, Namespace
+import json
+from argparse import Action, ArgumentParser, Namespace
 from typing import Any
 
-from probe_ext.settings.options import OPTIONS
+from probe_ext.settings.options import OPTIONS, Option
 
 _NOT_IN_WEB = {
     *("metrics_url", "prometheus", "prometheus_match", "slo", "out", "force", "no_report", "fail_under_users"),
     *("tls_ca", "tls_client_cert", "tls_client_key"),
+    "header_env",  # it would let whoever opens the page send any of our secrets to the server
 }
 _DEFAULT_LEVELS = "probe_default_levels"
 
@@ -22,18 +24,34 @@ def default_levels(given: Namespace) -> str | None:
     return getattr(given, _DEFAULT_LEVELS, None)
 
 
+class Collect(Action):
+    """Keeps all values of a repeated option, as the JSON list that its reader takes."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Add a value."""
+        before = getattr(namespace, self.dest, None)
+        collected = json.loads(before) if isinstance(before, str) and before.startswith("[") else []  # else a default
+        setattr(namespace, self.dest, json.dumps([*collected, values], ensure_ascii=False))
+
+
+def how_given(option: Option) -> dict[str, Any]:
+    """Return argparse's keywords for the kind of an option."""
+    if option.default is False:
+        return {"action": "store_true"}
+    return {"metavar": option.metavar, **({"action": Collect} if option.repeatable else {})}
+
+
 def add_options(parser: ArgumentParser) -> None:
     """Add the package's options in a group of their own; each can also be set by an environment variable."""
     group = parser.add_argument_group("probe-ext: how many users feel served")
     for option in OPTIONS:
-        kind: dict[str, Any] = {"action": "store_true"} if option.default is False else {"metavar": option.metavar}
         action: Any = group.add_argument(
             option.flag,
             dest=option.name,
             default=option.default,
             env_var=option.variable,
             help=option.help.replace("%", "%%"),
-            **kind,
+            **how_given(option),
         )
         # Locust sets these attributes only for arguments outside groups.
         action.include_in_web_ui = option.name not in _NOT_IN_WEB

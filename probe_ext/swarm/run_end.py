@@ -104,7 +104,7 @@ class RunEnd:
             gevent.spawn(self._environment.runner.quit)  # Locust would wait for workers for ever
         logger.info("probe: results saved to %s", run.directory)
         if not self._headless and not run.options.no_report:
-            self._reports.spawn(self._display.report, run.directory)
+            self._reports.spawn(self._display.report, run.directory, run.options.header_env)
 
     def on_quit(self, exit_code: int, **_: Any) -> None:
         """Locust's last event: make the report, the last thing that a headless run prints.
@@ -124,7 +124,7 @@ class RunEnd:
         self._reports.join()
         run, code = self._coordinator.run, 0
         if self._headless and run is not None and not run.options.no_report:
-            code = make_report(run.directory)
+            code = make_report(run.directory, run.options.header_env)
         if run is not None and (unwritten := run.collector.unwritten):
             lost = ", ".join(f"{things(lines, 'line')} of {name}" for name, lines in unwritten.items())
             print_line(f"--out {run.directory}: the disk did not take {lost}")

@@ -30,6 +30,7 @@ from probe_ext.swarm.preparation.preflight import (
 )
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.web.run_display import RunDisplay
+from probe_ext.verdict.wording.early_end import NO_ANSWER
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,10 @@ class RunStart:
         if demand := profile_line(prepared):
             print_line(demand)
         self._prepared = self._preflight.warm_up(prepared)
+        if self._prepared.preparation.refusal is not None:
+            self._attach_shape(options.plan)
+            print_line(self._prepared.preparation.refusal)
+            self._quit(self._report_refusal(self._prepared))
         if proof := proof_line(self._prepared):
             print_line(proof)
         self._warn_of_shortage(options)
@@ -91,9 +96,39 @@ class RunStart:
         if why:
             print_line(why)
 
+    def _report_refusal(self, prepared: PreparedRun) -> int:
+        """Report a run that ends before it begins, as the server answers no request; return the exit code."""
+        try:
+            run = self._make_run(prepared)
+        except OSError as error:
+            print_line(f"--out {prepared.directory}: not writable: {error.strerror}")
+            return ExitCode.INVALID
+        run.end_reason = NO_ANSWER
+        self._display.began(lambda: view_of(run))
+        run.finish()
+        self._display.ended()
+        if not prepared.options.no_report:
+            self._display.report(run.directory, run.options.header_env)
+        return ExitCode.INVALID
+
+    def _make_run(self, prepared: PreparedRun) -> ActiveRun:
+        return ActiveRun(
+            self._environment,
+            self._coordinator.workers,
+            prepared.options,
+            prepared.preparation,
+            prepared.directory,
+            self._preflight.scenario(),
+            self._process.on_reply,
+        )
+
     def _exit(self, why: str) -> NoReturn:
-        """Say why there is no run, end the workers, and exit. A worker without a master would wait for a minute."""
+        """Say why there is no run, and end."""
         print_line(why)
+        self._quit(ExitCode.USAGE)
+
+    def _quit(self, code: int) -> NoReturn:
+        """End the workers, and exit. A worker without a master would wait for a minute."""
         runner, expected = self._environment.runner, self._environment.parsed_options.processes or 0
         if isinstance(runner, MasterRunner):
             until = clock.monotonic() + _WORKERS_TIMEOUT_S
@@ -101,7 +136,7 @@ class RunStart:
             while len(self._coordinator.workers.known) < expected and clock.monotonic() < until:
                 gevent.sleep(0.05)
             runner.quit()
-        sys.exit(ExitCode.USAGE)
+        sys.exit(code)
 
     def _attach_shape(self, plan: Plan | None) -> None:
         """Make a plan Locust's load shape; without one, Locust keeps its user fields."""
@@ -183,14 +218,20 @@ class RunStart:
     def _begin(self, prepared: PreparedRun) -> None:
         self._prepared = None
         self._phase.enter(Phase.STARTING)
-        scenario, preparation = self._preflight.scenario(), prepared.preparation
+        preparation = prepared.preparation
+        if preparation.refusal is not None:
+            self._environment.process_exit_code = self._report_refusal(prepared)
+            raise SettingsError(preparation.refusal)
         self._process.options = prepared.options
-        self._process.prepared = {"model": preparation.model, "prompts": preparation.prompts, "scenario": scenario}
-        workers, on_reply = self._coordinator.workers, self._process.on_reply
+        self._environment.parsed_options.body = prepared.options.body or ""  # the form may name its file
+        self._process.prepared = {
+            "model": preparation.model,
+            "prompts": preparation.prompts,
+            "scenario": self._preflight.scenario(),
+            "form": preparation.negotiation.form.as_dict() if preparation.negotiation else None,
+        }
         try:
-            run = ActiveRun(
-                self._environment, workers, prepared.options, preparation, prepared.directory, scenario, on_reply
-            )
+            run = self._make_run(prepared)
         except OSError as error:
             self._environment.process_exit_code = ExitCode.USAGE
             logger.error("probe: --out %s: not writable: %s; the run is stopped", prepared.directory, error.strerror)  # noqa: TRY400

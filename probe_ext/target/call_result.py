@@ -1,7 +1,7 @@
 """The result of a control request: an answer, or why there is none."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -22,6 +22,8 @@ class Failed:
     why: str
     """short and free of secrets: `404`, `401 needs a key`, `timed out`, `connection refused`, …"""
     status: int | None = None
+    body: bytes = field(default=b"", compare=False, repr=False)
+    """beginning of the response that came with an HTTP error: the server's own words, not yet made safe to show"""
 
 
 def json_object(answer: Answer | Failed) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ at the deadline: its socket is shut down, which ends it, unless it is still reso
 import http.client
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -33,7 +33,9 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 65536
 _MAX_REDIRECTS = 3
 _MIN_TIMEOUT_S = 0.05
+_MAX_ERROR_BYTES = 8192
 _MAX_ABANDONED = 8  # threads that resolve a name and were given up
+_TIMED_OUT = "timed out"
 _HEADERS = {"Accept": "text/plain; version=0.0.4, application/json, */*;q=0.5", "Accept-Encoding": "identity"}
 _ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 
@@ -77,7 +79,7 @@ class TlsAdapter(HTTPAdapter):
 class Fetcher:
     """GET and POST for control requests, with its own session."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all but the key by name only
         self,
         key: str | None = None,
         *,
@@ -86,14 +88,21 @@ class Fetcher:
         timeout: float = 5.0,
         limit: int = MAX_BODY_BYTES,
         authorization: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        give_up: bool = False,
     ) -> None:
-        """`authorization`: a complete header value instead of a key.
+        """`authorization`: a complete header value instead of a key. `headers`: further ones, or instead of ours.
 
-        `home`: the server that gets the key and the client certificate; requests to others are sent without them.
-        `timeout`: seconds for a whole request. TlsFileError if a file of `tls` cannot be used."""
-        self._auth = _Authorization(authorization or (f"Bearer {key}" if key else None))
+        `give_up`: once a server has not answered in time, ask it nothing more. `home`: the server that gets the key,
+        the further headers and the client certificate; requests to others are sent without them. `timeout`: seconds for
+        a whole request. TlsFileError if a file of `tls` cannot be used."""
+        self._headers = dict(headers or {})
+        own = "authorization" in map(str.lower, self._headers)
+        self._auth = _Authorization(None if own else authorization or (f"Bearer {key}" if key else None))
         self._home = home
-        self._has_key = bool(key or authorization)
+        self._has_key = bool(key or authorization or own)
+        self._silent: set[str] | None = set() if give_up else None
+        """servers that did not answer in time, and are not asked again"""
         self._verify = not tls.insecure
         if tls.insecure:  # requested by the user
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -112,15 +121,23 @@ class Fetcher:
 
     def get(self, url: str, timeout: float | None = None) -> Answer | Failed:
         """Send a GET; follows redirects within the same host."""
-        return self._bounded(lambda seconds: self._call("GET", url, None, seconds), timeout or self._timeout)
+        return self._ask("GET", url, None, timeout or self._timeout)
 
     def post(self, url: str, payload: dict[str, Any], timeout: float | None = None) -> Answer | Failed:
         """POST JSON."""
-        return self._bounded(lambda seconds: self._call("POST", url, payload, seconds), timeout or self._timeout)
+        return self._ask("POST", url, payload, timeout or self._timeout)
 
     def close(self) -> None:
         """Close idle connections."""
         self._session.close()
+
+    def _ask(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> Answer | Failed:
+        if self._silent and origin(url) in self._silent:
+            return Failed(_TIMED_OUT)
+        result = self._bounded(lambda seconds: self._call(method, url, payload, seconds), timeout)
+        if self._silent is not None and isinstance(result, Failed) and result.why == _TIMED_OUT:
+            self._silent.add(origin(url))
+        return result
 
     def _bounded(self, call: Callable[[float], Answer | Failed], seconds: float) -> Answer | Failed:
         """Return the result, or Failed once the time is over, whatever the call is waiting for."""
@@ -171,12 +188,13 @@ class Fetcher:
         return Failed("too many redirects")
 
     def _send(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> requests.Response:
+        at_home = self._home is None or same_place(self._home, url)
         return self._session.request(
             method,
             url,
             json=payload,
-            headers=_HEADERS,
-            auth=self._auth if self._home is None or same_place(self._home, url) else _NO_AUTHORIZATION,
+            headers={**_HEADERS, **self._headers} if at_home else _HEADERS,
+            auth=self._auth if at_home else _NO_AUTHORIZATION,
             verify=self._verify,
             timeout=timeout,
             stream=True,
@@ -185,7 +203,8 @@ class Fetcher:
 
     def _answer(self, response: requests.Response, deadline: float) -> Answer | Failed:
         if not 200 <= response.status_code < 300:
-            return Failed(_status_reason(response.status_code, has_key=self._has_key), response.status_code)
+            why = _status_reason(response.status_code, has_key=self._has_key)
+            return Failed(why, response.status_code, _beginning(response, deadline))
         body = bytearray()
         for chunk in _chunks(response):
             body += chunk
@@ -212,6 +231,17 @@ def _record_sockets(session: requests.Session) -> "WeakSet[socket.socket]":
         manager: Any = adapter.poolmanager  # type: ignore[attr-defined]
         manager.pool_classes_by_scheme = {name: recorded(pool) for name, pool in manager.pool_classes_by_scheme.items()}
     return sockets
+
+
+def _beginning(response: requests.Response, deadline: float) -> bytes:
+    """Return the first bytes of an error's body; fewer, or none, where they do not come."""
+    body = bytearray()
+    with suppress(*_ERRORS):
+        for chunk in _chunks(response):
+            body += chunk
+            if len(body) >= _MAX_ERROR_BYTES or clock.monotonic() > deadline:
+                break
+    return bytes(body[:_MAX_ERROR_BYTES])
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:

@@ -4,7 +4,8 @@ Every page may be missing, since none is needed for the load. Only named fields 
 contains the whole command line including secrets, which must not leave this module.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,10 +15,12 @@ from probe_ext.target.cache_config import CONFIG_METRICS, cache_configuration
 from probe_ext.target.call_result import Answer, Failed, json_object
 from probe_ext.target.catalogue import METRIC_NAMES, NO_KNOWN_ENGINE, read
 from probe_ext.target.metrics_text import Unreadable, parse
+from probe_ext.target.model_choice import can_chat
 
 OK = "ok"
 OFF = "off"
 """Metrics that were not asked for."""
+_HTML = re.compile(rb"\s*<(?:!doctype html|html|head|body)\b", re.IGNORECASE)
 
 _MAX_VERSION_LENGTH = 80
 _MAX_NAME_LENGTH = 300
@@ -55,6 +58,7 @@ class Model:
     id: str
     max_model_len: int | None
     owner: str | None
+    can_chat: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,8 @@ def models(host: str, fetcher: Getter) -> tuple[Model, ...] | Failed:
         return answer
     listed = (json_object(answer) or {}).get("data")
     if not isinstance(listed, list):
-        return Failed("/v1/models: not a list of models")
+        what = "an HTML page instead of" if _HTML.match(answer.body) else "not"
+        return Failed(f"/v1/models: {what} a list of models", body=answer.body)
     return tuple(_model(entry) for entry in listed if isinstance(entry, dict) and _is_name(entry.get("id")))
 
 
@@ -86,7 +91,8 @@ def _is_name(value: object) -> bool:
 
 def _model(entry: dict[str, Any]) -> Model:
     owner = entry.get("owned_by")
-    return Model(entry["id"], _count(entry.get("max_model_len")), owner if isinstance(owner, str) else None)
+    known_owner = owner if isinstance(owner, str) else None
+    return Model(entry["id"], _count(entry.get("max_model_len")), known_owner, can_chat(entry))
 
 
 def find_metrics(
@@ -123,20 +129,23 @@ def identify(
     fetcher: Getter,
     metrics_urls: Sequence[str] = (),
     model: str | None = None,
+    words: Callable[[bytes], str] = lambda _: "",
     *,
     with_metrics: bool = True,
 ) -> list[dict[str, Any]]:
     """Return the entries of `run.json`'s `server` list: the target, then each further metrics URL.
 
     Keys: `url, kind, version, models, max_model_len, cache, metrics`; `models_error`: why `models` is None;
-    `metrics_url`: as in `server.csv`, without credentials. `max_model_len` is that of `model`, or of the first model.
+    `default_model`: the first that looks like a chat model; `metrics_url`: as in `server.csv`, without credentials.
+    `max_model_len` is that of `model`, else of the default model. `words` finds what a server says in an error's body.
     Unknown values are None, an unknown kind is `unknown`. Without `with_metrics`, no metrics page is asked for.
     """
     listed = models(host, fetcher)
     first, *others = find_metrics(host, fetcher, metrics_urls, model) if with_metrics else (Metrics("", OFF),)
     known = () if isinstance(listed, Failed) else listed
     kind = first.kind or _kind(known, host, fetcher)
-    chosen = next((m for m in known if m.id == model), known[0] if known else None)
+    default = next((m for m in known if m.can_chat), None)
+    chosen = next((m for m in known if m.id == model), None) if model else default
     version, page = _version(kind, urls.roots(host), fetcher)
     cache = {**(first.cache or {}), **_slots(kind, page)}
     entry = {
@@ -144,11 +153,17 @@ def identify(
         "kind": kind,
         "version": version,
         "models": None if isinstance(listed, Failed) else _listed(known, chosen),
-        "models_error": listed.why if isinstance(listed, Failed) else None,
+        "default_model": default.id if default else None,
+        "models_error": _why(listed, words) if isinstance(listed, Failed) else None,
         "max_model_len": (chosen.max_model_len if chosen else None) or _max_length(kind, page, cache),
         "cache": cache or None,
     }
     return [{**entry, **_metrics_entry(first)}, *(_further_entry(metrics, fetcher) for metrics in others)]
+
+
+def _why(failed: Failed, words: Callable[[bytes], str]) -> str:
+    said = words(failed.body)
+    return f"{failed.why}: {said}" if said else failed.why
 
 
 def _listed(known: Sequence[Model], chosen: Model | None) -> list[str]:
@@ -164,6 +179,7 @@ def _further_entry(metrics: Metrics, fetcher: Getter) -> dict[str, Any]:
     return {
         **entry,
         "models": None,
+        "default_model": None,
         "models_error": None,
         "max_model_len": None,
         "cache": metrics.cache or None,

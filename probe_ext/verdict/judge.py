@@ -6,6 +6,7 @@ from typing import Literal
 
 from probe_ext.measure.table_rows import DEADLINE_COLUMNS
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, profile_of_run
+from probe_ext.verdict.checks.equal_failures import equal_failures
 from probe_ext.verdict.checks.other_load import unjudged_users
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import diagnose
@@ -23,7 +24,7 @@ from probe_ext.verdict.server.others import others_by_level
 from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.pause_summary import pauses
 from probe_ext.verdict.server.server_series import Metrics, read_metrics, usable_metrics
-from probe_ext.verdict.values.columns import Floats
+from probe_ext.verdict.values.columns import Bools, Floats
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.judgement import ByReasoning, Judgement, Mode
 from probe_ext.verdict.values.manifest_view import mapping, number
@@ -62,13 +63,15 @@ def judge(
     sent = sent_at(evidence)
     assignment, metrics = assign_levels(evidence, sent), usable_metrics(read_metrics(evidence.server))
     assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))
-    views = {name: _view(evidence, profile, name, assignment, sent) for name in REASONINGS}
+    unexplained = equal_failures(evidence)
+    left_out = client_faults(evidence.replies) | unexplained.mask
+    views = {name: _view(evidence, profile, name, assignment, sent, left_out) for name in REASONINGS}
     view, overall = views[mode], views[mode].estimates.overall
     evidence = _without_foreign_deadlines(evidence, profile)
     levels = level_results(evidence, JudgedRun(assignment, view.graded, view.estimates), metrics)
     arms = arms_of(evidence.replies, view.graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
-    findings = (*run_checks(evidence, levels, metrics, overall), *cold_user_checks(arms, cold))
+    findings = (*run_checks(evidence, levels, metrics, overall, unexplained.finding), *cold_user_checks(arms, cold))
     facts = facts_of(evidence, levels, metrics, findings, profile.users.served_share)
     diagnosis = diagnose(facts)
     verdict = _verdict(overall.served_users, any(finding.makes_invalid for finding in findings))
@@ -122,12 +125,18 @@ def judge(
     )
 
 
-def _view(evidence: Evidence, profile: SloProfile, mode: Reasoning, assignment: LevelAssignment, sent: Floats) -> _View:
+def _view(
+    evidence: Evidence,
+    profile: SloProfile,
+    mode: Reasoning,
+    assignment: LevelAssignment,
+    sent: Floats,
+    left_out: Bools,
+) -> _View:
     graded = grade_levels(evidence, profile, mode, assignment)
     critical = number(mapping(mapping(evidence.manifest.get("plan")).get("search")), "critical")
     critical = critical if critical is not None and 1 <= critical <= MAX_CRITICAL else None
-    faults = client_faults(evidence.replies)
-    return _View(graded, estimate_dimensions(assignment, graded, sent, faults, profile, critical))
+    return _View(graded, estimate_dimensions(assignment, graded, sent, left_out, profile, critical))
 
 
 def _pauses(evidence: Evidence, profile: SloProfile, assignment: LevelAssignment, metrics: Metrics) -> Pauses:

@@ -18,6 +18,11 @@ from probe_ext.client.wire.address import Target, parse_target
         ("https://gw.example.org/team/a", Target(True, "gw.example.org", 443, "/team/a")),
         ("https://gw.example.org/team/a/v1", Target(True, "gw.example.org", 443, "/team/a")),
         ("http://gpu-box:8000/v1/", Target(False, "gpu-box", 8000, "")),
+        ("http://gpu-box:8000/v1/chat/completions", Target(False, "gpu-box", 8000, "")),
+        ("https://gw/team/v1/messages/", Target(True, "gw", 443, "/team")),
+        ("http://gpu-box:8000/v1/models", Target(False, "gpu-box", 8000, "")),
+        ("http://gpu-box:8000/v1/completions", Target(False, "gpu-box", 8000, "")),
+        ("https://gw/v1/responses", Target(True, "gw", 443, "")),
         ("http://gpu-box:8000//v1", Target(False, "gpu-box", 8000, "")),
         ("http://gpu-box/myv1", Target(False, "gpu-box", 80, "/myv1")),
         ("http://[::1]:8000/v1", Target(False, "::1", 8000, "")),
@@ -113,3 +118,17 @@ def test_any_text_is_parsed_or_rejected_in_one_line(text: str) -> None:
         assert 0 < target.port < 65536
         assert target.prefix == "" or (target.prefix.startswith("/") and not target.prefix.endswith("/"))
         assert target.path("/v1/models").isascii()
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("https://gw/api/chat/completions", "https://gw/api"),
+        ("http://gpu-box:8000/v2/chat/completions", "http://gpu-box:8000/v2"),
+        ("https://gw/completions", "https://gw"),
+    ],
+)
+def test_an_endpoint_elsewhere_is_refused_with_its_base(url: str, base: str) -> None:
+    with pytest.raises(ValueError, match="is an endpoint; give the base URL") as refused:
+        parse_target(url)
+    assert f"--host {base}?" in str(refused.value)

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from probe_ext.cli import COMMANDS
+from probe_ext.settings.secrets import API_KEY_VARIABLE
 from tests.conftest import BuildOnce
 from tests.e2e import loaded
 from tests.e2e.conftest import BIN, PATIENCE, ROOT, Run, end, finished, free_port, locust, replies, start, wait_for
@@ -136,11 +137,12 @@ def test_unknown_host_name() -> None:
 
 def test_https_to_a_plain_http_port(sim: str) -> None:
     host = sim.replace("http://", "https://")
-    check_refused(probe_run("capacity", "--host", host, "--model", "demo-1b"), "--host", host, "TLS")
+    check_refused(probe_run("capacity", "--host", host, "--model", "demo-1b"), "--host", host, f"try --host {sim}")
 
 
 def test_http_to_a_tls_port(tls_only: str) -> None:
-    check_refused(probe_run("capacity", "--host", tls_only), "--host", tls_only)
+    https = tls_only.replace("http://", "https://")
+    check_refused(probe_run("capacity", "--host", tls_only), "--host", tls_only, f"try --host {https}")
 
 
 def test_missing_host_and_host_with_a_password() -> None:
@@ -150,8 +152,12 @@ def test_missing_host_and_host_with_a_password() -> None:
     assert "hush" not in result.stderr
 
 
-def test_unknown_model(sim: str) -> None:
-    check_refused(probe_run("capacity", "--host", sim, "--model", "gpt-9"), "--model gpt-9", sim, "demo-1b")
+def test_unknown_model_is_tried_and_reported(sim: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    ended = probe_run("capacity", "--host", sim, "--model", "gpt-9", "--out", out)
+    assert ended.returncode == 3
+    assert "does not list the model `gpt-9`. It lists demo-1b." in ended.stderr
+    assert "does not exist" in (out / "summary.md").read_text().splitlines()[0]
 
 
 def test_web_server_that_is_not_an_llm_server(tmp_path: Path) -> None:
@@ -171,7 +177,7 @@ def test_web_server_that_is_not_an_llm_server(tmp_path: Path) -> None:
 def test_missing_api_key() -> None:
     with serving("--port", "0", "--api-key-env", "SIM_KEY", SIM_KEY="sk-xyz") as (host, _):
         for more in ((), ("--model", "demo-1b")):
-            check_refused(probe_run("capacity", "--host", host, *more), "--host", host, "401")
+            check_refused(probe_run("capacity", "--host", host, *more), "--host", host, "401", API_KEY_VARIABLE)
 
 
 def test_prompt_longer_than_the_context(sim: str) -> None:

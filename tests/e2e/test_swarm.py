@@ -174,7 +174,7 @@ def test_web_ui_ramps_by_hand_and_separates_runs(web: Web, tmp_path: Path) -> No
     assert {"2", "4"} <= {row["users"] for row in first.rows("users.csv")}
 
     assert "--host" in str(web.swarm(host="", user_count="1", spawn_rate="1")["message"])
-    assert "--model nobody" in str(web.swarm(model="nobody", user_count="1", spawn_rate="1")["message"])
+    assert "--input-tokens 5000" in str(web.swarm(input_tokens="5000", user_count="1", spawn_rate="1")["message"])
     nowhere = web.swarm(host="http://127.0.0.1:9", user_count="1", spawn_rate="1")
     assert not nowhere["success"]
     assert "127.0.0.1:9" in str(nowhere["message"])
@@ -192,6 +192,10 @@ def test_web_ui_ramps_by_hand_and_separates_runs(web: Web, tmp_path: Path) -> No
     third = tmp_path / "ui-3"
     wait_for(lambda: (third / "run.json").exists() and '"ended_at": "' in (third / "run.json").read_text(), "a search")
     assert Run(third, 0, "").manifest["end_reason"] == "search_done"
+    assert web.swarm(model="nobody", levels="1", search="false", input_tokens="50")["success"], "it is tried"
+    wait_for(lambda: "The model `nobody` does not exist" in web.get("/probe/live.json"), "the server's own words")
+    assert Run(tmp_path / "ui-4", 0, "").manifest["end_reason"] == "no_answer"
+    wait_for(lambda: web.users() == 0, "no users")
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,20 @@
 """No other website can use the operator's browser to start, stop, read or change anything."""
 
 import re
+from argparse import Namespace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from live_ui import Someone, Ui
 
+from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.secrets import API_KEY_VARIABLE, HOSTS_VARIABLE
 from probe_ext.swarm.locust_options import add_options
 from probe_ext.swarm.web import run_form
 from probe_ext.swarm.web.request_guard import guard_requests
-from probe_ext.swarm.web.run_form import handle_form
+from probe_ext.swarm.web.run_form import _check_extras, handle_form
 
 OURS = {"Origin": "http://localhost"}
 FOREIGN: list[dict[str, str]] = [
@@ -227,6 +230,37 @@ def test_a_user_class_gets_nothing_but_what_its_dialog_shows(ui: Any, settings: 
     assert not hasattr(Someone, "llm")
 
 
+def test_the_form_takes_headers_and_body_fields_but_no_file(
+    ui: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {name: {"default_value": ""} for name in ("header", "body")}
+    monkeypatch.setattr(run_form, "ui_extra_args_dict", lambda _: fields)
+    file = tmp_path / "of-the-master.json"
+    file.write_text('{"top_k": 1}')
+    assert "must be a JSON object here" in swarm(ui, body=str(file))["message"]
+    assert "cannot be set here" in swarm(ui, header_env="X-A=PROBE_API_KEY")["message"]
+    assert ui.taken == []
+    assert swarm(ui, body='{"top_k": 1}', header="X-Tenant: blue")["success"]
+    ((options, _),) = ui.taken
+    assert (options.body, options.header) == ('{"top_k":1}', ("X-Tenant: blue",))
+
+
+@pytest.mark.parametrize("secret", ["key", "header_env"])
+def test_with_a_secret_the_form_changes_neither_headers_nor_body(
+    ui: Any, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    started = Namespace(**{**vars(ui.environment.parsed_options), "header": "X-Tenant: blue", "body": ""})
+    if secret == "key":
+        monkeypatch.setenv(API_KEY_VARIABLE, "sk-secret")
+    else:
+        monkeypatch.setenv("GATEWAY_KEY", "sk-secret")
+        started.header_env = "X-Key=GATEWAY_KEY"
+    _check_extras(started, {"header": "X-Tenant: blue", "body": ""}, getattr(started, "header_env", ""))
+    for changed in ({"header": "X-Target-Url: http://evil.example"}, {"body": '{"api_base": "http://evil.example"}'}):
+        with pytest.raises(SettingsError, match="cannot be changed here"):
+            _check_extras(started, changed, getattr(started, "header_env", ""))
+
+
 def test_options_left_out_of_the_form_are_those_that_reach_files_and_other_servers() -> None:
     import argparse  # noqa: PLC0415
 
@@ -244,5 +278,15 @@ def test_options_left_out_of_the_form_are_those_that_reach_files_and_other_serve
     parser = Parser()
     add_options(parser)
     shown = {action.dest for action in parser._actions if getattr(action, "include_in_web_ui", False)}
-    assert not shown & {"out", "force", "slo", "prometheus", "prometheus_match", "metrics_url", "no_report"}
+    assert {"header", "body"} <= shown
+    assert not shown & {
+        "header_env",
+        "out",
+        "force",
+        "slo",
+        "prometheus",
+        "prometheus_match",
+        "metrics_url",
+        "no_report",
+    }
     assert {"levels", "model", "hold"} <= shown

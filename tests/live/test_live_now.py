@@ -242,7 +242,8 @@ def test_replies_that_all_fail_say_why() -> None:
     live = started(24, *(reply(user, 0.1, **refused) for user in range(24)))
     assert live.now is not None
     assert headline_of(live) == ("All 24 replies failed.", "bad")
-    assert status_text.progress(live.now, "level 1 of 3") == "HTTP 400: max_tokens is too large"
+    said = "HTTP 400: max_tokens is too large. Change --max-tokens to what the model allows."
+    assert status_text.progress(live.now, "level 1 of 3") == said
     assert status_line(live.now, None) == "all 24 replies failed: HTTP 400: max_tokens is too large"
     assert status_line(live.now, None, width=20) == "all 24 replies fail…"
 

@@ -185,7 +185,7 @@ def test_states_from_preparation_to_report(tmp_path: Path, monkeypatch: pytest.M
     missing = ui.client.get("/probe/runs/1/capacity.html")
     assert (missing.status_code, missing.mimetype) == (404, "text/plain")
 
-    def report(directory: Path) -> int:
+    def report(directory: Path, _: object) -> int:
         assert figures(ui)["runs"][0]["report"] == "making"
         (directory / "capacity.html").write_text("<p>the report</p>")
         clause = {"before": "About", "number": "6", "after": "people can use this at once", "interval": "5 to 7"}
@@ -212,7 +212,7 @@ def test_shows_a_failed_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     run = ui.begin(tmp_path / "run")
     run.ended = 60.0
     ui.view.ended()
-    monkeypatch.setattr("probe_ext.swarm.web.run_display.make_report", lambda _: 2)
+    monkeypatch.setattr("probe_ext.swarm.web.run_display.make_report", lambda *_: 2)
     ui.view.report(run.directory)
     assert figures(ui)["runs"][0]["report"] == "failed"
     assert figures(ui)["said"]["below"] == "The report could not be made."

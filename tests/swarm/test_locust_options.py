@@ -30,8 +30,19 @@ def test_every_option_can_be_set_by_the_environment(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(option.variable, "true" if option.default is False else f"value of {option.name}")
     found = parsed()
     for option in OPTIONS:
-        assert found[option.name] == (True if option.default is False else f"value of {option.name}")
+        text = f'["value of {option.name}"]' if option.repeatable else f"value of {option.name}"
+        assert found[option.name] == (True if option.default is False else text)
     assert parsed("--hold", "7s")["hold"] == "7s"  # the command line goes first
+
+
+def test_a_repeated_option_collects_all_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = read_options(parsed("--header", "X-A: 1", "--header=X-B:2", "--body", '{"top_k": 1}'))
+    assert (options.header, options.body) == (("X-A: 1", "X-B: 2"), '{"top_k":1}')
+    monkeypatch.setenv("PROBE_HEADER", "X-A: 1\nX-B: 2")
+    monkeypatch.setenv("PROBE_HEADER_ENV", '["X-C=C", "X-D=D"]')
+    options = read_options(parsed())
+    assert (options.header, options.header_env) == (("X-A: 1", "X-B: 2"), ("X-C=C", "X-D=D"))
+    assert read_options(parsed("--header", "X-E: 5")).header == ("X-E: 5",)
 
 
 def test_no_option_holds_a_secret() -> None:
@@ -48,6 +59,7 @@ def test_web_form_omits_options_about_files() -> None:
     assert shown & names == names - {
         *("metrics_url", "prometheus", "prometheus_match", "slo", "out", "force", "no_report", "fail_under_users"),
         *("tls_ca", "tls_client_cert", "tls_client_key"),
+        "header_env",
     }
     assert {"levels", "hold", "model", "input_tokens"} <= shown
 

@@ -114,3 +114,19 @@ def test_chats_share_only_the_system_prompt() -> None:
     assert longer.messages[:2] == first[:2]
     assert longer.messages[2] == {"role": "assistant", "content": "so it is"}
     assert longer.asked_tokens == 80 + 3 + 40
+
+
+class StrictServer(Server):
+    """Takes `max_completion_tokens` only."""
+
+    def post(self, url: str, payload: dict[str, Any], timeout: float | None = None) -> Answer | Failed:
+        if "max_tokens" in payload:
+            self.paths.append("refused")
+            return Failed("400", 400, b"Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+        return super().post(url, {**payload, "max_tokens": payload.pop("max_completion_tokens", 1)})
+
+
+def test_counting_by_usage_negotiates_too() -> None:
+    server = StrictServer(usage=True)
+    assert calibrated(TARGET, "m", options(input_tokens="200"), server, 7)["counted_by"] == "usage"
+    assert server.paths.count("refused") == 1

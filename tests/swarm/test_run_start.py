@@ -24,7 +24,7 @@ def a_start(meanwhile: Callable[[RunStart], None], tmp_path: Path) -> RunStart:
     runner = SimpleNamespace(shape_greenlet=None, stop=lambda: None, user_count=0)
     start = RunStart(Coordinator(ProcessState(environment(runner, headless=False, web_ui=None), "master")), display)
     options = read_options({})
-    prepared = PreparedRun(options, SimpleNamespace(model="m", prompts={}), tmp_path)  # type: ignore[arg-type]
+    prepared = PreparedRun(options, SimpleNamespace(model="m", prompts={}, refusal=None, negotiation=None), tmp_path)  # type: ignore[arg-type]
 
     def slow(*_: Any) -> PreparedRun:
         meanwhile(start)
@@ -95,4 +95,31 @@ def test_stop_between_preparation_and_start_drops_the_prepared_run(tmp_path: Pat
     assert start._phase.now is Phase.PREPARED
     start.cancel()
     assert start._prepared is None
+    assert start._phase.now is Phase.IDLE
+
+
+def test_a_server_that_answers_nothing_ends_the_run_in_the_web_ui_with_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = a_start(lambda _: None, tmp_path)
+    said: list[object] = []
+    stopped: list[object] = []
+    monkeypatch.setattr("gevent.spawn", lambda function, *_: stopped.append(function))
+    monkeypatch.setattr(run_start, "view_of", lambda _: None)
+    made = SimpleNamespace(finish=lambda: said.append("finished"), directory=tmp_path, options=read_options({}))
+    monkeypatch.setattr(run_start, "ActiveRun", lambda *_: made)
+    start._display = SimpleNamespace(  # type: ignore[assignment]
+        began=lambda _: said.append("began"),
+        ended=lambda: said.append("ended"),
+        refused=said.append,
+        report=lambda directory, _: said.append(directory),
+    )
+    start.take_form(read_options({}), "http://x")
+    assert start._prepared is not None
+    start._prepared.preparation.refusal = "HTTP 400: tenant is required."  # type: ignore[misc]
+    start.on_test_start()
+    assert said == ["began", "finished", "ended", tmp_path, "HTTP 400: tenant is required."]
+    assert made.end_reason == "no_answer"
+    assert start._environment.process_exit_code == 3
+    assert stopped == [start._stop_test]
     assert start._phase.now is Phase.IDLE

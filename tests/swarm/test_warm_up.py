@@ -76,14 +76,14 @@ def test_warm_up_leaves_no_rows(tmp_path: Path, asked: str) -> None:
     assert rows
     if asked == "off":
         assert told is None
-        assert len(served) == len(rows)
+        assert len(served) == len(rows) + 1, "the first request shows whether the server answers"
         return
     assert [round_["requests"] for round_ in told["rounds"]] == [1, 2, 3]
     assert [round_["failed"] for round_ in told["rounds"]] == [0, 0, 0]
     assert told["most"] == 3
     assert told["slowest_reply"] <= told["seconds"]
-    assert len(served) == len(rows) + 6 == run.locust_total + 6
+    assert len(served) == len(rows) + 7 == run.locust_total + 7
     by_arrival = sorted(served, key=lambda reply: float(reply["arrival"]))
-    warming, first = by_arrival[:6], by_arrival[6]
+    warming, first = by_arrival[1:7], by_arrival[7]
     assert all(reply["reply_tokens"] <= 16 for reply in warming)
     assert not first["cached_tokens"], "the run's shared prefix must be as cold as it was"

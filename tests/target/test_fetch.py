@@ -289,3 +289,36 @@ def test_a_name_that_is_never_resolved_is_given_up(monkeypatch):
     for thread in fetcher._abandoned:
         thread.join(5)
     assert not isinstance(fetcher.get("http://nowhere.invalid/x"), Answer)
+
+
+def test_further_headers_go_home_only():
+    with Loopback({"/x": (200, b"ok")}) as home, Loopback({"/x": (200, b"ok")}) as other:
+        fetcher = Fetcher(KEY, home=home.url, headers={"X-Tenant": "blue"})
+        assert fetcher.get(home.url + "/x").body == fetcher.get(other.url + "/x").body == b"ok"
+        assert home.requests[0][2]["X-Tenant"] == "blue"
+        assert "X-Tenant" not in other.requests[0][2]
+        Fetcher(KEY, headers={"authorization": "Basic abc"}).get(home.url + "/x")
+        assert home.requests[1][2]["authorization"] == "Basic abc"
+
+
+def test_a_silent_server_is_asked_once():
+    asked = []
+
+    def hang(handler):
+        asked.append(handler.path)
+        time.sleep(1.0)
+
+    with Loopback({"/slow": hang, "/x": (200, b"ok")}) as server, Loopback({"/x": (200, b"ok")}) as other:
+        fetcher = Fetcher(timeout=0.3, give_up=True)
+        assert fetcher.get(server.url + "/slow").why == "timed out"
+        assert fetcher.get(server.url + "/x").why == "timed out"
+        assert fetcher.post(server.url + "/x", {}).why == "timed out"
+        assert fetcher.get(other.url + "/x").body == b"ok"
+        assert asked == ["/slow"]
+        assert server.requests[1:] == []
+
+
+def test_an_error_has_the_servers_words():
+    with Loopback({"/x": (400, b'{"detail": "tenant is required"}'), "/big": (500, b"x" * 100_000)}) as server:
+        assert Fetcher().get(server.url + "/x").body == b'{"detail": "tenant is required"}'
+        assert len(Fetcher().get(server.url + "/big").body) == 8192

@@ -41,7 +41,7 @@ def test_vllm_entry():
     cache = entry.pop("cache")
     assert entry == {
         "url": "", "kind": "vllm", "version": "0.32.0", "models": ["tiny"], "max_model_len": 4096, "metrics": "ok",
-        "models_error": None,
+        "models_error": None, "default_model": "tiny",
         "metrics_url": "/metrics",
     }  # fmt: skip
     assert (cache["num_gpu_blocks"], cache["block_size"], cache["kv_tokens"]) == (4096, 128, 524288)

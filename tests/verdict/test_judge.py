@@ -138,7 +138,8 @@ def test_all_replies_are_rejected() -> None:
         reply(u, t, first=None, tpot=None, tokens_out=None, longest_gap=None, outcome=Outcome.REJECTED, end=t + 0.1)
         for u, t in asked(4)
     ]
-    verdict = judged(rows, *levels(4))
+    answered_alone = manifest(warm_up={"rounds": [{"requests": 1, "failed": 0}]}, workers=[worker(started=len(rows))])
+    verdict = judged(rows, *levels(4), manifest=answered_alone)
     assert (verdict.bracket, verdict.breaks_first, verdict.levels[0].why) == ((None, 4), "answer", ("answer",))
     assert (verdict.levels[0].replies_broken, verdict.levels[0].ttft_p50) == (verdict.levels[0].replies, None)
     assert verdict.levels[0].slo_attainment == 0.0

@@ -10,7 +10,7 @@ from worlds import manifest
 from probe_ext.settings.options import read_options
 from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, GroupCapacity, Suggestion
-from probe_ext.verdict.wording.next_run import NextMeasurement, next_command, next_measurement
+from probe_ext.verdict.wording.next_run import NextMeasurement, _same_options, next_command, next_measurement
 
 CYCLE_S = 30.0 / 20
 """of the levels that `level` makes"""
@@ -160,3 +160,9 @@ def test_changed_options_are_repeated_and_parse_to_the_same_values() -> None:
 
 def test_a_locustfile_of_the_user_is_named_by_its_path() -> None:
     assert command("./mine/reviewer.py").startswith("probe run ./mine/reviewer.py --host")
+
+
+def test_headers_and_body_fields_are_part_of_the_next_command() -> None:
+    given = read_options({"header": "X-A: 1\nX-B: 2", "header_env": "K=V", "body": '{"top_k": 1}'}).as_json()
+    expected = ["--header=X-A: 1", "--header=X-B: 2", "--header-env=K=V", '--body={"top_k":1}']
+    assert _same_options(json.loads(json.dumps(given)), set()) == expected

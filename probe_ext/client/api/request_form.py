@@ -5,7 +5,7 @@ returns the form to try next.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,20 +19,27 @@ Prompt = str | Sequence[Mapping[str, Any]]
 ANTHROPIC_VERSION = "2023-06-01"
 _MESSAGES_DEFAULT_MAX_TOKENS = 1024
 """the Messages API requires a limit"""
-_NEGOTIABLE_STATUSES = frozenset({200, 400, 405, 406, 409, 412, 415, 417, 422, 500, 501, 502})
+_NEGOTIABLE_STATUSES = frozenset({200, 400, 403, 405, 406, 409, 412, 415, 417, 422, 500, 501, 502})
 _LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
 _USAGE_FIELDS = ("continuous_usage_stats", "include_usage", "stream_options")
 _OPTIONAL_FIELDS = ("ignore_eos", "min_tokens", "top_k", "top_p", "temperature", "seed")
+_SWITCHES = frozenset({"ignore_eos", *_USAGE_FIELDS})
+"""fields that are on or absent"""
+_ABOUT_THE_BODY = frozenset({400, 422})
 _REFUSAL = re.compile(
     r"un-?supported|(?:not|n't) (?:be )?(?:currently )?(?:support|permit|allow|accept|recogni|implement|compatib|valid)"
     r"|unknown|unrecogni[sz]ed|unexpected|forbidden|extra (?:inputs?|fields?|keys?)|extra_forbidden|disallowed"
     r"|invalid (?:param|argument|field|key|propert|input|request)|no such|cannot (?:both )?be|cannot find|deprecated"
     r"|additional propert|only the default|incompatible|mutually exclusive|instead|required|missing|removed|rejected"
-    r"|must not|should not|not a (?:valid|known)",
+    r"|must not|should not|not an? (?:valid|known|supported|accepted|allowed)|has no |no (?:field|attribute|parameter)"
+    r"|not (?:expected|defined|available|enabled|applicable)|illegal|prohibited|disabled|extraneous"
+    r"|does(?:n't| not) exist|cannot unmarshal|replaced by|rather than|may only|only 1\b"
+    r"|(?:must|should) be (?:1|unset|omitted|null|none)\b|不支持|不允许|未知|无效|非法",
 )
 _LIMIT = re.compile(
     r"context (?:length|window|size)|too (?:large|long|big|high|many|small)|at (?:most|least)|exceed|greater than"
-    r"|less than|must be (?:between|positive|in|a )|should be|out of range|between [0-9]|maximum (?:is|of|value|allow)"
+    r"|less than|(?:must|should) be (?:between|positive|in|an? |smaller|larger|[<>≤≥]|up to)|out of range"
+    r"|between [0-9]|maximum (?:is|of|value|allow)"
 )
 _LIST_OF_VALID_NAMES = re.compile(
     r"expected (?:one of|`|'|\")|must be one of|(?:allowed|supported|valid|permitted|known) (?:fields|params|parameters"
@@ -84,8 +91,9 @@ class RequestForm:
             )
         elif self.usage != asked.usage:
             sentences.append(
-                "The server refuses `stream_options.include_usage`: stream events are counted instead of tokens, and "
-                "prompt and cached tokens are not known."
+                "The server refuses `stream_options.include_usage`: stream events are counted instead of tokens, so "
+                "typing speed is too low where an event holds several tokens, and prompt and cached tokens are not "
+                "known."
             )
         if self.length_field != asked.length_field:
             sentences.append(f"The server refuses `{asked.length_field}`: `{self.length_field}` is sent instead.")
@@ -98,12 +106,19 @@ _LOSSES = {"ignore_eos": "The server refuses `%s`: it is not sent, so replies ma
 
 
 def request_body(
-    path: str, prompt: Prompt, model: str, *, stream: bool, form: RequestForm, extra: Mapping[str, Any]
+    path: str,
+    prompt: Prompt,
+    model: str,
+    *,
+    stream: bool,
+    form: RequestForm,
+    extra: Mapping[str, Any],
+    own: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Return the JSON of a request to an API's path.
 
     `extra` (max_tokens, temperature, …, by the names of the chat API) is added without its None values and without what
-    the form leaves out.
+    the form leaves out. `own` are fields that a user wrote: they override `extra`, and are never left out.
     """
     content: dict[str, Any] = {"model": model, "stream": stream, **_prompt_fields(path, prompt)}
     if stream and form.usage != "none" and path not in (RESPONSES_PATH, MESSAGES_PATH):
@@ -112,9 +127,16 @@ def request_body(
             content["stream_options"]["continuous_usage_stats"] = True
     if path == MESSAGES_PATH:
         content["max_tokens"] = _MESSAGES_DEFAULT_MAX_TOKENS
+    own = own or {}
+    lengths_are_own = any(name in own for name in _LENGTH_FIELDS)
     for name, value in extra.items():
-        if value is not None and name not in form.left_out:
+        if value is not None and name not in form.left_out and not (lengths_are_own and name in _LENGTH_FIELDS):
             content[_field_name(path, name, form)] = value
+    for name, value in own.items():
+        if value is not None:
+            content[_field_name(path, name, form)] = value
+        else:
+            content.pop(_field_name(path, name, form), None)
     return orjson.dumps(content)
 
 
@@ -157,13 +179,13 @@ def poorer_form(form: RequestForm, status: int | None, error_text: str) -> Reque
 
     `status`: HTTP status, 200 for an error inside a stream.
     """
-    if status not in _NEGOTIABLE_STATUSES:
+    if status is None or status not in _NEGOTIABLE_STATUSES:
         return None
     text = _CAMEL_CASE.sub("_", error_text).lower()
     named_list = _LIST_OF_VALID_NAMES.search(text)
     if named_list:
         text = text[: named_list.start()]
-    name = _refused_field(text, form)
+    name = _refused_field(text, form, status)
     if name in _USAGE_FIELDS:
         return _with_less_usage(form, text)
     if name is None or _LIMIT.search(text):
@@ -173,19 +195,31 @@ def poorer_form(form: RequestForm, status: int | None, error_text: str) -> Reque
     return replace(form, left_out=form.left_out | {name})
 
 
-def _refused_field(text: str, form: RequestForm) -> str | None:
-    """Return the field of this form that is named next to a word of refusal."""
+def _refused_field(text: str, form: RequestForm, status: int) -> str | None:
+    """Return the field of this form that is named next to a word of refusal.
+
+    A switch cannot have a wrong value: where only one is named, in whatever words, it is refused.
+    """
     refusals = [match.span() for match in _REFUSAL.finditer(text)]
     fields = [name for name in _OPTIONAL_FIELDS if name not in form.left_out] + list(_LENGTH_FIELDS)
     if form.usage != "none":
         fields += _USAGE_FIELDS
-    found = []
-    for order, name in enumerate(fields):
-        for match in re.finditer(rf"(?<![a-z_]){name.replace('_', '[_ ]?')}(?![a-z_])", text):
-            distances = [max(start - match.end(), match.start() - end, 0) for start, end in refusals]
-            if distances:
-                found.append((min(distances), order, name))
-    return min(found)[2] if found else None
+    named = [(order, name, match) for order, name in enumerate(fields) for match in _mentions(name, text)]
+    found = [
+        (min(max(start - match.end(), match.start() - end, 0) for start, end in refusals), order, name)
+        for order, name, match in named
+        if refusals
+    ]
+    if found:
+        return min(found)[2]
+    others = [name for _, name, _ in named if name not in _SWITCHES]
+    switches = [name for _, name, _ in named if name in _SWITCHES]
+    return switches[0] if switches and not others and status in _ABOUT_THE_BODY else None
+
+
+def _mentions(name: str, text: str) -> Iterator[re.Match[str]]:
+    """Yield where a text names a field, also in other spellings."""
+    return re.finditer(rf"(?<![a-z_]){name.replace('_', '[_ ]?')}(?![a-z_])", text)
 
 
 def _with_less_usage(form: RequestForm, text: str) -> RequestForm:

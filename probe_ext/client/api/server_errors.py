@@ -3,6 +3,7 @@
 import html
 import re
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 
@@ -74,6 +75,12 @@ def error_in_text(data: bytes, *, certain: bool = False) -> ServerError | None:
     if not text or text[0] in "{[" or not (certain or _ERROR_WORDS.search(text)):
         return None
     return _from_text(text, {})
+
+
+def shown_location(location: str) -> str:
+    """Return a redirect's target without user, password, query and fragment, which may hold secrets."""
+    parts = urlsplit(location.strip())
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def page_title(body: bytes) -> str | None:

@@ -4,6 +4,9 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+_ENDPOINT = re.compile(r"/(?:chat/completions|completions|responses|messages|models|embeddings)$")
+_API_PATH = re.compile(rf"/v1(?:{_ENDPOINT.pattern[:-1]})?$")
+
 
 @dataclass(frozen=True)
 class Target:
@@ -32,7 +35,7 @@ class Target:
 
 
 def parse_target(url: str) -> Target:
-    """Parse a base URL. A trailing `/v1` is removed, since the API's paths contain it.
+    """Parse a base URL. A trailing `/v1`, or path of the API below it, is removed: requests add their own.
 
     ValueError names the option, the value and the reason.
     """
@@ -55,6 +58,11 @@ def parse_target(url: str) -> Target:
         raise ValueError(f"--host {url}: port must not be 0")
     if parts.query or parts.fragment:
         raise ValueError(f"--host {url}: must not have a query or fragment")
-    prefix = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     tls = parts.scheme == "https"
+    prefix = _API_PATH.sub("", parts.path.rstrip("/")).rstrip("/")
+    if tail := _ENDPOINT.search(prefix):
+        base = f"{parts.scheme}://{parts.netloc}{prefix[: tail.start()]}"
+        raise ValueError(
+            f"--host {url}: is an endpoint; give the base URL, to which requests add /v1{tail[0]} (--host {base}?)"
+        )
     return Target(tls, parts.hostname, port or (443 if tls else 80), quote(prefix, safe="/%:@!$&'()*+,;=~"))

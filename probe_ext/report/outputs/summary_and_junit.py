@@ -71,7 +71,7 @@ def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
     """
     suite = ET.Element("testsuite", name="probe")
     invalidating = [finding for finding in read(capacity["findings"]) if finding.kind == "bad"]
-    reasons = "; ".join(f"{f.check}: {f.title} {f.why}".rstrip() for f in invalidating)
+    reasons = "; ".join(f"{f.check}: {f.title} {f.why} {f.advice}".rstrip() for f in invalidating)
     _case(suite, "the run is valid", reasons or None)
     for visits in by_number(capacity["levels"]):
         _level(suite, visits, gate.users if gate else 0)

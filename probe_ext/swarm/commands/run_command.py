@@ -24,7 +24,7 @@ from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
 from probe_ext.settings.secrets import SWARM_TOKEN_VARIABLE
-from probe_ext.swarm.locust_options import set_default_levels
+from probe_ext.swarm.locust_options import how_given, set_default_levels
 
 DEFAULT_LEVELS = "1,2,4,8"
 
@@ -34,11 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenario", metavar="NAME|FILE", help="a scenario (see `probe list`) or a locustfile")
     parser.add_argument("--host", help="base URL of the server, with a gateway's path prefix if it has one")
     for option in OPTIONS:
-        if option.default is False:
-            parser.add_argument(option.flag, action="store_true", default=None, help=option.help)
-        else:
-            text = f"{option.help} [{option.default}]" if option.default else option.help
-            parser.add_argument(option.flag, metavar=option.metavar, help=text.replace("%", "%%"))
+        text = f"{option.help} [{option.default}]" if option.default else option.help
+        parser.add_argument(option.flag, default=None, help=text.replace("%", "%%"), **how_given(option))
 
 
 def main(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from probe_ext.settings.secrets import API_KEY_VARIABLE
+from probe_ext.verdict.phrasing.plurals import listed
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,8 @@ class Side:
     version: str
     has_key: bool
     """whether it has an API key; the key itself is never sent"""
+    missing: tuple[str, ...] = ()
+    """variables of --header-env that its environment lacks"""
 
 
 def refusal(master: Side, worker: Side) -> tuple[str, str] | None:
@@ -25,6 +28,13 @@ def refusal(master: Side, worker: Side) -> tuple[str, str] | None:
         return (
             f"refused: the master has an API key, this worker has none; set {API_KEY_VARIABLE} in its environment",
             f"it has no API key, this master has one; set {API_KEY_VARIABLE} in the worker's environment",
+        )
+    if worker.missing:
+        named = listed(sorted(worker.missing))
+        are = "is" if len(worker.missing) == 1 else "are"
+        return (
+            f"refused: {named} {are} not set in this worker's environment; the master's --header-env needs it",
+            f"{named} {are} not set in the worker's environment; --header-env needs it",
         )
     return None
 

@@ -151,6 +151,7 @@ _BATCH = keys(
         "windows": items(lambda value: _counts(value) or _sketches(value)),
     }
 )
+_VARIABLES = items(text(200), 100)
 _USERS = mapping(text(1000), count(0, 10**9), 10_000)
 
 FROM_STRANGERS: dict[str, Check] = {
@@ -182,7 +183,8 @@ FROM_WORKERS: dict[str, Check] = {
     "exception": keys({"msg": text(1_000_000), "traceback": text(1_000_000)}),
     messages.HELLO: nothing,
     messages.PONG: keys(
-        {"t": number(), "mono": number(), "clock": text(300), "host": text(300), "version": text(100), "key": flag}
+        {"t": number(), "mono": number(), "clock": text(300), "host": text(300), "version": text(100), "key": flag},
+        {"missing": _VARIABLES},
     ),
     messages.BATCH: _BATCH,
     messages.DRAINED: keys({"run": _ID, "worker": _ID, "last": count(0, 2**40)}),
@@ -190,7 +192,7 @@ FROM_WORKERS: dict[str, Check] = {
 }
 
 FROM_MASTER: dict[str, Check] = {
-    messages.PING: keys({"t": number(), "version": text(100), "key": flag}),
+    messages.PING: keys({"t": number(), "version": text(100), "key": flag}, {"variables": _VARIABLES}),
     messages.BEGIN: keys(
         {
             "run": _ID,

@@ -3,8 +3,8 @@
 | message | direction | data |
 |---|---|---|
 | `probe_hello` | worker → master | nothing: it is ready for messages |
-| `probe_ping` | master → worker | `t`: master's monotonic seconds, `version`, `key` (whether it has an API key) |
-| `probe_pong` | worker → master | `t` back, `mono`: its monotonic seconds, `clock` (a name), `host`, `version`, `key` |
+| `probe_ping` | master → worker | `t`: master's monotonic seconds, `version`, `key` (whether it has one), `variables` |
+| `probe_pong` | worker → master | `t` back, `mono` (its own), `clock` (a name), `host`, `version`, `key`, `missing` |
 | `probe_begin` | master → worker | `run`, `origin` (the run's zero on its clock), `directory`, `longest`, `deadlines` |
 | `probe_batch` | worker → master | a recorder's batch; repeated until acknowledged |
 | `probe_ack` | master → worker | `number` of the batch; `kept`: whether the run has it, or it came too late |
@@ -12,16 +12,20 @@
 | `probe_drained` | worker → master | `run`, `last`: number of the worker's last batch |
 | `probe_end` | worker → master | nothing: a user ends the run |
 
+`variables` are the names that --header-env needs, `missing` those that the worker's environment lacks.
+
 Any message may be lost or arrive twice. Batches are numbered, the others may be repeated freely: once a second, the
 master repeats what was not answered; a worker repeats batches that were not acknowledged.
 """
 
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from probe_ext import __version__
 from probe_ext.measure import clock
+from probe_ext.settings.request_extras import variable_pairs
 from probe_ext.settings.secrets import has_api_key
 
 HELLO = "probe_hello"
@@ -50,12 +54,13 @@ def clock_name() -> str:
         return boot  # this kernel has no time namespaces
 
 
-def ping() -> dict[str, Any]:
-    """Return the data of a ping."""
-    return {"t": clock.monotonic(), "version": __version__, "key": has_api_key()}
+def ping(header_env: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the data of a ping; of --header-env, only names are sent."""
+    variables = list(variable_pairs(header_env).values())
+    return {"t": clock.monotonic(), "version": __version__, "key": has_api_key(), "variables": variables}
 
 
-def pong(t: float) -> dict[str, Any]:
+def pong(t: float, missing: Iterable[str] = ()) -> dict[str, Any]:
     """Return the data of the answer to a ping."""
     return {
         "t": t,
@@ -64,4 +69,5 @@ def pong(t: float) -> dict[str, Any]:
         "host": socket.gethostname(),
         "version": __version__,
         "key": has_api_key(),
+        "missing": list(missing),
     }

@@ -21,7 +21,8 @@ from probe_ext.measure.table_rows import ReplyRow, ServerRow, UserRow
 from probe_ext.run import directory as places
 from probe_ext.run import manifest
 from probe_ext.settings.options import Options
-from probe_ext.settings.secrets import api_key
+from probe_ext.settings.request_extras import header_pairs
+from probe_ext.settings.secrets import api_key, secret_headers
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.build_manifest import describe
@@ -119,7 +120,13 @@ class ActiveRun(RunFacts):
         if options.no_metrics or options.prometheus or not preparation.metrics_urls:
             return None
         every = options.metrics_every
-        fetcher = Fetcher(api_key(), home=preparation.host, tls=options.tls, timeout=SLOW_PAGE_TIMEOUT_S)
+        fetcher = Fetcher(
+            api_key(),
+            home=preparation.host,
+            tls=options.tls,
+            timeout=SLOW_PAGE_TIMEOUT_S,
+            headers={**header_pairs(options.header), **secret_headers(options.header_env)},
+        )
         return Poller(
             preparation.metrics_urls,
             fetcher.get,

@@ -1,7 +1,7 @@
 """Admit workers: measure each one's clock, and refuse those that cannot take part."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gevent
@@ -28,6 +28,7 @@ class Admission:
     """Answers hellos with pings, and takes pongs.
 
     `admit` gives a worker to Locust; `on_admitted` is called once for each that may take part, after that.
+    `header_env`: the run's option of that name.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class Admission:
         workers: Workers,
         admit: Callable[[str], None],
         on_admitted: Callable[[str], None],
+        header_env: Callable[[], Sequence[str]] = lambda: (),
     ) -> None:
+        self._header_env = header_env
         self._refusals: set[str] = set()
         """ids of refused workers that were logged"""
         self._runner, self._workers, self._admit, self._on_admitted = runner, workers, admit, on_admitted
@@ -45,7 +48,7 @@ class Admission:
 
     def ping(self, worker_id: str) -> None:
         """Ask a worker for its clock."""
-        self._runner.send_message(messages.PING, messages.ping(), worker_id)
+        self._runner.send_message(messages.PING, messages.ping(self._header_env()), worker_id)
 
     def measure_clock(self, worker_id: str) -> None:
         """Ask a worker for its clock several times."""
@@ -62,7 +65,7 @@ class Admission:
             return  # not the answer to a ping of ours
         worker = self._workers.known.get(msg.node_id) or Worker(msg.node_id)
         worker.host, worker.version = safe_text(data["host"]), safe_text(data["version"])
-        sides = Side(__version__, has_api_key()), Side(worker.version, bool(data.get("key")))
+        sides = Side(__version__, has_api_key()), Side(worker.version, bool(data.get("key")), _missing(data))
         if why := refusal(*sides):
             self._refuse(worker, why[1])
             return
@@ -89,3 +92,7 @@ class Admission:
         self._runner.send_message("quit", None, worker.id)
         if worker.id in self._runner.clients:
             self._runner.handle_message(worker.id, Message("quit", None, worker.id))  # Locust drops it at once
+
+
+def _missing(data: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(safe_text(name) for name in data.get("missing", ()))

@@ -47,6 +47,7 @@ def describe(run: RunFacts) -> dict[str, Any]:
         "workers": participants,
         "server": preparation.server,
         "prompts": {key: value for key, value in preparation.prompts.items() if key != "length_model"},
+        "request_form": preparation.negotiation.as_dict() if preparation.negotiation else None,
         "warm_up": preparation.warm_up,
         "merged": [],
         "calibration": run.calibration,
@@ -106,7 +107,7 @@ def _worker(run: RunFacts, worker: Worker) -> dict[str, Any]:
 
 def _findings(run: RunFacts, participants: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return findings that only the live run can make."""
-    findings = run.poll_findings()
+    findings = [*run.preparation.findings, *run.poll_findings()]
     if run.preparation.problem:
         advice = "Check the server's address, model and limits."
         findings.append(recorded_finding("target", run.preparation.problem, advice))

@@ -2,27 +2,33 @@
 
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from probe_ext.bundled import folder
+from probe_ext.client.api.negotiation import Negotiated
 from probe_ext.load.boundary_search import SearchPlan
+from probe_ext.measure.findings import recorded_finding
 from probe_ext.run.directory import make_run_directory
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
-from probe_ext.swarm.preparation.warm_up import MAX_REPLY_TOKENS, warm_up
+from probe_ext.swarm.preparation.trial import Trial
+from probe_ext.swarm.preparation.warm_up import MAX_REPLY_TOKENS, first_requests, warm_up
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.users.process_state import ProcessState
+from probe_ext.verdict.checks.equal_failures import all_failed
 from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing.formats import span
-from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.wording.unproven_level import unprovable
 
 _MAX_LISTED_LEVELS = 12
+_ABOUT_FIELDS = frozenset({400, 422})
 
 
 @dataclass(frozen=True)
@@ -61,15 +67,64 @@ class Preflight:
         return PreparedRun(options, preparation, directory)
 
     def warm_up(self, prepared: PreparedRun) -> PreparedRun:
-        """Say if others use the server, warm it up, and add what that cost."""
+        """Say if others use the server, find the form of request that it accepts, warm it up, and add what that cost.
+
+        The preparation's `refusal` is set if the server answers no request.
+        """
         if prepared.preparation.busy:
             print_line(prepared.preparation.busy)
         self._runs += 1
+        options, preparation = prepared.options, prepared.preparation
         try:
-            cost = warm_up(self._process.environment, prepared.options, prepared.preparation, self._tell)
+            trial = first_requests(options, preparation, self._tell)
+            if trial is not None:
+                preparation = with_trial(preparation, self._excused(trial))
+            if preparation.refusal is None:
+                cost = warm_up(self._process.environment, options, preparation, self._tell)
+                preparation = replace(preparation, warm_up=cost)
         finally:
             self._tell(None)
-        return replace(prepared, preparation=replace(prepared.preparation, warm_up=cost))
+        for finding in preparation.findings:
+            if finding["check"] != "equal_failures":  # which is said with the end of the run
+                print_line(finding["why"])
+        return replace(prepared, preparation=preparation)
+
+    def _excused(self, trial: Trial) -> Trial:
+        """Drop a refusal of our request's fields where the locustfile is the user's own: it may send others."""
+        if trial.failure is None or trial.failure.code not in _ABOUT_FIELDS or self._is_bundled_scenario():
+            return trial
+        print_line(f"the first request was refused ({trial.failure.words}); the locustfile's own requests may differ")
+        asked = trial.negotiated.asked
+        return replace(trial, failure=None, negotiated=replace(trial.negotiated, form=asked, refusals=()))
+
+    def _is_bundled_scenario(self) -> bool:
+        locustfile = Path(self._process.environment.parsed_options.locustfile or "-")
+        return locustfile.resolve().parent == folder("locustfiles").resolve()
+
+
+def with_trial(preparation: Preparation, trial: Trial) -> Preparation:
+    """Add what the first requests showed."""
+    negotiated, findings = trial.negotiated, list(preparation.findings)
+    if negotiated.losses and trial.failure is None:
+        said = listed([f"“{text}”" for text in dict.fromkeys(negotiated.refusals)])
+        why = f"{' '.join(negotiated.losses)} It says: {said}."
+        findings.append(recorded_finding("request_form", why, _form_advice(negotiated)))
+    refusal = None
+    if trial.failure is not None:
+        finding = all_failed(trial.failure, trial.tries, before_the_run=True)
+        findings.insert(0, asdict(finding))
+        refusal = f"{finding.why} {finding.advice}"
+    return replace(preparation, negotiation=negotiated, findings=tuple(findings), refusal=refusal)
+
+
+def _form_advice(negotiated: Negotiated) -> str:
+    """Name the options that ask for no more than the server accepts."""
+    form, asked = negotiated.form, negotiated.asked
+    options = [f"--usage {form.usage}"] if form.usage != asked.usage else []
+    without = [f"without --{name.replace('_', '-')}" for name in sorted(form.left_out - asked.left_out)]
+    if not options and not without:
+        return ""
+    return f"Nothing needs to be done. A run with {listed([*options, *without])} is the same, and asks only once."
 
 
 def take_default_levels(given: Namespace, user_classes: list[Any]) -> None:

@@ -14,14 +14,13 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
-from probe_ext.client.api.openai_api import COMPLETION_PATH, chat_path
-from probe_ext.client.exchange import Exchange
 from probe_ext.measure import clock
 from probe_ext.prompts.composer import TooShortError
 from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.options import Options
 from probe_ext.swarm.preparation.target_probe import Preparation
-from probe_ext.swarm.users.endpoint import Endpoint, Payload
+from probe_ext.swarm.preparation.trial import Trial, is_answered, send_one, try_server
+from probe_ext.swarm.users.endpoint import Endpoint
 from probe_ext.swarm.users.prompt_source import Prompts
 from probe_ext.verdict.phrasing.plurals import things
 
@@ -30,6 +29,7 @@ MAX_REQUESTS_BEFORE_SEARCH = 8  # likewise: the number of users is unknown, and 
 _MAX_PROMPT_TOKENS = 200
 MAX_REPLY_TOKENS = 16
 _WARM_UP_USER = (1 << 30) - 1  # a user number that no worker assigns: no prompt of the run starts alike
+_TRIAL_USER = _WARM_UP_USER - 1
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,17 @@ def largest_round(environment: Environment, options: Options) -> int:
     return min(MAX_REQUESTS, users or max(1, fixed))
 
 
+def first_requests(
+    options: Options, preparation: Preparation, tell: Callable[[str], None] = lambda _: None
+) -> Trial | None:
+    """Ask the server for single replies, with prompts as long as the run's; None if no reply can be expected."""
+    if preparation.problem is not None:
+        return None
+    tell("asking the server for a first reply")
+    prompts = Prompts(preparation.prompts, replace(options, shared_prefix_tokens=0), _TRIAL_USER)
+    return try_server(preparation.host, preparation.model or "", options, prompts.next, gevent.sleep)
+
+
 def warm_up(
     environment: Environment,
     options: Options,
@@ -74,7 +85,8 @@ def warm_up(
     largest = largest_round(environment, options)
     if not largest or preparation.problem is not None:
         return None
-    endpoint = Endpoint(preparation.host, options, preparation.model or "")
+    form = preparation.negotiation.form if preparation.negotiation else None
+    endpoint = Endpoint(preparation.host, options, preparation.model or "", form)
     rounds = _run_rounds(round_sizes(largest), endpoint, _prompts(options, preparation), options, tell)
     seconds, slowest = sum(r.seconds for r in rounds), max(r.slowest_reply for r in rounds)
     logger.info("probe: warm-up: up to %d requests at once, %.1f s, slowest reply %.1f s", largest, seconds, slowest)
@@ -115,19 +127,6 @@ def _run_rounds(
 
 def _ask(endpoint: Endpoint, prompt: Prompt, options: Options) -> tuple[float, bool]:
     """Send one request; return its duration in seconds, and whether it was answered."""
-    completion = options.api == "completion" and prompt.text is not None
-    path = COMPLETION_PATH if completion else chat_path(options.api)
-    payload: Payload = prompt.text if completion and prompt.text is not None else prompt.messages
-    streamed = not options.no_stream
-    parameters = {"max_tokens": min(options.max_tokens, MAX_REPLY_TOKENS)}
-    request = endpoint.request(path, payload, streamed, parameters)
-    connection = endpoint.connection()
     began = clock.monotonic()
-    exchange = Exchange(connection, request, endpoint.limits, due=began, streamed=streamed, secret=endpoint.key)
-    try:
-        exchange.run()
-    finally:
-        reply = exchange.finish()
-        connection.close()
-    # Reasoning cut off by the short limit counts as an answer here: the server did its work.
-    return clock.monotonic() - began, reply.ok or reply.pace is not None
+    reply = send_one(endpoint, prompt, options, {"max_tokens": min(options.max_tokens, MAX_REPLY_TOKENS)})
+    return clock.monotonic() - began, is_answered(reply)

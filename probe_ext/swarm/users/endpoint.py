@@ -1,7 +1,7 @@
 """The server under test as users reach it: makes connections and requests, with the API key and time limits."""
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from probe_ext import __version__
@@ -10,7 +10,8 @@ from probe_ext.client.exchange import Limits
 from probe_ext.client.wire.address import Target, parse_target
 from probe_ext.client.wire.connection import Connection
 from probe_ext.settings.options import Options
-from probe_ext.settings.secrets import api_key
+from probe_ext.settings.request_extras import header_pairs
+from probe_ext.settings.secrets import api_key, secret_headers
 from probe_ext.tls_trust import TlsFileError, TlsSettings, client_context
 
 _contexts: dict[TlsSettings, ssl.SSLContext | TlsFileError] = {}
@@ -20,13 +21,22 @@ Payload = str | Sequence[Mapping[str, Any]]
 
 
 class Endpoint:
-    """One server with the options of a run."""
+    """One server with the options of a run, and the form of request that it accepts.
 
-    def __init__(self, host: str, options: Options, model: str) -> None:
+    ValueError if the address is invalid, or a secret is missing in the environment.
+    """
+
+    def __init__(self, host: str, options: Options, model: str, form: RequestForm | None = None) -> None:
         self._options = options
+        self._form = form or RequestForm(options.usage)
+        hidden = secret_headers(options.header_env)
+        self._headers = {**header_pairs(options.header), **hidden}
+        self._body_extras = options.body_extras
         self._model = model
         self._target: Target = parse_target(host)
-        self.key = api_key()
+        self._key = api_key()
+        self.secrets = tuple(filter(None, (self._key, *hidden.values())))
+        """what must not appear in any message"""
         self.limits = Limits(
             options.timeout_connect,
             options.timeout_first,
@@ -40,7 +50,7 @@ class Endpoint:
         return Connection(self._target, _context(self._options.tls) if self._target.tls else None)
 
     def request(self, path: str, payload: Payload, streamed: bool, parameters: Mapping[str, Any]) -> bytes:
-        """Return the bytes of one request; `parameters` go into the body and override the options."""
+        """Return the bytes of one request; `parameters` go into the body and override --body and the options."""
         options = self._options
         extra: dict[str, Any] = {
             "max_tokens": options.max_tokens,
@@ -49,10 +59,16 @@ class Endpoint:
         }
         if options.ignore_eos:
             extra["ignore_eos"] = True
-        form = RequestForm(options.usage)
-        body = request_body(path, payload, self._model, stream=streamed, form=form, extra={**extra, **parameters})
+        body = request_body(
+            path,
+            payload,
+            self._model,
+            stream=streamed,
+            form=self._form,
+            extra=extra,
+            own={**self._body_extras, **parameters},
+        )
         headers = [
-            f"POST {self._target.path(path)} HTTP/1.1",
             f"Host: {self._target.authority}",
             f"User-Agent: probe-ext/{__version__}",
             "Content-Type: application/json",
@@ -60,8 +76,21 @@ class Endpoint:
             "Accept-Encoding: identity",
             f"Content-Length: {len(body)}",
         ]
-        headers += auth_headers(path, self.key)
-        return ("\r\n".join(headers) + "\r\n\r\n").encode("utf-8") + body
+        head = [f"POST {self._target.path(path)} HTTP/1.1"]
+        head += with_extra_headers([*headers, *auth_headers(path, self._key)], self._headers)
+        return ("\r\n".join(head) + "\r\n\r\n").encode("utf-8") + body
+
+    def choices(self, parameters: Mapping[str, Any]) -> int:
+        """Return how many choices a request asks for, by `n` in its parameters or --body."""
+        asked = parameters.get("n") or self._body_extras.get("n")
+        return asked if isinstance(asked, int) and asked > 0 else 1
+
+
+def with_extra_headers(lines: Iterable[str], extra: Mapping[str, str]) -> list[str]:
+    """Return header lines with the extra headers, which replace ours of the same name."""
+    replaced = {name.lower() for name in extra}
+    kept = [line for line in lines if line.partition(":")[0].lower() not in replaced]
+    return kept + [f"{name}: {value}" for name, value in extra.items()]
 
 
 def _context(settings: TlsSettings) -> ssl.SSLContext | TlsFileError:

@@ -7,6 +7,7 @@ import gevent
 from locust.env import Environment
 
 from probe_ext.client.api import openai_api
+from probe_ext.client.api.request_form import RequestForm
 from probe_ext.client.exchange import Exchange
 from probe_ext.client.reply import Reply
 from probe_ext.measure import clock
@@ -30,13 +31,19 @@ class Llm:
     """One simulated user's client, with a connection of its own that is kept alive between requests."""
 
     def __init__(
-        self, environment: Environment, recorder: Recorder, options: Options, model: str, scenario: str
+        self,
+        environment: Environment,
+        recorder: Recorder,
+        options: Options,
+        model: str,
+        scenario: str,
+        form: RequestForm | None = None,
     ) -> None:
         self._environment = environment
         self._recorder = recorder
         self._options = options
         self._scenario = scenario
-        self._endpoint = Endpoint(environment.host or "", options, model)
+        self._endpoint = Endpoint(environment.host or "", options, model, form)
         self._connection = self._endpoint.connection()
         self.user = recorder.new_user()
         self._last_end: float | None = None
@@ -113,9 +120,9 @@ class Llm:
             self._endpoint.limits,
             due=due,
             streamed=streamed,
-            secret=self._endpoint.key,
+            secret=self._endpoint.secrets,
             free=self._last_end,
-            choices=int(parameters.get("n") or 1),
+            choices=self._endpoint.choices(parameters),
         )
         number = self._recorder.start(exchange)
         name = name or self._scenario

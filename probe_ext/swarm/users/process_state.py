@@ -46,8 +46,14 @@ class ProcessState:
         self._options = options
 
     def read_options(self) -> Options:
-        """Parse the options from Locust's, where a worker finds its master's. SettingsError if one is invalid."""
-        self._options = read_options(vars(self.environment.parsed_options))
+        """Parse the options from Locust's, where a worker finds its master's. SettingsError if one is invalid.
+
+        The content of a --body file replaces its name: workers on other machines do not have the file.
+        """
+        given = self.environment.parsed_options
+        self._options = read_options(vars(given))
+        if self._options.body is not None:
+            given.body = self._options.body
         return self._options
 
     @property

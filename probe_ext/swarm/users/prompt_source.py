@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from probe_ext.client.api.json_text import decoded
 from probe_ext.client.api.openai_api import PATHS
-from probe_ext.client.api.request_form import RequestForm, request_body
+from probe_ext.client.api.request_form import RequestForm, poorer_form, request_body
 from probe_ext.client.api.usage_counts import parse_usage
 from probe_ext.client.wire.address import Target
 from probe_ext.prompts.composer import TooShortError
@@ -17,7 +18,7 @@ from probe_ext.prompts.prompt import Prompt
 from probe_ext.prompts.synthetic import PromptMaker
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
-from probe_ext.target.call_result import json_object
+from probe_ext.target.call_result import Answer, Failed, json_object
 from probe_ext.target.fetch import Fetcher
 from probe_ext.target.token_count import find
 
@@ -58,12 +59,19 @@ def _lengths(target: Target, model: str, options: Options, fetcher: Fetcher, see
 
 def _count_by_usage(target: Target, model: str, options: Options, fetcher: Fetcher) -> Callable[[str], int | None]:
     """Return a counter that requests one token and reads the usage."""
-    path = PATHS[options.api]
+    path, form = PATHS[options.api], RequestForm()
+
+    def ask(text: str, form: RequestForm) -> Answer | Failed:
+        extra, own = {"max_tokens": 1}, options.body_extras
+        body = request_body(path, text, model, stream=False, form=form, extra=extra, own=own)
+        return fetcher.post(f"{target.url}{path}", json.loads(body))
 
     def count(text: str) -> int | None:
-        body = request_body(path, text, model, stream=False, form=RequestForm(), extra={"max_tokens": 1})
-        answer = json_object(fetcher.post(f"{target.url}{path}", json.loads(body))) or {}
-        usage = parse_usage(answer.get("usage"))
+        nonlocal form
+        answer = ask(text, form)
+        if isinstance(answer, Failed) and (other := poorer_form(form, answer.status, decoded(answer.body))):
+            answer, form = ask(text, other), other
+        usage = parse_usage((json_object(answer) or {}).get("usage"))
         return (usage.prompt if usage else None) or None
 
     return count

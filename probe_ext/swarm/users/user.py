@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 import gevent
 from locust import User
 
+from probe_ext.client.api.request_form import RequestForm
 from probe_ext.settings.options import Options
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.users.llm import Llm
@@ -33,7 +34,8 @@ class StreamingUser(User):
         self.options: Options = process.options
         name = self.scenario or str(process.prepared.get("scenario") or type(self).__name__)
         model = str(process.prepared.get("model") or self.options.model or "")
-        self.llm = Llm(self.environment, process.recorder, self.options, model, name)
+        form = RequestForm.from_dict(process.prepared["form"]) if process.prepared.get("form") else None
+        self.llm = Llm(self.environment, process.recorder, self.options, model, name, form)
         index = getattr(self.environment.runner, "worker_index", 0)
         self.prompts = prompts_for(process.prepared.get("prompts") or {}, self.options, index, process.recorder.users)
 

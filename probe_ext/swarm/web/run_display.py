@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,11 @@ class RunDisplay:
         self._progress.clear()
         self.past[-1].state = "ended"
 
-    def report(self, run_directory: Path) -> None:
+    def report(self, run_directory: Path, header_env: Iterable[str] = ()) -> None:
         """Make the report of a finished run, and link it."""
         run = next(past for past in self.past if past.directory == run_directory)
         run.report = "making"
-        code = make_report(run_directory)
+        code = make_report(run_directory, header_env)
         run.report = "ready" if (run_directory / directory.CAPACITY_HTML).exists() else "failed"
         run.answer, run.verdict = _answer(run_directory / directory.CAPACITY_JSON)
         run.sentence = run.answer.sentence if run.answer else None

@@ -30,6 +30,7 @@ _USER_SETTINGS: dict[str, Callable[[Any], bool]] = {
     "fixed_count": lambda value: type(value) is int and 0 <= value <= MAX_USERS,
     "weight": lambda value: type(value) in {int, float} and 0 <= value <= MAX_USERS,
 }
+_EXTRAS = ("header", "body")
 _NO_WORKER = "no worker connected; start one with probe worker --master-host HOST"
 
 
@@ -42,12 +43,14 @@ def handle_form(
     """Handle the form's requests before Locust does: `take` prepares a run or raises, `cancel` gives it up."""
     from flask import jsonify, request  # noqa: PLC0415 - only with a web UI
 
-    started_host = environment.host
+    started_host, parsed = environment.host, environment.parsed_options
+    header_env = _as_form_value(getattr(parsed, "header_env", None))
 
     def refusal() -> Any:
         try:
             _check_fields(request.form, environment.parsed_options)
             _check_host(started_host, request.form.get("host"), environment.parsed_options)
+            _check_extras(parsed, request.form, header_env)
             if is_running():
                 return None
             given = {**vars(environment.parsed_options), **request.form.to_dict()}
@@ -87,6 +90,25 @@ def _check_fields(form: Mapping[str, str], options: Any) -> None:
             raise SettingsError(f"{safe_text(name)}: cannot be set here, only when the UI is started")
 
 
+def _check_extras(parsed: Any, form: Mapping[str, str], header_env: str) -> None:
+    """SettingsError for a file's name as --body, and for changes that could send our secrets elsewhere.
+
+    Some gateways take the server behind them from a header or a body field, and pass the key on to it.
+    """
+    shown = ui_extra_args_dict(None)  # as the page shows them, which is as the UI was started
+    for name in _EXTRAS:
+        text = form.get(name, "").strip()
+        if text in {"", _as_form_value(getattr(parsed, name, None)), shown.get(name, {}).get("default_value")}:
+            continue
+        if name == "body" and not text.startswith("{"):
+            raise SettingsError("body: must be a JSON object here; a file can be named only when the UI is started")
+        if has_api_key() or header_env:
+            raise SettingsError(
+                f"{name}: cannot be changed here while {API_KEY_VARIABLE} or --header-env is set, since a gateway may "
+                "take its target from it; set it when the UI is started"
+            )
+
+
 def _as_form_value(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
 
@@ -109,13 +131,14 @@ def _check_host(started: str | None, host: str | None, options: Any) -> None:
 
     Started for none, whoever opens the UI names it; where strangers can, nobody.
     """
-    if has_api_key() and not started and is_open(options):
+    has_secret = has_api_key() or bool(getattr(options, "header_env", None))
+    if has_secret and not started and is_open(options):
         raise SettingsError(f"host: start the UI with --host, so that {API_KEY_VARIABLE} goes to no other server")
     try:
         same = not started or not host or same_place(base(started), base(host))
     except ValueError:
         same = False
-    if has_api_key() and not same:
+    if has_secret and not same:
         raise SettingsError(f"host: {API_KEY_VARIABLE} is for {shown(started or '')}; start the UI with another --host")
 
 

@@ -15,7 +15,7 @@ from probe_ext import __version__
 from probe_ext.exit_codes import ExitCode
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
-from probe_ext.settings.secrets import has_api_key
+from probe_ext.settings.secrets import has_api_key, is_set
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.compatibility import Side, doubt, refusal
 from probe_ext.swarm.link.message_filter import WorkerFilter
@@ -72,10 +72,11 @@ class WorkerSession:
         self._sent.clear()
 
     def _on_ping(self, msg: Any, **_: Any) -> None:
-        self._runner.send_message(messages.PONG, messages.pong(msg.data["t"]))
+        missing = tuple(name for name in msg.data.get("variables", ()) if not is_set(name))
+        self._runner.send_message(messages.PONG, messages.pong(msg.data["t"], missing))
         if self._joined or self._refused:
             return
-        master, worker = Side(msg.data["version"], bool(msg.data.get("key"))), Side(__version__, has_api_key())
+        master, worker = Side(msg.data["version"], bool(msg.data.get("key"))), Side(__version__, has_api_key(), missing)
         if why := refusal(master, worker):
             self._refused = True
             print_line(why[0])

@@ -3,15 +3,17 @@
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
+
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.verdict.checks.accounting import MAX_CLIENT_FAULT_SHARE
+from probe_ext.verdict.checks.failure_causes import UNAUTHORIZED
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.phrasing.worker_names import LONE, worker_name
 from probe_ext.verdict.values.columns import numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
 
-UNAUTHORIZED = 401
 MIN_FAILED_REPLIES = 3
 """Replies of a worker that never connected; fewer may be a short outage of the server."""
 _NO_CONNECTION = {Outcome.CONNECT_FAILED.value, Outcome.CONNECT_TIMEOUT.value}
@@ -32,6 +34,9 @@ def _api_key(evidence: Evidence) -> Finding:
     who = listed([f"{n:,} of {name}" for name, n in named if name != LONE], 3)
     who = f" ({who})" if who else ""
     why = f"{things(by_worker.total(), 'reply', 'replies')} failed with HTTP 401: no valid API key{who}."
+    messages = np.array(texts(evidence.replies, "message"), dtype=object)[rejected]
+    said = Counter(str(message) for message in messages if message).most_common(1)
+    why += f" The server says: {said[0][0].rstrip('.')}." if said else ""
     advice = "Set PROBE_API_KEY in the environment of every worker; the master does not send it. Then repeat the run."
     too_many = by_worker.total() > MAX_CLIENT_FAULT_SHARE * len(rejected)
     return Finding("api_key", "fail", too_many, why, advice)

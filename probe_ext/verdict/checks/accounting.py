@@ -16,7 +16,7 @@ from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.manifest_view import away, number, workers
-from probe_ext.verdict.wording.early_end import something_left
+from probe_ext.verdict.wording.early_end import NO_ANSWER, something_left
 
 MAX_CLIENT_FAULT_SHARE = 0.01
 """Share of replies that may fail through the load generator before the run is invalid."""
@@ -187,6 +187,9 @@ def _ended(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     if reason in ("interrupted", "terminated"):
         why = f"The run was {reason} before its end{left}."
         return Finding("ended", "unproven", False, why, "Only what was measured until then is judged.")
+    if reason == NO_ANSWER:
+        why = "The run ended after its warm-up, as no request was answered."
+        return Finding("ended", "unproven", False, why, "Nothing was measured.")
     if reason == "workers_lost":
         why = f"The run ended when the last worker was lost{left}."
         return Finding("ended", "fail", False, why, "Check the workers' logs (memory, network).")

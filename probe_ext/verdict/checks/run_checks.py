@@ -27,14 +27,22 @@ _STATES = ("pass", "fail", "unproven")
 
 
 def run_checks(
-    evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics, estimate: CapacityEstimate
+    evidence: Evidence,
+    levels: Sequence[LevelResult],
+    metrics: Metrics,
+    estimate: CapacityEstimate,
+    equal_failures: Finding,
 ) -> tuple[Finding, ...]:
-    """Return all findings: those of the live run first, which replace checks of the same name made here."""
+    """Return all findings: those of the live run first, which replace checks of the same name made here.
+
+    `equal_failures`: of the replies that are left out of the estimate.
+    """
     live = live_findings(evidence.manifest)
     known = {finding.check for finding in live}
     checked = (
         other_load_check(evidence, levels),
         *account_checks(evidence, levels),
+        equal_failures,
         *access_checks(evidence),
         *accuracy_checks(evidence),
         *server_checks(evidence, metrics),

@@ -9,6 +9,8 @@ from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.level_result import LevelResult
 
 ALL_WITH_OTHERS = "others used the server in every level"
+NO_ANSWER = "no_answer"
+"""end_reason of a run that ended after its warm-up, since the server answered no request"""
 NEVER_STILL = "the number of users was never constant long enough to measure anything"
 _DONE = frozenset({"levels_done", "search_done", "scenario_done"})
 _HOW = {"interrupted": "was interrupted", "terminated": "was terminated"}

@@ -20,6 +20,9 @@ from probe_ext.verdict.wording.next_run import REVISIT, NextMeasurement
 _NOT_THE_MODEL = {"response_cache": "from a response cache", "cut_answers": "cut short"}
 """Rules of the diagnosis under which the replies are not what the model would say."""
 
+_NOT_THE_LOAD = {"equal_failures", "api_key"}
+"""Checks whose replies are left out: what the server said of them, and what helps, is the answer."""
+
 
 @dataclass(frozen=True)
 class Context:
@@ -43,11 +46,26 @@ def answer(estimate: CapacityEstimate, context: Context) -> Answer:
     caveats = [_doubts(estimate, context.unjudged)]
     if estimate.served_users is not None and (altered := altered_replies(context.bounds)):
         caveats.insert(0, f"With replies {altered}")
-    invalid = next((finding.why.rstrip(".") for finding in context.findings if finding.makes_invalid), "")
     first, rest = _clauses(estimate, context)
     return Answer(
-        invalid, tuple(filter(None, caveats)), first.before, first.number, first.after, first.interval, " ".join(rest)
+        _invalid(context.findings),
+        tuple(filter(None, caveats)),
+        first.before,
+        first.number,
+        first.after,
+        first.interval,
+        " ".join(rest),
     )
+
+
+def _invalid(findings: Sequence[Finding]) -> str:
+    """Return why the measurement is invalid, and what helps where the server's own words say it; empty if it is not."""
+    invalid = [finding for finding in findings if finding.makes_invalid]
+    first = next((finding for finding in invalid if finding.check in _NOT_THE_LOAD), *invalid[:1]) if invalid else None
+    if first is None:
+        return ""
+    why = first.why.rstrip(".")
+    return f"{why}. {first.advice.rstrip('.')}" if first.check in _NOT_THE_LOAD else why
 
 
 def altered_replies(bounds: Sequence[str]) -> str:
@@ -58,7 +76,8 @@ def altered_replies(bounds: Sequence[str]) -> str:
 def _clauses(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list[str]]:
     """Return the first clause, and the sentences that follow it."""
     if not estimate.levels:
-        return Phrase(f"No answer: {context.why_no_level}"), []
+        unanswered = any(finding.makes_invalid and finding.check in _NOT_THE_LOAD for finding in context.findings)
+        return Phrase("nothing was measured" if unanswered else f"No answer: {context.why_no_level}"), []
     proven = proven_phrase(estimate)
     if proven is None:
         return _nothing_held(estimate, context)

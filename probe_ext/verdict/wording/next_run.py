@@ -241,7 +241,8 @@ def _same_options(given: Mapping[str, Any], left_out: set[str]) -> list[str]:
         usual = option.default if isinstance(option.default, bool) else option.read(option.default)
         if option.name in left_out or not _plain(value) or value == usual:
             continue
-        differing.append(option.flag if value is True else f"{option.flag}={_text(value)}")
+        several = value if option.repeatable and isinstance(value, tuple) else (value,)
+        differing += [option.flag if one is True else f"{option.flag}={_text(one)}" for one in several]
     return differing
 
 

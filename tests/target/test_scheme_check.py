@@ -1,0 +1,80 @@
+"""A port that speaks the other scheme is recognised by speaking it."""
+
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from loopback import Loopback
+
+from probe_ext.target.scheme_check import better_scheme
+
+
+@pytest.fixture
+def talker():
+    """A port that answers anything with the given bytes."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    answers = [b""]
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answers[0])
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"127.0.0.1:{listening.getsockname()[1]}", answers
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+
+
+def test_tls_behind_http(https) -> None:
+    assert better_scheme(https.replace("https://", "http://"), 20) == "https"
+    assert better_scheme(https, 20) is None
+
+
+def test_an_alert_is_tls(talker) -> None:
+    place, answers = talker
+    answers[0] = b"\x15\x03\x03\x00\x02\x02\x46"
+    assert better_scheme(f"http://{place}", 20) == "https"
+
+
+def test_http_behind_https() -> None:
+    with Loopback({}) as server:
+        assert better_scheme(server.url.replace("http://", "https://"), 20) == "http"
+        assert better_scheme(server.url, 20) is None
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00" * 20])
+def test_neither(talker, answer: bytes) -> None:
+    place, answers = talker
+    answers[0] = answer
+    assert better_scheme(f"http://{place}", 20) is None
+    assert better_scheme(f"https://{place}", 20) is None
+
+
+def test_nothing_there() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert better_scheme(f"http://127.0.0.1:{bound.getsockname()[1]}", 5) is None
+
+
+@pytest.fixture
+def https(tmp_path: Path):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is missing")
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", str(key), "-out", str(cert), "-subj", "/CN=localhost", "-days", "2"]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with Loopback({}, context) as server:
+        yield server.url
