@@ -34,6 +34,7 @@ _MIN_TEXTS_WITH_REPEATS = 2
 _MIN_GROWTHS = 2
 _MIN_REPEATED_LENGTH = 4
 """characters; shorter texts may repeat by chance"""
+_MIN_LATE_REPEAT_LENGTH = 16
 _FIELD_NAMES = (b"data", b"event", b"retry", b"error")
 _SHORTENED_LENGTH = 2000
 _MAX_WORD_BYTES = 200
@@ -112,7 +113,8 @@ class Choice:
         if len(self.text) < _MIN_TEXTS_WITH_REPEATS:
             return
         thought = False in self.events.visible
-        new = [_without_repeats(self.text), _without_repeats(self.reasoning) if thought else None]
+        new = [_without_repeats(self.text) or _without_late_repeats(self.text)]
+        new.append(_without_repeats(self.reasoning) if thought else None)
         if new == [None, None]:
             return
         self.text, self.reasoning = new[0] or self.text, new[1] or self.reasoning
@@ -159,6 +161,16 @@ def _without_repeats(texts: Sequence[str]) -> list[str] | None:
         end = max(index for index, text in enumerate(texts) if text)
         return [text if index < end else "" for index, text in enumerate(texts)]
     return None
+
+
+def _without_late_repeats(texts: Sequence[str]) -> list[str] | None:
+    """Do the same where one other text comes first: the name of a function whose arguments are sent cumulatively."""
+    before = next((n for n, text in enumerate(texts, 1) if text), len(texts))
+    rest = texts[before:]
+    if max(map(len, rest), default=0) < _MIN_LATE_REPEAT_LENGTH:
+        return None
+    new = _without_repeats(rest)
+    return None if new is None else [*texts[:before], *new]
 
 
 class Decoder:
