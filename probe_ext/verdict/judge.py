@@ -68,7 +68,7 @@ def judge(
     levels = level_results(evidence, JudgedRun(assignment, view.graded, view.estimates), metrics)
     arms = arms_of(evidence.replies, view.graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
-    findings = (*run_checks(evidence, levels, metrics, overall), *cold_user_checks(arms, cold))
+    findings = (*run_checks(evidence, levels, metrics, overall, view.graded), *cold_user_checks(arms, cold))
     facts = facts_of(evidence, levels, metrics, findings, profile.users.served_share)
     diagnosis = diagnose(facts)
     verdict = _verdict(overall.served_users, any(finding.makes_invalid for finding in findings))

@@ -11,10 +11,13 @@ from probe_ext.measure.findings import FINDING_NAMES
 from probe_ext.verdict.checks.access import access_checks
 from probe_ext.verdict.checks.accounting import account_checks
 from probe_ext.verdict.checks.client_accuracy import accuracy_checks
+from probe_ext.verdict.checks.delivery import delivery_checks
 from probe_ext.verdict.checks.load_checks import load_checks
 from probe_ext.verdict.checks.other_load import other_load_check
 from probe_ext.verdict.checks.server_checks import server_checks
 from probe_ext.verdict.checks.stationarity import steady_checks
+from probe_ext.verdict.checks.token_counts import token_checks
+from probe_ext.verdict.grading.reply_grades import GradedReplies
 from probe_ext.verdict.server.server_series import Metrics
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.evidence import Evidence
@@ -26,7 +29,11 @@ _STATES = ("pass", "fail", "unproven")
 
 
 def run_checks(
-    evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics, estimate: CapacityEstimate
+    evidence: Evidence,
+    levels: Sequence[LevelResult],
+    metrics: Metrics,
+    estimate: CapacityEstimate,
+    graded: GradedReplies,
 ) -> tuple[Finding, ...]:
     """Return all findings: those of the live run first, which replace checks of the same name made here."""
     live = live_findings(evidence.manifest)
@@ -36,6 +43,8 @@ def run_checks(
         *account_checks(evidence, levels),
         *access_checks(evidence),
         *accuracy_checks(evidence),
+        *delivery_checks(evidence, graded),
+        *token_checks(evidence),
         *server_checks(evidence, metrics),
         *load_checks(evidence, levels, metrics, estimate),
         *steady_checks(evidence, levels),

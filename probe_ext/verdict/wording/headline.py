@@ -20,6 +20,13 @@ from probe_ext.verdict.wording.next_run import REVISIT, NextMeasurement
 _NOT_THE_MODEL = {"response_cache": "from a response cache", "cut_answers": "cut short"}
 """Rules of the diagnosis under which the replies are not what the model would say."""
 
+TYPING_UNKNOWN = "typing_known"
+"""The finding that fails if the typing speed of too many replies is unknown."""
+_NARROWED_BY = {
+    TYPING_UNKNOWN: "Without typing speed, which is not known",
+    "not_streamed": "By the time until whole answers, as replies are not streamed",
+}
+
 
 @dataclass(frozen=True)
 class Context:
@@ -40,7 +47,7 @@ class Context:
 
 def answer(estimate: CapacityEstimate, context: Context) -> Answer:
     """Return the whole answer. Whatever makes the run invalid, or the number doubtful, is said first."""
-    caveats = [_doubts(estimate, context.unjudged)]
+    caveats = [_doubts(estimate, context.unjudged), *_narrowed(context.findings)]
     if estimate.served_users is not None and (altered := altered_replies(context.bounds)):
         caveats.insert(0, f"With replies {altered}")
     invalid = next((finding.why.rstrip(".") for finding in context.findings if finding.makes_invalid), "")
@@ -48,6 +55,12 @@ def answer(estimate: CapacityEstimate, context: Context) -> Answer:
     return Answer(
         invalid, tuple(filter(None, caveats)), first.before, first.number, first.after, first.interval, " ".join(rest)
     )
+
+
+def _narrowed(findings: Sequence[Finding]) -> list[str]:
+    """Return what the answer does not cover, because something in front of the server changed how replies arrive."""
+    failed = {finding.check for finding in findings if finding.state == "fail"}
+    return [words for check, words in _NARROWED_BY.items() if check in failed]
 
 
 def altered_replies(bounds: Sequence[str]) -> str:
