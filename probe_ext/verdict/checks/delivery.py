@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from probe_ext.verdict.phrasing.formats import count, percent, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.values.columns import Bools, flags, numbers, texts
 from probe_ext.verdict.values.evidence import Columns, Evidence, quantile
-from probe_ext.verdict.values.finding import Finding
+from probe_ext.verdict.values.finding import CheckState, Finding
 
 MAX_UNRESOLVED_SHARE = 0.10
 """Of all reads."""
@@ -35,8 +34,8 @@ def delivery_checks(evidence: Evidence, graded: GradedReplies) -> Iterator[Findi
     """Yield the checks of streaming, of bytes and events that were held back, and of what that hides."""
     yield _unresolved_reads(evidence.replies)
     yield _not_streamed(evidence.replies, graded)
-    yield _held_back(evidence.replies, graded, _Kind.of_bytes(evidence.replies, graded))
-    yield _held_back(evidence.replies, graded, _Kind.of_events(evidence.replies, graded))
+    yield _held_back(evidence.replies, graded)
+    yield _held_in_events(evidence.replies, graded)
     yield _typing_known(evidence.replies, graded)
 
 
@@ -117,55 +116,41 @@ def _not_streamed(replies: Columns, graded: GradedReplies) -> Finding:
     return Finding("not_streamed", "fail", False, why, advice)
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """One way of holding output back."""
-
-    check: str
-    replies: Bools
-    unit: str
-    none: str
-    advice: str
-
-    @classmethod
-    def of_bytes(cls, replies: Columns, graded: GradedReplies) -> "_Kind":
-        several = ~np.isnan(numbers(replies, "held_max"))
-        held = graded.arrived.bundled & several & ~graded.arrived.at_once
-        none = "No proxy held bytes back: tokens arrived one after another."
-        return cls("held_back", held, "several events at once", none, proxy_advice(_named(replies)))
-
-    @classmethod
-    def of_events(cls, replies: Columns, graded: GradedReplies) -> "_Kind":
-        several = ~np.isnan(numbers(replies, "held_max"))
-        held = graded.arrived.bundled & ~several & (numbers(replies, "events") > 1)
-        none = "No event held so many tokens that a gap before it was noticed."
-        return cls("held_in_events", held, "many tokens in one event", none, SERVER_SETTINGS)
+def _held_back(replies: Columns, graded: GradedReplies) -> Finding:
+    """Several events at once, after a gap in which the model went on writing: something collects bytes."""
+    several = ~np.isnan(numbers(replies, "held_max"))
+    held = graded.arrived.bundled & several & ~graded.arrived.at_once
+    state, why = _bursts(replies, graded, held, "several events at once")
+    return Finding("held_back", state, False, why, proxy_advice(_named(replies)) if state == "fail" else "")
 
 
-def _held_back(replies: Columns, graded: GradedReplies, kind: _Kind) -> Finding:
+def _held_in_events(replies: Columns, graded: GradedReplies) -> Finding:
+    """Many tokens in one event, after a gap in which the model went on writing: a parser or gateway collects text."""
+    several = ~np.isnan(numbers(replies, "held_max"))
+    held = graded.arrived.bundled & ~several & (numbers(replies, "events") > 1)
+    state, why = _bursts(replies, graded, held, "many tokens in one event")
+    return Finding("held_in_events", state, False, why, SERVER_SETTINGS if state == "fail" else "")
+
+
+def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> tuple[CheckState, str]:
     """Say how many replies arrived in bursts, how large and how far apart these were, and what is not judged."""
     streamed = flags(replies, "streamed", default=True) & (numbers(replies, "tokens_out") >= MIN_STREAM_TOKENS)
     if not streamed.any() or np.isnan(numbers(replies, "tokens_held")[streamed]).all():
-        return Finding(kind.check, "unproven", False, "Whether tokens arrived in bursts is not known.")
-    gap, total, held = numbers(replies, "longest_gap"), int(streamed.sum()), int(kind.replies.sum())
-    noticed = kind.replies & (gap >= MIN_TELLING_GAP_S)
-    unjudged = kind.replies & graded.typing_hidden
-    if held <= MAX_HELD_SHARE * total or not (noticed | unjudged).any():
-        also = f" {things(held, 'reply', 'replies')} arrived in short bursts." if held else ""
-        return Finding(kind.check, "pass", False, kind.none if not held else f"No gap is due to bursts.{also}")
-    size = quantile(numbers(replies, "gap_tokens")[kind.replies], 0.5)
-    why = f"{_of(held, total)} replies arrived in bursts ({kind.unit}): about {count(size)} tokens after a gap of "
-    why += f"{seconds(quantile(gap[kind.replies], 0.5))}, while the model went on writing."
-    late = kind.replies & (numbers(replies, "headers") >= numbers(replies, "first") - BURST_S)
+        return "unproven", "Whether tokens arrived in bursts is not known."
+    gap, total, affected = numbers(replies, "longest_gap"), int(streamed.sum()), int(held.sum())
+    noticed, unjudged = held & (gap >= MIN_TELLING_GAP_S), held & graded.typing_hidden
+    if affected <= MAX_HELD_SHARE * total or not (noticed | unjudged).any():
+        also = f" {_of(affected, total)} replies arrived in short bursts ({how})." if affected else ""
+        return "pass", f"No gap is due to output that was held back.{also}"
+    size = quantile(numbers(replies, "gap_tokens")[held], 0.5)
+    why = f"{_of(affected, total)} replies arrived in bursts ({how}): about {count(size)} tokens after a gap of "
+    why += f"{seconds(quantile(gap[held], 0.5))}, while the model went on writing."
+    late = held & (numbers(replies, "headers") >= numbers(replies, "first") - BURST_S)
     late &= numbers(replies, "tokens_first") >= MIN_STREAM_TOKENS
     why += f" In {late.sum():,} even the head came only with the first burst." if late.any() else ""
-    left_out = [
-        (int((kind.replies & graded.arrived.held_gap).sum()), "gaps"),
-        (int(unjudged.sum()), "typing speed"),
-    ]
-    judged = [f"the {what} of {things(n, 'reply', 'replies')}" for n, what in left_out if n]
-    why += f" Not judged: {listed(judged)}." if judged else ""
-    return Finding(kind.check, "fail", False, why, kind.advice)
+    left_out = [(int((held & graded.arrived.held_gap).sum()), "gaps"), (int(unjudged.sum()), "typing speed")]
+    parts = [f"the {what} of {things(n, 'reply', 'replies')}" for n, what in left_out if n]
+    return "fail", f"{why} Not judged: {listed(parts)}." if parts else why
 
 
 def _typing_known(replies: Columns, graded: GradedReplies) -> Finding:
