@@ -105,6 +105,9 @@ test-llamacpp: $(READY) ## load-test a real llama.cpp server with one slot (firs
 	code=$$?; [ $$code -eq 77 ] && exit 0; [ $$code -eq 0 ] || exit $$code; \
 	$(BIN)/python scripts/real/bounded_by.py reports/runs/llamacpp serialised
 
+test-gateways: $(READY) ## measure what nginx, haproxy, Caddy, LiteLLM and GuideLLM do to streams; writes docs/gateways.md (8 minutes)
+	@$(BIN)/python -m scripts.gateways; code=$$?; [ $$code -eq 77 ] || exit $$code
+
 test-compose: ## run load tests with docker-compose.yml and check their reports (needs Docker; 3 minutes)
 	@$(PYTHON) scripts/compose.py; code=$$?; [ $$code -eq 77 ] || exit $$code
 

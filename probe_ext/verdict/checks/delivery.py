@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from probe_ext.measure.table_rows import DOCUMENT, ONE_EVENT, STREAM
-from probe_ext.measure.timeline import BURST_S
+from probe_ext.measure.timeline import BURST_S, MIN_BURST_TOKENS
 from probe_ext.verdict.checks.client_accuracy import MORE_WORKERS
 from probe_ext.verdict.checks.proxy_settings import SERVER_SETTINGS, proxy_advice
 from probe_ext.verdict.grading.held_back import MIN_SEGMENTS_PER_EVENT, MIN_STREAM_TOKENS
@@ -26,6 +26,8 @@ MAX_HELD_SHARE = 0.05
 """Of the streamed replies; a few may have met a lost packet or a busy moment."""
 MIN_TELLING_GAP_S = 1.0
 """A gap this long is noticed; shorter bursts alone are no reason to warn."""
+MIN_TELLING_DELAY_S = 0.1
+"""Of the first word: a tenth of what the strictest of the usual promises allows."""
 MAX_UNSTREAMED_SHARE = 0.05
 """Of the replies that were to be streamed; a few may be short or come from a cache."""
 
@@ -138,16 +140,19 @@ def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> t
     if not streamed.any() or np.isnan(numbers(replies, "tokens_held")[streamed]).all():
         return "unproven", "Whether tokens arrived in bursts is not known."
     gap, total, affected = numbers(replies, "longest_gap"), int(streamed.sum()), int(held.sum())
-    noticed, unjudged = held & (gap >= MIN_TELLING_GAP_S), held & graded.typing_hidden
+    delay = (numbers(replies, "tokens_first") - 1) * numbers(replies, "tpot")
+    delayed = held & (numbers(replies, "tokens_first") >= MIN_BURST_TOKENS) & (delay >= MIN_TELLING_DELAY_S)
+    noticed, unjudged = held & (gap >= MIN_TELLING_GAP_S) | delayed, held & graded.typing_hidden
     if affected <= MAX_HELD_SHARE * total or not (noticed | unjudged).any():
         also = f" {_of(affected, total)} replies arrived in short bursts ({how})." if affected else ""
         return "pass", f"No gap is due to output that was held back.{also}"
     size = quantile(numbers(replies, "gap_tokens")[held], 0.5)
     why = f"{_of(affected, total)} replies arrived in bursts ({how}): about {count(size)} tokens after a gap of "
     why += f"{seconds(quantile(gap[held], 0.5))}, while the model went on writing."
-    late = held & (numbers(replies, "headers") >= numbers(replies, "first") - BURST_S)
-    late &= numbers(replies, "tokens_first") >= MIN_STREAM_TOKENS
-    why += f" In {late.sum():,} even the head came only with the first burst." if late.any() else ""
+    late = delayed & (numbers(replies, "headers") >= numbers(replies, "first") - BURST_S)
+    if delayed.any():
+        why += f" Their first words came about {seconds(quantile(delay[delayed], 0.5))} later for it"
+        why += f", in {late.sum():,} of them the head too." if late.any() else "."
     left_out = [(int((held & graded.arrived.held_gap).sum()), "gaps"), (int(unjudged.sum()), "typing speed")]
     parts = [f"the {what} of {things(n, 'reply', 'replies')}" for n, what in left_out if n]
     return "fail", f"{why} Not judged: {listed(parts)}." if parts else why
