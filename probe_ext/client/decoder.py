@@ -133,8 +133,8 @@ class Choice:
             return
         content = "".join(self.text)
         begins, ends = _REASONING_BEGINS.match(content), _REASONING_ENDS.search(content)
-        if begins is None and (ends is None or ends[0] != "</think>"):
-            return
+        if begins is None and (ends is None or ends[0] != "</think>" or any(self.reasoning)):
+            return  # no reasoning, or the server separates it itself and the text mentions the tag
         length = ends.end() if ends else len(content)
         for index, text in enumerate(self.text):
             inside, length = text[:length], max(0, length - len(text))

@@ -238,7 +238,7 @@ class Exchange:
             reply.lags, reply.overdue = stream.lags, stream.overdue
             segments = self._connection.received_segments
             if segments is not None and self._segments_before is not None:
-                reply.segments = segments - self._segments_before
+                reply.segments = max(0, segments - self._segments_before)
         self._reader.fill(reply, self._ending)
         if stream is not None:
             if reply.streamed:

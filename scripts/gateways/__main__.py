@@ -3,8 +3,8 @@
     python -m scripts.gateways [--only NAME,…] [--page FILE]
 
 nginx, haproxy and Caddy must be installed; LiteLLM and GuideLLM are installed into environments of their own under
-${XDG_CACHE_HOME:-~/.cache}/probe-ext/gateways. Exit code 1 if a stream changed its meaning, or bytes that were held
-back went unnoticed; 77 if a proxy is missing.
+${XDG_CACHE_HOME:-~/.cache}/probe-ext/gateways. Exit code 1 if a stream that a proxy changed counts as complete, or
+bytes that were held back went unnoticed; 77 if a proxy is missing.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from probe_ext.client.reply import Reply
+from probe_ext.measure.outcome import Outcome
 from scripts.gateways.arms import MOCK_SERVER, PROXIES, Arm
 from scripts.gateways.measure import PROBE, Arrival, ask, load_test
 from scripts.gateways.page import Replayed, outcome_of, page
 from scripts.gateways.processes import StartError, free_port, running
+from scripts.gateways.replay import command
 from scripts.gateways.software import MissingError
 
 _ROOT = Path(__file__).parents[2]
@@ -86,7 +88,7 @@ def _measure(
         with _started(MOCK_SERVER, _folder(scratch, "mock"), 0, faults) as port:
             if port:
                 loads[key] = load_test(port, scratch / "run-mock")
-    replay = [sys.executable, "-m", "scripts.gateways.replay", str(replay_port), str(_RECORDINGS)]
+    replay = command(replay_port, _RECORDINGS)
     names = sorted(path.name for path in _RECORDINGS.glob("sse_*.txt"))
     with running(replay, replay_port, _folder(scratch, "replay"), "/", 30):
         direct = {name: ask(replay_port, name) for name in names}
@@ -95,7 +97,7 @@ def _measure(
             with _started(arm, _folder(scratch, f"replay{n}"), replay_port, faults) as port:
                 if port:
                     recorded[key] = _compared(direct, {name: ask(port, name) for name in names})
-                    faults += [f"{key}: {name} changed" for name in recorded[key].changed]
+                    faults += [f"{key}: {name} is complete, but differs" for name in recorded[key].mistaken]
     return loads, recorded, faults
 
 
@@ -114,7 +116,8 @@ def _compared(direct: dict[str, Reply], through: dict[str, Reply]) -> Replayed:
         if (after := reply.ttft) is not None and (before := direct[name].ttft) is not None
     ]
     whole = [name for name, reply in through.items() if _one_burst(reply) and not _one_burst(direct[name])]
-    return Replayed(changed, len(through), statistics.median(waits) if waits else 0.0, len(whole))
+    mistaken = [name for name in changed if through[name].outcome is Outcome.COMPLETE]
+    return Replayed(changed, mistaken, len(through), statistics.median(waits) if waits else 0.0, len(whole))
 
 
 def _one_burst(reply: Reply) -> bool:

@@ -46,7 +46,7 @@ _LITELLM = """
 model_list:
   - model_name: "{model}"
     litellm_params: {{model: "openai/{model}", api_base: "http://127.0.0.1:{upstream}/v1", api_key: "none"}}
-general_settings: {{}}
+general_settings: {{dangerously_permit_weak_or_unset_master_key: true}}
 """
 
 

@@ -19,6 +19,8 @@ class Replayed:
 
     changed: Sequence[str]
     """names of recordings whose outcome, text or tokens changed"""
+    mistaken: Sequence[str]
+    """those that count as complete all the same"""
     streams: int
     later_s: float
     whole: int

@@ -1,4 +1,4 @@
-"""A server that replays recorded streams at a steady pace: `python -m scripts.gateways.replay PORT FOLDER`.
+"""A server that replays recorded streams at a steady pace: `python replay.py PORT FOLDER`.
 
 A request for `/NAME` gets the recording NAME, one chunk per event, one event every 20 ms.
 """
@@ -12,6 +12,11 @@ from pathlib import Path
 
 EVERY_S = 0.02
 _HEAD = re.compile(rb"^(date|transfer-encoding|content-length|connection):.*\r\n", re.IGNORECASE | re.MULTILINE)
+
+
+def command(port: int, folder: Path) -> list[str]:
+    """Return the command that starts the server; it works in any working directory."""
+    return [sys.executable, __file__, str(port), str(folder)]
 
 
 def parts(path: Path) -> tuple[bytes, list[bytes]]:
@@ -50,11 +55,12 @@ async def _reply(request: bytes, reader: asyncio.StreamReader, writer: asyncio.S
         return True
     head, events = parts(path)
     chunked = version != "HTTP/1.0"
+    await asyncio.sleep(EVERY_S)
     writer.write(head + (b"Transfer-Encoding: chunked\r\n\r\n" if chunked else b"Connection: close\r\n\r\n"))
     for event in events:
+        await asyncio.sleep(EVERY_S)
         writer.write(b"%x\r\n%s\r\n" % (len(event), event) if chunked else event)
         await writer.drain()
-        await asyncio.sleep(EVERY_S)
     writer.write(b"0\r\n\r\n" if chunked else b"")
     await writer.drain()
     return chunked

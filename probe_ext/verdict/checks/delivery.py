@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from probe_ext.measure.findings import FindingState
 from probe_ext.measure.table_rows import DOCUMENT, ONE_EVENT, STREAM
 from probe_ext.measure.timeline import BURST_S, MIN_BURST_TOKENS
 from probe_ext.verdict.checks.client_accuracy import MORE_WORKERS
@@ -15,7 +16,7 @@ from probe_ext.verdict.phrasing.formats import count, percent, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.values.columns import Bools, flags, numbers, texts
 from probe_ext.verdict.values.evidence import Columns, Evidence, quantile
-from probe_ext.verdict.values.finding import CheckState, Finding
+from probe_ext.verdict.values.finding import Finding
 
 MAX_UNRESOLVED_SHARE = 0.10
 """Of all reads."""
@@ -134,7 +135,7 @@ def _held_in_events(replies: Columns, graded: GradedReplies) -> Finding:
     return Finding("held_in_events", state, False, why, SERVER_SETTINGS if state == "fail" else "")
 
 
-def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> tuple[CheckState, str]:
+def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> tuple[FindingState, str]:
     """Say how many replies arrived in bursts, how large and how far apart these were, and what is not judged."""
     streamed = flags(replies, "streamed", default=True) & (numbers(replies, "tokens_out") >= MIN_STREAM_TOKENS)
     if not streamed.any() or np.isnan(numbers(replies, "tokens_held")[streamed]).all():

@@ -46,12 +46,11 @@ def _token_source(replies: Columns) -> Finding:
 
 def _usage(replies: Columns) -> Finding:
     """Counts of the server that contradict the text or one another."""
-    name = "usage"
     claimed, out, reasoning = (numbers(replies, c) for c in ("tokens_claimed", "tokens_out", "tokens_reasoning"))
     counted = ~np.isnan(claimed) | np.array([source == "usage" for source in texts(replies, "tokens_from")], dtype=bool)
     total = int(counted.sum())
     if not total:
-        return Finding(name, "unproven", False, "The server counted no tokens.")
+        return Finding("usage", "unproven", False, "The server counted no tokens.")
     zero, above = claimed == 0, claimed > np.fmax(out, 1)
     below = ~np.isnan(claimed) & ~zero & ~above
     odd_reasoning = reasoning > out
@@ -63,14 +62,16 @@ def _usage(replies: Columns) -> Finding:
     ]
     wrong = zero | above | below | odd_reasoning
     if int(wrong.sum()) <= MAX_CONTRADICTING_SHARE * total:
-        return Finding(name, "pass", False, f"The server's counts fit the text of {_all_but(int(wrong.sum()), total)}.")
+        return Finding(
+            "usage", "pass", False, f"The server's counts fit the text of {_all_but(int(wrong.sum()), total)}."
+        )
     said = [f"{things(int(mask.sum()), 'reply', 'replies')} {what}; {used}" for mask, what, used in cases if mask.any()]
     why = f"The server's token counts contradict what arrived: {listed(said)}."
     advice = (
         "What gateway or server reports the usage? Compare with the server directly. Rates in tokens are as good as "
         "the counts that are used; typing speed is not judged where events may hold several tokens."
     )
-    return Finding(name, "fail", False, why, advice)
+    return Finding("usage", "fail", False, why, advice)
 
 
 def _claims(claimed: np.ndarray, used: np.ndarray, than: str) -> str:
@@ -82,20 +83,21 @@ def _claims(claimed: np.ndarray, used: np.ndarray, than: str) -> str:
 
 def _prompts(replies: Columns) -> Finding:
     """Prompts as the server counts them, against the lengths that they were made for."""
-    name = "prompt_lengths"
     given, meant = numbers(replies, "tokens_in"), numbers(replies, "tokens_meant")
     first_turn = np.array([kind != "turn" for kind in texts(replies, "kind")], dtype=np.bool_)
     complete = np.array([outcome == Outcome.COMPLETE for outcome in texts(replies, "outcome")], dtype=np.bool_)
     known = first_turn & complete & ~np.isnan(given) & (meant > 0)
     if not known.any():
-        return Finding(name, "unproven", False, "The lengths of prompts were not counted, or not set by this tool.")
+        return Finding(
+            "prompt_lengths", "unproven", False, "The lengths of prompts were not counted, or not set by this tool."
+        )
     ratio = float(np.median(given[known] / meant[known]))
     wide = np.abs(given[known] - meant[known]) > MAX_PROMPT_TOKENS_APART
     wrong = wide & ((given[known] > MAX_PROMPT_RATIO * meant[known]) | (given[known] * MAX_PROMPT_RATIO < meant[known]))
     counted, intended = float(np.median(given[known])), float(np.median(meant[known]))
     lengths = f"{count(counted)} tokens by the server's count, {count(intended)} were meant"
     if not wrong.mean() > MAX_CONTRADICTING_SHARE:
-        return Finding(name, "pass", False, f"The median prompt has {lengths}.")
+        return Finding("prompt_lengths", "pass", False, f"The median prompt has {lengths}.")
     why = f"{things(int(wrong.sum()), 'prompt')} differ from the intended length: the median has {lengths}"
     why += f" ({ratio:.1f} times as many). The server's count is used."
     if ratio > 1:
@@ -108,7 +110,7 @@ def _prompts(replies: Columns) -> Finding:
             "Prompts are cut, or counted in another unit: first words come sooner than for prompts of the intended "
             "length. Check the server's context length and truncation."
         )
-    return Finding(name, "fail", False, why, advice)
+    return Finding("prompt_lengths", "fail", False, why, advice)
 
 
 def _all_but(wrong: int, total: int) -> str:
