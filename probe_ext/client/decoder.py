@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, compress, pairwise, repeat
 
 from probe_ext.client.api.api_event import BadEventError, ChoicePart, Event, ServerError
+from probe_ext.client.api.finish_reasons import FinishKind, finish_kind
 from probe_ext.client.api.json_text import joined_objects, leading_object
 from probe_ext.client.api.openai_api import parse_event
 from probe_ext.client.api.server_errors import error_in_text, page_title, parse_error
@@ -368,7 +369,8 @@ class Decoder:
 
     def _take_part(self, at: float, part: ChoicePart, count: int | None) -> None:
         choice = self._choice(part.choice)
-        choice.finish = part.finish or choice.finish
+        if part.finish and (choice.finish is None or finish_kind(choice.finish) is not FinishKind.FAILED):
+            choice.finish = part.finish  # a failure stays one, whatever a gateway sends after it
         choice.refused = choice.refused or part.refused
         self.has_token_ids = self.has_token_ids or part.token_ids is not None
         text, reasoning = part.text, part.reasoning
