@@ -166,14 +166,14 @@ def _typing_known(replies: Columns, graded: GradedReplies) -> Finding:
     if not total:
         return Finding("typing_known", "unproven", False, "No reply has a typing speed.")
     if hidden <= MAX_HIDDEN_SHARE * total:
-        return Finding("typing_known", "pass", False, f"The typing speed of {_of(known, total)} replies is known.")
+        return Finding("typing_known", "pass", False, f"The typing speed is known in {known:,} of {total:,} replies.")
     counted = np.array([source == "events" for source in texts(replies, "tokens_from")], dtype=np.bool_)
     uncounted = int((graded.typing_hidden & counted).sum())
     reasons = [f"{hidden - uncounted:,} arrived in bursts"] if hidden > uncounted else []
     reasons += [f"of {uncounted:,} the tokens were not counted, and events hold several"] if uncounted else []
     why = (
-        f"Typing speed is not judged in {_of(hidden, total)} replies ({listed(reasons)}): it lies in a range that both "
-        "meets and misses the promise."
+        f"Typing speed is not judged in {hidden:,} of {total:,} replies ({listed(reasons)}): it lies in a range that "
+        "both meets and misses the promise."
     )
     advice = (
         "Let the server count tokens (--usage continuous or final)." if uncounted else proxy_advice(_named(replies))
