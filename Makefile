@@ -89,7 +89,12 @@ test-vllm: $(READY) ## load-test a real vLLM on the CPU, with a tiny model (firs
 	  --max-model-len 768 -- $(BIN)/probe run capacity --host http://127.0.0.1:18200 --levels 2,6 --hold 20s \
 	  --input-tokens 64 --max-tokens 400 --ignore-eos --out reports/runs/vllm --force; \
 	code=$$?; [ $$code -eq 77 ] && exit 0; [ $$code -eq 0 ] || exit $$code; \
-	$(BIN)/python scripts/real/bounded_by.py reports/runs/vllm memory_wall
+	$(BIN)/python scripts/real/bounded_by.py reports/runs/vllm memory_wall && \
+	$(BIN)/python scripts/real/vllm.py run --port 18230 --model tiny --max-model-len 1024 \
+	  -- $(BIN)/python scripts/real/apis.py http://127.0.0.1:18230 reports/runs/vllm-apis responses messages && \
+	$(BIN)/python scripts/real/vllm.py run --port 18240 --model thinker --max-model-len 1024 \
+	  --reasoning-parser deepseek_r1 \
+	  -- $(BIN)/python scripts/real/apis.py http://127.0.0.1:18240 reports/runs/vllm-reasoning --reasoning chat messages
 
 test-vllm-batch: $(READY) ## load-test the same vLLM with --max-num-seqs 4; the diagnosis must name that limit
 	@$(BIN)/python scripts/real/vllm.py run --port 18220 --model slow --max-num-seqs 4 --max-model-len 1024 \
@@ -104,6 +109,9 @@ test-llamacpp: $(READY) ## load-test a real llama.cpp server with one slot (firs
 	  --out reports/runs/llamacpp --force; \
 	code=$$?; [ $$code -eq 77 ] && exit 0; [ $$code -eq 0 ] || exit $$code; \
 	$(BIN)/python scripts/real/bounded_by.py reports/runs/llamacpp serialised
+
+test-gateways: $(READY) ## measure what nginx, haproxy, Caddy, LiteLLM and GuideLLM do to streams; writes docs/gateways.md (8 minutes)
+	@$(BIN)/python -m scripts.gateways; code=$$?; [ $$code -eq 77 ] || exit $$code
 
 test-compose: ## run load tests with docker-compose.yml and check their reports (needs Docker; 3 minutes)
 	@$(PYTHON) scripts/compose.py; code=$$?; [ $$code -eq 77 ] || exit $$code

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, compress, pairwise, repeat
 
 from probe_ext.client.api.api_event import BadEventError, ChoicePart, Event, ServerError, ServerTimes
+from probe_ext.client.api.finish_reasons import FinishKind, finish_kind
 from probe_ext.client.api.json_text import joined_objects, leading_object
 from probe_ext.client.api.openai_api import parse_event
 from probe_ext.client.api.server_errors import error_in_text, page_title, parse_error
@@ -34,6 +35,7 @@ _MIN_TEXTS_WITH_REPEATS = 2
 _MIN_GROWTHS = 2
 _MIN_REPEATED_LENGTH = 4
 """characters; shorter texts may repeat by chance"""
+_MIN_LATE_REPEAT_LENGTH = 16
 _FIELD_NAMES = (b"data", b"event", b"retry", b"error")
 _SHORTENED_LENGTH = 2000
 _MAX_WORD_BYTES = 200
@@ -112,7 +114,8 @@ class Choice:
         if len(self.text) < _MIN_TEXTS_WITH_REPEATS:
             return
         thought = False in self.events.visible
-        new = [_without_repeats(self.text), _without_repeats(self.reasoning) if thought else None]
+        new = [_without_repeats(self.text) or _without_late_repeats(self.text)]
+        new.append(_without_repeats(self.reasoning) if thought else None)
         if new == [None, None]:
             return
         self.text, self.reasoning = new[0] or self.text, new[1] or self.reasoning
@@ -131,8 +134,8 @@ class Choice:
             return
         content = "".join(self.text)
         begins, ends = _REASONING_BEGINS.match(content), _REASONING_ENDS.search(content)
-        if begins is None and (ends is None or ends[0] != "</think>"):
-            return
+        if begins is None and (ends is None or ends[0] != "</think>" or any(self.reasoning)):
+            return  # no reasoning, or the server separates it itself and the text mentions the tag
         length = ends.end() if ends else len(content)
         for index, text in enumerate(self.text):
             inside, length = text[:length], max(0, length - len(text))
@@ -159,6 +162,16 @@ def _without_repeats(texts: Sequence[str]) -> list[str] | None:
         end = max(index for index, text in enumerate(texts) if text)
         return [text if index < end else "" for index, text in enumerate(texts)]
     return None
+
+
+def _without_late_repeats(texts: Sequence[str]) -> list[str] | None:
+    """Do the same where one other text comes first: the name of a function whose arguments are sent cumulatively."""
+    before = next((n for n, text in enumerate(texts, 1) if text), len(texts))
+    rest = texts[before:]
+    if max(map(len, rest), default=0) < _MIN_LATE_REPEAT_LENGTH:
+        return None
+    new = _without_repeats(rest)
+    return None if new is None else [*texts[:before], *new]
 
 
 class Decoder:
@@ -358,7 +371,8 @@ class Decoder:
 
     def _take_part(self, at: float, part: ChoicePart, count: int | None) -> None:
         choice = self._choice(part.choice)
-        choice.finish = part.finish or choice.finish
+        if part.finish and (choice.finish is None or finish_kind(choice.finish) is not FinishKind.FAILED):
+            choice.finish = part.finish  # a failure stays one, whatever a gateway sends after it
         choice.refused = choice.refused or part.refused
         self.has_token_ids = self.has_token_ids or part.token_ids is not None
         text, reasoning = part.text, part.reasoning

@@ -74,6 +74,7 @@ class Exchange:
         self._ending: Ending | None = Ending(Outcome.ENDED_BY_US)
         self._cancelled = False
         self._until_first = until_first
+        self._segments_before: int | None = None
 
     def cancel(self) -> None:
         """End the exchange now, as ended by us."""
@@ -145,6 +146,7 @@ class Exchange:
         """Send the request; return how that failed, None if it did not."""
         try:
             wire = self._connection.to_wire(self._request)
+            self._segments_before = self._connection.received_segments
             self._marks.sent = clock.monotonic()
             deadline, ending = self._next_deadline()
             self._connection.send(wire, deadline)
@@ -237,6 +239,9 @@ class Exchange:
             self._parse_arrivals(stream, at_end=True)
             reply.status, reply.reads = response.status, response.reads
             reply.lags, reply.overdue = stream.lags, stream.overdue
+            segments = self._connection.received_segments
+            if segments is not None and self._segments_before is not None:
+                reply.segments = max(0, segments - self._segments_before)
         self._reader.fill(reply, self._ending)
         if stream is not None:
             if reply.streamed:

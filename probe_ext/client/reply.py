@@ -10,12 +10,14 @@ from probe_ext.client.api.server_errors import BUSY_STATUSES, page_title, shown_
 from probe_ext.client.body_form import BodyForm, body_form, error_in_body, parse_document
 from probe_ext.client.decoder import Choice, Decoder
 from probe_ext.client.matched_runs import MatchedRun
-from probe_ext.client.token_totals import total_tokens
+from probe_ext.client.token_totals import apportion, text_bytes, total_tokens
 from probe_ext.client.wire.http_framing import BadResponseError, Piece, Response
 from probe_ext.client.wire.kernel_receive import Arrivals
+from probe_ext.client.wire.proxy_names import named_software
 from probe_ext.client.wire.sse import EventTooLargeError
 from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.safe_text import Secrets, safe_text
+from probe_ext.measure.table_rows import DOCUMENT, ONE_EVENT, STREAM, UNSTREAMED
 from probe_ext.measure.timeline import Marks, Pace, TokenEvents, pace, worst
 
 MAX_DOCUMENT_BYTES = 16 * 2**20
@@ -71,6 +73,16 @@ class Reply:
     reads_unresolved: int = 0
     length: int = 0
     """body bytes"""
+    delivery: str | None = None
+    """one of `DELIVERIES`; None without an answer"""
+    segments: int | None = None
+    """TCP segments with data that the kernel received for it"""
+    text_bytes: int | None = None
+    """UTF-8 bytes of its text and reasoning; None without any"""
+    tokens_claimed: int | None = None
+    """completion tokens by the server, where they contradict the text and are not used"""
+    via: str | None = None
+    """software that the head names"""
 
     @property
     def ok(self) -> bool:
@@ -222,7 +234,7 @@ class ReplyReader:
 
     def fill(self, reply: Reply, ending: Ending | None) -> None:
         """Complete `reply` with everything parsed; `ending`: how it was broken off, None for a complete response."""
-        decoder = self.decoder
+        decoder, asked = self.decoder, reply.streamed
         if self._form is BodyForm.EVENTS:
             self._finish_events()
         elif self._body and reply.status and reply.status < 300:
@@ -237,10 +249,17 @@ class ReplyReader:
                 choice.remove_repeats()
             choice.separate_inline_reasoning()
         reply.finish_reason = next((safe_text(c.finish, self.secret) for c in reply.choices if c.finish), None)
-        reply.tokens_in, reply.tokens_cached = decoder.tokens_in, decoder.tokens_cached
+        reply.tokens_in, reply.tokens_cached = (
+            decoder.tokens_in or None,
+            decoder.tokens_cached,
+        )  # no prompt has 0 tokens
         reply.tokens_reasoning, reply.server_times = decoder.tokens_reasoning, decoder.server_times
         total = total_tokens(decoder, reply.choices, streamed=reply.streamed)
-        reply.tokens_out, reply.tokens_from, reply.tokens_unseen, doubt = total
+        reply.tokens_out, reply.tokens_from, reply.tokens_unseen, doubt, reply.tokens_claimed = total
+        reply.text_bytes = text_bytes(reply.choices) or None
+        named = named_software(self.response.headers)
+        reply.via = safe_text(named, self.secret) if named else None
+        self._apportion(reply)
         reply.reads_unresolved, reply.length = decoder.reads_unresolved, self.length
         final = self._ending(reply, ending)
         reply.outcome = final.outcome
@@ -249,7 +268,8 @@ class ReplyReader:
         if final.message and final.outcome in _SAID_BY_SERVER:
             said = f"{final.message} {decoded(self._body_bytes())}"
             reply.error_text = safe_text(said, self.secret, length=_MAX_ERROR_TEXT_LENGTH)
-        if reply.streamed and final.outcome is Outcome.COMPLETE and _came_in_one_event(reply):
+        reply.delivery = self._delivery(reply, asked)
+        if reply.delivery == ONE_EVENT:
             reply.streamed = False
         if not reply.streamed:
             for choice in reply.choices:
@@ -260,6 +280,21 @@ class ReplyReader:
             self.decoder.finish()
         except EventTooLargeError as error:
             self._problem = self._problem or str(error)
+
+    def _delivery(self, reply: Reply, asked: bool) -> str | None:
+        """Return how the answer came; `asked`: whether a stream was requested. None without text."""
+        if not reply.text_bytes:
+            return None
+        if self._form is not BodyForm.EVENTS:
+            return DOCUMENT if asked else UNSTREAMED
+        return ONE_EVENT if reply.outcome is Outcome.COMPLETE and _came_in_one_event(reply) else STREAM
+
+    def _apportion(self, reply: Reply) -> None:
+        """Distribute tokens over events where the server counts only all of them together."""
+        if len(reply.choices) != 1 or reply.choices[0].has_running_count or self.decoder.has_token_ids:
+            return
+        if reply.tokens_from == "usage" and reply.tokens_out is not None:
+            apportion(reply.choices[0], reply.tokens_out - reply.tokens_unseen)
 
     def _take_document(self, *, complete: bool) -> None:
         events, problem = parse_document(self._body_bytes())

@@ -1,6 +1,7 @@
-"""How many tokens a reply has, and whether the server's count can be believed."""
+"""How many tokens a reply and its events have, and whether the server's count can be believed."""
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from probe_ext.client.decoder import Choice, Decoder
@@ -9,6 +10,10 @@ _MAX_TOKENS_PER_BYTE, _ALLOWED_SURPLUS_TOKENS = 2, 16
 """a token has a byte of text or more, except a few special ones"""
 _MAX_BYTES_PER_TOKEN, _MAX_EVENTS_PER_TOKEN = 32, 4
 """means over a reply; some gateways cut tokens into several events, but not into this many"""
+
+
+_MIN_TOKENS_PER_EVENT = 1.5
+"""a mean from which on events surely hold several tokens; some events have no text, so that it is rarely 1"""
 
 
 class TokenTotal(NamedTuple):
@@ -21,6 +26,8 @@ class TokenTotal(NamedTuple):
     """of `tokens`, reasoning that no event carried"""
     doubt: str | None
     """why the server's count is not used"""
+    claimed: int | None = None
+    """the server's count, if it is not used"""
 
 
 def total_tokens(decoder: Decoder, choices: Sequence[Choice], *, streamed: bool) -> TokenTotal:
@@ -31,10 +38,40 @@ def total_tokens(decoder: Decoder, choices: Sequence[Choice], *, streamed: bool)
     if counted is not None and doubt is None:
         return TokenTotal(counted, "usage", unseen, None)
     if not choices or not streamed:
-        return TokenTotal(None, None, 0, doubt)
+        return TokenTotal(None, None, 0, doubt, counted)
     if decoder.has_token_ids:
-        return TokenTotal(sum(sum(c.events.tokens) + c.held_tokens for c in choices), "token_ids", 0, doubt)
-    return TokenTotal(sum(len(c.events.at) for c in choices), "events", 0, doubt)
+        tokens = sum([sum(choice.events.tokens) + choice.held_tokens for choice in choices])
+        return TokenTotal(tokens, "token_ids", 0, doubt, counted)
+    for choice in choices:
+        _count_long_events(choice)
+    return TokenTotal(sum([sum(choice.events.tokens) for choice in choices]), "events", 0, doubt, counted)
+
+
+def text_bytes(choices: Sequence[Choice]) -> int:
+    """Return the UTF-8 bytes of all text and reasoning."""
+    return sum(len("".join(choice.text + choice.reasoning).encode()) for choice in choices)
+
+
+def apportion(choice: Choice, tokens: int) -> None:
+    """Distribute tokens over the events of a choice by the length of their texts, where only their sum is known."""
+    sizes = _sizes(choice)
+    if tokens > _MIN_TOKENS_PER_EVENT * len(sizes) and any(sizes):
+        ends = [0, *(round(tokens * size / sum(sizes)) for size in accumulate(sizes))]
+        choice.events.tokens = [max(1, end - start) for start, end in pairwise(ends)]
+
+
+def _count_long_events(choice: Choice) -> None:
+    """Count an event as one token; if its text is too long for one, as many as it has at least."""
+    longest = max(map(len, [*choice.text, *choice.reasoning]), default=0)
+    if longest < _MAX_BYTES_PER_TOKEN:
+        choice.events.tokens = [1] * len(choice.events.at)
+    else:
+        choice.events.tokens = [max(1, size // _MAX_BYTES_PER_TOKEN) for size in _sizes(choice)]
+
+
+def _sizes(choice: Choice) -> list[int]:
+    """Return the bytes of text of each event."""
+    return [len((text + reasoning).encode()) for text, reasoning in zip(choice.text, choice.reasoning, strict=True)]
 
 
 def _unseen_reasoning(decoder: Decoder, choices: Sequence[Choice]) -> int:
@@ -54,7 +91,7 @@ def _contradiction(tokens: int, choices: Sequence[Choice]) -> str | None:
     events = sum(len(choice.events.at) for choice in choices)
     if 0 < events <= tokens * _MAX_EVENTS_PER_TOKEN and tokens <= 2 * events:
         return None  # as nearly always; every event has a byte or more
-    size = sum(len("".join(choice.text + choice.reasoning).encode()) for choice in choices)
+    size = text_bytes(choices)
     if not size:
         return None
     running = any(choice.has_running_count and len(choice.events.at) > 1 for choice in choices)

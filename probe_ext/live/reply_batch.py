@@ -17,6 +17,7 @@ from probe_ext.verdict.values.evidence import Columns
 _NUMBERS = (
     *("due", "late", "sent", "first", "first_visible", "last", "end", "tokens_out", "tokens_visible", "events"),
     *("events_visible", "tpot", "tpot_visible", "longest_gap", "longest_gap_visible", "lag_max", "gap_start"),
+    *("gap_tokens", "tokens_held", "tokens_first", "held_max", "text_bytes", "segments"),
 )
 
 _TEXTS = ("user", "worker", "name")
@@ -95,4 +96,5 @@ def _columns(rows: Sequence[ReplyRow]) -> Columns:
     columns = {name: np.array([getattr(row, name) for row in rows], dtype=np.float64) for name in _NUMBERS}
     columns["streamed"] = np.array([row.streamed for row in rows], dtype=np.bool_)
     columns["outcome"] = np.array([str(row.outcome) for row in rows], dtype=object)
+    columns["tokens_from"] = np.array([row.tokens_from or "" for row in rows], dtype=object)
     return columns

@@ -12,6 +12,9 @@ WARM_UP = "warm-up"
 """`scenario` of replies that are recorded but not judged"""
 COLD, WARM = "cold", "warm"
 """`scenario` of replies to prompts with a unique beginning, and with a shared prefix"""
+DELIVERIES = STREAM, ONE_EVENT, DOCUMENT, UNSTREAMED = ("stream", "one_event", "document", "unstreamed")
+"""values of `delivery`: an event stream; a stream whose answer came in one event; one JSON document although a stream
+was requested; one document as requested"""
 MIN_RECORDED_GAP_S = 0.25
 """gaps at least this long have a row in gaps.csv"""
 
@@ -50,7 +53,7 @@ class ReplyRow:
     tokens_from: str | None
     """source of `tokens_out`: `usage`, `token_ids` or `events` (the server does not count, or contradicts the text)"""
     tokens_first: int | None
-    """tokens that arrived in the same read as the first"""
+    """tokens that arrived together with the first"""
     tokens_visible: int | None
     """tokens outside reasoning"""
     events: int
@@ -82,7 +85,7 @@ class ReplyRow:
     tokens_reasoning: int | None = None
     """of `tokens_out`, those that the server counts as reasoning"""
     gap_tokens: int | None = None
-    """tokens of the event that ended the longest gap: many where a parser held them back"""
+    """tokens that arrived together at the end of the longest gap: many where a parser or proxy held them back"""
     resolve: float | None = None
     """the part of `connect` that name resolution took"""
     server_ttft: float | None = None
@@ -91,6 +94,22 @@ class ReplyRow:
     """seconds until it was scheduled, likewise"""
     server_itl: float | None = None
     """mean seconds between tokens, likewise"""
+    delivery: str | None = None
+    """how the answer came: see DELIVERIES"""
+    segments: int | None = None
+    """TCP segments with data that the kernel received for this reply"""
+    held_max: float | None = None
+    """longest gap that ended in several token events at once: the first of them may have been held back as long"""
+    tokens_held: int | None = None
+    """tokens that arrived together with at least three others"""
+    text_bytes: int | None = None
+    """UTF-8 bytes of the text of all token events"""
+    tokens_claimed: int | None = None
+    """completion tokens by the server, where they contradict the text and are not used"""
+    tokens_meant: int | None = None
+    """length that the prompt was made for, in tokens"""
+    via: str | None = None
+    """software that the response's head names: server, proxies and gateways"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +120,8 @@ class GapRow:
     start: float
     end: float
     tokens_before: int
+    tokens_together: int | None = None
+    """tokens that arrived together at its end"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +153,10 @@ class ServerRow:
 DEADLINE_COLUMNS = frozenset({"deadlines", "deadlines_missed"})
 """columns that hold for one SLO profile only"""
 _SERVER_TIMES = ("server_ttft", "server_queue", "server_itl")
-OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {"tokens_reasoning", "gap_tokens", "resolve", "width", *_SERVER_TIMES}
+OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {
+    *("tokens_reasoning", "gap_tokens", "resolve", "delivery", "segments", "held_max", "tokens_held", "text_bytes"),
+    *("tokens_claimed", "tokens_meant", "via", "tokens_together", "width", *_SERVER_TIMES),
+}
 """columns that runs of earlier versions lack"""
 
 Row = ReplyRow | GapRow | UserRow | ServerRow

@@ -5,9 +5,15 @@ text), as opposed to role-only deltas, comments and usage-only events. Tokens of
 half a character) count with the next event that has text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from operator import sub
+
+BURST_S = 0.0002
+"""tokens of one reply that follow one another this closely arrived together: no model writes 5,000 a second"""
+MIN_BURST_TOKENS = 4
+"""a decode step with speculative decoding may write as many at once"""
 
 
 @dataclass(slots=True)
@@ -64,14 +70,19 @@ class Pace:
     events: int
     tokens: int
     tokens_first: int
-    """tokens that arrived in the same read as the first"""
+    """tokens that arrived together with the first"""
     longest_gap: float | None
     """None with a single event"""
     gap_start: float | None
     tpot: float | None
     """seconds per token"""
     gap_tokens: int | None = None
-    """tokens of the event that ended the longest gap"""
+    """tokens that arrived together at the end of the longest gap"""
+    held_max: float | None = None
+    """longest gap that ended in several events at once, of which the first may have been held back for as long; None
+    without one"""
+    tokens_held: int = 0
+    """tokens that arrived in bursts of MIN_BURST_TOKENS or more"""
 
 
 def gaps(at: Sequence[float]) -> list[float]:
@@ -80,14 +91,20 @@ def gaps(at: Sequence[float]) -> list[float]:
 
 
 def tpot(first: float, last: float, tokens: int, tokens_first: int) -> float | None:
-    """Return the time per output token in seconds: (last − first) / (tokens − tokens in the first read).
+    """Return the time per output token in seconds: (last − first) / (tokens − tokens in the first burst).
 
-    None if undefined: all events, or all tokens, in the first read. With one token per event and read this is
+    None if undefined: all events, or all tokens, in the first burst. With one token per event and read this is
     (last − first) / (n − 1), like TPOT in vLLM's benchmark and its server metric
     `request_time_per_output_token_seconds`.
     """
     rest = tokens - tokens_first
     return (last - first) / rest if rest > 0 and last > first else None
+
+
+def bursts(events: TokenEvents) -> Iterator[tuple[int, int]]:
+    """Yield the index of the first event, and the one after the last, of all that arrived together (see BURST_S)."""
+    starts = [n for n, gap in enumerate(gaps(events.at), 1) if gap > BURST_S]
+    yield from pairwise([0, *starts, len(events.at)])
 
 
 def pace(events: TokenEvents, tokens: int | None = None) -> Pace | None:
@@ -97,8 +114,9 @@ def pace(events: TokenEvents, tokens: int | None = None) -> Pace | None:
     total = sum(events.tokens) if tokens is None else tokens
     spread = gaps(events.at)
     longest = spread.index(max(spread)) if spread else None
-    together = next((n for n, gap in enumerate(spread, 1) if gap > 0), len(events.at))
+    together = next((n for n, gap in enumerate(spread, 1) if gap > BURST_S), len(events.at))
     tokens_first = sum(events.tokens[:together])
+    held_max, tokens_held, gap_tokens = _bundling(events, spread, longest)
     return Pace(
         first=events.at[0],
         last=events.at[-1],
@@ -108,8 +126,30 @@ def pace(events: TokenEvents, tokens: int | None = None) -> Pace | None:
         longest_gap=None if longest is None else spread[longest],
         gap_start=None if longest is None else events.at[longest],
         tpot=tpot(events.at[0], events.at[-1], total, tokens_first),
-        gap_tokens=None if longest is None else events.tokens[longest + 1],
+        gap_tokens=gap_tokens,
+        held_max=held_max,
+        tokens_held=tokens_held,
     )
+
+
+def _bundling(
+    events: TokenEvents, spread: Sequence[float], longest: int | None
+) -> tuple[float | None, int, int | None]:
+    """Return `held_max`, `tokens_held` and `gap_tokens` of a Pace."""
+    if (not spread or min(spread) > BURST_S) and max(events.tokens) < MIN_BURST_TOKENS:  # as nearly always
+        return None, 0, None if longest is None else events.tokens[longest + 1]
+    held_max, tokens_held, gap_tokens = 0.0, 0, None
+    for start, stop in bursts(events):
+        tokens = sum(events.tokens[start:stop])
+        if tokens >= MIN_BURST_TOKENS:
+            tokens_held += tokens
+        if start and stop > start + 1:
+            held_max = max(held_max, spread[start - 1])
+        if longest is not None and start == longest + 1:
+            gap_tokens = tokens
+    if gap_tokens is None and longest is not None:  # all arrived together
+        gap_tokens = sum(events.tokens[longest + 1 :])
+    return held_max or None, tokens_held, gap_tokens
 
 
 def worst(paces: Sequence[Pace]) -> Pace | None:
@@ -132,4 +172,6 @@ def worst(paces: Sequence[Pace]) -> Pace | None:
         gap_start=longest.gap_start if longest else None,
         tpot=max(speeds) if speeds else None,
         gap_tokens=longest.gap_tokens if longest else None,
+        held_max=max((p.held_max for p in paces if p.held_max is not None), default=None),
+        tokens_held=sum(p.tokens_held for p in paces),
     )

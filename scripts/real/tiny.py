@@ -28,6 +28,7 @@ class Shape:
 
 SHAPES = {
     "tiny": Shape(layers=4, hidden=256, heads=4, kv_heads=2, inner=1024),  # 6 M: about 1 ms per token
+    "thinker": Shape(layers=4, hidden=256, heads=4, kv_heads=2, inner=1024),  # as tiny, with think tokens
     "slow": Shape(layers=32, hidden=512, heads=8, kv_heads=2, inner=1536),  # 101 M: 10 to 14 ms per token
 }
 HEAD_SIZE = 64
@@ -35,6 +36,9 @@ CONTEXT = 8192
 
 END_OF_TURN, PADDING, START = "<|im_end|>", "<|pad|>", "<|endoftext|>"
 SPECIALS = (START, "<|im_start|>", END_OF_TURN, PADDING)
+THINK_TOKENS = ("<think>", "</think>")
+END_OF_THINKING_WEIGHT = 2.0
+"""factor on the output weights of the token that ends reasoning, so that a random model writes it now and then"""
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

@@ -36,10 +36,12 @@ def create_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def create(shape: tiny.Shape, folder: Path) -> int:
+def create(name: str, folder: Path) -> int:
     """Write the model and its tokenizer to a folder; return the number of parameters."""
     torch.manual_seed(0)
-    tokenizer = create_tokenizer()
+    shape, tokenizer = tiny.SHAPES[name], create_tokenizer()
+    if name == "thinker":
+        tokenizer.add_tokens(list(tiny.THINK_TOKENS))
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=shape.hidden,
@@ -54,6 +56,9 @@ def create(shape: tiny.Shape, folder: Path) -> int:
         pad_token_id=tokenizer.pad_token_id,
     )
     model = Qwen2ForCausalLM(config).to(torch.bfloat16).eval()
+    if name == "thinker":
+        with torch.no_grad():
+            model.lm_head.weight[tokenizer.convert_tokens_to_ids(tiny.THINK_TOKENS[1])] *= tiny.END_OF_THINKING_WEIGHT
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     tokenizer.save_pretrained(folder)
     make_loadable_by_transformers_4(folder)
@@ -75,7 +80,7 @@ def main() -> None:
     parser.add_argument("shape", choices=sorted(tiny.SHAPES))
     parser.add_argument("folder", type=Path, help="output folder")
     options = parser.parse_args()
-    parameters = create(tiny.SHAPES[options.shape], options.folder)
+    parameters = create(options.shape, options.folder)
     print(f"{options.shape}: {parameters / 1e6:.1f} M parameters in {options.folder}")
 
 

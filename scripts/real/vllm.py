@@ -40,7 +40,7 @@ VERSION = "0.32.0"
 NO_TORCH_SIGN = "No matching distribution found for torch="
 # PyPI's builds of these are for CUDA and break `import transformers` with a CPU torch. Text models do not need them.
 UNWANTED_PACKAGES = ("torchvision", "torchaudio", "torchcodec")
-MODELS = ("tiny", "slow")
+MODELS = ("tiny", "slow", "thinker")
 OFFLINE_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",

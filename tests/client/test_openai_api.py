@@ -57,8 +57,8 @@ def test_the_times_of_a_request_by_the_server(metrics: object, times: tuple[floa
         pytest.param({"reasoning_content": "hm", "reasoning": "hm"}, "", "hm", id="both names of the same"),
         pytest.param({"reasoning_content": None, "reasoning": "hm", "content": None}, "", "hm", id="other fields null"),
         pytest.param({"reasoning_content": "hm", "content": "so"}, "so", "hm", id="reasoning and content"),
-        pytest.param({"content": [{"type": "text", "text": "a"}, {"type": "image"}, "x", None]}, "a", "", id="parts"),
-        pytest.param({"content": [{"text": [{"text": "deep"}]}]}, "", "", id="parts of parts"),
+        pytest.param({"content": [{"type": "text", "text": "a"}, {"type": "image"}, "x", None]}, "ax", "", id="parts"),
+        pytest.param({"content": [{"text": [{"text": "deep"}]}]}, "deep", "", id="parts of parts"),
         pytest.param({"refusal": "no"}, "no", "", id="a refusal"),
         pytest.param(
             {"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "find", "arguments": ""}}]},

@@ -37,6 +37,12 @@ def values(reply: Reply) -> dict[str, Any]:
         "first": pace.first if pace else None,
         "first_visible": visible.first if visible else None,
         "tpot": pace.tpot if pace else None,
+        "gap_tokens": pace.gap_tokens if pace else None,
+        "held_max": pace.held_max if pace else None,
+        "tokens_held": pace.tokens_held if pace else None,
+        "delivery": reply.delivery,
+        "tokens_claimed": reply.tokens_claimed,
+        "via": reply.via,
         "reads_unresolved": reply.reads_unresolved,
     }
 
@@ -61,6 +67,7 @@ def test_each_reply_is_read_as_it_should_be(entry: Entry) -> None:
 def without_times(result: dict[str, Any]) -> dict[str, Any]:
     """Leave out what depends on how bytes are grouped into reads."""
     times = {"first", "first_visible", "tpot", "reads_unresolved", "tokens_first"}
+    times |= {"gap_tokens", "held_max", "tokens_held"}
     return {key: value for key, value in result.items() if key not in times}
 
 

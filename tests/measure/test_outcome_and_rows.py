@@ -35,7 +35,7 @@ def test_failures_for_locust() -> None:
 
 
 def test_columns_are_in_field_order() -> None:
-    assert columns(GapRow) == ("reply_id", "start", "end", "tokens_before")
+    assert columns(GapRow) == ("reply_id", "start", "end", "tokens_before", "tokens_together")
     assert columns(UserRow) == ("t", "users", "target", "state")
     assert columns(ServerRow) == ("t", "url", "engine", "quantity", "value", "width")
     assert columns(ReplyRow)[:4] == ("reply_id", "worker", "user", "scenario")
@@ -48,7 +48,7 @@ def test_marks_are_all_times_and_no_durations() -> None:
     floats = {f.name for f in fields(ReplyRow) if f.type in {float, float | None}}
     assert floats - times == {
         *("late", "tpot", "tpot_visible", "longest_gap", "longest_gap_visible", "connect", "tls", "lag_max"),
-        *("resolve", "server_ttft", "server_queue", "server_itl"),
+        *("resolve", "held_max", "server_ttft", "server_queue", "server_itl"),
     }
 
 

@@ -94,3 +94,12 @@ def test_one_row_per_level(whole_run: Path) -> None:
     assert [row.head for row in spreads.shown[0].rows] == [str(users) for users in synthetic_run.LEVELS]
     tpot = [(1 + 0.1 * users) / 60 * 1000 for users in synthetic_run.LEVELS]
     assert [row.figures[0] for row in spreads.shown[0].rows] == [f"{ms:.0f} ms" for ms in tpot]
+
+
+def test_gaps_that_a_proxy_made_are_not_stated(bare: Evidence) -> None:
+    windows = (window("gap", 5, [0.02] * 100),)
+    profile = load_profile("chat", folder("configs") / "slo")
+    found = distributions(LEVELS, replace(bare, windows=windows), profile, resolved=False)
+    assert found is not None
+    assert not found.shown
+    assert "unresolved_reads" in found.note

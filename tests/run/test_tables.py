@@ -54,7 +54,7 @@ def test_appends_rows_after_the_header(tmp_path: Path) -> None:
     table.append(gap(n) for n in (3, 4))
     table.close()
     lines = (tmp_path / "gaps.csv").read_text().splitlines()
-    assert lines[0] == "reply_id,start,end,tokens_before"
+    assert lines[0] == "reply_id,start,end,tokens_before,tokens_together"
     assert [row["reply_id"] for row in read(tmp_path / "gaps.csv")] == ["w:1", "w:2", "w:3", "w:4"]
 
 

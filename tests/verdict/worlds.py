@@ -18,7 +18,7 @@ CHAT = SloProfile(
 )
 
 TEXT = {"reply_id", "worker", "user", "scenario", "kind", "tokens_from", "outcome", "finish_reason", "message"}
-TEXT |= {"state", "url", "engine", "quantity"}
+TEXT |= {"state", "url", "engine", "quantity", "delivery", "via"}
 
 
 def reply(user: int | str = 0, sent: float = 0.0, **changes: Any) -> ReplyRow:
@@ -35,7 +35,8 @@ def reply(user: int | str = 0, sent: float = 0.0, **changes: Any) -> ReplyRow:
         tokens_from="usage", tokens_first=1, tokens_visible=tokens, events=tokens or 0, events_visible=tokens or 0,
         choices=1, tpot=tpot, tpot_visible=tpot, longest_gap=tpot, gap_start=first, longest_gap_visible=tpot,
         outcome="complete", finish_reason="stop", status=200, message=None, connect=None, tls=None, lag_max=0.0001,
-        reads=20, reads_unresolved=0,
+        reads=20, reads_unresolved=0, delivery="stream", segments=21, tokens_held=0, text_bytes=4 * (tokens or 0),
+        tokens_meant=100,
     )  # fmt: skip
     return replace(row, **changes)
 

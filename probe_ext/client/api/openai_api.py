@@ -6,6 +6,8 @@ last event that has choices (llama.cpp's completions), or inside a choice; error
 with status 200.
 """
 
+import re
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -29,8 +31,33 @@ _REASONING_FIELDS = (
     *("reasoning_content", "reasoning", "reasoning_text", "thinking", "thinking_content", "thought", "thoughts"),
     *("reasoning_details", "thinking_blocks", "reasoning_summary", "cot"),
 )
-_REASONING_KINDS = ("thinking", "reasoning", "thought", "redacted_thinking", "summary_text", "reasoning_text")
-_REASONING_TEXT_KEYS = ("text", "thinking", "reasoning", "summary", "content", "reasoning_content", "thought")
+_REASONING_NAME = re.compile(
+    r"(?:reasoning|thinking|thoughts?|analysis|cot|chain_of_thought)"
+    r"(?:_?(?:content|texts?|deltas?|details|blocks?|summary|steps?|traces?|process|output|parts?|chunks?))?",
+    re.IGNORECASE,
+)
+"""names of fields, and of kinds of content part, for reasoning; not those of signatures, ids, efforts and counts"""
+_REASONING_KINDS = frozenset(
+    {
+        *(
+            "thinking",
+            "reasoning",
+            "thought",
+            "redacted_thinking",
+            "summary_text",
+            "reasoning_text",
+            "analysis",
+            "think",
+        ),
+        *("commentary", "thoughts", "reasoning_content", "thinking_delta", "reasoning_delta"),
+    }
+)
+_KIND_FIELDS = ("type", "role", "channel", "phase", "content_type", "message_type", "stage")
+_FLAGS = ("thought", "is_thought", "thinking", "is_thinking", "reasoning", "is_reasoning")
+_EXTENSIONS = ("provider_specific_fields", "additional_kwargs", "model_extra", "extra")
+"""fields in which gateways pass on what they don't know"""
+_TEXT_KEYS = ("text", "content", "value")
+_REASONING_TEXT_KEYS = ("text", "thinking", "reasoning", "summary", "content", "reasoning_content", "thought", "value")
 _MAX_NESTING = 6
 _MAX_CHOICES = 1000
 """of one event"""
@@ -66,7 +93,7 @@ def _parse_completion(content: dict[str, Any]) -> Event:
     error = parse_error(content)
     usage = parse_usage(content.get("usage"))
     for choice in found:
-        if error is None and ("error" in choice or "error" in (choice.get("delta") or choice.get("message") or ())):
+        if error is None:
             error = choice_error(choice)
         if usage is None and "usage" in choice:
             usage = parse_usage(choice["usage"])
@@ -82,10 +109,12 @@ def _part(choice: dict[str, Any]) -> ChoicePart:
     if not isinstance(message, dict):
         message = {"content": message if isinstance(message, str) else choice.get("text")}
     visible, reasoning = _content(message.get("content"))
-    if visible and "extra_content" in message and _is_thought(message["extra_content"]):
-        visible, reasoning = "", visible
-    if "tool_calls" in message or "function_call" in message:
+    if visible and _is_thought(message):
+        visible, reasoning = "", reasoning + visible
+    if "tool_calls" in message or "function_call" in message or "tool_call" in message:
         visible += _tool_text(message)
+    if isinstance(audio := message.get("audio"), dict):
+        visible += _argument_text(audio.get("transcript"))
     refusal = message.get("refusal")
     refused = isinstance(refusal, str) and bool(refusal)
     return ChoicePart(
@@ -105,29 +134,43 @@ def _content(value: object) -> tuple[str, str]:
     visible, reasoning = "", ""
     parts = value if isinstance(value, list) else [value]
     for part in parts:
-        if not isinstance(part, dict):
-            continue
-        if part.get("type") in _REASONING_KINDS or "thinking" in part or part.get("thought") is True:
+        if isinstance(part, str):
+            visible += part
+        elif isinstance(part, dict) and (_is_thought(part) or "thinking" in part):
             reasoning += _nested_text(part)
-        elif isinstance(part.get("text"), str):
-            visible += part["text"]
+        elif isinstance(part, dict):
+            visible += next((text for key in _TEXT_KEYS if (text := _nested_text(part.get(key)))), "")
     return visible, reasoning
 
 
-def _is_thought(extra: object) -> bool:
-    """Return whether Gemini's extension marks the content as reasoning."""
+def _is_thought(part: dict[str, Any]) -> bool:
+    """Return whether a delta, message or content part is marked as reasoning: by its kind, a flag, or Gemini's way."""
+    if any(isinstance(kind := part.get(field), str) and kind.lower() in _REASONING_KINDS for field in _KIND_FIELDS):
+        return True
+    extra = part.get("extra_content")
     google = extra.get("google") if isinstance(extra, dict) else None
-    return isinstance(google, dict) and google.get("thought") is True
+    return any(part.get(flag) is True for flag in _FLAGS) or (
+        isinstance(google, dict) and google.get("thought") is True
+    )
 
 
 def _reasoning(message: dict[str, Any], found: str) -> str:
     """Return reasoning from all fields that hold any, once where several hold the same."""
-    for field in _REASONING_FIELDS:
+    fields = [field for field in message if field not in _REASONING_FIELDS and _names_reasoning(field)]
+    for field in (*_REASONING_FIELDS, *fields):
         if value := message.get(field):
             text = value if isinstance(value, str) else _nested_text(value)
             if text not in found:
                 found += text
+    for field in _EXTENSIONS:
+        if isinstance(extension := message.get(field), dict):
+            found = _reasoning({key: value for key, value in extension.items() if key not in _EXTENSIONS}, found)
     return found
+
+
+@lru_cache(maxsize=256)
+def _names_reasoning(field: str) -> bool:
+    return _REASONING_NAME.fullmatch(field) is not None
 
 
 def _nested_text(value: object, depth: int = 0) -> str:
@@ -142,15 +185,13 @@ def _nested_text(value: object, depth: int = 0) -> str:
 
 
 def _tool_text(message: dict[str, Any]) -> str:
-    calls = message.get("tool_calls")
-    functions = (
-        [call.get("function") or call.get("custom") for call in calls if isinstance(call, dict)]
-        if isinstance(calls, list)
-        else []
-    )
+    calls = message.get("tool_calls") or message.get("tool_call")
+    calls = calls if isinstance(calls, list) else [calls]
+    functions = [call.get("function") or call.get("custom") or call for call in calls if isinstance(call, dict)]
     functions.append(message.get("function_call"))
     return "".join(
-        _argument_text(function.get("name")) + _argument_text(function.get("arguments") or function.get("input"))
+        _argument_text(function.get("name"))
+        + _argument_text(function.get("arguments") or function.get("input") or function.get("parameters"))
         for function in functions
         if isinstance(function, dict)
     )

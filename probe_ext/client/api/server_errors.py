@@ -14,11 +14,14 @@ BUSY_STATUSES = frozenset({429, 503, 529})
 """too many requests, unavailable, and Anthropic's "overloaded" """
 
 _CODE_KEYS = ("code", "status_code", "statusCode", "status", "http_status", "http_code", "error_code", "errorCode")
-_KIND_KEYS = ("type", "code", "status", "error_type", "error_code", "errorCode", "__type", "name")
+_KIND_KEYS = ("type", "code", "Code", "status", "error_type", "error_code", "errorCode", "__type", "name")
 _MESSAGE_KEYS = (
     *("message", "msg", "error_message", "error_msg", "errorMessage", "detail", "title", "status_msg", "reason"),
-    *("description", "error_description"),
+    *("description", "error_description", "errmsg", "err_msg", "Message", "faultstring", "body"),
 )
+_ERROR_NAMES = frozenset({"error", "err", "exception"})
+_ERROR_TEXT_NAMES = ("error_message", "error_msg", "errorMessage", "errmsg", "error_code")
+_GOOD_CODES = frozenset({"0", "00000", "ok", "success", "succeeded", "normal"})
 _FLAT_KEYS = ("message", "detail", "error_message", "error_msg", "errorMessage", "Message", "errors", "fault", "title")
 _BUSY_WORDS = re.compile(
     r"too.?many.?requests|rate.?limit|throttl|overload|resource.?exhausted|service.?unavailable|\bunavailable\b|quota"
@@ -48,13 +51,14 @@ def parse_error(content: object) -> ServerError | None:
     """
     if not isinstance(content, dict):
         return None
-    error: Any = content.get("error")
+    error = _named_error(content)
     if error is True:
         error = content
     if not error and content.get("object") == "error":
         error = content
     if not error and "choices" not in content:
-        error = next((content for key in _FLAT_KEYS if content.get(key)), None)
+        flat = any(content.get(key) for key in _FLAT_KEYS) and not _says_good(content)
+        error = content if flat or _says_failed(content) else None
     if not error:
         error = _failed_base_response(content.get("base_resp"))
     if not error:
@@ -65,8 +69,40 @@ def parse_error(content: object) -> ServerError | None:
 def choice_error(choice: dict[str, Any]) -> ServerError | None:
     """Return the error that a gateway put inside a choice, its delta or its message."""
     delta = choice.get("delta") or choice.get("message")
-    error = choice.get("error") or (delta.get("error") if isinstance(delta, dict) else None)
-    return parse_error({"error": error, "choices": None}) if error else None
+    for part in (choice, delta):
+        if isinstance(part, dict) and (error := _named_error(part) or _error_text(part)):
+            return parse_error({"error": part if error is True else error, "choices": None})
+    return None
+
+
+def _named_error(content: dict[str, Any]) -> Any:
+    """Return the value of a key that names an error, in any case; None if it states none."""
+    for key, value in content.items():
+        if value and key.lower() in _ERROR_NAMES and not (isinstance(value, dict) and not any(value.values())):
+            return value
+    return None
+
+
+def _error_text(part: dict[str, Any]) -> str | None:
+    return next((str(value) for name in _ERROR_TEXT_NAMES if (value := part.get(name))), None)
+
+
+def _says_good(content: dict[str, Any]) -> bool:
+    """Return whether an object without choices has a code that means success."""
+    code = content.get("code")
+    return (isinstance(code, int) and code in {0, 200}) or (isinstance(code, str) and code.lower() in _GOOD_CODES)
+
+
+def _says_failed(content: dict[str, Any]) -> bool:
+    """Return whether an object without choices reports a failure by a flag, or by a code beside a message."""
+    if content.get("success") is False or content.get("ok") is False:
+        return True
+    if not any(content.get(key) for key in _MESSAGE_KEYS):
+        return False
+    code, word = _code(content), content.get("code")
+    if isinstance(word, str) and code is None:
+        return word.lower() not in _GOOD_CODES
+    return code is not None and code != 0 and not 200 <= code < 300
 
 
 def error_in_text(data: bytes, *, certain: bool = False) -> ServerError | None:

@@ -62,6 +62,11 @@ class Connection:
         """Whether the kernel stamps what is received."""
         return self._read is kernel_receive.read_stamped
 
+    @property
+    def received_segments(self) -> int | None:
+        """TCP segments with data received so far; None where that is not known."""
+        return None if self._socket is None else kernel_receive.received_segments(self._socket)
+
     def usable(self) -> bool:
         """Return whether a request can be sent: the connection is open, and the server sent nothing unexpected."""
         if self._socket is None:

@@ -25,6 +25,8 @@ _SO_TIMESTAMPNS = 35
 """socket option and message type, the same on every Linux architecture that CPython 3.11+ supports"""
 _MESSAGE_KIND = (socket.SOL_SOCKET, _SO_TIMESTAMPNS)
 _STAMP = struct.Struct("@qq")
+_TCP_INFO_BYTES, _DATA_SEGMENTS_IN = 156, struct.Struct("@152xI")
+"""of Linux's `struct tcp_info` up to and with `tcpi_data_segs_in`, since Linux 4.6"""
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_STAMP.size) if hasattr(socket, "CMSG_SPACE") else 0
 
 ReadRound = tuple[int, float, float]
@@ -80,6 +82,21 @@ def enable_timestamps(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
+
+
+def received_segments(sock: socket.socket) -> int | None:
+    """Return how many TCP segments with data this connection has received; None where the kernel does not say.
+
+    Unlike reads, segments don't depend on when they are read: fewer segments than events means that the sender, or
+    something on the way, put several events into one.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    except (OSError, AttributeError):
+        return None
+    return int(_DATA_SEGMENTS_IN.unpack(info)[0]) if len(info) == _TCP_INFO_BYTES else None
 
 
 def read_plain(sock: socket.socket, read_round: ReadRound) -> Read:

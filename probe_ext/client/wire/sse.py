@@ -15,7 +15,10 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAX_STRAY_BYTES = 4096
 _FIELD = re.compile(rb"(?:data|event|id|retry|error)?:|(?:data|event|id|retry)$")
 _COMPLAINT = re.compile(rb":.*(?:error|fail|time[d ]*out|closed|abort|terminat|refused|unavailable|disconnect)", re.I)
-_ERROR_EVENT = re.compile(rb"^(?:event: ?error\b|error:)", re.MULTILINE)
+_ERROR_EVENT = re.compile(
+    rb"^(?:event: ?(?!response\.)(?:\w+[._-])?(?:error|exception|fail(?:ure|ed)?|abort(?:ed)?|fatal)\s*$|error:)",
+    re.MULTILINE | re.I,
+)
 
 
 class EventTooLargeError(ValueError):
@@ -23,7 +26,7 @@ class EventTooLargeError(ValueError):
 
 
 class ErrorData(bytes):
-    """Data of an event that is named `error`, or of an `error:` field."""
+    """Data of an event that is named `error` or like it, or of an `error:` field."""
 
 
 class SseParser:

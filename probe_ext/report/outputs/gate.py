@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.wording.capacity_phrase import interval_text
-from probe_ext.verdict.wording.headline import altered_replies
+from probe_ext.verdict.wording.headline import TYPING_UNKNOWN, altered_replies
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ def _doubt(capacity: Mapping[str, Any], users: int) -> str:
         below = [number for number in found if number <= users]
         if below:
             return f"{what} at {things(below[0], 'user')}"
+    if any(one["check"] == TYPING_UNKNOWN and one["state"] == "fail" for one in capacity.get("findings", ())):
+        return "the typing speed of too many replies is not known"
     return ""
 
 

@@ -23,6 +23,10 @@ PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _BINS = 60
 _MAX_ROWS = 16
 """With more levels, every n-th and the last are shown."""
+_UNRESOLVED = (
+    "Not stated: many tokens arrived together, so the gaps between them are those of whatever bundled them (see the "
+    "check unresolved_reads)."
+)
 _SAME_TOLERANCE = 0.02
 """Relative difference up to which percentiles are equal: more than twice the error of a sketch."""
 
@@ -57,12 +61,19 @@ class Distributions:
     note: str
 
 
-def distributions(levels: Sequence[Mapping[str, Any]], evidence: Evidence, profile: SloProfile) -> Distributions | None:
-    """Return the gaps, and the ITL where it differs; None where no window lies within a level."""
+def distributions(
+    levels: Sequence[Mapping[str, Any]], evidence: Evidence, profile: SloProfile, *, resolved: bool = True
+) -> Distributions | None:
+    """Return the gaps, and the ITL where it differs; None where no window lies within a level.
+
+    `resolved`: whether nearly every token came in a read of its own; only a note otherwise.
+    """
     some = by_users(levels)[:: -max(1, -(-len(levels) // _MAX_ROWS))][::-1]
     merged = {metric: [_inside(level, metric, evidence.windows) for level in some] for metric, _ in METRICS}
     if not any(sketch.count for sketch, _ in merged["gap"]):
         return None
+    if not resolved:
+        return Distributions([], _UNRESOLVED)
     alike = all(_alike(gap, itl) for (gap, _), (itl, _) in zip(merged["gap"], merged["itl"], strict=True))
     bound = profile.silence.served if profile.silence else None
     wanted = METRICS[:1] if alike else METRICS

@@ -103,6 +103,10 @@ class Page:
     glossary: Mapping[str, Term]
 
 
+def _resolved(capacity: Capacity) -> bool:
+    return not any(one["check"] == "unresolved_reads" and one["state"] == "fail" for one in capacity["findings"])
+
+
 def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Given = NOTHING_GIVEN) -> Page:
     """Build the page of one judged run."""
     levels = capacity["levels"]
@@ -131,7 +135,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
         figures=figures_table(levels, no_server),
         notes=notes(capacity),
         by_reply=by_reply(capacity),
-        distributions=distributions(levels, evidence, profile),
+        distributions=distributions(levels, evidence, profile, resolved=_resolved(capacity)),
         findings=[f for f in findings if f.is_important],
         folded=[f for f in findings if not f.is_important],
         folded_summary=folded_summary(findings),

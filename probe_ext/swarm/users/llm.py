@@ -64,11 +64,14 @@ class Llm:
         before this call. `name` is the row in Locust's statistics, and `scenario` in ours. `parameters` go into the
         body and override the options (max_tokens, temperature, …). A failed reply does not raise: see its `outcome`.
         """
+        meant = None
         if isinstance(messages, Prompt):
-            messages = messages.messages
+            meant, messages = messages.asked_tokens, messages.messages
         payload = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
         kind = "turn" if any(message.get("role") == "assistant" for message in payload) else "chat"
-        return self._ask(openai_api.chat_path(self._options.api), payload, kind, due, name, stream, parameters)
+        return self._ask(
+            openai_api.chat_path(self._options.api), payload, kind, due, name, stream, parameters, tokens_meant=meant
+        )
 
     def complete(
         self,
@@ -80,11 +83,15 @@ class Llm:
         **parameters: Any,
     ) -> Reply:
         """Send a request to `/v1/completions`; otherwise like `chat`."""
+        meant = None
         if isinstance(prompt, Prompt):
+            meant = prompt.asked_tokens
             if prompt.text is None:
                 raise ValueError("a conversation cannot be sent as a plain prompt: use chat()")
             prompt = prompt.text
-        return self._ask(openai_api.COMPLETION_PATH, prompt, "completion", due, name, stream, parameters)
+        return self._ask(
+            openai_api.COMPLETION_PATH, prompt, "completion", due, name, stream, parameters, tokens_meant=meant
+        )
 
     def ask(self, prompt: Prompt, **how: Any) -> Reply:
         """Send a request to the API in --api."""
@@ -94,7 +101,7 @@ class Llm:
         """Close the connection."""
         self._connection.close()
 
-    def _ask(
+    def _ask(  # noqa: PLR0913 -- internal
         self,
         path: str,
         payload: Payload,
@@ -103,6 +110,8 @@ class Llm:
         name: str | None,
         stream: bool | None,
         parameters: Mapping[str, Any],
+        *,
+        tokens_meant: int | None,
     ) -> Reply:
         while self._recorder.ending:
             gevent.sleep(3600)  # the run is over: wait to be killed
@@ -126,7 +135,7 @@ class Llm:
         )
         number = self._recorder.start(exchange)
         name = name or self._scenario
-        info = RequestInfo(self.user, name, kind)
+        info = RequestInfo(self.user, name, kind, tokens_meant)
         try:
             if mistake is None:
                 exchange.run()

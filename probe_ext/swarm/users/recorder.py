@@ -34,6 +34,8 @@ class RequestInfo:
     user: str
     scenario: str
     kind: str
+    tokens_meant: int | None = None
+    """length that the prompt was made for"""
 
 
 @dataclass
@@ -140,6 +142,7 @@ class Recorder:
             user=info.user,
             scenario=info.scenario,
             kind=info.kind,
+            tokens_meant=info.tokens_meant,
             deadlines=self._deadlines,
         )
 

@@ -6,12 +6,20 @@ from probe_ext.client.reply import Reply
 from probe_ext.measure.fluidity import DeadlineCount, Deadlines, worst
 from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S, GapRow, ReplyRow
-from probe_ext.measure.timeline import TokenEvents, gaps
+from probe_ext.measure.timeline import TokenEvents, bursts, gaps
 from probe_ext.measure.window_sketches import WindowSketches
 
 
-def reply_row(
-    reply: Reply, *, reply_id: str, worker: str, user: str, scenario: str, kind: str, deadlines: Deadlines | None = None
+def reply_row(  # noqa: PLR0913 -- all but the reply by name only
+    reply: Reply,
+    *,
+    reply_id: str,
+    worker: str,
+    user: str,
+    scenario: str,
+    kind: str,
+    tokens_meant: int | None = None,
+    deadlines: Deadlines | None = None,
 ) -> ReplyRow:
     """Return the row of a reply, in this process's monotonic seconds."""
     marks, pace = reply.marks, reply.pace
@@ -63,6 +71,14 @@ def reply_row(
         server_ttft=reply.server_times.ttft if reply.server_times else None,
         server_queue=reply.server_times.queue if reply.server_times else None,
         server_itl=reply.server_times.itl if reply.server_times else None,
+        delivery=reply.delivery,
+        segments=reply.segments,
+        held_max=pace.held_max if pace else None,
+        tokens_held=pace.tokens_held if pace else None,
+        text_bytes=reply.text_bytes,
+        tokens_claimed=reply.tokens_claimed,
+        tokens_meant=tokens_meant,
+        via=reply.via,
     )
 
 
@@ -84,10 +100,11 @@ def long_gaps(reply: Reply, row: ReplyRow) -> list[GapRow]:
     rows = []
     for events in reply.events:
         before = 0
-        for at, later, tokens in zip(events.at, events.at[1:], events.tokens, strict=False):
+        for start, stop in bursts(events):
+            at, tokens = events.at, sum(events.tokens[start:stop])
+            if start and at[start] - at[start - 1] >= MIN_RECORDED_GAP_S:
+                rows.append(GapRow(row.reply_id, at[start - 1], at[start], before, tokens))
             before += tokens
-            if later - at >= MIN_RECORDED_GAP_S:
-                rows.append(GapRow(row.reply_id, at, later, before))
     return rows
 
 

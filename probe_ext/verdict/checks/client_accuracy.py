@@ -23,20 +23,17 @@ MAX_CPU_SHARE = 0.9
 """Of one core."""
 MAX_LATE_START_S, INVALID_LATE_START_S = 0.1, 1.0
 """99th percentile: from here a warning; from here the load was not the requested one."""
-MAX_UNRESOLVED_SHARE = 0.10
-"""Of all reads."""
 MAX_CLOCK_ERROR_S = 0.005
 
-_MORE_WORKERS = "Use more workers (--processes, or more machines), or a load generator that does nothing else."
+MORE_WORKERS = "Use more workers (--processes, or more machines), or a load generator that does nothing else."
 
 
 def accuracy_checks(evidence: Evidence) -> Iterator[Finding]:
-    """Yield the checks of receive lag, event loop, CPU, late starts, unresolved reads and clocks."""
+    """Yield the checks of receive lag, event loop, CPU, late starts and clocks."""
     yield _receive_lag(evidence)
     yield _loop_lag(evidence)
     yield _cpu(evidence)
     yield _late_starts(evidence)
-    yield _unresolved_reads(evidence)
     yield _clocks(evidence)
 
 
@@ -55,7 +52,7 @@ def _receive_lag(evidence: Evidence) -> Finding:
     if p99 <= MAX_RECEIVE_LAG_S:
         return Finding("receive_lag", "pass", not kernel, why)
     effect = " Token times stay right, but the gaps between tokens of one read are unknown." if kernel else ""
-    return Finding("receive_lag", "fail", not kernel, f"{why}{effect}", _MORE_WORKERS)
+    return Finding("receive_lag", "fail", not kernel, f"{why}{effect}", MORE_WORKERS)
 
 
 def _p99(evidence: Evidence, metric: str) -> float | None:
@@ -89,7 +86,7 @@ def _loop_lag(evidence: Evidence) -> Finding:
     busy = [worker_name(evidence.manifest, worker) for worker, lag in sorted(known.items()) if lag > MAX_LOOP_LAG_S]
     if not is_lone(evidence.manifest):
         why = f"{why[:-1]} ({listed(busy)})."
-    return Finding("loop_lag", "fail", invalidates, why, _MORE_WORKERS)
+    return Finding("loop_lag", "fail", invalidates, why, MORE_WORKERS)
 
 
 def _cpu(evidence: Evidence) -> Finding:
@@ -101,7 +98,7 @@ def _cpu(evidence: Evidence) -> Finding:
     why = f"The busiest worker used {percent(max(known.values()))} of a core."
     if max(known.values()) <= MAX_CPU_SHARE:
         return Finding("worker_cpu", "pass", False, why)
-    return Finding("worker_cpu", "fail", False, why, _MORE_WORKERS)
+    return Finding("worker_cpu", "fail", False, why, MORE_WORKERS)
 
 
 def _late_starts(evidence: Evidence) -> Finding:
@@ -114,21 +111,7 @@ def _late_starts(evidence: Evidence) -> Finding:
         return Finding("late_starts", "pass", True, why)
     too_late = p99 > INVALID_LATE_START_S
     why += " The load was not the requested one." if too_late else ""
-    return Finding("late_starts", "fail", too_late, why, _MORE_WORKERS)
-
-
-def _unresolved_reads(evidence: Evidence) -> Finding:
-    """Reads that carried several token events: the gaps between those are unknown."""
-    unresolved, reads = (float(np.nansum(numbers(evidence.replies, c))) for c in ("reads_unresolved", "reads"))
-    if not reads:
-        return Finding("unresolved_reads", "unproven", False, "How many reads carried several tokens is not known.")
-    share = unresolved / reads
-    why = f"{percent(share)} of reads carried several tokens."
-    if share <= MAX_UNRESOLVED_SHARE:
-        return Finding("unresolved_reads", "pass", False, why)
-    why += " The gaps between those tokens are unknown; first word, typing speed and long pauses are not affected."
-    advice = f"The server or a proxy bundles tokens, or the load generator was late. {_MORE_WORKERS}"
-    return Finding("unresolved_reads", "fail", False, why, advice)
+    return Finding("late_starts", "fail", too_late, why, MORE_WORKERS)
 
 
 def _clocks(evidence: Evidence) -> Finding:

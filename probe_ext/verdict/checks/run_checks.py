@@ -11,11 +11,14 @@ from probe_ext.measure.findings import FINDING_NAMES
 from probe_ext.verdict.checks.access import access_checks
 from probe_ext.verdict.checks.accounting import account_checks
 from probe_ext.verdict.checks.client_accuracy import accuracy_checks
+from probe_ext.verdict.checks.delivery import delivery_checks
 from probe_ext.verdict.checks.engine_shares import engine_shares_check
 from probe_ext.verdict.checks.load_checks import load_checks
 from probe_ext.verdict.checks.other_load import other_load_check
 from probe_ext.verdict.checks.server_checks import server_checks
 from probe_ext.verdict.checks.stationarity import steady_checks
+from probe_ext.verdict.checks.token_counts import token_checks
+from probe_ext.verdict.grading.reply_grades import GradedReplies
 from probe_ext.verdict.server.server_series import Metrics
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.evidence import Evidence
@@ -32,6 +35,7 @@ def run_checks(
     metrics: Metrics,
     estimate: CapacityEstimate,
     equal_failures: Finding,
+    graded: GradedReplies,
 ) -> tuple[Finding, ...]:
     """Return all findings: those of the live run first, which replace checks of the same name made here.
 
@@ -45,6 +49,8 @@ def run_checks(
         equal_failures,
         *access_checks(evidence),
         *accuracy_checks(evidence),
+        *delivery_checks(evidence, graded),
+        *token_checks(evidence),
         *server_checks(evidence, metrics),
         engine_shares_check(evidence, metrics),
         *load_checks(evidence, levels, metrics, estimate),

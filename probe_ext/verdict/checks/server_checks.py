@@ -1,7 +1,6 @@
 """What the server reported, and whether it agrees with what its clients saw."""
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from probe_ext.measure.findings import FindingName
 from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome
-from probe_ext.verdict.phrasing.formats import count, moment, percent, seconds
+from probe_ext.verdict.phrasing.formats import count, moment, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.server.server_series import STALE_S, Metrics, restarts, total_rise
 from probe_ext.verdict.values.columns import Bools, numbers, texts
@@ -23,8 +22,6 @@ MAX_REPLIES_APART = 5
 """A difference of so few requests is ignored."""
 MAX_CLOCK_OFFSET_S = 1.0
 """Of a Prometheus."""
-MAX_EVENT_COUNTED_SHARE = 0.05
-"""Of the replies, whose tokens may be counted by stream events only."""
 MIN_REPLIES_GONE = 3
 """Failed connections in a row at the end; fewer may be a short outage."""
 NOT_FOUND = 404
@@ -37,7 +34,6 @@ def server_checks(evidence: Evidence, metrics: Metrics) -> Iterator[Finding]:
     yield _gone(evidence)
     yield _model_vanished(evidence)
     yield _tokens(evidence, metrics)
-    yield _token_source(evidence)
     yield _replies(evidence, metrics)
 
 
@@ -212,17 +208,3 @@ def _replies(evidence: Evidence, metrics: Metrics) -> Finding:
     else:
         advice = "A cache or another server answered some requests, or the metrics cover one of several servers."
     return Finding(name, "fail", False, why, advice)
-
-
-def _token_source(evidence: Evidence) -> Finding:
-    sources = Counter(source for source in texts(evidence.replies, "tokens_from") if source)
-    if not sources:
-        return Finding("token_source", "unproven", False, "How tokens were counted is not known.")
-    share = sources.get("events", 0) / sources.total()
-    if share <= MAX_EVENT_COUNTED_SHARE:
-        return Finding("token_source", "pass", False, "Tokens were counted by the server.")
-    why = f"For {percent(share)} of replies the server gave no token count: each stream event counts as one token."
-    advice = (
-        "Typing speed reads too low where events carry several tokens; request usage (--usage continuous or final)."
-    )
-    return Finding("token_source", "fail", False, why, advice)

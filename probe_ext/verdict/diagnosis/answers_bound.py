@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from probe_ext.verdict.checks.server_checks import MAX_EVENT_COUNTED_SHARE, MAX_TOKEN_SHARE_APART, MAX_TOKENS_APART
+from probe_ext.verdict.checks.server_checks import MAX_TOKEN_SHARE_APART, MAX_TOKENS_APART
+from probe_ext.verdict.checks.token_counts import MAX_EVENT_COUNTED_SHARE
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts, Totals
 from probe_ext.verdict.diagnosis.ruling import absent, graded, holds, unknown
 from probe_ext.verdict.phrasing.formats import count, percent
@@ -158,8 +159,9 @@ def buffered_stream(facts: Facts) -> Ruling:
         why = "Too few streamed answers were long enough to tell."
         return unknown(rule, why, f"{MIN_REPLIES} streamed answers of {MIN_ANSWER_TOKENS} tokens or more")
     lengths, spent = totals.lengths[long_enough], totals.seconds[long_enough]
-    share = float((totals.at_once[long_enough] & (lengths / spent < MAX_WRITTEN_TOKENS_PER_S)).mean())
-    shown = [Fact("streamed answers whose tokens arrived in one piece", share, "fraction")]
+    held = totals.at_once[long_enough] | totals.in_bursts[long_enough]
+    share = float((held & (lengths / spent < MAX_WRITTEN_TOKENS_PER_S)).mean())
+    shown = [Fact("streamed answers whose tokens arrived in one or a few pieces", share, "fraction")]
     if share < MIN_BUFFERED_SHARE:
         return absent(rule, "Tokens arrived one after another.", *shown)
     early = [load.server.ttft < load.ttft_mean / 2 for load in facts.loads if load.server.ttft and load.ttft_mean]
@@ -167,9 +169,12 @@ def buffered_stream(facts: Facts) -> Ruling:
         {"all answers": True if share >= NEARLY_ALL else None},
         {"the server had the first token long before its clients": True if early and all(early) else None},
     )
-    why = f"{percent(share)} of the streamed answers arrived in one piece although they took as long as a model writes."
-    advice = (
-        "A proxy or the server collects the text before sending it: switch buffering off (proxy_buffering off in "
-        "nginx), or measure behind it. First words, typing speed and pauses are not the model's."
+    why = (
+        f"{percent(share)} of the streamed answers arrived in one or a few pieces, and took as long as a model writes."
     )
-    return holds(rule, why, "tokens are held back and arrive in one piece", grade, advice, shown)
+    advice = (
+        "A proxy or the server collects the text before sending it: switch buffering off (the checks `held_back` and "
+        "`not_streamed` name the setting), or measure behind it. First words, typing speed and pauses are not the "
+        "model's."
+    )
+    return holds(rule, why, "tokens are held back and arrive in pieces", grade, advice, shown)

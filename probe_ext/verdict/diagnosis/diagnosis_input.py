@@ -9,6 +9,7 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.diagnosis.drift import Drift, find_drift
 from probe_ext.verdict.diagnosis.kv_headroom import kv_headroom
 from probe_ext.verdict.diagnosis.level_load import Load, loads
+from probe_ext.verdict.grading.held_back import bundling
 from probe_ext.verdict.results.slo_metrics import token_windows
 from probe_ext.verdict.server.others import counters_of_target
 from probe_ext.verdict.server.server_series import Metrics, total_rise
@@ -21,6 +22,8 @@ from probe_ext.verdict.values.ruling_types import KvHeadroom
 
 AT_ONCE_S = 0.001
 """Time per token, outside the longest gap, that no model writes as fast as."""
+MIN_COLLECTED_SHARE = 0.25
+"""Of the time in which a reply arrives: from here on its tokens come in fewer than about four bursts."""
 MIN_REPLY_S = 0.001
 """Lower bound of a reply's duration after the network time is subtracted."""
 
@@ -46,6 +49,8 @@ class Totals:
     streamed: Bools
     at_once: Bools
     """whether nearly all tokens of each arrived at one moment, the first perhaps earlier"""
+    in_bursts: Bools
+    """whether each arrived in bursts, collected for a good part of the time in which it was written"""
     connect: float | None
     """median seconds to connect, one network round trip"""
     sent: int
@@ -123,6 +128,7 @@ def _totals(evidence: Evidence, metrics: Metrics) -> Totals:
         counted=np.array(texts(replies, "tokens_from"), dtype=object)[known] != "events",
         streamed=np.asarray(replies.get("streamed", np.ones(len(out), dtype=np.bool_)), dtype=np.bool_)[known],
         at_once=_at_once(replies)[known],
+        in_bursts=_in_bursts(replies)[known],
         connect=connect,
         sent=len(out),
         asked=asked,
@@ -134,6 +140,12 @@ def _at_once(replies: Columns) -> Bools:
     first, last = numbers(replies, "first"), numbers(replies, "last")
     flowing = last - first - np.nan_to_num(numbers(replies, "longest_gap"))
     return np.asarray(flowing <= AT_ONCE_S * np.maximum(numbers(replies, "tokens_out") - 2, 1), dtype=np.bool_)
+
+
+def _in_bursts(replies: Columns) -> Bools:
+    span = numbers(replies, "last") - numbers(replies, "first")
+    collected: Bools = numbers(replies, "held_max") >= MIN_COLLECTED_SHARE * span
+    return bundling(replies).bundled & collected
 
 
 def _requested(evidence: Evidence) -> tuple[int | None, bool]:

@@ -2,23 +2,27 @@
 
 - `first_word`: the wait from when the user wanted to send, less the load generator's own lateness (or from `sent`, if
   the profile says so).
-- `typing`: the decode rate 1/TPOT; not judged for short replies and for those of a single event.
-- `silence`: the longest gap in mid-reply, including one in which the reply died.
+- `typing`: the decode rate 1/TPOT; not judged for short replies, for those of a single event, and where bytes that
+  were held back leave it too uncertain (see `held_back.py`).
+- `silence`: the longest gap in mid-reply, including one in which the reply died; not judged where something held back
+  what the model wrote meanwhile.
 - `answer`: whether a complete answer came, and if it was not streamed, whether in time: served up to
-  first_word + n/typing seconds (chat profile: 1 s + n/10), strained up to the second bounds (10 s + n/5).
+  first_word + n/typing seconds (chat profile: 1 s + n/10), strained up to the second bounds (10 s + n/5). A stream
+  that arrives in one burst counts as not streamed.
 
 A reply that the load generator aborted is judged by what had happened until then: a bound already passed counts,
 otherwise it is open. Faults of the load generator (`client_error`) are never the server's and stay open.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome
 from probe_ext.settings.slo import Reasoning, SloProfile, Typing
+from probe_ext.verdict.grading.held_back import Bundling, bundling, typing_range
 from probe_ext.verdict.values.columns import Bools, Floats, coded, flags, numbers, texts
 from probe_ext.verdict.values.evidence import Columns
 from probe_ext.verdict.values.json_types import DIMENSIONS
@@ -53,16 +57,22 @@ class GradedReplies:
     overall: Grades
     """the worst of them; UNJUDGED means *open*"""
     experience: Experience
+    arrived: Bundling
+    typing_hidden: Bools
+    """whether the typing speed is too uncertain to be judged"""
 
 
 def judge_replies(columns: Columns, profile: SloProfile, reasoning: Reasoning) -> GradedReplies:
     """Grade every reply by every dimension of the profile."""
-    ended = _endings(columns)
-    experience = _experience(columns, profile, reasoning, unfinished=~ended["finished"])
-    streamed = flags(columns, "streamed", default=True)
+    ended, arrived = _endings(columns), bundling(columns)
+    experience = _experience(columns, profile, reasoning, arrived, ended)
+    slowest, fastest = typing_range(columns, experience.rate)
+    typing, hidden = _typing(slowest, fastest, profile)
+    experience = replace(experience, rate=np.where(hidden, np.nan, experience.rate))
+    streamed = flags(columns, "streamed", default=True) & ~arrived.at_once
     by = {
         "first_word": np.where(streamed, _first_word(experience, profile), UNJUDGED),
-        "typing": np.where(streamed, _typing(experience, profile), UNJUDGED),
+        "typing": np.where(streamed, typing, UNJUDGED),
         "silence": np.where(streamed, _silence(experience, profile), UNJUDGED),
         "answer": _answer(experience, ended, streamed, profile),
     }
@@ -71,10 +81,13 @@ def judge_replies(columns: Columns, profile: SloProfile, reasoning: Reasoning) -
         # An aborted reply that was fine so far could still have gone wrong.
         by[dimension] = np.where(ours & (by[dimension] == SERVED), UNJUDGED, by[dimension])
     by = {dimension: np.where(ended["client_error"], UNJUDGED, grades) for dimension, grades in by.items()}
-    return GradedReplies(by, _overall(by, ours, streamed & (profile.first_word is not None)), experience)
+    overall = _overall(by, ours, streamed & (profile.first_word is not None))
+    return GradedReplies(by, overall, experience, arrived, hidden & streamed)
 
 
-def _experience(columns: Columns, profile: SloProfile, reasoning: Reasoning, *, unfinished: Bools) -> Experience:
+def _experience(
+    columns: Columns, profile: SloProfile, reasoning: Reasoning, arrived: Bundling, ended: Mapping[str, Bools]
+) -> Experience:
     """Return what the user saw: of all text, or with `hidden` of the text outside reasoning."""
     suffix = "_visible" if reasoning == "hidden" else ""
     base = asked_at(columns, profile)
@@ -82,11 +95,13 @@ def _experience(columns: Columns, profile: SloProfile, reasoning: Reasoning, *, 
     events = numbers(columns, "events" + suffix)
     tokens = numbers(columns, "tokens_visible" if suffix else "tokens_out")
     tokens = np.where(np.isnan(tokens), events, tokens)
-    died_silent = np.where(unfinished & ~np.isnan(first), end - last, np.nan)
-    gap: Floats = np.fmax(numbers(columns, "longest_gap" + suffix), died_silent)
+    waiting_for_more = ended["ended_by_us"] & arrived.bundled
+    died_silent = np.where(~ended["finished"] & ~waiting_for_more & ~np.isnan(first), end - last, np.nan)
+    longest = np.where(arrived.held_gap, np.nan, numbers(columns, "longest_gap" + suffix))
+    gap: Floats = np.fmax(longest, died_silent)
     # Rounded to the nanosecond, as in the files: subtracting must not make a wait of exactly 1 s longer.
     return Experience(
-        waited=np.round(first - base, 9),
+        waited=np.where(arrived.at_once, np.nan, np.round(first - base, 9)),
         elapsed=np.round(end - base, 9),
         rate=np.round(_rate(numbers(columns, "tpot" + suffix), tokens, events, profile.typing), 9),
         gap=np.round(gap, 9),
@@ -144,10 +159,14 @@ def _first_word(experience: Experience, profile: SloProfile) -> Grades:
     return np.where(np.isnan(experience.waited), so_far, _at_most(experience.waited, *bounds)).astype(np.int8)
 
 
-def _typing(experience: Experience, profile: SloProfile) -> Grades:
+def _typing(slowest: Floats, fastest: Floats, profile: SloProfile) -> tuple[Grades, Bools]:
+    """Grade a range of typing speeds; where its ends get different grades, neither is known."""
     if profile.typing is None:
-        return np.full(len(experience.rate), UNJUDGED)
-    return _at_most(-experience.rate, -profile.typing.served, -profile.typing.strained)
+        return np.full(len(slowest), UNJUDGED), np.zeros(len(slowest), dtype=np.bool_)
+    bounds = -profile.typing.served, -profile.typing.strained
+    worst, best = _at_most(-slowest, *bounds), _at_most(-fastest, *bounds)
+    hidden = worst != best
+    return np.where(hidden, UNJUDGED, worst), hidden
 
 
 def _silence(experience: Experience, profile: SloProfile) -> Grades:

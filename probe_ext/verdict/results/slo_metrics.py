@@ -25,7 +25,8 @@ def reply_figures(
     """Return the figures of the replies in `rows`; `tokens` comes from `token_windows`."""
     fluidity, fluid = _fluidity(*(numbers(replies, name)[rows] for name in ("deadlines", "deadlines_missed")))
     sent = numbers(replies, "sent")[rows]
-    ttft = numbers(replies, "first")[rows] - sent
+    at_once = graded.arrived.at_once[rows]
+    ttft = np.where(at_once, np.nan, numbers(replies, "first")[rows] - sent)
     seen = graded.experience
     waited, rate, gap = (values[rows] for values in (seen.waited, seen.rate, seen.gap))
     grades = graded.overall[rows]

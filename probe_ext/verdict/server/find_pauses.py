@@ -1,16 +1,18 @@
 """Silent pauses, each with its start and end.
 
 A pause is a gap between two token events (from `gaps.csv`) of at least the profile's `silence.served`, or 2 s where the
-profile does not judge silence; or a silence of that length in which a reply died or was aborted.
+profile does not judge silence; or a silence of that length in which a reply died or was aborted. A gap in which the
+model went on writing, while something held its output back, is none.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from probe_ext.measure.outcome import FINISHED
+from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.grading.held_back import bundling, written_meanwhile
 from probe_ext.verdict.values.columns import Bools, Floats, Ints, numbers, texts
 from probe_ext.verdict.values.evidence import Columns, Evidence
 
@@ -47,6 +49,8 @@ def find_pauses(evidence: Evidence, min_seconds: float) -> Spans:
     row_of = _rows_of(set(names), texts(replies, "reply_id")) if names else {}
     resumed = np.array([row_of.get(name, -1) for name in names], dtype=np.int64)
     long, resumed = long[resumed >= 0], resumed[resumed >= 0]
+    silent = ~_held_back(evidence, long, resumed)
+    long, resumed = long[silent], resumed[silent]
     died = _died_silent(replies, min_seconds)
     spans = Spans(
         reply=np.concatenate([resumed, died]),
@@ -56,6 +60,13 @@ def find_pauses(evidence: Evidence, min_seconds: float) -> Spans:
     )
     order = np.lexsort((spans.reply, spans.end, spans.start))
     return Spans(spans.reply[order], spans.start[order], spans.end[order], spans.resumed[order])
+
+
+def _held_back(evidence: Evidence, gap: Ints, reply: Ints) -> Bools:
+    gaps, replies = evidence.gaps, evidence.replies
+    seconds = (numbers(gaps, "end") - numbers(gaps, "start"))[gap]
+    tpot = numbers(replies, "tpot")[reply]
+    return written_meanwhile(seconds, numbers(gaps, "tokens_together")[gap], tpot, bundling(replies).bundled[reply])
 
 
 def _rows_of(wanted: set[str], names: list[str]) -> dict[str, int]:
@@ -68,7 +79,10 @@ def _died_silent(replies: Columns, min_seconds: float) -> Ints:
     """Return the rows of replies that had begun and ended in a silence as long as a pause."""
     silent = np.flatnonzero(np.round(numbers(replies, "end") - numbers(replies, "last"), 9) >= min_seconds)
     outcomes = texts(replies, "outcome") if len(silent) else []
-    return np.array([row for row in silent.tolist() if outcomes[row] not in FINISHED], dtype=np.int64)
+    waiting = bundling(replies).bundled  # an aborted reply would have gone on with its next burst
+    ended = {row for row in silent.tolist() if outcomes[row] not in FINISHED}
+    ended -= {row for row in ended if waiting[row] and outcomes[row] == Outcome.ENDED_BY_US}
+    return np.array(sorted(ended), dtype=np.int64)
 
 
 def longest(spans: Spans, count: int) -> Ints:

@@ -22,6 +22,12 @@ _NOT_THE_MODEL = {"response_cache": "from a response cache", "cut_answers": "cut
 
 _NOT_THE_LOAD = {"equal_failures", "api_key"}
 """Checks whose replies are left out: what the server said of them, and what helps, is the answer."""
+TYPING_UNKNOWN = "typing_known"
+"""The finding that fails if the typing speed of too many replies is unknown."""
+_NARROWED_BY = {
+    TYPING_UNKNOWN: "Without typing speed, which is not known",
+    "not_streamed": "By the time until whole answers, as replies are not streamed",
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Context:
 
 def answer(estimate: CapacityEstimate, context: Context) -> Answer:
     """Return the whole answer. Whatever makes the run invalid, or the number doubtful, is said first."""
-    caveats = [_doubts(estimate, context.unjudged)]
+    caveats = [_doubts(estimate, context.unjudged), *_narrowed(context.findings)]
     if estimate.served_users is not None and (altered := altered_replies(context.bounds)):
         caveats.insert(0, f"With replies {altered}")
     first, rest = _clauses(estimate, context)
@@ -66,6 +72,12 @@ def _invalid(findings: Sequence[Finding]) -> str:
         return ""
     why = first.why.rstrip(".")
     return f"{why}. {first.advice.rstrip('.')}" if first.check in _NOT_THE_LOAD else why
+
+
+def _narrowed(findings: Sequence[Finding]) -> list[str]:
+    """Return what the answer does not cover, because something in front of the server changed how replies arrive."""
+    failed = {finding.check for finding in findings if finding.state == "fail"}
+    return [words for check, words in _NARROWED_BY.items() if check in failed]
 
 
 def altered_replies(bounds: Sequence[str]) -> str:

@@ -1,0 +1,191 @@
+"""Did replies arrive as the server wrote them, or did something hold their bytes back on the way?"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from probe_ext.measure.findings import FindingState
+from probe_ext.measure.table_rows import DOCUMENT, ONE_EVENT, STREAM
+from probe_ext.measure.timeline import BURST_S, MIN_BURST_TOKENS
+from probe_ext.verdict.checks.client_accuracy import MORE_WORKERS
+from probe_ext.verdict.checks.proxy_settings import SERVER_SETTINGS, proxy_advice
+from probe_ext.verdict.grading.held_back import MIN_SEGMENTS_PER_EVENT, MIN_STREAM_TOKENS
+from probe_ext.verdict.grading.reply_grades import GradedReplies
+from probe_ext.verdict.phrasing.formats import count, percent, seconds
+from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.verdict.values.columns import Bools, flags, numbers, texts
+from probe_ext.verdict.values.evidence import Columns, Evidence, quantile
+from probe_ext.verdict.values.finding import Finding
+
+MAX_UNRESOLVED_SHARE = 0.10
+"""Of all reads."""
+MAX_HIDDEN_SHARE = 0.10
+"""Of the replies that would be judged by their typing speed. A person is served if 90 % of their replies are, so more
+unjudged ones could change the state of a level."""
+MAX_HELD_SHARE = 0.05
+"""Of the streamed replies; a few may have met a lost packet or a busy moment."""
+MIN_TELLING_GAP_S = 1.0
+"""A gap this long is noticed; shorter bursts alone are no reason to warn."""
+MIN_TELLING_DELAY_S = 0.1
+"""Of the first word: a tenth of what the strictest of the usual promises allows."""
+MAX_UNSTREAMED_SHARE = 0.05
+"""Of the replies that were to be streamed; a few may be short or come from a cache."""
+
+
+def delivery_checks(evidence: Evidence, graded: GradedReplies) -> Iterator[Finding]:
+    """Yield the checks of streaming, of bytes and events that were held back, and of what that hides."""
+    yield _unresolved_reads(evidence.replies)
+    yield _not_streamed(evidence.replies, graded)
+    yield _held_back(evidence.replies, graded)
+    yield _held_in_events(evidence.replies, graded)
+    yield _typing_known(evidence.replies, graded)
+
+
+def _unresolved_reads(replies: Columns) -> Finding:
+    """Reads that carried several token events: the gaps between those are unknown."""
+    unresolved, reads = (numbers(replies, name) for name in ("reads_unresolved", "reads"))
+    if not np.nansum(reads):
+        return Finding("unresolved_reads", "unproven", False, "How many reads carried several tokens is not known.")
+    share = float(np.nansum(unresolved) / np.nansum(reads))
+    why = f"{percent(share)} of reads carried several tokens."
+    if share <= MAX_UNRESOLVED_SHARE:
+        return Finding("unresolved_reads", "pass", False, why)
+    why += " The gaps between those tokens are unknown."
+    together = _put_together(replies, unresolved > 0)
+    if together is None:
+        advice = (
+            f"The server or a proxy bundles tokens, or the load generator was late. {proxy_advice(_named(replies))}"
+        )
+        return Finding("unresolved_reads", "fail", False, why, f"{advice} {MORE_WORKERS}")
+    if together:
+        why += " The kernel received them together, so this machine is not the reason."
+        return Finding("unresolved_reads", "fail", False, why, proxy_advice(_named(replies)))
+    why += " The kernel received them one by one, so this machine read them too late."
+    return Finding("unresolved_reads", "fail", False, why, MORE_WORKERS)
+
+
+def _put_together(replies: Columns, among: Bools) -> bool | None:
+    """Tell whether tokens shared a read because they arrived together; None if neither source knows.
+
+    Segments show it directly. Without them: a bundle that was collected for longer than any read was late is not ours.
+    """
+    events, segments = numbers(replies, "events"), numbers(replies, "segments")
+    counted = among & ~np.isnan(segments) & (events > 1)
+    if counted.any():
+        return bool(segments[counted].sum() < MIN_SEGMENTS_PER_EVENT * events[counted].sum())
+    held, lag = numbers(replies, "held_max"), numbers(replies, "lag_max")
+    timed = among & ~np.isnan(held) & ~np.isnan(lag)
+    if not timed.any():
+        return None
+    return True if np.median(held[timed] / np.maximum(lag[timed], BURST_S)) > 2 else None
+
+
+def _not_streamed(replies: Columns, graded: GradedReplies) -> Finding:
+    """Replies that came in one piece although a stream was requested."""
+    how = np.array(texts(replies, "delivery"), dtype=object)
+    asked = np.isin(how, [STREAM, ONE_EVENT, DOCUMENT])
+    kinds = {
+        "one JSON document each": how == DOCUMENT,
+        "all text in one event": how == ONE_EVENT,
+        "all events at the same moment": graded.arrived.at_once,
+    }
+    pieces = np.logical_or.reduce(list(kinds.values())) & asked
+    total, whole = int(asked.sum()), int(pieces.sum())
+    if not total:
+        return Finding("not_streamed", "unproven", False, "No answer arrived that was to be streamed.")
+    if whole <= MAX_UNSTREAMED_SHARE * total:
+        said = "all were" if not whole else f"{things(whole, 'reply', 'replies')} came in one piece"
+        return Finding("not_streamed", "pass", False, f"Of {count(total)} replies that were to be streamed, {said}.")
+    found = {name: int((mask & asked).sum()) for name, mask in kinds.items()}
+    named = listed([f"{n:,} with {name}" for name, n in found.items() if n])
+    why = (
+        f"{_of(whole, total)} replies were not streamed although a stream was requested ({named}). They are judged by "
+        "the time until the whole answer; first word and typing speed are unknown."
+    )
+    most = max(found, key=found.__getitem__)
+    if most == "all events at the same moment":
+        advice = f"A proxy collects the stream until it ends. {proxy_advice(_named(replies))}"
+    elif most == "one JSON document each":
+        advice = (
+            "The server, or a gateway in front of it, ignores `stream: true`: look for its streaming setting. "
+            "If users get whole answers as well, request them so: --no-stream."
+        )
+    else:
+        advice = (
+            "The server, or a gateway in front of it, writes the answer first and streams it afterwards: look for "
+            "guardrails, plugins or a “fake stream” setting there."
+        )
+    return Finding("not_streamed", "fail", False, why, advice)
+
+
+def _held_back(replies: Columns, graded: GradedReplies) -> Finding:
+    """Several events at once, after a gap in which the model went on writing: something collects bytes."""
+    several = ~np.isnan(numbers(replies, "held_max"))
+    held = graded.arrived.bundled & several & ~graded.arrived.at_once
+    state, why = _bursts(replies, graded, held, "several events at once")
+    return Finding("held_back", state, False, why, proxy_advice(_named(replies)) if state == "fail" else "")
+
+
+def _held_in_events(replies: Columns, graded: GradedReplies) -> Finding:
+    """Many tokens in one event, after a gap in which the model went on writing: a parser or gateway collects text."""
+    several = ~np.isnan(numbers(replies, "held_max"))
+    held = graded.arrived.bundled & ~several & (numbers(replies, "events") > 1)
+    state, why = _bursts(replies, graded, held, "many tokens in one event")
+    return Finding("held_in_events", state, False, why, SERVER_SETTINGS if state == "fail" else "")
+
+
+def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> tuple[FindingState, str]:
+    """Say how many replies arrived in bursts, how large and how far apart these were, and what is not judged."""
+    streamed = flags(replies, "streamed", default=True) & (numbers(replies, "tokens_out") >= MIN_STREAM_TOKENS)
+    if not streamed.any() or np.isnan(numbers(replies, "tokens_held")[streamed]).all():
+        return "unproven", "Whether tokens arrived in bursts is not known."
+    gap, total, affected = numbers(replies, "longest_gap"), int(streamed.sum()), int(held.sum())
+    delay = (numbers(replies, "tokens_first") - 1) * numbers(replies, "tpot")
+    delayed = held & (numbers(replies, "tokens_first") >= MIN_BURST_TOKENS) & (delay >= MIN_TELLING_DELAY_S)
+    noticed, unjudged = held & (gap >= MIN_TELLING_GAP_S) | delayed, held & graded.typing_hidden
+    if affected <= MAX_HELD_SHARE * total or not (noticed | unjudged).any():
+        also = f" {_of(affected, total)} replies arrived in short bursts ({how})." if affected else ""
+        return "pass", f"No gap is due to output that was held back.{also}"
+    size = quantile(numbers(replies, "gap_tokens")[held], 0.5)
+    why = f"{_of(affected, total)} replies arrived in bursts ({how}): about {count(size)} tokens after a gap of "
+    why += f"{seconds(quantile(gap[held], 0.5))}, while the model went on writing."
+    late = delayed & (numbers(replies, "headers") >= numbers(replies, "first") - BURST_S)
+    if delayed.any():
+        why += f" Their first words came about {seconds(quantile(delay[delayed], 0.5))} later for it"
+        why += f", in {late.sum():,} of them the head too." if late.any() else "."
+    left_out = [(int((held & graded.arrived.held_gap).sum()), "gaps"), (int(unjudged.sum()), "typing speed")]
+    parts = [f"the {what} of {things(n, 'reply', 'replies')}" for n, what in left_out if n]
+    return "fail", f"{why} Not judged: {listed(parts)}." if parts else why
+
+
+def _typing_known(replies: Columns, graded: GradedReplies) -> Finding:
+    """Whether the typing speed of enough replies is known to judge levels by it."""
+    hidden, known = int(graded.typing_hidden.sum()), int((~np.isnan(graded.experience.rate)).sum())
+    total = hidden + known
+    if not total:
+        return Finding("typing_known", "unproven", False, "No reply has a typing speed.")
+    if hidden <= MAX_HIDDEN_SHARE * total:
+        return Finding("typing_known", "pass", False, f"The typing speed is known in {known:,} of {total:,} replies.")
+    counted = np.array([source == "events" for source in texts(replies, "tokens_from")], dtype=np.bool_)
+    uncounted = int((graded.typing_hidden & counted).sum())
+    reasons = [f"{hidden - uncounted:,} arrived in bursts"] if hidden > uncounted else []
+    reasons += [f"of {uncounted:,} the tokens were not counted, and events hold several"] if uncounted else []
+    why = (
+        f"Typing speed is not judged in {hidden:,} of {total:,} replies ({listed(reasons)}): it lies in a range that "
+        "both meets and misses the promise."
+    )
+    advice = (
+        "Let the server count tokens (--usage continuous or final)." if uncounted else proxy_advice(_named(replies))
+    )
+    return Finding("typing_known", "fail", False, why, advice)
+
+
+def _named(replies: Columns) -> Sequence[str]:
+    """Return the software that most replies name, the nearest first."""
+    named = Counter(via for via in texts(replies, "via") if via)
+    return named.most_common(1)[0][0].split(", ") if named else ()
+
+
+def _of(some: int, total: int) -> str:
+    return f"All {total:,}" if some == total else f"{some:,} of {total:,}"

@@ -1,0 +1,41 @@
+"""Which setting makes proxies and gateways pass bytes on at once."""
+
+from collections.abc import Sequence
+
+_SETTINGS = {
+    "nginx": "nginx: `proxy_buffering off;`, or let the server send `X-Accel-Buffering: no`",
+    "haproxy": "HAProxy: `option http-no-delay`",
+    "caddy": "Caddy: `flush_interval -1` in `reverse_proxy`",
+    "apache": "Apache: `flushpackets=on` in `ProxyPass`",
+    "traefik": "Traefik: no `buffering` middleware",
+    "envoy": "Envoy: no buffer filter or compressor on this route",
+    "kong": "Kong: `response_buffering` off for the route, and no plugin that reads response bodies",
+    "varnish": "Varnish: `set beresp.do_stream = true`",
+    "litellm": "LiteLLM: no guardrail or callback that collects the stream",
+    "cloudflare": "Cloudflare: no transformation or compression of this path",
+    "cloudfront": "CloudFront: no compression of this path",
+    "azure api management": 'Azure API Management: `buffer-response="false"` in `forward-request`',
+    "microsoft-iis": "IIS: `responseBufferLimit` 0 in the proxy settings",
+    "openresty": "OpenResty: `proxy_buffering off;`, and no body filter that collects",
+    "apisix": "APISIX: the `proxy-buffering` plugin with `disable_proxy_buffering`",
+}
+_COMMON = ("nginx", "haproxy", "caddy")
+SERVER_SETTINGS = (
+    "A tool-call or reasoning parser, or an interval of several tokens per event, holds them back: vLLM's "
+    "`--stream-interval` 1, another `--tool-call-parser`, or answers without tools. A gateway that rewrites events may "
+    "do it too."
+)
+
+
+def proxy_advice(software: Sequence[str]) -> str:
+    """Return the settings for the named software; where it names no proxy, those of the most common ones."""
+    names = [name.lower().split("/")[0] for name in software]
+    settings = [setting for key, setting in _SETTINGS.items() if any(key in name for name in names)]
+    if settings:
+        return f"Replies name {', '.join(software)}. Switch buffering off: {'; '.join(settings)}."
+    named = f"Replies name only {', '.join(software)}" if software else "Replies name no proxy"
+    common = "; ".join(_SETTINGS[key] for key in _COMMON)
+    return (
+        f"{named}; find out what stands between this machine and the server, and switch its buffering off: {common}. "
+        "Compression in a gateway holds bytes back as well. Or measure behind it."
+    )

@@ -1,0 +1,117 @@
+"""Do the counts of tokens agree with one another, and with what arrived?"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from probe_ext.measure.outcome import Outcome
+from probe_ext.verdict.phrasing.formats import count, percent
+from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.verdict.values.columns import numbers, texts
+from probe_ext.verdict.values.evidence import Columns, Evidence
+from probe_ext.verdict.values.finding import Finding
+
+MAX_EVENT_COUNTED_SHARE = 0.05
+"""Of the replies, whose tokens may be counted by stream events only."""
+MAX_CONTRADICTING_SHARE = 0.01
+"""Of the replies: a server that counts wrongly does so nearly always, and one odd reply changes no figure."""
+MAX_PROMPT_RATIO, MAX_PROMPT_TOKENS_APART = 1.5, 50
+"""Prompts that differ from the intended length by more than both are a warning: a chat template and a tokenizer that is
+only estimated explain less."""
+
+
+def token_checks(evidence: Evidence) -> Iterator[Finding]:
+    """Yield the checks of who counted tokens, of counts that contradict the text, and of prompt lengths."""
+    yield _token_source(evidence.replies)
+    yield _usage(evidence.replies)
+    yield _prompts(evidence.replies)
+
+
+def _token_source(replies: Columns) -> Finding:
+    known = zip(texts(replies, "tokens_from"), np.isnan(numbers(replies, "tokens_claimed")), strict=True)
+    sources = Counter(source if believed else "" for source, believed in known if source)
+    if not sources:
+        return Finding("token_source", "unproven", False, "How tokens were counted is not known.")
+    share = sources.get("events", 0) / sources.total()
+    if share <= MAX_EVENT_COUNTED_SHARE:
+        return Finding("token_source", "pass", False, "Tokens were counted by the server.")
+    why = f"For {percent(share)} of replies the server gave no token count: each stream event counts as one token."
+    advice = (
+        "Typing speed reads too low where events carry several tokens, and is then not judged; request usage "
+        "(--usage continuous or final)."
+    )
+    return Finding("token_source", "fail", False, why, advice)
+
+
+def _usage(replies: Columns) -> Finding:
+    """Counts of the server that contradict the text or one another."""
+    claimed, out, reasoning = (numbers(replies, c) for c in ("tokens_claimed", "tokens_out", "tokens_reasoning"))
+    counted = ~np.isnan(claimed) | np.array([source == "usage" for source in texts(replies, "tokens_from")], dtype=bool)
+    total = int(counted.sum())
+    if not total:
+        return Finding("usage", "unproven", False, "The server counted no tokens.")
+    zero, above = claimed == 0, claimed > np.fmax(out, 1)
+    below = ~np.isnan(claimed) & ~zero & ~above
+    odd_reasoning = reasoning > out
+    cases = [
+        (zero, "claim 0 tokens beside text", "events are counted instead"),
+        (above, _claims(claimed[above], out[above], "more"), "events are counted instead"),
+        (below, _claims(claimed[below], out[below], "fewer"), "events are counted instead"),
+        (odd_reasoning, "claim more reasoning than completion tokens", "the completion tokens are used"),
+    ]
+    wrong = zero | above | below | odd_reasoning
+    if int(wrong.sum()) <= MAX_CONTRADICTING_SHARE * total:
+        return Finding(
+            "usage", "pass", False, f"The server's counts fit the text of {_all_but(int(wrong.sum()), total)}."
+        )
+    said = [f"{things(int(mask.sum()), 'reply', 'replies')} {what}; {used}" for mask, what, used in cases if mask.any()]
+    why = f"The server's token counts contradict what arrived: {listed(said)}."
+    advice = (
+        "What gateway or server reports the usage? Compare with the server directly. Rates in tokens are as good as "
+        "the counts that are used; typing speed is not judged where events may hold several tokens."
+    )
+    return Finding("usage", "fail", False, why, advice)
+
+
+def _claims(claimed: np.ndarray, used: np.ndarray, than: str) -> str:
+    if not len(claimed):
+        return ""
+    medians = f"median {count(float(np.median(claimed)))}, {count(float(np.median(used)))} seen"
+    return f"claim far {than} tokens than their text has ({medians})"
+
+
+def _prompts(replies: Columns) -> Finding:
+    """Prompts as the server counts them, against the lengths that they were made for."""
+    given, meant = numbers(replies, "tokens_in"), numbers(replies, "tokens_meant")
+    first_turn = np.array([kind != "turn" for kind in texts(replies, "kind")], dtype=np.bool_)
+    complete = np.array([outcome == Outcome.COMPLETE for outcome in texts(replies, "outcome")], dtype=np.bool_)
+    known = first_turn & complete & ~np.isnan(given) & (meant > 0)
+    if not known.any():
+        return Finding(
+            "prompt_lengths", "unproven", False, "The lengths of prompts were not counted, or not set by this tool."
+        )
+    ratio = float(np.median(given[known] / meant[known]))
+    wide = np.abs(given[known] - meant[known]) > MAX_PROMPT_TOKENS_APART
+    wrong = wide & ((given[known] > MAX_PROMPT_RATIO * meant[known]) | (given[known] * MAX_PROMPT_RATIO < meant[known]))
+    counted, intended = float(np.median(given[known])), float(np.median(meant[known]))
+    lengths = f"{count(counted)} tokens by the server's count, {count(intended)} were meant"
+    if not wrong.mean() > MAX_CONTRADICTING_SHARE:
+        return Finding("prompt_lengths", "pass", False, f"The median prompt has {lengths}.")
+    why = f"{things(int(wrong.sum()), 'prompt')} differ from the intended length: the median has {lengths}"
+    why += f" ({ratio:.1f} times as many). The server's count is used."
+    if ratio > 1:
+        advice = (
+            "A gateway or chat template adds a long system prompt, or counts differently: first words take longer than "
+            "for prompts of the intended length. Check what is added, or set --input-tokens accordingly."
+        )
+    else:
+        advice = (
+            "Prompts are cut, or counted in another unit: first words come sooner than for prompts of the intended "
+            "length. Check the server's context length and truncation."
+        )
+    return Finding("prompt_lengths", "fail", False, why, advice)
+
+
+def _all_but(wrong: int, total: int) -> str:
+    return f"all {total:,} replies" if not wrong else f"{total - wrong:,} of {total:,} replies"

@@ -1,0 +1,234 @@
+"""Bytes that something held back, replies that are not streamed, and token counts that contradict what arrived."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from worlds import CHAT, columns, evidence, manifest, reply, staircase, worker
+
+from probe_ext.measure.table_rows import GapRow, ReplyRow
+from probe_ext.measure.timeline import TokenEvents, pace
+from probe_ext.report.outputs.gate import gate
+from probe_ext.verdict.checks.delivery import delivery_checks
+from probe_ext.verdict.checks.token_counts import token_checks
+from probe_ext.verdict.grading.reply_grades import SERVED, STRAINED, UNJUDGED, GradedReplies, judge_replies
+from probe_ext.verdict.judge import judge
+from probe_ext.verdict.server.find_pauses import find_pauses
+from probe_ext.verdict.values.finding import Finding
+
+STILL = staircase((1, 700))
+
+
+def bundled(
+    user: int = 0,
+    sent: float = 0.0,
+    *,
+    each: int = 64,
+    tokens: int = 200,
+    rate: float = 9.1,
+    wait: float = 0.2,
+    **more: Any,
+) -> ReplyRow:
+    """Return a reply that a model wrote evenly and a proxy passed on `each` tokens at a time."""
+    written = [sent + wait + n / rate for n in range(tokens)]
+    at = [written[min(n // each * each + each, tokens) - 1] for n in range(tokens)]
+    found = pace(TokenEvents(at, [1] * tokens, [True] * tokens), tokens)
+    assert found is not None
+    values: dict[str, Any] = {
+        "first": found.first, "last": found.last, "end": found.last, "headers": found.first, "tokens_out": tokens,
+        "first_visible": found.first, "tokens_first": found.tokens_first, "events": tokens, "events_visible": tokens,
+        "longest_gap": found.longest_gap, "gap_start": found.gap_start, "longest_gap_visible": found.longest_gap,
+        "gap_tokens": found.gap_tokens, "held_max": found.held_max, "tokens_held": found.tokens_held,
+        "tokens_visible": tokens, "reads": -(-tokens // each), "reads_unresolved": -(-tokens // each),
+        "segments": -(-tokens // each), "text_bytes": 4 * tokens, "tokens_meant": 100,
+    }  # fmt: skip
+    return reply(
+        user, sent, **{**values, "tpot": found.tpot, "tpot_visible": found.tpot, **more} | {"last": found.last}
+    )
+
+
+def graded(rows: Sequence[ReplyRow]) -> GradedReplies:
+    return judge_replies(columns(list(rows), ReplyRow), CHAT, "shown")
+
+
+def findings(rows: Sequence[ReplyRow]) -> dict[str, Finding]:
+    run = evidence(list(rows), STILL)
+    return {one.check: one for one in [*delivery_checks(run, graded(rows)), *token_checks(run)]}
+
+
+def many(row: Any, n: int = 20, **changes: Any) -> list[ReplyRow]:
+    return [row(0, 30.0 * k, **changes) for k in range(n)]
+
+
+def test_a_slow_model_behind_a_buffer_is_not_judged_by_its_gaps_or_an_uncertain_speed() -> None:
+    result = graded([bundled(each=64)])
+    assert result.by["silence"].tolist() == [UNJUDGED]
+    assert bool(result.typing_hidden[0])
+    assert result.by["typing"].tolist() == [UNJUDGED]
+    assert np.isnan(result.experience.rate[0])
+    assert np.isnan(result.experience.gap[0])
+
+
+@pytest.mark.parametrize(("rate", "grade"), [(55.0, SERVED), (9.1, STRAINED)])
+def test_a_speed_that_short_bursts_leave_no_doubt_about_is_judged(rate: float, grade: int) -> None:
+    result = graded([bundled(each=4, rate=rate)])
+    assert result.by["typing"].tolist() == [grade]
+    assert not result.typing_hidden[0]
+
+
+def test_a_model_that_is_fast_enough_at_worst_is_served_behind_a_buffer() -> None:
+    assert graded([bundled(each=64, rate=80.0)]).by["typing"].tolist() == [SERVED]
+
+
+def test_a_stall_of_the_server_stays_a_silence_although_reads_carry_several_tokens() -> None:
+    row = bundled(each=4, rate=50.0, longest_gap=5.0, longest_gap_visible=5.0, gap_tokens=4)
+    assert graded([row]).by["silence"].tolist() == [STRAINED]
+
+
+def test_one_stall_after_which_the_server_catches_up_is_a_silence() -> None:
+    row = reply(
+        0, 0.0, tokens_out=100, longest_gap=4.0, longest_gap_visible=4.0, gap_tokens=40, tokens_held=40, held_max=4.0
+    )
+    assert graded([row]).by["silence"].tolist() == [STRAINED]
+
+
+def test_tool_arguments_that_a_parser_held_back_are_no_silence() -> None:
+    row = reply(
+        0, 0.0, tokens_out=4400, events=2, events_visible=2, tpot=32.0 / 4399, longest_gap=32.0,
+        longest_gap_visible=32.0, gap_tokens=4390, tokens_held=4390, text_bytes=17_500, segments=3,
+    )  # fmt: skip
+    result = graded([row])
+    assert result.by["silence"].tolist() == [UNJUDGED]
+    assert result.overall.tolist() == [SERVED]
+    found = findings([row] * 20)["held_in_events"]
+    assert found.state == "fail"
+    assert "All 20 replies" in found.why
+    assert "parser" in found.advice
+
+
+def test_a_stream_in_one_burst_is_judged_by_its_whole_time() -> None:
+    late = bundled(each=1000, tokens=100, rate=20.0, tpot=None, tpot_visible=None)
+    result = graded([late])  # after 5.2 s; 1 s + 100/10 are allowed
+    assert bool(result.arrived.at_once[0])
+    assert result.by["first_word"].tolist() == [UNJUDGED]
+    assert result.by["answer"].tolist() == [SERVED]
+    assert result.overall.tolist() == [SERVED]
+
+
+def test_a_burst_that_this_machine_read_late_is_not_taken_for_a_whole_answer() -> None:
+    ours = bundled(each=1000, tokens=100, rate=20.0, tpot=None, tpot_visible=None, segments=101)
+    assert not graded([ours]).arrived.at_once[0]
+
+
+def test_aborted_in_a_burst_that_was_still_collected_is_no_silence() -> None:
+    row = bundled(outcome="ended_by_us", tpot=None, tpot_visible=None, end=40.0)
+    assert graded([row]).by["silence"].tolist() == [UNJUDGED]
+
+
+def test_speed_by_events_of_long_text_is_not_judged_unless_it_is_enough_at_least() -> None:
+    slow = reply(0, 0.0, tpot=0.5, tokens_from="events", text_bytes=20 * 30)
+    fast = reply(0, 0.0, tpot=0.05, tokens_from="events", text_bytes=20 * 30)
+    short = reply(0, 0.0, tpot=0.5, tokens_from="events", text_bytes=20 * 4)
+    result = graded([slow, fast, short])
+    assert result.typing_hidden.tolist() == [True, False, False]
+    assert result.by["typing"][1] == SERVED
+    assert result.by["typing"][2] not in (UNJUDGED, SERVED)
+    assert "tokens were not counted" in findings([slow] * 20)["typing_known"].why
+
+
+def test_held_back_names_numbers_and_the_setting() -> None:
+    found = findings(many(bundled, via="nginx/1.22.1, uvicorn"))
+    held = found["held_back"]
+    assert held.state == "fail"
+    assert "All 20 replies arrived in bursts" in held.why
+    assert "Their first words came about 6.9 s later for it, in 20 of them the head too." in held.why
+    assert "proxy_buffering off" in held.advice
+    assert "HAProxy" not in held.advice
+    reads = found["unresolved_reads"]
+    assert "received them together" in reads.why
+    assert "workers" not in reads.advice
+    assert found["typing_known"].state == "fail"
+
+
+@pytest.mark.parametrize(
+    ("changes", "blamed"),
+    [
+        ({"segments": 200}, True),
+        ({"segments": None, "lag_max": 0.0001}, False),
+        ({"segments": None, "lag_max": 9.0}, True),
+    ],
+)
+def test_more_workers_are_advised_only_if_the_client_may_be_to_blame(changes: dict[str, Any], blamed: bool) -> None:
+    advice = findings(many(bundled, **changes))["unresolved_reads"].advice
+    assert ("more workers" in advice) is blamed
+
+
+def test_an_unnamed_proxy_gets_the_settings_of_common_ones() -> None:
+    advice = findings(many(bundled))["held_back"].advice
+    assert all(setting in advice for setting in ("proxy_buffering off", "http-no-delay", "flush_interval -1"))
+
+
+@pytest.mark.parametrize(
+    ("delivery", "words"), [("document", "one JSON document"), ("one_event", "all text in one event")]
+)
+def test_that_nothing_streams_is_said(delivery: str, words: str) -> None:
+    rows = many(reply, streamed=False, delivery=delivery, first=None, tpot=None, events=0)
+    found = findings(rows)["not_streamed"]
+    assert found.state == "fail"
+    assert words in found.why
+    assert "All 20 replies" in found.why
+
+
+def test_replies_that_were_not_to_be_streamed_are_no_finding() -> None:
+    rows = many(reply, streamed=False, delivery="unstreamed", first=None, tpot=None, events=0)
+    assert findings(rows)["not_streamed"].state == "unproven"
+
+
+def test_good_replies_pass() -> None:
+    assert {name: one.state for name, one in findings(many(reply)).items() if one.state != "pass"} == {}
+
+
+def test_pauses_that_a_proxy_made_are_none() -> None:
+    proxied, stalled = bundled(0), reply(1, 0.0, longest_gap=5.0)
+    gaps = [GapRow(proxied.reply_id, 7.0, 14.0, 64, 64), GapRow(stalled.reply_id, 1.0, 6.0, 10, 1)]
+    spans = find_pauses(evidence([proxied, stalled], STILL, gaps=columns(gaps, GapRow)), 2.0)
+    assert spans.start.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"tokens_claimed": 0, "tokens_from": "events"}, "claim 0 tokens beside text; events are counted instead"),
+        (
+            {"tokens_claimed": 2000, "tokens_from": "events"},
+            "claim far more tokens than their text has (median 2,000, 20",
+        ),
+        ({"tokens_claimed": 1, "tokens_from": "events"}, "claim far fewer tokens"),
+        ({"tokens_reasoning": 50}, "claim more reasoning than completion tokens; the completion tokens are used"),
+    ],
+)
+def test_contradicting_counts_are_said_with_the_figure_that_is_used(changes: dict[str, Any], words: str) -> None:
+    found = findings(many(reply, **changes))["usage"]
+    assert found.state == "fail"
+    assert words in found.why
+    assert "20 replies" in found.why
+
+
+@pytest.mark.parametrize(("given", "state"), [(500, "fail"), (110, "pass"), (140, "pass"), (20, "fail")])
+def test_prompts_are_held_against_what_was_meant(given: int, state: str) -> None:
+    found = findings(many(reply, tokens_in=given))["prompt_lengths"]
+    assert found.state == state
+    assert ("5.0 times" in found.why) is (given == 500)
+
+
+def test_a_run_behind_a_buffer_says_first_that_typing_is_unknown_and_meets_no_gate() -> None:
+    rows = [bundled(u, 6.0 + 25 * k, wait=0.1, tokens=60, each=6, rate=9.5) for u in range(2) for k in range(40)]
+    run = evidence(rows, staircase((2, 1020)), manifest=manifest(workers=[worker(started=len(rows))]))
+    verdict = judge(run, CHAT)
+    assert verdict.sentence.startswith("Without typing speed, which is not known: ")
+    assert "typing" not in verdict.dimensions
+    found = gate(verdict.to_json(), 2)
+    assert found is not None
+    assert found.outcome == "unproven"
+    assert "typing speed" in found.sentence
