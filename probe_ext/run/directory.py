@@ -33,8 +33,8 @@ _RUN_FILE_PATTERNS = (
 )
 """files that `--force` removes"""
 
-MIN_FREE_BYTES = 100_000
-"""without this much free space no run begins: not even its manifest and some replies would fit"""
+MIN_FREE_BYTES = 2_800_000
+"""without this much free space no run begins: manifest, some replies and the page take as much (see disk_reserve.py)"""
 
 _locks: dict[Path, int] = {}
 """descriptors of the directories that runs of this process use; the kernel frees them when it ends, however it ends"""

@@ -16,7 +16,7 @@ from probe_ext.measure.safe_text import printable
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow, columns, values_of
 from probe_ext.run.manifest import replace_text
 
-_FORMULA_STARTS = ("=", "+", "-", "@")
+_FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """A spreadsheet would run such a text from a server as a formula; after an apostrophe it is shown."""
 R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow)
 
@@ -91,5 +91,10 @@ def _text(value: object) -> str:
         return "1" if value else "0"
     if isinstance(value, float):
         return repr(round(value, 9))
-    text = printable(str(value))
+    return plain_text(str(value))
+
+
+def plain_text(text: str) -> str:
+    """Return a text that is safe in a CSV file: without control characters, and no formula."""
+    text = printable(text)
     return f"'{text}" if text.lstrip().startswith(_FORMULA_STARTS) else text

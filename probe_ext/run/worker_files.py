@@ -15,6 +15,8 @@ from probe_ext.run.regular_files import check_regular
 
 Row = dict[str, str]
 _MAX_LABEL_BYTES = 10_000
+_MAX_TABLE_BYTES = 2 * 10**9
+"""seven million replies; the table is read as a whole"""
 
 
 class MergeError(Exception):
@@ -73,7 +75,7 @@ def read(manifest: Manifest, file: Path) -> WorkerFile:
     if run != manifest.get("run_id"):
         raise MergeError(f"{file}: belongs to run {run}, not to {manifest.get('run_id')}")
     try:
-        check_regular(file)
+        check_regular(file, _MAX_TABLE_BYTES)
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "is not valid UTF-8"

@@ -5,14 +5,16 @@ Times are seconds, speeds tokens per second, shares fractions of 1.
 """
 
 import difflib
+import reprlib
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from probe_ext.measure.fluidity import Deadlines
+from probe_ext.measure.safe_text import printable, safe_text
 from probe_ext.settings.errors import SettingsError
 
 Reasoning = Literal["shown", "hidden"]
@@ -20,6 +22,9 @@ REASONINGS: tuple[Reasoning, ...] = ("shown", "hidden")
 
 OBSOLETE_KEYS: Mapping[str, Set[str]] = {"users": {"broken_share_from", "decided_from"}, "level": {"min_replies"}}
 """By section. Profiles of older runs have them; they have no effect."""
+
+_MAX_PROFILE_BYTES = 64 * 1024
+_MAX_MESSAGE_LENGTH = 500
 
 Positive = Field(gt=0, allow_inf_nan=False)
 Share = Field(ge=0, le=1)
@@ -93,8 +98,8 @@ class LevelRule(_Section):
 class SloProfile(_Section):
     """A validated profile."""
 
-    name: str = Field(min_length=1, max_length=60)
-    description: str = ""
+    name: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(printable)]
+    description: Annotated[str, AfterValidator(printable)] = ""
     first_word: FirstWord | None = None
     first_word_from: Literal["due", "sent"] = "due"
     """`due`: when the user wanted to send, less our own delay (so waiting in an accept queue counts);
@@ -127,10 +132,16 @@ def load_profile(name_or_path: str, folder: Path) -> SloProfile:
     """
     path = _find(name_or_path, folder)
     try:
+        if path.stat().st_size > _MAX_PROFILE_BYTES:
+            raise SettingsError(f"--slo {name_or_path}: {path}: is larger than {_MAX_PROFILE_BYTES // 1024} KiB")
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"--slo {name_or_path}: {path}: cannot be read: {_line(error)}") from error
     except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: is not valid YAML: {_line(error)}") from error
+    except RecursionError as error:
+        raise SettingsError(f"{path}: is not valid YAML: it is nested too deeply") from error
+    except (ValueError, TypeError) as error:  # impossible dates, integers too long to convert, unhashable keys
         raise SettingsError(f"{path}: is not valid YAML: {_line(error)}") from error
     if not isinstance(raw, dict):
         raise SettingsError(
@@ -139,7 +150,9 @@ def load_profile(name_or_path: str, folder: Path) -> SloProfile:
     try:
         return SloProfile.model_validate({"name": path.stem, **raw})
     except ValidationError as error:
-        raise SettingsError(f"{path}: {_first_error(error)}") from error
+        raise SettingsError(f"{path}: {safe_text(_first_error(error), length=_MAX_MESSAGE_LENGTH)}") from error
+    except (RecursionError, TypeError) as error:  # aliases of themselves, keys that are not text
+        raise SettingsError(f"{path}: must contain keys and values, without aliases") from error
 
 
 def profile_of_run(recorded: Mapping[str, Any]) -> SloProfile:
@@ -189,7 +202,7 @@ def _first_error(error: ValidationError) -> str:
         return f"{key}: is missing"
     if detail["type"] == "value_error":
         return f"{key}.{_line(detail['ctx']['error'])}"
-    return f"{key}: {detail['input']!r}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    return f"{key}: {reprlib.repr(detail['input'])}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
@@ -216,4 +229,4 @@ def _suggestion(word: str, known: list[str]) -> str:
 
 
 def _line(error: Any) -> str:
-    return " ".join(str(getattr(error, "strerror", None) or error).split())
+    return safe_text(str(getattr(error, "strerror", None) or error), length=_MAX_MESSAGE_LENGTH)

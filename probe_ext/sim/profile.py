@@ -5,6 +5,7 @@ extend one with ``base: NAME`` and override some keys. An invalid file raises :c
 names key, value and file.
 """
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, get_type_hints
 import yaml
 
 BUILT_IN_DIR = Path(__file__).parent / "profiles"
+_MAX_PROFILE_BYTES = 64 * 1024
 _TYPE_NAMES = {int: "integer", bool: "boolean", str: "string"}
 
 
@@ -117,48 +119,52 @@ def _required_keys() -> set[str]:
 
 def _read_keys(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > _MAX_PROFILE_BYTES:
+            raise ProfileError(f"profile: {path} is larger than {_MAX_PROFILE_BYTES // 1024} KiB")
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ProfileError(f"profile: cannot read {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise ProfileError(f"profile: {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except (RecursionError, ValueError, TypeError) as error:  # nested too deeply, not UTF-8, impossible dates
+        raise ProfileError(f"profile: {path} is not valid YAML: {type(error).__name__}") from error
     if not isinstance(loaded, Mapping):
         raise ProfileError(f"profile: {path} is not a YAML mapping")
     values = {str(key): value for key, value in loaded.items()}
     base = values.pop("base", None)
     if base is None:
         return values
-    if base not in profile_names():
-        raise ProfileError(f"base: {base!r} in {path} is not one of {', '.join(profile_names())}")
+    if not isinstance(base, str) or base not in profile_names():
+        raise ProfileError(f"base: {reprlib.repr(base)} in {path} is not one of {', '.join(profile_names())}")
     return {**_read_keys(BUILT_IN_DIR / f"{base}.yaml"), "name": path.stem, **values}
 
 
 def _parse_value(key: str, value: object, types: Mapping[str, Any], path: Path) -> object:
     if key not in types:
-        raise ProfileError(f"{key}: unknown key (value {value!r}) in {path}")
+        raise ProfileError(f"{key}: unknown key (value {reprlib.repr(value)}) in {path}")
     expected = types[key]
     if expected is float or expected == (float | None):
         return _parse_number(key, value, path)
     if type(value) is not expected:
-        raise ProfileError(f"{key}: {value!r} in {path} is not a valid {_TYPE_NAMES[expected]}")
+        raise ProfileError(f"{key}: {reprlib.repr(value)} in {path} is not a valid {_TYPE_NAMES[expected]}")
     return value
 
 
 def _parse_number(key: str, value: object, path: Path) -> float:
     # YAML 1.1 reads 6.9e9 as a string (it requires e+9), so numeric strings are accepted.
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ProfileError(f"{key}: {value!r} in {path} is not a number")
+        raise ProfileError(f"{key}: {reprlib.repr(value)} in {path} is not a number")
     try:
         return float(value)
-    except ValueError:
-        raise ProfileError(f"{key}: {value!r} in {path} is not a number") from None
+    except (ValueError, OverflowError):
+        raise ProfileError(f"{key}: {reprlib.repr(value)} in {path} is not a number") from None
 
 
 def _validate(profile: Profile, path: Path) -> None:
     for f in fields(Profile):
         value = getattr(profile, f.name)
         if isinstance(value, int | float) and not isinstance(value, bool) and not 0 <= value < float("inf"):
-            raise ProfileError(f"{f.name}: {value!r} in {path} must be finite and not negative")
+            raise ProfileError(f"{f.name}: {reprlib.repr(value)} in {path} must be finite and not negative")
     for key in ("block_size", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "memory_bandwidth", "flops",
                 "layers", "kv_heads", "head_size", "kv_element_bytes", "reply_tokens_mean"):  # fmt: skip
         if getattr(profile, key) <= 0:

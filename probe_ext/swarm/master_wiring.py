@@ -19,6 +19,7 @@ from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.bound_addresses import is_loopback, is_open
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.master.coordinator import Coordinator
+from probe_ext.swarm.master.locust_csv import PlainTables
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.preparation.wait_for_workers import join_command, outlive_workers, wait_for_workers
 from probe_ext.swarm.run_end import RunEnd
@@ -90,6 +91,7 @@ def _wire_web(process: ProcessState, coordinator: Coordinator, start: RunStart) 
     exporter = Exporter(environment)
     process.on_reply = exporter.add
     serve(environment, exporter)
+    environment.web_ui.stats_csv_writer = PlainTables(environment.web_ui.stats_csv_writer)
 
 
 def _wait_for_workers(coordinator: Coordinator, display: RunDisplay) -> None:

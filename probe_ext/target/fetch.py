@@ -3,9 +3,8 @@
 A `Fetcher` does not raise for network or server errors: it returns `Failed`, whose text contains neither URLs nor
 exception messages, since both may contain secrets.
 
-A socket's timeout limits single reads, so a server that drips its headers could hold a call for hours, and name
-resolution has no timeout at all. So each call runs in a thread of its own (a greenlet under gevent), which is given up
-at the deadline: its socket is shut down, which ends it, unless it is still resolving a name.
+A call that is not over at its deadline is given up, whatever it waits for: its socket is shut down, which ends it,
+unless it is still resolving a name.
 """
 
 import http.client
@@ -25,6 +24,7 @@ from requests.auth import AuthBase
 
 from probe_ext.measure import clock
 from probe_ext.target.call_result import Answer, Failed
+from probe_ext.target.deadline import Late, within
 from probe_ext.target.urls import origin, same_place, shown
 from probe_ext.tls_trust import SYSTEM, TlsSettings, client_context, why_refused
 
@@ -144,25 +144,12 @@ class Fetcher:
         self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
         if len(self._abandoned) >= _MAX_ABANDONED:
             return Failed("timed out")
-        results: list[Answer | Failed] = []
-        failures: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                results.append(call(seconds))
-            except BaseException as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        thread.join(seconds + _MIN_TIMEOUT_S)
-        if thread.is_alive():
+        try:
+            return within(seconds + _MIN_TIMEOUT_S, lambda: call(seconds))
+        except Late as late:
             self._shut_down()
-            self._abandoned.append(thread)
+            self._abandoned.append(late.thread)
             return Failed("timed out")
-        if failures:
-            raise failures[0]
-        return results[0]
 
     def _shut_down(self) -> None:
         """End whatever waits for a server. Calls of other threads on this fetcher fail too, and are repeated."""

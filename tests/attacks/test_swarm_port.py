@@ -16,12 +16,13 @@ pytestmark = pytest.mark.attacks
 
 TOKEN = "a token that nobody guesses"
 USERS = ("-u", "4", "-r", "4", "-t", "14s")
+LONGER = (*USERS[:-1], "40s")
 
 
 @pytest.mark.parametrize("token", ["", TOKEN])
 def test_strangers_change_nothing(tmp_path: Path, token: str) -> None:
     secret = {"PROBE_SWARM_TOKEN": token} if token else {}
-    with sim() as server, swarm(server.url, tmp_path / "run", *USERS, expect=1, env=secret) as it:
+    with sim() as server, swarm(server.url, tmp_path / "run", *LONGER, expect=1, env=secret) as it:
         it.join(env={**os.environ, **secret})
         it.wait_for_replies(4)
         run, worker = it.manifest()["run_id"], it.manifest()["workers"][0]["id"]

@@ -10,6 +10,7 @@ import pytest
 from exchange_helpers import ask
 from scripted_server import Peer, ScriptedServer
 
+from probe_ext.client.exchange import Limits
 from probe_ext.client.reply import Ending, Reply, ReplyReader
 from probe_ext.client.wire.kernel_receive import READ_SIZE_BYTES, SLICE_BYTES, Arrivals
 from probe_ext.measure.outcome import Outcome
@@ -113,7 +114,7 @@ def test_a_flood_leaves_turns_to_others() -> None:
     other = gevent.spawn(others)
     try:
         with ScriptedServer(send) as server:
-            reply = ask(server)
+            reply = ask(server, Limits(first=25.0, gap=25.0, total=25.0))
     finally:
         other.kill()
     assert reply.outcome is Outcome.BAD_DATA

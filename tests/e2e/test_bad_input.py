@@ -410,11 +410,11 @@ def test_missing_metrics_are_a_finding(tmp_path: Path, how: tuple[str, str], why
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 160 KiB."""
+    """A file system of 4 MiB."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")
-    command = [str(mount), "-t", "tmpfs", "-o", "size=160k", "probe-test", str(place)]
+    command = [str(mount), "-t", "tmpfs", "-o", "size=4m", "probe-test", str(place)]
     if mount is None or subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("NOT CHECKED: a full disk, since this user may not mount a small file system")
     try:
@@ -437,7 +437,7 @@ def fill(disk: Path) -> Path:
 
 
 @pytest.mark.parametrize("freed", [False, True], ids=["for good", "for a while"])
-def test_full_disk_loses_only_what_it_refused(sim: str, small_disk: Path, tmp_path: Path, *, freed: bool) -> None:
+def test_a_disk_that_fills_up_loses_nothing(sim: str, small_disk: Path, tmp_path: Path, *, freed: bool) -> None:
     out, log = small_disk / "run", tmp_path / "log"
     arguments = ["capacity", "--host", sim, "-u", "4", "-r", "4", "--out", out]
     arguments += ["--max-tokens", "30", "--warm-up", "off"]
@@ -465,16 +465,12 @@ def test_full_disk_loses_only_what_it_refused(sim: str, small_disk: Path, tmp_pa
     assert len(told) == 1
     if freed:
         assert "written later" in told[0]
-        assert not any(lost.values())
-        check_accounts(Run(out, 0, text), nodes=1)
-    else:
-        assert run.code == 3
-        assert "could not be written" in told[0]
-        assert lost[told[0]]
-        assert f"--out {out}: the disk did not take" in text
-        started = run.manifest["workers"][0]["started"]
-        missing = int(told[0].rpartition("; ")[2].split()[0])
-        assert len(run.rows()) + missing == started
+    else:  # the rows and the page fit into the space that was reserved before the start
+        assert run.code == 0
+        assert text.count("run.json: No space left") <= 1  # not every few seconds
+    assert not any(lost.values())
+    check_accounts(Run(out, 0, text), nodes=1)
+    assert (out / "capacity.html").stat().st_size > 10_000
 
 
 def test_writes_nothing_into_the_project(good: Path) -> None:

@@ -91,6 +91,28 @@ def test_a_field_of_fifty_megabytes_is_a_bad_line(run: Path, quote: str) -> None
     assert main(["report", str(run)]) in {0, 3}
 
 
+def test_holes_of_a_terabyte_are_not_read(run: Path) -> None:
+    for name in ("sketches.jsonl", "locust_stats.csv", "locust_stats_history.csv"):
+        (run / name).touch()
+        os.truncate(run / name, 2**40)
+    path = run / "requests.csv"
+    rows, lines = len(frames.load(run).replies["reply_id"]), path.read_text().count("\n")
+    os.truncate(path, 2**40)
+    evidence = frames.load(run)
+    assert len(evidence.replies["reply_id"]) == rows
+    assert f"requests.csv: line {lines + 1}: cut off (no line end), ignored" in evidence.damage
+    assert {line.partition(":")[0] for line in evidence.damage} >= {"sketches.jsonl", "locust_stats.csv"}
+
+
+@pytest.mark.parametrize("value", ["1e308", "-1", "-1e308"])
+def test_server_metrics_that_cannot_be_are_bad_lines(run: Path, value: str) -> None:
+    with (run / "server.csv").open("a") as file:
+        file.write(f"1.0,http://x/metrics,0,waiting,{value}\n")
+    evidence = frames.load(run)
+    assert any("server.csv" in line and "not valid rows" in line for line in evidence.damage)
+    assert main(["report", str(run)]) != 3
+
+
 def test_links_beside_the_outputs_are_replaced_and_not_followed(run: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("mine")

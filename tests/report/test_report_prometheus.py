@@ -1,9 +1,11 @@
 """`probe report --prometheus`: only the window, each sample once, one-line errors."""
 
 import argparse
+import contextlib
 import csv
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +17,9 @@ from prometheus_fake import Fake, serving
 
 from probe_ext.exit_codes import ExitCode
 from probe_ext.report import report_command
-from probe_ext.report.inputs import frames
+from probe_ext.report.inputs import frames, prometheus_client
 from probe_ext.report.inputs import prometheus_import as from_prometheus
-from probe_ext.report.inputs.prometheus_client import Prometheus
+from probe_ext.report.inputs.prometheus_client import Prometheus, PrometheusError
 from probe_ext.report.inputs.prometheus_import import PIECE_S, groups, pieces
 from probe_ext.run import manifest
 from probe_ext.settings.errors import SettingsError
@@ -227,6 +229,48 @@ def test_a_prometheus_that_does_not_answer_times_out() -> None:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         with pytest.raises(Exception, match="timed out"):
             Prometheus(PrometheusSource(url), timeout=0.05).clock_offset()
+
+
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\n\r\n{", b"HTTP/1.1 200 OK\r\nX: "])
+def test_a_prometheus_that_drips_is_given_up(start: bytes) -> None:
+    over = threading.Event()
+
+    def drip() -> None:
+        peer, _ = listener.accept()
+        with contextlib.suppress(OSError):
+            peer.recv(65536)
+            peer.sendall(start)
+            while not over.wait(0.01):
+                peer.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(PrometheusError, match="timed out"):
+            Prometheus(PrometheusSource(url), timeout=0.5).clock_offset()
+        over.set()
+
+
+def test_a_prometheus_with_an_endless_response_is_given_up(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prometheus_client, "MAX_BODY_BYTES", 10)
+    with pytest.raises(PrometheusError, match="response exceeds 10 bytes"):
+        Prometheus(PrometheusSource(fake.url)).clock_offset()
+
+
+def test_all_queries_of_a_report_have_one_deadline(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prometheus_client, "TOTAL_TIMEOUT_S", 0.0)
+    with pytest.raises(PrometheusError, match="timed out"):
+        Prometheus(PrometheusSource(fake.url)).clock_offset()
+
+
+@pytest.mark.parametrize("key", ["started_unix", "duration"])
+@pytest.mark.parametrize("value", [1e300, -1.0, 1e12])
+def test_a_window_that_cannot_be_is_one_line(
+    run: Path, fake: Fake, capsys: pytest.CaptureFixture[str], key: str, value: float
+) -> None:
+    manifest.write(run, {**manifest.read(run), key: value})
+    assert report(str(run), "--prometheus", fake.url) == ExitCode.USAGE
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_without_matches_the_error_names_the_query(run: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:

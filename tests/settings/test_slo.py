@@ -1,5 +1,7 @@
 """The shipped SLO profiles, and the errors for invalid ones."""
 
+import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,41 @@ def test_a_misspelt_key_is_reported_before_a_missing_one(tmp_path: Path) -> None
     path.write_text("first_word: {servd: 1, strained: 10}\n", encoding="utf-8")
     with pytest.raises(SettingsError, match=r"first_word\.servd: unknown key.*served"):
         load_profile(str(path), tmp_path)
+
+
+ALIASES = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 8)}]\n" for old, new in pairwise("abcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[" * 30_000, "a: {" * 10_000, "a: " + "9" * 5000, "a: 2020-13-45", "? [1]\n: 2", "&a [*a]", "&a {name: *a}"),
+        *(ALIASES + "name: *i\n", "<<: 5", "!foo bar", "!!python/object/apply:os.system [exit]", "\x00", "#" * 70_000),
+        *('"\\e[31m\\u202e": 1', "name: [1]\n" + "x: 1\n" * 1000, "--- 1\n--- 2\n"),
+    ],
+)
+def test_hostile_files_are_one_plain_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_profile(str(path), tmp_path)
+    said = str(caught.value)
+    assert str(path) in said
+    assert said.isprintable()
+    assert len(said) < 1000
+
+
+def test_a_hole_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.touch()
+    os.truncate(path, 2**40)
+    with pytest.raises(SettingsError, match="is larger than 64 KiB"):
+        load_profile(str(path), tmp_path)
+
+
+def test_names_are_printable(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text('name: "\\e[31m\\u202ered"\n')
+    assert load_profile(str(path), tmp_path).name == " [31m red"

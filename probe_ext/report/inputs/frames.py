@@ -21,6 +21,8 @@ from probe_ext.run.regular_files import check_regular
 from probe_ext.verdict.values.evidence import Columns, Evidence, LocustCounts, Window
 
 _MAX_TIME_S = 1e9
+_MAX_RECORD_BYTES = 1 << 24
+_MAX_LOCUST_BYTES = 2 * 10**9
 _OUR_TYPE = "LLM"
 """Type of our replies' rows in Locust's tables."""
 WindowKey = tuple[str, float, float]
@@ -122,10 +124,10 @@ def _records(path: Path, damage: list[str]) -> dict[tuple[str, WindowKey], dict[
         damage.append(f"{path.name}: not a regular file, ignored")
         return records
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(lambda: file.readline(_MAX_RECORD_BYTES), b""), 1):
             if not line.endswith(b"\n"):
                 damage.append(f"{path.name}: line {number}: cut off (no line end), ignored")
-                continue
+                break  # the rest of a longer line, or nothing
             try:
                 record = json.loads(line)
                 key = (str(record["metric"]), float(record["start"]), float(record["seconds"]))
@@ -155,6 +157,7 @@ def _locust(path: Path, damage: list[str]) -> LocustCounts | None:
         damage.append(f"{path.name}: missing")
         return None
     try:
+        check_regular(path, _MAX_LOCUST_BYTES)
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="replace", on_bad_lines="skip")
         table[table["Name"] == "Aggregated"].iloc[-1]  # the last row: without it, the file is incomplete
         ours = table[table["Type"] == _OUR_TYPE]  # a locustfile may have other users beside ours
@@ -171,6 +174,7 @@ def _locust_history(path: Path, content: manifest.Manifest, damage: list[str]) -
         return {}
     names = ["Timestamp", "Name", "Requests/s", "Failures/s"]
     try:
+        check_regular(path, _MAX_LOCUST_BYTES)
         table = pd.read_csv(path, usecols=names, dtype=str, encoding_errors="replace", on_bad_lines="skip")
         table = table[table["Name"] == "Aggregated"].drop(columns="Name").apply(pd.to_numeric, errors="coerce").dropna()
     except (OSError, ValueError) as error:

@@ -12,6 +12,8 @@ from probe_ext.run.regular_files import check_regular
 
 _BLOCK_BYTES = 1 << 24
 _MAX_HEADER_BYTES = 1 << 16
+_MAX_LINE_BYTES = 1 << 26
+"""Nothing is read from a longer line on: a hole in a file may be a terabyte of zeros."""
 _MAX_NAMED = 3
 """Bad lines that are listed; the others are only counted."""
 
@@ -87,6 +89,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
                 yield rest + block[:cut]
                 rest = b""
             rest += block[cut:]
+            if len(rest) > _MAX_LINE_BYTES:
+                break
         if rest:
             yield rest
 

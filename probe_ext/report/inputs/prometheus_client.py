@@ -18,10 +18,16 @@ from urllib3.util.retry import Retry
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE, PrometheusSource
+from probe_ext.target.deadline import Late, within
 from probe_ext.target.fetch import TlsAdapter, why_failed
 from probe_ext.tls_trust import SYSTEM, TlsFileError
 
 TIMEOUT_S = 30.0
+"""Of one query, headers and body included."""
+TOTAL_TIMEOUT_S = 300.0
+"""Of all queries of a report."""
+MAX_BODY_BYTES = 256 * 2**20
+_CHUNK_BYTES = 1 << 20
 _RETRIES = Retry(total=2, backoff_factor=0.3, status_forcelist=(502, 503, 504), raise_on_status=False)
 _STATUS = re.compile(r"HTTP Status Code (\d+) \((.*)\)", re.DOTALL)
 _ERROR_FIELD = re.compile(r'"error"\s*:\s*"((?:[^"\\]|\\.)*)"')
@@ -43,12 +49,33 @@ class Series:
     """Unix time of the scrape, and the value"""
 
 
+class _LimitedSession(requests.Session):
+    """Reads no more of a response than MAX_BODY_BYTES."""
+
+    def send(self, request: requests.PreparedRequest, **how: Any) -> requests.Response:
+        """Send a request. `requests.ConnectionError` if the response is larger."""
+        response = super().send(request, **{**how, "stream": True})
+        body = bytearray()
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                response.close()
+                raise TooLargeError
+        response._content = bytes(body)  # noqa: SLF001 - as requests itself does for what it reads
+        return response
+
+
+class TooLargeError(requests.RequestException):
+    """A response exceeds MAX_BODY_BYTES."""
+
+
 class Prometheus:
     """One Prometheus, limited to the series that the matchers select. Every call may raise PrometheusError."""
 
     def __init__(self, source: PrometheusSource, timeout: float = TIMEOUT_S) -> None:
         self._source = source
-        session = requests.Session()
+        self._timeout, self._until = timeout, clock.monotonic() + TOTAL_TIMEOUT_S
+        session = _LimitedSession()
         session.trust_env = False  # a .netrc would replace the given header
         headers = {"Authorization": source.authorization} if source.authorization else {}
         self._client = PrometheusConnect(source.url, headers, session=session, retry=_RETRIES, timeout=timeout)
@@ -93,11 +120,16 @@ class Prometheus:
 
     def _call(self, call: Callable[[], T]) -> T:
         """Return the result, or raise PrometheusError with the reason."""
+        left = min(self._timeout, self._until - clock.monotonic())
         try:
-            return call()
+            return within(max(0.0, left), call)
+        except Late:
+            why = "timed out"
+        except TooLargeError:
+            why = f"response exceeds {MAX_BODY_BYTES} bytes"
         except PrometheusApiClientException as error:
             why = _refusal(str(error), has_header=self._source.authorization is not None)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError):
             why = "not the response of a Prometheus"
         except (requests.RequestException, OSError) as error:
             why = why_failed(error)

@@ -27,6 +27,7 @@ from probe_ext.verdict.phrasing.plurals import things
 
 PIECE_S = 300
 """Seconds per query, which limits the size of a response."""
+_MAX_DURATION_S, _MAX_UNIX_TIME_S = 1e7, 1e11
 _MAX_NAME_CHARACTERS = 1500
 """Metric names per query, which is part of a URL."""
 _PROCESS_START = "process_start_time_seconds"
@@ -102,6 +103,8 @@ def window(run: Path, content: manifest.Manifest) -> tuple[float, float]:
         evidence = frames.load(run)
         moments = np.concatenate([evidence.users["t"], evidence.replies["end"]])
         length = float(np.nanmax(moments)) if np.isfinite(moments).any() else 0.0
+    if not (0 <= begun <= _MAX_UNIX_TIME_S and 0 <= length <= _MAX_DURATION_S):
+        raise PrometheusError(f"--prometheus: {directory.MANIFEST}: started_unix or duration: not a valid time")
     return float(begun), float(begun) + max(float(length), 1.0)
 
 

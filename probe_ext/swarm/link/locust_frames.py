@@ -22,6 +22,7 @@ from probe_ext.swarm.link.seals import Kind, MasterSeals, WorkerSeals, frame_of,
 logger = logging.getLogger(__name__)
 
 MAX_FRAME_BYTES = 32 * 1024 * 1024  # a worker's batch stays below 10 MiB even with thousands of half-hour replies
+MAX_WAITING_FRAMES = 100  # per connection; ZeroMQ never frees those of a second connection in one name
 MAX_STRANGER_FRAME_BYTES = 16 * 1024  # a small frame may decode to 60 times its size
 UNUSABLE = "probe_unusable"
 
@@ -155,11 +156,12 @@ def _receive(receive: Callable[[], Any]) -> Any:
 
 
 def _limited(make: Callable[..., None]) -> Callable[..., None]:
-    """Limit the size of what a socket accepts; ZeroMQ disconnects a peer that exceeds it."""
+    """Limit the size of what a socket accepts, and its number; ZeroMQ disconnects a peer that exceeds the first."""
 
     def make_limited(sock: Any, *arguments: Any) -> None:
         make(sock, *arguments)
         sock.socket.setsockopt(zmqrpc.zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+        sock.socket.setsockopt(zmqrpc.zmq.RCVHWM, MAX_WAITING_FRAMES)
 
     return make_limited
 

@@ -78,6 +78,7 @@ class ActiveRun(RunFacts):
         self.calibration = calibration_store.load()
         self.collector = Collector(self.id, directory, self._add_reply, self._offset_at)
         self._manifest_writer: Any = None
+        self._manifest_failed = False
         """the thread that writes the manifest"""
         self._last_users: UserRow | None = None
         self.live = None
@@ -243,8 +244,9 @@ class ActiveRun(RunFacts):
             self._manifest_writer = gevent.get_hub().threadpool.spawn(_write, self.directory, describe(self))
 
     def _log_error(self, error: OSError | None) -> None:
-        if error:
+        if error and not self._manifest_failed:  # once, not every few seconds
             logger.warning("%s: %s", self.directory / places.MANIFEST, error.strerror or error)
+        self._manifest_failed = error is not None
 
 
 def _write(directory: Path, content: manifest.Manifest) -> OSError | None:

@@ -7,17 +7,55 @@ import contextlib
 import csv
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gevent
 from locust.env import Environment
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter
 
+from probe_ext.measure.safe_text import printable
 from probe_ext.run.manifest import replace_text
+from probe_ext.run.tables import plain_text
 
 logger = logging.getLogger(__name__)
+
+
+class _PlainWriter:
+    """A csv.writer whose texts are safe: names and messages may repeat what a server or a worker said."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def writerow(self, row: Iterable[Any]) -> None:
+        """Write a row."""
+        self._writer.writerow([_plain(value) if isinstance(value, str) else value for value in row])
+
+    def writerows(self, rows: Iterable[Iterable[Any]]) -> None:
+        """Write rows."""
+        for row in rows:
+            self.writerow(row)
+
+
+def _plain(text: str) -> str:
+    """Keep the lines of a traceback apart."""
+    first, *more = text.split("\n")
+    return "\n".join([plain_text(first), *map(printable, more)])
+
+
+class PlainTables:
+    """Locust's tables for the web UI's downloads, with safe texts."""
+
+    def __init__(self, tables: Any) -> None:
+        self._tables = tables
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._tables, name)
+        if name not in {"requests_csv", "failures_csv", "exceptions_csv"}:
+            return attribute
+        return lambda writer: attribute(_PlainWriter(writer))
 
 
 class LocustTables:
@@ -28,6 +66,7 @@ class LocustTables:
         """why a table is incomplete, by file name"""
         self._prefix = prefix
         self._writer = StatsCSVFileWriter(environment, PERCENTILES_TO_REPORT, str(prefix), full_history=True)
+        self._writer.stats_history_csv_writer = _PlainWriter(self._writer.stats_history_csv_writer)
         self._greenlet = gevent.spawn(self._write)
 
     def _write(self) -> None:
@@ -51,7 +90,7 @@ class LocustTables:
 
     def _rewrite(self, suffix: str, fill: Callable[..., None]) -> None:
         text = io.StringIO(newline="")
-        fill(csv.writer(text))
+        fill(_PlainWriter(csv.writer(text)))
         replace_text(self._path(suffix), text.getvalue())
 
     def _path(self, suffix: str) -> Path:
