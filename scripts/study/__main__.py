@@ -51,8 +51,9 @@ def main() -> int:
     parser.add_argument("--salt", default=DEFAULT_SALT, help="a commit hash, which seeds the random servers")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     parser.add_argument("--page", action="store_true", help="write the page from the rows there are, without new runs")
-    parser.add_argument("--adopt", type=int, metavar="N", help="first make N rows of other code anew; if all are the same "
-                        "as before, that code's rows count")  # fmt: skip
+    parser.add_argument(
+        "--adopt", type=int, metavar="N", help="let rows of other code count if N come out the same anew"
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     unknown = set(given.parts) - set(PARTS)
