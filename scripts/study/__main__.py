@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -65,8 +66,9 @@ def main() -> int:
     if not given.page:
         wanted = [job for part in parts for job in jobs(part, given.runs, given.salt)]
         make_rows([job for job in wanted if not given.case or job.case in given.case], given.jobs)
-    study = {part: found for part in PARTS if (found := summarize(part, read_rows(part)))}
     given.out.mkdir(parents=True, exist_ok=True)
+    made = {part: summarize(part, read_rows(part)) for part in PARTS}
+    study = with_earlier(made, given.out / "study.json")
     text = json.dumps(study, indent=1)
     rounded = json.loads(text, parse_float=lambda number: round(float(number), DECIMALS))
     (given.out / "study.json").write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
@@ -120,6 +122,24 @@ def _all_rows(part: str) -> list[Row]:
 
 def _key(row: Row) -> tuple[str, str, int, str]:
     return row["part"], row["case"], row["seed"], row["salt"]
+
+
+def with_earlier(made: dict[str, list[Row]], file: Path) -> dict[str, list[Row]]:
+    """Keep the figures of cases that have no rows of the code as it is; each names the commit that it was made with."""
+    earlier: dict[str, list[Row]] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    study = {}
+    for part in dict.fromkeys([*PARTS, *earlier]):
+        new = {row["case"]: {**row, "commit": commit()} for row in made.get(part, ())}
+        old = {row["case"]: row for row in earlier.get(part, ())}
+        study[part] = [new.get(case, old.get(case)) for case in dict.fromkeys([*old, *new])]
+    return {part: rows for part, rows in study.items() if rows}
+
+
+@cache
+def commit() -> str:
+    """The present commit, with a mark if files differ from it."""
+    command = ["git", "describe", "--always", "--abbrev=10", "--dirty=+", "--exclude=*"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def summarize(part: str, rows: Iterable[Row]) -> list[Row]:
