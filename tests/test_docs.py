@@ -366,7 +366,7 @@ def test_keys_of_capacity_json() -> None:
     sections = {name: _object_keys(key) for name, key in SCHEMA["properties"].items()}
     sections |= {name: _object_keys(SCHEMA["$defs"][of]["properties"][name])
                  for name, of in (("worse_group", "LevelResult"), ("others", "LevelResult"), ("rules", "Diagnosis"),
-                                  ("forecasts", "KvHeadroom"))}  # fmt: skip
+                                  ("forecasts", "KvHeadroom"), ("shared", "GroupCapacity"))}  # fmt: skip
     assert written == {name: keys for name, keys in sections.items() if keys}
 
 

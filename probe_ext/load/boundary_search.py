@@ -17,6 +17,8 @@ SEARCH_CRITICAL = 2.24
 """standard errors for every proof in a search, where dispersion is known, scaled as Student's t; found by simulation"""
 MIN_TARGET_USERS = 2
 """users: no interval has to be narrower"""
+SECOND_LEVEL = 4
+"""users, after 1: what a boundary below needs is measured again anyway"""
 REPLIED_SHARE = 0.95
 """of the users must have had a reply after others left: the queue is then gone"""
 GLANCE_HOLDS, GLANCE_CYCLES = 1 / 3, 2.5
@@ -192,7 +194,6 @@ class SearchSteps:
             stuck = now - self._reached >= self.plan.patience
             if not stuck and monitor.users_replied(self._reached) < REPLIED_SHARE * self.level:
                 return
-            wait *= 2
         if now - self._reached >= min(wait, self.plan.patience):
             self.steps[-1] = replace(self.steps[-1], measured_from=now)
             monitor.begin_visit(now, self.level)
@@ -251,7 +252,7 @@ class SearchSteps:
     def _next_level(self, now: float, monitor: Monitor) -> int:
         top = self.plan.max_users
         if self._closing_since is None and self.level < top and self._passes(now, monitor):
-            return min(2 * self.level, top)
+            return min(max(2 * self.level, SECOND_LEVEL), top)
         self._closing_since = now if self._closing_since is None else self._closing_since
         return self._informative_level(now, monitor)
 

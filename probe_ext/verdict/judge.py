@@ -14,7 +14,8 @@ from probe_ext.verdict.diagnosis.diagnosis_input import facts_of
 from probe_ext.verdict.grading.reply_grades import GradedReplies, asked_at
 from probe_ext.verdict.levels.dimension_estimates import DimensionEstimates, dimension_results, estimate_dimensions
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, sent_at
-from probe_ext.verdict.levels.visits import client_faults, criteria_of, grade_levels
+from probe_ext.verdict.levels.shared_trait import shared_trait
+from probe_ext.verdict.levels.visits import client_faults, criteria_of, grade_levels, visits_of
 from probe_ext.verdict.results.assemble import JudgedRun, level_results
 from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
 from probe_ext.verdict.results.slo_metrics import goodput
@@ -24,6 +25,7 @@ from probe_ext.verdict.server.others import others_by_level
 from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.pause_summary import pauses
 from probe_ext.verdict.server.server_series import Metrics, read_metrics, usable_metrics
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.columns import Bools, Floats
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.judgement import ByReasoning, Judgement, Mode
@@ -66,7 +68,8 @@ def judge(
     unexplained = equal_failures(evidence)
     left_out = client_faults(evidence.replies) | unexplained.mask
     views = {name: _view(evidence, profile, name, assignment, sent, left_out) for name in REASONINGS}
-    view, overall = views[mode], views[mode].estimates.overall
+    view = views[mode]
+    overall = _with_shared_trait(view, evidence, profile, assignment, sent, left_out)
     evidence = _without_foreign_deadlines(evidence, profile)
     levels = level_results(evidence, JudgedRun(assignment, view.graded, view.estimates), metrics)
     arms = arms_of(evidence.replies, view.graded.experience.waited, assignment.level_of)
@@ -138,6 +141,18 @@ def _view(
     critical = number(mapping(mapping(evidence.manifest.get("plan")).get("search")), "critical")
     critical = critical if critical is not None and 1 <= critical <= MAX_CRITICAL else None
     return _View(graded, estimate_dimensions(assignment, graded, sent, left_out, profile, critical))
+
+
+def _with_shared_trait(
+    view: _View, evidence: Evidence, profile: SloProfile, assignment: LevelAssignment, sent: Floats, left_out: Bools
+) -> CapacityEstimate:
+    """Return the estimate, with what the users share who are served worse."""
+    overall = view.estimates.overall
+    if overall.groups is None:
+        return overall
+    visits = visits_of(assignment, view.graded, sent, left_out, profile)
+    shared = shared_trait(evidence, visits, assignment.user_of)
+    return replace(overall, groups=replace(overall.groups, shared=shared))
 
 
 def _pauses(evidence: Evidence, profile: SloProfile, assignment: LevelAssignment, metrics: Metrics) -> Pauses:

@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -51,17 +52,23 @@ def main() -> int:
     parser.add_argument("--salt", default=DEFAULT_SALT, help="a commit hash, which seeds the random servers")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     parser.add_argument("--page", action="store_true", help="write the page from the rows there are, without new runs")
+    parser.add_argument(
+        "--adopt", type=int, metavar="N", help="let rows of other code count if N come out the same anew"
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     unknown = set(given.parts) - set(PARTS)
     if unknown:
         parser.error(f"unknown part: {', '.join(sorted(unknown))}; valid parts: {', '.join(PARTS)}")
     parts = given.parts or PARTS
+    for part in parts if given.adopt else ():
+        adopt(part, given.adopt)
     if not given.page:
         wanted = [job for part in parts for job in jobs(part, given.runs, given.salt)]
         make_rows([job for job in wanted if not given.case or job.case in given.case], given.jobs)
-    study = {part: found for part in PARTS if (found := summarize(part, read_rows(part)))}
     given.out.mkdir(parents=True, exist_ok=True)
+    made = {part: summarize(part, read_rows(part)) for part in PARTS}
+    study = with_earlier(made, given.out / "study.json")
     text = json.dumps(study, indent=1)
     rounded = json.loads(text, parse_float=lambda number: round(float(number), DECIMALS))
     (given.out / "study.json").write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
@@ -73,7 +80,7 @@ def main() -> int:
 def make_rows(wanted: list[Job], processes: int) -> None:
     """Make the runs that have no row yet."""
     ROWS.mkdir(parents=True, exist_ok=True)
-    done = {(row["part"], row["case"], row["seed"], row["salt"]) for part in PARTS for row in read_rows(part)}
+    done = {_key(row) for part in PARTS for row in read_rows(part)}
     missing = [job for job in wanted if job.key not in done]
     now = {part: digest(part) for part in PARTS}
     with Pool(processes) as pool:
@@ -84,13 +91,55 @@ def make_rows(wanted: list[Job], processes: int) -> None:
                 print(f"{number} of {len(missing)} runs", file=sys.stderr, flush=True)
 
 
+def adopt(part: str, sample: int) -> None:
+    """Take over the rows of the code before, if a sample of them comes out the same; else say which doesn't."""
+    now, known = digest(part), _all_rows(part)
+    done = {_key(row) for row in known if row["code"] == now}
+    others = [row for row in known if row["code"] != now]
+    old = [row for row in others if row["code"] == others[-1]["code"] and _key(row) not in done]
+    for row in old[:: max(1, len(old) // sample)]:
+        again = json.loads(json.dumps(run_job(Job(*_key(row)))))
+        if again != {name: value for name, value in row.items() if name not in {"code", "made_by"}}:
+            print(
+                f"{part}: seed {row['seed']} of {row['case']} comes out otherwise; nothing is adopted", file=sys.stderr
+            )
+            return
+    with _file(part).open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps({"made_by": row["code"], **row, "code": now}) + "\n" for row in old)
+    print(f"{part}: {len(old)} rows adopted", file=sys.stderr)
+
+
 def read_rows(part: str) -> list[Row]:
     """Rows of this part made by the code as it is now."""
-    if not _file(part).exists():
-        return []
     now = digest(part)
-    rows = [json.loads(line) for line in _file(part).read_text("utf-8").splitlines()]
-    return [row for row in rows if row["code"] == now]
+    return [row for row in _all_rows(part) if row["code"] == now]
+
+
+def _all_rows(part: str) -> list[Row]:
+    file = _file(part)
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+
+
+def _key(row: Row) -> tuple[str, str, int, str]:
+    return row["part"], row["case"], row["seed"], row["salt"]
+
+
+def with_earlier(made: dict[str, list[Row]], file: Path) -> dict[str, list[Row]]:
+    """Keep the figures of cases that have no rows of the code as it is; each names the commit that it was made with."""
+    earlier: dict[str, list[Row]] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    study = {}
+    for part in dict.fromkeys([*PARTS, *earlier]):
+        new = {row["case"]: {**row, "commit": commit()} for row in made.get(part, ())}
+        old = {row["case"]: row for row in earlier.get(part, ())}
+        study[part] = [new.get(case, old.get(case)) for case in dict.fromkeys([*old, *new])]
+    return {part: rows for part, rows in study.items() if rows}
+
+
+@cache
+def commit() -> str:
+    """The present commit, with a mark if files differ from it."""
+    command = ["git", "describe", "--always", "--abbrev=10", "--dirty=+", "--exclude=*"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def summarize(part: str, rows: Iterable[Row]) -> list[Row]:

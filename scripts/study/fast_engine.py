@@ -8,7 +8,7 @@ common list of steps when the reply ends. `tests/study/test_fast_engine.py` comp
 import itertools
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S, GapRow
@@ -143,6 +143,7 @@ class FastEngine:
         self.pool = _Blocks(profile, shared // profile.block_size)
         self._profile, self._size = profile, profile.block_size
         self._roofline = Roofline(profile)
+        self._seconds_per_cached = profile.kv_bytes_per_token / profile.memory_bandwidth
         self._in_frontend: deque[_State] = deque()
         self._waiting: deque[_State] = deque()
         self._running: dict[_State, None] = {}
@@ -218,6 +219,43 @@ class FastEngine:
             elif self._emit_first(state, tally):
                 finished.append(self._finish(state))
         return Step(start, self.now, (), tuple(finished), tuple(preempted), tally, self.snapshot())
+
+    def step_quietly(self, until: float, on_step: Callable[[float, float, int], None]) -> None:
+        """Take the steps that start before `until`, up to one in which a request comes, is admitted, preempted or ends.
+
+        `on_step`: the end of the step before, that of this one, and its tokens.
+        """
+        tokens, steps = self._generating, self._steps
+        if not tokens or self._prompting is not None or self._would_admit():
+            return
+        if self._in_frontend:
+            until = min(until, self._in_frontend[0].queued)
+        without_cache = self._roofline.seconds(StepWork(tokens, tokens, 0))
+        step = steps.latest + 1
+        while self.now < until and step not in self._ending:
+            beginning = len(self._by_phase[(1 - step) % self._size])
+            if beginning > self.pool.free:
+                return
+            if beginning or self._by_phase[-step % self._size]:
+                self._grow(step, [])
+            before = steps.end
+            self.now += without_cache + self._context * self._seconds_per_cached
+            steps.add(self.now)
+            self._context += tokens
+            on_step(before, self.now, tokens)
+            step += 1
+
+    def _would_admit(self) -> bool:
+        """Whether the next step might admit a request; if not, none will before a request ends."""
+        budget = self._profile.max_num_batched_tokens - self._generating
+        if not self._waiting or budget <= 0 or len(self._running) >= self._profile.max_num_seqs:
+            return False
+        state = self._waiting[0]
+        prefix = self.pool.find_prefix(state, (state.total - 1) // self._size)
+        tokens = state.total - len(prefix) * self._size
+        tokens = min(tokens, budget) if self._profile.chunked_prefill else tokens
+        whole = self._profile.scheduler_reserve_full_isl
+        return self._fits(state.total if whole else len(prefix) * self._size + tokens, prefix)
 
     # --- scheduling -------------------------------------------------------------------------------------------
 

@@ -68,6 +68,8 @@ KNOWN_SHORTFALLS = {
 
 def missed_claims(told: Row, *, hard: bool = False) -> list[str]:
     """The claims that these figures refute, beyond chance."""
+    if "covers" not in told:
+        return []
     claimed = CLAIMED_HARD if hard else CLAIMED
     missed = []
     if limits(*told["covers"])[1] < claimed["covers"]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probe_ext.verdict.phrasing.plurals import listed
 from scripts.study.figures import CLAIMED, CLAIMED_HARD, KNOWN_SHORTFALLS, limits, missed_claims
 from scripts.study.servers import cases
 from scripts.study.truth import ROUNDS_S, RUNS
@@ -35,8 +36,20 @@ TITLES = {
     "random": "Random servers",
     "stated search": "Searches, stated truths",
     "search": "Searches, simulated servers",
+    "earlier search": "Against the search of version 0.1.0",
 }
+EARLIER_SEARCH = "earlier search"
+EARLIER_COLUMNS = (
+    "case", "runs", "minutes before, median (p90)", "width it ended at, median (p90)", "ended without an upper limit",
+    "minutes now to that width, median (p90)", "now sooner",
+)  # fmt: skip
+AGAINST_EARLIER = """The search before this estimator (commit `{commit}`) on the same servers, users and virtual time,
+seeds {seeds[0]} to {seeds[1]}, read by its own report. Each of its runs is compared with the present search of the same
+seed: how long that takes until its interval is as narrow for the first time, or to its own end, where it is narrower
+than asked. Runs that ended without an upper limit have no width to compare."""
 SWEEP_COLUMNS = ("case", "truth", "runs", "covers", "width", "bias", "error", "false failed", "false held", "unproven")
+NOTES: Mapping[str, str] = {}
+"""by part: what falls short without refuting a claim, and what was tried"""
 SEARCH_COLUMNS = (
     "case", "truth", "runs", "minutes, median (p90)", "reached the width", "covers", "width", "error", "false failed",
     "false held",
@@ -58,19 +71,37 @@ def page(study: Mapping[str, Sequence[Row]]) -> str:
 
 
 def _part(part: str, rows: Sequence[Row]) -> str:
+    if part == EARLIER_SEARCH:
+        return _against_earlier_search(rows)
     searching, hard = "search" in part, part == "hard"
     first, last = min(row["seeds"][0] for row in rows), max(row["seeds"][1] for row in rows)
     salted = f", salt `{rows[0]['salt']}`" if "salt" in rows[0] else ""
-    lines = [f"\n## {TITLES[part]}\n\nSeeds {first} to {last}{salted}.\n\n"]
+    made_with = listed([f"`{commit}`" for commit in dict.fromkeys(row["commit"] for row in rows)])
+    lines = [f"\n## {TITLES[part]}\n\nSeeds {first} to {last}{salted}. Made with commit {made_with}.\n\n"]
     columns = SEARCH_COLUMNS if searching else SWEEP_COLUMNS
     lines += [_line(*columns), _line(*("---" if name == "case" else "---:" for name in columns))]
     lines += [_search_line(row) if searching else _sweep_line(row, hard=hard) for row in rows]
+    lines += [f"\n{NOTES[part]}\n"] if part in NOTES else []
     refuted = [row["case"] for row in rows if missed_claims(row, hard=hard)]
     lines += [f"\n*{case}*: {KNOWN_SHORTFALLS[part, case]}\n" for case in refuted if (part, case) in KNOWN_SHORTFALLS]
     if part == "cases":
         what = {case.name: case.what + ("; held out" if case.held_out else "") for case in cases()}
         lines += ["\nLong-run served shares with their standard errors:\n\n"]
         lines += [f"- {row['case']} ({what[row['case']]}): {_near(row)}\n" for row in rows]
+    return "".join(lines)
+
+
+def _against_earlier_search(rows: Sequence[Row]) -> str:
+    lines = [f"\n## {TITLES[EARLIER_SEARCH]}\n\n{AGAINST_EARLIER.format(**rows[0])}\n\n"]
+    lines += [_line(*EARLIER_COLUMNS), _line(*("---" if name == "case" else "---:" for name in EARLIER_COLUMNS))]
+    for row in rows:
+        before, now = (
+            "–" if row[name] is None else f"{row[name][0]:.1f} ({row[name][1]:.1f})" for name in ("before", "now")
+        )
+        widths = f"{row['widths'][0]:.0f} ({row['widths'][1]:.0f})"
+        lines.append(
+            _line(row["case"], row["runs"], before, widths, row["open"], now, f"{row['sooner'][0]}/{row['sooner'][1]}")
+        )
     return "".join(lines)
 
 

@@ -20,7 +20,7 @@ from scripts.study.truth import chat, find_truth, needed_share
 from scripts.study.virtual_run import Run, drive, hold_levels, search, search_around
 
 FIRST_SEED = 50_000
-CASE_RUNS, STATED_RUNS, HARD_RUNS, RAMP_RUNS, RANDOM_RUNS, SEARCH_RUNS = 200, 200, 100, 30, 300, 20
+CASE_RUNS, STATED_RUNS, HARD_RUNS, RAMP_RUNS, RANDOM_RUNS, SEARCH_RUNS = 200, 200, 200, 30, 300, 100
 SEARCH = SearchPlan(hold=30.0, settle=5.0, min_replies=3, max_users=512, longest=1800.0)
 """the defaults"""
 RAMP_UP_TO = 1.7
@@ -146,6 +146,7 @@ def _searched(run: Run, truth: Row) -> Row:
     found: Any = run.search
     told = _told(found.latest, truth, run.seconds)
     told["outcome"], told["visits"] = found.outcome, len(found.steps)
+    told["progress"] = run.progress
     report = estimate_run(run.evidence)
     told["report_interval"], told["report_estimate"] = report.interval, report.estimate
     return told

@@ -39,6 +39,12 @@ class ServerBook:
         for done in step.finished:
             self._finish(done)
 
+    def observe_quiet(self, before: float, end: float, tokens: int) -> None:
+        """Add a step in which every request that runs had a token, as in the step before, and nothing else happened."""
+        self._counts["generation_tokens"] += tokens
+        self._counts["itl_sum"] += tokens * (end - before)
+        self._counts["itl_count"] += tokens
+
     def sample(self, t: float) -> list[ServerRow]:
         """All quantities as they stand."""
         now = self._engine.snapshot()

@@ -74,7 +74,9 @@ class Swarm:
             if ask is not None and ask <= moment and (start is None or ask <= start):
                 self._ask(*heapq.heappop(self._asks))
             elif start is not None and start < moment:
-                self._step()
+                self.engine.step_quietly(moment if ask is None else min(moment, ask), self._note_quiet_step)
+                if self.engine.now < moment and (ask is None or self.engine.now < ask):
+                    self._step()
             else:
                 return
 
@@ -111,6 +113,10 @@ class Swarm:
         self.tokens[int(step.end)] += step.tally.reply_tokens
         for done in step.finished:
             self._finish(done, step.end)
+
+    def _note_quiet_step(self, before: float, end: float, tokens: int) -> None:
+        self.server.observe_quiet(before, end, tokens)
+        self.tokens[int(end)] += tokens
 
     def _finish(self, done: Finished, end: float) -> None:
         user, notes = self._flying.pop(done.request_id)

@@ -54,6 +54,8 @@ class Run:
     seconds: float = 0.0
     """until nobody asked anew"""
     search: SearchSteps | None = None
+    progress: list[tuple[float, int, int | None]] = field(default_factory=list)
+    """of a search: from when on the interval was what"""
 
     @property
     def evidence(self) -> Evidence:
@@ -97,7 +99,14 @@ def search(profile: Profile, people: People, slo: SloProfile, plan: SearchPlan, 
 def search_around(run: Run, slo: SloProfile, plan: SearchPlan, seed: int, swarm: MakeSwarm) -> Run:
     """The same around any server."""
     steps, monitor = plan.begin(), VisitMonitor(slo, plan.min_replies, SEARCH_CRITICAL)
-    drive(run, seed, lambda t, users: steps.target(t, users, monitor), monitor.add, swarm)
+
+    def target(now: float, users: int) -> int | None:
+        aim = steps.target(now, users, monitor)
+        if steps.interval is not None and (not run.progress or run.progress[-1][1:] != steps.interval):
+            run.progress.append((now, *steps.interval))
+        return aim
+
+    drive(run, seed, target, monitor.add, swarm)
     steps.review(run.seconds, monitor)
     run.plan, run.search = steps.as_json(), steps
     return run

@@ -1,9 +1,12 @@
 """The study's arithmetic, and that its runs can be repeated."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts.study import __main__ as study
 from scripts.study import parts, truth
 from scripts.study.figures import figures, limits, missed_claims
 from scripts.study.parts import Job, jobs, run_job
@@ -76,6 +79,28 @@ def test_every_job_is_made_once() -> None:
 
 
 @pytest.mark.untraced
+def test_rows_of_other_code_count_once_a_sample_comes_out_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "ROWS", tmp_path)
+    study.make_rows(jobs("stated", 2, "")[:4], 1)
+    monkeypatch.setattr(study, "digest", lambda part: f"other {part}")
+    assert study.read_rows("stated") == []
+    monkeypatch.setattr(study, "run_job", lambda job: {**run_job(job), "estimate": 0.0})
+    study.adopt("stated", 2)
+    assert study.read_rows("stated") == [], "one comes out otherwise"
+    monkeypatch.setattr(study, "run_job", run_job)
+    study.adopt("stated", 2)
+    assert len(study.read_rows("stated")) == 4
+
+
+def test_figures_of_earlier_code_stay_with_their_commit(tmp_path: Path) -> None:
+    file = tmp_path / "study.json"
+    file.write_text(json.dumps({"stated": [{"case": "a", "commit": "old"}, {"case": "b", "commit": "old"}]}))
+    kept = study.with_earlier({"stated": [{"case": "b"}]}, file)
+    assert kept == {"stated": [{"case": "a", "commit": "old"}, {"case": "b", "commit": study.commit()}]}
+
+
 def test_a_stated_search_is_repeatable_and_right() -> None:
     told = run_job(Job("stated search", "steep", 3))
     assert told == run_job(Job("stated search", "steep", 3))

@@ -7,6 +7,7 @@ import pytest
 
 from probe_ext.load.boundary_search import SearchPlan
 from probe_ext.sim.profile import load_profile
+from probe_ext.verdict.judge import judge
 from scripts.study.adapter import estimate_run
 from scripts.study.people import People
 from scripts.study.truth import chat
@@ -38,6 +39,19 @@ def test_the_report_counts_every_reply_that_the_search_counted(hold: float) -> N
               (known.latest, estimate_run(run.evidence))]  # fmt: skip
     assert counts[0] == counts[1]
     assert min(step.until - step.measured_from for step in known.steps) < 5 or hold == 30
+
+
+@pytest.mark.untraced
+def test_a_visit_cut_short_by_the_end_of_time_is_judged_like_any_other() -> None:
+    shortest = 10.0
+    for longest in range(20, 32):
+        run = search(DEMO, People(), chat(), replace(PLAN, longest=float(longest)), seed=7)
+        levels = judge(run.evidence, chat()).levels
+        shortest = min(shortest, *(level.t_end - level.t_start for level in levels))
+        known: Any = run.search
+        measured = [step.users for step in known.steps if step.measured_from and step.until > step.measured_from]
+        assert [level.users for level in levels] == measured
+    assert shortest <= 1
 
 
 @pytest.mark.untraced

@@ -11,6 +11,7 @@ from worlds import CHAT, evidence, manifest, reply, staircase, steady, worker
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.measure.table_rows import ServerRow
 from probe_ext.verdict.diagnosis.diagnose import RULES
+from probe_ext.verdict.diagnosis.level_load import tokens_by_block
 from probe_ext.verdict.diagnosis.ruling import graded
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.evidence import Evidence
@@ -25,6 +26,13 @@ from scripts.study.virtual_run import Run, drive
 
 BREAKS_FIRST = {"serial": "first_word", "batch": "first_word", "wall": "first_word", "prefill": "first_word",
                 "ceiling": "typing", "healthy": None}  # fmt: skip
+
+
+def test_less_than_a_second_has_no_blocks() -> None:
+    tokens = np.array([[0.0, 1.0, 5.0], [1.0, 1.0, 7.0]])
+    assert [len(part) for part in tokens_by_block(tokens, 0.2, 1.1, 10)] == [0, 0]
+    middle, per_second = tokens_by_block(tokens, 0.0, 2.0, 10)
+    assert (list(middle), list(per_second)) == ([0.5, 1.5], [5.0, 7.0])
 
 
 def test_every_rule_has_a_run_where_it_must_hold() -> None:

@@ -10,8 +10,10 @@ from probe_ext.report.wording.level_names import Level, by_number
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
+from probe_ext.verdict.values.capacity_estimate import SharedTrait
 from probe_ext.verdict.wording.capacity_phrase import interval_text
+from probe_ext.verdict.wording.shared_trait import NOTHING_SHARED, shared_in_words
 from probe_ext.verdict.wording.unproven_level import reason_in_words, unprovable
 
 Capacity = Mapping[str, Any]
@@ -105,8 +107,12 @@ def _differences(capacity: Capacity) -> list[tuple[str, str]]:
         known = [said for level, *_ in by_number(capacity["levels"])[::-1] if (said := worse_group(level))][:1]
     if groups is None and not known:
         return []
-    cause = "A slow replica behind a sticky load balancer looks like this."
-    return [("Users are not served alike.", " ".join([*known, cause]))]
+    title, shared = "Users are not served alike.", groups and groups["shared"]
+    if shared:
+        words = capitalised(shared_in_words(SharedTrait(**shared)))
+        return [(title, " ".join([f"{words}. The chance of that is at most {shared['chance']:.2g}.", *known]))]
+    cause = f"A slow replica behind a sticky load balancer looks like this. {NOTHING_SHARED if groups else ''}".strip()
+    return [(title, " ".join([*known, cause]))]
 
 
 def worse_group(level: Level) -> str:

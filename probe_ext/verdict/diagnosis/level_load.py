@@ -230,7 +230,9 @@ def mean(values: Floats) -> float | None:
 
 
 def tokens_by_block(tokens: Floats, start: float, end: float, blocks: int) -> tuple[Floats, Floats]:
-    """Return the middle of each block of a stretch and the mean tokens per second in it."""
+    """Return the middle of each block of a stretch and the mean tokens per second in it; none in less than a second."""
+    if end - start < 1:
+        return np.zeros(0), np.zeros(0)
     begin, count = tokens[:, 0], tokens[:, 2]
     inside = (begin >= start) & (begin + tokens[:, 1] <= end)
     seconds = np.floor(begin[inside] - start).astype(np.int64)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Fraction, Interval, State
+from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Fraction, Interval, State, Text
 
 Reason = Literal[
     "too_few_replies",
@@ -46,6 +46,36 @@ class UserGroup:
     others_share: Fraction
 
 
+Trait = Literal[
+    "worker",
+    "machine",
+    "scenario",
+    "kind",
+    "long_prompts",
+    "long_answers",
+    "few_cached_tokens",
+    "slow_connections",
+    "new_connections",
+]
+
+
+@dataclass(frozen=True)
+class SharedTrait:
+    """What the users who are served worse share."""
+
+    trait: Trait
+    value: Text
+    """its name, or the group's mean"""
+    having: Count
+    """worse users who have it"""
+    worse: Count
+    """all worse users"""
+    users: Count
+    """all users who have it"""
+    chance: Fraction
+    """of so many if nothing compared had to do with service"""
+
+
 @dataclass(frozen=True)
 class GroupCapacity:
     """What each group's own replies say of the total number of users at which it stops being served."""
@@ -57,6 +87,8 @@ class GroupCapacity:
     worse_interval: Interval | None
     others: Amount | None
     others_interval: Interval | None
+    shared: SharedTrait | None = None
+    """null if nothing that is known of the users tells the groups apart beyond chance"""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from probe_ext.verdict.wording.capacity_phrase import (
     too_many,
 )
 from probe_ext.verdict.wording.next_run import REVISIT, NextMeasurement
+from probe_ext.verdict.wording.shared_trait import shared_in_words
 
 _NOT_THE_MODEL = {"response_cache": "from a response cache", "cut_answers": "cut short"}
 """Rules of the diagnosis under which the replies are not what the model would say."""
@@ -205,7 +206,8 @@ def _groups(estimate: CapacityEstimate, needed_share: float) -> list[str]:
     users, worse = served[-1]
     get = "gets" if worse.users == 1 else "get"
     said = f"{worse.users:,} of {things(users, 'user')} {get} {percent(worse.share)} of their replies served"
-    return [f"{said}, the others {percent(worse.others_share)}{_capacity_of_others(groups)}."]
+    shared = f"; {shared_in_words(groups.shared)}" if groups.shared else ""
+    return [f"{said}, the others {percent(worse.others_share)}{shared}{_capacity_of_others(groups)}."]
 
 
 def _capacity_of_others(groups: GroupCapacity) -> str:
