@@ -9,6 +9,7 @@
 ``held-back``       3 % of events are empty; their text comes with the next (as with byte-level tokenizers)
 ``early-role``      the role-only event is sent immediately, not with the first token
 ``cold-start``      the first step at each batch size takes ``warmup_s`` (see the profile) longer
+``hot-gpu``         badly cooled: above 83 °C the card lowers its clock, and every step takes longer
 ``no-details``      usage without ``prompt_tokens_details`` (vLLM's default)
 ==================  ==================================================================================
 """
@@ -37,6 +38,7 @@ class Personality:
     early_role: bool = False
     cold: bool = False
     details: bool = True
+    hot_gpu: bool = False
 
     def applied(self, profile: Profile) -> Profile:
         """Return the profile with this personality's changes."""
@@ -52,6 +54,7 @@ _PERSONALITIES: dict[str, dict[str, Any]] = {
     "held-back": {"held_back": True},
     "early-role": {"early_role": True},
     "cold-start": {"cold": True},
+    "hot-gpu": {"hot_gpu": True},
     "no-details": {"details": False},
 }
 

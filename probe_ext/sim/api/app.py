@@ -8,6 +8,7 @@ from aiohttp import web
 
 from probe_ext.sim.api.completions import Completions
 from probe_ext.sim.api.json_bodies import json_response, parse_object
+from probe_ext.sim.metrics.dcgm_metrics import render_gpu
 from probe_ext.sim.protocol.messages_bytes import error_body as messages_error
 from probe_ext.sim.protocol.request_body import ApiError, parse_messages, parse_prompt
 from probe_ext.sim.serving.backend import Backend, ServerOptions
@@ -23,6 +24,7 @@ APIS = {
 VLLM_VERSION = "0.32.0"
 SLOW_METRICS_S = 3.0
 MAX_BODY_BYTES = 64 * 2**20
+METRICS_PATHS = ("/metrics", "/gpu/metrics")
 METRICS_HEADERS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -46,6 +48,7 @@ class Server:
         app.router.add_get("/version", self._version)
         app.router.add_get("/health", self._health)
         app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/gpu/metrics", self._gpu_metrics)
         app.cleanup_ctx.append(self._backend.lifetime)
         return app
 
@@ -57,7 +60,7 @@ class Server:
     async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await self._guarded(request, handler)
         resource = request.match_info.route.resource
-        if resource is not None and request.path != "/metrics":
+        if resource is not None and request.path not in METRICS_PATHS:
             self._backend.pacer.metrics.count_response(request.method, resource.canonical, response.status)
         return response
 
@@ -110,6 +113,11 @@ class Server:
 
     async def _health(self, _: web.Request) -> web.StreamResponse:
         return web.Response()
+
+    async def _gpu_metrics(self, _: web.Request) -> web.StreamResponse:
+        pacer = self._backend.pacer
+        text = render_gpu(pacer.engine.gpu, self._backend.profile, pacer.engine_time())
+        return web.Response(body=text.encode(), headers=METRICS_HEADERS)
 
     async def _metrics(self, _: web.Request) -> web.StreamResponse:
         if self._options.metrics == "off":

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from probe_ext.sim.engine.gpu_model import Gpu
 from probe_ext.sim.engine.scheduler import Engine
 from probe_ext.sim.faults import Fault
 from probe_ext.sim.metrics.vllm_metrics import Metrics
@@ -86,7 +87,8 @@ class Backend:
         self.pacer.replace(self._new_engine(), self._new_metrics())
 
     def _new_engine(self) -> Engine:
-        return Engine(self.profile, self.options.speed, self.options.personality.cold)
+        personality = self.options.personality
+        return Engine(self.profile, self.options.speed, personality.cold, gpu=Gpu(hot=personality.hot_gpu))
 
     def _new_metrics(self) -> Metrics:
         return Metrics(self.profile, self.model, time.time())  # noqa: TID251 - creation times are Unix times

@@ -64,8 +64,12 @@ class Pacer:
         for exchange in {id(exchange): exchange for exchange, _ in self._open.values()}.values():
             self.apply_fault(exchange, Fault("error"))
         self._open.clear()
-        engine.now = self.engine.now
+        engine.now, engine.gpu = self.engine.now, self.engine.gpu
         self.engine, self.metrics = engine, metrics
+
+    def engine_time(self) -> float:
+        """Return the current time on the engine's clock."""
+        return self._clock() - self._origin
 
     async def run(self) -> None:
         """Step forever."""
