@@ -24,7 +24,7 @@ from probe_ext.cli import COMMANDS
 from probe_ext.exit_codes import ExitCode
 from probe_ext.measure.findings import FINDING_NAMES
 from probe_ext.measure.outcome import Outcome
-from probe_ext.measure.table_rows import GapRow, ReplyRow, Row, ServerRow, UserRow, columns
+from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, Row, ServerRow, UserRow, columns
 from probe_ext.report import report_command
 from probe_ext.report.inputs import prometheus_import
 from probe_ext.report.outputs.capacity_schema import capacity_schema
@@ -43,6 +43,8 @@ from probe_ext.sim.serving.backend import ServerOptions
 from probe_ext.swarm.commands import calibrate_command, worker_command
 from probe_ext.swarm.preparation import calibration_store
 from probe_ext.target.engine_metrics import ENGINES
+from probe_ext.target.gpu.exporters import EXPORTERS
+from probe_ext.target.gpu.gpu_quantities import GPU_QUANTITIES
 from probe_ext.target.quantities import QUANTITIES
 from probe_ext.verdict.values.ruling_types import RULE_NAMES
 from tests.report import prometheus_fake
@@ -265,7 +267,13 @@ def test_make_targets() -> None:
 
 @pytest.mark.parametrize(
     ("heading", "row_type"),
-    [("requests.csv", ReplyRow), ("gaps.csv", GapRow), ("users.csv", UserRow), ("server.csv", ServerRow)],
+    [
+        ("requests.csv", ReplyRow),
+        ("gaps.csv", GapRow),
+        ("users.csv", UserRow),
+        ("server.csv", ServerRow),
+        ("gpu.csv", GpuRow),
+    ],
 )
 def test_columns(heading: str, row_type: type[Row]) -> None:
     assert tuple(documented("docs/run-directory.md", heading)) == columns(row_type)
@@ -304,7 +312,11 @@ def _files() -> list[str]:
 def test_files_of_a_run(real_run: Path) -> None:
     patterns = [name for name in _files() if "*" in name]
     written = {next((p for p in patterns if Path(file.name).match(p)), file.name) for file in real_run.iterdir()}
-    assert written == set(_files()) - {directory.SERVER_PROMETHEUS, directory.PROMETHEUS}  # not requested
+    assert written == set(_files()) - {
+        directory.SERVER_PROMETHEUS,
+        directory.PROMETHEUS,
+        directory.GPU,
+    }  # not requested
     constants = {value for name, value in vars(directory).items() if name.isupper() and isinstance(value, str)}
     assert constants - {directory.LOCUST_PREFIX} <= set(_files())
 
@@ -362,7 +374,7 @@ def test_keys_of_capacity_json() -> None:
     sections = {name: _object_keys(key) for name, key in SCHEMA["properties"].items()}
     sections |= {name: _object_keys(SCHEMA["$defs"][of]["properties"][name])
                  for name, of in (("worse_group", "LevelResult"), ("rules", "Diagnosis"),
-                                  ("forecasts", "KvHeadroom"))}  # fmt: skip
+                                  ("forecasts", "KvHeadroom"), ("by_level", "GpuUse"))}  # fmt: skip
     assert written == {name: keys for name, keys in sections.items() if keys}
 
 
@@ -394,7 +406,7 @@ def test_terms_that_every_reader_needs() -> None:
 
 
 def test_quantities_by_engine() -> None:
-    listed, engines = tables(text("docs/metrics.md"))
+    listed, engines, *_ = tables(text("docs/metrics.md"))
     written = [(names([row])[0], *row[1:4], row[4]) for row in listed]
     assert written == [(f"{q.name}", q.unit, q.kind, q.over, q.meaning) for q in QUANTITIES.values()]
     head = next(line for line in text("docs/metrics.md").splitlines() if line.startswith("| quantity | `"))
@@ -416,6 +428,15 @@ def test_rules_of_the_diagnosis() -> None:
             == SCHEMA["$defs"]["Ruling"]["properties"]["rule"]["enum"]
         )
         assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
+
+
+def test_gpu_quantities_by_exporter() -> None:
+    listed, exporters = tables(section("docs/metrics.md", "GPU metrics"))
+    assert [(names([row])[0], *row[1:]) for row in listed] == [
+        (q.name, q.unit, q.kind, q.meaning) for q in GPU_QUANTITIES.values()
+    ]
+    told = [{source.quantity for source in exporter.sources} for exporter in EXPORTERS]
+    assert exporters == [[f"`{name}`", *("●" if name in one else "–" for one in told)] for name in GPU_QUANTITIES]
 
 
 # --- the simulated server, and what comes with the package ---

@@ -14,6 +14,7 @@ FindingName = Literal[
     "drift",
     "ended",
     "files",
+    "gpu_metrics",
     "in_order",
     "late_starts",
     "level_reached",

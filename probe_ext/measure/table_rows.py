@@ -121,12 +121,25 @@ class ServerRow:
     value: float
 
 
+@dataclass(frozen=True, slots=True)
+class GpuRow:
+    """A value of one GPU at one time: a row of `gpu.csv`."""
+
+    t: float
+    url: str
+    gpu: str
+    """as the exporter names it: a number or a UUID"""
+    quantity: str
+    """canonical name, see docs/metrics.md"""
+    value: float
+
+
 DEADLINE_COLUMNS = frozenset({"deadlines", "deadlines_missed"})
 """columns that hold for one SLO profile only"""
 OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {"tokens_reasoning", "gap_tokens", "resolve"}
 """columns that runs of earlier versions lack"""
 
-Row = ReplyRow | GapRow | UserRow | ServerRow
+Row = ReplyRow | GapRow | UserRow | ServerRow | GpuRow
 
 REPLY_MARKS = ("due", "sent", "headers", "first", "first_visible", "last", "end", "gap_start")
 GAP_MARKS = ("start", "end")
@@ -137,7 +150,7 @@ def columns(row_type: type[Row]) -> tuple[str, ...]:
     return tuple(f.name for f in fields(row_type))
 
 
-_columns = {kind: columns(kind) for kind in (ReplyRow, GapRow, UserRow, ServerRow)}
+_columns = {kind: columns(kind) for kind in (ReplyRow, GapRow, UserRow, ServerRow, GpuRow)}
 _readers = {kind: attrgetter(*names) for kind, names in _columns.items()}
 
 

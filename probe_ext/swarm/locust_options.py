@@ -5,7 +5,10 @@ from typing import Any
 
 from probe_ext.settings.options import OPTIONS
 
-_NOT_IN_WEB = {"metrics_url", "prometheus", "prometheus_match", "slo", "out", "force", "no_report", "fail_under_users"}
+_NOT_IN_WEB = {
+    *("metrics_url", "gpu_metrics", "prometheus", "prometheus_match"),
+    *("slo", "out", "force", "no_report", "fail_under_users"),
+}
 _DEFAULT_LEVELS = "probe_default_levels"
 
 

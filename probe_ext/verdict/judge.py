@@ -15,9 +15,11 @@ from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_le
 from probe_ext.verdict.levels.visits import client_faults, criteria_of, grade_levels
 from probe_ext.verdict.results.assemble import JudgedRun, level_results
 from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
+from probe_ext.verdict.results.gpu_use import gpu_use
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
+from probe_ext.verdict.server.gpu_series import read_gpus
 from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.pause_summary import pauses
 from probe_ext.verdict.server.server_series import Metrics, read_metrics
@@ -94,6 +96,7 @@ def judge(
         goodput=goodput(levels),
         team=team_size,
         cost=cost(at, team_size, given.price_per_hour),
+        gpu=gpu_use(read_gpus(evidence.gpu), levels, proven),
         next_step=next_step(more, overall),
         next_command=next_command(evidence.manifest, overall, more, invalid=verdict == "invalid"),
         dispersion=overall.dispersion,

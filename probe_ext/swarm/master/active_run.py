@@ -15,7 +15,7 @@ from probe_ext.live.live_run import LiveRun
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import SEARCH_CRITICAL, SearchSteps
 from probe_ext.measure import clock
-from probe_ext.measure.table_rows import ReplyRow, ServerRow, UserRow
+from probe_ext.measure.table_rows import GpuRow, ReplyRow, ServerRow, UserRow
 from probe_ext.run import directory as places
 from probe_ext.run import manifest
 from probe_ext.settings.options import Options
@@ -33,6 +33,7 @@ from probe_ext.swarm.master.stats_pruning import forget_old_seconds
 from probe_ext.swarm.preparation import calibration_store
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.target.fetch import Fetcher
+from probe_ext.target.gpu.gpu_poller import gpu_pollers
 from probe_ext.target.poller import Poller
 
 logger = logging.getLogger(__name__)
@@ -75,13 +76,17 @@ class ActiveRun(RunFacts):
         if self._is_displayed():
             self.live = LiveRun(rules_of(options.plan, preparation.profile), self.monitor)
         self.poller = self._make_poller()
+        self.gpu_pollers = self._make_gpu_pollers()
         self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
         self._greenlets = [gevent.spawn(self._keep_users), gevent.spawn(self._keep_files)]
         if self.live:
             self._greenlets.append(gevent.spawn(self._keep_live))
         self.write_manifest()
-        if self.poller:
-            self.poller.start()
+        for poller in self._pollers():
+            poller.start()
+
+    def _pollers(self) -> list[Poller]:
+        return [*([self.poller] if self.poller else []), *self.gpu_pollers]
 
     def _make_monitor(self) -> VisitMonitor:
         profile = SloProfile.model_validate(self.preparation.profile)
@@ -118,6 +123,26 @@ class ActiveRun(RunFacts):
             emit=self._on_server,
             period=every,
         )
+
+    def _make_gpu_pollers(self) -> tuple[Poller, ...]:
+        options = self.options
+        fetcher = Fetcher(
+            api_key(), home=self.preparation.host, verify=not options.insecure, timeout=0.9 * options.metrics_every
+        )
+        return gpu_pollers(
+            options.gpu_metrics,
+            fetcher.get,
+            clock=self.now,
+            sleep=gevent.sleep,
+            spawn=gevent.spawn,
+            emit=self._on_gpu,
+            period=options.metrics_every,
+        )
+
+    def _on_gpu(self, rows: list[GpuRow]) -> None:
+        self.collector.add_gpu(rows)
+        if self.live:
+            self.live.on_gpu(rows)
 
     def _on_server(self, rows: list[ServerRow]) -> None:
         self.collector.add_server(rows)
@@ -180,8 +205,8 @@ class ActiveRun(RunFacts):
         gevent.killall(self._greenlets)
         self.note_users()
         self._update_live()
-        if self.poller:
-            self.poller.poll_last(_LAST_POLLS_TIMEOUT_S)
+        for poller in self._pollers():
+            poller.poll_last(_LAST_POLLS_TIMEOUT_S / len(self._pollers()))
         self.collector.write_again()
         if self.collector.unwritten:
             self._rows_reserve.free()

@@ -17,6 +17,7 @@ from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.locust_csv import LocustTables
 from probe_ext.swarm.preparation.target_probe import Preparation
+from probe_ext.target.gpu.gpu_poller import gpu_findings
 from probe_ext.target.poller import Poller
 
 
@@ -38,6 +39,7 @@ class RunFacts:
     collector: Collector = field(init=False)
     tables: LocustTables = field(init=False)
     poller: Poller | None = field(init=False)
+    gpu_pollers: tuple[Poller, ...] = field(init=False)
     live: LiveRun | None = field(init=False)
     """None if nothing displays the run"""
     end_reason: str | None = field(init=False, default=None)
@@ -64,5 +66,6 @@ class RunFacts:
         return shape.steps if isinstance(shape, LevelShape) else None
 
     def poll_findings(self) -> list[dict[str, Any]]:
-        """Problems with reading the server's metrics."""
-        return self.poller.findings() if self.poller else []
+        """Problems with reading the metrics of the server and its GPUs."""
+        findings = self.poller.findings() if self.poller else []
+        return [*findings, *gpu_findings(self.gpu_pollers)]
