@@ -116,7 +116,7 @@ import json
 from types import SimpleNamespace
 from locust.argument_parser import get_parser
 from probe_ext.swarm.users.llm import Llm
-from probe_ext.swarm.users.prompt_source import Prompts
+from probe_ext.access.prompt_source import Prompts
 from probe_ext.swarm.web.exporter import Exporter
 runner = SimpleNamespace(user_count=1, target_user_count=1, clients={})
 lines = Exporter(SimpleNamespace(runner=runner)).page().decode().splitlines()

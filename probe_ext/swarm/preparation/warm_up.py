@@ -11,18 +11,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import gevent
 from locust.env import Environment
 
-from probe_ext.client.api.openai_api import COMPLETION_PATH, chat_path
-from probe_ext.client.exchange import Exchange
+from probe_ext.access.endpoint import Endpoint
+from probe_ext.access.prompt_source import Prompts
+from probe_ext.access.sender import Question, Sender
 from probe_ext.measure import clock
 from probe_ext.prompts.composer import TooShortError
-from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.options import Options
 from probe_ext.swarm.preparation.target_probe import Preparation
-from probe_ext.swarm.users.endpoint import Endpoint, Payload
-from probe_ext.swarm.users.prompt_source import Prompts
 from probe_ext.verdict.phrasing.plurals import things
 
 MAX_REQUESTS = 64  # at once by default; the largest batch that servers usually capture
@@ -74,8 +71,8 @@ def warm_up(
     largest = largest_round(environment, options)
     if not largest or preparation.problem is not None:
         return None
-    endpoint = Endpoint(preparation.host, options, preparation.model or "")
-    rounds = _run_rounds(round_sizes(largest), endpoint, _prompts(options, preparation), options, tell)
+    sender = Sender(Endpoint(preparation.host, options, preparation.model or ""), options.api)
+    rounds = _run_rounds(round_sizes(largest), sender, _prompts(options, preparation), options, tell)
     seconds, slowest = sum(r.seconds for r in rounds), max(r.slowest_reply for r in rounds)
     logger.info("probe: warm-up: up to %d requests at once, %.1f s, slowest reply %.1f s", largest, seconds, slowest)
     return {"most": largest, "seconds": seconds, "slowest_reply": slowest, "rounds": [asdict(r) for r in rounds]}
@@ -92,42 +89,20 @@ def _prompts(options: Options, preparation: Preparation) -> Prompts:
 
 
 def _run_rounds(
-    sizes: list[int], endpoint: Endpoint, prompts: Prompts, options: Options, tell: Callable[[str], None]
+    sizes: list[int], sender: Sender, prompts: Prompts, options: Options, tell: Callable[[str], None]
 ) -> list[Round]:
     """Stop after a round in which every request failed."""
     rounds: list[Round] = []
+    max_tokens = min(options.max_tokens, MAX_REPLY_TOKENS)
     for requests in sizes:
         tell(f"warming up the server: {things(requests, 'request')} at once, up to {sizes[-1]}")
+        questions = [Question(prompts.next(), max_tokens, not options.no_stream) for _ in range(requests)]
         began = clock.monotonic()
-        greenlets = [gevent.spawn(_ask, endpoint, prompts.next(), options) for _ in range(requests)]
-        try:
-            gevent.joinall(greenlets, raise_error=True)
-        finally:
-            gevent.killall(greenlets)
-        replies: list[tuple[float, bool]] = [greenlet.get() for greenlet in greenlets]
-        failed = sum(1 for _, answered in replies if not answered)
-        slowest = max(seconds for seconds, _ in replies)
+        replies = sender.send(questions, requests, fresh=True)
+        # Reasoning cut off by the short limit counts as an answer here: the server did its work.
+        failed = sum(1 for reply in replies if not (reply.ok or reply.at))
+        slowest = max(reply.end for reply in replies) - began
         rounds.append(Round(requests, clock.monotonic() - began, slowest, failed))
         if failed == requests:
             break
     return rounds
-
-
-def _ask(endpoint: Endpoint, prompt: Prompt, options: Options) -> tuple[float, bool]:
-    """Send one request; return its duration in seconds, and whether it was answered."""
-    completion = options.api == "completion" and prompt.text is not None
-    path = COMPLETION_PATH if completion else chat_path(options.api)
-    payload: Payload = prompt.text if completion and prompt.text is not None else prompt.messages
-    streamed = not options.no_stream
-    parameters = {"max_tokens": min(options.max_tokens, MAX_REPLY_TOKENS)}
-    request = endpoint.request(path, payload, streamed, parameters)
-    connection = endpoint.connection()
-    began = clock.monotonic()
-    exchange = Exchange(connection, request, endpoint.limits, due=began, streamed=streamed, secret=endpoint.key)
-    try:
-        exchange.run()
-    finally:
-        reply = exchange.finish()
-        connection.close()
-    # Reasoning cut off by the short limit counts as an answer here: the server did its work.
-    return clock.monotonic() - began, reply.ok or reply.pace is not None
