@@ -22,6 +22,7 @@ import yaml
 import probe_ext
 from probe_ext.cli import COMMANDS
 from probe_ext.exit_codes import ExitCode
+from probe_ext.inspection import calibration_store
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import GapRow, ReplyRow, Row, ServerRow, UserRow, columns
 from probe_ext.report import report_command
@@ -40,7 +41,6 @@ from probe_ext.sim.personality import personality_names
 from probe_ext.sim.profile import load_profile
 from probe_ext.sim.serving.backend import ServerOptions
 from probe_ext.swarm.commands import calibrate_command, worker_command
-from probe_ext.swarm.preparation import calibration_store
 from probe_ext.target.engine_metrics import ENGINES
 from probe_ext.target.quantities import QUANTITIES
 from probe_ext.verdict.values.ruling_types import RULE_NAMES

@@ -8,6 +8,7 @@ import gevent
 from locust.runners import MasterRunner
 
 from probe_ext.exit_codes import ExitCode
+from probe_ext.inspection import calibration_store
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.run.directory import RunDirectoryError
@@ -18,7 +19,6 @@ from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.master.run_view import view_of
-from probe_ext.swarm.preparation import calibration_store
 from probe_ext.swarm.preparation.preflight import (
     Preflight,
     PreparedRun,

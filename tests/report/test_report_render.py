@@ -83,4 +83,4 @@ def test_hostile_level_names_cannot_leave_the_data_block(whole_run: Path) -> Non
 
 def test_unknown_names_in_a_template_are_errors() -> None:
     with pytest.raises(Exception, match="nothing_of_this_name"):
-        render.environment().from_string("{{ nothing_of_this_name }}").render()
+        render.environment(TEMPLATES).from_string("{{ nothing_of_this_name }}").render()
