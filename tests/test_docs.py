@@ -22,7 +22,7 @@ import yaml
 import probe_ext
 from probe_ext.cli import COMMANDS
 from probe_ext.exit_codes import ExitCode
-from probe_ext.inspection import calibration_store
+from probe_ext.inspection.machine import calibration_store
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import GapRow, ReplyRow, Row, ServerRow, UserRow, columns
 from probe_ext.report import report_command

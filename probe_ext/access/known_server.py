@@ -8,7 +8,7 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.settings.secrets import api_key
 from probe_ext.target.fetch import Fetcher
-from probe_ext.target.identity import OK, identify
+from probe_ext.target.identity import OK, Getter, identify
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def fetcher_for(target: Target, key: str | None, options: Options) -> Fetcher:
     return Fetcher(key, home=target.url, verify=not options.insecure, timeout=options.timeout_connect)
 
 
-def know_server(target: Target, fetcher: Fetcher, options: Options) -> KnownServer:
+def know_server(target: Target, fetcher: Getter, options: Options) -> KnownServer:
     """Ask a server what it is. Never raises for a server that does not answer: see `models_error`."""
     entries = identify(target.url, fetcher, options.metrics_url, options.model)
     models = entries[0]["models"]

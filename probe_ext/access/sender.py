@@ -137,6 +137,11 @@ class Sender:
         """Return the connections that are kept."""
         return tuple(self._idle)
 
+    def take_idle(self) -> tuple[Connection, ...]:
+        """Return the kept connections, which are the caller's from now on."""
+        taken, self._idle = tuple(self._idle), []
+        return taken
+
     def close(self) -> None:
         """Close all connections."""
         for connection in self._idle:

@@ -8,7 +8,7 @@ import gevent
 from locust.runners import MasterRunner
 
 from probe_ext.exit_codes import ExitCode
-from probe_ext.inspection import calibration_store
+from probe_ext.inspection.machine import calibration_store
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.run.directory import RunDirectoryError

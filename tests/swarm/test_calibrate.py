@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from probe_ext.cli import main
-from probe_ext.inspection import calibration_store
+from probe_ext.inspection.machine import calibration_store
 from probe_ext.swarm.commands import calibrate_command
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.exit_codes import ExitCode
-from probe_ext.inspection import calibration_store
+from probe_ext.inspection.machine import calibration_store
 from probe_ext.measure import clock
 
 MAX_UNRESOLVED_READS = 0.01  # share of reads that may carry several tokens

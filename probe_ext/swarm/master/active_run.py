@@ -10,7 +10,7 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
-from probe_ext.inspection import calibration_store
+from probe_ext.inspection.machine import calibration_store
 from probe_ext.live.live_levels import rules_of
 from probe_ext.live.live_run import LiveRun
 from probe_ext.live.visit_monitor import VisitMonitor
