@@ -32,6 +32,7 @@ _TOOL_FIELDS: Mapping[str, Any] = {
 _TOOL_TOKENS = 64
 _MESSAGES = ({"role": "user", "content": "Make the lamp green."},)
 _REFUSED = {Outcome.HTTP_ERROR, Outcome.STREAM_ERROR}
+_CALLED = {"tool_calls", "function_call", "tool_use"}
 _HELD_BACK_TOKENS = 8
 """tokens of one event from which a parser seems to hold arguments back"""
 _HOW = {"vllm": " (vLLM: `--enable-auto-tool-choice --tool-call-parser …`)", "llama.cpp": " (llama.cpp: `--jinja`)"}
@@ -63,8 +64,11 @@ def judged_tool_call(reply: Answered, kind: str) -> Finding:
         evidence = f"The call's arguments are held back by the server's parser: {reply.tokens_out} tokens arrived in "
         evidence += f"{things(len(reply.at), 'event')}. In a long call, users see a silence as long as its generation."
         return Finding("tool_calls", Status.WARN, evidence, "Use a tool parser that streams arguments.", figures)
-    evidence = f"Answered in {things(len(reply.at), 'token event')}, finish reason {reply.finish_reason}."
-    return Finding("tool_calls", Status.OK, evidence, None, figures)
+    events = things(len(reply.at), "token event")
+    if reply.finish_reason not in _CALLED and not reply.text.lstrip().startswith("{"):
+        evidence = f"Tools are ignored: the reply is text, in {events}. That matters only if your requests have tools."
+        return Finding("tool_calls", Status.OK, evidence, None, figures)
+    return Finding("tool_calls", Status.OK, f"A call arrives in {events}, as it is generated.", None, figures)
 
 
 def reasoning(subject: Subject) -> Finding:

@@ -4,9 +4,11 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.access.known_server import KnownServer, fetcher_for, know_server, target_and_key
+from probe_ext.access.known_server import fetcher_for, know_server, target_and_key
 from probe_ext.access.prompt_source import calibrated
+from probe_ext.access.sender import Answered
 from probe_ext.bundled import folder
+from probe_ext.inspection.quick import refusal
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.settings.errors import SettingsError
@@ -35,6 +37,8 @@ class Preparation:
     """when the profile wants each token of a reply"""
     warm_up: dict[str, Any] | None = None
     """cost of the warm-up before the run"""
+    first_reply: Answered | None = None
+    """the warm-up's first reply: how replies arrive"""
 
 
 def prepare(host: str | None, options: Options) -> Preparation:
@@ -45,7 +49,7 @@ def prepare(host: str | None, options: Options) -> Preparation:
     _check_prometheus(options)
     server = know_server(target, fetcher, options)
     model = server.model
-    problem = _problem(server, options)
+    problem = refusal(server, options)
     seed = options.prompt_seed if options.prompt_seed is not None else int(clock.wall())
     prompts = calibrated(target, model or "", options, fetcher, seed) if problem is None else {}
     return Preparation(
@@ -73,33 +77,3 @@ def _check_prometheus(options: Options) -> None:
     why = prometheus_problem(source.url, source.match, fetcher)
     if why:
         raise SettingsError(f"--prometheus {source.url}: {why}")
-
-
-def _problem(server: KnownServer, options: Options) -> str | None:
-    url, model, models = server.url, server.model, server.models
-    if models is not None and options.model and options.model not in models:
-        return f"--model {options.model}: the server at {url} lists {', '.join(models[:5]) or 'no models'}"
-    why = server.models_error
-    if why and not _answered(why):
-        return f"--host {url}: {why}"
-    if model is None:
-        return f"--host {url}: {_no_models(why) if why else 'lists no models; name one with --model'}"
-    limit = server.max_model_len
-    if limit and options.input_tokens + options.max_tokens > limit:
-        asked = f"--input-tokens {options.input_tokens} and --max-tokens {options.max_tokens}"
-        return f"{asked}: together more than the {limit} tokens of {model}'s context at {url}; lower one of them"
-    return None
-
-
-def _no_models(why: str) -> str:
-    """Say what may be wrong with a server that returns no list of models."""
-    what = why if why.startswith("/v1/models") else f"/v1/models: {why}"
-    return (
-        f"{what}: not an OpenAI-compatible server, or a wrong port or path prefix? "
-        "If the server does not list models, name one with --model"
-    )
-
-
-def _answered(why: str) -> bool:
-    """Whether a server without a list of models may still work: it answered by HTTP, and did not refuse the key."""
-    return why.startswith("/v1/models") or (why[:3].isdigit() and why[:3] not in {"401", "403"})
