@@ -22,6 +22,7 @@ import yaml
 import probe_ext
 from probe_ext.cli import COMMANDS
 from probe_ext.exit_codes import ExitCode
+from probe_ext.inspection.machine import calibration_store
 from probe_ext.measure.findings import FINDING_NAMES
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, Row, ServerRow, UserRow, columns
@@ -41,7 +42,6 @@ from probe_ext.sim.personality import personality_names
 from probe_ext.sim.profile import load_profile
 from probe_ext.sim.serving.backend import ServerOptions
 from probe_ext.swarm.commands import calibrate_command, worker_command
-from probe_ext.swarm.preparation import calibration_store
 from probe_ext.target.engine_metrics import ENGINES
 from probe_ext.target.gpu.exporters import EXPORTERS
 from probe_ext.target.gpu.gpu_quantities import GPU_QUANTITIES
@@ -119,7 +119,7 @@ import json
 from types import SimpleNamespace
 from locust.argument_parser import get_parser
 from probe_ext.swarm.users.llm import Llm
-from probe_ext.swarm.users.prompt_source import Prompts
+from probe_ext.access.prompt_source import Prompts
 from probe_ext.swarm.web.exporter import Exporter
 runner = SimpleNamespace(user_count=1, target_user_count=1, clients={})
 lines = Exporter(SimpleNamespace(runner=runner)).page().decode().splitlines()

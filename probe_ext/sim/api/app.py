@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 
 from aiohttp import web
 
@@ -37,6 +38,7 @@ class Server:
         self._options = options
         self._backend = Backend(options)
         self._completions = Completions(self._backend)
+        self._metrics_reads = 0
 
     def application(self) -> web.Application:
         """Build the aiohttp application; its engine runs for the application's lifetime."""
@@ -50,7 +52,17 @@ class Server:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/gpu/metrics", self._gpu_metrics)
         app.cleanup_ctx.append(self._backend.lifetime)
+        app.on_response_prepare.append(self._alter_head)
         return app
+
+    async def _alter_head(self, _: web.Request, response: web.StreamResponse) -> None:
+        personality = self._options.personality
+        if personality.clock_ahead_s:
+            ahead = self._backend.unix_time(self._backend.clock()) + personality.clock_ahead_s
+            response.headers["Date"] = formatdate(ahead, usegmt=True)
+        if not personality.keep_alive:
+            response.force_close()
+            response.headers["Connection"] = "close"
 
     def stop(self) -> None:
         """End all open streams, before the application shuts down."""
@@ -124,4 +136,7 @@ class Server:
             raise web.HTTPNotFound
         if self._options.metrics == "slow":
             await asyncio.sleep(SLOW_METRICS_S)
-        return web.Response(body=self._backend.pacer.metrics.render().encode(), headers=METRICS_HEADERS)
+        self._metrics_reads += 1
+        twin = self._options.personality.replicas and self._metrics_reads % 2 == 0
+        page = self._backend.idle_twin() if twin else self._backend.pacer.metrics
+        return web.Response(body=page.render().encode(), headers=METRICS_HEADERS)

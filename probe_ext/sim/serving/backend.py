@@ -18,6 +18,7 @@ from probe_ext.sim.serving.pacer import Pacer
 from probe_ext.sim.serving.truth_log import TruthLog
 
 TRUTH_FLUSH_INTERVAL_S = 0.5
+TWIN_AGE_S = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,10 @@ class Backend:
 
     def _new_metrics(self) -> Metrics:
         return Metrics(self.profile, self.model, time.time())  # noqa: TID251 - creation times are Unix times
+
+    def idle_twin(self) -> Metrics:
+        """Return the metrics of another server behind the same address, which started earlier and does nothing."""
+        return Metrics(self.profile, self.model, self.created - TWIN_AGE_S)
 
     def _truth_header(self) -> dict[str, Any]:
         return {

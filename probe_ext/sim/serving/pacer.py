@@ -134,7 +134,7 @@ class Pacer:
             # Taken before the write, so that no client can receive a token before its logged send time.
             now = self._clock()
             exchange.send(payload)
-            if not exchange.stalled:
+            if not (exchange.stalled or exchange.holds_events):
                 choice.mark_sent(now)
         if choice.finished is not None:
             self._open.pop(choice.number, None)

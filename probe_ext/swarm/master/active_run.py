@@ -10,6 +10,7 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
+from probe_ext.inspection.machine import calibration_store
 from probe_ext.live.live_levels import rules_of
 from probe_ext.live.live_run import LiveRun
 from probe_ext.live.visit_monitor import VisitMonitor
@@ -30,7 +31,6 @@ from probe_ext.swarm.master.locust_csv import LocustTables
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
-from probe_ext.swarm.preparation import calibration_store
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.target.fetch import Fetcher
 from probe_ext.target.gpu.gpu_poller import gpu_pollers

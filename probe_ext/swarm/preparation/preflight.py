@@ -62,10 +62,10 @@ class Preflight:
         """Warm the server up, and add what that cost."""
         self._runs += 1
         try:
-            cost = warm_up(self._process.environment, prepared.options, prepared.preparation, self._tell)
+            cost, first_reply = warm_up(self._process.environment, prepared.options, prepared.preparation, self._tell)
         finally:
             self._tell(None)
-        return replace(prepared, preparation=replace(prepared.preparation, warm_up=cost))
+        return replace(prepared, preparation=replace(prepared.preparation, warm_up=cost, first_reply=first_reply))
 
 
 def take_default_levels(given: Namespace, user_classes: list[Any]) -> None:

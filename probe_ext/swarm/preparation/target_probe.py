@@ -4,18 +4,18 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from probe_ext.access.known_server import fetcher_for, know_server, target_and_key
+from probe_ext.access.prompt_source import calibrated
+from probe_ext.access.sender import Answered
 from probe_ext.bundled import folder
-from probe_ext.client.wire.address import parse_target
+from probe_ext.inspection.quick import refusal
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.settings.prometheus_access import AUTHORITIES_VARIABLE, prometheus_source
-from probe_ext.settings.secrets import api_key
 from probe_ext.settings.slo import load_profile
-from probe_ext.swarm.users.prompt_source import calibrated
 from probe_ext.target.fetch import Fetcher
-from probe_ext.target.identity import identify
 from probe_ext.target.prometheus_check import prometheus_problem
 
 
@@ -37,33 +37,27 @@ class Preparation:
     """when the profile wants each token of a reply"""
     warm_up: dict[str, Any] | None = None
     """cost of the warm-up before the run"""
+    first_reply: Answered | None = None
+    """the warm-up's first reply: how replies arrive"""
 
 
 def prepare(host: str | None, options: Options) -> Preparation:
     """Query the server. SettingsError if an option cannot work with it."""
-    if not host:
-        raise SettingsError("--host: missing (e.g. --host http://127.0.0.1:8000)")
-    try:
-        target = parse_target(host)
-        key = api_key()
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
+    target, key = target_and_key(host)
     profile = load_profile(options.slo, folder("configs") / "slo")  # refuse a wrong profile now, not after the run
-    fetcher = Fetcher(key, home=target.url, verify=not options.insecure, timeout=options.timeout_connect)
+    fetcher = fetcher_for(target, key, options)
     _check_prometheus(options)
-    server = identify(target.url, fetcher, options.metrics_url, options.model)
-    models = server[0]["models"]
-    model = options.model or (models[0] if models else None)
-    problem = _problem(target.url, model, models, options, server[0])
+    server = know_server(target, fetcher, options)
+    model = server.model
+    problem = refusal(server, options)
     seed = options.prompt_seed if options.prompt_seed is not None else int(clock.wall())
     prompts = calibrated(target, model or "", options, fetcher, seed) if problem is None else {}
     return Preparation(
         host=target.url,
         model=model,
         model_from="option" if options.model else "server",
-        server=server,
-        # given URLs are polled unchanged; those from `identify` have no secrets
-        metrics_urls=options.metrics_url or tuple(e["metrics_url"] for e in server if e.get("metrics_url")),
+        server=list(server.entries),
+        metrics_urls=server.metrics_urls,
         prompts=prompts,
         problem=problem,
         profile=profile.model_dump(mode="json"),
@@ -83,34 +77,3 @@ def _check_prometheus(options: Options) -> None:
     why = prometheus_problem(source.url, source.match, fetcher)
     if why:
         raise SettingsError(f"--prometheus {source.url}: {why}")
-
-
-def _problem(
-    url: str, model: str | None, models: list[str] | None, options: Options, server: dict[str, Any]
-) -> str | None:
-    if models is not None and options.model and options.model not in models:
-        return f"--model {options.model}: the server at {url} lists {', '.join(models[:5]) or 'no models'}"
-    why = server.get("models_error")
-    if why and not _answered(why):
-        return f"--host {url}: {why}"
-    if model is None:
-        return f"--host {url}: {_no_models(why) if why else 'lists no models; name one with --model'}"
-    limit = server.get("max_model_len")
-    if limit and options.input_tokens + options.max_tokens > limit:
-        asked = f"--input-tokens {options.input_tokens} and --max-tokens {options.max_tokens}"
-        return f"{asked}: together more than the {limit} tokens of {model}'s context at {url}; lower one of them"
-    return None
-
-
-def _no_models(why: str) -> str:
-    """Say what may be wrong with a server that returns no list of models."""
-    what = why if why.startswith("/v1/models") else f"/v1/models: {why}"
-    return (
-        f"{what}: not an OpenAI-compatible server, or a wrong port or path prefix? "
-        "If the server does not list models, name one with --model"
-    )
-
-
-def _answered(why: str) -> bool:
-    """Whether a server without a list of models may still work: it answered by HTTP, and did not refuse the key."""
-    return why.startswith("/v1/models") or (why[:3].isdigit() and why[:3] not in {"401", "403"})

@@ -39,8 +39,18 @@ class Endpoint:
         """Return a new connection for one user, not yet open."""
         return Connection(self._target, _context(not self._options.insecure) if self._target.tls else None)
 
-    def request(self, path: str, payload: Payload, streamed: bool, parameters: Mapping[str, Any]) -> bytes:
-        """Return the bytes of one request; `parameters` go into the body and override the options."""
+    def request(
+        self,
+        path: str,
+        payload: Payload,
+        streamed: bool,
+        parameters: Mapping[str, Any],
+        form: RequestForm | None = None,
+    ) -> bytes:
+        """Return the bytes of one request.
+
+        `parameters` go into the body and override the options; `form` replaces the form that the options ask for.
+        """
         options = self._options
         extra: dict[str, Any] = {
             "max_tokens": options.max_tokens,
@@ -49,7 +59,7 @@ class Endpoint:
         }
         if options.ignore_eos:
             extra["ignore_eos"] = True
-        form = RequestForm(options.usage)
+        form = form or RequestForm(options.usage)
         body = request_body(path, payload, self._model, stream=streamed, form=form, extra={**extra, **parameters})
         headers = [
             f"POST {self._target.path(path)} HTTP/1.1",

@@ -1,0 +1,41 @@
+"""The checks that cost no request of their own: they run before every run, and first in `probe doctor`."""
+
+from collections.abc import Sequence
+
+from probe_ext.access.known_server import KnownServer
+from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.machine import calibration_store
+from probe_ext.inspection.machine.ceiling import ceiling
+from probe_ext.inspection.machine.disk import disk
+from probe_ext.inspection.machine.open_files import open_files
+from probe_ext.inspection.planned_run import PlannedRun
+from probe_ext.inspection.server.identity import identity
+from probe_ext.settings.options import Options
+
+_REFUSING = {"models", "context"}
+"""checks without which no reply can be expected"""
+
+
+def machine_findings(plan: PlannedRun, options: Options, *, processes: int = 1, workers: int = 1) -> list[Finding]:
+    """Return what this machine's limits mean for a plan; `processes` of the load generator run here."""
+    return [
+        open_files(plan.users, processes),
+        disk(options.out, plan),
+        ceiling(plan.users, workers, calibration_store.load()),
+    ]
+
+
+def refusal(server: KnownServer, options: Options) -> str | None:
+    """Return in one line why no reply can be expected from a server; None if one can."""
+    findings = [f for f in identity(server, options) if f.id in _REFUSING]
+    return next((f.evidence for f in findings if f.status is Status.PROBLEM), None)
+
+
+def lines_to_print(findings: Sequence[Finding]) -> list[str]:
+    """Return what is to be mended, one line each."""
+    return [one_line(finding) for finding in findings if finding.to_mend]
+
+
+def one_line(finding: Finding) -> str:
+    """Return a finding's evidence and advice in one line."""
+    return " ".join(filter(None, (f"{finding.title}: {finding.evidence}", finding.advice)))
