@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "probe_ext.inspection.doctor.doctor_command",
         "check whether a server and this machine are fit for a load test",
     ),
+    "scout": ("probe_ext.inspection.scout.scout_command", "compare several servers by a short probe, or watch them"),
     "list": ("probe_ext.listing", "list scenarios and SLO profiles"),
     "calibrate": (
         "probe_ext.swarm.commands.calibrate_command",
