@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "probe_ext.inspection.doctor.doctor_command",
         "check whether a server and this machine are fit for a load test",
     ),
+    "warmup": ("probe_ext.inspection.warmup.warmup_command", "warm a server up, and say when it is warm"),
     "scout": ("probe_ext.inspection.scout.scout_command", "compare several servers by a short probe, or watch them"),
     "list": ("probe_ext.listing", "list scenarios and SLO profiles"),
     "calibrate": (

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +23,12 @@ import yaml
 import probe_ext
 from probe_ext.cli import COMMANDS
 from probe_ext.exit_codes import ExitCode
+from probe_ext.inspection.doctor import doctor_command
+from probe_ext.inspection.doctor.examine import Examination
+from probe_ext.inspection.doctor.outputs import as_json
+from probe_ext.inspection.finding import TITLES
 from probe_ext.inspection.machine import calibration_store
+from probe_ext.inspection.warmup import warmup_command
 from probe_ext.measure.findings import FINDING_NAMES
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, Row, ServerRow, UserRow, columns
@@ -209,7 +215,7 @@ FOREIGN_FLAGS = {
 
 
 def test_mentioned_flags_exist(locust_names: dict[str, set[str]]) -> None:
-    modules = (report_command, sim_command, worker_command)
+    modules = (report_command, sim_command, worker_command, doctor_command, warmup_command)
     ours = {o.flag for o in OPTIONS} | {flag for module in modules for flag in flags_of(module)}
     known = ours | {"--help", "--version"} | FOREIGN_FLAGS | locust_names["flags"]
     for page in PAGES:
@@ -238,6 +244,37 @@ def test_options_of_worker() -> None:
     assert {names([row])[0]: row[1] for row in rows} == true
 
 
+@pytest.mark.parametrize(
+    ("page", "heading", "module"),
+    [
+        ("docs/doctor.md", "Is this server fit for a load test?", doctor_command),
+        ("docs/warm-up.md", "Warming a server up", warmup_command),
+    ],
+)
+def test_options_of_doctor_and_warmup(page: str, heading: str, module: Any) -> None:
+    rows = tables(section(page, heading))[0]
+    true = {
+        flag: "off" if default is False else "–" if default is None else f"`{default}`"
+        for flag, default in flags_of(module).items()
+    }
+    written = {flag: row[1] for row in rows for flag in names([row])}
+    of_a_run = {option.flag for option in OPTIONS}
+    assert {flag: "as in a run" if flag in of_a_run else default for flag, default in true.items()} == written
+
+
+def test_checks_of_the_doctor() -> None:
+    assert documented("docs/doctor.md", "Checks") == list(TITLES)
+
+
+def test_keys_of_the_doctors_document() -> None:
+    server = SimpleNamespace(url="u", kind="k", version="v", model="m", max_model_len=1)
+    plan = SimpleNamespace(users=1, input_tokens=1, max_tokens=1, seconds=1.0)
+    written = json.loads(as_json(Examination(server, plan, (), 0.0, 1.0, True)))  # type: ignore[arg-type]
+    rows = tables(section("docs/doctor.md", "The JSON document"))[0]
+    assert names(rows) == list(written)
+    assert names(rows, 1)[:4] == list(written["server"])
+
+
 def test_commands() -> None:
     told = text("README.md") + "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
     code = [
@@ -249,6 +286,11 @@ def test_commands() -> None:
 
 
 def test_exit_codes() -> None:
+    for page, heading in (
+        ("docs/doctor.md", "Exit codes of the doctor"),
+        ("docs/warm-up.md", "Exit codes of the warm-up"),
+    ):
+        assert {int(row[0]) for row in tables(section(page, heading))[0]} == set(ExitCode) - {ExitCode.INTERRUPTED}
     for page, heading in (("README.md", "Headless, in CI"), ("docs/ci.md", "Exit codes")):
         assert {int(row[0]) for row in tables(section(page, heading))[0]} == set(ExitCode)
 

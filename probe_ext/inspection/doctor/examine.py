@@ -8,7 +8,7 @@ import gevent
 
 from probe_ext.access.endpoint import Endpoint
 from probe_ext.access.known_server import KnownServer, fetcher_for, know_server, target_and_key
-from probe_ext.access.sender import Answered, Sender
+from probe_ext.access.sender import Sender
 from probe_ext.client.exchange import Limits
 from probe_ext.inspection.connection.keep_alive import IdleWatch, keep_alive, watch_idle
 from probe_ext.inspection.connection.reachable import reachable, resolve
@@ -60,29 +60,17 @@ class Examination:
 def examine(url: str, options: Options, plan: PlannedRun, tell: Tell = lambda _: None) -> Examination:
     """Check the server at a URL. SettingsError if the URL or the API key is invalid."""
     started, began = clock.wall(), clock.monotonic()
-    target, key = target_and_key(url)
     tell("asking the server what it is")
-    fetcher = CooperativeFetcher(fetcher_for(target, key, options))
-    server = know_server(target, fetcher, options)
-    endpoint = Endpoint(target.url, options, server.model or "")
-    limits = Limits(connect=_CONNECT_S, first=_FIRST_TOKEN_S, gap=_CHECK_LIMIT_S, total=_FIRST_TOKEN_S)
-    subject = Subject(
-        server=server,
-        options=options,
-        plan=plan,
-        sender=Sender(endpoint, options.api, limits=limits),
-        fetcher=fetcher,
-        new_fetcher=lambda: fetcher_for(target, key, options),
-        seed=int(started * 1000),
-        deadline=began + LIMIT_S,
-    )
+    subject = subject_of(url, options, plan)
+    server = subject.server
+    endpoint = Endpoint(server.url, options, server.model or "")
     findings = [*machine_findings(plan, options), _process(server, plan)]
     tell(TITLES["reachable"])
     findings += [reachable(endpoint, server, _CONNECT_S), *identity(server, options)]
     usable = not any(f.status is Status.PROBLEM and f.id in ("reachable", "models") for f in findings)
     if usable:
         tell("first replies")
-        subject.samples = _samples(subject)
+        take_samples(subject)
         findings += _with_replies(subject, endpoint, tell)
         usable = bool(subject.answers)
     subject.sender.close()
@@ -90,6 +78,24 @@ def examine(url: str, options: Options, plan: PlannedRun, tell: Tell = lambda _:
     order = list(TITLES)
     findings.sort(key=lambda finding: order.index(finding.id))
     return Examination(server, plan, tuple(findings), started, clock.monotonic() - began, usable)
+
+
+def subject_of(url: str, options: Options, plan: PlannedRun) -> Subject:
+    """Identify the server at a URL, and return it to be looked at. SettingsError if URL or API key is invalid."""
+    target, key = target_and_key(url)
+    fetcher = CooperativeFetcher(fetcher_for(target, key, options))
+    server = know_server(target, fetcher, options)
+    limits = Limits(connect=_CONNECT_S, first=_FIRST_TOKEN_S, gap=_CHECK_LIMIT_S, total=_FIRST_TOKEN_S)
+    return Subject(
+        server=server,
+        options=options,
+        plan=plan,
+        sender=Sender(Endpoint(target.url, options, server.model or ""), options.api, limits=limits),
+        fetcher=fetcher,
+        new_fetcher=lambda: fetcher_for(target, key, options),
+        seed=int(clock.wall() * 1000),
+        deadline=clock.monotonic() + LIMIT_S,
+    )
 
 
 def _process(server: KnownServer, plan: PlannedRun) -> Finding:
@@ -100,14 +106,13 @@ def _process(server: KnownServer, plan: PlannedRun) -> Finding:
     return server_process(addresses, server.target.port, plan.users)
 
 
-def _samples(subject: Subject) -> list[Answered]:
+def take_samples(subject: Subject) -> None:
+    """Ask for a few streamed replies, one after another; stop at one that fails, as the next would wait as long."""
     tokens = min(_SAMPLE_TOKENS, subject.plan.max_tokens)
-    samples: list[Answered] = []
     for _ in range(_SAMPLES):
-        samples.append(subject.sender.ask(subject.sample_question(tokens)))
-        if not samples[-1].ok or not subject.seconds_left:
-            break  # the next one would fail, or wait as long
-    return samples
+        subject.samples.append(subject.sender.ask(subject.sample_question(tokens)))
+        if not subject.samples[-1].ok or not subject.seconds_left:
+            return
 
 
 def _with_replies(subject: Subject, endpoint: Endpoint, tell: Tell) -> list[Finding]:

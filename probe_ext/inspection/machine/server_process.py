@@ -17,6 +17,18 @@ from probe_ext.verdict.phrasing.plurals import listed, things
 
 _LISTENING = "0A"
 _OPEN_FILES = re.compile(r"^Max open files\s+(\S+)\s+(\S+)", re.MULTILINE)
+_FORWARDERS = {
+    "docker-proxy",
+    "rootlessport",
+    "ssh",
+    "sshd",
+    "kubectl",
+    "socat",
+    "haproxy",
+    "caddy",
+    "envoy",
+    "traefik",
+}
 _OTHER_FILES = 64
 _NEARLY_FULL_BYTES = 2 * 10**9
 _NEARLY_FULL_SHARE = 0.03
@@ -53,6 +65,11 @@ def server_process(addresses: Iterable[str], port: int, users: int, proc: Path =
             f"The process that listens on port {port} belongs to someone else: its limits and disks are not seen."
         )
         return Finding("server_process", Status.UNKNOWN, evidence, "Run this as the server's user, or as root.")
+    if process.name in _FORWARDERS or process.name.startswith("nginx"):
+        evidence = (
+            f"The port belongs to {process.name}, which passes requests on: the server's own open files and disks "
+        )
+        return Finding("server_process", Status.UNKNOWN, f"{evidence}are not seen.")
     return judged(process, users)
 
 

@@ -44,8 +44,7 @@ def streaming(samples: Sequence[Answered]) -> Finding:
     """Judge replies that were asked for as streams, one after another."""
     answered = [sample for sample in samples if sample.ok]
     if not answered:
-        why = next((s.message for s in samples if s.message), None) or "no reply"
-        return Finding("streaming", Status.UNKNOWN, f"No reply to judge: {why}.")
+        return _unanswered(samples)
     if not any(sample.streamed for sample in answered):
         return _not_streamed(answered)
     seen = _arrivals([sample for sample in answered if sample.streamed])
@@ -68,6 +67,13 @@ def streaming(samples: Sequence[Answered]) -> Finding:
     spacing = f", {formats.seconds(seen.spacing)} apart" if seen.spacing else ""
     one_by_one = f"{things(seen.events, 'token event')} came one by one{spacing} ({how})."
     return Finding("streaming", Status.OK, one_by_one, None, figures)
+
+
+def _unanswered(samples: Sequence[Answered]) -> Finding:
+    if not samples:
+        return Finding("streaming", Status.UNKNOWN, "No reply to judge.")
+    why = next((sample.message for sample in samples if sample.message), samples[0].outcome)
+    return Finding("streaming", Status.PROBLEM, f"Requests fail: {why}.", "Mend that first.")
 
 
 def _arrivals(replies: Sequence[Answered]) -> _Arrivals:
