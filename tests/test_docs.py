@@ -28,6 +28,12 @@ from probe_ext.inspection.doctor.examine import Examination
 from probe_ext.inspection.doctor.outputs import as_json
 from probe_ext.inspection.finding import TITLES
 from probe_ext.inspection.machine import calibration_store
+from probe_ext.inspection.scout import scout_command
+from probe_ext.inspection.scout.board_view import document
+from probe_ext.inspection.scout.cheats import Sign, Suspicion
+from probe_ext.inspection.scout.exposure import OpenPage
+from probe_ext.inspection.scout.leaderboard import State, ranked
+from probe_ext.inspection.scout.rolling_window import Outage, RollingWindow
 from probe_ext.inspection.warmup import warmup_command
 from probe_ext.measure.findings import FINDING_NAMES
 from probe_ext.measure.outcome import Outcome
@@ -215,7 +221,7 @@ FOREIGN_FLAGS = {
 
 
 def test_mentioned_flags_exist(locust_names: dict[str, set[str]]) -> None:
-    modules = (report_command, sim_command, worker_command, doctor_command, warmup_command)
+    modules = (report_command, sim_command, worker_command, doctor_command, warmup_command, scout_command)
     ours = {o.flag for o in OPTIONS} | {flag for module in modules for flag in flags_of(module)}
     known = ours | {"--help", "--version"} | FOREIGN_FLAGS | locust_names["flags"]
     for page in PAGES:
@@ -249,6 +255,7 @@ def test_options_of_worker() -> None:
     [
         ("docs/doctor.md", "Is this server fit for a load test?", doctor_command),
         ("docs/warm-up.md", "Warming a server up", warmup_command),
+        ("docs/scout.md", "Comparing servers", scout_command),
     ],
 )
 def test_options_of_doctor_and_warmup(page: str, heading: str, module: Any) -> None:
@@ -273,6 +280,16 @@ def test_keys_of_the_doctors_document() -> None:
     rows = tables(section("docs/doctor.md", "The JSON document"))[0]
     assert names(rows) == list(written)
     assert names(rows, 1)[:4] == list(written["server"])
+
+
+def test_keys_of_the_scouts_document() -> None:
+    state = State("u", None, (OpenPage("/p", "", False),), False, RollingWindow(1.0).figures(), None,
+                  (Outage(0.0, None, None),), Suspicion((Sign("n", "e"),), ()))  # fmt: skip
+    (server,) = document(ranked([state]), str, 1.0)["servers"]
+    top, configured, figures = tables(section("docs/scout.md", "The document for programs"))
+    assert names(top) == list(server)
+    assert names(configured) == list(server["configuration"])
+    assert names(figures) == list(server["figures"])
 
 
 def test_commands() -> None:

@@ -30,6 +30,8 @@ _CONFIGURATION = (
     ("slots", "slots"),
     ("metrics", "/metrics"),
 )
+_BEGINNING = 12
+"""Characters of a remark that tell it from others."""
 _MAX_BESIDE = 4
 """Servers side by side in one table."""
 
@@ -102,9 +104,19 @@ def remark_lines(rows: Sequence[Row]) -> list[Text]:
     return [remark_line(printable(row.state.url), remark) for row in rows for remark in notes(row.state)]
 
 
-def plain_line(time: str, row: BoardRow) -> str:
-    """Return one line for a log."""
-    state = "" if row.up is None else "up" if row.up else "DOWN"
-    figures = f"{row.rps} RPS · {row.tokens_per_s} tok/s · TTFT p50 {row.ttft_p50} p95 {row.ttft_p95}"
-    rest = "".join(f" · {remark.text}" for remark in row.remarks)
-    return f"{time}  {row.url}  {state} · rank {row.rank} · {figures} · errors {row.errors}{rest}"
+class PlainLines:
+    """One line for each probe; a remark is printed when it is new."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, set[str]] = {}
+
+    def line(self, time: str, row: BoardRow) -> str:
+        """Return the line of a server's newest probe."""
+        state = "" if row.up is None else "up" if row.up else "DOWN"
+        figures = f"{row.rps} RPS · {row.tokens_per_s} tok/s · TTFT p50 {row.ttft_p50} p95 {row.ttft_p95}"
+        before = self._shown.get(row.url, set())
+        # By its beginning: the figures in it change with every probe.
+        remarks = {remark.text[:_BEGINNING]: remark.text for remark in row.remarks}
+        rest = "".join(f" · {text}" for beginning, text in remarks.items() if beginning not in before)
+        self._shown[row.url] = set(remarks)
+        return f"{time}  {row.url}  {state} · rank {row.rank} · {figures} · errors {row.errors}{rest}"

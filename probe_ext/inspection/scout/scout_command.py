@@ -121,11 +121,11 @@ def _once(candidates: list[Candidate], given: argparse.Namespace, window: float)
     return ExitCode.OK if any(row.rank for row in rows) else ExitCode.INVALID
 
 
-_ONE_PROBE = "One probe each: 16 requests, 8 at once. Ranked by tokens/s, less the share of failed requests."
+_ONE_PROBE = "Each server was sent 16 requests, 8 at once. Ranked by tokens/s, less the share of failed requests."
 
 
 def _watch(candidates: list[Candidate], given: argparse.Namespace, every: float, window: float) -> int:
-    time_of, stop = _clock_text(), Event()
+    time_of, stop, lines = _clock_text(), Event(), outputs.PlainLines()
     console = outputs.console(sys.stdout)
     caption = (
         f"Window {formats.span(window)}, a probe of 16 requests every {formats.span(every)}. "
@@ -137,8 +137,8 @@ def _watch(candidates: list[Candidate], given: argparse.Namespace, every: float,
 
     def note(url: str) -> None:
         if not console.is_terminal and not given.json:
-            line = next(outputs.plain_line(time_of(clock.monotonic()), row) for row in rows() if row.url == url)
-            print(line, flush=True)  # noqa: T201 - command output
+            row = next(row for row in rows() if row.url == url)
+            print(lines.line(time_of(clock.monotonic()), row), flush=True)  # noqa: T201 - command output
 
     watch = Watch(candidates, window, note)
     try:
