@@ -6,7 +6,7 @@ for the signs of a response cache.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from probe_ext.access.endpoint import Endpoint
@@ -33,6 +33,7 @@ PAIRS = 4
 PROBE_LIMIT_S = 60.0
 """for the 16 requests together; what is not answered by then has failed"""
 _PAIR_LIMIT_S = 20.0
+_PAGE_LIMIT_S = 3.0
 _KEPT_PAIRS, _KEPT_ANSWERS = 8, 64
 _PROMPT_TOKENS = 40
 _KNOW_IGNORE_EOS = {"vllm", "sglang", "llama.cpp"}
@@ -62,10 +63,11 @@ class Candidate:
     def __init__(self, url: str, options: Options, seed: int) -> None:
         target, self._key = target_and_key(url)
         self.target: Target = target
-        self._options = options
+        # A dead server is asked for several pages, one after another.
+        self._options = replace(options, timeout_connect=min(options.timeout_connect, _PAGE_LIMIT_S))
         self._seed = seed
         self._asked = 0
-        self.fetcher = CooperativeFetcher(fetcher_for(target, self._key, options))
+        self.fetcher = CooperativeFetcher(fetcher_for(target, self._key, self._options))
         self.server: KnownServer | None = None
         """None: it has not answered yet"""
         self.pages: tuple[OpenPage, ...] = ()
@@ -77,11 +79,6 @@ class Candidate:
     def url(self) -> str:
         """Scheme, authority and path prefix."""
         return self.target.url
-
-    @property
-    def usable(self) -> bool:
-        """Whether requests can name a model."""
-        return self.server is not None and self.server.model is not None
 
     @property
     def with_key(self) -> bool:
@@ -106,8 +103,6 @@ class Candidate:
     def probe(self, pairs: int) -> ProbeResult:
         """Send the standard probe, and so many pairs for the test for a cache; never raises for what a server does."""
         started = clock.monotonic()
-        if not self.usable:
-            self.identify()
         if self._sender is None:
             return ProbeResult(started, clock.monotonic(), REQUESTS, 0, None, (), self._why_unusable())
         asked = [self._question(ANSWER_TOKENS) for _ in range(REQUESTS)]
