@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from probe_ext import cli
+from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.scout import outputs
 from probe_ext.inspection.scout.board_page import BoardPage
 from probe_ext.inspection.scout.board_view import board, document
@@ -205,3 +207,42 @@ def test_the_page_refreshes_itself_without_scripts_and_escapes_what_servers_say(
 )
 def test_other_websites_are_refused(page: BoardPage, changes: dict[str, str], status: int) -> None:
     assert answer(page, **changes)[0] == status
+
+
+# --- the command line ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--every", "0.1s", "http://s"], "--every 0.1s: must be at least 1s"),
+        (["--every", "soon", "http://s"], "--every soon: "),
+        (["--every", "30s", "--window", "45s", "http://s"], "--window 45s: must be at least 2 × --every (30s)"),
+        (["--port", "70000", "http://s"], "--port 70000: must be between 0 and 65535"),
+        (["ftp://s"], "URL ftp://s"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["scout", *arguments]) == ExitCode.USAGE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"probe: {said}")
+
+
+def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["scout", "--json", "http://127.0.0.1:9"]) == ExitCode.INVALID
+    (server,) = json.loads(capsys.readouterr().out)["servers"]
+    assert (server["up"], server["rank"], server["configuration"]["metrics"]) == (False, None, "connection refused")
+
+
+def test_a_log_has_a_line_per_probe_and_remarks_when_they_are_new() -> None:
+    lines = outputs.PlainLines()
+    watched = Watched(Scripted([16, 0, 0]), WINDOW)  # type: ignore[arg-type]
+    said = []
+    for n in range(3):
+        watched.probe(1, (n + 1) * 30.0, 30.0)
+        (row,) = board(ranked([watched.state((n + 1) * 30.0 + 1)]), time_of, WINDOW)
+        said.append(lines.line("now", row))
+    assert "up · rank 1" in said[0]
+    assert said[1].endswith("down since 60 s")
+    assert "DOWN" in said[2]
+    assert "since" not in said[2]

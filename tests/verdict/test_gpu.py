@@ -135,6 +135,7 @@ def with_gpu(name: str, curves: dict[str, Curve]) -> Evidence:
     return replace(base, gpu=columns_of(gpu_rows(curves, until=until)))
 
 
+@pytest.mark.untraced
 def test_a_busy_gpu_supports_the_hardware_limit_and_a_calm_one_refutes_it() -> None:
     busy = judge(with_gpu("ceiling", {"gpu_utilisation": constant(0.97)}), CHAT)
     calm = judge(with_gpu("ceiling", {"gpu_utilisation": constant(0.31)}), CHAT)
@@ -145,6 +146,7 @@ def test_a_busy_gpu_supports_the_hardware_limit_and_a_calm_one_refutes_it() -> N
     assert "ceiling" not in calm.diagnosis.bounds
 
 
+@pytest.mark.untraced
 def test_an_idle_neighbour_does_not_make_the_server_s_gpu_calm() -> None:
     base = with_gpu("ceiling", {"gpu_utilisation": constant(0.97)})
     until = float(base.gpu["t"].max())
@@ -153,6 +155,7 @@ def test_an_idle_neighbour_does_not_make_the_server_s_gpu_calm() -> None:
     assert ruling(judge(replace(base, gpu=both), CHAT), "ceiling").state == "holds"
 
 
+@pytest.mark.untraced
 def test_a_calm_gpu_beside_a_queue_points_at_the_setting() -> None:
     found = ruling(judge(with_gpu("batch", {"gpu_utilisation": constant(0.3)}), CHAT), "batch_limit")
     assert "the GPU had time to spare" in found.confidence_from
@@ -173,6 +176,7 @@ CAPPED = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("curves", "label"),
     [
@@ -188,6 +192,7 @@ def test_a_throttled_gpu_is_named(curves: dict[str, Curve], label: str) -> None:
     assert "clock fell from" in found.why
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "curves",
     [
@@ -202,6 +207,7 @@ def test_a_gpu_that_keeps_its_speed_is_not_called_throttled(curves: dict[str, Cu
     assert ruling(judge(with_gpu("ceiling", curves), CHAT), "throttling").state == "absent"
 
 
+@pytest.mark.untraced
 def test_a_steady_clock_speaks_against_a_throttled_gpu_where_the_server_slows_down() -> None:
     from scripts.study import diagnoses  # noqa: PLC0415
     from scripts.study.hostile_servers import HOSTILE  # noqa: PLC0415
