@@ -40,8 +40,8 @@ class _Arrivals:
     stamped: bool
 
 
-def streaming(samples: Sequence[Answered]) -> Finding:
-    """Judge replies that were asked for as streams, one after another."""
+def streaming(samples: Sequence[Answered], *, true_counts: bool = True) -> Finding:
+    """Judge replies that were asked for as streams, one after another; `true_counts`: whether usage can be believed."""
     answered = [sample for sample in samples if sample.ok]
     if not answered:
         return _unanswered(samples)
@@ -61,7 +61,7 @@ def streaming(samples: Sequence[Answered]) -> Finding:
     per_arrival = seen.events / seen.arrivals
     if per_arrival >= _LUMP_EVENTS and (seen.spacing or 0.0) >= _FELT_LUMP_S:
         return _lumps(seen, per_arrival, answered[0].headers, figures)
-    if seen.tokens >= _MIN_TOKENS_PER_EVENT * seen.events:
+    if true_counts and seen.tokens >= _MIN_TOKENS_PER_EVENT * seen.events:
         return _several_tokens(seen, figures)
     how = "by the kernel's stamps" if seen.stamped else "by our reads"
     spacing = f", {formats.seconds(seen.spacing)} apart" if seen.spacing else ""
