@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from probe_ext.measure.findings import recorded_finding
 from probe_ext.target.catalogue import Reading
 from probe_ext.target.quantities import QUANTITIES
 
@@ -67,16 +68,7 @@ class EndpointHistory:
     def findings(self, now: float, hang_after: float) -> list[dict[str, Any]]:
         """Return warnings in the format of `capacity.json`'s findings."""
         texts = [text for text in (self._availability(now, hang_after), self._resets()) if text]
-        return [
-            {
-                "check": "server_metrics",
-                "state": "fail",
-                "invalidates": False,
-                "why": f"{self.url}: {why}",
-                "advice": advice,
-            }
-            for why, advice in texts
-        ]
+        return [recorded_finding("server_metrics", f"{self.url}: {why}", advice) for why, advice in texts]
 
     def _availability(self, now: float, hang_after: float) -> tuple[str, str] | None:
         hangs = self.request_started_at is not None and now - self.request_started_at > hang_after

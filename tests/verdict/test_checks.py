@@ -463,7 +463,7 @@ def test_findings_of_the_live_run_are_passed_on() -> None:
     state = manifest(findings=[live, {"check": "odd", "state": "?"}, "text"], workers=[worker(started=len(GOOD))])
     verdict = judge(run(manifest=state), CHAT)
     assert verdict.findings[0] == Finding("model_vanished", "fail", True, "gone", "look")
-    assert verdict.findings[1].state == "unproven"
+    assert verdict.findings[1] == Finding("other", "unproven", False, "", "")
     assert verdict.verdict == "invalid"
 
 

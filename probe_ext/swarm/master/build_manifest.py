@@ -11,6 +11,7 @@ from probe_ext import __version__
 from probe_ext.bundled import folder
 from probe_ext.load.boundary_search import SearchSteps
 from probe_ext.measure import clock
+from probe_ext.measure.findings import recorded_finding
 from probe_ext.run import manifest
 from probe_ext.swarm.link.workers import Worker
 from probe_ext.swarm.master.run_facts import RunFacts
@@ -108,7 +109,7 @@ def _findings(run: RunFacts, participants: list[dict[str, Any]]) -> list[dict[st
     findings = run.poll_findings()
     if run.preparation.problem:
         advice = "Check the server's address, model and limits."
-        findings.append(_failed("target", run.preparation.problem, advice))
+        findings.append(recorded_finding("target", run.preparation.problem, advice))
     findings += [
         _disk(run, name, error) for name, error in {**run.tables.problems, **run.collector.disk_errors}.items()
     ]
@@ -116,16 +117,20 @@ def _findings(run: RunFacts, participants: list[dict[str, Any]]) -> list[dict[st
         if reported.get("disk_error"):
             why = f"{worker_name({'workers': participants}, worker_id)}: {reported['disk_error']}"
             findings.append(
-                _failed("worker_disk", why, "The master has the rows; free disk space before the next run.")
+                recorded_finding("worker_disk", why, "The master has the rows; free disk space before the next run.")
             )
     if dropped := run.workers.dropped:
         why = f"{things(dropped.total(), 'message')} to the master could not be used: " + ", ".join(sorted(dropped))
-        findings.append(_failed("messages", f"{why}.", "Set PROBE_SWARM_TOKEN, or keep others off the master's port."))
+        findings.append(
+            recorded_finding("messages", f"{why}.", "Set PROBE_SWARM_TOKEN, or keep others off the master's port.")
+        )
     if run.ended is not None and isinstance(run.steps, SearchSteps):
         findings.append(search_finding(run.steps))
     for level in run.steps.never_reached if run.steps else ():
         why = f"the level of {level} users was never reached"
-        findings.append(_failed("level_reached", why, "Check Locust's log for users that could not be started."))
+        findings.append(
+            recorded_finding("level_reached", why, "Check Locust's log for users that could not be started.")
+        )
     return findings
 
 
@@ -139,8 +144,4 @@ def _disk(run: RunFacts, name: str, error: str) -> dict[str, Any]:
         why = "the file is incomplete"
     else:
         why, advice = "temporary; every line was written later", "Free disk space before the next run."
-    return _failed("disk", f"{run.directory / name}: {error}; {why}", advice, invalidates=lost > 0)
-
-
-def _failed(check: str, why: str, advice: str, *, invalidates: bool = False) -> dict[str, Any]:
-    return {"check": check, "state": "fail", "invalidates": invalidates, "why": why, "advice": advice}
+    return recorded_finding("disk", f"{run.directory / name}: {error}; {why}", advice, invalidates=lost > 0)

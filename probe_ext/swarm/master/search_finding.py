@@ -3,6 +3,7 @@
 from typing import Any
 
 from probe_ext.load.boundary_search import SearchSteps
+from probe_ext.measure.findings import FindingState, recorded_finding
 from probe_ext.verdict.phrasing.formats import span
 from probe_ext.verdict.phrasing.plurals import things
 
@@ -10,10 +11,10 @@ from probe_ext.verdict.phrasing.plurals import things
 def search_finding(steps: SearchSteps) -> dict[str, Any]:
     """In the shape of `capacity.json`'s findings."""
     state, why, advice = _outcome(steps)
-    return {"check": "search", "state": state, "invalidates": False, "why": why, "advice": advice}
+    return recorded_finding("search", why, advice, state=state)
 
 
-def _outcome(steps: SearchSteps) -> tuple[str, str, str]:
+def _outcome(steps: SearchSteps) -> tuple[FindingState, str, str]:
     reached, top = _interval(steps), steps.plan.max_users
     match steps.outcome:
         case "precise":

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from probe_ext.measure.findings import FindingName
 from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.verdict.phrasing.formats import moment
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
@@ -140,7 +141,7 @@ def _left_early(evidence: Evidence, known: list[Mapping[str, Any]]) -> Finding:
 
 def _locust(evidence: Evidence) -> Finding:
     """Locust must count as requests the replies that were not aborted, and as failures those that failed."""
-    name = "locust_counts"
+    name: FindingName = "locust_counts"
     outcomes = Counter(texts(evidence.replies, "outcome"))
     finished = outcomes.total() - outcomes.get(Outcome.ENDED_BY_US, 0)
     failed = sum(n for outcome, n in outcomes.items() if outcome in _KNOWN_OUTCOMES and is_failure(Outcome(outcome)))

@@ -7,6 +7,7 @@ access. A run that was too short is unproven. Everything else is a warning.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probe_ext.measure.findings import FINDING_NAMES
 from probe_ext.verdict.checks.access import access_checks
 from probe_ext.verdict.checks.accounting import account_checks
 from probe_ext.verdict.checks.client_accuracy import accuracy_checks
@@ -46,9 +47,9 @@ def live_findings(manifest: Mapping[str, Any]) -> list[Finding]:
 
 
 def _finding(recorded: Mapping[str, Any]) -> Finding:
-    state = recorded.get("state")
+    name, state = recorded.get("check"), recorded.get("state")
     return Finding(
-        check=str(recorded.get("check") or "run"),
+        check=name if name in FINDING_NAMES else "other",
         state=state if state in _STATES else "unproven",
         invalidates=bool(recorded.get("invalidates")),
         why=str(recorded.get("why") or ""),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from probe_ext.measure.findings import FindingName
 from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome
 from probe_ext.verdict.phrasing.formats import count, moment, percent, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
@@ -139,7 +140,7 @@ def _tokens(evidence: Evidence, metrics: Metrics) -> Finding:
 
     Replies that lie partly outside the counter's first and last sample may be missing from its growth.
     """
-    name = "server_tokens"
+    name: FindingName = "server_tokens"
     server = total_rise(metrics, "generation_tokens")
     out = numbers(evidence.replies, "tokens_out")
     clients = float(np.nansum(out))
@@ -171,7 +172,7 @@ def _outside(evidence: Evidence, metrics: Metrics, counter: str) -> Bools:
 
 def _replies(evidence: Evidence, metrics: Metrics) -> Finding:
     """Compare the requests that the server finished with the replies that ended by themselves."""
-    name = "server_replies"
+    name: FindingName = "server_replies"
     server = total_rise(metrics, "requests_finished")
     finished = np.array([outcome in FINISHED for outcome in texts(evidence.replies, "outcome")], dtype=np.bool_)
     clients = int(finished.sum())

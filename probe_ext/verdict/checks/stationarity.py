@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from probe_ext.measure.findings import FindingName
 from probe_ext.verdict.phrasing.formats import percent, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.results.slo_metrics import token_windows
@@ -71,7 +72,7 @@ def _loopback(host: str) -> bool:
 
 def _warming(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     """One-time costs of the server belong before the first level, whose start must therefore look like its rest."""
-    name = "still_warming"
+    name: FindingName = "still_warming"
     first = min((level for level in levels if not level.band), key=lambda level: level.t_start, default=None)
     if first is None:
         return Finding(name, "unproven", False, "No level was measured whose start could be compared with its rest.")
@@ -94,7 +95,7 @@ def _warming(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
 
 def _decline(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     """Throughput that falls at constant load: thermal throttling, or a leak."""
-    name = "steady"
+    name: FindingName = "steady"
     if "turn" in texts(evidence.replies, "kind"):
         return Finding(
             name, "unproven", False, "Conversations get longer, so throughput may fall for that reason alone."

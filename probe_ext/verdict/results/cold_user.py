@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from probe_ext.measure.findings import FindingName
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import COLD, WARM
 from probe_ext.settings.slo import SloProfile
@@ -179,7 +180,7 @@ def cold_user_checks(arms: Arms, gap: ColdUserGap) -> Iterator[Finding]:
 
 
 def _output(arms: Arms, gap: ColdUserGap) -> Finding:
-    name = "cold_user_output"
+    name: FindingName = "cold_user_output"
     cold, warm = gap.cold_tokens_out, gap.warm_tokens_out
     if cold is None or warm is None:
         return Finding(name, "unproven", False, "The output lengths of the two arms are not known.")
@@ -193,7 +194,7 @@ def _output(arms: Arms, gap: ColdUserGap) -> Finding:
 
 
 def _lengths(arms: Arms) -> Finding:
-    name = "cold_user_prompts"
+    name: FindingName = "cold_user_prompts"
     cold, warm = (_median(arms.select(arms.tokens_in, cold=arm)) for arm in (True, False))
     if not cold or not warm:
         return Finding(name, "unproven", False, "The prompt lengths of the two arms are not known.")
@@ -205,7 +206,7 @@ def _lengths(arms: Arms) -> Finding:
 
 
 def _cached(gap: ColdUserGap) -> Finding:
-    name = "cold_user_cache"
+    name: FindingName = "cold_user_cache"
     cold, warm = gap.cold_cached, gap.warm_cached
     if cold is None or warm is None:
         why = "The server does not report cached tokens per reply."

@@ -1,20 +1,17 @@
 """Result of one check of a run's validity."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-from probe_ext.verdict.values.json_types import Text
-
-CheckState = Literal["pass", "fail", "unproven"]
+from probe_ext.measure.findings import FindingName, FindingState
 
 
 @dataclass(frozen=True)
 class Finding:
     """Result of one check of the run's validity."""
 
-    check: Text
+    check: FindingName
     """name of the check"""
-    state: CheckState
+    state: FindingState
     invalidates: bool
     """whether a failure makes the verdict invalid; otherwise it is a warning"""
     why: str
