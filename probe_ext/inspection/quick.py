@@ -12,9 +12,6 @@ from probe_ext.inspection.planned_run import PlannedRun
 from probe_ext.inspection.server.identity import identity
 from probe_ext.settings.options import Options
 
-_REFUSING = {"models", "context"}
-"""checks without which no reply can be expected"""
-
 
 def machine_findings(plan: PlannedRun, options: Options, *, processes: int = 1, workers: int = 1) -> list[Finding]:
     """Return what this machine's limits mean for a plan; `processes` of the load generator run here."""
@@ -27,8 +24,8 @@ def machine_findings(plan: PlannedRun, options: Options, *, processes: int = 1, 
 
 def refusal(server: KnownServer, options: Options) -> str | None:
     """Return in one line why no reply can be expected from a server; None if one can."""
-    findings = [f for f in identity(server, options) if f.id in _REFUSING]
-    return next((f.evidence for f in findings if f.status is Status.PROBLEM), None)
+    problems = [f for f in identity(server, options) if f.status is Status.PROBLEM]
+    return next((" ".join(filter(None, (f.evidence, f.advice))).removesuffix(".") for f in problems), None)
 
 
 def lines_to_print(findings: Sequence[Finding]) -> list[str]:

@@ -64,6 +64,7 @@ def without_times(result: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key not in times}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
 def test_each_reply_reads_the_same_wherever_it_is_cut(entry: Entry) -> None:
     expected = without_times(values(entry.reply()))
@@ -97,6 +98,7 @@ def read_both_ways(entry: Entry, reads: list[bytes], ending: Outcome | None = No
     return results
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
 def test_fast_and_slow_decoding_give_the_same(entry: Entry) -> None:
     slow, fast = read_both_ways(entry, entry.chunks(), batch=1000)

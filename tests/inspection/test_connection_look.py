@@ -12,7 +12,7 @@ from probe_ext.access.endpoint import Endpoint
 from probe_ext.access.known_server import fetcher_for, know_server, target_and_key
 from probe_ext.inspection.connection import keep_alive as keeping
 from probe_ext.inspection.connection.keep_alive import keep_alive, watch_idle
-from probe_ext.inspection.connection.reachable import reachable
+from probe_ext.inspection.connection.reachable import reachable, tls_failure
 from probe_ext.inspection.connection.replicas import Look, judged, replicas
 from probe_ext.inspection.connection.round_trip import round_trip
 from probe_ext.inspection.connection.server_clock import server_clock
@@ -73,6 +73,19 @@ def test_https_to_a_plain_port() -> None:
         finding = reach(sim.url.replace("http://", "https://"))
     assert finding.status is Status.PROBLEM
     assert (finding.evidence[:28], finding.advice) == ("The port speaks plain HTTP, ", "Use http:// in the URL.")
+
+
+@pytest.mark.parametrize(
+    ("why", "said", "advice"),
+    [
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "plain HTTP, not TLS", "Use http://"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate", "not trusted", "--insecure"),
+        ("the server closed the connection during the TLS handshake", "No connection: the server closed", "between"),
+    ],
+)
+def test_what_a_failed_handshake_means(why: str, said: str, advice: str) -> None:
+    evidence, mended = tls_failure(target_and_key("https://server")[0], why)
+    assert (said in evidence, advice in mended) == (True, True)
 
 
 def test_round_trip() -> None:
@@ -154,4 +167,5 @@ def test_replicas_of_simulated_servers(personality: str, status: Status) -> None
 def test_wrong_clock_of_a_simulated_server() -> None:
     with running_sim("wrong-clock", speed=8.0) as sim:
         finding = server_clock(subject_on(sim.url).samples)
-    assert finding.evidence == "The server's clock is 1 h ahead of this machine's."
+    assert finding.status is Status.WARN
+    assert 3590 < float(finding.figures["server_ahead_seconds"] or 0) < 3610

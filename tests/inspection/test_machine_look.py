@@ -26,7 +26,7 @@ INFINITE = resource.RLIM_INFINITY
         (5000, 1, (1024, 524288), Status.OK),  # Locust raises the soft limit to 10,000
         (5000, 1, (1024, 4096), Status.PROBLEM),
         (5000, 2, (1024, 4096), Status.OK),
-        (950, 1, (1024, 1024), Status.PROBLEM),
+        (970, 1, (1024, 1024), Status.PROBLEM),
         (12000, 1, (1024, INFINITE), Status.PROBLEM),
         (12000, 1, (65535, 65535), Status.OK),
         (12000, 1, (INFINITE, INFINITE), Status.OK),

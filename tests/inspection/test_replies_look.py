@@ -41,6 +41,14 @@ def test_lumps_and_who_makes_them(changes: dict[str, Any], who: str) -> None:
     assert re.search(who, finding.evidence)
 
 
+@pytest.mark.parametrize(
+    ("events", "wait", "status"), [(16, 0.3, Status.WARN), (48, 0.3, Status.PROBLEM), (16, 0.03, Status.OK)]
+)
+def test_all_events_at_once(events: int, wait: float, status: Status) -> None:
+    finding = streaming([reply(*[wait] * events)] * 2)
+    assert (finding.status, f"All {events} token events" in finding.evidence) == (status, status is not Status.OK)
+
+
 def test_fast_tokens_that_share_a_read_are_no_lumps() -> None:
     assert streaming([reply(*[n // 4 / 250 for n in range(100)])]).status is Status.OK
 

@@ -47,7 +47,7 @@ def test_which_model_would_answer() -> None:
     ("entry", "given", "said"),
     [
         ({"models": None, "models_error": "connection refused"}, {}, "--host http://server:8000: connection refused"),
-        ({"models": []}, {}, "--host http://server:8000: lists no models; name one with --model"),
+        ({"models": []}, {}, "--host http://server:8000: lists no models. Name one with --model"),
         ({"models": None, "models_error": "404"}, {}, "/v1/models: 404: not an OpenAI-compatible server"),
         ({"models": None, "models_error": "401 requires a key"}, {"model": "m"}, "401 requires a key"),
         ({}, {"model": "third"}, "--model third: the server at http://server:8000 lists first, second"),

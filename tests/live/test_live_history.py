@@ -42,7 +42,7 @@ def test_missing_values_stay_missing() -> None:
                      "marks": [3.0, None]}  # fmt: skip
 
 
-@pytest.mark.untraced
+@pytest.mark.long
 def test_memory_does_not_grow_over_hours(monkeypatch: pytest.MonkeyPatch) -> None:
     """All limits are made smaller, so that a run of two hours reaches them."""
     monkeypatch.setattr(live_levels, "MAX_LEVELS", 10)

@@ -26,6 +26,8 @@ from probe_ext.run.tables import TableWriter
 from probe_ext.settings.slo import load_profile
 from probe_ext.verdict.wording.headline import interval_text
 
+pytestmark = pytest.mark.untraced
+
 HOLD = 40
 PLANS = ((1, 2, 4, 8), (4, 8, 12, 8, 16), (2, 6, 10, 14), (3,), (8, 12, 16, 20), (16, 8, 4, 2))
 HELD_LIMITS = (0, 3, 9, 100)

@@ -75,6 +75,7 @@ def test_every_job_is_made_once() -> None:
         assert len({job.key for job in made}) == len(made)
 
 
+@pytest.mark.untraced
 def test_a_stated_search_is_repeatable_and_right() -> None:
     told = run_job(Job("stated search", "steep", 3))
     assert told == run_job(Job("stated search", "steep", 3))
@@ -83,6 +84,7 @@ def test_a_stated_search_is_repeatable_and_right() -> None:
     assert low <= 13 <= high <= low + 3
 
 
+@pytest.mark.untraced
 def test_the_truth_is_found_from_any_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     """Around a server that serves 13: nothing is run."""
 

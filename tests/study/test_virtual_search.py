@@ -17,6 +17,7 @@ LONG = People(reply=120)
 """replies of three seconds: whoever has to wait for one is not served"""
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("slots", [1, 3, 6])
 def test_it_finds_how_many_a_server_answers_at_once(slots: int) -> None:
     run = search(replace(DEMO, max_num_seqs=slots), LONG, chat(), PLAN, seed=slots)
@@ -26,6 +27,7 @@ def test_it_finds_how_many_a_server_answers_at_once(slots: int) -> None:
     assert low <= slots <= high <= low + 2
 
 
+@pytest.mark.untraced
 def test_search_and_report_agree() -> None:
     """The demo profile: an estimate with an interval within 3 minutes, and its end within 6."""
     run = search(DEMO, People(), chat(), PLAN, seed=40_001)
@@ -36,6 +38,7 @@ def test_search_and_report_agree() -> None:
     assert run.seconds <= 8 * 60
 
 
+@pytest.mark.untraced
 def test_the_same_seed_searches_in_the_same_way() -> None:
     runs = [search(replace(DEMO, max_num_seqs=2), LONG, chat(), PLAN, seed=5) for _ in range(2)]
     assert runs[0].plan == runs[1].plan

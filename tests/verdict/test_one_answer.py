@@ -13,6 +13,8 @@ from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.evidence import Evidence
 
+pytestmark = pytest.mark.untraced
+
 BROKEN = {"outcome": Outcome.HTTP_ERROR, "first": None, "tpot": None, "tokens_out": None, "longest_gap": None}
 BAD: list[dict[str, Any]] = [{"wait": 2.0}, {"tpot": 0.15}, {"longest_gap": 3.0}, BROKEN]
 

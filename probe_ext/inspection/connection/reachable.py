@@ -99,7 +99,7 @@ def _failure(endpoint: Endpoint, server: KnownServer, seconds: float) -> tuple[s
     try:
         connection.open(seconds)
     except ConnectError as error:
-        return _tls_failure(target, str(error))
+        return tls_failure(target, str(error))
     finally:
         connection.close()
     if server.models_error in _SILENT and (server.metrics_error in _SILENT):
@@ -113,7 +113,8 @@ def _failure(endpoint: Endpoint, server: KnownServer, seconds: float) -> tuple[s
     return None
 
 
-def _tls_failure(target: Target, why: str) -> tuple[str, str]:
+def tls_failure(target: Target, why: str) -> tuple[str, str]:
+    """Say what a failed connection means, and how to mend it."""
     shown = safe_text(why)
     if target.tls and any(sign in why for sign in _PLAIN_PORT):
         return f"The port speaks plain HTTP, not TLS ({shown}).", "Use http:// in the URL."

@@ -118,24 +118,27 @@ def take_samples(subject: Subject) -> None:
 def _with_replies(subject: Subject, endpoint: Endpoint, tell: Tell) -> list[Finding]:
     """Run the checks that send requests, or read what the samples were like."""
     watch = watch_idle(subject.sender, _IDLE_WATCH_S)
-    checks: list[tuple[str, Check]] = [
-        ("streaming", partial(streaming, subject.samples)),
-        ("clock", partial(server_clock, subject.samples)),
-        ("round_trip", partial(round_trip, endpoint, _CONNECT_S)),
-        ("metrics", partial(metrics, subject)),
-        ("replicas", partial(replicas, subject)),
-    ]
-    if subject.answers:
-        checks += [
-            ("usage", partial(usage, subject)),
-            ("reasoning", partial(reasoning, subject)),
-            ("cancel", partial(cancel, subject)),
-            ("tool_calls", partial(tool_calls, subject)),
-            ("prefix_cache", partial(prefix_cache, subject)),
-            ("keep_alive", partial(_kept, subject, watch)),
-        ]
+    run = partial(_bounded, subject=subject, tell=tell)
     try:
-        return [_bounded(check, run, subject, tell) for check, run in checks]
+        counts = run("usage", partial(usage, subject))
+        true_counts = counts.status is not Status.PROBLEM
+        findings = [
+            counts,
+            run("streaming", partial(streaming, subject.samples, true_counts=true_counts)),
+            run("clock", partial(server_clock, subject.samples)),
+            run("round_trip", partial(round_trip, endpoint, _CONNECT_S)),
+            run("metrics", partial(metrics, subject)),
+            run("replicas", partial(replicas, subject)),
+        ]
+        if subject.answers:
+            findings += [
+                run("reasoning", partial(reasoning, subject)),
+                run("cancel", partial(cancel, subject)),
+                run("tool_calls", partial(tool_calls, subject)),
+                run("prefix_cache", partial(prefix_cache, subject)),
+                run("keep_alive", partial(_kept, subject, watch)),
+            ]
+        return findings
     finally:
         if watch is not None:
             watch.stop()
@@ -147,7 +150,7 @@ def _kept(subject: Subject, watch: IdleWatch | None) -> Finding:
     return keep_alive(subject.samples, watch)
 
 
-def _bounded(check: str, run: Check, subject: Subject, tell: Tell) -> Finding:
+def _bounded(check: str, look: Check, subject: Subject, tell: Tell) -> Finding:
     """Run one check within its time."""
     limit = min(_CHECK_LIMIT_S, subject.seconds_left)
     if limit <= 0:
@@ -156,7 +159,7 @@ def _bounded(check: str, run: Check, subject: Subject, tell: Tell) -> Finding:
     timeout = gevent.Timeout(limit)
     timeout.start()
     try:
-        return run()
+        return look()
     except gevent.Timeout as fired:
         if fired is not timeout:
             raise

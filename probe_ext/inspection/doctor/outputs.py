@@ -110,8 +110,8 @@ def html(examination: Examination) -> str:
             "class": _ROW_CLASSES[finding.status],
             "title": finding.title,
             "status": _WORDS[finding.status],
-            "evidence": printable(finding.evidence),
-            "advice": printable(finding.advice) if finding.advice else "",
+            "evidence": _parts(finding.evidence),
+            "advice": _parts(finding.advice or ""),
         }
         for finding in examination.findings
     ]
@@ -123,3 +123,8 @@ def html(examination: Examination) -> str:
         facts=[printable(fact) for fact in facts],
         rows=rows,
     )
+
+
+def _parts(text: str) -> list[dict[str, str | bool]]:
+    """Split a text at its backticks into plain parts and code."""
+    return [{"text": part, "code": bool(n % 2)} for n, part in enumerate(printable(text).split("`")) if part]

@@ -5,7 +5,7 @@ import resource
 from probe_ext.inspection.finding import Finding, Status
 from probe_ext.verdict.phrasing.plurals import things
 
-_OTHER_FILES = 100
+_OTHER_FILES = 60
 """files, pipes and libraries of a load generator without users"""
 _RAISED_BY_LOCUST = 10_000
 """Locust raises a lower soft limit to this at its start, if the hard limit allows"""

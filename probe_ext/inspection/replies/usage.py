@@ -52,18 +52,24 @@ def _by_tokenizer(reply: Answered, tokenizer: Tokenizer | None) -> int | None:
 def _compared(reply: Answered, counted: int | None) -> Finding:
     told, events = reply.tokens_out or 0, len(reply.at)
     figures = {"usage": told, "events": events, "tokenizer": counted, "prompt_tokens": reply.tokens_in}
-    cached = "" if reply.tokens_cached is None else ", with cached tokens"
+    cached = _cached(reply)
     if counted is not None:
         if abs(told - counted) <= max(_TOLERANCE * counted, _TOLERANCE_TOKENS):
-            evidence = f"True: usage says {told} tokens, the server's tokenizer {counted}, in {events} events{cached}."
+            evidence = f"True: usage says {told} tokens, the server's tokenizer {counted}, in {events} events. {cached}"
             return Finding("usage", Status.OK, evidence, None, figures)
         evidence = f"Usage says {told} tokens; the server's own tokenizer counts {counted} in the same text"
         evidence += f", which came in {events} events."
         advice = f"Mend the server's or the gateway's usage; until then, {_NO_COUNT}."
         return Finding("usage", Status.PROBLEM, evidence, advice, figures)
     if abs(told - events) <= max(_TOLERANCE * events, _TOLERANCE_TOKENS):
-        evidence = f"Usage says {told} tokens, and {events} token events arrived{cached}."
+        evidence = f"Usage says {told} tokens, and {events} token events arrived. {cached}"
         return Finding("usage", Status.OK, evidence, None, figures)
     evidence = f"Usage says {told} tokens, {events} token events arrived, and the server has no tokenizer to ask: "
     evidence += "either events hold several tokens, or the count is wrong."
     return Finding("usage", Status.UNKNOWN, evidence, None, figures)
+
+
+def _cached(reply: Answered) -> str:
+    if reply.tokens_cached is not None:
+        return "Cached tokens are reported, too."
+    return "Cached tokens are not reported (vLLM: `--enable-prompt-tokens-details`)."

@@ -40,13 +40,13 @@ def models(server: KnownServer, options: Options) -> Finding:
     figures = {"model": server.model, "listed": None if listed_models is None else len(listed_models)}
     if listed_models is not None and options.model and options.model not in listed_models:
         shown = ", ".join(listed_models[:5]) or "no models"
-        evidence = f"--model {options.model}: the server at {url} lists {shown}"
+        evidence = f"--model {options.model}: the server at {url} lists {shown}."
         return Finding("models", Status.PROBLEM, evidence, "Name a listed model with --model.", figures)
     if why and not _answered(why):
-        return Finding("models", Status.PROBLEM, f"--host {url}: {why}", _key_advice(why), figures)
+        return Finding("models", Status.PROBLEM, f"--host {url}: {why}.", _key_advice(why), figures)
     if server.model is None:
-        reason = _no_models(why) if why else "lists no models; name one with --model"
-        return Finding("models", Status.PROBLEM, f"--host {url}: {reason}", "Name a model with --model.", figures)
+        reason = _no_models(why) if why else "lists no models."
+        return Finding("models", Status.PROBLEM, f"--host {url}: {reason}", "Name one with --model.", figures)
     if why:
         evidence = f"The server does not list its models ({why}); {server.model} is asked for."
         return Finding("models", Status.OK, evidence, None, figures)
@@ -74,10 +74,7 @@ def context(server: KnownServer, options: Options) -> Finding:
         evidence = f"The server does not say how long its context is; the plan needs {planned:,} tokens."
         return Finding("context", Status.UNKNOWN, evidence, None, figures)
     if planned > limit:
-        evidence = (
-            f"{asked}: together more than the {limit} tokens of {server.model}'s context at {server.url}; "
-            "lower one of them"
-        )
+        evidence = f"{asked}: together more than the {limit} tokens of {server.model}'s context at {server.url}."
         setting = _HOW_TO_LENGTHEN.get(server.kind)
         advice = "Lower --input-tokens or --max-tokens" + (f", or raise the server's {setting}." if setting else ".")
         return Finding("context", Status.PROBLEM, evidence, advice, figures)
@@ -88,10 +85,7 @@ def context(server: KnownServer, options: Options) -> Finding:
 def _no_models(why: str) -> str:
     """Say what may be wrong with a server that returns no list of models."""
     what = why if why.startswith("/v1/models") else f"/v1/models: {why}"
-    return (
-        f"{what}: not an OpenAI-compatible server, or a wrong port or path prefix? "
-        "If the server does not list models, name one with --model"
-    )
+    return f"{what}: not an OpenAI-compatible server, or a wrong port or path prefix? It lists no models."
 
 
 def _answered(why: str) -> bool:
