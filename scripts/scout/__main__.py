@@ -20,11 +20,13 @@ def main() -> int:
     print(f"honest servers called cheats: {len(false)} of {given.servers}")
     for number, name, sign in false:
         print(f"  {number} {name}: {sign.name}: {sign.evidence}")
+    numbers = range(given.seed, given.seed + given.servers)
     for cheat in CHEATS:
-        found = sum(
-            bool(look(telling(honest(n)), cheat, n).signs) for n in range(given.seed, given.seed + given.servers)
-        )
-        print(f"{cheat.name}: found on {found} of {given.servers} servers that count tokens and stream")
+        found = {
+            counter: sum(bool(look(telling(honest(n), counter), cheat, n).signs) for n in numbers)
+            for counter in ("own", "none")
+        }
+        print(f"{cheat.name}: found on {found['own']} of {given.servers} with metrics, on {found['none']} without")
     return 1 if false else 0
 
 

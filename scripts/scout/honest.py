@@ -47,6 +47,8 @@ class Model:
     """counted tokens per token; None: none are counted"""
     counter: str = "own"
     """`own`, `none`, `lags`, `others` (also counts other load) or `alternates` (a replica that sees every other one)"""
+    drafts: float = 1.0
+    """how many times as fast an answer is typed that was given before (speculative decoding from earlier outputs)"""
     fails: float = 0.0
     hides_thinking: float = 0.0
     """tokens of thinking that are generated before an answer, but neither shown nor counted"""
@@ -106,6 +108,7 @@ _KINDS: dict[str, Callable[[Model, Random], Model]] = {
     "others on it": lambda m, r: replace(m, busy_share=0.5, noise=0.6, counter="others", same_text=True),
     "failing": lambda m, r: replace(m, fails=r.choice((0.1, 0.5, 0.9))),
     "hidden thinking": lambda m, r: replace(m, hides_thinking=r.uniform(10, 80), obeys=r.choice((None, True))),
+    "drafts from earlier outputs": lambda m, r: replace(m, same_text=True, drafts=r.uniform(2, 32)),
     "one of two replicas": lambda m, r: replace(m, counter="alternates", same_text=True, noise=0.6),
 }
 
@@ -118,9 +121,17 @@ CHEATS = (
 )
 
 
-def telling(model: Model) -> Model:
+def telling(model: Model, counter: str = "own") -> Model:
     """Return the server as one that counts, streams and answers, so that a cheat can be seen."""
-    own = {"fails": 0.0, "obeys": True, "usage": 1.0, "hides_thinking": 0.0, "streamed": True, "buffered": False}
+    own = {
+        "counter": counter,
+        "fails": 0.0,
+        "obeys": True,
+        "usage": 1.0,
+        "hides_thinking": 0.0,
+        "streamed": True,
+        "buffered": False,
+    }
     return replace(model, **own)  # type: ignore[arg-type]
 
 
@@ -186,7 +197,8 @@ class _Server:
         prefill = m.prefill_s * (2 if again and m.prefix_cache else _PROMPT_TOKENS)
         wait = m.way_s + (prefill + m.tpot_s) * stretch * others
         wait *= 10.0 if rng.random() < m.hiccup else 1.0
-        return wait, m.tpot_s * (tokens - 1) * rng.lognormvariate(0, m.noise) * others
+        steps = max(2.0, (tokens - 1) / m.drafts) if again and m.drafts > 1 else tokens - 1
+        return wait, m.tpot_s * steps * rng.lognormvariate(0, m.noise) * others
 
     def _grown(self, generated: int) -> float | None:
         """Return what the engine's counter shows after a reply."""
@@ -215,4 +227,4 @@ def look(model: Model, cheat: Cheat | None, seed: int) -> Suspicion:
         second = server.ask(prompts[1 - n % 2], PAIR_TOKENS)
         (fresh, grown), (repeat, again) = (first, second) if n % 2 == 0 else (second, first)
         pairs.append(Pair(fresh, repeat, grown, again))
-    return suspicion(primer, pairs, answers, obeys=model.obeys)
+    return suspicion(primer, pairs, answers, obeys=model.obeys, round_trip=2 * model.way_s)

@@ -55,30 +55,42 @@ def test_a_cache_is_told_with_its_evidence() -> None:
 @pytest.mark.parametrize(
     "pair",
     [
-        replace(PAIR, fresh_generated=None, repeat_generated=None),  # no metrics, but faster in both ways
+        replace(PAIR, fresh_generated=None, repeat_generated=None),  # no metrics, but faster than a single token
         replace(PAIR, repeat=replace(CACHED, whole=0.9)),  # a slow way, but not generated, and at once
         replace(PAIR, fresh=sample(span=0.0, text="new"), repeat=CACHED),  # behind a collecting proxy, not generated
     ],
     ids=["no counters", "slow way", "collecting proxy"],
 )
-def test_two_signs_of_three_are_enough(pair: Pair) -> None:
+def test_a_cache_is_told_in_every_setting(pair: Pair) -> None:
     assert signs(pair) == ["response cache"]
 
 
 @pytest.mark.parametrize(
     "pair",
     [
-        replace(PAIR, repeat=replace(CACHED, text="another")),
+        replace(PAIR, repeat=replace(CACHED, text="another")),  # sampled anew
         replace(PAIR, repeat=sample(whole=0.2), repeat_generated=TOKENS),  # a prefix cache: only the first token sooner
         replace(PAIR, repeat=sample()),  # a counter of another replica
         replace(PAIR, fresh_generated=0.0, repeat=sample(whole=0.2)),  # a counter that does not move
+        replace(PAIR, repeat_generated=TOKENS),  # drafts from earlier outputs: fast, but generated
+        replace(PAIR, fresh_generated=None, repeat=sample(whole=0.1, span=0.05)),  # the same without metrics
         replace(PAIR, repeat=replace(CACHED, tokens=3), fresh=sample(tokens=3)),  # "Paris."
         replace(PAIR, repeat=replace(CACHED, tokens=None)),
         replace(PAIR, repeat=replace(CACHED, ok=False)),
     ],
-    ids=["another text", "prefix cache", "replica", "frozen counter", "short", "uncounted", "failed"],
+    ids=[
+        "another text",
+        "prefix cache",
+        "replica",
+        "frozen counter",
+        "drafts",
+        "drafts, no metrics",
+        "short",
+        "uncounted",
+        "failed",
+    ],
 )
-def test_one_sign_alone_or_none_is_no_cache(pair: Pair) -> None:
+def test_what_an_honest_server_may_do_is_no_cache(pair: Pair) -> None:
     assert signs(pair) == []
 
 

@@ -51,10 +51,12 @@ class Evidence:
     pairs: list[Pair] = field(default_factory=list)
     answers: list[Sample] = field(default_factory=list)
     obeys: bool | None = None
+    round_trip: float | None = None
+    """the shortest time to connect, seconds"""
 
     def suspicion(self) -> Suspicion:
         """Test what is there."""
-        return suspicion(self.primer, self.pairs, self.answers, obeys=self.obeys)
+        return suspicion(self.primer, self.pairs, self.answers, obeys=self.obeys, round_trip=self.round_trip)
 
 
 class Candidate:
@@ -109,7 +111,7 @@ class Candidate:
         began = clock.monotonic()
         replies = self._sender.send(asked, AT_ONCE, seconds=PROBE_LIMIT_S)
         ended = clock.monotonic()
-        self._note([sample_of(reply, ANSWER_TOKENS) for reply in replies])
+        self._note(replies)
         result = _result(began, ended, replies)
         if result.answered:
             self._look_for_cheats(pairs)
@@ -140,8 +142,14 @@ class Candidate:
         kind = self.server.kind if self.server else ""
         return {"ignore_eos": True} if kind in _KNOW_IGNORE_EOS else {}
 
-    def _note(self, answers: Sequence[Sample]) -> None:
-        self.evidence.answers = [*self.evidence.answers, *answers][-_KEPT_ANSWERS:]
+    def _note(self, replies: Sequence[Answered]) -> None:
+        """Keep the newest answers, and the shortest time to connect, for the tests for cheats."""
+        evidence = self.evidence
+        samples = [sample_of(reply, ANSWER_TOKENS) for reply in replies]
+        evidence.answers = [*evidence.answers, *samples][-_KEPT_ANSWERS:]
+        connects = [reply.connect for reply in replies if reply.connect is not None]
+        known = [evidence.round_trip] if evidence.round_trip is not None else []
+        evidence.round_trip = min([*connects, *known], default=None)
 
     def _look_for_cheats(self, pairs: int) -> None:
         """Ask the repeated prompt again, next to new ones; in changing order, so that replicas do not look like it."""

@@ -2,11 +2,11 @@
 
 A sign is claimed only where no honest server that we know of could look the same:
 
-- *Response cache*: in every pair, the repeated prompt gets the same text as before, and two of three hold: the whole
-  answer takes at most a quarter of the fastest new prompt's time; its tokens arrive at least five times as fast; the
-  engine's own counter does not grow for it although it grows for the new one. A prefix cache saves only the wait for
-  the first token; a proxy that collects streams delays both alike; a model that always answers the same takes as long
-  for it as for anything else.
+- *Response cache*: in every pair, the repeated prompt gets the same text as before; its answer takes at most a quarter
+  of the fastest new prompt's time, or its tokens arrive at least five times as fast; and the engine's own counter does
+  not grow for it although it grows for the new one. Without a counter, both must hold, and the whole answer must take
+  less than a single token of a new prompt. A prefix cache saves only the wait for the first token; a proxy that
+  collects streams delays both alike; drafts from earlier outputs take a few steps of the engine, and are counted by it.
 - *Cut answers*: every answer has at most four tokens where 64 were asked for, and either the server says that it
   stopped at the limit it was given (`length`) after one or two, or its engine was asked not to stop before it and is
   known to check that request. A model of few words does neither. Where the engine's counter shows that it generated
@@ -25,7 +25,6 @@ from probe_ext.verdict.phrasing.plurals import things
 MIN_PAIRS = 4
 MIN_CACHED_TOKENS = 8
 """Shorter answers repeat themselves, and take no time, honestly."""
-MIN_REASONS = 2
 MIN_SPEED_UP = 4.0
 """Of the whole answer: slowest repeat against fastest new prompt."""
 MIN_TYPING_SPEED_UP = 5.0
@@ -61,21 +60,26 @@ class Suspicion:
 
 
 def suspicion(
-    primer: Sample | None, pairs: Sequence[Pair], answers: Sequence[Sample], *, obeys: bool | None
+    primer: Sample | None,
+    pairs: Sequence[Pair],
+    answers: Sequence[Sample],
+    *,
+    obeys: bool | None,
+    round_trip: float | None = None,
 ) -> Suspicion:
     """Test a server for both cheats.
 
     `primer`: the first reply to the repeated prompt. `obeys`: whether the engine is known to check and obey the request
-    not to stop early, which `answers` then carried; None: not asked.
+    not to stop early, which `answers` then carried; None: not asked. `round_trip`: seconds to the server and back.
     """
-    cache, cache_note = _response_cache(primer, pairs)
+    cache, cache_note = _response_cache(primer, pairs, round_trip)
     cut, cut_note = _cut_answers(answers, obeys=obeys, generated_more=_generated_more(pairs))
     return Suspicion(
         tuple(sign for sign in (cache, cut) if sign), tuple(note for note in (cache_note, cut_note) if note)
     )
 
 
-def _response_cache(primer: Sample | None, pairs: Sequence[Pair]) -> tuple[Sign | None, str]:
+def _response_cache(primer: Sample | None, pairs: Sequence[Pair], round_trip: float | None) -> tuple[Sign | None, str]:
     whole = [pair for pair in pairs if pair.fresh.ok and pair.repeat.ok]
     if primer is None or not primer.ok or len(whole) < MIN_PAIRS:
         return None, f"response cache: {things(len(whole), 'pair')} of prompts so far, too few to tell"
@@ -84,11 +88,27 @@ def _response_cache(primer: Sample | None, pairs: Sequence[Pair]) -> tuple[Sign 
         return None, "response cache: answers are too short, or their tokens not counted, so it cannot be told"
     if any(pair.repeat.text != primer.text for pair in whole):
         return None, ""
-    reasons = [reason for reason in (_answered_faster(whole), _typed_faster(whole), _not_generated(whole)) if reason]
-    if len(reasons) < MIN_REASONS:
-        return None, f"response cache: of repeated prompts, {reasons[0]}; that alone proves nothing" if reasons else ""
+    counted, faster, typed = _counter(whole), _answered_faster(whole), _typed_faster(whole)
+    reasons = [reason for reason in (faster, typed) if reason]
+    if not reasons:
+        return None, ""
+    if counted is None and faster and typed and _impossible(whole, round_trip):
+        reasons.append("that is less than the model takes for a single token")
+    elif counted is False:
+        reasons.append("the engine's own counter of generated tokens did not grow for them, but did for new ones")
+    else:
+        return None, f"response cache: of repeated prompts, {reasons[0]}; drafts or a prefix cache may explain it"
     repeats = things(len(whole), "repeated prompt")
     return Sign("response cache", f"{repeats} got the same text as before; {'; '.join(reasons)}."), ""
+
+
+def _impossible(pairs: Sequence[Pair], round_trip: float | None) -> bool:
+    """Tell whether no engine can be so fast: whole repeats took less than one token of new prompts.
+
+    Drafts from earlier outputs answer a repeated prompt in a few steps of the engine, but not in less than one.
+    """
+    slowest, token = _most([p.repeat.whole for p in pairs]), _least([p.fresh.per_token for p in pairs])
+    return slowest is not None and token is not None and slowest - (round_trip or 0.0) < token
 
 
 def _answered_faster(pairs: Sequence[Pair]) -> str:
@@ -109,14 +129,17 @@ def _typed_faster(pairs: Sequence[Pair]) -> str:
     return f"a token took {formats.seconds(slowest)} or less instead of {formats.seconds(fastest)} or more"
 
 
-def _not_generated(pairs: Sequence[Pair]) -> str:
+def _counter(pairs: Sequence[Pair]) -> bool | None:
+    """Tell whether the engine's counter says that it generated the repeats; None: it says nothing reliable."""
+    shares = []
     for pair in pairs:
         fresh, repeat = pair.fresh_generated, pair.repeat_generated
-        if fresh is None or repeat is None or pair.fresh.tokens is None or pair.repeat.tokens is None:
-            return ""
-        if fresh < COUNTED_SHARE * pair.fresh.tokens or repeat > UNCOUNTED_SHARE * pair.repeat.tokens:
-            return ""
-    return "the engine's own counter of generated tokens did not grow for them, but did for new ones"
+        if fresh is None or repeat is None or not pair.fresh.tokens or not pair.repeat.tokens:
+            return None
+        shares.append((fresh / pair.fresh.tokens, repeat / pair.repeat.tokens))
+    if all(fresh >= COUNTED_SHARE and repeat <= UNCOUNTED_SHARE for fresh, repeat in shares):
+        return False
+    return True if any(repeat > UNCOUNTED_SHARE for _, repeat in shares) else None
 
 
 def _generated_more(pairs: Sequence[Pair]) -> bool:
