@@ -58,6 +58,10 @@ lock: ## update requirements.lock and the image's lock files in docker/ (needs u
 	$(UV_LOCK) --constraint requirements.lock pyproject.toml -o docker/run.lock
 	echo hatchling | $(UV_LOCK) --constraint requirements.lock - -o docker/build.lock
 
+wheel: $(READY) ## build the sdist and the wheel into dist/, with pip constraints for the tested versions
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python scripts/constraints.py > dist/constraints.txt
+
 test-long: $(READY) ## run the tests too slow for `test`: more end-to-end runs, claims over many seeds, many drawn examples
 	$(BIN)/python -m pytest -n 4 --hypothesis-profile=nightly -m "long or hypothesis"
 
@@ -75,6 +79,10 @@ scale: $(READY) ## run 16 workers and 10,000 users on loopback; check counts, me
 
 soak: $(READY) ## check that memory stays bounded under light load (35 minutes)
 	@$(BIN)/python -m scripts.swarm.soak
+
+MINUTES ?= 60
+soak-hostile: $(READY) ## run under a hostile server and beside a stranger on the master's port (MINUTES=60)
+	@$(BIN)/python -m scripts.hostile.soak --minutes $(MINUTES)
 
 test-vllm: $(READY) ## load-test a real vLLM on the CPU, with a tiny model (first run downloads 1 GB)
 	@$(BIN)/python scripts/real/vllm.py run --port 18200 --model slow --block-size 32 --num-gpu-blocks-override 33 \

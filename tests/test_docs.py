@@ -58,6 +58,7 @@ from probe_ext.target.engine_metrics import ENGINES
 from probe_ext.target.gpu.exporters import EXPORTERS
 from probe_ext.target.gpu.gpu_quantities import GPU_QUANTITIES
 from probe_ext.target.quantities import QUANTITIES
+from probe_ext.tls_trust import PASSPHRASE_VARIABLE
 from probe_ext.verdict.values.ruling_types import RULE_NAMES
 from tests.report import prometheus_fake
 
@@ -133,6 +134,7 @@ from locust.argument_parser import get_parser
 from probe_ext.swarm.users.llm import Llm
 from probe_ext.access.prompt_source import Prompts
 from probe_ext.swarm.web.exporter import Exporter
+from probe_ext.tls_trust import PASSPHRASE_VARIABLE
 runner = SimpleNamespace(user_count=1, target_user_count=1, clients={})
 lines = Exporter(SimpleNamespace(runner=runner)).page().decode().splitlines()
 print(json.dumps({
@@ -193,6 +195,7 @@ def test_mentioned_variables_exist() -> None:
         WEB_PASSWORD_VARIABLE,
         SWARM_TOKEN_VARIABLE,
         HOSTS_VARIABLE,
+        PASSPHRASE_VARIABLE,
         *(o.variable for o in OPTIONS),
         *_compose_variables(),
     }
@@ -206,6 +209,7 @@ def test_mentioned_variables_exist() -> None:
 FOREIGN_FLAGS = {
     *("-g", "-k", "-m", "-p", "-q", "-u", "--build", "--detach", "--exit-code-from", "--filename", "--follow"),
     *(
+        "--constraint",
         "--from-env-file",
         "--lines",
         "--live",
@@ -432,7 +436,7 @@ def test_keys_of_capacity_json() -> None:
     assert set(names(top)) == set(SCHEMA["properties"])
     sections = {name: _object_keys(key) for name, key in SCHEMA["properties"].items()}
     sections |= {name: _object_keys(SCHEMA["$defs"][of]["properties"][name])
-                 for name, of in (("worse_group", "LevelResult"), ("rules", "Diagnosis"),
+                 for name, of in (("worse_group", "LevelResult"), ("others", "LevelResult"), ("rules", "Diagnosis"),
                                   ("forecasts", "KvHeadroom"), ("by_level", "GpuUse"))}  # fmt: skip
     assert written == {name: keys for name, keys in sections.items() if keys}
 

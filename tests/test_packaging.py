@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.constraints import constraints
 from tests.e2e.conftest import PATIENCE, sim  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +33,16 @@ def test_no_run_output_is_committed() -> None:
     assert "README.md" in tracked
     output = re.compile(r"(^|/)((requests|gaps)(-[^/]*)?\.csv|worker-[^/]*\.json|run\.json)$")
     assert [name for name in tracked if output.search(name) and not name.startswith(("tests/", "reports/"))] == []
+
+
+def test_constraints_name_every_dependency_once_without_hashes() -> None:
+    """`pip install -c` takes neither hashes nor extras."""
+    lines = constraints((ROOT / "docker" / "run.lock").read_text(encoding="utf-8")).splitlines()
+    names = [canonical(line.partition("==")[0]) for line in lines]
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    assert {canonical(re.split(r"[<>=!\[ ;]", each)[0]) for each in declared} <= set(names)
+    assert all(re.fullmatch(r"[\w.-]+==[\w.+!-]+( ; .+)?", line) for line in lines)
+    assert len(names) > 40
 
 
 @pytest.fixture(scope="module")

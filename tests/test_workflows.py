@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from scripts.image_tags import image_tags
 from scripts.release_notes import release_notes
 from scripts.try_workflow import load
 from tests.conftest import INDEPENDENT, SLOW_FIRST
@@ -97,6 +98,16 @@ def test_hooks_run_the_tools_of_make_test() -> None:
     entries = [hook["entry"].removeprefix(".venv/bin/") for hook in repository["hooks"]]
     assert {" ".join(word for word in entry.split() if not word.startswith("--")) for entry in entries} == tools
     assert all((BIN / entry.split()[0]).exists() for entry in entries)
+
+
+def test_a_release_names_images_by_digest_and_has_constraints() -> None:
+    tags = image_tags()
+    assert {tag.partition(":")[0] for tag in tags} == {"python", "prom/prometheus", "vllm/vllm-openai"}
+    assert not [tag for tag in tags if tag.endswith(":latest") or not any(c.isdigit() for c in tag.partition(":")[2])]
+    commands = "\n".join(step.get("run", "") for step in steps(load(ROOT / ".github" / "workflows" / "release.yml")))
+    assert "imagetools inspect" in commands
+    assert "PYTHON_IMAGE=" in commands
+    assert {"release/constraints.txt", "release/image-digests.txt"} <= set(commands.split())
 
 
 def test_scheduled_test_files_exist() -> None:

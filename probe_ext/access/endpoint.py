@@ -7,13 +7,13 @@ from typing import Any
 from probe_ext import __version__
 from probe_ext.client.api.request_form import RequestForm, auth_headers, request_body
 from probe_ext.client.exchange import Limits
-from probe_ext.client.wire import tls
 from probe_ext.client.wire.address import Target, parse_target
 from probe_ext.client.wire.connection import Connection
 from probe_ext.settings.options import Options
 from probe_ext.settings.secrets import api_key
+from probe_ext.tls_trust import TlsFileError, TlsSettings, client_context
 
-_contexts: dict[bool, ssl.SSLContext] = {}
+_contexts: dict[TlsSettings, ssl.SSLContext | TlsFileError] = {}
 
 Payload = str | Sequence[Mapping[str, Any]]
 """a prompt, or the messages of a chat"""
@@ -37,7 +37,7 @@ class Endpoint:
 
     def connection(self) -> Connection:
         """Return a new connection for one user, not yet open."""
-        return Connection(self._target, _context(not self._options.insecure) if self._target.tls else None)
+        return Connection(self._target, _context(self._options.tls) if self._target.tls else None)
 
     def request(
         self,
@@ -74,7 +74,11 @@ class Endpoint:
         return ("\r\n".join(headers) + "\r\n\r\n").encode("utf-8") + body
 
 
-def _context(verify: bool) -> ssl.SSLContext:
-    if verify not in _contexts:
-        _contexts[verify] = tls.context(verify=verify)
-    return _contexts[verify]
+def _context(settings: TlsSettings) -> ssl.SSLContext | TlsFileError:
+    """Return the process's context; or, on a worker whose files cannot be used, why each connection fails."""
+    if settings not in _contexts:
+        try:
+            _contexts[settings] = client_context(settings)
+        except TlsFileError as error:
+            return TlsFileError(f"{error} (on this load generator)")
+    return _contexts[settings]

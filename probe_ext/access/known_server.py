@@ -80,8 +80,11 @@ def target_and_key(host: str | None) -> tuple[Target, str | None]:
 
 
 def fetcher_for(target: Target, key: str | None, options: Options) -> Fetcher:
-    """Return a fetcher for control requests to a server."""
-    return Fetcher(key, home=target.url, verify=not options.insecure, timeout=options.timeout_connect)
+    """Return a fetcher for control requests to a server. SettingsError if a file of the TLS options cannot be used."""
+    try:
+        return Fetcher(key, home=target.url, tls=options.tls, timeout=options.timeout_connect)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
 
 
 def know_server(target: Target, fetcher: Getter, options: Options) -> KnownServer:

@@ -23,10 +23,16 @@ class BodyForm(Enum):
 _EVENT_FIELD = re.compile(rb"(?:data|event|id|retry|error)?:")
 _EVENT_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b"error:")
 _INSIGNIFICANT = b"\xef\xbb\xbf \t\r\n"
+_MAX_INSIGNIFICANT_BYTES = 64 * 2**10
+_MAX_ERROR_BYTES = 2**20
+_MAX_DOCUMENTS = 1000
+"""lines of a body that is one JSON document per line"""
 
 
 def body_form(beginning: bytes) -> BodyForm | None:
     """Return the form of a body that begins like this; None if more bytes are needed to tell."""
+    if len(beginning) > _MAX_INSIGNIFICANT_BYTES:
+        beginning = beginning[:_MAX_INSIGNIFICANT_BYTES] + b"."  # whatever this is, the question is not asked again
     text = beginning.lstrip(_INSIGNIFICANT)
     if text[:1] in (b"{", b"["):
         return BodyForm.DOCUMENT
@@ -46,7 +52,10 @@ def parse_document(body: bytes) -> tuple[Sequence[Event], str | None]:
         return [parse_event(body)], None
     except BadEventError as problem:
         try:
-            return [parse_event(line) for line in body.splitlines() if line.strip()], None
+            lines = body.split(b"\n", _MAX_DOCUMENTS)
+            if len(lines) > _MAX_DOCUMENTS:
+                raise
+            return [parse_event(line) for line in lines if line.strip()], None
         except BadEventError:
             error = parse_error(leading_object(body))
             return ([Event([], None, error)], None) if error else ([], str(problem))
@@ -54,9 +63,10 @@ def parse_document(body: bytes) -> tuple[Sequence[Event], str | None]:
 
 def error_in_body(body: bytes, *, certain: bool = False) -> ServerError | None:
     """Return the error that a body states, as JSON, as an event or as text; `certain`: it is known to be one."""
+    body = body[:_MAX_ERROR_BYTES]
     form = body_form(body)
     if form is BodyForm.EVENTS:
-        parser = SseParser()
+        parser, body = SseParser(), body[:_MAX_INSIGNIFICANT_BYTES]  # few enough for any number of lines
         data = (parser.feed(body) + parser.flush() or [b""])[0]
         return error_in_body(data, certain=certain) if body_form(data) is not BodyForm.EVENTS else None
     if form is BodyForm.DOCUMENT:

@@ -36,6 +36,12 @@ _MIN_REPEATED_LENGTH = 4
 """characters; shorter texts may repeat by chance"""
 _FIELD_NAMES = (b"data", b"event", b"retry", b"error")
 _SHORTENED_LENGTH = 2000
+_MAX_WORD_BYTES = 200
+"""of data that may be a word, such as [DONE]: searching a megabyte of blanks for it takes minutes"""
+_MAX_PARTS = 100
+"""of data that is several events without empty lines between them"""
+_MAX_WHOLE_PARTS = 100
+"""of a choice: each is compared with all of its text"""
 
 
 @dataclass(slots=True)
@@ -51,6 +57,8 @@ class Choice:
     """tokens of events without text since the last event with text"""
     has_running_count: bool | None = None
     """whether the server counts tokens from this choice's first event on; None before it"""
+    whole_parts: int = 0
+    """events that repeated all of a text"""
     server_count: int = 0
     """the server's count of completion tokens at the latest event"""
 
@@ -295,7 +303,7 @@ class Decoder:
         return sum(counts) if counts else None
 
     def _take_data(self, at: float, data: bytes) -> Event | None:
-        if _DONE.fullmatch(data):
+        if len(data) < _MAX_WORD_BYTES and _DONE.fullmatch(data):
             self.done = True
             return None
         try:
@@ -310,9 +318,9 @@ class Decoder:
 
     def _take_unparsed(self, at: float, data: bytes, problem: BadEventError) -> None:
         """Take data that is not a JSON object: a heartbeat, an error as text, several events without empty lines."""
-        if not data.strip() or _HEARTBEAT.fullmatch(data):
+        if not data.strip() or (len(data) < _MAX_WORD_BYTES and _HEARTBEAT.fullmatch(data)):
             return
-        parts = data.split(b"\n")
+        parts = data.split(b"\n", _MAX_PARTS)
         if len(parts) == 1 or not all(part.lstrip()[:1] in (b"{", b"[", b"") for part in parts):
             parts = joined_objects(data)
         if len(parts) > 1:
@@ -353,7 +361,10 @@ class Decoder:
         self.has_token_ids = self.has_token_ids or part.token_ids is not None
         text, reasoning = part.text, part.reasoning
         if part.whole:
-            text, reasoning = _unseen(text, choice.text), _unseen(reasoning, choice.reasoning)
+            choice.whole_parts += 1
+            wanted = choice.whole_parts <= _MAX_WHOLE_PARTS
+            text = _unseen(text, choice.text) if wanted else ""
+            reasoning = _unseen(reasoning, choice.reasoning) if wanted else ""
         if choice.add(at, text, reasoning, count, part.token_ids):
             self._note_token_event(at)
 

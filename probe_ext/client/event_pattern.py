@@ -37,6 +37,8 @@ _CAPTURED_FIELDS = (b"text", b"prompt_tokens", b"completion_tokens")
 _CHUNK_TEMPLATE = rb"(?<=\0)(?:([0-9a-fA-F]{1,7})\r\n%s\r\n|([^\0]+))\0"
 _MAX_TEXT_OCCURRENCES = 4
 """how many occurrences of the text are tried: a short text may appear elsewhere in the event too"""
+_MAX_PATTERN_BYTES = 16 * 2**10
+"""of an event that is worth a pattern: compiling a long one takes seconds"""
 _MAX_PATTERNS = 8
 """a server usually has two: one for answers, one for reasoning"""
 _MAX_LEARN_ATTEMPTS = 64
@@ -83,7 +85,7 @@ class PatternCache:
 
     def learn(self, raw: bytes, event: Event) -> EventPattern | None:
         """Learn the pattern of an event whose only bytes are these; None if it is not a plain token event."""
-        if self._attempts >= _MAX_LEARN_ATTEMPTS or not _is_plain_token(event):
+        if self._attempts >= _MAX_LEARN_ATTEMPTS or len(raw) > _MAX_PATTERN_BYTES or not _is_plain_token(event):
             return None
         self._attempts += 1
         pattern = make_pattern(raw, event)

@@ -8,6 +8,8 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import gevent
+
 from probe_ext.client.reply import Ending, Reply, ReplyReader
 from probe_ext.client.wire.connection import ConnectError, Connection, SlowServerError
 from probe_ext.client.wire.http_framing import BadResponseError
@@ -15,9 +17,11 @@ from probe_ext.client.wire.response_stream import ResponseStream
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.timeline import Marks
+from probe_ext.tls_trust import why_refused
 
 _CLOSING_GRACE_S = 1.0
 """how long a response may take to end after its `[DONE]`"""
+_MAX_FINAL_SLICES = 16
 _STALE_CONNECTION_S = 1.0
 """a reused connection that ends without a reply this soon was closed before our request arrived"""
 
@@ -139,7 +143,8 @@ class Exchange:
         except OSError as error:
             return send_failure or Ending(Outcome.CLIENT_ERROR, f"cannot read the socket: {error.strerror or error}")
         ending = self._read_response(self._stream)
-        return ending if send_failure is None or self._reader.response.status is not None else send_failure
+        answered = self._reader.response.status is not None or isinstance(self._stream.failure, ssl.SSLError)
+        return ending if send_failure is None or answered else send_failure
 
     def _send(self) -> Ending | None:
         """Send the request; return how that failed, None if it did not."""
@@ -176,8 +181,18 @@ class Exchange:
             else:
                 return ending
 
-    def _parse_arrivals(self, stream: ResponseStream) -> None:
-        self._reader.feed(stream.take_arrivals())
+    def _parse_arrivals(self, stream: ResponseStream, *, at_end: bool = False) -> None:
+        """Parse what has arrived. A flood is parsed in slices, between which others get their turn.
+
+        `at_end`: without turns, since this greenlet may be killed a second time; of a flood, then only a part.
+        """
+        until = self._next_deadline()[0]
+        for number, arrivals in enumerate(stream.take_arrivals().slices()):
+            if number and not at_end:
+                gevent.sleep(0)
+            if number and (number >= _MAX_FINAL_SLICES if at_end else self._cancelled or clock.monotonic() > until):
+                break
+            self._reader.feed(arrivals)
         self._marks.headers = self._reader.response.headers_at
         stream.defer_wakeups = self._reader.expects_events and self._hang_up_after is None
 
@@ -231,7 +246,7 @@ class Exchange:
         if stream is not None:
             stream.drain_socket()
             stream.stop()
-            self._parse_arrivals(stream)
+            self._parse_arrivals(stream, at_end=True)
             reply.status, reply.reads = response.status, response.reads
             reply.lags, reply.overdue = stream.lags, stream.overdue
         self._reader.fill(reply, self._ending)
@@ -254,7 +269,7 @@ def _connect_outcome(error: ConnectError) -> Outcome:
 def _ending_of_failure(failure: Exception) -> Ending:
     """Return the ending for a failed read. Failures of neither connection nor response are internal: raised."""
     if isinstance(failure, ssl.SSLError):
-        return Ending(Outcome.CUT, f"TLS: {failure.reason or failure}")
+        return Ending(Outcome.CUT, why_refused(failure) or f"TLS: {failure.reason or failure}")
     if isinstance(failure, OSError):
         return Ending(Outcome.CUT, failure.strerror or str(failure))
     if isinstance(failure, BadResponseError):

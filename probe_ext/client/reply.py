@@ -18,6 +18,8 @@ from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.measure.timeline import Marks, Pace, TokenEvents, pace, worst
 
+MAX_DOCUMENT_BYTES = 16 * 2**20
+"""of a body that is not an event stream, and so is parsed in one go"""
 _NO_ENCODINGS = {"", "identity", "none", "utf-8", "utf8"}
 _MIN_TOKENS_OF_A_STREAM = 8
 _MIN_LENGTH_OF_SEVERAL_TOKENS = 64
@@ -200,6 +202,8 @@ class ReplyReader:
         self.length += sum([len(data) for _, _, data in pieces])
         if self._form is not BodyForm.EVENTS:
             self._body.extend(pieces)
+            if self.length > MAX_DOCUMENT_BYTES:
+                raise BadResponseError(f"a response without events exceeds {MAX_DOCUMENT_BYTES} bytes")
             if self._form is not None or status >= 300:
                 return
             self._form = body_form(self._body_bytes())
@@ -218,7 +222,7 @@ class ReplyReader:
         """Complete `reply` with everything parsed; `ending`: how it was broken off, None for a complete response."""
         decoder = self.decoder
         if self._form is BodyForm.EVENTS:
-            decoder.finish()
+            self._finish_events()
         elif self._body and reply.status and reply.status < 300:
             reply.streamed = False
             if self._form is BodyForm.DOCUMENT:
@@ -248,6 +252,12 @@ class ReplyReader:
         if not reply.streamed:
             for choice in reply.choices:
                 choice.events = TokenEvents()  # neither a JSON body nor a single event has token times
+
+    def _finish_events(self) -> None:
+        try:
+            self.decoder.finish()
+        except EventTooLargeError as error:
+            self._problem = self._problem or str(error)
 
     def _take_document(self, *, complete: bool) -> None:
         events, problem = parse_document(self._body_bytes())

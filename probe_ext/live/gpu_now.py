@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from probe_ext.measure.table_rows import GpuRow
-from probe_ext.verdict.server.server_series import STALE_S
+from probe_ext.verdict.server.server_series import STALE_INTERVALS, STALE_S
 
 _SHOWN = ("gpu_utilisation", "gpu_power", "gpu_temperature")
 
@@ -11,7 +11,9 @@ _SHOWN = ("gpu_utilisation", "gpu_power", "gpu_temperature")
 class GpuNow:
     """Takes every row, and keeps the newest value of each GPU."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval: float = 1.0) -> None:
+        """`interval`: seconds between polls."""
+        self._stale_after = max(STALE_S, STALE_INTERVALS * interval)
         self._newest: dict[str, dict[tuple[str, str], tuple[float, float]]] = {name: {} for name in _SHOWN}
 
     def add(self, rows: Iterable[GpuRow]) -> None:
@@ -34,4 +36,4 @@ class GpuNow:
         return sum(fresh) if fresh and len(fresh) == len(self._newest["gpu_power"]) else None
 
     def _fresh(self, quantity: str, now: float) -> list[float]:
-        return [value for t, value in self._newest[quantity].values() if now - t <= STALE_S]
+        return [value for t, value in self._newest[quantity].values() if now - t <= self._stale_after]

@@ -22,6 +22,7 @@ from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Reason
 from probe_ext.verdict.values.columns import from_rows
 from probe_ext.verdict.values.evidence import quantile
 from probe_ext.verdict.values.json_types import State
+from probe_ext.verdict.values.others_share import OthersShare
 
 MAX_LEVELS = 100
 """of load controlled by hand, the newest"""
@@ -78,6 +79,13 @@ class LevelNow:
     kv_usage_max: float | None
     waiting_max: float | None
     preemptions: int | None
+    others: OthersShare | None = None
+    """what the server did for others; None while its counters do not tell"""
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether its replies answer to this run's load, and not to that of others."""
+        return self.others is None or not self.others.too_much
 
     @property
     def is_early(self) -> bool:
@@ -151,7 +159,7 @@ class Levels:
             return
         started = clock.monotonic()
         spans = self._monitor.visits if self.rules.planned else self._found_spans()
-        visits = [self._monitor.replies.visit(span, now) for span in spans]
+        visits = self._monitor.judged_visits(spans, now)
         self.estimate = self._monitor.estimate_from(visits) if visits else None
         server = np.array(self._server).reshape(-1, 4)
         seen = Counter[int]()
@@ -183,6 +191,7 @@ class Levels:
     def _level(self, span: Span, visit: int, now: float, server: np.ndarray) -> LevelNow:
         rows = self._monitor.replies.rows_of(span)
         known = self.estimate.level(span.users) if self.estimate else None
+        others = self._monitor.others(span, now)
         ttft, rate, gap = (rows[name].astype(np.float64) for name in ("ttft", "rate", "gap"))
         of_span = server[(server[:, 0] >= span.start) & (server[:, 0] <= (span.end or np.inf))]
         kv_usage, waiting, preempted = (of_span[:, column] for column in (1, 2, 3))
@@ -193,7 +202,7 @@ class Levels:
             t_start=span.start,
             t_end=span.end,
             state=known.state if known else "unproven",
-            reasons=known.reasons if known else (),
+            reasons=known.reasons if known else () if others is None or not others.too_much else ("other_load",),
             served_share=known.served_share if known else None,
             served_share_low=known.share_low if known else None,
             served_share_high=known.share_high if known else None,
@@ -207,6 +216,7 @@ class Levels:
             kv_usage_max=quantile(kv_usage, 1.0),
             waiting_max=quantile(waiting, 1.0),
             preemptions=None if np.isnan(preempted).all() else int(np.nansum(preempted)),
+            others=others,
         )
 
     def _why(self, span: Span, now: float) -> tuple[str, ...]:

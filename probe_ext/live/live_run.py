@@ -48,6 +48,8 @@ class Now:
     t: float
     users: int
     target: int | None
+    position: str
+    """current step of the plan; empty without one"""
     window_s: float
     window: WindowFigures
     replies: int
@@ -78,7 +80,7 @@ class Now:
 class LiveRun:
     """Takes rows in any order, and updates the figures at each tick."""
 
-    def __init__(self, rules: Rules, monitor: VisitMonitor) -> None:
+    def __init__(self, rules: Rules, monitor: VisitMonitor, metrics_every: float = 1.0) -> None:
         self.rules = rules
         self.now: Now | None = None
         """the newest figures"""
@@ -86,8 +88,8 @@ class LiveRun:
         self.history = History(COLUMNS)
         self.cpu = CpuTrack()
         self._monitor = monitor
-        self._window, self._server, self._failures = Window(), ServerNow(), Failures()
-        self._gpus = GpuNow()
+        self._window, self._server, self._failures = Window(), ServerNow(metrics_every), Failures()
+        self._gpus = GpuNow(metrics_every)
         self._new_rows: list[ReplyRow] = []
         self._replies = self._failed_before = 0
         self._last_reply: float | None = None
@@ -115,8 +117,8 @@ class LiveRun:
         if self.levels.note_users(row) and row.state not in STOPPING:
             self._window.restart(row.t)
 
-    def tick(self, t: float, *, final: bool = False) -> Now:
-        """Update the figures with what has arrived; `t` is the second of the run."""
+    def tick(self, t: float, *, final: bool = False, position: str = "", target: int | None = None) -> Now:
+        """Update the figures with what has arrived; `t` is the second of the run; the rest is the plan's."""
         rows, self._new_rows = self._new_rows, []
         if rows:
             batch = judge(rows, self.rules.profile)
@@ -128,16 +130,18 @@ class LiveRun:
         kv, waiting = self._server.kv_usage(t), self._server.requests("waiting", t)
         self.levels.note_server(t, kv, waiting, new_preemptions)
         self.levels.update(t, final=final)
-        self.now = self._moment(t, kv, waiting)
+        self.now = self._moment(t, kv, waiting, position, target)
         self.history.add(self._point(self.now, new_preemptions))
         self._failed_before = self._failures.number
         return self.now
 
-    def _moment(self, t: float, kv: float | None, waiting: float | None) -> Now:
+    def _moment(self, t: float, kv: float | None, waiting: float | None, position: str, target: int | None) -> Now:
+        sampled = self._users.target if self._users else None
         return Now(
             t=t,
             users=self._users.users if self._users else 0,
-            target=self._users.target if self._users else None,
+            target=sampled if target is None else target,
+            position=position,
             window_s=self._window.seconds,
             window=self._window.figures(t),
             replies=self._replies,

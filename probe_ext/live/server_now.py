@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from probe_ext.measure.table_rows import ServerRow
-from probe_ext.verdict.server.server_series import STALE_S, Engine, is_part
+from probe_ext.verdict.server.server_series import STALE_INTERVALS, STALE_S, Engine, is_part
 
 _SHOWN = ("kv_usage", "running", "waiting")
 
@@ -11,7 +11,9 @@ _SHOWN = ("kv_usage", "running", "waiting")
 class ServerNow:
     """Takes every row, and keeps the newest value of each engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval: float = 1.0) -> None:
+        """`interval`: seconds between polls."""
+        self._stale_after = max(STALE_S, STALE_INTERVALS * interval)
         self._newest: dict[str, dict[Engine, tuple[float, float]]] = {name: {} for name in _SHOWN}
         self._counter: dict[Engine, float] = {}
         self.preemptions: int | None = None
@@ -57,5 +59,5 @@ class ServerNow:
     def _fresh(self, quantity: str, now: float) -> Iterator[float]:
         newest = self._newest[quantity]
         for engine, (t, value) in newest.items():
-            if now - t <= STALE_S and not is_part(engine, newest):
+            if now - t <= self._stale_after and not is_part(engine, newest):
                 yield value

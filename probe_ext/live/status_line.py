@@ -38,7 +38,7 @@ def _full(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[st
     ttft, rate, capacity = now.window.ttft_p95, now.window.decode_rate_p50, short_capacity(estimate)
     return {
         "position": position,
-        "users": plurals.things(now.users, "user"),
+        "users": _users(now),
         "share": _share(now, with_range=True),
         "replies": plurals.things(now.replies, "reply", "replies"),
         "so_far": f"so far {capacity}" if capacity else "",
@@ -63,10 +63,19 @@ def _short(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[s
     }
 
 
+def _users(now: Now) -> str:
+    """Return `8 of 16 users` while the number changes."""
+    if now.target is None or now.target == now.users:
+        return plurals.things(now.users, "user")
+    return f"{now.users} of {plurals.things(now.target, 'user')}"
+
+
 def _share(now: Now, *, with_range: bool) -> str:
     """Return the served share of the level that is being measured, or how far it is from one."""
     if now.level is None:
         return "" if now.settles_in is None else f"settling, {now.settles_in:.0f} s"
+    if now.level.others is not None and not now.level.is_judged:
+        return f"others use the server ({formats.percent(now.level.others.share)}), not judged"
     return "too early to say" if now.level.is_early else share_text(now.level, with_range=with_range)
 
 

@@ -1,18 +1,17 @@
 """The current state in a sentence or two, for the live page."""
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import Now
+from probe_ext.verdict.checks.other_load import share_in_words
 from probe_ext.verdict.phrasing import plurals
 from probe_ext.verdict.phrasing.formats import percent
+from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
-from probe_ext.verdict.wording.headline import interval_text
+from probe_ext.verdict.wording.capacity_phrase import proven_phrase, suggested_phrase
 from probe_ext.verdict.wording.unproven_level import reason_in_words
-
-_ANSWER = re.compile(r"((?:About |At least )?[\d,]+)( (?:person|people) can use this at once[^.;]*)[;.](.*)", re.DOTALL)
 
 Tone = Literal["", "good", "bad"]
 
@@ -41,20 +40,10 @@ def _so_far(estimate: CapacityEstimate | None) -> Headline | None:
     """Say what the report would say; None while nothing is known."""
     if estimate is None or estimate.interval in {None, (0, None)}:
         return None
-    (held, failed), limits = estimate.bracket, interval_text(estimate.interval or (0, None))
-    if failed == 1:
-        return Headline("Not even 1", " person is served so far.", "bad")
-    if held is None:
-        guess = estimate.suggestion.users if estimate.suggestion else 0
-        number = f"Probably about {guess:,}" if guess else f"Probably fewer than {estimate.levels[0].users:,}"
-        return Headline(number, f" people at once, so far{f' ({limits})' if guess else ''}.")
-    served = estimate.served_users or held
-    people = "person" if served == 1 else "people"
-    if estimate.placed_by_curve:
-        return Headline(f"About {served:,}", f" {people} at once, so far (95 %: {limits}).")
-    too_many = f"; {failed:,} are too many" if failed else ""
-    least = f"{served:,}" if failed == served + 1 else f"At least {served:,}"
-    return Headline(least, f" {people} at once, so far{too_many}.")
+    phrase = proven_phrase(estimate) or suggested_phrase(estimate)
+    tone: Tone = "bad" if estimate.bracket[1] == 1 else ""
+    rest = "".join(f" {part}" for part in (phrase.after, phrase.limits) if part)
+    return Headline(f"{phrase.before} {phrase.number}".strip(), f"{rest}, so far.", tone)
 
 
 def short_capacity(estimate: CapacityEstimate | None) -> str:
@@ -83,13 +72,12 @@ def _all_replies(now: Now) -> str:
     return "The only reply" if now.replies == 1 else f"All {now.replies:,} replies"
 
 
-def answered(sentence: str) -> tuple[Headline, str]:
-    """Split a report's headline into the capacity and the rest."""
-    match = _ANSWER.match(sentence)
-    if match is None:
-        return Headline("", sentence), ""
-    rest = match[3].strip()
-    return Headline(match[1], f"{match[2]}.", "good"), rest[:1].upper() + rest[1:]
+def answered(answer: Answer) -> tuple[Headline, str]:
+    """Return a report's answer: its first clause, and the rest."""
+    if answer.invalid or answer.caveats or not answer.number:
+        return Headline("", answer.sentence), ""
+    tone: Tone = "bad" if answer.before.startswith("Not even") else "good"
+    return Headline(f"{answer.before} {answer.number}".strip(), f" {answer.clause}", tone), answer.rest
 
 
 def progress(now: Now | None, position: str) -> str:
@@ -113,6 +101,8 @@ def _measuring(now: Now) -> str:
 
 def level_status(level: LevelNow) -> str:
     """Return the level's state by the replies so far."""
+    if level.others is not None and not level.is_judged:
+        return f"others use the server, not judged: {share_in_words(level.others)}"
     if level.is_early:
         return f"too early to say, {plurals.things(level.replies, 'measured reply', 'measured replies')}"
     share = (

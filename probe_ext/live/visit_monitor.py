@@ -1,9 +1,12 @@
 """What a plan of levels or a search reads of the run so far: its visits, and what they say of capacity."""
 
+import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from probe_ext.live.others_now import OthersNow
 from probe_ext.live.reply_store import ReplyStore, Span
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.measure.table_rows import ReplyRow
@@ -12,9 +15,13 @@ from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.observations import Visit
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
+from probe_ext.verdict.values.others_share import OthersShare
 
 RECENT_CYCLES = 30
 """from which the reply cycle is taken, at most"""
+OTHERS_EVERY_S = 2.0
+OTHERS_FINAL_AFTER_S = 60.0
+"""After the end of a visit: all its replies are known, and what the server did for others no longer changes."""
 
 
 @dataclass
@@ -30,13 +37,18 @@ class _User:
 class VisitMonitor:
     """The visits of a plan, their replies, and the estimate from them."""
 
-    def __init__(self, profile: SloProfile, min_replies: int, critical: float | None = None) -> None:
+    def __init__(
+        self, profile: SloProfile, min_replies: int, critical: float | None = None, others: OthersNow | None = None
+    ) -> None:
         self.replies = ReplyStore(profile)
         self.visits: list[Span] = []
         self._min_replies, self._critical = min_replies, critical
         self._criteria = criteria_of(profile)
         self._cycles: deque[float] = deque(maxlen=RECENT_CYCLES)
         self._users: dict[str, _User] = {}
+        self._others = others
+        self._shares: dict[tuple[int, float], tuple[float, OthersShare | None]] = {}
+        """by users and start of a visit: when it was last asked, and the answer"""
 
     @property
     def needed_share(self) -> float:
@@ -45,6 +57,8 @@ class VisitMonitor:
     def add(self, row: ReplyRow) -> None:
         """Take a reply."""
         self.replies.add(row)
+        if self._others:
+            self._others.add_reply(row)
         sent = row.due if row.sent is None else row.sent
         known = self._users.get(row.user)
         user = known or self._users.setdefault(row.user, _User(sent=deque(maxlen=self._min_replies)))
@@ -81,14 +95,41 @@ class VisitMonitor:
             self.replies.note_rise(now)
 
     def visit_counts(self, now: float) -> tuple[int, int]:
-        """Served and judged replies of the present visit."""
+        """Served and judged replies of the present visit; none while the server does too much for others."""
+        if self.has_other_load(now):
+            return 0, 0
         served = self.replies.visit(self.visits[-1], now).served
         return int(served.sum()), len(served)
 
+    def has_other_load(self, now: float) -> bool:
+        """Whether the server does too much for others to judge the present visit."""
+        return bool(self.visits) and not self.is_judged(self.visits[-1], now)
+
     def estimate(self, now: float) -> CapacityEstimate:
         """The estimate from all visits so far."""
-        return self.estimate_from([self.replies.visit(span, now) for span in self.visits])
+        return self.estimate_from(self.judged_visits(self.visits, now))
+
+    def judged_visits(self, spans: Sequence[Span], now: float) -> list[Visit]:
+        """Visits up to now, without those in which the server did too much for others."""
+        return [self.replies.visit(span, now) for span in spans if self.is_judged(span, now)]
 
     def estimate_from(self, visits: list[Visit]) -> CapacityEstimate:
         """The estimate from these visits."""
         return estimate(visits, self._criteria, critical=self._critical)
+
+    def is_judged(self, span: Span, now: float) -> bool:
+        """Whether a visit's replies answer to this run's load, and not to that of others."""
+        share = self.others(span, now)
+        return share is None or not share.too_much
+
+    def others(self, span: Span, now: float) -> OthersShare | None:
+        """What the server did for others in a visit so far; None where that is not known."""
+        if self._others is None:
+            return None
+        key = span.users, span.start
+        asked, share = self._shares.get(key, (-math.inf, None))
+        final = span.end is not None and asked - span.end > OTHERS_FINAL_AFTER_S
+        if not final and now - asked >= OTHERS_EVERY_S:
+            share = self._others.share(span.start, span.end, span.users, now)
+            self._shares[key] = now, share
+        return share

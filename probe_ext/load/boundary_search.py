@@ -33,7 +33,7 @@ LATE_REPLIES_TOLERANCE = 1.5
 """by which replies that end after the search may widen the interval it stopped at"""
 LOOK_EVERY_S = 3.0
 
-Outcome = Literal["precise", "widened", "max_users", "time", "unreachable"]
+Outcome = Literal["precise", "widened", "max_users", "time", "unreachable", "other_load"]
 
 
 @dataclass(frozen=True)
@@ -234,6 +234,9 @@ class SearchSteps:
         return max(GLANCE_HOLDS * self.plan.hold, GLANCE_CYCLES * monitor.reply_cycle())
 
     def _go_on(self, now: float, monitor: Monitor) -> None:
+        if monitor.has_other_load(now):
+            self._end("other_load", now, monitor)
+            return
         if self._is_precise():
             self._end("precise", now, monitor)
             return

@@ -57,5 +57,8 @@ class Monitor(Protocol):
     def visit_counts(self, now: float) -> tuple[int, int]:
         """Served and judged replies of the present visit."""
 
+    def has_other_load(self, now: float) -> bool:
+        """Whether the server does too much for others to judge the present visit."""
+
     def estimate(self, now: float) -> EstimateView:
         """The estimate from all visits so far."""

@@ -25,6 +25,7 @@ FindingName = Literal[
     "messages",
     "model_vanished",
     "other",
+    "other_load",
     "output_lengths",
     "own_machine",
     "planned_levels",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 _READ_ONLY = {"GET", "HEAD", "OPTIONS"}
+_EMBEDDED = {"iframe", "frame", "object", "embed", "fencedframe"}
 
 
 def is_known_host(name: str, known: set[str]) -> bool:
@@ -27,11 +28,14 @@ def is_known_host(name: str, known: set[str]) -> bool:
 def is_foreign(method: str, host: str, header: Callable[[str], str | None]) -> bool:
     """Whether a browser sent this request for another website. Following a link to a page is allowed."""
     origin, site = header("Origin"), header("Sec-Fetch-Site")
+    if method not in _READ_ONLY:
+        origin = origin or header("Referer")
     if origin and site != "same-origin" and urlsplit(origin).netloc != host:
         return True
     if site in {None, "same-origin", "none"}:
         return False
-    return method not in _READ_ONLY or header("Sec-Fetch-Mode") != "navigate"
+    embedded = header("Sec-Fetch-Dest") in _EMBEDDED
+    return method not in _READ_ONLY or header("Sec-Fetch-Mode") != "navigate" or embedded
 
 
 def host_name(host: str) -> str:

@@ -14,6 +14,7 @@ from probe_ext.settings.prometheus_access import matchers, prometheus_url
 from probe_ext.settings.secrets import API_KEY_VARIABLE as KEY_VARIABLE
 from probe_ext.settings.secrets import WEB_PASSWORD_VARIABLE
 from probe_ext.target import urls
+from probe_ext.tls_trust import TlsSettings
 
 __all__ = ["KEY_VARIABLE", "OPTIONS", "WEB_PASSWORD_VARIABLE", "Option", "Options", "Plan", "read_options"]
 
@@ -124,6 +125,15 @@ class Options:
     )
     drain: float = _option(seconds, "30s", "time for replies in flight to finish when the run ends", "TIME")
     insecure: bool = _flag("skip TLS verification")
+    tls_ca: str | None = _option(
+        read.text_or_none, "", "PEM file of certificate authorities to trust besides the system's", "FILE"
+    )
+    tls_client_cert: str | None = _option(
+        read.text_or_none, "", "PEM file of the certificate that the server requires of its clients", "FILE"
+    )
+    tls_client_key: str | None = _option(
+        read.text_or_none, "", "PEM file of its private key (default: in the same file)", "FILE"
+    )
     metrics_url: tuple[str, ...] = _option(
         read.url_list, "", "metrics endpoint URLs, comma-separated (default: HOST/metrics)", "URL,…"
     )
@@ -169,6 +179,11 @@ class Options:
                 self.hold, self.settle, self.min_replies, self.max_users, self.search_time, self.precision
             )
         return LevelPlan(self.levels, self.hold, self.settle, self.min_replies) if self.levels else None
+
+    @property
+    def tls(self) -> TlsSettings:
+        """How to talk TLS to the server under test."""
+        return TlsSettings(self.tls_ca, self.tls_client_cert, self.tls_client_key, self.insecure)
 
     def as_json(self) -> dict[str, Any]:
         """Return all options for the manifest, without credentials in URLs."""

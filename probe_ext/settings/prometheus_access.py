@@ -13,8 +13,6 @@ from probe_ext.settings.errors import SettingsError
 
 AUTH_VARIABLE = "PROBE_PROMETHEUS_AUTH"
 """the whole `Authorization` header: `Bearer TOKEN` or `Basic BASE64`"""
-AUTHORITIES_VARIABLE = "REQUESTS_CA_BUNDLE"
-"""custom certificate authorities, in the variable that `requests` reads"""
 
 _MATCHER = r'[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"'
 _MATCHERS = re.compile(rf"\s*{_MATCHER}\s*(?:,\s*{_MATCHER}\s*)*,?\s*")

@@ -8,6 +8,7 @@ from probe_ext.settings.options import OPTIONS
 _NOT_IN_WEB = {
     *("metrics_url", "gpu_metrics", "prometheus", "prometheus_match"),
     *("slo", "out", "force", "no_report", "fail_under_users"),
+    *("tls_ca", "tls_client_cert", "tls_client_key"),
 }
 _DEFAULT_LEVELS = "probe_default_levels"
 

@@ -16,7 +16,7 @@ from probe_ext.settings.secrets import (
     swarm_token,
 )
 from probe_ext.swarm.link import messages
-from probe_ext.swarm.link.bound_addresses import is_loopback
+from probe_ext.swarm.link.bound_addresses import is_loopback, is_open
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.run_phase import Phase
@@ -43,20 +43,20 @@ def wire_master(process: ProcessState) -> None:
     if environment.web_ui:
         guard_requests(environment.web_ui.app, given.web_host, given.web_host_display_name)
         _warn_of_open_ui(given)
+    is_master = isinstance(environment.runner, MasterRunner)
+    if given.headless and is_master:  # before the coordinator, which checks messages before this handles them
+        outlive_workers(environment.runner, lambda: coordinator.run is not None)
     coordinator = Coordinator(process)
     display = RunDisplay(environment)
     start, end = RunStart(coordinator, display), RunEnd(coordinator, display)
     SignalEnd(end.on_signal, end.force_stop)
     if default_levels(given):  # `probe run`: Locust's tables would bury the verdict
         logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
-    is_master = isinstance(environment.runner, MasterRunner)
     if is_master and not swarm_token() and not is_loopback(given.master_bind_host):
         print_line(
             f"whoever reaches port {given.master_bind_port} can join as a worker; set {SWARM_TOKEN_VARIABLE} "
             "for the master and all workers, or bind it elsewhere with --master-bind-host"
         )
-    if given.headless and is_master:
-        outlive_workers(environment.runner, lambda: coordinator.run is not None)
     start.prepare()
     if environment.web_ui:
         _wire_web(process, coordinator, start)
@@ -74,7 +74,7 @@ def wire_master(process: ProcessState) -> None:
 
 def _warn_of_open_ui(given: Any) -> None:
     """Say it loudly if strangers can use the API key: they choose the server that it is sent to."""
-    if has_api_key() and not given.web_login and not is_loopback(given.web_host):
+    if has_api_key() and is_open(given):
         print_line(
             f"WARNING: whoever reaches port {given.web_port} can start runs with your {API_KEY_VARIABLE}; "
             f"use --web-host 127.0.0.1, or --web-login with {WEB_PASSWORD_VARIABLE}"

@@ -25,6 +25,7 @@ from probe_ext.swarm.preparation.preflight import (
     Preflight,
     PreparedRun,
     plan_line,
+    profile_line,
     proof_line,
     refuse_mixture,
     take_default_levels,
@@ -74,6 +75,8 @@ class RunStart:
         prepared = self._preflight.prepare(options, self._environment.host)
         if options.plan is not None:
             print_line(plan_line(options.plan))
+        if demand := profile_line(prepared):
+            print_line(demand)
         self._prepared = self._preflight.warm_up(prepared)
         if proof := proof_line(self._prepared):
             print_line(proof)

@@ -3,16 +3,16 @@
 Not by version: other servers imitate vLLM's names, and gateways hide `/version`.
 """
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.target.engine_metrics import ENGINES, Engine, Source
 from probe_ext.target.metrics_text import Page, Sample, Unreadable, parse
-from probe_ext.target.quantities import QUANTITIES
+from probe_ext.target.quantities import QUANTITIES, is_possible
 
 METRIC_NAMES: frozenset[str] = frozenset(
     [metric for engine in ENGINES for source in engine.sources for metric in source.metrics]
@@ -24,6 +24,7 @@ _GENERIC_QUANTITIES = frozenset({"process_start"})
 _RANK_LABELS = ("pp_rank", "tp_rank", "moe_ep_rank")
 _TOTAL_LABEL_VALUES = (("priority", ""), ("cache_source", "total"))
 _DEFAULT_ENGINE = "0"
+_MAX_ENGINE_LENGTH = 100
 
 
 NO_KNOWN_ENGINE = "no metrics of a known engine"
@@ -81,18 +82,18 @@ def _figures(engine: Engine, by_name: dict[str, list[Sample]], page: Page) -> tu
 
 
 def _values(source: Source, label: str, by_name: dict[str, list[Sample]]) -> dict[str, float]:
-    """Return the source's value by engine, without engines that lack one of its metrics or report NaN."""
+    """Return the source's value by engine, without engines that lack one of its metrics or have no possible value."""
     fold: Callable[[Iterable[float]], float] = max if QUANTITIES[source.quantity].within == "max" else sum
     parts = [_folded(_matching(by_name[metric], source), label, fold) for metric in source.metrics]
     engines = [engine for engine in parts[0] if all(engine in part for part in parts)]
     values = {engine: float(sum(part[engine] for part in parts)) for engine in engines}
-    return {engine: value for engine, value in values.items() if math.isfinite(value)}
+    return {engine: value for engine, value in values.items() if is_possible(source.quantity, value)}
 
 
 def _folded(samples: Iterable[Sample], label: str, fold: Callable[[Iterable[float]], float]) -> dict[str, float]:
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
-        groups[sample.labels.get(label) or _DEFAULT_ENGINE].append(sample)
+        groups[safe_text(sample.labels.get(label, ""), length=_MAX_ENGINE_LENGTH) or _DEFAULT_ENGINE].append(sample)
     return {engine: fold(s.value for s in _without_duplicates(group)) for engine, group in groups.items()}
 
 

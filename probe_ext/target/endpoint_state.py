@@ -15,6 +15,8 @@ _MAX_RESTARTS = 4
 """more restarts mean several servers behind one URL"""
 _MAX_FAILED_SHARE = 0.02
 _MAX_LISTED_RESTARTS = 5
+MAX_ENGINES = 1024
+"""of one URL in one run; each costs a row per quantity and poll"""
 
 
 @dataclass
@@ -36,6 +38,7 @@ class EndpointHistory:
     alternates: bool = False
     """whether responses come from more than one server"""
     _last: dict[tuple[str, str], float] = field(default_factory=dict)
+    _engines: set[str] = field(default_factory=set)
 
     def add_failure(self, t: float, reason: str) -> None:
         """Record a failed poll."""
@@ -43,6 +46,14 @@ class EndpointHistory:
         self.consecutive_failures += 1
         self.last_reason = reason
         self.first_failure = self.first_failure or (t, reason)
+
+    def objection(self, reading: Reading) -> str | None:
+        """Return why a reading cannot be used, None if it can."""
+        engines = self._engines | {figure.engine for figure in reading.figures}
+        if len(engines) > MAX_ENGINES:
+            return f"more than {MAX_ENGINES:,} engines"
+        self._engines = engines
+        return None
 
     def add_reading(self, t: float, reading: Reading) -> None:
         """Record a successful poll."""

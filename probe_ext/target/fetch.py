@@ -13,17 +13,20 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 from weakref import WeakSet
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from probe_ext.measure import clock
 from probe_ext.target.call_result import Answer, Failed
-from probe_ext.target.urls import same_place, shown
+from probe_ext.target.urls import origin, same_place, shown
+from probe_ext.tls_trust import SYSTEM, TlsSettings, client_context, why_refused
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 
@@ -52,6 +55,25 @@ class _Authorization(AuthBase):
 _NO_AUTHORIZATION = _Authorization(None)
 
 
+class _TlsAdapter(HTTPAdapter):
+    """Uses our own TLS context and none of requests' authorities."""
+
+    def __init__(self, tls: TlsSettings) -> None:
+        self._context = client_context(tls)
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {**pool, "ca_certs": None, "ca_cert_dir": None, "ssl_context": self._context}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+        conn.ca_certs = conn.ca_cert_dir = None
+
+
 class Fetcher:
     """GET and POST for control requests, with its own session."""
 
@@ -60,25 +82,28 @@ class Fetcher:
         key: str | None = None,
         *,
         home: str | None = None,
-        verify: bool | str = True,
+        tls: TlsSettings = SYSTEM,
         timeout: float = 5.0,
         limit: int = MAX_BODY_BYTES,
         authorization: str | None = None,
     ) -> None:
         """`authorization`: a complete header value instead of a key.
 
-        `home`: the server that gets the key; requests to others are sent without it. `verify`: whether to verify
-        certificates, or a CA bundle's path. `timeout`: seconds for a whole request."""
+        `home`: the server that gets the key and the client certificate; requests to others are sent without them.
+        `timeout`: seconds for a whole request. TlsFileError if a file of `tls` cannot be used."""
         self._auth = _Authorization(authorization or (f"Bearer {key}" if key else None))
         self._home = home
         self._has_key = bool(key or authorization)
-        self._verify = verify
-        if verify is False:  # requested by the user
+        self._verify = not tls.insecure
+        if tls.insecure:  # requested by the user
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._timeout = timeout
         self._limit = limit
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy, no .netrc, like the load itself
+        self._session.mount("https://", _TlsAdapter(replace(tls, cert=None, key=None)))
+        if home is not None and urlsplit(home).scheme == "https":
+            self._session.mount(f"{origin(home)}/", _TlsAdapter(tls))  # no other server gets the client certificate
         self._sockets = _record_sockets(self._session)
         self._abandoned: list[threading.Thread] = []
 
@@ -183,8 +208,8 @@ def _record_sockets(session: requests.Session) -> "WeakSet[socket.socket]":
 
         return type(pool.__name__, (pool,), {"ConnectionCls": Connection})
 
-    for scheme in ("http://", "https://"):
-        manager: Any = session.get_adapter(scheme).poolmanager  # type: ignore[attr-defined]
+    for adapter in session.adapters.values():
+        manager: Any = adapter.poolmanager  # type: ignore[attr-defined]
         manager.pool_classes_by_scheme = {name: recorded(pool) for name, pool in manager.pool_classes_by_scheme.items()}
     return sockets
 
@@ -219,6 +244,8 @@ _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (  # the fir
 def why_failed(error: BaseException) -> str:
     """Describe a failure by the exception types in its chain."""
     chain = list(_chain(error))
+    if why := next(filter(None, map(why_refused, chain)), None):
+        return why
     for kinds, reason in _REASONS:
         if any(isinstance(link, kinds) for link in chain):
             return reason

@@ -100,6 +100,8 @@ class Poller:
         result = answer if isinstance(answer, Failed) else self._read(answer.body)
         if isinstance(result, Failed | Unreadable):
             history.add_failure(t, result.why)
+        elif objection := history.objection(result):
+            history.add_failure(t, objection)
         else:
             history.add_reading(t, result)
             self._emit([ServerRow(t, history.url, f.engine, f.quantity, f.value) for f in result.figures])

@@ -48,6 +48,16 @@ def _histogram(name: str, meaning: str) -> tuple[Quantity, Quantity]:
     )
 
 
+_MAX_VALUE, _MAX_FRACTION = 1e15, 1.5
+
+
+def is_possible(quantity: str, value: float) -> bool:
+    """Whether a server can have measured this: not NaN, negative or beyond all bounds."""
+    known = QUANTITIES.get(quantity)
+    most = _MAX_FRACTION if known is not None and known.unit == "fraction" else _MAX_VALUE
+    return 0 <= value <= most
+
+
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for quantity in (

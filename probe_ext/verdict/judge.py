@@ -6,6 +6,7 @@ from typing import Literal
 
 from probe_ext.measure.table_rows import DEADLINE_COLUMNS
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, profile_of_run
+from probe_ext.verdict.checks.other_load import unjudged_users
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import diagnose
 from probe_ext.verdict.diagnosis.diagnosis_input import facts_of
@@ -20,16 +21,17 @@ from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
 from probe_ext.verdict.server.gpu_series import read_gpus
+from probe_ext.verdict.server.others import others_by_level
 from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.pause_summary import pauses
-from probe_ext.verdict.server.server_series import Metrics, read_metrics
+from probe_ext.verdict.server.server_series import Metrics, read_metrics, usable_metrics
 from probe_ext.verdict.values.columns import Floats
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.judgement import ByReasoning, Judgement, Mode
 from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.values.pause_types import Pauses
-from probe_ext.verdict.wording.early_end import why_nothing
-from probe_ext.verdict.wording.headline import Context, headline
+from probe_ext.verdict.wording.early_end import ALL_WITH_OTHERS, why_nothing
+from probe_ext.verdict.wording.headline import Context, answer
 from probe_ext.verdict.wording.next_run import next_command, next_measurement, next_step
 
 NOTHING_GIVEN = Given()
@@ -60,10 +62,10 @@ def judge(
     """
     mode: Reasoning = reasoning or profile.reasoning
     sent = sent_at(evidence)
-    assignment = assign_levels(evidence, sent)
+    assignment, metrics = assign_levels(evidence, sent), usable_metrics(read_metrics(evidence.server))
+    assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))
     views = {name: _view(evidence, profile, name, assignment, sent) for name in REASONINGS}
     view, overall = views[mode], views[mode].estimates.overall
-    metrics = read_metrics(evidence.server)
     evidence = _without_foreign_deadlines(evidence, profile)
     levels = level_results(evidence, JudgedRun(assignment, view.graded, view.estimates), metrics)
     arms = arms_of(evidence.replies, view.graded.experience.waited, assignment.level_of)
@@ -73,16 +75,25 @@ def judge(
     diagnosis = diagnose(facts)
     verdict = _verdict(overall.served_users, any(finding.makes_invalid for finding in findings))
     proven = overall.bracket[0] if verdict == "valid" else None
-    at = at_capacity(evidence, asked_at(evidence.replies, profile), levels, proven)
+    undisturbed = tuple(level for level in levels if level.judged)
+    at = at_capacity(evidence, asked_at(evidence.replies, profile), undisturbed, proven)
     team_size = team(at, given.think_time)
     first_limit = view.estimates.first_limit
     more = None if verdict == "invalid" else next_measurement(evidence.manifest, overall, criteria_of(profile))
     context = Context(
-        first_limit, view.estimates.limit, findings, diagnosis.bounds, why_nothing(evidence.manifest), more
+        first_limit=first_limit,
+        needed_share=view.estimates.limit,
+        findings=findings,
+        bounds=diagnosis.bounds,
+        why_no_level=ALL_WITH_OTHERS if levels and not undisturbed else why_nothing(evidence.manifest),
+        next_measurement=more,
+        unjudged=unjudged_users(levels),
     )
+    said = answer(overall, context)
     return Judgement(
         verdict=verdict,
-        sentence=headline(overall, context),
+        sentence=said.sentence,
+        answer=said,
         served_users=overall.served_users,
         estimate=overall.estimate,
         interval=overall.interval,
@@ -93,7 +104,7 @@ def judge(
         dimensions=dimension_results(view.estimates),
         cold_user=cold,
         pauses=_pauses(evidence, profile, assignment, metrics),
-        goodput=goodput(levels),
+        goodput=goodput(undisturbed),
         team=team_size,
         cost=cost(at, team_size, given.price_per_hour),
         gpu=gpu_use(read_gpus(evidence.gpu), levels, proven),
@@ -102,6 +113,7 @@ def judge(
         dispersion=overall.dispersion,
         drift=overall.drift,
         contradictions=overall.contradictions,
+        disturbed=overall.disturbed,
         groups=overall.groups,
         reasoning=ByReasoning(mode, views["shown"].mode, views["hidden"].mode),
         profile=profile.model_dump(mode="json"),

@@ -1,7 +1,7 @@
 """``make study``: how often the estimate is right, on servers of known truth; writes ``reports/study/``.
 
 Rows are kept as they come (in `reports/runs/study`, ignored by git), so a study that was interrupted goes on where it
-stopped. Rows of another state of the estimator or the search are not used.
+stopped. Rows made by other code, as far as it decides what a row of that part says, are not used.
 """
 
 import argparse
@@ -24,14 +24,19 @@ from scripts.study.random_servers import DEFAULT_SALT
 
 ROOT = Path(__file__).parents[2]
 OUT, ROWS = ROOT / "reports" / "study", ROOT / "reports" / "runs" / "study"
-SOURCES = (
-    "probe_ext/verdict/inference", "probe_ext/verdict/levels", "probe_ext/verdict/grading", "probe_ext/load",
-    "probe_ext/live/visit_monitor.py", "scripts/study",
+STATED_SOURCES = (
+    "probe_ext/verdict/inference", "probe_ext/verdict/levels/visits.py", "probe_ext/verdict/grading",
+    *(f"scripts/study/{name}.py" for name in ("parts", "stated_truth", "truth")),
 )  # fmt: skip
-NOT_IN_DIGEST = {
-    "__main__.py", "page.py", "figures.py", "diagnoses.py", "regimes.py", "hostile_servers.py", "hostile_swarm.py",
-    "chance_of_overlap.py",
-}  # fmt: skip
+RUN_SOURCES = (
+    *STATED_SOURCES, "probe_ext/load/level_plan.py", "probe_ext/live/visit_monitor.py",
+    *(f"probe_ext/verdict/levels/{name}.py" for name in ("bands", "cut_at_rise", "find_levels", "level_assignment")),
+    *(f"scripts/study/{name}.py" for name in (
+        "adapter", "fast_engine", "people", "random_servers", "reply_notes", "servers", "swarm", "virtual_run")),
+)  # fmt: skip
+SEARCH_SOURCES = (*RUN_SOURCES, "probe_ext/load/boundary_search.py", "scripts/study/stated_server.py")
+SOURCES = {"stated": STATED_SOURCES, "hard": STATED_SOURCES, "search": SEARCH_SOURCES, "stated search": SEARCH_SOURCES}
+"""of a part, where they aren't RUN_SOURCES: the code that decides what its rows say"""
 DECIMALS = 4
 
 Row = dict[str, Any]
@@ -70,11 +75,11 @@ def make_rows(wanted: list[Job], processes: int) -> None:
     ROWS.mkdir(parents=True, exist_ok=True)
     done = {(row["part"], row["case"], row["seed"], row["salt"]) for part in PARTS for row in read_rows(part)}
     missing = [job for job in wanted if job.key not in done]
-    now = digest()
+    now = {part: digest(part) for part in PARTS}
     with Pool(processes) as pool:
         for number, row in enumerate(pool.imap_unordered(run_job, missing), 1):
             with _file(row["part"]).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**row, "code": now}) + "\n")
+                file.write(json.dumps({**row, "code": now[row["part"]]}) + "\n")
             if number % 50 == 0 or number == len(missing):
                 print(f"{number} of {len(missing)} runs", file=sys.stderr, flush=True)
 
@@ -83,7 +88,7 @@ def read_rows(part: str) -> list[Row]:
     """Rows of this part made by the code as it is now."""
     if not _file(part).exists():
         return []
-    now = digest()
+    now = digest(part)
     rows = [json.loads(line) for line in _file(part).read_text("utf-8").splitlines()]
     return [row for row in rows if row["code"] == now]
 
@@ -99,15 +104,13 @@ def summarize(part: str, rows: Iterable[Row]) -> list[Row]:
 
 
 @cache
-def digest() -> str:
-    """Name the code that decides what a row says; comments and docstrings don't count."""
-    files = sorted(
-        file for name in SOURCES for file in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
-    )
+def digest(part: str) -> str:
+    """Name the code that decides what a row of this part says; comments and docstrings don't count."""
+    paths = [ROOT / name for name in SOURCES.get(part, RUN_SOURCES)]
+    files = {file for path in paths for file in ([path] if path.suffix else path.rglob("*.py"))}
     known = hashlib.sha256()
-    for file in files:
-        if file.name not in NOT_IN_DIGEST:
-            known.update(_statements(file.read_text("utf-8")).encode())
+    for file in sorted(files):
+        known.update(_statements(file.read_text("utf-8")).encode())
     return known.hexdigest()[:12]
 
 

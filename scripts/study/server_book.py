@@ -1,18 +1,24 @@
 """What the server would tell at `/metrics`, under the canonical names of `server.csv`, sampled about once a second."""
 
 from collections import defaultdict
+from typing import Protocol
 
 from probe_ext.measure.table_rows import ServerRow
-from probe_ext.sim.engine.scheduler import Engine
-from probe_ext.sim.engine.step_types import Finished, Step
+from probe_ext.sim.engine.step_types import Finished, Snapshot, Step
 
 URL = "http://virtual/metrics"
+
+
+class Gauges(Protocol):
+    """What an engine tells at any moment."""
+
+    def snapshot(self) -> Snapshot: ...
 
 
 class ServerBook:
     """Adds up what the engine's steps tell; as vLLM does, latencies of whole requests when they finish."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Gauges) -> None:
         self._engine = engine
         self._counts: defaultdict[str, float] = defaultdict(float)
 

@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow
-from probe_ext.sim.engine.scheduler import Engine
-from probe_ext.sim.engine.step_types import Finished, Request, Step
+from probe_ext.sim.engine.step_types import Finished
 from probe_ext.sim.profile import Profile
+from scripts.study.fast_engine import FastEngine
 from scripts.study.people import Draws, People, Question
 from scripts.study.reply_notes import Notes
 from scripts.study.server_book import ServerBook
 
-_OWN = 1_000_000
-_SAID = tuple(range(500_000_000, 500_010_000))
 _FROM_MEMORY = 0.002
 """seconds until a response cache answers; it writes a whole stream at once"""
 
@@ -23,7 +21,7 @@ class Swarm:
     """Users who ask, read, think and ask again. Drive it with `join`, `leave` and `run_until`."""
 
     def __init__(self, profile: Profile, people: People, seed: int, on_reply: Callable[[ReplyRow], None]) -> None:
-        self.engine = Engine(profile)
+        self.engine = FastEngine(profile, people.shared)
         self.server = ServerBook(self.engine)
         self.gaps: list[GapRow] = []
         self.tokens: Counter[int] = Counter()
@@ -33,7 +31,6 @@ class Swarm:
         """nobody asks anew"""
         self._people, self._draws = people, Draws(people, seed)
         self._on_reply = on_reply
-        self._shared = tuple(range(people.shared))
         self._asks: list[tuple[float, int]] = []
         self._users: dict[int, Notes | None] = {}
         self._flying: dict[int, tuple[int, Notes]] = {}
@@ -89,14 +86,13 @@ class Swarm:
     def _ask(self, now: float, user: int) -> None:
         question, number = self._draws.question(), next(self._numbers)
         self.started += 1
-        notes = Notes(number, f"virtual:{user}", now, len(self._shared) + question.own)
+        notes = Notes(number, f"virtual:{user}", now, self._people.shared + question.own)
         if question.from_cache:
             self._answer_from_memory(notes, question, user)
             return
         self._users[user] = notes
         self._flying[number] = (user, notes)
-        own = tuple(range(_OWN * number, _OWN * number + question.own))
-        self.engine.add(Request(number, now, self._shared + own, _SAID[: question.reply], "stop"))
+        self.engine.add(number, now, notes.prompt, question.reply)
 
     def _answer_from_memory(self, notes: Notes, question: Question, user: int) -> None:
         for token in range(question.reply):
@@ -112,18 +108,13 @@ class Swarm:
         if step is None:
             return
         self.server.observe(step)
-        self._note(step)
+        self.tokens[int(step.end)] += step.tally.reply_tokens
         for done in step.finished:
             self._finish(done, step.end)
 
-    def _note(self, step: Step) -> None:
-        flying, end = self._flying, step.end
-        for output in step.outputs:
-            flying[output.request_id][1].token(end)
-        self.tokens[int(end)] += len(step.outputs)
-
     def _finish(self, done: Finished, end: float) -> None:
         user, notes = self._flying.pop(done.request_id)
+        self.engine.note_tokens(notes)
         notes.cached = done.cached_tokens
         self.gaps += notes.gaps
         self._on_reply(notes.row(end, done.finish_reason))
@@ -132,6 +123,7 @@ class Swarm:
 
     def _cut(self, notes: Notes, now: float) -> None:
         del self._flying[notes.number]
+        self.engine.note_tokens(notes)
         self.engine.abort(notes.number)
         self.gaps += notes.gaps
         self._on_reply(notes.row(max(now, notes.last or now), None))

@@ -5,12 +5,9 @@ import subprocess
 import time
 from pathlib import Path
 
-import msgpack
 import pytest
 
-from probe_ext import __version__
-from probe_ext.measure.table_rows import ReplyRow, columns
-from tests.attacks.conftest import Stranger, stranger
+from tests.attacks.stranger import say_everything, stranger
 from tests.e2e.conftest import BIN, wait_for
 from tests.e2e.test_endings import check_accounts
 from tests.faults.conftest import sim, swarm
@@ -19,52 +16,6 @@ pytestmark = pytest.mark.attacks
 
 TOKEN = "a token that nobody guesses"
 USERS = ("-u", "4", "-r", "4", "-t", "14s")
-
-
-def a_row(worker: str, n: int) -> list[object]:
-    """An invented reply that nobody would be happy with."""
-    row: dict[str, object] = dict.fromkeys(columns(ReplyRow))
-    row |= {"reply_id": f"{worker}:{n}", "worker": worker, "user": f"{worker}:{n % 4}", "scenario": "capacity"}
-    row |= {"kind": "chat", "streamed": True, "due": 1.0, "late": 0.0, "sent": 1.0, "end": 9.0, "outcome": "stalled"}
-    row |= {"events": 0, "events_visible": 0, "choices": 0, "reads": 0, "reads_unresolved": 0}
-    return [row[name] for name in columns(ReplyRow)]
-
-
-def a_batch(run: str, worker: str, number: int = 1, **more: object) -> dict[str, object]:
-    batch: dict[str, object] = {"run": run, "worker": worker, "number": number, "started": 2000, "finished": 2000}
-    batch |= {"cpu_seconds": 1.0, "loop_lag_max": 0.0, "stamped": True, "disk_error": None}
-    return batch | {"rows": [a_row(worker, n) for n in range(2000)], "gaps": [], "windows": []} | more
-
-
-def say_everything(peer: Stranger, run: str, worker: str) -> None:
-    """All that gave way once, and its kind."""
-    pong = {"t": time.monotonic(), "mono": 5.0, "clock": "", "host": "h", "version": "0.0.0", "key": True}  # noqa: TID251
-    for name in (peer.name, worker):
-        peer.say("probe_pong", pong, name)
-        peer.say("probe_pong", {**pong, "version": __version__}, name)
-        peer.say("probe_hello", None, name)
-        peer.say("probe_end", None, name)
-        peer.say("probe_drained", {"run": run, "worker": name, "last": 10**9}, name)
-        for number in (1, 2, 10**9):
-            peer.say("probe_batch", a_batch(run, name, number), name)
-        peer.say("probe_batch", a_batch(run, name, 3, windows=[{"metric": "ttft", "start": 0, "count": 1}]), name)
-        peer.say("probe_batch", {"run": run}, name)
-        for kind in ("quit", "client_stopped", "spawning", "spawning_complete", "stats", "heartbeat", "logs"):
-            peer.say(kind, None, name)
-            peer.say(kind, {"worker_id": name, "logs": ["x"], "state": "stopped", "current_cpu_usage": 99.0}, name)
-        peer.say("exception", {"msg": "invented", "traceback": "invented"}, name)
-    peer.say("quit", None, 5)  # type: ignore[arg-type]
-    peer.say({"a": 1}, None)
-    peer.say(None, None, "\x00")
-    peer.send(b"\x91" * 2_000_000)
-    peer.send(b"\x91" * 10_000)
-    peer.send(b"\xc1")
-    peer.send(b"")
-    peer.send(b"", b"", b"")
-    peer.send(os.urandom(5000))
-    peer.send(msgpack.dumps(("stats", {"__datetime__": True, "as_str": "never"}, worker)))
-    peer.send(b"\x00probe1a" + bytes(64))
-    peer.send(b"\x00probe1s" + bytes(64))
 
 
 @pytest.mark.parametrize("token", ["", TOKEN])
@@ -94,6 +45,29 @@ def test_strangers_change_nothing(tmp_path: Path, token: str) -> None:
     assert "\x1b" not in done.said
     assert "invented" not in (tmp_path / "run" / "locust_exceptions.csv").read_text()
     assert done.said.count("dropped a message") <= 12  # a line for each kind, not for each message
+
+
+def test_whoever_only_says_that_it_is_ready_gets_no_users(tmp_path: Path) -> None:
+    """Neither while the master waits for its workers, nor in mid-run; a `quit` before the run expels nobody."""
+    with sim() as server, swarm(server.url, tmp_path / "run", *USERS, expect=2) as it:
+        it.join()
+        with stranger(it.port) as peer:
+            for _ in range(10):
+                peer.say("client_ready", "2.47.0")
+                peer.say("heartbeat", {"state": "ready", "current_cpu_usage": 1.0})
+                time.sleep(0.3)
+            assert not (tmp_path / "run" / "requests.csv").exists()  # one worker of two
+            it.join()
+            it.wait_for_replies(4)
+            peer.say("client_ready", "2.47.0")
+            it.wait_for_replies(4)
+        done = it.finish()
+        fired = server.served()
+    check_accounts(done, nodes=2)
+    assert done.code == 0
+    assert len(done.rows()) == fired
+    assert max(int(row["users"]) for row in done.rows("users.csv")) == 4
+    assert done.manifest["end_reason"] == "run_time"
 
 
 def test_a_stranger_without_the_token_joins_nothing(tmp_path: Path) -> None:

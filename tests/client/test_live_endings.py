@@ -374,7 +374,7 @@ def test_running_out_of_files_is_a_client_error(host: str) -> None:
 
 
 def test_an_internal_error_is_a_client_error_and_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: exchange.Exchange, reception: object) -> None:
+    def broken(self: exchange.Exchange, stream: object, **_: object) -> None:
         if not self._marks.headers:
             self._marks.headers = 1.0
             raise ZeroDivisionError(f"with {KEY}")

@@ -17,10 +17,10 @@ from test_live_figures import PROFILES, paced
 
 from probe_ext.client.exchange import Limits
 from probe_ext.client.reply import Reply
-from probe_ext.client.wire import tls
 from probe_ext.client.wire.address import parse_target
 from probe_ext.client.wire.connection import Connection
 from probe_ext.measure.outcome import Outcome
+from probe_ext.tls_trust import TlsSettings, client_context
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def serving(certificate: Path) -> ssl.SSLContext:
 
 
 def trusting(certificate: Path) -> ssl.SSLContext:
-    context = tls.context(verify=True)
+    context = client_context()
     context.load_verify_locations(certificate)
     return context
 
@@ -66,7 +66,7 @@ def one_token(peer: Peer) -> None:
 
 def test_rejects_an_untrusted_certificate(serving: ssl.SSLContext) -> None:
     with ScriptedServer(one_token, tls=serving) as server:
-        reply = ask_on(connect(server, tls.context(verify=True)))
+        reply = ask_on(connect(server, client_context()))
         assert [peer.requests for peer in server.peers] == [[]]
     assert reply.outcome is Outcome.CONNECT_FAILED
     assert "certificate verify failed" in (reply.message or "")
@@ -75,7 +75,7 @@ def test_rejects_an_untrusted_certificate(serving: ssl.SSLContext) -> None:
 
 def test_accepts_any_certificate_without_verification(serving: ssl.SSLContext) -> None:
     with ScriptedServer(one_token, tls=serving) as server:
-        reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"))
+        reply = ask_on(connect(server, client_context(TlsSettings(insecure=True)), "127.0.0.1"))
     assert (reply.outcome, reply.tokens_out) == (Outcome.COMPLETE, 1)
 
 
@@ -101,7 +101,7 @@ def test_counts_and_times_match_the_servers_record_over_tls(
     serving.minimum_version = serving.maximum_version = version
     first, gap, events, each = PROFILES[name]
     with ScriptedServer(paced(first, gap, events, each), tls=serving) as server:
-        connection = connect(server, tls.context(verify=False), "127.0.0.1")
+        connection = connect(server, client_context(TlsSettings(insecure=True)), "127.0.0.1")
         reply = ask_on(connection)
         peer = server.peers[0]
     assert (reply.outcome, reply.tokens_out) == (Outcome.COMPLETE, events * each)
@@ -119,7 +119,7 @@ def test_reuses_a_tls_connection(version: ssl.TLSVersion, serving: ssl.SSLContex
     """Also where the server sends session tickets after the handshake."""
     serving.minimum_version = serving.maximum_version = version
     with ScriptedServer(paced(0.0, 0.001, 3, 1), tls=serving) as server:
-        connection = connect(server, tls.context(verify=False), "127.0.0.1")
+        connection = connect(server, client_context(TlsSettings(insecure=True)), "127.0.0.1")
         replies = [ask_on(connection) for _ in range(4)]
         assert len(server.peers) == 1
         assert len(server.peers[0].requests) == 4
@@ -131,7 +131,7 @@ def test_reuses_a_tls_connection(version: ssl.TLSVersion, serving: ssl.SSLContex
 
 def test_an_endless_handshake_times_out() -> None:
     with ScriptedServer(Peer.hold) as server:
-        reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"), Limits(connect=0.3))
+        reply = ask_on(connect(server, client_context(TlsSettings(insecure=True)), "127.0.0.1"), Limits(connect=0.3))
     assert (reply.outcome, reply.message) == (Outcome.CONNECT_TIMEOUT, "no connection within 0.3 s")
     assert (reply.marks.sent, reply.marks.tls) == (None, None)
 
@@ -146,7 +146,7 @@ def test_an_endless_handshake_times_out() -> None:
 )
 def test_a_failed_handshake_fails_to_connect(server_does: Callable[[Peer], None], why: str) -> None:
     with ScriptedServer(server_does) as server:
-        reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"))
+        reply = ask_on(connect(server, client_context(TlsSettings(insecure=True)), "127.0.0.1"))
     assert reply.outcome is Outcome.CONNECT_FAILED
     assert any(word in (reply.message or "") for word in why.split("|"))
 
@@ -164,7 +164,7 @@ def test_close_notify_completes_a_close_delimited_body(serving: ssl.SSLContext) 
         peer.over.wait()
 
     with ScriptedServer(notify_only, tls=serving) as server:
-        reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"), Limits(gap=20.0))
+        reply = ask_on(connect(server, client_context(TlsSettings(insecure=True)), "127.0.0.1"), Limits(gap=20.0))
     assert (reply.outcome, reply.message, reply.text) == (Outcome.COMPLETE, None, "hi")
 
 
@@ -178,7 +178,7 @@ def test_does_not_reuse_a_closed_tls_session(serving: ssl.SSLContext) -> None:
         peer.over.wait()
 
     with ScriptedServer(notify, one_token, tls=serving) as server:
-        connection = connect(server, tls.context(verify=False), "127.0.0.1")
+        connection = connect(server, client_context(TlsSettings(insecure=True)), "127.0.0.1")
         assert ask_on(connection).message == "HTTP 404: full"
         server.peers[0].over.wait(0.05)
         assert ask_on(connection).outcome is Outcome.COMPLETE
@@ -195,7 +195,7 @@ def test_invalid_tls_records_cut_the_reply(serving: ssl.SSLContext) -> None:
         peer.sleep(0.5)
 
     with ScriptedServer(spoilt, tls=serving) as server:
-        reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"))
+        reply = ask_on(connect(server, client_context(TlsSettings(insecure=True)), "127.0.0.1"))
     assert reply.outcome is Outcome.CUT
     assert (reply.message or "").startswith("TLS: ")
     assert [len(column.at) for column in reply.events] == [1]
@@ -209,5 +209,5 @@ def test_a_tls_connection_closed_in_mid_reply_cuts_it(serving: ssl.SSLContext) -
         socket.socket.shutdown(peer.sock, socket.SHUT_RDWR)
 
     with ScriptedServer(vanish, tls=serving) as server:
-        reply = ask_on(connect(server, tls.context(verify=False), "127.0.0.1"))
+        reply = ask_on(connect(server, client_context(TlsSettings(insecure=True)), "127.0.0.1"))
     assert (reply.outcome, reply.text) == (Outcome.CUT, "t")

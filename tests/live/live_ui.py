@@ -40,6 +40,7 @@ class Ui:
     def __init__(self, base: str = "", login: bool = False) -> None:
         self.environment = Environment(user_classes=[Someone], host="http://x")
         options = {"web_base_path": base, "headless": False, "only_summary": False, "num_users": 1, "spawn_rate": 1}
+        options |= {"web_login": login, "web_host": "127.0.0.1"}
         self.environment.parsed_options = Namespace(**options, run_time=None, stats_history_enabled=False)
         self.environment.create_local_runner()
         web = WebUI(self.environment, "127.0.0.1", 0, web_base_path=base or None, web_login=login, delayed_start=True)
@@ -103,5 +104,5 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
         steps=None,
         collector=SimpleNamespace(reported={"w1": told}),
         now=lambda: float(seconds),
-        poll_findings=list,
+        problems=list,
     )

@@ -1,9 +1,11 @@
 """No other website can use the operator's browser to start, stop, read or change anything."""
 
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from live_ui import Ui
+from live_ui import Someone, Ui
 
 from probe_ext.settings.secrets import API_KEY_VARIABLE, HOSTS_VARIABLE
 from probe_ext.swarm.locust_options import add_options
@@ -22,6 +24,7 @@ FOREIGN: list[dict[str, str]] = [
     {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
     {"Sec-Fetch-Site": "same-site"},
     {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
+    {"Referer": "https://evil.example/page"},
 ]
 CHANGING = ("/swarm", "/stop", "/stats/reset", "/user", "/probe-login", "/anything")
 
@@ -46,6 +49,40 @@ def test_no_foreign_website_changes_anything(ui: Any, path: str, headers: dict[s
         answer = getattr(ui.client, method)(path, headers=headers, data={"user_count": "1", "spawn_rate": "1"})
         assert answer.status_code == 403
     assert ui.taken == []
+
+
+def rules(ui: Any) -> list[tuple[str, set[str]]]:
+    """Every route of the whole UI, Locust's own included, with its methods."""
+    return [(re.sub(r"<[^>]+>", "1", str(rule.rule)), set(rule.methods or ())) for rule in ui.app.url_map.iter_rules()]
+
+
+def test_every_route_refuses_foreign_websites_and_unknown_hosts(ui: Any) -> None:
+    routes = rules(ui)
+    assert {"/swarm", "/stop", "/stats/reset", "/user", "/logs", "/probe/live.json"} <= {path for path, _ in routes}
+    changing = [(path, method) for path, methods in routes for method in methods - {"GET", "HEAD", "OPTIONS"}]
+    assert len(changing) >= 4
+    for path, method in changing:
+        for headers in FOREIGN:
+            assert ui.client.open(path, method=method, headers=headers).status_code == 403, (path, method, headers)
+    for path, methods in routes:
+        for method in methods:
+            refused = ui.client.open(path, method=method, headers={"Host": "evil.example"})
+            assert refused.status_code == 403, (path, method)
+            embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+            assert ui.client.open(path, method=method, headers=embedded).status_code == 403, (path, method)
+
+
+def test_nothing_changes_on_a_get(ui: Any) -> None:
+    """An image of any website is a GET, which older browsers send without a word of where it comes from."""
+    assert not [path for path, methods in rules(ui) if methods & {"POST", "PUT", "DELETE"} and "GET" in methods]
+
+
+def test_no_page_can_be_framed(ui: Any) -> None:
+    for path, methods in rules(ui):
+        if "GET" in methods:
+            answer = ui.client.get(path)
+            assert answer.headers["X-Frame-Options"] == "DENY", path
+            assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"], path
 
 
 @pytest.mark.parametrize("path", ["/", "/stats/requests", "/logs", "/tasks", "/exceptions", "/probe/live.json"])
@@ -107,7 +144,7 @@ DANGEROUS = {
     "locustfile": "/etc/passwd",
     "tls_key": "/x",
     "csv_prefix": "/etc/x",
-    "web_login": "false",
+    "web_login": "true",
     "expect_workers": "0",
     "nonsense": "1",
 }
@@ -153,6 +190,41 @@ def test_the_api_key_goes_only_to_the_server_that_the_ui_was_started_for(
     assert ui.taken == []
     ui.running = False
     assert swarm(ui, host="http://x/v1")["success"]
+
+
+@pytest.mark.parametrize(("host", "login"), [("", False), ("0.0.0.0", False), ("", True), ("127.0.0.1", False)])
+def test_where_strangers_can_use_the_key_they_do_not_name_its_server(
+    monkeypatch: pytest.MonkeyPatch, host: str, login: bool
+) -> None:
+    monkeypatch.setenv(API_KEY_VARIABLE, "sk-secret")
+    made: Any = Ui()
+    made.environment.host = None
+    made.environment.parsed_options.web_host, made.environment.parsed_options.web_login = host, login
+    taken: list[object] = []
+    handle_form(made.environment, lambda: False, lambda *what: taken.append(what), lambda: None)
+    made.environment.web_ui = SimpleNamespace(auth_required_if_enabled=lambda handler: handler, app=made.app)
+    monkeypatch.setattr(made.environment.runner, "start", lambda *_, **__: None)
+    answer = made.client.post("/swarm", data={"user_count": "1", "spawn_rate": "1", "host": "http://elsewhere"})
+    safe = login or host == "127.0.0.1"
+    assert bool(taken) is safe
+    assert safe or "start the UI with --host" in answer.get_json()["message"]
+
+
+@pytest.mark.parametrize("users", ["1000001", "999999999999", " 9999999 "])
+def test_the_number_of_users_is_limited(ui: Any, users: str) -> None:
+    answer = swarm(ui, user_count=users)
+    assert answer["success"] is False
+    assert answer["message"] == "user_count: must be at most 1000000"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"llm": 1}, {"on_stop": "x"}, {"__init__": None}, {"weight": -1}, {"fixed_count": 10**9}, {"tasks": 1}, 5],
+)
+def test_a_user_class_gets_nothing_but_what_its_dialog_shows(ui: Any, settings: Any) -> None:
+    body = {"user_class_name": "Someone", **settings} if isinstance(settings, dict) else settings
+    assert ui.client.post("/user", headers=OURS, json=body).status_code == 400
+    assert not hasattr(Someone, "llm")
 
 
 def test_options_left_out_of_the_form_are_those_that_reach_files_and_other_servers() -> None:

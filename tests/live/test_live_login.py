@@ -1,6 +1,5 @@
 """The login of the web UI: password, delays and cookie."""
 
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +122,7 @@ def test_warns_if_nobody_can_log_in(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_password_without_web_login_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ui = Ui()
     monkeypatch.setenv(WEB_PASSWORD_VARIABLE, "open sesame")
-    ui.environment.parsed_options = Namespace(**vars(ui.environment.parsed_options), web_login=False)
+    ui.environment.parsed_options.web_login = False
     add_login(ui.environment)
     assert ui.client.post("/probe-login").status_code == 404
     assert ui.client.get("/probe/").status_code == 200

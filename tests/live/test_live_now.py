@@ -17,6 +17,7 @@ from probe_ext.live.status_line import status_line
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.live.window import MAX_WINDOW_S, MIN_WINDOW_S, Window
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow, ServerRow, UserRow
+from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import Suggestion
 
 RULES = Rules(CHAT)
@@ -127,6 +128,16 @@ def test_sums_engines_and_handles_counter_resets() -> None:
     assert server.kv_usage(8.0) is None  # stale
 
 
+@pytest.mark.parametrize(
+    ("every", "after", "seen"), [(1.0, 4.0, True), (1.0, 6.0, False), (10.0, 14.0, True), (10.0, 26.0, False)]
+)
+def test_metrics_scraped_seldom_stay_until_the_next_scrapes_are_missing(every: float, after: float, seen: bool) -> None:
+    server = ServerNow(every)
+    server.add([ServerRow(3.0, "u", "0", "kv_usage", 0.5), ServerRow(3.0, "u", "0", "waiting", 2.0)])
+    assert server.kv_usage(3.0 + after) == (0.5 if seen else None)
+    assert server.requests("waiting", 3.0 + after) == (2.0 if seen else None)
+
+
 def test_prefers_a_total_over_its_parts() -> None:
     server = ServerNow()
     for t in (0.0, 1.0):
@@ -189,10 +200,13 @@ def test_headline_before_the_first_level() -> None:
 
 
 def test_headline_tells_the_capacity_so_far() -> None:
-    assert headline_of(measured((8, 0.2))) == ("At least 8 people at once, so far.", "")
-    assert headline_of(measured((1, 5.0))) == ("Not even 1 person is served so far.", "bad")
-    assert headline_of(measured((4, 0.2), (8, 5.0))) == ("At least 4 people at once, so far; 8 are too many.", "")
-    assert headline_of(measured((4, 0.2), (5, 5.0))) == ("4 people at once, so far; 5 are too many.", "")
+    assert headline_of(measured((8, 0.2))) == ("At least 8 people can use this at once, so far.", "")
+    assert headline_of(measured((1, 5.0))) == ("Not even 1 person is served, so far.", "bad")
+    assert headline_of(measured((4, 0.2), (8, 5.0))) == (
+        "At least 4 people can use this at once; 8 are too many, so far.",
+        "",
+    )
+    assert headline_of(measured((4, 0.2), (5, 5.0))) == ("4 people can use this at once; 5 are too many, so far.", "")
 
 
 CURVE = {"served_users": 18, "interval": (14, 24), "bracket": (14, 25), "placed_by_curve": True}
@@ -202,11 +216,15 @@ GUESS = {"interval": (0, 15), "bracket": (None, 16), "suggestion": Suggestion(9,
 @pytest.mark.parametrize(
     ("changes", "said", "short"),
     [
-        (CURVE, "About 18 people at once, so far (95 %: 14 to 24).", "about 18 (14–24)"),
-        (GUESS, "Probably about 9 people at once, so far (0 to 15).", "fewer than 16"),
-        ({**GUESS, "suggestion": None}, "Probably fewer than 8 people at once, so far.", "fewer than 16"),
-        ({"interval": (0, 0), "bracket": (None, 1)}, "Not even 1 person is served so far.", "0"),
-        ({"interval": (8, None), "bracket": (8, None)}, "At least 8 people at once, so far.", "at least 8"),
+        (CURVE, "About 18 people can use this at once (95 %: 14 to 24), so far.", "about 18 (14–24)"),
+        (GUESS, "Probably about 9 people (0 to 15), so far.", "fewer than 16"),
+        ({**GUESS, "suggestion": None}, "Probably fewer than 8 people, so far.", "fewer than 16"),
+        ({"interval": (0, 0), "bracket": (None, 1)}, "Not even 1 person is served, so far.", "0"),
+        (
+            {"interval": (8, None), "bracket": (8, None)},
+            "At least 8 people can use this at once, so far.",
+            "at least 8",
+        ),
         ({"interval": (0, None), "bracket": (None, None)}, "Too early to say.", ""),
     ],
 )
@@ -238,16 +256,14 @@ def test_some_failures_that_are_alike_say_why() -> None:
 
 
 def test_headline_from_a_report() -> None:
-    head, more = status_text.answered(
-        "About 44 people can use this at once (95 %: 43 to 46). Typing speed is the first limit. 40 holds, 48 fails."
-    )
+    placed = Answer("", (), "About", "44", "people can use this at once", "43 to 46", "40 holds, 48 fails.")
+    head, more = status_text.answered(placed)
     assert (head.number, head.rest) == ("About 44", " people can use this at once (95 %: 43 to 46).")
-    assert more == "Typing speed is the first limit. 40 holds, 48 fails."
-    head, more = status_text.answered("8 people can use this at once; 9 are too many. Silence is the first limit.")
-    assert (head.number, head.rest) == ("8", " people can use this at once.")
-    assert more == "9 are too many. Silence is the first limit."
-    head, more = status_text.answered("Invalid measurement: x. Reported result: about 8 people can use this at once.")
-    assert (head.number, more) == ("", "")
+    assert (head.tone, more) == ("good", "40 holds, 48 fails.")
+    head, more = status_text.answered(replace(placed, before="Not even", number="1", after="person is served"))
+    assert (head.number, head.tone) == ("Not even 1", "bad")
+    for doubtful in (replace(placed, caveats=("With replies cut short",)), replace(placed, invalid="x")):
+        assert status_text.answered(doubtful) == (status_text.Headline("", doubtful.sentence), "")
 
 
 def test_describes_the_current_level() -> None:

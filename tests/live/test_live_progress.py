@@ -9,6 +9,7 @@ from worlds import CHAT, reply
 
 from probe_ext.live.live_levels import Rules
 from probe_ext.live.live_run import LiveRun, Now
+from probe_ext.live.status_line import status_line
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure.table_rows import ServerRow, UserRow
 from probe_ext.settings.options import read_options
@@ -76,6 +77,15 @@ def test_rewrites_one_line_on_a_terminal() -> None:
     assert last == f"01:02  3 users · 3 replies · 1 failed · {figures}"
     progress.clear()
     assert screen.getvalue().endswith("\r\x1b[2K")
+
+
+def test_the_next_level_stands_beside_its_own_number_of_users() -> None:
+    live = measured(8, 0.4)
+    live.levels._monitor.end_visit(61.0, more_users=True)  # the plan moves on; Locust has started nobody yet
+    now = live.tick(61.0, position="level 2 of 3", target=16)
+    assert now.users == 8
+    assert status_line(now, None, now.position).startswith("level 2 of 3 · 8 of 16 users · ")
+    assert "served" not in status_line(now, None, now.position), "a share of the level before"
 
 
 @pytest.fixture(scope="module")

@@ -188,10 +188,9 @@ def test_states_from_preparation_to_report(tmp_path: Path, monkeypatch: pytest.M
     def report(directory: Path) -> int:
         assert figures(ui)["runs"][0]["report"] == "making"
         (directory / "capacity.html").write_text("<p>the report</p>")
-        said = {
-            "sentence": "About 6 people can use this at once (95 %: 5 to 7). Typing speed is the first limit.",
-            "verdict": "valid",
-        }
+        clause = {"before": "About", "number": "6", "after": "people can use this at once", "interval": "5 to 7"}
+        answer = {"invalid": "", "caveats": [], **clause, "rest": "Typing speed is the first limit."}
+        said = {"answer": answer, "verdict": "valid"}
         (directory / "capacity.json").write_text(json.dumps(said))
         return 0
 

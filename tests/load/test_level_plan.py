@@ -58,6 +58,9 @@ class Run:
     def users_replied(self, since: float) -> int:
         return 1000
 
+    def has_other_load(self, now: float) -> bool:
+        return False
+
     def visit_counts(self, now: float) -> tuple[int, int]:
         return 0, 0
 

@@ -64,6 +64,9 @@ class Server:
         self.ended.append(more_users)
         self._visit = None
 
+    def has_other_load(self, now: float) -> bool:
+        return False
+
     def visit_counts(self, now: float) -> tuple[int, int]:
         assert self._visit is not None
         since, users = self._visit

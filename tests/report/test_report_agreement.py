@@ -24,7 +24,7 @@ from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS
 from probe_ext.run import manifest
 from probe_ext.run.tables import TableWriter
 from probe_ext.settings.slo import load_profile
-from probe_ext.verdict.wording.headline import interval_text
+from probe_ext.verdict.wording.capacity_phrase import interval_text
 
 pytestmark = pytest.mark.untraced
 

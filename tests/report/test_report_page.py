@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from probe_ext.report.sections.cards import FAILURES
 from probe_ext.report.sections.level_table import Table, figures_table
 from probe_ext.report.sections.page import Page
 from probe_ext.report.sections.page import page as view
+from probe_ext.report.wording import answer
 from probe_ext.run import manifest
 from probe_ext.run.tables import TableWriter
 from probe_ext.settings.slo import load_profile
 from probe_ext.verdict.judge import judge
+from probe_ext.verdict.values.answer import Answer
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +65,20 @@ def judged(run: Path) -> dict[str, Any]:
     return judge(frames.load(run), load_profile("chat", folder("configs") / "slo")).to_json()
 
 
+def test_a_profile_that_asks_for_more_than_can_be_proven_is_named(whole_run: Path) -> None:
+    capacity = judged(whole_run)
+    assert answer.doubts(capacity) == []
+    capacity["profile"]["users"]["served_share"] = 0.995
+    (title, _), *_ = answer.doubts(capacity)
+    assert title.startswith("No run proves that 99.5 % of the replies are served")
+
+
 def test_where_nothing_is_proven_the_suggestion_is_marked(whole_run: Path) -> None:
     open_levels = [{**one, "state": "unproven", "reasons": ["too_close"]} for one in judged(whole_run)["levels"]]
     page = shown(
         whole_run,
         verdict="unproven",
-        sentence="Probably about 5 people (2 to 7), not proven.",
+        answer=asdict(Answer("", (), "Probably about 5 people (2 to 7), not proven", "", "", "", "")),
         served_users=None,
         bracket=[None, None],
         interval=[2, 7],

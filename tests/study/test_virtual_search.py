@@ -1,6 +1,7 @@
 """The search on virtual servers of known capacity."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,18 @@ def test_it_finds_how_many_a_server_answers_at_once(slots: int) -> None:
     low, high = told["interval"]
     assert told["outcome"] == "precise"
     assert low <= slots <= high <= low + 2
+
+
+@pytest.mark.untraced
+@pytest.mark.parametrize("hold", [3.0, 30.0])
+def test_the_report_counts_every_reply_that_the_search_counted(hold: float) -> None:
+    plan = replace(PLAN, hold=hold, settle=min(5.0, hold), longest=400.0)
+    run = search(DEMO, People(), chat(), plan, seed=40_002)
+    known: Any = run.search
+    counts = [[(level.users, level.visits, level.replies) for level in of.levels] for of in
+              (known.latest, estimate_run(run.evidence))]  # fmt: skip
+    assert counts[0] == counts[1]
+    assert min(step.until - step.measured_from for step in known.steps) < 5 or hold == 30
 
 
 @pytest.mark.untraced

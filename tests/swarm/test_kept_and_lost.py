@@ -1,5 +1,6 @@
 """Nothing is lost, and nothing acknowledged that is not kept."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,44 @@ def test_an_overdue_user_pauses_after_a_fast_failure(llm: Any, world: World) -> 
     before = world.now
     llm.chat("hello", due=world.now - 1000, logit_bias=object())
     assert world.now - before >= 1.0
+
+
+def test_a_worker_that_leaves_says_the_same_of_its_backup_twice(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unconfirmed as it leaves, refused as too late after that: both lines name one file."""
+    swarm = Swarm(world, Wire(world), tmp_path, workers=2)
+    world.sleep(0.5)
+    swarm.begin()
+    swarm.replies(each=1)
+    back, send = swarm.nodes[1].environment.runner, swarm.nodes[1].environment.runner.send_message
+    cut_off(swarm)
+    ask(swarm.nodes[1].recorder, user="w1:1")
+    swarm.nodes[1].recorder.flush()
+    swarm.end()
+    swarm.ends[1].leave(0.0)
+    back.send_message = send
+    swarm.master.others["w1"] = back
+    world.sleep(12.0)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "backup: " in line]
+    assert len(lines) == 2
+    assert len({line.partition("backup: ")[2] for line in lines}) == 1
+    assert lines[0].endswith("requests-w1.csv")
+
+
+def test_a_backup_on_a_full_disk_is_called_incomplete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder("w")
+    assert recorder.backup == "none"
+    recorder.begin("r1", 100.0, tmp_path)
+    whole = str(tmp_path / "requests-w.csv")
+    assert recorder.backup == whole
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        ask(recorder)
+        recorder.flush()
+        assert recorder.backup == f"{whole} (incomplete)"
+    ask(recorder)
+    recorder.flush()
+    assert recorder.backup == whole  # written later
+    recorder.close()
+    assert recorder.backup == whole

@@ -9,7 +9,7 @@ import pytest
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.preparation.preflight import PreparedRun, plan_line, proof_line
+from probe_ext.swarm.preparation.preflight import PreparedRun, plan_line, profile_line, proof_line
 from probe_ext.verdict.inference.least_proof import least_proof
 
 PLAN = LevelPlan((2, 6, 3), hold=10.0, settle=2.0, min_replies=1)
@@ -156,6 +156,14 @@ def test_second_run_starts_with_the_first_level() -> None:
 
 def test_locust_does_not_take_the_class_for_the_locustfiles_shape() -> None:
     assert LevelShape.abstract
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.99, None), (0.995, "No run proves that 99.5 % of the replies are ")])
+def test_a_profile_that_no_run_can_satisfy_is_told_before_the_run(share: float, said: str | None) -> None:
+    preparation: Any = SimpleNamespace(profile={"name": "strict", "users": {"served_share": share}}, warm_up=None)
+    line = profile_line(PreparedRun(read_options({}), preparation, Path()))
+    assert (line or "").startswith(said or "")
+    assert (line is None) == (said is None)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ from swarm_fakes import Wire, World, a_reply, ask
 from probe_ext import __version__
 from probe_ext.measure.table_rows import ReplyRow, columns
 from probe_ext.swarm.link import locust_frames, messages
+from probe_ext.swarm.link.lobby import Lobby
 from probe_ext.swarm.link.message_filter import MasterFilter, WorkerFilter
 from probe_ext.swarm.link.message_shapes import FROM_MASTER, FROM_WORKERS
+from probe_ext.swarm.preparation.wait_for_workers import outlive_workers
 from probe_ext.swarm.users.recorder import Batch, Recorder
 
 COLUMN = {name: n for n, name in enumerate(columns(ReplyRow))}
@@ -42,6 +44,10 @@ class Runner:
         self.clients: dict[str, Any] = {"w": 1, "v": 1}
         self.custom_messages: dict[str, Any] = {"theirs": 1}
         self.arrived: list[str] = []
+        self.sent: list[tuple[str, str | None]] = []
+
+    def send_message(self, kind: str, data: Any = None, client_id: str | None = None) -> None:
+        self.sent.append((kind, client_id))
 
     def handle_message(self, _: str, message: Message) -> None:
         self.arrived.append(message.type)
@@ -280,3 +286,46 @@ def test_a_host_name_is_text(world: World, tmp_path: Path) -> None:
     message = Message(messages.PONG, {**PONG, "t": world.now, "host": "evil\x1b[31m\u202egnp.exe"}, "w0")
     swarm.master.heard[messages.PONG](environment=None, msg=message)
     assert swarm.coordinator.workers.known["w0"].host == "evil [31m gnp.exe"
+
+
+def test_nobody_gets_users_for_saying_that_it_is_ready(runner: Any) -> None:
+    """Locust would move users to it at once, and its replies would be missing from the run."""
+    assert not send(runner, "client_ready", "2.47.0", sender="new")
+    assert runner.sent == [("ack", "new")]
+    assert not send(runner, "stats", STATS, sender="new")
+    assert not send(runner, "quit", sender="new")
+    assert runner.filter.dropped.counts == {}  # a worker of ours says these too, before it is admitted
+    for kind, data in ((messages.HELLO, None), (messages.PONG, PONG)):
+        runner.custom_messages[kind] = 1
+        assert send(runner, kind, data, sender="new")
+        assert not send(runner, kind, data, sender="other")
+    runner.filter.admit("other")
+    assert "client_ready" not in runner.arrived
+    runner.filter.admit("new")
+    runner.filter.admit("new")
+    assert runner.arrived.count("client_ready") == 1
+
+
+def test_the_lobby_is_bounded() -> None:
+    lobby = Lobby()
+    for n in range(100_000):
+        lobby.hold(f"n{n}", n)
+    assert lobby.release("n0") is None
+    assert lobby.release("n99999") == 99_999
+    assert len(lobby.turn(0)) <= 1000
+    for _ in range(100):
+        lobby.turn(0)
+    assert "n99998" not in lobby
+
+
+def test_before_a_run_only_a_worker_itself_leaves(runner: Any) -> None:
+    """The master's own handling of `quit` before a run comes after the check, whoever it names."""
+    made: Any = Runner()
+    made.clients = {"w": 1, "v": 1}
+    outlive_workers(made, lambda: False)
+    made.filter = MasterFilter(made, lambda worker: worker in made.clients)
+    for sender, name in (("stranger", "w"), ("v", "w"), ("stranger", "stranger")):
+        made.handle_message(sender, Message("quit", None, name))
+    assert set(made.clients) == {"w", "v"}
+    made.handle_message("w", Message("quit", None, "w"))
+    assert set(made.clients) == {"v"}

@@ -13,6 +13,7 @@ from loopback import Loopback, send
 
 from probe_ext.target.call_result import Answer, Failed
 from probe_ext.target.fetch import Fetcher
+from probe_ext.tls_trust import TlsSettings
 
 KEY = "sk-very-secret"
 HANG_S = 30.0
@@ -161,7 +162,7 @@ def test_not_http():
 def test_tls_to_a_plain_port():
     with Loopback({}) as server:
         answer = Fetcher().get(server.url.replace("http", "https") + "/x")
-    assert answer.why == "TLS failed or the certificate was rejected"
+    assert answer.why == "TLS: the server does not speak TLS on this port: try http://"
 
 
 def test_sends_the_key_and_shows_it_nowhere():
@@ -228,9 +229,9 @@ def https(tmp_path):
 
 def test_verifies_certificates_unless_disabled(https):
     url, cert = https
-    assert Fetcher().get(url).why == "TLS failed or the certificate was rejected"
-    assert Fetcher(verify=cert).get(url).body == b"ok"
-    assert Fetcher(verify=False).get(url).body == b"ok"
+    assert "unknown authority; name it with --tls-ca FILE" in Fetcher().get(url).why
+    assert Fetcher(tls=TlsSettings(ca=str(cert))).get(url).body == b"ok"
+    assert Fetcher(tls=TlsSettings(insecure=True)).get(url).body == b"ok"
 
 
 def drip(handler, line=b"HTTP/1.1 200 OK\r\n"):

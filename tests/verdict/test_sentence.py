@@ -18,7 +18,7 @@ from probe_ext.verdict.values.capacity_estimate import (
 )
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.json_types import Bracket, Interval, State
-from probe_ext.verdict.wording.headline import Context, headline
+from probe_ext.verdict.wording.headline import Context, answer
 from probe_ext.verdict.wording.next_run import NextMeasurement
 
 NOBODY_STILL = "the number of users was never constant long enough to measure anything"
@@ -57,7 +57,7 @@ def said(
     findings: Sequence[Finding] = (),
     bounds: Sequence[str] = (),
 ) -> str:
-    return headline(estimated, Context(first_limit, 0.9, findings, bounds, NOBODY_STILL, more))
+    return answer(estimated, Context(first_limit, 0.9, findings, bounds, NOBODY_STILL, more)).sentence
 
 
 PLACED = estimate(

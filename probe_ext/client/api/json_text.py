@@ -10,6 +10,11 @@ from probe_ext.client.api.api_event import BadEventError
 
 _REPEATED_FIELD_NAME = re.compile(rb"(?:\s*data:)+\s*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_MAX_LENIENT_BYTES = 2**20
+"""of JSON that only a lenient, slower parser may read; errors that repeat a long prompt are within this"""
+_MAX_JOINED_OBJECTS = 100
+_MAX_MESSAGE_BYTES = 64 * 2**10
+"""of what a message is made of; it shows a small part of that, so that a key cut in two at this end is never shown"""
 
 
 def load_json(data: bytes) -> Any:
@@ -39,32 +44,43 @@ def load_object(data: bytes) -> dict[str, Any]:
 def leading_object(data: bytes) -> dict[str, Any] | None:
     """Return the JSON object at the beginning of some text, None without one."""
     try:
-        content, _ = json.JSONDecoder(strict=False).raw_decode(decoded(data).strip("\ufeff \t\r\n"))
+        text = data[:_MAX_LENIENT_BYTES].decode("utf-8", "replace").strip("\ufeff \t\r\n")
+        content, _ = json.JSONDecoder(strict=False).raw_decode(text)
     except (ValueError, RecursionError):
         return None
     return _without_surrogates(content) if isinstance(content, dict) else None
 
 
 def joined_objects(data: bytes) -> list[bytes]:
-    """Return the JSON objects that follow one another without a separator; none if anything else stands there."""
-    text, objects = decoded(data).strip(), []
+    """Return the JSON objects that follow one another without a separator; none if anything else stands there.
+
+    Nor if they are more than a hundred: each may cost as much as all of the text.
+    """
+    if len(data) > _MAX_LENIENT_BYTES:
+        return []
+    text, objects = data.decode("utf-8", "replace").strip(), list[bytes]()
     while text:
         try:
             _, end = json.JSONDecoder(strict=False).raw_decode(text)
         except (ValueError, RecursionError):
             return []
+        if len(objects) == _MAX_JOINED_OBJECTS or not text.startswith("{"):
+            return []
         objects.append(text[:end].encode("utf-8", "replace"))
         text = text[end:].lstrip()
-    return objects if all(each.startswith(b"{") for each in objects) else []
+    return objects
 
 
 def decoded(data: bytes) -> str:
-    """Decode text for a message, not shortened: that could leave half an API key, which safe_text does not redact."""
-    return data.decode("utf-8", "replace")
+    """Decode text for a message: the beginning, and far more of it than any message shows (see safe_text)."""
+    return data[:_MAX_MESSAGE_BYTES].decode("utf-8", "replace")
 
 
 def _load_leniently(data: bytes) -> Any:
-    text = decoded(_REPEATED_FIELD_NAME.sub(b"", data, count=1) if data.lstrip()[:5] == b"data:" else data)
+    if len(data) > _MAX_LENIENT_BYTES:
+        raise BadEventError(f"not JSON: {decoded(data)}")
+    plain = _REPEATED_FIELD_NAME.sub(b"", data, count=1) if data.lstrip()[:5] == b"data:" else data
+    text = plain.decode("utf-8", "replace")
     try:
         return _without_surrogates(json.loads(text, strict=False))
     except (ValueError, RecursionError) as error:

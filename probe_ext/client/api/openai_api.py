@@ -31,6 +31,8 @@ _REASONING_FIELDS = (
 _REASONING_KINDS = ("thinking", "reasoning", "thought", "redacted_thinking", "summary_text", "reasoning_text")
 _REASONING_TEXT_KEYS = ("text", "thinking", "reasoning", "summary", "content", "reasoning_content", "thought")
 _MAX_NESTING = 6
+_MAX_CHOICES = 1000
+"""of one event"""
 
 
 def chat_path(api: str) -> str:
@@ -58,7 +60,8 @@ def parse_event(data: bytes) -> Event:
 def _parse_completion(content: dict[str, Any]) -> Event:
     """Parse an event or a body of chat or completions."""
     choices = content.get("choices")
-    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    some = choices[:_MAX_CHOICES] if isinstance(choices, list) else []
+    found = [choice for choice in some if isinstance(choice, dict)]
     error = parse_error(content)
     usage = parse_usage(content.get("usage"))
     for choice in found:

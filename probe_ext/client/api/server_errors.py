@@ -35,6 +35,8 @@ _HTML = re.compile(rb"<(?:!doctype html|html|head|body|title|center|h1)\b", re.I
 _TITLE = re.compile(rb"<(title|h1)[^>]*>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _SNIFFED_BYTES = 2000
+_MAX_PAGE_BYTES = 16 * 2**10
+"""of an HTML page that are searched for its title"""
 
 
 def parse_error(content: object) -> ServerError | None:
@@ -78,7 +80,7 @@ def page_title(body: bytes) -> str | None:
     """Describe an HTML page by its title or heading; None if it is not HTML."""
     if not _HTML.search(body[:_SNIFFED_BYTES]):
         return None
-    title = _TITLE.search(body)
+    title = _TITLE.search(body[:_MAX_PAGE_BYTES])
     shown = decoded(title[2] if title else body[:_SNIFFED_BYTES])
     text = " ".join(html.unescape(_TAG.sub(" ", shown)).split())
     return f"HTML page “{text}”" if text else "HTML page"

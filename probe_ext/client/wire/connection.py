@@ -15,6 +15,7 @@ from probe_ext.client.wire.dialing import Dialing, Dialled
 from probe_ext.client.wire.response_stream import ResponseStream, SocketReader
 from probe_ext.client.wire.tls import TlsSession
 from probe_ext.measure import clock
+from probe_ext.tls_trust import TlsFileError, why_refused
 
 _LOCAL_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL}
 """limits of this machine: too many open files or sockets, no local port left"""
@@ -46,7 +47,8 @@ class SetupTimes:
 class Connection:
     """A connection to one target; established by `open`, then used for one reply after another."""
 
-    def __init__(self, target: Target, tls_context: ssl.SSLContext | None) -> None:
+    def __init__(self, target: Target, tls_context: ssl.SSLContext | TlsFileError | None) -> None:
+        """`tls_context`: None for plain HTTP, or why no TLS is possible on this machine."""
         self._target = target
         self._tls_context = tls_context
         self._socket: socket.socket | None = None
@@ -75,6 +77,8 @@ class Connection:
     def open(self, timeout: float) -> SetupTimes:
         """Resolve, connect and complete the TLS handshake within `timeout` seconds. ConnectError if that fails."""
         self.close()
+        if isinstance(self._tls_context, TlsFileError):
+            raise ConnectError(str(self._tls_context), local=True)
         start = clock.monotonic()
         limit = gevent.Timeout(timeout)
         limit.start()
@@ -93,7 +97,7 @@ class Connection:
             raise ConnectError(f"no connection within {timeout:g} s", timed_out=True) from fired
         except OSError as error:
             self.close()
-            reason = error.strerror or str(error)
+            reason = why_refused(error) or error.strerror or str(error)
             timed_out = isinstance(error, TimeoutError)
             raise ConnectError(reason, local=error.errno in _LOCAL_ERRORS, timed_out=timed_out) from error
         except UnicodeError as error:

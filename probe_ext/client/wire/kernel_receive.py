@@ -9,7 +9,7 @@ merged into one late read share the stamp of the last one.
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from operator import sub
 from typing import Any, NamedTuple
@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 from probe_ext.measure import clock
 
 READ_SIZE_BYTES = 32 * 2**10
+SLICE_BYTES = 64 * 2**10
+"""parsed without a break: if a server sends nothing but tiny events, these take a tenth of a second"""
 MAX_LAG_S = 60.0
 """a larger lag, or one below -CLOCK_TOLERANCE_S, is a step of the wall clock"""
 _SO_TIMESTAMPNS = 35
@@ -49,6 +51,18 @@ class Arrivals(NamedTuple):
     """seconds from the kernel's receipt to our read, for each read with a valid stamp"""
     overdue: Sequence[float]
     """the part of each lag that was not an intended wait (see ReadRound)"""
+
+    def slices(self) -> "Iterator[Arrivals]":
+        """Split into parts of at most SLICE_BYTES, or of a single read; the lags stay whole, with the first part."""
+        ends = list(accumulate(map(len, self.data)))
+        if not ends or ends[-1] <= SLICE_BYTES:
+            yield self
+            return
+        start, before, lags, overdue = 0, 0, self.lags, self.overdue
+        for index in range(1, len(ends) + 1):
+            if index == len(ends) or ends[index] - before > SLICE_BYTES:
+                yield Arrivals(self.data[start:index], self.at[start:index], lags, overdue)
+                start, before, lags, overdue = index, ends[index - 1], (), ()
 
 
 def begin_round(wait_start: float = 0.0, wait_end: float = 0.0) -> ReadRound:

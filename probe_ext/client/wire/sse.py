@@ -9,6 +9,7 @@ proxies write their last words into a stream as plain text.
 import re
 
 MAX_EVENT_BYTES = 8 * 2**20
+MAX_EVENT_LINES = 10_000
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAX_STRAY_BYTES = 4096
@@ -18,7 +19,7 @@ _ERROR_EVENT = re.compile(rb"^(?:event: ?error\b|error:)", re.MULTILINE)
 
 
 class EventTooLargeError(ValueError):
-    """An event grew beyond MAX_EVENT_BYTES."""
+    """An event grew beyond MAX_EVENT_BYTES or MAX_EVENT_LINES."""
 
 
 class ErrorData(bytes):
@@ -36,7 +37,7 @@ class SseParser:
         """the latest lines that are no field, or a comment that complains"""
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Return the data of each event that this piece completes, in order. EventTooLargeError beyond the limit."""
+        """Return the data of each event that this piece completes, in order. EventTooLargeError beyond a limit."""
         if self._after_cr or b"\r" in piece:
             piece = self._normalize_line_ends(piece)
         incomplete = self._incomplete
@@ -80,7 +81,10 @@ class SseParser:
             return event[6:]
         data: list[bytes] = []
         stray: list[bytes] = []
-        for line in event.split(b"\n"):
+        lines = event.split(b"\n", MAX_EVENT_LINES)
+        if len(lines) > MAX_EVENT_LINES:
+            raise EventTooLargeError(f"event exceeds {MAX_EVENT_LINES} lines")
+        for line in lines:
             name, _, value = line.partition(b":")
             if name in {b"data", b"error"}:
                 data.append(value.removeprefix(b" "))

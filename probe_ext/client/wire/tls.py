@@ -7,16 +7,6 @@ from probe_ext.client.wire.address import Target
 _MAX_RECORD_BYTES = 2**14
 
 
-def context(*, verify: bool) -> ssl.SSLContext:
-    """Make a client context. Reads the system's certificate authorities, so make it once."""
-    tls_context = ssl.create_default_context()
-    tls_context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not verify:
-        tls_context.check_hostname = False
-        tls_context.verify_mode = ssl.CERT_NONE
-    return tls_context
-
-
 class TlsSession:
     """The TLS state of one connection: wire bytes in, wire bytes out."""
 

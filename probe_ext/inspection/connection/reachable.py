@@ -7,19 +7,19 @@ import gevent.socket
 
 from probe_ext.access.endpoint import Endpoint
 from probe_ext.access.known_server import KnownServer
-from probe_ext.client.wire import tls
 from probe_ext.client.wire.address import Target
 from probe_ext.client.wire.connection import ConnectError, Connection
 from probe_ext.inspection.finding import Finding, Status
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
+from probe_ext.tls_trust import TlsSettings, client_context
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import listed, things
 
 _MAX_ADDRESSES = 8
 _SILENT = {"timed out", "invalid or incomplete HTTP", "the connection broke", "response is incomplete"}
 """failures of a port that accepts connections, but does not answer HTTP"""
-_PLAIN_PORT = ("WRONG_VERSION_NUMBER", "record layer failure", "wrong version number")
+_PLAIN_PORT = ("does not speak TLS", "WRONG_VERSION_NUMBER", "record layer failure", "wrong version number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +118,14 @@ def tls_failure(target: Target, why: str) -> tuple[str, str]:
     shown = safe_text(why)
     if target.tls and any(sign in why for sign in _PLAIN_PORT):
         return f"The port speaks plain HTTP, not TLS ({shown}).", "Use http:// in the URL."
-    if "CERTIFICATE_VERIFY_FAILED" in why:
-        advice = "Name the authority that signed it (SSL_CERT_FILE), or skip the verification (--insecure)."
+    if "CERTIFICATE_VERIFY_FAILED" in why or "server's certificate" in why:
+        advice = "Name the authority that signed it (--tls-ca, SSL_CERT_FILE), or skip the verification (--insecure)."
         return f"The certificate is not trusted: {shown}.", advice
     return f"No connection: {shown}.", "Check what is between this machine and the server."
 
 
 def _speaks_tls(target: Target, seconds: float) -> bool:
-    connection = Connection(replace(target, tls=True), tls.context(verify=False))
+    connection = Connection(replace(target, tls=True), client_context(TlsSettings(insecure=True)))
     try:
         connection.open(seconds)
     except ConnectError:

@@ -35,7 +35,7 @@ from probe_ext.settings.options import Options
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
 
-_OPTIONS = ("model", "api", "timeout_connect", "insecure")
+_OPTIONS = ("model", "api", "timeout_connect", "insecure", "tls_ca", "tls_client_cert", "tls_client_key")
 _REDRAW_S = 1.0
 _MIN_EVERY_S, _MIN_WINDOWS = 1.0, 2
 _MAX_PORT = 65535

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from probe_ext.measure.safe_text import printable
-from probe_ext.measure.table_rows import OPTIONAL_COLUMNS, Row, columns
+from probe_ext.measure.table_rows import OPTIONAL_COLUMNS, Row, ServerRow, columns
 from probe_ext.report.inputs.line_scan import Scan, WholeLines, numbered, scan
 
 Floats = npt.NDArray[np.float64]
@@ -27,6 +27,7 @@ Quoting = Literal[0, 3]
 _SURPLUS = " surplus"
 """Column after the last: filled by lines with one field too many (pandas skips lines with more)."""
 _LINES_PER_PIECE = 100_000
+_MAX_NUMBER = 1e15
 _KEYS = {"ReplyRow": ("reply_id", "outcome", "end"), "GapRow": ("reply_id", "start", "end"), "UserRow": ("t", "users")}
 _KEYS["ServerRow"] = _KEYS["GpuRow"] = ("t", "quantity", "value")
 _UNIQUE_TEXT = "reply_id"
@@ -148,14 +149,16 @@ def _bad_rows(frame: pd.DataFrame, scanned: Scan, row_type: type[Row]) -> npt.ND
     for name in kind.numbers + kind.flags:
         if name in scanned.header:
             wrong = wrong | (np.isnan(_numbers(frame[name])) & frame[name].notna().to_numpy())
+    if row_type is ServerRow:
+        wrong = wrong | (_numbers(frame["value"]) < 0)
     return wrong
 
 
 def _numbers(column: "pd.Series[Any]") -> Floats:
-    """Convert to numbers; invalid and infinite values are missing."""
+    """Convert to numbers; what is none, or beyond all that a run can measure, is missing."""
     numeric = column if pd.api.types.is_numeric_dtype(column) else pd.to_numeric(column, errors="coerce")
     values: Floats = numeric.to_numpy(dtype="float64", na_value=np.nan)
-    return np.where(np.isfinite(values), values, np.nan)
+    return np.where(np.abs(values) <= _MAX_NUMBER, values, np.nan)
 
 
 def _last_column(scanned: Scan, row_type: type[Row]) -> str:

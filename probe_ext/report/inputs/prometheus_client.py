@@ -18,8 +18,9 @@ from urllib3.util.retry import Retry
 
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
-from probe_ext.settings.prometheus_access import AUTH_VARIABLE, AUTHORITIES_VARIABLE, PrometheusSource
+from probe_ext.settings.prometheus_access import AUTH_VARIABLE, PrometheusSource
 from probe_ext.target.fetch import why_failed
+from probe_ext.tls_trust import AUTHORITIES_VARIABLE
 
 TIMEOUT_S = 30.0
 _RETRIES = Retry(total=2, backoff_factor=0.3, status_forcelist=(502, 503, 504), raise_on_status=False)

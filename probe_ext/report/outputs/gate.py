@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from probe_ext.verdict.phrasing.plurals import things
-from probe_ext.verdict.wording.headline import altered_replies, interval_text
+from probe_ext.verdict.wording.capacity_phrase import interval_text
+from probe_ext.verdict.wording.headline import altered_replies
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,15 @@ def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
         return Gate(users, "unproven" if altered else "passed", f"{name}: {but}")
     if failed is not None and failed <= users:
         return Gate(users, "failed", f"{name}: missed, {failed:,} {'is' if failed == 1 else 'are'} too many")
+    return Gate(users, "unproven", f"{name}: unproven, {_what_is_proven(capacity, users)}")
+
+
+def _what_is_proven(capacity: Mapping[str, Any], users: int) -> str:
+    if any(level["users"] == users and "other_load" in level["reasons"] for level in capacity["levels"]):
+        return f"others used the server at {things(users, 'user')}"
+    held = capacity["bracket"][0]
     proven = f"{held:,} held" if held is not None else "no level held"
-    return Gate(users, "unproven", f"{name}: unproven, {proven}, and {users:,} was not proven{_estimate(capacity)}")
+    return f"{proven}, and {users:,} was not proven{_estimate(capacity)}"
 
 
 def _doubt(capacity: Mapping[str, Any], users: int) -> str:

@@ -12,7 +12,7 @@ from probe_ext.report.wording.level_names import by_users
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import capitalised, things
-from probe_ext.verdict.wording.headline import interval_text
+from probe_ext.verdict.wording.capacity_phrase import interval_text
 
 MAX_OUTCOMES = 5
 """Outcomes of failed replies that are listed."""

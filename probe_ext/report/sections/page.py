@@ -1,6 +1,5 @@
 """View model of the page: every string, number and shape. The template only places them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from probe_ext.verdict.judge import NOTHING_GIVEN
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import capitalised, things
 from probe_ext.verdict.results.team_size import Given
+from probe_ext.verdict.values.answer import Answer as Said
 from probe_ext.verdict.values.evidence import Evidence
 
 Capacity = Mapping[str, Any]
@@ -151,18 +151,15 @@ def _badge(verdict: str) -> Badge:
 
 
 def _answer(capacity: Capacity) -> Answer:
-    """Split the sentence after its first full stop, and that around its number."""
-    sentence = str(capacity["sentence"])
-    if capacity["verdict"] == "invalid":  # the reasons are in a box of their own
-        _, _, reported = sentence.partition("Reported result: ")
-        return Answer("Invalid measurement.", "", "", f"Reported result: {reported}" if reported else sentence, "")
-    first, rest = re.fullmatch(r"(.+?\.)(?: (.*))?", sentence, re.DOTALL).groups()  # type: ignore[union-attr]
-    clause = re.sub(r" \(95 %: [^()]*\)", "", first)  # the interval has its own line
-    served = capacity["served_users"]
-    split = re.fullmatch(rf"(.*?(?<![\d,]))({served:,})( (?:people|person) .*)", clause, re.DOTALL) if served else None
-    before, number, after = split.groups() if split else (clause, "", "")
+    """Return the answer without its interval, which has a line of its own, as have the reasons of an invalid run."""
+    told = Said(**capacity["answer"])
+    if told.invalid:
+        return Answer("Invalid measurement.", "", "", f"Reported result: {told.reported}", "")
+    number = told.number if capacity["served_users"] else ""
     meaning = f"concurrent users that meet the SLO {capacity['profile']['name']}" if number else ""
-    return Answer(before, number, after, rest or "", meaning)
+    if not number:
+        return Answer(" ".join(filter(None, (told.opening, told.number, told.after))) + ".", "", "", told.rest, "")
+    return Answer(f"{told.opening} ".lstrip(), number, f" {told.after}.", told.rest, meaning)
 
 
 def _marks(capacity: Capacity) -> level_chart.Marks:

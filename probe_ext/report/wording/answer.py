@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.report.wording.level_names import Level, by_number
+from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import listed, things
-from probe_ext.verdict.wording.headline import interval_text
-from probe_ext.verdict.wording.unproven_level import reason_in_words
+from probe_ext.verdict.wording.capacity_phrase import interval_text
+from probe_ext.verdict.wording.unproven_level import reason_in_words, unprovable
 
 Capacity = Mapping[str, Any]
 
@@ -77,7 +79,22 @@ def purpose(capacity: Capacity) -> str:
 
 def doubts(capacity: Capacity) -> list[tuple[str, str]]:
     """Return what makes the answer doubtful, with a title and what it means for the answer."""
-    return [*_differences(capacity), *_drift(capacity), *_contradictions(capacity), *_disturbances(capacity)]
+    kinds = (_unprovable, _others, _differences, _drift, _contradictions, _disturbances)
+    return [doubt for kind in kinds for doubt in kind(capacity)]
+
+
+def _unprovable(capacity: Capacity) -> list[tuple[str, str]]:
+    profile = SloProfile.model_validate(capacity["profile"])
+    title, meaning = unprovable(profile.name, criteria_of(profile))
+    return [(title, meaning)] if title else []
+
+
+def _others(capacity: Capacity) -> list[tuple[str, str]]:
+    numbers = [level["users"] for level, *_ in by_number(capacity["levels"]) if "other_load" in level["reasons"]]
+    if not numbers:
+        return []
+    title = f"Others used the server at {_numbers(numbers)}."
+    return [(title, "What was measured there is not judged: repeat it while nobody else uses the server.")]
 
 
 def _differences(capacity: Capacity) -> list[tuple[str, str]]:

@@ -98,6 +98,7 @@ VALUES = {
     ("outcome", "max_users"): "the upper bound was reached",
     ("outcome", "time"): "the time limit was reached",
     ("outcome", "unreachable"): "users could not be started",
+    ("outcome", "other_load"): "others used the server",
     ("model_from", "option"): "--model",
     ("model_from", "server"): "the server's list (its first)",
     ("metrics", "ok"): "read",

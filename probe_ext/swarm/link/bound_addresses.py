@@ -1,6 +1,7 @@
 """Which addresses only this machine can reach."""
 
 import ipaddress
+from typing import Any
 
 
 def is_loopback(host: str) -> bool:
@@ -9,3 +10,8 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def is_open(given: Any) -> bool:
+    """Whether strangers can use the web UI that these options of Locust's start."""
+    return not given.web_login and not is_loopback(given.web_host)

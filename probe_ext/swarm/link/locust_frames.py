@@ -51,6 +51,16 @@ def decode(frame: bytes, worker: str) -> Any:
     return message if isinstance(message.type, str) else Message(UNUSABLE, "has no type", worker)
 
 
+def _warn_once(text: str, worker: str) -> None:
+    """Log what any peer can cause as often as it likes."""
+    if text not in _warned:
+        _warned.add(text)
+        logger.warning(text, worker, SWARM_TOKEN_VARIABLE)
+
+
+_warned: set[str] = set()
+
+
 class _Seals:
     """Seals of a socket, made when it is first used: reset sockets prove the token again."""
 
@@ -86,13 +96,13 @@ def _receive_from_client(server: Any) -> tuple[str, Any]:
             frame, answer = seals.receive(worker, parts[-1])
             if answer is not None:
                 if kind_of(answer) is Kind.REFUSAL:
-                    logger.warning("a worker (%.80r) was refused: its %s differs", worker, SWARM_TOKEN_VARIABLE)
+                    _warn_once("a worker (%.80r) was refused: its %s differs; more of these are not logged", worker)
                 with suppress(zmqrpc.zmqerr.ZMQError):
                     server.socket.send_multipart([parts[0], answer])
             if frame is None:
                 continue
         elif kind_of(parts[-1]) is not None:
-            logger.warning("a worker (%.80r) has a %s, this master has none", worker, SWARM_TOKEN_VARIABLE)
+            _warn_once("a worker (%.80r) has a %s, this master has none; more of these are not logged", worker)
             with suppress(zmqrpc.zmqerr.ZMQError):
                 server.socket.send_multipart([parts[0], frame_of(Kind.REFUSAL)])
             continue

@@ -9,12 +9,14 @@ from typing import Any
 from locust.runners import MasterRunner, WorkerRunner
 
 from probe_ext.measure.safe_text import safe_text
-from probe_ext.swarm.link import locust_frames
+from probe_ext.swarm.link import locust_frames, messages
+from probe_ext.swarm.link.lobby import Lobby
 from probe_ext.swarm.link.message_shapes import FROM_MASTER, FROM_STRANGERS, FROM_WORKERS, names_sender
 
 logger = logging.getLogger(__name__)
 
-_MAX_WORKERS = 10_000
+MAX_WORKERS = 10_000
+_FROM_LOBBY = frozenset({messages.HELLO, messages.PONG})
 _WORKER_ID = re.compile(r"[\w.:-]{1,255}")  # Locust's: host name and a number; it names files and rows
 
 
@@ -39,19 +41,32 @@ class MasterFilter:
         self, runner: MasterRunner, is_known: Callable[[str], bool], counts: Counter[str] | None = None
     ) -> None:
         self.dropped = Dropped(counts)
+        self.lobby = Lobby()
         self._runner, self._is_known, self._handle = runner, is_known, runner.handle_message
         runner.handle_message = self._on_message
         locust_frames.watch_members(is_known)
 
     def _on_message(self, sender: str, message: Any) -> None:
         why = self._objection(sender, message)
-        if why is None:
-            try:
-                self._handle(sender, message)
-            except Exception:  # the listener must live on; Locust calls this outside its own handling of errors
-                logger.exception("probe: a message of type %.40r could not be handled", message.type)
+        if why is not None:
+            if sender not in self.lobby:  # a worker's heartbeats and statistics begin before it is admitted
+                self.dropped.add(sender, message.type, why)
+        elif message.type == "client_ready" and not self._is_known(sender):
+            self.lobby.hold(sender, message)
+            self._runner.send_message("ack", None, sender)  # so that it starts, and can answer a ping
         else:
-            self.dropped.add(sender, message.type, why)
+            self._pass_on(sender, message)
+
+    def admit(self, sender: str) -> None:
+        """Let a worker in that waits: Locust gets its `client_ready`."""
+        if (message := self.lobby.release(sender)) is not None:
+            self._pass_on(sender, message)
+
+    def _pass_on(self, sender: str, message: Any) -> None:
+        try:
+            self._handle(sender, message)
+        except Exception:  # the listener must live on; Locust calls this outside its own handling of errors
+            logger.exception("probe: a message of type %.40r could not be handled", message.type)
 
     def _objection(self, sender: str, message: Any) -> str | None:
         if message.type == locust_frames.UNUSABLE:
@@ -63,11 +78,12 @@ class MasterFilter:
             return "is from a sender without a valid id"
         if message.node_id != sender:
             return "is in another worker's name"
-        if message.type not in FROM_STRANGERS and not self._is_known(sender):
+        waits = message.type in _FROM_LOBBY and sender in self.lobby
+        if not (message.type in FROM_STRANGERS or waits or self._is_known(sender)):
             return "is from a stranger"
         clients = self._runner.clients
-        if message.type == "client_ready" and sender not in clients and len(clients) >= _MAX_WORKERS:
-            return f"is from one worker more than {_MAX_WORKERS}"
+        if message.type == "client_ready" and sender not in clients and len(clients) >= MAX_WORKERS:
+            return f"is from one worker more than {MAX_WORKERS}"
         return None
 
     def _objection_to_content(self, sender: str, message: Any) -> str | None:

@@ -13,6 +13,7 @@ from locust.env import Environment
 from probe_ext.inspection.machine import calibration_store
 from probe_ext.live.live_levels import rules_of
 from probe_ext.live.live_run import LiveRun
+from probe_ext.live.others_now import OthersNow
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import SEARCH_CRITICAL, SearchSteps
 from probe_ext.measure import clock
@@ -28,10 +29,12 @@ from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.master.disk_reserve import FOR_MANIFEST, FOR_REPORT, FOR_ROWS, DiskReserve
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.locust_csv import LocustTables
+from probe_ext.swarm.master.others_notice import OthersNotice
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
 from probe_ext.swarm.preparation.target_probe import Preparation
+from probe_ext.swarm.terminal.console import print_line
 from probe_ext.target.fetch import Fetcher
 from probe_ext.target.gpu.gpu_poller import gpu_pollers
 from probe_ext.target.poller import Poller
@@ -42,6 +45,7 @@ _MANIFEST_EVERY_S = 2.0
 _WINDOWS_EVERY = 5  # manifests; long replies change many windows, so these are written less often
 _FINALIZE_SLACK_S = 120.0  # beyond the longest reply, for batches that come late
 _USERS_EVERY_S = 0.5
+_OTHERS_EVERY_S = 2.0
 _LIVE_EVERY_S = 1.0
 _LAST_POLLS_TIMEOUT_S = 3.0  # for all metrics URLs together
 
@@ -61,8 +65,10 @@ class ActiveRun(RunFacts):
     ) -> None:
         super().__init__(environment, workers, options, preparation, directory, scenario)
         self.id = f"{clock.utc_compact(self.started_unix)}-{scenario}-{secrets.token_hex(3)}"
+        self._others = OthersNow(preparation.host, options.max_tokens)
         self.monitor = self._make_monitor()
         """what the plan's steps are decided by"""
+        self.others_notice = OthersNotice(self._others, self.monitor, preparation.busy)
         self._on_reply = on_reply
         self._manifest_reserve, self._rows_reserve, self._report_reserve = (
             DiskReserve(directory, size) for size in (FOR_MANIFEST, FOR_ROWS, FOR_REPORT)
@@ -74,7 +80,7 @@ class ActiveRun(RunFacts):
         self._last_users: UserRow | None = None
         self.live = None
         if self._is_displayed():
-            self.live = LiveRun(rules_of(options.plan, preparation.profile), self.monitor)
+            self.live = LiveRun(rules_of(options.plan, preparation.profile), self.monitor, options.metrics_every)
         self.poller = self._make_poller()
         self.gpu_pollers = self._make_gpu_pollers()
         self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
@@ -82,6 +88,8 @@ class ActiveRun(RunFacts):
         if self.live:
             self._greenlets.append(gevent.spawn(self._keep_live))
         self.write_manifest()
+        if self.poller:
+            self._greenlets.append(gevent.spawn(self._watch_others))
         for poller in self._pollers():
             poller.start()
 
@@ -90,7 +98,9 @@ class ActiveRun(RunFacts):
 
     def _make_monitor(self) -> VisitMonitor:
         profile = SloProfile.model_validate(self.preparation.profile)
-        return VisitMonitor(profile, self.options.min_replies, SEARCH_CRITICAL if self.options.search else None)
+        return VisitMonitor(
+            profile, self.options.min_replies, SEARCH_CRITICAL if self.options.search else None, self._others
+        )
 
     def _offset_at(self, worker_id: str, t: float) -> float:
         return self.workers.join(worker_id).offset_at(self.origin + t)
@@ -113,7 +123,7 @@ class ActiveRun(RunFacts):
         if options.no_metrics or options.prometheus or not preparation.metrics_urls:
             return None
         every = options.metrics_every
-        fetcher = Fetcher(api_key(), home=preparation.host, verify=not options.insecure, timeout=0.9 * every)
+        fetcher = Fetcher(api_key(), home=preparation.host, tls=options.tls, timeout=0.9 * every)
         return Poller(
             preparation.metrics_urls,
             fetcher.get,
@@ -126,9 +136,7 @@ class ActiveRun(RunFacts):
 
     def _make_gpu_pollers(self) -> tuple[Poller, ...]:
         options = self.options
-        fetcher = Fetcher(
-            api_key(), home=self.preparation.host, verify=not options.insecure, timeout=0.9 * options.metrics_every
-        )
+        fetcher = Fetcher(api_key(), home=self.preparation.host, tls=options.tls, timeout=0.9 * options.metrics_every)
         return gpu_pollers(
             options.gpu_metrics,
             fetcher.get,
@@ -146,8 +154,22 @@ class ActiveRun(RunFacts):
 
     def _on_server(self, rows: list[ServerRow]) -> None:
         self.collector.add_server(rows)
+        self._others.add_server(rows, self._in_flight())
         if self.live:
             self.live.on_server(rows)
+
+    def _in_flight(self) -> float:
+        """Return the most requests that this run may have at the server: one per user, or as many as are reported."""
+        reports = self.collector.reported.values()
+        reported = sum((r.get("started") or 0) - (r.get("finished") or 0) for r in reports)
+        return float(max(self.environment.runner.user_count, reported))
+
+    def _watch_others(self) -> None:
+        """Say on the terminal when others use the server."""
+        while True:
+            gevent.sleep(_OTHERS_EVERY_S)
+            if line := self.others_notice.update(self.now(), self._in_flight()):
+                print_line(line)
 
     def _keep_users(self) -> None:
         while True:
@@ -193,7 +215,8 @@ class ActiveRun(RunFacts):
             for worker_id, reported in self.collector.reported.items():
                 self.live.cpu.add(worker_id, now, reported["cpu_seconds"])
             self.live.cpu.add(MASTER, now, clock.cpu())
-            self.live.tick(now, final=self.ended is not None)
+            target = self.steps.level if self.steps else None
+            self.live.tick(now, final=self.ended is not None, position=self.position, target=target)
         except Exception:
             logger.exception("probe: internal error of the live view (please report); the run itself is not affected")
 

@@ -14,19 +14,32 @@ from probe_ext.measure.safe_text import safe_text
 from probe_ext.settings.secrets import has_api_key
 from probe_ext.swarm.link import clock_sync, messages
 from probe_ext.swarm.link.compatibility import Side, doubt, refusal
+from probe_ext.swarm.link.message_filter import MAX_WORKERS
 from probe_ext.swarm.link.workers import Worker, Workers
 
 logger = logging.getLogger(__name__)
 
 _MAX_PONG_AGE_S = 60.0  # an older answer tells nothing about the clock
+_MAX_LOGGED_REFUSALS = 100
 _PINGS = 5  # per measurement; the one with the shortest round trip counts
 
 
 class Admission:
-    """Answers hellos with pings, and takes pongs. `on_admitted` is called once for each worker that may take part."""
+    """Answers hellos with pings, and takes pongs.
 
-    def __init__(self, runner: MasterRunner, workers: Workers, on_admitted: Callable[[str], None]) -> None:
-        self._runner, self._workers, self._on_admitted = runner, workers, on_admitted
+    `admit` gives a worker to Locust; `on_admitted` is called once for each that may take part, after that.
+    """
+
+    def __init__(
+        self,
+        runner: MasterRunner,
+        workers: Workers,
+        admit: Callable[[str], None],
+        on_admitted: Callable[[str], None],
+    ) -> None:
+        self._refusals: set[str] = set()
+        """ids of refused workers that were logged"""
+        self._runner, self._workers, self._admit, self._on_admitted = runner, workers, admit, on_admitted
         runner.register_message(messages.HELLO, self._on_hello)
         runner.register_message(messages.PONG, self._on_pong)
 
@@ -41,19 +54,22 @@ class Admission:
             gevent.sleep(0.05)
 
     def _on_hello(self, msg: Any, **_: Any) -> None:
-        self._workers.join(msg.node_id)
         gevent.spawn(self.measure_clock, msg.node_id)
 
     def _on_pong(self, msg: Any, **_: Any) -> None:
         received, data = clock.monotonic(), msg.data
         if not received - _MAX_PONG_AGE_S <= data["t"] <= received:
             return  # not the answer to a ping of ours
-        worker = self._workers.join(msg.node_id)
+        worker = self._workers.known.get(msg.node_id) or Worker(msg.node_id)
         worker.host, worker.version = safe_text(data["host"]), safe_text(data["version"])
         sides = Side(__version__, has_api_key()), Side(worker.version, bool(data.get("key")))
         if why := refusal(*sides):
             self._refuse(worker, why[1])
             return
+        if worker.id not in self._workers.known and len(self._workers.known) >= MAX_WORKERS:
+            return
+        self._workers.known.setdefault(worker.id, worker)
+        self._admit(worker.id)
         first, measured = not worker.clock_known, clock_sync.offset(data["t"], received, data["mono"])
         if first:
             if why := doubt(*sides):
@@ -66,8 +82,10 @@ class Admission:
             self._on_admitted(worker.id)
 
     def _refuse(self, worker: Worker, why: str) -> None:
-        if not worker.refused:
-            worker.refused = True
+        worker.refused = True
+        if worker.id not in self._refusals and len(self._refusals) < _MAX_LOGGED_REFUSALS:
+            self._refusals.add(worker.id)
             logger.error("worker %s on %s refused: %s", worker.id, worker.host, why)
         self._runner.send_message("quit", None, worker.id)
-        self._runner.handle_message(worker.id, Message("quit", None, worker.id))  # Locust drops it at once
+        if worker.id in self._runner.clients:
+            self._runner.handle_message(worker.id, Message("quit", None, worker.id))  # Locust drops it at once

@@ -55,8 +55,8 @@ class Coordinator:
             self._runner.register_message(messages.BATCH, self._on_batch)
             self._runner.register_message(messages.DRAINED, self._on_drained)
             process.environment.events.heartbeat_sent.add_listener(self._on_heartbeat)
-            self._admission = Admission(self._runner, self.workers, self._announce_to)
-            self._watch = WorkerWatch(process.environment, self.workers, self._admission)
+            self._admission = Admission(self._runner, self.workers, self.filter.admit, self._announce_to)
+            self._watch = WorkerWatch(process.environment, self.workers, self._admission, self.filter.lobby)
             gevent.spawn(lambda: keep(self.tick))
 
     def _is_known(self, worker_id: str) -> bool:

@@ -1,5 +1,6 @@
 """The data of a run on the master: how it was started, and what has arrived so far."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.locust_csv import LocustTables
+from probe_ext.swarm.master.others_notice import OthersNotice
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.target.gpu.gpu_poller import gpu_findings
 from probe_ext.target.poller import Poller
+from probe_ext.verdict.phrasing.plurals import things
 
 
 @dataclass
@@ -42,6 +45,7 @@ class RunFacts:
     gpu_pollers: tuple[Poller, ...] = field(init=False)
     live: LiveRun | None = field(init=False)
     """None if nothing displays the run"""
+    others_notice: OthersNotice = field(init=False)
     end_reason: str | None = field(init=False, default=None)
     ended: float | None = field(init=False, default=None)
 
@@ -64,6 +68,23 @@ class RunFacts:
         """Current step of the plan; None without a plan."""
         shape = self.environment.shape_class
         return shape.steps if isinstance(shape, LevelShape) else None
+
+    @property
+    def position(self) -> str:
+        """What the plan is doing, in a few words; empty without a plan."""
+        steps = self.steps
+        if steps is None:
+            return ""
+        if isinstance(steps, LevelSteps):
+            return f"{steps.position}, {steps.why_again}" if steps.why_again else steps.position
+        left = steps.seconds_left
+        return f"search, about {things(math.ceil(left / 60), 'more minute')}" if left else "search"
+
+    def problems(self) -> list[str]:
+        """What someone who watches the run should know: others' load, metrics that cannot be read."""
+        others = self.others_notice.present
+        metrics = sorted({finding["why"] for finding in self.poll_findings()})
+        return [*([f"{others[:1].upper()}{others[1:]}."] if others else []), *metrics]
 
     def poll_findings(self) -> list[dict[str, Any]]:
         """Problems with reading the metrics of the server and its GPUs."""

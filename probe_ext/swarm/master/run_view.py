@@ -1,16 +1,12 @@
 """A frozen view of a run for displays, which get a new one each time."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from probe_ext.live.live_run import LiveRun
-from probe_ext.load.boundary_search import SearchSteps
-from probe_ext.load.level_plan import LevelSteps
 from probe_ext.measure import clock
 from probe_ext.swarm.master.run_facts import RunFacts
-from probe_ext.verdict.phrasing.plurals import things
 
 MASTER = "master"
 """id of the master's own row among the workers"""
@@ -54,23 +50,13 @@ def view_of(run: RunFacts) -> RunView:
         levels=run.options.levels,
         search=run.options.search,
         metrics=bool(preparation.metrics_urls) and not run.options.no_metrics,
-        position=_position(run.steps),
+        position=run.live.now.position if run.live and run.live.now else "",
         end_reason=run.end_reason,
         ended=run.ended is not None,
-        problems=sorted({finding["why"] for finding in run.poll_findings()}),
+        problems=run.problems(),
         live=run.live,
         workers=_workers(run),
     )
-
-
-def _position(steps: LevelSteps | SearchSteps | None) -> str:
-    """Return what is being done, in a few words."""
-    if steps is None:
-        return ""
-    if isinstance(steps, LevelSteps):
-        return f"{steps.position}, {steps.why_again}" if steps.why_again else steps.position
-    left = steps.seconds_left
-    return f"search, about {things(math.ceil(left / 60), 'more minute')}" if left else "search"
 
 
 def _workers(run: RunFacts) -> list[dict[str, Any]]:

@@ -16,6 +16,13 @@ def search_finding(steps: SearchSteps) -> dict[str, Any]:
 
 def _outcome(steps: SearchSteps) -> tuple[FindingState, str, str]:
     reached, top = _interval(steps), steps.plan.max_users
+    if steps.outcome == "other_load":
+        why = f"The search ended at {things(steps.level, 'user')} because others used the server: it reached {reached}."
+        return "unproven", why, "Repeat it while nobody else uses the server."
+    return _by_itself(steps, reached, top)
+
+
+def _by_itself(steps: SearchSteps, reached: str, top: int) -> tuple[FindingState, str, str]:
     match steps.outcome:
         case "precise":
             return "pass", f"The search reached the precision it was asked for: {reached}.", ""

@@ -7,6 +7,7 @@ import gevent
 from locust.env import Environment
 from locust.exception import RPCError
 
+from probe_ext.swarm.link.lobby import Lobby
 from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.admission import Admission
@@ -21,12 +22,14 @@ HELLO_GRACE_TICKS = 3  # a new worker may still be setting itself up before it s
 class WorkerWatch:
     """Checks on every worker once a second."""
 
-    def __init__(self, environment: Environment, workers: Workers, admission: Admission) -> None:
+    def __init__(self, environment: Environment, workers: Workers, admission: Admission, lobby: Lobby) -> None:
         self._runner = environment.runner
-        self._workers, self._admission = workers, admission
+        self._workers, self._admission, self._lobby = workers, admission, lobby
 
     def tick(self) -> None:
         """Ping workers whose hello was lost, and measure clocks again."""
+        for worker_id in self._lobby.turn(HELLO_GRACE_TICKS):
+            self._admission.ping(worker_id)
         for worker_id in list(self._runner.clients):
             worker = self._workers.join(worker_id)
             worker.ticks += 1

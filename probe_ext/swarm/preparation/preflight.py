@@ -14,11 +14,13 @@ from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
 from probe_ext.swarm.preparation.warm_up import MAX_REPLY_TOKENS, warm_up
+from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing.formats import span
 from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.wording.unproven_level import unprovable
 
 _MAX_LISTED_LEVELS = 12
 
@@ -59,7 +61,9 @@ class Preflight:
         return PreparedRun(options, preparation, directory)
 
     def warm_up(self, prepared: PreparedRun) -> PreparedRun:
-        """Warm the server up, and add what that cost."""
+        """Say if others use the server, warm it up, and add what that cost."""
+        if prepared.preparation.busy:
+            print_line(prepared.preparation.busy)
         self._runs += 1
         try:
             cost, first_reply = warm_up(self._process.environment, prepared.options, prepared.preparation, self._tell)
@@ -99,6 +103,12 @@ def plan_line(plan: Plan) -> str:
     counts = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
     total = f"at least {_time(plan.min_duration)}, longer if replies are slow"
     return f"{things(len(plan.levels), 'level')} ({counts}), {per_level}: {total}"
+
+
+def profile_line(prepared: PreparedRun) -> str | None:
+    """Say that the profile asks for more than any run can prove; None if it does not."""
+    profile = SloProfile.model_validate(prepared.preparation.profile)
+    return " ".join(unprovable(profile.name, criteria_of(profile))).strip() or None
 
 
 def proof_line(prepared: PreparedRun) -> str | None:

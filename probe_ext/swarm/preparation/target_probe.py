@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+import gevent
+
 from probe_ext.access.known_server import fetcher_for, know_server, target_and_key
 from probe_ext.access.prompt_source import calibrated
 from probe_ext.access.sender import Answered
@@ -13,10 +15,13 @@ from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
-from probe_ext.settings.prometheus_access import AUTHORITIES_VARIABLE, prometheus_source
+from probe_ext.settings.prometheus_access import prometheus_source
 from probe_ext.settings.slo import load_profile
+from probe_ext.target.before_load import Busy, look
 from probe_ext.target.fetch import Fetcher
+from probe_ext.target.identity import OK
 from probe_ext.target.prometheus_check import prometheus_problem
+from probe_ext.tls_trust import client_context
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Preparation:
     """the SLO profile, in full"""
     deadlines: Deadlines | None = None
     """when the profile wants each token of a reply"""
+    busy: str | None = None
+    """that the server had requests before this run sent any, in one line"""
     warm_up: dict[str, Any] | None = None
     """cost of the warm-up before the run"""
     first_reply: Answered | None = None
@@ -44,12 +51,14 @@ class Preparation:
 def prepare(host: str | None, options: Options) -> Preparation:
     """Query the server. SettingsError if an option cannot work with it."""
     target, key = target_and_key(host)
+    _check_tls(options)
     profile = load_profile(options.slo, folder("configs") / "slo")  # refuse a wrong profile now, not after the run
     fetcher = fetcher_for(target, key, options)
     _check_prometheus(options)
     server = know_server(target, fetcher, options)
     model = server.model
     problem = refusal(server, options)
+    busy = _look_before_load(list(server.entries), options, fetcher) if problem is None else None
     seed = options.prompt_seed if options.prompt_seed is not None else int(clock.wall())
     prompts = calibrated(target, model or "", options, fetcher, seed) if problem is None else {}
     return Preparation(
@@ -62,7 +71,31 @@ def prepare(host: str | None, options: Options) -> Preparation:
         problem=problem,
         profile=profile.model_dump(mode="json"),
         deadlines=profile.deadlines,
+        busy=busy,
     )
+
+
+def _check_tls(options: Options) -> None:
+    """SettingsError in one line if a file of the TLS options cannot be used."""
+    try:
+        client_context(options.tls)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _look_before_load(server: list[dict[str, Any]], options: Options, fetcher: Fetcher) -> str | None:
+    """Add to each server the requests that it has before this run sends any; return them in words, None without any."""
+    running = waiting = 0
+    urls: list[str | None] = [*(options.metrics_url or (entry.get("metrics_url") for entry in server))]
+    for entry, url in zip(server, urls, strict=True):
+        readable = entry["metrics"] == OK and url is not None
+        found = look(url, fetcher.get, gevent.sleep) if url is not None and readable else Busy()
+        entry |= {"running_before": found.running, "waiting_before": found.waiting}
+        running, waiting = running + (found.running or 0), waiting + (found.waiting or 0)
+    if not running and not waiting:
+        return None
+    verb = "is" if running + waiting == 1 else "are"
+    return f"others are using the server: {running:,} running and {waiting:,} waiting {verb} not of this run"
 
 
 def _check_prometheus(options: Options) -> None:
@@ -70,10 +103,7 @@ def _check_prometheus(options: Options) -> None:
     source = prometheus_source(options.prometheus, options.prometheus_match, os.environ)
     if source is None:
         return
-    authorities = os.environ.get(AUTHORITIES_VARIABLE) or True
-    fetcher = Fetcher(
-        home=source.url, verify=authorities, timeout=options.timeout_connect, authorization=source.authorization
-    )
+    fetcher = Fetcher(home=source.url, timeout=options.timeout_connect, authorization=source.authorization)
     why = prometheus_problem(source.url, source.match, fetcher)
     if why:
         raise SettingsError(f"--prometheus {source.url}: {why}")

@@ -70,6 +70,8 @@ class Recorder:
         self._number = 0
         self._flushed: tuple[int, int] = (-1, -1)
         self._backup_error: str | None = None
+        self._backup_file: Path | None = None
+        self._backup_incomplete = False
         self._tables: tuple[TableWriter[ReplyRow], TableWriter[GapRow]] | None = None
 
     def begin(
@@ -97,6 +99,7 @@ class Recorder:
                     TableWriter(directory / worker_files.REQUESTS_TABLE.file_name(self.worker), ReplyRow),
                     TableWriter(directory / worker_files.GAPS_TABLE.file_name(self.worker), GapRow),
                 )
+                self._backup_file = self._tables[0].path
             except OSError as error:
                 self.disk_error = f"{directory}: {error.strerror or error}; no backup of the rows"
         for reply, info, number in self._before_run:
@@ -104,9 +107,11 @@ class Recorder:
         self._before_run.clear()
 
     @property
-    def backup_file(self) -> Path | None:
-        """File with the backup of the replies, if there is one."""
-        return self._tables[0].path if self._tables else None
+    def backup(self) -> str:
+        """The file with the backup of the replies, closed or not, and what is wrong with it; `none` without one."""
+        if self._backup_file is None:
+            return "none"
+        return f"{self._backup_file}{' (incomplete)' if self._backup_incomplete else ''}"
 
     def new_user(self) -> str:
         """Return an id for a new simulated user."""
@@ -176,6 +181,7 @@ class Recorder:
         requests, gaps = self._tables
         errors = _append(requests, self._rows), _append(gaps, self._gaps)
         error = errors[0] or errors[1]
+        self._backup_incomplete = bool(error)
         if error:
             self._backup_error = f"{requests.path}: {error.strerror or error}"
             self.disk_error = f"{self._backup_error}; the backup of the rows is incomplete"

@@ -9,6 +9,7 @@ from probe_ext.live import status_text
 from probe_ext.live.live_run import LiveRun, Now
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.master.run_view import RunView
+from probe_ext.verdict.values.answer import Answer
 
 SCHEMA = 2
 _WINDOW_KEYS = {"replies": "window_replies", "failed": "window_failed", "users": "window_users"}
@@ -30,10 +31,13 @@ class PastRun:
     sentence: str | None = None
     """the report's headline"""
     verdict: str | None = None
+    answer: Answer | None = None
+    """the headline in parts"""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
-        return {**asdict(self), "directory": str(self.directory)}
+        known = {**asdict(self), "directory": str(self.directory)}
+        return {key: value for key, value in known.items() if key != "answer"}
 
 
 def state(state: State, detail: str | None, run: RunView | None, past: Sequence[PastRun], span: Span) -> dict[str, Any]:
@@ -76,8 +80,8 @@ def _ended(last: PastRun, refusal: str | None) -> dict[str, str]:
     """Return the report's headline once there is one, or why the next run did not start."""
     if refusal:
         return _heading(status_text.Headline("", "The next run did not start."), refusal)
-    if last.sentence is not None:
-        return _heading(*status_text.answered(last.sentence))
+    if last.answer is not None:
+        return _heading(*status_text.answered(last.answer))
     report = {"making": "Making the report …", "failed": "The report could not be made."}
     return _heading(status_text.Headline("", "The run is over."), report.get(last.report, ""))
 
@@ -127,6 +131,7 @@ def _now(now: Now | None) -> dict[str, Any] | None:
     figures = asdict(now)
     window = {_WINDOW_KEYS.get(key, key): value for key, value in figures.pop("window").items()}
     level = figures.pop("level")
+    del figures["position"]  # of the run
     return {**figures, **window, "measured_since": level["t_start"] if level else None}
 
 

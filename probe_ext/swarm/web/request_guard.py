@@ -25,6 +25,15 @@ def guard_requests(app: Flask, *names: str | None) -> None:
         return None
 
     app.before_request_funcs.setdefault(None, []).insert(0, check)
+    app.after_request(_forbid_frames)
+
+
+def _forbid_frames(response: Response) -> Response:
+    """Keep other websites from showing this UI in a frame, where they could place its Start button under a click."""
+    response.headers.setdefault("X-Frame-Options", "DENY")
+    response.headers.setdefault("Content-Security-Policy", "frame-ancestors 'none'")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    return response
 
 
 def _refused(why: str) -> Response:

@@ -20,9 +20,12 @@ from probe_ext.swarm.web import live_json
 from probe_ext.swarm.web.live_json import PastRun, Span, State
 from probe_ext.swarm.web.live_page_routes import serve
 from probe_ext.swarm.web.locust_tabs import add_tabs
+from probe_ext.verdict.values.answer import Answer
 
 logger = logging.getLogger(__name__)
 
+MAX_PART = 500
+"""characters of a part of the answer"""
 _MAX_PAST_RUNS = 100
 
 
@@ -93,7 +96,8 @@ class RunDisplay:
         run.report = "making"
         code = make_report(run_directory)
         run.report = "ready" if (run_directory / directory.CAPACITY_HTML).exists() else "failed"
-        run.sentence, run.verdict = _answer(run_directory / directory.CAPACITY_JSON)
+        run.answer, run.verdict = _answer(run_directory / directory.CAPACITY_JSON)
+        run.sentence = run.answer.sentence if run.answer else None
         logger.info("probe: report of run %d finished with exit code %d: %s", run.number, code, run_directory)
 
     def figures(self, span: Span) -> dict[str, Any]:
@@ -120,10 +124,17 @@ class RunDisplay:
         return f"{what}, {clock.monotonic() - since:.0f} s"
 
 
-def _answer(capacity: Path) -> tuple[str | None, str | None]:
-    """Return the report's headline and verdict."""
+def _answer(capacity: Path) -> tuple[Answer | None, str | None]:
+    """Return the report's answer and verdict."""
     try:
         report = json.loads(capacity.read_text(encoding="utf-8"))
-        return safe_text(str(report["sentence"]), length=500), str(report["verdict"])
-    except (OSError, ValueError, KeyError, TypeError):
+        parts = {key: _safe(part) for key, part in report["answer"].items()}
+        return Answer(**parts), str(report["verdict"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None, None
+
+
+def _safe(part: str | list[str]) -> Any:
+    if isinstance(part, str):
+        return safe_text(part, length=MAX_PART)
+    return tuple(safe_text(text, length=MAX_PART) for text in part)

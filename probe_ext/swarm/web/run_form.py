@@ -10,16 +10,26 @@ from locust.argument_parser import ui_extra_args_dict
 from locust.env import Environment
 from locust.runners import MasterRunner
 
+from probe_ext.load.level_plan import MAX_USERS
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.run.directory import RunDirectoryError
+from probe_ext.settings import readers
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, read_options
 from probe_ext.settings.secrets import API_KEY_VARIABLE, has_api_key
+from probe_ext.swarm.link.bound_addresses import is_open
 from probe_ext.target.urls import base, same_place, shown
 
 _LOCUST_FIELDS = frozenset(
     {"user_count", "spawn_rate", "host", "run_time", "profile", "user_classes", "shape_class", "num_users"}
 )
+_USER_SETTINGS: dict[str, Callable[[Any], bool]] = {
+    "user_class_name": lambda value: isinstance(value, str),
+    "tasks": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+    "host": lambda value: value is None or isinstance(value, str),
+    "fixed_count": lambda value: type(value) is int and 0 <= value <= MAX_USERS,
+    "weight": lambda value: type(value) in {int, float} and 0 <= value <= MAX_USERS,
+}
 _NO_WORKER = "no worker connected; start one with probe worker --master-host HOST"
 
 
@@ -37,7 +47,7 @@ def handle_form(
     def refusal() -> Any:
         try:
             _check_fields(request.form, environment.parsed_options)
-            _check_host(started_host, request.form.get("host"))
+            _check_host(started_host, request.form.get("host"), environment.parsed_options)
             if is_running():
                 return None
             given = {**vars(environment.parsed_options), **request.form.to_dict()}
@@ -48,8 +58,15 @@ def handle_form(
             return jsonify({"success": False, "message": str(error), "host": environment.host})
         return None
 
+    def user_refusal() -> Any:
+        settings = request.get_json(force=True, silent=True)
+        if isinstance(settings, dict) and all(_allowed(name, value) for name, value in settings.items()):
+            return None
+        return jsonify({"success": False, "message": f"only {', '.join(_USER_SETTINGS)} can be set"}), 400
+
     def before_request() -> Any:
-        handlers = {"swarm": refusal} if is_running() else {"stop": cancel, "swarm": refusal}
+        handlers: dict[str, Callable[[], Any]] = {"swarm": refusal, "user": user_refusal}
+        handlers |= {} if is_running() else {"stop": cancel}
         handler = handlers.get(request.path.rpartition("/")[2]) if request.method == "POST" else None
         return environment.web_ui.auth_required_if_enabled(handler)() if handler else None
 
@@ -62,6 +79,9 @@ def _check_fields(form: Mapping[str, str], options: Any) -> None:
     Locust would take any of its options, those that name files, other servers and programs included.
     """
     fields = _LOCUST_FIELDS | ui_extra_args_dict([]).keys()
+    users = form.get("user_count", "")
+    if users.strip().isascii() and users.strip().isdigit():  # Locust refuses others, but would try to start any number
+        _read("user_count", users, readers.user_count)
     for name, value in form.items():
         if name not in fields and value != _as_form_value(getattr(options, name, None)):
             raise SettingsError(f"{safe_text(name)}: cannot be set here, only when the UI is started")
@@ -71,8 +91,26 @@ def _as_form_value(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
 
 
-def _check_host(started: str | None, host: str | None) -> None:
-    """SettingsError if the API key would go to another server than the one that the UI was started for."""
+def _read(name: str, text: str, reader: Callable[[str], object]) -> None:
+    try:
+        reader(text.strip())
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from error
+
+
+def _allowed(name: str, value: object) -> bool:
+    """Whether Locust's dialog sets such a value of a user class. It would set any attribute, methods included."""
+    check = _USER_SETTINGS.get(name)
+    return check is not None and check(value)
+
+
+def _check_host(started: str | None, host: str | None, options: Any) -> None:
+    """SettingsError if the API key would go to another server than the one that the UI was started for.
+
+    Started for none, whoever opens the UI names it; where strangers can, nobody.
+    """
+    if has_api_key() and not started and is_open(options):
+        raise SettingsError(f"host: start the UI with --host, so that {API_KEY_VARIABLE} goes to no other server")
     try:
         same = not started or not host or same_place(base(started), base(host))
     except ValueError:

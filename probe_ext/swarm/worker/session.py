@@ -22,6 +22,7 @@ from probe_ext.swarm.link.message_filter import WorkerFilter
 from probe_ext.swarm.terminal.console import ANNOUNCE_VARIABLE, print_line
 from probe_ext.swarm.users.drain import drain
 from probe_ext.swarm.users.process_state import ProcessState
+from probe_ext.tls_trust import TlsFileError, client_context
 from probe_ext.verdict.phrasing.plurals import things
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,11 @@ class WorkerSession:
 
     def test_start(self) -> None:
         """Locust starts the test here; the master's announcement of the run usually came before."""
-        self._process.read_options()
+        options = self._process.read_options()
+        try:
+            client_context(options.tls)
+        except TlsFileError as error:  # its users report it with every reply
+            print_line(f"{error}: each worker needs this file at the same path")
         if self._process.recorder.ending:
             self._reset()
 
@@ -107,7 +112,7 @@ class WorkerSession:
             self._late_replies += len(batch["rows"])
         if self._late_replies and not recorder.unacknowledged:
             late, self._late_replies = things(self._late_replies, "reply", "replies"), 0
-            print_line(f"{late} reached the master after its run had ended; backup: {recorder.backup_file or 'none'}")
+            print_line(f"{late} reached the master after its run had ended; backup: {recorder.backup}")
 
     def _on_drain(self, msg: Any, **_: Any) -> None:
         if msg.data["run"] == self._process.recorder.run:
@@ -154,7 +159,7 @@ class WorkerSession:
             gevent.sleep(0.05)
         if unsent := sum(len(batch["rows"]) for batch in self._process.recorder.unacknowledged.values()):
             what = f"{things(unsent, 'reply', 'replies')} not confirmed by the master"
-            print_line(f"{what}; backup: {self._process.recorder.backup_file or 'none'}")
+            print_line(f"{what}; backup: {self._process.recorder.backup}")
         self._process.recorder.close()
 
     def _keep_sending(self) -> None:

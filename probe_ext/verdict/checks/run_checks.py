@@ -1,7 +1,7 @@
 """Is this run valid? Every check answers pass, fail or unproven, with a reason and advice.
 
-Only what falsifies the measurement invalidates the run: lost rows, a load generator that was too slow, workers without
-access. A run that was too short is unproven. Everything else is a warning.
+Only what falsifies the measurement invalidates the run: others' load in every level, lost rows, a load generator that
+was too slow, workers without access. A run that was too short is unproven. Everything else is a warning.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from probe_ext.verdict.checks.access import access_checks
 from probe_ext.verdict.checks.accounting import account_checks
 from probe_ext.verdict.checks.client_accuracy import accuracy_checks
 from probe_ext.verdict.checks.load_checks import load_checks
+from probe_ext.verdict.checks.other_load import other_load_check
 from probe_ext.verdict.checks.server_checks import server_checks
 from probe_ext.verdict.checks.stationarity import steady_checks
 from probe_ext.verdict.server.server_series import Metrics
@@ -31,6 +32,7 @@ def run_checks(
     live = live_findings(evidence.manifest)
     known = {finding.check for finding in live}
     checked = (
+        other_load_check(evidence, levels),
         *account_checks(evidence, levels),
         *access_checks(evidence),
         *accuracy_checks(evidence),

@@ -10,6 +10,7 @@ from probe_ext.verdict.diagnosis.drift import Drift, find_drift
 from probe_ext.verdict.diagnosis.kv_headroom import kv_headroom
 from probe_ext.verdict.diagnosis.level_load import Load, loads
 from probe_ext.verdict.results.slo_metrics import token_windows
+from probe_ext.verdict.server.others import counters_of_target
 from probe_ext.verdict.server.server_series import Metrics, total_rise
 from probe_ext.verdict.values.columns import Bools, Floats, coded, numbers, texts
 from probe_ext.verdict.values.evidence import Columns, Evidence, quantile
@@ -62,6 +63,8 @@ class Facts:
     loads: tuple[Load, ...]
     """in order of rising users"""
     totals: Totals
+    crowded: tuple[LevelResult, ...]
+    """levels in which the server did too much for others"""
     findings: tuple[Finding, ...]
     engine: str
     """kind of server; empty where it is not known or mixed"""
@@ -85,21 +88,23 @@ def facts_of(
     kinds = {str(server.get("kind") or "") for server in known}
     caches = [server.get("cache") for server in known]
     slots = [number(cache, "slots") for cache in caches if isinstance(cache, Mapping)]
+    undisturbed = [level for level in levels if level.judged]
     measured, tokens = loads(evidence, levels, metrics, served_share), token_windows(evidence.windows)
     return Facts(
         loads=measured,
         totals=_totals(evidence, metrics),
+        crowded=tuple(level for level in levels if not level.judged),
         findings=tuple(findings),
         engine=kinds.pop() if len(kinds) == 1 else "",
         slots=int(sum(count or 0 for count in slots)) or None,
-        headroom=kv_headroom(evidence, measured, metrics),
+        headroom=kv_headroom(evidence, loads(evidence, undisturbed, metrics, served_share), metrics),
         drift=find_drift(measured, metrics, tokens),
         client_drift=find_drift(measured, {}, tokens),
     )
 
 
 def _totals(evidence: Evidence, metrics: Metrics) -> Totals:
-    replies = evidence.replies
+    replies, counters = evidence.replies, counters_of_target(metrics, evidence.manifest)
     whole = np.array([outcome == Outcome.COMPLETE for outcome in texts(replies, "outcome")], dtype=np.bool_)
     out = numbers(replies, "tokens_out")
     spent = numbers(replies, "end") - numbers(replies, "sent")
@@ -110,8 +115,8 @@ def _totals(evidence: Evidence, metrics: Metrics) -> Totals:
     return Totals(
         replies=int(whole.sum()),
         client_tokens=None if np.isnan(out).all() else float(np.nansum(out)),
-        server_tokens=total_rise(metrics, "generation_tokens"),
-        server_replies=total_rise(metrics, "requests_finished") if one_choice else None,
+        server_tokens=total_rise(counters, "generation_tokens"),
+        server_replies=total_rise(counters, "requests_finished") if one_choice else None,
         lengths=out[known],
         reasons=_reasons(replies, whole),
         seconds=np.maximum(spent[known] - (connect or 0.0), MIN_REPLY_S),

@@ -58,7 +58,10 @@ def other_load(facts: Facts) -> Ruling:
             Fact(f"mean of requests at the server, at {things(top.users, 'user')}", top.server.in_flight, "requests")
         )
         shown.append(Fact("mean of replies in flight for this run", top.crowd.in_flight, "replies"))
-    if share < MIN_OTHER_SHARE and not crowded:
+    of_levels = [level.others.share for level in facts.crowded if level.others]
+    if of_levels:
+        shown.append(Fact("others' share of the server's work in a level, at least", max(of_levels), "fraction"))
+    if share < MIN_OTHER_SHARE and not crowded and not of_levels:
         return absent(rule, "The server had no more requests than this run sent.", *shown)
     many = None if finished is None else share >= MIN_OTHER_SHARE
     grade = graded(
@@ -66,12 +69,15 @@ def other_load(facts: Facts) -> Ruling:
         {
             "it finished more requests than this run sent": many,
             "more requests ran or waited than this run had": bool(crowded) or None,
+            "its counters grew in a level by more than this run's requests": bool(of_levels) or None,
         },
     )
     why = (
         f"{percent(share)} of the requests that the server finished were not from this run."
         if share >= MIN_OTHER_SHARE
         else "More requests were at the server than this run had in flight."
+        if crowded
+        else "In some levels the server did more than this run asked for."
     )
     return holds(rule, why, "the server had other load as well", grade, ALONE, shown)
 

@@ -14,6 +14,11 @@ MAX_CYCLES = 10_000
 MAX_BLOCKS = 60
 
 
+MANY_USERS = 1000
+MOST_DEMANDING = 0.98
+"""a served share up to here can be proven, whatever else"""
+
+
 @dataclass(frozen=True)
 class LeastProof:
     """The shortest proof that a level can have by itself."""
@@ -38,3 +43,8 @@ def least_proof(users: int, reply_cycle_seconds: float, criteria: Criteria | Non
         if signed_root(worth, worth, wanted.served_share, 0.5 * worth / replies)[0] > proof:
             return LeastProof(cycles * users, cycles * reply_cycle_seconds)
     return None
+
+
+def is_provable(criteria: Criteria) -> bool:
+    """Whether a run of reasonable length could prove that many users are served, if every reply is."""
+    return criteria.served_share <= MOST_DEMANDING or least_proof(MANY_USERS, 0.0, criteria) is not None

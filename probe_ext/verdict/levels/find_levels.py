@@ -70,13 +70,16 @@ def find_levels(
     `plan` is the manifest's, None where the load was set by hand; `last_sent` is when the last reply was sent, which
     may be after the last sample. During `absences` of a worker its users were not counted but may have continued, so
     replies sent then belong to no level. `drained_at` tells when the replies in flight at a moment have ended: a level
-    that follows one with more users is measured from then on.
+    that follows one with more users is measured from then on. A search says itself what it measured, however short.
     """
     stretches = without(find_stretches(users, last_sent), absences)
     settle = SETTLE_S if plan is None else number(plan, "settle", SETTLE_S)
     shortest = min_level_seconds(number(plan or {}, "hold", math.inf))
     planned = _planned_users(plan)
-    measured = _measured_from(stretches, settle, drained_at, _search_steps(plan))
+    visits = _search_visits(plan)
+    if visits:
+        return _levels_of_search(stretches, settle, visits)
+    measured = _measured_from(stretches, settle, drained_at)
     plateaus = [s for s in stretches if s.users > 0 and s.end - measured[s] >= shortest]
     plateaus = [s for s in plateaus if planned is None or s.users in planned]
     levels = [Level(s.users, s.users, s.users, measured[s], s.end, band=False) for s in plateaus]
@@ -90,26 +93,46 @@ def find_levels(
 
 
 def _measured_from(
-    stretches: Sequence[Stretch],
-    settle: float,
-    drained_at: Callable[[float], float],
-    search_steps: Sequence[tuple[int, float]],
+    stretches: Sequence[Stretch], settle: float, drained_at: Callable[[float], float]
 ) -> dict[Stretch, float]:
-    """Return when each stretch's measured part starts; for a search, where the search itself started measuring."""
+    """Return when each stretch's measured part starts."""
     measured = {}
     for previous, stretch in zip([None, *stretches], stretches, strict=False):
-        own = (t for users, t in search_steps if users == stretch.users and stretch.start <= t <= stretch.end)
         fewer_users = previous is not None and previous.users > stretch.users
-        start = next(own, None) or (drained_at(stretch.start) if fewer_users else stretch.start)
+        start = drained_at(stretch.start) if fewer_users else stretch.start
         measured[stretch] = max(stretch.start + settle, start)
     return measured
 
 
-def _search_steps(plan: Mapping[str, Any] | None) -> list[tuple[int, float]]:
-    """Return the number of users and the start of the measured part of each step of a search."""
+def _levels_of_search(
+    stretches: Sequence[Stretch], settle: float, visits: Sequence[tuple[int, float, float]]
+) -> list[Level]:
+    """Return what a search measured, from the moment it started to until it went on, which samples don't tell exactly.
+
+    What follows the absence of a worker settles anew.
+    """
+    levels = []
+    for s in stretches:
+        own = [(t, end) for users, t, end in visits if users == s.users and t <= s.end and end > s.start]
+        if not own:
+            continue
+        start, until = own[-1]
+        start = start if start >= s.start else s.start + settle
+        end = until if abs(until - s.end) <= MAX_SAMPLE_GAP_S else s.end
+        if end > start:
+            levels.append(Level(s.users, s.users, s.users, start, end, band=False))
+    return levels
+
+
+def _search_visits(plan: Mapping[str, Any] | None) -> list[tuple[int, float, float]]:
+    """Return the number of users, the start and the end of what each step of a search measured, in order of time."""
     search = mapping(mapping(plan).get("search"))
-    steps = [(step.get("users"), step.get("measured_from")) for step in mappings(search.get("steps"))]
-    return [(users, start) for users, start in steps if isinstance(users, int) and isinstance(start, (int, float))]
+    visits = []
+    for step in mappings(search.get("steps")):
+        users, start, end = (step.get(key) for key in ("users", "measured_from", "until"))
+        if isinstance(users, int) and isinstance(start, (int, float)):
+            visits.append((users, float(start), float(end) if isinstance(end, (int, float)) else math.inf))
+    return sorted(visits, key=lambda visit: visit[1])
 
 
 def drain_times(replies: Columns) -> Callable[[float], float]:

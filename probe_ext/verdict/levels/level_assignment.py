@@ -11,6 +11,7 @@ from probe_ext.verdict.levels.find_levels import Level, assign_replies, drain_ti
 from probe_ext.verdict.values.columns import Floats, Ints, coded, numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.manifest_view import absences
+from probe_ext.verdict.values.others_share import OthersShare
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,13 @@ class LevelAssignment:
     level_of: Ints
     """index of the level; −1 outside all levels"""
     user_of: Ints
+    others: Sequence[OthersShare | None] = ()
+    """what the server did for others in each level; empty before it was asked"""
+
+    def is_judged(self, index: int) -> bool:
+        """Whether a level's replies answer to this run's load, and not to that of others."""
+        share = self.others[index] if self.others else None
+        return share is None or not share.too_much
 
 
 SCRIPTED_PLAN: Mapping[str, float] = {"settle": 0.0, "hold": 0.0}

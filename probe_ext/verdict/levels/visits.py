@@ -55,15 +55,18 @@ def visits_of(
     profile: SloProfile,
     dimension: str | None = None,
 ) -> list[Visit]:
-    """Return every level and band of a run as a visit, judged by everything or by one dimension alone.
+    """Return levels and bands of a run as visits, judged by everything or by one dimension alone.
 
+    A level in which the server did too much for others is left out.
     A dimension alone leaves out replies that it does not apply to, such as the typing speed of a short reply.
     """
     grades = graded.overall if dimension is None else graded.by[dimension]
     applies = ~faults if dimension is None else ~faults & ((grades != UNJUDGED) | (graded.overall == UNJUDGED))
     last_seconds = last_seconds_of(profile)
     visits = []
-    for level, rows_of_level in zip(assignment.levels, rows_by_level(assignment), strict=True):
+    for index, (level, rows_of_level) in enumerate(zip(assignment.levels, rows_by_level(assignment), strict=True)):
+        if not assignment.is_judged(index):
+            continue
         rows = rows_of_level[applies[rows_of_level]]
         span = (level.t_start, level.t_end)
         users = assignment.user_of[rows]

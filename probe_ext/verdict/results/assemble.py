@@ -33,14 +33,16 @@ def level_results(evidence: Evidence, run: JudgedRun, metrics: Metrics) -> tuple
     preemptions = find_preemptions(metrics)
     killed = not evidence.manifest.get("end_reason")
     results = []
-    for level, rows in zip(run.assignment.levels, rows_by_level(run.assignment), strict=True):
+    others = run.assignment.others or (None,) * len(run.assignment.levels)
+    for level, rows, share in zip(run.assignment.levels, rows_by_level(run.assignment), others, strict=True):
         ended = np.bincount(outcome_of[rows], minlength=len(outcomes))
         values: dict[str, Any] = {
             **asdict(level),
-            **_estimated(run.estimates, level.users),
+            **_estimated(run.estimates, level.users, crowded=share is not None and share.too_much),
             **_replies(run, rows),
             **asdict(reply_figures(evidence.replies, rows, level, run.graded, tokens, killed=killed)),
             **asdict(_server(metrics, level, preemptions)),
+            "others": share,
         }
         results.append(
             LevelResult(**values, outcomes={name: int(n) for name, n in zip(outcomes, ended, strict=True) if n})
@@ -57,12 +59,12 @@ def _server(metrics: Metrics, level: Level, preemptions: Preemptions) -> ServerF
     return replace(figures, preemptions=attributed, preemptions_unsure=unsure)
 
 
-def _estimated(estimates: DimensionEstimates, users: int) -> dict[str, Any]:
-    """Return what is known of a number of users; without a judged reply, nothing."""
+def _estimated(estimates: DimensionEstimates, users: int, *, crowded: bool) -> dict[str, Any]:
+    """Return what is known of a number of users; without a judged reply, nothing. `crowded`: by others' load."""
     level = estimates.overall.level(users)
     return {
         "state": level.state if level else "unproven",
-        "reasons": level.reasons if level else ("too_few_replies",),
+        "reasons": level.reasons if level else ("other_load",) if crowded else ("too_few_replies",),
         "why": estimates.costs(users),
         "served_share": level and level.served_share,
         "served_share_low": level and level.share_low,

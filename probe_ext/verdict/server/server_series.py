@@ -1,5 +1,6 @@
 """Server metrics as time series: several engines merged, counters that may be reset."""
 
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -143,3 +144,29 @@ def restarts(metrics: Metrics) -> Iterator[tuple[str, float]]:
             yield from ((url, float(t)) for t in series.t[1:][np.diff(series.value) < 0])
     for (url, _), series in metrics.get("process_start", {}).items():
         yield from ((url, float(t)) for t in series.t[1:][np.diff(series.value) > 1])
+
+
+def usable_metrics(metrics: Metrics) -> Metrics:
+    """Return the metrics without those of URLs at which different servers answer in turn."""
+    mixed = alternating_urls(metrics)
+    kept = {name: {e: s for e, s in series.items() if e[0] not in mixed} for name, series in metrics.items()}
+    return {name: series for name, series in kept.items() if series}
+
+
+MAX_RESTARTS = 4
+"""Of one server in a run; more resets of its counters mean several servers behind one address."""
+
+
+def alternating_urls(metrics: Metrics) -> frozenset[str]:
+    """Return the URLs whose samples come from different servers in turn, so that their counters tell nothing."""
+    backwards = {
+        url for (url, _), series in metrics.get("process_start", {}).items() if (np.diff(series.value) < -1).any()
+    }
+    falls = Counter(
+        (url, float(t))
+        for name in RESTART_COUNTERS
+        for (url, _), series in metrics.get(name, {}).items()
+        for t in series.t[1:][np.diff(series.value) < 0]
+    )
+    resets = Counter(url for url, _ in falls)
+    return frozenset(backwards | {url for url, times in resets.items() if times > MAX_RESTARTS})

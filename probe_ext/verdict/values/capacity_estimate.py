@@ -13,6 +13,7 @@ Reason = Literal[
     "contradicts_higher_level",
     "needs_second_visit",
     "visits_disagree",
+    "other_load",
 ]
 
 

@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
+from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import Dispersion, GroupCapacity, Suggestion
 from probe_ext.verdict.values.cold_user_gap import ColdUserGap
 from probe_ext.verdict.values.dimension_result import DimensionResult
@@ -59,6 +60,8 @@ class Judgement:
     verdict: Literal["valid", "invalid", "unproven"]
     sentence: Text
     """the answer in plain words"""
+    answer: Answer
+    """the same in parts"""
     served_users: Count | None
     """capacity: the estimate where the data place it between levels, else the largest level proven to be served; 0
     where 1 user is proven not to be; null where nothing is proven to be served"""
@@ -93,6 +96,8 @@ class Judgement:
     """levels whose visits differ by more than chance"""
     contradictions: tuple[Count, ...]
     """levels that did worse than a higher one by more than chance"""
+    disturbed: tuple[Count, ...]
+    """levels with a visit that was left out because of one bad stretch, perhaps another client's load"""
     groups: GroupCapacity | None
     """where some users are served worse than the others: each group's capacity"""
     reasoning: ByReasoning

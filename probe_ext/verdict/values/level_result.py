@@ -5,6 +5,7 @@ from typing import Annotated
 
 from probe_ext.verdict.values.capacity_estimate import Reason, UserGroup
 from probe_ext.verdict.values.json_types import Amount, Count, Dimension, Fraction, Limits, State
+from probe_ext.verdict.values.others_share import OthersShare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,13 @@ class ServerFigures:
     """how many of them may have begun or ended outside the level"""
     waiting_max: float | None = None
     running_max: float | None = None
+    others: OthersShare | None = None
+    """what the server did for others; null where its counters do not tell"""
+
+    @property
+    def judged(self) -> bool:
+        """Whether its replies answer to this run's load, and not to that of others."""
+        return self.others is None or not self.others.too_much
 
 
 @dataclass(frozen=True, kw_only=True)

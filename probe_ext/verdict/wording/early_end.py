@@ -8,6 +8,7 @@ from probe_ext.verdict.values.columns import numbers, texts
 from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.level_result import LevelResult
 
+ALL_WITH_OTHERS = "others used the server in every level"
 NEVER_STILL = "the number of users was never constant long enough to measure anything"
 _DONE = frozenset({"levels_done", "search_done", "scenario_done"})
 _HOW = {"interrupted": "was interrupted", "terminated": "was terminated"}

@@ -4,10 +4,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from probe_ext.verdict.phrasing.formats import percent
-from probe_ext.verdict.phrasing.plurals import are_or_is, capitalised, cause, listed, people, things
+from probe_ext.verdict.phrasing.plurals import are_or_is, capitalised, cause, listed, things
+from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, GroupCapacity, LevelEstimate
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.json_types import Interval
+from probe_ext.verdict.wording.capacity_phrase import (
+    Phrase,
+    interval_text,
+    proven_phrase,
+    suggested_phrase,
+    too_many,
+)
 from probe_ext.verdict.wording.next_run import REVISIT, NextMeasurement
 
 _NOT_THE_MODEL = {"response_cache": "from a response cache", "cut_answers": "cut short"}
@@ -27,20 +34,20 @@ class Context:
     """rules of the diagnosis that hold"""
     why_no_level: str
     next_measurement: NextMeasurement | None
+    unjudged: Sequence[int] = ()
+    """numbers of users that are not judged because of others' load"""
 
 
-def headline(estimate: CapacityEstimate, context: Context) -> str:
+def answer(estimate: CapacityEstimate, context: Context) -> Answer:
     """Return the whole answer. Whatever makes the run invalid, or the number doubtful, is said first."""
-    answer = " ".join(_sentences(estimate, context))
-    caveats = [_doubts(estimate)]
+    caveats = [_doubts(estimate, context.unjudged)]
     if estimate.served_users is not None and (altered := altered_replies(context.bounds)):
         caveats.insert(0, f"With replies {altered}")
-    for caveat in filter(None, reversed(caveats)):
-        answer = f"{caveat}: {answer[:1].lower()}{answer[1:]}"
-    invalid = [finding for finding in context.findings if finding.makes_invalid]
-    if not invalid:
-        return answer
-    return f"Invalid measurement: {invalid[0].why.rstrip('.')}. Reported result: {answer}"
+    invalid = next((finding.why.rstrip(".") for finding in context.findings if finding.makes_invalid), "")
+    first, rest = _clauses(estimate, context)
+    return Answer(
+        invalid, tuple(filter(None, caveats)), first.before, first.number, first.after, first.interval, " ".join(rest)
+    )
 
 
 def altered_replies(bounds: Sequence[str]) -> str:
@@ -48,26 +55,19 @@ def altered_replies(bounds: Sequence[str]) -> str:
     return listed([words for rule, words in _NOT_THE_MODEL.items() if rule in bounds])
 
 
-def interval_text(interval: Interval) -> str:
-    """Return `43 to 46`, `32 or more`, `8`."""
-    low, high = interval
-    if high is None:
-        return f"{low:,} or more"
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _sentences(estimate: CapacityEstimate, context: Context) -> list[str]:
+def _clauses(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list[str]]:
+    """Return the first clause, and the sentences that follow it."""
     if not estimate.levels:
-        return [f"No answer: {context.why_no_level}."]
-    held, failed = estimate.bracket
-    if held is not None:
-        return [_capacity(estimate, held, failed), *_limit(estimate, context), *_rest(estimate, context)]
-    if failed == 1:
-        return ["Not even 1 person is served.", *_limit(estimate, context), *_groups(estimate, context.needed_share)]
-    return _nothing_held(estimate, context)
+        return Phrase(f"No answer: {context.why_no_level}"), []
+    proven = proven_phrase(estimate)
+    if proven is None:
+        return _nothing_held(estimate, context)
+    if estimate.bracket[0] is None:
+        return proven, [*_limit(estimate, context), *_groups(estimate, context.needed_share)]
+    return proven, [*_limit(estimate, context), *_rest(estimate, context)]
 
 
-def _doubts(estimate: CapacityEstimate) -> str:
+def _doubts(estimate: CapacityEstimate, unjudged: Sequence[int] = ()) -> str:
     """Return what load does not explain, for the start of the answer; empty without."""
     failed = estimate.bracket[1]
     worse, disturbed = (
@@ -75,6 +75,9 @@ def _doubts(estimate: CapacityEstimate) -> str:
         for of in (estimate.contradictions, estimate.disturbed)
     )
     said = []
+    if unjudged and estimate.levels:
+        are = "is" if len(unjudged) == 1 else "are"
+        said.append(f"others used the server at {_users(unjudged)}, which {are} not judged")
     if estimate.drift:
         said.append(f"the server changed during the run (visits to {_users(estimate.drift)} differ)")
     if worse:
@@ -82,17 +85,6 @@ def _doubts(estimate: CapacityEstimate) -> str:
     if disturbed:
         said.append(f"one bad stretch at {_users(disturbed)} may be another client's load")
     return capitalised("; ".join(said))
-
-
-def _capacity(estimate: CapacityEstimate, held: int, failed: int | None) -> str:
-    served = estimate.served_users or held
-    interval = estimate.interval
-    if estimate.placed_by_curve and interval is not None and interval[0] != interval[1]:
-        return f"About {people(served)} can use this at once (95 %: {interval_text(interval)})."
-    if failed is None:
-        return f"At least {people(served)} can use this at once."
-    least = people(served) if failed == served + 1 else f"at least {people(served)}"
-    return f"{capitalised(least)} can use this at once; {_too_many(failed)}."
 
 
 def _limit(estimate: CapacityEstimate, context: Context) -> list[str]:
@@ -121,32 +113,29 @@ def _rest(estimate: CapacityEstimate, context: Context) -> list[str]:
     return [*([said] if said else []), *_groups(estimate, context.needed_share)]
 
 
-def _nothing_held(estimate: CapacityEstimate, context: Context) -> list[str]:
+def _nothing_held(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list[str]]:
     """Say what the data suggest where no level is proven to hold."""
-    failed, lowest = estimate.bracket[1], estimate.levels[0].users
-    guess = estimate.suggestion.users if estimate.suggestion else 0
-    more = _would_tell(context.next_measurement)
-    said = [] if failed is None else [f"{capitalised(_too_many(failed, first=True))}.", *_limit(estimate, context)]
-    if failed == lowest:
-        return [*said, f"Fewer were not tried{more}.", *_groups(estimate, context.needed_share)]
+    failed = estimate.bracket[1]
+    if failed is None:
+        return _suggested(estimate, context), []
+    first, limit = Phrase(capitalised(too_many(failed, first=True))), _limit(estimate, context)
+    if failed == estimate.levels[0].users:
+        more = _would_tell(context.next_measurement)
+        return first, [*limit, f"Fewer were not tried{more}.", *_groups(estimate, context.needed_share)]
+    return first, [*limit, f"{_suggested(estimate, context)}."]
+
+
+def _suggested(estimate: CapacityEstimate, context: Context) -> Phrase:
     groups = _groups(estimate, context.needed_share)
     if groups:
-        return [*said, f"Nothing is proven, as users are not served alike: {groups[0]}"]
+        return Phrase(f"Nothing is proven, as users are not served alike: {groups[0].rstrip('.')}")
     revisit = [level.users for level in estimate.levels if REVISIT & {*level.reasons}]
     if revisit:
-        return [*said, f"{_users(revisit)} {'is' if len(revisit) == 1 else 'are'} not proven{more}."]
+        more = _would_tell(context.next_measurement)
+        return Phrase(f"{_users(revisit)} {'is' if len(revisit) == 1 else 'are'} not proven{more}")
+    guess = estimate.suggestion.users if estimate.suggestion else 0
     more = _would_tell(context.next_measurement, [guess] if guess else ())
-    return [*said, f"{_probably(estimate)}, not proven{more}."]
-
-
-def _probably(estimate: CapacityEstimate) -> str:
-    guess = estimate.suggestion
-    if guess is None or not guess.users:
-        lowest = estimate.levels[0].users
-        return f"Probably fewer than {people(lowest)}" if lowest > 1 else "Probably not even 1 person"
-    if guess.high is None:
-        return f"Probably at least {people(guess.users)}"
-    return f"Probably about {people(guess.users)} ({interval_text((guess.low, guess.high))})"
+    return Phrase(f"{suggested_phrase(estimate)}, not proven{more}")
 
 
 def _open(levels: Sequence[LevelEstimate]) -> str:
@@ -195,11 +184,6 @@ def _capacity_of_others(groups: GroupCapacity) -> str:
     if groups.others is not None:
         return f"; for the others about {int(groups.others):,} ({interval_text(interval)})"
     return f"; for the others {interval_text(interval) if interval[1] else f'at least {interval[0]:,}'}"
-
-
-def _too_many(failed: int, *, first: bool = False) -> str:
-    """Return `16 are too many`, `16 people at once are too many`."""
-    return f"{people(failed)} at once are too many" if first else f"{failed:,} are too many"
 
 
 def _users(users: Sequence[int]) -> str:

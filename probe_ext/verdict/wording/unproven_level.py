@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from probe_ext.verdict.inference.least_proof import is_provable
 from probe_ext.verdict.phrasing.formats import percent
 from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.values.capacity_estimate import Criteria
 from probe_ext.verdict.values.level_result import LevelResult
 
 _REASONS = {
@@ -14,9 +16,21 @@ _REASONS = {
     "contradicts_higher_level": "more users were served better",
     "needs_second_visit": "one bad stretch explains it, perhaps another client's load; it needs a second visit",
     "visits_disagree": "its visits differ by more than chance",
+    "other_load": "others used the server meanwhile",
 }
 
-_NOT_SETTLED_BY_REPLIES = {"users_differ", "contradicts_higher_level", "visits_disagree", "needs_second_visit"}
+_NOT_SETTLED_BY_REPLIES = {
+    *("users_differ", "contradicts_higher_level", "visits_disagree", "needs_second_visit", "other_load"),
+}
+
+
+def unprovable(profile_name: str, criteria: Criteria) -> tuple[str, str]:
+    """Say that a profile asks for more than any run can prove, and what follows; empty texts if it does not."""
+    if is_provable(criteria):
+        return "", ""
+    share = f"{100 * criteria.served_share:g} %"
+    title = f"No run proves that {share} of the replies are served, as the profile {profile_name} requires."
+    return title, "Levels can fail, but none can hold. Set users.served_share in the profile to 0.99 or less."
 
 
 def reason_in_words(reasons: Sequence[str]) -> str:

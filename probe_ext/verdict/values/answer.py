@@ -1,0 +1,49 @@
+"""The answer in plain words, in parts that a page may set apart."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Parts of the sentence, each empty where there is nothing to say."""
+
+    invalid: str
+    """why the measurement is invalid"""
+    caveats: tuple[str, ...]
+    """what makes the number doubtful"""
+    before: str
+    """of the first clause, up to its number"""
+    number: str
+    """of people"""
+    after: str
+    """of the first clause, after its number"""
+    interval: str
+    """limits of the number"""
+    rest: str
+    """all further sentences"""
+
+    @property
+    def opening(self) -> str:
+        """The caveats and what stands before the number."""
+        said = self.before
+        for caveat in reversed(self.caveats):
+            said = f"{caveat}: {said[:1].lower()}{said[1:]}".rstrip()
+        return said
+
+    @property
+    def clause(self) -> str:
+        """What follows the number, to the full stop."""
+        limits = f"(95 %: {self.interval})" if self.interval else ""
+        return f"{' '.join(filter(None, (self.after, limits)))}."
+
+    @property
+    def reported(self) -> str:
+        """The whole answer, whether the measurement is valid or not."""
+        first = " ".join(filter(None, (self.opening, self.number)))
+        return " ".join(filter(None, (f"{first} {self.clause}" if self.after else f"{first}.", self.rest)))
+
+    @property
+    def sentence(self) -> str:
+        """The answer as one text."""
+        invalid = f"Invalid measurement: {self.invalid}. Reported result: " if self.invalid else ""
+        return invalid + self.reported

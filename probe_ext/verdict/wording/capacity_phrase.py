@@ -1,0 +1,64 @@
+"""How many people can use a server, in a few words: the same for the report's sentence and the live page."""
+
+from dataclasses import dataclass
+
+from probe_ext.verdict.phrasing.plurals import people
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
+from probe_ext.verdict.values.json_types import Interval
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A clause without its full stop, in parts: a page emphasises the number."""
+
+    before: str
+    number: str = ""
+    after: str = ""
+    interval: str = ""
+    """limits that stand in brackets; empty if they say no more than the clause"""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.before, self.number, self.after, self.limits)))
+
+    @property
+    def limits(self) -> str:
+        """The interval in its brackets; empty without one."""
+        return f"(95 %: {self.interval})" if self.interval else ""
+
+
+def proven_phrase(estimate: CapacityEstimate) -> Phrase | None:
+    """Return `About 44 people can use this at once (95 %: 43 to 46)` and the like; None where nothing is proven."""
+    (held, failed), interval = estimate.bracket, estimate.interval
+    if held is None:
+        return Phrase("Not even", "1", "person is served") if failed == 1 else None
+    served = estimate.served_users or held
+    number, after = f"{served:,}", f"{'person' if served == 1 else 'people'} can use this at once"
+    if estimate.placed_by_curve and interval is not None and interval[0] != interval[1]:
+        return Phrase("About", number, after, interval_text(interval))
+    if failed is None:
+        return Phrase("At least", number, after)
+    return Phrase("" if failed == served + 1 else "At least", number, f"{after}; {too_many(failed)}")
+
+
+def suggested_phrase(estimate: CapacityEstimate) -> Phrase:
+    """Return what the data suggest where no level is proven to hold: `Probably about 12 people (8 to 16)`."""
+    guess = estimate.suggestion
+    if guess is None or not guess.users:
+        lowest = estimate.levels[0].users
+        return Phrase(f"Probably fewer than {people(lowest)}" if lowest > 1 else "Probably not even 1 person")
+    if guess.high is None:
+        return Phrase(f"Probably at least {people(guess.users)}")
+    return Phrase(f"Probably about {people(guess.users)} ({interval_text((guess.low, guess.high))})")
+
+
+def interval_text(interval: Interval) -> str:
+    """Return `43 to 46`, `32 or more`, `8`."""
+    low, high = interval
+    if high is None:
+        return f"{low:,} or more"
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def too_many(failed: int, *, first: bool = False) -> str:
+    """Return `16 are too many`, `16 people at once are too many`."""
+    return f"{people(failed)} at once are too many" if first else f"{failed:,} are too many"

@@ -1,0 +1,1 @@
+"""An hour under a server, and beside a stranger on the master's port, that try everything: `make soak-hostile`."""
