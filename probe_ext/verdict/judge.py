@@ -20,7 +20,6 @@ from probe_ext.verdict.results.gpu_use import gpu_use
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
-from probe_ext.verdict.server.gpu_series import read_gpus
 from probe_ext.verdict.server.others import others_by_level
 from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.pause_summary import pauses
@@ -107,7 +106,7 @@ def judge(
         goodput=goodput(undisturbed),
         team=team_size,
         cost=cost(at, team_size, given.price_per_hour),
-        gpu=gpu_use(read_gpus(evidence.gpu), levels, proven),
+        gpu=gpu_use(evidence, levels, proven),
         next_step=next_step(more, overall),
         next_command=next_command(evidence.manifest, overall, more, invalid=verdict == "invalid"),
         dispersion=overall.dispersion,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from regimes import evidence_of, ruling
-from worlds import CHAT, columns, evidence, staircase, steady
+from worlds import CHAT, columns, evidence, manifest, staircase, steady, worker
 
 from probe_ext.measure.table_rows import GpuRow
 from probe_ext.sim.engine import gpu_model
@@ -102,6 +102,16 @@ def test_energy_that_was_not_measured_is_missing(rows: list[GpuRow], why: str) -
     assert (found.joules_per_1000_tokens, found.joules_per_user_hour, found.energy_from) == (None, None, None)
     assert why in found.why_no_energy
     assert why in found.sentence
+
+
+def test_an_exporter_that_was_never_read_leaves_every_energy_incomplete() -> None:
+    rows = gpu_rows(powered(200.0))
+    stated = manifest(options={"gpu_metrics": ["http://gpu#0", "http://other/metrics#1"]}, workers=[worker(started=1)])
+    run = evidence(steady(USERS, 0.0, SECONDS), staircase((USERS, SECONDS)), gpu=columns_of(rows), manifest=stated)
+    found = judge(run, CHAT).gpu
+    assert found is not None
+    assert (found.joules_per_1000_tokens, found.joules_per_user_hour) == (None, None)
+    assert found.why_no_energy == "http://other/metrics could not be read"
 
 
 def test_no_gpu_no_figures() -> None:

@@ -11,23 +11,45 @@ per token in MLPerf Power (arXiv:2410.12032), over users instead of queries.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.phrasing.formats import count, decimals
 from probe_ext.verdict.phrasing.plurals import people, things
-from probe_ext.verdict.server.gpu_series import Energy, Gpu, GpuState, busiest, energy, state, update_interval
+from probe_ext.verdict.server.gpu_series import (
+    Energy,
+    Gpu,
+    GpuState,
+    busiest,
+    energy,
+    read_gpus,
+    state,
+    update_interval,
+)
 from probe_ext.verdict.server.server_series import Engine
+from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.gpu_types import GpuLevel, GpuUse
 from probe_ext.verdict.values.level_result import LevelResult
+from probe_ext.verdict.values.manifest_view import mapping
 
 SECONDS_PER_HOUR = 3600.0
 
 
-def gpu_use(gpus: Mapping[Engine, Gpu], levels: Sequence[LevelResult], proven: int | None) -> GpuUse | None:
+def _unread(manifest: Mapping[str, Any], gpus: Mapping[Engine, Gpu]) -> tuple[str, ...]:
+    """Return the exporters that were to be read (`--gpu-metrics`) and never were: their GPUs' energy is missing."""
+    given = mapping(manifest.get("options")).get("gpu_metrics")
+    urls = [str(url).partition("#")[0] for url in given] if isinstance(given, list) else []
+    return tuple(url for url in urls if url not in {read for read, _ in gpus})
+
+
+def gpu_use(evidence: Evidence, levels: Sequence[LevelResult], proven: int | None) -> GpuUse | None:
     """Return what the GPUs did; None where none was read. `proven`: the proven capacity, in users."""
+    gpus = read_gpus(evidence.gpu)
     if not gpus:
         return None
-    energies = [energy(gpus, _span(level)) for level in levels]
+    unread = _unread(evidence.manifest, gpus)
+    incomplete = Energy(None, None, f"{unread[0]} could not be read") if unread else None
+    energies = [incomplete or energy(gpus, _span(level)) for level in levels]
     at_capacity = [
         (level, found)
         for level, found in zip(levels, energies, strict=True)
