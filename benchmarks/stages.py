@@ -16,13 +16,13 @@ from typing import Any
 from gevent.monkey import get_original
 
 from benchmarks.probe_run import READING
+from probe_ext.access.endpoint import Endpoint
 from probe_ext.client import reply
 from probe_ext.client.wire import kernel_receive, socket_reactor
 from probe_ext.client.wire.connection import Connection
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.users import recorder
-from probe_ext.swarm.users.endpoint import Endpoint
 from probe_ext.swarm.users.llm import Llm
 from probe_ext.target.poller import Poller
 

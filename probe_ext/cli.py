@@ -23,6 +23,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("probe_ext.swarm.commands.worker_command", "run users for a master on another machine"),
     "report": ("probe_ext.report.report_command", "build the report of a run from its files"),
     "merge": ("probe_ext.run.merge_command", "merge rows that a lost worker kept on its disk into a run"),
+    "doctor": (
+        "probe_ext.inspection.doctor.doctor_command",
+        "check whether a server and this machine are fit for a load test",
+    ),
+    "warmup": ("probe_ext.inspection.warmup.warmup_command", "warm a server up, and say when it is warm"),
+    "scout": ("probe_ext.inspection.scout.scout_command", "compare several servers by a short probe, or watch them"),
     "list": ("probe_ext.listing", "list scenarios and SLO profiles"),
     "calibrate": (
         "probe_ext.swarm.commands.calibrate_command",

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,9 +23,21 @@ import yaml
 import probe_ext
 from probe_ext.cli import COMMANDS
 from probe_ext.exit_codes import ExitCode
+from probe_ext.inspection.doctor import doctor_command
+from probe_ext.inspection.doctor.examine import Examination
+from probe_ext.inspection.doctor.outputs import as_json
+from probe_ext.inspection.finding import TITLES
+from probe_ext.inspection.machine import calibration_store
+from probe_ext.inspection.scout import scout_command
+from probe_ext.inspection.scout.board_view import document
+from probe_ext.inspection.scout.cheats import Sign, Suspicion
+from probe_ext.inspection.scout.exposure import OpenPage
+from probe_ext.inspection.scout.leaderboard import State, ranked
+from probe_ext.inspection.scout.rolling_window import Outage, RollingWindow
+from probe_ext.inspection.warmup import warmup_command
 from probe_ext.measure.findings import FINDING_NAMES
 from probe_ext.measure.outcome import Outcome
-from probe_ext.measure.table_rows import GapRow, ReplyRow, Row, ServerRow, UserRow, columns
+from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, Row, ServerRow, UserRow, columns
 from probe_ext.report import report_command
 from probe_ext.report.inputs import prometheus_import
 from probe_ext.report.outputs.capacity_schema import capacity_schema
@@ -41,8 +54,9 @@ from probe_ext.sim.personality import personality_names
 from probe_ext.sim.profile import load_profile
 from probe_ext.sim.serving.backend import ServerOptions
 from probe_ext.swarm.commands import calibrate_command, worker_command
-from probe_ext.swarm.preparation import calibration_store
 from probe_ext.target.engine_metrics import ENGINES
+from probe_ext.target.gpu.exporters import EXPORTERS
+from probe_ext.target.gpu.gpu_quantities import GPU_QUANTITIES
 from probe_ext.target.quantities import QUANTITIES
 from probe_ext.tls_trust import PASSPHRASE_VARIABLE
 from probe_ext.verdict.values.ruling_types import RULE_NAMES
@@ -118,7 +132,7 @@ import json
 from types import SimpleNamespace
 from locust.argument_parser import get_parser
 from probe_ext.swarm.users.llm import Llm
-from probe_ext.swarm.users.prompt_source import Prompts
+from probe_ext.access.prompt_source import Prompts
 from probe_ext.swarm.web.exporter import Exporter
 runner = SimpleNamespace(user_count=1, target_user_count=1, clients={})
 lines = Exporter(SimpleNamespace(runner=runner)).page().decode().splitlines()
@@ -211,7 +225,7 @@ FOREIGN_FLAGS = {
 
 
 def test_mentioned_flags_exist(locust_names: dict[str, set[str]]) -> None:
-    modules = (report_command, sim_command, worker_command)
+    modules = (report_command, sim_command, worker_command, doctor_command, warmup_command, scout_command)
     ours = {o.flag for o in OPTIONS} | {flag for module in modules for flag in flags_of(module)}
     known = ours | {"--help", "--version"} | FOREIGN_FLAGS | locust_names["flags"]
     for page in PAGES:
@@ -240,6 +254,48 @@ def test_options_of_worker() -> None:
     assert {names([row])[0]: row[1] for row in rows} == true
 
 
+@pytest.mark.parametrize(
+    ("page", "heading", "module"),
+    [
+        ("docs/doctor.md", "Is this server fit for a load test?", doctor_command),
+        ("docs/warm-up.md", "Warming a server up", warmup_command),
+        ("docs/scout.md", "Comparing servers", scout_command),
+    ],
+)
+def test_options_of_doctor_and_warmup(page: str, heading: str, module: Any) -> None:
+    rows = tables(section(page, heading))[0]
+    true = {
+        flag: "off" if default is False else "–" if default is None else f"`{default}`"
+        for flag, default in flags_of(module).items()
+    }
+    written = {flag: row[1] for row in rows for flag in names([row])}
+    of_a_run = {option.flag for option in OPTIONS}
+    assert {flag: "as in a run" if flag in of_a_run else default for flag, default in true.items()} == written
+
+
+def test_checks_of_the_doctor() -> None:
+    assert documented("docs/doctor.md", "Checks") == list(TITLES)
+
+
+def test_keys_of_the_doctors_document() -> None:
+    server = SimpleNamespace(url="u", kind="k", version="v", model="m", max_model_len=1)
+    plan = SimpleNamespace(users=1, input_tokens=1, max_tokens=1, seconds=1.0)
+    written = json.loads(as_json(Examination(server, plan, (), 0.0, 1.0, True)))  # type: ignore[arg-type]
+    rows = tables(section("docs/doctor.md", "The JSON document"))[0]
+    assert names(rows) == list(written)
+    assert names(rows, 1)[:4] == list(written["server"])
+
+
+def test_keys_of_the_scouts_document() -> None:
+    state = State("u", None, (OpenPage("/p", "", False),), False, RollingWindow(1.0).figures(), None,
+                  (Outage(0.0, None, None),), Suspicion((Sign("n", "e"),), ()))  # fmt: skip
+    (server,) = document(ranked([state]), str, 1.0)["servers"]
+    top, configured, figures = tables(section("docs/scout.md", "The document for programs"))
+    assert names(top) == list(server)
+    assert names(configured) == list(server["configuration"])
+    assert names(figures) == list(server["figures"])
+
+
 def test_commands() -> None:
     told = text("README.md") + "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
     code = [
@@ -251,6 +307,11 @@ def test_commands() -> None:
 
 
 def test_exit_codes() -> None:
+    for page, heading in (
+        ("docs/doctor.md", "Exit codes of the doctor"),
+        ("docs/warm-up.md", "Exit codes of the warm-up"),
+    ):
+        assert {int(row[0]) for row in tables(section(page, heading))[0]} == set(ExitCode) - {ExitCode.INTERRUPTED}
     for page, heading in (("README.md", "Headless, in CI"), ("docs/ci.md", "Exit codes")):
         assert {int(row[0]) for row in tables(section(page, heading))[0]} == set(ExitCode)
 
@@ -269,7 +330,13 @@ def test_make_targets() -> None:
 
 @pytest.mark.parametrize(
     ("heading", "row_type"),
-    [("requests.csv", ReplyRow), ("gaps.csv", GapRow), ("users.csv", UserRow), ("server.csv", ServerRow)],
+    [
+        ("requests.csv", ReplyRow),
+        ("gaps.csv", GapRow),
+        ("users.csv", UserRow),
+        ("server.csv", ServerRow),
+        ("gpu.csv", GpuRow),
+    ],
 )
 def test_columns(heading: str, row_type: type[Row]) -> None:
     assert tuple(documented("docs/run-directory.md", heading)) == columns(row_type)
@@ -308,7 +375,11 @@ def _files() -> list[str]:
 def test_files_of_a_run(real_run: Path) -> None:
     patterns = [name for name in _files() if "*" in name]
     written = {next((p for p in patterns if Path(file.name).match(p)), file.name) for file in real_run.iterdir()}
-    assert written == set(_files()) - {directory.SERVER_PROMETHEUS, directory.PROMETHEUS}  # not requested
+    assert written == set(_files()) - {
+        directory.SERVER_PROMETHEUS,
+        directory.PROMETHEUS,
+        directory.GPU,
+    }  # not requested
     constants = {value for name, value in vars(directory).items() if name.isupper() and isinstance(value, str)}
     assert constants - {directory.LOCUST_PREFIX} <= set(_files())
 
@@ -366,7 +437,8 @@ def test_keys_of_capacity_json() -> None:
     sections = {name: _object_keys(key) for name, key in SCHEMA["properties"].items()}
     sections |= {name: _object_keys(SCHEMA["$defs"][of]["properties"][name])
                  for name, of in (("worse_group", "LevelResult"), ("others", "LevelResult"), ("rules", "Diagnosis"),
-                                  ("forecasts", "KvHeadroom"), ("shared", "GroupCapacity"))}  # fmt: skip
+                                  ("forecasts", "KvHeadroom"), ("shared", "GroupCapacity"),
+                                  ("by_level", "GpuUse"))}  # fmt: skip
     assert written == {name: keys for name, keys in sections.items() if keys}
 
 
@@ -398,7 +470,7 @@ def test_terms_that_every_reader_needs() -> None:
 
 
 def test_quantities_by_engine() -> None:
-    listed, engines = tables(text("docs/metrics.md"))
+    listed, engines, *_ = tables(text("docs/metrics.md"))
     written = [(names([row])[0], *row[1:4], row[4]) for row in listed]
     assert written == [(f"{q.name}", q.unit, q.kind, q.over, q.meaning) for q in QUANTITIES.values()]
     head = next(line for line in text("docs/metrics.md").splitlines() if line.startswith("| quantity | `"))
@@ -420,6 +492,15 @@ def test_rules_of_the_diagnosis() -> None:
             == SCHEMA["$defs"]["Ruling"]["properties"]["rule"]["enum"]
         )
         assert all(all(cell.strip("– ") for cell in row) for row in rows), "a cell is empty"
+
+
+def test_gpu_quantities_by_exporter() -> None:
+    listed, exporters = tables(section("docs/metrics.md", "GPU metrics"))
+    assert [(names([row])[0], *row[1:]) for row in listed] == [
+        (q.name, q.unit, q.kind, q.meaning) for q in GPU_QUANTITIES.values()
+    ]
+    told = [{source.quantity for source in exporter.sources} for exporter in EXPORTERS]
+    assert exporters == [[f"`{name}`", *("●" if name in one else "–" for one in told)] for name in GPU_QUANTITIES]
 
 
 # --- the simulated server, and what comes with the package ---

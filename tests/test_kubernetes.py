@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from probe_ext.access.scenario import find_locustfile
 from probe_ext.settings.options import OPTIONS
 from probe_ext.settings.secrets import API_KEY_VARIABLE
-from probe_ext.swarm.commands.run_command import find_locustfile
 from scripts.kubernetes import EXAMPLE, problems
 
 ROOT = Path(__file__).resolve().parents[1]

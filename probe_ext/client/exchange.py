@@ -5,6 +5,7 @@ is not taken for a token.
 """
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import gevent
@@ -56,25 +57,30 @@ class Exchange:
         secret: Secrets,
         free: float | None = None,
         choices: int = 1,
-        until_first: bool = False,
+        hang_up_after: int | None = None,
     ) -> None:
         """Prepare one request.
 
         `due`: when the user wanted to send; `free`: when its previous reply ended, if that was later; `choices`: the
-        request's `n`; `until_first`: end the exchange ourselves once the first token is there.
+        request's `n`; `hang_up_after`: token events after which to close the connection.
         """
         self._connection = connection
         self._request = request
         self._limits = limits
         self._marks = Marks(due=due)
         self._streamed = streamed
+        self._hang_up_after = hang_up_after
         self._could_send = due if free is None else max(due, free)
         self._reader = ReplyReader(secret, choices)
         self._stream: ResponseStream | None = None
         self._ending: Ending | None = Ending(Outcome.ENDED_BY_US)
         self._cancelled = False
-        self._until_first = until_first
         self._segments_before: int | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The response's headers, by their names in lower case."""
+        return self._reader.response.headers
 
     def cancel(self) -> None:
         """End the exchange now, as ended by us."""
@@ -164,8 +170,10 @@ class Exchange:
             self._parse_arrivals(stream)
             if self._is_over(stream):
                 return self._failure_ending(stream)
-            if self._cancelled or (self._until_first and self._reader.decoder.last_at is not None):
+            if self._cancelled:
                 return Ending(Outcome.ENDED_BY_US)
+            if self._has_enough():
+                return Ending(Outcome.HUNG_UP, f"hung up after {self._hang_up_after} token events")
             now = clock.monotonic()
             deadline, ending = self._next_deadline()
             if now < deadline:
@@ -189,7 +197,12 @@ class Exchange:
                 break
             self._reader.feed(arrivals)
         self._marks.headers = self._reader.response.headers_at
-        stream.defer_wakeups = self._reader.expects_events
+        stream.defer_wakeups = self._reader.expects_events and self._hang_up_after is None
+
+    def _has_enough(self) -> bool:
+        if self._hang_up_after is None:
+            return False
+        return sum(len(choice.events.at) for choice in self._reader.decoder.choices.values()) >= self._hang_up_after
 
     def _is_over(self, stream: ResponseStream) -> bool:
         return stream.ended or self._reader.failure is not None or self._reader.response.complete

@@ -7,6 +7,7 @@ from typing import Any
 from probe_ext.live import history
 from probe_ext.live.cpu_load import CpuTrack
 from probe_ext.live.failures import Failures
+from probe_ext.live.gpu_now import GpuNow
 from probe_ext.live.history import History
 from probe_ext.live.live_levels import LevelNow, Levels, Rules
 from probe_ext.live.named_stats import Names, Streaming
@@ -14,7 +15,7 @@ from probe_ext.live.reply_batch import judge
 from probe_ext.live.server_now import ServerNow
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.live.window import Window, WindowFigures
-from probe_ext.measure.table_rows import ReplyRow, ServerRow, UserRow
+from probe_ext.measure.table_rows import GpuRow, ReplyRow, ServerRow, UserRow
 from probe_ext.verdict.levels.find_levels import STOPPING
 
 COLUMNS = {
@@ -33,6 +34,9 @@ COLUMNS = {
     "waiting": history.largest,
     "preemptions": history.total,
     "failed": history.total,
+    "gpu_utilisation": history.largest,
+    "gpu_power": history.largest,
+    "gpu_temperature": history.largest,
 }
 """what is drawn over time, and how several seconds are merged into one point: the worst, or the last"""
 
@@ -63,6 +67,12 @@ class Now:
     preemptions: int | None
     """since the run began"""
     server_heard: float | None
+    gpu_utilisation: float | None
+    """of the busiest GPU"""
+    gpu_power: float | None
+    """watts, all GPUs together"""
+    gpu_temperature: float | None
+    """°C, of the hottest GPU"""
     settles_in: float | None
     """seconds until the level's measured part starts"""
     level: LevelNow | None
@@ -81,6 +91,7 @@ class LiveRun:
         self.cpu = CpuTrack()
         self._monitor = monitor
         self._window, self._server, self._failures = Window(), ServerNow(metrics_every), Failures()
+        self._gpus = GpuNow(metrics_every)
         self._new_rows: list[ReplyRow] = []
         self._replies = self._failed_before = 0
         self._last_reply: float | None = None
@@ -97,6 +108,10 @@ class LiveRun:
     def on_server(self, rows: Sequence[ServerRow]) -> None:
         """Add server metrics."""
         self._server.add(rows)
+
+    def on_gpu(self, rows: Sequence[GpuRow]) -> None:
+        """Add GPU metrics."""
+        self._gpus.add(rows)
 
     def on_users(self, row: UserRow) -> None:
         """Note the number of users."""
@@ -142,6 +157,9 @@ class LiveRun:
             waiting=waiting,
             preemptions=self._server.preemptions,
             server_heard=self._server.last_row,
+            gpu_utilisation=self._gpus.busiest(t),
+            gpu_power=self._gpus.power(t),
+            gpu_temperature=self._gpus.hottest(t),
             settles_in=self.levels.settled_in(t),
             level=self.levels.present,
         )

@@ -16,6 +16,7 @@ FindingName = Literal[
     "engine_shares",
     "equal_failures",
     "files",
+    "gpu_metrics",
     "held_back",
     "held_in_events",
     "in_order",

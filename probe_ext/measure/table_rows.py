@@ -150,6 +150,19 @@ class ServerRow:
     """seconds that the call took; `t` is its middle"""
 
 
+@dataclass(frozen=True, slots=True)
+class GpuRow:
+    """A value of one GPU at one time: a row of `gpu.csv`."""
+
+    t: float
+    url: str
+    gpu: str
+    """as the exporter names it: a number or a UUID"""
+    quantity: str
+    """canonical name, see docs/metrics.md"""
+    value: float
+
+
 DEADLINE_COLUMNS = frozenset({"deadlines", "deadlines_missed"})
 """columns that hold for one SLO profile only"""
 _SERVER_TIMES = ("server_ttft", "server_queue", "server_itl")
@@ -159,7 +172,7 @@ OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {
 }
 """columns that runs of earlier versions lack"""
 
-Row = ReplyRow | GapRow | UserRow | ServerRow
+Row = ReplyRow | GapRow | UserRow | ServerRow | GpuRow
 
 REPLY_MARKS = ("due", "sent", "headers", "first", "first_visible", "last", "end", "gap_start")
 GAP_MARKS = ("start", "end")
@@ -170,7 +183,7 @@ def columns(row_type: type[Row]) -> tuple[str, ...]:
     return tuple(f.name for f in fields(row_type))
 
 
-_columns = {kind: columns(kind) for kind in (ReplyRow, GapRow, UserRow, ServerRow)}
+_columns = {kind: columns(kind) for kind in (ReplyRow, GapRow, UserRow, ServerRow, GpuRow)}
 _readers = {kind: attrgetter(*names) for kind, names in _columns.items()}
 
 

@@ -15,6 +15,7 @@ REQUESTS = "requests.csv"
 GAPS = "gaps.csv"
 USERS = "users.csv"
 SERVER = "server.csv"
+GPU = "gpu.csv"
 SERVER_PROMETHEUS = "server-prometheus.csv"
 PROMETHEUS = "server-prometheus.json"
 SKETCHES = "sketches.jsonl"
@@ -26,7 +27,7 @@ SUMMARY = "summary.md"
 JUNIT = "junit.xml"
 
 _RUN_FILE_PATTERNS = (
-    *(MANIFEST, REQUESTS, GAPS, USERS, SERVER, SERVER_PROMETHEUS, PROMETHEUS, SKETCHES),
+    *(MANIFEST, REQUESTS, GAPS, USERS, SERVER, GPU, SERVER_PROMETHEUS, PROMETHEUS, SKETCHES),
     *(PAUSES, CAPACITY_JSON, CAPACITY_HTML, SUMMARY, JUNIT),
     *("requests-*.csv", "gaps-*.csv", "worker-*.json", f"{LOCUST_PREFIX}_*.csv"),
     *("*.json.new", "*.jsonl.new", "*.csv.new"),

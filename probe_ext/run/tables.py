@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from probe_ext.measure.safe_text import printable
-from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow, columns, values_of
+from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, ServerRow, UserRow, columns, values_of
 from probe_ext.run.manifest import replace_text
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """A spreadsheet would run such a text from a server as a formula; after an apostrophe it is shown."""
-R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow)
+R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow, GpuRow)
 
 
 class TableWriter(Generic[R]):

@@ -161,6 +161,12 @@ class Options:
     )
     metrics_every: float = _option(read.positive_seconds, "1s", "interval between metrics scrapes", "TIME")
     no_metrics: bool = _flag("do not scrape the server's metrics")
+    gpu_metrics: tuple[str, ...] = _option(
+        read.url_list,
+        "",
+        "URLs of GPU exporters (DCGM, nvidia_gpu_exporter, AMD), comma-separated; URL#0+1: only these GPUs",
+        "URL,…",
+    )
     prometheus: str | None = _option(
         prometheus_url, "", "query server metrics from this Prometheus after the run, instead of scraping", "URL"
     )
@@ -209,7 +215,9 @@ class Options:
 
     def as_json(self) -> dict[str, Any]:
         """Return all options for the manifest, without credentials in URLs."""
-        return {**asdict(self), "metrics_url": tuple(urls.shown(url) for url in self.metrics_url)}
+        metrics = tuple(urls.shown(url) for url in self.metrics_url)
+        gpus = tuple(urls.shown_gpus(url) for url in self.gpu_metrics)
+        return {**asdict(self), "metrics_url": metrics, "gpu_metrics": gpus}
 
 
 OPTIONS: tuple[Option, ...] = tuple(Option(f.name, **f.metadata) for f in fields(Options))

@@ -9,7 +9,19 @@
 ``held-back``       3 % of events are empty; their text comes with the next (as with byte-level tokenizers)
 ``early-role``      the role-only event is sent immediately, not with the first token
 ``cold-start``      the first step at each batch size takes ``warmup_s`` (see the profile) longer
+``hot-gpu``         badly cooled: above 83 °C the card lowers its clock, and every step takes longer
 ``no-details``      usage without ``prompt_tokens_details`` (vLLM's default)
+``no-cancel``       goes on generating when the client hangs up
+``lumps``           a proxy holds bytes back: 16 events leave together
+``unstreamed``      requests for streams get one JSON document
+``no-prefix-cache`` every prompt is computed in full
+``wrong-usage``     usage counts twice the tokens
+``no-usage``        streams without usage
+``small-context``   a context of 256 tokens
+``few-files``       at most 64 open files (a process of its own only)
+``replicas``        reads of /metrics alternate between two servers
+``wrong-clock``     the ``Date`` of responses is an hour ahead
+``no-keep-alive``   every response closes its connection
 ==================  ==================================================================================
 """
 
@@ -19,6 +31,10 @@ from typing import Any
 from probe_ext.sim.profile import Profile
 
 CHUNKY_INTERVAL = 4
+LUMP_EVENTS = 16
+SMALL_CONTEXT_TOKENS = 256
+FEW_FILES = 64
+WRONG_CLOCK_S = 3600
 
 
 class PersonalityError(ValueError):
@@ -37,10 +53,26 @@ class Personality:
     early_role: bool = False
     cold: bool = False
     details: bool = True
+    hot_gpu: bool = False
+    cancels: bool = True
+    lump_events: int = 1
+    streams: bool = True
+    prefix_caching: bool = True
+    usage_factor: int = 1
+    """0: no usage in streams"""
+    context: int | None = None
+    open_files: int | None = None
+    replicas: bool = False
+    clock_ahead_s: int = 0
+    keep_alive: bool = True
 
     def applied(self, profile: Profile) -> Profile:
         """Return the profile with this personality's changes."""
-        return replace(profile, max_num_seqs=1, prefix_caching=False) if self.sequential else profile
+        if self.sequential:
+            profile = replace(profile, max_num_seqs=1, prefix_caching=False)
+        if self.context is not None:
+            profile = replace(profile, max_model_len=min(profile.max_model_len, self.context))
+        return profile if self.prefix_caching else replace(profile, prefix_caching=False)
 
 
 _PERSONALITIES: dict[str, dict[str, Any]] = {
@@ -52,7 +84,19 @@ _PERSONALITIES: dict[str, dict[str, Any]] = {
     "held-back": {"held_back": True},
     "early-role": {"early_role": True},
     "cold-start": {"cold": True},
+    "hot-gpu": {"hot_gpu": True},
     "no-details": {"details": False},
+    "no-cancel": {"cancels": False},
+    "lumps": {"lump_events": LUMP_EVENTS},
+    "unstreamed": {"streams": False},
+    "no-prefix-cache": {"prefix_caching": False},
+    "wrong-usage": {"usage_factor": 2},
+    "no-usage": {"usage_factor": 0},
+    "small-context": {"context": SMALL_CONTEXT_TOKENS},
+    "few-files": {"open_files": FEW_FILES},
+    "replicas": {"replicas": True},
+    "wrong-clock": {"clock_ahead_s": WRONG_CLOCK_S},
+    "no-keep-alive": {"keep_alive": False},
 }
 
 

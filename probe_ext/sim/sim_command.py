@@ -101,7 +101,7 @@ def _options(args: argparse.Namespace) -> ServerOptions:
 
 
 async def _serve(options: ServerOptions, host: str, port: int) -> None:
-    _raise_open_file_limit()
+    _set_open_file_limit(options.personality.open_files)
     _relax_garbage_collection()
     server = Server(options)
     # Handler cancellation: when a client disconnects, its request is aborted in the engine.
@@ -146,7 +146,7 @@ def _relax_garbage_collection() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def _raise_open_file_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _set_open_file_limit(limit: int | None) -> None:
+    """Set the personality's limit; without one, the largest that is allowed."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit or hard, hard))

@@ -7,7 +7,8 @@ from typing import Any
 from probe_ext.settings.options import OPTIONS, Option
 
 _NOT_IN_WEB = {
-    *("metrics_url", "prometheus", "prometheus_match", "slo", "out", "force", "no_report", "fail_under_users"),
+    *("metrics_url", "gpu_metrics", "prometheus", "prometheus_match"),
+    *("slo", "out", "force", "no_report", "fail_under_users"),
     *("tls_ca", "tls_client_cert", "tls_client_key"),
     "header_env",  # it would let whoever opens the page send any of our secrets to the server
 }

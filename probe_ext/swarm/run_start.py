@@ -8,6 +8,9 @@ import gevent
 from locust.runners import MasterRunner
 
 from probe_ext.exit_codes import ExitCode
+from probe_ext.inspection.planned_run import planned_run
+from probe_ext.inspection.quick import lines_to_print, machine_findings
+from probe_ext.inspection.replies.streaming import streaming
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.run.directory import RunDirectoryError
@@ -18,7 +21,6 @@ from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.master.run_view import view_of
-from probe_ext.swarm.preparation import calibration_store
 from probe_ext.swarm.preparation.preflight import (
     Preflight,
     PreparedRun,
@@ -83,18 +85,21 @@ class RunStart:
             self._quit(self._report_refusal(self._prepared))
         if proof := proof_line(self._prepared):
             print_line(proof)
-        self._warn_of_shortage(options)
+        self._print_what_to_mend(self._prepared)
         self._attach_shape(options.plan)
         self._phase.enter(Phase.PREPARED)
 
-    def _warn_of_shortage(self, options: Options) -> None:
-        """Warn if the plan is more than the workers can measure, by this machine's calibration."""
-        given = self._environment.parsed_options
-        users = max(options.levels or (given.num_users or 1,))
-        workers = max(1, given.processes or 1, given.expect_workers or 1)
-        why = calibration_store.shortage(calibration_store.load(), users, workers)
-        if why:
-            print_line(why)
+    def _print_what_to_mend(self, prepared: PreparedRun) -> None:
+        """Print the limits of this machine that the plan exceeds, and what is wrong with the warm-up's first reply."""
+        given, options = self._environment.parsed_options, prepared.options
+        processes = max(1, given.processes or 1)
+        workers = max(processes, given.expect_workers or 1)
+        plan = planned_run(options, given.num_users, given.run_time)
+        findings = machine_findings(plan, options, processes=processes, workers=workers)
+        if prepared.preparation.first_reply is not None and not options.no_stream:
+            findings.append(streaming([prepared.preparation.first_reply]))
+        for line in lines_to_print(findings):
+            print_line(line)
 
     def _report_refusal(self, prepared: PreparedRun) -> int:
         """Report a run that ends before it begins, as the server answers no request; return the exit code."""

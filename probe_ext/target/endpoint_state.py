@@ -101,7 +101,8 @@ class EndpointHistory:
                 self.alternates |= value < before
                 return True
         return any(
-            QUANTITIES[quantity].kind == "counter" and value < before for (_, quantity), before, value in changes
+            quantity in QUANTITIES and QUANTITIES[quantity].kind == "counter" and value < before
+            for (_, quantity), before, value in changes
         )
 
     def findings(self, now: float, hang_after: float) -> list[dict[str, Any]]:

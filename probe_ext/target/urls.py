@@ -51,6 +51,18 @@ def shown(url: str) -> str:
     return urlunsplit((parts.scheme, netloc, parts.path, urlencode(query, safe="/:"), ""))
 
 
+def split_gpus(url: str) -> tuple[str, frozenset[str] | None]:
+    """Split `URL#0+1` into a GPU exporter's URL and the GPUs that belong to the server; None: all on its page."""
+    page, _, listed = url.partition("#")
+    return page, frozenset(name.strip() for name in listed.split("+") if name.strip()) or None
+
+
+def shown_gpus(url: str) -> str:
+    """Return a GPU exporter's URL without credentials, but with the GPUs that it selects."""
+    page, gpus = split_gpus(url)
+    return shown(page) + ("#" + "+".join(sorted(gpus)) if gpus else "")
+
+
 def roots(host: str) -> list[str]:
     """Return where pages outside `/v1` may be: below the path prefix of `host`, and at its origin."""
     return list(dict.fromkeys([base(host), origin(host)]))

@@ -18,6 +18,7 @@ from probe_ext.verdict.levels.shared_trait import shared_trait
 from probe_ext.verdict.levels.visits import client_faults, criteria_of, grade_levels, visits_of
 from probe_ext.verdict.results.assemble import JudgedRun, level_results
 from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
+from probe_ext.verdict.results.gpu_use import gpu_use
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
@@ -112,6 +113,7 @@ def judge(
         goodput=goodput(undisturbed),
         team=team_size,
         cost=cost(at, team_size, given.price_per_hour),
+        gpu=gpu_use(evidence, levels, proven),
         next_step=next_step(more, overall),
         next_command=next_command(evidence.manifest, overall, more, invalid=verdict == "invalid"),
         dispersion=overall.dispersion,

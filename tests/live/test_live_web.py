@@ -309,7 +309,7 @@ def test_shows_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_page_has_the_reports_colours() -> None:
-    theirs = (resources.files("probe_ext.report.outputs") / "templates" / "style.css").read_text(encoding="utf-8")
+    theirs = (resources.files("probe_ext.page") / "style.css").read_text(encoding="utf-8")
     assert re.findall(r":root\{[^}]*\}", text_of("live.css")) == re.findall(r":root\{[^}]*\}", theirs)[:2]
 
 

@@ -11,7 +11,7 @@ import re
 import numpy as np
 import pytest
 
-from probe_ext.report.outputs.render import TEMPLATES
+from probe_ext.page.environment import STYLE as STYLE_FILE
 
 SEEN_AS = {
     "normal": np.eye(3),
@@ -27,7 +27,7 @@ SEEN_AS = {
 }
 MIN_DISTANCE = 20.0
 """Ten times the visible minimum."""
-STYLE = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+STYLE = STYLE_FILE.read_text(encoding="utf-8")
 
 
 def palette(scheme: str) -> dict[str, str]:

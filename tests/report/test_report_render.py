@@ -9,6 +9,7 @@ import synthetic_run
 from report_views import viewed
 
 from probe_ext.measure.table_rows import ReplyRow, ServerRow
+from probe_ext.page.environment import environment
 from probe_ext.report import report_command
 from probe_ext.report.outputs import render
 from probe_ext.run import manifest
@@ -83,4 +84,4 @@ def test_hostile_level_names_cannot_leave_the_data_block(whole_run: Path) -> Non
 
 def test_unknown_names_in_a_template_are_errors() -> None:
     with pytest.raises(Exception, match="nothing_of_this_name"):
-        render.environment().from_string("{{ nothing_of_this_name }}").render()
+        environment(render.TEMPLATES).from_string("{{ nothing_of_this_name }}").render()

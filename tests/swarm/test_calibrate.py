@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from probe_ext.cli import main
+from probe_ext.inspection.machine import calibration_store
 from probe_ext.swarm.commands import calibrate_command
-from probe_ext.swarm.preparation import calibration_store
 
 
 @pytest.fixture(autouse=True)

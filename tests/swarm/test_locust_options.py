@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from locust.argument_parser import LocustArgumentParser, get_parser, ui_extra_args_dict
 
+from probe_ext.access.scenario import find_locustfile
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
 from probe_ext.swarm.commands import run_command
@@ -57,7 +58,8 @@ def test_web_form_omits_options_about_files() -> None:
     shown = set(parser.args_included_in_web_ui)
     names = {option.name for option in OPTIONS}
     assert shown & names == names - {
-        *("metrics_url", "prometheus", "prometheus_match", "slo", "out", "force", "no_report", "fail_under_users"),
+        *("metrics_url", "gpu_metrics", "prometheus", "prometheus_match", "slo", "out", "force", "no_report"),
+        *("fail_under_users",),
         *("tls_ca", "tls_client_cert", "tls_client_key"),
         "header_env",
     }
@@ -112,14 +114,14 @@ def test_keeps_the_users_log_level() -> None:
 
 
 def test_finds_a_scenario_by_name_or_file(tmp_path: Path) -> None:
-    assert run_command.find_locustfile("capacity").name == "capacity.py"
+    assert find_locustfile("capacity").name == "capacity.py"
     own = tmp_path / "mine.py"
     own.write_text("")
-    assert run_command.find_locustfile(str(own)) == own
+    assert find_locustfile(str(own)) == own
     with pytest.raises(SettingsError, match=r"^gone\.py: no such file"):
-        run_command.find_locustfile("gone.py")
+        find_locustfile("gone.py")
     with pytest.raises(SettingsError, match="capcity: unknown scenario; valid names are baseline, capacity, chat, "):
-        run_command.find_locustfile("capcity")
+        find_locustfile("capcity")
 
 
 def test_caches_locusts_defaults() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from probe_ext.access.prompt_source import Prompts
 from probe_ext.bundled import folder
 from probe_ext.client.api.openai_api import PATHS
 from probe_ext.measure.outcome import Outcome
@@ -17,7 +18,6 @@ from probe_ext.settings.options import read_options
 from probe_ext.swarm.preparation.preflight import Preflight, with_trial
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.swarm.preparation.trial import TRIES, Trial, try_server
-from probe_ext.swarm.users.prompt_source import Prompts
 from tests.target.loopback import Loopback, send
 
 Script = Callable[[dict[str, Any]], tuple[int, bytes, list[tuple[str, str]]]]

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from probe_ext.inspection.warmup.rounds import round_sizes
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
-from probe_ext.swarm.preparation.warm_up import largest_round, round_sizes
+from probe_ext.swarm.preparation.warm_up import largest_round
 from tests.e2e.conftest import BIN, end, finished, locust, start
 
 

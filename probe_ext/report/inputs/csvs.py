@@ -29,7 +29,7 @@ _SURPLUS = " surplus"
 _LINES_PER_PIECE = 100_000
 _MAX_NUMBER = 1e15
 _KEYS = {"ReplyRow": ("reply_id", "outcome", "end"), "GapRow": ("reply_id", "start", "end"), "UserRow": ("t", "users")}
-_KEYS["ServerRow"] = ("t", "quantity", "value")
+_KEYS["ServerRow"] = _KEYS["GpuRow"] = ("t", "quantity", "value")
 _UNIQUE_TEXT = "reply_id"
 """Parsed as plain text; other text columns repeat their values and are parsed as categories."""
 
@@ -163,8 +163,8 @@ def _numbers(column: "pd.Series[Any]") -> Floats:
 
 def _last_column(scanned: Scan, row_type: type[Row]) -> str:
     """Return the right-most column that is never empty: a line without it is too short."""
-    never_empty = {"ReplyRow": "reads_unresolved", "GapRow": "tokens_before", "UserRow": "state", "ServerRow": "value"}
-    name = never_empty[row_type.__name__]
+    never_empty = {"ReplyRow": "reads_unresolved", "GapRow": "tokens_before", "UserRow": "state"}
+    name = never_empty.get(row_type.__name__, "value")
     return name if name in scanned.header else kinds(row_type).keys[-1]
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from probe_ext.measure.safe_text import all_printable
 from probe_ext.measure.sketch import LatencySketch
-from probe_ext.measure.table_rows import GapRow, ReplyRow, Row, ServerRow, UserRow
+from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, Row, ServerRow, UserRow
 from probe_ext.report.inputs import csvs
 from probe_ext.report.inputs.line_scan import numbered
 from probe_ext.run import directory, manifest
@@ -45,6 +45,7 @@ def load(run: Path) -> Evidence:
                 run / (directory.SERVER if prometheus is None else directory.SERVER_PROMETHEUS), ServerRow, damage
             )
         ),
+        gpu=_arrays(_gpu_table(run / directory.GPU, damage)),
         windows=_windows(run / directory.SKETCHES, damage),
         manifest=content if prometheus is None else {**content, "prometheus": prometheus},
         locust=_locust(run / f"{directory.LOCUST_PREFIX}_stats.csv", damage),
@@ -90,6 +91,11 @@ def _master_table(path: Path, row_type: type[Row], damage: list[str]) -> pd.Data
         damage.append(f"{path.name}: missing")
         return csvs.empty(row_type)
     return csvs.read(path, row_type, damage).sort_values("t", kind="stable", ignore_index=True)
+
+
+def _gpu_table(path: Path, damage: list[str]) -> pd.DataFrame:
+    """Return the GPUs' table, which only runs with --gpu-metrics have."""
+    return _master_table(path, GpuRow, damage) if path.exists() else csvs.empty(GpuRow)
 
 
 def _arrays(frame: pd.DataFrame) -> Columns:

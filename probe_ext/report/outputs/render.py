@@ -8,12 +8,11 @@ import base64
 import hashlib
 import json
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from probe_ext.page.environment import environment, style
 from probe_ext.report.sections.page import Page
 from probe_ext.report.sections.time_axis import TimeAxis
 
@@ -27,28 +26,15 @@ def html(page: Page) -> str:
     script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        environment()
+        environment(TEMPLATES)
         .get_template("capacity.html.j2")
         .render(
             page=page,
-            style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
+            style=style(),
             script=Markup(script),  # noqa: S704 (our own file)
             script_hash=f"sha256-{digest}",
             series=_json(page.axis) if page.axis else "",
         )
-    )
-
-
-@cache
-def environment() -> Environment:
-    """Return the template environment: everything is escaped, undefined names are errors."""
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
     )
 
 

@@ -10,6 +10,7 @@ from probe_ext.report.sections import pauses, provenance, time_axis
 from probe_ext.report.sections.by_reply import ByReply, by_reply
 from probe_ext.report.sections.cards import Card, cards
 from probe_ext.report.sections.distributions import Distributions, distributions
+from probe_ext.report.sections.gpu import GpuSection, gpu_section
 from probe_ext.report.sections.level_table import Table, figures_table, notes, results_table
 from probe_ext.report.sections.limits import Limits, limits
 from probe_ext.report.sections.team import team_facts
@@ -88,6 +89,7 @@ class Page:
     """sentences on team size and cost"""
     team_facts: Sequence[tuple[str, str, str]]
     """term, label and figure of each"""
+    gpu: GpuSection | None
     results: Table
     figures: Table
     notes: Sequence[str]
@@ -131,6 +133,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
         limits=limits(capacity),
         team=shared_sentences.team(capacity, given),
         team_facts=team_facts(capacity),
+        gpu=gpu_section(capacity),
         results=results_table(levels),
         figures=figures_table(levels, no_server),
         notes=notes(capacity),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.report.charts import client_lanes, server_lanes, svg, user_lanes
+from probe_ext.report.charts import client_lanes, gpu_lanes, server_lanes, svg, user_lanes
 from probe_ext.report.charts.lane_chart import Axis, Lane
 from probe_ext.report.sections import pauses
 from probe_ext.report.wording.level_names import in_time, label
@@ -59,6 +59,7 @@ def time_axis(
         user_lanes.token_stream(evidence, axis, threshold(profile)),
         pauses.silent_lane(evidence, axis, profile),
         *server_lanes.server(evidence, axis, no_server),
+        *gpu_lanes.gpus(evidence, axis),
     ]
     ticks = [_tick(t, end) for t in _ticks(end)]
     return TimeAxis(lanes, ticks, round(end, 3), [_stretch(level, axis) for level in in_time(levels)])

@@ -102,6 +102,15 @@ it resumes, and never if its client has left, so the figure may be too low. Each
 the queue grew for it, which is not always certain.
 waiting | waiting | Requests that wait for a slot in the server's batch; the table shows the peak.
 running | running | Requests in the server's running batch.
+gpu_busy | GPU utilisation | Share of time in which at least one kernel ran on the busiest GPU, as its exporter \
+reports it. A GPU that is always busy may still have room: a larger batch can cost hardly more time.
+gpu_clock | GPU clock | Clock of the compute units of the busiest GPU. It falls when the GPU reaches its power or \
+temperature limit.
+gpu_heat | GPU temperature | Temperature of the hottest GPU, at its hottest sensor.
+gpu_memory | GPU memory | Memory in use on the fullest GPU, by all processes; most servers reserve it when they start.
+gpu_power | GPU power | Power that the boards of all counted GPUs draw together, as their exporter reports it.
+joules | joules per 1,000 tokens | Energy of all counted GPUs in the measured part of the level, idle power included, \
+over the output tokens of all users in it, times 1,000.
 """
 
 

@@ -41,8 +41,9 @@ def when(text: str) -> str:
 
 
 def extra_sentences(capacity: Mapping[str, Any], given: Given = NOTHING_GIVEN) -> list[str]:
-    """Return the sentences that follow the answer: cold users, pauses, limits, team and cost."""
+    """Return the sentences that follow the answer: cold users, pauses, limits, team and cost, energy."""
     found = [cold_user(capacity["cold_user"]), pauses(capacity["pauses"]), limits(capacity), *team(capacity, given)]
+    found.append(capacity["gpu"]["sentence"] if capacity["gpu"] else "")
     return [sentence for sentence in found if sentence]
 
 

@@ -3,11 +3,13 @@
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 
 from aiohttp import web
 
 from probe_ext.sim.api.completions import Completions
 from probe_ext.sim.api.json_bodies import json_response, parse_object
+from probe_ext.sim.metrics.dcgm_metrics import render_gpu
 from probe_ext.sim.protocol.messages_bytes import error_body as messages_error
 from probe_ext.sim.protocol.request_body import ApiError, parse_messages, parse_prompt
 from probe_ext.sim.serving.backend import Backend, ServerOptions
@@ -23,6 +25,7 @@ APIS = {
 VLLM_VERSION = "0.32.0"
 SLOW_METRICS_S = 3.0
 MAX_BODY_BYTES = 64 * 2**20
+METRICS_PATHS = ("/metrics", "/gpu/metrics")
 METRICS_HEADERS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -35,6 +38,7 @@ class Server:
         self._options = options
         self._backend = Backend(options)
         self._completions = Completions(self._backend)
+        self._metrics_reads = 0
 
     def application(self) -> web.Application:
         """Build the aiohttp application; its engine runs for the application's lifetime."""
@@ -46,8 +50,19 @@ class Server:
         app.router.add_get("/version", self._version)
         app.router.add_get("/health", self._health)
         app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/gpu/metrics", self._gpu_metrics)
         app.cleanup_ctx.append(self._backend.lifetime)
+        app.on_response_prepare.append(self._alter_head)
         return app
+
+    async def _alter_head(self, _: web.Request, response: web.StreamResponse) -> None:
+        personality = self._options.personality
+        if personality.clock_ahead_s:
+            ahead = self._backend.unix_time(self._backend.clock()) + personality.clock_ahead_s
+            response.headers["Date"] = formatdate(ahead, usegmt=True)
+        if not personality.keep_alive:
+            response.force_close()
+            response.headers["Connection"] = "close"
 
     def stop(self) -> None:
         """End all open streams, before the application shuts down."""
@@ -57,7 +72,7 @@ class Server:
     async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await self._guarded(request, handler)
         resource = request.match_info.route.resource
-        if resource is not None and request.path != "/metrics":
+        if resource is not None and request.path not in METRICS_PATHS:
             self._backend.pacer.metrics.count_response(request.method, resource.canonical, response.status)
         return response
 
@@ -111,9 +126,17 @@ class Server:
     async def _health(self, _: web.Request) -> web.StreamResponse:
         return web.Response()
 
+    async def _gpu_metrics(self, _: web.Request) -> web.StreamResponse:
+        pacer = self._backend.pacer
+        text = render_gpu(pacer.engine.gpu, self._backend.profile, pacer.engine_time())
+        return web.Response(body=text.encode(), headers=METRICS_HEADERS)
+
     async def _metrics(self, _: web.Request) -> web.StreamResponse:
         if self._options.metrics == "off":
             raise web.HTTPNotFound
         if self._options.metrics == "slow":
             await asyncio.sleep(SLOW_METRICS_S)
-        return web.Response(body=self._backend.pacer.metrics.render().encode(), headers=METRICS_HEADERS)
+        self._metrics_reads += 1
+        twin = self._options.personality.replicas and self._metrics_reads % 2 == 0
+        page = self._backend.idle_twin() if twin else self._backend.pacer.metrics
+        return web.Response(body=page.render().encode(), headers=METRICS_HEADERS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 from aiohttp import HttpVersion11, web
 
@@ -40,12 +41,22 @@ class Completions:
         if key in self._response_cache:
             return await _cached_response(request, *self._response_cache[key])
         parsed = parse_api_request(api, parse_object(raw), self._backend.model, self._backend.profile.max_model_len)
+        parsed = self._altered(parsed)
         exchange = self._exchange(request, parsed, arrival)
         self._refuse_if_faulty(exchange)
         response = await (self._streamed if parsed.stream else self._full)(request, exchange)
         if exchange.recording is not None and exchange.done.result() in SUCCESSFUL_OUTCOMES:
             self._response_cache[key] = (bytes(exchange.recording), parsed.stream)
         return response
+
+    def _altered(self, parsed: ApiRequest) -> ApiRequest:
+        """Return what the personality makes of a request."""
+        personality = self._options.personality
+        if not personality.streams:
+            parsed = replace(parsed, stream=False)
+        if not personality.usage_factor:
+            parsed = replace(parsed, include_usage=False, continuous_usage=False)
+        return parsed
 
     def _refuse_if_faulty(self, exchange: Exchange) -> None:
         kind = exchange.fault.kind if exchange.fault is not None else None
@@ -71,6 +82,8 @@ class Completions:
             stream_interval=personality.stream_interval,
             hold_back=personality.held_back,
             usage_details=personality.details,
+            usage_factor=personality.usage_factor,
+            lump_events=personality.lump_events,
             early_role=personality.early_role,
             fault=parsed.fault or draw_fault(self._options.faults, self._options.seed, self._request_count),
             recording=bytearray() if personality.response_cache else None,
@@ -124,6 +137,8 @@ class Completions:
     async def _run(self, exchange: Exchange) -> str:
         pacer = self._backend.pacer
         pacer.submit(exchange)
+        if not self._options.personality.cancels:
+            return await self._run_to_the_end(exchange)
         try:
             outcome = await exchange.done
         finally:
@@ -134,6 +149,14 @@ class Completions:
         if outcome in SUCCESSFUL_OUTCOMES:
             pacer.metrics.observe_parameters(exchange.request.max_tokens, exchange.request.choices)
         return outcome
+
+    async def _run_to_the_end(self, exchange: Exchange) -> str:
+        """Generate the whole reply, even after its client has gone."""
+        pacer = self._backend.pacer
+        exchange.done.add_done_callback(
+            lambda done: pacer.close(exchange, "aborted" if done.cancelled() else done.result())
+        )
+        return await asyncio.shield(exchange.done)
 
 
 async def _cached_response(request: web.Request, body: bytes, stream: bool) -> web.StreamResponse:

@@ -42,7 +42,10 @@ class Roofline:
 
     def seconds(self, work: StepWork) -> float:
         """Return the duration of one step, in seconds."""
+        return self._fixed + work.sequences * self._per_sequence + self.gpu_seconds(work)
+
+    def gpu_seconds(self, work: StepWork) -> float:
+        """Return how much of it the GPU computes; in the rest, the engine prepares the step and handles its tokens."""
         read = self._weights * (1.0 - self._inactive_share**work.tokens)
         arithmetic = work.tokens * self._per_token + work.attention_pairs * self._per_pair
-        cache = work.cached_tokens_read * self._per_cached
-        return self._fixed + work.sequences * self._per_sequence + max(read, arithmetic) + cache
+        return max(read, arithmetic) + work.cached_tokens_read * self._per_cached

@@ -12,6 +12,7 @@ Times are seconds since the engine started.
 
 from collections import deque
 
+from probe_ext.sim.engine.gpu_model import Gpu
 from probe_ext.sim.engine.kv_blocks import BlockPool
 from probe_ext.sim.engine.request_state import RequestState
 from probe_ext.sim.engine.roofline import Roofline, StepWork
@@ -25,9 +26,11 @@ Plan = list[tuple[RequestState, int]]
 class Engine:
     """Waiting and running requests, the block pool, and the virtual clock ``now``."""
 
-    def __init__(self, profile: Profile, speed: float = 1.0, cold: bool = False) -> None:
+    def __init__(self, profile: Profile, speed: float = 1.0, cold: bool = False, *, gpu: Gpu | None = None) -> None:
         self.profile = profile
         self.now = 0.0
+        self.gpu = gpu or Gpu()
+        self._on_gpu = 0.0  # of the current step's duration
         self.pool = BlockPool(profile.num_gpu_blocks, profile.block_size, profile.prefix_caching)
         self._roofline = Roofline(profile, speed)
         self._warmup_s = profile.warmup_s / speed if cold else 0.0
@@ -75,6 +78,7 @@ class Engine:
         preempted: list[int] = []
         plan = self._schedule(start, tally, preempted)
         self.now = start + self._duration(plan)
+        self.gpu.work(max(start, self.now - self._on_gpu), self.now)
         outputs, finished = self._compute(plan, tally)
         return Step(start, self.now, outputs, finished, tuple(preempted), tally, self.snapshot())
 
@@ -181,7 +185,11 @@ class Engine:
             work.cached_tokens_read += state.computed
             if count > 1:
                 work.attention_pairs += count * (state.computed + count // 2)
-        return self._roofline.seconds(work) + self._warm_up_time(len(plan))
+        slowdown = 1.0 / self.gpu.clock_share
+        on_gpu = self._roofline.gpu_seconds(work)
+        waiting = self._roofline.seconds(work) - on_gpu
+        self._on_gpu = on_gpu * slowdown
+        return waiting + self._on_gpu + self._warm_up_time(len(plan))
 
     def _warm_up_time(self, sequences: int) -> float:
         batch_size = 1 << max(0, sequences - 1).bit_length()  # batch sizes with a captured graph: 1, 2, 4, 8, ...

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from probe_ext.sim.engine.gpu_model import Gpu
 from probe_ext.sim.engine.scheduler import Engine
 from probe_ext.sim.faults import Fault
 from probe_ext.sim.metrics.vllm_metrics import Metrics
@@ -17,6 +18,7 @@ from probe_ext.sim.serving.pacer import Pacer
 from probe_ext.sim.serving.truth_log import TruthLog
 
 TRUTH_FLUSH_INTERVAL_S = 0.5
+TWIN_AGE_S = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,15 @@ class Backend:
         self.pacer.replace(self._new_engine(), self._new_metrics())
 
     def _new_engine(self) -> Engine:
-        return Engine(self.profile, self.options.speed, self.options.personality.cold)
+        personality = self.options.personality
+        return Engine(self.profile, self.options.speed, personality.cold, gpu=Gpu(hot=personality.hot_gpu))
 
     def _new_metrics(self) -> Metrics:
         return Metrics(self.profile, self.model, time.time())  # noqa: TID251 - creation times are Unix times
+
+    def idle_twin(self) -> Metrics:
+        """Return the metrics of another server behind the same address, which started earlier and does nothing."""
+        return Metrics(self.profile, self.model, self.created - TWIN_AGE_S)
 
     def _truth_header(self) -> dict[str, Any]:
         return {

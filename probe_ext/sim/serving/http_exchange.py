@@ -57,6 +57,8 @@ class Exchange:
     stream_interval: int = 1
     hold_back: bool = False
     usage_details: bool = True
+    usage_factor: int = 1
+    lump_events: int = 1
     early_role: bool = False
     fault: Fault | None = None
     transport: asyncio.WriteTransport | None = None
@@ -67,6 +69,7 @@ class Exchange:
     stalled: bool = False
     fault_applied: bool = False
     _stalled_bytes: bytearray = field(default_factory=bytearray)
+    _held_events: list[bytes] = field(default_factory=list)
     _outcome_after_stall: str | None = None
 
     def encode_token(self, choice: Choice, output: Output, finished: Finished | None) -> bytes:
@@ -99,7 +102,8 @@ class Exchange:
         """Return the token counts so far, over all choices."""
         first = self.choices[0].finished
         cached = first.cached_tokens if first is not None and self.usage_details else None
-        return Usage(len(self.request.prompt), sum(choice.generated for choice in self.choices), cached)
+        generated = sum(choice.generated for choice in self.choices)
+        return Usage(len(self.request.prompt), generated * max(1, self.usage_factor), cached)
 
     def send(self, payload: bytes) -> None:
         """Write bytes to the socket, or buffer them while the stream is stalled."""
@@ -108,14 +112,26 @@ class Exchange:
             return
         if self.recording is not None:
             self.recording += payload
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(as_chunk(payload) if self.chunked else payload)
+        self._held_events.append(as_chunk(payload) if self.chunked else payload)
+        if not self.holds_events:
+            self._write_held()
+
+    @property
+    def holds_events(self) -> bool:
+        """Whether events wait for others to leave with."""
+        return 0 < len(self._held_events) < self.lump_events
+
+    def _write_held(self) -> None:
+        if self._held_events and self.transport is not None and not self.transport.is_closing():
+            self.transport.write(b"".join(self._held_events))
+        self._held_events.clear()
 
     def end(self, outcome: str) -> None:
         """Let the handler return; if the stream is stalled, only once it resumes."""
         if self.stalled:
             self._outcome_after_stall = outcome
         elif not self.done.done():
+            self._write_held()
             self.done.set_result(outcome)
 
     def resume(self, now: float) -> None:
@@ -136,7 +152,7 @@ class Exchange:
     def _token_event(self, choice: Choice, text: str, finish_reason: str | None) -> bytes:
         usage = None
         if self.request.continuous_usage:
-            usage = Usage(len(self.request.prompt), choice.generated)
+            usage = Usage(len(self.request.prompt), choice.generated * self.usage_factor)
         last = finish_reason is not None and self.all_finished and not self.request.include_usage
         return choice.writer.token_event(text, finish_reason, usage, last)
 

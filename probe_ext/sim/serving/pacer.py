@@ -64,8 +64,12 @@ class Pacer:
         for exchange in {id(exchange): exchange for exchange, _ in self._open.values()}.values():
             self.apply_fault(exchange, Fault("error"))
         self._open.clear()
-        engine.now = self.engine.now
+        engine.now, engine.gpu = self.engine.now, self.engine.gpu
         self.engine, self.metrics = engine, metrics
+
+    def engine_time(self) -> float:
+        """Return the current time on the engine's clock."""
+        return self._clock() - self._origin
 
     async def run(self) -> None:
         """Step forever."""
@@ -130,7 +134,7 @@ class Pacer:
             # Taken before the write, so that no client can receive a token before its logged send time.
             now = self._clock()
             exchange.send(payload)
-            if not exchange.stalled:
+            if not (exchange.stalled or exchange.holds_events):
                 choice.mark_sent(now)
         if choice.finished is not None:
             self._open.pop(choice.number, None)

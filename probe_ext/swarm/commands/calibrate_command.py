@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.exit_codes import ExitCode
+from probe_ext.inspection.machine import calibration_store
 from probe_ext.measure import clock
-from probe_ext.swarm.preparation import calibration_store
 
 MAX_UNRESOLVED_READS = 0.01  # share of reads that may carry several tokens
 MAX_OVERDUE_S = 0.001  # of 99 % of the reads of a worker that reads without delay

@@ -19,7 +19,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from probe_ext.bundled import folder
+from probe_ext.access.scenario import find_locustfile
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
@@ -143,20 +143,6 @@ def _same(filename: str, path: Path) -> bool:
 
 def _first_line(error: Exception) -> str:
     return str(error.msg) if isinstance(error, SyntaxError) else str(error).partition("\n")[0]
-
-
-def find_locustfile(scenario: str) -> Path:
-    """Return the locustfile of a scenario, or the file itself. SettingsError if there is none."""
-    path = Path(scenario)
-    if path.suffix == ".py":
-        if path.is_file():
-            return path
-        raise SettingsError(f"{scenario}: no such file")
-    known = folder("locustfiles") / f"{scenario}.py"
-    if not known.is_file():
-        names = ", ".join(sorted(p.stem for p in folder("locustfiles").glob("*.py")))
-        raise SettingsError(f"{scenario}: unknown scenario; valid names are {names}")
-    return known
 
 
 def locust_arguments(locustfile: Path, given: dict[str, object], rest: list[str]) -> list[str]:

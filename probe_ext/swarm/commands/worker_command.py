@@ -22,9 +22,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from probe_ext.access.scenario import find_locustfile
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
-from probe_ext.swarm.commands.run_command import find_locustfile, run_locust
+from probe_ext.swarm.commands.run_command import run_locust
 from probe_ext.swarm.preparation.wait_for_workers import DEFAULT_PORT, wait_for_master
 from probe_ext.swarm.terminal.console import ANNOUNCE_VARIABLE
 

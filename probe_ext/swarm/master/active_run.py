@@ -11,13 +11,14 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
+from probe_ext.inspection.machine import calibration_store
 from probe_ext.live.live_levels import rules_of
 from probe_ext.live.live_run import LiveRun
 from probe_ext.live.others_now import OthersNow
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import SEARCH_CRITICAL, SearchSteps
 from probe_ext.measure import clock
-from probe_ext.measure.table_rows import ReplyRow, ServerRow, UserRow
+from probe_ext.measure.table_rows import GpuRow, ReplyRow, ServerRow, UserRow
 from probe_ext.run import directory as places
 from probe_ext.run import manifest
 from probe_ext.settings.options import Options
@@ -34,11 +35,11 @@ from probe_ext.swarm.master.others_notice import OthersNotice
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
-from probe_ext.swarm.preparation import calibration_store
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.target.catalogue import read_page
 from probe_ext.target.fetch import Fetcher
+from probe_ext.target.gpu.gpu_poller import gpu_pollers
 from probe_ext.target.poller import SLOW_PAGE_TIMEOUT_S, Poller
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class ActiveRun(RunFacts):
         if self._is_displayed():
             self.live = LiveRun(rules_of(options.plan, preparation.profile), self.monitor, options.metrics_every)
         self.poller = self._make_poller()
+        self.gpu_pollers = self._make_gpu_pollers()
         self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
         self._greenlets = [gevent.spawn(self._keep_users), gevent.spawn(self._keep_files)]
         if self.live:
@@ -92,7 +94,11 @@ class ActiveRun(RunFacts):
         self.write_manifest()
         if self.poller:
             self._greenlets.append(gevent.spawn(self._watch_others))
-            self.poller.start()
+        for poller in self._pollers():
+            poller.start()
+
+    def _pollers(self) -> list[Poller]:
+        return [*([self.poller] if self.poller else []), *self.gpu_pollers]
 
     def _make_monitor(self) -> VisitMonitor:
         profile = SloProfile.model_validate(self.preparation.profile)
@@ -138,6 +144,24 @@ class ActiveRun(RunFacts):
             emit=self._on_server,
             period=every,
         )
+
+    def _make_gpu_pollers(self) -> tuple[Poller, ...]:
+        options = self.options
+        fetcher = Fetcher(api_key(), home=self.preparation.host, tls=options.tls, timeout=0.9 * options.metrics_every)
+        return gpu_pollers(
+            options.gpu_metrics,
+            fetcher.get,
+            clock=self.now,
+            sleep=gevent.sleep,
+            spawn=gevent.spawn,
+            emit=self._on_gpu,
+            period=options.metrics_every,
+        )
+
+    def _on_gpu(self, rows: list[GpuRow]) -> None:
+        self.collector.add_gpu(rows)
+        if self.live:
+            self.live.on_gpu(rows)
 
     def _on_server(self, rows: list[ServerRow]) -> None:
         self.collector.add_server(rows)
@@ -215,8 +239,8 @@ class ActiveRun(RunFacts):
         gevent.killall(self._greenlets)
         self.note_users()
         self._update_live()
-        if self.poller:
-            self.poller.poll_last(_LAST_POLLS_TIMEOUT_S)
+        for poller in self._pollers():
+            poller.poll_last(_LAST_POLLS_TIMEOUT_S / len(self._pollers()))
         self.collector.write_again()
         if self.collector.unwritten:
             self._rows_reserve.free()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, ReplyRow, ServerRow, UserRow, shifted
+from probe_ext.measure.table_rows import GAP_MARKS, REPLY_MARKS, GapRow, GpuRow, ReplyRow, ServerRow, UserRow, shifted
 from probe_ext.measure.window_sketches import MergedWindows
 from probe_ext.run import directory as places
 from probe_ext.run.manifest import replace_lines
@@ -17,7 +17,7 @@ from probe_ext.swarm.link.sequence_set import SequenceSet
 from probe_ext.swarm.users.recorder import Batch
 
 logger = logging.getLogger(__name__)
-R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow)
+R = TypeVar("R", ReplyRow, GapRow, UserRow, ServerRow, GpuRow)
 
 OffsetAt = Callable[[str, float], float]
 """worker and a time on its clock → seconds to add to place that time on the master's axis"""
@@ -55,6 +55,7 @@ class Collector:
         self._gaps = TableWriter(directory / places.GAPS, GapRow)
         self._users = TableWriter(directory / places.USERS, UserRow)
         self._server = TableWriter(directory / places.SERVER, ServerRow)
+        self._gpu: TableWriter[GpuRow] | None = None
 
     def accept(self, batch: Batch) -> bool:
         """Add a batch unless it is a repetition; False if it came too late or belongs to another run."""
@@ -96,6 +97,16 @@ class Collector:
         """Append server metrics."""
         self._append(self._server, rows)
 
+    def add_gpu(self, rows: list[GpuRow]) -> None:
+        """Append GPU metrics; their table is made with the first."""
+        if self._gpu is None and not self.closed:
+            try:
+                self._gpu = TableWriter(self.directory / places.GPU, GpuRow)
+            except OSError as error:
+                self.disk_errors[places.GPU] = error.strerror or str(error)
+        if self._gpu is not None:
+            self._append(self._gpu, rows)
+
     def _append(self, table: TableWriter[R], rows: list[R]) -> None:
         if self.closed:
             return  # its descriptor may belong to another file by now
@@ -134,22 +145,24 @@ class Collector:
     @property
     def unwritten(self) -> dict[str, int]:
         """Lines not written yet, by file name; only files that lack some."""
+        return {table.path.name: table.unwritten for table in self._tables if table.unwritten}
+
+    @property
+    def _tables(self) -> tuple[TableWriter[Any], ...]:
         tables = (self._requests, self._gaps, self._users, self._server)
-        return {table.path.name: table.unwritten for table in tables if table.unwritten}
+        return tables if self._gpu is None else (*tables, self._gpu)
 
     def write_again(self) -> None:
         """Try again to write the rows in memory."""
-        self._append(self._requests, [])
-        self._append(self._gaps, [])
-        self._append(self._users, [])
-        self._append(self._server, [])
+        for table in self._tables:
+            self._append(table, [])
 
     def close(self) -> None:
         """Write what is left, replies first, and close the tables."""
         self.write_again()
         self.write_windows()
         self.closed = True
-        for table in (self._requests, self._gaps, self._users, self._server):
+        for table in self._tables:
             try:
                 table.close()
             except OSError as error:

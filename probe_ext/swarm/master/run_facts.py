@@ -19,6 +19,7 @@ from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.locust_csv import LocustTables
 from probe_ext.swarm.master.others_notice import OthersNotice
 from probe_ext.swarm.preparation.target_probe import Preparation
+from probe_ext.target.gpu.gpu_poller import gpu_findings
 from probe_ext.target.poller import Poller
 from probe_ext.verdict.phrasing.plurals import things
 
@@ -41,6 +42,7 @@ class RunFacts:
     collector: Collector = field(init=False)
     tables: LocustTables = field(init=False)
     poller: Poller | None = field(init=False)
+    gpu_pollers: tuple[Poller, ...] = field(init=False)
     live: LiveRun | None = field(init=False)
     """None if nothing displays the run"""
     others_notice: OthersNotice = field(init=False)
@@ -85,5 +87,6 @@ class RunFacts:
         return [*([f"{others[:1].upper()}{others[1:]}."] if others else []), *metrics]
 
     def poll_findings(self) -> list[dict[str, Any]]:
-        """Problems with reading the server's metrics."""
-        return self.poller.findings() if self.poller else []
+        """Problems with reading the metrics of the server and its GPUs."""
+        findings = self.poller.findings() if self.poller else []
+        return [*findings, *gpu_findings(self.gpu_pollers)]

@@ -80,8 +80,8 @@ class Preflight:
             if trial is not None:
                 preparation = with_trial(preparation, self._excused(trial))
             if preparation.refusal is None:
-                cost = warm_up(self._process.environment, options, preparation, self._tell)
-                preparation = replace(preparation, warm_up=cost)
+                cost, first_reply = warm_up(self._process.environment, options, preparation, self._tell)
+                preparation = replace(preparation, warm_up=cost, first_reply=first_reply)
         finally:
             self._tell(None)
         for finding in preparation.findings:

@@ -8,20 +8,20 @@ the prefix cache stays cold for the run.
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import gevent
 from locust.env import Environment
 
-from probe_ext.measure import clock
+from probe_ext.access.endpoint import Endpoint
+from probe_ext.access.prompt_source import Prompts
+from probe_ext.access.sender import Answered, Question, Sender
+from probe_ext.inspection.warmup.rounds import Round, round_sizes, send_round
 from probe_ext.prompts.composer import TooShortError
-from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.options import Options
 from probe_ext.swarm.preparation.target_probe import Preparation
-from probe_ext.swarm.preparation.trial import Trial, is_answered, send_one, try_server
-from probe_ext.swarm.users.endpoint import Endpoint
-from probe_ext.swarm.users.prompt_source import Prompts
+from probe_ext.swarm.preparation.trial import Trial, try_server
 from probe_ext.verdict.phrasing.plurals import things
 
 MAX_REQUESTS = 64  # at once by default; the largest batch that servers usually capture
@@ -32,22 +32,6 @@ _WARM_UP_USER = (1 << 30) - 1  # a user number that no worker assigns: no prompt
 _TRIAL_USER = _WARM_UP_USER - 1
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Round:
-    """Requests sent at once, and what they took in seconds."""
-
-    requests: int
-    seconds: float
-    slowest_reply: float
-    failed: int
-
-
-def round_sizes(largest: int) -> list[int]:
-    """Return 1, 2, 4, … and `largest` itself."""
-    steps = [1 << power for power in range(max(0, largest).bit_length()) if 1 << power < largest]
-    return [*steps, largest] if largest > 0 else []
 
 
 def largest_round(environment: Environment, options: Options) -> int:
@@ -77,20 +61,21 @@ def warm_up(
     options: Options,
     preparation: Preparation,
     tell: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any] | None:
-    """Warm up, and return the manifest's `warm_up`; None if it is off or no reply can be expected.
+) -> tuple[dict[str, Any] | None, Answered | None]:
+    """Warm up, and return the manifest's `warm_up` and the first reply; None if it is off or no reply can be expected.
 
     `tell` is called at the start of each round: on a cold server one may take minutes.
     """
     largest = largest_round(environment, options)
     if not largest or preparation.problem is not None:
-        return None
+        return None, None
     form = preparation.negotiation.form if preparation.negotiation else None
-    endpoint = Endpoint(preparation.host, options, preparation.model or "", form)
-    rounds = _run_rounds(round_sizes(largest), endpoint, _prompts(options, preparation), options, tell)
+    sender = Sender(Endpoint(preparation.host, options, preparation.model or "", form), options.api)
+    rounds = _run_rounds(round_sizes(largest), sender, _prompts(options, preparation), options, tell)
     seconds, slowest = sum(r.seconds for r in rounds), max(r.slowest_reply for r in rounds)
     logger.info("probe: warm-up: up to %d requests at once, %.1f s, slowest reply %.1f s", largest, seconds, slowest)
-    return {"most": largest, "seconds": seconds, "slowest_reply": slowest, "rounds": [asdict(r) for r in rounds]}
+    cost = {"most": largest, "seconds": seconds, "slowest_reply": slowest, "rounds": [_of_manifest(r) for r in rounds]}
+    return cost, next(iter(rounds[0].replies), None)
 
 
 def _prompts(options: Options, preparation: Preparation) -> Prompts:
@@ -104,29 +89,24 @@ def _prompts(options: Options, preparation: Preparation) -> Prompts:
 
 
 def _run_rounds(
-    sizes: list[int], endpoint: Endpoint, prompts: Prompts, options: Options, tell: Callable[[str], None]
+    sizes: list[int], sender: Sender, prompts: Prompts, options: Options, tell: Callable[[str], None]
 ) -> list[Round]:
     """Stop after a round in which every request failed."""
     rounds: list[Round] = []
+    max_tokens = min(options.max_tokens, MAX_REPLY_TOKENS)
     for requests in sizes:
         tell(f"warming up the server: {things(requests, 'request')} at once, up to {sizes[-1]}")
-        began = clock.monotonic()
-        greenlets = [gevent.spawn(_ask, endpoint, prompts.next(), options) for _ in range(requests)]
-        try:
-            gevent.joinall(greenlets, raise_error=True)
-        finally:
-            gevent.killall(greenlets)
-        replies: list[tuple[float, bool]] = [greenlet.get() for greenlet in greenlets]
-        failed = sum(1 for _, answered in replies if not answered)
-        slowest = max(seconds for seconds, _ in replies)
-        rounds.append(Round(requests, clock.monotonic() - began, slowest, failed))
-        if failed == requests:
+        questions = [Question(prompts.next(), max_tokens, not options.no_stream) for _ in range(requests)]
+        rounds.append(send_round(sender, questions))
+        if rounds[-1].failed == requests:
             break
     return rounds
 
 
-def _ask(endpoint: Endpoint, prompt: Prompt, options: Options) -> tuple[float, bool]:
-    """Send one request; return its duration in seconds, and whether it was answered."""
-    began = clock.monotonic()
-    reply = send_one(endpoint, prompt, options, {"max_tokens": min(options.max_tokens, MAX_REPLY_TOKENS)})
-    return clock.monotonic() - began, is_answered(reply)
+def _of_manifest(one: Round) -> dict[str, Any]:
+    return {
+        "requests": one.requests,
+        "seconds": one.seconds,
+        "slowest_reply": one.slowest_reply,
+        "failed": one.failed,
+    }

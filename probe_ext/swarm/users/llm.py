@@ -6,6 +6,7 @@ from typing import Any
 import gevent
 from locust.env import Environment
 
+from probe_ext.access.endpoint import Endpoint, Payload
 from probe_ext.client.api import openai_api
 from probe_ext.client.api.request_form import RequestForm
 from probe_ext.client.exchange import Exchange
@@ -17,7 +18,6 @@ from probe_ext.measure.timeline import gaps
 from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.options import Options
 from probe_ext.swarm.users import events
-from probe_ext.swarm.users.endpoint import Endpoint, Payload
 from probe_ext.swarm.users.recorder import Recorder, RequestInfo
 
 REPLY, TTFT, GAP = "LLM", "TTFT ≥ 10 ms", "longest gap ≥ 10 ms"

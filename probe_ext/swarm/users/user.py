@@ -5,12 +5,12 @@ from typing import Any, NoReturn
 import gevent
 from locust import User
 
+from probe_ext.access.prompt_source import prompts_for
 from probe_ext.client.api.request_form import RequestForm
 from probe_ext.settings.options import Options
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.users.llm import Llm
 from probe_ext.swarm.users.process_state import process_state_of
-from probe_ext.swarm.users.prompt_source import prompts_for
 
 _REPEAT_AFTER_S = 5.0  # the message may have been lost
 

@@ -13,9 +13,9 @@ import orjson
 from flask import Blueprint, Response, abort, redirect, request, send_file
 from locust.env import Environment
 
+from probe_ext.page.browser_guard import is_foreign
 from probe_ext.run import directory
 from probe_ext.swarm.web.live_json import PastRun, Span
-from probe_ext.swarm.web.request_guard import is_foreign
 
 PREFIX = "/probe"
 _ANYWHERE = "0.0.0.0"  # noqa: S104 - for display only, as in Locust

@@ -117,6 +117,7 @@ def _set_limit(facts: Facts, load: Load, queued: list[_Seen], slots: float | Non
         {
             "clients never saw more replies typing at once": None if typing is None else typing <= cap * engines,
             "the server reports this number as its setting": True if slots == cap else None,
+            "the GPU had time to spare": load.gpus.calm or None,
         },
     )
     each = f" on each of {engines} engines" if engines > 1 else ""

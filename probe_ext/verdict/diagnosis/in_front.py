@@ -96,7 +96,10 @@ def gateway(facts: Facts) -> Ruling:
     rates = (near.replies_per_s, top.replies_per_s)
     grade = graded(
         {"no request waited at the server": waiting < 1},
-        {"clients received no more replies at more users": max(rates) <= SAME_RATE * min(rates)},
+        {
+            "clients received no more replies at more users": max(rates) <= SAME_RATE * min(rates),
+            "the GPU had time to spare": top.gpus.calm or None,
+        },
     )
     why = f"With {things(top.users, 'user')}, {decimals(top.crowd.in_flight)} replies were in flight but only"
     why += f" {decimals(held)} at the server, as with {near.users}: the others were held back outside it."

@@ -7,6 +7,7 @@ import numpy as np
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.diagnosis.concurrency import Crowd, crowd
+from probe_ext.verdict.diagnosis.gpu_signs import GpuLoad
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.results.slo_metrics import token_windows
 from probe_ext.verdict.server.gauges import (
@@ -18,6 +19,7 @@ from probe_ext.verdict.server.gauges import (
     mean_of,
     of_engine,
 )
+from probe_ext.verdict.server.gpu_series import Gpu, read_gpus, state
 from probe_ext.verdict.server.server_series import Engine, Metrics
 from probe_ext.verdict.values.columns import Bools, Floats, numbers
 from probe_ext.verdict.values.evidence import Columns, Evidence, quantile
@@ -29,6 +31,7 @@ COMPARABLE = 1.3
 NEARLY_FULL = 0.9
 """KV-cache usage below which no request waits for memory."""
 TOO_MANY_REQUESTS = 429
+NO_GPUS = GpuLoad({})
 THROUGHPUT_BLOCKS = 10
 """Blocks of time per level that show how steady its throughput was."""
 
@@ -110,6 +113,7 @@ class Load:
     longest_gap: float | None
     rejected: float
     """share of the replies sent that were rejected with HTTP 429"""
+    gpus: GpuLoad = NO_GPUS
     failing: bool = False
     """whether failed replies, more than anything else, cost users"""
 
@@ -151,13 +155,16 @@ class Load:
 def loads(evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics, served_share: float) -> tuple[Load, ...]:
     """Return the loads in order of rising users; bands of a ramp only if no level was measured."""
     steady = [level for level in levels if not level.band] or list(levels)
+    gpus = read_gpus(evidence.gpu)
     measured = (
-        _load(evidence, level, metrics, served_share) for level in sorted(steady, key=lambda level: level.users)
+        _load(evidence, level, metrics, served_share, gpus) for level in sorted(steady, key=lambda level: level.users)
     )
     return tuple(load for load in measured if load is not None)
 
 
-def _load(evidence: Evidence, result: LevelResult, metrics: Metrics, served_share: float) -> Load | None:
+def _load(
+    evidence: Evidence, result: LevelResult, metrics: Metrics, served_share: float, gpus: Mapping[Engine, Gpu]
+) -> Load | None:
     level = Level(result.users, result.users_low, result.users_high, result.t_start, result.t_end, result.band)
     together = crowd(evidence.replies, level)
     if together is None:
@@ -191,6 +198,7 @@ def _load(evidence: Evidence, result: LevelResult, metrics: Metrics, served_shar
         preemptions=result.preemptions,
         longest_gap=result.longest_gap_max,
         rejected=_rejected(evidence.replies, (sent >= level.t_start) & (sent <= level.t_end)),
+        gpus=GpuLoad({name: state(gpu, level) for name, gpu in gpus.items()}),
         failing=result.why[:1] == ("answer",) and bool(set(result.outcomes) - _NOT_FAILED),
     )
 

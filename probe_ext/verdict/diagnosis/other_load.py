@@ -2,6 +2,7 @@
 
 from probe_ext.verdict.checks.server_checks import MAX_REPLIES_APART
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
+from probe_ext.verdict.diagnosis.gpu_signs import facts_of_gpu, throttled, why_throttled
 from probe_ext.verdict.diagnosis.level_load import Load
 from probe_ext.verdict.diagnosis.ruling import absent, graded, holds, unknown
 from probe_ext.verdict.phrasing.formats import decimals, percent
@@ -24,6 +25,14 @@ ALONE = (
 COOLER = (
     "Check the GPU's clock, temperature and power limit during the run (nvidia-smi -q -d PERFORMANCE), and what else "
     "runs on the machine. Then repeat the run."
+)
+COOLER_GPU = (
+    "Improve the cooling of the GPU, or lock its clock to what it can keep (nvidia-smi -lgc), so that figures repeat. "
+    "Then repeat the run: these figures are of a hot GPU."
+)
+MORE_POWER = (
+    "Raise the GPU's power limit if power supply and cooling allow it (nvidia-smi -pl), or lock its clock to what it "
+    "can keep (nvidia-smi -lgc), so that figures repeat."
 )
 MIN_RISING = 0.5
 """Share of the numbers of users."""
@@ -80,7 +89,28 @@ def _more_at_server(load: Load) -> bool:
 
 
 def throttling(facts: Facts) -> Ruling:
-    """The server slowed down over time although its load did not change."""
+    """The server slowed down over time although its load did not change, or its GPU says that it is throttled."""
+    slower = _slower_over_time(facts)
+    hits = [hit for load in facts.loads if (hit := throttled(load.users, load.gpus)) is not None]
+    if not hits:
+        return slower
+    hit = max(hits, key=lambda hit: (hit.cause == "heat", hit.dropped, hit.users))
+    drifted = slower.state == "holds"
+    grade = graded(
+        {"its clock was seen to fall": True if hit.dropped and hit.reported else None},
+        {
+            "the time per token grew over the run": True if drifted else None,
+            "at several levels": True if len(hits) > 1 else None,
+        },
+    )
+    label = "the GPU is throttled by " + ("its temperature" if hit.cause == "heat" else "its power limit")
+    why = why_throttled(hit) + (f" {slower.why}" if drifted else "")
+    evidence = (*facts_of_gpu(hit.users, hit.state), *(slower.evidence if drifted else ()))
+    advice = COOLER_GPU if hit.cause == "heat" else MORE_POWER
+    return holds("throttling", why, label, grade, advice, evidence, min(found.users for found in hits))
+
+
+def _slower_over_time(facts: Facts) -> Ruling:
     rule, drift = "throttling", facts.drift
     if drift is None or drift.source != "server":
         return unknown(rule, "How the server's speed changed over time is not known.", "the server's time per token")
@@ -97,8 +127,13 @@ def throttling(facts: Facts) -> Ruling:
         return unknown(rule, why, "prompts of the same length throughout", *shown)
     clients = facts.client_drift
     agree = None if clients is None else clients.rate > 2 * clients.error
+    clocks = [load.gpus.steady_clock for load in facts.loads if load.gpus.steady_clock is not None]
     grade = graded(
-        {"at every number of users": drift.rising == 1}, {"clients received ever fewer tokens per second": agree}
+        {"at every number of users": drift.rising == 1},
+        {
+            "clients received ever fewer tokens per second": agree,
+            "the GPU's clock fell": False if clocks and all(clocks) else None,
+        },
     )
     why = f"With the users unchanged, each token took longer and longer: {decimals(factor)} times as long over the run."
     return holds(rule, why, "the server slows down over time (throttling)", grade, COOLER, shown)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from probe_ext.verdict.diagnosis.diagnosis_input import Facts
+from probe_ext.verdict.diagnosis.gpu_signs import facts_of_gpu
 from probe_ext.verdict.diagnosis.kv_cache import MIN_PREEMPTION_PAUSE_S
 from probe_ext.verdict.diagnosis.level_load import COMPARABLE, Load
 from probe_ext.verdict.diagnosis.ruling import absent, advised, graded, holds, unknown
@@ -190,13 +191,33 @@ def ceiling(facts: Facts) -> Ruling:
     if ruling is not None or found is None:
         return ruling or unknown(rule, "There are no two batch sizes to compare.", "two levels with different batches")
     low, high = found.low.load, found.high.load
+    if high.gpus.calm:
+        return _calm_gpu(found)
     slower = math.log(high.tpot / low.tpot) / found.stretch >= 1 - MIN_RISING if low.tpot and high.tpot else None
     grade = graded(
         {"well beyond noise": found.power + margin <= MAX_FLAT},
-        {"clients see each reply slow down as the batch grows": slower},
+        {
+            "clients see each reply slow down as the batch grows": slower,
+            "the GPU worked nearly all the time": high.gpus.busy,
+        },
     )
     label = "the hardware's throughput is used up"
-    return holds(rule, _grew(found), label, grade, HARDWARE_LIMIT, _shown(found), _reached(facts))
+    why = _grew(found) + (" The GPU drew all the power that it may." if high.gpus.at_power_limit else "")
+    shown = (*_shown(found), *facts_of_gpu(high.users, high.gpus.busiest))
+    return holds(rule, why, label, grade, HARDWARE_LIMIT, shown, _reached(facts))
+
+
+def _calm_gpu(found: Slope) -> Ruling:
+    """A GPU with time to spare is not what limits the server, whatever its throughput does."""
+    load = found.high.load
+    top = load.gpus.busiest
+    busy = percent(top.utilisation if top else None)
+    why = (
+        f"{_grew(found)} But at {things(load.users, 'user')} the busiest GPU worked only {busy} of the time: something"
+    )
+    why += " else on the server is the limit, such as its CPU, or a single process that feeds the GPU."
+    needs = "the server's CPU usage by process and core, during a run"
+    return unknown("ceiling", why, needs, *_shown(found), *facts_of_gpu(load.users, top))
 
 
 def throughput_limit(facts: Facts) -> Ruling:

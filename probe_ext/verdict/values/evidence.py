@@ -51,6 +51,8 @@ class Evidence:
     locust: LocustCounts | None
     damage: Sequence[str]
     """one line for each thing that could not be read"""
+    gpu: Columns = field(default_factory=dict)
+    """columns of `GpuRow`, in order of time; empty where no GPU was read"""
     locust_history: Columns = field(default_factory=dict)
     """`t, requests_per_s, failures_per_s`: Locust's own rates over time; empty where it wrote none"""
 

@@ -12,6 +12,7 @@ from probe_ext.verdict.values.capacity_estimate import Dispersion, GroupCapacity
 from probe_ext.verdict.values.cold_user_gap import ColdUserGap
 from probe_ext.verdict.values.dimension_result import DimensionResult
 from probe_ext.verdict.values.finding import Finding
+from probe_ext.verdict.values.gpu_types import GpuUse
 from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Dimension, Interval, Limits, Text
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.pause_types import Pauses
@@ -84,6 +85,8 @@ class Judgement:
     """null without a think time, or where nothing is proven"""
     cost: Cost | None
     """null without a price, or where nothing is proven"""
+    gpu: GpuUse | None
+    """null where no GPU was read"""
     next_step: NextStep | None
     """the measurement that would tell most"""
     next_command: str | None

@@ -137,8 +137,15 @@
     { key: "kv", name: "KV cache", unit: "% used; red: preemptions", height: 62, area: "kv_usage", top: 1, scale: 100, marks: "preemptions", format: v => percent(v) + " %" },
     { key: "queue", name: "server queue", unit: "running; dashed: waiting", height: 62, lines: [["running", ""], ["waiting", "waiting"]], format: count },
   ];
-  const NAMES = { users: "users", served: "replies served", strained: "strained", broken: "broken", ttft_p50: "TTFT p50", ttft_p95: "TTFT p95", decode_rate_p50: "decode rate p50", decode_rate_p05: "decode rate p05", longest_gap_max: "longest gap", kv_usage: "KV", running: "running", waiting: "waiting", preemptions: "preemptions", failed: "failed" };
-  const FORMATS = { ttft_p50: ms, ttft_p95: ms, decode_rate_p50: v => digits(v) + "/s", decode_rate_p05: v => digits(v) + "/s", longest_gap_max: ms, kv_usage: v => percent(v) + " %" };
+  // Only with --gpu-metrics.
+  const GPU_LANES = [
+    { key: "gpu", name: "GPU", unit: "% busy, the busiest", height: 62, area: "gpu_utilisation", top: 1, scale: 100, format: v => percent(v) + " %" },
+    { key: "power", name: "GPU power", unit: "W, all together", height: 62, lines: [["gpu_power", ""]], format: v => count(v) + " W" },
+    { key: "heat", name: "GPU temperature", unit: "°C, the hottest", height: 62, lines: [["gpu_temperature", ""]], format: v => count(v) + " °C" },
+  ];
+  const measured = spec => (data.history[spec.area || spec.lines[0][0]] || []).some(known);
+  const NAMES = { users: "users", served: "replies served", strained: "strained", broken: "broken", ttft_p50: "TTFT p50", ttft_p95: "TTFT p95", decode_rate_p50: "decode rate p50", decode_rate_p05: "decode rate p05", longest_gap_max: "longest gap", kv_usage: "KV", running: "running", waiting: "waiting", preemptions: "preemptions", failed: "failed", gpu_utilisation: "GPU", gpu_power: "GPU power", gpu_temperature: "GPU temperature" };
+  const FORMATS = { ttft_p50: ms, ttft_p95: ms, decode_rate_p50: v => digits(v) + "/s", decode_rate_p05: v => digits(v) + "/s", longest_gap_max: ms, kv_usage: v => percent(v) + " %", gpu_utilisation: v => percent(v) + " %", gpu_power: v => count(v) + " W", gpu_temperature: v => count(v) + " °C" };
 
   const nice = v => { const p = 10 ** Math.floor(Math.log10(v)); return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map(f => f * p).find(c => c >= v * .999); };
   const view = () => {
@@ -253,7 +260,7 @@
 
   function charts() {
     const lanes = $("lanes"), cross = html("div", undefined, "cross");
-    lanes.replaceChildren(...LANES.map(lane), axis(), cross);
+    lanes.replaceChildren(...[...LANES, ...GPU_LANES.filter(measured)].map(lane), axis(), cross);
     if (at !== null) point(at);
   }
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from probe_ext.access.prompt_source import Prompts, calibrated, prompts_for
 from probe_ext.client.wire.address import parse_target
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
-from probe_ext.swarm.users.prompt_source import Prompts, calibrated, prompts_for
 from probe_ext.target.call_result import Answer, Failed
 
 TARGET = parse_target("http://server:8000")

@@ -1,0 +1,80 @@
+"""Why no run can start against a server, by what it says about itself: each reason in one line, with what helps."""
+
+from collections.abc import Sequence
+
+from probe_ext.access.known_server import KnownServer
+from probe_ext.settings.options import Options
+from probe_ext.settings.secrets import API_KEY_VARIABLE
+from probe_ext.target.scheme_check import better_scheme
+
+_SAME_WITH_ANY_SCHEME = ("connection refused", "unknown host name", "timed out", "401", "403", "404", "5", "redirect")
+"""Beginnings of failures that say nothing about TLS: another scheme is not tried."""
+
+
+def start_problem(server: KnownServer, options: Options) -> str | None:
+    """Return why no run can start, in one line that names the option; None if the server can be tried."""
+    return models_problem(server, options) or context_problem(server, options)
+
+
+def models_problem(server: KnownServer, options: Options) -> str | None:
+    """Return why no model would answer; None if one may."""
+    url, why = server.url, server.models_error
+    if why and not why.startswith(_SAME_WITH_ANY_SCHEME):
+        scheme = better_scheme(url, options.timeout_connect)
+        if scheme:
+            speaks = "TLS" if scheme == "https" else "plain HTTP"
+            return f"--host {url}: the port speaks {speaks}: try --host {scheme}://{url.partition('://')[2]}"
+    if why and not _can_be_tried(why, options.model):
+        return f"--host {url}: {why}{_hint(why)}"
+    if server.model is None:
+        return f"--host {url}: {_no_models(why) if why else _none_can_chat(server.models or ())}"
+    return None
+
+
+def context_problem(server: KnownServer, options: Options) -> str | None:
+    """Return that the planned prompt and reply do not fit the context; None if they do, or if it is unknown."""
+    limit = server.max_model_len
+    if not limit or options.input_tokens + options.max_tokens <= limit:
+        return None
+    asked = f"--input-tokens {options.input_tokens} and --max-tokens {options.max_tokens}"
+    return (
+        f"{asked}: together more than the {limit} tokens of {server.model}'s context at {server.url}; lower one of them"
+    )
+
+
+def _hint(why: str) -> str:
+    """Name the option that may help where a server does not even list its models."""
+    if why.startswith(("401", "403")):
+        return (
+            f"; set {API_KEY_VARIABLE} in the environment to a key that this server accepts, "
+            "or --header-env NAME=VARIABLE if it wants the key in another header"
+        )
+    if why.startswith("redirect"):
+        return "; give that address as --host"
+    if why.startswith("timed out"):
+        return " (--timeout-connect); is this the port of the API, and does a firewall let requests through?"
+    return ""
+
+
+def _none_can_chat(models: Sequence[str]) -> str:
+    if not models:
+        return "lists no models; name one with --model"
+    return f"lists only models that do not look like chat models ({', '.join(models[:5])}); name one with --model"
+
+
+def _no_models(why: str) -> str:
+    """Say what may be wrong with a server that returns no list of models."""
+    what = why if why.startswith("/v1/models") else f"/v1/models: {why}"
+    return (
+        f"{what}: not an OpenAI-compatible server, or a wrong port or path prefix? "
+        "If the server does not list models, name one with --model"
+    )
+
+
+def _can_be_tried(why: str, model: str | None) -> bool:
+    """Whether a server without a list of models may still work: it answered by HTTP, and did not refuse the key.
+
+    A key may be allowed to ask a model and not to list them (403).
+    """
+    refused = {"401"} if model else {"401", "403"}
+    return why.startswith("/v1/models") or (why[:3].isdigit() and why[:3] not in refused)

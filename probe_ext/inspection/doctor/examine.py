@@ -1,0 +1,181 @@
+"""Run all checks of one server and this machine, in an order in which each may use what the earlier ones saw."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import gevent
+
+from probe_ext.access.endpoint import Endpoint
+from probe_ext.access.known_server import KnownServer, fetcher_for, know_server, target_and_key
+from probe_ext.access.sender import Sender
+from probe_ext.client.exchange import Limits
+from probe_ext.inspection.connection.keep_alive import IdleWatch, keep_alive, watch_idle
+from probe_ext.inspection.connection.reachable import reachable, resolve
+from probe_ext.inspection.connection.replicas import replicas
+from probe_ext.inspection.connection.round_trip import round_trip
+from probe_ext.inspection.connection.server_clock import server_clock
+from probe_ext.inspection.finding import TITLES, Finding, Status
+from probe_ext.inspection.machine.server_process import server_process
+from probe_ext.inspection.planned_run import PlannedRun
+from probe_ext.inspection.quick import machine_findings
+from probe_ext.inspection.replies.forms import reasoning, tool_calls
+from probe_ext.inspection.replies.streaming import streaming
+from probe_ext.inspection.replies.usage import usage
+from probe_ext.inspection.server.cancel import cancel
+from probe_ext.inspection.server.identity import identity
+from probe_ext.inspection.server.metrics import metrics
+from probe_ext.inspection.server.prefix_cache import prefix_cache
+from probe_ext.inspection.subject import CooperativeFetcher, Subject
+from probe_ext.measure import clock
+from probe_ext.settings.options import Options
+
+LIMIT_S = 120.0
+"""of all checks together"""
+_CHECK_LIMIT_S = 40.0
+_CONNECT_S = 5.0
+_FIRST_TOKEN_S = 60.0
+_SAMPLES, _SAMPLE_TOKENS = 3, 48
+_IDLE_WATCH_S = 12.0
+
+Tell = Callable[[str | None], None]
+Check = Callable[[], Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """The result of all checks."""
+
+    server: KnownServer
+    plan: PlannedRun
+    findings: tuple[Finding, ...]
+    """in the order of TITLES"""
+    started: float
+    """unix seconds"""
+    seconds: float
+    usable: bool
+    """whether the server answered a request"""
+
+
+def examine(url: str, options: Options, plan: PlannedRun, tell: Tell = lambda _: None) -> Examination:
+    """Check the server at a URL. SettingsError if the URL or the API key is invalid."""
+    started, began = clock.wall(), clock.monotonic()
+    tell("asking the server what it is")
+    subject = subject_of(url, options, plan)
+    server = subject.server
+    endpoint = Endpoint(server.url, options, server.model or "")
+    findings = [*machine_findings(plan, options), _process(server, plan)]
+    tell(TITLES["reachable"])
+    findings += [reachable(endpoint, server, _CONNECT_S), *identity(server, options)]
+    usable = not any(f.status is Status.PROBLEM and f.id in ("reachable", "models") for f in findings)
+    if usable:
+        tell("first replies")
+        take_samples(subject)
+        findings += _with_replies(subject, endpoint, tell)
+        usable = bool(subject.answers)
+    subject.sender.close()
+    tell(None)
+    order = list(TITLES)
+    findings.sort(key=lambda finding: order.index(finding.id))
+    return Examination(server, plan, tuple(findings), started, clock.monotonic() - began, usable)
+
+
+def subject_of(url: str, options: Options, plan: PlannedRun) -> Subject:
+    """Identify the server at a URL, and return it to be looked at. SettingsError if URL or API key is invalid."""
+    target, key = target_and_key(url)
+    fetcher = CooperativeFetcher(fetcher_for(target, key, options))
+    server = know_server(target, fetcher, options)
+    limits = Limits(connect=_CONNECT_S, first=_FIRST_TOKEN_S, gap=_CHECK_LIMIT_S, total=_FIRST_TOKEN_S)
+    return Subject(
+        server=server,
+        options=options,
+        plan=plan,
+        sender=Sender(Endpoint(target.url, options, server.model or ""), options.api, limits=limits),
+        fetcher=fetcher,
+        new_fetcher=lambda: fetcher_for(target, key, options),
+        seed=int(clock.wall() * 1000),
+        deadline=clock.monotonic() + LIMIT_S,
+    )
+
+
+def _process(server: KnownServer, plan: PlannedRun) -> Finding:
+    try:
+        addresses = [address for _, address in resolve(server.target, _CONNECT_S)]
+    except OSError:
+        addresses = []
+    return server_process(addresses, server.target.port, plan.users)
+
+
+def take_samples(subject: Subject) -> None:
+    """Ask for a few streamed replies, one after another; stop at one that fails, as the next would wait as long."""
+    tokens = min(_SAMPLE_TOKENS, subject.plan.max_tokens)
+    for _ in range(_SAMPLES):
+        subject.samples.append(subject.sender.ask(subject.sample_question(tokens)))
+        if not subject.samples[-1].ok or not subject.seconds_left:
+            return
+
+
+def _with_replies(subject: Subject, endpoint: Endpoint, tell: Tell) -> list[Finding]:
+    """Run the checks that send requests, or read what the samples were like."""
+    watch = watch_idle(subject.sender, _IDLE_WATCH_S)
+    run = partial(_bounded, subject=subject, tell=tell)
+    try:
+        counts = run("usage", partial(usage, subject))
+        true_counts = counts.status is not Status.PROBLEM
+        findings = [
+            counts,
+            run("streaming", partial(streaming, subject.samples, true_counts=true_counts)),
+            run("clock", partial(server_clock, subject.samples)),
+            run("round_trip", partial(round_trip, endpoint, _CONNECT_S)),
+            run("metrics", partial(metrics, subject)),
+            run("replicas", partial(replicas, subject)),
+        ]
+        if subject.answers:
+            findings += [
+                run("reasoning", partial(reasoning, subject)),
+                run("cancel", partial(cancel, subject)),
+                run("tool_calls", partial(tool_calls, subject)),
+                run("prefix_cache", partial(prefix_cache, subject)),
+                run("keep_alive", partial(_kept, subject, watch)),
+            ]
+        return findings
+    finally:
+        if watch is not None:
+            watch.stop()
+
+
+def _kept(subject: Subject, watch: IdleWatch | None) -> Finding:
+    if watch is not None:
+        watch.wait()
+    return keep_alive(subject.samples, watch)
+
+
+def _bounded(check: str, look: Check, subject: Subject, tell: Tell) -> Finding:
+    """Run one check within its time."""
+    limit = min(_CHECK_LIMIT_S, subject.seconds_left)
+    if limit <= 0:
+        return Finding(check, Status.UNKNOWN, f"No time left of the {LIMIT_S:g} s.")
+    tell(TITLES[check])
+    timeout = gevent.Timeout(limit)
+    timeout.start()
+    try:
+        return look()
+    except gevent.Timeout as fired:
+        if fired is not timeout:
+            raise
+        return Finding(check, Status.UNKNOWN, f"Not finished within {limit:.0f} s.")
+    finally:
+        timeout.close()
+
+
+def exit_code_of(examination: Examination) -> int:
+    """Return 0 if nothing is to be mended, 1 if something is, 3 if the server cannot be used."""
+    if not examination.usable:
+        return 3
+    return int(any(finding.to_mend for finding in examination.findings))
+
+
+def to_mend(findings: Sequence[Finding]) -> list[Finding]:
+    """Return what should be changed, problems first."""
+    mended = [finding for finding in findings if finding.to_mend]
+    return sorted(mended, key=lambda finding: finding.status is not Status.PROBLEM)

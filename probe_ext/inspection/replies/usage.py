@@ -1,0 +1,75 @@
+"""Does the server count tokens, and is its count true: against the events that arrived, and its own tokenizer?"""
+
+from collections.abc import Callable
+
+from probe_ext.access.sender import Answered
+from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.subject import Subject
+from probe_ext.measure.safe_text import safe_text
+from probe_ext.target.token_count import Tokenizer, find
+
+_TOLERANCE = 0.15
+_TOLERANCE_TOKENS = 3
+"""special tokens, and texts that are tokenized differently from how they were generated"""
+_NO_COUNT = "--usage none counts events instead"
+
+
+def usage(subject: Subject) -> Finding:
+    """Judge the counts of the samples."""
+    answered = [reply for reply in subject.answers if reply.text or reply.reasoning]
+    if not answered:
+        return Finding("usage", Status.UNKNOWN, "No reply to judge.")
+    reply = max(answered, key=lambda each: len(each.text) + len(each.reasoning))
+    if reply.tokens_from != "usage":
+        return _uncounted(reply)
+    tokenizer = find(subject.server.url, subject.server.model or "", subject.fetcher)
+    return _compared(reply, _by_tokenizer(reply, tokenizer))
+
+
+def _uncounted(reply: Answered) -> Finding:
+    said = f" ({safe_text(reply.message)})" if reply.message else ""
+    figures = {"events": len(reply.at), "source": reply.tokens_from}
+    if reply.message and "usage" in reply.message:
+        wrong = f"The server's usage is not believed{said}: events are counted instead."
+        return Finding("usage", Status.PROBLEM, wrong, "Mend the server's or the gateway's usage.", figures)
+    evidence = f"The server sends no usage{said}: events are counted, which is wrong where one holds several tokens, "
+    evidence += "and prompt tokens are not known."
+    advice = "Let the server send `usage` in streams (`stream_options.include_usage`)."
+    return Finding("usage", Status.WARN, evidence, advice, figures)
+
+
+def _by_tokenizer(reply: Answered, tokenizer: Tokenizer | None) -> int | None:
+    """Count the reply's text with the server's tokenizer, without the tokens that it adds to any text."""
+    if tokenizer is None or reply.reasoning or not reply.text:
+        return None
+    count: Callable[[str], int | None] = tokenizer.text
+    whole, twice = count(reply.text), count(f"{reply.text} {reply.text}")
+    if whole is None or twice is None:
+        return None
+    return max(1, twice - whole)  # special tokens are in both
+
+
+def _compared(reply: Answered, counted: int | None) -> Finding:
+    told, events = reply.tokens_out or 0, len(reply.at)
+    figures = {"usage": told, "events": events, "tokenizer": counted, "prompt_tokens": reply.tokens_in}
+    cached = _cached(reply)
+    if counted is not None:
+        if abs(told - counted) <= max(_TOLERANCE * counted, _TOLERANCE_TOKENS):
+            evidence = f"True: usage says {told} tokens, the server's tokenizer {counted}, in {events} events. {cached}"
+            return Finding("usage", Status.OK, evidence, None, figures)
+        evidence = f"Usage says {told} tokens; the server's own tokenizer counts {counted} in the same text"
+        evidence += f", which came in {events} events."
+        advice = f"Mend the server's or the gateway's usage; until then, {_NO_COUNT}."
+        return Finding("usage", Status.PROBLEM, evidence, advice, figures)
+    if abs(told - events) <= max(_TOLERANCE * events, _TOLERANCE_TOKENS):
+        evidence = f"Usage says {told} tokens, and {events} token events arrived. {cached}"
+        return Finding("usage", Status.OK, evidence, None, figures)
+    evidence = f"Usage says {told} tokens, {events} token events arrived, and the server has no tokenizer to ask: "
+    evidence += "either events hold several tokens, or the count is wrong."
+    return Finding("usage", Status.UNKNOWN, evidence, None, figures)
+
+
+def _cached(reply: Answered) -> str:
+    if reply.tokens_cached is not None:
+        return "Cached tokens are reported, too."
+    return "Cached tokens are not reported (vLLM: `--enable-prompt-tokens-details`)."

@@ -1,0 +1,37 @@
+"""Options of a run on the command line of a short look: by the same names, readers and environment variables."""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from probe_ext.access.scenario import find_locustfile, scenario_defaults
+from probe_ext.settings.options import OPTIONS, Options, read_options
+
+
+def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    """Add these options of a run to a parser."""
+    for option in OPTIONS:
+        if option.name not in names:
+            continue
+        if option.default is False:
+            parser.add_argument(option.flag, action="store_true", default=None, help=option.help)
+        else:
+            text = f"{option.help} [{option.default}]" if option.default else option.help
+            parser.add_argument(option.flag, metavar=option.metavar, help=text.replace("%", "%%"))
+
+
+def options_of(given: argparse.Namespace, names: Sequence[str], scenario: str | None = None) -> Options:
+    """Return the options in force: as given, else from the environment, else the scenario's defaults.
+
+    SettingsError for an invalid option or an unknown scenario.
+    """
+    values: dict[str, object] = {}
+    if scenario:
+        values.update(scenario_defaults(find_locustfile(scenario)))
+    for option in OPTIONS:
+        from_environment = os.environ.get(option.variable)
+        if option.name in names and from_environment is not None:
+            values[option.name] = from_environment
+        if option.name in names and getattr(given, option.name, None) is not None:
+            values[option.name] = getattr(given, option.name)
+    return read_options(values)

@@ -1,0 +1,1 @@
+"""Prove on simulated servers what `probe scout` claims of cheats."""

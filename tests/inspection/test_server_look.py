@@ -1,0 +1,183 @@
+"""Engine, model, context, metrics, hanging up and the prefix cache, as a doctor sees them."""
+
+import gevent
+import pytest
+from look_helpers import subject_on
+
+from probe_ext.access.known_server import KnownServer
+from probe_ext.access.start_problem import start_problem
+from probe_ext.client.wire.address import parse_target
+from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.quick import lines_to_print, one_line
+from probe_ext.inspection.server import cancel as cancelling
+from probe_ext.inspection.server import prefix_cache as prefixes
+from probe_ext.inspection.server.cancel import Watched, cancel
+from probe_ext.inspection.server.identity import context, engine, models
+from probe_ext.inspection.server.metrics import metrics
+from probe_ext.inspection.server.prefix_cache import Counted, Pair, prefix_cache
+from probe_ext.settings.options import read_options
+from tests.in_process_sim import running_sim
+
+
+def known(model: str | None = None, **entry: object) -> KnownServer:
+    """A server that says this of itself."""
+    listed = entry.get("models", ["first", "second"])
+    values = {"kind": "vllm", "version": "0.32.0", "models_error": None, "max_model_len": 4096, "cache": None}
+    values |= {"metrics": "ok", **entry, "models": listed}
+    first = listed[0] if isinstance(listed, list) and listed else None
+    return KnownServer(parse_target("http://server:8000"), (values,), model or first, ())
+
+
+def test_engine() -> None:
+    assert engine(known()).evidence == "vllm 0.32.0."
+    assert engine(known(version=None)).evidence == "vllm version unknown."
+    assert engine(known(kind="unknown")).status is Status.UNKNOWN
+
+
+def test_which_model_would_answer() -> None:
+    options = read_options({})
+    assert models(known(), options).evidence == "first would be used, the first chat model listed, and 1 other: second."
+    assert models(known(models=["only"]), options).advice is None
+    given = read_options({"model": "second"})
+    assert models(known("second"), given).evidence == "second, as given."
+    unlisted = models(known("third"), read_options({"model": "third"}))
+    assert (unlisted.status, unlisted.evidence[:30]) == (Status.WARN, "--model third is not listed; t")
+
+
+@pytest.mark.parametrize(
+    ("entry", "given", "said"),
+    [
+        ({"models": None, "models_error": "connection refused"}, {}, "--host http://server:8000: connection refused"),
+        ({"models": []}, {}, "--host http://server:8000: lists no models; name one with --model"),
+        ({"models": None, "models_error": "404"}, {}, "/v1/models: 404: not an OpenAI-compatible server"),
+        ({"models": None, "models_error": "401 requires a key"}, {"model": "m"}, "401 requires a key"),
+        ({"max_model_len": 300}, {}, "together more than the 300 tokens of first's context"),
+    ],
+)
+def test_no_run_where_no_reply_can_be_expected(entry: dict[str, object], given: dict[str, str], said: str) -> None:
+    why = start_problem(known(given.get("model"), **entry), read_options(given))
+    assert why is not None
+    assert said in why
+    assert "\n" not in why
+
+
+def test_a_run_may_start_where_models_are_not_listed() -> None:
+    assert start_problem(known("m", models=None, models_error="404"), read_options({"model": "m"})) is None
+
+
+def test_context() -> None:
+    options = read_options({"input_tokens": "4000"})
+    finding = context(known(), options)
+    assert (finding.status, finding.figures) == (Status.PROBLEM, {"context_tokens": 4096, "planned_tokens": 4128})
+    assert "--max-model-len" in (finding.advice or "")
+    assert context(known(max_model_len=None), options).status is Status.UNKNOWN
+    assert context(known(), read_options({})).status is Status.OK
+
+
+def test_lines_before_a_run_are_what_is_to_be_mended() -> None:
+    findings = [Finding("disk", Status.OK, "Enough."), Finding("disk", Status.WARN, "Little is free.", "Free some.")]
+    findings.append(Finding("ceiling", Status.UNKNOWN, "Not calibrated.", "Run it."))
+    assert lines_to_print(findings) == ["disk space here: Little is free. Free some."]
+    assert one_line(findings[0]) == "disk space here: Enough."
+
+
+def test_metrics_of_simulated_servers() -> None:
+    with running_sim(speed=8.0) as sim:
+        assert metrics(subject_on(sim.url)).evidence.endswith("nothing is missing.")
+        assert metrics(subject_on(sim.url, no_metrics="true")).evidence == "Not read, as --no-metrics has it."
+    with running_sim(speed=8.0, metrics="off") as sim:
+        finding = metrics(subject_on(sim.url))
+    assert (finding.status, finding.evidence[:10]) == (Status.WARN, "None: 404.")
+    assert "--metrics-url" in (finding.advice or "")
+
+
+def test_a_slow_page_is_given_the_time_it_needs() -> None:
+    with running_sim(speed=8.0, metrics="slow") as sim:
+        finding = metrics(subject_on(sim.url))
+    assert finding.status is Status.WARN
+    assert "--metrics-every" in (finding.advice or "")
+
+
+@pytest.mark.parametrize(
+    ("watched", "status"),
+    [
+        (None, Status.UNKNOWN),
+        (Watched(6.0, 0.05, 1.0), Status.OK),
+        (Watched(6.0, 2.9, 40.0), Status.OK),
+        (Watched(6.0, 4.0, 60.0), Status.UNKNOWN),
+        (Watched(6.0, 5.5, 300.0), Status.PROBLEM),
+        (Watched(6.0, None, 300.0), Status.PROBLEM),
+        (Watched(6.0, None, None), Status.PROBLEM),
+    ],
+)
+def test_hanging_up_is_judged_by_when_the_request_was_gone(watched: Watched | None, status: Status) -> None:
+    assert cancelling.judged(watched).status is status
+
+
+@pytest.mark.parametrize(
+    ("personality", "options", "status"),
+    [
+        ("vllm", {}, Status.OK),
+        ("no-cancel", {}, Status.PROBLEM),
+        ("sequential", {"metrics": "off"}, Status.OK),
+        ("sequential,no-cancel", {"metrics": "off"}, Status.PROBLEM),
+        ("vllm", {"metrics": "off"}, Status.UNKNOWN),
+    ],
+)
+def test_hanging_up_on_simulated_servers(
+    personality: str, options: dict[str, str], status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancelling, "_TARGET_S", 3.0)
+    with running_sim(personality, **options) as sim:
+        finding = cancel(subject_on(sim.url))
+    assert finding.status is status, finding
+
+
+def test_hanging_up_is_not_judged_beside_others() -> None:
+    with running_sim() as sim:
+        subject, other = subject_on(sim.url), subject_on(sim.url)
+        busy = gevent.spawn(other.sender.ask, other.question(60, 1500))
+        gevent.sleep(0.2)
+        finding = cancel(subject)
+        gevent.kill(busy)
+    assert (finding.status, "Others are using" in finding.evidence) == (Status.UNKNOWN, True)
+
+
+FASTER, SAME = [Pair(0.2, 0.05)] * 6, [Pair(0.2, 0.21)] * 6
+
+
+@pytest.mark.parametrize(
+    ("pairs", "short", "counted", "status", "said"),
+    [
+        (FASTER, 0.03, None, Status.OK, "On, with 98 % confidence: 6 of 6"),
+        (FASTER, None, None, Status.OK, "On, with 98 % confidence"),
+        (SAME, 0.03, None, Status.OK, "Off, with 89 % confidence: 0 of 6"),
+        (SAME, 0.19, None, Status.UNKNOWN, "the prefill is too short to be seen"),
+        (SAME, None, None, Status.UNKNOWN, "Cannot be told"),
+        (SAME, 0.03, Counted(6000, 5800), Status.OK, "On: the server counts 5,800 of 6,000"),
+        (SAME, 0.03, Counted(6000, 0), Status.OK, "Off, with"),
+        (FASTER[:3] + SAME[:3], 0.03, None, Status.UNKNOWN, "Cannot be told: 3 of 6"),
+        (FASTER[:3], 0.03, None, Status.UNKNOWN, "Cannot be told: 3 of 3"),
+        ([], 0.03, None, Status.UNKNOWN, "No time for a pair"),
+    ],
+)
+def test_prefix_cache_is_told_with_its_confidence(
+    pairs: list[Pair], short: float | None, counted: Counted | None, status: Status, said: str
+) -> None:
+    finding = prefixes.judged(pairs, short, counted)
+    assert (finding.status, said in finding.evidence) == (status, True), finding
+
+
+@pytest.mark.parametrize(
+    ("personality", "start"),
+    [("vllm", "On: the server counts"), ("no-details", "On, with"), ("no-prefix-cache,no-details", "Off, with")],
+)
+def test_prefix_cache_of_simulated_servers(personality: str, start: str) -> None:
+    with running_sim(personality) as sim:
+        finding = prefix_cache(subject_on(sim.url))
+    assert finding.evidence.startswith(start), finding
+
+
+def test_a_cache_of_responses_is_no_prefix_cache() -> None:
+    with running_sim("response-cache,no-prefix-cache,no-details") as sim:
+        assert prefix_cache(subject_on(sim.url)).evidence.startswith("Off")
