@@ -149,11 +149,12 @@ def _read(descriptor: int) -> bytes:
 def test_force_into_a_live_run_is_refused_and_harms_nothing(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with sim() as server:
-        first = start(a_run(server.url, out, *USERS, "-t", "12s"))
+        first = start(a_run(server.url, out, *USERS, "-t", "300s"))
         wait_for(lambda: replies(out) >= 3, "replies")
         second = finished(start(a_run(server.url, out, *USERS, "-t", "5s", "--force")), out)
         assert second.code == 2
         assert "a run is still going on in it" in second.said
+        first.send_signal(signal.SIGTERM)
         run = finished(first, out)
         fired = server.served()
     check_accounts(run, nodes=1)
