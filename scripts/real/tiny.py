@@ -37,7 +37,7 @@ CONTEXT = 8192
 END_OF_TURN, PADDING, START = "<|im_end|>", "<|pad|>", "<|endoftext|>"
 SPECIALS = (START, "<|im_start|>", END_OF_TURN, PADDING)
 THINK_TOKENS = ("<think>", "</think>")
-END_OF_THINKING_WEIGHT = 2.0
+END_OF_THINKING_WEIGHT = 12.0
 """factor on the output weights of the token that ends reasoning, so that a random model writes it now and then"""
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
