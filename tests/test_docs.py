@@ -209,7 +209,7 @@ FOREIGN_FLAGS = {
         "--scale",
     ),
     *("--tag", "--require-hashes", "--no-deps"),
-    *("--enable-auto-tool-choice", "--enable-prompt-tokens-details", "--tool-call-parser"),
+    *("-n", "--enable-auto-tool-choice", "--enable-prompt-tokens-details", "--tool-call-parser"),
 }
 
 
