@@ -221,6 +221,7 @@ FOREIGN_FLAGS = {
         "--scale",
     ),
     *("--tag", "--require-hashes", "--no-deps"),
+    *("-n", "--enable-auto-tool-choice", "--enable-prompt-tokens-details", "--tool-call-parser"),
 }
 
 

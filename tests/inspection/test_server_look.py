@@ -157,7 +157,8 @@ FASTER, SAME = [Pair(0.2, 0.05)] * 6, [Pair(0.2, 0.21)] * 6
         (SAME, 0.03, Counted(6000, 5800), Status.OK, "On: the server counts 5,800 of 6,000"),
         (SAME, 0.03, Counted(6000, 0), Status.OK, "Off, with"),
         (FASTER[:3] + SAME[:3], 0.03, None, Status.UNKNOWN, "Cannot be told: 3 of 6"),
-        (FASTER[:3], 0.03, None, Status.UNKNOWN, "Cannot be told: 3 of 3"),
+        (FASTER[:3], 0.03, None, Status.OK, "On, with 88 % confidence: 3 of 3"),
+        (FASTER[:2], 0.03, None, Status.UNKNOWN, "Cannot be told: 2 of 2"),
         ([], 0.03, None, Status.UNKNOWN, "No time for a pair"),
     ],
 )

@@ -11,6 +11,8 @@ from probe_ext.target.token_count import Tokenizer, find
 _TOLERANCE = 0.15
 _TOLERANCE_TOKENS = 3
 """special tokens, and texts that are tokenized differently from how they were generated"""
+_UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
+"""stands for bytes that are no text, which a tokenizer counts differently"""
 _NO_COUNT = "--usage none counts events instead"
 
 
@@ -53,18 +55,18 @@ def _compared(reply: Answered, counted: int | None) -> Finding:
     told, events = reply.tokens_out or 0, len(reply.at)
     figures = {"usage": told, "events": events, "tokenizer": counted, "prompt_tokens": reply.tokens_in}
     cached = _cached(reply)
-    if counted is not None:
-        if abs(told - counted) <= max(_TOLERANCE * counted, _TOLERANCE_TOKENS):
-            evidence = f"True: usage says {told} tokens, the server's tokenizer {counted}, in {events} events. {cached}"
-            return Finding("usage", Status.OK, evidence, None, figures)
+    if counted is not None and abs(told - counted) <= max(_TOLERANCE * counted, _TOLERANCE_TOKENS):
+        evidence = f"True: usage says {told} tokens, the server's tokenizer {counted}, in {events} events. {cached}"
+        return Finding("usage", Status.OK, evidence, None, figures)
+    if abs(told - events) <= max(_TOLERANCE * events, _TOLERANCE_TOKENS):
+        evidence = f"Usage says {told} tokens, and {events} token events arrived. {cached}"
+        return Finding("usage", Status.OK, evidence, None, figures)
+    if counted is not None and _UNDECODABLE not in reply.text:
         evidence = f"Usage says {told} tokens; the server's own tokenizer counts {counted} in the same text"
         evidence += f", which came in {events} events."
         advice = f"Mend the server's or the gateway's usage; until then, {_NO_COUNT}."
         return Finding("usage", Status.PROBLEM, evidence, advice, figures)
-    if abs(told - events) <= max(_TOLERANCE * events, _TOLERANCE_TOKENS):
-        evidence = f"Usage says {told} tokens, and {events} token events arrived. {cached}"
-        return Finding("usage", Status.OK, evidence, None, figures)
-    evidence = f"Usage says {told} tokens, {events} token events arrived, and the server has no tokenizer to ask: "
+    evidence = f"Usage says {told} tokens, {events} token events arrived, and no tokenizer settles it: "
     evidence += "either events hold several tokens, or the count is wrong."
     return Finding("usage", Status.UNKNOWN, evidence, None, figures)
 

@@ -14,7 +14,7 @@ from probe_ext.inspection.subject import Subject
 from probe_ext.measure import clock
 from probe_ext.verdict.phrasing import formats
 
-_PAIRS = 6
+_PAIRS, _MIN_PAIRS = 6, 3
 _PROMPT_TOKENS = 1500
 _MIN_PROMPT_TOKENS = 300
 _MAX_S = 25.0
@@ -88,7 +88,7 @@ def judged(pairs: Sequence[Pair], short: float | None, counted: Counted | None) 
         evidence = f"On: the server counts {counted.cached:,} of {counted.prompt:,} prompt tokens as cached; {times}."
         return Finding("prefix_cache", Status.OK, evidence, None, figures)
     chance = 0.5 ** len(pairs)
-    if faster == len(pairs) and len(pairs) >= _PAIRS - 1:
+    if faster == len(pairs) and len(pairs) >= _MIN_PAIRS:
         evidence = f"On, with {formats.percent(1 - chance)} confidence: {times}."
         return Finding("prefix_cache", Status.OK, evidence, None, figures)
     visible = short is not None and fresh > _VISIBLE_FACTOR * short and fresh - short > _VISIBLE_S
