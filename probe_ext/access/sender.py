@@ -251,3 +251,8 @@ def answered(reply: Reply, headers: Mapping[str, str], *, reused: bool, connecti
         stamped=connection.stamped,
         lags=tuple(reply.lags),
     )
+
+
+def is_answered(reply: Answered) -> bool:
+    """Whether the server did its work. Reasoning cut off by a short limit counts, too."""
+    return reply.ok or bool(reply.at)

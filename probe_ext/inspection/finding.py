@@ -24,6 +24,7 @@ TITLES: dict[str, str] = {
     "engine": "engine and version",
     "models": "model",
     "context": "context length",
+    "request_form": "request fields",
     "streaming": "streaming",
     "keep_alive": "kept connections",
     "cancel": "hanging up",

@@ -24,7 +24,8 @@ from probe_ext.settings.errors import SettingsError
 _OPTIONS = (
     *("model", "api", "input_tokens", "max_tokens", "shared_prefix_tokens", "usage"),
     *("levels", "search", "max_users", "search_time", "hold", "settle"),
-    *("timeout_connect", "insecure", "metrics_url", "metrics_every", "no_metrics", "out"),
+    *("timeout_connect", "insecure", "tls_ca", "tls_client_cert", "tls_client_key", "header", "header_env", "body"),
+    *("metrics_url", "metrics_every", "no_metrics", "out"),
 )
 """the options of a run that change what is checked"""
 

@@ -6,9 +6,12 @@ from functools import partial
 
 import gevent
 
+from probe_ext.access.agreed_form import agree
 from probe_ext.access.endpoint import Endpoint
 from probe_ext.access.known_server import KnownServer, fetcher_for, know_server, target_and_key
-from probe_ext.access.sender import Sender
+from probe_ext.access.sender import Answered, Sender
+from probe_ext.client.api.negotiation import Negotiated
+from probe_ext.client.api.request_form import RequestForm
 from probe_ext.client.exchange import Limits
 from probe_ext.inspection.connection.keep_alive import IdleWatch, keep_alive, watch_idle
 from probe_ext.inspection.connection.reachable import reachable, resolve
@@ -20,6 +23,7 @@ from probe_ext.inspection.machine.server_process import server_process
 from probe_ext.inspection.planned_run import PlannedRun
 from probe_ext.inspection.quick import machine_findings
 from probe_ext.inspection.replies.forms import reasoning, tool_calls
+from probe_ext.inspection.replies.request_form import request_form
 from probe_ext.inspection.replies.streaming import streaming
 from probe_ext.inspection.replies.usage import usage
 from probe_ext.inspection.server.cancel import cancel
@@ -35,6 +39,7 @@ LIMIT_S = 120.0
 _CHECK_LIMIT_S = 40.0
 _CONNECT_S = 5.0
 _FIRST_TOKEN_S = 60.0
+_LIMITS = Limits(connect=_CONNECT_S, first=_FIRST_TOKEN_S, gap=_CHECK_LIMIT_S, total=_FIRST_TOKEN_S)
 _SAMPLES, _SAMPLE_TOKENS = 3, 48
 _IDLE_WATCH_S = 12.0
 
@@ -70,7 +75,7 @@ def examine(url: str, options: Options, plan: PlannedRun, tell: Tell = lambda _:
     usable = not any(f.status is Status.PROBLEM and f.id in ("reachable", "models") for f in findings)
     if usable:
         tell("first replies")
-        take_samples(subject)
+        findings.append(request_form(take_samples(subject)))
         findings += _with_replies(subject, endpoint, tell)
         usable = bool(subject.answers)
     subject.sender.close()
@@ -85,12 +90,11 @@ def subject_of(url: str, options: Options, plan: PlannedRun) -> Subject:
     target, key = target_and_key(url)
     fetcher = CooperativeFetcher(fetcher_for(target, key, options))
     server = know_server(target, fetcher, options)
-    limits = Limits(connect=_CONNECT_S, first=_FIRST_TOKEN_S, gap=_CHECK_LIMIT_S, total=_FIRST_TOKEN_S)
     return Subject(
         server=server,
         options=options,
         plan=plan,
-        sender=Sender(Endpoint(target.url, options, server.model or ""), options.api, limits=limits),
+        sender=Sender(Endpoint(target.url, options, server.model or ""), options.api, limits=_LIMITS),
         fetcher=fetcher,
         new_fetcher=lambda: fetcher_for(target, key, options),
         seed=int(clock.wall() * 1000),
@@ -106,13 +110,27 @@ def _process(server: KnownServer, plan: PlannedRun) -> Finding:
     return server_process(addresses, server.target.port, plan.users)
 
 
-def take_samples(subject: Subject) -> None:
-    """Ask for a few streamed replies, one after another; stop at one that fails, as the next would wait as long."""
+def take_samples(subject: Subject) -> Negotiated:
+    """Find the request form that the server accepts, then ask for a few streamed replies, one after another.
+
+    Stops at one that fails, as the next would wait as long.
+    """
     tokens = min(_SAMPLE_TOKENS, subject.plan.max_tokens)
-    for _ in range(_SAMPLES):
+
+    replies: list[Answered] = []
+
+    def send(form: RequestForm) -> Answered:
+        subject.sender.close()
+        endpoint = Endpoint(subject.server.url, subject.options, subject.server.model or "", form)
+        subject.sender = Sender(endpoint, subject.options.api, limits=_LIMITS)
+        replies.append(subject.sender.ask(subject.sample_question(tokens)))
+        return replies[-1]
+
+    negotiated = agree(RequestForm(subject.options.usage), send, subject.options)
+    subject.samples.append(replies[-1])
+    while len(subject.samples) < _SAMPLES and subject.samples[-1].ok and subject.seconds_left:
         subject.samples.append(subject.sender.ask(subject.sample_question(tokens)))
-        if not subject.samples[-1].ok or not subject.seconds_left:
-            return
+    return negotiated
 
 
 def _with_replies(subject: Subject, endpoint: Endpoint, tell: Tell) -> list[Finding]:

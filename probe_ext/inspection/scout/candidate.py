@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from probe_ext.access.agreed_form import agree
 from probe_ext.access.endpoint import Endpoint
 from probe_ext.access.known_server import KnownServer, fetcher_for, know_server, target_and_key
 from probe_ext.access.sender import Answered, Question, Sender
+from probe_ext.client.api.request_form import RequestForm
 from probe_ext.client.exchange import Limits
 from probe_ext.client.wire.address import Target
 from probe_ext.inspection.scout.cheats import Suspicion, suspicion
@@ -97,8 +99,23 @@ class Candidate:
             self.pages = open_pages(
                 found.url, CooperativeFetcher(fetcher_for(self.target, None, self._options, with_headers=False))
             )
-            endpoint = Endpoint(found.url, self._options, found.model)
-            self._sender = Sender(endpoint, self._options.api, limits=_LIMITS)
+            self._sender = self._sender_of(found, self._agree(found))
+
+    def _agree(self, server: KnownServer) -> RequestForm:
+        """Return the request form that the server accepts, found with short requests."""
+
+        def send(form: RequestForm) -> Answered:
+            sender = self._sender_of(server, form)
+            try:
+                return sender.ask(self._question(1))
+            finally:
+                sender.close()
+
+        return agree(RequestForm(self._options.usage), send, self._options).form
+
+    def _sender_of(self, server: KnownServer, form: RequestForm) -> Sender:
+        endpoint = Endpoint(server.url, self._options, server.model or "", form)
+        return Sender(endpoint, self._options.api, limits=_LIMITS)
 
     def forget_evidence(self) -> None:
         """Start the tests for cheats again: another server may answer under the same URL."""

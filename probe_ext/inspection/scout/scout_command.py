@@ -35,7 +35,10 @@ from probe_ext.settings.options import Options
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
 
-_OPTIONS = ("model", "api", "timeout_connect", "insecure", "tls_ca", "tls_client_cert", "tls_client_key")
+_OPTIONS = (
+    *("model", "api", "timeout_connect", "insecure", "tls_ca", "tls_client_cert", "tls_client_key"),
+    *("header", "header_env", "body"),
+)
 _REDRAW_S = 1.0
 _MIN_EVERY_S, _MIN_WINDOWS = 1.0, 2
 _MAX_PORT = 65535

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from probe_ext.access.sender import Answered, Question, Sender
+from probe_ext.access.sender import Answered, Question, Sender, is_answered
 from probe_ext.measure import clock
 
 
@@ -24,11 +24,6 @@ class Round:
         times = [reply.ttft or reply.seconds for reply in self.replies if is_answered(reply)]
         known = [time for time in times if time is not None]
         return median(known) if known else None
-
-
-def is_answered(reply: Answered) -> bool:
-    """Whether the server did its work. Reasoning cut off by a short limit counts, too."""
-    return reply.ok or bool(reply.at)
 
 
 def round_sizes(largest: int) -> list[int]:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from probe_ext.access.sender import Question, Sender
-from probe_ext.inspection.warmup.rounds import Round, is_answered, round_sizes, send_round
+from probe_ext.access.sender import Question, Sender, is_answered
+from probe_ext.inspection.warmup.rounds import Round, round_sizes, send_round
 from probe_ext.inspection.warmup.settling import MAX_ROUNDS, is_settled
 from probe_ext.measure import clock
 from probe_ext.verdict.phrasing.plurals import things

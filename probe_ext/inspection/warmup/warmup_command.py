@@ -18,13 +18,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from probe_ext.access.agreed_form import agree
 from probe_ext.access.endpoint import Endpoint
 from probe_ext.access.known_server import KnownServer, fetcher_for, know_server, target_and_key
-from probe_ext.access.sender import Question, Sender
+from probe_ext.access.sender import Answered, Question, Sender
+from probe_ext.client.api.request_form import RequestForm
 from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.shared_options import add_options, options_of
 from probe_ext.inspection.warmup.arrival import is_up, wait_for
-from probe_ext.inspection.warmup.warming import Ask, WarmUp, WarmUpStep, warm
+from probe_ext.inspection.warmup.warming import Ask, Tell, WarmUp, WarmUpStep, warm
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import printable, safe_text
 from probe_ext.prompts.composer import TooShortError
@@ -41,7 +43,8 @@ T = TypeVar("T")
 
 _OPTIONS = (
     *("model", "api", "no_stream", "input_tokens", "max_tokens", "usage"),
-    *("timeout_connect", "timeout_first", "timeout_gap", "insecure"),
+    *("timeout_connect", "timeout_first", "timeout_gap"),
+    *("insecure", "tls_ca", "tls_client_cert", "tls_client_key", "header", "header_env", "body"),
 )
 DEFAULT_USERS, DEFAULT_LIMIT, DEFAULT_WAIT = "8", "15m", "0s"
 _MAX_REPLY_TOKENS = 32
@@ -79,7 +82,7 @@ def main(given: argparse.Namespace) -> int:
             server = wait_for(lambda: know_server(target, fetcher, options), wait, tell, gevent.sleep)
             if not is_up(server):
                 return _unreachable(server, wait)
-            result = warm(*_requests(server, options), users, within, tell)
+            result = _warm(server, options, users, within, tell)
     except SettingsError as error:
         print(f"probe: {str(error).replace('--host', 'URL', 1)}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.USAGE
@@ -103,7 +106,24 @@ def _unreachable(server: KnownServer, waited: float) -> int:
     return ExitCode.INVALID
 
 
-def _requests(server: KnownServer, options: Options) -> tuple[Sender, Ask]:
+def _warm(server: KnownServer, options: Options, users: int, within: float, tell: Tell) -> WarmUp:
+    """Warm up; where nothing is answered, look for a request form that the server accepts, and try again."""
+    asked = RequestForm(options.usage)
+    result = warm(*_requests(server, options, asked), users, within, tell)
+    if not result.failing:
+        return result
+
+    def send(form: RequestForm) -> Answered:
+        sender, ask = _requests(server, options, form)
+        return sender.ask(ask(), fresh=True)
+
+    negotiated = agree(asked, send, options)
+    if not negotiated.losses or not negotiated.reply.answered:
+        return result
+    return warm(*_requests(server, options, negotiated.form), users, within, tell)
+
+
+def _requests(server: KnownServer, options: Options, form: RequestForm) -> tuple[Sender, Ask]:
     """Return a sender, and what makes a new question each time it is called. SettingsError for too short prompts."""
     try:
         maker = PromptMaker(int(clock.wall() * 1000), options.input_tokens, estimated_model())
@@ -115,7 +135,7 @@ def _requests(server: KnownServer, options: Options) -> tuple[Sender, Ask]:
     def ask() -> Question:
         return Question(maker.prompt(0, next(asked)), max_tokens, not options.no_stream)
 
-    return Sender(Endpoint(server.url, options, server.model or ""), options.api), ask
+    return Sender(Endpoint(server.url, options, server.model or "", form), options.api), ask
 
 
 def show(result: WarmUp, to: TextIO) -> None:

@@ -5,15 +5,15 @@ first token, and given up after --timeout-connect: the rest would only cost time
 meanwhile, so what fails here fails for a reason that no load made.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from probe_ext.access.agreed_form import agree
 from probe_ext.access.endpoint import Endpoint
-from probe_ext.access.sender import Answered, Question, Sender
-from probe_ext.client.api.negotiation import NEGOTIABLE_FIELDS, Negotiated, TrialReply, negotiate
+from probe_ext.access.sender import Answered, Question, Sender, is_answered
+from probe_ext.client.api.negotiation import Negotiated
 from probe_ext.client.api.request_form import RequestForm
 from probe_ext.client.exchange import Limits
-from probe_ext.inspection.warmup.rounds import is_answered
 from probe_ext.measure.outcome import CLIENT_SIDE
 from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.options import Options
@@ -43,14 +43,14 @@ def try_server(
     for number in range(1, TRIES + 1):
         replies: list[Answered] = []
 
-        def send(form: RequestForm, replies: list[Answered] = replies) -> TrialReply:
+        def send(form: RequestForm, replies: list[Answered] = replies) -> Answered:
             endpoint = Endpoint(host, options, model, form)
             sender = Sender(endpoint, options.api, limits=_shorter(endpoint.limits))
             question = Question(next_prompt(), options.max_tokens, not options.no_stream, hang_up_after=1)
             replies.append(sender.ask(question, fresh=True))
-            return _trial_reply(replies[-1])
+            return replies[-1]
 
-        negotiated = negotiate(form, send, _fields_sent(options))
+        negotiated = agree(form, send, options)
         form = negotiated.form
         refusals += negotiated.refusals
         negotiated = Negotiated(asked, form, tuple(refusals), negotiated.reply)
@@ -64,19 +64,9 @@ def try_server(
     return Trial(negotiated, failures[-1] if alike else None, TRIES)
 
 
-def _fields_sent(options: Options) -> Collection[str]:
-    """Return the fields that options put into requests, and that can be given up."""
-    return [name for name in NEGOTIABLE_FIELDS if getattr(options, name) not in (None, False)]
-
-
 def _shorter(limits: Limits) -> Limits:
     """Return limits under which a first request waits no longer than for a connection: refusals come at once."""
     return replace(limits, first=min(limits.first, limits.connect), total=min(limits.total, limits.connect))
-
-
-def _trial_reply(reply: Answered) -> TrialReply:
-    words = reply.message or ""
-    return TrialReply(is_answered(reply), reply.status, reply.error_text or words, words)
 
 
 def _failure(reply: Answered) -> Failure | None:
