@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from probe_ext.access.known_server import KnownServer
 from probe_ext.settings.options import Options
 from probe_ext.settings.secrets import API_KEY_VARIABLE
-from probe_ext.target.scheme_check import better_scheme
+from probe_ext.target.control.scheme_check import better_scheme
 
 _SAME_WITH_ANY_SCHEME = ("connection refused", "unknown host name", "timed out", "401", "403", "404", "5", "redirect")
 """Beginnings of failures that say nothing about TLS: another scheme is not tried."""

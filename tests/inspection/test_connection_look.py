@@ -10,13 +10,13 @@ from look_helpers import reply, subject_on
 
 from probe_ext.access.endpoint import Endpoint
 from probe_ext.access.known_server import fetcher_for, know_server, target_and_key
+from probe_ext.inspection.check_result import Finding, Status
 from probe_ext.inspection.connection import keep_alive as keeping
 from probe_ext.inspection.connection.keep_alive import keep_alive, watch_idle
 from probe_ext.inspection.connection.reachable import reachable, tls_failure
 from probe_ext.inspection.connection.replicas import Look, judged, replicas
 from probe_ext.inspection.connection.round_trip import round_trip
 from probe_ext.inspection.connection.server_clock import server_clock
-from probe_ext.inspection.finding import Finding, Status
 from probe_ext.measure import clock
 from probe_ext.settings.options import read_options
 from tests.in_process_sim import running_sim

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from probe_ext import cli
+from probe_ext.inspection.check_result import TITLES, Finding, Status
 from probe_ext.inspection.doctor import examine as examining
+from probe_ext.inspection.doctor.examination_output import as_json, html, sentence
 from probe_ext.inspection.doctor.examine import Examination, examine, exit_code_of, to_mend
-from probe_ext.inspection.doctor.outputs import as_json, html, sentence
-from probe_ext.inspection.finding import TITLES, Finding, Status
 from probe_ext.inspection.planned_run import planned_run
 from probe_ext.inspection.server import cancel, prefix_cache
 from probe_ext.settings.options import read_options

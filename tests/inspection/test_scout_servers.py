@@ -8,7 +8,7 @@ import pytest
 
 from probe_ext import cli
 from probe_ext.exit_codes import ExitCode
-from probe_ext.inspection.scout import outputs
+from probe_ext.inspection.scout import scout_output as outputs
 from probe_ext.inspection.scout.board_page import BoardPage
 from probe_ext.inspection.scout.board_view import board, document
 from probe_ext.inspection.scout.candidate import PAIRS, REQUESTS, Candidate
@@ -17,7 +17,7 @@ from probe_ext.inspection.scout.leaderboard import Row, configuration, ranked, s
 from probe_ext.inspection.scout.rolling_window import ProbeResult
 from probe_ext.inspection.scout.watch import Watched
 from probe_ext.settings.options import read_options
-from probe_ext.target.call_result import Answer, Failed
+from probe_ext.target.control.call_result import Answer, Failed
 from tests.in_process_sim import running_sim
 
 SPEED = 8.0

@@ -19,7 +19,7 @@ from probe_ext.report.sections.cards import FAILURES
 from probe_ext.report.sections.level_table import Table, figures_table
 from probe_ext.report.sections.page import Page
 from probe_ext.report.sections.page import page as view
-from probe_ext.report.wording import answer
+from probe_ext.report.wording import answer_context as answer
 from probe_ext.run import manifest
 from probe_ext.run.tables import TableWriter
 from probe_ext.settings.slo import load_profile

@@ -6,11 +6,13 @@ import pytest
 import recordings
 from loopback import Loopback, send
 
-from probe_ext.target import identity, token_count, urls
-from probe_ext.target.cache_config import CONFIG_METRICS, cache_configuration
-from probe_ext.target.call_result import Failed
-from probe_ext.target.fetch import Fetcher
-from probe_ext.target.metrics_text import parse
+from probe_ext.target import server_identity as identity
+from probe_ext.target import token_count
+from probe_ext.target.control import urls
+from probe_ext.target.control.call_result import Failed
+from probe_ext.target.control.fetch import Fetcher
+from probe_ext.target.metrics.cache_config import CONFIG_METRICS, cache_configuration
+from probe_ext.target.metrics.metrics_text import parse
 
 MODELS = recordings.read("models_vllm_0.32.0.json")
 IDLE = recordings.read("vllm_metrics_0.32.0_idle.txt")

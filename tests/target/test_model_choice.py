@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from loopback import Loopback
 
-from probe_ext.target import identity
-from probe_ext.target.fetch import Fetcher
+from probe_ext.target import server_identity as identity
+from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.model_choice import can_chat
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from loopback import Loopback
 
-from probe_ext.target.scheme_check import better_scheme
+from probe_ext.target.control.scheme_check import better_scheme
 
 
 @pytest.fixture

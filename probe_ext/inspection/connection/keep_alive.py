@@ -7,7 +7,7 @@ import gevent
 
 from probe_ext.access.sender import Answered, Sender
 from probe_ext.client.wire.connection import Connection
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import Finding, Status
 from probe_ext.measure import clock
 from probe_ext.verdict.phrasing import formats
 

@@ -9,7 +9,7 @@ from probe_ext.access.endpoint import Endpoint
 from probe_ext.access.known_server import KnownServer
 from probe_ext.client.wire.address import Target
 from probe_ext.client.wire.connection import ConnectError, Connection
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import Finding, Status
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.tls_trust import TlsSettings, client_context

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import Finding, Status
 from probe_ext.inspection.subject import Subject
-from probe_ext.target.catalogue import Reading
+from probe_ext.target.metrics.catalogue import Reading
 from probe_ext.verdict.phrasing.plurals import things
 
 _READS = 8

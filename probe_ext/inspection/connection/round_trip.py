@@ -4,7 +4,7 @@ from statistics import median
 
 from probe_ext.access.endpoint import Endpoint
 from probe_ext.client.wire.connection import ConnectError
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import Finding, Status
 from probe_ext.verdict.phrasing import formats
 
 _CONNECTIONS = 5

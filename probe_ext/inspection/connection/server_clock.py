@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 
 from probe_ext.access.sender import Answered
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import Finding, Status
 from probe_ext.measure import clock
 from probe_ext.verdict.phrasing import formats
 

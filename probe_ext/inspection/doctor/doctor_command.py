@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from probe_ext.exit_codes import ExitCode
-from probe_ext.inspection.doctor import outputs
+from probe_ext.inspection.doctor import examination_output as outputs
 from probe_ext.inspection.doctor.examine import examine, exit_code_of
 from probe_ext.inspection.planned_run import planned_run
 from probe_ext.inspection.shared_options import add_options, options_of

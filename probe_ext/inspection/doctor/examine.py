@@ -13,22 +13,22 @@ from probe_ext.access.sender import Answered, Sender
 from probe_ext.client.api.negotiation import Negotiated
 from probe_ext.client.api.request_form import RequestForm
 from probe_ext.client.exchange import Limits
+from probe_ext.inspection.check_result import TITLES, Finding, Status
 from probe_ext.inspection.connection.keep_alive import IdleWatch, keep_alive, watch_idle
 from probe_ext.inspection.connection.reachable import reachable, resolve
 from probe_ext.inspection.connection.replicas import replicas
 from probe_ext.inspection.connection.round_trip import round_trip
 from probe_ext.inspection.connection.server_clock import server_clock
-from probe_ext.inspection.finding import TITLES, Finding, Status
 from probe_ext.inspection.machine.server_process import server_process
 from probe_ext.inspection.planned_run import PlannedRun
-from probe_ext.inspection.quick import machine_findings
+from probe_ext.inspection.quick_checks import machine_findings
 from probe_ext.inspection.replies.forms import reasoning, tool_calls
-from probe_ext.inspection.replies.request_form import request_form
+from probe_ext.inspection.replies.refused_fields import request_form
 from probe_ext.inspection.replies.streaming import streaming
 from probe_ext.inspection.replies.usage import usage
 from probe_ext.inspection.server.cancel import cancel
-from probe_ext.inspection.server.identity import identity
-from probe_ext.inspection.server.metrics import metrics
+from probe_ext.inspection.server.engine_and_model import identity
+from probe_ext.inspection.server.metrics_page import metrics
 from probe_ext.inspection.server.prefix_cache import prefix_cache
 from probe_ext.inspection.subject import CooperativeFetcher, Subject
 from probe_ext.measure import clock

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import Finding, Status
 from probe_ext.inspection.machine import calibration_store
 from probe_ext.verdict.phrasing.plurals import things
 

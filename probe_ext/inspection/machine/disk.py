@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import Finding, Status
 from probe_ext.inspection.planned_run import PlannedRun
 
 DEFAULT_RUNS = Path("reports") / "runs"

@@ -2,7 +2,7 @@
 
 import resource
 
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import Finding, Status
 from probe_ext.verdict.phrasing.plurals import things
 
 _OTHER_FILES = 60

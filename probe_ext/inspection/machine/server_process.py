@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from probe_ext.inspection.finding import Figures, Finding, Status
+from probe_ext.inspection.check_result import Figures, Finding, Status
 from probe_ext.inspection.machine.disk import free_bytes, size
 from probe_ext.verdict.phrasing.plurals import listed, things
 

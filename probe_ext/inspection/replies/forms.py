@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from probe_ext.access.sender import Answered, Question
-from probe_ext.inspection.finding import Figures, Finding, Status
+from probe_ext.inspection.check_result import Figures, Finding, Status
 from probe_ext.inspection.subject import Subject
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.safe_text import safe_text

@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from statistics import median
 
 from probe_ext.access.sender import Answered
-from probe_ext.inspection.finding import Figures, Finding, Status
+from probe_ext.inspection.check_result import Figures, Finding, Status
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things

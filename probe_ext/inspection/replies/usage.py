@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from probe_ext.access.sender import Answered
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import Finding, Status
 from probe_ext.inspection.subject import Subject
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.target.token_count import Tokenizer, find

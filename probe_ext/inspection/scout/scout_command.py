@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.live import Live
 
 from probe_ext.exit_codes import ExitCode
-from probe_ext.inspection.scout import outputs
+from probe_ext.inspection.scout import scout_output as outputs
 from probe_ext.inspection.scout.board_page import BoardPage
 from probe_ext.inspection.scout.board_view import BoardRow, board, document
 from probe_ext.inspection.scout.candidate import PAIRS, Candidate

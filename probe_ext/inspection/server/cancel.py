@@ -6,7 +6,7 @@ from statistics import median
 
 import gevent
 
-from probe_ext.inspection.finding import Figures, Finding, Status
+from probe_ext.inspection.check_result import Figures, Finding, Status
 from probe_ext.inspection.subject import Subject
 from probe_ext.measure import clock
 from probe_ext.verdict.phrasing import formats

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from probe_ext.access.sender import Answered, Question
-from probe_ext.inspection.finding import Figures, Finding, Status
+from probe_ext.inspection.check_result import Figures, Finding, Status
 from probe_ext.inspection.subject import Subject
 from probe_ext.measure import clock
 from probe_ext.verdict.phrasing import formats

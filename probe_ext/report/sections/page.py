@@ -15,16 +15,17 @@ from probe_ext.report.sections.level_table import Table, figures_table, notes, r
 from probe_ext.report.sections.limits import Limits, limits
 from probe_ext.report.sections.team import team_facts
 from probe_ext.report.sections.time_axis import TimeAxis
-from probe_ext.report.wording import answer, shared_sentences
-from probe_ext.report.wording.findings import Finding, folded_summary, read, trust
+from probe_ext.report.wording import answer_context as answer
+from probe_ext.report.wording import shared_sentences
 from probe_ext.report.wording.glossary import Term, terms
+from probe_ext.report.wording.shown_findings import Finding, folded_summary, read, trust
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import NOTHING_GIVEN
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import capitalised, things
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.answer import Answer as Said
-from probe_ext.verdict.values.evidence import Evidence
 
 Capacity = Mapping[str, Any]
 """Content of `capacity.json`."""

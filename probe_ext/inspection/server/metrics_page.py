@@ -1,0 +1,58 @@
+"""Does the server show its metrics, which are missing, and what does a report lose without them?"""
+
+from probe_ext.inspection.check_result import Finding, Status
+from probe_ext.inspection.subject import Subject
+from probe_ext.measure import clock
+from probe_ext.target.control.call_result import Failed
+from probe_ext.target.metrics.metrics_text import Unreadable
+from probe_ext.verdict.phrasing import formats
+
+_COSTS = {
+    "running": "whether the batch is limited",
+    "waiting": "whether requests queue",
+    "kv_usage": "whether the KV cache is full",
+    "preemptions": "whether requests are preempted",
+    "generation_tokens": "whether others use the server",
+    "prompt_tokens": "how much prefill there is",
+    "ttft_count": "how much of the wait for the first token is the server's own",
+    "queue_count": "how long requests queue",
+    "prefix_hits": "how much the prefix cache saves",
+}
+"""what cannot be said without a quantity"""
+_SWITCH_ON = {
+    "llama.cpp": "Start llama-server with `--metrics`.",
+    "sglang": "Start SGLang with `--enable-metrics`.",
+    "vllm": "Remove `--disable-log-stats`, and let /metrics through the proxy.",
+}
+_ELSEWHERE = "Name the metrics page with --metrics-url if it is elsewhere."
+_MAX_SHARE_OF_PERIOD = 0.9
+"""of --metrics-every that a page may take; a slower one is given up"""
+
+
+def metrics(subject: Subject) -> Finding:
+    """Read the page once, and say what is missing."""
+    if subject.options.no_metrics:
+        return Finding("metrics", Status.OK, "Not read, as --no-metrics has it.")
+    began = clock.monotonic()
+    reading = subject.metrics()
+    took = clock.monotonic() - began
+    if isinstance(reading, Failed | Unreadable):
+        lost = "Without them, a report cannot say what limits the server, nor whether others use it"
+        advice = f"{_SWITCH_ON.get(subject.server.kind, '')} {_ELSEWHERE}".strip()
+        return Finding("metrics", Status.WARN, f"None: {reading.why}. {lost}.", advice)
+    there = {figure.quantity for figure in reading.figures}
+    missing = [name for name in _COSTS if name not in there and f"{name}_blocks" not in there]
+    figures = {"quantities": len(there), "missing": ", ".join(missing) or None, "seconds": took}
+    evidence = f"{len(there)} quantities of {reading.kind}, read in {formats.seconds(took)}"
+    limit = _MAX_SHARE_OF_PERIOD * subject.options.metrics_every
+    if took > limit:
+        late = (
+            f"{evidence}, which is more than {formats.seconds(limit)} of --metrics-every: the page would be given up."
+        )
+        return Finding("metrics", Status.WARN, late, f"Use --metrics-every {2 * took:.0f}s or more.", figures)
+    costs = [_COSTS[name] for name in missing]
+    if not subject.server.cache:
+        costs.append("how many requests fit the KV cache")
+    if not costs:
+        return Finding("metrics", Status.OK, f"{evidence}; nothing is missing.", None, figures)
+    return Finding("metrics", Status.OK, f"{evidence}. Not shown, so not said: {'; '.join(costs)}.", None, figures)
