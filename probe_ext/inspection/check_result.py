@@ -45,7 +45,7 @@ TITLES: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """The result of one check."""
 
     id: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from probe_ext.inspection.check_result import Finding
+from probe_ext.inspection.check_result import CheckResult
 from probe_ext.inspection.machine import calibration_store
 from probe_ext.inspection.machine.ceiling import ceiling
 from probe_ext.inspection.machine.disk import disk
@@ -11,7 +11,7 @@ from probe_ext.inspection.planned_run import PlannedRun
 from probe_ext.settings.options import Options
 
 
-def machine_findings(plan: PlannedRun, options: Options, *, processes: int = 1, workers: int = 1) -> list[Finding]:
+def machine_findings(plan: PlannedRun, options: Options, *, processes: int = 1, workers: int = 1) -> list[CheckResult]:
     """Return what this machine's limits mean for a plan; `processes` of the load generator run here."""
     return [
         open_files(plan.users, processes),
@@ -20,11 +20,11 @@ def machine_findings(plan: PlannedRun, options: Options, *, processes: int = 1, 
     ]
 
 
-def lines_to_print(findings: Sequence[Finding]) -> list[str]:
+def lines_to_print(findings: Sequence[CheckResult]) -> list[str]:
     """Return what is to be mended, one line each."""
     return [one_line(finding) for finding in findings if finding.to_mend]
 
 
-def one_line(finding: Finding) -> str:
+def one_line(finding: CheckResult) -> str:
     """Return a finding's evidence and advice in one line."""
     return " ".join(filter(None, (f"{finding.title}: {finding.evidence}", finding.advice)))

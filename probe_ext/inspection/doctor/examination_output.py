@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from probe_ext import __version__
-from probe_ext.inspection.check_result import Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.inspection.doctor.examine import Examination, exit_code_of, to_mend
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import all_printable, printable
@@ -53,7 +53,7 @@ def as_json(examination: Examination) -> str:
     return json.dumps(all_printable(document), indent=1, ensure_ascii=False) + "\n"
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: CheckResult) -> dict[str, Any]:
     return {
         "id": finding.id,
         "title": finding.title,

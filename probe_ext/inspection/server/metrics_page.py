@@ -1,6 +1,6 @@
 """Does the server show its metrics, which are missing, and what does a report lose without them?"""
 
-from probe_ext.inspection.check_result import Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.inspection.subject import Subject
 from probe_ext.measure import clock
 from probe_ext.target.control.call_result import Failed
@@ -29,17 +29,17 @@ _MAX_SHARE_OF_PERIOD = 0.9
 """of --metrics-every that a page may take; a slower one is given up"""
 
 
-def metrics(subject: Subject) -> Finding:
+def metrics(subject: Subject) -> CheckResult:
     """Read the page once, and say what is missing."""
     if subject.options.no_metrics:
-        return Finding("metrics", Status.OK, "Not read, as --no-metrics has it.")
+        return CheckResult("metrics", Status.OK, "Not read, as --no-metrics has it.")
     began = clock.monotonic()
     reading = subject.metrics()
     took = clock.monotonic() - began
     if isinstance(reading, Failed | Unreadable):
         lost = "Without them, a report cannot say what limits the server, nor whether others use it"
         advice = f"{_SWITCH_ON.get(subject.server.kind, '')} {_ELSEWHERE}".strip()
-        return Finding("metrics", Status.WARN, f"None: {reading.why}. {lost}.", advice)
+        return CheckResult("metrics", Status.WARN, f"None: {reading.why}. {lost}.", advice)
     there = {figure.quantity for figure in reading.figures}
     missing = [name for name in _COSTS if name not in there and f"{name}_blocks" not in there]
     figures = {"quantities": len(there), "missing": ", ".join(missing) or None, "seconds": took}
@@ -49,10 +49,10 @@ def metrics(subject: Subject) -> Finding:
         late = (
             f"{evidence}, which is more than {formats.seconds(limit)} of --metrics-every: the page would be given up."
         )
-        return Finding("metrics", Status.WARN, late, f"Use --metrics-every {2 * took:.0f}s or more.", figures)
+        return CheckResult("metrics", Status.WARN, late, f"Use --metrics-every {2 * took:.0f}s or more.", figures)
     costs = [_COSTS[name] for name in missing]
     if not subject.server.cache:
         costs.append("how many requests fit the KV cache")
     if not costs:
-        return Finding("metrics", Status.OK, f"{evidence}; nothing is missing.", None, figures)
-    return Finding("metrics", Status.OK, f"{evidence}. Not shown, so not said: {'; '.join(costs)}.", None, figures)
+        return CheckResult("metrics", Status.OK, f"{evidence}; nothing is missing.", None, figures)
+    return CheckResult("metrics", Status.OK, f"{evidence}. Not shown, so not said: {'; '.join(costs)}.", None, figures)

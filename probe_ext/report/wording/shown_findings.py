@@ -11,7 +11,7 @@ _LABELS = {"bad": "invalidates the run", "warn": "warning", "open": "undecided",
 
 
 @dataclass(frozen=True)
-class Finding:
+class ShownFinding:
     """One check with its outcome."""
 
     kind: str
@@ -33,20 +33,20 @@ class Finding:
         return self.kind in {"bad", "warn"} or (self.kind == "open" and bool(self.advice))
 
 
-def read(findings: Sequence[Mapping[str, Any]]) -> list[Finding]:
+def read(findings: Sequence[Mapping[str, Any]]) -> list[ShownFinding]:
     """Return all findings of `capacity.json`, the worst first."""
     order = list(_SIGNS)
     return sorted((_finding(finding) for finding in findings), key=lambda finding: order.index(finding.kind))
 
 
-def folded_summary(findings: Sequence[Finding]) -> str:
+def folded_summary(findings: Sequence[ShownFinding]) -> str:
     """Return `11 checks passed, 2 undecided`, of the findings that are folded."""
     kinds = [finding.kind for finding in findings if not finding.is_important]
     passed = f"{things(kinds.count('good'), 'check')} passed"
     return f"{passed}, {kinds.count('open')} undecided" if "open" in kinds else passed
 
 
-def trust(findings: Sequence[Finding]) -> str:
+def trust(findings: Sequence[ShownFinding]) -> str:
     """Say whether the run can be trusted, by its checks."""
     kinds = [finding.kind for finding in findings]
     if "bad" in kinds:
@@ -57,9 +57,11 @@ def trust(findings: Sequence[Finding]) -> str:
     return f"Yes: {passed} passed, none failed."
 
 
-def _finding(finding: Mapping[str, Any]) -> Finding:
+def _finding(finding: Mapping[str, Any]) -> ShownFinding:
     failed = "bad" if finding["invalidates"] else "warn"
     kind = {"pass": "good", "fail": failed}.get(str(finding["state"]), "open")
     name = str(finding["check"]).replace("_", " ")
     title, dot, why = str(finding["why"]).strip().partition(". ")
-    return Finding(kind, _SIGNS[kind], _LABELS[kind], title + dot.strip() or name, why, str(finding["advice"]), name)
+    return ShownFinding(
+        kind, _SIGNS[kind], _LABELS[kind], title + dot.strip() or name, why, str(finding["advice"]), name
+    )

@@ -6,8 +6,7 @@ import pytest
 import recordings
 from loopback import Loopback, send
 
-from probe_ext.target import server_identity as identity
-from probe_ext.target import token_count
+from probe_ext.target import server_identity, token_count
 from probe_ext.target.control import urls
 from probe_ext.target.control.call_result import Failed
 from probe_ext.target.control.fetch import Fetcher
@@ -31,7 +30,7 @@ VLLM = {
 
 def identify(pages, host="", **options):
     with Loopback(pages) as server:
-        entries = identity.identify(server.url + host, Fetcher(timeout=60), **options)
+        entries = server_identity.identify(server.url + host, Fetcher(timeout=60), **options)
         for entry in entries:
             entry["url"] = entry["url"].replace(server.url, "")
             entry["metrics_url"] = entry["metrics_url"].replace(server.url, "")
@@ -115,7 +114,7 @@ def test_tensorrt_llms_metrics_path():
 def test_each_given_url_has_an_entry():
     with Loopback(VLLM) as one, Loopback({"/metrics": (200, IDLE)}) as two, Loopback({}) as three:
         given = [f"{server.url}/metrics" for server in (one, two, three)]
-        entries = identity.identify(one.url, Fetcher(), given)
+        entries = server_identity.identify(one.url, Fetcher(), given)
         assert [entry["metrics"] for entry in entries] == ["ok", "ok", "404"]
         assert [entry["metrics_url"] for entry in entries] == given
         assert [entry["url"] for entry in entries] == [one.url, two.url, three.url]
@@ -142,7 +141,7 @@ def test_missing_metrics_have_a_reason(page, why):
 
 def test_without_metrics_no_page_of_them_is_asked_for():
     with Loopback({**VLLM, "/metrics": (200, b"vllm:num_requests_running 1\n")}) as server:
-        (entry,) = identity.identify(server.url, Fetcher(), with_metrics=False)
+        (entry,) = server_identity.identify(server.url, Fetcher(), with_metrics=False)
         asked = {path for _, path, _ in server.requests}
     assert (entry["metrics"], entry["metrics_url"], entry["kind"]) == ("off", None, "vllm")
     assert not any("metrics" in path for path in asked)
@@ -188,10 +187,10 @@ def test_tgi():
 
 
 def test_an_unreachable_host():
-    entry = identity.identify("http://127.0.0.1:1", Fetcher(timeout=60))[0]
+    entry = server_identity.identify("http://127.0.0.1:1", Fetcher(timeout=60))[0]
     assert (entry["kind"], entry["metrics"], entry["models"]) == ("unknown", "connection refused", None)
     assert entry["models_error"] == "connection refused"
-    assert identity.models("http://127.0.0.1:1", Fetcher(timeout=60)) == Failed("connection refused")
+    assert server_identity.models("http://127.0.0.1:1", Fetcher(timeout=60)) == Failed("connection refused")
 
 
 @pytest.mark.parametrize(
@@ -199,13 +198,13 @@ def test_an_unreachable_host():
 )
 def test_invalid_model_lists(body):
     with Loopback({"/v1/models": (200, body)}) as server:
-        assert identity.models(server.url, Fetcher()) == Failed("/v1/models: not a list of models")
+        assert server_identity.models(server.url, Fetcher()) == Failed("/v1/models: not a list of models")
 
 
 def test_skips_invalid_models():
     listed = {"data": [{"id": "m", "max_model_len": -5}, {"id": 7}, "x", {"id": "n", "max_model_len": True}]}
     with Loopback({"/v1/models": as_json(listed)}) as server:
-        listed_models = identity.models(server.url, Fetcher())
+        listed_models = server_identity.models(server.url, Fetcher())
     assert [(m.id, m.max_model_len) for m in listed_models] == [("m", None), ("n", None)]
 
 
@@ -215,14 +214,14 @@ def test_max_model_len_is_that_of_the_chosen_model():
 
 
 def test_credentials_in_the_host_are_not_copied():
-    entries = identity.identify("http://me:secret@127.0.0.1:1/x", Fetcher(timeout=60))
+    entries = server_identity.identify("http://me:secret@127.0.0.1:1/x", Fetcher(timeout=60))
     assert "secret" not in json.dumps(entries)
     assert entries[0]["url"] == "http://127.0.0.1:1/x"
 
 
 @pytest.mark.parametrize("host", ["", "nonsense", "http://[", "ftp://x"])
 def test_invalid_hosts(host):
-    assert identity.identify(host, Fetcher(timeout=60))[0]["metrics"] in (
+    assert server_identity.identify(host, Fetcher(timeout=60))[0]["metrics"] in (
         "not a URL",
         "invalid characters in host or key",
     )
