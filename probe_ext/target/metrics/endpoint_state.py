@@ -89,7 +89,8 @@ class EndpointHistory:
     def _note_rates(self, now: dict[tuple[str, str], float], seconds: float) -> None:
         """Note counters that grew faster than any engine works."""
         for key, value in now.items():
-            limit, rise = QUANTITIES[key[1]].max_rate, value - self._last.get(key, value)
+            quantity, rise = QUANTITIES.get(key[1]), value - self._last.get(key, value)
+            limit = quantity.max_rate if quantity else None  # a GPU's page has quantities of its own
             if limit is not None and rise > limit * max(seconds, _MIN_SECONDS):
                 self.too_fast.setdefault(key[1], (rise, seconds))
 
