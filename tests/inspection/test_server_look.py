@@ -87,7 +87,7 @@ def test_lines_before_a_run_are_what_is_to_be_mended() -> None:
 def test_metrics_of_simulated_servers() -> None:
     with running_sim(speed=8.0) as sim:
         assert metrics(subject_on(sim.url)).evidence.endswith("nothing is missing.")
-        assert metrics(subject_on(sim.url, no_metrics="true")).evidence == "Not read, as --no-metrics has it."
+        assert metrics(subject_on(sim.url, no_metrics="true")).evidence == "Not read (--no-metrics)."
     with running_sim(speed=8.0, metrics="off") as sim:
         finding = metrics(subject_on(sim.url))
     assert (finding.status, finding.evidence[:10]) == (Status.WARN, "None: 404.")
@@ -156,12 +156,12 @@ FASTER, SAME = [Pair(0.2, 0.05)] * 6, [Pair(0.2, 0.21)] * 6
         (FASTER, None, None, Status.OK, "On, with 98 % confidence"),
         (SAME, 0.03, None, Status.OK, "Off, with 89 % confidence: 0 of 6"),
         (SAME, 0.19, None, Status.UNKNOWN, "the prefill is too short to be seen"),
-        (SAME, None, None, Status.UNKNOWN, "Cannot be told"),
+        (SAME, None, None, Status.UNKNOWN, "Unclear"),
         (SAME, 0.03, Counted(6000, 5800), Status.OK, "On: the server counts 5,800 of 6,000"),
         (SAME, 0.03, Counted(6000, 0), Status.OK, "Off, with"),
-        (FASTER[:3] + SAME[:3], 0.03, None, Status.UNKNOWN, "Cannot be told: 3 of 6"),
+        (FASTER[:3] + SAME[:3], 0.03, None, Status.UNKNOWN, "Unclear: 3 of 6"),
         (FASTER[:3], 0.03, None, Status.OK, "On, with 88 % confidence: 3 of 3"),
-        (FASTER[:2], 0.03, None, Status.UNKNOWN, "Cannot be told: 2 of 2"),
+        (FASTER[:2], 0.03, None, Status.UNKNOWN, "Unclear: 2 of 2"),
         ([], 0.03, None, Status.UNKNOWN, "No time for a pair"),
     ],
 )

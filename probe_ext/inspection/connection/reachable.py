@@ -1,6 +1,6 @@
 """Does the name resolve, does each address accept a connection, does TLS work, does HTTP answer?"""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import gevent
 import gevent.socket
@@ -8,11 +8,11 @@ import gevent.socket
 from probe_ext.access.endpoint import Endpoint
 from probe_ext.access.known_server import KnownServer
 from probe_ext.client.wire.address import Target
-from probe_ext.client.wire.connection import ConnectError, Connection
+from probe_ext.client.wire.connection import ConnectError
 from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
-from probe_ext.tls_trust import TlsSettings, client_context
+from probe_ext.target.control.scheme_check import better_scheme
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import listed, things
 
@@ -60,7 +60,7 @@ def reachable(endpoint: Endpoint, server: KnownServer, seconds: float) -> CheckR
     ]
     names = f"{things(len(attempts), 'address', 'addresses')} ({tried})"
     if slow:
-        evidence = f"{names}: some do not answer, which costs clients that try them first a wait."
+        evidence = f"{names}: some do not answer, and clients that try those first have to wait."
         return CheckResult(
             "reachable", Status.WARN, evidence, "Remove the dead address from the name's records.", figures
         )
@@ -96,7 +96,7 @@ def _connect(family: int, address: str, port: int, seconds: float) -> Attempt:
 
 
 def _failure(endpoint: Endpoint, server: KnownServer, seconds: float) -> tuple[str, str] | None:
-    """Connect as a user does; return what is wrong and how to mend it, None if nothing is."""
+    """Connect as a user does; return what is wrong and how to fix it, None if nothing is."""
     target, connection = server.target, endpoint.connection()
     try:
         connection.open(seconds)
@@ -105,7 +105,7 @@ def _failure(endpoint: Endpoint, server: KnownServer, seconds: float) -> tuple[s
     finally:
         connection.close()
     if server.models_error in _SILENT and (server.metrics_error in _SILENT):
-        if not target.tls and _speaks_tls(target, seconds):
+        if not target.tls and better_scheme(target.url, seconds):
             return (
                 "The port speaks TLS, not plain HTTP.",
                 f"Use https:// ({target.url.replace('http://', 'https://')}).",
@@ -116,7 +116,7 @@ def _failure(endpoint: Endpoint, server: KnownServer, seconds: float) -> tuple[s
 
 
 def tls_failure(target: Target, why: str) -> tuple[str, str]:
-    """Say what a failed connection means, and how to mend it."""
+    """Say what a failed connection means, and how to fix it."""
     shown = safe_text(why)
     if target.tls and any(sign in why for sign in _PLAIN_PORT):
         return f"The port speaks plain HTTP, not TLS ({shown}).", "Use http:// in the URL."
@@ -124,14 +124,3 @@ def tls_failure(target: Target, why: str) -> tuple[str, str]:
         advice = "Name the authority that signed it (--tls-ca, SSL_CERT_FILE), or skip the verification (--insecure)."
         return f"The certificate is not trusted: {shown}.", advice
     return f"No connection: {shown}.", "Check what is between this machine and the server."
-
-
-def _speaks_tls(target: Target, seconds: float) -> bool:
-    connection = Connection(replace(target, tls=True), client_context(TlsSettings(insecure=True)))
-    try:
-        connection.open(seconds)
-    except ConnectError:
-        return False
-    finally:
-        connection.close()
-    return True
