@@ -9,7 +9,12 @@ from probe_ext.measure.findings import FindingState
 from probe_ext.measure.table_rows import DOCUMENT, ONE_EVENT, STREAM
 from probe_ext.measure.timeline import BURST_S, MIN_BURST_TOKENS
 from probe_ext.verdict.checks.client_accuracy import MORE_WORKERS
-from probe_ext.verdict.checks.proxy_settings import SERVER_SETTINGS, proxy_advice
+from probe_ext.verdict.checks.proxy_settings import (
+    DOCUMENT_ADVICE,
+    ONE_EVENT_ADVICE,
+    SERVER_SETTINGS,
+    proxy_advice,
+)
 from probe_ext.verdict.evidence.columns import Bools, flags, numbers, texts
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.grading.held_back import MIN_SEGMENTS_PER_EVENT, MIN_STREAM_TOKENS
@@ -107,15 +112,9 @@ def _not_streamed(replies: Columns, graded: GradedReplies) -> Finding:
     if most == "all events at the same moment":
         advice = f"A proxy collects the stream until it ends. {proxy_advice(_named(replies))}"
     elif most == "one JSON document each":
-        advice = (
-            "The server, or a gateway in front of it, ignores `stream: true`: look for its streaming setting. "
-            "If users get whole answers as well, request them so: --no-stream."
-        )
+        advice = DOCUMENT_ADVICE
     else:
-        advice = (
-            "The server, or a gateway in front of it, writes the answer first and streams it afterwards: look for "
-            "guardrails, plugins or a “fake stream” setting there."
-        )
+        advice = ONE_EVENT_ADVICE
     return Finding("not_streamed", "fail", False, why, advice)
 
 
