@@ -137,6 +137,63 @@ def test_speed_by_events_of_long_text_is_not_judged_unless_it_is_enough_at_least
     assert "tokens were not counted" in findings([slow] * 20)["typing_known"].why
 
 
+@pytest.mark.parametrize(
+    ("bytes_per_event", "events", "hidden"),
+    [
+        (4.4, 50, False),
+        (5.5, 50, False),
+        (6.8, 50, True),
+        (8.0, 50, True),
+        (9.0, 50, True),
+        (120, 6, True),
+        (5, 6, False),
+    ],
+)
+def test_typing_is_unjudged_wherever_an_event_may_hold_several_tokens(
+    bytes_per_event: float, events: int, hidden: bool
+) -> None:
+    """Two tokens of code an event, speculative decoding, or a few large events, without any counts."""
+    row = reply(
+        0, 0.0, tpot=0.5, tokens_out=events, events=events, events_visible=events, tokens_visible=events,
+        tokens_from="events", text_bytes=int(bytes_per_event * events), last=0.5 + 0.5 * events, end=0.5 + 0.5 * events,
+    )  # fmt: skip
+    assert graded([row]).typing_hidden.tolist() == [hidden]
+    found = findings([row] * 20)
+    assert ("more text than one token" in found["token_source"].why) is hidden
+    assert (found["typing_known"].state == "fail") is hidden
+
+
+def test_a_whole_answer_of_unknown_length_is_not_held_to_the_time_of_a_short_one() -> None:
+    one_event = {
+        "streamed": False,
+        "delivery": "one_event",
+        "events": 0,
+        "first": None,
+        "tpot": None,
+        "longest_gap": None,
+    }
+    uncounted = reply(0, 0.0, **one_event, tokens_from="events", tokens_out=12, text_bytes=400, last=None, end=5.0)
+    counted = reply(0, 0.0, **one_event, tokens_from="usage", tokens_out=12, text_bytes=50, last=None, end=5.0)
+    assert graded([uncounted, counted]).by["answer"].tolist() == [UNJUDGED, STRAINED]
+
+
+@pytest.mark.parametrize(
+    ("asked", "used", "words"),
+    [
+        ("none", "none", "--usage continuous"),
+        ("continuous", "none", "refuses to count"),
+        ("final", "final", "sends none"),
+    ],
+)
+def test_advice_about_counts_follows_what_was_asked_and_refused(asked: str, used: str, words: str) -> None:
+    form = {"asked": {"usage": asked}, "used": {"usage": used}, "refusals": []}
+    rows = [reply(0, 0.0, tpot=0.5, tokens_from="events", text_bytes=20 * 30)] * 20
+    run = evidence(rows, STILL, manifest=manifest(request_form=form))
+    found = {one.check: one for one in [*delivery_checks(run, graded(rows)), *token_checks(run)]}
+    assert words in found["token_source"].advice
+    assert words in found["typing_known"].advice
+
+
 def test_held_back_names_numbers_and_the_setting() -> None:
     found = findings(many(bundled, via="nginx/1.22.1, uvicorn"))
     held = found["held_back"]

@@ -92,7 +92,7 @@ class RequestForm:
         elif self.usage != asked.usage:
             sentences.append(
                 "The server refuses `stream_options.include_usage`: stream events are counted instead of tokens, so "
-                "typing speed is too low where an event holds several tokens, and prompt and cached tokens are not "
+                "typing speed is not judged where an event may hold several, and prompt and cached tokens are not "
                 "known."
             )
         if self.length_field != asked.length_field:

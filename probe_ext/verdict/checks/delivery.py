@@ -15,9 +15,10 @@ from probe_ext.verdict.checks.proxy_settings import (
     SERVER_SETTINGS,
     proxy_advice,
 )
+from probe_ext.verdict.checks.token_counts import usage_advice
 from probe_ext.verdict.evidence.columns import Bools, flags, numbers, texts
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, quantile
-from probe_ext.verdict.grading.held_back import MIN_SEGMENTS_PER_EVENT, MIN_STREAM_TOKENS
+from probe_ext.verdict.grading.held_back import MIN_SEGMENTS_PER_EVENT, MIN_STREAM_TOKENS, uncounted
 from probe_ext.verdict.grading.reply_grades import GradedReplies
 from probe_ext.verdict.phrasing.formats import count, percent, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
@@ -44,7 +45,7 @@ def delivery_checks(evidence: Evidence, graded: GradedReplies) -> Iterator[Findi
     yield _not_streamed(evidence.replies, graded)
     yield _held_back(evidence.replies, graded)
     yield _held_in_events(evidence.replies, graded)
-    yield _typing_known(evidence.replies, graded)
+    yield _typing_known(evidence, graded)
 
 
 def _unresolved_reads(replies: Columns) -> Finding:
@@ -158,25 +159,23 @@ def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> t
     return "fail", f"{why} Not judged: {listed(parts)}." if parts else why
 
 
-def _typing_known(replies: Columns, graded: GradedReplies) -> Finding:
+def _typing_known(evidence: Evidence, graded: GradedReplies) -> Finding:
     """Whether the typing speed of enough replies is known to judge levels by it."""
+    replies = evidence.replies
     hidden, known = int(graded.typing_hidden.sum()), int((~np.isnan(graded.experience.rate)).sum())
     total = hidden + known
     if not total:
         return Finding("typing_known", "unproven", False, "No reply has a typing speed.")
     if hidden <= MAX_HIDDEN_SHARE * total:
         return Finding("typing_known", "pass", False, f"The typing speed is known in {known:,} of {total:,} replies.")
-    counted = np.array([source == "events" for source in texts(replies, "tokens_from")], dtype=np.bool_)
-    uncounted = int((graded.typing_hidden & counted).sum())
-    reasons = [f"{hidden - uncounted:,} arrived in bursts"] if hidden > uncounted else []
-    reasons += [f"of {uncounted:,} the tokens were not counted, and events hold several"] if uncounted else []
+    unknown = int((graded.typing_hidden & uncounted(replies)).sum())
+    reasons = [f"{hidden - unknown:,} arrived in bursts"] if hidden > unknown else []
+    reasons += [f"of {unknown:,} the tokens were not counted, and events may hold several"] if unknown else []
     why = (
         f"Typing speed is not judged in {hidden:,} of {total:,} replies ({listed(reasons)}): it lies in a range that "
         "both meets and misses the promise."
     )
-    advice = (
-        "Let the server count tokens (--usage continuous or final)." if uncounted else proxy_advice(_named(replies))
-    )
+    advice = usage_advice(evidence.manifest) if unknown else proxy_advice(_named(replies))
     return Finding("typing_known", "fail", False, why, advice)
 
 
