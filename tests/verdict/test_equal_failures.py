@@ -159,6 +159,14 @@ def test_a_few_bad_requests_are_no_reason_to_doubt() -> None:
         (308, "HTTP 308: redirect to https://api/v1/chat/completions", "--host"),
         (400, "HTTP 400: Streaming is not supported for this model", "--no-stream"),
         (401, "HTTP 401: no key", "PROBE_API_KEY"),
+        (400, "HTTP 400: Input length 9000 exceeds maximum allowed token length 8192", "--input-tokens"),
+        (422, "HTTP 422: inputs tokens + max_new_tokens must be <= 4096. Given: 4000", "--input-tokens"),
+        (400, "HTTP 400: The plain HTTP request was sent to HTTPS port", "https://"),
+        (400, "HTTP 400: Client sent an HTTP request to an HTTPS server.", "https://"),
+        (400, "HTTP 400: model is required", "--model"),
+        (421, "HTTP 421: Misdirected Request", "--host"),
+        (426, "HTTP 426: Upgrade Required", "HTTP/1.1"),
+        (431, "HTTP 431: Request Header Fields Too Large", "--header"),
     ],
 )
 def test_names_the_option_that_helps(status: int, message: str, option: str) -> None:

@@ -27,7 +27,8 @@ _SWITCHES = frozenset({"ignore_eos", *_USAGE_FIELDS})
 """fields that are on or absent"""
 _ABOUT_THE_BODY = frozenset({400, 422})
 _REFUSAL = re.compile(
-    r"un-?supported|(?:not|n't) (?:be )?(?:currently )?(?:support|permit|allow|accept|recogni|implement|compatib|valid)"
+    r"un-?supported|(?:not|n't) (?:be )?(?:currently )?(?:support|permit|allow|accept|recogni|implement|compatib|valid"
+    r"|whitelist|authori[sz]ed)"
     r"|unknown|unrecogni[sz]ed|unexpected|forbidden|extra (?:inputs?|fields?|keys?)|extra_forbidden|disallowed"
     r"|invalid (?:param|argument|field|key|propert|input|request)|no such|cannot (?:both )?be|cannot find|deprecated"
     r"|additional propert|only the default|incompatible|mutually exclusive|instead|required|missing|removed|rejected"

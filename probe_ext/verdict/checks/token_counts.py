@@ -54,11 +54,11 @@ def usage_advice(manifest: Mapping[str, Any]) -> str:
     """Say how tokens could be counted by the server, by what was asked for and what it refused."""
     form = mapping(manifest.get("request_form"))
     asked, used = (mapping(form.get(key)).get("usage") for key in ("asked", "used"))
-    one_token = "Without counts, one token per event is needed (vLLM: `--stream-interval 1`)."
+    remedy = "Without counts, one token per event is needed (vLLM: `--stream-interval 1`)."
     if asked not in (None, "none") and used == "none":
-        return f"The server, or a gateway in front of it, refuses to count tokens of streams. {one_token}"
+        return f"The server, or a gateway in front of it, refuses to count tokens of streams. {remedy}"
     if asked not in (None, "none"):
-        return f"The server was asked for token counts and sends none. {one_token}"
+        return f"The server was asked for token counts and sends none. {remedy}"
     return "Let the server count tokens (--usage continuous or final)."
 
 
