@@ -9,11 +9,11 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.evidence.columns import numbers, texts
 from probe_ext.verdict.evidence.evidence import Columns, Evidence
+from probe_ext.verdict.evidence.manifest_view import mapping
 from probe_ext.verdict.grading.held_back import uncounted
 from probe_ext.verdict.phrasing.formats import count, percent
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.manifest_view import mapping
 
 MAX_EVENT_COUNTED_SHARE = 0.05
 """Of the replies, whose tokens may be counted by stream events only."""
