@@ -25,6 +25,7 @@ from probe_ext.verdict.results.gpu_use import gpu_use
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
+from probe_ext.verdict.server.generation import with_generation
 from probe_ext.verdict.server.others import others_by_level
 from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.pause_summary import pauses
@@ -65,6 +66,7 @@ def judge(
     mode: Reasoning = reasoning or profile.reasoning
     sent = sent_at(evidence)
     assignment, metrics = assign_levels(evidence, sent), usable_metrics(read_metrics(evidence.server))
+    evidence = replace(evidence, replies=with_generation(evidence))
     assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))
     unexplained = equal_failures(evidence)
     left_out = client_faults(evidence.replies) | unexplained.mask

@@ -1,13 +1,14 @@
 """Bytes that something held back, replies that are not streamed, and token counts that contradict what arrived."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from worlds import CHAT, columns, evidence, manifest, reply, staircase, worker
 
-from probe_ext.measure.table_rows import GapRow, ReplyRow
+from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow
 from probe_ext.measure.timeline import TokenEvents, pace
 from probe_ext.report.outputs.gate import gate
 from probe_ext.verdict.checks.delivery import delivery_checks
@@ -15,6 +16,7 @@ from probe_ext.verdict.checks.token_counts import token_checks
 from probe_ext.verdict.grading.reply_grades import SERVED, STRAINED, UNJUDGED, GradedReplies, judge_replies
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.server.find_pauses import find_pauses
+from probe_ext.verdict.server.generation import with_generation
 from probe_ext.verdict.values.finding import Finding
 
 STILL = staircase((1, 700))
@@ -289,3 +291,70 @@ def test_a_run_behind_a_buffer_says_first_that_typing_is_unknown_and_meets_no_ga
     assert found is not None
     assert found.outcome == "unproven"
     assert "typing speed" in found.sentence
+
+
+def tool_call(user: int = 0, sent: float = 0.0, *, gap: float = 6.0, size: int = 60, **more: Any) -> ReplyRow:
+    """Return a call whose arguments came at once, from a server that counts no tokens: a name, then one event."""
+    found = pace(TokenEvents([sent + 0.2, sent + 0.2 + gap], [1, max(1, size // 32)], [True, True]))
+    assert found is not None
+    values: dict[str, Any] = {
+        "first": found.first, "first_visible": found.first, "last": found.last, "end": found.last, "events": 2,
+        "events_visible": 2, "tokens_out": found.tokens, "tokens_visible": found.tokens, "tokens_from": "events",
+        "tpot": found.tpot, "tpot_visible": found.tpot, "longest_gap": gap, "longest_gap_visible": gap,
+        "gap_start": found.gap_start, "gap_tokens": found.gap_tokens, "held_max": found.held_max,
+        "tokens_held": found.tokens_held, "text_bytes": 5 + size, "segments": 3,
+    }  # fmt: skip
+    return reply(user, sent, **values | more)
+
+
+def counter(*samples: tuple[float, float]) -> dict[str, Any]:
+    """Return samples of vLLM's counter of generated tokens."""
+    rows = [ServerRow(t, "http://a", "0", "generation_tokens", value) for t, value in samples]
+    return {
+        "server": rows,
+        "manifest": manifest(server=[{"url": "http://a", "kind": "vllm"}]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("rises", "judged", "words"),
+    [
+        (lambda t: 50 * t, UNJUDGED, "the engine's counter of generated tokens went on rising"),
+        (lambda t: 50 * (t // 20 * 20), STRAINED, ""),
+        (None, UNJUDGED, "whether the model stood still cannot be told"),
+    ],
+    ids=["rising", "standing still", "not read"],
+)
+def test_short_arguments_without_counts_are_told_by_the_engines_counter(rises: Any, judged: int, words: str) -> None:
+    """Each call waits 6 s from 0.2 s after its sending, every 20 s; the counter may rise in between only."""
+    rows = [tool_call(0, 20.0 * k + 1) for k in range(20)]
+    known = counter(*[(float(t), rises(t)) for t in range(400)]) if rises else {}
+    run = evidence(rows, STILL, **known)
+    replies = with_generation(run)
+    result = judge_replies(replies, CHAT, "shown")
+    assert set(result.by["silence"].tolist()) == {judged}
+    found = {one.check: one for one in delivery_checks(replace(run, replies=replies), result)}["held_in_events"]
+    assert (found.state == "fail") is bool(words)
+    assert words in found.why
+
+
+def test_a_stall_before_held_arguments_is_a_silence_by_the_engines_counter() -> None:
+    """With counts, too: what a parser held back was written in the end of the gap only."""
+    rows = [tool_call(0, 20.0 * k + 1, size=400, tokens_from="usage") for k in range(20)]
+    run = evidence(rows, STILL, **counter(*[(float(t), 100.0 * (t // 20)) for t in range(400)]))
+    assert set(graded(rows).by["silence"].tolist()) == {UNJUDGED}
+    replies = with_generation(run)
+    assert set(judge_replies(replies, CHAT, "shown").by["silence"].tolist()) == {STRAINED}
+    gaps = columns([GapRow(row.reply_id, row.gap_start or 0.0, row.last or 0.0, 1, 12) for row in rows], GapRow)
+    assert len(find_pauses(replace(run, gaps=gaps), 2.0)) == 20
+    assert len(find_pauses(evidence(rows, STILL, gaps=gaps), 2.0)) == 0
+
+
+@pytest.mark.parametrize("kind", ["sglang", "tgi", "llama.cpp"])
+def test_a_counter_that_rises_when_requests_finish_proves_no_stall(kind: str) -> None:
+    rows = [tool_call(0, 20.0 * k + 1) for k in range(20)]
+    known = counter(*[(float(t), 50.0 * (t // 20 * 20)) for t in range(400)])
+    known["manifest"] = manifest(server=[{"url": "http://a", "kind": kind}])
+    run = evidence(rows, STILL, **known)
+    replies = with_generation(run)
+    assert set(judge_replies(replies, CHAT, "shown").by["silence"].tolist()) == {UNJUDGED}

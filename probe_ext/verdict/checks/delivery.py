@@ -130,14 +130,14 @@ def _held_back(replies: Columns, graded: GradedReplies) -> Finding:
 def _held_in_events(replies: Columns, graded: GradedReplies) -> Finding:
     """Many tokens in one event, after a gap in which the model went on writing: a parser or gateway collects text."""
     several = ~np.isnan(numbers(replies, "held_max"))
-    held = graded.arrived.bundled & ~several & (numbers(replies, "events") > 1)
+    held = (graded.arrived.bundled | graded.arrived.held_gap) & ~several & (numbers(replies, "events") > 1)
     state, why = _bursts(replies, graded, held, "many tokens in one event")
     return Finding("held_in_events", state, False, why, SERVER_SETTINGS if state == "fail" else "")
 
 
 def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> tuple[FindingState, str]:
     """Say how many replies arrived in bursts, how large and how far apart these were, and what is not judged."""
-    streamed = flags(replies, "streamed", default=True) & (numbers(replies, "tokens_out") >= MIN_STREAM_TOKENS)
+    streamed = flags(replies, "streamed", default=True) & (numbers(replies, "tokens_out") >= MIN_STREAM_TOKENS) | held
     if not streamed.any() or np.isnan(numbers(replies, "tokens_held")[streamed]).all():
         return "unproven", "Whether tokens arrived in bursts is not known."
     gap, total, affected = numbers(replies, "longest_gap"), int(streamed.sum()), int(held.sum())
@@ -148,8 +148,10 @@ def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> t
         also = f" {_of(affected, total)} replies arrived in short bursts ({how})." if affected else ""
         return "pass", f"No gap is due to output that was held back.{also}"
     size = quantile(numbers(replies, "gap_tokens")[held], 0.5)
-    why = f"{_of(affected, total)} replies arrived in bursts ({how}): about {count(size)} tokens after a gap of "
-    why += f"{seconds(quantile(gap[held], 0.5))}, while the model went on writing."
+    unknown = bool((held & uncounted(replies)).any())
+    why = f"{_of(affected, total)} replies arrived in bursts ({how}): {'at least' if unknown else 'about'} "
+    why += f"{things(round(size or 1), 'token')} after a gap of {seconds(quantile(gap[held], 0.5))}"
+    why += _meanwhile(replies, held & uncounted(replies))
     late = delayed & (numbers(replies, "headers") >= numbers(replies, "first") - BURST_S)
     if delayed.any():
         why += f" Their first words came about {seconds(quantile(delay[delayed], 0.5))} later for it"
@@ -157,6 +159,18 @@ def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> t
     left_out = [(int((held & graded.arrived.held_gap).sum()), "gaps"), (int(unjudged.sum()), "typing speed")]
     parts = [f"the {what} of {things(n, 'reply', 'replies')}" for n, what in left_out if n]
     return "fail", f"{why} Not judged: {listed(parts)}." if parts else why
+
+
+def _meanwhile(replies: Columns, unknown: Bools) -> str:
+    """Say how it is known that the model went on writing; `unknown`: replies whose tokens were not counted."""
+    if not unknown.any():
+        return ", while the model went on writing."
+    if not np.isnan(numbers(replies, "gap_generating")[unknown]).any():
+        return ", while the engine's counter of generated tokens went on rising."
+    return (
+        ". The server counts no tokens of replies, and how many the engine generated meanwhile was not read: whether "
+        "the model stood still cannot be told."
+    )
 
 
 def _typing_known(evidence: Evidence, graded: GradedReplies) -> Finding:

@@ -24,6 +24,7 @@ MIN_STREAM_TOKENS = 8
 MAX_BYTES_PER_TOKEN = 6.0
 """Mean over a reply's events: with more text than this in each, some may hold several tokens. Tokenizers of today write
 four to five bytes a token."""
+MAX_FEW_EVENTS = 3
 MIN_SEGMENTS_PER_EVENT = 0.75
 """From here on, events arrived one by one, so that only this machine read them together."""
 
@@ -37,7 +38,7 @@ class Bundling:
     at_once: Bools
     """all of its tokens arrived in one burst, though as several events: it was not streamed in effect"""
     held_gap: Bools
-    """the model went on writing in its longest gap"""
+    """the model went on writing in its longest gap, or may have; never where the engine's counter stood still"""
 
 
 def bundling(columns: Columns) -> Bundling:
@@ -52,7 +53,17 @@ def bundling(columns: Columns) -> Bundling:
     gap = written_meanwhile(
         numbers(columns, "longest_gap"), numbers(columns, "gap_tokens"), numbers(columns, "tpot"), bundled
     )
+    gap = (gap | few_large_events(columns)) & ~(numbers(columns, "gap_generating") < MIN_GAP_SHARE_WRITTEN)
     return Bundling(bundled, at_once, gap)
+
+
+def few_large_events(columns: Columns) -> Bools:
+    """Tell which replies are an unknown number of tokens in so few events that any gap may be one of these.
+
+    As of a tool call whose arguments a parser holds back, from a server that counts no tokens.
+    """
+    events = numbers(columns, "events")
+    return uncounted(columns) & (events > 1) & (events <= MAX_FEW_EVENTS)
 
 
 def written_meanwhile(gap: Floats, tokens: Floats, tpot: Floats, bundled: Bools) -> Bools:
