@@ -25,6 +25,7 @@ from probe_ext.verdict.results.gpu_use import gpu_use
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
+from probe_ext.verdict.server.generation import with_generation
 from probe_ext.verdict.server.others import others_by_level
 from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.pause_summary import pauses
@@ -77,6 +78,7 @@ def judge(
     lack becomes a finding; nothing raises.
     """
     mode: Reasoning = reasoning or profile.reasoning
+    evidence = replace(evidence, replies=with_generation(evidence))
     estimated = _estimate(evidence, profile, mode)
     assignment, metrics, overall = estimated.assignment, estimated.metrics, estimated.overall
     view = estimated.views[mode]

@@ -318,7 +318,7 @@ def test_lost_rows_come_before_any_number(run: Path) -> None:
     assert page.badge.kind == "invalid"
     assert page.invalid_because
     assert page.answer.number == ""
-    assert page.answer.before == "Invalid measurement."
+    assert page.answer.before.startswith("Invalid measurement: 214 replies were started, but 7 rows are missing")
 
 
 def test_empty_run_has_a_page_without_figures(tmp_path: Path) -> None:
