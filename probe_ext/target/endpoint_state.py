@@ -89,7 +89,8 @@ class EndpointHistory:
     def _note_rates(self, now: dict[tuple[str, str], float], seconds: float) -> None:
         """Note counters that grew faster than any engine works."""
         for key, value in now.items():
-            limit, rise = QUANTITIES[key[1]].max_rate, value - self._last.get(key, value)
+            known = QUANTITIES.get(key[1])  # none of a GPU's
+            limit, rise = known.max_rate if known else None, value - self._last.get(key, value)
             if limit is not None and rise > limit * max(seconds, _MIN_SECONDS):
                 self.too_fast.setdefault(key[1], (rise, seconds))
 

@@ -4,7 +4,8 @@ A `Fetcher` does not raise for network or server errors: it returns `Failed`, wh
 exception messages, since both may contain secrets.
 
 A call that is not over at its deadline is given up, whatever it waits for: its socket is shut down, which ends it,
-unless it is still resolving a name.
+unless it is still resolving a name. A port that answers with nothing sensible is asked once whether it speaks the other
+scheme: all pages are asked for by a fetcher, so whoever gave the URL of one is told.
 """
 
 import http.client
@@ -25,6 +26,7 @@ from requests.auth import AuthBase
 from probe_ext.measure import clock
 from probe_ext.target.call_result import Answer, Failed
 from probe_ext.target.deadline import Late, within
+from probe_ext.target.scheme_check import may_be_the_scheme, scheme_advice
 from probe_ext.target.urls import origin, same_place, shown
 from probe_ext.tls_trust import SYSTEM, TlsSettings, client_context, why_refused
 
@@ -113,6 +115,8 @@ class Fetcher:
         self._session.mount("https://", TlsAdapter(replace(tls, cert=None, key=None)))
         if home is not None and urlsplit(home).scheme == "https":
             self._session.mount(f"{origin(home)}/", TlsAdapter(tls))  # no other server gets the client certificate
+        self._advice: dict[str, str | None] = {}
+        """by origin: that the port speaks the other scheme; None where it does not"""
         self._sockets = _record_sockets(self._session)
         self._abandoned: list[threading.Thread] = []
 
@@ -134,7 +138,7 @@ class Fetcher:
     def _ask(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> Answer | Failed:
         if self._silent and origin(url) in self._silent:
             return Failed(_TIMED_OUT)
-        result = self._bounded(lambda seconds: self._call(method, url, payload, seconds), timeout)
+        result = self._bounded(lambda seconds: self._call_and_explain(method, url, payload, seconds), timeout)
         if self._silent is not None and isinstance(result, Failed) and result.why == _TIMED_OUT:
             self._silent.add(origin(url))
         return result
@@ -156,6 +160,19 @@ class Fetcher:
         for sock in list(self._sockets):
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+
+    def _call_and_explain(
+        self, method: str, url: str, payload: dict[str, Any] | None, timeout: float
+    ) -> Answer | Failed:
+        deadline = clock.monotonic() + timeout
+        result = self._call(method, url, payload, timeout)
+        if isinstance(result, Failed) and may_be_the_scheme(url, result):
+            place = origin(url)
+            if place not in self._advice:
+                self._advice[place] = scheme_advice(place, max(_MIN_TIMEOUT_S, deadline - clock.monotonic()))
+            if why := self._advice[place]:
+                return Failed(why)
+        return result
 
     def _call(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> Answer | Failed:
         deadline = clock.monotonic() + timeout

@@ -1,6 +1,6 @@
 """Does the name resolve, does each address accept a connection, does TLS work, does HTTP answer?"""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import gevent
 import gevent.socket
@@ -8,11 +8,11 @@ import gevent.socket
 from probe_ext.access.endpoint import Endpoint
 from probe_ext.access.known_server import KnownServer
 from probe_ext.client.wire.address import Target
-from probe_ext.client.wire.connection import ConnectError, Connection
+from probe_ext.client.wire.connection import ConnectError
 from probe_ext.inspection.finding import Finding, Status
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
-from probe_ext.tls_trust import TlsSettings, client_context
+from probe_ext.target.scheme_check import SPEAKS_TLS
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import listed, things
 
@@ -102,12 +102,9 @@ def _failure(endpoint: Endpoint, server: KnownServer, seconds: float) -> tuple[s
         return tls_failure(target, str(error))
     finally:
         connection.close()
+    if (server.models_error or "").startswith(SPEAKS_TLS):
+        return "The port speaks TLS, not plain HTTP.", f"Use https:// ({target.url.replace('http://', 'https://')})."
     if server.models_error in _SILENT and (server.metrics_error in _SILENT):
-        if not target.tls and _speaks_tls(target, seconds):
-            return (
-                "The port speaks TLS, not plain HTTP.",
-                f"Use https:// ({target.url.replace('http://', 'https://')}).",
-            )
         silent = f"The port accepts connections, but does not answer HTTP: {server.models_error}."
         return silent, "Is the server still starting, or is this another service's port?"
     return None
@@ -122,14 +119,3 @@ def tls_failure(target: Target, why: str) -> tuple[str, str]:
         advice = "Name the authority that signed it (--tls-ca, SSL_CERT_FILE), or skip the verification (--insecure)."
         return f"The certificate is not trusted: {shown}.", advice
     return f"No connection: {shown}.", "Check what is between this machine and the server."
-
-
-def _speaks_tls(target: Target, seconds: float) -> bool:
-    connection = Connection(replace(target, tls=True), client_context(TlsSettings(insecure=True)))
-    try:
-        connection.open(seconds)
-    except ConnectError:
-        return False
-    finally:
-        connection.close()
-    return True
