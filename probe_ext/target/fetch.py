@@ -28,7 +28,7 @@ from probe_ext.target.call_result import Answer, Failed
 from probe_ext.target.deadline import Late, within
 from probe_ext.target.scheme_check import may_be_the_scheme, scheme_advice
 from probe_ext.target.urls import origin, same_place, shown
-from probe_ext.tls_trust import SYSTEM, TlsSettings, client_context, why_refused
+from probe_ext.tls_trust import CLOSED, SYSTEM, TlsSettings, client_context, why_refused
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 
@@ -188,7 +188,7 @@ class Fetcher:
                     return Failed(f"redirects to another host: {shown(target)[:80]}")
                 url = target
         except _ERRORS as error:
-            return Failed(why_failed(error))
+            return Failed(_closed_without_answer(url, error) or why_failed(error))
         return Failed("too many redirects")
 
     def _send(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> requests.Response:
@@ -273,6 +273,12 @@ _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (  # the fir
     ((UnicodeError, requests.exceptions.InvalidHeader), "invalid characters in host or key"),
     ((ValueError, urllib3.exceptions.LocationValueError), "not a URL"),
 )
+
+
+def _closed_without_answer(url: str, error: BaseException) -> str | None:
+    """Name the client certificate where TLS 1.3 succeeded and the connection then ended: the alert may be lost."""
+    silent = any(isinstance(link, http.client.RemoteDisconnected) for link in _chain(error))
+    return CLOSED if silent and urlsplit(url).scheme == "https" else None
 
 
 def why_failed(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from probe_ext.target.urls import shown
 SPEAKS_TLS = "the port speaks TLS"
 _SPEAKS_HTTP = "the port speaks plain HTTP"
 _MAX_HEAD_BYTES = 64
+_STATUS_BYTES = len("HTTP/1.1 400")
 _BAD_REQUEST = 400
 """what a TLS port of nginx, Apache, Caddy or Go says to plain HTTP"""
 _SAME_WITH_TLS = (
@@ -66,8 +67,9 @@ def _speaks_tls(sock: socket.socket, host: str) -> bool:
 
 
 def _speaks_http(sock: socket.socket, host: str) -> bool:
+    """A TLS port may answer plain HTTP, too, but only with a 400."""
     sock.sendall(f"HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii", "ignore"))
     head = b""
-    while len(head) < 5 and (part := sock.recv(_MAX_HEAD_BYTES)):
+    while len(head) < _STATUS_BYTES and (part := sock.recv(_MAX_HEAD_BYTES)):
         head += part
-    return head.startswith(b"HTTP/")
+    return head.startswith(b"HTTP/") and head[:_STATUS_BYTES].split(b" ")[-1] != b"400"

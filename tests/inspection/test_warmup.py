@@ -99,7 +99,18 @@ def test_a_server_that_is_not_up(capsys: pytest.CaptureFixture[str]) -> None:
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         code, _, err = run(capsys, url, "--wait", "1s")
     assert code == 3
-    assert f"probe: {url}: connection refused after 1 s" in err
+    assert re.search(rf"probe: {url}: connection refused after \d+ s", err)
+
+
+def test_a_wait_that_was_not_waited_is_not_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "the port speaks TLS: try https://127.0.0.1:9"
+    target = target_and_key("http://127.0.0.1:9")[0]
+    server = KnownServer(target, ({"models_error": why, "kind": "unknown"},), None, ())
+    monkeypatch.setattr("probe_ext.inspection.warmup.warmup_command.know_server", lambda *_: server)
+    code, _, err = run(capsys, target.url, "--wait", "10m")
+    assert (code, err) == (3, f"probe: {target.url}: {why}\n")
 
 
 def test_waits_for_a_server_that_starts_later(capsys: pytest.CaptureFixture[str]) -> None:

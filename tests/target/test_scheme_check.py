@@ -1,5 +1,6 @@
 """A port that speaks the other scheme is recognised by speaking it."""
 
+import contextlib
 import shutil
 import socket
 import ssl
@@ -13,6 +14,7 @@ from loopback import Loopback
 from probe_ext.target.call_result import Failed
 from probe_ext.target.fetch import Fetcher
 from probe_ext.target.scheme_check import better_scheme
+from probe_ext.tls_trust import TlsSettings
 
 
 @pytest.fixture
@@ -91,8 +93,46 @@ def test_tls_ports_that_answer_plain_http_with_a_400_or_an_alert(talker, garbage
 
 def test_tls_to_a_port_of_plain_http_that_just_closes(talker) -> None:
     place, answers = talker
-    answers[0] = lambda asked: NGINX if asked.startswith(b"HEAD") else b""
+    answers[0] = lambda asked: NGINX.replace(b"400", b"404") if asked.startswith(b"HEAD") else b""
     assert why(f"https://{place}") == f"the port speaks plain HTTP: try http://{place}"
+
+
+def test_a_tls_port_that_answers_plain_http_with_a_400_is_no_plain_port(talker) -> None:
+    place, answers = talker
+    answers[0] = lambda asked: NGINX if asked.startswith(b"HEAD") else b""
+    assert why(f"https://{place}").startswith("TLS: the server ended the connection; if it requires a client cert")
+
+
+def test_tls_13_that_ends_after_the_handshake_may_want_a_client_certificate(https, tmp_path) -> None:
+    """As asyncio does: its alert is lost when it closes the connection."""
+    with tls_server_that_closes(tmp_path) as url:
+        result = Fetcher(tls=TlsSettings(insecure=True), timeout=20).get(url)
+    assert isinstance(result, Failed)
+    assert "--tls-client-cert" in result.why
+
+
+@contextlib.contextmanager
+def tls_server_that_closes(folder: Path):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+                with context.wrap_socket(connection, server_side=True) as wrapped:
+                    wrapped.recv(4096)
+                    wrapped.unwrap()
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"https://127.0.0.1:{listening.getsockname()[1]}"
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
 
 
 def test_a_400_of_plain_http_stays_one() -> None:
