@@ -55,8 +55,8 @@ def _repeat_rows(path: Path, replies: int) -> None:
 
 def poller() -> dict[str, Any]:
     """Measure the CPU time to parse one page of a real vLLM's metrics, as the master does every second."""
-    from probe_ext.target import poller as polling  # noqa: PLC0415 - only this benchmark needs the package
-    from probe_ext.target.call_result import Answer  # noqa: PLC0415 - only this benchmark needs the package
+    from probe_ext.target.control.call_result import Answer  # noqa: PLC0415 - only this benchmark needs the package
+    from probe_ext.target.metrics import poller as polling  # noqa: PLC0415 - only this benchmark needs the package
 
     text = _METRICS.read_bytes()
     rows: list[Any] = []

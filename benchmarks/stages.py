@@ -21,10 +21,10 @@ from probe_ext.client import reply
 from probe_ext.client.wire import kernel_receive, socket_reactor
 from probe_ext.client.wire.connection import Connection
 from probe_ext.swarm.master.active_run import ActiveRun
-from probe_ext.swarm.master.collector import Collector
+from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.users import recorder
 from probe_ext.swarm.users.llm import Llm
-from probe_ext.target.poller import Poller
+from probe_ext.target.metrics.poller import Poller
 
 WARM_UP_S = 3.0
 """Time after the first read that is not counted: users are still starting, and code runs for the first time."""

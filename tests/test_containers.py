@@ -10,6 +10,7 @@ import yaml
 from probe_ext.settings.options import OPTIONS
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE
 from probe_ext.settings.secrets import API_KEY_VARIABLE, HOSTS_VARIABLE, SWARM_TOKEN_VARIABLE, WEB_PASSWORD_VARIABLE
+from probe_ext.tls_trust import PASSPHRASE_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN_SERVICES = ("sim", "master", "worker")
@@ -55,7 +56,7 @@ def test_environment_variables_are_passed_on_without_values(compose: dict[str, A
 
 
 def test_each_container_gets_what_it_needs_and_no_more(compose: dict[str, Any]) -> None:
-    secrets = [API_KEY_VARIABLE, SWARM_TOKEN_VARIABLE]
+    secrets = [API_KEY_VARIABLE, SWARM_TOKEN_VARIABLE, PASSPHRASE_VARIABLE]
     options = [option.variable for option in OPTIONS]
     master = [*secrets, AUTH_VARIABLE, WEB_PASSWORD_VARIABLE, HOSTS_VARIABLE, *options]
     for name, needed in (("master", master), ("worker", secrets), ("sim", [])):

@@ -23,10 +23,10 @@ import yaml
 import probe_ext
 from probe_ext.cli import COMMANDS
 from probe_ext.exit_codes import ExitCode
+from probe_ext.inspection.check_result import TITLES
 from probe_ext.inspection.doctor import doctor_command
+from probe_ext.inspection.doctor.examination_output import as_json
 from probe_ext.inspection.doctor.examine import Examination
-from probe_ext.inspection.doctor.outputs import as_json
-from probe_ext.inspection.finding import TITLES
 from probe_ext.inspection.machine import calibration_store
 from probe_ext.inspection.scout import scout_command
 from probe_ext.inspection.scout.board_view import document
@@ -54,10 +54,10 @@ from probe_ext.sim.personality import personality_names
 from probe_ext.sim.profile import load_profile
 from probe_ext.sim.serving.backend import ServerOptions
 from probe_ext.swarm.commands import calibrate_command, worker_command
-from probe_ext.target.engine_metrics import ENGINES
 from probe_ext.target.gpu.exporters import EXPORTERS
 from probe_ext.target.gpu.gpu_quantities import GPU_QUANTITIES
-from probe_ext.target.quantities import QUANTITIES
+from probe_ext.target.metrics.engine_metrics import ENGINES
+from probe_ext.target.metrics.quantities import QUANTITIES
 from probe_ext.tls_trust import PASSPHRASE_VARIABLE
 from probe_ext.verdict.values.ruling_types import RULE_NAMES
 from tests.report import prometheus_fake

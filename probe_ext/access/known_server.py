@@ -11,8 +11,8 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.settings.request_extras import header_pairs
 from probe_ext.settings.secrets import api_key, secret_headers
-from probe_ext.target.fetch import Fetcher
-from probe_ext.target.identity import OK, Getter, identify
+from probe_ext.target.control.fetch import Fetcher
+from probe_ext.target.server_identity import OK, Getter, identify
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class KnownServer:
 
     @property
     def cache(self) -> dict[str, Any]:
-        """Configuration of the KV cache, as `target.cache_config` names it; empty if the server does not say."""
+        """Configuration of the KV cache (`target.metrics.cache_config`); empty if the server does not say."""
         return self.entries[0]["cache"] or {}
 
     @property

@@ -18,8 +18,8 @@ from probe_ext.prompts.prompt import Prompt
 from probe_ext.prompts.synthetic import PromptMaker
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
-from probe_ext.target.call_result import Answer, Failed, json_object
-from probe_ext.target.fetch import Fetcher
+from probe_ext.target.control.call_result import Answer, Failed, json_object
+from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.token_count import find
 
 _USERS_PER_WORKER = 1_000_000  # user numbers of different workers never overlap

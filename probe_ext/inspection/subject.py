@@ -15,11 +15,11 @@ from probe_ext.prompts.length_model import estimated_model
 from probe_ext.prompts.prompt import Prompt
 from probe_ext.prompts.synthetic import PromptMaker
 from probe_ext.settings.options import Options
-from probe_ext.target.call_result import Answer, Failed
-from probe_ext.target.catalogue import Reading, read_page
-from probe_ext.target.fetch import Fetcher
-from probe_ext.target.metrics_text import Unreadable
-from probe_ext.target.poller import SLOW_PAGE_TIMEOUT_S
+from probe_ext.target.control.call_result import Answer, Failed
+from probe_ext.target.control.fetch import Fetcher
+from probe_ext.target.metrics.catalogue import Reading, read_page
+from probe_ext.target.metrics.metrics_text import Unreadable
+from probe_ext.target.metrics.poller import SLOW_PAGE_TIMEOUT_S
 
 _KNOW_IGNORE_EOS = {"vllm", "sglang", "llama.cpp"}
 _RESERVE_TOKENS = 64

@@ -17,10 +17,10 @@ from probe_ext.measure import clock
 from probe_ext.measure.table_rows import UserRow
 from probe_ext.settings.options import Plan
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.columns import from_rows
+from probe_ext.verdict.evidence.evidence import quantile
 from probe_ext.verdict.levels.find_levels import MAX_SAMPLE_GAP_S, SETTLE_S, STOPPING, drain_times, find_levels
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Reason
-from probe_ext.verdict.values.columns import from_rows
-from probe_ext.verdict.values.evidence import quantile
 from probe_ext.verdict.values.json_types import State
 from probe_ext.verdict.values.others_share import OthersShare
 

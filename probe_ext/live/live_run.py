@@ -7,12 +7,12 @@ from typing import Any
 from probe_ext.live import history
 from probe_ext.live.cpu_load import CpuTrack
 from probe_ext.live.failures import Failures
-from probe_ext.live.gpu_now import GpuNow
 from probe_ext.live.history import History
 from probe_ext.live.live_levels import LevelNow, Levels, Rules
 from probe_ext.live.named_stats import Names, Streaming
 from probe_ext.live.reply_batch import judge
-from probe_ext.live.server_now import ServerNow
+from probe_ext.live.server.gpu_now import GpuNow
+from probe_ext.live.server.server_now import ServerNow
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.live.window import Window, WindowFigures
 from probe_ext.measure.table_rows import GpuRow, ReplyRow, ServerRow, UserRow

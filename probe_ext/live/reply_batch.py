@@ -9,10 +9,10 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.columns import Bools, Floats
+from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.grading.reply_grades import Grades, judge_replies
 from probe_ext.verdict.levels.cut_at_rise import as_of
-from probe_ext.verdict.values.columns import Bools, Floats
-from probe_ext.verdict.values.evidence import Columns
 
 _NUMBERS = (
     *("due", "late", "sent", "first", "first_visible", "last", "end", "tokens_out", "tokens_visible", "events"),

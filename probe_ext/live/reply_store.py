@@ -9,10 +9,10 @@ from probe_ext.live.reply_batch import Batch, judge
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.columns import Bools, Floats
+from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.inference.observations import Visit, visit_from_grades
 from probe_ext.verdict.levels.visits import last_seconds_of
-from probe_ext.verdict.values.columns import Bools, Floats
-from probe_ext.verdict.values.evidence import Columns
 from probe_ext.verdict.values.json_types import DIMENSIONS
 
 MAX_REPLIES = 500_000

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from probe_ext.live.others_now import OthersNow
 from probe_ext.live.reply_store import ReplyStore, Span
+from probe_ext.live.server.others_now import OthersNow
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.slo import SloProfile

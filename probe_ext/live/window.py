@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.live.reply_batch import Batch
+from probe_ext.verdict.evidence.columns import Floats
+from probe_ext.verdict.evidence.evidence import quantile
 from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, STRAINED
-from probe_ext.verdict.values.columns import Floats
-from probe_ext.verdict.values.evidence import quantile
 
 MIN_WINDOW_S, MAX_WINDOW_S = 30.0, 300.0
 

@@ -27,10 +27,10 @@ from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Option
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, load_profile, profile_of_run
+from probe_ext.verdict.evidence.manifest_view import mapping, number
 from probe_ext.verdict.judge import NOTHING_GIVEN, judge
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.judgement import Judgement
-from probe_ext.verdict.values.manifest_view import mapping, number
 
 DEFAULT_PROFILE = "chat"
 _REPORT_OPTIONS = ("team_think_time", "price_per_hour")

@@ -15,7 +15,7 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.prometheus_access import matchers, prometheus_url
 from probe_ext.settings.secrets import API_KEY_VARIABLE as KEY_VARIABLE
 from probe_ext.settings.secrets import WEB_PASSWORD_VARIABLE
-from probe_ext.target import urls
+from probe_ext.target.control import urls
 from probe_ext.tls_trust import TlsSettings
 
 __all__ = ["KEY_VARIABLE", "OPTIONS", "WEB_PASSWORD_VARIABLE", "Option", "Options", "Plan", "read_options"]

@@ -19,10 +19,10 @@ from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.bound_addresses import is_loopback, is_open
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.master.coordinator import Coordinator
-from probe_ext.swarm.master.locust_csv import PlainTables
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.preparation.wait_for_workers import join_command, outlive_workers, wait_for_workers
 from probe_ext.swarm.run_end import RunEnd
+from probe_ext.swarm.run_files.locust_csv import PlainTables
 from probe_ext.swarm.run_start import RunStart
 from probe_ext.swarm.terminal.console import exit_main, print_line
 from probe_ext.swarm.terminal.signals import SignalEnd

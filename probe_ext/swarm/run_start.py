@@ -9,7 +9,7 @@ from locust.runners import MasterRunner
 
 from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.planned_run import planned_run
-from probe_ext.inspection.quick import lines_to_print, machine_findings
+from probe_ext.inspection.quick_checks import lines_to_print, machine_findings
 from probe_ext.inspection.replies.streaming import streaming
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text

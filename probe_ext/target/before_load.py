@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from probe_ext.target.call_result import Answer, Failed
-from probe_ext.target.catalogue import read_page
-from probe_ext.target.metrics_text import Unreadable
+from probe_ext.target.control.call_result import Answer, Failed
+from probe_ext.target.metrics.catalogue import read_page
+from probe_ext.target.metrics.metrics_text import Unreadable
 
 SECOND_LOOK_AFTER_S = 1.0
 _GAUGES = ("running", "waiting")

@@ -3,8 +3,8 @@
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from probe_ext.target.call_result import Answer, Failed, json_object
-from probe_ext.target.engine_metrics import ENGINES
+from probe_ext.target.control.call_result import Answer, Failed, json_object
+from probe_ext.target.metrics.engine_metrics import ENGINES
 
 _RUNNING_METRICS = "|".join(
     sorted(

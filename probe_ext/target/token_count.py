@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from probe_ext.target import urls
-from probe_ext.target.call_result import Answer, Failed, json_object
+from probe_ext.target.control import urls
+from probe_ext.target.control.call_result import Answer, Failed, json_object
 
 Messages = Sequence[Mapping[str, str]]
 

@@ -10,7 +10,10 @@ from probe_ext.verdict.checks.equal_failures import equal_failures
 from probe_ext.verdict.checks.other_load import unjudged_users
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import diagnose
-from probe_ext.verdict.diagnosis.diagnosis_input import facts_of
+from probe_ext.verdict.diagnosis.facts.diagnosis_input import facts_of
+from probe_ext.verdict.evidence.columns import Bools, Floats
+from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.manifest_view import mapping, number
 from probe_ext.verdict.grading.reply_grades import GradedReplies, asked_at
 from probe_ext.verdict.levels.dimension_estimates import DimensionEstimates, dimension_results, estimate_dimensions
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, sent_at
@@ -27,10 +30,7 @@ from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.pause_summary import pauses
 from probe_ext.verdict.server.server_series import Metrics, read_metrics, usable_metrics
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
-from probe_ext.verdict.values.columns import Bools, Floats
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.judgement import ByReasoning, Judgement, Mode
-from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.wording.early_end import ALL_WITH_OTHERS, why_nothing
 from probe_ext.verdict.wording.headline import Context, answer

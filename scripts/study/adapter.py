@@ -1,12 +1,12 @@
 """The estimate of a virtual run, made as the verdict makes it."""
 
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.observations import Visit
 from probe_ext.verdict.levels.level_assignment import assign_levels, sent_at
 from probe_ext.verdict.levels.visits import client_faults, criteria_of, grade_levels, visits_of
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
-from probe_ext.verdict.values.evidence import Evidence
 from scripts.study.truth import chat
 
 

@@ -4,9 +4,9 @@ from collections import Counter
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Floats
 from probe_ext.verdict.server.overlap import counter_rises, overlap, windows
 from probe_ext.verdict.server.server_series import Series
-from probe_ext.verdict.values.columns import Floats
 from probe_ext.verdict.values.pause_types import OverlapResult
 
 SECONDS = 300

@@ -15,8 +15,8 @@ from probe_ext.bundled import folder
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.settings.slo import load_profile
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.values.evidence import Evidence
 from scripts.study.chance_of_overlap import chance_section
 from scripts.study.hostile_servers import HELD_OUT_HOSTILE, HOSTILE, Hostile
 from scripts.study.regimes import HELD_OUT, REGIMES, Regime

@@ -20,8 +20,8 @@ from probe_ext.bundled import folder
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.slo import SloProfile, load_profile
 from probe_ext.sim.profile import Profile
+from probe_ext.verdict.evidence.columns import from_rows
 from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, judge_replies
-from probe_ext.verdict.values.columns import from_rows
 from scripts.study.people import People
 from scripts.study.servers import Case
 from scripts.study.virtual_run import hold_levels

@@ -18,8 +18,8 @@ from probe_ext.settings.slo import SloProfile
 from probe_ext.settings.slo import load_profile as load_slo
 from probe_ext.sim.metrics.vllm_series import cache_config
 from probe_ext.sim.profile import Profile
-from probe_ext.verdict.values.columns import from_rows
-from probe_ext.verdict.values.evidence import Evidence, LocustCounts, Window
+from probe_ext.verdict.evidence.columns import from_rows
+from probe_ext.verdict.evidence.evidence import Evidence, LocustCounts, Window
 from scripts.study.people import People
 from scripts.study.reply_notes import WORKER
 from scripts.study.server_book import URL

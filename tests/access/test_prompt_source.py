@@ -10,7 +10,7 @@ from probe_ext.access.prompt_source import Prompts, calibrated, prompts_for
 from probe_ext.client.wire.address import parse_target
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
-from probe_ext.target.call_result import Answer, Failed
+from probe_ext.target.control.call_result import Answer, Failed
 
 TARGET = parse_target("http://server:8000")
 TEMPLATE = 7

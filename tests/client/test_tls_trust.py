@@ -16,8 +16,8 @@ from exchange_helpers import new_exchange, run_exchange
 
 from probe_ext.client.wire.address import parse_target
 from probe_ext.client.wire.connection import Connection
-from probe_ext.target.call_result import Failed
-from probe_ext.target.fetch import Fetcher
+from probe_ext.target.control.call_result import Failed
+from probe_ext.target.control.fetch import Fetcher
 from probe_ext.tls_trust import AUTHORITIES_VARIABLE, PASSPHRASE_VARIABLE, TlsFileError, TlsSettings, client_context
 
 NEW_KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"

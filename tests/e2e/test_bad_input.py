@@ -388,14 +388,9 @@ def back_since(out: Path) -> bool:
     return bool(breaks) and len(times) - breaks[-1] >= 2
 
 
-@pytest.mark.parametrize(
-    ("how", "why"),
-    [(("--metrics", "off"), "404"), (("--metrics", "slow"), "timed out")],
-    ids=["switched off", "slower than its period"],
-)
-def test_missing_metrics_are_a_finding(tmp_path: Path, how: tuple[str, str], why: str) -> None:
+def test_missing_metrics_are_a_finding(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with serving("--port", "0", *how) as (host, _):
+    with serving("--port", "0", "--metrics", "off") as (host, _):
         brief = ("-u", "2", "-r", "2", "-t", "3s", "--max-tokens", "16", "--warm-up", "off")
         run = finished(start(locust(host, out, *brief)), out)
     assert run.code == 0
@@ -405,7 +400,7 @@ def test_missing_metrics_are_a_finding(tmp_path: Path, how: tuple[str, str], why
     (found,) = run.manifest["findings"]
     assert (found["check"], found["state"], found["invalidates"]) == ("server_metrics", "fail", False)
     assert f"{host}/metrics" in found["why"]
-    assert why in found["why"]
+    assert "404" in found["why"]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from probe_ext.report import report_command
 from probe_ext.report.inputs import prometheus_import as from_prometheus
 from probe_ext.run import manifest
 from probe_ext.settings.prometheus_access import PrometheusSource
-from probe_ext.target.quantities import QUANTITIES
+from probe_ext.target.metrics.quantities import QUANTITIES
 from tests.e2e.conftest import end, finished, free_port, locust, start, wait_for
 
 PROMETHEUS = shutil.which("prometheus")

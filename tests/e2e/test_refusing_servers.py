@@ -1,5 +1,6 @@
 """Runs against servers that refuse something: negotiated, ended before the run, or spoilt later; in real processes."""
 
+import csv
 import json
 import os
 import subprocess
@@ -123,9 +124,8 @@ def test_two_workers_send_the_form_that_was_agreed_on(tmp_path: Path) -> None:
         ended = run(*command, "--ignore-eos", "--processes", "2", *extras, GATEWAY_SECRET=SECRET)
     assert ended.returncode == 0, ended.stderr
     assert set(refused.values()) == {1}, "each refusal is found out once"
-    workers = Counter(
-        line.partition(",")[2].partition(",")[0] for line in (out / "requests.csv").read_text().split()[1:]
-    )
+    with (out / "requests.csv").open(encoding="utf-8", newline="") as table:
+        workers = Counter(row["worker"] for row in csv.DictReader(table))
     assert len(workers) == 2
     forms = {json.dumps(body, sort_keys=True) for body in server.accepted}
     assert len(forms) == 1

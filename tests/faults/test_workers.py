@@ -91,8 +91,8 @@ def test_sigstop_for_ten_seconds(tmp_path: Path, tell: Tell) -> None:
 
 
 def _no_level_meanwhile(out: Path, since: float, until: float) -> None:
+    from probe_ext.verdict.evidence.manifest_view import absences  # noqa: PLC0415
     from probe_ext.verdict.levels.find_levels import find_levels  # noqa: PLC0415
-    from probe_ext.verdict.values.manifest_view import absences  # noqa: PLC0415
 
     evidence = frames.load(out)
     levels = find_levels(evidence.users, None, None, absences(evidence.manifest))

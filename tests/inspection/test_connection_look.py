@@ -11,19 +11,19 @@ from look_helpers import reply, subject_on
 
 from probe_ext.access.endpoint import Endpoint
 from probe_ext.access.known_server import fetcher_for, know_server, target_and_key
+from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.inspection.connection import keep_alive as keeping
 from probe_ext.inspection.connection.keep_alive import keep_alive, watch_idle
 from probe_ext.inspection.connection.reachable import reachable, tls_failure
 from probe_ext.inspection.connection.replicas import Look, judged, replicas
 from probe_ext.inspection.connection.round_trip import round_trip
 from probe_ext.inspection.connection.server_clock import server_clock
-from probe_ext.inspection.finding import Finding, Status
 from probe_ext.measure import clock
 from probe_ext.settings.options import read_options
 from tests.in_process_sim import running_sim
 
 
-def reach(url: str) -> Finding:
+def reach(url: str) -> CheckResult:
     options = read_options({"timeout_connect": "2s"})
     target, key = target_and_key(url)
     server = know_server(target, fetcher_for(target, key, options), options)
@@ -144,7 +144,7 @@ def test_an_idle_limit_matters_if_it_is_short(closed_after: float, status: Statu
     assert (finding.status, finding.figures["idle_limit_seconds"]) == (status, closed_after)
 
 
-def dated(offset: float) -> Finding:
+def dated(offset: float) -> CheckResult:
     """A reply with a date that is this many seconds ahead, cut to whole seconds as servers do."""
     text = formatdate(int(clock.wall() + offset), usegmt=True)
     return server_clock([reply(1.0, headers={"date": text}, headers_at=clock.monotonic())])

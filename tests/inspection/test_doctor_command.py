@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from probe_ext import cli
+from probe_ext.inspection.check_result import TITLES, CheckResult, Status
 from probe_ext.inspection.doctor import examine as examining
+from probe_ext.inspection.doctor.examination_output import as_json, html, sentence
 from probe_ext.inspection.doctor.examine import Examination, examine, exit_code_of, to_mend
-from probe_ext.inspection.doctor.outputs import as_json, html, sentence
-from probe_ext.inspection.finding import TITLES, Finding, Status
 from probe_ext.inspection.planned_run import planned_run
 from probe_ext.inspection.server import cancel, prefix_cache
 from probe_ext.settings.options import read_options
@@ -126,7 +126,7 @@ def test_no_output_has_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of(*statuses: Status, usable: bool = True, base: Examination) -> Examination:
-    findings = tuple(Finding("disk", status, f"seen {status}.") for status in statuses)
+    findings = tuple(CheckResult("disk", status, f"seen {status}.") for status in statuses)
     return Examination(base.server, base.plan, findings, 0.0, 1.0, usable)
 
 

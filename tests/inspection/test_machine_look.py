@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from probe_ext.inspection.finding import Status
+from probe_ext.inspection.check_result import Status
 from probe_ext.inspection.machine import disk as disks
 from probe_ext.inspection.machine.ceiling import ceiling
 from probe_ext.inspection.machine.disk import disk, size

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from look_helpers import reply, subject_on
 
-from probe_ext.inspection.finding import Status
+from probe_ext.inspection.check_result import Status
 from probe_ext.inspection.replies.forms import judged_tool_call, reasoning
 from probe_ext.inspection.replies.streaming import streaming
 from probe_ext.inspection.replies.usage import usage

@@ -5,8 +5,8 @@ from look_helpers import reply
 from probe_ext.access.agreed_form import agree
 from probe_ext.access.sender import Answered
 from probe_ext.client.api.request_form import RequestForm
-from probe_ext.inspection.finding import Status
-from probe_ext.inspection.replies.request_form import request_form
+from probe_ext.inspection.check_result import Status
+from probe_ext.inspection.replies.refused_fields import request_form
 from probe_ext.measure.outcome import Outcome
 from probe_ext.settings.options import read_options
 

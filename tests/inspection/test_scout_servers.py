@@ -8,7 +8,7 @@ import pytest
 
 from probe_ext import cli
 from probe_ext.exit_codes import ExitCode
-from probe_ext.inspection.scout import outputs
+from probe_ext.inspection.scout import scout_output
 from probe_ext.inspection.scout.board_page import BoardPage
 from probe_ext.inspection.scout.board_view import board, document
 from probe_ext.inspection.scout.candidate import PAIRS, REQUESTS, Candidate
@@ -17,7 +17,7 @@ from probe_ext.inspection.scout.leaderboard import Row, configuration, ranked, s
 from probe_ext.inspection.scout.rolling_window import ProbeResult
 from probe_ext.inspection.scout.watch import Watched
 from probe_ext.settings.options import read_options
-from probe_ext.target.call_result import Answer, Failed
+from probe_ext.target.control.call_result import Answer, Failed
 from tests.in_process_sim import running_sim
 
 SPEED = 8.0
@@ -63,7 +63,7 @@ def test_what_a_server_says_and_gives_away(look: tuple[str, Row]) -> None:
 
 def test_one_document_for_programs(look: tuple[str, Row]) -> None:
     _, row = look
-    (server,) = json.loads(outputs.as_json([row], time_of, WINDOW))["servers"]
+    (server,) = json.loads(scout_output.as_json([row], time_of, WINDOW))["servers"]
     assert server["figures"]["rps"] > 0
     assert {page["path"] for page in server["open_pages"]} == {"/metrics", "/version", "/v1/models"}
     assert server["answers_without_key"] is True
@@ -235,7 +235,7 @@ def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_log_has_a_line_per_probe_and_remarks_when_they_are_new() -> None:
-    lines = outputs.PlainLines()
+    lines = scout_output.PlainLines()
     watched = Watched(Scripted([16, 0, 0]), WINDOW)  # type: ignore[arg-type]
     said = []
     for n in range(3):

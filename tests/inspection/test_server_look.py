@@ -7,13 +7,13 @@ from look_helpers import subject_on
 from probe_ext.access.known_server import KnownServer
 from probe_ext.access.start_problem import start_problem
 from probe_ext.client.wire.address import parse_target
-from probe_ext.inspection.finding import Finding, Status
-from probe_ext.inspection.quick import lines_to_print, one_line
+from probe_ext.inspection.check_result import CheckResult, Status
+from probe_ext.inspection.quick_checks import lines_to_print, one_line
 from probe_ext.inspection.server import cancel as cancelling
 from probe_ext.inspection.server import prefix_cache as prefixes
 from probe_ext.inspection.server.cancel import Watched, cancel
-from probe_ext.inspection.server.identity import context, engine, models
-from probe_ext.inspection.server.metrics import metrics
+from probe_ext.inspection.server.engine_and_model import context, engine, models
+from probe_ext.inspection.server.metrics_page import metrics
 from probe_ext.inspection.server.prefix_cache import Counted, Pair, prefix_cache
 from probe_ext.settings.options import read_options
 from tests.in_process_sim import running_sim
@@ -75,8 +75,11 @@ def test_context() -> None:
 
 
 def test_lines_before_a_run_are_what_is_to_be_mended() -> None:
-    findings = [Finding("disk", Status.OK, "Enough."), Finding("disk", Status.WARN, "Little is free.", "Free some.")]
-    findings.append(Finding("ceiling", Status.UNKNOWN, "Not calibrated.", "Run it."))
+    findings = [
+        CheckResult("disk", Status.OK, "Enough."),
+        CheckResult("disk", Status.WARN, "Little is free.", "Free some."),
+    ]
+    findings.append(CheckResult("ceiling", Status.UNKNOWN, "Not calibrated.", "Run it."))
     assert lines_to_print(findings) == ["disk space here: Little is free. Free some."]
     assert one_line(findings[0]) == "disk space here: Enough."
 

@@ -1,6 +1,6 @@
 """The GPUs on the live page: the newest values, and none that are too old."""
 
-from probe_ext.live.gpu_now import GpuNow
+from probe_ext.live.server.gpu_now import GpuNow
 from probe_ext.measure.table_rows import GpuRow
 
 

@@ -12,8 +12,8 @@ from probe_ext.live.live_levels import LevelNow, Rules
 from probe_ext.live.live_run import LiveRun
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge as judged_by_the_report
-from probe_ext.verdict.values.evidence import Evidence
 
 RULES = Rules(CHAT)
 

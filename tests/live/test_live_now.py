@@ -12,7 +12,7 @@ from probe_ext.live.cpu_load import CpuTrack
 from probe_ext.live.live_levels import LevelNow, Rules
 from probe_ext.live.live_run import LiveRun
 from probe_ext.live.reply_batch import judge
-from probe_ext.live.server_now import ServerNow
+from probe_ext.live.server.server_now import ServerNow
 from probe_ext.live.status_line import status_line
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.live.window import MAX_WINDOW_S, MIN_WINDOW_S, Window

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from worlds import CHAT, reply
 
-from probe_ext.live.others_now import OthersNow
+from probe_ext.live.server.others_now import OthersNow
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import SearchPlan, SearchSteps
 from probe_ext.measure.table_rows import ReplyRow, ServerRow

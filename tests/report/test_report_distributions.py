@@ -12,7 +12,7 @@ from probe_ext.measure.sketch import LatencySketch
 from probe_ext.report.inputs import frames
 from probe_ext.report.sections.distributions import Distributions, distributions
 from probe_ext.settings.slo import load_profile
-from probe_ext.verdict.values.evidence import Evidence, Window
+from probe_ext.verdict.evidence.evidence import Evidence, Window
 
 LEVELS = [
     {"users_low": users, "users_high": users, "users": users, "t_start": start, "t_end": end}

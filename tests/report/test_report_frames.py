@@ -11,7 +11,7 @@ from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.report.inputs import frames
 from probe_ext.run.manifest import ManifestError
 from probe_ext.run.tables import TableWriter
-from probe_ext.verdict.values.evidence import LocustCounts
+from probe_ext.verdict.evidence.evidence import LocustCounts
 
 
 def line_of(path: Path, number: int) -> bytes:

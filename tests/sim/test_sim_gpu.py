@@ -7,8 +7,8 @@ from probe_ext.sim.engine.gpu_model import BUSY_W, FULL_CLOCK_MHZ, IDLE_W, SLOWD
 from probe_ext.sim.engine.scheduler import Engine
 from probe_ext.sim.metrics.dcgm_metrics import render_gpu
 from probe_ext.sim.profile import load_profile
-from probe_ext.target.catalogue import Reading
 from probe_ext.target.gpu.gpu_page import read_gpu_page
+from probe_ext.target.metrics.catalogue import Reading
 
 
 def test_energy_within_a_step_and_after_it() -> None:

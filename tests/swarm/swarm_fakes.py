@@ -21,7 +21,7 @@ from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.measure.timeline import Marks, TokenEvents
 from probe_ext.settings.options import Options, read_options
 from probe_ext.swarm.link.workers import Workers
-from probe_ext.swarm.master.collector import Collector
+from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.users.recorder import Recorder, RequestInfo
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from probe_ext.swarm.master import disk_reserve
+from probe_ext.swarm.run_files import disk_reserve
 
 
 def on_disk(held: disk_reserve.DiskReserve) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from locust.env import Environment
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
-from probe_ext.swarm.master.locust_csv import LocustTables, PlainTables
+from probe_ext.swarm.run_files.locust_csv import LocustTables, PlainTables
 
 EVIL = '=HYPERLINK("http://evil")\x1b[31m\u202e'
 

@@ -9,8 +9,8 @@ import pytest
 from locust.stats import RequestStats
 
 from probe_ext.run import directory
-from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.master.stats_pruning import KEPT_S, forget_old_seconds
+from probe_ext.swarm.run_files.collector import Collector
 
 
 def window(start: int, count: int = 1) -> dict[str, Any]:

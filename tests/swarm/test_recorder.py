@@ -17,7 +17,7 @@ from probe_ext.measure.table_rows import ReplyRow, columns
 from probe_ext.measure.timeline import Marks
 from probe_ext.run import tables
 from probe_ext.settings.slo import SloProfile
-from probe_ext.swarm.master.collector import Collector
+from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.users.drain import drain
 from probe_ext.swarm.users.recorder import Recorder, RequestInfo, watch_loop
 from probe_ext.swarm.users.reply_rows import reply_row

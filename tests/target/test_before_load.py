@@ -3,7 +3,7 @@
 import pytest
 
 from probe_ext.target.before_load import Busy, look
-from probe_ext.target.call_result import Answer, Failed
+from probe_ext.target.control.call_result import Answer, Failed
 
 
 def page(running: float, waiting: float, tokens: float = 0.0) -> Answer:

@@ -3,11 +3,11 @@
 import pytest
 import recordings
 
-from probe_ext.target.cache_config import CONFIG_METRICS, cache_configuration
-from probe_ext.target.catalogue import read_page
-from probe_ext.target.engine_metrics import ENGINES
-from probe_ext.target.metrics_text import Unreadable, parse
-from probe_ext.target.quantities import QUANTITIES
+from probe_ext.target.metrics.cache_config import CONFIG_METRICS, cache_configuration
+from probe_ext.target.metrics.catalogue import read_page
+from probe_ext.target.metrics.engine_metrics import ENGINES
+from probe_ext.target.metrics.metrics_text import Unreadable, parse
+from probe_ext.target.metrics.quantities import QUANTITIES
 
 
 def figures(text, engine="0"):

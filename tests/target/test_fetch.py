@@ -11,8 +11,8 @@ import time
 import pytest
 from loopback import Loopback, send
 
-from probe_ext.target.call_result import Answer, Failed
-from probe_ext.target.fetch import Fetcher
+from probe_ext.target.control.call_result import Answer, Failed
+from probe_ext.target.control.fetch import Fetcher
 from probe_ext.tls_trust import TlsSettings
 
 KEY = "sk-very-secret"

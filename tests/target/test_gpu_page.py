@@ -3,14 +3,14 @@
 import pytest
 
 from probe_ext.measure.table_rows import GpuRow
-from probe_ext.target.call_result import Answer
-from probe_ext.target.catalogue import Reading
+from probe_ext.target.control.call_result import Answer
+from probe_ext.target.control.urls import shown_gpus, split_gpus
 from probe_ext.target.gpu.exporters import EXPORTERS
 from probe_ext.target.gpu.gpu_page import read_gpu_page
 from probe_ext.target.gpu.gpu_poller import gpu_findings, gpu_pollers
 from probe_ext.target.gpu.gpu_quantities import GPU_QUANTITIES
-from probe_ext.target.metrics_text import Unreadable
-from probe_ext.target.urls import shown_gpus, split_gpus
+from probe_ext.target.metrics.catalogue import Reading
+from probe_ext.target.metrics.metrics_text import Unreadable
 
 DCGM = """
 # HELP DCGM_FI_DEV_SM_CLOCK SM clock frequency (in MHz).

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from probe_ext.target.catalogue import METRIC_NAMES
-from probe_ext.target.metrics_text import Page, Sample, Unreadable, parse
+from probe_ext.target.metrics.catalogue import METRIC_NAMES
+from probe_ext.target.metrics.metrics_text import Page, Sample, Unreadable, parse
 
 
 def parse_with_prometheus_client(text):

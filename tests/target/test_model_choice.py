@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from loopback import Loopback
 
-from probe_ext.target import identity
-from probe_ext.target.fetch import Fetcher
+from probe_ext.target import server_identity
+from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.model_choice import can_chat
 
 
@@ -72,6 +72,6 @@ def test_what_a_server_says_outweighs_the_name() -> None:
 def test_the_first_that_can_chat_is_the_default(ids: list[str], default: str | None, length: int | None) -> None:
     entries = [{"id": name, "max_model_len": 4096 if name == "qwen" else 512} for name in ids]
     with Loopback({"/v1/models": (200, json.dumps({"data": entries}).encode())}) as server:
-        (entry,) = identity.identify(server.url, Fetcher(timeout=60))
+        (entry,) = server_identity.identify(server.url, Fetcher(timeout=60))
     assert (entry["default_model"], entry["max_model_len"]) == (default, length)
     assert entry["models"] == ids

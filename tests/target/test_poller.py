@@ -8,11 +8,11 @@ from loopback import Loopback
 
 from probe_ext.measure import clock
 from probe_ext.measure.table_rows import ServerRow
-from probe_ext.target.call_result import Answer, Failed
-from probe_ext.target.catalogue import read_page
-from probe_ext.target.endpoint_state import LOST_AFTER
-from probe_ext.target.fetch import Fetcher
-from probe_ext.target.poller import Poller, next_due
+from probe_ext.target.control.call_result import Answer, Failed
+from probe_ext.target.control.fetch import Fetcher
+from probe_ext.target.metrics.catalogue import read_page
+from probe_ext.target.metrics.endpoint_state import LOST_AFTER
+from probe_ext.target.metrics.poller import Poller, next_due
 
 A, B = "http://a/metrics", "http://b/metrics"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from loopback import Loopback
 
-from probe_ext.target.call_result import Failed
-from probe_ext.target.fetch import Fetcher
-from probe_ext.target.scheme_check import better_scheme
+from probe_ext.target.control.call_result import Failed
+from probe_ext.target.control.fetch import Fetcher
+from probe_ext.target.control.scheme_check import better_scheme
 from probe_ext.tls_trust import TlsSettings
 
 

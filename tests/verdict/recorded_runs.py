@@ -6,7 +6,7 @@ from pathlib import Path
 from worlds import evidence, manifest, reply, staircase, worker
 
 from probe_ext.measure.table_rows import ReplyRow, ServerRow
-from probe_ext.verdict.values.evidence import Evidence
+from probe_ext.verdict.evidence.evidence import Evidence
 
 HERE = Path(__file__).parent / "recorded"
 

@@ -4,8 +4,8 @@ from functools import cache
 
 from worlds import CHAT
 
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.judgement import Judgement
 from probe_ext.verdict.values.ruling_types import Ruling
 from scripts.study import diagnoses

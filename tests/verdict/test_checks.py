@@ -9,8 +9,8 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import ReplyRow, ServerRow
 from probe_ext.verdict.checks.client_accuracy import accuracy_checks
+from probe_ext.verdict.evidence.evidence import Evidence, LocustCounts, Window
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.values.evidence import Evidence, LocustCounts, Window
 from probe_ext.verdict.values.finding import Finding
 
 GOOD = steady(2, 0, 30)

@@ -9,8 +9,8 @@ from worlds import CHAT, evidence, manifest, reply, staircase, steady, worker
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow, ServerRow
 from probe_ext.verdict.checks.stationarity import decline
+from probe_ext.verdict.evidence.evidence import Evidence, Window
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.values.evidence import Evidence, Window
 from probe_ext.verdict.values.finding import Finding
 
 USERS, HOLD = 2, 125

@@ -11,10 +11,10 @@ from worlds import CHAT, evidence, manifest, reply, staircase, steady, worker
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.measure.table_rows import ServerRow
 from probe_ext.verdict.diagnosis.diagnose import RULES
-from probe_ext.verdict.diagnosis.level_load import tokens_by_block
-from probe_ext.verdict.diagnosis.ruling import graded
+from probe_ext.verdict.diagnosis.facts.level_load import tokens_by_block
+from probe_ext.verdict.diagnosis.rules.ruling import graded
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.judgement import Judgement
 from probe_ext.verdict.values.ruling_types import RULE_NAMES
 from scripts.study import diagnoses

@@ -6,11 +6,11 @@ import pytest
 from worlds import CHAT, columns, evidence, manifest, reply, staircase, steady
 
 from probe_ext.measure.table_rows import ReplyRow, ServerRow
+from probe_ext.verdict.evidence.evidence import Window
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.results.slo_metrics import token_windows, tokens_within
 from probe_ext.verdict.server.server_series import read_metrics, restarts, server_figures, total_rise
-from probe_ext.verdict.values.evidence import Window
 from probe_ext.verdict.values.level_result import LevelResult
 
 LEVEL = Level(2, 2, 2, 10.0, 20.0, band=False)

@@ -11,11 +11,11 @@ from worlds import CHAT, columns, evidence, manifest, staircase, steady, worker
 from probe_ext.measure.table_rows import GpuRow
 from probe_ext.sim.engine import gpu_model
 from probe_ext.sim.engine.gpu_model import Gpu
+from probe_ext.verdict.evidence.columns import numbers
+from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.server.gpu_series import energy, read_gpus, update_interval
-from probe_ext.verdict.values.columns import numbers
-from probe_ext.verdict.values.evidence import Columns, Evidence
 from probe_ext.verdict.values.judgement import Judgement
 
 USERS, SECONDS = 4, 95

@@ -26,8 +26,8 @@ from worlds import (
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow, ServerRow
 from probe_ext.report.outputs.capacity_schema import capacity_schema
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.judgement import Judgement
 
 SCHEMA = capacity_schema()

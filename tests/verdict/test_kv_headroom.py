@@ -9,8 +9,8 @@ from regimes import evidence_of, judged
 from worlds import CHAT, columns, evidence, manifest, reply, staircase, worker
 
 from probe_ext.measure.table_rows import ReplyRow, ServerRow
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.ruling_types import KvHeadroom
 from scripts.study.diagnoses import blind
 

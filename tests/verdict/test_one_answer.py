@@ -10,8 +10,8 @@ from worlds import CHAT, asked, evidence, manifest, reply, slow_start, staircase
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.values.evidence import Evidence
 
 pytestmark = pytest.mark.untraced
 

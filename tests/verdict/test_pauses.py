@@ -10,6 +10,7 @@ from worlds import CHAT, columns, evidence, reply, staircase
 
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow
 from probe_ext.report.inputs import frames
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.server.find_pauses import find_pauses, longest, threshold
@@ -17,7 +18,6 @@ from probe_ext.verdict.server.overlap import Brackets, counter_rises, gauge_rise
 from probe_ext.verdict.server.pause_list import listed
 from probe_ext.verdict.server.preemptions import find_preemptions
 from probe_ext.verdict.server.server_series import Series, read_metrics
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.pause_types import Pauses
 from scripts.study.chance_of_overlap import LOADS, independent, linked
 

@@ -8,7 +8,7 @@ import numpy as np
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow, UserRow
 from probe_ext.settings.slo import FirstWord, Silence, SloProfile, Typing
-from probe_ext.verdict.values.evidence import Columns, Evidence, LocustCounts, Window
+from probe_ext.verdict.evidence.evidence import Columns, Evidence, LocustCounts, Window
 
 CHAT = SloProfile(
     name="chat",

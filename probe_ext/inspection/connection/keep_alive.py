@@ -7,7 +7,7 @@ import gevent
 
 from probe_ext.access.sender import Answered, Sender
 from probe_ext.client.wire.connection import Connection
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.measure import clock
 from probe_ext.verdict.phrasing import formats
 
@@ -55,11 +55,11 @@ def watch_idle(sender: Sender, seconds: float) -> IdleWatch | None:
     return None if kept is None else IdleWatch(kept, seconds).start()
 
 
-def keep_alive(samples: list[Answered], watch: IdleWatch | None) -> Finding:
+def keep_alive(samples: list[Answered], watch: IdleWatch | None) -> CheckResult:
     """Judge whether connections were kept between the samples, and for how long."""
     answered = [sample for sample in samples if sample.ok]
     if not answered:
-        return Finding("keep_alive", Status.UNKNOWN, "No reply to judge.")
+        return CheckResult("keep_alive", Status.UNKNOWN, "No reply to judge.")
     # A server may close a connection a moment after the reply: whether the next request could use it is what counts.
     kept = any(sample.reused for sample in answered[1:]) if len(answered) > 1 else answered[0].kept
     if not kept:
@@ -67,19 +67,19 @@ def keep_alive(samples: list[Answered], watch: IdleWatch | None) -> Finding:
         again = f"every request connects again ({formats.seconds(cost)})"
         evidence = f"The server closes the connection after each reply: {again}."
         advice = "Switch keep-alive on in the server or the proxy (nginx: `keepalive_timeout`)."
-        return Finding("keep_alive", Status.WARN, evidence, advice, {"kept": False})
+        return CheckResult("keep_alive", Status.WARN, evidence, advice, {"kept": False})
     if watch is None or (watch.closed_after is None and clock.monotonic() - watch.began < _SHORT_S):
-        return Finding("keep_alive", Status.OK, "Connections are kept between requests.", None, {"kept": True})
+        return CheckResult("keep_alive", Status.OK, "Connections are kept between requests.", None, {"kept": True})
     idle = watch.closed_after
     watched = min(watch.seconds, clock.monotonic() - watch.began)
     figures = {"kept": True, "idle_limit_seconds": idle, "watched_seconds": watched}
     if idle is None:
         evidence = f"Connections are kept; an idle one was still open after {formats.seconds(watched)}."
-        return Finding("keep_alive", Status.OK, evidence, None, figures)
+        return CheckResult("keep_alive", Status.OK, evidence, None, figures)
     evidence = (
         f"Connections are kept, but closed when idle for {formats.seconds(idle)}: who pauses longer connects again."
     )
     if idle >= _SHORT_S:
-        return Finding("keep_alive", Status.OK, evidence, None, figures)
+        return CheckResult("keep_alive", Status.OK, evidence, None, figures)
     advice = "Raise the idle limit (vLLM: VLLM_HTTP_TIMEOUT_KEEP_ALIVE; nginx: `keepalive_timeout`)."
-    return Finding("keep_alive", Status.WARN, evidence, advice, figures)
+    return CheckResult("keep_alive", Status.WARN, evidence, advice, figures)

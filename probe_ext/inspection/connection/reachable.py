@@ -9,10 +9,10 @@ from probe_ext.access.endpoint import Endpoint
 from probe_ext.access.known_server import KnownServer
 from probe_ext.client.wire.address import Target
 from probe_ext.client.wire.connection import ConnectError
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
-from probe_ext.target.scheme_check import SPEAKS_TLS
+from probe_ext.target.control.scheme_check import SPEAKS_TLS
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import listed, things
 
@@ -37,32 +37,34 @@ class Attempt:
         return f"{self.address}: {self.error or formats.seconds(self.seconds)}"
 
 
-def reachable(endpoint: Endpoint, server: KnownServer, seconds: float) -> Finding:
+def reachable(endpoint: Endpoint, server: KnownServer, seconds: float) -> CheckResult:
     """Try every address of the server, then the connection that a user would make; each within `seconds`."""
     target = server.target
     try:
         addresses = resolve(target, seconds)
     except OSError as error:
         why = error.strerror or str(error)
-        return Finding("reachable", Status.PROBLEM, f"{target.host}: {why}.", "Check the host name in the URL.")
+        return CheckResult("reachable", Status.PROBLEM, f"{target.host}: {why}.", "Check the host name in the URL.")
     attempts = _connect_to_all(addresses, target.port, seconds)
     figures = {"addresses": len(attempts), "connected": sum(attempt.error is None for attempt in attempts)}
     tried = listed([attempt.shown for attempt in attempts])
     if not figures["connected"]:
         evidence = f"No connection to port {target.port}: {tried}."
         advice = "Is the server running, on this port, on an address that others reach (not only 127.0.0.1)?"
-        return Finding("reachable", Status.PROBLEM, evidence, advice, figures)
+        return CheckResult("reachable", Status.PROBLEM, evidence, advice, figures)
     failure = _failure(endpoint, server, seconds)
     if failure is not None:
-        return Finding("reachable", Status.PROBLEM, failure[0], failure[1], figures)
+        return CheckResult("reachable", Status.PROBLEM, failure[0], failure[1], figures)
     slow = [
         attempt for attempt in attempts if attempt.error and attempt.seconds is None and "refused" not in attempt.error
     ]
     names = f"{things(len(attempts), 'address', 'addresses')} ({tried})"
     if slow:
         evidence = f"{names}: some do not answer, which costs clients that try them first a wait."
-        return Finding("reachable", Status.WARN, evidence, "Remove the dead address from the name's records.", figures)
-    return Finding("reachable", Status.OK, f"{names}{', with TLS' if target.tls else ''}.", None, figures)
+        return CheckResult(
+            "reachable", Status.WARN, evidence, "Remove the dead address from the name's records.", figures
+        )
+    return CheckResult("reachable", Status.OK, f"{names}{', with TLS' if target.tls else ''}.", None, figures)
 
 
 def resolve(target: Target, seconds: float) -> list[tuple[int, str]]:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.inspection.subject import Subject
-from probe_ext.target.catalogue import Reading
+from probe_ext.target.metrics.catalogue import Reading
 from probe_ext.verdict.phrasing.plurals import things
 
 _READS = 8
@@ -23,10 +23,12 @@ class Look:
     counters: tuple[float | None, ...]
 
 
-def replicas(subject: Subject) -> Finding:
+def replicas(subject: Subject) -> CheckResult:
     """Read the metrics page over several new connections."""
     if subject.server.metrics_error or subject.options.no_metrics:
-        return Finding("replicas", Status.UNKNOWN, "Without metrics, several servers behind one address are not seen.")
+        return CheckResult(
+            "replicas", Status.UNKNOWN, "Without metrics, several servers behind one address are not seen."
+        )
     return judged([look for look in (_look(subject) for _ in range(_READS)) if look is not None])
 
 
@@ -44,28 +46,28 @@ def _look(subject: Subject) -> Look | None:
     return Look(values.get("process_start"), tuple(values.get(name) for name in _COUNTERS))
 
 
-def judged(looks: Sequence[Look]) -> Finding:
+def judged(looks: Sequence[Look]) -> CheckResult:
     """Tell from successive looks how many servers answered."""
     if len(looks) < 2:
-        return Finding("replicas", Status.UNKNOWN, "The metrics page could not be read often enough to tell.")
+        return CheckResult("replicas", Status.UNKNOWN, "The metrics page could not be read often enough to tell.")
     starts = {look.started for look in looks if look.started is not None}
     backwards = sum(_fell(before, after) for before, after in pairwise(looks))
     figures = {"reads": len(looks), "process_starts": len(starts), "counters_fell": backwards}
     if len(starts) > 1:
         evidence = f"At least {things(len(starts), 'server')} answer behind this address: {len(looks)} reads of the "
         evidence += f"metrics page show {len(starts)} different starts. Their counters are read in turn."
-        return Finding("replicas", Status.PROBLEM, evidence, _ADVICE, figures)
+        return CheckResult("replicas", Status.PROBLEM, evidence, _ADVICE, figures)
     if backwards:
         evidence = f"Counters went backwards {things(backwards, 'time')} in {len(looks)} reads of the metrics page: "
         evidence += "several servers answer behind this address, or one restarts."
-        return Finding("replicas", Status.PROBLEM, evidence, _ADVICE, figures)
+        return CheckResult("replicas", Status.PROBLEM, evidence, _ADVICE, figures)
     known = any(value is not None for look in looks for value in (look.started, *look.counters))
     if not known:
-        return Finding(
+        return CheckResult(
             "replicas", Status.UNKNOWN, "The metrics page has nothing that tells servers apart.", None, figures
         )
     evidence = f"No sign of several servers in {len(looks)} reads of the metrics page over new connections."
-    return Finding("replicas", Status.OK, evidence, None, figures)
+    return CheckResult("replicas", Status.OK, evidence, None, figures)
 
 
 def _fell(before: Look, after: Look) -> bool:

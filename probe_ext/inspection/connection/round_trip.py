@@ -4,7 +4,7 @@ from statistics import median
 
 from probe_ext.access.endpoint import Endpoint
 from probe_ext.client.wire.connection import ConnectError
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.verdict.phrasing import formats
 
 _CONNECTIONS = 5
@@ -12,7 +12,7 @@ _FELT_S = 0.1
 """a tenth of the wait for the first token that the default profile allows"""
 
 
-def round_trip(endpoint: Endpoint, seconds: float) -> Finding:
+def round_trip(endpoint: Endpoint, seconds: float) -> CheckResult:
     """Connect a few times, each within `seconds`; a TCP handshake takes one round trip."""
     times = []
     for _ in range(_CONNECTIONS):
@@ -20,7 +20,7 @@ def round_trip(endpoint: Endpoint, seconds: float) -> Finding:
         try:
             setup = connection.open(seconds)
         except ConnectError as error:
-            return Finding("round_trip", Status.UNKNOWN, f"No connection: {error}.")
+            return CheckResult("round_trip", Status.UNKNOWN, f"No connection: {error}.")
         finally:
             connection.close()
         times.append(setup.connect - setup.resolve)
@@ -29,8 +29,8 @@ def round_trip(endpoint: Endpoint, seconds: float) -> Finding:
     spread = f"{formats.seconds(middle)} (median of {len(times)}, {formats.seconds(min(times))} to "
     evidence = f"{spread}{formats.seconds(max(times))})."
     if middle < _FELT_S:
-        return Finding("round_trip", Status.OK, evidence, None, figures)
+        return CheckResult("round_trip", Status.OK, evidence, None, figures)
     far = f"{evidence} Every first token contains it."
-    return Finding(
+    return CheckResult(
         "round_trip", Status.WARN, far, "Measure from where your users are, or nearer to the server.", figures
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from probe_ext.exit_codes import ExitCode
-from probe_ext.inspection.doctor import outputs
+from probe_ext.inspection.doctor import examination_output
 from probe_ext.inspection.doctor.examine import examine, exit_code_of
 from probe_ext.inspection.planned_run import planned_run
 from probe_ext.inspection.shared_options import add_options, options_of
@@ -51,12 +51,12 @@ def main(given: argparse.Namespace) -> int:
         print(f"probe: {str(error).replace('--host', 'URL', 1)}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.USAGE
     if given.json:
-        print(outputs.as_json(examination), end="")  # noqa: T201 - command output
+        print(examination_output.as_json(examination), end="")  # noqa: T201 - command output
     else:
-        outputs.show(examination, sys.stdout)
+        examination_output.show(examination, sys.stdout)
     if page is not None:
         try:
-            page.write_text(outputs.html(examination), encoding="utf-8")
+            page.write_text(examination_output.html(examination), encoding="utf-8")
         except OSError as error:
             print(f"probe: --html {page}: {error.strerror}", file=sys.stderr)  # noqa: T201 - command output
             return ExitCode.USAGE

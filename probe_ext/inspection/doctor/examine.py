@@ -13,22 +13,22 @@ from probe_ext.access.sender import Answered, Sender
 from probe_ext.client.api.negotiation import Negotiated
 from probe_ext.client.api.request_form import RequestForm
 from probe_ext.client.exchange import Limits
+from probe_ext.inspection.check_result import TITLES, CheckResult, Status
 from probe_ext.inspection.connection.keep_alive import IdleWatch, keep_alive, watch_idle
 from probe_ext.inspection.connection.reachable import reachable, resolve
 from probe_ext.inspection.connection.replicas import replicas
 from probe_ext.inspection.connection.round_trip import round_trip
 from probe_ext.inspection.connection.server_clock import server_clock
-from probe_ext.inspection.finding import TITLES, Finding, Status
 from probe_ext.inspection.machine.server_process import server_process
 from probe_ext.inspection.planned_run import PlannedRun
-from probe_ext.inspection.quick import machine_findings
+from probe_ext.inspection.quick_checks import machine_findings
 from probe_ext.inspection.replies.forms import reasoning, tool_calls
-from probe_ext.inspection.replies.request_form import request_form
+from probe_ext.inspection.replies.refused_fields import request_form
 from probe_ext.inspection.replies.streaming import streaming
 from probe_ext.inspection.replies.usage import usage
 from probe_ext.inspection.server.cancel import cancel
-from probe_ext.inspection.server.identity import identity
-from probe_ext.inspection.server.metrics import metrics
+from probe_ext.inspection.server.engine_and_model import identity
+from probe_ext.inspection.server.metrics_page import metrics
 from probe_ext.inspection.server.prefix_cache import prefix_cache
 from probe_ext.inspection.subject import CooperativeFetcher, Subject
 from probe_ext.measure import clock
@@ -44,7 +44,7 @@ _SAMPLES, _SAMPLE_TOKENS = 3, 48
 _IDLE_WATCH_S = 12.0
 
 Tell = Callable[[str | None], None]
-Check = Callable[[], Finding]
+Check = Callable[[], CheckResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Examination:
 
     server: KnownServer
     plan: PlannedRun
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckResult, ...]
     """in the order of TITLES"""
     started: float
     """unix seconds"""
@@ -102,7 +102,7 @@ def subject_of(url: str, options: Options, plan: PlannedRun) -> Subject:
     )
 
 
-def _process(server: KnownServer, plan: PlannedRun) -> Finding:
+def _process(server: KnownServer, plan: PlannedRun) -> CheckResult:
     try:
         addresses = [address for _, address in resolve(server.target, _CONNECT_S)]
     except OSError:
@@ -133,7 +133,7 @@ def take_samples(subject: Subject) -> Negotiated:
     return negotiated
 
 
-def _with_replies(subject: Subject, endpoint: Endpoint, tell: Tell) -> list[Finding]:
+def _with_replies(subject: Subject, endpoint: Endpoint, tell: Tell) -> list[CheckResult]:
     """Run the checks that send requests, or read what the samples were like."""
     watch = watch_idle(subject.sender, _IDLE_WATCH_S)
     run = partial(_bounded, subject=subject, tell=tell)
@@ -162,17 +162,17 @@ def _with_replies(subject: Subject, endpoint: Endpoint, tell: Tell) -> list[Find
             watch.stop()
 
 
-def _kept(subject: Subject, watch: IdleWatch | None) -> Finding:
+def _kept(subject: Subject, watch: IdleWatch | None) -> CheckResult:
     if watch is not None:
         watch.wait()
     return keep_alive(subject.samples, watch)
 
 
-def _bounded(check: str, look: Check, subject: Subject, tell: Tell) -> Finding:
+def _bounded(check: str, look: Check, subject: Subject, tell: Tell) -> CheckResult:
     """Run one check within its time."""
     limit = min(_CHECK_LIMIT_S, subject.seconds_left)
     if limit <= 0:
-        return Finding(check, Status.UNKNOWN, f"No time left of the {LIMIT_S:g} s.")
+        return CheckResult(check, Status.UNKNOWN, f"No time left of the {LIMIT_S:g} s.")
     tell(TITLES[check])
     timeout = gevent.Timeout(limit)
     timeout.start()
@@ -181,7 +181,7 @@ def _bounded(check: str, look: Check, subject: Subject, tell: Tell) -> Finding:
     except gevent.Timeout as fired:
         if fired is not timeout:
             raise
-        return Finding(check, Status.UNKNOWN, f"Not finished within {limit:.0f} s.")
+        return CheckResult(check, Status.UNKNOWN, f"Not finished within {limit:.0f} s.")
     finally:
         timeout.close()
 
@@ -193,7 +193,7 @@ def exit_code_of(examination: Examination) -> int:
     return int(any(finding.to_mend for finding in examination.findings))
 
 
-def to_mend(findings: Sequence[Finding]) -> list[Finding]:
+def to_mend(findings: Sequence[CheckResult]) -> list[CheckResult]:
     """Return what should be changed, problems first."""
     mended = [finding for finding in findings if finding.to_mend]
     return sorted(mended, key=lambda finding: finding.status is not Status.PROBLEM)

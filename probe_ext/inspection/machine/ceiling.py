@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.inspection.machine import calibration_store
 from probe_ext.verdict.phrasing.plurals import things
 
 
-def ceiling(users: int, workers: int, calibration: dict[str, Any] | None) -> Finding:
+def ceiling(users: int, workers: int, calibration: dict[str, Any] | None) -> CheckResult:
     """Compare a plan with a calibration; None: there is none."""
     if not calibration:
-        return Finding(
+        return CheckResult(
             "ceiling",
             Status.UNKNOWN,
             "This machine has not been calibrated with these versions: how many users it can measure is not known.",
@@ -22,6 +22,6 @@ def ceiling(users: int, workers: int, calibration: dict[str, Any] | None) -> Fin
         enough = (
             f"By its calibration, this machine can measure {things(users, 'user')} with {things(workers, 'worker')}."
         )
-        return Finding("ceiling", Status.OK, enough, None, figures)
+        return CheckResult("ceiling", Status.OK, enough, None, figures)
     evidence, _, advice = why.rpartition(": ")
-    return Finding("ceiling", Status.WARN, evidence, advice, figures)
+    return CheckResult("ceiling", Status.WARN, evidence, advice, figures)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.inspection.planned_run import PlannedRun
 
 DEFAULT_RUNS = Path("reports") / "runs"
@@ -11,20 +11,20 @@ _NEARLY_FULL = 3.0
 """times what the run needs, below which the disk is called nearly full"""
 
 
-def disk(out: str | None, plan: PlannedRun) -> Finding:
+def disk(out: str | None, plan: PlannedRun) -> CheckResult:
     """Compare the free space below the run directory with what the plan may need."""
     place = _existing(Path(out) if out else DEFAULT_RUNS)
     try:
         free = free_bytes(place)
     except OSError as error:
-        return Finding("disk", Status.UNKNOWN, f"{place}: {error.strerror}.")
+        return CheckResult("disk", Status.UNKNOWN, f"{place}: {error.strerror}.")
     needed = plan.bytes_on_disk
     figures = {"free_bytes": free, "needed_bytes": needed}
     evidence = f"{size(free)} free for the run directory, which needs at most about {size(needed)}."
     if free >= _NEARLY_FULL * needed:
-        return Finding("disk", Status.OK, evidence, None, figures)
+        return CheckResult("disk", Status.OK, evidence, None, figures)
     status = Status.PROBLEM if free < needed else Status.WARN
-    return Finding("disk", status, evidence, "Free some space, or write elsewhere (--out DIR).", figures)
+    return CheckResult("disk", status, evidence, "Free some space, or write elsewhere (--out DIR).", figures)
 
 
 def free_bytes(place: Path) -> int:

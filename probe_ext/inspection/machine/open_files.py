@@ -2,7 +2,7 @@
 
 import resource
 
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.verdict.phrasing.plurals import things
 
 _OTHER_FILES = 60
@@ -11,7 +11,7 @@ _RAISED_BY_LOCUST = 10_000
 """Locust raises a lower soft limit to this at its start, if the hard limit allows"""
 
 
-def open_files(users: int, processes: int = 1, limits: tuple[int, int] | None = None) -> Finding:
+def open_files(users: int, processes: int = 1, limits: tuple[int, int] | None = None) -> CheckResult:
     """Compare the limit of open files with a plan; `limits`: soft and hard, by default this process's."""
     soft, hard = limits or resource.getrlimit(resource.RLIMIT_NOFILE)
     usable = _usable(soft, hard)
@@ -19,14 +19,14 @@ def open_files(users: int, processes: int = 1, limits: tuple[int, int] | None = 
     figures = {"soft_limit": _finite(soft), "hard_limit": _finite(hard), "needed": needed}
     need = f"{things(users, 'user')} need about {needed:,}"
     if usable is None:
-        return Finding("open_files", Status.OK, f"No limit; {need}.", None, figures)
+        return CheckResult("open_files", Status.OK, f"No limit; {need}.", None, figures)
     limit = f"A load generator here may open {usable:,} files (ulimit -n {_shown(soft)}, hard limit {_shown(hard)})"
     if needed <= usable:
-        return Finding("open_files", Status.OK, f"{limit}; {need}.", None, figures)
+        return CheckResult("open_files", Status.OK, f"{limit}; {need}.", None, figures)
     advice = f"Raise the hard limit to {needed:,} or more (`ulimit -Hn`, LimitNOFILE=, or the container's ulimits)"
     if processes == 1:
         advice += ", or spread the users over several workers (--processes)"
-    return Finding(
+    return CheckResult(
         "open_files",
         Status.PROBLEM,
         f"{limit}, but {need}: further connections would fail.",

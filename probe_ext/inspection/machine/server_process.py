@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from probe_ext.inspection.finding import Figures, Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Figures, Status
 from probe_ext.inspection.machine.disk import free_bytes, size
 from probe_ext.verdict.phrasing.plurals import listed, things
 
@@ -51,29 +51,29 @@ class Process:
     """mount point, free bytes, all bytes"""
 
 
-def server_process(addresses: Iterable[str], port: int, users: int, proc: Path = Path("/proc")) -> Finding:
+def server_process(addresses: Iterable[str], port: int, users: int, proc: Path = Path("/proc")) -> CheckResult:
     """Find the server's process if one of its addresses is this machine's loopback, and compare it with a plan."""
     if not any(_is_loopback(address) for address in addresses):
-        return Finding("server_process", Status.UNKNOWN, _ELSEWHERE)
+        return CheckResult("server_process", Status.UNKNOWN, _ELSEWHERE)
     inodes = _listeners(port, proc)
     if not inodes:
         forwarded = f"No process here listens on port {port}: a tunnel, or a container with a network of its own. "
-        return Finding("server_process", Status.UNKNOWN, forwarded + "Its open files and disks are not seen.")
+        return CheckResult("server_process", Status.UNKNOWN, forwarded + "Its open files and disks are not seen.")
     process = _process_of(inodes, proc)
     if process is None:
         evidence = (
             f"The process that listens on port {port} belongs to someone else: its limits and disks are not seen."
         )
-        return Finding("server_process", Status.UNKNOWN, evidence, "Run this as the server's user, or as root.")
+        return CheckResult("server_process", Status.UNKNOWN, evidence, "Run this as the server's user, or as root.")
     if process.name in _FORWARDERS or process.name.startswith("nginx"):
         evidence = (
             f"The port belongs to {process.name}, which passes requests on: the server's own open files and disks "
         )
-        return Finding("server_process", Status.UNKNOWN, f"{evidence}are not seen.")
+        return CheckResult("server_process", Status.UNKNOWN, f"{evidence}are not seen.")
     return judged(process, users)
 
 
-def judged(process: Process, users: int) -> Finding:
+def judged(process: Process, users: int) -> CheckResult:
     """Compare the process's limits with a plan."""
     needed = users + process.open_now + _OTHER_FILES
     figures: Figures = {"open_files_limit": process.soft_limit, "open_files_now": process.open_now, "needed": needed}
@@ -84,12 +84,12 @@ def judged(process: Process, users: int) -> Finding:
     if process.soft_limit is not None and process.soft_limit < needed:
         evidence = f"{here}; {things(users, 'user')} need about {needed:,}: it will refuse connections."
         advice = "Raise it where the server is started (`ulimit -n 65535`, LimitNOFILE=, or the container's ulimits)."
-        return Finding("server_process", Status.PROBLEM, evidence, advice, figures)
+        return CheckResult("server_process", Status.PROBLEM, evidence, advice, figures)
     if full:
         evidence = f"{here}, but {listed(full)}: engines fail on a full disk without naming it."
-        return Finding("server_process", Status.WARN, evidence, "Free some disk space.", figures)
+        return CheckResult("server_process", Status.WARN, evidence, "Free some disk space.", figures)
     evidence = f"{here}; free disk space: {listed(room)}. Load generator and server share its CPU."
-    return Finding("server_process", Status.OK, evidence, None, figures)
+    return CheckResult("server_process", Status.OK, evidence, None, figures)
 
 
 def _nearly_full(free: int, whole: int) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from probe_ext.access.sender import Answered, Question
-from probe_ext.inspection.finding import Figures, Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Figures, Status
 from probe_ext.inspection.subject import Subject
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.safe_text import safe_text
@@ -38,52 +38,54 @@ _HELD_BACK_TOKENS = 8
 _HOW = {"vllm": " (vLLM: `--enable-auto-tool-choice --tool-call-parser …`)", "llama.cpp": " (llama.cpp: `--jinja`)"}
 
 
-def tool_calls(subject: Subject) -> Finding:
+def tool_calls(subject: Subject) -> CheckResult:
     """Ask for a tool call, and say how it arrives."""
     if subject.options.api != "chat":
-        return Finding("tool_calls", Status.UNKNOWN, "Only asked for in chat completions (--api chat).")
+        return CheckResult("tool_calls", Status.UNKNOWN, "Only asked for in chat completions (--api chat).")
     reply = subject.sender.ask(Question(_MESSAGES, _TOOL_TOKENS, parameters=_TOOL_FIELDS))
     return judged_tool_call(reply, subject.server.kind)
 
 
-def judged_tool_call(reply: Answered, kind: str) -> Finding:
+def judged_tool_call(reply: Answered, kind: str) -> CheckResult:
     """Say what a reply to a request with a tool is."""
     figures: Figures = {"events": len(reply.at), "tokens": reply.tokens_out, "finish_reason": reply.finish_reason}
     if reply.outcome in _REFUSED or (reply.status or 200) >= 400:
         said = safe_text(reply.message or "no reason given")
         evidence = f"Refused: {said}. That matters only if your requests have tools."
-        return Finding(
+        return CheckResult(
             "tool_calls", Status.OK, evidence, f"To allow them, start the server for it{_HOW.get(kind, '')}.", figures
         )
     if not (reply.ok or reply.text):
         why = safe_text(reply.message or reply.outcome)
-        return Finding("tool_calls", Status.UNKNOWN, f"No tool call arrived: {why}.", None, figures)
+        return CheckResult("tool_calls", Status.UNKNOWN, f"No tool call arrived: {why}.", None, figures)
     if not reply.streamed:
         called = reply.finish_reason in _CALLED
         evidence = f"{'A call arrives' if called else 'Tools are ignored: the reply is text'}, not streamed."
-        return Finding("tool_calls", Status.OK, evidence, None, figures)
+        return CheckResult("tool_calls", Status.OK, evidence, None, figures)
     largest = max(reply.event_tokens, default=0)
     whole = len(reply.at) <= 1 or largest >= _HELD_BACK_TOKENS
     if whole and (reply.tokens_out or 0) >= _HELD_BACK_TOKENS:
         evidence = f"The call's arguments are held back by the server's parser: {reply.tokens_out} tokens arrived in "
         evidence += f"{things(len(reply.at), 'event')}. In a long call, users see a silence as long as its generation."
-        return Finding("tool_calls", Status.WARN, evidence, "Use a tool parser that streams arguments.", figures)
+        return CheckResult("tool_calls", Status.WARN, evidence, "Use a tool parser that streams arguments.", figures)
     events = things(len(reply.at), "token event")
     if reply.finish_reason not in _CALLED and not reply.text.lstrip().startswith("{"):
         evidence = f"Tools are ignored: the reply is text, in {events}. That matters only if your requests have tools."
-        return Finding("tool_calls", Status.OK, evidence, None, figures)
-    return Finding("tool_calls", Status.OK, f"A call arrives in {events}, as it is generated.", None, figures)
+        return CheckResult("tool_calls", Status.OK, evidence, None, figures)
+    return CheckResult("tool_calls", Status.OK, f"A call arrives in {events}, as it is generated.", None, figures)
 
 
-def reasoning(subject: Subject) -> Finding:
+def reasoning(subject: Subject) -> CheckResult:
     """Say whether the samples contain reasoning, and whether an answer follows within --max-tokens."""
     answered = subject.answers
     if not answered:
-        return Finding("reasoning", Status.UNKNOWN, "No reply to judge.")
+        return CheckResult("reasoning", Status.UNKNOWN, "No reply to judge.")
     thinking = [reply for reply in answered if reply.reasoning]
     figures: Figures = {"replies": len(answered), "with_reasoning": len(thinking)}
     if not thinking:
-        return Finding("reasoning", Status.OK, f"None in {things(len(answered), 'reply', 'replies')}.", None, figures)
+        return CheckResult(
+            "reasoning", Status.OK, f"None in {things(len(answered), 'reply', 'replies')}.", None, figures
+        )
     seconds = [reply.at[-1] - reply.at[0] for reply in thinking if reply.at]
     longest = f", up to {formats.seconds(max(seconds))} of it" if seconds else ""
     seen = (
@@ -91,9 +93,9 @@ def reasoning(subject: Subject) -> Finding:
     )
     evidence = f"{seen}typing, not as the answer."
     if any(reply.text for reply in thinking):
-        return Finding("reasoning", Status.OK, evidence, None, figures)
+        return CheckResult("reasoning", Status.OK, evidence, None, figures)
     evidence += f" No answer followed within {max(reply.tokens_out or 0 for reply in thinking)} tokens."
     limit = subject.plan.max_tokens
-    return Finding(
+    return CheckResult(
         "reasoning", Status.WARN, evidence, f"Raise --max-tokens ({limit}), or switch reasoning off.", figures
     )

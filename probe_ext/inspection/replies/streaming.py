@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from statistics import median
 
 from probe_ext.access.sender import Answered
-from probe_ext.inspection.finding import Figures, Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Figures, Status
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
@@ -48,7 +48,7 @@ class _Arrivals:
     stamped: bool
 
 
-def streaming(samples: Sequence[Answered], *, true_counts: bool = True) -> Finding:
+def streaming(samples: Sequence[Answered], *, true_counts: bool = True) -> CheckResult:
     """Judge replies that were asked for as streams, one after another; `true_counts`: whether usage can be believed."""
     answered = [sample for sample in samples if sample.ok]
     if not answered:
@@ -65,11 +65,11 @@ def streaming(samples: Sequence[Answered], *, true_counts: bool = True) -> Findi
     }
     if seen.events < _MIN_EVENTS:
         short = f"Only {things(seen.events, 'token event')}: too few to tell."
-        return Finding("streaming", Status.UNKNOWN, short, None, figures)
+        return CheckResult("streaming", Status.UNKNOWN, short, None, figures)
     return _bundled(seen, answered[0].headers, figures) or _one_by_one(seen, figures, true_counts=true_counts)
 
 
-def _bundled(seen: _Arrivals, headers: Mapping[str, str], figures: Figures) -> Finding | None:
+def _bundled(seen: _Arrivals, headers: Mapping[str, str], figures: Figures) -> CheckResult | None:
     """Return the finding if events arrived together; None if people would not notice."""
     if seen.arrivals == seen.replies and seen.wait >= _FELT_WAIT_S:
         return _at_once(seen, headers, figures)
@@ -79,20 +79,20 @@ def _bundled(seen: _Arrivals, headers: Mapping[str, str], figures: Figures) -> F
     return None
 
 
-def _one_by_one(seen: _Arrivals, figures: Figures, *, true_counts: bool) -> Finding:
+def _one_by_one(seen: _Arrivals, figures: Figures, *, true_counts: bool) -> CheckResult:
     if true_counts and seen.tokens >= _MIN_TOKENS_PER_EVENT * seen.events:
         return _several_tokens(seen, figures)
     how = "by the kernel's stamps" if seen.stamped else "by our reads"
     spacing = f", {formats.seconds(seen.spacing)} apart" if seen.spacing else ""
     evidence = f"{things(seen.events, 'token event')} came one by one{spacing} ({how})."
-    return Finding("streaming", Status.OK, evidence, None, figures)
+    return CheckResult("streaming", Status.OK, evidence, None, figures)
 
 
-def _unanswered(samples: Sequence[Answered]) -> Finding:
+def _unanswered(samples: Sequence[Answered]) -> CheckResult:
     if not samples:
-        return Finding("streaming", Status.UNKNOWN, "No reply to judge.")
+        return CheckResult("streaming", Status.UNKNOWN, "No reply to judge.")
     why = next((sample.message for sample in samples if sample.message), samples[0].outcome)
-    return Finding("streaming", Status.PROBLEM, f"Requests fail: {why}.", "Mend that first.")
+    return CheckResult("streaming", Status.PROBLEM, f"Requests fail: {why}.", "Mend that first.")
 
 
 def _arrivals(replies: Sequence[Answered]) -> _Arrivals:
@@ -111,7 +111,7 @@ def _arrivals(replies: Sequence[Answered]) -> _Arrivals:
     )
 
 
-def _not_streamed(replies: Sequence[Answered]) -> Finding:
+def _not_streamed(replies: Sequence[Answered]) -> CheckResult:
     first = replies[0]
     kind = safe_text(first.headers.get("content-type", "no content type"), length=60)
     between = _between(first.headers)
@@ -122,38 +122,38 @@ def _not_streamed(replies: Sequence[Answered]) -> Finding:
         if between
         else "Let the server stream, or judge whole answers (--no-stream)."
     )
-    return Finding("streaming", Status.PROBLEM, evidence, advice, {"streamed": False})
+    return CheckResult("streaming", Status.PROBLEM, evidence, advice, {"streamed": False})
 
 
-def _at_once(seen: _Arrivals, headers: Mapping[str, str], figures: Figures) -> Finding:
+def _at_once(seen: _Arrivals, headers: Mapping[str, str], figures: Figures) -> CheckResult:
     each = seen.events / seen.replies
     status = Status.PROBLEM if each >= _WHOLE_REPLY_EVENTS else Status.WARN
     between = _between(headers) or "the server, or something in front of it,"
     told = f"All {formats.decimals(each)} token events of a reply came at once, {formats.seconds(seen.wait)} after the "
     told += f"request: {between} holds them back."
-    return Finding("streaming", status, told, f"Switch buffering off there{_BUFFERING}.", figures)
+    return CheckResult("streaming", status, told, f"Switch buffering off there{_BUFFERING}.", figures)
 
 
-def _lumps(seen: _Arrivals, per_arrival: float, headers: Mapping[str, str], figures: Figures) -> Finding:
+def _lumps(seen: _Arrivals, per_arrival: float, headers: Mapping[str, str], figures: Figures) -> CheckResult:
     lump = f"{things(seen.events, 'token event')} came in {things(seen.arrivals, 'lump')}, on average "
     lump += f"{formats.decimals(per_arrival)} together, {formats.seconds(seen.spacing)} apart"
     if not seen.stamped or seen.late > _LATE_READ_S:
         why = f"this machine read them {formats.seconds(seen.late)} late" if seen.stamped else "nothing stamps them"
         told = f"{lump}. Who holds them back cannot be told: {why}."
-        return Finding("streaming", Status.WARN, told, "Repeat it from a less busy machine.", figures)
+        return CheckResult("streaming", Status.WARN, told, "Repeat it from a less busy machine.", figures)
     between = _between(headers)
     who = f"{between} holds bytes back" if between else "the server or something in front of it sends them together"
     where = "in the proxy" if between else "in the server, or in what is in front of it"
     told = f"{lump}, by the kernel's stamps: {who}. Silence and typing speed can only be judged lump by lump."
-    return Finding("streaming", Status.WARN, told, f"Switch buffering off {where}{_BUFFERING}.", figures)
+    return CheckResult("streaming", Status.WARN, told, f"Switch buffering off {where}{_BUFFERING}.", figures)
 
 
-def _several_tokens(seen: _Arrivals, figures: Figures) -> Finding:
+def _several_tokens(seen: _Arrivals, figures: Figures) -> CheckResult:
     share = seen.tokens / seen.events
     evidence = f"{formats.decimals(share)} tokens in each event: the server sends several at a time, so gaps between "
     evidence += "them are not seen."
     advice = "Have the server send each token (vLLM: `--stream-interval 1`), unless your users get it like this too."
-    return Finding("streaming", Status.WARN, evidence, advice, figures)
+    return CheckResult("streaming", Status.WARN, evidence, advice, figures)
 
 
 def _between(headers: Mapping[str, str]) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from probe_ext.access.sender import Answered
-from probe_ext.inspection.finding import Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.inspection.subject import Subject
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.target.token_count import Tokenizer, find
@@ -16,11 +16,11 @@ _UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
 _NO_COUNT = "--usage none counts events instead"
 
 
-def usage(subject: Subject) -> Finding:
+def usage(subject: Subject) -> CheckResult:
     """Judge the counts of the samples."""
     answered = [reply for reply in subject.answers if reply.text or reply.reasoning]
     if not answered:
-        return Finding("usage", Status.UNKNOWN, "No reply to judge.")
+        return CheckResult("usage", Status.UNKNOWN, "No reply to judge.")
     reply = max(answered, key=lambda each: len(each.text) + len(each.reasoning))
     if reply.tokens_from != "usage":
         return _uncounted(reply)
@@ -28,16 +28,16 @@ def usage(subject: Subject) -> Finding:
     return _compared(reply, _by_tokenizer(reply, tokenizer))
 
 
-def _uncounted(reply: Answered) -> Finding:
+def _uncounted(reply: Answered) -> CheckResult:
     said = f" ({safe_text(reply.message)})" if reply.message else ""
     figures = {"events": len(reply.at), "source": reply.tokens_from}
     if reply.message and "usage" in reply.message:
         wrong = f"The server's usage is not believed{said}: events are counted instead."
-        return Finding("usage", Status.PROBLEM, wrong, "Mend the server's or the gateway's usage.", figures)
+        return CheckResult("usage", Status.PROBLEM, wrong, "Mend the server's or the gateway's usage.", figures)
     evidence = f"The server sends no usage{said}: events are counted, which is wrong where one holds several tokens, "
     evidence += "and prompt tokens are not known."
     advice = "Let the server send `usage` in streams (`stream_options.include_usage`)."
-    return Finding("usage", Status.WARN, evidence, advice, figures)
+    return CheckResult("usage", Status.WARN, evidence, advice, figures)
 
 
 def _by_tokenizer(reply: Answered, tokenizer: Tokenizer | None) -> int | None:
@@ -51,24 +51,24 @@ def _by_tokenizer(reply: Answered, tokenizer: Tokenizer | None) -> int | None:
     return max(1, twice - whole)  # special tokens are in both
 
 
-def _compared(reply: Answered, counted: int | None) -> Finding:
+def _compared(reply: Answered, counted: int | None) -> CheckResult:
     told, events = reply.tokens_out or 0, len(reply.at)
     figures = {"usage": told, "events": events, "tokenizer": counted, "prompt_tokens": reply.tokens_in}
     cached = _cached(reply)
     if counted is not None and abs(told - counted) <= max(_TOLERANCE * counted, _TOLERANCE_TOKENS):
         evidence = f"True: usage says {told} tokens, the server's tokenizer {counted}, in {events} events. {cached}"
-        return Finding("usage", Status.OK, evidence, None, figures)
+        return CheckResult("usage", Status.OK, evidence, None, figures)
     if abs(told - events) <= max(_TOLERANCE * events, _TOLERANCE_TOKENS):
         evidence = f"Usage says {told} tokens, and {events} token events arrived. {cached}"
-        return Finding("usage", Status.OK, evidence, None, figures)
+        return CheckResult("usage", Status.OK, evidence, None, figures)
     if counted is not None and _UNDECODABLE not in reply.text:
         evidence = f"Usage says {told} tokens; the server's own tokenizer counts {counted} in the same text"
         evidence += f", which came in {events} events."
         advice = f"Mend the server's or the gateway's usage; until then, {_NO_COUNT}."
-        return Finding("usage", Status.PROBLEM, evidence, advice, figures)
+        return CheckResult("usage", Status.PROBLEM, evidence, advice, figures)
     evidence = f"Usage says {told} tokens, {events} token events arrived, and no tokenizer settles it: "
     evidence += "either events hold several tokens, or the count is wrong."
-    return Finding("usage", Status.UNKNOWN, evidence, None, figures)
+    return CheckResult("usage", Status.UNKNOWN, evidence, None, figures)
 
 
 def _cached(reply: Answered) -> str:

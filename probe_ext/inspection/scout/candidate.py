@@ -26,8 +26,8 @@ from probe_ext.prompts.length_model import estimated_model
 from probe_ext.prompts.prompt import Prompt, single
 from probe_ext.prompts.synthetic import PromptMaker
 from probe_ext.settings.options import Options
-from probe_ext.target.call_result import Failed
-from probe_ext.target.catalogue import Reading, read_page
+from probe_ext.target.control.call_result import Failed
+from probe_ext.target.metrics.catalogue import Reading, read_page
 
 REQUESTS, AT_ONCE = 16, 8
 ANSWER_TOKENS, PAIR_TOKENS = 64, 32

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.target.call_result import Answer, Failed
-from probe_ext.target.identity import Getter
+from probe_ext.target.control.call_result import Answer, Failed
+from probe_ext.target.server_identity import Getter
 
 _TIMEOUT_S = 3.0
 

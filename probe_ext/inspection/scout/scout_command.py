@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.live import Live
 
 from probe_ext.exit_codes import ExitCode
-from probe_ext.inspection.scout import outputs
+from probe_ext.inspection.scout import scout_output
 from probe_ext.inspection.scout.board_page import BoardPage
 from probe_ext.inspection.scout.board_view import BoardRow, board, document
 from probe_ext.inspection.scout.candidate import PAIRS, Candidate
@@ -113,13 +113,13 @@ def _once(candidates: list[Candidate], given: argparse.Namespace, window: float)
             watch.close()
     rows = watch.rows()
     if given.json:
-        print(outputs.as_json(rows, time_of, window), end="")  # noqa: T201 - command output
+        print(scout_output.as_json(rows, time_of, window), end="")  # noqa: T201 - command output
     else:
-        console = outputs.console(sys.stdout)
-        console.print(outputs.configurations(rows))
+        console = scout_output.console(sys.stdout)
+        console.print(scout_output.configurations(rows))
         console.print()
-        console.print(outputs.leaderboard(board(rows, time_of, window), _ONE_PROBE))
-        for line in outputs.remark_lines(rows):
+        console.print(scout_output.leaderboard(board(rows, time_of, window), _ONE_PROBE))
+        for line in scout_output.remark_lines(rows):
             console.print(line, soft_wrap=True)
     return ExitCode.OK if any(row.rank for row in rows) else ExitCode.INVALID
 
@@ -128,8 +128,8 @@ _ONE_PROBE = "Each server was sent 16 requests, 8 at once. Ranked by tokens/s, l
 
 
 def _watch(candidates: list[Candidate], given: argparse.Namespace, every: float, window: float) -> int:
-    time_of, stop, lines = _clock_text(), Event(), outputs.PlainLines()
-    console = outputs.console(sys.stdout)
+    time_of, stop, lines = _clock_text(), Event(), scout_output.PlainLines()
+    console = scout_output.console(sys.stdout)
     caption = (
         f"Window {formats.span(window)}, a probe of 16 requests every {formats.span(every)}. "
         "Ranked by tokens/s, less the share of failed requests."
@@ -157,7 +157,7 @@ def _watch(candidates: list[Candidate], given: argparse.Namespace, every: float,
     handlers = [gevent.signal_handler(number, stop.set) for number in (signal.SIGINT, signal.SIGTERM)]
     probing = watch.start(every, pairs=1)
     try:
-        _show_until(stop, console, lambda: outputs.leaderboard(rows(), caption), live=not given.json)
+        _show_until(stop, console, lambda: scout_output.leaderboard(rows(), caption), live=not given.json)
     finally:
         gevent.killall(probing)
         page.stop()
@@ -166,9 +166,9 @@ def _watch(candidates: list[Candidate], given: argparse.Namespace, every: float,
     last = watch.rows()
     watch.close()
     if given.json:
-        print(outputs.as_json(last, time_of, window), end="")  # noqa: T201 - command output
+        print(scout_output.as_json(last, time_of, window), end="")  # noqa: T201 - command output
     else:
-        console.print(outputs.leaderboard(board(last, time_of, window), caption))
+        console.print(scout_output.leaderboard(board(last, time_of, window), caption))
     return ExitCode.INTERRUPTED
 
 

@@ -6,7 +6,7 @@ from statistics import median
 
 import gevent
 
-from probe_ext.inspection.finding import Figures, Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Figures, Status
 from probe_ext.inspection.subject import Subject
 from probe_ext.measure import clock
 from probe_ext.verdict.phrasing import formats
@@ -40,20 +40,20 @@ class Watched:
     """tokens generated in the meantime, over all requests"""
 
 
-def cancel(subject: Subject) -> Finding:
+def cancel(subject: Subject) -> CheckResult:
     """Hang up on a long reply after its first token, and watch whether the server notices."""
     paces = [sample.pace.tpot for sample in subject.answers if sample.pace and sample.pace.tpot]
     if not paces:
-        return Finding("cancel", Status.UNKNOWN, "How long a reply takes is not known: no stream with token times.")
+        return CheckResult("cancel", Status.UNKNOWN, "How long a reply takes is not known: no stream with token times.")
     tokens = _reply_tokens(subject, median(paces))
     rest = tokens * median(paces)
     if rest < _MIN_REST_S:
         short = f"The longest reply takes only {formats.seconds(rest)}: too short to see whether it is cancelled."
-        return Finding("cancel", Status.UNKNOWN, short)
+        return CheckResult("cancel", Status.UNKNOWN, short)
     if subject.quantity("running") is None:
         return _by_queue(subject, tokens, rest)
     if _settled_load(subject):
-        return Finding("cancel", Status.UNKNOWN, "Others are using the server: whose request stops is not seen.")
+        return CheckResult("cancel", Status.UNKNOWN, "Others are using the server: whose request stops is not seen.")
     return judged(_watch(subject, tokens, rest))
 
 
@@ -89,10 +89,10 @@ def _watch(subject: Subject, tokens: int, rest: float) -> Watched | None:
     return Watched(rest, gone_after, generated)
 
 
-def judged(watched: Watched | None) -> Finding:
+def judged(watched: Watched | None) -> CheckResult:
     """Tell from the metrics whether the reply was cancelled."""
     if watched is None:
-        return Finding("cancel", Status.UNKNOWN, "No reply to hang up on.")
+        return CheckResult("cancel", Status.UNKNOWN, "No reply to hang up on.")
     figures: Figures = {
         "seconds_until_idle": watched.gone_after,
         "seconds_left_of_reply": watched.rest,
@@ -102,42 +102,42 @@ def judged(watched: Watched | None) -> Finding:
     if gone is not None and gone < _SOON * watched.rest:
         evidence = f"Within {formats.seconds(max(gone, _POLL_S))} of hanging up, no request was running any more; the "
         evidence += f"reply would have gone on for {rest}."
-        return Finding("cancel", Status.OK, evidence, None, figures)
+        return CheckResult("cancel", Status.OK, evidence, None, figures)
     if gone is not None and gone < _TO_THE_END * watched.rest:
         evidence = (
             f"The request was gone {formats.seconds(gone)} after hanging up; it would have taken {rest}: cancelled "
         )
         evidence += "late, or a short reply."
-        return Finding("cancel", Status.UNKNOWN, evidence, None, figures)
+        return CheckResult("cancel", Status.UNKNOWN, evidence, None, figures)
     more = f", and {watched.generated:,.0f} more tokens were generated" if watched.generated else ""
     evidence = (
         f"The server went on after the client had hung up: the request was still running{more}. People who leave "
     )
     evidence += "keep their place in the batch."
-    return Finding("cancel", Status.PROBLEM, evidence, _WHERE, figures)
+    return CheckResult("cancel", Status.PROBLEM, evidence, _WHERE, figures)
 
 
-def _by_queue(subject: Subject, tokens: int, rest: float) -> Finding:
+def _by_queue(subject: Subject, tokens: int, rest: float) -> CheckResult:
     """Without metrics: where requests are answered one after another, the next one shows when the slot is free."""
     alone = _short_wait(subject)
     during = _wait_beside(subject, tokens)
     unseen = "Without metrics, it is not seen whether the server stops"
     if alone is None or during is None:
-        return Finding("cancel", Status.UNKNOWN, f"{unseen}.")
+        return CheckResult("cancel", Status.UNKNOWN, f"{unseen}.")
     if not _queued(during, alone):
-        return Finding("cancel", Status.UNKNOWN, f"{unseen}: it answers several requests at once.")
+        return CheckResult("cancel", Status.UNKNOWN, f"{unseen}: it answers several requests at once.")
     subject.sender.ask(subject.question(_PROMPT_TOKENS, tokens, hang_up_after=1), fresh=True)
     after = _short_wait(subject)
     figures: Figures = {"ttft_alone": alone, "ttft_behind_a_reply": during, "ttft_after_hanging_up": after}
     if after is None:
-        return Finding("cancel", Status.UNKNOWN, f"{unseen}: the request after it got no answer.", None, figures)
+        return CheckResult("cancel", Status.UNKNOWN, f"{unseen}: the request after it got no answer.", None, figures)
     if not _queued(after, alone):
         evidence = f"After hanging up, the next request's first token came in {formats.seconds(after)}; behind a reply "
         evidence += f"that goes on it takes {formats.seconds(during)}."
-        return Finding("cancel", Status.OK, evidence, None, figures)
+        return CheckResult("cancel", Status.OK, evidence, None, figures)
     evidence = f"After hanging up, the next request waited {formats.seconds(after)} for its first token, against "
     evidence += f"{formats.seconds(alone)} alone: the server went on for nobody."
-    return Finding("cancel", Status.PROBLEM, evidence, _WHERE, figures)
+    return CheckResult("cancel", Status.PROBLEM, evidence, _WHERE, figures)
 
 
 def _queued(wait: float, alone: float) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from probe_ext.access.sender import Answered, Question
-from probe_ext.inspection.finding import Figures, Finding, Status
+from probe_ext.inspection.check_result import CheckResult, Figures, Status
 from probe_ext.inspection.subject import Subject
 from probe_ext.measure import clock
 from probe_ext.verdict.phrasing import formats
@@ -43,19 +43,21 @@ class Counted:
     cached: int
 
 
-def prefix_cache(subject: Subject) -> Finding:
+def prefix_cache(subject: Subject) -> CheckResult:
     """Send pairs of long prompts, and compare their first-token times."""
     room = subject.longest_prompt
     tokens = min(_PROMPT_TOKENS, _PROMPT_TOKENS if room is None else room - _MIN_PROMPT_TOKENS // 2)
     if tokens < _MIN_PROMPT_TOKENS:
-        return Finding("prefix_cache", Status.UNKNOWN, "The context is too short for a long prompt.")
+        return CheckResult("prefix_cache", Status.UNKNOWN, "The context is too short for a long prompt.")
     began, pairs, repeats = clock.monotonic(), list[Pair](), list[Answered]()
     while len(pairs) < _PAIRS and clock.monotonic() - began < min(_MAX_S, subject.seconds_left):
         beginning = subject.prompt(tokens).text
         first, second = (subject.sender.ask(Question(f"{beginning} {end}", 1)) for end in _ENDS)
         if first.ttft is None or second.ttft is None:
             why = first.message or second.message or "no token times"
-            return Finding("prefix_cache", Status.UNKNOWN, f"A prompt of {tokens} tokens got no streamed reply: {why}.")
+            return CheckResult(
+                "prefix_cache", Status.UNKNOWN, f"A prompt of {tokens} tokens got no streamed reply: {why}."
+            )
         pairs.append(Pair(first.ttft, second.ttft))
         repeats.append(second)
     short = [sample.ttft for sample in subject.answers if sample.ttft is not None]
@@ -69,10 +71,10 @@ def _counted(repeats: Sequence[Answered]) -> Counted | None:
     return Counted(sum(p for p, _ in known), sum(c for _, c in known)) if known else None
 
 
-def judged(pairs: Sequence[Pair], short: float | None, counted: Counted | None) -> Finding:
+def judged(pairs: Sequence[Pair], short: float | None, counted: Counted | None) -> CheckResult:
     """Tell from the times, and from the server's count of cached tokens; `short`: a short prompt's TTFT."""
     if not pairs:
-        return Finding("prefix_cache", Status.UNKNOWN, "No time for a pair of long prompts.")
+        return CheckResult("prefix_cache", Status.UNKNOWN, "No time for a pair of long prompts.")
     fresh, repeat = median(pair.fresh for pair in pairs), median(pair.repeat for pair in pairs)
     faster = sum(pair.repeat < _FASTER * pair.fresh for pair in pairs)
     figures: Figures = {
@@ -86,17 +88,17 @@ def judged(pairs: Sequence[Pair], short: float | None, counted: Counted | None) 
     times += f"{formats.seconds(repeat)})"
     if counted is not None and counted.cached >= _CACHED_SHARE * counted.prompt:
         evidence = f"On: the server counts {counted.cached:,} of {counted.prompt:,} prompt tokens as cached; {times}."
-        return Finding("prefix_cache", Status.OK, evidence, None, figures)
+        return CheckResult("prefix_cache", Status.OK, evidence, None, figures)
     chance = 0.5 ** len(pairs)
     if faster == len(pairs) and len(pairs) >= _MIN_PAIRS:
         evidence = f"On, with {formats.percent(1 - chance)} confidence: {times}."
-        return Finding("prefix_cache", Status.OK, evidence, None, figures)
+        return CheckResult("prefix_cache", Status.OK, evidence, None, figures)
     visible = short is not None and fresh > _VISIBLE_FACTOR * short and fresh - short > _VISIBLE_S
     if faster <= 1 and len(pairs) >= _PAIRS - 1 and visible:
         evidence = (
             f"Off, with {formats.percent(1 - (len(pairs) + 1) * chance)} confidence: {times}, while a short prompt "
         )
         evidence += f"takes {formats.seconds(short)}."
-        return Finding("prefix_cache", Status.OK, evidence, _SWITCH, figures)
+        return CheckResult("prefix_cache", Status.OK, evidence, _SWITCH, figures)
     why = "" if visible else ", and the prefill is too short to be seen beside the rest"
-    return Finding("prefix_cache", Status.UNKNOWN, f"Cannot be told: {times}{why}.", None, figures)
+    return CheckResult("prefix_cache", Status.UNKNOWN, f"Cannot be told: {times}{why}.", None, figures)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from probe_ext.access.known_server import KnownServer
 from probe_ext.measure import clock
-from probe_ext.target.scheme_check import SPEAKS_TLS
+from probe_ext.target.control.scheme_check import SPEAKS_TLS
 from probe_ext.tls_trust import CLOSED
 from probe_ext.verdict.phrasing import formats
 

@@ -9,9 +9,9 @@ import numpy as np
 from probe_ext.report.charts import downsample, lane_chart, svg
 from probe_ext.report.charts.downsample import Floats
 from probe_ext.settings.slo import FirstWord
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
-from probe_ext.verdict.values.evidence import Evidence
 
 
 def users(evidence: Evidence, axis: lane_chart.Axis, levels: Sequence[Mapping[str, Any]]) -> lane_chart.Lane:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 from probe_ext.report.charts import lane_chart
 from probe_ext.report.charts.lane_chart import Axis, Lane
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.server.gpu_series import read_gpus
 from probe_ext.verdict.server.server_series import Series, combine
-from probe_ext.verdict.values.evidence import Evidence
 
 _LANES: tuple[tuple[str, str, str, str, bool, float, Callable[[float | None], str]], ...] = (
     ("gpu_utilisation", "gpu_busy", "GPU", "busiest", True, 1.0, formats.percent),

@@ -7,10 +7,10 @@ import numpy as np
 
 from probe_ext.report.charts import downsample, lane_chart, svg
 from probe_ext.report.charts.downsample import Floats
-from probe_ext.target.quantities import QUANTITIES
+from probe_ext.target.metrics.quantities import QUANTITIES
+from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.server.server_series import combine, read_metrics
-from probe_ext.verdict.values.evidence import Columns, Evidence
 
 Table = Mapping[str, tuple[Floats, Floats]]
 """Moments and values of each metric."""

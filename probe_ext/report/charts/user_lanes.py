@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from probe_ext.report.charts import lane_chart, svg
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
-from probe_ext.verdict.values.evidence import Evidence
 
 MAX_USERS = 24
 """The users with the longest silences are shown."""

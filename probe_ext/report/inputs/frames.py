@@ -18,7 +18,7 @@ from probe_ext.report.inputs import csvs
 from probe_ext.report.inputs.line_scan import numbered
 from probe_ext.run import directory, manifest
 from probe_ext.run.regular_files import check_regular
-from probe_ext.verdict.values.evidence import Columns, Evidence, LocustCounts, Window
+from probe_ext.verdict.evidence.evidence import Columns, Evidence, LocustCounts, Window
 
 _MAX_TIME_S = 1e9
 _MAX_RECORD_BYTES = 1 << 24

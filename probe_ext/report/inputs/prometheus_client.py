@@ -18,8 +18,8 @@ from urllib3.util.retry import Retry
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.settings.prometheus_access import AUTH_VARIABLE, PrometheusSource
-from probe_ext.target.deadline import Late, within
-from probe_ext.target.fetch import TlsAdapter, why_failed
+from probe_ext.target.control.deadline import Late, within
+from probe_ext.target.control.fetch import TlsAdapter, why_failed
 from probe_ext.tls_trust import SYSTEM, TlsFileError
 
 TIMEOUT_S = 30.0

@@ -21,8 +21,8 @@ from probe_ext.report.inputs.prometheus_rows import Scrapes
 from probe_ext.run import directory, manifest, tables
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.prometheus_access import PrometheusSource, matchers, prometheus_source, prometheus_url
-from probe_ext.target.catalogue import METRIC_NAMES
-from probe_ext.target.metrics_text import wanted_name
+from probe_ext.target.metrics.catalogue import METRIC_NAMES
+from probe_ext.target.metrics.metrics_text import wanted_name
 from probe_ext.verdict.phrasing.plurals import things
 
 PIECE_S = 300

@@ -12,8 +12,8 @@ import numpy as np
 
 from probe_ext.measure.table_rows import ServerRow
 from probe_ext.report.inputs.prometheus_client import Series
-from probe_ext.target.catalogue import METRIC_NAMES, read
-from probe_ext.target.metrics_text import Page, Sample, wanted_name
+from probe_ext.target.metrics.catalogue import METRIC_NAMES, read
+from probe_ext.target.metrics.metrics_text import Page, Sample, wanted_name
 
 TARGET_LABELS = ("cluster", "namespace", "job", "pod", "instance")
 """Labels that identify a server: those that a scrape adds."""

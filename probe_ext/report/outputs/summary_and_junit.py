@@ -8,9 +8,9 @@ from typing import Any
 from probe_ext.report.outputs.gate import Gate
 from probe_ext.report.sections.level_table import Table
 from probe_ext.report.sections.page import Page
-from probe_ext.report.wording.findings import read
 from probe_ext.report.wording.level_names import by_number, users_label
 from probe_ext.report.wording.shared_sentences import STATE_WORDS, extra_sentences
+from probe_ext.report.wording.shown_findings import read
 from probe_ext.verdict.judge import NOTHING_GIVEN
 from probe_ext.verdict.phrasing.plurals import cause, listed, things
 from probe_ext.verdict.results.team_size import Given

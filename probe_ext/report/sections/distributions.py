@@ -15,8 +15,8 @@ from probe_ext.report.charts import svg
 from probe_ext.report.wording.level_names import by_users, label, users_label
 from probe_ext.report.wording.percentiles import MIN_COUNTS
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.evidence import Evidence, Window
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.values.evidence import Evidence, Window
 
 METRICS = (("gap", "Gaps between stream events"), ("itl", "Inter-token latency (ITL)"))
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.report.charts.level_chart import fitted_share
-from probe_ext.report.wording.answer import worse_group
+from probe_ext.report.wording.answer_context import worse_group
 from probe_ext.report.wording.level_names import by_number, by_users, label, order_note
 from probe_ext.report.wording.percentiles import why_not_shown
 from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS

@@ -15,16 +15,16 @@ from probe_ext.report.sections.level_table import Table, figures_table, notes, r
 from probe_ext.report.sections.limits import Limits, limits
 from probe_ext.report.sections.team import team_facts
 from probe_ext.report.sections.time_axis import TimeAxis
-from probe_ext.report.wording import answer, shared_sentences
-from probe_ext.report.wording.findings import Finding, folded_summary, read, trust
+from probe_ext.report.wording import answer_context, shared_sentences
 from probe_ext.report.wording.glossary import Term, terms
+from probe_ext.report.wording.shown_findings import ShownFinding, folded_summary, read, trust
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import NOTHING_GIVEN
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import capitalised, things
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.answer import Answer as Said
-from probe_ext.verdict.values.evidence import Evidence
 
 Capacity = Mapping[str, Any]
 """Content of `capacity.json`."""
@@ -72,7 +72,7 @@ class Page:
     facts: Sequence[str]
     answer: Answer
     interval: str
-    invalid_because: Sequence[Finding]
+    invalid_because: Sequence[ShownFinding]
     """findings that invalidate the run"""
     doubts: Sequence[tuple[str, str]]
     """title and meaning of what makes the answer doubtful"""
@@ -95,8 +95,8 @@ class Page:
     notes: Sequence[str]
     by_reply: ByReply | None
     distributions: Distributions | None
-    findings: Sequence[Finding]
-    folded: Sequence[Finding]
+    findings: Sequence[ShownFinding]
+    folded: Sequence[ShownFinding]
     """checks that passed, and undecided ones without advice"""
     folded_summary: str
     damage: Sequence[str]
@@ -120,13 +120,13 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
         badge=_badge(capacity["verdict"]),
         facts=provenance.facts(evidence.manifest, profile, levels),
         answer=_answer(capacity),
-        interval=answer.interval(capacity),
+        interval=answer_context.interval(capacity),
         invalid_because=[f for f in findings if f.kind == "bad"],
-        doubts=answer.doubts(capacity),
+        doubts=answer_context.doubts(capacity),
         stack=level_chart.levels(levels, profile.users.served_share, _marks(capacity)),
-        picture_notes=[note for note in (answer.proven(capacity), _cache_note(capacity)) if note],
+        picture_notes=[note for note in (answer_context.proven(capacity), _cache_note(capacity)) if note],
         trust=trust(findings),
-        next=Next(answer.purpose(capacity), command) if command else None,
+        next=Next(answer_context.purpose(capacity), command) if command else None,
         cards=cards(capacity, profile),
         axis=time_axis.time_axis(levels, evidence, profile, no_server),
         silence=pauses.silence(capacity, evidence, profile),
@@ -170,9 +170,9 @@ def _marks(capacity: Capacity) -> level_chart.Marks:
     """Return what the chart marks: the answer, its interval, and where the fit crosses; nothing for an invalid run."""
     if capacity["verdict"] == "invalid":
         return level_chart.Marks()
-    users, text = answer.mark(capacity) or (None, "")
-    interval = answer.shown_interval(capacity)
-    return level_chart.Marks(users, text, interval, answer.interval(capacity), capacity["estimate"])
+    users, text = answer_context.mark(capacity) or (None, "")
+    interval = answer_context.shown_interval(capacity)
+    return level_chart.Marks(users, text, interval, answer_context.interval(capacity), capacity["estimate"])
 
 
 def _cache_note(capacity: Capacity) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 
 from probe_ext.report.charts import downsample, lane_chart, svg
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.server.find_pauses import find_pauses, longest, threshold
 from probe_ext.verdict.server.pause_list import Pause, columns, listed
 from probe_ext.verdict.server.pause_summary import RESULTS, by_chance
 from probe_ext.verdict.server.server_series import read_metrics
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.pause_types import Overlap
 
 MAX_ROWS = 20

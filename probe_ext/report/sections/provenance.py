@@ -9,10 +9,10 @@ from probe_ext.report.wording import shared_sentences
 from probe_ext.report.wording.labels import label, value
 from probe_ext.run import directory
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.manifest_view import away, calibration, mapping, mappings, workers
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import capitalised, things
-from probe_ext.verdict.values.evidence import Evidence
-from probe_ext.verdict.values.manifest_view import away, calibration, mapping, mappings, workers
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from probe_ext.report.charts.lane_chart import Axis, Lane
 from probe_ext.report.sections import pauses
 from probe_ext.report.wording.level_names import in_time, label
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.server.find_pauses import threshold
-from probe_ext.verdict.values.evidence import Evidence
 
 MAX_RUN_S = 30 * 86400.0
 """A later moment is damaged data and would squash all others."""

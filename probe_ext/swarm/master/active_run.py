@@ -14,7 +14,7 @@ from locust.env import Environment
 from probe_ext.inspection.machine import calibration_store
 from probe_ext.live.live_levels import rules_of
 from probe_ext.live.live_run import LiveRun
-from probe_ext.live.others_now import OthersNow
+from probe_ext.live.server.others_now import OthersNow
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.load.boundary_search import SEARCH_CRITICAL, SearchSteps
 from probe_ext.measure import clock
@@ -27,20 +27,20 @@ from probe_ext.settings.secrets import api_key, secret_headers
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.build_manifest import describe
-from probe_ext.swarm.master.collector import Collector
-from probe_ext.swarm.master.disk_reserve import FOR_MANIFEST, FOR_REPORT, FOR_ROWS, DiskReserve
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.master.locust_csv import LocustTables
 from probe_ext.swarm.master.others_notice import OthersNotice
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
 from probe_ext.swarm.preparation.target_probe import Preparation
+from probe_ext.swarm.run_files.collector import Collector
+from probe_ext.swarm.run_files.disk_reserve import FOR_MANIFEST, FOR_REPORT, FOR_ROWS, DiskReserve
+from probe_ext.swarm.run_files.locust_csv import LocustTables
 from probe_ext.swarm.terminal.console import print_line
-from probe_ext.target.catalogue import read_page
-from probe_ext.target.fetch import Fetcher
+from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.gpu.gpu_poller import gpu_pollers
-from probe_ext.target.poller import SLOW_PAGE_TIMEOUT_S, Poller
+from probe_ext.target.metrics.catalogue import read_page
+from probe_ext.target.metrics.poller import SLOW_PAGE_TIMEOUT_S, Poller
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Say as soon as others use the server: once per stretch by its gauges, and once per level by its counters."""
 
-from probe_ext.live.others_now import OthersNow
+from probe_ext.live.server.others_now import OthersNow
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.verdict.checks.other_load import share_in_words
 from probe_ext.verdict.phrasing.plurals import things

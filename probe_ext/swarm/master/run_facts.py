@@ -14,13 +14,13 @@ from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.settings.options import Options
 from probe_ext.swarm.link.workers import Workers
-from probe_ext.swarm.master.collector import Collector
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.master.locust_csv import LocustTables
 from probe_ext.swarm.master.others_notice import OthersNotice
 from probe_ext.swarm.preparation.target_probe import Preparation
+from probe_ext.swarm.run_files.collector import Collector
+from probe_ext.swarm.run_files.locust_csv import LocustTables
 from probe_ext.target.gpu.gpu_poller import gpu_findings
-from probe_ext.target.poller import Poller
+from probe_ext.target.metrics.poller import Poller
 from probe_ext.verdict.phrasing.plurals import things
 
 

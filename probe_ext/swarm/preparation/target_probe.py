@@ -21,9 +21,9 @@ from probe_ext.settings.options import Options
 from probe_ext.settings.prometheus_access import prometheus_source
 from probe_ext.settings.slo import load_profile
 from probe_ext.target.before_load import Busy, look
-from probe_ext.target.fetch import Fetcher
-from probe_ext.target.identity import OK
+from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.prometheus_check import prometheus_problem
+from probe_ext.target.server_identity import OK
 from probe_ext.tls_trust import client_context
 
 

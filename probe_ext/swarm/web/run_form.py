@@ -18,7 +18,7 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, read_options
 from probe_ext.settings.secrets import API_KEY_VARIABLE, has_api_key
 from probe_ext.swarm.link.bound_addresses import is_open
-from probe_ext.target.urls import base, same_place, shown
+from probe_ext.target.control.urls import base, same_place, shown
 
 _LOCUST_FIELDS = frozenset(
     {"user_count", "spawn_rate", "host", "run_time", "profile", "user_classes", "shape_class", "num_users"}

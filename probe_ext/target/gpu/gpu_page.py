@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 
 from probe_ext.measure.safe_text import safe_text
-from probe_ext.target.catalogue import Figure, Reading
 from probe_ext.target.gpu.exporters import EXPORTERS, Exporter, GpuSource
 from probe_ext.target.gpu.gpu_quantities import GPU_QUANTITIES
-from probe_ext.target.metrics_text import Sample, Unreadable, parse
+from probe_ext.target.metrics.catalogue import Figure, Reading
+from probe_ext.target.metrics.metrics_text import Sample, Unreadable, parse
 
 GPU_METRIC_NAMES: frozenset[str] = frozenset(
     metric for exporter in EXPORTERS for source in exporter.sources for metric in source.metrics

@@ -1,4 +1,4 @@
-"""Polls GPU exporters as `target.poller` polls the server, and emits rows of `gpu.csv`."""
+"""Polls GPU exporters as `target.metrics.poller` polls the server, and emits rows of `gpu.csv`."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -6,9 +6,9 @@ from typing import Any
 
 from probe_ext.measure.findings import recorded_finding
 from probe_ext.measure.table_rows import GpuRow
+from probe_ext.target.control.urls import split_gpus
 from probe_ext.target.gpu.gpu_page import read_gpu_page
-from probe_ext.target.poller import Fetch, Poller
-from probe_ext.target.urls import split_gpus
+from probe_ext.target.metrics.poller import Fetch, Poller
 
 _ADVICE = "GPU figures are missing for these times and are not interpolated. Check --gpu-metrics and the exporter."
 

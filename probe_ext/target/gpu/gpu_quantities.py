@@ -6,7 +6,7 @@ instances combined by `over`. Values outside `limits` are an exporter's way to s
 
 from dataclasses import dataclass
 
-from probe_ext.target.quantities import Fold, Kind
+from probe_ext.target.metrics.quantities import Fold, Kind
 
 
 @dataclass(frozen=True, slots=True)

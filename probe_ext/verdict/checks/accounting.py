@@ -8,14 +8,14 @@ import numpy as np
 
 from probe_ext.measure.findings import FindingName
 from probe_ext.measure.outcome import Outcome, is_failure
+from probe_ext.verdict.evidence.columns import numbers, texts
+from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.manifest_view import away, number, workers
 from probe_ext.verdict.phrasing.formats import moment
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
 from probe_ext.verdict.phrasing.worker_names import worker_name
-from probe_ext.verdict.values.columns import numbers, texts
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.values.manifest_view import away, number, workers
 from probe_ext.verdict.wording.early_end import NO_ANSWER, something_left
 
 MAX_CLIENT_FAULT_SHARE = 0.01

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from probe_ext.measure.sketch import LatencySketch
+from probe_ext.verdict.evidence.columns import numbers
+from probe_ext.verdict.evidence.evidence import Evidence, quantile
+from probe_ext.verdict.evidence.manifest_view import by_kernel, calibration, number, workers
 from probe_ext.verdict.phrasing.formats import percent, seconds
 from probe_ext.verdict.phrasing.plurals import listed
 from probe_ext.verdict.phrasing.worker_names import is_lone, worker_name
-from probe_ext.verdict.values.columns import numbers
-from probe_ext.verdict.values.evidence import Evidence, quantile
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.manifest_view import by_kernel, calibration, number, workers
 
 MAX_RECEIVE_LAG_S = 0.050
 """99th percentile."""

@@ -10,12 +10,12 @@ from probe_ext.measure.table_rows import DOCUMENT, ONE_EVENT, STREAM
 from probe_ext.measure.timeline import BURST_S, MIN_BURST_TOKENS
 from probe_ext.verdict.checks.client_accuracy import MORE_WORKERS
 from probe_ext.verdict.checks.proxy_settings import SERVER_SETTINGS, proxy_advice
+from probe_ext.verdict.evidence.columns import Bools, flags, numbers, texts
+from probe_ext.verdict.evidence.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.grading.held_back import MIN_SEGMENTS_PER_EVENT, MIN_STREAM_TOKENS
 from probe_ext.verdict.grading.reply_grades import GradedReplies
 from probe_ext.verdict.phrasing.formats import count, percent, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
-from probe_ext.verdict.values.columns import Bools, flags, numbers, texts
-from probe_ext.verdict.values.evidence import Columns, Evidence, quantile
 from probe_ext.verdict.values.finding import Finding
 
 MAX_UNRESOLVED_SHARE = 0.10

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import texts
+from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.manifest_view import mapping
 from probe_ext.verdict.phrasing.formats import percent
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.server.server_series import Engine, Metrics, Series, latest_sample
-from probe_ext.verdict.values.columns import texts
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.manifest_view import mapping
 
 MIN_UNEVENNESS = 1.5
 """Requests, or users at once, of the busiest engine over those of the least busy one."""

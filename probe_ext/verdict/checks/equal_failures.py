@@ -15,12 +15,12 @@ import numpy as np
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.verdict.checks.accounting import MAX_CLIENT_FAULT_SHARE
 from probe_ext.verdict.checks.failure_causes import UNAUTHORIZED, Failure
+from probe_ext.verdict.evidence.columns import Bools, numbers, texts
+from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
 from probe_ext.verdict.phrasing.formats import moment
 from probe_ext.verdict.phrasing.plurals import things
-from probe_ext.verdict.values.columns import Bools, numbers, texts
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.manifest_view import mapping, mappings, number
 
 MIN_FAILED_REPLIES = 3
 """Fewer may be an accident."""

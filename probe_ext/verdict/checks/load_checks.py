@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
+from probe_ext.verdict.evidence.columns import numbers, texts
+from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.manifest_view import mapping, number
 from probe_ext.verdict.phrasing.formats import count, percent, rate, seconds
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
 from probe_ext.verdict.server.server_series import Metrics, server_hit_rate
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
-from probe_ext.verdict.values.columns import numbers, texts
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.wording.early_end import NEVER_STILL, planned, unmeasured, why_nothing
 from probe_ext.verdict.wording.unproven_level import why_unproven
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.manifest_view import number, servers
 from probe_ext.verdict.phrasing.formats import percent
 from probe_ext.verdict.phrasing.plurals import listed, things
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.values.manifest_view import number, servers
 from probe_ext.verdict.values.others_share import MAX_OTHERS_SHARE, OthersShare
 
 ADVICE = (

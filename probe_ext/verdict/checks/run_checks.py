@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.measure.findings import FINDING_NAMES
-from probe_ext.verdict.checks.access import access_checks
 from probe_ext.verdict.checks.accounting import account_checks
 from probe_ext.verdict.checks.client_accuracy import accuracy_checks
 from probe_ext.verdict.checks.delivery import delivery_checks
@@ -18,13 +17,14 @@ from probe_ext.verdict.checks.other_load import other_load_check
 from probe_ext.verdict.checks.server_checks import server_checks
 from probe_ext.verdict.checks.stationarity import steady_checks
 from probe_ext.verdict.checks.token_counts import token_checks
+from probe_ext.verdict.checks.worker_access import access_checks
+from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.manifest_view import mappings
 from probe_ext.verdict.grading.reply_grades import GradedReplies
 from probe_ext.verdict.server.server_series import Metrics
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.values.manifest_view import mappings
 
 _STATES = ("pass", "fail", "unproven")
 

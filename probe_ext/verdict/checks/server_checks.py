@@ -8,13 +8,13 @@ import numpy as np
 
 from probe_ext.measure.findings import FindingName
 from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome
+from probe_ext.verdict.evidence.columns import Bools, numbers, texts
+from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number, servers
 from probe_ext.verdict.phrasing.formats import count, moment, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.server.server_series import STALE_S, Metrics, restarts, total_rise
-from probe_ext.verdict.values.columns import Bools, numbers, texts
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
-from probe_ext.verdict.values.manifest_view import mapping, mappings, number, servers
 
 MAX_TOKEN_SHARE_APART, MAX_TOKENS_APART = 0.02, 50
 """Token counts of server and clients that differ by more than both are a warning."""

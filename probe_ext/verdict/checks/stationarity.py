@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from probe_ext.measure.findings import FindingName
+from probe_ext.verdict.evidence.columns import Floats, numbers, texts
+from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.manifest_view import workers
 from probe_ext.verdict.phrasing.formats import percent, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.results.slo_metrics import token_windows
-from probe_ext.verdict.values.columns import Floats, numbers, texts
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.values.manifest_view import workers
 
 EARLY_SHARE = 0.2
 """Part of the first level that is compared with its rest."""

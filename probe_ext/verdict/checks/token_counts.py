@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
+from probe_ext.verdict.evidence.columns import numbers, texts
+from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.phrasing.formats import count, percent
 from probe_ext.verdict.phrasing.plurals import listed, things
-from probe_ext.verdict.values.columns import numbers, texts
-from probe_ext.verdict.values.evidence import Columns, Evidence
 from probe_ext.verdict.values.finding import Finding
 
 MAX_EVENT_COUNTED_SHARE = 0.05

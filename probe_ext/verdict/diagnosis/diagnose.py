@@ -7,18 +7,18 @@ then what stands in front of the server, then what a setting can change, then th
 
 from collections.abc import Callable, Mapping
 
-from probe_ext.verdict.diagnosis.answers_bound import buffered_stream, cut_answers, response_cache
-from probe_ext.verdict.diagnosis.batch_limit import batch_limit
-from probe_ext.verdict.diagnosis.concurrency import CROWDED
-from probe_ext.verdict.diagnosis.diagnosis_input import Facts
-from probe_ext.verdict.diagnosis.headroom import client_too_slow, not_loaded
-from probe_ext.verdict.diagnosis.in_front import gateway, quota, slow_path
-from probe_ext.verdict.diagnosis.kv_cache import memory_wall
-from probe_ext.verdict.diagnosis.other_load import other_load, throttling
-from probe_ext.verdict.diagnosis.replicas import slow_replica, uneven_balancer
-from probe_ext.verdict.diagnosis.ruling import unknown
-from probe_ext.verdict.diagnosis.serialised import serialised
-from probe_ext.verdict.diagnosis.throughput import ceiling, prefill_bound, throughput_limit
+from probe_ext.verdict.diagnosis.facts.concurrency import CROWDED
+from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
+from probe_ext.verdict.diagnosis.rules.answers_bound import buffered_stream, cut_answers, response_cache
+from probe_ext.verdict.diagnosis.rules.batch_limit import batch_limit
+from probe_ext.verdict.diagnosis.rules.headroom import client_too_slow, not_loaded
+from probe_ext.verdict.diagnosis.rules.in_front import gateway, quota, slow_path
+from probe_ext.verdict.diagnosis.rules.kv_cache import memory_wall
+from probe_ext.verdict.diagnosis.rules.replica_balance import slow_replica, uneven_balancer
+from probe_ext.verdict.diagnosis.rules.ruling import unknown
+from probe_ext.verdict.diagnosis.rules.serialised import serialised
+from probe_ext.verdict.diagnosis.rules.shared_or_slowing import other_load, throttling
+from probe_ext.verdict.diagnosis.rules.throughput import ceiling, prefill_bound, throughput_limit
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.values.ruling_types import RULE_NAMES, Diagnosis, Ruling
 

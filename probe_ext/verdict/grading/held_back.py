@@ -12,8 +12,8 @@ import numpy as np
 
 from probe_ext.measure.table_rows import DOCUMENT, ONE_EVENT
 from probe_ext.measure.timeline import MIN_BURST_TOKENS
-from probe_ext.verdict.values.columns import Bools, Floats, numbers, texts
-from probe_ext.verdict.values.evidence import Columns
+from probe_ext.verdict.evidence.columns import Bools, Floats, numbers, texts
+from probe_ext.verdict.evidence.evidence import Columns
 
 MIN_HELD_SHARE = 0.5
 """Of a reply's tokens that arrived in bursts: with fewer, bursts are accidents such as a lost packet."""

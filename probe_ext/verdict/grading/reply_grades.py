@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome
 from probe_ext.settings.slo import Reasoning, SloProfile, Typing
+from probe_ext.verdict.evidence.columns import Bools, Floats, coded, flags, numbers, texts
+from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.grading.held_back import Bundling, bundling, typing_range
-from probe_ext.verdict.values.columns import Bools, Floats, coded, flags, numbers, texts
-from probe_ext.verdict.values.evidence import Columns
 from probe_ext.verdict.values.json_types import DIMENSIONS
 
 UNJUDGED, SERVED, STRAINED, BROKEN = np.int8(-1), np.int8(0), np.int8(1), np.int8(2)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.inference import level_proofs as proofs
 from probe_ext.verdict.inference.critical_values import CriticalValues
 from probe_ext.verdict.inference.dispersion import pool_broken
@@ -16,7 +17,6 @@ from probe_ext.verdict.inference.level_dispersion import level_factors
 from probe_ext.verdict.inference.observations import Level
 from probe_ext.verdict.inference.quantiles import score_limits
 from probe_ext.verdict.values.capacity_estimate import Criteria
-from probe_ext.verdict.values.columns import Bools, Floats
 
 EXPECTED_ELSEWHERE = 3.0
 """replies: if so many should have broken and none did, it is the load that breaks them"""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.inference.level_proofs import EffectiveCounts
 from probe_ext.verdict.inference.quantiles import f_quantile
-from probe_ext.verdict.values.columns import Bools, Floats
 
 CROSSINGS, SLOPES = 300, 50
 MIN_LEVELS = 3

@@ -17,8 +17,8 @@ from typing import Literal
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Floats
 from probe_ext.verdict.inference.observations import Level
-from probe_ext.verdict.values.columns import Floats
 
 MIN_BLOCKS, LONG_SERIES = 3, 60
 MIN_HITS = 2

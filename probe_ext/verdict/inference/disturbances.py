@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.inference.dispersion import Pooled
 from probe_ext.verdict.inference.observations import Blocks, Level
 from probe_ext.verdict.inference.quantiles import signed_root
-from probe_ext.verdict.values.columns import Bools, Floats
 
 SURPRISE = 14.0
 """twice the log likelihood ratio, over φ, by which the stretch must stand out"""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Floats
 from probe_ext.verdict.inference.dispersion import MIN_BLOCKS, Pooled, lag_factor
 from probe_ext.verdict.inference.observations import Level
-from probe_ext.verdict.values.columns import Floats
 
 POOLED_FREEDOM = 8.0
 """degrees of freedom that the pooled φ counts for beside the level's own"""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.inference import level_proofs as proofs
 from probe_ext.verdict.inference.broken_replies import BrokenReplies, judge_broken
 from probe_ext.verdict.inference.critical_values import CriticalValues
@@ -21,7 +22,6 @@ from probe_ext.verdict.inference.user_differences import (
     without_worst,
 )
 from probe_ext.verdict.values.capacity_estimate import Criteria
-from probe_ext.verdict.values.columns import Bools, Floats
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.inference.quantiles import signed_root
-from probe_ext.verdict.values.columns import Bools, Floats
 
 POOL_ALLOWANCE = 1.1
 """the strongest of many pools is stronger by chance: found at a share of exactly the limit"""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from probe_ext.verdict.values.columns import Bools, Floats, Ints
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints
 
 OPEN, SERVED, STRAINED, BROKEN = -1, 0, 1, 2
 

@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from probe_ext.verdict.values.columns import Floats
+from probe_ext.verdict.evidence.columns import Floats
 
 _TINY = 1e-12
 

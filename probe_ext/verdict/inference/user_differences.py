@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints
 from probe_ext.verdict.inference.observations import Level, Visit
-from probe_ext.verdict.values.columns import Bools, Floats, Ints
 
 DIFFER, DIFFER_IN_SEARCH, DIFFER_AT_ONE_LEVEL, REST_ALIKE = 2.4, 2.9, 3.3, 0.84
 """standard errors"""

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
+from probe_ext.verdict.evidence.columns import Floats, Ints, numbers
+from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.levels.find_levels import Level, Stretch
-from probe_ext.verdict.values.columns import Floats, Ints, numbers
-from probe_ext.verdict.values.evidence import Columns
 
 _TIMESTAMPS = ("headers", "first", "first_visible", "last")
 _WHOLE_REPLY = ("tpot", "tpot_visible")

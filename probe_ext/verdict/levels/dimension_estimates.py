@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.grading.reply_grades import GradedReplies
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.levels.level_assignment import LevelAssignment
 from probe_ext.verdict.levels.visits import criteria_of, visits_of
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
-from probe_ext.verdict.values.columns import Bools, Floats
 from probe_ext.verdict.values.dimension_result import DimensionLevel, DimensionResult
 from probe_ext.verdict.values.json_types import DIMENSIONS
 

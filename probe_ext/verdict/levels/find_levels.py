@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from probe_ext.load.level_plan import min_level_seconds
+from probe_ext.verdict.evidence.columns import Floats, Ints, numbers, texts
+from probe_ext.verdict.evidence.evidence import Columns
+from probe_ext.verdict.evidence.manifest_view import Span, mapping, mappings, number
 from probe_ext.verdict.levels.bands import cut_bands
-from probe_ext.verdict.values.columns import Floats, Ints, numbers, texts
-from probe_ext.verdict.values.evidence import Columns
-from probe_ext.verdict.values.manifest_view import Span, mapping, mappings, number
 
 SETTLE_S = 5.0
 """Excluded after the count stops changing, where the run had no plan."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.table_rows import WARM_UP
+from probe_ext.verdict.evidence.columns import Floats, Ints, coded, numbers, texts
+from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.manifest_view import absences
 from probe_ext.verdict.levels.find_levels import Level, assign_replies, drain_times, find_levels
-from probe_ext.verdict.values.columns import Floats, Ints, coded, numbers, texts
-from probe_ext.verdict.values.evidence import Evidence
-from probe_ext.verdict.values.manifest_view import absences
 from probe_ext.verdict.values.others_share import OthersShare
 
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, coded, numbers, texts
+from probe_ext.verdict.evidence.evidence import Columns, Evidence
+from probe_ext.verdict.evidence.manifest_view import workers
 from probe_ext.verdict.inference.observations import Visit
 from probe_ext.verdict.inference.user_differences import split_users, user_residuals
 from probe_ext.verdict.phrasing.formats import count, seconds
 from probe_ext.verdict.phrasing.worker_names import worker_name
 from probe_ext.verdict.values.capacity_estimate import SharedTrait, Trait
-from probe_ext.verdict.values.columns import Bools, Floats, Ints, coded, numbers, texts
-from probe_ext.verdict.values.evidence import Columns, Evidence
-from probe_ext.verdict.values.manifest_view import workers
 
 ERROR = 0.01
 """of naming any trait where none matters"""

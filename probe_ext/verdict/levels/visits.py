@@ -6,14 +6,14 @@ import numpy as np
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.settings.slo import Reasoning, SloProfile
+from probe_ext.verdict.evidence.columns import Bools, Floats, texts
+from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.grading.reply_grades import UNJUDGED, GradedReplies, judge_replies
 from probe_ext.verdict.inference.observations import Visit, visit_from_grades
 from probe_ext.verdict.levels.cut_at_rise import as_of, cut_times
 from probe_ext.verdict.levels.find_levels import find_stretches
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, rows_by_level
 from probe_ext.verdict.values.capacity_estimate import Criteria
-from probe_ext.verdict.values.columns import Bools, Floats, texts
-from probe_ext.verdict.values.evidence import Columns, Evidence
 
 MAX_SERVED_SHARE, MIN_BROKEN_SHARE = 0.999, 0.0005
 """No run proves that every reply is served, or that none ever breaks; a profile that asks for it gets these."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from probe_ext.verdict.values.manifest_view import workers
+from probe_ext.verdict.evidence.manifest_view import workers
 
 LONE = "the load generator"
 _DISTRIBUTED_KEYS = ("left_at", "lost_at", "away")

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Ints, coded, texts
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.grading.reply_grades import BROKEN, SERVED, STRAINED, UNJUDGED, GradedReplies
 from probe_ext.verdict.levels.dimension_estimates import DimensionEstimates
 from probe_ext.verdict.levels.find_levels import Level
@@ -12,8 +14,6 @@ from probe_ext.verdict.levels.level_assignment import LevelAssignment, rows_by_l
 from probe_ext.verdict.results.slo_metrics import reply_figures, token_windows
 from probe_ext.verdict.server.preemptions import Preemptions, find_preemptions
 from probe_ext.verdict.server.server_series import Metrics, server_figures
-from probe_ext.verdict.values.columns import Ints, coded, texts
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.level_result import LevelResult, ServerFigures
 
 

@@ -16,11 +16,11 @@ from probe_ext.measure.findings import FindingName
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import COLD, WARM
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
+from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.phrasing.formats import count, percent
 from probe_ext.verdict.server.server_series import Metrics, server_hit_rate
 from probe_ext.verdict.values.cold_user_gap import ColdUserGap
-from probe_ext.verdict.values.columns import Bools, Floats, Ints, numbers, texts
-from probe_ext.verdict.values.evidence import Columns
 from probe_ext.verdict.values.finding import Finding
 
 Statistic = Callable[[Floats], float]

@@ -13,6 +13,8 @@ per token in MLPerf Power (arXiv:2410.12032), over users instead of queries.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.evidence.manifest_view import mapping
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.phrasing.formats import count, decimals
 from probe_ext.verdict.phrasing.plurals import people, things
@@ -27,10 +29,8 @@ from probe_ext.verdict.server.gpu_series import (
     update_interval,
 )
 from probe_ext.verdict.server.server_series import Engine
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.gpu_types import GpuLevel, GpuUse
 from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.values.manifest_view import mapping
 
 SECONDS_PER_HOUR = 3600.0
 

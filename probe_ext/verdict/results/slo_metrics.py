@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Floats, Ints, numbers
+from probe_ext.verdict.evidence.evidence import Columns, Window, quantile
 from probe_ext.verdict.grading.reply_grades import SERVED, GradedReplies
 from probe_ext.verdict.levels.find_levels import Level
-from probe_ext.verdict.values.columns import Floats, Ints, numbers
-from probe_ext.verdict.values.evidence import Columns, Window, quantile
 from probe_ext.verdict.values.level_result import LevelResult, ReplyFigures
 from probe_ext.verdict.values.sizing_types import Goodput
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
+from probe_ext.verdict.evidence.columns import Bools, Floats, numbers, texts
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing.formats import seconds
 from probe_ext.verdict.phrasing.plurals import people
-from probe_ext.verdict.values.columns import Bools, Floats, numbers, texts
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.sizing_types import Cost, Team
 

@@ -12,9 +12,9 @@ import numpy as np
 from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
+from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.grading.held_back import bundling, written_meanwhile
-from probe_ext.verdict.values.columns import Bools, Floats, Ints, numbers, texts
-from probe_ext.verdict.values.evidence import Columns, Evidence
 
 DEFAULT_PAUSE_S = 2.0
 """Threshold where the profile does not judge silence."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.server.server_series import STALE_S, Engine, Metrics, Series
-from probe_ext.verdict.values.columns import Bools, Floats
 
 MIN_QUEUED_SAMPLES = 3
 """Samples with requests waiting that a conclusion needs."""

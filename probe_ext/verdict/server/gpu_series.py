@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Floats
+from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.server.server_series import Engine, Series, read_metrics
-from probe_ext.verdict.values.columns import Floats
-from probe_ext.verdict.values.evidence import Columns
 
 MIN_UPDATES = 10
 """Changes of an exporter's values within a level that an energy needs: the edges are then known to a tenth."""

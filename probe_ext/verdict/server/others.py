@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from probe_ext.measure.outcome import FINISHED
+from probe_ext.verdict.evidence.columns import Bools, Floats, numbers, texts
+from probe_ext.verdict.evidence.evidence import Columns, Evidence
+from probe_ext.verdict.evidence.manifest_view import Span, absences, mapping, number
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.server.server_series import Engine, Metrics, Series, alternating_urls
-from probe_ext.verdict.values.columns import Bools, Floats, numbers, texts
-from probe_ext.verdict.values.evidence import Columns, Evidence
-from probe_ext.verdict.values.manifest_view import Span, absences, mapping, number
 from probe_ext.verdict.values.others_share import OthersShare
 
 SLACK_S = 1.0

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.server.server_series import STALE_S, Series
-from probe_ext.verdict.values.columns import Bools, Floats
 from probe_ext.verdict.values.pause_types import Overlap, OverlapResult
 
 ERROR, SEED = 0.025, 20_240_607

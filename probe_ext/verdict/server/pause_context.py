@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.server.find_pauses import Spans
 from probe_ext.verdict.server.overlap import counter_rises, gauge_rises
 from probe_ext.verdict.server.server_series import STALE_S, Engine, Metrics, Series
-from probe_ext.verdict.values.columns import Bools, Floats
 
 
 @dataclass(frozen=True)

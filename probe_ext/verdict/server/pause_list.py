@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.server.find_pauses import Spans
 from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.server_series import Metrics
-from probe_ext.verdict.values.columns import Bools, Floats, Ints, numbers, texts
-from probe_ext.verdict.values.evidence import Evidence
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from probe_ext.verdict.evidence.evidence import quantile
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.phrasing.formats import bound, count
 from probe_ext.verdict.phrasing.plurals import things
@@ -14,7 +15,6 @@ from probe_ext.verdict.server.find_pauses import Spans
 from probe_ext.verdict.server.overlap import counter_rises, overlap, windows
 from probe_ext.verdict.server.pause_context import PauseContext
 from probe_ext.verdict.server.server_series import Metrics, total_rise
-from probe_ext.verdict.values.evidence import quantile
 from probe_ext.verdict.values.pause_types import Overlap, OverlapResult, Pauses
 
 RESULTS: Mapping[OverlapResult, str] = {

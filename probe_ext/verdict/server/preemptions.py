@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.server.server_series import Metrics, Series
-from probe_ext.verdict.values.columns import Bools, Floats
 
 
 @dataclass(frozen=True)

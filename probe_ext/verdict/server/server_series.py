@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe_ext.target.quantities import QUANTITIES
+from probe_ext.target.metrics.quantities import QUANTITIES
+from probe_ext.verdict.evidence.columns import Floats, numbers, texts
+from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.levels.find_levels import Level
-from probe_ext.verdict.values.columns import Floats, numbers, texts
-from probe_ext.verdict.values.evidence import Columns
 from probe_ext.verdict.values.level_result import ServerFigures
 
 STALE_S = 5.0

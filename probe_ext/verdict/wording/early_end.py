@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probe_ext.verdict.evidence.columns import numbers, texts
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.levels.find_levels import STOPPING
-from probe_ext.verdict.values.columns import numbers, texts
-from probe_ext.verdict.values.evidence import Evidence
 from probe_ext.verdict.values.level_result import LevelResult
 
 ALL_WITH_OTHERS = "others used the server in every level"

@@ -16,7 +16,7 @@ from probe_ext.verdict.wording.capacity_phrase import (
     too_many,
 )
 from probe_ext.verdict.wording.next_run import REVISIT, NextMeasurement
-from probe_ext.verdict.wording.shared_trait import shared_in_words
+from probe_ext.verdict.wording.shared_trait_phrase import shared_in_words
 
 _NOT_THE_MODEL = {"response_cache": "from a response cache", "cut_answers": "cut short"}
 """Rules of the diagnosis under which the replies are not what the model would say."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from probe_ext.settings.options import OPTIONS
+from probe_ext.verdict.evidence.manifest_view import mapping, number
 from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
 from probe_ext.verdict.values.judgement import NextStep
-from probe_ext.verdict.values.manifest_view import mapping, number
 from probe_ext.verdict.wording.early_end import planned
 
 MAX_LEVELS, FEW_LEVELS = 5, 3

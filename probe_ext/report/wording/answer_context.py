@@ -1,0 +1,162 @@
+"""The answer around its sentence: what is proven, the interval, and what makes the answer doubtful.
+
+Page, terminal and summary take it from here, so that they cannot differ.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from probe_ext.report.wording.level_names import Level, by_number
+from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.levels.visits import criteria_of
+from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
+from probe_ext.verdict.values.capacity_estimate import SharedTrait
+from probe_ext.verdict.wording.capacity_phrase import interval_text
+from probe_ext.verdict.wording.shared_trait_phrase import NOTHING_SHARED, shared_in_words
+from probe_ext.verdict.wording.unproven_level import reason_in_words, unprovable
+
+Capacity = Mapping[str, Any]
+
+_PURPOSES = {
+    "second_visit": "To rule out a disturbance",
+    "inside_bracket": "To narrow the answer",
+    "below": "To find a number of users that holds",
+    "above": "To find the limit",
+    "narrow": "To prove more",
+}
+
+
+def shown_interval(capacity: Capacity) -> tuple[int, int | None] | None:
+    """Return the interval, if it bounds a valid answer."""
+    low, high = capacity["interval"] or (0, None)
+    served = capacity["served_users"]
+    if capacity["verdict"] == "invalid" or (not low and high is None):
+        return None
+    return (low if served is None else min(low, served), high)
+
+
+def interval(capacity: Capacity) -> str:
+    """Return `95 % interval: 43 to 46`; empty without one."""
+    found = shown_interval(capacity)
+    return f"95 % interval: {interval_text(found)}" if found else ""
+
+
+def mark(capacity: Capacity) -> tuple[int, str] | None:
+    """Return the number of users that the picture marks, with its label; None where there is none."""
+    if capacity["verdict"] == "invalid":
+        return None
+    served, suggestion = capacity["served_users"], capacity["suggestion"]
+    if served:
+        word = "proven" if served == capacity["bracket"][0] else "about"
+        return served, f"{word} {formats.count(served)}"
+    if served is None and suggestion and suggestion["users"]:
+        return suggestion["users"], f"probably {formats.count(suggestion['users'])}, not proven"
+    return None
+
+
+def proven(capacity: Capacity) -> str:
+    """Return `Proven: 8 holds, 16 fails. Not proven: 10 and 12 (too close to call).`; empty without levels."""
+    if not capacity["levels"]:
+        return ""
+    held, failed = capacity["bracket"]
+    ends = ((held, "holds"), (failed, "fails"))
+    known = [f"{formats.count(users)} {what}" for users, what in ends if users is not None]
+    open_ones: dict[str, list[str]] = {}
+    for level, *_ in by_number(capacity["levels"]):
+        if level["state"] == "unproven":
+            open_ones.setdefault(reason_in_words(level["reasons"]), []).append(formats.count(level["users"]))
+    parts = [f"Proven: {', '.join(known) or 'nothing'}."]
+    if open_ones:
+        parts.append(f"Not proven: {'; '.join(f'{listed(users)} ({why})' for why, users in open_ones.items())}.")
+    return " ".join(parts)
+
+
+def purpose(capacity: Capacity) -> str:
+    """Say what the next command is for."""
+    if capacity["verdict"] == "invalid":
+        return "To repeat it"
+    return _PURPOSES[capacity["next_step"]["reason"]] if capacity["next_step"] else "To measure again"
+
+
+def doubts(capacity: Capacity) -> list[tuple[str, str]]:
+    """Return what makes the answer doubtful, with a title and what it means for the answer."""
+    kinds = (_unprovable, _others, _differences, _drift, _contradictions, _disturbances)
+    return [doubt for kind in kinds for doubt in kind(capacity)]
+
+
+def _unprovable(capacity: Capacity) -> list[tuple[str, str]]:
+    profile = SloProfile.model_validate(capacity["profile"])
+    title, meaning = unprovable(profile.name, criteria_of(profile))
+    return [(title, meaning)] if title else []
+
+
+def _others(capacity: Capacity) -> list[tuple[str, str]]:
+    numbers = [level["users"] for level, *_ in by_number(capacity["levels"]) if "other_load" in level["reasons"]]
+    if not numbers:
+        return []
+    title = f"Others used the server at {_numbers(numbers)}."
+    return [(title, "What was measured there is not judged: repeat it while nobody else uses the server.")]
+
+
+def _differences(capacity: Capacity) -> list[tuple[str, str]]:
+    groups = capacity["groups"]
+    if groups is not None:  # the sentence says how many users, and what they get
+        known = _group_capacities(groups)
+    else:
+        known = [said for level, *_ in by_number(capacity["levels"])[::-1] if (said := worse_group(level))][:1]
+    if groups is None and not known:
+        return []
+    title, shared = "Users are not served alike.", groups and groups["shared"]
+    if shared:
+        words = capitalised(shared_in_words(SharedTrait(**shared)))
+        return [(title, " ".join([f"{words}. The chance of that is at most {shared['chance']:.2g}.", *known]))]
+    cause = f"A slow replica behind a sticky load balancer looks like this. {NOTHING_SHARED if groups else ''}".strip()
+    return [(title, " ".join([*known, cause]))]
+
+
+def worse_group(level: Level) -> str:
+    """Return `At 8 users, 61 % of the replies of 2 users were served, 97 % of the others'.`; empty of users alike."""
+    group = level["worse_group"]
+    if group is None:
+        return ""
+    share, others = (formats.percent(round(group[key], 3)) for key in ("share", "others_share"))
+    of = f"of the replies of {things(group['users'], 'user')} were served"
+    return f"At {things(level['users'], 'user')}, {share} {of}, {others} of the others'."
+
+
+def _group_capacities(groups: Mapping[str, Any]) -> list[str]:
+    """Return each group's own capacity, in users of both groups."""
+    names = (("worse", "the worse group"), ("others", "the others"))
+    spans = [(groups[f"{key}_interval"], name) for key, name in names]
+    known = [f"{interval_text(tuple(span))} for {name}" for span, name in spans if span and span != [0, None]]
+    return [f"By their own replies, the capacity (95 %) is {listed(known)}."] if known else []
+
+
+def _drift(capacity: Capacity) -> list[tuple[str, str]]:
+    if not capacity["drift"]:
+        return []
+    title = f"The server changed during the run: visits to {_numbers(capacity['drift'])} differ by more than chance."
+    return [(title, "The answer mixes both conditions. Find out what changed, then repeat the run.")]
+
+
+def _contradictions(capacity: Capacity) -> list[tuple[str, str]]:
+    if not capacity["contradictions"]:
+        return []
+    numbers = _numbers(capacity["contradictions"])
+    title = f"Service at {numbers} was worse than with more users."
+    return [(title, "Load does not explain that, so these replies prove nothing. Look for another cause, then repeat.")]
+
+
+def _disturbances(capacity: Capacity) -> list[tuple[str, str]]:
+    numbers = [
+        level["users"] for level, *_ in by_number(capacity["levels"]) if "needs_second_visit" in level["reasons"]
+    ]
+    if not numbers:
+        return []
+    title = f"One bad stretch makes {_numbers(numbers)} fall short."
+    return [(title, "It may be another client's load, so nothing is proven there until a second visit.")]
+
+
+def _numbers(users: Sequence[int]) -> str:
+    return things(users[0], "user") if len(users) == 1 else f"{listed([formats.count(n) for n in users])} users"

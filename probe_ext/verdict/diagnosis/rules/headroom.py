@@ -1,0 +1,83 @@
+"""Is the load generator the limit, or nothing yet?"""
+
+import numpy as np
+
+from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
+from probe_ext.verdict.diagnosis.facts.level_load import NEARLY_FULL, Load
+from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, unknown
+from probe_ext.verdict.diagnosis.rules.throughput import MIN_RISING, NOISE_SIGMA, Slope, client_slope
+from probe_ext.verdict.phrasing.formats import decimals
+from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.values.ruling_types import Fact, Ruling
+
+SPEED_CHECKS = ("receive_lag", "loop_lag", "late_starts", "worker_cpu")
+WHOLE_RUN_CHECKS = ("receive_lag", "late_starts", "worker_cpu", "client_faults")
+"""Checks that measure the whole run; `loop_lag` shows one worst moment."""
+
+
+def client_too_slow(facts: Facts) -> Ruling:
+    """The load generator could not keep up, so that it partly measured its own delay."""
+    rule = "client_too_slow"
+    ours = [finding for finding in facts.findings if finding.check in {*SPEED_CHECKS, *WHOLE_RUN_CHECKS}]
+    failed = [finding for finding in ours if finding.state == "fail"]
+    known = [finding for finding in ours if finding.check in SPEED_CHECKS and finding.state != "unproven"]
+    lasting = [finding for finding in failed if finding.check in WHOLE_RUN_CHECKS or finding.makes_invalid]
+    shown = (
+        Fact("speed checks of the load generator", float(len(known)), "checks"),
+        Fact("failed checks", float(len(failed)), "checks"),
+    )
+    if not known:
+        return unknown(rule, "The load of the load generator is not known.", "workers that report their own state")
+    if not failed:
+        return absent(rule, "The load generator kept up.", *shown)
+    if not lasting:
+        return absent(rule, f"The load generator kept up, except for a moment. {failed[0].why}", *shown)
+    grade = graded(
+        {"the delay invalidates the run": any(f.makes_invalid for f in failed) or None},
+        {"another check failed too": len(failed) > 1 or None},
+    )
+    why = " ".join(finding.why for finding in failed)
+    return holds(rule, why, "the load generator could not keep up", grade, lasting[0].advice, shown)
+
+
+def not_loaded(facts: Facts, bounds: list[str]) -> Ruling:
+    """No limit reached: throughput grows with every user, and all users are served."""
+    rule = "not_loaded"
+    if not facts.loads:
+        return unknown(rule, "No level was measured.", "a level")
+    if bounds:
+        return absent(rule, "A limit was found.")
+    top = facts.loads[-1]
+    if not top.served:
+        return absent(rule, f"Too few replies were served at {things(top.users, 'user')}.")
+    found = client_slope(facts.loads)
+    if found is None:
+        return unknown(rule, "There are no two batch sizes to compare.", "two or more levels with more users")
+    return _rising(top, found)
+
+
+def _rising(top: Load, found: Slope) -> Ruling:
+    rule, twice = "not_loaded", 2**found.power
+    waiting = top.gauges.waiting[~np.isnan(top.gauges.waiting)]
+    shown = [Fact("factor in tokens/s from doubling the concurrent replies", twice, "")]
+    if len(waiting):
+        shown.append(
+            Fact(f"mean of waiting requests at {things(top.users, 'user')}", float(waiting.mean()), "requests")
+        )
+    if top.kv_max is not None:
+        shown.append(Fact(f"peak KV-cache usage at {things(top.users, 'user')}", top.kv_max, "fraction"))
+    if found.power < MIN_RISING:
+        return absent(rule, "Throughput grows more slowly than the number of concurrent replies.", *shown)
+    if found.power - NOISE_SIGMA * (found.error or 0.0) < MIN_RISING:
+        why = f"Doubling the concurrent replies brings {decimals(twice)} times the throughput, which may be noise."
+        return unknown(rule, why, "longer levels (--hold)", *shown)
+    grade = graded(
+        {},
+        {
+            "no request waited for a slot": None if not len(waiting) else float(waiting.mean()) < 1,
+            "the KV cache has room": None if top.kv_max is None else top.kv_max < NEARLY_FULL,
+        },
+    )
+    why = f"At {things(top.users, 'user')} enough replies are served, and throughput still grows with more users."
+    advice = f"Measure more users: --levels {top.users},{2 * top.users},{4 * top.users}."
+    return holds(rule, why, "no limit reached yet", grade, advice, shown)
