@@ -92,7 +92,7 @@ def _bundled(seen: _Arrivals, named: Sequence[str], figures: Figures) -> CheckRe
 def _one_by_one(seen: _Arrivals, figures: Figures, *, true_counts: bool) -> CheckResult:
     if true_counts and seen.tokens >= _MIN_TOKENS_PER_EVENT * seen.events:
         return _several_tokens(seen, figures)
-    how = "by the kernel's stamps" if seen.stamped else "by our reads"
+    how = "by the kernel's timestamps" if seen.stamped else "by this program's reads"
     spacing = f", {formats.seconds(seen.spacing)} apart" if seen.spacing else ""
     evidence = f"{things(seen.events, 'token event')} came one by one{spacing} ({how})."
     if seen.shared > MAX_UNRESOLVED_SHARE * seen.arrivals:
@@ -160,7 +160,7 @@ def _bursts(seen: _Arrivals, per_arrival: float, named: Sequence[str], figures: 
         return CheckResult("streaming", Status.WARN, told, "Repeat it from a less busy machine.", figures)
     proxies = known_proxies(named)
     who = f"{listed(proxies)} may hold" if proxies else "the server, or something in front of it, holds"
-    told = f"{burst}, by the kernel's stamps: {who} bytes back. What that hides of gaps and typing is not judged."
+    told = f"{burst}, by the kernel's timestamps: {who} bytes back. What that hides of gaps and typing is not judged."
     return CheckResult("streaming", Status.WARN, told, proxy_advice(named), figures)
 
 
