@@ -22,7 +22,7 @@ IN_LUMPS = tuple((n // 10 + 1) / 5 for n in range(40))
 def test_one_by_one_is_fine() -> None:
     finding = streaming([reply(*ONE_BY_ONE)] * 3)
     assert (finding.status, finding.figures["events"]) == (Status.OK, 120)
-    assert "20 ms apart (by the kernel's stamps)" in finding.evidence
+    assert "20 ms apart (by the kernel's timestamps)" in finding.evidence
 
 
 @pytest.mark.parametrize(
