@@ -1,4 +1,4 @@
-"""Replies that fail alike for a reason that no load made prove nothing, and the answer is the server's own words."""
+"""Replies that fail alike for a reason unrelated to load prove nothing, and the answer is the server's own words."""
 
 import json
 import re

@@ -18,7 +18,7 @@ from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.doctor import examination_output
 from probe_ext.inspection.doctor.examine import examine, exit_code_of
 from probe_ext.inspection.planned_run import planned_run
-from probe_ext.inspection.shared_options import add_options, options_of
+from probe_ext.inspection.shared_options import add_options, options_of, usage_error
 from probe_ext.settings.errors import SettingsError
 
 _OPTIONS = (
@@ -48,8 +48,7 @@ def main(given: argparse.Namespace) -> int:
         with screen.status("") as status:
             examination = examine(given.url, options, planned_run(options), lambda text: status.update(text or ""))
     except SettingsError as error:
-        print(f"probe: {str(error).replace('--host', 'URL', 1)}", file=sys.stderr)  # noqa: T201 - command output
-        return ExitCode.USAGE
+        return usage_error(error)
     if given.json:
         print(examination_output.as_json(examination), end="")  # noqa: T201 - command output
     else:

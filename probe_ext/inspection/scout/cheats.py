@@ -161,7 +161,6 @@ def _cut_answers(answers: Sequence[Sample], *, obeys: bool | None, generated_mor
         return None, "cut answers: the server does not count tokens, so it is unknown"
     if longest > MAX_CUT_TOKENS or any(len(a.text) > MAX_CHARACTERS_PER_TOKEN * (a.tokens or 0) for a in ended):
         return None, ""
-    asked = min(answer.asked for answer in ended)
     each = "1 token" if longest <= 1 else f"at most {things(int(longest), 'token')}"
     asked = min(answer.asked for answer in ended)
     short = f"all {things(len(ended), 'answer')} had {each} where {asked} were asked for"

@@ -1,4 +1,4 @@
-"""Did the server work for others meanwhile? Then its replies do not answer to this run's load."""
+"""Did the server work for others meanwhile? Then its replies do not reflect this run's load alone."""
 
 from collections.abc import Sequence
 
