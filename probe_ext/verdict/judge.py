@@ -78,11 +78,10 @@ def judge(
     lack becomes a finding; nothing raises.
     """
     mode: Reasoning = reasoning or profile.reasoning
-    evidence = replace(evidence, replies=with_generation(evidence))
+    evidence = _without_foreign_deadlines(replace(evidence, replies=with_generation(evidence)), profile)
     estimated = _estimate(evidence, profile, mode)
     assignment, metrics, overall = estimated.assignment, estimated.metrics, estimated.overall
     view = estimated.views[mode]
-    evidence = _without_foreign_deadlines(evidence, profile)
     levels = level_results(evidence, JudgedRun(assignment, view.graded, view.estimates), metrics)
     arms = arms_of(evidence.replies, view.graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
