@@ -98,7 +98,7 @@ def test_no_reply_at_all_is_a_problem_in_the_servers_words() -> None:
     ],
 )
 def test_streaming_of_simulated_servers(personality: str, status: Status, words: str) -> None:
-    with running_sim(personality) as sim:
+    with running_sim(personality, speed=2.0) as sim:
         finding = streaming(subject_on(sim.url).samples)
     assert (finding.status, words in finding.evidence) == (status, True), finding
 

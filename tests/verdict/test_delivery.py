@@ -201,7 +201,9 @@ def test_held_back_names_numbers_and_the_setting() -> None:
     held = found["held_back"]
     assert held.state == "fail"
     assert "All 20 replies arrived in bursts" in held.why
-    assert "Their first words came about 6.9 s later for it, in 20 of them the head too." in held.why
+    assert (
+        "Their first words came about 6.9 s later as a result; in 20 of them, so did the response headers." in held.why
+    )
     assert "proxy_buffering off" in held.advice
     assert "HAProxy" not in held.advice
     reads = found["unresolved_reads"]

@@ -154,8 +154,8 @@ def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> t
     why += _meanwhile(replies, held & uncounted(replies))
     late = delayed & (numbers(replies, "headers") >= numbers(replies, "first") - BURST_S)
     if delayed.any():
-        why += f" Their first words came about {seconds(quantile(delay[delayed], 0.5))} later for it"
-        why += f", in {late.sum():,} of them the head too." if late.any() else "."
+        why += f" Their first words came about {seconds(quantile(delay[delayed], 0.5))} later as a result"
+        why += f"; in {late.sum():,} of them, so did the response headers." if late.any() else "."
     left_out = [(int((held & graded.arrived.held_gap).sum()), "gaps"), (int(unjudged.sum()), "typing speed")]
     parts = [f"the {what} of {things(n, 'reply', 'replies')}" for n, what in left_out if n]
     return "fail", f"{why} Not judged: {listed(parts)}." if parts else why

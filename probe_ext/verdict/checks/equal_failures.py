@@ -60,7 +60,7 @@ def equal_failures(evidence: Evidence) -> EqualFailures:
     of_key = [one.code == UNAUTHORIZED for one in failures if one.is_never_load]
     if all(of_key):  # the check of API keys says so, worker by worker
         return EqualFailures(
-            mask, Finding("equal_failures", "pass", True, "Replies failed alike only for their API key.")
+            mask, Finding("equal_failures", "pass", True, "Replies failed in the same way only because of the API key.")
         )
     return EqualFailures(mask, _some_failed(evidence, failures, rows, int(counted.sum())))
 

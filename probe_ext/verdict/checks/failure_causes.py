@@ -204,7 +204,7 @@ _ADVICE: tuple[tuple[Callable[[Failure], bool], str], ...] = (  # the first that
             "(curl HOST/v1/models), then repeat."
         ),
     ),
-    (_has_code(429), "The server's rate limit turns the requests away: raise it for this key, or ask less."),
+    (_has_code(429), "The server's rate limit turns the requests away: raise it for this key, or send fewer requests."),
     (_has_code(500), "The server fails at every request: see its log."),
     (
         lambda failure: failure.outcome == Outcome.CONNECT_FAILED and bool(_TLS.search(failure.message)),

@@ -86,8 +86,8 @@ def _usage(replies: Columns) -> Finding:
     said = [f"{things(int(mask.sum()), 'reply', 'replies')} {what}; {used}" for mask, what, used in cases if mask.any()]
     why = f"The server's token counts contradict what arrived: {listed(said)}."
     advice = (
-        "What gateway or server reports the usage? Compare with the server directly. Rates in tokens are as good as "
-        "the counts that are used; typing speed is not judged where events may hold several tokens."
+        "Find out which gateway or server reports the usage: compare with the server directly. Rates in tokens are as "
+        "good as the counts that are used; typing speed is not judged where events may hold several tokens."
     )
     return Finding("usage", "fail", False, why, advice)
 

@@ -27,7 +27,7 @@ TYPING_UNKNOWN = "typing_known"
 """The finding that fails if the typing speed of too many replies is unknown."""
 _NARROWED_BY = {
     TYPING_UNKNOWN: "Without typing speed, which is not known",
-    "not_streamed": "By the time until whole answers, as replies are not streamed",
+    "not_streamed": "Judged by whole-answer time, as replies are not streamed",
 }
 
 

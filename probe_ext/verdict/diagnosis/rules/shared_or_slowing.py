@@ -25,8 +25,8 @@ COOLER = (
     "runs on the machine. Then repeat the run."
 )
 COOLER_GPU = (
-    "Improve the cooling of the GPU, or lock its clock to what it can keep (nvidia-smi -lgc), so that figures repeat. "
-    "Then repeat the run: these figures are of a hot GPU."
+    "Improve the cooling of the GPU, or lock its clock to what it can sustain (nvidia-smi -lgc), so that figures "
+    "repeat. Then repeat the run: these figures are those of a hot GPU."
 )
 MORE_POWER = (
     "Raise the GPU's power limit if power supply and cooling allow it (nvidia-smi -pl), or lock its clock to what it "
