@@ -64,7 +64,7 @@ def test_metrics_that_drip_their_headers_do_not_hold_the_end(tmp_path: Path) -> 
         began = time.monotonic()  # noqa: TID251
         run = finished(process, out)
         assert time.monotonic() - began < 45  # noqa: TID251
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=1)
     assert run.code == 0
     assert len(run.rows()) == fired
@@ -91,7 +91,7 @@ def test_a_second_interrupt_ends_everything_within_seconds(tmp_path: Path) -> No
         began = time.monotonic()  # noqa: TID251
         run = finished(process, out)
         assert time.monotonic() - began < 25  # noqa: TID251
-        fired = server.served()
+        fired = server.served(run.directory)
     assert run.code == 130
     assert run.manifest["end_reason"] == "interrupted"
     assert len(run.rows()) == fired
@@ -133,7 +133,7 @@ def test_closing_the_terminal_ends_the_run_in_order(tmp_path: Path) -> None:
         wait_for(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, "the master's end")
         run = finished(subprocess.Popen(["true"], text=True, stdout=subprocess.PIPE), out)
         before = replies(out)
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=2)
     assert run.manifest["end_reason"] == "terminated"
     assert len(run.rows()) == fired == before
@@ -156,7 +156,7 @@ def test_force_into_a_live_run_is_refused_and_harms_nothing(tmp_path: Path) -> N
         assert "a run is still going on in it" in second.said
         first.send_signal(signal.SIGTERM)
         run = finished(first, out)
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=1)
     assert run.code == 0
     assert len(run.rows()) == fired
@@ -193,7 +193,7 @@ def test_a_worker_with_several_processes_leaves_nobody_behind(tmp_path: Path, nu
             with pytest.raises(ProcessLookupError):
                 os.kill(int(child), 0)
         run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=2, least=3)
     assert len(run.rows()) == fired
     end(parent)

@@ -33,7 +33,7 @@ def test_strangers_change_nothing(tmp_path: Path, token: str) -> None:
                 time.sleep(1.0)
         it.wait_for_replies(4)  # still listening, to the end of the attack and after
         done = it.finish()
-        fired = server.served()
+        fired = server.served(done.directory)
     check_accounts(done, nodes=1)
     assert done.code == 0
     assert done.manifest["end_reason"] == "run_time"
@@ -63,7 +63,7 @@ def test_whoever_only_says_that_it_is_ready_gets_no_users(tmp_path: Path) -> Non
             peer.say("client_ready", "2.47.0")
             it.wait_for_replies(4)
         done = it.finish()
-        fired = server.served()
+        fired = server.served(done.directory)
     check_accounts(done, nodes=2)
     assert done.code == 0
     assert len(done.rows()) == fired
@@ -92,7 +92,7 @@ def test_a_stranger_without_the_token_joins_nothing(tmp_path: Path) -> None:
             assert "Traceback" not in said
         it.join(env={**os.environ, **secret})
         done = it.finish()
-        fired = server.served()
+        fired = server.served(done.directory)
     check_accounts(done, nodes=1, least=4)
     assert done.code == 0
     assert len(done.rows()) == fired
