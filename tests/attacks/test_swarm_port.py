@@ -1,13 +1,20 @@
 """Nothing that a stranger sends to the master's port ends a run, expels a worker or changes a figure."""
 
 import os
+import random
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import msgpack
 import pytest
 
-from tests.attacks.stranger import say_everything, stranger
+from probe_ext import __version__
+from probe_ext.swarm.link import messages
+from tests.attacks.stranger import Stranger, say_everything, stranger
+from tests.attacks.wrong_messages import refused, wrong
 from tests.e2e.conftest import BIN, wait_for
 from tests.e2e.test_endings import check_accounts
 from tests.faults.conftest import sim, swarm
@@ -69,6 +76,89 @@ def test_whoever_only_says_that_it_is_ready_gets_no_users(tmp_path: Path) -> Non
     assert len(done.rows()) == fired
     assert max(int(row["users"]) for row in done.rows("users.csv")) == 4
     assert done.manifest["end_reason"] == "run_time"
+
+
+def _say_all(peer: Stranger, said: Iterable[tuple[str, Any]], most: int, name: str | None = None) -> None:
+    """Say a random choice of messages, slowly enough that the master reads them, and stay a live worker meanwhile."""
+    chosen = list(said)
+    random.Random(3).shuffle(chosen)
+    for n, (kind, data) in enumerate(chosen[:most]):
+        if n % 100 == 0:
+            time.sleep(0.05)
+            peer.say("heartbeat", {"state": "running", "current_cpu_usage": 1.0})
+        try:
+            peer.say(kind, data, name)
+        except (OverflowError, ValueError):
+            continue  # msgpack cannot say it
+
+
+def test_no_message_of_a_wrong_type_or_size_reaches_anything(tmp_path: Path) -> None:
+    """From strangers, in a worker's name, and from a second connection of one, before the run and during it."""
+    with sim() as server, swarm(server.url, tmp_path / "run", *LONGER, expect=2) as it:
+        it.join()
+        with stranger(it.port) as peer:
+            _say_all(peer, wrong("r", "stranger"), 1500)
+        it.join()
+        it.wait_for_replies(4)
+        run, workers = it.manifest()["run_id"], [worker["id"] for worker in it.manifest()["workers"]]
+        with stranger(it.port) as peer, stranger(it.port, workers[0]) as twin:
+            for name in ("stranger", *workers):
+                _say_all(peer, wrong(run, name), 1500, name)
+            _say_all(twin, wrong(run, workers[0]), 200)
+        it.wait_for_replies(4)
+        done = it.finish()
+        fired = server.served(done.directory)
+    check_accounts(done, nodes=2)
+    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
+    assert len(done.rows()) == fired
+    assert {row["outcome"] for row in done.rows()} == {"complete"}
+    assert "could not be handled" not in done.said
+    assert "\x1b" not in done.said
+
+
+def test_an_admitted_worker_speaks_for_nobody_else_and_only_in_shape(tmp_path: Path) -> None:
+    """It joins as ours do, then speaks in the others' names, and in its own with every wrong type and size."""
+    with sim() as server, swarm(server.url, tmp_path / "run", *LONGER, expect=1) as it:
+        it.join()
+        it.wait_for_replies(4)
+        run, honest = it.manifest()["run_id"], it.manifest()["workers"][0]["id"]
+        with stranger(it.port, "rogue_1") as peer:
+            peer.say("client_ready", "2.47.0")
+            assert _is_admitted(peer)
+            _say_all(peer, wrong(run, honest), 1500, honest)
+            _say_all(peer, refused(run, "rogue_1"), 1500)
+            peer.say("client_stopped")
+            peer.say("quit")
+        it.wait_for_replies(4)
+        done = it.finish()
+        fired = server.served(done.directory)
+    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
+    assert len(done.rows()) == fired
+    assert {row["worker"] for row in done.rows()} == {honest}
+    kept = next(worker for worker in done.manifest["workers"] if worker["id"] == honest)
+    assert kept["last_word"]
+    assert kept["started"] == kept["rows"] == fired
+    (found,) = (one for one in done.manifest["findings"] if one["check"] == "messages")
+    assert "is in another worker's name" in found["why"]
+    assert "has an invalid content" in found["why"]
+    assert "could not be handled" not in done.said
+
+
+def _is_admitted(peer: Stranger) -> bool:
+    """Answer pings as a worker does, until the master announces the run."""
+    for _ in range(200):
+        frame = peer.hear(0.5)
+        if frame is None or not frame.startswith(b"\x93"):
+            continue
+        kind, data, _ = msgpack.loads(frame, strict_map_key=False)
+        if kind == messages.PING:
+            now = time.monotonic()  # noqa: TID251
+            clock = {"t": data["t"], "mono": now, "clock": "", "host": "h"}
+            peer.say(messages.PONG, {**clock, "version": __version__, "key": False})
+            peer.say("heartbeat", {"state": "ready", "current_cpu_usage": 1.0})
+        if kind == messages.BEGIN:
+            return True
+    return False
 
 
 def test_a_stranger_without_the_token_joins_nothing(tmp_path: Path) -> None:
