@@ -1,10 +1,13 @@
 """Nothing that a stranger sends to the master's port ends a run, expels a worker or changes a figure."""
 
+import contextlib
 import os
 import random
+import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +190,108 @@ def test_a_stranger_without_the_token_joins_nothing(tmp_path: Path) -> None:
     assert done.code == 0
     assert len(done.rows()) == fired
     assert TOKEN not in "".join(path.read_text() for path in (tmp_path / "run").iterdir())
+
+
+def test_a_recorded_connection_of_a_worker_says_nothing_again(tmp_path: Path) -> None:
+    """Every byte that a worker sent, its proof of the token and sealed frames included, is sent again many times."""
+    secret = {"PROBE_SWARM_TOKEN": TOKEN}
+    with sim() as server, swarm(server.url, tmp_path / "run", *LONGER, expect=1, env=secret) as it:
+        with recording(it.port) as (port, recorded):
+            command = [str(BIN / "probe"), "worker", "--master-host", "127.0.0.1", "--master-port", port]
+            it.workers.append(
+                subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env={**os.environ, **secret})
+            )
+            it.wait_for_replies(6)
+            before = bytes(recorded)
+            assert b"\x00probe1a" in before  # the answer with the proof
+            assert before.count(b"\x00probe1s") > 5
+            for _ in range(20):
+                with socket.create_connection(("127.0.0.1", int(it.port))) as thief:
+                    thief.sendall(before)
+                    time.sleep(0.1)
+            it.wait_for_replies(6)
+            done = it.finish()
+        fired = server.served(done.directory)
+    check_accounts(done, nodes=1)
+    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
+    assert len(done.rows()) == fired
+    assert {row["outcome"] for row in done.rows()} == {"complete"}
+    assert TOKEN.encode() not in before
+    assert b"LLM" in before  # it is authenticated, not secret: the recording is of real messages
+
+
+@contextlib.contextmanager
+def recording(port: str) -> Iterator[tuple[str, bytearray]]:
+    """A relay to a port: its own port, and what came through it in that direction."""
+    recorded, listener = bytearray(), socket.create_server(("127.0.0.1", 0))
+
+    def relay(source: socket.socket, to: socket.socket, record: bytearray | None) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if record is not None:
+                    record += data
+                to.sendall(data)
+        with contextlib.suppress(OSError):
+            to.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                try:
+                    far = socket.create_connection(("127.0.0.1", int(port)))
+                except OSError:  # the master does not listen yet: the worker tries again
+                    near.close()
+                    continue
+                threading.Thread(target=relay, args=(near, far, recorded), daemon=True).start()
+                threading.Thread(target=relay, args=(far, near, None), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield str(listener.getsockname()[1]), recorded
+    finally:
+        listener.close()
+
+
+def test_a_flood_of_names_costs_no_user_and_little_memory(tmp_path: Path) -> None:
+    """Thousands of peers, each with a name and a connection of its own, ask to join, before the run and during it."""
+    with sim() as server, swarm(server.url, tmp_path / "run", *LONGER, expect=1) as it:
+        wait_for(lambda: f"127.0.0.1:{it.port} " in _listening(), "the master's port")
+        _flood(int(it.port), 1500)
+        it.join()
+        it.wait_for_replies(4)
+        before = _resident_mib(it.process.pid)
+        for _ in range(4):
+            _flood(int(it.port), 1500)
+        it.wait_for_replies(4)
+        grown = _resident_mib(it.process.pid) - before
+        done = it.finish()
+        fired = server.served(done.directory)
+    check_accounts(done, nodes=1)
+    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
+    assert len(done.rows()) == fired
+    assert {row["outcome"] for row in done.rows()} == {"complete"}
+    assert max(int(row["users"]) for row in done.rows("users.csv")) == 4
+    assert grown < 100
+    assert len(done.said) < 20_000
+
+
+def _flood(port: int, names: int) -> None:
+    """Join in this many names, a hundred at a time."""
+    for first in range(0, names, 100):
+        peers = [Stranger(str(port), f"flood_{first + n}") for n in range(100)]
+        for peer in peers:
+            peer.say("locustfile", {"version": "2.47.0"})
+            peer.say("client_ready", "2.47.0")
+            peer.say(messages.HELLO)
+        time.sleep(0.2)
+        for peer in peers:
+            peer.close()
+
+
+def _resident_mib(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def test_a_worker_with_a_token_obeys_no_master_without(tmp_path: Path) -> None:

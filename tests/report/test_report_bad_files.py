@@ -113,6 +113,34 @@ def test_server_metrics_that_cannot_be_are_bad_lines(run: Path, value: str) -> N
     assert main(["report", str(run)]) != 3
 
 
+@pytest.mark.parametrize("value", ["inf", "-inf", "1e308", "-5", "1e300"])
+@pytest.mark.parametrize("column", ["Timestamp", "Requests/s", "Failures/s"])
+def test_absurd_rates_in_locusts_history_are_reported(run: Path, column: str, value: str) -> None:
+    path = run / "locust_stats_history.csv"
+    header, *lines = path.read_text().splitlines()
+    row = next(line for line in lines if ",Aggregated," in line).split(",")
+    row[header.split(",").index(column)] = value
+    path.write_text("\n".join([header, *lines, ",".join(row)]) + "\n")
+    assert main(["report", str(run)]) == 0
+    assert any("impossible time or rate" in line for line in frames.load(run).damage)
+
+
+def test_a_count_beyond_all_in_locusts_statistics_is_reported(run: Path) -> None:
+    path = run / "locust_stats.csv"
+    header, *lines = path.read_text().splitlines()
+    row = ["LLM" if name == "Type" else "9" * 25 if name.endswith("Count") else "x" for name in header.split(",")]
+    path.write_text("\n".join([header, ",".join(row), *lines]) + "\n")
+    assert frames.load(run).locust is None
+
+
+@pytest.mark.parametrize("name", ["locust_stats.csv", "locust_stats_history.csv"])
+def test_a_hundred_thousand_columns_in_locusts_tables_are_not_parsed(run: Path, name: str) -> None:
+    path = run / name
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([header + ",x" * 100_000, *lines]) + "\n")
+    assert any(name in line and "the header is too long" in line for line in frames.load(run).damage)
+
+
 def test_links_beside_the_outputs_are_replaced_and_not_followed(run: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("mine")
