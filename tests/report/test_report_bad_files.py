@@ -113,6 +113,17 @@ def test_server_metrics_that_cannot_be_are_bad_lines(run: Path, value: str) -> N
     assert main(["report", str(run)]) != 3
 
 
+@pytest.mark.parametrize("column", ["tokens_in", "tokens_out", "events", "choices"])
+def test_negative_counts_are_bad_lines(run: Path, column: str) -> None:
+    path = run / "requests.csv"
+    header, *lines = path.read_text().splitlines()
+    at = header.split(",").index(column)
+    changed = [",".join(["-700" if n == at else field for n, field in enumerate(line.split(","))]) for line in lines]
+    path.write_text("\n".join([header, *changed]) + "\n")
+    assert main(["report", str(run)]) == 3  # there is no reply left
+    assert any("requests.csv" in line and "not valid rows" in line for line in frames.load(run).damage)
+
+
 @pytest.mark.parametrize("value", ["inf", "-inf", "1e308", "-5", "1e300"])
 @pytest.mark.parametrize("column", ["Timestamp", "Requests/s", "Failures/s"])
 def test_absurd_rates_in_locusts_history_are_reported(run: Path, column: str, value: str) -> None:
