@@ -113,6 +113,13 @@ def test_server_metrics_that_cannot_be_are_bad_lines(run: Path, value: str) -> N
     assert main(["report", str(run)]) != 3
 
 
+def test_negative_figures_of_a_gpu_are_bad_lines(run: Path) -> None:
+    lines = [f"{t}.0,http://gpu,0,{name},-5" for t in range(1, 9) for name in ("gpu_power", "gpu_temperature")]
+    (run / "gpu.csv").write_text("\n".join(["t,url,gpu,quantity,value", *lines]) + "\n")
+    assert main(["report", str(run)]) == 0
+    assert any("gpu.csv" in line and "not valid rows" in line for line in frames.load(run).damage)
+
+
 @pytest.mark.parametrize("column", ["tokens_in", "tokens_out", "events", "choices"])
 def test_negative_counts_are_bad_lines(run: Path, column: str) -> None:
     path = run / "requests.csv"

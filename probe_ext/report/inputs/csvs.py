@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from probe_ext.measure.safe_text import printable
-from probe_ext.measure.table_rows import OPTIONAL_COLUMNS, Row, ServerRow, columns
+from probe_ext.measure.table_rows import OPTIONAL_COLUMNS, GpuRow, Row, ServerRow, columns
 from probe_ext.report.inputs.line_scan import Scan, WholeLines, numbered, scan
 
 Floats = npt.NDArray[np.float64]
@@ -154,7 +154,7 @@ def _bad_rows(frame: pd.DataFrame, scanned: Scan, row_type: type[Row]) -> npt.ND
     for name in kind.counts:
         if name in scanned.header:
             wrong = wrong | (_numbers(frame[name]) < 0)
-    if row_type is ServerRow:
+    if row_type in {ServerRow, GpuRow}:
         wrong = wrong | (_numbers(frame["value"]) < 0)
     return wrong
 
