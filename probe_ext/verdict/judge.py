@@ -8,6 +8,7 @@ from probe_ext.measure.table_rows import DEADLINE_COLUMNS
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, profile_of_run
 from probe_ext.verdict.checks.equal_failures import equal_failures
 from probe_ext.verdict.checks.other_load import unjudged_users
+from probe_ext.verdict.checks.outage import outage
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import diagnose
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import facts_of
@@ -66,7 +67,8 @@ class _Estimated:
     metrics: Metrics
     views: Mapping[Reasoning, _View]
     overall: CapacityEstimate
-    equal_failures: Finding
+    left_out: tuple[Finding, ...]
+    """why replies are left out of the estimate"""
 
 
 def judge(
@@ -85,7 +87,7 @@ def judge(
     levels = level_results(evidence, JudgedRun(assignment, view.graded, view.estimates), metrics)
     arms = arms_of(evidence.replies, view.graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
-    checked = run_checks(evidence, levels, metrics, overall, estimated.equal_failures, view.graded)
+    checked = run_checks(evidence, levels, metrics, overall, estimated.left_out, view.graded)
     findings = (*checked, *cold_user_checks(arms, cold))
     facts = facts_of(evidence, levels, metrics, findings, profile.users.served_share)
     diagnosis = diagnose(facts)
@@ -135,11 +137,11 @@ def _estimate(evidence: Evidence, profile: SloProfile, mode: Reasoning) -> _Esti
     sent, metrics = sent_at(evidence), usable_metrics(read_metrics(evidence.server))
     assignment = assign_levels(evidence, sent)
     assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))
-    unexplained = equal_failures(evidence)
-    left_out = client_faults(evidence.replies) | unexplained.mask
+    unexplained, down = equal_failures(evidence), outage(evidence)
+    left_out = client_faults(evidence.replies) | unexplained.mask | down.mask
     views = {name: _view(evidence, profile, name, assignment, sent, left_out) for name in REASONINGS}
     overall = _with_shared_trait(views[mode], evidence, profile, assignment, sent, left_out)
-    return _Estimated(assignment, metrics, views, overall, unexplained.finding)
+    return _Estimated(assignment, metrics, views, overall, (unexplained.finding, down.finding))
 
 
 def _view(
