@@ -11,6 +11,8 @@ _SET_DEFAULTS = "set_defaults"
 
 def find_locustfile(scenario: str) -> Path:
     """Return the locustfile of a scenario, or the file itself. SettingsError if there is none."""
+    if "://" in scenario:
+        raise SettingsError(f"{scenario}: not a scenario; give the server as --host {scenario}")
     path = Path(scenario)
     if path.suffix == ".py":
         if path.is_file():

@@ -24,7 +24,7 @@ def test_what_is_accepted_and_what_is_given_up() -> None:
     assert request_form(agree(RequestForm(), lambda _: reply(1.0, 2.0), OPTIONS)).status is Status.OK
     negotiated = agree(RequestForm(), refusing, OPTIONS)
     finding = request_form(negotiated)
-    assert (finding.status, negotiated.form.usage) == (Status.WARN, "final")
+    assert (finding.status, negotiated.form.usage) == (Status.OK, "final")
     assert "continuous_usage_stats" in finding.evidence
 
 

@@ -69,7 +69,8 @@ def _table(capacity: Mapping[str, Any]) -> Table:
 
 def _cells(level: Mapping[str, Any]) -> list[str]:
     low, high = (formats.percent(level[f"served_share_{end}"]).removesuffix(" %") for end in ("low", "high"))
-    shares = [formats.percent(level["served_share"]), f"{low}–{high}", formats.percent(level["broken_share"])]
+    interval = formats.DASH if low == high == formats.DASH else f"{low}–{high}"
+    shares = [formats.percent(level["served_share"]), interval, formats.percent(level["broken_share"])]
     speed = [formats.rate(level["total_tokens_per_s"]), formats.rate(figure(level, "decode_rate_p50"))]
     waits = [formats.seconds(figure(level, "ttft_p95")), formats.seconds(level["longest_gap_max"])]
     kv = formats.percent(level["kv_usage_max"])

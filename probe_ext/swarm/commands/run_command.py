@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run Locust in this process, and return its exit code or the report's."""
     given = {name: value for name, value in vars(options).items() if value is not None}
+    if options.rest and "://" in options.rest[0]:
+        print(f"probe: {options.rest[0]}: give the server as --host {options.rest[0]}", file=sys.stderr)  # noqa: T201 - command output
+        return ExitCode.USAGE
     try:
         locustfile = find_locustfile(options.scenario)
         read_options(

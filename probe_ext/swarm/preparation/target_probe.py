@@ -25,6 +25,7 @@ from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.prometheus_check import prometheus_problem
 from probe_ext.target.server_identity import OK
 from probe_ext.tls_trust import client_context
+from probe_ext.verdict.phrasing.plurals import things
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ def _look_before_load(
         running, waiting = running + (found.running or 0), waiting + (found.waiting or 0)
     if not running and not waiting:
         return None
-    verb = "is" if running + waiting == 1 else "are"
-    return f"others are using the server: {running:,} running and {waiting:,} waiting {verb} not from this run"
+    requests = things(running + waiting, "request")
+    return f"others are using the server: before this run, it had {requests} ({running:,} running, {waiting:,} waiting)"
 
 
 def _unlisted_model(options: Options, models: Sequence[str] | None) -> list[dict[str, Any]]:

@@ -57,7 +57,8 @@ def next_measurement(
     if _is_settled(estimate):
         return None
     search = mapping(mapping(manifest.get("plan")).get("search"))
-    if search:
+    nothing_held = estimate.bracket[0] is None and estimate.bracket[1] != 1
+    if search and not (search.get("outcome") == "precise" and nothing_held):
         return _further_search(search)
     close = {level.users for level in estimate.levels if _too_close(level, estimate, criteria)}
     again = _to_visit_again(estimate)
