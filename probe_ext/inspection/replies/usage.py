@@ -32,7 +32,7 @@ def _uncounted(reply: Answered) -> CheckResult:
     said = f" ({safe_text(reply.message)})" if reply.message else ""
     figures = {"events": len(reply.at), "source": reply.tokens_from}
     if reply.message and "usage" in reply.message:
-        wrong = f"The server's usage is not believed{said}: events are counted instead."
+        wrong = f"The server's usage is not plausible{said}: events are counted instead."
         return CheckResult(
             "usage", Status.PROBLEM, wrong, "Fix the usage that the server or the gateway reports.", figures
         )

@@ -46,9 +46,8 @@ def metrics(subject: Subject) -> CheckResult:
     evidence = f"{len(there)} quantities of {reading.kind}, read in {formats.seconds(took)}"
     limit = _MAX_SHARE_OF_PERIOD * subject.options.metrics_every
     if took > limit:
-        late = (
-            f"{evidence}, which is more than {formats.seconds(limit)} of --metrics-every: the page would be given up."
-        )
+        late = f"{evidence}, longer than nine tenths of --metrics-every ({formats.seconds(limit)}): the page would be "
+        late += "given up."
         return CheckResult("metrics", Status.WARN, late, f"Use --metrics-every {2 * took:.0f}s or more.", figures)
     costs = [_COSTS[name] for name in missing]
     if not subject.server.cache:
