@@ -25,6 +25,7 @@ from probe_ext.verdict.results.gpu_use import gpu_use
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
+from probe_ext.verdict.server.generation import with_generation
 from probe_ext.verdict.server.others import others_by_level
 from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.pause_summary import pauses
@@ -77,14 +78,14 @@ def judge(
     lack becomes a finding; nothing raises.
     """
     mode: Reasoning = reasoning or profile.reasoning
-    estimated = _estimate(evidence, profile, mode)
-    assignment, metrics, overall = estimated.assignment, estimated.metrics, estimated.overall
-    view = estimated.views[mode]
+    evidence = replace(evidence, replies=with_generation(evidence))
+    run = _estimate(evidence, profile, mode)
+    assignment, metrics, overall, view = run.assignment, run.metrics, run.overall, run.views[mode]
     evidence = _without_foreign_deadlines(evidence, profile)
     levels = level_results(evidence, JudgedRun(assignment, view.graded, view.estimates), metrics)
     arms = arms_of(evidence.replies, view.graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
-    checked = run_checks(evidence, levels, metrics, overall, estimated.equal_failures, view.graded)
+    checked = run_checks(evidence, levels, metrics, overall, run.equal_failures, view.graded)
     findings = (*checked, *cold_user_checks(arms, cold))
     facts = facts_of(evidence, levels, metrics, findings, profile.users.served_share)
     diagnosis = diagnose(facts)
@@ -120,7 +121,7 @@ def judge(
         contradictions=overall.contradictions,
         disturbed=overall.disturbed,
         groups=overall.groups,
-        reasoning=ByReasoning(mode, estimated.views["shown"].mode, estimated.views["hidden"].mode),
+        reasoning=ByReasoning(mode, run.views["shown"].mode, run.views["hidden"].mode),
         profile=profile.model_dump(mode="json"),
         findings=findings,
         diagnosis=diagnosis,

@@ -81,6 +81,7 @@ def _text(body: bytes | str) -> str | Unreadable:
             body = body.decode("utf-8")
         except UnicodeDecodeError:
             return Unreadable("not Prometheus text: not UTF-8")
+    body = body.removeprefix("\ufeff")
     return body if body.strip() else Unreadable("empty response")
 
 
