@@ -22,6 +22,8 @@ _HANDSHAKE_REFUSED = "HANDSHAKE_FAILURE"  # TLS 1.2 for the same, and for no com
 _CLIENT_CERTIFICATE_REFUSED = ("BAD_CERTIFICATE", "UNKNOWN_CA", "CERTIFICATE_UNKNOWN", "UNSUPPORTED_CERTIFICATE",
                                "CERTIFICATE_EXPIRED", "CERTIFICATE_REVOKED", "ACCESS_DENIED")  # fmt: skip
 _CLIENT_OPTIONS = "--tls-client-cert FILE, with --tls-client-key FILE"
+CLOSED = f"TLS: the server ended the connection; if it requires a client certificate: {_CLIENT_OPTIONS}"
+"""what is said of a server that gives no reason"""
 _NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
 
 
@@ -122,7 +124,7 @@ def why_refused(error: BaseException) -> str | None:
         alert = reason.rpartition("ALERT_")[2].replace("_", " ").lower()
         why = f"the server refused the client certificate ({alert}): see --tls-client-cert"
     elif isinstance(error, ssl.SSLEOFError):
-        why = f"the server ended the connection; if it requires a client certificate: {_CLIENT_OPTIONS}"
+        return CLOSED
     elif reason in _NOT_TLS:
         why = "the server does not speak TLS on this port: try http://"
     return f"TLS: {why}" if why else None

@@ -5,10 +5,6 @@ from collections.abc import Sequence
 from probe_ext.access.known_server import KnownServer
 from probe_ext.settings.options import Options
 from probe_ext.settings.secrets import API_KEY_VARIABLE
-from probe_ext.target.control.scheme_check import better_scheme
-
-_SAME_WITH_ANY_SCHEME = ("connection refused", "unknown host name", "timed out", "401", "403", "404", "5", "redirect")
-"""Beginnings of failures that say nothing about TLS: another scheme is not tried."""
 
 
 def start_problem(server: KnownServer, options: Options) -> str | None:
@@ -20,11 +16,6 @@ def start_problem(server: KnownServer, options: Options) -> str | None:
 def models_problem(server: KnownServer, options: Options) -> str | None:
     """Return why no model would answer; None if one may."""
     url, why = server.url, server.models_error
-    if why and not why.startswith(_SAME_WITH_ANY_SCHEME):
-        scheme = better_scheme(url, options.timeout_connect)
-        if scheme:
-            speaks = "TLS" if scheme == "https" else "plain HTTP"
-            return f"--host {url}: the port speaks {speaks}: try --host {scheme}://{url.partition('://')[2]}"
     if why and not _can_be_tried(why, options.model):
         return f"--host {url}: {why}{_hint(why)}"
     if server.model is None:

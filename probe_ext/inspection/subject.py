@@ -19,6 +19,7 @@ from probe_ext.target.control.call_result import Answer, Failed
 from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.metrics.catalogue import Reading, read_page
 from probe_ext.target.metrics.metrics_text import Unreadable
+from probe_ext.target.metrics.poller import SLOW_PAGE_TIMEOUT_S
 
 _RESERVE_TOKENS = 64
 """of the context, for the chat template"""
@@ -102,8 +103,9 @@ class Subject:
         url = self.server.metrics_urls[0] if self.server.metrics_urls else None
         if url is None or self.options.no_metrics:
             return Failed("not read (--no-metrics)" if self.options.no_metrics else "no metrics URL")
-        answer = fetcher.get(url) if fetcher else self.fetcher.get(url)
-        return answer if isinstance(answer, Failed) else read_page(answer.body)
+        # As long as a run would wait, for `CooperativeFetcher` and `Fetcher` alike.
+        answer = (fetcher or self.fetcher).get(url, SLOW_PAGE_TIMEOUT_S)
+        return answer if isinstance(answer, Failed) else read_page(answer.body, self.server.model)
 
     def quantity(self, name: str, fetcher: Fetcher | None = None) -> float | None:
         """Return a quantity of the first metrics page, summed over engines; None if it is not there."""

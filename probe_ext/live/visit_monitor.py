@@ -96,14 +96,19 @@ class VisitMonitor:
 
     def visit_counts(self, now: float) -> tuple[int, int]:
         """Served and judged replies of the present visit; none while the server does too much for others."""
-        if self.has_other_load(now):
+        if not self.is_judged(self.visits[-1], now):
             return 0, 0
         served = self.replies.visit(self.visits[-1], now).served
         return int(served.sum()), len(served)
 
     def has_other_load(self, now: float) -> bool:
-        """Whether the server does too much for others to judge the present visit."""
-        return bool(self.visits) and not self.is_judged(self.visits[-1], now)
+        """Whether the server does too much for others to judge the present visit.
+
+        While that is not known yet, the visit before it tells, which may have been left before it was known.
+        """
+        shares = (self.others(span, now) for span in reversed(self.visits[-2:]))
+        latest = next((share for share in shares if share is not None), None)
+        return latest is not None and latest.too_much
 
     def estimate(self, now: float) -> CapacityEstimate:
         """The estimate from all visits so far."""

@@ -58,7 +58,7 @@ class Monitor(Protocol):
         """Served and judged replies of the present visit."""
 
     def has_other_load(self, now: float) -> bool:
-        """Whether the server does too much for others to judge the present visit."""
+        """Whether the server does too much for others to judge the present visit, or the latest that is known."""
 
     def estimate(self, now: float) -> EstimateView:
         """The estimate from all visits so far."""

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -113,6 +114,27 @@ def test_connections_that_are_not_kept() -> None:
     assert watch_idle(subject.sender, 1.0) is None
     finding = keep_alive(subject.samples, None)
     assert (finding.status, finding.figures) == (Status.WARN, {"kept": False})
+
+
+def test_connections_that_are_closed_a_moment_after_the_reply() -> None:
+    """As llama.cpp does: open when the reply ends, gone when the next request is sent."""
+    finding = keep_alive([reply(1.0, kept=True, reused=False)] * 3, None)
+    assert (finding.status, finding.figures) == (Status.WARN, {"kept": False})
+
+
+def test_tls_where_plain_http_was_expected() -> None:
+    with listener(accepts=False) as port:
+        url = f"http://127.0.0.1:{port}"
+        target, key = target_and_key(url)
+        options = read_options({"timeout_connect": "2s"})
+        known = know_server(target, fetcher_for(target, key, options), options)
+    why = f"the port speaks TLS: try https://127.0.0.1:{port}"
+    server = replace(known, entries=({**known.entries[0], "models_error": why},))
+    with listener(accepts=True) as port:
+        target = target_and_key(f"http://127.0.0.1:{port}")[0]
+        finding = reachable(Endpoint(target.url, options, ""), replace(server, target=target), 2.0)
+    assert (finding.status, finding.evidence) == (Status.PROBLEM, "The port speaks TLS, not plain HTTP.")
+    assert finding.advice == f"Use https:// (https://127.0.0.1:{port})."
 
 
 @pytest.mark.parametrize(("closed_after", "status"), [(0.4, Status.WARN), (5.0, Status.OK)])

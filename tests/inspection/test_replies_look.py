@@ -127,6 +127,8 @@ def test_tool_calls() -> None:
     held = judged_tool_call(reply(1.0, tokens_out=30, event_tokens=(30,), **called), "vllm")
     assert (held.status, "held back" in held.evidence) == (Status.WARN, True)
     assert "Tools are ignored" in judged_tool_call(reply(*ONE_BY_ONE), "vllm").evidence
+    whole = judged_tool_call(reply(streamed=False, tokens_out=64), "vllm")
+    assert (whole.status, whole.evidence) == (Status.OK, "Tools are ignored: the reply is text, not streamed.")
     refused = reply(
         outcome=Outcome.HTTP_ERROR, status=400, message='HTTP 400: "auto" tool choice requires \x1b[31m', text=""
     )

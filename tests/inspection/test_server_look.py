@@ -98,7 +98,8 @@ def test_a_slow_page_is_given_the_time_it_needs() -> None:
     with running_sim(speed=8.0, metrics="slow") as sim:
         finding = metrics(subject_on(sim.url, max_tokens="12"))
     assert finding.status is Status.WARN
-    assert "--metrics-every" in (finding.advice or "")
+    assert "a run reads the page only about every 6" in finding.evidence
+    assert "--metrics-url" in (finding.advice or "")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import gevent
 import pytest
 
 from probe_ext import cli
+from probe_ext.access.known_server import KnownServer, target_and_key
 from probe_ext.inspection.warmup import warming
+from probe_ext.inspection.warmup.arrival import wait_for
 from probe_ext.inspection.warmup.settling import MAX_ROUNDS, MIN_ROUNDS, is_settled
 from probe_ext.inspection.warmup.warming import WarmUp, WarmUpStep
 from probe_ext.inspection.warmup.warmup_command import sentence
@@ -97,7 +99,18 @@ def test_a_server_that_is_not_up(capsys: pytest.CaptureFixture[str]) -> None:
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         code, _, err = run(capsys, url, "--wait", "1s")
     assert code == 3
-    assert f"probe: {url}: connection refused after 1 s" in err
+    assert re.search(rf"probe: {url}: connection refused after \d+ s", err)
+
+
+def test_a_wait_that_was_not_waited_is_not_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "the port speaks TLS: try https://127.0.0.1:9"
+    target = target_and_key("http://127.0.0.1:9")[0]
+    server = KnownServer(target, ({"models_error": why, "kind": "unknown"},), None, ())
+    monkeypatch.setattr("probe_ext.inspection.warmup.warmup_command.know_server", lambda *_: server)
+    code, _, err = run(capsys, target.url, "--wait", "10m")
+    assert (code, err) == (3, f"probe: {target.url}: {why}\n")
 
 
 def test_waits_for_a_server_that_starts_later(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,6 +122,13 @@ def test_waits_for_a_server_that_starts_later(capsys: pytest.CaptureFixture[str]
         gevent.sleep(0.2)
         assert run(capsys, sim.url, "--users", "1")[0] == 3
         assert run(capsys, sim.url, "--users", "1", "--wait", "60s")[0] == 0
+
+
+@pytest.mark.parametrize("why", ["the port speaks TLS: try https://server", "TLS: unknown authority", "401 no key"])
+def test_waiting_ends_where_it_is_in_vain(why: str) -> None:
+    target = target_and_key("http://server:8000")[0]
+    server = KnownServer(target, ({"models_error": why, "kind": "unknown"},), None, ())
+    assert wait_for(lambda: server, 600.0, lambda _: None, lambda _: pytest.fail("waited")) is server
 
 
 def test_a_server_that_answers_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from worlds import CHAT, reply
 
 from probe_ext.live.server.others_now import OthersNow
 from probe_ext.live.visit_monitor import VisitMonitor
-from probe_ext.load.boundary_search import SearchPlan
+from probe_ext.load.boundary_search import SearchPlan, SearchSteps
 from probe_ext.measure.table_rows import ReplyRow, ServerRow
 from probe_ext.swarm.master.others_notice import OthersNotice
 
@@ -74,3 +74,49 @@ def test_a_search_does_not_go_on_while_others_use_the_server(others: bool) -> No
     for t in range(1, 150):  # measured from second 21 on, and given up after five holds
         steps.target(float(t), steps.level, monitor)
     assert (steps.outcome == "other_load") == others
+
+
+def short_search(*, others: bool) -> tuple[SearchSteps, VisitMonitor, float]:
+    """Run a search whose visits are over before what others do is known: its shortest take 2.5 s."""
+    now_of = OthersNow(HOST, 20)
+    monitor = VisitMonitor(CHAT, 1, others=now_of)
+    steps = SearchPlan(hold=6.0, settle=2.0, min_replies=1, max_users=64, longest=120.0).begin()
+    foreign = [reply(100 + user, 1.0 * n) for user in range(12) for n in range(130)] if others else []
+    flying: list[ReplyRow] = []
+    ended: list[ReplyRow] = []
+    t = 0.0
+    while (users := steps.target(t, steps.level, monitor)) is not None and t < 125.0:
+        flying += [reply(user, t, tokens_out=12, first=t + 0.1, tpot=0.05) for user in range(users)]
+        for row in [row for row in flying if row.end <= t]:
+            flying.remove(row)
+            ended.append(row)
+            monitor.add(row)
+        now_of.add_server(poll(t, [*ended, *foreign]), float(users))
+        t += 1.0
+    return steps, monitor, t
+
+
+def test_a_search_of_short_visits_ends_too_while_others_use_the_server() -> None:
+    steps, monitor, until = short_search(others=True)
+    assert steps.outcome == "other_load"
+    assert max(step.users for step in steps.steps) <= 8, "it went on to more users without knowing of others"
+    assert monitor.estimate(until + 60.0).levels == (), "as the report has it"
+
+
+def test_a_search_of_short_visits_goes_on_on_an_idle_server() -> None:
+    steps, monitor, until = short_search(others=False)
+    assert steps.outcome != "other_load"
+    assert max(step.users for step in steps.steps) > 8
+    assert all(monitor.is_judged(span, until + 60.0) for span in monitor.visits)
+
+
+def test_a_short_visit_is_assessed_once_it_is_over() -> None:
+    now_of = OthersNow(HOST, 20)
+    monitor = VisitMonitor(CHAT, 1, others=now_of)
+    for row in OWN:
+        monitor.add(row)
+    for t in range(60):
+        now_of.add_server(poll(float(t), [*OWN, *OTHERS]), 4.0)
+    monitor.begin_visit(30.0, 4)
+    monitor.end_visit(34.0, more_users=False)
+    assert not monitor.is_judged(monitor.visits[0], 59.0)

@@ -125,6 +125,21 @@ def test_only_the_series_of_the_model_that_is_asked_count(model, expected, other
     assert reading.kind == "vllm"
 
 
+@pytest.mark.parametrize("label", ["model", "model_id", "served_model_name"])
+def test_gateways_name_the_model_in_other_labels(label):
+    reading = read_page(TWO_MODELS.replace("model_name", label), "b")
+    assert ({f.quantity: f.value for f in reading.figures}["running"], reading.other_models) == (2, ("a",))
+
+
+def test_the_steps_of_a_pipeline_are_no_models():
+    page = (
+        'nv_inference_request_success{model="ensemble",version="1"} 10\n'
+        'nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="active",version="1"} 3\n'
+    )
+    reading = read_page(page, "ensemble")
+    assert ({f.quantity: f.value for f in reading.figures}["running"], reading.other_models) == (3, ())
+
+
 def test_a_single_model_counts_whatever_its_name():
     """A served name may be an alias, and an adapter has its base model's series."""
     text = 'vllm:num_requests_running{model_name="base"} 3\n'

@@ -12,6 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from probe_ext.target.metrics.catalogue import METRIC_NAMES
 from probe_ext.target.metrics.metrics_text import Page, Sample, Unreadable, parse
 
+LOGIN = "not Prometheus text: a login page (HTML)"
+
 
 def parse_with_prometheus_client(text):
     """Parse without TYPE lines, which would add `_total` to counters without it (as in llama.cpp)."""
@@ -112,6 +114,19 @@ def test_a_page_without_wanted_metrics_is_valid():
         (b"", "empty response"),
         (b" \n\n", "empty response"),
         (b"<!DOCTYPE html>\n<html></html>\n", "not Prometheus text: HTML"),
+        (
+            b'<html><form action="https://idp/sso"><input name="SAMLRequest"/></form></html>',
+            LOGIN,
+        ),
+        (
+            b'<meta http-equiv="refresh" content="0; url=/auth/openid-connect/auth?client_id=g">',
+            LOGIN,
+        ),
+        (b"<html><title>authentik</title></html>", LOGIN),
+        ("\ufeff<!DOCTYPE html><title>Anmeldung</title>".encode(), LOGIN),
+        (b"<!DOCTYPE html><title>Just a moment...</title>", "not Prometheus text: HTML"),
+        (b'<?xml version="1.0"?><Error>denied</Error>', "not Prometheus text: XML"),
+        (b"Unauthorized", "not Prometheus text"),
         (b'{"error": "nope"}\n', "not Prometheus text: JSON"),
         (b'[{"iter": 1}]\n', "not Prometheus text: JSON"),
         (b"Not Found\n", "not Prometheus text"),

@@ -509,6 +509,56 @@ def test_shares_of_engines(requests: tuple[float, ...], state: str, said: str, u
     assert ("--reconnect" in found.advice) == (state == "fail")
 
 
+def held_by(*users: float, waiting: tuple[float, ...] = ()) -> list[ServerRow]:
+    """Return the gauges of engines with so many requests; every other second each has a third more, or fewer."""
+    gauges = [("running", users), ("waiting", waiting)]
+    return [
+        ServerRow(float(t), "u", str(n), name, value * (1 + (-1) ** t / 3))
+        for name, values in gauges
+        for n, value in enumerate(values)
+        for t in range(61)
+    ]
+
+
+MANY = [reply(user, 0.7 * n) for user in range(10) for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("requests", "users", "waiting", "state", "said"),
+    [
+        (
+            (100.0, 96.0),
+            (5.0, 5.0),
+            (),
+            "pass",
+            "51 % and 49 % of the requests and 50 % and 50 % of the users at once.",
+        ),
+        (
+            *((160.0, 40.0), (4.0, 2.0), (4.0, 0.0), "fail"),
+            "80 % and 20 % of the requests and 80 % and 20 % of the users at once: uneven.",
+        ),
+        (
+            *((100.0, 100.0), (3.0, 7.0), (), "fail"),
+            "50 % and 50 % of the requests and 30 % and 70 % of the users at once: uneven.",
+        ),
+        ((), (7.0, 3.0), (), "fail", "70 % and 30 % of the users at once: uneven."),
+        ((100.0, 96.0), (), (), "pass", "51 % and 49 % of the requests."),
+        ((100.0, 96.0), (5.0,), (), "pass", "51 % and 49 % of the requests."),  # one engine shows no gauge
+    ],
+)
+def test_shares_of_users_at_once(requests, users, waiting, state: str, said: str) -> None:
+    rows = [*counted_by(*requests), *held_by(*users, waiting=waiting)]
+    found = finding("engine_shares", run(MANY, server=rows))
+    assert (found.state, found.why) == (state, f"2 engines had {said}")
+    slower = len(set(requests)) == 1 and state == "fail"
+    assert ("takes longer" in found.advice, "--reconnect" in found.advice) == (slower, state == "fail" and not slower)
+
+
+def test_few_users_at_once_differ_by_chance() -> None:
+    found = finding("engine_shares", run(MANY[:12], server=[*counted_by(6, 6), *held_by(7.0, 3.0)]))
+    assert found.state == "pass"
+
+
 def test_shares_of_engines_are_unknown_without_counters() -> None:
     assert finding("engine_shares", run()).state == "unproven"
 

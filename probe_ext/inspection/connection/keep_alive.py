@@ -60,7 +60,9 @@ def keep_alive(samples: list[Answered], watch: IdleWatch | None) -> CheckResult:
     answered = [sample for sample in samples if sample.ok]
     if not answered:
         return CheckResult("keep_alive", Status.UNKNOWN, "No reply to judge.")
-    if not any(sample.kept for sample in answered):
+    # A server may close a connection a moment after the reply: whether the next request could use it is what counts.
+    kept = any(sample.reused for sample in answered[1:]) if len(answered) > 1 else answered[0].kept
+    if not kept:
         cost = next((sample.connect for sample in answered if sample.connect is not None), None)
         again = f"every request reconnects ({formats.seconds(cost)})"
         evidence = f"The server closes the connection after each reply: {again}."

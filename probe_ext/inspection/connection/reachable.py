@@ -12,7 +12,7 @@ from probe_ext.client.wire.connection import ConnectError
 from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
-from probe_ext.target.control.scheme_check import better_scheme
+from probe_ext.target.control.scheme_check import SPEAKS_TLS
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import listed, things
 
@@ -104,12 +104,9 @@ def _failure(endpoint: Endpoint, server: KnownServer, seconds: float) -> tuple[s
         return tls_failure(target, str(error))
     finally:
         connection.close()
+    if (server.models_error or "").startswith(SPEAKS_TLS):
+        return "The port speaks TLS, not plain HTTP.", f"Use https:// ({target.url.replace('http://', 'https://')})."
     if server.models_error in _SILENT and (server.metrics_error in _SILENT):
-        if not target.tls and better_scheme(target.url, seconds):
-            return (
-                "The port speaks TLS, not plain HTTP.",
-                f"Use https:// ({target.url.replace('http://', 'https://')}).",
-            )
         silent = f"The port accepts connections, but does not answer HTTP: {server.models_error}."
         return silent, "Is the server still starting, or is this another service's port?"
     return None

@@ -58,6 +58,10 @@ def judged_tool_call(reply: Answered, kind: str) -> CheckResult:
     if not (reply.ok or reply.text):
         why = safe_text(reply.message or reply.outcome)
         return CheckResult("tool_calls", Status.UNKNOWN, f"No tool call arrived: {why}.", None, figures)
+    if not reply.streamed:
+        called = reply.finish_reason in _CALLED
+        evidence = f"{'A call arrives' if called else 'Tools are ignored: the reply is text'}, not streamed."
+        return CheckResult("tool_calls", Status.OK, evidence, None, figures)
     largest = max(reply.event_tokens, default=0)
     whole = len(reply.at) <= 1 or largest >= _HELD_BACK_TOKENS
     if whole and (reply.tokens_out or 0) >= _HELD_BACK_TOKENS:

@@ -196,11 +196,11 @@ class Candidate:
         return sample_of(reply, question.max_tokens), grown
 
     def _generated(self) -> float | None:
-        urls = self.server.metrics_urls if self.server and self.server.metrics_error is None else ()
-        if not urls:
+        server = self.server
+        if server is None or server.metrics_error is not None or not server.metrics_urls:
             return None
-        answer = self.fetcher.get(urls[0])
-        reading = None if isinstance(answer, Failed) else read_page(answer.body)
+        answer = self.fetcher.get(server.metrics_urls[0])
+        reading = None if isinstance(answer, Failed) else read_page(answer.body, server.model)
         values = [f.value for f in reading.figures if f.quantity == _GENERATED] if isinstance(reading, Reading) else []
         return sum(values) if values else None
 

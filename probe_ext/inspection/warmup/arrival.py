@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from probe_ext.access.known_server import KnownServer
 from probe_ext.measure import clock
+from probe_ext.target.control.scheme_check import SPEAKS_TLS
+from probe_ext.tls_trust import CLOSED
 from probe_ext.verdict.phrasing import formats
 
 _POLL_S = 1.0
@@ -37,5 +39,6 @@ def wait_for(
 
 
 def _refuses(server: KnownServer) -> bool:
-    """Whether waiting is in vain: the key is missing or wrong."""
-    return (server.models_error or "")[:3] in {"401", "403"}
+    """Whether waiting is in vain: the key is missing or wrong, or the URL's scheme is."""
+    why = server.models_error or ""
+    return why.startswith(("401", "403", SPEAKS_TLS, "TLS: ")) and why != CLOSED

@@ -76,9 +76,10 @@ def main(given: argparse.Namespace) -> int:
                 status.update(text or "")
 
             fetcher = fetcher_for(target, key, options)
+            began = clock.monotonic()
             server = wait_for(lambda: know_server(target, fetcher, options), wait, tell, gevent.sleep)
             if not is_up(server):
-                return _unreachable(server, wait)
+                return _unreachable(server, clock.monotonic() - began if wait else 0.0)
             result = _warm(server, options, users, within, tell)
     except SettingsError as error:
         return usage_error(error)
@@ -89,7 +90,7 @@ def main(given: argparse.Namespace) -> int:
 
 
 def _unreachable(server: KnownServer, waited: float) -> int:
-    after = f" after {formats.span(waited)}" if waited else ""
+    after = f" after {formats.span(waited)}" if round(waited) else ""
     why = safe_text(server.models_error or "lists no models; name one with --model")
     print(f"probe: {server.url}: {why}{after}", file=sys.stderr)  # noqa: T201 - command output
     return ExitCode.INVALID

@@ -22,6 +22,7 @@ from probe_ext.verdict.values.others_share import OthersShare
 REPORTED_AFTER_S = 3.0
 """Seconds after which a finished reply has reached the master."""
 MIN_SPAN_S = 5.0
+"""Of a visit that goes on."""
 MIN_EXTRA, MIN_EXTRA_SHARE = 2.0, 0.2
 """Requests at the server beyond this run's that are worth a word, and their share of this run's."""
 NOTICED_AFTER_POLLS = 3
@@ -89,7 +90,8 @@ class OthersNow:
         """Return others' share between two seconds of the run, up to now where `end` is None; None while unknown."""
         until = now - REPORTED_AFTER_S if end is None else min(end, now - REPORTED_AFTER_S)
         counters = counters_of_target(usable_metrics(self._metrics()), self._manifest)
-        if until - start < MIN_SPAN_S or not counters:
+        over = end is not None and until == end  # then all that will be known is: as in the report, however short
+        if (until - start < MIN_SPAN_S and not over) or not counters:
             return None
         own = own_requests(self._sent(), self._longest_reply)
         # Of requests that are still in flight, no row is here yet.

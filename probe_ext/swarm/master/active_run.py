@@ -126,31 +126,32 @@ class ActiveRun(RunFacts):
         options, preparation = self.options, self.preparation
         if options.no_metrics or options.prometheus or not preparation.metrics_urls:
             return None
-        every = options.metrics_every
-        fetcher = Fetcher(
-            api_key(),
-            home=preparation.host,
-            tls=options.tls,
-            timeout=SLOW_PAGE_TIMEOUT_S,
-            headers={**header_pairs(options.header), **secret_headers(options.header_env)},
-        )
         return Poller(
             preparation.metrics_urls,
-            fetcher.get,
+            self._make_fetcher().get,
             partial(read_page, model=preparation.model),
             clock=self.now,
             sleep=gevent.sleep,
             spawn=gevent.spawn,
             emit=self._on_server,
-            period=every,
+            period=options.metrics_every,
+        )
+
+    def _make_fetcher(self) -> Fetcher:
+        options = self.options
+        return Fetcher(
+            api_key(),
+            home=self.preparation.host,
+            tls=options.tls,
+            timeout=SLOW_PAGE_TIMEOUT_S,
+            headers={**header_pairs(options.header), **secret_headers(options.header_env)},
         )
 
     def _make_gpu_pollers(self) -> tuple[Poller, ...]:
         options = self.options
-        fetcher = Fetcher(api_key(), home=self.preparation.host, tls=options.tls, timeout=0.9 * options.metrics_every)
         return gpu_pollers(
             options.gpu_metrics,
-            fetcher.get,
+            self._make_fetcher().get,
             clock=self.now,
             sleep=gevent.sleep,
             spawn=gevent.spawn,

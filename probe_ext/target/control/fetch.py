@@ -4,7 +4,8 @@ A `Fetcher` does not raise for network or server errors: it returns `Failed`, wh
 exception messages, since both may contain secrets.
 
 A call that is not over at its deadline is given up, whatever it waits for: its socket is shut down, which ends it,
-unless it is still resolving a name.
+unless it is still resolving a name. A port that answers with nothing sensible is asked once whether it speaks the other
+scheme: all pages are asked for by a fetcher, so whoever gave the URL of one is told.
 """
 
 import http.client
@@ -25,8 +26,9 @@ from requests.auth import AuthBase
 from probe_ext.measure import clock
 from probe_ext.target.control.call_result import Answer, Failed
 from probe_ext.target.control.deadline import Late, within
+from probe_ext.target.control.scheme_check import may_be_the_scheme, scheme_advice
 from probe_ext.target.control.urls import origin, same_place, shown
-from probe_ext.tls_trust import SYSTEM, TlsSettings, client_context, why_refused
+from probe_ext.tls_trust import CLOSED, SYSTEM, TlsSettings, client_context, why_refused
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 
@@ -113,6 +115,8 @@ class Fetcher:
         self._session.mount("https://", TlsAdapter(replace(tls, cert=None, key=None)))
         if home is not None and urlsplit(home).scheme == "https":
             self._session.mount(f"{origin(home)}/", TlsAdapter(tls))  # no other server gets the client certificate
+        self._advice: dict[str, str | None] = {}
+        """by origin: that the port speaks the other scheme; None where it does not"""
         self._sockets = _record_sockets(self._session)
         self._abandoned: list[threading.Thread] = []
 
@@ -134,7 +138,7 @@ class Fetcher:
     def _ask(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> Answer | Failed:
         if self._silent and origin(url) in self._silent:
             return Failed(_TIMED_OUT)
-        result = self._bounded(lambda seconds: self._call(method, url, payload, seconds), timeout)
+        result = self._bounded(lambda seconds: self._call_and_explain(method, url, payload, seconds), timeout)
         if self._silent is not None and isinstance(result, Failed) and result.why == _TIMED_OUT:
             self._silent.add(origin(url))
         return result
@@ -157,6 +161,19 @@ class Fetcher:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
+    def _call_and_explain(
+        self, method: str, url: str, payload: dict[str, Any] | None, timeout: float
+    ) -> Answer | Failed:
+        deadline = clock.monotonic() + timeout
+        result = self._call(method, url, payload, timeout)
+        if isinstance(result, Failed) and may_be_the_scheme(url, result):
+            place = origin(url)
+            if place not in self._advice:
+                self._advice[place] = scheme_advice(place, max(_MIN_TIMEOUT_S, deadline - clock.monotonic()))
+            if why := self._advice[place]:
+                return Failed(why)
+        return result
+
     def _call(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> Answer | Failed:
         deadline = clock.monotonic() + timeout
         try:
@@ -171,7 +188,7 @@ class Fetcher:
                     return Failed(f"redirects to another host: {shown(target)[:80]}")
                 url = target
         except _ERRORS as error:
-            return Failed(why_failed(error))
+            return Failed(_closed_without_answer(url, error) or why_failed(error))
         return Failed("too many redirects")
 
     def _send(self, method: str, url: str, payload: dict[str, Any] | None, timeout: float) -> requests.Response:
@@ -256,6 +273,12 @@ _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (  # the fir
     ((UnicodeError, requests.exceptions.InvalidHeader), "invalid characters in host or key"),
     ((ValueError, urllib3.exceptions.LocationValueError), "not a URL"),
 )
+
+
+def _closed_without_answer(url: str, error: BaseException) -> str | None:
+    """Name the client certificate where TLS 1.3 succeeded and the connection then ended: the alert may be lost."""
+    silent = any(isinstance(link, http.client.RemoteDisconnected) for link in _chain(error))
+    return CLOSED if silent and urlsplit(url).scheme == "https" else None
 
 
 def why_failed(error: BaseException) -> str:

@@ -4,7 +4,42 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
+from probe_ext.target.control.call_result import Failed
+from probe_ext.target.control.urls import shown
+
+SPEAKS_TLS = "the port speaks TLS"
+_SPEAKS_HTTP = "the port speaks plain HTTP"
 _MAX_HEAD_BYTES = 64
+_STATUS_BYTES = len("HTTP/1.1 400")
+_BAD_REQUEST = 400
+"""what a TLS port of nginx, Apache, Caddy or Go says to plain HTTP"""
+_SAME_WITH_TLS = (
+    *("connection refused", "unknown host name", "timed out", "redirect", "too many", "response exceeds"),
+    *("not a URL", "invalid characters"),
+)
+"""Beginnings of failures that say nothing about TLS."""
+_TLS_BROKE = ("TLS: the server ended the connection", "TLS failed", "connection reset", "the connection broke")
+
+
+def may_be_the_scheme(url: str, failed: Failed) -> bool:
+    """Whether a request may have failed because the port speaks the other scheme.
+
+    That is so if plain HTTP got a 400 or nothing that is HTTP, or if TLS broke off without a reason.
+    """
+    if url.lower().startswith("https:"):
+        return failed.status is None and failed.why.startswith(_TLS_BROKE)
+    if failed.status is not None:
+        return failed.status == _BAD_REQUEST
+    return not failed.why.startswith(_SAME_WITH_TLS)
+
+
+def scheme_advice(origin: str, timeout: float) -> str | None:
+    """Return `the port speaks TLS: try https://…`, or the reverse; None where the scheme of `origin` is right."""
+    scheme = better_scheme(origin, timeout)
+    if scheme is None:
+        return None
+    speaks = SPEAKS_TLS if scheme == "https" else _SPEAKS_HTTP
+    return f"{speaks}: try {scheme}://{shown(origin).partition('://')[2]}"
 
 
 def better_scheme(url: str, timeout: float) -> str | None:
@@ -32,8 +67,9 @@ def _speaks_tls(sock: socket.socket, host: str) -> bool:
 
 
 def _speaks_http(sock: socket.socket, host: str) -> bool:
+    """A TLS port may answer plain HTTP, too, but only with a 400."""
     sock.sendall(f"HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii", "ignore"))
     head = b""
-    while len(head) < 5 and (part := sock.recv(_MAX_HEAD_BYTES)):
+    while len(head) < _STATUS_BYTES and (part := sock.recv(_MAX_HEAD_BYTES)):
         head += part
-    return head.startswith(b"HTTP/")
+    return head.startswith(b"HTTP/") and head[:_STATUS_BYTES].split(b" ")[-1] != b"400"

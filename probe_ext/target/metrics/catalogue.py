@@ -24,7 +24,9 @@ _GENERIC_QUANTITIES = frozenset({"process_start"})
 _RANK_LABELS = ("pp_rank", "tp_rank", "moe_ep_rank")
 _TOTAL_LABEL_VALUES = (("priority", ""), ("cache_source", "total"))
 _DEFAULT_ENGINE = "0"
-_MODEL_LABEL = "model_name"
+_MODEL_LABELS = ("model_name", "served_model_name", "model_id", "model")
+_MODELS_ARE_PARTS = {"triton"}
+"""engines whose label `model` names the steps of a pipeline"""
 _RAY_LABELS = ("ReplicaId", "WorkerId")
 _MAX_NAME_LENGTH = 80
 
@@ -73,7 +75,7 @@ def read(page: Page, model: str | None = None) -> Reading | None:
     engine, figures = max(readings, key=lambda pair: sum(f.quantity not in _GENERIC_QUANTITIES for f in pair[1]))
     if all(figure.quantity in _GENERIC_QUANTITIES for figure in figures):
         return None
-    samples, other_models = _of_model(page.samples, model)
+    samples, other_models = _of_model(page.samples, model, engine.kind)
     if other_models:
         figures = _figures(engine, _by_name(samples), page)
     kind = next((kind for metric, kind in engine.lookalikes if metric in by_name), engine.kind)
@@ -93,14 +95,16 @@ def _by_name(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     return by_name
 
 
-def _of_model(samples: Sequence[Sample], model: str | None) -> tuple[Sequence[Sample], tuple[str, ...]]:
+def _of_model(samples: Sequence[Sample], model: str | None, kind: str) -> tuple[Sequence[Sample], tuple[str, ...]]:
     """Return the samples of the model, with those of no model; and the models that were left out."""
-    named = {name for sample in samples if (name := sample.labels.get(_MODEL_LABEL))}
+    labels = _MODEL_LABELS[:1] if kind in _MODELS_ARE_PARTS else _MODEL_LABELS
+    names = [next((name for label in labels if (name := sample.labels.get(label))), "") for sample in samples]
+    named = {name for name in names if name}
     if len(named) < 2:
         return samples, ()
     kept = {model} & named
     others = tuple(safe_text(name, length=_MAX_NAME_LENGTH) for name in sorted(named - kept))
-    return [s for s in samples if s.labels.get(_MODEL_LABEL) in {None, "", *kept}], others
+    return [s for s, name in zip(samples, names, strict=True) if name in {"", *kept}], others
 
 
 def _figures(engine: Engine, by_name: dict[str, list[Sample]], page: Page) -> tuple[Figure, ...]:

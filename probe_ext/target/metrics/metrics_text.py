@@ -22,7 +22,10 @@ _SAMPLE = re.compile(
     r"(?:[ \t]++#.*)?[ \t\r]*"  # exemplar
 )
 _LABEL = re.compile(r'\s*+([a-zA-Z_][a-zA-Z0-9_]*+)\s*+=\s*+"((?:[^"\\]|\\.)*+)"\s*+(?:,\s*+|\Z)', re.DOTALL)
-_LOGIN = re.compile(r"type\s*=\s*[\"']?password|\b(log|sign)[ -]?in\b", re.IGNORECASE)
+_LOGIN = re.compile(
+    r"type\s*=\s*[\"']?password|\b(log|sign)[ -]?in\b|saml|openid|oauth|\bsso\b|authenti|anmeld|connexion",
+    re.IGNORECASE,
+)
 _RAY_PREFIX = "ray_"  # Ray Serve's, in front of the engine's own names, whose `_total` it may leave out
 _ESCAPE = re.compile(r'\\([\\n"])')
 
@@ -63,7 +66,8 @@ def parse(body: bytes | str, wanted: frozenset[str]) -> Page | Unreadable:
         return Unreadable(f"not Prometheus text: {other}")
     lines = text.split("\n")
     if lines[-1].strip() not in ("", "# EOF"):
-        return Unreadable("incomplete: the last line has no line end")
+        cut = _looks_like_metrics(lines[:-1])
+        return Unreadable("incomplete: the last line has no line end" if cut else "not Prometheus text")
     try:
         page = _parse_lines(lines, wanted)
     except ValueError as error:
@@ -162,7 +166,9 @@ def _is_sample(line: str) -> bool:
 
 def _other_format(text: str) -> str:
     """Name what a page is that starts like HTML or JSON; empty for anything else."""
-    start = text.lstrip()[:1]
-    if start == "<":
+    start = text.lstrip()[:5].lower()
+    if start == "<?xml" and "<html" not in text.lower():
+        return "XML"
+    if start.startswith("<"):
         return "a login page (HTML)" if _LOGIN.search(text) else "HTML"
-    return "JSON" if start in {"{", "["} else ""
+    return "JSON" if start.startswith(("{", "[")) else ""

@@ -19,7 +19,7 @@ from probe_ext.target.metrics.metrics_text import Unreadable
 PERIOD_S = 1.0
 SLOW_PAGE_TIMEOUT_S = 10.0
 _HANG_AFTER_S = SLOW_PAGE_TIMEOUT_S + 2.0
-_MAX_BUSY_SHARE = 0.5
+MAX_BUSY_SHARE = 0.5
 _LAST_POLL_CHECK_S = 0.05
 
 Fetch = Callable[[str], Answer | Failed]
@@ -89,7 +89,7 @@ class Poller:
         while not (self._stopped or self._ending):
             started = self._clock()
             self.poll(url)
-            period = max(self._period, (self._clock() - started) / _MAX_BUSY_SHARE)
+            period = max(self._period, (self._clock() - started) / MAX_BUSY_SHARE)
             due = next_due(due, self._clock(), period)
             self._sleep(max(0.0, due - self._clock()))
 
