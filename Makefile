@@ -131,6 +131,9 @@ sim-load: $(READY) ## measure how punctual the simulated server is with 1,000 st
 study-diagnosis: $(READY) ## check the diagnosis on simulated servers with a known bottleneck, 12 seeds (10 minutes)
 	@$(BIN)/python -m scripts.study.diagnoses
 
+test-doctor: $(READY) ## what probe doctor says of every simulated personality (3 minutes)
+	@$(BIN)/python -m scripts.doctor_truth
+
 study-scout: $(READY) ## what probe scout says of invented honest servers, and of cheats (20 seconds)
 	@$(BIN)/python -m scripts.scout --servers 2000
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-STYLE = Path(__file__).with_name("style.css")
+_BASE, _STYLE = Path(__file__).with_name("base.css"), Path(__file__).with_name("style.css")
 
 
 @cache
@@ -23,6 +23,12 @@ def environment(templates: Path) -> Environment:
 
 
 @cache
+def base_style() -> str:
+    """Return what all pages share, the live page included: colours, type and helpers for screen readers."""
+    return _BASE.read_text(encoding="utf-8")
+
+
+@cache
 def style() -> Markup:
-    """Return the style sheet, to be placed in a `style` element."""
-    return Markup(STYLE.read_text(encoding="utf-8"))  # noqa: S704 (our own file)
+    """Return the style sheet of static pages, to be placed in a `style` element."""
+    return Markup(base_style() + _STYLE.read_text(encoding="utf-8"))  # noqa: S704 (our own files)

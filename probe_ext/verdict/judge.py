@@ -81,13 +81,12 @@ def judge(
     """
     mode: Reasoning = reasoning or profile.reasoning
     evidence = _without_foreign_deadlines(replace(evidence, replies=with_generation(evidence)), profile)
-    estimated = _estimate(evidence, profile, mode)
-    assignment, metrics, overall = estimated.assignment, estimated.metrics, estimated.overall
-    view = estimated.views[mode]
+    run = _estimate(evidence, profile, mode)
+    assignment, metrics, overall, view = run.assignment, run.metrics, run.overall, run.views[mode]
     levels = level_results(evidence, JudgedRun(assignment, view.graded, view.estimates), metrics)
     arms = arms_of(evidence.replies, view.graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
-    checked = run_checks(evidence, levels, metrics, overall, estimated.left_out, view.graded)
+    checked = run_checks(evidence, levels, metrics, overall, run.left_out, view.graded)
     findings = (*checked, *cold_user_checks(arms, cold))
     facts = facts_of(evidence, levels, metrics, findings, profile.users.served_share)
     diagnosis = diagnose(facts)
@@ -123,7 +122,7 @@ def judge(
         contradictions=overall.contradictions,
         disturbed=overall.disturbed,
         groups=overall.groups,
-        reasoning=ByReasoning(mode, estimated.views["shown"].mode, estimated.views["hidden"].mode),
+        reasoning=ByReasoning(mode, run.views["shown"].mode, run.views["hidden"].mode),
         profile=profile.model_dump(mode="json"),
         findings=findings,
         diagnosis=diagnosis,

@@ -1,7 +1,9 @@
 """`probe scout` on simulated servers: honest, caching, cutting, absent, and switched off and on."""
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from probe_ext import cli
 from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.scout import scout_output
 from probe_ext.inspection.scout.board_page import BoardPage
-from probe_ext.inspection.scout.board_view import board, document
+from probe_ext.inspection.scout.board_view import Remark, board, document
 from probe_ext.inspection.scout.candidate import PAIRS, REQUESTS, Candidate
 from probe_ext.inspection.scout.exposure import open_pages
 from probe_ext.inspection.scout.leaderboard import Row, configuration, ranked, security
@@ -191,6 +193,26 @@ def test_the_page_refreshes_itself_without_scripts_and_escapes_what_servers_say(
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert page.url.startswith("http://127.0.0.1:")
     assert json.loads(answer(page, "/board.json")[2])["schema"] == 1
+
+
+@pytest.mark.parametrize(
+    ("up", "kind", "state"),
+    [
+        (True, "error", "up"),
+        (True, "cheat", "cheats?"),
+        (False, "cheat", "DOWN"),
+        (False, "outage", "DOWN"),
+        (None, "note", ""),
+    ],
+)
+def test_page_and_terminal_show_the_same_state(up: bool | None, kind: str, state: str) -> None:
+    row = replace(board(ranked([Watched(Scripted([]), WINDOW).state(0.0)]), time_of, WINDOW)[0], up=up)  # type: ignore[arg-type]
+    row = replace(row, remarks=(Remark(kind, "why"),))
+    shown = BoardPage(0, lambda: {"rows": [row], "caption": "c", "time": "t"}, dict)
+    body = answer(shown, "/")[2]
+    shown.stop()
+    assert re.search(r'<td class="text(?: bad)?">([^<]*)</td></tr>', body)[1] == state  # type: ignore[index]
+    assert scout_output._state(row).plain == state
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ FASTER, SAME = [Pair(0.2, 0.05)] * 6, [Pair(0.2, 0.21)] * 6
         (FASTER[:3] + SAME[:3], 0.03, None, Status.UNKNOWN, "Unclear: 3 of 6"),
         (FASTER[:3], 0.03, None, Status.OK, "On, with 88 % confidence: 3 of 3"),
         (FASTER[:2], 0.03, None, Status.UNKNOWN, "Unclear: 2 of 2"),
-        ([], 0.03, None, Status.UNKNOWN, "No time for a pair"),
+        ([], 0.03, None, Status.UNKNOWN, "No time left for a pair"),
     ],
 )
 def test_prefix_cache_is_told_with_its_confidence(

@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 import pytest
 from live_ui import HOSTILE, Ui
 
+from probe_ext.page.environment import base_style
 from probe_ext.run import directory as places
 from probe_ext.swarm.web.live_page_routes import FILES, address
 
@@ -309,8 +310,8 @@ def test_shows_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_page_has_the_reports_colours() -> None:
-    theirs = (resources.files("probe_ext.page") / "style.css").read_text(encoding="utf-8")
-    assert re.findall(r":root\{[^}]*\}", text_of("live.css")) == re.findall(r":root\{[^}]*\}", theirs)[:2]
+    assert base_style().startswith(":root{--bg:")
+    assert Ui().client.get("/probe/live.css").data.decode().startswith(base_style())
 
 
 def test_shows_each_process(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import re
 import numpy as np
 import pytest
 
-from probe_ext.page.environment import STYLE as STYLE_FILE
+from probe_ext.page.environment import style
 
 SEEN_AS = {
     "normal": np.eye(3),
@@ -27,7 +27,7 @@ SEEN_AS = {
 }
 MIN_DISTANCE = 20.0
 """Ten times the visible minimum."""
-STYLE = STYLE_FILE.read_text(encoding="utf-8")
+STYLE = str(style())
 
 
 def palette(scheme: str) -> dict[str, str]:

@@ -25,6 +25,7 @@ from probe_ext.run.tables import TableWriter
 from probe_ext.settings.slo import load_profile
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.answer import Answer
+from probe_ext.verdict.wording.shared_trait_phrase import NOTHING_SHARED
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +118,7 @@ def test_users_who_differ_drift_and_contradictions_are_near_the_top(whole_run: P
     ]
     assert page.doubts[0][1] == (
         "By their own replies, the capacity (95 %) is 2 to 4 for the worse group and 8 or more for the others. "
-        "A slow replica behind a sticky load balancer looks like this. Nothing in the recorded replies tells them from "
-        "the others: not worker, machine, scenario, kind of request, lengths, cached tokens or connections."
+        f"A slow replica behind a sticky load balancer looks like this. {NOTHING_SHARED}"
     )
     assert page.results.rows[-1].cells[0].why.startswith("At 8 users, 61 %")
 

@@ -146,6 +146,15 @@ def test_aborted_and_failed_replies_may_have_cost_the_server_the_longest_reply()
     assert shares(judged(counted(went_on), cut)) == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("told", [None, 0])
+def test_prompts_of_unknown_length_are_not_others(told: int | None) -> None:
+    """Usage without prompt tokens, and an engine that counts no requests."""
+    rows = [ReplyRow(**{**fields_of(row), "tokens_in": told}) for row in ROWS]
+    verdict = judged(counted(ROWS, quantities=("generation_tokens", "prompt_tokens")), rows)
+    assert shares(verdict) == [0.0, 0.0]
+    assert [level.others and level.others.prompt_tokens for level in verdict.levels] == [None, None]
+
+
 def fields_of(row: ReplyRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in ReplyRow.__dataclass_fields__}
 

@@ -64,7 +64,7 @@ def keep_alive(samples: list[Answered], watch: IdleWatch | None) -> CheckResult:
     kept = any(sample.reused for sample in answered[1:]) if len(answered) > 1 else answered[0].kept
     if not kept:
         cost = next((sample.connect for sample in answered if sample.connect is not None), None)
-        again = f"every request connects again ({formats.seconds(cost)})"
+        again = f"every request reconnects ({formats.seconds(cost)})"
         evidence = f"The server closes the connection after each reply: {again}."
         advice = "Switch keep-alive on in the server or the proxy (nginx: `keepalive_timeout`)."
         return CheckResult("keep_alive", Status.WARN, evidence, advice, {"kept": False})

@@ -27,7 +27,7 @@ def replicas(subject: Subject) -> CheckResult:
     """Read the metrics page over several new connections."""
     if subject.server.metrics_error or subject.options.no_metrics:
         return CheckResult(
-            "replicas", Status.UNKNOWN, "Without metrics, several servers behind one address are not seen."
+            "replicas", Status.UNKNOWN, "Without metrics, several servers behind one address go unnoticed."
         )
     return judged([look for look in (_look(subject) for _ in range(_READS)) if look is not None])
 
@@ -64,7 +64,7 @@ def judged(looks: Sequence[Look]) -> CheckResult:
     known = any(value is not None for look in looks for value in (look.started, *look.counters))
     if not known:
         return CheckResult(
-            "replicas", Status.UNKNOWN, "The metrics page has nothing that tells servers apart.", None, figures
+            "replicas", Status.UNKNOWN, "Nothing on the metrics page tells servers apart.", None, figures
         )
     evidence = f"No sign of several servers in {len(looks)} reads of the metrics page over new connections."
     return CheckResult("replicas", Status.OK, evidence, None, figures)

@@ -20,14 +20,14 @@ def server_clock(samples: Sequence[Answered]) -> CheckResult:
     """Compare the newest `Date` header with this machine's clock at its arrival."""
     dated = [(s.headers["date"], s.headers_at) for s in samples if "date" in s.headers and s.headers_at is not None]
     if not dated:
-        return CheckResult("clock", Status.UNKNOWN, "Responses have no date: the server's clock is not seen.")
+        return CheckResult("clock", Status.UNKNOWN, "Responses have no date, so the server's clock is unknown.")
     text, arrived = dated[-1]
     monotonic, wall_ns = clock.read_clock_pair()
     here = wall_ns / 1e9 - (monotonic - arrived)
     try:
         there = parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, OverflowError):
-        return CheckResult("clock", Status.UNKNOWN, "The date of the response is not readable.")
+        return CheckResult("clock", Status.UNKNOWN, "The date of the response cannot be parsed.")
     ahead = max(0.0, there - here) + min(0.0, there + _OLD_S - here)
     figures = {"server_ahead_seconds": ahead}
     if abs(ahead) < _TOO_FAR_S:

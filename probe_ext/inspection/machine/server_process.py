@@ -33,7 +33,7 @@ _OTHER_FILES = 64
 _NEARLY_FULL_BYTES = 2 * 10**9
 _NEARLY_FULL_SHARE = 0.03
 _ELSEWHERE = (
-    "It runs on another machine: its open files and disks are not seen. There, `ulimit -n` and `df -h` show them: a "
+    "It runs on another machine: its open files and disks cannot be seen. There, `ulimit -n` and `df -h` show them: a "
     "limit of 1024 refuses connections, and a full disk stops engines without naming the disk."
 )
 
@@ -58,18 +58,18 @@ def server_process(addresses: Iterable[str], port: int, users: int, proc: Path =
     inodes = _listeners(port, proc)
     if not inodes:
         forwarded = f"No process here listens on port {port}: a tunnel, or a container with a network of its own. "
-        return CheckResult("server_process", Status.UNKNOWN, forwarded + "Its open files and disks are not seen.")
+        return CheckResult("server_process", Status.UNKNOWN, forwarded + "Its open files and disks cannot be seen.")
     process = _process_of(inodes, proc)
     if process is None:
         evidence = (
-            f"The process that listens on port {port} belongs to someone else: its limits and disks are not seen."
+            f"The process that listens on port {port} belongs to someone else: its limits and disks cannot be seen."
         )
         return CheckResult("server_process", Status.UNKNOWN, evidence, "Run this as the server's user, or as root.")
     if process.name in _FORWARDERS or process.name.startswith("nginx"):
         evidence = (
             f"The port belongs to {process.name}, which passes requests on: the server's own open files and disks "
         )
-        return CheckResult("server_process", Status.UNKNOWN, f"{evidence}are not seen.")
+        return CheckResult("server_process", Status.UNKNOWN, f"{evidence}cannot be seen.")
     return judged(process, users)
 
 

@@ -41,7 +41,7 @@ _HOW = {"vllm": " (vLLM: `--enable-auto-tool-choice --tool-call-parser …`)", "
 def tool_calls(subject: Subject) -> CheckResult:
     """Ask for a tool call, and say how it arrives."""
     if subject.options.api != "chat":
-        return CheckResult("tool_calls", Status.UNKNOWN, "Only asked for in chat completions (--api chat).")
+        return CheckResult("tool_calls", Status.UNKNOWN, "Only checked in chat completions (--api chat).")
     reply = subject.sender.ask(Question(_MESSAGES, _TOOL_TOKENS, parameters=_TOOL_FIELDS))
     return judged_tool_call(reply, subject.server.kind)
 

@@ -7,6 +7,7 @@ from probe_ext.inspection.check_result import CheckResult, Status
 from probe_ext.inspection.subject import Subject
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.target.token_count import Tokenizer, find
+from probe_ext.verdict.phrasing.plurals import things
 
 _TOLERANCE = 0.15
 _TOLERANCE_TOKENS = 3
@@ -32,7 +33,7 @@ def _uncounted(reply: Answered) -> CheckResult:
     said = f" ({safe_text(reply.message)})" if reply.message else ""
     figures = {"events": len(reply.at), "source": reply.tokens_from}
     if reply.message and "usage" in reply.message:
-        wrong = f"The server's usage is not believed{said}: events are counted instead."
+        wrong = f"The server's usage is not plausible{said}: events are counted instead."
         return CheckResult(
             "usage", Status.PROBLEM, wrong, "Fix the usage that the server or the gateway reports.", figures
         )
@@ -56,19 +57,19 @@ def _by_tokenizer(reply: Answered, tokenizer: Tokenizer | None) -> int | None:
 def _compared(reply: Answered, counted: int | None) -> CheckResult:
     told, events = reply.tokens_out or 0, len(reply.at)
     figures = {"usage": told, "events": events, "tokenizer": counted, "prompt_tokens": reply.tokens_in}
-    cached = _cached(reply)
+    cached, said = _cached(reply), things(told, "token")
     if counted is not None and abs(told - counted) <= max(_TOLERANCE * counted, _TOLERANCE_TOKENS):
-        evidence = f"True: usage says {told} tokens, the server's tokenizer {counted}, in {events} events. {cached}"
+        evidence = f"True: usage says {said}, the server's tokenizer {counted}, in {things(events, 'event')}. {cached}"
         return CheckResult("usage", Status.OK, evidence, None, figures)
     if abs(told - events) <= max(_TOLERANCE * events, _TOLERANCE_TOKENS):
-        evidence = f"Usage says {told} tokens, and {events} token events arrived. {cached}"
+        evidence = f"Usage says {said}, and {things(events, 'token event')} arrived. {cached}"
         return CheckResult("usage", Status.OK, evidence, None, figures)
     if counted is not None and _UNDECODABLE not in reply.text:
-        evidence = f"Usage says {told} tokens; the server's own tokenizer counts {counted} in the same text"
-        evidence += f", which came in {events} events."
+        evidence = f"Usage says {said}; the server's own tokenizer counts {counted} in the same text"
+        evidence += f", which came in {things(events, 'event')}."
         advice = f"Fix the usage that the server or the gateway reports; until then, {_NO_COUNT}."
         return CheckResult("usage", Status.PROBLEM, evidence, advice, figures)
-    evidence = f"Usage says {told} tokens, {events} token events arrived, and no tokenizer settles it: "
+    evidence = f"Usage says {said}, {things(events, 'token event')} arrived, and no tokenizer settles it: "
     evidence += "either events hold several tokens, or the count is wrong."
     return CheckResult("usage", Status.UNKNOWN, evidence, None, figures)
 

@@ -42,6 +42,15 @@ class BoardRow:
     up: bool | None
     remarks: tuple[Remark, ...]
 
+    @property
+    def state(self) -> str:
+        """`DOWN`, `cheats?` or `up`; empty before the first probe."""
+        if self.up is False:
+            return "DOWN"
+        if any(remark.kind == "cheat" for remark in self.remarks):
+            return "cheats?"
+        return "up" if self.up else ""
+
 
 def board(rows: Sequence[Row], time_of: TimeOf, window: float) -> list[BoardRow]:
     """Return the board's rows in words."""

@@ -35,6 +35,8 @@ _BEGINNING = 12
 _MAX_BESIDE = 4
 """Servers side by side in one table."""
 
+_STATE_COLOURS = {"DOWN": "red", "cheats?": "bold red"}
+
 
 def console(to: TextIO) -> Console:
     """Return a console for a terminal or a pipe."""
@@ -89,9 +91,7 @@ def leaderboard(rows: Sequence[BoardRow], caption: str) -> RenderableType:
 
 
 def _state(row: BoardRow) -> Text:
-    if any(remark.kind == "cheat" for remark in row.remarks):
-        return Text("cheats?", style="bold red")
-    return Text("", style="") if row.up is None else Text("up" if row.up else "DOWN", style="" if row.up else "red")
+    return Text(row.state, style=_STATE_COLOURS.get(row.state, ""))
 
 
 def remark_line(url: str, remark: Remark) -> Text:

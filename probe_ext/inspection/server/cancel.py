@@ -53,7 +53,9 @@ def cancel(subject: Subject) -> CheckResult:
     if subject.quantity("running") is None:
         return _by_queue(subject, tokens, rest)
     if _settled_load(subject):
-        return CheckResult("cancel", Status.UNKNOWN, "Others are using the server: whose request stops is not seen.")
+        return CheckResult(
+            "cancel", Status.UNKNOWN, "Others are using the server, so it is unclear whose request stops."
+        )
     return judged(_watch(subject, tokens, rest))
 
 
@@ -121,7 +123,7 @@ def _by_queue(subject: Subject, tokens: int, rest: float) -> CheckResult:
     """Without metrics: where requests are answered one after another, the next one shows when the slot is free."""
     alone = _short_wait(subject)
     during = _wait_beside(subject, tokens)
-    unseen = "Without metrics, it is not seen whether the server stops"
+    unseen = "Without metrics, it is unknown whether the server stops"
     if alone is None or during is None:
         return CheckResult("cancel", Status.UNKNOWN, f"{unseen}.")
     if not _queued(during, alone):
@@ -136,7 +138,7 @@ def _by_queue(subject: Subject, tokens: int, rest: float) -> CheckResult:
         evidence += f"that goes on it takes {formats.seconds(during)}."
         return CheckResult("cancel", Status.OK, evidence, None, figures)
     evidence = f"After hanging up, the next request waited {formats.seconds(after)} for its first token, against "
-    evidence += f"{formats.seconds(alone)} alone: the server went on for nobody."
+    evidence += f"{formats.seconds(alone)} alone: the server kept generating for nobody."
     return CheckResult("cancel", Status.PROBLEM, evidence, _WHERE, figures)
 
 

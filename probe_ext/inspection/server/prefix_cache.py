@@ -74,7 +74,7 @@ def _counted(repeats: Sequence[Answered]) -> Counted | None:
 def judged(pairs: Sequence[Pair], short: float | None, counted: Counted | None) -> CheckResult:
     """Tell from the times, and from the server's count of cached tokens; `short`: a short prompt's TTFT."""
     if not pairs:
-        return CheckResult("prefix_cache", Status.UNKNOWN, "No time for a pair of long prompts.")
+        return CheckResult("prefix_cache", Status.UNKNOWN, "No time left for a pair of long prompts.")
     fresh, repeat = median(pair.fresh for pair in pairs), median(pair.repeat for pair in pairs)
     faster = sum(pair.repeat < _FASTER * pair.fresh for pair in pairs)
     figures: Figures = {

@@ -14,6 +14,7 @@ from flask import Blueprint, Response, abort, redirect, request, send_file
 from locust.env import Environment
 
 from probe_ext.page.browser_guard import is_foreign
+from probe_ext.page.environment import base_style
 from probe_ext.run import directory
 from probe_ext.swarm.web.live_json import PastRun, Span
 
@@ -64,7 +65,8 @@ def serve(environment: Environment, figures: Callable[[Span], dict[str, Any]], p
     def asset(name: str) -> Response:
         if name not in _ASSETS:
             abort(404)
-        return Response(_asset(name), mimetype=_ASSETS[name])
+        shared = base_style().encode() if name == "live.css" else b""
+        return Response(shared + _asset(name), mimetype=_ASSETS[name])
 
     def live_json() -> Response:
         span: Span = "whole" if request.args.get("span") == "whole" else "recent"

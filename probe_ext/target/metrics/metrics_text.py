@@ -87,7 +87,8 @@ def _text(body: bytes | str) -> str | Unreadable:
             body = body.decode("utf-8")
         except UnicodeDecodeError:
             return Unreadable("not Prometheus text: not UTF-8")
-    return body.removeprefix("\ufeff") if body.strip() else Unreadable("empty response")
+    body = body.removeprefix("\ufeff")
+    return body if body.strip() else Unreadable("empty response")
 
 
 def _parse_lines(lines: list[str], wanted: frozenset[str]) -> Page:

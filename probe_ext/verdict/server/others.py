@@ -48,6 +48,8 @@ class OwnRequests:
     """most choices of a request"""
     counts_tokens: bool
     """whether the server's own count is known for any reply"""
+    counts_prompts: bool
+    """whether the length of any prompt is known"""
 
     @property
     def longest_seconds(self) -> float:
@@ -99,6 +101,7 @@ def own_requests(replies: SentReplies, longest_reply: float | None) -> OwnReques
         prompt=np.where(np.isnan(replies.prompt), longest_prompt, replies.prompt),
         choices=replies.choices,
         counts_tokens=bool((~np.isnan(out)).any()),
+        counts_prompts=bool((replies.prompt > 0).any()),
     )
 
 
@@ -128,8 +131,10 @@ def others_in(
     longest = float(np.max(own.tokens, initial=0.0)), float(np.max(own.prompt, initial=0.0))
     count = np.full(len(own.sent), own.choices)
     requests = _by_url(metrics, "requests_finished", own, count, (start, end, slack), open_requests * own.choices)
-    prompts = _by_url(metrics, "prompt_tokens", own, own.prompt, (start, end, slack), open_requests * longest[1])
-    tokens = None
+    tokens = prompts = None
+    if own.counts_prompts:
+        allowed = open_requests * longest[1]
+        prompts = _by_url(metrics, "prompt_tokens", own, own.prompt, (start, end, slack), allowed)
     if own.counts_tokens:
         allowed = open_requests * longest[0]
         tokens = _together(metrics, "generation_tokens", own, own.tokens, (start, end, slack), allowed)
