@@ -8,6 +8,7 @@ from probe_ext.measure.table_rows import DEADLINE_COLUMNS
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, profile_of_run
 from probe_ext.verdict.checks.equal_failures import equal_failures
 from probe_ext.verdict.checks.other_load import unjudged_users
+from probe_ext.verdict.checks.outage import outage
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import diagnose
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import facts_of
@@ -66,7 +67,8 @@ class _Estimated:
     metrics: Metrics
     views: Mapping[Reasoning, _View]
     overall: CapacityEstimate
-    equal_failures: Finding
+    left_out: tuple[Finding, ...]
+    """why replies are left out of the estimate"""
 
 
 def judge(
@@ -78,14 +80,14 @@ def judge(
     lack becomes a finding; nothing raises.
     """
     mode: Reasoning = reasoning or profile.reasoning
-    evidence = replace(evidence, replies=with_generation(evidence))
-    run = _estimate(evidence, profile, mode)
-    assignment, metrics, overall, view = run.assignment, run.metrics, run.overall, run.views[mode]
-    evidence = _without_foreign_deadlines(evidence, profile)
+    evidence = _without_foreign_deadlines(replace(evidence, replies=with_generation(evidence)), profile)
+    estimated = _estimate(evidence, profile, mode)
+    assignment, metrics, overall = estimated.assignment, estimated.metrics, estimated.overall
+    view = estimated.views[mode]
     levels = level_results(evidence, JudgedRun(assignment, view.graded, view.estimates), metrics)
     arms = arms_of(evidence.replies, view.graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
-    checked = run_checks(evidence, levels, metrics, overall, run.equal_failures, view.graded)
+    checked = run_checks(evidence, levels, metrics, overall, estimated.left_out, view.graded)
     findings = (*checked, *cold_user_checks(arms, cold))
     facts = facts_of(evidence, levels, metrics, findings, profile.users.served_share)
     diagnosis = diagnose(facts)
@@ -121,7 +123,7 @@ def judge(
         contradictions=overall.contradictions,
         disturbed=overall.disturbed,
         groups=overall.groups,
-        reasoning=ByReasoning(mode, run.views["shown"].mode, run.views["hidden"].mode),
+        reasoning=ByReasoning(mode, estimated.views["shown"].mode, estimated.views["hidden"].mode),
         profile=profile.model_dump(mode="json"),
         findings=findings,
         diagnosis=diagnosis,
@@ -135,11 +137,11 @@ def _estimate(evidence: Evidence, profile: SloProfile, mode: Reasoning) -> _Esti
     sent, metrics = sent_at(evidence), usable_metrics(read_metrics(evidence.server))
     assignment = assign_levels(evidence, sent)
     assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))
-    unexplained = equal_failures(evidence)
-    left_out = client_faults(evidence.replies) | unexplained.mask
+    unexplained, down = equal_failures(evidence), outage(evidence)
+    left_out = client_faults(evidence.replies) | unexplained.mask | down.mask
     views = {name: _view(evidence, profile, name, assignment, sent, left_out) for name in REASONINGS}
     overall = _with_shared_trait(views[mode], evidence, profile, assignment, sent, left_out)
-    return _Estimated(assignment, metrics, views, overall, unexplained.finding)
+    return _Estimated(assignment, metrics, views, overall, (unexplained.finding, down.finding))
 
 
 def _view(

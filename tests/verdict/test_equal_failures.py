@@ -103,7 +103,6 @@ def test_a_refused_key_is_said_in_the_servers_words() -> None:
         (GATEWAY, False),
         ({"outcome": Outcome.HTTP_ERROR, "status": 500, "message": "HTTP 500"}, False),
         ({"outcome": Outcome.HTTP_ERROR, "status": 408, "message": "HTTP 408"}, False),
-        ({"outcome": Outcome.CONNECT_FAILED, "status": None, "message": "Connection refused"}, False),
         ({"outcome": Outcome.CUT, "status": 200, "message": "the connection closed in mid-reply"}, False),
     ],
     ids=lambda value: str(value.get("message")) if isinstance(value, dict) else None,

@@ -1,8 +1,8 @@
-"""Do replies stream, one token at a time or in bursts, and what makes the bursts?
+"""Do replies stream, one token at a time or in bursts, and who makes the bursts?
 
 The kernel stamps bytes on arrival. Events with the same stamp came together over the network: something between, or
 the server, sent them together. Events with different stamps that we read together were held up here. What counts as
-together, and which setting fixes it, is decided as in the report of a run.
+together, and which setting mends it, is what the report of a run goes by.
 """
 
 from collections.abc import Sequence
@@ -85,7 +85,7 @@ def _bundled(seen: _Arrivals, named: Sequence[str], figures: Figures) -> CheckRe
         return _at_once(seen, named, figures)
     per_arrival = seen.events / seen.arrivals
     if per_arrival >= _BURST_EVENTS and (seen.spacing or 0.0) >= _FELT_BURST_S:
-        return _in_bursts(seen, per_arrival, named, figures)
+        return _bursts(seen, per_arrival, named, figures)
     return None
 
 
@@ -108,7 +108,7 @@ def _unanswered(samples: Sequence[Answered]) -> CheckResult:
     if not samples:
         return CheckResult("streaming", Status.UNKNOWN, "No reply to judge.")
     why = next((sample.message for sample in samples if sample.message), samples[0].outcome)
-    return CheckResult("streaming", Status.PROBLEM, f"Requests fail: {why}.", "Fix that first.")
+    return CheckResult("streaming", Status.PROBLEM, f"Requests fail: {why}.", "Mend that first.")
 
 
 def _arrivals(replies: Sequence[Answered]) -> _Arrivals:
@@ -151,16 +151,12 @@ def _at_once(seen: _Arrivals, named: Sequence[str], figures: Figures) -> CheckRe
     return CheckResult("streaming", status, told, proxy_advice(named), figures)
 
 
-def _in_bursts(seen: _Arrivals, per_arrival: float, named: Sequence[str], figures: Figures) -> CheckResult:
+def _bursts(seen: _Arrivals, per_arrival: float, named: Sequence[str], figures: Figures) -> CheckResult:
     burst = f"{things(seen.events, 'token event')} came in {things(seen.arrivals, 'burst')}, on average "
     burst += f"{formats.decimals(per_arrival)} together, {formats.seconds(seen.spacing)} apart"
     if not seen.stamped or seen.late > _LATE_READ_S:
-        why = (
-            f"this machine read them {formats.seconds(seen.late)} late"
-            if seen.stamped
-            else "the kernel does not timestamp them"
-        )
-        told = f"{burst}. What holds them back is unknown: {why}."
+        why = f"this machine read them {formats.seconds(seen.late)} late" if seen.stamped else "nothing stamps them"
+        told = f"{burst}. Who holds them back cannot be told: {why}."
         return CheckResult("streaming", Status.WARN, told, "Repeat it from a less busy machine.", figures)
     proxies = known_proxies(named)
     who = f"{listed(proxies)} may hold" if proxies else "the server, or something in front of it, holds"
@@ -170,8 +166,8 @@ def _in_bursts(seen: _Arrivals, per_arrival: float, named: Sequence[str], figure
 
 def _several_tokens(seen: _Arrivals, figures: Figures) -> CheckResult:
     share = seen.tokens / seen.events
-    evidence = f"{formats.decimals(share)} tokens in each event: the server sends several at a time, so the gaps "
-    evidence += "between them are unknown."
+    evidence = f"{formats.decimals(share)} tokens in each event: the server sends several at a time, so gaps between "
+    evidence += "them are not seen."
     advice = f"{SERVER_SETTINGS} Leave it if your users get text like this too."
     return CheckResult("streaming", Status.WARN, evidence, advice, figures)
 

@@ -11,7 +11,7 @@ from probe_ext.verdict.evidence.columns import numbers, texts
 from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping
 from probe_ext.verdict.grading.held_back import uncounted
-from probe_ext.verdict.phrasing.formats import count, percent
+from probe_ext.verdict.phrasing.formats import count, decimals, percent
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.values.finding import Finding
 
@@ -117,7 +117,7 @@ def _prompts(replies: Columns) -> Finding:
     if not wrong.mean() > MAX_CONTRADICTING_SHARE:
         return Finding("prompt_lengths", "pass", False, f"The median prompt has {lengths}.")
     why = f"{things(int(wrong.sum()), 'prompt')} differ from the intended length: the median has {lengths}"
-    why += f" ({ratio:.1f} times as many). The server's count is used."
+    why += f" ({decimals(ratio)} times as many). The server's count is used."
     if ratio > 1:
         advice = (
             "A gateway or chat template adds a long system prompt, or counts differently: first words take longer than "
