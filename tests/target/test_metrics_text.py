@@ -171,3 +171,10 @@ def test_any_near_miss_is_parsed_or_rejected(text):
 def test_no_catastrophic_backtracking():
     hostile = "a{" + 'x="' * 20_000 + "\n" + "a{" + "x" * 50_000 + "\n"
     assert isinstance(parse(hostile, frozenset({"a"})), Unreadable)
+
+
+@pytest.mark.parametrize("body", ["\ufeffa 3\n", "\ufeffa 3\n".encode()])
+def test_a_byte_order_mark_costs_no_sample(body: str | bytes) -> None:
+    page = parse(body, frozenset({"a"}))
+    assert isinstance(page, Page)
+    assert [sample.value for sample in page.samples] == [3]
