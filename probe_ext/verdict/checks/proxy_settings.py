@@ -17,6 +17,7 @@ _SETTINGS = {
     "azure api management": 'Azure API Management: `buffer-response="false"` in `forward-request`',
     "microsoft-iis": "IIS: `responseBufferLimit` 0 in the proxy settings",
     "openresty": "OpenResty: `proxy_buffering off;`, and no body filter that collects",
+    "lighttpd": "lighttpd: `server.stream-response-body = 2`",
     "apisix": "APISIX: the `proxy-buffering` plugin with `disable_proxy_buffering`",
 }
 _COMMON = ("nginx", "haproxy", "caddy")
