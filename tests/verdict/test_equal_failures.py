@@ -81,6 +81,7 @@ def test_every_output_has_the_servers_words_and_the_option() -> None:
     for text in shown:
         assert "Unknown parameter: 'foo'" in text
         assert "--body" in text
+    assert shown_page.invalid_because == [], "the first sentence says all of it"
 
 
 def test_a_refused_key_is_said_in_the_servers_words() -> None:

@@ -73,7 +73,7 @@ class Page:
     answer: Answer
     interval: str
     invalid_because: Sequence[ShownFinding]
-    """findings that invalidate the run"""
+    """findings that invalidate the run, without those that the answer says already"""
     doubts: Sequence[tuple[str, str]]
     """title and meaning of what makes the answer doubtful"""
     stack: Stack
@@ -113,15 +113,15 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
     """Build the page of one judged run."""
     levels = capacity["levels"]
     no_server = provenance.why_no_server(evidence.manifest)
-    findings = read(capacity["findings"])
+    findings, shown = read(capacity["findings"]), _answer(capacity)
     command = (capacity["next_command"] or "").split()
     return Page(
         title=f"{capitalised(capacity['sentence'])} {provenance.model(evidence.manifest)}",
         badge=_badge(capacity["verdict"]),
         facts=provenance.facts(evidence.manifest, profile, levels),
-        answer=_answer(capacity),
+        answer=shown,
         interval=answer_context.interval(capacity),
-        invalid_because=[f for f in findings if f.kind == "bad"],
+        invalid_because=[f for f in findings if f.kind == "bad" and not _is_said(f, shown.before)],
         doubts=answer_context.doubts(capacity),
         stack=level_chart.levels(levels, profile.users.served_share, _marks(capacity)),
         picture_notes=[note for note in (answer_context.proven(capacity), _cache_note(capacity)) if note],
@@ -152,6 +152,11 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
 def _badge(verdict: str) -> Badge:
     badges = {"valid": ("✓", "valid run"), "invalid": ("✗", "invalid run"), "unproven": ("?", "capacity not proven")}
     return Badge(verdict, *badges[verdict])
+
+
+def _is_said(finding: ShownFinding, sentence: str) -> bool:
+    """Tell whether a sentence has all of a finding: what happened, and what helps."""
+    return all(text.rstrip(".") in sentence for text in (finding.title, finding.why, finding.advice))
 
 
 def _answer(capacity: Capacity) -> Answer:
