@@ -1,6 +1,9 @@
 """Mutated replies of the catalogue: no crash, no hang, and no complete reply out of a broken one."""
 
+import json
 import random
+from collections.abc import Iterator
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,6 +33,59 @@ GARBAGE = [
 
 
 HARMLESS = [b'data: {"choices":[\n\n', b"data: 3\n\n", b": note\n\n", b"data: ping\n\n"]
+ODD_VALUES = [
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1.5,
+        1e308,
+        2**70,
+        "",
+        "null",
+        "stop",
+        "429",
+        [],
+        {},
+        [None],
+        [[]],
+        [{}],
+        {"a": 1},
+        "\ud83d",
+    ),
+    *({"text": None}, {"content": [{"text": {"value": "x"}}]}, ["a", {"type": "thinking", "thinking": ["b"]}]),
+    *({"error": None}, {"code": {}}, [1, 2], {"0": {"delta": {"content": "q"}}}),
+]
+KNOWN_KEYS = [
+    *(
+        "error",
+        "usage",
+        "choices",
+        "delta",
+        "message",
+        "content",
+        "index",
+        "finish_reason",
+        "type",
+        "text",
+        "reasoning",
+    ),
+    *(
+        "thinking",
+        "tool_calls",
+        "function",
+        "arguments",
+        "role",
+        "meta",
+        "timings",
+        "usageMetadata",
+        "response",
+        "output",
+    ),
+    *("item", "status", "code", "stop_reason", "token_ids", "refusal", "audio", "extra_content", "eval_count", "ret"),
+]
 
 
 def parsed(entry: Entry, reads: list[bytes], ending: Outcome | None = None) -> Reply | None:
@@ -61,6 +117,39 @@ def mutated(rng: random.Random, body: list[bytes]) -> list[bytes]:
         else:
             parts[which : which + 1] = [parts[which][:at], parts[which][at:]]
     return parts
+
+
+def containers(value: Any) -> Iterator[Any]:
+    """Yield every object and list in a JSON value that has something in it."""
+    if isinstance(value, dict | list) and value:
+        yield value
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from containers(child)
+
+
+def with_odd_values(rng: random.Random, part: bytes) -> bytes:
+    """Replace values of an event, or add keys, by what no server should send there."""
+    before, mark, data = part.partition(b"data: {")
+    try:
+        event = json.loads(b"{" + data)
+    except ValueError:
+        return part
+    for _ in range(rng.randrange(1, 3)):
+        chosen = rng.choice(list(containers(event)) or [event])
+        if isinstance(chosen, list):
+            chosen[rng.randrange(len(chosen))] = rng.choice(ODD_VALUES)
+        else:
+            chosen[rng.choice([*chosen, *KNOWN_KEYS])] = rng.choice(ODD_VALUES)
+    return before + mark[:-1] + json.dumps(event).encode() + b"\n\n"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(CATALOGUE), st.integers(0, 2**32))
+def test_no_odd_value_crashes_and_both_decoders_agree(entry: Entry, seed: int) -> None:
+    rng = random.Random(seed)
+    body = [with_odd_values(rng, part) if rng.random() < 0.4 else part for part in entry.body]
+    slow, fast = read_both_ways(entry, entry.chunks(body), batch=rng.choice([2, 5, 1000]))
+    assert fast == slow
 
 
 @settings(max_examples=400, deadline=None)
