@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import given, settings
@@ -137,9 +138,9 @@ def with_odd_values(rng: random.Random, part: bytes) -> bytes:
     for _ in range(rng.randrange(1, 3)):
         chosen = rng.choice(list(containers(event)) or [event])
         if isinstance(chosen, list):
-            chosen[rng.randrange(len(chosen))] = rng.choice(ODD_VALUES)
+            chosen[rng.randrange(len(chosen))] = deepcopy(rng.choice(ODD_VALUES))
         else:
-            chosen[rng.choice([*chosen, *KNOWN_KEYS])] = rng.choice(ODD_VALUES)
+            chosen[rng.choice(rng.choice([list(chosen), list(chosen), KNOWN_KEYS]))] = deepcopy(rng.choice(ODD_VALUES))
     return before + mark[:-1] + json.dumps(event).encode() + b"\n\n"
 
 
