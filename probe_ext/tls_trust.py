@@ -4,8 +4,10 @@ Trusted are the system's authorities (or those of OpenSSL's own variables `SSL_C
 `REQUESTS_CA_BUNDLE`, and those of `--tls-ca`. What a key file contains, and its passphrase, are in no message.
 """
 
+import errno
 import os
 import ssl
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ AUTHORITIES_VARIABLE = "REQUESTS_CA_BUNDLE"
 """custom certificate authorities, in the variable that `requests` reads"""
 PASSPHRASE_VARIABLE = "PROBE_TLS_KEY_PASSPHRASE"  # noqa: S105 - the variable's name, not a passphrase
 
+_MAX_PEM_BYTES = 20_000_000  # all public authorities of the world take less than one
 _EXPIRED, _NOT_YET_VALID = {10}, {9}
 _UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}  # X509_V_ERR_…: self-signed, or an issuer that cannot be found
 _OTHER_NAME = {62, 64}
@@ -103,11 +106,21 @@ def _identify(context: ssl.SSLContext, cert: str, key: str | None) -> None:
 
 def _load(name: str, path: str, load: Callable[[], None], wanted: str) -> None:
     try:
+        _check_file(path)
         load()
     except ssl.SSLError:
         raise TlsFileError(f"{name} {path}: does not contain {wanted}") from None
     except OSError as error:
         raise TlsFileError(f"{name} {path}: {(error.strerror or 'not readable').lower()}") from None
+
+
+def _check_file(path: str) -> None:
+    """OSError for what OpenSSL would read for ever, as a pipe or a device. A directory is left to who reads it."""
+    about = Path(path).stat()
+    if not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    if stat.S_ISREG(about.st_mode) and about.st_size > _MAX_PEM_BYTES:
+        raise OSError(errno.EFBIG, f"larger than {_MAX_PEM_BYTES / 1e6:.0f} MB", path)
 
 
 def why_refused(error: BaseException) -> str | None:

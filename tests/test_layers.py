@@ -1,10 +1,12 @@
 """The import contracts and the single clock hold, and a planted violation of each rule is reported."""
 
+import ast
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -150,3 +152,22 @@ def test_nothing_imports_data_or_tests() -> None:
     assert result.returncode == 0, result.stdout
     wrong = re.compile(r"^\s*(from|import) (locustfiles|configs|reports|tests)\b", re.MULTILINE)
     assert not [path for path in (ROOT / "probe_ext").rglob("*.py") if wrong.search(path.read_text("utf-8"))]
+
+
+MAX_FILES_IN_FOLDER, MAX_FUNCTION_LINES = 15, 60
+MODULES = [path for path in (ROOT / "probe_ext").rglob("*.py") if path.name != "__init__.py"]
+
+
+def test_folders_are_small_and_every_module_has_a_name_of_its_own() -> None:
+    assert not [n for n in Counter(path.parent for path in MODULES).items() if n[1] > MAX_FILES_IN_FOLDER]
+    assert not [n for n in Counter(path.name for path in MODULES).items() if n[1] > 1]
+
+
+def test_functions_are_short() -> None:
+    functions = (
+        (path.name, node.name, (node.end_lineno or 0) - node.lineno + 1)
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    assert not [function for function in functions if function[2] > MAX_FUNCTION_LINES]

@@ -14,6 +14,8 @@ from probe_ext.settings.secrets import api_key, secret_headers
 from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.server_identity import OK, Getter, identify
 
+_OBEYS_IGNORE_EOS = {"vllm", "sglang", "llama.cpp"}
+
 
 @dataclass(frozen=True)
 class KnownServer:
@@ -65,6 +67,11 @@ class KnownServer:
     def cache(self) -> dict[str, Any]:
         """Configuration of the KV cache (`target.metrics.cache_config`); empty if the server does not say."""
         return self.entries[0]["cache"] or {}
+
+    @property
+    def exact_length(self) -> dict[str, Any]:
+        """Body fields that make a reply exactly as long as `max_tokens`; empty where servers may refuse them."""
+        return {"ignore_eos": True} if self.kind in _OBEYS_IGNORE_EOS else {}
 
     @property
     def metrics_error(self) -> str | None:

@@ -76,6 +76,10 @@ class Answered:
     """whether the kernel stamped what was received"""
     lags: tuple[float, ...]
     """seconds from the kernel's receipt to our read, per read"""
+    delivery: str | None
+    """one of `DELIVERIES`; None without an answer"""
+    via: str | None
+    """software that the head names, the nearest first"""
 
     @property
     def ok(self) -> bool:
@@ -250,6 +254,8 @@ def answered(reply: Reply, headers: Mapping[str, str], *, reused: bool, connecti
         reads=reply.reads,
         stamped=connection.stamped,
         lags=tuple(reply.lags),
+        delivery=reply.delivery,
+        via=reply.via,
     )
 
 

@@ -9,7 +9,8 @@ from probe_ext.settings.secrets import API_KEY_VARIABLE
 
 def start_problem(server: KnownServer, options: Options) -> str | None:
     """Return why no run can start, in one line that names the option; None if the server can be tried."""
-    return models_problem(server, options) or context_problem(server, options)
+    too_long = context_problem(server, options)
+    return models_problem(server, options) or (f"{too_long}; lower one of them" if too_long else None)
 
 
 def models_problem(server: KnownServer, options: Options) -> str | None:
@@ -23,14 +24,12 @@ def models_problem(server: KnownServer, options: Options) -> str | None:
 
 
 def context_problem(server: KnownServer, options: Options) -> str | None:
-    """Return that the planned prompt and reply do not fit the context; None if they do, or if it is unknown."""
+    """Say that the planned prompt and reply do not fit the context; None if they do, or if it is unknown."""
     limit = server.max_model_len
     if not limit or options.input_tokens + options.max_tokens <= limit:
         return None
     asked = f"--input-tokens {options.input_tokens} and --max-tokens {options.max_tokens}"
-    return (
-        f"{asked}: together more than the {limit} tokens of {server.model}'s context at {server.url}; lower one of them"
-    )
+    return f"{asked}: together more than the {limit} tokens of {server.model}'s context at {server.url}"
 
 
 def _hint(why: str) -> str:

@@ -4,10 +4,12 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 
+import orjson
+
 from probe_ext.client.api.api_event import BadEventError, Event, ServerError
 from probe_ext.client.api.json_text import leading_object, load_json
 from probe_ext.client.api.openai_api import parse_event
-from probe_ext.client.api.server_errors import error_in_text, parse_error
+from probe_ext.client.api.server_errors import error_in_text, page_title, parse_error, without_tags
 from probe_ext.client.wire.sse import SseParser
 
 
@@ -51,6 +53,8 @@ def parse_document(body: bytes) -> tuple[Sequence[Event], str | None]:
     try:
         return [parse_event(body)], None
     except BadEventError as problem:
+        if chunks := _listed_objects(body):
+            return [parse_event(chunk) for chunk in chunks], None
         try:
             lines = body.split(b"\n", _MAX_DOCUMENTS)
             if len(lines) > _MAX_DOCUMENTS:
@@ -59,6 +63,19 @@ def parse_document(body: bytes) -> tuple[Sequence[Event], str | None]:
         except BadEventError:
             error = parse_error(leading_object(body))
             return ([Event([], None, error)], None) if error else ([], str(problem))
+
+
+def _listed_objects(body: bytes) -> list[bytes]:
+    """Return the objects of a body that is a JSON array of them, as some gateways end a stream; none if it is not."""
+    if body.lstrip(_INSIGNIFICANT)[:1] != b"[":
+        return []
+    try:
+        items = load_json(body)
+    except BadEventError:
+        return []
+    if not isinstance(items, list) or len(items) > _MAX_DOCUMENTS or not all(isinstance(i, dict) for i in items):
+        return []
+    return [orjson.dumps(item) for item in items]
 
 
 def error_in_body(body: bytes, *, certain: bool = False) -> ServerError | None:
@@ -75,4 +92,6 @@ def error_in_body(body: bytes, *, certain: bool = False) -> ServerError | None:
         except BadEventError:
             content = leading_object(body)
         return parse_error(content[0] if isinstance(content, list) and content else content)
-    return None if form is BodyForm.PAGE else error_in_text(body, certain=certain)
+    if form is BodyForm.PAGE:
+        return None if page_title(body) else error_in_text(without_tags(body), certain=certain)
+    return error_in_text(body, certain=certain)

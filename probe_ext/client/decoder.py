@@ -23,14 +23,23 @@ from probe_ext.measure.timeline import TokenEvents
 
 _MIN_READS_FOR_RUNS = 4
 """with fewer reads, searching them together costs more than reading each"""
-_DONE = re.compile(rb"\s*\"?\[?\s*done\s*\]?\"?[;.,]?\s*", re.IGNORECASE)
+_DONE = re.compile(
+    rb"\s*\"?(?:\[*\s*done\s*\]*|\[\s*(?:end|eos|eof|stop|finish|finished|complete|completed)\s*\]"
+    rb"|<\|?(?:done|end|eos|endoftext|im_end)\|?>)\"?[;.,]?\s*",
+    re.IGNORECASE,
+)
 _HEARTBEAT = re.compile(rb"\s*(?:null|true|ping|\"ping\"|heartbeat|keep-?alive|\{\}|\[\]|:.*)\s*", re.IGNORECASE)
+_TAGS = r"(?:seed:)?(?:think|thinking|thought|thoughts|reasoning)"
 _REASONING_BEGINS = re.compile(
-    r"\s*(?:<(?:think|thinking|thought|thoughts|reasoning)>|\[THINK\]|◁think▷|<\|channel\|>analysis<\|message\|>)"
+    rf"\s*(?:<{_TAGS}>|\[THINK\]|◁think▷|<\|channel\|>analysis<\|message\|>|<\|(?:begin_of_thought|START_THINKING"
+    r"|inner_prefix|think)\|>|<\|channel>thought\n|<unused94>(?:thought)?|Here(?:'s| is) my thought process:)"
 )
 _REASONING_ENDS = re.compile(
-    r"</(?:think|thinking|thought|thoughts|reasoning)>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>"
+    rf"</{_TAGS}>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>|<\|(?:end_of_thought|END_THINKING|inner_suffix"
+    r"|/think)\|>|<channel\|>|<unused95>|Here(?:'s| is) my response:"
 )
+"""of the models' own templates, where no reasoning parser removes them"""
+_OPENINGS = ("<", "[", "◁", "H")
 _MIN_TEXTS_WITH_REPEATS = 2
 _MIN_GROWTHS = 2
 _MIN_REPEATED_LENGTH = 4
@@ -130,9 +139,9 @@ class Choice:
     def separate_inline_reasoning(self) -> None:
         """Move reasoning that the content holds between tags, as from servers without a reasoning parser."""
         opening = next((text for text in self.text if text.strip()), "")
-        if opening.lstrip()[:1] not in ("<", "[", "◁") and "</think>" not in self.text:
-            return
         content = "".join(self.text)
+        if opening.lstrip()[:1] not in _OPENINGS and "</think>" not in content:
+            return
         begins, ends = _REASONING_BEGINS.match(content), _REASONING_ENDS.search(content)
         if begins is None and (ends is None or ends[0] != "</think>" or any(self.reasoning)):
             return  # no reasoning, or the server separates it itself and the text mentions the tag

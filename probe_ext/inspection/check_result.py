@@ -12,11 +12,11 @@ class Status(StrEnum):
 
     OK = "ok"
     WARN = "warn"
-    """worth mending: a run works, but takes longer, or its report can say less"""
+    """worth fixing: a run works, but takes longer, or its report can say less"""
     PROBLEM = "problem"
     """a run would fail or mislead"""
     UNKNOWN = "unknown"
-    """could not be told, for the reason in the evidence"""
+    """could not be determined, for the reason in the evidence"""
 
 
 TITLES: dict[str, str] = {
@@ -64,6 +64,6 @@ class CheckResult:
         return TITLES[self.id]
 
     @property
-    def to_mend(self) -> bool:
+    def needs_fix(self) -> bool:
         """Whether something should be changed before a run."""
         return self.status in (Status.WARN, Status.PROBLEM)

@@ -21,8 +21,8 @@ def machine_findings(plan: PlannedRun, options: Options, *, processes: int = 1, 
 
 
 def lines_to_print(findings: Sequence[CheckResult]) -> list[str]:
-    """Return what is to be mended, one line each."""
-    return [one_line(finding) for finding in findings if finding.to_mend]
+    """Return what needs fixing, one line each."""
+    return [one_line(finding) for finding in findings if finding.needs_fix]
 
 
 def one_line(finding: CheckResult) -> str:

@@ -2,10 +2,16 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from probe_ext.access.scenario import find_locustfile, scenario_defaults
+from probe_ext.exit_codes import ExitCode
+from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Options, read_options
+
+T = TypeVar("T")
 
 
 def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
@@ -18,6 +24,20 @@ def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
         else:
             text = f"{option.help} [{option.default}]" if option.default else option.help
             parser.add_argument(option.flag, metavar=option.metavar, help=text.replace("%", "%%"))
+
+
+def read_value(flag: str, text: str, reader: Callable[[str], T]) -> T:
+    """Return the value of an option of this command alone. SettingsError if it is invalid."""
+    try:
+        return reader(text)
+    except ValueError as error:
+        raise SettingsError(f"{flag} {text}: {error}") from error
+
+
+def usage_error(error: SettingsError) -> ExitCode:
+    """Print why these options cannot be used; the URL is an argument here, `--host` in a run."""
+    print(f"probe: {str(error).replace('--host', 'URL', 1)}", file=sys.stderr)  # noqa: T201 - command output
+    return ExitCode.USAGE
 
 
 def options_of(given: argparse.Namespace, names: Sequence[str], scenario: str | None = None) -> Options:

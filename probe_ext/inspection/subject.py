@@ -1,6 +1,6 @@
 """What the checks of a server share: how to ask it, the run to come, and a few replies that all of them may read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,6 @@ from probe_ext.target.metrics.catalogue import Reading, read_page
 from probe_ext.target.metrics.metrics_text import Unreadable
 from probe_ext.target.metrics.poller import SLOW_PAGE_TIMEOUT_S
 
-_KNOW_IGNORE_EOS = {"vllm", "sglang", "llama.cpp"}
 _RESERVE_TOKENS = 64
 """of the context, for the chat template"""
 
@@ -69,18 +68,13 @@ class Subject:
         return max(0.0, self.deadline - clock.monotonic())
 
     @property
-    def exact_length(self) -> Mapping[str, Any]:
-        """Body fields that make a reply exactly as long as `max_tokens`; empty where servers may refuse them."""
-        return {"ignore_eos": True} if self.server.kind in _KNOW_IGNORE_EOS else {}
-
-    @property
     def answers(self) -> list[Answered]:
         """The samples that were answered."""
         return [sample for sample in self.samples if sample.ok]
 
     def question(self, tokens: int, max_tokens: int, **more: Any) -> Question:
         """Return a question with a new prompt of about `tokens`, and a reply of `max_tokens` if the server allows."""
-        return Question(self.prompt(tokens), max_tokens, parameters=self.exact_length, **more)
+        return Question(self.prompt(tokens), max_tokens, parameters=self.server.exact_length, **more)
 
     def prompt(self, tokens: int) -> Prompt:
         """Return a prompt of about this many tokens that nobody sent before."""

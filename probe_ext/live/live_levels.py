@@ -84,7 +84,7 @@ class LevelNow:
 
     @property
     def is_judged(self) -> bool:
-        """Whether its replies answer to this run's load, and not to that of others."""
+        """Whether its replies reflect this run's load, and not that of others."""
         return self.others is None or not self.others.too_much
 
     @property

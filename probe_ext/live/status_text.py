@@ -30,7 +30,7 @@ def headline(now: Now | None, estimate: CapacityEstimate | None) -> Headline:
     if now is None or not now.users:
         return Headline("", "No users.")
     if all_failed(now):
-        return Headline(_all_replies(now), " failed.", "bad")
+        return Headline(_all_replies(now), f" failed: {_reason(now)}", "bad")
     if not now.replies:
         return Headline("", f"{plurals.people(now.users)}, no replies yet.")
     return _so_far(estimate) or Headline("", "Too early to say.")
@@ -68,6 +68,12 @@ def all_failed(now: Now) -> str:
     return f"{every[:1].lower()}{every[1:]} failed: {now.failure}"
 
 
+def _reason(now: Now) -> str:
+    """Return the server's own words, and the option that helps if there is one."""
+    words = f"{(now.failure or '').rstrip('.')}."
+    return f"{words} {now.advice}" if now.advice else words
+
+
 def _all_replies(now: Now) -> str:
     return "The only reply" if now.replies == 1 else f"All {now.replies:,} replies"
 
@@ -84,9 +90,8 @@ def progress(now: Now | None, position: str) -> str:
     """Say how the current level is doing, or when measuring starts, or why replies fail."""
     if now is None or not now.users:
         return ""
-    if now.failure:
-        failed = "" if all_failed(now) else f"{plurals.things(now.failed, 'reply', 'replies')} failed. "
-        return f"{failed}{now.failure}" + (f". {now.advice}" if now.advice else "")
+    if now.failure and not all_failed(now):  # which the headline says
+        return f"{plurals.things(now.failed, 'reply', 'replies')} failed. {_reason(now)}"
     step = f"{plurals.capitalised(position)}. " if position else ""
     return step + _measuring(now)
 

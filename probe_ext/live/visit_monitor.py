@@ -123,7 +123,7 @@ class VisitMonitor:
         return estimate(visits, self._criteria, critical=self._critical)
 
     def is_judged(self, span: Span, now: float) -> bool:
-        """Whether a visit's replies answer to this run's load, and not to that of others."""
+        """Whether a visit's replies reflect this run's load, and not that of others."""
         share = self.others(span, now)
         return share is None or not share.too_much
 

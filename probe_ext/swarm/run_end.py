@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import gevent
+from gevent.event import Event
 from gevent.pool import Group
 
 from probe_ext.exit_codes import ExitCode
@@ -115,7 +116,10 @@ class RunEnd:
         if self._final is None:
             self._final = gevent.spawn(self._finish, exit_code)
         code: int = self._final.get()
-        if code != exit_code:
+        if gevent.getcurrent() is not gevent.get_hub().parent:  # a signal's, where SystemExit would print a traceback
+            exit_main(code)
+            Event().wait()  # the main greenlet ends the process
+        elif code != exit_code:
             raise SystemExit(code)
 
     def _finish(self, locust_code: int) -> int:
@@ -125,6 +129,8 @@ class RunEnd:
         run, code = self._coordinator.run, 0
         if self._headless and run is not None and not run.options.no_report:
             code = make_report(run.directory, run.options.header_env)
+            if code < 0 or code == ExitCode.INTERRUPTED:  # the signal reached the report's process too
+                print_line(f"the report was interrupted; `probe report {run.directory}` makes it from what was kept")
         if run is not None and (unwritten := run.collector.unwritten):
             lost = ", ".join(f"{things(lines, 'line')} of {name}" for name, lines in unwritten.items())
             print_line(f"--out {run.directory}: the disk did not take {lost}")

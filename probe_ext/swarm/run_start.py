@@ -85,11 +85,11 @@ class RunStart:
             self._quit(self._report_refusal(self._prepared))
         if proof := proof_line(self._prepared):
             print_line(proof)
-        self._print_what_to_mend(self._prepared)
+        self._print_what_to_fix(self._prepared)
         self._attach_shape(options.plan)
         self._phase.enter(Phase.PREPARED)
 
-    def _print_what_to_mend(self, prepared: PreparedRun) -> None:
+    def _print_what_to_fix(self, prepared: PreparedRun) -> None:
         """Print the limits of this machine that the plan exceeds, and what is wrong with the warm-up's first reply."""
         given, options = self._environment.parsed_options, prepared.options
         processes = max(1, given.processes or 1)

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_KIND_KEYS = ("type", "model_type", "mode", "task", "pipeline_tag", "kind", "category")
+_KIND_KEYS = ("type", "model_type", "mode", "task", "pipeline_tag", "kind", "category", "family", "model_family")
 _OTHER_KIND = re.compile(
     r"embed|rerank|classif|reward|score|pooling|feature.?extraction|sentence.?similarity|moderation|transcri|speech"
-    r"|audio|whisper|\basr\b|\btts\b|image|video|diffusion|ocr|segmentation|detection|guard",
+    r"|^(?:nomic-)?bert$|audio|whisper|\basr\b|\btts\b|image|video|diffusion|ocr|segmentation|detection|guard",
     re.IGNORECASE,
 )
 _CHAT_KIND = re.compile(
@@ -17,16 +17,25 @@ _OTHER_NAME = re.compile(
     r"embed|rerank|cross-encoder|whisper|\btts\b|text-to-speech|speech-to|\basr\b|parakeet|canary-|kokoro|piper-|bark\b"
     r"|moderation|dall-?e|gpt-image|stable-?diffusion|sdxl|\bsd-?[0-9]|\bflux\b|\bclip\b|siglip|\bblip\b|colbert|colpali"
     r"|\bbge\b|\be5\b|\bgte\b|minilm|mpnet|sentence-t|splade|nomic-bert|jina-clip|reward|-prm\b|\bimagen\b|\bveo\b|sora"
-    r"|wav2vec|seamless|musicgen|llama-?guard|shieldgemma|prompt-?guard|transcri|realtime|\bocr\b",
+    r"|\bvoyage-|-image\b|\bimage-(?:edit|gen)|\b[ti]2[vi]\b|wav2vec|seamless|musicgen|llama-?guard|shieldgemma|prompt-?guard|transcri|realtime|\bocr\b",
     re.IGNORECASE,
 )
+_ABILITY_KEYS = (
+    *("capabilities", "supported_endpoint_types", "supported_endpoints", "endpoints", "supported_generation_methods"),
+    *("supportedGenerationMethods", "tasks", "supported_tasks", "tags"),
+)
+_NESTED_KEYS = ("model_info", "details", "info", "meta", "metadata")
 _CHAT_ABILITIES = ("completion_chat", "chat_completion", "chat_completions", "chat", "completion", "text_generation")
 
 
 def can_chat(entry: Mapping[str, Any]) -> bool:
     """Return whether an entry of `/v1/models` looks like a model that generates text: by what it says, else by name."""
     said = _by_kind(entry)
-    said = _by_abilities(entry.get("capabilities")) if said is None else said
+    for key in _ABILITY_KEYS:
+        said = _by_abilities(entry.get(key)) if said is None else said
+    for key in _NESTED_KEYS:
+        nested = entry.get(key)
+        said = _by_kind(nested) if said is None and isinstance(nested, Mapping) else said
     said = _by_modalities(entry.get("architecture")) if said is None else said
     return not _OTHER_NAME.search(str(entry.get("id", "")).replace("_", "-")) if said is None else said
 

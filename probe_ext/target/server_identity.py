@@ -81,7 +81,10 @@ def models(host: str, fetcher: Getter) -> tuple[Model, ...] | Failed:
     if not isinstance(listed, list):
         what = "an HTML page instead of" if _HTML.match(answer.body) else "not"
         return Failed(f"/v1/models: {what} a list of models", body=answer.body)
-    return tuple(_model(entry) for entry in listed if isinstance(entry, dict) and _is_name(entry.get("id")))
+    usable = tuple(_model(entry) for entry in listed if isinstance(entry, dict) and _is_name(entry.get("id")))
+    if listed and not usable:
+        return Failed(f"/v1/models: no model has a name of 1 to {_MAX_NAME_LENGTH} printable characters")
+    return usable
 
 
 def _is_name(value: object) -> bool:

@@ -1,6 +1,6 @@
 """Judge a run: evidence and an SLO profile in, the judgement out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -8,6 +8,7 @@ from probe_ext.measure.table_rows import DEADLINE_COLUMNS
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, profile_of_run
 from probe_ext.verdict.checks.equal_failures import equal_failures
 from probe_ext.verdict.checks.other_load import unjudged_users
+from probe_ext.verdict.checks.outage import outage
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import diagnose
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import facts_of
@@ -25,16 +26,20 @@ from probe_ext.verdict.results.gpu_use import gpu_use
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
+from probe_ext.verdict.server.generation import with_generation
 from probe_ext.verdict.server.others import others_by_level
 from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.pause_summary import pauses
 from probe_ext.verdict.server.server_series import Metrics, read_metrics, usable_metrics
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
+from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.judgement import ByReasoning, Judgement, Mode
+from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.pause_types import Pauses
+from probe_ext.verdict.values.ruling_types import Diagnosis
 from probe_ext.verdict.wording.early_end import ALL_WITH_OTHERS, why_nothing
 from probe_ext.verdict.wording.headline import Context, answer
-from probe_ext.verdict.wording.next_run import next_command, next_measurement, next_step
+from probe_ext.verdict.wording.next_run import NextMeasurement, next_command, next_measurement, next_step
 
 NOTHING_GIVEN = Given()
 MAX_CRITICAL = 10.0
@@ -54,6 +59,18 @@ class _View:
         return Mode(overall.served_users, overall.bracket, self.estimates.first_limit)
 
 
+@dataclass(frozen=True)
+class _Estimated:
+    """The levels of a run, and what the estimator says of them."""
+
+    assignment: LevelAssignment
+    metrics: Metrics
+    views: Mapping[Reasoning, _View]
+    overall: CapacityEstimate
+    left_out: tuple[Finding, ...]
+    """why replies are left out of the estimate"""
+
+
 def judge(
     evidence: Evidence, profile: SloProfile, *, reasoning: Reasoning | None = None, given: Given = NOTHING_GIVEN
 ) -> Judgement:
@@ -63,19 +80,14 @@ def judge(
     lack becomes a finding; nothing raises.
     """
     mode: Reasoning = reasoning or profile.reasoning
-    sent = sent_at(evidence)
-    assignment, metrics = assign_levels(evidence, sent), usable_metrics(read_metrics(evidence.server))
-    assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))
-    unexplained = equal_failures(evidence)
-    left_out = client_faults(evidence.replies) | unexplained.mask
-    views = {name: _view(evidence, profile, name, assignment, sent, left_out) for name in REASONINGS}
-    view = views[mode]
-    overall = _with_shared_trait(view, evidence, profile, assignment, sent, left_out)
-    evidence = _without_foreign_deadlines(evidence, profile)
+    evidence = _without_foreign_deadlines(replace(evidence, replies=with_generation(evidence)), profile)
+    estimated = _estimate(evidence, profile, mode)
+    assignment, metrics, overall = estimated.assignment, estimated.metrics, estimated.overall
+    view = estimated.views[mode]
     levels = level_results(evidence, JudgedRun(assignment, view.graded, view.estimates), metrics)
     arms = arms_of(evidence.replies, view.graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
-    checked = run_checks(evidence, levels, metrics, overall, unexplained.finding, view.graded)
+    checked = run_checks(evidence, levels, metrics, overall, estimated.left_out, view.graded)
     findings = (*checked, *cold_user_checks(arms, cold))
     facts = facts_of(evidence, levels, metrics, findings, profile.users.served_share)
     diagnosis = diagnose(facts)
@@ -84,28 +96,18 @@ def judge(
     undisturbed = tuple(level for level in levels if level.judged)
     at = at_capacity(evidence, asked_at(evidence.replies, profile), undisturbed, proven)
     team_size = team(at, given.think_time)
-    first_limit = view.estimates.first_limit
     more = None if verdict == "invalid" else next_measurement(evidence.manifest, overall, criteria_of(profile))
-    context = Context(
-        first_limit=first_limit,
-        needed_share=view.estimates.limit,
-        findings=findings,
-        bounds=diagnosis.bounds,
-        why_no_level=ALL_WITH_OTHERS if levels and not undisturbed else why_nothing(evidence.manifest),
-        next_measurement=more,
-        unjudged=unjudged_users(levels),
-    )
-    said = answer(overall, context)
+    in_words = answer(overall, _context(evidence, view.estimates, levels, findings, diagnosis, more))
     return Judgement(
         verdict=verdict,
-        sentence=said.sentence,
-        answer=said,
+        sentence=in_words.sentence,
+        answer=in_words,
         served_users=overall.served_users,
         estimate=overall.estimate,
         interval=overall.interval,
         bracket=overall.bracket,
         suggestion=overall.suggestion,
-        breaks_first=first_limit,
+        breaks_first=view.estimates.first_limit,
         levels=levels,
         dimensions=dimension_results(view.estimates),
         cold_user=cold,
@@ -121,14 +123,25 @@ def judge(
         contradictions=overall.contradictions,
         disturbed=overall.disturbed,
         groups=overall.groups,
-        reasoning=ByReasoning(mode, views["shown"].mode, views["hidden"].mode),
+        reasoning=ByReasoning(mode, estimated.views["shown"].mode, estimated.views["hidden"].mode),
         profile=profile.model_dump(mode="json"),
         findings=findings,
         diagnosis=diagnosis,
         kv_headroom=facts.headroom,
-        replies=len(sent),
+        replies=len(assignment.level_of),
         replies_outside=int((assignment.level_of < 0).sum()),
     )
+
+
+def _estimate(evidence: Evidence, profile: SloProfile, mode: Reasoning) -> _Estimated:
+    sent, metrics = sent_at(evidence), usable_metrics(read_metrics(evidence.server))
+    assignment = assign_levels(evidence, sent)
+    assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))
+    unexplained, down = equal_failures(evidence), outage(evidence)
+    left_out = client_faults(evidence.replies) | unexplained.mask | down.mask
+    views = {name: _view(evidence, profile, name, assignment, sent, left_out) for name in REASONINGS}
+    overall = _with_shared_trait(views[mode], evidence, profile, assignment, sent, left_out)
+    return _Estimated(assignment, metrics, views, overall, (unexplained.finding, down.finding))
 
 
 def _view(
@@ -143,6 +156,27 @@ def _view(
     critical = number(mapping(mapping(evidence.manifest.get("plan")).get("search")), "critical")
     critical = critical if critical is not None and 1 <= critical <= MAX_CRITICAL else None
     return _View(graded, estimate_dimensions(assignment, graded, sent, left_out, profile, critical))
+
+
+def _context(
+    evidence: Evidence,
+    estimates: DimensionEstimates,
+    levels: Sequence[LevelResult],
+    findings: Sequence[Finding],
+    diagnosis: Diagnosis,
+    more: NextMeasurement | None,
+) -> Context:
+    """Return what the sentence needs besides the estimate."""
+    all_with_others = levels and not any(level.judged for level in levels)
+    return Context(
+        first_limit=estimates.first_limit,
+        needed_share=estimates.limit,
+        findings=findings,
+        bounds=diagnosis.bounds,
+        why_no_level=ALL_WITH_OTHERS if all_with_others else why_nothing(evidence.manifest),
+        next_measurement=more,
+        unjudged=unjudged_users(levels),
+    )
 
 
 def _with_shared_trait(

@@ -11,7 +11,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 
-from scripts.hostile.tricks import PATIENCE_S, RUDE, TRICKS, Write, page
+from scripts.hostile.tricks import HONEST, PATIENCE_S, RUDE, TRICKS, Write, page
 
 _ASKED = re.compile(rb"trick=([a-z ]+) id=([0-9a-f]+)")
 _SERIES = 20_000
@@ -70,6 +70,8 @@ class Hostile:
             kind = kinds[sum(self.control.values()) % len(kinds)]
             self.control[kind] += 1
             return await _metrics(kind, self.control[kind], write)
+        elif path.endswith(b"/chat/completions"):  # before the run, probe asks of its own accord: let it start
+            await write(HONEST)
         else:
             await write(page(b"404 " + b"\x1b[31m", RUDE.encode()))
         return True

@@ -3,12 +3,12 @@
 python -m scripts.hostile.soak --minutes 60 --out reports/runs/soak-hostile
 
 Each request names its trick and carries an id, so three counts can be compared for every trick: the ids that the server
-got, the rows of requests.csv, and the outcomes that such a reply may have. Memory is sampled every ten seconds, and its
-growth fitted to the medians of five minutes each.
+got, the rows of requests.csv, and the outcomes that such a reply may have. Memory is sampled every ten seconds and
+judged as memory.py says.
 
 Writes OUT/soak.csv (second, process, MiB, CPU seconds) and OUT/soak.json, and prints a summary. The exit code is 1 if
-a count or an outcome differs, if a process grew faster than --most MiB per hour over the second half, if no reply ended
-for a minute, if the end took longer than --end seconds, or if the API key is in any file.
+a count or an outcome differs, if a process's memory grew, if no reply ended for a minute, if the end took longer than
+--end seconds, or if the API key is in any file.
 """
 
 import argparse
@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.measure.outcome import Outcome
+from scripts.hostile.memory import judge_memory
 from scripts.hostile.tricks import NOT_CONNECTED, TRICKS
-from scripts.swarm.soak import Sample, growth
+from scripts.swarm.soak import Sample
 from scripts.swarm.usage import usage
 from tests.attacks.stranger import say_everything, stranger
 
@@ -37,7 +38,6 @@ HERE = Path(__file__).parent
 PROBE = Path(sys.executable).with_name("probe")
 WORKERS = 2
 SAMPLE_INTERVAL_S = 10.0
-MEDIAN_OF_S = 300.0
 MAX_QUIET_S = 60.0
 LIMITS = ("--timeout-connect", "3s", "--timeout-first", "3s", "--timeout-gap", "2s", "--timeout-total", "6s")
 
@@ -60,7 +60,6 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60, help="duration of the run [60]")
     parser.add_argument("--users", type=int, default=16, help="number of users [16]")
     parser.add_argument("--think", type=float, default=4.0, help="seconds between a user's requests [4]")
-    parser.add_argument("--most", type=float, default=30.0, help="maximum growth of a process, in MiB per hour [30]")
     parser.add_argument("--end", type=float, default=60.0, help="maximum seconds from the run time to the report [60]")
     parser.add_argument("--out", type=Path, default=Path("reports/runs/soak-hostile"), help="run directory")
     args = parser.parse_args()
@@ -74,12 +73,11 @@ def main() -> int:
     faults += [f"exit code {code}"] * bool(code)
     faults += [f"no reply ended for {course.quiet:.0f} s"] * (course.quiet > MAX_QUIET_S)
     faults += [f"the end took {took - 60 * args.minutes:.0f} s"] * (took - 60 * args.minutes > args.end + 60)
-    faults += [
-        f"{name} grew by {p['per_hour']} MiB/h" for name, p in summary["processes"].items() if p["per_hour"] > args.most
-    ]
+    memory, grown = judge_memory(course.samples)
+    faults += grown
     faults += [f"the key is in {path.name}" for path in args.out.rglob("*") if key.encode() in path.read_bytes()]
     faults += ["the key is in the output"] * (key in said)
-    summary = {"minutes": args.minutes, "seconds": round(took), "faults": faults, **summary}
+    summary = {"minutes": args.minutes, "seconds": round(took), "faults": faults, **summary, "memory": memory}
     (args.out / "soak.json").write_text(json.dumps(summary, indent=1) + "\n")
     print(said[-3000:])
     print(json.dumps(summary, indent=1))
@@ -187,17 +185,8 @@ def _compare(out: Path, fired: dict[str, Any], course: Course) -> tuple[dict[str
         "metrics_tricks": fired["control"],
         "stranger_spoke": course.heard,
         "longest_quiet_seconds": round(course.quiet),
-        "processes": growth(_medians(course.samples)),
     }
     return summary, faults
-
-
-def _medians(samples: list[Sample]) -> list[Sample]:
-    """Return each process's median of every five minutes: a reply of 16 MiB is no growth."""
-    spans: dict[tuple[str, int], list[Sample]] = defaultdict(list)
-    for sample in samples:
-        spans[sample[1], int(sample[0] // MEDIAN_OF_S)].append(sample)
-    return [sorted(span, key=lambda each: each[2])[len(span) // 2] for span in spans.values()]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

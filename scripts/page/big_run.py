@@ -35,7 +35,7 @@ def build(run: Path, *, users: int, replies: int, seconds: float = 3600.0, engin
     users_by_level = [max(1, round(users * (level + 1) / LEVELS)) for level in range(LEVELS)]
     cycle = max(sum(users_by_level) * hold / replies, 1.6)
     frame = _replies(users_by_level, hold, cycle, rng)
-    frame[list(columns(ReplyRow))].to_csv(run / "requests.csv", index=False, float_format="%.6f")
+    frame.reindex(columns=list(columns(ReplyRow))).to_csv(run / "requests.csv", index=False, float_format="%.6f")
     _gaps(frame).to_csv(run / "gaps.csv", index=False, float_format="%.6f")
     _users(users_by_level, seconds).to_csv(run / "users.csv", index=False)
     _server(users_by_level, frame, engines, rng).to_csv(run / "server.csv", index=False, float_format="%.4f")
@@ -91,9 +91,8 @@ def _add_timings(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 def _gaps(frame: pd.DataFrame) -> pd.DataFrame:
     paused = frame[frame["longest_gap"] >= PAUSE_S]
     start = paused["gap_start"]
-    return pd.DataFrame({"reply_id": paused["reply_id"], "start": start, "end": start + PAUSE_S, "tokens_before": 20})[
-        list(columns(GapRow))
-    ]
+    gaps = pd.DataFrame({"reply_id": paused["reply_id"], "start": start, "end": start + PAUSE_S, "tokens_before": 20})
+    return gaps.reindex(columns=list(columns(GapRow)))
 
 
 def _users(users_by_level: list[int], seconds: float) -> pd.DataFrame:
@@ -129,7 +128,7 @@ def _server(users_by_level: list[int], frame: pd.DataFrame, engines: int, rng: n
                 "width": 0.01,
             }
             parts.append(pd.DataFrame(sample))
-    return pd.concat(parts).sort_values("t", kind="stable")[list(columns(ServerRow))]
+    return pd.concat(parts).sort_values("t", kind="stable").reindex(columns=list(columns(ServerRow)))
 
 
 def _sketches(run: Path, frame: pd.DataFrame, seconds: float, rng: np.random.Generator) -> None:

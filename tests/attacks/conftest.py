@@ -27,8 +27,8 @@ def figures(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     sent: list[int] = []
     served = Sim.served
 
-    def noted(server: Sim) -> int:
-        sent.append(served(server))
+    def noted(server: Sim, run: Path) -> int:
+        sent.append(served(server, run))
         return sent[-1]
 
     monkeypatch.setattr(Sim, "served", noted)

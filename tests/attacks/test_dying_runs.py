@@ -1,4 +1,8 @@
-"""Runs whose server, network, terminal or workers die: nothing hangs, and every request is in the tables."""
+"""Runs whose server, network, terminal or workers die: nothing hangs, and every request is in the tables.
+
+What must not be waited for never ends here, so that a run that ends at all (`finished` is patient, not endless) has not
+waited for it. No test asserts a time: the machine may be busy.
+"""
 
 import contextlib
 import os
@@ -61,10 +65,8 @@ def test_metrics_that_drip_their_headers_do_not_hold_the_end(tmp_path: Path) -> 
     out = tmp_path / "run"
     with sim() as server, listening(drip) as metrics:
         process = start(a_run(server.url, out, *USERS, "-t", "8s", "--metrics-url", f"{metrics}/metrics"))
-        began = time.monotonic()  # noqa: TID251
         run = finished(process, out)
-        assert time.monotonic() - began < 45  # noqa: TID251
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=1)
     assert run.code == 0
     assert len(run.rows()) == fired
@@ -72,9 +74,7 @@ def test_metrics_that_drip_their_headers_do_not_hold_the_end(tmp_path: Path) -> 
 
 def test_models_that_drip_their_headers_do_not_hold_the_start(tmp_path: Path) -> None:
     with listening(drip) as server:
-        began = time.monotonic()  # noqa: TID251
         run = finished(start(a_run(server, tmp_path / "run", *USERS, "-t", "8s", "--timeout-connect", "1s")), tmp_path)
-        assert time.monotonic() - began < 45  # noqa: TID251
     assert run.code == 2
     assert "timed out" in run.said
 
@@ -88,12 +88,11 @@ def test_a_second_interrupt_ends_everything_within_seconds(tmp_path: Path) -> No
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(2)
         os.killpg(process.pid, signal.SIGINT)
-        began = time.monotonic()  # noqa: TID251
         run = finished(process, out)
-        assert time.monotonic() - began < 25  # noqa: TID251
-        fired = server.served()
+        fired = server.served(run.directory)
     assert run.code == 130
     assert run.manifest["end_reason"] == "interrupted"
+    assert "ended_by_us" in {row["outcome"] for row in run.rows()}  # --drain was not waited for
     assert len(run.rows()) == fired
 
 
@@ -133,7 +132,7 @@ def test_closing_the_terminal_ends_the_run_in_order(tmp_path: Path) -> None:
         wait_for(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, "the master's end")
         run = finished(subprocess.Popen(["true"], text=True, stdout=subprocess.PIPE), out)
         before = replies(out)
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=2)
     assert run.manifest["end_reason"] == "terminated"
     assert len(run.rows()) == fired == before
@@ -156,7 +155,7 @@ def test_force_into_a_live_run_is_refused_and_harms_nothing(tmp_path: Path) -> N
         assert "a run is still going on in it" in second.said
         first.send_signal(signal.SIGTERM)
         run = finished(first, out)
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=1)
     assert run.code == 0
     assert len(run.rows()) == fired
@@ -193,7 +192,7 @@ def test_a_worker_with_several_processes_leaves_nobody_behind(tmp_path: Path, nu
             with pytest.raises(ProcessLookupError):
                 os.kill(int(child), 0)
         run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=2, least=3)
     assert len(run.rows()) == fired
     end(parent)

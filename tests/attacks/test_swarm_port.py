@@ -1,13 +1,23 @@
 """Nothing that a stranger sends to the master's port ends a run, expels a worker or changes a figure."""
 
+import contextlib
 import os
+import random
+import socket
 import subprocess
+import threading
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+import msgpack
 import pytest
 
-from tests.attacks.stranger import say_everything, stranger
+from probe_ext import __version__
+from probe_ext.swarm.link import messages
+from tests.attacks.stranger import Stranger, say_everything, stranger
+from tests.attacks.wrong_messages import refused, wrong
 from tests.e2e.conftest import BIN, wait_for
 from tests.e2e.test_endings import check_accounts
 from tests.faults.conftest import sim, swarm
@@ -33,7 +43,7 @@ def test_strangers_change_nothing(tmp_path: Path, token: str) -> None:
                 time.sleep(1.0)
         it.wait_for_replies(4)  # still listening, to the end of the attack and after
         done = it.finish()
-        fired = server.served()
+        fired = server.served(done.directory)
     check_accounts(done, nodes=1)
     assert done.code == 0
     assert done.manifest["end_reason"] == "run_time"
@@ -63,12 +73,95 @@ def test_whoever_only_says_that_it_is_ready_gets_no_users(tmp_path: Path) -> Non
             peer.say("client_ready", "2.47.0")
             it.wait_for_replies(4)
         done = it.finish()
-        fired = server.served()
+        fired = server.served(done.directory)
     check_accounts(done, nodes=2)
     assert done.code == 0
     assert len(done.rows()) == fired
     assert max(int(row["users"]) for row in done.rows("users.csv")) == 4
     assert done.manifest["end_reason"] == "run_time"
+
+
+def _say_all(peer: Stranger, said: Iterable[tuple[str, Any]], most: int, name: str | None = None) -> None:
+    """Say a random choice of messages, slowly enough that the master reads them, and stay a live worker meanwhile."""
+    chosen = list(said)
+    random.Random(3).shuffle(chosen)
+    for n, (kind, data) in enumerate(chosen[:most]):
+        if n % 100 == 0:
+            time.sleep(0.05)
+            peer.say("heartbeat", {"state": "running", "current_cpu_usage": 1.0})
+        try:
+            peer.say(kind, data, name)
+        except (OverflowError, ValueError):
+            continue  # msgpack cannot say it
+
+
+def test_no_message_of_a_wrong_type_or_size_reaches_anything(tmp_path: Path) -> None:
+    """From strangers, in a worker's name, and from a second connection of one, before the run and during it."""
+    with sim() as server, swarm(server.url, tmp_path / "run", *LONGER, expect=2) as it:
+        it.join()
+        with stranger(it.port) as peer:
+            _say_all(peer, wrong("r", "stranger"), 1500)
+        it.join()
+        it.wait_for_replies(4)
+        run, workers = it.manifest()["run_id"], [worker["id"] for worker in it.manifest()["workers"]]
+        with stranger(it.port) as peer, stranger(it.port, workers[0]) as twin:
+            for name in ("stranger", *workers):
+                _say_all(peer, wrong(run, name), 1500, name)
+            _say_all(twin, wrong(run, workers[0]), 200)
+        it.wait_for_replies(4)
+        done = it.finish()
+        fired = server.served(done.directory)
+    check_accounts(done, nodes=2)
+    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
+    assert len(done.rows()) == fired
+    assert {row["outcome"] for row in done.rows()} == {"complete"}
+    assert "could not be handled" not in done.said
+    assert "\x1b" not in done.said
+
+
+def test_an_admitted_worker_speaks_for_nobody_else_and_only_in_shape(tmp_path: Path) -> None:
+    """It joins as ours do, then speaks in the others' names, and in its own with every wrong type and size."""
+    with sim() as server, swarm(server.url, tmp_path / "run", *LONGER, expect=1) as it:
+        it.join()
+        it.wait_for_replies(4)
+        run, honest = it.manifest()["run_id"], it.manifest()["workers"][0]["id"]
+        with stranger(it.port, "rogue_1") as peer:
+            peer.say("client_ready", "2.47.0")
+            assert _is_admitted(peer)
+            _say_all(peer, wrong(run, honest), 1500, honest)
+            _say_all(peer, refused(run, "rogue_1"), 1500)
+            peer.say("client_stopped")
+            peer.say("quit")
+        it.wait_for_replies(4)
+        done = it.finish()
+        fired = server.served(done.directory)
+    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
+    assert len(done.rows()) == fired
+    assert {row["worker"] for row in done.rows()} == {honest}
+    kept = next(worker for worker in done.manifest["workers"] if worker["id"] == honest)
+    assert kept["last_word"]
+    assert kept["started"] == kept["rows"] == fired
+    (found,) = (one for one in done.manifest["findings"] if one["check"] == "messages")
+    assert "is in another worker's name" in found["why"]
+    assert "has an invalid content" in found["why"]
+    assert "could not be handled" not in done.said
+
+
+def _is_admitted(peer: Stranger) -> bool:
+    """Answer pings as a worker does, until the master announces the run."""
+    for _ in range(200):
+        frame = peer.hear(0.5)
+        if frame is None or not frame.startswith(b"\x93"):
+            continue
+        kind, data, _ = msgpack.loads(frame, strict_map_key=False)
+        if kind == messages.PING:
+            now = time.monotonic()  # noqa: TID251
+            clock = {"t": data["t"], "mono": now, "clock": "", "host": "h"}
+            peer.say(messages.PONG, {**clock, "version": __version__, "key": False})
+            peer.say("heartbeat", {"state": "ready", "current_cpu_usage": 1.0})
+        if kind == messages.BEGIN:
+            return True
+    return False
 
 
 def test_a_stranger_without_the_token_joins_nothing(tmp_path: Path) -> None:
@@ -92,11 +185,113 @@ def test_a_stranger_without_the_token_joins_nothing(tmp_path: Path) -> None:
             assert "Traceback" not in said
         it.join(env={**os.environ, **secret})
         done = it.finish()
-        fired = server.served()
+        fired = server.served(done.directory)
     check_accounts(done, nodes=1, least=4)
     assert done.code == 0
     assert len(done.rows()) == fired
     assert TOKEN not in "".join(path.read_text() for path in (tmp_path / "run").iterdir())
+
+
+def test_a_recorded_connection_of_a_worker_says_nothing_again(tmp_path: Path) -> None:
+    """Every byte that a worker sent, its proof of the token and sealed frames included, is sent again many times."""
+    secret = {"PROBE_SWARM_TOKEN": TOKEN}
+    with sim() as server, swarm(server.url, tmp_path / "run", *LONGER, expect=1, env=secret) as it:
+        with recording(it.port) as (port, recorded):
+            command = [str(BIN / "probe"), "worker", "--master-host", "127.0.0.1", "--master-port", port]
+            it.workers.append(
+                subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env={**os.environ, **secret})
+            )
+            it.wait_for_replies(6)
+            before = bytes(recorded)
+            assert b"\x00probe1a" in before  # the answer with the proof
+            assert before.count(b"\x00probe1s") > 5
+            for _ in range(20):
+                with socket.create_connection(("127.0.0.1", int(it.port))) as thief:
+                    thief.sendall(before)
+                    time.sleep(0.1)
+            it.wait_for_replies(6)
+            done = it.finish()
+        fired = server.served(done.directory)
+    check_accounts(done, nodes=1)
+    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
+    assert len(done.rows()) == fired
+    assert {row["outcome"] for row in done.rows()} == {"complete"}
+    assert TOKEN.encode() not in before
+    assert b"LLM" in before  # it is authenticated, not secret: the recording is of real messages
+
+
+@contextlib.contextmanager
+def recording(port: str) -> Iterator[tuple[str, bytearray]]:
+    """A relay to a port: its own port, and what came through it in that direction."""
+    recorded, listener = bytearray(), socket.create_server(("127.0.0.1", 0))
+
+    def relay(source: socket.socket, to: socket.socket, record: bytearray | None) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if record is not None:
+                    record += data
+                to.sendall(data)
+        with contextlib.suppress(OSError):
+            to.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                try:
+                    far = socket.create_connection(("127.0.0.1", int(port)))
+                except OSError:  # the master does not listen yet: the worker tries again
+                    near.close()
+                    continue
+                threading.Thread(target=relay, args=(near, far, recorded), daemon=True).start()
+                threading.Thread(target=relay, args=(far, near, None), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield str(listener.getsockname()[1]), recorded
+    finally:
+        listener.close()
+
+
+def test_a_flood_of_names_costs_no_user_and_little_memory(tmp_path: Path) -> None:
+    """Thousands of peers, each with a name and a connection of its own, ask to join, before the run and during it."""
+    with sim() as server, swarm(server.url, tmp_path / "run", *LONGER, expect=1) as it:
+        wait_for(lambda: f"127.0.0.1:{it.port} " in _listening(), "the master's port")
+        _flood(int(it.port), 1500)
+        it.join()
+        it.wait_for_replies(4)
+        before = _resident_mib(it.process.pid)
+        for _ in range(4):
+            _flood(int(it.port), 1500)
+        it.wait_for_replies(4)
+        grown = _resident_mib(it.process.pid) - before
+        done = it.finish()
+        fired = server.served(done.directory)
+    check_accounts(done, nodes=1)
+    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
+    assert len(done.rows()) == fired
+    assert {row["outcome"] for row in done.rows()} == {"complete"}
+    assert max(int(row["users"]) for row in done.rows("users.csv")) == 4
+    assert grown < 100
+    assert len(done.said) < 20_000
+
+
+def _flood(port: int, names: int) -> None:
+    """Join in this many names, a hundred at a time."""
+    for first in range(0, names, 100):
+        peers = [Stranger(str(port), f"flood_{first + n}") for n in range(100)]
+        for peer in peers:
+            peer.say("locustfile", {"version": "2.47.0"})
+            peer.say("client_ready", "2.47.0")
+            peer.say(messages.HELLO)
+        time.sleep(0.2)
+        for peer in peers:
+            peer.close()
+
+
+def _resident_mib(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def test_a_worker_with_a_token_obeys_no_master_without(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """One TLS configuration for the load and for control requests: whom both trust, and what they say if TLS fails."""
 
+import os
 import shutil
 import socket
 import ssl
@@ -209,6 +210,22 @@ def test_wrong_files_are_refused_in_one_line(
     with pytest.raises(TlsFileError, match=r"^[^\n]+$") as refused:
         client_context(TlsSettings(**settings))  # type: ignore[arg-type]
     assert why in str(refused.value)
+
+
+@pytest.mark.parametrize("option", ["ca", "cert", "key"])
+@pytest.mark.parametrize("special", ["pipe", "device", "hole"])
+def test_special_and_huge_files_are_not_read(files: Path, tmp_path: Path, option: str, special: str) -> None:
+    file = tmp_path / special
+    if special == "pipe":
+        os.mkfifo(file)
+    elif special == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.touch()
+        os.truncate(file, 10**12)
+    given = {"cert": path(files, "client.pem"), option: str(file)} if option == "key" else {option: str(file)}
+    with pytest.raises(TlsFileError, match=rf"^--tls-\S+ {file}: (not a regular file|larger than 20 mb)$"):
+        client_context(TlsSettings(**given))
 
 
 def test_a_passphrase_comes_from_the_environment_and_is_in_no_message(

@@ -101,6 +101,32 @@ def test_signal_during_the_report_keeps_one_report_and_the_gates_code(sim: str, 
     run = finished(process, out)
     assert run.code == 1, run.said
     assert run.said.count("report: ") == 1, run.said
+    assert "SystemExit" not in run.said
+
+
+def test_a_signal_to_the_reports_process_too_says_how_to_make_it(sim: str, tmp_path: Path) -> None:
+    """As Ctrl-C does in a terminal: run and report get it alike."""
+    out = tmp_path / "run"
+    command = [argument for argument in locust(sim, out, "-u", "2", "-t", "300s") if argument != "--no-report"]
+    process = start(command)
+    wait_for(lambda: replies(out) >= 1, "a reply")
+    process.send_signal(signal.SIGINT)
+    wait_for(lambda: _report_of(process.pid), "the report's process")
+    for pid in (_report_of(process.pid), process.pid):
+        os.kill(pid, signal.SIGINT)
+    run = finished(process, out)
+    assert run.code == 130, run.said
+    assert f"`probe report {out}` makes it" in run.said
+    assert "Traceback" not in run.said
+    assert len(run.rows()) == sum(worker["started"] for worker in run.manifest["workers"])
+
+
+def _report_of(pid: int) -> int:
+    """The process that makes a run's report; 0 if there is none."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        if b"probe_ext\0report" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    return 0
 
 
 def test_levels_end_the_run_and_are_in_users_csv(sim: str, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.conftest import BIN, PATIENCE, locust
 
 BRIEF = ("--levels", "2", "--hold", "1s", "--settle", "0s", "--min-replies", "1", "--warm-up", "off", "--drain", "0s")
@@ -173,6 +175,7 @@ def test_a_server_that_answers_nothing_ends_the_run_with_a_report(tmp_path: Path
     assert "gate: at least 1 user served: unproven" in ended.stdout
 
 
+@pytest.mark.long
 def test_plain_locust_ends_likewise(tmp_path: Path) -> None:
     with gateway(lambda _: (403, "not for you")) as server:
         ended = run(*locust(server.url, tmp_path / "run", "-u", "2", "-r", "2", "-t", "2s"))
@@ -191,6 +194,7 @@ def test_a_key_that_is_revoked_during_the_run_spoils_it(tmp_path: Path) -> None:
     assert "--header-env" in first_line.replace("\\", "")
 
 
+@pytest.mark.long
 def test_a_missing_variable_is_named_before_any_request(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with gateway(lambda _: None) as server:

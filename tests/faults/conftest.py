@@ -31,11 +31,12 @@ class Sim:
     truth: Path
     process: subprocess.Popen[str]
 
-    def served(self) -> int:
-        """Stop the server, and return how many requests it recorded."""
+    def served(self, run: Path) -> int:
+        """Stop the server, and return how many of the requests that it recorded are of this run, not from before it."""
         end(self.process)
-        lines = [json.loads(line) for line in self.truth.read_text().splitlines()]
-        return len({line["id"] for line in lines if "id" in line})
+        start, *lines = [json.loads(line) for line in self.truth.read_text().splitlines()]
+        since = json.loads((run / "run.json").read_text())["started_unix"] - start["epoch"] + start["monotonic"]
+        return len({line["id"] for line in lines if "id" in line and line["arrival"] >= since})
 
 
 @contextlib.contextmanager

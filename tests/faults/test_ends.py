@@ -64,7 +64,7 @@ def test_counts_injected_faults(reason: str, tmp_path: Path, tell: Callable[...,
     out = tmp_path / "run"
     with sim("--speed", SLOW) as server:
         run = ENDS[reason](server.url, out)
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=2)
     rows = run.rows()
     outcomes = Counter(row["outcome"] for row in rows)

@@ -66,7 +66,7 @@ def test_network_lost_for_good(
         wait_for(lambda: own.read_text().count("\n") >= before + 6, "rows that it cannot send")
         it.workers[1].kill()
         run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     rows = len(run.rows())
     files = [str(path) for pattern in ("requests-*.csv", "gaps-*.csv") for path in away.rglob(pattern)]
     assert main(["merge", str(out), *files]) == 0
@@ -103,7 +103,7 @@ def test_network_lost_for_ten_seconds(namespace: str, tmp_path: Path, tell: Call
         _ip("link", "set", link, "up")
         wait_for(lambda: all(until for w in it.manifest()["workers"] for _, until in w["away"]), "it to be back")
         run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=2)
     assert len(run.rows()) == fired
     back = next(w for w in run.manifest["workers"] if w["away"])

@@ -30,11 +30,11 @@ def test_server_restart_in_mid_level(tmp_path: Path, tell: Tell) -> None:
         it.join()
         it.join()
         it.wait_for_replies(8)
-        served = before.served()
+        served = before.served(out)
         it.wait_for_replies(3)  # refused requests
         with sim(port=before.url.rpartition(":")[2]) as after:
             run = it.finish()
-            served += after.served()
+            served += after.served(run.directory)
     check_accounts(run, nodes=2)
     outcomes = Counter(row["outcome"] for row in run.rows())
     cut, refused = outcomes["cut"] + outcomes["stream_error"], outcomes["connect_failed"] + outcomes["rejected"]
@@ -60,7 +60,7 @@ def test_hanging_metrics(tmp_path: Path, tell: Tell) -> None:
             it.join()
             it.join()
             run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=2)
     assert len(run.rows()) == fired
     said = findings(out)["server_metrics"].why
@@ -105,7 +105,7 @@ def test_masters_disk_full_for_a_while(small: Path, tmp_path: Path, tell: Tell) 
         assert replies(out) <= stuck + 12
         filler.unlink()
         run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=2)
     assert len(run.rows()) == fired
     said = [one["why"] for one in run.manifest["findings"] if one["check"] == "disk"]
@@ -125,7 +125,7 @@ def test_workers_disk_full(small: Path, tmp_path: Path, tell: Tell, monkeypatch:
         wait_for(lambda: next(small.rglob("requests-*.csv"), None), "its own rows")
         _fill(small)
         run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=2)
     assert len(run.rows()) == fired
     said = findings(out)["worker_disk"].why

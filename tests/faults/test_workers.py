@@ -38,7 +38,7 @@ def test_kill_9(tmp_path: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> 
         it.wait_for_replies(1)
         os.kill(child, signal.SIGKILL)
         run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     lost = next(w for w in run.manifest["workers"] if not w["last_word"])
     rows = run.rows()
     started = sum(w["started"] for w in run.manifest["workers"])
@@ -78,7 +78,7 @@ def test_sigstop_for_ten_seconds(tmp_path: Path, tell: Tell) -> None:
         time.sleep(10)
         hung.send_signal(signal.SIGCONT)
         run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=2)
     assert len(run.rows()) == fired
     ((since, until),) = next(w["away"] for w in run.manifest["workers"] if w["away"])
@@ -108,7 +108,7 @@ def test_late_join(tmp_path: Path, tell: Tell) -> None:
         wait_for(lambda: [w["rows"] > 3 for w in it.manifest()["workers"]] == [True, True], "replies of both")
         it.process.send_signal(signal.SIGINT)
         run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=2)
     assert len(run.rows()) == fired
     workers = {row["worker"] for row in run.rows()}
@@ -133,7 +133,7 @@ def test_every_worker_killed(tmp_path: Path, tell: Tell) -> None:
         for worker in it.workers:
             worker.send_signal(signal.SIGKILL)
         run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     rows = frames.load(out).replies["reply_id"]  # with the workers' backups, which are in the same directory here
     assert run.manifest["end_reason"] == "workers_lost"
     assert "lost contact with the last worker" in run.said
@@ -156,7 +156,7 @@ def test_ctrl_c_on_each_worker_in_turn(tmp_path: Path, tell: Tell) -> None:
         it.wait_for_replies(4)
         it.workers[1].send_signal(signal.SIGINT)
         run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=2)
     assert len(run.rows()) == fired
     assert run.manifest["end_reason"] == "workers_left"
@@ -183,7 +183,7 @@ def test_worker_without_the_masters_api_key(tmp_path: Path, tell: Tell) -> None:
         assert not out.joinpath("requests.csv").exists()  # the master still waits for its second
         it.join(env=key)
         run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=2)
     assert {row["outcome"] for row in run.rows()} <= {"complete", "ended_by_us"}
     assert len(run.rows()) == fired
@@ -215,7 +215,7 @@ def test_worker_of_another_version(tmp_path: Path, tell: Tell) -> None:
         it.wait_for_replies(6)
         it.process.send_signal(signal.SIGINT)
         run = it.finish()
-        fired = server.served()
+        fired = server.served(run.directory)
     assert refused.returncode == 2
     assert "this worker is probe-ext 9.9.9, the master" in said
     assert "runs probe-ext 9.9.9, this master" in run.said
@@ -253,7 +253,7 @@ def test_stepped_wall_clock_on_a_worker(tmp_path: Path, tell: Tell) -> None:
             run = it.finish()
         finally:
             end(worker)
-        fired = server.served()
+        fired = server.served(run.directory)
     check_accounts(run, nodes=1)
     assert len(run.rows()) == fired
     sent = [float(row["sent"]) for row in run.rows()]

@@ -52,6 +52,8 @@ def reply(*at: float, **changes: Any) -> Answered:
         "reads": len(at),
         "stamped": True,
         "lags": (0.0001,) * len(at),
+        "delivery": "stream",
+        "via": None,
         **changes,
     }
     values["headers"] = MappingProxyType(values["headers"])

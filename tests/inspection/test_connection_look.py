@@ -85,8 +85,8 @@ def test_https_to_a_plain_port() -> None:
     ],
 )
 def test_what_a_failed_handshake_means(why: str, said: str, advice: str) -> None:
-    evidence, mended = tls_failure(target_and_key("https://server")[0], why)
-    assert (said in evidence, advice in mended) == (True, True)
+    evidence, fix = tls_failure(target_and_key("https://server")[0], why)
+    assert (said in evidence, advice in fix) == (True, True)
 
 
 def test_round_trip() -> None:

@@ -13,7 +13,7 @@ from probe_ext import cli
 from probe_ext.inspection.check_result import TITLES, CheckResult, Status
 from probe_ext.inspection.doctor import examine as examining
 from probe_ext.inspection.doctor.examination_output import as_json, html, sentence
-from probe_ext.inspection.doctor.examine import Examination, examine, exit_code_of, to_mend
+from probe_ext.inspection.doctor.examine import Examination, examine, exit_code_of, to_fix
 from probe_ext.inspection.planned_run import planned_run
 from probe_ext.inspection.server import cancel, prefix_cache
 from probe_ext.settings.options import read_options
@@ -50,14 +50,14 @@ def test_a_healthy_server(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     assert not re.search(r"src=|href=|<script", body)
 
 
-def test_a_server_with_something_to_mend(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_with_something_to_fix(capsys: pytest.CaptureFixture[str]) -> None:
     with running_sim("unstreamed,no-keep-alive", speed=4.0) as sim:
         code, out, _ = run(capsys, sim.url, "--levels", "1,2,300")
     assert code == 1
     assert re.search(r"^problem +streaming", out, re.MULTILINE)
-    assert re.search(r"^mend +kept connections", out, re.MULTILINE)
+    assert re.search(r"^fix +kept connections", out, re.MULTILINE)
     last = out.rstrip().splitlines()[-1]
-    assert last.startswith("To mend before a run with up to 300 users: streaming")
+    assert last.startswith("To fix before a run with up to 300 users: streaming")
 
 
 def test_a_plan_that_does_not_fit_the_context(capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,7 +146,7 @@ def test_exit_codes(statuses: list[Status], usable: bool, code: int, examination
 
 def test_problems_come_first(examination: Examination) -> None:
     mixed = of(Status.WARN, Status.PROBLEM, Status.UNKNOWN, base=examination)
-    assert [finding.status for finding in to_mend(mixed.findings)] == [Status.PROBLEM, Status.WARN]
+    assert [finding.status for finding in to_fix(mixed.findings)] == [Status.PROBLEM, Status.WARN]
     assert sentence(mixed).endswith("1 question could not be answered.")
 
 

@@ -11,6 +11,7 @@ from probe_ext.inspection.replies.forms import judged_tool_call, reasoning
 from probe_ext.inspection.replies.streaming import streaming
 from probe_ext.inspection.replies.usage import usage
 from probe_ext.measure.outcome import Outcome
+from probe_ext.verdict.checks.proxy_settings import proxy_advice
 from tests.in_process_sim import running_sim
 
 ONE_BY_ONE = tuple(n / 50 for n in range(1, 41))
@@ -21,23 +22,23 @@ IN_LUMPS = tuple((n // 10 + 1) / 5 for n in range(40))
 def test_one_by_one_is_fine() -> None:
     finding = streaming([reply(*ONE_BY_ONE)] * 3)
     assert (finding.status, finding.figures["events"]) == (Status.OK, 120)
-    assert "20 ms apart (by the kernel's stamps)" in finding.evidence
+    assert "20 ms apart (by the kernel's timestamps)" in finding.evidence
 
 
 @pytest.mark.parametrize(
     ("changes", "who"),
     [
-        ({}, "the server or something in front of it sends them together"),
-        ({"headers": {"server": "nginx/1.24"}}, "nginx holds bytes back"),
-        ({"headers": {"via": "1.1 gate"}}, r"a proxy \(header `via`\) holds bytes back"),
+        ({}, "the server, or something in front of it, holds bytes back"),
+        ({"via": "nginx/1.24, uvicorn"}, "nginx/1.24 may hold bytes back"),
+        ({"via": "gate"}, "the server, or something in front of it, holds bytes back"),
         ({"lags": (0.15,) * 40}, "cannot be told: this machine read them 0.15 s late"),
         ({"stamped": False}, "cannot be told: nothing stamps them"),
     ],
 )
-def test_lumps_and_who_makes_them(changes: dict[str, Any], who: str) -> None:
+def test_bursts_and_who_makes_them(changes: dict[str, Any], who: str) -> None:
     finding = streaming([reply(*IN_LUMPS, **changes)])
     assert finding.status is Status.WARN
-    assert finding.evidence.startswith("40 token events came in 4 lumps, on average 10 together, 0.20 s apart")
+    assert finding.evidence.startswith("40 token events came in 4 bursts, on average 10 together, 0.20 s apart")
     assert re.search(who, finding.evidence)
 
 
@@ -49,8 +50,17 @@ def test_all_events_at_once(events: int, wait: float, status: Status) -> None:
     assert (finding.status, f"All {events} token events" in finding.evidence) == (status, status is not Status.OK)
 
 
-def test_fast_tokens_that_share_a_read_are_no_lumps() -> None:
-    assert streaming([reply(*[n // 4 / 250 for n in range(100)])]).status is Status.OK
+def test_fast_tokens_that_share_a_read_are_no_bursts_and_not_one_by_one_either() -> None:
+    finding = streaming([reply(*[n // 4 / 250 for n in range(100)])])
+    assert finding.status is Status.OK
+    assert finding.evidence.startswith("100 token events came in 25 arrivals, 4.0 ms apart")
+
+
+@pytest.mark.parametrize("via", ["nginx/1.24, uvicorn", "haproxy", "Kong, uvicorn", "IIS, unknown", None])
+@pytest.mark.parametrize("at", [IN_LUMPS, (0.5,) * 40])
+def test_the_setting_is_the_one_that_a_report_names(via: str | None, at: tuple[float, ...]) -> None:
+    named = via.split(", ") if via else ()
+    assert streaming([reply(*at, via=via)]).advice == proxy_advice(named)
 
 
 def test_several_tokens_in_an_event() -> None:
@@ -59,11 +69,13 @@ def test_several_tokens_in_an_event() -> None:
     assert "--stream-interval" in (finding.advice or "")
 
 
-@pytest.mark.parametrize(("headers", "advice"), [({}, "--no-stream"), ({"server": "nginx"}, "proxy_buffering off")])
-def test_what_is_not_streamed_is_a_problem(headers: dict[str, str], advice: str) -> None:
-    finding = streaming([reply(streamed=False, tokens_out=40, headers=headers)])
+@pytest.mark.parametrize(("delivery", "advice"), [("document", "--no-stream"), ("one_event", "fake stream")])
+def test_what_is_not_streamed_is_a_problem(delivery: str, advice: str) -> None:
+    finding = streaming([reply(streamed=False, tokens_out=40, delivery=delivery, via="nginx")])
     assert finding.status is Status.PROBLEM
     assert advice in (finding.advice or "")
+    assert "proxy_buffering" not in (finding.advice or ""), "buffering makes no document out of a stream"
+    assert "replies name nginx" in finding.evidence
 
 
 def test_too_few_events_and_no_reply_are_unknown() -> None:
@@ -80,13 +92,13 @@ def test_no_reply_at_all_is_a_problem_in_the_servers_words() -> None:
     ("personality", "status", "words"),
     [
         ("vllm", Status.OK, "one by one"),
-        ("lumps", Status.WARN, "lumps"),
+        ("lumps", Status.WARN, "bursts"),
         ("unstreamed", Status.PROBLEM, "not streamed"),
         ("chunky", Status.WARN, "tokens in each event"),
     ],
 )
 def test_streaming_of_simulated_servers(personality: str, status: Status, words: str) -> None:
-    with running_sim(personality) as sim:
+    with running_sim(personality, speed=2.0) as sim:
         finding = streaming(subject_on(sim.url).samples)
     assert (finding.status, words in finding.evidence) == (status, True), finding
 

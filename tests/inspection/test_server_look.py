@@ -86,17 +86,17 @@ def test_lines_before_a_run_are_what_is_to_be_mended() -> None:
 
 def test_metrics_of_simulated_servers() -> None:
     with running_sim(speed=8.0) as sim:
-        assert metrics(subject_on(sim.url)).evidence.endswith("nothing is missing.")
-        assert metrics(subject_on(sim.url, no_metrics="true")).evidence == "Not read, as --no-metrics has it."
+        assert metrics(subject_on(sim.url, max_tokens="12")).evidence.endswith("nothing is missing.")
+        assert metrics(subject_on(sim.url, no_metrics="true")).evidence == "Not read (--no-metrics)."
     with running_sim(speed=8.0, metrics="off") as sim:
-        finding = metrics(subject_on(sim.url))
+        finding = metrics(subject_on(sim.url, max_tokens="12"))
     assert (finding.status, finding.evidence[:10]) == (Status.WARN, "None: 404.")
     assert "--metrics-url" in (finding.advice or "")
 
 
 def test_a_slow_page_is_given_the_time_it_needs() -> None:
     with running_sim(speed=8.0, metrics="slow") as sim:
-        finding = metrics(subject_on(sim.url))
+        finding = metrics(subject_on(sim.url, max_tokens="12"))
     assert finding.status is Status.WARN
     assert "a run reads the page only about every 6" in finding.evidence
     assert "--metrics-url" in (finding.advice or "")
@@ -131,15 +131,15 @@ def test_hanging_up_is_judged_by_when_the_request_was_gone(watched: Watched | No
 def test_hanging_up_on_simulated_servers(
     personality: str, options: dict[str, str], status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cancelling, "_TARGET_S", 3.0)
+    monkeypatch.setattr(cancelling, "_TARGET_S", 2.0)
     with running_sim(personality, **options) as sim:
-        finding = cancel(subject_on(sim.url))
+        finding = cancel(subject_on(sim.url, max_tokens="12"))
     assert finding.status is status, finding
 
 
 def test_hanging_up_is_not_judged_beside_others() -> None:
     with running_sim() as sim:
-        subject, other = subject_on(sim.url), subject_on(sim.url)
+        subject, other = subject_on(sim.url, max_tokens="12"), subject_on(sim.url, max_tokens="12")
         busy = gevent.spawn(other.sender.ask, other.question(60, 1500))
         gevent.sleep(0.2)
         finding = cancel(subject)
@@ -157,12 +157,12 @@ FASTER, SAME = [Pair(0.2, 0.05)] * 6, [Pair(0.2, 0.21)] * 6
         (FASTER, None, None, Status.OK, "On, with 98 % confidence"),
         (SAME, 0.03, None, Status.OK, "Off, with 89 % confidence: 0 of 6"),
         (SAME, 0.19, None, Status.UNKNOWN, "the prefill is too short to be seen"),
-        (SAME, None, None, Status.UNKNOWN, "Cannot be told"),
+        (SAME, None, None, Status.UNKNOWN, "Unclear"),
         (SAME, 0.03, Counted(6000, 5800), Status.OK, "On: the server counts 5,800 of 6,000"),
         (SAME, 0.03, Counted(6000, 0), Status.OK, "Off, with"),
-        (FASTER[:3] + SAME[:3], 0.03, None, Status.UNKNOWN, "Cannot be told: 3 of 6"),
+        (FASTER[:3] + SAME[:3], 0.03, None, Status.UNKNOWN, "Unclear: 3 of 6"),
         (FASTER[:3], 0.03, None, Status.OK, "On, with 88 % confidence: 3 of 3"),
-        (FASTER[:2], 0.03, None, Status.UNKNOWN, "Cannot be told: 2 of 2"),
+        (FASTER[:2], 0.03, None, Status.UNKNOWN, "Unclear: 2 of 2"),
         ([], 0.03, None, Status.UNKNOWN, "No time for a pair"),
     ],
 )
@@ -179,10 +179,10 @@ def test_prefix_cache_is_told_with_its_confidence(
 )
 def test_prefix_cache_of_simulated_servers(personality: str, start: str) -> None:
     with running_sim(personality) as sim:
-        finding = prefix_cache(subject_on(sim.url))
+        finding = prefix_cache(subject_on(sim.url, max_tokens="12"))
     assert finding.evidence.startswith(start), finding
 
 
 def test_a_cache_of_responses_is_no_prefix_cache() -> None:
     with running_sim("response-cache,no-prefix-cache,no-details") as sim:
-        assert prefix_cache(subject_on(sim.url)).evidence.startswith("Off")
+        assert prefix_cache(subject_on(sim.url, max_tokens="12")).evidence.startswith("Off")

@@ -241,9 +241,9 @@ def test_replies_that_all_fail_say_why() -> None:
     refused |= {"outcome": "http_error", "status": 400, "message": "HTTP 400: max_tokens is too large", "end": 0.3}
     live = started(24, *(reply(user, 0.1, **refused) for user in range(24)))
     assert live.now is not None
-    assert headline_of(live) == ("All 24 replies failed.", "bad")
     said = "HTTP 400: max_tokens is too large. Change --max-tokens to what the model allows."
-    assert status_text.progress(live.now, "level 1 of 3") == said
+    assert headline_of(live) == (f"All 24 replies failed: {said}", "bad")
+    assert status_text.progress(live.now, "level 1 of 3").startswith("Level 1 of 3. ")
     assert status_line(live.now, None) == "all 24 replies failed: HTTP 400: max_tokens is too large"
     assert status_line(live.now, None, width=20) == "all 24 replies fail…"
 
@@ -251,7 +251,7 @@ def test_replies_that_all_fail_say_why() -> None:
 def test_some_failures_that_are_alike_say_why() -> None:
     cut = {"outcome": "cut", "message": None}
     live = started(3, reply(0, 0.1), reply(1, 0.1, **cut), reply(2, 0.1, **cut))
-    assert status_text.progress(live.now, "") == "2 replies failed. cut"
+    assert status_text.progress(live.now, "") == "2 replies failed. cut."
     live.on_reply(reply(2, 0.1, outcome="stalled"))
     assert live.tick(4.0).failure is None, "they are not alike"
 

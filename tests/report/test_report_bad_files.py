@@ -113,6 +113,52 @@ def test_server_metrics_that_cannot_be_are_bad_lines(run: Path, value: str) -> N
     assert main(["report", str(run)]) != 3
 
 
+def test_negative_figures_of_a_gpu_are_bad_lines(run: Path) -> None:
+    lines = [f"{t}.0,http://gpu,0,{name},-5" for t in range(1, 9) for name in ("gpu_power", "gpu_temperature")]
+    (run / "gpu.csv").write_text("\n".join(["t,url,gpu,quantity,value", *lines]) + "\n")
+    assert main(["report", str(run)]) == 0
+    assert any("gpu.csv" in line and "not valid rows" in line for line in frames.load(run).damage)
+
+
+@pytest.mark.parametrize("column", ["tokens_in", "tokens_out", "events", "choices"])
+def test_negative_counts_are_bad_lines(run: Path, column: str) -> None:
+    path = run / "requests.csv"
+    header, *lines = path.read_text().splitlines()
+    at = header.split(",").index(column)
+    changed = [",".join(["-700" if n == at else field for n, field in enumerate(line.split(","))]) for line in lines]
+    path.write_text("\n".join([header, *changed]) + "\n")
+    assert main(["report", str(run)]) == 3  # there is no reply left
+    assert any("requests.csv" in line and "not valid rows" in line for line in frames.load(run).damage)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "1e308", "-5", "1e300"])
+@pytest.mark.parametrize("column", ["Timestamp", "Requests/s", "Failures/s"])
+def test_absurd_rates_in_locusts_history_are_reported(run: Path, column: str, value: str) -> None:
+    path = run / "locust_stats_history.csv"
+    header, *lines = path.read_text().splitlines()
+    row = next(line for line in lines if ",Aggregated," in line).split(",")
+    row[header.split(",").index(column)] = value
+    path.write_text("\n".join([header, *lines, ",".join(row)]) + "\n")
+    assert main(["report", str(run)]) == 0
+    assert any("impossible time or rate" in line for line in frames.load(run).damage)
+
+
+def test_a_count_beyond_all_in_locusts_statistics_is_reported(run: Path) -> None:
+    path = run / "locust_stats.csv"
+    header, *lines = path.read_text().splitlines()
+    row = ["LLM" if name == "Type" else "9" * 25 if name.endswith("Count") else "x" for name in header.split(",")]
+    path.write_text("\n".join([header, ",".join(row), *lines]) + "\n")
+    assert frames.load(run).locust is None
+
+
+@pytest.mark.parametrize("name", ["locust_stats.csv", "locust_stats_history.csv"])
+def test_a_hundred_thousand_columns_in_locusts_tables_are_not_parsed(run: Path, name: str) -> None:
+    path = run / name
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([header + ",x" * 100_000, *lines]) + "\n")
+    assert any(name in line and "the header is too long" in line for line in frames.load(run).damage)
+
+
 def test_links_beside_the_outputs_are_replaced_and_not_followed(run: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("mine")

@@ -34,7 +34,7 @@ def test_rules_that_hold_are_shown_and_the_others_folded(page: Page) -> None:
     assert all(one.title.startswith(("Ruled out: ", "Unknown: ")) for one in page.limits.others)
     unknown = [one for one in page.limits.others if one.kind == "open"]
     assert page.limits.others[: len(unknown)] == unknown
-    assert all(one.advice.startswith("To find out, it would need") for one in unknown)
+    assert all(one.advice.startswith("Needed to find out: ") for one in unknown)
     ruled_out = len(RULE_NAMES) - 1 - len(unknown)
     assert page.limits.others_summary == f"{ruled_out} limits ruled out, {len(unknown)} not known"
 

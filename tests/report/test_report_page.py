@@ -104,6 +104,7 @@ def test_users_who_differ_drift_and_contradictions_are_near_the_top(whole_run: P
             "worse_interval": [2, 4],
             "others": None,
             "others_interval": [8, None],
+            "shared": None,
         },
         drift=[4],
         contradictions=[1, 2],
@@ -116,7 +117,8 @@ def test_users_who_differ_drift_and_contradictions_are_near_the_top(whole_run: P
     ]
     assert page.doubts[0][1] == (
         "By their own replies, the capacity (95 %) is 2 to 4 for the worse group and 8 or more for the others. "
-        "A slow replica behind a sticky load balancer looks like this."
+        "A slow replica behind a sticky load balancer looks like this. Nothing in the recorded replies tells them from "
+        "the others: not worker, machine, scenario, kind of request, lengths, cached tokens or connections."
     )
     assert page.results.rows[-1].cells[0].why.startswith("At 8 users, 61 %")
 
@@ -316,7 +318,7 @@ def test_lost_rows_come_before_any_number(run: Path) -> None:
     assert page.badge.kind == "invalid"
     assert page.invalid_because
     assert page.answer.number == ""
-    assert page.answer.before == "Invalid measurement."
+    assert page.answer.before.startswith("Invalid measurement: 214 replies were started, but 7 rows are missing")
 
 
 def test_empty_run_has_a_page_without_figures(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from probe_ext.swarm.link.message_filter import MasterFilter, WorkerFilter
 from probe_ext.swarm.link.message_shapes import FROM_MASTER, FROM_WORKERS
 from probe_ext.swarm.preparation.wait_for_workers import outlive_workers
 from probe_ext.swarm.users.recorder import Batch, Recorder
+from tests.attacks import wrong_messages
 
 COLUMN = {name: n for n, name in enumerate(columns(ReplyRow))}
 
@@ -329,3 +330,16 @@ def test_before_a_run_only_a_worker_itself_leaves(runner: Any) -> None:
     assert set(made.clients) == {"w", "v"}
     made.handle_message("w", Message("quit", None, "w"))
     assert set(made.clients) == {"v"}
+
+
+def test_every_wrong_type_and_size_in_every_place_of_every_message(runner: Any) -> None:
+    """A member gets through with what is in shape and its own; a stranger, or a member in another's name, never."""
+    for kind, data in wrong_messages.valid("r1", "w").items():
+        assert send(runner, kind, data), kind
+    for kind, data in wrong_messages.wrong("r1", "w"):
+        assert not send(runner, kind, data, sender="v", name="w")
+        if kind not in {"client_ready", "locustfile"}:
+            assert not send(runner, kind, data, sender="stranger")
+        if send(runner, kind, data):
+            assert FROM_WORKERS[kind](data)
+    assert sum(1 for _ in wrong_messages.refused("r1", "w")) > 3000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from probe_ext.target.metrics.catalogue import METRIC_NAMES
-from probe_ext.target.metrics.metrics_text import Page, Sample, Unreadable, parse
+from probe_ext.target.metrics.metrics_text import MAX_SAMPLES, Page, Sample, Unreadable, parse
 
 LOGIN = "not Prometheus text: a login page (HTML)"
 
@@ -145,6 +145,13 @@ def test_a_page_without_wanted_metrics_is_valid():
 def test_invalid_pages_have_a_reason(body, why):
     assert isinstance(answer := parse(body, frozenset({"a"})), Unreadable)
     assert answer.why.startswith(why)
+
+
+def test_rejects_more_samples_than_engines_have():
+    lines = [f'DCGM_FI_DEV_GPU_UTIL{{gpu="{n}"}} 5\n' for n in range(MAX_SAMPLES + 1)]
+    lines.append("this is damaged, and not read any more\n")
+    refused = parse("".join(lines), frozenset({"DCGM_FI_DEV_GPU_UTIL"}))
+    assert refused == Unreadable("more than 50,000 samples of known metrics")
 
 
 def test_rejects_a_huge_page():

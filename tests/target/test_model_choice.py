@@ -20,6 +20,7 @@ from probe_ext.target.model_choice import can_chat
         *("whisper-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-transcribe", "dall-e-3", "stable-diffusion-xl-base"),
         *("black-forest-labs/FLUX.1-schnell", "omni-moderation-latest", "meta-llama/Llama-Guard-3-8B", "gpt-image-1"),
         *("Systran/faster-whisper-small", "hexgrad/Kokoro-82M", "colbert-ir/colbertv2.0", "clip-ViT-B-32"),
+        *("voyage-3", "Qwen/Qwen-Image-Edit", "Wan2.2-T2V-A14B", "deepseek-ai/DeepSeek-OCR", "orpheus-3b-tts"),
     ],
 )
 def test_other_models_are_known_by_name(name: str) -> None:
@@ -55,6 +56,16 @@ def test_language_models_are_not_mistaken(name: str) -> None:
         ({"capabilities": ["multimodal"]}, True),
         ({"architecture": {"output_modalities": ["image"]}}, False),
         ({"architecture": {"output_modalities": ["text"]}}, True),
+        ({"supported_endpoint_types": ["embeddings"]}, False),
+        ({"supported_endpoint_types": ["openai", "chat"]}, True),
+        ({"supported_generation_methods": ["embedContent"]}, False),
+        ({"supportedGenerationMethods": ["generateContent", "countTokens"]}, True),
+        ({"supported_endpoints": ["/v1/embeddings"]}, False),
+        ({"tasks": ["embed"]}, False),
+        ({"model_info": {"mode": "embedding"}}, False),
+        ({"details": {"family": "bert"}}, False),
+        ({"details": {"family": "llama"}}, True),
+        ({"details": 3, "tags": "embedding", "tasks": {}}, True),
         ({"type": 3, "capabilities": 5, "architecture": []}, True),
     ],
 )

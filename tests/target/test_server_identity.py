@@ -336,3 +336,8 @@ def test_a_name_that_is_no_text_is_no_model(name):
     (entry,) = identify({"/v1/models": models, "/version": as_json({"version": "1\x1b[31m\u202e2"})})
     assert entry["models"] == ["good"]
     assert entry["version"] == "1 [31m 2"
+
+
+def test_a_list_of_unusable_names_is_not_called_empty():
+    (entry,) = identify({"/v1/models": as_json({"data": [{"id": "a\x1b[31m"}, {"id": 7}]})})
+    assert entry["models_error"] == "/v1/models: no model has a name of 1 to 300 printable characters"

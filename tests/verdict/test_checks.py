@@ -257,6 +257,15 @@ def test_a_server_without_metrics_is_a_warning() -> None:
     assert finding("server_metrics", run(manifest={**state, "findings": [live_finding]})).why == "live"
 
 
+def test_an_outage_at_the_end_fails_no_level() -> None:
+    level = [reply(user, 6.0 + t) for t in range(20) for user in range(2)]
+    broken = [reply(user, 26.5, outcome="truncated", tokens_out=1) for user in range(2)]
+    refused = [reply(0, 27.0 + t / 9, outcome="connect_failed") for t in range(60)]
+    with_outage, without = (judge(run([*level, *more]), CHAT) for more in ([*broken, *refused], []))
+    assert [one.state for one in with_outage.levels] == [one.state for one in without.levels] != ["failed"]
+    assert with_outage.sentence.startswith("Until the server could no longer be reached: ")
+
+
 def test_a_server_that_stays_down() -> None:
     fine = [reply(0, 6.0 + t) for t in range(6)]
     refused = [reply(0, 20.0 + t, outcome="connect_failed") for t in range(5)]

@@ -1,13 +1,14 @@
 """Bytes that something held back, replies that are not streamed, and token counts that contradict what arrived."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from worlds import CHAT, columns, evidence, manifest, reply, staircase, worker
 
-from probe_ext.measure.table_rows import GapRow, ReplyRow
+from probe_ext.measure.table_rows import GapRow, ReplyRow, ServerRow
 from probe_ext.measure.timeline import TokenEvents, pace
 from probe_ext.report.outputs.gate import gate
 from probe_ext.verdict.checks.delivery import delivery_checks
@@ -15,6 +16,7 @@ from probe_ext.verdict.checks.token_counts import token_checks
 from probe_ext.verdict.grading.reply_grades import SERVED, STRAINED, UNJUDGED, GradedReplies, judge_replies
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.server.find_pauses import find_pauses
+from probe_ext.verdict.server.generation import with_generation
 from probe_ext.verdict.values.finding import Finding
 
 STILL = staircase((1, 700))
@@ -137,12 +139,71 @@ def test_speed_by_events_of_long_text_is_not_judged_unless_it_is_enough_at_least
     assert "tokens were not counted" in findings([slow] * 20)["typing_known"].why
 
 
+@pytest.mark.parametrize(
+    ("bytes_per_event", "events", "hidden"),
+    [
+        (4.4, 50, False),
+        (5.5, 50, False),
+        (6.8, 50, True),
+        (8.0, 50, True),
+        (9.0, 50, True),
+        (120, 6, True),
+        (5, 6, False),
+    ],
+)
+def test_typing_is_unjudged_wherever_an_event_may_hold_several_tokens(
+    bytes_per_event: float, events: int, hidden: bool
+) -> None:
+    """Two tokens of code an event, speculative decoding, or a few large events, without any counts."""
+    row = reply(
+        0, 0.0, tpot=0.5, tokens_out=events, events=events, events_visible=events, tokens_visible=events,
+        tokens_from="events", text_bytes=int(bytes_per_event * events), last=0.5 + 0.5 * events, end=0.5 + 0.5 * events,
+    )  # fmt: skip
+    assert graded([row]).typing_hidden.tolist() == [hidden]
+    found = findings([row] * 20)
+    assert ("more text than one token" in found["token_source"].why) is hidden
+    assert (found["typing_known"].state == "fail") is hidden
+
+
+def test_a_whole_answer_of_unknown_length_is_not_held_to_the_time_of_a_short_one() -> None:
+    one_event = {
+        "streamed": False,
+        "delivery": "one_event",
+        "events": 0,
+        "first": None,
+        "tpot": None,
+        "longest_gap": None,
+    }
+    uncounted = reply(0, 0.0, **one_event, tokens_from="events", tokens_out=12, text_bytes=400, last=None, end=5.0)
+    counted = reply(0, 0.0, **one_event, tokens_from="usage", tokens_out=12, text_bytes=50, last=None, end=5.0)
+    assert graded([uncounted, counted]).by["answer"].tolist() == [UNJUDGED, STRAINED]
+
+
+@pytest.mark.parametrize(
+    ("asked", "used", "words"),
+    [
+        ("none", "none", "--usage continuous"),
+        ("continuous", "none", "refuses to count"),
+        ("final", "final", "sends none"),
+    ],
+)
+def test_advice_about_counts_follows_what_was_asked_and_refused(asked: str, used: str, words: str) -> None:
+    form = {"asked": {"usage": asked}, "used": {"usage": used}, "refusals": []}
+    rows = [reply(0, 0.0, tpot=0.5, tokens_from="events", text_bytes=20 * 30)] * 20
+    run = evidence(rows, STILL, manifest=manifest(request_form=form))
+    found = {one.check: one for one in [*delivery_checks(run, graded(rows)), *token_checks(run)]}
+    assert words in found["token_source"].advice
+    assert words in found["typing_known"].advice
+
+
 def test_held_back_names_numbers_and_the_setting() -> None:
     found = findings(many(bundled, via="nginx/1.22.1, uvicorn"))
     held = found["held_back"]
     assert held.state == "fail"
     assert "All 20 replies arrived in bursts" in held.why
-    assert "Their first words came about 6.9 s later for it, in 20 of them the head too." in held.why
+    assert (
+        "Their first words came about 6.9 s later as a result; in 20 of them, so did the response headers." in held.why
+    )
     assert "proxy_buffering off" in held.advice
     assert "HAProxy" not in held.advice
     reads = found["unresolved_reads"]
@@ -232,3 +293,70 @@ def test_a_run_behind_a_buffer_says_first_that_typing_is_unknown_and_meets_no_ga
     assert found is not None
     assert found.outcome == "unproven"
     assert "typing speed" in found.sentence
+
+
+def tool_call(user: int = 0, sent: float = 0.0, *, gap: float = 6.0, size: int = 60, **more: Any) -> ReplyRow:
+    """Return a call whose arguments came at once, from a server that counts no tokens: a name, then one event."""
+    found = pace(TokenEvents([sent + 0.2, sent + 0.2 + gap], [1, max(1, size // 32)], [True, True]))
+    assert found is not None
+    values: dict[str, Any] = {
+        "first": found.first, "first_visible": found.first, "last": found.last, "end": found.last, "events": 2,
+        "events_visible": 2, "tokens_out": found.tokens, "tokens_visible": found.tokens, "tokens_from": "events",
+        "tpot": found.tpot, "tpot_visible": found.tpot, "longest_gap": gap, "longest_gap_visible": gap,
+        "gap_start": found.gap_start, "gap_tokens": found.gap_tokens, "held_max": found.held_max,
+        "tokens_held": found.tokens_held, "text_bytes": 5 + size, "segments": 3,
+    }  # fmt: skip
+    return reply(user, sent, **values | more)
+
+
+def counter(*samples: tuple[float, float]) -> dict[str, Any]:
+    """Return samples of vLLM's counter of generated tokens."""
+    rows = [ServerRow(t, "http://a", "0", "generation_tokens", value) for t, value in samples]
+    return {
+        "server": rows,
+        "manifest": manifest(server=[{"url": "http://a", "kind": "vllm"}]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("rises", "judged", "words"),
+    [
+        (lambda t: 50 * t, UNJUDGED, "the engine's counter of generated tokens went on rising"),
+        (lambda t: 50 * (t // 20 * 20), STRAINED, ""),
+        (None, UNJUDGED, "whether the model stood still cannot be told"),
+    ],
+    ids=["rising", "standing still", "not read"],
+)
+def test_short_arguments_without_counts_are_told_by_the_engines_counter(rises: Any, judged: int, words: str) -> None:
+    """Each call waits 6 s from 0.2 s after its sending, every 20 s; the counter may rise in between only."""
+    rows = [tool_call(0, 20.0 * k + 1) for k in range(20)]
+    known = counter(*[(float(t), rises(t)) for t in range(400)]) if rises else {}
+    run = evidence(rows, STILL, **known)
+    replies = with_generation(run)
+    result = judge_replies(replies, CHAT, "shown")
+    assert set(result.by["silence"].tolist()) == {judged}
+    found = {one.check: one for one in delivery_checks(replace(run, replies=replies), result)}["held_in_events"]
+    assert (found.state == "fail") is bool(words)
+    assert words in found.why
+
+
+def test_a_stall_before_held_arguments_is_a_silence_by_the_engines_counter() -> None:
+    """With counts, too: what a parser held back was written in the end of the gap only."""
+    rows = [tool_call(0, 20.0 * k + 1, size=400, tokens_from="usage") for k in range(20)]
+    run = evidence(rows, STILL, **counter(*[(float(t), 100.0 * (t // 20)) for t in range(400)]))
+    assert set(graded(rows).by["silence"].tolist()) == {UNJUDGED}
+    replies = with_generation(run)
+    assert set(judge_replies(replies, CHAT, "shown").by["silence"].tolist()) == {STRAINED}
+    gaps = columns([GapRow(row.reply_id, row.gap_start or 0.0, row.last or 0.0, 1, 12) for row in rows], GapRow)
+    assert len(find_pauses(replace(run, gaps=gaps), 2.0)) == 20
+    assert len(find_pauses(evidence(rows, STILL, gaps=gaps), 2.0)) == 0
+
+
+@pytest.mark.parametrize("kind", ["sglang", "tgi", "llama.cpp"])
+def test_a_counter_that_rises_when_requests_finish_proves_no_stall(kind: str) -> None:
+    rows = [tool_call(0, 20.0 * k + 1) for k in range(20)]
+    known = counter(*[(float(t), 50.0 * (t // 20 * 20)) for t in range(400)])
+    known["manifest"] = manifest(server=[{"url": "http://a", "kind": kind}])
+    run = evidence(rows, STILL, **known)
+    replies = with_generation(run)
+    assert set(judge_replies(replies, CHAT, "shown").by["silence"].tolist()) == {UNJUDGED}

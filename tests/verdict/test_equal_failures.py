@@ -1,10 +1,9 @@
-"""Replies that fail alike for a reason that no load made prove nothing, and the answer is the server's own words."""
+"""Replies that fail alike for a reason unrelated to load prove nothing, and the answer is the server's own words."""
 
 import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,8 @@ from worlds import CHAT, asked, evidence, good, manifest, reply, staircase, work
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.report.outputs.gate import gate
-from probe_ext.report.outputs.summary_and_junit import junit
+from probe_ext.report.outputs.summary_and_junit import junit, summary
+from probe_ext.report.sections.page import page
 from probe_ext.settings.options import OPTIONS
 from probe_ext.verdict.checks import failure_causes
 from probe_ext.verdict.checks.failure_causes import Failure
@@ -71,9 +71,13 @@ def test_nothing_but_equal_failures_is_no_answer(how: dict[str, Any], users: int
     assert gate(verdict.to_json(), 1).outcome == "unproven"  # type: ignore[union-attr]
 
 
-def test_every_output_has_the_servers_words_and_the_option(tmp_path: Path) -> None:
-    verdict = judged(failed(2, **UNKNOWN_FIELD), (2, 55))
-    shown = [verdict.sentence, json.dumps(verdict.to_json()), ET.canonicalize(junit(verdict.to_json(), None))]
+def test_every_output_has_the_servers_words_and_the_option() -> None:
+    rows = failed(2, **UNKNOWN_FIELD)
+    verdict = judged(rows, (2, 55))
+    capacity = verdict.to_json()
+    shown_page = page(capacity, evidence(rows, staircase((2, 55)), manifest=manifest()), CHAT)
+    shown = [verdict.sentence, json.dumps(capacity), ET.canonicalize(junit(capacity, None))]
+    shown += [summary(shown_page, capacity, None).splitlines()[0], shown_page.answer.before, shown_page.title]
     for text in shown:
         assert "Unknown parameter: 'foo'" in text
         assert "--body" in text
@@ -98,7 +102,6 @@ def test_a_refused_key_is_said_in_the_servers_words() -> None:
         (GATEWAY, False),
         ({"outcome": Outcome.HTTP_ERROR, "status": 500, "message": "HTTP 500"}, False),
         ({"outcome": Outcome.HTTP_ERROR, "status": 408, "message": "HTTP 408"}, False),
-        ({"outcome": Outcome.CONNECT_FAILED, "status": None, "message": "Connection refused"}, False),
         ({"outcome": Outcome.CUT, "status": 200, "message": "the connection closed in mid-reply"}, False),
     ],
     ids=lambda value: str(value.get("message")) if isinstance(value, dict) else None,
@@ -155,6 +158,14 @@ def test_a_few_bad_requests_are_no_reason_to_doubt() -> None:
         (308, "HTTP 308: redirect to https://api/v1/chat/completions", "--host"),
         (400, "HTTP 400: Streaming is not supported for this model", "--no-stream"),
         (401, "HTTP 401: no key", "PROBE_API_KEY"),
+        (400, "HTTP 400: Input length 9000 exceeds maximum allowed token length 8192", "--input-tokens"),
+        (422, "HTTP 422: inputs tokens + max_new_tokens must be <= 4096. Given: 4000", "--input-tokens"),
+        (400, "HTTP 400: The plain HTTP request was sent to HTTPS port", "https://"),
+        (400, "HTTP 400: Client sent an HTTP request to an HTTPS server.", "https://"),
+        (400, "HTTP 400: model is required", "--model"),
+        (421, "HTTP 421: Misdirected Request", "--host"),
+        (426, "HTTP 426: Upgrade Required", "HTTP/1.1"),
+        (431, "HTTP 431: Request Header Fields Too Large", "--header"),
     ],
 )
 def test_names_the_option_that_helps(status: int, message: str, option: str) -> None:

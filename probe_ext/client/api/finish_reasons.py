@@ -16,7 +16,16 @@ class FinishKind(Enum):
 
 
 _NOT_FINISHED = {"", "null", "none", "nil", "undefined", "not_finished", "unfinished", "in_progress", "queued"}
-_NOT_FINISHED |= {"unspecified", "finish_reason_unspecified"}
+_NOT_FINISHED |= {
+    "unspecified",
+    "finish_reason_unspecified",
+    "streaming",
+    "continue",
+    "generating",
+    "pending",
+    "running",
+}
+_NOT_FINISHED |= {"processing", "ongoing", "partial", "started", "active", "false", "n/a"}
 _WHOLE = {
     *("stop", "stopped", "eos", "eos_token", "eos_token_id", "end_of_sequence", "end_of_text", "end", "end_turn"),
     *("stop_token", "stop_string", "stop_str", "stop_word", "stop_words", "stop_sequence", "stop_criteria", "natural"),
@@ -34,10 +43,13 @@ _FILTERED = {
     *("moderation", "moderated", "content_policy_violation", "policy_violation", "risk", "language", "toxic"),
     *("guardrail", "guardrails"),
 }
+_WITHHELD = re.compile(
+    r"filter|censor|copyright|moderat|guardrail|safety|unsafe|harm|prohibit|dlp|polic|sensitive|abuse"
+)
 _FAILURE = re.compile(
     r"abort|error|err_|cancel|fail|time_?d?_?out|insufficient|unavailable|overload|interrupt|disconnect|exception|crash"
     r"|malformed|invalid|kill|preempt|evict|terminat|reset|lost|rate_?limit|throttl|quota|busy|shutdown|oom|out_of_mem"
-    r"|no_capacity|expired|broken|dead|died|panic|cache_full|unhealthy|refused_by|too_many|hung|stall|lagg"
+    r"|capacity|expired|broken|dead|died|panic|cache_full|unhealthy|refused_by|too_many|hung|stall|lagg|gone|drain"
 )
 _ENUM_PREFIX = re.compile(r"^(?:.*\.)?(?:finish_?reason_|stop_?reason_)?")
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -57,7 +69,9 @@ def finish_kind(reason: str) -> FinishKind:
         return FinishKind.WHOLE
     if word in _FILTERED:
         return FinishKind.FILTERED
-    return FinishKind.FAILED if _FAILURE.search(word) else FinishKind.UNKNOWN
+    if _FAILURE.search(word):
+        return FinishKind.FAILED
+    return FinishKind.FILTERED if _WITHHELD.search(word) else FinishKind.UNKNOWN
 
 
 def _normalized(reason: str) -> str:

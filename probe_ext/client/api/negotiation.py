@@ -37,7 +37,7 @@ class Negotiated:
     refusals: tuple[str, ...]
     """what the server said of each field that was given up, in this order"""
     reply: TrialReply
-    """of the last form: not answered where the server refuses something that no other form mends"""
+    """of the last form: not answered where the server refuses something that no other form fixes"""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain types for `run.json`."""

@@ -32,7 +32,8 @@ _REASONING_FIELDS = (
     *("reasoning_details", "thinking_blocks", "reasoning_summary", "cot"),
 )
 _REASONING_NAME = re.compile(
-    r"(?:reasoning|thinking|thoughts?|analysis|cot|chain_of_thought)"
+    r"(?:(?:internal|deep|extended|hidden|model)_?)?"
+    r"(?:reasoning|thinking|think|thoughts?|analysis|cot|chain_of_thought|rationale|reason(?=_))"
     r"(?:_?(?:content|texts?|deltas?|details|blocks?|summary|steps?|traces?|process|output|parts?|chunks?))?",
     re.IGNORECASE,
 )
@@ -57,7 +58,10 @@ _FLAGS = ("thought", "is_thought", "thinking", "is_thinking", "reasoning", "is_r
 _EXTENSIONS = ("provider_specific_fields", "additional_kwargs", "model_extra", "extra")
 """fields in which gateways pass on what they don't know"""
 _TEXT_KEYS = ("text", "content", "value")
-_REASONING_TEXT_KEYS = ("text", "thinking", "reasoning", "summary", "content", "reasoning_content", "thought", "value")
+_REASONING_TEXT_KEYS = (
+    *("text", "thinking", "reasoning", "summary", "content", "reasoning_content", "thought", "value"),
+    *("reasoningContent", "reasoningText"),
+)
 _MAX_NESTING = 6
 _MAX_CHOICES = 1000
 """of one event"""
@@ -88,6 +92,8 @@ def parse_event(data: bytes) -> Event:
 def _parse_completion(content: dict[str, Any]) -> Event:
     """Parse an event or a body of chat or completions."""
     choices = content.get("choices")
+    if isinstance(choices, dict):  # by their index
+        choices = list(choices.values())
     some = choices[:_MAX_CHOICES] if isinstance(choices, list) else []
     found = [choice for choice in some if isinstance(choice, dict)]
     error = parse_error(content)
@@ -121,10 +127,16 @@ def _part(choice: dict[str, Any]) -> ChoicePart:
         choice=index if isinstance(index, int) else 0,
         text=f"{visible}{refusal}" if refused else visible,
         reasoning=_reasoning(message, reasoning) if len(message) > 1 or "content" not in message else reasoning,
-        finish=finish_reason(choice.get("finish_reason") or choice.get("finishReason")),
+        finish=finish_reason(_finish(choice, message)),
         token_ids=len(ids) if isinstance(ids, list) else None,
         refused=refused,
     )
+
+
+def _finish(choice: dict[str, Any], message: dict[str, Any]) -> object:
+    """Return why the choice ended: some gateways write it into the delta, or use the name of another API."""
+    found = choice.get("finish_reason") or choice.get("finishReason") or message.get("finish_reason")
+    return choice.get("stop_reason") if found is None and "finish_reason" not in choice else found
 
 
 def _content(value: object) -> tuple[str, str]:
@@ -136,7 +148,7 @@ def _content(value: object) -> tuple[str, str]:
     for part in parts:
         if isinstance(part, str):
             visible += part
-        elif isinstance(part, dict) and (_is_thought(part) or "thinking" in part):
+        elif isinstance(part, dict) and (_is_thought(part) or any(map(_names_reasoning, part))):
             reasoning += _nested_text(part)
         elif isinstance(part, dict):
             visible += next((text for key in _TEXT_KEYS if (text := _nested_text(part.get(key)))), "")

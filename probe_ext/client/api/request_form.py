@@ -27,7 +27,8 @@ _SWITCHES = frozenset({"ignore_eos", *_USAGE_FIELDS})
 """fields that are on or absent"""
 _ABOUT_THE_BODY = frozenset({400, 422})
 _REFUSAL = re.compile(
-    r"un-?supported|(?:not|n't) (?:be )?(?:currently )?(?:support|permit|allow|accept|recogni|implement|compatib|valid)"
+    r"un-?supported|(?:not|n't) (?:be )?(?:currently )?(?:support|permit|allow|accept|recogni|implement|compatib|valid"
+    r"|whitelist|authori[sz]ed)"
     r"|unknown|unrecogni[sz]ed|unexpected|forbidden|extra (?:inputs?|fields?|keys?)|extra_forbidden|disallowed"
     r"|invalid (?:param|argument|field|key|propert|input|request)|no such|cannot (?:both )?be|cannot find|deprecated"
     r"|additional propert|only the default|incompatible|mutually exclusive|instead|required|missing|removed|rejected"
@@ -92,7 +93,7 @@ class RequestForm:
         elif self.usage != asked.usage:
             sentences.append(
                 "The server refuses `stream_options.include_usage`: stream events are counted instead of tokens, so "
-                "typing speed is too low where an event holds several tokens, and prompt and cached tokens are not "
+                "typing speed is not judged where an event may hold several, and prompt and cached tokens are not "
                 "known."
             )
         if self.length_field != asked.length_field:

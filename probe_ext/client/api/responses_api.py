@@ -4,6 +4,7 @@ Text comes in `….delta` events. The `….done` events and the last one repeat 
 deltas, or holds a tool call back until it is whole.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,25 +12,17 @@ from probe_ext.client.api.api_event import ChoicePart, Event
 from probe_ext.client.api.server_errors import parse_error
 from probe_ext.client.api.usage_counts import parse_usage
 
-_VISIBLE_DELTAS = frozenset(
-    f"response.{name}.delta"
-    for name in (
-        *("output_text", "function_call_arguments", "mcp_call_arguments", "custom_tool_call_input"),
-        *("code_interpreter_call_code", "refusal"),
-    )
-)
-_REASONING_DELTAS = frozenset(
-    f"response.{name}.delta"
-    for name in ("reasoning_text", "reasoning", "reasoning_summary_text", "reasoning_summary", "reasoning_content")
-)
+_REASONING = re.compile(r"reasoning|thinking|thought")
+_NO_TEXT = re.compile(r"(?:audio|image|video)\.delta|annotation|logprob")
+"""of deltas: bytes in base64, and what is said about text"""
 _LAST = frozenset(f"response.{name}" for name in ("completed", "incomplete", "failed", "cancelled", "done"))
 
 
 def parse_stream_event(kind: str, content: dict[str, Any]) -> Event:
     """Parse an event whose `type` begins with `response.`."""
-    if kind in _VISIBLE_DELTAS or kind in _REASONING_DELTAS:
+    if kind.endswith(".delta") and not _NO_TEXT.search(kind):
         text = _string(content.get("delta"))
-        visible = kind in _VISIBLE_DELTAS
+        visible = not _REASONING.search(kind)
         return _event(ChoicePart(0, text if visible else "", "" if visible else text, refused="refusal" in kind))
     if kind == "response.output_item.added":
         item = content.get("item")

@@ -13,7 +13,11 @@ from probe_ext.client.api.json_text import decoded
 BUSY_STATUSES = frozenset({429, 503, 529})
 """too many requests, unavailable, and Anthropic's "overloaded" """
 
-_CODE_KEYS = ("code", "status_code", "statusCode", "status", "http_status", "http_code", "error_code", "errorCode")
+_CODE_KEYS = (
+    *("code", "status_code", "statusCode", "status", "http_status", "http_code", "error_code", "errorCode"),
+    *("httpCode", "httpStatus", "httpStatusCode", "http_status_code", "errcode", "err_code"),
+)
+_RESULT_KEYS = ("ret", "retcode", "retCode", "errno", "err_no", "errcode", "err_code", "result_code", "resultCode")
 _KIND_KEYS = ("type", "code", "Code", "status", "error_type", "error_code", "errorCode", "__type", "name")
 _MESSAGE_KEYS = (
     *("message", "msg", "error_message", "error_msg", "errorMessage", "detail", "title", "status_msg", "reason"),
@@ -24,7 +28,8 @@ _ERROR_TEXT_NAMES = ("error_message", "error_msg", "errorMessage", "errmsg", "er
 _GOOD_CODES = frozenset({"0", "00000", "ok", "success", "succeeded", "normal"})
 _FLAT_KEYS = ("message", "detail", "error_message", "error_msg", "errorMessage", "Message", "errors", "fault", "title")
 _BUSY_WORDS = re.compile(
-    r"too.?many.?requests|rate.?limit|throttl|overload|resource.?exhausted|service.?unavailable|\bunavailable\b|quota"
+    r"too.?many(?:.?concurrent|.?parallel)?.?(?:requests|connections)|\bqps\b|request limit"
+    r"|queue (?:is )?full|rate.?limit|throttl|overload|resource.?exhausted|service.?unavailable|\bunavailable\b|quota"
     r"|(?:server|engine|service|model)[ _-](?:is[ _-])?(?:currently[ _-])?busy|no.?capacity|concurrency.?limit",
     re.IGNORECASE,
 )
@@ -99,6 +104,9 @@ def _says_failed(content: dict[str, Any]) -> bool:
         return True
     if not any(content.get(key) for key in _MESSAGE_KEYS):
         return False
+    results = [content[key] for key in _RESULT_KEYS if isinstance(content.get(key), int | str)]
+    if any(result not in (0, 200) and str(result).lower() not in _GOOD_CODES for result in results):
+        return True
     code, word = _code(content), content.get("code")
     if isinstance(word, str) and code is None:
         return word.lower() not in _GOOD_CODES
@@ -127,6 +135,11 @@ def page_title(body: bytes) -> str | None:
     shown = decoded(title[2] if title else body[:_SNIFFED_BYTES])
     text = " ".join(html.unescape(_TAG.sub(" ", shown)).split())
     return f"HTML page “{text}”" if text else "HTML page"
+
+
+def without_tags(body: bytes) -> bytes:
+    """Return the text of an XML document."""
+    return " ".join(html.unescape(_TAG.sub(" ", decoded(body[:_MAX_PAGE_BYTES]))).split()).encode()
 
 
 def _from_object(error: dict[str, Any], content: dict[str, Any]) -> ServerError:

@@ -4,13 +4,22 @@ from typing import Any
 
 from probe_ext.client.api.api_event import Usage
 
-_PROMPT = ("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "prompt_token_count", "promptTokenCount")
+_PROMPT = (
+    *("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "prompt_token_count", "promptTokenCount"),
+    *("inputTokenCount", "input_token_count", "prompt_eval_count", "tokens_evaluated"),
+)
 _COMPLETION = (
     *("completion_tokens", "output_tokens", "completionTokens", "outputTokens", "generated_tokens"),
-    *("completion_token_count", "candidatesTokenCount"),
+    *("completion_token_count", "candidatesTokenCount", "candidates_token_count", "outputTokenCount"),
+    *("output_token_count", "eval_count", "tokens_predicted"),
 )
+_TOTAL = ("total_tokens", "totalTokens", "totalTokenCount", "total_token_count")
 _CACHED = ("cached_tokens", "cachedTokens", "cache_read_input_tokens", "prompt_cache_hit_tokens")
-_REASONING = ("reasoning_tokens", "reasoningTokens", "thinking_tokens")
+_REASONING = ("reasoning_tokens", "reasoningTokens", "thinking_tokens", "thoughtsTokenCount", "thoughts_token_count")
+_USAGE_NAMES = ("usage", "token_usage", "tokenUsage", "usageMetadata", "usage_metadata", "usage_stats")
+_CONTAINERS = ("x_groq", "meta", "metadata", "response_metadata", "data", "amazon-bedrock-invocationMetrics")
+"""objects in which gateways put usage, or counts themselves"""
+_COUNTS_BESIDE_CHOICES = ("eval_count", "tokens_predicted")
 
 
 def parse_usage(value: object) -> Usage | None:
@@ -22,7 +31,7 @@ def parse_usage(value: object) -> Usage | None:
         return None
     prompt, completion = _first(value, _PROMPT), _first(value, _COMPLETION)
     cached, reasoning = _detail(value, _PROMPT_DETAILS, _CACHED), _detail(value, _COMPLETION_DETAILS, _REASONING)
-    total = count(value.get("total_tokens")) if reasoning or completion is None else None
+    total = _first(value, _TOTAL) if reasoning or completion is None else None
     if total is not None and prompt is not None:
         if completion is None:
             completion = total - prompt if total > prompt else None
@@ -40,15 +49,26 @@ _COMPLETION_DETAILS = ("completion_tokens_details", "output_tokens_details")
 
 
 def usage_elsewhere(content: dict[str, Any]) -> Usage | None:
-    """Return counts that an event has outside `usage`: in Groq's extension, or in llama.cpp's timings."""
-    if isinstance(extension := content.get("x_groq"), dict):
-        return parse_usage(extension.get("usage"))
+    """Return counts outside `usage`: under another name, in an extension, or in llama.cpp's timings."""
+    containers = [content, *(value for name in _CONTAINERS if isinstance(value := content.get(name), dict))]
+    for container in containers:
+        for name in _USAGE_NAMES:
+            if (usage := _with_completion(container.get(name))) is not None:
+                return usage
+        beside_choices = container is content and not any(name in content for name in _COUNTS_BESIDE_CHOICES)
+        if not beside_choices and (usage := _with_completion(container)) is not None:
+            return usage
     timings = content.get("timings")
     completion = count(timings.get("predicted_n")) if isinstance(timings, dict) else None
     if not isinstance(timings, dict) or completion is None:
         return None
     prompt, cached = count(timings.get("prompt_n")), count(timings.get("cache_n"))
     return Usage(None if prompt is None or cached is None else prompt + cached, completion, cached)
+
+
+def _with_completion(value: object) -> Usage | None:
+    usage = parse_usage(value)
+    return usage if usage is not None and usage.completion is not None else None
 
 
 def count(value: object) -> int | None:

@@ -30,11 +30,14 @@ _VIA = re.compile(r"^\s*(?:[A-Za-z]+/)?[0-9.]+\s+([^\s,()]+)")
 
 def named_software(headers: Mapping[str, str]) -> str | None:
     """Return the names in order of their distance, the nearest first; None where the head names nothing."""
-    names = [match[1] for part in headers.get("via", "").split(",") if (match := _VIA.match(part))]
-    names += [name for start, name in _BY_HEADER.items() if any(header.startswith(start) for header in headers)]
-    names += filter(None, [headers.get("server", "").strip()])
+    names = [*_passed_through(headers), *filter(None, [headers.get("server", "").strip()])]
     different = [name for n, name in enumerate(names) if not any(_alike(name, other) for other in names[:n])]
     return ", ".join(different)[:_MAX_LENGTH] or None
+
+
+def _passed_through(headers: Mapping[str, str]) -> list[str]:
+    via = [match[1] for part in headers.get("via", "").split(",") if (match := _VIA.match(part))]
+    return via + [name for start, name in _BY_HEADER.items() if any(header.startswith(start) for header in headers)]
 
 
 def _alike(name: str, other: str) -> bool:

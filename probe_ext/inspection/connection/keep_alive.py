@@ -77,7 +77,7 @@ def keep_alive(samples: list[Answered], watch: IdleWatch | None) -> CheckResult:
         evidence = f"Connections are kept; an idle one was still open after {formats.seconds(watched)}."
         return CheckResult("keep_alive", Status.OK, evidence, None, figures)
     evidence = (
-        f"Connections are kept, but closed when idle for {formats.seconds(idle)}: who pauses longer connects again."
+        f"Connections are kept, but closed when idle for {formats.seconds(idle)}: users who pause longer reconnect."
     )
     if idle >= _SHORT_S:
         return CheckResult("keep_alive", Status.OK, evidence, None, figures)

@@ -60,7 +60,7 @@ def reachable(endpoint: Endpoint, server: KnownServer, seconds: float) -> CheckR
     ]
     names = f"{things(len(attempts), 'address', 'addresses')} ({tried})"
     if slow:
-        evidence = f"{names}: some do not answer, which costs clients that try them first a wait."
+        evidence = f"{names}: some do not answer, and clients that try those first have to wait."
         return CheckResult(
             "reachable", Status.WARN, evidence, "Remove the dead address from the name's records.", figures
         )
@@ -96,7 +96,7 @@ def _connect(family: int, address: str, port: int, seconds: float) -> Attempt:
 
 
 def _failure(endpoint: Endpoint, server: KnownServer, seconds: float) -> tuple[str, str] | None:
-    """Connect as a user does; return what is wrong and how to mend it, None if nothing is."""
+    """Connect as a user does; return what is wrong and how to fix it, None if nothing is."""
     target, connection = server.target, endpoint.connection()
     try:
         connection.open(seconds)
@@ -113,7 +113,7 @@ def _failure(endpoint: Endpoint, server: KnownServer, seconds: float) -> tuple[s
 
 
 def tls_failure(target: Target, why: str) -> tuple[str, str]:
-    """Say what a failed connection means, and how to mend it."""
+    """Say what a failed connection means, and how to fix it."""
     shown = safe_text(why)
     if target.tls and any(sign in why for sign in _PLAIN_PORT):
         return f"The port speaks plain HTTP, not TLS ({shown}).", "Use http:// in the URL."

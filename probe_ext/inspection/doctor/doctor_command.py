@@ -1,6 +1,6 @@
 """Check in at most two minutes whether a server, and this machine, are fit for a load test.
 
-Sends a few dozen requests, most of them short. Exit code 0: nothing to mend; 1: something to mend; 3: the server cannot
+Sends a few dozen requests, most of them short. Exit code 0: nothing to fix; 1: something to fix; 3: the server cannot
 be reached or does not answer requests. The API key is read from PROBE_API_KEY. See docs/doctor.md.
 
 examples:
@@ -18,7 +18,7 @@ from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.doctor import examination_output
 from probe_ext.inspection.doctor.examine import examine, exit_code_of
 from probe_ext.inspection.planned_run import planned_run
-from probe_ext.inspection.shared_options import add_options, options_of
+from probe_ext.inspection.shared_options import add_options, options_of, usage_error
 from probe_ext.settings.errors import SettingsError
 
 _OPTIONS = (
@@ -48,8 +48,7 @@ def main(given: argparse.Namespace) -> int:
         with screen.status("") as status:
             examination = examine(given.url, options, planned_run(options), lambda text: status.update(text or ""))
     except SettingsError as error:
-        print(f"probe: {str(error).replace('--host', 'URL', 1)}", file=sys.stderr)  # noqa: T201 - command output
-        return ExitCode.USAGE
+        return usage_error(error)
     if given.json:
         print(examination_output.as_json(examination), end="")  # noqa: T201 - command output
     else:

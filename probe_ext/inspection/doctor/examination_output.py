@@ -10,7 +10,7 @@ from rich.text import Text
 
 from probe_ext import __version__
 from probe_ext.inspection.check_result import CheckResult, Status
-from probe_ext.inspection.doctor.examine import Examination, exit_code_of, to_mend
+from probe_ext.inspection.doctor.examine import Examination, exit_code_of, to_fix
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import all_printable, printable
 from probe_ext.page.environment import environment, style
@@ -20,7 +20,7 @@ from probe_ext.verdict.phrasing.plurals import listed, things
 SCHEMA = 1
 _TEMPLATES = Path(__file__).with_name("templates")
 _COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.PROBLEM: "red", Status.UNKNOWN: "dim"}
-_WORDS = {Status.OK: "ok", Status.WARN: "mend", Status.PROBLEM: "problem", Status.UNKNOWN: "unknown"}
+_WORDS = {Status.OK: "ok", Status.WARN: "fix", Status.PROBLEM: "problem", Status.UNKNOWN: "unknown"}
 _ROW_CLASSES = {Status.OK: "held", Status.WARN: "unproven", Status.PROBLEM: "failed", Status.UNKNOWN: "unproven"}
 _PIPE_COLUMNS = 110
 
@@ -66,17 +66,17 @@ def _finding(finding: CheckResult) -> dict[str, Any]:
 
 def sentence(examination: Examination) -> str:
     """Say in one sentence how it stands."""
-    mended = to_mend(examination.findings)
+    fixes = to_fix(examination.findings)
     if not examination.usable:
-        first = mended[0].evidence if mended else "It did not answer."
+        first = fixes[0].evidence if fixes else "It did not answer."
         return f"This server cannot be used: {first}"
     unknown = sum(finding.status is Status.UNKNOWN for finding in examination.findings)
     rest = f" {things(unknown, 'question')} could not be answered." if unknown else ""
     users = things(examination.plan.users, "user")
-    if not mended:
-        return f"Nothing to mend before a run with up to {users}.{rest}"
-    names = listed([finding.title for finding in mended], most=6)
-    return f"To mend before a run with up to {users}: {names}.{rest}"
+    if not fixes:
+        return f"Nothing to fix before a run with up to {users}.{rest}"
+    names = listed([finding.title for finding in fixes], most=6)
+    return f"To fix before a run with up to {users}: {names}.{rest}"
 
 
 def show(examination: Examination, to: TextIO) -> None:
@@ -89,7 +89,7 @@ def show(examination: Examination, to: TextIO) -> None:
     for finding in examination.findings:
         evidence = Text(printable(finding.evidence))
         if finding.advice:
-            evidence.append("\n→ " + printable(finding.advice), style="bold" if finding.to_mend else "dim")
+            evidence.append("\n→ " + printable(finding.advice), style="bold" if finding.needs_fix else "dim")
         table.add_row(Text(_WORDS[finding.status], style=_COLOURS[finding.status]), finding.title, evidence)
     console.print(table)
     console.print(Text(printable(sentence(examination)), style="bold"), soft_wrap=True)

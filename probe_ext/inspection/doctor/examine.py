@@ -187,13 +187,13 @@ def _bounded(check: str, look: Check, subject: Subject, tell: Tell) -> CheckResu
 
 
 def exit_code_of(examination: Examination) -> int:
-    """Return 0 if nothing is to be mended, 1 if something is, 3 if the server cannot be used."""
+    """Return 0 if nothing needs fixing, 1 if something is, 3 if the server cannot be used."""
     if not examination.usable:
         return 3
-    return int(any(finding.to_mend for finding in examination.findings))
+    return int(any(finding.needs_fix for finding in examination.findings))
 
 
-def to_mend(findings: Sequence[CheckResult]) -> list[CheckResult]:
+def to_fix(findings: Sequence[CheckResult]) -> list[CheckResult]:
     """Return what should be changed, problems first."""
-    mended = [finding for finding in findings if finding.to_mend]
-    return sorted(mended, key=lambda finding: finding.status is not Status.PROBLEM)
+    fixes = [finding for finding in findings if finding.needs_fix]
+    return sorted(fixes, key=lambda finding: finding.status is not Status.PROBLEM)

@@ -34,7 +34,9 @@ def _uncounted(reply: Answered) -> CheckResult:
     figures = {"events": len(reply.at), "source": reply.tokens_from}
     if reply.message and "usage" in reply.message:
         wrong = f"The server's usage is not believed{said}: events are counted instead."
-        return CheckResult("usage", Status.PROBLEM, wrong, "Mend the server's or the gateway's usage.", figures)
+        return CheckResult(
+            "usage", Status.PROBLEM, wrong, "Fix the usage that the server or the gateway reports.", figures
+        )
     evidence = f"The server sends no usage{said}: events are counted, which is wrong where one holds several tokens, "
     evidence += "and prompt tokens are not known."
     advice = "Let the server send `usage` in streams (`stream_options.include_usage`)."
@@ -65,7 +67,7 @@ def _compared(reply: Answered, counted: int | None) -> CheckResult:
     if counted is not None and _UNDECODABLE not in reply.text:
         evidence = f"Usage says {said}; the server's own tokenizer counts {counted} in the same text"
         evidence += f", which came in {things(events, 'event')}."
-        advice = f"Mend the server's or the gateway's usage; until then, {_NO_COUNT}."
+        advice = f"Fix the usage that the server or the gateway reports; until then, {_NO_COUNT}."
         return CheckResult("usage", Status.PROBLEM, evidence, advice, figures)
     evidence = f"Usage says {said}, {things(events, 'token event')} arrived, and no tokenizer settles it: "
     evidence += "either events hold several tokens, or the count is wrong."

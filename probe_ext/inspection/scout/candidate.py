@@ -38,7 +38,6 @@ _PAIR_LIMIT_S = 20.0
 _PAGE_LIMIT_S = 3.0
 _KEPT_PAIRS, _KEPT_ANSWERS = 8, 64
 _PROMPT_TOKENS = 40
-_KNOW_IGNORE_EOS = {"vllm", "sglang", "llama.cpp"}
 _CHECK_PARAMETERS = {"vllm"}
 """engines that refuse `min_tokens: -1`, and so are known to read the parameters"""
 _GENERATED = "generation_tokens"
@@ -46,7 +45,7 @@ _LIMITS = Limits(connect=5.0, first=30.0, gap=30.0, total=PROBE_LIMIT_S)
 
 
 @dataclass
-class Evidence:
+class CheatEvidence:
     """What the tests for cheats have seen so far, the newest last."""
 
     primer: Sample | None = None
@@ -76,7 +75,7 @@ class Candidate:
         """None: it has not answered yet"""
         self.pages: tuple[OpenPage, ...] = ()
         """what it shows without a key"""
-        self.evidence = Evidence()
+        self.evidence = CheatEvidence()
         self._sender: Sender | None = None
 
     @property
@@ -119,7 +118,7 @@ class Candidate:
 
     def forget_evidence(self) -> None:
         """Start the tests for cheats again: another server may answer under the same URL."""
-        self.evidence = Evidence()
+        self.evidence = CheatEvidence()
 
     def probe(self, pairs: int) -> ProbeResult:
         """Send the standard probe, and so many pairs for the test for a cache; never raises for what a server does."""
@@ -148,7 +147,7 @@ class Candidate:
     def _question(self, tokens: int) -> Question:
         """Return a new prompt that a model answers at length."""
         self._asked += 1
-        return Question(self._prompt(self._asked), tokens, parameters=self._exactly)
+        return Question(self._prompt(self._asked), tokens, parameters=self._exact_length)
 
     def _prompt(self, number: int) -> Prompt:
         words = PromptMaker(self._seed, _PROMPT_TOKENS, estimated_model()).prompt(0, number).text or ""
@@ -156,10 +155,8 @@ class Candidate:
         return single(text, _PROMPT_TOKENS)
 
     @property
-    def _exactly(self) -> dict[str, Any]:
-        """Body fields that make answers exactly as long as asked for; empty where servers may refuse them."""
-        kind = self.server.kind if self.server else ""
-        return {"ignore_eos": True} if kind in _KNOW_IGNORE_EOS else {}
+    def _exact_length(self) -> dict[str, Any]:
+        return self.server.exact_length if self.server else {}
 
     def _note(self, replies: Sequence[Answered]) -> None:
         """Keep the newest answers, and the shortest time to connect, for the tests for cheats."""
@@ -174,7 +171,7 @@ class Candidate:
         """Ask the repeated prompt again, next to new ones; in changing order, so that replicas do not look like it."""
         if self.evidence.obeys is None and self.server is not None and self.server.kind in _CHECK_PARAMETERS:
             self.evidence.obeys = self._checks_parameters()
-        repeated = Question(self._prompt(0), PAIR_TOKENS, parameters=self._exactly)
+        repeated = Question(self._prompt(0), PAIR_TOKENS, parameters=self._exact_length)
         deadline = clock.monotonic() + _PAIR_LIMIT_S
         if self.evidence.primer is None:
             self.evidence.primer = self._one(repeated)[0]

@@ -85,7 +85,7 @@ def _response_cache(primer: Sample | None, pairs: Sequence[Pair], round_trip: fl
         return None, f"response cache: {things(len(whole), 'pair')} of prompts so far, too few to tell"
     lengths = [sample.tokens for pair in whole for sample in (pair.fresh, pair.repeat)]
     if any(tokens is None or tokens < MIN_CACHED_TOKENS for tokens in lengths):
-        return None, "response cache: answers are too short, or their tokens not counted, so it cannot be told"
+        return None, "response cache: answers are too short, or their tokens not counted, so it is unknown"
     if any(pair.repeat.text != primer.text for pair in whole):
         return None, ""
     counted, faster, typed = _counter(whole), _answered_faster(whole), _typed_faster(whole)
@@ -158,10 +158,9 @@ def _cut_answers(answers: Sequence[Sample], *, obeys: bool | None, generated_mor
         return None, f"cut answers: {things(len(ended), 'complete answer')} so far, too few to tell"
     longest = _most([None if a.tokens is None else float(a.tokens) for a in ended])
     if longest is None:
-        return None, "cut answers: the server does not count tokens, so it cannot be told"
+        return None, "cut answers: the server does not count tokens, so it is unknown"
     if longest > MAX_CUT_TOKENS or any(len(a.text) > MAX_CHARACTERS_PER_TOKEN * (a.tokens or 0) for a in ended):
         return None, ""
-    asked = min(answer.asked for answer in ended)
     each = "1 token" if longest <= 1 else f"at most {things(int(longest), 'token')}"
     asked = min(answer.asked for answer in ended)
     short = f"all {things(len(ended), 'answer')} had {each} where {asked} were asked for"
@@ -170,7 +169,7 @@ def _cut_answers(answers: Sequence[Sample], *, obeys: bool | None, generated_mor
         return Sign("cut answers", f"{short}, {contradiction}."), ""
     if contradiction:
         return None, f"cut answers: {short}, but the engine generated more: hidden thinking, or others' load"
-    return None, f"cut answers: {short}; a model of few words looks the same, so it cannot be told"
+    return None, f"cut answers: {short}; a model of few words looks the same, so it is unknown"
 
 
 def _contradiction(ended: Sequence[Sample], longest: float, *, obeys: bool | None) -> str:

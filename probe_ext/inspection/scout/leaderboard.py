@@ -67,7 +67,7 @@ def ranked(states: Sequence[State]) -> list[Row]:
 
 
 def configuration(server: KnownServer | None) -> dict[str, Any]:
-    """Return what a server says of itself; None where it does not."""
+    """Return what a server says about itself; None where it does not."""
     cache = server.cache if server else {}
     return {
         "kind": server.kind if server else None,

@@ -1,4 +1,4 @@
-"""Look at several servers: what they say of themselves, what they give away, and a short probe of each.
+"""Look at several servers: what they say about themselves, what they give away, and a short probe of each.
 
 A probe is 16 requests, 8 at once, with short prompts. With --watch it is repeated until Ctrl-C: a leaderboard over a
 rolling window, on the terminal and on a page of this machine. Servers that seem to answer from a cache, or cut their
@@ -27,7 +27,7 @@ from probe_ext.inspection.scout.board_page import BoardPage
 from probe_ext.inspection.scout.board_view import BoardRow, board, document
 from probe_ext.inspection.scout.candidate import PAIRS, Candidate
 from probe_ext.inspection.scout.watch import Watch
-from probe_ext.inspection.shared_options import add_options, options_of
+from probe_ext.inspection.shared_options import add_options, options_of, read_value, usage_error
 from probe_ext.measure import clock
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
@@ -68,19 +68,12 @@ def main(given: argparse.Namespace) -> int:
         every, window = _durations(given)
         candidates = _candidates(given.url, options)
     except SettingsError as error:
-        print(f"probe: {str(error).replace('--host', 'URL', 1)}", file=sys.stderr)  # noqa: T201 - command output
-        return ExitCode.USAGE
+        return usage_error(error)
     return _watch(candidates, given, every, window) if given.watch else _once(candidates, given, window)
 
 
 def _durations(given: argparse.Namespace) -> tuple[float, float]:
-    found = []
-    for name in ("every", "window"):
-        try:
-            found.append(seconds(getattr(given, name)))
-        except ValueError as error:
-            raise SettingsError(f"--{name} {getattr(given, name)}: {error}") from error
-    every, window = found
+    every, window = read_value("--every", given.every, seconds), read_value("--window", given.window, seconds)
     if every < _MIN_EVERY_S:
         raise SettingsError(f"--every {given.every}: must be at least {_MIN_EVERY_S:g}s")
     if window < _MIN_WINDOWS * every:

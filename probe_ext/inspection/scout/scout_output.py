@@ -49,7 +49,7 @@ def as_json(rows: Sequence[Row], time_of: TimeOf, window: float) -> str:
 
 
 def configurations(rows: Sequence[Row]) -> RenderableType:
-    """Return what the servers say of themselves, side by side."""
+    """Return what the servers say about themselves, side by side."""
     tables = [_beside(rows[at : at + _MAX_BESIDE]) for at in range(0, len(rows), _MAX_BESIDE)]
     return Group(*tables)
 

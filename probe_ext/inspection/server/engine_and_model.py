@@ -4,7 +4,7 @@ These also decide whether a run can start: their evidence is then the one line t
 """
 
 from probe_ext.access.known_server import KnownServer
-from probe_ext.access.start_problem import models_problem
+from probe_ext.access.start_problem import context_problem, models_problem
 from probe_ext.inspection.check_result import CheckResult, Figures, Status
 from probe_ext.settings.options import Options
 from probe_ext.verdict.phrasing.plurals import listed, things
@@ -27,7 +27,7 @@ def engine(server: KnownServer) -> CheckResult:
     figures = {"kind": server.kind, "version": server.version}
     if server.kind == "unknown":
         why = "Neither metrics nor the list of models name a known engine"
-        return CheckResult("engine", Status.UNKNOWN, f"{why}: nothing is assumed of its settings.", None, figures)
+        return CheckResult("engine", Status.UNKNOWN, f"{why}: no settings are assumed.", None, figures)
     version = server.version or "version unknown"
     return CheckResult("engine", Status.OK, f"{server.kind} {version}.", None, figures)
 
@@ -69,10 +69,9 @@ def context(server: KnownServer, options: Options) -> CheckResult:
     if limit is None:
         evidence = f"The server does not say how long its context is; the plan needs {planned:,} tokens."
         return CheckResult("context", Status.UNKNOWN, evidence, None, figures)
-    if planned > limit:
-        evidence = f"{asked}: together more than the {limit} tokens of {server.model}'s context at {server.url}."
+    if (too_long := context_problem(server, options)) is not None:
         setting = _HOW_TO_LENGTHEN.get(server.kind)
         advice = "Lower --input-tokens or --max-tokens" + (f", or raise the server's {setting}." if setting else ".")
-        return CheckResult("context", Status.PROBLEM, evidence, advice, figures)
+        return CheckResult("context", Status.PROBLEM, f"{too_long}.", advice, figures)
     evidence = f"{limit:,} tokens; the plan needs {planned:,} ({asked})."
     return CheckResult("context", Status.OK, evidence, None, figures)

@@ -31,7 +31,7 @@ _ELSEWHERE = "Name the metrics page with --metrics-url if it is elsewhere."
 def metrics(subject: Subject) -> CheckResult:
     """Read the page once, and say what is missing."""
     if subject.options.no_metrics:
-        return CheckResult("metrics", Status.OK, "Not read, as --no-metrics has it.")
+        return CheckResult("metrics", Status.OK, "Not read (--no-metrics).")
     began = clock.monotonic()
     reading = subject.metrics()
     took = clock.monotonic() - began
@@ -53,4 +53,6 @@ def metrics(subject: Subject) -> CheckResult:
         costs.append("how many requests fit the KV cache")
     if not costs:
         return CheckResult("metrics", Status.OK, f"{evidence}; nothing is missing.", None, figures)
-    return CheckResult("metrics", Status.OK, f"{evidence}. Not shown, so not said: {'; '.join(costs)}.", None, figures)
+    return CheckResult(
+        "metrics", Status.OK, f"{evidence}. Not shown, so a report cannot say {'; '.join(costs)}.", None, figures
+    )

@@ -101,4 +101,4 @@ def judged(pairs: Sequence[Pair], short: float | None, counted: Counted | None) 
         evidence += f"takes {formats.seconds(short)}."
         return CheckResult("prefix_cache", Status.OK, evidence, _SWITCH, figures)
     why = "" if visible else ", and the prefill is too short to be seen beside the rest"
-    return CheckResult("prefix_cache", Status.UNKNOWN, f"Cannot be told: {times}{why}.", None, figures)
+    return CheckResult("prefix_cache", Status.UNKNOWN, f"Unclear: {times}{why}.", None, figures)

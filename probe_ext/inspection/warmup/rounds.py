@@ -1,6 +1,6 @@
 """Rounds of requests sent at once, for whoever warms a server up: `probe warmup`, and the preparation of a run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -43,6 +43,3 @@ def send_round(sender: Sender, questions: Sequence[Question], seconds: float | N
         failed=len(questions) - sum(is_answered(reply) for reply in replies),
         replies=tuple(replies),
     )
-
-
-Tell = Callable[[str], None]

@@ -10,8 +10,7 @@ examples:
 
 import argparse
 import sys
-from collections.abc import Callable
-from typing import TextIO, TypeVar
+from typing import TextIO
 
 import gevent
 from rich.console import Console
@@ -24,7 +23,7 @@ from probe_ext.access.known_server import KnownServer, fetcher_for, know_server,
 from probe_ext.access.sender import Answered, Question, Sender
 from probe_ext.client.api.request_form import RequestForm
 from probe_ext.exit_codes import ExitCode
-from probe_ext.inspection.shared_options import add_options, options_of
+from probe_ext.inspection.shared_options import add_options, options_of, read_value, usage_error
 from probe_ext.inspection.warmup.arrival import is_up, wait_for
 from probe_ext.inspection.warmup.warming import Ask, Tell, WarmUp, WarmUpStep, warm
 from probe_ext.measure import clock
@@ -38,8 +37,6 @@ from probe_ext.settings.options import Options
 from probe_ext.settings.readers import user_count
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
-
-T = TypeVar("T")
 
 _OPTIONS = (
     *("model", "api", "no_stream", "input_tokens", "max_tokens", "usage"),
@@ -70,8 +67,8 @@ def main(given: argparse.Namespace) -> int:
     screen = Console(stderr=True)
     try:
         options = options_of(given, _OPTIONS, given.scenario)
-        users = _read("--users", given.users, user_count)
-        wait, within = _read("--wait", given.wait, duration), _read("--within", given.within, duration)
+        users = read_value("--users", given.users, user_count)
+        wait, within = read_value("--wait", given.wait, duration), read_value("--within", given.within, duration)
         target, key = target_and_key(given.url)
         with screen.status("") as status:
 
@@ -85,19 +82,11 @@ def main(given: argparse.Namespace) -> int:
                 return _unreachable(server, clock.monotonic() - began if wait else 0.0)
             result = _warm(server, options, users, within, tell)
     except SettingsError as error:
-        print(f"probe: {str(error).replace('--host', 'URL', 1)}", file=sys.stderr)  # noqa: T201 - command output
-        return ExitCode.USAGE
+        return usage_error(error)
     show(result, sys.stdout)
     if result.failing:
         return ExitCode.INVALID
     return ExitCode.OK if result.warm else ExitCode.GATE
-
-
-def _read(flag: str, text: str, reader: Callable[[str], T]) -> T:
-    try:
-        return reader(text)
-    except ValueError as error:
-        raise SettingsError(f"{flag} {text}: {error}") from error
 
 
 def _unreachable(server: KnownServer, waited: float) -> int:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from probe_ext.measure.safe_text import printable
-from probe_ext.measure.table_rows import OPTIONAL_COLUMNS, Row, ServerRow, columns
+from probe_ext.measure.table_rows import OPTIONAL_COLUMNS, GpuRow, Row, ServerRow, columns
 from probe_ext.report.inputs.line_scan import Scan, WholeLines, numbered, scan
 
 Floats = npt.NDArray[np.float64]
@@ -41,6 +41,8 @@ class Columns:
     text: tuple[str, ...]
     flags: tuple[str, ...]
     numbers: tuple[str, ...]
+    counts: tuple[str, ...]
+    """those of the numbers that are integers, and never negative"""
     keys: tuple[str, ...]
     """required: a line without them is useless"""
 
@@ -56,7 +58,7 @@ def _by_kind(row_type: type[Row]) -> Columns:
     def named(kind: type) -> tuple[str, ...]:
         return tuple(f.name for f in fields(row_type) if kind in (get_args(hints[f.name]) or (hints[f.name],)))
 
-    return Columns(named(str), named(bool), named(int) + named(float), _KEYS[row_type.__name__])
+    return Columns(named(str), named(bool), named(int) + named(float), named(int), _KEYS[row_type.__name__])
 
 
 _KINDS = {row_type.__name__: _by_kind(row_type) for row_type in get_args(Row)}
@@ -149,7 +151,10 @@ def _bad_rows(frame: pd.DataFrame, scanned: Scan, row_type: type[Row]) -> npt.ND
     for name in kind.numbers + kind.flags:
         if name in scanned.header:
             wrong = wrong | (np.isnan(_numbers(frame[name])) & frame[name].notna().to_numpy())
-    if row_type is ServerRow:
+    for name in kind.counts:
+        if name in scanned.header:
+            wrong = wrong | (_numbers(frame[name]) < 0)
+    if row_type in {ServerRow, GpuRow}:
         wrong = wrong | (_numbers(frame["value"]) < 0)
     return wrong
 

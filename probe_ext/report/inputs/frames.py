@@ -15,16 +15,18 @@ from probe_ext.measure.safe_text import all_printable
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, Row, ServerRow, UserRow
 from probe_ext.report.inputs import csvs
-from probe_ext.report.inputs.line_scan import numbered
+from probe_ext.report.inputs.line_scan import MAX_HEADER_BYTES, numbered
 from probe_ext.run import directory, manifest
 from probe_ext.run.regular_files import check_regular
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, LocustCounts, Window
 
 _MAX_TIME_S = 1e9
+_MAX_RATE = 1e9  # requests per second
 _MAX_RECORD_BYTES = 1 << 24
 _MAX_LOCUST_BYTES = 2 * 10**9
 _OUR_TYPE = "LLM"
 """Type of our replies' rows in Locust's tables."""
+_LOCUST_COUNTS = ("Request Count", "Failure Count")
 WindowKey = tuple[str, float, float]
 """Metric, start, seconds."""
 
@@ -163,12 +165,15 @@ def _locust(path: Path, damage: list[str]) -> LocustCounts | None:
         damage.append(f"{path.name}: missing")
         return None
     try:
-        check_regular(path, _MAX_LOCUST_BYTES)
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="replace", on_bad_lines="skip")
+        _check_locust_table(path)
+        names = ["Type", "Name", *_LOCUST_COUNTS]
+        table = pd.read_csv(
+            path, usecols=names, dtype=str, keep_default_na=False, encoding_errors="replace", on_bad_lines="skip"
+        )
         table[table["Name"] == "Aggregated"].iloc[-1]  # the last row: without it, the file is incomplete
         ours = table[table["Type"] == _OUR_TYPE]  # a locustfile may have other users beside ours
-        return LocustCounts(*(int(ours[name].astype(int).sum()) for name in ("Request Count", "Failure Count")))
-    except (OSError, KeyError, IndexError, ValueError) as error:
+        return LocustCounts(*(int(ours[name].astype(int).sum()) for name in _LOCUST_COUNTS))
+    except (OSError, KeyError, IndexError, ValueError, OverflowError) as error:
         damage.append(f"{path.name}: no Aggregated row with counts ({_short(error)})")
         return None
 
@@ -180,15 +185,28 @@ def _locust_history(path: Path, content: manifest.Manifest, damage: list[str]) -
         return {}
     names = ["Timestamp", "Name", "Requests/s", "Failures/s"]
     try:
-        check_regular(path, _MAX_LOCUST_BYTES)
+        _check_locust_table(path)
         table = pd.read_csv(path, usecols=names, dtype=str, encoding_errors="replace", on_bad_lines="skip")
         table = table[table["Name"] == "Aggregated"].drop(columns="Name").apply(pd.to_numeric, errors="coerce").dropna()
     except (OSError, ValueError) as error:
         damage.append(f"{path.name}: cannot be read ({_short(error)})")
         return {}
+    absurd = (table["Timestamp"] - float(started)).abs() > _MAX_TIME_S
+    absurd |= ~table[["Requests/s", "Failures/s"]].apply(lambda rate: rate.between(0, _MAX_RATE)).all(axis=1)
+    if absurd.any():
+        damage.append(f"{path.name}: {absurd.sum()} lines with an impossible time or rate, ignored")
+        table = table[~absurd]
     t = table["Timestamp"].to_numpy(dtype=np.float64) - float(started)
     rates = {"requests_per_s": table["Requests/s"], "failures_per_s": table["Failures/s"]}
     return {"t": t, **{name: rate.to_numpy(dtype=np.float64) for name, rate in rates.items()}}
+
+
+def _check_locust_table(path: Path) -> None:
+    """OSError or ValueError if a table of Locust's could keep the parser busy: pandas takes long over many columns."""
+    check_regular(path, _MAX_LOCUST_BYTES)
+    with path.open("rb") as file:
+        if len(file.readline(MAX_HEADER_BYTES)) == MAX_HEADER_BYTES:
+            raise ValueError("the header is too long")
 
 
 def _short(error: Exception) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from probe_ext.run.regular_files import check_regular
 
 _BLOCK_BYTES = 1 << 24
-_MAX_HEADER_BYTES = 1 << 16
+MAX_HEADER_BYTES = 1 << 16
 _MAX_LINE_BYTES = 1 << 26
 """Nothing is read from a longer line on: a hole in a file may be a terabyte of zeros."""
 _MAX_NAMED = 3
@@ -60,7 +60,7 @@ def scan(path: Path) -> Scan:
     """Scan a file once, in blocks. OSError if it cannot be read."""
     check_regular(path)
     with path.open("rb") as file:
-        header = file.readline(_MAX_HEADER_BYTES)
+        header = file.readline(MAX_HEADER_BYTES)
     lines = size = read = 0
     bad: list[int] = []
     for block in _blocks(path):

@@ -63,7 +63,9 @@ def _notes(gpu: Mapping[str, Any]) -> list[str]:
     notes = []
     if gpu["energy_from"]:
         source = "the GPUs' own energy counter" if gpu["energy_from"] == "counter" else "mean power times duration"
-        notes.append(f"Energy is from {source}: of the whole boards, idle power included, and of nothing else.")
+        notes.append(
+            f"Energy is taken from {source}. It covers the whole boards with their idle power, and nothing else."
+        )
     if gpu["why_no_energy"]:
         notes.append(f"Energy is missing where {gpu['why_no_energy']}.")
     if gpu["update_seconds"]:

@@ -112,7 +112,7 @@ def _limit(ruling: Mapping[str, Any]) -> Limit:
         kind, sign = "good", "✓"
     since = f"from {things(ruling['from_users'], 'user')} on" if ruling["from_users"] else ""
     confidence = f"{ruling['confidence']} confidence" if ruling["confidence"] else ""
-    needs = f"To find out, it would need {ruling['needs']}." if ruling["needs"] else ""
+    needs = f"Needed to find out: {ruling['needs']}." if ruling["needs"] else ""
     return Limit(
         state=ruling["state"],
         kind=kind,

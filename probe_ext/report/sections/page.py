@@ -158,7 +158,7 @@ def _answer(capacity: Capacity) -> Answer:
     """Return the answer without its interval, which has a line of its own, as have the reasons of an invalid run."""
     told = Said(**capacity["answer"])
     if told.invalid:
-        return Answer("Invalid measurement.", "", "", f"Reported result: {told.reported}", "")
+        return Answer(f"Invalid measurement: {told.invalid}.", "", "", f"Reported result: {told.reported}", "")
     number = told.number if capacity["served_users"] else ""
     meaning = f"concurrent users that meet the SLO {capacity['profile']['name']}" if number else ""
     if not number:

@@ -8,6 +8,7 @@ from typing import Any
 
 from probe_ext.report.wording.level_names import Level, by_number
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.levels.shared_trait import ERROR
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
@@ -110,7 +111,7 @@ def _differences(capacity: Capacity) -> list[tuple[str, str]]:
     title, shared = "Users are not served alike.", groups and groups["shared"]
     if shared:
         words = capitalised(shared_in_words(SharedTrait(**shared)))
-        return [(title, " ".join([f"{words}. The chance of that is at most {shared['chance']:.2g}.", *known]))]
+        return [(title, " ".join([f"{words}. The chance of that is below {formats.percent(ERROR)}.", *known]))]
     cause = f"A slow replica behind a sticky load balancer looks like this. {NOTHING_SHARED if groups else ''}".strip()
     return [(title, " ".join([*known, cause]))]
 

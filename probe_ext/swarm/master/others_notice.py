@@ -27,7 +27,7 @@ class OthersNotice:
         share = self._monitor.others(visit, now) if visit and visit.end is None else None
         if visit is not None and share is not None and share.too_much:
             crowded = (
-                f"{BUSY} at {things(visit.users, 'user')}: {share_in_words(share)}. This level is not judged as it is"
+                f"{BUSY} at {things(visit.users, 'user')}: {share_in_words(share)}. This level is not judged so far"
             )
             new = (visit.users, visit.start) not in self._levels
             self._levels.add((visit.users, visit.start))

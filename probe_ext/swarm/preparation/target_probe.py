@@ -108,7 +108,7 @@ def _look_before_load(
     if not running and not waiting:
         return None
     verb = "is" if running + waiting == 1 else "are"
-    return f"others are using the server: {running:,} running and {waiting:,} waiting {verb} not of this run"
+    return f"others are using the server: {running:,} running and {waiting:,} waiting {verb} not from this run"
 
 
 def _unlisted_model(options: Options, models: Sequence[str] | None) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 The requests are as long as the run's, so that a context or a body that is too long shows now. Each is ended at its
 first token, and given up after --timeout-connect: the rest would only cost time. Nothing else loads the server
-meanwhile, so what fails here fails for a reason that no load made.
+meanwhile, so what fails here fails for a reason unrelated to load.
 """
 
 from collections.abc import Callable

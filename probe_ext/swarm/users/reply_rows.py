@@ -9,6 +9,19 @@ from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S, GapRow, ReplyRow
 from probe_ext.measure.timeline import TokenEvents, bursts, gaps
 from probe_ext.measure.window_sketches import WindowSketches
 
+_PACE_COLUMNS = (
+    "first",
+    "last",
+    "tokens_first",
+    "tpot",
+    "longest_gap",
+    "gap_start",
+    "gap_tokens",
+    "held_max",
+    "tokens_held",
+)
+_SERVER_TIMES = ("ttft", "queue", "itl")
+
 
 def reply_row(  # noqa: PLR0913 -- all but the reply by name only
     reply: Reply,
@@ -22,7 +35,7 @@ def reply_row(  # noqa: PLR0913 -- all but the reply by name only
     deadlines: Deadlines | None = None,
 ) -> ReplyRow:
     """Return the row of a reply, in this process's monotonic seconds."""
-    marks, pace = reply.marks, reply.pace
+    marks, pace, times = reply.marks, reply.pace, reply.server_times
     visible = pace if reply.all_visible else reply.visible_pace
     deadline_count = _count_deadlines(reply, deadlines) if deadlines else None
     return ReplyRow(
@@ -36,23 +49,17 @@ def reply_row(  # noqa: PLR0913 -- all but the reply by name only
         late=marks.late,
         sent=marks.sent,
         headers=marks.headers,
-        first=pace.first if pace else None,
         first_visible=visible.first if visible else None,
-        last=pace.last if pace else None,
         end=marks.end if marks.end is not None else marks.due,
         tokens_in=reply.tokens_in,
         tokens_cached=reply.tokens_cached,
         tokens_out=reply.tokens_out,
         tokens_from=reply.tokens_from,
-        tokens_first=pace.tokens_first if pace else None,
         tokens_visible=visible.tokens if visible else None,
         events=pace.events if pace else 0,
         events_visible=visible.events if visible else 0,
         choices=len(reply.choices),
-        tpot=pace.tpot if pace else None,
         tpot_visible=visible.tpot if visible else None,
-        longest_gap=pace.longest_gap if pace else None,
-        gap_start=pace.gap_start if pace else None,
         longest_gap_visible=visible.longest_gap if visible else None,
         outcome=reply.outcome.value,
         finish_reason=reply.finish_reason,
@@ -66,19 +73,15 @@ def reply_row(  # noqa: PLR0913 -- all but the reply by name only
         deadlines=deadline_count.deadlines if deadline_count else None,
         deadlines_missed=deadline_count.missed if deadline_count else None,
         tokens_reasoning=reply.tokens_reasoning,
-        gap_tokens=pace.gap_tokens if pace else None,
         resolve=marks.resolve,
-        server_ttft=reply.server_times.ttft if reply.server_times else None,
-        server_queue=reply.server_times.queue if reply.server_times else None,
-        server_itl=reply.server_times.itl if reply.server_times else None,
         delivery=reply.delivery,
         segments=reply.segments,
-        held_max=pace.held_max if pace else None,
-        tokens_held=pace.tokens_held if pace else None,
         text_bytes=reply.text_bytes,
         tokens_claimed=reply.tokens_claimed,
         tokens_meant=tokens_meant,
         via=reply.via,
+        **{name: getattr(pace, name) if pace else None for name in _PACE_COLUMNS},
+        **{f"server_{name}": getattr(times, name) if times else None for name in _SERVER_TIMES},
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 MAX_PAGE_CHARACTERS = 32_000_000
 
+MAX_SAMPLES = 50_000  # wanted ones; a thousand engines have fewer
 _MAX_CHECKED_LINES = 1000
 
 # Optional groups are not possessive: before Python 3.11.5, such a group loses the position if it fails midway.
@@ -72,8 +73,9 @@ def parse(body: bytes | str, wanted: frozenset[str]) -> Page | Unreadable:
         page = _parse_lines(lines, wanted)
     except ValueError as error:
         return Unreadable(f"not Prometheus text: {error}")
-    if not page.samples and not _looks_like_metrics(lines):
-        return Unreadable("not Prometheus text")
+    too_many = len(page.samples) > MAX_SAMPLES
+    if too_many or (not page.samples and not _looks_like_metrics(lines)):
+        return Unreadable(f"more than {MAX_SAMPLES:,} samples of known metrics" if too_many else "not Prometheus text")
     return page
 
 
@@ -101,6 +103,8 @@ def _parse_lines(lines: list[str], wanted: frozenset[str]) -> Page:
         match = _NAME.match(line)
         if match and (plain := wanted_name(match[1], wanted)):
             samples.append(replace(sample(line), name=plain))
+            if len(samples) > MAX_SAMPLES:  # to read on would keep the master busy
+                break
     return Page(tuple(samples), helps)
 
 

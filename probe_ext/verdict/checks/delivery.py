@@ -9,10 +9,16 @@ from probe_ext.measure.findings import FindingState
 from probe_ext.measure.table_rows import DOCUMENT, ONE_EVENT, STREAM
 from probe_ext.measure.timeline import BURST_S, MIN_BURST_TOKENS
 from probe_ext.verdict.checks.client_accuracy import MORE_WORKERS
-from probe_ext.verdict.checks.proxy_settings import SERVER_SETTINGS, proxy_advice
+from probe_ext.verdict.checks.proxy_settings import (
+    DOCUMENT_ADVICE,
+    ONE_EVENT_ADVICE,
+    SERVER_SETTINGS,
+    proxy_advice,
+)
+from probe_ext.verdict.checks.token_counts import usage_advice
 from probe_ext.verdict.evidence.columns import Bools, flags, numbers, texts
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, quantile
-from probe_ext.verdict.grading.held_back import MIN_SEGMENTS_PER_EVENT, MIN_STREAM_TOKENS
+from probe_ext.verdict.grading.held_back import MIN_SEGMENTS_PER_EVENT, MIN_STREAM_TOKENS, uncounted
 from probe_ext.verdict.grading.reply_grades import GradedReplies
 from probe_ext.verdict.phrasing.formats import count, percent, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
@@ -39,7 +45,7 @@ def delivery_checks(evidence: Evidence, graded: GradedReplies) -> Iterator[Findi
     yield _not_streamed(evidence.replies, graded)
     yield _held_back(evidence.replies, graded)
     yield _held_in_events(evidence.replies, graded)
-    yield _typing_known(evidence.replies, graded)
+    yield _typing_known(evidence, graded)
 
 
 def _unresolved_reads(replies: Columns) -> Finding:
@@ -107,15 +113,9 @@ def _not_streamed(replies: Columns, graded: GradedReplies) -> Finding:
     if most == "all events at the same moment":
         advice = f"A proxy collects the stream until it ends. {proxy_advice(_named(replies))}"
     elif most == "one JSON document each":
-        advice = (
-            "The server, or a gateway in front of it, ignores `stream: true`: look for its streaming setting. "
-            "If users get whole answers as well, request them so: --no-stream."
-        )
+        advice = DOCUMENT_ADVICE
     else:
-        advice = (
-            "The server, or a gateway in front of it, writes the answer first and streams it afterwards: look for "
-            "guardrails, plugins or a “fake stream” setting there."
-        )
+        advice = ONE_EVENT_ADVICE
     return Finding("not_streamed", "fail", False, why, advice)
 
 
@@ -130,14 +130,14 @@ def _held_back(replies: Columns, graded: GradedReplies) -> Finding:
 def _held_in_events(replies: Columns, graded: GradedReplies) -> Finding:
     """Many tokens in one event, after a gap in which the model went on writing: a parser or gateway collects text."""
     several = ~np.isnan(numbers(replies, "held_max"))
-    held = graded.arrived.bundled & ~several & (numbers(replies, "events") > 1)
+    held = (graded.arrived.bundled | graded.arrived.held_gap) & ~several & (numbers(replies, "events") > 1)
     state, why = _bursts(replies, graded, held, "many tokens in one event")
     return Finding("held_in_events", state, False, why, SERVER_SETTINGS if state == "fail" else "")
 
 
 def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> tuple[FindingState, str]:
     """Say how many replies arrived in bursts, how large and how far apart these were, and what is not judged."""
-    streamed = flags(replies, "streamed", default=True) & (numbers(replies, "tokens_out") >= MIN_STREAM_TOKENS)
+    streamed = flags(replies, "streamed", default=True) & (numbers(replies, "tokens_out") >= MIN_STREAM_TOKENS) | held
     if not streamed.any() or np.isnan(numbers(replies, "tokens_held")[streamed]).all():
         return "unproven", "Whether tokens arrived in bursts is not known."
     gap, total, affected = numbers(replies, "longest_gap"), int(streamed.sum()), int(held.sum())
@@ -148,36 +148,48 @@ def _bursts(replies: Columns, graded: GradedReplies, held: Bools, how: str) -> t
         also = f" {_of(affected, total)} replies arrived in short bursts ({how})." if affected else ""
         return "pass", f"No gap is due to output that was held back.{also}"
     size = quantile(numbers(replies, "gap_tokens")[held], 0.5)
-    why = f"{_of(affected, total)} replies arrived in bursts ({how}): about {count(size)} tokens after a gap of "
-    why += f"{seconds(quantile(gap[held], 0.5))}, while the model went on writing."
+    unknown = bool((held & uncounted(replies)).any())
+    why = f"{_of(affected, total)} replies arrived in bursts ({how}): {'at least' if unknown else 'about'} "
+    why += f"{things(round(size or 1), 'token')} after a gap of {seconds(quantile(gap[held], 0.5))}"
+    why += _meanwhile(replies, held & uncounted(replies))
     late = delayed & (numbers(replies, "headers") >= numbers(replies, "first") - BURST_S)
     if delayed.any():
-        why += f" Their first words came about {seconds(quantile(delay[delayed], 0.5))} later for it"
-        why += f", in {late.sum():,} of them the head too." if late.any() else "."
+        why += f" Their first words came about {seconds(quantile(delay[delayed], 0.5))} later as a result"
+        why += f"; in {late.sum():,} of them, so did the response headers." if late.any() else "."
     left_out = [(int((held & graded.arrived.held_gap).sum()), "gaps"), (int(unjudged.sum()), "typing speed")]
     parts = [f"the {what} of {things(n, 'reply', 'replies')}" for n, what in left_out if n]
     return "fail", f"{why} Not judged: {listed(parts)}." if parts else why
 
 
-def _typing_known(replies: Columns, graded: GradedReplies) -> Finding:
+def _meanwhile(replies: Columns, unknown: Bools) -> str:
+    """Say how it is known that the model went on writing; `unknown`: replies whose tokens were not counted."""
+    if not unknown.any():
+        return ", while the model went on writing."
+    if not np.isnan(numbers(replies, "gap_generating")[unknown]).any():
+        return ", while the engine's counter of generated tokens went on rising."
+    return (
+        ". The server counts no tokens of replies, and how many the engine generated meanwhile was not read: whether "
+        "the model stood still cannot be told."
+    )
+
+
+def _typing_known(evidence: Evidence, graded: GradedReplies) -> Finding:
     """Whether the typing speed of enough replies is known to judge levels by it."""
+    replies = evidence.replies
     hidden, known = int(graded.typing_hidden.sum()), int((~np.isnan(graded.experience.rate)).sum())
     total = hidden + known
     if not total:
         return Finding("typing_known", "unproven", False, "No reply has a typing speed.")
     if hidden <= MAX_HIDDEN_SHARE * total:
         return Finding("typing_known", "pass", False, f"The typing speed is known in {known:,} of {total:,} replies.")
-    counted = np.array([source == "events" for source in texts(replies, "tokens_from")], dtype=np.bool_)
-    uncounted = int((graded.typing_hidden & counted).sum())
-    reasons = [f"{hidden - uncounted:,} arrived in bursts"] if hidden > uncounted else []
-    reasons += [f"of {uncounted:,} the tokens were not counted, and events hold several"] if uncounted else []
+    unknown = int((graded.typing_hidden & uncounted(replies)).sum())
+    reasons = [f"{hidden - unknown:,} arrived in bursts"] if hidden > unknown else []
+    reasons += [f"of {unknown:,} the tokens were not counted, and events may hold several"] if unknown else []
     why = (
         f"Typing speed is not judged in {hidden:,} of {total:,} replies ({listed(reasons)}): it lies in a range that "
         "both meets and misses the promise."
     )
-    advice = (
-        "Let the server count tokens (--usage continuous or final)." if uncounted else proxy_advice(_named(replies))
-    )
+    advice = usage_advice(evidence.manifest) if unknown else proxy_advice(_named(replies))
     return Finding("typing_known", "fail", False, why, advice)
 
 

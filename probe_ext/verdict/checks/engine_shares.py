@@ -23,7 +23,7 @@ _TOKENS_PER_REQUEST = 100.0
 """Tokens come in lumps of a request: where only they are counted, so many are taken for one."""
 ADVICE = (
     "A load balancer that keeps a connection on one engine pins each user to it. --reconnect opens a new one for "
-    "every request: if the shares are even then, it is the connections; balance by requests in flight instead."
+    "every request: if the shares are even then, kept connections are the cause: balance by requests in flight instead."
 )
 ADVICE_SLOWER = (
     "An engine that holds more users for as many requests takes longer for each: compare the engines' hardware and "

@@ -1,4 +1,4 @@
-"""Did replies fail alike for a reason that no load made? They say nothing about how many users can be served.
+"""Did replies fail alike for a reason unrelated to load? They say nothing about how many users can be served.
 
 Two cases. Every reply of the run failed in the same way, none was answered, and the warm-up did not show that the
 server can answer as many at once. Or some failed in a way that load never causes, such as HTTP 404, whenever it began.
@@ -30,7 +30,7 @@ _NO_FAILURES: tuple[Failure, ...] = ()
 
 @dataclass(frozen=True)
 class EqualFailures:
-    """Replies that failed for a reason that no load made."""
+    """Replies that failed for a reason unrelated to load."""
 
     mask: Bools
     """which replies; none if they are too few to matter"""
@@ -60,7 +60,7 @@ def equal_failures(evidence: Evidence) -> EqualFailures:
     of_key = [one.code == UNAUTHORIZED for one in failures if one.is_never_load]
     if all(of_key):  # the check of API keys says so, worker by worker
         return EqualFailures(
-            mask, Finding("equal_failures", "pass", True, "Replies failed alike only for their API key.")
+            mask, Finding("equal_failures", "pass", True, "Replies failed in the same way only because of the API key.")
         )
     return EqualFailures(mask, _some_failed(evidence, failures, rows, int(counted.sum())))
 
@@ -90,7 +90,7 @@ def all_failed(failure: Failure, number_of_replies: int, *, before_the_run: bool
     """Return the finding for a run, or a warm-up, in which every reply failed alike."""
     replies = things(number_of_replies, "reply", "replies")
     when = " to requests sent one at a time before the run" if before_the_run else ""
-    why = f"All {replies}{when} failed alike, for a reason that no load made: {failure.words.rstrip('.')}."
+    why = f"All {replies}{when} failed alike, for a reason unrelated to load: {failure.words.rstrip('.')}."
     return Finding("equal_failures", "fail", True, why, failure.advice)
 
 

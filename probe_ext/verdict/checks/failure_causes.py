@@ -122,6 +122,10 @@ _ADVICE: tuple[tuple[Callable[[Failure], bool], str], ...] = (  # the first that
         "Give the address that the redirect names as --host; requests and the API key are not sent on.",
     ),
     (
+        _says(r"(?:plain )?HTTP request (?:was sent )?to (?:an )?HTTPS|requires? (?:TLS|HTTPS)|use https"),
+        "The port speaks TLS: give --host with https://.",
+    ),
+    (
         _says(
             r"max_(?:completion_|output_)?tokens\b.{0,60}"
             r"(?:too (?:large|high|big)|exceed|greater|at most|at least|limit|>)"
@@ -131,7 +135,9 @@ _ADVICE: tuple[tuple[Callable[[Failure], bool], str], ...] = (  # the first that
     (
         _says(
             r"context (?:length|window|size)|maximum context|prompt is too long|too many tokens|input is too long"
-            r"|longer than the|exceeds? the (?:model|context|max)|max_model_len|exceed_context"
+            r"|longer than the|exceeds? (?:the )?(?:model|context|max)|max_model_len|exceed_context"
+            r"|max_new_tokens\W* must be"
+            r"|(?:prompt|input|request) (?:is )?too (?:long|large)"
         ),
         "Lower --input-tokens or --max-tokens, or raise the server's context length (vLLM: --max-model-len).",
     ),
@@ -152,7 +158,8 @@ _ADVICE: tuple[tuple[Callable[[Failure], bool], str], ...] = (  # the first that
     ),
     (
         _says(
-            r"\bmodel\b.{0,80}(?:not (?:found|exist|available|loaded|served|supported|deployed)|n[o']t exist|unknown"
+            r"\bmodel\W* (?:is |field )?(?:required|missing)"
+            r"|\bmodel\b.{0,80}(?:not (?:found|exist|available|loaded|served|supported|deployed)|n[o']t exist|unknown"
             r"|unavailable|invalid)|(?:no such|unknown|invalid|unsupported|find|no) (?:the )?model"
         ),
         "Name a model that the server serves with --model.",
@@ -173,6 +180,12 @@ _ADVICE: tuple[tuple[Callable[[Failure], bool], str], ...] = (  # the first that
         "Check the path: --host takes the base URL without /v1, and --api chooses the API that the server offers.",
     ),
     (_has_code(406, 415), "The gateway wants other headers: give them with --header NAME:VALUE."),
+    (_has_code(421), "The server answers for another name: give the one of its certificate and routes as --host."),
+    (
+        _has_code(426, 505),
+        "The server wants another protocol than HTTP/1.1: measure behind it, or give its HTTP/1.1 address.",
+    ),
+    (_has_code(431), "Headers are too large: check --header, --header-env and PROBE_API_KEY."),
     (
         _has_code(400, 409, 422, 428),
         (
@@ -191,7 +204,7 @@ _ADVICE: tuple[tuple[Callable[[Failure], bool], str], ...] = (  # the first that
             "(curl HOST/v1/models), then repeat."
         ),
     ),
-    (_has_code(429), "The server's rate limit turns the requests away: raise it for this key, or ask less."),
+    (_has_code(429), "The server's rate limit turns the requests away: raise it for this key, or send fewer requests."),
     (_has_code(500), "The server fails at every request: see its log."),
     (
         lambda failure: failure.outcome == Outcome.CONNECT_FAILED and bool(_TLS.search(failure.message)),

@@ -1,4 +1,4 @@
-"""Did the server work for others meanwhile? Then its replies do not answer to this run's load."""
+"""Did the server work for others meanwhile? Then its replies do not reflect this run's load alone."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,8 @@ from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.others_share import MAX_OTHERS_SHARE, OthersShare
 
-ADVICE = (
-    "Repeat the run while nobody else uses the server. A gateway that repeats requests or sends more of its own shows "
-    "the same."
+REPEAT_ALONE = (
+    "Repeat the run while nobody else uses the server. A gateway that retries or duplicates requests shows the same."
 )
 
 
@@ -26,11 +25,11 @@ def other_load_check(evidence: Evidence, levels: Sequence[LevelResult]) -> Findi
         why += f"{_at_worst(crowded)}."
         if not none_left:
             why += f" {capitalised_users(unjudged_users(levels))} not judged."
-        return Finding("other_load", "fail", none_left, f"{why}{before and f' {before}.'}", ADVICE)
+        return Finding("other_load", "fail", none_left, f"{why}{before and f' {before}.'}", REPEAT_ALONE)
     if before:
         known = [level for level in levels if level.others is not None]
         rest = " During the run it did little or nothing for others." if known else ""
-        return Finding("other_load", "fail", False, f"{before}.{rest}", ADVICE)
+        return Finding("other_load", "fail", False, f"{before}.{rest}", REPEAT_ALONE)
     if not any(level.others for level in levels):
         why = "Whether others used the server is not known: its counters do not tell."
         return Finding("other_load", "unproven", False, why)

@@ -1,4 +1,4 @@
-"""Which setting makes proxies and gateways pass bytes on at once."""
+"""Which setting makes servers, proxies and gateways pass bytes on at once."""
 
 from collections.abc import Sequence
 
@@ -25,11 +25,24 @@ SERVER_SETTINGS = (
     "`--stream-interval` 1, another `--tool-call-parser`, or answers without tools. A gateway that rewrites events may "
     "do it too."
 )
+DOCUMENT_ADVICE = (
+    "The server, or a gateway in front of it, ignores `stream: true`: look for its streaming setting. If users get "
+    "whole answers as well, request them so: --no-stream."
+)
+ONE_EVENT_ADVICE = (
+    "The server, or a gateway in front of it, writes the answer first and streams it afterwards: look for guardrails, "
+    "plugins or a “fake stream” setting there."
+)
+
+
+def known_proxies(software: Sequence[str]) -> list[str]:
+    """Return those of the named software that are proxies with a known setting."""
+    return [name for name in software if any(key in name.lower() for key in _SETTINGS)]
 
 
 def proxy_advice(software: Sequence[str]) -> str:
     """Return the settings for the named software; where it names no proxy, those of the most common ones."""
-    names = [name.lower().split("/")[0] for name in software]
+    names = [name.lower() for name in known_proxies(software)]
     settings = [setting for key, setting in _SETTINGS.items() if any(key in name for name in names)]
     if settings:
         return f"Replies name {', '.join(software)}. Switch buffering off: {'; '.join(settings)}."

@@ -34,19 +34,19 @@ def run_checks(
     levels: Sequence[LevelResult],
     metrics: Metrics,
     estimate: CapacityEstimate,
-    equal_failures: Finding,
+    left_out: Sequence[Finding],
     graded: GradedReplies,
 ) -> tuple[Finding, ...]:
     """Return all findings: those of the live run first, which replace checks of the same name made here.
 
-    `equal_failures`: of the replies that are left out of the estimate.
+    `left_out`: why replies are left out of the estimate.
     """
     live = live_findings(evidence.manifest)
     known = {finding.check for finding in live}
     checked = (
         other_load_check(evidence, levels),
         *account_checks(evidence, levels),
-        equal_failures,
+        *left_out,
         *access_checks(evidence),
         *accuracy_checks(evidence),
         *delivery_checks(evidence, graded),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from probe_ext.measure.findings import FindingName
-from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome
+from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.verdict.evidence.columns import Bools, numbers, texts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number, servers
@@ -22,7 +22,6 @@ MAX_REPLIES_APART = 5
 """A difference of so few requests is ignored."""
 MAX_CLOCK_OFFSET_S = 1.0
 """Of a Prometheus."""
-MIN_REPLIES_GONE = 3
 """Failed connections in a row at the end; fewer may be a short outage."""
 NOT_FOUND = 404
 
@@ -31,7 +30,6 @@ def server_checks(evidence: Evidence, metrics: Metrics) -> Iterator[Finding]:
     """Yield the checks of metrics, restarts, outages, vanished models, and token and reply counts."""
     yield _metrics(evidence, metrics)
     yield _restarted(metrics)
-    yield _gone(evidence)
     yield _model_vanished(evidence)
     yield _tokens(evidence, metrics)
     yield _replies(evidence, metrics)
@@ -108,24 +106,6 @@ def _restarted(metrics: Metrics) -> Finding:
     why = f"The server restarted during the run ({when}): later levels met a cold server."
     advice = "Check the server's log (out of memory?) and repeat the run."
     return Finding("server_restarted", "fail", False, why, advice)
-
-
-def _gone(evidence: Evidence) -> Finding:
-    """From some moment to the end no connection succeeded: no number of users is to blame for that."""
-    outcomes, ends, due = (texts(evidence.replies, "outcome"), *(numbers(evidence.replies, c) for c in ("end", "due")))
-    refused = np.isin(outcomes, [Outcome.CONNECT_FAILED.value, Outcome.CONNECT_TIMEOUT.value])
-    answered = ~refused & ~np.isin(outcomes, [outcome.value for outcome in CLIENT_SIDE])
-    if not answered.any():
-        return Finding("server_gone", "unproven", False, "The server answered no request.")
-    since = float(ends[answered].max())
-    lost = int((refused & (due > since)).sum())
-    if lost < MIN_REPLIES_GONE:
-        return Finding("server_gone", "pass", False, "The server was reachable until the end.")
-    why = (
-        f"From {moment(since)} on no connection succeeded ({things(lost, 'reply', 'replies')}): the server or the "
-        "network was down. Failures since then say nothing about its capacity."
-    )
-    return Finding("server_gone", "fail", False, why, "Check the server's log and repeat the run.")
 
 
 def _model_vanished(evidence: Evidence) -> Finding:

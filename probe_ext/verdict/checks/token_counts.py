@@ -1,14 +1,17 @@
 """Do the counts of tokens agree with one another, and with what arrived?"""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.evidence.columns import numbers, texts
 from probe_ext.verdict.evidence.evidence import Columns, Evidence
-from probe_ext.verdict.phrasing.formats import count, percent
+from probe_ext.verdict.evidence.manifest_view import mapping
+from probe_ext.verdict.grading.held_back import uncounted
+from probe_ext.verdict.phrasing.formats import count, decimals, percent
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.values.finding import Finding
 
@@ -23,12 +26,13 @@ only estimated explain less."""
 
 def token_checks(evidence: Evidence) -> Iterator[Finding]:
     """Yield the checks of who counted tokens, of counts that contradict the text, and of prompt lengths."""
-    yield _token_source(evidence.replies)
+    yield _token_source(evidence)
     yield _usage(evidence.replies)
     yield _prompts(evidence.replies)
 
 
-def _token_source(replies: Columns) -> Finding:
+def _token_source(evidence: Evidence) -> Finding:
+    replies = evidence.replies
     known = zip(texts(replies, "tokens_from"), np.isnan(numbers(replies, "tokens_claimed")), strict=True)
     sources = Counter(source if believed else "" for source, believed in known if source)
     if not sources:
@@ -37,11 +41,25 @@ def _token_source(replies: Columns) -> Finding:
     if share <= MAX_EVENT_COUNTED_SHARE:
         return Finding("token_source", "pass", False, "Tokens were counted by the server.")
     why = f"For {percent(share)} of replies the server gave no token count: each stream event counts as one token."
-    advice = (
-        "Typing speed reads too low where events carry several tokens, and is then not judged; request usage "
-        "(--usage continuous or final)."
-    )
-    return Finding("token_source", "fail", False, why, advice)
+    several = int(uncounted(replies).sum())
+    if several:
+        why += (
+            f" In {things(several, 'reply', 'replies')} events have more text than one token, so the number of tokens "
+            "is not known: their typing speed counts only where it is enough for any number."
+        )
+    return Finding("token_source", "fail", False, why, usage_advice(evidence.manifest))
+
+
+def usage_advice(manifest: Mapping[str, Any]) -> str:
+    """Say how tokens could be counted by the server, by what was asked for and what it refused."""
+    form = mapping(manifest.get("request_form"))
+    asked, used = (mapping(form.get(key)).get("usage") for key in ("asked", "used"))
+    remedy = "Without counts, one token per event is needed (vLLM: `--stream-interval 1`)."
+    if asked not in (None, "none") and used == "none":
+        return f"The server, or a gateway in front of it, refuses to count tokens of streams. {remedy}"
+    if asked not in (None, "none"):
+        return f"The server was asked for token counts and sends none. {remedy}"
+    return "Let the server count tokens (--usage continuous or final)."
 
 
 def _usage(replies: Columns) -> Finding:
@@ -68,8 +86,8 @@ def _usage(replies: Columns) -> Finding:
     said = [f"{things(int(mask.sum()), 'reply', 'replies')} {what}; {used}" for mask, what, used in cases if mask.any()]
     why = f"The server's token counts contradict what arrived: {listed(said)}."
     advice = (
-        "What gateway or server reports the usage? Compare with the server directly. Rates in tokens are as good as "
-        "the counts that are used; typing speed is not judged where events may hold several tokens."
+        "Find out which gateway or server reports the usage: compare with the server directly. Rates in tokens are as "
+        "good as the counts that are used; typing speed is not judged where events may hold several tokens."
     )
     return Finding("usage", "fail", False, why, advice)
 
@@ -99,7 +117,7 @@ def _prompts(replies: Columns) -> Finding:
     if not wrong.mean() > MAX_CONTRADICTING_SHARE:
         return Finding("prompt_lengths", "pass", False, f"The median prompt has {lengths}.")
     why = f"{things(int(wrong.sum()), 'prompt')} differ from the intended length: the median has {lengths}"
-    why += f" ({ratio:.1f} times as many). The server's count is used."
+    why += f" ({decimals(ratio)} times as many). The server's count is used."
     if ratio > 1:
         advice = (
             "A gateway or chat template adds a long system prompt, or counts differently: first words take longer than "

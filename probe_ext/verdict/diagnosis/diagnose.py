@@ -119,7 +119,7 @@ def _nothing_holds(rulings: Mapping[str, Ruling], facts: Facts) -> str:
         telling = [ruling for ruling in unknown_rules if ruling.evidence and ruling.rule not in _NOT_ABOUT_LOAD]
         first = (telling or unknown_rules)[0]
         asked_for = all(one.state != "unproven" for one in facts.findings if one.check == "server_metrics")
-        needs = f" To find out, it would need {first.needs}." if asked_for else ""
+        needs = f" Needed to find out: {first.needs}." if asked_for else ""
         return f"What limits the server is not known. {first.why}{needs}"
     if facts.loads[-1].served:
         return f"No limit reached yet. {rulings['not_loaded'].why}"

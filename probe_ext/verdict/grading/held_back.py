@@ -21,9 +21,10 @@ MIN_GAP_SHARE_WRITTEN = 0.5
 """Of a gap, the part in which the model wrote the tokens that ended it, at the reply's own mean speed."""
 MIN_STREAM_TOKENS = 8
 """Any server may send fewer at once."""
-MAX_BYTES_PER_TOKEN = 8.0
-"""Mean over a reply's events: more text than this in each is probably more than one token. Tokenizers of today write
+MAX_BYTES_PER_TOKEN = 6.0
+"""Mean over a reply's events: with more text than this in each, some may hold several tokens. Tokenizers of today write
 four to five bytes a token."""
+MAX_FEW_EVENTS = 3
 MIN_SEGMENTS_PER_EVENT = 0.75
 """From here on, events arrived one by one, so that only this machine read them together."""
 
@@ -37,7 +38,7 @@ class Bundling:
     at_once: Bools
     """all of its tokens arrived in one burst, though as several events: it was not streamed in effect"""
     held_gap: Bools
-    """the model went on writing in its longest gap"""
+    """the model went on writing in its longest gap, or may have; never where the engine's counter stood still"""
 
 
 def bundling(columns: Columns) -> Bundling:
@@ -52,7 +53,17 @@ def bundling(columns: Columns) -> Bundling:
     gap = written_meanwhile(
         numbers(columns, "longest_gap"), numbers(columns, "gap_tokens"), numbers(columns, "tpot"), bundled
     )
+    gap = (gap | few_large_events(columns)) & ~(numbers(columns, "gap_generating") < MIN_GAP_SHARE_WRITTEN)
     return Bundling(bundled, at_once, gap)
+
+
+def few_large_events(columns: Columns) -> Bools:
+    """Tell which replies are an unknown number of tokens in so few events that any gap may be one of these.
+
+    As of a tool call whose arguments a parser holds back, from a server that counts no tokens.
+    """
+    events = numbers(columns, "events")
+    return uncounted(columns) & (events > 1) & (events <= MAX_FEW_EVENTS)
 
 
 def written_meanwhile(gap: Floats, tokens: Floats, tpot: Floats, bundled: Bools) -> Bools:
@@ -63,6 +74,13 @@ def written_meanwhile(gap: Floats, tokens: Floats, tpot: Floats, bundled: Bools)
     """
     enough: Bools = (tokens >= MIN_BURST_TOKENS) & (tokens * tpot >= MIN_GAP_SHARE_WRITTEN * gap)
     return bundled & (enough | np.isnan(tpot))
+
+
+def uncounted(columns: Columns) -> Bools:
+    """Tell which replies have an unknown number of tokens: events were counted, and one may hold several tokens."""
+    counted = np.array([source == "events" for source in texts(columns, "tokens_from")], dtype=np.bool_)
+    events = np.fmax(np.nan_to_num(numbers(columns, "events")), 1)
+    return counted & (numbers(columns, "text_bytes") > MAX_BYTES_PER_TOKEN * events)
 
 
 def typing_range(columns: Columns, rate: Floats) -> tuple[Floats, Floats]:
@@ -76,9 +94,7 @@ def typing_range(columns: Columns, rate: Floats) -> tuple[Floats, Floats]:
     with np.errstate(divide="ignore", invalid="ignore"):
         low = np.where(held > 0, rate * span / (span + held), rate)
         high = np.where(held > 0, np.where(held < span, rate * span / (span - held), np.inf), rate)
-        size = numbers(columns, "text_bytes") / numbers(columns, "events")
-    counted = np.array([source == "events" for source in texts(columns, "tokens_from")], dtype=np.bool_)
-    high = np.where(counted & (size > MAX_BYTES_PER_TOKEN), np.inf, high)
+    high = np.where(uncounted(columns), np.inf, high)
     return low, np.where(np.isnan(rate), np.nan, high)
 
 

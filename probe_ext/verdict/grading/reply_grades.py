@@ -24,7 +24,7 @@ from probe_ext.measure.outcome import CLIENT_SIDE, FINISHED, Outcome
 from probe_ext.settings.slo import Reasoning, SloProfile, Typing
 from probe_ext.verdict.evidence.columns import Bools, Floats, coded, flags, numbers, texts
 from probe_ext.verdict.evidence.evidence import Columns
-from probe_ext.verdict.grading.held_back import Bundling, bundling, typing_range
+from probe_ext.verdict.grading.held_back import MAX_BYTES_PER_TOKEN, Bundling, bundling, typing_range, uncounted
 from probe_ext.verdict.values.json_types import DIMENSIONS
 
 UNJUDGED, SERVED, STRAINED, BROKEN = np.int8(-1), np.int8(0), np.int8(1), np.int8(2)
@@ -95,6 +95,8 @@ def _experience(
     events = numbers(columns, "events" + suffix)
     tokens = numbers(columns, "tokens_visible" if suffix else "tokens_out")
     tokens = np.where(np.isnan(tokens), events, tokens)
+    unknown = uncounted(columns)
+    least = np.where(unknown, np.fmax(tokens, numbers(columns, "text_bytes") // MAX_BYTES_PER_TOKEN), tokens)
     waiting_for_more = ended["ended_by_us"] & arrived.bundled
     died_silent = np.where(~ended["finished"] & ~waiting_for_more & ~np.isnan(first), end - last, np.nan)
     longest = np.where(arrived.held_gap, np.nan, numbers(columns, "longest_gap" + suffix))
@@ -103,9 +105,9 @@ def _experience(
     return Experience(
         waited=np.where(arrived.at_once, np.nan, np.round(first - base, 9)),
         elapsed=np.round(end - base, 9),
-        rate=np.round(_rate(numbers(columns, "tpot" + suffix), tokens, events, profile.typing), 9),
+        rate=np.round(_rate(numbers(columns, "tpot" + suffix), least, events, profile.typing), 9),
         gap=np.round(gap, 9),
-        tokens=numbers(columns, "tokens_out"),
+        tokens=np.where(unknown, np.nan, numbers(columns, "tokens_out")),
     )
 
 

@@ -26,7 +26,7 @@ class LevelAssignment:
     """what the server did for others in each level; empty before it was asked"""
 
     def is_judged(self, index: int) -> bool:
-        """Whether a level's replies answer to this run's load, and not to that of others."""
+        """Whether a level's replies reflect this run's load, and not that of others."""
         share = self.others[index] if self.others else None
         return share is None or not share.too_much
 

@@ -18,7 +18,7 @@ from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.evidence.manifest_view import workers
 from probe_ext.verdict.inference.observations import Visit
 from probe_ext.verdict.inference.user_differences import split_users, user_residuals
-from probe_ext.verdict.phrasing.formats import count, seconds
+from probe_ext.verdict.phrasing.formats import count, percent, seconds
 from probe_ext.verdict.phrasing.worker_names import worker_name
 from probe_ext.verdict.values.capacity_estimate import SharedTrait, Trait
 
@@ -93,7 +93,7 @@ def _candidates(replies: Columns, user: Ints, manifest: Mapping[str, Any], worse
         ("long_answers", numbers(replies, "tokens_out"), count),
         ("few_cached_tokens", -cached, lambda mean: count(-mean)),
         ("slow_connections", numbers(replies, "connect"), seconds),
-        ("new_connections", fresh, lambda mean: f"{100 * mean:.0f} %"),
+        ("new_connections", fresh, percent),
     ]
     known = [_highest(trait, _means(values, user, users), name, int(worse.sum())) for trait, values, name in measured]
     return [*found, *(one for one in known if one is not None)]

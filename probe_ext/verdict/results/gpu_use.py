@@ -129,7 +129,7 @@ def _sentence(
     them = things(gpus, "GPU")
     if per_user_hour is None or proven is None:
         why = "no capacity is proven" if proven is None else missing
-        return f"What a served person costs in energy is not known for the {them}: {why}."
+        return f"The energy per served person is unknown for the {them}: {why}."
     watts = per_user_hour * proven / SECONDS_PER_HOUR
     hour = f"{decimals(per_user_hour / SECONDS_PER_HOUR)} Wh ({count(per_user_hour)} J)"
     text = f"With {people(proven)} at once, {them} drew {count(watts)} W on average: {hour} for an hour of each person"

@@ -14,7 +14,8 @@ from probe_ext.measure.table_rows import MIN_RECORDED_GAP_S
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
 from probe_ext.verdict.evidence.evidence import Columns, Evidence
-from probe_ext.verdict.grading.held_back import bundling, written_meanwhile
+from probe_ext.verdict.grading.held_back import MIN_GAP_SHARE_WRITTEN, bundling, few_large_events, written_meanwhile
+from probe_ext.verdict.server.generation import generating_share
 
 DEFAULT_PAUSE_S = 2.0
 """Threshold where the profile does not judge silence."""
@@ -64,9 +65,13 @@ def find_pauses(evidence: Evidence, min_seconds: float) -> Spans:
 
 def _held_back(evidence: Evidence, gap: Ints, reply: Ints) -> Bools:
     gaps, replies = evidence.gaps, evidence.replies
-    seconds = (numbers(gaps, "end") - numbers(gaps, "start"))[gap]
+    start, end = numbers(gaps, "start")[gap], numbers(gaps, "end")[gap]
     tpot = numbers(replies, "tpot")[reply]
-    return written_meanwhile(seconds, numbers(gaps, "tokens_together")[gap], tpot, bundling(replies).bundled[reply])
+    held = written_meanwhile(end - start, numbers(gaps, "tokens_together")[gap], tpot, bundling(replies).bundled[reply])
+    held |= few_large_events(replies)[reply]
+    if held.any():
+        held &= ~(generating_share(evidence, start, end) < MIN_GAP_SHARE_WRITTEN)
+    return held
 
 
 def _rows_of(wanted: set[str], names: list[str]) -> dict[str, int]:

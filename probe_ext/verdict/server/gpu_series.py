@@ -9,6 +9,7 @@ import numpy as np
 from probe_ext.verdict.evidence.columns import Floats
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.levels.find_levels import Level
+from probe_ext.verdict.phrasing.formats import span
 from probe_ext.verdict.server.server_series import Engine, Series, read_metrics
 
 MIN_UPDATES = 10
@@ -107,7 +108,7 @@ def energy(gpus: Mapping[Engine, Gpu], level: Level) -> Energy:
 
 def _too_slow(interval: float, seconds: float) -> str:
     return (
-        f"the exporter's values change only every {interval:.0f} s, too rarely for a level of {seconds:.0f} s: "
+        f"the exporter's values change only every {span(interval)}, too rarely for a level of {span(seconds)}: "
         "shorten its collection interval (dcgm-exporter: -c 1000), or hold levels longer"
     )
 

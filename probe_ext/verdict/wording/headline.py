@@ -27,7 +27,8 @@ TYPING_UNKNOWN = "typing_known"
 """The finding that fails if the typing speed of too many replies is unknown."""
 _NARROWED_BY = {
     TYPING_UNKNOWN: "Without typing speed, which is not known",
-    "not_streamed": "By the time until whole answers, as replies are not streamed",
+    "server_gone": "Until the server could no longer be reached",
+    "not_streamed": "Judged by whole-answer time, as replies are not streamed",
 }
 
 
@@ -76,7 +77,7 @@ def _invalid(findings: Sequence[Finding]) -> str:
 
 
 def _narrowed(findings: Sequence[Finding]) -> list[str]:
-    """Return what the answer does not cover, because something in front of the server changed how replies arrive."""
+    """Return what the answer does not cover, because of how replies arrived, or because the server was gone."""
     failed = {finding.check for finding in findings if finding.state == "fail"}
     return [words for check, words in _NARROWED_BY.items() if check in failed]
 

@@ -3,7 +3,7 @@
 (() => {
   const $ = id => document.getElementById(id);
   const KINDS = ["served", "strained", "broken"];
-  const SVG = "http://www.w3.org/2000/svg", POLL_MS = 1000, TIMEOUT_MS = 15000;
+  const SVG = "http://www.w3.org/2000/svg", POLL_MS = 1000, TIMEOUT_MS = 15000, LONG_HEADLINE = 120;
   let span = "recent", paused = false, data = null, at = null, announced = "", announcedAt = -Infinity, failures = 0;
 
   // ── formatting ──
@@ -49,6 +49,7 @@
     setText("number", data.said.number);
     $("number").className = data.said.tone;
     setText("headline", data.said.headline);
+    $("answer").classList.toggle("long", data.said.headline.length > LONG_HEADLINE);
     setText("below", data.said.below);
     const problems = run && data.state !== "ended" ? run.problems.join(" ") : "";
     setText("problems", problems);

@@ -14,7 +14,7 @@ MAX_CALM = 0.5
 """Utilisation of the busiest GPU below which the GPU is not the limit: utilisation overstates how busy it is."""
 MIN_BUSY = 0.9
 MIN_SLOWED = 0.1
-"""Share of a level's samples in which the GPU reports to be slowed down."""
+"""Share of a level's samples in which the GPU reports a slowdown."""
 MIN_CLOCK_DROP = 0.08
 """Relative fall of the clock within one level; boost clocks vary by less."""
 MIN_HEATED, HOT = 3.0, 80.0
@@ -63,7 +63,7 @@ class GpuLoad:
 
     @property
     def at_power_limit(self) -> bool:
-        """Whether a GPU drew all the power that it may."""
+        """Whether a GPU drew all the power that its limit allows."""
         return any(_at_power_limit(gpu) for gpu in self.states.values())
 
     @property
@@ -121,7 +121,7 @@ def facts_of_gpu(users: int, gpu: GpuState | None) -> list[Fact]:
         ("GPU temperature, peak", gpu.temperature, "°C"),
         ("GPU power, mean", gpu.power, "watts"),
         ("GPU power limit", gpu.power_limit, "watts"),
-        ("samples in which the GPU reports to be slowed down", gpu.slowed, "fraction"),
+        ("samples in which the GPU reports a slowdown", gpu.slowed, "fraction"),
     )
     return [Fact(name + at, value, unit) for name, value, unit in named if value is not None]
 

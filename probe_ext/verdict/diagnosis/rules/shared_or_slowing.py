@@ -1,5 +1,6 @@
 """Did the server work for others, or slow down by itself? Then its figures are not those of this load."""
 
+from probe_ext.verdict.checks.other_load import REPEAT_ALONE
 from probe_ext.verdict.checks.server_checks import MAX_REPLIES_APART
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.gpu_signs import facts_of_gpu, throttled, why_throttled
@@ -19,16 +20,13 @@ MIN_SIGMA = 4.0
 """Standard errors of the drift."""
 MAX_PROMPT_RATIO = 1.2
 """Mean prompt of one level over that of another."""
-ALONE = (
-    "Repeat the run while nobody else uses the server. A gateway that retries or duplicates requests shows the same."
-)
 COOLER = (
     "Check the GPU's clock, temperature and power limit during the run (nvidia-smi -q -d PERFORMANCE), and what else "
     "runs on the machine. Then repeat the run."
 )
 COOLER_GPU = (
-    "Improve the cooling of the GPU, or lock its clock to what it can keep (nvidia-smi -lgc), so that figures repeat. "
-    "Then repeat the run: these figures are of a hot GPU."
+    "Improve the cooling of the GPU, or lock its clock to what it can sustain (nvidia-smi -lgc), so that figures "
+    "repeat. Then repeat the run: these figures are those of a hot GPU."
 )
 MORE_POWER = (
     "Raise the GPU's power limit if power supply and cooling allow it (nvidia-smi -pl), or lock its clock to what it "
@@ -79,7 +77,7 @@ def other_load(facts: Facts) -> Ruling:
         if crowded
         else "In some levels the server did more than this run asked for."
     )
-    return holds(rule, why, "the server had other load as well", grade, ALONE, shown)
+    return holds(rule, why, "the server had other load as well", grade, REPEAT_ALONE, shown)
 
 
 def _more_at_server(load: Load) -> bool:

@@ -202,7 +202,7 @@ def ceiling(facts: Facts) -> Ruling:
         },
     )
     label = "the hardware's throughput is used up"
-    why = _grew(found) + (" The GPU drew all the power that it may." if high.gpus.at_power_limit else "")
+    why = _grew(found) + (" The GPU drew all the power that its limit allows." if high.gpus.at_power_limit else "")
     shown = (*_shown(found), *facts_of_gpu(high.users, high.gpus.busiest))
     return holds(rule, why, label, grade, HARDWARE_LIMIT, shown, _reached(facts))
 
