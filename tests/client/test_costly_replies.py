@@ -3,6 +3,7 @@
 import json
 import random
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import gevent
@@ -119,3 +120,17 @@ def test_a_flood_leaves_turns_to_others() -> None:
         other.kill()
     assert reply.outcome is Outcome.BAD_DATA
     assert turns[0] >= SIZE / SLICE_BYTES / 2
+
+
+def test_names_of_fields_are_not_kept() -> None:
+    """Each reply names a field of a megabyte, another one each time."""
+    tracemalloc.start()
+    try:
+        for n in range(20):
+            delta = {"content": "a", f"{n}" + "x" * 1_000_000: "b"}
+            body = json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}).encode()
+            read(200, b"text/event-stream", b"data: " + body + b"\n\n")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 10_000_000

@@ -31,6 +31,7 @@ _REASONING_FIELDS = (
     *("reasoning_content", "reasoning", "reasoning_text", "thinking", "thinking_content", "thought", "thoughts"),
     *("reasoning_details", "thinking_blocks", "reasoning_summary", "cot"),
 )
+_MAX_FIELD_NAME = 64  # longer ones name no reasoning; and what is asked once is kept
 _REASONING_NAME = re.compile(
     r"(?:(?:internal|deep|extended|hidden|model)_?)?"
     r"(?:reasoning|thinking|think|thoughts?|analysis|cot|chain_of_thought|rationale|reason(?=_))"
@@ -168,7 +169,8 @@ def _is_thought(part: dict[str, Any]) -> bool:
 
 def _reasoning(message: dict[str, Any], found: str) -> str:
     """Return reasoning from all fields that hold any, once where several hold the same."""
-    fields = [field for field in message if field not in _REASONING_FIELDS and _names_reasoning(field)]
+    names = [field for field in message if len(field) <= _MAX_FIELD_NAME and field not in _REASONING_FIELDS]
+    fields = [field for field in names if _names_reasoning(field)]
     for field in (*_REASONING_FIELDS, *fields):
         if value := message.get(field):
             text = value if isinstance(value, str) else _nested_text(value)
