@@ -4,10 +4,8 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 
-import orjson
-
 from probe_ext.client.api.api_event import BadEventError, Event, ServerError
-from probe_ext.client.api.json_text import leading_object, load_json
+from probe_ext.client.api.json_text import dumped, leading_object, load_json
 from probe_ext.client.api.openai_api import parse_event
 from probe_ext.client.api.server_errors import error_in_text, page_title, parse_error, without_tags
 from probe_ext.client.wire.sse import SseParser
@@ -75,7 +73,7 @@ def _listed_objects(body: bytes) -> list[bytes]:
         return []
     if not isinstance(items, list) or len(items) > _MAX_DOCUMENTS or not all(isinstance(i, dict) for i in items):
         return []
-    return [orjson.dumps(item) for item in items]
+    return [dumped(item).encode() for item in items]
 
 
 def error_in_body(body: bytes, *, certain: bool = False) -> ServerError | None:

@@ -223,3 +223,11 @@ shaped = st.recursive(
 def test_any_json_object_is_an_event(content: dict[str, Any]) -> None:
     event = parse_event(json.dumps(content, ensure_ascii=True).encode())
     assert all(isinstance(p.text, str) and isinstance(p.choice, int) for p in event.parts)
+
+
+def test_arguments_nested_beyond_any_writer_are_text_all_the_same() -> None:
+    deep: Any = {"a": 1}
+    for _ in range(600):
+        deep = {"a": deep}
+    body = json.dumps({"choices": [{"message": {"tool_calls": [{"function": {"arguments": deep}}]}}]}).encode()
+    assert parse_event(body).parts[0].text

@@ -165,6 +165,12 @@ def test_each_choice_of_a_reply_may_count_as_a_request() -> None:
     assert shares(judged(counted(ROWS, copies=4), ROWS))[0] == 0.0, "tokens tell that nobody else was there"
 
 
+def test_each_choice_of_a_reply_may_count_its_prompt() -> None:
+    two = [ReplyRow(**{**fields_of(row), "choices": 2}) for row in ROWS]
+    twice = [ReplyRow(**{**fields_of(row), "tokens_in": 200}) for row in ROWS]
+    assert shares(judged(counted(twice, quantities=("generation_tokens", "prompt_tokens")), two)) == [0.0, 0.0]
+
+
 def test_a_worker_out_of_contact_may_have_sent_more() -> None:
     rows = [row for row in ROWS if not (20 < (row.sent or 0) < 40)]
     stated = {"workers": [worker(started=len(rows), away=[[20.0, 40.0]])], "options": {"max_tokens": 20}}

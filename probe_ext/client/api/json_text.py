@@ -71,6 +71,17 @@ def joined_objects(data: bytes) -> list[bytes]:
     return objects
 
 
+def dumped(value: object) -> str:
+    """Return a parsed value as JSON again; `…` if it is nested too deeply for that."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # also for integers of more than 64 bits, which a lenient parser reads
+        try:
+            return json.dumps(value)
+        except (ValueError, RecursionError):
+            return "…"
+
+
 def decoded(data: bytes) -> str:
     """Decode text for a message: the beginning, and far more of it than any message shows (see safe_text)."""
     return data[:_MAX_MESSAGE_BYTES].decode("utf-8", "replace")

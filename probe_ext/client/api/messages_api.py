@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import orjson
-
 from probe_ext.client.api.api_event import ChoicePart, Event, Usage
 from probe_ext.client.api.finish_reasons import finish_reason
+from probe_ext.client.api.json_text import dumped
 from probe_ext.client.api.usage_counts import parse_usage
 
 EVENT_KINDS = frozenset(
@@ -50,7 +49,7 @@ def _block(block: object) -> ChoicePart:
     thinking, tool_input = block.get("thinking"), block.get("input")
     visible = "".join(value for value in values if isinstance(value, str))
     if isinstance(tool_input, dict) and tool_input:
-        visible += orjson.dumps(tool_input).decode()
+        visible += dumped(tool_input)
     return ChoicePart(0, visible, thinking if isinstance(thinking, str) else "")
 
 

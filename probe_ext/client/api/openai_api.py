@@ -10,12 +10,10 @@ import re
 from functools import lru_cache
 from typing import Any
 
-import orjson
-
 from probe_ext.client.api import messages_api, responses_api
 from probe_ext.client.api.api_event import ChoicePart, Event
 from probe_ext.client.api.finish_reasons import finish_reason
-from probe_ext.client.api.json_text import load_object
+from probe_ext.client.api.json_text import dumped, load_object
 from probe_ext.client.api.request_metrics import parse_server_times
 from probe_ext.client.api.server_errors import choice_error, parse_error
 from probe_ext.client.api.usage_counts import parse_usage, usage_elsewhere
@@ -213,5 +211,5 @@ def _tool_text(message: dict[str, Any]) -> str:
 
 def _argument_text(value: object) -> str:
     if isinstance(value, dict) and value:
-        return orjson.dumps(value).decode()
+        return dumped(value)
     return value if isinstance(value, str) else ""

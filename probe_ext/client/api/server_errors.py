@@ -5,10 +5,8 @@ import re
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-import orjson
-
 from probe_ext.client.api.api_event import ServerError
-from probe_ext.client.api.json_text import decoded
+from probe_ext.client.api.json_text import decoded, dumped
 
 BUSY_STATUSES = frozenset({429, 503, 529})
 """too many requests, unavailable, and Anthropic's "overloaded" """
@@ -186,7 +184,4 @@ def _failed_base_response(value: object) -> dict[str, Any] | None:
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # nested too deeply
-        return "unprintable error"
+    return dumped(value)

@@ -98,7 +98,8 @@ def own_requests(replies: SentReplies, longest_reply: float | None) -> OwnReques
         last=np.where(np.isnan(replies.last), replies.end, replies.last),
         end=np.where(replies.finished, replies.end, replies.end + longest_s),
         tokens=np.where(np.isnan(out), longest_tokens, out) + EXTRA_TOKENS * replies.choices,
-        prompt=np.where(np.isnan(replies.prompt), longest_prompt, replies.prompt),
+        # Engines that compute each choice by itself count its prompt each time.
+        prompt=np.where(np.isnan(replies.prompt), longest_prompt, replies.prompt) * replies.choices,
         choices=replies.choices,
         counts_tokens=bool((~np.isnan(out)).any()),
         counts_prompts=bool((replies.prompt > 0).any()),
