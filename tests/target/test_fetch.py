@@ -322,3 +322,26 @@ def test_an_error_has_the_servers_words():
     with Loopback({"/x": (400, b'{"detail": "tenant is required"}'), "/big": (500, b"x" * 100_000)}) as server:
         assert Fetcher().get(server.url + "/x").body == b'{"detail": "tenant is required"}'
         assert len(Fetcher().get(server.url + "/big").body) == 8192
+
+
+@pytest.mark.parametrize("first", ["dead", "refusing"])
+def test_a_dead_address_of_a_host_does_not_hold_a_call(monkeypatch, first):
+    """As a browser does (RFC 8305): another address is tried before the first one's timeout."""
+    with (
+        Loopback({"/x": (200, b"ok")}) as server,
+        socket.create_server(("127.0.0.2", 0), backlog=0) as full,
+    ):
+        port = int(server.url.rpartition(":")[2])
+        dead = full.getsockname()
+        waiting = [socket.socket() for _ in range(8)]  # a full queue: further connections are not answered
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(dead)
+        there = dead if first == "dead" else ("127.0.0.3", 1)
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", where) for where in (there, ("127.0.0.1", port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        answer = Fetcher(timeout=HANG_S).get(f"http://several:{port}/x")
+        for each in waiting:
+            each.close()
+    assert not isinstance(answer, Failed), answer.why
+    assert answer.body == b"ok"

@@ -26,6 +26,7 @@ from requests.auth import AuthBase
 from probe_ext.measure import clock
 from probe_ext.target.control.call_result import Answer, Failed
 from probe_ext.target.control.deadline import Late, within
+from probe_ext.target.control.racing import first_connection
 from probe_ext.target.control.scheme_check import may_be_the_scheme, scheme_advice
 from probe_ext.target.control.urls import origin, same_place, shown
 from probe_ext.tls_trust import CLOSED, SYSTEM, TlsSettings, client_context, why_refused
@@ -225,6 +226,17 @@ def _record_sockets(session: requests.Session) -> "WeakSet[socket.socket]":
 
     def recorded(pool: Any) -> Any:
         class Connection(pool.ConnectionCls):  # type: ignore[misc]
+            def _new_conn(self) -> socket.socket:
+                try:
+                    made: socket.socket = first_connection(self._dns_host, self.port, self.timeout)
+                except socket.gaierror as error:
+                    raise urllib3.exceptions.NameResolutionError(self.host, self, error) from error
+                except TimeoutError as error:
+                    raise urllib3.exceptions.ConnectTimeoutError(self, "timed out") from error
+                except OSError as error:
+                    raise urllib3.exceptions.NewConnectionError(self, "not connected") from error
+                return made
+
             def connect(self) -> None:
                 super().connect()
                 sockets.add(self.sock)
