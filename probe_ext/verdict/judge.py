@@ -122,7 +122,7 @@ def judge(
         contradictions=overall.contradictions,
         disturbed=overall.disturbed,
         groups=overall.groups,
-        reasoning=ByReasoning(mode, estimated.views["shown"].mode, estimated.views["hidden"].mode),
+        reasoning=ByReasoning(mode, run.views["shown"].mode, run.views["hidden"].mode),
         profile=profile.model_dump(mode="json"),
         findings=findings,
         diagnosis=diagnosis,
