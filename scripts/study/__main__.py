@@ -146,10 +146,16 @@ def summarize(part: str, rows: Iterable[Row]) -> list[Row]:
     """Figures by case, in the order of the part; the random servers all together."""
     rows = sorted(rows, key=lambda row: (row["case"], row["seed"]))
     if part == "random":
-        return [{**together("random servers", rows), "salt": rows[0]["salt"]}] if rows else []
+        extra = {"salt": rows[0]["salt"], "adopted": _adopted(rows)} if rows else {}
+        return [{**together("random servers", rows), **extra}] if rows else []
     order = list(dict.fromkeys(job.case for job in jobs(part, 1, "")))
-    found = {case: figures(list(of)) for case, of in groupby(rows, key=lambda row: row["case"])}
+    by_case = {case: list(of) for case, of in groupby(rows, key=lambda row: row["case"])}
+    found = {case: {**figures(of), "adopted": _adopted(of)} for case, of in by_case.items()}
     return [found[case] for case in order if case in found]
+
+
+def _adopted(rows: Iterable[Row]) -> int:
+    return sum("made_by" in row for row in rows)
 
 
 @cache

@@ -87,7 +87,8 @@ def _part(part: str, rows: Sequence[Row]) -> str:
     first, last = min(row["seeds"][0] for row in rows), max(row["seeds"][1] for row in rows)
     salted = f", salt `{rows[0]['salt']}`" if "salt" in rows[0] else ""
     made_with = listed([f"`{commit}`" for commit in dict.fromkeys(row["commit"] for row in rows)])
-    lines = [f"\n## {TITLES[part]}\n\nSeeds {first} to {last}{salted}. Made with commit {made_with}.\n\n"]
+    adopted = " Rows of earlier code count, after a sample of them came out the same." if _adopted(rows) else ""
+    lines = [f"\n## {TITLES[part]}\n\nSeeds {first} to {last}{salted}. Made with commit {made_with}.{adopted}\n\n"]
     columns = SEARCH_COLUMNS if searching else SWEEP_COLUMNS
     lines += [_line(*columns), _line(*("---" if name == "case" else "---:" for name in columns))]
     lines += [_search_line(row) if searching else _sweep_line(row, hard=hard) for row in rows]
@@ -99,6 +100,10 @@ def _part(part: str, rows: Sequence[Row]) -> str:
         lines += ["\nLong-run served shares with their standard errors:\n\n"]
         lines += [f"- {row['case']} ({what[row['case']]}): {_near(row)}\n" for row in rows]
     return "".join(lines)
+
+
+def _adopted(rows: Sequence[Row]) -> bool:
+    return any(row.get("adopted") for row in rows)
 
 
 def _against_earlier_search(rows: Sequence[Row]) -> str:
