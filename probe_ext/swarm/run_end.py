@@ -116,11 +116,12 @@ class RunEnd:
         if self._final is None:
             self._final = gevent.spawn(self._finish, exit_code)
         code: int = self._final.get()
+        if code == exit_code:
+            return
         if gevent.getcurrent() is not gevent.get_hub().parent:  # a signal's, where SystemExit would print a traceback
             exit_main(code)
             Event().wait()  # the main greenlet ends the process
-        elif code != exit_code:
-            raise SystemExit(code)
+        raise SystemExit(code)
 
     def _finish(self, locust_code: int) -> int:
         """Return INTERRUPTED after Ctrl-C, INVALID if rows were lost, else the report's code, or Locust's own."""

@@ -140,7 +140,7 @@ def with_odd_values(rng: random.Random, part: bytes) -> bytes:
         if isinstance(chosen, list):
             chosen[rng.randrange(len(chosen))] = deepcopy(rng.choice(ODD_VALUES))
         else:
-            chosen[rng.choice(rng.choice([list(chosen), list(chosen), KNOWN_KEYS]))] = deepcopy(rng.choice(ODD_VALUES))
+            chosen[rng.choice(rng.choice([list(chosen) or KNOWN_KEYS, KNOWN_KEYS]))] = deepcopy(rng.choice(ODD_VALUES))
     return before + mark[:-1] + json.dumps(event).encode() + b"\n\n"
 
 

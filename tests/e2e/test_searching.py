@@ -39,7 +39,7 @@ def test_ctrl_c_reports_the_search_so_far(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [str(BIN / "probe"), "run", "capacity", "--host", sim, *BRIEF, "--out", str(out)]
     process = start(command)
-    wait_for(lambda: (out / "run.json").exists() and '"users": 2' in (out / "run.json").read_text(), "a second level")
+    wait_for(lambda: (out / "run.json").exists() and '"users": 4' in (out / "run.json").read_text(), "a second level")
     process.send_signal(signal.SIGINT)
     run = finished(process, out)
     assert (run.code, run.manifest["end_reason"]) == (130, "interrupted")
