@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.measure.outcome import Outcome
 from scripts.hostile.memory import judge_memory
 from scripts.hostile.tricks import NOT_CONNECTED, TRICKS
@@ -70,7 +71,9 @@ def main() -> int:
             fired = json.load(answer)
     took = _now() - course.began
     summary, faults = _compare(args.out, fired, course)
-    faults += [f"exit code {code}"] * bool(code)
+    faults += [f"exit code {code}"] * (
+        code not in {ExitCode.OK, ExitCode.INVALID}
+    )  # such a run may call itself invalid
     faults += [f"no reply ended for {course.quiet:.0f} s"] * (course.quiet > MAX_QUIET_S)
     faults += [f"the end took {took - 60 * args.minutes:.0f} s"] * (took - 60 * args.minutes > args.end + 60)
     memory, grown = judge_memory(course.samples)
