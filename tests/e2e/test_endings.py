@@ -104,6 +104,7 @@ def test_signal_during_the_report_keeps_one_report_and_the_gates_code(sim: str, 
     assert "SystemExit" not in run.said
 
 
+@pytest.mark.long
 def test_a_signal_to_the_reports_process_too_says_how_to_make_it(sim: str, tmp_path: Path) -> None:
     """As Ctrl-C does in a terminal: run and report get it alike."""
     out = tmp_path / "run"

@@ -121,10 +121,12 @@ class Prometheus:
     def _call(self, call: Callable[[], T]) -> T:
         """Return the result, or raise PrometheusError with the reason."""
         left = min(self._timeout, self._until - clock.monotonic())
+        why = "timed out"
         try:
-            return within(max(0.0, left), call)
+            if left > 0:
+                return within(left, call)
         except Late:
-            why = "timed out"
+            pass
         except TooLargeError:
             why = f"response exceeds {MAX_BODY_BYTES} bytes"
         except PrometheusApiClientException as error:
