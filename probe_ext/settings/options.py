@@ -64,7 +64,9 @@ def _flag(help_: str) -> bool:
 class Options:
     """The options in force, each with its default. Durations are seconds."""
 
-    model: str | None = _option(read.text_or_none, "", "model name (default: the first listed by the server)", "NAME")
+    model: str | None = _option(
+        read.text_or_none, "", "model name (default: the first chat model listed by the server)", "NAME"
+    )
     api: str = _option(
         read.one_of("chat", "completion", "responses", "messages"),
         "chat",
