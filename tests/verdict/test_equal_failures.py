@@ -118,6 +118,14 @@ def test_what_begins_later_spoils_the_run_only_if_load_never_makes_it(how: dict[
         assert verdict.bracket[1] == 16, "the server's answer to this load"
 
 
+def test_a_server_that_is_gone_from_a_level_on_fails_nothing() -> None:
+    refused = {"outcome": Outcome.CONNECT_FAILED, "status": None, "message": "Connection refused"}
+    verdict = judged([*good(2), *failed(16, 55.0, **refused)], (2, 55), (16, 55))
+    assert not is_spoilt(verdict)
+    assert verdict.bracket[1] is None
+    assert next(found.state for found in verdict.findings if found.check == "server_gone") == "fail"
+
+
 def test_waiting_in_vain_is_the_servers_answer() -> None:
     slow = {"outcome": Outcome.TIMEOUT_FIRST, "status": None, "message": "no token within 120 s"}
     verdict = judged(failed(1, **slow), (1, 55))
