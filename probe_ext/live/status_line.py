@@ -64,9 +64,11 @@ def _short(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[s
 
 
 def _users(now: Now) -> str:
-    """Return `8 of 16 users` while the number changes."""
+    """Return `8 users`; while the number grows `8 of 16 users`, while it falls `14 users, down to 8`."""
     if now.target is None or now.target == now.users:
         return plurals.things(now.users, "user")
+    if now.target < now.users:
+        return f"{plurals.things(now.users, 'user')}, down to {now.target}"
     return f"{now.users} of {plurals.things(now.target, 'user')}"
 
 

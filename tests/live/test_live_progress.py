@@ -86,6 +86,8 @@ def test_the_next_level_stands_beside_its_own_number_of_users() -> None:
     assert now.users == 8
     assert status_line(now, None, now.position).startswith("level 2 of 3 · 8 of 16 users · ")
     assert "served" not in status_line(now, None, now.position), "a share of the level before"
+    falling = live.tick(62.0, position="second visit to 4", target=4)
+    assert status_line(falling, None, falling.position).startswith("second visit to 4 · 8 users, down to 4 · ")
 
 
 @pytest.fixture(scope="module")
