@@ -127,7 +127,7 @@ def why_refused(error: BaseException) -> str | None:
     """Say why TLS failed, and which option would help; None for anything but a known failure of TLS."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _bad_certificate(error)
-    reason = (error.reason or "").upper() if isinstance(error, ssl.SSLError) else ""
+    reason = (getattr(error, "reason", None) or "").upper() if isinstance(error, ssl.SSLError) else ""
     why = ""
     if reason.endswith(_CLIENT_CERTIFICATE_MISSING):
         why = f"the server requires a client certificate: {_CLIENT_OPTIONS}"
@@ -136,11 +136,18 @@ def why_refused(error: BaseException) -> str | None:
     elif "ALERT" in reason and reason.endswith(_CLIENT_CERTIFICATE_REFUSED):
         alert = reason.rpartition("ALERT_")[2].replace("_", " ").lower()
         why = f"the server refused the client certificate ({alert}): see --tls-client-cert"
-    elif isinstance(error, ssl.SSLEOFError):
+    elif _just_ended(error):
         return CLOSED
     elif reason in _NOT_TLS:
         why = "the server does not speak TLS on this port: try http://"
     return f"TLS: {why}" if why else None
+
+
+def _just_ended(error: BaseException) -> bool:
+    """Whether the connection ended without a reason: Python has several errors for that, by when it notices."""
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
+        return True
+    return isinstance(error, ssl.SSLError) and getattr(error, "library", None) == "SYS"
 
 
 def _bad_certificate(error: ssl.SSLCertVerificationError) -> str:

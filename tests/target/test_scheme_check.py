@@ -9,12 +9,13 @@ import threading
 from pathlib import Path
 
 import pytest
+import requests
 from loopback import Loopback
 
 from probe_ext.target.control.call_result import Failed
-from probe_ext.target.control.fetch import Fetcher
+from probe_ext.target.control.fetch import Fetcher, why_failed
 from probe_ext.target.control.scheme_check import better_scheme
-from probe_ext.tls_trust import TlsSettings
+from probe_ext.tls_trust import CLOSED, TlsSettings
 
 
 @pytest.fixture
@@ -101,6 +102,21 @@ def test_a_tls_port_that_answers_plain_http_with_a_400_is_no_plain_port(talker) 
     place, answers = talker
     answers[0] = lambda asked: NGINX if asked.startswith(b"HEAD") else b""
     assert why(f"https://{place}").startswith("TLS: the server ended the connection; if it requires a client cert")
+
+
+def _unknown_system_error() -> ssl.SSLError:
+    """As Python raises it, `[SYS] unknown error`, if a reset was read before it looked."""
+    error = ssl.SSLError(5, "[SYS] unknown error (_ssl.c:1006)")
+    error.library = "SYS"
+    return error
+
+
+@pytest.mark.parametrize(
+    "error", [ssl.SSLEOFError(8, "eof"), ssl.SSLZeroReturnError(6, "closed"), ssl.SSLSyscallError(5, "x"),
+              _unknown_system_error()],
+)  # fmt: skip
+def test_a_handshake_that_just_ends_may_want_a_client_certificate(error: ssl.SSLError) -> None:
+    assert why_failed(requests.exceptions.SSLError(error)) == CLOSED
 
 
 def test_tls_13_that_ends_after_the_handshake_may_want_a_client_certificate(https, tmp_path) -> None:
