@@ -59,7 +59,7 @@ def main(given: argparse.Namespace) -> int:
         except OSError as error:
             print(f"probe: --html {page}: {error.strerror}", file=sys.stderr)  # noqa: T201 - command output
             return ExitCode.USAGE
-    return ExitCode(exit_code_of(examination))
+    return exit_code_of(examination)
 
 
 def _page_file(given: str | None) -> Path | None:

@@ -13,6 +13,7 @@ from probe_ext.access.sender import Answered, Sender
 from probe_ext.client.api.negotiation import Negotiated
 from probe_ext.client.api.request_form import RequestForm
 from probe_ext.client.exchange import Limits
+from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.check_result import TITLES, CheckResult, Status
 from probe_ext.inspection.connection.keep_alive import IdleWatch, keep_alive, watch_idle
 from probe_ext.inspection.connection.reachable import reachable, resolve
@@ -116,7 +117,6 @@ def take_samples(subject: Subject) -> Negotiated:
     Stops at one that fails, as the next would wait as long.
     """
     tokens = min(_SAMPLE_TOKENS, subject.plan.max_tokens)
-
     replies: list[Answered] = []
 
     def send(form: RequestForm) -> Answered:
@@ -186,11 +186,11 @@ def _bounded(check: str, look: Check, subject: Subject, tell: Tell) -> CheckResu
         timeout.close()
 
 
-def exit_code_of(examination: Examination) -> int:
-    """Return 0 if nothing needs fixing, 1 if something is, 3 if the server cannot be used."""
+def exit_code_of(examination: Examination) -> ExitCode:
+    """Return 0 if nothing needs fixing, 1 if something does, 3 if the server cannot be used."""
     if not examination.usable:
-        return 3
-    return int(any(finding.needs_fix for finding in examination.findings))
+        return ExitCode.INVALID
+    return ExitCode.GATE if any(finding.needs_fix for finding in examination.findings) else ExitCode.OK
 
 
 def to_fix(findings: Sequence[CheckResult]) -> list[CheckResult]:
