@@ -1,6 +1,7 @@
 """The committed real runs: whole, small, without secrets or paths, and rendering to the very page beside them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -26,6 +27,11 @@ def test_a_committed_run_renders_to_the_committed_page(name: str, tmp_path: Path
     build(copy)
     for made in MADE:
         assert (copy / made).read_bytes() == (EXAMPLES / name / made).read_bytes(), made
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_no_sentence_of_the_summary_ends_twice(name: str) -> None:
+    assert not re.findall(r"\w+[)\]]*\. ?\.(?!\.)", (EXAMPLES / name / "summary.md").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", RUNS)

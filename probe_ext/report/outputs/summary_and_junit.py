@@ -26,8 +26,8 @@ def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None, given: G
     lines = [_heading(capacity, gate), "", " · ".join(markdown(fact) for fact in page.facts)]
     if gate:
         lines += ["", f"**{_GATE_SIGNS[gate.outcome]} {markdown(gate.sentence)}**"]
-    known = [*filter(None, [page.interval]), *page.picture_notes]
-    lines += ["", markdown(". ".join(known))] if known else []
+    known = [*(f"{interval}." for interval in [page.interval] if interval), *page.picture_notes]
+    lines += ["", markdown(" ".join(known))] if known else []
     for title, meaning in page.doubts:
         lines += ["", f"**! {markdown(title)}** {markdown(meaning)}"]
     for sentence in extra_sentences(capacity, given):
