@@ -132,7 +132,7 @@ def body_fields(text: str) -> str | None:
     for name in fields:
         if option := _OPTION_OF_FIELD.get(name):
             raise HiddenValueError(f"{source}`{name}`: is set by {option}, not by --body")
-    if secret := _secret_field(fields):
+    if secret := secret_field(fields):
         raise HiddenValueError(
             f"{source}`{secret}`: carries a secret, which run.json would show; gateways take it as a header: "
             "give --header-env"
@@ -177,17 +177,17 @@ def _too_large(source: str) -> NoReturn:
     raise HiddenValueError(f"{source}is larger than {MAX_BODY_BYTES:,} bytes")
 
 
-def _secret_field(value: object) -> str | None:
+def secret_field(value: object) -> str | None:
     """Return the name of a field that carries a secret, at any depth."""
     if isinstance(value, list):
-        return next((name for item in value if (name := _secret_field(item))), None)
+        return next((name for item in value if (name := secret_field(item))), None)
     if not isinstance(value, dict):
         return None
     for name, inner in value.items():
         plain = name.lower().replace("-", "_")
         if (plain in _SECRET_FIELDS and isinstance(inner, str)) or (isinstance(inner, str) and _is_secret(inner)):
             return str(name)
-        if found := _secret_field(inner):
+        if found := secret_field(inner):
             return found
     return None
 

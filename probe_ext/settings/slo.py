@@ -4,18 +4,16 @@ Dimensions missing from a profile are not judged, except `answer` (did a complet
 Times are seconds, speeds tokens per second, shares fractions of 1.
 """
 
-import difflib
-import reprlib
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from probe_ext.measure.fluidity import Deadlines
-from probe_ext.measure.safe_text import printable, safe_text
+from probe_ext.measure.safe_text import printable
 from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.yaml_values import find_yaml, first_error, read_mapping, yaml_names
 
 Reasoning = Literal["shown", "hidden"]
 REASONINGS: tuple[Reasoning, ...] = ("shown", "hidden")
@@ -24,7 +22,6 @@ OBSOLETE_KEYS: Mapping[str, Set[str]] = {"users": {"broken_share_from", "decided
 """By section. Profiles of older runs have them; they have no effect."""
 
 _MAX_PROFILE_BYTES = 64 * 1024
-_MAX_MESSAGE_LENGTH = 500
 
 Positive = Field(gt=0, allow_inf_nan=False)
 Share = Field(ge=0, le=1)
@@ -125,32 +122,19 @@ class SloProfile(_Section):
         )
 
 
-def load_profile(name_or_path: str, folder: Path) -> SloProfile:
+def load_profile(name_or_path: str, folder: Path, label: str | None = None) -> SloProfile:
     """Load a profile by name from `folder`, or from a file.
 
-    SettingsError, one line with file, key and value, if it is missing or invalid.
+    SettingsError, one line with file, key and value, if it is missing or invalid. `label`: what the line begins with
+    if there is no such profile (default: the option).
     """
-    path = _find(name_or_path, folder)
-    try:
-        if path.stat().st_size > _MAX_PROFILE_BYTES:
-            raise SettingsError(f"--slo {name_or_path}: {path}: is larger than {_MAX_PROFILE_BYTES // 1024} KiB")
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--slo {name_or_path}: {path}: cannot be read: {_line(error)}") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: is not valid YAML: {_line(error)}") from error
-    except RecursionError as error:
-        raise SettingsError(f"{path}: is not valid YAML: it is nested too deeply") from error
-    except (ValueError, TypeError) as error:  # impossible dates, integers too long to convert, unhashable keys
-        raise SettingsError(f"{path}: is not valid YAML: {_line(error)}") from error
-    if not isinstance(raw, dict):
-        raise SettingsError(
-            f"{path}: must contain keys and values, not {'nothing' if raw is None else type(raw).__name__}"
-        )
+    label = f"--slo {name_or_path}" if label is None else label
+    path = find_yaml(name_or_path, folder, label, "profile")
+    raw = read_mapping(path, label, _MAX_PROFILE_BYTES)
     try:
         return SloProfile.model_validate({"name": path.stem, **raw})
     except ValidationError as error:
-        raise SettingsError(f"{path}: {safe_text(_first_error(error), length=_MAX_MESSAGE_LENGTH)}") from error
+        raise SettingsError(f"{path}: {_obsolete_key(error) or first_error(error, _known_keys)}") from error
     except (RecursionError, TypeError) as error:  # aliases of themselves, keys that are not text
         raise SettingsError(f"{path}: must contain keys and values, without aliases") from error
 
@@ -170,39 +154,18 @@ def _without_obsolete(recorded: Mapping[str, Any]) -> dict[str, Any]:
 
 def profile_names(folder: Path) -> list[str]:
     """Return the sorted names of the profiles in a folder."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    return yaml_names(folder)
 
 
-def _find(name_or_path: str, folder: Path) -> Path:
-    if name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path or "\\" in name_or_path:
-        path = Path(name_or_path)
-        if path.is_file():
-            return path
-        raise SettingsError(f"--slo {name_or_path}: no such file")
-    path = folder / f"{name_or_path}.yaml"
-    if path.is_file():
-        return path
-    names = profile_names(folder)
-    raise SettingsError(
-        f"--slo {name_or_path}: no such profile{_suggestion(name_or_path, names)}; available: {', '.join(names)}"
-    )
-
-
-def _first_error(error: ValidationError) -> str:
-    """Describe one error: key, value, reason. Unknown keys first: a misspelt key also makes its right name missing."""
-    detail = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        section, name = ".".join(str(part) for part in detail["loc"][:-1]), str(detail["loc"][-1])
-        if name in OBSOLETE_KEYS.get(section, ()):
-            return f"{key}: obsolete key without effect, remove it: levels are now proven from all their replies"
-        known = _known_keys(detail["loc"][:-1])
-        return f"{key}: unknown key{_suggestion(name, known)}; valid keys: {', '.join(known)}"
-    if detail["type"] == "missing":
-        return f"{key}: is missing"
-    if detail["type"] == "value_error":
-        return f"{key}.{_line(detail['ctx']['error'])}"
-    return f"{key}: {reprlib.repr(detail['input'])}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+def _obsolete_key(error: ValidationError) -> str | None:
+    """Name an unknown key that older versions had; None if the first unknown key is another."""
+    unknown = [entry["loc"] for entry in error.errors() if entry["type"] == "extra_forbidden"]
+    if not unknown:
+        return None
+    section, name = ".".join(map(str, unknown[0][:-1])), str(unknown[0][-1])
+    if name not in OBSOLETE_KEYS.get(section, ()):
+        return None
+    return f"{section}.{name}: obsolete key without effect, remove it: levels are now proven from all their replies"
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
@@ -221,12 +184,3 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "users": Users,
     "level": LevelRule,
 }
-
-
-def _suggestion(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _line(error: Any) -> str:
-    return safe_text(str(getattr(error, "strerror", None) or error), length=_MAX_MESSAGE_LENGTH)

@@ -1,0 +1,201 @@
+"""A workload: kinds of user and how they arrive. Read from YAML, or composed by a locustfile."""
+
+import hashlib
+from collections.abc import Sequence
+from types import NoneType
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from probe_ext.bundled import folder
+from probe_ext.measure.safe_text import printable
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.yaml_values import Location, find_yaml, first_error, read_mapping, yaml_names
+from probe_ext.workload.distribution_forms import Distribution
+from probe_ext.workload.user_kind import ModelChoice, PromptSource, Section, SystemPrompt, UserKind, files_folder
+
+MAX_KINDS = 16
+_MAX_FILE_BYTES = 256 * 1024
+_ALIASED = "must contain keys and values, without aliases"
+
+
+class Arrivals(Section):
+    """How requests come: users who wait for their answer, or an open stream at a rate."""
+
+    form: Literal["users", "constant", "poisson", "gamma", "series"] = "users"
+    cv: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """gamma: standard deviation of the gaps by their mean; above 1, arrivals come in bursts"""
+    file: str | None = Field(default=None, min_length=1)
+    """series: CSV of times and rates"""
+    rate_scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    time_scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """series: how many times faster than recorded"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, raw: Any) -> Any:
+        if isinstance(raw, str):
+            return {"form": raw}
+        if not isinstance(raw, dict):
+            raise ValueError(": must be `users`, or one of constant, poisson, gamma and series")  # noqa: TRY004 -- as everywhere
+        if "form" in raw or not raw:
+            return raw
+        if len(raw) != 1 or not isinstance(next(iter(raw.values())), dict | NoneType):
+            raise ValueError(": must be `users`, or a single key of constant, poisson, gamma and series")
+        form, values = next(iter(raw.items()))
+        return {"form": form, **(values or {})}
+
+    @field_validator("file")
+    @classmethod
+    def _full_path(cls, file: str | None, info: ValidationInfo) -> str | None:
+        return None if file is None else str(files_folder(info) / file)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.cv is not None) != (self.form == "gamma"):
+            raise ValueError("cv: belongs to gamma, which needs it")
+        if (self.file is not None) != (self.form == "series"):
+            raise ValueError("file: belongs to series, which needs it")
+        return self
+
+
+class Workload(Section):
+    """A validated workload."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(printable)] = "workload"
+    question: Annotated[str, Field(max_length=300), AfterValidator(printable)] = ""
+    """what a run with it answers"""
+    kinds: tuple[UserKind, ...] = Field(min_length=1, max_length=MAX_KINDS)
+    arrivals: Arrivals = Arrivals()
+
+    @field_validator("kinds", mode="before")
+    @classmethod
+    def _as_tuple(cls, raw: Any) -> Any:
+        return tuple(raw) if isinstance(raw, list) else raw
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [kind.name for kind in self.kinds]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"kinds: {name!r}: is the name of two kinds")
+        return self
+
+    @property
+    def fixed_users(self) -> int:
+        """Users of the kinds with a fixed number."""
+        return sum(kind.users or 0 for kind in self.kinds)
+
+    @property
+    def shares(self) -> dict[str, float | None]:
+        """Share of each kind among the users without a fixed number; None: its number is fixed."""
+        weights = {kind.name: kind.share or 1.0 for kind in self.kinds if kind.users is None}
+        total = sum(weights.values())
+        return {kind.name: weights[kind.name] / total if kind.name in weights else None for kind in self.kinds}
+
+    def to_message(self) -> dict[str, Any]:
+        """Return the whole workload as plain types, from which `of_message` makes it again on a worker."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    @classmethod
+    def of_message(cls, message: dict[str, Any]) -> "Workload":
+        """Return the workload that `to_message` has packed. ValueError if it is invalid."""
+        return cls.model_validate(message)
+
+    def to_manifest(self, file: str | None = None, profile: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what `run.json` records: profiles in full, distributions with their mean, no prompt text.
+
+        `profile`: the run's own, for kinds that name none.
+        """
+        return {
+            "name": self.name,
+            "file": file,
+            "question": self.question,
+            "kinds": [_kind_of_manifest(kind, self.shares[kind.name], profile) for kind in self.kinds],
+            "arrivals": {"form": self.arrivals.form, **self.arrivals.model_dump(mode="json", exclude_defaults=True)},
+        }
+
+
+def _kind_of_manifest(kind: UserKind, share: float | None, profile: dict[str, Any] | None) -> dict[str, Any]:
+    prompts, system = kind.prompts, kind.system_prompt
+    return {
+        "name": kind.name,
+        "share": share,
+        "users": kind.users,
+        "slo": kind.slo.model_dump(mode="json") if kind.slo else profile,
+        "prompts": None
+        if prompts is None
+        else {"tokens": _counts(prompts.tokens), "file": prompts.file, "field": prompts.field},
+        "system_prompt": None if system is None else _system_of_manifest(system),
+        "shared_prefix_tokens": kind.shared_prefix_tokens,
+        "turns": _counts(kind.turns),
+        "think_time": {**_form(kind.think_time), "mean": kind.think_time.average},
+        "output_tokens": _counts(kind.output_tokens),
+        "stream": kind.stream,
+        "api": kind.api,
+        "models": kind.model.names if kind.model else None,
+        "body": kind.body,
+    }
+
+
+def _system_of_manifest(system: SystemPrompt) -> dict[str, Any]:
+    if system.text is None:
+        return {"tokens": system.tokens}
+    digest = hashlib.sha256(system.text.encode()).hexdigest()
+    return {"characters": len(system.text), "sha256": digest}
+
+
+def _counts(distribution: Distribution | None) -> dict[str, Any] | None:
+    return None if distribution is None else {**_form(distribution), "mean": distribution.average_count}
+
+
+def _form(distribution: Distribution) -> dict[str, Any]:
+    return {"form": distribution.name, distribution.name: distribution.parameters()}
+
+
+def workload_names() -> list[str]:
+    """Return the sorted names of the workloads that come with the package."""
+    return yaml_names(folder("configs") / "workloads")
+
+
+def read_workload(name_or_file: str) -> Workload:
+    """Load a workload by its name in `configs/workloads`, or from a file.
+
+    SettingsError, one line with file, key and value, if it is missing or invalid.
+    """
+    label = f"--workload {name_or_file}"
+    path = find_yaml(name_or_file, folder("configs") / "workloads", label, "workload")
+    raw = read_mapping(path, label, _MAX_FILE_BYTES, aliases=False)
+    try:
+        return Workload.model_validate({"name": path.stem, **raw}, context={"folder": str(path.parent)})
+    except ValidationError as error:
+        text = first_error(error, _known_keys, lambda location: _shown(location, raw))
+        raise SettingsError(f"{path}: {text}") from error
+    except (RecursionError, TypeError) as error:  # keys that are not text
+        raise SettingsError(f"{path}: {_ALIASED}") from error
+
+
+def _shown(location: Location, raw: dict[str, Any]) -> str:
+    """Return a key with the kind's name instead of its number."""
+    parts = list(map(str, location))
+    if len(location) > 1 and location[0] == "kinds" and isinstance(location[1], int):
+        kind = raw["kinds"][location[1]]
+        named = isinstance(kind, dict) and isinstance(kind.get("name"), str)
+        parts[1] = printable(kind["name"][:40]) if named else str(location[1] + 1)
+    return ".".join(parts)
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "kinds": UserKind,
+    "arrivals": Arrivals,
+    "prompts": PromptSource,
+    "system_prompt": SystemPrompt,
+    "model": ModelChoice,
+}
+
+
+def _known_keys(location: Location) -> Sequence[str]:
+    """Return the valid keys of the section at a location."""
+    named = [key for key in location if isinstance(key, str)]
+    keys = list((_SECTIONS[named[-1]] if named else Workload).model_fields)
+    return [*keys, "file"] if named[-1:] == ["system_prompt"] else keys
