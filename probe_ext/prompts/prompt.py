@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-Message = Mapping[str, str]
+Message = Mapping[str, Any]
+"""role and content; the content is a text, or a list of parts such as images"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Prompts from the user's own files."""
