@@ -4,7 +4,6 @@ Dimensions missing from a profile are not judged, except `answer` (did a complet
 Times are seconds, speeds tokens per second, shares fractions of 1.
 """
 
-import difflib
 import reprlib
 from collections.abc import Mapping, Set
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from probe_ext.closest_name import did_you_mean
 from probe_ext.measure.fluidity import Deadlines
 from probe_ext.measure.safe_text import printable, safe_text
 from probe_ext.settings.errors import SettingsError
@@ -184,7 +184,7 @@ def _find(name_or_path: str, folder: Path) -> Path:
         return path
     names = profile_names(folder)
     raise SettingsError(
-        f"--slo {name_or_path}: no such profile{_suggestion(name_or_path, names)}; available: {', '.join(names)}"
+        f"--slo {name_or_path}: no such profile{did_you_mean(name_or_path, names)}; available: {', '.join(names)}"
     )
 
 
@@ -197,7 +197,7 @@ def _first_error(error: ValidationError) -> str:
         if name in OBSOLETE_KEYS.get(section, ()):
             return f"{key}: obsolete key without effect, remove it: levels are now proven from all their replies"
         known = _known_keys(detail["loc"][:-1])
-        return f"{key}: unknown key{_suggestion(name, known)}; valid keys: {', '.join(known)}"
+        return f"{key}: unknown key{did_you_mean(name, known)}; valid keys: {', '.join(known)}"
     if detail["type"] == "missing":
         return f"{key}: is missing"
     if detail["type"] == "value_error":
@@ -221,11 +221,6 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "users": Users,
     "level": LevelRule,
 }
-
-
-def _suggestion(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _line(error: Any) -> str:
