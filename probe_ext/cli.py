@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import select
 import signal
 import sys
@@ -10,6 +11,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from probe_ext import __version__
+from probe_ext.closest_name import did_you_mean
 from probe_ext.exit_codes import ExitCode
 
 _EXAMPLES = """examples:
@@ -37,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sim": ("probe_ext.sim.sim_command", "run a simulated vLLM-like server"),
 }
 
+_INVALID_CHOICE = re.compile(r"argument COMMAND: invalid choice: '([^']*)'")
 TRACEBACK_VARIABLE = "PROBE_TRACEBACK"
 
 
@@ -45,6 +48,11 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit."""
+        wrong = _INVALID_CHOICE.match(message)
+        if wrong:
+            message = (
+                f"{wrong[1]}: unknown command{did_you_mean(wrong[1], COMMANDS)}; choose from {', '.join(COMMANDS)}"
+            )
         self.exit(ExitCode.USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
@@ -103,8 +111,14 @@ def _run_command(given: Sequence[str]) -> int:
     if command == "run":
         options.rest = rest  # Locust's own options; Locust rejects unknown ones
     elif rest:
-        commands.choices[str(command)].error(f"unknown argument {' '.join(rest)!r}")
+        _refuse(commands.choices[str(command)], rest)
     return _call(handler, options) if handler else ExitCode.USAGE
+
+
+def _refuse(parser: argparse.ArgumentParser, rest: Sequence[str]) -> NoReturn:
+    known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - no public access
+    closest = did_you_mean(rest[0].partition("=")[0], known) if rest[0].startswith("-") else ""
+    parser.error(f"unknown argument {' '.join(rest)!r}{closest}")
 
 
 def _call(handler: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "vllm": {"prefix_cache": "On", "cancel": "no request was running", "tool_calls": "Tools are ignored"},
     "sequential": {"prefix_cache": "Off"},
     "response-cache": {},
-    "first-token": {"streaming": "unknown", "cancel": "unknown"},
+    "first-token": {"streaming": "unknown", "cancel": "unknown", "answer_length": "problem"},
     "chunky": {"streaming": "warn"},
     "held-back": {},
     "early-role": {},
@@ -43,6 +43,15 @@ EXPECTED: dict[str, dict[str, str]] = {
     "replicas": {"replicas": "problem"},
     "wrong-clock": {"clock": "warn"},
     "no-keep-alive": {"keep_alive": "warn"},
+    "reasoning": {"reasoning": "Recognised in 3 of 3"},
+    "long-reasoning": {"reasoning": "warn", "tool_calls": "unknown"},
+    "think-tags": {"reasoning": "Recognised in 3 of 3"},
+    "tools": {"tool_calls": "A call arrives in"},
+    "held-tools": {"tool_calls": "warn"},
+    "text-tools": {"tool_calls": "warn"},
+    "no-tools": {"tool_calls": "Refused"},
+    "request-times": {},
+    "far": {},
 }
 STATES = {"warn", "problem", "unknown"}
 

@@ -2,10 +2,12 @@
 
 from typing import NoReturn
 
+import gevent
 import pytest
 
 from probe_ext import cli
 from probe_ext.exit_codes import ExitCode
+from probe_ext.inspection.interrupts import silence_interrupts
 
 
 def test_interrupted_command_prints_one_line(
@@ -17,3 +19,32 @@ def test_interrupted_command_prints_one_line(
     monkeypatch.setattr(cli, "import_module", interrupted)
     assert cli.main(["report", "somewhere"]) == ExitCode.INTERRUPTED
     assert capsys.readouterr().err == "probe: interrupted\n"
+
+
+def test_an_interrupt_in_a_greenlet_is_not_reported_by_the_event_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> NoReturn:
+        raise KeyboardInterrupt
+
+    silence_interrupts()
+    gevent.spawn(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gevent.sleep(10)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closest"),
+    [
+        (["docter", "http://127.0.0.1:1"], "doctor"),
+        (["doctor", "http://127.0.0.1:1", "--scenario", "basline"], "baseline"),
+        (["warmup", "http://127.0.0.1:1", "--usrs", "3"], "--users"),
+        (["sim", "--personality", "seqential"], "sequential"),
+        (["sim", "--profile", "demo-wal"], "demo-wall"),
+    ],
+)
+def test_misspelt_names_are_suggested(arguments: list[str], closest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = cli.main(arguments)
+    except SystemExit as left:
+        code = int(left.code or 0)
+    assert (code, f"(did you mean {closest}?)" in capsys.readouterr().err) == (ExitCode.USAGE, True)

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 from probe_ext.bundled import folder
+from probe_ext.closest_name import did_you_mean
 from probe_ext.settings.errors import SettingsError
 
 _SET_DEFAULTS = "set_defaults"
@@ -20,8 +21,9 @@ def find_locustfile(scenario: str) -> Path:
         raise SettingsError(f"{scenario}: no such file")
     known = folder("locustfiles") / f"{scenario}.py"
     if not known.is_file():
-        names = ", ".join(sorted(p.stem for p in folder("locustfiles").glob("*.py")))
-        raise SettingsError(f"{scenario}: unknown scenario; valid names are {names}")
+        names = sorted(p.stem for p in folder("locustfiles").glob("*.py"))
+        closest = did_you_mean(scenario, names)
+        raise SettingsError(f"{scenario}: unknown scenario{closest}; valid names are {', '.join(names)}")
     return known
 
 

@@ -26,6 +26,7 @@ TITLES: dict[str, str] = {
     "context": "context length",
     "request_form": "request fields",
     "streaming": "streaming",
+    "answer_length": "reply length",
     "keep_alive": "kept connections",
     "cancel": "hanging up",
     "usage": "token counts",

@@ -88,9 +88,14 @@ class Subject:
         counted = [s.tokens_in / _SAMPLE_PROMPT_TOKENS for s in self.answers if s.tokens_in]
         return max(0.2, min(counted)) if counted else 1.0
 
-    def sample_question(self, max_tokens: int) -> Question:
+    @property
+    def sample_tokens(self) -> int:
+        """Tokens that a sample is asked for."""
+        return min(_SAMPLE_TOKENS, self.plan.max_tokens)
+
+    def sample_question(self) -> Question:
         """Return the question of a sample."""
-        return self.question(_SAMPLE_PROMPT_TOKENS, max_tokens)
+        return self.question(_SAMPLE_PROMPT_TOKENS, self.sample_tokens)
 
     @cached_property
     def longest_prompt(self) -> int | None:
@@ -116,4 +121,4 @@ class Subject:
 
 _SHORTEST = 40
 """tokens of a prompt with a unique beginning"""
-_SAMPLE_PROMPT_TOKENS = 60
+_SAMPLE_PROMPT_TOKENS, _SAMPLE_TOKENS = 60, 48

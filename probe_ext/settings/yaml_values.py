@@ -1,6 +1,5 @@
 """Read a YAML file into a checked value: errors are one line with file, key, value, and what is valid."""
 
-import difflib
 import reprlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from probe_ext.closest_name import did_you_mean
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.settings.errors import SettingsError
 
@@ -96,12 +96,6 @@ def first_error(
     else:
         text = f"{key}: {reprlib.repr(detail['input'])}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
     return safe_text(text, length=_MAX_MESSAGE_LENGTH)
-
-
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """Return a suggestion in brackets for a word that is close to a known one; empty if none is."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def one_line(error: Any) -> str:

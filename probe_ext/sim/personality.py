@@ -22,12 +22,22 @@
 ``replicas``        reads of /metrics alternate between two servers
 ``wrong-clock``     the ``Date`` of responses is an hour ahead
 ``no-keep-alive``   every response closes its connection
+``reasoning``       a third of each chat reply is reasoning, in a field of its own
+``long-reasoning``  the first 400 tokens of each chat reply are
+``think-tags``      as ``reasoning``, between ``<think>`` tags of the text: no parser
+``tools``           tool calls are streamed as they are generated
+``held-tools``      a tool call's arguments are held back until they are complete
+``text-tools``      a tool call arrives as text: no parser
+``no-tools``        requests with tools are refused
+``request-times``   each reply has the server's own times (vLLM's ``--enable-per-request-metrics``)
+``far``             a gateway in front takes 0.2 s to pass a request on
 ==================  ==================================================================================
 """
 
 from dataclasses import dataclass, replace
 from typing import Any
 
+from probe_ext.closest_name import did_you_mean
 from probe_ext.sim.profile import Profile
 
 CHUNKY_INTERVAL = 4
@@ -35,6 +45,8 @@ LUMP_EVENTS = 16
 SMALL_CONTEXT_TOKENS = 256
 FEW_FILES = 64
 WRONG_CLOCK_S = 3600
+LONG_REASONING_TOKENS = 400
+FAR_S = 0.2
 
 
 class PersonalityError(ValueError):
@@ -65,6 +77,14 @@ class Personality:
     replicas: bool = False
     clock_ahead_s: int = 0
     keep_alive: bool = True
+    reasoning: str = ""
+    """``third`` or ``long``; empty: none"""
+    think_tags: bool = False
+    tools: str = ""
+    """``streamed``, ``held``, ``text`` or ``refused``; empty: ignored"""
+    request_times: bool = False
+    pass_on_s: float = 0.0
+    """time before the server gets a request"""
 
     def applied(self, profile: Profile) -> Profile:
         """Return the profile with this personality's changes."""
@@ -97,6 +117,15 @@ _PERSONALITIES: dict[str, dict[str, Any]] = {
     "replicas": {"replicas": True},
     "wrong-clock": {"clock_ahead_s": WRONG_CLOCK_S},
     "no-keep-alive": {"keep_alive": False},
+    "reasoning": {"reasoning": "third"},
+    "long-reasoning": {"reasoning": "long"},
+    "think-tags": {"reasoning": "third", "think_tags": True},
+    "tools": {"tools": "streamed"},
+    "held-tools": {"tools": "held"},
+    "text-tools": {"tools": "text"},
+    "no-tools": {"tools": "refused"},
+    "request-times": {"request_times": True},
+    "far": {"pass_on_s": FAR_S},
 }
 
 
@@ -110,6 +139,7 @@ def parse_personality(text: str) -> Personality:
     changes: dict[str, Any] = {}
     for name in text.split(","):
         if name not in _PERSONALITIES:
-            raise PersonalityError(f"personality: {name!r} is not one of {', '.join(_PERSONALITIES)}")
+            closest = did_you_mean(name, _PERSONALITIES)
+            raise PersonalityError(f"personality: {name!r} is not one of {', '.join(_PERSONALITIES)}{closest}")
         changes |= _PERSONALITIES[name]
     return Personality(**changes)

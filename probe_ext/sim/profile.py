@@ -13,6 +13,8 @@ from typing import Any, get_type_hints
 
 import yaml
 
+from probe_ext.closest_name import did_you_mean
+
 BUILT_IN_DIR = Path(__file__).parent / "profiles"
 _MAX_PROFILE_BYTES = 64 * 1024
 _TYPE_NAMES = {int: "integer", bool: "boolean", str: "string"}
@@ -95,7 +97,9 @@ def load_profile(name_or_file: str) -> Profile:
         return _build(BUILT_IN_DIR / f"{name_or_file}.yaml")
     path = Path(name_or_file)
     if path.suffix not in {".yaml", ".yml"} and not path.is_file():
-        raise ProfileError(f"profile: {name_or_file!r} is neither a file nor one of {', '.join(profile_names())}")
+        closest = did_you_mean(name_or_file, profile_names())
+        known = ", ".join(profile_names())
+        raise ProfileError(f"profile: {name_or_file!r} is neither a file nor one of {known}{closest}")
     return _build(path)
 
 

@@ -24,6 +24,7 @@ from aiohttp import web
 from probe_ext.exit_codes import ExitCode
 from probe_ext.sim.api.app import Server
 from probe_ext.sim.faults import FaultError, parse_fault
+from probe_ext.sim.metrics.altered_pages import ALTERED
 from probe_ext.sim.personality import PersonalityError, parse_personality, personality_names
 from probe_ext.sim.profile import ProfileError, load_profile
 from probe_ext.sim.profile import profile_names as profile_names  # noqa: PLC0414 - `probe list` shows them
@@ -50,7 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truth", metavar="FILE.jsonl", help="log the exact times of every reply to this file")
     parser.add_argument("--api-key-env", metavar="VAR", help="require the API key in this environment variable")
     parser.add_argument(
-        "--metrics", choices=("on", "off", "slow"), default="on", help="serve /metrics, omit it, or answer slowly [on]"
+        "--metrics",
+        choices=("on", "off", "slow", "frozen", *ALTERED),
+        default="on",
+        help="serve /metrics, omit it, answer slowly, or serve a page that is wrong or lacks something [on]",
     )
     parser.add_argument("--model", metavar="NAME", help="served model name (default: the profile's)")
     parser.add_argument(

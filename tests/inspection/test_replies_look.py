@@ -7,6 +7,7 @@ import pytest
 from look_helpers import reply, subject_on
 
 from probe_ext.inspection.check_result import Status
+from probe_ext.inspection.replies.answer_length import judged_lengths
 from probe_ext.inspection.replies.forms import judged_tool_call, reasoning
 from probe_ext.inspection.replies.streaming import streaming
 from probe_ext.inspection.replies.usage import usage
@@ -127,14 +128,78 @@ def test_tool_calls() -> None:
     held = judged_tool_call(reply(1.0, tokens_out=30, event_tokens=(30,), **called), "vllm")
     assert (held.status, "held back" in held.evidence) == (Status.WARN, True)
     assert "Tools are ignored" in judged_tool_call(reply(*ONE_BY_ONE), "vllm").evidence
-    whole = judged_tool_call(reply(streamed=False, tokens_out=64), "vllm")
-    assert (whole.status, whole.evidence) == (Status.OK, "Tools are ignored: the reply is text, not streamed.")
+    whole = judged_tool_call(reply(streamed=False, tokens_out=64, text="word"), "vllm")
+    assert (whole.status, whole.evidence) == (
+        Status.OK,
+        "Tools are ignored: the reply is text, not streamed. That matters only if your requests have tools.",
+    )
     refused = reply(
         outcome=Outcome.HTTP_ERROR, status=400, message='HTTP 400: "auto" tool choice requires \x1b[31m', text=""
     )
     finding = judged_tool_call(refused, "vllm")
     assert (finding.status, finding.evidence.isprintable()) == (Status.OK, True)
     assert "--enable-auto-tool-choice" in (finding.advice or "")
+
+
+def test_a_call_that_a_parser_held_back_is_not_taken_for_text() -> None:
+    # As recorded: the name, then all arguments, and `stop` for a named tool; without running counts.
+    recorded = reply(1.0, 1.2, text="set_colourtrue", finish_reason="stop", tokens_out=50, event_tokens=(1, 1))
+    assert judged_tool_call(recorded, "vllm").status is Status.WARN
+    chunky = reply(*ONE_BY_ONE, text='set_colour{"colour":"green"}', tokens_out=160, event_tokens=(4,) * 40)
+    assert judged_tool_call(chunky, "vllm", usual=4.0).status is Status.OK
+    cut = reply(text="", tokens_out=128, outcome=Outcome.NO_ANSWER)
+    assert judged_tool_call(cut, "vllm").status is Status.UNKNOWN
+    thinking = reply(*ONE_BY_ONE, text="", reasoning="hmm", outcome=Outcome.NO_ANSWER)
+    assert "reasons first" in judged_tool_call(thinking, "vllm").evidence
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<tool_call>\n{"name": "set_colour", "arguments": {"colour": "green"}}\n</tool_call>',
+        '[TOOL_CALLS][{"name": "set_colour", "arguments": {}}]',
+        '<|python_tag|>{"name": "set_colour", "parameters": {"colour": "green"}}',
+        '{"name": "set_colour", "parameters": {"colour": "green"}}',
+        "<function=set_colour>{}</function>",
+        '```json\n{"name": "set_colour"}\n```',
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>set_colour",
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.set_colour:0",
+        'functools[{"name": "set_colour", "arguments": {}}]',
+    ],
+)
+def test_a_call_as_text_is_said_to_lack_a_parser(text: str) -> None:
+    finding = judged_tool_call(reply(*ONE_BY_ONE, text=text), "vllm")
+    assert (finding.status, "as text" in finding.evidence) == (Status.WARN, True)
+    assert "--tool-call-parser" in (finding.advice or "")
+
+
+def lengths(*replies: Any, obeys: bool = False, asked: int = 48) -> tuple[Status, str]:
+    finding = judged_lengths(replies, asked, lambda: obeys)
+    return finding.status, finding.evidence
+
+
+def test_replies_cut_to_the_first_token_are_a_problem_where_the_server_contradicts_itself() -> None:
+    one = reply(1.0, finish_reason="stop")
+    assert lengths(one, one, obeys=True)[0] is Status.PROBLEM
+    status, evidence = lengths(one, one)
+    assert (status, "a model of few words" in evidence) == (Status.WARN, True)
+    limited = reply(*ONE_BY_ONE[:16], finish_reason="length")
+    status, evidence = lengths(limited, limited)
+    assert (status, "16 of 48 tokens" in evidence, "lowers it" in evidence) == (Status.PROBLEM, True, True)
+
+
+def test_replies_that_end_by_themselves_are_not_called_cut() -> None:
+    short = reply(*ONE_BY_ONE[:12], finish_reason="stop")
+    assert lengths(short, reply(*ONE_BY_ONE[:20], finish_reason="stop"), obeys=True) == (
+        Status.OK,
+        "2 replies had 12 to 20 of 48 tokens asked for.",
+    )
+    assert lengths(reply(*ONE_BY_ONE, finish_reason="length"), asked=40)[0] is Status.OK
+    # A server that does not count may send several tokens in an event.
+    uncounted = reply(*ONE_BY_ONE[:12], finish_reason="length", tokens_from="events")
+    assert lengths(uncounted)[0] is Status.UNKNOWN
+    half = reply(*ONE_BY_ONE, finish_reason="length", tokens_out=20)  # wrong usage is a finding of its own
+    assert lengths(half, asked=40)[0] is Status.OK
 
 
 def test_reasoning() -> None:
@@ -147,3 +212,6 @@ def test_reasoning() -> None:
     assert "--max-tokens (128)" in (finding.advice or "")
     subject.samples = [reply(*ONE_BY_ONE, reasoning="hmm")]
     assert reasoning(subject).status is Status.OK
+    assert "in a field of its own" in reasoning(subject).evidence
+    subject.samples = [reply(*ONE_BY_ONE, reasoning="<think>hmm</think>")]
+    assert "between tags" in reasoning(subject).evidence

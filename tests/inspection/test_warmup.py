@@ -145,6 +145,15 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     assert f"probe: {arguments[0]} {arguments[1]}: " in err
 
 
+def test_times_of_replies_that_are_not_streamed_are_not_called_ttft(capsys: pytest.CaptureFixture[str]) -> None:
+    with running_sim(speed=20.0, personality="unstreamed") as sim:
+        assert cli.main(["warmup", sim.url, "--users", "1", "--max-tokens", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert "whole reply at first" in shown
+    assert "TTFT" not in shown
+    assert "first tokens" not in shown
+
+
 def test_the_sentence_names_the_coldest_step() -> None:
     steps = (WarmUpStep(1, (89.0, 0.22, 0.219, 0.22)), WarmUpStep(2, (3.0, 0.3, 0.3, 0.3)))
     text = sentence(WarmUp(steps, (1, 2), 95.0))

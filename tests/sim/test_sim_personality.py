@@ -7,13 +7,108 @@ import pytest
 from aiohttp.test_utils import TestClient
 from sim_helpers import chat, event_texts, events, series, serve, stream, tiny
 
-from probe_ext.sim.personality import PersonalityError, parse_personality
+from probe_ext.sim.personality import FAR_S, PersonalityError, parse_personality
 
 CHAT = "/v1/chat/completions"
 
 
 async def count(client: TestClient, text: str) -> int:
     return int((await (await client.post("/tokenize", json={"prompt": text})).json())["count"])
+
+
+TOOLS = {"tools": [{"type": "function", "function": {"name": "set_colour"}}]}
+
+
+def deltas(received: list[Any]) -> list[dict[str, Any]]:
+    return [event["choices"][0]["delta"] for event in received if event != "[DONE]" and event["choices"]]
+
+
+def test_personality_tools_streams_a_call_as_it_is_generated() -> None:
+    async def scenario(client: TestClient) -> None:
+        received = await stream(client, chat(max_tokens=9, ignore_eos=False, min_tokens=8, **TOOLS))
+        calls = [delta["tool_calls"][0] for delta in deltas(received) if "tool_calls" in delta]
+        assert calls[0]["function"]["name"] == "set_colour"
+        arguments = "".join(call["function"]["arguments"] for call in calls)
+        assert arguments.startswith('{"colour": "')
+        assert len(calls) == received[-2]["usage"]["completion_tokens"]
+        whole = await (await client.post(CHAT, json=chat(stream=False, stream_options=None, **TOOLS))).json()
+        assert whole["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "set_colour"
+        assert not any("tool_calls" in delta for delta in deltas(await stream(client, chat())))
+
+    serve(scenario, personality=parse_personality("tools"))
+
+
+def test_personality_held_tools_sends_arguments_when_they_are_complete() -> None:
+    async def scenario(client: TestClient) -> None:
+        received = await stream(client, chat(max_tokens=30, **TOOLS))
+        calls = [delta["tool_calls"][0] for delta in deltas(received) if "tool_calls" in delta]
+        assert [bool(call["function"]["arguments"]) for call in calls] == [False, True]
+        assert received[-2]["usage"]["completion_tokens"] == 30
+
+    serve(scenario, personality=parse_personality("held-tools"))
+
+
+def test_personality_text_tools_sends_the_call_as_text() -> None:
+    async def scenario(client: TestClient) -> None:
+        text = "".join(event_texts(await stream(client, chat(max_tokens=9, **TOOLS))))
+        assert text.startswith('<tool_call>{"name": "set_colour", "arguments": {"colour": "')
+
+    serve(scenario, personality=parse_personality("text-tools"))
+
+
+def test_personality_no_tools_refuses_them() -> None:
+    async def scenario(client: TestClient) -> None:
+        refused = await client.post(CHAT, json=chat(**TOOLS))
+        assert (refused.status, "--tool-call-parser" in await refused.text()) == (400, True)
+        assert (await client.post(CHAT, json=chat())).status == 200
+
+    serve(scenario, personality=parse_personality("no-tools"))
+
+
+@pytest.mark.parametrize(("name", "thought"), [("reasoning", 4), ("long-reasoning", 12)])
+def test_personality_reasoning_sends_it_in_a_field_of_its_own(name: str, thought: int) -> None:
+    async def scenario(client: TestClient) -> None:
+        received = await stream(client, chat(max_tokens=12))
+        fields = [next(iter(delta)) for delta in deltas(received) if "role" not in delta]
+        assert fields == ["reasoning"] * thought + ["content"] * (12 - thought)
+        whole = await (await client.post(CHAT, json=chat(max_tokens=12, stream=False, stream_options=None))).json()
+        message = whole["choices"][0]["message"]
+        assert await count(client, message["reasoning"]) == thought
+
+    serve(scenario, personality=parse_personality(name))
+
+
+def test_personality_think_tags_sends_reasoning_in_the_text() -> None:
+    async def scenario(client: TestClient) -> None:
+        texts = event_texts(await stream(client, chat(max_tokens=12)))
+        assert texts[0].startswith("<think>")
+        assert texts[3].endswith("</think>")
+
+    serve(scenario, personality=parse_personality("think-tags"))
+
+
+def test_personality_request_times_says_when_the_first_token_was_due() -> None:
+    async def scenario(client: TestClient) -> None:
+        received = await stream(client, chat(max_tokens=12))
+        times = received[-2]["metrics"]
+        assert (
+            0
+            < times["time_to_first_token_ms"]
+            == pytest.approx(1000 * (await series(client))["vllm:time_to_first_token_seconds_sum"])
+        )
+        assert times["generation_time_ms"] == pytest.approx(11 * times["mean_itl_ms"])
+
+    serve(scenario, personality=parse_personality("request-times"))
+
+
+def test_personality_far_is_no_time_of_the_server() -> None:
+    async def scenario(client: TestClient) -> None:
+        began = asyncio.get_running_loop().time()
+        received = await stream(client, chat(max_tokens=2))
+        whole = asyncio.get_running_loop().time() - began
+        assert received[-2]["metrics"]["time_to_first_token_ms"] / 1000 + FAR_S <= whole
+
+    serve(scenario, personality=parse_personality("far,request-times"))
 
 
 def test_personality_sequential_serves_one_at_a_time() -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.doctor import examination_output
 from probe_ext.inspection.doctor.examine import examine, exit_code_of
+from probe_ext.inspection.interrupts import silence_interrupts
 from probe_ext.inspection.planned_run import planned_run
 from probe_ext.inspection.shared_options import add_options, options_of, usage_error
 from probe_ext.settings.errors import SettingsError
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> int:
     """Examine the server; print or write the result, and return the exit code."""
+    silence_interrupts()
     try:
         options = options_of(given, _OPTIONS, given.scenario)
         page = _page_file(given.html)

@@ -21,8 +21,10 @@ from probe_ext.inspection.connection.replicas import replicas
 from probe_ext.inspection.connection.round_trip import round_trip
 from probe_ext.inspection.connection.server_clock import server_clock
 from probe_ext.inspection.machine.server_process import server_process
+from probe_ext.inspection.obedience import obeys_length
 from probe_ext.inspection.planned_run import PlannedRun
 from probe_ext.inspection.quick_checks import machine_findings
+from probe_ext.inspection.replies.answer_length import answer_length
 from probe_ext.inspection.replies.forms import reasoning, tool_calls
 from probe_ext.inspection.replies.refused_fields import request_form
 from probe_ext.inspection.replies.streaming import streaming
@@ -41,7 +43,8 @@ _CHECK_LIMIT_S = 40.0
 _CONNECT_S = 5.0
 _FIRST_TOKEN_S = 60.0
 _LIMITS = Limits(connect=_CONNECT_S, first=_FIRST_TOKEN_S, gap=_CHECK_LIMIT_S, total=_FIRST_TOKEN_S)
-_SAMPLES, _SAMPLE_TOKENS = 3, 48
+_SAMPLES = 3
+_SHORT_PROMPT_TOKENS = 40
 _IDLE_WATCH_S = 12.0
 
 Tell = Callable[[str | None], None]
@@ -116,20 +119,19 @@ def take_samples(subject: Subject) -> Negotiated:
 
     Stops at one that fails, as the next would wait as long.
     """
-    tokens = min(_SAMPLE_TOKENS, subject.plan.max_tokens)
     replies: list[Answered] = []
 
     def send(form: RequestForm) -> Answered:
         subject.sender.close()
         endpoint = Endpoint(subject.server.url, subject.options, subject.server.model or "", form)
         subject.sender = Sender(endpoint, subject.options.api, limits=_LIMITS)
-        replies.append(subject.sender.ask(subject.sample_question(tokens)))
+        replies.append(subject.sender.ask(subject.sample_question()))
         return replies[-1]
 
     negotiated = agree(RequestForm(subject.options.usage), send, subject.options)
     subject.samples.append(replies[-1])
     while len(subject.samples) < _SAMPLES and subject.samples[-1].ok and subject.seconds_left:
-        subject.samples.append(subject.sender.ask(subject.sample_question(tokens)))
+        subject.samples.append(subject.sender.ask(subject.sample_question()))
     return negotiated
 
 
@@ -150,6 +152,7 @@ def _with_replies(subject: Subject, endpoint: Endpoint, tell: Tell) -> list[Chec
         ]
         if subject.answers:
             findings += [
+                run("answer_length", partial(answer_length, subject, partial(_obeys, subject))),
                 run("reasoning", partial(reasoning, subject)),
                 run("cancel", partial(cancel, subject)),
                 run("tool_calls", partial(tool_calls, subject)),
@@ -160,6 +163,10 @@ def _with_replies(subject: Subject, endpoint: Endpoint, tell: Tell) -> list[Chec
     finally:
         if watch is not None:
             watch.stop()
+
+
+def _obeys(subject: Subject) -> bool | None:
+    return obeys_length(subject.server.kind, lambda: subject.prompt(_SHORT_PROMPT_TOKENS), subject.sender.ask)
 
 
 def _kept(subject: Subject, watch: IdleWatch | None) -> CheckResult:

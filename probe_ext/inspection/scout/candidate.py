@@ -16,6 +16,7 @@ from probe_ext.access.sender import Answered, Question, Sender
 from probe_ext.client.api.request_form import RequestForm
 from probe_ext.client.exchange import Limits
 from probe_ext.client.wire.address import Target
+from probe_ext.inspection.obedience import obeys_length
 from probe_ext.inspection.scout.cheats import Suspicion, suspicion
 from probe_ext.inspection.scout.exposure import OpenPage, open_pages
 from probe_ext.inspection.scout.rolling_window import ProbeResult
@@ -38,8 +39,6 @@ _PAIR_LIMIT_S = 20.0
 _PAGE_LIMIT_S = 3.0
 _KEPT_PAIRS, _KEPT_ANSWERS = 8, 64
 _PROMPT_TOKENS = 40
-_CHECK_PARAMETERS = {"vllm"}
-"""engines that refuse `min_tokens: -1`, and so are known to read the parameters"""
 _GENERATED = "generation_tokens"
 _LIMITS = Limits(connect=5.0, first=30.0, gap=30.0, total=PROBE_LIMIT_S)
 
@@ -169,8 +168,8 @@ class Candidate:
 
     def _look_for_cheats(self, pairs: int) -> None:
         """Ask the repeated prompt again, next to new ones; in changing order, so that replicas do not look like it."""
-        if self.evidence.obeys is None and self.server is not None and self.server.kind in _CHECK_PARAMETERS:
-            self.evidence.obeys = self._checks_parameters()
+        if self.evidence.obeys is None and self.server is not None:
+            self.evidence.obeys = obeys_length(self.server.kind, lambda: self._prompt(1), self._ask)
         repeated = Question(self._prompt(0), PAIR_TOKENS, parameters=self._exact_length)
         deadline = clock.monotonic() + _PAIR_LIMIT_S
         if self.evidence.primer is None:
@@ -204,12 +203,9 @@ class Candidate:
         values = [f.value for f in reading.figures if f.quantity == _GENERATED] if isinstance(reading, Reading) else []
         return sum(values) if values else None
 
-    def _checks_parameters(self) -> bool:
-        """Whether the engine refuses a parameter that it would have to read: then it has read the others, too."""
+    def _ask(self, question: Question) -> Answered:
         assert self._sender is not None  # noqa: S101 -- callers have one
-        asked = Question(self._prompt(1), 1, streamed=False, parameters={"min_tokens": -1})
-        reply = self._sender.ask(asked)
-        return reply.status in {400, 422} and "min_tokens" in (reply.error_text or reply.message or "")
+        return self._sender.ask(question)
 
 
 def _result(began: float, ended: float, replies: Sequence[Answered]) -> ProbeResult:

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.live import Live
 
 from probe_ext.exit_codes import ExitCode
+from probe_ext.inspection.interrupts import silence_interrupts
 from probe_ext.inspection.scout import scout_output
 from probe_ext.inspection.scout.board_page import BoardPage
 from probe_ext.inspection.scout.board_view import BoardRow, board, document
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> int:
     """Look at the servers once, or watch them; return the exit code."""
+    silence_interrupts()
     try:
         options = options_of(given, _OPTIONS)
         every, window = _durations(given)

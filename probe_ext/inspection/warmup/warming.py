@@ -19,13 +19,15 @@ class WarmUpStep:
 
     requests: int
     first_tokens: tuple[float, ...] = field(default_factory=tuple)
-    """median seconds to the first token, of each round that was answered"""
+    """median seconds to the first token, or without streams of the whole reply, of each round that was answered"""
     seconds: float = 0.0
     failed: int = 0
     """requests without an answer"""
     sent: int = 0
     message: str | None = None
     """what the server said to one that failed"""
+    streamed: bool = True
+    """whether replies came as streams; if not, times are those of whole replies"""
     out_of_time: bool = False
 
     @property
@@ -57,6 +59,11 @@ class WarmUp:
     def warm(self) -> bool:
         """Whether every planned step has settled."""
         return len(self.steps) == len(self.planned) and all(step.settled for step in self.steps)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether times are those of first tokens; of whole replies, if not."""
+        return any(step.streamed for step in self.steps if step.first_tokens)
 
     @property
     def failing(self) -> bool:
@@ -100,5 +107,6 @@ def _step(sender: Sender, ask: Ask, requests: int, deadline: float) -> WarmUpSte
         failed=sum(one.failed for one in rounds),
         sent=sum(one.requests for one in rounds),
         message=messages[0] if messages else None,
+        streamed=any(reply.streamed for reply in replies if is_answered(reply)) or not times,
         out_of_time=clock.monotonic() >= deadline,
     )

@@ -23,6 +23,7 @@ from probe_ext.access.known_server import KnownServer, fetcher_for, know_server,
 from probe_ext.access.sender import Answered, Question, Sender
 from probe_ext.client.api.request_form import RequestForm
 from probe_ext.exit_codes import ExitCode
+from probe_ext.inspection.interrupts import silence_interrupts
 from probe_ext.inspection.shared_options import add_options, options_of, read_value, usage_error
 from probe_ext.inspection.warmup.arrival import is_up, wait_for
 from probe_ext.inspection.warmup.warming import Ask, Tell, WarmUp, WarmUpStep, warm
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> int:
     """Wait for the server, warm it up, print what each step cost; return the exit code."""
+    silence_interrupts()
     screen = Console(stderr=True)
     try:
         options = options_of(given, _OPTIONS, given.scenario)
@@ -132,7 +134,8 @@ def show(result: WarmUp, to: TextIO) -> None:
     """Print a table of all steps, and the result in a sentence."""
     console = Console(file=to, highlight=False, width=None if to.isatty() else _PIPE_COLUMNS)
     table = Table(box=None, pad_edge=False)
-    for head in ("at once", "rounds", "TTFT at first", "TTFT at last", "took", ""):
+    time = "TTFT" if result.streamed or result.failing else "whole reply"
+    for head in ("at once", "rounds", f"{time} at first", f"{time} at last", "took", ""):
         table.add_column(head, justify="left" if not head else "right", no_wrap=bool(head))
     for step in result.steps:
         figures = (formats.seconds(step.first), formats.seconds(step.last), formats.span(step.seconds))
@@ -157,7 +160,7 @@ def sentence(result: WarmUp) -> str:
     if result.failing:
         said = result.steps[-1].message if result.steps else None
         return f"The server answered nothing{f': {printable(said)}' if said else ''}."
-    cost = _cost(max(result.steps, key=lambda step: step.first or 0.0))
+    cost = _cost(max(result.steps, key=lambda step: step.first or 0.0), "first tokens" if result.streamed else _WHOLE)
     if result.warm:
         return f"Warm after {took}: {cost}."
     settled = {step.requests for step in result.steps if step.settled}
@@ -165,12 +168,15 @@ def sentence(result: WarmUp) -> str:
     return f"Not warm after {took}: {things(missing, 'request')} at once did not settle in time; {cost}."
 
 
-def _cost(coldest: WarmUpStep) -> str:
-    """Compare the longest wait for first tokens with the same number of requests later."""
+_WHOLE = "whole replies, which are not streamed,"
+
+
+def _cost(coldest: WarmUpStep, what: str) -> str:
+    """Compare the longest wait for first tokens, or whole replies, with the same number of requests later."""
     first, last = coldest.first, coldest.last
     at_once = f"with {things(coldest.requests, 'request')} at once"
     if not first or not last or first < 2 * last:
-        return f"first tokens took {formats.seconds(last)} {at_once}, and hardly longer at first"
+        return f"{what} took {formats.seconds(last)} {at_once}, and hardly longer at first"
     ratio = formats.decimals(first / last)
     times = f"{formats.seconds(first)} at first and {formats.seconds(last)} later"
-    return f"first tokens took {times}, {ratio} times less ({at_once})"
+    return f"{what} took {times}, {ratio} times less ({at_once})"

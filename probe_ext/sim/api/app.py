@@ -9,6 +9,7 @@ from aiohttp import web
 
 from probe_ext.sim.api.completions import Completions
 from probe_ext.sim.api.json_bodies import json_response, parse_object
+from probe_ext.sim.metrics.altered_pages import ALTERED
 from probe_ext.sim.metrics.dcgm_metrics import render_gpu
 from probe_ext.sim.protocol.messages_bytes import error_body as messages_error
 from probe_ext.sim.protocol.request_body import ApiError, parse_messages, parse_prompt
@@ -39,6 +40,7 @@ class Server:
         self._backend = Backend(options)
         self._completions = Completions(self._backend)
         self._metrics_reads = 0
+        self._frozen_page = ""
 
     def application(self) -> web.Application:
         """Build the aiohttp application; its engine runs for the application's lifetime."""
@@ -138,5 +140,8 @@ class Server:
             await asyncio.sleep(SLOW_METRICS_S)
         self._metrics_reads += 1
         twin = self._options.personality.replicas and self._metrics_reads % 2 == 0
-        page = self._backend.idle_twin() if twin else self._backend.pacer.metrics
-        return web.Response(body=page.render().encode(), headers=METRICS_HEADERS)
+        page = (self._backend.idle_twin() if twin else self._backend.pacer.metrics).render()
+        if self._options.metrics == "frozen":
+            page = self._frozen_page = self._frozen_page or page
+        text = ALTERED[self._options.metrics](page) if self._options.metrics in ALTERED else page
+        return web.Response(body=text.encode(), headers=METRICS_HEADERS)

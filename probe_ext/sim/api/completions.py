@@ -8,16 +8,19 @@ from aiohttp import HttpVersion11, web
 
 from probe_ext.sim.api.json_bodies import json_response, parse_object
 from probe_ext.sim.faults import draw_fault
+from probe_ext.sim.protocol.chat_writers import ReasoningWriter, ToolCallWriter
 from probe_ext.sim.protocol.messages_bytes import MessagesWriter
 from probe_ext.sim.protocol.request_body import ApiError, ApiRequest, parse_api_request
 from probe_ext.sim.protocol.response_bytes import ENGINE_DIED, EventWriter, ReplyWriter, compact_json, full_body
 from probe_ext.sim.protocol.responses_bytes import ResponsesWriter
 from probe_ext.sim.serving.backend import Backend
 from probe_ext.sim.serving.http_exchange import Choice, Exchange
-from probe_ext.sim.serving.reply_generator import ReplyGenerator
+from probe_ext.sim.serving.reply_forms import calls_tool, formed, reasoning_tokens, reasons
+from probe_ext.sim.serving.reply_generator import Reply, ReplyGenerator
 
 SSE_HEADERS = {"Content-Type": "text/event-stream; charset=utf-8"}
 ID_PREFIXES = {"completion": "cmpl-", "responses": "resp_"}
+TOOLS_REFUSED = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
 SUCCESSFUL_OUTCOMES = frozenset({"stop", "length"})
 
 
@@ -35,8 +38,9 @@ class Completions:
 
     async def handle(self, request: web.Request, api: str) -> web.StreamResponse:
         """Respond to one request. Raises :class:`ApiError` when it is refused."""
-        arrival = self._backend.clock()
         raw = await request.read()
+        await asyncio.sleep(self._options.personality.pass_on_s)
+        arrival = self._backend.clock()
         key = request.path.encode() + raw
         if key in self._response_cache:
             return await _cached_response(request, *self._response_cache[key])
@@ -54,6 +58,8 @@ class Completions:
         personality = self._options.personality
         if not personality.streams:
             parsed = replace(parsed, stream=False)
+        if parsed.tool is not None and personality.tools == "refused":
+            raise ApiError(TOOLS_REFUSED, None)
         if not personality.usage_factor:
             parsed = replace(parsed, include_usage=False, continuous_usage=False)
         return parsed
@@ -85,17 +91,24 @@ class Completions:
             usage_factor=personality.usage_factor,
             lump_events=personality.lump_events,
             early_role=personality.early_role,
+            sends_times=personality.request_times,
             fault=parsed.fault or draw_fault(self._options.faults, self._options.seed, self._request_count),
             recording=bytearray() if personality.response_cache else None,
         )
 
     def _choice(self, parsed: ApiRequest, reply_id: str, created: int, index: int) -> Choice:
         self._choice_count += 1
-        reply = self._replies.draw(parsed, self._request_count, index)
-        return Choice(self._choice_count, reply, self._writer(parsed, reply_id, created, index))
+        reply = formed(self._replies.draw(parsed, self._request_count, index), parsed, self._options.personality)
+        return Choice(self._choice_count, reply, self._writer(parsed, reply_id, created, index, reply))
 
-    def _writer(self, parsed: ApiRequest, reply_id: str, created: int, index: int) -> ReplyWriter:
-        model = self._backend.model
+    def _writer(self, parsed: ApiRequest, reply_id: str, created: int, index: int, reply: Reply) -> ReplyWriter:
+        model, personality = self._backend.model, self._options.personality
+        if calls_tool(parsed, personality) and parsed.tool and personality.tools != "text":
+            held = personality.tools == "held"
+            return ToolCallWriter(reply_id, created, model, index, tool=parsed.tool, held=held)
+        if reasons(parsed, personality) and not personality.think_tags:
+            length = len("".join(reply.texts[: reasoning_tokens(reply, personality)]))
+            return ReasoningWriter(reply_id, created, model, index, reasoning_length=length)
         if parsed.api == "responses":
             return ResponsesWriter(reply_id, created, model, parsed.max_tokens)
         if parsed.api == "messages":
@@ -121,18 +134,27 @@ class Completions:
             request.transport.abort()
         if outcome not in SUCCESSFUL_OUTCOMES:
             return json_response(ENGINE_DIED, 500)
-        texts = [("".join(choice.reply.texts), choice.reply.finish_reason) for choice in exchange.choices]
-        body = self._document(exchange, texts)
+        body = self._document(exchange)
         if exchange.recording is not None:
             exchange.recording += body
         return web.Response(body=body, content_type="application/json")
 
-    def _document(self, exchange: Exchange, texts: list[tuple[str, str]]) -> bytes:
-        writer = exchange.choices[0].writer
+    def _document(self, exchange: Exchange) -> bytes:
+        texts = ["".join(choice.reply.texts) for choice in exchange.choices]
+        reasons = [choice.reply.finish_reason for choice in exchange.choices]
+        writer, chat = exchange.choices[0].writer, exchange.request.chat
         if isinstance(writer, ResponsesWriter | MessagesWriter):
-            return compact_json(writer.document(*texts[0], exchange.usage()))
-        chat = exchange.request.chat
-        return full_body(exchange.id, exchange.created, self._backend.model, chat, texts, exchange.usage())
+            return compact_json(writer.document(texts[0], reasons[0], exchange.usage()))
+        contents = [
+            {"message": choice.writer.message(text)}
+            if chat and isinstance(choice.writer, EventWriter)
+            else {"text": text}
+            for choice, text in zip(exchange.choices, texts, strict=True)
+        ]
+        if isinstance(writer, ToolCallWriter):
+            reasons = ["tool_calls" if reason == "stop" else reason for reason in reasons]
+        choices = list(zip(contents, reasons, strict=True))
+        return full_body(exchange.id, exchange.created, self._backend.model, chat, choices, exchange.usage())
 
     async def _run(self, exchange: Exchange) -> str:
         pacer = self._backend.pacer

@@ -38,6 +38,8 @@ class ApiRequest:
     seed: int | None
     greedy: bool
     fault: Fault | None
+    tool: str | None = None
+    """The tool that the reply is to call: the named one, or the first that may be called."""
     api: str = "chat"
     """``chat``, ``completion``, ``responses`` or ``messages``; ``chat`` above is true for all but ``completion``"""
 
@@ -100,6 +102,7 @@ def parse_request(body: Mapping[str, Any], chat: bool, model: str, max_model_len
         seed=body.get("seed"),
         greedy=temperature == 0,
         fault=_fault(body),
+        tool=_tool(body) if chat else None,
     )
 
 
@@ -162,6 +165,17 @@ def _integer(body: Mapping[str, Any], key: str, default: int, minimum: int) -> i
     if type(value) is not int or value < minimum:
         raise ApiError(f"{key} must be an integer of at least {minimum}, got {value}. (parameter={key})", key)
     return value
+
+
+def _tool(body: Mapping[str, Any]) -> str | None:
+    choice = body.get("tool_choice")
+    tools = body.get("tools")
+    offered = tools[:1] if isinstance(tools, list) and choice != "none" else []
+    for each in (choice, *offered):
+        function = each.get("function") if isinstance(each, dict) else None
+        if isinstance(function, dict) and function.get("name"):
+            return str(function["name"])
+    return None
 
 
 def _fault(body: Mapping[str, Any]) -> Fault | None:

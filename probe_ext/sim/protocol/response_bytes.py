@@ -4,6 +4,7 @@ The parts that stay the same throughout a reply are serialised once, so that an 
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +27,8 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int | None = None
+    times: Mapping[str, float] | None = None
+    """the request's times in milliseconds, sent beside the usage"""
 
     def as_dict(self) -> dict[str, Any]:
         """Return vLLM's ``usage`` object, with details only if ``cached_tokens`` is set."""
@@ -77,9 +80,11 @@ class EventWriter:
         kind = "chat.completion.chunk" if chat else "text_completion"
         head = compact_json({"id": reply_id, "object": kind, "created": created, "model": model})[:-1]
         self._head = b"data: " + head + b',"choices":['
+        self._index = b'{"index":%d,' % choice
         opening = b'{"index":%d,"delta":{"content":"' if chat else b'{"index":%d,"text":"'
         self._before = self._head + opening % choice
-        closing = b'"},"logprobs":null,' if chat else b'","logprobs":null,'
+        self._text_end = b'"}' if chat else b'"'
+        closing = b',"logprobs":null,'
         ids = b'"token_ids":null}]' if chat else b'"prompt_token_ids":null,"token_ids":null}]'
         stop = b"" if chat else b'"stop_reason":null,'
         self._after = closing + b'"finish_reason":null,' + stop + ids
@@ -95,14 +100,29 @@ class EventWriter:
 
     def token_event(self, text: str, finish_reason: str | None, usage: Usage | None, last: bool) -> bytes:
         """Encode an event with text; the reply's ``last`` event carries the fingerprint."""
+        encoded = compact_json(text)[1:-1] if '"' in text else text.encode()  # words need no escapes
+        return self._before + encoded + self._text_end + self._tail(finish_reason, usage, last)
+
+    def delta_event(
+        self, delta: Mapping[str, Any], finish_reason: str | None, usage: Usage | None, last: bool
+    ) -> bytes:
+        """Encode a chat's event with any fields."""
+        return self._head + self._index + b'"delta":' + compact_json(delta) + self._tail(finish_reason, usage, last)
+
+    def _tail(self, finish_reason: str | None, usage: Usage | None, last: bool) -> bytes:
         after = self._after if finish_reason is None else self._after_last % finish_reason.encode()
         fingerprint = b',"system_fingerprint":"%b"' % FINGERPRINT.encode() if last else b""
-        return self._before + text.encode() + after + self._usage(usage) + fingerprint + b"}\n\n"
+        return after + self._usage(usage) + fingerprint + b"}\n\n"
+
+    def message(self, text: str) -> dict[str, Any]:
+        """Return the message of a whole chat response."""
+        return {"role": "assistant", "content": text, "refusal": None, "reasoning": None}
 
     def usage_event(self, usage: Usage) -> bytes:
         """Encode the final, usage-only event."""
         fingerprint = b',"system_fingerprint":"%b"' % FINGERPRINT.encode()
-        return self._head + b"]" + self._usage(usage) + fingerprint + b"}\n\n"
+        times = b',"metrics":' + compact_json(usage.times) if usage.times else b""
+        return self._head + b"]" + self._usage(usage) + fingerprint + times + b"}\n\n"
 
     def ending(self, usage: Usage, _finish_reason: str, asked: bool) -> bytes:
         """Encode what follows the last text; the usage only if it was ``asked`` for."""
@@ -122,9 +142,9 @@ class EventWriter:
 
 
 def full_body(
-    reply_id: str, created: int, model: str, chat: bool, choices: list[tuple[str, str]], usage: Usage
+    reply_id: str, created: int, model: str, chat: bool, choices: Sequence[tuple[dict[str, Any], str]], usage: Usage
 ) -> bytes:
-    """Encode the response to a non-streamed request; ``choices`` are (text, finish reason)."""
+    """Encode the response to a non-streamed request; ``choices`` are (message or text, finish reason)."""
     details: dict[str, Any] = {"prompt_tokens_details": None, "completion_tokens_details": None}
     return compact_json(
         {
@@ -132,16 +152,14 @@ def full_body(
             "object": "chat.completion" if chat else "text_completion",
             "created": created,
             "model": model,
-            "choices": [_choice(chat, index, text, reason) for index, (text, reason) in enumerate(choices)],
+            "choices": [_choice(index, content, reason) for index, (content, reason) in enumerate(choices)],
             "service_tier": None,
             "system_fingerprint": FINGERPRINT,
             "usage": {**details, **usage.as_dict()},
+            **({"metrics": usage.times} if usage.times else {}),
         }
     )
 
 
-def _choice(chat: bool, index: int, text: str, finish_reason: str) -> dict[str, Any]:
-    content: dict[str, Any] = {"text": text}
-    if chat:
-        content = {"message": {"role": "assistant", "content": text, "refusal": None, "reasoning": None}}
+def _choice(index: int, content: dict[str, Any], finish_reason: str) -> dict[str, Any]:
     return {"index": index, **content, "logprobs": None, "finish_reason": finish_reason, "stop_reason": None}

@@ -60,6 +60,8 @@ class Exchange:
     usage_factor: int = 1
     lump_events: int = 1
     early_role: bool = False
+    sends_times: bool = False
+    """whether the usage has the server's own times"""
     fault: Fault | None = None
     transport: asyncio.WriteTransport | None = None
     chunked: bool = True
@@ -84,6 +86,8 @@ class Exchange:
             return b""
         text = "" if self._holds_back(choice) else choice.take_pending_text()
         event = self._token_event(choice, text, output.finish_reason)
+        if not event:
+            return b""
         if first and not self.early_role:
             event = self.role_event(choice) + event
         return event if finished is None or not self.all_finished else event + self._ending(finished)
@@ -103,7 +107,8 @@ class Exchange:
         first = self.choices[0].finished
         cached = first.cached_tokens if first is not None and self.usage_details else None
         generated = sum(choice.generated for choice in self.choices)
-        return Usage(len(self.request.prompt), generated * max(1, self.usage_factor), cached)
+        times = _times(first) if first is not None and self.sends_times else None
+        return Usage(len(self.request.prompt), generated * max(1, self.usage_factor), cached, times)
 
     def send(self, payload: bytes) -> None:
         """Write bytes to the socket, or buffer them while the stream is stalled."""
@@ -158,3 +163,15 @@ class Exchange:
 
     def _ending(self, finished: Finished) -> bytes:
         return self.choices[0].writer.ending(self.usage(), finished.finish_reason, self.request.include_usage)
+
+
+def _times(finished: Finished) -> dict[str, float]:
+    """Return a request's times as vLLM's ``--enable-per-request-metrics`` sends them: in milliseconds."""
+    decode, steps = finished.last - finished.first, max(1, finished.reply_tokens - 1)
+    return {
+        "time_to_first_token_ms": 1000 * (finished.first - finished.arrival),
+        "generation_time_ms": 1000 * decode,
+        "queue_time_ms": 1000 * (finished.scheduled - finished.queued),
+        "mean_itl_ms": 1000 * decode / steps,
+        "tokens_per_second": finished.reply_tokens / (finished.last - finished.arrival),
+    }

@@ -10,7 +10,6 @@ examples:
 """
 
 import argparse
-import difflib
 import os
 import secrets
 import socket
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.access.scenario import find_locustfile
+from probe_ext.closest_name import did_you_mean
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
@@ -128,8 +128,7 @@ def _unknown(option: str, known: list[str]) -> str:
     """Name an unknown option with its value, and the closest known one."""
     after = sys.argv[sys.argv.index(option) + 1 :] if option in sys.argv else []
     shown = f"{option} {after[0]}" if after and not after[0].startswith("-") else option
-    close = difflib.get_close_matches(option.partition("=")[0], known, n=1)
-    return f"unknown option {shown}" + (f" (did you mean {close[0]}?)" if close else "")
+    return f"unknown option {shown}{did_you_mean(option.partition('=')[0], known)}"
 
 
 def _location(error: Exception, locustfile: Path) -> str | None:
