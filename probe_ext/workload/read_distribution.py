@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from probe_ext.closest_name import did_you_mean
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.small_file import read_small_file
-from probe_ext.settings.yaml_values import did_you_mean
 from probe_ext.workload.distribution_forms import (
     Constant,
     Distribution,

@@ -17,8 +17,8 @@ from typing import Literal
 
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.prompts.files.csv_rows import CsvRows
-from probe_ext.prompts.files.forms import FilePrompt, from_json, from_text
 from probe_ext.prompts.files.json_items import items
+from probe_ext.prompts.files.prompt_forms import FilePrompt, from_json, from_text
 from probe_ext.prompts.files.source import MAX_PROMPTS, PromptFileError, Record, RecordError, Source, decode, lines
 
 Form = Literal["text", "jsonl", "json", "csv"]
