@@ -28,6 +28,7 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Option
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, load_profile, profile_of_run
 from probe_ext.verdict.evidence.manifest_view import mapping, number
+from probe_ext.verdict.grading.kind_profiles import kind_profiles
 from probe_ext.verdict.judge import NOTHING_GIVEN, judge
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.judgement import Judgement
@@ -143,12 +144,13 @@ def build(
     """
     content = manifest.read(run)
     options = mapping(content.get("options"))
-    profile = _profile(content, slo)
+    one_profile = slo is not None
+    profile = kind_profiles(content.get("workload"), _profile(content, slo), one_profile=one_profile).default
     evidence = frames.load(run)
     if slo is not None:  # so that the next command asks for what this report is about
         evidence = replace(evidence, manifest={**evidence.manifest, "options": {**options, "slo": slo}})
     given = _given(given, options)
-    judgement = judge(evidence, profile, reasoning=reasoning, given=given)
+    judgement = judge(evidence, profile, reasoning=reasoning, given=given, one_profile=one_profile)
     own_gate = options.get("fail_under_users")
     required = fail_under_users or (own_gate if isinstance(own_gate, int) else None)
     capacity = judgement.to_json()

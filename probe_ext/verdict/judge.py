@@ -12,17 +12,24 @@ from probe_ext.verdict.checks.outage import outage
 from probe_ext.verdict.checks.run_checks import run_checks
 from probe_ext.verdict.diagnosis.diagnose import diagnose
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import facts_of
-from probe_ext.verdict.evidence.columns import Bools, Floats
+from probe_ext.verdict.evidence.columns import texts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, number
-from probe_ext.verdict.grading.reply_grades import GradedReplies, asked_at
-from probe_ext.verdict.levels.dimension_estimates import DimensionEstimates, dimension_results, estimate_dimensions
+from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles, kind_profiles, request_names
+from probe_ext.verdict.levels.dimension_estimates import (
+    DimensionEstimates,
+    JudgedReplies,
+    dimension_results,
+    estimate_dimensions,
+    estimate_kinds,
+)
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, sent_at
 from probe_ext.verdict.levels.shared_trait import shared_trait
 from probe_ext.verdict.levels.visits import client_faults, criteria_of, grade_levels, visits_of
 from probe_ext.verdict.results.assemble import JudgedRun, level_results
 from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
 from probe_ext.verdict.results.gpu_use import gpu_use
+from probe_ext.verdict.results.kind_results import kind_results, name_results
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
@@ -34,11 +41,13 @@ from probe_ext.verdict.server.server_series import Metrics, read_metrics, usable
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.judgement import ByReasoning, Judgement, Mode
+from probe_ext.verdict.values.kind_result import KindResult
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.values.ruling_types import Diagnosis
 from probe_ext.verdict.wording.early_end import ALL_WITH_OTHERS, why_nothing
 from probe_ext.verdict.wording.headline import Context, answer
+from probe_ext.verdict.wording.kind_phrases import by_kind
 from probe_ext.verdict.wording.next_run import NextMeasurement, next_command, next_measurement, next_step
 
 NOTHING_GIVEN = Given()
@@ -50,7 +59,7 @@ MAX_CRITICAL = 10.0
 class _View:
     """The run judged with reasoning shown, or hidden."""
 
-    graded: GradedReplies
+    replies: JudgedReplies
     estimates: DimensionEstimates
 
     @property
@@ -66,37 +75,47 @@ class _Estimated:
     assignment: LevelAssignment
     metrics: Metrics
     views: Mapping[Reasoning, _View]
+    view: _View
+    """by which the run is judged"""
     overall: CapacityEstimate
+    kinds: tuple[KindResult, ...]
     left_out: tuple[Finding, ...]
     """why replies are left out of the estimate"""
 
 
 def judge(
-    evidence: Evidence, profile: SloProfile, *, reasoning: Reasoning | None = None, given: Given = NOTHING_GIVEN
+    evidence: Evidence,
+    profile: SloProfile,
+    *,
+    reasoning: Reasoning | None = None,
+    given: Given = NOTHING_GIVEN,
+    one_profile: bool = False,
 ) -> Judgement:
     """Determine how many concurrent users the server keeps served, how sure that is, and what limits it first.
 
-    `reasoning` overrides the profile's; `given` turns a capacity into a team size and a cost. Whatever a run's files
-    lack becomes a finding; nothing raises.
+    Kinds of user are judged by their own profiles, or with `one_profile` all by this one. `reasoning` overrides the
+    profiles'; `given` turns a capacity into a team size and a cost. Whatever a run's files lack becomes a finding;
+    nothing raises.
     """
-    mode: Reasoning = reasoning or profile.reasoning
-    evidence = _without_foreign_deadlines(replace(evidence, replies=with_generation(evidence)), profile)
-    run = _estimate(evidence, profile, mode)
-    assignment, metrics, overall, view = run.assignment, run.metrics, run.overall, run.views[mode]
-    levels = level_results(evidence, JudgedRun(assignment, view.graded, view.estimates), metrics)
-    arms = arms_of(evidence.replies, view.graded.experience.waited, assignment.level_of)
+    profiles = kind_profiles(evidence.manifest.get("workload"), profile, one_profile=one_profile)
+    profile = profiles.default
+    evidence = _without_foreign_deadlines(replace(evidence, replies=with_generation(evidence)), profiles)
+    run = _estimate(evidence, profiles, reasoning)
+    assignment, metrics, overall, view = run.assignment, run.metrics, run.overall, run.view
+    levels = level_results(evidence, JudgedRun(assignment, view.replies.graded, view.estimates), metrics)
+    arms = arms_of(evidence.replies, view.replies.graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
-    checked = run_checks(evidence, levels, metrics, overall, run.left_out, view.graded)
+    checked = run_checks(evidence, levels, metrics, overall, run.left_out, view.replies.graded)
     findings = (*checked, *cold_user_checks(arms, cold))
     facts = facts_of(evidence, levels, metrics, findings, profile.users.served_share)
     diagnosis = diagnose(facts)
     verdict = _verdict(overall.served_users, any(finding.makes_invalid for finding in findings))
     proven = overall.bracket[0] if verdict == "valid" else None
     undisturbed = tuple(level for level in levels if level.judged)
-    at = at_capacity(evidence, asked_at(evidence.replies, profile), undisturbed, proven)
+    at = at_capacity(evidence, profiles.asked_at(evidence.replies), undisturbed, proven)
     team_size = team(at, given.think_time)
     more = None if verdict == "invalid" else next_measurement(evidence.manifest, overall, criteria_of(profile))
-    in_words = answer(overall, _context(evidence, view.estimates, levels, findings, diagnosis, more))
+    in_words = answer(overall, _context(evidence, view.estimates, levels, findings, diagnosis, more, run.kinds))
     return Judgement(
         verdict=verdict,
         sentence=in_words.sentence,
@@ -109,6 +128,7 @@ def judge(
         breaks_first=view.estimates.first_limit,
         levels=levels,
         dimensions=dimension_results(view.estimates),
+        kinds=run.kinds,
         cold_user=cold,
         pauses=_pauses(evidence, profile, assignment, metrics),
         goodput=goodput(undisturbed),
@@ -122,7 +142,7 @@ def judge(
         contradictions=overall.contradictions,
         disturbed=overall.disturbed,
         groups=overall.groups,
-        reasoning=ByReasoning(mode, run.views["shown"].mode, run.views["hidden"].mode),
+        reasoning=ByReasoning(reasoning or profile.reasoning, run.views["shown"].mode, run.views["hidden"].mode),
         profile=profile.model_dump(mode="json"),
         findings=findings,
         diagnosis=diagnosis,
@@ -132,29 +152,43 @@ def judge(
     )
 
 
-def _estimate(evidence: Evidence, profile: SloProfile, mode: Reasoning) -> _Estimated:
+def _estimate(evidence: Evidence, profiles: KindProfiles, reasoning: Reasoning | None) -> _Estimated:
     sent, metrics = sent_at(evidence), usable_metrics(read_metrics(evidence.server))
     assignment = assign_levels(evidence, sent)
     assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))
     unexplained, down = equal_failures(evidence), outage(evidence)
     left_out = client_faults(evidence.replies) | unexplained.mask | down.mask
-    views = {name: _view(evidence, profile, name, assignment, sent, left_out) for name in REASONINGS}
-    overall = _with_shared_trait(views[mode], evidence, profile, assignment, sent, left_out)
-    return _Estimated(assignment, metrics, views, overall, (unexplained.finding, down.finding))
+
+    def view(mode: Reasoning | None) -> _View:
+        graded = grade_levels(evidence, profiles, mode, assignment)
+        scenarios = texts(evidence.replies, "scenario")
+        replies = JudgedReplies(assignment, graded, sent, left_out, scenarios, _critical(evidence))
+        return _View(replies, estimate_dimensions(replies, profiles))
+
+    views: dict[Reasoning, _View] = {mode: view(mode) for mode in REASONINGS}
+    each_by_its_own = reasoning is None and profiles.mixes_reasoning
+    judged = view(None) if each_by_its_own else views[reasoning or profiles.default.reasoning]
+    overall = _with_shared_trait(judged, evidence, profiles.default)
+    kinds = _kinds(judged, profiles)
+    return _Estimated(assignment, metrics, views, judged, overall, kinds, (unexplained.finding, down.finding))
 
 
-def _view(
-    evidence: Evidence,
-    profile: SloProfile,
-    mode: Reasoning,
-    assignment: LevelAssignment,
-    sent: Floats,
-    left_out: Bools,
-) -> _View:
-    graded = grade_levels(evidence, profile, mode, assignment)
+def _kinds(view: _View, profiles: KindProfiles) -> tuple[KindResult, ...]:
+    """Return the result of each kind of user; without stated kinds, of each request name."""
+    if profiles.kinds:
+        return kind_results(profiles.kinds, view.estimates.kinds)
+    inside = view.replies.assignment.level_of >= 0
+    names = request_names(name for name, counts in zip(view.replies.scenarios, inside, strict=True) if counts)
+    if len(names) < 2:
+        return ()
+    kinds = [Kind(name, profiles.default) for name in names]
+    return name_results(estimate_kinds(view.replies, kinds, share_error=False))
+
+
+def _critical(evidence: Evidence) -> float | None:
+    """Return the standard errors that a proof of this search takes; None where it was none, or says nonsense."""
     critical = number(mapping(mapping(evidence.manifest.get("plan")).get("search")), "critical")
-    critical = critical if critical is not None and 1 <= critical <= MAX_CRITICAL else None
-    return _View(graded, estimate_dimensions(assignment, graded, sent, left_out, profile, critical))
+    return critical if critical is not None and 1 <= critical <= MAX_CRITICAL else None
 
 
 def _context(
@@ -164,8 +198,11 @@ def _context(
     findings: Sequence[Finding],
     diagnosis: Diagnosis,
     more: NextMeasurement | None,
+    kinds: Sequence[KindResult],
 ) -> Context:
     """Return what the sentence needs besides the estimate."""
+    first_kind = estimates.first_kind
+    measured = [kind for kind in kinds if kind.replies and kind.source == "workload"]
     all_with_others = levels and not any(level.judged for level in levels)
     return Context(
         first_limit=estimates.first_limit,
@@ -175,18 +212,19 @@ def _context(
         why_no_level=ALL_WITH_OTHERS if all_with_others else why_nothing(evidence.manifest),
         next_measurement=more,
         unjudged=unjudged_users(levels),
+        first_kind=first_kind.kind.name if first_kind else "",
+        by_kind=by_kind([(kind.name, kind.bracket) for kind in measured]),
+        unmeasured_kinds=[kind.name for kind in kinds if not kind.replies],
     )
 
 
-def _with_shared_trait(
-    view: _View, evidence: Evidence, profile: SloProfile, assignment: LevelAssignment, sent: Floats, left_out: Bools
-) -> CapacityEstimate:
+def _with_shared_trait(view: _View, evidence: Evidence, profile: SloProfile) -> CapacityEstimate:
     """Return the estimate, with what the users share who are served worse."""
-    overall = view.estimates.overall
+    overall, replies = view.estimates.overall, view.replies
     if overall.groups is None:
         return overall
-    visits = visits_of(assignment, view.graded, sent, left_out, profile)
-    shared = shared_trait(evidence, visits, assignment.user_of)
+    visits = visits_of(replies.assignment, replies.graded, replies.sent, replies.left_out, profile)
+    shared = shared_trait(evidence, visits, replies.assignment.user_of)
     return replace(overall, groups=replace(overall.groups, shared=shared))
 
 
@@ -196,11 +234,11 @@ def _pauses(evidence: Evidence, profile: SloProfile, assignment: LevelAssignment
     return pauses(spans, pause_context(spans, metrics), min_seconds, assignment.levels, metrics)
 
 
-def _without_foreign_deadlines(evidence: Evidence, profile: SloProfile) -> Evidence:
-    """Drop the columns of token deadlines, which follow the run's own profile, if this profile sets others."""
-    own = evidence.manifest.get("profile")
+def _without_foreign_deadlines(evidence: Evidence, profiles: KindProfiles) -> Evidence:
+    """Drop the columns of token deadlines, which follow the run's own profile, if a profile sets others."""
+    own, used = evidence.manifest.get("profile"), [kind.profile for kind in profiles.kinds] or [profiles.default]
     try:
-        same = isinstance(own, Mapping) and profile_of_run(own).deadlines == profile.deadlines
+        same = isinstance(own, Mapping) and {profile_of_run(own).deadlines} == {one.deadlines for one in used}
     except ValueError:
         same = False
     if same:

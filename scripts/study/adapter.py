@@ -2,6 +2,7 @@
 
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.grading.kind_profiles import KindProfiles
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.inference.observations import Visit
 from probe_ext.verdict.levels.level_assignment import assign_levels, sent_at
@@ -20,5 +21,5 @@ def run_visits(evidence: Evidence, profile: SloProfile) -> list[Visit]:
     """Return every level and band of a run as a visit, in order of time."""
     sent = sent_at(evidence)
     assignment = assign_levels(evidence, sent)
-    graded = grade_levels(evidence, profile, profile.reasoning, assignment)
+    graded = grade_levels(evidence, KindProfiles(profile), None, assignment)
     return visits_of(assignment, graded, sent, client_faults(evidence.replies), profile)

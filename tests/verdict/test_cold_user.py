@@ -173,7 +173,7 @@ def test_arms_that_differ_in_length_or_not_in_the_cache_are_flagged() -> None:
 def test_the_gap_follows_the_schema_and_has_a_card(rows: list[ReplyRow]) -> None:
     capacity = judged(rows, counters(6000, 2700, 6000)).to_json()
     validate(capacity)
-    card = cards(capacity, CHAT)[-1]
+    card = cards(capacity, [CHAT])[-1]
     assert card.key == "cold"
     if capacity["cold_user"]["measured"]:
         assert card.answer.startswith("0.90 s cold, 0.10 s warm: 9.0 ×")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.wording.capacity_phrase import interval_text
 from probe_ext.verdict.wording.headline import TYPING_UNKNOWN, altered_replies
 
@@ -43,8 +43,16 @@ def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
         but = f"unproven, {held:,} held, but with replies {altered}" if altered else f"met, {held:,} held"
         return Gate(users, "unproven" if altered else "passed", f"{name}: {but}")
     if failed is not None and failed <= users:
-        return Gate(users, "failed", f"{name}: missed, {failed:,} {'is' if failed == 1 else 'are'} too many")
+        are = "is" if failed == 1 else "are"
+        return Gate(users, "failed", f"{name}: missed, {failed:,} {are} too many{_for_kinds(capacity, users)}")
     return Gate(users, "unproven", f"{name}: unproven, {_what_is_proven(capacity, users)}")
+
+
+def _for_kinds(capacity: Mapping[str, Any], users: int) -> str:
+    """Return `, for review`: which kinds of user are proven not to be served with so many; empty without kinds."""
+    kinds = [kind for kind in capacity.get("kinds", ()) if kind["source"] == "workload"]
+    missed = [kind["name"] for kind in kinds if kind["bracket"][1] is not None and kind["bracket"][1] <= users]
+    return f", for {listed(missed)}" if missed else ""
 
 
 def _what_is_proven(capacity: Mapping[str, Any], users: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probe_ext.report.outputs.gate import Gate
+from probe_ext.report.sections.kinds import KindTable, proven_users
 from probe_ext.report.sections.level_table import Table
 from probe_ext.report.sections.page import Page
 from probe_ext.report.wording.level_names import by_number, users_label
@@ -32,6 +33,8 @@ def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None, given: G
         lines += ["", f"**! {markdown(title)}** {markdown(meaning)}"]
     for sentence in extra_sentences(capacity, given):
         lines += ["", markdown(sentence)]
+    if page.kinds:
+        lines += ["", *_kinds(page.kinds)]
     for table in (page.results, page.figures):
         if table.rows:
             lines += ["", *_levels(table)]
@@ -64,10 +67,17 @@ def _levels(table: Table) -> list[str]:
     return [f"|{'|'.join(heads)}|", f"|{ruled}|", *(f"|{'|'.join(row)}|" for row in rows)]
 
 
-def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
-    """Return JUnit XML with one test case for the run's validity, one per number of users, and one for the gate.
+def _kinds(table: KindTable) -> list[str]:
+    heads = [head for _, head in table.heads]
+    rows = [[markdown(cell) for cell in row] for row in table.rows]
+    return [f"|{'|'.join(heads)}|", f"|:--|{'|'.join('---:' for _ in heads[1:])}|", *(f"|{'|'.join(r)}|" for r in rows)]
 
-    The case of a level fails only if the gate requires that level: a sweep is meant to find one that fails.
+
+def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
+    """Return JUnit XML with one test case for the run's validity, one per number of users and kind, one for the gate.
+
+    The case of a level or a kind of user fails only if the gate requires that many users: a sweep is meant to find a
+    number that fails.
     """
     suite = ET.Element("testsuite", name="probe")
     invalidating = [finding for finding in read(capacity["findings"]) if finding.kind == "bad"]
@@ -75,6 +85,8 @@ def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
     _case(suite, "the run is valid", reasons or None)
     for visits in by_number(capacity["levels"]):
         _level(suite, visits, gate.users if gate else 0)
+    for kind in capacity["kinds"]:
+        _kind(suite, kind, gate.users if gate else 0)
     if gate:
         _case(suite, f"at least {things(gate.users, 'user')} served", None if gate.met else gate.sentence)
     failures = len(suite.findall("testcase/failure"))
@@ -95,6 +107,16 @@ def _level(suite: ET.Element, visits: Sequence[Mapping[str, Any]], required: int
     case.set("time", f"{sum(visit['t_end'] - visit['t_start'] for visit in visits):.1f}")
     if state != "held" and not is_failure:
         ET.SubElement(case, "skipped", message=_xml(result))
+
+
+def _kind(suite: ET.Element, kind: Mapping[str, Any], required: int) -> None:
+    """Add the case of one kind; a request name is only shown, as the answer counts all of them together."""
+    held, failed = kind["bracket"]
+    is_user, said = kind["source"] == "workload", f"served: {proven_users(kind)}"
+    is_failure = is_user and failed is not None and failed <= required
+    case = _case(suite, f"{'kind' if is_user else 'name'} {kind['name']}", said if is_failure else None)
+    if not is_failure and (held is None or held < required):
+        ET.SubElement(case, "skipped", message=_xml(said))
 
 
 def _case(suite: ET.Element, name: str, failure: str | None) -> ET.Element:

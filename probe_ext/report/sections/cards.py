@@ -79,16 +79,17 @@ DIMENSIONS = (
 """Key, title and figure of each dimension that has a chart."""
 
 
-def cards(capacity: Mapping[str, Any], profile: SloProfile) -> list[Card]:
-    """Return the cards in the order in which a user meets the dimensions."""
-    charted = [_card(*dimension, capacity, profile) for dimension in DIMENSIONS]
+def cards(capacity: Mapping[str, Any], profiles: Sequence[SloProfile]) -> list[Card]:
+    """Return the cards in the order in which a user meets the dimensions. `profiles`: all that judged replies."""
+    charted = [_card(*dimension, capacity, profiles) for dimension in DIMENSIONS]
     return [*charted, *_answers(capacity), _cold(capacity)]
 
 
-def _card(key: str, title: str, figure: Figure, capacity: Mapping[str, Any], profile: SloProfile) -> Card:
-    bounds = getattr(profile, key)
+def _card(key: str, title: str, figure: Figure, capacity: Mapping[str, Any], profiles: Sequence[SloProfile]) -> Card:
+    bounds = {(one.served, one.strained) for profile in profiles if (one := getattr(profile, key)) is not None}
     levels = capacity["levels"]
-    plot = sparkline(levels, figure, (bounds.served, bounds.strained) if bounds else None) if levels else None
+    # Bounds are drawn where all kinds of user have the same.
+    plot = sparkline(levels, figure, next(iter(bounds)) if len(bounds) == 1 else None) if levels else None
     first = capacity["breaks_first"] == key
     result = capacity["dimensions"].get(key)
     answer = _capacity(result, first=first) if bounds else "not judged by this profile"

@@ -11,6 +11,7 @@ from probe_ext.report.sections.by_reply import ByReply, by_reply
 from probe_ext.report.sections.cards import Card, cards
 from probe_ext.report.sections.distributions import Distributions, distributions
 from probe_ext.report.sections.gpu import GpuSection, gpu_section
+from probe_ext.report.sections.kinds import KindTable, kind_table
 from probe_ext.report.sections.level_table import Table, figures_table, notes, results_table
 from probe_ext.report.sections.limits import Limits, limits
 from probe_ext.report.sections.team import team_facts
@@ -82,6 +83,7 @@ class Page:
     """whether the run can be trusted"""
     next: Next | None
     cards: Sequence[Card]
+    kinds: KindTable | None
     axis: TimeAxis | None
     silence: pauses.Silence | None
     limits: Limits
@@ -113,21 +115,23 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
     """Build the page of one judged run."""
     levels = capacity["levels"]
     no_server = provenance.why_no_server(evidence.manifest)
+    profiles = answer_context.used_profiles(capacity, profile)
     findings, shown = read(capacity["findings"]), _answer(capacity)
     command = (capacity["next_command"] or "").split()
     return Page(
         title=f"{capitalised(capacity['sentence'])} {provenance.model(evidence.manifest)}",
         badge=_badge(capacity["verdict"]),
-        facts=provenance.facts(evidence.manifest, profile, levels),
+        facts=provenance.facts(evidence.manifest, profiles, levels),
         answer=shown,
         interval=answer_context.interval(capacity),
         invalid_because=[f for f in findings if f.kind == "bad" and not _is_said(f, shown.before)],
         doubts=answer_context.doubts(capacity),
-        stack=level_chart.levels(levels, profile.users.served_share, _marks(capacity)),
-        picture_notes=[note for note in (answer_context.proven(capacity), _cache_note(capacity)) if note],
+        stack=level_chart.levels(levels, max(one.users.served_share for one in profiles), _marks(capacity)),
+        picture_notes=[note for note in _picture_notes(capacity) if note],
         trust=trust(findings),
         next=Next(answer_context.purpose(capacity), command) if command else None,
-        cards=cards(capacity, profile),
+        cards=cards(capacity, profiles),
+        kinds=kind_table(capacity),
         axis=time_axis.time_axis(levels, evidence, profile, no_server),
         silence=pauses.silence(capacity, evidence, profile),
         limits=limits(capacity),
@@ -144,7 +148,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
         folded_summary=folded_summary(findings),
         damage=evidence.damage,
         counts=provenance.counts(evidence),
-        blocks=[*provenance.blocks(evidence), provenance.profile_block(profile), provenance.FILES],
+        blocks=[*provenance.blocks(evidence), *map(provenance.profile_block, profiles), provenance.FILES],
         glossary=terms(profile),
     )
 
@@ -165,10 +169,15 @@ def _answer(capacity: Capacity) -> Answer:
     if told.invalid:
         return Answer(f"Invalid measurement: {told.invalid}.", "", "", f"Reported result: {told.reported}", "")
     number = told.number if capacity["served_users"] else ""
-    meaning = f"concurrent users that meet the SLO {capacity['profile']['name']}" if number else ""
+    meaning = f"concurrent users that meet {_slo(capacity)}" if number else ""
     if not number:
         return Answer(" ".join(filter(None, (told.opening, told.number, told.after))) + ".", "", "", told.rest, "")
     return Answer(f"{told.opening} ".lstrip(), number, f" {told.after}.", told.rest, meaning)
+
+
+def _slo(capacity: Capacity) -> str:
+    by_kind = answer_context.kinds_are_users(capacity)
+    return "the SLO of their kind" if by_kind else f"the SLO {capacity['profile']['name']}"
 
 
 def _marks(capacity: Capacity) -> level_chart.Marks:
@@ -178,6 +187,12 @@ def _marks(capacity: Capacity) -> level_chart.Marks:
     users, text = answer_context.mark(capacity) or (None, "")
     interval = answer_context.shown_interval(capacity)
     return level_chart.Marks(users, text, interval, answer_context.interval(capacity), capacity["estimate"])
+
+
+def _picture_notes(capacity: Capacity) -> list[str]:
+    kinds = "A number of users holds where it holds for every kind of user; bars are of all their replies together."
+    by_kind = kinds if answer_context.kinds_are_users(capacity) and capacity["levels"] else ""
+    return [answer_context.proven(capacity), by_kind, _cache_note(capacity)]
 
 
 def _cache_note(capacity: Capacity) -> str:

@@ -52,13 +52,14 @@ def model(manifest: Mapping[str, Any]) -> str:
     return shared_sentences.plain(mapping(manifest.get("target")).get("model"))
 
 
-def facts(manifest: Mapping[str, Any], profile: SloProfile, levels: Sequence[Any]) -> list[str]:
+def facts(manifest: Mapping[str, Any], profiles: Sequence[SloProfile], levels: Sequence[Any]) -> list[str]:
     """Return the facts beside the badge."""
     generators = things(len(workers(manifest)), "load generator")
     unit = "band" if any(level["band"] for level in levels) else "level"
     length = f"{things(len(levels), unit)}, {formats.span(_seconds(manifest.get('duration')))}"
     when = shared_sentences.when(shared_sentences.plain(manifest.get("started_at")))
-    return [f"model {model(manifest)}", f"SLO profile {profile.name}", length, generators, when]
+    judged_by = f"SLO profile{'s' * (len(profiles) > 1)} {', '.join(profile.name for profile in profiles)}"
+    return [f"model {model(manifest)}", judged_by, length, generators, when]
 
 
 def why_no_server(manifest: Mapping[str, Any]) -> str:

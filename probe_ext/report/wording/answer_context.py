@@ -28,6 +28,19 @@ _PURPOSES = {
 }
 
 
+def kinds_are_users(capacity: Capacity) -> bool:
+    """Tell whether the kinds are kinds of user, all of which the answer needs, rather than names of requests."""
+    return any(kind["source"] == "workload" for kind in capacity["kinds"])
+
+
+def used_profiles(capacity: Capacity, profile: SloProfile) -> list[SloProfile]:
+    """Return the profiles that judged the replies, each once: those of the kinds of user, or the run's."""
+    if not kinds_are_users(capacity):
+        return [profile]
+    kinds = [SloProfile.model_validate(kind["profile"]) for kind in capacity["kinds"]]
+    return list({one.name: one for one in kinds}.values())
+
+
 def shown_interval(capacity: Capacity) -> tuple[int, int | None] | None:
     """Return the interval, if it bounds a valid answer."""
     low, high = capacity["interval"] or (0, None)

@@ -15,7 +15,8 @@ otherwise it is open. Faults of the load generator (`client_error`) are never th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,20 @@ def judge_replies(columns: Columns, profile: SloProfile, reasoning: Reasoning) -
     by = {dimension: np.where(ended["client_error"], UNJUDGED, grades) for dimension, grades in by.items()}
     overall = _overall(by, ours, streamed & (profile.first_word is not None))
     return GradedReplies(by, overall, experience, arrived, hidden & streamed)
+
+
+def pick_grades(first: Bools, these: GradedReplies, others: GradedReplies) -> GradedReplies:
+    """Return `these` where `first` is true, and `others` elsewhere."""
+
+    def pick(a: Any, b: Any) -> Any:
+        if isinstance(a, np.ndarray):
+            return np.where(first, a, b)
+        if isinstance(a, Mapping):
+            return {name: pick(a[name], b[name]) for name in a}
+        return replace(a, **{field.name: pick(getattr(a, field.name), getattr(b, field.name)) for field in fields(a)})
+
+    picked: GradedReplies = pick(these, others)
+    return picked
 
 
 def _experience(

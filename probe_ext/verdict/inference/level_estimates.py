@@ -42,6 +42,7 @@ def _describe(i: int, level: Level, evidence: LevelEvidence, criteria: Criteria)
         worse_group=_worse_group(level) if differ else None,
         replies_needed=needed,
         seconds_needed=needed * reply_seconds if needed is not None and reply_seconds > 0 else None,
+        people=level.people if level.people != level.users else None,
     )
 
 

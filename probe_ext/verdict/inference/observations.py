@@ -1,7 +1,7 @@
 """What the estimator reads: visits, each a stretch of constant load with its judged replies."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,21 +25,22 @@ class Visit:
     broken: Bools
     start: float
     end: float
+    people: int | None = None
+    """concurrent users whose replies these are, where that is only one kind of the users"""
 
     @property
     def seconds(self) -> float:
         return max(0.0, self.end - self.start)
 
+    @property
+    def block_size(self) -> int:
+        """Replies that share a moment, about: those in flight together."""
+        return max(1, self.people or self.users)
+
     def select(self, keep: Bools) -> "Visit":
         """Return the same visit with some of its replies only."""
-        return Visit(
-            self.users,
-            self.user[keep],
-            self.sent[keep],
-            self.served[keep],
-            self.broken[keep],
-            self.start,
-            self.end,
+        return replace(
+            self, user=self.user[keep], sent=self.sent[keep], served=self.served[keep], broken=self.broken[keep]
         )
 
 
@@ -59,6 +60,7 @@ def visit_from_grades(
     grades: NDArray[np.int8],
     span: tuple[float, float],
     last_seconds: float,
+    people: int | None = None,
 ) -> Visit:
     """Build a visit from grades as they stood at the end of the level: −1 open, 0 served, 1 strained, 2 broken.
 
@@ -66,7 +68,7 @@ def visit_from_grades(
     """
     keep = counts_towards_level(sent, span[1], last_seconds)
     grades = np.asarray(grades)[keep]
-    return Visit(users, user[keep], sent[keep], grades <= SERVED, grades == BROKEN, *span)
+    return Visit(users, user[keep], sent[keep], grades <= SERVED, grades == BROKEN, *span, people)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def cut_into_blocks(visit: Visit, max_blocks: int = 60) -> Blocks:
     Replies of one moment share a queue, so it is blocks, not replies, that come close to independence.
     """
     count = len(visit.sent)
-    number = int(np.clip(round(count / max(1, visit.users)), 1, max_blocks)) if count else 0
+    number = int(np.clip(round(count / visit.block_size), 1, max_blocks)) if count else 0
     if not number:
         return Blocks(*(np.zeros(0) for _ in range(3)))
     order = np.lexsort((visit.served, visit.user, visit.sent))
@@ -107,6 +109,11 @@ class Level:
     def replace_visits(self, visits: Sequence[Visit]) -> "Level":
         """Return a level of these visits; those without replies are left out."""
         return level_of(self.users, visits)
+
+    @property
+    def people(self) -> int:
+        """Users whose replies these are."""
+        return max((visit.people for visit in self.visits if visit.people), default=self.users)
 
     @property
     def replies(self) -> int:

@@ -167,7 +167,7 @@ def without_worst(level: Level, residuals: UserResiduals, exempt_share: float) -
         return level
     present = np.unique(np.concatenate([visit.user for visit in level.visits]))
     score = residuals.score[np.searchsorted(residuals.users, present)]
-    exempt = int(exempt_share * max(level.users, len(present)) + 1e-9)
+    exempt = int(exempt_share * max(level.people, len(present)) + 1e-9)
     dropped = present[np.argsort(score, kind="stable")[:exempt]]
     kept = tuple(visit.select(~np.isin(visit.user, dropped)) for visit in level.visits)
     return level.replace_visits(kept)

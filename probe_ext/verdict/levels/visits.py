@@ -8,7 +8,8 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.settings.slo import Reasoning, SloProfile
 from probe_ext.verdict.evidence.columns import Bools, Floats, texts
 from probe_ext.verdict.evidence.evidence import Columns, Evidence
-from probe_ext.verdict.grading.reply_grades import UNJUDGED, GradedReplies, judge_replies
+from probe_ext.verdict.grading.kind_profiles import KindProfiles
+from probe_ext.verdict.grading.reply_grades import UNJUDGED, GradedReplies
 from probe_ext.verdict.inference.observations import Visit, visit_from_grades
 from probe_ext.verdict.levels.cut_at_rise import as_of, cut_times
 from probe_ext.verdict.levels.find_levels import find_stretches
@@ -36,15 +37,16 @@ def client_faults(replies: Columns) -> Bools:
 
 
 def grade_levels(
-    evidence: Evidence, profile: SloProfile, mode: Reasoning, assignment: LevelAssignment
+    evidence: Evidence, profiles: KindProfiles, mode: Reasoning | None, assignment: LevelAssignment
 ) -> GradedReplies:
     """Grade replies as of the end of their level; the experience stays that of the whole reply."""
-    whole = judge_replies(evidence.replies, profile, mode)
+    scenarios = texts(evidence.replies, "scenario") if profiles.kinds else ()
+    whole = profiles.grade(evidence.replies, scenarios, mode)
     cut = cut_times(assignment.levels, find_stretches(evidence.users, None), assignment.level_of)
     until_rise = as_of(evidence.replies, cut, evidence.gaps)
     if until_rise is evidence.replies:
         return whole
-    return replace(judge_replies(until_rise, profile, mode), experience=whole.experience)
+    return replace(profiles.grade(until_rise, scenarios, mode), experience=whole.experience)
 
 
 def visits_of(
@@ -54,10 +56,13 @@ def visits_of(
     faults: Bools,
     profile: SloProfile,
     dimension: str | None = None,
+    *,
+    kind: Bools | None = None,
 ) -> list[Visit]:
     """Return levels and bands of a run as visits, judged by everything or by one dimension alone.
 
-    A level in which the server did too much for others is left out.
+    `kind`: the replies of one kind of user, who then are its visits; all of them otherwise. A level in which the server
+    did too much for others is left out.
     A dimension alone leaves out replies that it does not apply to, such as the typing speed of a short reply.
     """
     grades = graded.overall if dimension is None else graded.by[dimension]
@@ -67,8 +72,10 @@ def visits_of(
     for index, (level, rows_of_level) in enumerate(zip(assignment.levels, rows_by_level(assignment), strict=True)):
         if not assignment.is_judged(index):
             continue
-        rows = rows_of_level[applies[rows_of_level]]
+        mine = rows_of_level if kind is None else rows_of_level[kind[rows_of_level]]
+        people = None if kind is None else len(np.unique(assignment.user_of[mine]))
+        rows = mine[applies[mine]]
         span = (level.t_start, level.t_end)
         users = assignment.user_of[rows]
-        visits.append(visit_from_grades(level.users, users, sent[rows], grades[rows], span, last_seconds))
+        visits.append(visit_from_grades(level.users, users, sent[rows], grades[rows], span, last_seconds, people))
     return visits

@@ -117,6 +117,8 @@ class LevelEstimate:
     """further replies that would probably prove it; None: it is proven, or too close to tell in reasonable time"""
     seconds_needed: float | None
     """the same at this level's rate of replies"""
+    people: int | None = None
+    """users whose replies were judged, where these are only one kind of the users"""
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,8 @@ class CapacityEstimate:
     groups: GroupCapacity | None
     placed_by_curve: bool
     """whether `estimate` lies between levels because a curve places it there"""
+    parts: "tuple[CapacityEstimate, ...]" = ()
+    """estimates of each kind of user, of which this one is put together; empty where all users are of one kind"""
 
     def level(self, users: int) -> LevelEstimate | None:
         """Return the level with this number of users."""

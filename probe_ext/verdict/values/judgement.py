@@ -14,6 +14,7 @@ from probe_ext.verdict.values.dimension_result import DimensionResult
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.gpu_types import GpuUse
 from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Dimension, Interval, Limits, Text
+from probe_ext.verdict.values.kind_result import KindResult
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.values.ruling_types import Diagnosis, KvHeadroom
@@ -77,6 +78,8 @@ class Judgement:
     levels: tuple[LevelResult, ...]
     dimensions: dict[Dimension, DimensionResult]
     """capacity by each dimension alone"""
+    kinds: tuple[KindResult, ...]
+    """capacity by each kind of user, or each request name; empty where there is only one"""
     cold_user: ColdUserGap
     pauses: Pauses
     goodput: Goodput | None

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from probe_ext.verdict.phrasing.formats import percent
-from probe_ext.verdict.phrasing.plurals import are_or_is, capitalised, cause, listed, things
+from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
 from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, GroupCapacity, LevelEstimate
 from probe_ext.verdict.values.finding import Finding
@@ -15,6 +15,7 @@ from probe_ext.verdict.wording.capacity_phrase import (
     suggested_phrase,
     too_many,
 )
+from probe_ext.verdict.wording.kind_phrases import limit_sentence, without
 from probe_ext.verdict.wording.next_run import REVISIT, NextMeasurement
 from probe_ext.verdict.wording.shared_trait_phrase import shared_in_words
 
@@ -47,14 +48,20 @@ class Context:
     next_measurement: NextMeasurement | None
     unjudged: Sequence[int] = ()
     """numbers of users that are not judged because of others' load"""
+    first_kind: str = ""
+    """the kind of user that falls short first, where there are several"""
+    by_kind: str = ""
+    """what is proven of each kind of user, where that differs"""
+    unmeasured_kinds: Sequence[str] = ()
 
 
 def answer(estimate: CapacityEstimate, context: Context) -> Answer:
     """Return the whole answer. Whatever makes the run invalid, or the number doubtful, is said first."""
-    caveats = [_doubts(estimate, context.unjudged), *_narrowed(context.findings)]
+    caveats = [_doubts(estimate, context.unjudged), *_narrowed(context.findings), without(context.unmeasured_kinds)]
     if estimate.served_users is not None and (altered := altered_replies(context.bounds)):
         caveats.insert(0, f"With replies {altered}")
     first, rest = _clauses(estimate, context)
+    rest += [context.by_kind] if context.by_kind else []
     return Answer(
         _invalid(context.findings),
         tuple(filter(None, caveats)),
@@ -123,7 +130,7 @@ def _doubts(estimate: CapacityEstimate, unjudged: Sequence[int] = ()) -> str:
 def _limit(estimate: CapacityEstimate, context: Context) -> list[str]:
     if estimate.bracket[1] is None:
         return []
-    return [f"{capitalised(cause(context.first_limit))} {are_or_is(context.first_limit)} the first limit."]
+    return [limit_sentence(context.first_limit, context.first_kind)]
 
 
 def _rest(estimate: CapacityEstimate, context: Context) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from probe_ext.settings.options import OPTIONS
 from probe_ext.verdict.evidence.manifest_view import mapping, number
+from probe_ext.verdict.inference.all_kinds import split_error
 from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
 from probe_ext.verdict.values.judgement import NextStep
@@ -154,8 +155,16 @@ def _seconds_to_prove(users: int, estimate: CapacityEstimate, criteria: Criteria
 
 
 def _least_seconds(users: int, estimate: CapacityEstimate, criteria: Criteria) -> float:
+    """Return the shortest time to prove a level by itself, of the kind of user that takes longest."""
+    parts = estimate.parts or (estimate,)
+    return max(_least_seconds_of(users, part, split_error(criteria, len(parts))) for part in parts)
+
+
+def _least_seconds_of(users: int, estimate: CapacityEstimate, criteria: Criteria) -> float:
     nearest = min(estimate.levels, key=lambda level: abs(level.users - users))
-    proof = least_proof(users, nearest.seconds * nearest.users / nearest.replies, criteria)
+    people = nearest.people or nearest.users
+    expected = users if nearest.people is None else max(1, round(users * people / nearest.users))
+    proof = least_proof(expected, nearest.seconds * people / nearest.replies, criteria)
     return proof.seconds if proof else MAX_SECONDS_TO_PROVE
 
 
