@@ -19,6 +19,7 @@ from probe_ext.settings.options import Plan
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.columns import from_rows
 from probe_ext.verdict.evidence.evidence import quantile
+from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles
 from probe_ext.verdict.levels.find_levels import MAX_SAMPLE_GAP_S, SETTLE_S, STOPPING, drain_times, find_levels
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Reason
 from probe_ext.verdict.values.json_types import State
@@ -40,12 +41,18 @@ class Rules:
     settle: float = SETTLE_S
     planned: bool = False
     """whether a plan says when levels are measured"""
+    kinds: tuple[Kind, ...] = ()
+    """kinds of user that are judged by profiles of their own"""
+
+    @property
+    def profiles(self) -> KindProfiles:
+        return KindProfiles(self.profile, self.kinds)
 
 
-def rules_of(plan: Plan | None, profile: dict[str, Any]) -> Rules:
+def rules_of(plan: Plan | None, profiles: KindProfiles) -> Rules:
     """Return the rules by which the report will find and judge this run's levels."""
-    slo = SloProfile.model_validate(profile)
-    return Rules(slo) if plan is None else Rules(slo, plan.settle, planned=True)
+    slo, kinds = profiles.default, profiles.kinds
+    return Rules(slo, kinds=kinds) if plan is None else Rules(slo, plan.settle, planned=True, kinds=kinds)
 
 
 @dataclass(frozen=True)
@@ -159,8 +166,8 @@ class Levels:
             return
         started = clock.monotonic()
         spans = self._monitor.visits if self.rules.planned else self._found_spans()
-        visits = self._monitor.judged_visits(spans, now)
-        self.estimate = self._monitor.estimate_from(visits) if visits else None
+        judged = any(self._monitor.is_judged(span, now) for span in spans)
+        self.estimate = self._monitor.estimate_of(spans, now) if judged else None
         server = np.array(self._server).reshape(-1, 4)
         seen = Counter[int]()
         levels = []

@@ -123,7 +123,7 @@ class LiveRun:
         """Update the figures with what has arrived; `t` is the second of the run; the rest is the plan's."""
         rows, self._new_rows = self._new_rows, []
         if rows:
-            batch = judge(rows, self.rules.profile)
+            batch = judge(rows, self.rules.profiles)
             self.names.add(batch)
             self._window.push(t, batch)
         else:

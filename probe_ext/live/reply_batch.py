@@ -8,10 +8,10 @@ import numpy as np
 
 from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow
-from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.evidence.evidence import Columns
-from probe_ext.verdict.grading.reply_grades import Grades, judge_replies
+from probe_ext.verdict.grading.kind_profiles import KindProfiles
+from probe_ext.verdict.grading.reply_grades import Grades
 from probe_ext.verdict.levels.cut_at_rise import as_of
 
 _NUMBERS = (
@@ -66,19 +66,20 @@ def _never(sent: Floats) -> Floats:
     return np.full(len(sent), np.inf)
 
 
-def judge(rows: Sequence[ReplyRow], profile: SloProfile, until: Callable[[Floats], Floats] = _never) -> Batch:
-    """Judge replies, without those of a scenario's own warm-up.
+def judge(rows: Sequence[ReplyRow], profiles: KindProfiles, until: Callable[[Floats], Floats] = _never) -> Batch:
+    """Judge replies, each by the profile of its kind of user, without those of a scenario's own warm-up.
 
     `until` maps the times of sending to the times up to which replies are judged: when more users came.
     """
     rows = [row for row in rows if row.scenario != WARM_UP]
     columns = _columns(rows)
     sent = np.where(np.isnan(columns["sent"]), columns["due"], columns["sent"])
-    judged = judge_replies(as_of(columns, until(sent)), profile, profile.reasoning)
+    names = [row.scenario for row in rows]
+    judged = profiles.grade(as_of(columns, until(sent)), names, None)
     return Batch(
         user=[row.user for row in rows],
         worker=[row.worker for row in rows],
-        name=[row.scenario for row in rows],
+        name=names,
         sent=sent,
         end=columns["end"],
         ttft=columns["first"] - columns["sent"],

@@ -8,9 +8,9 @@ import numpy as np
 from probe_ext.live.reply_batch import Batch, judge
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow
-from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.evidence.evidence import Columns
+from probe_ext.verdict.grading.kind_profiles import KindProfiles, kind_codes
 from probe_ext.verdict.inference.observations import Visit, visit_from_grades
 from probe_ext.verdict.levels.visits import last_seconds_of
 from probe_ext.verdict.values.json_types import DIMENSIONS
@@ -23,7 +23,7 @@ LONG_REPLY = 0.9
 _RECENT_REPLIES = 120
 _MAX_PENDING = 1000
 _ROW = np.dtype(
-    [("sent", "f8"), ("end", "f8"), ("user", "i4"), ("grade", "i1"), ("grade_at_rise", "i1")]
+    [("sent", "f8"), ("end", "f8"), ("user", "i4"), ("kind", "i2"), ("grade", "i1"), ("grade_at_rise", "i1")]
     + [(dimension, "i1") for dimension in DIMENSIONS]
     + [("ttft", "f4"), ("rate", "f4"), ("gap", "f4")]
 )
@@ -44,9 +44,9 @@ class Span:
 class ReplyStore:
     """Takes every reply once. A reply belongs to the visit in which it was sent, even if it ends later."""
 
-    def __init__(self, profile: SloProfile) -> None:
-        self._profile = profile
-        self._last_seconds = last_seconds_of(profile)
+    def __init__(self, profiles: KindProfiles) -> None:
+        self._profiles = profiles
+        self._last_seconds = last_seconds_of(profiles.default)
         self._pending: list[ReplyRow] = []
         self._rises: deque[float] = deque(maxlen=MAX_RISES)
         self._durations: deque[float] = deque(maxlen=_RECENT_REPLIES)
@@ -79,23 +79,32 @@ class ReplyStore:
         rows = self._rows()
         return rows[_inside(rows["sent"], span)]
 
-    def visit(self, span: Span, now: float) -> Visit:
-        """Return a visit up to now, for the estimator."""
+    def visit(self, span: Span, now: float, kind: int | None = None) -> Visit:
+        """Return a visit up to now, for the estimator: of all users, or of one kind by its index."""
         rows = self.rows_of(span)
+        last_seconds, people = self._last_seconds, None
+        if kind is not None:
+            rows = rows[rows["kind"] == kind]
+            last_seconds, people = last_seconds_of(self._profiles.kinds[kind].profile), len(np.unique(rows["user"]))
         grades = rows["grade" if span.band else "grade_at_rise"]
         start, end = max(span.start, self._kept_since), self.counted_until(span, now)
         users = rows["user"].astype(np.int64)
-        return visit_from_grades(span.users, users, rows["sent"], grades, (start, end), self._last_seconds)
+        return visit_from_grades(span.users, users, rows["sent"], grades, (start, end), last_seconds, people)
 
     def shares(self, span: Span, now: float) -> dict[str, float]:
-        """Return the share of replies served by each dimension alone, where it applies to any reply."""
+        """Return the share of replies served by each dimension alone, where it applies to any reply.
+
+        Of several kinds of user, that of the one that is served least.
+        """
         rows = self.rows_of(span)
         rows = rows[rows["sent"] <= self.counted_until(span, now) - self._last_seconds]
-        shares = {}
-        for dimension in DIMENSIONS:
-            grades = rows[dimension][(rows[dimension] >= 0) | (rows["grade_at_rise"] < 0)]
-            if len(grades):
-                shares[dimension] = float((grades <= 0).mean())
+        shares: dict[str, float] = {}
+        for kind in np.unique(rows["kind"]):
+            mine = rows[rows["kind"] == kind]
+            for dimension in DIMENSIONS:
+                grades = mine[dimension][(mine[dimension] >= 0) | (mine["grade_at_rise"] < 0)]
+                if len(grades):
+                    shares[dimension] = min(shares.get(dimension, 1.0), float((grades <= 0).mean()))
         return shares
 
     def counted_until(self, span: Span, now: float) -> float:
@@ -116,13 +125,14 @@ class ReplyStore:
 
     def _grade(self) -> None:
         rows, self._pending = self._pending, []
-        whole = judge(rows, self._profile)
+        whole = judge(rows, self._profiles)
         if not len(whole):
             return
         until = self._next_rise(whole.sent)
-        at_rise = judge(rows, self._profile, self._next_rise) if (whole.end > until).any() else whole
+        at_rise = judge(rows, self._profiles, self._next_rise) if (whole.end > until).any() else whole
         new = np.empty(len(whole), dtype=_ROW)
         new["user"] = [self._users.setdefault(user, len(self._users)) for user in whole.user]
+        new["kind"] = kind_codes(whole.name, self._profiles.kinds)
         new["grade"], new["grade_at_rise"] = whole.grades, at_rise.grades
         for dimension in DIMENSIONS:
             new[dimension] = at_rise.by[dimension]

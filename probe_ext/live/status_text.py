@@ -11,6 +11,7 @@ from probe_ext.verdict.phrasing.formats import percent
 from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.wording.capacity_phrase import proven_phrase, suggested_phrase
+from probe_ext.verdict.wording.kind_phrases import by_kind
 from probe_ext.verdict.wording.unproven_level import reason_in_words
 
 Tone = Literal["", "good", "bad"]
@@ -43,7 +44,8 @@ def _so_far(estimate: CapacityEstimate | None) -> Headline | None:
     phrase = proven_phrase(estimate) or suggested_phrase(estimate)
     tone: Tone = "bad" if estimate.bracket[1] == 1 else ""
     rest = "".join(f" {part}" for part in (phrase.after, phrase.limits) if part)
-    return Headline(f"{phrase.before} {phrase.number}".strip(), f"{rest}, so far.", tone)
+    kinds = by_kind([(name, part.bracket) for name, part in estimate.parts.items()])
+    return Headline(f"{phrase.before} {phrase.number}".strip(), f"{rest}, so far. {kinds}".rstrip(), tone)
 
 
 def short_capacity(estimate: CapacityEstimate | None) -> str:

@@ -11,8 +11,9 @@ from probe_ext.live.server.others_now import OthersNow
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles
+from probe_ext.verdict.inference.all_kinds import combine, split_critical, split_error
 from probe_ext.verdict.inference.estimate import estimate
-from probe_ext.verdict.inference.observations import Visit
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.others_share import OthersShare
@@ -38,9 +39,16 @@ class VisitMonitor:
     """The visits of a plan, their replies, and the estimate from them."""
 
     def __init__(
-        self, profile: SloProfile, min_replies: int, critical: float | None = None, others: OthersNow | None = None
+        self,
+        profile: SloProfile,
+        min_replies: int,
+        critical: float | None = None,
+        others: OthersNow | None = None,
+        kinds: Sequence[Kind] = (),
     ) -> None:
-        self.replies = ReplyStore(profile)
+        self._kinds = tuple(kinds)
+        """kinds of user that are judged apart, where there are several"""
+        self.replies = ReplyStore(KindProfiles(profile, self._kinds))
         self.visits: list[Span] = []
         self._min_replies, self._critical = min_replies, critical
         self._criteria = criteria_of(profile)
@@ -95,11 +103,19 @@ class VisitMonitor:
             self.replies.note_rise(now)
 
     def visit_counts(self, now: float) -> tuple[int, int]:
-        """Served and judged replies of the present visit; none while the server does too much for others."""
+        """Served and judged replies of the present visit; none while the server does too much for others.
+
+        Of several kinds of user, those of the one that is served least.
+        """
         if not self.is_judged(self.visits[-1], now):
             return 0, 0
-        served = self.replies.visit(self.visits[-1], now).served
-        return int(served.sum()), len(served)
+        return min(self._counts_by_kind(now), key=lambda counts: counts[0] / counts[1], default=(0, 0))
+
+    def _counts_by_kind(self, now: float) -> list[tuple[int, int]]:
+        """Served and judged replies of the present visit, by kind of user that has any."""
+        kinds = range(len(self._kinds)) if self._kinds else (None,)
+        visits = [self.replies.visit(self.visits[-1], now, kind) for kind in kinds]
+        return [(int(visit.served.sum()), len(visit.served)) for visit in visits if len(visit.served)]
 
     def has_other_load(self, now: float) -> bool:
         """Whether the server does too much for others to judge the present visit.
@@ -112,15 +128,24 @@ class VisitMonitor:
 
     def estimate(self, now: float) -> CapacityEstimate:
         """The estimate from all visits so far."""
-        return self.estimate_from(self.judged_visits(self.visits, now))
+        return self.estimate_of(self.visits, now)
 
-    def judged_visits(self, spans: Sequence[Span], now: float) -> list[Visit]:
-        """Visits up to now, without those in which the server did too much for others."""
-        return [self.replies.visit(span, now) for span in spans if self.is_judged(span, now)]
-
-    def estimate_from(self, visits: list[Visit]) -> CapacityEstimate:
-        """The estimate from these visits."""
-        return estimate(visits, self._criteria, critical=self._critical)
+    def estimate_of(self, spans: Sequence[Span], now: float) -> CapacityEstimate:
+        """The estimate from these visits up to now, without those in which the server did too much for others."""
+        spans = [span for span in spans if self.is_judged(span, now)]
+        visits = [self.replies.visit(span, now) for span in spans]
+        pooled = estimate(visits, self._criteria, critical=self._critical)
+        if not self._kinds:
+            return pooled
+        by_kind = [[self.replies.visit(span, now, kind) for span in spans] for kind in range(len(self._kinds))]
+        present = [kind for kind, visits in enumerate(by_kind) if any(visit.people for visit in visits)]
+        critical = split_critical(self._critical, len(present))
+        criteria = [split_error(criteria_of(self._kinds[kind].profile), len(present)) for kind in present]
+        parts = {
+            self._kinds[kind].name: estimate(by_kind[kind], own, critical=critical)
+            for kind, own in zip(present, criteria, strict=True)
+        }
+        return combine(pooled, parts)
 
     def is_judged(self, span: Span, now: float) -> bool:
         """Whether a visit's replies reflect this run's load, and not that of others."""

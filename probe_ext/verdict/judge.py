@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from probe_ext.measure.table_rows import DEADLINE_COLUMNS
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, profile_of_run
@@ -120,11 +120,7 @@ def judge(
         verdict=verdict,
         sentence=in_words.sentence,
         answer=in_words,
-        served_users=overall.served_users,
-        estimate=overall.estimate,
-        interval=overall.interval,
-        bracket=overall.bracket,
-        suggestion=overall.suggestion,
+        **_of_estimate(overall),
         breaks_first=view.estimates.first_limit,
         levels=levels,
         dimensions=dimension_results(view.estimates),
@@ -137,11 +133,6 @@ def judge(
         gpu=gpu_use(evidence, levels, proven),
         next_step=next_step(more, overall),
         next_command=next_command(evidence.manifest, overall, more, invalid=verdict == "invalid"),
-        dispersion=overall.dispersion,
-        drift=overall.drift,
-        contradictions=overall.contradictions,
-        disturbed=overall.disturbed,
-        groups=overall.groups,
         reasoning=ByReasoning(reasoning or profile.reasoning, run.views["shown"].mode, run.views["hidden"].mode),
         profile=profile.model_dump(mode="json"),
         findings=findings,
@@ -150,6 +141,17 @@ def judge(
         replies=len(assignment.level_of),
         replies_outside=int((assignment.level_of < 0).sum()),
     )
+
+
+_OF_ESTIMATE = (
+    *("served_users", "estimate", "interval", "bracket", "suggestion", "dispersion", "drift", "contradictions"),
+    *("disturbed", "groups"),
+)
+
+
+def _of_estimate(overall: CapacityEstimate) -> dict[str, Any]:
+    """Return what the judgement takes from the estimate as it is."""
+    return {name: getattr(overall, name) for name in _OF_ESTIMATE}
 
 
 def _estimate(evidence: Evidence, profiles: KindProfiles, reasoning: Reasoning | None) -> _Estimated:

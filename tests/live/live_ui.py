@@ -20,6 +20,7 @@ from probe_ext.swarm.link.clock_sync import SAME_CLOCK
 from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.run_view import view_of
 from probe_ext.swarm.web.run_display import RunDisplay
+from probe_ext.verdict.grading.kind_profiles import KindProfiles
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -67,7 +68,7 @@ class Ui:
 def a_run(environment: Environment, directory: Path, seconds: int, model: str = "demo") -> Any:
     """The parts of a run that are displayed."""
     options, profile = read_options({}), CHAT.model_dump(mode="json")
-    live = LiveRun(rules_of(options.plan, profile), VisitMonitor(CHAT, options.min_replies))
+    live = LiveRun(rules_of(options.plan, KindProfiles(CHAT)), VisitMonitor(CHAT, options.min_replies))
     for second in range(seconds):
         t, users = float(second), 4 if second < seconds / 2 else 8
         live.on_users(UserRow(t, users, users, "running"))

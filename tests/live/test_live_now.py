@@ -17,6 +17,7 @@ from probe_ext.live.status_line import status_line
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.live.window import MAX_WINDOW_S, MIN_WINDOW_S, Window
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow, ServerRow, UserRow
+from probe_ext.verdict.grading.kind_profiles import KindProfiles
 from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import Suggestion
 
@@ -28,7 +29,7 @@ def a_live_run() -> LiveRun:
 
 
 def pushed(window: Window, now: float, *rows: ReplyRow) -> None:
-    window.push(now, judge(rows, CHAT))
+    window.push(now, judge(rows, KindProfiles(CHAT)))
 
 
 def test_window_figures_come_from_its_replies() -> None:

@@ -34,7 +34,7 @@ def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None, given: G
     for sentence in extra_sentences(capacity, given):
         lines += ["", markdown(sentence)]
     if page.kinds:
-        lines += ["", *_kinds(page.kinds)]
+        lines += ["", *_kinds(page.kinds.results)]
     for table in (page.results, page.figures):
         if table.rows:
             lines += ["", *_levels(table)]
@@ -69,7 +69,7 @@ def _levels(table: Table) -> list[str]:
 
 def _kinds(table: KindTable) -> list[str]:
     heads = [head for _, head in table.heads]
-    rows = [[markdown(cell) for cell in row] for row in table.rows]
+    rows = [[markdown(cell) for cell in row.texts] for row in table.rows]
     return [f"|{'|'.join(heads)}|", f"|:--|{'|'.join('---:' for _ in heads[1:])}|", *(f"|{'|'.join(r)}|" for r in rows)]
 
 

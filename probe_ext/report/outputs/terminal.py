@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from probe_ext.report.outputs.gate import Gate
-from probe_ext.report.sections.kinds import KindTable, kind_table
+from probe_ext.report.sections.kinds import KindTable, kinds_section
 from probe_ext.report.wording.answer_context import kinds_are_users
 from probe_ext.report.wording.level_names import by_users, label
 from probe_ext.report.wording.percentiles import figure
@@ -41,11 +41,11 @@ def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO,
     console = _Screen(file=to, highlight=False, soft_wrap=True, width=None if to.isatty() else _PIPE_COLUMNS)
     if capacity["levels"]:
         console.print(_table(capacity))
-        by_kind = kind_table(capacity)
+        by_kind = kinds_section(capacity)
         if by_kind is None or not kinds_are_users(capacity):
             console.print(Text(f"SLO profile: {capacity['profile']['name']}"))
         if by_kind is not None:
-            console.print(_kinds(by_kind))
+            console.print(_kinds(by_kind.results))
     for line in _problems(capacity):
         console.print(Text(f"! {line}", style="yellow"))
     for sentence in extra_sentences(capacity, given):
@@ -78,7 +78,7 @@ def _kinds(by_kind: KindTable) -> Table:
     for place, (_, head) in enumerate(by_kind.heads):
         table.add_column(head, justify="right" if place else "left", no_wrap=True)
     for row in by_kind.rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*map(Text, row.texts))
     return table
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.report.sections.level_table import DIMENSION_LABELS, Cell, Column, Heading, Row, Table
+from probe_ext.report.sections.level_table import DIMENSION_LABELS
 from probe_ext.report.wording.answer_context import kinds_are_users
 from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS
 from probe_ext.verdict.phrasing import formats
@@ -13,45 +13,61 @@ from probe_ext.verdict.wording.capacity_phrase import interval_text
 
 Capacity = Mapping[str, Any]
 
-_WHAT = {
-    True: "Each kind is judged {how}, over the number of users of all kinds together. A number of users holds where it "
-    "holds for every kind.",
-    False: "The locustfile records its requests under several names. Each is judged by the run's profile, over the "
-    "number of users; the answer counts all of them together.",
-}
+_USERS = (
+    "Each kind is judged {how}, over the number of users of all kinds together. A number of users holds where it "
+    "holds for every kind."
+)
+_NAMES = (
+    "The locustfile records its requests under several names. Each is judged by the run's profile, over the number of "
+    "users; the answer counts all of them together."
+)
+
+
+@dataclass(frozen=True)
+class KindRow:
+    """One kind, or one number of users."""
+
+    head: str
+    detail: str
+    """what the workload states of the kind; may be empty"""
+    cells: Sequence[tuple[str, str]]
+    """text, and what a reader who points at it learns"""
+
+    @property
+    def texts(self) -> list[str]:
+        """The row for a table without pointing."""
+        return [f"{self.head} ({self.detail})" if self.detail else self.head, *(text for text, _ in self.cells)]
 
 
 @dataclass(frozen=True)
 class KindTable:
-    """A row for each kind, and a table of shares by number of users."""
+    """Headings with their terms, and rows. A term is empty where there is none."""
+
+    name: str
+    heads: Sequence[tuple[str, str]]
+    rows: Sequence[KindRow]
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The section."""
 
     title: str
     meaning: str
-    heads: Sequence[tuple[str, str]]
-    """term, empty where there is none, and heading"""
-    rows: Sequence[Sequence[str]]
-    shares: Table
+    results: KindTable
+    shares: KindTable
     notes: Sequence[str]
 
 
-def kind_table(capacity: Capacity) -> KindTable | None:
+def kinds_section(capacity: Capacity) -> Kinds | None:
     """Return the section; None where all users are of one kind."""
     kinds = capacity["kinds"]
     if not kinds:
         return None
     are_users = kinds_are_users(capacity)
-    heads = [
-        ("", "kind" if are_users else "name"),
-        *([("", "of the users"), ("", "profile")] if are_users else []),
-        ("replies", "replies"),
-        ("capacity", "served with up to"),
-        ("interval", "95 % interval"),
-        ("why", "first limit"),
-    ]
     title = "By kind of user" if are_users else "By request name"
-    rows = [_row(kind, are_users=are_users) for kind in kinds]
-    meaning = _WHAT[are_users].format(how=_judged_by(kinds))
-    return KindTable(title, meaning, heads, rows, _shares(capacity), _notes(capacity))
+    meaning = _USERS.format(how=_judged_by(kinds)) if are_users else _NAMES
+    return Kinds(title, meaning, _results(kinds, are_users=are_users), _shares(kinds), _notes(kinds))
 
 
 def _judged_by(kinds: Sequence[Mapping[str, Any]]) -> str:
@@ -59,17 +75,34 @@ def _judged_by(kinds: Sequence[Mapping[str, Any]]) -> str:
     return f"by the profile {names.pop()}" if len(names) == 1 else "by its own profile"
 
 
-def _row(kind: Mapping[str, Any], *, are_users: bool) -> list[str]:
-    limit = DIMENSION_LABELS[kind["breaks_first"]] if kind["breaks_first"] else formats.DASH
-    stated = [_stated_share(kind), str(kind["profile"]["name"])] if are_users else []
-    return [str(kind["name"]), *stated, formats.count(kind["replies"]), proven_users(kind), _interval(kind), limit]
+def _results(kinds: Sequence[Mapping[str, Any]], *, are_users: bool) -> KindTable:
+    heads = (
+        ("", "kind" if are_users else "name"),
+        ("replies", "replies"),
+        ("capacity", "served with up to"),
+        ("interval", "95 % interval"),
+        ("why", "first limit"),
+    )
+    rows = [KindRow(str(kind["name"]), _stated(kind) if are_users else "", _cells(kind)) for kind in kinds]
+    return KindTable("Results by kind" if are_users else "Results by request name", heads, rows)
 
 
-def _stated_share(kind: Mapping[str, Any]) -> str:
-    """Return `80 %`, `4 users`; a dash where the workload states neither."""
-    if kind["fixed_users"] is not None:
-        return things(kind["fixed_users"], "user")
-    return formats.percent(kind["share"])
+def _stated(kind: Mapping[str, Any]) -> str:
+    """Return `80 % of the users, SLO chat`, `4 users, SLO batch`."""
+    share, fixed = kind["share"], kind["fixed_users"]
+    of = things(fixed, "user") if fixed is not None else f"{formats.percent(share)} of the users" if share else ""
+    return ", ".join(filter(None, (of, f"SLO {kind['profile']['name']}")))
+
+
+def _cells(kind: Mapping[str, Any]) -> list[tuple[str, str]]:
+    interval = kind["interval"]
+    known = interval is not None and tuple(interval) != (0, None)
+    return [
+        (formats.count(kind["replies"]), ""),
+        (proven_users(kind), ""),
+        (interval_text(tuple(interval)) if known else formats.DASH, ""),
+        (DIMENSION_LABELS[kind["breaks_first"]] if kind["breaks_first"] else formats.DASH, ""),
+    ]
 
 
 def proven_users(kind: Mapping[str, Any]) -> str:
@@ -81,38 +114,29 @@ def proven_users(kind: Mapping[str, Any]) -> str:
     return ", ".join(parts) or ("not proven" if kind["replies"] else "not measured")
 
 
-def _interval(kind: Mapping[str, Any]) -> str:
-    interval = kind["interval"]
-    return formats.DASH if interval is None or tuple(interval) == (0, None) else interval_text(tuple(interval))
-
-
-def _shares(capacity: Capacity) -> Table:
-    kinds = capacity["kinds"]
-    states = {level["users"]: str(level["state"]) for level in capacity["levels"]}
+def _shares(kinds: Sequence[Mapping[str, Any]]) -> KindTable:
     found = {(kind["name"], level["users"]): level for kind in kinds for level in kind["levels"]}
-    columns = (Column("users", "", "users"), *(Column(kind["name"], "", "share") for kind in kinds))
+    heads = (("users", "users"), *(("share", str(kind["name"])) for kind in kinds))
     rows = [
-        Row(formats.count(users), [_share(found.get((kind["name"], users))) for kind in kinds], states[users], users)
+        KindRow(formats.count(users), "", [_share(found.get((kind["name"], users))) for kind in kinds])
         for users in sorted({users for _, users in found})
     ]
-    return Table(columns, rows, [Heading(column.head, [column]) for column in columns])
+    return KindTable("Share of replies served", heads, rows)
 
 
-def _share(level: Mapping[str, Any] | None) -> Cell:
+def _share(level: Mapping[str, Any] | None) -> tuple[str, str]:
     if level is None:
-        return Cell(formats.DASH, "no judged reply", "none")
+        return formats.DASH, "no judged reply"
     low, high = (formats.percent(level[f"served_share_{end}"]) for end in ("low", "high"))
-    return Cell(
-        f"{STATE_SIGNS[level['state']]}\u00a0{formats.percent(level['served_share'])}",
-        f"{STATE_WORDS[level['state']]}; 95 % interval {low} to {high}",
-        level["state"],
-        f"{things(level['users_of_kind'], 'user')}, {things(level['replies'], 'reply', 'replies')}",
-    )
+    replies = f"{things(level['replies'], 'reply', 'replies')} of {things(level['users_of_kind'], 'user')}"
+    why = f"{STATE_WORDS[level['state']]}, 95 % interval {low} to {high}, {replies}"
+    users = things(level["users_of_kind"], "user")
+    return f"{STATE_SIGNS[level['state']]}\u00a0{formats.percent(level['served_share'])} · {users}", why
 
 
-def _notes(capacity: Capacity) -> list[str]:
+def _notes(kinds: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say which kinds serve some of their users worse than others."""
-    differ = [kind for kind in capacity["kinds"] if kind["groups"] is not None]
+    differ = [kind for kind in kinds if kind["groups"] is not None]
     return [f"Users of {kind['name']} are not served alike: {_worse(kind['groups'])}." for kind in differ]
 
 

@@ -11,7 +11,7 @@ from probe_ext.report.sections.by_reply import ByReply, by_reply
 from probe_ext.report.sections.cards import Card, cards
 from probe_ext.report.sections.distributions import Distributions, distributions
 from probe_ext.report.sections.gpu import GpuSection, gpu_section
-from probe_ext.report.sections.kinds import KindTable, kind_table
+from probe_ext.report.sections.kinds import Kinds, kinds_section
 from probe_ext.report.sections.level_table import Table, figures_table, notes, results_table
 from probe_ext.report.sections.limits import Limits, limits
 from probe_ext.report.sections.team import team_facts
@@ -83,7 +83,7 @@ class Page:
     """whether the run can be trusted"""
     next: Next | None
     cards: Sequence[Card]
-    kinds: KindTable | None
+    kinds: Kinds | None
     axis: TimeAxis | None
     silence: pauses.Silence | None
     limits: Limits
@@ -131,7 +131,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
         trust=trust(findings),
         next=Next(answer_context.purpose(capacity), command) if command else None,
         cards=cards(capacity, profiles),
-        kinds=kind_table(capacity),
+        kinds=kinds_section(capacity),
         axis=time_axis.time_axis(levels, evidence, profile, no_server),
         silence=pauses.silence(capacity, evidence, profile),
         limits=limits(capacity),
@@ -190,7 +190,10 @@ def _marks(capacity: Capacity) -> level_chart.Marks:
 
 
 def _picture_notes(capacity: Capacity) -> list[str]:
-    kinds = "A number of users holds where it holds for every kind of user; bars are of all their replies together."
+    kinds = (
+        "A number of users holds where it holds for every kind of user. Bars show all replies together, the fit shows "
+        "the kind that is served least."
+    )
     by_kind = kinds if answer_context.kinds_are_users(capacity) and capacity["levels"] else ""
     return [answer_context.proven(capacity), by_kind, _cache_note(capacity)]
 

@@ -41,6 +41,7 @@ from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.gpu.gpu_poller import gpu_pollers
 from probe_ext.target.metrics.catalogue import read_page
 from probe_ext.target.metrics.poller import SLOW_PAGE_TIMEOUT_S, Poller
+from probe_ext.verdict.grading.kind_profiles import KindProfiles, kind_profiles
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class ActiveRun(RunFacts):
         self._last_users: UserRow | None = None
         self.live = None
         if self._is_displayed():
-            self.live = LiveRun(rules_of(options.plan, preparation.profile), self.monitor, options.metrics_every)
+            self.live = LiveRun(rules_of(options.plan, self._profiles()), self.monitor, options.metrics_every)
         self.poller = self._make_poller()
         self.gpu_pollers = self._make_gpu_pollers()
         self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
@@ -101,10 +102,13 @@ class ActiveRun(RunFacts):
         return [*([self.poller] if self.poller else []), *self.gpu_pollers]
 
     def _make_monitor(self) -> VisitMonitor:
-        profile = SloProfile.model_validate(self.preparation.profile)
-        return VisitMonitor(
-            profile, self.options.min_replies, SEARCH_CRITICAL if self.options.search else None, self._others
-        )
+        profiles = self._profiles()
+        critical = SEARCH_CRITICAL if self.options.search else None
+        return VisitMonitor(profiles.default, self.options.min_replies, critical, self._others, profiles.kinds)
+
+    def _profiles(self) -> KindProfiles:
+        """Return how replies are judged, as the report will judge them."""
+        return kind_profiles(None, SloProfile.model_validate(self.preparation.profile))
 
     def _offset_at(self, worker_id: str, t: float) -> float:
         return self.workers.join(worker_id).offset_at(self.origin + t)

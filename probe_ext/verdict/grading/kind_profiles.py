@@ -18,6 +18,8 @@ from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
 from probe_ext.verdict.grading.reply_grades import GradedReplies, asked_at, judge_replies, pick_grades
 
+OTHERS = "other requests"
+"""The kind of replies that carry the name of no stated kind, as those of another user class of the locustfile."""
 MAX_NAMES = 12
 """Request names of a locustfile that are shown apart: those with the most replies."""
 
@@ -43,7 +45,7 @@ class KindProfiles:
     default: SloProfile
     """of replies of no stated kind"""
     kinds: tuple[Kind, ...] = ()
-    """as the workload states them"""
+    """as the workload states them, and OTHERS"""
 
     def grade(self, columns: Columns, scenarios: Sequence[str], mode: Reasoning | None) -> GradedReplies:
         """Grade every reply by its kind's profile. `mode`: None for each profile's own."""
@@ -75,9 +77,10 @@ class KindProfiles:
 
 
 def kind_codes(scenarios: Sequence[str], kinds: Sequence[Kind]) -> Ints:
-    """Return the index of each reply's kind; −1 for replies of none of them."""
+    """Return the index of each reply's kind; without a kind OTHERS, −1 for replies of none of them."""
     index = {kind.name: code for code, kind in enumerate(kinds)}
-    return np.fromiter((index.get(name, -1) for name in scenarios), dtype=np.int64, count=len(scenarios))
+    others = index.get(OTHERS, -1)
+    return np.fromiter((index.get(name, others) for name in scenarios), dtype=np.int64, count=len(scenarios))
 
 
 def kind_profiles(workload: Any, profile: SloProfile, *, one_profile: bool = False) -> KindProfiles:
@@ -89,7 +92,7 @@ def kind_profiles(workload: Any, profile: SloProfile, *, one_profile: bool = Fal
     kinds = {entry["name"]: _kind(entry, profile, one_profile=one_profile) for entry in stated if entry["name"]}
     if len(kinds) == 1:
         return KindProfiles(next(iter(kinds.values())).profile)
-    return KindProfiles(profile, tuple(kinds.values()))
+    return KindProfiles(profile, (*kinds.values(), Kind(OTHERS, profile)) if kinds else ())
 
 
 def _kind(entry: Mapping[str, Any], profile: SloProfile, *, one_profile: bool) -> Kind:

@@ -3,10 +3,10 @@
 Each kind is judged by its own replies and its own profile, over the same numbers of users. A level holds where it holds
 for every kind, and fails where it fails for one. So the run's capacity is the smallest of the kinds' capacities. Each
 kind's claims have an error of at most `criteria.error` ÷ kinds, so that all of them together keep the run's
-(Bonferroni). Shares of a level are those of all its replies.
+(Bonferroni). Shares of a level are those of all its replies; its fit is that of the kind that is served least.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import NormalDist
 
@@ -27,9 +27,10 @@ def split_critical(critical: float | None, kinds: int) -> float | None:
     return normal.inv_cdf(1 - (1 - normal.cdf(critical)) / kinds)
 
 
-def combine(pooled: CapacityEstimate, kinds: Sequence[CapacityEstimate]) -> CapacityEstimate:
+def combine(pooled: CapacityEstimate, kinds: Mapping[str, CapacityEstimate]) -> CapacityEstimate:
     """Return the estimate of all kinds. `pooled`: of all replies together, for the shares of levels."""
-    parts = tuple(kind for kind in kinds if kind.levels)
+    measured = {name: kind for name, kind in kinds.items() if kind.levels}
+    parts = tuple(measured.values())
     if not parts:
         return pooled
     levels = tuple(_combine_level(level, parts) for level in pooled.levels)
@@ -53,7 +54,7 @@ def combine(pooled: CapacityEstimate, kinds: Sequence[CapacityEstimate]) -> Capa
         users_differ=any(part.users_differ for part in parts),
         groups=None,
         placed_by_curve=placed,
-        parts=parts,
+        parts=measured,
     )
 
 
@@ -62,7 +63,14 @@ def _combine_level(level: LevelEstimate, parts: Sequence[CapacityEstimate]) -> L
     state: State = "failed" if "failed" in states else "held" if {*states} == {"held"} else "unproven"
     own = [(part, found) for part in parts if (found := part.level(level.users)) is not None]
     worse = next((found.worse_group for _, found in own if found.worse_group is not None), None)
-    level = replace(level, state=state, worse_group=worse, users_differ=any(found.users_differ for _, found in own))
+    fits = [found.share_fit for _, found in own]
+    level = replace(
+        level,
+        state=state,
+        share_fit=min(fits, default=level.share_fit),
+        worse_group=worse,
+        users_differ=any(found.users_differ for _, found in own),
+    )
     if state != "unproven":
         return replace(level, reasons=(), replies_needed=None, seconds_needed=None)
     waiting = [found for _, found in own if found.state == "unproven"]

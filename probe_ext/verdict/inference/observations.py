@@ -33,8 +33,8 @@ class Visit:
         return max(0.0, self.end - self.start)
 
     @property
-    def block_size(self) -> int:
-        """Replies that share a moment, about: those in flight together."""
+    def at_once(self) -> int:
+        """About how many replies share one moment: one of each user."""
         return max(1, self.people or self.users)
 
     def select(self, keep: Bools) -> "Visit":
@@ -86,7 +86,7 @@ def cut_into_blocks(visit: Visit, max_blocks: int = 60) -> Blocks:
     Replies of one moment share a queue, so it is blocks, not replies, that come close to independence.
     """
     count = len(visit.sent)
-    number = int(np.clip(round(count / visit.block_size), 1, max_blocks)) if count else 0
+    number = int(np.clip(round(count / visit.at_once), 1, max_blocks)) if count else 0
     if not number:
         return Blocks(*(np.zeros(0) for _ in range(3)))
     order = np.lexsort((visit.served, visit.user, visit.sent))

@@ -114,10 +114,7 @@ class JudgedReplies:
 
 
 def estimate_dimensions(replies: JudgedReplies, profiles: KindProfiles) -> DimensionEstimates:
-    """Estimate capacity by everything, then by each dimension of the profile; of kinds of user, what all of them need.
-
-    Replies of no stated kind, such as of another user class, are judged by the run's profile and count as a kind.
-    """
+    """Estimate capacity by everything, then by each dimension of the profile; of kinds of user, what all need."""
     pooled = _estimate(replies, profiles.default, criteria_of(profiles.default), replies.critical, kinds=profiles.kinds)
     if not profiles.kinds:
         return pooled
@@ -130,7 +127,8 @@ def estimate_kinds(replies: JudgedReplies, kinds: Sequence[Kind], *, share_error
     `share_error`: among kinds that the run needs all of.
     """
     codes = kind_codes(replies.scenarios, kinds)
-    present = [code for code in range(len(kinds)) if bool(((codes == code) & (replies.assignment.level_of >= 0)).any())]
+    judged = replies.assignment.in_judged_levels
+    present = [code for code in range(len(kinds)) if bool(((codes == code) & judged).any())]
     of = len(present) if share_error else 1
     made = [
         KindEstimates(
@@ -153,10 +151,12 @@ def combine_kinds(pooled: DimensionEstimates, kinds: tuple[KindEstimates, ...]) 
     if not kinds:
         return pooled
     alone = {
-        name: combine(one, [kind.estimates.alone[name] for kind in kinds if name in kind.estimates.alone])
+        name: combine(
+            one, {kind.kind.name: kind.estimates.alone[name] for kind in kinds if name in kind.estimates.alone}
+        )
         for name, one in pooled.alone.items()
     }
-    overall = combine(pooled.overall, [kind.estimates.overall for kind in kinds])
+    overall = combine(pooled.overall, {kind.kind.name: kind.estimates.overall for kind in kinds})
     return DimensionEstimates(overall, alone, pooled.criteria, kinds)
 
 

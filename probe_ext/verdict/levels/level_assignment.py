@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.table_rows import WARM_UP
-from probe_ext.verdict.evidence.columns import Floats, Ints, coded, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, coded, numbers, texts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import absences
 from probe_ext.verdict.levels.find_levels import Level, assign_replies, drain_times, find_levels
@@ -29,6 +29,12 @@ class LevelAssignment:
         """Whether a level's replies reflect this run's load, and not that of others."""
         share = self.others[index] if self.others else None
         return share is None or not share.too_much
+
+    @property
+    def in_judged_levels(self) -> Bools:
+        """Which replies belong to a level that is judged."""
+        judged = [*(self.is_judged(index) for index in range(len(self.levels))), False]
+        return np.array(judged, dtype=np.bool_)[self.level_of]
 
 
 SCRIPTED_PLAN: Mapping[str, float] = {"settle": 0.0, "hold": 0.0}

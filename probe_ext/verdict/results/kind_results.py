@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from probe_ext.verdict.grading.kind_profiles import Kind
+from probe_ext.verdict.grading.kind_profiles import OTHERS, Kind
 from probe_ext.verdict.levels.dimension_estimates import KindEstimates
 from probe_ext.verdict.values.capacity_estimate import LevelEstimate
 from probe_ext.verdict.values.kind_result import KindLevel, KindResult
@@ -12,9 +12,10 @@ MIN_NAME_REPLIES = 10
 
 
 def kind_results(stated: Sequence[Kind], estimated: Sequence[KindEstimates]) -> tuple[KindResult, ...]:
-    """Return a result for each kind of the workload, also for one of which nothing was measured."""
+    """Return a result for each kind of the workload, also for a stated one of which nothing was measured."""
     known = {one.kind.name: one for one in estimated}
-    return tuple(_result(kind, known.get(kind.name), by_workload=True) for kind in stated)
+    shown = [kind for kind in stated if kind.name in known or kind.name != OTHERS]
+    return tuple(_result(kind, known.get(kind.name), by_workload=True) for kind in shown)
 
 
 def name_results(estimated: Sequence[KindEstimates]) -> tuple[KindResult, ...]:

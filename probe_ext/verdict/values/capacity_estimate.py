@@ -1,6 +1,7 @@
 """What the estimator says: values only. `estimate.py` makes them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Fraction, Interval, State, Text
@@ -167,8 +168,8 @@ class CapacityEstimate:
     groups: GroupCapacity | None
     placed_by_curve: bool
     """whether `estimate` lies between levels because a curve places it there"""
-    parts: "tuple[CapacityEstimate, ...]" = ()
-    """estimates of each kind of user, of which this one is put together; empty where all users are of one kind"""
+    parts: "Mapping[str, CapacityEstimate]" = field(default_factory=dict)
+    """by kind of user, of which this one is put together; empty where all users are of one kind"""
 
     def level(self, users: int) -> LevelEstimate | None:
         """Return the level with this number of users."""

@@ -156,7 +156,7 @@ def _seconds_to_prove(users: int, estimate: CapacityEstimate, criteria: Criteria
 
 def _least_seconds(users: int, estimate: CapacityEstimate, criteria: Criteria) -> float:
     """Return the shortest time to prove a level by itself, of the kind of user that takes longest."""
-    parts = estimate.parts or (estimate,)
+    parts = [*estimate.parts.values()] or [estimate]
     return max(_least_seconds_of(users, part, split_error(criteria, len(parts))) for part in parts)
 
 
