@@ -32,6 +32,7 @@ from probe_ext.verdict.results.gpu_use import gpu_use
 from probe_ext.verdict.results.kind_results import kind_results, name_results
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team
+from probe_ext.verdict.results.think_time import think_time
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
 from probe_ext.verdict.server.generation import with_generation
 from probe_ext.verdict.server.others import others_by_level
@@ -102,10 +103,11 @@ def judge(
     evidence = _without_foreign_deadlines(replace(evidence, replies=with_generation(evidence)), profiles)
     run = _estimate(evidence, profiles, reasoning)
     assignment, metrics, overall, view = run.assignment, run.metrics, run.overall, run.view
-    levels = level_results(evidence, JudgedRun(assignment, view.replies.graded, view.estimates), metrics)
-    arms = arms_of(evidence.replies, view.replies.graded.experience.waited, assignment.level_of)
+    graded = view.replies.graded
+    levels = level_results(evidence, JudgedRun(assignment, graded, view.estimates), metrics)
+    arms = arms_of(evidence.replies, graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
-    checked = run_checks(evidence, levels, metrics, overall, run.left_out, view.replies.graded)
+    checked = run_checks(evidence, levels, metrics, overall, run.left_out, graded)
     findings = (*checked, *cold_user_checks(arms, cold))
     facts = facts_of(evidence, levels, metrics, findings, profile.users.served_share)
     diagnosis = diagnose(facts)
@@ -113,9 +115,11 @@ def judge(
     proven = overall.bracket[0] if verdict == "valid" else None
     undisturbed = tuple(level for level in levels if level.judged)
     at = at_capacity(evidence, profiles.asked_at(evidence.replies), undisturbed, proven)
-    team_size = team(at, given.think_time)
+    paused = think_time(evidence.replies, assignment)
+    team_size = team(at, given.think_time) if paused is None else None
     more = None if verdict == "invalid" else next_measurement(evidence.manifest, overall, criteria_of(profile))
-    in_words = answer(overall, _context(evidence, view.estimates, levels, findings, diagnosis, more, run.kinds))
+    context = _context(evidence, view.estimates, levels, findings, diagnosis, more, run.kinds)
+    in_words = answer(overall, replace(context, pause=paused.mean if paused else None))
     return Judgement(
         verdict=verdict,
         sentence=in_words.sentence,
@@ -128,9 +132,10 @@ def judge(
         cold_user=cold,
         pauses=_pauses(evidence, profile, assignment, metrics),
         goodput=goodput(undisturbed),
+        think_time=paused,
         team=team_size,
-        cost=cost(at, team_size, given.price_per_hour),
-        gpu=gpu_use(evidence, levels, proven),
+        cost=cost(at, team_size, given.price_per_hour, paused),
+        gpu=gpu_use(evidence, levels, proven, paused),
         next_step=next_step(more, overall),
         next_command=next_command(evidence.manifest, overall, more, invalid=verdict == "invalid"),
         reasoning=ByReasoning(reasoning or profile.reasoning, run.views["shown"].mode, run.views["hidden"].mode),
@@ -138,9 +143,12 @@ def judge(
         findings=findings,
         diagnosis=diagnosis,
         kv_headroom=facts.headroom,
-        replies=len(assignment.level_of),
-        replies_outside=int((assignment.level_of < 0).sum()),
+        **_counts(assignment),
     )
+
+
+def _counts(assignment: LevelAssignment) -> dict[str, int]:
+    return {"replies": len(assignment.level_of), "replies_outside": int((assignment.level_of < 0).sum())}
 
 
 _OF_ESTIMATE = (
