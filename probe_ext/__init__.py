@@ -15,10 +15,19 @@ _LAZY_IMPORTS = {
     "WARM": "probe_ext.measure.table_rows",
     "WARM_UP": "probe_ext.measure.table_rows",
     "StreamingUser": "probe_ext.swarm.locustfile_api",
+    "WorkloadUser": "probe_ext.swarm.locustfile_api",
     "events": "probe_ext.swarm.locustfile_api",
 }
 
-__all__ = ["COLD", "WARM", "WARM_UP", "StreamingUser", "__version__", "events"]
+__all__ = [
+    "COLD",
+    "WARM",
+    "WARM_UP",
+    "StreamingUser",
+    "WorkloadUser",
+    "__version__",
+    "events",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from probe_ext.measure.table_rows import COLD as COLD
 from probe_ext.measure.table_rows import WARM as WARM
 from probe_ext.measure.table_rows import WARM_UP as WARM_UP
 from probe_ext.swarm.locustfile_api import StreamingUser as StreamingUser
+from probe_ext.swarm.locustfile_api import WorkloadUser as WorkloadUser
 from probe_ext.swarm.locustfile_api import events as events
 
 __version__: str

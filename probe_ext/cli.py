@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "warmup": ("probe_ext.inspection.warmup.warmup_command", "warm a server up, and say when it is warm"),
     "scout": ("probe_ext.inspection.scout.scout_command", "compare several servers by a short probe, or watch them"),
-    "list": ("probe_ext.listing", "list scenarios and SLO profiles"),
+    "list": ("probe_ext.listing", "list scenarios, workloads and SLO profiles"),
     "calibrate": (
         "probe_ext.swarm.commands.calibrate_command",
         "measure the accuracy, cost and limits of the load generator on this machine",

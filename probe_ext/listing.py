@@ -1,4 +1,4 @@
-"""List the scenarios and SLO profiles that come with the package.
+"""List the scenarios, workloads and SLO profiles that come with the package.
 
 example: probe list
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from probe_ext.bundled import folder
 from probe_ext.exit_codes import ExitCode
+from probe_ext.workload.workload_file import read_workload, workload_names
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,8 @@ def main(_options: argparse.Namespace) -> int:
     """Print one line per scenario and profile; return the exit code."""
     lines = ["scenarios: probe run NAME --host URL"]
     lines += [f"  {path.stem:<18} {_docstring_summary(path)}" for path in sorted(folder("locustfiles").glob("*.py"))]
+    lines += ["", "workloads: probe run --workload NAME --host URL"]
+    lines += [f"  {name:<18} {read_workload(name).question}" for name in workload_names()]
     lines += ["", "SLO profiles: --slo NAME"]
     lines += [
         f"  {path.stem:<18} {_first_comment(path)}" for path in sorted((folder("configs") / "slo").glob("*.yaml"))

@@ -77,12 +77,17 @@ def _count_by_usage(target: Target, model: str, options: Options, fetcher: Fetch
     return count
 
 
+def length_model(prepared: dict[str, Any]) -> LengthModel:
+    """Return the length model that the master has prepared; an estimate if it has not."""
+    return LengthModel(**prepared["length_model"]) if prepared else estimated_model()
+
+
 class Prompts:
     """One user's prompts; no two of a run are the same."""
 
     def __init__(self, prepared: dict[str, Any], options: Options, user: int) -> None:
         self._prepared, self._options, self._user = prepared, options, user
-        self._lengths = LengthModel(**prepared["length_model"]) if prepared else estimated_model()
+        self._lengths = length_model(prepared)
         self._seed: int = prepared.get("seed", 0)
         self._maker = PromptMaker(
             self._seed, options.input_tokens, self._lengths, shared_prefix_tokens=options.shared_prefix_tokens

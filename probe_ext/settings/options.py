@@ -73,6 +73,12 @@ class Options:
         "API: OpenAI chat completions, completions or Responses, or Anthropic Messages",
         "chat|completion|responses|messages",
     )
+    workload: str | None = _option(
+        read.text_or_none,
+        "",
+        "workload: kinds of user with their own prompts, pauses, reply lengths and profiles (see `probe list`)",
+        "NAME|FILE",
+    )
     no_stream: bool = _flag("request complete replies instead of streams")
     input_tokens: int = _option(read.positive_int, "200", "prompt length in tokens, as the server counts them", "N")
     max_tokens: int = _option(read.positive_int, "128", "maximum reply length in tokens", "N")

@@ -12,6 +12,7 @@ from probe_ext.swarm.link import locust_frames
 from probe_ext.swarm.locust_options import add_options
 from probe_ext.swarm.master_wiring import wire_master
 from probe_ext.swarm.terminal.console import exit_main, print_line
+from probe_ext.swarm.users.kind_classes import takes_workload
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.worker_wiring import wire_worker
 
@@ -29,7 +30,7 @@ locust_frames.watch_mismatch(_exit_on_mismatch)
 
 @events.init_command_line_parser.add_listener
 def _add_options(parser: Any, **_: Any) -> None:
-    add_options(parser)
+    add_options(parser, takes_workload=takes_workload())
     try:
         swarm_token()
     except ValueError as error:

@@ -5,6 +5,7 @@ from argparse import Action, ArgumentParser, Namespace
 from typing import Any
 
 from probe_ext.settings.options import OPTIONS, Option
+from probe_ext.workload.workload_file import workload_names
 
 _NOT_IN_WEB = {
     *("metrics_url", "gpu_metrics", "prometheus", "prometheus_match"),
@@ -13,6 +14,7 @@ _NOT_IN_WEB = {
     "header_env",  # it would let whoever opens the page send any of our secrets to the server
 }
 _DEFAULT_LEVELS = "probe_default_levels"
+_started_with: list[str] = []
 
 
 def set_default_levels(parser: ArgumentParser, levels: str) -> None:
@@ -23,6 +25,14 @@ def set_default_levels(parser: ArgumentParser, levels: str) -> None:
 def default_levels(given: Namespace) -> str | None:
     """Return the levels of a run without any; None if Locust was not started by `probe run`."""
     return getattr(given, _DEFAULT_LEVELS, None)
+
+
+class Offered(list[str]):
+    """Choices that the web form shows. The command line takes others, too: files."""
+
+    def __contains__(self, value: object) -> bool:
+        """Let argparse accept every value."""
+        return True
 
 
 class Collect(Action):
@@ -42,8 +52,16 @@ def how_given(option: Option) -> dict[str, Any]:
     return {"metavar": option.metavar, **({"action": Collect} if option.repeatable else {})}
 
 
-def add_options(parser: ArgumentParser) -> None:
-    """Add the package's options in a group of their own; each can also be set by an environment variable."""
+def offer_workload(given: str | None) -> None:
+    """Have the web form also offer the workload that the UI was started with, which may be a file."""
+    _started_with[:] = [given] if given else []
+
+
+def add_options(parser: ArgumentParser, *, takes_workload: bool = False) -> None:
+    """Add the package's options in a group of their own; each can also be set by an environment variable.
+
+    `takes_workload`: the locustfile runs the one that is named, so that the web form offers a choice.
+    """
     group = parser.add_argument_group("probe-ext: how many users feel served")
     for option in OPTIONS:
         action: Any = group.add_argument(
@@ -56,4 +74,7 @@ def add_options(parser: ArgumentParser) -> None:
         )
         # Locust sets these attributes only for arguments outside groups.
         action.include_in_web_ui = option.name not in _NOT_IN_WEB
+        if option.name == "workload":
+            action.include_in_web_ui = takes_workload
+            action.choices = Offered(dict.fromkeys([*_started_with, *workload_names()]))
         action.is_secret = action.is_required = action.is_multiple = False

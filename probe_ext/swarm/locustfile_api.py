@@ -3,5 +3,6 @@
 from probe_ext.swarm import listeners
 from probe_ext.swarm.users import events
 from probe_ext.swarm.users.user import StreamingUser
+from probe_ext.swarm.users.workload_user import WorkloadUser
 
-__all__ = ["StreamingUser", "events", "listeners"]
+__all__ = ["StreamingUser", "WorkloadUser", "events", "listeners"]

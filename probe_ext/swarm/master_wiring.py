@@ -17,7 +17,7 @@ from probe_ext.settings.secrets import (
 )
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.bound_addresses import is_loopback, is_open
-from probe_ext.swarm.locust_options import default_levels
+from probe_ext.swarm.locust_options import default_levels, offer_workload
 from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.preparation.wait_for_workers import join_command, outlive_workers, wait_for_workers
@@ -42,6 +42,7 @@ def wire_master(process: ProcessState) -> None:
     """Set up what starts, measures, shows and ends runs. Headless, prepare the run; exit if it cannot work."""
     environment, given = process.environment, process.environment.parsed_options
     if environment.web_ui:
+        offer_workload(given.workload)
         guard_requests(environment.web_ui.app, given.web_host, given.web_host_display_name)
         _warn_of_open_ui(given)
     is_master = isinstance(environment.runner, MasterRunner)

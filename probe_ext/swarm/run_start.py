@@ -30,6 +30,7 @@ from probe_ext.swarm.preparation.preflight import (
     refuse_mixture,
     take_default_levels,
 )
+from probe_ext.swarm.preparation.workload_plan import workload_lines
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.web.run_display import RunDisplay
 from probe_ext.verdict.wording.early_end import NO_ANSWER
@@ -60,7 +61,9 @@ class RunStart:
             if self._headless:
                 self._prepare_headless()
             else:
-                self._attach_shape(self._process.read_options().plan)
+                options = self._process.read_options()
+                self._preflight.take_workload(options)
+                self._attach_shape(options.plan)
         except (SettingsError, RunDirectoryError) as error:
             self._exit(str(error))
         except Exception as error:
@@ -70,7 +73,7 @@ class RunStart:
     def _prepare_headless(self) -> None:
         self._phase.enter(Phase.PREPARING)
         given = self._environment.parsed_options
-        take_default_levels(given, self._environment.user_classes)
+        take_default_levels(given, self._environment.user_classes, self._preflight.fixed_users())
         options = self._process.read_options()
         refuse_mixture(given, options)
         prepared = self._preflight.prepare(options, self._environment.host)
@@ -78,6 +81,8 @@ class RunStart:
             print_line(plan_line(options.plan))
         if demand := profile_line(prepared):
             print_line(demand)
+        for line in workload_lines(prepared.preparation.workload, options):
+            print_line(line)
         self._prepared = self._preflight.warm_up(prepared)
         if self._prepared.preparation.refusal is not None:
             self._attach_shape(options.plan)
@@ -94,7 +99,8 @@ class RunStart:
         given, options = self._environment.parsed_options, prepared.options
         processes = max(1, given.processes or 1)
         workers = max(processes, given.expect_workers or 1)
-        plan = planned_run(options, given.num_users, given.run_time)
+        workload = prepared.preparation.workload
+        plan = planned_run(workload.sample if workload else options, given.num_users, given.run_time)
         findings = machine_findings(plan, options, processes=processes, workers=workers)
         if prepared.preparation.first_reply is not None and not options.no_stream:
             findings.append(streaming([prepared.preparation.first_reply]))
@@ -234,6 +240,8 @@ class RunStart:
             "prompts": preparation.prompts,
             "scenario": self._preflight.scenario(),
             "form": preparation.negotiation.form.as_dict() if preparation.negotiation else None,
+            "workload": preparation.workload.workload.to_message() if preparation.workload else None,
+            "context": preparation.context,
         }
         try:
             run = self._make_run(prepared)

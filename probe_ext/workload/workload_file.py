@@ -1,7 +1,8 @@
 """A workload: kinds of user and how they arrive. Read from YAML, or composed by a locustfile."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, Self
 
@@ -65,13 +66,17 @@ class Workload(Section):
     name: Annotated[str, Field(min_length=1, max_length=60), AfterValidator(printable)] = "workload"
     question: Annotated[str, Field(max_length=300), AfterValidator(printable)] = ""
     """what a run with it answers"""
-    kinds: tuple[UserKind, ...] = Field(min_length=1, max_length=MAX_KINDS)
+    kinds: tuple[UserKind, ...]
     arrivals: Arrivals = Arrivals()
 
     @field_validator("kinds", mode="before")
     @classmethod
     def _as_tuple(cls, raw: Any) -> Any:
-        return tuple(raw) if isinstance(raw, list) else raw
+        if not isinstance(raw, list | tuple):
+            raise ValueError(": must be a list of kinds of user")  # noqa: TRY004 -- as everywhere
+        if not 1 <= len(raw) <= MAX_KINDS:
+            raise ValueError(f": {len(raw)} kinds: must be 1 to {MAX_KINDS}")
+        return tuple(raw)
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -166,16 +171,24 @@ def read_workload(name_or_file: str) -> Workload:
     label = f"--workload {name_or_file}"
     path = find_yaml(name_or_file, folder("configs") / "workloads", label, "workload")
     raw = read_mapping(path, label, _MAX_FILE_BYTES, aliases=False)
+    return parse_workload({"name": path.stem, **raw}, str(path), path.parent)
+
+
+def parse_workload(raw: Mapping[str, Any], label: str, files: Path) -> Workload:
+    """Return the workload that keys and values as in a file describe; `files`: what names of files are relative to.
+
+    SettingsError, one line that begins with `label`, if it is invalid.
+    """
     try:
-        return Workload.model_validate({"name": path.stem, **raw}, context={"folder": str(path.parent)})
+        return Workload.model_validate(dict(raw), context={"folder": str(files)})
     except ValidationError as error:
         text = first_error(error, _known_keys, lambda location: _shown(location, raw))
-        raise SettingsError(f"{path}: {text}") from error
+        raise SettingsError(f"{label}: {text}") from error
     except (RecursionError, TypeError) as error:  # keys that are not text
-        raise SettingsError(f"{path}: {_ALIASED}") from error
+        raise SettingsError(f"{label}: {_ALIASED}") from error
 
 
-def _shown(location: Location, raw: dict[str, Any]) -> str:
+def _shown(location: Location, raw: Mapping[str, Any]) -> str:
     """Return a key with the kind's name instead of its number."""
     parts = list(map(str, location))
     if len(location) > 1 and location[0] == "kinds" and isinstance(location[1], int):

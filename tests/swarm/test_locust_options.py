@@ -62,6 +62,7 @@ def test_web_form_omits_options_about_files() -> None:
         *("fail_under_users",),
         *("tls_ca", "tls_client_cert", "tls_client_key"),
         "header_env",
+        "workload",  # only for a locustfile that takes one
     }
     assert {"levels", "hold", "model", "input_tokens"} <= shown
 

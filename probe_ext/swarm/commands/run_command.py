@@ -1,5 +1,7 @@
 """Run Locust headless against a server, then report.
 
+NAME|FILE is a scenario (see `probe list`) or a locustfile, and comes first. With --workload it can be left out.
+
 All of Locust's options work too: --processes 4, -u 10 -r 2 -t 5m, --expect-workers …
 Without --levels, --search, -u or -t the levels are 1,2,4,8. A level takes at least --settle plus --hold: with the
 defaults these four take 2 min 20 s or more. The API key is read from PROBE_API_KEY.
@@ -7,6 +9,7 @@ defaults these four take 2 min 20 s or more. The API key is read from PROBE_API_
 examples:
   probe run capacity --host http://127.0.0.1:8000 --search
   probe run capacity --host http://127.0.0.1:8000 --levels 1,2,4,8 --hold 30s --fail-under-users 4
+  probe run --workload coding --host http://127.0.0.1:8000 --levels 2,4,8
 """
 
 import argparse
@@ -25,13 +28,17 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
 from probe_ext.settings.secrets import SWARM_TOKEN_VARIABLE
 from probe_ext.swarm.locust_options import how_given, set_default_levels
+from probe_ext.workload.workload_file import read_workload
 
 DEFAULT_LEVELS = "1,2,4,8"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the scenario, the host and every option of the package."""
-    parser.add_argument("scenario", metavar="NAME|FILE", help="a scenario (see `probe list`) or a locustfile")
+    """Add the host and every option of the package.
+
+    The scenario is no argument of this parser, which would take the value of one of Locust's own options for it.
+    """
+    parser.usage = "probe run [NAME|FILE] [--host URL] [option …]"
     parser.add_argument("--host", help="base URL of the server, with a gateway's path prefix if it has one")
     for option in OPTIONS:
         text = f"{option.help} [{option.default}]" if option.default else option.help
@@ -41,11 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run Locust in this process, and return its exit code or the report's."""
     given = {name: value for name, value in vars(options).items() if value is not None}
+    scenario = options.rest.pop(0) if options.rest and not options.rest[0].startswith("-") else None
     if options.rest and "://" in options.rest[0]:
         print(f"probe: {options.rest[0]}: give the server as --host {options.rest[0]}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.USAGE
     try:
-        locustfile = find_locustfile(options.scenario)
+        locustfile = find_locustfile(_scenario(scenario, given.get("workload")))
         read_options(
             given
         )  # an invalid option is refused at once; Locust reads them again, with the scenario's defaults
@@ -57,6 +65,17 @@ def main(options: argparse.Namespace) -> int:
         os.environ.setdefault(SWARM_TOKEN_VARIABLE, secrets.token_hex())
     arguments = [*locust_arguments(locustfile, given, options.rest), *local]
     return run_locust(arguments, locustfile, DEFAULT_LEVELS)
+
+
+def _scenario(given: str | None, workload: str | None) -> str:
+    """Return the scenario's name. SettingsError if neither it nor a workload is given, or the workload is invalid."""
+    if workload:
+        read_workload(workload)
+    if given:
+        return given
+    if not workload:
+        raise SettingsError("a scenario (before Locust's own options) or --workload is missing; see `probe list`")
+    return "workload"
 
 
 def run_locust(arguments: list[str], locustfile: Path, default_levels: str | None = None) -> int:

@@ -69,7 +69,8 @@ class ActiveRun(RunFacts):
     ) -> None:
         super().__init__(environment, workers, options, preparation, directory, scenario)
         self.id = f"{clock.utc_compact(self.started_unix)}-{scenario}-{secrets.token_hex(3)}"
-        self._others = OthersNow(preparation.host, options.max_tokens)
+        longest_reply = preparation.workload.longest_reply if preparation.workload else options.max_tokens
+        self._others = OthersNow(preparation.host, longest_reply)
         self.monitor = self._make_monitor()
         """what the plan's steps are decided by"""
         self.others_notice = OthersNotice(self._others, self.monitor, preparation.busy)

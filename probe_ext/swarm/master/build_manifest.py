@@ -43,6 +43,7 @@ def describe(run: RunFacts) -> dict[str, Any]:
         },
         "options": run.options.as_json(),
         "profile": preparation.profile,
+        "workload": _workload(run),
         "plan": _plan(run),
         "workers": participants,
         "server": preparation.server,
@@ -53,6 +54,15 @@ def describe(run: RunFacts) -> dict[str, Any]:
         "calibration": run.calibration,
         "findings": _findings(run, participants),
     }
+
+
+def _workload(run: RunFacts) -> dict[str, Any] | None:
+    """Return whose load it was; None where the locustfile alone says it."""
+    prepared = run.preparation.workload
+    if prepared is None:
+        return None
+    about = prepared.workload.to_manifest(prepared.file, run.preparation.profile)
+    return {**about, "longest_reply": prepared.longest_reply}
 
 
 def _plan(run: RunFacts) -> dict[str, Any] | None:

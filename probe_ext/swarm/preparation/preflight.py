@@ -1,11 +1,13 @@
 """Prepare a run: check that its options fit together, ask the server about itself, make the directory, warm up."""
 
+import re
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from probe_ext.access.workload_lengths import check_unused_options
 from probe_ext.bundled import folder
 from probe_ext.client.api.negotiation import Negotiated
 from probe_ext.load.boundary_search import SearchPlan
@@ -18,7 +20,9 @@ from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
 from probe_ext.swarm.preparation.trial import Trial
 from probe_ext.swarm.preparation.warm_up import MAX_REPLY_TOKENS, first_requests, warm_up
+from probe_ext.swarm.preparation.workload_plan import check_levels
 from probe_ext.swarm.terminal.console import print_line
+from probe_ext.swarm.users.kind_classes import install_kinds, workload_of
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.verdict.checks.equal_failures import all_failed
 from probe_ext.verdict.inference.least_proof import least_proof
@@ -26,8 +30,10 @@ from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing.formats import span
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.wording.unproven_level import unprovable
+from probe_ext.workload.workload_file import Workload
 
 _MAX_LISTED_LEVELS = 12
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 _ABOUT_FIELDS = frozenset({400, 422})
 
 
@@ -53,17 +59,38 @@ class Preflight:
         locustfile = self._process.environment.parsed_options.locustfile or "run"
         return Path(locustfile.split(",")[0]).stem if locustfile != "-" else "run"
 
+    def take_workload(self, options: Options) -> tuple[Workload, str | None] | None:
+        """Make the user classes of the run's workload, before Locust dispatches any; return it and where it is from.
+
+        SettingsError if it is invalid, or does not fit the options.
+        """
+        environment = self._process.environment
+        given = workload_of(environment, options.workload)
+        if given is not None:
+            check_unused_options(given[0], options)
+            check_levels(given[0], options, environment.parsed_options.num_users)
+            install_kinds(environment, given[0])
+        return given
+
+    def fixed_users(self) -> int:
+        """Return the users of the workload's kinds of a fixed number. SettingsError if the workload is invalid."""
+        environment = self._process.environment
+        given = workload_of(environment, environment.parsed_options.workload or None)
+        return given[0].fixed_users if given else 0
+
     def prepare(self, options: Options, host: str | None) -> PreparedRun:
         """Ask the server, make the directory. SettingsError or RunDirectoryError, in one line, if no run can start."""
         self._tell("querying the server")
         try:
-            preparation = prepare(host, options)
+            preparation = prepare(host, options, self.take_workload(options))
         finally:
             self._tell(None)
         if preparation.problem:
             raise SettingsError(preparation.problem)  # before a directory is made, or an old run removed from it
         out = Path(options.out) if options.out else None
-        directory = make_run_directory(out, self.scenario(), force=options.force, numbered=self._runs > 0)
+        workload = preparation.workload.workload if preparation.workload else None
+        name = _NOT_IN_NAMES.sub("-", workload.name) if workload else self.scenario()
+        directory = make_run_directory(out, name, force=options.force, numbered=self._runs > 0)
         return PreparedRun(options, preparation, directory)
 
     def warm_up(self, prepared: PreparedRun) -> PreparedRun:
@@ -74,7 +101,8 @@ class Preflight:
         if prepared.preparation.busy:
             print_line(prepared.preparation.busy)
         self._runs += 1
-        options, preparation = prepared.options, prepared.preparation
+        preparation = prepared.preparation
+        options = preparation.workload.sample if preparation.workload else prepared.options
         try:
             trial = first_requests(options, preparation, self._tell)
             if trial is not None:
@@ -127,13 +155,16 @@ def _form_advice(negotiated: Negotiated) -> str:
     return f"Nothing needs to be done. A run with {listed([*options, *without])} is the same, and asks only once."
 
 
-def take_default_levels(given: Namespace, user_classes: list[Any]) -> None:
-    """Set `probe run`'s default levels if no levels, users or time are given, and the scenario does not end itself."""
+def take_default_levels(given: Namespace, user_classes: list[Any], fixed_users: int = 0) -> None:
+    """Set `probe run`'s default levels if no levels, users or time are given, and the scenario does not end itself.
+
+    `fixed_users`: of a workload, which are there at every level.
+    """
     levels = default_levels(given)
     driven = given.levels or given.search or given.num_users or given.run_time
     ends_itself = any(getattr(user, "ends_itself", False) for user in user_classes)
     if levels and not driven and not ends_itself:
-        given.levels = levels
+        given.levels = ",".join(str(fixed_users + int(level)) for level in levels.split(","))
 
 
 def refuse_mixture(given: Namespace, options: Options) -> None:
@@ -177,7 +208,9 @@ def proof_line(prepared: PreparedRun) -> str | None:
         return None
     criteria = criteria_of(SloProfile.model_validate(prepared.preparation.profile))
     rounds = (prepared.preparation.warm_up or {}).get("rounds") or []
-    longer = max(1.0, prepared.options.max_tokens / MAX_REPLY_TOKENS)
+    workload = prepared.preparation.workload
+    asked = workload.sample if workload else prepared.options
+    longer = max(1.0, asked.max_tokens / MAX_REPLY_TOKENS)
     cycle = rounds[0]["slowest_reply"] * longer if rounds and not rounds[0]["failed"] else 0.0
     proof = least_proof(users, cycle, criteria)
     name = f"gate of {things(users, 'user')}"

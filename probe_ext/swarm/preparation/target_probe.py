@@ -7,10 +7,11 @@ from typing import Any
 
 import gevent
 
-from probe_ext.access.known_server import fetcher_for, know_server, target_and_key
+from probe_ext.access.known_server import KnownServer, fetcher_for, know_server, target_and_key
 from probe_ext.access.prompt_source import calibrated
 from probe_ext.access.sender import Answered
-from probe_ext.access.start_problem import start_problem
+from probe_ext.access.start_problem import models_problem, start_problem
+from probe_ext.access.workload_lengths import longest_reply, mean_lengths, misfits, sample_options
 from probe_ext.bundled import folder
 from probe_ext.client.api.negotiation import Negotiated
 from probe_ext.measure import clock
@@ -19,13 +20,14 @@ from probe_ext.measure.fluidity import Deadlines
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.settings.prometheus_access import prometheus_source
-from probe_ext.settings.slo import load_profile
+from probe_ext.settings.slo import SloProfile, load_profile
 from probe_ext.target.before_load import Busy, look
 from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.prometheus_check import prometheus_problem
 from probe_ext.target.server_identity import OK
 from probe_ext.tls_trust import client_context
 from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.workload.workload_file import Workload
 
 
 @dataclass(frozen=True)
@@ -56,21 +58,43 @@ class Preparation:
     """why the server answers no request, in its own words: the run ends before it begins"""
     first_reply: Answered | None = None
     """the warm-up's first reply: how replies arrive"""
+    context: int | None = None
+    """context length of the model in tokens"""
+    workload: "PreparedWorkload | None" = None
+    """None: the locustfile says what is asked"""
 
 
-def prepare(host: str | None, options: Options) -> Preparation:
-    """Query the server. SettingsError if an option cannot work with it."""
+@dataclass(frozen=True)
+class PreparedWorkload:
+    """Whose load it is."""
+
+    workload: Workload
+    file: str | None
+    """the name or file that it was read from; None: the locustfile composes it"""
+    sample: Options
+    """options for requests like those of its longest kind"""
+    longest_reply: int
+    """tokens that hardly any reply exceeds"""
+    notes: tuple[str, ...] = ()
+    """what does not fit into the context"""
+
+
+def prepare(host: str | None, options: Options, given: tuple[Workload, str | None] | None = None) -> Preparation:
+    """Query the server. SettingsError if an option cannot work with it. `given`: a workload, and where it is from."""
     target, key = target_and_key(host)
     _check_tls(options)
-    profile = load_profile(options.slo, folder("configs") / "slo")  # refuse a wrong profile now, not after the run
+    profile = _profile(options, given)  # refuse a wrong profile now, not after the run
     fetcher = fetcher_for(target, key, options)
     _check_prometheus(options)
     server = know_server(target, fetcher, options)
     model = server.model
-    problem = start_problem(server, options)
+    workload, problem = _of_workload(server, options, given)
     busy = _look_before_load(list(server.entries), options, fetcher, model) if problem is None else None
     seed = options.prompt_seed if options.prompt_seed is not None else int(clock.wall())
-    prompts = calibrated(target, model or "", options, fetcher, seed) if problem is None else {}
+    sample = workload.sample if workload else options
+    prompts = calibrated(target, model or "", sample, fetcher, seed) if problem is None else {}
+    if workload and prompts:
+        prompts["input_tokens"], prompts["shared_prefix_tokens"] = mean_lengths(workload.workload, options)
     return Preparation(
         host=target.url,
         model=model,
@@ -82,8 +106,32 @@ def prepare(host: str | None, options: Options) -> Preparation:
         profile=profile.model_dump(mode="json"),
         deadlines=profile.deadlines,
         busy=busy,
-        findings=tuple(_unlisted_model(options, server.models)),
+        findings=tuple(_unlisted_models(options, workload, server.models)),
+        context=server.max_model_len,
+        workload=workload,
     )
+
+
+def _profile(options: Options, given: tuple[Workload, str | None] | None) -> SloProfile:
+    """Return the run's profile: that of --slo, or without one, the one that all kinds have."""
+    profile = load_profile(options.slo, folder("configs") / "slo")
+    of_kinds = [kind.slo for kind in given[0].kinds] if given and options.slo == Options().slo else []
+    same = of_kinds and of_kinds[0] is not None and all(one == of_kinds[0] for one in of_kinds)
+    return of_kinds[0] or profile if same else profile
+
+
+def _of_workload(
+    server: KnownServer, options: Options, given: tuple[Workload, str | None] | None
+) -> tuple[PreparedWorkload | None, str | None]:
+    """Return the workload, prepared for this server, and why no run can start."""
+    if given is None:
+        return None, start_problem(server, options)
+    workload, file = given
+    sample, longest = sample_options(workload, options), longest_reply(workload, options)
+    problem, notes = models_problem(server, options), list[str]()
+    if problem is None and server.max_model_len:
+        problem, notes = misfits(workload, options, server.max_model_len, server.model or "the model")
+    return PreparedWorkload(workload, file, sample, longest, tuple(notes)), problem
 
 
 def _check_tls(options: Options) -> None:
@@ -112,11 +160,18 @@ def _look_before_load(
     return f"others are using the server: before this run, it had {requests} ({running:,} running, {waiting:,} waiting)"
 
 
-def _unlisted_model(options: Options, models: Sequence[str] | None) -> list[dict[str, Any]]:
+def _unlisted_models(
+    options: Options, workload: PreparedWorkload | None, models: Sequence[str] | None
+) -> list[dict[str, Any]]:
     """Warn of a model that the server does not list: many answer to names that they do not list."""
-    if not options.model or models is None or options.model in models:
+    kinds = workload.workload.kinds if workload else ()
+    named = [
+        name for name in (options.model, *(name for kind in kinds if kind.model for name in kind.model.names)) if name
+    ]
+    missing = next((name for name in named if models is not None and name not in models), None)
+    if missing is None or models is None:
         return []
-    why = f"The server does not list the model `{options.model}`. It lists {', '.join(models[:5]) or 'none'}."
+    why = f"The server does not list the model `{missing}`. It lists {', '.join(models[:5]) or 'none'}."
     advice = "Where the wrong model answers, name one of these with --model."
     return [recorded_finding("model_listed", why, advice)]
 

@@ -25,6 +25,8 @@ class ProcessState:
     """abort replies in flight now: a second signal came"""
     on_reply: Callable[[ReplyRow], None] | None = None
     """called with every reply of the run, on the master"""
+    places: dict[Any, Any] = field(default_factory=dict)
+    """who has which place in a workload, by kind (`workload_user.py`); forgotten with the run"""
     _options: Options | None = None
 
     def __post_init__(self) -> None:
@@ -58,12 +60,13 @@ class ProcessState:
 
     @property
     def prepared(self) -> dict[str, Any]:
-        """What the master prepared: `model`, `prompts` (how to make them) and `scenario`."""
+        """What the master prepared: `model`, `prompts`, `scenario`, `workload`, `context` (the model's, in tokens)."""
         prepared: dict[str, Any] = getattr(self.environment.parsed_options, PREPARED, None) or {}
         return prepared
 
     @prepared.setter
     def prepared(self, prepared: dict[str, Any]) -> None:
+        self.places.clear()
         setattr(self.environment.parsed_options, PREPARED, prepared)
 
 

@@ -10,7 +10,7 @@ from probe_ext.client.api.request_form import RequestForm
 from probe_ext.settings.options import Options
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.users.llm import Llm
-from probe_ext.swarm.users.process_state import process_state_of
+from probe_ext.swarm.users.process_state import ProcessState, process_state_of
 
 _REPEAT_AFTER_S = 5.0  # the message may have been lost
 
@@ -31,13 +31,17 @@ class StreamingUser(User):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         process = process_state_of(self.environment)
-        self.options: Options = process.options
+        self.options = self.options_of(process)
         name = self.scenario or str(process.prepared.get("scenario") or type(self).__name__)
         model = str(process.prepared.get("model") or self.options.model or "")
         form = RequestForm.from_dict(process.prepared["form"]) if process.prepared.get("form") else None
         self.llm = Llm(self.environment, process.recorder, self.options, model, name, form)
         index = getattr(self.environment.runner, "worker_index", 0)
         self.prompts = prompts_for(process.prepared.get("prompts") or {}, self.options, index, process.recorder.users)
+
+    def options_of(self, process: ProcessState) -> Options:
+        """Return the options that this user's requests follow."""
+        return process.options
 
     def end_run(self) -> NoReturn:
         """End the whole run from a task. Does not return: Locust kills the user."""

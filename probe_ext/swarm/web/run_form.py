@@ -19,6 +19,7 @@ from probe_ext.settings.options import Options, read_options
 from probe_ext.settings.secrets import API_KEY_VARIABLE, has_api_key
 from probe_ext.swarm.link.bound_addresses import is_open
 from probe_ext.target.control.urls import base, same_place, shown
+from probe_ext.workload.workload_file import workload_names
 
 _LOCUST_FIELDS = frozenset(
     {"user_count", "spawn_rate", "host", "run_time", "profile", "user_classes", "shape_class", "num_users"}
@@ -45,12 +46,14 @@ def handle_form(
 
     started_host, parsed = environment.host, environment.parsed_options
     header_env = _as_form_value(getattr(parsed, "header_env", None))
+    started_workload = _as_form_value(getattr(parsed, "workload", None))
 
     def refusal() -> Any:
         try:
             _check_fields(request.form, environment.parsed_options)
             _check_host(started_host, request.form.get("host"), environment.parsed_options)
             _check_extras(parsed, request.form, header_env)
+            _check_workload(request.form, started_workload)
             if is_running():
                 return None
             given = {**vars(environment.parsed_options), **request.form.to_dict()}
@@ -107,6 +110,14 @@ def _check_extras(parsed: Any, form: Mapping[str, str], header_env: str) -> None
                 f"{name}: cannot be changed here while {API_KEY_VARIABLE} or --header-env is set, since a gateway may "
                 "take its target from it; set it when the UI is started"
             )
+
+
+def _check_workload(form: Mapping[str, str], started: str) -> None:
+    """SettingsError for a workload that neither comes with the package nor was given at the start: no file is read."""
+    given = form.get("workload", "").strip()
+    if given in {"", started} or given in workload_names():
+        return
+    raise SettingsError(f"workload: {safe_text(given)}: must be one of {', '.join(workload_names())} here")
 
 
 def _as_form_value(value: object) -> str:

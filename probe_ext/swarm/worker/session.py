@@ -21,9 +21,11 @@ from probe_ext.swarm.link.compatibility import Side, doubt, refusal
 from probe_ext.swarm.link.message_filter import WorkerFilter
 from probe_ext.swarm.terminal.console import ANNOUNCE_VARIABLE, print_line
 from probe_ext.swarm.users.drain import drain
+from probe_ext.swarm.users.kind_classes import install_kinds
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.tls_trust import TlsFileError, client_context
 from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.workload.workload_file import Workload
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,9 @@ class WorkerSession:
     def test_start(self) -> None:
         """Locust starts the test here; the master's announcement of the run usually came before."""
         options = self._process.read_options()
+        self._process.places.clear()
+        if workload := self._process.prepared.get("workload"):
+            install_kinds(self._runner.environment, Workload.of_message(workload))
         try:
             client_context(options.tls)
         except TlsFileError as error:  # its users report it with every reply

@@ -158,7 +158,8 @@ def others_by_level(evidence: Evidence, levels: Sequence[Level], metrics: Metric
 
 
 def _longest_reply(manifest: Mapping[str, object]) -> float | None:
-    return number(mapping(manifest.get("options")), "max_tokens")
+    of_workload = number(mapping(manifest.get("workload")), "longest_reply")
+    return number(mapping(manifest.get("options")), "max_tokens") if of_workload is None else of_workload
 
 
 def counters_of_target(metrics: Metrics, manifest: Mapping[str, object]) -> Metrics:

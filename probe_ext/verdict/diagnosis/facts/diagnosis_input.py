@@ -152,7 +152,7 @@ def _requested(evidence: Evidence) -> tuple[int | None, bool]:
     options = evidence.manifest.get("options")
     if not isinstance(options, Mapping):
         return None, False
-    asked = number(options, "max_tokens")
+    asked = None if evidence.manifest.get("workload") else number(options, "max_tokens")  # kinds differ
     return None if asked is None else int(asked), options.get("ignore_eos") is True
 
 

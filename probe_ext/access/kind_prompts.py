@@ -1,0 +1,140 @@
+"""The conversations of a workload's users: prompts of the server's tokens, a growing history, and what fits into it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from probe_ext.access.prompt_source import length_model
+from probe_ext.prompts.conversation import Chat, ChatMaker
+from probe_ext.prompts.prompt import Prompt
+from probe_ext.settings.options import Options
+from probe_ext.workload.draws import Draws
+from probe_ext.workload.user_kind import UserKind
+
+_FIRST_USER = 1 << 29  # user numbers above those of users without a workload, whose texts depend on the number only
+_MAX_KINDS, _MAX_EPOCHS, _USERS_PER_KIND = 16, 32, 1_000_000
+_MARGIN_TOKENS, _MARGIN_SHARE = 16, 0.02  # of the context, for what is only estimated
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request of a user."""
+
+    prompt: Prompt
+    parameters: Mapping[str, Any]
+    """fields of the body"""
+    streamed: bool | None
+    """None: as the options say"""
+
+
+class Answer(Protocol):
+    """What a conversation keeps of a reply."""
+
+    @property
+    def text(self) -> str:
+        """The visible text."""
+
+    @property
+    def tokens_in(self) -> int | None:
+        """Tokens of the prompt, as the server counted them."""
+
+    @property
+    def tokens_out(self) -> int | None:
+        """Tokens of the reply."""
+
+
+class KindPrompts:
+    """Makes the conversations of all users of one kind in one process.
+
+    `place`: the kind's among all of its workload; `prepared`: what the master found out of prompt lengths; `context`:
+    the model's context length in tokens, None if it is unknown.
+    """
+
+    def __init__(
+        self, kind: UserKind, place: int, prepared: dict[str, Any], options: Options, context: int | None
+    ) -> None:
+        self.kind, self.options, self.context = kind, options, context
+        self.seed: int = prepared.get("seed", 0)
+        self._place = place
+        system = kind.system_prompt
+        self.chats = ChatMaker(
+            self.seed,
+            1,
+            length_model(prepared),
+            system_tokens=system.tokens or 0 if system else 0,
+            system=system.text if system else None,
+            prefix_tokens=kind.shared_prefix_tokens,
+            name=f" {kind.name}",
+        )
+        self.question_tokens = max(1, options.input_tokens - round(self.chats.base_tokens))
+        """of a kind whose prompts are those of the options"""
+
+    def user(self, number: int, epoch: int = 0) -> "KindUser":
+        """Return the user of a number among all of the kind; another `epoch` is another user."""
+        own = ((epoch % _MAX_EPOCHS) * _MAX_KINDS + self._place) * _USERS_PER_KIND + number % _USERS_PER_KIND
+        return KindUser(self, Draws(self.kind, self.seed, f"{epoch}.{number}"), _FIRST_USER + own)
+
+    def fitting(self, chat: Chat, question: int, output: int) -> tuple[int, int] | None:
+        """Return the lengths of a question and its reply that fit into the context; None if the chat must end.
+
+        A chat ends rather than being cut. Only a first question is made shorter, and its reply.
+        """
+        least = self.chats.composer.min_tokens
+        question = max(question, least)
+        if self.context is None:
+            return question, output
+        room = int(self.context * (1 - _MARGIN_SHARE) - _MARGIN_TOKENS - chat.tokens)
+        if question + output <= room:
+            return question, output
+        if chat.turns:
+            return None
+        output = max(1, min(output, room - least))
+        return max(least, min(question, room - output)), output
+
+
+class KindUser:
+    """One user of a kind, over the whole run."""
+
+    def __init__(self, maker: KindPrompts, draws: Draws, number: int) -> None:
+        self.maker, self.draws, self.number = maker, draws, number
+        self.requests = self.conversations = self.pauses = 0
+
+    def begin(self) -> "KindConversation":
+        """Return the user's next conversation."""
+        self.conversations += 1
+        return KindConversation(self, self.conversations - 1)
+
+    def pause(self) -> float:
+        """Return the seconds until this user's next request."""
+        self.pauses += 1
+        return self.draws.pause(self.pauses - 1)
+
+
+class KindConversation:
+    """One conversation: ask, answer, ask again, until `ask` returns None."""
+
+    def __init__(self, user: KindUser, number: int) -> None:
+        self._user, self._maker = user, user.maker
+        self._chat = user.maker.chats.chat_from(user.number, user.requests)
+        self._turns = user.draws.turns(number)
+        self._model = user.draws.model(number)
+
+    def ask(self) -> Ask | None:
+        """Return the next request; None if all was asked, or the context has no room for more."""
+        if self._chat.turns >= self._turns:
+            return None
+        user, maker = self._user, self._maker
+        draw = user.draws.request(user.requests)
+        question = draw.prompt_tokens or maker.question_tokens
+        fitting = maker.fitting(self._chat, question, draw.output_tokens or maker.options.max_tokens)
+        if fitting is None:
+            return None
+        question, output = fitting
+        user.requests += 1
+        named = {"model": self._model} if self._model else {}
+        parameters = {**maker.kind.body, **named, "max_tokens": output}
+        return Ask(self._chat.ask(question), parameters, draw.streamed)
+
+    def answered(self, reply: Answer) -> None:
+        """Add a reply to the conversation."""
+        self._chat.answered(reply.text, reply.tokens_in, reply.tokens_out)

@@ -1,0 +1,61 @@
+"""Whether a run's users are enough for its workload's kinds, and what to say of it before the run."""
+
+from probe_ext.load.level_plan import LevelPlan
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import Options
+from probe_ext.swarm.preparation.target_probe import PreparedWorkload
+from probe_ext.swarm.users.kind_dispatcher import mix_of
+from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.workload.workload_file import Workload
+
+_MAX_SHOWN_LEVELS = 4
+
+
+def check_levels(workload: Workload, options: Options, users: int | None = None) -> None:
+    """SettingsError if the kinds of a fixed number leave no users for the others at some level.
+
+    `users`: Locust's own number of users, for a run without a plan.
+    """
+    fixed = workload.fixed_users
+    if not fixed:
+        return
+    least = fixed + (1 if any(kind.users is None for kind in workload.kinds) else 0)
+    of_kinds = f"the workload {workload.name} has {things(fixed, 'user')} of fixed kinds"
+    if options.search:
+        raise SettingsError(f"--search: starts with a single user, but {of_kinds}; give --levels from {least} on")
+    given = [("--levels", level) for level in options.levels or ()] or ([("-u", users)] if users else [])
+    for flag, level in given:
+        if level < least:
+            raise SettingsError(
+                f"{flag} {level}: {of_kinds}, and every level must have at least {things(least, 'user')}"
+            )
+
+
+def workload_lines(prepared: PreparedWorkload | None, options: Options) -> list[str]:
+    """Describe a workload: its question, its kinds, the mix at each level, and what does not fit."""
+    if prepared is None:
+        return []
+    workload = prepared.workload
+    lines = [f"workload {workload.name}: {workload.question or listed([kind.name for kind in workload.kinds])}"]
+    plan = options.plan
+    if isinstance(plan, LevelPlan) and len(workload.kinds) > 1:
+        mixes = {users: mix(workload, users) for users in sorted(set(plan.levels))}
+        shown = list(mixes.items())[:_MAX_SHOWN_LEVELS]
+        rest = "; …" if len(mixes) > len(shown) else ""
+        lines.append("mix: " + "; ".join(f"{users}: {_of_mix(counts)}" for users, counts in shown) + rest)
+        for kind in workload.kinds:
+            without = [str(users) for users, counts in mixes.items() if not counts[kind.name]]
+            if without:
+                lines.append(f"{kind.name}: no user of this kind at {listed(without)}, as its share is too small there")
+    return [*lines, *prepared.notes]
+
+
+def mix(workload: Workload, users: int) -> dict[str, int]:
+    """Return how many users of each kind a number of users has."""
+    shares = workload.shares
+    fixed = {kind.name: kind.users for kind in workload.kinds if kind.users is not None}
+    return mix_of(users, {name: share for name, share in shares.items() if share is not None}, fixed)
+
+
+def _of_mix(counts: dict[str, int]) -> str:
+    return " + ".join(f"{number:,} {name}" for name, number in counts.items() if number)

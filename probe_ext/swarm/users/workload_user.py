@@ -1,0 +1,115 @@
+"""The user class for workloads: whoever it is, it asks, reads, thinks, and asks again, as its kind does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any, ClassVar
+
+import gevent
+from locust import task
+
+from probe_ext.access.kind_prompts import KindPrompts, KindUser
+from probe_ext.settings.options import Options
+from probe_ext.swarm.users.kind_dispatcher import DISPATCH, users_number
+from probe_ext.swarm.users.process_state import ProcessState, process_state_of
+from probe_ext.swarm.users.user import StreamingUser
+from probe_ext.workload.user_kind import UserKind
+
+
+class WorkloadUser(StreamingUser):
+    """A user of a workload: `workload`, or without one, --workload.
+
+    Before a run, one class is made for each kind. `self.person` has the conversations of this user; `kind` is the kind.
+    A subclass may add `on_start`, or a `converse` of its own.
+    """
+
+    abstract = True
+    workload: ClassVar[Mapping[str, Any] | str | None] = None
+    """keys and values as in a workload file, or the name or path of one; None: --workload"""
+    kind: ClassVar[UserKind | None] = None
+    place: ClassVar[int] = 0
+    """of the kind in its workload"""
+    origin: ClassVar[Any] = None
+    """the class of the locustfile, for the classes made from it"""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if self.kind is None:
+            raise RuntimeError(f"{type(self).__name__}: no workload was installed before its users")
+        self.scenario = self.kind.name
+        super().__init__(*args, **kwargs)
+        self._places = _places_of(process_state_of(self.environment), self.kind, self.place)
+        self._place, self.person = self._places.take()
+
+    def options_of(self, process: ProcessState) -> Options:
+        """Return the run's options with the API of the kind."""
+        assert self.kind is not None  # noqa: S101 -- checked at the beginning
+        return replace(process.options, api=self.kind.api) if self.kind.api else process.options
+
+    def wait_time(self) -> float:
+        """Return the pause before this user's next request in seconds; Locust waits for it after each conversation."""
+        return self.person.pause()
+
+    def on_start(self) -> None:
+        """Come in the middle of a pause: people don't all begin at once."""
+        gevent.sleep(self.person.pause())
+
+    @task
+    def converse(self) -> None:
+        """One conversation, with pauses between the turns."""
+        conversation = self.person.begin()
+        for turn in count():
+            ask = conversation.ask()
+            if ask is None:
+                return
+            if turn:
+                self.wait()
+            reply = self.llm.ask(ask.prompt, stream=ask.streamed, **ask.parameters)
+            if not reply.ok:
+                return
+            conversation.answered(reply)
+
+    def on_stop(self) -> None:
+        """Close the connection; another user may take this one's place."""
+        self._places.give_back(self._place)
+        super().on_stop()
+
+
+@dataclass
+class _Places:
+    """The users of one kind on one worker: the lowest free place is taken first, and goes on where it was left."""
+
+    maker: KindPrompts
+    kind: int
+    worker: int
+    workers: int
+    epoch: int
+    persons: list[KindUser] = field(default_factory=list)
+    free: set[int] = field(default_factory=set)
+
+    def take(self) -> tuple[int, KindUser]:
+        """Return a place and its user."""
+        if not self.free:
+            number = users_number(len(self.persons), self.kind, self.worker, self.workers)
+            self.persons.append(self.maker.user(number, self.epoch))
+            self.free.add(len(self.persons) - 1)
+        place = min(self.free)
+        self.free.remove(place)
+        return place, self.persons[place]
+
+    def give_back(self, place: int) -> None:
+        """Free a place."""
+        self.free.add(place)
+
+
+def _places_of(process: ProcessState, kind: UserKind, place: int) -> _Places:
+    """Return this process's places of a kind, as the dispatcher has last shared users out."""
+    dispatch = getattr(process.environment.parsed_options, DISPATCH, None) or {"workers": [], "epoch": 0}
+    key = kind.name, dispatch["epoch"]
+    if key not in process.places:
+        prepared, workers = process.prepared, dispatch["workers"]
+        runner_id = getattr(process.environment.runner, "client_id", "")
+        index = workers.index(runner_id) if runner_id in workers else 0
+        maker = KindPrompts(kind, place, prepared.get("prompts") or {}, process.options, prepared.get("context"))
+        process.places[key] = _Places(maker, place, index, max(1, len(workers)), dispatch["epoch"])
+    places: _Places = process.places[key]
+    return places
