@@ -277,13 +277,6 @@ def test_the_digest_is_that_of_the_whole_file(write: Write) -> None:
         assert PromptFile(write(name, content)).digest == hashlib.sha256(content).hexdigest()
 
 
-def test_prompts_can_be_left_out(write: Write) -> None:
-    file = PromptFile(write("p.txt", "a\nb\nc\nd\n"))
-    file.leave_out([0, 2])
-    assert [file[n].text for n in range(len(file))] == ["b", "d"]
-    assert file.place(1).endswith(":4")
-
-
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 16, 17, 1000])
 def test_every_prompt_is_taken_once_before_any_is_taken_again(size: int) -> None:
     order = PromptOrder(7, size)

@@ -10,7 +10,7 @@
 
 import os
 from array import array
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -104,15 +104,6 @@ class PromptFile:
     def place(self, number: int) -> str:
         """Return where a prompt is, as `prompts.jsonl:17`."""
         return f"{self.name}{self._format.place(self._numbers[number])}"
-
-    def leave_out(self, numbers: Collection[int]) -> None:
-        """Forget these prompts; those after them move up."""
-        left_out = frozenset(numbers)
-        if not left_out:
-            return
-        kept = [number for number in range(len(self)) if number not in left_out]
-        for values in (self._starts, self._lengths, self._numbers, self._text_bytes):
-            values[:] = array(values.typecode, (values[number] for number in kept))
 
     def close(self) -> None:
         """Close the file."""
