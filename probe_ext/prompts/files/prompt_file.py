@@ -19,7 +19,16 @@ from probe_ext.measure.safe_text import safe_text
 from probe_ext.prompts.files.csv_rows import CsvRows
 from probe_ext.prompts.files.json_items import items
 from probe_ext.prompts.files.prompt_forms import FilePrompt, from_json, from_text
-from probe_ext.prompts.files.source import MAX_PROMPTS, PromptFileError, Record, RecordError, Source, decode, lines
+from probe_ext.prompts.files.source import (
+    MAX_PROMPTS,
+    PromptFileError,
+    Record,
+    RecordError,
+    Source,
+    decode,
+    lines,
+    state_of,
+)
 
 Form = Literal["text", "jsonl", "json", "csv"]
 _FORMS: dict[str, Form] = {
@@ -89,13 +98,22 @@ class PromptFile:
 
     def __getitem__(self, number: int) -> FilePrompt:
         """Read one prompt. PromptFileError if the file has changed since it was checked."""
-        data = os.pread(self._descriptor, self._lengths[number], self._starts[number])
-        about = os.fstat(self._descriptor)
-        if (about.st_size, about.st_mtime_ns) == self._state:
-            prompt = self._format.prompt(data)
-            if prompt is not None:
-                return prompt
-        raise PromptFileError(f"{self.name}: has changed since the run was prepared")
+        try:
+            data = os.pread(self._descriptor, self._lengths[number], self._starts[number])
+            unchanged = state_of(os.fstat(self._descriptor)) == self._state
+        except OSError as error:
+            raise PromptFileError(f"{self.name}: cannot be read: {error.strerror or error}") from error
+        prompt = self._format.prompt(data) if unchanged else None
+        if prompt is None:
+            raise PromptFileError(f"{self.name}: has changed since the run was prepared")
+        return prompt
+
+    def is_current(self) -> bool:
+        """Whether the file with this name is still the one that was read."""
+        try:
+            return state_of(self.path.stat()) == self._state
+        except OSError:
+            return False
 
     def text_bytes(self, number: int) -> int:
         """Return the UTF-8 bytes of a prompt's text, tools included."""
