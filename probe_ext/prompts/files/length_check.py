@@ -27,6 +27,8 @@ class FileLengths:
     """numbers of the prompts that are too long"""
     longest: tuple[int, int] | None
     """number and tokens of the longest counted prompt that is too long"""
+    tokens_per_byte: float
+    """of a prompt's text, by the least-squares line"""
 
 
 def check_lengths(
@@ -65,6 +67,7 @@ def check_lengths(
         exact=all(number in counts for number in kept),
         left_out=tuple(sorted(left_out)),
         longest=None if longest is None else (longest, counts[longest]),
+        tokens_per_byte=line.slope,
     )
 
 
@@ -96,12 +99,12 @@ class _Line:
         slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
         if len(points) < _MIN_SAMPLES_FOR_LINE or slope <= 0 or mean_y < slope * mean_x:
             slope = mean_y / mean_x if mean_x else 0.0
-        self._slope, self._base = slope, mean_y - slope * mean_x
+        self.slope, self._base = slope, mean_y - slope * mean_x
         self.steepest = max(((y - self._base) / x for x, y in points if x), default=0.0)
 
     def tokens(self, number: int) -> float:
         """Return the estimated tokens of a prompt."""
-        return self._base + self._slope * self._file.text_bytes(number)
+        return self._base + self.slope * self._file.text_bytes(number)
 
     def suspicious_bytes(self, limit: int) -> float:
         """Return the size from which on a prompt may have more tokens than `limit`."""

@@ -61,6 +61,8 @@ class PromptFile:
         self.path, self.name = path, safe_text(str(path))
         self.without_prompt = 0
         """records that have none, and were left out: empty cells, conversations in which no user speaks"""
+        self.first_chat: int | None = None
+        """number of the first prompt that is more than one plain text"""
         self._starts, self._lengths = array("Q"), array("I")
         self._numbers, self._text_bytes = array("I"), array("I")
         source = Source(path)
@@ -85,6 +87,8 @@ class PromptFile:
                 continue
             if len(self._starts) >= MAX_PROMPTS:
                 raise source.error(f"has more than {MAX_PROMPTS:,} prompts; use a part of it")
+            if self.first_chat is None and (prompt.text is None or prompt.later):
+                self.first_chat = len(self)
             self._starts.append(record.start)
             self._lengths.append(len(record.data))
             self._numbers.append(record.number)
