@@ -14,20 +14,14 @@ _LAZY_IMPORTS = {
     "COLD": "probe_ext.measure.table_rows",
     "WARM": "probe_ext.measure.table_rows",
     "WARM_UP": "probe_ext.measure.table_rows",
+    "Prompt": "probe_ext.prompts.prompt",
+    "Reply": "probe_ext.client.reply",
     "StreamingUser": "probe_ext.swarm.locustfile_api",
     "WorkloadUser": "probe_ext.swarm.locustfile_api",
     "events": "probe_ext.swarm.locustfile_api",
 }
 
-__all__ = [
-    "COLD",
-    "WARM",
-    "WARM_UP",
-    "StreamingUser",
-    "WorkloadUser",
-    "__version__",
-    "events",
-]
+__all__ = ["COLD", "WARM", "WARM_UP", "Prompt", "Reply", "StreamingUser", "WorkloadUser", "__version__", "events"]
 
 
 def __getattr__(name: str) -> Any:

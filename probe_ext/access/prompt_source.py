@@ -1,10 +1,11 @@
 """Fit prompt lengths to the server's tokenizer, and give every user prompts of its own."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from probe_ext.access.endpoint import Payload
 from probe_ext.client.api.json_text import decoded
 from probe_ext.client.api.openai_api import PATHS
 from probe_ext.client.api.request_form import RequestForm, poorer_form, request_body
@@ -52,25 +53,27 @@ def _lengths(target: Target, model: str, options: Options, fetcher: Fetcher, see
         as_chat: Callable[[str], int | None] = lambda text: chat([{"role": "user", "content": text}])  # noqa: E731
         by_tokenizer = as_chat if options.api != "completion" and as_chat("one two three") else tokenizer.text
         return measured_model(by_tokenizer, "tokenize", phrases_of(seed))
-    by_usage = _count_by_usage(target, model, options, fetcher)
-    lengths = measured_model(by_usage, "usage", phrases_of(seed), _MAX_COUNTING_REQUESTS)
+    by_usage = count_by_usage(target, model, options, fetcher)
+    lengths = measured_model(lambda text: by_usage(text, {}), "usage", phrases_of(seed), _MAX_COUNTING_REQUESTS)
     return lengths if lengths.counted_by == "usage" else estimated_model()
 
 
-def _count_by_usage(target: Target, model: str, options: Options, fetcher: Fetcher) -> Callable[[str], int | None]:
-    """Return a counter that requests one token and reads the usage."""
+def count_by_usage(
+    target: Target, model: str, options: Options, fetcher: Fetcher
+) -> Callable[[Payload, Mapping[str, Any]], int | None]:
+    """Return a counter of a prompt with further fields of the body, which requests one token and reads the usage."""
     path, form = PATHS[options.api], RequestForm()
 
-    def ask(text: str, form: RequestForm) -> Answer | Failed:
-        extra, own = {"max_tokens": 1}, options.body_extras
-        body = request_body(path, text, model, stream=False, form=form, extra=extra, own=own)
+    def ask(prompt: Payload, fields: Mapping[str, Any], form: RequestForm) -> Answer | Failed:
+        extra, own = {"max_tokens": 1}, {**options.body_extras, **fields}
+        body = request_body(path, prompt, model, stream=False, form=form, extra=extra, own=own)
         return fetcher.post(f"{target.url}{path}", json.loads(body))
 
-    def count(text: str) -> int | None:
+    def count(prompt: Payload, fields: Mapping[str, Any]) -> int | None:
         nonlocal form
-        answer = ask(text, form)
+        answer = ask(prompt, fields, form)
         if isinstance(answer, Failed) and (other := poorer_form(form, answer.status, decoded(answer.body))):
-            answer, form = ask(text, other), other
+            answer, form = ask(prompt, fields, other), other
         usage = parse_usage((json_object(answer) or {}).get("usage"))
         return (usage.prompt if usage else None) or None
 

@@ -36,6 +36,7 @@ FindingName = Literal[
     "own_machine",
     "planned_levels",
     "prompt_cache",
+    "prompt_files",
     "prompt_lengths",
     "reach",
     "receive_lag",

@@ -1,7 +1,7 @@
 """The input of one request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Message = Mapping[str, Any]
@@ -16,8 +16,10 @@ class Prompt:
     """for `/v1/completions`; None if it is a chat"""
     messages: tuple[Message, ...]
     """for `/v1/chat/completions`"""
-    asked_tokens: int
-    """intended length; the server's usage has the actual one"""
+    asked_tokens: int | None
+    """intended length, None if none was; the server's usage has the actual one"""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """further fields of the request's body, such as `tools`"""
 
 
 def single(text: str, asked_tokens: int) -> Prompt:

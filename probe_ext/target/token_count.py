@@ -12,9 +12,16 @@ from typing import Any, Protocol
 from probe_ext.target.control import urls
 from probe_ext.target.control.call_result import Answer, Failed, json_object
 
-Messages = Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, Any]]
 
 _TRIAL_TEXT = "one two three"
+
+
+class ChatCounter(Protocol):
+    """Counts the tokens of a chat including its template; None if the server cannot apply it."""
+
+    def __call__(self, messages: Messages, tools: Sequence[Any] = ()) -> int | None:
+        """`tools`: as in the request, since the template shows them to the model."""
 
 
 class Poster(Protocol):
@@ -32,8 +39,7 @@ class Tokenizer:
     """`vllm`, `llama.cpp` or `tgi`"""
     text: Callable[[str], int | None]
     """tokens of a prompt for `/v1/completions`"""
-    chat: Callable[[Messages], int | None]
-    """tokens of a chat including its template; None if the server cannot apply it"""
+    chat: ChatCounter
 
 
 def find(host: str, model: str, poster: Poster) -> Tokenizer | None:
@@ -50,8 +56,8 @@ def _vllm(root: str, model: str, poster: Poster) -> Tokenizer:
     def text(prompt: str) -> int | None:
         return _count(poster.post(f"{root}/tokenize", {"model": model, "prompt": prompt}))
 
-    def chat(messages: Messages) -> int | None:
-        payload = {"model": model, "messages": [dict(m) for m in messages], "add_generation_prompt": True}
+    def chat(messages: Messages, tools: Sequence[Any] = ()) -> int | None:
+        payload = {**_chat_payload(model, messages, tools), "add_generation_prompt": True}
         return _count(poster.post(f"{root}/tokenize", payload))
 
     return Tokenizer("vllm", text, chat)
@@ -63,9 +69,9 @@ def _llamacpp(root: str, model: str, poster: Poster) -> Tokenizer:
         tokens = (body or {}).get("tokens")
         return len(tokens) if isinstance(tokens, list) else None
 
-    def chat(messages: Messages) -> int | None:
-        payload = {"model": model, "messages": [dict(m) for m in messages]}
-        prompt = (json_object(poster.post(f"{root}/apply-template", payload)) or {}).get("prompt")
+    def chat(messages: Messages, tools: Sequence[Any] = ()) -> int | None:
+        applied = poster.post(f"{root}/apply-template", _chat_payload(model, messages, tools))
+        prompt = (json_object(applied) or {}).get("prompt")
         return text(prompt) if isinstance(prompt, str) else None
 
     return Tokenizer("llama.cpp", text, chat)
@@ -80,7 +86,11 @@ def _tgi(root: str, model: str, poster: Poster) -> Tokenizer:
             return None
         return len(tokens) if isinstance(tokens, list) else None
 
-    return Tokenizer("tgi", text, lambda messages: None)
+    return Tokenizer("tgi", text, lambda messages, tools=(): None)
+
+
+def _chat_payload(model: str, messages: Messages, tools: Sequence[Any]) -> dict[str, Any]:
+    return {"model": model, "messages": [dict(m) for m in messages], **({"tools": list(tools)} if tools else {})}
 
 
 def _count(answer: Answer | Failed) -> int | None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from probe_ext.prompts.files import csv_rows, json_items, prompt_file, source
 from probe_ext.prompts.files.prompt_file import PromptFile
+from probe_ext.prompts.files.prompt_forms import only_text
 from probe_ext.prompts.files.prompt_order import PromptOrder
 from probe_ext.prompts.files.source import PromptFileError
 
@@ -87,7 +88,7 @@ def test_messages_with_images_and_tools_pass_through_unchanged(write: Write) -> 
     assert list(prompt.messages) == messages
     assert prompt.fields == {"tools": [TOOL], "tool_choice": "auto"}
     assert prompt.text is None
-    assert not prompt.only_text
+    assert not only_text(prompt.messages)
     assert prompt.text_bytes == len("be brief" + "what is this?" + "a cat") + len('"auto"') + len(
         json.dumps([TOOL], separators=(",", ":"))
     )
@@ -277,13 +278,6 @@ def test_the_digest_is_that_of_the_whole_file(write: Write) -> None:
         assert PromptFile(write(name, content)).digest == hashlib.sha256(content).hexdigest()
 
 
-def test_prompts_can_be_left_out(write: Write) -> None:
-    file = PromptFile(write("p.txt", "a\nb\nc\nd\n"))
-    file.leave_out([0, 2])
-    assert [file[n].text for n in range(len(file))] == ["b", "d"]
-    assert file.place(1).endswith(":4")
-
-
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 16, 17, 1000])
 def test_every_prompt_is_taken_once_before_any_is_taken_again(size: int) -> None:
     order = PromptOrder(7, size)
@@ -352,5 +346,5 @@ def never_raises_anything_else(path: Path) -> None:
         prompt = file[number]
         assert prompt.messages
         assert prompt.text_bytes >= 0
-        assert prompt.only_text in (True, False)
+        assert only_text(prompt.messages) in (True, False)
     file.close()

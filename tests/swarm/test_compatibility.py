@@ -8,6 +8,7 @@ import pytest
 from probe_ext import __version__
 from probe_ext.swarm.link import message_shapes, messages
 from probe_ext.swarm.link.compatibility import Side, refusal
+from probe_ext.swarm.worker.file_comparison import FileComparison
 from probe_ext.swarm.worker.session import WorkerSession
 
 
@@ -39,6 +40,7 @@ def test_a_worker_looks_into_its_own_environment(monkeypatch: pytest.MonkeyPatch
     said: list[str] = []
     session: Any = WorkerSession.__new__(WorkerSession)
     session._refused = session._joined = session._announces = False
+    session._files = FileComparison(lambda *_: None, lambda: None)
     session._runner = type("Runner", (), {"send_message": lambda _, __, data: sent.append(data), "quit": None})()
     session._runner.environment = type("Environment", (), {"process_exit_code": 0})()
     monkeypatch.setattr("probe_ext.swarm.worker.session.print_line", said.append)

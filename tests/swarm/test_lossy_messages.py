@@ -139,7 +139,7 @@ def test_refuses_a_worker_of_another_version(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     real = messages.pong
-    monkeypatch.setattr(messages, "pong", lambda t, _: {**real(t), "version": f"{__version__}-other"})
+    monkeypatch.setattr(messages, "pong", lambda t, *_: {**real(t), "version": f"{__version__}-other"})
     swarm = Swarm(world, Wire(world), tmp_path, workers=1)
     sent: list[str] = []
     swarm.master.others["w0"].heard["quit"] = lambda **_: sent.append("quit")

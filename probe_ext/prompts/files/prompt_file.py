@@ -10,7 +10,7 @@
 
 import os
 from array import array
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,16 @@ from probe_ext.measure.safe_text import safe_text
 from probe_ext.prompts.files.csv_rows import CsvRows
 from probe_ext.prompts.files.json_items import items
 from probe_ext.prompts.files.prompt_forms import FilePrompt, from_json, from_text
-from probe_ext.prompts.files.source import MAX_PROMPTS, PromptFileError, Record, RecordError, Source, decode, lines
+from probe_ext.prompts.files.source import (
+    MAX_PROMPTS,
+    PromptFileError,
+    Record,
+    RecordError,
+    Source,
+    decode,
+    lines,
+    state_of,
+)
 
 Form = Literal["text", "jsonl", "json", "csv"]
 _FORMS: dict[str, Form] = {
@@ -52,6 +61,8 @@ class PromptFile:
         self.path, self.name = path, safe_text(str(path))
         self.without_prompt = 0
         """records that have none, and were left out: empty cells, conversations in which no user speaks"""
+        self.first_chat: int | None = None
+        """number of the first prompt that is more than one plain text"""
         self._starts, self._lengths = array("Q"), array("I")
         self._numbers, self._text_bytes = array("I"), array("I")
         source = Source(path)
@@ -76,6 +87,8 @@ class PromptFile:
                 continue
             if len(self._starts) >= MAX_PROMPTS:
                 raise source.error(f"has more than {MAX_PROMPTS:,} prompts; use a part of it")
+            if self.first_chat is None and (prompt.text is None or prompt.later):
+                self.first_chat = len(self)
             self._starts.append(record.start)
             self._lengths.append(len(record.data))
             self._numbers.append(record.number)
@@ -89,13 +102,22 @@ class PromptFile:
 
     def __getitem__(self, number: int) -> FilePrompt:
         """Read one prompt. PromptFileError if the file has changed since it was checked."""
-        data = os.pread(self._descriptor, self._lengths[number], self._starts[number])
-        about = os.fstat(self._descriptor)
-        if (about.st_size, about.st_mtime_ns) == self._state:
-            prompt = self._format.prompt(data)
-            if prompt is not None:
-                return prompt
-        raise PromptFileError(f"{self.name}: has changed since the run was prepared")
+        try:
+            data = os.pread(self._descriptor, self._lengths[number], self._starts[number])
+            unchanged = state_of(os.fstat(self._descriptor)) == self._state
+        except OSError as error:
+            raise PromptFileError(f"{self.name}: cannot be read: {error.strerror or error}") from error
+        prompt = self._format.prompt(data) if unchanged else None
+        if prompt is None:
+            raise PromptFileError(f"{self.name}: has changed since the run was prepared")
+        return prompt
+
+    def is_current(self) -> bool:
+        """Whether the file with this name is still the one that was read."""
+        try:
+            return state_of(self.path.stat()) == self._state
+        except OSError:
+            return False
 
     def text_bytes(self, number: int) -> int:
         """Return the UTF-8 bytes of a prompt's text, tools included."""
@@ -104,15 +126,6 @@ class PromptFile:
     def place(self, number: int) -> str:
         """Return where a prompt is, as `prompts.jsonl:17`."""
         return f"{self.name}{self._format.place(self._numbers[number])}"
-
-    def leave_out(self, numbers: Collection[int]) -> None:
-        """Forget these prompts; those after them move up."""
-        left_out = frozenset(numbers)
-        if not left_out:
-            return
-        kept = [number for number in range(len(self)) if number not in left_out]
-        for values in (self._starts, self._lengths, self._numbers, self._text_bytes):
-            values[:] = array(values.typecode, (values[number] for number in kept))
 
     def close(self) -> None:
         """Close the file."""

@@ -44,14 +44,14 @@ class FilePrompt:
             len(orjson.dumps(value)) for value in self.fields.values()
         )
 
-    @property
-    def only_text(self) -> bool:
-        """Whether all content is text, without images or other parts."""
-        return all(
-            isinstance(part, str) or part.get("type") == "text"
-            for message in self.messages
-            for part in _parts(message.get("content"))
-        )
+
+def only_text(messages: Sequence[Message]) -> bool:
+    """Whether all content is text, without images or other parts."""
+    return all(
+        isinstance(part, str) or part.get("type") == "text"
+        for message in messages
+        for part in _parts(message.get("content"))
+    )
 
 
 def from_text(text: str) -> FilePrompt | None:

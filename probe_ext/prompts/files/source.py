@@ -52,8 +52,13 @@ class Record:
     data: bytes
 
 
+def state_of(about: os.stat_result) -> tuple[int, ...]:
+    """Return what changes if a file is written to or replaced."""
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+
+
 class Source:
-    """One regular file, read once from its start. `state` changes if somebody writes to it."""
+    """One regular file, read once from its start. `state` changes if somebody writes to it (`state_of`)."""
 
     def __init__(self, path: Path) -> None:
         """PromptFileError if it is no file that can hold prompts."""
@@ -66,8 +71,7 @@ class Source:
             self.start = len(_UTF_8_MARK) if head.startswith(_UTF_8_MARK) else 0
             self._stream.seek(0)
             self.read(self.start)
-            about = os.fstat(self._stream.fileno())
-            self.state = about.st_size, about.st_mtime_ns
+            self.state = state_of(os.fstat(self._stream.fileno()))
         except OSError as error:
             raise self.error(f"cannot be read: {error.strerror or error}") from error
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from probe_ext.settings.secrets import API_KEY_VARIABLE
 from probe_ext.verdict.phrasing.plurals import listed
 
+_COPY_FILES = "each worker needs its own copy of the master's prompt files, at the same path"
+
 
 @dataclass(frozen=True)
 class Side:
@@ -15,6 +17,8 @@ class Side:
     """whether it has an API key; the key itself is never sent"""
     missing: tuple[str, ...] = ()
     """variables of --header-env that its environment lacks"""
+    file_problems: tuple[str, ...] = ()
+    """why its prompt files are not the master's, one line each"""
 
 
 def refusal(master: Side, worker: Side) -> tuple[str, str] | None:
@@ -36,6 +40,8 @@ def refusal(master: Side, worker: Side) -> tuple[str, str] | None:
             f"refused: {named} {are} not set in this worker's environment; the master's --header-env needs it",
             f"{named} {are} not set in the worker's environment; --header-env needs it",
         )
+    if worker.file_problems:
+        return f"refused: {worker.file_problems[0]}; {_COPY_FILES}", f"{worker.file_problems[0]}; {_COPY_FILES}"
     return None
 
 

@@ -152,6 +152,8 @@ _BATCH = keys(
     }
 )
 _VARIABLES = items(text(200), 100)
+_FILES = items(keys({"path": text(5000), "field": optional(text(1000)), "sha256": text(64)}), 100)
+_COMPARED = optional(keys({"digests": items(text(64), 100), "problems": items(text(2000), 100)}))
 _USERS = mapping(text(1000), count(0, 10**9), 10_000)
 
 FROM_STRANGERS: dict[str, Check] = {
@@ -184,7 +186,7 @@ FROM_WORKERS: dict[str, Check] = {
     messages.HELLO: nothing,
     messages.PONG: keys(
         {"t": number(), "mono": number(), "clock": text(300), "host": text(300), "version": text(100), "key": flag},
-        {"missing": _VARIABLES},
+        {"missing": _VARIABLES, "compared": _COMPARED},
     ),
     messages.BATCH: _BATCH,
     messages.DRAINED: keys({"run": _ID, "worker": _ID, "last": count(0, 2**40)}),
@@ -192,7 +194,7 @@ FROM_WORKERS: dict[str, Check] = {
 }
 
 FROM_MASTER: dict[str, Check] = {
-    messages.PING: keys({"t": number(), "version": text(100), "key": flag}, {"variables": _VARIABLES}),
+    messages.PING: keys({"t": number(), "version": text(100), "key": flag}, {"variables": _VARIABLES, "files": _FILES}),
     messages.BEGIN: keys(
         {
             "run": _ID,

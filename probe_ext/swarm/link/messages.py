@@ -3,8 +3,8 @@
 | message | direction | data |
 |---|---|---|
 | `probe_hello` | worker → master | nothing: it is ready for messages |
-| `probe_ping` | master → worker | `t`: master's monotonic seconds, `version`, `key` (whether it has one), `variables` |
-| `probe_pong` | worker → master | `t` back, `mono` (its own), `clock` (a name), `host`, `version`, `key`, `missing` |
+| `probe_ping` | master → worker | `t`: master's seconds, `version`, `key` (whether it has one), `variables`, `files` |
+| `probe_pong` | worker → master | `t`, `mono` (its own), `clock`, `host`, `version`, `key`, `missing`, `compared` |
 | `probe_begin` | master → worker | `run`, `origin` (the run's zero on its clock), `directory`, `longest`, `deadlines` |
 | `probe_batch` | worker → master | a recorder's batch; repeated until acknowledged |
 | `probe_ack` | master → worker | `number` of the batch; `kept`: whether the run has it, or it came too late |
@@ -12,14 +12,15 @@
 | `probe_drained` | worker → master | `run`, `last`: number of the worker's last batch |
 | `probe_end` | worker → master | nothing: a user ends the run |
 
-`variables` are the names that --header-env needs, `missing` those that the worker's environment lacks.
+`variables` are the names that --header-env needs, `missing` those that the worker's environment lacks. `files` are the
+prompt files of the run, `compared` what the worker found out about its own copies.
 
 Any message may be lost or arrive twice. Batches are numbered, the others may be repeated freely: once a second, the
 master repeats what was not answered; a worker repeats batches that were not acknowledged.
 """
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,18 @@ def clock_name() -> str:
         return boot  # this kernel has no time namespaces
 
 
-def ping(header_env: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the data of a ping; of --header-env, only names are sent."""
-    variables = list(variable_pairs(header_env).values())
-    return {"t": clock.monotonic(), "version": __version__, "key": has_api_key(), "variables": variables}
+def ping(header_env: Iterable[str] = (), files: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Return the data of a ping; of --header-env, only names are sent, of prompt files, only path and digest."""
+    return {
+        "t": clock.monotonic(),
+        "version": __version__,
+        "key": has_api_key(),
+        "variables": list(variable_pairs(header_env).values()),
+        "files": [{key: entry[key] for key in ("path", "field", "sha256")} for entry in files],
+    }
 
 
-def pong(t: float, missing: Iterable[str] = ()) -> dict[str, Any]:
+def pong(t: float, missing: Iterable[str] = (), compared: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the data of the answer to a ping."""
     return {
         "t": t,
@@ -70,4 +76,5 @@ def pong(t: float, missing: Iterable[str] = ()) -> dict[str, Any]:
         "version": __version__,
         "key": has_api_key(),
         "missing": list(missing),
+        "compared": compared,
     }

@@ -49,6 +49,10 @@ class Worker:
     clock_error: float = 0.0
     """largest error, in seconds, with which a row of this run was placed on the master's time axis"""
     refused: bool = False
+    compared_files: tuple[str, ...] | None = None
+    """digests of the master's prompt files that it has compared with its own"""
+    file_problems: tuple[str, ...] = ()
+    """why its own are not the same, one line each"""
     last_batch: int | None = None
     """number of its last batch, once it has drained"""
     left_at: float | None = None

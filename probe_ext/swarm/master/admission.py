@@ -16,6 +16,7 @@ from probe_ext.swarm.link import clock_sync, messages
 from probe_ext.swarm.link.compatibility import Side, doubt, refusal
 from probe_ext.swarm.link.message_filter import MAX_WORKERS
 from probe_ext.swarm.link.workers import Worker, Workers
+from probe_ext.swarm.master.file_agreement import Files, has_compared, note
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class Admission:
     """Answers hellos with pings, and takes pongs.
 
     `admit` gives a worker to Locust; `on_admitted` is called once for each that may take part, after that.
-    `header_env`: the run's option of that name.
+    `header_env`: the run's option of that name. `files`: the run's prompt files, as the master has prepared them.
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class Admission:
         admit: Callable[[str], None],
         on_admitted: Callable[[str], None],
         header_env: Callable[[], Sequence[str]] = lambda: (),
+        files: Callable[[], Files] = lambda: (),
     ) -> None:
-        self._header_env = header_env
+        self._header_env, self._files = header_env, files
         self._refusals: set[str] = set()
         """ids of refused workers that were logged"""
         self._runner, self._workers, self._admit, self._on_admitted = runner, workers, admit, on_admitted
@@ -48,7 +50,7 @@ class Admission:
 
     def ping(self, worker_id: str) -> None:
         """Ask a worker for its clock."""
-        self._runner.send_message(messages.PING, messages.ping(self._header_env()), worker_id)
+        self._runner.send_message(messages.PING, messages.ping(self._header_env(), self._files()), worker_id)
 
     def measure_clock(self, worker_id: str) -> None:
         """Ask a worker for its clock several times."""
@@ -65,9 +67,14 @@ class Admission:
             return  # not the answer to a ping of ours
         worker = self._workers.known.get(msg.node_id) or Worker(msg.node_id)
         worker.host, worker.version = safe_text(data["host"]), safe_text(data["version"])
-        sides = Side(__version__, has_api_key()), Side(worker.version, bool(data.get("key")), _missing(data))
+        note(worker, data.get("compared"))
+        is_known = worker.id in self._workers.known  # its files may wait: the run that needs them does not begin
+        problems = () if is_known else worker.file_problems
+        sides = Side(__version__, has_api_key()), Side(worker.version, bool(data.get("key")), _missing(data), problems)
         if why := refusal(*sides):
             self._refuse(worker, why[1])
+            return
+        if not is_known and not has_compared(worker, self._files()):
             return
         if worker.id not in self._workers.known and len(self._workers.known) >= MAX_WORKERS:
             return

@@ -16,10 +16,11 @@ from probe_ext.run.directory import DEFAULT_PARENT
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.clock_sync import SAME_CLOCK
 from probe_ext.swarm.link.message_filter import MasterFilter
-from probe_ext.swarm.link.workers import Workers
+from probe_ext.swarm.link.workers import Worker, Workers
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.admission import Admission
 from probe_ext.swarm.master.draining import drain_workers
+from probe_ext.swarm.master.file_agreement import Files, await_agreement
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.master.run_phase import Phase, RunPhase
 from probe_ext.swarm.master.worker_watch import WorkerWatch, keep
@@ -45,6 +46,8 @@ class Coordinator:
         self.run: ActiveRun | None = None
         self.signal_reason: str | None = None
         """`interrupted` or `terminated`, once a signal has asked for the end"""
+        self.prompt_files: Files = ()
+        """files that every worker must have, too, as prepared for the run"""
         self._lock = BoundedSemaphore()
         self._returned: ActiveRun | None = None
         """the run that `finish` has returned"""
@@ -61,6 +64,7 @@ class Coordinator:
                 self.filter.admit,
                 self._announce_to,
                 lambda: process.options.header_env,
+                lambda: self.prompt_files,
             )
             self._watch = WorkerWatch(process.environment, self.workers, self._admission, self.filter.lobby)
             gevent.spawn(lambda: keep(self.tick))
@@ -76,6 +80,16 @@ class Coordinator:
         self._announce()
         if self.phase.now in {Phase.RUNNING, Phase.DRAINING}:
             self._watch.note_absences()
+
+    def await_files(self) -> None:
+        """Wait until every connected worker has compared its prompt files. SettingsError names one that has others."""
+        if not self.local:
+            await_agreement(self.prompt_files, self._present, self._admission.ping, gevent.sleep)
+
+    def _present(self) -> list[Worker]:
+        clients = self._runner.clients
+        known = [worker for worker in self.workers.known.values() if worker.id in clients]
+        return [worker for worker in known if clients[worker.id].state != STATE_MISSING]
 
     def begin(self, run: ActiveRun) -> None:
         """Begin a run, and announce it to every process that will run users."""

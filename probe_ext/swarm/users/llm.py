@@ -66,6 +66,7 @@ class Llm:
         """
         meant = None
         if isinstance(messages, Prompt):
+            parameters = {**messages.fields, **parameters}
             meant, messages = messages.asked_tokens, messages.messages
         payload = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
         kind = "turn" if any(message.get("role") == "assistant" for message in payload) else "chat"
@@ -88,6 +89,7 @@ class Llm:
             meant = prompt.asked_tokens
             if prompt.text is None:
                 raise ValueError("a conversation cannot be sent as a plain prompt: use chat()")
+            parameters = {**prompt.fields, **parameters}
             prompt = prompt.text
         return self._ask(
             openai_api.COMPLETION_PATH, prompt, "completion", due, name, stream, parameters, tokens_meant=meant

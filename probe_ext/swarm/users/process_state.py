@@ -6,6 +6,7 @@ from typing import Any
 
 from locust.env import Environment
 
+from probe_ext.access.prompt_files import PromptFiles
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.options import Options, read_options
 from probe_ext.swarm.users.recorder import Recorder
@@ -27,6 +28,8 @@ class ProcessState:
     """called with every reply of the run, on the master"""
     places: dict[Any, Any] = field(default_factory=dict)
     """who has which place in a workload, by kind (`workload_user.py`); forgotten with the run"""
+    prompt_files: PromptFiles = field(default_factory=PromptFiles)
+    """the files that the users' prompts come from"""
     _options: Options | None = None
 
     def __post_init__(self) -> None:

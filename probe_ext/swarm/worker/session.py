@@ -23,6 +23,7 @@ from probe_ext.swarm.terminal.console import ANNOUNCE_VARIABLE, print_line
 from probe_ext.swarm.users.drain import drain
 from probe_ext.swarm.users.kind_classes import install_kinds
 from probe_ext.swarm.users.process_state import ProcessState
+from probe_ext.swarm.worker.file_comparison import FileComparison
 from probe_ext.tls_trust import TlsFileError, client_context
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.workload.workload_file import Workload
@@ -49,6 +50,7 @@ class WorkerSession:
         self._late_replies = 0
         """that the master got too late for its run, and nobody was told of yet"""
         self._refused = self._joined = False
+        self._files = FileComparison(process.prompt_files.difference, lambda: runner.send_message(messages.HELLO))
         self._announces = os.environ.get(ANNOUNCE_VARIABLE) == "1"
         self.filter = WorkerFilter(runner)
         runner.register_message(messages.PING, self._on_ping)
@@ -78,10 +80,12 @@ class WorkerSession:
 
     def _on_ping(self, msg: Any, **_: Any) -> None:
         missing = tuple(name for name in msg.data.get("variables", ()) if not is_set(name))
-        self._runner.send_message(messages.PONG, messages.pong(msg.data["t"], missing))
-        if self._joined or self._refused:
+        compared = self._files.result(msg.data.get("files", ()))
+        self._runner.send_message(messages.PONG, messages.pong(msg.data["t"], missing, compared))
+        if self._joined or self._refused or compared is None:
             return
-        master, worker = Side(msg.data["version"], bool(msg.data.get("key"))), Side(__version__, has_api_key(), missing)
+        master = Side(msg.data["version"], bool(msg.data.get("key")))
+        worker = Side(__version__, has_api_key(), missing, tuple(compared["problems"]))
         if why := refusal(master, worker):
             self._refused = True
             print_line(why[0])

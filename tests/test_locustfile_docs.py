@@ -1,0 +1,64 @@
+"""The documented locustfiles run as they are, and their names are known to type checkers."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import ROOT, finished, locust, start
+from tests.in_process_sim import running_sim
+
+PAGES = ("README.md", "docs/locustfiles.md")
+_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NAMES = {
+    "example_0",  # of users without a `scenario`: the first file
+    *("test", "title", "talk", "call", "answer", "image", "watch", "repeat", "short"),
+}
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Each example as a file."""
+    folder = tmp_path_factory.mktemp("examples")
+    blocks = [block for page in PAGES for block in _BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))]
+    paths = [folder / f"example_{number}.py" for number in range(len(blocks))]
+    for path, block in zip(paths, blocks, strict=True):
+        path.write_text(block, encoding="utf-8")
+    return paths
+
+
+def test_examples_are_strictly_typed(examples: list[Path], tmp_path: Path) -> None:
+    """Against Locust's own types too, as a user's editor sees them; one planted mistake is found."""
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(examples[1].read_text().replace("self.llm.chat(", "self.llm.caht(", 1))
+    strict = ["--strict", "--allow-untyped-decorators", "--follow-imports=silent", "--cache-dir", tmp_path / "cache"]
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", *strict, *examples, wrong],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        check=False,
+        timeout=300,
+    )
+    found = [line for line in checked.stdout.splitlines() if ": error: " in line]
+    assert len(found) == 1, checked.stdout + checked.stderr
+    assert 'has no attribute "caht"' in found[0]
+
+
+def test_examples_run(examples: list[Path], tmp_path: Path) -> None:
+    files = ",".join(map(str, examples))
+    with running_sim("tools", speed=20) as sim:
+        options = ["-u", "16", "-r", "16", "-t", "6s", "--input-tokens", "60", "--max-tokens", "16"]
+        run = finished(start(locust(sim.url, tmp_path / "run", *options, file=Path(files))), tmp_path / "run")
+    assert run.code == 0, run.said
+    assert "Traceback" not in run.said, run.said
+    rows = [row for row in run.rows() if row["outcome"] != "ended_by_us"]
+    outcomes = Counter((row["scenario"], row["outcome"]) for row in rows)
+    assert {outcome for _, outcome in outcomes} == {"complete"}, outcomes
+    assert {name for name, _ in outcomes} >= NAMES, outcomes
+    assert "of the prompt came from the prefix cache" in run.said
