@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from scripts.scout.honest import CHEATS, honest, look, telling
+from scripts.scout.honest import CHEATS, counts_truly, honest, look, telling
 
 
 def main() -> int:
@@ -15,15 +15,17 @@ def main() -> int:
     false = []
     for number in range(given.seed, given.seed + given.servers):
         model = honest(number)
-        for sign in look(model, None, number).signs:
-            false.append((number, model.name, sign))
-    print(f"honest servers called cheats: {len(false)} of {given.servers}")
-    for number, name, sign in false:
-        print(f"  {number} {name}: {sign.name}: {sign.evidence}")
+        found, counts = look(model, None, number)
+        false += [(number, model.name, sign.name, sign.evidence) for sign in found.signs]
+        if counts_truly(model) and counts.evidence:
+            false.append((number, model.name, "token counts", counts.evidence))
+    print(f"honest servers called cheats, or true token counts called wrong: {len(false)} of {given.servers}")
+    for number, name, sign, evidence in false:
+        print(f"  {number} {name}: {sign}: {evidence}")
     numbers = range(given.seed, given.seed + given.servers)
     for cheat in CHEATS:
         found = {
-            counter: sum(bool(look(telling(honest(n), counter), cheat, n).signs) for n in numbers)
+            counter: sum(bool(look(telling(honest(n), counter), cheat, n)[0].signs) for n in numbers)
             for counter in ("own", "none")
         }
         print(f"{cheat.name}: found on {found['own']} of {given.servers} with metrics, on {found['none']} without")

@@ -13,6 +13,7 @@ from random import Random
 from probe_ext.inspection.scout.candidate import ANSWER_TOKENS, PAIR_TOKENS, PAIRS, REQUESTS
 from probe_ext.inspection.scout.cheats import Suspicion, suspicion
 from probe_ext.inspection.scout.samples import Pair, Sample
+from probe_ext.inspection.scout.token_check import TokenCheck, check_tokens
 
 _PROMPT_TOKENS = 60
 
@@ -215,8 +216,8 @@ class _Server:
         return float(generated)
 
 
-def look(model: Model, cheat: Cheat | None, seed: int) -> Suspicion:
-    """Look at a server as a scout does."""
+def look(model: Model, cheat: Cheat | None, seed: int) -> tuple[Suspicion, TokenCheck]:
+    """Look at a server as a scout does: for signs of a cheat, and at its token counts."""
     server = _Server(model, cheat, Random(f"replies/{seed}"))  # noqa: S311 - a simulation
     answers = [server.ask(f"new {n}", ANSWER_TOKENS)[0] for n in range(REQUESTS)]
     primer, _ = server.ask("repeated", PAIR_TOKENS)
@@ -227,4 +228,10 @@ def look(model: Model, cheat: Cheat | None, seed: int) -> Suspicion:
         second = server.ask(prompts[1 - n % 2], PAIR_TOKENS)
         (fresh, grown), (repeat, again) = (first, second) if n % 2 == 0 else (second, first)
         pairs.append(Pair(fresh, repeat, grown, again))
-    return suspicion(primer, pairs, answers, obeys=model.obeys, round_trip=2 * model.way_s)
+    found = suspicion(primer, pairs, answers, obeys=model.obeys, round_trip=2 * model.way_s)
+    return found, check_tokens(pairs, None)
+
+
+def counts_truly(model: Model) -> bool:
+    """Whether the usage is the number of tokens that were generated and sent."""
+    return model.usage == 1.0

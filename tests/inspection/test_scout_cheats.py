@@ -6,7 +6,7 @@ import pytest
 
 from probe_ext.inspection.scout.cheats import MIN_PAIRS, suspicion
 from probe_ext.inspection.scout.samples import Pair, Sample
-from scripts.scout.honest import CHEATS, Model, honest, look, telling
+from scripts.scout.honest import CHEATS, Model, counts_truly, honest, look, telling
 
 TOKENS = 32
 
@@ -26,8 +26,14 @@ def signs(pair: Pair, count: int = MIN_PAIRS, primer: Sample | None = PRIMER) ->
 
 @pytest.mark.untraced
 def test_none_of_200_honest_servers_is_called_a_cheat() -> None:
-    called = {(n, honest(n).name): look(honest(n), None, n).signs for n in range(200)}
+    called = {(n, honest(n).name): look(honest(n), None, n)[0].signs for n in range(200)}
     assert {key: found for key, found in called.items() if found} == {}
+
+
+def test_true_token_counts_of_honest_servers_are_not_called_wrong() -> None:
+    honest_ones = [(n, honest(n)) for n in range(200)]
+    wrong = [(n, look(m, None, n)[1].evidence) for n, m in honest_ones if counts_truly(m)]
+    assert [entry for entry in wrong if entry[1]] == []
 
 
 def test_the_honest_servers_are_of_every_kind_and_some_answer_in_a_word() -> None:
@@ -38,7 +44,7 @@ def test_the_honest_servers_are_of_every_kind_and_some_answer_in_a_word() -> Non
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name)
 def test_each_cheat_is_found_on_most_servers_that_count_and_stream(cheat: object) -> None:
-    found = [look(telling(honest(n)), cheat, n).signs for n in range(60)]  # type: ignore[arg-type]
+    found = [look(telling(honest(n)), cheat, n)[0].signs for n in range(60)]  # type: ignore[arg-type]
     assert sum(bool(one) for one in found) >= 30
     assert all(sign.evidence.endswith(".") for one in found for sign in one)
 
@@ -130,6 +136,6 @@ def test_thinking_that_is_not_shown_is_no_cut_answer() -> None:
 
 def test_a_model_of_few_words_is_noted_as_not_tellable() -> None:
     model = Model("one word", 0.001, 0.0001, 0.01, length=(1, 2), obeys=False, same_text=True)
-    found = look(model, None, 1)
+    found, _ = look(model, None, 1)
     assert found.signs == ()
     assert any("a model of few words looks the same" in note for note in found.notes)

@@ -17,6 +17,7 @@ from probe_ext.inspection.scout.candidate import PAIRS, REQUESTS, Candidate
 from probe_ext.inspection.scout.exposure import open_pages
 from probe_ext.inspection.scout.leaderboard import Row, configuration, ranked, security
 from probe_ext.inspection.scout.rolling_window import ProbeResult
+from probe_ext.inspection.scout.token_check import TokenCheck
 from probe_ext.inspection.scout.watch import Watched
 from probe_ext.settings.options import read_options
 from probe_ext.target.control.call_result import Answer, Failed
@@ -85,6 +86,7 @@ class Scripted:
     server = None
     pages = ()
     with_key = True
+    token_check = TokenCheck()
 
     def __init__(self, answered: list[int]) -> None:
         self._answered = iter(answered)

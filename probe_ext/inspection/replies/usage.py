@@ -12,7 +12,7 @@ from probe_ext.verdict.phrasing.plurals import things
 _TOLERANCE = 0.15
 _TOLERANCE_TOKENS = 3
 """special tokens, and texts that are tokenized differently from how they were generated"""
-_UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
+UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
 """stands for bytes that are no text, which a tokenizer counts differently"""
 _NO_COUNT = "--usage none counts events instead"
 
@@ -26,7 +26,7 @@ def usage(subject: Subject) -> CheckResult:
     if reply.tokens_from != "usage":
         return _uncounted(reply)
     tokenizer = find(subject.server.url, subject.server.model or "", subject.fetcher)
-    return _compared(reply, _by_tokenizer(reply, tokenizer))
+    return _compared(reply, tokens_of_text(reply.text, tokenizer) if not reply.reasoning else None)
 
 
 def _uncounted(reply: Answered) -> CheckResult:
@@ -43,12 +43,12 @@ def _uncounted(reply: Answered) -> CheckResult:
     return CheckResult("usage", Status.WARN, evidence, advice, figures)
 
 
-def _by_tokenizer(reply: Answered, tokenizer: Tokenizer | None) -> int | None:
-    """Count the reply's text with the server's tokenizer, without the tokens that it adds to any text."""
-    if tokenizer is None or reply.reasoning or not reply.text:
+def tokens_of_text(text: str, tokenizer: Tokenizer | None) -> int | None:
+    """Count a reply's text with the server's tokenizer, without the tokens that it adds to any text."""
+    if tokenizer is None or not text:
         return None
     count: Callable[[str], int | None] = tokenizer.text
-    whole, twice = count(reply.text), count(f"{reply.text} {reply.text}")
+    whole, twice = count(text), count(f"{text} {text}")
     if whole is None or twice is None:
         return None
     return max(1, twice - whole)  # special tokens are in both
@@ -64,7 +64,7 @@ def _compared(reply: Answered, counted: int | None) -> CheckResult:
     if abs(told - events) <= max(_TOLERANCE * events, _TOLERANCE_TOKENS):
         evidence = f"Usage says {said}, and {things(events, 'token event')} arrived. {cached}"
         return CheckResult("usage", Status.OK, evidence, None, figures)
-    if counted is not None and _UNDECODABLE not in reply.text:
+    if counted is not None and UNDECODABLE not in reply.text:
         evidence = f"Usage says {said}; the server's own tokenizer counts {counted} in the same text"
         evidence += f", which came in {things(events, 'event')}."
         advice = f"Fix the usage that the server or the gateway reports; until then, {_NO_COUNT}."

@@ -23,7 +23,7 @@ class Remark:
     """One line below a server."""
 
     kind: str
-    """`cheat`, `outage`, `error`, `security` or `note`"""
+    """`cheat`, `count`, `outage`, `error`, `security` or `note`"""
     text: str
 
 
@@ -70,12 +70,24 @@ def _row(row: Row, time_of: TimeOf, window: float) -> BoardRow:
         ttft_p95=formats.seconds(figures.ttft_p95),
         errors=formats.percent(figures.error_rate),
         up=row.up,
-        remarks=(*_signs(state), *_outages(state, time_of, window), *_error(state)),
+        remarks=(*_signs(state), *_counts(state), *_outages(state, time_of, window), *_error(state)),
     )
 
 
 def _signs(state: State) -> list[Remark]:
     return [Remark("cheat", f"sign of {_named(sign.name)}: {sign.evidence}") for sign in state.suspicion.signs]
+
+
+def _counts(state: State) -> list[Remark]:
+    evidence = state.token_check.evidence
+    return [Remark("count", f"token counts: {evidence}")] if evidence else []
+
+
+def _unchecked(state: State) -> list[Remark]:
+    if state.token_check.source or not state.figures.tokens_per_s:
+        return []
+    why = "the engine shows no counter, and there is no tokenizer to count the text with"
+    return [Remark("note", f"token counts: not checked, since {why}")]
 
 
 def _named(name: str) -> str:
@@ -111,6 +123,7 @@ def notes(state: State) -> list[Remark]:
     return [
         *(Remark("security", text) for text in security(state)),
         *(Remark("note", text) for text in state.suspicion.notes if state.figures.rps),
+        *_unchecked(state),
     ]
 
 
@@ -151,6 +164,7 @@ def _server(row: Row, time_of: TimeOf) -> dict[str, Any]:
         ],
         "signs": [{"name": sign.name, "evidence": sign.evidence} for sign in state.suspicion.signs],
         "notes": list(state.suspicion.notes),
+        "token_counts": {"factor": state.token_check.factor, "source": state.token_check.source},
         "open_pages": [
             {"path": page.path, "gives_away": page.gives_away, "secret": page.secret} for page in state.pages
         ],

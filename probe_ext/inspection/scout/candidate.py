@@ -17,10 +17,12 @@ from probe_ext.client.api.request_form import RequestForm
 from probe_ext.client.exchange import Limits
 from probe_ext.client.wire.address import Target
 from probe_ext.inspection.obedience import obeys_length
+from probe_ext.inspection.replies.usage import UNDECODABLE, tokens_of_text
 from probe_ext.inspection.scout.cheats import Suspicion, suspicion
 from probe_ext.inspection.scout.exposure import OpenPage, open_pages
 from probe_ext.inspection.scout.rolling_window import ProbeResult
-from probe_ext.inspection.scout.samples import Pair, Sample, sample_of
+from probe_ext.inspection.scout.samples import COUNTED, Pair, Sample, sample_of
+from probe_ext.inspection.scout.token_check import CountedText, TokenCheck, check_tokens
 from probe_ext.inspection.subject import CooperativeFetcher
 from probe_ext.measure import clock
 from probe_ext.prompts.length_model import estimated_model
@@ -29,6 +31,7 @@ from probe_ext.prompts.synthetic import PromptMaker
 from probe_ext.settings.options import Options
 from probe_ext.target.control.call_result import Failed
 from probe_ext.target.metrics.catalogue import Reading, read_page
+from probe_ext.target.token_count import Tokenizer, find
 
 REQUESTS, AT_ONCE = 16, 8
 ANSWER_TOKENS, PAIR_TOKENS = 64, 32
@@ -75,7 +78,10 @@ class Candidate:
         self.pages: tuple[OpenPage, ...] = ()
         """what it shows without a key"""
         self.evidence = CheatEvidence()
+        self.token_check = TokenCheck()
         self._sender: Sender | None = None
+        self._tokenizer: Tokenizer | None = None
+        self._looked_for_tokenizer = False
 
     @property
     def url(self) -> str:
@@ -116,8 +122,9 @@ class Candidate:
         return Sender(endpoint, self._options.api, limits=_LIMITS)
 
     def forget_evidence(self) -> None:
-        """Start the tests for cheats again: another server may answer under the same URL."""
-        self.evidence = CheatEvidence()
+        """Start the tests again: another server may answer under the same URL."""
+        self.evidence, self.token_check = CheatEvidence(), TokenCheck()
+        self._looked_for_tokenizer = False
 
     def probe(self, pairs: int) -> ProbeResult:
         """Send the standard probe, and so many pairs for the test for a cache; never raises for what a server does."""
@@ -132,7 +139,9 @@ class Candidate:
         result = _result(began, ended, replies)
         if result.answered:
             self._look_for_cheats(pairs)
-        return result
+            self._check_tokens(replies)
+        counted = None if result.tokens is None else round(result.tokens * self.token_check.factor)
+        return replace(result, tokens=counted)
 
     def close(self) -> None:
         """Close all connections."""
@@ -156,6 +165,23 @@ class Candidate:
     @property
     def _exact_length(self) -> dict[str, Any]:
         return self.server.exact_length if self.server else {}
+
+    def _check_tokens(self, replies: Sequence[Answered]) -> None:
+        """Hold the usage against the engine's counter, or against the text of the longest reply."""
+        self.token_check = check_tokens(self.evidence.pairs, None)
+        if self.token_check.source is None:
+            self.token_check = check_tokens(self.evidence.pairs, self._counted_text(replies))
+
+    def _counted_text(self, replies: Sequence[Answered]) -> CountedText | None:
+        counted = [reply for reply in replies if reply.ok and reply.tokens_from in COUNTED and reply.tokens_out]
+        reply = max(counted, key=lambda one: len(one.text) + len(one.reasoning), default=None)
+        if reply is None or self.server is None or UNDECODABLE in reply.text:
+            return None
+        if not self._looked_for_tokenizer:
+            self._looked_for_tokenizer = True
+            self._tokenizer = find(self.server.url, self.server.model or "", self.fetcher)
+        text = reply.reasoning + reply.text
+        return CountedText(reply.tokens_out or 0, tokens_of_text(text, self._tokenizer), len(text.encode()))
 
     def _note(self, replies: Sequence[Answered]) -> None:
         """Keep the newest answers, and the shortest time to connect, for the tests for cheats."""

@@ -1,13 +1,14 @@
 """The leaderboard: one row per server, by rank. Pure: states in, rows out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from probe_ext.access.known_server import KnownServer
 from probe_ext.inspection.scout.cheats import Suspicion
 from probe_ext.inspection.scout.exposure import OpenPage
 from probe_ext.inspection.scout.rolling_window import Outage, ProbeResult, WindowFigures
+from probe_ext.inspection.scout.token_check import TokenCheck
 
 _QUANTISATIONS = (
     "awq",
@@ -39,6 +40,7 @@ class State:
     last: ProbeResult | None
     outages: tuple[Outage, ...]
     suspicion: Suspicion
+    token_check: TokenCheck = field(default_factory=TokenCheck)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,14 @@ from probe_ext.measure.safe_text import all_printable, printable
 from probe_ext.verdict.phrasing import formats
 
 _PIPE_COLUMNS = 120
-_COLOURS = {"cheat": "bold red", "outage": "yellow", "error": "red", "security": "yellow", "note": "dim"}
+_COLOURS = {
+    "cheat": "bold red",
+    "count": "yellow",
+    "outage": "yellow",
+    "error": "red",
+    "security": "yellow",
+    "note": "dim",
+}
 _CONFIGURATION = (
     ("kind", "engine"),
     ("version", "version"),

@@ -41,6 +41,7 @@ class Watched:
             last=self.window.last,
             outages=tuple(self.window.outages),
             suspicion=candidate.evidence.suspicion(),
+            token_check=candidate.token_check,
         )
 
 
