@@ -60,6 +60,8 @@ class Subject:
     """monotonic seconds at which the look ends"""
     samples: list[Answered] = field(default_factory=list)
     """a few streamed replies, one after another"""
+    first_reading: tuple[Reading, float] | None = None
+    """the first metrics page before the samples, and when it was read"""
     _prompts: int = 0
 
     @property
@@ -111,6 +113,12 @@ class Subject:
         # As long as a run would wait, for `CooperativeFetcher` and `Fetcher` alike.
         answer = (fetcher or self.fetcher).get(url, SLOW_PAGE_TIMEOUT_S)
         return answer if isinstance(answer, Failed) else read_page(answer.body, self.server.model)
+
+    def read_first(self) -> None:
+        """Read the first metrics page, to compare later ones with it."""
+        reading = self.metrics()
+        if isinstance(reading, Reading):
+            self.first_reading = reading, clock.monotonic()
 
     def quantity(self, name: str, fetcher: Fetcher | None = None) -> float | None:
         """Return a quantity of the first metrics page, summed over engines; None if it is not there."""

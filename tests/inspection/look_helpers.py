@@ -16,6 +16,7 @@ def subject_on(url: str, **given: str) -> Subject:
     """Return a subject with its samples."""
     options = read_options(given)
     subject = subject_of(url, options, planned_run(options))
+    subject.read_first()
     take_samples(subject)
     return subject
 

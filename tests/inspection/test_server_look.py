@@ -94,6 +94,31 @@ def test_metrics_of_simulated_servers() -> None:
     assert "--metrics-url" in (finding.advice or "")
 
 
+@pytest.mark.parametrize(
+    ("page", "status", "said"),
+    [
+        ("frozen", Status.WARN, "grew by 0 tokens while 144 arrived"),
+        ("fast", Status.WARN, "contradict the clock"),
+        ("impossible", Status.WARN, "impossible values: kv_usage -0.25"),
+        ("login", Status.WARN, "a login page (HTML)"),
+        ("two-models", Status.OK, "series of other models, too (another)"),
+        ("twice", Status.OK, "nothing is missing"),
+        ("ray", Status.OK, "nothing is missing"),
+        ("bare", Status.OK, "how many requests fit the KV cache"),
+    ],
+)
+def test_what_is_wrong_with_a_metrics_page(page: str, status: Status, said: str) -> None:
+    with running_sim(speed=8.0, metrics=page) as sim:
+        finding = metrics(subject_on(sim.url))
+    assert (finding.status, said in finding.evidence) == (status, True), finding.evidence
+
+
+def test_hanging_up_is_not_judged_by_metrics_that_did_not_show_the_request() -> None:
+    with running_sim(speed=8.0, metrics="frozen") as sim:
+        finding = cancel(subject_on(sim.url))
+    assert (finding.status, "an old copy" in finding.evidence) == (Status.UNKNOWN, True)
+
+
 def test_a_slow_page_is_given_the_time_it_needs() -> None:
     with running_sim(speed=8.0, metrics="slow") as sim:
         finding = metrics(subject_on(sim.url, max_tokens="12"))
@@ -112,6 +137,8 @@ def test_a_slow_page_is_given_the_time_it_needs() -> None:
         (Watched(6.0, 5.5, 300.0), Status.PROBLEM),
         (Watched(6.0, None, 300.0), Status.PROBLEM),
         (Watched(6.0, None, None), Status.PROBLEM),
+        (Watched(6.0, 0.05, 0.0, seen=False), Status.UNKNOWN),
+        (Watched(6.0, 3.1, 0.0, read_s=3.0), Status.UNKNOWN),
     ],
 )
 def test_hanging_up_is_judged_by_when_the_request_was_gone(watched: Watched | None, status: Status) -> None:

@@ -300,6 +300,49 @@ def test_the_servers_token_count(counted: float, state: str, word: str) -> None:
     assert finding("server_tokens", run(big, server=metrics(101_900.0))).state == "pass", "within 2 %"
 
 
+def polled(*values: float, width: float | None = None) -> list[ServerRow]:
+    """Return a counter of tokens, read once a second."""
+    return [ServerRow(float(t), "u", "0", "generation_tokens", v, width) for t, v in enumerate(values)]
+
+
+def test_counters_that_never_move_are_not_believed() -> None:
+    frozen = run(server=[*polled(*[7.0] * 30), *[ServerRow(float(t), "u", "0", "kv_usage", 0.0) for t in range(30)]])
+    one = finding("server_metrics", frozen)
+    assert (one.state, "did not move while" in one.why, "--metrics-url" in one.advice) == ("fail", True, True)
+    assert all(level.kv_usage_max is None for level in judge(frozen, CHAT).levels)
+    assert finding("server_tokens", frozen).state == "unproven"
+
+
+def test_counters_that_stand_still_for_long_are_told() -> None:
+    cached = [float(400 * (t // 15)) for t in range(30)]
+    one = finding("server_metrics", run(server=polled(*cached)))
+    assert (one.state, "stood still for 14 s" in one.why) == ("fail", True)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        polled(*[40.0 * t for t in range(30)]),
+        [ServerRow(float(t), "u", "0", "generation_tokens", 40.0 * t) for t in (0, 15, 30)],  # read seldom
+        [
+            *polled(*[40.0 * t for t in range(30)]),
+            *[ServerRow(float(t), "v", "0", "generation_tokens", 9.0) for t in range(30)],
+        ],
+        [ServerRow(float(t), "u", "0", "running", 2.0) for t in range(30)],  # a gauge may stay as it is
+    ],
+    ids=["moving", "read seldom", "one engine idle", "no counters"],
+)
+def test_counters_that_move_or_need_not_are_not_called_still(server: list[ServerRow]) -> None:
+    assert "still" not in finding("server_metrics", run(server=server)).why
+    assert "did not move" not in finding("server_metrics", run(server=server)).why
+
+
+def test_replies_within_the_reading_of_a_slow_page_may_be_missing_from_it() -> None:
+    rows = [reply(0, 6.0 + t) for t in range(16)]  # 20 tokens each, half a second long
+    slow = [ServerRow(t, "u", "0", "generation_tokens", v, 6.0) for t, v in ((8.0, 100.0), (60.0, 320.0))]
+    assert finding("server_tokens", run(rows, server=slow)).state == "unproven"
+
+
 def test_a_counter_that_was_read_late_proves_nothing() -> None:
     """Tokens received before the first scrape are not in the counter's growth."""
     rows = [reply(0, 6.0 + t) for t in range(16)]  # 20 tokens each

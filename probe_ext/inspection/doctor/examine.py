@@ -79,6 +79,7 @@ def examine(url: str, options: Options, plan: PlannedRun, tell: Tell = lambda _:
     usable = not any(f.status is Status.PROBLEM and f.id in ("reachable", "models") for f in findings)
     if usable:
         tell("first replies")
+        subject.read_first()
         findings.append(request_form(take_samples(subject)))
         findings += _with_replies(subject, endpoint, tell)
         usable = bool(subject.answers)
@@ -147,7 +148,6 @@ def _with_replies(subject: Subject, endpoint: Endpoint, tell: Tell) -> list[Chec
             run("streaming", partial(streaming, subject.samples, true_counts=true_counts)),
             run("clock", partial(server_clock, subject.samples)),
             run("round_trip", partial(round_trip, endpoint, _CONNECT_S)),
-            run("metrics", partial(metrics, subject)),
             run("replicas", partial(replicas, subject)),
         ]
         if subject.answers:
@@ -159,7 +159,10 @@ def _with_replies(subject: Subject, endpoint: Endpoint, tell: Tell) -> list[Chec
                 run("prefix_cache", partial(prefix_cache, subject)),
                 run("keep_alive", partial(_kept, subject, watch)),
             ]
-        return findings
+        if any(finding.id == "replicas" and finding.needs_fix for finding in findings):
+            subject.first_reading = None  # of another server, perhaps
+        # Last: servers may count a reply a while after its end.
+        return [*findings, run("metrics", partial(metrics, subject))]
     finally:
         if watch is not None:
             watch.stop()

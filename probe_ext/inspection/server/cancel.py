@@ -6,6 +6,7 @@ from statistics import median
 
 import gevent
 
+from probe_ext.access.sender import Answered
 from probe_ext.inspection.check_result import CheckResult, Figures, Status
 from probe_ext.inspection.subject import Subject
 from probe_ext.measure import clock
@@ -17,6 +18,8 @@ _MIN_REST_S = 1.5
 _MAX_WATCH_S = 12.0
 _MAX_TOKENS = 4096
 _POLL_S = 0.1
+_SHOWN_S = 0.6
+"""for which the request runs, so that its metrics can show it"""
 _SOON, _TO_THE_END = 0.5, 0.8
 """of the time that the reply would have taken"""
 _PROMPT_TOKENS = 60
@@ -38,6 +41,10 @@ class Watched:
     """seconds until no request was running any more; None: not while it was watched"""
     generated: float | None
     """tokens generated in the meantime, over all requests"""
+    seen: bool = True
+    """whether the metrics showed the request while it ran"""
+    read_s: float = 0.0
+    """seconds that a reading of the metrics took, at most"""
 
 
 def cancel(subject: Subject) -> CheckResult:
@@ -56,13 +63,13 @@ def cancel(subject: Subject) -> CheckResult:
         return CheckResult(
             "cancel", Status.UNKNOWN, "Others are using the server, so it is unclear whose request stops."
         )
-    return judged(_watch(subject, tokens, rest))
+    return judged(_watch(subject, tokens, median(paces)))
 
 
 def _reply_tokens(subject: Subject, tpot: float) -> int:
     limit = subject.server.max_model_len
     fitting = _MAX_TOKENS if limit is None else max(1, limit - 3 * _PROMPT_TOKENS)
-    return min(_MAX_TOKENS, fitting, math.ceil(_TARGET_S / tpot))
+    return min(_MAX_TOKENS, fitting, math.ceil((_SHOWN_S + _TARGET_S) / tpot))
 
 
 def _settled_load(subject: Subject) -> float:
@@ -75,8 +82,19 @@ def _settled_load(subject: Subject) -> float:
     return running
 
 
-def _watch(subject: Subject, tokens: int, rest: float) -> Watched | None:
-    reply = subject.sender.ask(subject.question(_PROMPT_TOKENS, tokens, hang_up_after=1), fresh=True)
+def _watch(subject: Subject, tokens: int, tpot: float) -> Watched | None:
+    """Hang up on a reply of so many tokens, and watch the metrics before and after."""
+    events = max(1, min(tokens // 3, math.ceil(_SHOWN_S / tpot)))
+    rest = (tokens - events) * tpot
+    question = subject.question(_PROMPT_TOKENS, tokens, hang_up_after=events)
+    asked = gevent.spawn(subject.sender.ask, question, fresh=True)
+    seen, read_s = False, 0.0
+    while not asked.ready():
+        began = clock.monotonic()
+        seen = bool(subject.quantity("running")) or seen
+        read_s = max(read_s, clock.monotonic() - began)
+        gevent.sleep(_POLL_S)
+    reply: Answered = asked.get()
     if not reply.at:
         return None
     hung_up, before = reply.end, subject.quantity("generation_tokens")
@@ -88,7 +106,7 @@ def _watch(subject: Subject, tokens: int, rest: float) -> Watched | None:
         gevent.sleep(_POLL_S)
     after = subject.quantity("generation_tokens")
     generated = None if before is None or after is None else max(0.0, after - before)
-    return Watched(rest, gone_after, generated)
+    return Watched(rest, gone_after, generated, seen, read_s)
 
 
 def judged(watched: Watched | None) -> CheckResult:
@@ -101,6 +119,12 @@ def judged(watched: Watched | None) -> CheckResult:
         "tokens_after_hanging_up": watched.generated,
     }
     rest, gone = formats.seconds(watched.rest), watched.gone_after
+    if watched.read_s >= _SOON * watched.rest:
+        slow = f"The metrics page takes {formats.seconds(watched.read_s)}: too slow to see when the request ended."
+        return CheckResult("cancel", Status.UNKNOWN, slow, None, figures)
+    if not watched.seen:
+        unseen = "The metrics page did not show the request while it ran: it is an old copy, or another server's."
+        return CheckResult("cancel", Status.UNKNOWN, unseen, None, figures)
     if gone is not None and gone < _SOON * watched.rest:
         evidence = f"Within {formats.seconds(max(gone, _POLL_S))} of hanging up, no request was running any more; the "
         evidence += f"reply would have gone on for {rest}."

@@ -13,7 +13,15 @@ from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number, servers
 from probe_ext.verdict.phrasing.formats import count, moment, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
-from probe_ext.verdict.server.server_series import STALE_S, Metrics, restarts, total_rise
+from probe_ext.verdict.server.server_series import (
+    STALE_S,
+    Metrics,
+    read_metrics,
+    restarts,
+    total_rise,
+    usable_metrics,
+)
+from probe_ext.verdict.server.standing_still import standing_still
 from probe_ext.verdict.values.finding import Finding
 
 MAX_TOKEN_SHARE_APART, MAX_TOKENS_APART = 0.02, 50
@@ -39,6 +47,8 @@ def _metrics(evidence: Evidence, metrics: Metrics) -> Finding:
     prometheus = evidence.manifest.get("prometheus")
     if mapping(evidence.manifest.get("options")).get("no_metrics") is True and not metrics:
         return Finding("server_metrics", "unproven", False, "The server's metrics were not asked for (--no-metrics).")
+    if stands_still := _standing_still(evidence):
+        return stands_still
     if metrics and isinstance(prometheus, Mapping):
         return _from_prometheus(prometheus, metrics)
     bad = [(str(s.get("url")), str(s.get("metrics"))) for s in servers(evidence.manifest) if s.get("metrics") != "ok"]
@@ -51,6 +61,21 @@ def _metrics(evidence: Evidence, metrics: Metrics) -> Finding:
         "Enable the server's /metrics endpoint, or give its URL with --metrics-url, to see KV cache, queue and "
         "preemptions."
     )
+    return Finding("server_metrics", "fail", False, why, advice)
+
+
+def _standing_still(evidence: Evidence) -> Finding | None:
+    still = standing_still(usable_metrics(read_metrics(evidence.server)), evidence.server, evidence.replies)
+    if still is None:
+        return None
+    replies = things(still.replies, "reply", "replies")
+    if still.always:
+        why = f"The server's counters did not move while {replies} finished: the metrics page is an old copy, or "
+        why += "another server's, or a cache answered everything. Nothing is concluded from it."
+    else:
+        why = f"The server's counters stood still for {seconds(still.seconds)} while {replies} finished: the metrics "
+        why += "page is an old copy for so long, or a cache answered."
+    advice = "Name the server's own page with --metrics-url, past any proxy that keeps copies of it."
     return Finding("server_metrics", "fail", False, why, advice)
 
 
@@ -149,7 +174,7 @@ def _tokens(evidence: Evidence, metrics: Metrics) -> Finding:
     if abs(server - clients) <= allowed:
         why = f"Server and clients agree on the generated tokens: {count(server)} and {count(clients)}."
         return Finding(name, "pass", False, why)
-    unseen = float(np.nansum(out[_outside(evidence, metrics, "generation_tokens")]))
+    unseen = float(np.nansum(out[outside_counter(evidence, metrics, "generation_tokens")]))
     if -unseen - allowed <= server - clients < 0:
         why = "The server's token counter was read too late or not long enough to compare it with the clients' "
         return Finding(name, "unproven", False, f"{why}({count(server)} and {count(clients)}).")
@@ -161,11 +186,18 @@ def _tokens(evidence: Evidence, metrics: Metrics) -> Finding:
     return Finding(name, "fail", False, why, advice)
 
 
-def _outside(evidence: Evidence, metrics: Metrics, counter: str) -> Bools:
-    """Find replies that began before the counter was first read, or ended after it was last read."""
+def outside_counter(evidence: Evidence, metrics: Metrics, counter: str) -> Bools:
+    """Find replies that began before the counter was first read, or ended after it was last read.
+
+    A sample has the time of the middle of its request; the server counted at some moment within it.
+    """
+    sent, end = numbers(evidence.replies, "sent"), numbers(evidence.replies, "end")
     engines = [series for series in metrics.get(counter, {}).values() if len(series.t)]
-    first, last = max(s.t[0] for s in engines), min(s.t[-1] for s in engines)
-    outside: Bools = (numbers(evidence.replies, "sent") < first) | (numbers(evidence.replies, "end") > last)
+    if not engines:
+        return np.ones(len(sent), dtype=np.bool_)
+    either_side = float(np.nanmax(numbers(evidence.server, "width"), initial=0.0)) / 2
+    first, last = max(s.t[0] for s in engines) + either_side, min(s.t[-1] for s in engines) - either_side
+    outside: Bools = (sent < first) | (end > last)
     return outside
 
 
@@ -178,7 +210,7 @@ def _replies(evidence: Evidence, metrics: Metrics) -> Finding:
     one_choice = not (numbers(evidence.replies, "choices") > 1).any()
     if server is None or not clients or not one_choice:
         return Finding(name, "unproven", False, "Finished replies were not counted on both sides.")
-    apart = abs(server - clients) - int((finished & _outside(evidence, metrics, "requests_finished")).sum())
+    apart = abs(server - clients) - int((finished & outside_counter(evidence, metrics, "requests_finished")).sum())
     if apart <= MAX_REPLIES_APART or apart <= MAX_TOKEN_SHARE_APART * max(server, clients):
         why = f"Server and clients agree on the finished replies: {count(server)} and {clients:,}."
         return Finding(name, "pass", False, why)

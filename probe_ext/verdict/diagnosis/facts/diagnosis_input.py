@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
+from probe_ext.verdict.checks.server_checks import outside_counter
 from probe_ext.verdict.diagnosis.facts.drift import Drift, find_drift
 from probe_ext.verdict.diagnosis.facts.kv_headroom import kv_headroom
 from probe_ext.verdict.diagnosis.facts.level_load import Load, loads
@@ -36,6 +37,8 @@ class Totals:
     """completed replies"""
     client_tokens: float | None
     server_tokens: float | None
+    uncounted_tokens: float
+    """received in replies that lie partly outside the samples of that counter"""
     server_replies: float | None
     """requests that the server counted as finished"""
     lengths: Floats
@@ -121,6 +124,7 @@ def _totals(evidence: Evidence, metrics: Metrics) -> Totals:
         replies=int(whole.sum()),
         client_tokens=None if np.isnan(out).all() else float(np.nansum(out)),
         server_tokens=total_rise(counters, "generation_tokens"),
+        uncounted_tokens=float(np.nansum(out[outside_counter(evidence, counters, "generation_tokens")])),
         server_replies=total_rise(counters, "requests_finished") if one_choice else None,
         lengths=out[known],
         reasons=_reasons(replies, whole),

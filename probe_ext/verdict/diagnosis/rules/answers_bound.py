@@ -81,12 +81,14 @@ def _at_models_speed(missing: float | None, shown: tuple[Fact, ...]) -> Ruling:
 
 
 def _missing(totals: Totals) -> float | None:
-    """Return the share of received tokens that the server did not generate; None where it does not count."""
+    """Return the share of received tokens that the server did not generate; None where it does not tell."""
     if totals.server_tokens is None or not totals.client_tokens:
         return None
     apart = totals.client_tokens - totals.server_tokens
     few = apart <= MAX_TOKENS_APART or apart <= MAX_TOKEN_SHARE_APART * totals.client_tokens
-    return 0.0 if few else apart / totals.client_tokens
+    if few:
+        return 0.0
+    return None if apart <= totals.uncounted_tokens + MAX_TOKENS_APART else apart / totals.client_tokens
 
 
 def cut_answers(facts: Facts) -> Ruling:
