@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from probe_ext.bundled import folder
 from probe_ext.exit_codes import ExitCode
 from probe_ext.report.inputs import frames
+from probe_ext.report.inputs.compared_runs import run_profile
 from probe_ext.report.outputs import render, summary_and_junit, terminal
 from probe_ext.report.outputs.capacity_schema import validate
 from probe_ext.report.outputs.gate import Gate, gate
@@ -26,14 +26,13 @@ from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Option
-from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile, load_profile, profile_of_run
+from probe_ext.settings.slo import REASONINGS, Reasoning
 from probe_ext.verdict.evidence.manifest_view import mapping, number
 from probe_ext.verdict.grading.kind_profiles import kind_profiles
 from probe_ext.verdict.judge import NOTHING_GIVEN, judge
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.judgement import Judgement
 
-DEFAULT_PROFILE = "chat"
 _REPORT_OPTIONS = ("team_think_time", "price_per_hour")
 """Options of the run that only the report uses, in the order of `Given`."""
 
@@ -145,7 +144,7 @@ def build(
     content = manifest.read(run)
     options = mapping(content.get("options"))
     one_profile = slo is not None
-    profile = kind_profiles(content.get("workload"), _profile(content, slo), one_profile=one_profile).default
+    profile = kind_profiles(content.get("workload"), run_profile(content, slo), one_profile=one_profile).default
     evidence = frames.load(run)
     if slo is not None:  # so that the next command asks for what this report is about
         evidence = replace(evidence, manifest={**evidence.manifest, "options": {**options, "slo": slo}})
@@ -180,17 +179,6 @@ def _read_by(option: Option) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(f"{text}: {error}") from error
 
     return read
-
-
-def _profile(content: manifest.Manifest, slo: str | None) -> SloProfile:
-    """Return the requested profile, else the run's own, else the default. SettingsError if it is invalid."""
-    own = content.get("profile")
-    if slo is None and isinstance(own, dict):
-        try:
-            return profile_of_run(own)
-        except ValueError as error:
-            raise SettingsError(f"{directory.MANIFEST}: profile: not valid in this version: {error}") from error
-    return load_profile(slo or DEFAULT_PROFILE, folder("configs") / "slo")
 
 
 def _write(run: Path, capacity: dict[str, Any], gated: Gate | None, view: page.Page, given: Given) -> None:

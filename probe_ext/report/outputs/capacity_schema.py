@@ -36,12 +36,17 @@ def _validator() -> jsonschema.Draft202012Validator:
 
 def capacity_schema(*, described: bool = True) -> Schema:
     """Return the schema, with the docstrings of classes and fields as descriptions unless `described` is false."""
+    return schema_of(Judgement, "capacity.json", SCHEMA, described=described)
+
+
+def schema_of(root_class: type, title: str, version: int, *, described: bool = True) -> Schema:
+    """Return the JSON Schema of a file that is one dataclass and its schema number."""
     definitions: dict[str, Schema] = {}
-    root = _object(Judgement, definitions, described=described)
-    root["properties"] = {"schema": {"const": SCHEMA}, **root["properties"]}
+    root = _object(root_class, definitions, described=described)
+    root["properties"] = {"schema": {"const": version}, **root["properties"]}
     root["required"] = list(root["properties"])
     draft = "https://json-schema.org/draft/2020-12/schema"
-    return {"$schema": draft, "title": "capacity.json", **root, "$defs": definitions}
+    return {"$schema": draft, "title": title, **root, "$defs": definitions}
 
 
 def _object(cls: type, definitions: dict[str, Schema], *, described: bool) -> Schema:

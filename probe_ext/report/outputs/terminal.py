@@ -36,9 +36,14 @@ class _Screen(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
+def console_of(to: TextIO) -> Console:
+    """Return the console on which results are printed."""
+    return _Screen(file=to, highlight=False, soft_wrap=True, width=None if to.isatty() else _PIPE_COLUMNS)
+
+
 def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO, given: Given = NOTHING_GIVEN) -> None:
     """Print the levels, the findings, the gate, the answer and the path of the page."""
-    console = _Screen(file=to, highlight=False, soft_wrap=True, width=None if to.isatty() else _PIPE_COLUMNS)
+    console = console_of(to)
     if capacity["levels"]:
         console.print(_table(capacity))
         by_kind = kinds_section(capacity)

@@ -1,0 +1,97 @@
+"""The answer of a comparison in plain words; every output takes it from here."""
+
+from collections.abc import Sequence
+
+from probe_ext.compare.values import Aspects, Row
+from probe_ext.verdict.phrasing.plurals import things
+
+SIMPLE_RATIO = 1.95
+"""from here on `2.4 times as many` reads better than `140 % more`"""
+
+
+def comparison_sentence(
+    names: Sequence[str], rows: Sequence[Row], refused: Sequence[Aspects], winner: str | None
+) -> str:
+    """Return whether a set-up serves more people, or why that can't be said; then how the other questions went."""
+    capacity = [row for row in rows if row.quantity == "capacity"]
+    if refused:
+        why = "; ".join(
+            dict.fromkeys(
+                f"{one.name} differ"
+                if one.name.endswith("s")
+                else f"{one.name} differs"
+                if not one.why.startswith("a run")
+                else one.why
+                for one in refused
+            )
+        )
+        return f"No winner is named: {why}."
+    if not capacity:
+        return "It can't be told which serves more people: not every run has a capacity."
+    told = " ".join(_capacity(row, names[0]) for row in capacity)
+    others = [row for row in rows if row.quantity != "capacity"]
+    return " ".join(filter(None, [told, _others(others)]))
+
+
+def _refusal(one: Aspects) -> str:
+    if one.aspect in {"validity", "altered_replies", "runs"}:
+        return one.why.rstrip(".")
+    return f"{one.name} {'differ' if one.name.endswith('s') else 'differs'}"
+
+
+def _capacity(row: Row, first: str) -> str:
+    interval = interval_text(row)
+    if row.outcome in {"better", "worse"}:
+        more = "more" if row.outcome == "better" else "fewer"
+        by = "" if row.change is None else f": {change_text(row.change)} ({interval})"
+        return f"{row.set_up} serves {more} people at once than {first}{by}."
+    return f"It can't be told whether {row.set_up} serves more people at once than {first}{_but(row, interval)}."
+
+
+def _but(row: Row, interval: str) -> str:
+    seen = f" ({interval})" if row.change is not None and interval else ""
+    if row.minutes_more is not None:
+        return f"{seen}: about {minutes_text(row.minutes_more)} more would probably tell"
+    return seen + {
+        "server_changed": ": a server changed during its run",
+        "no_limit_reached": ": neither reached its limit; measure more users",
+        "gap_between_levels": ": the levels are too far apart; measure between them",
+        "too_close": ": the difference is too small for any reasonable time",
+    }.get(row.reason, "")
+
+
+def _others(rows: Sequence[Row]) -> str:
+    better, worse = (sum(row.outcome == outcome for row in rows) for outcome in ("better", "worse"))
+    if not rows:
+        return ""
+    return (
+        f"Of {things(len(rows), 'other figure')}, {better} {'is' if better == 1 else 'are'} better, {worse} worse, "
+        f"and {len(rows) - better - worse} can't be told apart."
+    )
+
+
+def change_text(ratio: float) -> str:
+    """Return `2.4 times as many`, `25 % more`, `12 % fewer`."""
+    if ratio >= SIMPLE_RATIO:
+        return f"{ratio:.1f} times as many"
+    percent = round(100 * abs(ratio - 1))
+    return f"{percent} % {'more' if ratio >= 1 else 'fewer'}"
+
+
+def interval_text(row: Row) -> str:
+    """Return `95 %: 1.2 to 1.5 times`; of differences in points; empty without limits."""
+    low, high = row.low, row.high
+    if low is None and high is None:
+        return ""
+    if row.scale == "difference":
+        ends = ["–∞" if low is None else f"{100 * low:+.0f}", "∞" if high is None else f"{100 * high:+.0f}"]
+        return f"95 %: {ends[0]} to {ends[1]} points"
+    if low is None:
+        return f"95 %: at most {high:.2f} times"
+    return f"95 %: at least {low:.2f} times" if high is None else f"95 %: {low:.2f} to {high:.2f} times"
+
+
+def minutes_text(minutes: float) -> str:
+    """Return `3 minutes`, `2 hours`."""
+    whole = max(1, round(minutes))
+    return things(whole, "minute") if whole < 120 else things(round(whole / 60), "hour")

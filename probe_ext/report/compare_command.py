@@ -1,0 +1,150 @@
+"""`probe compare SET-UP SET-UP…`: what is better, what is worse, and what can't be told?
+
+Compares two to ten set-ups from their files. Each set-up is a run directory, or several runs of it joined by commas;
+a name may stand before it. Where a run is gone, its capacity.json is enough for what it holds. All are compared with
+the first.
+
+examples:
+  probe compare reports/runs/before reports/runs/after
+  probe compare fp8=runs/fp8-1,runs/fp8-2 awq=runs/awq-1,runs/awq-2      repeated runs
+  probe compare llama=runs/a qwen=runs/b --meant output_lengths
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from probe_ext.compare.compare_set_ups import compare
+from probe_ext.compare.set_up import SetUp
+from probe_ext.compare.set_up_aspects import WAIVABLE
+from probe_ext.compare.values import Comparison
+from probe_ext.exit_codes import ExitCode
+from probe_ext.measure import clock
+from probe_ext.report.comparison import comparison_page, comparison_texts
+from probe_ext.report.comparison.comparison_schema import validate
+from probe_ext.report.inputs.compared_runs import distinct_names, load_set_up
+from probe_ext.run import directory, manifest
+from probe_ext.run.manifest import ManifestError
+from probe_ext.settings.errors import SettingsError
+from probe_ext.verdict.levels.visits import criteria_of
+
+MAX_SET_UPS = 10
+COMPARE_JSON, COMPARE_HTML = "compare.json", "compare.html"
+DEFAULT_PARENT = Path("reports/comparisons")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `probe compare`."""
+    parser.add_argument("set_ups", metavar="SET-UP", nargs="+", help="[NAME=]RUN[,RUN…]: run directories of one set-up")
+    parser.add_argument(
+        "--slo", metavar="NAME|FILE", help="judge all runs by this SLO profile (default: each by its own)"
+    )
+    parser.add_argument(
+        "--meant",
+        metavar="WHAT[,WHAT…]",
+        type=_aspects,
+        default=(),
+        help=f"differences that are meant, so a winner may be named: {', '.join(WAIVABLE)}",
+    )
+    parser.add_argument(
+        "--price-per-hour",
+        metavar="AMOUNT[,AMOUNT…]",
+        type=_prices,
+        default=(),
+        help="price of each set-up's server (default: as its run says)",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help=f"directory of the result (default: {DEFAULT_PARENT}/<UTC time>)"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Compare and print. Returns the exit code."""
+    try:
+        set_ups = _load(args.set_ups, args.slo, args.price_per_hour)
+        comparison = compare(set_ups, args.meant)
+        page = write(comparison, _needed_share(set_ups), args.out or DEFAULT_PARENT / clock.utc_compact(clock.wall()))
+    except (ManifestError, SettingsError) as error:
+        return _usage_error(str(error))
+    except OSError as error:
+        return _usage_error(f"{error.filename or args.out}: {error.strerror or error}")
+    comparison_texts.show(comparison.to_json(), page, sys.stdout)
+    invalid = any(set_up.verdict == "invalid" for set_up in comparison.set_ups)
+    return ExitCode.INVALID if invalid else ExitCode.OK
+
+
+def write(comparison: Comparison, needed_share: float, out: Path) -> Path:
+    """Write all files and return the path of the page. OSError if that fails."""
+    content = comparison.to_json()
+    validate(content)
+    out.mkdir(parents=True, exist_ok=True)
+    if directory.contains_run(out):
+        raise SettingsError(f"--out {out}: contains a run; choose another directory")
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    manifest.replace_text(out / COMPARE_JSON, text)
+    manifest.replace_text(out / directory.SUMMARY, comparison_texts.summary(content))
+    page = comparison_page.html(comparison_page.comparison_page(content, needed_share))
+    manifest.replace_text(out / COMPARE_HTML, page)
+    return out / COMPARE_HTML
+
+
+def _load(given: Sequence[str], slo: str | None, prices: Sequence[float]) -> list[SetUp]:
+    if not 2 <= len(given) <= MAX_SET_UPS:
+        raise SettingsError(f"{len(given)} given: must be 2 to {MAX_SET_UPS} set-ups; runs of one are joined by commas")
+    if prices and len(prices) not in {1, len(given)}:
+        raise SettingsError(f"--price-per-hour: {len(prices)} given for {len(given)} set-ups; must be 1, or 1 for each")
+    read = [_set_up(text) for text in given]
+    names = distinct_names([paths for _, paths in read], [name for name, _ in read])
+    for what, all_of_them in (("name", names), ("run", [str(p.resolve()) for _, paths in read for p in paths])):
+        twice = next((one for one in all_of_them if all_of_them.count(one) > 1), None)
+        if twice is not None:
+            raise SettingsError(f"{twice}: the same {what} is given twice")
+    each = [prices[i % len(prices)] if prices else None for i in range(len(given))]
+    return [load_set_up(name, paths, slo, price) for name, (_, paths), price in zip(names, read, each, strict=True)]
+
+
+def _set_up(text: str) -> tuple[str | None, list[Path]]:
+    """Read `[NAME=]RUN[,RUN…]`; a path that exists is taken whole."""
+    if Path(text).exists():
+        return None, [Path(text)]
+    name, equals, runs = text.partition("=")
+    paths = [Path(part) for part in (runs if equals else text).split(",") if part]
+    if equals and Path(runs).exists():
+        paths = [Path(runs)]
+    if not paths or (equals and not name):
+        raise SettingsError(f"{text}: is not a set-up such as RUN, RUN,RUN or NAME=RUN")
+    return (name if equals else None), paths
+
+
+def _needed_share(set_ups: Sequence[SetUp]) -> float:
+    profile = set_ups[0].runs[0].profile
+    if profile is not None:
+        return criteria_of(profile).served_share
+    users = set_ups[0].runs[0].capacity["profile"].get("users")
+    share = users.get("served_share") if isinstance(users, dict) else None
+    return share if isinstance(share, float) and 0 < share <= 1 else 0.9
+
+
+def _usage_error(why: str) -> int:
+    print(f"probe compare: {why}", file=sys.stderr)  # noqa: T201 (output of a command)
+    return ExitCode.USAGE
+
+
+def _aspects(text: str) -> tuple[str, ...]:
+    given = tuple(part.strip() for part in text.split(","))
+    unknown = [part for part in given if part not in WAIVABLE]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]}: must be one of {', '.join(WAIVABLE)}")
+    return given
+
+
+def _prices(text: str) -> tuple[float, ...]:
+    try:
+        prices = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        prices = ()
+    if not prices or any(not 0 < price < 1e9 for price in prices):
+        raise argparse.ArgumentTypeError(f"{text}: must be amounts above 0, e.g. 2.5,1.8")
+    return prices

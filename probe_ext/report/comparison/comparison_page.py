@@ -1,0 +1,82 @@
+"""The comparison as one offline page: its view model, and the file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from probe_ext.page.environment import environment, style
+from probe_ext.report.comparison.share_chart import ShareChart, share_chart
+from probe_ext.report.comparison.shown_rows import QUANTITIES, ShownRow, notes, set_up_facts, shown
+
+TEMPLATES = Path(__file__).parent / "templates"
+Aspect = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Badge:
+    """In one word, what came out."""
+
+    kind: str
+    sign: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ComparisonPage:
+    """Everything that the template places."""
+
+    title: str
+    badge: Badge
+    sentence: str
+    names: Sequence[str]
+    refused: Sequence[Aspect]
+    meant: Sequence[Aspect]
+    chart: ShareChart | None
+    set_ups: Sequence[Sequence[str]]
+    people: Sequence[ShownRow]
+    decided: Sequence[ShownRow]
+    others: Sequence[ShownRow]
+    meanings: Sequence[tuple[str, str]]
+    notes: Sequence[str]
+
+
+def comparison_page(comparison: Mapping[str, Any], needed_share: float) -> ComparisonPage:
+    """Build the view model of `compare.json`. `needed_share`: of a person's replies that must be served."""
+    rows = [shown(row) for row in comparison["rows"]]
+    about_people = [row["quantity"] == "capacity" for row in comparison["rows"]]
+    others = [row for row, is_people in zip(rows, about_people, strict=True) if not is_people]
+    names = [set_up["name"] for set_up in comparison["set_ups"]]
+    return ComparisonPage(
+        title=f"{' against '.join(names[:2])}{' and others' if len(names) > 2 else ''}",
+        badge=_badge(comparison),
+        sentence=comparison["sentence"],
+        names=names,
+        refused=comparison["must_be_equal"],
+        meant=comparison["meant"],
+        chart=share_chart(comparison["set_ups"], needed_share),
+        set_ups=[set_up_facts(set_up) for set_up in comparison["set_ups"]],
+        people=[row for row, is_people in zip(rows, about_people, strict=True) if is_people],
+        decided=[row for row in others if row.outcome in {"better", "worse"}],
+        others=[row for row in others if row.outcome not in {"better", "worse"}],
+        meanings=[(one.name, one.meaning) for one in QUANTITIES.values()],
+        notes=notes(comparison),
+    )
+
+
+def _badge(comparison: Mapping[str, Any]) -> Badge:
+    if comparison["must_be_equal"]:
+        return Badge("invalid", "✗", "not comparable")
+    outcomes = {row["outcome"] for row in comparison["rows"] if row["quantity"] == "capacity"}
+    if outcomes and outcomes <= {"better", "worse"}:
+        return Badge("valid", "✓", "told apart")
+    return Badge("unproven", "?", "can't tell")
+
+
+def html(page: ComparisonPage) -> str:
+    """Return the page, in one file that requests nothing."""
+    own = (TEMPLATES / "compare.css").read_text(encoding="utf-8")
+    css = Markup(style() + own)  # noqa: S704 (our own files)
+    return environment(TEMPLATES).get_template("compare.html.j2").render(page=page, style=css)

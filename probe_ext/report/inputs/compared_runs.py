@@ -1,0 +1,145 @@
+"""Read what a comparison compares: run directories, or a `capacity.json` where the run is gone."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from probe_ext.bundled import folder
+from probe_ext.compare.replies import run_replies
+from probe_ext.compare.set_up import Run, SetUp
+from probe_ext.measure.safe_text import all_printable
+from probe_ext.report.inputs import frames
+from probe_ext.run import directory, manifest
+from probe_ext.run.manifest import ManifestError
+from probe_ext.run.regular_files import check_regular
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.slo import SloProfile, load_profile, profile_of_run
+from probe_ext.verdict.evidence.manifest_view import mapping, number
+from probe_ext.verdict.judge import judge
+from probe_ext.verdict.values.judgement import SCHEMA
+
+DEFAULT_PROFILE = "chat"
+MAX_CAPACITY_BYTES = 1 << 24
+_NUMBER = {"type": ["number", "null"]}
+_COUNT = {"type": ["integer", "null"]}
+_PAIR = {"type": ["array", "null"], "minItems": 2, "maxItems": 2, "items": _COUNT}
+_LEVEL = {
+    "users": {"type": "integer", "minimum": 0},
+    "band": {"type": "boolean"},
+    "t_start": {"type": "number"},
+    "t_end": {"type": "number"},
+    **dict.fromkeys(("served_share", "served_share_low", "served_share_high"), _NUMBER),
+}
+_USED = {
+    "schema": {"const": SCHEMA},
+    "verdict": {"enum": ["valid", "invalid", "unproven"]},
+    "sentence": {"type": "string", "minLength": 1},
+    "served_users": _COUNT,
+    "estimate": _NUMBER,
+    "interval": _PAIR,
+    "bracket": {**_PAIR, "type": "array"},
+    "suggestion": {"type": ["object", "null"], "properties": {"users": {"type": "integer"}}, "required": ["users"]},
+    "levels": {"type": "array", "items": {"type": "object", "properties": _LEVEL, "required": list(_LEVEL)}},
+    "cold_user": {"type": "object", "properties": dict.fromkeys(("ratio", "ratio_low", "ratio_high"), _NUMBER)},
+    "drift": {"type": "array", "items": {"type": "integer"}},
+    "contradictions": {"type": "array", "items": {"type": "integer"}},
+    "findings": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {"check": {"type": "string"}, "why": {"type": "string"}, "state": {}, "invalidates": {}},
+            "required": ["check", "why", "state", "invalidates"],
+        },
+    },
+    "diagnosis": {
+        "type": "object",
+        "properties": {"bounds": {"type": "array", "items": {"type": "string"}}},
+        "required": ["bounds"],
+    },
+    "profile": {"type": "object"},
+}
+"""what a comparison reads of a `capacity.json`, and its types: other keys may be those of another version"""
+_READER = jsonschema.Draft202012Validator({"type": "object", "properties": _USED, "required": list(_USED)})
+
+
+def run_profile(content: manifest.Manifest, slo: str | None) -> SloProfile:
+    """Return the requested profile, else the run's own, else the default. SettingsError if it is invalid."""
+    own = content.get("profile")
+    if slo is None and isinstance(own, dict):
+        try:
+            return profile_of_run(own)
+        except ValueError as error:
+            raise SettingsError(f"{directory.MANIFEST}: profile: not valid in this version: {error}") from error
+    return load_profile(slo or DEFAULT_PROFILE, folder("configs") / "slo")
+
+
+def load_set_up(name: str, paths: Sequence[Path], slo: str | None, price: float | None) -> SetUp:
+    """Load all runs of a set-up. ManifestError or SettingsError if one of them can't be used."""
+    set_up = SetUp(name, [load_run(path, slo, price) for path in paths])
+    if len(paths) > 1 and not set_up.replies:
+        raise SettingsError(f"{name}: repeated runs can be put together only from their run directories")
+    return set_up
+
+
+def load_run(path: Path, slo: str | None = None, price: float | None = None) -> Run:
+    """Load and judge a run directory, or read a `capacity.json`. ManifestError or SettingsError if it can't be used.
+
+    `slo`: judge it by this profile instead of its own. `price`: of the server and hour, instead of the run's own.
+    """
+    if path.is_dir() and directory.contains_run(path):
+        return _whole_run(path, slo, price)
+    file = path / directory.CAPACITY_JSON if path.is_dir() else path
+    if not file.exists():
+        raise ManifestError(f"{path}: neither a run directory nor a {directory.CAPACITY_JSON}")
+    if slo is not None:
+        raise SettingsError(f"--slo {slo}: {file} can't be judged by another profile without the files of its run")
+    return Run(str(path), read_capacity(file), price_per_hour=price)
+
+
+def _whole_run(path: Path, slo: str | None, price: float | None) -> Run:
+    content = manifest.read(path)
+    profile, evidence = run_profile(content, slo), frames.load(path)
+    own = number(mapping(content.get("options")), "price_per_hour")
+    return Run(
+        path=str(path),
+        capacity=judge(evidence, profile).to_json(),
+        manifest=evidence.manifest,
+        profile=profile,
+        replies=run_replies(evidence, profile),
+        price_per_hour=price if price is not None else own,
+    )
+
+
+def read_capacity(file: Path) -> dict[str, Any]:
+    """Read a `capacity.json` of this schema. ManifestError names what is wrong with it."""
+    try:
+        check_regular(file, MAX_CAPACITY_BYTES)
+        content = all_printable(json.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ManifestError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{file}: not valid JSON") from error
+    problem = next(iter(_READER.iter_errors(content)), None)
+    if problem is not None:
+        key = "/".join(map(str, problem.absolute_path)) or directory.CAPACITY_JSON
+        raise ManifestError(
+            f"{file}: {key}: not a {directory.CAPACITY_JSON} of schema {SCHEMA}: {problem.message[:120]}"
+        )
+    return dict(content)
+
+
+def distinct_names(paths: Sequence[Sequence[Path]], names: Sequence[str | None]) -> list[str]:
+    """Return a name for each set-up: as given, else its first run's directory, or path where two have the same name."""
+    short = [name or _short(first) for name, (first, *_) in zip(names, paths, strict=True)]
+    return [
+        str(first) if short.count(one) > 1 and name is None else one
+        for one, name, (first, *_) in zip(short, names, paths, strict=True)
+    ]
+
+
+def _short(path: Path) -> str:
+    folder_of = path.parent if path.name == directory.CAPACITY_JSON else path
+    return folder_of.resolve().name or str(path)
