@@ -16,6 +16,7 @@ from probe_ext.verdict.checks.outage import outage
 from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, number
+from probe_ext.verdict.grading.kind_profiles import kind_profiles
 from probe_ext.verdict.grading.reply_grades import GradedReplies
 from probe_ext.verdict.inference.observations import Visit, counts_towards_level
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, rows_by_level, sent_at
@@ -86,7 +87,8 @@ def run_replies(evidence: Evidence, profile: SloProfile) -> RunReplies:
     sent, metrics = sent_at(evidence), usable_metrics(read_metrics(evidence.server))
     assignment = assign_levels(evidence, sent)
     assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))
-    graded = grade_levels(evidence, profile, profile.reasoning, assignment)
+    profiles = kind_profiles(evidence.manifest.get("workload"), profile)
+    graded = grade_levels(evidence, profiles, profile.reasoning, assignment)
     left_out = client_faults(evidence.replies) | equal_failures(evidence).mask | outage(evidence).mask
     judged = [OVERALL, *(name for name in DIMENSIONS if _is_judged(name, graded, profile))]
     visits = {

@@ -24,7 +24,8 @@ def a_start(meanwhile: Callable[[RunStart], None], tmp_path: Path) -> RunStart:
     runner = SimpleNamespace(shape_greenlet=None, stop=lambda: None, user_count=0)
     start = RunStart(Coordinator(ProcessState(environment(runner, headless=False, web_ui=None), "master")), display)
     options = read_options({})
-    prepared = PreparedRun(options, SimpleNamespace(model="m", prompts={}, refusal=None, negotiation=None, workload=None, context=None), tmp_path)  # type: ignore[arg-type]
+    found: Any = SimpleNamespace(model="m", prompts={}, refusal=None, negotiation=None, workload=None, context=None)
+    prepared = PreparedRun(options, found, tmp_path)
 
     def slow(*_: Any) -> PreparedRun:
         meanwhile(start)
