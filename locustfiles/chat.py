@@ -1,4 +1,4 @@
-"""Chat users: several turns in one growing conversation, with time to read and think in between.
+"""Chat users who pause: several turns in one growing conversation, with 1 to 3 s to read and think in between.
 
 probe run chat --host http://127.0.0.1:8000 --levels 2,4,8 --input-tokens 60
 locust -f locustfiles/chat.py --host http://127.0.0.1:8000 --processes 2

@@ -132,6 +132,11 @@ class Levels:
         ended = self.rules.planned and self._monitor.visits[-1].end is not None  # since the last update
         return None if ended else last
 
+    @property
+    def pause(self) -> float | None:
+        """Mean pause of the users so far, seconds; None where they ask again at once."""
+        return self._monitor.pause
+
     def note_users(self, row: UserRow) -> bool:
         """Note the number of users; True if it has fallen."""
         before, self.users = self.users, row.users

@@ -77,6 +77,8 @@ class Now:
     """seconds until the level's measured part starts"""
     level: LevelNow | None
     """the level that is being measured"""
+    pause: float | None
+    """mean seconds between a reply and the same user's next request; None where users ask again at once"""
 
 
 class LiveRun:
@@ -162,6 +164,7 @@ class LiveRun:
             gpu_temperature=self._gpus.hottest(t),
             settles_in=self.levels.settled_in(t),
             level=self.levels.present,
+            pause=self.levels.pause,
         )
 
     def _point(self, now: Now, new_preemptions: int | None) -> dict[str, float | None]:

@@ -34,14 +34,14 @@ def headline(now: Now | None, estimate: CapacityEstimate | None) -> Headline:
         return Headline(_all_replies(now), f" failed: {_reason(now)}", "bad")
     if not now.replies:
         return Headline("", f"{plurals.people(now.users)}, no replies yet.")
-    return _so_far(estimate) or Headline("", "Too early to say.")
+    return _so_far(estimate, now.pause) or Headline("", "Too early to say.")
 
 
-def _so_far(estimate: CapacityEstimate | None) -> Headline | None:
+def _so_far(estimate: CapacityEstimate | None, pause: float | None) -> Headline | None:
     """Say what the report would say; None while nothing is known."""
     if estimate is None or estimate.interval in {None, (0, None)}:
         return None
-    phrase = proven_phrase(estimate) or suggested_phrase(estimate)
+    phrase = proven_phrase(estimate, pause) or suggested_phrase(estimate, pause)
     tone: Tone = "bad" if estimate.bracket[1] == 1 else ""
     rest = "".join(f" {part}" for part in (phrase.after, phrase.limits) if part)
     kinds = by_kind([(name, part.bracket) for name, part in estimate.parts.items()])

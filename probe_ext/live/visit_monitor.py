@@ -9,12 +9,13 @@ from statistics import median
 from probe_ext.live.reply_store import ReplyStore, Span
 from probe_ext.live.server.others_now import OthersNow
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
-from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.measure.table_rows import WARM_UP, ReplyRow
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles
 from probe_ext.verdict.inference.all_kinds import combine, split_critical, split_error
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.levels.visits import criteria_of
+from probe_ext.verdict.results.think_time import MIN_PAUSES, matters
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.others_share import OthersShare
 
@@ -31,8 +32,28 @@ class _User:
 
     last_sent: float = 0.0
     last_end: float = -1.0
+    last_ended: float = 0.0
+    """end of the newest reply, however it ended"""
     sent: deque[float] = field(default_factory=deque)
     """of the newest replies that we did not end, as many as the plan asks for"""
+
+
+class _Pauses:
+    """Pauses between a reply and the same user's next request, and times of replies, as running sums."""
+
+    def __init__(self) -> None:
+        self.number, self.paused, self.replied = 0, 0.0, 0.0
+
+    def add(self, pause: float, reply: float) -> None:
+        self.number, self.paused, self.replied = self.number + 1, self.paused + pause, self.replied + reply
+
+    @property
+    def mean(self) -> float | None:
+        """Mean seconds; None of users who ask again at once."""
+        if self.number < MIN_PAUSES:
+            return None
+        pause, reply = self.paused / self.number, self.replied / self.number
+        return pause if matters(pause, reply) else None
 
 
 class VisitMonitor:
@@ -55,6 +76,7 @@ class VisitMonitor:
         self._cycles: deque[float] = deque(maxlen=RECENT_CYCLES)
         self._users: dict[str, _User] = {}
         self._others = others
+        self._pauses = _Pauses()
         self._shares: dict[tuple[int, float], tuple[float, OthersShare | None]] = {}
         """by users and start of a visit: when it was last asked, and the answer"""
 
@@ -71,6 +93,9 @@ class VisitMonitor:
         known = self._users.get(row.user)
         user = known or self._users.setdefault(row.user, _User(sent=deque(maxlen=self._min_replies)))
         before, user.last_sent = user.last_sent, sent
+        if known is not None and row.scenario != WARM_UP:
+            self._pauses.add(max(0.0, row.due - user.last_ended), row.end - row.due)
+        user.last_ended = row.end
         if Outcome(row.outcome) in CLIENT_SIDE:
             return
         user.last_end = max(user.last_end, row.end)
@@ -91,6 +116,11 @@ class VisitMonitor:
     def users_replied(self, since: float) -> int:
         """Users with a reply that ended since then."""
         return sum(user.last_end >= since for user in self._users.values())
+
+    @property
+    def pause(self) -> float | None:
+        """Mean seconds between a reply and the same user's next request so far; None of users who ask again at once."""
+        return self._pauses.mean
 
     def begin_visit(self, now: float, users: int) -> None:
         """From now on, replies count for a level of so many users."""

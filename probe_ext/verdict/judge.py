@@ -31,7 +31,8 @@ from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_ch
 from probe_ext.verdict.results.gpu_use import gpu_use
 from probe_ext.verdict.results.kind_results import kind_results, name_results
 from probe_ext.verdict.results.slo_metrics import goodput
-from probe_ext.verdict.results.team_size import Given, at_capacity, cost, team
+from probe_ext.verdict.results.team_size import AtCapacity, Given, at_capacity, cost, team
+from probe_ext.verdict.results.think_time import think_time
 from probe_ext.verdict.server.find_pauses import find_pauses, threshold
 from probe_ext.verdict.server.generation import with_generation
 from probe_ext.verdict.server.others import others_by_level
@@ -45,6 +46,7 @@ from probe_ext.verdict.values.kind_result import KindResult
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.values.ruling_types import Diagnosis
+from probe_ext.verdict.values.sizing_types import ThinkTime
 from probe_ext.verdict.wording.early_end import ALL_WITH_OTHERS, why_nothing
 from probe_ext.verdict.wording.headline import Context, answer
 from probe_ext.verdict.wording.kind_phrases import by_kind
@@ -102,20 +104,22 @@ def judge(
     evidence = _without_foreign_deadlines(replace(evidence, replies=with_generation(evidence)), profiles)
     run = _estimate(evidence, profiles, reasoning)
     assignment, metrics, overall, view = run.assignment, run.metrics, run.overall, run.view
-    levels = level_results(evidence, JudgedRun(assignment, view.replies.graded, view.estimates), metrics)
-    arms = arms_of(evidence.replies, view.replies.graded.experience.waited, assignment.level_of)
+    graded = view.replies.graded
+    levels = level_results(evidence, JudgedRun(assignment, graded, view.estimates), metrics)
+    arms = arms_of(evidence.replies, graded.experience.waited, assignment.level_of)
     cold = cold_user(arms, metrics, profile)
-    checked = run_checks(evidence, levels, metrics, overall, run.left_out, view.replies.graded)
+    checked = run_checks(evidence, levels, metrics, overall, run.left_out, graded)
     findings = (*checked, *cold_user_checks(arms, cold))
     facts = facts_of(evidence, levels, metrics, findings, profile.users.served_share)
     diagnosis = diagnose(facts)
     verdict = _verdict(overall.served_users, any(finding.makes_invalid for finding in findings))
     proven = overall.bracket[0] if verdict == "valid" else None
     undisturbed = tuple(level for level in levels if level.judged)
+    paused = think_time(evidence.replies, assignment)
     at = at_capacity(evidence, profiles.asked_at(evidence.replies), undisturbed, proven)
-    team_size = team(at, given.think_time)
     more = None if verdict == "invalid" else next_measurement(evidence.manifest, overall, criteria_of(profile))
-    in_words = answer(overall, _context(evidence, view.estimates, levels, findings, diagnosis, more, run.kinds))
+    context = _context(evidence, view.estimates, levels, findings, diagnosis, more, run.kinds)
+    in_words = answer(overall, replace(context, pause=paused.mean if paused else None))
     return Judgement(
         verdict=verdict,
         sentence=in_words.sentence,
@@ -128,9 +132,8 @@ def judge(
         cold_user=cold,
         pauses=_pauses(evidence, profile, assignment, metrics),
         goodput=goodput(undisturbed),
-        team=team_size,
-        cost=cost(at, team_size, given.price_per_hour),
-        gpu=gpu_use(evidence, levels, proven),
+        **_sizing(at, paused, given),
+        gpu=gpu_use(evidence, levels, proven, paused),
         next_step=next_step(more, overall),
         next_command=next_command(evidence.manifest, overall, more, invalid=verdict == "invalid"),
         reasoning=ByReasoning(reasoning or profile.reasoning, run.views["shown"].mode, run.views["hidden"].mode),
@@ -138,9 +141,18 @@ def judge(
         findings=findings,
         diagnosis=diagnosis,
         kv_headroom=facts.headroom,
-        replies=len(assignment.level_of),
-        replies_outside=int((assignment.level_of < 0).sum()),
+        **_counts(assignment),
     )
+
+
+def _sizing(at: AtCapacity | None, paused: ThinkTime | None, given: Given) -> dict[str, Any]:
+    """Return what the capacity is worth in people and money. Of users who pause, it is a team already."""
+    of = team(at, given.think_time) if paused is None else None
+    return {"think_time": paused, "team": of, "cost": cost(at, of, given.price_per_hour, paused)}
+
+
+def _counts(assignment: LevelAssignment) -> dict[str, Any]:
+    return {"replies": len(assignment.level_of), "replies_outside": int((assignment.level_of < 0).sum())}
 
 
 _OF_ESTIMATE = (

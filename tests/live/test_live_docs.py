@@ -80,4 +80,4 @@ def test_documents_the_limits() -> None:
     assert f"newest\n{reply_store.MAX_REPLIES:,} replies" in PAGE
     assert f"at most {reply_store.MAX_REPLIES:,} of them" in PAGE
     assert f"newest {live_levels.MAX_LEVELS}\nlevels" in PAGE
-    assert reply_store._ROW.itemsize == 38
+    assert reply_store._ROW.itemsize == 40

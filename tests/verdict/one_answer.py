@@ -7,7 +7,7 @@ import jsonschema
 
 from probe_ext.report.outputs.capacity_schema import capacity_schema
 from probe_ext.report.outputs.gate import gate
-from probe_ext.verdict.phrasing.plurals import people, things
+from probe_ext.verdict.phrasing.plurals import people, things, who_pause
 from probe_ext.verdict.values.judgement import Judgement
 
 SCHEMA = jsonschema.Draft202012Validator(capacity_schema())
@@ -78,7 +78,9 @@ def _check_sentence(verdict: Judgement) -> None:
     held, failed = verdict.bracket
     assert sentence.startswith("Invalid measurement: ") == (verdict.verdict == "invalid")
     if served:
-        assert re.search(rf"\b{people(served)} can use this at once", sentence)
+        paused = verdict.think_time
+        how = " can use this at once" if paused is None else f"{who_pause(served, paused.mean)} can use this"
+        assert f"{people(served)}{how}" in sentence
     else:
         assert "can use this" not in sentence
     spans = re.findall(r"95 %: (\d+) to (\d+)", sentence)

@@ -135,7 +135,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
         axis=time_axis.time_axis(levels, evidence, profile, no_server),
         silence=pauses.silence(capacity, evidence, profile),
         limits=limits(capacity),
-        team=shared_sentences.team(capacity, given),
+        team=[*shared_sentences.measured_team(capacity), *shared_sentences.team(capacity, given)],
         team_facts=team_facts(capacity),
         gpu=gpu_section(capacity),
         results=results_table(levels),
@@ -149,7 +149,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
         damage=evidence.damage,
         counts=provenance.counts(evidence),
         blocks=[*provenance.blocks(evidence), *map(provenance.profile_block, profiles), provenance.FILES],
-        glossary=terms(profile),
+        glossary=terms(profile, capacity["think_time"]),
     )
 
 
@@ -169,10 +169,19 @@ def _answer(capacity: Capacity) -> Answer:
     if told.invalid:
         return Answer(f"Invalid measurement: {told.invalid}.", "", "", f"Reported result: {told.reported}", "")
     number = told.number if capacity["served_users"] else ""
-    meaning = f"concurrent users that meet {_slo(capacity)}" if number else ""
+    meaning = f"concurrent users that meet {_slo(capacity)}{_pausing(capacity)}" if number else ""
     if not number:
         return Answer(" ".join(filter(None, (told.opening, told.number, told.after))) + ".", "", "", told.rest, "")
     return Answer(f"{told.opening} ".lstrip(), number, f" {told.after}.", told.rest, meaning)
+
+
+def _pausing(capacity: Capacity) -> str:
+    """Say what the number counts where users do not ask again at once."""
+    paused = capacity["think_time"]
+    if paused is None:
+        return ""
+    share = formats.percent(paused["waiting_share"])
+    return f", each pausing {formats.seconds(paused['mean'])} on average; about {share} of them have a reply in flight"
 
 
 def _slo(capacity: Capacity) -> str:

@@ -1,6 +1,8 @@
 """Definitions of all figures on the page, linked from wherever a figure appears."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.phrasing import formats
@@ -16,7 +18,7 @@ class Term:
 
 
 _USERS = """
-users | users | Simulated people who use the server at the same time: each asks, reads the reply, and asks again.
+users | users | Simulated people who use the server at the same time: each asks, reads the reply, {and_then}.
 level | level | A stretch of the run with a constant number of users, without its settling time. A reply belongs to \
 the level in which it was sent.
 served | served | A reply that met every bound of the profile. A person is served if at least {served_share} of their \
@@ -114,9 +116,11 @@ over the output tokens of all users in it, times 1,000.
 """
 
 
-def terms(profile: SloProfile) -> dict[str, Term]:
-    """Return all definitions, with the profile's own figures in them."""
+def terms(profile: SloProfile, think_time: Mapping[str, Any] | None = None) -> dict[str, Term]:
+    """Return all definitions, with the profile's own figures and the pauses of the run's users in them."""
+    pauses = think_time and f"pauses {formats.seconds(think_time['mean'])} on average, and asks again"
     shares = {
+        "and_then": pauses or "and asks again",
         "served_share": formats.percent(profile.users.served_share),
         "broken_share": formats.percent(profile.users.broken_share),
         "level_share": formats.percent(profile.level.served_share),

@@ -10,6 +10,9 @@ from probe_ext.verdict.results.team_size import Given
 
 STATE_WORDS = {"held": "holds", "failed": "fails", "unproven": "unproven"}
 STATE_SIGNS = {"held": "✓", "failed": "✗", "unproven": "?"}
+MEASURED_TEAM = (
+    "No team size is computed: the users of this run paused themselves, so the answer is the size of a team already."
+)
 GRADES = ("served", "strained", "broken")
 """Grades of a reply, as in the keys `replies_…` of a level."""
 
@@ -42,7 +45,8 @@ def when(text: str) -> str:
 
 def extra_sentences(capacity: Mapping[str, Any], given: Given = NOTHING_GIVEN) -> list[str]:
     """Return the sentences that follow the answer: cold users, pauses, limits, team and cost, energy."""
-    found = [cold_user(capacity["cold_user"]), pauses(capacity["pauses"]), limits(capacity), *team(capacity, given)]
+    found = [cold_user(capacity["cold_user"]), pauses(capacity["pauses"]), limits(capacity)]
+    found += [*measured_team(capacity), *team(capacity, given)]
     found.append(capacity["gpu"]["sentence"] if capacity["gpu"] else "")
     return [sentence for sentence in found if sentence]
 
@@ -52,10 +56,19 @@ def pauses(found: Mapping[str, Any]) -> str:
     return str(found["sentence"]) if found["count"] else ""
 
 
+def measured_team(capacity: Mapping[str, Any]) -> list[str]:
+    """Return the sentence on users who paused between a reply and their next request; none of those who did not."""
+    return [str(capacity["think_time"]["sentence"])] if capacity["think_time"] else []
+
+
 def team(capacity: Mapping[str, Any], given: Given) -> list[str]:
     """Return the sentences on team size and cost; of what was asked for and is not proven, that it is not."""
     asked = {"team": ("team size", given.think_time), "cost": ("cost", given.price_per_hour)}
     known = [str(capacity[key]["sentence"]) for key in asked if capacity[key] is not None]
+    measured = capacity["think_time"] is not None
+    if measured and given.think_time is not None:
+        known.insert(0, MEASURED_TEAM)
+        asked.pop("team")
     open_ones = [name for key, (name, value) in asked.items() if value is not None and capacity[key] is None]
     if not open_ones:
         return known

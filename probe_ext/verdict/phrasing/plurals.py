@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from probe_ext.verdict.phrasing.formats import seconds
+
 CAUSES = {
     "first_word": "the wait for the first word",
     "typing": "typing speed",
@@ -30,9 +32,11 @@ def people(n: int) -> str:
     return f"{n} person" if n == 1 else f"{n:,} people"
 
 
-def feel(n: int) -> str:
-    """Return `1 person feels served`, `8 people at once feel served`."""
-    return "1 person feels served" if n == 1 else f"{n:,} people at once feel served"
+def who_pause(n: int, pause: float | None) -> str:
+    """Return ` who pause 30 s on average`, of several people; empty where they ask again at once."""
+    if pause is None:
+        return ""
+    return f" who {'pauses' if n == 1 else 'pause'} {seconds(pause)} on average"
 
 
 def things(n: int, singular: str, plural: str = "") -> str:

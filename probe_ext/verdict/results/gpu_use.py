@@ -17,7 +17,7 @@ from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.phrasing.formats import count, decimals
-from probe_ext.verdict.phrasing.plurals import people, things
+from probe_ext.verdict.phrasing.plurals import people, things, who_pause
 from probe_ext.verdict.server.gpu_series import (
     Energy,
     Gpu,
@@ -31,6 +31,7 @@ from probe_ext.verdict.server.gpu_series import (
 from probe_ext.verdict.server.server_series import Engine
 from probe_ext.verdict.values.gpu_types import GpuLevel, GpuUse
 from probe_ext.verdict.values.level_result import LevelResult
+from probe_ext.verdict.values.sizing_types import ThinkTime
 
 SECONDS_PER_HOUR = 3600.0
 
@@ -42,7 +43,9 @@ def _unread(manifest: Mapping[str, Any], gpus: Mapping[Engine, Gpu]) -> tuple[st
     return tuple(url for url in urls if url not in {read for read, _ in gpus})
 
 
-def gpu_use(evidence: Evidence, levels: Sequence[LevelResult], proven: int | None) -> GpuUse | None:
+def gpu_use(
+    evidence: Evidence, levels: Sequence[LevelResult], proven: int | None, paused: ThinkTime | None = None
+) -> GpuUse | None:
     """Return what the GPUs did; None where none was read. `proven`: the proven capacity, in users."""
     gpus = read_gpus(evidence.gpu)
     if not gpus:
@@ -67,7 +70,7 @@ def gpu_use(evidence: Evidence, levels: Sequence[LevelResult], proven: int | Non
         users=proven if at_capacity else None,
         joules_per_1000_tokens=per_tokens,
         joules_per_user_hour=per_user_hour,
-        sentence=_sentence(len(gpus), proven, per_tokens, per_user_hour, missing),
+        sentence=_sentence(len(gpus), proven, per_tokens, per_user_hour, missing, paused),
     )
 
 
@@ -124,7 +127,12 @@ def _at_capacity(visits: Sequence[tuple[LevelResult, Energy]], proven: int | Non
 
 
 def _sentence(
-    gpus: int, proven: int | None, per_tokens: float | None, per_user_hour: float | None, missing: str
+    gpus: int,
+    proven: int | None,
+    per_tokens: float | None,
+    per_user_hour: float | None,
+    missing: str,
+    paused: ThinkTime | None,
 ) -> str:
     them = things(gpus, "GPU")
     if per_user_hour is None or proven is None:
@@ -132,5 +140,6 @@ def _sentence(
         return f"The energy per served person is unknown for the {them}: {why}."
     watts = per_user_hour * proven / SECONDS_PER_HOUR
     hour = f"{decimals(per_user_hour / SECONDS_PER_HOUR)} Wh ({count(per_user_hour)} J)"
-    text = f"With {people(proven)} at once, {them} drew {count(watts)} W on average: {hour} for an hour of each person"
+    who = f"{people(proven)} at once" if paused is None else f"{people(proven)}{who_pause(proven, paused.mean)}"
+    text = f"With {who}, {them} drew {count(watts)} W on average: {hour} for an hour of each person"
     return text + (f", {decimals(per_tokens)} J per thousand output tokens." if per_tokens else ".")

@@ -18,9 +18,9 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.evidence.columns import Bools, Floats, numbers, texts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing.formats import seconds
-from probe_ext.verdict.phrasing.plurals import people
+from probe_ext.verdict.phrasing.plurals import people, who_pause
 from probe_ext.verdict.values.level_result import LevelResult
-from probe_ext.verdict.values.sizing_types import Cost, Team
+from probe_ext.verdict.values.sizing_types import Cost, Team, ThinkTime
 
 CALM_SHARES = (0.99, 0.95)
 """Of the time, with no more replies in flight than at the proven capacity."""
@@ -122,13 +122,16 @@ def at_most(k: int, n: int, share: float) -> float:
     return float(np.exp(ways + i * math.log(share) + (n - i) * math.log1p(-share)).sum())
 
 
-def cost(at: AtCapacity | None, of: Team | None, price_per_hour: float | None) -> Cost | None:
+def cost(
+    at: AtCapacity | None, of: Team | None, price_per_hour: float | None, paused: ThinkTime | None = None
+) -> Cost | None:
     """Return what an hour's price comes to; None without a price or a proven capacity."""
     if at is None or price_per_hour is None:
         return None
     speed = at.tokens_per_s or None
     per_million = price_per_hour / (3600 * speed) * 1e6 if speed else None
-    said = [f"{money(price_per_hour / at.users)} for each person served at once"]
+    who = "person served at once" if paused is None else f"person{who_pause(1, paused.mean)}"
+    said = [f"{money(price_per_hour / at.users)} for each {who}"]
     if of is not None and of.people_low:
         said.append(f"{money(price_per_hour / of.people_low)} for each member of the team")
     if per_million is not None:

@@ -18,7 +18,7 @@ from probe_ext.verdict.values.kind_result import KindResult
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.values.ruling_types import Diagnosis, KvHeadroom
-from probe_ext.verdict.values.sizing_types import Cost, Goodput, Team
+from probe_ext.verdict.values.sizing_types import Cost, Goodput, Team, ThinkTime
 
 SCHEMA = 2
 DECIMALS = 6
@@ -84,8 +84,10 @@ class Judgement:
     pauses: Pauses
     goodput: Goodput | None
     """null where no level attains the goal"""
+    think_time: ThinkTime | None
+    """null where users ask again as soon as a reply has ended"""
     team: Team | None
-    """null without a think time, or where nothing is proven"""
+    """null without a think time, where nothing is proven, or where the run's own users paused"""
     cost: Cost | None
     """null without a price, or where nothing is proven"""
     gpu: GpuUse | None

@@ -37,6 +37,21 @@ class Team:
 
 
 @dataclass(frozen=True)
+class ThinkTime:
+    """How the users of the run paused between a reply and their next request."""
+
+    mean: Amount
+    """seconds, over all levels"""
+    pauses: Count
+    """that ended in a level"""
+    reply_seconds: Amount
+    """mean seconds from request to the end of a reply"""
+    waiting_share: Fraction
+    """share of a user's time spent on replies"""
+    sentence: Text
+
+
+@dataclass(frozen=True)
 class Cost:
     """What the server costs at its capacity, in the currency of the given price."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from probe_ext.verdict.phrasing.plurals import people
+from probe_ext.verdict.phrasing.plurals import people, who_pause
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.json_types import Interval
 
@@ -26,13 +26,17 @@ class Phrase:
         return f"(95 %: {self.interval})" if self.interval else ""
 
 
-def proven_phrase(estimate: CapacityEstimate) -> Phrase | None:
-    """Return `About 44 people can use this at once (95 %: 43 to 46)` and the like; None where nothing is proven."""
+def proven_phrase(estimate: CapacityEstimate, pause: float | None = None) -> Phrase | None:
+    """Return `About 44 people can use this at once (95 %: 43 to 46)` and the like; None where nothing is proven.
+
+    `pause`: mean seconds between a reply and the next request of users who do not ask again at once.
+    """
     (held, failed), interval = estimate.bracket, estimate.interval
     if held is None:
         return Phrase("Not even", "1", "person is served") if failed == 1 else None
     served = estimate.served_users or held
-    number, after = f"{served:,}", f"{'person' if served == 1 else 'people'} can use this at once"
+    who = f"{'person' if served == 1 else 'people'}{who_pause(served, pause)}"
+    number, after = f"{served:,}", f"{who} can use this{' at once' if pause is None else ''}"
     if estimate.placed_by_curve and interval is not None and interval[0] != interval[1]:
         return Phrase("About", number, after, interval_text(interval))
     if failed is None:
@@ -40,15 +44,19 @@ def proven_phrase(estimate: CapacityEstimate) -> Phrase | None:
     return Phrase("" if failed == served + 1 else "At least", number, f"{after}; {too_many(failed)}")
 
 
-def suggested_phrase(estimate: CapacityEstimate) -> Phrase:
+def suggested_phrase(estimate: CapacityEstimate, pause: float | None = None) -> Phrase:
     """Return what the data suggest where no level is proven to hold: `Probably about 12 people (8 to 16)`."""
     guess = estimate.suggestion
+
+    def those(n: int) -> str:
+        return f"{people(n)}{who_pause(n, pause)}"
+
     if guess is None or not guess.users:
         lowest = estimate.levels[0].users
-        return Phrase(f"Probably fewer than {people(lowest)}" if lowest > 1 else "Probably not even 1 person")
+        return Phrase(f"Probably fewer than {those(lowest)}" if lowest > 1 else "Probably not even 1 person")
     if guess.high is None:
-        return Phrase(f"Probably at least {people(guess.users)}")
-    return Phrase(f"Probably about {people(guess.users)} ({interval_text((guess.low, guess.high))})")
+        return Phrase(f"Probably at least {those(guess.users)}")
+    return Phrase(f"Probably about {those(guess.users)} ({interval_text((guess.low, guess.high))})")
 
 
 def interval_text(interval: Interval) -> str:
@@ -59,6 +67,7 @@ def interval_text(interval: Interval) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def too_many(failed: int, *, first: bool = False) -> str:
+def too_many(failed: int, *, first: bool = False, pause: float | None = None) -> str:
     """Return `16 are too many`, `16 people at once are too many`."""
-    return f"{people(failed)} at once are too many" if first else f"{failed:,} are too many"
+    how = " at once" if pause is None else who_pause(failed, pause)
+    return f"{people(failed)}{how} are too many" if first else f"{failed:,} are too many"

@@ -53,6 +53,8 @@ class Context:
     by_kind: str = ""
     """what is proven of each kind of user, where that differs"""
     unmeasured_kinds: Sequence[str] = ()
+    pause: float | None = None
+    """mean seconds between a reply and the next request; None of users who ask again at once"""
 
 
 def answer(estimate: CapacityEstimate, context: Context) -> Answer:
@@ -99,7 +101,7 @@ def _clauses(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list
     if not estimate.levels:
         unanswered = any(finding.makes_invalid and finding.check in _NOT_THE_LOAD for finding in context.findings)
         return Phrase("nothing was measured" if unanswered else f"No answer: {context.why_no_level}"), []
-    proven = proven_phrase(estimate)
+    proven = proven_phrase(estimate, context.pause)
     if proven is None:
         return _nothing_held(estimate, context)
     if estimate.bracket[0] is None:
@@ -158,7 +160,7 @@ def _nothing_held(estimate: CapacityEstimate, context: Context) -> tuple[Phrase,
     failed = estimate.bracket[1]
     if failed is None:
         return _suggested(estimate, context), []
-    first, limit = Phrase(capitalised(too_many(failed, first=True))), _limit(estimate, context)
+    first, limit = Phrase(capitalised(too_many(failed, first=True, pause=context.pause))), _limit(estimate, context)
     if failed == estimate.levels[0].users:
         more = _would_tell(context.next_measurement)
         return first, [*limit, f"Fewer were not tried{more}.", *_groups(estimate, context.needed_share)]
@@ -175,7 +177,7 @@ def _suggested(estimate: CapacityEstimate, context: Context) -> Phrase:
         return Phrase(f"{_users(revisit)} {'is' if len(revisit) == 1 else 'are'} not proven{more}")
     guess = estimate.suggestion.users if estimate.suggestion else 0
     more = _would_tell(context.next_measurement, [guess] if guess else ())
-    return Phrase(f"{suggested_phrase(estimate)}, not proven{more}")
+    return Phrase(f"{suggested_phrase(estimate, context.pause)}, not proven{more}")
 
 
 def _open(levels: Sequence[LevelEstimate]) -> str:

@@ -1,0 +1,71 @@
+"""Do the users of a run pause between a reply and their next request, and for how long?
+
+Where they do, the number of users is that of a team rather than of people who ask again at once, and every sentence
+says so. Whether they do is read from each user's own rows: the time from the end of a reply to when the next request
+was due. The mean is the idle time of all users in the levels over the requests that ended a pause there, which counts
+the pauses that the end of a level cut short as well.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from probe_ext.measure.table_rows import WARM_UP
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
+from probe_ext.verdict.evidence.evidence import Columns
+from probe_ext.verdict.levels.find_levels import Level
+from probe_ext.verdict.levels.level_assignment import LevelAssignment
+from probe_ext.verdict.phrasing.formats import percent, seconds
+from probe_ext.verdict.values.sizing_types import ThinkTime
+
+MIN_PAUSE_S, MIN_PAUSE_SHARE = 0.5, 0.10
+"""Shorter pauses, and a smaller part of a user's time, are hardly noticed: "at once" is right then."""
+MIN_PAUSES = 5
+
+
+def matters(pause: float, reply: float) -> bool:
+    """Tell whether people who pause so long on average after a reply of so many seconds are idle to a relevant part."""
+    return pause >= MIN_PAUSE_S and pause >= MIN_PAUSE_SHARE * (pause + reply)
+
+
+def think_time(replies: Columns, assignment: LevelAssignment) -> ThinkTime | None:
+    """Return the mean pause of the users in the levels; None where they ask again at once, or too few did at all."""
+    due, end = numbers(replies, "due"), numbers(replies, "end")
+    judged = np.array([name != WARM_UP for name in texts(replies, "scenario")], dtype=np.bool_)
+    pauses = _own_pauses(due, end, assignment, judged)
+    took = (end - due)[judged & (assignment.level_of >= 0)]
+    took = took[~np.isnan(took)]
+    if len(pauses) < MIN_PAUSES or not len(took) or not matters(float(pauses.mean()), float(took.mean())):
+        return None
+    mean, reply = _mean_pause(due[judged], end[judged], assignment.levels, len(pauses)), float(took.mean())
+    share = reply / (reply + mean)
+    return ThinkTime(
+        mean=mean, pauses=len(pauses), reply_seconds=reply, waiting_share=share, sentence=_say(mean, share)
+    )
+
+
+def _own_pauses(due: Floats, end: Floats, assignment: LevelAssignment, judged: Bools) -> Floats:
+    """Return each user's times from a reply's end to the next request, for requests within a level."""
+    user: Ints = assignment.user_of[judged]
+    order = np.lexsort((due[judged], user))
+    same = user[order][1:] == user[order][:-1]
+    inside = assignment.level_of[judged][order][1:] >= 0
+    gaps = due[judged][order][1:] - end[judged][order][:-1]
+    return np.asarray(np.clip(gaps[same & inside & ~np.isnan(gaps)], 0.0, None))
+
+
+def _mean_pause(due: Floats, end: Floats, levels: Sequence[Level], pauses: int) -> float:
+    """Return the users' idle seconds in the levels for each pause that ended there."""
+    idle = 0.0
+    for level in levels:
+        overlap = np.minimum(end, level.t_end) - np.maximum(due, level.t_start)
+        idle += level.users * level.seconds - float(np.nansum(np.clip(overlap, 0.0, None)))
+    return max(0.0, idle / pauses)
+
+
+def _say(mean: float, waiting_share: float) -> str:
+    return (
+        f"The users of this run paused {seconds(mean)} on average between a reply and the next request, so about "
+        f"{percent(waiting_share)} of them had a reply in flight at any time. The number of people is that of a team, "
+        "measured, not of replies at once."
+    )
