@@ -9,7 +9,16 @@ from worlds import CHAT, evidence, manifest, reply, staircase, worker
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.sim.profile import load_profile
 from probe_ext.verdict.judge import judge
-from probe_ext.verdict.results.team_size import CALM_SHARES, Given, at_most, cost, largest_team, money, team
+from probe_ext.verdict.results.team_size import (
+    CALM_SHARES,
+    Given,
+    at_capacity,
+    at_most,
+    cost,
+    largest_team,
+    money,
+    team,
+)
 from probe_ext.verdict.values.judgement import Judgement
 from scripts.study.people import People
 from scripts.study.truth import chat, measure_shares
@@ -46,11 +55,16 @@ def test_a_team_that_waits_a_tenth_of_the_time_is_less_than_ten_times_as_large()
 
 
 def test_users_who_rest_during_the_run_count_by_replies_in_flight() -> None:
-    """The same four with rests as long as replies: two in flight. A team that rests the same is hardly larger."""
-    found = judged(busy(USERS, 2.0, 2.0, 150), Given(think_time=2.0), seconds=150).team
-    assert found is not None
-    assert found.in_flight == pytest.approx(2.0, rel=0.05)
-    assert 2 <= found.people_low <= found.people_high <= 4
+    """The same four with rests as long as replies: two in flight. They are a team already, so none is computed."""
+    rows, seconds = busy(USERS, 2.0, 2.0, 150), 150
+    verdict = judged(rows, Given(think_time=2.0), seconds=seconds)
+    asked = np.array([row.due for row in rows])
+    at = at_capacity(evidence(rows, staircase((USERS, seconds))), asked, verdict.levels, verdict.bracket[0])
+    assert at is not None
+    assert at.in_flight == pytest.approx(2.0, rel=0.05)
+    assert verdict.team is None
+    assert verdict.think_time is not None
+    assert verdict.think_time.mean == pytest.approx(2.0, rel=0.05)
 
 
 def test_without_a_rest_the_team_is_the_capacity() -> None:
