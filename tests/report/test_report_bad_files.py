@@ -61,6 +61,18 @@ def test_an_unusable_manifest_is_one_line(
     assert not said.out
 
 
+@pytest.mark.parametrize("typing", [{"a": "x\x1b[31m"}, "fast", {"served": "\n", "strained": 1}])
+def test_an_invalid_profile_in_a_run_is_one_line(run: Path, typing: object, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads((run / "run.json").read_text())
+    content["profile"] = {"name": "mine", "typing": typing}
+    (run / "run.json").write_text(json.dumps(content))
+    assert main(["report", str(run)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "run.json: profile.typing" in said
+    assert main(["report", str(run), "--slo", "chat"]) in {0, 3}
+
+
 @pytest.mark.parametrize("value", ["Infinity", "-Infinity", "NaN", "1e999"])
 def test_numbers_that_are_not_finite_count_as_missing(run: Path, value: str) -> None:
     content = json.loads((run / "run.json").read_text())
