@@ -60,6 +60,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code (0, 1, 2, 3 or 130, see README)."""
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a run starts its report with Ctrl-C held back
         return _run_command(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:
         print("probe: interrupted", file=sys.stderr)  # noqa: T201 - command output

@@ -1,6 +1,10 @@
 """Ctrl-C before a command handles signals: one line and its exit code, no traceback."""
 
-from typing import NoReturn
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any, NoReturn
 
 import gevent
 import pytest
@@ -8,6 +12,7 @@ import pytest
 from probe_ext import cli
 from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.interrupts import silence_interrupts
+from probe_ext.swarm.terminal import report_process
 
 
 def test_interrupted_command_prints_one_line(
@@ -48,3 +53,19 @@ def test_misspelt_names_are_suggested(arguments: list[str], closest: str, capsys
     except SystemExit as left:
         code = int(left.code or 0)
     assert (code, f"(did you mean {closest}?)" in capsys.readouterr().err) == (ExitCode.USAGE, True)
+
+
+def test_ctrl_c_while_python_starts_a_report_prints_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The signal is sent before the child has run a line of Python."""
+    popen = subprocess.Popen
+
+    def interrupted(command: list[str], **how: Any) -> Any:
+        with (tmp_path / "said").open("w") as said:
+            process = popen(command, stdout=said, stderr=said, cwd=Path(__file__).parents[1], **how)
+        os.kill(process.pid, signal.SIGINT)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    assert report_process.make_report(tmp_path) == ExitCode.INTERRUPTED
+    assert (tmp_path / "said").read_text() == "probe: interrupted\n"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

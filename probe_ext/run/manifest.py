@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from probe_ext.run.regular_files import check_regular, create_new
 
 SCHEMA = 2
 MAX_BYTES = 64 * 1024 * 1024
+_MAX_DIGITS = 18  # of an integer: what every consumer of the files can hold
 _RENAMED_IN_SCHEMA_2 = {"ruler": "calibration"}
 
 Manifest = dict[str, Any]
@@ -53,7 +55,7 @@ def read(directory: Path) -> Manifest:
     path = directory / MANIFEST
     try:
         check_regular(path, MAX_BYTES)
-        manifest = all_printable(json.loads(path.read_text(encoding="utf-8")))
+        manifest = parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ManifestError(f"{directory}: no run here ({MANIFEST} is missing)") from error
     except RecursionError as error:
@@ -65,6 +67,25 @@ def read(directory: Path) -> Manifest:
     if schema not in range(1, SCHEMA + 1):
         raise ManifestError(f"{path}: schema: {schema!r} is not supported (this version reads 1 to {SCHEMA})")
     return _upgraded(manifest)
+
+
+def parsed(text: str) -> Any:
+    """Return the content of a JSON file from elsewhere: text printable, numbers of usual size, None for infinite ones.
+
+    ValueError or RecursionError if it cannot be parsed.
+    """
+    return all_printable(json.loads(text, parse_int=_bounded, parse_float=_finite, parse_constant=lambda _: None))
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _bounded(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"a number of more than {_MAX_DIGITS} digits")
+    return int(text)
 
 
 def _upgraded(manifest: Manifest) -> Manifest:

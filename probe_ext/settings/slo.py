@@ -140,8 +140,14 @@ def load_profile(name_or_path: str, folder: Path, label: str | None = None) -> S
 
 
 def profile_of_run(recorded: Mapping[str, Any]) -> SloProfile:
-    """Return the profile that a run recorded; obsolete keys of older versions are ignored. ValueError if invalid."""
-    return SloProfile.model_validate(_without_obsolete(recorded))
+    """Return the profile that a run recorded; obsolete keys of older versions are ignored.
+
+    ValueError, of one line, if it is invalid.
+    """
+    try:
+        return SloProfile.model_validate(_without_obsolete(recorded))
+    except ValidationError as error:
+        raise ValueError(first_error(error, _known_keys)) from error
 
 
 def _without_obsolete(recorded: Mapping[str, Any]) -> dict[str, Any]:

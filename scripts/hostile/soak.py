@@ -142,16 +142,13 @@ def _watch(args: argparse.Namespace, named: dict[str, subprocess.Popen[bytes]], 
 
 
 def _disturb(out: Path, port: str, course: Course) -> None:
-    """Say everything in the name of a stranger; once, of a worker too.
-
-    What a second connection in one name sends stays in ZeroMQ's memory until the master ends (docs/security.md).
-    """
+    """Say everything, as a stranger and on a second connection in a worker's name."""
     try:
         manifest = json.loads((out / "run.json").read_text())
         run, worker = manifest["run_id"], manifest["workers"][0]["id"]
     except (OSError, ValueError, LookupError):
         return
-    for name in ("stranger",) if course.heard else ("stranger", worker):
+    for name in ("stranger", worker):
         with stranger(port, name) as peer:
             say_everything(peer, run, worker)
     course.heard += 1

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -94,3 +95,22 @@ def say_everything(peer: Stranger, run: str, worker: str) -> None:
     peer.send(msgpack.dumps(("stats", {"__datetime__": True, "as_str": "never"}, worker)))
     peer.send(b"\x00probe1a" + bytes(64))
     peer.send(b"\x00probe1s" + bytes(64))
+
+
+def raw_peer(port: str, name: str) -> socket.socket:
+    """A connection after the handshake, on which each byte is its owner's choice."""
+    sock = socket.create_connection(("127.0.0.1", int(port)), 20)
+    identity = len(name).to_bytes(4, "big") + name.encode()
+    ready = b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity" + identity
+    sock.sendall(b"\xff" + bytes(8) + b"\x7f\x03\0" + b"NULL".ljust(20, b"\0") + bytes(32))
+    sock.sendall(bytes((4, len(ready))) + ready)
+    return sock
+
+
+def pour(sock: socket.socket, megabytes: int, *, whole: bool) -> None:
+    """Send messages of a megabyte, or so many parts of one that does not end, for as long as anybody takes them."""
+    part = bytes((2 if whole else 3,)) + (10**6).to_bytes(8, "big") + bytes(10**6)
+    sock.settimeout(3)
+    with contextlib.suppress(OSError):
+        for _ in range(megabytes):
+            sock.sendall(part)

@@ -16,7 +16,7 @@ import pytest
 
 from probe_ext import __version__
 from probe_ext.swarm.link import messages
-from tests.attacks.stranger import Stranger, say_everything, stranger
+from tests.attacks.stranger import Stranger, pour, raw_peer, say_everything, stranger
 from tests.attacks.wrong_messages import refused, wrong
 from tests.e2e.conftest import BIN, wait_for
 from tests.e2e.test_endings import check_accounts
@@ -274,6 +274,36 @@ def test_a_flood_of_names_costs_no_user_and_little_memory(tmp_path: Path) -> Non
     assert max(int(row["users"]) for row in done.rows("users.csv")) == 4
     assert grown < 100
     assert len(done.said) < 20_000
+
+
+@pytest.mark.parametrize("token", ["", TOKEN])
+def test_no_connection_makes_the_master_keep_what_it_sends(tmp_path: Path, token: str) -> None:
+    """Many connections in a worker's name, messages without an end, messages that are not read, half handshakes."""
+    secret = {"PROBE_SWARM_TOKEN": token} if token else {}
+    with sim() as server, swarm(server.url, tmp_path / "run", *LONGER, expect=1, env=secret) as it:
+        it.join(env={**os.environ, **secret})
+        it.wait_for_replies(4)
+        worker = it.manifest()["workers"][0]["id"]
+        before = _resident_mib(it.process.pid)
+        peers = []
+        for name in (worker, worker, "stranger_1", worker, "stranger_2", worker):
+            for whole in (True, False):
+                peers.append(raw_peer(it.port, name))
+                pour(peers[-1], 100, whole=whole)
+        for _ in range(500):
+            peers.append(socket.create_connection(("127.0.0.1", int(it.port)), 20))
+            peers[-1].sendall(b"\xff" + bytes(8) + b"\x7f")
+        grown = _resident_mib(it.process.pid) - before
+        it.wait_for_replies(4)
+        for peer in peers:
+            peer.close()
+        done = it.finish()
+        fired = server.served(done.directory)
+    check_accounts(done, nodes=1)
+    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
+    assert len(done.rows()) == fired
+    assert {row["outcome"] for row in done.rows()} == {"complete"}
+    assert grown < 60
 
 
 def _flood(port: int, names: int) -> None:

@@ -163,7 +163,7 @@ def test_ctrl_c_on_each_worker_in_turn(tmp_path: Path, tell: Tell) -> None:
     assert "the last worker left" in run.said
     assert all(w["left_at"] is not None and not w["away"] for w in run.manifest["workers"])
     said = findings(out)["workers"].why
-    assert "no other was there to go on. All gave their last word." in said
+    assert "no other was left. All sent their final report." in said
     tell("Ctrl-C on each worker in turn", fired=fired, counted=len(run.rows()), reported=said)
 
 
@@ -217,7 +217,7 @@ def test_worker_of_another_version(tmp_path: Path, tell: Tell) -> None:
         run = it.finish()
         fired = server.served(run.directory)
     assert refused.returncode == 2
-    assert "this worker is probe-ext 9.9.9, the master" in said
+    assert "this worker runs probe-ext 9.9.9, the master" in said
     assert "runs probe-ext 9.9.9, this master" in run.said
     assert "refused" in run.said
     rows = run.rows()

@@ -186,13 +186,35 @@ def test_the_api_key_goes_only_to_the_server_that_the_ui_was_started_for(
             "http://x:81",
             "x@evil",
             "http://[",
+            "http://x/behind/the/gateway",
         ):
             answer = swarm(ui, host=host)
             assert answer["success"] is False, host
+            settings = {"user_class_name": "Someone", "host": host}
+            assert ui.client.post("/user", headers=OURS, json=settings).status_code == 400
+            assert Someone.host is None
             assert "start the UI with another --host" in answer["message"]
     assert ui.taken == []
     ui.running = False
     assert swarm(ui, host="http://x/v1")["success"]
+
+
+def test_a_run_keeps_its_server(ui: Any) -> None:
+    ui.running = True
+    for host in ("http://y", "http://x#y", "http://x/v2"):
+        assert swarm(ui, host=host)["message"] == "host: cannot be changed during a run"
+    assert swarm(ui, host="http://x/")["success"]
+
+
+def test_with_a_secret_the_form_does_not_switch_verification_off(ui: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_form, "ui_extra_args_dict", lambda _: {"insecure": {"default_value": False}})
+    monkeypatch.setenv(API_KEY_VARIABLE, "sk-secret")
+    for value in ("on", "true", "True"):
+        assert swarm(ui, insecure=value)["message"].startswith("insecure: cannot be set here")
+    assert ui.taken == []
+    assert swarm(ui, insecure="false")["success"]
+    monkeypatch.delenv(API_KEY_VARIABLE)
+    assert swarm(ui, insecure="true")["success"]
 
 
 @pytest.mark.parametrize(("host", "login"), [("", False), ("0.0.0.0", False), ("", True), ("127.0.0.1", False)])

@@ -46,8 +46,9 @@ def folder(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     "damage",
     [put("run.json", DEEP), put("run.json", '{"schema": 2, "workers": ' + DEEP + "}"), put("run.json", "\x00" * 1000)]
+    + [put("run.json", f'{{"schema": 2, "workers": [{{"rows": 1{"0" * 400}}}]}}')]
     + [make("run.json") for make in (fifo, device, folder)],
-    ids=["nested", "nested inside", "zeros", "fifo", "device", "folder"],
+    ids=["nested", "nested inside", "zeros", "huge number", "fifo", "device", "folder"],
 )
 def test_an_unusable_manifest_is_one_line(
     run: Path, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
@@ -58,6 +59,28 @@ def test_an_unusable_manifest_is_one_line(
     assert said.err.count("\n") == 1
     assert str(run / "run.json") in said.err
     assert not said.out
+
+
+@pytest.mark.parametrize("typing", [{"a": "x\x1b[31m"}, "fast", {"served": "\n", "strained": 1}])
+def test_an_invalid_profile_in_a_run_is_one_line(run: Path, typing: object, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads((run / "run.json").read_text())
+    content["profile"] = {"name": "mine", "typing": typing}
+    (run / "run.json").write_text(json.dumps(content))
+    assert main(["report", str(run)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "run.json: profile.typing" in said
+    assert main(["report", str(run), "--slo", "chat"]) in {0, 3}
+
+
+@pytest.mark.parametrize("value", ["Infinity", "-Infinity", "NaN", "1e999"])
+def test_numbers_that_are_not_finite_count_as_missing(run: Path, value: str) -> None:
+    content = json.loads((run / "run.json").read_text())
+    content["workers"][0]["left_at"] = content["server"] = content["options"]["drain"] = "THERE"
+    content["server"] = [{"kind": "vllm", "max_model_len": "THERE"}]
+    (run / "run.json").write_text(json.dumps(content).replace('"THERE"', value))
+    assert manifest.read(run)["workers"][0]["left_at"] is None
+    assert main(["report", str(run)]) in {0, 3}
 
 
 TABLES = ("requests.csv", "gaps.csv", "users.csv", "server.csv", "sketches.jsonl", "locust_stats.csv")

@@ -107,11 +107,25 @@ def test_a_reconnected_worker_and_a_reset_master_prove_it_again() -> None:
     assert master.receive("w", worker.seal(b"heartbeat"))[0] == b"heartbeat"
 
 
-def test_strangers_cannot_fill_the_memory() -> None:
+def test_strangers_that_knock_cost_nothing_and_take_no_challenge_from_anybody() -> None:
     master = MasterSeals(TOKEN)
     for n in range(12_000):
-        master.receive(f"stranger {n}", HELLO)
-    assert len(master._nonces) == 10_000
+        _, challenge = master.receive(f"stranger {n}", HELLO)
+        assert challenge is not None
+    assert not master._proofs
+    assert not master._sessions
+    worker = WorkerSeals(TOKEN, "w")
+    assert shake(master, worker)[0] == [HELLO]
+
+
+def test_a_repeated_proof_opens_nothing_and_refuses_nobody() -> None:
+    master, worker = MasterSeals(TOKEN), WorkerSeals(TOKEN, "w")
+    _, wire = shake(master, worker)
+    (answer,) = (frame for frame in wire if kind_of(frame) is Kind.ANSWER)
+    sealed = [frame for frame in wire if kind_of(frame) is Kind.SEALED]
+    for frame in (answer, *sealed, answer):
+        assert master.receive("w", frame) == (None, None)
+    assert master.receive("w", worker.seal(b"heartbeat"))[0] == b"heartbeat"
 
 
 @pytest.mark.parametrize("token", ["short", "123456789012345"])

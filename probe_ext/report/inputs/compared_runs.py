@@ -72,7 +72,9 @@ def run_profile(content: manifest.Manifest, slo: str | None) -> SloProfile:
         try:
             return profile_of_run(own)
         except ValueError as error:
-            raise SettingsError(f"{directory.MANIFEST}: profile: not valid in this version: {error}") from error
+            raise SettingsError(
+                f"{directory.MANIFEST}: profile.{error}; judge the run by another with --slo"
+            ) from error
     return load_profile(slo or DEFAULT_PROFILE, folder("configs") / "slo")
 
 

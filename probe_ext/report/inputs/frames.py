@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from probe_ext.measure.safe_text import all_printable
 from probe_ext.measure.sketch import LatencySketch
 from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, Row, ServerRow, UserRow
 from probe_ext.report.inputs import csvs
@@ -62,7 +61,7 @@ def _prometheus(run: Path) -> dict[str, Any] | None:
         return None
     try:
         check_regular(run / directory.PROMETHEUS, manifest.MAX_BYTES)
-        about = all_printable(json.loads((run / directory.PROMETHEUS).read_text(encoding="utf-8")))
+        about = manifest.parsed((run / directory.PROMETHEUS).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return about if isinstance(about, dict) else {}

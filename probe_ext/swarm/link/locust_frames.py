@@ -1,13 +1,15 @@
-"""Send and receive frames on Locust's sockets so that no peer can stop a listener, whatever it sends.
+"""Send and receive Locust's messages so that no peer can stop a listener, whatever it sends.
 
 Locust's own listener ends with the first frame that msgpack cannot decode (a nested array, an odd timestamp), and with
 it the run. After a frame that it recognises as damaged, it handles the message before it once more. So `install`
-replaces the four methods that send and receive, on the class, before Locust makes a socket: frames are limited in size
-and decoded without raising, and with a token (PROBE_SWARM_TOKEN) they are sealed. What cannot be used becomes a message
-of type UNUSABLE, which the message filters drop.
+replaces the master's socket (`master_socket.py`) and what workers' sockets do, before Locust makes one: frames are
+limited in size and decoded without raising, and with a token (PROBE_SWARM_TOKEN) they are sealed. What cannot be used
+becomes a message of type UNUSABLE, which the message filters drop.
 """
 
+import errno
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -16,14 +18,13 @@ from locust.exception import RPCError, RPCSendError
 from locust.rpc import zmqrpc
 from locust.rpc.protocol import Message
 
+from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.secrets import SWARM_TOKEN_VARIABLE, swarm_token
+from probe_ext.swarm.link.master_socket import MAX_MESSAGE_BYTES, MasterSocket
 from probe_ext.swarm.link.seals import Kind, MasterSeals, WorkerSeals, frame_of, kind_of
 
 logger = logging.getLogger(__name__)
 
-MAX_FRAME_BYTES = 32 * 1024 * 1024  # a worker's batch stays below 10 MiB even with thousands of half-hour replies
-MAX_WAITING_FRAMES = 100  # per connection; ZeroMQ never frees those of a second connection in one name
-MAX_STRANGER_FRAME_BYTES = 16 * 1024  # a small frame may decode to 60 times its size
 UNUSABLE = "probe_unusable"
 
 is_member: Callable[[str], bool] = lambda worker: False  # noqa: E731 - replaced by the master's message filter
@@ -32,7 +33,7 @@ on_mismatch: Callable[[str], None] = logger.error
 
 
 def watch_members(predicate: Callable[[str], bool]) -> None:
-    """Set which workers may send large frames."""
+    """Set which workers may send large frames, and speak without pauses."""
     global is_member  # noqa: PLW0603 - Locust's sockets belong to the process, and so does this
     is_member = predicate
 
@@ -62,67 +63,78 @@ def _warn_once(text: str, worker: str) -> None:
 _warned: set[str] = set()
 
 
-class _Seals:
-    """Seals of a socket, made when it is first used: reset sockets prove the token again."""
-
-    @staticmethod
-    def of_master(server: Any) -> MasterSeals | None:
-        if not hasattr(server, "probe_seals"):
-            token = swarm_token()
-            server.probe_seals = MasterSeals(token) if token else None
-        seals: MasterSeals | None = server.probe_seals
-        return seals
-
-    @staticmethod
-    def of_worker(client: Any) -> WorkerSeals | None:
-        seals: WorkerSeals | None = client.probe_seals
-        return seals
+def _takes_part(worker: str) -> bool:
+    return is_member(worker)  # as it is by then: the filter is made after the socket
 
 
-def _send_to_client(server: Any, message: Any) -> None:
-    seals, frame = _Seals.of_master(server), message.serialize()
-    sealed = seals.seal(message.node_id, frame) if seals else frame
-    if sealed is not None:
-        _send(server.socket.send_multipart, [message.node_id.encode(), sealed])
+class Server:
+    """In place of Locust's server; a new one has new seals, so workers prove the token again."""
 
-
-def _receive_from_client(server: Any) -> tuple[str, Any]:
-    while True:
-        parts = _receive(server.socket.recv_multipart)
+    def __init__(self, host: str, port: int) -> None:
+        token = swarm_token()
+        self._seals = MasterSeals(token) if token else None
         try:
-            worker = parts[0].decode()
-        except UnicodeDecodeError:
-            continue  # no worker of ours: nothing to answer
-        if seals := _Seals.of_master(server):
-            frame, answer = seals.receive(worker, parts[-1])
-            if answer is not None:
-                if kind_of(answer) is Kind.REFUSAL:
-                    _warn_once("a worker (%.80r) was refused: its %s differs; more of these are not logged", worker)
-                with suppress(zmqrpc.zmqerr.ZMQError):
-                    server.socket.send_multipart([parts[0], answer])
-            if frame is None:
+            self._socket = MasterSocket(host, port, None if token else _takes_part)
+        except OSError as error:
+            why = error.strerror or str(error)
+            if error.errno != errno.EADDRINUSE:
+                logger.critical("the master cannot listen on %s:%s: %s", host, port, why)
+                sys.exit(ExitCode.USAGE)
+            raise RPCError(f"Socket bind failure: {why}") from error  # Locust tells this one by its text
+        self.port = self._socket.port
+
+    def send_to_client(self, message: Any) -> None:
+        """Send a message to a worker."""
+        frame = message.serialize()
+        sealed = self._seals.seal(message.node_id, frame) if self._seals else frame
+        if sealed is not None:
+            self._socket.send(message.node_id, sealed)
+
+    def recv_from_client(self) -> tuple[str, Any]:
+        """Wait for a message that may be handled; return the worker and the message."""
+        while True:
+            worker, frame = self._socket.receive()
+            if self._seals:
+                frame = self._unsealed(self._seals, worker, frame or b"")
+            elif frame is None:
+                return worker, Message(UNUSABLE, "is too large or has several parts", worker)
+            elif kind_of(frame) is not None:
+                _warn_once("a worker (%.80r) has a %s, this master has none; more of these are not logged", worker)
+                self._socket.send(worker, frame_of(Kind.REFUSAL))
                 continue
-        elif kind_of(parts[-1]) is not None:
-            _warn_once("a worker (%.80r) has a %s, this master has none; more of these are not logged", worker)
-            with suppress(zmqrpc.zmqerr.ZMQError):
-                server.socket.send_multipart([parts[0], frame_of(Kind.REFUSAL)])
-            continue
-        elif len(parts[-1]) > MAX_STRANGER_FRAME_BYTES and not is_member(worker):
-            return worker, Message(UNUSABLE, "is too large for a stranger", worker)
-        else:
-            frame = parts[-1]
-        return worker, decode(frame, worker)
+            if frame is not None:
+                return worker, decode(frame, worker)
+
+    def _unsealed(self, seals: MasterSeals, worker: str, frame: bytes) -> bytes | None:
+        """Return what a worker with the token says. A proof is checked and answered, too."""
+        plain, answer = seals.receive(worker, frame)
+        if plain is not None or (answer is not None and kind_of(answer) is Kind.PROOF):
+            self._socket.trust(worker)
+        if answer is not None:
+            if kind_of(answer) is Kind.REFUSAL:
+                _warn_once("a worker (%.80r) was refused: its %s differs; more of these are not logged", worker)
+            self._socket.send(worker, answer)
+        return plain
+
+    def close(self, linger: int | None = None) -> None:
+        """Close the port and all connections."""
+        self._socket.close()
+
+
+def _seals(client: Any) -> WorkerSeals | None:
+    seals: WorkerSeals | None = client.probe_seals
+    return seals
 
 
 def _client_send(client: Any, message: Any) -> None:
-    seals, frame = _Seals.of_worker(client), message.serialize()
+    seals, frame = _seals(client), message.serialize()
     _send(client.socket.send, seals.seal(frame) if seals else frame, zmqrpc.zmq.NOBLOCK)
 
 
 def _client_receive(client: Any) -> Any:
     while True:
         frame = _receive(client.socket.recv)
-        kind, seals = kind_of(frame), _Seals.of_worker(client)
+        kind, seals = kind_of(frame), _seals(client)
         if seals is None and kind is Kind.CHALLENGE:
             on_mismatch(f"the master requires a token; set {SWARM_TOKEN_VARIABLE} to the master's")
         elif seals is None:
@@ -155,35 +167,23 @@ def _receive(receive: Callable[[], Any]) -> Any:
         raise RPCError("ZMQ network broken") from error
 
 
-def _limited(make: Callable[..., None]) -> Callable[..., None]:
-    """Limit the size of what a socket accepts, and its number; ZeroMQ disconnects a peer that exceeds the first."""
+def _connected(make: Callable[..., None]) -> Callable[..., None]:
+    """Give a worker's socket its seals, and limit the size of what it accepts."""
 
-    def make_limited(sock: Any, *arguments: Any) -> None:
-        make(sock, *arguments)
-        sock.socket.setsockopt(zmqrpc.zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
-        sock.socket.setsockopt(zmqrpc.zmq.RCVHWM, MAX_WAITING_FRAMES)
-
-    return make_limited
-
-
-def _identified(make: Callable[..., None]) -> Callable[..., None]:
-    """Give a worker's socket its seals."""
-
-    def make_identified(client: Any, host: str, port: int, identity: str) -> None:
+    def make_connected(client: Any, host: str, port: int, identity: str) -> None:
         token = swarm_token()
         client.probe_seals = WorkerSeals(token, identity) if token else None
         make(client, host, port, identity)
+        client.socket.setsockopt(zmqrpc.zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
 
-    return make_identified
+    return make_connected
 
 
 def install() -> None:
-    """Replace what Locust's sockets do; once per process."""
-    if zmqrpc.Server.recv_from_client is _receive_from_client:
+    """Replace Locust's sockets; once per process."""
+    if zmqrpc.Server is Server:
         return
-    zmqrpc.BaseSocket.__init__ = _limited(zmqrpc.BaseSocket.__init__)
-    zmqrpc.Client.__init__ = _identified(zmqrpc.Client.__init__)
-    zmqrpc.Server.send_to_client = _send_to_client
-    zmqrpc.Server.recv_from_client = _receive_from_client
+    zmqrpc.Server = Server
+    zmqrpc.Client.__init__ = _connected(zmqrpc.Client.__init__)
     zmqrpc.Client.send = _client_send
     zmqrpc.Client.recv = _client_receive

@@ -3,7 +3,7 @@
 | frame | direction | content |
 |---|---|---|
 | knock | worker → master | nothing: the worker has something to say |
-| challenge | master → worker | a nonce, whenever the master gets a frame from a worker that it has no seals for |
+| challenge | master → worker | a nonce, in answer to any frame from a worker that the master has no seals for |
 | answer | worker → master | a nonce of the worker, and the proof that the worker has the token |
 | proof | master → worker | the proof that the master has it |
 | refusal | master → worker | nothing: the master has another token, or none |
@@ -22,7 +22,6 @@ from enum import Enum
 _MAGIC = b"\x00probe1"
 _NONCE_BYTES = _TAG_BYTES = 32
 _COUNTER_BYTES = 8
-_MAX_CHALLENGES = 10_000  # without an answer; whoever knocks after that is not answered
 _MAX_WAITING = 100  # frames of a worker that wait for the master's proof
 
 
@@ -89,10 +88,11 @@ class MasterSeals:
 
     def __init__(self, token: bytes) -> None:
         self._token = token
-        self._nonces: dict[str, bytes] = {}
-        """of challenges not answered yet"""
+        self._secret = secrets.token_bytes(_NONCE_BYTES)
         self._sessions: dict[str, list[Session]] = {}
         """newest first; the one before it is still in use until the worker has the new one's proof"""
+        self._proofs: dict[str, int] = {}
+        """how often each worker has proven the token: no proof is accepted twice"""
 
     def seal(self, worker: str, frame: bytes) -> bytes | None:
         """Return the sealed frame; None if this worker has not proven the token: nothing is sent to it."""
@@ -107,22 +107,20 @@ class MasterSeals:
         if kind is Kind.SEALED and sessions:
             opened = (session.unseal(frame) for session in sessions)
             return next((plain for plain in opened if plain is not None), None), None
-        return None, self._challenge(worker)
+        return None, frame_of(Kind.CHALLENGE, self._nonce(worker))
 
-    def _challenge(self, worker: str) -> bytes | None:
-        if worker not in self._nonces and len(self._nonces) >= _MAX_CHALLENGES:
-            return None
-        return frame_of(Kind.CHALLENGE, self._nonces.setdefault(worker, secrets.token_bytes(_NONCE_BYTES)))
+    def _nonce(self, worker: str) -> bytes:
+        """Return the nonce of a worker's next proof. It is not stored, so strangers cannot make it run out."""
+        proofs = self._proofs.get(worker, 0).to_bytes(_COUNTER_BYTES, "big")
+        return _code(self._secret, worker.encode(), proofs)
 
     def _on_answer(self, worker: str, content: bytes) -> bytes | None:
-        nonce = self._nonces.pop(worker, None)
-        if nonce is None:
-            return None
-        nonces = nonce + content[:_NONCE_BYTES]
+        nonces = self._nonce(worker) + content[:_NONCE_BYTES]
         if not hmac.compare_digest(content[_NONCE_BYTES:], _code(self._token, b"worker", worker.encode(), nonces)):
-            return frame_of(Kind.REFUSAL)
+            return None if worker in self._proofs else frame_of(Kind.REFUSAL)  # a proof repeated is no reason to refuse
         new = Session(self._token, worker, nonces, master=True)
         self._sessions[worker] = [new, *self._sessions.get(worker, [])[:1]]
+        self._proofs[worker] = self._proofs.get(worker, 0) + 1
         return frame_of(Kind.PROOF, _code(self._token, b"master", worker.encode(), nonces))
 
 

@@ -1,6 +1,7 @@
 """Make the report of a finished run in a child process, which never loads Locust."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -17,4 +18,14 @@ def make_report(directory: Path, header_env: Iterable[str] = ()) -> int:
     secrets |= {*variable_pairs(header_env).values()}
     environment = {name: value for name, value in os.environ.items() if name not in secrets}
     command = [sys.executable, "-m", "probe_ext", "report", str(directory)]
-    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603 - our own module
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited until `cli.main` can handle Ctrl-C
+    try:
+        process = subprocess.Popen(command, env=environment)  # noqa: S603 - our own module
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        return process.wait()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise

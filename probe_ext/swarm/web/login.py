@@ -5,7 +5,6 @@ locustfile has a working login; without it, a login set up by the locustfile is 
 """
 
 import hmac
-import ipaddress
 import math
 import os
 import secrets
@@ -18,6 +17,7 @@ from locust.env import Environment
 
 from probe_ext.measure import clock
 from probe_ext.settings.secrets import WEB_PASSWORD_VARIABLE
+from probe_ext.swarm.link.master_socket import network_of
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.web.live_page_routes import restrict_to_same_origin
 
@@ -54,7 +54,7 @@ class WebLogin:
 
     def _check(self) -> Any:
         session["auth_error"] = None
-        client, now = _client(request.remote_addr), clock.monotonic()
+        client, now = network_of(request.remote_addr), clock.monotonic()
         if (wait := self._attempts.wait(client, now)) > 0:
             return "too many login attempts from your address", 429, {"Retry-After": str(math.ceil(wait))}
         if hmac.compare_digest(request.form.get("password", "").encode(), self._password):
@@ -87,16 +87,6 @@ class Attempts:
     def forget(self, client: str) -> None:
         """Forget this client's wrong passwords."""
         self._failed.pop(client, None)
-
-
-def _client(address: str | None) -> str:
-    """Return what counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which one host may have."""
-    try:
-        ip = ipaddress.ip_address(address or "")
-    except ValueError:
-        return address or ""
-    ip = getattr(ip, "ipv4_mapped", None) or ip
-    return str(ip if ip.version == 4 else ipaddress.ip_network((ip, 64), strict=False))
 
 
 def add_login(environment: Environment) -> None:

@@ -5,6 +5,7 @@ Locust's Stop does nothing on a master without users, so a run that is still bei
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from locust.argument_parser import ui_extra_args_dict
 from locust.env import Environment
@@ -45,6 +46,7 @@ def handle_form(
     from flask import jsonify, request  # noqa: PLC0415 - only with a web UI
 
     started_host, parsed = environment.host, environment.parsed_options
+    verifies = not getattr(parsed, "insecure", False)  # later, Locust keeps what the form says there
     header_env = _as_form_value(getattr(parsed, "header_env", None))
     started_workload = _as_form_value(getattr(parsed, "workload", None))
 
@@ -54,7 +56,10 @@ def handle_form(
             _check_host(started_host, request.form.get("host"), environment.parsed_options)
             _check_extras(parsed, request.form, header_env)
             _check_workload(request.form, started_workload)
+            if verifies and (has_api_key() or header_env):
+                _check_verification(request.form)
             if is_running():
+                _check_unchanged(environment.host, request.form.get("host"))
                 return None
             given = {**vars(environment.parsed_options), **request.form.to_dict()}
             options = read_options(given)
@@ -66,9 +71,13 @@ def handle_form(
 
     def user_refusal() -> Any:
         settings = request.get_json(force=True, silent=True)
-        if isinstance(settings, dict) and all(_allowed(name, value) for name, value in settings.items()):
-            return None
-        return jsonify({"success": False, "message": f"only {', '.join(_USER_SETTINGS)} can be set"}), 400
+        if not (isinstance(settings, dict) and all(_allowed(name, value) for name, value in settings.items())):
+            return jsonify({"success": False, "message": f"only {', '.join(_USER_SETTINGS)} can be set"}), 400
+        try:
+            _check_host(started_host, settings.get("host"), parsed)
+        except SettingsError as error:
+            return jsonify({"success": False, "message": str(error)}), 400
+        return None
 
     def before_request() -> Any:
         handlers: dict[str, Callable[[], Any]] = {"swarm": refusal, "user": user_refusal}
@@ -120,6 +129,15 @@ def _check_workload(form: Mapping[str, str], started: str) -> None:
     raise SettingsError(f"workload: {safe_text(given)}: must be one of {', '.join(workload_names())} here")
 
 
+def _check_verification(form: Mapping[str, str]) -> None:
+    """SettingsError if TLS verification would be switched off for a server that gets our secrets."""
+    if form.get("insecure", "").strip().lower() not in {"", "false", "off", "no", "0"}:
+        raise SettingsError(
+            f"insecure: cannot be set here while {API_KEY_VARIABLE} or --header-env is set; set it when the UI is "
+            "started"
+        )
+
+
 def _as_form_value(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
 
@@ -146,11 +164,21 @@ def _check_host(started: str | None, host: str | None, options: Any) -> None:
     if has_secret and not started and is_open(options):
         raise SettingsError(f"host: start the UI with --host, so that {API_KEY_VARIABLE} goes to no other server")
     try:
-        same = not started or not host or same_place(base(started), base(host))
+        same = not started or not host or (same_place(base(started), base(host)) and _path(started) == _path(host))
     except ValueError:
         same = False
     if has_secret and not same:
         raise SettingsError(f"host: {API_KEY_VARIABLE} is for {shown(started or '')}; start the UI with another --host")
+
+
+def _path(host: str) -> str:
+    return urlsplit(base(host)).path  # a gateway may choose the server behind it by that
+
+
+def _check_unchanged(current: str | None, host: str | None) -> None:
+    """SettingsError for another server in mid-run: the users who come later would go there."""
+    if host and current and host.strip().rstrip("/") != current.strip().rstrip("/"):
+        raise SettingsError("host: cannot be changed during a run")
 
 
 def _require_worker(runner: Any) -> None:

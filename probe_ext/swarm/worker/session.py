@@ -49,6 +49,8 @@ class WorkerSession:
         """id of the last run that was drained"""
         self._late_replies = 0
         """that the master got too late for its run, and nobody was told of yet"""
+        self._unconfirmed = 0
+        """replies that the master had not confirmed when this worker last left"""
         self._refused = self._joined = False
         self._files = FileComparison(process.prompt_files.difference, lambda: runner.send_message(messages.HELLO))
         self._announces = os.environ.get(ANNOUNCE_VARIABLE) == "1"
@@ -167,9 +169,11 @@ class WorkerSession:
         until = clock.monotonic() + _ACKNOWLEDGE_TIMEOUT_S
         while self._process.recorder.unacknowledged and clock.monotonic() < until:
             gevent.sleep(0.05)
-        if unsent := sum(len(batch["rows"]) for batch in self._process.recorder.unacknowledged.values()):
+        unsent = sum(len(batch["rows"]) for batch in self._process.recorder.unacknowledged.values())
+        if unsent and unsent != self._unconfirmed:  # Locust has a worker leave twice: the test, and the process
             what = f"{things(unsent, 'reply', 'replies')} not confirmed by the master"
             print_line(f"{what}; backup: {self._process.recorder.backup}")
+        self._unconfirmed = unsent
         self._process.recorder.close()
 
     def _keep_sending(self) -> None:
