@@ -13,6 +13,7 @@ from probe_ext.swarm.locust_options import add_options
 from probe_ext.swarm.master_wiring import wire_master
 from probe_ext.swarm.terminal.console import exit_main, print_line
 from probe_ext.swarm.users.kind_classes import takes_workload
+from probe_ext.swarm.users.process_memory import return_large_buffers
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.worker_wiring import wire_worker
 
@@ -42,6 +43,7 @@ def _set_up(environment: Environment, **_: Any) -> None:
     runner = environment.runner
     process = ProcessState(environment, worker=runner.client_id if hasattr(runner, "client_id") else "master")
     environment.probe_state = process
+    return_large_buffers()
     if isinstance(runner, WorkerRunner):
         wire_worker(process, runner)
     else:
