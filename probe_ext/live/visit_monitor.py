@@ -15,7 +15,7 @@ from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.levels.all_kinds import combine, split_critical, split_error
 from probe_ext.verdict.levels.visits import criteria_of
-from probe_ext.verdict.results.think_time import MIN_PAUSES, matters
+from probe_ext.verdict.results.think_time import MIN_PAUSES, NOTICED_PAUSE_S, matters, waits_before_next
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.others_share import OthersShare
 
@@ -34,6 +34,8 @@ class _User:
     last_end: float = -1.0
     last_ended: float = 0.0
     """end of the newest reply, however it ended"""
+    failed: bool = False
+    """whether that reply failed"""
     sent: deque[float] = field(default_factory=deque)
     """of the newest replies that we did not end, as many as the plan asks for"""
 
@@ -42,10 +44,11 @@ class _Pauses:
     """Pauses between a reply and the same user's next request, and times of replies, as running sums."""
 
     def __init__(self) -> None:
-        self.number, self.paused, self.replied = 0, 0.0, 0.0
+        self.number, self.noticed, self.paused, self.replied = 0, 0, 0.0, 0.0
 
     def add(self, pause: float, reply: float) -> None:
-        self.number, self.paused, self.replied = self.number + 1, self.paused + pause, self.replied + reply
+        self.number, self.noticed = self.number + 1, self.noticed + (pause >= NOTICED_PAUSE_S)
+        self.paused, self.replied = self.paused + pause, self.replied + reply
 
     @property
     def mean(self) -> float | None:
@@ -53,7 +56,7 @@ class _Pauses:
         if self.number < MIN_PAUSES:
             return None
         pause, reply = self.paused / self.number, self.replied / self.number
-        return pause if matters(pause, reply) else None
+        return pause if matters(pause, reply, self.noticed / self.number) else None
 
 
 class VisitMonitor:
@@ -93,9 +96,9 @@ class VisitMonitor:
         known = self._users.get(row.user)
         user = known or self._users.setdefault(row.user, _User(sent=deque(maxlen=self._min_replies)))
         before, user.last_sent = user.last_sent, sent
-        if known is not None and row.scenario != WARM_UP:
+        if known is not None and row.scenario != WARM_UP and not user.failed:
             self._pauses.add(max(0.0, row.due - user.last_ended), row.end - row.due)
-        user.last_ended = row.end
+        user.last_ended, user.failed = row.end, waits_before_next(row.outcome)
         if Outcome(row.outcome) in CLIENT_SIDE:
             return
         user.last_end = max(user.last_end, row.end)

@@ -35,9 +35,7 @@ QUANTITIES: Mapping[str, Shown] = {
     "ttft_p95": Shown("TTFT p95", formats.seconds, "time to first token, 95 % of the replies"),
     "decode_rate_p50": Shown("typing speed p50", lambda value: f"{formats.rate(value)} tok/s", "of one reply, median"),
     "longest_gap_p95": Shown("longest silence p95", formats.seconds, "longest gap of a reply, 95 % of the replies"),
-    "cold_warm_ratio": Shown(
-        "cold ÷ warm", lambda value: f"{value:.2f}", "wait of a cold user over that of a warm one"
-    ),
+    "cold_warm_ratio": Shown("cold ÷ warm", formats.decimals, "wait of a cold user over that of a warm one"),
     "joules_per_1000_tokens": Shown("energy", lambda value: f"{formats.decimals(value)} J/1,000 tok", "GPUs alone"),
     "cost_per_user_hour": Shown("cost per person", lambda value: f"{money(value)}/h", "of each person served at once"),
     "cost_per_million_tokens": Shown("cost per million tokens", money, "output tokens, at this load"),
@@ -91,7 +89,7 @@ def change(row: Json) -> str:
     """Return `1.24 ×`, `+3 points`; a dash where there is none."""
     if row["change"] is None:
         return formats.DASH
-    return f"{row['change']:.2f} ×" if row["scale"] == "ratio" else f"{100 * row['change']:+.0f} points"
+    return formats.ratio(row["change"]) if row["scale"] == "ratio" else f"{round(100 * row['change']):+d} points"
 
 
 def interval(row: Json) -> str:
@@ -129,7 +127,7 @@ def set_up_facts(set_up: Json) -> list[str]:
     if interval_of:
         high = "or more" if interval_of[1] is None else f"to {interval_of[1]:,}"
         people_text += f" ({interval_of[0]:,} {high})"
-    minutes = formats.DASH if set_up["minutes"] is None else f"{set_up['minutes']:.0f} min"
+    minutes = formats.DASH if set_up["minutes"] is None else f"{formats.count(set_up['minutes'])} min"
     runs = ", ".join(set_up["runs"])
     return [set_up["name"], people_text, set_up["verdict"], minutes, things(len(set_up["runs"]), "run"), runs]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import number, servers
-from probe_ext.verdict.phrasing.formats import percent
+from probe_ext.verdict.phrasing.formats import decimals, percent
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
@@ -28,10 +28,8 @@ def other_load_check(evidence: Evidence, levels: Sequence[LevelResult]) -> Findi
         why += f"{_at_worst(crowded)}."
         extra = None if before else _extra_for_each(levels)
         if extra:
-            why += (
-                f" But nothing ran before, and each request of this run came with at least {extra:.1f} more at every "
-            )
-            why += "level: a gateway that sends requests again looks like this."
+            why += f" But nothing ran before, and each request of this run came with at least {decimals(extra)} more "
+            why += "at every level: a gateway that sends requests again looks like this."
         if not none_left:
             why += f" {capitalised_users(unjudged_users(levels))} not judged."
         return Finding("other_load", "fail", none_left, f"{why}{before and f' {before}.'}", REPEAT_ALONE)

@@ -41,6 +41,11 @@ def decimals(value: float) -> str:
     return f"{value:.1f}" if value < 9.95 else count(value)
 
 
+def ratio(value: float) -> str:
+    """Format how many times as much something is: `1.24 ×`."""
+    return f"{value:.2f} ×"
+
+
 def rate(value: float | None) -> str:
     """Format tokens per second, without the unit: `609`, `27`, `9.2`."""
     return DASH if value is None or math.isnan(value) else decimals(value)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.measure.table_rows import WARM_UP
 from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, texts
 from probe_ext.verdict.evidence.evidence import Columns
@@ -21,21 +22,34 @@ from probe_ext.verdict.values.sizing_types import ThinkTime
 MIN_PAUSE_S, MIN_PAUSE_SHARE = 0.5, 0.10
 """Shorter pauses, and a smaller part of a user's time, are hardly noticed: "at once" is right then."""
 MIN_PAUSES = 5
+NOTICED_PAUSE_S, MIN_PAUSING_SHARE = 0.1, 0.2
+"""Fewer requests that follow a noticed pause are stumbles of a run whose users ask again at once."""
 
 
-def matters(pause: float, reply: float) -> bool:
-    """Tell whether people who pause so long on average after a reply of so many seconds are idle to a relevant part."""
-    return pause >= MIN_PAUSE_S and pause >= MIN_PAUSE_SHARE * (pause + reply)
+def matters(pause: float, reply: float, pausing: float) -> bool:
+    """Tell whether people are idle to a relevant part.
+
+    `pause`, `reply`: mean seconds; `pausing`: share of the requests that follow a pause of at least NOTICED_PAUSE_S.
+    """
+    return pause >= MIN_PAUSE_S and pause >= MIN_PAUSE_SHARE * (pause + reply) and pausing >= MIN_PAUSING_SHARE
+
+
+def waits_before_next(outcome: str) -> bool:
+    """Tell whether the load itself may wait after such a reply, so that a pause after it is nobody's think time."""
+    return is_failure(Outcome(outcome))
 
 
 def think_time(replies: Columns, assignment: LevelAssignment) -> ThinkTime | None:
     """Return the mean pause of the users in the levels; None where they ask again at once, or too few did at all."""
     due, end = numbers(replies, "due"), numbers(replies, "end")
     judged = np.array([name != WARM_UP for name in texts(replies, "scenario")], dtype=np.bool_)
-    pauses = _own_pauses(due, end, assignment, judged)
+    counts = judged & _after_which_pauses_count(replies)
+    pauses = _own_pauses(due, end, assignment, judged, counts)
     took = (end - due)[judged & (assignment.level_of >= 0)]
     took = took[~np.isnan(took)]
-    if len(pauses) < MIN_PAUSES or not len(took) or not matters(float(pauses.mean()), float(took.mean())):
+    if len(pauses) < MIN_PAUSES or not len(took):
+        return None
+    if not matters(float(pauses.mean()), float(took.mean()), float((pauses >= NOTICED_PAUSE_S).mean())):
         return None
     mean, reply = _mean_pause(due[judged], end[judged], assignment.levels, len(pauses)), float(took.mean())
     share = reply / (reply + mean)
@@ -44,14 +58,20 @@ def think_time(replies: Columns, assignment: LevelAssignment) -> ThinkTime | Non
     )
 
 
-def _own_pauses(due: Floats, end: Floats, assignment: LevelAssignment, judged: Bools) -> Floats:
-    """Return each user's times from a reply's end to the next request, for requests within a level."""
+def _after_which_pauses_count(replies: Columns) -> Bools:
+    known = {str(outcome): not waits_before_next(outcome) for outcome in Outcome}
+    return np.array([known.get(outcome, False) for outcome in texts(replies, "outcome")], dtype=np.bool_)
+
+
+def _own_pauses(due: Floats, end: Floats, assignment: LevelAssignment, judged: Bools, counts: Bools) -> Floats:
+    """Return each user's times from the end of a reply that `counts` to the next request, within a level."""
     user: Ints = assignment.user_of[judged]
     order = np.lexsort((due[judged], user))
     same = user[order][1:] == user[order][:-1]
     inside = assignment.level_of[judged][order][1:] >= 0
     gaps = due[judged][order][1:] - end[judged][order][:-1]
-    return np.asarray(np.clip(gaps[same & inside & ~np.isnan(gaps)], 0.0, None))
+    counted = same & inside & counts[judged][order][:-1] & ~np.isnan(gaps)
+    return np.asarray(np.clip(gaps[counted], 0.0, None))
 
 
 def _mean_pause(due: Floats, end: Floats, levels: Sequence[Level], pauses: int) -> float:
