@@ -60,6 +60,10 @@ from probe_ext.target.metrics.engine_metrics import ENGINES
 from probe_ext.target.metrics.quantities import QUANTITIES
 from probe_ext.tls_trust import PASSPHRASE_VARIABLE
 from probe_ext.verdict.values.ruling_types import RULE_NAMES
+from probe_ext.workload.distribution_forms import Exponential, Lognormal, Normal
+from probe_ext.workload.read_distribution import FORMS
+from probe_ext.workload.user_kind import PromptSource, SystemPrompt, UserKind
+from probe_ext.workload.workload_file import Workload, parse_workload, read_workload, workload_names
 from tests.report import prometheus_fake
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -525,6 +529,36 @@ def test_simulator_paths() -> None:
     simulator = Server(ServerOptions(profile=load_profile("demo"))).application()
     served = {resource.canonical for resource in simulator.router.resources()}
     assert set(re.findall(r"`(/[a-z0-9/]+)`", section("docs/simulator.md", "The simulated server"))) == served
+
+
+def test_keys_and_forms_of_workloads() -> None:
+    page = text("docs/workloads.md")
+    shipped = tables(page.split("## What a number of users means")[0])[0]
+    assert names(shipped) == sorted(names(shipped), key=["chat", "coding", "rag", "batch-beside-chat"].index)
+    assert {names([row])[0]: row[1] for row in shipped} == {
+        name: read_workload(name).question for name in workload_names()
+    }
+    top, kind, prompts, system, forms = tables(page)[1:6]
+    assert names(top) == list(Workload.model_fields)
+    assert names(kind) == list(UserKind.model_fields)
+    assert names(prompts) == list(PromptSource.model_fields)
+    assert names(system) == [*SystemPrompt.model_fields, "file"]
+    assert names(forms) == list(FORMS)
+    parameters = {names([row])[0]: set(re.findall(r"`(\w+)`", row[1])) for row in forms}
+    for form in (Normal, Lognormal, Exponential):
+        assert parameters[form.name] == set(form.parameter_names())
+
+
+def test_workloads_in_the_documentation_are_valid() -> None:
+    page = text("docs/workloads.md")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert [kind.name for kind in parse_workload(yaml.safe_load(block), "docs", ROOT).kinds] == ["chat", "review"]
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(code.replace("from probe_ext import WorkloadUser", "class WorkloadUser: pass"), made)
+    composed = parse_workload(made["Team"].workload, "Team.workload", ROOT)
+    assert [kind.name for kind in composed.kinds] == ["chat", "review-500", "review-1000", "review-2000"]
+    assert round(sum(share or 0 for share in composed.shares.values()), 9) == 1
 
 
 def test_scenarios_and_slo_profiles() -> None:

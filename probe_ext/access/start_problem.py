@@ -28,8 +28,17 @@ def context_problem(server: KnownServer, options: Options) -> str | None:
     limit = server.max_model_len
     if not limit or options.input_tokens + options.max_tokens <= limit:
         return None
-    asked = f"--input-tokens {options.input_tokens} and --max-tokens {options.max_tokens}"
-    return f"{asked}: together more than the {limit} tokens of {server.model}'s context at {server.url}"
+    return (
+        f"{asked_lengths(options)}: together more than the {limit} tokens of {server.model}'s context at {server.url}"
+    )
+
+
+def asked_lengths(options: Options) -> str:
+    """Name the planned lengths of a prompt and a reply as they were given; of a workload, those of its longest kind."""
+    if options.workload:
+        first = f"a first request of {options.input_tokens:,} tokens and a reply of {options.max_tokens:,}"
+        return f"--workload {options.workload}, with {first}"
+    return f"--input-tokens {options.input_tokens} and --max-tokens {options.max_tokens}"
 
 
 def _hint(why: str) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from probe_ext.access.scenario import find_locustfile, scenario_defaults
+from probe_ext.access.workload_lengths import sample_options
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Options, read_options
+from probe_ext.workload.workload_file import read_workload
 
 T = TypeVar("T")
 
@@ -43,7 +45,8 @@ def usage_error(error: SettingsError) -> ExitCode:
 def options_of(given: argparse.Namespace, names: Sequence[str], scenario: str | None = None) -> Options:
     """Return the options in force: as given, else from the environment, else the scenario's defaults.
 
-    SettingsError for an invalid option or an unknown scenario.
+    With a workload, lengths and API are those of its longest kind. SettingsError for an invalid option, scenario or
+    workload.
     """
     values: dict[str, object] = {}
     if scenario:
@@ -54,4 +57,5 @@ def options_of(given: argparse.Namespace, names: Sequence[str], scenario: str | 
             values[option.name] = from_environment
         if option.name in names and getattr(given, option.name, None) is not None:
             values[option.name] = getattr(given, option.name)
-    return read_options(values)
+    options = read_options(values)
+    return sample_options(read_workload(options.workload), options) if options.workload else options

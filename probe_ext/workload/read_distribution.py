@@ -30,7 +30,7 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 _NAMED: dict[str, type[Normal | Lognormal | Exponential]] = {
     form.name: form for form in (Normal, Lognormal, Exponential)
 }
-_FORMS = ("constant", "uniform", *_NAMED, "empirical")
+FORMS = ("constant", "uniform", *_NAMED, "empirical")
 _EMPIRICAL_KEYS = ({"file"}, {"file", "column"}, {"values"})
 
 
@@ -53,10 +53,10 @@ def read_distribution(raw: Any, number: Number, folder: Path) -> Distribution:
     if not isinstance(raw, dict):
         return Constant(_number(raw, number, ""))
     if len(raw) != 1:
-        raise ValueError(f": {reprlib.repr(raw)}: must be a number or a single key of {', '.join(_FORMS)}")
+        raise ValueError(f": {reprlib.repr(raw)}: must be a number or a single key of {', '.join(FORMS)}")
     form, given = next(iter(raw.items()))
-    if form not in _FORMS:
-        raise ValueError(f"{form}: unknown distribution{did_you_mean(str(form), _FORMS)}; valid: {', '.join(_FORMS)}")
+    if form not in FORMS:
+        raise ValueError(f"{form}: unknown distribution{did_you_mean(str(form), FORMS)}; valid: {', '.join(FORMS)}")
     try:
         return _of_form(form, given, number, folder)
     except ValueError as error:

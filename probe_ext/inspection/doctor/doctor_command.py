@@ -23,7 +23,7 @@ from probe_ext.inspection.shared_options import add_options, options_of, usage_e
 from probe_ext.settings.errors import SettingsError
 
 _OPTIONS = (
-    *("model", "api", "input_tokens", "max_tokens", "shared_prefix_tokens", "usage"),
+    *("model", "api", "workload", "input_tokens", "max_tokens", "shared_prefix_tokens", "usage"),
     *("levels", "search", "max_users", "search_time", "hold", "settle"),
     *("timeout_connect", "insecure", "tls_ca", "tls_client_cert", "tls_client_key", "header", "header_env", "body"),
     *("metrics_url", "metrics_every", "no_metrics", "out"),

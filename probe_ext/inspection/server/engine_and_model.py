@@ -4,7 +4,7 @@ These also decide whether a run can start: their evidence is then the one line t
 """
 
 from probe_ext.access.known_server import KnownServer
-from probe_ext.access.start_problem import context_problem, models_problem
+from probe_ext.access.start_problem import asked_lengths, context_problem, models_problem
 from probe_ext.inspection.check_result import CheckResult, Figures, Status
 from probe_ext.settings.options import Options
 from probe_ext.verdict.phrasing.plurals import listed, things
@@ -65,13 +65,14 @@ def context(server: KnownServer, options: Options) -> CheckResult:
     """Compare the context length with --input-tokens and --max-tokens."""
     limit, planned = server.max_model_len, options.input_tokens + options.max_tokens
     figures = {"context_tokens": limit, "planned_tokens": planned}
-    asked = f"--input-tokens {options.input_tokens} and --max-tokens {options.max_tokens}"
+    asked = asked_lengths(options)
     if limit is None:
         evidence = f"The server does not say how long its context is; the plan needs {planned:,} tokens."
         return CheckResult("context", Status.UNKNOWN, evidence, None, figures)
     if (too_long := context_problem(server, options)) is not None:
         setting = _HOW_TO_LENGTHEN.get(server.kind)
-        advice = "Lower --input-tokens or --max-tokens" + (f", or raise the server's {setting}." if setting else ".")
+        shorter = "Use a workload with shorter prompts" if options.workload else "Lower --input-tokens or --max-tokens"
+        advice = shorter + (f", or raise the server's {setting}." if setting else ".")
         return CheckResult("context", Status.PROBLEM, f"{too_long}.", advice, figures)
     evidence = f"{limit:,} tokens; the plan needs {planned:,} ({asked})."
     return CheckResult("context", Status.OK, evidence, None, figures)

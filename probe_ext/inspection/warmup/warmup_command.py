@@ -40,7 +40,7 @@ from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
 
 _OPTIONS = (
-    *("model", "api", "no_stream", "input_tokens", "max_tokens", "usage"),
+    *("model", "api", "workload", "no_stream", "input_tokens", "max_tokens", "usage"),
     *("timeout_connect", "timeout_first", "timeout_gap"),
     *("insecure", "tls_ca", "tls_client_cert", "tls_client_key", "header", "header_env", "body"),
 )
