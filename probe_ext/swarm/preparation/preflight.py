@@ -68,7 +68,8 @@ class Preflight:
         given = workload_of(environment, options.workload)
         if given is not None:
             check_unused_options(given[0], options)
-            check_levels(given[0], options, environment.parsed_options.num_users)
+            line = environment.parsed_options  # in a web UI, it has the users of the last run
+            check_levels(given[0], options, line.num_users if line.headless else None)
             install_kinds(environment, given[0])
         return given
 
