@@ -95,7 +95,7 @@ def test_a_mean_that_is_off_is_warned_of(path: Path, stated: float, warned: bool
     assert bool(said) is warned
     if stated == 480:
         assert said == [
-            "chat: the prompts in p.txt have 420 tokens on average, 13% less than the 480 that the workload states"
+            "chat: the prompts in p.txt have 420 tokens on average, 13 % less than the 480 that the workload states"
         ]
 
 

@@ -83,7 +83,7 @@ class Preflight:
         """Ask the server, make the directory. SettingsError or RunDirectoryError, in one line, if no run can start."""
         self._tell("querying the server")
         try:
-            preparation = prepare(host, options, self.take_workload(options))
+            preparation = prepare(host, options, self.take_workload(options), self._process.prompt_files)
         finally:
             self._tell(None)
         if preparation.problem:

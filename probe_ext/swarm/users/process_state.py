@@ -63,13 +63,14 @@ class ProcessState:
 
     @property
     def prepared(self) -> dict[str, Any]:
-        """What the master prepared: `model`, `prompts`, `scenario`, `workload`, `context` (the model's, in tokens)."""
+        """What the master prepared: `model`, `scenario`, `prompts`, `workload`, `prompt_files`, `context` in tokens."""
         prepared: dict[str, Any] = getattr(self.environment.parsed_options, PREPARED, None) or {}
         return prepared
 
     @prepared.setter
     def prepared(self, prepared: dict[str, Any]) -> None:
         self.places.clear()
+        self.prompt_files.forget_queues()
         setattr(self.environment.parsed_options, PREPARED, prepared)
 
 
