@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from probe_ext.access.file_questions import FileQuestions, FileTurns
+from probe_ext.access.file_prompts.file_questions import FileQuestions, FileTurns
 from probe_ext.access.prompt_source import length_model
 from probe_ext.prompts.conversation import Chat, ChatMaker
 from probe_ext.prompts.prompt import Prompt

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from probe_ext.access.file_questions import FileQuestions
+from probe_ext.access.file_prompts.file_questions import FileQuestions
+from probe_ext.access.file_prompts.prompt_files import PromptFiles
 from probe_ext.access.kind_prompts import KindConversation, KindPrompts
-from probe_ext.access.prompt_files import PromptFiles
 from probe_ext.prompts.files.source import PromptFileError
 from probe_ext.settings.options import Options
 from probe_ext.workload.user_kind import UserKind

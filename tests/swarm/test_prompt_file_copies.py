@@ -8,7 +8,7 @@ import pytest
 from fake_swarm import Swarm
 from swarm_fakes import Wire, World
 
-from probe_ext.access.prompt_files import PromptFiles
+from probe_ext.access.file_prompts.prompt_files import PromptFiles
 from probe_ext.settings.errors import SettingsError
 from probe_ext.swarm.link import message_shapes, messages
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from probe_ext.access.file_lengths import PreparedFiles
-from probe_ext.access.prompt_files import PromptFiles
-from probe_ext.access.request_counts import RequestCounter
+from probe_ext.access.file_prompts.file_lengths import PreparedFiles
+from probe_ext.access.file_prompts.prompt_files import PromptFiles
+from probe_ext.access.file_prompts.request_counts import RequestCounter
 from probe_ext.client.wire.address import parse_target
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options

@@ -7,11 +7,11 @@ from typing import Any
 
 import gevent
 
-from probe_ext.access.file_lengths import PreparedFile, PreparedFiles
+from probe_ext.access.file_prompts.file_lengths import PreparedFile, PreparedFiles
+from probe_ext.access.file_prompts.prompt_files import PromptFiles
+from probe_ext.access.file_prompts.request_counts import RequestCounter
 from probe_ext.access.known_server import KnownServer, fetcher_for, know_server, target_and_key
-from probe_ext.access.prompt_files import PromptFiles
 from probe_ext.access.prompt_source import calibrated
-from probe_ext.access.request_counts import RequestCounter
 from probe_ext.access.sender import Answered
 from probe_ext.access.start_problem import models_problem, start_problem
 from probe_ext.access.workload_lengths import longest_reply, mean_lengths, misfits, sample_options

@@ -6,11 +6,11 @@ from typing import Any
 
 import gevent
 
-from probe_ext.access.file_lengths import PreparedFiles, prepare_files
-from probe_ext.access.file_remarks import MAX_MEAN_DIFFERENCE, FileUse, Remark
+from probe_ext.access.file_prompts.file_lengths import PreparedFiles, prepare_files
+from probe_ext.access.file_prompts.file_remarks import MAX_MEAN_DIFFERENCE, FileUse, Remark
+from probe_ext.access.file_prompts.prompt_files import PromptFiles
+from probe_ext.access.file_prompts.request_counts import RequestCounter
 from probe_ext.access.kind_prompts import KindPrompts
-from probe_ext.access.prompt_files import PromptFiles
-from probe_ext.access.request_counts import RequestCounter
 from probe_ext.access.workload_lengths import ALMOST_ALL, lengths_of
 from probe_ext.prompts.files.source import PromptFileError
 from probe_ext.settings.errors import SettingsError

@@ -6,7 +6,7 @@ from typing import Any
 
 from locust.env import Environment
 
-from probe_ext.access.prompt_files import PromptFiles
+from probe_ext.access.file_prompts.prompt_files import PromptFiles
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.options import Options, read_options
 from probe_ext.swarm.users.recorder import Recorder

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import gevent
 from locust import task
 
-from probe_ext.access.file_questions import FileQuestions
+from probe_ext.access.file_prompts.file_questions import FileQuestions
 from probe_ext.access.kind_prompts import KindPrompts, KindUser
 from probe_ext.prompts.files.source import PromptFileError
 from probe_ext.settings.options import Options

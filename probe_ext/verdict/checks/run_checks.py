@@ -14,7 +14,6 @@ from probe_ext.verdict.checks.delivery import delivery_checks
 from probe_ext.verdict.checks.engine_shares import engine_shares_check
 from probe_ext.verdict.checks.load_checks import load_checks
 from probe_ext.verdict.checks.other_load import other_load_check
-from probe_ext.verdict.checks.prompt_repeats import repeats_check
 from probe_ext.verdict.checks.server_checks import server_checks
 from probe_ext.verdict.checks.stationarity import steady_checks
 from probe_ext.verdict.checks.token_counts import token_checks
@@ -55,7 +54,6 @@ def run_checks(
         *server_checks(evidence, metrics),
         engine_shares_check(evidence, metrics),
         *load_checks(evidence, levels, metrics, estimate),
-        *repeats_check(evidence),
         *steady_checks(evidence, levels),
     )
     return (*live, *(finding for finding in checked if finding.check not in known))
