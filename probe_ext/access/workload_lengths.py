@@ -106,7 +106,7 @@ def check_unused_options(workload: Workload, options: Options) -> None:
         if not used.get(option.name, True) and value != getattr(Options(), option.name):
             shown = "" if value is True else f" {value}"
             raise SettingsError(
-                f"{option.flag}{shown}: has no effect: the workload {workload.name} says it of all kinds"
+                f"{option.flag}{shown}: has no effect: every kind of the workload {workload.name} sets it"
             )
 
 

@@ -153,6 +153,6 @@ def test_options_that_no_kind_leaves_open_are_refused(given: dict[str, Any], fla
         return
     with pytest.raises(SettingsError) as error:
         check_unused_options(workload(CHAT, REVIEW), Options(**given))
-    assert str(error.value) == f"{flag}: has no effect: the workload team says it of all kinds"
+    assert str(error.value) == f"{flag}: has no effect: every kind of the workload team sets it"
     if flag != "--shared-prefix-tokens 10":
         check_unused_options(workload(CHAT, {"name": "open"}), Options(**given))
