@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from probe_ext.access.file_prompts.file_questions import FileQuestions, FileTurns
 from probe_ext.access.prompt_source import length_model
 from probe_ext.prompts.conversation import Chat, ChatMaker
 from probe_ext.prompts.prompt import Prompt
@@ -47,12 +48,20 @@ class KindPrompts:
     """Makes the conversations of all users of one kind in one process.
 
     `place`: the kind's among all of its workload; `prepared`: what the master found out of prompt lengths; `context`:
-    the model's context length in tokens, None if it is unknown.
+    the model's context length in tokens, None if it is unknown; `file`: where questions come from that are not
+    synthetic.
     """
 
     def __init__(
-        self, kind: UserKind, place: int, prepared: dict[str, Any], options: Options, context: int | None
+        self,
+        kind: UserKind,
+        place: int,
+        prepared: dict[str, Any],
+        options: Options,
+        context: int | None,
+        file: FileQuestions | None = None,
     ) -> None:
+        self.file = file
         self.kind, self.options, self.context = kind, options, context
         self.seed: int = prepared.get("seed", 0)
         self._place = place
@@ -73,6 +82,12 @@ class KindPrompts:
         """Return the user of a number among all of the kind; another `epoch` is another user."""
         own = ((epoch % _MAX_EPOCHS) * _MAX_KINDS + self._place) * _USERS_PER_KIND + number % _USERS_PER_KIND
         return KindUser(self, Draws(self.kind, self.seed, f"{epoch}.{number}"), _FIRST_USER + own)
+
+    def begin(self, user: int, first_text: int) -> "SyntheticTurns | FileTurns":
+        """Return a conversation of a user who has asked `first_text` questions before."""
+        if self.file is not None:
+            return self.file.begin(self.chats.system, self.chats.prefix)
+        return SyntheticTurns(self, self.chats.chat_from(user, first_text))
 
     def fitting(self, chat: Chat, question: int, output: int) -> tuple[int, int] | None:
         """Return the lengths of a question and its reply that fit into the context; None if the chat must end.
@@ -110,30 +125,53 @@ class KindUser:
         return self.draws.pause(self.pauses - 1)
 
 
+class SyntheticTurns:
+    """The turns of one conversation with synthetic questions."""
+
+    def __init__(self, maker: KindPrompts, chat: Chat) -> None:
+        self._maker, self._chat = maker, chat
+
+    @property
+    def turns(self) -> int:
+        """Questions so far."""
+        return self._chat.turns
+
+    def question(self, tokens: int | None, output: int) -> tuple[Prompt, int] | None:
+        """Return the next request, and the tokens that its reply may have; None if the context has no room for more."""
+        fitting = self._maker.fitting(self._chat, tokens or self._maker.question_tokens, output)
+        return None if fitting is None else (self._chat.ask(fitting[0]), fitting[1])
+
+    def answered(self, text: str, tokens_in: int | None = None, tokens_out: int | None = None) -> None:
+        """Add the answer; the server's counts tell how long the chat is."""
+        self._chat.answered(text, tokens_in, tokens_out)
+
+
 class KindConversation:
     """One conversation: ask, answer, ask again, until `ask` returns None."""
 
     def __init__(self, user: KindUser, number: int) -> None:
         self._user, self._maker = user, user.maker
-        self._chat = user.maker.chats.chat_from(user.number, user.requests)
+        self._chat = user.maker.begin(user.number, user.requests)
         self._turns = user.draws.turns(number)
         self._model = user.draws.model(number)
 
     def ask(self) -> Ask | None:
-        """Return the next request; None if all was asked, or the context has no room for more."""
+        """Return the next request; None if all was asked, or the context has no room for more.
+
+        PromptFileError if the questions come from a file, and it has changed.
+        """
         if self._chat.turns >= self._turns:
             return None
         user, maker = self._user, self._maker
         draw = user.draws.request(user.requests)
-        question = draw.prompt_tokens or maker.question_tokens
-        fitting = maker.fitting(self._chat, question, draw.output_tokens or maker.options.max_tokens)
-        if fitting is None:
+        question = self._chat.question(draw.prompt_tokens, draw.output_tokens or maker.options.max_tokens)
+        if question is None:
             return None
-        question, output = fitting
+        prompt, output = question
         user.requests += 1
         named = {"model": self._model} if self._model else {}
         parameters = {**maker.kind.body, **named, "max_tokens": output}
-        return Ask(self._chat.ask(question), parameters, draw.streamed)
+        return Ask(prompt, parameters, draw.streamed)
 
     def answered(self, reply: Answer) -> None:
         """Add a reply to the conversation."""

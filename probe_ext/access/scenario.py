@@ -6,6 +6,7 @@ from pathlib import Path
 from probe_ext.bundled import folder
 from probe_ext.closest_name import did_you_mean
 from probe_ext.settings.errors import SettingsError
+from probe_ext.workload.workload_file import workload_names
 
 _SET_DEFAULTS = "set_defaults"
 
@@ -20,6 +21,8 @@ def find_locustfile(scenario: str) -> Path:
             return path
         raise SettingsError(f"{scenario}: no such file")
     known = folder("locustfiles") / f"{scenario}.py"
+    if path.suffix in (".yaml", ".yml") or (scenario in workload_names() and not known.is_file()):
+        raise SettingsError(f"{scenario}: is a workload, not a scenario; give it as --workload {scenario}")
     if not known.is_file():
         names = sorted(p.stem for p in folder("locustfiles").glob("*.py"))
         closest = did_you_mean(scenario, names)

@@ -1,6 +1,6 @@
 """How long a workload's requests are, before any is sent: for the checks and first requests of a run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from probe_ext.settings.errors import SettingsError
@@ -10,7 +10,7 @@ from probe_ext.workload.draws import Draws
 from probe_ext.workload.user_kind import UserKind
 from probe_ext.workload.workload_file import Workload
 
-_ALMOST_ALL = 0.9999
+ALMOST_ALL = 0.9999
 _CHARACTERS_PER_TOKEN = 4
 _SAMPLED_CONVERSATIONS = 300
 _TEMPLATE_TOKENS = 16
@@ -70,19 +70,22 @@ def sample_options(workload: Workload, options: Options) -> Options:
 
 def longest_reply(workload: Workload, options: Options) -> int:
     """Return the tokens that hardly any reply exceeds."""
-    return max(lengths_of(kind, options).output.count(_ALMOST_ALL) for kind in workload.kinds)
+    return max(lengths_of(kind, options).output.count(ALMOST_ALL) for kind in workload.kinds)
 
 
-def mean_lengths(workload: Workload, options: Options) -> tuple[int, int]:
+def mean_lengths(workload: Workload, options: Options, counted: Mapping[str, float]) -> tuple[int, int]:
     """Return the mean tokens of first requests over all kinds, and of what they share with others of their kind.
 
+    `counted`: means of kinds whose prompts come from files, as the server counts them.
     Kinds are weighted by their share of users; those of a fixed number as if each were one share of all.
     """
     weights = {kind.name: kind.share or 1.0 for kind in workload.kinds}
     total = sum(weights.values())
     every = [(weights[kind.name] / total, lengths_of(kind, options)) for kind in workload.kinds]
     return (
-        round(sum(weight * (one.shared + one.question.average_count) for weight, one in every)),
+        round(
+            sum(weight * counted.get(one.kind.name, one.shared + one.question.average_count) for weight, one in every)
+        ),
         round(sum(weight * one.shared for weight, one in every)),
     )
 
@@ -103,7 +106,7 @@ def check_unused_options(workload: Workload, options: Options) -> None:
         if not used.get(option.name, True) and value != getattr(Options(), option.name):
             shown = "" if value is True else f" {value}"
             raise SettingsError(
-                f"{option.flag}{shown}: has no effect: the workload {workload.name} says it of all kinds"
+                f"{option.flag}{shown}: has no effect: every kind of the workload {workload.name} sets it"
             )
 
 

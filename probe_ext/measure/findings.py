@@ -38,6 +38,7 @@ FindingName = Literal[
     "prompt_cache",
     "prompt_files",
     "prompt_lengths",
+    "prompt_repeats",
     "reach",
     "receive_lag",
     "request_form",

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import gevent
 from locust.runners import MasterRunner
@@ -77,6 +77,7 @@ class RunStart:
         options = self._process.read_options()
         refuse_mixture(given, options)
         prepared = self._preflight.prepare(options, self._environment.host)
+        self._coordinator.prompt_files = _files_of(prepared)  # workers that join from now on need them
         if options.plan is not None:
             print_line(plan_line(options.plan))
         if demand := profile_line(prepared):
@@ -242,7 +243,10 @@ class RunStart:
             "form": preparation.negotiation.form.as_dict() if preparation.negotiation else None,
             "workload": preparation.workload.workload.to_message() if preparation.workload else None,
             "context": preparation.context,
+            "prompt_files": _files_of(prepared),
         }
+        self._coordinator.prompt_files = _files_of(prepared)
+        self._coordinator.await_files()
         try:
             run = self._make_run(prepared)
         except OSError as error:
@@ -265,3 +269,8 @@ class RunStart:
             if not runner.user_count:
                 return
             runner.send_message("stop")  # spawn messages that were under way arrived after the first stop
+
+
+def _files_of(prepared: PreparedRun) -> list[dict[str, Any]]:
+    workload = prepared.preparation.workload
+    return [file.as_message() for file in workload.files] if workload else []

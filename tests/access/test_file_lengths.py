@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from probe_ext.access.file_lengths import PreparedFiles, prepare_files
-from probe_ext.access.file_remarks import FileUse
-from probe_ext.access.prompt_files import PromptFiles
-from probe_ext.access.request_counts import MAX_GENERATIONS, RequestCounter
+from probe_ext.access.file_prompts.file_lengths import PreparedFiles, prepare_files
+from probe_ext.access.file_prompts.file_remarks import FileUse
+from probe_ext.access.file_prompts.prompt_files import PromptFiles
+from probe_ext.access.file_prompts.request_counts import MAX_GENERATIONS, RequestCounter
 from probe_ext.client.wire.address import parse_target
 from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.errors import SettingsError
@@ -95,7 +95,7 @@ def test_a_mean_that_is_off_is_warned_of(path: Path, stated: float, warned: bool
     assert bool(said) is warned
     if stated == 480:
         assert said == [
-            "chat: the prompts in p.txt have 420 tokens on average, 13% less than the 480 that the workload states"
+            "chat: the prompts in p.txt have 420 tokens on average, 13 % less than the 480 that the workload states"
         ]
 
 

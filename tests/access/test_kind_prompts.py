@@ -114,7 +114,8 @@ def test_first_requests_are_like_those_of_the_longest_kind() -> None:
     sample = sample_options(workload(CHAT, {**REVIEW, "api": "messages", "stream": 0}), Options(levels=(1, 2)))
     assert (sample.max_tokens, sample.api, sample.no_stream, sample.levels) == (400, "messages", True, (1, 2))
     assert 1000 <= sample.input_tokens <= 1020
-    assert mean_lengths(workload(CHAT, REVIEW), OPTIONS) == (0.75 * 100 + 0.25 * 1000, 25)
+    assert mean_lengths(workload(CHAT, REVIEW), OPTIONS, {}) == (0.75 * 100 + 0.25 * 1000, 25)
+    assert mean_lengths(workload(CHAT, REVIEW), OPTIONS, {"chat": 500.0})[0] == 0.75 * 500 + 0.25 * 1000
 
 
 def test_what_does_not_fit_the_context_is_said_before_the_run() -> None:
@@ -152,6 +153,6 @@ def test_options_that_no_kind_leaves_open_are_refused(given: dict[str, Any], fla
         return
     with pytest.raises(SettingsError) as error:
         check_unused_options(workload(CHAT, REVIEW), Options(**given))
-    assert str(error.value) == f"{flag}: has no effect: the workload team says it of all kinds"
+    assert str(error.value) == f"{flag}: has no effect: every kind of the workload team sets it"
     if flag != "--shared-prefix-tokens 10":
         check_unused_options(workload(CHAT, {"name": "open"}), Options(**given))

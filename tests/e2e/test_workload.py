@@ -1,14 +1,27 @@
 """A workload on two workers: the stated kinds in the stated numbers, and exactly the requests that the seed says."""
 
+import math
+import subprocess
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from probe_ext.workload.draws import Draws
 from probe_ext.workload.workload_file import read_workload
-from tests.e2e.conftest import ROOT, finished, locust, start
+from tests.e2e.conftest import BIN, ROOT, Run, end, finished, locust, start
 from tests.e2e.test_endings import check_accounts
 
 SEED, USERS = 5, 5
+FORMS = {
+    "constant": "24",
+    "uniform": "{uniform: [5, 40]}",
+    "normal": "{normal: {mean: 20, sd: 8, min: 4}}",
+    "lognormal": "{lognormal: {median: 12, p95: 40, max: 60}}",
+    "exponential": "{exponential: {mean: 12, max: 60}}",
+    "empirical": "{empirical: {values: [5, 5, 10, 30]}}",
+}
 TEXT = """
 question: Are these the requests that were meant?
 kinds:
@@ -63,3 +76,66 @@ def test_workers_send_the_requests_of_the_seed(sim: str, tmp_path: Path) -> None
     about = run.manifest["workload"]
     assert [(kind["name"], kind["share"]) for kind in about["kinds"]] == [("fast", 0.6), ("slow", 0.4)]
     assert about["kinds"][0]["think_time"]["mean"] == 0.1
+
+
+@pytest.fixture
+def fast() -> Iterator[str]:
+    """A simulated server, twenty times as fast as the demo's GPU."""
+    command = [str(BIN / "probe"), "sim", "--port", "0", "--speed", "20"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().rpartition(" ")[2].strip()
+    finally:
+        end(process)
+
+
+def sent_by_kind(run: Run) -> dict[str, list[list[int]]]:
+    """Return the reply lengths that each user of each kind asked for, in order."""
+    users: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row in sorted(run.rows(), key=lambda row: float(row["due"])):
+        if row["outcome"] == "complete":
+            users[row["scenario"], row["user"]].append(int(row["tokens_out"]))
+    by_kind: dict[str, list[list[int]]] = defaultdict(list)
+    for (kind, _), lengths in users.items():
+        by_kind[kind].append(lengths)
+    return by_kind
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [1, 4])
+def test_every_distribution_on_one_worker_and_on_four(workers: int, fast: str, tmp_path: Path) -> None:
+    """Exactly the draws of the seed, two users a kind; and by Kolmogorov-Smirnov, those of the stated distribution."""
+    file, out = tmp_path / "forms.yaml", tmp_path / "run"
+    kinds = [f"  - {{name: {name}, prompts: {{tokens: 40}}, output_tokens: {form}}}" for name, form in FORMS.items()]
+    file.write_text("\n".join(["kinds:", *kinds]))
+    options = ["--workload", str(file), "--processes", str(workers), "-u", "12", "-r", "12", "-t", "25s"]
+    line = locust(
+        fast, out, *options, "--prompt-seed", str(SEED), "--ignore-eos", file=ROOT / "locustfiles" / "workload.py"
+    )
+    run = finished(start(line), out)
+    assert run.code == 0, run.said
+    check_accounts(run, nodes=workers)
+    found = sent_by_kind(run)
+    for kind in read_workload(str(file)).kinds:
+        draws = [Draws(kind, SEED, f"0.{user}") for user in (0, 1)]
+        users = found[kind.name]
+        meant = [[draw.request(number).output_tokens for number in range(len(users[0]))] for draw in draws]
+        if users[0][:10] != meant[0][:10]:
+            users.reverse()
+        assert len(users) == 2
+        for user, draw in zip(users, draws, strict=True):
+            assert user == [draw.request(number).output_tokens for number in range(len(user))]
+        lengths, form = sorted(users[0] + users[1]), kind.output_tokens
+        assert form is not None
+        n = len(lengths)
+        assert n > 60
+        # Lengths are rounded: up to half a token above, a draw counts as this length.
+        distance = max(
+            max(
+                sum(other <= length for other in lengths) / n - form.cdf(length + 0.5),
+                form.cdf(length - 0.5) - sum(other < length for other in lengths) / n,
+            )
+            for length in set(lengths)
+        )
+        assert distance < 1.95 / math.sqrt(n), kind.name

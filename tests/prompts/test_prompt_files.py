@@ -139,6 +139,16 @@ def test_csv_has_a_column_of_prompts(write: Write, separator: str) -> None:
     assert texts(path, "more") == ["x", "y"]
 
 
+def test_the_documented_examples_are_read(write: Write) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "prompt-files.md").read_text(encoding="utf-8")
+    examples = page.split("```json\n")[1].split("```")[0]
+    file = PromptFile(write("p.jsonl", examples))
+    assert len(file) == examples.count("\n") == 5
+    assert [len(file[number].messages) for number in range(5)] == [1, 2, 1, 1, 1]
+    assert [bool(file[number].fields) for number in range(5)] == [False, False, False, True, False]
+    assert len(file[4].later) == 1
+
+
 def test_a_field_names_another_key(write: Write) -> None:
     path = write("p.jsonl", '{"q": "one", "prompt": "no"}\n{"q": [{"role": "user", "content": "two"}]}\n{"q": null}')
     assert texts(path, "q") == ["one", "two"]

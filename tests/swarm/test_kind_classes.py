@@ -11,10 +11,11 @@ from probe_ext import StreamingUser, WorkloadUser
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.swarm.locust_options import default_levels
-from probe_ext.swarm.preparation.preflight import take_default_levels
+from probe_ext.swarm.preparation.preflight import refuse_tags, take_default_levels
 from probe_ext.swarm.preparation.target_probe import PreparedWorkload
 from probe_ext.swarm.preparation.workload_plan import check_levels, mix, workload_lines
 from probe_ext.swarm.users.kind_classes import install_kinds, workload_of
+from probe_ext.swarm.web.run_form import _check_workload
 from probe_ext.workload.workload_file import Workload, parse_workload, read_workload
 
 
@@ -105,6 +106,18 @@ def test_default_levels_come_beside_the_fixed_users() -> None:
     assert default_levels(given) == "1,2,4"
     take_default_levels(given, [Stand], 2)
     assert given.levels == "3,4,6"
+
+
+def test_tags_and_files_of_the_web_form_are_refused() -> None:
+    refuse_tags(Namespace(tags=None, exclude_tags=[]))
+    with pytest.raises(SettingsError, match=r"^--exclude-tags a b: the users of a workload have no tags"):
+        refuse_tags(Namespace(tags=None, exclude_tags=["a", "b"]))
+    _check_workload({"workload": "coding"}, "")
+    _check_workload({"workload": "mine.yaml"}, "mine.yaml")
+    _check_workload({}, "")
+    for given in ("/etc/passwd", "../x.yaml", "codign"):
+        with pytest.raises(SettingsError, match=r"^workload: .*: must be one of batch-beside-chat, chat, coding, rag"):
+            _check_workload({"workload": given}, "mine.yaml")
 
 
 def test_mix_of_each_level_and_missing_kinds_are_said() -> None:

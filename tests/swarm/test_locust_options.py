@@ -121,8 +121,36 @@ def test_finds_a_scenario_by_name_or_file(tmp_path: Path) -> None:
     assert find_locustfile(str(own)) == own
     with pytest.raises(SettingsError, match=r"^gone\.py: no such file"):
         find_locustfile("gone.py")
-    with pytest.raises(SettingsError, match="capcity: unknown scenario; valid names are baseline, capacity, chat, "):
+    said = r"capcity: unknown scenario \(did you mean capacity\?\); valid names are baseline, capacity, chat, "
+    with pytest.raises(SettingsError, match=said):
         find_locustfile("capcity")
+    for workload in ("coding", "mine.yaml"):
+        with pytest.raises(SettingsError, match=f"^{workload}: is a workload, not a scenario; give it as --workload"):
+            find_locustfile(workload)
+
+
+@pytest.mark.parametrize(
+    ("rest", "scenario", "left"),
+    [
+        (["capacity", "-u", "4"], "capacity", ["-u", "4"]),
+        (["-u", "4", "capacity"], "capacity", ["-u", "4"]),
+        (["--processes", "4", "mine.py"], "mine.py", ["--processes", "4"]),
+        (["--processes", "4"], None, ["--processes", "4"]),
+        ([], None, []),
+    ],
+)
+def test_the_scenario_is_never_the_value_of_one_of_locusts_options(
+    rest: list[str], scenario: str | None, left: list[str]
+) -> None:
+    assert run_command._take_scenario(rest, required=True) == scenario
+    assert rest == left
+
+
+def test_a_workload_needs_no_scenario() -> None:
+    assert run_command._take_scenario(["--processes", "4", "chat"], required=False) is None
+    assert run_command._scenario(None, "coding") == "workload"
+    with pytest.raises(SettingsError, match=r"^a scenario or --workload is missing"):
+        run_command._scenario(None, None)
 
 
 def test_caches_locusts_defaults() -> None:

@@ -8,7 +8,7 @@ import pytest
 from fake_swarm import Swarm
 from swarm_fakes import Wire, World
 
-from probe_ext.access.prompt_files import PromptFiles
+from probe_ext.access.file_prompts.prompt_files import PromptFiles
 from probe_ext.settings.errors import SettingsError
 from probe_ext.swarm.link import message_shapes, messages
 
@@ -103,9 +103,7 @@ def test_a_copy_is_compared_by_its_content(tmp_path: Path, monkeypatch: pytest.M
 def test_users_of_a_process_take_turns(tmp_path: Path) -> None:
     path = tmp_path / "p.txt"
     path.write_text("\n".join(f"prompt {n}" for n in range(10)))
-    entry = {"path": str(path), "field": None, "left_out": [0, 1], "sha256": ""}
-    processes = [PromptFiles() for _ in range(2)]
-    for slot, files in enumerate(processes):
-        files.deal([entry], seed=7, slot=slot, slots=2)
-    sent = [files.queue(str(path)).take().text for files in processes for _ in range(4)]
+    entry = {"kind": "chat", "path": str(path), "field": None, "left_out": [0, 1]}
+    queues = [PromptFiles().queue([entry], "chat", 7, slot, 2) for slot in range(2)]
+    sent = [queue[0].take().text for queue in queues if queue is not None for _ in range(4)]
     assert sorted(map(str, sent)) == [f"prompt {n}" for n in range(2, 10)]

@@ -522,6 +522,21 @@ def test_prompts_from_the_cache() -> None:
     assert result("prompt_cache", run(unreported)) == ("unproven", False)
 
 
+def test_prompts_of_a_file_that_are_sent_again() -> None:
+    def of(prompts: int, *kinds: str) -> Evidence:
+        source = {"file": "p.jsonl", "prompts": prompts}
+        workload = {"kinds": [{"name": name, "prompts": source} for name in kinds]}
+        rows = [
+            reply(u, 6.0 + t, scenario="ab"[u], kind="turn" if t % 2 else "chat") for t in range(20) for u in (0, 1)
+        ]
+        return run(rows, manifest=manifest(workload=workload, workers=[worker(started=len(rows))]))
+
+    assert result("prompt_repeats", of(10, "a")) == ("pass", False)
+    assert result("prompt_repeats", of(19, "a", "b")) == ("fail", False)
+    assert "(19 prompts of p.jsonl: 20 requests)" in finding("prompt_repeats", of(19, "a", "b")).why
+    assert "prompt_repeats" not in [one.check for one in judge(run(), CHAT).findings]
+
+
 def test_output_lengths_differ_between_levels() -> None:
     def two_levels(tokens: int) -> Evidence:
         rows = steady(2, 0, 30) + steady(4, 30, 30, tokens_out=tokens)

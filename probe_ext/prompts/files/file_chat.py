@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from probe_ext.prompts.files.prompt_forms import FilePrompt
+from probe_ext.prompts.files.prompt_forms import FilePrompt, text_bytes
 from probe_ext.prompts.prompt import Message, Prompt
 
 
@@ -23,15 +23,18 @@ class FileChat:
         self._messages: list[Message] = []
         self._fields: dict[str, Any] = {}
         self._later: list[Message] = []
-        self.turns = 0
+        self.turns = self.new_bytes = 0
+        """questions so far; UTF-8 bytes of the text that the last one added"""
 
     def ask(self) -> Prompt:
         """Return the chat so far with one more question. PromptFileError if the file has changed."""
+        before = len(self._messages)
         if self._later:
             self._messages.append(self._later.pop(0))
         else:
             self._begin(self._take())
         self.turns += 1
+        self.new_bytes = text_bytes(self._messages[before:])
         only = self._messages[0].get("content") if len(self._messages) == 1 else None
         text = only if isinstance(only, str) and not self._fields else None
         return Prompt(text, tuple(self._messages), None, dict(self._fields))
@@ -46,8 +49,8 @@ class FileChat:
         self._later = list(prompt.later)
         self._fields |= prompt.fields
 
-    def answered(self, text: str, tokens_in: int | None = None, tokens_out: int | None = None) -> None:
-        """Add the answer to the chat; the counts are not needed, since the file says how long a question is."""
+    def answered(self, text: str) -> None:
+        """Add the answer to the chat."""
         self._messages.append({"role": "assistant", "content": text})
 
 

@@ -40,9 +40,12 @@ class FilePrompt:
     @property
     def text_bytes(self) -> int:
         """UTF-8 bytes of the text in `messages` and of the tools."""
-        return sum(len(text.encode()) for message in self.messages for text in _texts(message)) + sum(
-            len(orjson.dumps(value)) for value in self.fields.values()
-        )
+        return text_bytes(self.messages) + sum(len(orjson.dumps(value)) for value in self.fields.values())
+
+
+def text_bytes(messages: Sequence[Message]) -> int:
+    """Return the UTF-8 bytes of the text in messages."""
+    return sum(len(text.encode()) for message in messages for text in _texts(message))
 
 
 def only_text(messages: Sequence[Message]) -> bool:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.access.scenario import find_locustfile
+from probe_ext.bundled import folder
 from probe_ext.closest_name import did_you_mean
 from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run Locust in this process, and return its exit code or the report's."""
     given = {name: value for name, value in vars(options).items() if value is not None}
-    scenario = options.rest.pop(0) if options.rest and not options.rest[0].startswith("-") else None
+    scenario = _take_scenario(options.rest, required=not given.get("workload"))
     if options.rest and "://" in options.rest[0]:
         print(f"probe: {options.rest[0]}: give the server as --host {options.rest[0]}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.USAGE
@@ -67,6 +68,17 @@ def main(options: argparse.Namespace) -> int:
     return run_locust(arguments, locustfile, DEFAULT_LEVELS)
 
 
+def _take_scenario(rest: list[str], *, required: bool) -> str | None:
+    """Take the scenario out of the arguments that are none of ours: the first, or else one that can only be that."""
+    if rest and not rest[0].startswith("-"):
+        return rest.pop(0)
+    known = {path.stem for path in folder("locustfiles").glob("*.py")}
+    found = [argument for argument in rest if argument in known or argument.endswith(".py")] if required else []
+    if found:
+        rest.remove(found[0])
+    return found[0] if found else None
+
+
 def _scenario(given: str | None, workload: str | None) -> str:
     """Return the scenario's name. SettingsError if neither it nor a workload is given, or the workload is invalid."""
     if workload:
@@ -74,7 +86,7 @@ def _scenario(given: str | None, workload: str | None) -> str:
     if given:
         return given
     if not workload:
-        raise SettingsError("a scenario (before Locust's own options) or --workload is missing; see `probe list`")
+        raise SettingsError("a scenario or --workload is missing; see `probe list`")
     return "workload"
 
 

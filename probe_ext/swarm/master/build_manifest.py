@@ -19,6 +19,8 @@ from probe_ext.swarm.master.search_finding import search_finding
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.phrasing.worker_names import worker_name
 
+_OF_THE_KIND = frozenset({"kind", "path", "field"})  # of a prompt file: the workload has them
+
 
 def describe(run: RunFacts) -> dict[str, Any]:
     """Return the manifest as of now; keys: docs/run-directory.md."""
@@ -62,6 +64,10 @@ def _workload(run: RunFacts) -> dict[str, Any] | None:
     if prepared is None:
         return None
     about = prepared.workload.to_manifest(prepared.file, run.preparation.profile)
+    files = {file.kind: file.as_manifest() for file in prepared.files}
+    for kind in about["kinds"]:
+        if kind["name"] in files:
+            kind["prompts"] |= {key: value for key, value in files[kind["name"]].items() if key not in _OF_THE_KIND}
     return {**about, "longest_reply": prepared.longest_reply}
 
 

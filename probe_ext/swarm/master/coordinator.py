@@ -83,7 +83,7 @@ class Coordinator:
 
     def await_files(self) -> None:
         """Wait until every connected worker has compared its prompt files. SettingsError names one that has others."""
-        if not self.local:
+        if self.prompt_files and not self.local:
             await_agreement(self.prompt_files, self._present, self._admission.ping, gevent.sleep)
 
     def _present(self) -> list[Worker]:

@@ -69,6 +69,7 @@ class Preflight:
         given = workload_of(environment, options.workload)
         if given is not None:
             check_unused_options(given[0], options)
+            refuse_tags(environment.parsed_options)
             line = environment.parsed_options  # in a web UI, it has the users of the last run
             check_levels(given[0], options, line.num_users if line.headless else None)
             install_kinds(environment, given[0])
@@ -85,7 +86,7 @@ class Preflight:
         check_gates(options)
         self._tell("querying the server")
         try:
-            preparation = prepare(host, options, self.take_workload(options))
+            preparation = prepare(host, options, self.take_workload(options), self._process.prompt_files)
         finally:
             self._tell(None)
         if preparation.problem:
@@ -156,6 +157,14 @@ def _form_advice(negotiated: Negotiated) -> str:
     if not options and not without:
         return ""
     return f"Nothing needs to be done. A run with {listed([*options, *without])} is the same, and asks only once."
+
+
+def refuse_tags(given: Namespace) -> None:
+    """SettingsError if Locust is to choose tasks by tag, which would leave a workload's users without one."""
+    for flag in ("tags", "exclude_tags"):
+        if chosen := getattr(given, flag, None):
+            option = f"--{flag.replace('_', '-')}"
+            raise SettingsError(f"{option} {' '.join(chosen)}: the users of a workload have no tags; leave it out")
 
 
 def take_default_levels(given: Namespace, user_classes: list[Any], fixed_users: int = 0) -> None:

@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gevent
 
+from probe_ext.access.file_prompts.file_lengths import PreparedFile, PreparedFiles
+from probe_ext.access.file_prompts.prompt_files import PromptFiles
+from probe_ext.access.file_prompts.request_counts import RequestCounter
 from probe_ext.access.known_server import KnownServer, fetcher_for, know_server, target_and_key
 from probe_ext.access.prompt_source import calibrated
 from probe_ext.access.sender import Answered
@@ -21,6 +24,7 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.settings.prometheus_access import prometheus_source
 from probe_ext.settings.slo import SloProfile, load_profile
+from probe_ext.swarm.preparation.workload_files import check_lengths_of, read_files
 from probe_ext.target.before_load import Busy, look
 from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.prometheus_check import prometheus_problem
@@ -76,12 +80,33 @@ class PreparedWorkload:
     longest_reply: int
     """tokens that hardly any reply exceeds"""
     notes: tuple[str, ...] = ()
-    """what does not fit into the context"""
+    """what does not fit into the context, and what is in the prompt files"""
+    files: tuple[PreparedFile, ...] = ()
+    """prompt files, one for each kind that uses one"""
+    findings: tuple[dict[str, Any], ...] = ()
+    """what is wrong with them"""
+
+    def with_files(self, prepared: PreparedFiles) -> "PreparedWorkload":
+        """Add the prompt files, and what is to be said of them."""
+        said = tuple(remark.text for remark in prepared.remarks if remark.state is None)
+        findings = tuple(finding for remark in prepared.remarks if (finding := remark.as_finding()))
+        return replace(self, files=prepared.files, notes=(*self.notes, *said), findings=findings)
 
 
-def prepare(host: str | None, options: Options, given: tuple[Workload, str | None] | None = None) -> Preparation:
-    """Query the server. SettingsError if an option cannot work with it. `given`: a workload, and where it is from."""
+def prepare(
+    host: str | None,
+    options: Options,
+    given: tuple[Workload, str | None] | None = None,
+    files: PromptFiles | None = None,
+) -> Preparation:
+    """Query the server. SettingsError if an option cannot work with it.
+
+    `given`: a workload, and where it is from; `files`: where its prompt files are opened.
+    """
     target, key = target_and_key(host)
+    files = files or PromptFiles()
+    if given:
+        read_files(given[0], files)
     _check_tls(options)
     profile = _profile(options, given)  # refuse a wrong profile now, not after the run
     fetcher = fetcher_for(target, key, options)
@@ -94,7 +119,11 @@ def prepare(host: str | None, options: Options, given: tuple[Workload, str | Non
     sample = workload.sample if workload else options
     prompts = calibrated(target, model or "", sample, fetcher, seed) if problem is None else {}
     if workload and prompts:
-        prompts["input_tokens"], prompts["shared_prefix_tokens"] = mean_lengths(workload.workload, options)
+        counters = lambda chosen: RequestCounter(target, model or "", chosen, fetcher)  # noqa: E731
+        prepared = check_lengths_of(workload.workload, options, prompts, server.max_model_len, files, counters)
+        workload = workload.with_files(prepared)
+        counted = {file.kind: file.mean_tokens for file in workload.files if file.mean_tokens is not None}
+        prompts["input_tokens"], prompts["shared_prefix_tokens"] = mean_lengths(workload.workload, options, counted)
     return Preparation(
         host=target.url,
         model=model,
@@ -106,7 +135,7 @@ def prepare(host: str | None, options: Options, given: tuple[Workload, str | Non
         profile=profile.model_dump(mode="json"),
         deadlines=profile.deadlines,
         busy=busy,
-        findings=tuple(_unlisted_models(options, workload, server.models)),
+        findings=(*_unlisted_models(options, workload, server.models), *(workload.findings if workload else ())),
         context=server.max_model_len,
         workload=workload,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from locust.env import Environment
 
-from probe_ext.access.prompt_files import PromptFiles
+from probe_ext.access.file_prompts.prompt_files import PromptFiles
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.options import Options, read_options
 from probe_ext.swarm.users.recorder import Recorder
@@ -63,13 +63,14 @@ class ProcessState:
 
     @property
     def prepared(self) -> dict[str, Any]:
-        """What the master prepared: `model`, `prompts`, `scenario`, `workload`, `context` (the model's, in tokens)."""
+        """What the master prepared: `model`, `scenario`, `prompts`, `workload`, `prompt_files`, `context` in tokens."""
         prepared: dict[str, Any] = getattr(self.environment.parsed_options, PREPARED, None) or {}
         return prepared
 
     @prepared.setter
     def prepared(self, prepared: dict[str, Any]) -> None:
         self.places.clear()
+        self.prompt_files.forget_queues()
         setattr(self.environment.parsed_options, PREPARED, prepared)
 
 

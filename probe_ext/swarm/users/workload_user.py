@@ -1,5 +1,6 @@
 """The user class for workloads: whoever it is, it asks, reads, thinks, and asks again, as its kind does."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -8,12 +9,16 @@ from typing import Any, ClassVar
 import gevent
 from locust import task
 
+from probe_ext.access.file_prompts.file_questions import FileQuestions
 from probe_ext.access.kind_prompts import KindPrompts, KindUser
+from probe_ext.prompts.files.source import PromptFileError
 from probe_ext.settings.options import Options
 from probe_ext.swarm.users.kind_dispatcher import DISPATCH, users_number
 from probe_ext.swarm.users.process_state import ProcessState, process_state_of
 from probe_ext.swarm.users.user import StreamingUser
 from probe_ext.workload.user_kind import UserKind
+
+logger = logging.getLogger(__name__)
 
 
 class WorkloadUser(StreamingUser):
@@ -58,7 +63,11 @@ class WorkloadUser(StreamingUser):
         """One conversation, with pauses between the turns."""
         conversation = self.person.begin()
         for turn in count():
-            ask = conversation.ask()
+            try:
+                ask = conversation.ask()
+            except PromptFileError as error:
+                logger.error("probe: %s; the run is ended", error)  # noqa: TRY400 -- one line is enough
+                self.end_run()
             if ask is None:
                 return
             if turn:
@@ -109,7 +118,12 @@ def _places_of(process: ProcessState, kind: UserKind, place: int) -> _Places:
         prepared, workers = process.prepared, dispatch["workers"]
         runner_id = getattr(process.environment.runner, "client_id", "")
         index = workers.index(runner_id) if runner_id in workers else 0
-        maker = KindPrompts(kind, place, prepared.get("prompts") or {}, process.options, prepared.get("context"))
-        process.places[key] = _Places(maker, place, index, max(1, len(workers)), dispatch["epoch"])
+        number, context = max(1, len(workers)), prepared.get("context")
+        seed = (prepared.get("prompts") or {}).get("seed", 0)
+        slot = index + (number if dispatch["epoch"] else 0)  # a worker that has come later begins elsewhere
+        queue = process.prompt_files.queue(prepared.get("prompt_files") or (), kind.name, seed, slot, number)
+        file = FileQuestions(*queue, context) if queue else None
+        maker = KindPrompts(kind, place, prepared.get("prompts") or {}, process.options, context, file)
+        process.places[key] = _Places(maker, place, index, number, dispatch["epoch"])
     places: _Places = process.places[key]
     return places

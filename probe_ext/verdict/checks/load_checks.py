@@ -9,7 +9,7 @@ import numpy as np
 from probe_ext.measure.outcome import Outcome
 from probe_ext.verdict.evidence.columns import numbers, texts
 from probe_ext.verdict.evidence.evidence import Evidence
-from probe_ext.verdict.evidence.manifest_view import mapping, number
+from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
 from probe_ext.verdict.phrasing.formats import count, percent, rate, seconds
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
 from probe_ext.verdict.server.server_series import Metrics, server_hit_rate
@@ -33,12 +33,13 @@ _RUN_TO_END = "Run again, and let the run end by itself."
 def load_checks(
     evidence: Evidence, levels: Sequence[LevelResult], metrics: Metrics, estimate: CapacityEstimate
 ) -> Iterator[Finding]:
-    """Yield the checks of proven levels, planned levels, their order, prompt cache, output lengths and reasoning."""
+    """Yield the checks of levels, their order, prompts that were cached or repeated, output lengths and reasoning."""
     yield _levels(evidence, levels)
     yield _planned(evidence, levels)
     yield _in_order(estimate)
     yield _drift(levels, estimate)
     yield _cached(evidence, metrics)
+    yield from _repeated(evidence)
     yield _lengths(levels)
     yield _cut_reasoning(evidence)
 
@@ -149,6 +150,40 @@ def _planned_cache_share(manifest: Mapping[str, Any]) -> float:
     prompts = mapping(manifest.get("prompts"))
     shared, asked = number(prompts, "shared_prefix_tokens"), number(prompts, "input_tokens")
     return min(shared / asked, 1.0) if shared and asked else 0.0
+
+
+def _repeated(evidence: Evidence) -> Iterator[Finding]:
+    """Yield whether prompts were sent more than once; nothing for a run without prompt files."""
+    files = _prompts_by_file(evidence.manifest)
+    if not files:
+        return
+    begun = Counter(
+        name
+        for name, kind in zip(texts(evidence.replies, "scenario"), texts(evidence.replies, "kind"), strict=True)
+        if kind != "turn"  # later turns of a conversation may come from the same entry
+    )
+    repeated = []
+    for (file, prompts), kinds in files.items():
+        sent = sum(begun[kind] for kind in kinds)
+        if sent > prompts:
+            repeated.append(f"{things(prompts, 'prompt')} of {file}: {things(sent, 'request')}")
+    if not repeated:
+        yield Finding("prompt_repeats", "pass", False, "No prompt of a file was sent twice.")
+        return
+    why = f"The run was longer than its prompt files, so prompts were sent again ({listed(repeated)})."
+    advice = "The first word may have come sooner than with new prompts. Use more prompts, or a shorter run."
+    yield Finding("prompt_repeats", "fail", False, why, advice)
+
+
+def _prompts_by_file(manifest: Mapping[str, Any]) -> dict[tuple[str, int], list[str]]:
+    """Return the kinds that use a file, by the file's name and how many of its prompts are sent."""
+    files: dict[tuple[str, int], list[str]] = {}
+    for kind in mappings(mapping(manifest.get("workload")).get("kinds")):
+        source = mapping(kind.get("prompts"))
+        prompts = number(source, "prompts")
+        if source.get("file") and prompts:
+            files.setdefault((str(source["file"]), int(prompts)), []).append(str(kind.get("name")))
+    return files
 
 
 def _lengths(levels: Sequence[LevelResult]) -> Finding:

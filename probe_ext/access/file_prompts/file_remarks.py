@@ -73,7 +73,7 @@ def off_mean(use: FileUse, file: PromptFile, mean: float, stated: float) -> Iter
     """Say that prompts have another mean length than the workload states, if it is off by too much."""
     difference = mean / stated - 1
     if abs(difference) > MAX_MEAN_DIFFERENCE:
-        more = f"{abs(difference):.0%} {'more' if difference > 0 else 'less'}"
+        more = f"{100 * abs(difference):,.0f} % {'more' if difference > 0 else 'less'}"
         yield Remark(
             f"{use.kind}: the prompts in {file.name} have {mean:,.0f} tokens on average, "
             f"{more} than the {stated:,.0f} that the workload states",

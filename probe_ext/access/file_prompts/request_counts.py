@@ -26,6 +26,11 @@ class RequestCounter:
         self._generations = 0
 
     @property
+    def by_tokenizer(self) -> bool:
+        """Whether counting a text costs no generation."""
+        return self._tokenizer is not None
+
+    @property
     def samples(self) -> int:
         """How many prompts of a file may be counted."""
         return MAX_GENERATIONS if self._tokenizer is None else _MAX_COUNTS

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from probe_ext.access.file_remarks import FileUse, Remark, describe, off_mean, too_long
-from probe_ext.access.prompt_files import PromptFiles
+from probe_ext.access.file_prompts.file_remarks import FileUse, Remark, describe, off_mean, too_long
+from probe_ext.access.file_prompts.prompt_files import PromptFiles
 from probe_ext.measure import clock
 from probe_ext.prompts.files.file_chat import FileChat
 from probe_ext.prompts.files.length_check import FileLengths, check_lengths

@@ -39,18 +39,26 @@ class PromptFiles:
         shown, wanted = file.digest[:_SHOWN_DIGITS], digest[:_SHOWN_DIGITS]
         return f"{file.name}: is not the master's (SHA-256 {shown}… instead of {wanted}…)"
 
-    def deal(self, files: Iterable[Mapping[str, Any]], seed: int | str, slot: int, slots: int) -> None:
-        """Begin a run: this process is number `slot` of `slots`. PromptFileError if a file cannot be used.
+    def forget_queues(self) -> None:
+        """End a run: the next one begins with the first prompt of its order."""
+        self._queues = {}
 
-        `files`: path, field and `left_out`, as the master has prepared them.
+    def queue(
+        self, prepared: Iterable[Mapping[str, Any]], kind: str, seed: int | str, slot: int, slots: int
+    ) -> tuple[PromptQueue, Mapping[str, Any]] | None:
+        """Return the queue from which this process's users of a kind take prompts, and what is known of its file.
+
+        None if the kind uses no file. `prepared`: all files, as the master has prepared them. Kinds that use the same
+        file share a queue, and leave out what is too long for any of them. `slot`, `slots`: as of `PromptQueue`, by the
+        first call in a run. PromptFileError if the file cannot be used.
         """
-        self._queues = {
-            (entry["path"], entry["field"]): PromptQueue(
-                self.open(entry["path"], entry["field"]), seed, entry["left_out"], slot=slot, slots=slots
-            )
-            for entry in files
-        }
-
-    def queue(self, path: str, field: str | None = None) -> PromptQueue:
-        """Return the queue from which all users of this process take a file's prompts."""
-        return self._queues[path, field]
+        files = {entry["kind"]: entry for entry in prepared}
+        if kind not in files:
+            return None
+        entry = files[kind]
+        key = entry["path"], entry["field"]
+        if key not in self._queues:
+            same = [one for one in files.values() if (one["path"], one["field"]) == key]
+            left_out = {number for one in same for number in one["left_out"]}
+            self._queues[key] = PromptQueue(self.open(*key), seed, left_out, slot=slot, slots=slots)
+        return self._queues[key], entry

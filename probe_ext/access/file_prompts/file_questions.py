@@ -1,0 +1,60 @@
+"""The questions of a kind of user whose prompts come from a file, and the replies for which there is room."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from probe_ext.prompts.files.file_chat import FileChat
+from probe_ext.prompts.files.prompt_queue import PromptQueue
+from probe_ext.prompts.prompt import Prompt
+
+_MARGIN_SHARE = 0.02  # of the context, for what is only estimated
+
+
+class FileQuestions:
+    """Questions for all users of one kind in one process.
+
+    `prepared`: what the master found out about the file; `context`: the model's context length in tokens, if known.
+    """
+
+    def __init__(self, queue: PromptQueue, prepared: Mapping[str, Any], context: int | None) -> None:
+        self.queue, self.context = queue, context
+        self.room: int | None = prepared["room"]
+        self.tokens_per_byte: float = prepared["tokens_per_byte"] or 0.0
+
+    def begin(self, system: str, shared_prefix: str) -> "FileTurns":
+        """Return a new conversation."""
+        return FileTurns(self, FileChat(self.queue.take, system=system, shared_prefix=shared_prefix))
+
+
+class FileTurns:
+    """The turns of one conversation."""
+
+    def __init__(self, questions: FileQuestions, chat: FileChat) -> None:
+        self._questions, self._chat = questions, chat
+        self._tokens: int | None = None
+        """of the chat at the last reply, as the server counted them"""
+
+    @property
+    def turns(self) -> int:
+        """Questions so far."""
+        return self._chat.turns
+
+    def question(self, tokens: int | None, output: int) -> tuple[Prompt, int] | None:
+        """Return the next request, and the tokens that its reply may have; None if the context has no room for more.
+
+        The file says how long a question is: `tokens` are not used. PromptFileError if the file has changed.
+        """
+        questions = self._questions
+        prompt = self._chat.ask()
+        if questions.room is not None:
+            output = min(output, questions.room)
+        if self._tokens is not None and questions.context is not None:
+            so_far = self._tokens + questions.tokens_per_byte * self._chat.new_bytes
+            if so_far + output > questions.context * (1 - _MARGIN_SHARE):
+                return None
+        return prompt, output
+
+    def answered(self, text: str, tokens_in: int | None = None, tokens_out: int | None = None) -> None:
+        """Add the answer; the server's counts tell how long the chat is."""
+        self._chat.answered(text)
+        self._tokens = None if tokens_in is None else tokens_in + (tokens_out or 0)
