@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from worlds import CHAT, LEVEL_S, evidence, good, manifest, mixed, reply, staircase, steady, worker
+from worlds import CHAT, LEVEL_S, columns, evidence, good, manifest, mixed, reply, staircase, steady, worker
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import LatencySketch
-from probe_ext.measure.table_rows import ReplyRow, ServerRow
+from probe_ext.measure.table_rows import GpuRow, ReplyRow, ServerRow
 from probe_ext.verdict.checks.client_accuracy import accuracy_checks
 from probe_ext.verdict.evidence.evidence import Evidence, LocustCounts, Window
 from probe_ext.verdict.judge import judge
@@ -375,6 +375,27 @@ def test_the_quality_of_prometheus_data_is_stated(changes: dict[str, Any], state
     assert (one.state, one.makes_invalid) == (state, False)
     assert word in one.why
     assert bool(one.advice) == (state == "fail")
+
+
+def test_a_prometheus_run_says_that_gpus_are_missing() -> None:
+    asked = {"servers": [{"every": 2.0, "gaps": 0}], "clock_offset": 0.0, "clock_error": 0.0}
+    one = finding("server_metrics", run(server=metrics(), manifest=manifest(prometheus=asked)))
+    assert "GPUs are not read from it" in one.why
+    with_gpu = run(
+        server=metrics(),
+        manifest=manifest(prometheus=asked),
+        gpu=columns([GpuRow(1.0, "u", "0", "gpu_power", 90.0)], GpuRow),
+    )
+    assert "GPUs" not in finding("server_metrics", with_gpu).why
+
+
+def test_times_of_the_server_that_cannot_be_are_left_out_and_said() -> None:
+    rows = [reply(0, 6.0 + t, server_ttft=9.0 if t % 2 else 0.01) for t in range(16)]
+    found = run(rows, server=polled(*[40.0 * t for t in range(30)]))
+    one = finding("server_metrics", found)
+    assert (one.state, "In 8 replies, the server's own TTFT is longer than ours" in one.why) == ("fail", True)
+    assert all(level.server_ttft_p50 == 0.01 for level in judge(found, CHAT).levels if level.server_ttft_p50)
+    assert any(level.server_ttft_p50 for level in judge(found, CHAT).levels)
 
 
 def missing(user: int, sent: float, **changes: Any) -> ReplyRow:

@@ -11,6 +11,7 @@ from probe_ext.measure.outcome import FINISHED, Outcome
 from probe_ext.verdict.evidence.columns import Bools, numbers, texts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number, servers
+from probe_ext.verdict.grading.server_times import MAX_TIME_APART_S
 from probe_ext.verdict.phrasing.formats import count, moment, seconds
 from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.verdict.server.server_series import (
@@ -50,11 +51,14 @@ def _metrics(evidence: Evidence, metrics: Metrics) -> Finding:
     if stands_still := _standing_still(evidence):
         return stands_still
     if metrics and isinstance(prometheus, Mapping):
-        return _from_prometheus(prometheus, metrics)
+        return _from_prometheus(prometheus, metrics, with_gpus=bool(len(evidence.gpu.get("t", ()))))
     bad = [(str(s.get("url")), str(s.get("metrics"))) for s in servers(evidence.manifest) if s.get("metrics") != "ok"]
     if metrics and not bad:
         read = things(len(metrics), "metric")
-        return Finding("server_metrics", "pass", False, f"{read} read from the server.{_lacking(evidence, metrics)}")
+        why = f"{read} read from the server.{_lacking(evidence, metrics)}"
+        if odd := _impossible_times(evidence):
+            return Finding("server_metrics", "fail", False, f"{why} {odd}", _ADVICE_TIMES)
+        return Finding("server_metrics", "pass", False, why)
     reasons = listed([f"{url}: {why}" for url, why in bad]) if bad else "no metrics were read"
     why = f"The server's own metrics are missing ({reasons}). What users experienced is measured without them."
     advice = (
@@ -62,6 +66,19 @@ def _metrics(evidence: Evidence, metrics: Metrics) -> Finding:
         "preemptions."
     )
     return Finding("server_metrics", "fail", False, why, advice)
+
+
+_ADVICE_TIMES = "The server's own times per reply are wrong, or of other replies: do not rely on them."
+
+
+def _impossible_times(evidence: Evidence) -> str:
+    """Say how many replies reached us sooner than the server says that it began them; empty where none did."""
+    replies = evidence.replies
+    ours = numbers(replies, "first") - numbers(replies, "sent")
+    wrong = int((numbers(replies, "server_ttft") > ours + MAX_TIME_APART_S).sum())
+    if not wrong:
+        return ""
+    return f"In {things(wrong, 'reply', 'replies')}, the server's own TTFT is longer than ours: these are left out."
 
 
 def _standing_still(evidence: Evidence) -> Finding | None:
@@ -100,7 +117,7 @@ _WORTH = (
 """Quantities of which any tells something, in words, and what is not known without them."""
 
 
-def _from_prometheus(prometheus: Mapping[str, Any], metrics: Metrics) -> Finding:
+def _from_prometheus(prometheus: Mapping[str, Any], metrics: Metrics, *, with_gpus: bool) -> Finding:
     """How closely a Prometheus scraped the server, and whether its clock agrees."""
     targets = mappings(prometheus.get("servers"))
     intervals = [every for target in targets if (every := number(target, "every")) is not None]
@@ -118,6 +135,8 @@ def _from_prometheus(prometheus: Mapping[str, Any], metrics: Metrics) -> Finding
     if abs(offset) - error > MAX_CLOCK_OFFSET_S:
         why += f" Its clock was {seconds(abs(offset))} {'ahead' if offset > 0 else 'behind'}."
         advice.append("Server metrics may be shifted against the replies by as much: synchronise the clocks (NTP).")
+    if not with_gpus:
+        why += " GPUs are not read from it: power, temperature and energy are missing without --gpu-metrics."
     return Finding("server_metrics", "fail" if advice else "pass", False, why, " ".join(advice))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from probe_ext.verdict.evidence.columns import Floats, Ints, numbers
 from probe_ext.verdict.evidence.evidence import Columns, Window, quantile
 from probe_ext.verdict.grading.reply_grades import SERVED, GradedReplies
+from probe_ext.verdict.grading.server_times import possible_ttft
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.values.level_result import LevelResult, ReplyFigures
 from probe_ext.verdict.values.sizing_types import Goodput
@@ -27,6 +28,7 @@ def reply_figures(
     sent = numbers(replies, "sent")[rows]
     at_once = graded.arrived.at_once[rows]
     ttft = np.where(at_once, np.nan, numbers(replies, "first")[rows] - sent)
+    at_server = possible_ttft(replies)[rows]
     seen = graded.experience
     waited, rate, gap = (values[rows] for values in (seen.waited, seen.rate, seen.gap))
     grades = graded.overall[rows]
@@ -35,8 +37,8 @@ def reply_figures(
         ttft_p50=quantile(ttft, 0.50),
         ttft_p95=quantile(ttft, 0.95),
         ttft_p99=quantile(ttft, 0.99),
-        server_ttft_p50=quantile(numbers(replies, "server_ttft")[rows], 0.50),
-        way_p50=quantile(ttft - numbers(replies, "server_ttft")[rows], 0.50),
+        server_ttft_p50=quantile(at_server, 0.50),
+        way_p50=quantile(ttft - at_server, 0.50),
         ttft_visible_p95=quantile(numbers(replies, "first_visible")[rows] - sent, 0.95),
         first_word_p50=quantile(waited, 0.50),
         first_word_p95=quantile(waited, 0.95),
