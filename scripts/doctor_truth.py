@@ -51,6 +51,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "text-tools": {"tool_calls": "warn"},
     "no-tools": {"tool_calls": "Refused"},
     "request-times": {},
+    "duplicates": {},
     "far": {},
 }
 STATES = {"warn", "problem", "unknown"}

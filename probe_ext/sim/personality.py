@@ -30,6 +30,7 @@
 ``text-tools``      a tool call arrives as text: no parser
 ``no-tools``        requests with tools are refused
 ``request-times``   each reply has the server's own times (vLLM's ``--enable-per-request-metrics``)
+``duplicates``      a gateway in front sends every request twice
 ``far``             a gateway in front takes 0.2 s to pass a request on
 ==================  ==================================================================================
 """
@@ -83,6 +84,7 @@ class Personality:
     tools: str = ""
     """``streamed``, ``held``, ``text`` or ``refused``; empty: ignored"""
     request_times: bool = False
+    duplicates: bool = False
     pass_on_s: float = 0.0
     """time before the server gets a request"""
 
@@ -125,6 +127,7 @@ _PERSONALITIES: dict[str, dict[str, Any]] = {
     "text-tools": {"tools": "text"},
     "no-tools": {"tools": "refused"},
     "request-times": {"request_times": True},
+    "duplicates": {"duplicates": True},
     "far": {"pass_on_s": FAR_S},
 }
 

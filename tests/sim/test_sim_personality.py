@@ -101,6 +101,16 @@ def test_personality_request_times_says_when_the_first_token_was_due() -> None:
     serve(scenario, personality=parse_personality("request-times"))
 
 
+def test_personality_duplicates_generates_each_reply_twice() -> None:
+    async def scenario(client: TestClient) -> None:
+        await stream(client, chat(max_tokens=12))
+        await asyncio.sleep(0.2)
+        counted = await series(client)
+        assert (counted["vllm:request_success_total"], counted["vllm:generation_tokens_total"]) == (2, 24)
+
+    serve(scenario, personality=parse_personality("duplicates"))
+
+
 def test_personality_far_is_no_time_of_the_server() -> None:
     async def scenario(client: TestClient) -> None:
         began = asyncio.get_running_loop().time()

@@ -65,6 +65,19 @@ def by(users: int, start: float, seconds: float, **changes: Any) -> list[ReplyRo
     return [reply(user, start + 1.5 * n, **changes) for user in range(users) for n in range(int(seconds / 1.5))]
 
 
+def why_others(verdict: Judgement) -> str:
+    return next(one.why for one in verdict.findings if one.check == "other_load")
+
+
+def test_requests_that_follow_this_runs_may_be_a_gateways() -> None:
+    twice = judged(counted(ROWS, others=ROWS))
+    assert (twice.verdict, "at least 0.9 more at every level" in why_others(twice)) == ("invalid", True)
+    somebody = judged(counted(ROWS, others=by(12, 0.0, 95.0)))
+    assert "gateway" not in why_others(somebody)
+    before = judged(counted(ROWS, others=ROWS), server=[{"url": URL, "metrics": "ok", "running_before": 3}])
+    assert "gateway" not in why_others(before)
+
+
 def test_a_run_beside_others_is_invalid_says_so_first_and_proves_nothing() -> None:
     verdict = judged(counted(ROWS, others=by(12, 0.0, 95.0)))
     assert verdict.verdict == "invalid"

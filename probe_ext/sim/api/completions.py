@@ -46,12 +46,20 @@ class Completions:
             return await _cached_response(request, *self._response_cache[key])
         parsed = parse_api_request(api, parse_object(raw), self._backend.model, self._backend.profile.max_model_len)
         parsed = self._altered(parsed)
+        if self._options.personality.duplicates:
+            self._duplicate(request, parsed, arrival)
         exchange = self._exchange(request, parsed, arrival)
         self._refuse_if_faulty(exchange)
         response = await (self._streamed if parsed.stream else self._full)(request, exchange)
         if exchange.recording is not None and exchange.done.result() in SUCCESSFUL_OUTCOMES:
             self._response_cache[key] = (bytes(exchange.recording), parsed.stream)
         return response
+
+    def _duplicate(self, request: web.Request, parsed: ApiRequest, arrival: float) -> None:
+        """Generate a reply that nobody gets."""
+        pacer, twin = self._backend.pacer, self._exchange(request, replace(parsed, stream=False), arrival)
+        twin.done.add_done_callback(lambda done: pacer.close(twin, "aborted" if done.cancelled() else done.result()))
+        pacer.submit(twin)
 
     def _altered(self, parsed: ApiRequest) -> ApiRequest:
         """Return what the personality makes of a request."""

@@ -13,6 +13,9 @@ from probe_ext.verdict.values.others_share import MAX_OTHERS_SHARE, OthersShare
 REPEAT_ALONE = (
     "Repeat the run while nobody else uses the server. A gateway that retries or duplicates requests shows the same."
 )
+MIN_RATE_RATIO, MAX_EXTRA_RATIO = 1.7, 1.3
+"""This run's requests per second differ by so much between levels, and others' for each of them by so little, where
+others' requests follow this run's. Somebody else's would be fewer for each, the more this run sends."""
 
 
 def other_load_check(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
@@ -23,6 +26,12 @@ def other_load_check(evidence: Evidence, levels: Sequence[LevelResult]) -> Findi
         none_left = len(crowded) == len(levels)
         why = f"Others used the server {'in every level' if none_left and len(levels) > 1 else 'meanwhile'}: "
         why += f"{_at_worst(crowded)}."
+        extra = None if before else _extra_for_each(levels)
+        if extra:
+            why += (
+                f" But nothing ran before, and each request of this run came with at least {extra:.1f} more at every "
+            )
+            why += "level: a gateway that sends requests again looks like this."
         if not none_left:
             why += f" {capitalised_users(unjudged_users(levels))} not judged."
         return Finding("other_load", "fail", none_left, f"{why}{before and f' {before}.'}", REPEAT_ALONE)
@@ -56,6 +65,20 @@ def capitalised_users(users: Sequence[int]) -> str:
 def _at_worst(levels: Sequence[LevelResult]) -> str:
     worst = max(levels, key=lambda level: level.others.share if level.others else 0.0)
     return f"at {things(worst.users, 'user')}, {share_in_words(worst.others)}" if worst.others else ""
+
+
+def _extra_for_each(levels: Sequence[LevelResult]) -> float | None:
+    """Return how many requests of others came with each of this run's, if as many at every level; else None."""
+    seen = [
+        (level.replies / (level.t_end - level.t_start), level.others.requests / (1 - level.others.requests))
+        for level in levels
+        if level.others and level.others.requests and level.others.requests < 1 and level.t_end > level.t_start
+    ]
+    if len(seen) < 2 or len(seen) < len(levels):
+        return None
+    rates, extras = zip(*seen, strict=True)
+    follows = max(rates) >= MIN_RATE_RATIO * min(rates) and max(extras) <= MAX_EXTRA_RATIO * min(extras)
+    return min(extras) if follows else None
 
 
 def share_in_words(others: OthersShare) -> str:
