@@ -141,6 +141,18 @@ def test_engines_and_instances_are_separate_and_parts_are_summed(run: Path, fake
     }  # nothing failed that the server had named: that is missing, not zero
 
 
+def test_a_server_that_two_jobs_scrape_counts_once(run: Path, fake: Fake) -> None:
+    fake.series = [
+        series("vllm:num_requests_running", steady(3.0)),
+        series("vllm:num_requests_running", steady(3.0, step=5.0), job="again"),
+    ]
+    assert report_command.server_figures(run, fake.url, None) is None
+    assert {row["url"] for row in rows(run)} == {"box:8000"}
+    assert {row["engine"] for row in rows(run)} == {"0"}
+    (about,) = json.loads((run / "server-prometheus.json").read_text())["servers"]
+    assert about["labels"]["job"] == "vllm"
+
+
 def test_start_times_are_queried_only_for_servers_found(run: Path, fake: Fake) -> None:
     fake.series += [
         series("process_start_time_seconds", steady(ZERO - 100.0)),

@@ -199,6 +199,62 @@ def test_a_series_that_is_there_twice_counts_once():
     assert figures(twice) == {"generation_tokens": 70}
 
 
+def federated(**labels):
+    given = ",".join(f'{name}="{value}"' for name, value in labels.items())
+    return (
+        f'vllm:num_requests_running{{engine="0",{given}}} 3\nvllm:generation_tokens_total{{engine="0",{given}}} 100\n'
+    )
+
+
+@pytest.mark.parametrize("label", ["instance", "pod", "exported_instance"])
+def test_servers_on_a_collected_page_are_told_apart(label):
+    page = federated(**{label: "a", "job": "x"}) + federated(**{label: "b", "job": "x"})
+    assert {f.engine for f in read_page(page).figures} == {"0@a", "0@b"}
+    assert figures(page, "0@a") == {"running": 3, "generation_tokens": 100}
+
+
+@pytest.mark.parametrize("label", ["job", "prometheus_replica", "monitor"])
+def test_copies_of_a_servers_series_on_a_collected_page_count_once(label):
+    page = federated(instance="a", **{label: "x"}) + federated(instance="a", **{label: "y"})
+    assert figures(page, "0@a") == {"running": 3, "generation_tokens": 100}
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("<html><body><h1>503 Service temporarily unavailable</h1></body></html>", "HTML"),
+        ("<!DOCTYPE html><html><head><title>Just a moment...</title></head></html>", "HTML"),
+        ("<script>window.location='https://idp.example/oauth2/authorize'</script>", "a login page (HTML)"),
+        ("<form><input type=password></form>", "a login page (HTML)"),
+        ('{"detail":"Not authenticated"}', "JSON"),
+        ("OK\n", "not Prometheus text"),
+        (b"\x1f\x8b\x08\x00abc", "not UTF-8"),
+        ('node_cpu_seconds_total{cpu="0"} 3\n', "no metrics of a known engine"),
+        ('vllm:num_requests_running{model_name="m"} 3\nvllm:num_requests_wai', "incomplete"),
+    ],
+)
+def test_what_answers_instead_of_metrics_is_named(body, why):
+    assert why in read_page(body).why
+
+
+@pytest.mark.parametrize(
+    ("line", "quantity"),
+    [
+        ("vllm:num_requests_running 4294967295", "running"),
+        ("vllm:generation_tokens_total 1.8446744073709552e+19", "generation_tokens"),
+        ("vllm:kv_cache_usage_perc 37", "kv_usage"),
+        ("vllm:kv_cache_usage_perc +Inf", "kv_usage"),
+        ("vllm:generation_tokens_total -5", "generation_tokens"),
+        ("vllm:num_requests_waiting NaN", "waiting"),
+        ("sglang:token_usage -0.5", "kv_usage"),
+        ("llamacpp:requests_processing -1", "running"),
+    ],
+)
+def test_values_that_no_server_can_have_of_any_engine(line, quantity):
+    reading = read_page(line + "\n")
+    assert (reading.figures, [figure.quantity for figure in reading.impossible]) == ((), [quantity])
+
+
 def test_splits_endings_by_finish_reason():
     reasons = {"stop": 1, "length": 2, "abort": 4, "error": 8, "repetition": 16}
     text = "".join(f'vllm:request_success_total{{finished_reason="{r}"}} {n}\n' for r, n in reasons.items())

@@ -71,7 +71,7 @@ def why_others(verdict: Judgement) -> str:
 
 def test_requests_that_follow_this_runs_may_be_a_gateways() -> None:
     twice = judged(counted(ROWS, others=ROWS))
-    assert (twice.verdict, "at least 0.93 more at every level" in why_others(twice)) == ("invalid", True)
+    assert (twice.verdict, "at least 0.94 more at every level" in why_others(twice)) == ("invalid", True)
     somebody = judged(counted(ROWS, others=by(12, 0.0, 95.0)))
     assert "gateway" not in why_others(somebody)
     before = judged(counted(ROWS, others=ROWS), server=[{"url": URL, "metrics": "ok", "running_before": 3}])

@@ -50,12 +50,21 @@ class Scrapes:
     def add(self, series: Iterable[Series], first: float, last: float) -> None:
         """Add the samples within `[first, last]` (Unix time)."""
         for one in series:
-            labels = {k: v for k, v in one.labels.items() if k != "__name__"}
-            target, key = tuple(labels.get(name, "") for name in TARGET_LABELS), tuple(sorted(one.labels.items()))
+            target, key = tuple(one.labels.get(name, "") for name in TARGET_LABELS), tuple(sorted(one.labels.items()))
+            # The server is told apart already; the rest are the labels of the scraped page.
+            labels = {k: v for k, v in one.labels.items() if k != "__name__" and k not in TARGET_LABELS}
             name = wanted_name(one.labels.get("__name__", ""), METRIC_NAMES) or ""
             for moment, value in one.samples:
                 if first <= moment <= last:
                     self._pages[target][moment][key] = Sample(name, labels, value)
+
+    def _servers(self) -> dict[Target, dict[float, dict[tuple[tuple[str, str], ...], Sample]]]:
+        """Return the pages of each server once: of several jobs that scrape one, the job with most scrapes counts."""
+        kept: dict[Target, Target] = {}
+        for target in sorted(self._pages, key=lambda one: (-len(self._pages[one]), one)):
+            server = tuple(value for name, value in zip(TARGET_LABELS, target, strict=True) if name != "job")
+            kept.setdefault(server if target[-1] else target, target)
+        return {target: self._pages[target] for target in kept.values()}
 
     @property
     def instances(self) -> list[str]:
@@ -70,8 +79,9 @@ class Scrapes:
         `model`: the one whose series count, where a server has several."""
         rows: list[ServerRow] = []
         servers: list[ScrapedServer] = []
-        for target, pages in sorted(self._pages.items()):
-            kind, moments, url = "", [], _url(target, list(self._pages))
+        counted = self._servers()
+        for target, pages in sorted(counted.items()):
+            kind, moments, url = "", [], _url(target, list(counted))
             for moment, samples in sorted(pages.items()):
                 reading = read(Page(tuple(samples.values()), helps), model)
                 if reading is None:

@@ -27,7 +27,12 @@ _DEFAULT_ENGINE = "0"
 _MODEL_LABELS = ("model_name", "served_model_name", "model_id", "model")
 _MODELS_ARE_PARTS = {"triton"}
 """engines whose label `model` names the steps of a pipeline"""
-_RAY_LABELS = ("ReplicaId", "WorkerId")
+_REPLICA_LABELS = ("ReplicaId", "WorkerId", "pod", "exported_pod", "instance", "exported_instance")
+"""of Ray Serve, and of a page that collects those of several servers, as Prometheus's `/federate` does"""
+_COLLECTOR_LABELS = frozenset(
+    {"job", "exported_job", "prometheus", "prometheus_replica", "monitor", "endpoint", "service", "container"}
+)
+"""in which copies of one server's series differ on such a page"""
 _MAX_NAME_LENGTH = 80
 
 
@@ -145,9 +150,9 @@ def _folded(
 
 
 def _engine(sample: Sample, label: str) -> str:
-    """Return the engine of a sample; Ray Serve tells its replicas apart by labels of its own."""
+    """Return the engine of a sample; replicas on one page are told apart by further labels."""
     engine = safe_text(sample.labels.get(label, ""), length=_MAX_NAME_LENGTH) or _DEFAULT_ENGINE
-    replica = next((value for name in _RAY_LABELS if (value := sample.labels.get(name))), "")
+    replica = next((value for name in _REPLICA_LABELS if (value := sample.labels.get(name))), "")
     return f"{engine}@{safe_text(replica, length=_MAX_NAME_LENGTH)}" if replica else engine
 
 
@@ -167,12 +172,17 @@ def _without_duplicates(samples: list[Sample]) -> list[Sample]:
     """Drop samples that repeat others: the same series again, further ranks of one engine, parts of a total."""
     if len(samples) == 1:
         return samples
-    samples = list({frozenset(sample.labels.items()): sample for sample in samples}.values())
+    samples = list({_series(sample): sample for sample in samples}.values())
     for label, total in _TOTAL_LABEL_VALUES:
         totals = [s for s in samples if s.labels.get(label, total) == total]
         samples = totals or samples
     first = min(map(_rank, samples))
     return [s for s in samples if _rank(s) == first]
+
+
+def _series(sample: Sample) -> frozenset[tuple[str, str]]:
+    """Return the labels that tell a series from others, without those of whoever collected it."""
+    return frozenset(pair for pair in sample.labels.items() if pair[0] not in _COLLECTOR_LABELS)
 
 
 def _rank(sample: Sample) -> tuple[int, ...]:
