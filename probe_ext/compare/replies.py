@@ -17,7 +17,7 @@ from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, numbers, tex
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, number
 from probe_ext.verdict.grading.kind_profiles import kind_profiles
-from probe_ext.verdict.grading.reply_grades import GradedReplies
+from probe_ext.verdict.grading.reply_grades import BROKEN, GradedReplies
 from probe_ext.verdict.inference.observations import Visit, counts_towards_level
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, rows_by_level, sent_at
 from probe_ext.verdict.levels.visits import client_faults, grade_levels, last_seconds_of, visits_of
@@ -81,8 +81,37 @@ class RunReplies:
     """seconds of the run"""
 
 
-def run_replies(evidence: Evidence, profile: SloProfile) -> RunReplies:
-    """Assign and grade a run's replies."""
+@dataclass(frozen=True)
+class AssignedReplies:
+    """The replies of a run, graded and assigned to levels."""
+
+    evidence: Evidence
+    profile: SloProfile
+    assignment: LevelAssignment
+    graded: GradedReplies
+    sent: Floats
+    left_out: Bools
+
+    def visits(self, name: str) -> list[Visit]:
+        """Return the visits, judged by everything (OVERALL) or by one dimension alone."""
+        dimension = None if name == OVERALL else name
+        return visits_of(self.assignment, self.graded, self.sent, self.left_out, self.profile, dimension)
+
+    def visits_within(self, values: Floats, limit: float) -> list[Visit]:
+        """Return the visits with, as served, the replies whose value is at most `limit`.
+
+        A reply that broke without ever having the value did not keep the limit; another without it is not judged.
+        """
+        broke = self.graded.overall == BROKEN
+        judged = np.where(np.isnan(values) & broke, np.inf, values)
+        return [
+            replace(sample.visit, served=sample.value <= limit)
+            for sample in _samples(self.assignment, judged, self.sent, self.left_out, self.profile)
+        ]
+
+
+def assigned_replies(evidence: Evidence, profile: SloProfile) -> AssignedReplies:
+    """Grade a run's replies and assign them to levels."""
     evidence = replace(evidence, replies=with_generation(evidence))
     sent, metrics = sent_at(evidence), usable_metrics(read_metrics(evidence.server))
     assignment = assign_levels(evidence, sent)
@@ -90,14 +119,17 @@ def run_replies(evidence: Evidence, profile: SloProfile) -> RunReplies:
     profiles = kind_profiles(evidence.manifest.get("workload"), profile)
     graded = grade_levels(evidence, profiles, profile.reasoning, assignment)
     left_out = client_faults(evidence.replies) | equal_failures(evidence).mask | outage(evidence).mask
-    judged = [OVERALL, *(name for name in DIMENSIONS if _is_judged(name, graded, profile))]
-    visits = {
-        name: visits_of(assignment, graded, sent, left_out, profile, None if name == OVERALL else name)
-        for name in judged
-    }
+    return AssignedReplies(evidence, profile, assignment, graded, sent, left_out)
+
+
+def run_replies(evidence: Evidence, profile: SloProfile) -> RunReplies:
+    """Return what is compared of a run."""
+    run = assigned_replies(evidence, profile)
+    judged = [OVERALL, *(name for name in DIMENSIONS if _is_judged(name, run.graded, profile))]
+    visits = {name: run.visits(name) for name in judged}
     samples = {
-        name: _samples(assignment, values, sent, left_out, profile)
-        for name, values in _figures(evidence, graded).items()
+        name: _samples(run.assignment, values, run.sent, run.left_out, profile)
+        for name, values in _figures(run.evidence, run.graded).items()
     }
     critical = number(mapping(mapping(evidence.manifest.get("plan")).get("search")), "critical")
     return RunReplies(
@@ -105,7 +137,7 @@ def run_replies(evidence: Evidence, profile: SloProfile) -> RunReplies:
         samples=samples,
         tokens=_token_counts(evidence, visits[OVERALL]),
         critical=critical if critical is not None and 1 <= critical <= MAX_CRITICAL else None,
-        tokens_out=_lengths(evidence, assignment),
+        tokens_out=_lengths(evidence, run.assignment),
         tokens_in=_mean(numbers(evidence.replies, "tokens_in")),
         cached=_cached(evidence),
         end=max((visit.end for visit in visits[OVERALL]), default=0.0),

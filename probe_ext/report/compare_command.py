@@ -43,14 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--meant",
-        metavar="WHAT[,WHAT…]",
+        metavar="WHAT,…",
         type=_aspects,
         default=(),
         help=f"differences that are meant, so a winner may be named: {', '.join(WAIVABLE)}",
     )
     parser.add_argument(
         "--price-per-hour",
-        metavar="AMOUNT[,AMOUNT…]",
+        metavar="AMOUNT,…",
         type=_prices,
         default=(),
         help="price of each set-up's server (default: as its run says)",

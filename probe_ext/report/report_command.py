@@ -15,10 +15,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from probe_ext.compare.gate_tests import GateTest
 from probe_ext.exit_codes import ExitCode
 from probe_ext.report.inputs import frames
 from probe_ext.report.inputs.compared_runs import run_profile
 from probe_ext.report.outputs import render, summary_and_junit, terminal
+from probe_ext.report.outputs.asked_gates import (
+    NOTHING_ASKED,
+    AskedGates,
+    append_to_step_summary,
+    gate_tests,
+    outcome_of,
+)
 from probe_ext.report.outputs.capacity_schema import validate
 from probe_ext.report.outputs.gate import Gate, gate
 from probe_ext.report.sections import page, pauses
@@ -26,7 +34,8 @@ from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Option
-from probe_ext.settings.slo import REASONINGS, Reasoning
+from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
+from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, number
 from probe_ext.verdict.grading.kind_profiles import kind_profiles
 from probe_ext.verdict.judge import NOTHING_GIVEN, judge
@@ -35,6 +44,8 @@ from probe_ext.verdict.values.judgement import Judgement
 
 _REPORT_OPTIONS = ("team_think_time", "price_per_hour")
 """Options of the run that only the report uses, in the order of `Given`."""
+_GATE_OPTIONS = ("fail_over", "baseline", "margin")
+"""The same in the order of `AskedGates`."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,8 @@ class Built:
 
     judgement: Judgement
     gate: Gate | None
+    tests: tuple[GateTest, ...]
+    """of the other gates"""
     page: Path
     given: Given
     """think time and price, by command line or run"""
@@ -55,10 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fail-under-users", metavar="N", type=_users, help="exit with 1 unless at least N users are proven served"
     )
+    for name in _GATE_OPTIONS:
+        _add_option(parser, name)
     parser.add_argument("--reasoning", choices=REASONINGS, help="count the model's reasoning as text, or not")
     for name in _REPORT_OPTIONS:
-        option = next(option for option in OPTIONS if option.name == name)
-        parser.add_argument(option.flag, metavar=option.metavar, type=_read_by(option), help=option.help)
+        _add_option(parser, name)
     parser.add_argument("--prometheus", metavar="URL", help="query server metrics from this Prometheus")
     parser.add_argument(
         "--prometheus-match",
@@ -66,6 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='label matchers, e.g. job="vllm",instance=~"gpu.*" (default: all series)',
     )
     parser.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add an option that a run has, too."""
+    option = next(option for option in OPTIONS if option.name == name)
+    parser.add_argument(option.flag, metavar=option.metavar, type=_read_by(option), help=option.help)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -82,13 +102,16 @@ def main(args: argparse.Namespace) -> int:
             reasoning=args.reasoning,
             fail_under_users=args.fail_under_users,
             given=Given(args.team_think_time, args.price_per_hour),
+            asked=AskedGates(args.fail_over, args.baseline, args.margin),
         )
     except (ManifestError, SettingsError) as error:
         return _usage_error(str(error))
     except OSError as error:
         return _usage_error(f"{error.filename or args.run}: {error.strerror or error}")
     if not args.quiet:
-        terminal.show(built.judgement.to_json(), built.gate, built.page, sys.stdout, built.given)
+        terminal.show(built.judgement.to_json(), built.gate, built.page, sys.stdout, built.given, built.tests)
+    if why := append_to_step_summary(args.run / directory.SUMMARY):
+        print(f"probe report: {why}", file=sys.stderr)  # noqa: T201 (output of a command)
     return exit_code(built)
 
 
@@ -125,7 +148,7 @@ def exit_code(built: Built) -> int:
     """Return the exit code."""
     if built.judgement.verdict == "invalid":
         return ExitCode.INVALID
-    return ExitCode.GATE if built.gate and not built.gate.met else ExitCode.OK
+    return ExitCode.OK if outcome_of(built.gate, built.tests) in {None, "passed"} else ExitCode.GATE
 
 
 def build(
@@ -135,6 +158,7 @@ def build(
     reasoning: Reasoning | None = None,
     fail_under_users: int | None = None,
     given: Given = NOTHING_GIVEN,
+    asked: AskedGates = NOTHING_ASKED,
 ) -> Built:
     """Judge a run and write its report; what is not given comes from the run's own options.
 
@@ -155,9 +179,19 @@ def build(
     capacity = judgement.to_json()
     validate(capacity)
     gated = gate(capacity, required)
-    _write(run, capacity, gated, page.page(capacity, evidence, profile, given), given)
+    tests = _tests(asked.completed(options), capacity, evidence, profile, required)
+    _write(run, capacity, (gated, tests), page.page(capacity, evidence, profile, given), given)
     manifest.replace_text(run / directory.PAUSES, pauses.csv_text(evidence, profile))
-    return Built(judgement, gated, run / directory.CAPACITY_HTML, given)
+    return Built(judgement, gated, tests, run / directory.CAPACITY_HTML, given)
+
+
+def _tests(
+    asked: AskedGates, capacity: Mapping[str, Any], evidence: Evidence, profile: SloProfile, users: int | None
+) -> tuple[GateTest, ...]:
+    try:
+        return gate_tests(asked, capacity, evidence, profile, users)
+    except ValueError as error:  # a run.json that was edited
+        raise SettingsError(f"--fail-over {error}") from error
 
 
 def _given(given: Given, options: Mapping[str, Any]) -> Given:
@@ -181,11 +215,14 @@ def _read_by(option: Option) -> Callable[[str], Any]:
     return read
 
 
-def _write(run: Path, capacity: dict[str, Any], gated: Gate | None, view: page.Page, given: Given) -> None:
+def _write(
+    run: Path, capacity: dict[str, Any], gates: tuple[Gate | None, tuple[GateTest, ...]], view: page.Page, given: Given
+) -> None:
+    gated, tests = gates
     text = json.dumps(capacity, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     manifest.replace_text(run / directory.CAPACITY_JSON, text)
-    manifest.replace_text(run / directory.SUMMARY, summary_and_junit.summary(view, capacity, gated, given))
-    manifest.replace_text(run / directory.JUNIT, summary_and_junit.junit(capacity, gated))
+    manifest.replace_text(run / directory.SUMMARY, summary_and_junit.summary(view, capacity, gated, given, tests))
+    manifest.replace_text(run / directory.JUNIT, summary_and_junit.junit(capacity, gated, tests))
     manifest.replace_text(run / directory.CAPACITY_HTML, render.html(view))
 
 

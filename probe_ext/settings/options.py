@@ -12,6 +12,7 @@ from probe_ext.settings import readers as read
 from probe_ext.settings import request_extras as extras
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.gate_limits import limits_text
 from probe_ext.settings.prometheus_access import matchers, prometheus_url
 from probe_ext.settings.secrets import API_KEY_VARIABLE as KEY_VARIABLE
 from probe_ext.settings.secrets import WEB_PASSWORD_VARIABLE
@@ -185,6 +186,16 @@ class Options:
     fail_under_users: int | None = _option(
         read.optional(read.positive_int), "", "exit with code 1 if fewer users are proven served", "N"
     )
+    fail_over: str | None = _option(
+        limits_text,
+        "",
+        "exit with code 1 unless these figures are proven to keep their limits",
+        "FIGURE=LIMIT,…",
+    )
+    baseline: str | None = _option(
+        read.text_or_none, "", "exit with code 1 unless the run is proven not to be worse than this one", "RUN|FILE"
+    )
+    margin: float = _option(read.share, "10%", "how much worse than --baseline still counts as not worse", "SHARE")
     team_think_time: float | None = _option(
         read.optional(seconds),
         "",
@@ -251,8 +262,10 @@ def read_options(given: Mapping[str, Any]) -> Options:
     }
     if both:
         raise SettingsError(f"--header {min(both)}: is also given with --header-env")
-    if options.no_report and options.fail_under_users is not None:
-        raise SettingsError("--no-report: cannot be combined with --fail-under-users, which needs the report")
+    for gate in ("fail_under_users", "fail_over", "baseline") if options.no_report else ():
+        if getattr(options, gate) is not None:
+            flag = f"--{gate.replace('_', '-')}"
+            raise SettingsError(f"--no-report: cannot be combined with {flag}, which needs the report")
     return options
 
 

@@ -86,13 +86,15 @@ def load_set_up(name: str, paths: Sequence[Path], slo: str | None, price: float 
     return set_up
 
 
-def load_run(path: Path, slo: str | None = None, price: float | None = None) -> Run:
+def load_run(path: Path, slo: str | None = None, price: float | None = None, profile: SloProfile | None = None) -> Run:
     """Load and judge a run directory, or read a `capacity.json`. ManifestError or SettingsError if it can't be used.
 
-    `slo`: judge it by this profile instead of its own. `price`: of the server and hour, instead of the run's own.
+    `slo`, `profile`: judge it by this profile instead of its own; a `capacity.json` was judged by its own for good.
+    `price`: of the server and hour, instead of the run's own.
     """
     if path.is_dir() and directory.contains_run(path):
-        return _whole_run(path, slo, price)
+        content = manifest.read(path)
+        return _whole_run(path, content, profile or run_profile(content, slo), price)
     file = path / directory.CAPACITY_JSON if path.is_dir() else path
     if not file.exists():
         raise ManifestError(f"{path}: neither a run directory nor a {directory.CAPACITY_JSON}")
@@ -101,9 +103,8 @@ def load_run(path: Path, slo: str | None = None, price: float | None = None) -> 
     return Run(str(path), read_capacity(file), price_per_hour=price)
 
 
-def _whole_run(path: Path, slo: str | None, price: float | None) -> Run:
-    content = manifest.read(path)
-    profile, evidence = run_profile(content, slo), frames.load(path)
+def _whole_run(path: Path, content: manifest.Manifest, profile: SloProfile, price: float | None) -> Run:
+    evidence = frames.load(path)
     own = number(mapping(content.get("options")), "price_per_hour")
     return Run(
         path=str(path),

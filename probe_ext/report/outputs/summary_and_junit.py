@@ -5,6 +5,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probe_ext.compare.gate_tests import GateTest
+from probe_ext.report.outputs.asked_gates import outcome_of
 from probe_ext.report.outputs.gate import Gate
 from probe_ext.report.sections.kinds import KindTable, proven_users
 from probe_ext.report.sections.level_table import Table
@@ -22,11 +24,19 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&])")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None, given: Given = NOTHING_GIVEN) -> str:
-    """Return Markdown: the gate and the answer, the levels, the findings."""
-    lines = [_heading(capacity, gate), "", " · ".join(markdown(fact) for fact in page.facts)]
+def summary(
+    page: Page,
+    capacity: Mapping[str, Any],
+    gate: Gate | None,
+    given: Given = NOTHING_GIVEN,
+    tests: Sequence[GateTest] = (),
+) -> str:
+    """Return Markdown: the gates and the answer, the levels, the findings."""
+    lines = [_heading(capacity, gate, tests), "", " · ".join(markdown(fact) for fact in page.facts)]
     if gate:
         lines += ["", f"**{_GATE_SIGNS[gate.outcome]} {markdown(gate.sentence)}**"]
+    for test in tests:
+        lines += ["", f"**{_GATE_SIGNS[test.outcome]} {markdown(test.sentence)}**"]
     known = [*(f"{interval}." for interval in [page.interval] if interval), *page.picture_notes]
     lines += ["", markdown(" ".join(known))] if known else []
     for title, meaning in page.doubts:
@@ -44,12 +54,16 @@ def summary(page: Page, capacity: Mapping[str, Any], gate: Gate | None, given: G
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _heading(capacity: Mapping[str, Any], gate: Gate | None) -> str:
+def _heading(capacity: Mapping[str, Any], gate: Gate | None, tests: Sequence[GateTest]) -> str:
     """Return the first line: of a gate, whether it passed; a check mark only where something is proven."""
     sentence = markdown(capacity["sentence"])
-    if gate:
-        asked = f"at least {things(gate.users, 'user')} served"
-        return f"### {_GATE_SIGNS[gate.outcome]} Gate {gate.outcome} ({asked}): {sentence}"
+    outcome = outcome_of(gate, tests)
+    if outcome is not None:
+        asked = [(f"at least {things(gate.users, 'user')} served", gate.outcome)] if gate else []
+        asked += [(test.name, test.outcome) for test in tests]
+        names = [markdown(name) for name, one in asked if one == outcome]
+        what = listed(names, 3) if outcome != "passed" or len(asked) == 1 else things(len(asked), "test")
+        return f"### {_GATE_SIGNS[outcome]} Gate {outcome} ({what}): {sentence}"
     if capacity["verdict"] == "unproven":
         return f"### ❔ {sentence}"
     return f"### {'✅' if capacity['verdict'] == 'valid' and capacity['served_users'] else '❌'} {sentence}"
@@ -73,8 +87,8 @@ def _kinds(table: KindTable) -> list[str]:
     return [f"|{'|'.join(heads)}|", f"|:--|{'|'.join('---:' for _ in heads[1:])}|", *(f"|{'|'.join(r)}|" for r in rows)]
 
 
-def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
-    """Return JUnit XML with one test case for the run's validity, one per number of users and kind, one for the gate.
+def junit(capacity: Mapping[str, Any], gate: Gate | None, tests: Sequence[GateTest] = ()) -> str:
+    """Return JUnit XML with one test case for the run's validity, one per number of users and kind, one for each gate.
 
     The case of a level or a kind of user fails only if the gate requires that many users: a sweep is meant to find a
     number that fails.
@@ -89,6 +103,10 @@ def junit(capacity: Mapping[str, Any], gate: Gate | None) -> str:
         _kind(suite, kind, gate.users if gate else 0)
     if gate:
         _case(suite, f"at least {things(gate.users, 'user')} served", None if gate.met else gate.sentence)
+    for test in tests:
+        case = _case(suite, test.name, None if test.outcome == "passed" else test.sentence)
+        if test.seconds is not None:
+            case.set("time", f"{test.seconds:.1f}")
     failures = len(suite.findall("testcase/failure"))
     suite.attrib |= {"tests": str(len(suite)), "failures": str(failures), "errors": "0"}
     suite.set("skipped", str(len(suite.findall("testcase/skipped"))))

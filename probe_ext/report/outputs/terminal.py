@@ -1,7 +1,7 @@
 """The verdict as a short table on the terminal; in colour only on a real terminal."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from probe_ext.compare.gate_tests import GateTest
 from probe_ext.report.outputs.gate import Gate
 from probe_ext.report.sections.kinds import KindTable, kinds_section
 from probe_ext.report.wording.answer_context import kinds_are_users
@@ -41,8 +42,15 @@ def console_of(to: TextIO) -> Console:
     return _Screen(file=to, highlight=False, soft_wrap=True, width=None if to.isatty() else _PIPE_COLUMNS)
 
 
-def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO, given: Given = NOTHING_GIVEN) -> None:
-    """Print the levels, the findings, the gate, the answer and the path of the page."""
+def show(
+    capacity: Mapping[str, Any],
+    gate: Gate | None,
+    page: Path,
+    to: TextIO,
+    given: Given = NOTHING_GIVEN,
+    tests: Sequence[GateTest] = (),
+) -> None:
+    """Print the levels, the findings, the gates, the answer and the path of the page."""
     console = console_of(to)
     if capacity["levels"]:
         console.print(_table(capacity))
@@ -57,6 +65,8 @@ def show(capacity: Mapping[str, Any], gate: Gate | None, page: Path, to: TextIO,
         console.print(Text(sentence))
     if gate:
         console.print(Text(gate.sentence, style="green" if gate.met else "red"))
+    for test in tests:
+        console.print(Text(test.sentence, style="green" if test.outcome == "passed" else "red"))
     console.print(Text(capacity["sentence"], style="bold"))
     console.print(Text(f"report: {page}"))
 

@@ -17,6 +17,7 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.locust_options import default_levels
+from probe_ext.swarm.preparation.gate_checks import check_gates
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
 from probe_ext.swarm.preparation.trial import Trial
 from probe_ext.swarm.preparation.warm_up import MAX_REPLY_TOKENS, first_requests, warm_up
@@ -80,6 +81,7 @@ class Preflight:
 
     def prepare(self, options: Options, host: str | None) -> PreparedRun:
         """Ask the server, make the directory. SettingsError or RunDirectoryError, in one line, if no run can start."""
+        check_gates(options)
         self._tell("querying the server")
         try:
             preparation = prepare(host, options, self.take_workload(options))

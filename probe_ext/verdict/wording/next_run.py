@@ -25,7 +25,8 @@ _NOT_SETTLED_BY_TIME = {"users_differ", "contradicts_higher_level"}
 _OF_THE_REPORT = {"team_think_time", "price_per_hour"}
 _OF_A_SEARCH = {"max_users", "search_time", "precision"}
 _OF_ONE_RUN = {
-    *("levels", "search", "prompt_seed", "out", "force", "no_report", "fail_under_users", "warm_up"),
+    *("levels", "search", "prompt_seed", "out", "force", "no_report", "warm_up"),
+    *("fail_under_users", "fail_over", "baseline", "margin"),
     *_OF_THE_REPORT,
 }
 """Options that do not change what is measured."""
