@@ -59,7 +59,10 @@ def gate_tests(
     judged_by: tuple[SloProfile, bool],
     users: int | None,
 ) -> tuple[GateTest, ...]:
-    """Apply the gates. `judged_by`: the profile, and whether it replaces those of kinds of user. SettingsError if the baseline can't be read, ValueError for wrong limits."""
+    """Apply the gates. `judged_by`: the profile, and whether it replaces those of kinds of user.
+
+    SettingsError if the baseline can't be read, ValueError for wrong limits.
+    """
     tests: list[GateTest] = []
     profile, one_profile = judged_by
     if asked.fail_over:
