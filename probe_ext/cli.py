@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("probe_ext.swarm.commands.worker_command", "run users for a master on another machine"),
     "report": ("probe_ext.report.report_command", "build the report of a run from its files"),
     "compare": ("probe_ext.report.compare_command", "compare set-ups: what is better, worse, or can't be told"),
+    "plan": ("probe_ext.report.plan_command", "how many replicas of which set-up serve so many people, at what cost"),
     "merge": ("probe_ext.run.merge_command", "merge rows that a lost worker kept on its disk into a run"),
     "doctor": (
         "probe_ext.inspection.doctor.doctor_command",

@@ -38,7 +38,7 @@ from probe_ext.inspection.warmup import warmup_command
 from probe_ext.measure.findings import FINDING_NAMES
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import GapRow, GpuRow, ReplyRow, Row, ServerRow, UserRow, columns
-from probe_ext.report import compare_command, report_command
+from probe_ext.report import compare_command, plan_command, report_command
 from probe_ext.report.inputs import prometheus_import
 from probe_ext.report.outputs.capacity_schema import capacity_schema
 from probe_ext.report.sections.pauses import CSV_COLUMNS as PAUSE_COLUMNS
@@ -233,6 +233,7 @@ def test_mentioned_flags_exist(locust_names: dict[str, set[str]]) -> None:
     modules = (
         report_command,
         compare_command,
+        plan_command,
         sim_command,
         worker_command,
         doctor_command,

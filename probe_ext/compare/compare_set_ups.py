@@ -11,13 +11,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from probe_ext.compare.capacity_measured import capacity_by_replies
 from probe_ext.compare.comparison_sentence import comparison_sentence
 from probe_ext.compare.measured import MAX_MINUTES, Contrast, Measured, contrast
-from probe_ext.compare.questions import KINDS, Answers, Question, answers_of_capacity, answers_of_replies, common
+from probe_ext.compare.questions import (
+    KINDS,
+    Answers,
+    Question,
+    answers_of_capacity,
+    answers_of_replies,
+    common,
+    has_kinds,
+)
 from probe_ext.compare.repeated_runs import widened
 from probe_ext.compare.replies import OVERALL, joined
-from probe_ext.compare.set_up import Run, SetUp
+from probe_ext.compare.set_up import SetUp
 from probe_ext.compare.set_up_aspects import WAIVABLE, meant, must_be_equal, not_checked
 from probe_ext.compare.values import Aspects, Comparison, Level, Outcome, Reason, Row, SetUpResult
 from probe_ext.verdict.inference.estimate import estimate
@@ -199,7 +206,7 @@ def _result(set_up: SetUp) -> SetUpResult:
     first: Mapping[str, Any] = set_up.runs[0].capacity
     served, interval, bracket = first["served_users"], first["interval"], first["bracket"]
     replies, profile = set_up.replies, set_up.runs[0].profile
-    if len(replies) > 1 and profile is not None:
+    if len(replies) > 1 and profile is not None and not has_kinds(set_up.runs[0]):
         whole = joined(replies)
         found = estimate(whole.visits[OVERALL], criteria_of(profile), critical=whole.critical)
         served, interval, bracket = found.served_users, found.interval, found.bracket
@@ -229,10 +236,3 @@ def _levels(capacity: Mapping[str, Any]) -> list[Level]:
         if level["served_share"] is not None
     }
     return [by_users[users] for users in sorted(by_users)]
-
-
-def usual_capacity(run: Run) -> Measured | None:
-    """Return a run's capacity with its limits, as in a comparison."""
-    if run.replies is None or run.profile is None:
-        return answers_of_capacity(run).get(("capacity", None))
-    return capacity_by_replies(run.replies.visits[OVERALL], criteria_of(run.profile), run.replies.critical)

@@ -74,7 +74,7 @@ class Contrast:
         """Return how many times the measured time tells this difference, with POWER; None where time won't tell."""
         lower, upper = self.inner[0] - self.low, self.high - self.inner[1]
         half = lower if effect > 0 else upper
-        if not effect or not math.isfinite(half):
+        if not effect or not half > 0 or math.isinf(half):
             return None
         reserve = 1 + normal_quantile(POWER) / normal_quantile(1 - error)
         return (half * reserve / effect) ** 2

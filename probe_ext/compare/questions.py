@@ -59,8 +59,11 @@ def answers_of_replies(replies: RunReplies, profile: SloProfile, run: Run) -> An
 
 def _of_replies(replies: RunReplies, profile: SloProfile, run: Run) -> Iterator[tuple[Question, Measured]]:
     criteria = criteria_of(profile)
-    capacity = capacity_by_replies(replies.visits[OVERALL], criteria, replies.critical)
-    yield from _capacity(capacity, run.price_per_hour)
+    if has_kinds(run):  # the report's capacity is that of the kind that fails first, which all replies together hide
+        yield from _capacity(_capacity_of_report(run), run.price_per_hour)
+    else:
+        capacity = capacity_by_replies(replies.visits[OVERALL], criteria, replies.critical)
+        yield from _capacity(capacity, run.price_per_hour)
     for name in ("served", "first_word", "typing", "silence", "answer"):
         yield from _at_levels(name, shares(replies.visits.get(name, ()), criteria.served_share))
     rates = throughput(replies.tokens)
@@ -80,11 +83,7 @@ def answers_of_capacity(run: Run) -> Answers:
 
 
 def _of_capacity(run: Run) -> Iterator[tuple[Question, Measured]]:
-    interval, guess = run.capacity["interval"], run.capacity["suggestion"]
-    if interval is not None:
-        served = run.capacity["served_users"]
-        point = served if served is not None else guess["users"] if guess else interval[0]
-        yield from _capacity(capacity_by_interval(float(point), *interval), run.price_per_hour)
+    yield from _capacity(_capacity_of_report(run), run.price_per_hour)
     seen: set[int] = set()
     for level in run.capacity["levels"]:
         if level["users"] in seen or level["served_share_low"] is None or level["band"]:
@@ -94,6 +93,20 @@ def _of_capacity(run: Run) -> Iterator[tuple[Question, Measured]]:
         seconds = level["t_end"] - level["t_start"]
         yield ("served", level["users"]), from_interval(share, low, high, seconds, log=False)
     yield from _cold(run.capacity)
+
+
+def has_kinds(run: Run) -> bool:
+    """Return whether the run had several kinds of user, each of which must be served."""
+    return any(kind["source"] == "workload" for kind in run.capacity.get("kinds", ()))
+
+
+def _capacity_of_report(run: Run) -> Measured | None:
+    interval, guess = run.capacity["interval"], run.capacity["suggestion"]
+    if interval is None:
+        return None
+    served = run.capacity["served_users"]
+    point = served if served is not None else guess["users"] if guess else interval[0]
+    return capacity_by_interval(float(point), *interval)
 
 
 def _capacity(capacity: Measured | None, price: float | None) -> Iterator[tuple[Question, Measured]]:

@@ -25,6 +25,7 @@ from probe_ext.verdict.results.slo_metrics import token_windows
 from probe_ext.verdict.server.generation import with_generation
 from probe_ext.verdict.server.others import others_by_level
 from probe_ext.verdict.server.server_series import read_metrics, usable_metrics
+from probe_ext.verdict.server.standing_still import standing_still
 from probe_ext.verdict.values.json_types import DIMENSIONS
 
 OVERALL = "served"
@@ -110,21 +111,26 @@ class AssignedReplies:
         ]
 
 
-def assigned_replies(evidence: Evidence, profile: SloProfile) -> AssignedReplies:
-    """Grade a run's replies and assign them to levels."""
+def assigned_replies(evidence: Evidence, profile: SloProfile, *, one_profile: bool = False) -> AssignedReplies:
+    """Grade a run's replies and assign them to levels. `one_profile`: all kinds of user by this profile."""
+    profiles = kind_profiles(evidence.manifest.get("workload"), profile, one_profile=one_profile)
+    profile = profiles.default
     evidence = replace(evidence, replies=with_generation(evidence))
     sent, metrics = sent_at(evidence), usable_metrics(read_metrics(evidence.server))
+    still = standing_still(metrics, evidence.server, evidence.replies)
+    metrics = {} if still is not None and still.always else metrics
     assignment = assign_levels(evidence, sent)
     assignment = replace(assignment, others=others_by_level(evidence, assignment.levels, metrics))
-    profiles = kind_profiles(evidence.manifest.get("workload"), profile)
-    graded = grade_levels(evidence, profiles, profile.reasoning, assignment)
+    mode = None if profiles.mixes_reasoning else profile.reasoning
+    graded = grade_levels(evidence, profiles, mode, assignment)
     left_out = client_faults(evidence.replies) | equal_failures(evidence).mask | outage(evidence).mask
     return AssignedReplies(evidence, profile, assignment, graded, sent, left_out)
 
 
-def run_replies(evidence: Evidence, profile: SloProfile) -> RunReplies:
+def run_replies(evidence: Evidence, profile: SloProfile, *, one_profile: bool = False) -> RunReplies:
     """Return what is compared of a run."""
-    run = assigned_replies(evidence, profile)
+    run = assigned_replies(evidence, profile, one_profile=one_profile)
+    profile = run.profile
     judged = [OVERALL, *(name for name in DIMENSIONS if _is_judged(name, run.graded, profile))]
     visits = {name: run.visits(name) for name in judged}
     samples = {

@@ -1,5 +1,7 @@
 """In what do set-ups differ? What is meant to differ is compared; what must not would explain a difference as well."""
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import PurePath
@@ -148,7 +150,16 @@ def _workload(run: Run) -> str | None:
         if options.get(key) not in (None, False)
     ]
     file = PurePath(str(run.manifest.get("locustfile") or "")).name
-    return ", ".join([str(run.manifest.get("scenario")), file, *given])
+    return ", ".join([str(run.manifest.get("scenario")), file, *given, *_stated_workload(run.manifest)])
+
+
+def _stated_workload(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the workload's name, and a mark of its contents: two of one name may differ."""
+    workload = mapping(manifest.get("workload"))
+    if not workload:
+        return []
+    text = json.dumps({key: value for key, value in workload.items() if key != "profiles"}, sort_keys=True, default=str)
+    return [f"workload {workload.get('name')} ({hashlib.sha256(text.encode()).hexdigest()[:8]})"]
 
 
 def _prompts(run: Run) -> str | None:

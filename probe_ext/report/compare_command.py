@@ -24,13 +24,12 @@ from probe_ext.exit_codes import ExitCode
 from probe_ext.measure import clock
 from probe_ext.report.comparison import comparison_page, comparison_texts
 from probe_ext.report.comparison.comparison_schema import validate
-from probe_ext.report.inputs.compared_runs import distinct_names, load_set_up
+from probe_ext.report.inputs.compared_runs import given_set_ups, load_set_up
 from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.verdict.levels.visits import criteria_of
 
-MAX_SET_UPS = 10
 COMPARE_JSON, COMPARE_HTML = "compare.json", "compare.html"
 DEFAULT_PARENT = Path("reports/comparisons")
 
@@ -91,31 +90,11 @@ def write(comparison: Comparison, needed_share: float, out: Path) -> Path:
 
 
 def _load(given: Sequence[str], slo: str | None, prices: Sequence[float]) -> list[SetUp]:
-    if not 2 <= len(given) <= MAX_SET_UPS:
-        raise SettingsError(f"{len(given)} given: must be 2 to {MAX_SET_UPS} set-ups; runs of one are joined by commas")
+    named = given_set_ups(given, least=2)
     if prices and len(prices) not in {1, len(given)}:
         raise SettingsError(f"--price-per-hour: {len(prices)} given for {len(given)} set-ups; must be 1, or 1 for each")
-    read = [_set_up(text) for text in given]
-    names = distinct_names([paths for _, paths in read], [name for name, _ in read])
-    for what, all_of_them in (("name", names), ("run", [str(p.resolve()) for _, paths in read for p in paths])):
-        twice = next((one for one in all_of_them if all_of_them.count(one) > 1), None)
-        if twice is not None:
-            raise SettingsError(f"{twice}: the same {what} is given twice")
     each = [prices[i % len(prices)] if prices else None for i in range(len(given))]
-    return [load_set_up(name, paths, slo, price) for name, (_, paths), price in zip(names, read, each, strict=True)]
-
-
-def _set_up(text: str) -> tuple[str | None, list[Path]]:
-    """Read `[NAME=]RUN[,RUN…]`; a path that exists is taken whole."""
-    if Path(text).exists():
-        return None, [Path(text)]
-    name, equals, runs = text.partition("=")
-    paths = [Path(part) for part in (runs if equals else text).split(",") if part]
-    if equals and Path(runs).exists():
-        paths = [Path(runs)]
-    if not paths or (equals and not name):
-        raise SettingsError(f"{text}: is not a set-up such as RUN, RUN,RUN or NAME=RUN")
-    return (name if equals else None), paths
+    return [load_set_up(name, paths, slo, price) for (name, paths), price in zip(named, each, strict=True)]
 
 
 def _needed_share(set_ups: Sequence[SetUp]) -> float:

@@ -179,17 +179,21 @@ def build(
     capacity = judgement.to_json()
     validate(capacity)
     gated = gate(capacity, required)
-    tests = _tests(asked.completed(options), capacity, evidence, profile, required)
+    tests = _tests(asked.completed(options), capacity, evidence, (profile, one_profile), required)
     _write(run, capacity, (gated, tests), page.page(capacity, evidence, profile, given), given)
     manifest.replace_text(run / directory.PAUSES, pauses.csv_text(evidence, profile))
     return Built(judgement, gated, tests, run / directory.CAPACITY_HTML, given)
 
 
 def _tests(
-    asked: AskedGates, capacity: Mapping[str, Any], evidence: Evidence, profile: SloProfile, users: int | None
+    asked: AskedGates,
+    capacity: Mapping[str, Any],
+    evidence: Evidence,
+    judged_by: tuple[SloProfile, bool],
+    users: int | None,
 ) -> tuple[GateTest, ...]:
     try:
-        return gate_tests(asked, capacity, evidence, profile, users)
+        return gate_tests(asked, capacity, evidence, judged_by, users)
     except ValueError as error:  # a run.json that was edited
         raise SettingsError(f"--fail-over {error}") from error
 

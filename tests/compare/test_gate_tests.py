@@ -124,7 +124,7 @@ def test_runners_of_one_kind_may_have_other_names() -> None:
 
 def test_an_invalid_run_passes_nothing() -> None:
     capacity = {**run(1).capacity, "verdict": "invalid"}
-    (test,) = gate_tests(AskedGates("ttft_p95=0.8@8"), capacity, evidence(), chat(), None)
+    (test,) = gate_tests(AskedGates("ttft_p95=0.8@8"), capacity, evidence(), (chat(), False), None)
     assert test.outcome == "unproven"
     assert "invalid" in test.sentence
 

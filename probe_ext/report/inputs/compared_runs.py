@@ -18,10 +18,12 @@ from probe_ext.run.regular_files import check_regular
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.slo import SloProfile, load_profile, profile_of_run
 from probe_ext.verdict.evidence.manifest_view import mapping, number
-from probe_ext.verdict.judge import judge
+from probe_ext.verdict.judge import NOTHING_GIVEN, judge
+from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.judgement import SCHEMA
 
 DEFAULT_PROFILE = "chat"
+MAX_SET_UPS = 10
 MAX_CAPACITY_BYTES = 1 << 24
 _NUMBER = {"type": ["number", "null"]}
 _COUNT = {"type": ["integer", "null"]}
@@ -29,6 +31,8 @@ _PAIR = {"type": ["array", "null"], "minItems": 2, "maxItems": 2, "items": _COUN
 _LEVEL = {
     "users": {"type": "integer", "minimum": 0},
     "band": {"type": "boolean"},
+    "state": {"enum": ["held", "failed", "unproven"]},
+    "total_tokens_per_s": _NUMBER,
     "t_start": {"type": "number"},
     "t_end": {"type": "number"},
     **dict.fromkeys(("served_share", "served_share_low", "served_share_high"), _NUMBER),
@@ -78,23 +82,33 @@ def run_profile(content: manifest.Manifest, slo: str | None) -> SloProfile:
     return load_profile(slo or DEFAULT_PROFILE, folder("configs") / "slo")
 
 
-def load_set_up(name: str, paths: Sequence[Path], slo: str | None, price: float | None) -> SetUp:
+def load_set_up(
+    name: str, paths: Sequence[Path], slo: str | None, price: float | None, given: Given = NOTHING_GIVEN
+) -> SetUp:
     """Load all runs of a set-up. ManifestError or SettingsError if one of them can't be used."""
-    set_up = SetUp(name, [load_run(path, slo, price) for path in paths])
+    set_up = SetUp(name, [load_run(path, slo, price, given=given) for path in paths])
     if len(paths) > 1 and not set_up.replies:
         raise SettingsError(f"{name}: repeated runs can be put together only from their run directories")
     return set_up
 
 
-def load_run(path: Path, slo: str | None = None, price: float | None = None, profile: SloProfile | None = None) -> Run:
+def load_run(
+    path: Path,
+    slo: str | None = None,
+    price: float | None = None,
+    judged_by: tuple[SloProfile, bool] | None = None,
+    given: Given = NOTHING_GIVEN,
+) -> Run:
     """Load and judge a run directory, or read a `capacity.json`. ManifestError or SettingsError if it can't be used.
 
-    `slo`, `profile`: judge it by this profile instead of its own; a `capacity.json` was judged by its own for good.
+    `slo`: judge it by this profile instead of its own. `judged_by`: the same, and whether it replaces those of kinds of
+    user as well; a `capacity.json` was judged by its own for good.
     `price`: of the server and hour, instead of the run's own.
     """
     if path.is_dir() and directory.contains_run(path):
         content = manifest.read(path)
-        return _whole_run(path, content, profile or run_profile(content, slo), price)
+        by = judged_by if judged_by is not None else (run_profile(content, slo), slo is not None)
+        return _whole_run(path, content, by, price, given)
     file = path / directory.CAPACITY_JSON if path.is_dir() else path
     if not file.exists():
         raise ManifestError(f"{path}: neither a run directory nor a {directory.CAPACITY_JSON}")
@@ -103,15 +117,18 @@ def load_run(path: Path, slo: str | None = None, price: float | None = None, pro
     return Run(str(path), read_capacity(file), price_per_hour=price)
 
 
-def _whole_run(path: Path, content: manifest.Manifest, profile: SloProfile, price: float | None) -> Run:
-    evidence = frames.load(path)
+def _whole_run(
+    path: Path, content: manifest.Manifest, judged_by: tuple[SloProfile, bool], price: float | None, given: Given
+) -> Run:
+    """Judge by a profile, which also replaces those of the kinds of user or not."""
+    evidence, (profile, one_profile) = frames.load(path), judged_by
     own = number(mapping(content.get("options")), "price_per_hour")
     return Run(
         path=str(path),
-        capacity=judge(evidence, profile).to_json(),
+        capacity=judge(evidence, profile, given=given, one_profile=one_profile).to_json(),
         manifest=evidence.manifest,
         profile=profile,
-        replies=run_replies(evidence, profile),
+        replies=run_replies(evidence, profile, one_profile=one_profile),
         price_per_hour=price if price is not None else own,
     )
 
@@ -132,6 +149,34 @@ def read_capacity(file: Path) -> dict[str, Any]:
             f"{file}: {key}: not a {directory.CAPACITY_JSON} of schema {SCHEMA}: {problem.message[:120]}"
         )
     return dict(content)
+
+
+def given_set_ups(given: Sequence[str], *, least: int) -> list[tuple[str, list[Path]]]:
+    """Read set-ups as a command line gives them: name and runs of each. SettingsError if they can't be told apart."""
+    if not least <= len(given) <= MAX_SET_UPS:
+        raise SettingsError(
+            f"{len(given)} given: must be {least} to {MAX_SET_UPS} set-ups; runs of one are joined by commas"
+        )
+    read = [_set_up(text) for text in given]
+    names = distinct_names([paths for _, paths in read], [name for name, _ in read])
+    for what, all_of_them in (("name", names), ("run", [str(p.resolve()) for _, paths in read for p in paths])):
+        twice = next((one for one in all_of_them if all_of_them.count(one) > 1), None)
+        if twice is not None:
+            raise SettingsError(f"{twice}: the same {what} is given twice")
+    return [(name, paths) for name, (_, paths) in zip(names, read, strict=True)]
+
+
+def _set_up(text: str) -> tuple[str | None, list[Path]]:
+    """Read `[NAME=]RUN[,RUN…]`; a path that exists is taken whole."""
+    if Path(text).exists():
+        return None, [Path(text)]
+    name, equals, runs = text.partition("=")
+    paths = [Path(part) for part in (runs if equals else text).split(",") if part]
+    if equals and Path(runs).exists():
+        paths = [Path(runs)]
+    if not paths or (equals and not name):
+        raise SettingsError(f"{text}: is not a set-up such as RUN, RUN,RUN or NAME=RUN")
+    return (name if equals else None), paths
 
 
 def distinct_names(paths: Sequence[Sequence[Path]], names: Sequence[str | None]) -> list[str]:

@@ -53,15 +53,26 @@ NOTHING_ASKED = AskedGates()
 
 
 def gate_tests(
-    asked: AskedGates, capacity: Mapping[str, Any], evidence: Evidence, profile: SloProfile, users: int | None
+    asked: AskedGates,
+    capacity: Mapping[str, Any],
+    evidence: Evidence,
+    judged_by: tuple[SloProfile, bool],
+    users: int | None,
 ) -> tuple[GateTest, ...]:
-    """Apply the gates. SettingsError if the baseline can't be read, ValueError for wrong limits."""
+    """Apply the gates. `judged_by`: the profile, and whether it replaces those of kinds of user.
+
+    SettingsError if the baseline can't be read, ValueError for wrong limits.
+    """
     tests: list[GateTest] = []
+    profile, one_profile = judged_by
     if asked.fail_over:
-        tests += limit_tests(assigned_replies(evidence, profile), gate_limits(asked.fail_over), users)
+        tests += limit_tests(
+            assigned_replies(evidence, profile, one_profile=one_profile), gate_limits(asked.fail_over), users
+        )
     if asked.baseline:
-        baseline = _baseline(asked.baseline, profile)
-        run = Run("run", capacity, evidence.manifest, profile, run_replies(evidence, profile))
+        baseline = _baseline(asked.baseline, judged_by)
+        replies = run_replies(evidence, profile, one_profile=one_profile)
+        run = Run("run", capacity, evidence.manifest, profile, replies)
         margin = DEFAULT_MARGIN if asked.margin is None else asked.margin
         tests += baseline_tests(run, baseline, margin)
     if capacity["verdict"] == "invalid":
@@ -70,9 +81,9 @@ def gate_tests(
     return tuple(tests)
 
 
-def _baseline(path: str, profile: SloProfile) -> Run:
+def _baseline(path: str, judged_by: tuple[SloProfile, bool]) -> Run:
     try:
-        return load_run(Path(path), profile=profile)
+        return load_run(Path(path), judged_by=judged_by)
     except ManifestError as error:
         raise SettingsError(f"--baseline {error}") from error
 
