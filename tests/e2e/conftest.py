@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e import loaded
+
 ROOT = Path(__file__).resolve().parents[2]
 CAPACITY = ROOT / "locustfiles" / "capacity.py"
 BIN = Path(sys.executable).parent
@@ -59,7 +61,7 @@ def wait_for(what: Callable[[], Any], why: str) -> Any:
     pytest.fail(f"waited {PATIENCE} s in vain: {why}")
 
 
-def end(process: subprocess.Popen[str]) -> None:
+def end(process: "Process") -> None:
     """End a process of a test, in any state."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
@@ -97,8 +99,19 @@ def channel() -> list[str]:
     return ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
 
 
-def start(command: list[str], **environment: str) -> subprocess.Popen[str]:
-    """Start a command in a process group of its own."""
+Process = subprocess.Popen[str] | loaded.Started
+
+
+def start(command: list[str], **environment: str) -> Process:
+    """Start a command in a process group of its own; a load test from a process that has already loaded Locust."""
+    name = Path(command[0]).name
+    if name == "locust" or (name, *command[1:2]) == ("probe", "run"):
+        return loaded.start(command, {**os.environ, **environment})
+    return start_anew(command, **environment)
+
+
+def start_anew(command: list[str], **environment: str) -> subprocess.Popen[str]:
+    """Start a command as a user does, in a process group of its own."""
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -109,7 +122,7 @@ def start(command: list[str], **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def finished(process: subprocess.Popen[str], out: Path) -> Run:
+def finished(process: Process, out: Path) -> Run:
     """Wait for the end."""
     try:
         said, _ = process.communicate(timeout=PATIENCE)

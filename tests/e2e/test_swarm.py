@@ -25,6 +25,7 @@ from tests.e2e.conftest import (
     locust,
     replies,
     start,
+    start_anew,
     wait_for,
 )
 from tests.e2e.test_endings import USERS, check_accounts
@@ -37,7 +38,7 @@ def test_master_with_separate_workers(sim: str, tmp_path: Path) -> None:
     )
     locusts = [BIN / "locust", "-f", CAPACITY, "--worker", "--master-port", port, "--loglevel", "WARNING"]
     ours = [BIN / "probe", "worker", "--master-host", "127.0.0.1", "--master-port", port]
-    workers = [start([str(part) for part in join]) for join in (locusts, ours)]
+    workers = [start_anew([str(part) for part in join]) for join in (locusts, ours)]
     try:
         run = finished(master, out)
         check_accounts(run, nodes=2)
@@ -90,7 +91,7 @@ def test_api_key_reaches_only_the_server(tmp_path: Path) -> None:
         assert server.stdout is not None
         host = server.stdout.readline().rpartition(" ")[2].strip()
         out = tmp_path / "run"
-        process = start(locust(host, out, *USERS, "-t", "3s", "--processes", "2"), PROBE_API_KEY=key)
+        process = start_anew(locust(host, out, *USERS, "-t", "3s", "--processes", "2"), PROBE_API_KEY=key)
         wait_for(lambda: replies(out) > 0, "a reply")
         assert key not in Path(f"/proc/{process.pid}/cmdline").read_text()
         run = finished(process, out)
