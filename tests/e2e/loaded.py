@@ -95,17 +95,17 @@ def start(command: list[str], environment: Mapping[str, str], errors: str | None
     return Started(os.fdopen(output[0], encoding="utf-8"), status[0])
 
 
-def ask(words: list[str], environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-    """Run a command of `probe`, and return its output, errors apart, and its exit code."""
+def ask(command: list[str], environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run such a command, and return its output, errors apart, and its exit code."""
     with os.fdopen(os.memfd_create("errors"), "w+", encoding="utf-8") as errors:
         path = f"/proc/{os.getpid()}/fd/{errors.fileno()}"
-        started = start(["probe", *words], environment, path)
+        started = start(command, environment, path)
         try:
             output, _ = started.communicate(PATIENCE)
         finally:
             started.kill()
         errors.seek(0)
-        return subprocess.CompletedProcess(words, started.wait(), output, errors.read())
+        return subprocess.CompletedProcess(command, started.wait(), output, errors.read())
 
 
 def _serve(asking: socket.socket) -> None:
