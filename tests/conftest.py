@@ -3,7 +3,6 @@
 import fcntl
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.tracing import Tracing
 
 # A slow machine must not fail a test, so there is no deadline. The examples of "ci" are the same in every run, so a
 # change is not blamed for what only a new example shows; "nightly" (--hypothesis-profile=nightly) searches for those.
@@ -31,6 +32,11 @@ def empty_cache_directory() -> Iterator[None]:
         patch.setenv("XDG_CACHE_HOME", cache)
         yield
     shutil.rmtree(cache, ignore_errors=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Trace only what coverage needs."""
+    config.pluginmanager.register(Tracing())
 
 
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]
@@ -100,18 +106,3 @@ class FileScheduling(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FileScheduling | None:
     """Replace `--dist loadfile`; other modes stay as they are."""
     return FileScheduling(config, log) if config.getoption("dist") == "loadfile" else None
-
-
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Run tests with thousands of cases without coverage, which slows them down about threefold.
-
-    Cheaper tests cover nearly the same lines. pytest-cov's `no_cover` has no effect under pytest-xdist.
-    """
-    tracer = sys.gettrace()
-    if item.get_closest_marker("untraced") or getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
-        sys.settrace(None)
-    try:
-        return (yield)
-    finally:
-        sys.settrace(tracer)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from probe_ext.measure.outcome import Outcome
 FOLDER = Path(__file__).parent.parent / "fixtures" / "replies"
 RECORDINGS = FOLDER.parent / "recordings"
 CLOSE = b"Connection: close"
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
 EVENT_STREAM = {"content-type": "text/event-stream"}
 
 
@@ -51,12 +53,13 @@ class Entry:
         return read(reads or self.wire(), ending=how, choices=self.choices, batch=batch)
 
 
+@cache
 def entries() -> list[Entry]:
     """Return the whole catalogue."""
     return [
         _entry(f"{path.stem}: {raw['name']}", raw)
         for path in sorted(FOLDER.glob("*.yaml"))
-        for raw in yaml.safe_load(path.read_text(encoding="utf-8"))
+        for raw in yaml.load(path.read_text(encoding="utf-8"), LOADER)
     ]
 
 

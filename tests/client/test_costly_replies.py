@@ -97,6 +97,7 @@ def test_cost(name: str, ordinary: float) -> None:
     assert len(reply.message or "") <= 200
 
 
+@pytest.mark.untraced
 def test_a_flood_leaves_turns_to_others() -> None:
     """While one reply is a flood of tiny events, other greenlets run at least once per slice."""
     flood = b": \n\n" * (SIZE // 4)

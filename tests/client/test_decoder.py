@@ -255,6 +255,7 @@ def test_the_servers_own_times_of_a_reply() -> None:
     assert decode(*events_of(recorded("sse_vllm_0.32.0_chat_plain.txt")[1])).server_times is None
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", STREAMS)
 def test_recorded_streams_decode_the_same_wherever_they_are_split(name: str) -> None:
     body = shortened(recorded(name)[1])

@@ -86,6 +86,7 @@ def test_a_response_is_complete_exactly_with_its_last_byte(raw: bytes, body: byt
     assert (bytewise.complete, body_of(bytewise), bytewise.keep_alive) == (True, body, keep_alive)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", STREAMS)
 def test_rechunked_recordings_parse_the_same_wherever_they_are_split(name: str) -> None:
     head, recorded_body = recorded(name)

@@ -68,6 +68,7 @@ def test_parses_as_the_standard_wherever_the_stream_is_split(stream: bytes, even
     assert parse(*[stream[k : k + 1] for k in range(len(stream))]) == events
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
 @pytest.mark.parametrize("name", STREAMS)
 def test_recordings_parse_the_same_wherever_they_are_split(name: str, line_end: bytes) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e import loaded
+
 ROOT = Path(__file__).resolve().parents[2]
 CAPACITY = ROOT / "locustfiles" / "capacity.py"
 BIN = Path(sys.executable).parent
@@ -59,7 +61,7 @@ def wait_for(what: Callable[[], Any], why: str) -> Any:
     pytest.fail(f"waited {PATIENCE} s in vain: {why}")
 
 
-def end(process: subprocess.Popen[str]) -> None:
+def end(process: "Process") -> None:
     """End a process of a test, in any state."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
@@ -97,8 +99,19 @@ def channel() -> list[str]:
     return ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
 
 
-def start(command: list[str], **environment: str) -> subprocess.Popen[str]:
-    """Start a command in a process group of its own."""
+Process = subprocess.Popen[str] | loaded.Started
+
+
+def start(command: list[str], **environment: str) -> Process:
+    """Start a command in a process group of its own; a load test from a process that has already loaded Locust."""
+    name = Path(command[0]).name
+    if name == "locust" or (name, *command[1:2]) == ("probe", "run"):
+        return loaded.start(command, {**os.environ, **environment})
+    return start_anew(command, **environment)
+
+
+def start_anew(command: list[str], **environment: str) -> subprocess.Popen[str]:
+    """Start a command as a user does, in a process group of its own."""
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -109,13 +122,24 @@ def start(command: list[str], **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def finished(process: subprocess.Popen[str], out: Path) -> Run:
+def finished(process: Process, out: Path) -> Run:
     """Wait for the end."""
     try:
         said, _ = process.communicate(timeout=PATIENCE)
     finally:
         end(process)
     return Run(out, process.returncode, said)
+
+
+def stopped(process: Process, out: Path, enough: Callable[[list[dict[str, str]]], object]) -> Run:
+    """End a run in order, with exit code 0, once it has enough rows of replies: on a slow machine that takes longer."""
+
+    def rows() -> list[dict[str, str]]:
+        return Run(out, 0, "").rows() if (out / "requests.csv").exists() else []
+
+    wait_for(lambda: process.poll() is not None or enough(rows()), "enough replies")
+    process.terminate()
+    return finished(process, out)
 
 
 def replies(out: Path) -> int:

@@ -42,8 +42,8 @@ def probe(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 
 def probe_run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    """Run a command that must be refused."""
-    return loaded.ask(["run", *map(str, arguments)], keyless())
+    """Run `probe run`, forked."""
+    return loaded.ask(["probe", "run", *map(str, arguments)], keyless())
 
 
 def check_refused(result: "subprocess.CompletedProcess[str]", *named: object) -> None:
@@ -125,7 +125,7 @@ def test_the_refusal_check_can_fail(good: Path) -> None:
 @pytest.mark.parametrize("more", [(), ("--model", "m")], ids=["model asked for", "model given"])
 def test_connection_refused(tmp_path: Path, dead_host: str, more: tuple[str, ...]) -> None:
     out = tmp_path / "run"
-    refused = probe("run", "capacity", "--host", dead_host, "--out", out, *more)
+    refused = probe_run("capacity", "--host", dead_host, "--out", out, *more)
     check_refused(refused, "--host", dead_host, "refused")
     assert not out.exists()
 
@@ -260,7 +260,7 @@ def test_replaces_a_run_only_with_force(sim: str, dead_host: str, run: Path) -> 
     check_refused(probe_run("capacity", "--host", dead_host, "--out", run, "--force"), f"--host {dead_host}")
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before  # nothing replaced it
     (run / "notes.txt").write_text("mine")
-    result = probe("run", "capacity", "--host", sim, "--out", run, "--force", *SHORT)
+    result = probe_run("capacity", "--host", sim, "--out", run, "--force", *SHORT)
     assert result.returncode == 0, result.stderr
     assert (run / "run.json").read_bytes() != before["run.json"]
     assert (run / "notes.txt").read_text() == "mine"

@@ -9,7 +9,7 @@ import pytest
 
 from probe_ext.report.inputs import frames
 from probe_ext.verdict.levels.find_levels import find_levels
-from tests.e2e.conftest import Run, finished, locust, replies, start, wait_for
+from tests.e2e.conftest import Run, finished, locust, replies, start, start_anew, stopped, wait_for
 
 USERS = ("-u", "6", "-r", "6")
 
@@ -33,7 +33,7 @@ def check_accounts(run: Run, *, nodes: int, least: int = 6) -> None:
 
 
 def test_the_check_can_fail(sim: str, tmp_path: Path) -> None:
-    run = finished(start(locust(sim, tmp_path / "run", *USERS, "-t", "3s")), tmp_path / "run")
+    run = stopped(start(locust(sim, tmp_path / "run", *USERS)), tmp_path / "run", lambda rows: len(rows) >= 6)
     check_accounts(run, nodes=1)
     lines = (run.directory / "requests.csv").read_text().splitlines(keepends=True)
     (run.directory / "requests.csv").write_text("".join(lines[:-1]))
@@ -43,7 +43,7 @@ def test_the_check_can_fail(sim: str, tmp_path: Path) -> None:
 
 def test_two_workers_ended_by_time(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run = finished(start(locust(sim, out, *USERS, "-t", "5s", "--processes", "2")), out)
+    run = finished(start_anew(locust(sim, out, *USERS, "-t", "5s", "--processes", "2")), out)
     check_accounts(run, nodes=2)
     assert run.code == 0
     assert run.manifest["end_reason"] == "run_time"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from probe_ext.measure.outcome import is_failure
-from tests.e2e.conftest import Run, finished, locust, start
+from tests.e2e.conftest import Run, locust, start, stopped
 from tests.e2e.test_endings import check_accounts
 
 LISTENING = '''"""A user's own file: writes down what it hears, and has listeners that break."""
@@ -117,9 +117,9 @@ def heard(sim: str, tmp_path_factory: pytest.TempPathFactory) -> Heard:
     place = tmp_path_factory.mktemp("listening")
     file, out = place / "listening.py", place / "run"
     file.write_text(LISTENING)
-    brief = ("--max-tokens", "24", "--input-tokens", "60", "-u", "6", "-r", "6", "-t", "6s", "--drain", "0s")
+    brief = ("--max-tokens", "24", "--input-tokens", "60", "-u", "6", "-r", "6", "--drain", "0s")
     failures_are_meant = ("--exit-code-on-error", "0")
-    run = finished(start(locust(sim, out, *brief, *failures_are_meant, file=file)), out)
+    run = stopped(start(locust(sim, out, *brief, *failures_are_meant, file=file)), out, lambda rows: len(rows) >= 40)
     return Heard(run, place / "heard.jsonl")
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import BIN, PATIENCE, locust
+from tests.e2e import loaded
+from tests.e2e.conftest import BIN, locust
 
 BRIEF = ("--levels", "2", "--hold", "1s", "--settle", "0s", "--min-replies", "1", "--warm-up", "off", "--drain", "0s")
 SECRET = "s3cr3t-of-the-gateway"
@@ -86,11 +87,8 @@ def gateway(refusal: Callable[[dict[str, Any]], tuple[int, str] | None]) -> Iter
 
 
 def run(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
-    command = [str(argument) for argument in arguments]
     known = {name: value for name, value in os.environ.items() if not name.endswith("_KEY")}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=PATIENCE, check=False, env={**known, **environment}
-    )
+    return loaded.ask([str(argument) for argument in arguments], {**known, **environment})
 
 
 def strict(body: dict[str, Any]) -> tuple[int, str] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import BIN, channel, finished, locust, start, wait_for
+from tests.e2e.conftest import BIN, channel, finished, locust, start, start_anew, wait_for
 from tests.e2e.test_bad_input import check_refused, probe_run
 from tests.e2e.test_endings import check_accounts
 
@@ -51,7 +51,7 @@ def test_ctrl_c_reports_the_search_so_far(sim: str, tmp_path: Path) -> None:
 
 def test_plain_locust_searches_until_its_time_limit(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run = finished(start([*locust(sim, out, *BRIEF, "--search-time", "3s"), *channel()]), out)
+    run = finished(start_anew([*locust(sim, out, *BRIEF, "--search-time", "3s"), *channel()]), out)
     check_accounts(run, nodes=1, least=1)
     assert (run.code, run.manifest["end_reason"]) == (0, "search_done")
     assert run.manifest["plan"]["search"]["outcome"] == "time"

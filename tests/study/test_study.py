@@ -57,7 +57,7 @@ def test_limits_and_missed_claims() -> None:
     assert missed_claims(told, hard=True) == ["covers"]
 
 
-@pytest.mark.parametrize("part", ["stated", "hard"])
+@pytest.mark.parametrize("part", ["stated", "hard", pytest.param("stated search", marks=pytest.mark.long)])
 def test_a_run_can_be_repeated_from_its_seed(part: str) -> None:
     job = jobs(part, 1, "")[0]
     assert run_job(job) == run_job(job)
@@ -101,9 +101,9 @@ def test_figures_of_earlier_code_stay_with_their_commit(tmp_path: Path) -> None:
     assert kept == {"stated": [{"case": "a", "commit": "old"}, {"case": "b", "commit": study.commit()}]}
 
 
-def test_a_stated_search_is_repeatable_and_right() -> None:
+@pytest.mark.untraced
+def test_a_stated_search_is_right() -> None:
     told = run_job(Job("stated search", "steep", 3))
-    assert told == run_job(Job("stated search", "steep", 3))
     assert told["outcome"] == "precise"
     low, high = told["interval"]
     assert low <= 13 <= high <= low + 3

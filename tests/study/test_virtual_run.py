@@ -62,6 +62,7 @@ def test_memory_runs_out_and_users_see_it() -> None:
     assert run.gaps
 
 
+@pytest.mark.untraced
 def test_what_stands_in_front_of_the_server_is_not_in_its_counters() -> None:
     cached = hold_levels(DEMO, People(cached=1.0), (2,), seed=1, hold=5.0)
     assert dict.fromkeys(["stop"]) == dict.fromkeys(row.finish_reason for row in cached.replies)

@@ -332,6 +332,7 @@ def test_before_a_run_only_a_worker_itself_leaves(runner: Any) -> None:
     assert set(made.clients) == {"v"}
 
 
+@pytest.mark.untraced
 def test_every_wrong_type_and_size_in_every_place_of_every_message(runner: Any) -> None:
     """A member gets through with what is in shape and its own; a stranger, or a member in another's name, never."""
     for kind, data in wrong_messages.valid("r1", "w").items():

@@ -11,7 +11,7 @@ from probe_ext.inspection.warmup.rounds import round_sizes
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.preparation.warm_up import largest_round
-from tests.e2e.conftest import BIN, end, finished, locust, start
+from tests.e2e.conftest import BIN, end, locust, start, stopped
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_warm_up_leaves_no_rows(tmp_path: Path, asked: str) -> None:
     try:
         assert serving.stdout is not None
         host = serving.stdout.readline().rpartition(" ")[2].strip()
-        arguments = ("-u", "2", "-r", "2", "-t", "3s", "--warm-up", asked, "--shared-prefix-tokens", "100")
-        run = finished(start(locust(host, out, *arguments)), out)
+        arguments = ("-u", "2", "-r", "2", "--warm-up", asked, "--shared-prefix-tokens", "100")
+        run = stopped(start(locust(host, out, *arguments)), out, lambda rows: len(rows) >= 4)
     finally:
         end(serving)
     told, rows, served = run.manifest["warm_up"], run.rows(), replies_of(truth)

@@ -322,6 +322,7 @@ class TestTokens:
             assert counter.text("x") is None
 
 
+@pytest.mark.untraced
 def test_a_hundred_thousand_models_cost_nothing():
     names = [f"model-{n}" for n in range(100_000)]
     pages = {"/v1/models": as_json({"data": [{"id": name} for name in names]})}

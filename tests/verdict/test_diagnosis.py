@@ -64,6 +64,7 @@ def test_the_limits_and_nothing_else_are_named(name: str) -> None:
     assert [rule.rule for rule in found.rules] == list(RULE_NAMES)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", [name for name in REGIMES if name not in SLOW])
 def test_nothing_is_claimed_without_server_metrics(name: str) -> None:
     found = judged(name, seen=False)

@@ -158,6 +158,7 @@ def test_one_user_who_is_not_served() -> None:
     assert verdict.next_command is None
 
 
+@pytest.mark.untraced
 def test_a_thousand_users_need_only_a_few_replies_each() -> None:
     verdict = judged([*good(1000, seconds=18), *slow(2000, 18, 18)], (1000, 18), (2000, 18))
     assert verdict.levels[0].replies < 10_000

@@ -142,6 +142,7 @@ HONEST: dict[str, list[ServerRow]] = {
 }  # fmt: skip
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", HONEST)
 def test_no_honest_run_is_accused(name: str) -> None:
     verdict = judged(HONEST[name])

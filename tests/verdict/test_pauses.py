@@ -119,6 +119,7 @@ def test_pauses_everywhere_meet_every_preemption_and_chance_explains_it() -> Non
     assert found.ends_with_preemption.result == "no_sign"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("load", LOADS)
 def test_what_only_shares_the_load_is_seldom_called_more_than_chance(load: str) -> None:
     """2.5 % are claimed; the study counts more runs."""

@@ -198,6 +198,7 @@ def test_more_time_is_asked_for_where_the_level_is_near_the_limit() -> None:
     assert near.replies_needed is None or far.replies_needed is None or near.replies_needed > far.replies_needed
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "case", [GENTLE, STEEP, FINE, NAMED["neighbour's 20 s"], NAMED["flat 0.92"]], ids=lambda case: case.name
 )

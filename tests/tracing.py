@@ -1,0 +1,99 @@
+"""Which code runs under coverage's tracer: it makes Python about three times slower, so only where it may find a line.
+
+Importing and running tests takes half of a test run's CPU time without this. Traced are the modules of the package
+while they are imported, fixtures, and tests; not pytest's own work, other packages' modules, and what `untraced` says.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+TRACED_CASES = 3
+"""of a parametrised test; further ones take much the same way through the code"""
+PACKAGE = "probe_ext"
+
+
+@contextmanager
+def tracing(tracer: Any) -> Iterator[None]:
+    """Set the tracer of this thread for a while."""
+    before = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+class TracedImports:
+    """A finder that has modules of the package, and no others, run under the tracer."""
+
+    def __init__(self, tracer: Any) -> None:
+        self.tracer = tracer
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Ask the other finders."""
+        specs = (other.find_spec(name, path, target) for other in sys.meta_path if other is not self)
+        spec = next((spec for spec in specs if spec), None)
+        if spec and type(spec.loader) is SourceFileLoader:
+            tracer, run = self.tracer if name.partition(".")[0] == PACKAGE else None, spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                with tracing(tracer):
+                    run(module)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+class Tracing:
+    """Hooks that switch the tracer on for what may reach new lines."""
+
+    def __init__(self) -> None:
+        self.tracer: Any = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> Iterator[None]:
+        """Switch it off for the rest of the session; one process sees the imports, and they are the same in all."""
+        self.tracer = sys.gettrace()
+        sys.settrace(None)
+        if self.tracer and getattr(session.config, "workerinput", {"workerid": "gw0"})["workerid"] == "gw0":
+            finder = TracedImports(self.tracer)
+            sys.meta_path.insert(0, finder)
+            try:
+                return (yield)
+            finally:
+                sys.meta_path.remove(finder)
+        return (yield)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Mark the further cases of a test, and tests of invented input, which have thousands, as untraced."""
+        cases = Counter[str]()
+        for item in items:
+            name = item.nodeid.partition("[")[0]
+            cases[name] += 1
+            if cases[name] > TRACED_CASES or getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+                item.add_marker("untraced")
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Iterator[object]:
+        """Trace a test."""
+        with tracing(None if pyfuncitem.get_closest_marker("untraced") else self.tracer):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(self) -> Iterator[object]:
+        """Trace a fixture."""
+        with tracing(self.tracer):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self) -> Iterator[None]:
+        """Trace the ends of fixtures."""
+        with tracing(self.tracer):
+            return (yield)
