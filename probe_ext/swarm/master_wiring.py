@@ -66,7 +66,7 @@ def wire_master(process: ProcessState) -> None:
         end.waiting = gevent.spawn(_wait_for_workers, coordinator, display)
     if coordinator.local:
         gevent.spawn(lambda: watch_loop(lambda: process.recorder, gevent.sleep))
-    environment.runner.register_message(messages.END, lambda **_: gevent.spawn(end.on_scenario_end))
+    environment.runner.register_message(messages.END, lambda msg, **_: gevent.spawn(end.on_scenario_end, msg.data))
     events = environment.events
     events.test_start.add_listener(lambda **_: start.on_test_start())
     events.test_stopping.add_listener(lambda **_: coordinator.drain())

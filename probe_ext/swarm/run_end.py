@@ -83,12 +83,12 @@ class RunEnd:
             limit = f"waiting up to {run.options.drain:g} s for replies in flight"
             print_line(f"{self._coordinator.signal_reason}: {limit}; repeat the signal to abort them")
 
-    def on_scenario_end(self) -> None:
-        """A user has ended the run: stop the test, and headless, Locust too."""
+    def on_scenario_end(self, why: str | None = None) -> None:
+        """A user has ended the run: stop the test, and headless, Locust too. `why`: end_reason, if it is not done."""
         run = self._coordinator.run
         if run is None or run.end_reason is not None:
             return
-        run.end_reason = "scenario_done"
+        run.end_reason = why or "scenario_done"
         if self._headless:
             self._environment.runner.quit()
         else:

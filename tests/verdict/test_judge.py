@@ -466,7 +466,7 @@ def test_a_finished_run_without_levels_never_held_a_number_of_users() -> None:
     assert "never constant" in cut_short("levels_done", 2).sentence
 
 
-@pytest.mark.parametrize("reason", ["interrupted", "terminated", "workers_lost", "workers_left"])
+@pytest.mark.parametrize("reason", ["interrupted", "terminated", "workers_lost", "workers_left", "prompts_changed"])
 def test_remaining_levels_are_stated_only_if_there_are_any(reason: str) -> None:
     def ended(levels: list[int] | None, search: dict[str, Any] | None = None) -> str:
         plan = {"levels": levels, "hold": 20.0, "settle": 5.0, "min_replies": 3, "search": search}

@@ -17,6 +17,7 @@ class PromptFiles:
     def __init__(self) -> None:
         self._open: dict[tuple[str, str | None], PromptFile] = {}
         self._queues: dict[tuple[str, str | None], PromptQueue] = {}
+        self._lost = False
 
     def open(self, path: str, field: str | None = None) -> PromptFile:
         """Return a file that was read and checked. PromptFileError, in one line, if it cannot be used."""
@@ -41,7 +42,12 @@ class PromptFiles:
 
     def forget_queues(self) -> None:
         """End a run: the next one begins with the first prompt of its order."""
-        self._queues = {}
+        self._queues, self._lost = {}, False
+
+    def lose(self) -> bool:
+        """Note that a prompt could not be read in this run; return whether it is the first."""
+        first, self._lost = not self._lost, True
+        return first
 
     def queue(
         self, prepared: Iterable[Mapping[str, Any]], kind: str, seed: int | str, slot: int, slots: int

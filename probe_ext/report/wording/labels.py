@@ -93,6 +93,7 @@ VALUES = {
     ("end_reason", "stopped"): "stopped by the user",
     ("end_reason", "workers_lost"): "the last worker was lost",
     ("end_reason", "workers_left"): "the last worker left",
+    ("end_reason", "prompts_changed"): "a prompt file was changed",
     ("end_reason", "interrupted"): "interrupted with Ctrl-C",
     ("end_reason", "terminated"): "terminated by a signal",
     ("outcome", "precise"): "the interval is as narrow as requested",

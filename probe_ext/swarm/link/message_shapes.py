@@ -190,7 +190,7 @@ FROM_WORKERS: dict[str, Check] = {
     ),
     messages.BATCH: _BATCH,
     messages.DRAINED: keys({"run": _ID, "worker": _ID, "last": count(0, 2**40)}),
-    messages.END: nothing,
+    messages.END: optional(one_of(frozenset({messages.PROMPTS_CHANGED}))),
 }
 
 FROM_MASTER: dict[str, Check] = {

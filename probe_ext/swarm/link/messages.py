@@ -10,7 +10,7 @@
 | `probe_ack` | master → worker | `number` of the batch; `kept`: whether the run has it, or it came too late |
 | `probe_drain` | master → worker | `run`, `limit`: seconds left for replies in flight; `again`: a repetition |
 | `probe_drained` | worker → master | `run`, `last`: number of the worker's last batch |
-| `probe_end` | worker → master | nothing: a user ends the run |
+| `probe_end` | worker → master | a user ends the run: nothing, or `prompts_changed` |
 
 `variables` are the names that --header-env needs, `missing` those that the worker's environment lacks. `files` are the
 prompt files of the run, `compared` what the worker found out about its own copies.
@@ -38,6 +38,8 @@ ACK = "probe_ack"
 DRAIN = "probe_drain"
 DRAINED = "probe_drained"
 END = "probe_end"
+PROMPTS_CHANGED = "prompts_changed"
+"""end_reason of a run whose prompt file was changed while it went on"""
 
 
 def clock_name() -> str:

@@ -45,9 +45,12 @@ class StreamingUser(User):
 
     def end_run(self) -> NoReturn:
         """End the whole run from a task. Does not return: Locust kills the user."""
+        self._end_run(None)
+
+    def _end_run(self, why: str | None) -> NoReturn:
         runner = self.environment.runner
         while True:
-            runner.send_message(messages.END)  # without workers, the runner calls its own listener
+            runner.send_message(messages.END, why)  # without workers, the runner calls its own listener
             gevent.sleep(_REPEAT_AFTER_S)
 
     def on_stop(self) -> None:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import gevent
 from locust import task
@@ -13,6 +13,7 @@ from probe_ext.access.file_prompts.file_questions import FileQuestions
 from probe_ext.access.kind_prompts import KindPrompts, KindUser
 from probe_ext.prompts.files.source import PromptFileError
 from probe_ext.settings.options import Options
+from probe_ext.swarm.link import messages
 from probe_ext.swarm.users.kind_dispatcher import DISPATCH, users_number
 from probe_ext.swarm.users.process_state import ProcessState, process_state_of
 from probe_ext.swarm.users.user import StreamingUser
@@ -66,8 +67,7 @@ class WorkloadUser(StreamingUser):
             try:
                 ask = conversation.ask()
             except PromptFileError as error:
-                logger.error("probe: %s; the run is ended", error)  # noqa: TRY400 -- one line is enough
-                self.end_run()
+                self._end_without_prompts(error)
             if ask is None:
                 return
             if turn:
@@ -76,6 +76,12 @@ class WorkloadUser(StreamingUser):
             if not reply.ok:
                 return
             conversation.answered(reply)
+
+    def _end_without_prompts(self, error: PromptFileError) -> NoReturn:
+        """End the run: what would be sent from here on is not what was checked."""
+        if process_state_of(self.environment).prompt_files.lose():
+            logger.error("probe: %s; the run is ended", error)
+        self._end_run(messages.PROMPTS_CHANGED)
 
     def on_stop(self) -> None:
         """Close the connection; another user may take this one's place."""

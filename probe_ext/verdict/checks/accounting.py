@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from probe_ext.measure.findings import FindingName
+from probe_ext.measure.findings import FindingName, FindingState
 from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.verdict.evidence.columns import numbers, texts
 from probe_ext.verdict.evidence.evidence import Evidence
@@ -180,6 +180,22 @@ def _client_faults(evidence: Evidence) -> Finding:
     return Finding("client_faults", "fail", not few, why, advice)
 
 
+_CUT_SHORT: dict[str, tuple[FindingState, str, str]] = {
+    "workers_lost": ("fail", "the last worker was lost", "Check the workers' logs (memory, network)."),
+    "workers_left": (
+        "unproven",
+        "the last worker left",
+        "To end a run, stop its master; stopping a worker only removes it.",
+    ),
+    "prompts_changed": (
+        "fail",
+        "a prompt file was changed",
+        "Leave the prompt files alone while a run goes on, and repeat it.",
+    ),
+}
+"""By end_reason: state, when the run ended, and advice."""
+
+
 def _ended(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     """Did the run come to its planned end?"""
     reason = evidence.manifest.get("end_reason")
@@ -190,14 +206,9 @@ def _ended(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     if reason == NO_ANSWER:
         why = "The run ended after its warm-up, as no request was answered."
         return Finding("ended", "unproven", False, why, "Nothing was measured.")
-    if reason == "workers_lost":
-        why = f"The run ended when the last worker was lost{left}."
-        return Finding("ended", "fail", False, why, "Check the workers' logs (memory, network).")
-    if reason == "workers_left":
-        why = f"The run ended when the last worker left{left}."
-        return Finding(
-            "ended", "unproven", False, why, "To end a run, stop its master; stopping a worker only removes it."
-        )
+    if isinstance(reason, str) and reason in _CUT_SHORT:
+        state, when, advice = _CUT_SHORT[reason]
+        return Finding("ended", state, False, f"The run ended when {when}{left}.", advice)
     if reason:
         return Finding("ended", "pass", False, f"The run ended as planned ({str(reason).replace('_', ' ')}).")
     why = "The run was killed or is still in progress: its last seconds are missing."

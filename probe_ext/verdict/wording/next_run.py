@@ -223,7 +223,7 @@ def next_command(
     return shlex.join(["probe", "run", _scenario(manifest), "--host", str(host or "URL"), *asked, *same])
 
 
-_ENDED_EARLY = {"interrupted", "terminated", "workers_lost", "workers_left"}
+_ENDED_EARLY = {"interrupted", "terminated", "workers_lost", "workers_left", "prompts_changed"}
 
 
 def usual_hold(manifest: Mapping[str, Any]) -> float:
