@@ -5,10 +5,13 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from probe_ext.client.reply import Reply
+from probe_ext.measure.timeline import Marks, Pace
 from tests.e2e.conftest import ROOT, finished, locust, start
 from tests.in_process_sim import running_sim
 
@@ -33,11 +36,15 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_examples_are_strictly_typed(examples: list[Path], tmp_path: Path) -> None:
     """Against Locust's own types too, as a user's editor sees them; one planted mistake is found."""
+    for number, block in enumerate(_BLOCK.findall((ROOT / "docs" / "workloads.md").read_text(encoding="utf-8"))):
+        (tmp_path / f"workload_{number}.py").write_text(block, encoding="utf-8")
+    workloads = list(tmp_path.glob("workload_*.py"))
+    assert workloads
     wrong = tmp_path / "wrong.py"
     wrong.write_text(examples[1].read_text().replace("self.llm.chat(", "self.llm.caht(", 1))
     strict = ["--strict", "--allow-untyped-decorators", "--follow-imports=silent", "--cache-dir", tmp_path / "cache"]
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", *strict, *examples, wrong],
+        [sys.executable, "-m", "mypy", *strict, *examples, *workloads, wrong],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -48,6 +55,17 @@ def test_examples_are_strictly_typed(examples: list[Path], tmp_path: Path) -> No
     found = [line for line in checked.stdout.splitlines() if ": error: " in line]
     assert len(found) == 1, checked.stdout + checked.stderr
     assert 'has no attribute "caht"' in found[0]
+
+
+def test_fields_of_the_reply_exist() -> None:
+    table = (ROOT / "docs" / "locustfiles.md").read_text(encoding="utf-8").split("## The reply\n")[1].split("```")[0]
+    rows = [line.split(" | ")[:2] for line in table.splitlines() if line.startswith("| `")]
+    named = {name for cell, _ in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert {"ok", "text", "tokens_in", "ttft", "marks"} <= named
+    assert [name for name in named if name not in dir(Reply) and name not in Reply.__dataclass_fields__] == []
+    for owner, kind in (("pace", Pace), ("marks", Marks)):
+        (meaning,) = [text for cell, text in rows if f"`{owner}`" in cell]
+        assert set(re.findall(r"`(\w+)`", meaning)) <= {field.name for field in fields(kind)}
 
 
 def test_examples_run(examples: list[Path], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from probe_ext.access.file_prompts.file_questions import FileQuestions, FileTurns
+from probe_ext.access.file_prompts.file_questions import FileQuestions, FileTurns, LostFile
 from probe_ext.access.prompt_source import length_model
 from probe_ext.prompts.conversation import Chat, ChatMaker
 from probe_ext.prompts.prompt import Prompt
@@ -59,7 +59,7 @@ class KindPrompts:
         prepared: dict[str, Any],
         options: Options,
         context: int | None,
-        file: FileQuestions | None = None,
+        file: FileQuestions | LostFile | None = None,
     ) -> None:
         self.file = file
         self.kind, self.options, self.context = kind, options, context

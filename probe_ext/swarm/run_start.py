@@ -178,6 +178,7 @@ class RunStart:
         self._phase.enter(Phase.PREPARING)
         try:
             prepared = self._preflight.prepare(options, host)
+            self._compare_files(prepared)
         finally:
             cancelled = self._phase.now is Phase.CANCELLED
             self._phase.enter(Phase.IDLE)
@@ -186,6 +187,15 @@ class RunStart:
         self._prepared = prepared
         self._attach_shape(options.plan)
         self._phase.enter(Phase.PREPARED)
+
+    def _compare_files(self, prepared: PreparedRun) -> None:
+        """Wait until all workers have compared their prompt files. SettingsError names one that has others."""
+        self._coordinator.prompt_files = _files_of(prepared)  # a worker that joins from now on needs them
+        try:
+            self._coordinator.await_files()
+        except SettingsError:
+            self._coordinator.prompt_files = ()
+            raise
 
     def cancel(self) -> None:
         """Give up the run that is being prepared: Stop was pressed before it began."""
@@ -234,6 +244,7 @@ class RunStart:
         if preparation.refusal is not None:
             self._environment.process_exit_code = self._report_refusal(prepared)
             raise SettingsError(preparation.refusal)
+        self._compare_files(prepared)
         self._process.options = prepared.options
         self._environment.parsed_options.body = prepared.options.body or ""  # the form may name its file
         self._process.prepared = {
@@ -245,8 +256,6 @@ class RunStart:
             "context": preparation.context,
             "prompt_files": _files_of(prepared),
         }
-        self._coordinator.prompt_files = _files_of(prepared)
-        self._coordinator.await_files()
         try:
             run = self._make_run(prepared)
         except OSError as error:

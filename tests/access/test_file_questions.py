@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from probe_ext.access.file_prompts.file_questions import FileQuestions
+from probe_ext.access.file_prompts.file_questions import FileQuestions, LostFile
 from probe_ext.access.file_prompts.prompt_files import PromptFiles
 from probe_ext.access.kind_prompts import KindConversation, KindPrompts
 from probe_ext.prompts.files.source import PromptFileError
 from probe_ext.settings.options import Options
 from probe_ext.workload.user_kind import UserKind
 
-PREPARED = {"kind": "chat", "field": None, "left_out": [], "room": 100, "tokens_per_byte": 0.25}
+PREPARED: dict[str, Any] = {"kind": "chat", "field": None, "left_out": [], "room": 100, "tokens_per_byte": 0.25}
 
 
 @pytest.fixture
@@ -25,8 +25,12 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+def named(path: Path) -> dict[str, str]:
+    return {"path": str(path), "sha256": PromptFiles().open(str(path)).digest}
+
+
 def maker(path: Path, context: int | None = None, prepared: dict[str, Any] = PREPARED, **keys: Any) -> KindPrompts:
-    entry = {**prepared, "path": str(path)}
+    entry = {**prepared, **named(path)}
     queue = PromptFiles().queue([entry], "chat", 7, 0, 1)
     assert queue is not None
     kind = UserKind(name="chat", prompts={"file": str(path)}, **keys)
@@ -74,9 +78,7 @@ def test_a_conversation_ends_before_the_context_is_full(path: Path) -> None:
 
 
 def test_kinds_with_the_same_file_share_its_prompts(path: Path) -> None:
-    entries = [
-        {**PREPARED, "path": str(path), "kind": kind, "left_out": left} for kind, left in (("a", [0]), ("b", []))
-    ]
+    entries = [{**PREPARED, **named(path), "kind": kind, "left_out": left} for kind, left in (("a", [0]), ("b", []))]
     files = PromptFiles()
     a, b = files.queue(entries, "a", 7, 0, 1), files.queue(entries, "b", 7, 0, 1)
     assert a is not None
@@ -95,3 +97,14 @@ def test_a_file_that_changes_raises(path: Path) -> None:
     path.write_text("[]")
     with pytest.raises(PromptFileError, match="has changed"):
         conversation.ask()
+
+
+def test_a_file_that_changed_before_the_run_began_raises(path: Path) -> None:
+    entry = {**PREPARED, **named(path)}
+    path.write_text('["other"]')
+    with pytest.raises(PromptFileError, match="has changed") as error:
+        PromptFiles().queue([entry], "chat", 7, 0, 1)
+    kind = UserKind(name="chat", prompts={"file": str(path)})  # type: ignore[arg-type]
+    user = KindPrompts(kind, 0, {}, Options(), None, LostFile(error.value)).user(0)
+    with pytest.raises(PromptFileError, match="has changed"):
+        user.begin()

@@ -74,6 +74,8 @@ def test_builds_responses_and_messages_bodies() -> None:
         "model": "m", "stream": True, "system": "Be brief.", "messages": CHAT[1:], "max_tokens": 7,
     }  # fmt: skip
     assert body(MESSAGES_PATH, "hi")["max_tokens"] > 0
+    parts = [{"type": "text", "text": "Be"}, {"type": "text", "text": "brief."}]
+    assert body(MESSAGES_PATH, [{"role": "system", "content": parts}, CHAT[1]])["system"] == "Be\nbrief."
 
 
 def test_a_poorer_form_changes_the_body() -> None:

@@ -13,7 +13,7 @@ from probe_ext.workload.workload_file import read_workload
 from tests.e2e.conftest import BIN, ROOT, Run, end, finished, locust, start
 from tests.e2e.test_endings import check_accounts
 
-SEED, USERS = 5, 5
+SEED, USERS, PROMPTS = 5, 7, 40
 FORMS = {
     "constant": "24",
     "uniform": "{uniform: [5, 40]}",
@@ -32,6 +32,7 @@ kinds:
     think_time: {exponential: {mean: 100ms}}
     output_tokens: {uniform: [5, 12]}
     stream: 0.5
+  - {name: own, users: 2, prompts: {file: own.txt}, output_tokens: 5}
   - {name: slow, share: 0.4, prompts: {tokens: 200}, system_prompt: {tokens: 50}, output_tokens: 20}
 """
 
@@ -39,6 +40,7 @@ kinds:
 def test_workers_send_the_requests_of_the_seed(sim: str, tmp_path: Path) -> None:
     file, out = tmp_path / "mine.yaml", tmp_path / "run"
     file.write_text(TEXT)
+    (tmp_path / "own.txt").write_text("\n".join("word " * (5 + 3 * number) for number in range(PROMPTS)))
     options = ["--workload", str(file), "--processes", "2", "-u", str(USERS), "-r", str(USERS), "-t", "6s"]
     line = locust(
         sim, out, *options, "--prompt-seed", str(SEED), "--ignore-eos", file=ROOT / "locustfiles" / "workload.py"
@@ -47,8 +49,13 @@ def test_workers_send_the_requests_of_the_seed(sim: str, tmp_path: Path) -> None
     assert run.code == 0, run.said
     check_accounts(run, nodes=2)
     by_user: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    own: dict[str, list[str]] = defaultdict(list)
     for row in sorted(run.rows(), key=lambda row: float(row["due"])):
-        by_user[row["scenario"], row["user"]].append(row)
+        if row["scenario"] == "own":
+            own[row["worker"]].append(row["tokens_in"])
+        else:
+            by_user[row["scenario"], row["user"]].append(row)
+    check_own_prompts(list(own.values()))
     assert sorted(kind for kind, _ in by_user) == ["fast", "fast", "fast", "slow", "slow"]
     assert len({row["worker"] for row in run.rows()}) == 2
     workload = read_workload(str(file))
@@ -74,7 +81,8 @@ def test_workers_send_the_requests_of_the_seed(sim: str, tmp_path: Path) -> None
         )
     assert found["fast"] == {0, 1, 2}
     about = run.manifest["workload"]
-    assert [(kind["name"], kind["share"]) for kind in about["kinds"]] == [("fast", 0.6), ("slow", 0.4)]
+    assert [(kind["name"], kind["share"]) for kind in about["kinds"]] == [("fast", 0.6), ("own", None), ("slow", 0.4)]
+    assert about["kinds"][1]["prompts"]["prompts"] == PROMPTS
     assert about["kinds"][0]["think_time"]["mean"] == 0.1
 
 
@@ -139,3 +147,12 @@ def test_every_distribution_on_one_worker_and_on_four(workers: int, fast: str, t
             for length in set(lengths)
         )
         assert distance < 1.95 / math.sqrt(n), kind.name
+
+
+def check_own_prompts(lengths: list[list[str]]) -> None:
+    """Every prompt of the file has a length of its own: each worker takes its own half, none twice in a round."""
+    assert len(lengths) == 2
+    first, second = ({length for length in sent[: PROMPTS // 2] if length} for sent in lengths)
+    assert not first & second
+    for sent, distinct in zip(lengths, (first, second), strict=True):
+        assert len(distinct) == len([length for length in sent[: PROMPTS // 2] if length]) >= 3

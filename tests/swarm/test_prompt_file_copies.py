@@ -103,7 +103,8 @@ def test_a_copy_is_compared_by_its_content(tmp_path: Path, monkeypatch: pytest.M
 def test_users_of_a_process_take_turns(tmp_path: Path) -> None:
     path = tmp_path / "p.txt"
     path.write_text("\n".join(f"prompt {n}" for n in range(10)))
-    entry = {"kind": "chat", "path": str(path), "field": None, "left_out": [0, 1]}
+    digest = PromptFiles().open(str(path)).digest
+    entry = {"kind": "chat", "path": str(path), "field": None, "sha256": digest, "left_out": [0, 1]}
     queues = [PromptFiles().queue([entry], "chat", 7, slot, 2) for slot in range(2)]
     sent = [queue[0].take().text for queue in queues if queue is not None for _ in range(4)]
     assert sorted(map(str, sent)) == [f"prompt {n}" for n in range(2, 10)]

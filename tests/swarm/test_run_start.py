@@ -124,3 +124,17 @@ def test_a_server_that_answers_nothing_ends_the_run_in_the_web_ui_with_a_report(
     assert start._environment.process_exit_code == 3
     assert stopped == [start._stop_test]
     assert start._phase.now is Phase.IDLE
+
+
+def test_a_form_is_refused_while_a_worker_has_another_prompt_file(tmp_path: Path) -> None:
+    start = a_start(lambda _: None, tmp_path)
+    said = "worker w1 on box-b: p.txt: no such file"
+
+    def differs() -> None:
+        raise SettingsError(said)
+
+    start._coordinator.await_files = differs  # type: ignore[method-assign]
+    with pytest.raises(SettingsError, match=said):
+        start.take_form(read_options({}), "http://x")
+    assert start._phase.now is Phase.IDLE
+    assert start._prepared is None

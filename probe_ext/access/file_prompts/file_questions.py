@@ -1,13 +1,25 @@
 """The questions of a kind of user whose prompts come from a file, and the replies for which there is room."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from probe_ext.prompts.files.file_chat import FileChat
 from probe_ext.prompts.files.prompt_queue import PromptQueue
+from probe_ext.prompts.files.source import PromptFileError
 from probe_ext.prompts.prompt import Prompt
 
 _MARGIN_SHARE = 0.02  # of the context, for what is only estimated
+
+
+class LostFile:
+    """A file that could not be used any more when the run began."""
+
+    def __init__(self, error: PromptFileError) -> None:
+        self._error = error
+
+    def begin(self, system: str, shared_prefix: str) -> NoReturn:
+        """Raise the PromptFileError."""
+        raise self._error
 
 
 class FileQuestions:

@@ -66,5 +66,8 @@ class PromptFiles:
         if key not in self._queues:
             same = [one for one in files.values() if (one["path"], one["field"]) == key]
             left_out = {number for one in same for number in one["left_out"]}
-            self._queues[key] = PromptQueue(self.open(*key), seed, left_out, slot=slot, slots=slots)
+            file = self.open(*key)
+            if file.digest != entry["sha256"]:
+                raise PromptFileError(f"{file.name}: has changed since the run was prepared")
+            self._queues[key] = PromptQueue(file, seed, left_out, slot=slot, slots=slots)
         return self._queues[key], entry

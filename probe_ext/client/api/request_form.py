@@ -160,9 +160,15 @@ def _prompt_fields(path: str, prompt: Prompt) -> dict[str, Any]:
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     if path != MESSAGES_PATH:
         return {"messages": messages}
-    system = "\n\n".join(str(message.get("content", "")) for message in messages if message.get("role") == "system")
+    system = "\n\n".join(_plain_text(message) for message in messages if message.get("role") == "system")
     others = [message for message in messages if message.get("role") != "system"]
     return {"messages": others, **({"system": system} if system else {})}
+
+
+def _plain_text(message: Mapping[str, Any]) -> str:
+    content = message.get("content") or ""
+    parts = [{"text": content}] if isinstance(content, str) else content
+    return "\n".join(str(part.get("text", "")) for part in parts)
 
 
 def _field_name(path: str, name: str, form: RequestForm) -> str:

@@ -18,6 +18,7 @@ from probe_ext.settings.options import Options, Plan
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.preparation.gate_checks import check_gates
+from probe_ext.swarm.preparation.kind_trials import common_form, try_kinds
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
 from probe_ext.swarm.preparation.trial import Trial
 from probe_ext.swarm.preparation.warm_up import MAX_REPLY_TOKENS, first_requests, warm_up
@@ -111,6 +112,8 @@ class Preflight:
             trial = first_requests(options, preparation, self._tell)
             if trial is not None:
                 preparation = with_trial(preparation, self._excused(trial))
+            if preparation.refusal is None and trial is not None:
+                preparation = self._with_kinds(preparation, prepared.options)
             if preparation.refusal is None:
                 cost, first_reply = warm_up(self._process.environment, options, preparation, self._tell)
                 preparation = replace(preparation, warm_up=cost, first_reply=first_reply)
@@ -120,6 +123,17 @@ class Preflight:
             if finding["check"] != "equal_failures":  # which is said with the end of the run
                 print_line(finding["why"])
         return replace(prepared, preparation=preparation)
+
+    def _with_kinds(self, preparation: Preparation, options: Options) -> Preparation:
+        """Add what other kinds of the workload need of the request form, and a refusal if one is not answered."""
+        for way, trial in try_kinds(preparation, options, self._tell):
+            if trial.failure is not None:
+                failed = with_trial(preparation, trial)
+                return replace(failed, refusal=f"{way.kind} (--api {way.api}, model {way.model}): {failed.refusal}")
+            if preparation.negotiation is not None:
+                form = common_form(preparation.negotiation.form, trial.negotiated.form)
+                preparation = replace(preparation, negotiation=replace(preparation.negotiation, form=form))
+        return preparation
 
     def _excused(self, trial: Trial) -> Trial:
         """Drop a refusal of our request's fields where the locustfile is the user's own: it may send others."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn
 import gevent
 from locust import task
 
-from probe_ext.access.file_prompts.file_questions import FileQuestions
+from probe_ext.access.file_prompts.file_questions import FileQuestions, LostFile
 from probe_ext.access.kind_prompts import KindPrompts, KindUser
 from probe_ext.prompts.files.source import PromptFileError
 from probe_ext.settings.options import Options
@@ -62,12 +62,15 @@ class WorkloadUser(StreamingUser):
     @task
     def converse(self) -> None:
         """One conversation, with pauses between the turns."""
+        try:
+            self._converse()
+        except PromptFileError as error:
+            self._end_without_prompts(error)
+
+    def _converse(self) -> None:
         conversation = self.person.begin()
         for turn in count():
-            try:
-                ask = conversation.ask()
-            except PromptFileError as error:
-                self._end_without_prompts(error)
+            ask = conversation.ask()
             if ask is None:
                 return
             if turn:
@@ -125,11 +128,20 @@ def _places_of(process: ProcessState, kind: UserKind, place: int) -> _Places:
         runner_id = getattr(process.environment.runner, "client_id", "")
         index = workers.index(runner_id) if runner_id in workers else 0
         number, context = max(1, len(workers)), prepared.get("context")
-        seed = (prepared.get("prompts") or {}).get("seed", 0)
         slot = index + (number if dispatch["epoch"] else 0)  # a worker that has come later begins elsewhere
-        queue = process.prompt_files.queue(prepared.get("prompt_files") or (), kind.name, seed, slot, number)
-        file = FileQuestions(*queue, context) if queue else None
+        file = _questions_of(process, kind, slot, number)
         maker = KindPrompts(kind, place, prepared.get("prompts") or {}, process.options, context, file)
         process.places[key] = _Places(maker, place, index, number, dispatch["epoch"])
     places: _Places = process.places[key]
     return places
+
+
+def _questions_of(process: ProcessState, kind: UserKind, slot: int, slots: int) -> FileQuestions | LostFile | None:
+    """Return where a kind's prompts come from; None if they are synthetic."""
+    prepared = process.prepared
+    seed = (prepared.get("prompts") or {}).get("seed", 0)
+    try:
+        queue = process.prompt_files.queue(prepared.get("prompt_files") or (), kind.name, seed, slot, slots)
+    except PromptFileError as error:
+        return LostFile(error)
+    return FileQuestions(*queue, prepared.get("context")) if queue else None
