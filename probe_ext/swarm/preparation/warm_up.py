@@ -71,14 +71,14 @@ def warm_up(
         return None, None
     form = preparation.negotiation.form if preparation.negotiation else None
     sender = Sender(Endpoint(preparation.host, options, preparation.model or "", form), options.api)
-    rounds = _run_rounds(round_sizes(largest), sender, _prompts(options, preparation), options, tell)
+    rounds = _run_rounds(round_sizes(largest), sender, short_prompts(options, preparation), options, tell)
     seconds, slowest = sum(r.seconds for r in rounds), max(r.slowest_reply for r in rounds)
     logger.info("probe: warm-up: up to %d requests at once, %.1f s, slowest reply %.1f s", largest, seconds, slowest)
     cost = {"most": largest, "seconds": seconds, "slowest_reply": slowest, "rounds": [_of_manifest(r) for r in rounds]}
     return cost, next(iter(rounds[0].replies), None)
 
 
-def _prompts(options: Options, preparation: Preparation) -> Prompts:
+def short_prompts(options: Options, preparation: Preparation) -> Prompts:
     """Return short prompts, unless the chat template alone is longer."""
     tokens = min(options.input_tokens, _MAX_PROMPT_TOKENS)
     try:
