@@ -73,7 +73,7 @@ class RunStart:
     def _prepare_headless(self) -> None:
         self._phase.enter(Phase.PREPARING)
         given = self._environment.parsed_options
-        take_default_levels(given, self._environment.user_classes, self._preflight.fixed_users())
+        take_default_levels(given, self._environment.user_classes, self._preflight.workload())
         options = self._process.read_options()
         refuse_mixture(given, options)
         prepared = self._preflight.prepare(options, self._environment.host)

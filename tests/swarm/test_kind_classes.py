@@ -101,11 +101,17 @@ def test_levels_leave_room_for_kinds_of_a_fixed_number() -> None:
         assert str(error.value).startswith(reason)
 
 
-def test_default_levels_come_beside_the_fixed_users() -> None:
-    given = Namespace(levels=None, search=False, num_users=None, run_time=None, probe_default_levels="1,2,4")
-    assert default_levels(given) == "1,2,4"
-    take_default_levels(given, [Stand], 2)
-    assert given.levels == "3,4,6"
+def test_default_levels_come_beside_the_fixed_users_and_are_more_where_users_pause() -> None:
+    def defaults(workload: Workload | None) -> str:
+        given = Namespace(levels=None, search=False, num_users=None, run_time=None, probe_default_levels="1,2,4")
+        assert default_levels(given) == "1,2,4"
+        take_default_levels(given, [Stand], workload)
+        return str(given.levels)
+
+    assert defaults(None) == "1,2,4"
+    assert defaults(kinds()) == "3,4,6"
+    assert defaults(read_workload("coding")) == "10,20,40"
+    assert defaults(read_workload("batch-beside-chat")) == "12,22,42"
 
 
 def test_tags_and_files_of_the_web_form_are_refused() -> None:

@@ -22,7 +22,7 @@ from probe_ext.swarm.preparation.kind_trials import common_form, try_kinds
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
 from probe_ext.swarm.preparation.trial import Trial
 from probe_ext.swarm.preparation.warm_up import MAX_REPLY_TOKENS, first_requests, warm_up
-from probe_ext.swarm.preparation.workload_plan import check_levels
+from probe_ext.swarm.preparation.workload_plan import check_levels, levels_for
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.users.kind_classes import install_kinds, workload_of
 from probe_ext.swarm.users.process_state import ProcessState
@@ -76,11 +76,11 @@ class Preflight:
             install_kinds(environment, given[0])
         return given
 
-    def fixed_users(self) -> int:
-        """Return the users of the workload's kinds of a fixed number. SettingsError if the workload is invalid."""
+    def workload(self) -> Workload | None:
+        """Return the workload that the command line asks for. SettingsError if it is invalid."""
         environment = self._process.environment
         given = workload_of(environment, environment.parsed_options.workload or None)
-        return given[0].fixed_users if given else 0
+        return given[0] if given else None
 
     def prepare(self, options: Options, host: str | None) -> PreparedRun:
         """Ask the server, make the directory. SettingsError or RunDirectoryError, in one line, if no run can start."""
@@ -181,16 +181,13 @@ def refuse_tags(given: Namespace) -> None:
             raise SettingsError(f"{option} {' '.join(chosen)}: the users of a workload have no tags; leave it out")
 
 
-def take_default_levels(given: Namespace, user_classes: list[Any], fixed_users: int = 0) -> None:
-    """Set `probe run`'s default levels if no levels, users or time are given, and the scenario does not end itself.
-
-    `fixed_users`: of a workload, which are there at every level.
-    """
+def take_default_levels(given: Namespace, user_classes: list[Any], workload: Workload | None = None) -> None:
+    """Set `probe run`'s default levels if no levels, users or time are given, and the scenario does not end itself."""
     levels = default_levels(given)
     driven = given.levels or given.search or given.num_users or given.run_time
     ends_itself = any(getattr(user, "ends_itself", False) for user in user_classes)
     if levels and not driven and not ends_itself:
-        given.levels = ",".join(str(fixed_users + int(level)) for level in levels.split(","))
+        given.levels = levels if workload is None else levels_for(workload, levels)
 
 
 def refuse_mixture(given: Namespace, options: Options) -> None:

@@ -9,6 +9,8 @@ from probe_ext.verdict.phrasing.plurals import listed, things
 from probe_ext.workload.workload_file import Workload
 
 _MAX_SHOWN_LEVELS = 4
+_LONG_PAUSE_S = 5.0  # with which few of a level's users wait for a reply at any moment
+_PEOPLE_PER_USER = 10  # in the default levels, where users pause so long
 
 
 def check_levels(workload: Workload, options: Options, users: int | None = None) -> None:
@@ -29,6 +31,13 @@ def check_levels(workload: Workload, options: Options, users: int | None = None)
             raise SettingsError(
                 f"{flag} {level}: {of_kinds}, and every level must have at least {things(least, 'user')}"
             )
+
+
+def levels_for(workload: Workload, default: str) -> str:
+    """Return the default levels for a workload: beside its fixed users, and more people where they pause for long."""
+    pauses = [kind.think_time.average for kind in workload.kinds if kind.users is None]
+    factor = _PEOPLE_PER_USER if pauses and min(pauses) >= _LONG_PAUSE_S else 1
+    return ",".join(str(workload.fixed_users + factor * int(level)) for level in default.split(","))
 
 
 def workload_lines(prepared: PreparedWorkload | None, options: Options) -> list[str]:
