@@ -8,6 +8,7 @@ from probe_ext.access.known_server import KnownServer
 from probe_ext.access.start_problem import start_problem
 from probe_ext.client.wire.address import parse_target
 from probe_ext.inspection.check_result import CheckResult, Status
+from probe_ext.inspection.connection.replicas import replicas
 from probe_ext.inspection.quick_checks import lines_to_print, one_line
 from probe_ext.inspection.server import cancel as cancelling
 from probe_ext.inspection.server import prefix_cache as prefixes
@@ -92,6 +93,15 @@ def test_metrics_of_simulated_servers() -> None:
         finding = metrics(subject_on(sim.url, max_tokens="12"))
     assert (finding.status, finding.evidence[:10]) == (Status.WARN, "None: 404.")
     assert "--metrics-url" in (finding.advice or "")
+
+
+def test_no_metrics_asks_for_none() -> None:
+    with running_sim(speed=8.0) as sim:
+        subject = subject_on(sim.url, no_metrics="true", max_tokens="12")
+        found = [metrics(subject), replicas(subject), cancel(subject)]
+        assert sim.server is not None
+        assert sim.server._metrics_reads == 0
+    assert not any(finding.advice for finding in found)
 
 
 @pytest.mark.parametrize(
