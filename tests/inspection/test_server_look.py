@@ -220,6 +220,14 @@ def test_prefix_cache_of_simulated_servers(personality: str, start: str) -> None
     assert finding.evidence.startswith(start), finding
 
 
+def test_a_long_prompt_that_does_not_fit_is_made_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_sim(speed=8.0) as sim:
+        subject = subject_on(sim.url)
+        monkeypatch.setattr(prefixes, "_PROMPT_TOKENS", 3000)  # the context has 2,048
+        subject.longest_prompt = None
+        assert prefix_cache(subject).status is Status.OK
+
+
 def test_a_cache_of_responses_is_no_prefix_cache() -> None:
     with running_sim("response-cache,no-prefix-cache,no-details") as sim:
         assert prefix_cache(subject_on(sim.url, max_tokens="12")).evidence.startswith("Off")
