@@ -123,6 +123,17 @@ def test_what_is_wrong_with_a_metrics_page(page: str, status: Status, said: str)
     assert (finding.status, said in finding.evidence) == (status, True), finding.evidence
 
 
+def test_others_on_the_server_are_told() -> None:
+    with running_sim(speed=1.0) as sim:
+        subject = subject_on(sim.url, max_tokens="12")
+        long_one = gevent.spawn(subject.sender.ask, subject.question(60, 400), fresh=True)
+        gevent.sleep(1.0)
+        subject.read_first()
+        long_one.kill()
+        finding = metrics(subject)
+    assert (finding.status, "it had 1 request" in finding.evidence) == (Status.WARN, True)
+
+
 def test_hanging_up_is_not_judged_by_metrics_that_did_not_show_the_request() -> None:
     with running_sim(speed=8.0, metrics="frozen") as sim:
         finding = cancel(subject_on(sim.url))
