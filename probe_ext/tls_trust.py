@@ -158,7 +158,7 @@ def _bad_certificate(error: ssl.SSLCertVerificationError) -> str:
         return "TLS: the server's certificate is not valid yet: check this machine's clock"
     if code in _UNKNOWN_AUTHORITY:
         return (
-            "TLS: the server's certificate verify failed: unknown authority; name it with --tls-ca FILE "
+            "TLS: the server's certificate cannot be verified: unknown authority; name it with --tls-ca FILE "
             "(or SSL_CERT_FILE), or skip verification with --insecure"
         )
     if code in _OTHER_NAME:
@@ -166,4 +166,4 @@ def _bad_certificate(error: ssl.SSLCertVerificationError) -> str:
         return (
             f"TLS: the server's certificate is {said or 'for another name'}: use its own name in the URL, or --insecure"
         )
-    return f"TLS: the server's certificate verify failed: {error.verify_message}"
+    return f"TLS: the server's certificate cannot be verified: {error.verify_message}"

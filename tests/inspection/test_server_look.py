@@ -8,6 +8,7 @@ from probe_ext.access.known_server import KnownServer
 from probe_ext.access.start_problem import start_problem
 from probe_ext.client.wire.address import parse_target
 from probe_ext.inspection.check_result import CheckResult, Status
+from probe_ext.inspection.connection.replicas import replicas
 from probe_ext.inspection.quick_checks import lines_to_print, one_line
 from probe_ext.inspection.server import cancel as cancelling
 from probe_ext.inspection.server import prefix_cache as prefixes
@@ -94,6 +95,15 @@ def test_metrics_of_simulated_servers() -> None:
     assert "--metrics-url" in (finding.advice or "")
 
 
+def test_no_metrics_asks_for_none() -> None:
+    with running_sim(speed=8.0) as sim:
+        subject = subject_on(sim.url, no_metrics="true", max_tokens="12")
+        found = [metrics(subject), replicas(subject), cancel(subject)]
+        assert sim.server is not None
+        assert sim.server._metrics_reads == 0
+    assert not any(finding.advice for finding in found)
+
+
 @pytest.mark.parametrize(
     ("page", "status", "said"),
     [
@@ -111,6 +121,17 @@ def test_what_is_wrong_with_a_metrics_page(page: str, status: Status, said: str)
     with running_sim(speed=8.0, metrics=page) as sim:
         finding = metrics(subject_on(sim.url))
     assert (finding.status, said in finding.evidence) == (status, True), finding.evidence
+
+
+def test_others_on_the_server_are_told() -> None:
+    with running_sim(speed=1.0) as sim:
+        subject = subject_on(sim.url, max_tokens="12")
+        long_one = gevent.spawn(subject.sender.ask, subject.question(60, 400), fresh=True)
+        gevent.sleep(1.0)
+        subject.read_first()
+        long_one.kill()
+        finding = metrics(subject)
+    assert (finding.status, "it had 1 request" in finding.evidence) == (Status.WARN, True)
 
 
 def test_hanging_up_is_not_judged_by_metrics_that_did_not_show_the_request() -> None:
@@ -208,6 +229,14 @@ def test_prefix_cache_of_simulated_servers(personality: str, start: str) -> None
     with running_sim(personality) as sim:
         finding = prefix_cache(subject_on(sim.url, max_tokens="12"))
     assert finding.evidence.startswith(start), finding
+
+
+def test_a_long_prompt_that_does_not_fit_is_made_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_sim(speed=8.0) as sim:
+        subject = subject_on(sim.url)
+        monkeypatch.setattr(prefixes, "_PROMPT_TOKENS", 3000)  # the context has 2,048
+        subject.longest_prompt = None
+        assert prefix_cache(subject).status is Status.OK
 
 
 def test_a_cache_of_responses_is_no_prefix_cache() -> None:

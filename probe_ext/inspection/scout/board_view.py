@@ -86,8 +86,8 @@ def _counts(state: State) -> list[Remark]:
 def _unchecked(state: State) -> list[Remark]:
     if state.token_check.source or not state.figures.tokens_per_s:
         return []
-    why = "the engine shows no counter, and there is no tokenizer to count the text with"
-    return [Remark("note", f"token counts: not checked, since {why}")]
+    why = "neither a counter of the engine nor a tokenizer settles it"
+    return [Remark("note", f"token counts: not checked: {why}")]
 
 
 def _named(name: str) -> str:

@@ -11,7 +11,7 @@ from probe_ext.target.metrics.metrics_text import Unreadable
 from probe_ext.target.metrics.poller import MAX_BUSY_SHARE, SLOW_PAGE_TIMEOUT_S
 from probe_ext.target.metrics.quantities import QUANTITIES
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import listed
+from probe_ext.verdict.phrasing.plurals import listed, things
 
 _GENERATED = "generation_tokens"
 _COSTS = {
@@ -38,6 +38,7 @@ _MIN_GROWTH_SHARE = 0.5
 """of the tokens that arrived, by which the server's counter must have grown"""
 _MANY_TOKENS = 50
 _IMPOSSIBLE_ADVICE = "Look for an update of the server: a run leaves such values out."
+_ALONE_ADVICE = "Measure while nobody else uses it: levels beside others' load are not judged."
 _COPY_ADVICE = "Name the server's own page with --metrics-url, past any proxy that keeps copies of it."
 
 
@@ -50,6 +51,9 @@ def contradiction(reading: Reading, subject: Subject) -> CheckResult | None:
         why = _against_replies(reading, *subject.first_reading, subject)
         if why:
             return CheckResult("metrics", Status.WARN, why, _COPY_ADVICE)
+    if subject.first_reading is not None and (others := _requests(subject.first_reading[0])):
+        used = f"Others are using the server: before the first request, it had {things(int(others), 'request')}."
+        return CheckResult("metrics", Status.WARN, used, _ALONE_ADVICE)
     if reading.other_models:
         left = f"The page has series of other models, too ({listed(reading.other_models)}), which are left out."
         named = any(figure.quantity == "running" for figure in reading.figures)
@@ -74,6 +78,11 @@ def _against_replies(reading: Reading, first: Reading, since: float, subject: Su
             "server's."
         )
     return None
+
+
+def _requests(reading: Reading) -> float:
+    """Return the requests that the server ran or let wait."""
+    return sum(figure.value for figure in reading.figures if figure.quantity in {"running", "waiting"})
 
 
 def _total(reading: Reading) -> float:
