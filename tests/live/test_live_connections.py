@@ -17,7 +17,8 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(connection_limit, "MAX_CONNECTIONS", 5)
     limit_connections()
 
-    def answer(_: Any, start: Callable[..., Any]) -> list[bytes]:
+    def answer(request: Any, start: Callable[..., Any]) -> list[bytes]:
+        request["wsgi.input"].read()
         start("200 OK", [("Content-Length", "2")])
         return [b"ok"]
 
@@ -47,6 +48,16 @@ def test_the_network_with_the_most_connections_loses_its_oldest(port: int) -> No
     assert len(connection_limit._open) == 5
     assert asked(operator).startswith(b"HTTP/1.1 200")
     assert asked(flood[-1]).startswith(b"HTTP/1.1 200")
+
+
+def test_requests_whose_bodies_never_end_lock_nobody_out(port: int) -> None:
+    slow = [connected(port, "127.0.0.3") for _ in range(10)]
+    for sock in slow:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx")
+        gevent.sleep(0.01)
+    operator = connected(port, "127.0.0.2")
+    assert asked(operator).startswith(b"HTTP/1.1 200")
+    assert slow[0].recv(10) == b""
 
 
 def test_a_connection_that_says_nothing_ends(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ _open: "dict[LimitedHandler, None]" = {}
 
 
 class LimitedHandler(pywsgi.WSGIHandler):
-    """Handles one connection, until too many others come or it says nothing. A request in work is never ended."""
+    """Handles one connection, until too many others come or it says nothing. Those with a request in work end last."""
 
     def __init__(self, sock: Any, address: Any, *more: Any) -> None:
         sock.settimeout(IDLE_TIMEOUT_S)
@@ -28,7 +28,7 @@ class LimitedHandler(pywsgi.WSGIHandler):
         """Handle the connection's requests."""
         _open[self] = None
         if len(_open) > MAX_CONNECTIONS:
-            first_of_busiest([handler for handler in _open if not handler.is_working]).end()
+            first_of_busiest(sorted(_open, key=lambda handler: handler.is_working)).end()
         try:
             super().handle()
         finally:
