@@ -28,6 +28,7 @@ from probe_ext.swarm.terminal.console import exit_main, print_line
 from probe_ext.swarm.terminal.signals import SignalEnd
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.users.recorder import watch_loop
+from probe_ext.swarm.web.connection_limit import limit_connections
 from probe_ext.swarm.web.exporter import Exporter, serve
 from probe_ext.swarm.web.live_page_routes import address
 from probe_ext.swarm.web.login import add_login
@@ -43,6 +44,7 @@ def wire_master(process: ProcessState) -> None:
     environment, given = process.environment, process.environment.parsed_options
     if environment.web_ui:
         offer_workload(given.workload)
+        limit_connections()
         guard_requests(environment.web_ui.app, given.web_host, given.web_host_display_name)
         _warn_of_open_ui(given)
     is_master = isinstance(environment.runner, MasterRunner)

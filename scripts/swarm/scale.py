@@ -23,6 +23,7 @@ from scripts.swarm.soak import HERE, PROBE, quick_server
 from scripts.swarm.usage import Usage, children, usage
 
 SAMPLE_INTERVAL_S = 2.0
+REQUESTS_BEFORE_RUN = 1  # to find out what the server accepts: this one accepts everything
 
 
 def main() -> int:
@@ -39,7 +40,7 @@ def main() -> int:
     with quick_server("--pace", "0.01") as (host, server):
         samples, code, wall = _run(args, host, wire)
         with urllib.request.urlopen(f"{host}/served") as answer:  # noqa: S310 - our own server on loopback
-            served = json.load(answer)["started"]
+            served = json.load(answer)["started"] - REQUESTS_BEFORE_RUN
         server_cpu = usage(server.pid)
     summary = _summary(args, served, samples, wall, json.loads(wire.read_text()))
     summary["server_cpu_seconds"] = server_cpu.cpu if server_cpu else None

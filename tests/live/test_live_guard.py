@@ -1,5 +1,6 @@
 """No other website can use the operator's browser to start, stop, read or change anything."""
 
+import io
 import re
 from argparse import Namespace
 from pathlib import Path
@@ -13,7 +14,7 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.secrets import API_KEY_VARIABLE, HOSTS_VARIABLE
 from probe_ext.swarm.locust_options import add_options
 from probe_ext.swarm.web import run_form
-from probe_ext.swarm.web.request_guard import guard_requests
+from probe_ext.swarm.web.request_guard import MAX_BODY_BYTES, guard_requests
 from probe_ext.swarm.web.run_form import _check_extras, handle_form
 
 OURS = {"Origin": "http://localhost"}
@@ -73,6 +74,20 @@ def test_every_route_refuses_foreign_websites_and_unknown_hosts(ui: Any) -> None
             assert refused.status_code == 403, (path, method)
             embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
             assert ui.client.open(path, method=method, headers=embedded).status_code == 403, (path, method)
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"]
+)
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_large_body_is_neither_kept_nor_spooled(ui: Any, kind: str, *, announced: bool) -> None:
+    part = b'--b\r\nContent-Disposition: form-data; name="f"; filename="x"\r\n\r\n' if "multipart" in kind else b"a="
+    for path in ("/swarm", "/user"):
+        body = io.BytesIO(part + bytes(20 * MAX_BODY_BYTES))
+        how = {"CONTENT_LENGTH": str(10**10)} if announced else {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+        answer = ui.client.post(path, headers=OURS, content_type=kind, input_stream=body, environ_overrides=how)
+        assert body.tell() <= 2 * MAX_BODY_BYTES
+        assert answer.status_code == 413 or not announced
 
 
 def test_nothing_changes_on_a_get(ui: Any) -> None:

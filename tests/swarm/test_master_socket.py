@@ -10,7 +10,8 @@ import zmq.green as zmq
 from gevent import socket as gevent_socket
 
 from probe_ext.swarm.link import master_socket, zmtp
-from probe_ext.swarm.link.master_socket import MAX_STRANGER_MESSAGE_BYTES, MasterSocket, network_of
+from probe_ext.swarm.link.master_socket import MAX_STRANGER_MESSAGE_BYTES, MasterSocket
+from probe_ext.swarm.link.peer_networks import network_of
 
 MEMBERS = {"w1", "w2"}
 MIB = 1024 * 1024

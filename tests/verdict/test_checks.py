@@ -118,6 +118,11 @@ def test_a_lost_worker_is_a_warning(changes: dict[str, Any]) -> None:
     assert "is not known" in finding("workers", with_worker(**changes)).why
 
 
+def test_only_workers_of_a_master_are_said_to_keep_a_backup() -> None:
+    assert "probe merge" not in finding("workers", with_worker(last_word=False)).advice
+    assert "probe merge" in finding("workers", with_worker(last_word=False, lost_at=20.0)).advice
+
+
 def test_a_worker_that_left_early_is_named_with_the_time() -> None:
     left = with_worker(host="box-2", left_at=13.4)
     assert result("workers", left) == ("fail", False)
@@ -186,7 +191,9 @@ def test_faults_of_the_load_generator() -> None:
 
 
 def test_a_killed_run_is_a_warning() -> None:
-    assert result("ended", run(manifest=manifest(end_reason=None, duration=None))) == ("fail", False)
+    for reason in (None, "levels_done", "interrupted"):  # killed in the middle, or while it ended
+        killed = run(manifest=manifest(end_reason=reason, ended_at=None, duration=None))
+        assert result("ended", killed) == ("fail", False)
 
 
 @pytest.mark.parametrize(

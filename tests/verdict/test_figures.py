@@ -111,11 +111,23 @@ def test_a_stale_engine_is_left_out() -> None:
 
 
 def test_a_killed_run_counts_only_what_its_windows_cover() -> None:
-    windows = tokens_at((LEVEL.t_start, 50), (LEVEL.t_start + 1, 50))
-    assert tokens_within(token_windows(windows), LEVEL, killed=True) == pytest.approx(50.0)
-    assert tokens_within(token_windows(windows), LEVEL) == pytest.approx(100 / LEVEL.seconds)
-    before = tokens_at((LEVEL.t_start - 3, 50))
-    assert tokens_within(token_windows(before), LEVEL, killed=True) is None
+    whole = [(LEVEL.t_start + second, 50) for second in range(4)]
+    windows = tokens_at(*whole, (LEVEL.t_start + 4, 30), (LEVEL.t_start + 5, 5))  # replies in flight are not in these
+    assert tokens_within(token_windows(windows), LEVEL, 2.0) == pytest.approx(50.0)
+    assert tokens_within(token_windows(windows), LEVEL) == pytest.approx(235 / LEVEL.seconds)
+    for lost in (6.0, float("inf")):
+        assert tokens_within(token_windows(windows), LEVEL, lost) is None
+
+
+def test_a_run_killed_while_it_ends_counts_as_killed() -> None:
+    """Its reason to end is in the manifest by then, but not when it ended."""
+    rows = [reply(user, 5.0 + 2 * n, end=6.9 + 2 * n) for user in range(2) for n in range(10)]
+    windows = tuple(tokens_at(*((float(second), 50) for second in range(14))))
+    whole = only_level(rows, windows=windows)
+    killed = only_level(rows, windows=windows, manifest=manifest(ended_at=None))
+    assert whole.total_tokens_per_s is not None
+    assert killed.total_tokens_per_s == pytest.approx(50.0)
+    assert whole.total_tokens_per_s < 50.0
 
 
 OWN = {"profile": CHAT.model_dump(mode="json")}

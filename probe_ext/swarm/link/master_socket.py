@@ -9,10 +9,8 @@ them together speak slowly, so that a flood takes neither the memory nor the att
 """
 
 import errno
-import ipaddress
 import os
 import socket as stdlib_socket
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -24,6 +22,7 @@ from gevent.queue import Queue
 from gevent.server import StreamServer
 
 from probe_ext.swarm.link import zmtp
+from probe_ext.swarm.link.peer_networks import first_of_busiest, network_of
 
 HANDSHAKE_TIMEOUT_S = 10.0
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024  # a worker's batch stays below 10 MiB even with thousands of half-hour replies
@@ -136,8 +135,7 @@ class MasterSocket:
         """End the oldest connection of the network with the most strangers, if there are too many."""
         strangers = [connection for connection in self._open if not self._trusts(connection)]
         if len(strangers) > MAX_STRANGERS:
-            ((busiest, _),) = Counter(connection.network for connection in strangers).most_common(1)
-            oldest = next(connection for connection in strangers if connection.network == busiest)
+            oldest = first_of_busiest(strangers)
             oldest.close()
             self._open.pop(oldest)
 
@@ -235,13 +233,3 @@ def _addresses(host: str, port: int) -> list[tuple[Any, str, bool]]:
         return [*both, (socket.AF_INET, "", False)]
     found = stdlib_socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys((family, str(address[0]), False) for family, _, _, _, address in found))
-
-
-def network_of(address: str | None) -> str:
-    """Return what counts as one peer: an IPv4 address, or an IPv6 network of 64 bits, which one host may have."""
-    try:
-        ip = ipaddress.ip_address(address or "")
-    except ValueError:
-        return address or ""
-    ip = getattr(ip, "ipv4_mapped", None) or ip
-    return str(ip if ip.version == 4 else ipaddress.ip_network((ip, 64), strict=False))

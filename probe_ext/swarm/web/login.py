@@ -17,7 +17,7 @@ from locust.env import Environment
 
 from probe_ext.measure import clock
 from probe_ext.settings.secrets import WEB_PASSWORD_VARIABLE
-from probe_ext.swarm.link.master_socket import network_of
+from probe_ext.swarm.link.peer_networks import network_of
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.web.live_page_routes import restrict_to_same_origin
 

@@ -13,7 +13,7 @@ from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import away, number, workers
 from probe_ext.verdict.phrasing.formats import moment
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
-from probe_ext.verdict.phrasing.worker_names import worker_name
+from probe_ext.verdict.phrasing.worker_names import is_lone, worker_name
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.wording.early_end import NO_ANSWER, something_left
@@ -111,7 +111,8 @@ def _workers(evidence: Evidence) -> Finding:
     have = sum(rows.get(str(w.get("id")), 0) for w in silent)
     arrived = f"{things(have, 'reply', 'replies')} of it {'was' if have == 1 else 'were'} recorded"
     why += f": {arrived}; how many more were in flight is not known."
-    return Finding("workers", "fail", False, why, _MERGE_ADVICE)
+    advice = "Its log may say what happened." if is_lone(evidence.manifest) else _MERGE_ADVICE
+    return Finding("workers", "fail", False, why, advice)
 
 
 def _absence(worker: Mapping[str, Any], name: str) -> str:
@@ -198,7 +199,7 @@ _CUT_SHORT: dict[str, tuple[FindingState, str, str]] = {
 
 def _ended(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     """Did the run come to its planned end?"""
-    reason = evidence.manifest.get("end_reason")
+    reason = evidence.manifest.get("end_reason") if evidence.manifest.get("ended_at") else None
     left = "; the remaining levels were not measured" if something_left(evidence, levels) else ""
     if reason in ("interrupted", "terminated"):
         why = f"The run was {reason} before its end{left}."

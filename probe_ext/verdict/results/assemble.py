@@ -31,7 +31,7 @@ def level_results(evidence: Evidence, run: JudgedRun, metrics: Metrics) -> tuple
     tokens = token_windows(evidence.windows)
     outcome_of, outcomes = coded(texts(evidence.replies, "outcome"))
     preemptions = find_preemptions(metrics)
-    killed = not evidence.manifest.get("end_reason")
+    killed = not evidence.manifest.get("ended_at")  # the reason is known, and written, before the end
     results = []
     others = run.assignment.others or (None,) * len(run.assignment.levels)
     for level, rows, share in zip(run.assignment.levels, rows_by_level(run.assignment), others, strict=True):

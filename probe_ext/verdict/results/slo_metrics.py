@@ -47,12 +47,19 @@ def reply_figures(
         longest_gap_p95=quantile(gap, 0.95),
         longest_gap_max=quantile(gap, 1.0),
         tokens_out_p50=quantile(numbers(replies, "tokens_out")[rows], 0.50),
-        total_tokens_per_s=tokens_within(tokens, level, killed=killed),
+        total_tokens_per_s=tokens_within(tokens, level, _longest(replies, rows) if killed else None),
         slo_attainment=served / judged if judged else None,
         goodput_rps=served / level.seconds if level.seconds > 0 and len(rows) else None,
         fluidity_index=fluidity,
         fluid_share=fluid,
     )
+
+
+def _longest(replies: Columns, rows: Ints) -> float:
+    """Return the longest reply's duration in seconds; infinite without a reply."""
+    seconds = numbers(replies, "end")[rows] - numbers(replies, "sent")[rows]
+    known = seconds[np.isfinite(seconds)]
+    return float(known.max()) if known.size else np.inf
 
 
 def _fluidity(deadlines: Floats, missed: Floats) -> tuple[float | None, float | None]:
@@ -85,15 +92,16 @@ def token_windows(windows: Sequence[Window]) -> Floats | None:
     return np.array(rows, dtype=np.float64) if rows else None
 
 
-def tokens_within(tokens: Floats | None, level: Level, *, killed: bool = False) -> float | None:
+def tokens_within(tokens: Floats | None, level: Level, lost: float | None = None) -> float | None:
     """Return tokens per second in the measured part; a window that straddles its edge counts in proportion.
 
-    A killed run lacks its last windows, so only the part that windows cover counts; None without any.
+    A killed run lacks its last windows, and in those before the tokens of the replies in flight: the longest may have
+    been so for `lost` seconds. So only the part before that counts; None without any.
     """
     if tokens is None:
         return None
     start, seconds, count = tokens.T
-    end = min(level.t_end, float((start + seconds).max())) if killed else level.t_end
+    end = level.t_end if lost is None else min(level.t_end, float((start + seconds).max()) - lost)
     if end <= level.t_start:
         return None
     overlap = np.minimum(start + seconds, end) - np.maximum(start, level.t_start)
