@@ -94,7 +94,7 @@ def _cost_of_kind(name: str, cost: Mapping[str, Any]) -> str:
     heavy, light, figures = name, cost["of"], (cost["users"], cost["low"], cost["high"])
     if cost["users"] < 1:
         heavy, light, figures = light, heavy, (1 / cost["users"], 1 / cost["high"], 1 / cost["low"])
-    users, low, high = (f"{figure:.2g}" if figure < 10 else f"{figure:.0f}" for figure in figures)
+    users, low, high = (formats.decimals(figure) for figure in figures)
     return f"One {heavy} user costs as much as {users} {light} users (95 %: {low} to {high})."
 
 
