@@ -97,11 +97,11 @@ class RunStart:
 
     def _print_what_to_fix(self, prepared: PreparedRun) -> None:
         """Print the limits of this machine that the plan exceeds, and what is wrong with the warm-up's first reply."""
-        given, options = self._environment.parsed_options, prepared.options
+        given, workload = self._environment.parsed_options, prepared.preparation.workload
+        options = workload.sample if workload else prepared.options
         processes = max(1, given.processes or 1)
         workers = max(processes, given.expect_workers or 1)
-        workload = prepared.preparation.workload
-        plan = planned_run(workload.sample if workload else options, given.num_users, given.run_time)
+        plan = planned_run(options, given.num_users, given.run_time)
         findings = machine_findings(plan, options, processes=processes, workers=workers)
         if prepared.preparation.first_reply is not None and not options.no_stream:
             findings.append(streaming([prepared.preparation.first_reply]))

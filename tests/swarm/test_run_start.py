@@ -138,3 +138,20 @@ def test_a_form_is_refused_while_a_worker_has_another_prompt_file(tmp_path: Path
         start.take_form(read_options({}), "http://x")
     assert start._phase.now is Phase.IDLE
     assert start._prepared is None
+
+
+def test_a_kind_that_is_not_streamed_is_not_told_that_streaming_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The warm-up's requests are those of the longest kind, which may ask for whole answers."""
+    judged: list[Any] = []
+    monkeypatch.setattr(run_start, "streaming", judged.append)
+    monkeypatch.setattr(run_start, "machine_findings", lambda *_, **__: [])
+    monkeypatch.setattr(run_start, "lines_to_print", lambda _: [])
+    start = a_start(lambda _: None, tmp_path)
+    start._environment.parsed_options = SimpleNamespace(processes=1, expect_workers=1, num_users=1, run_time=None)
+    for no_stream in (True, False):
+        workload = SimpleNamespace(sample=read_options({"no_stream": str(no_stream)}))
+        found: Any = SimpleNamespace(workload=workload, first_reply="a reply")
+        start._print_what_to_fix(PreparedRun(read_options({}), found, tmp_path))
+    assert judged == [["a reply"]]
