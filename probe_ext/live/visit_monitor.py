@@ -12,8 +12,8 @@ from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
 from probe_ext.measure.table_rows import WARM_UP, ReplyRow
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles
-from probe_ext.verdict.inference.all_kinds import combine, split_critical, split_error
 from probe_ext.verdict.inference.estimate import estimate
+from probe_ext.verdict.levels.all_kinds import combine, split_critical, split_error
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.results.think_time import MIN_PAUSES, matters
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate

@@ -7,6 +7,7 @@ from one_answer import check_one_answer
 from worlds import CHAT, asked, evidence, good, manifest, reply, slow, staircase, worker
 
 from probe_ext.measure.table_rows import ReplyRow
+from probe_ext.report.wording.answer_context import doubts
 from probe_ext.settings.slo import FirstWord, SloProfile
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.values.judgement import Judgement
@@ -165,3 +166,16 @@ def test_kinds_share_the_error_that_one_run_may_have() -> None:
     apart = judged(rows, (8, 16), None)
     low = [one.levels[0].served_share_low for one in four.kinds]
     assert all(a < one.levels[0].served_share_low for a, one in zip(low, apart.kinds, strict=True))
+
+
+def test_a_mix_that_varied_between_levels_is_said() -> None:
+    def rows(number: int, users: int, reviewers: int) -> list[ReplyRow]:
+        names = ["review" if user < reviewers else "chat" for user in range(users)]
+        return [reply(user, t, scenario=names[user]) for user, t in asked(users, number * LEVEL_S, LEVEL_S)]
+
+    stated = workload(kind("chat", CHAT), kind("review", CHAT))
+    varied = judged([*rows(0, 8, 2), *rows(1, 16, 12)], (8, 16), stated)
+    constant = judged([*rows(0, 8, 2), *rows(1, 17, 5)], (8, 17), stated)
+    (title, _meaning), *_ = doubts(varied.to_json())
+    assert title.startswith("The mix of kinds varied between levels: chat had 25 % to 75 % of the users")
+    assert doubts(constant.to_json()) == []

@@ -6,7 +6,7 @@ from typing import Any
 
 from probe_ext.report.sections.level_table import DIMENSION_LABELS
 from probe_ext.report.wording.answer_context import kinds_are_users
-from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS
+from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS, cost_sentences
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.wording.capacity_phrase import interval_text
@@ -135,9 +135,10 @@ def _share(level: Mapping[str, Any] | None) -> tuple[str, str]:
 
 
 def _notes(kinds: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say which kinds serve some of their users worse than others."""
+    """Say what users of one kind cost in users of another, and which kinds serve some of their users worse."""
     differ = [kind for kind in kinds if kind["groups"] is not None]
-    return [f"Users of {kind['name']} are not served alike: {_worse(kind['groups'])}." for kind in differ]
+    alike = [f"Users of {kind['name']} are not served alike: {_worse(kind['groups'])}." for kind in differ]
+    return [*cost_sentences(kinds), *alike]
 
 
 def _worse(groups: Mapping[str, Any]) -> str:

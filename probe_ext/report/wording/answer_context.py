@@ -8,6 +8,7 @@ from typing import Any
 
 from probe_ext.report.wording.level_names import Level, by_number
 from probe_ext.settings.slo import SloProfile
+from probe_ext.verdict.inference.mix_cost import MIN_SHARE_RANGE
 from probe_ext.verdict.levels.shared_trait import ERROR
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing import formats
@@ -19,6 +20,8 @@ from probe_ext.verdict.wording.unproven_level import reason_in_words, unprovable
 
 Capacity = Mapping[str, Any]
 
+MAX_ROUNDING_USERS = 1.5
+"""By which a kind's number of users may differ from its mean share: Locust deals whole users."""
 _PURPOSES = {
     "second_visit": "To rule out a disturbance",
     "inside_bracket": "To narrow the answer",
@@ -95,7 +98,7 @@ def purpose(capacity: Capacity) -> str:
 
 def doubts(capacity: Capacity) -> list[tuple[str, str]]:
     """Return what makes the answer doubtful, with a title and what it means for the answer."""
-    kinds = (_unprovable, _others, _differences, _drift, _contradictions, _disturbances)
+    kinds = (_unprovable, _others, _differences, _mix, _drift, _contradictions, _disturbances)
     return [doubt for kind in kinds for doubt in kind(capacity)]
 
 
@@ -145,6 +148,33 @@ def _group_capacities(groups: Mapping[str, Any]) -> list[str]:
     spans = [(groups[f"{key}_interval"], name) for key, name in names]
     known = [f"{interval_text(tuple(span))} for {name}" for span, name in spans if span and span != [0, None]]
     return [f"By their own replies, the capacity (95 %) is {listed(known)}."] if known else []
+
+
+def _mix(capacity: Capacity) -> list[tuple[str, str]]:
+    """Say that numbers of users stand for different mixes, where they do by more than rounding makes them."""
+    if not kinds_are_users(capacity):
+        return []
+    counts = {k["name"]: {one["users"]: one["users_of_kind"] for one in k["levels"]} for k in capacity["kinds"]}
+    spans = {name: _share_span(of_kind) for name, of_kind in counts.items()}
+    varied = [f"{name} had {_percents(*span)} of the users" for name, span in spans.items() if span is not None]
+    if not varied:
+        return []
+    title = f"The mix of kinds varied between levels: {listed(varied)}."
+    return [(title, "A number of users then stands for the mix that was measured with it, and not for others.")]
+
+
+def _share_span(of_kind: Mapping[int, int]) -> tuple[float, float] | None:
+    """Return the lowest and highest share of the users that a kind had; None where only rounding made it vary."""
+    if not of_kind:
+        return None
+    mean = sum(of_kind.values()) / max(1, sum(of_kind))
+    shares = [own / users for users, own in of_kind.items()]
+    rounded = all(abs(own - mean * users) <= MAX_ROUNDING_USERS for users, own in of_kind.items())
+    return None if rounded or max(shares) - min(shares) < MIN_SHARE_RANGE else (min(shares), max(shares))
+
+
+def _percents(low: float, high: float) -> str:
+    return f"{formats.percent(low)} to {formats.percent(high)}"
 
 
 def _drift(capacity: Capacity) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """Sentences that page, terminal and summary share, from `capacity.json` and the manifest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,7 +46,7 @@ def when(text: str) -> str:
 def extra_sentences(capacity: Mapping[str, Any], given: Given = NOTHING_GIVEN) -> list[str]:
     """Return the sentences that follow the answer: cold users, pauses, limits, team and cost, energy."""
     found = [cold_user(capacity["cold_user"]), pauses(capacity["pauses"]), limits(capacity)]
-    found += [*measured_team(capacity), *team(capacity, given)]
+    found += [*cost_sentences(capacity["kinds"]), *measured_team(capacity), *team(capacity, given)]
     found.append(capacity["gpu"]["sentence"] if capacity["gpu"] else "")
     return [sentence for sentence in found if sentence]
 
@@ -82,6 +82,20 @@ def cold_user(gap: Mapping[str, Any]) -> str:
         return ""
     cold, warm = formats.seconds(gap["cold_p50"]), formats.seconds(gap["warm_p50"])
     return f"A cold user waits {cold} for the first word, a warm one {warm} (medians)."
+
+
+def cost_sentences(kinds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return `One review user costs as much as 3.2 chat users (95 %: 2.1 to 5).` of each kind where it is known."""
+    return [_cost_of_kind(str(kind["name"]), kind["cost"]) for kind in kinds if kind["cost"] is not None]
+
+
+def _cost_of_kind(name: str, cost: Mapping[str, Any]) -> str:
+    """Name the heavier kind first."""
+    heavy, light, figures = name, cost["of"], (cost["users"], cost["low"], cost["high"])
+    if cost["users"] < 1:
+        heavy, light, figures = light, heavy, (1 / cost["users"], 1 / cost["high"], 1 / cost["low"])
+    users, low, high = (f"{figure:.2g}" if figure < 10 else f"{figure:.0f}" for figure in figures)
+    return f"One {heavy} user costs as much as {users} {light} users (95 %: {low} to {high})."
 
 
 def limits(capacity: Mapping[str, Any]) -> str:

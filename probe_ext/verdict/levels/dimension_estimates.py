@@ -13,8 +13,9 @@ from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles, kind_codes
 from probe_ext.verdict.grading.reply_grades import GradedReplies
-from probe_ext.verdict.inference.all_kinds import combine, split_critical, split_error
 from probe_ext.verdict.inference.estimate import estimate
+from probe_ext.verdict.inference.observations import Visit
+from probe_ext.verdict.levels.all_kinds import combine, split_critical, split_error
 from probe_ext.verdict.levels.level_assignment import LevelAssignment
 from probe_ext.verdict.levels.visits import criteria_of, visits_of
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
@@ -98,6 +99,8 @@ class KindEstimates:
 
     kind: Kind
     estimates: DimensionEstimates
+    visits: Sequence[Visit] = ()
+    """by level, the same levels in the same order for every kind"""
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,16 @@ def estimate_kinds(replies: JudgedReplies, kinds: Sequence[Kind], *, share_error
                 split_critical(replies.critical, of),
                 codes == code,
             ),
+            visits_of_kind(replies, kinds[code].profile, codes == code),
         )
         for code in present
     ]
     return tuple(one for one in made if one.estimates.overall.levels)
+
+
+def visits_of_kind(replies: JudgedReplies, profile: SloProfile, mine: Bools) -> list[Visit]:
+    """Return the visits of one kind of user, judged by everything."""
+    return visits_of(replies.assignment, replies.graded, replies.sent, replies.left_out, profile, kind=mine)
 
 
 def combine_kinds(pooled: DimensionEstimates, kinds: tuple[KindEstimates, ...]) -> DimensionEstimates:

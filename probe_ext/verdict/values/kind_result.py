@@ -38,6 +38,19 @@ class KindLevel:
 
 
 @dataclass(frozen=True)
+class KindCost:
+    """How heavy one user of a kind is, where the run varied the mix of kinds."""
+
+    of: Text
+    """the kind that it is expressed in: that with the most users"""
+    users: Amount
+    """of that kind, that load the server as much as one of this"""
+    low: Amount
+    """lower end of its 95 % interval"""
+    high: Amount
+
+
+@dataclass(frozen=True)
 class KindResult:
     """How many users of all kinds there may be until this kind is not served any more."""
 
@@ -61,4 +74,6 @@ class KindResult:
     breaks_first: Dimension | None
     groups: GroupCapacity | None
     """where some users of this kind are served worse than its others"""
+    cost: KindCost | None
+    """null where the mix did not vary enough to tell, and of the kind that others are expressed in"""
     levels: tuple[KindLevel, ...]

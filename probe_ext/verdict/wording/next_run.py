@@ -8,8 +8,8 @@ from typing import Any
 
 from probe_ext.settings.options import OPTIONS
 from probe_ext.verdict.evidence.manifest_view import mapping, number
-from probe_ext.verdict.inference.all_kinds import split_error
 from probe_ext.verdict.inference.least_proof import least_proof
+from probe_ext.verdict.levels.all_kinds import split_error
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Criteria, LevelEstimate
 from probe_ext.verdict.values.judgement import NextStep
 from probe_ext.verdict.wording.early_end import planned
