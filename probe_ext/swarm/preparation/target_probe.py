@@ -26,6 +26,7 @@ from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.prometheus_check import prometheus_problem
 from probe_ext.target.server_identity import OK
 from probe_ext.tls_trust import client_context
+from probe_ext.verdict.grading.kind_profiles import KindProfiles, kind_profiles
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.workload.workload_file import Workload
 
@@ -77,6 +78,20 @@ class PreparedWorkload:
     """tokens that hardly any reply exceeds"""
     notes: tuple[str, ...] = ()
     """what does not fit into the context"""
+
+
+def recorded_workload(preparation: Preparation) -> dict[str, Any] | None:
+    """Return whose load it is, as `run.json` records it; None where the locustfile alone says it."""
+    prepared = preparation.workload
+    if prepared is None:
+        return None
+    about = prepared.workload.to_manifest(prepared.file, preparation.profile)
+    return {**about, "longest_reply": prepared.longest_reply}
+
+
+def profiles_of(preparation: Preparation) -> KindProfiles:
+    """Return how replies will be judged, by the report as while the run lasts."""
+    return kind_profiles(recorded_workload(preparation), SloProfile.model_validate(preparation.profile))
 
 
 def prepare(host: str | None, options: Options, given: tuple[Workload, str | None] | None = None) -> Preparation:
