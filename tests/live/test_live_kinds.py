@@ -75,7 +75,7 @@ def test_the_headline_says_which_kind_is_served() -> None:
 
     monitor = _monitor(_rows(({"chat": 0.2, "batch": 0.2}, {"chat": 0.2, "batch": 5.0})))
     said: Any = headline(_Now(), monitor.estimate(len(USERS) * LEVEL_S + 60.0))  # type: ignore[arg-type]
-    assert said.rest.endswith("By kind: chat is served with 16 on and batch is served with 8 on, not with 16.")
+    assert said.rest.endswith("By kind: chat is served at 16 users; batch is served at 8 users, not at 16.")
 
 
 def test_bounds_are_shown_where_all_kinds_have_the_same() -> None:
