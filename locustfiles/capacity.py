@@ -1,4 +1,4 @@
-"""How many users at once? Sweep over --levels, or set users by hand; every prompt is different.
+"""How many users at once? Each asks again as soon as a reply has ended; sweep over --levels, or set users by hand.
 
 probe run capacity --host http://127.0.0.1:8000 --levels 1,2,4,8
 locust -f locustfiles/capacity.py --host http://127.0.0.1:8000

@@ -25,11 +25,10 @@ from probe_ext.swarm.preparation.preflight import (
     Preflight,
     PreparedRun,
     plan_line,
-    profile_line,
-    proof_line,
     refuse_mixture,
     take_default_levels,
 )
+from probe_ext.swarm.preparation.provability import profile_line, proof_line
 from probe_ext.swarm.preparation.workload_plan import workload_lines
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.web.run_display import RunDisplay

@@ -10,6 +10,7 @@ from probe_ext.live.status_text import headline
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.slo import FirstWord, SloProfile
+from probe_ext.swarm.web import live_json
 from probe_ext.verdict.grading.kind_profiles import kind_profiles
 from probe_ext.verdict.judge import judge
 
@@ -74,4 +75,11 @@ def test_the_headline_says_which_kind_is_served() -> None:
 
     monitor = _monitor(_rows(({"chat": 0.2, "batch": 0.2}, {"chat": 0.2, "batch": 5.0})))
     said: Any = headline(_Now(), monitor.estimate(len(USERS) * LEVEL_S + 60.0))  # type: ignore[arg-type]
-    assert said.rest.endswith("By kind: chat is served with 16 on and batch is served with 8 on, not with 16.")
+    assert said.rest.endswith("By kind: chat is served at 16 users; batch is served at 8 users, not at 16.")
+
+
+def test_bounds_are_shown_where_all_kinds_have_the_same() -> None:
+    slow_typing = CHAT.model_copy(update={"typing": None, "name": "slow"})
+    bounds = live_json._bounds([CHAT, PATIENT, slow_typing])
+    assert (bounds["first_word_served"], bounds["typing_served"]) == (None, 10.0)
+    assert live_json._bounds([CHAT])["first_word_served"] == 1.0

@@ -9,8 +9,10 @@ import pytest
 from probe_ext.load.level_plan import LevelPlan
 from probe_ext.settings.options import read_options
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.preparation.preflight import PreparedRun, plan_line, profile_line, proof_line
+from probe_ext.swarm.preparation.preflight import PreparedRun, plan_line
+from probe_ext.swarm.preparation.provability import profile_line, proof_line
 from probe_ext.verdict.inference.least_proof import least_proof
+from probe_ext.workload.workload_file import parse_workload
 
 PLAN = LevelPlan((2, 6, 3), hold=10.0, settle=2.0, min_replies=1)
 
@@ -160,7 +162,9 @@ def test_locust_does_not_take_the_class_for_the_locustfiles_shape() -> None:
 
 @pytest.mark.parametrize(("share", "said"), [(0.99, None), (0.995, "No run proves that 99.5 % of the replies are ")])
 def test_a_profile_that_no_run_can_satisfy_is_told_before_the_run(share: float, said: str | None) -> None:
-    preparation: Any = SimpleNamespace(profile={"name": "strict", "users": {"served_share": share}}, warm_up=None)
+    preparation: Any = SimpleNamespace(
+        profile={"name": "strict", "users": {"served_share": share}}, warm_up=None, workload=None
+    )
     line = profile_line(PreparedRun(read_options({}), preparation, Path()))
     assert (line or "").startswith(said or "")
     assert (line is None) == (said is None)
@@ -177,7 +181,8 @@ def test_a_profile_that_no_run_can_satisfy_is_told_before_the_run(share: float, 
 def test_a_gate_says_before_the_run_what_its_proof_takes(
     given: dict[str, str], rounds: list[dict[str, float]], said: str | None
 ) -> None:
-    preparation: Any = SimpleNamespace(profile={"name": "any"}, warm_up={"rounds": rounds} if rounds else None)
+    warm_up = {"rounds": rounds} if rounds else None
+    preparation: Any = SimpleNamespace(profile={"name": "any"}, warm_up=warm_up, workload=None)
     line = proof_line(PreparedRun(read_options(given), preparation, Path()))
     assert (line or "").startswith(said or "")
     assert (line is None) == (said is None)
@@ -186,3 +191,22 @@ def test_a_gate_says_before_the_run_what_its_proof_takes(
         assert proof is not None
         assert line is not None
         assert line.endswith(f"at least {proof.replies} replies from each user, all served: about 2 min 10 s")
+
+
+def test_the_rarest_kind_of_user_takes_longest_to_prove() -> None:
+    def line(*shares: float) -> str:
+        kinds = [{"name": f"kind {n}", "share": share} for n, share in enumerate(shares)]
+        prepared = SimpleNamespace(
+            workload=parse_workload({"name": "any", "kinds": kinds}, "any.yaml", Path()),
+            file=None,
+            sample=read_options({"max_tokens": "160"}),
+            longest_reply=160,
+        )
+        rounds = [{"slowest_reply": 0.2, "failed": 0}]
+        preparation: Any = SimpleNamespace(profile={"name": "any"}, warm_up={"rounds": rounds}, workload=prepared)
+        return proof_line(PreparedRun(read_options({"fail_under_users": "20"}), preparation, Path())) or ""
+
+    def replies(text: str) -> int:
+        return int(text.split("at least ")[1].split(maxsplit=1)[0])
+
+    assert replies(line(1.0)) < replies(line(0.5, 0.5)) < replies(line(0.95, 0.05))

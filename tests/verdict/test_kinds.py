@@ -66,7 +66,7 @@ def test_a_number_of_users_is_served_where_every_kind_of_them_is() -> None:
     verdict = judged(rows, (8, 16), workload(kind("chat", CHAT), kind("review", CHAT)))
     assert (verdict.bracket, verdict.served_users) == ((8, 16), 8)
     assert "The wait for the first word is the first limit, for review." in verdict.sentence
-    assert "By kind: chat is served with 16 on and review is served with 8 on, not with 16." in verdict.sentence
+    assert "By kind: chat is served at 16 users; review is served at 8 users, not at 16." in verdict.sentence
 
 
 def test_a_small_kind_that_is_not_served_is_not_outvoted() -> None:

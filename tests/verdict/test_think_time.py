@@ -15,12 +15,17 @@ REPLY_S = 0.2 + 0.05 * 19
 """of `reply`"""
 
 
-def team(users: int, start: float, seconds: float, pause: float, *, wait: float = 0.2, seed: int = 0) -> list[ReplyRow]:
-    """Return the replies of users who each pause exponentially around `pause` after a reply."""
+def team(
+    users: int, start: float, seconds: float, pause: float, *, wait: float = 0.2, seed: int = 0, resting: bool = False
+) -> list[ReplyRow]:
+    """Return the replies of users who each pause exponentially around `pause` after a reply.
+
+    They ask at once when they join; `resting`: after the rest of a pause.
+    """
     draw = np.random.default_rng(seed)
     rows = []
     for user in range(users):
-        t = start + 0.05 * user
+        t = start + (float(draw.exponential(pause)) if resting else 0.05 * user)
         while t < start + seconds:
             rows.append(reply(user, t, first=t + wait))
             t = rows[-1].end + float(draw.exponential(pause))
@@ -35,11 +40,12 @@ def judged(rows: list[ReplyRow], *steps: tuple[int, float], given: Given | None 
 
 
 @pytest.mark.parametrize("pause", [3.0, 30.0])
-def test_the_mean_pause_is_not_that_of_the_short_ones(pause: float) -> None:
+@pytest.mark.parametrize("resting", [False, True])
+def test_the_mean_pause_is_not_that_of_the_short_ones(pause: float, resting: bool) -> None:
     """The level lasts four pauses, so a plain mean of those that ended would come out too short."""
     means = []
     for seed in range(10):
-        found = judged(team(40, 0, 4 * pause + 5, pause, seed=seed), (40, 4 * pause + 5)).think_time
+        found = judged(team(40, 0, 4 * pause + 5, pause, seed=seed, resting=resting), (40, 4 * pause + 5)).think_time
         assert found is not None
         means.append(found.mean)
         assert found.waiting_share == pytest.approx(REPLY_S / (REPLY_S + found.mean), rel=0.01)

@@ -24,7 +24,6 @@ from probe_ext.run import manifest
 from probe_ext.settings.options import Options
 from probe_ext.settings.request_extras import header_pairs
 from probe_ext.settings.secrets import api_key, secret_headers
-from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.build_manifest import describe
 from probe_ext.swarm.master.load_shape import LevelShape
@@ -32,7 +31,7 @@ from probe_ext.swarm.master.others_notice import OthersNotice
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
-from probe_ext.swarm.preparation.target_probe import Preparation
+from probe_ext.swarm.preparation.target_probe import Preparation, profiles_of
 from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.run_files.disk_reserve import FOR_MANIFEST, FOR_REPORT, FOR_ROWS, DiskReserve
 from probe_ext.swarm.run_files.locust_csv import LocustTables
@@ -41,7 +40,6 @@ from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.gpu.gpu_poller import gpu_pollers
 from probe_ext.target.metrics.catalogue import read_page
 from probe_ext.target.metrics.poller import SLOW_PAGE_TIMEOUT_S, Poller
-from probe_ext.verdict.grading.kind_profiles import KindProfiles, kind_profiles
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +84,7 @@ class ActiveRun(RunFacts):
         self._last_users: UserRow | None = None
         self.live = None
         if self._is_displayed():
-            self.live = LiveRun(rules_of(options.plan, self._profiles()), self.monitor, options.metrics_every)
+            self.live = LiveRun(rules_of(options.plan, profiles_of(preparation)), self.monitor, options.metrics_every)
         self.poller = self._make_poller()
         self.gpu_pollers = self._make_gpu_pollers()
         self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
@@ -103,13 +101,9 @@ class ActiveRun(RunFacts):
         return [*([self.poller] if self.poller else []), *self.gpu_pollers]
 
     def _make_monitor(self) -> VisitMonitor:
-        profiles = self._profiles()
+        profiles = profiles_of(self.preparation)
         critical = SEARCH_CRITICAL if self.options.search else None
         return VisitMonitor(profiles.default, self.options.min_replies, critical, self._others, profiles.kinds)
-
-    def _profiles(self) -> KindProfiles:
-        """Return how replies are judged, as the report will judge them."""
-        return kind_profiles(None, SloProfile.model_validate(self.preparation.profile))
 
     def _offset_at(self, worker_id: str, t: float) -> float:
         return self.workers.join(worker_id).offset_at(self.origin + t)

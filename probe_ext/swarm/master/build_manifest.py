@@ -16,10 +16,9 @@ from probe_ext.run import manifest
 from probe_ext.swarm.link.workers import Worker
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.search_finding import search_finding
+from probe_ext.swarm.preparation.target_probe import recorded_workload
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.phrasing.worker_names import worker_name
-
-_OF_THE_KIND = frozenset({"kind", "path", "field"})  # of a prompt file: the workload has them
 
 
 def describe(run: RunFacts) -> dict[str, Any]:
@@ -45,7 +44,7 @@ def describe(run: RunFacts) -> dict[str, Any]:
         },
         "options": run.options.as_json(),
         "profile": preparation.profile,
-        "workload": _workload(run),
+        "workload": recorded_workload(run.preparation),
         "plan": _plan(run),
         "workers": participants,
         "server": preparation.server,
@@ -56,19 +55,6 @@ def describe(run: RunFacts) -> dict[str, Any]:
         "calibration": run.calibration,
         "findings": _findings(run, participants),
     }
-
-
-def _workload(run: RunFacts) -> dict[str, Any] | None:
-    """Return whose load it was; None where the locustfile alone says it."""
-    prepared = run.preparation.workload
-    if prepared is None:
-        return None
-    about = prepared.workload.to_manifest(prepared.file, run.preparation.profile)
-    files = {file.kind: file.as_manifest() for file in prepared.files}
-    for kind in about["kinds"]:
-        if kind["name"] in files:
-            kind["prompts"] |= {key: value for key, value in files[kind["name"]].items() if key not in _OF_THE_KIND}
-    return {**about, "longest_reply": prepared.longest_reply}
 
 
 def _plan(run: RunFacts) -> dict[str, Any] | None:

@@ -15,23 +15,19 @@ from probe_ext.measure.findings import recorded_finding
 from probe_ext.run.directory import make_run_directory
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
-from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.preparation.gate_checks import check_gates
 from probe_ext.swarm.preparation.kind_trials import common_form, try_kinds
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
 from probe_ext.swarm.preparation.trial import Trial
-from probe_ext.swarm.preparation.warm_up import MAX_REPLY_TOKENS, first_requests, warm_up
+from probe_ext.swarm.preparation.warm_up import first_requests, warm_up
 from probe_ext.swarm.preparation.workload_plan import check_levels, levels_for
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.users.kind_classes import install_kinds, workload_of
 from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.verdict.checks.equal_failures import all_failed
-from probe_ext.verdict.inference.least_proof import least_proof
-from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing.formats import span
 from probe_ext.verdict.phrasing.plurals import listed, things
-from probe_ext.verdict.wording.unproven_level import unprovable
 from probe_ext.workload.workload_file import Workload
 
 _MAX_LISTED_LEVELS = 12
@@ -208,42 +204,11 @@ def plan_line(plan: Plan) -> str:
         return f"search up to {things(plan.max_users, 'user')}: at most {span(plan.longest)}"
     rest = ", …" if len(plan.levels) > _MAX_LISTED_LEVELS else ""
     users = ", ".join(map(str, plan.levels[:_MAX_LISTED_LEVELS])) + rest
-    per_level = f"{_time(plan.settle)} settle + {_time(plan.hold)} hold" + " each" * (len(plan.levels) > 1)
+    per_level = f"{time_text(plan.settle)} settle + {time_text(plan.hold)} hold" + " each" * (len(plan.levels) > 1)
     counts = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
-    total = f"at least {_time(plan.min_duration)}, longer if replies are slow"
+    total = f"at least {time_text(plan.min_duration)}, longer if replies are slow"
     return f"{things(len(plan.levels), 'level')} ({counts}), {per_level}: {total}"
 
 
-def profile_line(prepared: PreparedRun) -> str | None:
-    """Say that the profile asks for more than any run can prove; None if it does not."""
-    profile = SloProfile.model_validate(prepared.preparation.profile)
-    return " ".join(unprovable(profile.name, criteria_of(profile))).strip() or None
-
-
-def proof_line(prepared: PreparedRun) -> str | None:
-    """Say how long the gate's proof takes at least; None without a gate.
-
-    Each user needs some replies. Their length follows from the warm-up's single request, if there was one, and is a
-    guess: its reply was short.
-    """
-    users = prepared.options.fail_under_users
-    if users is None:
-        return None
-    criteria = criteria_of(SloProfile.model_validate(prepared.preparation.profile))
-    rounds = (prepared.preparation.warm_up or {}).get("rounds") or []
-    workload = prepared.preparation.workload
-    asked = workload.sample if workload else prepared.options
-    longer = max(1.0, asked.max_tokens / MAX_REPLY_TOKENS)
-    cycle = rounds[0]["slowest_reply"] * longer if rounds and not rounds[0]["failed"] else 0.0
-    proof = least_proof(users, cycle, criteria)
-    name = f"gate of {things(users, 'user')}"
-    if proof is None:
-        return f"{name}: no reasonable time proves it"
-    each = things(proof.replies // users, "reply", "replies")
-    if not cycle:
-        return f"{name}: its proof takes at least {each} from each user, all served"
-    return f"{name}: its proof takes at least {each} from each user, all served: about {_time(round(proof.seconds))}"
-
-
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     return f"{seconds:g} s" if seconds < 120 else span(seconds)

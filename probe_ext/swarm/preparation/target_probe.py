@@ -30,8 +30,11 @@ from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.prometheus_check import prometheus_problem
 from probe_ext.target.server_identity import OK
 from probe_ext.tls_trust import client_context
+from probe_ext.verdict.grading.kind_profiles import KindProfiles, kind_profiles
 from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.workload.workload_file import Workload
+
+_OF_THE_KIND = frozenset({"kind", "path", "field"})  # of a prompt file: the workload has them
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,24 @@ class PreparedWorkload:
         said = tuple(remark.text for remark in prepared.remarks if remark.state is None)
         findings = tuple(finding for remark in prepared.remarks if (finding := remark.as_finding()))
         return replace(self, files=prepared.files, notes=(*self.notes, *said), findings=findings)
+
+
+def recorded_workload(preparation: Preparation) -> dict[str, Any] | None:
+    """Return whose load it is, as `run.json` records it; None where the locustfile alone says it."""
+    prepared = preparation.workload
+    if prepared is None:
+        return None
+    about = prepared.workload.to_manifest(prepared.file, preparation.profile)
+    files = {file.kind: file.as_manifest() for file in prepared.files}
+    for kind in about["kinds"]:
+        if kind["name"] in files:
+            kind["prompts"] |= {key: value for key, value in files[kind["name"]].items() if key not in _OF_THE_KIND}
+    return {**about, "longest_reply": prepared.longest_reply}
+
+
+def profiles_of(preparation: Preparation) -> KindProfiles:
+    """Return how replies will be judged, by the report as while the run lasts."""
+    return kind_profiles(recorded_workload(preparation), SloProfile.model_validate(preparation.profile))
 
 
 def prepare(

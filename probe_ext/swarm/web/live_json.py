@@ -55,7 +55,7 @@ def state(state: State, detail: str | None, run: RunView | None, past: Sequence[
         "levels": [level.to_json() for level in live.levels.all] if live else [],
         "streaming": [asdict(line) for line in live.streaming()] if live else [],
         "workers": run.workers if run is not None else [],
-        "bounds": _bounds(live.rules.profile) if live else {},
+        "bounds": _bounds(live.rules.profiles.used) if live else {},
         "history": _history(live, span),
         "runs": [run.to_json() for run in reversed(past)],
     }
@@ -135,14 +135,14 @@ def _now(now: Now | None) -> dict[str, Any] | None:
     return {**figures, **window, "measured_since": level["t_start"] if level else None}
 
 
-def _bounds(profile: SloProfile) -> dict[str, float | None]:
-    """Return the bounds between served and strained, and between strained and broken."""
+def _bounds(profiles: Sequence[SloProfile]) -> dict[str, float | None]:
+    """Return the bounds between served and strained, and between strained and broken, where all profiles agree."""
     bounds: dict[str, float | None] = {}
     for dimension in ("first_word", "typing", "silence"):
-        bound = getattr(profile, dimension)
-        bounds[f"{dimension}_served"] = bound.served if bound else None
-        bounds[f"{dimension}_strained"] = bound.strained if bound else None
-    return {**bounds, "served_share": profile.users.served_share}
+        known = {(one.served, one.strained) for profile in profiles if (one := getattr(profile, dimension)) is not None}
+        served, strained = next(iter(known)) if len(known) == 1 else (None, None)
+        bounds[f"{dimension}_served"], bounds[f"{dimension}_strained"] = served, strained
+    return {**bounds, "served_share": max(profile.users.served_share for profile in profiles)}
 
 
 def _history(live: LiveRun | None, span: Span) -> dict[str, Any]:

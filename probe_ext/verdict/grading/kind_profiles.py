@@ -47,6 +47,16 @@ class KindProfiles:
     kinds: tuple[Kind, ...] = ()
     """as the workload states them, and OTHERS"""
 
+    @property
+    def stated(self) -> tuple[Kind, ...]:
+        """The kinds that the workload states."""
+        return tuple(kind for kind in self.kinds if kind.name != OTHERS)
+
+    @property
+    def used(self) -> list[SloProfile]:
+        """The profiles that judge replies."""
+        return [kind.profile for kind in self.stated] or [self.default]
+
     def grade(self, columns: Columns, scenarios: Sequence[str], mode: Reasoning | None) -> GradedReplies:
         """Grade every reply by its kind's profile. `mode`: None for each profile's own."""
         if not self.kinds:

@@ -20,6 +20,7 @@ import numpy as np
 
 from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.inference.dispersion import Pooled, pool
+from probe_ext.verdict.inference.level_dispersion import level_factors
 from probe_ext.verdict.inference.observations import Level, Visit, cut_into_blocks
 from probe_ext.verdict.inference.quantiles import f_quantile, student_quantile
 
@@ -77,15 +78,19 @@ def mix_cost(users: Sequence[Sequence[Visit]], kind: int, reference: int, limit:
         )
         freedom = sum(int((response.of > 0).sum()) - 2 - len(others) for response in responses) - 1
         if freedom > 0 and deviance.min() <= freedom * f_quantile(FIT_LEVEL, freedom, max(3.0, nu)):
-            found.append(deviance)
+            # What the curve misses although it fits widens the interval.
+            found.append((deviance - deviance.min()) / max(1.0, len(users) * deviance.min() / freedom))
     return _interval(costs, found, critical)
 
 
 def _interval(costs: Floats, found: Sequence[Floats], critical: float) -> MixCost | None:
-    """Return the hull of what is not rejected; None where that has no end on either side."""
+    """Return the hull of what is not rejected; None where that has no end on either side.
+
+    `found`: by how much each cost fits worse than the best one, for each curve.
+    """
     if not found:
         return None
-    excess = np.min([deviance - deviance.min() for deviance in found], axis=0)
+    excess = np.min(found, axis=0)
     accepted = np.flatnonzero(excess <= critical**2)
     first, last = int(accepted[0]), int(accepted[-1])
     if first == 0 or last == len(costs) - 1:
@@ -119,10 +124,7 @@ def _response(visits: Sequence[Visit], limit: float, kinds: int) -> _Response | 
         return None
     levels = [Level(visit.users, (visit,), (one,)) for visit, one in zip(visits, blocks, strict=True)]
     pooled = pool([level for level in levels if level.replies], limit)
-    phi = np.array(
-        [pooled.factor(float((one.replies**2).sum() / max(1.0, one.replies.sum())), len(one.replies)) for one in blocks]
-    )
-    worth = phi * kinds
+    worth = kinds * level_factors(levels, pooled, [[one.served] for one in blocks])
     return _Response(served / worth, replies / worth, pooled)
 
 

@@ -2,8 +2,8 @@
 
 Where they do, the number of users is that of a team rather than of people who ask again at once, and every sentence
 says so. Whether they do is read from each user's own rows: the time from the end of a reply to when the next request
-was due. The mean is the idle time of all users in the levels over the requests that ended a pause there, which counts
-the pauses that the end of a level cut short as well.
+was due. The mean is the idle time of all users in the levels over the requests that were due there, each of which ends
+a pause. So pauses that the end of a level cuts short count as well, and those in which a user joins.
 """
 
 from collections.abc import Sequence
@@ -45,16 +45,17 @@ def think_time(replies: Columns, assignment: LevelAssignment) -> ThinkTime | Non
     judged = np.array([name != WARM_UP for name in texts(replies, "scenario")], dtype=np.bool_)
     counts = judged & _after_which_pauses_count(replies)
     pauses = _own_pauses(due, end, assignment, judged, counts)
-    took = (end - due)[judged & (assignment.level_of >= 0)]
+    asked = judged & (assignment.level_of >= 0)
+    took = (end - due)[asked]
     took = took[~np.isnan(took)]
     if len(pauses) < MIN_PAUSES or not len(took):
         return None
     if not matters(float(pauses.mean()), float(took.mean()), float((pauses >= NOTICED_PAUSE_S).mean())):
         return None
-    mean, reply = _mean_pause(due[judged], end[judged], assignment.levels, len(pauses)), float(took.mean())
+    mean, reply = _mean_pause(due[judged], end[judged], assignment.levels, int(asked.sum())), float(took.mean())
     share = reply / (reply + mean)
     return ThinkTime(
-        mean=mean, pauses=len(pauses), reply_seconds=reply, waiting_share=share, sentence=_say(mean, share)
+        mean=mean, pauses=int(asked.sum()), reply_seconds=reply, waiting_share=share, sentence=_say(mean, share)
     )
 
 
@@ -75,7 +76,7 @@ def _own_pauses(due: Floats, end: Floats, assignment: LevelAssignment, judged: B
 
 
 def _mean_pause(due: Floats, end: Floats, levels: Sequence[Level], pauses: int) -> float:
-    """Return the users' idle seconds in the levels for each pause that ended there."""
+    """Return the users' idle seconds in the levels for each of so many pauses that ended there."""
     idle = 0.0
     for level in levels:
         overlap = np.minimum(end, level.t_end) - np.maximum(due, level.t_start)

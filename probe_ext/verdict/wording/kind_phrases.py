@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from probe_ext.verdict.phrasing.plurals import are_or_is, capitalised, cause, listed
+from probe_ext.verdict.phrasing.plurals import are_or_is, capitalised, cause, listed, things
 from probe_ext.verdict.values.json_types import Bracket
 
 MAX_KINDS = 4
@@ -10,19 +10,20 @@ MAX_KINDS = 4
 
 
 def by_kind(brackets: Sequence[tuple[str, Bracket]]) -> str:
-    """Return `By kind: chat is served with 40 on and review is not with 8.`; empty where all have the same bracket."""
+    """Return `By kind: chat is served at 40 users; review is not served at 8.`; empty where all have one bracket."""
     if len({bracket for _, bracket in brackets}) < 2:
         return ""
-    return f"By kind: {listed([_of_one(name, bracket) for name, bracket in brackets], most=MAX_KINDS)}."
+    said = [_of_one(name, bracket) for name, bracket in brackets[:MAX_KINDS]]
+    more = len(brackets) - MAX_KINDS
+    return f"By kind: {'; '.join([*said, *([f'{more} more in the table'] if more > 0 else [])])}."
 
 
 def _of_one(name: str, bracket: Bracket) -> str:
     held, failed = bracket
     if held is None:
-        return f"{name} is not proven" if failed is None else f"{name} is not served with {failed:,} on"
-    if failed is None:
-        return f"{name} is served with {held:,} on"
-    return f"{name} is served with {held:,} on, not with {failed:,}"
+        return f"{name} is not proven" if failed is None else f"{name} is not served at {things(failed, 'user')}"
+    but = "" if failed is None else f", not at {failed:,}"
+    return f"{name} is served at {things(held, 'user')}{but}"
 
 
 def without(names: Sequence[str]) -> str:
