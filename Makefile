@@ -134,6 +134,9 @@ study-diagnosis: $(READY) ## check the diagnosis on simulated servers with a kno
 test-doctor: $(READY) ## what probe doctor says of every simulated personality (3 minutes)
 	@$(BIN)/python -m scripts.doctor_truth
 
+looks: $(READY) ## what doctor, warmup and scout say of every simulated server; writes reports/looks/simulated.md (5 minutes)
+	@$(BIN)/python -m scripts.looks
+
 study-scout: $(READY) ## what probe scout says of invented honest servers, and of cheats (20 seconds)
 	@$(BIN)/python -m scripts.scout --servers 2000
 

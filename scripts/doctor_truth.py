@@ -51,7 +51,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "text-tools": {"tool_calls": "warn"},
     "no-tools": {"tool_calls": "Refused"},
     "request-times": {},
-    "duplicates": {},
+    "duplicates": {"cancel": "problem"},
     "far": {},
 }
 STATES = {"warn", "problem", "unknown"}

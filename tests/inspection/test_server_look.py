@@ -1,10 +1,13 @@
 """Engine, model, context, metrics, hanging up and the prefix cache, as a doctor sees them."""
 
+from dataclasses import replace
+
 import gevent
 import pytest
 from look_helpers import subject_on
 
 from probe_ext.access.known_server import KnownServer
+from probe_ext.access.sender import Answered, Question
 from probe_ext.access.start_problem import start_problem
 from probe_ext.client.wire.address import parse_target
 from probe_ext.inspection.check_result import CheckResult, Status
@@ -236,6 +239,20 @@ def test_a_long_prompt_that_does_not_fit_is_made_shorter(monkeypatch: pytest.Mon
         subject = subject_on(sim.url)
         monkeypatch.setattr(prefixes, "_PROMPT_TOKENS", 3000)  # the context has 2,048
         subject.longest_prompt = None
+        assert prefix_cache(subject).status is Status.OK
+
+
+def test_a_first_token_that_shows_nothing_is_asked_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reasoning parser takes the opening tag out of the stream."""
+    with running_sim(speed=8.0) as sim:
+        subject = subject_on(sim.url)
+        ask = subject.sender.ask
+
+        def silent(question: Question, *, fresh: bool = False) -> Answered:
+            reply = ask(question, fresh=fresh)
+            return replace(reply, at=()) if question.max_tokens == 1 else reply
+
+        monkeypatch.setattr(subject.sender, "ask", silent)
         assert prefix_cache(subject).status is Status.OK
 
 

@@ -23,6 +23,8 @@ _FASTER = 0.8
 _VISIBLE_FACTOR, _VISIBLE_S = 1.5, 0.01
 """how much longer a long prompt must take than a short one for its prefill to be seen"""
 _CACHED_SHARE = 0.3
+_MORE_TOKENS = 16
+"""of a reply whose first token shows nothing, as the opening tag of reasoning, which a parser takes out"""
 _REFUSED = frozenset({400, 413, 422})
 _ENDS = ("Summarise this.", "List the words.")
 _SWITCH = "If prompts share a beginning, switch it on (vLLM: `--enable-prefix-caching`)."
@@ -50,14 +52,18 @@ def prefix_cache(subject: Subject) -> CheckResult:
     tokens = min(_PROMPT_TOKENS, _PROMPT_TOKENS if room is None else room - _MIN_PROMPT_TOKENS // 2)
     if tokens < _MIN_PROMPT_TOKENS:
         return CheckResult("prefix_cache", Status.UNKNOWN, "The context is too short for a long prompt.")
+    reply_tokens = 1
     began, pairs, repeats = clock.monotonic(), list[Pair](), list[Answered]()
     while len(pairs) < _PAIRS and clock.monotonic() - began < min(_MAX_S, subject.seconds_left):
         beginning = subject.prompt(tokens).text
-        first, second = (subject.sender.ask(Question(f"{beginning} {end}", 1)) for end in _ENDS)
+        first, second = (subject.sender.ask(Question(f"{beginning} {end}", reply_tokens)) for end in _ENDS)
         if first.ttft is None or second.ttft is None:
             # The lengths of prompts are estimated: this one may not fit the context.
             if first.status in _REFUSED and not pairs and tokens // 2 >= _MIN_PROMPT_TOKENS:
                 tokens //= 2
+                continue
+            if first.ok and first.streamed and reply_tokens == 1:
+                reply_tokens = _MORE_TOKENS
                 continue
             why = first.message or second.message or "no token times"
             return CheckResult(
