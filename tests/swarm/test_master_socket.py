@@ -9,7 +9,8 @@ import pytest
 import zmq.green as zmq
 from gevent import socket as gevent_socket
 
-from probe_ext.swarm.link import master_socket, zmtp
+from probe_ext.exit_codes import ExitCode
+from probe_ext.swarm.link import locust_frames, master_socket, zmtp
 from probe_ext.swarm.link.master_socket import MAX_STRANGER_MESSAGE_BYTES, MasterSocket
 from probe_ext.swarm.link.peer_networks import network_of
 
@@ -269,3 +270,18 @@ def test_a_network_is_what_one_host_may_have() -> None:
     assert network_of("10.0.0.1") == network_of("::ffff:10.0.0.1") == "10.0.0.1"
     assert network_of("2001:db8::1") == network_of("2001:db8::2") != network_of("2001:db8:0:1::1")
     assert network_of(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "why"), [("127.0.0.1", "Address already in use"), ("192.0.2.1", "address"), ("no.such.host.invalid", "")]
+)
+def test_a_master_that_cannot_listen_ends_with_one_line(
+    host: str, why: str, master: MasterSocket, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        locust_frames.Server(host, master.port)
+    assert end.value.code == ExitCode.USAGE
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"the master cannot listen on {host}:{master.port}: ")
+    assert why in record.getMessage()
+    assert "attempting" not in record.getMessage()

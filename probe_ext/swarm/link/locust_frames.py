@@ -7,8 +7,8 @@ limited in size and decoded without raising, and with a token (PROBE_SWARM_TOKEN
 becomes a message of type UNUSABLE, which the message filters drop.
 """
 
-import errno
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -68,7 +68,10 @@ def _takes_part(worker: str) -> bool:
 
 
 class Server:
-    """In place of Locust's server; a new one has new seals, so workers prove the token again."""
+    """In place of Locust's server; a new one has new seals, so workers prove the token again.
+
+    Ends the process, with one line, if it cannot listen.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         token = swarm_token()
@@ -76,11 +79,10 @@ class Server:
         try:
             self._socket = MasterSocket(host, port, None if token else _takes_part)
         except OSError as error:
-            why = error.strerror or str(error)
-            if error.errno != errno.EADDRINUSE:
-                logger.critical("the master cannot listen on %s:%s: %s", host, port, why)
-                sys.exit(ExitCode.USAGE)
-            raise RPCError(f"Socket bind failure: {why}") from error  # Locust tells this one by its text
+            number = error.errno or 0
+            why = os.strerror(number) if number > 0 else error.strerror  # of a name that is not known, it is negative
+            logger.critical("the master cannot listen on %s:%s: %s", host, port, why)
+            sys.exit(ExitCode.USAGE)
         self.port = self._socket.port
 
     def send_to_client(self, message: Any) -> None:
