@@ -45,8 +45,13 @@ class TracedImports:
             tracer, run = self.tracer if name.partition(".")[0] == PACKAGE else None, spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                with tracing(tracer):
+                # Off and on again in one frame: the tracer, which counts calls and returns, must see both or neither.
+                before = sys.gettrace()
+                sys.settrace(tracer)
+                try:
                     run(module)
+                finally:
+                    sys.settrace(before)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
