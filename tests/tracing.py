@@ -5,6 +5,7 @@ while they are imported, fixtures, and tests; not pytest's own work, other packa
 """
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from typing import Any
 
 import pytest
 
-TRACED_CASES = 3
-"""of a parametrised test; further ones take much the same way through the code"""
+TRACED_CPU_S = 2.0
+"""of a parametrised test; further cases of a costly one take much the same way through the code"""
 PACKAGE = "probe_ext"
 
 
@@ -44,8 +45,13 @@ class TracedImports:
             tracer, run = self.tracer if name.partition(".")[0] == PACKAGE else None, spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                with tracing(tracer):
+                # Off and on again in one frame: the tracer, which counts calls and returns, must see both or neither.
+                before = sys.gettrace()
+                sys.settrace(tracer)
+                try:
                     run(module)
+                finally:
+                    sys.settrace(before)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
@@ -56,6 +62,8 @@ class Tracing:
 
     def __init__(self) -> None:
         self.tracer: Any = None
+        self.spent = Counter[str]()
+        """CPU seconds of traced cases by test"""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> Iterator[None]:
@@ -71,20 +79,20 @@ class Tracing:
                 sys.meta_path.remove(finder)
         return (yield)
 
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Mark the further cases of a test, and tests of invented input, which have thousands, as untraced."""
-        cases = Counter[str]()
-        for item in items:
-            name = item.nodeid.partition("[")[0]
-            cases[name] += 1
-            if cases[name] > TRACED_CASES or getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
-                item.add_marker("untraced")
-
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Iterator[object]:
-        """Trace a test."""
-        with tracing(None if pyfuncitem.get_closest_marker("untraced") else self.tracer):
-            return (yield)
+        """Trace a test, unless it is marked or draws thousands of cases, or its cases have taken their time."""
+        name = pyfuncitem.nodeid.partition("[")[0]
+        untraced = pyfuncitem.get_closest_marker("untraced") or getattr(pyfuncitem.obj, "is_hypothesis_test", False)
+        if untraced or self.spent[name] > TRACED_CPU_S:
+            with tracing(None):
+                return (yield)
+        before = time.process_time()
+        try:
+            with tracing(self.tracer):
+                return (yield)
+        finally:
+            self.spent[name] += time.process_time() - before
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(self) -> Iterator[object]:
