@@ -86,3 +86,10 @@ def test_a_single_run_each_says_nothing_of_the_spread() -> None:
     same, known = widened(figures, [[figures[0]], [figures[1]]], "difference")
     assert not known
     assert list(same) == figures
+
+
+def test_limits_beyond_all_numbers_are_none() -> None:
+    figures = [Measured(1.0, lambda e: (0.0, 1e300 if e < 0.4 else 1.0), 60.0) for _ in range(2)]
+    (wider, *_), known = widened(figures, [figures, figures], "ratio")
+    assert known
+    assert math.isinf(wider.limits(0.001)[1])
