@@ -111,8 +111,8 @@ def _run_command(given: Sequence[str]) -> int:
     if not given:
         parser.error(f"no command given; choose from {', '.join(COMMANDS)}")
     options, rest = parser.parse_known_args(given)
-    if command == "run":
-        options.rest = rest  # Locust's own options; Locust rejects unknown ones
+    if command in {"run", "compare"}:
+        options.rest = rest  # Locust's own options, which Locust rejects if unknown; those of the runs to compare
     elif rest:
         _refuse(commands.choices[str(command)], rest)
     return _call(handler, options) if handler else ExitCode.USAGE

@@ -31,6 +31,8 @@ from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.levels.visits import criteria_of
 
 ERROR = 0.025
+MAX_LOG_RATIO = 13.0
+"""beyond this, a limit is none"""
 TEN_PERCENT = math.log(1.1)
 GAP = 0.05
 """logarithm: a capacity that more replies at the same levels would leave as open as this"""
@@ -45,13 +47,16 @@ class Answered:
     each: Sequence[Answers]
 
 
-def compare(set_ups: Sequence[SetUp], waived: Collection[str] = ()) -> Comparison:
-    """Return what is better, worse or can't be told. `waived`: aspects of WAIVABLE that are meant to differ."""
+def compare(set_ups: Sequence[SetUp], waived: Collection[str] = (), looks: int = 1) -> Comparison:
+    """Return what is better, worse or can't be told.
+
+    `waived`: aspects of WAIVABLE that are meant to differ. `looks`: how many looks at growing data share the error.
+    """
     different = must_be_equal(set_ups)
     allowed = [one for one in different if one.aspect in waived and one.aspect in WAIVABLE]
     refused = [one for one in different if one not in allowed]
     answered = [answer(set_up) for set_up in set_ups]
-    rows, spread_known, minutes = _rows(answered, refused=bool(refused))
+    rows, spread_known, minutes = _rows(answered, ERROR / looks, refused=bool(refused))
     results = tuple(_result(set_up) for set_up in set_ups)
     winner = _winner(set_ups, rows)
     return Comparison(
@@ -80,7 +85,7 @@ def answer(set_up: SetUp) -> Answered:
     return Answered(set_up, together, each)
 
 
-def _rows(answered: Sequence[Answered], *, refused: bool) -> tuple[list[Row], bool, float | None]:
+def _rows(answered: Sequence[Answered], allowed: float, *, refused: bool) -> tuple[list[Row], bool, float | None]:
     asked = common([one.together for one in answered])
     others = (len(answered) - 1) * sum(_can_differ(question, answered) for question in asked)
     rows, spread_known, minutes = [], False, None
@@ -92,7 +97,7 @@ def _rows(answered: Sequence[Answered], *, refused: bool) -> tuple[list[Row], bo
             scale,
         )
         spread_known |= known
-        error = ERROR / (len(answered) - 1 if question[0] == "capacity" else max(1, others))
+        error = allowed / (len(answered) - 1 if question[0] == "capacity" else max(1, others))
         for one, figure in zip(answered[1:], figures[1:], strict=True):
             found = contrast(figures[0], figure, scale, error)
             doubt = _doubt(question, [answered[0].set_up, one.set_up])
@@ -189,7 +194,9 @@ def _back(value: float, scale: str) -> float | None:
     """Return a limit on its own scale; None where there is none."""
     if math.isinf(value):
         return None
-    return value if scale == "difference" else math.exp(value)
+    if scale == "difference":
+        return value
+    return None if abs(value) > MAX_LOG_RATIO else math.exp(value)
 
 
 def _winner(set_ups: Sequence[SetUp], rows: Sequence[Row]) -> str | None:

@@ -16,6 +16,8 @@ from typing import Literal
 
 from probe_ext.verdict.inference.quantiles import normal_quantile
 
+NOTHING_KNOWN = 1.0
+"""a wider limit says no more than that nothing is proven yet, so time is not extrapolated from it"""
 NO_ERROR = 0.499
 """one-sided error at which limits have shrunk to what no further reply of this kind would narrow"""
 POWER = 0.80
@@ -76,6 +78,7 @@ class Contrast:
         half = lower if effect > 0 else upper
         if not effect or not half > 0 or math.isinf(half):
             return None
+        half = min(half, NOTHING_KNOWN)
         reserve = 1 + normal_quantile(POWER) / normal_quantile(1 - error)
         return (half * reserve / effect) ** 2
 

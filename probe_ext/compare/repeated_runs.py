@@ -15,6 +15,8 @@ from probe_ext.verdict.inference.quantiles import normal_quantile, student_quant
 
 PRIOR_FREEDOM = 4.0
 ONE_SIGMA_ERROR = 0.158655
+MAX_LOGARITHM = 700.0
+"""of a float"""
 
 
 def widened(
@@ -57,6 +59,10 @@ def _wider(one: Measured, scale: Scale, times: float, freedom: float) -> Measure
         more = times * student_quantile(1 - error, freedom) / normal_quantile(1 - error)
         inner, (low, high) = one.span(scale, NO_ERROR), one.span(scale, error)
         low, high = inner[0] - more * (inner[0] - low), inner[1] + more * (high - inner[1])
-        return (low, high) if scale == "difference" else (math.exp(low), math.exp(high))
+        return (low, high) if scale == "difference" else (_exp(low), _exp(high))
 
     return replace(one, limits=limits)
+
+
+def _exp(logarithm: float) -> float:
+    return math.inf if logarithm > MAX_LOGARITHM else math.exp(logarithm)

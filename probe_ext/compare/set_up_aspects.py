@@ -51,7 +51,8 @@ def meant(set_ups: Sequence[SetUp]) -> list[Aspects]:
     found = []
     for aspect, name in keys:
         values = tuple(one.get((aspect, name), UNKNOWN) for one in facts)
-        if len(set(values)) > 1:
+        # A run of which only its capacity.json is left may have the same.
+        if len({value for value, one in zip(values, facts, strict=True) if one}) > 1:
             found.append(Aspects(aspect, name, values))
     return found
 

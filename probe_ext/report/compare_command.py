@@ -1,13 +1,15 @@
 """`probe compare SET-UP SET-UP…`: what is better, what is worse, and what can't be told?
 
-Compares two to ten set-ups from their files. Each set-up is a run directory, or several runs of it joined by commas;
-a name may stand before it. Where a run is gone, its capacity.json is enough for what it holds. All are compared with
-the first.
+Compares two to ten set-ups from their files, or measures two servers in turns. A set-up is a run directory, or several
+runs of it joined by commas; a name may stand before it. Where a run is gone, its capacity.json is enough for what it
+holds. All are compared with the first.
 
 examples:
   probe compare reports/runs/before reports/runs/after
   probe compare fp8=runs/fp8-1,runs/fp8-2 awq=runs/awq-1,runs/awq-2      repeated runs
   probe compare llama=runs/a qwen=runs/b --meant output_lengths
+  probe compare http://a:8000 http://b:8000 --levels 8,12,16 --hold 30s       in turns; options as of probe run
+  probe compare http://a:8000 --between ./switch.sh --levels 8,12,16          one server, before and after
 """
 
 import argparse
@@ -24,7 +26,15 @@ from probe_ext.exit_codes import ExitCode
 from probe_ext.measure import clock
 from probe_ext.report.comparison import comparison_page, comparison_texts
 from probe_ext.report.comparison.comparison_schema import validate
+from probe_ext.report.comparison.measure_in_turns import (
+    MeasurementError,
+    Turns,
+    before_and_after,
+    in_turns,
+    run_by_probe,
+)
 from probe_ext.report.inputs.compared_runs import given_set_ups, load_set_up
+from probe_ext.report.outputs.asked_gates import append_to_step_summary
 from probe_ext.run import directory, manifest
 from probe_ext.run.manifest import ManifestError
 from probe_ext.settings.errors import SettingsError
@@ -36,7 +46,9 @@ DEFAULT_PARENT = Path("reports/comparisons")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `probe compare`."""
-    parser.add_argument("set_ups", metavar="SET-UP", nargs="+", help="[NAME=]RUN[,RUN…]: run directories of one set-up")
+    parser.add_argument(
+        "set_ups", metavar="SET-UP", nargs="+", help="[NAME=]RUN[,RUN…]: run directories of one set-up; or URL"
+    )
     parser.add_argument(
         "--slo", metavar="NAME|FILE", help="judge all runs by this SLO profile (default: each by its own)"
     )
@@ -55,21 +67,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="price of each set-up's server (default: as its run says)",
     )
     parser.add_argument(
+        "--between", metavar="COMMAND", help="with one URL: what switches the server over between two measurements"
+    )
+    parser.add_argument("--scenario", metavar="NAME|FILE", default="capacity", help="with URLs: what is run [capacity]")
+    parser.add_argument(
         "--out", metavar="DIR", type=Path, help=f"directory of the result (default: {DEFAULT_PARENT}/<UTC time>)"
     )
 
 
 def main(args: argparse.Namespace) -> int:
     """Compare and print. Returns the exit code."""
+    out = args.out or DEFAULT_PARENT / clock.utc_compact(clock.wall())
     try:
-        set_ups = _load(args.set_ups, args.slo, args.price_per_hour)
-        comparison = compare(set_ups, args.meant)
-        page = write(comparison, _needed_share(set_ups), args.out or DEFAULT_PARENT / clock.utc_compact(clock.wall()))
+        if any("://" in text for text in args.set_ups):
+            comparison, needed = _measured(args, out)
+        else:
+            comparison, needed = _of_files(args)
+        page = write(comparison, needed, out)
     except (ManifestError, SettingsError) as error:
         return _usage_error(str(error))
+    except MeasurementError as error:
+        return error.code
     except OSError as error:
         return _usage_error(f"{error.filename or args.out}: {error.strerror or error}")
     comparison_texts.show(comparison.to_json(), page, sys.stdout)
+    if why := append_to_step_summary(out / directory.SUMMARY):
+        _tell(why)
     invalid = any(set_up.verdict == "invalid" for set_up in comparison.set_ups)
     return ExitCode.INVALID if invalid else ExitCode.OK
 
@@ -87,6 +110,57 @@ def write(comparison: Comparison, needed_share: float, out: Path) -> Path:
     page = comparison_page.html(comparison_page.comparison_page(content, needed_share))
     manifest.replace_text(out / COMPARE_HTML, page)
     return out / COMPARE_HTML
+
+
+def _of_files(args: argparse.Namespace) -> tuple[Comparison, float]:
+    rest = getattr(args, "rest", ())
+    if rest:
+        raise SettingsError(f"unknown argument {' '.join(rest)!r}; options of probe run need URLs to measure")
+    if args.between is not None:
+        raise SettingsError(f"--between {args.between}: requires one URL")
+    set_ups = _load(args.set_ups, args.slo, args.price_per_hour)
+    return compare(set_ups, args.meant), _needed_share(set_ups)
+
+
+def _measured(args: argparse.Namespace, out: Path) -> tuple[Comparison, float]:
+    """Measure servers, and compare their runs."""
+    named = [_named_url(text) for text in args.set_ups]
+    if len(named) != (1 if args.between is not None else 2):
+        raise SettingsError(f"{len(named)} given: must be two URLs, or one with --between COMMAND")
+    names = ["before", "after"] if args.between is not None else [name for name, _ in named]
+    if len(set(names)) < len(names):
+        raise SettingsError(f"{names[0]}: the same URL or name is given twice; one server needs --between COMMAND")
+    urls = [named[0][1], named[-1][1]]
+    loaded: list[SetUp] = []
+
+    def compare_runs(runs: Sequence[Sequence[Path]], looks: int) -> Comparison:
+        prices = [args.price_per_hour[i % len(args.price_per_hour)] if args.price_per_hour else None for i in range(2)]
+        loaded[:] = [
+            load_set_up(name, paths, args.slo, price) for name, paths, price in zip(names, runs, prices, strict=True)
+        ]
+        return compare(loaded, args.meant, looks)
+
+    options = [*getattr(args, "rest", ()), *(() if args.slo is None else ("--slo", args.slo))]
+    turns = Turns(urls, out, run_by_probe(args.scenario, options), _tell)
+    if args.between is not None:
+        comparison = before_and_after(turns, args.between, compare_runs)
+    else:
+        comparison = in_turns(turns, compare_runs)
+    return comparison, _needed_share(loaded)
+
+
+def _named_url(text: str) -> tuple[str, str]:
+    """Read `[NAME=]URL`."""
+    name, equals, url = text.partition("=")
+    if equals and "://" not in name:
+        return name, url
+    if not text.startswith(("http://", "https://")):
+        raise SettingsError(f"{text}: must be a URL, as the others are")
+    return text, text
+
+
+def _tell(line: str) -> None:
+    print(f"probe compare: {line}", file=sys.stderr, flush=True)  # noqa: T201 (output of a command)
 
 
 def _load(given: Sequence[str], slo: str | None, prices: Sequence[float]) -> list[SetUp]:

@@ -51,10 +51,18 @@ def test_limits_are_swapped_with_the_figures() -> None:
 
 
 def test_the_announced_time_tells_in_four_of_five_cases() -> None:
-    found = contrast(normal(0.0, 1.0), normal(2.0, 1.0), "difference", 0.025)
-    factor = found.time_factor(2.0, 0.025)
+    found = contrast(normal(0.0, 0.1), normal(0.2, 0.1), "difference", 0.025)
+    factor = found.time_factor(0.2, 0.025)
     assert factor == pytest.approx(((1.96 + 0.8416) * math.sqrt(2) / 2.0) ** 2, rel=0.02)
     assert found.time_factor(0.0, 0.025) is None
+
+
+def test_time_is_not_extrapolated_from_a_limit_that_says_nothing() -> None:
+    nothing_held = Measured(8.0, lambda e: (0.0 if e < 0.4 else 8.0, 8.0), 60.0, floor=0.5)
+    found = contrast(gap(4, 4), nothing_held, "ratio", 0.025)
+    factor = found.time_factor(math.log(2), 0.025)
+    assert factor is not None
+    assert factor < 5
 
 
 def test_an_interval_alone_widens_with_the_confidence_asked_for() -> None:
@@ -86,3 +94,10 @@ def test_a_single_run_each_says_nothing_of_the_spread() -> None:
     same, known = widened(figures, [[figures[0]], [figures[1]]], "difference")
     assert not known
     assert list(same) == figures
+
+
+def test_limits_beyond_all_numbers_are_none() -> None:
+    figures = [Measured(1.0, lambda e: (0.0, 1e300 if e < 0.4 else 1.0), 60.0) for _ in range(2)]
+    (wider, *_), known = widened(figures, [figures, figures], "ratio")
+    assert known
+    assert math.isinf(wider.limits(0.001)[1])

@@ -1,0 +1,167 @@
+"""Measuring two servers in turns: the order, when it ends, and what stops it."""
+
+import shutil
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probe_ext.compare.compare_set_ups import compare
+from probe_ext.compare.set_up import SetUp
+from probe_ext.compare.values import Comparison
+from probe_ext.exit_codes import ExitCode
+from probe_ext.report import compare_command
+from probe_ext.report.comparison import measure_in_turns
+from probe_ext.report.comparison.measure_in_turns import MAX_ROUNDS, MeasurementError, Turns, before_and_after, in_turns
+from probe_ext.settings.errors import SettingsError
+from tests.compare.test_compare_set_ups import compared, run
+
+HOSTS = ("http://a", "http://b")
+EXAMPLE = Path(__file__).parents[2] / "reports" / "examples" / "llamacpp"
+
+
+class Measured:
+    """Stands in for `probe run`, and notes what it was asked for."""
+
+    def __init__(self, code: int = ExitCode.OK) -> None:
+        self.hosts: list[str] = []
+        self.runs: list[Path] = []
+        self._code = code
+
+    def __call__(self, host: str, out: Path) -> int:
+        self.hosts.append(host)
+        self.runs.append(out)
+        return self._code
+
+
+def turns(measured: Measured) -> Turns:
+    return Turns(HOSTS, Path("out"), measured, lambda _: None)
+
+
+def told_after(round_: int) -> tuple[list[int], Any]:
+    """A comparison that can tell after so many rounds, and the looks that it was asked for."""
+    looks: list[int] = []
+
+    def compare_(runs: Sequence[Sequence[Path]], of: int) -> Comparison:
+        looks.append(of)
+        told = compared(run(1), run(3, places=16))
+        capacity = next(row for row in told.rows if row.quantity == "capacity")
+        if len(runs[0]) >= 2 * round_:
+            return told
+        return replace(told, rows=(replace(capacity, outcome="cannot_tell", minutes_more=5.0),))
+
+    return looks, compare_
+
+
+def test_a_round_is_a_b_b_a_and_ends_when_it_can_be_told() -> None:
+    measured = Measured()
+    looks, compare_ = told_after(1)
+    assert in_turns(turns(measured), compare_).winner == "s1"
+    assert measured.hosts == ["http://a", "http://b", "http://b", "http://a"]
+    assert [run_.name for run_ in measured.runs] == ["a-1", "b-1", "b-2", "a-2"]
+    assert looks == [MAX_ROUNDS]
+
+
+def test_rounds_go_on_but_not_for_ever() -> None:
+    measured = Measured()
+    in_turns(turns(measured), told_after(2)[1])
+    assert len(measured.hosts) == 8
+    endless = Measured()
+    in_turns(turns(endless), told_after(99)[1])
+    assert len(endless.hosts) == 4 * MAX_ROUNDS
+
+
+def test_what_more_time_would_not_tell_ends_at_once() -> None:
+    measured = Measured()
+
+    def never(_runs: Sequence[Sequence[Path]], _looks: int) -> Comparison:
+        found = compared(run(1), run(2))
+        return replace(found, rows=tuple(replace(row, minutes_more=None) for row in found.rows))
+
+    in_turns(turns(measured), never)
+    assert len(measured.hosts) == 4
+
+
+def test_a_drift_that_hits_both_alike_is_not_called_a_difference() -> None:
+    """Each run finds the server a little slower than the one before: A, B, B, A."""
+    first, second, third, fourth = run(1, places=10), run(2, places=9), run(3, places=9), run(4, places=8)
+    found = compare([SetUp("a", [first, fourth]), SetUp("b", [second, third])], looks=MAX_ROUNDS)
+    assert {row.outcome for row in found.rows if row.quantity == "capacity"} == {"cannot_tell"}
+
+
+def test_more_looks_make_a_proof_harder() -> None:
+    once, thrice = (compare([SetUp("a", [run(1)]), SetUp("b", [run(2)])], looks=looks) for looks in (1, 3))
+    widths = [
+        [row.high - row.low for row in one.rows if row.low is not None and row.high is not None]
+        for one in (once, thrice)
+    ]
+    assert all(wide >= narrow for narrow, wide in zip(*widths, strict=False))
+
+
+def test_a_run_that_cannot_be_made_ends_with_its_code() -> None:
+    with pytest.raises(MeasurementError) as ended:
+        in_turns(turns(Measured(ExitCode.USAGE)), told_after(1)[1])
+    assert ended.value.code == ExitCode.USAGE
+
+
+def test_before_and_after_a_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure_in_turns, "_wait_until_warm", lambda _: None)
+    measured = Measured()
+    mark = tmp_path / "switched"
+    both = Turns(("http://a", "http://a"), tmp_path, measured, lambda _: None)
+    before_and_after(both, f"touch {mark}", told_after(1)[1])
+    assert [run_.name for run_ in measured.runs] == ["a-1", "a-2", "b-1", "b-2"]
+    assert mark.exists()
+
+
+def test_a_switch_that_fails_is_named() -> None:
+    with pytest.raises(SettingsError, match="--between exit 7: ended with exit code 7"):
+        before_and_after(turns(Measured()), "exit 7", told_after(1)[1])
+
+
+def given(*arguments: str, rest: Sequence[str] = ()) -> Namespace:
+    parser = ArgumentParser()
+    compare_command.add_arguments(parser)
+    return Namespace(**vars(parser.parse_args(arguments)), rest=list(rest))
+
+
+def test_the_command_measures_and_writes_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def by_copy(scenario: str, options: Sequence[str]) -> Any:
+        def measure(host: str, out: Path) -> int:
+            asked.append((host, (scenario, *options)))
+            shutil.copytree(EXAMPLE, out)
+            return ExitCode.OK
+
+        return measure
+
+    monkeypatch.setattr(compare_command, "run_by_probe", by_copy)
+    out = tmp_path / "out"
+    arguments = given("x=http://a", "y=http://b", "--out", str(out), "--slo", "chat", rest=["--levels", "1,4"])
+    assert compare_command.main(arguments) == ExitCode.OK
+    assert asked[0] == ("http://a", ("capacity", "--levels", "1,4", "--slo", "chat"))
+    assert {"a-1", "a-2", "b-1", "b-2", "compare.html", "compare.json", "summary.md"} <= {f.name for f in out.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rest", "why"),
+    [
+        (("http://a",), (), "must be two URLs, or one with --between"),
+        (("http://a", "http://b", "--between", "true"), (), "must be two URLs, or one with --between"),
+        (("http://a", "http://a"), (), "the same URL or name is given twice"),
+        (("http://a", "runs/b"), (), "runs/b: must be a URL"),
+        ((str(EXAMPLE), str(EXAMPLE) + "/."), ("--levels", "1"), "unknown argument '--levels 1'"),
+        ((str(EXAMPLE), "--between", "true"), (), "--between true: requires one URL"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    arguments: tuple[str, ...], rest: tuple[str, ...], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compare_command.main(given(*arguments, "--out", str(tmp_path / "o"), rest=rest)) == ExitCode.USAGE
+    error = capsys.readouterr().err
+    assert why in error
+    assert error.count("\n") == 1
