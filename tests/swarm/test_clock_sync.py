@@ -175,7 +175,7 @@ def test_repeated_announcements_have_the_same_origin(world: World, tmp_path: Pat
 def test_worker_of_another_version_reports_it_and_quits(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(messages, "ping", lambda _: {"t": clock.monotonic(), "version": f"{__version__}-other"})
+    monkeypatch.setattr(messages, "ping", lambda *_: {"t": clock.monotonic(), "version": f"{__version__}-other"})
     left: list[int] = []
     monkeypatch.setattr(FakeWorker, "quit", lambda _self: left.append(1), raising=False)
     spawned: list[Any] = []
