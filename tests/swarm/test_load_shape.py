@@ -201,6 +201,7 @@ def test_the_rarest_kind_of_user_takes_longest_to_prove() -> None:
             file=None,
             sample=read_options({"max_tokens": "160"}),
             longest_reply=160,
+            files=(),
         )
         rounds = [{"slowest_reply": 0.2, "failed": 0}]
         preparation: Any = SimpleNamespace(profile={"name": "any"}, warm_up={"rounds": rounds}, workload=prepared)
