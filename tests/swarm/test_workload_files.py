@@ -66,11 +66,12 @@ def test_files_are_counted_with_what_the_kind_adds(tmp_path: Path) -> None:
     assert "12 % more than the 400" in prepared.findings[1]["why"]
 
 
-def test_errors_name_workload_kind_file_and_line(tmp_path: Path) -> None:
+def test_errors_name_workload_kind_file_and_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "a"}\n{"prompt"')
     with pytest.raises(SettingsError, match=r"^workload team: chat: prompts\.file: .+p\.jsonl:2: is not valid JSON"):
         checked([{"name": "chat", "prompts": {"file": str(path)}}])
+    assert capfd.readouterr() == ("", ""), "no traceback"
     path.write_text(json.dumps({"prompt": "a " * 2000}))
     with pytest.raises(SettingsError, match=r"^workload team: chat: prompts\.file: .+p\.jsonl: every prompt is"):
         checked([{"name": "chat", "prompts": {"file": str(path)}}])

@@ -21,6 +21,7 @@ from probe_ext.swarm.preparation.kind_trials import common_form, try_kinds
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
 from probe_ext.swarm.preparation.trial import Trial
 from probe_ext.swarm.preparation.warm_up import first_requests, warm_up
+from probe_ext.swarm.preparation.workload_files import read_files
 from probe_ext.swarm.preparation.workload_plan import check_levels, levels_for
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.users.kind_classes import install_kinds, workload_of
@@ -81,9 +82,13 @@ class Preflight:
     def prepare(self, options: Options, host: str | None) -> PreparedRun:
         """Ask the server, make the directory. SettingsError or RunDirectoryError, in one line, if no run can start."""
         check_gates(options)
-        self._tell("querying the server")
+        given, files = self.take_workload(options), self._process.prompt_files
         try:
-            preparation = prepare(host, options, self.take_workload(options), self._process.prompt_files)
+            if given is not None:
+                self._tell("reading the workload's prompt files")
+                read_files(given[0], files)
+            self._tell("querying the server")
+            preparation = prepare(host, options, given, files)
         finally:
             self._tell(None)
         if preparation.problem:

@@ -24,7 +24,7 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.settings.prometheus_access import prometheus_source
 from probe_ext.settings.slo import SloProfile, load_profile
-from probe_ext.swarm.preparation.workload_files import check_lengths_of, read_files
+from probe_ext.swarm.preparation.workload_files import check_lengths_of
 from probe_ext.target.before_load import Busy, look
 from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.prometheus_check import prometheus_problem
@@ -126,8 +126,6 @@ def prepare(
     """
     target, key = target_and_key(host)
     files = files or PromptFiles()
-    if given:
-        read_files(given[0], files)
     _check_tls(options)
     profile = _profile(options, given)  # refuse a wrong profile now, not after the run
     fetcher = fetcher_for(target, key, options)

@@ -27,10 +27,19 @@ def read_files(workload: Workload, files: PromptFiles) -> None:
     """Read the workload's prompt files in a thread, as large ones take seconds. SettingsError names one that is bad."""
     for kind in workload.kinds:
         if kind.prompts is not None and kind.prompts.file is not None:
-            try:
-                gevent.get_hub().threadpool.apply(files.open, (kind.prompts.file, kind.prompts.field))
-            except PromptFileError as error:
-                raise SettingsError(f"workload {workload.name}: {kind.name}: prompts.file: {error}") from error
+            name = kind.prompts.file, kind.prompts.field
+            error = gevent.get_hub().threadpool.apply(_open, (files, *name))
+            if error is not None:
+                raise SettingsError(f"workload {workload.name}: {kind.name}: prompts.file: {error}")
+
+
+def _open(files: PromptFiles, path: str, field: str | None) -> PromptFileError | None:
+    """Return what is wrong with a file: gevent prints what is raised in its threads."""
+    try:
+        files.open(path, field)
+    except PromptFileError as error:
+        return error
+    return None
 
 
 def check_lengths_of(
