@@ -11,6 +11,7 @@ from probe_ext.settings.options import read_options
 from probe_ext.swarm.master.load_shape import LevelShape
 from probe_ext.swarm.preparation.preflight import PreparedRun, plan_line
 from probe_ext.swarm.preparation.provability import profile_line, proof_line
+from probe_ext.swarm.preparation.target_probe import PreparedWorkload
 from probe_ext.verdict.inference.least_proof import least_proof
 from probe_ext.workload.workload_file import parse_workload
 
@@ -196,13 +197,8 @@ def test_a_gate_says_before_the_run_what_its_proof_takes(
 def test_the_rarest_kind_of_user_takes_longest_to_prove() -> None:
     def line(*shares: float) -> str:
         kinds = [{"name": f"kind {n}", "share": share} for n, share in enumerate(shares)]
-        prepared = SimpleNamespace(
-            workload=parse_workload({"name": "any", "kinds": kinds}, "any.yaml", Path()),
-            file=None,
-            sample=read_options({"max_tokens": "160"}),
-            longest_reply=160,
-            files=(),
-        )
+        workload = parse_workload({"name": "any", "kinds": kinds}, "any.yaml", Path())
+        prepared = PreparedWorkload(workload, None, read_options({"max_tokens": "160"}), longest_reply=160)
         rounds = [{"slowest_reply": 0.2, "failed": 0}]
         preparation: Any = SimpleNamespace(profile={"name": "any"}, warm_up={"rounds": rounds}, workload=prepared)
         return proof_line(PreparedRun(read_options({"fail_under_users": "20"}), preparation, Path())) or ""
