@@ -71,8 +71,8 @@ SLOW_FIRST = (
     "tests/e2e/",
     "tests/test_locustfiles",
     "tests/seeds/",
-    "tests/swarm/test_calibrate",
-    "tests/swarm/test_warm_up",
+    "tests/swarm/commands/test_calibrate",
+    "tests/swarm/preparation/test_warm_up",
     "tests/test_",
     "tests/report/test_report_command",
 )

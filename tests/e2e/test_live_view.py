@@ -6,7 +6,6 @@ The scenario is `chat`, the server's model has a hostile name, and all stands be
 import asyncio
 import contextlib
 import json
-import sys
 import time
 import urllib.parse
 import urllib.request
@@ -14,14 +13,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import chrome
 import pytest
 
 from tests.e2e.conftest import BIN, PATIENCE, ROOT, Run, channel, end, finished, free_port, start, wait_for
 from tests.e2e.test_endings import check_accounts
 from tests.e2e.test_swarm import Web, _answers
-
-sys.path.append(str(ROOT / "tests" / "report"))
-import chrome  # it drives the browser for the report's tests too
 
 if chrome.BROWSER is None:
     warnings.warn("no Chromium here: THE LIVE VIEW IS NOT DRIVEN THROUGH A RUN", stacklevel=1)

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 _SKIP = "LOCUST_SKIP_MONKEY_PATCH"
 os.environ[_SKIP] = "1"
@@ -12,8 +11,6 @@ import locust  # noqa: E402, F401 - must be the first
 del os.environ[_SKIP]  # child processes of other tests need the patching
 
 import pytest  # noqa: E402 - as above
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "verdict"))  # for its made-up rows
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 import threading
 import time
 import warnings
@@ -12,12 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import chrome
 import pytest
 from live_ui import HOSTILE, Ui
 from werkzeug.serving import make_server
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "report"))
-import chrome
 
 if chrome.BROWSER is None:
     warnings.warn("no Chromium here: THE LIVE PAGE IS NOT TESTED IN A BROWSER", stacklevel=1)

@@ -17,7 +17,7 @@ from probe_ext.report.comparison.shown_rows import QUANTITIES
 from probe_ext.report.inputs.compared_runs import distinct_names
 from tests.test_docs import DOCS, names, section, tables
 
-EXAMPLES = Path(__file__).parents[2] / "reports" / "examples"
+EXAMPLES = Path(__file__).parents[3] / "reports" / "examples"
 UPDATE = "python -m probe_ext.report.comparison.comparison_schema > docs/compare.schema.json"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from probe_ext.report.outputs.capacity_schema import capacity_schema, validate
 
-PUBLISHED = Path(__file__).parents[2] / "docs" / "capacity.schema.json"
+PUBLISHED = Path(__file__).parents[3] / "docs" / "capacity.schema.json"
 UPDATE = "python -m probe_ext.report.outputs.capacity_schema > docs/capacity.schema.json"
 
 

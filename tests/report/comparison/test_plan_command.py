@@ -17,7 +17,7 @@ from probe_ext.report.inputs.machine_prices import machine_prices
 from probe_ext.settings.errors import SettingsError
 from tests.test_docs import names, section, tables
 
-EXAMPLES = Path(__file__).parents[2] / "reports" / "examples"
+EXAMPLES = Path(__file__).parents[3] / "reports" / "examples"
 
 
 def run(held: int | None, price: float | None = None, **more: Any) -> Run:

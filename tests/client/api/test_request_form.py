@@ -10,7 +10,7 @@ import yaml
 from probe_ext.client.api.openai_api import CHAT_PATH, COMPLETION_PATH, MESSAGES_PATH, PATHS, RESPONSES_PATH
 from probe_ext.client.api.request_form import RequestForm, auth_headers, poorer_form, request_body
 
-REFUSALS = yaml.safe_load((Path(__file__).parent.parent / "fixtures" / "refusals.yaml").read_text(encoding="utf-8"))
+REFUSALS = yaml.safe_load((Path(__file__).parents[2] / "fixtures" / "refusals.yaml").read_text(encoding="utf-8"))
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "é"}]
 
 

@@ -22,7 +22,7 @@ from probe_ext.verdict.values.pause_types import Pauses
 from scripts.study.chance_of_overlap import LOADS, independent, linked
 
 SECONDS = 300
-EXAMPLE = Path(__file__).parents[2] / "reports" / "examples" / "vllm"
+EXAMPLE = Path(__file__).parents[3] / "reports" / "examples" / "vllm"
 
 Span = tuple[float, float]
 

@@ -12,7 +12,7 @@ from sim_helpers import make_request, simulate, tiny
 
 from probe_ext.sim.metrics.vllm_metrics import Metrics
 
-RECORDED = json.loads((Path(__file__).parent / "fixtures" / "vllm_0.32.0_series.json").read_text())["series"]
+RECORDED = json.loads((Path(__file__).parents[1] / "fixtures" / "vllm_0.32.0_series.json").read_text())["series"]
 VALUE_LABELS = ("le", "source", "finished_reason", "reason", "sleep_state")
 
 

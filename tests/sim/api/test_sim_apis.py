@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from sim_helpers import serve
 
-RECORDINGS = Path(__file__).parent.parent / "fixtures" / "recordings"
+RECORDINGS = Path(__file__).parents[2] / "fixtures" / "recordings"
 ASKED = [{"role": "user", "content": "how are you"}]
 BODIES: dict[str, dict[str, Any]] = {
     "responses": {"input": ASKED, "max_output_tokens": 6, "ignore_eos": True},

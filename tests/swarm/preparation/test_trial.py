@@ -27,7 +27,7 @@ REPLIES = {
     "responses": {"type": "response.output_text.delta", "item_id": "i", "output_index": 0, "delta": "hi"},
     "messages": {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}},
 }
-REFUSALS = yaml.safe_load((Path(__file__).parent.parent / "fixtures" / "refusals.yaml").read_text(encoding="utf-8"))
+REFUSALS = yaml.safe_load((Path(__file__).parents[2] / "fixtures" / "refusals.yaml").read_text(encoding="utf-8"))
 
 
 class Server:

@@ -10,7 +10,7 @@ import pytest
 from probe_ext.exit_codes import ExitCode
 from probe_ext.report import report_command
 
-EXAMPLE = Path(__file__).parents[2] / "reports" / "examples" / "llamacpp"
+EXAMPLE = Path(__file__).parents[3] / "reports" / "examples" / "llamacpp"
 
 
 @pytest.fixture(scope="module")
