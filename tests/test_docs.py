@@ -54,12 +54,15 @@ from probe_ext.sim.personality import personality_names
 from probe_ext.sim.profile import load_profile
 from probe_ext.sim.serving.backend import ServerOptions
 from probe_ext.swarm.commands import calibrate_command, worker_command
+from probe_ext.swarm.master.open_stream import OpenStream
 from probe_ext.target.gpu.exporters import EXPORTERS
 from probe_ext.target.gpu.gpu_quantities import GPU_QUANTITIES
 from probe_ext.target.metrics.engine_metrics import ENGINES
 from probe_ext.target.metrics.quantities import QUANTITIES
 from probe_ext.tls_trust import PASSPHRASE_VARIABLE
 from probe_ext.verdict.values.ruling_types import RULE_NAMES
+from probe_ext.workload.arrival_times import FORMS as ARRIVAL_FORMS
+from probe_ext.workload.arrival_times import ArrivalForm
 from probe_ext.workload.distribution_forms import Exponential, Lognormal, Normal
 from probe_ext.workload.read_distribution import FORMS
 from probe_ext.workload.user_kind import PromptSource, SystemPrompt, UserKind
@@ -413,6 +416,8 @@ def test_keys_of_prometheus_json(real_run: Path, tmp_path: Path) -> None:
 
 def test_keys_of_the_manifest(real_run: Path) -> None:
     manifest = json.loads((real_run / directory.MANIFEST).read_text(encoding="utf-8"))
+    assert manifest["arrivals"] is None, "of users who wait for replies"
+    manifest["arrivals"] = OpenStream(ArrivalForm("gamma", 2.0), 1, 10.0, lambda: 0.0).as_json()
     # `run.json` and `capacity.json` have sections of the same name.
     part = text("docs/run-directory.md").split("## capacity.json")[0].split("## run.json")[1]
     top, *below = tables(part)
@@ -552,7 +557,10 @@ def test_keys_and_forms_of_workloads() -> None:
 
 def test_workloads_in_the_documentation_are_valid() -> None:
     page = text("docs/workloads.md")
-    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    block, *arrivals = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    forms = [parse_workload({"kinds": [{"name": "a"}], **yaml.safe_load(part)}, "docs", ROOT) for part in arrivals]
+    assert [one.arrivals.form for one in forms] == ["gamma", "series"]
+    assert documented("docs/workloads.md", "Arrivals") == ["users", *ARRIVAL_FORMS, "series"]
     assert [kind.name for kind in parse_workload(yaml.safe_load(block), "docs", ROOT).kinds] == ["chat", "review"]
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     made: dict[str, Any] = {}

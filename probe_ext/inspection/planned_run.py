@@ -14,6 +14,8 @@ _FIXED_BYTES = 30 * 2**20
 """report, Locust's files, reserve"""
 _ASSUMED_REPLIES_PER_SECOND = 1.0
 """of each user; few servers are faster"""
+_ASSUMED_SECONDS_PER_REPLY = 10.0
+"""so many of an open stream are in flight at once"""
 _SLOW_REPLIES_FACTOR = 2.0
 """by which a run may last longer than its plan's minimum"""
 
@@ -47,6 +49,10 @@ def planned_run(options: Options, users: int | None = None, seconds: float | Non
     lengths = options.input_tokens, options.max_tokens
     if isinstance(plan, SearchPlan):
         return PlannedRun(plan.max_users, *lengths, plan.longest)
+    if plan is not None and options.rate:
+        seconds = plan.min_duration * _SLOW_REPLIES_FACTOR
+        most = max(options.rate).per_second * _ASSUMED_SECONDS_PER_REPLY
+        return PlannedRun(min(options.max_in_flight, max(1, round(most))), *lengths, seconds)
     if plan is not None:
         return PlannedRun(max(plan.levels), *lengths, plan.min_duration * _SLOW_REPLIES_FACTOR)
     default = len(DEFAULT_LEVELS) * (options.hold + options.settle) * _SLOW_REPLIES_FACTOR

@@ -14,13 +14,22 @@ import numpy as np
 from probe_ext.live.reply_store import Span
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.measure import clock
+from probe_ext.measure.rate import Rate
 from probe_ext.measure.table_rows import UserRow
 from probe_ext.settings.options import Plan
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.columns import from_rows
 from probe_ext.verdict.evidence.evidence import quantile
 from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles
-from probe_ext.verdict.levels.find_levels import MAX_SAMPLE_GAP_S, SETTLE_S, STOPPING, drain_times, find_levels
+from probe_ext.verdict.levels.find_levels import (
+    MAX_SAMPLE_GAP_S,
+    SETTLE_S,
+    STOPPING,
+    backlog_times,
+    drain_times,
+    find_levels,
+    is_open_stream,
+)
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Reason
 from probe_ext.verdict.values.json_types import State
 from probe_ext.verdict.values.others_share import OthersShare
@@ -31,6 +40,8 @@ UPDATE_EVERY_S = 2.0
 MAX_CPU_SHARE = 0.05
 """of a core: after a slow update the next one is put off"""
 _MAX_SAMPLES = 20_000
+EARLY_REPLIES = 10
+"""of an open stream: with fewer, it is too early to say"""
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,8 @@ class LevelNow:
     @property
     def is_early(self) -> bool:
         """Whether most users have no judged reply yet."""
-        return self.served_share is None or (self.state == "unproven" and self.replies < self.users)
+        few = EARLY_REPLIES if isinstance(self.users, Rate) else self.users
+        return self.served_share is None or (self.state == "unproven" and self.replies < few)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain types."""
@@ -139,22 +151,24 @@ class Levels:
 
     def note_users(self, row: UserRow) -> bool:
         """Note the number of users; True if it has fallen."""
-        before, self.users = self.users, row.users
+        load = row.users if row.rate is None else Rate.of(row.rate)
+        before, self.users = self.users, load
         last = self._samples[-1] if self._samples else None
-        if row.users != before:
+        if load != before:
             self.since = last.t if last and row.t - last.t <= MAX_SAMPLE_GAP_S else row.t
-            if row.users > before and not self.rules.planned:
+            if load > before and not self.rules.planned:
                 self._monitor.replies.note_rise(self.since)
         if row.state in STOPPING and not self._stopping:
             self._stopping = True
             self._end_visit(row.t)
         same = len(self._samples) > 1 and all(
-            (one.users, one.state) == (row.users, row.state) for one in (self._samples[-1], self._samples[-2])
+            (one.users, one.rate, one.state) == (row.users, row.rate, row.state)
+            for one in (self._samples[-1], self._samples[-2])
         )
         if same:
             self._samples.pop()
         self._samples.append(row)
-        return row.users < before
+        return load < before
 
     def _end_visit(self, t: float) -> None:
         """End the plan's visit where the run was stopped in the middle of it."""
@@ -186,9 +200,9 @@ class Levels:
         """Find levels as the report does; a band of the stretch that goes on may yet become a level."""
         if not self._samples:
             return []
-        last = self._samples[-1].t
-        drained_at = drain_times(self._monitor.replies.times())
-        levels = find_levels(from_rows(list(self._samples), UserRow), None, None, (), drained_at)
+        last, samples = self._samples[-1].t, from_rows(list(self._samples), UserRow)
+        drained_at = (backlog_times if is_open_stream(samples) else drain_times)(*self._monitor.replies.times())
+        levels = find_levels(samples, None, None, (), drained_at)
         return [
             Span(
                 level.users,

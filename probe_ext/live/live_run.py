@@ -47,6 +47,7 @@ class Now:
 
     t: float
     users: int
+    """or the rate of an open stream"""
     target: int | None
     position: str
     """current step of the plan; empty without one"""
@@ -144,7 +145,7 @@ class LiveRun:
         reason = self._failures.common_reason()
         return Now(
             t=t,
-            users=self._users.users if self._users else 0,
+            users=self.levels.users,
             target=sampled if target is None else target,
             position=position,
             window_s=self._window.seconds,

@@ -33,7 +33,7 @@ class Batch:
     name: Sequence[str]
     """name in Locust's statistics"""
     sent: Floats
-    """or due, if it was never sent"""
+    """or due, if it was never sent, or in an open stream"""
     end: Floats
     ttft: Floats
     rate: Floats
@@ -66,14 +66,21 @@ def _never(sent: Floats) -> Floats:
     return np.full(len(sent), np.inf)
 
 
-def judge(rows: Sequence[ReplyRow], profiles: KindProfiles, until: Callable[[Floats], Floats] = _never) -> Batch:
+def judge(
+    rows: Sequence[ReplyRow],
+    profiles: KindProfiles,
+    until: Callable[[Floats], Floats] = _never,
+    *,
+    by_due: bool = False,
+) -> Batch:
     """Judge replies, each by the profile of its kind of user, without those of a scenario's own warm-up.
 
-    `until` maps the times of sending to the times up to which replies are judged: when more users came.
+    `until` maps the times of sending to the times up to which replies are judged: when more users came. `by_due`: an
+    arrival of an open stream counts from when it was due, however long it waited to be sent.
     """
     rows = [row for row in rows if row.scenario != WARM_UP]
     columns = _columns(rows)
-    sent = np.where(np.isnan(columns["sent"]), columns["due"], columns["sent"])
+    sent = columns["due"] if by_due else np.where(np.isnan(columns["sent"]), columns["due"], columns["sent"])
     names = [row.scenario for row in rows]
     judged = profiles.grade(as_of(columns, until(sent)), names, None)
     return Batch(

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.verdict.evidence.columns import Bools, Floats
 from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.grading.kind_profiles import KindProfiles, kind_codes
-from probe_ext.verdict.inference.observations import Visit, visit_from_grades
+from probe_ext.verdict.inference.observations import Visit, replies_at_once, visit_from_grades
 from probe_ext.verdict.levels.visits import last_seconds_of
 from probe_ext.verdict.values.json_types import DIMENSIONS
 
@@ -42,10 +43,14 @@ class Span:
 
 
 class ReplyStore:
-    """Takes every reply once. A reply belongs to the visit in which it was sent, even if it ends later."""
+    """Takes every reply once. A reply belongs to the visit in which it was sent, even if it ends later.
 
-    def __init__(self, profiles: KindProfiles) -> None:
-        self._profiles = profiles
+    Of an open stream, it belongs to the one in which it was due, and each is a person of its own.
+    """
+
+    def __init__(self, profiles: KindProfiles, *, open_stream: bool = False) -> None:
+        self._profiles, self._open_stream = profiles, open_stream
+        self._arrivals = count()
         self._last_seconds = last_seconds_of(profiles.default)
         self._pending: list[ReplyRow] = []
         self._rises: deque[float] = deque(maxlen=MAX_RISES)
@@ -62,9 +67,12 @@ class ReplyStore:
             return
         self._pending.append(row)
         if row.outcome != Outcome.ENDED_BY_US:
-            self._durations.append(row.end - (row.due if row.sent is None else row.sent))
+            self._durations.append(row.end - self._asked(row))
         if len(self._pending) >= _MAX_PENDING:
             self._grade()
+
+    def _asked(self, row: ReplyRow) -> float:
+        return row.due if row.sent is None or self._open_stream else row.sent
 
     def note_rise(self, t: float) -> None:
         """More users came: replies in flight count as they stood."""
@@ -89,6 +97,8 @@ class ReplyStore:
         grades = rows["grade" if span.band else "grade_at_rise"]
         start, end = max(span.start, self._kept_since), self.counted_until(span, now)
         users = rows["user"].astype(np.int64)
+        if self._open_stream:
+            people = replies_at_once(rows["sent"], rows["end"], (start, end))
         return visit_from_grades(span.users, users, rows["sent"], grades, (start, end), last_seconds, people)
 
     def shares(self, span: Span, now: float) -> dict[str, float]:
@@ -114,10 +124,10 @@ class ReplyStore:
         long_reply = float(np.quantile(self._durations, LONG_REPLY)) if self._durations else 0.0
         return now - long_reply + self._last_seconds
 
-    def times(self) -> Columns:
-        """Return when replies were sent and ended, as columns of evidence."""
+    def times(self) -> tuple[Columns, Floats]:
+        """Return when replies ended, as a column of evidence, and when they were sent."""
         rows = self._rows()
-        return {"sent": rows["sent"], "end": rows["end"]}
+        return {"end": rows["end"]}, rows["sent"]
 
     def _rows(self) -> np.ndarray:
         self._grade()
@@ -125,19 +135,26 @@ class ReplyStore:
 
     def _grade(self) -> None:
         rows, self._pending = self._pending, []
-        whole = judge(rows, self._profiles)
+        whole = judge(rows, self._profiles, by_due=self._open_stream)
         if not len(whole):
             return
         until = self._next_rise(whole.sent)
-        at_rise = judge(rows, self._profiles, self._next_rise) if (whole.end > until).any() else whole
+        at_rise = (
+            judge(rows, self._profiles, self._next_rise, by_due=self._open_stream)
+            if (whole.end > until).any()
+            else whole
+        )
         new = np.empty(len(whole), dtype=_ROW)
-        new["user"] = [self._users.setdefault(user, len(self._users)) for user in whole.user]
+        new["user"] = [self._code(user) for user in whole.user]
         new["kind"] = kind_codes(whole.name, self._profiles.kinds)
         new["grade"], new["grade_at_rise"] = whole.grades, at_rise.grades
         for dimension in DIMENSIONS:
             new[dimension] = at_rise.by[dimension]
         _copy_figures(new, whole)
         self._append(new)
+
+    def _code(self, user: str) -> int:
+        return next(self._arrivals) if self._open_stream else self._users.setdefault(user, len(self._users))
 
     def _next_rise(self, sent: Floats) -> Floats:
         rises = np.array([*self._rises, np.inf])

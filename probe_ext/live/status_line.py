@@ -3,6 +3,7 @@
 from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import Now
 from probe_ext.live.status_text import all_failed, short_capacity
+from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing import formats, plurals
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 
@@ -65,7 +66,7 @@ def _short(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[s
 
 def _users(now: Now) -> str:
     """Return `8 users`; while the number grows `8 of 16 users`, while it falls `14 users, down to 8`."""
-    if now.target is None or now.target == now.users:
+    if isinstance(now.users, Rate) or now.target is None or now.target == now.users:
         return plurals.things(now.users, "user")
     if now.target < now.users:
         return f"{plurals.things(now.users, 'user')}, down to {now.target}"

@@ -5,6 +5,7 @@ from typing import Literal
 
 from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import Now
+from probe_ext.measure.rate import Rate
 from probe_ext.verdict.checks.other_load import share_in_words
 from probe_ext.verdict.phrasing import plurals
 from probe_ext.verdict.phrasing.formats import percent
@@ -59,6 +60,8 @@ def short_capacity(estimate: CapacityEstimate | None) -> str:
     limits = f"{low:,}" if low == high else f"{low:,}–{high:,}"
     if estimate.placed_by_curve and low != high:
         return f"about {estimate.served_users or 0:,} ({limits})"
+    if isinstance(high, Rate):
+        return limits if low else f"less than {high:,}"
     return limits if low or high == 0 else f"fewer than {high + 1:,}"
 
 
@@ -102,7 +105,8 @@ def _measuring(now: Now) -> str:
     if now.level is not None:
         return f"{plurals.people(now.users)} for {now.t - now.level.t_start:.0f} s: {level_status(now.level)}."
     if now.settles_in is not None:
-        return f"The number of users has changed; measuring starts in {now.settles_in:.0f} s."
+        what = "rate" if isinstance(now.users, Rate) else "number of users"
+        return f"The {what} has changed; measuring starts in {now.settles_in:.0f} s."
     return f"{plurals.people(now.users)}: not measuring yet."
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -21,6 +21,8 @@ from probe_ext.verdict.values.others_share import OthersShare
 
 RECENT_CYCLES = 30
 """from which the reply cycle is taken, at most"""
+BACKED_UP = 1.5
+"""times as many requests in flight as usual, and 3 more"""
 OTHERS_EVERY_S = 2.0
 OTHERS_FINAL_AFTER_S = 60.0
 """After the end of a visit: all its replies are known, and what the server did for others no longer changes."""
@@ -69,16 +71,20 @@ class VisitMonitor:
         critical: float | None = None,
         others: OthersNow | None = None,
         kinds: Sequence[Kind] = (),
+        *,
+        open_stream: bool = False,
+        in_flight: Callable[[], float] | None = None,
     ) -> None:
+        """`in_flight`: returns how many requests of an open stream are waiting for, or receiving, their reply."""
         self._kinds = tuple(kinds)
         """kinds of user that are judged apart, where there are several"""
-        self.replies = ReplyStore(KindProfiles(profile, self._kinds))
+        self.replies = ReplyStore(KindProfiles(profile, self._kinds), open_stream=open_stream)
         self.visits: list[Span] = []
         self._min_replies, self._critical = min_replies, critical
         self._criteria = criteria_of(profile)
         self._cycles: deque[float] = deque(maxlen=RECENT_CYCLES)
         self._users: dict[str, _User] = {}
-        self._others = others
+        self._others, self._open_stream, self._in_flight = others, open_stream, in_flight
         self._pauses = _Pauses()
         self._shares: dict[tuple[int, float], tuple[float, OthersShare | None]] = {}
         """by users and start of a visit: when it was last asked, and the answer"""
@@ -96,7 +102,7 @@ class VisitMonitor:
         known = self._users.get(row.user)
         user = known or self._users.setdefault(row.user, _User(sent=deque(maxlen=self._min_replies)))
         before, user.last_sent = user.last_sent, sent
-        if known is not None and row.scenario != WARM_UP and not user.failed:
+        if known is not None and row.scenario != WARM_UP and not user.failed and not self._open_stream:
             self._pauses.add(max(0.0, row.due - user.last_ended), row.end - row.due)
         user.last_ended, user.failed = row.end, waits_before_next(row.outcome)
         if Outcome(row.outcome) in CLIENT_SIDE:
@@ -124,6 +130,13 @@ class VisitMonitor:
     def pause(self) -> float | None:
         """Mean seconds between a reply and the same user's next request so far; None of users who ask again at once."""
         return self._pauses.mean
+
+    def is_backed_up(self, level: int) -> bool:
+        """Whether far more requests of an open stream are in flight than in an earlier visit to this rate."""
+        usual = [span for span in self.visits if span.users == level and span.end is not None]
+        if self._in_flight is None or not usual:
+            return False
+        return self._in_flight() > BACKED_UP * (self.replies.visit(usual[0], usual[0].end or 0.0).at_once) + 3
 
     def begin_visit(self, now: float, users: int) -> None:
         """From now on, replies count for a level of so many users."""

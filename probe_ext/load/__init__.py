@@ -1,1 +1,1 @@
-"""When to ask: how many users there are at each moment."""
+"""When to ask: how many users there are, or at which rate requests arrive, at each moment."""

@@ -1,11 +1,16 @@
-"""A run's levels, and the stepping through them as pure functions of the caller's time."""
+"""A run's levels, and the stepping through them as pure functions of the caller's time.
+
+A level is a number of users, or the rate of an open stream of requests.
+"""
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
 from probe_ext.load.monitor import Monitor
+from probe_ext.measure.rate import Rate, as_json
 
 MAX_USERS = 1_000_000
 MAX_HOLD_FACTOR = 5
@@ -17,6 +22,9 @@ MAX_EXTENSION = 3.0
 EXTENSION_MARGIN, MIN_EXTENSION_S = 1.2, 5.0
 """more than those replies need, since the last ones sent do not count"""
 _INTEGER = re.compile(r"[0-9]{1,9}")
+_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?|\.[0-9]{1,3}")
+MAX_RATE = 100_000.0
+"""requests per second"""
 
 
 def min_level_seconds(hold: float) -> float:
@@ -26,15 +34,21 @@ def min_level_seconds(hold: float) -> float:
 
 @dataclass(frozen=True)
 class LevelPlan:
-    """User counts to hold, one after another."""
+    """User counts, or rates, to hold one after another."""
 
     levels: tuple[int, ...]
+    """either all of them rates, or none"""
     hold: float
     """minimum measuring time per level, seconds"""
     settle: float
     """seconds excluded after the number of users stops changing"""
     min_replies: int
-    """completed replies per user, counting those sent in the measured part"""
+    """completed replies per user, counting those sent in the measured part; of no meaning for rates"""
+
+    @property
+    def by_rate(self) -> bool:
+        """Whether the levels are rates."""
+        return isinstance(self.levels[0], Rate)
 
     @property
     def min_duration(self) -> float:
@@ -54,10 +68,30 @@ def parse_levels(text: str) -> tuple[int, ...]:
         if not _INTEGER.fullmatch(part) or not 1 <= int(part) <= MAX_USERS:
             raise ValueError(f"{part[:40]!r} is not a number of users (1 to {MAX_USERS})")
         levels.append(int(part))
+    _refuse_repetition(levels)
+    return tuple(levels)
+
+
+def parse_rates(text: str) -> tuple[Rate, ...]:
+    """Read rates such as `0.5,2,4`, in requests per second. ValueError names the invalid part."""
+    rates = tuple(parse_rate(part) for part in text.split(","))
+    _refuse_repetition(rates)
+    return rates
+
+
+def parse_rate(text: str) -> Rate:
+    """Read requests per second. ValueError names what is invalid."""
+    part = text.strip()
+    if not _DECIMAL.fullmatch(part) or not 0 < float(part) <= MAX_RATE:
+        what = f"is not a rate (0.001 to {MAX_RATE:,.0f} requests/s, at most three decimals)"
+        raise ValueError(f"{part[:40]!r} {what}")
+    return Rate.of(float(part))
+
+
+def _refuse_repetition(levels: Sequence[int]) -> None:
     repeated = next((a for a, b in pairwise(levels) if a == b), None)
     if repeated is not None:
         raise ValueError(f"{repeated} is repeated: consecutive levels must differ")
-    return tuple(levels)
 
 
 class LevelSteps:
@@ -87,14 +121,18 @@ class LevelSteps:
 
     @property
     def level(self) -> int:
-        """Number of users of the current level."""
+        """Number of users, or rate, of the current level."""
         return self.levels[self.index]
 
     @property
     def position(self) -> str:
         """Progress for people, such as `level 2 of 4`."""
         planned = len(self.plan.levels)
-        return f"level {self.index + 1} of {planned}" if self.index < planned else f"second visit to {self.level}"
+        return (
+            f"level {self.index + 1} of {planned}"
+            if self.index < planned
+            else f"second visit to {self.level}{' requests/s' if self.plan.by_rate else ''}"
+        )
 
     @property
     def why_again(self) -> str:
@@ -105,8 +143,9 @@ class LevelSteps:
 
     def as_json(self) -> dict[str, Any]:
         """Return the manifest's `plan`."""
-        visited_again = self.levels[len(self.plan.levels) :]
-        return {**asdict(self.plan), "levels": list(self.plan.levels), "visited_again": visited_again, "search": None}
+        levels, again = as_json(self.plan.levels), as_json(self.levels[len(self.plan.levels) :])
+        by_rate = {"levels": [], "rates": levels} if self.plan.by_rate else {"levels": levels, "rates": None}
+        return {**asdict(self.plan), **by_rate, "visited_again": again, "search": None}
 
     def measured_from(self) -> float | None:
         """Return when the current level's measured part begins, None before all users are running.
@@ -115,16 +154,28 @@ class LevelSteps:
         """
         if self._reached is None:
             return None
-        down = self.index > 0 and self.levels[self.index - 1] > self.level
-        return self._reached + self.plan.settle * (2 if down else 1)
+        return self._reached + self.plan.settle * (2 if self._came_down else 1)
+
+    @property
+    def _came_down(self) -> bool:
+        return self.index > 0 and self.levels[self.index - 1] > self.level
+
+    def _is_backed_up(self, now: float, monitor: Monitor) -> bool:
+        """Tell whether a higher rate has left a queue, which goes slowly while requests go on arriving."""
+        waited = now - (now if self._entered is None else self._entered)
+        patient = self.plan.by_rate and self._came_down and waited < MAX_HOLD_FACTOR * self.plan.hold
+        return patient and monitor.is_backed_up(self.level)
 
     def target(self, now: float, users: int, monitor: Monitor) -> int | None:
-        """Return how many users should be running now, None after the last level."""
+        """Return how many users should be running now, or at which rate requests arrive; None after the last level.
+
+        `users`: how many are running, or the rate that is in force.
+        """
         if self._done:
             return None
         if self._entered is None:
             self._entered = now
-        if users == self.level and self._reached is None:
+        if users == self.level and self._reached is None and not self._is_backed_up(now, monitor):
             self._reached = now
         start = self.measured_from()
         if start is not None and now >= start and not self._visiting:
@@ -158,7 +209,7 @@ class LevelSteps:
             return False
         if now - start >= limit:
             return True
-        if monitor.users_with_enough_replies(start) < self.level:
+        if not self.plan.by_rate and monitor.users_with_enough_replies(start) < self.level:
             return False
         if not self._asked:  # once: a level that is looked at until it is proven would be proven too often
             self._asked = True

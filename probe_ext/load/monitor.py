@@ -48,6 +48,9 @@ class Monitor(Protocol):
     def users_replied(self, since: float) -> int:
         """Users with a reply that ended since then."""
 
+    def is_backed_up(self, level: int) -> bool:
+        """Whether far more requests of an open stream are in flight than in an earlier visit to this rate."""
+
     def begin_visit(self, now: float, users: int) -> None:
         """From now on, replies count for a level of so many users."""
 

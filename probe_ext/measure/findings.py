@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 FindingName = Literal[
     "accounted",
     "api_key",
+    "arrivals",
     "client_faults",
     "clocks",
     "cold_user_cache",

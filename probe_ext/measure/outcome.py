@@ -39,6 +39,8 @@ class Outcome(StrEnum):
     """Name resolution, TCP connection or TLS handshake failed."""
     CONNECT_TIMEOUT = "connect_timeout"
     """TCP connection or TLS handshake did not finish within its timeout."""
+    NOT_SENT = "not_sent"
+    """An arrival of an open stream found no free connection in time, as the replies before it took too long."""
     HUNG_UP = "hung_up"
     """The simulated user lost patience and hung up."""
     ENDED_BY_US = "ended_by_us"

@@ -126,13 +126,15 @@ class GapRow:
 
 @dataclass(frozen=True, slots=True)
 class UserRow:
-    """The number of users at one time: a row of `users.csv`."""
+    """The number of users at one time, or the slots and the rate of an open stream: a row of `users.csv`."""
 
     t: float
     users: int
     target: int | None
     state: str
     """Locust's runner state: ready, spawning, running, cleanup, stopping, stopped"""
+    rate: float | None = None
+    """requests per second that an open stream asks for; missing where users wait for replies"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ DEADLINE_COLUMNS = frozenset({"deadlines", "deadlines_missed"})
 _SERVER_TIMES = ("server_ttft", "server_queue", "server_itl")
 OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {
     *("tokens_reasoning", "gap_tokens", "resolve", "delivery", "segments", "held_max", "tokens_held", "text_bytes"),
-    *("tokens_claimed", "tokens_meant", "via", "tokens_together", "width", *_SERVER_TIMES),
+    *("tokens_claimed", "tokens_meant", "via", "tokens_together", "width", "rate", *_SERVER_TIMES),
 }
 """columns that runs of earlier versions lack"""
 

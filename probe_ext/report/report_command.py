@@ -17,6 +17,8 @@ from typing import Any
 
 from probe_ext.compare.gate_tests import GateTest
 from probe_ext.exit_codes import ExitCode
+from probe_ext.load.level_plan import parse_rate
+from probe_ext.measure.rate import Rate
 from probe_ext.report.inputs import frames
 from probe_ext.report.inputs.compared_runs import run_profile
 from probe_ext.report.outputs import render, summary_and_junit, terminal
@@ -65,8 +67,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `probe report`."""
     parser.add_argument("run", metavar="RUN", type=Path, help="run directory")
     parser.add_argument("--slo", metavar="NAME|FILE", help="SLO profile (default: the run's own, else chat)")
-    parser.add_argument(
+    gates = parser.add_mutually_exclusive_group()
+    gates.add_argument(
         "--fail-under-users", metavar="N", type=_users, help="exit with 1 unless at least N users are proven served"
+    )
+    gates.add_argument(
+        "--fail-under-rate",
+        metavar="RATE",
+        type=_rate,
+        help="exit with 1 unless so many requests/s are proven served",
     )
     for name in _GATE_OPTIONS:
         _add_option(parser, name)
@@ -100,7 +109,7 @@ def main(args: argparse.Namespace) -> int:
             args.run,
             slo=args.slo,
             reasoning=args.reasoning,
-            fail_under_users=args.fail_under_users,
+            required=args.fail_under_users or args.fail_under_rate,
             given=Given(args.team_think_time, args.price_per_hour),
             asked=AskedGates(args.fail_over, args.baseline, args.margin),
         )
@@ -109,7 +118,7 @@ def main(args: argparse.Namespace) -> int:
     except OSError as error:
         return _usage_error(f"{error.filename or args.run}: {error.strerror or error}")
     if not args.quiet:
-        terminal.show(built.judgement.to_json(), built.gate, built.page, sys.stdout, built.given, built.tests)
+        terminal.show(built.judgement.to_view(), built.gate, built.page, sys.stdout, built.given, built.tests)
     if why := append_to_step_summary(args.run / directory.SUMMARY):
         print(f"probe report: {why}", file=sys.stderr)  # noqa: T201 (output of a command)
     return exit_code(built)
@@ -156,7 +165,7 @@ def build(
     *,
     slo: str | None = None,
     reasoning: Reasoning | None = None,
-    fail_under_users: int | None = None,
+    required: int | None = None,
     given: Given = NOTHING_GIVEN,
     asked: AskedGates = NOTHING_ASKED,
 ) -> Built:
@@ -174,13 +183,12 @@ def build(
         evidence = replace(evidence, manifest={**evidence.manifest, "options": {**options, "slo": slo}})
     given = _given(given, options)
     judgement = judge(evidence, profile, reasoning=reasoning, given=given, one_profile=one_profile)
-    own_gate = options.get("fail_under_users")
-    required = fail_under_users or (own_gate if isinstance(own_gate, int) else None)
-    capacity = judgement.to_json()
-    validate(capacity)
+    required = required or _own_gate(options)
+    validate(judgement.to_json())
+    capacity = judgement.to_view()
     gated = gate(capacity, required)
     tests = _tests(asked.completed(options), capacity, evidence, (profile, one_profile), required)
-    _write(run, capacity, (gated, tests), page.page(capacity, evidence, profile, given), given)
+    _write(run, judgement, (gated, tests), page.page(capacity, evidence, profile, given), given)
     manifest.replace_text(run / directory.PAUSES, pauses.csv_text(evidence, profile))
     return Built(judgement, gated, tests, run / directory.CAPACITY_HTML, given)
 
@@ -196,6 +204,12 @@ def _tests(
         return gate_tests(asked, capacity, evidence, judged_by, users)
     except ValueError as error:  # a run.json that was edited
         raise SettingsError(f"--fail-over {error}") from error
+
+
+def _own_gate(options: Mapping[str, Any]) -> int | None:
+    """Return the gate of the run's own options: users, or a rate."""
+    users, rate = options.get("fail_under_users"), number(options, "fail_under_rate")
+    return users if isinstance(users, int) else Rate.of(rate) if rate else None
 
 
 def _given(given: Given, options: Mapping[str, Any]) -> Given:
@@ -220,10 +234,11 @@ def _read_by(option: Option) -> Callable[[str], Any]:
 
 
 def _write(
-    run: Path, capacity: dict[str, Any], gates: tuple[Gate | None, tuple[GateTest, ...]], view: page.Page, given: Given
+    run: Path, judgement: Judgement, gates: tuple[Gate | None, tuple[GateTest, ...]], view: page.Page, given: Given
 ) -> None:
     gated, tests = gates
-    text = json.dumps(capacity, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    capacity = judgement.to_view()
+    text = json.dumps(judgement.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     manifest.replace_text(run / directory.CAPACITY_JSON, text)
     manifest.replace_text(run / directory.SUMMARY, summary_and_junit.summary(view, capacity, gated, given, tests))
     manifest.replace_text(run / directory.JUNIT, summary_and_junit.junit(capacity, gated, tests))
@@ -234,3 +249,10 @@ def _users(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: must be a positive integer")
     return int(text)
+
+
+def _rate(text: str) -> Rate:
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

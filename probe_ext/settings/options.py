@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from probe_ext.load.boundary_search import SearchPlan
-from probe_ext.load.level_plan import LevelPlan, parse_levels
+from probe_ext.load.level_plan import LevelPlan, parse_levels, parse_rate, parse_rates
+from probe_ext.load.series_plan import SeriesPlan
+from probe_ext.measure.rate import Rate, as_json
 from probe_ext.settings import readers as read
 from probe_ext.settings import request_extras as extras
 from probe_ext.settings.durations import seconds
@@ -21,7 +23,7 @@ from probe_ext.tls_trust import TlsSettings
 
 __all__ = ["KEY_VARIABLE", "OPTIONS", "WEB_PASSWORD_VARIABLE", "Option", "Options", "Plan", "read_options"]
 
-Plan = LevelPlan | SearchPlan
+Plan = LevelPlan | SearchPlan | SeriesPlan
 T = TypeVar("T")
 
 _MAX_SHOWN_LENGTH = 80
@@ -122,6 +124,16 @@ class Options:
     levels: tuple[int, ...] | None = _option(
         read.optional(parse_levels), "", "user counts to hold, one after another, e.g. 1,2,4,8", "LIST"
     )
+    rate: tuple[Rate, ...] | None = _option(
+        read.optional(parse_rates),
+        "",
+        "arrival rates to hold, one after another, e.g. 0.5,2,4: an open stream of requests per second that does not "
+        "wait for replies",
+        "LIST",
+    )
+    max_in_flight: int = _option(
+        read.user_count, "512", "most requests of --rate in flight at once; more wait, and count as late", "N"
+    )
     search: bool = _flag("search for the capacity: double the users until too few replies are served, then close in")
     max_users: int = _option(read.user_count, "512", "upper bound for --search", "N")
     precision: float = _option(
@@ -186,6 +198,9 @@ class Options:
     fail_under_users: int | None = _option(
         read.optional(read.positive_int), "", "exit with code 1 if fewer users are proven served", "N"
     )
+    fail_under_rate: Rate | None = _option(  # noqa: RUF009 -- a number
+        read.optional(parse_rate), "", "exit with code 1 if fewer requests per second are proven served", "RATE"
+    )
     fail_over: str | None = _option(
         limits_text,
         "",
@@ -219,7 +234,8 @@ class Options:
             return SearchPlan(
                 self.hold, self.settle, self.min_replies, self.max_users, self.search_time, self.precision
             )
-        return LevelPlan(self.levels, self.hold, self.settle, self.min_replies) if self.levels else None
+        levels = self.levels or self.rate
+        return LevelPlan(levels, self.hold, self.settle, self.min_replies) if levels else None
 
     @property
     def tls(self) -> TlsSettings:
@@ -236,7 +252,8 @@ class Options:
         """Return all options for the manifest, without credentials in URLs."""
         metrics = tuple(urls.shown(url) for url in self.metrics_url)
         gpus = tuple(urls.shown_gpus(url) for url in self.gpu_metrics)
-        return {**asdict(self), "metrics_url": metrics, "gpu_metrics": gpus}
+        rates = {"rate": as_json(self.rate), "fail_under_rate": as_json(self.fail_under_rate)}
+        return {**asdict(self), "metrics_url": metrics, "gpu_metrics": gpus, **rates}
 
 
 OPTIONS: tuple[Option, ...] = tuple(Option(f.name, **f.metadata) for f in fields(Options))
@@ -257,16 +274,28 @@ def read_options(given: Mapping[str, Any]) -> Options:
     options = Options(**values)
     if options.search and options.levels:
         raise SettingsError(f"--levels {_shown(given['levels'])}: cannot be combined with --search")
+    if options.rate and (options.levels or options.search):
+        other = "--levels" if options.levels else "--search"
+        raise SettingsError(f"--rate {_shown(given['rate'])}: cannot be combined with {other}")
     both = {*map(str.lower, extras.header_pairs(options.header))} & {
         *map(str.lower, extras.variable_pairs(options.header_env))
     }
     if both:
         raise SettingsError(f"--header {min(both)}: is also given with --header-env")
-    for gate in ("fail_under_users", "fail_over", "baseline") if options.no_report else ():
-        if getattr(options, gate) is not None:
-            flag = f"--{gate.replace('_', '-')}"
-            raise SettingsError(f"--no-report: cannot be combined with {flag}, which needs the report")
+    _check_gate(options)
     return options
+
+
+def _check_gate(options: Options) -> None:
+    """SettingsError if a gate can't be met by the run that the options ask for."""
+    for gate in ("fail_under_users", "fail_under_rate", "fail_over", "baseline"):
+        flag, given = f"--{gate.replace('_', '-')}", getattr(options, gate) is not None
+        if given and options.no_report:
+            raise SettingsError(f"--no-report: cannot be combined with {flag}, which needs the report")
+        if given and options.rate and gate != "fail_under_rate":
+            raise SettingsError(f"{flag}: cannot be combined with --rate; use --fail-under-rate")
+    if (options.levels or options.search) and options.fail_under_rate is not None:
+        raise SettingsError(f"--fail-under-rate {options.fail_under_rate}: needs --rate")
 
 
 def _shown(value: object) -> str:

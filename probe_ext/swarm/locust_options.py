@@ -9,7 +9,7 @@ from probe_ext.workload.workload_file import workload_names
 
 _NOT_IN_WEB = {
     *("metrics_url", "gpu_metrics", "prometheus", "prometheus_match"),
-    *("slo", "out", "force", "no_report", "fail_under_users", "fail_over", "baseline", "margin"),
+    *("slo", "out", "force", "no_report", "fail_under_users", "fail_under_rate", "fail_over", "baseline", "margin"),
     *("tls_ca", "tls_client_cert", "tls_client_key"),
     "header_env",  # it would let whoever opens the page send any of our secrets to the server
 }

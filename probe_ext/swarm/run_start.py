@@ -11,6 +11,8 @@ from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.planned_run import planned_run
 from probe_ext.inspection.quick_checks import lines_to_print, machine_findings
 from probe_ext.inspection.replies.streaming import streaming
+from probe_ext.load.level_plan import LevelPlan
+from probe_ext.load.series_plan import SeriesPlan
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.run.directory import RunDirectoryError
@@ -18,7 +20,7 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm.master.active_run import ActiveRun
 from probe_ext.swarm.master.coordinator import Coordinator
-from probe_ext.swarm.master.load_shape import LevelShape
+from probe_ext.swarm.master.load_shape import LevelShape, RateShape
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.master.run_view import view_of
 from probe_ext.swarm.preparation.preflight import (
@@ -29,6 +31,7 @@ from probe_ext.swarm.preparation.preflight import (
     take_default_levels,
 )
 from probe_ext.swarm.preparation.provability import profile_line, proof_line
+from probe_ext.swarm.preparation.stream_plan import kinds_of, plan_of, rates_of
 from probe_ext.swarm.preparation.workload_plan import workload_lines
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.web.run_display import RunDisplay
@@ -61,8 +64,8 @@ class RunStart:
                 self._prepare_headless()
             else:
                 options = self._process.read_options()
-                self._preflight.take_workload(options)
-                self._attach_shape(options.plan)
+                given = self._preflight.take_workload(options)
+                self._attach_shape(options, plan_of(options, given[0] if given else None))
         except (SettingsError, RunDirectoryError) as error:
             self._exit(str(error))
         except Exception as error:
@@ -72,26 +75,26 @@ class RunStart:
     def _prepare_headless(self) -> None:
         self._phase.enter(Phase.PREPARING)
         given = self._environment.parsed_options
-        take_default_levels(given, self._environment.user_classes, self._preflight.workload())
+        if not self._preflight.opens_stream():
+            take_default_levels(given, self._environment.user_classes, self._preflight.workload())
         options = self._process.read_options()
-        refuse_mixture(given, options)
         prepared = self._preflight.prepare(options, self._environment.host)
         self._coordinator.prompt_files = _files_of(prepared)  # workers that join from now on need them
-        if options.plan is not None:
-            print_line(plan_line(options.plan))
+        refuse_mixture(given, prepared.plan)
+        if prepared.plan is not None:
+            print_line(plan_line(prepared.plan))
+        self._attach_shape(options, prepared.plan)
         if demand := profile_line(prepared):
             print_line(demand)
         for line in workload_lines(prepared.preparation.workload, options):
             print_line(line)
         self._prepared = self._preflight.warm_up(prepared)
         if self._prepared.preparation.refusal is not None:
-            self._attach_shape(options.plan)
             print_line(self._prepared.preparation.refusal)
             self._quit(self._report_refusal(self._prepared))
         if proof := proof_line(self._prepared):
             print_line(proof)
         self._print_what_to_fix(self._prepared)
-        self._attach_shape(options.plan)
         self._phase.enter(Phase.PREPARED)
 
     def _print_what_to_fix(self, prepared: PreparedRun) -> None:
@@ -149,19 +152,25 @@ class RunStart:
             runner.quit()
         sys.exit(code)
 
-    def _attach_shape(self, plan: Plan | None) -> None:
+    def _attach_shape(self, options: Options, plan: Plan | None) -> None:
         """Make a plan Locust's load shape; without one, Locust keeps its user fields."""
         environment, coordinator = self._environment, self._coordinator
         if plan is None:
             if isinstance(environment.shape_class, LevelShape):
                 environment.shape_class = None
             return
-        shape = LevelShape(
-            plan,
+        reads = (
             lambda: coordinator.run.monitor if coordinator.run else None,
             lambda: coordinator.run is not None and coordinator.run.ending,
             lambda: coordinator.run.now() if coordinator.run else 0.0,
         )
+        if isinstance(plan, LevelPlan | SeriesPlan) and plan.by_rate:
+            slots = options.max_in_flight
+            shape: LevelShape = RateShape(
+                plan, slots, lambda: coordinator.run.stream if coordinator.run else None, *reads
+            )
+        else:
+            shape = LevelShape(plan, *reads)
         shape.runner = environment.runner
         environment.shape_class = shape
 
@@ -184,7 +193,7 @@ class RunStart:
         if cancelled:
             raise SettingsError(_STOPPED)
         self._prepared = prepared
-        self._attach_shape(options.plan)
+        self._attach_shape(options, prepared.plan)
         self._phase.enter(Phase.PREPARED)
 
     def _compare_files(self, prepared: PreparedRun) -> None:
@@ -246,14 +255,16 @@ class RunStart:
         self._compare_files(prepared)
         self._process.options = prepared.options
         self._environment.parsed_options.body = prepared.options.body or ""  # the form may name its file
+        workload = preparation.workload.workload if preparation.workload else None
         self._process.prepared = {
             "model": preparation.model,
             "prompts": preparation.prompts,
             "scenario": self._preflight.scenario(),
             "form": preparation.negotiation.form.as_dict() if preparation.negotiation else None,
-            "workload": preparation.workload.workload.to_message() if preparation.workload else None,
+            "workload": workload.to_message() if workload else None,
             "context": preparation.context,
             "prompt_files": _files_of(prepared),
+            "stream_kinds": list(kinds_of(workload)) if rates_of(prepared.plan) else None,
         }
         try:
             run = self._make_run(prepared)

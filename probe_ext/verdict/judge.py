@@ -23,6 +23,7 @@ from probe_ext.verdict.levels.dimension_estimates import (
     estimate_dimensions,
     estimate_kinds,
 )
+from probe_ext.verdict.levels.find_levels import is_open_stream
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, sent_at
 from probe_ext.verdict.levels.shared_trait import shared_trait
 from probe_ext.verdict.levels.visits import client_faults, criteria_of, grade_levels, visits_of
@@ -123,6 +124,7 @@ def judge(
     in_words = answer(overall, replace(context, pause=paused.mean if paused else None))
     return Judgement(
         verdict=verdict,
+        load="rate" if is_open_stream(evidence.users) else "users",
         sentence=in_words.sentence,
         answer=in_words,
         **_of_estimate(overall),

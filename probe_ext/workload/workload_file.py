@@ -12,6 +12,7 @@ from probe_ext.bundled import folder
 from probe_ext.measure.safe_text import printable
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.yaml_values import Location, find_yaml, first_error, read_mapping, yaml_names
+from probe_ext.workload.arrival_times import MAX_CV, MIN_CV
 from probe_ext.workload.distribution_forms import Distribution
 from probe_ext.workload.user_kind import ModelChoice, PromptSource, Section, SystemPrompt, UserKind, files_folder
 
@@ -24,7 +25,7 @@ class Arrivals(Section):
     """How requests come: users who wait for their answer, or an open stream at a rate."""
 
     form: Literal["users", "constant", "poisson", "gamma", "series"] = "users"
-    cv: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    cv: float | None = Field(default=None, ge=MIN_CV, le=MAX_CV, allow_inf_nan=False)
     """gamma: standard deviation of the gaps by their mean; above 1, arrivals come in bursts"""
     file: str | None = Field(default=None, min_length=1)
     """series: CSV of times and rates"""
@@ -57,6 +58,8 @@ class Arrivals(Section):
             raise ValueError("cv: belongs to gamma, which needs it")
         if (self.file is not None) != (self.form == "series"):
             raise ValueError("file: belongs to series, which needs it")
+        if self.form != "series" and (self.rate_scale != 1 or self.time_scale != 1):
+            raise ValueError(f"{'time_scale' if self.rate_scale == 1 else 'rate_scale'}: belongs to series")
         return self
 
 

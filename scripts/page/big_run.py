@@ -99,7 +99,7 @@ def _users(users_by_level: list[int], seconds: float) -> pd.DataFrame:
     t = np.arange(int(seconds) + 1)
     users = np.array(users_by_level)[np.minimum(t // (seconds / LEVELS), LEVELS - 1).astype(int)]
     rows = {"t": t.astype(float), "users": users, "target": users, "state": "running"}
-    return pd.DataFrame(rows)[list(columns(UserRow))]
+    return pd.DataFrame(rows).reindex(columns=list(columns(UserRow)))
 
 
 def _server(users_by_level: list[int], frame: pd.DataFrame, engines: int, rng: np.random.Generator) -> pd.DataFrame:

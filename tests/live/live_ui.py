@@ -88,10 +88,17 @@ def a_run(environment: Environment, directory: Path, seconds: int, model: str = 
     workers = Workers()
     peer = workers.join("w1")
     peer.begun_at, peer.host = SAME_CLOCK, "here"
-    made = SimpleNamespace(host="http://x", model=model, profile=profile, metrics_urls=("http://x/metrics",))
+    made = SimpleNamespace(
+        host="http://x",
+        model=model,
+        profile=profile,
+        metrics_urls=("http://x/metrics",),
+    )
     told = {"rows": 10, "started": 12, "finished": 10, "loop_lag_max": 0.01, "cpu_seconds": 1.0}
     return SimpleNamespace(
         id="r1",
+        stream=None,
+        plan=options.plan,
         scenario="capacity",
         directory=directory,
         started_unix=1.8e9,

@@ -55,6 +55,9 @@ class Run:
     def reply_cycle(self) -> float:
         return 1.0
 
+    def is_backed_up(self, level: int) -> bool:
+        return False
+
     def users_replied(self, since: float) -> int:
         return 1000
 

@@ -50,6 +50,9 @@ class Server:
     def reply_cycle(self) -> float:
         return self.cycle
 
+    def is_backed_up(self, level: int) -> bool:
+        return False
+
     def users_replied(self, since: float) -> int:
         return 10_000 if self.now - since >= self.drains_in else 0
 

@@ -265,12 +265,12 @@ def test_the_terminal_shows_what_was_cut_short(run: Path, capsys: pytest.Capture
     ],
 )
 def test_the_heading_of_the_summary_says_how_the_gate_went(run: Path, users: int | None, heading: str) -> None:
-    report_command.build(run, fail_under_users=users)
+    report_command.build(run, required=users)
     assert (run / "summary.md").read_text(encoding="utf-8").startswith(heading)
 
 
 def test_an_unproven_gate_fails_its_test_case_and_says_so(run: Path) -> None:
-    report_command.build(run, fail_under_users=6)
+    report_command.build(run, required=6)
     suite = ET.parse(run / "junit.xml").getroot()
     (failure,) = suite.iter("failure")
     assert "unproven, 4 held, and 6 was not proven (probably about 6 are served, 95 %: 4 to 7)" in str(

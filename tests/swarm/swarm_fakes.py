@@ -21,6 +21,7 @@ from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.measure.timeline import Marks, TokenEvents
 from probe_ext.settings.options import Options, read_options
 from probe_ext.swarm.link.workers import Workers
+from probe_ext.swarm.master.open_stream import OpenStream
 from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.users.recorder import Recorder, RequestInfo
 
@@ -224,6 +225,7 @@ class FakeRun:
         self.id, self.directory, self.options = run, directory, options or read_options({"drain": "2s"})
         self.origin, self.ended, self.end_reason = world.now, None, None
         self.deadlines = Deadlines(first=1.0, each=0.1)
+        self.stream: OpenStream | None = None
         self.rows: list[ReplyRow] = []
         self.workers = Workers()
         self.collector = Collector(run, directory, self.rows.append, self._offset_at)

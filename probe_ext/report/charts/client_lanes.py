@@ -6,19 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from probe_ext.measure.rate import PER_SECOND, Rate
 from probe_ext.report.charts import downsample, lane_chart, svg
 from probe_ext.report.charts.downsample import Floats
 from probe_ext.settings.slo import FirstWord
 from probe_ext.verdict.evidence.evidence import Evidence
+from probe_ext.verdict.levels.find_levels import is_open_stream
 from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import things
 
 
 def users(evidence: Evidence, axis: lane_chart.Axis, levels: Sequence[Mapping[str, Any]]) -> lane_chart.Lane:
-    """Return the number of users over time, labelled at each level."""
+    """Return the number of users over time, or the rate of an open stream, labelled at each level."""
     t, v = evidence.users["t"], evidence.users["users"]
     if not t.size:
         return lane_chart.Lane("users", "users", "", None, "users.csv is empty")
+    name, what = "users", ""
+    if is_open_stream(evidence.users):
+        name, what, v = "rate", "requests/s", np.round(np.nan_to_num(evidence.users["rate"]) * PER_SECOND)
     changes = np.flatnonzero(np.diff(v, prepend=np.nan) != 0)
     t, v = downsample.line(t[changes], v[changes])
     scale = svg.Linear(0, float(v.max()) * 1.35)
@@ -28,9 +33,10 @@ def users(evidence: Evidence, axis: lane_chart.Axis, levels: Sequence[Mapping[st
         for lv in _spread(levels)
     ]  # fmt: skip
     line = svg.Shape(svg.steps(axis.points(t, v, scale), svg.WIDTH), "ln")
-    description = f"Up to {things(int(v.max()), 'user')}."
-    return lane_chart.Lane("users", "users", "", svg.Plot("Users over time", description, 64, [line], labels),
-                series=[lane_chart.series("users", "", t, v, holds=True)])  # fmt: skip
+    description = f"Up to {things((Rate if what else int)(v.max()), 'user')}."
+    shown = v / PER_SECOND if what else v
+    plot = svg.Plot(f"{name.capitalize()} over time", description, 64, [line], labels)
+    return lane_chart.Lane("users", name, what, plot, series=[lane_chart.series(name, what, t, shown, holds=True)])
 
 
 def first_word(evidence: Evidence, axis: lane_chart.Axis, bounds: FirstWord | None) -> lane_chart.Lane:

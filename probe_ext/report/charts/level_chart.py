@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe_ext.measure.rate import Rate
 from probe_ext.report.charts import svg
 from probe_ext.report.wording.level_names import Level, by_number, label, users_label
 from probe_ext.report.wording.shared_sentences import GRADES, STATE_SIGNS, STATE_WORDS
@@ -112,8 +113,9 @@ def levels(all_levels: Sequence[Level], limit: float, marks: Marks) -> Stack:
     left.append(svg.Label(0, scale.top(limit), formats.percent(limit), "thrlab", "end", dx=-8, dy=4))
     mark_x = None if marks.users is None else axis.x(marks.users)
     points = [_text(visits) for visits in numbers]
+    what = "rate of requests" if users and isinstance(users[0], Rate) else "number of users"
     plot = svg.Plot(
-        "Share of replies served, strained and broken by number of users",
+        f"Share of replies served, strained and broken by {what}",
         "; ".join([*points, *filter(None, [marks.text, marks.interval_text])]),
         300,
         [svg.Shape(svg.polyline(fit), "ln fit")] if len(fit := _fit(numbers, limit, marks.crossing, axis)) > 1 else [],

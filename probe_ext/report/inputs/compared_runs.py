@@ -123,9 +123,11 @@ def _whole_run(
     """Judge by a profile, which also replaces those of the kinds of user or not."""
     evidence, (profile, one_profile) = frames.load(path), judged_by
     own = number(mapping(content.get("options")), "price_per_hour")
+    capacity = judge(evidence, profile).to_json()
+    _refuse_rates(path, capacity)
     return Run(
         path=str(path),
-        capacity=judge(evidence, profile, given=given, one_profile=one_profile).to_json(),
+        capacity=capacity,
         manifest=evidence.manifest,
         profile=profile,
         replies=run_replies(evidence, profile, one_profile=one_profile),
@@ -142,6 +144,7 @@ def read_capacity(file: Path) -> dict[str, Any]:
         raise ManifestError(f"{file}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"{file}: not valid JSON") from error
+    _refuse_rates(file, content)
     problem = next(iter(_READER.iter_errors(content)), None)
     if problem is not None:
         key = "/".join(map(str, problem.absolute_path)) or directory.CAPACITY_JSON
@@ -177,6 +180,12 @@ def _set_up(text: str) -> tuple[str | None, list[Path]]:
     if not paths or (equals and not name):
         raise SettingsError(f"{text}: is not a set-up such as RUN, RUN,RUN or NAME=RUN")
     return (name if equals else None), paths
+
+
+def _refuse_rates(path: Path, capacity: Any) -> None:
+    """SettingsError for a run whose levels are no numbers of users."""
+    if isinstance(capacity, dict) and capacity.get("load") == "rate":
+        raise SettingsError(f"{path}: a run at given rates (--rate), which can't be compared yet; use --levels")
 
 
 def distinct_names(paths: Sequence[Sequence[Path]], names: Sequence[str | None]) -> list[str]:

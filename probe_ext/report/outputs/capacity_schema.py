@@ -94,6 +94,7 @@ def _collection(hint: Any, inner: Callable[[Any], Schema]) -> Schema:
 def _limited(schema: Schema, limits: Limits) -> Schema:
     if limits.one_of is not None:
         return {"enum": list(limits.one_of)}
+    schema = _or_null(schema) if limits.nullable else schema | {"type": "number"} if limits.decimals else schema
     stated: Schema = {"minimum": limits.minimum, "maximum": limits.maximum, "minLength": limits.min_length}
     stated |= {"uniqueItems": limits.unique_items, "required": limits.required and list(limits.required)}
     return schema | {key: value for key, value in stated.items() if value is not None}

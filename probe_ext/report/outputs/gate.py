@@ -1,10 +1,11 @@
-"""The gate for CI: are at least N users proven to be served?"""
+"""The gate for CI: are at least N users, or requests per second, proven to be served?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.measure.rate import Rate
+from probe_ext.verdict.phrasing.plurals import listed, more, things
 from probe_ext.verdict.wording.capacity_phrase import interval_text
 from probe_ext.verdict.wording.headline import TYPING_UNKNOWN, altered_replies
 
@@ -14,6 +15,7 @@ class Gate:
     """Whether the gate is met, and a line that says so."""
 
     users: int
+    """or rate"""
     outcome: Literal["passed", "failed", "unproven"]
     sentence: str
 
@@ -35,7 +37,7 @@ def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
     name = f"gate: at least {things(users, 'user')} served"
     if capacity["verdict"] == "invalid":
         return Gate(users, "unproven", f"{name}: unproven, the run is invalid")
-    doubt = _doubt(capacity, users)
+    doubt = _other_unit(capacity, users) or _doubt(capacity, users)
     if doubt:
         return Gate(users, "unproven", f"{name}: unproven, {doubt}")
     if held is not None and held >= users:
@@ -43,9 +45,16 @@ def gate(capacity: Mapping[str, Any], users: int | None) -> Gate | None:
         but = f"unproven, {held:,} held, but with replies {altered}" if altered else f"met, {held:,} held"
         return Gate(users, "unproven" if altered else "passed", f"{name}: {but}")
     if failed is not None and failed <= users:
-        are = "is" if failed == 1 else "are"
+        are = "is" if failed in {1, Rate.of(1)} else "are"
         return Gate(users, "failed", f"{name}: missed, {failed:,} {are} too many{_for_kinds(capacity, users)}")
     return Gate(users, "unproven", f"{name}: unproven, {_what_is_proven(capacity, users)}")
+
+
+def _other_unit(capacity: Mapping[str, Any], users: int) -> str:
+    """Return that the run says nothing of the gate: it asks for users and the run held rates, or the reverse."""
+    if isinstance(users, Rate) == (capacity.get("load") == "rate"):
+        return ""
+    return f"the run held {'numbers of users' if isinstance(users, Rate) else 'rates of requests'}"
 
 
 def _for_kinds(capacity: Mapping[str, Any], users: int) -> str:
@@ -68,7 +77,7 @@ def _doubt(capacity: Mapping[str, Any], users: int) -> str:
     again = [level["users"] for level in capacity.get("levels", ()) if "needs_second_visit" in level["reasons"]]
     for what, found in (
         ("the server changed during the run: visits differ", capacity.get("drift", ())),
-        ("service was worse than at more users", capacity.get("contradictions", ())),
+        (f"service was worse than at {more(users)}", capacity.get("contradictions", ())),
         ("one bad stretch needs a second visit", again),
     ):
         below = [number for number in found if number <= users]

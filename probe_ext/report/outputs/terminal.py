@@ -80,11 +80,15 @@ def _problems(capacity: Mapping[str, Any]) -> list[str]:
 
 def _table(capacity: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for head in _HEADS:
+    stream = capacity["load"] == "rate"
+    for head in ("req/s", *_HEADS[1:8], "not sent", *_HEADS[9:]) if stream else _HEADS:
         table.add_column(head, justify="right", no_wrap=True)
     for level in by_users(capacity["levels"]):
         state = level["state"]
-        table.add_row(*_cells(level), Text(STATE_WORDS[state], style=_COLOURS[state]))
+        cells = _cells(level)
+        if stream:
+            cells[8] = formats.count(level["unsent"])
+        table.add_row(*cells, Text(STATE_WORDS[state], style=_COLOURS[state]))
     return table
 
 

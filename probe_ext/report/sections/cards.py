@@ -11,7 +11,7 @@ from probe_ext.report.charts.svg import Plot
 from probe_ext.report.wording.level_names import by_users
 from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import capitalised, things
+from probe_ext.verdict.phrasing.plurals import capitalised, things, unit
 from probe_ext.verdict.wording.capacity_phrase import interval_text
 
 MAX_OUTCOMES = 5
@@ -48,6 +48,7 @@ FAILURES: Mapping[str, str] = {
     Outcome.TIMEOUT_TOTAL: "total timeout",
     Outcome.CONNECT_FAILED: "connection failed",
     Outcome.CONNECT_TIMEOUT: "connection timeout",
+    Outcome.NOT_SENT: "not sent, no free connection in time",
     Outcome.HUNG_UP: "aborted by an impatient user",
     Outcome.CLIENT_ERROR: "fault of the load generator",
 }
@@ -110,7 +111,7 @@ def _interval(result: Mapping[str, Any] | None) -> str:
     """Return `95 %: 9 to 15 users`; empty where the dimension was not seen to fail, so nothing bounds it."""
     if result is None or result["interval"] is None or result["bracket"][1] is None:
         return ""
-    return f"95 %: {interval_text(tuple(result['interval']))} users. "
+    return f"95 %: {interval_text(tuple(result['interval']))} {unit(result['bracket'][1])}. "
 
 
 def _cold(capacity: Mapping[str, Any]) -> Card:

@@ -39,7 +39,8 @@ def gpu_section(capacity: Mapping[str, Any]) -> GpuSection | None:
     gpu = capacity["gpu"]
     if gpu is None:
         return None
-    columns = (Column("users", "", "users"), *_COLUMNS)
+    head = Column("rate", "requests/s", "rate") if capacity["load"] == "rate" else Column("users", "", "users")
+    columns = (head, *_COLUMNS)
     states = {level["users"]: str(level["state"]) for level in capacity["levels"]}
     rows = [
         Row(

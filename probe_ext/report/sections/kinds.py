@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from probe_ext.measure.rate import Rate
 from probe_ext.report.sections.level_table import DIMENSION_LABELS
 from probe_ext.report.wording.answer_context import kinds_are_users
 from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS, cost_sentences
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.phrasing.plurals import PER_SECOND, things
 from probe_ext.verdict.wording.capacity_phrase import interval_text
 
 Capacity = Mapping[str, Any]
@@ -67,6 +68,8 @@ def kinds_section(capacity: Capacity) -> Kinds | None:
     are_users = kinds_are_users(capacity)
     title = "By kind of user" if are_users else "By request name"
     meaning = _USERS.format(how=_judged_by(kinds)) if are_users else _NAMES
+    if capacity["load"] == "rate":
+        meaning = meaning.replace("number of users", "rate")
     return Kinds(title, meaning, _results(kinds, are_users=are_users), _shares(kinds), _notes(kinds))
 
 
@@ -116,7 +119,8 @@ def proven_users(kind: Mapping[str, Any]) -> str:
 
 def _shares(kinds: Sequence[Mapping[str, Any]]) -> KindTable:
     found = {(kind["name"], level["users"]): level for kind in kinds for level in kind["levels"]}
-    heads = (("users", "users"), *(("share", str(kind["name"])) for kind in kinds))
+    load = ("rate", PER_SECOND) if any(isinstance(users, Rate) for _, users in found) else ("users", "users")
+    heads = (load, *(("share", str(kind["name"])) for kind in kinds))
     rows = [
         KindRow(formats.count(users), "", [_share(found.get((kind["name"], users))) for kind in kinds])
         for users in sorted({users for _, users in found})
@@ -128,8 +132,11 @@ def _share(level: Mapping[str, Any] | None) -> tuple[str, str]:
     if level is None:
         return formats.DASH, "no judged reply"
     low, high = (formats.percent(level[f"served_share_{end}"]) for end in ("low", "high"))
-    replies = f"{things(level['replies'], 'reply', 'replies')} of {things(level['users_of_kind'], 'user')}"
+    replies = things(level["replies"], "reply", "replies")
     why = f"{STATE_WORDS[level['state']]}, 95 % interval {low} to {high}, {replies}"
+    if isinstance(level["users"], Rate):
+        return f"{STATE_SIGNS[level['state']]}\u00a0{formats.percent(level['served_share'])}", why
+    why += f" of {things(level['users_of_kind'], 'user')}"
     users = things(level["users_of_kind"], "user")
     return f"{STATE_SIGNS[level['state']]}\u00a0{formats.percent(level['served_share'])} · {users}", why
 

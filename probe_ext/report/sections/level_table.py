@@ -84,6 +84,13 @@ _SERVER_FIGURES = {"kv_usage_max", "preemptions", "waiting_max"}
 _MORE_REPLIES_TELL = {"too_few_replies", "too_close"}
 """Reasons that more replies remove by themselves."""
 _USERS = Column("users", "", "users")
+_RATE = Column("rate", "requests/s", "rate")
+_STREAM: tuple[tuple[str, Column, _Format], ...] = (
+    ("sent_rate", Column("stream", "sent, requests/s", "sent_rate"), formats.decimals),
+    ("delayed", Column("stream", "delayed", "delayed"), formats.count),
+    ("unsent", Column("stream", "not sent", "unsent"), formats.count),
+)
+"""Figures of an open stream."""
 _RESULTS = (
     Column("result", "", "state"),
     Column("served", "share", "share"),
@@ -98,8 +105,25 @@ _RESULTS = (
 
 def results_table(levels: Sequence[Mapping[str, Any]]) -> Table:
     """Return what is proven of each level, by rising users."""
-    rows = [Row(label(level), _results(level), str(level["state"]), level["users"]) for level in by_users(levels)]
-    return _table((_USERS, *_RESULTS), rows)
+    stream = _STREAM if by_rate(levels) else ()
+    rows = [
+        Row(label(level), [*_results(level), *_stream(level, stream)], str(level["state"]), level["users"])
+        for level in by_users(levels)
+    ]
+    return _table((_head(levels), *_RESULTS, *(column for _, column, _ in stream)), rows)
+
+
+def _stream(level: Mapping[str, Any], stream: Sequence[tuple[str, Column, _Format]]) -> list[Cell]:
+    return [Cell(text(level[key])) for key, _, text in stream]
+
+
+def by_rate(levels: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether the levels are rates of an open stream."""
+    return any(level["rate"] is not None for level in levels)
+
+
+def _head(levels: Sequence[Mapping[str, Any]]) -> Column:
+    return _RATE if by_rate(levels) else _USERS
 
 
 def figures_table(levels: Sequence[Mapping[str, Any]], no_server: str) -> Table:
@@ -114,7 +138,7 @@ def figures_table(levels: Sequence[Mapping[str, Any]], no_server: str) -> Table:
         )
         for level in by_users(levels)
     ]
-    return _table((_USERS, *(column for _, column, _ in figures)), rows)
+    return _table((_head(levels), *(column for _, column, _ in figures)), rows)
 
 
 def _is_known(key: str, levels: Sequence[Mapping[str, Any]]) -> bool:
@@ -183,13 +207,15 @@ def notes(capacity: Mapping[str, Any]) -> list[str]:
     if any(level["band"] for level in capacity["levels"]):
         lines.append("The number of users kept changing: each row is a band of the ramp, of nearly constant users.")
     if any(len(visits) > 1 for visits in by_number(capacity["levels"])):
-        lines.append("Result and shares are of all visits to a number of users together; figures are of each visit.")
+        what = "rate" if by_rate(capacity["levels"]) else "number of users"
+        lines.append(f"Result and shares are of all visits to a {what} together; figures are of each visit.")
     lines += [note] if (note := order_note(capacity["levels"])) else []
     outside = capacity["replies_outside"]
     if outside:
         share = f"{formats.count(outside)} of {things(capacity['replies'], 'reply', 'replies')}"
         are = "belongs" if outside == 1 else "belong"
-        lines.append(f"{share} {are} to no level: warm-up, or sent while the number of users changed or settled.")
+        what = "due while the rate" if by_rate(capacity["levels"]) else "sent while the number of users"
+        lines.append(f"{share} {are} to no level: warm-up, or {what} changed or settled.")
     shown, hidden = (_served(capacity["reasoning"][mode]["served_users"]) for mode in ("shown", "hidden"))
     if shown == hidden:
         return [*lines, f"Whether or not the model's reasoning counts as text: {shown}."]

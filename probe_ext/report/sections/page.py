@@ -23,7 +23,7 @@ from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import NOTHING_GIVEN
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import capitalised, things
+from probe_ext.verdict.phrasing.plurals import PER_SECOND, capitalised, things
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.answer import Answer as Said
 
@@ -65,10 +65,26 @@ class Next:
 
 
 @dataclass(frozen=True)
+class LoadNames:
+    """What the levels hold, in words."""
+
+    by_rate: bool
+    term: str
+    unit: str
+    axis: str
+    levels: str
+
+
+_BY_USERS = LoadNames(False, "users", "users", "concurrent users", "number of users")
+_BY_RATE = LoadNames(True, "rate", PER_SECOND, "requests per second", "rate of requests")
+
+
+@dataclass(frozen=True)
 class Page:
     """The whole page."""
 
     title: str
+    load: LoadNames
     badge: Badge
     facts: Sequence[str]
     answer: Answer
@@ -120,6 +136,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
     command = (capacity["next_command"] or "").split()
     return Page(
         title=f"{capitalised(capacity['sentence'])} {provenance.model(evidence.manifest)}",
+        load=_BY_RATE if capacity["load"] == "rate" else _BY_USERS,
         badge=_badge(capacity["verdict"]),
         facts=provenance.facts(evidence.manifest, profiles, levels),
         answer=shown,
@@ -169,7 +186,8 @@ def _answer(capacity: Capacity) -> Answer:
     if told.invalid:
         return Answer(f"Invalid measurement: {told.invalid}.", "", "", f"Reported result: {told.reported}", "")
     number = told.number if capacity["served_users"] else ""
-    meaning = f"concurrent users that meet {_slo(capacity)}{_pausing(capacity)}" if number else ""
+    what = "requests per second" if capacity["load"] == "rate" else "concurrent users"
+    meaning = f"{what} that meet {_slo(capacity)}{_pausing(capacity)}" if number else ""
     if not number:
         return Answer(" ".join(filter(None, (told.opening, told.number, told.after))) + ".", "", "", told.rest, "")
     return Answer(f"{told.opening} ".lstrip(), number, f" {told.after}.", told.rest, meaning)

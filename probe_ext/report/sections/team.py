@@ -17,6 +17,7 @@ _TEAM: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 _COST: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("price_per_hour", "per hour of the server (given)", money),
     ("per_user_hour", "per hour and concurrent user", money),
+    ("per_thousand_requests", "per thousand requests", money),
     ("per_person_hour", "per hour and team member", money),
     ("per_million_tokens", "per million output tokens", money),
     ("per_token_per_s", "per hour and token/s", money),

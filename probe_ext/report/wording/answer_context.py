@@ -12,7 +12,8 @@ from probe_ext.verdict.inference.mix_cost import MIN_SHARE_RANGE
 from probe_ext.verdict.levels.shared_trait import ERROR
 from probe_ext.verdict.levels.visits import criteria_of
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
+from probe_ext.verdict.phrasing.plurals import capitalised, listed, more, things
+from probe_ext.verdict.phrasing.plurals import levels as levels_named
 from probe_ext.verdict.values.capacity_estimate import SharedTrait
 from probe_ext.verdict.wording.capacity_phrase import interval_text
 from probe_ext.verdict.wording.shared_trait_phrase import NOTHING_SHARED, shared_in_words
@@ -25,7 +26,7 @@ MAX_ROUNDING_USERS = 1.5
 _PURPOSES = {
     "second_visit": "To rule out a disturbance",
     "inside_bracket": "To narrow the answer",
-    "below": "To find a number of users that holds",
+    "below": "To find a level that holds",
     "above": "To find the limit",
     "narrow": "To prove more",
 }
@@ -188,7 +189,7 @@ def _contradictions(capacity: Capacity) -> list[tuple[str, str]]:
     if not capacity["contradictions"]:
         return []
     numbers = _numbers(capacity["contradictions"])
-    title = f"Service at {numbers} was worse than with more users."
+    title = f"Service at {numbers} was worse than with {more(capacity['contradictions'][0])}."
     return [(title, "Load does not explain that, so these replies prove nothing. Look for another cause, then repeat.")]
 
 
@@ -203,4 +204,4 @@ def _disturbances(capacity: Capacity) -> list[tuple[str, str]]:
 
 
 def _numbers(users: Sequence[int]) -> str:
-    return things(users[0], "user") if len(users) == 1 else f"{listed([formats.count(n) for n in users])} users"
+    return levels_named(users)

@@ -19,6 +19,12 @@ class Term:
 
 _USERS = """
 users | users | Simulated people who use the server at the same time: each asks, reads the reply, {and_then}.
+rate | rate of requests | Requests per second of an open stream, as its schedule asks for them: they arrive whether or \
+not earlier ones have been answered, each as if from a person of its own.
+sent_rate | requests sent | Requests per second that were really sent in the measured part of the level.
+delayed | delayed | Arrivals that found all connections busy (--max-in-flight) and had to wait for one. The wait \
+counts for the first word. Those that were not sent are included.
+unsent | not sent | Arrivals that found no free connection in time. They count as broken.
 level | level | A stretch of the run with a constant number of users, without its settling time. A reply belongs to \
 the level in which it was sent.
 served | served | A reply that met every bound of the profile. A person is served if at least {served_share} of their \

@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing import formats
+from probe_ext.verdict.phrasing.plurals import unit
 
 Level = Mapping[str, Any]
 
@@ -46,8 +48,8 @@ def label(level: Level) -> str:
 
 def users_label(level: Level) -> str:
     """Return `1 user`, `8 users`, `6–8 users`."""
-    name = label(level)
-    return f"{name} user" if name == "1" else f"{name} users"
+    name, users = label(level), level["users"]
+    return f"{name} user" if name == "1" and not isinstance(users, Rate) else f"{name} {unit(users)}"
 
 
 def order_note(levels: Sequence[Level]) -> str:
@@ -55,4 +57,4 @@ def order_note(levels: Sequence[Level]) -> str:
     names = [label(level) for level in in_time(levels)]
     if names == [label(level) for level in by_users(levels)]:
         return ""
-    return f"In order of time: {', '.join(names)} users."
+    return f"In order of time: {', '.join(names)} {unit(levels[0]['users'])}."

@@ -7,11 +7,13 @@ anything uses them (`message_filter.py`). Bounds are wide: they keep arithmetic,
 from collections.abc import Callable, Mapping
 from typing import Any, get_args, get_type_hints
 
+from probe_ext.load.level_plan import MAX_RATE
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.sketch import ACCURACY
 from probe_ext.measure.table_rows import GapRow, ReplyRow, columns
 from probe_ext.measure.window_sketches import COUNT_SECONDS, SKETCH_SECONDS
 from probe_ext.swarm.link import messages
+from probe_ext.workload.arrival_times import FORMS, MAX_CV, MIN_CV
 
 Check = Callable[[Any], bool]
 
@@ -203,6 +205,28 @@ FROM_MASTER: dict[str, Check] = {
             "longest": number(0),
             "deadlines": optional(keys({"first": number(0), "each": number(1e-9), "from_sent": flag, "visible": flag})),
         }
+    ),
+    messages.ARRIVALS: keys(
+        {
+            "run": _ID,
+            "form": one_of(frozenset(FORMS)),
+            "seed": count(),
+            "give_up": number(0),
+            "kinds": mapping(text(300), number(0, 1), 100),
+            "segments": items(
+                keys(
+                    {
+                        "number": count(),
+                        "rate": number(0, MAX_RATE),
+                        "start": number(),
+                        "index": optional(count()),
+                        "of": count(),
+                    }
+                ),
+                100,
+            ),
+        },
+        {"cv": number(MIN_CV, MAX_CV)},
     ),
     messages.ACK: keys({"run": _ID, "number": count(1, 2**40), "kept": flag}),
     messages.DRAIN: keys({"run": _ID, "limit": number(0), "again": flag}),

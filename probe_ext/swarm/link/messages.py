@@ -6,11 +6,15 @@
 | `probe_ping` | master → worker | `t`: master's seconds, `version`, `key` (whether it has one), `variables`, `files` |
 | `probe_pong` | worker → master | `t`, `mono` (its own), `clock`, `host`, `version`, `key`, `missing`, `compared` |
 | `probe_begin` | master → worker | `run`, `origin` (the run's zero on its clock), `directory`, `longest`, `deadlines` |
+| `probe_arrivals` | master → worker | `run`, `form`, `cv`, `seed`, `give_up`, `kinds`, `segments`: a stream |
 | `probe_batch` | worker → master | a recorder's batch; repeated until acknowledged |
 | `probe_ack` | master → worker | `number` of the batch; `kept`: whether the run has it, or it came too late |
 | `probe_drain` | master → worker | `run`, `limit`: seconds left for replies in flight; `again`: a repetition |
 | `probe_drained` | worker → master | `run`, `last`: number of the worker's last batch |
 | `probe_end` | worker → master | a user ends the run: nothing, or `prompts_changed` |
+
+An open stream: of each segment, a stretch of constant rate, a worker learns `number`, `rate` (requests/s; 0: none),
+`start` (its own monotonic seconds), and which arrivals it takes: every `of`-th from the `index`-th on; None: none.
 
 `variables` are the names that --header-env needs, `missing` those that the worker's environment lacks. `files` are the
 prompt files of the run, `compared` what the worker found out about its own copies.
@@ -33,6 +37,7 @@ HELLO = "probe_hello"
 PING = "probe_ping"
 PONG = "probe_pong"
 BEGIN = "probe_begin"
+ARRIVALS = "probe_arrivals"
 BATCH = "probe_batch"
 ACK = "probe_ack"
 DRAIN = "probe_drain"

@@ -27,10 +27,12 @@ from probe_ext.settings.secrets import api_key, secret_headers
 from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.build_manifest import describe
 from probe_ext.swarm.master.load_shape import LevelShape
+from probe_ext.swarm.master.open_stream import OpenStream
 from probe_ext.swarm.master.others_notice import OthersNotice
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
+from probe_ext.swarm.preparation.stream_plan import form_of, kinds_of, rates_of
 from probe_ext.swarm.preparation.target_probe import Preparation, profiles_of
 from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.run_files.disk_reserve import FOR_MANIFEST, FOR_REPORT, FOR_ROWS, DiskReserve
@@ -49,6 +51,7 @@ _FINALIZE_SLACK_S = 120.0  # beyond the longest reply, for batches that come lat
 _USERS_EVERY_S = 0.5
 _OTHERS_EVERY_S = 2.0
 _LIVE_EVERY_S = 1.0
+_GIVE_UP_S = 10.0  # on an arrival without a free slot, where the profile does not judge the first word
 _LAST_POLLS_TIMEOUT_S = 3.0  # for all metrics URLs together
 
 
@@ -67,6 +70,7 @@ class ActiveRun(RunFacts):
     ) -> None:
         super().__init__(environment, workers, options, preparation, directory, scenario)
         self.id = f"{clock.utc_compact(self.started_unix)}-{scenario}-{secrets.token_hex(3)}"
+        self.stream = self._make_stream()
         longest_reply = preparation.workload.longest_reply if preparation.workload else options.max_tokens
         self._others = OthersNow(preparation.host, longest_reply)
         self.monitor = self._make_monitor()
@@ -84,7 +88,7 @@ class ActiveRun(RunFacts):
         self._last_users: UserRow | None = None
         self.live = None
         if self._is_displayed():
-            self.live = LiveRun(rules_of(options.plan, profiles_of(preparation)), self.monitor, options.metrics_every)
+            self.live = LiveRun(rules_of(self.plan, profiles_of(preparation)), self.monitor, options.metrics_every)
         self.poller = self._make_poller()
         self.gpu_pollers = self._make_gpu_pollers()
         self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)
@@ -100,10 +104,29 @@ class ActiveRun(RunFacts):
     def _pollers(self) -> list[Poller]:
         return [*([self.poller] if self.poller else []), *self.gpu_pollers]
 
+    def _make_stream(self) -> OpenStream | None:
+        """Return the open stream of a run at given rates."""
+        if not rates_of(self.plan):
+            return None
+        seed, given = self.options.prompt_seed, self.preparation.workload
+        workload = given.workload if given else None
+        profile = profiles_of(self.preparation).default
+        give_up = profile.first_word.strained if profile.first_word else _GIVE_UP_S
+        seed = secrets.randbelow(2**32) if seed is None else seed
+        return OpenStream(form_of(workload), seed, give_up, self.now, kinds_of(workload))
+
     def _make_monitor(self) -> VisitMonitor:
         profiles = profiles_of(self.preparation)
         critical = SEARCH_CRITICAL if self.options.search else None
-        return VisitMonitor(profiles.default, self.options.min_replies, critical, self._others, profiles.kinds)
+        return VisitMonitor(
+            profiles.default,
+            self.options.min_replies,
+            critical,
+            self._others,
+            profiles.kinds,
+            open_stream=self.stream is not None,
+            in_flight=self._reported_in_flight,
+        )
 
     def _offset_at(self, worker_id: str, t: float) -> float:
         return self.workers.join(worker_id).offset_at(self.origin + t)
@@ -171,9 +194,12 @@ class ActiveRun(RunFacts):
 
     def _in_flight(self) -> float:
         """Return the most requests that this run may have at the server: one per user, or as many as are reported."""
+        reported = self._reported_in_flight()
+        return reported if self.stream else float(max(self.environment.runner.user_count, reported))
+
+    def _reported_in_flight(self) -> float:
         reports = self.collector.reported.values()
-        reported = sum((r.get("started") or 0) - (r.get("finished") or 0) for r in reports)
-        return float(max(self.environment.runner.user_count, reported))
+        return float(sum((r.get("started") or 0) - (r.get("finished") or 0) for r in reports))
 
     def _watch_others(self) -> None:
         """Say on the terminal when others use the server."""
@@ -191,14 +217,18 @@ class ActiveRun(RunFacts):
         """Add a row to users.csv if something changed, and at least once a second."""
         runner = self.environment.runner
         target = self.steps.level if self.steps else getattr(runner, "target_user_count", None)
-        row = UserRow(self.now(), runner.user_count, target, "stopping" if self.end_reason else runner.state)
+        now, rate = self.now(), None
+        if self.stream is not None:
+            target, rate = self.options.max_in_flight, self.stream.rate_at(now).per_second
+        state = "stopping" if self.end_reason else runner.state
+        row = UserRow(now, runner.user_count, target, state, rate)
         if self.live:
             self.live.on_users(row)
         last = self._last_users
         if (
             last is None
             or row.t - last.t >= 1
-            or (row.users, row.target, row.state) != (last.users, last.target, last.state)
+            or (row.users, row.target, row.state, row.rate) != (last.users, last.target, last.state, last.rate)
         ):
             self._last_users = row
             self.collector.add_users(row)

@@ -46,6 +46,7 @@ def describe(run: RunFacts) -> dict[str, Any]:
         "profile": preparation.profile,
         "workload": recorded_workload(run.preparation),
         "plan": _plan(run),
+        "arrivals": run.stream.as_json() if run.stream else None,
         "workers": participants,
         "server": preparation.server,
         "prompts": {key: value for key, value in preparation.prompts.items() if key != "length_model"},
@@ -59,7 +60,7 @@ def describe(run: RunFacts) -> dict[str, Any]:
 
 def _plan(run: RunFacts) -> dict[str, Any] | None:
     """Return the planned levels, or those that a search has visited so far."""
-    return run.steps.as_json() if run.options.plan is not None and run.steps else None
+    return run.steps.as_json() if run.steps else None
 
 
 def _locustfile(given: str) -> str:
@@ -130,7 +131,7 @@ def _findings(run: RunFacts, participants: list[dict[str, Any]]) -> list[dict[st
     if run.ended is not None and isinstance(run.steps, SearchSteps):
         findings.append(search_finding(run.steps))
     for level in run.steps.never_reached if run.steps else ():
-        why = f"the level of {level} users was never reached"
+        why = f"the level of {things(level, 'user')} was never reached"
         findings.append(
             recorded_finding("level_reached", why, "Check Locust's log for users that could not be started.")
         )

@@ -78,6 +78,9 @@ class Coordinator:
         """Check on every worker."""
         self._watch.tick()
         self._announce()
+        if self.run is not None and self.run.stream is not None:
+            self.run.stream.check_workers()
+            self._announce_arrivals()
         if self.phase.now in {Phase.RUNNING, Phase.DRAINING}:
             self._watch.note_absences()
 
@@ -95,6 +98,8 @@ class Coordinator:
         """Begin a run, and announce it to every process that will run users."""
         self.run = run
         self.phase.enter(Phase.RUNNING)
+        if run.stream is not None:
+            run.stream.announce, run.stream.workers = self._announce_arrivals, self._sending_workers
         for worker in self.workers.known.values():
             worker.start_run()
         if self.local:
@@ -147,6 +152,29 @@ class Coordinator:
         }
         self._runner.send_message(messages.BEGIN, data, worker_id)
 
+    def _sending_workers(self) -> list[str]:
+        """Return the processes that have users and know the time."""
+        if self.local:
+            return [self.process.worker]
+        clients, known = self._runner.clients, self.workers.known
+        alive = [one.id for one in clients.values() if one.state != STATE_MISSING and one.user_count]
+        return [
+            one for one in alive if one in known and known[one].begun_at is not None and not known[one].absences.away
+        ]
+
+    def _announce_arrivals(self) -> None:
+        """Tell all workers the newest segments of an open stream; repeated, as any message may be lost."""
+        run = self.run
+        if run is None or run.stream is None or not run.stream.segments or self.phase.now is not Phase.RUNNING:
+            return
+        if self.local:
+            self.process.arrivals.update(run.stream.message(self.process.worker, run.origin))
+            return
+        for worker_id in run.stream.segments[-1].workers:
+            offset = self.workers.known[worker_id].clock_offset(clock.monotonic())
+            data = {"run": run.id, **run.stream.message(worker_id, run.origin + offset.seconds)}
+            self._runner.send_message(messages.ARRIVALS, data, worker_id)
+
     def drain(self) -> None:
         """Before users are stopped: let replies finish, and wait for every worker's last batch.
 
@@ -163,9 +191,12 @@ class Coordinator:
                 run.end_reason = self._end_reason()
             if self.signal_reason:
                 self._forgive_leaving_with_us(run)
+            if run.stream is not None:
+                run.stream.stop()
             run.note_users()  # no new request from here on: what follows belongs to no level
             run.write_manifest()  # draining may take long: a kill meanwhile must not lose the reason
             if self.local:
+                self.process.arrivals.stop()
                 drain(self.process.recorder, run.options.drain, gevent.sleep, lambda: self.process.force_stop)
                 self._collect_local(run)
                 self.workers.known[self.process.worker].last_batch = self.process.recorder.last_number

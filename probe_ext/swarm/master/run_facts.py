@@ -10,11 +10,13 @@ from locust.env import Environment
 from probe_ext.live.live_run import LiveRun
 from probe_ext.load.boundary_search import SearchSteps
 from probe_ext.load.level_plan import LevelSteps
+from probe_ext.load.series_plan import SeriesSteps
 from probe_ext.measure import clock
 from probe_ext.measure.fluidity import Deadlines
-from probe_ext.settings.options import Options
+from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.load_shape import LevelShape
+from probe_ext.swarm.master.open_stream import OpenStream
 from probe_ext.swarm.master.others_notice import OthersNotice
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.swarm.run_files.collector import Collector
@@ -45,6 +47,8 @@ class RunFacts:
     gpu_pollers: tuple[Poller, ...] = field(init=False)
     live: LiveRun | None = field(init=False)
     """None if nothing displays the run"""
+    stream: OpenStream | None = field(init=False, default=None)
+    """None where users wait for replies"""
     others_notice: OthersNotice = field(init=False)
     end_reason: str | None = field(init=False, default=None)
     ended: float | None = field(init=False, default=None)
@@ -64,7 +68,13 @@ class RunFacts:
         return clock.monotonic() - self.origin
 
     @property
-    def steps(self) -> LevelSteps | SearchSteps | None:
+    def plan(self) -> Plan | None:
+        """What the run holds; None if Locust's own fields say how many users there are."""
+        shape = self.environment.shape_class
+        return shape.plan if isinstance(shape, LevelShape) else None
+
+    @property
+    def steps(self) -> LevelSteps | SearchSteps | SeriesSteps | None:
         """Current step of the plan; None without a plan."""
         shape = self.environment.shape_class
         return shape.steps if isinstance(shape, LevelShape) else None
@@ -75,7 +85,7 @@ class RunFacts:
         steps = self.steps
         if steps is None:
             return ""
-        if isinstance(steps, LevelSteps):
+        if isinstance(steps, LevelSteps | SeriesSteps):
             return f"{steps.position}, {steps.why_again}" if steps.why_again else steps.position
         left = steps.seconds_left
         return f"search, about {things(math.ceil(left / 60), 'more minute')}" if left else "search"

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.live.live_run import LiveRun
+from probe_ext.load.level_plan import LevelPlan
+from probe_ext.load.series_plan import SeriesPlan
 from probe_ext.measure import clock
 from probe_ext.swarm.master.run_facts import RunFacts
 
@@ -23,6 +25,8 @@ class RunView:
     host: str
     model: str | None
     profile: str
+    load: str
+    """`rate` of an open stream, else `users`"""
     levels: tuple[int, ...] | None
     search: bool
     metrics: bool
@@ -47,7 +51,8 @@ def view_of(run: RunFacts) -> RunView:
         host=preparation.host,
         model=preparation.model,
         profile=preparation.profile["name"],
-        levels=run.options.levels,
+        load="users" if run.stream is None else "rate",
+        levels=run.plan.levels if isinstance(run.plan, LevelPlan | SeriesPlan) else None,
         search=run.options.search,
         metrics=bool(preparation.metrics_urls) and not run.options.no_metrics,
         position=run.live.now.position if run.live and run.live.now else "",

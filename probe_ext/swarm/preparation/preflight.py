@@ -11,6 +11,8 @@ from probe_ext.access.workload_lengths import check_unused_options
 from probe_ext.bundled import folder
 from probe_ext.client.api.negotiation import Negotiated
 from probe_ext.load.boundary_search import SearchPlan
+from probe_ext.load.level_plan import LevelPlan
+from probe_ext.load.series_plan import SeriesPlan
 from probe_ext.measure.findings import recorded_finding
 from probe_ext.run.directory import make_run_directory
 from probe_ext.settings.errors import SettingsError
@@ -18,6 +20,7 @@ from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm.locust_options import default_levels
 from probe_ext.swarm.preparation.gate_checks import check_gates
 from probe_ext.swarm.preparation.kind_trials import common_form, try_kinds
+from probe_ext.swarm.preparation.stream_plan import is_open_stream, plan_of
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
 from probe_ext.swarm.preparation.trial import Trial
 from probe_ext.swarm.preparation.warm_up import first_requests, warm_up
@@ -43,6 +46,8 @@ class PreparedRun:
     options: Options
     preparation: Preparation
     directory: Path
+    plan: Plan | None = None
+    """None: Locust's own fields say how many users there are"""
 
 
 class Preflight:
@@ -79,11 +84,18 @@ class Preflight:
         given = workload_of(environment, environment.parsed_options.workload or None)
         return given[0] if given else None
 
+    def opens_stream(self) -> bool:
+        """Tell whether the workload is an open stream of requests. SettingsError if it is invalid."""
+        environment = self._process.environment
+        given = workload_of(environment, environment.parsed_options.workload or None)
+        return is_open_stream(given[0] if given else None)
+
     def prepare(self, options: Options, host: str | None) -> PreparedRun:
         """Ask the server, make the directory. SettingsError or RunDirectoryError, in one line, if no run can start."""
         check_gates(options)
         given, files = self.take_workload(options), self._process.prompt_files
         try:
+            plan = plan_of(options, given[0] if given else None)
             if given is not None:
                 self._tell("reading the workload's prompt files")
                 read_files(given[0], files)
@@ -97,7 +109,7 @@ class Preflight:
         workload = preparation.workload.workload if preparation.workload else None
         name = _NOT_IN_NAMES.sub("-", workload.name) if workload else self.scenario()
         directory = make_run_directory(out, name, force=options.force, numbered=self._runs > 0)
-        return PreparedRun(options, preparation, directory)
+        return PreparedRun(options, preparation, directory, plan)
 
     def warm_up(self, prepared: PreparedRun) -> PreparedRun:
         """Say if others use the server, find the form of request that it accepts, warm it up, and add what that cost.
@@ -185,17 +197,18 @@ def refuse_tags(given: Namespace) -> None:
 def take_default_levels(given: Namespace, user_classes: list[Any], workload: Workload | None = None) -> None:
     """Set `probe run`'s default levels if no levels, users or time are given, and the scenario does not end itself."""
     levels = default_levels(given)
-    driven = given.levels or given.search or given.num_users or given.run_time
+    driven = given.levels or given.rate or given.search or given.num_users or given.run_time
     ends_itself = any(getattr(user, "ends_itself", False) for user in user_classes)
     if levels and not driven and not ends_itself:
         given.levels = levels if workload is None else levels_for(workload, levels)
 
 
-def refuse_mixture(given: Namespace, options: Options) -> None:
+def refuse_mixture(given: Namespace, planned: Plan | None) -> None:
     """SettingsError if a plan and Locust's own users, rate or time are both given."""
-    if options.plan is None:
+    if planned is None:
         return
-    plan = "--search" if options.search else "--levels"
+    flags = {SearchPlan: "--search", SeriesPlan: "the workload's series"}
+    plan = "--rate" if isinstance(planned, LevelPlan) and planned.by_rate else flags.get(type(planned), "--levels")
     for name, flag in (("num_users", "-u"), ("spawn_rate", "-r"), ("run_time", "-t")):
         if getattr(given, name, None):
             raise SettingsError(
@@ -207,10 +220,13 @@ def plan_line(plan: Plan) -> str:
     """Describe a plan and how long it takes."""
     if isinstance(plan, SearchPlan):
         return f"search up to {things(plan.max_users, 'user')}: at most {span(plan.longest)}"
+    if isinstance(plan, SeriesPlan):
+        return f"{things(len(plan.steps), 'step')} of up to {max(plan.levels)} requests/s: {span(plan.min_duration)}"
     rest = ", …" if len(plan.levels) > _MAX_LISTED_LEVELS else ""
     users = ", ".join(map(str, plan.levels[:_MAX_LISTED_LEVELS])) + rest
     per_level = f"{time_text(plan.settle)} settle + {time_text(plan.hold)} hold" + " each" * (len(plan.levels) > 1)
-    counts = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} users"
+    noun = "requests/s" if plan.by_rate else "users"
+    counts = things(plan.levels[0], "user") if len(plan.levels) == 1 else f"{users} {noun}"
     total = f"at least {time_text(plan.min_duration)}, longer if replies are slow"
     return f"{things(len(plan.levels), 'level')} ({counts}), {per_level}: {total}"
 

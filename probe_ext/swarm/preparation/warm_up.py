@@ -20,11 +20,13 @@ from probe_ext.access.sender import Answered, Question, Sender
 from probe_ext.inspection.warmup.rounds import Round, round_sizes, send_round
 from probe_ext.prompts.composer import TooShortError
 from probe_ext.settings.options import Options
+from probe_ext.swarm.preparation.stream_plan import rates_of
 from probe_ext.swarm.preparation.target_probe import Preparation
 from probe_ext.swarm.preparation.trial import Trial, try_server
 from probe_ext.verdict.phrasing.plurals import things
 
 MAX_REQUESTS = 64  # at once by default; the largest batch that servers usually capture
+RATE_WARM_UP_S = 4.0  # of the highest rate arrive together in the last round: about as many as are in flight later
 MAX_REQUESTS_BEFORE_SEARCH = 8  # likewise: the number of users is unknown, and the server may answer one by one
 _MAX_PROMPT_TOKENS = 200
 MAX_REPLY_TOKENS = 16
@@ -41,6 +43,8 @@ def largest_round(environment: Environment, options: Options) -> int:
     fixed = sum(getattr(user, "fixed_count", 0) for user in environment.user_classes)
     if options.search:
         return min(MAX_REQUESTS_BEFORE_SEARCH, options.max_users)
+    if rates := rates_of(getattr(environment.shape_class, "plan", None)):
+        return min(MAX_REQUESTS, options.max_in_flight, max(1, round(max(rates).per_second * RATE_WARM_UP_S)))
     users = max(options.levels) if options.levels else environment.parsed_options.num_users
     return min(MAX_REQUESTS, users or max(1, fixed))
 

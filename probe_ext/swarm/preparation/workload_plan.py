@@ -47,7 +47,7 @@ def workload_lines(prepared: PreparedWorkload | None, options: Options) -> list[
     workload = prepared.workload
     lines = [f"workload {workload.name}: {workload.question or listed([kind.name for kind in workload.kinds])}"]
     plan = options.plan
-    if isinstance(plan, LevelPlan) and len(workload.kinds) > 1:
+    if isinstance(plan, LevelPlan) and not plan.by_rate and len(workload.kinds) > 1:
         mixes = {users: mix(workload, users) for users in sorted(set(plan.levels))}
         shown = list(mixes.items())[:_MAX_SHOWN_LEVELS]
         rest = "; …" if len(mixes) > len(shown) else ""

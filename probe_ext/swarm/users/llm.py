@@ -1,6 +1,6 @@
 """`self.llm`: send requests to the server under test, measured and recorded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gevent
@@ -18,6 +18,7 @@ from probe_ext.measure.timeline import gaps
 from probe_ext.prompts.prompt import Prompt
 from probe_ext.settings.options import Options
 from probe_ext.swarm.users import events
+from probe_ext.swarm.users.arrivals import Arrival
 from probe_ext.swarm.users.recorder import Recorder, RequestInfo
 
 REPLY, TTFT, GAP = "LLM", "TTFT ≥ 10 ms", "longest gap ≥ 10 ms"
@@ -38,7 +39,9 @@ class Llm:
         model: str,
         scenario: str,
         form: RequestForm | None = None,
+        next_arrival: Callable[[], Arrival] | None = None,
     ) -> None:
+        """`next_arrival`: waits for the next request of an open stream; None for a user who waits for replies."""
         self._environment = environment
         self._recorder = recorder
         self._options = options
@@ -46,8 +49,9 @@ class Llm:
         self._endpoint = Endpoint(environment.host or "", options, model, form)
         self._connection = self._endpoint.connection()
         self.user = recorder.new_user()
-        self._last_end: float | None = None
-        """monotonic seconds at which the last reply ended"""
+        self._next_arrival = next_arrival
+        self._last_end = None if next_arrival is None else clock.monotonic()
+        """monotonic seconds at which the last reply ended, or the slot of an open stream was made"""
 
     def chat(
         self,
@@ -61,8 +65,9 @@ class Llm:
         """Send messages to `/v1/chat/completions`, Responses or Messages (--api); return the reply once it has ended.
 
         A string is sent as one user message. `due` (monotonic seconds) is when the user wanted to send, if that was
-        before this call. `name` is the row in Locust's statistics, and `scenario` in ours. `parameters` go into the
-        body and override the options (max_tokens, temperature, …). A failed reply does not raise: see its `outcome`.
+        before this call; in an open stream (--rate) the schedule sets it. `name` is the row in Locust's statistics, and
+        `scenario` in ours. `parameters` go into the body and override the options (max_tokens, …). A failed
+        reply does not raise: see its `outcome`.
         """
         meant = None
         if isinstance(messages, Prompt):
@@ -117,8 +122,9 @@ class Llm:
     ) -> Reply:
         while self._recorder.ending:
             gevent.sleep(3600)  # the run is over: wait to be killed
+        arrival = self._next_arrival() if self._next_arrival else None
         began = clock.monotonic()
-        due = began if due is None else due
+        due = arrival.due if arrival else began if due is None else due
         streamed = not self._options.no_stream if stream is None else stream
         request, mistake = b"", None
         try:
@@ -135,7 +141,7 @@ class Llm:
             free=self._last_end,
             choices=self._endpoint.choices(parameters),
         )
-        number = self._recorder.start(exchange)
+        number = self._recorder.start(exchange, arrival.number if arrival else None)
         name = name or self._scenario
         info = RequestInfo(self.user, name, kind, tokens_meant)
         try:
@@ -153,7 +159,7 @@ class Llm:
             if self._options.reconnect:
                 self._connection.close()
             self._fire_events(reply, row, name, path)
-        if is_failure(reply.outcome) and row.end - began < _FAST_FAILURE_S:
+        if arrival is None and is_failure(reply.outcome) and row.end - began < _FAST_FAILURE_S:
             gevent.sleep(_FAILURE_BACKOFF_S)
         return reply
 

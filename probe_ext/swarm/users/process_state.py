@@ -7,12 +7,17 @@ from typing import Any
 from locust.env import Environment
 
 from probe_ext.access.file_prompts.prompt_files import PromptFiles
+from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.options import Options, read_options
-from probe_ext.swarm.users.recorder import Recorder
+from probe_ext.swarm.users.arrivals import Arrival, Arrivals
+from probe_ext.swarm.users.recorder import Recorder, RequestInfo
+from probe_ext.swarm.users.unsent import record_unsent
 
 PREPARED = "probe_prepared"
 """attribute of Locust's options under which the master's preparations reach the workers"""
+NO_USER = 0
+"""number of the user in the row of an arrival that found no slot; users count from 1"""
 
 
 @dataclass
@@ -22,6 +27,8 @@ class ProcessState:
     environment: Environment
     worker: str
     recorder: Recorder = field(init=False)
+    arrivals: Arrivals = field(init=False)
+    """the open stream of a run with --rate"""
     force_stop: bool = False
     """abort replies in flight now: a second signal came"""
     on_reply: Callable[[ReplyRow], None] | None = None
@@ -34,12 +41,21 @@ class ProcessState:
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.worker)
+        self.arrivals = Arrivals(self.recorder, self._record_unsent)
 
     def reset_recorder(self) -> Recorder:
         """Start a new recorder, so that no reply of the last run counts in the next."""
         self.force_stop = False
+        self.arrivals.stop()
         self.recorder = Recorder(self.worker)
+        self.arrivals = Arrivals(self.recorder, self._record_unsent)
         return self.recorder
+
+    def _record_unsent(self, arrival: Arrival, outcome: Outcome, why: str) -> None:
+        scenario = arrival.kind or str(self.prepared.get("scenario") or "")
+        kind = "completion" if self.options.api == "completion" else "chat"
+        info = RequestInfo(f"{self.worker}:{NO_USER}", scenario, kind)
+        record_unsent(self.environment, self.recorder, info, arrival.due, arrival.number, (outcome, why))
 
     @property
     def options(self) -> Options:
@@ -63,7 +79,11 @@ class ProcessState:
 
     @property
     def prepared(self) -> dict[str, Any]:
-        """What the master prepared: `model`, `scenario`, `prompts`, `workload`, `prompt_files`, `context` in tokens."""
+        """What the master prepared: `model`, `scenario`, `prompts`, `workload`, `prompt_files`, `context` in tokens.
+
+
+        `stream_kinds`: None where users wait for replies, else the kinds that arrivals are of, if several.
+        """
         prepared: dict[str, Any] = getattr(self.environment.parsed_options, PREPARED, None) or {}
         return prepared
 

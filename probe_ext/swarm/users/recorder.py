@@ -120,15 +120,23 @@ class Recorder:
         self.users += 1
         return f"{self.worker}:{self.users}"
 
-    def start(self, exchange: Exchange) -> int:
-        """Note a new request, and return its number."""
+    def reserve(self) -> int:
+        """Note a request that is due, sent or not, and return its number."""
         self.started += 1
-        self.in_flight.add(exchange)
         return self.started
 
-    def end(self, exchange: Exchange, reply: Reply, info: RequestInfo, number: int) -> ReplyRow:
-        """Note the end of a reply, and return its row in this process's monotonic seconds."""
-        self.in_flight.discard(exchange)
+    def start(self, exchange: Exchange, number: int | None = None) -> int:
+        """Note that a request is sent, and return its number, which may have been reserved."""
+        self.in_flight.add(exchange)
+        return self.reserve() if number is None else number
+
+    def end(self, exchange: Exchange | None, reply: Reply, info: RequestInfo, number: int) -> ReplyRow:
+        """Note the end of a reply, and return its row in this process's monotonic seconds.
+
+        `exchange`: None if no request was sent.
+        """
+        if exchange is not None:
+            self.in_flight.discard(exchange)
         if self.run is None:
             self._before_run.append((reply, info, number))
             return self._row(reply, info, number)

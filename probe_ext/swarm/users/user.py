@@ -1,5 +1,6 @@
 """The user class for locustfiles."""
 
+from functools import partial
 from typing import Any, NoReturn
 
 import gevent
@@ -13,6 +14,10 @@ from probe_ext.swarm.users.llm import Llm
 from probe_ext.swarm.users.process_state import ProcessState, process_state_of
 
 _REPEAT_AFTER_S = 5.0  # the message may have been lost
+
+
+def _no_pause() -> float:
+    return 0.0
 
 
 class StreamingUser(User):
@@ -35,7 +40,12 @@ class StreamingUser(User):
         name = self.scenario or str(process.prepared.get("scenario") or type(self).__name__)
         model = str(process.prepared.get("model") or self.options.model or "")
         form = RequestForm.from_dict(process.prepared["form"]) if process.prepared.get("form") else None
-        self.llm = Llm(self.environment, process.recorder, self.options, model, name, form)
+        kinds = process.prepared.get("stream_kinds")
+        source = None if kinds is None else partial(process.arrivals.take, name if kinds else "")
+        if source is not None:
+            # A slot of an open stream: the schedule says when, and not the user, whatever its class defines.
+            setattr(self, "wait_time", _no_pause)  # noqa: B010 -- typed as the method of a class
+        self.llm = Llm(self.environment, process.recorder, self.options, model, name, form, source)
         index = getattr(self.environment.runner, "worker_index", 0)
         self.prompts = prompts_for(process.prepared.get("prompts") or {}, self.options, index, process.recorder.users)
 

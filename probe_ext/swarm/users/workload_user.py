@@ -57,7 +57,7 @@ class WorkloadUser(StreamingUser):
 
     def on_start(self) -> None:
         """Come in the middle of a pause: people don't all begin at once."""
-        gevent.sleep(self.person.pause())
+        gevent.sleep(self.wait_time())
 
     @task
     def converse(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from probe_ext.live import status_text
 from probe_ext.live.live_run import LiveRun, Now
+from probe_ext.measure.rate import Rate, as_json
 from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.master.run_view import RunView
 from probe_ext.verdict.values.answer import Answer
@@ -44,7 +45,7 @@ def state(state: State, detail: str | None, run: RunView | None, past: Sequence[
     """Return all that the page shows; `detail` says what is being prepared, or why the last run did not start."""
     live = run.live if run is not None else None
     now = live.now if live else None
-    return {
+    shown: dict[str, Any] = {
         "schema": SCHEMA,
         "state": state,
         "doing": detail,
@@ -59,6 +60,8 @@ def state(state: State, detail: str | None, run: RunView | None, past: Sequence[
         "history": _history(live, span),
         "runs": [run.to_json() for run in reversed(past)],
     }
+    plain: dict[str, Any] = as_json(shown) if run is not None and run.load == "rate" else shown
+    return plain
 
 
 def _headline(state: State, detail: str | None, run: RunView | None, past: Sequence[PastRun]) -> dict[str, str]:
@@ -102,6 +105,7 @@ def _run(run: RunView | None, past: Sequence[PastRun]) -> dict[str, Any] | None:
         "profile": run.profile,
         "started_at": run.started_at,
         "directory": str(run.directory),
+        "load": run.load,
         "levels": list(run.levels) if run.levels else None,
         "search": run.search,
         "position": run.position,
@@ -118,7 +122,7 @@ def _so_far(live: LiveRun | None) -> dict[str, Any] | None:
         return None
     return {
         "served_users": known.served_users,
-        "estimate": known.estimate,
+        "estimate": None if isinstance(known.served_users, Rate) else known.estimate,
         "interval": known.interval,
         "bracket": known.bracket,
     }

@@ -12,6 +12,7 @@ from locust.web import WebUI
 
 from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import LiveRun
+from probe_ext.measure.rate import as_json
 from probe_ext.run import directory
 from probe_ext.swarm.web import statistics_tab
 from probe_ext.swarm.web.live_page_routes import PREFIX
@@ -95,7 +96,7 @@ def _with_tables(response: Response, live: LiveRun | None) -> Response:
 
 def _level_row(level: LevelNow) -> dict[str, Any]:
     return {
-        "people": level.users,
+        "people": as_json(level.users),
         "state": state_text(level),
         "why": listed([cause(dimension) for dimension in level.why]) if level.state == "failed" else "",
         "served": rounded(level.served_share, 100, 1),

@@ -57,6 +57,7 @@ class WorkerSession:
         self.filter = WorkerFilter(runner)
         runner.register_message(messages.PING, self._on_ping)
         runner.register_message(messages.BEGIN, self._on_begin)
+        runner.register_message(messages.ARRIVALS, self._on_arrivals)
         runner.register_message(messages.ACK, self._on_ack)
         runner.register_message(messages.DRAIN, self._on_drain, concurrent=True)
         runner.send_message(messages.HELLO)
@@ -116,6 +117,10 @@ class WorkerSession:
         if self._announces:
             print_line(f"run {run} started")
 
+    def _on_arrivals(self, msg: Any, **_: Any) -> None:
+        if msg.data["run"] == self._process.recorder.run and not self._process.recorder.ending:
+            self._process.arrivals.update(msg.data)
+
     def _on_ack(self, msg: Any, **_: Any) -> None:
         recorder = self._process.recorder
         if msg.data["run"] != recorder.run:
@@ -143,6 +148,7 @@ class WorkerSession:
             recorder = self._process.recorder
             if recorder.run is None or recorder.run == self._drained_run:
                 return
+            self._process.arrivals.stop()
             drain(recorder, limit, gevent.sleep, lambda: self._process.force_stop)
             self._send_due()
             stats: dict[str, Any] = {}

@@ -11,9 +11,10 @@ from probe_ext.measure.outcome import Outcome, is_failure
 from probe_ext.verdict.evidence.columns import numbers, texts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import away, number, workers
-from probe_ext.verdict.phrasing.formats import moment
+from probe_ext.verdict.phrasing.formats import moment, percent
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
 from probe_ext.verdict.phrasing.worker_names import is_lone, worker_name
+from probe_ext.verdict.results.stream_figures import arrivals_missing, scheduled_arrivals
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.wording.early_end import NO_ANSWER, something_left
@@ -21,6 +22,8 @@ from probe_ext.verdict.wording.early_end import NO_ANSWER, something_left
 MAX_CLIENT_FAULT_SHARE = 0.01
 """Share of replies that may fail through the load generator before the run is invalid."""
 
+MAX_MISSING_SHARE = 0.01
+"""Share of the arrivals of all levels that may be missing before the run is invalid."""
 _KNOWN_OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 _MERGE_ADVICE = (
     "The worker's own requests-<worker>.csv may hold the missing rows: add them with probe merge. Its log may say what "
@@ -31,6 +34,7 @@ _MERGE_ADVICE = (
 def account_checks(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Finding]:
     """Yield the checks of rows, workers, Locust's own counts, unreadable files, client faults and the run's end."""
     yield _accounted(evidence)
+    yield from _arrivals(evidence, levels)
     yield _workers(evidence)
     yield _locust(evidence)
     yield _files(evidence)
@@ -90,6 +94,28 @@ def _max_users(evidence: Evidence) -> float:
     """Return the peak number of users, and so of replies in flight."""
     users = numbers(evidence.users, "users")
     return float(np.nanmax(users)) if (~np.isnan(users)).any() else 0.0
+
+
+def _arrivals(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Finding]:
+    """Compare scheduled arrivals with rows; nothing where users wait for replies, or no schedule is recorded.
+
+    Where too many are missing within a level, its load was not what it is said to be.
+    """
+    scheduled = scheduled_arrivals(evidence.manifest)
+    if scheduled is None or not len(scheduled):
+        return
+    missing = arrivals_missing(scheduled, evidence.replies, 0.0, float(scheduled[-1]))
+    what = f"{things(len(scheduled), 'arrival')} that the schedule asked for"
+    if not missing:
+        yield Finding("arrivals", "pass", True, f"Each of the {what} has a row.")
+        return
+    within = sum(arrivals_missing(scheduled, evidence.replies, level.t_start, level.t_end) for level in levels)
+    spoilt = within > MAX_MISSING_SHARE * sum(level.replies for level in levels)
+    why = (
+        f"Of the {what}, {missing:,} ({percent(missing / len(scheduled))}) have no row, {within:,} of them in a level."
+    )
+    advice = "A worker was lost, started too late, or missed a message: see the other findings, then repeat the run."
+    yield Finding("arrivals", "fail", spoilt, why, advice)
 
 
 def _workers(evidence: Evidence) -> Finding:

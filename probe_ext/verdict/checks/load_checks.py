@@ -11,7 +11,8 @@ from probe_ext.verdict.evidence.columns import numbers, texts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
 from probe_ext.verdict.phrasing.formats import count, percent, rate, seconds
-from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
+from probe_ext.verdict.phrasing.plurals import capitalised, listed, more, things
+from probe_ext.verdict.phrasing.plurals import levels as levels_named
 from probe_ext.verdict.server.server_series import Metrics, server_hit_rate
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.finding import Finding
@@ -63,7 +64,7 @@ def _planned(evidence: Evidence, levels: Sequence[LevelResult]) -> Finding:
     left = unmeasured(evidence.manifest, levels)
     if not left:
         return Finding("planned_levels", "pass", False, "Every planned level was measured.")
-    why = f"Planned but not measured: {listed([f'{n:,}' for n in left])} users."
+    why = f"Planned but not measured: {levels_named(left)}."
     return Finding("planned_levels", "fail", False, why, _RUN_TO_END)
 
 
@@ -71,20 +72,16 @@ def _in_order(estimate: CapacityEstimate) -> Finding:
     """More load cannot improve the service: a level that did worse than a higher one has another cause."""
     if estimate.contradictions:
         why = (
-            f"Service at {_at_users(estimate.contradictions)} was worse than at more users: load does not explain that."
+            f"Service at {levels_named(estimate.contradictions)} was worse than at {more(estimate.contradictions[0])}: "
+            "load does not explain that."
         )
     elif estimate.disturbed:
-        why = (
-            f"At {_at_users(estimate.disturbed)} one stretch was much worse than the rest: load does not explain that."
-        )
+        disturbed = levels_named(estimate.disturbed)
+        why = f"At {disturbed} one stretch was much worse than the rest: load does not explain that."
     else:
         return Finding("in_order", "pass", False, "No level did worse than a higher one by more than chance.")
     advice = "Something else slowed the server down at the time (cold start, other users). Warm it up and repeat."
     return Finding("in_order", "fail", False, why, advice)
-
-
-def _at_users(users: Sequence[int]) -> str:
-    return f"{listed([f'{number:,}' for number in users])} {'user' if list(users) == [1] else 'users'}"
 
 
 def _drift(levels: Sequence[LevelResult], estimate: CapacityEstimate) -> Finding:

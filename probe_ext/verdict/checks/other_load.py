@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import number, servers
 from probe_ext.verdict.phrasing.formats import decimals, percent
-from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.verdict.phrasing.plurals import levels as levels_named
+from probe_ext.verdict.phrasing.plurals import things
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.others_share import MAX_OTHERS_SHARE, OthersShare
@@ -57,7 +58,7 @@ def capitalised_users(users: Sequence[int]) -> str:
         return "These visits are"
     if len(users) == 1:
         return f"The level of {things(users[0], 'user')} is"
-    return f"The levels of {listed([f'{number:,}' for number in users])} users are"
+    return f"The levels of {levels_named(users)} are"
 
 
 def _at_worst(levels: Sequence[LevelResult]) -> str:

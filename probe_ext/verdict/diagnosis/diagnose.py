@@ -7,6 +7,7 @@ then what stands in front of the server, then what a setting can change, then th
 
 from collections.abc import Callable, Mapping
 
+from probe_ext.measure.rate import Rate
 from probe_ext.verdict.diagnosis.facts.concurrency import CROWDED
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.rules.answers_bound import buffered_stream, cut_answers, response_cache
@@ -19,7 +20,7 @@ from probe_ext.verdict.diagnosis.rules.ruling import unknown
 from probe_ext.verdict.diagnosis.rules.serialised import serialised
 from probe_ext.verdict.diagnosis.rules.shared_or_slowing import other_load, throttling
 from probe_ext.verdict.diagnosis.rules.throughput import ceiling, prefill_bound, throughput_limit
-from probe_ext.verdict.phrasing.plurals import listed, things
+from probe_ext.verdict.phrasing.plurals import listed, more, things
 from probe_ext.verdict.values.ruling_types import RULE_NAMES, Diagnosis, Ruling
 
 RULES: Mapping[str, Callable[[Facts], Ruling]] = {
@@ -93,18 +94,22 @@ def _unless_prefill(ceiling: Ruling, prefill: Ruling) -> Ruling:
 def _sentence(bounds: list[str], rulings: Mapping[str, Ruling], facts: Facts) -> str:
     if bounds == ["not_loaded"]:
         confidence = rulings["not_loaded"].confidence
-        return f"No limit reached: throughput still grows with more users ({confidence} confidence)."
+        return f"No limit reached: throughput still grows with {_more(facts)} ({confidence} confidence)."
     if "other_load" in bounds:
         confidence = rulings["other_load"].confidence
         return f"What limits the server is not known: it had other load as well ({confidence} confidence)."
     named = listed([_named(rulings[name]) for name in bounds if name != "not_loaded"])
     if "not_loaded" in bounds:
-        return f"No limit reached: throughput still grows with more users. But {named}."
+        return f"No limit reached: throughput still grows with {_more(facts)}. But {named}."
     if bounds:
         return f"What limits the server: {named}."
     if not facts.loads:
         return "What limits the server is not known: no level was measured."
     return _nothing_holds(rulings, facts)
+
+
+def _more(facts: Facts) -> str:
+    return more(facts.loads[-1].users) if facts.loads else "more users"
 
 
 def _nothing_holds(rulings: Mapping[str, Ruling], facts: Facts) -> str:
@@ -113,6 +118,8 @@ def _nothing_holds(rulings: Mapping[str, Ruling], facts: Facts) -> str:
         return f"Replies fail from {things(failing.users, 'user')} on; no limit of the server's speed explains that."
     lightest = facts.loads[0]
     if lightest.crowd.in_flight < CROWDED and not lightest.served:
+        if isinstance(lightest.users, Rate):
+            return f"Even {things(lightest.users, 'user')} are not served, with hardly two replies in flight at once."
         return "Even a single user is not served, so no number of users explains it."
     unknown_rules = [rulings[name] for name in RULE_NAMES if rulings[name].state == "unknown"]
     if unknown_rules:

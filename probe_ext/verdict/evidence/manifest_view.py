@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, overload
 
+from probe_ext.measure.rate import Rate
+
 Span = tuple[float, float | None]
 """Seconds of the run; None: to its end."""
 
@@ -55,6 +57,15 @@ def by_kernel(manifest: Mapping[str, Any]) -> bool | None:
     """Tell whether all workers took receive times from the kernel; None where no worker says."""
     stamps = [str(w.get("receive_stamps")) for w in workers(manifest) if w.get("receive_stamps")]
     return all(stamp == "kernel" for stamp in stamps) if stamps else None
+
+
+def planned_levels(plan: Mapping[str, Any] | None) -> list[int]:
+    """Return the numbers of users, or the rates, that a plan holds; none where nothing was planned."""
+    content = mapping(plan)
+    rates, users = content.get("rates"), content.get("levels")
+    if isinstance(rates, (list, tuple)) and rates:
+        return [Rate.of(rate) for rate in map(_finite, rates) if rate is not None]
+    return [n for n in users if isinstance(n, int)] if isinstance(users, (list, tuple)) else []
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

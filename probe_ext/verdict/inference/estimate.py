@@ -1,6 +1,9 @@
 """One estimator: how many users are served, and how sure that is.
 
-State, interval, bracket, sentence, gate and search all come from here, so they can't disagree. The steps:
+State, interval, bracket, sentence, gate and search all come from here, so they can't disagree. Of an open stream, the
+rate takes the place of the users, in thousandths of a request per second; each arrival is then a person of its own.
+
+The steps:
 
 1. `observations`: which replies count; visits, levels and blocks of about one reply a user.
 2. `dispersion`: what a reply is worth, as replies of one moment share one fate.
@@ -13,6 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from probe_ext.measure.rate import in_unit_of
 from probe_ext.verdict.inference.capacity_curve import Crossing, fit_crossing, monotone_crossing
 from probe_ext.verdict.inference.level_estimates import level_estimates
 from probe_ext.verdict.inference.level_evidence import LevelEvidence, gather
@@ -46,9 +50,12 @@ def _estimate(visits: Sequence[Visit], criteria: Criteria, critical: float | Non
     point = _point(evidence, curve, bracket, criteria)
     interval = _interval(evidence, bracket, curve, criteria)
     placed = point is not None and curve is not None and not evidence.drift and _passes_limit(evidence, bracket)
-    served = int(point) if placed and point is not None else _proven_users(bracket)
-    if interval is not None and served is not None:
-        interval = min(interval[0], served), interval[1]
+    like = evidence.levels[0].users if evidence.levels else 0
+    served = in_unit_of(like, point) if placed and point is not None else _proven_users(bracket)
+    if interval is not None:
+        low, high = interval
+        low = in_unit_of(like, low if served is None else min(low, served))
+        interval = low, None if high is None else in_unit_of(like, high, up=True)
     return CapacityEstimate(
         levels=level_estimates(evidence, criteria),
         estimate=point,
@@ -138,7 +145,8 @@ def _suggestion(
     good = _users_at(evidence, evidence.fit >= criteria.served_share)
     low, high = interval
     users = int(point) if point is not None else max(good, default=0)
-    return Suggestion(int(np.clip(users, low, np.inf if high is None else high)), low, high)
+    likely = int(np.clip(users, low, np.inf if high is None else high))
+    return Suggestion(in_unit_of(evidence.levels[0].users, likely), low, high)
 
 
 def _dispersion(evidence: LevelEvidence, criteria: Criteria) -> Dispersion:

@@ -16,7 +16,7 @@ class Visit:
     """One stretch of constant load after settling. The arrays have one entry for each judged reply, in any order."""
 
     users: int
-    """concurrent users, whether or not all of them sent a judged reply"""
+    """concurrent users, whether or not all of them sent a judged reply; or the rate of an open stream"""
     user: Ints
     """a code for each user: the same person has the same code in every visit"""
     sent: Floats
@@ -26,7 +26,8 @@ class Visit:
     start: float
     end: float
     people: int | None = None
-    """concurrent users whose replies these are, where that is only one kind of the users"""
+    """concurrent users whose replies these are, where that is only one kind of the users; of an open stream, see
+    `replies_at_once`"""
 
     @property
     def seconds(self) -> float:
@@ -71,6 +72,16 @@ def visit_from_grades(
     return Visit(users, user[keep], sent[keep], grades <= SERVED, grades == BROKEN, *span, people)
 
 
+def replies_at_once(due: Floats, end: Floats, span: tuple[float, float]) -> int:
+    """Return about how many replies of an open stream share one moment, at least 1.
+
+    They share a queue as that many users would. By Little's law, it is arrivals per second × mean time of a reply.
+    `end` may be unknown (NaN).
+    """
+    took = float(np.nansum(np.clip(end - due, 0.0, None)))
+    return max(1, round(took / max(span[1] - span[0], 1e-9)))
+
+
 @dataclass(frozen=True)
 class Blocks:
     """Replies of one visit in order of sending, cut into runs of about one reply a user."""
@@ -81,7 +92,7 @@ class Blocks:
 
 
 def cut_into_blocks(visit: Visit, max_blocks: int = 60) -> Blocks:
-    """Cut a visit into blocks of about as many replies as there are users.
+    """Cut a visit into blocks of about as many replies as there are users, or replies in flight.
 
     Replies of one moment share a queue, so it is blocks, not replies, that come close to independence.
     """
@@ -100,7 +111,7 @@ def cut_into_blocks(visit: Visit, max_blocks: int = 60) -> Blocks:
 
 @dataclass(frozen=True)
 class Level:
-    """All visits with one number of users."""
+    """All visits with one number of users, or one rate."""
 
     users: int
     visits: tuple[Visit, ...]

@@ -1,5 +1,7 @@
 """Levels: stretches with a constant number of users, found from what happened rather than from the plan.
 
+Of an open stream, a level is a stretch with a constant rate of arrivals; the rate then stands where users stand.
+
 A stretch lasts from the moment the count stops changing until it changes again or the run begins to stop. Its measured
 part excludes the settling time at its start. The same number of users reached twice makes two levels. A ramp that never
 stays constant is cut into bands, see `bands`.
@@ -17,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from probe_ext.load.level_plan import min_level_seconds
+from probe_ext.measure.rate import PER_SECOND, Rate
 from probe_ext.verdict.evidence.columns import Floats, Ints, numbers, texts
 from probe_ext.verdict.evidence.evidence import Columns
-from probe_ext.verdict.evidence.manifest_view import Span, mapping, mappings, number
+from probe_ext.verdict.evidence.manifest_view import Span, mapping, mappings, number, planned_levels
 from probe_ext.verdict.levels.bands import cut_bands
 
 SETTLE_S = 5.0
@@ -28,12 +31,14 @@ DRAINED_SHARE = 0.95
 """After users leave, the share of their replies in flight that must have ended before a lower level is measured."""
 MAX_SAMPLE_GAP_S = 1.5
 """Samples further apart mark single changes, not a regular sampling."""
+STILL_FALLING = 0.8
+"""A queue that is shorter than this share of what it was is still draining."""
 STOPPING = frozenset({"stopping", "stopped", "cleanup"})
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A span with a constant number of users, seconds of the run."""
+    """A span with a constant number of users, or a constant rate, seconds of the run."""
 
     users: int
     start: float
@@ -135,15 +140,37 @@ def _search_visits(plan: Mapping[str, Any] | None) -> list[tuple[int, float, flo
     return sorted(visits, key=lambda visit: visit[1])
 
 
-def drain_times(replies: Columns) -> Callable[[float], float]:
-    """Return a function that tells when DRAINED_SHARE of the replies in flight at a moment had ended."""
-    sent, end = numbers(replies, "sent"), numbers(replies, "end")
+def drain_times(replies: Columns, sent: Floats) -> Callable[[float], float]:
+    """Return a function that tells when DRAINED_SHARE of the replies in flight at a moment had ended.
+
+    `sent`: see `sent_at`.
+    """
+    end = numbers(replies, "end")
 
     def drained_at(moment: float) -> float:
         ends = end[(sent < moment) & (end > moment)]
         return float(np.quantile(ends, DRAINED_SHARE, method="inverted_cdf")) if len(ends) else moment
 
     return drained_at
+
+
+def backlog_times(replies: Columns, sent: Floats) -> Callable[[float], float]:
+    """Return a function that tells when the queue that an open stream had at a moment was gone.
+
+    What arrives while it drains has to wait, too. So from one drained moment to the next, until there are no fewer
+    replies in flight than before.
+    """
+    end, drained_at = numbers(replies, "end"), drain_times(replies, sent)
+
+    def in_flight(moment: float) -> int:
+        return int(((sent < moment) & (end > moment)).sum())
+
+    def gone_at(moment: float) -> float:
+        while (later := drained_at(moment)) > moment and in_flight(later) < STILL_FALLING * in_flight(moment):
+            moment = later
+        return moment
+
+    return gone_at
 
 
 def without(stretches: Sequence[Stretch], absences: Sequence[Span]) -> list[Stretch]:
@@ -165,15 +192,16 @@ def _pieces(stretch: Stretch, start: float, end: float | None) -> list[Stretch]:
 
 def _planned_users(plan: Mapping[str, Any] | None) -> frozenset[int] | None:
     """Return the planned numbers of users (others are only passed through); None where nothing was planned."""
-    planned = plan.get("levels") if plan is not None else None
-    if not isinstance(planned, (list, tuple)) or not planned:
-        return None
-    return frozenset(users for users in planned if isinstance(users, int))
+    planned = planned_levels(plan)
+    return frozenset(planned) if planned else None
 
 
 def find_stretches(users: Columns, last_sent: float | None) -> list[Stretch]:
-    """Return all stretches of a constant count, in order of time; with no users while the run is stopping."""
+    """Return all stretches of a constant load, in order of time; without any while the run is stopping."""
     t, count = numbers(users, "t"), numbers(users, "users")
+    open_stream = is_open_stream(users)
+    if open_stream:
+        count = np.round(np.nan_to_num(numbers(users, "rate")) * PER_SECOND)
     stopping = np.array([state in STOPPING for state in texts(users, "state")], dtype=np.bool_)
     known = ~np.isnan(t) & ~np.isnan(count)
     t, users_at = t[known], np.where(stopping, 0, count)[known].astype(np.int64)
@@ -182,7 +210,13 @@ def find_stretches(users: Columns, last_sent: float | None) -> list[Stretch]:
     changed = np.flatnonzero(np.diff(users_at)) + 1
     starts = np.concatenate([[0], changed])
     bounds = [float(t[0]), *(_change_time(t, int(i)) for i in changed), _end_time(t, users_at, last_sent)]
-    return [Stretch(int(users_at[i]), bounds[k], bounds[k + 1]) for k, i in enumerate(starts)]
+    as_load = Rate if open_stream else int
+    return [Stretch(as_load(users_at[i]), bounds[k], bounds[k + 1]) for k, i in enumerate(starts)]
+
+
+def is_open_stream(users: Columns) -> bool:
+    """Tell whether requests arrived at a given rate, whoever was still waiting."""
+    return bool((~np.isnan(numbers(users, "rate"))).any())
 
 
 def _change_time(t: Floats, i: int) -> float:

@@ -7,10 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.table_rows import WARM_UP
-from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, coded, numbers, texts
+from probe_ext.verdict.evidence.columns import Bools, Floats, Ints, coded, numbers, size, texts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import absences
-from probe_ext.verdict.levels.find_levels import Level, assign_replies, drain_times, find_levels
+from probe_ext.verdict.levels.find_levels import (
+    Level,
+    assign_replies,
+    backlog_times,
+    drain_times,
+    find_levels,
+    is_open_stream,
+)
 from probe_ext.verdict.values.others_share import OthersShare
 
 
@@ -22,6 +29,8 @@ class LevelAssignment:
     level_of: Ints
     """index of the level; −1 outside all levels"""
     user_of: Ints
+    end: Floats
+    """when each reply ended"""
     others: Sequence[OthersShare | None] = ()
     """what the server did for others in each level; empty before it was asked"""
 
@@ -42,8 +51,13 @@ SCRIPTED_PLAN: Mapping[str, float] = {"settle": 0.0, "hold": 0.0}
 
 
 def sent_at(evidence: Evidence) -> Floats:
-    """Return when each reply was sent; if it never was, when it was due."""
+    """Return when each reply was sent; if it never was, when it was due.
+
+    In an open stream always when it was due: what waits for a free connection belongs to the rate at which it arrived.
+    """
     sent, due = numbers(evidence.replies, "sent"), numbers(evidence.replies, "due")
+    if is_open_stream(evidence.users):
+        return due
     return np.where(np.isnan(sent), due, sent)
 
 
@@ -54,11 +68,19 @@ def assign_levels(evidence: Evidence, sent: Floats) -> LevelAssignment:
     if plan is None and evidence.manifest.get("end_reason") == "scenario_done":
         plan = SCRIPTED_PLAN
     last_sent = float(np.nanmax(sent)) if (~np.isnan(sent)).any() else None
-    levels = find_levels(evidence.users, plan, last_sent, absences(evidence.manifest), drain_times(evidence.replies))
-    user_of, _ = coded(texts(evidence.replies, "user"))
+    drained = (backlog_times if is_open_stream(evidence.users) else drain_times)(evidence.replies, sent)
+    levels = find_levels(evidence.users, plan, last_sent, absences(evidence.manifest), drained)
+    user_of = _users_of(evidence)
     warm_up = np.array([name == WARM_UP for name in texts(evidence.replies, "scenario")], dtype=np.bool_)
     level_of = np.where(warm_up, -1, assign_replies(sent, levels))
-    return LevelAssignment(levels, level_of, user_of)
+    return LevelAssignment(levels, level_of, user_of, numbers(evidence.replies, "end"))
+
+
+def _users_of(evidence: Evidence) -> Ints:
+    """Return a code for each reply's user. In an open stream, each arrival is a person of its own."""
+    if is_open_stream(evidence.users):
+        return np.arange(size(evidence.replies), dtype=np.int64)
+    return coded(texts(evidence.replies, "user"))[0]
 
 
 def rows_by_level(assignment: LevelAssignment) -> list[Ints]:

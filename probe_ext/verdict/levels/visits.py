@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.rate import Rate
 from probe_ext.settings.slo import Reasoning, SloProfile
 from probe_ext.verdict.evidence.columns import Bools, Floats, texts
 from probe_ext.verdict.evidence.evidence import Columns, Evidence
 from probe_ext.verdict.grading.kind_profiles import KindProfiles
 from probe_ext.verdict.grading.reply_grades import UNJUDGED, GradedReplies
-from probe_ext.verdict.inference.observations import Visit, visit_from_grades
+from probe_ext.verdict.inference.observations import Visit, replies_at_once, visit_from_grades
 from probe_ext.verdict.levels.cut_at_rise import as_of, cut_times
 from probe_ext.verdict.levels.find_levels import find_stretches
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, rows_by_level
@@ -77,5 +78,7 @@ def visits_of(
         rows = mine[applies[mine]]
         span = (level.t_start, level.t_end)
         users = assignment.user_of[rows]
+        if isinstance(level.users, Rate):
+            people = replies_at_once(sent[mine], assignment.end[mine], span)
         visits.append(visit_from_grades(level.users, users, sent[rows], grades[rows], span, last_seconds, people))
     return visits

@@ -5,6 +5,8 @@ Page, terminal, summary and the sentences of `capacity.json` share these functio
 
 import math
 
+from probe_ext.measure.rate import Rate
+
 DASH = "–"
 
 
@@ -83,5 +85,7 @@ def percent(fraction: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """Format a count: `2,214`."""
+    """Format a count: `2,214`; a rate in requests per second: `7.5`."""
+    if isinstance(value, Rate):
+        return f"{value:,}"
     return DASH if value is None or math.isnan(value) else f"{round(value):,}"

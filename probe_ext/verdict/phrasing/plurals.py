@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing.formats import seconds
 
 CAUSES = {
@@ -10,6 +11,20 @@ CAUSES = {
     "silence": "silent pauses",
     "answer": "failed or late answers",
 }
+
+
+PER_SECOND = "requests/s"
+"""unit of a rate, which stands for users in a run with an open stream"""
+
+
+def unit(load: int) -> str:
+    """Return `users`, or `requests/s` of a rate."""
+    return PER_SECOND if isinstance(load, Rate) else "users"
+
+
+def more(load: int) -> str:
+    """Return what more load than this is: `more users`, `higher rates`."""
+    return "higher rates" if isinstance(load, Rate) else "more users"
 
 
 def cause(dimension: str | None) -> str:
@@ -28,7 +43,9 @@ def capitalised(text: str) -> str:
 
 
 def people(n: int) -> str:
-    """Return `1 person`, `8 people`."""
+    """Return `1 person`, `8 people`; of a rate `7.5 requests/s`."""
+    if isinstance(n, Rate):
+        return f"{n:,} {PER_SECOND}"
     return f"{n} person" if n == 1 else f"{n:,} people"
 
 
@@ -40,8 +57,17 @@ def who_pause(n: int, pause: float | None) -> str:
 
 
 def things(n: int, singular: str, plural: str = "") -> str:
-    """Return `1 reply`, `3 replies`; the plural defaults to the singular with an s."""
+    """Return `1 reply`, `3 replies`; the plural defaults to the singular with an s. Of a rate: `7.5 requests/s`."""
+    if isinstance(n, Rate):
+        return f"{n:,} {PER_SECOND}"
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def levels(numbers: Sequence[int], most: int = 4) -> str:
+    """Return `1 user`, `4 and 8 users`, `2 and 4 requests/s`."""
+    if len(numbers) == 1:
+        return things(numbers[0], "user")
+    return f"{listed([f'{number:,}' for number in numbers], most)} {unit(numbers[0])}" if numbers else ""
 
 
 def listed(words: Sequence[str], most: int = 4) -> str:

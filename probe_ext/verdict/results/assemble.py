@@ -12,6 +12,7 @@ from probe_ext.verdict.levels.dimension_estimates import DimensionEstimates
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, rows_by_level
 from probe_ext.verdict.results.slo_metrics import reply_figures, token_windows
+from probe_ext.verdict.results.stream_figures import stream_figures
 from probe_ext.verdict.server.preemptions import Preemptions, find_preemptions
 from probe_ext.verdict.server.server_series import Metrics, server_figures
 from probe_ext.verdict.values.level_result import LevelResult, ServerFigures
@@ -42,6 +43,7 @@ def level_results(evidence: Evidence, run: JudgedRun, metrics: Metrics) -> tuple
             **_replies(run, rows),
             **asdict(reply_figures(evidence.replies, rows, level, run.graded, tokens, killed=killed)),
             **asdict(_server(metrics, level, preemptions)),
+            **asdict(stream_figures(evidence.replies, rows, level)),
             "others": share,
         }
         results.append(

@@ -13,6 +13,7 @@ per token in MLPerf Power (arXiv:2410.12032), over users instead of queries.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probe_ext.measure.rate import Rate
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping
 from probe_ext.verdict.levels.find_levels import Level
@@ -123,7 +124,8 @@ def _at_capacity(visits: Sequence[tuple[LevelResult, Energy]], proven: int | Non
     seconds = sum(level.t_end - level.t_start for level, _ in visits)
     if not proven or not known or len(known) < len(visits) or seconds <= 0:
         return None, None
-    return _per_tokens(visits), sum(known) / seconds * SECONDS_PER_HOUR / proven
+    per_hour = None if isinstance(proven, Rate) else sum(known) / seconds * SECONDS_PER_HOUR / proven
+    return _per_tokens(visits), per_hour
 
 
 def _sentence(
@@ -135,6 +137,8 @@ def _sentence(
     paused: ThinkTime | None,
 ) -> str:
     them = things(gpus, "GPU")
+    if isinstance(proven, Rate) and per_tokens:
+        return f"At {people(proven)}, {them} took {decimals(per_tokens)} J per thousand output tokens."
     if per_user_hour is None or proven is None:
         why = "no capacity is proven" if proven is None else missing
         return f"The energy per served person is unknown for the {them}: {why}."

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.rate import Rate
 from probe_ext.verdict.evidence.columns import Bools, Floats, numbers, texts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.phrasing.formats import seconds
@@ -131,19 +132,24 @@ def cost(
     speed = at.tokens_per_s or None
     per_million = price_per_hour / (3600 * speed) * 1e6 if speed else None
     who = "person served at once" if paused is None else f"person{who_pause(1, paused.mean)}"
-    said = [f"{money(price_per_hour / at.users)} for each {who}"]
+    per_user = None if isinstance(at.users, Rate) else price_per_hour / at.users
+    per_thousand = 1000 * price_per_hour / (3600 * at.users.per_second) if isinstance(at.users, Rate) else None
+    said = [f"{money(per_user)} for each {who}"] if per_user is not None else []
+    said += [f"{money(per_thousand)} for a thousand requests"] if per_thousand is not None else []
     if of is not None and of.people_low:
         said.append(f"{money(price_per_hour / of.people_low)} for each member of the team")
     if per_million is not None:
         said.append(f"{money(per_million)} for a million tokens of answers")
     return Cost(
         price_per_hour=price_per_hour,
-        per_user_hour=price_per_hour / at.users,
+        per_user_hour=per_user,
+        per_thousand_requests=per_thousand,
         per_person_hour=price_per_hour / of.people_low if of is not None and of.people_low else None,
         per_million_tokens=per_million,
         per_token_per_s=price_per_hour / speed if speed else None,
-        sentence=f"At {money(price_per_hour)} an hour, kept busy at the capacity: an hour costs {said[0]}"
-        + "".join(f"; {more}" for more in said[1:])
+        sentence=f"At {money(price_per_hour)} an hour, kept busy at the capacity: "
+        + ("" if per_user is None else "an hour costs ")
+        + "; ".join(said)
         + ".",
     )
 

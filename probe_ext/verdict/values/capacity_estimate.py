@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Fraction, Interval, State, Text
+from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Fraction, Interval, Load, State, Text
 
 Reason = Literal[
     "too_few_replies",
@@ -83,7 +83,7 @@ class GroupCapacity:
 
     worse_users: Count
     """users in the worse group at the largest level"""
-    users: Count
+    users: Load
     worse: Amount | None
     worse_interval: Interval | None
     others: Amount | None
@@ -119,7 +119,8 @@ class LevelEstimate:
     seconds_needed: float | None
     """the same at this level's rate of replies"""
     people: int | None = None
-    """users whose replies were judged, where these are only one kind of the users"""
+    """users whose replies were judged, where these are only one kind of the users; of an open stream about how many
+    replies are in flight"""
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,9 @@ class Dispersion:
 class Suggestion:
     """What the data suggest, proven or not."""
 
-    users: Count
-    low: Count
-    high: Count | None
+    users: Load
+    low: Load
+    high: Load | None
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,23 @@
 
 from dataclasses import dataclass
 
-from probe_ext.verdict.values.json_types import Bracket, Count, Fraction, Interval, State
+from probe_ext.verdict.values.json_types import Bracket, Fraction, Interval, Load, State
 
 
 @dataclass(frozen=True)
 class DimensionLevel:
     """One number of users judged by one dimension alone."""
 
-    users: Count
+    users: Load
     state: State
     served_share: Fraction
 
 
 @dataclass(frozen=True)
 class DimensionResult:
-    """How many users one dimension alone serves."""
+    """How many users, or which rate, one dimension alone serves; in the unit of `load`."""
 
-    served_users: Count | None
+    served_users: Load | None
     """null where nothing is proven"""
     interval: Interval | None
     """95 % interval of that number"""

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from probe_ext.verdict.values.json_types import Amount, Count, Fraction, Text
+from probe_ext.verdict.values.json_types import Amount, Count, Fraction, Load, Text
 
 
 @dataclass(frozen=True)
 class GpuLevel:
     """The GPUs in one level's measured part."""
 
-    users: Count
+    users: Load
     t_start: float
     """start of the measured part, seconds of the run"""
     utilisation: Fraction | None
@@ -40,7 +40,7 @@ class GpuUse:
     why_no_energy: str
     """reason where the energy is missing, else empty"""
     by_level: tuple[GpuLevel, ...]
-    users: Count | None
+    users: Load | None
     """the proven capacity, which the two following figures hold for; null where nothing is proven"""
     joules_per_1000_tokens: Amount | None
     joules_per_user_hour: Amount | None

@@ -13,10 +13,11 @@ from probe_ext.verdict.values.cold_user_gap import ColdUserGap
 from probe_ext.verdict.values.dimension_result import DimensionResult
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.gpu_types import GpuUse
-from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Dimension, Interval, Limits, Text
+from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Dimension, Interval, Limits, Load, Text
 from probe_ext.verdict.values.kind_result import KindResult
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.pause_types import Pauses
+from probe_ext.verdict.values.rates_in_json import RateSuggestion, in_json
 from probe_ext.verdict.values.ruling_types import Diagnosis, KvHeadroom
 from probe_ext.verdict.values.sizing_types import Cost, Goodput, Team, ThinkTime
 
@@ -28,7 +29,8 @@ DECIMALS = 6
 class NextStep:
     """The level that would tell most, of those that the next command measures."""
 
-    users: Count
+    users: Load
+    """or requests per second, by `load`"""
     seconds: Amount
     reason: Literal["second_visit", "inside_bracket", "below", "above", "narrow"]
 
@@ -37,7 +39,7 @@ class NextStep:
 class Mode:
     """The result with reasoning shown, or hidden."""
 
-    served_users: Count | None
+    served_users: Load | None
     bracket: Bracket
     breaks_first: Dimension | None
 
@@ -56,9 +58,16 @@ class ByReasoning:
 
 @dataclass(frozen=True)
 class Judgement:
-    """How many concurrent users a server keeps served."""
+    """How many concurrent users, or which rate of requests, a server keeps served.
+
+    In a run with an open stream (`load`: `rate`), `served_users`, `estimate`, `interval` and `suggestion` are null, as
+    are both ends of `bracket`; `served_rate`, `rate_interval`, `rate_bracket` and `rate_suggestion` hold the answer.
+    Levels that other keys name are then requests per second.
+    """
 
     verdict: Literal["valid", "invalid", "unproven"]
+    load: Literal["users", "rate"]
+    """what the levels hold: numbers of users who wait for replies, or rates of an open stream of requests"""
     sentence: Text
     """the answer in plain words"""
     answer: Answer
@@ -97,11 +106,11 @@ class Judgement:
     next_command: str | None
     """the command that would prove or narrow the answer"""
     dispersion: Dispersion
-    drift: tuple[Count, ...]
+    drift: tuple[Load, ...]
     """levels whose visits differ by more than chance"""
-    contradictions: tuple[Count, ...]
+    contradictions: tuple[Load, ...]
     """levels that did worse than a higher one by more than chance"""
-    disturbed: tuple[Count, ...]
+    disturbed: tuple[Load, ...]
     """levels with a visit that was left out because of one bad stretch, perhaps another client's load"""
     groups: GroupCapacity | None
     """where some users are served worse than the others: each group's capacity"""
@@ -115,10 +124,20 @@ class Judgement:
     """replies of the whole run"""
     replies_outside: Count
     """replies sent outside every level, while the number of users changed or settled"""
+    served_rate: Amount | None = None
+    """as `served_users`, in requests per second; null where users wait for replies, or nothing is proven"""
+    rate_interval: tuple[Amount, Amount | None] | None = None
+    rate_bracket: tuple[Amount | None, Amount | None] | None = None
+    """highest rate proven to be served, lowest proven not to be"""
+    rate_suggestion: RateSuggestion | None = None
+
+    def to_view(self) -> dict[str, Any]:
+        """Return plain types, rounded to six decimals, without NaN, but rates as `Rate` in the place of users."""
+        return {"schema": SCHEMA, **plain_json(asdict(self))}
 
     def to_json(self) -> dict[str, Any]:
-        """Return `capacity.json` as plain types, rounded to six decimals, without NaN."""
-        return {"schema": SCHEMA, **plain_json(asdict(self))}
+        """Return `capacity.json`."""
+        return in_json(self.to_view())
 
 
 def plain_json(value: Any) -> Any:

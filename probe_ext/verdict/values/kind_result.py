@@ -12,6 +12,7 @@ from probe_ext.verdict.values.json_types import (
     Fraction,
     Interval,
     Limits,
+    Load,
     State,
     Text,
 )
@@ -21,10 +22,10 @@ from probe_ext.verdict.values.json_types import (
 class KindLevel:
     """One number of users, judged by the replies of one kind alone."""
 
-    users: Count
-    """of all kinds together"""
+    users: Load
+    """of all kinds together; or the rate"""
     users_of_kind: Count
-    """of this kind, with a reply there"""
+    """of this kind, with a reply there; of an open stream about how many of its replies are in flight"""
     state: State
     reasons: tuple[Reason, ...]
     """why it is unproven; empty otherwise"""
@@ -67,7 +68,7 @@ class KindResult:
     """the SLO profile that its replies were judged by"""
     replies: Count
     """judged, in all levels; 0 if none of this kind was measured"""
-    served_users: Count | None
+    served_users: Load | None
     """users of all kinds together with whom this kind is served; null where nothing is proven"""
     interval: Interval | None
     bracket: Bracket

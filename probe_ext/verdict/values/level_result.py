@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from probe_ext.verdict.values.capacity_estimate import Reason, UserGroup
-from probe_ext.verdict.values.json_types import Amount, Count, Dimension, Fraction, Limits, State
+from probe_ext.verdict.values.json_types import Amount, Count, Dimension, Fraction, Limits, State, Users
 from probe_ext.verdict.values.others_share import OthersShare
 
 
@@ -12,10 +12,10 @@ from probe_ext.verdict.values.others_share import OthersShare
 class LevelOutcome:
     """How many users and replies of a level were served, strained or broken."""
 
-    users: Count
-    """number of users; for a band of a ramp, the middle of it"""
-    users_low: Count
-    users_high: Count
+    users: Users
+    """number of users; for a band of a ramp, the middle of it; null in a run with an open stream"""
+    users_low: Users
+    users_high: Users
     band: bool
     """true for a band of a ramp: a stretch of nearly constant users"""
     t_start: float
@@ -113,5 +113,19 @@ class ServerFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LevelResult(ServerFigures, ReplyFigures, LevelOutcome):
+class StreamFigures:
+    """How an open stream fared in a level; all null where users wait for replies."""
+
+    rate: Amount | None = None
+    """requests per second that arrived by the schedule"""
+    sent_rate: Amount | None = None
+    """requests per second that were sent in the measured part"""
+    delayed: Count | None = None
+    """arrivals that had to wait for a free connection (--max-in-flight), those that were not sent included"""
+    unsent: Count | None = None
+    """arrivals that found none in time and were not sent"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelResult(StreamFigures, ServerFigures, ReplyFigures, LevelOutcome):
     """One level, or one band of a ramp."""

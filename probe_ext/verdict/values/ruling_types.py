@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Limits, Text
+from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Limits, Load, Text
 
 RULE_NAMES = (
     "client_too_slow",
@@ -53,8 +53,8 @@ class Ruling:
     """where the rule holds, a clause that names the limit"""
     needs: str = ""
     """where the state is unknown, what would be needed to know it"""
-    from_users: Count | None = None
-    """lowest number of users at which the rule was seen to hold"""
+    from_users: Load | None = None
+    """lowest number of users, or rate, at which the rule was seen to hold"""
     evidence: tuple[Fact, ...] = ()
     confidence: Confidence | None = None
     """confidence that the rule holds; null where it does not hold or is unknown"""
@@ -96,7 +96,7 @@ class KvHeadroom:
     """How close the KV cache is to full: measured, and forecast from its size."""
 
     sentence: Text
-    users: Count | None
+    users: Load | None
     """highest level without preemptions and without requests waiting for memory"""
     kv_usage_max: Amount | None
     """peak KV-cache usage of that level"""

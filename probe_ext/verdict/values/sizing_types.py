@@ -1,9 +1,8 @@
 """What a capacity is worth: goodput, team size, cost."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from probe_ext.verdict.values.json_types import Amount, Count, Fraction, Limits, Text
+from probe_ext.verdict.values.json_types import Amount, Count, Fraction, Load, Text
 
 
 @dataclass(frozen=True)
@@ -12,7 +11,8 @@ class Goodput:
 
     goal: Fraction
     """required SLO attainment"""
-    users: Annotated[int, Limits(minimum=1)]
+    users: Load
+    """of the level, or its rate"""
     replies_per_s: Amount
     """judged replies of that level per second"""
 
@@ -57,8 +57,10 @@ class Cost:
 
     price_per_hour: Amount
     """as given"""
-    per_user_hour: Amount
-    """per concurrent user served"""
+    per_user_hour: Amount | None
+    """per concurrent user served; null in a run with an open stream"""
+    per_thousand_requests: Amount | None
+    """of an open stream; null where users wait for replies"""
     per_person_hour: Amount | None
     """per member of the smaller team; null without a think time"""
     per_million_tokens: Amount | None

@@ -1,7 +1,11 @@
-"""How many people can use a server, in a few words: the same for the report's sentence and the live page."""
+"""How many people can use a server, in a few words: the same for the report's sentence and the live page.
+
+Of an open stream, how many requests per second are served; nothing is said of people.
+"""
 
 from dataclasses import dataclass
 
+from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing.plurals import people, who_pause
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.json_types import Interval
@@ -37,6 +41,8 @@ def proven_phrase(estimate: CapacityEstimate, pause: float | None = None) -> Phr
     served = estimate.served_users or held
     who = f"{'person' if served == 1 else 'people'}{who_pause(served, pause)}"
     number, after = f"{served:,}", f"{who} can use this{' at once' if pause is None else ''}"
+    if isinstance(served, Rate):
+        after = f"{requests(served)} served"
     if estimate.placed_by_curve and interval is not None and interval[0] != interval[1]:
         return Phrase("About", number, after, interval_text(interval))
     if failed is None:
@@ -53,6 +59,8 @@ def suggested_phrase(estimate: CapacityEstimate, pause: float | None = None) -> 
 
     if guess is None or not guess.users:
         lowest = estimate.levels[0].users
+        if isinstance(lowest, Rate):
+            return Phrase(f"Probably less than {people(lowest)}")
         return Phrase(f"Probably fewer than {those(lowest)}" if lowest > 1 else "Probably not even 1 person")
     if guess.high is None:
         return Phrase(f"Probably at least {those(guess.users)}")
@@ -67,7 +75,15 @@ def interval_text(interval: Interval) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
+def requests(rate: Rate) -> str:
+    """Return `request per second is`, `requests per second are`: what follows the number."""
+    return "request per second is" if rate == Rate.of(1) else "requests per second are"
+
+
 def too_many(failed: int, *, first: bool = False, pause: float | None = None) -> str:
-    """Return `16 are too many`, `16 people at once are too many`."""
+    """Return `16 are too many`, `16 people at once are too many`, `16 requests per second are too many`."""
+    if isinstance(failed, Rate):
+        are = requests(failed) if first else "is" if failed == Rate.of(1) else "are"
+        return f"{failed:,} {are} too many"
     how = " at once" if pause is None else who_pause(failed, pause)
     return f"{people(failed)}{how} are too many" if first else f"{failed:,} are too many"

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from probe_ext.verdict.evidence.columns import numbers, texts
 from probe_ext.verdict.evidence.evidence import Evidence
-from probe_ext.verdict.levels.find_levels import STOPPING
+from probe_ext.verdict.evidence.manifest_view import planned_levels
+from probe_ext.verdict.levels.find_levels import find_stretches
 from probe_ext.verdict.values.level_result import LevelResult
 
 ALL_WITH_OTHERS = "others used the server in every level"
@@ -31,8 +31,8 @@ def why_nothing(manifest: Mapping[str, Any]) -> str:
 def planned(manifest: Mapping[str, Any]) -> Sequence[int] | None:
     """Return the planned levels; None where the load was set by hand."""
     plan = manifest.get("plan")
-    asked = plan.get("levels") if isinstance(plan, Mapping) else None
-    return [n for n in asked if isinstance(n, int)] if isinstance(asked, list | tuple) else None
+    listed = isinstance(plan, Mapping) and isinstance(plan.get("levels"), list | tuple)
+    return planned_levels(plan) if listed else None
 
 
 def unmeasured(manifest: Mapping[str, Any], levels: Sequence[LevelResult]) -> Sequence[int]:
@@ -50,7 +50,7 @@ def something_left(evidence: Evidence, levels: Sequence[LevelResult]) -> bool:
 
 
 def _ended_at(evidence: Evidence) -> int | None:
-    """Return the last planned number of users reached before the run began to stop."""
-    asked, users = planned(evidence.manifest) or (), numbers(evidence.users, "users")
-    running = [n for n, state in zip(users, texts(evidence.users, "state"), strict=True) if state not in STOPPING]
-    return next((int(n) for n in reversed(running) if n in asked), None)
+    """Return the last planned load reached before the run began to stop."""
+    asked = planned(evidence.manifest) or ()
+    stretches = find_stretches(evidence.users, None)
+    return next((stretch.users for stretch in reversed(stretches) if stretch.users in asked), None)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing.formats import percent
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
 from probe_ext.verdict.values.answer import Answer
@@ -123,7 +124,8 @@ def _doubts(estimate: CapacityEstimate, unjudged: Sequence[int] = ()) -> str:
     if estimate.drift:
         said.append(f"the server changed during the run (visits to {_users(estimate.drift)} differ)")
     if worse:
-        said.append(f"service at {_users(worse)} was worse than at more, which load does not explain")
+        more = "higher rates" if isinstance(worse[0], Rate) else "more"
+        said.append(f"service at {_users(worse)} was worse than at {more}, which load does not explain")
     if disturbed:
         said.append(f"one bad stretch at {_users(disturbed)} may be another client's load")
     return capitalised("; ".join(said))
@@ -145,7 +147,7 @@ def _rest(estimate: CapacityEstimate, context: Context) -> list[str]:
     ]
     if failed is None:
         more = _would_tell(context.next_measurement, [level.users for level in between])
-        said = f"{_open(between)}{more}." if between else "More were not tried."
+        said = f"{_open(between)}{more}." if between else f"{_more(held)} were not tried."
     elif estimate.placed_by_curve:
         said = f"{held:,} holds, {failed:,} fails{', ' if between else ''}{_open(between)}."
     elif between:
@@ -163,7 +165,8 @@ def _nothing_held(estimate: CapacityEstimate, context: Context) -> tuple[Phrase,
     first, limit = Phrase(capitalised(too_many(failed, first=True, pause=context.pause))), _limit(estimate, context)
     if failed == estimate.levels[0].users:
         more = _would_tell(context.next_measurement)
-        return first, [*limit, f"Fewer were not tried{more}.", *_groups(estimate, context.needed_share)]
+        fewer = "Lower rates" if isinstance(failed, Rate) else "Fewer"
+        return first, [*limit, f"{fewer} were not tried{more}.", *_groups(estimate, context.needed_share)]
     return first, [*limit, f"{_suggested(estimate, context)}."]
 
 
@@ -191,6 +194,10 @@ def _open(levels: Sequence[LevelEstimate]) -> str:
         (revisit, "needs a second visit", "need a second visit"),
     ]
     return ", ".join(f"{_users(users)} {one if len(users) == 1 else many}" for users, one, many in kinds if users)
+
+
+def _more(load: int | None) -> str:
+    return "Higher rates" if isinstance(load, Rate) else "More"
 
 
 def _would_tell(measurement: NextMeasurement | None, asked: Collection[int] = ()) -> str:

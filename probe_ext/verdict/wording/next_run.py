@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from probe_ext.measure.rate import PER_SECOND, Rate, in_unit_of
 from probe_ext.settings.options import OPTIONS
 from probe_ext.verdict.evidence.manifest_view import mapping, number
 from probe_ext.verdict.inference.least_proof import least_proof
@@ -17,6 +18,8 @@ from probe_ext.verdict.wording.early_end import planned
 MAX_LEVELS, FEW_LEVELS = 5, 3
 MAX_SECONDS_TO_PROVE = 600.0
 """A level that needs longer, and longer than if all went well, is too close to call."""
+NARROW_SHARE = 0.1
+"""An interval of rates that is no wider than this share of its lower end needs no further run."""
 HOLD_S = 30.0
 """Hold of a run whose manifest does not say."""
 REVISIT = {"needs_second_visit", "visits_disagree"}
@@ -25,8 +28,8 @@ _NOT_SETTLED_BY_TIME = {"users_differ", "contradicts_higher_level"}
 _OF_THE_REPORT = {"team_think_time", "price_per_hour"}
 _OF_A_SEARCH = {"max_users", "search_time", "precision"}
 _OF_ONE_RUN = {
-    *("levels", "search", "prompt_seed", "out", "force", "no_report", "warm_up"),
-    *("fail_under_users", "fail_over", "baseline", "margin"),
+    *("levels", "rate", "search", "prompt_seed", "out", "force", "no_report", "warm_up"),
+    *("fail_under_users", "fail_under_rate", "fail_over", "baseline", "margin"),
     *_OF_THE_REPORT,
 }
 """Options that do not change what is measured."""
@@ -72,7 +75,7 @@ def next_measurement(
         return measurement
     if None not in estimate.bracket or estimate.users_differ or estimate.levels[-1].users == 1:
         return None
-    return NextMeasurement()
+    return None if isinstance(estimate.levels[0].users, Rate) else NextMeasurement()
 
 
 def _is_settled(estimate: CapacityEstimate) -> bool:
@@ -81,7 +84,8 @@ def _is_settled(estimate: CapacityEstimate) -> bool:
         return True
     low, high = estimate.interval
     doubtful = any("needs_second_visit" in level.reasons for level in estimate.levels)
-    return high is not None and high <= low and not doubtful
+    wide = NARROW_SHARE * low if isinstance(low, Rate) else 0
+    return high is not None and high - low <= wide and not doubtful
 
 
 def _held_for(
@@ -96,7 +100,8 @@ def _to_visit_again(estimate: CapacityEstimate) -> tuple[int, ...]:
     again = next((level.users for level in estimate.levels if REVISIT & {*level.reasons}), None)
     if again is None:
         return ()
-    return again, next((level.users for level in estimate.levels if level.users > again), 2 * again)
+    higher = next((level.users for level in estimate.levels if level.users > again), None)
+    return again, in_unit_of(again, 2 * again) if higher is None else higher
 
 
 def _further_search(search: Mapping[str, Any]) -> NextMeasurement | None:
@@ -116,7 +121,7 @@ def _levels_to_measure(estimate: CapacityEstimate, close: set[int]) -> tuple[int
     if held is not None and failed is not None:
         return _between(estimate, close)
     if held == top:
-        return 2 * top, 4 * top
+        return in_unit_of(top, 2 * top), in_unit_of(top, 4 * top)
     open_levels = [level.users for level in estimate.levels if level.state == "unproven" and level.users not in close]
     likely = estimate.suggestion.users if estimate.suggestion else 0
     fine = [users for users in open_levels if users <= likely]
@@ -130,6 +135,8 @@ def _between(estimate: CapacityEstimate, close: set[int]) -> tuple[int, ...]:
     held, failed = estimate.bracket
     low, high = estimate.interval or (held or 0, None)
     high = (failed or low + 1) - 1 if high is None else high
+    if isinstance(estimate.levels[0].users, Rate):
+        return _rates_between(low, high)
     if high - low <= FEW_LEVELS:
         return tuple(users for users in range(low + 1, high + 1) if users not in close)
     guess = estimate.suggestion.users if estimate.suggestion else low
@@ -138,7 +145,20 @@ def _between(estimate: CapacityEstimate, close: set[int]) -> tuple[int, ...]:
     return tuple(sorted(users for users in wanted if low < users <= high and users not in close))
 
 
+def _rates_between(low: int, high: int) -> tuple[int, ...]:
+    """Return rates that cut the interval into equal parts."""
+    wanted = [low + (high - low) * part // (FEW_LEVELS + 1) for part in range(1, FEW_LEVELS + 1)]
+    return tuple(sorted({_round_rate(rate) for rate in wanted if rate > 0}))
+
+
+def _round_rate(rate: int) -> Rate:
+    """Return a rate of two digits, which is easier to read and as good."""
+    return Rate.of(float(f"{rate / PER_SECOND:.2g}"))
+
+
 def _below(failed: int) -> tuple[int, ...]:
+    if isinstance(failed, Rate):
+        return tuple(sorted({_round_rate(failed // part) for part in (8, 4, 2)}))
     if failed <= FEW_LEVELS + 1:
         return tuple(range(1, failed))
     return tuple(sorted({max(1, failed // part) for part in (8, 4, 2)}))
@@ -219,7 +239,8 @@ def next_command(
         return None
     target = manifest.get("target")
     host = target.get("host") if isinstance(target, Mapping) else None
-    asked = ["--search"] if searched else ["--levels", ",".join(str(users) for users in levels)]
+    option = "--rate" if levels and isinstance(levels[0], Rate) else "--levels"
+    asked = ["--search"] if searched else [option, ",".join(str(users) for users in levels)]
     same = _same_options(options, _OF_ONE_RUN if searched else _OF_ONE_RUN | _OF_A_SEARCH)
     return shlex.join(["probe", "run", _scenario(manifest), "--host", str(host or "URL"), *asked, *same])
 

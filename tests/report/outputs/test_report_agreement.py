@@ -97,7 +97,7 @@ def drawn_run(run: Path, seed: int) -> Path:
 def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     run = drawn_run(tmp_path_factory.mktemp("drawn") / "run", request.param)
     gate = random.Random(request.param).choice([1, 4, 8, 12])
-    built = report_command.build(run, fail_under_users=gate)
+    built = report_command.build(run, required=gate)
     capacity = json.loads((run / "capacity.json").read_text(encoding="utf-8"))
     page = view(capacity, frames.load(run), load_profile("chat", folder("configs") / "slo"), built.given)
     with (run / "terminal.txt").open("w", encoding="utf-8") as out:

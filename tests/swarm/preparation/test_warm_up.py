@@ -24,7 +24,9 @@ def test_rounds_double_up_to_the_largest(most: int, steps: list[int]) -> None:
 
 def environment(users: int | None = None, fixed: int = 0) -> Any:
     return SimpleNamespace(
-        parsed_options=SimpleNamespace(num_users=users), user_classes=[SimpleNamespace(fixed_count=fixed)]
+        shape_class=None,
+        parsed_options=SimpleNamespace(num_users=users),
+        user_classes=[SimpleNamespace(fixed_count=fixed)],
     )
 
 

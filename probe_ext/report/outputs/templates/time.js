@@ -11,7 +11,7 @@
   const read = [...lanes.querySelectorAll(".name.drawn")].flatMap((name, i) => data.lanes[i].map(s => ({ series: s, out: add(name, "b", "now"), many: data.lanes[i].length > 1 })));
   let from = 0, to = data.end, at = null, dragged = null;
 
-  const users = l => `${l.name} user${l.name === "1" ? "" : "s"}`;
+  const users = l => `${l.name} ${document.querySelector("main").dataset.unit || (l.name === "1" ? "user" : "users")}`;
   const clock = s => {
     const r = Math.round(s), h = Math.floor(r / 3600), m = Math.floor(r % 3600 / 60), two = n => String(n).padStart(2, "0");
     return h ? `${h}:${two(m)}:${two(r % 60)}` : `${m}:${two(r % 60)}`;

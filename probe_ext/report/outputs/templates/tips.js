@@ -24,7 +24,7 @@
     if (element.dataset.def) return element.dataset.def;
     const own = document.querySelector(`#d-${element.dataset.t} dd`).textContent, name = document.querySelector(`#d-${element.dataset.t} dt`).textContent;
     const users = element.parentNode.querySelector("th").textContent;
-    const level = element.closest("table").matches(".by-level") ? ` at ${users} user${users === "1" ? "" : "s"}` : "";
+    const level = element.closest("table").matches(".by-level") ? ` at ${users} ${document.querySelector("main").dataset.unit || (users === "1" ? "user" : "users")}` : "";
     const why = element.dataset.why ? ` (${element.dataset.why})` : "";
     return `${name}${level}: ${element.firstChild.textContent.trim()}${why}. ${own}`;
   }

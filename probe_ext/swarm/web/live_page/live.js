@@ -10,6 +10,7 @@
   const known = v => v !== null && v !== undefined;
   const digits = v => v.toLocaleString("en", v < 1 ? { maximumFractionDigits: 2, minimumFractionDigits: 2 } : { maximumFractionDigits: v < 10 ? 1 : 0 });
   const count = v => Math.round(v).toLocaleString("en");
+  const load = v => data.run && data.run.load === "rate" ? v.toLocaleString("en", { maximumFractionDigits: 3 }) : count(v);
   const percent = v => (v * 100).toFixed(0);
   const ms = v => v < .0995 ? (v * 1000).toLocaleString("en", { maximumSignificantDigits: 2 }) + " ms" : digits(v) + " s";
   const clock = s => {
@@ -130,7 +131,7 @@
 
   // ── the charts ──
   const LANES = [
-    { key: "users", name: "users", unit: "sending requests", height: 62, lines: [["users", "count"]], format: count },
+    { key: "users", name: "users", unit: "sending requests", height: 62, lines: [["users", "count"]], format: load },
     { key: "served", name: "recent replies", unit: "% served, strained, broken", height: 96, stack: KINDS, top: 1, scale: 100, bounds: ["served_share"], of: "" },
     { key: "ttft", name: "TTFT", unit: "s, p95; thin: p50", height: 76, lines: [["ttft_p95", ""], ["ttft_p50", "thin"]], bounds: ["first_word_served", "first_word_strained"], of: " s", format: ms },
     { key: "rate", name: "decode rate", unit: "tokens/s, p50; thin: p05", height: 76, lines: [["decode_rate_p50", ""], ["decode_rate_p05", "thin"]], bounds: ["typing_served", "typing_strained"], of: "/s", format: digits },
@@ -322,7 +323,7 @@
   const STATES_OF_LEVELS = { held: ["holds", "held"], failed: ["fails", "failed"], unproven: ["not proven yet", "not proven"] };
   const stateOf = l => (l.t_end === null && l.early ? "too early to say" : STATES_OF_LEVELS[l.state][l.t_end === null ? 0 : 1]) + (l.visit > 1 ? ", second visit" : l.band ? ", ramp" : "");
   const LEVELS = [
-    { head: "users", of: l => count(l.users) },
+    { head: "users", of: l => load(l.users) },
     { head: "state", text: true, kind: "state", of: stateOf },
     { head: "replies", unit: "served", of: l => maybe(l.served_share, v => percent(v) + " %") },
     { head: "range", unit: "95 %", of: l => maybe(l.served_share_low, low => `${percent(low)}–${percent(l.served_share_high)} %`) },
@@ -363,7 +364,16 @@
     }));
   }
 
+  // Levels are numbers of users, or rates of an open stream.
+  function nameLoad() {
+    const byRate = Boolean(data.run) && data.run.load === "rate";
+    Object.assign(LANES[0], byRate ? { name: "rate", unit: "requests/s" } : { name: "users", unit: "sending requests" });
+    const head = byRate ? "requests/s" : "users";
+    if (LEVELS[0].head !== head) { LEVELS[0].head = head; $("levels").tHead.replaceChildren(); }
+  }
+
   function draw() {
+    nameLoad();
     header(); share(); tiles(); charts();
     table("levels", LEVELS, data.levels.slice().reverse(), l => `${l.state}${l.t_end === null ? " present" : ""}`, "No levels yet: the number of users must stay constant for a few seconds.");
     table("workers", WORKERS, data.workers, w => gone(w) ? "lost" : "", "None yet.");

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from probe_ext.measure.outcome import Outcome
+from probe_ext.measure.rate import Rate
 from probe_ext.measure.table_rows import COLD
 from probe_ext.verdict.diagnosis.facts.level_load import COMPARABLE, NEARLY_FULL, Load, mean
 from probe_ext.verdict.evidence.columns import Bools, Floats, numbers, texts
@@ -66,13 +67,18 @@ def kv_headroom(evidence: Evidence, loads: Sequence[Load], metrics: Metrics) -> 
 
 def _near_saturation(load: Load) -> bool:
     """Tell whether the cache is nearly full, or one more user of the same kind would fill it."""
-    usage = load.kv_max or 0.0
-    return usage >= NEARLY_FULL or usage * (load.users + 1) / load.users > 1
+    usage, users = load.kv_max or 0.0, _at_once(load)
+    return usage >= NEARLY_FULL or usage * (users + 1) / users > 1
+
+
+def _at_once(load: Load) -> float:
+    """Return how many users share the cache; of an open stream, how many replies are in flight."""
+    return max(1.0, load.crowd.in_flight or 0.0) if isinstance(load.users, Rate) else float(load.users)
 
 
 def _active_share(load: Load | None) -> float:
     """Return the share of users with a reply in flight; the others read and think."""
-    return min(1.0, load.crowd.in_flight / load.users) if load and load.crowd.in_flight else 1.0
+    return min(1.0, load.crowd.in_flight / _at_once(load)) if load and load.crowd.in_flight else 1.0
 
 
 def _caches(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -277,6 +283,6 @@ def _queued_users(best: Load | None) -> str:
     if best is None:
         return ""
     ran, waited = (quantile(gauge, 1.0) for gauge in (best.gauges.running, best.gauges.waiting))
-    if ran is None or not waited or not ran < best.users:
+    if ran is None or not waited or isinstance(best.users, Rate) or not ran < best.users:
         return ""
     return f"Of {people(best.users)} no more than {count(ran)} ran at once; the others waited in the queue."

@@ -191,5 +191,6 @@ def _from_outside(facts: Facts) -> Ruling:
         return unknown(
             rule, "Not all users received tokens at the same time; the streams do not show why.", needs, shown
         )
-    why = f"No more than {count(typed)} replies were typing at once, with {same[0].users} users as with {top.users}: a"
-    return unknown(rule, why + " limit, by a setting, for lack of memory, or in front of the server.", needs, shown)
+    why = f"No more than {count(typed)} replies were typing at once, with {things(same[0].users, 'user')} as with "
+    why += f"{top.users}: a limit, by a setting, for lack of memory, or in front of the server."
+    return unknown(rule, why, needs, shown)

@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from probe_ext.measure.rate import Rate, in_unit_of
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import Facts
 from probe_ext.verdict.diagnosis.facts.level_load import NEARLY_FULL, Load
 from probe_ext.verdict.diagnosis.rules.ruling import absent, graded, holds, unknown
 from probe_ext.verdict.diagnosis.rules.throughput import MIN_RISING, NOISE_SIGMA, Slope, client_slope
 from probe_ext.verdict.phrasing.formats import decimals
-from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.verdict.phrasing.plurals import more, things
 from probe_ext.verdict.values.ruling_types import Fact, Ruling
 
 SPEED_CHECKS = ("receive_lag", "loop_lag", "late_starts", "worker_cpu")
@@ -78,6 +79,10 @@ def _rising(top: Load, found: Slope) -> Ruling:
             "the KV cache has room": None if top.kv_max is None else top.kv_max < NEARLY_FULL,
         },
     )
-    why = f"At {things(top.users, 'user')} enough replies are served, and throughput still grows with more users."
-    advice = f"Measure more users: --levels {top.users},{2 * top.users},{4 * top.users}."
+    why = (
+        f"At {things(top.users, 'user')} enough replies are served, and throughput still grows with {more(top.users)}."
+    )
+    option, twice_that = "--rate" if isinstance(top.users, Rate) else "--levels", in_unit_of(top.users, 2 * top.users)
+    four_times = in_unit_of(top.users, 4 * top.users)
+    advice = f"Measure {more(top.users)}: {option} {top.users},{twice_that},{four_times}."
     return holds(rule, why, "no limit reached yet", grade, advice, shown)

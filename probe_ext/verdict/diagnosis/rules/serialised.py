@@ -60,7 +60,7 @@ def _one_by_one(facts: Facts, seen: list[Load], shown: tuple[Fact, ...]) -> Ruli
     alone = next((load for load in facts.loads if load.crowd.in_flight < CROWDED), None)
     gain = top.tokens_per_s / alone.tokens_per_s if alone and alone.tokens_per_s and top.tokens_per_s else None
     turns, running = _turns(top), top.running_max
-    flat = f"throughput stays flat from {alone.users if alone else 0} to {top.users} users"
+    flat = f"throughput stays flat from {alone.users if alone else 0} to {things(top.users, 'user')}"
     low, high = QUEUE_WAIT_RANGE
     grade = graded(
         {

@@ -96,7 +96,7 @@ def _prefill_share(facts: Facts, light: Load, top: Load, shown: list[Fact]) -> R
     )
     first = next(load for load in facts.loads if _grown(light, load) >= MIN_SLOWDOWN)
     why = f"Prefill takes about {percent(min(1.0, share))} of the server's time at {things(top.users, 'user')}. From"
-    why += f" {light.users} to {top.users} users the median first word went from {seconds(light.ttft)} to"
+    why += f" {light.users} to {things(top.users, 'user')} the median first word went from {seconds(light.ttft)} to"
     why += f" {seconds(top.ttft)}, the time per token from {seconds(light.tpot)} to {seconds(top.tpot or 0.0)}."
     advice = advised(FASTER_PROMPTS, facts.engine)
     return holds(rule, why, "prefill takes up the server's time", grade, advice, shown, first.users)

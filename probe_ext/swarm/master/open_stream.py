@@ -1,0 +1,117 @@
+"""The open stream of a run, on the master: which rate is in force when, and which worker takes which arrivals.
+
+A *segment* is a stretch of constant rate with the same workers. It is announced LEAD_S before it starts, so that all
+workers change over at the same moment of the master's clock. When workers come or go, a new segment starts at the same
+rate. Nobody sends arrivals around: each worker computes the segment's schedule and takes its share of it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from probe_ext.measure.rate import Rate
+from probe_ext.workload.arrival_times import ArrivalForm
+
+LEAD_S = 1.0
+_ANNOUNCED = 3
+"""newest segments that an announcement repeats: a worker may have missed the last one"""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Seconds of the run."""
+
+    number: int
+    rate: Rate
+    """0: nothing arrives"""
+    start: float
+    workers: tuple[str, ...]
+    """in the order of their shares"""
+
+
+class OpenStream:
+    """The segments of one run."""
+
+    def __init__(
+        self,
+        form: ArrivalForm,
+        seed: int,
+        give_up: float,
+        now: Callable[[], float],
+        kinds: Mapping[str, float] | None = None,
+    ) -> None:
+        """Describe a stream without a rate.
+
+        `give_up`: seconds after which an arrival without a free slot is recorded as not sent. `kinds`: share of each
+        kind of user, if there are several.
+        """
+        self.form, self.seed, self.give_up, self.kinds = form, seed, give_up, dict(kinds or {})
+        self.segments: list[Segment] = []
+        self.announce: Callable[[], None] = lambda: None
+        """sends the segments to the workers"""
+        self.workers: Callable[[], Sequence[str]] = tuple
+        """returns the ids of the workers that can take part now"""
+        self.ended: float | None = None
+        """second of the run at which the stream was stopped in the middle of a segment"""
+        self._now = now
+
+    def ask(self, rate: Rate) -> None:
+        """Have requests arrive at this rate, soon; nothing changes if they do already, with the same workers."""
+        workers = tuple(sorted(self.workers()))
+        latest = self.segments[-1] if self.segments else None
+        if self.ended is not None or (latest is not None and (latest.rate, latest.workers) == (rate, workers)):
+            return
+        start = max(self._now() + LEAD_S, latest.start if latest else 0.0)
+        self.segments.append(Segment(len(self.segments), rate, start, workers))
+        self.announce()
+
+    def check_workers(self) -> None:
+        """Share the arrivals out anew if workers have come or gone."""
+        if self.segments:
+            self.ask(self.segments[-1].rate)
+
+    def stop(self) -> None:
+        """Note that the stream ends now: the workers are being drained."""
+        self.ended = self._now() if self.ended is None else self.ended
+
+    def rate_at(self, t: float) -> Rate:
+        """Return the rate in force at a second of the run; 0 before the first segment and after the end."""
+        if self.ended is not None and t >= self.ended:
+            return Rate(0)
+        return next((one.rate for one in reversed(self.segments) if one.start <= t), Rate(0))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last segment, without arrivals, has begun."""
+        return bool(self.segments) and not self.segments[-1].rate and self._now() >= self.segments[-1].start
+
+    def message(self, worker: str, origin: float) -> dict[str, Any]:
+        """Return what a worker needs to know. `origin`: the run's zero on its clock."""
+        return {
+            **self.form.as_json(),
+            "seed": self.seed,
+            "give_up": self.give_up,
+            "kinds": self.kinds,
+            "segments": [
+                {
+                    "number": one.number,
+                    "rate": one.rate.per_second,
+                    "start": origin + one.start,
+                    "index": one.workers.index(worker) if worker in one.workers else None,
+                    "of": len(one.workers),
+                }
+                for one in self.segments[-_ANNOUNCED:]
+            ],
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the manifest's `arrivals`."""
+        return {
+            **self.form.as_json(),
+            "seed": self.seed,
+            "give_up": self.give_up,
+            "ended": self.ended,
+            "segments": [
+                {"rate": one.rate.per_second, "from": one.start, "workers": list(one.workers)} for one in self.segments
+            ],
+        }

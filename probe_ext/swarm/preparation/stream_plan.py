@@ -1,0 +1,84 @@
+"""What is held when, if requests arrive in an open stream: by --rate, or by the rate series of a workload."""
+
+from pathlib import Path
+
+from probe_ext.load.level_plan import LevelPlan
+from probe_ext.load.series_plan import RateStep, SeriesPlan
+from probe_ext.measure.rate import Rate
+from probe_ext.settings.errors import SettingsError
+from probe_ext.settings.options import Options, Plan
+from probe_ext.swarm.users.kind_dispatcher import mix_of
+from probe_ext.workload.arrival_times import FORMS, ArrivalForm, Form
+from probe_ext.workload.rate_series import read_series
+from probe_ext.workload.workload_file import Workload
+
+USERS, SERIES = "users", "series"
+
+
+def is_open_stream(workload: Workload | None) -> bool:
+    """Tell whether a workload's requests arrive whether or not earlier ones have been answered."""
+    return workload is not None and workload.arrivals.form != USERS
+
+
+def plan_of(options: Options, workload: Workload | None) -> Plan | None:
+    """Return what the run holds: levels, rates, a search, or a workload's series; None if neither was requested.
+
+    SettingsError if the options do not fit the workload.
+    """
+    if workload is not None and (options.rate or is_open_stream(workload)):
+        _check_kinds(workload, options)
+    if options.rate or workload is None or not is_open_stream(workload):
+        return options.plan
+    if options.levels or options.search:
+        flag = "--search" if options.search else f"--levels {','.join(map(str, options.levels or ()))}"
+        raise SettingsError(f"{flag}: {_of(workload)}, which has no number of users; use --rate")
+    if workload.arrivals.form != SERIES:
+        raise SettingsError(f"--rate: is missing; {_of(workload)}, and --rate says how many requests per second")
+    return SeriesPlan(_steps(workload), options.settle)
+
+
+def form_of(workload: Workload | None) -> ArrivalForm:
+    """Return how the gaps between a run's arrivals are distributed: as the workload says, else at random (Poisson)."""
+    arrivals = workload.arrivals if workload else None
+    form: Form = next((one for one in FORMS if arrivals is not None and one == arrivals.form), "poisson")
+    cv = arrivals.cv if arrivals is not None and arrivals.cv is not None else 1.0
+    return ArrivalForm(form, cv)
+
+
+def kinds_of(workload: Workload | None) -> dict[str, float]:
+    """Return the share of each kind among the arrivals; empty without kinds to choose from."""
+    shares = {name: share for name, share in workload.shares.items() if share} if workload else {}
+    return shares if len(shares) > 1 else {}
+
+
+def rates_of(plan: Plan | None) -> tuple[Rate, ...]:
+    """Return the rates that a plan holds; none of users who wait for replies."""
+    if isinstance(plan, LevelPlan | SeriesPlan) and plan.by_rate:
+        return tuple(Rate(level) for level in plan.levels)
+    return ()
+
+
+def _of(workload: Workload) -> str:
+    return f"the workload {workload.name} is an open stream of requests ({workload.arrivals.form})"
+
+
+def _steps(workload: Workload) -> tuple[RateStep, ...]:
+    arrivals = workload.arrivals
+    try:
+        return read_series(Path(arrivals.file or ""), arrivals.rate_scale, arrivals.time_scale)
+    except ValueError as error:
+        raise SettingsError(f"workload {workload.name}: arrivals.series.file: {arrivals.file}: {error}") from error
+
+
+def _check_kinds(workload: Workload, options: Options) -> None:
+    """SettingsError if a kind has a fixed number of users, or would have no connection."""
+    fixed = next((kind for kind in workload.kinds if kind.users is not None), None)
+    if fixed is not None:
+        raise SettingsError(
+            f"--rate: the kind {fixed.name} of the workload {workload.name} has a fixed number of users, which an open "
+            "stream does not have; give it a share"
+        )
+    shares = {name: share for name, share in workload.shares.items() if share}
+    without = [name for name, slots in mix_of(options.max_in_flight, shares, {}).items() if not slots]
+    if without:
+        raise SettingsError(f"--max-in-flight {options.max_in_flight}: leaves no connection for the kind {without[0]}")

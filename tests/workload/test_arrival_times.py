@@ -1,0 +1,99 @@
+"""Schedules of open streams, held against the distributions that they are meant to have."""
+
+import math
+from itertools import chain, islice, pairwise, takewhile
+
+import numpy as np
+import pytest
+
+from probe_ext.workload.arrival_times import ArrivalForm, count_until, kind_of, own_share, segment_seed
+
+SEEDS = (1, 20, 300)
+RATE, NUMBER = 5.0, 4000
+KS_LIMIT = 1.95
+"""× √n: passed by chance in 1 of 1,000 samples (two-sided Kolmogorov-Smirnov)"""
+
+
+def gaps_of(form: ArrivalForm, seed: int) -> np.ndarray:
+    return np.diff(list(islice(form.times(RATE, segment_seed(seed, 0)), NUMBER + 1)))
+
+
+def distance(sample: np.ndarray, cdf: np.ndarray) -> float:
+    """√n times the largest distance of the sample's distribution from `cdf`, taken at the sorted sample."""
+    n = len(sample)
+    steps = np.arange(n + 1) / n
+    return float(np.sqrt(n) * max(np.max(steps[1:] - cdf), np.max(cdf - steps[:-1])))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_gaps_of_poisson_arrivals_are_exponential(seed):
+    gaps = np.sort(gaps_of(ArrivalForm(), seed))
+    assert distance(gaps, 1 - np.exp(-RATE * gaps)) < KS_LIMIT
+    assert distance(gaps, 1 - np.exp(-1.15 * RATE * gaps)) > KS_LIMIT  # the test can fail
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("shape", [1, 2, 4])
+def test_gaps_of_gamma_arrivals_have_their_distribution(seed, shape):
+    """With a whole shape k = 1 ÷ cv², the distribution is that of a sum of k exponential gaps (Erlang)."""
+    gaps = np.sort(gaps_of(ArrivalForm("gamma", shape**-0.5), seed))
+    x = shape * RATE * gaps
+    below = sum(x**i / np.prod(np.arange(1, i + 1)) for i in range(shape))
+    assert distance(gaps, 1 - np.exp(-x) * below) < KS_LIMIT
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_bursts_vary_as_much_as_asked(seed):
+    """With cv 2 the shape is ¼ and the scale 4 ÷ rate; the sum of two gaps has shape ½, like half a squared normal."""
+    gaps = gaps_of(ArrivalForm("gamma", 2.0), seed)
+    pairs = np.sort(gaps[0::2] + gaps[1::2])
+    cdf = np.array([math.erf(math.sqrt(x * RATE / 4)) for x in pairs])
+    assert distance(pairs, cdf) < KS_LIMIT
+    assert 0.15 < gaps.mean() < 0.25
+
+
+def test_constant_arrivals_are_evenly_spaced():
+    gaps = gaps_of(ArrivalForm("constant"), 1)
+    assert np.allclose(gaps, 1 / RATE)
+    assert 0 <= next(ArrivalForm("constant").times(RATE, "any")) < 1 / RATE
+
+
+@pytest.mark.parametrize("form", [ArrivalForm(), ArrivalForm("constant"), ArrivalForm("gamma", 2.0)])
+def test_four_workers_together_send_what_one_sends(form):
+    alone = list(islice(form.times(RATE, segment_seed(7, 2)), 1000))
+    shares = [list(islice(own_share(form.times(RATE, segment_seed(7, 2)), i, 4), 250)) for i in range(4)]
+    assert sorted(chain(*shares)) == alone
+    assert all(not set(a) & set(b) for a, b in pairwise(shares))
+
+
+def test_segments_and_runs_differ():
+    def first(seed: int, number: int) -> list[float]:
+        return list(islice(ArrivalForm().times(RATE, segment_seed(seed, number)), 5))
+
+    assert first(1, 0) == first(1, 0)
+    assert first(1, 0) != first(1, 1)
+    assert first(1, 0) != first(2, 0)
+
+
+def test_arrivals_are_counted_up_to_a_moment():
+    times = ArrivalForm().times(RATE, "x")
+    expected = len(list(takewhile(lambda t: t < 20, ArrivalForm().times(RATE, "x"))))
+    assert count_until(times, 20) == expected > 50
+
+
+def test_a_form_survives_the_way_through_json():
+    for form in (ArrivalForm(), ArrivalForm("constant"), ArrivalForm("gamma", 2.5)):
+        assert ArrivalForm.from_json(form.as_json()) == form
+    for wrong in ({}, {"form": "weibull"}, {"form": "gamma", "cv": 0}, {"form": "gamma", "cv": "2"}):
+        with pytest.raises(ValueError, match="not a form"):
+            ArrivalForm.from_json(wrong)
+
+
+def test_kinds_have_their_shares_and_depend_on_the_number_alone():
+    shares = {"chat": 0.7, "code": 0.2, "review": 0.1}
+    kinds = [kind_of(shares, segment_seed(3, 0), number) for number in range(4000)]
+    expected = np.array([4000 * share for share in shares.values()])
+    seen = np.array([kinds.count(name) for name in shares])
+    assert float(((seen - expected) ** 2 / expected).sum()) < 13.8, "χ² with 2 degrees of freedom, 1 in 1,000"
+    assert kinds[::3] == [kind_of(shares, segment_seed(3, 0), number) for number in range(0, 4000, 3)]
+    assert kind_of({}, "x", 1) == ""
