@@ -86,15 +86,18 @@ def _results(kinds: Sequence[Mapping[str, Any]], *, are_users: bool) -> KindTabl
         ("interval", "95 % interval"),
         ("why", "first limit"),
     )
-    rows = [KindRow(str(kind["name"]), _stated(kind) if are_users else "", _cells(kind)) for kind in kinds]
+    of = "other users" if any(kind["fixed_users"] is not None for kind in kinds) else "users"
+    rows = [KindRow(str(kind["name"]), stated_users(kind, of) if are_users else "", _cells(kind)) for kind in kinds]
     return KindTable("Results by kind" if are_users else "Results by request name", heads, rows)
 
 
-def _stated(kind: Mapping[str, Any]) -> str:
-    """Return `80 % of the users, SLO chat`, `4 users, SLO batch`."""
+def stated_users(kind: Mapping[str, Any], of: str) -> str:
+    """Return `80 % of the users, SLO chat`, `4 users, SLO batch`, `all other users, SLO chat`."""
     share, fixed = kind["share"], kind["fixed_users"]
-    of = things(fixed, "user") if fixed is not None else f"{formats.percent(share)} of the users" if share else ""
-    return ", ".join(filter(None, (of, f"SLO {kind['profile']['name']}")))
+    who = things(fixed, "user") if fixed is not None else ""
+    if share:
+        who = f"all {of}" if share == 1 else f"{formats.percent(share)} of the {of}"
+    return ", ".join(filter(None, (who, f"SLO {kind['profile']['name']}")))
 
 
 def _cells(kind: Mapping[str, Any]) -> list[tuple[str, str]]:

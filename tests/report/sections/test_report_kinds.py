@@ -13,6 +13,7 @@ from probe_ext.bundled import folder
 from probe_ext.report.outputs import terminal
 from probe_ext.report.outputs.gate import gate
 from probe_ext.report.report_command import Built, build
+from probe_ext.report.sections.kinds import stated_users
 from probe_ext.settings.slo import load_profile
 
 KINDS = ("chat", "review")
@@ -119,3 +120,18 @@ def test_a_run_of_one_kind_has_no_such_section(tmp_path: Path) -> None:
     html = _page(build(run))
     assert "By kind of user" not in html
     assert "By request name" not in html
+
+
+@pytest.mark.parametrize(
+    ("share", "fixed", "of", "said"),
+    [
+        (0.8, None, "users", "80 % of the users, SLO chat"),
+        (0.5, None, "other users", "50 % of the other users, SLO chat"),
+        (1.0, None, "other users", "all other users, SLO chat"),
+        (None, 1, "other users", "1 user, SLO chat"),
+        (None, None, "users", "SLO chat"),
+    ],
+)
+def test_a_kind_says_which_users_it_has(share: float | None, fixed: int | None, of: str, said: str) -> None:
+    kind = {"share": share, "fixed_users": fixed, "profile": {"name": "chat"}}
+    assert stated_users(kind, of) == said
