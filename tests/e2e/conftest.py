@@ -137,9 +137,12 @@ def stopped(process: Process, out: Path, enough: Callable[[list[dict[str, str]]]
     def rows() -> list[dict[str, str]]:
         return Run(out, 0, "").rows() if (out / "requests.csv").exists() else []
 
-    wait_for(lambda: process.poll() is not None or enough(rows()), "enough replies")
-    process.terminate()
-    return finished(process, out)
+    try:
+        wait_for(lambda: process.poll() is not None or enough(rows()), "enough replies")
+        process.terminate()
+        return finished(process, out)
+    finally:
+        end(process)
 
 
 def replies(out: Path) -> int:
