@@ -15,6 +15,7 @@ from probe_ext.swarm.master.open_stream import OpenStream
 logger = logging.getLogger(__name__)
 
 _RAMP_S = 3.0  # over which a level's new users are spread
+_MAX_SLOTS_PER_S = 100.0  # more would make Locust warn
 
 
 class LevelShape(LoadTestShape):
@@ -111,4 +112,5 @@ class RateShape(LevelShape):
             stream.ask(Rate(target))
 
     def _step_to(self, target: int, users: int) -> tuple[int, float]:
-        return super()._step_to(self._slots, users)
+        slots, per_second = super()._step_to(self._slots, users)
+        return slots, min(per_second, _MAX_SLOTS_PER_S)
