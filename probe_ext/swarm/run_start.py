@@ -27,7 +27,6 @@ from probe_ext.swarm.preparation.preflight import (
     Preflight,
     PreparedRun,
     plan_line,
-    refuse_mixture,
     take_default_levels,
 )
 from probe_ext.swarm.preparation.provability import profile_line, proof_line
@@ -80,7 +79,6 @@ class RunStart:
         options = self._process.read_options()
         prepared = self._preflight.prepare(options, self._environment.host)
         self._coordinator.prompt_files = _files_of(prepared)  # workers that join from now on need them
-        refuse_mixture(given, prepared.plan)
         if prepared.plan is not None:
             print_line(plan_line(prepared.plan))
         self._attach_shape(options, prepared.plan)

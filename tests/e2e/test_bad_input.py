@@ -214,7 +214,7 @@ def test_levels_with_users_rate_or_time(sim: str, driven: tuple[str, str]) -> No
         (("run", "capacity", "--host", "SIM", "--hold"), ("--hold",)),
         (("run", "capcity", "--host", "SIM"), ("capcity", "capacity")),
         (("run", "gone.py", "--host", "SIM"), ("gone.py",)),
-        (("run",), ("NAME|FILE",)),
+        (("run",), ("a scenario or --workload is missing",)),
         ((), tuple(COMMANDS)),
         (("rnu",), ("rnu", "run")),
         (("list", "--all"), ("--all",)),

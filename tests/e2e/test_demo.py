@@ -17,7 +17,7 @@ def test_demo_has_a_level_that_fails_and_one_that_does_not(tmp_path: Path) -> No
     assert run.code == 0, run.said
     plan = run.manifest["plan"]
     assert plan.pop("visited_again") in ([], [2])  # if it held, which so few replies seldom prove
-    assert plan == {"levels": [2, 16], "hold": 4.0, "settle": 1.0, "min_replies": 1, "search": None}
+    assert plan == {"levels": [2, 16], "hold": 4.0, "settle": 1.0, "min_replies": 1, "rates": None, "search": None}
     check_accounts(run, nodes=2)
     assert len({row["worker"] for row in run.rows()}) == 2
     judged = json.loads((out / "capacity.json").read_text())

@@ -137,7 +137,8 @@ def test_levels_end_the_run_and_are_in_users_csv(sim: str, tmp_path: Path) -> No
     check_accounts(run, nodes=2)
     assert run.manifest["end_reason"] == "levels_done"
     assert run.manifest["plan"] == {
-        "levels": [2, 4], "visited_again": [], "hold": 3.0, "settle": 1.0, "min_replies": 1, "search": None,
+        "levels": [2, 4], "visited_again": [], "hold": 3.0, "settle": 1.0, "min_replies": 1,
+        "rates": None, "search": None,
     }  # fmt: skip
     draining = min(float(row["t"]) for row in run.rows("users.csv") if row["state"] == "stopping")
     late = Counter(row["user"] for row in run.rows() if float(row["sent"]) > draining)

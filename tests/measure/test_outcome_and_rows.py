@@ -20,7 +20,7 @@ def test_outcome_values_are_part_of_the_file_format() -> None:
     assert {o.value for o in Outcome} == {
         *("complete", "no_answer", "empty", "truncated", "filtered", "rejected", "http_error", "stream_error"),
         *("bad_data", "cut", "stalled", "timeout_first", "timeout_total", "connect_failed", "connect_timeout"),
-        *("hung_up", "ended_by_us", "client_error"),
+        *("hung_up", "ended_by_us", "client_error", "not_sent"),
     }
 
 
@@ -36,7 +36,7 @@ def test_failures_for_locust() -> None:
 
 def test_columns_are_in_field_order() -> None:
     assert columns(GapRow) == ("reply_id", "start", "end", "tokens_before", "tokens_together")
-    assert columns(UserRow) == ("t", "users", "target", "state")
+    assert columns(UserRow) == ("t", "users", "target", "state", "rate")
     assert columns(ServerRow) == ("t", "url", "engine", "quantity", "value", "width")
     assert columns(ReplyRow)[:4] == ("reply_id", "worker", "user", "scenario")
 

@@ -59,7 +59,7 @@ def test_web_form_omits_options_about_files() -> None:
     names = {option.name for option in OPTIONS}
     assert shown & names == names - {
         *("metrics_url", "gpu_metrics", "prometheus", "prometheus_match", "slo", "out", "force", "no_report"),
-        *("fail_under_users", "fail_over", "baseline", "margin"),
+        *("fail_under_users", "fail_under_rate", "fail_over", "baseline", "margin"),
         *("tls_ca", "tls_client_cert", "tls_client_key"),
         "header_env",
         "workload",  # only for a locustfile that takes one

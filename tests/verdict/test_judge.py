@@ -177,7 +177,7 @@ def test_eight_users_with_two_replies_each_prove_nothing() -> None:
     assert (level.replies_needed or 0) > 16
     assert verdict.suggestion is not None
     assert verdict.suggestion.users == 8
-    told = "Probably at least 8 people who pause 22 s on average, not proven: about 3 more minutes at 8 would tell."
+    told = "Probably at least 8 people who pause 11 s on average, not proven: about 3 more minutes at 8 would tell."
     assert verdict.sentence == told
 
 

@@ -94,8 +94,11 @@ class Preflight:
         """Ask the server, make the directory. SettingsError or RunDirectoryError, in one line, if no run can start."""
         check_gates(options)
         given, files = self.take_workload(options), self._process.prompt_files
+        line = self._process.environment.parsed_options
         try:
             plan = plan_of(options, given[0] if given else None)
+            if line.headless:  # a web form sends Locust's users with every run
+                refuse_mixture(line, plan)
             if given is not None:
                 self._tell("reading the workload's prompt files")
                 read_files(given[0], files)

@@ -153,7 +153,8 @@ def _rates_between(low: int, high: int) -> tuple[int, ...]:
 
 def _round_rate(rate: int) -> Rate:
     """Return a rate of two digits, which is easier to read and as good."""
-    return Rate.of(float(f"{rate / PER_SECOND:.2g}"))
+    value = rate / PER_SECOND
+    return Rate.of(round(value, 1 - math.floor(math.log10(value))))
 
 
 def _below(failed: int) -> tuple[int, ...]:

@@ -103,7 +103,9 @@ def test_levels_leave_room_for_kinds_of_a_fixed_number() -> None:
 
 def test_default_levels_come_beside_the_fixed_users_and_are_more_where_users_pause() -> None:
     def defaults(workload: Workload | None) -> str:
-        given = Namespace(levels=None, search=False, num_users=None, run_time=None, probe_default_levels="1,2,4")
+        given = Namespace(
+            levels=None, rate=None, search=False, num_users=None, run_time=None, probe_default_levels="1,2,4"
+        )
         assert default_levels(given) == "1,2,4"
         take_default_levels(given, [Stand], workload)
         return str(given.levels)
