@@ -43,7 +43,7 @@ class Ui:
         options = {"web_base_path": base, "headless": False, "only_summary": False, "num_users": 1, "spawn_rate": 1}
         options |= {"web_login": login, "web_host": "127.0.0.1"}
         self.environment.parsed_options = Namespace(**options, run_time=None, stats_history_enabled=False)
-        self.environment.create_local_runner()
+        self.environment.create_local_runner().greenlet.kill()  # it would watch its CPU for ever
         web = WebUI(self.environment, "127.0.0.1", 0, web_base_path=base or None, web_login=login, delayed_start=True)
         web.app.secret_key = "for this test"
         if login:

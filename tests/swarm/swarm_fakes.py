@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from gevent import getcurrent
+from gevent import sleep as really_sleep
 from locust.event import EventHook
 from locust.rpc import Message
 from locust.runners import MasterRunner, WorkerNodes, WorkerRunner
@@ -37,6 +39,7 @@ class World:
         """the running process"""
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._n = 0
+        self._home = getcurrent()
 
     def shown(self) -> float:
         """Return the clock of the running process."""
@@ -67,7 +70,10 @@ class World:
         self.at(self.now + seconds, again)
 
     def sleep(self, seconds: float = 0) -> None:
-        """Let time pass, and call what is due."""
+        """Let time pass, and call what is due. Greenlets that another test left behind sleep in real time."""
+        if getcurrent() is not self._home:
+            really_sleep(seconds)
+            return
         until = self.now + seconds
         while due := [item for item in self._due if item[0] <= until]:
             first = min(due)

@@ -14,7 +14,7 @@ EVIL = '=HYPERLINK("http://evil")\x1b[31m\u202e'
 
 def told(environment: Any) -> None:
     """Fill Locust's statistics with the texts of a server and of a worker."""
-    environment.create_local_runner()
+    environment.create_local_runner().quit()  # it would watch its CPU for ever
     environment.stats.log_request("LLM", EVIL, 5, 1)
     environment.stats.log_error("LLM", EVIL, f"ValueError({EVIL})")
     environment.runner.log_exception("local", f"+{EVIL}", f"@line 1\n={EVIL}")
