@@ -113,6 +113,8 @@ class KindUser:
     def __init__(self, maker: KindPrompts, draws: Draws, number: int) -> None:
         self.maker, self.draws, self.number = maker, draws, number
         self.requests = self.conversations = self.pauses = 0
+        self.joins = False
+        """whether the next pause is one that began before this user came, or came back"""
 
     def begin(self) -> "KindConversation":
         """Return the user's next conversation."""
@@ -121,8 +123,10 @@ class KindUser:
 
     def pause(self) -> float:
         """Return the seconds until this user's next request."""
+        draw = self.draws.rest_of_pause if self.joins else self.draws.pause
+        self.joins = False
         self.pauses += 1
-        return self.draws.pause(self.pauses - 1)
+        return draw(self.pauses - 1)
 
 
 class SyntheticTurns:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import accumulate
 from random import Random
 from statistics import NormalDist, fmean
 from typing import Any, ClassVar
@@ -23,6 +24,7 @@ _P95 = _STANDARD.inv_cdf(0.95)
 _MIN_MASS = 1e-6  # that min and max must leave of a distribution
 _SMALLEST_SHARE = 1e-15  # of which a quantile is asked: 0 and 1 are infinitely far away
 _COUNT_GRID = 2000
+_VALUE_CELLS = 2000
 
 
 class Distribution(ABC):
@@ -43,6 +45,20 @@ class Distribution(ABC):
     @abstractmethod
     def cdf(self, value: float) -> float:
         """Return the share of draws that are at most `value`."""
+
+    def quantile_by_value(self, share: float) -> float:
+        """Return a quantile of draws weighted by their value: of the pauses that a random moment falls into."""
+        weights = self._sums_of_cells
+        target = share * weights[-1]
+        cell = min(bisect_right(weights, target), _VALUE_CELLS - 1)
+        before = weights[cell - 1] if cell else 0.0
+        inside = (target - before) / (weights[cell] - before) if weights[cell] > before else 0.5
+        return self.quantile((cell + min(inside, 1.0)) / _VALUE_CELLS)
+
+    @cached_property
+    def _sums_of_cells(self) -> tuple[float, ...]:
+        """Cumulative sum of the quantiles in the middle of equally likely cells."""
+        return tuple(accumulate(self.quantile((i + 0.5) / _VALUE_CELLS) for i in range(_VALUE_CELLS)))
 
     def sample(self, rng: Random) -> float:
         """Draw a value."""

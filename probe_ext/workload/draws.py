@@ -60,9 +60,17 @@ class Draws:
         )
 
     def pause(self, number: int) -> float:
-        """Return the seconds before a request; before the first, what is left of a pause that began some time ago."""
-        pause = self._kind.think_time.quantile(self._share("pause", number))
-        return pause * self._share("join") if number == 0 else pause
+        """Return the seconds before a request."""
+        return self._kind.think_time.quantile(self._share("pause", number))
+
+    def rest_of_pause(self, number: int) -> float:
+        """Return the seconds that are left of a pause that a user joins in the middle of.
+
+        A random moment falls into a long pause more often than into a short one. So a team that joins asks as often
+        from the first second on as it does later.
+        """
+        pause = self._kind.think_time.quantile_by_value(self._share("pause", number))
+        return pause * self._share("join", number)
 
 
 def pick(shares: Mapping[str, float], share: float) -> str:

@@ -1,5 +1,6 @@
 """Draws of users: as often as stated, the same in every process, and each independent of the others."""
 
+import math
 import subprocess
 import sys
 from collections import Counter
@@ -35,11 +36,32 @@ def test_streaming_share_models_and_turns_occur_as_often_as_stated() -> None:
     assert all(turns[n] / len(requests) == pytest.approx(0.25, abs=0.03) for n in (1, 2, 3, 4))
 
 
-def test_pauses_have_the_stated_mean_and_the_first_is_a_part_of_one() -> None:
+def test_pauses_have_the_stated_mean() -> None:
     users = [Draws(KIND, SEED, user) for user in range(2000)]
     assert sum(user.pause(1) for user in users) / 2000 == pytest.approx(30, rel=0.08)
-    assert sum(user.pause(0) for user in users) / 2000 == pytest.approx(15, rel=0.1)
+    assert sum(user.pause(0) for user in users) / 2000 == pytest.approx(30, rel=0.08)
     assert len({user.pause(1) for user in users}) == 2000
+
+
+@pytest.mark.parametrize(
+    ("think_time", "mean"),
+    [  # E[pause²] / (2 E[pause]): what is left at a random moment
+        ({"exponential": {"mean": 30}}, 30),
+        ({"uniform": [0, 30]}, 10),
+        ({"empirical": {"values": [10, 30]}}, 12.5),
+        (30, 15),
+        (0, 0),
+    ],
+)
+def test_users_join_at_a_random_moment_of_their_pauses(think_time: object, mean: float) -> None:
+    kind = UserKind.model_validate({"name": "chat", "think_time": think_time})
+    rests = [Draws(kind, SEED, user).rest_of_pause(0) for user in range(2000)]
+    assert sum(rests) / 2000 == pytest.approx(mean, rel=0.08)
+
+
+def test_a_team_that_joins_asks_as_often_at_first_as_later() -> None:
+    rests = [Draws(KIND, SEED, user).rest_of_pause(0) for user in range(3000)]
+    assert sum(rest < 10 for rest in rests) / 3000 == pytest.approx(1 - math.exp(-1 / 3), abs=0.03)
 
 
 def test_draws_do_not_depend_on_their_order_or_their_process() -> None:

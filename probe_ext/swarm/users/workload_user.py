@@ -56,7 +56,8 @@ class WorkloadUser(StreamingUser):
         return self.person.pause()
 
     def on_start(self) -> None:
-        """Come in the middle of a pause: people don't all begin at once."""
+        """Join in the middle of a pause, also when coming back: people don't all begin at once."""
+        self.person.joins = True
         gevent.sleep(self.wait_time())
 
     @task

@@ -8,6 +8,7 @@ import pytest
 from locust.env import Environment
 
 from probe_ext import StreamingUser, WorkloadUser
+from probe_ext.access.kind_prompts import KindPrompts
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.swarm.locust_options import default_levels
@@ -16,6 +17,8 @@ from probe_ext.swarm.preparation.target_probe import PreparedWorkload
 from probe_ext.swarm.preparation.workload_plan import check_levels, mix, workload_lines
 from probe_ext.swarm.users.kind_classes import install_kinds, workload_of
 from probe_ext.swarm.web.run_form import _check_workload
+from probe_ext.workload.distribution_forms import Constant
+from probe_ext.workload.user_kind import UserKind
 from probe_ext.workload.workload_file import Workload, parse_workload, read_workload
 
 
@@ -86,6 +89,21 @@ def test_where_a_workload_has_no_place_it_is_refused_in_one_line() -> None:
         assert str(error.value).startswith(reason)
     with pytest.raises(SettingsError, match="Other: is the name of a kind and of a user class"):
         install_kinds(environment(Stand, Other), parse_workload({"kinds": [{"name": "Other"}]}, "test", Path()))
+
+
+def test_users_who_come_back_join_in_the_middle_of_a_pause_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    maker = KindPrompts(UserKind(name="chat", think_time=Constant(30)), 0, {}, Options(), None)
+    user, slept = object.__new__(Stand), []
+    monkeypatch.setattr("gevent.sleep", slept.append)
+    user.person = maker.user(0)
+    user.on_start()
+    assert [user.wait_time() for _ in range(3)] == [30, 30, 30]
+    user.on_start()
+    assert max(slept) < 30
+    assert len(set(slept)) == 2
+    monkeypatch.setattr(user, "wait_time", lambda: 0.0)  # as in an open stream
+    user.on_start()
+    assert slept[2:] == [0.0]
 
 
 def test_levels_leave_room_for_kinds_of_a_fixed_number() -> None:
