@@ -31,10 +31,21 @@ class ArrivalForm:
     def times(self, rate: float, seed: str) -> Iterator[float]:
         """Yield seconds from the start of a segment, without end. `rate`: arrivals per second, above 0."""
         rng = random.Random(seed)  # noqa: S311 -- no secret
-        at = rng.random() / rate if self.form == "constant" else self._gap(rate, rng)
+        at = self._first(rate, rng)
         while True:
             yield at
             at += self._gap(rate, rng)
+
+    def _first(self, rate: float, rng: random.Random) -> float:
+        """Return the time from a random moment to the next arrival, so that the rate holds from the start.
+
+        The gap around a random moment is longer than most: its density is that of a gap, weighted by length.
+        """
+        if self.form == "constant":
+            return rng.random() / rate
+        if self.form == "poisson":
+            return rng.expovariate(rate)
+        return rng.random() * rng.gammavariate(1 / self.cv**2 + 1, self.cv**2 / rate)
 
     def _gap(self, rate: float, rng: random.Random) -> float:
         if self.form == "constant":

@@ -58,6 +58,12 @@ def test_constant_arrivals_are_evenly_spaced():
     assert 0 <= next(ArrivalForm("constant").times(RATE, "any")) < 1 / RATE
 
 
+@pytest.mark.parametrize("cv", [0.3, 5.0])
+def test_the_rate_holds_from_the_start_of_a_segment(cv):
+    counts = [count_until(ArrivalForm("gamma", cv).times(1.0, segment_seed(seed, 0)), 10) for seed in range(4000)]
+    assert np.mean(counts) == pytest.approx(10, abs=4 * np.std(counts) / math.sqrt(len(counts)))
+
+
 @pytest.mark.parametrize("form", [ArrivalForm(), ArrivalForm("constant"), ArrivalForm("gamma", 2.0)])
 def test_four_workers_together_send_what_one_sends(form):
     alone = list(islice(form.times(RATE, segment_seed(7, 2)), 1000))
