@@ -33,6 +33,7 @@ class Stream:
         each: float = 1.0,
         give_up: float = 10.0,
         kinds: dict[str, float] | None = None,
+        give_up_of: dict[str, float] | None = None,
         **own: Any,
     ) -> None:
         segments = [
@@ -40,7 +41,14 @@ class Stream:
             for i, rate in enumerate(rates)
         ]
         self.arrivals.update(
-            {"form": "poisson", "seed": SEED, "give_up": give_up, "kinds": kinds or {}, "segments": segments}
+            {
+                "form": "poisson",
+                "seed": SEED,
+                "give_up": give_up,
+                "give_up_of": give_up_of or {},
+                "kinds": kinds or {},
+                "segments": segments,
+            }
         )
 
     def slot(self, busy: float = 0.0, kind: str = "") -> Any:
@@ -188,6 +196,18 @@ def test_a_slot_may_be_there_before_the_stream_is_announced(stream):
     stream.begin(60.0, 0.0, start=clock.monotonic() - 1.0, kinds={"chat": 0.5, "review": 0.5})
     wait_for(lambda: len(stream.taken) == meant(60.0))
     gevent.killall(slots)
+
+
+def test_each_kind_is_given_up_after_its_own_time(stream):
+    shares, patience = {"chat": 0.5, "review": 0.5}, {"chat": 1.0, "review": LONG}
+    stream.begin(40.0, 0.0, start=clock.monotonic() - 3.0, give_up=1.0, kinds=shares, give_up_of=patience)
+    kinds = [kind_of(shares, segment_seed(SEED, 0), k) for k in range(meant(40.0))]
+    wait_for(lambda: len(stream.unsent) == kinds.count("chat"))
+    assert {one.kind for one, _ in stream.unsent} == {"chat"}
+    slot = stream.slot(kind="review")
+    wait_for(lambda: len(stream.taken) == kinds.count("review"))
+    assert stream.numbers == list(range(1, len(kinds) + 1))
+    gevent.kill(slot)
 
 
 def test_a_kind_without_any_slot_here_is_the_load_generators_own_fault(stream):

@@ -10,11 +10,14 @@ from probe_ext.load.series_plan import SeriesPlan
 from probe_ext.measure.rate import Rate
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import read_options
+from probe_ext.settings.slo import FirstWord, SloProfile, Typing
 from probe_ext.swarm.preparation.preflight import plan_line, refuse_mixture
-from probe_ext.swarm.preparation.stream_plan import form_of, is_open_stream, kinds_of, plan_of, rates_of
+from probe_ext.swarm.preparation.stream_plan import form_of, give_up_times, is_open_stream, kinds_of, plan_of, rates_of
+from probe_ext.verdict.grading.kind_profiles import OTHERS, Kind, KindProfiles
 from probe_ext.workload.arrival_times import ArrivalForm
 from probe_ext.workload.workload_file import Workload, parse_workload
 
+CHAT = SloProfile(name="chat", first_word=FirstWord(served=5.0, strained=10.0), typing=Typing(served=10, strained=5))
 TWO_KINDS = [{"name": "chat", "share": 3}, {"name": "code", "share": 1}]
 
 
@@ -116,3 +119,14 @@ def test_a_plan_and_locusts_own_users_exclude_each_other(tmp_path):
         with pytest.raises(SettingsError, match=f"-u 4: cannot be combined with {named}"):
             refuse_mixture(Given(), plan)
     refuse_mixture(Given(), None)
+
+
+def test_an_arrival_waits_as_long_as_the_profile_of_its_kind_lets_a_first_word_take():
+    quick, slow = (CHAT.model_copy(update={"first_word": FirstWord(served=s, strained=2 * s)}) for s in (1.0, 30.0))
+    untimed = CHAT.model_copy(update={"first_word": None})
+    chat, review, idle = Kind("chat", quick, 0.5), Kind("review", slow, 0.5), Kind("idle", quick, 0.0)
+    others = Kind(OTHERS, CHAT)
+    assert give_up_times(KindProfiles(CHAT, (chat, review, idle, others))) == (10.0, {"chat": 2.0, "review": 60.0})
+    assert give_up_times(KindProfiles(CHAT, (review, idle, others))) == (60.0, {})
+    assert give_up_times(KindProfiles(quick)) == (2.0, {})
+    assert give_up_times(KindProfiles(untimed)) == (10.0, {})

@@ -212,6 +212,7 @@ FROM_MASTER: dict[str, Check] = {
             "form": one_of(frozenset(FORMS)),
             "seed": count(),
             "give_up": number(0),
+            "give_up_of": mapping(text(300), number(0), 100),
             "kinds": mapping(text(300), number(0, 1), 100),
             "segments": items(
                 keys(

@@ -32,7 +32,7 @@ from probe_ext.swarm.master.others_notice import OthersNotice
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
-from probe_ext.swarm.preparation.stream_plan import form_of, kinds_of, rates_of
+from probe_ext.swarm.preparation.stream_plan import form_of, give_up_times, kinds_of, rates_of
 from probe_ext.swarm.preparation.target_probe import Preparation, profiles_of
 from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.run_files.disk_reserve import FOR_MANIFEST, FOR_REPORT, FOR_ROWS, DiskReserve
@@ -51,7 +51,6 @@ _FINALIZE_SLACK_S = 120.0  # beyond the longest reply, for batches that come lat
 _USERS_EVERY_S = 0.5
 _OTHERS_EVERY_S = 2.0
 _LIVE_EVERY_S = 1.0
-_GIVE_UP_S = 10.0  # on an arrival without a free slot, where the profile does not judge the first word
 _LAST_POLLS_TIMEOUT_S = 3.0  # for all metrics URLs together
 
 
@@ -110,10 +109,9 @@ class ActiveRun(RunFacts):
             return None
         seed, given = self.options.prompt_seed, self.preparation.workload
         workload = given.workload if given else None
-        profile = profiles_of(self.preparation).default
-        give_up = profile.first_word.strained if profile.first_word else _GIVE_UP_S
+        give_up, give_up_of = give_up_times(profiles_of(self.preparation))
         seed = secrets.randbelow(2**32) if seed is None else seed
-        return OpenStream(form_of(workload), seed, give_up, self.now, kinds_of(workload))
+        return OpenStream(form_of(workload), seed, give_up, self.now, kinds_of(workload), give_up_of)
 
     def _make_monitor(self) -> VisitMonitor:
         profiles = profiles_of(self.preparation)

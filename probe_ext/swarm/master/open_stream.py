@@ -39,13 +39,15 @@ class OpenStream:
         give_up: float,
         now: Callable[[], float],
         kinds: Mapping[str, float] | None = None,
+        give_up_of: Mapping[str, float] | None = None,
     ) -> None:
         """Describe a stream without a rate.
 
-        `give_up`: seconds after which an arrival without a free slot is recorded as not sent. `kinds`: share of each
-        kind of user, if there are several.
+        `give_up`: seconds after which an arrival without a free slot is recorded as not sent; `give_up_of`: the same
+        for arrivals of a kind. `kinds`: share of each kind of user, if there are several.
         """
-        self.form, self.seed, self.give_up, self.kinds = form, seed, give_up, dict(kinds or {})
+        self.form, self.seed, self.kinds = form, seed, dict(kinds or {})
+        self.give_up, self.give_up_of = give_up, dict(give_up_of or {})
         self.segments: list[Segment] = []
         self.announce: Callable[[], None] = lambda: None
         """sends the segments to the workers"""
@@ -91,6 +93,7 @@ class OpenStream:
             **self.form.as_json(),
             "seed": self.seed,
             "give_up": self.give_up,
+            "give_up_of": self.give_up_of,
             "kinds": self.kinds,
             "segments": [
                 {
@@ -110,6 +113,7 @@ class OpenStream:
             **self.form.as_json(),
             "seed": self.seed,
             "give_up": self.give_up,
+            "give_up_of": self.give_up_of,
             "ended": self.ended,
             "segments": [
                 {"rate": one.rate.per_second, "from": one.start, "workers": list(one.workers)} for one in self.segments

@@ -7,11 +7,14 @@ from probe_ext.load.series_plan import RateStep, SeriesPlan
 from probe_ext.measure.rate import Rate
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
+from probe_ext.settings.slo import SloProfile
 from probe_ext.swarm.users.kind_dispatcher import mix_of
+from probe_ext.verdict.grading.kind_profiles import KindProfiles
 from probe_ext.workload.arrival_times import FORMS, ArrivalForm, Form
 from probe_ext.workload.rate_series import read_series
 from probe_ext.workload.workload_file import Workload
 
+_GIVE_UP_S = 10.0  # on an arrival without a free slot, where the profile does not judge the first word
 USERS, SERIES = "users", "series"
 
 
@@ -49,6 +52,21 @@ def kinds_of(workload: Workload | None) -> dict[str, float]:
     """Return the share of each kind among the arrivals; empty without kinds to choose from."""
     shares = {name: share for name, share in workload.shares.items() if share} if workload else {}
     return shares if len(shares) > 1 else {}
+
+
+def give_up_times(profiles: KindProfiles) -> tuple[float, dict[str, float]]:
+    """Return after how many seconds an arrival without a free connection is given up: as a rule, and for each kind.
+
+    An arrival waits as long as a first word may take by the profile that judges it.
+    """
+    of_kinds = {kind.name: _give_up(kind.profile) for kind in profiles.stated if kind.share != 0}
+    if len(of_kinds) == 1:  # arrivals are then of no stated kind: there is nothing to choose from
+        return next(iter(of_kinds.values())), {}
+    return _give_up(profiles.default), of_kinds
+
+
+def _give_up(profile: SloProfile) -> float:
+    return profile.first_word.strained if profile.first_word else _GIVE_UP_S
 
 
 def rates_of(plan: Plan | None) -> tuple[Rate, ...]:

@@ -2,7 +2,7 @@
 
 A user is then a slot, one of --max-in-flight, and no person. An arrival that finds no free slot waits for one, first
 come, first served. Its wait counts from when it was due, so a server that falls behind is seen to. After `give_up`
-seconds it is recorded as not sent. Nothing is ever skipped: each arrival of the schedule becomes one row.
+seconds, or those of its kind, it is recorded as not sent. Nothing is ever skipped: each arrival becomes one row.
 
 A workload's arrivals are of a kind, and wait for a slot of that kind.
 """
@@ -59,6 +59,8 @@ class Arrivals:
     def __init__(self, recorder: Recorder, unsent: Unsent) -> None:
         self._recorder, self._unsent = recorder, unsent
         self._give_up = 0.0
+        self._give_up_of: Mapping[str, float] = {}
+        """by kind, where it has its own"""
         self._segments: deque[_Segment] = deque()
         """the one in force, and those to come"""
         self._latest = -1
@@ -77,7 +79,7 @@ class Arrivals:
 
     def update(self, plan: Mapping[str, Any]) -> None:
         """Take over segments from the master; those known already, and their repetitions, change nothing."""
-        self._give_up = plan["give_up"]
+        self._give_up, self._give_up_of = plan["give_up"], plan["give_up_of"]
         for segment in sorted(plan["segments"], key=lambda one: int(one["number"])):
             if segment["number"] > self._latest:
                 self._latest = segment["number"]
@@ -123,11 +125,15 @@ class Arrivals:
             self._changed.wait(self._seconds_to_sleep(clock.monotonic()))
             self._changed.clear()
 
+    def _patience(self, kind: str) -> float:
+        """Return the seconds after which an arrival of a kind is given up."""
+        return self._give_up_of.get(kind, self._give_up)
+
     def _seconds_to_sleep(self, now: float) -> float:
         moments = [now + _MAX_SLEEP_S]
         if (following := self._next_arrival()) is not None:
             moments.append(following[0])
-        moments += [waiting[0].due + self._give_up for waiting in self._waiting.values() if waiting]
+        moments += [waiting[0].due + self._patience(kind) for kind, waiting in self._waiting.items() if waiting]
         return max(_MIN_SLEEP_S, min(moments) - now)
 
     def _take_due(self, now: float) -> None:
@@ -136,7 +142,7 @@ class Arrivals:
             self._next = None
             due, kind = following
             arrival = Arrival(due, self._recorder.reserve(), kind)
-            if now - due < self._give_up:
+            if now - due < self._patience(kind):
                 self._hand_out(arrival)
             else:
                 self._unsent(arrival, Outcome.CLIENT_ERROR, f"the load generator was {now - due:.1f} s late to send it")
@@ -152,9 +158,10 @@ class Arrivals:
     def _give_up_on_late(self, now: float) -> None:
         """Record what has waited too long for a slot."""
         for kind, waiting in list(self._waiting.items()):
-            while waiting and now - waiting[0].due >= self._give_up:
+            patience = self._patience(kind)
+            while waiting and now - waiting[0].due >= patience:
                 if kind in self._slots:
-                    why = f"no free connection within {self._give_up:g} s of its arrival (--max-in-flight)"
+                    why = f"no free connection within {patience:g} s of its arrival (--max-in-flight)"
                     self._unsent(waiting.popleft(), Outcome.NOT_SENT, why)
                 else:
                     why = f"this worker has no connection for {kind or 'requests'}: --max-in-flight is too small"

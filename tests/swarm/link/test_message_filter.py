@@ -256,10 +256,11 @@ def test_a_worker_drops_what_no_master_sends() -> None:
     runner: Any = SimpleNamespace(handle_message=lambda message: arrived.append(message.type))
     guard = WorkerFilter(runner)
     begin = {"run": "r", "origin": 1.0, "directory": "d", "longest": 1.0, "deadlines": None}
+    stream: dict[str, Any] = {"give_up_of": {"chat": 2.0}, "kinds": {}, "segments": []}
     valid = {
         messages.PING: {"t": 1.0, "version": "1", "key": True},
         messages.BEGIN: begin,
-        messages.ARRIVALS: {"run": "r", "form": "poisson", "seed": 1, "give_up": 10.0, "kinds": {}, "segments": []},
+        messages.ARRIVALS: {"run": "r", "form": "poisson", "seed": 1, "give_up": 10.0, **stream},
         messages.ACK: {"run": "r", "number": 1, "kept": True},
         messages.DRAIN: {"run": "r", "limit": 3.0, "again": False},
     }
