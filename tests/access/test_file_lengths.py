@@ -47,14 +47,21 @@ class Server:
         return tokens + TOOL * len(payload.get("tools", []))
 
 
-def prepared(path: Path, server: Server | None = None, context: int | None = 1000, **use: Any) -> PreparedFiles:
+def used(path: Path, kind: str = "chat", **use: Any) -> FileUse:
     given = {"api": "chat", "stated_tokens": None, "longest_reply": 100, "field": None, **use}
+    return FileUse(kind, str(path), **given)
 
+
+def prepared(path: Path, server: Server | None = None, context: int | None = 1000, **use: Any) -> PreparedFiles:
+    return prepared_for([used(path, **use)], server, context)
+
+
+def prepared_for(uses: list[FileUse], server: Server | None = None, context: int | None = 1000) -> PreparedFiles:
     def counter(api: str) -> Any:
         made = RequestCounter(TARGET, "m", read_options({"api": api}), server or Server())  # type: ignore[arg-type]
         return made.count, made.samples
 
-    return prepare_files([FileUse("chat", str(path), **given)], PromptFiles(), counter, context, 7)
+    return prepare_files(uses, PromptFiles(), counter, context, 7)
 
 
 def texts(made: PreparedFiles) -> list[str]:
@@ -86,6 +93,38 @@ def test_too_long_prompts_are_left_out_and_told(path: Path) -> None:
 def test_a_file_without_a_single_fitting_prompt_is_refused(path: Path) -> None:
     with pytest.raises(SettingsError, match=r"^chat: prompts\.file: p\.txt: every prompt is too long \(more"):
         prepared(path, context=100, longest_reply=500)  # at most half of the context is kept for the reply
+
+
+def test_kinds_that_share_a_file_leave_out_the_same_and_say_so(path: Path) -> None:
+    made = prepared_for([used(path, "brief", longest_reply=50), used(path, "long")])
+    brief, long = made.files
+    assert brief.left_out == long.left_out == (6, 8, 9)  # brief alone would leave out only the first
+    assert (brief.prompts, long.prompts) == (7, 7)
+    assert brief.mean_tokens == long.mean_tokens == pytest.approx((6 * 100 + 897) / 7)
+    said = [text for text in texts(made) if text.startswith("brief")]
+    assert said[0] == "brief: p.txt: 7 prompts with 214 tokens on average, as the server counts them"
+    assert said[1].startswith("brief: p.txt: 1 prompt is too long and left out (more than 950 tokens")
+    assert said[2:] == ["brief: p.txt: 2 more prompts are left out, as too long for another kind that shares the file"]
+    assert not any("another kind" in text for text in texts(made) if text.startswith("long"))
+
+
+def test_kinds_that_share_a_file_but_no_prompt_that_fits_both_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    lone = {"prompt": "a " * 890}
+    tool = {"prompt": "b " * 10, "tools": [{"type": "function"}]}
+    path.write_text(f"{json.dumps(lone)}\n{json.dumps(tool)}")
+
+    def count(kind_limit: int) -> Any:
+        return lambda prompt: TEMPLATE + (kind_limit if prompt.fields else 1000 - kind_limit), 10
+
+    with pytest.raises(SettingsError, match=r"^a, b: prompts\.file: .+p\.jsonl: every prompt is too long for one of"):
+        prepare_files(
+            [used(path, "a"), used(path, "b", api="other")],
+            PromptFiles(),
+            lambda api: count(990 if api == "chat" else 10),
+            1000,
+            7,
+        )
 
 
 @pytest.mark.parametrize(("stated", "warned"), [(370, True), (400, False), (450, False), (480, True)])

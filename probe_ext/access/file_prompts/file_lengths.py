@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from probe_ext.access.file_prompts.file_remarks import FileUse, Remark, describe, off_mean, too_long
+from probe_ext.access.file_prompts.file_remarks import (
+    FileUse,
+    Remark,
+    describe,
+    off_mean,
+    too_long,
+    too_long_for_others,
+)
 from probe_ext.access.file_prompts.prompt_files import PromptFiles
 from probe_ext.measure import clock
 from probe_ext.prompts.files.file_chat import FileChat
@@ -34,7 +41,7 @@ class PreparedFile:
     """that are sent"""
     without_prompt: int
     left_out: tuple[int, ...]
-    """numbers of the prompts that are too long"""
+    """numbers of the prompts that are too long for this kind or for another one that uses the same file"""
     counted: int
     mean_tokens: float | None
     """of the first requests, with template, system prompt and shared prefix; None if the server does not count"""
@@ -59,6 +66,26 @@ class PreparedFiles:
     remarks: tuple[Remark, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Checked:
+    """One kind's file, counted for this kind alone."""
+
+    use: FileUse
+    file: PromptFile
+    count: Count
+    room: int | None
+    lengths: FileLengths | None
+    bound: str
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        return self.use.path, self.use.field
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        return self.lengths.left_out if self.lengths else ()
+
+
 def prepare_files(
     uses: list[FileUse],
     files: PromptFiles,
@@ -68,24 +95,47 @@ def prepare_files(
 ) -> PreparedFiles:
     """Read and check all files. SettingsError, in one line with kind, file and place, if one cannot be used.
 
-    `counter`: for an API, what counts the tokens of a request, and how many prompts of a file may be counted.
+    `counter`: for an API, what counts the tokens of a request, and how many prompts of a file may be counted. Kinds
+    that use the same file share its prompts, so what is too long for one of them is left out for all.
     """
+    checked = [_check(use, files, counter, context, seed) for use in uses]
     prepared, remarks = [], list[Remark]()
-    for use in uses:
-        try:
-            file = files.open(use.path, use.field)
-            _check_api(use, file)
-            count, samples = counter(use.api)
-            room = None if context is None else min(use.longest_reply, int(context * _MAX_REPLY_SHARE))
-            lengths = _lengths(use, file, count, samples, None if context is None else context - (room or 0), seed)
-        except PromptFileError as error:
-            raise SettingsError(f"{use.kind}: prompts.file: {error}") from error
-        bound = _bound(context, room)
-        if lengths is not None and lengths.mean_tokens is None:
-            raise SettingsError(f"{use.kind}: prompts.file: {file.name}: every prompt is too long {bound}")
-        prepared.append(_prepared(use, file, lengths, room))
-        remarks += _remarks(use, file, lengths, count, bound)
+    for one in checked:
+        left_out = _left_out([other for other in checked if other.key == one.key])
+        sent = one.lengths.without(left_out) if one.lengths else None
+        prepared.append(_prepared(one, sent, left_out))
+        remarks += _remarks(one, sent, left_out)
     return PreparedFiles(tuple(prepared), tuple(remarks))
+
+
+def _check(
+    use: FileUse, files: PromptFiles, counter: Callable[[str], tuple[Count, int]], context: int | None, seed: int | str
+) -> _Checked:
+    try:
+        file = files.open(use.path, use.field)
+        _check_api(use, file)
+        count, samples = counter(use.api)
+        room = None if context is None else min(use.longest_reply, int(context * _MAX_REPLY_SHARE))
+        lengths = _lengths(use, file, count, samples, None if context is None else context - (room or 0), seed)
+    except PromptFileError as error:
+        raise SettingsError(f"{use.kind}: prompts.file: {error}") from error
+    bound = _bound(context, room)
+    if lengths is not None and lengths.mean_tokens is None:
+        raise SettingsError(f"{use.kind}: prompts.file: {file.name}: every prompt is too long {bound}")
+    return _Checked(use, file, count, room, lengths, bound)
+
+
+def _left_out(same: list[_Checked]) -> tuple[int, ...]:
+    """Return the prompts that are too long for any of the kinds that share a file. SettingsError if none remains."""
+    left_out = {number for one in same for number in one.left_out}
+    file = same[0].file
+    if len(left_out) == len(file):
+        kinds = ", ".join(one.use.kind for one in same)
+        raise SettingsError(
+            f"{kinds}: prompts.file: {file.name}: every prompt is too long for one of these kinds, which share the "
+            "file; give each its own"
+        )
+    return tuple(sorted(left_out))
 
 
 def _check_api(use: FileUse, file: PromptFile) -> None:
@@ -120,8 +170,8 @@ def _bound(context: int | None, room: int | None) -> str:
     return f"(more than {context - room:,} tokens; a reply of {room:,} must fit into the context of {context:,}, too)"
 
 
-def _prepared(use: FileUse, file: PromptFile, lengths: FileLengths | None, room: int | None) -> PreparedFile:
-    left_out = lengths.left_out if lengths else ()
+def _prepared(one: _Checked, sent: FileLengths | None, left_out: tuple[int, ...]) -> PreparedFile:
+    use, file = one.use, one.file
     return PreparedFile(
         kind=use.kind,
         path=use.path,
@@ -130,19 +180,22 @@ def _prepared(use: FileUse, file: PromptFile, lengths: FileLengths | None, room:
         prompts=len(file) - len(left_out),
         without_prompt=file.without_prompt,
         left_out=left_out,
-        counted=lengths.counted if lengths else 0,
-        mean_tokens=lengths.mean_tokens if lengths else None,
-        room=room if lengths else None,
-        tokens_per_byte=lengths.tokens_per_byte if lengths else None,
+        counted=sent.counted if sent else 0,
+        mean_tokens=sent.mean_tokens if sent else None,
+        room=one.room if sent else None,
+        tokens_per_byte=sent.tokens_per_byte if sent else None,
     )
 
 
-def _remarks(use: FileUse, file: PromptFile, lengths: FileLengths | None, count: Count, bound: str) -> Iterator[Remark]:
-    yield from describe(use, file, lengths)
-    if lengths is None or lengths.mean_tokens is None:
+def _remarks(one: _Checked, sent: FileLengths | None, left_out: tuple[int, ...]) -> Iterator[Remark]:
+    use, file = one.use, one.file
+    yield from describe(use, file, sent, left_out)
+    if one.lengths is not None and one.lengths.left_out:
+        yield too_long(use, file, one.lengths, one.bound)
+    if others := len(left_out) - len(one.left_out):
+        yield too_long_for_others(use, file, others)
+    if sent is None or sent.mean_tokens is None:
         return
-    if lengths.left_out:
-        yield too_long(use, file, lengths, bound)
-    one = from_text("a")
-    if use.stated_tokens is not None and one is not None and (overhead := count(_request(use, one))) is not None:
-        yield from off_mean(use, file, lengths.mean_tokens - (overhead - 1), use.stated_tokens)
+    text = from_text("a")
+    if use.stated_tokens is not None and text is not None and (overhead := one.count(_request(use, text))) is not None:
+        yield from off_mean(use, file, sent.mean_tokens - (overhead - 1), use.stated_tokens)

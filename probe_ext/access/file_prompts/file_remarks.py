@@ -43,12 +43,15 @@ class Remark:
         return recorded_finding("prompt_files", f"{self.text}.", self.advice, state=self.state)
 
 
-def describe(use: FileUse, file: PromptFile, lengths: FileLengths | None) -> Iterator[Remark]:
+def describe(
+    use: FileUse, file: PromptFile, lengths: FileLengths | None, left_out: tuple[int, ...]
+) -> Iterator[Remark]:
     """Say how many prompts there are, how long they are, and how many entries have none."""
-    sent = len(file) - (len(lengths.left_out) if lengths else 0)
+    sent = len(file) - len(left_out)
     prompts = f"{use.kind}: {file.name}: {sent:,} {'prompt' if sent == 1 else 'prompts'}"
     if lengths is None or lengths.mean_tokens is None:
-        yield Remark(f"{prompts}, of unknown length: the server does not count tokens, so none is left out", "unproven")
+        none = "" if left_out else ", so none is left out"
+        yield Remark(f"{prompts}, of unknown length: the server does not count tokens{none}", "unproven")
     else:
         about = "" if lengths.exact else "about "
         yield Remark(f"{prompts} with {about}{lengths.mean_tokens:,.0f} tokens on average, as the server counts them")
@@ -66,6 +69,16 @@ def too_long(use: FileUse, file: PromptFile, lengths: FileLengths, bound: str) -
         f"{use.kind}: {file.name}: {are} too long and left out {bound}: the first is {first}{longest}",
         "fail",
         "The load is lighter than the file. Use a model with a longer context, or shorter replies.",
+    )
+
+
+def too_long_for_others(use: FileUse, file: PromptFile, number: int) -> Remark:
+    """Say how many prompts are left out only because they are too long for other kinds that share the file."""
+    are = "1 more prompt is" if number == 1 else f"{number:,} more prompts are"
+    return Remark(
+        f"{use.kind}: {file.name}: {are} left out, as too long for another kind that shares the file",
+        "fail",
+        "The load is lighter than the file. Give each kind its own file.",
     )
 
 

@@ -55,8 +55,8 @@ class PromptFiles:
         """Return the queue from which this process's users of a kind take prompts, and what is known of its file.
 
         None if the kind uses no file. `prepared`: all files, as the master has prepared them. Kinds that use the same
-        file share a queue, and leave out what is too long for any of them. `slot`, `slots`: as of `PromptQueue`, by the
-        first call in a run. PromptFileError if the file cannot be used.
+        file share a queue; the master has left out for each what is too long for any of them. `slot`, `slots`: as of
+        `PromptQueue`, by the first call in a run. PromptFileError if the file cannot be used.
         """
         files = {entry["kind"]: entry for entry in prepared}
         if kind not in files:
@@ -64,10 +64,8 @@ class PromptFiles:
         entry = files[kind]
         key = entry["path"], entry["field"]
         if key not in self._queues:
-            same = [one for one in files.values() if (one["path"], one["field"]) == key]
-            left_out = {number for one in same for number in one["left_out"]}
             file = self.open(*key)
             if file.digest != entry["sha256"]:
                 raise PromptFileError(f"{file.name}: has changed since the run was prepared")
-            self._queues[key] = PromptQueue(file, seed, left_out, slot=slot, slots=slots)
+            self._queues[key] = PromptQueue(file, seed, entry["left_out"], slot=slot, slots=slots)
         return self._queues[key], entry

@@ -1,7 +1,7 @@
 """How long the prompts of a file are in the server's tokens, and which are too long, with as few counts as needed."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from probe_ext.prompts.files.prompt_file import PromptFile
 from probe_ext.prompts.files.prompt_order import PromptOrder
@@ -29,6 +29,25 @@ class FileLengths:
     """number and tokens of the longest counted prompt that is too long"""
     tokens_per_byte: float
     """of a prompt's text, by the least-squares line"""
+    prompts: int
+    """in the file"""
+    counts: Mapping[int, int] = field(repr=False)
+    """tokens of the counted prompts"""
+    estimate: Callable[[int], float] = field(repr=False)
+    """tokens of any prompt, by its size"""
+
+    def without(self, left_out: Iterable[int]) -> "FileLengths":
+        """Return the lengths if other prompts are left out; the mean is None if none remains."""
+        out = set(left_out)
+        kept = [number for number in range(self.prompts) if number not in out]
+        # counts where there are, else the line, which knows every size
+        tokens = [self.counts[number] if number in self.counts else self.estimate(number) for number in kept]
+        return replace(
+            self,
+            mean_tokens=sum(tokens) / len(kept) if kept else None,
+            exact=all(number in self.counts for number in kept),
+            left_out=tuple(sorted(out)),
+        )
 
 
 def check_lengths(
@@ -58,17 +77,19 @@ def check_lengths(
             if counts.get(number, line.tokens(number)) > limit:
                 left_out.add(number)
         left_out |= {number for number, tokens in sample.items() if tokens > limit}
-    kept = [number for number in range(len(file)) if number not in left_out]
     longest = max(left_out & counts.keys(), key=lambda number: counts[number], default=None)
-    return FileLengths(
+    every = FileLengths(
         counted=len(counts),
-        # counts where there are, else the line, which knows every size
-        mean_tokens=sum(counts.get(number, line.tokens(number)) for number in kept) / len(kept) if kept else None,
-        exact=all(number in counts for number in kept),
-        left_out=tuple(sorted(left_out)),
+        mean_tokens=None,
+        exact=False,
+        left_out=(),
         longest=None if longest is None else (longest, counts[longest]),
         tokens_per_byte=line.slope,
+        prompts=len(file),
+        counts=counts,
+        estimate=line.tokens,
     )
+    return every.without(left_out)
 
 
 def _sample(
