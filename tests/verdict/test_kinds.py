@@ -179,3 +179,17 @@ def test_a_mix_that_varied_between_levels_is_said() -> None:
     (title, _meaning), *_ = doubts(varied.to_json())
     assert title.startswith("The mix of kinds varied between levels: chat had 25 % to 75 % of the users")
     assert doubts(constant.to_json()) == []
+
+
+def test_users_who_pause_throughout_a_level_are_users_of_their_kind() -> None:
+    """Each of 6 reviewers asks every 200 s, in levels of 90 s; the level of 10 has 4 others who come back for it."""
+    steps, rows = (14, 10, 14), []
+    for number, users in enumerate(steps):
+        chatters = users - 6
+        rows += [reply(n, t, scenario="chat") for n, t in asked(chatters, number * LEVEL_S, LEVEL_S)]
+    rows += [reply(100 + n, 6.0 + 30 * n + 200 * k, scenario="review") for n in range(6) for k in range(2)]
+    rows = sorted((row for row in rows if row.end < 3 * LEVEL_S), key=lambda row: row.due)
+    kinds = by_name(judged(rows, steps, workload(kind("chat", CHAT), kind("review", CHAT))))
+    review = {one.users: one.users_of_kind for one in kinds["review"].levels}
+    assert review == {14: 6, 10: 6}
+    assert {one.users: one.users_of_kind for one in kinds["chat"].levels} == {14: 8, 10: 4}

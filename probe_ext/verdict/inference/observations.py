@@ -28,6 +28,8 @@ class Visit:
     people: int | None = None
     """concurrent users whose replies these are, where that is only one kind of the users; of an open stream, see
     `replies_at_once`"""
+    asking: int | None = None
+    """those of `people` who sent anything in it, where some may have paused throughout"""
 
     @property
     def seconds(self) -> float:
@@ -36,7 +38,7 @@ class Visit:
     @property
     def at_once(self) -> int:
         """About how many replies share one moment: one of each user."""
-        return max(1, self.people or self.users)
+        return max(1, self.asking or self.people or self.users)
 
     def select(self, keep: Bools) -> "Visit":
         """Return the same visit with some of its replies only."""

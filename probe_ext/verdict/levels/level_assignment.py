@@ -18,6 +18,7 @@ from probe_ext.verdict.levels.find_levels import (
     find_levels,
     is_open_stream,
 )
+from probe_ext.verdict.levels.resting_users import resting_users
 from probe_ext.verdict.values.others_share import OthersShare
 
 
@@ -33,6 +34,8 @@ class LevelAssignment:
     """when each reply ended"""
     others: Sequence[OthersShare | None] = ()
     """what the server did for others in each level; empty before it was asked"""
+    resting: Sequence[Ints] = ()
+    """users who paused throughout each level; empty for an open stream, which has none"""
 
     def is_judged(self, index: int) -> bool:
         """Whether a level's replies reflect this run's load, and not that of others."""
@@ -73,7 +76,13 @@ def assign_levels(evidence: Evidence, sent: Floats) -> LevelAssignment:
     user_of = _users_of(evidence)
     warm_up = np.array([name == WARM_UP for name in texts(evidence.replies, "scenario")], dtype=np.bool_)
     level_of = np.where(warm_up, -1, assign_replies(sent, levels))
-    return LevelAssignment(levels, level_of, user_of, numbers(evidence.replies, "end"))
+    end = numbers(evidence.replies, "end")
+    resting = () if is_open_stream(evidence.users) else _resting(levels, user_of, sent, end)
+    return LevelAssignment(levels, level_of, user_of, end, resting=resting)
+
+
+def _resting(levels: Sequence[Level], user_of: Ints, sent: Floats, end: Floats) -> tuple[Ints, ...]:
+    return tuple(resting_users(user_of, sent, end, (level.t_start, level.t_end), int(level.users)) for level in levels)
 
 
 def _users_of(evidence: Evidence) -> Ints:

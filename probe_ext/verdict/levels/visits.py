@@ -74,11 +74,20 @@ def visits_of(
         if not assignment.is_judged(index):
             continue
         mine = rows_of_level if kind is None else rows_of_level[kind[rows_of_level]]
-        people = None if kind is None else len(np.unique(assignment.user_of[mine]))
+        asking = None if kind is None else len(np.unique(assignment.user_of[mine]))
+        people = None if asking is None or kind is None else asking + _resting(assignment, index, kind)
         rows = mine[applies[mine]]
         span = (level.t_start, level.t_end)
         users = assignment.user_of[rows]
         if isinstance(level.users, Rate):
             people = replies_at_once(sent[mine], assignment.end[mine], span)
-        visits.append(visit_from_grades(level.users, users, sent[rows], grades[rows], span, last_seconds, people))
+            asking = None
+        visit = visit_from_grades(level.users, users, sent[rows], grades[rows], span, last_seconds, people)
+        visits.append(replace(visit, asking=asking))
     return visits
+
+
+def _resting(assignment: LevelAssignment, index: int, kind: Bools) -> int:
+    """Return how many users of a kind paused throughout a level."""
+    resting = assignment.resting[index] if assignment.resting else ()
+    return int(np.isin(resting, assignment.user_of[kind]).sum()) if len(resting) else 0
