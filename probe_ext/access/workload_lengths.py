@@ -77,9 +77,10 @@ def mean_lengths(workload: Workload, options: Options, counted: Mapping[str, flo
     """Return the mean tokens of first requests over all kinds, and of what they share with others of their kind.
 
     `counted`: means of kinds whose prompts come from files, as the server counts them.
-    Kinds are weighted by their share of users; those of a fixed number as if each were one share of all.
+    Kinds are weighted by their share of users. How many users one of a fixed number stands beside depends on the level:
+    it weighs as much as the average of the others; if all are fixed, each by its number.
     """
-    weights = {kind.name: kind.share or 1.0 for kind in workload.kinds}
+    weights = _weights(workload)
     total = sum(weights.values())
     every = [(weights[kind.name] / total, lengths_of(kind, options)) for kind in workload.kinds]
     return (
@@ -88,6 +89,13 @@ def mean_lengths(workload: Workload, options: Options, counted: Mapping[str, flo
         ),
         round(sum(weight * one.shared for weight, one in every)),
     )
+
+
+def _weights(workload: Workload) -> dict[str, float]:
+    shares = [share for share in workload.shares.values() if share is not None]
+    if not shares:
+        return {kind.name: float(kind.users or 0) for kind in workload.kinds}
+    return {name: 1 / len(shares) if share is None else share for name, share in workload.shares.items()}
 
 
 def check_unused_options(workload: Workload, options: Options) -> None:

@@ -1,7 +1,7 @@
 """When the requests of an open stream arrive: seeded schedules, the same in every process.
 
 A schedule belongs to one *segment* of a run: a stretch of constant rate with the same workers. Every worker computes
-the whole schedule and takes each W-th arrival of it, so that four workers send what one would have sent.
+the whole schedule and takes each W-th arrival of it, so that four workers send at the moments when one would have sent.
 """
 
 import random

@@ -15,7 +15,7 @@ from random import Random
 from statistics import NormalDist, fmean
 from typing import Any, ClassVar
 
-MAX_VALUE = 1e9
+MIN_VALUE, MAX_VALUE = 1e-9, 1e9  # of what is not 0: mean and variance stay finite at any of them
 MAX_STORED_VALUES = 4096
 """of an empirical distribution; a longer list is replaced by as many of its quantiles"""
 
@@ -326,7 +326,7 @@ class Exponential(Truncated):
         if self.max is None:
             return self._low + self.mean
         width = self._high - self._low
-        return self._low + self.mean - width / math.expm1(width / self.mean)
+        return self._low + self.mean - width * math.exp(-width / self.mean) / -math.expm1(-width / self.mean)
 
     def _cdf(self, value: float) -> float:
         return -math.expm1(-value / self.mean)
@@ -375,8 +375,10 @@ class Empirical(Distribution):
 def _check_number(name: str, value: Any, *, least: float | None = None, above: float | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name}: {value!r}: is not a number")  # noqa: TRY004 -- pydantic reports ValueErrors
-    if not math.isfinite(value) or abs(value) > MAX_VALUE:
+    if not abs(value) <= MAX_VALUE:  # also if it is not a number; an integer may be too large for a float
         raise ValueError(f"{name}: {value}: must be a finite number of at most {MAX_VALUE:.0e}")
+    if 0 < value < MIN_VALUE:
+        raise ValueError(f"{name}: {value}: must be at least {MIN_VALUE:.0e}, or 0 where that is allowed")
     if least is not None and value < least:
         raise ValueError(f"{name}: {value:g}: must be at least {least:g}")
     if above is not None and value <= above:

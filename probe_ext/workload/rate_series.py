@@ -9,13 +9,18 @@ import csv
 import itertools
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from probe_ext.load.level_plan import MAX_RATE
 from probe_ext.load.series_plan import RateStep
 from probe_ext.measure.rate import Rate
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.small_file import read_small_file
+
+if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_STEPS = 10_000
@@ -48,17 +53,24 @@ def read_series(path: Path, rate_scale: float = 1.0, time_scale: float = 1.0) ->
 
 def _rows(text: str) -> list[tuple[int, float, float]]:
     """Return line number, time and rate of each line that is not empty."""
-    reader = csv.reader(text.splitlines())
-    rows: list[tuple[int, float, float]] = []
+    reader = csv.reader(text.splitlines(), strict=True)
+    try:
+        return list(_rows_of(reader))
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from error
+
+
+def _rows_of(reader: "CsvReader") -> Iterator[tuple[int, float, float]]:
+    begun = False
     for row in reader:
         if not any(cell.strip() for cell in row):
             continue
-        if not rows and row and row[0].strip().lower() in _NAMES:
+        if not begun and row[0].strip().lower() in _NAMES:
             continue
+        begun = True
         if len(row) != 2:
             raise ValueError(f"line {reader.line_num}: must have a time and a rate, separated by a comma")
-        rows.append((reader.line_num, _time(row[0].strip(), reader.line_num), _rate(row[1].strip(), reader.line_num)))
-    return rows
+        yield reader.line_num, _time(row[0].strip(), reader.line_num), _rate(row[1].strip(), reader.line_num)
 
 
 def _time(text: str, line: int) -> float:
@@ -90,4 +102,9 @@ def _length(before: tuple[int, float, float], after: tuple[int, float, float]) -
 def _scaled(rate: float, scale: float, line: int) -> Rate:
     if rate * scale > MAX_RATE:
         raise ValueError(f"line {line}: its rate is more than {MAX_RATE:,.0f} requests/s after scaling")
-    return Rate.of(rate * scale)
+    scaled = Rate.of(rate * scale)
+    if rate and not scaled:  # must not become a pause
+        raise ValueError(
+            f"line {line}: its rate is too small; above 0, it must be at least 0.001 requests/s after scaling"
+        )
+    return scaled

@@ -28,7 +28,7 @@ from probe_ext.settings.request_extras import secret_field
 from probe_ext.settings.slo import SloProfile, load_profile
 from probe_ext.settings.small_file import read_small_file
 from probe_ext.settings.yaml_values import is_path
-from probe_ext.workload.distribution_forms import Constant, Distribution
+from probe_ext.workload.distribution_forms import MAX_VALUE, MIN_VALUE, Constant, Distribution
 from probe_ext.workload.read_distribution import Number, count_number, duration_number, read_distribution
 
 MAX_TOKENS = 10_000_000
@@ -150,8 +150,8 @@ class ModelChoice(Section):
         for name, share in names.items():
             if not isinstance(name, str) or not name.strip():
                 raise ValueError(f": {name!r}: must be the name of a model")
-            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < math.inf:
-                raise ValueError(f"{name}: {share!r}: must be a share greater than 0")
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= MAX_VALUE:
+                raise ValueError(f"{name}: {share!r}: must be a share greater than 0, of at most {MAX_VALUE:.0e}")
         if not names:
             raise ValueError(": must name a model")
         total = math.fsum(names.values())
@@ -187,7 +187,7 @@ class UserKind(Section):
     """Users who do the same kind of work."""
 
     name: str
-    share: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    share: float | None = Field(default=None, ge=MIN_VALUE, le=MAX_VALUE, allow_inf_nan=False)
     """of the users that are not fixed in number; all shares are scaled to add up to 1"""
     users: int | None = Field(default=None, ge=1, le=MAX_USERS)
     """a fixed number of users, whatever the level"""

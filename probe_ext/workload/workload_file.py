@@ -13,7 +13,7 @@ from probe_ext.measure.safe_text import printable
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.yaml_values import Location, find_yaml, first_error, read_mapping, yaml_names
 from probe_ext.workload.arrival_times import MAX_CV, MIN_CV
-from probe_ext.workload.distribution_forms import Distribution
+from probe_ext.workload.distribution_forms import MAX_VALUE, MIN_VALUE, Distribution
 from probe_ext.workload.user_kind import ModelChoice, PromptSource, Section, SystemPrompt, UserKind, files_folder
 
 MAX_KINDS = 16
@@ -29,8 +29,8 @@ class Arrivals(Section):
     """gamma: standard deviation of the gaps by their mean; above 1, arrivals come in bursts"""
     file: str | None = Field(default=None, min_length=1)
     """series: CSV of times and rates"""
-    rate_scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    time_scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    rate_scale: float = Field(default=1.0, ge=MIN_VALUE, le=MAX_VALUE, allow_inf_nan=False)
+    time_scale: float = Field(default=1.0, ge=MIN_VALUE, le=MAX_VALUE, allow_inf_nan=False)
     """series: how many times faster than recorded"""
 
     @model_validator(mode="before")

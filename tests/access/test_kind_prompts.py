@@ -118,6 +118,19 @@ def test_first_requests_are_like_those_of_the_longest_kind() -> None:
     assert mean_lengths(workload(CHAT, REVIEW), OPTIONS, {"chat": 500.0})[0] == 0.75 * 500 + 0.25 * 1000
 
 
+@pytest.mark.parametrize("scale", [1, 100])
+def test_mean_lengths_do_not_depend_on_how_shares_are_written(scale: int) -> None:
+    batch = {"name": "batch", "users": 2, "prompts": {"tokens": 4000}}
+    shared = [{**kind, "share": kind["share"] * scale} for kind in (CHAT, REVIEW)]
+    # The fixed kind weighs as much as the average of the others: 0.75, 0.25 and 0.5 of 1.5.
+    assert mean_lengths(workload(*shared, batch), OPTIONS, {})[0] == round(0.5 * 100 + 1000 / 6 + 4000 / 3)
+
+
+def test_kinds_of_fixed_numbers_alone_weigh_by_their_users() -> None:
+    few, many = ({"name": str(n), "users": n, "prompts": {"tokens": 1000 * n}} for n in (1, 3))
+    assert mean_lengths(workload(few, many), OPTIONS, {})[0] == (1 * 1000 + 3 * 3000) / 4
+
+
 def test_what_does_not_fit_the_context_is_said_before_the_run() -> None:
     problem, notes = misfits(workload(CHAT, REVIEW), OPTIONS, 1200, "tiny")
     assert problem == (

@@ -1,5 +1,6 @@
 """Distributions: draws agree with the stated function (Kolmogorov-Smirnov), with the stated mean, and with bounds."""
 
+import itertools
 import math
 from random import Random
 from statistics import NormalDist, fmean
@@ -8,6 +9,8 @@ import pytest
 
 from probe_ext.workload.distribution_forms import (
     MAX_STORED_VALUES,
+    MAX_VALUE,
+    MIN_VALUE,
     Constant,
     Distribution,
     Empirical,
@@ -160,3 +163,21 @@ def test_a_long_list_is_thinned_to_its_quantiles() -> None:
 def test_wrong_parameters_are_refused(make, reason: str) -> None:
     with pytest.raises(ValueError, match=reason.replace(".", r"\.")):
         make()
+
+
+@pytest.mark.parametrize("form", [Normal, Lognormal, Exponential])
+def test_every_accepted_distribution_can_be_calculated_with(form):
+    extremes = [MIN_VALUE, 1.0, 1000.0, MAX_VALUE]
+    names = {Normal: [("mean", "sd")], Lognormal: [("mean", "sd"), ("median", "p95")], Exponential: [("mean",)]}[form]
+    accepted = 0
+    for pair in names:
+        for values in itertools.product(extremes, repeat=len(pair)):
+            for bounds in itertools.product([None, *extremes], repeat=2):
+                try:
+                    made = form(**dict(zip(pair, values, strict=True)), min=bounds[0], max=bounds[1])
+                except ValueError:
+                    continue
+                accepted += 1
+                figures = [made.average, *(made.quantile(share) for share in (0.0, 0.5, 1.0)), made.cdf(1.0)]
+                assert all(math.isfinite(figure) for figure in figures), made
+    assert accepted >= 20

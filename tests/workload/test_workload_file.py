@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,7 @@ def test_wrong_files(text: str, reason: str, tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("thinktime: 3", "thinktime: unknown key (did you mean think_time?); valid keys: name, share, users, slo"),
-        ("share: 0", "share: 0: input should be greater than 0"),
+        ("share: 0", "share: 0: input should be greater than or equal to 0.000000001"),
         ("share: .nan", "share: nan: input should be"),
         ("share: true", "share: True: input should be a valid number"),
         ("users: 0", "users: 0: input should be greater than or equal to 1"),
@@ -288,3 +289,30 @@ def test_values_of_a_locustfile_are_checked_alike() -> None:
     with pytest.raises(SettingsError) as error:
         parse_workload({"kinds": [{"name": "chat", "turns": "many"}]}, "Team.workload", Path())
     assert str(error.value) == "Team.workload: kinds.chat.turns: 'many': is not a number"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("think_time: {lognormal: {median: 1.0e-20, p95: 1.0e+9}}", "think_time.lognormal.median"),
+        ("think_time: {normal: {mean: 0, sd: 1.0e-320}}", "think_time.normal.sd"),
+        ("think_time: {lognormal: {mean: 1.0e-200, sd: 1}}", "think_time.lognormal.mean"),
+        (f"think_time: 1{'0' * 400}", "think_time"),
+        ("model: {names: {x: 1.0e+308, y: 1.0e+308}}", "model.names.x"),
+        ("share: 1.0e+308", "share"),
+        ("share: 1.0e-320", "share"),
+        ("share: .nan", "share"),
+    ],
+)
+def test_numbers_too_large_or_small_to_calculate_with_are_refused(text: str, key: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as error:
+        of_kind(text, tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / 'mine.yaml'}: kinds.chat.{key}: ")
+    assert re.search(r"1e[+-]09|1000000000|0.000000001|finite", str(error.value)), "refused for another reason"
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("scale", ["rate_scale", "time_scale"])
+def test_scales_of_a_series_are_bounded(scale: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=f"arrivals.{scale}: 1e-320"):
+        workload(f"kinds: [{{name: a}}]\narrivals: {{series: {{file: x.csv, {scale}: 1.0e-320}}}}", tmp_path)
