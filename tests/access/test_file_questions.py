@@ -77,6 +77,24 @@ def test_a_conversation_ends_before_the_context_is_full(path: Path) -> None:
     assert len(play(user.begin(), tokens_in=900)) == 1
 
 
+def test_a_prompt_without_room_begins_the_next_conversation(tmp_path: Path) -> None:
+    path = tmp_path / "p.txt"
+    path.write_text("\n".join(f"prompt {n:03}" + "x" * (1000 if n % 2 else 10) for n in range(20)))
+    user = maker(path, context=800, turns=3, output_tokens=100).user(0)
+    conversations = []
+    while sum(map(len, conversations)) < 20:
+        conversations.append([last(ask) for ask in play(user.begin(), tokens_in=450)])
+    sent = [prompt for conversation in conversations for prompt in conversation]
+    assert len({*sent[:20]}) == 20, "none is lost, and none is sent twice before all were sent"
+    assert any(len(conversation) < 3 for conversation in conversations)
+
+
+def test_a_later_turn_without_room_is_not_given_to_others(path: Path) -> None:
+    path.write_text(json.dumps([{"conversations": [{"from": "human", "value": f"question {n}"} for n in range(3)]}]))
+    user = maker(path, context=1000, turns=4).user(0)
+    assert [last(ask) for _ in range(3) for ask in play(user.begin(), tokens_in=950)] == ["question 0"] * 3
+
+
 def test_kinds_with_the_same_file_share_its_prompts(path: Path) -> None:
     entries = [{**PREPARED, **named(path), "kind": kind, "left_out": [0]} for kind in ("a", "b")]
     files = PromptFiles()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from probe_ext.prompts.files.file_chat import FileChat
+from probe_ext.prompts.files.prompt_forms import FilePrompt
 from probe_ext.prompts.files.prompt_queue import PromptQueue
 from probe_ext.prompts.files.source import PromptFileError
 from probe_ext.prompts.prompt import Prompt
@@ -35,14 +36,15 @@ class FileQuestions:
 
     def begin(self, system: str, shared_prefix: str) -> "FileTurns":
         """Return a new conversation."""
-        return FileTurns(self, FileChat(self.queue.take, system=system, shared_prefix=shared_prefix))
+        return FileTurns(self, system, shared_prefix)
 
 
 class FileTurns:
     """The turns of one conversation."""
 
-    def __init__(self, questions: FileQuestions, chat: FileChat) -> None:
-        self._questions, self._chat = questions, chat
+    def __init__(self, questions: FileQuestions, system: str, shared_prefix: str) -> None:
+        self._questions = questions
+        self._chat = FileChat(self._take, system=system, shared_prefix=shared_prefix)
         self._tokens: int | None = None
         """of the chat at the last reply, as the server counted them"""
 
@@ -51,10 +53,14 @@ class FileTurns:
         """Questions so far."""
         return self._chat.turns
 
+    def _take(self) -> FilePrompt:
+        return self._questions.queue.take(first=not self._chat.turns)
+
     def question(self, tokens: int | None, output: int) -> tuple[Prompt, int] | None:
         """Return the next request, and the tokens that its reply may have; None if the context has no room for more.
 
-        The file says how long a question is: `tokens` are not used. PromptFileError if the file has changed.
+        The file says how long a question is: `tokens` are not used. A prompt for which there is no room goes back to
+        the file's queue, and begins another conversation. PromptFileError if the file has changed.
         """
         questions = self._questions
         prompt = self._chat.ask()
@@ -63,6 +69,8 @@ class FileTurns:
         if self._tokens is not None and questions.context is not None:
             so_far = self._tokens + questions.tokens_per_byte * self._chat.new_bytes
             if so_far + output > questions.context * (1 - _MARGIN_SHARE):
+                if self._chat.taken is not None:
+                    questions.queue.give_back(self._chat.taken)
                 return None
         return prompt, output
 

@@ -23,6 +23,8 @@ class FileChat:
         self._messages: list[Message] = []
         self._fields: dict[str, Any] = {}
         self._later: list[Message] = []
+        self.taken: FilePrompt | None = None
+        """what the last question took from the file; None if it is a later turn of a recorded conversation"""
         self.turns = self.new_bytes = 0
         """questions so far; UTF-8 bytes of the text that the last one added"""
 
@@ -30,9 +32,11 @@ class FileChat:
         """Return the chat so far with one more question. PromptFileError if the file has changed."""
         before = len(self._messages)
         if self._later:
+            self.taken = None
             self._messages.append(self._later.pop(0))
         else:
-            self._begin(self._take())
+            self.taken = self._take()
+            self._begin(self.taken)
         self.turns += 1
         self.new_bytes = text_bytes(self._messages[before:])
         only = self._messages[0].get("content") if len(self._messages) == 1 else None

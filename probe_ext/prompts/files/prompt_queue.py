@@ -1,6 +1,7 @@
 """Hands out the prompts of one file to the users of one process: none twice before all were sent."""
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable
 
 from probe_ext.prompts.files.prompt_file import PromptFile
@@ -31,7 +32,7 @@ class PromptQueue:
         late = slot >= slots
         self._position = slot % slots + (len(self) // 2 // slots * slots if late else 0)
         self._step = slots
-        self.taken = 0
+        self._returned: deque[FilePrompt] = deque()
 
     def __len__(self) -> int:
         """Return the number of prompts that are sent."""
@@ -46,9 +47,17 @@ class PromptQueue:
         """Return the prompt at a position of the shared order. PromptFileError if the file has changed."""
         return self._file[self.number_at(position)]
 
-    def take(self) -> FilePrompt:
-        """Return this process's next prompt. PromptFileError if the file has changed."""
+    def take(self, *, first: bool = True) -> FilePrompt:
+        """Return this process's next prompt. PromptFileError if the file has changed.
+
+        `first`: it begins a conversation, so it is one that was given back, if there is any: there is room for it.
+        """
+        if first and self._returned:
+            return self._returned.popleft()
         prompt = self.at(self._position)
         self._position += self._step
-        self.taken += 1
         return prompt
+
+    def give_back(self, prompt: FilePrompt) -> None:
+        """Take back a prompt that was not sent; a conversation will begin with it."""
+        self._returned.append(prompt)
