@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+import numpy as np
+
 from probe_ext.live.reply_store import ReplyStore, Span
 from probe_ext.live.server.others_now import OthersNow
 from probe_ext.measure.outcome import CLIENT_SIDE, Outcome
@@ -15,7 +17,13 @@ from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.levels.all_kinds import combine, split_critical, split_error
 from probe_ext.verdict.levels.visits import criteria_of
-from probe_ext.verdict.results.think_time import MIN_PAUSES, NOTICED_PAUSE_S, matters, waits_before_next
+from probe_ext.verdict.results.think_time import (
+    MIN_PAUSES,
+    NOTICED_PAUSE_S,
+    matters,
+    pausing_users,
+    waits_before_next,
+)
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.others_share import OthersShare
 
@@ -43,22 +51,25 @@ class _User:
 
 
 class _Pauses:
-    """Pauses between a reply and the same user's next request, and times of replies, as running sums."""
+    """Pauses between a reply and the same user's next request, and times of replies, as running sums of each user."""
 
     def __init__(self) -> None:
-        self.number, self.noticed, self.paused, self.replied = 0, 0, 0.0, 0.0
+        self._sums: dict[str, list[float]] = {}
+        """requests, those after a noticed pause, seconds of pauses, seconds of replies"""
 
-    def add(self, pause: float, reply: float) -> None:
-        self.number, self.noticed = self.number + 1, self.noticed + (pause >= NOTICED_PAUSE_S)
-        self.paused, self.replied = self.paused + pause, self.replied + reply
+    def add(self, user: str, pause: float, reply: float) -> None:
+        sums = self._sums.setdefault(user, [0.0] * 4)
+        for place, value in enumerate((1.0, float(pause >= NOTICED_PAUSE_S), pause, reply)):
+            sums[place] += value
 
     @property
     def mean(self) -> float | None:
         """Mean seconds; None of users who ask again at once."""
-        if self.number < MIN_PAUSES:
+        number, noticed, paused, replied = np.array([*self._sums.values()]).reshape(-1, 4).T
+        if number.sum() < MIN_PAUSES:
             return None
-        pause, reply = self.paused / self.number, self.replied / self.number
-        return pause if matters(pause, reply, self.noticed / self.number) else None
+        pause, reply = float(paused.sum() / number.sum()), float(replied.sum() / number.sum())
+        return pause if matters(pause, reply, pausing_users(number, noticed, paused, replied)) else None
 
 
 class VisitMonitor:
@@ -103,7 +114,7 @@ class VisitMonitor:
         user = known or self._users.setdefault(row.user, _User(sent=deque(maxlen=self._min_replies)))
         before, user.last_sent = user.last_sent, sent
         if known is not None and row.scenario != WARM_UP and not user.failed and not self._open_stream:
-            self._pauses.add(max(0.0, row.due - user.last_ended), row.end - row.due)
+            self._pauses.add(row.user, max(0.0, row.due - user.last_ended), row.end - row.due)
         user.last_ended, user.failed = row.end, waits_before_next(row.outcome)
         if Outcome(row.outcome) in CLIENT_SIDE:
             return

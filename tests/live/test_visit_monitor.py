@@ -81,3 +81,11 @@ def test_users_replied_since_a_moment_are_counted_once() -> None:
 
 def test_a_search_needs_stronger_proofs() -> None:
     assert SEARCH_CRITICAL > 1.96
+
+
+def test_a_team_pauses_where_enough_of_its_users_do() -> None:
+    """Reply cycles of 1.15 s and of 11.15 s: those who pause send 17 % of the requests."""
+    eager = [reply(user, 1.15 * k) for user in range(5) for k in range(97)]
+    pausing = [reply(user, 11.15 * k) for user in range(5, 15) for k in range(10)]
+    assert monitor(*eager, *pausing).pause is not None
+    assert monitor(*eager, *pausing[:10]).pause is None, "one of six"

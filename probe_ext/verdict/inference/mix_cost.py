@@ -25,6 +25,8 @@ from probe_ext.verdict.inference.observations import Level, Visit, cut_into_bloc
 from probe_ext.verdict.inference.quantiles import f_quantile, student_quantile
 
 MIN_COST, MAX_COST, COSTS = 1 / 64, 64.0, 61
+AROUND_BEST, FINE_COSTS = 15, 61
+"""Costs around the best one of each curve, and over the interval, which may be narrower than a step of the others."""
 MIN_SHARE_RANGE = 0.10
 """Of the users of both kinds, by which the share of one must vary between visits."""
 MIN_SPREAD = 1.0
@@ -68,39 +70,65 @@ def mix_cost(users: Sequence[Sequence[Visit]], kind: int, reference: int, limit:
     nu = min((response.pooled.nu for response in responses), default=1.0)
     critical = student_quantile(TWO_SIDED, max(3.0, nu))
     curves = [_linear_odds, _log_odds, _linear_hazard] if not len(others) else [_linear_odds, _linear_hazard]
-    found = []
-    for curve in curves:
-        deviance = np.array(
-            [
-                sum(curve(counts[reference] + cost * counts[kind], others, response) for response in responses)
-                for cost in costs
-            ]
-        )
-        freedom = sum(int((response.of > 0).sum()) - 2 - len(others) for response in responses) - 1
-        if freedom > 0 and deviance.min() <= freedom * f_quantile(FIT_LEVEL, freedom, max(3.0, nu)):
-            # What the curve misses although it fits widens the interval.
-            found.append((deviance - deviance.min()) / max(1.0, len(users) * deviance.min() / freedom))
-    return _interval(costs, found, critical)
+    freedom = sum(int((response.of > 0).sum()) - 2 - len(others) for response in responses) - 1
+    if freedom <= 0:
+        return None
+
+    def deviances(costs: Floats) -> Floats:
+        loads = [counts[reference] + cost * counts[kind] for cost in costs]
+        return np.array([[sum(curve(x, others, one) for one in responses) for x in loads] for curve in curves])
+
+    best = np.argmin(deviances(costs), axis=1)
+    costs = np.unique(np.append(costs, [_between(costs, place, place, AROUND_BEST) for place in best]))
+    rough = deviances(costs)
+    accepted = _accepted(_excess(rough, rough, freedom, nu, len(users)), critical)
+    if accepted is None:
+        return None
+    fine = _between(costs, *accepted, FINE_COSTS)
+    closer = deviances(fine)
+    return _interval(fine, _excess(closer, np.hstack([rough, closer]), freedom, nu, len(users)), critical)
 
 
-def _interval(costs: Floats, found: Sequence[Floats], critical: float) -> MixCost | None:
-    """Return the hull of what is not rejected; None where that has no end on either side.
+def _between(costs: Floats, first: int, last: int, number: int) -> Floats:
+    """Return so many costs from the one before the first to the one after the last: a step may be too coarse."""
+    return np.geomspace(costs[max(0, first - 1)], costs[min(len(costs) - 1, last + 1)], number)
 
-    `found`: by how much each cost fits worse than the best one, for each curve.
+
+def _excess(deviance: Floats, known: Floats, freedom: int, nu: float, kinds: int) -> Floats | None:
+    """Return by how much each cost fits worse than the best one, under the curve that allows it most.
+
+    `deviance`, `known`: by curve and cost; the best fit of a curve is that among `known`. None where no curve fits.
     """
-    if not found:
+    best = known.min(axis=1, keepdims=True)
+    fits = best[:, 0] <= freedom * f_quantile(FIT_LEVEL, freedom, max(3.0, nu))
+    if not fits.any():
         return None
-    excess = np.min(found, axis=0)
-    accepted = np.flatnonzero(excess <= critical**2)
-    first, last = int(accepted[0]), int(accepted[-1])
-    if first == 0 or last == len(costs) - 1:
+    # What the curve misses although it fits widens the interval.
+    return np.asarray(((deviance - best) / np.maximum(1.0, kinds * best / freedom))[fits].min(axis=0))
+
+
+def _accepted(excess: Floats | None, critical: float) -> tuple[int, int] | None:
+    """Return the first and last cost that is not rejected; None where there is no end on either side."""
+    if excess is None:
         return None
-    scale = np.log(costs)
+    found = np.flatnonzero(excess <= critical**2)
+    return None if found[0] == 0 or found[-1] == len(excess) - 1 else (int(found[0]), int(found[-1]))
+
+
+def _interval(costs: Floats, excess: Floats | None, critical: float) -> MixCost | None:
+    """Return the hull of what is not rejected, and the median of the likelihood; costs in equal ratios."""
+    accepted = _accepted(excess, critical)
+    if accepted is None or excess is None:
+        return None
+    scale, root = np.log(costs), np.sqrt(excess)
     likelihood = np.exp(-excess / 2)
-    middle = float(np.exp(np.interp(0.5, np.cumsum(likelihood) / likelihood.sum(), scale)))
-    low = float(np.exp(np.interp(critical**2, excess[[first, first - 1]], scale[[first, first - 1]])))
-    high = float(np.exp(np.interp(critical**2, excess[[last, last + 1]], scale[[last, last + 1]])))
-    return MixCost(min(max(middle, low), high), low, high)
+    below = np.append(0.0, np.cumsum((likelihood[1:] + likelihood[:-1]) / 2))
+    middle = np.interp(0.5, below / below[-1], scale)
+    low, high = (
+        np.interp(critical, root[[inside, outside]], scale[[inside, outside]])
+        for inside, outside in ((accepted[0], accepted[0] - 1), (accepted[1], accepted[1] + 1))
+    )
+    return MixCost(float(np.exp(np.clip(middle, low, high))), float(np.exp(low)), float(np.exp(high)))
 
 
 def _varies(counts: Floats, kind: int, reference: int) -> bool:

@@ -22,16 +22,31 @@ from probe_ext.verdict.values.sizing_types import ThinkTime
 MIN_PAUSE_S, MIN_PAUSE_SHARE = 0.5, 0.10
 """Shorter pauses, and a smaller part of a user's time, are hardly noticed: "at once" is right then."""
 MIN_PAUSES = 5
-NOTICED_PAUSE_S, MIN_PAUSING_SHARE = 0.1, 0.2
-"""Fewer requests that follow a noticed pause are stumbles of a run whose users ask again at once."""
+NOTICED_PAUSE_S, MIN_NOTICED_SHARE = 0.1, 0.2
+"""Of a user: fewer requests that follow a noticed pause are stumbles of someone who asks again at once."""
+MIN_PAUSING_SHARE, ALL_PAUSE = 0.2, 0.9
+"""Of the users, not of the requests: those who pause send few of them."""
+
+
+def pausing_users(number: Floats, noticed: Floats, paused: Floats, replied: Floats) -> float:
+    """Return the share of users who are idle to a relevant part.
+
+    For each user: the requests that followed a reply, those of them after at least NOTICED_PAUSE_S, and the seconds of
+    all these pauses and of the replies to these requests. Users without such a request are left out.
+    """
+    known = number > 0
+    pause, reply = paused[known] / number[known], replied[known] / number[known]
+    pauses = (pause >= MIN_PAUSE_S) & (pause >= MIN_PAUSE_SHARE * (pause + reply))
+    pauses &= noticed[known] >= MIN_NOTICED_SHARE * number[known]
+    return float(pauses.mean()) if known.any() else 0.0
 
 
 def matters(pause: float, reply: float, pausing: float) -> bool:
-    """Tell whether people are idle to a relevant part.
+    """Tell whether people are a team: enough of the users pause, and all users together are idle to a relevant part.
 
-    `pause`, `reply`: mean seconds; `pausing`: share of the requests that follow a pause of at least NOTICED_PAUSE_S.
+    `pause`, `reply`: mean seconds over all requests; `pausing`: see `pausing_users`.
     """
-    return pause >= MIN_PAUSE_S and pause >= MIN_PAUSE_SHARE * (pause + reply) and pausing >= MIN_PAUSING_SHARE
+    return pausing >= MIN_PAUSING_SHARE and pause >= MIN_PAUSE_SHARE * (pause + reply)
 
 
 def waits_before_next(outcome: str) -> bool:
@@ -44,18 +59,24 @@ def think_time(replies: Columns, assignment: LevelAssignment) -> ThinkTime | Non
     due, end = numbers(replies, "due"), numbers(replies, "end")
     judged = np.array([name != WARM_UP for name in texts(replies, "scenario")], dtype=np.bool_)
     counts = judged & _after_which_pauses_count(replies)
-    pauses = _own_pauses(due, end, assignment, judged, counts)
+    user, pauses, replied = _own_pauses(due, end, assignment, judged, counts)
     asked = judged & (assignment.level_of >= 0)
     took = (end - due)[asked]
     took = took[~np.isnan(took)]
     if len(pauses) < MIN_PAUSES or not len(took):
         return None
-    if not matters(float(pauses.mean()), float(took.mean()), float((pauses >= NOTICED_PAUSE_S).mean())):
-        return None
+    sums = (np.ones(len(pauses)), pauses >= NOTICED_PAUSE_S, pauses, replied)
+    pausing = pausing_users(*(np.bincount(user, weights=each).astype(np.float64) for each in sums))
     mean, reply = _mean_pause(due[judged], end[judged], assignment.levels, int(asked.sum())), float(took.mean())
+    if not matters(mean, reply, pausing):
+        return None
     share = reply / (reply + mean)
     return ThinkTime(
-        mean=mean, pauses=int(asked.sum()), reply_seconds=reply, waiting_share=share, sentence=_say(mean, share)
+        mean=mean,
+        pauses=int(asked.sum()),
+        reply_seconds=reply,
+        waiting_share=share,
+        sentence=_say(mean, share, pausing),
     )
 
 
@@ -64,15 +85,21 @@ def _after_which_pauses_count(replies: Columns) -> Bools:
     return np.array([known.get(outcome, False) for outcome in texts(replies, "outcome")], dtype=np.bool_)
 
 
-def _own_pauses(due: Floats, end: Floats, assignment: LevelAssignment, judged: Bools, counts: Bools) -> Floats:
-    """Return each user's times from the end of a reply that `counts` to the next request, within a level."""
+def _own_pauses(
+    due: Floats, end: Floats, assignment: LevelAssignment, judged: Bools, counts: Bools
+) -> tuple[Ints, Floats, Floats]:
+    """Return each user's times from the end of a reply that `counts` to the next request, within a level.
+
+    With the user's code, and the seconds of the reply to that request, 0 where unknown.
+    """
     user: Ints = assignment.user_of[judged]
     order = np.lexsort((due[judged], user))
     same = user[order][1:] == user[order][:-1]
     inside = assignment.level_of[judged][order][1:] >= 0
     gaps = due[judged][order][1:] - end[judged][order][:-1]
     counted = same & inside & counts[judged][order][:-1] & ~np.isnan(gaps)
-    return np.asarray(np.clip(gaps[counted], 0.0, None))
+    replied = np.nan_to_num((end - due)[judged][order][1:][counted])
+    return user[order][1:][counted], np.clip(gaps[counted], 0.0, None), replied
 
 
 def _mean_pause(due: Floats, end: Floats, levels: Sequence[Level], pauses: int) -> float:
@@ -84,9 +111,12 @@ def _mean_pause(due: Floats, end: Floats, levels: Sequence[Level], pauses: int) 
     return max(0.0, idle / pauses)
 
 
-def _say(mean: float, waiting_share: float) -> str:
+def _say(mean: float, waiting_share: float, pausing: float) -> str:
+    some = f" Only about {percent(pausing)} of the users paused; the average is over all requests." * (
+        pausing < ALL_PAUSE
+    )
     return (
         f"The users of this run paused {seconds(mean)} on average between a reply and the next request, so about "
         f"{percent(waiting_share)} of them had a reply in flight at any time. The number of people is that of a team, "
-        "measured, not of replies at once."
+        f"measured, not of replies at once.{some}"
     )

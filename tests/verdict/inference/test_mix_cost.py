@@ -13,6 +13,7 @@ CYCLES, CYCLE_S = 15, 3.0
 LIMITS = (22.0, 26.0)
 """load at which nine tenths of each kind's replies are served"""
 VARIED = ((8, 1), (8, 3), (8, 5), (14, 1), (14, 3), (20, 1), (20, 2), (4, 5), (12, 2))
+LINEAR = (*VARIED, (16, 1), (10, 4), (6, 2))
 SHAPES = ("odds", "cliff", "hazard", "power")
 SEEDS = 3
 
@@ -68,9 +69,20 @@ def test_the_interval_contains_the_cost(shape: str) -> None:
     assert np.median([one.users for one in known]) == pytest.approx(4.0, rel=0.25)
 
 
+def test_a_narrow_interval_is_no_coarser_than_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Visits of 20 minutes, and a cost between those that are tried first."""
+    monkeypatch.setattr(f"{__name__}.CYCLES", 400)
+    answers = [found(LINEAR, 2.144, seed=seed) for seed in range(6)]
+    known = [one for one in answers if one is not None]
+    assert len(known) >= 5
+    assert sum(one.low <= 2.144 <= one.high for one in known) >= len(known) - 1
+    assert all(one.low < one.users < one.high < 1.5 * one.low for one in known)
+    assert np.mean([np.log(one.users / 2.144) for one in known]) == pytest.approx(0.0, abs=0.035)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("cost", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("cost", [1.0, 2.0, 2.144, 4.0])
 def test_at_least_19_of_20_intervals_contain_the_cost(cost: float, shape: str) -> None:
     known = [one for seed in range(100) if (one := found(VARIED, cost, shape=shape, seed=1000 + seed)) is not None]
     assert sum(one.low <= cost <= one.high for one in known) >= 0.95 * len(known)

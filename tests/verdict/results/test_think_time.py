@@ -94,3 +94,16 @@ def test_lost_rows_are_no_pause() -> None:
     """Half of the users have no rows at all, as after a worker was lost."""
     rows = [row for row in team(20, 0, 200, 0.01) if int(row.user.split(":")[1]) % 2]
     assert judged(rows, (20, 200)).think_time is None
+
+
+def test_a_team_in_which_most_users_pause_is_not_called_at_once() -> None:
+    """Five users never pause and send most requests; ten pause for 10 s."""
+    rows = [row for row in team(15, 0, 300, 10) if int(row.user.split(":")[1]) >= 5] + team(5, 0, 300, 0.001)
+    found = judged(rows, (15, 300)).think_time
+    assert found is not None
+    assert "Only about 67 % of the users paused" in found.sentence.replace("\u00a0", " ")
+
+
+def test_a_few_users_who_pause_make_no_team() -> None:
+    rows = [row for row in team(10, 0, 200, 10) if row.user == "w1:9"] + team(9, 0, 200, 0.001)
+    assert judged(rows, (10, 200)).think_time is None
