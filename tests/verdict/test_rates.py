@@ -20,6 +20,7 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.verdict.inference.observations import cut_into_blocks, replies_at_once, visit_from_grades
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.levels.find_levels import backlog_times, find_levels
+from probe_ext.verdict.results.stream_figures import Schedule, compare_arrivals
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.workload.arrival_times import ArrivalForm, segment_seed
 
@@ -161,6 +162,26 @@ def test_a_missing_arrival_is_told():
     (check,) = (one for one in judge(replace(whole, replies=rows), CHAT).findings if one.check == "arrivals")
     assert check.state == "fail"
     assert "7 " in check.why
+
+
+def test_rows_beyond_the_schedule_do_not_make_up_for_missing_ones():
+    whole = run(2)
+    due = np.asarray(whole.replies["due"])
+    strangers = np.where(due < 10.0, due + 30.0, due)  # as many rows; those of the first 10 s are of no arrival
+    moved = int((due < 10.0).sum())
+    found = judge(replace(whole, replies={**whole.replies, "due": strangers}), CHAT).findings
+    (check,) = (one for one in found if one.check == "arrivals")
+    assert (check.state, check.invalidates) == ("fail", True)
+    assert f"{moved} (" in check.why
+    assert f"{moved} rows of no scheduled arrival were recorded" in check.why
+
+
+def test_a_row_just_before_a_rate_ends_may_be_there_or_not():
+    schedule = Schedule(np.array([1.0, 1.99, 2.03]), np.array([True, False, True]))
+    for due in ([1.0, 2.03], [1.0, 1.99, 2.03], [1.004, 1.994, 2.034]):
+        assert compare_arrivals(schedule, {"due": np.array(due)}).size == 0
+    twice = compare_arrivals(schedule, {"due": np.array([1.0, 1.0, 1.5])})
+    assert (twice.missing.tolist(), twice.surplus.tolist()) == ([2.03], [1.0, 1.5])
 
 
 @pytest.mark.parametrize(

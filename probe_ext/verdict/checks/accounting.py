@@ -14,7 +14,7 @@ from probe_ext.verdict.evidence.manifest_view import away, number, workers
 from probe_ext.verdict.phrasing.formats import moment, percent
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
 from probe_ext.verdict.phrasing.worker_names import is_lone, worker_name
-from probe_ext.verdict.results.stream_figures import arrivals_missing, scheduled_arrivals
+from probe_ext.verdict.results.stream_figures import compare_arrivals, scheduled_arrivals
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.wording.early_end import NO_ANSWER, something_left
@@ -23,7 +23,7 @@ MAX_CLIENT_FAULT_SHARE = 0.01
 """Share of replies that may fail through the load generator before the run is invalid."""
 
 MAX_MISSING_SHARE = 0.01
-"""Share of the arrivals of all levels that may be missing before the run is invalid."""
+"""Share of the arrivals of all levels that may be missing, or sent beyond the schedule, before the run is invalid."""
 _KNOWN_OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 _MERGE_ADVICE = (
     "The worker's own requests-<worker>.csv may hold the missing rows: add them with probe merge. Its log may say what "
@@ -99,21 +99,25 @@ def _max_users(evidence: Evidence) -> float:
 def _arrivals(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Finding]:
     """Compare scheduled arrivals with rows; nothing where users wait for replies, or no schedule is recorded.
 
-    Where too many are missing within a level, its load was not what it is said to be.
+    Where too many are missing or too many were sent within a level, its load was not what it is said to be.
     """
     scheduled = scheduled_arrivals(evidence.manifest)
-    if scheduled is None or not len(scheduled):
+    if scheduled is None or not scheduled.size:
         return
-    missing = arrivals_missing(scheduled, evidence.replies, 0.0, float(scheduled[-1]))
-    what = f"{things(len(scheduled), 'arrival')} that the schedule asked for"
-    if not missing:
-        yield Finding("arrivals", "pass", True, f"Each of the {what} has a row.")
+    found = compare_arrivals(scheduled, evidence.replies)
+    missing, surplus = len(found.missing), len(found.surplus)
+    what = f"{things(scheduled.size, 'arrival')} that the schedule asked for"
+    if not found.size:
+        yield Finding("arrivals", "pass", True, f"Each of the {what} has a row, and no other was sent.")
         return
-    within = sum(arrivals_missing(scheduled, evidence.replies, level.t_start, level.t_end) for level in levels)
+    within = sum(found.within(level.t_start, level.t_end).size for level in levels)
     spoilt = within > MAX_MISSING_SHARE * sum(level.replies for level in levels)
-    why = (
-        f"Of the {what}, {missing:,} ({percent(missing / len(scheduled))}) have no row, {within:,} of them in a level."
-    )
+    faults = []
+    if missing:
+        faults.append(f"of the {what}, {missing:,} ({percent(missing / scheduled.size)}) have no row")
+    if surplus:
+        faults.append(f"{things(surplus, 'row')} of no scheduled arrival {'was' if surplus == 1 else 'were'} recorded")
+    why = f"{capitalised(listed(faults))}; {within:,} of them in a level."
     advice = "A worker was lost, started too late, or missed a message: see the other findings, then repeat the run."
     yield Finding("arrivals", "fail", spoilt, why, advice)
 
