@@ -180,6 +180,8 @@ def test_a_row_just_before_a_rate_ends_may_be_there_or_not():
     schedule = Schedule(np.array([1.0, 1.99, 2.03]), np.array([True, False, True]))
     for due in ([1.0, 2.03], [1.0, 1.99, 2.03], [1.004, 1.994, 2.034]):
         assert compare_arrivals(schedule, {"due": np.array(due)}).size == 0
+    far_away = compare_arrivals(Schedule(np.array([1.0, 3.0]), np.array([True, True])), {"due": np.array([1.06, 2.95])})
+    assert far_away.size == 0, "a worker's clock may be off by that much"
     twice = compare_arrivals(schedule, {"due": np.array([1.0, 1.0, 1.5])})
     assert (twice.missing.tolist(), twice.surplus.tolist()) == ([2.03], [1.0, 1.5])
 

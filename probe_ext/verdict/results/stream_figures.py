@@ -21,6 +21,8 @@ DELAYED_S = 0.010
 
 EDGE_S = 0.02
 """Arrivals so near to a segment's end may be counted on either side of it: clocks are compared to milliseconds."""
+_CLOCK_ERROR_S = 0.1
+"""What is left then is matched so far apart: a worker's clock is known less well across a slow network."""
 _SAME_S = 0.001
 """Rows so near to a scheduled time are matched with it first: the worker read the clock by which it is stated."""
 MAX_ARRIVALS = 5_000_000
@@ -116,7 +118,7 @@ def compare_arrivals(schedule: Schedule, replies: Columns) -> Mismatch:
     due = np.sort(numbers(replies, "due"))
     within = (due >= schedule.times[0] - EDGE_S) & (due <= schedule.times[-1] + EDGE_S)
     left, rows = np.arange(len(schedule.times)), due[within]
-    for tolerance in (_SAME_S, EDGE_S):
+    for tolerance in (_SAME_S, EDGE_S, _CLOCK_ERROR_S):
         free, unused = _unmatched(schedule.times[left].tolist(), rows.tolist(), tolerance)
         left, rows = left[free], rows[unused]
     return Mismatch(schedule.times[left[schedule.certain[left]]], rows)
