@@ -20,7 +20,20 @@ import pytest
 
 from probe_ext.measure.table_rows import WARM_UP
 from tests.e2e import loaded
-from tests.e2e.conftest import BIN, PATIENCE, ROOT, Run, end, finished, free_port, locust, start, stopped, wait_for
+from tests.e2e.conftest import (
+    BIN,
+    PATIENCE,
+    ROOT,
+    Run,
+    end,
+    finished,
+    free_port,
+    locust,
+    simulated,
+    start,
+    stopped,
+    wait_for,
+)
 from tests.e2e.test_endings import check_accounts
 
 FILES = sorted((ROOT / "locustfiles").glob("*.py"))
@@ -42,13 +55,8 @@ TURNS = constant(CHAT, "TURNS")
 @pytest.fixture(scope="session")
 def fast() -> Iterator[str]:
     """A simulated server, ten times as fast as the demo's GPU."""
-    command = [str(BIN / "probe"), "sim", "--port", "0", "--speed", "10"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().rpartition(" ")[2].strip()
-    finally:
-        end(process)
+    with simulated("--speed", "10") as url:
+        yield url
 
 
 def test_there_are_locustfiles() -> None:

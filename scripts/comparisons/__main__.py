@@ -5,8 +5,6 @@ where it stopped. Rows made by other code of the comparison are not used.
 """
 
 import argparse
-import ast
-import hashlib
 import json
 import os
 import sys
@@ -18,6 +16,7 @@ from typing import Any
 from probe_ext.compare.values import Comparison
 from scripts.comparisons.comparison_study_page import figures, page
 from scripts.comparisons.pairs import Pair, compared, pairs
+from scripts.study.code_digest import code_digest
 
 ROOT = Path(__file__).parents[2]
 OUT, ROWS = ROOT / "reports" / "study", ROOT / "reports" / "runs" / "comparisons" / "rows.jsonl"
@@ -73,24 +72,7 @@ def read_rows() -> list[Row]:
 @cache
 def digest() -> str:
     """Name the code that decides what a row says."""
-    known = hashlib.sha256()
-    for path in (ROOT / name for name in SOURCES):
-        for file in sorted([path] if path.suffix else path.rglob("*.py")):
-            known.update(_statements(file.read_text("utf-8")).encode())
-    return known.hexdigest()[:12]
-
-
-def _statements(source: str) -> str:
-    """Return code without comments and docstrings, which decide nothing."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [one for one in body if not _is_text(one)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return code_digest(ROOT / name for name in SOURCES)
 
 
 def make_row(job: Job) -> Row:

@@ -5,8 +5,6 @@ stopped. Rows made by other code, as far as it decides what a row of that part s
 """
 
 import argparse
-import ast
-import hashlib
 import json
 import os
 import subprocess
@@ -18,6 +16,7 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
+from scripts.study.code_digest import code_digest
 from scripts.study.figures import figures, together
 from scripts.study.page import page
 from scripts.study.parts import PARTS, Job, jobs, run_job
@@ -160,25 +159,8 @@ def _adopted(rows: Iterable[Row]) -> int:
 
 @cache
 def digest(part: str) -> str:
-    """Name the code that decides what a row of this part says; comments and docstrings don't count."""
-    paths = [ROOT / name for name in SOURCES.get(part, RUN_SOURCES)]
-    files = {file for path in paths for file in ([path] if path.suffix else path.rglob("*.py"))}
-    known = hashlib.sha256()
-    for file in sorted(files):
-        known.update(_statements(file.read_text("utf-8")).encode())
-    return known.hexdigest()[:12]
-
-
-def _statements(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [one for one in body if not _is_text(one)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    """Name the code that decides what a row of this part says."""
+    return code_digest(ROOT / name for name in SOURCES.get(part, RUN_SOURCES))
 
 
 def _file(part: str) -> Path:

@@ -18,7 +18,7 @@ from probe_ext import __version__
 from probe_ext.swarm.link import messages
 from tests.attacks.stranger import Stranger, pour, raw_peer, say_everything, stranger
 from tests.attacks.wrong_messages import refused, wrong
-from tests.e2e.conftest import BIN, wait_for
+from tests.e2e.conftest import BIN, Run, wait_for
 from tests.e2e.test_endings import check_accounts
 from tests.faults.conftest import sim, swarm
 
@@ -44,11 +44,7 @@ def test_strangers_change_nothing(tmp_path: Path, token: str) -> None:
         it.wait_for_replies(4)  # still listening, to the end of the attack and after
         done = it.finish()
         fired = server.served(done.directory)
-    check_accounts(done, nodes=1)
-    assert done.code == 0
-    assert done.manifest["end_reason"] == "run_time"
-    assert len(done.rows()) == fired
-    assert {row["outcome"] for row in done.rows()} == {"complete"}
+    _check_undisturbed(done, fired, nodes=1)
     if not token:  # with one, strangers do not get as far as a message
         (found,) = (one for one in done.manifest["findings"] if one["check"] == "messages")
         assert "is from a stranger" in found["why"]
@@ -81,6 +77,14 @@ def test_whoever_only_says_that_it_is_ready_gets_no_users(tmp_path: Path) -> Non
     assert done.manifest["end_reason"] == "run_time"
 
 
+def _check_undisturbed(done: Run, fired: int, nodes: int) -> None:
+    """Check that the run ended as planned, with one complete row for each request that the server got."""
+    check_accounts(done, nodes=nodes)
+    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
+    assert len(done.rows()) == fired
+    assert {row["outcome"] for row in done.rows()} == {"complete"}
+
+
 def _say_all(peer: Stranger, said: Iterable[tuple[str, Any]], most: int, name: str | None = None) -> None:
     """Say a random choice of messages, slowly enough that the master reads them, and stay a live worker meanwhile."""
     chosen = list(said)
@@ -111,10 +115,7 @@ def test_no_message_of_a_wrong_type_or_size_reaches_anything(tmp_path: Path) -> 
         it.wait_for_replies(4)
         done = it.finish()
         fired = server.served(done.directory)
-    check_accounts(done, nodes=2)
-    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
-    assert len(done.rows()) == fired
-    assert {row["outcome"] for row in done.rows()} == {"complete"}
+    _check_undisturbed(done, fired, nodes=2)
     assert "could not be handled" not in done.said
     assert "\x1b" not in done.said
 
@@ -212,10 +213,7 @@ def test_a_recorded_connection_of_a_worker_says_nothing_again(tmp_path: Path) ->
             it.wait_for_replies(6)
             done = it.finish()
         fired = server.served(done.directory)
-    check_accounts(done, nodes=1)
-    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
-    assert len(done.rows()) == fired
-    assert {row["outcome"] for row in done.rows()} == {"complete"}
+    _check_undisturbed(done, fired, nodes=1)
     assert TOKEN.encode() not in before
     assert b"LLM" in before  # it is authenticated, not secret: the recording is of real messages
 
@@ -267,10 +265,7 @@ def test_a_flood_of_names_costs_no_user_and_little_memory(tmp_path: Path) -> Non
         grown = _resident_mib(it.process.pid) - before
         done = it.finish()
         fired = server.served(done.directory)
-    check_accounts(done, nodes=1)
-    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
-    assert len(done.rows()) == fired
-    assert {row["outcome"] for row in done.rows()} == {"complete"}
+    _check_undisturbed(done, fired, nodes=1)
     assert max(int(row["users"]) for row in done.rows("users.csv")) == 4
     assert grown < 100
     assert len(done.said) < 20_000
@@ -299,10 +294,7 @@ def test_no_connection_makes_the_master_keep_what_it_sends(tmp_path: Path, token
             peer.close()
         done = it.finish()
         fired = server.served(done.directory)
-    check_accounts(done, nodes=1)
-    assert (done.code, done.manifest["end_reason"]) == (0, "run_time")
-    assert len(done.rows()) == fired
-    assert {row["outcome"] for row in done.rows()} == {"complete"}
+    _check_undisturbed(done, fired, nodes=1)
     assert grown < 60
 
 

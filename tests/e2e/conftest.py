@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,17 +73,22 @@ def end(process: "Process") -> None:
             process.wait()
 
 
-@pytest.fixture(scope="session")
-def sim() -> Iterator[str]:
-    """A simulated server's URL. Its replies take one to three seconds."""
-    process = subprocess.Popen(
-        [BIN / "probe", "sim", "--profile", "demo", "--port", "0"], stdout=subprocess.PIPE, text=True
-    )
+@contextmanager
+def simulated(*arguments: str) -> Iterator[str]:
+    """Start a simulated server, and end it; its URL."""
+    process = subprocess.Popen([BIN / "probe", "sim", *arguments, "--port", "0"], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield process.stdout.readline().rpartition(" ")[2].strip()
     finally:
         end(process)
+
+
+@pytest.fixture(scope="session")
+def sim() -> Iterator[str]:
+    """A simulated server's URL. Its replies take one to three seconds."""
+    with simulated("--profile", "demo") as url:
+        yield url
 
 
 def locust(host: str, out: Path, *arguments: str, file: Path = CAPACITY) -> list[str]:

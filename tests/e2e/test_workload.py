@@ -1,7 +1,6 @@
 """A workload on two workers: the stated kinds in the stated numbers, and exactly the requests that the seed says."""
 
 import math
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 
 from probe_ext.workload.draws import Draws
 from probe_ext.workload.workload_file import read_workload
-from tests.e2e.conftest import BIN, ROOT, Run, end, finished, locust, start
+from tests.e2e.conftest import ROOT, Run, finished, locust, simulated, start
 from tests.e2e.test_endings import check_accounts
 
 SEED, USERS, PROMPTS = 5, 7, 40
@@ -89,13 +88,8 @@ def test_workers_send_the_requests_of_the_seed(sim: str, tmp_path: Path) -> None
 @pytest.fixture
 def fast() -> Iterator[str]:
     """A simulated server, twenty times as fast as the demo's GPU."""
-    command = [str(BIN / "probe"), "sim", "--port", "0", "--speed", "20"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().rpartition(" ")[2].strip()
-    finally:
-        end(process)
+    with simulated("--speed", "20") as url:
+        yield url
 
 
 def sent_by_kind(run: Run) -> dict[str, list[list[int]]]:

@@ -20,6 +20,7 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.verdict.inference.observations import cut_into_blocks, replies_at_once, visit_from_grades
 from probe_ext.verdict.judge import judge
 from probe_ext.verdict.levels.find_levels import backlog_times, find_levels
+from probe_ext.verdict.phrasing.plurals import people, things
 from probe_ext.verdict.results.stream_figures import Schedule, compare_arrivals
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.workload.arrival_times import ArrivalForm, segment_seed
@@ -219,3 +220,12 @@ def test_blocks_hold_about_as_many_replies_as_are_in_flight():
     assert visit.at_once == 8
     assert len(cut_into_blocks(visit).replies) == len(due) / 8
     assert visit.select(due < 30).at_once == 8
+
+
+def test_one_request_per_second_is_singular():
+    assert [things(Rate.of(rate), "user") for rate in (0.5, 1, 7.5)] == [
+        "0.5 requests/s",
+        "1 request/s",
+        "7.5 requests/s",
+    ]
+    assert people(Rate.of(1)) == "1 request/s"

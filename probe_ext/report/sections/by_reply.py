@@ -6,7 +6,7 @@ from typing import Any
 
 from probe_ext.report.wording.level_names import by_users, label
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import PER_SECOND, things
+from probe_ext.verdict.phrasing.plurals import RATE_UNIT, things
 
 HEADS = (
     ("users", "users", ""),
@@ -38,7 +38,7 @@ def by_reply(capacity: Mapping[str, Any]) -> ByReply | None:
             "The fluidity index is recorded during the run, by the run's own profile; this run has none for the "
             "profile of this report."
         )
-    heads = (("rate", PER_SECOND, ""), *HEADS[1:]) if capacity["load"] == "rate" else HEADS
+    heads = (("rate", RATE_UNIT, ""), *HEADS[1:]) if capacity["load"] == "rate" else HEADS
     return ByReply(heads, [_row(level) for level in by_users(levels)], notes)
 
 

@@ -9,7 +9,7 @@ from probe_ext.report.sections.level_table import DIMENSION_LABELS
 from probe_ext.report.wording.answer_context import kinds_are_users
 from probe_ext.report.wording.shared_sentences import STATE_SIGNS, STATE_WORDS, cost_sentences
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import PER_SECOND, things
+from probe_ext.verdict.phrasing.plurals import RATE_UNIT, things
 from probe_ext.verdict.wording.capacity_phrase import interval_text
 
 Capacity = Mapping[str, Any]
@@ -122,7 +122,7 @@ def proven_users(kind: Mapping[str, Any]) -> str:
 
 def _shares(kinds: Sequence[Mapping[str, Any]]) -> KindTable:
     found = {(kind["name"], level["users"]): level for kind in kinds for level in kind["levels"]}
-    load = ("rate", PER_SECOND) if any(isinstance(users, Rate) for _, users in found) else ("users", "users")
+    load = ("rate", RATE_UNIT) if any(isinstance(users, Rate) for _, users in found) else ("users", "users")
     heads = (load, *(("share", str(kind["name"])) for kind in kinds))
     rows = [
         KindRow(formats.count(users), "", [_share(found.get((kind["name"], users))) for kind in kinds])

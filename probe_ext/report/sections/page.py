@@ -23,7 +23,7 @@ from probe_ext.settings.slo import SloProfile
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.judge import NOTHING_GIVEN
 from probe_ext.verdict.phrasing import formats
-from probe_ext.verdict.phrasing.plurals import PER_SECOND, capitalised, things
+from probe_ext.verdict.phrasing.plurals import RATE_UNIT, capitalised, things
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.answer import Answer as Said
 
@@ -76,7 +76,7 @@ class LoadNames:
 
 
 _BY_USERS = LoadNames(False, "users", "users", "concurrent users", "number of users")
-_BY_RATE = LoadNames(True, "rate", PER_SECOND, "requests per second", "rate of requests")
+_BY_RATE = LoadNames(True, "rate", RATE_UNIT, "requests per second", "rate of requests")
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ CAUSES = {
 }
 
 
-PER_SECOND = "requests/s"
+RATE_UNIT = "requests/s"
 """unit of a rate, which stands for users in a run with an open stream"""
 
 
 def unit(load: int) -> str:
     """Return `users`, or `requests/s` of a rate."""
-    return PER_SECOND if isinstance(load, Rate) else "users"
+    return RATE_UNIT if isinstance(load, Rate) else "users"
 
 
 def more(load: int) -> str:
@@ -45,7 +45,7 @@ def capitalised(text: str) -> str:
 def people(n: int) -> str:
     """Return `1 person`, `8 people`; of a rate `7.5 requests/s`."""
     if isinstance(n, Rate):
-        return f"{n:,} {PER_SECOND}"
+        return _rate(n)
     return f"{n} person" if n == 1 else f"{n:,} people"
 
 
@@ -59,8 +59,13 @@ def who_pause(n: int, pause: float | None) -> str:
 def things(n: int, singular: str, plural: str = "") -> str:
     """Return `1 reply`, `3 replies`; the plural defaults to the singular with an s. Of a rate: `7.5 requests/s`."""
     if isinstance(n, Rate):
-        return f"{n:,} {PER_SECOND}"
+        return _rate(n)
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def _rate(rate: Rate) -> str:
+    """Return `1 request/s`, `7.5 requests/s`."""
+    return "1 request/s" if rate == Rate.of(1) else f"{rate:,} {RATE_UNIT}"
 
 
 def levels(numbers: Sequence[int], most: int = 4) -> str:
