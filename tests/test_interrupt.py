@@ -66,6 +66,10 @@ def test_ctrl_c_while_python_starts_a_report_prints_one_line(monkeypatch: pytest
         return process
 
     monkeypatch.setattr(subprocess, "Popen", interrupted)
-    assert report_process.make_report(tmp_path) == ExitCode.INTERRUPTED
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        assert report_process.make_report(tmp_path) == ExitCode.INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (tmp_path / "said").read_text() == "probe: interrupted\n"
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
