@@ -83,10 +83,23 @@ class KindPrompts:
         own = ((epoch % _MAX_EPOCHS) * _MAX_KINDS + self._place) * _USERS_PER_KIND + number % _USERS_PER_KIND
         return KindUser(self, Draws(self.kind, self.seed, f"{epoch}.{number}"), _FIRST_USER + own)
 
-    def begin(self, user: int, first_text: int) -> "SyntheticTurns | FileTurns":
-        """Return a conversation of a user who has asked `first_text` questions before."""
+    def caller(self, in_run: int, in_kind: int) -> "KindUser":
+        """Return who asks at an arrival of an open stream: a user of its own, for one conversation.
+
+        `in_run`, `in_kind`: how many arrivals of the run, and of this kind, come before it. What is asked follows from
+        them, whichever connection is free. Which arrivals take later turns of a conversation depends on the replies.
+        """
+        caller = self.user(in_run, in_run // _USERS_PER_KIND)
+        caller.file_position = in_kind if self.kind.turns.average_count == 1 else None
+        return caller
+
+    def begin(self, user: int, first_text: int, file_position: int | None = None) -> "SyntheticTurns | FileTurns":
+        """Return a conversation of a user who has asked `first_text` questions before.
+
+        `file_position`: of its question among those that this kind takes from its file; None: this process's next.
+        """
         if self.file is not None:
-            return self.file.begin(self.chats.system, self.chats.prefix)
+            return self.file.begin(self.chats.system, self.chats.prefix, file_position)
         return SyntheticTurns(self, self.chats.chat_from(user, first_text))
 
     def fitting(self, chat: Chat, question: int, output: int) -> tuple[int, int] | None:
@@ -115,6 +128,8 @@ class KindUser:
         self.requests = self.conversations = self.pauses = 0
         self.joins = False
         """whether the next pause is one that began before this user came, or came back"""
+        self.file_position: int | None = None
+        """of this user's question in the order of its file; None: whichever comes next in this process"""
 
     def begin(self) -> "KindConversation":
         """Return the user's next conversation."""
@@ -155,7 +170,7 @@ class KindConversation:
 
     def __init__(self, user: KindUser, number: int) -> None:
         self._user, self._maker = user, user.maker
-        self._chat = user.maker.begin(user.number, user.requests)
+        self._chat = user.maker.begin(user.number, user.requests, user.file_position)
         self._turns = user.draws.turns(number)
         self._model = user.draws.model(number)
 

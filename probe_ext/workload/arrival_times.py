@@ -5,12 +5,13 @@ the whole schedule and takes each W-th arrival of it, so that four workers send 
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
-from typing import Literal, TypeVar
+from typing import Literal
 
-T = TypeVar("T")
+from probe_ext.workload.draws import pick, uniform_share
+
 Form = Literal["constant", "poisson", "gamma"]
 FORMS: tuple[Form, ...] = ("constant", "poisson", "gamma")
 MIN_CV, MAX_CV = 0.1, 10.0
@@ -73,9 +74,51 @@ def segment_seed(seed: int, number: int) -> str:
     return f"arrivals {seed} {number}"
 
 
-def own_share(arrivals: Iterator[T], index: int, of: int) -> Iterator[T]:
-    """Yield what worker `index` of `of` takes of a schedule."""
-    return islice(arrivals, index, None, of)
+@dataclass(frozen=True, slots=True)
+class ScheduledArrival:
+    """One arrival of a segment, the same whoever takes it."""
+
+    at: float
+    """seconds from the start of the segment"""
+    kind: str
+    """of user; empty without kinds to choose from"""
+    in_run: int
+    """how many arrivals of the run come before it"""
+    in_kind: int
+    """how many of them are of its kind"""
+
+
+def own_arrivals(
+    times: Iterator[float], kinds: Mapping[str, float], seed: str, before: Mapping[str, int], index: int, of: int
+) -> Iterator[ScheduledArrival]:
+    """Yield what worker `index` of `of` takes of a segment's schedule.
+
+    `before`: number of arrivals of each kind in the run's earlier segments.
+    """
+    counts, in_run = Counter(before), sum(before.values())
+    for number, at in enumerate(times):
+        kind = kind_of(kinds, seed, number)
+        if number % of == index:
+            yield ScheduledArrival(at, kind, in_run + number, counts[kind])
+        counts[kind] += 1
+
+
+class ArrivalCount:
+    """Counts the arrivals of a segment, by kind, as time goes on."""
+
+    def __init__(self, times: Iterator[float], kinds: Mapping[str, float], seed: str) -> None:
+        self._arrivals = own_arrivals(times, kinds, seed, {}, 0, 1)
+        self._next: ScheduledArrival | None = None
+        self._counts: Counter[str] = Counter()
+
+    def until(self, seconds: float) -> Counter[str]:
+        """Return how many of each kind lie before `seconds` from the start; never less than in an earlier call."""
+        while True:
+            self._next = self._next or next(self._arrivals)
+            if self._next.at >= seconds:
+                return self._counts
+            self._counts[self._next.kind] += 1
+            self._next = None
 
 
 def kind_of(shares: Mapping[str, float], seed: str, number: int) -> str:
@@ -85,15 +128,5 @@ def kind_of(shares: Mapping[str, float], seed: str, number: int) -> str:
     """
     if not shares:
         return ""
-    names = list(shares)
-    return random.Random(f"{seed} {number}").choices(names, [shares[name] for name in names])[0]  # noqa: S311 -- no secret
-
-
-def count_until(times: Iterator[float], seconds: float) -> int:
-    """Return how many arrivals of a schedule lie before `seconds`."""
-    number = 0
-    for at in times:
-        if at >= seconds:
-            break
-        number += 1
-    return number
+    total = sum(shares.values())
+    return pick({name: share / total for name, share in shares.items()}, uniform_share("arrival's kind", seed, number))

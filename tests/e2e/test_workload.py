@@ -150,3 +150,42 @@ def check_own_prompts(lengths: list[list[str]]) -> None:
     assert not first & second
     for sent, distinct in zip(lengths, (first, second), strict=True):
         assert len(distinct) == len([length for length in sent[: PROMPTS // 2] if length]) >= 3
+
+
+OPEN = """
+arrivals: {gamma: {cv: 2}}
+kinds:
+  - name: short
+    share: 0.7
+    prompts: {tokens: {uniform: [40, 90]}}
+    output_tokens: {uniform: [2, 12]}
+    stream: 0.5
+  - {name: own, share: 0.3, prompts: {file: own.txt}, output_tokens: {lognormal: {mean: 6, sd: 3}}}
+"""
+COMPARED = 400
+
+
+@pytest.mark.long
+def test_an_open_stream_asks_the_same_on_one_worker_and_on_four(fast: str, tmp_path: Path) -> None:
+    file = tmp_path / "open.yaml"
+    file.write_text(OPEN)
+    (tmp_path / "own.txt").write_text("\n".join("word " * (5 + number) for number in range(1000)))
+    asked = {}
+    for workers in (1, 4):
+        out = tmp_path / f"run{workers}"
+        options = ["--workload", str(file), "--processes", str(workers), "--rate", "40", "--hold", "12s"]
+        line = locust(
+            fast, out, *options, "--settle", "1s", "--prompt-seed", str(SEED), "--ignore-eos",
+            file=ROOT / "locustfiles" / "workload.py",
+        )  # fmt: skip
+        run = finished(start(line), out)
+        assert run.code == 0, run.said
+        check_accounts(run, nodes=workers)
+        rows = sorted(run.rows(), key=lambda row: float(row["due"]))[:COMPARED]
+        assert len(rows) == COMPARED
+        assert {row["outcome"] for row in rows} == {"complete"}
+        assert len({row["worker"] for row in rows}) == workers
+        asked[workers] = sorted((row["scenario"], row["tokens_in"], row["tokens_out"], row["streamed"]) for row in rows)
+    assert asked[1] == asked[4]
+    own = [int(tokens) for kind, tokens, *_ in asked[1] if kind == "own"]
+    assert len(set(own)) == len(own) > 80, "no prompt is sent twice before all were"

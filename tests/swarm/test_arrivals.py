@@ -11,7 +11,7 @@ from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome
 from probe_ext.swarm.users.arrivals import Arrival, Arrivals
 from probe_ext.swarm.users.recorder import Recorder
-from probe_ext.workload.arrival_times import ArrivalForm, count_until, kind_of, segment_seed
+from probe_ext.workload.arrival_times import ArrivalCount, ArrivalForm, kind_of, segment_seed
 
 SEED = 5
 LONG = 30.0  # generous: events are waited for, never slept for
@@ -37,7 +37,7 @@ class Stream:
         **own: Any,
     ) -> None:
         segments = [
-            {"number": i, "rate": rate, "start": start + i * each, "index": 0, "of": 1, **own}
+            {"number": i, "rate": rate, "start": start + i * each, "index": 0, "of": 1, "before": {}, **own}
             for i, rate in enumerate(rates)
         ]
         self.arrivals.update(
@@ -82,9 +82,9 @@ def test_each_arrival_of_the_schedule_is_handed_out_once_at_its_time(stream):
     start = clock.monotonic() - 2.0
     slots = [stream.slot() for _ in range(3)]
     stream.begin(50.0, 0.0, start=start)
-    meant = count_until(ArrivalForm().times(50.0, segment_seed(SEED, 0)), 1.0)
-    wait_for(lambda: len(stream.taken) == meant)
-    assert stream.numbers == list(range(1, meant + 1)) == list(range(1, stream.recorder.started + 1))
+    expected = meant(50.0)
+    wait_for(lambda: len(stream.taken) == expected)
+    assert stream.numbers == list(range(1, expected + 1)) == list(range(1, stream.recorder.started + 1))
     assert [one.due for one in stream.taken] == sorted(one.due for one in stream.taken)
     assert not stream.unsent
     gevent.killall(slots)
@@ -93,9 +93,9 @@ def test_each_arrival_of_the_schedule_is_handed_out_once_at_its_time(stream):
 def test_an_arrival_without_a_slot_waits_and_is_then_recorded_as_not_sent(stream):
     stream.begin(40.0, 0.0, start=clock.monotonic(), each=0.5, give_up=0.3)
     slot = stream.slot(busy=0.2)
-    meant = count_until(ArrivalForm().times(40.0, segment_seed(SEED, 0)), 0.5)
-    wait_for(lambda: len(stream.numbers) == meant)
-    assert stream.numbers == list(range(1, meant + 1)), "scheduled = handed out + not sent"
+    expected = meant(40.0, 0.5)
+    wait_for(lambda: len(stream.numbers) == expected)
+    assert stream.numbers == list(range(1, expected + 1)), "scheduled = handed out + not sent"
     assert {outcome for _, outcome in stream.unsent} == {Outcome.NOT_SENT}
     assert stream.unsent
     gevent.kill(slot)
@@ -123,8 +123,8 @@ def test_a_slot_that_is_killed_while_it_waits_loses_nothing(stream):
     gevent.sleep(0)
     gevent.killall(idle[1:])
     stream.begin(50.0, 0.0, start=clock.monotonic() - 1.0)
-    meant = count_until(ArrivalForm().times(50.0, segment_seed(SEED, 0)), 1.0)
-    wait_for(lambda: len(stream.taken) == meant)
+    expected = meant(50.0)
+    wait_for(lambda: len(stream.taken) == expected)
     gevent.kill(idle[0])
 
 
@@ -134,9 +134,9 @@ def test_repeated_and_late_announcements_change_nothing(stream):
     for _ in range(3):
         stream.begin(50.0, 0.0, start=start)
         gevent.sleep(0.01)
-    meant = count_until(ArrivalForm().times(50.0, segment_seed(SEED, 0)), 1.0)
-    wait_for(lambda: len(stream.taken) == meant)
-    assert stream.recorder.started == meant
+    expected = meant(50.0)
+    wait_for(lambda: len(stream.taken) == expected)
+    assert stream.recorder.started == expected
     gevent.kill(slot)
 
 
@@ -219,4 +219,5 @@ def test_a_kind_without_any_slot_here_is_the_load_generators_own_fault(stream):
 
 
 def meant(rate: float, seconds: float = 1.0) -> int:
-    return count_until(ArrivalForm().times(rate, segment_seed(SEED, 0)), seconds)
+    seed = segment_seed(SEED, 0)
+    return ArrivalCount(ArrivalForm().times(rate, seed), {}, seed).until(seconds).total()

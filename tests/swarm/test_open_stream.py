@@ -12,9 +12,12 @@ from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.message_shapes import FROM_MASTER
 from probe_ext.swarm.master.load_shape import RateShape
 from probe_ext.swarm.master.open_stream import LEAD_S, OpenStream
+from probe_ext.swarm.users.arrivals import Arrivals
+from probe_ext.swarm.users.recorder import Recorder
 from probe_ext.workload.arrival_times import ArrivalForm
 
 TWO, FOUR = Rate.of(2), Rate.of(4)
+LONG_AGO = -1e6
 
 
 class Master:
@@ -77,6 +80,38 @@ def test_arrivals_are_shared_out_anew_when_a_worker_leaves():
     told = master.stream.message("b", 1000.0)
     assert [(one["index"], one["of"], one["start"]) for one in told["segments"]] == [(1, 2, 1001.0), (0, 1, 1021.0)]
     assert [one["index"] for one in master.stream.message("a", 0.0)["segments"]] == [0, None]
+
+
+def test_arrivals_are_numbered_over_the_whole_run_whoever_takes_them():
+    """Rates change, a worker leaves and another comes: every arrival has one number, and so one request."""
+
+    def numbered(*present: list[str]) -> list[tuple[str, int, int]]:
+        master = Master()
+        master.stream.kinds = {"chat": 0.75, "review": 0.25}
+        for number, (rate, workers) in enumerate(zip((FOUR, TWO, Rate(0), FOUR), present, strict=True)):
+            master.now, master.present = 30.0 * number, workers
+            master.stream.check_workers()
+            master.stream.ask(rate)
+        master.now = 120.0
+        master.stream.ask(Rate(0))
+        found: list[tuple[str, int, int]] = []
+        for worker in {name for workers in present for name in workers}:
+            arrivals = Arrivals(Recorder(worker), lambda one, *_: found.append((one.kind, one.in_run, one.in_kind)))
+            for one in range(len(master.stream.segments)):
+                stream = OpenStream(master.stream.form, 7, 10.0, lambda: 0.0, master.stream.kinds)
+                stream.segments = master.stream.segments[: one + 1]
+                arrivals.update(stream.message(worker, LONG_AGO))
+            arrivals.stop()
+        return sorted(found, key=lambda one: one[1])
+
+    alone = numbered(*[["a"]] * 4)
+    assert numbered(*[["a", "b", "c", "d"]] * 4) == alone
+    for arrivals in (alone, numbered(["a", "b"], ["b"], ["b"], ["b", "c", "d"])):
+        assert [in_run for _, in_run, _ in arrivals] == list(range(len(arrivals)))
+        for kind in ("chat", "review"):
+            of_kind = [in_kind for name, _, in_kind in arrivals if name == kind]
+            assert of_kind == list(range(len(of_kind)))
+            assert len(of_kind) > 20
 
 
 def test_an_announcement_has_the_shape_that_workers_accept():

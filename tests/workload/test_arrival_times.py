@@ -1,12 +1,20 @@
 """Schedules of open streams, held against the distributions that they are meant to have."""
 
 import math
-from itertools import chain, islice, pairwise, takewhile
+from collections import Counter
+from itertools import islice, takewhile
 
 import numpy as np
 import pytest
 
-from probe_ext.workload.arrival_times import ArrivalForm, count_until, kind_of, own_share, segment_seed
+from probe_ext.workload.arrival_times import (
+    ArrivalCount,
+    ArrivalForm,
+    ScheduledArrival,
+    kind_of,
+    own_arrivals,
+    segment_seed,
+)
 
 SEEDS = (1, 20, 300)
 RATE, NUMBER = 5.0, 4000
@@ -60,16 +68,24 @@ def test_constant_arrivals_are_evenly_spaced():
 
 @pytest.mark.parametrize("cv", [0.3, 5.0])
 def test_the_rate_holds_from_the_start_of_a_segment(cv):
-    counts = [count_until(ArrivalForm("gamma", cv).times(1.0, segment_seed(seed, 0)), 10) for seed in range(4000)]
+    form = ArrivalForm("gamma", cv)
+    counts = [ArrivalCount(form.times(1.0, segment_seed(seed, 0)), {}, "any").until(10).total() for seed in range(4000)]
     assert np.mean(counts) == pytest.approx(10, abs=4 * np.std(counts) / math.sqrt(len(counts)))
 
 
 @pytest.mark.parametrize("form", [ArrivalForm(), ArrivalForm("constant"), ArrivalForm("gamma", 2.0)])
 def test_four_workers_together_send_what_one_sends(form):
-    alone = list(islice(form.times(RATE, segment_seed(7, 2)), 1000))
-    shares = [list(islice(own_share(form.times(RATE, segment_seed(7, 2)), i, 4), 250)) for i in range(4)]
-    assert sorted(chain(*shares)) == alone
-    assert all(not set(a) & set(b) for a, b in pairwise(shares))
+    kinds, before, seed = {"chat": 0.7, "review": 0.3}, {"chat": 5, "review": 2}, segment_seed(7, 2)
+
+    def share(index: int, of: int) -> list[ScheduledArrival]:
+        return list(islice(own_arrivals(form.times(RATE, seed), kinds, seed, before, index, of), 1000 // of))
+
+    alone = share(0, 1)
+    assert sorted((one for index in range(4) for one in share(index, 4)), key=lambda one: one.in_run) == alone
+    assert [one.in_run for one in alone] == list(range(7, 1007))
+    assert [one.in_kind for one in alone if one.kind == "review"] == list(
+        range(2, 2 + sum(one.kind == "review" for one in alone))
+    )
 
 
 def test_segments_and_runs_differ():
@@ -81,10 +97,14 @@ def test_segments_and_runs_differ():
     assert first(1, 0) != first(2, 0)
 
 
-def test_arrivals_are_counted_up_to_a_moment():
-    times = ArrivalForm().times(RATE, "x")
-    expected = len(list(takewhile(lambda t: t < 20, ArrivalForm().times(RATE, "x"))))
-    assert count_until(times, 20) == expected > 50
+def test_arrivals_are_counted_by_kind_up_to_a_moment():
+    shares = {"chat": 0.7, "review": 0.3}
+    counted = ArrivalCount(ArrivalForm().times(RATE, "x"), shares, "x")
+    for moment in (5, 5, 20):
+        before = takewhile(lambda t, moment=moment: t < moment, ArrivalForm().times(RATE, "x"))
+        expected = Counter(kind_of(shares, "x", number) for number, _ in enumerate(before))
+        assert counted.until(moment) == expected
+    assert expected.total() > 50
 
 
 def test_a_form_survives_the_way_through_json():

@@ -18,7 +18,7 @@ class LostFile:
     def __init__(self, error: PromptFileError) -> None:
         self._error = error
 
-    def begin(self, system: str, shared_prefix: str) -> NoReturn:
+    def begin(self, system: str, shared_prefix: str, position: int | None = None) -> NoReturn:
         """Raise the PromptFileError."""
         raise self._error
 
@@ -26,24 +26,32 @@ class LostFile:
 class FileQuestions:
     """Questions for all users of one kind in one process.
 
-    `prepared`: what the master found out about the file; `context`: the model's context length in tokens, if known.
+    `prepared`: what the master found out about the file; `context`: the model's context length in tokens, if known;
+    `lane` of `lanes`: place of the kind among those that take prompts from the same file.
     """
 
-    def __init__(self, queue: PromptQueue, prepared: Mapping[str, Any], context: int | None) -> None:
+    def __init__(
+        self, queue: PromptQueue, prepared: Mapping[str, Any], context: int | None, *, lane: int = 0, lanes: int = 1
+    ) -> None:
         self.queue, self.context = queue, context
+        self._lane, self._lanes = lane, lanes
         self.room: int | None = prepared["room"]
         self.tokens_per_byte: float = prepared["tokens_per_byte"] or 0.0
 
-    def begin(self, system: str, shared_prefix: str) -> "FileTurns":
-        """Return a new conversation."""
-        return FileTurns(self, system, shared_prefix)
+    def begin(self, system: str, shared_prefix: str, position: int | None = None) -> "FileTurns":
+        """Return a new conversation. `position`: of its first question in the kind's order; None: the next."""
+        return FileTurns(self, system, shared_prefix, position)
+
+    def at(self, position: int) -> FilePrompt:
+        """Return the prompt at a position of the kind's order. PromptFileError if the file has changed."""
+        return self.queue.at(position * self._lanes + self._lane)
 
 
 class FileTurns:
     """The turns of one conversation."""
 
-    def __init__(self, questions: FileQuestions, system: str, shared_prefix: str) -> None:
-        self._questions = questions
+    def __init__(self, questions: FileQuestions, system: str, shared_prefix: str, position: int | None = None) -> None:
+        self._questions, self._position = questions, position
         self._chat = FileChat(self._take, system=system, shared_prefix=shared_prefix)
         self._tokens: int | None = None
         """of the chat at the last reply, as the server counted them"""
@@ -54,7 +62,10 @@ class FileTurns:
         return self._chat.turns
 
     def _take(self) -> FilePrompt:
-        return self._questions.queue.take(first=not self._chat.turns)
+        first = not self._chat.turns
+        if first and self._position is not None:
+            return self._questions.at(self._position)
+        return self._questions.queue.take(first=first)
 
     def question(self, tokens: int | None, output: int) -> tuple[Prompt, int] | None:
         """Return the next request, and the tokens that its reply may have; None if the context has no room for more.

@@ -222,6 +222,7 @@ FROM_MASTER: dict[str, Check] = {
                         "start": number(),
                         "index": optional(count()),
                         "of": count(),
+                        "before": mapping(text(300), count(), 100),
                     }
                 ),
                 100,

@@ -14,7 +14,8 @@
 | `probe_end` | worker → master | a user ends the run: nothing, or `prompts_changed` |
 
 An open stream: of each segment, a stretch of constant rate, a worker learns `number`, `rate` (requests/s; 0: none),
-`start` (its own monotonic seconds), and which arrivals it takes: every `of`-th from the `index`-th on; None: none.
+`start` (its own monotonic seconds), which arrivals it takes: every `of`-th from the `index`-th on; None: none; and
+`before`: how many arrivals of each kind earlier segments had.
 
 `variables` are the names that --header-env needs, `missing` those that the worker's environment lacks. `files` are the
 prompt files of the run, `compared` what the worker found out about its own copies.

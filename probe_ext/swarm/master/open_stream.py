@@ -5,12 +5,13 @@ workers change over at the same moment of the master's clock. When workers come 
 rate. Nobody sends arrivals around: each worker computes the segment's schedule and takes its share of it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from probe_ext.measure.rate import Rate
-from probe_ext.workload.arrival_times import ArrivalForm
+from probe_ext.workload.arrival_times import ArrivalCount, ArrivalForm, segment_seed
 
 LEAD_S = 1.0
 _ANNOUNCED = 3
@@ -27,6 +28,8 @@ class Segment:
     start: float
     workers: tuple[str, ...]
     """in the order of their shares"""
+    before: Mapping[str, int]
+    """arrivals of each kind in earlier segments"""
 
 
 class OpenStream:
@@ -56,6 +59,8 @@ class OpenStream:
         self.ended: float | None = None
         """second of the run at which the stream was stopped in the middle of a segment"""
         self._now = now
+        self._count: ArrivalCount | None = None
+        """of the newest segment; None: nothing arrives in it"""
 
     def ask(self, rate: Rate) -> None:
         """Have requests arrive at this rate, soon; nothing changes if they do already, with the same workers."""
@@ -64,12 +69,14 @@ class OpenStream:
         if self.ended is not None or (latest is not None and (latest.rate, latest.workers) == (rate, workers)):
             return
         start = max(self._now() + LEAD_S, latest.start if latest else 0.0)
-        self.segments.append(Segment(len(self.segments), rate, start, workers))
+        self.segments.append(Segment(len(self.segments), rate, start, workers, self._arrivals_before(start)))
+        self._count = self._counter(len(self.segments) - 1, rate)
         self.announce()
 
     def check_workers(self) -> None:
         """Share the arrivals out anew if workers have come or gone."""
         if self.segments:
+            self._arrivals_before(self._now())  # counted as time goes on, a long segment takes no time at its end
             self.ask(self.segments[-1].rate)
 
     def stop(self) -> None:
@@ -81,6 +88,17 @@ class OpenStream:
         if self.ended is not None and t >= self.ended:
             return Rate(0)
         return next((one.rate for one in reversed(self.segments) if one.start <= t), Rate(0))
+
+    def _arrivals_before(self, t: float) -> Mapping[str, int]:
+        """Return how many arrivals of each kind are due before a second of the newest segment or after it."""
+        if not self.segments:
+            return {}
+        latest = self.segments[-1]
+        return Counter(latest.before) + (self._count.until(t - latest.start) if self._count else Counter())
+
+    def _counter(self, number: int, rate: Rate) -> ArrivalCount | None:
+        seed = segment_seed(self.seed, number)
+        return ArrivalCount(self.form.times(rate.per_second, seed), self.kinds, seed) if rate else None
 
     @property
     def is_over(self) -> bool:
@@ -102,6 +120,7 @@ class OpenStream:
                     "start": origin + one.start,
                     "index": one.workers.index(worker) if worker in one.workers else None,
                     "of": len(one.workers),
+                    "before": dict(one.before),
                 }
                 for one in self.segments[-_ANNOUNCED:]
             ],

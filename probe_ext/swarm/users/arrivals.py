@@ -7,10 +7,10 @@ seconds, or those of its kind, it is recorded as not sent. Nothing is ever skipp
 A workload's arrivals are of a kind, and wait for a slot of that kind.
 """
 
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any
 
 import gevent
@@ -19,13 +19,12 @@ from gevent.event import AsyncResult, Event
 from probe_ext.measure import clock
 from probe_ext.measure.outcome import Outcome
 from probe_ext.swarm.users.recorder import Recorder
-from probe_ext.workload.arrival_times import ArrivalForm, kind_of, own_share, segment_seed
+from probe_ext.workload.arrival_times import ArrivalForm, ScheduledArrival, own_arrivals, segment_seed
 
 _MAX_SLEEP_S = 1.0
 """between two looks, with nothing due: a bound in case a wake-up is lost"""
 _MIN_SLEEP_S = 0.001
 """overdue work must not spin"""
-_NEVER = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,10 @@ class Arrival:
     """of its row"""
     kind: str = ""
     """of user; empty without a workload of several kinds"""
+    in_run: int = 0
+    """how many arrivals of the run come before it, in all processes; what is asked depends on it"""
+    in_kind: int = 0
+    """how many of them are of its kind"""
 
 
 Unsent = Callable[[Arrival, Outcome, str], None]
@@ -49,8 +52,8 @@ class _Segment:
     """A stretch of constant rate in this process's monotonic seconds."""
 
     start: float
-    arrivals: Iterator[tuple[float, str]]
-    """when this process's arrivals are due, in order, and of which kind they are"""
+    arrivals: Iterator[ScheduledArrival]
+    """this process's part, in order"""
 
 
 class Arrivals:
@@ -65,7 +68,7 @@ class Arrivals:
         """the one in force, and those to come"""
         self._latest = -1
         """number of the newest segment"""
-        self._next: tuple[float, str] | None = None
+        self._next: ScheduledArrival | None = None
         """the next arrival; None: look it up"""
         self._waiting: defaultdict[str, deque[Arrival]] = defaultdict(deque)
         """arrivals without a slot, by kind"""
@@ -83,7 +86,7 @@ class Arrivals:
         for segment in sorted(plan["segments"], key=lambda one: int(one["number"])):
             if segment["number"] > self._latest:
                 self._latest = segment["number"]
-                self._segments.append(_Segment(segment["start"], _own_arrivals(segment, plan)))
+                self._segments.append(_Segment(segment["start"], _arrivals_of(segment, plan)))
         if self._pump is None:
             self._pump = gevent.spawn(self._run)
         self._changed.set()
@@ -99,11 +102,15 @@ class Arrivals:
             arrival: Arrival = slot.get()
         except BaseException:
             if slot.ready():
-                self._hand_out(slot.value)
+                self.give_back(slot.value)
             else:
                 self._idle[kind].remove(slot)
             raise
         return arrival
+
+    def give_back(self, arrival: Arrival) -> None:
+        """Take back an arrival that its slot could not send: another slot does, or it is recorded as not sent."""
+        self._hand_out(arrival)
 
     def stop(self) -> None:
         """End the stream now: what is due and was not sent is recorded as such."""
@@ -131,18 +138,17 @@ class Arrivals:
 
     def _seconds_to_sleep(self, now: float) -> float:
         moments = [now + _MAX_SLEEP_S]
-        if (following := self._next_arrival()) is not None:
-            moments.append(following[0])
+        if (due := self._next_due()) is not None:
+            moments.append(due)
         moments += [waiting[0].due + self._patience(kind) for kind, waiting in self._waiting.items() if waiting]
         return max(_MIN_SLEEP_S, min(moments) - now)
 
     def _take_due(self, now: float) -> None:
         """Hand out every arrival that is due. One that we notice too late is our own fault, and not the server's."""
-        while (following := self._next_arrival()) is not None and following[0] <= now:
+        while (due := self._next_due()) is not None and due <= now and (following := self._next) is not None:
             self._next = None
-            due, kind = following
-            arrival = Arrival(due, self._recorder.reserve(), kind)
-            if now - due < self._patience(kind):
+            arrival = Arrival(due, self._recorder.reserve(), following.kind, following.in_run, following.in_kind)
+            if now - due < self._patience(following.kind):
                 self._hand_out(arrival)
             else:
                 self._unsent(arrival, Outcome.CLIENT_ERROR, f"the load generator was {now - due:.1f} s late to send it")
@@ -167,23 +173,23 @@ class Arrivals:
                     why = f"this worker has no connection for {kind or 'requests'}: --max-in-flight is too small"
                     self._unsent(waiting.popleft(), Outcome.CLIENT_ERROR, why)
 
-    def _next_arrival(self) -> tuple[float, str] | None:
-        """Return the next arrival, without taking it; None without a segment."""
+    def _next_due(self) -> float | None:
+        """Look the next arrival up, without taking it; return when it is due, None if there is none."""
         while self._segments:
-            if self._next is None:
-                self._next = next(self._segments[0].arrivals)
-            if len(self._segments) == 1 or self._next[0] < self._segments[1].start:
-                return self._next
+            segment = self._segments[0]
+            self._next = self._next or next(segment.arrivals, None)
+            due = segment.start + self._next.at if self._next else math.inf
+            if len(self._segments) == 1 or due < self._segments[1].start:
+                return due if self._next else None
             self._segments.popleft()
             self._next = None
         return None
 
 
-def _own_arrivals(segment: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[tuple[float, str]]:
+def _arrivals_of(segment: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[ScheduledArrival]:
     """Return this process's part of a segment; without a rate, or for others only, nothing arrives."""
     if not segment["rate"] or segment["index"] is None:
-        return repeat((_NEVER, ""))
-    start, seed = segment["start"], segment_seed(plan["seed"], segment["number"])
-    times = enumerate(ArrivalForm.from_json(plan).times(segment["rate"], seed))
-    own = own_share(times, segment["index"], segment["of"])
-    return ((start + at, kind_of(plan["kinds"], seed, number)) for number, at in own)
+        return iter(())
+    seed = segment_seed(plan["seed"], segment["number"])
+    times = ArrivalForm.from_json(plan).times(segment["rate"], seed)
+    return own_arrivals(times, plan["kinds"], seed, segment["before"], segment["index"], segment["of"])

@@ -50,6 +50,8 @@ class Llm:
         self._connection = self._endpoint.connection()
         self.user = recorder.new_user()
         self._next_arrival = next_arrival
+        self._arrival: Arrival | None = None
+        """which the next request is for, if it was waited for before"""
         self._last_end = None if next_arrival is None else clock.monotonic()
         """monotonic seconds at which the last reply ended, or the slot of an open stream was made"""
 
@@ -104,9 +106,30 @@ class Llm:
         """Send a request to the API in --api."""
         return self.complete(prompt, **how) if self._options.api == "completion" else self.chat(prompt, **how)
 
+    @property
+    def in_open_stream(self) -> bool:
+        """Whether a schedule says when requests are sent, and not the user."""
+        return self._next_arrival is not None
+
+    def await_arrival(self) -> Arrival:
+        """Wait for the arrival of an open stream that the next request is for."""
+        assert self._next_arrival is not None  # noqa: S101 -- by the caller
+        self._wait_if_ending()
+        self._arrival = self._next_arrival()
+        return self._arrival
+
+    def release_arrival(self) -> Arrival | None:
+        """Return the arrival that was waited for and not used, if there is one: no request will be made for it."""
+        arrival, self._arrival = self._arrival, None
+        return arrival
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def _wait_if_ending(self) -> None:
+        while self._recorder.ending:
+            gevent.sleep(3600)  # the run is over: wait to be killed
 
     def _ask(  # noqa: PLR0913 -- internal
         self,
@@ -120,9 +143,10 @@ class Llm:
         *,
         tokens_meant: int | None,
     ) -> Reply:
-        while self._recorder.ending:
-            gevent.sleep(3600)  # the run is over: wait to be killed
-        arrival = self._next_arrival() if self._next_arrival else None
+        arrival = self.release_arrival()
+        if arrival is None:
+            self._wait_if_ending()
+            arrival = self._next_arrival() if self._next_arrival else None
         began = clock.monotonic()
         due = arrival.due if arrival else began if due is None else due
         streamed = not self._options.no_stream if stream is None else stream

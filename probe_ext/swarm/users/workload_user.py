@@ -69,7 +69,7 @@ class WorkloadUser(StreamingUser):
             self._end_without_prompts(error)
 
     def _converse(self) -> None:
-        conversation = self.person.begin()
+        conversation = self._person().begin()
         for turn in count():
             ask = conversation.ask()
             if ask is None:
@@ -81,8 +81,17 @@ class WorkloadUser(StreamingUser):
                 return
             conversation.answered(reply)
 
+    def _person(self) -> KindUser:
+        """Return whose conversation is next: this user's, or in an open stream, that of the next arrival."""
+        if not self.llm.in_open_stream:
+            return self.person
+        arrival = self.llm.await_arrival()
+        return self._places.maker.caller(arrival.in_run, arrival.in_kind)
+
     def _end_without_prompts(self, error: PromptFileError) -> NoReturn:
         """End the run: what would be sent from here on is not what was checked."""
+        if arrival := self.llm.release_arrival():
+            process_state_of(self.environment).arrivals.give_back(arrival)
         if process_state_of(self.environment).prompt_files.lose():
             logger.error("probe: %s; the run is ended", error)
         self._end_run(messages.PROMPTS_CHANGED)
@@ -145,4 +154,12 @@ def _questions_of(process: ProcessState, kind: UserKind, slot: int, slots: int) 
         queue = process.prompt_files.queue(prepared.get("prompt_files") or (), kind.name, seed, slot, slots)
     except PromptFileError as error:
         return LostFile(error)
-    return FileQuestions(*queue, prepared.get("context")) if queue else None
+    if queue is None:
+        return None
+    _, entry = queue
+    lanes = [
+        one["kind"]
+        for one in prepared["prompt_files"]
+        if (one["path"], one["field"]) == (entry["path"], entry["field"])
+    ]
+    return FileQuestions(*queue, prepared.get("context"), lane=lanes.index(kind.name), lanes=len(lanes))
