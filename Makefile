@@ -53,10 +53,25 @@ test-page: $(READY) ## test the report and live pages in Chromium, and their acc
 
 UV_LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 
-lock: ## update requirements.lock and the image's lock files in docker/ (needs uv)
+lock: ## update all lock files: development, image, documentation, release (needs uv)
 	$(UV_LOCK) --extra dev pyproject.toml -o requirements.lock
 	$(UV_LOCK) --constraint requirements.lock pyproject.toml -o docker/run.lock
 	echo hatchling | $(UV_LOCK) --constraint requirements.lock - -o docker/build.lock
+	$(UV_LOCK) --constraint requirements.lock --extra docs pyproject.toml -o docs/requirements.lock
+	$(UV_LOCK) --constraint requirements.lock --extra release pyproject.toml -o scripts/release/requirements.lock
+
+# What only these two need is installed on their first use, beside the development environment, which it leaves as it is.
+$(VENV)/.%-ready: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(LOCK)
+	@touch $@
+
+$(VENV)/.docs-ready: LOCK = docs/requirements.lock
+$(VENV)/.docs-ready: docs/requirements.lock
+$(VENV)/.release-ready: LOCK = scripts/release/requirements.lock
+$(VENV)/.release-ready: scripts/release/requirements.lock
+
+docs: $(VENV)/.docs-ready ## execute the example notebook and build the documentation into build/site
+	@$(BIN)/python -m scripts.site
 
 wheel: $(READY) ## build the sdist and the wheel into dist/, with pip constraints for the tested versions
 	$(BIN)/python -m build --no-isolation --outdir dist
