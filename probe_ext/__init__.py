@@ -1,8 +1,8 @@
 """Load tests that answer how many concurrent users a self-hosted LLM server keeps served.
 
-Locustfiles import from here: `from probe_ext import StreamingUser`. These names load Locust, which monkey-patches the
-whole process, so they are imported on first access; commands such as `probe report` never load it. `__init__.pyi` lists
-them for type checkers.
+Locustfiles import from here: `from probe_ext import StreamingUser`; so do notebooks: `from probe_ext import load_run`.
+The former load Locust, which monkey-patches the whole process, and the latter pandas, so all are imported on first
+access; commands such as `probe report` never load Locust. `__init__.pyi` lists them for type checkers.
 """
 
 from importlib import import_module
@@ -19,9 +19,23 @@ _LAZY_IMPORTS = {
     "StreamingUser": "probe_ext.swarm.locustfile_api",
     "WorkloadUser": "probe_ext.swarm.locustfile_api",
     "events": "probe_ext.swarm.locustfile_api",
+    "LoadedRun": "probe_ext.report.analysis.loaded_run",
+    "load_run": "probe_ext.report.analysis.loaded_run",
 }
 
-__all__ = ["COLD", "WARM", "WARM_UP", "Prompt", "Reply", "StreamingUser", "WorkloadUser", "__version__", "events"]
+__all__ = [
+    "COLD",
+    "WARM",
+    "WARM_UP",
+    "LoadedRun",
+    "Prompt",
+    "Reply",
+    "StreamingUser",
+    "WorkloadUser",
+    "__version__",
+    "events",
+    "load_run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,8 @@ from probe_ext.measure.table_rows import COLD as COLD
 from probe_ext.measure.table_rows import WARM as WARM
 from probe_ext.measure.table_rows import WARM_UP as WARM_UP
 from probe_ext.prompts.prompt import Prompt as Prompt
+from probe_ext.report.analysis.loaded_run import LoadedRun as LoadedRun
+from probe_ext.report.analysis.loaded_run import load_run as load_run
 from probe_ext.swarm.locustfile_api import StreamingUser as StreamingUser
 from probe_ext.swarm.locustfile_api import WorkloadUser as WorkloadUser
 from probe_ext.swarm.locustfile_api import events as events

@@ -47,18 +47,29 @@ class Reply:
     """A reply with its timeline, as returned by `self.llm.chat(…)`."""
 
     marks: Marks
+    """when it was due, sent and over, in monotonic seconds"""
     streamed: bool
+    """whether it came as a stream; False also where one document or event came although a stream was requested"""
     outcome: Outcome
+    """how it ended"""
     message: str | None = None
+    """the error of server or system, or what is unusual about a complete reply"""
     error_text: str | None = None
     """all that the server said about an error, as far as `poorer_form` may need it"""
     status: int | None = None
+    """of HTTP"""
     finish_reason: str | None = None
+    """as the server gives it"""
     choices: list[Choice] = field(default_factory=list)
+    """text and token events of each choice"""
     tokens_in: int | None = None
+    """prompt tokens, counted by the server"""
     tokens_cached: int | None = None
+    """prompt tokens from the server's prefix cache"""
     tokens_out: int | None = None
+    """completion tokens"""
     tokens_from: str | None = None
+    """source of `tokens_out`: `usage`, `token_ids` or `events`"""
     tokens_reasoning: int | None = None
     """of `tokens_out`, as the server counts them"""
     server_times: ServerTimes | None = None
@@ -70,7 +81,9 @@ class Reply:
     overdue: list[float] = field(default_factory=list)
     """the part of each lag that was not an intended wait"""
     reads: int = 0
+    """reads from the connection"""
     reads_unresolved: int = 0
+    """reads with several token events, whose gaps are therefore unknown"""
     length: int = 0
     """body bytes"""
     delivery: str | None = None

@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,7 @@ from probe_ext.compare.gate_tests import GateTest
 from probe_ext.exit_codes import ExitCode
 from probe_ext.load.level_plan import parse_rate
 from probe_ext.measure.rate import Rate
-from probe_ext.report.inputs import frames
-from probe_ext.report.inputs.compared_runs import run_profile
+from probe_ext.report.inputs.judged_run import REPORT_OPTIONS, judged_run
 from probe_ext.report.outputs import render, summary_and_junit, terminal
 from probe_ext.report.outputs.asked_gates import (
     NOTHING_ASKED,
@@ -39,13 +38,10 @@ from probe_ext.settings.options import OPTIONS, Option
 from probe_ext.settings.slo import REASONINGS, Reasoning, SloProfile
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping, number
-from probe_ext.verdict.grading.kind_profiles import kind_profiles
-from probe_ext.verdict.judge import NOTHING_GIVEN, judge
+from probe_ext.verdict.judge import NOTHING_GIVEN
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.judgement import Judgement
 
-_REPORT_OPTIONS = ("team_think_time", "price_per_hour")
-"""Options of the run that only the report uses, in the order of `Given`."""
 _GATE_OPTIONS = ("fail_over", "baseline", "margin")
 """The same in the order of `AskedGates`."""
 
@@ -80,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in _GATE_OPTIONS:
         _add_option(parser, name)
     parser.add_argument("--reasoning", choices=REASONINGS, help="count the model's reasoning as text, or not")
-    for name in _REPORT_OPTIONS:
+    for name in REPORT_OPTIONS:
         _add_option(parser, name)
     parser.add_argument("--prometheus", metavar="URL", help="query server metrics from this Prometheus")
     parser.add_argument(
@@ -174,23 +170,18 @@ def build(
     ManifestError if there is no readable run, SettingsError for an unusable profile, OSError if the directory is not
     writable.
     """
-    content = manifest.read(run)
-    options = mapping(content.get("options"))
-    one_profile = slo is not None
-    profile = kind_profiles(content.get("workload"), run_profile(content, slo), one_profile=one_profile).default
-    evidence = frames.load(run)
-    if slo is not None:  # so that the next command asks for what this report is about
-        evidence = replace(evidence, manifest={**evidence.manifest, "options": {**options, "slo": slo}})
-    given = _given(given, options)
-    judgement = judge(evidence, profile, reasoning=reasoning, given=given, one_profile=one_profile)
-    required = required or _own_gate(options)
+    run_judged = judged_run(run, slo=slo, reasoning=reasoning, given=given)
+    evidence, profile, judgement = run_judged.evidence, run_judged.profile, run_judged.judgement
+    required = required or _own_gate(run_judged.options)
     validate(judgement.to_json())
     capacity = judgement.to_view()
     gated = gate(capacity, required)
-    tests = _tests(asked.completed(options), capacity, evidence, (profile, one_profile), required)
-    _write(run, judgement, (gated, tests), page.page(capacity, evidence, profile, given), given)
+    judged_by = (profile, run_judged.one_profile)
+    tests = _tests(asked.completed(run_judged.options), capacity, evidence, judged_by, required)
+    view = page.page(capacity, evidence, profile, run_judged.given)
+    _write(run, judgement, (gated, tests), view, run_judged.given)
     manifest.replace_text(run / directory.PAUSES, pauses.csv_text(evidence, profile))
-    return Built(judgement, gated, tests, run / directory.CAPACITY_HTML, given)
+    return Built(judgement, gated, tests, run / directory.CAPACITY_HTML, run_judged.given)
 
 
 def _tests(
@@ -210,15 +201,6 @@ def _own_gate(options: Mapping[str, Any]) -> int | None:
     """Return the gate of the run's own options: users, or a rate."""
     users, rate = options.get("fail_under_users"), number(options, "fail_under_rate")
     return users if isinstance(users, int) else Rate.of(rate) if rate else None
-
-
-def _given(given: Given, options: Mapping[str, Any]) -> Given:
-    """Complete what is given from the run's own options."""
-    own = [number(options, name) for name in _REPORT_OPTIONS]
-    return Given(
-        given.think_time if given.think_time is not None else own[0],
-        given.price_per_hour if given.price_per_hour is not None else own[1],
-    )
 
 
 def _read_by(option: Option) -> Callable[[str], Any]:

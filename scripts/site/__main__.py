@@ -54,7 +54,9 @@ def _executed() -> str:
     from nbclient.exceptions import CellExecutionError  # noqa: PLC0415
 
     for path in sorted((ROOT / "docs").rglob("*.ipynb")):
-        client = NotebookClient(nbformat.read(path, as_version=4), timeout=120, resources={"metadata": {"path": ROOT}})
+        client = NotebookClient(
+            nbformat.read(path, as_version=4), timeout=120, resources={"metadata": {"path": path.parent}}
+        )
         try:
             client.execute()
         except CellExecutionError as error:

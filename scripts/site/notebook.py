@@ -27,6 +27,6 @@ def _shown(output: dict[str, Any]) -> str:
     data = output.get("data", {})
     if "text/html" in data:  # on one line per element: a blank line would end the HTML block
         lines = [line for line in "".join(data["text/html"]).splitlines() if line.strip()]
-        return '<div class="output">\n' + "\n".join(line.strip() for line in lines) + "\n</div>"
+        return '<div class="output" style="overflow-x:auto">\n' + "\n".join(line.strip() for line in lines) + "\n</div>"
     text = "".join(output.get("text") or data.get("text/plain") or "").rstrip()
     return f"```text\n{text}\n```" if text else ""

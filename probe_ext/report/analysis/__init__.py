@@ -1,0 +1,1 @@
+"""A run in Python: its tables as pandas frames, its verdict, and the pictures of its page."""
