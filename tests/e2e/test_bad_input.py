@@ -146,7 +146,8 @@ def test_http_to_a_tls_port(tls_only: str) -> None:
 
 
 def test_missing_host_and_host_with_a_password() -> None:
-    check_refused(probe_run("capacity"), "--host")
+    plain = ("-f", str(ROOT / "locustfiles" / "capacity.py"), "--headless", "--only-summary", "--loglevel", "WARNING")
+    check_refused(loaded.ask(["locust", *plain], keyless()), "--host: missing")  # `probe run` would look for a server
     result = probe_run("capacity", "--host", "http://me:hush@127.0.0.1:8000")
     check_refused(result, "--host")
     assert "hush" not in result.stderr
