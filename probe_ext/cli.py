@@ -15,6 +15,8 @@ from probe_ext.closest_name import did_you_mean
 from probe_ext.exit_codes import ExitCode
 
 _EXAMPLES = """examples:
+  probe run                                                find a server on this machine, and search its capacity
+  probe ui                                                 the same by hand, in a browser
   probe sim --port 8000                                    a simulated server to try it on
   probe run capacity --host http://127.0.0.1:8000 --levels 1,2,4,8
   probe report reports/runs/20260131T120000Z-capacity      judge a run again
@@ -22,6 +24,7 @@ _EXAMPLES = """examples:
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("probe_ext.swarm.commands.run_command", "drive Locust headless against a server, then report"),
+    "ui": ("probe_ext.swarm.commands.ui_command", "open Locust's web UI, with the live view and the report"),
     "worker": ("probe_ext.swarm.commands.worker_command", "run users for a master on another machine"),
     "report": ("probe_ext.report.report_command", "build the report of a run from its files"),
     "compare": ("probe_ext.report.compare_command", "compare set-ups: what is better, worse, or can't be told"),
@@ -111,7 +114,7 @@ def _run_command(given: Sequence[str]) -> int:
     if not given:
         parser.error(f"no command given; choose from {', '.join(COMMANDS)}")
     options, rest = parser.parse_known_args(given)
-    if command in {"run", "compare"}:
+    if command in {"run", "ui", "compare"}:
         options.rest = rest  # Locust's own options, which Locust rejects if unknown; those of the runs to compare
     elif rest:
         _refuse(commands.choices[str(command)], rest)

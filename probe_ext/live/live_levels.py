@@ -145,6 +145,11 @@ class Levels:
         return None if ended else last
 
     @property
+    def needed_share(self) -> float:
+        """Share of a person's replies that must be served."""
+        return self._monitor.needed_share
+
+    @property
     def pause(self) -> float | None:
         """Mean pause of the users so far, seconds; None where they ask again at once."""
         return self._monitor.pause

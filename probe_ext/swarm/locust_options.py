@@ -13,8 +13,13 @@ _NOT_IN_WEB = {
     *("tls_ca", "tls_client_cert", "tls_client_key"),
     "header_env",  # it would let whoever opens the page send any of our secrets to the server
 }
-_DEFAULT_LEVELS = "probe_default_levels"
+_DEFAULT_LEVELS, _FIND_HOST = "probe_default_levels", "probe_find_host"
+_ANNOUNCE_UI = "probe_announce_ui"
 _started_with: list[str] = []
+
+
+_FIRST_ANSWER = {"search": True, "hold": "20s", "settle": "3s", "precision": "10%"}
+"""options of `probe run` without a scenario: short levels give a first range sooner, and the search then goes on"""
 
 
 def set_default_levels(parser: ArgumentParser, levels: str) -> None:
@@ -25,6 +30,32 @@ def set_default_levels(parser: ArgumentParser, levels: str) -> None:
 def default_levels(given: Namespace) -> str | None:
     """Return the levels of a run without any; None if Locust was not started by `probe run`."""
     return getattr(given, _DEFAULT_LEVELS, None)
+
+
+def search_by_default(parser: ArgumentParser) -> None:
+    """Have a run search for the capacity, with a first range as soon as possible."""
+    parser.set_defaults(**_FIRST_ANSWER)
+
+
+def find_host_by_default(parser: ArgumentParser) -> None:
+    """Have a run without --host look for a server on this machine; `probe run` and `probe ui` do."""
+    parser.set_defaults(**{_FIND_HOST: True})
+
+
+def finds_host(given: Namespace) -> bool:
+    """Whether to look for a server on this machine if no host is given."""
+    return getattr(given, _FIND_HOST, False) is True
+
+
+def open_web_ui(parser: ArgumentParser) -> None:
+    """Serve the web UI on loopback unless another address is asked for, and print its address; `probe ui` does."""
+    find_host_by_default(parser)
+    parser.set_defaults(web_host="127.0.0.1", **{_ANNOUNCE_UI: True})
+
+
+def announces_ui(given: Namespace) -> bool:
+    """Whether to print the address of the web UI; plain Locust logs it."""
+    return getattr(given, _ANNOUNCE_UI, False) is True
 
 
 class Offered(list[str]):

@@ -16,8 +16,8 @@ from probe_ext.settings.secrets import (
     swarm_token,
 )
 from probe_ext.swarm.link import messages
-from probe_ext.swarm.link.bound_addresses import is_loopback, is_open
-from probe_ext.swarm.locust_options import default_levels, offer_workload
+from probe_ext.swarm.link.bound_addresses import is_loopback, is_open, listen_problem
+from probe_ext.swarm.locust_options import announces_ui, default_levels, offer_workload
 from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.preparation.wait_for_workers import join_command, outlive_workers, wait_for_workers
@@ -30,7 +30,7 @@ from probe_ext.swarm.users.process_state import ProcessState
 from probe_ext.swarm.users.recorder import watch_loop
 from probe_ext.swarm.web.connection_limit import limit_connections
 from probe_ext.swarm.web.exporter import Exporter, serve
-from probe_ext.swarm.web.live_page_routes import address
+from probe_ext.swarm.web.live_page_routes import address, web_ui_address
 from probe_ext.swarm.web.login import add_login
 from probe_ext.swarm.web.request_guard import guard_requests
 from probe_ext.swarm.web.run_display import RunDisplay
@@ -54,13 +54,15 @@ def wire_master(process: ProcessState) -> None:
     display = RunDisplay(environment)
     start, end = RunStart(coordinator, display), RunEnd(coordinator, display)
     SignalEnd(end.on_signal, end.force_stop)
-    if default_levels(given):  # `probe run`: Locust's tables would bury the verdict
+    if default_levels(given) or announces_ui(given):  # `probe run`, `probe ui`: tables would bury what we print
         logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
     if is_master and not swarm_token() and not is_loopback(given.master_bind_host):
         print_line(
             f"whoever reaches port {given.master_bind_port} can join as a worker; set {SWARM_TOKEN_VARIABLE} "
             "for the master and all workers, or bind it elsewhere with --master-bind-host"
         )
+    if environment.web_ui and (problem := listen_problem(given.web_host, given.web_port)):
+        start.refuse(problem)
     start.prepare()
     if environment.web_ui:
         _wire_web(process, coordinator, start)
@@ -88,7 +90,10 @@ def _warn_of_open_ui(given: Any) -> None:
 def _wire_web(process: ProcessState, coordinator: Coordinator, start: RunStart) -> None:
     environment = process.environment
     add_login(environment)
-    logger.info("probe: live view at %s", address(environment.parsed_options))
+    given = environment.parsed_options
+    logger.info("probe: live view at %s", address(given))
+    if announces_ui(given):
+        print_line(f"web UI at {web_ui_address(given)} (Ctrl-C ends it)")
     running = {Phase.RUNNING, Phase.DRAINING, Phase.DRAINED}
     handle_form(environment, lambda: coordinator.phase.now in running, start.take_form, start.cancel)
     exporter = Exporter(environment)

@@ -23,6 +23,7 @@ from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.load_shape import LevelShape, RateShape
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.master.run_view import view_of
+from probe_ext.swarm.preparation.host_choice import choose_host
 from probe_ext.swarm.preparation.preflight import (
     Preflight,
     PreparedRun,
@@ -59,6 +60,7 @@ class RunStart:
     def prepare(self) -> None:
         """Prepare what the command line asks for. Headless, a run that cannot work is refused before any load."""
         try:
+            choose_host(self._environment)
             if self._headless:
                 self._prepare_headless()
             else:
@@ -66,10 +68,10 @@ class RunStart:
                 given = self._preflight.take_workload(options)
                 self._attach_shape(options, plan_of(options, given[0] if given else None))
         except (SettingsError, RunDirectoryError) as error:
-            self._exit(str(error))
+            self.refuse(str(error))
         except Exception as error:
             logger.debug("while preparing", exc_info=error)
-            self._exit(f"internal error (please report): {type(error).__name__}: {error}")
+            self.refuse(f"internal error (please report): {type(error).__name__}: {error}")
 
     def _prepare_headless(self) -> None:
         self._phase.enter(Phase.PREPARING)
@@ -134,8 +136,8 @@ class RunStart:
             self._process.on_reply,
         )
 
-    def _exit(self, why: str) -> NoReturn:
-        """Say why there is no run, and end."""
+    def refuse(self, why: str) -> NoReturn:
+        """Say why there is no run or no web UI, and end."""
         print_line(why)
         self._quit(ExitCode.USAGE)
 

@@ -31,6 +31,7 @@ _KIND_BY_OWNER = {
     "sglang": "sglang",
     "llamacpp": "llama.cpp",
     "library": "ollama",
+    "organization_owner": "lm-studio",
     "lmdeploy": "lmdeploy",
     "nvidia": "nim",
     "tensorrt_llm": "tensorrt-llm",

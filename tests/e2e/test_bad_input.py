@@ -146,7 +146,8 @@ def test_http_to_a_tls_port(tls_only: str) -> None:
 
 
 def test_missing_host_and_host_with_a_password() -> None:
-    check_refused(probe_run("capacity"), "--host")
+    plain = ("-f", str(ROOT / "locustfiles" / "capacity.py"), "--headless", "--only-summary", "--loglevel", "WARNING")
+    check_refused(loaded.ask(["locust", *plain], keyless()), "--host: missing")  # `probe run` would look for a server
     result = probe_run("capacity", "--host", "http://me:hush@127.0.0.1:8000")
     check_refused(result, "--host")
     assert "hush" not in result.stderr
@@ -214,7 +215,8 @@ def test_levels_with_users_rate_or_time(sim: str, driven: tuple[str, str]) -> No
         (("run", "capacity", "--host", "SIM", "--hold"), ("--hold",)),
         (("run", "capcity", "--host", "SIM"), ("capcity", "capacity")),
         (("run", "gone.py", "--host", "SIM"), ("gone.py",)),
-        (("run",), ("a scenario or --workload is missing",)),
+        (("ui", "capcity"), ("capcity", "capacity")),
+        (("ui", "http://x"), ("http://x", "--host http://x")),
         ((), tuple(COMMANDS)),
         (("rnu",), ("rnu", "run")),
         (("list", "--all"), ("--all",)),

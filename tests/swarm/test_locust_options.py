@@ -1,6 +1,8 @@
 """Options on Locust's command line, in the environment and the web form; what `probe run` passes to Locust."""
 
-import argparse
+import socket
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ from locust.argument_parser import LocustArgumentParser, get_parser, ui_extra_ar
 from probe_ext.access.scenario import find_locustfile
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
-from probe_ext.swarm.commands import run_command
-from probe_ext.swarm.locust_options import add_options
+from probe_ext.swarm.commands import run_command, ui_command
+from probe_ext.swarm.link.bound_addresses import listen_problem
+from probe_ext.swarm.locust_options import add_options, finds_host, open_web_ui
 
 
 def parsed(*arguments: str) -> dict[str, Any]:
@@ -87,7 +90,7 @@ def test_option_names_do_not_clash_with_locusts() -> None:
 
 
 def given(*arguments: str) -> tuple[dict[str, object], list[str]]:
-    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser = ArgumentParser(allow_abbrev=False)
     run_command.add_arguments(parser)
     options, rest = parser.parse_known_args(list(arguments))
     return {name: value for name, value in vars(options).items() if value is not None}, rest
@@ -142,15 +145,87 @@ def test_finds_a_scenario_by_name_or_file(tmp_path: Path) -> None:
 def test_the_scenario_is_never_the_value_of_one_of_locusts_options(
     rest: list[str], scenario: str | None, left: list[str]
 ) -> None:
-    assert run_command._take_scenario(rest, required=True) == scenario
+    assert run_command.take_scenario(rest, None) == scenario
     assert rest == left
 
 
 def test_a_workload_needs_no_scenario() -> None:
-    assert run_command._take_scenario(["--processes", "4", "chat"], required=False) is None
-    assert run_command._scenario(None, "coding") == "workload"
-    with pytest.raises(SettingsError, match=r"^a scenario or --workload is missing"):
-        run_command._scenario(None, None)
+    assert run_command.take_scenario(["--processes", "4", "chat"], "coding") == "workload"
+    assert run_command.take_scenario(["capacity"], "coding") == "capacity"
+
+
+@pytest.mark.parametrize(
+    ("line", "variables", "searches"),
+    [
+        ("", {}, True),
+        ("--host http://x --processes 4 --max-tokens 64", {}, True),
+        ("--levels 1,2", {}, False),
+        ("--search", {}, False),  # as it always was, with longer levels
+        ("-u 4 -t 1m", {}, False),
+        ("--run-time=1m", {}, False),
+        ("", {"PROBE_RATE": "2"}, False),
+        ("", {"LOCUST_USERS": "2"}, False),
+        ("capacity", {}, False),
+        ("--workload coding", {}, False),
+        ("", {"PROBE_WORKLOAD": "coding"}, False),
+    ],
+)
+def test_a_run_of_which_nothing_is_said_searches(
+    line: str, variables: dict[str, str], searches: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    parser = ArgumentParser(allow_abbrev=False)
+    run_command.add_arguments(parser)
+    options, options.rest = parser.parse_known_args(line.split())
+    started: list[Namespace] = []
+
+    def run_locust(arguments: list[str], locustfile: Path, set_defaults: Callable[[Any], None]) -> int:
+        of_locust = ArgumentParser()
+        set_defaults(of_locust)
+        started.append(Namespace(**vars(of_locust.parse_args([])), file=locustfile.name))
+        return 0
+
+    monkeypatch.setattr(run_command, "run_locust", run_locust)
+    assert run_command.main(options) == 0
+    assert finds_host(started[0])
+    assert getattr(started[0], "search", False) is searches
+    assert started[0].file == ("workload.py" if "coding" in f"{line}{variables}" else "capacity.py")
+
+
+def test_probe_ui_serves_the_web_ui_on_loopback_unless_another_address_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def web_host(*arguments: str) -> Any:
+        parser = get_parser()
+        open_web_ui(parser)
+        return parser.parse_args(list(arguments)).web_host
+
+    assert web_host() == "127.0.0.1"
+    assert web_host("--web-host", "10.0.0.5") == "10.0.0.5"
+    monkeypatch.setenv("LOCUST_WEB_HOST", "10.0.0.6")
+    assert web_host() == "10.0.0.6"
+
+
+def test_probe_ui_starts_locust_with_a_web_ui_for_a_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(ui_command, "run_locust", lambda arguments, *_: started.append(arguments) or 0)
+    for line in ("", "chat --host http://x --web-port 8090"):
+        parser = ArgumentParser(allow_abbrev=False)
+        ui_command.add_arguments(parser)
+        options, options.rest = parser.parse_known_args(line.split())
+        assert ui_command.main(options) == 0
+    assert [Path(arguments[1]).name for arguments in started] == ["capacity.py", "chat.py"]
+    assert started[1][2:] == ["--loglevel", "WARNING", "--host", "http://x", "--web-port", "8090"]
+
+
+def test_a_port_in_use_is_named_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        port = used.getsockname()[1]
+        said = listen_problem("127.0.0.1", port)
+    assert said == f"--web-port {port}: already in use; choose another, e.g. --web-port {port + 1}"
+    assert listen_problem("127.0.0.1", port) is None
+    assert str(listen_problem("203.0.113.7", port)).startswith("--web-host 203.0.113.7: the web UI cannot listen there")
 
 
 def test_caches_locusts_defaults() -> None:

@@ -1,12 +1,18 @@
 """Run Locust headless against a server, then report.
 
-NAME|FILE is a scenario (see `probe list`) or a locustfile, and comes first. With --workload it can be left out.
+NAME|FILE is a scenario (see `probe list`) or a locustfile, and comes first. Without it and without --workload, the
+scenario is `capacity`, and the run searches for the capacity: about a minute to a first range, which it then narrows.
+Ctrl-C ends it at any time, with the report.
+
+Without --host it looks for a server on this machine, on the usual ports of vLLM, llama.cpp, Ollama, LM Studio and
+SGLang, and says which one it tests.
 
 All of Locust's options work too: --processes 4, -u 10 -r 2 -t 5m, --expect-workers …
-Without --levels, --search, -u or -t the levels are 1,2,4,8. A level takes at least --settle plus --hold: with the
-defaults these four take 2 min 20 s or more. The API key is read from PROBE_API_KEY.
+With a scenario but without --levels, --search, -u or -t the levels are 1,2,4,8. A level takes at least --settle plus
+--hold: with the defaults these four take 2 min 20 s or more. The API key is read from PROBE_API_KEY.
 
 examples:
+  probe run
   probe run capacity --host http://127.0.0.1:8000 --search
   probe run capacity --host http://127.0.0.1:8000 --levels 1,2,4,8 --hold 30s --fail-under-users 4
   probe run --workload coding --host http://127.0.0.1:8000 --levels 2,4,8
@@ -18,6 +24,8 @@ import secrets
 import socket
 import sys
 import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +36,20 @@ from probe_ext.exit_codes import ExitCode
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, read_options
 from probe_ext.settings.secrets import SWARM_TOKEN_VARIABLE
-from probe_ext.swarm.locust_options import how_given, set_default_levels
+from probe_ext.swarm.locust_options import (
+    find_host_by_default,
+    how_given,
+    search_by_default,
+    set_default_levels,
+)
 from probe_ext.workload.workload_file import read_workload
 
 DEFAULT_LEVELS = "1,2,4,8"
+DEFAULT_SCENARIO = "capacity"
+_WORKLOAD = next(option for option in OPTIONS if option.name == "workload")
+_LOAD_OPTIONS = ("levels", "rate", "search")
+_LOCUST_LOAD = {"-u": "LOCUST_USERS", "-t": "LOCUST_RUN_TIME", "--users": "", "--run-time": ""}
+"""Locust's options that say how much load there is, and their variables"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     The scenario is no argument of this parser, which would take the value of one of Locust's own options for it.
     """
     parser.usage = "probe run [NAME|FILE] [--host URL] [option …]"
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the host and every option of the package."""
     parser.add_argument("--host", help="base URL of the server, with a gateway's path prefix if it has one")
     for option in OPTIONS:
         text = f"{option.help} [{option.default}]" if option.default else option.help
@@ -48,49 +71,78 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Run Locust in this process, and return its exit code or the report's."""
-    given = {name: value for name, value in vars(options).items() if value is not None}
-    scenario = _take_scenario(options.rest, required=not given.get("workload"))
-    if options.rest and "://" in options.rest[0]:
-        print(f"probe: {options.rest[0]}: give the server as --host {options.rest[0]}", file=sys.stderr)  # noqa: T201 - command output
-        return ExitCode.USAGE
     try:
-        locustfile = find_locustfile(_scenario(scenario, given.get("workload")))
-        read_options(
-            given
-        )  # an invalid option is refused at once; Locust reads them again, with the scenario's defaults
+        asked = read_command_line(options)
     except SettingsError as error:
         print(f"probe: {error}", file=sys.stderr)  # noqa: T201 - command output
         return ExitCode.USAGE
-    local = local_ports(options.rest)
+    searches = asked.scenario is None and not _says_how_much(asked.given, asked.rest)
+
+    def set_defaults(parser: Any) -> None:
+        set_default_levels(parser, DEFAULT_LEVELS)
+        find_host_by_default(parser)
+        if searches:
+            search_by_default(parser)
+
+    return run_locust(locust_arguments(asked.locustfile, asked.given, asked.rest), asked.locustfile, set_defaults)
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What `probe run` and `probe ui` are asked to do."""
+
+    scenario: str | None
+    """None: none was named"""
+    locustfile: Path
+    given: dict[str, Any]
+    """our options, as given"""
+    rest: list[str]
+    """Locust's options"""
+
+
+def read_command_line(options: argparse.Namespace) -> CommandLine:
+    """Read the scenario and the options. SettingsError, in one line, if one of them is invalid."""
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    rest: list[str] = given.pop("rest")
+    scenario = take_scenario(rest, given.get("workload") or os.environ.get(_WORKLOAD.variable))
+    locustfile = find_locustfile(scenario or DEFAULT_SCENARIO)
+    read_options(given)  # Locust reads them again, with the scenario's defaults
+    local = local_ports(rest)
     if local:  # our own workers inherit it, and other users of this machine cannot join
         os.environ.setdefault(SWARM_TOKEN_VARIABLE, secrets.token_hex())
-    arguments = [*locust_arguments(locustfile, given, options.rest), *local]
-    return run_locust(arguments, locustfile, DEFAULT_LEVELS)
+    return CommandLine(scenario, locustfile, given, [*rest, *local])
 
 
-def _take_scenario(rest: list[str], *, required: bool) -> str | None:
-    """Take the scenario out of the arguments that are none of ours: the first, or else one that can only be that."""
-    if rest and not rest[0].startswith("-"):
-        return rest.pop(0)
-    known = {path.stem for path in folder("locustfiles").glob("*.py")}
-    found = [argument for argument in rest if argument in known or argument.endswith(".py")] if required else []
-    if found:
-        rest.remove(found[0])
-    return found[0] if found else None
+def _says_how_much(given: dict[str, Any], rest: list[str]) -> bool:
+    """Whether the command line or the environment says how many users there are, or for how long."""
+    variables = [option.variable for option in OPTIONS if option.name in _LOAD_OPTIONS]
+    named = any(argument.startswith(tuple(_LOCUST_LOAD)) for argument in rest)
+    return named or any(map(given.get, _LOAD_OPTIONS)) or any(map(os.environ.get, [*variables, *_LOCUST_LOAD.values()]))
 
 
-def _scenario(given: str | None, workload: str | None) -> str:
-    """Return the scenario's name. SettingsError if neither it nor a workload is given, or the workload is invalid."""
+def take_scenario(rest: list[str], workload: str | None) -> str | None:
+    """Take the scenario out of the arguments that are none of ours; None if none is given, and no workload.
+
+    It is the first, or else one that can only be that. SettingsError for a URL in its place, or an invalid workload.
+    """
+    if rest and "://" in rest[0]:
+        raise SettingsError(f"{rest[0]}: give the server as --host {rest[0]}")
     if workload:
         read_workload(workload)
-    if given:
-        return given
-    if not workload:
-        raise SettingsError("a scenario or --workload is missing; see `probe list`")
-    return "workload"
+    if rest and not rest[0].startswith("-"):
+        return rest.pop(0)
+    if workload:
+        return "workload"
+    known = {path.stem for path in folder("locustfiles").glob("*.py")}
+    found = next((argument for argument in rest if argument in known or argument.endswith(".py")), None)
+    if found:
+        rest.remove(found)
+    return found
 
 
-def run_locust(arguments: list[str], locustfile: Path, default_levels: str | None = None) -> int:
+def run_locust(
+    arguments: list[str], locustfile: Path, set_defaults: Callable[[Any], None] = lambda _parser: None
+) -> int:
     """Run Locust in this process with these arguments, and return its exit code."""
     sys.argv = ["locust", *arguments]
     from locust import events  # noqa: PLC0415 - patches the process: not before it is needed
@@ -99,8 +151,7 @@ def run_locust(arguments: list[str], locustfile: Path, default_levels: str | Non
     import probe_ext.swarm.listeners  # noqa: F401, PLC0415 - before any locustfile, so that its options are known
 
     def set_up(parser: Any, **_: Any) -> None:
-        if default_levels:
-            set_default_levels(parser, default_levels)
+        set_defaults(parser)
         _check_locustfile(parser, locustfile)
         parser.error = _error_handler(parser)
 
@@ -180,7 +231,13 @@ def _first_line(error: Exception) -> str:
 
 def locust_arguments(locustfile: Path, given: dict[str, object], rest: list[str]) -> list[str]:
     """Return Locust's command line: headless, no running tables, and failed requests set no exit code."""
-    line = ["-f", str(locustfile), "--headless", "--only-summary", "--exit-code-on-error", "0"]
+    headless = ["--headless", "--only-summary", "--exit-code-on-error", "0"]
+    return ["-f", str(locustfile), *headless, *common_arguments(given, rest)]
+
+
+def common_arguments(given: dict[str, object], rest: list[str]) -> list[str]:
+    """Return the options of a headless run and of a web UI alike."""
+    line = []
     if not any(argument.startswith(("--loglevel", "-L")) for argument in rest):
         line += ["--loglevel", "WARNING"]
     if "host" in given:

@@ -46,11 +46,16 @@ FILES = {
 
 def address(options: Any) -> str:
     """Return the page's address, as Locust logs its own."""
+    return f"{web_ui_address(options)}{PREFIX}/"
+
+
+def web_ui_address(options: Any) -> str:
+    """Return the address of Locust's web UI."""
     scheme = "https" if options.tls_cert and options.tls_key else "http"
     host = "" if options.web_host == "*" else options.web_host
     shown = None if host else options.web_host_display_name
     base = (options.web_base_path or "").rstrip("/")
-    return f"{shown.rstrip('/') if shown else f'{scheme}://{host or _ANYWHERE}:{options.web_port}{base}'}{PREFIX}/"
+    return f"{shown.rstrip('/') if shown else f'{scheme}://{host or _ANYWHERE}:{options.web_port}{base}'}"
 
 
 def serve(environment: Environment, figures: Callable[[Span], dict[str, Any]], past: Sequence[PastRun]) -> None:

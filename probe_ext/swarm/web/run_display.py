@@ -10,11 +10,12 @@ import gevent
 from locust.env import Environment
 
 from probe_ext.live.live_run import LiveRun
+from probe_ext.live.range_news import RangeNews
 from probe_ext.measure import clock
 from probe_ext.measure.safe_text import safe_text
 from probe_ext.run import directory
 from probe_ext.swarm.master.run_view import RunView
-from probe_ext.swarm.terminal.console import ProgressLine
+from probe_ext.swarm.terminal.console import ProgressLine, print_line
 from probe_ext.swarm.terminal.report_process import make_report
 from probe_ext.swarm.web import live_json
 from probe_ext.swarm.web.live_json import PastRun, Span, State
@@ -43,6 +44,7 @@ class RunDisplay:
         self._refusal: str | None = None
         """why the last attempt to start a run failed"""
         self._progress = ProgressLine()
+        self._range_news: RangeNews | None = None
         if environment.web_ui:
             serve(environment, self.figures, self.past)
             add_tabs(environment.web_ui, self._live_run)
@@ -58,6 +60,14 @@ class RunDisplay:
                 self._progress.show_preparation(what, clock.monotonic() - since)
             elif run and not run.ended and run.live and run.live.now:
                 self._progress.show(run.live.now, run.live.levels.estimate, run.position)
+                self._print_range(run, run.live)
+
+    def _print_range(self, run: RunView, live: LiveRun) -> None:
+        if run.search and live.now:
+            _, _, remaining = run.position.partition(", ")
+            self._range_news = self._range_news or RangeNews(live.levels.needed_share)
+            if line := self._range_news.line(live.now.t, live.now.replies, live.levels.estimate, remaining):
+                print_line(line)
 
     def _run(self) -> RunView | None:
         return self._view() if self._view else None

@@ -1,0 +1,88 @@
+"""What a search says on the terminal besides its progress line: the first range of the capacity, and better ones."""
+
+from probe_ext.verdict.phrasing import plurals
+from probe_ext.verdict.phrasing.formats import span
+from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
+from probe_ext.verdict.values.json_types import Load
+
+FIRST_WORD_AFTER_S = 50.0
+"""seconds of the run after which it is said what is known, even if nothing is proven yet"""
+NARROWER_SHARE = 2 / 3
+"""of the width said last: a range that is not narrower than this is no news"""
+
+_HOW_TO_END = "Ctrl-C ends the search with its report"
+_Range = tuple[Load, Load]
+
+
+class RangeNews:
+    """Decides when a range is worth a line of its own. Ask about once a second."""
+
+    def __init__(self, needed_share: float) -> None:
+        """`needed_share`: of a person's replies, must be served."""
+        self._needed = needed_share
+        self._said: _Range | None = None
+        self._said_unproven: str | None = None
+
+    def line(self, now: float, replies: int, estimate: CapacityEstimate | None, remaining: str = "") -> str | None:
+        """Return the next line, None without news. `now`: seconds of the run; `remaining`: `about 4 more minutes`."""
+        interval = estimate.interval if estimate else None
+        if interval is None or interval[1] is None:
+            return self._unproven(now, replies, estimate)
+        found: _Range = (interval[0], interval[1])
+        if self._said is not None and not _is_news(found, self._said):
+            return None
+        first, self._said = self._said is None, found
+        rest = f"narrowing, {remaining}" if remaining else "narrowing"
+        said = f"after {span(now)}: {range_in_words(found)}; {rest}"
+        return f"{said}. {_HOW_TO_END}" if first else said
+
+    def _unproven(self, now: float, replies: int, estimate: CapacityEstimate | None) -> str | None:
+        """Return what was seen so far, where no number of people is proven too many: once, and once with a range."""
+        if now < FIRST_WORD_AFTER_S or self._said is not None:
+            return None
+        good, bad = self._seen(estimate)
+        kind = "range" if bad is not None else "start"
+        if self._said_unproven in {kind, "range"}:
+            return None
+        self._said_unproven = kind
+        return f"after {span(now)}, not proven yet: {_seen_in_words(good, bad, replies)}. {_HOW_TO_END}"
+
+    def _seen(self, estimate: CapacityEstimate | None) -> tuple[list[Load], Load | None]:
+        """Return the levels at which enough replies were served so far, and the lowest at which they were not."""
+        levels = estimate.levels if estimate else ()
+        bad = [level.users for level in levels if level.share_fit < self._needed and level.replies >= level.users]
+        good = [level.users for level in levels if level.share_fit >= self._needed and level.replies]
+        return good, min(bad, default=None)
+
+
+def _seen_in_words(good: list[Load], bad: Load | None, replies: int) -> str:
+    if bad is None:
+        said = f"{plurals.people(good[-1])} served well" if good else plurals.things(replies, "reply", "replies")
+        return f"{said} so far, and no number of people has been too many; the search goes on"
+    if not good:
+        return f"{plurals.people(bad)} {_were(bad)} too many; probably fewer"
+    # A level that only looks good may not be, so the range begins at the one below it.
+    low = good[-2] if len(good) > 1 else 0
+    between = f"somewhere between {low:,} and {bad:,}" if low else f"fewer than {bad:,}"
+    return f"{plurals.people(good[-1])} {_were(good[-1])} served well, {bad:,} were not; probably {between}"
+
+
+def _is_news(found: _Range, said: _Range) -> bool:
+    """Whether a range is clearly narrower than the one said last, or lies clearly outside it."""
+    width = said[1] - said[0]
+    beyond = max(said[0] - found[0], found[1] - said[1])
+    return found[1] - found[0] <= NARROWER_SHARE * width or beyond > max(1.0, (1 - NARROWER_SHARE) * width)
+
+
+def range_in_words(found: _Range) -> str:
+    """Return `somewhere between 6 and 14 people`."""
+    low, high = found
+    if low == high:
+        return "not even 1 person" if not high else plurals.people(high)
+    if not low:
+        return f"fewer than {high + 1} people"
+    return f"somewhere between {low:,} and {high:,} people"
+
+
+def _were(people: Load) -> str:
+    return "was" if people == 1 else "were"

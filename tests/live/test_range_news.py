@@ -1,0 +1,80 @@
+"""The lines of a search: a first range as soon as there is one, then only what is clearly narrower."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from probe_ext.live.range_news import FIRST_WORD_AFTER_S, RangeNews, range_in_words
+
+
+def spoken(*moments: tuple[float, tuple[int, int | None] | None]) -> list[str]:
+    news = RangeNews(0.9)
+    lines = []
+    for now, interval in moments:
+        estimate: Any = None if interval is None else SimpleNamespace(interval=interval, levels=())
+        if line := news.line(now, 7, estimate, "about 4 more minutes"):
+            lines.append(line)
+    return lines
+
+
+def test_the_first_range_is_said_at_once_and_only_clearly_narrower_ones_after_it() -> None:
+    lines = spoken((20.0, None), (46.0, (2, 15)), (47.0, (3, 15)), (60.0, (6, 14)), (61.0, (6, 14)), (90.0, (8, 10)))
+    assert lines == [
+        (
+            "after 46 s: somewhere between 2 and 15 people; narrowing, about 4 more minutes. "
+            "Ctrl-C ends the search with its report"
+        ),
+        "after 60 s: somewhere between 6 and 14 people; narrowing, about 4 more minutes",
+        "after 90 s: somewhere between 8 and 10 people; narrowing, about 4 more minutes",
+    ]
+
+
+def test_a_range_that_contradicts_the_one_said_last_is_said_even_if_it_is_wider() -> None:
+    assert len(spoken((46.0, (8, 10)), (60.0, (9, 11)), (70.0, (11, 16)))) == 2
+
+
+def levels(*shares: tuple[int, float]) -> Any:
+    seen = [SimpleNamespace(users=users, share_fit=share, replies=2 * users) for users, share in shares]
+    return SimpleNamespace(interval=(0, None), levels=tuple(seen))
+
+
+@pytest.mark.parametrize(
+    ("estimate", "known"),
+    [
+        (None, "7 replies so far, and no number of people has been too many; the search goes on"),
+        (levels((1, 1.0)),
+         "1 person served well so far, and no number of people has been too many; the search goes on"),
+        (levels((1, 1.0), (4, 1.0), (8, 0.97), (16, 0.2)),
+         "8 people were served well, 16 were not; probably somewhere between 4 and 16"),
+        (levels((1, 1.0), (4, 0.3)), "1 person was served well, 4 were not; probably fewer than 4"),
+        (levels((1, 0.2)), "1 person was too many; probably fewer"),
+    ],
+)  # fmt: skip
+def test_after_most_of_a_minute_it_is_said_what_was_seen_without_calling_it_proven(estimate: Any, known: str) -> None:
+    news = RangeNews(0.9)
+    assert news.line(FIRST_WORD_AFTER_S - 1, 7, estimate) is None
+    said = f"after 50 s, not proven yet: {known}. Ctrl-C ends the search with its report"
+    assert news.line(FIRST_WORD_AFTER_S, 7, estimate) == said
+    assert news.line(FIRST_WORD_AFTER_S + 1, 7, estimate) is None
+
+
+def test_of_a_slow_start_the_range_that_follows_is_said_once() -> None:
+    news, low, both = RangeNews(0.9), levels((1, 1.0)), levels((1, 1.0), (4, 0.2))
+    lines = [
+        news.line(now, 7, seen) for now, seen in ((50.0, low), (51.0, low), (80.0, both), (81.0, low), (82.0, both))
+    ]
+    assert [bool(line) for line in lines] == [True, False, True, False, False]
+
+
+def test_few_replies_call_no_number_of_people_too_many() -> None:
+    early = SimpleNamespace(users=16, share_fit=0.1, replies=3)
+    estimate: Any = SimpleNamespace(interval=(0, None), levels=(early,))
+    assert "no number of people has been too many" in str(RangeNews(0.9).line(50.0, 7, estimate))
+
+
+def test_ranges_in_words() -> None:
+    assert range_in_words((0, 0)) == "not even 1 person"
+    assert range_in_words((0, 3)) == "fewer than 4 people"
+    assert range_in_words((1, 1)) == "1 person"
+    assert range_in_words((6, 1400)) == "somewhere between 6 and 1,400 people"
