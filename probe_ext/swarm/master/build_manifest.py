@@ -1,5 +1,6 @@
 """Build `run.json` from what is known of a run."""
 
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,18 @@ def _versions() -> dict[str, str]:
         "locust": locust.__version__,
         "gevent": gevent.__version__,
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": _platform(),
     }
+
+
+def _platform() -> str:
+    """Return what `platform.platform()` does, without starting `uname` as it does.
+
+    A fork during a run is not harmless: libraries that register callbacks for it, such as OpenTelemetry's, let gevent
+    switch in the child, which then writes the run's files a second time.
+    """
+    system, libc = os.uname(), "".join(platform.libc_ver())
+    return f"{system.sysname}-{system.release}-{system.machine}" + (f"-with-{libc}" if libc else "")
 
 
 def _took_part(run: RunFacts, worker: Worker) -> bool:

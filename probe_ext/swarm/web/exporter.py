@@ -43,7 +43,7 @@ class Exporter:
             registry=registry,
         )
         self._rate = Histogram(
-            "probe_decode_rate",
+            "probe_decode_tokens_per_second",
             "Tokens per second of a reply, 1 / TPOT.",
             ["scenario"],
             buckets=_RATE_BUCKETS,

@@ -57,7 +57,7 @@ def test_reply_without_a_token_is_in_no_histogram() -> None:
     assert abs(told["probe_ttft_seconds_sum", name] - 0.4) < 1e-9
     assert told["probe_longest_gap_seconds_bucket", f"3.0,{name}"] == 1
     assert told["probe_longest_gap_seconds_bucket", f"2.0,{name}"] == 0
-    assert told["probe_decode_rate_sum", name] == 20
+    assert told["probe_decode_tokens_per_second_sum", name] == 20
 
 
 def test_gauges_show_current_users_and_workers() -> None:
