@@ -13,6 +13,9 @@ COPY pyproject.toml README.md LICENSE ./
 COPY probe_ext probe_ext
 COPY locustfiles locustfiles
 COPY configs configs
+COPY docs docs
+COPY docker docker
+COPY docker-compose.yml ./
 RUN tools/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
     && /opt/probe/bin/python -m pip install --quiet --no-deps dist/*.whl \
     && /opt/probe/bin/python -m pip uninstall --quiet --yes pip setuptools

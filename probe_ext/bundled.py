@@ -1,4 +1,4 @@
-"""Locate the locustfiles and configs: inside an installed wheel, beside the package in a checkout."""
+"""Locate what comes with the package besides its code: inside an installed wheel, beside the package in a checkout."""
 
 from pathlib import Path
 
@@ -8,7 +8,12 @@ _PARENTS = (_PACKAGE / "_bundled", _PACKAGE.parent)
 
 def folder(name: str) -> Path:
     """Return the folder `locustfiles` or `configs`. FileNotFoundError if the installation lacks it."""
+    return bundled(f"{name}/")
+
+
+def bundled(name: str) -> Path:
+    """Return a bundled file or folder. FileNotFoundError if the installation lacks it."""
     for parent in _PARENTS:
-        if (parent / name).is_dir():
+        if (parent / name).exists():
             return parent / name
-    raise FileNotFoundError(f"{name}/ is missing from {_PARENTS[0]} and {_PARENTS[1]}: the installation is incomplete")
+    raise FileNotFoundError(f"{name} is missing from {_PARENTS[0]} and {_PARENTS[1]}: the installation is incomplete")

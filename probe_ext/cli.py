@@ -20,6 +20,8 @@ _EXAMPLES = """examples:
   probe sim --port 8000                                    a simulated server to try it on
   probe run capacity --host http://127.0.0.1:8000 --levels 1,2,4,8
   probe report reports/runs/20260131T120000Z-capacity      judge a run again
+
+documentation: `probe init DIR` copies it to DIR/docs, with the scenarios to change
 """
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -36,6 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "warmup": ("probe_ext.inspection.warmup.warmup_command", "warm a server up, and say when it is warm"),
     "scout": ("probe_ext.inspection.scout.scout_command", "compare several servers by a short probe, or watch them"),
+    "init": (
+        "probe_ext.starter_files",
+        "copy scenarios, profiles, workloads, documentation and a compose file into a folder",
+    ),
     "list": ("probe_ext.listing", "list scenarios, workloads and SLO profiles"),
     "calibrate": (
         "probe_ext.swarm.commands.calibrate_command",

@@ -3,10 +3,13 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
 import tomllib
+import urllib.error
+import urllib.request
 import venv
 import zipfile
 from pathlib import Path
@@ -14,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from scripts.constraints import constraints
-from tests.e2e.conftest import PATIENCE, sim  # noqa: F401 - a fixture
+from tests.e2e.conftest import PATIENCE, free_port, sim, wait_for  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -155,6 +158,8 @@ def test_wheel_contains_every_file_that_the_package_reads(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     needed = {f"probe_ext/_bundled/{path.relative_to(ROOT)}" for path in (ROOT / "locustfiles").glob("*.py")}
     needed |= {f"probe_ext/_bundled/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yaml")}
+    needed |= {f"probe_ext/_bundled/{path.relative_to(ROOT)}" for path in (ROOT / "docs").rglob("*.md")}
+    needed |= {f"probe_ext/_bundled/{name}" for name in ("docker-compose.yml", "docker/wheel.Dockerfile")}
     package = [path for path in (ROOT / "probe_ext").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     needed |= {str(path.relative_to(ROOT)) for path in package}
     assert len(needed) > 100
@@ -194,6 +199,30 @@ def test_list_run_and_report_work_from_any_folder(installed: Path, sim: str, tmp
     again = probe(installed, tmp_path, "report", out.relative_to(tmp_path), "--slo", "coding-assistant")
     assert again.returncode == 0, again.stderr
     assert json.loads((out / "capacity.json").read_text())["levels"][0]["replies"] == first["levels"][0]["replies"]
+
+
+def test_a_copied_scenario_opens_in_the_web_ui(installed: Path, tmp_path: Path) -> None:
+    assert probe(installed, tmp_path, "init", ".").returncode == 0
+    port = free_port()
+    line = [str(installed / "bin" / "probe"), "ui", "locustfiles/capacity.py", "--host", "http://127.0.0.1:9"]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PROBE", "LOCUST", "COV"))}
+    ui = subprocess.Popen([*line, "--web-port", str(port)], cwd=tmp_path, env=clean, stderr=subprocess.PIPE, text=True)
+    try:
+        assert ui.stderr is not None
+        assert ui.stderr.readline() == f"probe: web UI at http://127.0.0.1:{port} (Ctrl-C ends it)\n"
+        page = wait_for(lambda: get(f"http://127.0.0.1:{port}/"), "the web UI")
+        assert b"http://127.0.0.1:9" in page
+    finally:
+        ui.send_signal(signal.SIGINT)
+        ui.communicate(timeout=PATIENCE)
+
+
+def get(url: str) -> bytes | None:
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            return bytes(answer.read())
+    except urllib.error.URLError:
+        return None
 
 
 LOCK = (ROOT / "requirements.lock").read_text()

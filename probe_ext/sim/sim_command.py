@@ -2,7 +2,7 @@
 
 The server prints `listening on URL` and runs until Ctrl-C. A profile sets the model and the card (speed, KV cache
 size), a personality makes it deviate from a plain vLLM, and --truth logs the exact time of every token. See
-docs/simulator.md.
+docs/simulator.md (`probe init DIR` copies it).
 
 examples:
   probe sim --port 8000

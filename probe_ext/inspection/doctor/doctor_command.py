@@ -1,7 +1,8 @@
 """Check in at most two minutes whether a server, and this machine, are fit for a load test.
 
 Sends a few dozen requests, most of them short. Exit code 0: nothing to fix; 1: something to fix; 3: the server cannot
-be reached or does not answer requests. The API key is read from PROBE_API_KEY. See docs/doctor.md.
+be reached or does not answer requests. The API key is read from PROBE_API_KEY. See docs/doctor.md (`probe init DIR`
+copies it).
 
 examples:
   probe doctor http://127.0.0.1:8000

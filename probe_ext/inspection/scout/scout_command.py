@@ -3,7 +3,7 @@
 A probe is 16 requests, 8 at once, with short prompts. With --watch it is repeated until Ctrl-C: a leaderboard over a
 rolling window, on the terminal and on a page of this machine. Servers that seem to answer from a cache, or cut their
 answers, are marked with the evidence. Exit code 0: a server answered; 3: none did; 130: ended by Ctrl-C. The API key is
-read from PROBE_API_KEY. See docs/scout.md.
+read from PROBE_API_KEY. See docs/scout.md (`probe init DIR` copies it).
 
 examples:
   probe scout http://10.0.0.5:8000 http://10.0.0.6:8000

@@ -1,0 +1,110 @@
+"""Copy what comes with the package into a folder, to read, use and change.
+
+That is the scenarios (locustfiles/), SLO profiles and workloads (configs/), the documentation (docs/), and a
+docker-compose.yml with what it needs. A file that is there already and differs is kept, and named; --force replaces it.
+
+A copy is used by its path: probe run locustfiles/capacity.py, --slo configs/slo/chat.yaml,
+--workload configs/workloads/coding.yaml. A bare name is always the one that comes with the package.
+
+examples:
+  probe init .
+  probe init load-test --force
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from probe_ext.bundled import bundled
+from probe_ext.exit_codes import ExitCode
+
+_COPIED = ("locustfiles", "configs", "docs", "docker", "docker-compose.yml")
+_RENAMED = {Path("docker/wheel.Dockerfile"): Path("Dockerfile")}
+_LEFT_OUT = {"__pycache__", "build.lock", "requirements.lock"}  # the locks build the wheel and the documentation
+
+
+@dataclass
+class Copied:
+    """What became of each file: paths relative to the folder."""
+
+    new: list[Path] = field(default_factory=list)
+    replaced: list[Path] = field(default_factory=list)
+    same: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+    """differ from those of the package, and were left as they are"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the folder and --force."""
+    parser.add_argument("directory", metavar="DIR", type=Path, help="folder to copy to; made if it is missing")
+    parser.add_argument("--force", action="store_true", help="replace files that differ")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Copy, say what became of files that were there, and return the exit code."""
+    place: Path = options.directory
+    if place.exists() and not place.is_dir():
+        print(f"probe init: {place}: not a folder", file=sys.stderr)  # noqa: T201 - command output
+        return ExitCode.USAGE
+    try:
+        copied = copy_files(place, force=options.force)
+    except OSError as error:
+        where = error.filename2 or error.filename or place
+        print(f"probe init: {where}: {os.strerror(error.errno or 0).lower()}", file=sys.stderr)  # noqa: T201 - command output
+        return ExitCode.USAGE
+    print("\n".join(_lines(place, copied)))  # noqa: T201 - command output
+    return ExitCode.OK
+
+
+def copy_files(place: Path, *, force: bool) -> Copied:
+    """Copy all files that are missing, and with `force` those that differ. OSError names the file that failed."""
+    copied = Copied()
+    for target, source in sorted(starter_files().items()):
+        path = place / target
+        if not os.path.lexists(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            copied.new.append(target)
+        elif path.is_file() and path.read_bytes() == source.read_bytes():
+            copied.same.append(target)
+            continue
+        elif not force:
+            copied.kept.append(target)
+            continue
+        else:
+            path.unlink()  # a link's target may lie elsewhere
+            copied.replaced.append(target)
+        shutil.copyfile(source, path)
+        path.chmod(0o755 if path.suffix == ".sh" else 0o644)
+    return copied
+
+
+def starter_files() -> dict[Path, Path]:
+    """Return what is copied: paths in the new folder, and where each file comes from."""
+    files: dict[Path, Path] = {}
+    for name in _COPIED:
+        source = bundled(name)
+        inside = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+        for path in inside:
+            target = Path(name) / path.relative_to(source)
+            if not _LEFT_OUT & set(target.parts):
+                files[_RENAMED.get(target, target)] = path
+    return files
+
+
+def _lines(place: Path, copied: Copied) -> list[str]:
+    lines = [f"replaced {place / path}" for path in copied.replaced]
+    lines += [f"kept {place / path}: it differs from the package's; --force replaces it" for path in copied.kept]
+    there = f", {len(copied.same)} were there already" if copied.same else ""
+    lines.append(f"{place}: copied {_files(len(copied.new) + len(copied.replaced))}{there}")
+    lines.append(
+        "scenarios: locustfiles/ · SLO profiles, workloads: configs/ · documentation: docs/ · docker-compose.yml"
+    )
+    lines.append(f"try: probe ui {place / 'locustfiles' / 'capacity.py'}")
+    return lines
+
+
+def _files(n: int) -> str:
+    return "1 file" if n == 1 else f"{n} files"
