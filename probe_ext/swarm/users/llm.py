@@ -162,7 +162,7 @@ class Llm:
             due=due,
             streamed=streamed,
             secret=self._endpoint.secrets,
-            free=self._last_end,
+            free=max(self._last_end or 0.0, arrival.ready) if arrival else self._last_end,
             choices=self._endpoint.choices(parameters),
         )
         number = self._recorder.start(exchange, arrival.number if arrival else None)

@@ -6,7 +6,7 @@ would come later belong to no pass.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +21,22 @@ class DueRequest:
     """seconds since the start of the pass"""
     place: int
     """in the trace's requests"""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """Which request of a trace an arrival stands for."""
+
+    place: int
+    """in the trace's requests"""
+    session: int
+    replay: int
+    """how many times the trace was replayed before"""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What tells its session from all others of the run."""
+        return self.replay, self.session
 
 
 @dataclass(frozen=True)
@@ -61,8 +77,3 @@ class Pass:
         for one in self.schedule[self.count_until(since) :]:
             if requests[one.place].session % of == index:
                 yield one
-
-
-def as_json(passes: tuple[Pass, ...]) -> list[Mapping[str, float]]:
-    """Return what the manifest records of each pass."""
-    return [{"speed": one.speed, "seconds": one.seconds, "requests": len(one.schedule)} for one in passes]

@@ -90,6 +90,14 @@ class TraceLines:
                 raise self.line_error(f"is not UTF-8 text (byte {error.start + 1})") from error
 
 
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a trace file, unpacked. TraceError if it cannot be read."""
+    lines = TraceLines(path)
+    for _ in lines:
+        pass
+    return lines.digest
+
+
 def count(lines: TraceLines, values: Mapping[str, Any], key: str) -> int:
     """Return a number of tokens. TraceError names line, key and value."""
     value = _number(lines, values, key)
