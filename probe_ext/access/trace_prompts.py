@@ -1,13 +1,15 @@
 """The requests of a replayed trace: prompts of the recorded lengths, which share what the recorded ones shared."""
 
+from array import array
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from probe_ext.access.kind_prompts import Ask
 from probe_ext.access.prompt_source import length_model
 from probe_ext.prompts.block_text import BlockTexts
 from probe_ext.workload.draws import pick, uniform_share
-from probe_ext.workload.traces.sharing import block_lengths
+from probe_ext.workload.traces.sharing import block_lengths, shared_tokens
 from probe_ext.workload.traces.trace import Trace
 from probe_ext.workload.user_kind import UserKind
 
@@ -20,6 +22,7 @@ class TracePrompts:
         self._seed: int = prepared.get("seed", 0)
         self._model = length_model(dict(prepared))
         self._texts: dict[int, BlockTexts] = {}
+        self._shared = array("I", shared_tokens(trace.requests, trace.block_tokens))
 
     def ask(self, place: int, replay: int) -> Ask:
         """Return the request at a place of the trace; each replay of the trace has texts of its own."""
@@ -29,6 +32,7 @@ class TracePrompts:
         lengths = block_lengths(request, self.trace.block_tokens)
         blocks = list(zip(request.blocks, lengths, strict=False))
         prompt = self._texts[replay].prompt(blocks, str(place), request.tokens_in)
+        prompt = replace(prompt, shared_tokens=self._shared[place])
         streamed = None if kind.stream is None else self._share("stream", place) < kind.stream
         return Ask(prompt, {**kind.body, **self._named(request.session), "max_tokens": request.tokens_out}, streamed)
 

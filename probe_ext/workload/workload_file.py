@@ -135,7 +135,8 @@ class Workload(Section):
 
     def to_message(self) -> dict[str, Any]:
         """Return the whole workload as plain types, from which `of_message` makes it again on a worker."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        arrivals = self.arrivals.model_dump(mode="json")  # its default depends on whether there is a trace
+        return {**self.model_dump(mode="json", exclude_defaults=True), "arrivals": arrivals}
 
     @classmethod
     def of_message(cls, message: dict[str, Any]) -> "Workload":

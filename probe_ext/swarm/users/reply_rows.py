@@ -32,6 +32,7 @@ def reply_row(  # noqa: PLR0913 -- all but the reply by name only
     scenario: str,
     kind: str,
     tokens_meant: int | None = None,
+    tokens_shared: int | None = None,
     deadlines: Deadlines | None = None,
 ) -> ReplyRow:
     """Return the row of a reply, in this process's monotonic seconds."""
@@ -79,6 +80,7 @@ def reply_row(  # noqa: PLR0913 -- all but the reply by name only
         text_bytes=reply.text_bytes,
         tokens_claimed=reply.tokens_claimed,
         tokens_meant=tokens_meant,
+        tokens_shared=tokens_shared,
         via=reply.via,
         **{name: getattr(pace, name) if pace else None for name in _PACE_COLUMNS},
         **{f"server_{name}": getattr(times, name) if times else None for name in _SERVER_TIMES},

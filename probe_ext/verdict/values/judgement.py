@@ -20,6 +20,7 @@ from probe_ext.verdict.values.pause_types import Pauses
 from probe_ext.verdict.values.rates_in_json import RateSuggestion, in_json
 from probe_ext.verdict.values.ruling_types import Diagnosis, KvHeadroom
 from probe_ext.verdict.values.sizing_types import Cost, Goodput, Team, ThinkTime
+from probe_ext.verdict.values.trace_types import TraceReplay
 
 SCHEMA = 2
 DECIMALS = 6
@@ -101,6 +102,8 @@ class Judgement:
     """null without a price, or where nothing is proven"""
     gpu: GpuUse | None
     """null where no GPU was read"""
+    trace: TraceReplay | None
+    """what was replayed of a trace; null where none was"""
     next_step: NextStep | None
     """the measurement that would tell most"""
     next_command: str | None
