@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 from probe_ext.settings.durations import seconds
 from probe_ext.workload.traces.read_trace import read_trace
 from probe_ext.workload.traces.replay_times import Pass
+from probe_ext.workload.traces.tap_recording import is_recording, requests_file
 from probe_ext.workload.traces.trace import Trace
 from probe_ext.workload.traces.trace_lines import TraceError
 from probe_ext.workload.user_kind import MAX_TOKENS, Section, files_folder
@@ -74,7 +75,7 @@ class TraceLoad(Section):
         """
         path = Path(self.file)
         try:
-            about = path.stat()
+            about = (requests_file(path) if is_recording(path) else path).stat()
             state: tuple[int, ...] = (about.st_ino, about.st_size, about.st_mtime_ns)
         except OSError:
             state = ()

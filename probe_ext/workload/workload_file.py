@@ -15,6 +15,7 @@ from probe_ext.settings.yaml_values import Location, find_yaml, first_error, rea
 from probe_ext.workload.arrival_times import MAX_CV, MIN_CV
 from probe_ext.workload.distribution_forms import MAX_VALUE, MIN_VALUE, Distribution
 from probe_ext.workload.trace_load import TraceLoad
+from probe_ext.workload.traces.tap_recording import is_recording
 from probe_ext.workload.user_kind import ModelChoice, PromptSource, Section, SystemPrompt, UserKind, files_folder
 
 MAX_KINDS = 16
@@ -206,8 +207,8 @@ def read_workload(name_or_file: str) -> Workload:
     SettingsError, one line with file, key and value, if it is missing or invalid.
     """
     label = f"--workload {name_or_file}"
-    if name_or_file.endswith(_TRACE_FILES):
-        file = Path(name_or_file)
+    file = Path(name_or_file)
+    if name_or_file.endswith(_TRACE_FILES) or is_recording(file):
         return parse_workload(
             {"name": file.name.partition(".")[0] or "trace", "trace": {"file": file.name}}, label, file.parent
         )

@@ -8,6 +8,7 @@ from probe_ext.measure.safe_text import safe_text
 from probe_ext.prompts.files.prompt_file import PromptFile
 from probe_ext.prompts.files.prompt_queue import PromptQueue
 from probe_ext.prompts.files.source import PromptFileError
+from probe_ext.workload.traces.tap_recording import is_recording, requests_file
 from probe_ext.workload.traces.trace_lines import TraceError, digest_of
 
 _SHOWN_DIGITS = 12
@@ -67,7 +68,12 @@ class PromptFiles:
 
 def trace_difference(path: str, digest: str) -> str | None:
     """Say in one line why this process's copy of a trace is not the master's; None if it is."""
-    return _difference(path, digest, lambda: digest_of(Path(path)))
+    return _difference(path, digest, lambda: digest_of(_requests(Path(path))))
+
+
+def _requests(path: Path) -> Path:
+    """Return the file that holds a trace's requests."""
+    return requests_file(path) if is_recording(path) else path
 
 
 def _difference(path: str, wanted: str, own: Callable[[], str]) -> str | None:

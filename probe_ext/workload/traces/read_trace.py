@@ -4,15 +4,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from probe_ext.workload.traces import burstgpt, mooncake
+from probe_ext.workload.traces import burstgpt, mooncake, tap_recording
 from probe_ext.workload.traces.raw_request import RawRequest
+from probe_ext.workload.traces.tap_recording import WITHOUT_REPLY, is_recording
 from probe_ext.workload.traces.trace import Form, Trace, TraceRequest
-from probe_ext.workload.traces.trace_lines import MAX_SECONDS, TraceLines
+from probe_ext.workload.traces.trace_lines import MAX_SECONDS, TraceError, TraceLines, digest_of
 
 MAX_REQUESTS = 1_000_000
 MAX_BLOCKS = 20_000_000
 """of all requests: each takes memory in every process of the run"""
-WITHOUT_REPLY, WITHOUT_PROMPT = "without a reply", "without a prompt"
+WITHOUT_PROMPT = "without a prompt"
 
 
 def read_trace(path: Path, block_tokens: int | None = None) -> Trace:
@@ -20,6 +21,8 @@ def read_trace(path: Path, block_tokens: int | None = None) -> Trace:
 
     `block_tokens`: length of the blocks that hashes stand for; None: as usual in the file's form.
     """
+    if is_recording(path):
+        return _read_recording(path, block_tokens)
     lines = TraceLines(path)
     form: Form = "mooncake" if lines.starts_with_brace() else "burstgpt"
     if form == "burstgpt" and block_tokens is not None:
@@ -29,9 +32,22 @@ def read_trace(path: Path, block_tokens: int | None = None) -> Trace:
     left_out: Counter[str] = Counter()
     requests = tuple(_numbered(_in_order(raw, lines), left_out))
     if not requests:
-        rest = f": none of its {left_out.total():,} requests can be replayed" if left_out else ""
-        raise lines.error(f"holds no request{rest}")
+        raise lines.error(f"holds no request{' that can be replayed' if left_out else ''}{_reasons(left_out)}")
     return Trace(form, lines.digest, tokens, requests, dict(left_out))
+
+
+def _read_recording(path: Path, block_tokens: int | None) -> Trace:
+    if block_tokens is not None:
+        raise TraceError(f"{path}: block_tokens: {block_tokens}: has no effect, as a recording of the tap has its own")
+    raw, tokens, left_out = tap_recording.requests(path)
+    requests = tuple(_numbered(raw, left_out))
+    if not requests:
+        raise TraceError(f"{path}: holds no request that can be replayed{_reasons(left_out)}")
+    return Trace("tap", digest_of(tap_recording.requests_file(path)), tokens, requests, dict(left_out))
+
+
+def _reasons(left_out: Counter[str]) -> str:
+    return f": {', '.join(f'{number:,} {reason}' for reason, number in left_out.items())}" if left_out else ""
 
 
 def _in_order(raw: Iterable[RawRequest], lines: TraceLines) -> Iterator[RawRequest]:

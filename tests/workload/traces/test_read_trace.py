@@ -103,7 +103,9 @@ MISTAKES = {
     line(0, session_id=[1]): ":1: session_id: must be",
     line(1000) + "\n\n" + line(900): ":3: its time, 0.9 s, is earlier than that of line 1 (1 s); sort",
     line() + "\n" + line(4e10): ":2: its time is 40,000,000 s after the first",
-    line(0, 600, 0) + "\n" + line(1, 0, 5, []): "holds no request: none of its 2 requests",
+    line(0, 600, 0)
+    + "\n"
+    + line(1, 0, 5, []): "holds no request that can be replayed: 1 without a reply, 1 without a prompt",
     "Timestamp,Model\n5,x\n": ":1: Request tokens: is not a column; the first line has Timestamp, Model",
     BURST + "5,m,1\n": ":2: has 3 columns instead of 6",
     BURST + "x,m,1,2,3,c\n": ":2: Timestamp: 'x': is not a number",
