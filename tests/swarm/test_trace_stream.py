@@ -13,7 +13,7 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.rate import Rate
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.message_shapes import FROM_MASTER
-from probe_ext.swarm.master.trace_stream import TraceStream
+from probe_ext.swarm.master.open_stream import TraceStream
 from probe_ext.swarm.users.arrivals import Arrival, Arrivals, Slot
 from probe_ext.swarm.users.recorder import Recorder
 from probe_ext.workload.traces.replay_times import Pass

@@ -16,7 +16,7 @@ from probe_ext.report.sections.level_table import Table, figures_table, notes, r
 from probe_ext.report.sections.limits import Limits, limits
 from probe_ext.report.sections.team import team_facts
 from probe_ext.report.sections.time_axis import TimeAxis
-from probe_ext.report.sections.trace import trace_facts
+from probe_ext.report.sections.trace_figures import trace_facts
 from probe_ext.report.wording import answer_context, shared_sentences
 from probe_ext.report.wording.glossary import Term, terms
 from probe_ext.report.wording.shown_findings import ShownFinding, folded_summary, read, trust

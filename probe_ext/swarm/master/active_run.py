@@ -27,12 +27,11 @@ from probe_ext.settings.secrets import api_key, secret_headers
 from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.build_manifest import describe
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.master.open_stream import OpenStream
+from probe_ext.swarm.master.open_stream import OpenStream, TraceStream
 from probe_ext.swarm.master.others_notice import OthersNotice
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
-from probe_ext.swarm.master.trace_stream import TraceStream
 from probe_ext.swarm.preparation.stream_plan import form_of, give_up_times, kinds_of, rates_of, replays
 from probe_ext.swarm.preparation.target_probe import Preparation, profiles_of
 from probe_ext.swarm.run_files.collector import Collector

@@ -16,13 +16,13 @@ from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
 from probe_ext.verdict.phrasing.formats import percent, seconds, span
 from probe_ext.verdict.phrasing.plurals import listed, things
-from probe_ext.verdict.values.trace_types import TraceReplay
+from probe_ext.verdict.values.judgement import TraceReplay
 
 NOTICED_S = 0.001
 """A request that is sent less than this after its time is not called late."""
 
 
-def trace_replay(manifest: Mapping[str, Any], replies: Columns) -> TraceReplay | None:
+def replayed_trace(manifest: Mapping[str, Any], replies: Columns) -> TraceReplay | None:
     """Return what was replayed; None of a run without a trace, or whose manifest does not describe it."""
     about = mapping(mapping(manifest.get("workload")).get("trace"))
     requests, sessions, lasted = (number(about, key) for key in ("requests", "sessions", "seconds"))
