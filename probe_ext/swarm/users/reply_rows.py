@@ -43,7 +43,11 @@ def reply_row(  # noqa: PLR0913 -- all but the reply by name only
     """Return the row of a reply, in this process's monotonic seconds."""
     marks, pace, times = reply.marks, reply.pace, reply.server_times
     visible = pace if reply.all_visible else reply.visible_pace
-    same: dict[str, Any] = {name: getattr(reply, name) for name in _OF_REPLY}
+    same: dict[str, Any] = {
+        **{name: getattr(reply, name) for name in _OF_REPLY},
+        **{name: getattr(pace, name) if pace else None for name in _PACE_COLUMNS},
+        **{f"server_{name}": getattr(times, name) if times else None for name in _SERVER_TIMES},
+    }
     deadline_count = _count_deadlines(reply, deadlines) if deadlines else None
     return ReplyRow(
         reply_id=reply_id,
@@ -73,8 +77,6 @@ def reply_row(  # noqa: PLR0913 -- all but the reply by name only
         tokens_meant=tokens_meant,
         tokens_shared=tokens_shared,
         **same,
-        **{name: getattr(pace, name) if pace else None for name in _PACE_COLUMNS},
-        **{f"server_{name}": getattr(times, name) if times else None for name in _SERVER_TIMES},
     )
 
 
