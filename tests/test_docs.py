@@ -560,7 +560,7 @@ def test_workloads_in_the_documentation_are_valid() -> None:
     block, *arrivals = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     forms = [parse_workload({"kinds": [{"name": "a"}], **yaml.safe_load(part)}, "docs", ROOT) for part in arrivals]
     assert [one.arrivals.form for one in forms] == ["gamma", "series"]
-    assert documented("docs/workloads.md", "Arrivals") == ["users", *ARRIVAL_FORMS, "series"]
+    assert documented("docs/workloads.md", "Arrivals") == ["users", *ARRIVAL_FORMS, "series", "trace"]
     assert [kind.name for kind in parse_workload(yaml.safe_load(block), "docs", ROOT).kinds] == ["chat", "review"]
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     made: dict[str, Any] = {}

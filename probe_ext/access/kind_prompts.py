@@ -168,6 +168,8 @@ class SyntheticTurns:
 class KindConversation:
     """One conversation: ask, answer, ask again, until `ask` returns None."""
 
+    ends_at_failure = True
+
     def __init__(self, user: KindUser, number: int) -> None:
         self._user, self._maker = user, user.maker
         self._chat = user.maker.begin(user.number, user.requests, user.file_position)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Options
-from probe_ext.workload.distribution_forms import Constant, Distribution
+from probe_ext.workload.distribution_forms import Constant, Distribution, Empirical
 from probe_ext.workload.draws import Draws
-from probe_ext.workload.user_kind import UserKind
+from probe_ext.workload.traces.trace import Trace
+from probe_ext.workload.user_kind import PromptSource, UserKind
 from probe_ext.workload.workload_file import Workload
 
 ALMOST_ALL = 0.9999
@@ -47,6 +48,14 @@ def lengths_of(kind: UserKind, options: Options) -> KindLengths:
     stated = kind.prompts.tokens if kind.prompts else None
     question = stated or Constant(max(1, options.input_tokens - (0 if kind.prompts else shared)))
     return KindLengths(kind, shared, question, kind.output_tokens or Constant(options.max_tokens))
+
+
+def with_trace_lengths(workload: Workload, trace: Trace) -> Workload:
+    """Return a workload whose only kind has the lengths of a trace, as distributions."""
+    prompts = PromptSource(tokens=Empirical(tuple(float(one.tokens_in) for one in trace.requests)))
+    replies = Empirical(tuple(float(one.tokens_out) for one in trace.requests))
+    kind = workload.kinds[0].model_copy(update={"prompts": prompts, "output_tokens": replies})
+    return workload.model_copy(update={"kinds": (kind,)})
 
 
 def sample_options(workload: Workload, options: Options) -> Options:
@@ -100,10 +109,10 @@ def _weights(workload: Workload) -> dict[str, float]:
 
 def check_unused_options(workload: Workload, options: Options) -> None:
     """SettingsError if an option is given that no kind of the workload leaves open."""
-    kinds = workload.kinds
+    kinds, no_trace = workload.kinds, workload.trace is None
     used = {
-        "input_tokens": any(kind.prompts is None for kind in kinds),
-        "max_tokens": any(kind.output_tokens is None for kind in kinds),
+        "input_tokens": no_trace and any(kind.prompts is None for kind in kinds),
+        "max_tokens": no_trace and any(kind.output_tokens is None for kind in kinds),
         "shared_prefix_tokens": False,
         "model": any(kind.model is None for kind in kinds),
         "api": any(kind.api is None for kind in kinds),

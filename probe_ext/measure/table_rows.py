@@ -110,6 +110,8 @@ class ReplyRow:
     """length that the prompt was made for, in tokens"""
     via: str | None = None
     """software that the response's head names: server, proxies and gateways"""
+    tokens_shared: int | None = None
+    """of a replayed trace: tokens at the prompt's start that earlier requests of the trace began with, too"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ DEADLINE_COLUMNS = frozenset({"deadlines", "deadlines_missed"})
 _SERVER_TIMES = ("server_ttft", "server_queue", "server_itl")
 OPTIONAL_COLUMNS = DEADLINE_COLUMNS | {
     *("tokens_reasoning", "gap_tokens", "resolve", "delivery", "segments", "held_max", "tokens_held", "text_bytes"),
-    *("tokens_claimed", "tokens_meant", "via", "tokens_together", "width", "rate", *_SERVER_TIMES),
+    *("tokens_claimed", "tokens_meant", "tokens_shared", "via", "tokens_together", "width", "rate", *_SERVER_TIMES),
 }
 """columns that runs of earlier versions lack"""
 

@@ -20,6 +20,8 @@ class Prompt:
     """intended length, None if none was; the server's usage has the actual one"""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """further fields of the request's body, such as `tools`"""
+    shared_tokens: int | None = None
+    """of a replayed trace: tokens at its start that earlier requests began with, too"""
 
 
 def single(text: str, asked_tokens: int) -> Prompt:

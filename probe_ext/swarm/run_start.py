@@ -292,4 +292,4 @@ class RunStart:
 
 def _files_of(prepared: PreparedRun) -> list[dict[str, Any]]:
     workload = prepared.preparation.workload
-    return [file.as_message() for file in workload.files] if workload else []
+    return workload.file_messages() if workload else []

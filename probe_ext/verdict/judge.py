@@ -31,6 +31,7 @@ from probe_ext.verdict.results.assemble import JudgedRun, level_results
 from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
 from probe_ext.verdict.results.gpu_use import gpu_use
 from probe_ext.verdict.results.kind_results import kind_results, name_results
+from probe_ext.verdict.results.replayed_trace import replayed_trace
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import AtCapacity, Given, at_capacity, cost, team
 from probe_ext.verdict.results.think_time import think_time
@@ -137,6 +138,7 @@ def judge(
         goodput=goodput(undisturbed),
         **_sizing(at, paused, given),
         gpu=gpu_use(evidence, levels, proven, paused),
+        trace=replayed_trace(evidence.manifest, evidence.replies),
         next_step=next_step(more, overall),
         next_command=next_command(evidence.manifest, overall, more, invalid=verdict == "invalid"),
         reasoning=ByReasoning(reasoning or profile.reasoning, run.views["shown"].mode, run.views["hidden"].mode),

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from probe_ext.workload.draws import pick, uniform_share
+from probe_ext.workload.traces.replay_times import Replayed
 
 Form = Literal["constant", "poisson", "gamma"]
+TRACE = "trace"
+"""form of the arrivals of a replayed trace, whose times are recorded and not drawn"""
 FORMS: tuple[Form, ...] = ("constant", "poisson", "gamma")
 MIN_CV, MAX_CV = 0.1, 10.0
 
@@ -86,6 +89,8 @@ class ScheduledArrival:
     """how many arrivals of the run come before it"""
     in_kind: int
     """how many of them are of its kind"""
+    replayed: Replayed | None = None
+    """which request of a trace it stands for"""
 
 
 def own_arrivals(

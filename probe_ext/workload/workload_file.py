@@ -14,17 +14,21 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.yaml_values import Location, find_yaml, first_error, read_mapping, yaml_names
 from probe_ext.workload.arrival_times import MAX_CV, MIN_CV
 from probe_ext.workload.distribution_forms import MAX_VALUE, MIN_VALUE, Distribution
+from probe_ext.workload.trace_load import TraceLoad
+from probe_ext.workload.traces.tap_recording import is_recording
 from probe_ext.workload.user_kind import ModelChoice, PromptSource, Section, SystemPrompt, UserKind, files_folder
 
 MAX_KINDS = 16
 _MAX_FILE_BYTES = 256 * 1024
+_TRACE_FILES = (".jsonl", ".ndjson", ".csv", ".gz")
+_STATED_BY_TRACE = ("prompts", "system_prompt", "shared_prefix_tokens", "turns", "output_tokens")
 _ALIASED = "must contain keys and values, without aliases"
 
 
 class Arrivals(Section):
     """How requests come: users who wait for their answer, or an open stream at a rate."""
 
-    form: Literal["users", "constant", "poisson", "gamma", "series"] = "users"
+    form: Literal["users", "constant", "poisson", "gamma", "series", "trace"] = "users"
     cv: float | None = Field(default=None, ge=MIN_CV, le=MAX_CV, allow_inf_nan=False)
     """gamma: standard deviation of the gaps by their mean; above 1, arrivals come in bursts"""
     file: str | None = Field(default=None, min_length=1)
@@ -71,6 +75,16 @@ class Workload(Section):
     """what a run with it answers"""
     kinds: tuple[UserKind, ...]
     arrivals: Arrivals = Arrivals()
+    trace: TraceLoad | None = None
+    """recorded requests that are replayed, by the only kind"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_trace(cls, raw: Any) -> Any:
+        """Complete a workload that says no more than which trace is replayed."""
+        if not isinstance(raw, dict) or raw.get("trace") is None:
+            return raw
+        return {"kinds": [{"name": "trace"}], "arrivals": "trace", **raw}
 
     @field_validator("kinds", mode="before")
     @classmethod
@@ -89,6 +103,25 @@ class Workload(Section):
                 raise ValueError(f"kinds: {name!r}: is the name of two kinds")
         return self
 
+    @model_validator(mode="after")
+    def _fits_the_trace(self) -> Self:
+        if self.trace is None:
+            if self.arrivals.form == "trace":
+                raise ValueError("arrivals: 'trace': needs the key trace, with the file")
+            return self
+        if self.arrivals.form not in ("trace", "users"):
+            raise ValueError(f"arrivals: {self.arrivals.form!r}: with a trace, must be `trace` (its times) or `users`")
+        if self.arrivals.form == "users" and self.trace.speed != (1.0,):
+            raise ValueError("trace.speed: belongs to `arrivals: trace`; users ask when they have their answer")
+        if len(self.kinds) > 1:
+            raise ValueError(f"kinds: {len(self.kinds)} kinds: a trace is replayed by a single one")
+        given = [key for key in _STATED_BY_TRACE if key in self.kinds[0].model_fields_set]
+        if self.arrivals.form == "trace":
+            given += [key for key in ("think_time", "users") if key in self.kinds[0].model_fields_set]
+        if given:
+            raise ValueError(f"kinds: {self.kinds[0].name}.{given[0]}: has no effect, as the trace says it")
+        return self
+
     @property
     def fixed_users(self) -> int:
         """Users of the kinds with a fixed number."""
@@ -103,7 +136,8 @@ class Workload(Section):
 
     def to_message(self) -> dict[str, Any]:
         """Return the whole workload as plain types, from which `of_message` makes it again on a worker."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        arrivals = self.arrivals.model_dump(mode="json")  # its default depends on whether there is a trace
+        return {**self.model_dump(mode="json", exclude_defaults=True), "arrivals": arrivals}
 
     @classmethod
     def of_message(cls, message: dict[str, Any]) -> "Workload":
@@ -121,6 +155,7 @@ class Workload(Section):
             "question": self.question,
             "kinds": [_kind_of_manifest(kind, self.shares[kind.name], profile) for kind in self.kinds],
             "arrivals": {"form": self.arrivals.form, **self.arrivals.model_dump(mode="json", exclude_defaults=True)},
+            "trace": None if self.trace is None else self.trace.model_dump(mode="json"),
         }
 
 
@@ -167,11 +202,16 @@ def workload_names() -> list[str]:
 
 
 def read_workload(name_or_file: str) -> Workload:
-    """Load a workload by its name in `configs/workloads`, or from a file.
+    """Load a workload by its name in `configs/workloads`, or from a file; a trace is one that replays it as recorded.
 
     SettingsError, one line with file, key and value, if it is missing or invalid.
     """
     label = f"--workload {name_or_file}"
+    file = Path(name_or_file)
+    if name_or_file.endswith(_TRACE_FILES) or is_recording(file):
+        return parse_workload(
+            {"name": file.name.partition(".")[0] or "trace", "trace": {"file": file.name}}, label, file.parent
+        )
     path = find_yaml(name_or_file, folder("configs") / "workloads", label, "workload")
     raw = read_mapping(path, label, _MAX_FILE_BYTES, aliases=False)
     return parse_workload({"name": path.stem, **raw}, str(path), path.parent)
@@ -204,6 +244,7 @@ def _shown(location: Location, raw: Mapping[str, Any]) -> str:
 _SECTIONS: dict[str, type[BaseModel]] = {
     "kinds": UserKind,
     "arrivals": Arrivals,
+    "trace": TraceLoad,
     "prompts": PromptSource,
     "system_prompt": SystemPrompt,
     "model": ModelChoice,

@@ -1,12 +1,15 @@
 """The prompt files that one process has opened: on the master for the checks, in every process for its users."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from probe_ext.measure.safe_text import safe_text
 from probe_ext.prompts.files.prompt_file import PromptFile
 from probe_ext.prompts.files.prompt_queue import PromptQueue
 from probe_ext.prompts.files.source import PromptFileError
+from probe_ext.workload.traces.tap_recording import is_recording, requests_file
+from probe_ext.workload.traces.trace_lines import TraceError, digest_of
 
 _SHOWN_DIGITS = 12
 
@@ -30,15 +33,7 @@ class PromptFiles:
 
     def difference(self, path: str, field: str | None, digest: str) -> str | None:
         """Say in one line why this process's copy of a file is not the master's; None if it is."""
-        try:
-            file = self.open(path, field)
-        except PromptFileError as error:
-            missing = not Path(path).is_absolute() and not Path(path).exists()
-            return f"{error}{f' in {Path.cwd()}' if missing else ''}"
-        if file.digest == digest:
-            return None
-        shown, wanted = file.digest[:_SHOWN_DIGITS], digest[:_SHOWN_DIGITS]
-        return f"{file.name}: is not the master's (SHA-256 {shown}… instead of {wanted}…)"
+        return _difference(path, digest, lambda: self.open(path, field).digest)
 
     def forget_queues(self) -> None:
         """End a run: the next one begins with the first prompt of its order."""
@@ -69,3 +64,25 @@ class PromptFiles:
                 raise PromptFileError(f"{file.name}: has changed since the run was prepared")
             self._queues[key] = PromptQueue(file, seed, entry["left_out"], slot=slot, slots=slots)
         return self._queues[key], entry
+
+
+def trace_difference(path: str, digest: str) -> str | None:
+    """Say in one line why this process's copy of a trace is not the master's; None if it is."""
+    return _difference(path, digest, lambda: digest_of(_requests(Path(path))))
+
+
+def _requests(path: Path) -> Path:
+    """Return the file that holds a trace's requests."""
+    return requests_file(path) if is_recording(path) else path
+
+
+def _difference(path: str, wanted: str, own: Callable[[], str]) -> str | None:
+    try:
+        found = own()
+    except (PromptFileError, TraceError) as error:
+        missing = not Path(path).is_absolute() and not Path(path).exists()
+        return f"{error}{f' in {Path.cwd()}' if missing else ''}"
+    if found == wanted:
+        return None
+    shown = f"SHA-256 {found[:_SHOWN_DIGITS]}… instead of {wanted[:_SHOWN_DIGITS]}…"
+    return f"{safe_text(path)}: is not the master's ({shown})"

@@ -16,6 +16,7 @@ from probe_ext.report.sections.level_table import Table, figures_table, notes, r
 from probe_ext.report.sections.limits import Limits, limits
 from probe_ext.report.sections.team import team_facts
 from probe_ext.report.sections.time_axis import TimeAxis
+from probe_ext.report.sections.trace_figures import trace_facts
 from probe_ext.report.wording import answer_context, shared_sentences
 from probe_ext.report.wording.glossary import Term, terms
 from probe_ext.report.wording.shown_findings import ShownFinding, folded_summary, read, trust
@@ -106,6 +107,9 @@ class Page:
     team: Sequence[str]
     """sentences on team size and cost"""
     team_facts: Sequence[tuple[str, str, str]]
+    trace: str
+    """what was replayed, in words; empty without a trace"""
+    trace_facts: Sequence[tuple[str, str]]
     """term, label and figure of each"""
     gpu: GpuSection | None
     results: Table
@@ -154,6 +158,8 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
         limits=limits(capacity),
         team=[*shared_sentences.measured_team(capacity), *shared_sentences.team(capacity, given)],
         team_facts=team_facts(capacity),
+        trace=capacity["trace"]["sentence"] if capacity["trace"] else "",
+        trace_facts=trace_facts(capacity),
         gpu=gpu_section(capacity),
         results=results_table(levels),
         figures=figures_table(levels, no_server),

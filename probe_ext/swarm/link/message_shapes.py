@@ -13,7 +13,7 @@ from probe_ext.measure.sketch import ACCURACY
 from probe_ext.measure.table_rows import GapRow, ReplyRow, columns
 from probe_ext.measure.window_sketches import COUNT_SECONDS, SKETCH_SECONDS
 from probe_ext.swarm.link import messages
-from probe_ext.workload.arrival_times import FORMS, MAX_CV, MIN_CV
+from probe_ext.workload.arrival_times import FORMS, MAX_CV, MIN_CV, TRACE
 
 Check = Callable[[Any], bool]
 
@@ -154,7 +154,7 @@ _BATCH = keys(
     }
 )
 _VARIABLES = items(text(200), 100)
-_FILES = items(keys({"path": text(5000), "field": optional(text(1000)), "sha256": text(64)}), 100)
+_FILES = items(keys({"path": text(5000), "field": optional(text(1000)), "sha256": text(64)}, {"trace": flag}), 100)
 _COMPARED = optional(keys({"digests": items(text(64), 100), "problems": items(text(2000), 100)}))
 _USERS = mapping(text(1000), count(0, 10**9), 10_000)
 
@@ -209,7 +209,7 @@ FROM_MASTER: dict[str, Check] = {
     messages.ARRIVALS: keys(
         {
             "run": _ID,
-            "form": one_of(frozenset(FORMS)),
+            "form": one_of(frozenset({*FORMS, TRACE})),
             "seed": count(),
             "give_up": number(0),
             "give_up_of": mapping(text(300), number(0), 100),
@@ -223,6 +223,8 @@ FROM_MASTER: dict[str, Check] = {
                         "index": optional(count()),
                         "of": count(),
                         "before": mapping(text(300), count(), 100),
+                        "replay": count(),
+                        "since": number(),
                     }
                 ),
                 100,

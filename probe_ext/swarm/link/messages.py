@@ -15,7 +15,8 @@
 
 An open stream: of each segment, a stretch of constant rate, a worker learns `number`, `rate` (requests/s; 0: none),
 `start` (its own monotonic seconds), which arrivals it takes: every `of`-th from the `index`-th on; None: none; and
-`before`: how many arrivals of each kind earlier segments had.
+`before`: how many arrivals of each kind earlier segments had. For a trace, `replay` is the number of its pass, and
+`since` is when that began.
 
 `variables` are the names that --header-env needs, `missing` those that the worker's environment lacks. `files` are the
 prompt files of the run, `compared` what the worker found out about its own copies.
@@ -70,7 +71,7 @@ def ping(header_env: Iterable[str] = (), files: Iterable[Mapping[str, Any]] = ()
         "version": __version__,
         "key": has_api_key(),
         "variables": list(variable_pairs(header_env).values()),
-        "files": [{key: entry[key] for key in ("path", "field", "sha256")} for entry in files],
+        "files": [{key: entry[key] for key in ("path", "field", "sha256", "trace") if key in entry} for entry in files],
     }
 
 

@@ -27,12 +27,12 @@ from probe_ext.settings.secrets import api_key, secret_headers
 from probe_ext.swarm.link.workers import Workers
 from probe_ext.swarm.master.build_manifest import describe
 from probe_ext.swarm.master.load_shape import LevelShape
-from probe_ext.swarm.master.open_stream import OpenStream
+from probe_ext.swarm.master.open_stream import OpenStream, TraceStream
 from probe_ext.swarm.master.others_notice import OthersNotice
 from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
-from probe_ext.swarm.preparation.stream_plan import form_of, give_up_times, kinds_of, rates_of
+from probe_ext.swarm.preparation.stream_plan import form_of, give_up_times, kinds_of, rates_of, replays
 from probe_ext.swarm.preparation.target_probe import Preparation, profiles_of
 from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.run_files.disk_reserve import FOR_MANIFEST, FOR_REPORT, FOR_ROWS, DiskReserve
@@ -111,6 +111,8 @@ class ActiveRun(RunFacts):
         workload = given.workload if given else None
         give_up, give_up_of = give_up_times(profiles_of(self.preparation))
         seed = secrets.randbelow(2**32) if seed is None else seed
+        if passes := replays(workload, self.preparation.context):
+            return TraceStream(passes, seed, give_up, self.now)
         return OpenStream(form_of(workload), seed, give_up, self.now, kinds_of(workload), give_up_of)
 
     def _make_monitor(self) -> VisitMonitor:

@@ -8,10 +8,11 @@ rate. Nobody sends arrivals around: each worker computes the segment's schedule 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from probe_ext.measure.rate import Rate
-from probe_ext.workload.arrival_times import ArrivalCount, ArrivalForm, segment_seed
+from probe_ext.workload.arrival_times import TRACE, ArrivalCount, ArrivalForm, segment_seed
+from probe_ext.workload.traces.replay_times import Pass
 
 LEAD_S = 1.0
 _ANNOUNCED = 3
@@ -30,6 +31,17 @@ class Segment:
     """in the order of their shares"""
     before: Mapping[str, int]
     """arrivals of each kind in earlier segments"""
+    level: int
+    """how many levels, stretches of one rate above 0 whoever sends, came before"""
+    since: float
+    """when this level began"""
+
+
+class Counting(Protocol):
+    """Counts the arrivals of a segment, by kind, as time goes on."""
+
+    def until(self, seconds: float) -> Counter[str]:
+        """Return how many lie before `seconds` from its start."""
 
 
 class OpenStream:
@@ -59,7 +71,7 @@ class OpenStream:
         self.ended: float | None = None
         """second of the run at which the stream was stopped in the middle of a segment"""
         self._now = now
-        self._count: ArrivalCount | None = None
+        self._count: Counting | None = None
         """of the newest segment; None: nothing arrives in it"""
 
     def ask(self, rate: Rate) -> None:
@@ -69,8 +81,13 @@ class OpenStream:
         if self.ended is not None or (latest is not None and (latest.rate, latest.workers) == (rate, workers)):
             return
         start = max(self._now() + LEAD_S, latest.start if latest else 0.0)
-        self.segments.append(Segment(len(self.segments), rate, start, workers, self._arrivals_before(start)))
-        self._count = self._counter(len(self.segments) - 1, rate)
+        before = self._arrivals_before(start)
+        if latest is not None and latest.rate == rate:
+            level, since = latest.level, latest.since
+        else:
+            level, since = len({one.level for one in self.segments if one.rate}), start
+        self.segments.append(Segment(len(self.segments), rate, start, workers, before, level, since))
+        self._count = self._counter(self.segments[-1]) if rate else None
         self.announce()
 
     def check_workers(self) -> None:
@@ -96,9 +113,14 @@ class OpenStream:
         latest = self.segments[-1]
         return Counter(latest.before) + (self._count.until(t - latest.start) if self._count else Counter())
 
-    def _counter(self, number: int, rate: Rate) -> ArrivalCount | None:
-        seed = segment_seed(self.seed, number)
-        return ArrivalCount(self.form.times(rate.per_second, seed), self.kinds, seed) if rate else None
+    def _counter(self, segment: Segment) -> Counting:
+        """Return what counts the arrivals of a segment with a rate."""
+        seed = segment_seed(self.seed, segment.number)
+        return ArrivalCount(self.form.times(segment.rate.per_second, seed), self.kinds, seed)
+
+    def form_as_json(self) -> dict[str, Any]:
+        """Return how arrivals are distributed."""
+        return self.form.as_json()
 
     @property
     def is_over(self) -> bool:
@@ -108,7 +130,7 @@ class OpenStream:
     def message(self, worker: str, origin: float) -> dict[str, Any]:
         """Return what a worker needs to know. `origin`: the run's zero on its clock."""
         return {
-            **self.form.as_json(),
+            **self.form_as_json(),
             "seed": self.seed,
             "give_up": self.give_up,
             "give_up_of": self.give_up_of,
@@ -121,6 +143,8 @@ class OpenStream:
                     "index": one.workers.index(worker) if worker in one.workers else None,
                     "of": len(one.workers),
                     "before": dict(one.before),
+                    "replay": one.level,
+                    "since": origin + one.since,
                 }
                 for one in self.segments[-_ANNOUNCED:]
             ],
@@ -129,7 +153,7 @@ class OpenStream:
     def as_json(self) -> dict[str, Any]:
         """Return the manifest's `arrivals`."""
         return {
-            **self.form.as_json(),
+            **self.form_as_json(),
             "seed": self.seed,
             "give_up": self.give_up,
             "give_up_of": self.give_up_of,
@@ -138,3 +162,42 @@ class OpenStream:
                 {"rate": one.rate.per_second, "from": one.start, "workers": list(one.workers)} for one in self.segments
             ],
         }
+
+
+@dataclass(frozen=True)
+class _Count:
+    """Counts the requests of a pass from a moment of it on."""
+
+    replay: Pass | None
+    since: float
+
+    def until(self, seconds: float) -> Counter[str]:
+        """Return how many are due before `seconds` from then."""
+        if self.replay is None:
+            return Counter()
+        return Counter({"": self.replay.count_until(self.since + seconds) - self.replay.count_until(self.since)})
+
+
+class TraceStream(OpenStream):
+    """The open stream of a replayed trace: each level is one of `passes`, and requests come as recorded."""
+
+    def __init__(self, passes: Sequence[Pass], seed: int, give_up: float, now: Callable[[], float]) -> None:
+        super().__init__(ArrivalForm(), seed, give_up, now)
+        self._passes = passes
+
+    def _counter(self, segment: Segment) -> _Count:
+        replay = self._passes[segment.level] if segment.level < len(self._passes) else None
+        return _Count(replay, segment.start - segment.since)
+
+    def form_as_json(self) -> dict[str, Any]:
+        """Return that the arrivals are those of a trace."""
+        return {"form": TRACE}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the manifest's `arrivals`; `requests` of each segment: how many of the trace are due in it so far."""
+        content = super().as_json()
+        now = self._now() if self.ended is None else self.ended
+        for i, (segment, told) in enumerate(zip(self.segments, content["segments"], strict=True)):
+            end = min(now, self.segments[i + 1].start if i + 1 < len(self.segments) else now)
+            told["requests"] = self._counter(segment).until(end - segment.start).total() if segment.rate else 0
+        return content

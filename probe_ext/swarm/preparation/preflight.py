@@ -24,7 +24,7 @@ from probe_ext.swarm.preparation.stream_plan import is_open_stream, plan_of
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
 from probe_ext.swarm.preparation.trial import Trial
 from probe_ext.swarm.preparation.warm_up import first_requests, warm_up
-from probe_ext.swarm.preparation.workload_files import read_files
+from probe_ext.swarm.preparation.workload_files import read_files, read_trace
 from probe_ext.swarm.preparation.workload_plan import check_levels, levels_for
 from probe_ext.swarm.terminal.console import print_line
 from probe_ext.swarm.users.kind_classes import install_kinds, workload_of
@@ -96,6 +96,9 @@ class Preflight:
         given, files = self.take_workload(options), self._process.prompt_files
         line = self._process.environment.parsed_options
         try:
+            if given is not None and given[0].trace is not None:
+                self._tell("reading the workload's trace")
+                read_trace(given[0])
             plan = plan_of(options, given[0] if given else None)
             if line.headless:  # a web form sends Locust's users with every run
                 refuse_mixture(line, plan)
@@ -108,6 +111,8 @@ class Preflight:
             self._tell(None)
         if preparation.problem:
             raise SettingsError(preparation.problem)  # before a directory is made, or an old run removed from it
+        if given is not None and given[0].trace is not None:
+            plan = plan_of(options, given[0], preparation.context)
         out = Path(options.out) if options.out else None
         workload = preparation.workload.workload if preparation.workload else None
         name = _NOT_IN_NAMES.sub("-", workload.name) if workload else self.scenario()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from probe_ext.load.level_plan import LevelPlan
+from probe_ext.load.level_plan import MAX_RATE, MIN_LEVEL_S, LevelPlan
 from probe_ext.load.series_plan import RateStep, SeriesPlan
 from probe_ext.measure.rate import Rate
 from probe_ext.settings.errors import SettingsError
@@ -12,10 +12,15 @@ from probe_ext.swarm.users.kind_dispatcher import mix_of
 from probe_ext.verdict.grading.kind_profiles import KindProfiles
 from probe_ext.workload.arrival_times import FORMS, ArrivalForm, Form
 from probe_ext.workload.rate_series import read_series
+from probe_ext.workload.trace_load import passes_of
+from probe_ext.workload.traces.replay_times import Pass
+from probe_ext.workload.traces.trace import Trace
+from probe_ext.workload.traces.trace_lines import TraceError
 from probe_ext.workload.workload_file import Workload
 
 _GIVE_UP_S = 10.0  # on an arrival without a free slot, where the profile does not judge the first word
-USERS, SERIES = "users", "series"
+USERS, SERIES, TRACE = "users", "series", "trace"
+MIN_PASS_S = MIN_LEVEL_S + 1.0  # beside the settling time
 
 
 def is_open_stream(workload: Workload | None) -> bool:
@@ -23,11 +28,14 @@ def is_open_stream(workload: Workload | None) -> bool:
     return workload is not None and workload.arrivals.form != USERS
 
 
-def plan_of(options: Options, workload: Workload | None) -> Plan | None:
-    """Return what the run holds: levels, rates, a search, or a workload's series; None if neither was requested.
+def plan_of(options: Options, workload: Workload | None, context: int | None = None) -> Plan | None:
+    """Return what the run holds: levels, rates, a search, or a workload's series or trace; None if none was requested.
 
-    SettingsError if the options do not fit the workload.
+    `context`: the model's, in tokens, once it is known: longer requests of a trace are left out. SettingsError if the
+    options do not fit the workload.
     """
+    if workload is not None and options.rate and workload.trace is not None:
+        raise SettingsError(f"--rate: the workload {workload.name} replays a trace; give trace.speed in its file")
     if workload is not None and (options.rate or is_open_stream(workload)):
         _check_kinds(workload, options)
     if options.rate or workload is None or not is_open_stream(workload):
@@ -35,6 +43,8 @@ def plan_of(options: Options, workload: Workload | None) -> Plan | None:
     if options.levels or options.search:
         flag = "--search" if options.search else f"--levels {','.join(map(str, options.levels or ()))}"
         raise SettingsError(f"{flag}: {_of(workload)}, which has no number of users; use --rate")
+    if workload.arrivals.form == TRACE:
+        return SeriesPlan(tuple(_step(one, options, workload) for one in replays(workload, context)), options.settle)
     if workload.arrivals.form != SERIES:
         raise SettingsError(f"--rate: is missing; {_of(workload)}, and --rate says how many requests per second")
     return SeriesPlan(_steps(workload), options.settle)
@@ -78,6 +88,43 @@ def rates_of(plan: Plan | None) -> tuple[Rate, ...]:
 
 def _of(workload: Workload) -> str:
     return f"the workload {workload.name} is an open stream of requests ({workload.arrivals.form})"
+
+
+def replays(workload: Workload | None, context: int | None) -> tuple[Pass, ...]:
+    """Return the replays of a workload's trace at its recorded times; none without one. SettingsError if it is bad."""
+    if workload is None or workload.trace is None or workload.arrivals.form != TRACE:
+        return ()
+    trace = open_trace(workload, context)
+    try:
+        return passes_of(workload.trace, trace)
+    except TraceError as error:
+        raise _trace_refused(workload, error) from error
+
+
+def open_trace(workload: Workload, context: int | None = None) -> Trace:
+    """Return a workload's trace, less what does not fit the model's context. SettingsError if it is bad."""
+    assert workload.trace is not None  # noqa: S101 -- by the caller
+    try:
+        return workload.trace.open(context)
+    except TraceError as error:
+        raise _trace_refused(workload, error) from error
+
+
+def _trace_refused(workload: Workload, error: TraceError) -> SettingsError:
+    return SettingsError(f"workload {workload.name}: trace.file: {error}")
+
+
+def _step(one: Pass, options: Options, workload: Workload) -> RateStep:
+    """Return a replay as a level: its mean rate, for its duration. SettingsError if no level can be made of it."""
+    where = f"workload {workload.name}: trace.speed: {one.speed:g}"
+    least = options.settle + MIN_PASS_S
+    if one.seconds < least:
+        raise SettingsError(
+            f"{where}: the trace then lasts {one.seconds:.1f} s; it must last at least {least:g} s (--settle)"
+        )
+    if not 0.001 <= one.rate <= MAX_RATE:
+        raise SettingsError(f"{where}: {one.rate:.2g} requests/s: must be 0.001 to {MAX_RATE:,.0f}")
+    return RateStep(Rate.of(one.rate), one.seconds)
 
 
 def _steps(workload: Workload) -> tuple[RateStep, ...]:

@@ -14,7 +14,7 @@ from probe_ext.access.known_server import KnownServer, fetcher_for, know_server,
 from probe_ext.access.prompt_source import calibrated
 from probe_ext.access.sender import Answered
 from probe_ext.access.start_problem import models_problem, start_problem
-from probe_ext.access.workload_lengths import longest_reply, mean_lengths, misfits, sample_options
+from probe_ext.access.workload_lengths import longest_reply, mean_lengths, misfits, sample_options, with_trace_lengths
 from probe_ext.bundled import folder
 from probe_ext.client.api.negotiation import Negotiated
 from probe_ext.measure import clock
@@ -24,6 +24,8 @@ from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
 from probe_ext.settings.prometheus_access import prometheus_source
 from probe_ext.settings.slo import SloProfile, load_profile
+from probe_ext.swarm.preparation.stream_plan import open_trace, replays
+from probe_ext.swarm.preparation.trace_notes import trace_notes
 from probe_ext.swarm.preparation.workload_files import check_lengths_of
 from probe_ext.target.before_load import Busy, look
 from probe_ext.target.control.fetch import Fetcher
@@ -32,6 +34,8 @@ from probe_ext.target.server_identity import OK
 from probe_ext.tls_trust import client_context
 from probe_ext.verdict.grading.kind_profiles import KindProfiles, kind_profiles
 from probe_ext.verdict.phrasing.plurals import things
+from probe_ext.workload.arrival_times import TRACE
+from probe_ext.workload.traces.trace_facts import TraceFacts, facts_of
 from probe_ext.workload.workload_file import Workload
 
 _OF_THE_KIND = frozenset({"kind", "path", "field"})  # of a prompt file: the workload has them
@@ -88,6 +92,24 @@ class PreparedWorkload:
     """prompt files, one for each kind that uses one"""
     findings: tuple[dict[str, Any], ...] = ()
     """what is wrong with them"""
+    trace: TraceFacts | None = None
+    """what is replayed"""
+    described: Workload | None = None
+    """the workload with the lengths of its trace"""
+
+    @property
+    def with_lengths(self) -> Workload:
+        """The workload with the lengths of its trace, if it has one."""
+        return self.described or self.workload
+
+    def file_messages(self) -> list[dict[str, Any]]:
+        """Return what each worker needs to know of the files that it reads itself."""
+        messages = [file.as_message() for file in self.files]
+        load = self.workload.trace
+        if load is not None and self.trace is not None:
+            about = {"kind": TRACE, "path": load.file, "field": None, "sha256": self.trace.sha256, "trace": True}
+            messages.append(about)
+        return messages
 
     def with_files(self, prepared: PreparedFiles) -> "PreparedWorkload":
         """Add the prompt files, and what is to be said of them."""
@@ -106,6 +128,8 @@ def recorded_workload(preparation: Preparation) -> dict[str, Any] | None:
     for kind in about["kinds"]:
         if kind["name"] in files:
             kind["prompts"] |= {key: value for key, value in files[kind["name"]].items() if key not in _OF_THE_KIND}
+    if prepared.trace is not None:
+        about["trace"] |= prepared.trace.as_json()
     return {**about, "longest_reply": prepared.longest_reply}
 
 
@@ -142,7 +166,7 @@ def prepare(
         prepared = check_lengths_of(workload.workload, options, prompts, server.max_model_len, files, counters)
         workload = workload.with_files(prepared)
         counted = {file.kind: file.mean_tokens for file in workload.files if file.mean_tokens is not None}
-        prompts["input_tokens"], prompts["shared_prefix_tokens"] = mean_lengths(workload.workload, options, counted)
+        prompts["input_tokens"], prompts["shared_prefix_tokens"] = mean_lengths(workload.with_lengths, options, counted)
     return Preparation(
         host=target.url,
         model=model,
@@ -175,11 +199,22 @@ def _of_workload(
     if given is None:
         return None, start_problem(server, options)
     workload, file = given
+    if workload.trace is not None:
+        return _of_trace(server, options, workload, file), models_problem(server, options)
     sample, longest = sample_options(workload, options), longest_reply(workload, options)
     problem, notes = models_problem(server, options), list[str]()
     if problem is None and server.max_model_len:
         problem, notes = misfits(workload, options, server.max_model_len, server.model or "the model")
     return PreparedWorkload(workload, file, sample, longest, tuple(notes)), problem
+
+
+def _of_trace(server: KnownServer, options: Options, workload: Workload, file: str | None) -> PreparedWorkload:
+    """Return a workload that replays a trace. SettingsError if nothing of it fits the model's context."""
+    trace = open_trace(workload, server.max_model_len)
+    described = with_trace_lengths(workload, trace)
+    facts = facts_of(trace, replays(workload, server.max_model_len))
+    sample, longest = sample_options(described, options), longest_reply(described, options)
+    return PreparedWorkload(workload, file, sample, longest, trace_notes(facts), trace=facts, described=described)
 
 
 def _check_tls(options: Options) -> None:

@@ -15,6 +15,7 @@ from probe_ext.access.workload_lengths import ALMOST_ALL, lengths_of
 from probe_ext.prompts.files.source import PromptFileError
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options
+from probe_ext.swarm.preparation.stream_plan import open_trace
 from probe_ext.workload.user_kind import UserKind
 from probe_ext.workload.workload_file import Workload
 
@@ -31,6 +32,21 @@ def read_files(workload: Workload, files: PromptFiles) -> None:
             error = gevent.get_hub().threadpool.apply(_open, (files, *name))
             if error is not None:
                 raise SettingsError(f"workload {workload.name}: {kind.name}: prompts.file: {error}")
+
+
+def read_trace(workload: Workload) -> None:
+    """Read the workload's trace in a thread. SettingsError says what is wrong with it."""
+    error = gevent.get_hub().threadpool.apply(_open_trace, (workload,))
+    if error is not None:
+        raise error
+
+
+def _open_trace(workload: Workload) -> SettingsError | None:
+    try:
+        open_trace(workload)
+    except SettingsError as error:
+        return error
+    return None
 
 
 def _open(files: PromptFiles, path: str, field: str | None) -> PromptFileError | None:

@@ -71,14 +71,14 @@ class Llm:
         `scenario` in ours. `parameters` go into the body and override the options (max_tokens, …). A failed
         reply does not raise: see its `outcome`.
         """
-        meant = None
+        made = messages if isinstance(messages, Prompt) else None
         if isinstance(messages, Prompt):
             parameters = {**messages.fields, **parameters}
-            meant, messages = messages.asked_tokens, messages.messages
+            messages = messages.messages
         payload = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
         kind = "turn" if any(message.get("role") == "assistant" for message in payload) else "chat"
         return self._ask(
-            openai_api.chat_path(self._options.api), payload, kind, due, name, stream, parameters, tokens_meant=meant
+            openai_api.chat_path(self._options.api), payload, kind, due, name, stream, parameters, made=made
         )
 
     def complete(
@@ -91,16 +91,13 @@ class Llm:
         **parameters: Any,
     ) -> Reply:
         """Send a request to `/v1/completions`; otherwise like `chat`."""
-        meant = None
+        made = prompt if isinstance(prompt, Prompt) else None
         if isinstance(prompt, Prompt):
-            meant = prompt.asked_tokens
             if prompt.text is None:
                 raise ValueError("a conversation cannot be sent as a plain prompt: use chat()")
             parameters = {**prompt.fields, **parameters}
             prompt = prompt.text
-        return self._ask(
-            openai_api.COMPLETION_PATH, prompt, "completion", due, name, stream, parameters, tokens_meant=meant
-        )
+        return self._ask(openai_api.COMPLETION_PATH, prompt, "completion", due, name, stream, parameters, made=made)
 
     def ask(self, prompt: Prompt, **how: Any) -> Reply:
         """Send a request to the API in --api."""
@@ -141,7 +138,7 @@ class Llm:
         stream: bool | None,
         parameters: Mapping[str, Any],
         *,
-        tokens_meant: int | None,
+        made: Prompt | None,
     ) -> Reply:
         arrival = self.release_arrival()
         if arrival is None:
@@ -162,12 +159,13 @@ class Llm:
             due=due,
             streamed=streamed,
             secret=self._endpoint.secrets,
-            free=self._last_end,
+            free=max(self._last_end or 0.0, arrival.ready) if arrival else self._last_end,
             choices=self._endpoint.choices(parameters),
         )
         number = self._recorder.start(exchange, arrival.number if arrival else None)
         name = name or self._scenario
-        info = RequestInfo(self.user, name, kind, tokens_meant)
+        lengths = (made.asked_tokens, made.shared_tokens) if made else (None, None)
+        info = RequestInfo(self.user, name, kind, *lengths)
         try:
             if mistake is None:
                 exchange.run()

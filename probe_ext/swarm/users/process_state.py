@@ -1,5 +1,6 @@
 """What one process of a swarm holds for its users: the run's recorder, the options, and the master's preparations."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +11,15 @@ from probe_ext.access.file_prompts.prompt_files import PromptFiles
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow
 from probe_ext.settings.options import Options, read_options
+from probe_ext.swarm.link import messages
 from probe_ext.swarm.users.arrivals import Arrival, Arrivals
 from probe_ext.swarm.users.recorder import Recorder, RequestInfo
+from probe_ext.swarm.users.trace_replay import passes
 from probe_ext.swarm.users.unsent import record_unsent
+from probe_ext.workload.traces.replay_times import Pass
+from probe_ext.workload.traces.trace_lines import TraceError
+
+logger = logging.getLogger(__name__)
 
 PREPARED = "probe_prepared"
 """attribute of Locust's options under which the master's preparations reach the workers"""
@@ -38,18 +45,36 @@ class ProcessState:
     prompt_files: PromptFiles = field(default_factory=PromptFiles)
     """the files that the users' prompts come from"""
     _options: Options | None = None
+    _passes: tuple[Pass, ...] | None = None
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.worker)
-        self.arrivals = Arrivals(self.recorder, self._record_unsent)
+        self.arrivals = Arrivals(self.recorder, self._record_unsent, self._replays)
 
     def reset_recorder(self) -> Recorder:
         """Start a new recorder, so that no reply of the last run counts in the next."""
         self.force_stop = False
         self.arrivals.stop()
         self.recorder = Recorder(self.worker)
-        self.arrivals = Arrivals(self.recorder, self._record_unsent)
+        self.arrivals = Arrivals(self.recorder, self._record_unsent, self._replays)
         return self.recorder
+
+    def _replays(self) -> tuple[Pass, ...]:
+        """Return the replays of the run's trace; none if its file cannot be used any more, which ends the run."""
+        if self._passes is None:
+            try:
+                self._passes = passes(self.prepared)
+            except TraceError as error:
+                logger.error("probe: %s; the run is ended", error)  # noqa: TRY400 -- one line is enough
+                self._passes = ()
+                self.environment.runner.send_message(messages.END, messages.PROMPTS_CHANGED)
+        return self._passes
+
+    def forget_run(self) -> None:
+        """Forget what belongs to one run only."""
+        self.places.clear()
+        self.prompt_files.forget_queues()
+        self._passes = None
 
     def _record_unsent(self, arrival: Arrival, outcome: Outcome, why: str) -> None:
         scenario = arrival.kind or str(self.prepared.get("scenario") or "")
@@ -89,8 +114,7 @@ class ProcessState:
 
     @prepared.setter
     def prepared(self, prepared: dict[str, Any]) -> None:
-        self.places.clear()
-        self.prompt_files.forget_queues()
+        self.forget_run()
         setattr(self.environment.parsed_options, PREPARED, prepared)
 
 

@@ -36,6 +36,8 @@ class RequestInfo:
     kind: str
     tokens_meant: int | None = None
     """length that the prompt was made for"""
+    tokens_shared: int | None = None
+    """of these, what earlier requests of a replayed trace began with, too"""
 
 
 @dataclass
@@ -151,6 +153,7 @@ class Recorder:
             scenario=info.scenario,
             kind=info.kind,
             tokens_meant=info.tokens_meant,
+            tokens_shared=info.tokens_shared,
             deadlines=self._deadlines,
         )
 

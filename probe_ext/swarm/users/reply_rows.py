@@ -1,6 +1,7 @@
 """Turn a reply into what is kept of it: a row, its long gaps, and its part of the windows."""
 
 from itertools import accumulate
+from typing import Any
 
 from probe_ext.client.reply import Reply
 from probe_ext.measure.fluidity import DeadlineCount, Deadlines, worst
@@ -20,6 +21,10 @@ _PACE_COLUMNS = (
     "held_max",
     "tokens_held",
 )
+_OF_REPLY = (
+    *("streamed", "tokens_in", "tokens_cached", "tokens_out", "tokens_from", "tokens_reasoning", "tokens_claimed"),
+    *("finish_reason", "status", "message", "reads", "reads_unresolved", "delivery", "segments", "text_bytes", "via"),
+)
 _SERVER_TIMES = ("ttft", "queue", "itl")
 
 
@@ -32,11 +37,17 @@ def reply_row(  # noqa: PLR0913 -- all but the reply by name only
     scenario: str,
     kind: str,
     tokens_meant: int | None = None,
+    tokens_shared: int | None = None,
     deadlines: Deadlines | None = None,
 ) -> ReplyRow:
     """Return the row of a reply, in this process's monotonic seconds."""
     marks, pace, times = reply.marks, reply.pace, reply.server_times
     visible = pace if reply.all_visible else reply.visible_pace
+    same: dict[str, Any] = {
+        **{name: getattr(reply, name) for name in _OF_REPLY},
+        **{name: getattr(pace, name) if pace else None for name in _PACE_COLUMNS},
+        **{f"server_{name}": getattr(times, name) if times else None for name in _SERVER_TIMES},
+    }
     deadline_count = _count_deadlines(reply, deadlines) if deadlines else None
     return ReplyRow(
         reply_id=reply_id,
@@ -44,17 +55,12 @@ def reply_row(  # noqa: PLR0913 -- all but the reply by name only
         user=user,
         scenario=scenario,
         kind=kind,
-        streamed=reply.streamed,
         due=marks.due,
         late=marks.late,
         sent=marks.sent,
         headers=marks.headers,
         first_visible=visible.first if visible else None,
         end=marks.end if marks.end is not None else marks.due,
-        tokens_in=reply.tokens_in,
-        tokens_cached=reply.tokens_cached,
-        tokens_out=reply.tokens_out,
-        tokens_from=reply.tokens_from,
         tokens_visible=visible.tokens if visible else None,
         events=pace.events if pace else 0,
         events_visible=visible.events if visible else 0,
@@ -62,26 +68,15 @@ def reply_row(  # noqa: PLR0913 -- all but the reply by name only
         tpot_visible=visible.tpot if visible else None,
         longest_gap_visible=visible.longest_gap if visible else None,
         outcome=reply.outcome.value,
-        finish_reason=reply.finish_reason,
-        status=reply.status,
-        message=reply.message,
         connect=marks.connect,
         tls=marks.tls,
         lag_max=max(reply.lags) if reply.lags else None,
-        reads=reply.reads,
-        reads_unresolved=reply.reads_unresolved,
         deadlines=deadline_count.deadlines if deadline_count else None,
         deadlines_missed=deadline_count.missed if deadline_count else None,
-        tokens_reasoning=reply.tokens_reasoning,
         resolve=marks.resolve,
-        delivery=reply.delivery,
-        segments=reply.segments,
-        text_bytes=reply.text_bytes,
-        tokens_claimed=reply.tokens_claimed,
         tokens_meant=tokens_meant,
-        via=reply.via,
-        **{name: getattr(pace, name) if pace else None for name in _PACE_COLUMNS},
-        **{f"server_{name}": getattr(times, name) if times else None for name in _SERVER_TIMES},
+        tokens_shared=tokens_shared,
+        **same,
     )
 
 

@@ -1,6 +1,5 @@
 """The user class for locustfiles."""
 
-from functools import partial
 from typing import Any, NoReturn
 
 import gevent
@@ -10,6 +9,7 @@ from probe_ext.access.prompt_source import prompts_for
 from probe_ext.client.api.request_form import RequestForm
 from probe_ext.settings.options import Options
 from probe_ext.swarm.link import messages
+from probe_ext.swarm.users.arrivals import Slot
 from probe_ext.swarm.users.llm import Llm
 from probe_ext.swarm.users.process_state import ProcessState, process_state_of
 
@@ -41,7 +41,7 @@ class StreamingUser(User):
         model = str(process.prepared.get("model") or self.options.model or "")
         form = RequestForm.from_dict(process.prepared["form"]) if process.prepared.get("form") else None
         kinds = process.prepared.get("stream_kinds")
-        source = None if kinds is None else partial(process.arrivals.take, name if kinds else "")
+        source = None if kinds is None else Slot(process.arrivals, name if kinds else "").take
         if source is not None:
             # A slot of an open stream: the schedule says when, and not the user, whatever its class defines.
             setattr(self, "wait_time", _no_pause)  # noqa: B010 -- typed as the method of a class

@@ -10,14 +10,18 @@ import gevent
 from locust import task
 
 from probe_ext.access.file_prompts.file_questions import FileQuestions, LostFile
-from probe_ext.access.kind_prompts import KindPrompts, KindUser
+from probe_ext.access.kind_prompts import KindConversation, KindPrompts, KindUser
 from probe_ext.prompts.files.source import PromptFileError
 from probe_ext.settings.options import Options
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.users.kind_dispatcher import DISPATCH, users_number
 from probe_ext.swarm.users.process_state import ProcessState, process_state_of
+from probe_ext.swarm.users.trace_replay import LostTrace, ReplayedTurns, TraceReplay, open_replayed
 from probe_ext.swarm.users.user import StreamingUser
+from probe_ext.workload.arrival_times import TRACE
+from probe_ext.workload.traces.trace_lines import TraceError
 from probe_ext.workload.user_kind import UserKind
+from probe_ext.workload.workload_file import Workload
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +69,11 @@ class WorkloadUser(StreamingUser):
         """One conversation, with pauses between the turns."""
         try:
             self._converse()
-        except PromptFileError as error:
+        except (PromptFileError, TraceError) as error:
             self._end_without_prompts(error)
 
     def _converse(self) -> None:
-        conversation = self._person().begin()
+        conversation = self._next_conversation()
         for turn in count():
             ask = conversation.ask()
             if ask is None:
@@ -77,18 +81,21 @@ class WorkloadUser(StreamingUser):
             if turn:
                 self.wait()
             reply = self.llm.ask(ask.prompt, stream=ask.streamed, **ask.parameters)
-            if not reply.ok:
+            if not reply.ok and conversation.ends_at_failure:
                 return
             conversation.answered(reply)
 
-    def _person(self) -> KindUser:
-        """Return whose conversation is next: this user's, or in an open stream, that of the next arrival."""
+    def _next_conversation(self) -> KindConversation | ReplayedTurns:
+        """Return this user's next conversation; in an open stream, that of the next arrival."""
+        replay = self._places.replay
         if not self.llm.in_open_stream:
-            return self.person
+            return self.person.begin() if replay is None else replay.next_session()
         arrival = self.llm.await_arrival()
-        return self._places.maker.caller(arrival.in_run, arrival.in_kind)
+        if replay is not None and arrival.replayed is not None:
+            return replay.request(arrival.replayed)
+        return self._places.maker.caller(arrival.in_run, arrival.in_kind).begin()
 
-    def _end_without_prompts(self, error: PromptFileError) -> NoReturn:
+    def _end_without_prompts(self, error: PromptFileError | TraceError) -> NoReturn:
         """End the run: what would be sent from here on is not what was checked."""
         if arrival := self.llm.release_arrival():
             process_state_of(self.environment).arrivals.give_back(arrival)
@@ -111,6 +118,8 @@ class _Places:
     worker: int
     workers: int
     epoch: int
+    replay: TraceReplay | LostTrace | None = None
+    """of the workload's trace"""
     persons: list[KindUser] = field(default_factory=list)
     free: set[int] = field(default_factory=set)
 
@@ -141,9 +150,26 @@ def _places_of(process: ProcessState, kind: UserKind, place: int) -> _Places:
         slot = index + (number if dispatch["epoch"] else 0)  # a worker that has come later begins elsewhere
         file = _questions_of(process, kind, slot, number)
         maker = KindPrompts(kind, place, prepared.get("prompts") or {}, process.options, context, file)
-        process.places[key] = _Places(maker, place, index, number, dispatch["epoch"])
+        process.places[key] = _Places(
+            maker, place, index, number, dispatch["epoch"], _replay_of(process, kind, slot, number)
+        )
     places: _Places = process.places[key]
     return places
+
+
+def _replay_of(process: ProcessState, kind: UserKind, slot: int, slots: int) -> TraceReplay | LostTrace | None:
+    """Return the replay of the workload's trace, which goes on when users are shared out anew; None without one."""
+    prepared = process.prepared
+    workload = Workload.of_message(prepared["workload"]) if prepared.get("workload") else None
+    if workload is None or workload.trace is None:
+        return None
+    if TRACE not in process.places:
+        try:
+            process.places[TRACE] = TraceReplay(kind, open_replayed(workload.trace, prepared), prepared, slot, slots)
+        except TraceError as error:
+            return LostTrace(error)
+    replay: TraceReplay = process.places[TRACE]
+    return replay
 
 
 def _questions_of(process: ProcessState, kind: UserKind, slot: int, slots: int) -> FileQuestions | LostFile | None:

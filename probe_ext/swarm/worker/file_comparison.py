@@ -6,6 +6,7 @@ from typing import Any
 
 import gevent
 
+from probe_ext.access.file_prompts.prompt_files import trace_difference
 from probe_ext.measure import clock
 
 _RECOMPARE_AFTER_S = 2.0
@@ -55,5 +56,10 @@ class FileComparison:
                 self._done()
 
     def _differences(self, files: Sequence[Mapping[str, Any]]) -> list[str]:
-        compared = (self._difference(entry["path"], entry["field"], entry["sha256"]) for entry in files)
+        compared = (
+            trace_difference(entry["path"], entry["sha256"])
+            if entry.get("trace")
+            else self._difference(entry["path"], entry["field"], entry["sha256"])
+            for entry in files
+        )
         return [problem for problem in compared if problem is not None]

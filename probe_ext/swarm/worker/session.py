@@ -66,8 +66,7 @@ class WorkerSession:
     def test_start(self) -> None:
         """Locust starts the test here; the master's announcement of the run usually came before."""
         options = self._process.read_options()
-        self._process.places.clear()
-        self._process.prompt_files.forget_queues()
+        self._process.forget_run()
         if workload := self._process.prepared.get("workload"):
             install_kinds(self._runner.environment, Workload.of_message(workload))
         try:

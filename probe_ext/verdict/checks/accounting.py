@@ -8,13 +8,14 @@ import numpy as np
 
 from probe_ext.measure.findings import FindingName, FindingState
 from probe_ext.measure.outcome import Outcome, is_failure
+from probe_ext.measure.table_rows import WARM_UP
 from probe_ext.verdict.evidence.columns import numbers, texts
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import away, number, workers
 from probe_ext.verdict.phrasing.formats import moment, percent
 from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
 from probe_ext.verdict.phrasing.worker_names import is_lone, worker_name
-from probe_ext.verdict.results.stream_figures import compare_arrivals, scheduled_arrivals
+from probe_ext.verdict.results.stream_figures import compare_arrivals, replayed_arrivals, scheduled_arrivals
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.wording.early_end import NO_ANSWER, something_left
@@ -101,6 +102,9 @@ def _arrivals(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Fin
 
     Where too many are missing or too many were sent within a level, its load was not what it is said to be.
     """
+    if (due := replayed_arrivals(evidence.manifest)) is not None:
+        yield _of_trace(evidence, *due)
+        return
     scheduled = scheduled_arrivals(evidence.manifest)
     if scheduled is None or not scheduled.size:
         return
@@ -120,6 +124,18 @@ def _arrivals(evidence: Evidence, levels: Sequence[LevelResult]) -> Iterator[Fin
     why = f"{capitalised(listed(faults))}; {within:,} of them in a level."
     advice = "A worker was lost, started too late, or missed a message: see the other findings, then repeat the run."
     yield Finding("arrivals", "fail", spoilt, why, advice)
+
+
+def _of_trace(evidence: Evidence, due: int, uncertain: int) -> Finding:
+    """Compare the requests of a trace that were due with rows."""
+    rows = sum(name != WARM_UP for name in texts(evidence.replies, "scenario"))
+    what = f"{things(due, 'request')} of the trace that {'was' if due == 1 else 'were'} due"
+    if abs(rows - due) <= uncertain:
+        return Finding("arrivals", "pass", True, f"Each of the {what} has a row, and no other was sent.")
+    spoilt = abs(rows - due) > MAX_MISSING_SHARE * due
+    why = f"The run has {things(rows, 'row')} for the {what}."
+    advice = "A worker was lost, started too late, or missed a message: see the other findings, then repeat the run."
+    return Finding("arrivals", "fail", spoilt, why, advice)
 
 
 def _workers(evidence: Evidence) -> Finding:

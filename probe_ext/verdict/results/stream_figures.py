@@ -1,6 +1,7 @@
 """How an open stream fared: what was scheduled, and in each level what was sent, had to wait, or was not sent."""
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.evidence.manifest_view import mapping, mappings, number
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.values.level_result import StreamFigures
-from probe_ext.workload.arrival_times import ArrivalForm, segment_seed
+from probe_ext.workload.arrival_times import TRACE, ArrivalForm, segment_seed
 
 DELAYED_S = 0.010
 """An arrival that waited as long for a free connection was delayed: less is what handing it over takes."""
@@ -108,6 +109,21 @@ def scheduled_arrivals(manifest: Mapping[str, Any]) -> Schedule | None:
             certain += [at < end - start - EDGE_S for at in own]
     order = np.argsort(times, kind="stable")
     return Schedule(np.array(times)[order], np.array(certain, dtype=np.bool_)[order])
+
+
+def replayed_arrivals(manifest: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return how many requests of a replayed trace were due, and how many of them it is uncertain of.
+
+    Uncertain are those so near to the moment at which the run was ended in mid-pass that clocks decide. None where no
+    trace was replayed at its recorded times.
+    """
+    plan = mapping(manifest.get("arrivals"))
+    counts = [segment.get("requests") for segment in mappings(plan.get("segments"))]
+    known = [count for count in counts if isinstance(count, int)]
+    if plan.get("form") != TRACE or not known or len(known) < len(counts):
+        return None
+    last_rate = number(mappings(plan.get("segments"))[-1], "rate", 0.0)
+    return sum(known), math.ceil(last_rate * 2 * EDGE_S) + 1 if last_rate else 0
 
 
 def compare_arrivals(schedule: Schedule, replies: Columns) -> Mismatch:
