@@ -31,6 +31,7 @@ from probe_ext.verdict.results.assemble import JudgedRun, level_results
 from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
 from probe_ext.verdict.results.gpu_use import gpu_use
 from probe_ext.verdict.results.kind_results import kind_results, name_results
+from probe_ext.verdict.results.rolling_windows import WINDOW_S, rolling_windows
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import AtCapacity, Given, at_capacity, cost, team
 from probe_ext.verdict.results.think_time import think_time
@@ -145,6 +146,7 @@ def judge(
         diagnosis=diagnosis,
         kv_headroom=facts.headroom,
         **_counts(assignment),
+        rolling=rolling_windows(evidence.replies, given.window or WINDOW_S),
     )
 
 
