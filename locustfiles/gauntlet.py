@@ -4,7 +4,7 @@ probe run gauntlet --host http://127.0.0.1:8000 --rate 4 --hold 2h
 locust -f locustfiles/gauntlet.py --host http://127.0.0.1:8000 --rate 4 --hold 2h --master --expect-workers 3
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from locust import events
 
@@ -20,7 +20,7 @@ def _defaults(parser: Any, **_: Any) -> None:
 class GauntletUser(WorkloadUser):
     """Two kinds of request at random moments. Half of each kind is streamed."""
 
-    workload = {
+    workload: ClassVar = {
         "name": "gauntlet",
         "question": "Does the server keep up with this rate for hours?",
         "arrivals": "poisson",

@@ -11,7 +11,7 @@ from probe_ext.live.history import History
 from probe_ext.live.live_levels import LevelNow, Levels, Rules
 from probe_ext.live.named_stats import Names, Streaming
 from probe_ext.live.reply_batch import judge
-from probe_ext.live.rolling import RollingNow, RollingReplies
+from probe_ext.live.rolling_replies import RollingNow, RollingReplies
 from probe_ext.live.server.gpu_now import GpuNow
 from probe_ext.live.server.server_now import ServerNow
 from probe_ext.live.visit_monitor import VisitMonitor

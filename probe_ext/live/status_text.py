@@ -5,7 +5,7 @@ from typing import Literal
 
 from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import Now
-from probe_ext.live.rolling import RollingNow
+from probe_ext.live.rolling_replies import RollingNow
 from probe_ext.measure.rate import Rate
 from probe_ext.verdict.checks.other_load import share_in_words
 from probe_ext.verdict.phrasing import plurals

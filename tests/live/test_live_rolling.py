@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from worlds import reply
 
-from probe_ext.live.rolling import RollingReplies
+from probe_ext.live.rolling_replies import RollingReplies
 from probe_ext.live.status_text import rolling_text
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow

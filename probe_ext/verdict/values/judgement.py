@@ -13,11 +13,21 @@ from probe_ext.verdict.values.cold_user_gap import ColdUserGap
 from probe_ext.verdict.values.dimension_result import DimensionResult
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.gpu_types import GpuUse
-from probe_ext.verdict.values.json_types import Amount, Bracket, Count, Dimension, Interval, Limits, Load, Text
+from probe_ext.verdict.values.json_types import (
+    Amount,
+    Bracket,
+    Count,
+    Dimension,
+    Interval,
+    Limits,
+    Load,
+    RateSuggestion,
+    Text,
+    in_json,
+)
 from probe_ext.verdict.values.kind_result import KindResult
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.pause_types import Pauses
-from probe_ext.verdict.values.rates_in_json import RateSuggestion, in_json
 from probe_ext.verdict.values.rolling_types import Rolling
 from probe_ext.verdict.values.ruling_types import Diagnosis, KvHeadroom
 from probe_ext.verdict.values.sizing_types import Cost, Goodput, Team, ThinkTime
