@@ -457,7 +457,7 @@ def test_keys_of_capacity_json() -> None:
     sections |= {name: _object_keys(SCHEMA["$defs"][of]["properties"][name])
                  for name, of in (("worse_group", "LevelResult"), ("others", "LevelResult"), ("rules", "Diagnosis"),
                                   ("forecasts", "KvHeadroom"), ("shared", "GroupCapacity"),
-                                  ("by_level", "GpuUse"))}  # fmt: skip
+                                  ("by_level", "GpuUse"), ("moments", "Rolling"), ("outages", "Rolling"))}  # fmt: skip
     assert written == {name: keys for name, keys in sections.items() if keys}
 
 

@@ -11,12 +11,14 @@ from probe_ext.live.history import History
 from probe_ext.live.live_levels import LevelNow, Levels, Rules
 from probe_ext.live.named_stats import Names, Streaming
 from probe_ext.live.reply_batch import judge
+from probe_ext.live.rolling_replies import RollingNow, RollingReplies
 from probe_ext.live.server.gpu_now import GpuNow
 from probe_ext.live.server.server_now import ServerNow
 from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.live.window import Window, WindowFigures
 from probe_ext.measure.table_rows import GpuRow, ReplyRow, ServerRow, UserRow
 from probe_ext.verdict.levels.find_levels import STOPPING
+from probe_ext.verdict.results.rolling_windows import WINDOW_S
 
 COLUMNS = {
     "users": history.last,
@@ -80,12 +82,17 @@ class Now:
     """the level that is being measured"""
     pause: float | None
     """mean seconds between a reply and the same user's next request; None where users ask again at once"""
+    rolling: RollingNow | None = None
+    """None before the run is as long as its rolling window"""
 
 
 class LiveRun:
     """Takes rows in any order, and updates the figures at each tick."""
 
-    def __init__(self, rules: Rules, monitor: VisitMonitor, metrics_every: float = 1.0) -> None:
+    def __init__(
+        self, rules: Rules, monitor: VisitMonitor, metrics_every: float = 1.0, rolling_s: float = WINDOW_S
+    ) -> None:
+        """`rolling_s`: seconds of the rolling window."""
         self.rules = rules
         self.now: Now | None = None
         """the newest figures"""
@@ -95,6 +102,7 @@ class LiveRun:
         self._monitor = monitor
         self._window, self._server, self._failures = Window(), ServerNow(metrics_every), Failures()
         self._gpus = GpuNow(metrics_every)
+        self._rolling = RollingReplies(rolling_s)
         self._new_rows: list[ReplyRow] = []
         self._replies = self._failed_before = 0
         self._last_reply: float | None = None
@@ -128,6 +136,7 @@ class LiveRun:
         if rows:
             batch = judge(rows, self.rules.profiles)
             self.names.add(batch)
+            self._rolling.add(rows)
             self._window.push(t, batch)
         else:
             self._window.expire(t)
@@ -166,6 +175,7 @@ class LiveRun:
             settles_in=self.levels.settled_in(t),
             level=self.levels.present,
             pause=self.levels.pause,
+            rolling=self._rolling.now(t),
         )
 
     def _point(self, now: Now, new_preemptions: int | None) -> dict[str, float | None]:

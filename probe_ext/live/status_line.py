@@ -2,18 +2,18 @@
 
 from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import Now
-from probe_ext.live.status_text import all_failed, short_capacity
+from probe_ext.live.status_text import all_failed, rolling_text, short_capacity
 from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing import formats, plurals
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 
 _BY_IMPORTANCE = (
     *("users", "share", "so_far", "ttft", "preemptions", "waiting", "position"),
-    *("kv", "failed", "rate", "replies"),
+    *("rolling", "kv", "failed", "rate", "replies"),
 )
 _ORDER = (
     *("position", "users", "share", "replies", "so_far", "failed", "ttft"),
-    *("rate", "kv", "waiting", "preemptions"),
+    *("rate", "kv", "waiting", "preemptions", "rolling"),
 )
 
 
@@ -49,6 +49,7 @@ def _full(now: Now, estimate: CapacityEstimate | None, position: str) -> dict[st
         "kv": "" if now.kv_usage is None else f"KV {formats.percent(now.kv_usage)}",
         "waiting": "" if now.waiting is None else f"{formats.count(now.waiting)} waiting",
         "preemptions": plurals.things(now.preemptions, "preemption") if now.preemptions else "",
+        "rolling": rolling_text(now.rolling),
     }
 
 

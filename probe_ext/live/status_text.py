@@ -5,10 +5,11 @@ from typing import Literal
 
 from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import Now
+from probe_ext.live.rolling_replies import RollingNow
 from probe_ext.measure.rate import Rate
 from probe_ext.verdict.checks.other_load import share_in_words
 from probe_ext.verdict.phrasing import plurals
-from probe_ext.verdict.phrasing.formats import percent
+from probe_ext.verdict.phrasing.formats import percent, rate, seconds, span
 from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.wording.capacity_phrase import proven_phrase, suggested_phrase
@@ -73,6 +74,15 @@ def all_failed(now: Now) -> str:
     return f"{every[:1].lower()}{every[1:]} failed: {now.failure}"
 
 
+def rolling_text(rolling: RollingNow | None) -> str:
+    """Return `last 15 min: 4.1 replies/s, 2.1 % failed, TTFT p95 0.31 s`; empty while no window is full."""
+    if rolling is None:
+        return ""
+    failed = "" if rolling.failed_share is None else f", {percent(rolling.failed_share)} failed"
+    ttft = "" if rolling.ttft_p95 is None else f", TTFT p95 {seconds(rolling.ttft_p95)}"
+    return f"last {span(rolling.seconds)}: {rate(rolling.complete_per_s)} replies/s{failed}{ttft}"
+
+
 def _reason(now: Now) -> str:
     """Return the server's own words, and the option that helps if there is one."""
     words = f"{(now.failure or '').rstrip('.')}."
@@ -98,7 +108,8 @@ def progress(now: Now | None, position: str) -> str:
     if now.failure and not all_failed(now):  # which the headline says
         return f"{plurals.things(now.failed, 'reply', 'replies')} failed. {_reason(now)}"
     step = f"{plurals.capitalised(position)}. " if position else ""
-    return step + _measuring(now)
+    rolling = rolling_text(now.rolling)
+    return step + _measuring(now) + (f" {plurals.capitalised(rolling)}." if rolling else "")
 
 
 def _measuring(now: Now) -> str:

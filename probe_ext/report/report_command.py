@@ -106,7 +106,7 @@ def main(args: argparse.Namespace) -> int:
             slo=args.slo,
             reasoning=args.reasoning,
             required=args.fail_under_users or args.fail_under_rate,
-            given=Given(args.team_think_time, args.price_per_hour),
+            given=Given(args.team_think_time, args.price_per_hour, args.window),
             asked=AskedGates(args.fail_over, args.baseline, args.margin),
         )
     except (ManifestError, SettingsError) as error:

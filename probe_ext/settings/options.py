@@ -221,6 +221,12 @@ class Options:
     price_per_hour: float | None = _option(
         read.optional(read.positive_number), "", "price of the server per hour, for costs in the report", "N"
     )
+    window: float = _option(
+        read.positive_seconds,
+        "15m",
+        "rolling window through which a run of at least two windows is shown: throughput, TTFT, failures",
+        "TIME",
+    )
     out: str | None = _option(
         read.text_or_none, "", "run directory (default: reports/runs/<UTC time>-<scenario>)", "DIR"
     )

@@ -32,6 +32,7 @@ from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_ch
 from probe_ext.verdict.results.gpu_use import gpu_use
 from probe_ext.verdict.results.kind_results import kind_results, name_results
 from probe_ext.verdict.results.replayed_trace import replayed_trace
+from probe_ext.verdict.results.rolling_windows import WINDOW_S, rolling_windows
 from probe_ext.verdict.results.slo_metrics import goodput
 from probe_ext.verdict.results.team_size import AtCapacity, Given, at_capacity, cost, team
 from probe_ext.verdict.results.think_time import think_time
@@ -42,6 +43,7 @@ from probe_ext.verdict.server.pause_context import pause_context
 from probe_ext.verdict.server.pause_summary import pauses
 from probe_ext.verdict.server.server_series import Metrics, read_metrics, usable_metrics
 from probe_ext.verdict.server.standing_still import standing_still
+from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.finding import Finding
 from probe_ext.verdict.values.judgement import ByReasoning, Judgement, Mode
@@ -126,8 +128,7 @@ def judge(
     return Judgement(
         verdict=verdict,
         load="rate" if is_open_stream(evidence.users) else "users",
-        sentence=in_words.sentence,
-        answer=in_words,
+        **_said(in_words),
         **_of_estimate(overall),
         breaks_first=view.estimates.first_limit,
         levels=levels,
@@ -147,7 +148,12 @@ def judge(
         diagnosis=diagnosis,
         kv_headroom=facts.headroom,
         **_counts(assignment),
+        rolling=rolling_windows(evidence.replies, given.window or WINDOW_S),
     )
+
+
+def _said(in_words: Answer) -> dict[str, Any]:
+    return {"sentence": in_words.sentence, "answer": in_words}
 
 
 def _sizing(at: AtCapacity | None, paused: ThinkTime | None, given: Given) -> dict[str, Any]:

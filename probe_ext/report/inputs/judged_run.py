@@ -1,7 +1,7 @@
 """Read a run directory and judge it; what is not given comes from the run's own options."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from probe_ext.verdict.judge import NOTHING_GIVEN, judge
 from probe_ext.verdict.results.team_size import Given
 from probe_ext.verdict.values.judgement import Judgement
 
-REPORT_OPTIONS = ("team_think_time", "price_per_hour")
+REPORT_OPTIONS = ("team_think_time", "price_per_hour", "window")
 """Options of the run that only the report uses, in the order of `Given`."""
 
 
@@ -56,7 +56,4 @@ def judged_run(
 def _completed(given: Given, options: Mapping[str, Any]) -> Given:
     """Complete what is given from the run's own options."""
     own = [number(options, name) for name in REPORT_OPTIONS]
-    return Given(
-        given.think_time if given.think_time is not None else own[0],
-        given.price_per_hour if given.price_per_hour is not None else own[1],
-    )
+    return Given(*(one if one is not None else of_run for one, of_run in zip(astuple(given), own, strict=True)))

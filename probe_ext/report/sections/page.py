@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from probe_ext.report.charts import level_chart
@@ -14,6 +15,7 @@ from probe_ext.report.sections.gpu import GpuSection, gpu_section
 from probe_ext.report.sections.kinds import Kinds, kinds_section
 from probe_ext.report.sections.level_table import Table, figures_table, notes, results_table
 from probe_ext.report.sections.limits import Limits, limits
+from probe_ext.report.sections.rolling import RollingSection, rolling_lanes, rolling_section
 from probe_ext.report.sections.team import team_facts
 from probe_ext.report.sections.time_axis import TimeAxis
 from probe_ext.report.sections.trace_figures import trace_facts
@@ -102,6 +104,7 @@ class Page:
     cards: Sequence[Card]
     kinds: Kinds | None
     axis: TimeAxis | None
+    rolling: RollingSection | None
     silence: pauses.Silence | None
     limits: Limits
     team: Sequence[str]
@@ -153,7 +156,8 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
         next=Next(answer_context.purpose(capacity), command) if command else None,
         cards=cards(capacity, profiles),
         kinds=kinds_section(capacity),
-        axis=time_axis.time_axis(levels, evidence, profile, no_server),
+        axis=time_axis.time_axis(levels, evidence, profile, no_server, partial(rolling_lanes, capacity)),
+        rolling=rolling_section(capacity),
         silence=pauses.silence(capacity, evidence, profile),
         limits=limits(capacity),
         team=[*shared_sentences.measured_team(capacity), *shared_sentences.team(capacity, given)],

@@ -1,6 +1,6 @@
 """Timeline: clients and server on one time axis."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,9 +44,16 @@ class TimeAxis:
 
 
 def time_axis(
-    levels: Sequence[Mapping[str, Any]], evidence: Evidence, profile: SloProfile, no_server: str
+    levels: Sequence[Mapping[str, Any]],
+    evidence: Evidence,
+    profile: SloProfile,
+    no_server: str,
+    more: Callable[[Axis], Sequence[Lane]],
 ) -> TimeAxis | None:
-    """Build all lanes; None for an empty run. `no_server` is the reason if the server's metrics are missing."""
+    """Build all lanes; None for an empty run.
+
+    `no_server` is the reason if the server's metrics are missing; `more` makes the lanes between clients and server.
+    """
     end = _last_moment(evidence)
     if end <= 0:
         return None
@@ -58,6 +65,7 @@ def time_axis(
         client_lanes.locust_rate(evidence, axis),
         user_lanes.token_stream(evidence, axis, threshold(profile)),
         pauses.silent_lane(evidence, axis, profile),
+        *more(axis),
         *server_lanes.server(evidence, axis, no_server),
         *gpu_lanes.gpus(evidence, axis),
     ]

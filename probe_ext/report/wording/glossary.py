@@ -72,6 +72,8 @@ cold | cold user | A user whose prompt shares nothing with what the server keeps
 tokens_per_s | throughput | Tokens that arrived in the measured part of the level, all users together, per second.
 locust_rate | replies per second | Replies that ended in each second, from Locust's own history: a mean over ten \
 seconds that ends two seconds earlier.
+rolling | rolling window | Requests that ended in the time before each moment, as a dashboard shows them. A failed \
+request counts until it has left the window, whatever the server has done since.
 words | token stream | One line per user. A bar is a reply from its first to its last token; an outlined hole is a \
 silent pause within it.
 pause | silent pause | A gap between two tokens of a reply of at least the profile's bound for silence, or a silence \

@@ -87,7 +87,8 @@ class ActiveRun(RunFacts):
         self._last_users: UserRow | None = None
         self.live = None
         if self._is_displayed():
-            self.live = LiveRun(rules_of(self.plan, profiles_of(preparation)), self.monitor, options.metrics_every)
+            rules = rules_of(self.plan, profiles_of(preparation))
+            self.live = LiveRun(rules, self.monitor, options.metrics_every, options.window)
         self.poller = self._make_poller()
         self.gpu_pollers = self._make_gpu_pollers()
         self.tables = LocustTables(self.environment, directory / places.LOCUST_PREFIX)

@@ -36,6 +36,8 @@ class Given:
     """seconds between a reply's end and the next question"""
     price_per_hour: float | None = None
     """of the server, in any currency"""
+    window: float | None = None
+    """seconds of the rolling window that a long run is shown through"""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,12 @@
-"""Types of values in `capacity.json`, with the limits that their JSON Schema states."""
+"""Types of values in `capacity.json`, with the limits that their JSON Schema states, and what rates look like in it.
+
+A rate has keys of its own in the main answer, so that nobody takes it for users.
+"""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+
+from probe_ext.measure.rate import as_json
 
 DIMENSIONS = ("first_word", "typing", "silence", "answer")
 
@@ -39,3 +44,31 @@ Interval = tuple[Load, Load | None]
 """Lowest and highest value that the data allow; None: no highest."""
 State = Literal["held", "failed", "unproven"]
 """A level is proven to be served, proven not to be, or neither."""
+
+_ANSWER = {"served_users": "served_rate", "interval": "rate_interval", "bracket": "rate_bracket"}
+_OF_USERS = ("estimate", "suggestion")
+_LEVEL_USERS = ("users", "users_low", "users_high")
+
+
+@dataclass(frozen=True)
+class RateSuggestion:
+    """What the data suggest, proven or not, in requests per second."""
+
+    rate: Amount
+    low: Amount
+    high: Amount | None
+
+
+def in_json(view: dict[str, Any]) -> dict[str, Any]:
+    """Return a judgement's view with every rate in requests per second, and the main answer under the keys of rates."""
+    if view["load"] != "rate":
+        return view
+    found = {**view, **dict.fromkeys(_OF_USERS)}
+    for users, rate in _ANSWER.items():
+        found[users], found[rate] = None, view[users]
+    found["bracket"] = [None, None]
+    if suggestion := view["suggestion"]:
+        found["rate_suggestion"] = {"rate": suggestion["users"], "low": suggestion["low"], "high": suggestion["high"]}
+    found["levels"] = [{**level, **dict.fromkeys(_LEVEL_USERS)} for level in view["levels"]]
+    plain: dict[str, Any] = as_json(found)
+    return plain

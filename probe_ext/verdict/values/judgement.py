@@ -22,12 +22,14 @@ from probe_ext.verdict.values.json_types import (
     Interval,
     Limits,
     Load,
+    RateSuggestion,
     Text,
+    in_json,
 )
 from probe_ext.verdict.values.kind_result import KindResult
 from probe_ext.verdict.values.level_result import LevelResult
 from probe_ext.verdict.values.pause_types import Pauses
-from probe_ext.verdict.values.rates_in_json import RateSuggestion, in_json
+from probe_ext.verdict.values.rolling_types import Rolling
 from probe_ext.verdict.values.ruling_types import Diagnosis, KvHeadroom
 from probe_ext.verdict.values.sizing_types import Cost, Goodput, Team, ThinkTime
 
@@ -173,6 +175,8 @@ class Judgement:
     rate_bracket: tuple[Amount | None, Amount | None] | None = None
     """highest rate proven to be served, lowest proven not to be"""
     rate_suggestion: RateSuggestion | None = None
+    rolling: Rolling | None = None
+    """null for a run shorter than two windows"""
 
     def to_view(self) -> dict[str, Any]:
         """Return plain types, rounded to six decimals, without NaN, but rates as `Rate` in the place of users."""

@@ -25,7 +25,7 @@ HOLD_S = 30.0
 REVISIT = {"needs_second_visit", "visits_disagree"}
 """Reasons for which a level is to be measured anew, whatever was seen so far."""
 _NOT_SETTLED_BY_TIME = {"users_differ", "contradicts_higher_level"}
-_OF_THE_REPORT = {"team_think_time", "price_per_hour"}
+_OF_THE_REPORT = {"team_think_time", "price_per_hour", "window"}
 _OF_A_SEARCH = {"max_users", "search_time", "precision"}
 _OF_ONE_RUN = {
     *("levels", "rate", "search", "prompt_seed", "out", "force", "no_report", "warm_up"),
