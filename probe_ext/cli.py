@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "warmup": ("probe_ext.inspection.warmup.warmup_command", "warm a server up, and say when it is warm"),
     "scout": ("probe_ext.inspection.scout.scout_command", "compare several servers by a short probe, or watch them"),
+    "tap": ("probe_ext.tap.tap_command", "record what clients really send, as a proxy in front of a server"),
     "list": ("probe_ext.listing", "list scenarios, workloads and SLO profiles"),
     "calibrate": (
         "probe_ext.swarm.commands.calibrate_command",
