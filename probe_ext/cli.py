@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "probe_ext.starter_files",
         "copy scenarios, profiles, workloads, documentation and a compose file into a folder",
     ),
+    "tap": ("probe_ext.tap.tap_command", "record what clients really send, as a proxy in front of a server"),
     "list": ("probe_ext.listing", "list scenarios, workloads and SLO profiles"),
     "calibrate": (
         "probe_ext.swarm.commands.calibrate_command",

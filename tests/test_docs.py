@@ -55,6 +55,7 @@ from probe_ext.sim.profile import load_profile
 from probe_ext.sim.serving.backend import ServerOptions
 from probe_ext.swarm.commands import calibrate_command, worker_command
 from probe_ext.swarm.master.open_stream import OpenStream
+from probe_ext.tap import tap_command
 from probe_ext.target.gpu.exporters import EXPORTERS
 from probe_ext.target.gpu.gpu_quantities import GPU_QUANTITIES
 from probe_ext.target.metrics.engine_metrics import ENGINES
@@ -242,6 +243,7 @@ def test_mentioned_flags_exist(locust_names: dict[str, set[str]]) -> None:
         doctor_command,
         warmup_command,
         scout_command,
+        tap_command,
     )
     ours = {o.flag for o in OPTIONS} | {flag for module in modules for flag in flags_of(module)}
     known = ours | {"--help", "--version"} | FOREIGN_FLAGS | locust_names["flags"]
@@ -277,6 +279,7 @@ def test_options_of_worker() -> None:
         ("docs/doctor.md", "Is this server fit for a load test?", doctor_command),
         ("docs/warm-up.md", "Warming a server up", warmup_command),
         ("docs/scout.md", "Comparing servers", scout_command),
+        ("docs/tap.md", "Recording traffic", tap_command),
     ],
 )
 def test_options_of_doctor_and_warmup(page: str, heading: str, module: Any) -> None:

@@ -81,7 +81,7 @@ class RecordedRequest:
     """hashes of the prompt's whole blocks of `block_characters` characters. Each includes all blocks before it, so two
     prompts share as many leading characters as they share leading hashes"""
     prefix_seen: Count | None = None
-    """characters at the start of this prompt with which an earlier one began, in whole blocks"""
+    """characters at the start of this prompt with which an earlier one began, in whole blocks or messages"""
     later_seen: Count | None = None
     """characters further on, behind the first that is new, that prompts of other sessions contained as well"""
     tools: bool = False
@@ -111,6 +111,8 @@ class RecordedRequest:
     """finish reason"""
     cached: bool = False
     """whether the tap answered it from its own response cache"""
+    in_flight: Count | None = None
+    """requests in flight when this one had arrived, itself included"""
     client_wait: Seconds = 0.0
     """the part of `duration` in which the client was not ready to send its request or take its reply"""
     request_bytes: Count = 0

@@ -1,0 +1,1 @@
+"""Passes requests on to the server and replies back, unchanged, and reports how each ended."""

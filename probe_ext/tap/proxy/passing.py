@@ -1,0 +1,182 @@
+"""Pass one request on to the server and its reply back, and report to the recorder how it ended."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import aiohttp
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from probe_ext.measure import clock
+from probe_ext.measure.outcome import Outcome
+from probe_ext.recording.recorded_request import CLIENT_STALLED
+from probe_ext.tap.proxy import failure_answers
+from probe_ext.tap.proxy.client_body import RequestBody, SlowClientError
+from probe_ext.tap.proxy.failure_answers import Failure
+from probe_ext.tap.proxy.header_lines import request_headers, response_headers
+from probe_ext.tap.proxy.upstream import Upstream, UpstreamError
+from probe_ext.tap.traffic.observed_request import ObservedRequest
+from probe_ext.tap.traffic_recorder import Recorder
+
+ANALYSIS_DELAY_S = 0.002
+"""after which a request is looked at: by then it is on its way to the server, which takes longer to answer"""
+_MIN_WAIT_S = 0.001
+"""a write that takes as long had to wait for the client"""
+
+
+class _ClientGoneError(Exception):
+    """The client hung up, or reads no more; `outcome` says which."""
+
+    def __init__(self, outcome: str) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class PassedResponse(web.StreamResponse):
+    """A response whose headers are those of the server."""
+
+    passed_on: frozenset[str] = frozenset()
+    """names in lower case"""
+
+
+class Passing:
+    """Handles the requests of all clients."""
+
+    def __init__(self, upstream: Upstream, recorder: Recorder, patience: float) -> None:
+        """`patience`: longest time in seconds in which a client may neither send nor read."""
+        self._upstream, self._recorder, self._patience = upstream, recorder, patience
+        self.stopping = False
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request. ConnectionResetError ends the connection in mid-reply, as the server did."""
+        path = target_of(request.raw_path)
+        headers = _lower(request.headers)
+        observed = self._recorder.begin(clock.monotonic(), request.method, path.partition("?")[0], headers)
+        one = _OneRequest(self._upstream, self._patience, request, observed)
+        broken: str | None = Outcome.CLIENT_ERROR.value
+        try:
+            response, broken = await one.run(path)
+        except asyncio.CancelledError:
+            broken = (Outcome.ENDED_BY_US if self.stopping else Outcome.HUNG_UP).value
+            raise
+        finally:
+            observed.body, observed.request_bytes = one.body.copy, one.body.size
+            observed.client_wait += one.body.waited
+            self._recorder.end(observed, broken)
+        if broken is not None and response.prepared:
+            if broken == CLIENT_STALLED and request.transport is not None:
+                request.transport.abort()  # what it does not read cannot be flushed
+            raise ConnectionResetError(broken)
+        return response
+
+
+class _OneRequest:
+    """One request on its way."""
+
+    def __init__(
+        self, upstream: Upstream, patience: float, request: web.BaseRequest, observed: ObservedRequest
+    ) -> None:
+        self._upstream, self._patience = upstream, patience
+        self._request, self._observed = request, observed
+        self.body = RequestBody(request, patience)
+
+    async def run(self, path: str) -> tuple[web.StreamResponse, str | None]:
+        """Return the answer, and how it was broken off, if it was."""
+        try:
+            answer = await self._ask(path)
+        except SlowClientError:
+            return _failed(failure_answers.slow_client(self._patience))
+        except (HttpProcessingError, web.RequestPayloadError) as error:
+            return _failed(failure_answers.bad_request(type(error).__name__))
+        except UpstreamError as error:
+            return _failed(failure_answers.slow_client(self._patience) if self.body.stalled else error.failure)
+        try:
+            return await self._relay(answer)
+        finally:
+            if answer.content.at_eof():
+                answer.release()
+            else:
+                answer.close()
+
+    async def _ask(self, path: str) -> aiohttp.ClientResponse:
+        """Send the request; while it is on its way, its body is looked at."""
+        request = self._request
+        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        data = await self.body.data()
+        headers = request_headers(request.raw_headers)
+        if not self.body.is_whole:
+            return await self._upstream.open(request.method, path, headers, data, repeatable=False)
+        self._observed.body = self.body.copy
+        timer = asyncio.get_running_loop().call_later(ANALYSIS_DELAY_S, self._observed.analyse)
+        try:
+            return await self._upstream.open(request.method, path, headers, data, repeatable=True)
+        except BaseException:
+            timer.cancel()
+            raise
+
+    async def _relay(self, answer: aiohttp.ClientResponse) -> tuple[web.StreamResponse, str | None]:
+        headers = response_headers(answer.raw_headers)
+        known = _lower(headers)
+        self._observed.head(answer.status, known)
+        if not self.body.is_whole:
+            self._observed.body = self.body.copy
+        response = PassedResponse(status=answer.status, reason=answer.reason, headers=headers)
+        response.passed_on = frozenset(known)
+        try:
+            with _client_errors():
+                await response.prepare(self._request)
+            await self._relay_body(answer, response)
+            with _client_errors():
+                await response.write_eof()
+        except _ClientGoneError as gone:
+            return response, gone.outcome
+        except TimeoutError:
+            return response, Outcome.STALLED.value
+        except aiohttp.ClientError:
+            return response, Outcome.CUT.value
+        return response, None
+
+    async def _relay_body(self, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+        """Pass pieces on as they come."""
+        observed, content = self._observed, answer.content
+        while not content.at_eof():
+            piece, _ = await content.readchunk()
+            if not piece:
+                continue
+            at = clock.monotonic()
+            with _client_errors():
+                async with asyncio.timeout(self._patience):
+                    await response.write(piece)
+            waited = clock.monotonic() - at
+            if waited > _MIN_WAIT_S:
+                observed.client_wait += waited
+            observed.piece(at, piece)
+
+
+@contextlib.contextmanager
+def _client_errors() -> Iterator[None]:
+    """Tell errors of the client's connection from those of the server's."""
+    try:
+        yield
+    except TimeoutError:
+        raise _ClientGoneError(CLIENT_STALLED) from None
+    except ConnectionError:
+        raise _ClientGoneError(Outcome.HUNG_UP.value) from None
+
+
+def _failed(failure: Failure) -> tuple[web.StreamResponse, str]:
+    return failure.response(), failure.outcome
+
+
+def target_of(raw: str) -> str:
+    """Return path and query of a request's target, which may be a whole URL."""
+    if raw.startswith("/"):
+        return raw
+    _, found, rest = raw.partition("://")
+    return "/" + rest.partition("/")[2] if found else "/"
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

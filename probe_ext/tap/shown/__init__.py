@@ -1,0 +1,1 @@
+"""How a recording is shown: on the terminal and as a page."""

@@ -1,0 +1,1 @@
+"""What all recorded requests have in common, in bounded memory, and what follows from it."""

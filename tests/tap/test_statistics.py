@@ -1,0 +1,149 @@
+"""What a recording amounts to, and what is concluded from it."""
+
+from typing import Any
+
+import pytest
+
+from probe_ext.recording.recorded_request import SCHEMA, RecordedRequest, RecordingHead
+from probe_ext.tap.shown.recording_page import render
+from probe_ext.tap.shown.recording_view import recording_view
+from probe_ext.tap.statistics import repeats, tally
+from probe_ext.tap.statistics.activity import MAX_SPANS, Activity
+from probe_ext.tap.statistics.implications import Implication, implications
+from probe_ext.tap.statistics.repeats import Repeats
+from probe_ext.tap.statistics.tally import OTHERS, Tally
+from probe_ext.tap.statistics.totals import Totals
+
+
+def line(number: int = 0, **values: Any) -> RecordedRequest:
+    given = {"at": float(number), "duration": 0.5, "endpoint": "chat", "outcome": "complete", "model": "m"}
+    return RecordedRequest(number=number, **{**given, "prompt": f"p{number}", "identical": f"i{number}", **values})
+
+
+def totals_of(*lines: RecordedRequest) -> Totals:
+    totals = Totals()
+    for each in lines:
+        totals.add(each)
+    return totals
+
+
+def concluded(totals: Totals, limit: int | None = None) -> dict[str, Implication]:
+    return {each.name: each for each in implications(totals, limit)}
+
+
+def test_two_prompts_in_the_whole_traffic() -> None:
+    """The discovery that this command is for: 15 + 256 tokens needed of 8,192, and nearly everything repeated."""
+    lines = [
+        line(n, prompt=f"p{n % 2}", identical=f"i{n % 4}", input_tokens=15, output_tokens=120, characters=60,
+             parameters={"max_tokens": 256, "temperature": 0}, duration=2.0)
+        for n in range(100)
+    ]  # fmt: skip
+    found = concluded(totals_of(*lines), 8192)
+    assert found["context"].title == "Context length: 271 tokens needed, 8,192 allowed"
+    assert "--max-model-len 512" in found["context"].advice
+    assert found["response_cache"].title == "A response cache would answer 96 % of requests"
+    assert "3 min 12 s of 3 min 20 s" in found["response_cache"].why
+
+
+@pytest.mark.parametrize(("limit", "pays"), [(600, False), (541, False), (543, True), (None, False)])
+def test_context_length(limit: int | None, pays: bool) -> None:
+    lines = [line(n, input_tokens=15, parameters={"max_tokens": 256}) for n in range(10)]
+    found = concluded(totals_of(*lines), limit)["context"]
+    assert found.pays is (pays or limit == 600)
+    assert "271 tokens" in found.why
+
+
+def test_a_request_without_a_limit_counts_with_what_was_generated() -> None:
+    totals = totals_of(*(line(n, input_tokens=100, output_tokens=50) for n in range(10)))
+    assert totals.needed.sketch.maximum == 150
+    assert "10 of 10 requests set no limit" in concluded(totals, 1000)["context"].why
+
+
+def test_unknown_token_counts_are_no_zeros() -> None:
+    totals = totals_of(*(line(n, events=5) for n in range(10)))
+    assert (totals.input.sketch.count, totals.output.sketch.count, totals.events_only) == (0, 0, 10)
+    assert "counts no prompt tokens" in concluded(totals, 1000)["context"].why
+
+
+def test_a_prefix_cache_pays_where_beginnings_repeat_and_the_server_finds_none() -> None:
+    def found(cached: int | None) -> Implication:
+        lines = [line(n, input_tokens=100, characters=400, prefix_seen=200, cached_tokens=cached) for n in range(10)]
+        return concluded(totals_of(*lines))["prefix_cache"]
+
+    assert found(0).title == "A prefix cache would save up to 50 % of prefill"
+    assert found(None).pays
+    assert found(48).title == "The prefix cache works"
+
+
+def test_static_text_behind_a_difference() -> None:
+    lines = [line(n, input_tokens=100, characters=400, prefix_seen=0, later_seen=300) for n in range(10)]
+    assert "75 %" in concluded(totals_of(*lines))["prompt_order"].title
+    plain = [line(n, input_tokens=100, characters=400, prefix_seen=0, later_seen=8) for n in range(10)]
+    assert "prompt_order" not in concluded(totals_of(*plain))
+
+
+def test_failed_replies_would_not_be_cached() -> None:
+    totals = totals_of(*(line(n, identical="same", outcome="cut") for n in range(10)))
+    assert totals.savings.requests == 0
+    assert "response_cache" not in concluded(totals)
+
+
+def test_few_requests_prove_nothing() -> None:
+    assert list(concluded(totals_of(line(0), line(1)))) == ["too_few"]
+
+
+def test_think_time_tool_pauses_and_turns_by_session() -> None:
+    totals = totals_of(
+        line(0, session="a", turn=0, at=0.0, duration=2.0),
+        line(1, session="b", turn=0, at=1.0, duration=2.0),
+        line(2, session="a", turn=1, at=10.0, duration=1.0),
+        line(3, session="a", turn=2, at=11.5, duration=1.0, tool_results=1),
+    )
+    assert totals.sessions == 2
+    assert totals.turns[:3] == [1, 0, 1]
+    assert (totals.think.sketch.total, totals.tool_pause.sketch.total) == (8.0, 0.5)
+
+
+def test_activity_keeps_its_sums_while_its_spans_grow() -> None:
+    activity = Activity()
+    for n in range(2000):
+        activity.add(n * 3.0, 1.5, 2, failed=n % 10 == 0)
+    assert len(activity.spans) <= MAX_SPANS
+    assert sum(span.busy for span in activity.spans) == pytest.approx(3000.0)
+    assert sum(span.arrived for span in activity.spans) == 2000
+    assert sum(span.failed for span in activity.spans) == 200
+
+
+def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Tally()
+    for n in range(200):
+        names.add(str(n))
+    assert len(names.most_common()) == tally.MAX_NAMES + 1
+    assert names[OTHERS] == 200 - tally.MAX_NAMES
+    monkeypatch.setattr(repeats, "MAX_NAMES", 10)
+    seen = Repeats()
+    for n in range(100):
+        seen.add(str(n % 20))
+    assert not seen.exact
+
+
+HEAD = RecordingHead(schema=SCHEMA, upstream="http://127.0.0.1:8000", started_at="2026-01-31T12:00:00.000Z")
+
+
+def test_the_page_escapes_what_clients_sent() -> None:
+    totals = totals_of(*(line(n, model="<script>alert(1)</script>\u202e") for n in range(12)))
+    page = render(recording_view(HEAD, totals, in_flight=None))
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "\u202e" not in page
+    assert 'http-equiv="refresh"' not in page
+
+
+def test_the_page_of_an_empty_recording() -> None:
+    page = render(recording_view(HEAD, Totals(), in_flight=0))
+    assert "0 requests so far, none for text." in page
+    assert 'http-equiv="refresh"' in page
+
+
+def test_a_broken_off_line_is_said() -> None:
+    assert "broken off" in render(recording_view(HEAD, totals_of(line()), in_flight=None, torn=1))
