@@ -158,7 +158,7 @@ study-scout: $(READY) ## what probe scout says of invented honest servers, and o
 study: $(READY) ## how often the estimate is right, on servers of known truth (virtual time; hours, resumable)
 	@$(BIN)/python -m scripts.study
 
-study-compare: $(READY) ## how often probe compare is right, on pairs of known difference (virtual time; 2 hours, resumable)
+study-compare: $(READY) ## how often probe compare is right, on pairs of known difference (virtual time; 1 hour, resumable)
 	@$(BIN)/python -m scripts.comparisons
 
 bench: $(READY) ## measure timing accuracy and CPU cost against other tools; writes benchmarks/RESULTS.md (30 minutes)
