@@ -137,6 +137,9 @@ test-kubernetes: $(READY) ## validate docs/kubernetes/load-test.yaml against the
 seeds: $(READY) ## reproduce published RTX 3060 measurements on the simulated server (11 minutes)
 	@$(BIN)/python -m scripts.seeds
 
+seeds-compare: $(READY) ## what four published texts compare, compared again on simulated servers (40 minutes, resumable)
+	@$(BIN)/python -m scripts.seed_comparisons
+
 bench-page: $(READY) ## measure the report of a large run: time, memory, page size (1 minute)
 	@$(BIN)/python -m scripts.page
 

@@ -145,7 +145,7 @@ def _client_kind(run: Run) -> tuple[object, ...]:
 def _answers(run: Run) -> Answers:
     if run.replies is None or run.profile is None:
         return answers_of_capacity(run)
-    return answers_of_replies(run.replies, run.profile, run)
+    return answers_of_replies(run.replies, run.profile, [run])
 
 
 def _baseline_test(question: Question, run: Run, figures: tuple[Answers, Answers], margin: float, why: str) -> GateTest:
