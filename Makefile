@@ -118,6 +118,14 @@ test-vllm-batch: $(READY) ## load-test the same vLLM with --max-num-seqs 4; the 
 	code=$$?; [ $$code -eq 77 ] && exit 0; [ $$code -eq 0 ] || exit $$code; \
 	$(BIN)/python scripts/real/bounded_by.py reports/runs/vllm-batch batch_limit
 
+VLLM_SWITCH := --port 18250 --model tiny --max-model-len 1024
+compare-vllm: $(READY) ## compare the same vLLM with --max-num-seqs 4 and, after a restart, 16 (20 minutes)
+	@$(BIN)/python scripts/real/vllm.py run $(VLLM_SWITCH) --max-num-seqs 4 -- $(BIN)/probe compare \
+	  http://127.0.0.1:18250 --between "$(BIN)/python scripts/real/vllm.py stop --port 18250 && \
+	  $(BIN)/python scripts/real/vllm.py start $(VLLM_SWITCH) --max-num-seqs 16" \
+	  --levels 4,6,8,12,16 --hold 20s --input-tokens 64 --max-tokens 200 --ignore-eos; \
+	code=$$?; [ $$code -eq 77 ] || exit $$code
+
 test-llamacpp: $(READY) ## load-test a real llama.cpp server with one slot (first run builds it, 5 to 10 minutes)
 	@$(BIN)/python scripts/real/llamacpp.py run --port 18210 --slots 1 -- $(BIN)/probe run capacity \
 	  --host http://127.0.0.1:18210 --levels 1,4 --hold 10s --input-tokens 64 --max-tokens 150 --ignore-eos \

@@ -197,8 +197,8 @@ def _back(value: float, scale: str) -> float | None:
     """Return a limit on its own scale; None where there is none."""
     if math.isinf(value):
         return None
-    if scale == "difference":
-        return value
+    if scale == "difference":  # of two shares
+        return max(-1.0, min(1.0, value))
     return None if abs(value) > MAX_LOG_RATIO else math.exp(value)
 
 
