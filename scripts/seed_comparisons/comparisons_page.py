@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from probe_ext.verdict.phrasing.plurals import capitalised
 from scripts.seed_comparisons.measure import load_options
 from scripts.seed_comparisons.published import Published, SeedComparison
 
@@ -14,19 +15,20 @@ Compared = Mapping[str, Any]
 
 def page(made: Sequence[SeedComparison], read: Mapping[str, Sequence[Any]]) -> str:
     """Return the whole page. `read`: by key, the levels' figures and the `compare.json`."""
-    head = (TEXTS / "head.md").read_text("utf-8")
-    return "\n".join([head, *(_section(one, *read[one.key]) for one in made)])
+    head, tail = ((TEXTS / name).read_text("utf-8") for name in ("head.md", "vllm.md"))
+    return "\n".join([head.strip() + "\n", *(_section(one, *read[one.key]) for one in made), tail])
 
 
 def _section(comparison: SeedComparison, levels: Levels, compared: Compared) -> str:
     text = (TEXTS / f"{comparison.key}.md").read_text("utf-8")
+    links = f"[Page]({comparison.key}/compare.html), [summary]({comparison.key}/summary.md)."
     parts = [
         f"## {comparison.title}\n",
-        f"{compared['sentence']} [Page]({comparison.key}/compare.html), [summary]({comparison.key}/summary.md).\n",
+        f"**{capitalised(compared['sentence'])}** {links}\n",
         _capacities(compared),
         _against_published(comparison, levels),
         _cost(comparison, levels, compared),
-        text,
+        text.strip() + "\n",
         f"Load: `probe run capacity {' '.join(load_options(comparison))}`.\n",
     ]
     return "\n".join(part for part in parts if part)
