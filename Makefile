@@ -118,6 +118,14 @@ test-vllm-batch: $(READY) ## load-test the same vLLM with --max-num-seqs 4; the 
 	code=$$?; [ $$code -eq 77 ] && exit 0; [ $$code -eq 0 ] || exit $$code; \
 	$(BIN)/python scripts/real/bounded_by.py reports/runs/vllm-batch batch_limit
 
+VLLM_SWITCH := --port 18250 --model tiny --max-model-len 1024
+compare-vllm: $(READY) ## compare the same vLLM with --max-num-seqs 4 and, after a restart, 16 (20 minutes)
+	@$(BIN)/python scripts/real/vllm.py run $(VLLM_SWITCH) --max-num-seqs 4 -- $(BIN)/probe compare \
+	  http://127.0.0.1:18250 --between "$(BIN)/python scripts/real/vllm.py stop --port 18250 && \
+	  $(BIN)/python scripts/real/vllm.py start $(VLLM_SWITCH) --max-num-seqs 16" \
+	  --levels 4,6,8,12,16 --hold 20s --input-tokens 64 --max-tokens 200 --ignore-eos; \
+	code=$$?; [ $$code -eq 77 ] || exit $$code
+
 test-llamacpp: $(READY) ## load-test a real llama.cpp server with one slot (first run builds it, 5 to 10 minutes)
 	@$(BIN)/python scripts/real/llamacpp.py run --port 18210 --slots 1 -- $(BIN)/probe run capacity \
 	  --host http://127.0.0.1:18210 --levels 1,4 --hold 10s --input-tokens 64 --max-tokens 150 --ignore-eos \
@@ -136,6 +144,9 @@ test-kubernetes: $(READY) ## validate docs/kubernetes/load-test.yaml against the
 
 seeds: $(READY) ## reproduce published RTX 3060 measurements on the simulated server (11 minutes)
 	@$(BIN)/python -m scripts.seeds
+
+seeds-compare: $(READY) ## what four published texts compare, compared again on simulated servers (40 minutes, resumable)
+	@$(BIN)/python -m scripts.seed_comparisons
 
 bench-page: $(READY) ## measure the report of a large run: time, memory, page size (1 minute)
 	@$(BIN)/python -m scripts.page
@@ -158,7 +169,7 @@ study-scout: $(READY) ## what probe scout says of invented honest servers, and o
 study: $(READY) ## how often the estimate is right, on servers of known truth (virtual time; hours, resumable)
 	@$(BIN)/python -m scripts.study
 
-study-compare: $(READY) ## how often probe compare is right, on pairs of known difference (virtual time; 2 hours, resumable)
+study-compare: $(READY) ## how often probe compare is right, on pairs of known difference (virtual time; 1 hour, resumable)
 	@$(BIN)/python -m scripts.comparisons
 
 bench: $(READY) ## measure timing accuracy and CPU cost against other tools; writes benchmarks/RESULTS.md (30 minutes)

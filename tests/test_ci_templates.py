@@ -83,7 +83,8 @@ def test_the_run_is_kept_when_it_fails() -> None:
     ("gates", "code", "heading"),
     [
         ({}, ExitCode.OK, ""),
-        ({"fail-over": "ttft_p95=1ms@1"}, ExitCode.GATE, "Gate unproven (ttft"),
+        # Missed by every reply; of the one or two that a busy machine may get, that is no proof.
+        ({"fail-over": "ttft_p95=1ms@1"}, ExitCode.GATE, r"Gate (failed|unproven) \(ttft"),
         ({"fail-under-users": "500"}, ExitCode.GATE, "Gate unproven"),
     ],
 )
@@ -108,7 +109,7 @@ def test_the_action_step_by_step(
     assert done.returncode == code, done.stdout + done.stderr
     kept = folder / expanded(keep["with"]["path"], given)
     assert {"run.json", "capacity.json", "capacity.html", "summary.md", "junit.xml"} <= {f.name for f in kept.iterdir()}
-    assert heading in summary.read_text(encoding="utf-8").replace("\\", "").splitlines()[0]
+    assert re.search(heading, summary.read_text(encoding="utf-8").replace("\\", "").splitlines()[0])
     assert len(ET.parse(kept / "junit.xml").getroot()) >= 2
 
 

@@ -85,7 +85,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
-_MADE_BY_MAKE = {"reports/study/", "reports/seeds/", "build/site"}
+_MADE_BY_MAKE = {"reports/study/", "reports/seeds/", "reports/seeds/comparisons/", "build/site"}
 
 Table = list[list[str]]
 

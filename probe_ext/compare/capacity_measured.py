@@ -34,7 +34,16 @@ def capacity_by_replies(visits: Sequence[Visit], criteria: Criteria, critical: f
     if usual.interval is None or usual.suggestion is None:
         return None
     point = usual.estimate if usual.estimate is not None else usual.suggestion.users
-    return Measured(float(math.floor(point)), limits, sum(visit.seconds for visit in visits), MIN_USERS)
+    seconds = sum(visit.seconds for visit in visits)
+    gap = None if usual.estimate is None else _gap(usual.estimate, sorted(level.users for level in usual.levels))
+    return Measured(float(math.floor(point)), limits, seconds, MIN_USERS, left_open=gap)
+
+
+def _gap(point: float, levels: Sequence[int]) -> Span:
+    """Return the whole numbers of users between the levels around a capacity: no reply at these levels narrows them."""
+    below = [users for users in levels if users <= point]
+    above = [users for users in levels if users > point]
+    return float(below[-1]) if below else 0.0, above[0] - 1.0 if above else math.inf
 
 
 def capacity_by_interval(point: float, low: float, high: float | None) -> Measured:

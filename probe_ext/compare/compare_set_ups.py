@@ -7,7 +7,7 @@ short anywhere can't come out as a difference, so it takes no part of the error 
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +19,18 @@ from probe_ext.compare.questions import (
     Question,
     answers_of_capacity,
     answers_of_replies,
+    capacity_of_reports,
     common,
     has_kinds,
 )
 from probe_ext.compare.repeated_runs import widened
 from probe_ext.compare.replies import OVERALL, joined
-from probe_ext.compare.set_up import SetUp
+from probe_ext.compare.set_up import Run, SetUp
 from probe_ext.compare.set_up_aspects import WAIVABLE, meant, must_be_equal, not_checked
 from probe_ext.compare.values import Aspects, Comparison, Level, Outcome, Reason, Row, SetUpResult
 from probe_ext.verdict.inference.estimate import estimate
 from probe_ext.verdict.levels.visits import criteria_of
+from probe_ext.verdict.values.json_types import Bracket, Interval
 
 ERROR = 0.025
 MAX_LOG_RATIO = 13.0
@@ -80,8 +82,8 @@ def answer(set_up: SetUp) -> Answered:
     if not replies or first.profile is None:
         each = [answers_of_capacity(run) for run in set_up.runs]
         return Answered(set_up, each[0], each)
-    each = [answers_of_replies(run.replies, first.profile, run) for run in set_up.runs if run.replies is not None]
-    together = answers_of_replies(joined(replies), first.profile, first) if len(replies) > 1 else each[0]
+    each = [answers_of_replies(run.replies, first.profile, [run]) for run in set_up.runs if run.replies is not None]
+    together = answers_of_replies(joined(replies), first.profile, set_up.runs) if len(replies) > 1 else each[0]
     return Answered(set_up, together, each)
 
 
@@ -174,7 +176,8 @@ def _reason(quantity: str, found: Contrast, figures: Sequence[Measured], more: f
         return "too_few"
     if quantity == "capacity" and all(math.isinf(figure.limits(ERROR)[1]) for figure in figures):
         return "no_limit_reached"
-    if not found.bounded:
+    known_by_replies = all(figure.seconds for figure in figures)
+    if not found.bounded or (quantity == "capacity" and not known_by_replies):
         return "too_few"
     wide = found.inner[1] - found.inner[0] > GAP
     return "gap_between_levels" if wide and found.inner[0] <= 0 <= found.inner[1] else "too_close"
@@ -194,8 +197,8 @@ def _back(value: float, scale: str) -> float | None:
     """Return a limit on its own scale; None where there is none."""
     if math.isinf(value):
         return None
-    if scale == "difference":
-        return value
+    if scale == "difference":  # of two shares
+        return max(-1.0, min(1.0, value))
     return None if abs(value) > MAX_LOG_RATIO else math.exp(value)
 
 
@@ -213,6 +216,8 @@ def _result(set_up: SetUp) -> SetUpResult:
     first: Mapping[str, Any] = set_up.runs[0].capacity
     served, interval, bracket = first["served_users"], first["interval"], first["bracket"]
     replies, profile = set_up.replies, set_up.runs[0].profile
+    if has_kinds(set_up.runs[0]):
+        served, interval, bracket = _by_reports(set_up.runs)
     if len(replies) > 1 and profile is not None and not has_kinds(set_up.runs[0]):
         whole = joined(replies)
         found = estimate(whole.visits[OVERALL], criteria_of(profile), critical=whole.critical)
@@ -232,6 +237,21 @@ def _result(set_up: SetUp) -> SetUpResult:
         minutes=seconds / 60 if replies else None,
         levels=levels,
     )
+
+
+def _by_reports(runs: Sequence[Run]) -> tuple[int | None, Interval | None, Bracket]:
+    """Return what every run's report proves, and the hull of their intervals."""
+    found = capacity_of_reports(runs)
+    low, high = found.limits(ERROR) if found else (0.0, math.inf)
+    interval = (int(low), None if math.isinf(high) else int(high)) if found else None
+    served = _of_all([run.capacity["served_users"] for run in runs], min)
+    held = _of_all([run.capacity["bracket"][0] for run in runs], min)
+    return served, interval, (held, _of_all([run.capacity["bracket"][1] for run in runs], max))
+
+
+def _of_all(values: Sequence[int | None], cautious: Callable[[Sequence[int]], int]) -> int | None:
+    known = [value for value in values if value is not None]
+    return cautious(known) if len(known) == len(values) else None
 
 
 def _levels(capacity: Mapping[str, Any]) -> list[Level]:

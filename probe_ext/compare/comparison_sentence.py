@@ -51,7 +51,9 @@ def _capacity(row: Row, first: str) -> str:
 def _but(row: Row, interval: str) -> str:
     seen = f" ({interval})" if row.change is not None and interval else ""
     if row.minutes_more is not None:
-        return f"{seen}: about {minutes_text(row.minutes_more)} more would probably tell"
+        return (
+            f"{seen}: about {minutes_text(row.minutes_more)} more would probably tell a difference as large as it seems"
+        )
     return seen + {
         "server_changed": ": a server changed during its run",
         "no_limit_reached": ": neither reached its limit; measure more users",

@@ -118,11 +118,14 @@ def _up_to(answers: Answers, top: int) -> Answers:
         return answers
     whole = answers[question]
 
-    def limits(error: float) -> Span:
-        low, high = whole.limits(error)
-        return min(low, top), min(high, top)
+    def cut(span: Span) -> Span:
+        return min(span[0], top), min(span[1], top)
 
-    return {**answers, question: replace(whole, point=min(whole.point, top), limits=limits)}
+    left_open = None if whole.left_open is None else cut(whole.left_open)
+    limited = replace(
+        whole, point=min(whole.point, top), limits=lambda error: cut(whole.limits(error)), left_open=left_open
+    )
+    return {**answers, question: limited}
 
 
 def _incomparable(run: Run, baseline: Run) -> str:
@@ -142,7 +145,7 @@ def _client_kind(run: Run) -> tuple[object, ...]:
 def _answers(run: Run) -> Answers:
     if run.replies is None or run.profile is None:
         return answers_of_capacity(run)
-    return answers_of_replies(run.replies, run.profile, run)
+    return answers_of_replies(run.replies, run.profile, [run])
 
 
 def _baseline_test(question: Question, run: Run, figures: tuple[Answers, Answers], margin: float, why: str) -> GateTest:

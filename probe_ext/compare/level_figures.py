@@ -130,8 +130,14 @@ def per_amount(rates: Mapping[int, Measured], amount: Mapping[int, float]) -> di
 def divided(amount: float, rate: Measured) -> Measured:
     """Return a known amount divided by a figure."""
 
-    def limits(error: float) -> Span:
-        low, high = rate.limits(error)
+    def by(span: Span) -> Span:
+        low, high = span
         return amount / high if high > 0 else 0.0, amount / low if low > 0 else np.inf
 
-    return Measured(amount / max(rate.point, rate.floor), limits, rate.seconds, noise_known=rate.noise_known)
+    return Measured(
+        amount / max(rate.point, rate.floor),
+        lambda error: by(rate.limits(error)),
+        rate.seconds,
+        noise_known=rate.noise_known,
+        left_open=None if rate.left_open is None else by(rate.left_open),
+    )

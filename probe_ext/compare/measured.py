@@ -42,11 +42,21 @@ class Measured:
     floor: float = 1e-9
     """of a ratio: anything smaller counts as this"""
     noise_known: bool = True
+    left_open: Span | None = None
+    """what no further reply would narrow, such as the gap between two levels; None: what the limits shrink to"""
+
+    def without_noise(self, scale: Scale) -> Span:
+        """Return between which limits the figure would remain after endless replies of this kind."""
+        if self.left_open is None:
+            return self.span(scale, NO_ERROR)
+        return self._scaled(self.left_open[0], scale), self._scaled(self.left_open[1], scale)
 
     def span(self, scale: Scale, error: float) -> Span:
         """Return the limits on the scale on which differences are taken; never narrower than without error."""
         inner, outer = self.limits(NO_ERROR), self.limits(min(error, NO_ERROR))
         low, high = min(inner[0], outer[0]), max(inner[1], outer[1])
+        if self.left_open is not None:
+            low, high = min(low, self.left_open[0]), max(high, self.left_open[1])
         return self._scaled(low, scale), self._scaled(high, scale)
 
     def _scaled(self, value: float, scale: Scale) -> float:
@@ -85,7 +95,7 @@ class Contrast:
 
 def contrast(base: Measured, other: Measured, scale: Scale, error: float) -> Contrast:
     """Return `other` less `base`, with limits that are each wrong with at most this chance."""
-    a_in, b_in = base.span(scale, NO_ERROR), other.span(scale, NO_ERROR)
+    a_in, b_in = base.without_noise(scale), other.without_noise(scale)
     a, b = base.span(scale, error), other.span(scale, error)
     low = _lowest(b_in[0], b[0], a_in[1], a[1])
     high = -_lowest(-b_in[1], -b[1], -a_in[0], -a[0])

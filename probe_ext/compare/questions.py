@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from probe_ext.compare.capacity_measured import capacity_by_interval, capacity_by_replies
@@ -52,15 +53,15 @@ Question = tuple[Quantity, int | None]
 Answers = Mapping[Question, Measured]
 
 
-def answers_of_replies(replies: RunReplies, profile: SloProfile, run: Run) -> Answers:
-    """Return everything that the replies of one set-up, or of one of its runs, say."""
-    return dict(_of_replies(replies, profile, run))
+def answers_of_replies(replies: RunReplies, profile: SloProfile, runs: Sequence[Run]) -> Answers:
+    """Return everything that the replies of these runs of one set-up, put together, say."""
+    return dict(_of_replies(replies, profile, runs))
 
 
-def _of_replies(replies: RunReplies, profile: SloProfile, run: Run) -> Iterator[tuple[Question, Measured]]:
-    criteria = criteria_of(profile)
+def _of_replies(replies: RunReplies, profile: SloProfile, runs: Sequence[Run]) -> Iterator[tuple[Question, Measured]]:
+    criteria, run = criteria_of(profile), runs[0]
     if has_kinds(run):  # the report's capacity is that of the kind that fails first, which all replies together hide
-        yield from _capacity(_capacity_of_report(run), run.price_per_hour)
+        yield from _capacity(capacity_of_reports(runs), run.price_per_hour)
     else:
         capacity = capacity_by_replies(replies.visits[OVERALL], criteria, replies.critical)
         yield from _capacity(capacity, run.price_per_hour)
@@ -83,7 +84,7 @@ def answers_of_capacity(run: Run) -> Answers:
 
 
 def _of_capacity(run: Run) -> Iterator[tuple[Question, Measured]]:
-    yield from _capacity(_capacity_of_report(run), run.price_per_hour)
+    yield from _capacity(capacity_of_reports([run]), run.price_per_hour)
     seen: set[int] = set()
     for level in run.capacity["levels"]:
         if level["users"] in seen or level["served_share_low"] is None or level["band"]:
@@ -100,13 +101,21 @@ def has_kinds(run: Run) -> bool:
     return any(kind["source"] == "workload" for kind in run.capacity.get("kinds", ()))
 
 
-def _capacity_of_report(run: Run) -> Measured | None:
-    interval, guess = run.capacity["interval"], run.capacity["suggestion"]
-    if interval is None:
+def capacity_of_reports(runs: Sequence[Run]) -> Measured | None:
+    """Return the capacity by the runs' own reports: of several, the median within the hull of their intervals."""
+    known = [run.capacity for run in runs if run.capacity["interval"] is not None]
+    if not known:
         return None
-    served = run.capacity["served_users"]
-    point = served if served is not None else guess["users"] if guess else interval[0]
-    return capacity_by_interval(float(point), *interval)
+    lows, highs = zip(*(capacity["interval"] for capacity in known), strict=True)
+    return capacity_by_interval(
+        float(median(map(_point_of_report, known))), min(lows), None if None in highs else max(highs)
+    )
+
+
+def _point_of_report(capacity: Mapping[str, Any]) -> int:
+    served, guess = capacity["served_users"], capacity["suggestion"]
+    point: int = served if served is not None else guess["users"] if guess else capacity["interval"][0]
+    return point
 
 
 def _capacity(capacity: Measured | None, price: float | None) -> Iterator[tuple[Question, Measured]]:

@@ -41,13 +41,13 @@ def widened(
 
 
 def _point(one: Measured, scale: Scale) -> float:
-    low, high = one.span(scale, NO_ERROR)
+    low, high = one.without_noise(scale)
     return (low + high) / 2
 
 
 def _variance(one: Measured, scale: Scale) -> float:
     """Return the variance by both limits, or by the one that there is; infinite without any."""
-    inner, outer = one.span(scale, NO_ERROR), one.span(scale, ONE_SIGMA_ERROR)
+    inner, outer = one.without_noise(scale), one.span(scale, ONE_SIGMA_ERROR)
     halves = [abs(b - a) for a, b in zip(inner, outer, strict=True) if math.isfinite(a) and math.isfinite(b)]
     return fmean(halves) ** 2 if halves else math.inf
 
@@ -57,7 +57,7 @@ def _wider(one: Measured, scale: Scale, times: float, freedom: float) -> Measure
         if error >= NO_ERROR:
             return one.limits(error)
         more = times * student_quantile(1 - error, freedom) / normal_quantile(1 - error)
-        inner, (low, high) = one.span(scale, NO_ERROR), one.span(scale, error)
+        inner, (low, high) = one.without_noise(scale), one.span(scale, error)
         low, high = inner[0] - more * (inner[0] - low), inner[1] + more * (high - inner[1])
         return (low, high) if scale == "difference" else (_exp(low), _exp(high))
 

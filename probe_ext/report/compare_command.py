@@ -8,12 +8,14 @@ examples:
   probe compare reports/runs/before reports/runs/after
   probe compare fp8=runs/fp8-1,runs/fp8-2 awq=runs/awq-1,runs/awq-2      repeated runs
   probe compare llama=runs/a qwen=runs/b --meant output_lengths
+  probe compare http://a:8000 http://b:8000                                   in turns, around their limits
   probe compare http://a:8000 http://b:8000 --levels 8,12,16 --hold 30s       in turns; options as of probe run
   probe compare http://a:8000 --between ./switch.sh --levels 8,12,16          one server, before and after
 """
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,11 +27,13 @@ from probe_ext.compare.values import Comparison
 from probe_ext.exit_codes import ExitCode
 from probe_ext.measure import clock
 from probe_ext.report.comparison import comparison_page, comparison_texts
+from probe_ext.report.comparison.boundary_levels import SEARCH_OPTIONS, chooses_load, refuse_rates, search_levels
 from probe_ext.report.comparison.comparison_schema import validate
 from probe_ext.report.comparison.measure_in_turns import (
     MeasurementError,
     Turns,
     before_and_after,
+    checked,
     in_turns,
     run_by_probe,
 )
@@ -141,6 +145,11 @@ def _measured(args: argparse.Namespace, out: Path) -> tuple[Comparison, float]:
         return compare(loaded, args.meant, looks)
 
     options = [*getattr(args, "rest", ()), *(() if args.slo is None else ("--slo", args.slo))]
+    refuse_rates(options, os.environ)
+    if not chooses_load(options, os.environ):
+        search = checked(run_by_probe(args.scenario, [*SEARCH_OPTIONS, *options]))
+        levels = search_levels(urls[:1] if args.between is not None else urls, out, search, _tell)
+        options += ["--levels", ",".join(map(str, levels))]
     turns = Turns(urls, out, run_by_probe(args.scenario, options), _tell)
     if args.between is not None:
         comparison = before_and_after(turns, args.between, compare_runs)

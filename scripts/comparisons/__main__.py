@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from probe_ext.compare.values import Comparison
+from probe_ext.verdict.values.json_types import DIMENSIONS
 from scripts.comparisons.comparison_study_page import figures, page
 from scripts.comparisons.pairs import Pair, compared, pairs
 from scripts.study.code_digest import code_digest
@@ -26,6 +27,7 @@ SOURCES = (
         "capacity_measured", "compare_set_ups", "level_figures", "measured", "questions", "repeated_runs", "replies",
         "set_up_aspects")),
 )  # fmt: skip
+PROMISES = {"served", *DIMENSIONS}
 Row = dict[str, Any]
 Job = tuple[str, int]
 
@@ -93,6 +95,7 @@ def _read(pair: Pair, comparison: Comparison) -> Row:
     outcome = "none" if capacity is None else capacity.outcome
     others = [row for row in comparison.rows if row.quantity != "capacity"]
     known = [row for row in others if "*" not in pair.unequal]
+    told = {row.quantity for row in others if row.outcome in {"better", "worse"}}
     wrong = {row.outcome for row in known if row.quantity not in pair.unequal or (pair.more and row.outcome == "worse")}
     wrongly = {"worse": pair.equal_people or pair.more, "better": pair.equal_people or not pair.more}
     if pair.unequal and not pair.more and not pair.incomparable:
@@ -102,7 +105,8 @@ def _read(pair: Pair, comparison: Comparison) -> Row:
         "wrong": outcome if wrongly.get(outcome) or (pair.incomparable and outcome in wrongly) else "",
         "refused": bool(comparison.must_be_equal),
         "others_wrong": sorted(wrong & {"better", "worse"}),
-        "others_told": sorted({row.quantity for row in others if row.outcome in {"better", "worse"}}),
+        "differing_told": differing <= told if (differing := pair.unequal & PROMISES) else None,
+        "others_told": sorted(told),
         "minutes": sum(one.minutes or 0.0 for one in comparison.set_ups),
         "minutes_more": None if capacity is None else capacity.minutes_more,
         "ten_percent": comparison.minutes_for_ten_percent,

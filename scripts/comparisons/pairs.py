@@ -1,7 +1,7 @@
 """Pairs of runs on virtual time whose difference is known."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -30,7 +30,9 @@ LEVELS = (8, 14, 16, 18, 20, 22, 24, 26, 28, 30, 36, 40, 44)
 PAUSING_LEVELS, ENGINE_LEVELS = (4, 8, 12, 16, 20, 24), (4, 8, 9, 10, 11, 12, 14)
 HOLD_S = 30.0
 FIRST_SEED = 80_000
-PAUSE_SHARE, PAUSE_S = 0.10, 3.0
+SEEDS_OF_A_SET_UP = 5
+"""one for each of its runs"""
+PAUSE_SHARE, PAUSE_S, PAUSING_HOLD_S = 0.25, 3.0, 120.0
 """of the replies of a server that differs in silence only"""
 SHAPES: Mapping[str, StatedCase] = {
     "steep": StatedCase("steep pair", probit(21.4, 0.30), 21, sweep=LEVELS),
@@ -41,6 +43,8 @@ SHAPES: Mapping[str, StatedCase] = {
 DIFFERENCES = (0, 5, 10, 25, 100)
 """per cent, of capacity"""
 RESTART_SPREAD = 0.10
+DRIFT_IN_TURNS = 0.10
+"""of capacity, from the first of four runs to the last"""
 
 Made = Callable[[int, float], Run]
 """a run from a seed and a factor of time"""
@@ -76,6 +80,8 @@ def pairs() -> list[Pair]:
             found.append(Pair(f"{shape}, {percent} %", *made, bool(percent), differs, equal))
     drifting = replace(SHAPES["medium"], name="drifting pair", share=probit(24.0, 0.15), drift=8.0)
     found.append(Pair("drift only, within each run", _stated(drifting), _stated(drifting)))
+    medium = SHAPES["medium"]
+    found.append(Pair("drift only, in turns A B B A", _drifting(medium, (0, 3)), _drifting(medium, (1, 2)), repeats=2))
     for repeats in (1, 3):
         varied = _stated(SHAPES["medium"], RESTART_SPREAD)
         runs = f"{repeats} run{'s' * (repeats > 1)} each"
@@ -91,8 +97,8 @@ def pairs() -> list[Pair]:
 
 def compared(pair: Pair, seed: int, times: float = 1.0) -> Comparison:
     """Make both runs of a pair, with so many times the usual time, and compare them."""
-    first = 10 * (seed + FIRST_SEED)
-    both = ("A", pair.base, first), ("B", pair.other, first + 5)
+    first = 2 * SEEDS_OF_A_SET_UP * (seed + FIRST_SEED)
+    both = ("A", pair.base, first), ("B", pair.other, first + SEEDS_OF_A_SET_UP)
     return compare([SetUp(name, [make(at + n, times) for n in range(pair.repeats)]) for name, make, at in both])
 
 
@@ -131,6 +137,16 @@ def _stated(case: StatedCase, spread: float = 0.0) -> Made:
     return made
 
 
+def _drifting(case: StatedCase, places: Sequence[int]) -> Made:
+    """A stated server that gets worse with every run. `places` in the order of all four runs, of this one's runs."""
+
+    def made(seed: int, times: float) -> Run:
+        lost = DRIFT_IN_TURNS * (places[seed % SEEDS_OF_A_SET_UP] / 3 - 0.5)
+        return _stated(_scaled(case, 1 - lost))(seed, times)
+
+    return made
+
+
 # --- whole runs --------------------------------------------------------------------------------------------------
 
 
@@ -165,11 +181,11 @@ class _PausingSwarm(StatedSwarm):
 
 
 def _paused(share: float) -> Made:
-    case = StatedCase("pausing", probit(21.4, 0.15), 21, reply_s=5.5)
+    case = StatedCase("pausing", probit(21.4, 0.15), 21, reply_s=4.0)
 
     def made(seed: int, times: float) -> Run:
         run = VirtualRun(load_profile("demo"), People())
-        steps, monitor = LevelPlan(PAUSING_LEVELS, HOLD_S * times, 5.0, 3).begin(), VisitMonitor(chat(), 3)
+        steps, monitor = LevelPlan(PAUSING_LEVELS, PAUSING_HOLD_S * times, 5.0, 3).begin(), VisitMonitor(chat(), 3)
 
         def swarm(_profile: Any, _people: Any, number: int, on_reply: Callable[[ReplyRow], None]) -> _PausingSwarm:
             return _PausingSwarm(share, case, number, on_reply)

@@ -195,3 +195,21 @@ def test_time_is_announced_where_more_of_it_would_tell() -> None:
     rows = [row for row in compared(run(1), run(2)).rows if row.minutes_more is not None]
     assert rows
     assert all(row.minutes_more and row.minutes_more >= 1 and row.outcome == "cannot_tell" for row in rows)
+
+
+def of_kinds(one: Run, served: int, interval: tuple[int, int]) -> Run:
+    """The run of a workload with kinds of user, whose report says this."""
+    kinds = [{"name": name, "source": "workload"} for name in ("chat", "review")]
+    says = {"served_users": served, "interval": list(interval), "bracket": [interval[0], interval[1] + 1]}
+    return replace(one, capacity={**one.capacity, "kinds": kinds, **says})
+
+
+def test_of_several_kinds_capacity_is_that_of_the_reports_of_all_runs() -> None:
+    once = SetUp("a", [of_kinds(run(1), 8, (7, 9))])
+    twice = SetUp("b", [of_kinds(run(2), 12, (10, 13)), of_kinds(run(3), 9, (9, 11))])
+    found = compare([once, twice])
+    (capacity,) = (row for row in found.rows if row.quantity == "capacity")
+    assert (capacity.outcome, capacity.reason) == ("cannot_tell", "too_few")
+    assert (found.set_ups[1].served_users, found.set_ups[1].interval) == (9, (9, 13))
+    apart = compare([once, SetUp("b", [of_kinds(run(2), 12, (10, 13))])])
+    assert outcome(apart) == "better"

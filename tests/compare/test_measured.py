@@ -40,6 +40,23 @@ def test_without_an_upper_limit_only_the_other_direction_can_be_proven() -> None
     assert contrast(gap(8, math.inf), gap(12, math.inf), "ratio", 0.025).sign == 0
 
 
+def test_what_time_is_extrapolated_from_is_the_gap_alone_and_not_what_noise_adds_to_it() -> None:
+    def capacity(low: float, high: float) -> Measured:
+        return Measured(low, lambda e: (low / 1.2, high * 1.2), 60.0, left_open=(low, high))
+
+    found = contrast(capacity(20, 21), capacity(24, 25), "ratio", 0.025)
+    assert found.inner == pytest.approx((math.log(24 / 21), math.log(25 / 20)))
+    assert found.sign == 0
+    factor = found.time_factor(found.inner[0], 0.025)
+    assert factor is not None
+    assert factor > 1
+
+
+def test_limits_contain_what_is_left_open() -> None:
+    figure = Measured(20.0, lambda _: (20.0, 20.0), 60.0, left_open=(18.0, 21.0))
+    assert figure.span("difference", 0.025) == (18.0, 21.0)
+
+
 def test_a_difference_below_the_resolution_is_none() -> None:
     assert contrast(normal(1.0, 0.0), normal(1.0000001, 0.0), "ratio", 0.025).sign == 0
 

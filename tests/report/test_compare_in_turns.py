@@ -1,5 +1,6 @@
 """Measuring two servers in turns: the order, when it ends, and what stops it."""
 
+import json
 import shutil
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from probe_ext.compare.values import Comparison
 from probe_ext.exit_codes import ExitCode
 from probe_ext.report import compare_command
 from probe_ext.report.comparison import measure_in_turns
+from probe_ext.report.comparison.boundary_levels import chooses_load, find_limit, levels_around
 from probe_ext.report.comparison.measure_in_turns import MAX_ROUNDS, MeasurementError, Turns, before_and_after, in_turns
 from probe_ext.settings.errors import SettingsError
 from tests.compare.test_compare_set_ups import compared, run
@@ -147,6 +149,68 @@ def test_the_command_measures_and_writes_the_comparison(tmp_path: Path, monkeypa
     assert {"a-1", "a-2", "b-1", "b-2", "compare.html", "compare.json", "summary.md"} <= {f.name for f in out.iterdir()}
 
 
+def searched(users: int, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    capacity = {"verdict": "valid", "suggestion": {"users": users}}
+    (folder / "capacity.json").write_text(json.dumps(capacity), encoding="utf-8")
+    return folder
+
+
+def test_without_levels_they_lie_around_the_limits_that_a_search_of_each_server_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def by_copy(_scenario: str, options: Sequence[str]) -> Any:
+        def measure(host: str, out: Path) -> int:
+            asked.append((host, tuple(options)))
+            if "--search" in options:
+                searched(8 if host == "http://a" else 20, out)
+            else:
+                shutil.copytree(EXAMPLE, out)
+            return ExitCode.OK
+
+        return measure
+
+    monkeypatch.setattr(compare_command, "run_by_probe", by_copy)
+    arguments = given("http://a", "http://b", "--out", str(tmp_path / "out"), rest=["--hold", "9s"])
+    assert compare_command.main(arguments) == ExitCode.OK
+    assert [host for host, options in asked if "--search" in options] == ["http://a", "http://b"]
+    assert all(options[-2:] == ("--hold", "9s") for _, options in asked[:2])
+    assert asked[2] == ("http://a", ("--hold", "9s", "--levels", "6,8,10,16,20,24"))
+
+
+def test_levels_around_one_limit_go_on_above_it_where_the_other_is_not_known() -> None:
+    assert levels_around([20]) == (14, 17, 20, 23, 26, 32, 40)
+    assert levels_around([20, 21]) == (15, 18, 20, 22, 25)
+    assert levels_around([1, 1]) == (1,)
+
+
+def test_a_search_that_found_nothing_asks_for_levels(tmp_path: Path) -> None:
+    folder = searched(8, tmp_path / "s")
+    content = json.loads((folder / "capacity.json").read_text("utf-8"))
+    (folder / "capacity.json").write_text(json.dumps({**content, "suggestion": None}), encoding="utf-8")
+    with pytest.raises(SettingsError, match="choose them with --levels"):
+        find_limit(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "chosen"),
+    [
+        ([], {}, False),
+        (["--hold", "9s"], {"PROBE_LEVELS": ""}, False),
+        (["--levels", "1,2"], {}, True),
+        (["--levels=1,2"], {}, True),
+        (["-u", "4"], {}, True),
+        (["-u4"], {}, True),
+        (["--run-time", "1m"], {}, True),
+        ([], {"PROBE_SEARCH": "1"}, True),
+    ],
+)
+def test_levels_that_are_given_stay(options: list[str], environment: dict[str, str], chosen: bool) -> None:
+    assert chooses_load(options, environment) == chosen
+
+
 @pytest.mark.parametrize(
     ("arguments", "rest", "why"),
     [
@@ -156,6 +220,7 @@ def test_the_command_measures_and_writes_the_comparison(tmp_path: Path, monkeypa
         (("http://a", "runs/b"), (), "runs/b: must be a URL"),
         ((str(EXAMPLE), str(EXAMPLE) + "/."), ("--levels", "1"), "unknown argument '--levels 1'"),
         ((str(EXAMPLE), "--between", "true"), (), "--between true: requires one URL"),
+        (("http://a", "http://b"), ("--rate", "2,4"), "--rate: runs at given rates can't be compared yet"),
     ],
 )
 def test_wrong_usage_is_one_line(

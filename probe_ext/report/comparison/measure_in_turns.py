@@ -51,10 +51,19 @@ class Turns:
         name = "ab"[which]
         run = self.out / f"{name}-{len(self.runs[which]) + 1}"
         self.tell(f"measuring {name.upper()}, {self.hosts[which]}: {run}")
-        code = self.measure(self.hosts[which], run)
+        checked(self.measure)(self.hosts[which], run)
+        self.runs[which].append(run)
+
+
+def checked(measure: Measure) -> Callable[[str, Path], None]:
+    """Return what measures a server, or raises MeasurementError if the run could not be made."""
+
+    def measured(host: str, out: Path) -> None:
+        code = measure(host, out)
         if code not in {ExitCode.OK, ExitCode.GATE, ExitCode.INVALID}:
             raise MeasurementError(code)
-        self.runs[which].append(run)
+
+    return measured
 
 
 def in_turns(turns: Turns, compare: Compare) -> Comparison:

@@ -183,9 +183,12 @@ def _set_up(text: str) -> tuple[str | None, list[Path]]:
 
 
 def _refuse_rates(path: Path, capacity: Any) -> None:
-    """SettingsError for a run whose levels are no numbers of users."""
+    """SettingsError for a run whose levels are not numbers of users."""
     if isinstance(capacity, dict) and capacity.get("load") == "rate":
-        raise SettingsError(f"{path}: a run at given rates (--rate), which can't be compared yet; use --levels")
+        raise SettingsError(
+            f"{path}: held rates (--rate, or a workload's series) instead of numbers of users, and can't be compared "
+            "yet; use --levels"
+        )
 
 
 def distinct_names(paths: Sequence[Sequence[Path]], names: Sequence[str | None]) -> list[str]:

@@ -61,8 +61,14 @@ def gate_tests(
 ) -> tuple[GateTest, ...]:
     """Apply the gates. `judged_by`: the profile, and whether it replaces those of kinds of user.
 
-    SettingsError if the baseline can't be read, ValueError for wrong limits.
+    SettingsError if the baseline can't be read, or the run held rates instead of numbers of users; ValueError for wrong
+    limits.
     """
+    for flag, given in (("--fail-over", asked.fail_over), ("--baseline", asked.baseline)):
+        if given and capacity["load"] == "rate":
+            raise SettingsError(
+                f"{flag} {given}: the run held rates instead of numbers of users; use --fail-under-rate"
+            )
     tests: list[GateTest] = []
     profile, one_profile = judged_by
     if asked.fail_over:

@@ -18,7 +18,7 @@ from probe_ext.run.directory import make_run_directory
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, Plan
 from probe_ext.swarm.locust_options import default_levels
-from probe_ext.swarm.preparation.gate_checks import check_gates
+from probe_ext.swarm.preparation.gate_checks import check_gates, check_gates_of_series
 from probe_ext.swarm.preparation.kind_trials import common_form, try_kinds
 from probe_ext.swarm.preparation.stream_plan import is_open_stream, plan_of
 from probe_ext.swarm.preparation.target_probe import Preparation, prepare
@@ -100,6 +100,7 @@ class Preflight:
                 self._tell("reading the workload's trace")
                 read_trace(given[0])
             plan = plan_of(options, given[0] if given else None)
+            check_gates_of_series(options, plan)
             if line.headless:  # a web form sends Locust's users with every run
                 refuse_mixture(line, plan)
             if given is not None:
