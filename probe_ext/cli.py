@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 _INVALID_CHOICE = re.compile(r"argument COMMAND: invalid choice: '([^']*)'")
 TRACEBACK_VARIABLE = "PROBE_TRACEBACK"
+NOT_ON_WINDOWS = "Windows is not supported: install and run probe inside WSL (Windows Subsystem for Linux)"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,6 +71,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code (0, 1, 2, 3 or 130, see README)."""
+    if sys.platform == "win32":
+        print(f"probe: {NOT_ON_WINDOWS}", file=sys.stderr)  # noqa: T201 - command output
+        return ExitCode.USAGE
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # a run starts its report with Ctrl-C held back
         return _run_command(list(sys.argv[1:] if arguments is None else arguments))

@@ -2,7 +2,7 @@
 
     python -m probe_ext.sim.calibration_server [--rate TOKENS_PER_SECOND] [--first SECONDS] [--null]
 
-It uses one thread and one epoll, so that it takes little CPU from the load generator. The text of each token is the
+It uses one thread and one selector, so that it takes little CPU from the load generator. The text of each token is the
 CLOCK_MONOTONIC time in nanoseconds at which it was passed to the kernel; the first token's text starts with the time at
 which the request reached this machine's kernel, and a colon. Since every token carries its true send time, the server
 may be late; the only error is the time between reading the clock and the write, a few microseconds. With --null the
@@ -14,7 +14,7 @@ import heapq
 import json
 import os
 import re
-import select
+import selectors
 import signal
 import socket
 import struct
@@ -81,8 +81,8 @@ class CalibrationServer:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
-        self._poll = select.epoll()
-        self._poll.register(self._listener.fileno(), select.EPOLLIN)
+        self._poll = selectors.DefaultSelector()
+        self._poll.register(self._listener, selectors.EVENT_READ)
         self._streams: dict[int, Stream] = {}
         self._due: list[tuple[int, int, Stream]] = []
         self.replies = self.tokens = self.max_late_ns = 0
@@ -93,10 +93,10 @@ class CalibrationServer:
         """Run the event loop."""
         while not self.stopping and os.getppid() == self._parent:
             wait = 0.2 if not self._due else max(0.0, (self._due[0][0] - now_ns()) / 1e9)
-            # epoll waits whole milliseconds; sleep the remainder, or the next token could be a millisecond late
-            events = self._poll.poll(0 if wait < 0.001 else min(0.2, wait - 0.001))
-            for descriptor, _ in events:
-                self._readable(descriptor)
+            # selectors may wait whole milliseconds; sleep the remainder, or the next token could be a millisecond late
+            events = self._poll.select(0 if wait < 0.001 else min(0.2, wait - 0.001))
+            for key, _ in events:
+                self._readable(key.fd)
             if self._due and not events and 0 < (rest := (self._due[0][0] - now_ns()) / 1e9) < 0.0011:
                 time.sleep(rest)
             self._send_due()
@@ -145,14 +145,16 @@ class CalibrationServer:
     def _accept(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        if sys.platform.startswith("linux"):  # the number means something else elsewhere
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._streams[sock.fileno()] = Stream(sock)
-        self._poll.register(sock.fileno(), select.EPOLLIN)
+        self._poll.register(sock, selectors.EVENT_READ)
 
     def _drop(self, stream: Stream) -> None:
         stream.streaming = False
-        self._streams.pop(stream.socket.fileno(), None)
+        if self._streams.pop(stream.socket.fileno(), None) is not None:
+            self._poll.unregister(stream.socket)
         stream.socket.close()
 
     def _answer(self, stream: Stream, request: bytes) -> None:

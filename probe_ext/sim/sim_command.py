@@ -150,7 +150,13 @@ def _relax_garbage_collection() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
+_MACOS_OPEN_FILES = 10_240  # its OPEN_MAX
+
+
 def _set_open_file_limit(limit: int | None) -> None:
     """Set the personality's limit; without one, the largest that is allowed."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit or hard, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit or hard, hard))
+    except (ValueError, OSError):  # macOS refuses "unlimited"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit or _MACOS_OPEN_FILES, hard))

@@ -3,17 +3,18 @@
 With SO_TIMESTAMPNS, Linux stamps TCP segments on arrival (wall clock) and delivers the stamp as ancillary data. The
 offset between the two clocks, measured just before a round of reads, converts it to monotonic time. So token times do
 not contain our own delay, and the delay itself is measured (lag, and the part of it that was not intended). Segments
-merged into one late read share the stamp of the last one.
+merged into one late read share the stamp of the last one. Without stamps, times are those of the reads, and the lag is
+how late the reading thread was by its own measure.
 """
 
 import socket
 import struct
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from operator import sub
 from typing import Any, NamedTuple
 
+from probe_ext.client.wire.portability import is_portable
 from probe_ext.measure import clock
 
 READ_SIZE_BYTES = 32 * 2**10
@@ -29,9 +30,10 @@ _TCP_INFO_BYTES, _DATA_SEGMENTS_IN = 156, struct.Struct("@152xI")
 """of Linux's `struct tcp_info` up to and with `tcpi_data_segs_in`, since Linux 4.6"""
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_STAMP.size) if hasattr(socket, "CMSG_SPACE") else 0
 
-ReadRound = tuple[int, float, float]
+ReadRound = tuple[int, float, float, float | None]
 """shared by all reads of one moment: nanoseconds to add to a stamp to get monotonic time; start and end of the
-intended wait for more sockets (monotonic seconds, both 0 without a wait)"""
+intended wait for more sockets (monotonic seconds, both 0 without a wait); how late the thread was, where it measures
+that"""
 Read = tuple[bytes, bytes, float, ReadRound]
 """data, raw kernel stamp (may be empty), monotonic seconds of the read, its round"""
 ITEMS_PER_READ = 4
@@ -50,7 +52,8 @@ class Arrivals(NamedTuple):
     at: Sequence[float]
     """monotonic seconds when the bytes arrived (kernel stamp, else time of the read); never decreasing"""
     lags: Sequence[float]
-    """seconds from the kernel's receipt to our read, for each read with a valid stamp"""
+    """seconds from the kernel's receipt to our read, for each read with a valid stamp; for each other read how late the
+    reading thread was, if it measured that"""
     overdue: Sequence[float]
     """the part of each lag that was not an intended wait (see ReadRound)"""
 
@@ -67,15 +70,15 @@ class Arrivals(NamedTuple):
                 start, before, lags, overdue = index, ends[index - 1], (), ()
 
 
-def begin_round(wait_start: float = 0.0, wait_end: float = 0.0) -> ReadRound:
+def begin_round(wait_start: float = 0.0, wait_end: float = 0.0, late: float | None = None) -> ReadRound:
     """Measure the clock offset for the reads that follow."""
     monotonic, wall_ns = clock.read_clock_pair()
-    return round(monotonic * 1e9) - wall_ns, wait_start, wait_end
+    return round(monotonic * 1e9) - wall_ns, wait_start, wait_end, late
 
 
 def enable_timestamps(sock: socket.socket) -> bool:
     """Ask the kernel to stamp what arrives on this socket. False if the platform cannot."""
-    if not sys.platform.startswith("linux") or struct.calcsize("@l") != 8:
+    if is_portable() or struct.calcsize("@l") != 8:
         return False
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
@@ -90,7 +93,7 @@ def received_segments(sock: socket.socket) -> int | None:
     Unlike reads, segments don't depend on when they are read: fewer segments than events means that the sender, or
     something on the way, put several events into one.
     """
-    if not sys.platform.startswith("linux"):
+    if is_portable():
         return None
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
@@ -146,7 +149,7 @@ def _times_if_all_stamped(
 
 
 def _overdue(at: float, lag: float, read_round: ReadRound) -> float:
-    _, wait_start, wait_end = read_round
+    _, wait_start, wait_end, _ = read_round
     return lag if at >= wait_end else max(0.0, lag - (wait_end - max(at, wait_start)))
 
 
@@ -156,4 +159,4 @@ def _time_and_lag(stamp: bytes, read_at: float, read_round: ReadRound) -> tuple[
         at = (seconds * 1_000_000_000 + nanoseconds + read_round[0]) / 1e9
         if -clock.CLOCK_TOLERANCE_S <= read_at - at < MAX_LAG_S:
             return min(at, read_at), max(0.0, read_at - at)
-    return read_at, None
+    return read_at, None if stamp else read_round[3]

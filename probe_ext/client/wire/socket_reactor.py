@@ -7,15 +7,16 @@ and notes the time, and wakes a greenlet only where something needs attention.
 Waking up for every token costs more, with cold caches, than the read itself. With many sockets, the thread therefore
 sleeps briefly and then reads all sockets that are ready by then. Times do not move, because the kernel stamps each
 segment; but several segments for one socket within the delay become one read, and their gaps are lost. The delay grows
-while hardly any gaps are lost and shrinks as soon as some are. Without kernel stamps there is no delay.
+while hardly any gaps are lost and shrinks as soon as some are. Without kernel stamps there is no delay; instead the
+thread sets itself moments to wake up, and how late it notices them is the error of its receive times.
 """
 
+import math
 import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -23,10 +24,11 @@ import gevent.event
 from gevent.monkey import get_original
 
 from probe_ext.client.wire.kernel_receive import ReadRound, begin_round
+from probe_ext.client.wire.portability import NOT_ON_WINDOWS, Poller, Ready, make_poller
 from probe_ext.measure import clock
 
-if not sys.platform.startswith("linux"):
-    raise ImportError("load generation needs Linux (epoll, kernel receive times); on other systems use a container")
+if sys.platform == "win32":
+    raise ImportError(NOT_ON_WINDOWS)
 
 MIN_DELAY_S, MAX_DELAY_S = 0.001, 0.008
 COALESCE_FROM_SOCKETS = 32
@@ -35,9 +37,9 @@ _MAX_UNRESOLVED_SHARE = 0.005
 _UPDATE_AFTER_READS = 2000
 _SWITCH_INTERVAL_S = 0.0001
 """after this, Python lets the thread have the interpreter; its default is 50 times as long"""
-_EPOLLIN = 1
+_MOMENT_EVERY_S = 0.025
+"""between the moments by which the thread measures how late it is, without kernel stamps"""
 _CRASH_SIGNALS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
-_make_epoll = get_original("select", "epoll")
 _sleep = get_original("time", "sleep")
 _start_thread = get_original("_thread", "start_new_thread")
 _make_lock = get_original("_thread", "RLock")
@@ -83,6 +85,31 @@ class CoalesceDelay:
             self._reads = self._unresolved = 0
 
 
+class Lateness:
+    """How late the thread notices what happens: measured by moments that it sets itself, as if bytes came then."""
+
+    def __init__(self) -> None:
+        self.latest: float | None = None
+        """seconds; None before the first moment"""
+        self._due = self._noticeable = 0.0
+
+    def timeout(self, now: float) -> float:
+        """Return how long to wait for sockets at most."""
+        if self._due <= now:
+            if self._due:  # it passed while sockets were read
+                self.latest = now - self._due
+            self._due = now + _MOMENT_EVERY_S
+        milliseconds = math.ceil((self._due - now) * 1000 - 1e-6)  # a poll rounds up, which is no lateness
+        self._noticeable = now + milliseconds / 1000
+        return milliseconds / 1000
+
+    def note(self, now: float, *, found: bool) -> None:
+        """Note that the thread woke up, and whether sockets were readable."""
+        if now >= self._due:
+            self.latest = max(0.0, now - (self._due if found else self._noticeable))
+            self._due = 0.0
+
+
 class SocketReactor:
     """The sockets of one hub, and the thread that reads them."""
 
@@ -91,7 +118,8 @@ class SocketReactor:
         self.delay = CoalesceDelay()
         self.lock = _make_lock()
         """held while reading, and while registrations change"""
-        self._epoll = _make_epoll()
+        self._poller: Poller = make_poller()
+        self._lateness = Lateness()
         self._registrations: dict[int, Registration] = {}
         self._unstamped = 0
         self._events_to_set: deque[gevent.event.Event] = deque()
@@ -119,7 +147,7 @@ class SocketReactor:
     def register(self, descriptor: int, registration: Registration) -> None:
         """Start reading a socket."""
         with self.lock:
-            self._epoll.register(descriptor, _EPOLLIN)
+            self._poller.register(descriptor)
             self._registrations[descriptor] = registration
             self._unstamped += not registration.stamped
 
@@ -129,8 +157,7 @@ class SocketReactor:
             if self._registrations.get(descriptor) is registration:
                 del self._registrations[descriptor]
                 self._unstamped -= not registration.stamped
-                with suppress(OSError):  # it may be closed
-                    self._epoll.unregister(descriptor)
+                self._poller.unregister(descriptor)
 
     def set_soon(self, event: gevent.event.Event) -> None:
         """Have the hub set an event after the current round of reads; for callers in the thread."""
@@ -152,26 +179,33 @@ class SocketReactor:
                 self._hub_wakeup.send()
 
     def _read_forever(self) -> None:
-        ready: Sequence[tuple[int, int]] = ()
+        ready: Ready = ()
         while True:
             ready, wait_start, wait_end = self._poll(busy=bool(ready))
             self._read_ready(ready, wait_start, wait_end)
             if self._events_to_set:
                 self._hub_wakeup.send()
 
-    def _poll(self, *, busy: bool) -> tuple[Sequence[tuple[int, int]], float, float]:
+    def _poll(self, *, busy: bool) -> tuple[Ready, float, float]:
         """Return the ready descriptors, and start and end of the intended wait for them (0, 0 without one)."""
         if busy and len(self._registrations) >= COALESCE_FROM_SOCKETS and not self._unstamped:
             wait_start, delay = clock.monotonic(), self.delay.seconds
             _sleep(delay)
-            ready = self._epoll.poll(0)
+            ready = self._poller.poll(0)
             if ready:
                 return ready, wait_start, wait_start + delay
-        return self._epoll.poll(), 0.0, 0.0
+        if not self._unstamped:
+            return self._poller.poll(None), 0.0, 0.0
+        ready = self._poller.poll(self._lateness.timeout(clock.monotonic()))
+        if not ready:
+            self._lateness.note(clock.monotonic(), found=False)
+        return ready, 0.0, 0.0
 
-    def _read_ready(self, ready: Sequence[tuple[int, int]], wait_start: float, wait_end: float) -> None:
+    def _read_ready(self, ready: Ready, wait_start: float, wait_end: float) -> None:
         with self.lock:
-            read_round = begin_round(wait_start, wait_end)
+            if ready and self._unstamped:
+                self._lateness.note(clock.monotonic(), found=True)
+            read_round = begin_round(wait_start, wait_end, self._lateness.latest)
             for descriptor, _ in ready:
                 registration = self._registrations.get(descriptor)
                 if registration is not None:

@@ -185,7 +185,8 @@ def _token_loads(seconds: float) -> Iterator[tuple[float, Callable[[], Trial]]]:
 
 
 def _stream_loads(seconds: float) -> Iterator[tuple[float, Callable[[], Trial]]]:
-    max_streams = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 500
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    max_streams = math.inf if files == resource.RLIM_INFINITY else files - 500
     for streams in [n for n in OPEN_STREAMS if n < max_streams]:
         _progress(f"{streams} open streams at {_SLOW_TOKEN_RATE:g} tokens/s")
         length = seconds + 2 * streams / _SPAWN_RATE  # all streams are open during the second half of each reply

@@ -15,6 +15,8 @@ from probe_ext.verdict.values.finding import Finding
 
 MAX_RECEIVE_LAG_S = 0.050
 """99th percentile."""
+INVALID_READ_LAG_S = 0.250
+"""The same without kernel receive times, from which a wait for the first word of a second cannot be judged."""
 MAX_LOOP_LAG_S = 0.25
 """Longest delay of the event loop without a warning."""
 INVALID_LOOP_LAG_S = 1.0
@@ -44,15 +46,22 @@ def _receive_lag(evidence: Evidence) -> Finding:
     if p99 is None:
         why = "Receive times are those of the program's reads; how long the data had waited in the kernel is not known."
         return Finding("receive_lag", "unproven", True, why, "On Linux, kernel receive times are used automatically.")
-    source = "kernel receive times were used" if kernel else "receive times are those of the program's reads"
+    if not kernel:
+        why = (
+            f"99 % of reads came within {seconds(p99)} of the data's arrival, as far as the reading thread measures "
+            "itself; receive times are those of the program's reads."
+        )
+        if p99 <= MAX_RECEIVE_LAG_S:
+            return Finding("receive_lag", "pass", True, why)
+        return Finding("receive_lag", "fail", p99 > INVALID_READ_LAG_S, why, MORE_WORKERS)
     coalesced = overdue is not None and overdue < p99
     without = f", {seconds(overdue)} without deliberate coalescing" if coalesced else ""
-    why = f"99 % of reads came within {seconds(p99)} of the data's arrival{without}; {source}."
-    why += _gap_error(evidence, kernel)
+    why = f"99 % of reads came within {seconds(p99)} of the data's arrival{without}; kernel receive times were used."
+    why += _gap_error(evidence)
     if p99 <= MAX_RECEIVE_LAG_S:
-        return Finding("receive_lag", "pass", not kernel, why)
-    effect = " Token times stay right, but the gaps between tokens of one read are unknown." if kernel else ""
-    return Finding("receive_lag", "fail", not kernel, f"{why}{effect}", MORE_WORKERS)
+        return Finding("receive_lag", "pass", False, why)
+    effect = " Token times stay right, but the gaps between tokens of one read are unknown."
+    return Finding("receive_lag", "fail", False, f"{why}{effect}", MORE_WORKERS)
 
 
 def _p99(evidence: Evidence, metric: str) -> float | None:
@@ -63,11 +72,11 @@ def _p99(evidence: Evidence, metric: str) -> float | None:
     return merged.quantile(0.99)
 
 
-def _gap_error(evidence: Evidence, kernel: bool | None) -> str:
+def _gap_error(evidence: Evidence) -> str:
     """State the calibrated error of gaps, if this run took its times in the same way as the calibration."""
     calibrated = calibration(evidence.manifest)
     p99 = number(calibrated, "gap_error_p99")
-    if not kernel or p99 is None or calibrated.get("receive_stamps") != "kernel":
+    if p99 is None or calibrated.get("receive_stamps") != "kernel":
         return ""
     reads, unresolved = (float(np.nansum(numbers(evidence.replies, c))) for c in ("reads", "reads_unresolved"))
     but = f", except in the {percent(unresolved / reads)} of reads with several tokens" if unresolved else ""

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import sys
 
 import pytest
 
@@ -14,7 +15,9 @@ from probe_ext.client.wire.kernel_receive import (
     enable_timestamps,
     read_plain,
     read_stamped,
+    received_segments,
 )
+from probe_ext.client.wire.portability import PORTABLE_VARIABLE
 
 
 class Socket:
@@ -76,9 +79,14 @@ def test_ignores_invalid_stamps(other: tuple[int, int, bytes]) -> None:
 
 def test_does_not_enable_timestamps_where_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as sock:
-        monkeypatch.setattr(kernel_receive.sys, "platform", "darwin")
-        assert not enable_timestamps(sock)
-        monkeypatch.setattr(kernel_receive.sys, "platform", "linux")
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(sys, "platform", "darwin")
+            assert not enable_timestamps(sock)
+            assert received_segments(sock) is None
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv(PORTABLE_VARIABLE, "1")
+            assert not enable_timestamps(sock)
+            assert received_segments(sock) is None
         monkeypatch.setattr(kernel_receive, "_SO_TIMESTAMPNS", 99_999)
         assert not enable_timestamps(sock)
 
@@ -89,6 +97,19 @@ def test_a_plain_read_has_the_time_of_the_read() -> None:
         other.send(b"hello")
         result = single(arrivals([*read_plain(one, begin_round())], 0.0))
     assert result == (b"hello", 50.0, None)
+
+
+def test_the_lag_of_a_plain_read_is_how_late_the_thread_was() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        other.send(b"hello")
+        result = arrivals([*read_plain(one, begin_round(late=0.004))], 0.0)
+    assert (result.at, result.lags, result.overdue) == ([50.0], [0.004], [0.004])
+
+
+def test_an_invalid_stamp_has_no_lag_of_the_thread() -> None:
+    odd = read_stamped(Socket(stamp(1, 0)), begin_round(late=0.004))  # type: ignore[arg-type]
+    assert arrivals([*odd], 0.0).lags == []
 
 
 def test_reads_convert_together_as_one_by_one() -> None:
@@ -103,7 +124,7 @@ def test_times_never_decrease_and_empty_reads_are_left_out() -> None:
     moments = [stamp(999, 700_000_000), stamp(999, 600_000_000), stamp(999, 800_000_000)]
     reads = [read_stamped(Socket(one), begin_round()) for one in moments]  # type: ignore[arg-type]
     assert arrivals([item for one in reads for item in one], 49.65).at == [49.7, 49.7, 49.8]
-    ended = arrivals([*reads[0], b"", b"", 50.0, (0, 0.0, 0.0)], 49.75)
+    ended = arrivals([*reads[0], b"", b"", 50.0, (0, 0.0, 0.0, None)], 49.75)
     assert (ended.data, ended.at, len(ended.lags)) == ([b"data"], [49.75], 1)
     assert arrivals([], 3.0) == Arrivals([], [], [], [])
 

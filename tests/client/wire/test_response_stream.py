@@ -12,6 +12,7 @@ from probe_ext.client.wire.response_stream import ResponseStream
 from probe_ext.client.wire.socket_reactor import reactor
 from probe_ext.measure.outcome import Outcome
 
+ROUND = kernel_receive.begin_round()
 EVENT = b"6\r\ndata: {}\n\n\r\n"
 
 
@@ -52,11 +53,11 @@ def wakes(stream: ResponseStream) -> bool:
 def test_reads_during_take_arrivals_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread keeps reading meanwhile: the end is reported only with the bytes before it."""
     stream = stream_of(monkeypatch, EVENT, b"last", b"")
-    stream._on_readable(0)
+    stream._on_readable(ROUND)
     real = kernel_receive.arrivals
 
     def meanwhile(reads: kernel_receive.FlatReads, floor: float) -> kernel_receive.Arrivals:
-        while stream._on_readable(0):
+        while stream._on_readable(ROUND):
             pass
         return real(reads, floor)
 
@@ -72,7 +73,7 @@ def test_an_error_while_reading_ends_the_reply_not_the_thread(monkeypatch: pytes
         raise MemoryError("no room")
 
     stream._read = broken
-    stream._on_readable(0)
+    stream._on_readable(ROUND)
     assert wakes(stream)
     assert (stream.take_arrivals().data, stream.ended) == ([], True)
     assert isinstance(stream.failure, MemoryError)
@@ -81,23 +82,23 @@ def test_an_error_while_reading_ends_the_reply_not_the_thread(monkeypatch: pytes
 @pytest.mark.parametrize("last", [b"0\r\n\r\n", b"00\r\n\r\n", EVENT + b"0\r\n\r\n", EVENT + b"000\r\n\r\n"])
 def test_the_last_chunk_wakes_without_a_done_event(monkeypatch: pytest.MonkeyPatch, last: bytes) -> None:
     stream = stream_of(monkeypatch, EVENT, last)
-    stream._on_readable(0)
+    stream._on_readable(ROUND)
     assert not wakes(stream)
-    stream._on_readable(0)
+    stream._on_readable(ROUND)
     assert wakes(stream)
 
 
 def test_events_do_not_wake_until_many_are_unparsed(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = stream_of(monkeypatch, *[EVENT] * 1000)
     while not wakes(stream):
-        stream._on_readable(0)
+        stream._on_readable(ROUND)
     assert len(stream._reads) == (response_stream.WAKE_ABOVE_READS + 1) * kernel_receive.ITEMS_PER_READ
 
 
 def test_pauses_reading_until_reads_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = stream_of(monkeypatch, *[EVENT] * 10_000)
     while not stream._registration.stopped:  # type: ignore[attr-defined]
-        stream._on_readable(0)
+        stream._on_readable(ROUND)
     assert len(stream.take_arrivals().data) == response_stream.MAX_UNPARSED_READS
     assert not stream._registration.stopped  # type: ignore[attr-defined]
 
@@ -105,7 +106,7 @@ def test_pauses_reading_until_reads_are_taken(monkeypatch: pytest.MonkeyPatch) -
 def test_taking_arrivals_does_not_resume_a_stopped_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = stream_of(monkeypatch, *[EVENT] * 10_000)
     while not stream._registration.stopped:  # type: ignore[attr-defined]
-        stream._on_readable(0)
+        stream._on_readable(ROUND)
     stream.stop()
     assert stream.take_arrivals().data
     assert stream._registration.stopped  # type: ignore[attr-defined]
@@ -146,7 +147,7 @@ def test_a_socket_that_cannot_be_registered_is_a_client_error(monkeypatch: pytes
 
 def test_drain_socket_reports_reads_of_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = stream_of(monkeypatch, EVENT)
-    stream._on_readable(0)  # as the thread would
+    stream._on_readable(ROUND)  # as the thread would
     assert stream.drain_socket()
     stream.take_arrivals()
     assert not stream.drain_socket()

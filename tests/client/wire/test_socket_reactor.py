@@ -15,12 +15,21 @@ from gevent.monkey import get_original
 
 from probe_ext.client.wire import socket_reactor
 from probe_ext.client.wire.kernel_receive import ReadRound
-from probe_ext.client.wire.socket_reactor import COALESCE_FROM_SOCKETS, SocketReactor, reactor
+from probe_ext.client.wire.portability import NOT_ON_WINDOWS, PORTABLE_VARIABLE, EpollPoller, SelectorPoller
+from probe_ext.client.wire.socket_reactor import COALESCE_FROM_SOCKETS, Lateness, SocketReactor, reactor
 from probe_ext.measure import clock
 
 failed: list[Exception] = []
 """errors passed to `fail`"""
 Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture(params=["", "1"], ids=["epoll", "portable"], autouse=True)
+def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type:
+    """Both ways to wait for sockets; every test gets a new reactor."""
+    monkeypatch.setenv(PORTABLE_VARIABLE, request.param)
+    monkeypatch.setattr(socket_reactor, "_reactors", {})
+    return SelectorPoller if request.param else EpollPoller
 
 
 @pytest.fixture
@@ -61,6 +70,10 @@ def wait_for(got: dict[int, bytes], count: int) -> None:
             gevent.sleep(0.001)
 
 
+def test_the_switch_selects_how_sockets_are_waited_for(poller: type) -> None:
+    assert type(reactor()._poller) is poller
+
+
 def test_reads_know_the_intended_wait(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
     """The next message arrives during the intended wait."""
     began: list[float] = []
@@ -75,7 +88,7 @@ def test_reads_know_the_intended_wait(pairs: list[Pair], monkeypatch: pytest.Mon
 
     def read(now: ReadRound) -> None:
         near.recv(100)
-        reported.append(now[1:])
+        reported.append(now[1:3])
 
     monkeypatch.setattr(socket_reactor, "_sleep", send_more)
     monkeypatch.setattr(reactor().delay, "seconds", 0.25)
@@ -138,11 +151,12 @@ def test_reads_while_the_hub_is_blocked(pairs: list[Pair]) -> None:
         watch.stop()
 
 
-def test_import_fails_with_a_reason_without_linux() -> None:
-    lie = "import sys; sys.platform = 'darwin'; import probe_ext.client.wire.socket_reactor"
+@pytest.mark.parametrize("poller", [""], ids=["windows"], indirect=True)
+def test_on_windows_the_import_fails_with_what_helps() -> None:
+    lie = "import sys; sys.platform = 'win32'; import probe_ext.client.wire.socket_reactor"
     done = subprocess.run([sys.executable, "-c", lie], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("ImportError: load generation needs Linux")
+    assert done.stderr.rstrip().endswith(f"ImportError: {NOT_ON_WINDOWS}")
 
 
 def test_set_soon_sets_the_event_on_the_hub(pairs: list[Pair]) -> None:
@@ -221,7 +235,7 @@ def test_a_failed_registration_leaves_no_trace(pairs: list[Pair], monkeypatch: p
             raise OSError(28, "no room")
 
     current = reactor()
-    monkeypatch.setattr(current, "_epoll", Full())
+    monkeypatch.setattr(current, "_poller", Full())
     with pytest.raises(OSError, match="no room"):
         current.add(pairs[0][0].fileno(), lambda _: None, failed.append, stamped=False)
     assert current._unstamped == 0
@@ -294,3 +308,77 @@ def test_the_delay_grows_without_unresolved_reads_and_shrinks_with_them() -> Non
     for _ in range(100):
         delay.update(1000, 500)
     assert delay.seconds == socket_reactor.MIN_DELAY_S
+
+
+# --- without kernel stamps: how late is the thread? ---
+
+
+def test_lateness_is_measured_by_moments_that_the_thread_sets_itself() -> None:
+    late = Lateness()
+    assert late.timeout(10.0) == pytest.approx(0.025)
+    late.note(10.010, found=True)  # bytes before the moment say nothing
+    assert late.latest is None
+    assert late.timeout(10.0101) == pytest.approx(0.015), "whole milliseconds, as a poll rounds up"
+    late.note(10.0251 + 0.003, found=False)
+    assert late.latest == pytest.approx(0.003), "not counting what the poll rounds"
+
+
+def test_a_moment_that_passes_while_sockets_are_read_counts_in_full() -> None:
+    late = Lateness()
+    late.timeout(10.0)
+    late.note(10.001, found=True)
+    late.timeout(10.065)  # the next poll begins
+    assert late.latest == pytest.approx(0.040)
+    late.note(10.066, found=True)
+    late.timeout(10.067)
+    assert late.latest == pytest.approx(0.040), "the next moment has not come"
+
+
+def test_a_held_up_thread_says_so_for_unstamped_sockets_alone(pairs: list[Pair]) -> None:
+    current, rounds = reactor(), list[ReadRound]()
+    near, far = pairs[0]
+
+    def read(now: ReadRound) -> None:
+        near.recv(100)
+        rounds.append(now)
+
+    def one_round() -> ReadRound:
+        before = len(rounds)
+        far.send(b"x")
+        with gevent.Timeout(30):
+            while len(rounds) == before:
+                gevent.sleep(0.001)
+        return rounds[-1]
+
+    def hold_up() -> None:
+        with current.lock:  # the thread cannot read meanwhile
+            far.send(b"y")
+            get_original("time", "sleep")(0.1)
+
+    stamped = current.add(near.fileno(), read, failed.append, stamped=True)
+    hold_up()
+    assert one_round()[3] is None
+    stamped.stop()
+    unstamped = current.add(near.fileno(), read, failed.append, stamped=False)
+    with gevent.Timeout(30):
+        while (one_round()[3] or 0) < 0.02:
+            hold_up()
+    unstamped.stop()
+
+
+@pytest.mark.parametrize("poller", ["1"], ids=["portable"], indirect=True)
+def test_a_selector_may_be_changed_while_it_waits_and_survives_closed_sockets() -> None:
+    """`poll` takes no change while it waits, and a descriptor may be closed and used again at once."""
+    current = reactor()
+    for number in range(100):
+        got: dict[int, bytes] = {}
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        with near, far:
+            (watch,) = register_all(current, [(near, far)], got, stamped=False)
+            if number % 2:
+                far.send(b"x")
+                wait_for(got, 1)
+            watch.stop()
+    assert current is reactor(), "the thread has died"
+    assert failed == []

@@ -202,8 +202,10 @@ def test_a_killed_run_is_a_warning() -> None:
         (0.04, "kernel", ("pass", False)),
         (0.08, "kernel", ("fail", False)),
         (0.04, "read", ("pass", False)),
-        (0.08, "read", ("fail", True)),
-        (0.08, None, ("fail", True)),
+        (0.08, "read", ("fail", False)),
+        (0.08, None, ("fail", False)),
+        (0.30, "read", ("fail", True)),
+        (0.30, "kernel", ("fail", False)),
     ],
 )
 def test_receive_lag(lag: float, stamps: str | None, expected: tuple[str, bool]) -> None:
