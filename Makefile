@@ -83,6 +83,9 @@ test-long: $(READY) ## run the tests too slow for `test`: more end-to-end runs, 
 test-repeat: $(READY) ## run the test suite ten times, every other time next to busy processes (40 minutes)
 	$(BIN)/python scripts/repeat_tests.py
 
+test-portable: $(READY) ## run the client's tests and a load test as where there is no epoll and no kernel timestamp (1 minute)
+	PROBE_PORTABLE=1 $(BIN)/python -m pytest -n 4 tests/client tests/e2e/test_without_linux.py
+
 test-swarm: $(READY) ## inject faults into real processes, networks and disks (needs root and iproute2; 10 minutes)
 	$(BIN)/python -m pytest -n 2 --dist load -m swarm tests/faults
 

@@ -1,12 +1,11 @@
-"""A load test where nothing of Linux is there, and with the switch that leaves it unused."""
+"""A load test where nothing of Linux is there."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-from probe_ext.client.wire.portability import PORTABLE_VARIABLE
-from tests.e2e.conftest import PATIENCE, ROOT, finished, start
+from tests.e2e.conftest import PATIENCE, ROOT
 
 LOAD = (
     *("run", "capacity", "--levels", "2", "--hold", "2s", "--settle", "0s", "--min-replies", "1"),
@@ -32,11 +31,4 @@ def test_a_load_test_runs_without_anything_of_linux(sim: str, tmp_path: Path) ->
     line = [sys.executable, str(ROOT / "tests" / "e2e" / "without_linux.py"), *LOAD, "--host", sim, "--out", str(out)]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode in {0, 3}, done.stderr  # 3: on a machine too busy for valid times
-    check(out)
-
-
-def test_the_switch_runs_the_same_code_on_linux(sim: str, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    run = finished(start(["probe", *LOAD, "--host", sim, "--out", str(out)], **{PORTABLE_VARIABLE: "1"}), out)
-    assert run.code in {0, 3}, run.said
     check(out)
