@@ -22,6 +22,7 @@ import yaml
 
 import probe_ext
 from probe_ext.cli import COMMANDS
+from probe_ext.client.wire.portability import PORTABLE_VARIABLE
 from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.check_result import TITLES
 from probe_ext.inspection.doctor import doctor_command
@@ -202,6 +203,7 @@ def test_mentioned_variables_exist() -> None:
         WEB_PASSWORD_VARIABLE,
         SWARM_TOKEN_VARIABLE,
         HOSTS_VARIABLE,
+        PORTABLE_VARIABLE,
         PASSPHRASE_VARIABLE,
         *(o.variable for o in OPTIONS),
         *_compose_variables(),
