@@ -123,7 +123,7 @@ def _whole_run(
     """Judge by a profile, which also replaces those of the kinds of user or not."""
     evidence, (profile, one_profile) = frames.load(path), judged_by
     own = number(mapping(content.get("options")), "price_per_hour")
-    capacity = judge(evidence, profile).to_json()
+    capacity = judge(evidence, profile, given=given, one_profile=one_profile).to_json()
     _refuse_rates(path, capacity)
     return Run(
         path=str(path),
