@@ -17,7 +17,7 @@ of `probe compare`. *Steep*, *medium* and *clustered* are stated servers: their 
 users, more or less gently, and in *clustered* replies of 5 s share one fate; the second server of a pair is as good at
 so many more users. They say nothing but whether a reply is served, so there the other figures are served shares alone.
 The other pairs are whole runs with every figure. Each level is measured for 30 s at first; a pair that can't be told is
-measured once more, anew, for the time announced in all; where none is announced, it counts as not told. Where the servers
+measured once more, anew, for the time announced; where none is announced, it counts as not told. Where the servers
 differ in one promise only, a quarter of the second's replies fall silent for 3 s, and levels are measured for 120 s. In
 the rows of restarts, two servers are equal but for their restarts: one run of each can't know that spread, which every
 such comparison says; three of each do. *In turns*: four runs A, B, B, A of servers that lose 10 % from the first run to
