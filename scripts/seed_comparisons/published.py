@@ -77,7 +77,7 @@ COMPARISONS = (
         (Server("FP8", "a100-fp8"), Server("AWQ", "a100-awq"), Server("GPTQ", "a100-gptq")),
         (16, 48, 64, 128, 224, 288),
         "15s",
-        (15, 256),
+        (20, 256),
         (
             Published("FP8", "most", None, 1070, 1070),
             Published("AWQ", "most", None, 1211, 1211),

@@ -186,8 +186,8 @@ def _refuse_rates(path: Path, capacity: Any) -> None:
     """SettingsError for a run whose levels are not numbers of users."""
     if isinstance(capacity, dict) and capacity.get("load") == "rate":
         raise SettingsError(
-            f"{path}: held rates (--rate, or a workload's series) instead of numbers of users, and can't be compared "
-            "yet; use --levels"
+            f"{path}: held rates (--rate, or a workload's series or trace) instead of numbers of users, and can't be "
+            "compared yet; use --levels"
         )
 
 
