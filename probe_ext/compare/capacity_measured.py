@@ -33,10 +33,12 @@ def capacity_by_replies(visits: Sequence[Visit], criteria: Criteria, critical: f
     usual = estimated(criteria.error)
     if usual.interval is None or usual.suggestion is None:
         return None
-    point = usual.estimate if usual.estimate is not None else usual.suggestion.users
+    point = usual.served_users  # as the report states it
+    if point is None:
+        point = math.floor(usual.suggestion.users if usual.estimate is None else usual.estimate)
     seconds = sum(visit.seconds for visit in visits)
     gap = None if usual.estimate is None else _gap(usual.estimate, sorted(level.users for level in usual.levels))
-    return Measured(float(math.floor(point)), limits, seconds, MIN_USERS, left_open=gap)
+    return Measured(float(point), limits, seconds, MIN_USERS, left_open=gap)
 
 
 def _gap(point: float, levels: Sequence[int]) -> Span:

@@ -50,6 +50,9 @@ def _capacity(row: Row, first: str) -> str:
 
 def _but(row: Row, interval: str) -> str:
     seen = f" ({interval})" if row.change is not None and interval else ""
+    if row.reason == "server_changed" and row.minutes_more is not None:
+        again = minutes_text(row.minutes_more)
+        return f"{seen}: a server seemed to change during its run; measuring again, for {again}, shows if by chance"
     if row.minutes_more is not None:
         return (
             f"{seen}: about {minutes_text(row.minutes_more)} more would probably tell a difference as large as it seems"

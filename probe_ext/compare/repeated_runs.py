@@ -30,8 +30,10 @@ def widened(
     # A run without an upper limit has no figure of its own.
     groups = [group for group in groups if len(group) > 1 and all(map(math.isfinite, group))]
     freedom = sum(len(group) - 1 for group in groups)
+    if not freedom:
+        return tuple(pooled), False
     noises = [noise for runs in single for one in runs if math.isfinite(noise := _variance(one, scale))]
-    if not freedom or not noises:
+    if not noises:
         return tuple(pooled), False
     squares = sum((value - fmean(group)) ** 2 for group in groups for value in group)
     noise = max(fmean(noises), 1e-12)

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from probe_ext.verdict.phrasing.plurals import capitalised
 from scripts.seed_comparisons.measure import load_options
 from scripts.seed_comparisons.published import Published, SeedComparison
 
@@ -24,7 +23,7 @@ def _section(comparison: SeedComparison, levels: Levels, compared: Compared) -> 
     links = f"[Page]({comparison.key}/compare.html), [summary]({comparison.key}/summary.md)."
     parts = [
         f"## {comparison.title}\n",
-        f"**{capitalised(compared['sentence'])}** {links}\n",
+        f"**{compared['sentence']}** {links}\n",
         _capacities(compared),
         _against_published(comparison, levels),
         _cost(comparison, levels, compared),

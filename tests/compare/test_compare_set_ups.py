@@ -136,7 +136,18 @@ def test_a_server_that_changed_during_its_run_is_not_told() -> None:
     drifting = replace(run(3, places=16), capacity={**run(3, places=16).capacity, "drift": (8,)})
     found = compared(run(1), drifting)
     assert outcome(found) == "cannot_tell"
-    assert "changed during its run" in found.sentence
+    assert "seemed to change during its run; measuring again" in found.sentence
+    (capacity,) = (row for row in found.rows if row.quantity == "capacity")
+    assert capacity.minutes_more == pytest.approx(sum(one.minutes or 0.0 for one in found.set_ups))
+    unlike = compared(run(1), replace(run(2), capacity=drifting.capacity))
+    assert "a server changed during its run" in unlike.sentence
+
+
+def test_of_many_runs_one_that_seems_to_change_does_not_spoil_the_others() -> None:
+    drifting = replace(run(1), capacity={**run(1).capacity, "drift": (8,)})
+    larger = SetUp("b", [run(3, places=16), run(5, places=16)])
+    assert outcome(compare([SetUp("a", [drifting, run(2)]), larger])) == "cannot_tell"
+    assert outcome(compare([SetUp("a", [drifting, run(2), run(6)]), larger])) == "better"
 
 
 def test_what_is_meant_to_differ_is_read_from_the_server() -> None:

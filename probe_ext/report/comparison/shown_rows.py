@@ -113,6 +113,8 @@ def why(row: Json) -> str:
     if row["outcome"] != "cannot_tell":
         return ""
     minutes = row["minutes_more"]
+    if row["reason"] == "server_changed":
+        return _WHY["server_changed"]
     if minutes is not None and (minutes <= MAX_SHOWN_MINUTES or row["quantity"] == "capacity"):
         return f"about {minutes_text(minutes)} more would"
     if minutes is not None:

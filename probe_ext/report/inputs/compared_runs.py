@@ -123,7 +123,7 @@ def _whole_run(
     """Judge by a profile, which also replaces those of the kinds of user or not."""
     evidence, (profile, one_profile) = frames.load(path), judged_by
     own = number(mapping(content.get("options")), "price_per_hour")
-    capacity = judge(evidence, profile).to_json()
+    capacity = judge(evidence, profile, given=given, one_profile=one_profile).to_json()
     _refuse_rates(path, capacity)
     return Run(
         path=str(path),
@@ -186,8 +186,8 @@ def _refuse_rates(path: Path, capacity: Any) -> None:
     """SettingsError for a run whose levels are not numbers of users."""
     if isinstance(capacity, dict) and capacity.get("load") == "rate":
         raise SettingsError(
-            f"{path}: held rates (--rate, or a workload's series) instead of numbers of users, and can't be compared "
-            "yet; use --levels"
+            f"{path}: held rates (--rate, or a workload's series or trace) instead of numbers of users, and can't be "
+            "compared yet; use --levels"
         )
 
 

@@ -90,7 +90,7 @@ def gate_tests(
 def _baseline(path: str, judged_by: tuple[SloProfile, bool]) -> Run:
     try:
         return load_run(Path(path), judged_by=judged_by)
-    except ManifestError as error:
+    except (ManifestError, SettingsError) as error:
         raise SettingsError(f"--baseline {error}") from error
 
 

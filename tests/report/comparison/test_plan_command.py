@@ -13,8 +13,11 @@ from probe_ext.compare.plan_values import OutageShare, Plan, PlannedSetUp
 from probe_ext.compare.set_up import Run, SetUp
 from probe_ext.exit_codes import ExitCode
 from probe_ext.report import plan_command
+from probe_ext.report.inputs import compared_runs
 from probe_ext.report.inputs.machine_prices import machine_prices
 from probe_ext.settings.errors import SettingsError
+from probe_ext.verdict.judge import judge
+from probe_ext.verdict.results.team_size import Given
 from tests.test_docs import names, section, tables
 
 EXAMPLES = Path(__file__).parents[3] / "reports" / "examples"
@@ -144,6 +147,18 @@ def test_writes_document_and_summary(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert content["sentence"] in capsys.readouterr().out
     assert set(content["outage"]) == {field.name for field in fields(OutageShare)}
     assert (tmp_path / "out" / "summary.md").read_text(encoding="utf-8").startswith("### ")
+
+
+def test_runs_are_judged_with_the_think_time_that_is_planned_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Given] = []
+
+    def judged(*arguments: Any, given: Given, **options: Any) -> Any:
+        asked.append(given)
+        return judge(*arguments, given=given, **options)
+
+    monkeypatch.setattr(compared_runs, "judge", judged)
+    assert command(f"cpu={EXAMPLES / 'vllm'}", "--people", "10", "--think-time", "30s") == ExitCode.OK
+    assert [given.think_time for given in asked] == [30.0]
 
 
 def test_a_set_up_without_a_price_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
