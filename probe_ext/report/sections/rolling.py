@@ -71,7 +71,7 @@ def rolling_lanes(capacity: Mapping[str, Any], axis: Axis) -> list[Lane]:
     ):
         known = [(one["t"], one[key]) for one in rolling["moments"] if one[key] is not None]
         t, v = (np.array(values, dtype=np.float64) for values in (zip(*known, strict=True) if known else ((), ())))
-        top = svg.round_up(max(v.tolist(), default=1.0))
+        top = svg.round_up(max(v.tolist(), default=0.0) or 1.0)
         lanes.append(lane_chart.filled(axis, _TERM, name, f"over {length}", (t, v), top, text))
     return lanes
 

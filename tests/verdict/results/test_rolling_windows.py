@@ -1,12 +1,15 @@
 """A run through its rolling window: figures of known requests, and what an outage of known length shows."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from worlds import reply
 
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow
-from probe_ext.report.sections.rolling import outage_sentence
+from probe_ext.report.charts.lane_chart import Axis
+from probe_ext.report.sections.rolling import outage_sentence, rolling_lanes
 from probe_ext.verdict.evidence.columns import from_rows
 from probe_ext.verdict.results.rolling_windows import rolling_windows
 from probe_ext.verdict.values.rolling_types import Rolling
@@ -73,6 +76,14 @@ def test_a_run_shorter_than_two_windows_has_none_and_an_endless_one_has_few_mome
     assert rolling_windows(from_rows([], ReplyRow), 60.0) is None
     many = seen([ended(float(t)) for t in range(0, 80_000, 10)], window=10.0)
     assert len(many.moments) <= 481
+
+
+def test_a_run_without_failures_has_its_lanes() -> None:
+    rolling = seen(evenly((0.0, 0.0)))
+    failed, ttft = rolling_lanes({"rolling": asdict(rolling)}, Axis(RUN))
+    assert failed.plot is not None
+    assert ttft.plot is not None
+    assert "0 %" in failed.plot.description
 
 
 def test_single_failures_and_our_own_are_no_outage() -> None:
