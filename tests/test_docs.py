@@ -22,7 +22,7 @@ import yaml
 
 import probe_ext
 from probe_ext.cli import COMMANDS
-from probe_ext.client.wire.portability import PORTABLE_VARIABLE
+from probe_ext.client.wire.portable_switch import PORTABLE_VARIABLE
 from probe_ext.exit_codes import ExitCode
 from probe_ext.inspection.check_result import TITLES
 from probe_ext.inspection.doctor import doctor_command

@@ -14,7 +14,7 @@ from itertools import accumulate
 from operator import sub
 from typing import Any, NamedTuple
 
-from probe_ext.client.wire.portability import is_portable
+from probe_ext.client.wire.portable_switch import is_portable
 from probe_ext.measure import clock
 
 READ_SIZE_BYTES = 32 * 2**10

@@ -12,7 +12,6 @@ The switch makes Linux take the other path, so that it is tested where the tests
 import errno
 import os
 import selectors
-import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,7 +19,8 @@ from typing import Any, Protocol
 
 from gevent.monkey import get_original
 
-PORTABLE_VARIABLE = "PROBE_PORTABLE"
+from probe_ext.client.wire.portable_switch import is_portable
+
 NOT_ON_WINDOWS = (
     "load tests do not run on Windows itself: install and run probe inside WSL (Windows Subsystem for Linux)"
 )
@@ -30,11 +30,6 @@ _WAKE_BYTES = 4096
 
 Ready = Sequence[tuple[int, int]]
 """descriptors that can be read, each with a mask"""
-
-
-def is_portable() -> bool:
-    """Whether nothing of Linux is used: not on Linux, or as the switch asks."""
-    return not sys.platform.startswith("linux") or bool(os.environ.get(PORTABLE_VARIABLE))
 
 
 class Poller(Protocol):

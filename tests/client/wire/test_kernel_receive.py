@@ -17,7 +17,7 @@ from probe_ext.client.wire.kernel_receive import (
     read_stamped,
     received_segments,
 )
-from probe_ext.client.wire.portability import PORTABLE_VARIABLE
+from probe_ext.client.wire.portable_switch import PORTABLE_VARIABLE
 
 
 class Socket:

@@ -15,7 +15,8 @@ from gevent.monkey import get_original
 
 from probe_ext.client.wire import socket_reactor
 from probe_ext.client.wire.kernel_receive import ReadRound
-from probe_ext.client.wire.portability import NOT_ON_WINDOWS, PORTABLE_VARIABLE, EpollPoller, SelectorPoller
+from probe_ext.client.wire.portability import NOT_ON_WINDOWS, EpollPoller, SelectorPoller
+from probe_ext.client.wire.portable_switch import PORTABLE_VARIABLE
 from probe_ext.client.wire.socket_reactor import COALESCE_FROM_SOCKETS, Lateness, SocketReactor, reactor
 from probe_ext.measure import clock
 
