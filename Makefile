@@ -70,6 +70,9 @@ $(VENV)/.docs-ready: docs/requirements.lock
 $(VENV)/.release-ready: LOCK = scripts/release/requirements.lock
 $(VENV)/.release-ready: scripts/release/requirements.lock
 
+release-check: $(VENV)/.release-ready wheel ## check the packages: metadata, and the wheel in a clean environment (2 minutes)
+	@$(BIN)/python -m scripts.release.check
+
 docs: $(VENV)/.docs-ready ## execute the example notebook and build the documentation into build/site
 	@$(BIN)/python -m scripts.site
 
@@ -180,4 +183,4 @@ examples: $(READY) ## re-render the reports of the committed example runs
 	$(BIN)/probe report reports/examples/llamacpp
 
 clean: ## remove .venv, caches and build output
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
