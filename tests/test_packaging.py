@@ -207,11 +207,8 @@ def test_the_version_is_the_same_everywhere() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert probe_ext.__version__ == version
     pages = [ROOT / "docker-compose.yml", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.yaml")]
-    written = {
-        found
-        for page in pages
-        for found in re.findall(r"probe-ext:(\d+\.\d+\.\d+)|probe_ext-(\d+\.\d+\.\d+)-", page.read_text())
-    }
+    names = re.compile(r"probe-ext:(\d+\.\d+\.\d+)|probe_ext-(\d+\.\d+\.\d+)-")
+    written = {found for page in pages for found in names.findall(page.read_text(encoding="utf-8"))}
     assert {one or other for one, other in written} == {version}
 
 
