@@ -60,7 +60,7 @@ def test_what_is_loaded_from_elsewhere_is_found(tag: str, loads: bool) -> None:
     assert bool([found for found in LOADED.findall(tag) if not HARMLESS.search(found)]) == loads
 
 
-@pytest.mark.parametrize("lock", ["docs/requirements.lock", "scripts/release/requirements.lock"])
+@pytest.mark.parametrize("lock", ["scripts/site/requirements.lock", "scripts/release/requirements.lock"])
 def test_locks_pin_the_tested_versions_by_hash_and_name_no_url(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert "://" not in text
