@@ -1,7 +1,8 @@
 """``python -m scripts.page.recording``: record the terminal of a real run as an animated picture for the README.
 
 Runs ``probe run`` against a simulated server and notes when each line is printed; the picture shows the lines in that
-order, much faster. It is an SVG without scripts or fonts from elsewhere; whoever prefers no motion sees the last frame.
+order, much faster, and leaves out those of users who settle. It is an SVG without scripts or fonts from elsewhere;
+whoever prefers no motion sees the last frame.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 
 OUT = Path(__file__).parents[2] / "docs" / "images" / "terminal.svg"
 SHOWN = "probe run capacity --host http://127.0.0.1:8000 --levels 2,4,8,10,12,16"
-COLUMNS, LINE_PX, LETTER_PX, MARGIN_PX = 112, 19, 7.8, 16
+COLUMNS, LINE_PX, LETTER_PX, MARGIN_PX = 122, 19, 7.8, 16
 LONGEST_WAIT_S, SECONDS_PER_SECOND, STAYS_S = 1.2, 18.0, 8.0
 STYLE = """
 text{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:#d9dce1;white-space:pre}
@@ -53,9 +54,10 @@ def record(run: Path, levels: str) -> list[Line]:
 
 def picture(lines: list[Line], run: Path) -> str:
     """Draw the lines; waits are shortened."""
-    shown = [(at, piece) for at, text in lines for piece in _wrapped(text.replace(str(run), "reports/runs/…"))]
+    kept = [(at, text.replace(str(run), "reports/runs/…")) for at, text in lines if "settling" not in text]
+    shown = [(at, piece, _kind(text)) for at, text in kept for piece in _wrapped(text)]
     moments, now, before = [], 0.8, 0.0
-    for at, _ in shown:
+    for at, _, _ in shown:
         now += min((at - before) / SECONDS_PER_SECOND, LONGEST_WAIT_S)
         before = at
         moments.append(now)
@@ -67,7 +69,7 @@ def picture(lines: list[Line], run: Path) -> str:
     )
     width, height = round(COLUMNS * LETTER_PX + 2 * MARGIN_PX), (len(shown) + 1) * LINE_PX + 2 * MARGIN_PX
     rows = [_row(0, f"$ {SHOWN}", "command", "")]
-    rows += [_row(n + 1, text, _kind(text), f' id="l{n}"') for n, (_, text) in enumerate(shown)]
+    rows += [_row(n + 1, text, kind, f' id="l{n}"') for n, (_, text, kind) in enumerate(shown)]
     style = STYLE.replace("%TOTAL", f"{total:.1f}").replace("%FRAMES", frames).strip()
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
