@@ -42,7 +42,7 @@ def test_what_a_page_links_to_is_there(tmp_path: Path) -> None:
     for path in ("README.md", "docs/ci.md", "docs/images/report.png", "LICENSE", "configs/slo/chat.yaml"):
         assert (tmp_path / "site" / path).is_file()
     assert "- [chat.yaml](chat.yaml)" in (tmp_path / "site" / "configs" / "slo" / "index.md").read_text()
-    assert "(locustfiles/index.md)" in (tmp_path / "site" / "README.md").read_text()
+    assert "(../configs/workloads/index.md)" in (tmp_path / "site" / "docs" / "workloads.md").read_text()
 
 
 @pytest.mark.parametrize(
