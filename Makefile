@@ -61,7 +61,7 @@ lock: ## update all lock files: development, image, documentation, release (need
 	$(UV_LOCK) --extra dev pyproject.toml -o requirements.lock
 	$(UV_LOCK) --constraint requirements.lock pyproject.toml -o docker/run.lock
 	echo hatchling | $(UV_LOCK) --constraint requirements.lock - -o docker/build.lock
-	$(UV_LOCK) --constraint requirements.lock --extra docs pyproject.toml -o docs/requirements.lock
+	$(UV_LOCK) --constraint requirements.lock --extra docs pyproject.toml -o scripts/site/requirements.lock
 	$(UV_LOCK) --constraint requirements.lock --extra release pyproject.toml -o scripts/release/requirements.lock
 
 # What only these two need is installed on their first use, beside the development environment, which it leaves as it is.
@@ -69,10 +69,13 @@ $(VENV)/.%-ready: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(LOCK)
 	@touch $@
 
-$(VENV)/.docs-ready: LOCK = docs/requirements.lock
-$(VENV)/.docs-ready: docs/requirements.lock
+$(VENV)/.docs-ready: LOCK = scripts/site/requirements.lock
+$(VENV)/.docs-ready: scripts/site/requirements.lock
 $(VENV)/.release-ready: LOCK = scripts/release/requirements.lock
 $(VENV)/.release-ready: scripts/release/requirements.lock
+
+release-check: $(VENV)/.release-ready wheel ## check the packages: metadata, and the wheel in a clean environment (2 minutes)
+	@$(BIN)/python -m scripts.release.check
 
 docs: $(VENV)/.docs-ready ## execute the example notebook and build the documentation into build/site
 	@$(BIN)/python -m scripts.site
@@ -187,4 +190,4 @@ examples: $(READY) ## re-render the reports of the committed example runs
 	$(BIN)/probe report reports/examples/llamacpp
 
 clean: ## remove .venv, caches and build output
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -332,7 +332,7 @@ def test_exit_codes() -> None:
     for page, heading in (
         ("docs/doctor.md", "Exit codes of the doctor"),
         ("docs/warm-up.md", "Exit codes of the warm-up"),
-        ("README.md", "Headless, in CI"),
+        ("docs/ways-to-run.md", "Headless, in CI"),
         ("docs/ci.md", "Exit codes"),
     ):
         assert {int(row[0]) for row in tables(section(page, heading))[0]} == set(ExitCode)
@@ -577,7 +577,7 @@ def test_workloads_in_the_documentation_are_valid() -> None:
 
 def test_scenarios_and_slo_profiles() -> None:
     scenarios = {path.stem for path in (ROOT / "locustfiles").glob("*.py")}
-    said = set(_CODE.findall(_FENCED.sub("", section("README.md", "Your own users"))))
+    said = set(_CODE.findall(section("docs/scenarios.md", "Scenarios")))
     assert scenarios <= said
     everything = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert all(f"`{name}`" in everything for name in profile_names(ROOT / "configs" / "slo"))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import urllib.error
 import urllib.request
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import probe_ext
 from scripts.constraints import constraints
 from tests.e2e.conftest import PATIENCE, free_port, sim, wait_for  # noqa: F401 - a fixture
 
@@ -179,6 +181,35 @@ def test_wheel_contains_nothing_else(wheel: Path) -> None:
     assert {name.partition("/")[0].partition("-")[0] for name in inside} == {"probe_ext"}
     assert not [name for name in inside if "__pycache__" in name or "/tests/" in name or name.endswith(".pyc")]
     assert [name for name in inside if name.endswith("dist-info/licenses/LICENSE")]
+
+
+NOT_IN_THE_SDIST = {".ci/run", "action.yml"}  # of the repository itself
+
+
+def test_sdist_contains_the_tracked_files_and_nothing_else(tmp_path: Path) -> None:
+    """So everything can be built, tested and read from it."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("NOT CHECKED: not a git clone")
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (archive,) = tmp_path.glob("probe_ext-*.tar.gz")
+    with tarfile.open(archive) as opened:
+        inside = {name.partition("/")[2] for name in opened.getnames()}
+    git = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]  # also what is about to be committed
+    tracked = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    present = {name for name in tracked if (ROOT / name).exists()}
+    assert present - inside == NOT_IN_THE_SDIST
+    assert inside - present == {"PKG-INFO"}
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert probe_ext.__version__ == version
+    pages = [ROOT / "docker-compose.yml", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.yaml")]
+    names = re.compile(r"probe-ext:(\d+\.\d+\.\d+)|probe_ext-(\d+\.\d+\.\d+)-")
+    written = {found for page in pages for found in names.findall(page.read_text(encoding="utf-8"))}
+    assert {one or other for one, other in written} == {version}
 
 
 def test_list_run_and_report_work_from_any_folder(installed: Path, sim: str, tmp_path: Path) -> None:  # noqa: F811

@@ -42,7 +42,7 @@ def test_what_a_page_links_to_is_there(tmp_path: Path) -> None:
     for path in ("README.md", "docs/ci.md", "docs/images/report.png", "LICENSE", "configs/slo/chat.yaml"):
         assert (tmp_path / "site" / path).is_file()
     assert "- [chat.yaml](chat.yaml)" in (tmp_path / "site" / "configs" / "slo" / "index.md").read_text()
-    assert "(locustfiles/index.md)" in (tmp_path / "site" / "README.md").read_text()
+    assert "(../configs/workloads/index.md)" in (tmp_path / "site" / "docs" / "workloads.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_what_is_loaded_from_elsewhere_is_found(tag: str, loads: bool) -> None:
     assert bool([found for found in LOADED.findall(tag) if not HARMLESS.search(found)]) == loads
 
 
-@pytest.mark.parametrize("lock", ["docs/requirements.lock", "scripts/release/requirements.lock"])
+@pytest.mark.parametrize("lock", ["scripts/site/requirements.lock", "scripts/release/requirements.lock"])
 def test_locks_pin_the_tested_versions_by_hash_and_name_no_url(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert "://" not in text

@@ -1,0 +1,1 @@
+"""Checks of the packages of a release."""

@@ -1,0 +1,61 @@
+"""Pages that repeat something say the same: scenarios and workloads, and figures of the benchmarks."""
+
+import re
+from collections.abc import Sequence
+
+from tests.test_docs import ROOT, documented, names, section, tables, text
+
+RESULTS = text("benchmarks/RESULTS.md")
+
+
+def test_scenarios_and_workloads_are_all_listed() -> None:
+    assert set(documented("docs/scenarios.md", "Scenarios")) == {
+        path.stem for path in (ROOT / "locustfiles").glob("*.py")
+    }
+    listed = tables(section("docs/scenarios.md", "Workloads"))[0]
+    assert listed == tables(text("docs/workloads.md"))[0]
+    assert set(names(listed)) == {path.stem for path in (ROOT / "configs" / "workloads").glob("*.yaml")}
+
+
+def rows_of(page: str, heading: str) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of a section's first table."""
+    part = section(page, heading)
+    head = next(line for line in part.splitlines() if line.startswith("|"))
+    return [cell.strip() for cell in head.strip("|").split("|")], tables(part)[0]
+
+
+def check_repeated(page: str, heading: str, original: str, keys: Sequence[str]) -> None:
+    """Each row of a page is one of the results, column by column; a repeated name means the column after another."""
+    head, rows = rows_of(page, heading)
+    result_head, result_rows = rows_of("benchmarks/RESULTS.md", original)
+    renamed = {"error p50": "p50", "error p99": "p99"}
+    places: list[int] = []
+    for name in head:
+        known = result_head.index(renamed.get(name, name)) if name != "true" else places[-1] + 1
+        assert name != "true" or result_head[known] == "true"
+        places.append(known)
+    assert set(keys) <= set(head)
+    assert len(rows) >= 5
+    for row in rows:
+        assert row in [[result[place] for place in places] for result in result_rows], f"{page}: {row}"
+
+
+def test_figures_of_the_benchmarks_are_repeated_as_they_are() -> None:
+    check_repeated("docs/peers.md", "Figures", "Compared with other tools", ["tool", "CPU per token", "TTFT p99"])
+    check_repeated("docs/accuracy.md", "The load generator", "Timing accuracy", ["streams", "wire", "error p99"])
+    for page in ("docs/peers.md", "docs/accuracy.md"):
+        day, month, year = re.search(r"(\d+) (November) (\d{4})", text(page)).groups()  # type: ignore[union-attr]
+        assert f"{year}-11-{int(day):02}" in section("benchmarks/RESULTS.md", "Compared with other tools"), month
+
+
+def test_the_first_page_answers_a_stranger() -> None:
+    start = text("README.md").split("## Try it")[0]
+    for question in (
+        "Is it for me?",
+        "How long does it take?",
+        "What does it do to my server?",
+        "What does the number mean?",
+    ):
+        assert f"**{question}**" in start
+    assert "](docs/images/report.png)" in start
+    assert len(start.split()) < 500
