@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -73,3 +74,10 @@ def test_ctrl_c_while_python_starts_a_report_prints_one_line(monkeypatch: pytest
         signal.signal(signal.SIGINT, before)
     assert (tmp_path / "said").read_text() == "probe: interrupted\n"
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_on_windows_one_line_names_wsl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert cli.main(["list"]) == 2
+    monkeypatch.undo()
+    assert capsys.readouterr().err == f"probe: {cli.NOT_ON_WINDOWS}\n"

@@ -120,3 +120,12 @@ def test_loopback_has_two_families() -> None:
         pytest.skip("no IPv6 loopback here")
     with server:
         assert server_process(["::1"], server.getsockname()[1], 8).status in (Status.OK, Status.WARN)
+
+
+def test_where_there_is_no_proc_the_servers_process_is_said_to_be_unseen(tmp_path: Path) -> None:
+    result = server_process(["127.0.0.1"], 8000, 8, tmp_path / "proc")
+    assert result.status is Status.UNKNOWN
+    assert (
+        result.evidence
+        == "The server runs on this machine, which is not Linux: its open files and disks cannot be seen."
+    )

@@ -36,6 +36,7 @@ _ELSEWHERE = (
     "It runs on another machine: its open files and disks cannot be seen. There, `ulimit -n` and `df -h` show them: a "
     "limit of 1024 refuses connections, and a full disk stops engines without naming the disk."
 )
+_NO_PROC = "The server runs on this machine, which is not Linux: its open files and disks cannot be seen."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ def server_process(addresses: Iterable[str], port: int, users: int, proc: Path =
     """Find the server's process if one of its addresses is this machine's loopback, and compare it with a plan."""
     if not any(_is_loopback(address) for address in addresses):
         return CheckResult("server_process", Status.UNKNOWN, _ELSEWHERE)
+    if not (proc / "net").is_dir():
+        return CheckResult("server_process", Status.UNKNOWN, _NO_PROC)
     inodes = _listeners(port, proc)
     if not inodes:
         forwarded = f"No process here listens on port {port}: a tunnel, or a container with a network of its own. "
