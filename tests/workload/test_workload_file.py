@@ -13,7 +13,7 @@ from probe_ext.workload.distribution_forms import Constant, Empirical, Exponenti
 from probe_ext.workload.workload_file import Workload, parse_workload, read_workload, workload_names
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ["batch-beside-chat", "chat", "coding", "rag"]
+SHIPPED = ["batch-beside-chat", "chat", "coding", "coding-agents", "rag"]
 FULL = """
 name: team
 question: How many?

@@ -114,8 +114,8 @@ def _mean_pause(due: Floats, end: Floats, levels: Sequence[Level], pauses: int) 
 
 def _say_of_agents(mean: float, waiting_share: float) -> str:
     return (
-        f"Between a reply and an agent's next request, {seconds(mean)} passed on average, for tools and for new tasks, so "
-        f"about {percent(waiting_share)} of the agents waited for a reply at any time. That time is not part of their wait."
+        f"Between a reply and an agent's next request, {seconds(mean)} passed on average, for tools and for new tasks. "
+        f"So about {percent(waiting_share)} of the agents waited for a reply at any time. Other time is no wait."
     )
 
 
