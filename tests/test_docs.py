@@ -63,6 +63,7 @@ from probe_ext.target.metrics.engine_metrics import ENGINES
 from probe_ext.target.metrics.quantities import QUANTITIES
 from probe_ext.tls_trust import PASSPHRASE_VARIABLE
 from probe_ext.verdict.values.ruling_types import RULE_NAMES
+from probe_ext.workload.agent_kind import Agent
 from probe_ext.workload.arrival_times import FORMS as ARRIVAL_FORMS
 from probe_ext.workload.arrival_times import ArrivalForm
 from probe_ext.workload.distribution_forms import Exponential, Lognormal, Normal
@@ -545,15 +546,18 @@ def test_simulator_paths() -> None:
 def test_keys_and_forms_of_workloads() -> None:
     page = text("docs/workloads.md")
     shipped = tables(page.split("## What a number of users means")[0])[0]
-    assert names(shipped) == sorted(names(shipped), key=["chat", "coding", "rag", "batch-beside-chat"].index)
+    assert names(shipped) == sorted(
+        names(shipped), key=["chat", "coding", "coding-agents", "rag", "batch-beside-chat"].index
+    )
     assert {names([row])[0]: row[1] for row in shipped} == {
         name: read_workload(name).question for name in workload_names()
     }
-    top, kind, prompts, system, forms = tables(page)[1:6]
+    top, kind, prompts, system, agent, forms = tables(page)[1:7]
     assert names(top) == list(Workload.model_fields)
     assert names(kind) == list(UserKind.model_fields)
     assert names(prompts) == list(PromptSource.model_fields)
     assert names(system) == [*SystemPrompt.model_fields, "file"]
+    assert names(agent) == list(Agent.model_fields)
     assert names(forms) == list(FORMS)
     parameters = {names([row])[0]: set(re.findall(r"`(\w+)`", row[1])) for row in forms}
     for form in (Normal, Lognormal, Exponential):
@@ -562,9 +566,10 @@ def test_keys_and_forms_of_workloads() -> None:
 
 def test_workloads_in_the_documentation_are_valid() -> None:
     page = text("docs/workloads.md")
-    block, *arrivals = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    block, agents, *arrivals = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     forms = [parse_workload({"kinds": [{"name": "a"}], **yaml.safe_load(part)}, "docs", ROOT) for part in arrivals]
     assert [one.arrivals.form for one in forms] == ["gamma", "series"]
+    assert all(kind.agent for kind in parse_workload(yaml.safe_load(agents), "docs", ROOT).kinds)
     assert documented("docs/workloads.md", "Arrivals") == ["users", *ARRIVAL_FORMS, "series", "trace"]
     assert [kind.name for kind in parse_workload(yaml.safe_load(block), "docs", ROOT).kinds] == ["chat", "review"]
     (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)

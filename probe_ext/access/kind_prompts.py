@@ -1,9 +1,9 @@
 """The conversations of a workload's users: prompts of the server's tokens, a growing history, and what fits into it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from probe_ext.access.agent_sessions import AgentSession
+from probe_ext.access.ask import Answer, Ask, Conversation
 from probe_ext.access.file_prompts.file_questions import FileQuestions, FileTurns, LostFile
 from probe_ext.access.prompt_source import length_model
 from probe_ext.prompts.conversation import Chat, ChatMaker
@@ -14,34 +14,8 @@ from probe_ext.workload.user_kind import UserKind
 
 _FIRST_USER = 1 << 29  # user numbers above those of users without a workload, whose texts depend on the number only
 _MAX_KINDS, _MAX_EPOCHS, _USERS_PER_KIND = 16, 32, 1_000_000
+_HELPER_TEXTS, _TEXTS_PER_HELPER, _MAX_HELPERS = 1 << 19, 1 << 10, 1 << 9  # of the 2^20 text numbers of a user
 _MARGIN_TOKENS, _MARGIN_SHARE = 16, 0.02  # of the context, for what is only estimated
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request of a user."""
-
-    prompt: Prompt
-    parameters: Mapping[str, Any]
-    """fields of the body"""
-    streamed: bool | None
-    """None: as the options say"""
-
-
-class Answer(Protocol):
-    """What a conversation keeps of a reply."""
-
-    @property
-    def text(self) -> str:
-        """The visible text."""
-
-    @property
-    def tokens_in(self) -> int | None:
-        """Tokens of the prompt, as the server counted them."""
-
-    @property
-    def tokens_out(self) -> int | None:
-        """Tokens of the reply."""
 
 
 class KindPrompts:
@@ -102,6 +76,12 @@ class KindPrompts:
             return self.file.begin(self.chats.system, self.chats.prefix, file_position)
         return SyntheticTurns(self, self.chats.chat_from(user, first_text))
 
+    def room(self, tokens: float) -> int | None:
+        """Return the tokens for which the model's context has room beside so many; None if it is not known."""
+        if self.context is None:
+            return None
+        return int(self.context * (1 - _MARGIN_SHARE) - _MARGIN_TOKENS - tokens)
+
     def fitting(self, chat: Chat, question: int, output: int) -> tuple[int, int] | None:
         """Return the lengths of a question and its reply that fit into the context; None if the chat must end.
 
@@ -111,7 +91,7 @@ class KindPrompts:
         question = max(question, least)
         if self.context is None:
             return question, output
-        room = int(self.context * (1 - _MARGIN_SHARE) - _MARGIN_TOKENS - chat.tokens)
+        room = self.room(chat.tokens) or 0
         if question + output <= room:
             return question, output
         if chat.turns:
@@ -128,17 +108,40 @@ class KindUser:
         self.requests = self.conversations = self.pauses = 0
         self.joins = False
         """whether the next pause is one that began before this user came, or came back"""
+        self.enters = False
+        """whether the next session is one that an agent is in the middle of"""
+        self._texts = self._helpers = 0
         self.file_position: int | None = None
         """of this user's question in the order of its file; None: whichever comes next in this process"""
 
-    def begin(self) -> "KindConversation":
+    def begin(self) -> Conversation:
         """Return the user's next conversation."""
         self.conversations += 1
-        return KindConversation(self, self.conversations - 1)
+        agent = self.maker.kind.agent
+        if agent is None:
+            return KindConversation(self, self.conversations - 1)
+        turns = self.draws.turns(self.conversations - 1)
+        done = int(self.draws.place_in_session() * turns) if self.enters else 0
+        self.enters = False
+        return AgentSession(self, agent, turns, done=done)
+
+    def next_text(self) -> int:
+        """Return the number of an agent's next text; no two of a user, or of its sub-agents, are the same."""
+        self._texts += 1
+        return self._texts
+
+    def helper(self) -> "KindUser":
+        """Return a sub-agent of an agent, with draws and texts of its own."""
+        self._helpers += 1
+        helper = KindUser(self.maker, self.draws.of_helper(self._helpers), self.number)
+        helper._texts = _HELPER_TEXTS + self._helpers % _MAX_HELPERS * _TEXTS_PER_HELPER
+        return helper
 
     def pause(self) -> float:
         """Return the seconds until this user's next request."""
         draw = self.draws.rest_of_pause if self.joins else self.draws.pause
+        if self.joins and self.maker.kind.agent is not None:
+            draw = self.draws.rest_of_tool_time
         self.joins = False
         self.pauses += 1
         return draw(self.pauses - 1)
@@ -193,6 +196,13 @@ class KindConversation:
         named = {"model": self._model} if self._model else {}
         parameters = {**maker.kind.body, **named, "max_tokens": output}
         return Ask(prompt, parameters, draw.streamed)
+
+    def pause(self) -> None:
+        """Return None: people think before they ask."""
+
+    def helpers(self) -> list[Conversation]:
+        """Return none: nobody else asks for them."""
+        return []
 
     def answered(self, reply: Answer) -> None:
         """Add a reply to the conversation."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from probe_ext.access.kind_prompts import Ask
+from probe_ext.access.ask import Ask
 from probe_ext.access.prompt_source import length_model
 from probe_ext.prompts.block_text import BlockTexts
 from probe_ext.workload.draws import pick, uniform_share

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import OPTIONS, Options
+from probe_ext.workload.agent_kind import Agent
 from probe_ext.workload.distribution_forms import Constant, Distribution, Empirical
 from probe_ext.workload.draws import Draws
 from probe_ext.workload.traces.trace import Trace
@@ -142,6 +143,12 @@ def misfits(workload: Workload, options: Options, context: int, model: str) -> t
                 f"of {usual[1]:,} are together more than the {context:,} tokens of {model}'s context"
             )
             return problem, []
+        too_little = _too_little_for(lengths, kind.agent, context) if kind.agent is not None else None
+        if too_little is not None:
+            return f"workload {workload.name}: kind {kind.name}: {too_little} of {model}'s context", []
+        if kind.agent is not None and kind.agent.compact is not None and kind.agent.compact.at > context:
+            at = kind.agent.compact.at
+            notes.append(f"{kind.name}: contexts are compacted when they fill the {context:,} tokens, before {at:,}")
         shortened, ended = _cut_shares(lengths, context)
         cuts = [
             (shortened, "of the first requests are longer than the context allows, and are shortened"),
@@ -153,6 +160,17 @@ def misfits(workload: Workload, options: Options, context: int, model: str) -> t
     return None, notes
 
 
+def _too_little_for(lengths: KindLengths, agent: Agent, context: int) -> str | None:
+    """Return why a compacted context leaves no room for the usual next request; None if it leaves enough."""
+    if agent.compact is None:
+        return None
+    following = agent.result_tokens.count(0.5) + lengths.usual_output
+    if agent.compact.to + following + _TEMPLATE_TOKENS <= context:
+        return None
+    left = f"agent.compact.to: {agent.compact.to:,} tokens and the usual next {following:,}"
+    return f"{left} are more than the {context:,} tokens"
+
+
 def _cut_shares(lengths: KindLengths, context: int) -> tuple[float, float]:
     """Return the shares of conversations whose first request is shortened, and that end early, from a sample."""
     cuts = list(_sample_cuts(lengths, context))
@@ -160,15 +178,18 @@ def _cut_shares(lengths: KindLengths, context: int) -> tuple[float, float]:
 
 
 def _sample_cuts(lengths: KindLengths, context: int) -> Iterator[str]:
-    draws = Draws(lengths.kind, "sample", 0)
+    draws, agent = Draws(lengths.kind, "sample", 0), lengths.kind.agent
     request = 0
     for conversation in range(_SAMPLED_CONVERSATIONS):
         tokens, cut = float(lengths.shared + _TEMPLATE_TOKENS), "none"
         for turn in range(draws.turns(conversation)):
             draw = draws.request(request)
             request += 1
-            tokens += draw.prompt_tokens or lengths.question.average_count
+            message = draw.prompt_tokens or lengths.question.average_count
+            tokens += draws.result_tokens(request) if agent is not None and turn else message
             output = draw.output_tokens or lengths.output.average_count
+            if tokens + output > context and turn and agent is not None and agent.compact is not None:
+                break
             if tokens + output > context:
                 cut = "ended" if turn else "shortened"
                 break

@@ -30,6 +30,7 @@ from probe_ext.verdict.levels.find_levels import (
     find_levels,
     is_open_stream,
 )
+from probe_ext.verdict.phrasing.plurals import Who
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, Reason
 from probe_ext.verdict.values.json_types import State
 from probe_ext.verdict.values.others_share import OthersShare
@@ -54,16 +55,20 @@ class Rules:
     """whether a plan says when levels are measured"""
     kinds: tuple[Kind, ...] = ()
     """kinds of user that are judged by profiles of their own"""
+    who: Who = "people"
+    """what the users are called"""
 
     @property
     def profiles(self) -> KindProfiles:
         return KindProfiles(self.profile, self.kinds)
 
 
-def rules_of(plan: Plan | None, profiles: KindProfiles) -> Rules:
+def rules_of(plan: Plan | None, profiles: KindProfiles, who: Who = "people") -> Rules:
     """Return the rules by which the report will find and judge this run's levels."""
     slo, kinds = profiles.default, profiles.kinds
-    return Rules(slo, kinds=kinds) if plan is None else Rules(slo, plan.settle, planned=True, kinds=kinds)
+    if plan is None:
+        return Rules(slo, kinds=kinds, who=who)
+    return Rules(slo, plan.settle, planned=True, kinds=kinds, who=who)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from probe_ext.live.visit_monitor import VisitMonitor
 from probe_ext.live.window import Window, WindowFigures
 from probe_ext.measure.table_rows import GpuRow, ReplyRow, ServerRow, UserRow
 from probe_ext.verdict.levels.find_levels import STOPPING
+from probe_ext.verdict.phrasing.plurals import Who
 from probe_ext.verdict.results.rolling_windows import WINDOW_S
 
 COLUMNS = {
@@ -84,6 +85,8 @@ class Now:
     """mean seconds between a reply and the same user's next request; None where users ask again at once"""
     rolling: RollingNow | None = None
     """None before the run is as long as its rolling window"""
+    who: Who = "people"
+    """what the users are called"""
 
 
 class LiveRun:
@@ -176,6 +179,7 @@ class LiveRun:
             level=self.levels.present,
             pause=self.levels.pause,
             rolling=self._rolling.now(t),
+            who=self.rules.who,
         )
 
     def _point(self, now: Now, new_preemptions: int | None) -> dict[str, float | None]:

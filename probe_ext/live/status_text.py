@@ -35,15 +35,15 @@ def headline(now: Now | None, estimate: CapacityEstimate | None) -> Headline:
     if all_failed(now):
         return Headline(_all_replies(now), f" failed: {_reason(now)}", "bad")
     if not now.replies:
-        return Headline("", f"{plurals.people(now.users)}, no replies yet.")
-    return _so_far(estimate, now.pause) or Headline("", "Too early to say.")
+        return Headline("", f"{plurals.people(now.users, now.who)}, no replies yet.")
+    return _so_far(estimate, now.pause, now.who) or Headline("", "Too early to say.")
 
 
-def _so_far(estimate: CapacityEstimate | None, pause: float | None) -> Headline | None:
+def _so_far(estimate: CapacityEstimate | None, pause: float | None, who: plurals.Who) -> Headline | None:
     """Say what the report would say; None while nothing is known."""
     if estimate is None or estimate.interval in {None, (0, None)}:
         return None
-    phrase = proven_phrase(estimate, pause) or suggested_phrase(estimate, pause)
+    phrase = proven_phrase(estimate, pause, who) or suggested_phrase(estimate, pause, who)
     tone: Tone = "bad" if estimate.bracket[1] == 1 else ""
     rest = "".join(f" {part}" for part in (phrase.after, phrase.limits) if part)
     kinds = by_kind([(name, part.bracket) for name, part in estimate.parts.items()])
@@ -114,11 +114,11 @@ def progress(now: Now | None, position: str) -> str:
 
 def _measuring(now: Now) -> str:
     if now.level is not None:
-        return f"{plurals.people(now.users)} for {now.t - now.level.t_start:.0f} s: {level_status(now.level)}."
+        return f"{plurals.people(now.users, now.who)} for {now.t - now.level.t_start:.0f} s: {level_status(now.level)}."
     if now.settles_in is not None:
         what = "rate" if isinstance(now.users, Rate) else "number of users"
         return f"The {what} has changed; measuring starts in {now.settles_in:.0f} s."
-    return f"{plurals.people(now.users)}: not measuring yet."
+    return f"{plurals.people(now.users, now.who)}: not measuring yet."
 
 
 def level_status(level: LevelNow) -> str:

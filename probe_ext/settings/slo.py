@@ -58,7 +58,22 @@ class Silence(_AtMost):
 
 
 class WholeAnswer(_AtMost):
-    """Time to the complete answer in seconds; bounds are inclusive."""
+    """Time to the complete answer in seconds; bounds are inclusive. With a rate, longer answers may take longer."""
+
+    served_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """tokens per second: an answer of n tokens is served up to `served` + n ÷ this"""
+    strained_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """likewise, strained up to `strained` + n ÷ this"""
+
+    @model_validator(mode="after")
+    def _rates_in_order(self) -> Self:
+        if (self.served_rate is None) != (self.strained_rate is None):
+            raise ValueError("served_rate: must be given together with strained_rate")
+        if self.served_rate is not None and self.strained_rate is not None and self.strained_rate > self.served_rate:
+            raise ValueError(
+                f"strained_rate: {self.strained_rate:g}: must be at most served_rate ({self.served_rate:g})"
+            )
+        return self
 
 
 class Typing(_Section):

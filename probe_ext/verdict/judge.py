@@ -14,7 +14,7 @@ from probe_ext.verdict.diagnosis.diagnose import diagnose
 from probe_ext.verdict.diagnosis.facts.diagnosis_input import facts_of
 from probe_ext.verdict.evidence.columns import texts
 from probe_ext.verdict.evidence.evidence import Evidence
-from probe_ext.verdict.evidence.manifest_view import mapping, number
+from probe_ext.verdict.evidence.manifest_view import mapping, number, who_uses
 from probe_ext.verdict.grading.kind_profiles import Kind, KindProfiles, kind_profiles, request_names
 from probe_ext.verdict.levels.dimension_estimates import (
     DimensionEstimates,
@@ -27,6 +27,7 @@ from probe_ext.verdict.levels.find_levels import is_open_stream
 from probe_ext.verdict.levels.level_assignment import LevelAssignment, assign_levels, sent_at
 from probe_ext.verdict.levels.shared_trait import shared_trait
 from probe_ext.verdict.levels.visits import client_faults, criteria_of, grade_levels, visits_of
+from probe_ext.verdict.phrasing.plurals import Who
 from probe_ext.verdict.results.assemble import JudgedRun, level_results
 from probe_ext.verdict.results.cold_user import arms_of, cold_user, cold_user_checks
 from probe_ext.verdict.results.gpu_use import gpu_use
@@ -120,15 +121,15 @@ def judge(
     verdict = _verdict(overall.served_users, any(finding.makes_invalid for finding in findings))
     proven = overall.bracket[0] if verdict == "valid" else None
     undisturbed = tuple(level for level in levels if level.judged)
-    paused = think_time(evidence.replies, assignment)
+    who = who_uses(evidence.manifest.get("workload"))
+    paused = think_time(evidence.replies, assignment, who)
     at = at_capacity(evidence, profiles.asked_at(evidence.replies), undisturbed, proven)
     more = None if verdict == "invalid" else next_measurement(evidence.manifest, overall, criteria_of(profile))
     context = _context(evidence, view.estimates, levels, findings, diagnosis, more, run.kinds)
-    in_words = answer(overall, replace(context, pause=paused.mean if paused else None))
+    in_words = answer(overall, replace(context, pause=paused.mean if paused else None, who=who))
     return Judgement(
         verdict=verdict,
-        load="rate" if is_open_stream(evidence.users) else "users",
-        **_said(in_words),
+        **_said(evidence, in_words, who),
         **_of_estimate(overall),
         breaks_first=view.estimates.first_limit,
         levels=levels,
@@ -137,8 +138,8 @@ def judge(
         cold_user=cold,
         pauses=_pauses(evidence, profile, assignment, metrics),
         goodput=goodput(undisturbed),
-        **_sizing(at, paused, given),
-        gpu=gpu_use(evidence, levels, proven, paused),
+        **_sizing(at, paused, given, who),
+        gpu=gpu_use(evidence, levels, proven, paused, who),
         trace=replayed_trace(evidence.manifest, evidence.replies),
         next_step=next_step(more, overall),
         next_command=next_command(evidence.manifest, overall, more, invalid=verdict == "invalid"),
@@ -152,13 +153,14 @@ def judge(
     )
 
 
-def _said(in_words: Answer) -> dict[str, Any]:
-    return {"sentence": in_words.sentence, "answer": in_words}
+def _said(evidence: Evidence, in_words: Answer, who: Who) -> dict[str, Any]:
+    load = "rate" if is_open_stream(evidence.users) else "users"
+    return {"load": load, "who": who, "sentence": in_words.sentence, "answer": in_words}
 
 
-def _sizing(at: AtCapacity | None, paused: ThinkTime | None, given: Given) -> dict[str, Any]:
+def _sizing(at: AtCapacity | None, paused: ThinkTime | None, given: Given, who: Who) -> dict[str, Any]:
     """Return what the capacity is worth in people and money. Of users who pause, it is a team already."""
-    of = team(at, given.think_time) if paused is None else None
+    of = team(at, given.think_time) if paused is None and who == "people" else None
     return {"think_time": paused, "team": of, "cost": cost(at, of, given.price_per_hour, paused)}
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
 
+from probe_ext.workload.agent_kind import Agent
 from probe_ext.workload.user_kind import UserKind
 
 _BITS = 53  # of a float's fraction
@@ -58,6 +59,45 @@ class Draws:
             output_tokens=kind.output_tokens.count(self._share("output", number)) if kind.output_tokens else None,
             streamed=None if kind.stream is None else self._share("stream", number) < kind.stream,
         )
+
+    def tool_time(self, number: int) -> float:
+        """Return the seconds that the tool takes which an agent's request has called."""
+        return self._agent.tool_time.quantile(self._share("tool time", number))
+
+    def result_tokens(self, number: int) -> int:
+        """Return the length of the tool's result that an agent sends with a request."""
+        return self._agent.result_tokens.count(self._share("result", number))
+
+    def summary_tokens(self, number: int) -> int:
+        """Return the upper bound of a summary's length."""
+        compact = self._agent.compact
+        return compact.summary_tokens.count(self._share("summary", number)) if compact else 0
+
+    def subagents(self, number: int) -> int:
+        """Return how many sub-agents an agent starts after a request; 0 where it calls a tool."""
+        subagents = self._agent.subagents
+        if subagents is None or self._share("subagents", number) >= subagents.share:
+            return 0
+        return subagents.count.count(self._share("subagents' number", number))
+
+    def of_helper(self, number: int) -> "Draws":
+        """Return the draws of an agent's sub-agent, numbered over all its sessions."""
+        seed, _, user = self._key
+        return Draws(self._kind, seed, f"{user}/{number}")
+
+    def rest_of_tool_time(self, number: int) -> float:
+        """Return the seconds that are left of a tool's time that an agent joins in the middle of."""
+        whole = self._agent.tool_time.quantile_by_value(self._share("tool time", number))
+        return whole * self._share("join", number)
+
+    def place_in_session(self) -> float:
+        """Return how far through its session an agent is that joins, as a share of its turns."""
+        return self._share("place in session")
+
+    @property
+    def _agent(self) -> Agent:
+        assert self._kind.agent is not None  # noqa: S101 -- asked of agents only
+        return self._kind.agent
 
     def pause(self, number: int) -> float:
         """Return the seconds before a request."""

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from probe_ext.settings.durations import seconds
+from probe_ext.workload.section import MAX_TOKENS, Section, files_folder
 from probe_ext.workload.traces.read_trace import read_trace
 from probe_ext.workload.traces.replay_times import Pass
 from probe_ext.workload.traces.tap_recording import is_recording, requests_file
 from probe_ext.workload.traces.trace import Trace
 from probe_ext.workload.traces.trace_lines import TraceError
-from probe_ext.workload.user_kind import MAX_TOKENS, Section, files_folder
 
 MAX_SPEEDS = 64
 MIN_SPEED, MAX_SPEED = 0.001, 1000.0

@@ -3,17 +3,12 @@
 import json
 import math
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     InstanceOf,
-    PlainSerializer,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -28,11 +23,10 @@ from probe_ext.settings.request_extras import secret_field
 from probe_ext.settings.slo import SloProfile, load_profile
 from probe_ext.settings.small_file import read_small_file
 from probe_ext.settings.yaml_values import is_path
-from probe_ext.workload.distribution_forms import MAX_VALUE, MIN_VALUE, Constant, Distribution
-from probe_ext.workload.read_distribution import Number, count_number, duration_number, read_distribution
+from probe_ext.workload.agent_kind import Agent
+from probe_ext.workload.distribution_forms import MAX_VALUE, MIN_VALUE, Constant
+from probe_ext.workload.section import MAX_TOKENS, Pause, Section, Tokens, Turns, files_folder
 
-MAX_TOKENS = 10_000_000
-MAX_TURNS = 1000
 MAX_TEXT_BYTES = 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}")
 _RESERVED_NAMES = (COLD, WARM, WARM_UP)
@@ -49,33 +43,6 @@ _KEY_OF_FIELD = {
     "input": "`prompts`",
     "system": "`system_prompt`",
 }
-
-
-def files_folder(info: ValidationInfo) -> Path:
-    """Return the folder that file names are relative to: the workload file's, else the current one."""
-    return Path((info.context or {}).get("folder", ""))
-
-
-def _reader(number: Number, most: float) -> Any:
-    def read(raw: Any, info: ValidationInfo) -> Distribution:
-        distribution = read_distribution(raw, number, files_folder(info))
-        if distribution.quantile(0.5) > most:
-            raise ValueError(f": half of the values are above {most:,}")
-        return distribution
-
-    return BeforeValidator(read)
-
-
-_AsYaml = PlainSerializer(lambda distribution: distribution.as_yaml())
-Tokens = Annotated[InstanceOf[Distribution], _reader(count_number, MAX_TOKENS), _AsYaml]
-Turns = Annotated[InstanceOf[Distribution], _reader(count_number, MAX_TURNS), _AsYaml]
-Pause = Annotated[InstanceOf[Distribution], _reader(duration_number, 7 * 24 * 3600), _AsYaml]
-
-
-class Section(BaseModel):
-    """Values under one key of a workload."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class PromptSource(Section):
@@ -212,6 +179,8 @@ class UserKind(Section):
     """None: --model, or the server's"""
     body: Annotated[dict[str, Any], AfterValidator(_check_body)] = Field(default={})
     """further fields of each request's body"""
+    agent: Agent | None = None
+    """programs that call tools between their requests; None: people, or other clients"""
 
     @field_validator("name")
     @classmethod
@@ -242,4 +211,8 @@ class UserKind(Section):
             raise ValueError("users: cannot be given together with share")
         if self.api == "completion" and (self.system_prompt or self.turns != Constant(1)):
             raise ValueError("api: completion: takes no system_prompt and no turns, which need a chat")
+        if self.agent is not None and self.api == "completion":
+            raise ValueError("api: completion: takes no agent, whose sessions need a chat")
+        if self.agent is not None and self.prompts is not None and self.prompts.file is not None:
+            raise ValueError("prompts.file: cannot be given together with agent, whose texts are synthetic")
         return self

@@ -12,11 +12,13 @@ from probe_ext.bundled import folder
 from probe_ext.measure.safe_text import printable
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.yaml_values import Location, find_yaml, first_error, read_mapping, yaml_names
+from probe_ext.workload.agent_kind import Agent, Compaction, Subagents
 from probe_ext.workload.arrival_times import MAX_CV, MIN_CV
 from probe_ext.workload.distribution_forms import MAX_VALUE, MIN_VALUE, Distribution
+from probe_ext.workload.section import Section, files_folder
 from probe_ext.workload.trace_load import TraceLoad
 from probe_ext.workload.traces.tap_recording import is_recording
-from probe_ext.workload.user_kind import ModelChoice, PromptSource, Section, SystemPrompt, UserKind, files_folder
+from probe_ext.workload.user_kind import ModelChoice, PromptSource, SystemPrompt, UserKind
 
 MAX_KINDS = 16
 _MAX_FILE_BYTES = 256 * 1024
@@ -104,6 +106,17 @@ class Workload(Section):
         return self
 
     @model_validator(mode="after")
+    def _agents_wait(self) -> Self:
+        agent = next((kind.name for kind in self.kinds if kind.agent is not None), None)
+        if agent is not None and self.arrivals.form != "users":
+            raise ValueError(
+                f"arrivals: {self.arrivals.form!r}: the kind {agent} is an agent, which waits for its replies"
+            )
+        if agent is not None and self.trace is not None:
+            raise ValueError(f"kinds: {agent}.agent: has no effect, as the trace says what is asked")
+        return self
+
+    @model_validator(mode="after")
     def _fits_the_trace(self) -> Self:
         if self.trace is None:
             if self.arrivals.form == "trace":
@@ -178,6 +191,7 @@ def _kind_of_manifest(kind: UserKind, share: float | None, profile: dict[str, An
         "api": kind.api,
         "models": kind.model.names if kind.model else None,
         "body": kind.body,
+        "agent": None if kind.agent is None else kind.agent.model_dump(mode="json"),
     }
 
 
@@ -245,6 +259,9 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "kinds": UserKind,
     "arrivals": Arrivals,
     "trace": TraceLoad,
+    "agent": Agent,
+    "compact": Compaction,
+    "subagents": Subagents,
     "prompts": PromptSource,
     "system_prompt": SystemPrompt,
     "model": ModelChoice,

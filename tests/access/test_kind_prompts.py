@@ -30,6 +30,27 @@ def play(conversation: KindConversation, answer: str = "word " * 50) -> list[Any
     return asked
 
 
+def test_what_agents_do_not_have_room_for_is_known_before_the_run() -> None:
+    def found(context: int, **compact: int) -> tuple[str | None, list[str]]:
+        agent = {"result_tokens": 500, **({"compact": {"summary_tokens": 100, **compact}} if compact else {})}
+        keys = {"turns": 20, "prompts": {"tokens": 300}, "output_tokens": 100, "agent": agent}
+        return misfits(Workload(name="w", kinds=[{"name": "a", **keys}]), OPTIONS, context, "m")
+
+    assert found(8000, at=6000, to=2000) == (None, [])
+    assert found(8000, at=9000, to=2000) == (
+        None,
+        ["a: contexts are compacted when they fill the 8,000 tokens, before 9,000"],
+    )
+    problem, _ = found(2500, at=2400, to=2000)
+    assert problem is not None
+    assert (
+        "agent.compact.to: 2,000 tokens and the usual next 600 are more than the 2,500 tokens of m's context" in problem
+    )
+    assert found(8000)[1] == [
+        "a: about 100% of the conversations fill the context, and end before all their turns (8,000 tokens)"
+    ]
+
+
 def contents(ask: Any, role: str) -> list[str]:
     return [message["content"] for message in ask.prompt.messages if message["role"] == role]
 

@@ -14,7 +14,7 @@ SHIPPED = Path(__file__).parents[2] / "configs" / "slo"
 
 
 def test_shipped_profiles_load() -> None:
-    assert profile_names(SHIPPED) == ["batch", "chat", "coding-assistant"]
+    assert profile_names(SHIPPED) == ["agent", "batch", "chat", "coding-assistant"]
     for name in profile_names(SHIPPED):
         assert load_profile(name, SHIPPED).name == name
 
@@ -71,6 +71,11 @@ def test_loads_a_profile_from_a_file(tmp_path: Path) -> None:
         ("users: {broken_share_from: 100}", "users.broken_share_from: obsolete key without effect, remove it"),
         ("level: {decided_from: 10}", "level.decided_from: unknown key"),
         ("ttft: 1", "ttft: unknown key; valid keys: name, description, first_word, first_word_from, typing, silence, "),
+        ("whole_answer: {served: 5, strained: 9, served_rate: 2}", "whole_answer.served_rate: must be given together"),
+        (
+            "whole_answer: {served: 5, strained: 9, served_rate: 2, strained_rate: 3}",
+            "whole_answer.strained_rate: 3: must be at most served_rate (2)",
+        ),
         ("silence: {most: 2}", "silence.most: unknown key; valid keys: served, strained"),
         ("first_word: {served: 5, strained: 1}", "first_word.strained: 1: must be at least served (5)"),
         ("typing: {served: 5, strained: 6}", "typing.strained: 6: must be at most served (5)"),
@@ -99,7 +104,9 @@ def test_errors_are_one_line_with_file_key_and_value(tmp_path: Path, text: str, 
 
 
 def test_missing_profile(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"^--slo caht: no such profile \(did you mean chat\?\); available: batch,"):
+    with pytest.raises(
+        SettingsError, match=r"^--slo caht: no such profile \(did you mean chat\?\); available: agent, batch,"
+    ):
         load_profile("caht", SHIPPED)
     with pytest.raises(SettingsError, match=r"gone\.yaml: no such file"):
         load_profile(str(tmp_path / "gone.yaml"), SHIPPED)

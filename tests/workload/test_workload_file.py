@@ -13,7 +13,7 @@ from probe_ext.workload.distribution_forms import Constant, Empirical, Exponenti
 from probe_ext.workload.workload_file import Workload, parse_workload, read_workload, workload_names
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ["batch-beside-chat", "chat", "coding", "rag"]
+SHIPPED = ["batch-beside-chat", "chat", "coding", "coding-agents", "rag"]
 FULL = """
 name: team
 question: How many?
@@ -134,6 +134,20 @@ def test_names_of_files_are_relative_to_the_workload_file(tmp_path: Path, monkey
         ("kinds: [{name: a}]\nname: ''", "name: '': string should have at least 1 character"),
         ("kinds: [{name: a}]\narrivals: sometimes", "arrivals.form: 'sometimes': input should be 'users'"),
         ("kinds: [{name: a}]\narrivals: {gamma: {}}", "arrivals.cv: belongs to gamma, which needs it"),
+        ("kinds: [{name: a, agent: {tool: 5}}]", "kinds.a.agent.tool: unknown key (did you mean tool_time?)"),
+        ("kinds: [{name: a, agent: {tool_time: slow}}]", "kinds.a.agent.tool_time: 'slow'"),
+        ("kinds: [{name: a, agent: {compact: {at: 5000}}}]", "kinds.a.agent.compact.to: is missing"),
+        (
+            "kinds: [{name: a, agent: {compact: {at: 50, to: 50}}}]",
+            "kinds.a.agent.compact.to: 50: must be fewer tokens",
+        ),
+        ("kinds: [{name: a, agent: {subagents: {share: 2}}}]", "kinds.a.agent.subagents.share: 2"),
+        (
+            "kinds: [{name: a, agent: {subagents: {share: 1, count: 65}}}]",
+            "kinds.a.agent.subagents.count: 65: at most 64",
+        ),
+        ("kinds: [{name: a, api: completion, agent: {}}]", "kinds.a.api: completion: takes no agent"),
+        ("kinds: [{name: a, agent: {}}]\narrivals: poisson", "arrivals: 'poisson': the kind a is an agent"),
         ("kinds: [{name: a}]\narrivals: 5", "arrivals: must be `users`, or one of"),
         ("- a", "must contain keys and values, not list"),
         ("", "must contain keys and values, not nothing"),

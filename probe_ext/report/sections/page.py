@@ -196,11 +196,15 @@ def _answer(capacity: Capacity) -> Answer:
     if told.invalid:
         return Answer(f"Invalid measurement: {told.invalid}.", "", "", f"Reported result: {told.reported}", "")
     number = told.number if capacity["served_users"] else ""
-    what = "requests per second" if capacity["load"] == "rate" else "concurrent users"
+    what = "requests per second" if capacity["load"] == "rate" else f"concurrent {_users(capacity)}"
     meaning = f"{what} that meet {_slo(capacity)}{_pausing(capacity)}" if number else ""
     if not number:
         return Answer(" ".join(filter(None, (told.opening, told.number, told.after))) + ".", "", "", told.rest, "")
     return Answer(f"{told.opening} ".lstrip(), number, f" {told.after}.", told.rest, meaning)
+
+
+def _users(capacity: Capacity) -> str:
+    return "agents" if capacity["who"] == "agents" else "users"
 
 
 def _pausing(capacity: Capacity) -> str:
@@ -209,6 +213,8 @@ def _pausing(capacity: Capacity) -> str:
     if paused is None:
         return ""
     share = formats.percent(paused["waiting_share"])
+    if capacity["who"] == "agents":
+        return f"; about {share} of them wait for a reply at any time, and the others for their tools"
     return f", each pausing {formats.seconds(paused['mean'])} on average; about {share} of them have a reply in flight"
 
 

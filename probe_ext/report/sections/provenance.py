@@ -8,7 +8,7 @@ from probe_ext.measure.outcome import Outcome
 from probe_ext.report.wording import shared_sentences
 from probe_ext.report.wording.labels import label, value
 from probe_ext.run import directory
-from probe_ext.settings.slo import SloProfile
+from probe_ext.settings.slo import SloProfile, WholeAnswer
 from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import away, calibration, mapping, mappings, workers
 from probe_ext.verdict.phrasing import formats
@@ -155,7 +155,7 @@ def profile_block(profile: SloProfile) -> Block:
         served, broken = formats.bound(profile.silence.served), formats.bound(profile.silence.strained)
         facts.append(("silence", f"served below {served}, broken from {broken}"))
     if profile.whole_answer:
-        facts.append(("complete answer", _at_most(profile.whole_answer)))
+        facts.append(("complete answer", _whole_answer(profile.whole_answer)))
     facts += [("answer", "broken for every failure of the server"), ("reasoning", profile.reasoning)]
     return Block(f"SLO profile {profile.name}", facts)
 
@@ -178,6 +178,16 @@ def counts(evidence: Evidence) -> str:
 
 def _at_most(bound: Any) -> str:
     return f"served up to {formats.bound(bound.served)}, broken past {formats.bound(bound.strained)}"
+
+
+def _whole_answer(bound: WholeAnswer) -> str:
+    if bound.served_rate is None or bound.strained_rate is None:
+        return _at_most(bound)
+    served, broken = (
+        f"{formats.bound(seconds)} + n/{formats.tick(rate)}"
+        for seconds, rate in ((bound.served, bound.served_rate), (bound.strained, bound.strained_rate))
+    )
+    return f"of n tokens: served up to {served} s, broken past {broken} s"
 
 
 def _seconds(value: object) -> float | None:

@@ -33,7 +33,7 @@ from probe_ext.swarm.master.run_facts import RunFacts
 from probe_ext.swarm.master.run_view import MASTER
 from probe_ext.swarm.master.stats_pruning import forget_old_seconds
 from probe_ext.swarm.preparation.stream_plan import form_of, give_up_times, kinds_of, rates_of, replays
-from probe_ext.swarm.preparation.target_probe import Preparation, profiles_of
+from probe_ext.swarm.preparation.target_probe import Preparation, profiles_of, recorded_workload
 from probe_ext.swarm.run_files.collector import Collector
 from probe_ext.swarm.run_files.disk_reserve import FOR_MANIFEST, FOR_REPORT, FOR_ROWS, DiskReserve
 from probe_ext.swarm.run_files.locust_csv import LocustTables
@@ -42,6 +42,7 @@ from probe_ext.target.control.fetch import Fetcher
 from probe_ext.target.gpu.gpu_poller import gpu_pollers
 from probe_ext.target.metrics.catalogue import read_page
 from probe_ext.target.metrics.poller import SLOW_PAGE_TIMEOUT_S, Poller
+from probe_ext.verdict.evidence.manifest_view import who_uses
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class ActiveRun(RunFacts):
         self._last_users: UserRow | None = None
         self.live = None
         if self._is_displayed():
-            rules = rules_of(self.plan, profiles_of(preparation))
+            rules = rules_of(self.plan, profiles_of(preparation), who_uses(recorded_workload(preparation)))
             self.live = LiveRun(rules, self.monitor, options.metrics_every, options.window)
         self.poller = self._make_poller()
         self.gpu_pollers = self._make_gpu_pollers()

@@ -34,8 +34,11 @@ def check_levels(workload: Workload, options: Options, users: int | None = None)
 
 
 def levels_for(workload: Workload, default: str) -> str:
-    """Return the default levels for a workload: beside its fixed users, and more people where they pause for long."""
-    pauses = [kind.think_time.average for kind in workload.kinds if kind.users is None]
+    """Return the default levels for a workload: beside its fixed users, and more people where they pause for long.
+
+    Agents pause between two tasks only, and their requests are long: as many of them as of people who do not pause.
+    """
+    pauses = [0.0 if kind.agent else kind.think_time.average for kind in workload.kinds if kind.users is None]
     factor = _PEOPLE_PER_USER if pauses and min(pauses) >= _LONG_PAUSE_S else 1
     return ",".join(str(workload.fixed_users + factor * int(level)) for level in default.split(","))
 

@@ -1,6 +1,7 @@
 """`self.llm`: send requests to the server under test, measured and recorded."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import gevent
@@ -119,6 +120,12 @@ class Llm:
         """Return the arrival that was waited for and not used, if there is one: no request will be made for it."""
         arrival, self._arrival = self._arrival, None
         return arrival
+
+    def sibling(self) -> "Llm":
+        """Return another client of the same user, with a connection of its own: for requests at the same time."""
+        other = copy(self)
+        vars(other).update(_connection=self._endpoint.connection(), _arrival=None, _last_end=None)
+        return other
 
     def close(self) -> None:
         """Close the connection."""

@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 import gevent
 
-from probe_ext.access.kind_prompts import Answer, Ask
+from probe_ext.access.ask import Answer, Ask, Conversation
 from probe_ext.access.trace_prompts import TracePrompts
 from probe_ext.workload.trace_load import TraceLoad, passes_of
 from probe_ext.workload.traces.replay_times import Pass, Replayed
@@ -90,3 +90,10 @@ class ReplayedTurns:
 
     def answered(self, reply: Answer) -> None:
         """Take a reply, of which nothing is sent again."""
+
+    def pause(self) -> None:
+        """Return None: the user's think time."""
+
+    def helpers(self) -> list[Conversation]:
+        """Return none."""
+        return []

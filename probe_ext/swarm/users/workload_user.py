@@ -9,14 +9,16 @@ from typing import Any, ClassVar, NoReturn
 import gevent
 from locust import task
 
+from probe_ext.access.ask import Conversation
 from probe_ext.access.file_prompts.file_questions import FileQuestions, LostFile
-from probe_ext.access.kind_prompts import KindConversation, KindPrompts, KindUser
+from probe_ext.access.kind_prompts import KindPrompts, KindUser
 from probe_ext.prompts.files.source import PromptFileError
 from probe_ext.settings.options import Options
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.users.kind_dispatcher import DISPATCH, users_number
+from probe_ext.swarm.users.llm import Llm
 from probe_ext.swarm.users.process_state import ProcessState, process_state_of
-from probe_ext.swarm.users.trace_replay import LostTrace, ReplayedTurns, TraceReplay, open_replayed
+from probe_ext.swarm.users.trace_replay import LostTrace, TraceReplay, open_replayed
 from probe_ext.swarm.users.user import StreamingUser
 from probe_ext.workload.arrival_times import TRACE
 from probe_ext.workload.traces.trace_lines import TraceError
@@ -61,7 +63,7 @@ class WorkloadUser(StreamingUser):
 
     def on_start(self) -> None:
         """Join in the middle of a pause, also when coming back: people don't all begin at once."""
-        self.person.joins = True
+        self.person.joins = self.person.enters = True
         gevent.sleep(self.wait_time())
 
     @task
@@ -73,19 +75,39 @@ class WorkloadUser(StreamingUser):
             self._end_without_prompts(error)
 
     def _converse(self) -> None:
-        conversation = self._next_conversation()
+        self._hold(self._next_conversation(), self.llm)
+
+    def _hold(self, conversation: Conversation, llm: Llm) -> None:
         for turn in count():
             ask = conversation.ask()
             if ask is None:
                 return
             if turn:
-                self.wait()
-            reply = self.llm.ask(ask.prompt, stream=ask.streamed, **ask.parameters)
+                self._pause(conversation.pause())
+            reply = llm.ask(ask.prompt, stream=ask.streamed, **ask.parameters)
             if not reply.ok and conversation.ends_at_failure:
                 return
             conversation.answered(reply)
+            self._hold_all(conversation.helpers())
 
-    def _next_conversation(self) -> KindConversation | ReplayedTurns:
+    def _pause(self, seconds: float | None) -> None:
+        if seconds is None:
+            self.wait()
+        else:
+            gevent.sleep(seconds)
+
+    def _hold_all(self, conversations: list[Conversation]) -> None:
+        """Hold several conversations side by side, each on a connection of its own, until all have ended."""
+        clients = [self.llm.sibling() for _ in conversations]
+        helpers = [gevent.spawn(self._hold, one, llm) for one, llm in zip(conversations, clients, strict=True)]
+        try:
+            gevent.joinall(helpers)
+        finally:
+            gevent.killall(helpers)
+            for client in clients:
+                client.close()
+
+    def _next_conversation(self) -> Conversation:
         """Return this user's next conversation; in an open stream, that of the next arrival."""
         replay = self._places.replay
         if not self.llm.in_open_stream:

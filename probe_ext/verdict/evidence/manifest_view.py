@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from probe_ext.measure.rate import Rate
 
@@ -66,6 +66,12 @@ def planned_levels(plan: Mapping[str, Any] | None) -> list[int]:
     if isinstance(rates, (list, tuple)) and rates:
         return [Rate.of(rate) for rate in map(_finite, rates) if rate is not None]
     return [n for n in users if isinstance(n, int)] if isinstance(users, (list, tuple)) else []
+
+
+def who_uses(workload: object) -> Literal["people", "agents"]:
+    """Return what the users of a run are called, by its workload: people, unless all of its kinds are agents."""
+    kinds = mappings(mapping(workload).get("kinds"))
+    return "agents" if kinds and all(kind.get("agent") for kind in kinds) else "people"
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

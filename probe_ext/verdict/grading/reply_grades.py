@@ -8,7 +8,9 @@
   what the model wrote meanwhile.
 - `answer`: whether a complete answer came, and if it was not streamed, whether in time: served up to
   first_word + n/typing seconds (chat profile: 1 s + n/10), strained up to the second bounds (10 s + n/5). A stream
-  that arrives in one burst counts as not streamed.
+  that arrives in one burst counts as not streamed. A profile with `whole_answer` judges every answer by its time,
+  served up to served + n/served_rate seconds. So the wait of an agent is judged (profile `agent`): it cannot go on
+  before the reply is complete, and waits from when its tool has returned (`due`), so that no tool's time is part of it.
 
 A reply that the load generator aborted is judged by what had happened until then: a bound already passed counts,
 otherwise it is open. Faults of the load generator (`client_error`) are never the server's and stay open.
@@ -196,7 +198,7 @@ def _silence(experience: Experience, profile: SloProfile) -> Grades:
 
 def _answer(experience: Experience, ended: Mapping[str, Bools], streamed: Bools, profile: SloProfile) -> Grades:
     """Grade a complete answer by its time if it is judged; broken for every ending that the server caused."""
-    served, strained, timed = _whole_answer_bounds(experience, streamed, profile)
+    served, strained, timed = _whole_answer_bounds(experience, ended, streamed, profile)
     in_time = _at_most(np.where(timed & ~np.isnan(served), experience.elapsed, np.nan), served, strained)
     complete = np.where(timed, in_time, SERVED)
     so_far = np.where(in_time == SERVED, UNJUDGED, in_time)
@@ -204,7 +206,19 @@ def _answer(experience: Experience, ended: Mapping[str, Bools], streamed: Bools,
     return np.where(ended["broken"], BROKEN, grades).astype(np.int8)
 
 
-def _whole_answer_bounds(experience: Experience, streamed: Bools, profile: SloProfile) -> tuple[Floats, Floats, Bools]:
+def _most_tokens(experience: Experience, ended: Mapping[str, Bools]) -> Floats:
+    """Return the tokens of each complete answer; of one that we ended, those of the longest complete one of the run.
+
+    How long it would have become is not known, so it has missed its bound only if it has missed that of any answer.
+    """
+    complete = experience.tokens[ended["complete"]]
+    longest = float(np.nanmax(complete)) if (~np.isnan(complete)).any() else np.nan
+    return np.where(ended["ended_by_us"], np.maximum(np.nan_to_num(experience.tokens), longest), experience.tokens)
+
+
+def _whole_answer_bounds(
+    experience: Experience, ended: Mapping[str, Bools], streamed: Bools, profile: SloProfile
+) -> tuple[Floats, Floats, Bools]:
     """Return both bounds of each reply in seconds, and whether it is judged by its whole time at all.
 
     For a reply that is not streamed, with an unknown number of tokens, the strained bound is unknown, and past the
@@ -212,8 +226,10 @@ def _whole_answer_bounds(experience: Experience, streamed: Bools, profile: SloPr
     """
     n = len(streamed)
     if profile.whole_answer is not None:
-        bounds = profile.whole_answer
-        return np.full(n, bounds.served), np.full(n, bounds.strained), np.ones(n, dtype=np.bool_)
+        bounds, tokens = profile.whole_answer, _most_tokens(experience, ended)
+        served = bounds.served + (tokens / bounds.served_rate if bounds.served_rate else np.zeros(n))
+        strained = bounds.strained + (tokens / bounds.strained_rate if bounds.strained_rate else np.zeros(n))
+        return served, strained, np.ones(n, dtype=np.bool_)
     if profile.first_word is None or profile.typing is None:
         return np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.bool_)
     served = profile.first_word.served + experience.tokens / profile.typing.served

@@ -1,6 +1,7 @@
 """People, things and dimensions in plain words, singular and plural."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing.formats import seconds
@@ -13,6 +14,8 @@ CAUSES = {
 }
 
 
+Who = Literal["people", "agents"]
+"""what the users of a run are called: people, unless all of them are agents"""
 RATE_UNIT = "requests/s"
 """unit of a rate, which stands for users in a run with an open stream"""
 
@@ -42,11 +45,16 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def people(n: int) -> str:
-    """Return `1 person`, `8 people`; of a rate `7.5 requests/s`."""
+def people(n: int, who: Who = "people") -> str:
+    """Return `1 person`, `8 people`, `8 agents`; of a rate `7.5 requests/s`."""
     if isinstance(n, Rate):
         return _rate(n)
-    return f"{n} person" if n == 1 else f"{n:,} people"
+    return f"{n:,} {one_of(who) if n == 1 else who}"
+
+
+def one_of(who: Who) -> str:
+    """Return `person`, `agent`."""
+    return "agent" if who == "agents" else "person"
 
 
 def who_pause(n: int, pause: float | None) -> str:

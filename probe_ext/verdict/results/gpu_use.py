@@ -18,7 +18,7 @@ from probe_ext.verdict.evidence.evidence import Evidence
 from probe_ext.verdict.evidence.manifest_view import mapping
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.phrasing.formats import count, decimals
-from probe_ext.verdict.phrasing.plurals import people, things, who_pause
+from probe_ext.verdict.phrasing.plurals import Who, one_of, people, things, who_pause
 from probe_ext.verdict.server.gpu_series import (
     Energy,
     Gpu,
@@ -45,7 +45,11 @@ def _unread(manifest: Mapping[str, Any], gpus: Mapping[Engine, Gpu]) -> tuple[st
 
 
 def gpu_use(
-    evidence: Evidence, levels: Sequence[LevelResult], proven: int | None, paused: ThinkTime | None = None
+    evidence: Evidence,
+    levels: Sequence[LevelResult],
+    proven: int | None,
+    paused: ThinkTime | None = None,
+    who: Who = "people",
 ) -> GpuUse | None:
     """Return what the GPUs did; None where none was read. `proven`: the proven capacity, in users."""
     gpus = read_gpus(evidence.gpu)
@@ -71,7 +75,7 @@ def gpu_use(
         users=proven if at_capacity else None,
         joules_per_1000_tokens=per_tokens,
         joules_per_user_hour=per_user_hour,
-        sentence=_sentence(len(gpus), proven, per_tokens, per_user_hour, missing, paused),
+        sentence=_sentence(len(gpus), proven, per_tokens, per_user_hour, missing, paused, who),
     )
 
 
@@ -135,15 +139,17 @@ def _sentence(
     per_user_hour: float | None,
     missing: str,
     paused: ThinkTime | None,
+    who: Who,
 ) -> str:
     them = things(gpus, "GPU")
     if isinstance(proven, Rate) and per_tokens:
         return f"At {people(proven)}, {them} took {decimals(per_tokens)} J per thousand output tokens."
     if per_user_hour is None or proven is None:
         why = "no capacity is proven" if proven is None else missing
-        return f"The energy per served person is unknown for the {them}: {why}."
+        return f"The energy per served {one_of(who)} is unknown for the {them}: {why}."
     watts = per_user_hour * proven / SECONDS_PER_HOUR
     hour = f"{decimals(per_user_hour / SECONDS_PER_HOUR)} Wh ({count(per_user_hour)} J)"
-    who = f"{people(proven)} at once" if paused is None else f"{people(proven)}{who_pause(proven, paused.mean)}"
-    text = f"With {who}, {them} drew {count(watts)} W on average: {hour} for an hour of each person"
+    pause = paused.mean if paused is not None and who == "people" else None
+    they = f"{people(proven, who)}{' at once' if pause is None else who_pause(proven, pause)}"
+    text = f"With {they}, {them} drew {count(watts)} W on average: {hour} for an hour of each {one_of(who)}"
     return text + (f", {decimals(per_tokens)} J per thousand output tokens." if per_tokens else ".")

@@ -17,6 +17,7 @@ from probe_ext.verdict.evidence.evidence import Columns
 from probe_ext.verdict.levels.find_levels import Level
 from probe_ext.verdict.levels.level_assignment import LevelAssignment
 from probe_ext.verdict.phrasing.formats import percent, seconds
+from probe_ext.verdict.phrasing.plurals import Who
 from probe_ext.verdict.values.sizing_types import ThinkTime
 
 MIN_PAUSE_S, MIN_PAUSE_SHARE = 0.5, 0.10
@@ -54,7 +55,7 @@ def waits_before_next(outcome: str) -> bool:
     return is_failure(Outcome(outcome))
 
 
-def think_time(replies: Columns, assignment: LevelAssignment) -> ThinkTime | None:
+def think_time(replies: Columns, assignment: LevelAssignment, who: Who = "people") -> ThinkTime | None:
     """Return the mean pause of the users in the levels; None where they ask again at once, or too few did at all."""
     due, end = numbers(replies, "due"), numbers(replies, "end")
     judged = np.array([name != WARM_UP for name in texts(replies, "scenario")], dtype=np.bool_)
@@ -76,7 +77,7 @@ def think_time(replies: Columns, assignment: LevelAssignment) -> ThinkTime | Non
         pauses=int(asked.sum()),
         reply_seconds=reply,
         waiting_share=share,
-        sentence=_say(mean, share, pausing),
+        sentence=_say(mean, share, pausing) if who == "people" else _say_of_agents(mean, share),
     )
 
 
@@ -109,6 +110,13 @@ def _mean_pause(due: Floats, end: Floats, levels: Sequence[Level], pauses: int) 
         overlap = np.minimum(end, level.t_end) - np.maximum(due, level.t_start)
         idle += level.users * level.seconds - float(np.nansum(np.clip(overlap, 0.0, None)))
     return max(0.0, idle / pauses)
+
+
+def _say_of_agents(mean: float, waiting_share: float) -> str:
+    return (
+        f"Between a reply and an agent's next request, {seconds(mean)} passed on average, for tools and for new tasks. "
+        f"So about {percent(waiting_share)} of the agents waited for a reply at any time. Other time is no wait."
+    )
 
 
 def _say(mean: float, waiting_share: float, pausing: float) -> str:

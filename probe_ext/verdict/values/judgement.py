@@ -111,6 +111,8 @@ class Judgement:
     verdict: Literal["valid", "invalid", "unproven"]
     load: Literal["users", "rate"]
     """what the levels hold: numbers of users who wait for replies, or rates of an open stream of requests"""
+    who: Literal["people", "agents"]
+    """what the users are called: people, unless the workload says that all of them are agents"""
     sentence: Text
     """the answer in plain words"""
     answer: Answer

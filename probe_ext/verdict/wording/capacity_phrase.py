@@ -6,7 +6,7 @@ Of an open stream, how many requests per second are served; nothing is said of p
 from dataclasses import dataclass
 
 from probe_ext.measure.rate import Rate
-from probe_ext.verdict.phrasing.plurals import people, who_pause
+from probe_ext.verdict.phrasing.plurals import Who, one_of, people, who_pause
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate
 from probe_ext.verdict.values.json_types import Interval
 
@@ -30,17 +30,17 @@ class Phrase:
         return f"(95 %: {self.interval})" if self.interval else ""
 
 
-def proven_phrase(estimate: CapacityEstimate, pause: float | None = None) -> Phrase | None:
+def proven_phrase(estimate: CapacityEstimate, pause: float | None = None, who: Who = "people") -> Phrase | None:
     """Return `About 44 people can use this at once (95 %: 43 to 46)` and the like; None where nothing is proven.
 
-    `pause`: mean seconds between a reply and the next request of users who do not ask again at once.
+    `pause`: mean seconds between a reply and the next request of users who do not ask again at once. Of agents, whose
+    tools take that time, it is not said: `About 12 agents can work at once`.
     """
     (held, failed), interval = estimate.bracket, estimate.interval
     if held is None:
-        return Phrase("Not even", "1", "person is served") if failed == 1 else None
+        return Phrase("Not even", "1", f"{one_of(who)} is served") if failed == 1 else None
     served = estimate.served_users or held
-    who = f"{'person' if served == 1 else 'people'}{who_pause(served, pause)}"
-    number, after = f"{served:,}", f"{who} can use this{' at once' if pause is None else ''}"
+    number, after = f"{served:,}", _can(served, pause, who)
     if isinstance(served, Rate):
         after = f"{requests(served)} served"
     if estimate.placed_by_curve and interval is not None and interval[0] != interval[1]:
@@ -50,18 +50,26 @@ def proven_phrase(estimate: CapacityEstimate, pause: float | None = None) -> Phr
     return Phrase("" if failed == served + 1 else "At least", number, f"{after}; {too_many(failed)}")
 
 
-def suggested_phrase(estimate: CapacityEstimate, pause: float | None = None) -> Phrase:
+def _can(n: int, pause: float | None, who: Who) -> str:
+    """Return `people who pause 30 s on average can use this`, and the like."""
+    named = one_of(who) if n == 1 else who
+    if who == "agents":
+        return f"{named} can work at once"
+    return f"{named}{who_pause(n, pause)} can use this{' at once' if pause is None else ''}"
+
+
+def suggested_phrase(estimate: CapacityEstimate, pause: float | None = None, who: Who = "people") -> Phrase:
     """Return what the data suggest where no level is proven to hold: `Probably about 12 people (8 to 16)`."""
     guess = estimate.suggestion
 
     def those(n: int) -> str:
-        return f"{people(n)}{who_pause(n, pause)}"
+        return f"{people(n, who)}{who_pause(n, None if who == 'agents' else pause)}"
 
     if guess is None or not guess.users:
         lowest = estimate.levels[0].users
         if isinstance(lowest, Rate):
             return Phrase(f"Probably less than {people(lowest)}")
-        return Phrase(f"Probably fewer than {those(lowest)}" if lowest > 1 else "Probably not even 1 person")
+        return Phrase(f"Probably fewer than {those(lowest)}" if lowest > 1 else f"Probably not even 1 {one_of(who)}")
     if guess.high is None:
         return Phrase(f"Probably at least {those(guess.users)}")
     return Phrase(f"Probably about {those(guess.users)} ({interval_text((guess.low, guess.high))})")
@@ -80,10 +88,10 @@ def requests(rate: Rate) -> str:
     return "request per second is" if rate == Rate.of(1) else "requests per second are"
 
 
-def too_many(failed: int, *, first: bool = False, pause: float | None = None) -> str:
+def too_many(failed: int, *, first: bool = False, pause: float | None = None, who: Who = "people") -> str:
     """Return `16 are too many`, `16 people at once are too many`, `16 requests per second are too many`."""
     if isinstance(failed, Rate):
         are = requests(failed) if first else "is" if failed == Rate.of(1) else "are"
         return f"{failed:,} {are} too many"
-    how = " at once" if pause is None else who_pause(failed, pause)
-    return f"{people(failed)}{how} are too many" if first else f"{failed:,} are too many"
+    how = " at once" if pause is None or who == "agents" else who_pause(failed, pause)
+    return f"{people(failed, who)}{how} are too many" if first else f"{failed:,} are too many"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from probe_ext.measure.rate import Rate
 from probe_ext.verdict.phrasing.formats import percent
-from probe_ext.verdict.phrasing.plurals import capitalised, listed, things
+from probe_ext.verdict.phrasing.plurals import Who, capitalised, listed, things
 from probe_ext.verdict.values.answer import Answer
 from probe_ext.verdict.values.capacity_estimate import CapacityEstimate, GroupCapacity, LevelEstimate
 from probe_ext.verdict.values.finding import Finding
@@ -56,6 +56,7 @@ class Context:
     unmeasured_kinds: Sequence[str] = ()
     pause: float | None = None
     """mean seconds between a reply and the next request; None of users who ask again at once"""
+    who: Who = "people"
 
 
 def answer(estimate: CapacityEstimate, context: Context) -> Answer:
@@ -102,7 +103,7 @@ def _clauses(estimate: CapacityEstimate, context: Context) -> tuple[Phrase, list
     if not estimate.levels:
         unanswered = any(finding.makes_invalid and finding.check in _NOT_THE_LOAD for finding in context.findings)
         return Phrase("nothing was measured" if unanswered else f"No answer: {context.why_no_level}"), []
-    proven = proven_phrase(estimate, context.pause)
+    proven = proven_phrase(estimate, context.pause, context.who)
     if proven is None:
         return _nothing_held(estimate, context)
     if estimate.bracket[0] is None:
@@ -162,7 +163,10 @@ def _nothing_held(estimate: CapacityEstimate, context: Context) -> tuple[Phrase,
     failed = estimate.bracket[1]
     if failed is None:
         return _suggested(estimate, context), []
-    first, limit = Phrase(capitalised(too_many(failed, first=True, pause=context.pause))), _limit(estimate, context)
+    first, limit = (
+        Phrase(capitalised(too_many(failed, first=True, pause=context.pause, who=context.who))),
+        _limit(estimate, context),
+    )
     if failed == estimate.levels[0].users:
         more = _would_tell(context.next_measurement)
         fewer = "Lower rates" if isinstance(failed, Rate) else "Fewer"
@@ -180,7 +184,7 @@ def _suggested(estimate: CapacityEstimate, context: Context) -> Phrase:
         return Phrase(f"{_users(revisit)} {'is' if len(revisit) == 1 else 'are'} not proven{more}")
     guess = estimate.suggestion.users if estimate.suggestion else 0
     more = _would_tell(context.next_measurement, [guess] if guess else ())
-    return Phrase(f"{suggested_phrase(estimate, context.pause)}, not proven{more}")
+    return Phrase(f"{suggested_phrase(estimate, context.pause, context.who)}, not proven{more}")
 
 
 def _open(levels: Sequence[LevelEstimate]) -> str:

@@ -142,7 +142,9 @@ def test_tags_and_files_of_the_web_form_are_refused() -> None:
     _check_workload({"workload": "mine.yaml"}, "mine.yaml")
     _check_workload({}, "")
     for given in ("/etc/passwd", "../x.yaml", "codign"):
-        with pytest.raises(SettingsError, match=r"^workload: .*: must be one of batch-beside-chat, chat, coding, rag"):
+        with pytest.raises(
+            SettingsError, match=r"^workload: .*: must be one of batch-beside-chat, chat, coding, coding-agents, rag"
+        ):
             _check_workload({"workload": given}, "mine.yaml")
 
 

@@ -10,6 +10,9 @@ from probe_ext.settings.slo import Reasoning, SloProfile, WholeAnswer
 from probe_ext.verdict.grading.reply_grades import judge_replies
 
 NAMES = {-1: "open", 0: "served", 1: "strained", 2: "broken"}
+AGENT = SloProfile(
+    name="agent", whole_answer=WholeAnswer(served=5.0, strained=30.0, served_rate=25.0, strained_rate=5.0)
+)
 BATCH = SloProfile(name="batch", whole_answer=WholeAnswer(served=60.0, strained=300.0))
 
 
@@ -150,3 +153,24 @@ def test_missing_columns_are_not_judged() -> None:
     text = np.array([""], dtype=object)
     judged = judge_replies({**row, "outcome": text, "streamed": np.array([True])}, CHAT, "shown")
     assert judged.by["first_word"][0] == judged.by["typing"][0] == -1
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_an_agent_waits_for_each_whole_reply_and_longer_for_a_longer_one(streamed: bool) -> None:
+    def wait(seconds: float, tokens: int | None = 100, **changes: object) -> str:
+        row = reply(first=0.5, tpot=0.5, longest_gap=4.0, end=seconds, tokens_out=tokens, streamed=streamed, **changes)
+        return grade(row, profile=AGENT)
+
+    assert [wait(s) for s in (9.0, 9.01, 50.0, 50.01)] == ["served", "strained", "strained", "broken"]
+    assert [wait(s, 1000) for s in (45.0, 45.1, 230.1)] == ["served", "strained", "broken"]
+    assert wait(11.0, late=2.0) == "served", "what the load generator was late is no wait"
+    assert wait(29.0, due=20.0) == "served", "and no more is the time of the tool, which ends where the request is due"
+    assert wait(3.0, outcome=Outcome.CUT) == "broken"
+
+
+def test_an_agents_reply_that_we_ended_is_held_to_the_bound_of_the_longest_one() -> None:
+    rows = [reply(end=20.0, tokens_out=500), *(cut(end, tokens_out=10) for end in (24.0, 26.0, 131.0))]
+    judged = judge_replies(columns(rows, ReplyRow), AGENT, "shown")
+    assert [NAMES[int(grade)] for grade in judged.overall] == ["served", "open", "strained", "broken"]
+    alone = judge_replies(columns([cut(1000.0, tokens_out=10)], ReplyRow), AGENT, "shown")
+    assert NAMES[int(alone.overall[0])] == "open", "without a complete reply, no length is known"

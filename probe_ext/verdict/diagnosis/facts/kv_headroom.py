@@ -19,9 +19,9 @@ from probe_ext.measure.table_rows import COLD
 from probe_ext.verdict.diagnosis.facts.level_load import COMPARABLE, NEARLY_FULL, Load, mean
 from probe_ext.verdict.evidence.columns import Bools, Floats, numbers, texts
 from probe_ext.verdict.evidence.evidence import Columns, Evidence, quantile
-from probe_ext.verdict.evidence.manifest_view import mapping, number, servers
+from probe_ext.verdict.evidence.manifest_view import mapping, number, servers, who_uses
 from probe_ext.verdict.phrasing.formats import count, percent
-from probe_ext.verdict.phrasing.plurals import people, things
+from probe_ext.verdict.phrasing.plurals import Who, people, things
 from probe_ext.verdict.server.server_series import Metrics, server_hit_rate, total_rise
 from probe_ext.verdict.values.ruling_types import Agreement, Forecast, KvHeadroom
 
@@ -52,7 +52,10 @@ def kv_headroom(evidence: Evidence, loads: Sequence[Load], metrics: Metrics) -> 
     near = None if best is None else _near_saturation(best)
     saturated_at = saturated.users if saturated else None
     return KvHeadroom(
-        sentence=_sentence(best, near, saturated_at, forecasts, _Measured(agreement, ran, full_at, by_gauge)),
+        sentence=_sentence(
+            *(best, near, saturated_at, forecasts, _Measured(agreement, ran, full_at, by_gauge)),
+            who_uses(evidence.manifest.get("workload")),
+        ),
         users=best.users if best else None,
         kv_usage_max=best.kv_max if best else None,
         near_saturation=near,
@@ -231,20 +234,25 @@ class _Measured:
 
 
 def _sentence(
-    best: Load | None, near: bool | None, saturated: int | None, forecasts: Sequence[Forecast], measured: _Measured
+    best: Load | None,
+    near: bool | None,
+    saturated: int | None,
+    forecasts: Sequence[Forecast],
+    measured: _Measured,
+    who: Who,
 ) -> str:
-    sentences = [_measured(best, near, saturated)]
+    sentences = [_measured(best, near, saturated, who)]
     if forecasts:
         forecast = forecasts[-1]
         low, high = forecast.users_low, forecast.users_high
-        fits = f"{low:,} to {people(high)}" if high > low else people(low)
+        fits = f"{low:,} to {people(high, who)}" if high > low else people(low, who)
         tokens = f"{count(forecast.resident_tokens)} tokens per user when replies end"
         shared = f", plus {count(forecast.shared_tokens)} shared by all" if forecast.shared_tokens else ""
         if measured.agreement in ("too_low", "too_high"):
             sentences.append(_disagreement(forecast, fits, f"{tokens}{shared}", measured))
         else:
             sentences.append(f"By its size the KV cache has room for {fits} ({tokens}{shared}).")
-        sentences.append(_queued_users(best))
+        sentences.append(_queued_users(best, who))
     elif measured.by_gauge is not None:
         replies = things(math.floor(measured.by_gauge), "reply", "replies")
         sentences.append(f"Extrapolated from its usage, the KV cache is full with about {replies} at once.")
@@ -265,12 +273,12 @@ def _disagreement(forecast: Forecast, fits: str, tokens: str, measured: _Measure
     return f"By arithmetic it would have room for {fits} ({tokens}), but in this run {' and '.join(seen)}: {why}."
 
 
-def _measured(best: Load | None, near: bool | None, saturated: int | None) -> str:
+def _measured(best: Load | None, near: bool | None, saturated: int | None, who: Who) -> str:
     if best is None:
         if saturated is None:
             return "The KV-cache usage is not known."
-        return f"The KV cache ran out of memory at {people(saturated)} already."
-    usage = f"The KV cache was at most {percent(best.kv_max or 0.0)} full at {people(best.users)}"
+        return f"The KV cache ran out of memory at {people(saturated, who)} already."
+    usage = f"The KV cache was at most {percent(best.kv_max or 0.0)} full at {people(best.users, who)}"
     then = f"; at {saturated:,} it ran out of memory" if saturated is not None else ""
     if not near:
         return f"{usage}{then}."
@@ -278,11 +286,11 @@ def _measured(best: Load | None, near: bool | None, saturated: int | None) -> st
     return f"{usage}, near saturation, and {fine}{then or '; one more user may fill it'}."
 
 
-def _queued_users(best: Load | None) -> str:
+def _queued_users(best: Load | None, who: Who) -> str:
     """Explain why many users fill little of the cache: requests in the queue hold nothing."""
     if best is None:
         return ""
     ran, waited = (quantile(gauge, 1.0) for gauge in (best.gauges.running, best.gauges.waiting))
     if ran is None or not waited or isinstance(best.users, Rate) or not ran < best.users:
         return ""
-    return f"Of {people(best.users)} no more than {count(ran)} ran at once; the others waited in the queue."
+    return f"Of {people(best.users, who)} no more than {count(ran)} ran at once; the others waited in the queue."
