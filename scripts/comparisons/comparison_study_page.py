@@ -61,7 +61,7 @@ def figures(name: str, rows: Sequence[Row]) -> dict[str, Any]:
         "minutes_p90": float(np.quantile(minutes, 0.9)) if minutes else None,
         "ten_percent": median(ten) if ten and np.isfinite(median(ten)) else None,
         "promises_told": None
-        if any(row["differing_told"] is None for row in rows)
+        if any(row.get("differing_told") is None for row in rows)
         else sum(row["differing_told"] for row in rows),
         "others_wrong": sum(bool(row["others_wrong"]) for row in rows),
         "refused": sum(row["refused"] for row in rows),

@@ -43,7 +43,7 @@ def _capacities(compared: Compared) -> str:
 
 
 def _against_published(comparison: SeedComparison, levels: Levels) -> str:
-    rows = [[one.server, _name(one), _range(one), _text(_measured(one, levels), 2 if one.figure == "slower" else 0)]
+    rows = [[one.server, _name(one), _range(one), _text(measured(one, levels), 2 if one.figure == "slower" else 0)]
             for one in comparison.published]  # fmt: skip
     return _table(["set-up", "figure", "published", "measured"], rows) if rows else ""
 
@@ -62,7 +62,8 @@ def _range(one: Published) -> str:
     return f"{one.low:g}" if one.low == one.high else f"{one.low:g} to {one.high:g}"
 
 
-def _measured(one: Published, levels: Levels) -> float | None:
+def measured(one: Published, levels: Levels) -> float | None:
+    """Return what was measured of a published figure."""
     own = {level["users"]: level for level in levels[one.server]}
     if one.figure == "most":
         return max(level["total_tokens_per_s"] or 0.0 for level in own.values())

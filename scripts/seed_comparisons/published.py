@@ -75,9 +75,9 @@ COMPARISONS = (
         "002-quantization",
         "FP8, AWQ, GPTQ",
         (Server("FP8", "a100-fp8"), Server("AWQ", "a100-awq"), Server("GPTQ", "a100-gptq")),
-        (16, 48, 64, 128, 224, 288),
+        (16, 48, 64, 128, 256),
         "15s",
-        (20, 256),
+        (20, 128),
         (
             Published("FP8", "most", None, 1070, 1070),
             Published("AWQ", "most", None, 1211, 1211),

@@ -45,3 +45,15 @@ def test_what_is_told_within_the_time_announced_counts_with_its_minutes() -> Non
     )
     assert (found["told_at_once"], found["told_in_time"], found["announced"]) == (1, 2, 2)
     assert found["minutes_median"] == 20.0
+
+
+def test_promises_told_are_counted_where_promises_differ() -> None:
+    rows = [row("worse", differing_told=True), row(differing_told=False)]
+    assert figures("p", rows)["promises_told"] == 1
+    assert figures("p", [*rows, row(differing_told=None)])["promises_told"] is None
+
+
+def test_a_drift_over_four_runs_in_turns_is_no_difference() -> None:
+    pair = named("drift only, in turns A B B A")
+    assert (pair.repeats, pair.more, pair.equal_people) == (2, False, True)
+    assert make_row((pair.name, 0))["outcome"] == "cannot_tell"
