@@ -220,6 +220,7 @@ FOREIGN_FLAGS = {
     "--enable-per-request-metrics",
     *(
         "--constraint",
+        "--form",
         "--from-env-file",
         "--lines",
         "--live",
