@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_ui import HOSTILE, Ui
+from live_ui import HOSTILE, Someone, Ui
 from locust.runners import STATE_RUNNING
 
 from probe_ext.settings.options import OPTIONS
@@ -143,6 +143,13 @@ def test_nothing_given_becomes_markup() -> None:
     added = index(ui).partition("window.templateArgs")[2].partition("\n")[2]
     assert HOSTILE not in added
     assert HOSTILE in unescape(added)
+
+
+def test_shows_the_host_that_the_locustfile_names() -> None:
+    ui = Ui()
+    ui.environment.host = None
+    ui.environment.user_classes = [type("Theirs", (Someone,), {"host": "http://theirs:8000"})]
+    assert 'value="http://theirs:8000"' in index(ui)
 
 
 def test_edit_starts_from_the_users_that_are_wanted() -> None:

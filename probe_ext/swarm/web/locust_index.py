@@ -55,10 +55,15 @@ class LocustIndex:
         runner = self._environment.runner
         return "probe-form" if runner is not None and runner.state == STATE_INIT else ""
 
+    def _host(self) -> str | None:
+        """Return the host of the command line, or the one that all user classes name."""
+        named = {user_class.host for user_class in self._environment.user_classes}
+        return self._environment.host or (named.pop() if len(named) == 1 else None)
+
     def _additions(self) -> Markup:
         shape = self._environment.shape_class
         shaped = shape is not None and not isinstance(shape, LevelShape)
-        form = start_form(self._environment.parsed_options, self._environment.host, shaped=shaped)
+        form = start_form(self._environment.parsed_options, self._host(), shaped=shaped)
         template = template_environment(FOLDER).get_template("additions.html.j2")
         runner = self._environment.runner
         users = runner.target_user_count if runner is not None and runner.state in _RUNNING else None
