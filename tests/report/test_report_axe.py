@@ -5,8 +5,8 @@ from pathlib import Path
 
 import chrome
 import pytest
+from hostile_run import hostile_run
 from test_report_browser import Visitor, visit  # noqa: F401 (a fixture)
-from test_report_render import hostile_run
 
 from probe_ext.report import report_command
 
