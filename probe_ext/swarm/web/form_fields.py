@@ -86,6 +86,7 @@ _LABELS = {
     "metrics_every": "Read metrics every",
     "warm_up": "Warm-up",
     "slo": "SLO profile",
+    "window": "Rolling window",
     "team_think_time": "Team's think time",
     "price_per_hour": "Price per hour",
     "timeout_connect": "Connecting",
@@ -131,6 +132,7 @@ _ASKED_MORE = ("shared_prefix_tokens", "prompt_seed", "temperature", "top_p", "u
 _SERVER = ("host", "model", "api")
 _SERVER_MORE = ("header", "body", "metrics_every", "no_metrics", "reconnect", "insecure")
 _VERDICT = ("slo", "team_think_time", "price_per_hour")
+_VERDICT_MORE = ("window",)
 _TIMEOUTS = ("timeout_connect", "timeout_first", "timeout_gap", "timeout_total", "patience", "drain")
 _EVERY_LEVEL = ("hold", "settle", "min_replies")
 _MODES = {
@@ -172,7 +174,7 @@ def start_form(given: Namespace, host: str | None, *, shaped: bool) -> StartForm
     groups = [
         Group("What is asked", some(_ASKED), some(_ASKED_MORE)),
         Group("The server", some(_SERVER), some(_SERVER_MORE)),
-        Group("The verdict", some(_VERDICT)),
+        Group("The verdict", some(_VERDICT), some(_VERDICT_MORE)),
         Group("Timeouts", some(_TIMEOUTS), folded=True),
         *([Group("Of this locustfile", own)] if own else []),
     ]
