@@ -40,20 +40,17 @@ layers: $(READY) ## check the import contracts described in ARCHITECTURE.md
 # tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder
 
-unit: $(READY) ## run the test suite, six tests at a time
-	$(PYTEST)
-
-# Apart from `unit`: Python runs half as fast under coverage's tracer, and no test depends on it.
-coverage: $(READY) ## run the test suite, and list the lines of the package that it does not reach
-	$(PYTEST) --cov --cov-report=term-missing:skip-covered
+unit: $(READY) ## run the test suite with coverage, six tests at a time
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 test: lint types layers unit ## run every check that a change must pass
 
-test-page: $(READY) ## test the report and live pages in Chromium, and their accessibility with axe-core (needs npm)
+test-page: $(READY) ## test the report, the live page and the web UI in Chromium, and their accessibility with axe-core (needs npm)
 	@command -v npm >/dev/null && npm ci --silent --ignore-scripts --no-audit --no-fund --prefix tests/report/axe \
 	  || echo "ACCESSIBILITY NOT TESTED: axe-core could not be installed with npm"
 	$(BIN)/python -m pytest tests/report/test_report_browser.py tests/report/test_report_axe.py \
 	  tests/live/test_live_browser.py tests/live/test_live_axe.py
+	$(BIN)/python -m pytest -m long tests/e2e/test_web_ui.py
 
 UV_LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 

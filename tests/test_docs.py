@@ -221,6 +221,7 @@ FOREIGN_FLAGS = {
     "--enable-per-request-metrics",
     *(
         "--constraint",
+        "--form",
         "--from-env-file",
         "--lines",
         "--live",

@@ -178,7 +178,8 @@ def build(
     gated = gate(capacity, required)
     judged_by = (profile, run_judged.one_profile)
     tests = _tests(asked.completed(run_judged.options), capacity, evidence, judged_by, required)
-    view = page.page(capacity, evidence, profile, run_judged.given)
+    files = {path.name for path in run.iterdir() if path.is_file()}
+    view = page.page(capacity, evidence, profile, run_judged.given, files)
     _write(run, judgement, (gated, tests), view, run_judged.given)
     manifest.replace_text(run / directory.PAUSES, pauses.csv_text(evidence, profile))
     return Built(judgement, gated, tests, run / directory.CAPACITY_HTML, run_judged.given)

@@ -41,6 +41,8 @@ class Option:
     metavar: str
     repeatable: bool = False
     """whether it may be given several times; the text then has one entry a line, or is a JSON list"""
+    choices: tuple[str, ...] = ()
+    """all values, if there are few"""
 
     @property
     def flag(self) -> str:
@@ -59,6 +61,12 @@ def _option(read: Callable[[str], T], default: str, help_: str, metavar: str, *,
     return field(default=read(default), metadata=given)
 
 
+def _choice(choices: tuple[str, ...], default: str, help_: str) -> str:
+    """Declare an option that takes one of a few values."""
+    given = {"default": default, "read": read.one_of(*choices), "help": help_, "metavar": "|".join(choices)}
+    return field(default=default, metadata={**given, "choices": choices})
+
+
 def _flag(help_: str) -> bool:
     return field(default=False, metadata={"default": False, "read": read.switch, "help": help_, "metavar": ""})
 
@@ -70,11 +78,10 @@ class Options:
     model: str | None = _option(
         read.text_or_none, "", "model name (default: the first chat model listed by the server)", "NAME"
     )
-    api: str = _option(
-        read.one_of("chat", "completion", "responses", "messages"),
+    api: str = _choice(
+        ("chat", "completion", "responses", "messages"),
         "chat",
         "API: OpenAI chat completions, completions or Responses, or Anthropic Messages",
-        "chat|completion|responses|messages",
     )
     workload: str | None = _option(
         read.text_or_none,
@@ -98,11 +105,10 @@ class Options:
         read.optional(read.number), "", "nucleus sampling threshold (default: the server's)", "X"
     )
     ignore_eos: bool = _flag("generate exactly --max-tokens tokens (vLLM, SGLang, llama.cpp)")
-    usage: str = _option(
-        read.one_of("continuous", "final", "none"),
+    usage: str = _choice(
+        ("continuous", "final", "none"),
         "continuous",
         "token usage requested from the server: with every event, at the end of a reply, or never",
-        "continuous|final|none",
     )
     header: tuple[str, ...] = _option(
         extras.headers,

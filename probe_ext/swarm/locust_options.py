@@ -4,18 +4,21 @@ import json
 from argparse import Action, ArgumentParser, Namespace
 from typing import Any
 
+from probe_ext.bundled import folder
 from probe_ext.settings.options import OPTIONS, Option
+from probe_ext.settings.slo import profile_names
 from probe_ext.workload.workload_file import workload_names
 
 _NOT_IN_WEB = {
     *("metrics_url", "gpu_metrics", "prometheus", "prometheus_match"),
-    *("slo", "out", "force", "no_report", "fail_under_users", "fail_under_rate", "fail_over", "baseline", "margin"),
+    *("out", "force", "no_report", "fail_under_users", "fail_under_rate", "fail_over", "baseline", "margin"),
     *("tls_ca", "tls_client_cert", "tls_client_key"),
     "header_env",  # it would let whoever opens the page send any of our secrets to the server
 }
 _DEFAULT_LEVELS, _FIND_HOST = "probe_default_levels", "probe_find_host"
 _ANNOUNCE_UI = "probe_announce_ui"
-_started_with: list[str] = []
+_started_with: dict[str, str] = {}
+"""by option: the file that the UI was started with"""
 
 
 _FIRST_ANSWER = {"search": True, "hold": "20s", "settle": "3s", "precision": "10%"}
@@ -83,9 +86,16 @@ def how_given(option: Option) -> dict[str, Any]:
     return {"metavar": option.metavar, **({"action": Collect} if option.repeatable else {})}
 
 
-def offer_workload(given: str | None) -> None:
-    """Have the web form also offer the workload that the UI was started with, which may be a file."""
-    _started_with[:] = [given] if given else []
+def offer_files(given: Namespace) -> None:
+    """Have the web form also offer the workload and the profile that the UI was started with, which may be files."""
+    _started_with.clear()
+    _started_with.update({name: text for name in ("workload", "slo") if (text := getattr(given, name, None))})
+
+
+def offered(name: str) -> tuple[str, ...]:
+    """Return what the web form offers for `workload` or `slo`: the package's own, and what the UI started with."""
+    names = workload_names() if name == "workload" else profile_names(folder("configs") / "slo")
+    return tuple(dict.fromkeys([*filter(None, [_started_with.get(name)]), *names]))
 
 
 def add_options(parser: ArgumentParser, *, takes_workload: bool = False) -> None:
@@ -107,5 +117,6 @@ def add_options(parser: ArgumentParser, *, takes_workload: bool = False) -> None
         action.include_in_web_ui = option.name not in _NOT_IN_WEB
         if option.name == "workload":
             action.include_in_web_ui = takes_workload
-            action.choices = Offered(dict.fromkeys([*_started_with, *workload_names()]))
+        if option.name in {"workload", "slo"}:
+            action.choices = Offered(offered(option.name))
         action.is_secret = action.is_required = action.is_multiple = False

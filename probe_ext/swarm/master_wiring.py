@@ -17,7 +17,7 @@ from probe_ext.settings.secrets import (
 )
 from probe_ext.swarm.link import messages
 from probe_ext.swarm.link.bound_addresses import is_loopback, is_open, listen_problem
-from probe_ext.swarm.locust_options import announces_ui, default_levels, offer_workload
+from probe_ext.swarm.locust_options import announces_ui, default_levels, offer_files
 from probe_ext.swarm.master.coordinator import Coordinator
 from probe_ext.swarm.master.run_phase import Phase
 from probe_ext.swarm.preparation.wait_for_workers import join_command, outlive_workers, wait_for_workers
@@ -43,7 +43,7 @@ def wire_master(process: ProcessState) -> None:
     """Set up what starts, measures, shows and ends runs. Headless, prepare the run; exit if it cannot work."""
     environment, given = process.environment, process.environment.parsed_options
     if environment.web_ui:
-        offer_workload(given.workload)
+        offer_files(given)
         limit_connections()
         guard_requests(environment.web_ui.app, given.web_host, given.web_host_display_name)
         _warn_of_open_ui(given)

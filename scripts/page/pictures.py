@@ -1,7 +1,8 @@
 """``python -m scripts.page.pictures RUN``: take the screenshots of a report for the README and the docs.
 
 Needs Chromium. Each is a PNG of at most 200 KB: the first screen on a desktop, the same on a phone, and the time chart
-in dark mode with the cursor on it. With ``--live``, the live page of a test that is running now.
+in dark mode with the cursor on it. With ``--live``, the live page of a test that is running now; with ``--form``, the
+start form of a web UI without a run.
 """
 
 import argparse
@@ -43,6 +44,17 @@ async def take_live_screenshot(report: Path, url: str, to: Path) -> None:
         await _screenshot(tab, to, (0, 0, 1024, 1400))
 
 
+async def take_form_screenshot(report: Path, url: str, to: Path) -> None:
+    """Write the start form on Locust's page."""
+    async with chrome.tab() as tab:
+        await tab.open(report, 1024)  # sets the window up
+        await tab.call("Page.navigate", url=url)
+        await asyncio.sleep(LIVE_UPDATES_S)
+        await tab.ask("document.querySelector('[value=levels]').click()")
+        await tab.ask("document.querySelector('#f-levels').value = '1,2,4,8,16'")
+        await _screenshot(tab, to, (0, 0, 1024, 1120))
+
+
 _BOX = "(r => [r.left, r.top, r.width, r.height])(document.querySelector('%').getBoundingClientRect())"
 
 
@@ -58,6 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.page.pictures", description=__doc__)
     parser.add_argument("run", type=Path, help="run directory with a report")
     parser.add_argument("--live", metavar="URL", help="take only the live page at this address, such as …:8089/probe/")
+    parser.add_argument("--form", metavar="URL", help="take only the start form at this address, such as …:8089/")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     if chrome.BROWSER is None:
@@ -66,6 +79,8 @@ def main() -> int:
     page = args.run / "capacity.html"
     if args.live:
         asyncio.run(take_live_screenshot(page, args.live, args.out / "live.png"))
+    elif args.form:
+        asyncio.run(take_form_screenshot(page, args.form, args.out / "form.png"))
     else:
         asyncio.run(take_screenshots(page, args.out))
     return 0

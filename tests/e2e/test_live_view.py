@@ -33,6 +33,15 @@ FILL = """(() => {{
   form.requestSubmit();
   return true;
 }})()"""
+START = """(values => {{
+  const form = document.getElementById('probe-form');
+  if (!form || !form.checkVisibility() || document.getElementById('probe-go').disabled) return false;
+  form.elements.probe_mode.value = '{mode}';
+  for (const [name, value] of Object.entries(values)) form.elements[name].value = value;
+  form.dispatchEvent(new Event('input'));
+  form.requestSubmit();
+  return true;
+}})({values})"""
 PRESS = """(() => {{
   const found = [...document.querySelectorAll('button')].find(button => /^{name}$/i.test(button.innerText));
   if (found) found.click();
@@ -81,6 +90,11 @@ class Browser:
         return str(await self.tab.ask(f"(document.querySelector({selector!r}) || {{}}).innerText"))
 
 
+def by_hand(users: int) -> str:
+    """Return a script that fills in and sends the start form; false while it can't."""
+    return START.format(mode="hand", values=json.dumps({"user_count": users, "spawn_rate": 8}))
+
+
 async def whole_run(browser: Browser, picture: Path) -> None:
     """Act as the operator."""
     tab = browser.tab
@@ -95,7 +109,7 @@ async def whole_run(browser: Browser, picture: Path) -> None:
         await tab.ask("document.querySelector('form').requestSubmit()")
         await browser.until(SAID_NO if given == "wrong" else "location.pathname === '/load/'")
     tab.console = []  # Chromium logs advice about the fields of Locust's login page
-    await browser.until(FILL.format(users=3))
+    await browser.until(by_hand(3))
     await browser.until("document.body.innerText.includes('RUNNING')")
     link = await browser.until("(document.querySelector('a[href=\"./probe/\"]') || {}).href")
     assert link == browser.url + "/probe/"
@@ -125,7 +139,8 @@ async def whole_run(browser: Browser, picture: Path) -> None:
     assert await tab.ask("document.title") != "broken-in"
     await browser.go("/")
     await browser.until(PRESS.format(name="new"))
-    await browser.until(FILL.format(users=2))
+    await browser.until(by_hand(2))
+    await browser.until("document.getElementById('probe-bar').classList.contains('running')")
     await browser.go("/probe/")
     await browser.until("/running 0:0[3-9]/.test(document.getElementById('state').textContent)")
     await browser.go("/")

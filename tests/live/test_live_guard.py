@@ -333,10 +333,20 @@ def test_options_left_out_of_the_form_are_those_that_reach_files_and_other_serve
         "header_env",
         "out",
         "force",
-        "slo",
         "prometheus",
         "prometheus_match",
         "metrics_url",
         "no_report",
     }
-    assert {"levels", "model", "hold"} <= shown
+    assert {"levels", "model", "hold", "slo"} <= shown
+
+
+@pytest.mark.parametrize("name", ["slo", "workload"])
+def test_the_form_reads_no_other_file(ui: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(run_form, "ui_extra_args_dict", lambda _: dict.fromkeys(["slo", "workload"]))
+    answer = swarm(ui, **{name: "/etc/passwd"})
+    assert answer["success"] is False
+    assert answer["message"].startswith(f"{name}: /etc/passwd: must be one of ")
+    assert answer["field"] == name
+    assert ui.taken == []
+    assert "message" not in swarm(ui, **{name: "chat"}) or ui.taken

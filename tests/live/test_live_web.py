@@ -184,7 +184,7 @@ def test_states_from_preparation_to_report(tmp_path: Path, monkeypatch: pytest.M
     ui.view.ended()
     assert (figures(ui)["state"], figures(ui)["said"]["headline"]) == ("ended", "The run is over.")
     missing = ui.client.get("/probe/runs/1/capacity.html")
-    assert (missing.status_code, missing.mimetype) == (404, "text/plain")
+    assert (missing.status_code, missing.mimetype) == (404, "text/html")
 
     def report(directory: Path, _: object) -> int:
         assert figures(ui)["runs"][0]["report"] == "making"

@@ -15,6 +15,14 @@ from typing import Any, Self
 import aiohttp
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+AXE = Path(__file__).parent / "axe" / "node_modules" / "axe-core" / "axe.min.js"
+"""axe-core, which `make test-page` installs with npm, for development only: version and checksum are in `axe/`"""
+NO_AXE = None if AXE.exists() else "ACCESSIBILITY IS NOT TESTED: axe-core is not installed; `make test-page` does"
+_ASK_AXE = """axe.run(document, {resultTypes: ["violations"]})
+.then(found => JSON.stringify(found.violations.map(fault => [
+  fault.impact, fault.id,
+  fault.nodes.slice(0, 4).map(node => node.html.slice(0, 200) + " | " + node.any.map(one => one.message).join("; "))
+])))"""
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -90,6 +98,12 @@ class Tab:
         shot = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         to.write_bytes(base64.b64decode(shot["data"]))
         return to
+
+    async def violations(self) -> list[list[str]]:
+        """Return what axe-core finds: impact, rule, and where. The debugger's scripts are exempt from policies."""
+        await self.ask(AXE.read_text(encoding="utf-8") + ";0")
+        found = await self.call("Runtime.evaluate", expression=_ASK_AXE, awaitPromise=True, returnByValue=True)
+        return list(json.loads(found["result"]["value"]))
 
     async def mouse(self, kind: str, x: float, y: float) -> None:
         """Send `mouseMoved`, `mousePressed` or `mouseReleased`."""

@@ -1,41 +1,26 @@
-"""axe-core finds no violations on the page: light and dark, desktop and phone.
+"""axe-core finds no violations on the page: light and dark, desktop and phone. `make test-page` installs it."""
 
-axe-core is not part of this project: `make test-page` installs it (npm, development only) into an ignored folder, with
-the version and checksum in `axe/package-lock.json`.
-"""
-
-import json
 import warnings
 from pathlib import Path
 
 import chrome
 import pytest
+from hostile_run import hostile_run
 from test_report_browser import Visitor, visit  # noqa: F401 (a fixture)
-from test_report_render import hostile_run
 
 from probe_ext.report import report_command
 
-AXE = Path(__file__).parent / "axe" / "node_modules" / "axe-core" / "axe.min.js"
-ABSENT = "ACCESSIBILITY IS NOT TESTED: " + (
-    "no Chromium here" if chrome.BROWSER is None else "axe-core is not installed; `make test-page` does"
-)
-if chrome.BROWSER is None or not AXE.exists():
+ABSENT = "ACCESSIBILITY IS NOT TESTED: no Chromium here" if chrome.BROWSER is None else chrome.NO_AXE or ""
+if ABSENT:
     warnings.warn(ABSENT, stacklevel=1)
-pytestmark = pytest.mark.skipif(chrome.BROWSER is None or not AXE.exists(), reason=ABSENT)
-
-ASK = """axe.run(document, {resultTypes: ["violations"]}).then(found => JSON.stringify(found.violations.map(fault => [
-  fault.impact, fault.id,
-  fault.nodes.slice(0, 4).map(node => node.html.slice(0, 200) + " | " + node.any.map(one => one.message).join("; "))
-])))"""
+pytestmark = pytest.mark.skipif(bool(ABSENT), reason=ABSENT)
 
 
 async def faults(tab: chrome.Tab, page: Path, width: int, *, dark: bool) -> list[list[str]]:
     """Return all violations: impact, rule, and where."""
     await tab.open(page, width, dark=dark)
     await tab.ask("document.querySelectorAll('details').forEach(d => { d.open = true })")
-    await tab.ask(AXE.read_text(encoding="utf-8") + ";0")
-    found = await tab.call("Runtime.evaluate", expression=ASK, awaitPromise=True, returnByValue=True)
-    return list(json.loads(found["result"]["value"]))
+    return await tab.violations()
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -8,10 +8,11 @@ import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import chrome
 import pytest
-from test_report_render import hostile_run
+from hostile_run import hostile_run
 
 from probe_ext.report import report_command
 
@@ -274,5 +275,79 @@ def test_every_picture_and_control_has_a_name(visit: Visitor, whole_run: Path) -
         lost = "[...document.querySelectorAll('a[href^=\"#\"]')].filter(a => !document.querySelector(a.hash)).length"
         assert await tab.ask(lost) == 0
         assert await tab.ask("document.querySelectorAll('h1').length") == 1
+
+    visit(look)
+
+
+async def downloaded(tab: chrome.Tab, to: Path, name: str) -> Path:
+    """Wait until a download is complete."""
+    for _ in range(200):
+        if (to / name).exists() and not list(to.glob("*.crdownload")):
+            return to / name
+        await tab.ask("1")
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"no {name}, but {[path.name for path in to.iterdir()]}")
+
+
+def test_every_picture_can_be_saved(visit: Visitor, whole_run: Path, tmp_path: Path) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await tab.open(whole_run / "capacity.html", 1280)
+        await tab.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+        assert await tab.ask("[...document.querySelectorAll('svg.plot')].filter(e => !e.closest('.pic')).length") == 0
+        pictures = int(await tab.ask("document.querySelectorAll('.pic').length"))
+        assert await tab.ask("document.querySelectorAll('.save button').length") == 2 * pictures
+        press = "[...document.querySelectorAll('.save')][{0}].querySelectorAll('button')[{1}].click()"
+        await tab.ask(press.format(0, 0))
+        name = "share-of-replies-served"
+        text = (await downloaded(tab, tmp_path, f"{name}.svg")).read_text(encoding="utf-8")
+        root = ElementTree.fromstring(text)  # well-formed
+        said = " ".join(e.text or "" for e in root.iter("{http://www.w3.org/2000/svg}text"))
+        assert "about 6" in said
+        assert "strained" in said, "the legend"
+        assert "class=" not in text
+        assert "var(" not in text
+        await tab.ask(press.format(0, 1))
+        png = (await downloaded(tab, tmp_path, f"{name}.png")).read_bytes()
+        assert png.startswith(b"\x89PNG")
+        assert int.from_bytes(png[16:20]) > 1000
+        assert len(png) > 20_000
+        timeline = await tab.ask("[...document.querySelectorAll('.save')].findIndex(e => e.closest('#time'))")
+        await tab.ask(press.format(timeline, 0))
+        lanes = ElementTree.fromstring((await downloaded(tab, tmp_path, "timeline.svg")).read_text(encoding="utf-8"))
+        assert len(lanes.findall("{http://www.w3.org/2000/svg}svg")) > 5
+        assert tab.console == []
+
+    visit(look)
+
+
+def test_answer_and_command_can_be_copied(visit: Visitor, whole_run: Path) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await tab.open(whole_run / "capacity.html", 1280)
+        await tab.ask("navigator.clipboard.writeText = async text => { window.copied = text }")
+        for which, start in (("answer", "About 6 people can use this at once (95 %: "), ("next-command", "probe run ")):
+            await tab.ask(f"document.querySelector('[data-copy={which}]').click()")
+            await asyncio.sleep(0.1)
+            assert str(await tab.ask("window.copied")).startswith(start)
+        assert await tab.ask("document.querySelector('[data-copy=answer]').textContent") == "Copied"
+        await tab.ask("navigator.clipboard.writeText = async () => { throw new Error('not allowed') }")
+        await tab.ask("document.execCommand = () => false")
+        await tab.ask("document.querySelector('[data-copy=next-command]').click()")
+        await asyncio.sleep(0.1)
+        assert "by hand" in str(await tab.ask("document.querySelector('[data-copy=next-command]').textContent"))
+
+    visit(look)
+
+
+def test_contents_and_files_are_linked(visit: Visitor, whole_run: Path) -> None:
+    async def look(tab: chrome.Tab) -> None:
+        await tab.open(whole_run / "capacity.html", 1280, scripts=False)
+        assert await tab.ask("document.querySelectorAll('.contents a').length") > 7
+        linked = await tab.ask("[...document.querySelectorAll('.files a')].map(a => a.getAttribute('href'))")
+        assert {"capacity.json", "requests.csv", "run.json"} <= set(linked)
+        assert [name for name in linked if not (whole_run / name).exists()] == []
+        sections = "[...document.querySelectorAll('main h2[id]:not(.quiet)')].map(e => e.id)"
+        listed = "[...document.querySelectorAll('.contents a')].map(a => a.hash.slice(1))"
+        assert set(await tab.ask(sections)) == set(await tab.ask(listed)) - {"h-files"}
+        assert await tab.ask("[...document.querySelectorAll('button')].filter(e => e.checkVisibility()).length") == 0
 
     visit(look)

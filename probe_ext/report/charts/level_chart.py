@@ -72,6 +72,8 @@ class Stack:
     """per cent from the top: the share that a served person needs"""
     widest: int
     """maximum width in pixels"""
+    states: Sequence[tuple[str, str]] = tuple((key, f"{sign} {STATE_WORDS[key]}") for key, sign in STATE_SIGNS.items())
+    """states with sign and word, for the legend"""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _inside(bar: Bar, bar_count: int) -> list[svg.Label]:
     """Return the percentages of the parts that have room for them."""
     if bar_count > _MAX_LABELLED_BARS:
         return []
-    kind = "inb" if bar_count <= _MAX_LABELLED_PHONE_BARS else "inb wide"
+    kind = f"inb{'' if bar_count <= _MAX_LABELLED_PHONE_BARS else ' wide'} in-{bar.state}"
     return [
         svg.Label(bar.x + bar.width / 2, top + height / 2, formats.percent(share), f"{kind} on-{grade}", dy=5)
         for grade, top, height, share, _ in bar.parts

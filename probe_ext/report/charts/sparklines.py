@@ -1,6 +1,6 @@
 """Small charts of one figure against the levels, with the profile's bound."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from probe_ext.report.charts import svg
@@ -26,8 +26,13 @@ class Figure:
     more_is_better: bool = False
 
 
-def sparkline(all_levels: Sequence[Level], figure: Figure, bound: tuple[float, float] | None) -> svg.Plot | None:
-    """Draw a figure against the levels, with the profile's bound; None if no level has it."""
+def sparkline(
+    all_levels: Sequence[Level], figure: Figure, bound: tuple[float, float] | None, states: Mapping[int, str]
+) -> svg.Plot | None:
+    """Draw a figure against the levels, with the profile's bound; None if no level has it.
+
+    `states`: what is proven of each number of users by this figure's dimension alone, which colours its point.
+    """
     all_levels = by_users(all_levels)
     known = [(i, value) for i, lv in enumerate(all_levels) if (value := shown_figure(lv, figure.key)) is not None]
     if not known:
@@ -37,8 +42,8 @@ def sparkline(all_levels: Sequence[Level], figure: Figure, bound: tuple[float, f
     at = [((i + 0.5) * pitch, scale.top(v)) for i, v in known]
     shapes = [svg.Shape(svg.polyline(at), "ln")]
     shapes += [
-        svg.Shape(svg.dots([point]), f"dot big {_grade_class(value, bound, more_is_better=figure.more_is_better)}")
-        for (_, value), point in zip(known, at, strict=True)
+        svg.Shape(svg.dots([point]), f"dot big {states.get(all_levels[i]['users'], 'unproven')}")
+        for (i, _), point in zip(known, at, strict=True)
     ]
     labels = [under((i + 0.5) * pitch / 10, label(lv), 16) for i, lv in some(all_levels, _CARD_LETTERS)]
     if bound:
@@ -65,13 +70,6 @@ def _scale(values: Sequence[float]) -> svg.Linear | svg.Log:
     positive = [v for v in values if v > 0]
     wide = bool(positive) and max(positive) / min(positive) > 30
     return svg.Log(min(positive), max(positive)) if wide else svg.Linear(0, max(values) * 1.2)
-
-
-def _grade_class(value: float, bound: tuple[float, float] | None, *, more_is_better: bool) -> str:
-    if bound is None:
-        return "s"
-    better = (value >= bound[0], value >= bound[1]) if more_is_better else (value <= bound[0], value <= bound[1])
-    return "s" if better[0] else "m" if better[1] else "b"
 
 
 def two_bars(name: str, waits: Sequence[tuple[str, float]]) -> svg.Plot:

@@ -17,8 +17,8 @@ from probe_ext.report.sections.page import Page
 from probe_ext.report.sections.time_axis import TimeAxis
 
 TEMPLATES = Path(__file__).parent / "templates"
-SCRIPTS = ("tips.js", "levels.js", "time.js")
-"""Tooltips, charts by level, timeline."""
+SCRIPTS = ("tips.js", "levels.js", "time.js", "keep.js")
+"""Tooltips, charts by level, timeline, copying and saving."""
 
 
 def html(page: Page) -> str:

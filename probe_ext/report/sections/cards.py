@@ -14,6 +14,7 @@ from probe_ext.verdict.phrasing import formats
 from probe_ext.verdict.phrasing.plurals import capitalised, things, unit
 from probe_ext.verdict.wording.capacity_phrase import interval_text
 
+ENOUGH_SERVED = 0.9  # share of a level's replies within a bound, from which on a person may be served
 MAX_OUTCOMES = 5
 """Outcomes of failed replies that are listed."""
 
@@ -69,15 +70,15 @@ DIMENSIONS = (
     (
         "typing",
         "Typing speed",
-        Figure("median tokens/s per reply", "decode_rate_p50", _speed, formats.speed, more_is_better=True),
+        Figure("95 % of replies typed no slower (p05)", "decode_rate_p05", _speed, formats.speed, more_is_better=True),
     ),
     (
         "silence",
         "Silent pauses",
-        Figure("longest silence of any reply", "longest_gap_max", formats.seconds, formats.bound),
+        Figure("95 % of replies had no longer silence (p95)", "longest_gap_p95", formats.seconds, formats.bound),
     ),
 )
-"""Key, title and figure of each dimension that has a chart."""
+"""Key, title and figure of each dimension that has a chart: what 95 % of replies kept, since a person needs most."""
 
 
 def cards(capacity: Mapping[str, Any], profiles: Sequence[SloProfile]) -> list[Card]:
@@ -90,9 +91,10 @@ def _card(key: str, title: str, figure: Figure, capacity: Mapping[str, Any], pro
     bounds = {(one.served, one.strained) for profile in profiles if (one := getattr(profile, key)) is not None}
     levels = capacity["levels"]
     # Bounds are drawn where all kinds of user have the same.
-    plot = sparkline(levels, figure, next(iter(bounds)) if len(bounds) == 1 else None) if levels else None
-    first = capacity["breaks_first"] == key
     result = capacity["dimensions"].get(key)
+    states = {one["users"]: one["state"] for one in result["levels"]} if result else {}
+    plot = sparkline(levels, figure, next(iter(bounds)) if len(bounds) == 1 else None, states) if levels else None
+    first = capacity["breaks_first"] == key
     answer = _capacity(result, first=first) if bounds else "not judged by this profile"
     users = [level["users"] for level in by_users(levels)]
     return Card(key, title, answer, plot, _interval(result) + capitalised(figure.name), first, users)
@@ -102,9 +104,18 @@ def _capacity(result: Mapping[str, Any] | None, *, first: bool) -> str:
     """Return `proven up to 8 users, fails at 16`."""
     held, failed = result["bracket"] if result else (None, None)
     parts = [f"proven up to {things(held, 'user')}" if held is not None else "not proven"]
-    parts += [f"fails at {things(failed, 'user')}"] if failed is not None else []
+    parts += [f"fails at {things(failed, 'user')}"] if failed is not None else _seen_above(result)
     parts += ["first limit"] if first else []
     return ", ".join(parts)
+
+
+def _seen_above(result: Mapping[str, Any] | None) -> list[str]:
+    """Say that a dimension showed no limit at levels above the proven ones, if each kept enough replies served."""
+    levels = result["levels"] if result else []
+    known = [one for one in levels if one["state"] != "held"]
+    if not known or any((one["served_share"] or 0.0) < ENOUGH_SERVED for one in known):
+        return []
+    return [f"no limit seen up to {formats.count(known[-1]['users'])}"]
 
 
 def _interval(result: Mapping[str, Any] | None) -> str:

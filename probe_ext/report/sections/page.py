@@ -1,6 +1,6 @@
 """View model of the page: every string, number and shape. The template only places them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -68,6 +68,16 @@ class Next:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What limits the server, and what to change."""
+
+    title: str
+    sentence: str
+    advice: str
+    """empty where nothing is known to help"""
+
+
+@dataclass(frozen=True)
 class LoadNames:
     """What the levels hold, in words."""
 
@@ -87,6 +97,8 @@ class Page:
     """The whole page."""
 
     title: str
+    sentence: str
+    """the whole answer"""
     load: LoadNames
     badge: Badge
     facts: Sequence[str]
@@ -129,13 +141,49 @@ class Page:
     blocks: Sequence[provenance.Block]
     glossary: Mapping[str, Term]
 
+    @property
+    def change(self) -> Change:
+        """The first limit that holds, with its advice; an invalid run gives none."""
+        first = next((limit for limit in self.limits.holds if limit.kind != "good"), None)
+        if first is None or self.badge.kind == "invalid" or not first.advice:
+            return Change("What limits the server", self.limits.sentence, "")
+        return Change("What to change", self.limits.sentence, first.advice)
+
+    @property
+    def contents(self) -> list[tuple[str, str]]:
+        """Id and title of each section that the page has."""
+        sections = [
+            ("h-q", "Capacity by dimension", True),
+            ("h-k", self.kinds.title if self.kinds else "", self.kinds),
+            ("h-b", "What limits the server", True),
+            ("h-team", "Team size and cost", self.team_facts),
+            ("h-trace", "Replayed trace", self.trace),
+            ("h-gpu", "GPU and energy", self.gpu),
+            ("h-t", "Timeline", self.axis),
+            ("h-r", self.rolling.title if self.rolling else "", self.rolling),
+            ("h-p", "Silent pauses and preemptions", self.silence),
+            ("levels", "Level by level", True),
+            ("h-s", "Inter-token latency", self.distributions),
+            ("h-f", "Checks and advice", True),
+            ("h-h", "Configuration of the run", True),
+            ("h-files", "Files", True),
+            ("h-g", "Glossary", True),
+        ]
+        return [(key, title) for key, title, shown in sections if shown]
+
 
 def _resolved(capacity: Capacity) -> bool:
     return not any(one["check"] == "unresolved_reads" and one["state"] == "fail" for one in capacity["findings"])
 
 
-def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Given = NOTHING_GIVEN) -> Page:
-    """Build the page of one judged run."""
+def page(
+    capacity: Capacity,
+    evidence: Evidence,
+    profile: SloProfile,
+    given: Given = NOTHING_GIVEN,
+    files: Collection[str] = (),
+) -> Page:
+    """Build the page of one judged run. `files`: names of the files beside it, which it links to."""
     levels = capacity["levels"]
     no_server = provenance.why_no_server(evidence.manifest)
     profiles = answer_context.used_profiles(capacity, profile)
@@ -143,6 +191,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
     command = (capacity["next_command"] or "").split()
     return Page(
         title=f"{capitalised(capacity['sentence'])} {provenance.model(evidence.manifest)}",
+        sentence=capitalised(capacity["sentence"]),
         load=_BY_RATE if capacity["load"] == "rate" else _BY_USERS,
         badge=_badge(capacity["verdict"]),
         facts=provenance.facts(evidence.manifest, profiles, levels),
@@ -175,7 +224,7 @@ def page(capacity: Capacity, evidence: Evidence, profile: SloProfile, given: Giv
         folded_summary=folded_summary(findings),
         damage=evidence.damage,
         counts=provenance.counts(evidence),
-        blocks=[*provenance.blocks(evidence), *map(provenance.profile_block, profiles), provenance.FILES],
+        blocks=[*provenance.blocks(evidence), *map(provenance.profile_block, profiles), provenance.files(files)],
         glossary=terms(profile, capacity["think_time"]),
     )
 

@@ -1,6 +1,6 @@
 """Configuration of the run: the manifest, the profile's bounds, and the files of the run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,24 +27,28 @@ class Block:
     """CSS class: `files`, or `raw` for long names"""
 
 
-FILES = Block(
-    "Files of the run",
-    (
-        (directory.MANIFEST, "configuration of the run"),
-        (f"{directory.REQUESTS}, requests-*.csv", "every reply started"),
-        (f"{directory.GAPS}, gaps-*.csv", "every gap of at least 0.25 s"),
-        (directory.USERS, "number of users over time"),
-        (directory.SERVER, "server metrics"),
-        (f"{directory.SERVER_PROMETHEUS}, .json", "server metrics read from a Prometheus; used instead if present"),
-        (directory.SKETCHES, "tokens per second, and distributions per five seconds"),
-        (f"{directory.LOCUST_PREFIX}_*.csv", "Locust's own statistics"),
-        (directory.PAUSES, "every silent pause, and what the server did meanwhile"),
-        (directory.CAPACITY_JSON, "this verdict, for programs"),
-        (directory.SUMMARY, "this verdict, as Markdown"),
-        (directory.JUNIT, "this verdict, as JUnit XML for CI"),
-    ),
-    kind="files",
+_FILES = (
+    (directory.CAPACITY_JSON, "this verdict, for programs"),
+    (directory.SUMMARY, "this verdict, as Markdown"),
+    (directory.JUNIT, "this verdict, as JUnit XML for CI"),
+    (directory.REQUESTS, "every reply started"),
+    (directory.GAPS, "every gap of at least 0.25 s"),
+    (directory.PAUSES, "every silent pause, and what the server did meanwhile"),
+    (directory.USERS, "number of users over time"),
+    (directory.SERVER, "server metrics"),
+    (directory.SERVER_PROMETHEUS, "server metrics read from a Prometheus, used instead"),
+    (directory.GPU, "GPU metrics"),
+    (directory.SKETCHES, "tokens per second, and distributions per five seconds"),
+    (f"{directory.LOCUST_PREFIX}_stats.csv", "Locust's own statistics"),
+    (directory.MANIFEST, "configuration of the run"),
 )
+_OF_REPORT = frozenset({directory.CAPACITY_JSON, directory.SUMMARY, directory.JUNIT, directory.PAUSES})
+
+
+def files(present: Collection[str]) -> Block:
+    """Return the files beside the page, which it links to. Those of the report are written with it."""
+    known = {*present, *_OF_REPORT}
+    return Block("Files beside this page", [entry for entry in _FILES if entry[0] in known], kind="files")
 
 
 def model(manifest: Mapping[str, Any]) -> str:

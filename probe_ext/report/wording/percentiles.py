@@ -5,7 +5,7 @@ from typing import Any
 
 from probe_ext.measure.outcome import Outcome
 
-MIN_COUNTS = {"p50": 2, "p95": 20, "p99": 100}
+MIN_COUNTS = {"p50": 2, "p05": 20, "p95": 20, "p99": 100}
 _WITHOUT_TOKENS = (
     *(Outcome.EMPTY, Outcome.REJECTED, Outcome.HTTP_ERROR, Outcome.CONNECT_FAILED, Outcome.CONNECT_TIMEOUT),
     *(Outcome.TIMEOUT_FIRST, Outcome.CLIENT_ERROR),

@@ -68,8 +68,10 @@ def _headline(state: State, detail: str | None, run: RunView | None, past: Seque
     """Return the headline in two parts, and the text below it."""
     if state == "preparing":
         return _heading(status_text.Headline("", "Preparing the run."), detail or "")
+    if detail and not past:
+        return _heading(status_text.Headline("", "The run did not start."), detail)
     if run is None or run.live is None:
-        return _heading(status_text.Headline("", "No run yet."), detail or "Start one in Locust's web UI.")
+        return _heading(status_text.Headline("", "No run yet."), "Start one in Locust's web UI.")
     if state == "ended":
         return _ended(past[-1], detail)
     now = run.live.now

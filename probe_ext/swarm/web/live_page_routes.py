@@ -5,6 +5,7 @@ comes from outside. Other websites can neither frame nor read these pages.
 """
 
 from collections.abc import Callable, Sequence
+from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,27 @@ _PAGE_POLICY = (
 )
 _REPORT_POLICY = "frame-ancestors 'none'; sandbox allow-scripts allow-popups allow-downloads"
 """a report contains text from the server under test, so it must not act with the UI's login"""
-_ASSETS = {"live.js": "text/javascript", "live.css": "text/css"}
+_ASSETS = {
+    "live.js": ("live_page", "text/javascript"),
+    "live.css": ("live_page", "text/css"),
+    "additions.js": ("locust_additions", "text/javascript"),
+    "additions.css": ("locust_additions", "text/css"),
+}
+"""their folders and types"""
+_OF_REPORT = frozenset({directory.CAPACITY_HTML, directory.CAPACITY_JSON, directory.SUMMARY, directory.JUNIT})
+_WHY_NO_REPORT = {
+    "none": "The report is made when the run has ended.",
+    "making": "The report is being made.",
+    "ready": "The report has been deleted.",
+    "failed": "The report could not be made; the log says why.",
+}
+_NO_REPORT = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<meta http-equiv="refresh" content="3"><link rel="icon" href="data:,"><title>No report yet</title>
+<link rel="stylesheet" href="../../live.css"></head>
+<body><main><h1>No report yet.</h1><p class="lede">{why}</p>
+<p><a href="../../">Live view</a> · <a href="../../../">Locust's web UI</a></p></main></body></html>
+"""
 FILES = {
     directory.CAPACITY_HTML: "text/html",
     directory.CAPACITY_JSON: "application/json",
@@ -65,13 +86,16 @@ def serve(environment: Environment, figures: Callable[[Span], dict[str, Any]], p
     guarded: Callable[[Any], Any] = environment.web_ui.auth_required_if_enabled
 
     def page() -> Response:
-        return Response(_asset("live.html"), mimetype="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
+        return Response(
+            _asset("live_page", "live.html"), mimetype="text/html", headers={"Content-Security-Policy": _PAGE_POLICY}
+        )
 
     def asset(name: str) -> Response:
         if name not in _ASSETS:
             abort(404)
         shared = base_style().encode() if name == "live.css" else b""
-        return Response(shared + _asset(name), mimetype=_ASSETS[name])
+        folder, kind = _ASSETS[name]
+        return Response(shared + _asset(folder, name), mimetype=kind)
 
     def live_json() -> Response:
         span: Span = "whole" if request.args.get("span") == "whole" else "recent"
@@ -82,7 +106,7 @@ def serve(environment: Environment, figures: Callable[[Span], dict[str, Any]], p
 
     def newest(name: str) -> Any:
         if not past:
-            return _plain("No run yet.", 404)
+            return _not_yet(name, "There is no run yet.")
         return redirect(f"../{past[-1].number}/{_known(name)}")  # relative: a proxy may change the path
 
     for rule, view_function in (
@@ -121,8 +145,8 @@ def _add_security_headers(response: Response) -> Response:
     return response
 
 
-def _asset(name: str) -> bytes:
-    return resources.files("probe_ext.swarm.web").joinpath("live_page", name).read_bytes()
+def _asset(folder: str, name: str) -> bytes:
+    return resources.files("probe_ext.swarm.web").joinpath(folder, name).read_bytes()
 
 
 def _known(name: str) -> str:
@@ -138,8 +162,7 @@ def _file(past: Sequence[PastRun], number: int, name: str) -> Response:
         return _plain("No such run.", 404)
     path: Path = run.directory.resolve() / _known(name)
     if not path.is_file() or path.is_symlink():
-        why = " The report is being made." if run.report == "making" else ""
-        return _plain(f"Run {number} has no {name} yet.{why}", 404)
+        return _not_yet(name, _WHY_NO_REPORT[run.report] if name in _OF_REPORT else f"Run {number} has no {name}.")
     shown = name in {directory.CAPACITY_HTML, directory.SUMMARY}
     response = send_file(
         path, mimetype=FILES[name], as_attachment=not shown, download_name=f"{run.directory.name}-{name}", max_age=0
@@ -147,6 +170,14 @@ def _file(past: Sequence[PastRun], number: int, name: str) -> Response:
     if name == directory.CAPACITY_HTML:
         response.headers["Content-Security-Policy"] = _REPORT_POLICY
     return response
+
+
+def _not_yet(name: str, why: str) -> Response:
+    """Say why a file is missing; of the report, on a page that looks again by itself."""
+    if name != directory.CAPACITY_HTML:
+        return _plain(why, 404)
+    policy = {"Content-Security-Policy": _PAGE_POLICY}
+    return Response(_NO_REPORT.format(why=escape(why)), status=404, mimetype="text/html", headers=policy)
 
 
 def _plain(text: str, status: int) -> Response:

@@ -1,4 +1,4 @@
-"""Additions to Locust's own web UI: two tabs, downloads, and a link to the live page.
+"""Additions to Locust's own web UI: two tabs, and downloads.
 
 Locust's page fills additional tables from the answer of `/stats/requests`.
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from flask import Response, request
-from locust.web import WebUI
+from locust.env import Environment
 
 from probe_ext.live.live_levels import LevelNow
 from probe_ext.live.live_run import LiveRun
@@ -16,6 +16,7 @@ from probe_ext.measure.rate import as_json
 from probe_ext.run import directory
 from probe_ext.swarm.web import statistics_tab
 from probe_ext.swarm.web.live_page_routes import PREFIX
+from probe_ext.swarm.web.locust_index import LocustIndex
 from probe_ext.swarm.web.statistics_tab import rounded
 from probe_ext.verdict.phrasing.plurals import cause, listed
 
@@ -43,15 +44,11 @@ _DOWNLOADS = {
     "Download users CSV": directory.USERS,
     "Download server metrics CSV": directory.SERVER,
 }
-_LINK = (
-    f'<a href=".{PREFIX}/" style="position:fixed;left:18px;bottom:18px;z-index:1200;padding:9px 16px;'
-    'border-radius:99px;background:#0b7d66;color:#fff;font:600 14px system-ui,sans-serif;text-decoration:none">'
-    "Live view: users served</a>"
-)
 
 
-def add_tabs(web_ui: WebUI, live_run: Callable[[], LiveRun | None]) -> None:
-    """Add the tabs, the downloads and the link."""
+def add_tabs(environment: Environment, live_run: Callable[[], LiveRun | None]) -> None:
+    """Add the tabs, the downloads, and what stands beside Locust's page."""
+    web_ui, index = environment.web_ui, LocustIndex(environment, PREFIX)
     newest = f".{PREFIX}/runs/newest/"
     additions: dict[str, list[dict[str, Any]]] = {
         "extended_tabs": [{"title": title, "key": key} for key, title in _TABS.items()],
@@ -73,8 +70,7 @@ def add_tabs(web_ui: WebUI, live_run: Callable[[], LiveRun | None]) -> None:
         if request.endpoint == "locust.request_stats":
             return _with_tables(response, live_run())
         if request.endpoint == "locust.index":
-            page = response.get_data(as_text=True)
-            response.set_data(page.replace("</body>", f"{_LINK}</body>", 1))
+            index.add(response)
         return response
 
     web_ui.app.after_request(fill)

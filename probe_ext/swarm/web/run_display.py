@@ -47,7 +47,7 @@ class RunDisplay:
         self._range_news: RangeNews | None = None
         if environment.web_ui:
             serve(environment, self.figures, self.past)
-            add_tabs(environment.web_ui, self._live_run)
+            add_tabs(environment, self._live_run)
         elif environment.parsed_options.headless and environment.parsed_options.only_summary:
             gevent.spawn(self._keep_progress)
 

@@ -3,7 +3,8 @@
 Locust's Stop does nothing on a master without users, so a run that is still being prepared is cancelled here.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,10 +18,12 @@ from probe_ext.run.directory import RunDirectoryError
 from probe_ext.settings import readers
 from probe_ext.settings.errors import SettingsError
 from probe_ext.settings.options import Options, read_options
+from probe_ext.settings.request_extras import headers
 from probe_ext.settings.secrets import API_KEY_VARIABLE, has_api_key
 from probe_ext.swarm.link.bound_addresses import is_open
+from probe_ext.swarm.locust_options import offered
+from probe_ext.swarm.web.form_fields import as_form_value
 from probe_ext.target.control.urls import base, same_place, shown
-from probe_ext.workload.workload_file import workload_names
 
 _LOCUST_FIELDS = frozenset(
     {"user_count", "spawn_rate", "host", "run_time", "profile", "user_classes", "shape_class", "num_users"}
@@ -33,6 +36,7 @@ _USER_SETTINGS: dict[str, Callable[[Any], bool]] = {
     "weight": lambda value: type(value) in {int, float} and 0 <= value <= MAX_USERS,
 }
 _EXTRAS = ("header", "body")
+_FIRST_WORD = re.compile(r"(?:--)?([a-z][a-z_-]*)[ :]")
 _NO_WORKER = "no worker connected; start one with probe worker --master-host HOST"
 
 
@@ -47,15 +51,16 @@ def handle_form(
 
     started_host, parsed = environment.host, environment.parsed_options
     verifies = not getattr(parsed, "insecure", False)  # later, Locust keeps what the form says there
-    header_env = _as_form_value(getattr(parsed, "header_env", None))
-    started_workload = _as_form_value(getattr(parsed, "workload", None))
+    header_env = as_form_value(getattr(parsed, "header_env", None))
+    started_files = {name: as_form_value(getattr(parsed, name, None)) for name in ("workload", "slo")}
 
     def refusal() -> Any:
         try:
             _check_fields(request.form, environment.parsed_options)
             _check_host(started_host, request.form.get("host"), environment.parsed_options)
             _check_extras(parsed, request.form, header_env)
-            _check_workload(request.form, started_workload)
+            for name, started in started_files.items():
+                _check_name(name, request.form, started)
             if verifies and (has_api_key() or header_env):
                 _check_verification(request.form)
             if is_running():
@@ -66,7 +71,8 @@ def handle_form(
             _require_worker(environment.runner)
             take(options, given.get("host"))
         except (SettingsError, RunDirectoryError) as error:
-            return jsonify({"success": False, "message": str(error), "host": environment.host})
+            field = field_of(str(error), request.form)
+            return jsonify({"success": False, "message": str(error), "field": field, "host": environment.host})
         return None
 
     def user_refusal() -> Any:
@@ -98,7 +104,7 @@ def _check_fields(form: Mapping[str, str], options: Any) -> None:
     if users.strip().isascii() and users.strip().isdigit():  # Locust refuses others, but would try to start any number
         _read("user_count", users, readers.user_count)
     for name, value in form.items():
-        if name not in fields and value != _as_form_value(getattr(options, name, None)):
+        if name not in fields and value != as_form_value(getattr(options, name, None)):
             raise SettingsError(f"{safe_text(name)}: cannot be set here, only when the UI is started")
 
 
@@ -110,7 +116,10 @@ def _check_extras(parsed: Any, form: Mapping[str, str], header_env: str) -> None
     shown = ui_extra_args_dict(None)  # as the page shows them, which is as the UI was started
     for name in _EXTRAS:
         text = form.get(name, "").strip()
-        if text in {"", _as_form_value(getattr(parsed, name, None)), shown.get(name, {}).get("default_value")}:
+        started = as_form_value(getattr(parsed, name, None))
+        if text in {"", started, shown.get(name, {}).get("default_value")}:
+            continue
+        if name == "header" and _entries(text) == _entries(started):
             continue
         if name == "body" and not text.startswith("{"):
             raise SettingsError("body: must be a JSON object here; a file can be named only when the UI is started")
@@ -121,12 +130,19 @@ def _check_extras(parsed: Any, form: Mapping[str, str], header_env: str) -> None
             )
 
 
-def _check_workload(form: Mapping[str, str], started: str) -> None:
-    """SettingsError for a workload that neither comes with the package nor was given at the start: no file is read."""
-    given = form.get("workload", "").strip()
-    if given in {"", started} or given in workload_names():
+def _check_name(name: str, form: Mapping[str, str], started: str) -> None:
+    """SettingsError for a file that neither comes with the package nor was given at the start: no other is read."""
+    given = form.get(name, "").strip()
+    if given in {"", started} or given in offered(name):
         return
-    raise SettingsError(f"workload: {safe_text(given)}: must be one of {', '.join(workload_names())} here")
+    raise SettingsError(f"{name}: {safe_text(given)}: must be one of {', '.join(offered(name))} here")
+
+
+def field_of(message: str, form: Collection[str]) -> str | None:
+    """Return the field that a message begins with, by its flag or its name; None if it is about none of the form's."""
+    found = _FIRST_WORD.match(message)
+    name = found[1].replace("-", "_") if found else None
+    return name if name in form else None
 
 
 def _check_verification(form: Mapping[str, str]) -> None:
@@ -138,8 +154,12 @@ def _check_verification(form: Mapping[str, str]) -> None:
         )
 
 
-def _as_form_value(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+def _entries(text: str) -> list[str] | None:
+    """Return the headers of a text; None if it is not valid."""
+    try:
+        return list(headers(text))
+    except ValueError:
+        return None
 
 
 def _read(name: str, text: str, reader: Callable[[str], object]) -> None:

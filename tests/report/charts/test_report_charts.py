@@ -51,13 +51,13 @@ def test_a_level_without_a_judged_reply_has_no_bar() -> None:
 
 def test_a_percentile_of_too_few_replies_is_not_drawn() -> None:
     few = {**level(8, 9.0), "replies": 19}
-    plot = sparkline([*SEARCHED, few], Figure("wait", "first_word_p95", seconds, str), None)
+    plot = sparkline([*SEARCHED, few], Figure("wait", "first_word_p95", seconds, str), None, {})
     assert plot is not None
     assert plot.points[-1] == "8 users: – (p95 needs 20 replies with text, there are 19)"
     assert "8 users" not in plot.description
 
 
 def test_sparklines_are_in_order_of_users() -> None:
-    plot = sparkline(SEARCHED, Figure("wait", "first_word_p95", seconds, str), None)
+    plot = sparkline(SEARCHED, Figure("wait", "first_word_p95", seconds, str), None, {})
     assert plot is not None
     assert [point.partition(" ")[0] for point in plot.points] == ["1", "2", "3", "4", "4"]

@@ -15,6 +15,7 @@ from probe_ext.bundled import folder
 from probe_ext.measure.outcome import Outcome
 from probe_ext.measure.table_rows import ReplyRow, UserRow
 from probe_ext.report.inputs import frames
+from probe_ext.report.sections import cards, provenance
 from probe_ext.report.sections.cards import FAILURES
 from probe_ext.report.sections.level_table import Table, figures_table
 from probe_ext.report.sections.page import Page
@@ -176,12 +177,12 @@ def test_bars_do_not_leave_the_plot(page: Page) -> None:
 
 def test_a_card_for_each_dimension(page: Page) -> None:
     assert [(card.key, card.answer, card.is_first_limit) for card in page.cards] == [
-        ("first_word", "proven up to 4 users", False),
-        ("typing", "proven up to 4 users", False),
+        ("first_word", "proven up to 4 users, no limit seen up to 8", False),
+        ("typing", "proven up to 4 users, no limit seen up to 8", False),
         ("silence", "proven up to 4 users, fails at 8 users, first limit", True),
         ("cold", "not measured in this run", False),
     ]
-    assert page.cards[2].caption == "95 %: 4 to 7 users. Longest silence of any reply"
+    assert page.cards[2].caption == "95 %: 4 to 7 users. 95 % of replies had no longer silence (p95)"
     assert page.cards[0].plot is not None
     assert page.cards[0].plot.description == ("1 user: 50 ms; 2 users: 0.10 s; 4 users: 0.20 s; 8 users: 0.40 s")
 
@@ -398,3 +399,39 @@ def test_a_preemption_that_may_belong_to_another_level_is_marked(whole_run: Path
         "2 uncertain",
         "2 of them may belong to another level",
     )
+
+
+def test_a_point_says_what_is_proven_of_its_dimension(page: Page) -> None:
+    plots = {card.key: card.plot for card in page.cards if card.plot}
+    kinds = {key: [shape.kind for shape in plot.shapes if "dot" in shape.kind] for key, plot in plots.items()}
+    assert kinds["silence"] == [*["dot big held"] * 3, "dot big failed"]
+    assert kinds["typing"] == [*["dot big held"] * 3, "dot big unproven"], "fine, but not proven"
+
+
+def test_a_limit_in_sight_is_not_denied() -> None:
+    below = {"users": 8, "state": "unproven", "served_share": 0.85}
+    result = {
+        "bracket": [4, None],
+        "interval": None,
+        "levels": [{"users": 4, "state": "held", "served_share": 1}, below],
+    }
+    assert cards._capacity(result, first=False) == "proven up to 4 users"
+    unknown = {**result, "levels": [*result["levels"][:1], {**below, "served_share": None}]}
+    assert cards._capacity(unknown, first=False) == "proven up to 4 users"
+
+
+def test_what_to_change_stands_on_the_first_screen(page: Page) -> None:
+    assert page.change.title == "What to change"
+    assert page.change.sentence == page.limits.sentence
+    assert page.change.advice == page.limits.holds[0].advice
+
+
+def test_the_contents_name_what_the_page_has(page: Page) -> None:
+    shown = dict(page.contents)
+    assert {"h-q", "h-b", "h-t", "levels", "h-f", "h-files", "h-g"} <= set(shown)
+    assert ("h-team" in shown, "h-gpu" in shown) == (bool(page.team_facts), page.gpu is not None)
+
+
+def test_files_beside_the_page_are_those_that_are_there() -> None:
+    names = [name for name, _ in provenance.files({"requests.csv", "other.txt", "gpu.csv"}).facts]
+    assert names == ["capacity.json", "summary.md", "junit.xml", "requests.csv", "pauses.csv", "gpu.csv"]

@@ -218,7 +218,7 @@ def _replies(
     forecasts: Sequence[Forecast], active: float, agreement: Agreement | None, by_gauge: float | None
 ) -> tuple[int, int] | None:
     if forecasts and agreement in ("agrees", None):
-        low, high = forecasts[-1].users_low, math.floor(forecasts[-1].users_high * active)
+        low, high = forecasts[-1].users_low, round(forecasts[-1].users_high * active)
         return low, max(low, high)
     return None if by_gauge is None else (math.floor(by_gauge), math.floor(by_gauge))
 
