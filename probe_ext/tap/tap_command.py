@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import errno
 import os
+import re
 import socket
 import ssl
 import sys
@@ -27,6 +28,7 @@ from probe_ext.recording.recording_files import RecordingError, read_recording
 from probe_ext.settings.durations import seconds
 from probe_ext.settings.errors import SettingsError
 from probe_ext.tap.proxy.listener import listening_socket
+from probe_ext.tap.proxy.response_cache import ResponseCache
 from probe_ext.tap.recording_session import TapSettings, record
 from probe_ext.tap.shown.recording_page import write_page
 from probe_ext.tap.shown.recording_view import recording_view
@@ -37,6 +39,8 @@ from probe_ext.tls_trust import TlsFileError, client_context
 _OPTIONS = ("timeout_connect", "insecure", "tls_ca", "tls_client_cert", "tls_client_key")
 _MIN_SILENCE_S = 1.0
 _MAX_PORT = 65535
+_UNITS = {"KB": 1000, "MB": 1000**2, "GB": 1000**3}
+_SIZE = re.compile(r"([1-9][0-9]{0,5})\s*(KB|MB|GB)", re.IGNORECASE)
 _FOLDER = Path("reports") / "recordings"
 
 
@@ -48,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8080, metavar="N", help="port to listen on; 0: a free one [8080]")
     parser.add_argument("--out", metavar="DIR", help="new folder for the recording [reports/recordings/TIME]")
     parser.add_argument("--keep-text", action="store_true", help="keep prompts and replies as well, in text.jsonl")
+    parser.add_argument("--cache", action="store_true", help="answer identical requests from memory")
+    parser.add_argument("--cache-size", metavar="SIZE", default="256MB", help="memory of --cache [256MB]")
+    parser.add_argument("--cache-age", metavar="TIME", default="1h", help="how long --cache keeps a reply [1h]")
     parser.add_argument(
         "--timeout",
         metavar="TIME",
@@ -118,9 +125,23 @@ def _settings(given: argparse.Namespace) -> TapSettings:
         connect=options.timeout_connect,
         silence=silence,
         keeps_text=given.keep_text,
+        cache=_cache(given),
         upstream_context=client_context(options.tls) if target.tls else None,
         client_context=_serving_context(given.serve_cert, given.serve_key),
     )
+
+
+def _cache(given: argparse.Namespace) -> ResponseCache | None:
+    size = read_value("--cache-size", given.cache_size, _size_in_bytes)
+    age = read_value("--cache-age", given.cache_age, seconds)
+    return ResponseCache(size, age) if given.cache else None
+
+
+def _size_in_bytes(text: str) -> int:
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise ValueError("is not a valid size (e.g. 256MB, 2GB)")
+    return int(found[1]) * _UNITS[found[2].upper()]
 
 
 def _serving_context(cert: str | None, key: str | None) -> ssl.SSLContext | None:
