@@ -1,7 +1,8 @@
 """The simplest distribution that fits recorded values, and its Kolmogorov–Smirnov distance from them.
 
-A named form is taken if its distance is at most MAX_DISTANCE; otherwise the recorded values themselves are the
-distribution. The distance is the largest difference between the two cumulative shares, of values as a run draws them.
+A named form is taken if its distance is at most what chance explains, or MAX_DISTANCE of many values; otherwise the
+recorded values themselves are the distribution. The distance is the largest difference between the two cumulative
+shares, of values as a run draws them.
 """
 
 import math
@@ -21,7 +22,9 @@ from probe_ext.workload.distribution_forms import (
     Uniform,
 )
 
-MAX_DISTANCE = 0.05
+MAX_DISTANCE, MAX_DISTANCE_OF_FEW = 0.05, 0.1
+_CHANCE = 1.22
+"""by √n: the distance that is exceeded by chance in a tenth of samples"""
 _MIN_VALUES = 30
 """for a named form; fewer values fit nearly anything"""
 _GRID = 4000
@@ -43,9 +46,10 @@ def fit(values: Sequence[float], *, counts: bool) -> Fit:
     if ordered[0] == ordered[-1]:
         return Fit(Constant(ordered[0]), 0.0, ordered)
     if len(ordered) >= _MIN_VALUES:
+        limit = min(MAX_DISTANCE_OF_FEW, max(MAX_DISTANCE, _CHANCE / math.sqrt(len(ordered))))
         for form in _forms(ordered):
             distance = distance_between(ordered, drawn(form, counts=counts))
-            if distance <= MAX_DISTANCE:
+            if distance <= limit:
                 return Fit(form, distance, ordered)
     recorded = Empirical(tuple(ordered))
     return Fit(recorded, distance_between(ordered, drawn(recorded, counts=counts)), ordered)
