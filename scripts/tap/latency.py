@@ -117,7 +117,7 @@ def _page(rows: list[tuple[int, int, list[tuple[float, float]]]]) -> str:
         "for its turn, so the least disturbed block says what the tap itself takes. Differences of medians.",
         "`make tap-latency` writes this page.",
         "",
-        "| at once | characters | first event: least disturbed | … median block | whole reply | … median block |",
+        "| at once | characters | first event: best block | … median block | whole reply: best | … median |",
         "|---:|---:|---:|---:|---:|---:|",
     ]
     for at_once, size, blocks in rows:
