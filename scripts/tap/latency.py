@@ -112,7 +112,7 @@ def _page(rows: list[tuple[int, int, list[tuple[float, float]]]]) -> str:
         "# What the tap adds",
         "",
         f"Replies of {TOKENS} events, {PAUSE_S * 1000:.0f} ms apart, from a server with fixed times: direct and",
-        f"through `probe tap` in turns, in {BLOCKS} blocks of {ROUNDS} each; tap and server are processes of their own.",
+        f"through `probe tap` in turns, in {BLOCKS} blocks of {ROUNDS} each; tap and server are own processes.",
         f"Measured on {load}: where other work shares the cores, each further process on the way waits",
         "for its turn, so the least disturbed block says what the tap itself takes. Differences of medians.",
         "`make tap-latency` writes this page.",

@@ -1,9 +1,9 @@
 """The discovery that started it: two prompts in the whole traffic. Writes `reports/tap/two-prompts.md`.
 
 A published report tells of 40 configurations tried over a weekend for 15 %, while all requests consisted of two prompts
-of about 15 tokens with `max_tokens: 256`, some of them streamed, on a server that allowed 8,192 tokens: a response cache
-answered 50 times as many. Here the same traffic meets the simulated card of that report through a tap: as set up,
-tuned, and with the tap's cache.
+of about 15 tokens with `max_tokens: 256`, some of them streamed, on a server that allowed 8,192 tokens: a response
+cache answered 50 times as many. Here the same traffic meets the simulated card of that report through a tap: as set
+up, tuned, and with the tap's cache.
 """
 
 import asyncio
